@@ -1,0 +1,19 @@
+/** Time as the rest of the code sees it, so that tests can own it. */
+export interface Clock {
+  /** Milliseconds since the epoch, for timestamps that people read. It may jump. */
+  now(): number;
+  /** Milliseconds since some fixed moment; never goes back. All durations and timeouts come from it. */
+  monotonic(): number;
+  /** Calls `run` once after `ms`; the returned function cancels it. A pending timer does not keep the process alive. */
+  after(ms: number, run: () => void): () => void;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, run) {
+    const timer = setTimeout(run, ms);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};

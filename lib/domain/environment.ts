@@ -1,0 +1,47 @@
+import { Type, type Static } from "@sinclair/typebox";
+import { AppError } from "./errors.ts";
+import { ENVIRONMENT_BYTES, ENVIRONMENT_ENTRIES, ENVIRONMENT_ENTRY_BYTES } from "./limits.ts";
+
+/** Variables given to the function's process, beside those of its image. Values are kept byte for byte. */
+export const Environment = Type.Record(Type.String(), Type.String(), {
+  description:
+    "Variables for the function's process, beside those of its image. Newlines in values are kept. " +
+    "REQUEST_ID and CONTEXT_PATH are set by the server and cannot be given.",
+  examples: [{ GREETING: "hello" }],
+});
+export type Environment = Static<typeof Environment>;
+
+/** Set by the gate for every invocation (DESIGN.md section 2). */
+export const RESERVED_KEYS: readonly string[] = ["REQUEST_ID", "CONTEXT_PATH"];
+
+/** What is wrong with one entry, or nothing. */
+export function environmentProblem(key: string, value: string): string | undefined {
+  const shown = JSON.stringify(key.length > 64 ? `${key.slice(0, 64)}...` : key);
+  if (key === "") return "a key is empty: give every variable a name";
+  if (RESERVED_KEYS.includes(key)) return `${shown} is set by the server: choose another name`;
+  if (key.includes("=")) return `the key ${shown} contains "=": remove it`;
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(key)) return `the key ${shown} contains a control character: remove it`;
+  if (value.includes("\0")) return `the value of ${shown} contains a NUL character, which no process can receive`;
+  if (Buffer.byteLength(key) + Buffer.byteLength(value) + 1 > ENVIRONMENT_ENTRY_BYTES) {
+    return `${shown} is longer than ${ENVIRONMENT_ENTRY_BYTES} bytes, the most that the kernel hands to a process: send it in the request`;
+  }
+  return undefined;
+}
+
+/** Throws `invalid_request` naming the first entry that no process could be given. */
+export function checkEnvironment(environment: Environment): void {
+  const entries = Object.entries(environment);
+  if (entries.length > ENVIRONMENT_ENTRIES) {
+    throw new AppError("invalid_request", `"environment" has ${entries.length} entries: at most ${ENVIRONMENT_ENTRIES} are allowed`);
+  }
+  let bytes = 0;
+  for (const [key, value] of entries) {
+    const problem = environmentProblem(key, value);
+    if (problem !== undefined) throw new AppError("invalid_request", `Invalid "environment": ${problem}`);
+    bytes += Buffer.byteLength(key) + Buffer.byteLength(value) + 2;
+  }
+  if (bytes > ENVIRONMENT_BYTES) {
+    throw new AppError("invalid_request", `"environment" has ${bytes} bytes: at most ${ENVIRONMENT_BYTES} are allowed`);
+  }
+}

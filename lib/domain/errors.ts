@@ -1,0 +1,65 @@
+/**
+ * Why a request was refused or an invocation failed. A closed list: it is part of the API
+ * (`reason` of every error envelope), and `http/errors.ts` gives each its status.
+ */
+export const REASONS = [
+  "invalid_request",
+  "image_invalid",
+  "image_not_found",
+  "registry_denied",
+  "unauthorized",
+  "forbidden",
+  "not_found",
+  "method_not_allowed",
+  "request_timeout",
+  "conflict",
+  "payload_too_large",
+  "misdirected_request",
+  "too_many_requests",
+  "cancelled",
+  "internal",
+  "function_failed",
+  "invalid_response",
+  "response_too_large",
+  "entrypoint_failed",
+  "image_unavailable",
+  "out_of_memory",
+  "instance_lost",
+  "engine_unavailable",
+  "overloaded",
+  "shutting_down",
+  "function_timeout",
+  "storage_full",
+] as const;
+
+export type Reason = (typeof REASONS)[number];
+
+/** What a caller may also want to know of an error. */
+export interface ErrorDetails {
+  /** The error underneath; it goes to the log, never into a reply. */
+  readonly cause?: unknown;
+  /** Seconds after which another try makes sense (`Retry-After`). */
+  readonly retry_after_s?: number;
+}
+
+/**
+ * The one error that our own code throws. The message is written for the person who called:
+ * action first, quoted values, the cause after a colon, and what to do where we know it.
+ * It never holds a host path, SQL or a stack.
+ */
+export class AppError extends Error {
+  override readonly name = "AppError";
+  readonly reason: Reason;
+  readonly retry_after_s: number | undefined;
+
+  constructor(reason: Reason, message: string, details: ErrorDetails = {}) {
+    super(message, { cause: details.cause });
+    this.reason = reason;
+    this.retry_after_s = details.retry_after_s;
+  }
+}
+
+/** The text of anything that was thrown, for a log line or behind the colon of a message. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -1,0 +1,69 @@
+import { Type, type Static } from "@sinclair/typebox";
+import { REASONS } from "./errors.ts";
+import { Nullable, Timestamp } from "./types.ts";
+
+/** `running` until it ends; `failed` is every other end, told apart by `reason`. */
+export const STATUSES = ["running", "succeeded", "failed", "timed_out", "cancelled"] as const;
+export const InvocationStatus = Type.Union(STATUSES.map((status) => Type.Literal(status)));
+export type InvocationStatus = (typeof STATUSES)[number];
+
+const milliseconds = (description: string) => Nullable(Type.Number({ description: `${description}, in milliseconds.` }));
+const bytes = (description: string) => Nullable(Type.Integer({ description: `${description}, in bytes.` }));
+
+/** One request to run a function, with what became of it. */
+export const Invocation = Type.Object({
+  id: Type.String({ description: "A UUID; the function sees it as REQUEST_ID, the caller as X-Request-Id." }),
+  function_id: Type.String(),
+  route_id: Nullable(Type.String({ description: "The route that it came by; null for `POST /v1/functions/:id/invoke`." })),
+  image_id: Nullable(Type.String({ description: "The engine's id of the image that ran." })),
+  status: Type.Unsafe<InvocationStatus>(InvocationStatus),
+  reason: Nullable(Type.Unsafe<(typeof REASONS)[number]>(Type.Union(REASONS.map((reason) => Type.Literal(reason))))),
+  message: Nullable(Type.String({ description: "What went wrong, for a person." })),
+  exit_code: Nullable(Type.Integer({ description: "Null where the function did not run, or a signal ended it." })),
+  signal: Nullable(Type.Integer({ description: "The number of the signal that ended it." })),
+  start: Nullable(Type.Unsafe<"cold" | "warm">(Type.Union([Type.Literal("cold"), Type.Literal("warm")]))),
+  queue_ms: milliseconds("Wait for a place among the running instances"),
+  start_ms: milliseconds("Wait for an instance to be ready"),
+  run_ms: milliseconds("From handing over the request to the end of the function"),
+  cpu_ms: milliseconds("User and system time of the function's process and its children"),
+  peak_memory_bytes: bytes("Largest resident set of the function's process"),
+  request_bytes: Type.Integer({ description: "Size of the request body." }),
+  response_bytes: bytes("Size of response.json"),
+  log_bytes: Type.Integer({ description: "Size of the logs that were kept." }),
+  log_dropped_bytes: Type.Integer({ description: "Output beyond the limit, which was dropped." }),
+  created_at: Timestamp,
+  finished_at: Nullable(Timestamp),
+});
+export type Invocation = Static<typeof Invocation>;
+
+/** A piece of what a function printed; bytes that are no UTF-8 are replaced by U+FFFD. */
+export const LogEntry = Type.Object({
+  stream: Type.Unsafe<"stdout" | "stderr">(Type.Union([Type.Literal("stdout"), Type.Literal("stderr")])),
+  text: Type.String(),
+});
+export type LogEntry = Static<typeof LogEntry>;
+
+/** The answer of `GET /v1/invocations/:id/logs`. */
+export const InvocationLogs = Type.Object({
+  entries: Type.Array(LogEntry, { description: "In the order in which the gate read them." }),
+  dropped_bytes: Type.Integer({ description: "Output beyond the limit, which was dropped." }),
+});
+export type InvocationLogs = Static<typeof InvocationLogs>;
+
+/** Which invocations to list. Newest first. */
+export interface InvocationQuery {
+  readonly function_id?: string;
+  readonly status?: InvocationStatus;
+  /** Only those created at or after this time, and before that one. */
+  readonly since?: string;
+  readonly until?: string;
+  readonly cursor?: string;
+  readonly limit: number;
+}
+
+/** A page of invocations, and the cursor of the next one where there is one. */
+export const InvocationPage = Type.Object({
+  invocations: Type.Array(Invocation),
+  next_cursor: Nullable(Type.String({ description: "Send it as `cursor` for the next page; null on the last one." })),
+});
+export type InvocationPage = Static<typeof InvocationPage>;

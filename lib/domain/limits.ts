@@ -1,0 +1,45 @@
+/** Every limit that is not an option of the server, in one place. Units are in the names. */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** The defaults and bounds of a function's settings (DESIGN.md section 3). */
+export const TIMEOUT_MS = { default: 30_000, min: 100, max: 15 * 60_000 } as const;
+/** The floor is the context's tmpfs, which counts as memory, and what a small program needs beside it. */
+export const MEMORY_BYTES = { default: 256 * MIB, min: 16 * MIB, max: 1024 * 1024 * MIB } as const;
+export const CPUS = { default: 1, min: 0.01, max: 1024 } as const;
+/** The floor: the gate, the function, and a child or two. */
+export const PIDS = { default: 128, min: 4, max: 32_768 } as const;
+
+/** The tmpfs that holds the context, at most; it counts as memory, so a smaller function gets half of its own. */
+export const CONTEXT_BYTES = 64 * MIB;
+/** What `docker run --ulimit nofile` would be given. */
+export const NOFILE = 1024;
+
+/** A request body handed to a function, and what it may answer; both are server options with this default. */
+export const REQUEST_BYTES = 6 * MIB;
+export const RESPONSE_BYTES = 6 * MIB;
+/** Output of a call that is kept. */
+export const LOG_BYTES = 64 * KIB;
+
+/** The kernel refuses a single `KEY=value` string of 128 KiB (MAX_ARG_STRLEN), its NUL included. */
+export const ENVIRONMENT_ENTRY_BYTES = 128 * KIB - 1;
+/** All entries together; the kernel's limit is a quarter of the stack (2 MiB), shared with the arguments. */
+export const ENVIRONMENT_BYTES = 512 * KIB;
+export const ENVIRONMENT_ENTRIES = 1000;
+
+export const NAME_LENGTH = 63;
+export const ROUTE_PATH_BYTES = 1024;
+export const IMAGE_REFERENCE_LENGTH = 512;
+
+/** Functions and routes are listed whole, so their number has a limit. */
+export const FUNCTIONS = 10_000;
+export const ROUTES = 10_000;
+
+/** Records a page of `GET /v1/invocations` holds. */
+export const PAGE = { default: 50, max: 500 } as const;
+
+/** From SIGTERM to SIGKILL for a function that ran past its timeout. */
+export const KILL_GRACE_MS = 2_000;
+/** The server answers 504 by itself when the gate has not said so this long after the deadline. */
+export const TIMEOUT_SLACK_MS = 250;
