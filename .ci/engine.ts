@@ -1,0 +1,7 @@
+// `bun .ci/engine.ts`: a real engine to work against for as long as this runs; prints the DOCKER_HOST to use.
+import { acquireEngine } from "../tests/support/engine.ts";
+import { untilSignal } from "./signals.ts";
+
+await using engine = await acquireEngine();
+console.log(`export DOCKER_HOST=${engine.host}`);
+if (engine.isPrivate) await untilSignal();
