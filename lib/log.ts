@@ -1,0 +1,167 @@
+import { writeSync } from "node:fs";
+import { isatty } from "node:tty";
+import type { Clock } from "./clock.ts";
+
+/** How much is logged, most first. */
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** `auto` is `text` on a terminal and `json` everywhere else. */
+export const LOG_FORMATS = ["auto", "json", "text"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** Takes events: a short constant phrase that says what happened, and fields that say to what. */
+export interface Logger {
+  debug(event: string, fields?: LogFields): void;
+  info(event: string, fields?: LogFields): void;
+  warn(event: string, fields?: LogFields): void;
+  error(event: string, fields?: LogFields): void;
+  /** A logger that adds these fields to each of its events. */
+  child(fields: LogFields): Logger;
+}
+
+export interface LoggerOptions {
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+  readonly clock: Pick<Clock, "now">;
+  /** Takes one line, its newline included; standard error unless given. */
+  readonly write?: (line: string) => void;
+}
+
+/** A logger that writes one line for each event, at once, and never throws. */
+export function createLogger(options: LoggerOptions): Logger {
+  const write = options.write ?? writeToStandardError;
+  const text = options.format === "text" || (options.format === "auto" && isatty(2));
+  const format = text ? textLine : jsonLine;
+  const threshold = LOG_LEVELS.indexOf(options.level);
+
+  const withFields = (bound: LogFields): Logger => {
+    const at = (level: LogLevel) => {
+      if (LOG_LEVELS.indexOf(level) < threshold) return () => undefined;
+      return (event: string, fields?: LogFields): void => {
+        const time = new Date(options.clock.now()).toISOString();
+        write(format(time, level, event, plainFields({ ...bound, ...fields })));
+      };
+    };
+    return {
+      debug: at("debug"),
+      info: at("info"),
+      warn: at("warn"),
+      error: at("error"),
+      child: (fields) => withFields({ ...bound, ...fields }),
+    };
+  };
+  return withFields({});
+}
+
+type PlainFields = Readonly<Record<string, Plain>>;
+type Plain = string | number | boolean | null | undefined | readonly Plain[] | { readonly [key: string]: Plain };
+
+function jsonLine(time: string, level: LogLevel, event: string, fields: PlainFields): string {
+  const reserved = { time, level, event };
+  // First for the order, last again so that no field can take their place.
+  return `${JSON.stringify(Object.assign({ ...reserved }, fields, reserved))}\n`;
+}
+
+function textLine(time: string, level: LogLevel, event: string, fields: PlainFields): string {
+  let line = `${time} ${level.toUpperCase().padEnd(5)} ${oneLine(event)}`;
+  let stack = "";
+  for (const [key, value] of Object.entries(fields)) {
+    if (value === undefined) continue;
+    const error = isRecord(value) && typeof value["stack"] === "string" ? value : undefined;
+    // A stack is for reading: it goes below the line, indented.
+    if (error !== undefined) stack += `\n    ${String(error["stack"]).replaceAll("\n", "\n    ")}`;
+    const shown = error === undefined ? value : error["message"];
+    line += ` ${oneLine(key)}=${typeof shown === "string" && !/[\s"=]/.test(shown) && shown !== "" ? oneLine(shown) : oneLine(JSON.stringify(shown) ?? "")}`;
+  }
+  return `${line}${printable(stack)}\n`;
+}
+
+/** Keeps a value that somebody else chose from beginning a line of its own. */
+function oneLine(text: string): string {
+  return printable(text).replaceAll("\n", "\\n");
+}
+
+/** Keeps it from speaking to the terminal, newlines apart. */
+function printable(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029]/g, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
+function isRecord(value: Plain): value is { readonly [key: string]: Plain } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+const MAX_DEPTH = 6;
+const MAX_ENTRIES = 100;
+const MAX_TEXT = 16 * 1024;
+
+function plainFields(fields: LogFields): PlainFields {
+  return Object.fromEntries(Object.keys(fields).map((key) => [key, attempt(() => plain(fields[key], []))]));
+}
+
+/** What JSON can hold of any value, bounded in depth and size; `above` are the objects that contain it. */
+function plain(value: unknown, above: readonly object[]): Plain {
+  if (value === null || value === undefined) return value;
+  if (typeof value === "string") return value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}...` : value;
+  if (typeof value === "boolean") return value;
+  if (typeof value === "number") return Number.isFinite(value) ? value : String(value);
+  if (typeof value !== "object") return String(value);
+  if (above.includes(value)) return "[circular]";
+  if (above.length >= MAX_DEPTH) return "[deeper]";
+  const path = [...above, value];
+  if (value instanceof Error) return plainError(value, path);
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? "invalid date" : value.toISOString();
+  if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
+  if (value instanceof Map || value instanceof Set) return plain([...value], path);
+  if (Array.isArray(value)) return value.slice(0, MAX_ENTRIES).map((entry) => attempt(() => plain(entry, path)));
+  return plainObject(value, path);
+}
+
+function plainObject(value: object, path: readonly object[]): Plain {
+  const keys = Object.keys(value).slice(0, MAX_ENTRIES);
+  // Each property is read on its own, so that a getter that throws costs no other.
+  return Object.fromEntries(keys.map((key) => [key, attempt(() => plain(Reflect.get(value, key), path))]));
+}
+
+function plainError(error: Error, path: readonly object[]): Plain {
+  const { name, message, stack, cause } = error;
+  return {
+    name,
+    message: plain(message, path),
+    ...(stack === undefined ? {} : { stack: plain(stack, path) }),
+    ...(cause === undefined ? {} : { cause: attempt(() => plain(cause, path)) }),
+    ...(error instanceof AggregateError ? { errors: attempt(() => plain(error.errors, path)) } : {}),
+    // Such as `reason`, `code` and `errno`.
+    ...Object.fromEntries(
+      Object.entries(error)
+        .filter(([key]) => !["name", "message", "stack", "cause", "errors"].includes(key))
+        .map(([key, value]) => [key, attempt(() => plain(value, path))]),
+    ),
+  };
+}
+
+function attempt(read: () => Plain): Plain {
+  try {
+    return read();
+  } catch {
+    return "[unreadable]";
+  }
+}
+
+/**
+ * Synchronous, so that the last words before an exit arrive. Not through `process.stderr`: there, a reader
+ * that went away ends the whole process.
+ */
+function writeToStandardError(line: string): void {
+  const bytes = Buffer.from(line);
+  try {
+    for (let sent = 0; sent < bytes.length;) sent += writeSync(2, bytes, sent);
+  } catch {
+    // Nobody reads the log, or its pipe is full: the server goes on without it.
+  }
+}
