@@ -1,0 +1,133 @@
+import { FrameDecoder } from "./frame-decoder.ts";
+import {
+  PAYLOAD_BYTES,
+  PROTOCOL_VERSION,
+  ProtocolError,
+  bodyFrames,
+  encodeRequest,
+  type ExitFrame,
+  type GateFrame,
+  type GateRequest,
+} from "./frames.ts";
+
+/** Where the conversation is; see GateConversation. */
+export type ConversationState = "starting" | "ready" | "called" | "answering" | "over";
+
+/**
+ * What is said between the server and one gate, and in which order. No I/O.
+ *
+ *   starting    the gate has not said READY
+ *   ready       it has; call() moves on
+ *   called      LOG frames, and EXPIRED at most once, until EXIT or FAILED
+ *   answering   RESPONSE frames, until they add up to what EXIT promised
+ *   over        nothing may follow
+ *
+ * A READY of another version moves from starting to over: the frame tells, and that gate cannot be called.
+ * A frame that its state does not allow, logs over the limit, or a response of another length than promised throw
+ * a ProtocolError; the conversation is of no more use then.
+ */
+export class GateConversation {
+  readonly #decoder = new FrameDecoder();
+  #state: ConversationState = "starting";
+  #expired = false;
+  #logLeft = 0;
+  #responseLimit = 0;
+  #response = new Uint8Array(0);
+  #responseUsed = 0;
+
+  get state(): ConversationState {
+    return this.#state;
+  }
+
+  /** Whether the deadline passed: what follows is the end of a function that was told to go. */
+  get expired(): boolean {
+    return this.#expired;
+  }
+
+  /** The bytes of response.json; whole when the state is `over` after an EXIT whose `responseState` is `fine`. */
+  get response(): Uint8Array {
+    return this.#response;
+  }
+
+  /**
+   * What to write to the gate, in order. Several pieces only where the body is long, so that a usual call is one
+   * write. Throws where the gate is not ready: a gate serves one call.
+   */
+  call(request: Omit<GateRequest, "bodyLength">, body: Uint8Array): Iterable<Uint8Array> {
+    if (this.#state !== "ready") throw new Error(`Cannot call a gate that is ${this.#state}`);
+    const head = encodeRequest({ ...request, bodyLength: body.length });
+    this.#state = "called";
+    this.#logLeft = request.logLimit;
+    this.#responseLimit = request.responseLimit;
+    if (body.length <= PAYLOAD_BYTES) return [Buffer.concat([head, ...bodyFrames(body)])];
+    return concatenate(head, bodyFrames(body));
+  }
+
+  /** The frames that end in this chunk of the gate's stream, each checked. Run it to its end. */
+  *push(chunk: Uint8Array): Generator<GateFrame, void, void> {
+    for (const frame of this.#decoder.push(chunk)) {
+      this.#accept(frame);
+      yield frame;
+    }
+  }
+
+  /** To be called when the stream has ended; throws unless the conversation was over. */
+  end(): void {
+    this.#decoder.end();
+    if (this.#state !== "over") throw new ProtocolError(`The stream ends while the gate is ${this.#state}`);
+  }
+
+  #accept(frame: GateFrame): void {
+    switch (frame.type) {
+      case "ready":
+        this.#require("starting", frame);
+        this.#state = frame.version === PROTOCOL_VERSION ? "ready" : "over";
+        return;
+      case "log":
+        this.#require("called", frame);
+        this.#logLeft -= frame.bytes.length;
+        if (this.#logLeft < 0) throw new ProtocolError("LOG frames hold more than the limit");
+        return;
+      case "expired":
+        this.#require("called", frame);
+        if (this.#expired) throw new ProtocolError("EXPIRED came twice");
+        this.#expired = true;
+        return;
+      case "failed":
+        this.#require("called", frame);
+        this.#state = "over";
+        return;
+      case "exit":
+        this.#require("called", frame);
+        return this.#expectResponse(frame);
+      case "response":
+        this.#require("answering", frame);
+        return this.#takeResponse(frame.bytes);
+    }
+  }
+
+  #expectResponse({ responseBytes }: ExitFrame): void {
+    if (responseBytes > this.#responseLimit) throw new ProtocolError("EXIT promises a response over the limit");
+    this.#response = new Uint8Array(responseBytes);
+    this.#state = responseBytes > 0 ? "answering" : "over";
+  }
+
+  #takeResponse(bytes: Uint8Array): void {
+    if (this.#responseUsed + bytes.length > this.#response.length) {
+      throw new ProtocolError("RESPONSE frames hold more than EXIT promised");
+    }
+    this.#response.set(bytes, this.#responseUsed);
+    this.#responseUsed += bytes.length;
+    if (this.#responseUsed === this.#response.length) this.#state = "over";
+  }
+
+  #require(state: ConversationState, frame: GateFrame): void {
+    if (this.#state !== state)
+      throw new ProtocolError(`${frame.type.toUpperCase()} came while the gate was ${this.#state}`);
+  }
+}
+
+function* concatenate(head: Uint8Array, rest: Iterable<Uint8Array>): Generator<Uint8Array, void, void> {
+  yield head;
+  yield* rest;
+}

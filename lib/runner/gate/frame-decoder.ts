@@ -1,0 +1,144 @@
+import {
+  FAILED_STAGES,
+  HEADER_BYTES,
+  PAYLOAD_BYTES,
+  ProtocolError,
+  RESPONSE_STATES,
+  type ExitFrame,
+  type GateFrame,
+} from "./frames.ts";
+
+/** A type of frame: how long its payload may be, and how it is read. */
+interface Form {
+  readonly name: string;
+  readonly least: number;
+  readonly most: number;
+  readonly read: (payload: Buffer) => GateFrame;
+}
+
+const FORMS: ReadonlyMap<number, Form> = new Map([
+  [0x81, { name: "READY", least: 1, most: 1, read: (payload) => ({ type: "ready", version: payload.readUInt8(0) }) }],
+  [0x82, { name: "LOG", least: 2, most: PAYLOAD_BYTES, read: readLog }],
+  [0x83, { name: "EXPIRED", least: 0, most: 0, read: () => ({ type: "expired" }) }],
+  [0x84, { name: "EXIT", least: 51, most: 51, read: readExit }],
+  [
+    0x85,
+    { name: "RESPONSE", least: 1, most: PAYLOAD_BYTES, read: (payload) => ({ type: "response", bytes: payload }) },
+  ],
+  [0x86, { name: "FAILED", least: 5, most: 5, read: readFailed }],
+] satisfies [number, Form][]);
+
+/**
+ * Cuts a gate's stream into frames, however it comes in chunks. Each byte is copied once, and at most one frame
+ * is held. Nothing is believed: a violation throws a ProtocolError, and so does every call after it.
+ */
+export class FrameDecoder {
+  readonly #header = Buffer.alloc(HEADER_BYTES);
+  /** What is being filled: the header while there is no form, else the payload. */
+  #filling: Buffer = this.#header;
+  #filled = 0;
+  #form: Form | undefined;
+  #broken: ProtocolError | undefined;
+
+  /** The frames that end in this chunk. Run it to its end: what is not asked for is lost. */
+  *push(chunk: Uint8Array): Generator<GateFrame, void, void> {
+    if (this.#broken) throw this.#broken;
+    let at = 0;
+    while (at < chunk.length) {
+      at += this.#fill(chunk.subarray(at));
+      const frame = this.#next();
+      if (frame) yield frame;
+    }
+  }
+
+  /** To be called when the stream has ended; throws where that was in the middle of a frame. */
+  end(): void {
+    if (this.#broken) throw this.#broken;
+    if (this.#form || this.#filled > 0) this.#break("The stream ends in the middle of a frame");
+  }
+
+  #fill(bytes: Uint8Array): number {
+    const taken = bytes.subarray(0, this.#filling.length - this.#filled);
+    this.#filling.set(taken, this.#filled);
+    this.#filled += taken.length;
+    return taken.length;
+  }
+
+  /** The frame that is complete now, if one is. */
+  #next(): GateFrame | undefined {
+    if (!this.#form && this.#filled === HEADER_BYTES) this.#startPayload();
+    if (!this.#form || this.#filled < this.#filling.length) return undefined;
+    const { read, name } = this.#form;
+    const payload = this.#filling;
+    this.#form = undefined;
+    this.#filling = this.#header;
+    this.#filled = 0;
+    try {
+      return read(payload);
+    } catch (error) {
+      return this.#break(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  #startPayload(): void {
+    const type = this.#header.readUInt8(0);
+    const length = this.#header.readUInt32BE(1);
+    const form = FORMS.get(type);
+    if (!form) return this.#break(`A frame has the unknown type ${type}`);
+    if (length < form.least || length > form.most) this.#break(`${form.name} has ${length} bytes`);
+    this.#form = form;
+    this.#filling = Buffer.alloc(length);
+    this.#filled = 0;
+  }
+
+  #break(message: string): never {
+    this.#broken = new ProtocolError(message);
+    throw this.#broken;
+  }
+}
+
+function readLog(payload: Buffer): GateFrame {
+  const stream = entry(["stdout", "stderr"] as const, payload.readUInt8(0) - 1, "stream");
+  return { type: "log", stream, bytes: payload.subarray(1) };
+}
+
+function readFailed(payload: Buffer): GateFrame {
+  return {
+    type: "failed",
+    stage: entry(FAILED_STAGES, payload.readUInt8(0) - 1, "stage"),
+    errno: payload.readUInt32BE(1),
+  };
+}
+
+function readExit(payload: Buffer): ExitFrame {
+  const responseState = entry(RESPONSE_STATES, payload.readUInt8(46), "response state");
+  const responseBytes = payload.readUInt32BE(47);
+  if (responseState !== "fine" && responseBytes > 0)
+    throw new ProtocolError("a response is promised and there is none");
+  return {
+    type: "exit",
+    exitCode: payload.readUInt8(0),
+    signal: payload.readUInt8(1),
+    oomKills: payload.readUInt32BE(2),
+    userUs: counter(payload, 6),
+    systemUs: counter(payload, 14),
+    peakBytes: counter(payload, 22),
+    wallUs: counter(payload, 30),
+    logDroppedBytes: counter(payload, 38),
+    responseState,
+    responseBytes,
+  };
+}
+
+function entry<T>(table: readonly T[], index: number, what: string): T {
+  const value = table[index];
+  if (value === undefined) throw new ProtocolError(`unknown ${what}`);
+  return value;
+}
+
+/** A u64. Beyond 2^53 it is no truth about any function, and no number that JavaScript can hold. */
+function counter(payload: Buffer, at: number): number {
+  const value = payload.readBigUInt64BE(at);
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new ProtocolError(`a counter is ${value}`);
+  return Number(value);
+}

@@ -1,0 +1,570 @@
+/*
+ * The gate: PID 1 of a function's container.
+ *
+ *     gate COMMAND [ARG...]
+ *
+ * It says READY on stdout, waits for one request on stdin, runs COMMAND for it, hands back the output, the end
+ * and response.json of that run, and exits. PROTOCOL.md describes the frames; frames.ts is the other end.
+ *
+ * Three rules explain most of what follows.
+ * - Nothing may block: one poll loop, so that the end of stdin (the server is gone, or no longer wants the
+ *   answer), the deadline and the end of the function are noticed however full any pipe is.
+ * - The function is hostile. It may share our user id, and it owns the context directory. It must not get at
+ *   our descriptors, and no file that it leaves may make us hang or follow a link.
+ * - The end of the main process decides, not the end of its output: a grandchild may hold that for ever.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { VERSION = 1, HEADER = 5, PAYLOAD_MAX = 65536 };
+enum { REQUEST = 0x01, BODY = 0x02 };
+enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86 };
+enum { FAILED_CONTEXT = 1, FAILED_REQUEST = 2, FAILED_START = 3, FAILED_EXEC = 4, FAILED_FRAMES = 5 };
+enum { RESPONSE_FINE = 0, RESPONSE_MISSING = 1, RESPONSE_NO_FILE = 2, RESPONSE_LARGE = 3, RESPONSE_UNREADABLE = 4 };
+
+/* READY, EXPIRED, and EXIT or FAILED together need less than this; LOG and RESPONSE leave it free for them. */
+enum { CONTROL_ROOM = 256 };
+/* What a pipe can hold at most without privileges (fs.pipe-max-size): more is not read after the end. */
+enum { DRAIN_MAX = 1 << 20 };
+/* A wait for others needs an end: the answer must be taken in this time, and the killed be dead. */
+#define PATIENCE_US (30 * 1000000ULL)
+#define NEVER UINT64_MAX
+
+/* WAITING for REQUEST, RECEIVING the body, RUNNING the function, DRAINING its output once it has ended, and
+ * ANSWERING: all that is left to do is to send what is in `out` and in response.json. */
+static enum { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING } phase = WAITING;
+
+static char **command;
+static bool is_init;          /* PID 1 of its namespace; false when a test runs the gate as a plain process */
+static mode_t given_umask;    /* as the engine gave them to us; the function gets them back */
+static sigset_t given_mask;
+static struct sigaction given_sigpipe, given_sigchld;
+static int signals;
+
+static uint8_t in[2 * (HEADER + PAYLOAD_MAX)];
+static size_t in_used;
+static uint8_t out[4 * (HEADER + PAYLOAD_MAX)]; /* out[out_head..out_tail) waits for stdout to take it */
+static size_t out_head, out_tail;
+static uint8_t scratch[PAYLOAD_MAX];            /* where output beyond the limit goes */
+
+static char context[PATH_MAX];
+static const char *request_id;                  /* the last part of `context` */
+static int context_fd = -1, request_fd = -1, response_fd = -1, exec_errno_fd = -1, oom_fd = -1;
+static uint32_t grace_ms, response_limit, log_left, body_left, response_left;
+static uint64_t log_dropped;
+static struct log { int fd; uint8_t stream; size_t drained; } logs[] = {{-1, 1, 0}, {-1, 2, 0}};
+
+static pid_t child = -1;      /* leader of the function's process group */
+static uint64_t alarm_at = NEVER, started_us, wall_us;
+static enum { IN_TIME, TERMINATED, KILLED } expiry = IN_TIME;
+static int end_status;
+static struct rusage end_usage;
+static uint64_t oom_before;
+
+static uint64_t now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static uint32_t get16(const uint8_t *at) { return (uint32_t)at[0] << 8 | at[1]; }
+static uint32_t get32(const uint8_t *at) { return get16(at) << 16 | get16(at + 2); }
+
+/* Writes `value` as `bytes` bytes, big-endian, and returns where the next one goes. */
+static uint8_t *put(uint8_t *at, uint64_t value, int bytes) {
+  while (bytes-- > 0) *at++ = (uint8_t)(value >> (8 * bytes));
+  return at;
+}
+
+/* Ends the function and all it started. As PID 1, kill(-1) reaches every process of the container in one step
+ * that no fork can slip through. Anywhere else it would end the whole machine, so there the group must do. */
+static void kill_all(void) {
+  if (is_init) kill(-1, SIGKILL);
+  else if (child > 0) kill(-child, SIGKILL);
+}
+
+/* Nobody is there to hear an answer, or none can be given. */
+static _Noreturn void leave(void) {
+  kill_all();
+  _exit(1);
+}
+
+/* ---- Output ---- */
+
+/* Where a payload of up to `most` bytes may be written, or NULL when the server must first take some of `out`. */
+static uint8_t *payload_room(size_t most) {
+  size_t need = HEADER + most + CONTROL_ROOM;
+  if (sizeof out - (out_tail - out_head) < need) return NULL;
+  if (sizeof out - out_tail < need) {
+    memmove(out, out + out_head, out_tail - out_head);
+    out_tail -= out_head;
+    out_head = 0;
+  }
+  return out + out_tail + HEADER;
+}
+
+/* Makes a frame of the `length` bytes that were written where payload_room() said. */
+static void commit_frame(uint8_t type, size_t length) {
+  put(put(out + out_tail, type, 1), length, 4);
+  out_tail += HEADER + length;
+}
+
+/* A frame small enough for CONTROL_ROOM, so that it fits always. */
+static void send_control(uint8_t type, const uint8_t *payload, size_t length) {
+  if (length > 0) memcpy(out + out_tail + HEADER, payload, length);
+  commit_frame(type, length);
+}
+
+/* Gives stdout what it takes without blocking. */
+static void flush(void) {
+  while (out_head < out_tail) {
+    ssize_t n = write(STDOUT_FILENO, out + out_head, out_tail - out_head);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) leave();
+    out_head += (size_t)n;
+  }
+  out_head = out_tail = 0;
+}
+
+/* Ends the call with FAILED in place of EXIT. */
+static void fail(uint8_t stage, int error) {
+  uint8_t payload[5];
+  kill_all();
+  put(put(payload, stage, 1), (uint32_t)error, 4);
+  send_control(FAILED, payload, sizeof payload);
+  phase = ANSWERING;
+  alarm_at = now_us() + PATIENCE_US;
+}
+
+/* ---- Logs ---- */
+
+/* Beyond the limit output is dropped, which needs no room; before that the server's pace is the function's. */
+static bool logs_may_flow(void) { return log_left == 0 || payload_room(PAYLOAD_MAX) != NULL; }
+
+static void close_log(struct log *log) {
+  close(log->fd);
+  log->fd = -1;
+}
+
+/* Reads once from a log pipe, only when logs_may_flow(). Returns the bytes read, 0 where there are none now. */
+static size_t read_log(struct log *log) {
+  size_t keep = log_left < PAYLOAD_MAX - 1 ? log_left : PAYLOAD_MAX - 1;
+  uint8_t *payload = keep > 0 ? payload_room(1 + keep) : NULL;
+  ssize_t n = keep > 0 ? read(log->fd, payload + 1, keep) : read(log->fd, scratch, sizeof scratch);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+  if (n <= 0) {
+    close_log(log);
+    return 0;
+  }
+  if (keep > 0) {
+    payload[0] = log->stream;
+    commit_frame(LOG, 1 + (size_t)n);
+    log_left -= (uint32_t)n;
+  } else {
+    log_dropped += (uint64_t)n;
+  }
+  return (size_t)n;
+}
+
+/* Takes what the pipes still hold after the end, and no more: who holds them now may write for ever.
+ * False while `out` is full. */
+static bool drained(void) {
+  for (struct log *log = logs; log < logs + 2; log++) {
+    while (log->fd >= 0) {
+      if (!logs_may_flow()) return false;
+      size_t n = read_log(log);
+      log->drained += n;
+      if (log->fd >= 0 && (n == 0 || log->drained >= DRAIN_MAX)) close_log(log);
+    }
+  }
+  return true;
+}
+
+/* ---- The function ---- */
+
+/* How many processes of this cgroup the kernel has killed for want of memory; 0 where it does not say. */
+static uint64_t oom_kills(void) {
+  char text[1024];
+  if (oom_fd < 0) oom_fd = open("/sys/fs/cgroup/memory.events", O_RDONLY | O_CLOEXEC);
+  if (oom_fd < 0) oom_fd = open("/sys/fs/cgroup/memory/memory.oom_control", O_RDONLY | O_CLOEXEC);
+  ssize_t n = oom_fd < 0 ? -1 : pread(oom_fd, text, sizeof text - 1, 0);
+  if (n < 0) return 0;
+  text[n] = '\0';
+  for (char *line = text; line != NULL; line = strchr(line, '\n')) {
+    line += *line == '\n';
+    if (strncmp(line, "oom_kill ", 9) == 0) return strtoull(line + 9, NULL, 10);
+  }
+  return 0;
+}
+
+/* What execvp does, but for files that the kernel cannot run (ENOEXEC): execvp would hand them to a shell, and
+ * the engine does not. Returns the errno of the failure. */
+static int execute(char **argv) {
+  if (strchr(argv[0], '/') != NULL || argv[0][0] == '\0') {
+    execve(argv[0], argv, environ);
+    return errno;
+  }
+  const char *dir = getenv("PATH");
+  if (dir == NULL) dir = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; /* the engine's default */
+  int result = ENOENT;
+  for (;;) {
+    char file[PATH_MAX];
+    const char *end = strchrnul(dir, ':');
+    int length = (int)(end - dir);
+    int n = snprintf(file, sizeof file, "%.*s%s%s", length, dir, length > 0 ? "/" : "", argv[0]);
+    if (n > 0 && (size_t)n < sizeof file) {
+      execve(file, argv, environ);
+      if (errno == EACCES) result = EACCES; /* tells more than that the other directories have none */
+      else if (errno != ENOENT && errno != ENOTDIR && errno != ESTALE && errno != ENODEV && errno != ETIMEDOUT) return errno;
+    }
+    if (*end == '\0') return result;
+    dir = end + 1;
+  }
+}
+
+/* Where memory runs out, the function has to go and not the gate, which still has to tell. Raising one's own
+ * score needs no privilege, but /proc/self is root's until we are dumpable again. That is safe here: this
+ * process no longer has the gate's stdin and stdout, and nothing else runs in the container yet. */
+static void prefer_as_victim(void) {
+  prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  if (write(fd, "1000", 4) < 0) { /* Without it the kernel goes by size, which finds the function nearly always. */ }
+  close(fd);
+}
+
+/* The child's side of fork(): becomes the command, or tells why not through `exec_errno`, which an exec closes. */
+static _Noreturn void become_function(int input, int output, int error_output, int exec_errno) {
+  setpgid(0, 0);
+  dup2(input, STDIN_FILENO);
+  dup2(output, STDOUT_FILENO);
+  dup2(error_output, STDERR_FILENO);
+  prefer_as_victim();
+  int result = ENOMEM;
+  unsetenv("CONTEXT_PATH"); /* an environment may hold a name twice, and setenv replaces only the first */
+  unsetenv("REQUEST_ID");
+  if (setenv("CONTEXT_PATH", context, 1) == 0 && setenv("REQUEST_ID", request_id, 1) == 0) {
+    umask(given_umask);
+    sigaction(SIGPIPE, &given_sigpipe, NULL);
+    sigaction(SIGCHLD, &given_sigchld, NULL);
+    sigprocmask(SIG_SETMASK, &given_mask, NULL);
+    result = execute(command);
+  }
+  if (write(exec_errno, &result, sizeof result) < 0) _exit(126);
+  _exit(127);
+}
+
+/* A descriptor that is at its end: an image may lack /dev/null, and a pipe without a writer does as well. */
+static int open_empty(void) {
+  int ends[2];
+  int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (fd >= 0 || pipe2(ends, O_CLOEXEC) < 0) return fd;
+  close(ends[1]);
+  return ends[0];
+}
+
+/* Starts the command. What fails here leaves descriptors open: the gate is about to exit. */
+static void start(void) {
+  int output[2], error_output[2], exec_errno[2];
+  close(request_fd);
+  int input = open_empty();
+  if (input < 0 || pipe2(output, O_CLOEXEC) < 0 || pipe2(error_output, O_CLOEXEC) < 0 || pipe2(exec_errno, O_CLOEXEC) < 0)
+    return fail(FAILED_START, errno);
+  started_us = now_us();
+  pid_t pid = fork();
+  if (pid < 0) return fail(FAILED_START, errno);
+  if (pid == 0) become_function(input, output[1], error_output[1], exec_errno[1]);
+  child = pid;
+  setpgid(child, child); /* both sides do it: whichever comes first, a signal to the group finds it */
+  close(input);
+  close(output[1]);
+  close(error_output[1]);
+  close(exec_errno[1]);
+  logs[0].fd = output[0];
+  logs[1].fd = error_output[0];
+  exec_errno_fd = exec_errno[0];
+  /* On the ends that are ours only: the function's must block. */
+  fcntl(logs[0].fd, F_SETFL, O_NONBLOCK);
+  fcntl(logs[1].fd, F_SETFL, O_NONBLOCK);
+  fcntl(exec_errno_fd, F_SETFL, O_NONBLOCK);
+  phase = RUNNING;
+}
+
+/* The function has ended, whatever still holds its output. */
+static void conclude(int status, const struct rusage *usage) {
+  int error;
+  wall_us = child > 0 ? now_us() - started_us : 0;
+  end_status = status;
+  end_usage = *usage;
+  kill_all();
+  if (exec_errno_fd >= 0 && read(exec_errno_fd, &error, sizeof error) == sizeof error) return fail(FAILED_EXEC, error);
+  phase = DRAINING;
+  alarm_at = now_us() + PATIENCE_US;
+}
+
+/* Collects the dead: the function, and as PID 1 every orphan of the container. */
+static void reap(void) {
+  int status;
+  struct rusage usage;
+  pid_t pid;
+  while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
+    if (pid == child && phase == RUNNING) conclude(status, &usage);
+}
+
+/* ---- The answer ---- */
+
+/* Opens response.json. The look before the open keeps us off devices and pipes, where opening alone does
+ * something; the one after it is the guarantee, should the name have changed hands in between. */
+static uint8_t open_response(void) {
+  struct stat found;
+  if (fstatat(context_fd, "response.json", &found, AT_SYMLINK_NOFOLLOW) < 0)
+    return errno == ENOENT ? RESPONSE_MISSING : RESPONSE_UNREADABLE;
+  if (!S_ISREG(found.st_mode)) return RESPONSE_NO_FILE;
+  response_fd = openat(context_fd, "response.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (response_fd < 0 || fstat(response_fd, &found) < 0) return RESPONSE_UNREADABLE;
+  if (!S_ISREG(found.st_mode)) return RESPONSE_NO_FILE;
+  if (found.st_size > (off_t)response_limit) return RESPONSE_LARGE; /* by its size: a sparse terabyte costs nothing */
+  response_left = (uint32_t)found.st_size;
+  return RESPONSE_FINE;
+}
+
+static uint64_t microseconds(struct timeval time) { return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_usec; }
+
+static void send_exit(void) {
+  uint8_t payload[64], *at = payload;
+  uint64_t oom_after = oom_kills();
+  uint8_t state = open_response();
+  at = put(at, WIFEXITED(end_status) ? (uint64_t)WEXITSTATUS(end_status) : 0, 1);
+  at = put(at, WIFSIGNALED(end_status) ? (uint64_t)WTERMSIG(end_status) : 0, 1);
+  at = put(at, oom_after > oom_before ? oom_after - oom_before : 0, 4);
+  at = put(at, microseconds(end_usage.ru_utime), 8);
+  at = put(at, microseconds(end_usage.ru_stime), 8);
+  at = put(at, (uint64_t)end_usage.ru_maxrss * 1024, 8);
+  at = put(at, wall_us, 8);
+  at = put(at, log_dropped, 8);
+  at = put(at, state, 1);
+  at = put(at, response_left, 4);
+  send_control(EXIT, payload, (size_t)(at - payload));
+  phase = ANSWERING;
+}
+
+/* Moves response.json into `out` as far as there is room. */
+static void feed_response(void) {
+  uint8_t *payload;
+  while (response_left > 0 && (payload = payload_room(PAYLOAD_MAX)) != NULL) {
+    ssize_t n = read(response_fd, payload, response_left < PAYLOAD_MAX ? response_left : PAYLOAD_MAX);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) leave(); /* shorter than EXIT promised; the server sees the answer cut */
+    commit_frame(RESPONSE, (size_t)n);
+    response_left -= (uint32_t)n;
+  }
+}
+
+/* ---- The request ---- */
+
+/* Writes to request.json or response.json. What refuses is a full tmpfs, or the container's memory limit. */
+static bool write_file(int fd, const void *bytes, size_t length) {
+  for (const uint8_t *at = bytes; length > 0;) {
+    ssize_t n = write(fd, at, length);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      fail(FAILED_REQUEST, n < 0 ? errno : ENOSPC);
+      return false;
+    }
+    at += n;
+    length -= (size_t)n;
+  }
+  return true;
+}
+
+/* Makes the context. Anyone may read and write there: the image may drop to another user than ours, and our
+ * own may be any. */
+static void make_context(void) {
+  const int flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC;
+  if (mkdir(context, 0777) < 0) return fail(FAILED_CONTEXT, errno);
+  context_fd = open(context, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (context_fd < 0) return fail(FAILED_CONTEXT, errno);
+  request_fd = openat(context_fd, "request.json", flags, 0666);
+  int response = request_fd < 0 ? -1 : openat(context_fd, "response.json", flags, 0666);
+  if (response < 0) return fail(FAILED_CONTEXT, errno);
+  if (!write_file(response, "{}", 2)) return;
+  close(response);
+  phase = RECEIVING;
+  if (body_left == 0 && write_file(request_fd, "{}", 2)) start();
+}
+
+/* False when the frame is not of the form that PROTOCOL.md gives it. */
+static bool take_request(const uint8_t *payload, uint32_t length) {
+  if (length < 24) return false;
+  const uint32_t root_length = get16(payload + 20);
+  if (length < 24 + root_length) return false;
+  const uint32_t id_length = get16(payload + 22 + root_length);
+  if (length != 24 + root_length + id_length) return false;
+  const char *root = (const char *)payload + 22, *id = root + root_length + 2;
+  if (root_length == 0 || root[0] != '/' || memchr(root, '\0', root_length) != NULL) return false;
+  if (id_length == 0 || memchr(id, '\0', id_length) != NULL || memchr(id, '/', id_length) != NULL) return false;
+  if (root_length + 1 + id_length >= sizeof context) return false;
+  snprintf(context, sizeof context, "%.*s/%.*s", (int)root_length, root, (int)id_length, id);
+  request_id = context + root_length + 1;
+  alarm_at = now_us() + get32(payload) * 1000ULL;
+  grace_ms = get32(payload + 4);
+  response_limit = get32(payload + 8);
+  log_left = get32(payload + 12);
+  body_left = get32(payload + 16);
+  oom_before = oom_kills();
+  make_context();
+  return true;
+}
+
+static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
+  if (phase == WAITING && type == REQUEST && take_request(payload, length)) return;
+  if (phase == RECEIVING && type == BODY && length > 0 && length <= body_left) {
+    body_left -= length;
+    if (write_file(request_fd, payload, length) && body_left == 0) start();
+    return;
+  }
+  fail(FAILED_FRAMES, EPROTO);
+}
+
+/* Reads from the server. The end of stdin is its way to end the call, whatever we are doing. */
+static void receive(void) {
+  /* Once we answer only the end matters, but the server may still be sending a body that we refused. */
+  bool listening = phase != ANSWERING;
+  ssize_t n = listening ? read(STDIN_FILENO, in + in_used, sizeof in - in_used) : read(STDIN_FILENO, scratch, sizeof scratch);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) leave();
+  if (!listening) return;
+  in_used += (size_t)n;
+  size_t at = 0;
+  while (phase != ANSWERING && in_used - at >= HEADER) {
+    uint32_t length = get32(in + at + 1);
+    if (length > PAYLOAD_MAX) return fail(FAILED_FRAMES, EMSGSIZE);
+    if (in_used - at < HEADER + length) break;
+    take_frame(in[at], in + at + HEADER, length);
+    at += HEADER + length;
+  }
+  in_used -= at; /* one move a read, not one a frame: many small frames stay cheap */
+  memmove(in, in + at, in_used);
+  if ((phase == RUNNING || phase == DRAINING) && in_used > 0) fail(FAILED_FRAMES, EPROTO);
+}
+
+/* ---- The loop ---- */
+
+/* A signal from outside the container shows no process id; one from the function does, and is not obeyed. The
+ * function cannot forge that: the kernel fills in the id where the code is SI_USER. */
+static void take_signals(void) {
+  struct signalfd_siginfo info[8];
+  ssize_t n = read(signals, info, sizeof info);
+  for (size_t i = 0; n > 0 && i < (size_t)n / sizeof *info; i++) {
+    bool outside = info[i].ssi_code == SI_USER && info[i].ssi_pid == 0;
+    if (info[i].ssi_signo != SIGCHLD && (outside || !is_init)) leave();
+  }
+  reap();
+}
+
+/* The time that was set has come: for the function to end, to be killed, or for the server to take the answer. */
+static void take_alarm(void) {
+  const struct rusage none = {0};
+  if (phase != RECEIVING && phase != RUNNING) leave();
+  switch (expiry) {
+    case IN_TIME:
+      expiry = TERMINATED;
+      send_control(EXPIRED, NULL, 0);
+      if (phase == RECEIVING) return conclude(SIGKILL, &none); /* the body came too late; there is nothing to end */
+      kill(-child, SIGTERM);
+      alarm_at = now_us() + grace_ms * 1000ULL;
+      return;
+    case TERMINATED:
+      expiry = KILLED;
+      kill_all();
+      alarm_at = now_us() + PATIENCE_US;
+      return;
+    case KILLED: /* and not dead: it got itself another user id. It ends with us. */
+      leave();
+  }
+}
+
+static int poll_timeout(void) {
+  uint64_t now = now_us();
+  if (alarm_at == NEVER) return -1;
+  if (alarm_at <= now) return 0;
+  uint64_t ms = (alarm_at - now + 999) / 1000;
+  return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+static void set_up(void) {
+  sigset_t watched;
+  struct sigaction ignore = {.sa_handler = SIG_IGN}, keep = {.sa_handler = SIG_DFL};
+  is_init = getpid() == 1;
+  /* No descriptor of whoever started us may reach the function. An engine too old for the call hands none on. */
+  syscall(SYS_close_range, 3U, ~0U, 0U);
+  given_umask = umask(0);
+  /* Without a handler a signal to PID 1 is lost unless it is blocked, so blocked they are. STOPSIGNAL of an
+   * image may be any of these. */
+  sigemptyset(&watched);
+  sigaddset(&watched, SIGCHLD);
+  sigaddset(&watched, SIGTERM);
+  sigaddset(&watched, SIGINT);
+  sigaddset(&watched, SIGQUIT);
+  sigaddset(&watched, SIGHUP);
+  sigprocmask(SIG_BLOCK, &watched, &given_mask);
+  sigaction(SIGPIPE, &ignore, &given_sigpipe);
+  sigaction(SIGCHLD, &keep, &given_sigchld); /* if it was ignored, the kernel would reap in our place */
+  signals = signalfd(-1, &watched, SFD_NONBLOCK | SFD_CLOEXEC);
+  fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
+  fcntl(STDOUT_FILENO, F_SETFL, fcntl(STDOUT_FILENO, F_GETFL) | O_NONBLOCK);
+}
+
+int main(int argc, char **argv) {
+  /* First of all: a process of the same user could otherwise open our descriptors through /proc. */
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (argc < 2) {
+    fputs("usage: gate COMMAND [ARG...]\n", stderr);
+    return 2;
+  }
+  command = argv + 1;
+  set_up();
+  if (signals < 0) return 1;
+  send_control(READY, (const uint8_t[]){VERSION}, 1);
+  for (;;) {
+    if (phase == DRAINING && drained()) send_exit();
+    if (phase == ANSWERING) feed_response();
+    flush();
+    bool sent = out_head == out_tail;
+    if (phase == ANSWERING && sent && response_left == 0) return 0;
+    bool more = sent && (phase == DRAINING || phase == ANSWERING); /* to send; only look what else there is */
+    bool reading = phase == RUNNING && logs_may_flow();
+    struct pollfd fds[] = {
+        {.fd = STDIN_FILENO, .events = POLLIN},
+        {.fd = STDOUT_FILENO, .events = sent ? 0 : POLLOUT},
+        {.fd = signals, .events = POLLIN},
+        {.fd = reading ? logs[0].fd : -1, .events = POLLIN},
+        {.fd = reading ? logs[1].fd : -1, .events = POLLIN},
+    };
+    if (poll(fds, 5, more ? 0 : poll_timeout()) < 0 && errno != EINTR) leave();
+    if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* nobody reads any more */
+    if (fds[0].revents) receive();
+    if (fds[2].revents) take_signals();
+    if (alarm_at <= now_us()) take_alarm();
+    for (int i = 0; i < 2; i++)
+      if (fds[3 + i].revents && phase == RUNNING && logs_may_flow()) read_log(&logs[i]);
+  }
+}
