@@ -1,4 +1,4 @@
-/** Time as the rest of the code sees it, so that tests can own it. */
+/** Time and chance as the rest of the code sees them, so that tests can own them. */
 export interface Clock {
   /** Milliseconds since the epoch, for timestamps that people read. It may jump. */
   now(): number;
@@ -6,6 +6,8 @@ export interface Clock {
   monotonic(): number;
   /** Calls `run` once after `ms`; the returned function cancels it. A pending timer does not keep the process alive. */
   after(ms: number, run: () => void): () => void;
+  /** A random UUID. */
+  uuid(): string;
 }
 
 export const systemClock: Clock = {
@@ -16,4 +18,5 @@ export const systemClock: Clock = {
     timer.unref();
     return () => clearTimeout(timer);
   },
+  uuid: () => crypto.randomUUID(),
 };

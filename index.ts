@@ -1,0 +1,66 @@
+import { helpText, parseCommand, type Command } from "./lib/command.ts";
+import { systemClock } from "./lib/clock.ts";
+import { type Config, ConfigError } from "./lib/config.ts";
+import { messageOf } from "./lib/domain/errors.ts";
+import { healthcheck } from "./lib/healthcheck.ts";
+import { createLogger } from "./lib/log.ts";
+import { openApi, start } from "./lib/server.ts";
+import { backup } from "./lib/store/backup.ts";
+import { VERSION } from "./lib/version.ts";
+
+try {
+  process.exitCode = await run(parseCommand(process.argv.slice(2), process.env));
+} catch (error) {
+  console.error(`slipway: ${messageOf(error)}`);
+  process.exitCode = error instanceof ConfigError ? 2 : 1;
+}
+
+async function run(command: Command): Promise<number> {
+  switch (command.command) {
+    case "serve":
+      return serve(command.config);
+    case "healthcheck":
+      return healthcheck(command.config);
+    case "backup":
+      backup(`${command.config.dataPath}/database.db`, command.file);
+      console.error(`slipway: the database was copied to ${command.file}`);
+      return 0;
+    case "openapi":
+      console.log(await openApi(command.config, { log: loggerOf(command.config) }));
+      return 0;
+    case "help":
+      console.log(helpText());
+      return 0;
+    case "version":
+      console.log(`slipway ${VERSION}`);
+      return 0;
+  }
+}
+
+/** Serves until SIGTERM or SIGINT; a second one forces the end. */
+async function serve(config: Config): Promise<number> {
+  const log = loggerOf(config);
+  const server = await start(config, { log });
+  log.info("listening", { url: server.url, version: VERSION, data_path: config.dataPath });
+  if (server.new_key !== undefined) {
+    // Not through the logger: logs are kept and shipped, and this is shown once.
+    console.error(`slipway: the API key, shown only now: ${server.new_key}`);
+  }
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
+  let asked = false;
+  for (const name of ["SIGTERM", "SIGINT"] as const) {
+    process.on(name, () => {
+      if (asked) process.exit(1);
+      asked = true;
+      resolve(name);
+    });
+  }
+  log.info("stopping", { signal: await promise });
+  await server.stop(config.drainMs);
+  log.info("stopped");
+  return 0;
+}
+
+function loggerOf(config: Config) {
+  return createLogger({ level: config.logLevel, format: config.logFormat, clock: systemClock });
+}

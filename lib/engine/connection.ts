@@ -1,0 +1,310 @@
+import DockerModem from "docker-modem";
+import modemHttp from "docker-modem/lib/http.js";
+import { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import type { Clock } from "../clock.ts";
+import { AppError, messageOf } from "../domain/errors.ts";
+import type { Metrics } from "../metrics.ts";
+import { EngineError } from "./errors.ts";
+
+// docker-modem follows a 301 (an empty id gives one) to a host named "containers" and takes the process down with it.
+modemHttp.maxRedirects = 0;
+
+/** The newest API whose behaviour we know; engines before it are asked in their own version, those after in their oldest. */
+const NEWEST_API = [1, 44] as const;
+/** A reply is JSON about one thing or a list of our own containers; more than this is a fault. */
+const REPLY_BYTES = 16 * 1024 * 1024;
+
+/** Judging the status is ours: docker-modem would turn a stream's error reply into text. */
+const EVERY_STATUS: Record<number, boolean> = new Proxy({}, { get: () => true });
+
+/** A request to the engine. */
+export interface EngineRequest {
+  /** What is asked, as metrics and messages name it, such as `container create`. */
+  readonly operation: string;
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
+  /** Path below the version, every id in it encoded and never empty. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | number | boolean>>;
+  readonly body?: object;
+  /** A tar archive; only with `PUT`. */
+  readonly archive?: Buffer;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Milliseconds until the reply must be complete; the connection's own control timeout unless given. */
+  readonly timeout_ms?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Headers of a reply, and its body: JSON where it is JSON, else text. */
+export interface EngineReply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: unknown;
+}
+
+/** Where the engine listens: a Unix socket, or TCP. */
+export type EngineAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };
+
+/**
+ * Requests to the Docker Engine API. Every one has a deadline; a connection that fails, or answers nothing in time,
+ * throws `engine_unavailable`; an answer of 400 or above throws `EngineError`.
+ */
+export class EngineConnection {
+  readonly #modem: DockerModem;
+  readonly #timeoutMs: number;
+  readonly #clock: Clock;
+  readonly #metrics: Metrics;
+  #version: string | undefined;
+
+  constructor(options: { address: EngineAddress; timeout_ms: number; clock: Clock; metrics: Metrics }) {
+    const { address } = options;
+    // Without an explicit host docker-modem would read DOCKER_HOST itself and ignore the socket.
+    this.#modem =
+      "socketPath" in address
+        ? new DockerModem({ socketPath: address.socketPath, host: undefined })
+        : new DockerModem({ host: `http://${address.host}`, port: address.port, protocol: "http" });
+    this.#timeoutMs = options.timeout_ms;
+    this.#clock = options.clock;
+    this.#metrics = options.metrics;
+  }
+
+  /** Asks the engine which API it speaks and remembers the version for all later requests. */
+  async negotiate(timeoutMs = this.#timeoutMs): Promise<void> {
+    const ping = await this.#request({ operation: "ping", method: "GET", path: "/_ping", timeout_ms: timeoutMs });
+    const offered = parseVersion(ping.headers["api-version"]);
+    if (offered === undefined) throw unavailable("ping", "what answers there is no Docker Engine");
+    let version = olderOf(offered, NEWEST_API);
+    if (version === NEWEST_API) {
+      const about = await this.#request({ operation: "version", method: "GET", path: "/version", timeout_ms: timeoutMs });
+      const oldest = parseVersion(field(about.body, "MinAPIVersion"));
+      if (oldest !== undefined && olderOf(oldest, version) === version) version = oldest;
+    }
+    this.#version = `/v${version[0]}.${version[1]}`;
+  }
+
+  /** Asks whether the engine is alive. */
+  async ping(timeoutMs: number): Promise<void> {
+    await this.#request({ operation: "ping", method: "GET", path: "/_ping", timeout_ms: timeoutMs });
+  }
+
+  /** Sends a request and reads the whole reply. */
+  async request(request: EngineRequest): Promise<EngineReply> {
+    return this.#request({ ...request, path: (await this.#prefix()) + request.path });
+  }
+
+  /** Sends a request whose reply is a stream without an end; `timeout_ms` counts until its head is there. */
+  async stream(request: EngineRequest): Promise<IncomingMessage> {
+    return this.#measured(request, async () => {
+      const abort = new AbortController();
+      const cancel = this.#deadline(abort, request);
+      try {
+        const reply = await this.#dial({ ...request, path: (await this.#prefix()) + request.path }, abort.signal, false);
+        if (!(reply instanceof IncomingMessage)) throw unavailable(request.operation, "it sent no reply");
+        if (statusOf(reply) >= 400) throw await refusal(request.operation, reply);
+        return reply;
+      } catch (error) {
+        throw explain(request.operation, error);
+      } finally {
+        cancel();
+      }
+    });
+  }
+
+  /** Opens the two-way stream of a container's stdin and stdout. */
+  async attach(containerId: string): Promise<Duplex> {
+    const request: EngineRequest = {
+      operation: "container attach",
+      method: "POST",
+      path: `${await this.#prefix()}/containers/${encodeURIComponent(containerId)}/attach`,
+      query: { stream: 1, stdin: 1, stdout: 1, stderr: 1 },
+    };
+    return this.#measured(request, async () => {
+      const abort = new AbortController();
+      const cancel = this.#deadline(abort, request);
+      try {
+        const reply = await this.#dial(request, abort.signal, true);
+        if (reply instanceof IncomingMessage) throw await refusal(request.operation, reply);
+        return reply;
+      } catch (error) {
+        throw explain(request.operation, error);
+      } finally {
+        cancel();
+      }
+    });
+  }
+
+  async #prefix(): Promise<string> {
+    if (this.#version === undefined) await this.negotiate();
+    return this.#version ?? "";
+  }
+
+  async #request(request: EngineRequest): Promise<EngineReply> {
+    return this.#measured(request, async () => {
+      const abort = new AbortController();
+      const cancel = this.#deadline(abort, request);
+      try {
+        const reply = await this.#dial(request, abort.signal, false);
+        if (!(reply instanceof IncomingMessage)) throw unavailable(request.operation, "it sent no reply");
+        const text = await collect(reply, abort.signal);
+        const body = parseBody(text);
+        const status = statusOf(reply);
+        if (status >= 400) throw new EngineError(request.operation, status, errorText(body));
+        return { status, headers: reply.headers, body };
+      } catch (error) {
+        throw explain(request.operation, error);
+      } finally {
+        cancel();
+      }
+    });
+  }
+
+  /** Aborts at the deadline or with the caller's signal; the returned function ends the watch. */
+  #deadline(abort: AbortController, request: EngineRequest): () => void {
+    const timeoutMs = request.timeout_ms ?? this.#timeoutMs;
+    const cancelTimer = this.#clock.after(timeoutMs, () => abort.abort(new Error(`it did not answer within ${timeoutMs} ms`)));
+    const { signal } = request;
+    const forward = () => abort.abort(signal?.reason);
+    if (signal?.aborted === true) forward();
+    signal?.addEventListener("abort", forward, { once: true });
+    return () => {
+      cancelTimer();
+      signal?.removeEventListener("abort", forward);
+    };
+  }
+
+  #dial(request: EngineRequest, signal: AbortSignal, hijack: boolean): Promise<IncomingMessage | Duplex> {
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage | Duplex>();
+    // docker-modem never calls back when the engine dies before the head of a reply: the signal is what ends the wait.
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    this.#modem.dial(
+      {
+        // The question mark makes docker-modem send `_query` as the query and `_body` as the body.
+        path: `${request.path}?`,
+        method: request.method,
+        ...(request.headers && { headers: { ...request.headers } }),
+        options: { _query: request.query ?? {}, _body: request.body ?? {} },
+        ...(request.archive && { file: request.archive, headers: { "Content-Type": "application/x-tar" } }),
+        isStream: true,
+        hijack,
+        statusCodes: EVERY_STATUS,
+        abortSignal: signal,
+      },
+      (error, reply) => {
+        signal.removeEventListener("abort", onAbort);
+        if (error) reject(error);
+        else if (signal.aborted) discard(reply);
+        else if (isDuplexOrReply(reply)) resolve(reply);
+        else reject(new Error("docker-modem gave no stream"));
+      },
+    );
+    return promise;
+  }
+
+  async #measured<T>(request: EngineRequest, run: () => Promise<T>): Promise<T> {
+    const { operation } = request;
+    const started = this.#clock.monotonic();
+    this.#metrics.engineCalls.inc({ operation });
+    try {
+      return await run();
+    } catch (error) {
+      this.#metrics.engineErrors.inc({ operation });
+      throw error;
+    } finally {
+      this.#metrics.engineSeconds.observe({ operation }, (this.#clock.monotonic() - started) / 1000);
+    }
+  }
+}
+
+function isDuplexOrReply(reply: unknown): reply is IncomingMessage | Duplex {
+  return reply !== null && typeof reply === "object" && "on" in reply;
+}
+
+function discard(reply: unknown): void {
+  if (reply !== null && typeof reply === "object" && "destroy" in reply && typeof reply.destroy === "function") reply.destroy();
+}
+
+function statusOf(reply: IncomingMessage): number {
+  return reply.statusCode ?? 0;
+}
+
+/** Reads a reply to its end; rejects when the engine goes away in the middle, which no plain `end` would tell. */
+function collect(reply: IncomingMessage, signal: AbortSignal): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const fail = (error: unknown) => {
+    reject(error);
+    reply.destroy();
+  };
+  const onAbort = () => fail(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  reply.on("data", (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > REPLY_BYTES) fail(new Error(`its reply is over ${REPLY_BYTES} bytes`));
+    else chunks.push(chunk);
+  });
+  reply.on("end", () => resolve(Buffer.concat(chunks).toString()));
+  reply.on("aborted", () => fail(new Error("the connection was cut in the middle of a reply")));
+  reply.on("error", fail);
+  reply.on("close", () => reject(new Error("the connection was closed in the middle of a reply")));
+  return promise.finally(() => signal.removeEventListener("abort", onAbort));
+}
+
+async function refusal(operation: string, reply: IncomingMessage): Promise<EngineError> {
+  const text = await collect(reply, AbortSignal.timeout(5_000));
+  return new EngineError(operation, statusOf(reply), errorText(parseBody(text)));
+}
+
+function parseBody(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function errorText(body: unknown): string {
+  const message = field(body, "message");
+  return (message ?? (typeof body === "string" ? body : "")).trim() || "no reason given";
+}
+
+function field(body: unknown, name: string): string | undefined {
+  if (body === null || typeof body !== "object") return undefined;
+  const value = Object.entries(body).find(([key]) => key === name)?.[1];
+  return typeof value === "string" ? value : undefined;
+}
+
+function unavailable(operation: string, why: string, cause?: unknown): AppError {
+  return new AppError("engine_unavailable", `The Docker Engine cannot be reached (${operation}): ${why}. Start it, or point DOCKER_HOST at it.`, {
+    cause,
+    retry_after_s: 2,
+  });
+}
+
+function explain(operation: string, error: unknown): unknown {
+  if (error instanceof AppError || error instanceof EngineError) return error;
+  return unavailable(operation, causeOf(error), error);
+}
+
+/** System errors name the socket's path, which is the host's business: their code says enough. */
+function causeOf(error: unknown): string {
+  const code = error !== null && typeof error === "object" && "code" in error ? error.code : undefined;
+  if (code === "ENOENT" || code === "FailedToOpenSocket") return "its socket does not exist";
+  if (code === "ECONNREFUSED") return "nothing listens there";
+  if (code === "EACCES" || code === "EPERM") return "permission denied on its socket (join the socket's group)";
+  if (typeof code === "string") return `the connection failed (${code})`;
+  return messageOf(error);
+}
+
+type Version = readonly [number, number];
+
+function parseVersion(text: unknown): Version | undefined {
+  const match = typeof text === "string" ? /^(\d+)\.(\d+)$/.exec(text) : null;
+  return match ? [Number(match[1]), Number(match[2])] : undefined;
+}
+
+function olderOf(a: Version, b: Version): Version {
+  return a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]) ? a : b;
+}

@@ -1,0 +1,17 @@
+/** The engine answered with a status of 400 or above. Whoever asked knows what that means for the caller. */
+export class EngineError extends Error {
+  override readonly name = "EngineError";
+  readonly operation: string;
+  readonly status: number;
+
+  constructor(operation: string, status: number, message: string) {
+    super(message);
+    this.operation = operation;
+    this.status = status;
+  }
+}
+
+/** Whether something thrown is the engine's answer with this status. */
+export function isEngineStatus(thrown: unknown, ...statuses: readonly number[]): thrown is EngineError {
+  return thrown instanceof EngineError && statuses.includes(thrown.status);
+}

@@ -1,0 +1,58 @@
+import { type AnyElysia, Elysia } from "elysia";
+import type { Clock } from "../clock.ts";
+import type { Logger } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { FunctionService } from "../services/functions.ts";
+import type { InvocationService } from "../services/invocations.ts";
+import type { RouteService } from "../services/routes.ts";
+import type { StatusService } from "../services/status.ts";
+import type { Access } from "./access.ts";
+import { callRoutes, invokeRoutes } from "./calls.ts";
+import { docsRoutes } from "./docs.ts";
+import { errorHandler, pathOf } from "./errors.ts";
+import { functionsRoutes } from "./functions.ts";
+import { invocationsRoutes } from "./invocations.ts";
+import { allowedMethods } from "./methods.ts";
+import { openApiDocument } from "./openapi.ts";
+import { routesRoutes } from "./routes.ts";
+import { healthRoutes, metricsRoutes } from "./status.ts";
+
+/** What the API is made of. */
+export interface AppServices {
+  readonly functions: FunctionService;
+  readonly routes: RouteService;
+  readonly invocations: InvocationService;
+  readonly status: StatusService;
+  readonly metrics: Metrics;
+  readonly access: Access;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly request_bytes: number;
+  readonly version: string;
+}
+
+/** A function's page must not act in the origin of `/v1`. */
+const CALL_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox" } as const;
+
+/** The whole HTTP API. */
+export function createApp(services: AppServices): AnyElysia {
+  const { functions, routes, invocations, status, metrics, access, clock, log, request_bytes, version } = services;
+  const surface = () =>
+    new Elysia({ normalize: false, handler: { standardHostname: false } })
+      .use(functionsRoutes(functions, access))
+      .use(routesRoutes(routes, access))
+      .use(invocationsRoutes(invocations, access))
+      .use(invokeRoutes({ functions, invocations, access, request_bytes }))
+      .use(callRoutes({ routes, invocations, request_bytes }))
+      .use(metricsRoutes(metrics, access))
+      .use(healthRoutes(status));
+  const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
+    .onRequest(({ request, set }) => {
+      set.headers["x-request-id"] = clock.uuid();
+      if (pathOf(request.url).startsWith("/r/")) Object.assign(set.headers, CALL_HEADERS);
+    })
+    .use(errorHandler({ log, allowed: (path) => allowedMethods(app.routes, path) }))
+    .use(surface())
+    .use(docsRoutes(() => openApiDocument(surface(), version), access));
+  return app;
+}

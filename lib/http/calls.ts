@@ -1,0 +1,95 @@
+import type { Server } from "bun";
+import { Elysia, t } from "elysia";
+import { AppError } from "../domain/errors.ts";
+import type { Invocation } from "../domain/invocations.ts";
+import type { FunctionService } from "../services/functions.ts";
+import type { Answer, InvocationService, Target } from "../services/invocations.ts";
+import type { RouteService } from "../services/routes.ts";
+import type { Access } from "./access.ts";
+import { readBody } from "./body.ts";
+import { errorResponse, pathOf } from "./errors.ts";
+import { callDetail } from "./openapi.ts";
+
+/** What a call needs of the request that it came by. */
+interface CallContext {
+  readonly request: Request;
+  readonly server: Server<unknown> | null;
+  readonly set: { readonly headers: Record<string, unknown> };
+}
+
+/** `POST /r/<path>`: public, as in the seed; the answer is the function's own. */
+export function callRoutes(options: { routes: RouteService; invocations: InvocationService; request_bytes: number }) {
+  const { routes, invocations } = options;
+  return new Elysia({ tags: ["calls"] }).post(
+    "/r/*",
+    async (context) => {
+      const path = calledPath(context.request.url);
+      const { id, function: fn } = routes.match(path);
+      return call(context, invocations, { function: fn, route_id: id }, options.request_bytes);
+    },
+    { parse: "none", detail: callDetail("callRoute", "Call the function of a route") },
+  );
+}
+
+/** `POST /v1/functions/:id/invoke`: the same without a route, for those who may use `/v1`. */
+export function invokeRoutes(options: {
+  functions: FunctionService;
+  invocations: InvocationService;
+  access: Access;
+  request_bytes: number;
+}) {
+  const { functions, invocations, access } = options;
+  return new Elysia({ tags: ["calls"] }).post(
+    "/v1/functions/:id/invoke",
+    async (context) => {
+      access(context.request, context.server);
+      return call(context, invocations, { function: functions.get(context.params.id), route_id: null }, options.request_bytes);
+    },
+    {
+      params: t.Object({ id: t.String({ description: "The id or the name of the function." }) }),
+      parse: "none",
+      detail: callDetail("invokeFunction", "Call a function without a route"),
+    },
+  );
+}
+
+async function call(context: CallContext, invocations: InvocationService, target: Target, limitBytes: number): Promise<Response> {
+  const body = await readBody(context.request, context.server, limitBytes);
+  const id = String(context.set.headers["x-request-id"]);
+  return answerResponse(await invocations.invoke({ id, target, body, signal: context.request.signal }));
+}
+
+/** The percent-decoded path after `/r`, which a route must equal. */
+function calledPath(url: string): string {
+  const path = pathOf(url).slice("/r".length);
+  try {
+    return decodeURIComponent(path);
+  } catch (error) {
+    throw new AppError("invalid_request", "The path has a percent sign that is followed by no valid code", { cause: error });
+  }
+}
+
+function answerResponse({ invocation, response }: Answer): Response {
+  const answer =
+    response === null
+      ? errorResponse(new AppError(invocation.reason ?? "internal", invocation.message ?? "The function gave no answer"), invocation.id)
+      : new Response(Buffer.from(response.buffer, response.byteOffset, response.byteLength), {
+          status: invocation.status === "succeeded" ? 200 : 500,
+          headers: { "Content-Type": "application/json" },
+        });
+  if (invocation.exit_code !== null) answer.headers.set("X-Function-Exit-Code", String(invocation.exit_code));
+  answer.headers.set("Server-Timing", serverTiming(invocation));
+  return answer;
+}
+
+function serverTiming({ queue_ms, start_ms, run_ms, start }: Invocation): string {
+  const timings = [
+    ["queue", queue_ms],
+    ["start", start_ms],
+    ["run", run_ms],
+  ] as const;
+  return timings
+    .filter(([, duration]) => duration !== null)
+    .map(([name, duration]) => `${name};dur=${duration?.toFixed(2)}${name === "start" && start ? `;desc=${start}` : ""}`)
+    .join(", ");
+}

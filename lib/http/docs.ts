@@ -1,0 +1,40 @@
+import { Elysia } from "elysia";
+import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
+import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
+import type { Access } from "./access.ts";
+
+/** The page may load nothing from elsewhere; Swagger UI brings its icons and some styles inline. */
+const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+
+const PAGE = `<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <title>Slipway API</title>
+    <link rel="icon" href="data:," />
+    <link rel="stylesheet" href="/swagger/swagger-ui.css" />
+  </head>
+  <body>
+    <div id="swagger-ui"></div>
+    <script src="/swagger/swagger-ui.js"></script>
+    <script src="/swagger/start.js"></script>
+  </body>
+</html>
+`;
+
+const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });\n`;
+
+/** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made when it is first asked for. */
+export function docsRoutes(document: () => Promise<object>, access: Access) {
+  let made: Promise<object> | undefined;
+  const hide = { detail: { hide: true } };
+  const text = (body: string, type: string) => new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
+  return new Elysia({ prefix: "/swagger" })
+    .onTransform(({ request, server }) => access(request, server))
+    .get("/", () => text(PAGE, "text/html; charset=utf-8"), hide)
+    .get("/json", () => (made ??= document()), hide)
+    .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hide)
+    .get("/swagger-ui.js", () => new Response(Bun.file(script), { headers: { "Content-Type": "text/javascript; charset=utf-8" } }), hide)
+    .get("/swagger-ui.css", () => new Response(Bun.file(style), { headers: { "Content-Type": "text/css; charset=utf-8" } }), hide);
+}

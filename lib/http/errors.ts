@@ -1,0 +1,92 @@
+import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
+import { AppError, type Reason } from "../domain/errors.ts";
+import type { Logger } from "../log.ts";
+import { failure } from "./envelope.ts";
+import { describeProblem } from "./problems.ts";
+
+/** The only table from reasons to statuses. */
+export const STATUS_OF = {
+  invalid_request: 400,
+  image_invalid: 400,
+  image_not_found: 400,
+  registry_denied: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  method_not_allowed: 405,
+  request_timeout: 408,
+  conflict: 409,
+  payload_too_large: 413,
+  misdirected_request: 421,
+  too_many_requests: 429,
+  // Nobody reads it: the client is gone. The number is nginx's.
+  cancelled: 499,
+  internal: 500,
+  function_failed: 502,
+  invalid_response: 502,
+  response_too_large: 502,
+  entrypoint_failed: 502,
+  image_unavailable: 502,
+  out_of_memory: 502,
+  instance_lost: 502,
+  engine_unavailable: 503,
+  overloaded: 503,
+  shutting_down: 503,
+  function_timeout: 504,
+  storage_full: 507,
+} as const satisfies Record<Reason, number>;
+
+/** The enveloped answer to an error, with the headers that go with its status. */
+export function errorResponse(error: AppError, requestId: string, allow?: readonly string[]): Response {
+  const headers = new Headers();
+  if (error.reason === "unauthorized") headers.set("WWW-Authenticate", 'Bearer realm="slipway"');
+  if (error.retry_after_s !== undefined) headers.set("Retry-After", String(error.retry_after_s));
+  if (allow) headers.set("Allow", allow.join(", "));
+  return Response.json(failure(error.reason, error.message, requestId), { status: STATUS_OF[error.reason], headers });
+}
+
+/**
+ * The handler of every error, registered before any route. `allowed` tells the methods of a path that exists, so that
+ * a wrong method is a 405; Elysia only knows "not found".
+ */
+export function errorHandler(options: { log: Logger; allowed: (path: string) => readonly string[] }) {
+  return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, set }) => {
+    const requestId = String(set.headers["x-request-id"] ?? "");
+    const path = pathOf(request.url);
+    const known = translate(error);
+    if (known?.reason === "not_found" && error instanceof NotFoundError) {
+      const allow = options.allowed(path);
+      if (allow.length > 0) {
+        const refused = new AppError("method_not_allowed", `${request.method} is not possible here: use ${allow.join(" or ")}`);
+        return errorResponse(refused, requestId, allow);
+      }
+    }
+    if (known && known.reason !== "internal") {
+      options.log.debug("request refused", { request_id: requestId, method: request.method, path, reason: known.reason, error });
+      return errorResponse(known, requestId);
+    }
+    options.log.error("request failed", { request_id: requestId, method: request.method, path, error });
+    return errorResponse(known ?? new AppError("internal", "Internal error: the server's log has more under this request id"), requestId);
+  });
+}
+
+function translate(error: unknown): AppError | undefined {
+  if (error instanceof AppError) return error;
+  // What Elysia could not parse may be ours underneath: an error thrown while the body was read.
+  if (error instanceof ParseError) {
+    return error.cause instanceof AppError ? error.cause : new AppError("invalid_request", "The request could not be read");
+  }
+  if (error instanceof ValidationError && error.type !== "response") {
+    return new AppError("invalid_request", describeProblem(error.type, error.validator, error.value));
+  }
+  if (error instanceof NotFoundError) return new AppError("not_found", "No such path: GET /swagger shows the API, and functions answer below /r");
+  return undefined;
+}
+
+/** The path of a request's URL; HTTP/1.0 without a Host gives a relative one. */
+export function pathOf(url: string): string {
+  const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("://") + 3);
+  if (start === -1) return "/";
+  const query = url.indexOf("?", start);
+  return query === -1 ? url.slice(start) : url.slice(start, query);
+}

@@ -1,0 +1,41 @@
+import { t } from "elysia";
+import { Invocation, InvocationLogs, InvocationPage, InvocationStatus } from "../domain/invocations.ts";
+import { PAGE } from "../domain/limits.ts";
+import type { InvocationService } from "../services/invocations.ts";
+import type { Access } from "./access.ts";
+import { Envelope, errors, success } from "./envelope.ts";
+import { resource } from "./resource.ts";
+
+const params = t.Object({ id: t.String({ description: "The id of the invocation: the X-Request-Id of its answer." }) });
+
+const query = t.Object(
+  {
+    function_id: t.Optional(t.String({ description: "Only those of this function, by its id or name." })),
+    status: t.Optional(InvocationStatus),
+    since: t.Optional(t.String({ format: "date-time", description: "Only those created at this time or later." })),
+    until: t.Optional(t.String({ format: "date-time", description: "Only those created before this time." })),
+    cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
+    limit: t.Optional(t.Integer({ minimum: 1, maximum: PAGE.max, default: PAGE.default })),
+  },
+  { additionalProperties: false },
+);
+
+/** `/v1/invocations`: the records of calls and what they printed. */
+export function invocationsRoutes(invocations: InvocationService, access: Access) {
+  return resource({ prefix: "/v1/invocations", tag: "invocations", access })
+    .get("/", ({ query: { limit, ...filter } }) => success(invocations.list({ ...filter, limit: limit ?? PAGE.default })), {
+      query,
+      response: { 200: Envelope(InvocationPage), ...errors() },
+      detail: { operationId: "listInvocations", summary: "List the invocations, newest first" },
+    })
+    .get("/:id", ({ params: { id } }) => success(invocations.get(id)), {
+      params,
+      response: { 200: Envelope(Invocation), ...errors() },
+      detail: { operationId: "getInvocation", summary: "Show an invocation" },
+    })
+    .get("/:id/logs", ({ params: { id } }) => success(invocations.logs(id)), {
+      params,
+      response: { 200: Envelope(InvocationLogs), ...errors() },
+      detail: { operationId: "getInvocationLogs", summary: "Show what the function printed" },
+    });
+}

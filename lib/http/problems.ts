@@ -1,0 +1,91 @@
+import type { TSchema } from "@sinclair/typebox";
+import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
+import { distance } from "fastest-levenshtein";
+
+/** As much as we need of what Elysia hands on with a validation error. */
+interface Validator {
+  Errors(value: unknown): Iterable<ValueError>;
+  readonly schema?: TSchema;
+}
+
+const NOUNS: Readonly<Record<string, string>> = { body: "body", query: "query parameter", params: "path parameter" };
+
+/** What is wrong with a body, a query or path parameters, in one sentence with the mend. */
+export function describeProblem(where: string, validator: unknown, value: unknown): string {
+  const noun = NOUNS[where] ?? where;
+  if (!isValidator(validator)) return `Invalid ${noun}`;
+  const problem = first(validator.Errors(value));
+  if (problem === undefined) return `Invalid ${noun}`;
+  const path = problem.path.slice(1).replaceAll("~1", "/").replaceAll("~0", "~");
+  if (path === "") return `The ${noun} must be a JSON object such as {"image": "busybox"}, but it is ${kindOf(problem.value)}`;
+  const shown = JSON.stringify(path.length > 64 ? `${path.slice(0, 64)}...` : path);
+  if (problem.type === ValueErrorType.ObjectAdditionalProperties) return unknownField(noun, path, shown, problem.schema);
+  if (problem.value === undefined) return `Missing ${shown}: it must be ${expectation(problem.schema)}`;
+  return `Invalid ${shown}: it must be ${expectation(problem.schema)}, but it is ${kindOf(problem.value)}`;
+}
+
+function isValidator(validator: unknown): validator is Validator {
+  return validator !== null && typeof validator === "object" && "Errors" in validator && typeof validator.Errors === "function";
+}
+
+function first(problems: Iterable<ValueError>): ValueError | undefined {
+  for (const problem of problems) return problem;
+  return undefined;
+}
+
+function unknownField(noun: string, path: string, shown: string, schema: TSchema): string {
+  const properties: unknown = schema["properties"];
+  const known = properties !== null && typeof properties === "object" ? Object.keys(properties) : [];
+  const nearest = known.toSorted((a, b) => distance(a, path) - distance(b, path))[0];
+  const what = noun === "body" ? `field ${shown}` : `${noun} ${shown}`;
+  if (nearest === undefined) return `Unknown ${what}: none is expected here`;
+  // Half of the letters wrong is no slip of the finger any more: the whole list helps better.
+  const close = distance(nearest, path) <= Math.max(2, nearest.length / 2);
+  return close ? `Unknown ${what}: did you mean "${nearest}"?` : `Unknown ${what}: known are ${known.map((name) => `"${name}"`).join(", ")}`;
+}
+
+/** What a schema wants, in words. */
+function expectation(schema: TSchema): string {
+  const choices: unknown = schema["anyOf"];
+  if (Array.isArray(choices)) return choices.map((choice: TSchema) => expectation(choice)).join(" or ");
+  if (schema["const"] !== undefined) return JSON.stringify(schema["const"]);
+  switch (schema["type"]) {
+    case "integer":
+      return `a whole number${range(schema)}`;
+    case "number":
+      return `a number${range(schema)}`;
+    case "string":
+      return text(schema);
+    case "boolean":
+      return "true or false";
+    case "null":
+      return "null";
+    case "object":
+      return schema["patternProperties"] === undefined ? "an object" : "an object of strings";
+    default:
+      return "another kind of value";
+  }
+}
+
+function range(schema: TSchema): string {
+  const { minimum, maximum } = schema;
+  if (typeof minimum === "number" && typeof maximum === "number") return ` from ${minimum} to ${maximum}`;
+  return typeof minimum === "number" ? ` of at least ${minimum}` : "";
+}
+
+function text(schema: TSchema): string {
+  const parts = ["a string"];
+  if (typeof schema["minLength"] === "number" && typeof schema["maxLength"] === "number") {
+    parts.push(`of ${schema["minLength"]} to ${schema["maxLength"]} characters`);
+  }
+  if (typeof schema["pattern"] === "string") parts.push(`that matches ${schema["pattern"]}`);
+  return parts.join(" ");
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object") return "an object";
+  const shown = JSON.stringify(value) ?? "missing";
+  return shown.length > 64 ? `${shown.slice(0, 64)}...` : shown;
+}

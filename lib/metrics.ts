@@ -1,0 +1,86 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** A figure that is read when `/metrics` is asked for. */
+export type Sample = () => readonly { readonly labels?: Record<string, string>; readonly value: number }[];
+
+/** From a warm call's milliseconds to the longest timeout, in seconds as Prometheus wants them. */
+const CALL_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
+const ENGINE_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** The server's figures in Prometheus form. One object a server; handed to whoever has something to count. */
+export class Metrics {
+  readonly #registry = new Registry();
+
+  readonly invocations = new Counter({
+    name: "slipway_invocations_total",
+    help: "Invocations that ended, by function, status and start (cold, warm, or none where no instance was reached)",
+    labelNames: ["function", "status", "start"],
+    registers: [this.#registry],
+  });
+  readonly rejections = new Counter({
+    name: "slipway_rejections_total",
+    help: "Calls that were turned away before they became an invocation, by reason",
+    labelNames: ["reason"],
+    registers: [this.#registry],
+  });
+  readonly queueSeconds = this.#histogram("slipway_queue_seconds", "Wait for a place among the running instances", CALL_BUCKETS, ["function"]);
+  readonly startSeconds = this.#histogram("slipway_start_seconds", "Wait for an instance to be ready", CALL_BUCKETS, ["function"]);
+  readonly runSeconds = this.#histogram("slipway_run_seconds", "From handing over the request to the end of the function", CALL_BUCKETS, [
+    "function",
+  ]);
+  readonly engineCalls = new Counter({
+    name: "slipway_engine_calls_total",
+    help: "Requests to the engine, by operation",
+    labelNames: ["operation"],
+    registers: [this.#registry],
+  });
+  readonly engineErrors = new Counter({
+    name: "slipway_engine_errors_total",
+    help: "Requests to the engine that failed or were refused, by operation",
+    labelNames: ["operation"],
+    registers: [this.#registry],
+  });
+  readonly engineSeconds = this.#histogram("slipway_engine_seconds", "Duration of requests to the engine", ENGINE_BUCKETS, ["operation"]);
+  readonly pulls = new Counter({
+    name: "slipway_pulls_total",
+    help: "Image pulls, by result (ok or the reason of the failure)",
+    labelNames: ["result"],
+    registers: [this.#registry],
+  });
+  readonly recordsDropped = new Counter({
+    name: "slipway_records_dropped_total",
+    help: "Invocation records that could not be stored",
+    registers: [this.#registry],
+  });
+
+  #histogram(name: string, help: string, buckets: number[], labelNames: string[]): Histogram {
+    return new Histogram({ name, help, buckets, labelNames, registers: [this.#registry] });
+  }
+
+  /** A gauge whose values are asked for at each scrape. */
+  gauge(name: string, help: string, labelNames: readonly string[], sample: Sample): void {
+    const gauge: Gauge = new Gauge({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.#registry],
+      collect: () => {
+        gauge.reset();
+        for (const { labels, value } of sample()) gauge.set(labels ?? {}, value);
+      },
+    });
+  }
+
+  /** Drops the series of a function that was deleted, so that names do not pile up. */
+  forget(functionLabel: string): void {
+    for (const histogram of [this.queueSeconds, this.startSeconds, this.runSeconds]) histogram.remove({ function: functionLabel });
+    for (const status of ["succeeded", "failed", "timed_out", "cancelled"]) {
+      for (const start of ["cold", "warm", "none"]) this.invocations.remove({ function: functionLabel, status, start });
+    }
+  }
+
+  /** The text of `/metrics` and its content type. */
+  async render(): Promise<{ readonly text: string; readonly contentType: string }> {
+    return { text: await this.#registry.metrics(), contentType: this.#registry.contentType };
+  }
+}

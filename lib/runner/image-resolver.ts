@@ -1,0 +1,136 @@
+import { AppError, messageOf } from "../domain/errors.ts";
+import type { Function } from "../domain/functions.ts";
+import { parseImageReference } from "../domain/image-reference.ts";
+import { EngineError } from "../engine/errors.ts";
+import type { Image, Images } from "../engine/images.ts";
+import type { Logger } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+
+/** What a function remembers of its image. */
+export interface ResolvedImage {
+  readonly image_id: string;
+  readonly digest: string | null;
+}
+
+/** Commands of images that were looked at lately, at most this many. */
+const COMMANDS = 1_000;
+
+/**
+ * Turns image references into images on the engine. Images are looked at first and pulled where they are missing: one
+ * that exists only locally cannot be pulled. All who want the same image at once wait for one pull, and none of them
+ * can cancel it for the others.
+ */
+export class ImageResolver {
+  readonly #images: Images;
+  readonly #metrics: Metrics;
+  readonly #log: Logger;
+  readonly #pulls = new Map<string, Promise<void>>();
+  readonly #commands = new Map<string, readonly string[]>();
+
+  constructor(options: { images: Images; metrics: Metrics; log: Logger }) {
+    this.#images = options.images;
+    this.#metrics = options.metrics;
+    this.#log = options.log;
+  }
+
+  /** The image behind a reference, pulled if the engine does not have it. Throws also for one that could not be run. */
+  async resolve(reference: string): Promise<ResolvedImage> {
+    parseImageReference(reference); // before the engine is asked: its own message is shorter
+    const present = await this.#inspect(reference);
+    return this.#resolved(reference, present ?? (await this.#pullAndInspect(reference)));
+  }
+
+  /** The image that a reference means now: pulled anew, or looked up again where it exists only locally. */
+  async refresh(reference: string): Promise<ResolvedImage> {
+    const present = await this.#inspect(reference);
+    const local = present !== undefined && present.digests.length === 0;
+    return this.#resolved(reference, local ? present : await this.#pullAndInspect(reference));
+  }
+
+  /** Pulls the very image of a function again, by its digest. Throws `image_unavailable` where that is impossible. */
+  async restore({ image, image_id, digest }: Function): Promise<void> {
+    if (digest === null || image_id === null) {
+      throw new AppError(
+        "image_unavailable",
+        `Image "${image}" is gone from the engine and came from no registry: build it again, then POST /v1/functions/<id>/pull`,
+      );
+    }
+    try {
+      await this.#pull(digest);
+    } catch (error) {
+      if (error instanceof AppError && error.reason === "engine_unavailable") throw error;
+      throw new AppError("image_unavailable", `Image "${image}" is gone from the engine and cannot be pulled again: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    if ((await this.#inspect(image_id)) !== undefined) return;
+    throw new AppError("image_unavailable", `Image "${image}" is gone from the engine, and its digest now gives another image: POST /v1/functions/<id>/pull`);
+  }
+
+  /** The image's own entrypoint and command, or nothing where the engine has lost the image. */
+  async command(imageId: string): Promise<readonly string[] | undefined> {
+    const known = this.#commands.get(imageId);
+    if (known !== undefined) return known;
+    const image = await this.#inspect(imageId);
+    return image?.command;
+  }
+
+  async #inspect(reference: string): Promise<Image | undefined> {
+    try {
+      const image = await this.#images.inspect(reference);
+      if (image !== undefined) this.#remember(image);
+      return image;
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      throw new AppError(error.status === 400 ? "invalid_request" : "engine_unavailable", `Cannot look at image "${reference}": ${error.message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  #remember(image: Image): void {
+    const oldest = this.#commands.keys().next().value;
+    if (this.#commands.size >= COMMANDS && oldest !== undefined) this.#commands.delete(oldest);
+    this.#commands.set(image.id, image.command);
+  }
+
+  async #pullAndInspect(reference: string): Promise<Image> {
+    await this.#pull(reference);
+    const image = await this.#inspect(reference);
+    if (image === undefined) {
+      throw new AppError("image_unavailable", `Image "${reference}" was pulled and is gone again: is something removing images from this engine?`);
+    }
+    return image;
+  }
+
+  #pull(reference: string): Promise<void> {
+    const key = parseImageReference(reference).normalized;
+    const running = this.#pulls.get(key);
+    if (running !== undefined) return running;
+    const pull = this.#pullOnce(reference).finally(() => this.#pulls.delete(key));
+    this.#pulls.set(key, pull);
+    return pull;
+  }
+
+  async #pullOnce(reference: string): Promise<void> {
+    this.#log.info("pull started", { image: reference });
+    try {
+      await this.#images.pull(reference);
+      this.#metrics.pulls.inc({ result: "ok" });
+      this.#log.info("pull finished", { image: reference });
+    } catch (error) {
+      this.#metrics.pulls.inc({ result: error instanceof AppError ? error.reason : "internal" });
+      this.#log.warn("pull failed", { image: reference, error });
+      throw error;
+    }
+  }
+
+  #resolved(reference: string, image: Image): ResolvedImage {
+    if (image.command.length === 0) {
+      throw new AppError("image_invalid", `Image "${reference}" has no entrypoint and no command, so there is nothing to run: add ENTRYPOINT or CMD to its Dockerfile`);
+    }
+    const { name } = parseImageReference(reference);
+    const digest = image.digests.find((candidate) => candidate.startsWith(`${name}@`)) ?? image.digests[0] ?? null;
+    return { image_id: image.id, digest };
+  }
+}

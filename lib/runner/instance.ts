@@ -1,0 +1,269 @@
+import type { Duplex } from "node:stream";
+import type { Clock } from "../clock.ts";
+import { AppError, messageOf } from "../domain/errors.ts";
+import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
+import { Demultiplexer } from "../engine/demultiplexer.ts";
+import type { EngineEvents } from "../engine/events.ts";
+import { GateConversation } from "./gate/conversation.ts";
+import type { ExitFrame, GateFrame } from "./gate/frames.ts";
+import { LogCollector } from "./log-collector.ts";
+import { cancelled, failed, judge, judgeFailed, type Outcome, outOfMemory, type RunFacts, timedOut } from "./outcome.ts";
+
+/** A request as an instance is handed it. */
+export interface InstanceCall {
+  readonly id: string;
+  readonly body: Uint8Array;
+  readonly timeout_ms: number;
+  readonly response_limit: number;
+  readonly log_limit: number;
+  readonly context_root: string;
+  /** Aborts when nobody waits for the answer any more: the function is killed. */
+  readonly signal: AbortSignal;
+}
+
+/** The answer of a run, and the last word on it, which comes later where a function is still being ended. */
+export interface Run {
+  readonly outcome: Outcome;
+  readonly ended: Promise<Outcome>;
+}
+
+type InstanceState = "starting" | "ready" | "busy" | "retired";
+
+/** How long the engine has to tell why a container ended after its stream did; exit to event takes 40 to 55 ms. */
+const FATE_MS = 1_000;
+
+/**
+ * One container with its gate.
+ *
+ *     starting --READY--> ready --serve()--> busy --EXIT and RESPONSE--> retired
+ *
+ * - `starting`: the container is being created and started. Any frame but READY, the end of the stream, or silence
+ *   until the deadline retires it, and whoever waits for it gets an error.
+ * - `ready`: it waits for a call. Any frame at all, or the end of its stream, retires it.
+ * - `busy`: it serves one call. The call ends by EXIT with its whole RESPONSE, by FAILED, by EXPIRED, by the server's
+ *   own timer when the gate has not said EXPIRED, by the caller's signal, by the end of the stream or by a frame that
+ *   breaks the protocol. After EXPIRED the gate has the grace to end the function; its last words still count for the
+ *   record.
+ * - `retired`: the stream is closed, which makes the gate kill whatever runs and exit, and the engine remove the
+ *   container. Frames that come now are ignored. Nothing leaves this state.
+ */
+export class Instance {
+  readonly containerId: string;
+  readonly imageId: string;
+  readonly #stream: Duplex;
+  readonly #events: EngineEvents;
+  readonly #clock: Clock;
+  readonly #command: readonly string[];
+  readonly #demultiplexer = new Demultiplexer();
+  readonly #conversation = new GateConversation();
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #retired = Promise.withResolvers<void>();
+  #state: InstanceState = "starting";
+  #call: ActiveCall | undefined;
+
+  /** Takes over the attach stream of a container that is about to be started. */
+  constructor(options: {
+    container_id: string;
+    image_id: string;
+    command: readonly string[];
+    stream: Duplex;
+    events: EngineEvents;
+    clock: Clock;
+  }) {
+    this.containerId = options.container_id;
+    this.imageId = options.image_id;
+    this.#command = options.command;
+    this.#stream = options.stream;
+    this.#events = options.events;
+    this.#clock = options.clock;
+    this.#ready.promise.catch(() => undefined); // whoever waits in `ready()` gets it; nobody may be waiting
+    this.#stream.on("data", (chunk: Buffer) => this.#read(chunk));
+    this.#stream.on("error", (error: Error) => this.#lose(error.message));
+    this.#stream.on("close", () => this.#lose("its stream was closed"));
+    this.#stream.on("end", () => this.#lose("its stream ended"));
+  }
+
+  get state(): InstanceState {
+    return this.#state;
+  }
+
+  /** Settles when the instance has been retired. */
+  get retired(): Promise<void> {
+    return this.#retired.promise;
+  }
+
+  /** Waits for READY, at most so many milliseconds. */
+  async ready(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const giveUp = (error: Error) => this.#ready.reject(error);
+    const cancel = this.#clock.after(timeoutMs, () =>
+      giveUp(new AppError("engine_unavailable", `The container was not ready within ${timeoutMs} ms`, { retry_after_s: 2 })),
+    );
+    const onAbort = () => giveUp(new AppError("cancelled", "The client went away"));
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    try {
+      await this.#ready.promise;
+    } catch (error) {
+      this.retire();
+      throw error;
+    } finally {
+      cancel();
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Hands a call to the gate. Never throws once the first byte is out: what happens then is an outcome. */
+  async serve(call: InstanceCall): Promise<Run> {
+    this.#transition("ready", "busy");
+    const active = new ActiveCall(call, this.#command);
+    this.#call = active;
+    const expire = () => this.#expire(active);
+    const cancelTimer = this.#clock.after(call.timeout_ms + TIMEOUT_SLACK_MS, expire);
+    const onAbort = () => this.#settle(active, cancelled(active.facts));
+    call.signal.addEventListener("abort", onAbort, { once: true });
+    const request = {
+      id: call.id,
+      contextRoot: call.context_root,
+      timeoutMs: call.timeout_ms,
+      graceMs: KILL_GRACE_MS,
+      responseLimit: call.response_limit,
+      logLimit: call.log_limit,
+    };
+    for (const piece of this.#conversation.call(request, call.body)) this.#stream.write(piece);
+    if (call.signal.aborted) onAbort();
+    try {
+      return { outcome: await active.outcome, ended: active.ended };
+    } finally {
+      cancelTimer();
+      call.signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Ends the instance, whatever it does. */
+  retire(): void {
+    if (this.#state === "retired") return;
+    this.#transition(this.#state, "retired");
+    this.#ready.reject(new Error("the instance was retired"));
+    // Not end(): an attach stream that is not read any more makes the engine's kill, rm and inspect hang.
+    this.#stream.destroy();
+    this.#retired.resolve();
+  }
+
+  #transition(from: InstanceState, to: InstanceState): void {
+    if (this.#state !== from || from === "retired") throw new Error(`An instance that is ${this.#state} cannot become ${to}`);
+    this.#state = to;
+  }
+
+  #read(chunk: Uint8Array): void {
+    try {
+      for (const piece of this.#demultiplexer.push(chunk)) {
+        // What the gate prints to stderr is a last word before it dies; the protocol is on stdout.
+        if (piece.stream !== "stdout") continue;
+        for (const frame of this.#conversation.push(piece.bytes)) {
+          if (this.#state === "retired") return;
+          this.#take(frame);
+        }
+      }
+    } catch (error) {
+      this.#break(messageOf(error));
+    }
+  }
+
+  #take(frame: GateFrame): void {
+    if (frame.type === "ready") {
+      // A gate of another version says so, and its conversation is over.
+      if (this.#conversation.state !== "ready") throw new Error(`its gate speaks version ${frame.version}`);
+      this.#transition("starting", "ready");
+      this.#ready.resolve();
+      return;
+    }
+    const call = this.#call;
+    if (call === undefined) throw new Error(`${frame.type} came before a request`);
+    call.take(frame);
+    if (frame.type === "failed") this.#settle(call, judgeFailed(frame, call.facts));
+    else if (frame.type === "expired") call.answer(timedOut(call.facts), this.#endAfterGrace(call));
+    else if (this.#conversation.state === "over") this.#settle(call, this.#judge(call));
+  }
+
+  #judge(call: ActiveCall): Outcome {
+    if (call.exit === undefined || this.#conversation.expired) return timedOut(call.facts, call.exit);
+    return judge(call.exit, this.#conversation.response, call.facts);
+  }
+
+  /** The gate has sent SIGTERM; its report comes when the function has ended, or has been killed after the grace. */
+  async #endAfterGrace(call: ActiveCall): Promise<Outcome> {
+    const cancel = this.#clock.after(KILL_GRACE_MS + TIMEOUT_SLACK_MS, () => this.retire());
+    await this.#retired.promise;
+    cancel();
+    return timedOut(call.facts, call.exit);
+  }
+
+  /** The deadline has passed and the gate has not said so. */
+  #expire(call: ActiveCall): void {
+    this.#settle(call, timedOut(call.facts));
+  }
+
+  #settle(call: ActiveCall, outcome: Outcome): void {
+    call.answer(outcome, Promise.resolve(outcome));
+    this.retire();
+  }
+
+  #break(problem: string): void {
+    const call = this.#call;
+    this.#ready.reject(new AppError("instance_lost", `The function's container broke the protocol: ${problem}`));
+    if (call) this.#settle(call, failed(call.facts, "instance_lost", `The function's container broke the protocol: ${problem}`));
+    else this.retire();
+  }
+
+  /** The stream is gone and the call has no answer yet: the engine knows why. */
+  #lose(why: string): void {
+    if (this.#state === "retired") return;
+    const call = this.#call;
+    this.#ready.reject(new AppError("instance_lost", `The function's container ended before it was ready: ${why}`));
+    this.retire();
+    if (call === undefined || call.answered) return;
+    const explained = this.#explainLoss(call);
+    call.answer(explained, explained);
+  }
+
+  async #explainLoss(call: ActiveCall): Promise<Outcome> {
+    const fate = await this.#events.fate(this.containerId, "died", FATE_MS);
+    if (fate.oom) return failed(call.facts, "out_of_memory", outOfMemory());
+    const { problem } = this.#events;
+    if (problem && !fate.died) return failed(call.facts, "engine_unavailable", problem.message);
+    return failed(call.facts, "instance_lost", "The function's container was ended or removed by something else while it ran");
+  }
+}
+
+/** The call that an instance serves: what its frames have told so far, and who waits for its answer. */
+class ActiveCall {
+  readonly facts: RunFacts;
+  readonly #outcome = Promise.withResolvers<Outcome>();
+  readonly #ended = Promise.withResolvers<Outcome>();
+  exit: ExitFrame | undefined;
+  answered = false;
+
+  constructor(call: InstanceCall, command: readonly string[]) {
+    this.facts = { logs: new LogCollector(), timeout_ms: call.timeout_ms, response_limit: call.response_limit, command };
+  }
+
+  get outcome(): Promise<Outcome> {
+    return this.#outcome.promise;
+  }
+
+  get ended(): Promise<Outcome> {
+    return this.#ended.promise;
+  }
+
+  take(frame: GateFrame): void {
+    if (frame.type === "log") this.facts.logs.add(frame.stream, frame.bytes);
+    else if (frame.type === "exit") this.exit = frame;
+  }
+
+  /** Gives the caller its answer, or one that has yet to be found; only the first one counts. */
+  answer(outcome: Outcome | Promise<Outcome>, ended: Promise<Outcome>): void {
+    this.answered = true;
+    this.#outcome.resolve(outcome);
+    this.#ended.resolve(ended);
+  }
+}

@@ -1,0 +1,36 @@
+import type { LogEntry } from "../domain/invocations.ts";
+
+type Stream = LogEntry["stream"];
+
+/** Output that came in pieces smaller than this is gathered into one entry as long as the stream is the same. */
+const ENTRY_CHARACTERS = 8_192;
+
+/** Gathers what a function prints as text: characters that were cut by a frame are put together, bytes that are no UTF-8 replaced. */
+export class LogCollector {
+  readonly #decoders: Record<Stream, TextDecoder> = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+  readonly #entries: { stream: Stream; text: string }[] = [];
+  #bytes = 0;
+
+  /** Bytes so far. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  add(stream: Stream, bytes: Uint8Array): void {
+    this.#bytes += bytes.length;
+    this.#append(stream, this.#decoders[stream].decode(bytes, { stream: true }));
+  }
+
+  /** All entries so far, in order. */
+  finish(): LogEntry[] {
+    for (const stream of ["stdout", "stderr"] as const) this.#append(stream, this.#decoders[stream].decode());
+    return this.#entries.map((entry) => ({ ...entry }));
+  }
+
+  #append(stream: Stream, text: string): void {
+    if (text === "") return;
+    const last = this.#entries.at(-1);
+    if (last?.stream === stream && last.text.length < ENTRY_CHARACTERS) last.text += text;
+    else this.#entries.push({ stream, text });
+  }
+}

@@ -1,0 +1,163 @@
+import type { Reason } from "../domain/errors.ts";
+import type { Invocation, LogEntry } from "../domain/invocations.ts";
+import { getSystemErrorName } from "node:util";
+import type { ExitFrame, FailedStage, GateFrame } from "./gate/frames.ts";
+import type { LogCollector } from "./log-collector.ts";
+
+type Failed = Extract<GateFrame, { type: "failed" }>;
+
+/** What became of one run in an instance; the fields of the record that only the runner knows. */
+export interface Outcome extends Pick<
+  Invocation,
+  "reason" | "message" | "exit_code" | "signal" | "cpu_ms" | "peak_memory_bytes" | "response_bytes" | "log_bytes" | "log_dropped_bytes"
+> {
+  readonly status: Exclude<Invocation["status"], "running">;
+  /** What the caller gets, or null where that is an error of ours. */
+  readonly response: Uint8Array | null;
+  readonly logs: readonly LogEntry[];
+}
+
+/** What of a run is known beside its frames. */
+export interface RunFacts {
+  readonly logs: LogCollector;
+  readonly timeout_ms: number;
+  readonly response_limit: number;
+  /** The image's command, for messages. */
+  readonly command: readonly string[];
+}
+
+const UNTOUCHED = Buffer.from("{}");
+const SIGKILL = 9;
+
+/** Judges a run by the gate's report and the response (the table of DESIGN.md section 2). */
+export function judge(exit: ExitFrame, response: Uint8Array, facts: RunFacts): Outcome {
+  const usage = {
+    exit_code: exit.signal === 0 ? exit.exitCode : null,
+    signal: exit.signal === 0 ? null : exit.signal,
+    cpu_ms: (exit.userUs + exit.systemUs) / 1000,
+    peak_memory_bytes: exit.peakBytes,
+    response_bytes: exit.responseState === "fine" ? response.length : null,
+    log_dropped_bytes: exit.logDroppedBytes,
+  };
+  // A shell that lost a child to the kernel exits with 128 + 9.
+  const killed = exit.signal === SIGKILL || exit.exitCode === 128 + SIGKILL;
+  if (exit.oomKills > 0 && killed) return failed(facts, "out_of_memory", outOfMemory(), usage);
+  const success = exit.signal === 0 && exit.exitCode === 0;
+  const message = `The function ${exit.signal === 0 ? `exited with code ${exit.exitCode}` : `was ended by signal ${exit.signal}`}`;
+  const problem = responseProblem(exit, response, facts.response_limit);
+  if (problem) return failed(facts, problem.reason, `${message}, and ${problem.message}: see its logs`, usage);
+  if (success) return finished(facts, { status: "succeeded", reason: null, message: null, response, ...usage });
+  if (UNTOUCHED.equals(response)) {
+    return failed(facts, "function_failed", `${message} and wrote no response: see its logs`, usage);
+  }
+  return finished(facts, { status: "failed", reason: "function_failed", message, response, ...usage });
+}
+
+/** A run that the gate could not begin. */
+export function judgeFailed({ stage, errno }: Failed, facts: RunFacts): Outcome {
+  const why = errorName(errno);
+  const command = JSON.stringify(facts.command[0] ?? "");
+  const messages = {
+    context: `The context could not be made: ${why}. Raise "memory_bytes", which the context is half of.`,
+    request: `The request could not be written into the context: ${why}. Raise "memory_bytes", which the context is half of.`,
+    start: `No process could be started: ${why}. Raise "pids" or "memory_bytes".`,
+    exec: `The command ${command} cannot be executed: ${why}. Check the image's ENTRYPOINT and CMD.`,
+    frames: "The gate did not understand the server",
+  } satisfies Record<FailedStage, string>;
+  return failed(facts, REASON_OF[stage], messages[stage]);
+}
+
+const REASON_OF = {
+  context: "function_failed",
+  request: "function_failed",
+  start: "function_failed",
+  exec: "entrypoint_failed",
+  frames: "internal",
+} as const satisfies Record<FailedStage, Reason>;
+
+/** A run that reached its deadline. */
+export function timedOut(facts: RunFacts, exit?: ExitFrame): Outcome {
+  return finished(facts, {
+    ...NOTHING_KNOWN,
+    status: "timed_out",
+    reason: "function_timeout",
+    message: `The function ran past its timeout of ${facts.timeout_ms} ms and was ended: raise "timeout_ms", or see its logs`,
+    ...(exit && {
+      exit_code: exit.signal === 0 ? exit.exitCode : null,
+      signal: exit.signal === 0 ? null : exit.signal,
+      cpu_ms: (exit.userUs + exit.systemUs) / 1000,
+      peak_memory_bytes: exit.peakBytes,
+      log_dropped_bytes: exit.logDroppedBytes,
+    }),
+  });
+}
+
+/** A run whose caller went away. */
+export function cancelled(facts: RunFacts): Outcome {
+  return finished(facts, { ...NOTHING_KNOWN, status: "cancelled", reason: "cancelled", message: "The client went away and the function was ended" });
+}
+
+/** A run that failed for a reason of ours, or of the engine's. */
+export function failed(facts: Pick<RunFacts, "logs">, reason: Reason, message: string, known: Partial<Outcome> = {}): Outcome {
+  return finished(facts, { ...NOTHING_KNOWN, ...known, status: "failed", reason, message, response: null });
+}
+
+/** The message of a run that the kernel ended for its memory. */
+export function outOfMemory(): string {
+  return 'The function ran out of memory and was killed: raise "memory_bytes"';
+}
+
+const NOTHING_KNOWN = {
+  exit_code: null,
+  signal: null,
+  cpu_ms: null,
+  peak_memory_bytes: null,
+  response: null,
+  response_bytes: null,
+  log_dropped_bytes: 0,
+} as const;
+
+function finished(facts: Pick<RunFacts, "logs">, outcome: Omit<Outcome, "logs" | "log_bytes">): Outcome {
+  return { ...outcome, logs: facts.logs.finish(), log_bytes: facts.logs.bytes };
+}
+
+/** What is wrong with a response, or nothing. Its bytes are looked at, never changed: numbers beyond 2^53 stay as they are. */
+function responseProblem(exit: ExitFrame, response: Uint8Array, limit: number): { reason: Reason; message: string } | undefined {
+  switch (exit.responseState) {
+    case "fine":
+      break;
+    case "missing":
+      return { reason: "invalid_response", message: "response.json is gone" };
+    case "no_regular_file":
+      return { reason: "invalid_response", message: "response.json is not a regular file" };
+    case "over_limit":
+      return { reason: "response_too_large", message: `response.json is over the limit of ${limit} bytes` };
+    case "unreadable":
+      return { reason: "invalid_response", message: "response.json could not be read" };
+  }
+  if (response.length === 0) return { reason: "invalid_response", message: "response.json is empty" };
+  try {
+    JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(response));
+    return undefined;
+  } catch (error) {
+    const why = error instanceof Error ? error.message.replace(/^JSON Parse error: /, "") : "";
+    return { reason: "invalid_response", message: `response.json is not JSON: ${why}` };
+  }
+}
+
+const EXPLAINED: Readonly<Record<string, string>> = {
+  ENOENT: "no such file (or the interpreter that it names is missing)",
+  EACCES: "it is not executable",
+  ENOEXEC: "it is no program for this machine (a script needs a first line such as #!/bin/sh)",
+  ENOSPC: "no space left",
+  EAGAIN: "too many processes",
+};
+
+function errorName(errno: number): string {
+  try {
+    const name = getSystemErrorName(-errno);
+    return EXPLAINED[name] ?? name;
+  } catch {
+    return `error ${errno}`;
+  }
+}

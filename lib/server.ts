@@ -1,0 +1,166 @@
+import type { AnyElysia } from "elysia";
+import { statSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Clock, systemClock } from "./clock.ts";
+import { type Config, ConfigError } from "./config.ts";
+import { messageOf } from "./domain/errors.ts";
+import { createAccess, isLoopback } from "./http/access.ts";
+import { createApp } from "./http/app.ts";
+import { defaultGateways } from "./http/gateways.ts";
+import type { Logger } from "./log.ts";
+import { Metrics } from "./metrics.ts";
+import { watchProcess } from "./process-metrics.ts";
+import { Runner } from "./runner/runner.ts";
+import { apiKey } from "./services/api-key.ts";
+import { FunctionService } from "./services/functions.ts";
+import { InvocationService } from "./services/invocations.ts";
+import { Recorder } from "./services/recorder.ts";
+import { RouteService } from "./services/routes.ts";
+import { StatusService } from "./services/status.ts";
+import { openStore, type Store } from "./store/store.ts";
+import { VERSION } from "./version.ts";
+
+/** A request must come in time: seconds without a byte on a connection that is being read, or is idle. */
+const IDLE_S = 10;
+const DAY_MS = 86_400_000;
+/** Our own limits answer first, with an envelope; Bun's empty 413 is for what is far beyond them. */
+const BODY_SLACK_BYTES = 64 * 1024 * 1024;
+/** From the end of the drain to the last answer being on the wire. */
+const FLUSH_MS = 1_000;
+
+/** A running server. */
+export interface Server extends AsyncDisposable {
+  readonly url: string;
+  /** The API key, where it was made at this start; it is shown once. */
+  readonly new_key: string | undefined;
+  /** Stops accepting, waits for running calls at most so many milliseconds, then ends them; then everything is released. */
+  stop(graceMs: number): Promise<void>;
+}
+
+interface Tools {
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+/** Puts the server together and starts it. Throws a `ConfigError` or a `StoreError` where it cannot work. */
+export async function start(config: Config, options: { log: Logger; clock?: Clock }): Promise<Server> {
+  const tools: Tools = { log: options.log, clock: options.clock ?? systemClock };
+  await using stack = new AsyncDisposableStack();
+  const path = join(config.dataPath, "database.db");
+  const store = stack.use(openStore(path, tools));
+  const { app, runner, recorder, invocations, new_key } = await compose(config, store, tools, stack);
+  const url = listen(app, config);
+  recorder.start();
+  runner.start();
+  const owned = stack.move();
+  const stop = async (graceMs: number) => {
+    // Closes the port at once; the promise settles when the answers are out.
+    const answered = app.server?.stop(false);
+    await invocations.drain(graceMs);
+    await Promise.race([answered, Bun.sleep(FLUSH_MS)]);
+    await app.server?.stop(true);
+    await owned.disposeAsync();
+  };
+  return { url, new_key, stop, [Symbol.asyncDispose]: () => stop(0) };
+}
+
+/** The OpenAPI document of a server with this configuration, which is put together and never started. */
+export async function openApi(config: Config, options: { log: Logger }): Promise<string> {
+  const tools: Tools = { log: options.log, clock: systemClock };
+  await using stack = new AsyncDisposableStack();
+  const store = stack.use(openStore(":memory:", tools));
+  const { app } = await compose({ ...config, auth: "off", host: "localhost" }, store, tools, stack);
+  const reply: Response = await app.handle(new Request("http://localhost/swagger/json", { headers: { host: "localhost" } }));
+  return reply.text();
+}
+
+async function compose(config: Config, store: Store, { log, clock }: Tools, stack: AsyncDisposableStack) {
+  const metrics = new Metrics();
+  const runner = stack.use(createRunner(config, store, { log, clock, metrics }));
+  const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
+  const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
+  const functions = new FunctionService({
+    store: store.functions,
+    images: runner.images,
+    clock,
+    onDelete: ({ id, name }) => metrics.forget(name ?? id),
+  });
+  const routes = new RouteService({ store: store.routes, functions, clock });
+  const invocations = stack.use(new InvocationService({ store: store.invocations, recorder, functions, runner, clock, log, metrics }));
+  const status = new StatusService({ runner, probeDatabase: () => store.check() });
+  const { access, made } = await createAccessCheck(config, store, clock);
+  watchProcess(metrics, clock, () => databaseBytes(config.dataPath));
+  const request_bytes = config.maxRequestBytes;
+  const app = createApp({ functions, routes, invocations, status, metrics, access, clock, log, request_bytes, version: VERSION });
+  return { app, runner, recorder, invocations, new_key: made };
+}
+
+function databaseBytes(dataPath: string): number {
+  const file = join(dataPath, "database.db");
+  return [file, `${file}-wal`].reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
+}
+
+function createRunner(config: Config, store: Store, tools: Tools & { metrics: Metrics }): Runner {
+  return new Runner({
+    ...tools,
+    owner: store.settings.ownerId(),
+    engine: config.dockerHost,
+    engine_timeout_ms: config.engineTimeoutMs,
+    pull_timeout_ms: config.pullTimeoutMs,
+    context_name: config.contextName,
+    context_path: config.contextPath,
+    max_instances: config.maxInstances,
+    queue_limit: config.queueLimit,
+    response_bytes: config.maxResponseBytes,
+    log_bytes: config.logBytes,
+  });
+}
+
+/** On loopback the key is asked for where one was given; elsewhere always, unless AUTH=off says otherwise. */
+async function createAccessCheck(config: Config, store: Store, clock: Clock) {
+  const loopback = isLoopback(config.host);
+  const given = config.apiKeyFile === null ? config.apiKey : await readKey(config.apiKeyFile);
+  const required = config.auth === "on" || (config.auth === "auto" && (!loopback || given !== null));
+  const { hash, made } = apiKey(store.settings, { given, needed: required });
+  const access = createAccess({
+    key_hash: hash,
+    key_required: required,
+    loopback,
+    allowed_hosts: config.allowedHosts,
+    gateways: defaultGateways(() => clock.monotonic()),
+  });
+  return { access, made };
+}
+
+async function readKey(file: string): Promise<string> {
+  try {
+    const key = (await readFile(file, "utf8")).trim();
+    if (key !== "") return key;
+  } catch (error) {
+    throw new ConfigError(`Cannot read API_KEY_FILE "${file}": ${messageOf(error)}`, { cause: error });
+  }
+  throw new ConfigError(`API_KEY_FILE "${file}" is empty: put the key into it`);
+}
+
+function listen(app: AnyElysia, config: Config): string {
+  try {
+    app.listen({
+      hostname: config.host,
+      port: config.port,
+      // Bun's default lets a second server share the port without a word.
+      reusePort: false,
+      idleTimeout: IDLE_S,
+      maxRequestBodySize: config.maxRequestBytes + BODY_SLACK_BYTES,
+      // Without it a bad response header ends in Bun's own HTML page.
+      development: false,
+    });
+  } catch (error) {
+    throw new ConfigError(
+      `Cannot listen on ${config.host}:${config.port}: ${messageOf(error)}. Stop what uses the port, or choose another with --port or PORT.`,
+      { cause: error },
+    );
+  }
+  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
+  return `http://${host}:${app.server?.port}`;
+}

@@ -1,0 +1,119 @@
+import type { Clock } from "../clock.ts";
+import { checkEnvironment } from "../domain/environment.ts";
+import { AppError } from "../domain/errors.ts";
+import { type CreateFunction, type Function, FUNCTION_DEFAULTS, checkFunctionName, type UpdateFunction } from "../domain/functions.ts";
+import { FUNCTIONS } from "../domain/limits.ts";
+import { timestamp } from "../domain/types.ts";
+import type { ImageResolver } from "../runner/image-resolver.ts";
+import type { FunctionStore } from "../store/functions.ts";
+
+/** What can be done with functions. */
+export class FunctionService {
+  readonly #store: FunctionStore;
+  readonly #images: ImageResolver;
+  readonly #clock: Clock;
+  readonly #onDelete: (fn: Function) => void;
+
+  constructor(options: { store: FunctionStore; images: ImageResolver; clock: Clock; onDelete: (fn: Function) => void }) {
+    this.#store = options.store;
+    this.#images = options.images;
+    this.#clock = options.clock;
+    this.#onDelete = options.onDelete;
+  }
+
+  list(): Function[] {
+    return this.#store.list();
+  }
+
+  /** Finds a function by its id or name; throws `not_found`. */
+  get(idOrName: string): Function {
+    const found = this.#store.find(idOrName);
+    if (found === undefined) {
+      throw new AppError("not_found", `No function ${JSON.stringify(idOrName.slice(0, 100))}: GET /v1/functions lists them`);
+    }
+    return found;
+  }
+
+  /** The id that an id or a name means; an id of a function that is no more stands for itself. */
+  idOf(idOrName: string): string {
+    return this.#store.find(idOrName)?.id ?? idOrName;
+  }
+
+  /** Registers an image, which is pulled where the engine does not have it. */
+  async create(body: CreateFunction): Promise<Function> {
+    const { environment, ...settings } = body;
+    this.#check(body, null);
+    if (this.#store.count() >= FUNCTIONS) {
+      throw new AppError("conflict", `There are ${FUNCTIONS} functions already: delete some`);
+    }
+    const image = await this.#images.resolve(body.image);
+    const now = timestamp(this.#clock.now());
+    const created: Function = {
+      ...FUNCTION_DEFAULTS,
+      ...settings,
+      ...image,
+      id: this.#clock.uuid(),
+      environment: environment ?? {},
+      created_at: now,
+      updated_at: now,
+    };
+    this.#store.insert(created);
+    return created;
+  }
+
+  /** Changes what the body names; a changed image is resolved as at registration. */
+  async update(idOrName: string, body: UpdateFunction): Promise<Function> {
+    const { id } = this.get(idOrName);
+    this.#check(body, id);
+    const image = body.image === undefined ? {} : await this.#images.resolve(body.image);
+    const { environment, ...settings } = body;
+    return this.#change(id, {
+      ...settings,
+      ...image,
+      ...(environment !== undefined && { environment: environment ?? {} }),
+    });
+  }
+
+  /** Pulls the image anew and moves the function to what its reference means now. */
+  async pull(idOrName: string): Promise<Function> {
+    const { id, image } = this.get(idOrName);
+    return this.#change(id, await this.#images.refresh(image));
+  }
+
+  /** Deletes a function and tells what it was; with routes only where `cascade` says so. */
+  delete(idOrName: string, options: { readonly cascade: boolean }): Function {
+    const found = this.get(idOrName);
+    this.#store.delete(found.id, options);
+    this.#onDelete(found);
+    return found;
+  }
+
+  /** Gives a function from an older database, which knows no image id, the image that its reference means. */
+  async withImage(fn: Function): Promise<Function> {
+    if (fn.image_id !== null) return fn;
+    return this.#change(fn.id, await this.#images.resolve(fn.image));
+  }
+
+  /** Brings back the very image of a function that the engine has lost; throws `image_unavailable`. */
+  restoreImage(fn: Function): Promise<void> {
+    return this.#images.restore(fn);
+  }
+
+  #check(body: UpdateFunction, self: string | null): void {
+    if (body.environment) checkEnvironment(body.environment);
+    if (typeof body.name !== "string") return;
+    checkFunctionName(body.name);
+    // Asked before the image is pulled, so that nobody waits minutes for this answer; the store has the last word.
+    const holder = this.#store.find(body.name);
+    if (holder !== undefined && holder.id !== self) {
+      throw new AppError("conflict", `A function named "${body.name}" exists already: choose another name, or PATCH that one`);
+    }
+  }
+
+  /** Changes the row as it is now, not as it was before a pull that may have taken minutes. */
+  #change(id: string, changes: Partial<Function>): Function {
+    const changed: Function = { ...this.get(id), ...changes, updated_at: timestamp(this.#clock.now()) };
+    this.#store.update(changed);
+    return changed;
+  }
+}

@@ -1,0 +1,239 @@
+import type { Clock } from "../clock.ts";
+import { AppError, messageOf, type Reason } from "../domain/errors.ts";
+import type { Function } from "../domain/functions.ts";
+import type { Invocation, InvocationLogs, InvocationPage, InvocationQuery } from "../domain/invocations.ts";
+import { timestamp } from "../domain/types.ts";
+import type { Logger } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Outcome } from "../runner/outcome.ts";
+import type { Runner } from "../runner/runner.ts";
+import type { InvocationStore } from "../store/invocations.ts";
+import type { FunctionService } from "./functions.ts";
+import type { Recorder } from "./recorder.ts";
+
+/** What is to be run, and how it was reached. */
+export interface Target {
+  readonly function: Function;
+  /** Null for a call that named the function itself. */
+  readonly route_id: string | null;
+}
+
+/** An invocation that has an answer: the function's own, or null where the record tells why there is none. */
+export interface Answer {
+  readonly invocation: Invocation;
+  readonly response: Uint8Array | null;
+}
+
+/** Calls that are turned away at the door leave no record: under overload they would push out those of real calls. */
+const TURNED_AWAY: ReadonlySet<Reason> = new Set(["overloaded", "too_many_requests", "shutting_down"]);
+
+/** Running functions, and the records of having done so. */
+export class InvocationService implements AsyncDisposable {
+  readonly #store: InvocationStore;
+  readonly #recorder: Recorder;
+  readonly #functions: FunctionService;
+  readonly #runner: Runner;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #metrics: Metrics;
+  readonly #active = new Set<Promise<unknown>>();
+  readonly #abortAll = new AbortController();
+  #draining = false;
+
+  constructor(options: {
+    store: InvocationStore;
+    recorder: Recorder;
+    functions: FunctionService;
+    runner: Runner;
+    clock: Clock;
+    log: Logger;
+    metrics: Metrics;
+  }) {
+    this.#store = options.store;
+    this.#recorder = options.recorder;
+    this.#functions = options.functions;
+    this.#runner = options.runner;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#metrics = options.metrics;
+  }
+
+  /** Runs a function once. Throws only where it was turned away before it became an invocation. */
+  async invoke(request: { readonly id: string; readonly target: Target; readonly body: Uint8Array; readonly signal: AbortSignal }): Promise<Answer> {
+    if (this.#draining) throw new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
+    const answer = this.#invoke(request);
+    this.#own(answer);
+    return answer;
+  }
+
+  list(query: InvocationQuery): InvocationPage {
+    this.#recorder.flush();
+    const { function_id } = query;
+    // A name stands for the id here too; the records of a deleted function are found by its id only.
+    return this.#store.list(function_id === undefined ? query : { ...query, function_id: this.#functions.idOf(function_id) });
+  }
+
+  get(id: string): Invocation {
+    this.#recorder.flush();
+    const found = this.#store.get(id);
+    if (found === undefined) throw unknown(id);
+    return found;
+  }
+
+  logs(id: string): InvocationLogs {
+    const { log_dropped_bytes } = this.get(id);
+    return { entries: this.#store.logs(id), dropped_bytes: log_dropped_bytes };
+  }
+
+  /** Takes no more calls, waits for those that run, and after the grace ends them. */
+  async drain(graceMs: number): Promise<void> {
+    this.#draining = true;
+    if (this.#active.size === 0) return;
+    this.#log.info("draining", { calls: this.#active.size, grace_ms: graceMs });
+    const cancel = this.#clock.after(graceMs, () => this.abort());
+    await this.#idle();
+    cancel();
+  }
+
+  /** Ends all calls that run now. */
+  abort(): void {
+    this.#abortAll.abort(new AppError("shutting_down", "The server stopped before the function ended"));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#draining = true;
+    this.abort();
+    await this.#idle();
+  }
+
+  async #invoke(request: { readonly id: string; readonly target: Target; readonly body: Uint8Array; readonly signal: AbortSignal }): Promise<Answer> {
+    const { id, target, body } = request;
+    const record: Invocation = newRecord(id, target, body.length, timestamp(this.#clock.now()));
+    const signal = AbortSignal.any([request.signal, this.#abortAll.signal]);
+    let timings: Partial<Invocation> = {};
+    try {
+      const fn = await this.#functions.withImage(target.function);
+      Object.assign(record, { image_id: fn.image_id });
+      this.#recorder.put(record);
+      const run = await this.#runner.run({
+        id,
+        function: fn,
+        body,
+        signal,
+        onTiming: (timing) => (timings = { ...timings, ...timing }),
+        restoreImage: () => this.#functions.restoreImage(fn),
+      });
+      const answer = this.#finish({ ...record, ...timings }, run.outcome, fn);
+      // The function may still be on its way out; its last words belong to the record.
+      this.#own(run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)));
+      return answer;
+    } catch (error) {
+      return this.#fail({ ...record, ...timings }, error, request.signal);
+    }
+  }
+
+  #finish(record: Invocation, outcome: Outcome, fn: Function): Answer {
+    // A server that stops ends calls just as a client that goes away does, but its caller is still there to be told.
+    const stopped = outcome.status === "cancelled" && this.#abortAll.signal.aborted;
+    const verdict = stopped ? { status: "failed" as const, reason: "shutting_down" as const, message: messageOf(this.#abortAll.signal.reason) } : {};
+    const invocation: Invocation = { ...record, ...known(outcome), ...verdict, finished_at: timestamp(this.#clock.now()) };
+    this.#put(invocation, outcome);
+    this.#count(invocation, fn.name ?? fn.id);
+    return { invocation, response: outcome.response };
+  }
+
+  /** A call that never reached a gate. */
+  #fail(record: Invocation, thrown: unknown, client: AbortSignal): Answer {
+    const error = client.aborted ? new AppError("cancelled", "The client went away before the function ran") : this.#explain(thrown, record.id);
+    if (TURNED_AWAY.has(error.reason)) {
+      this.#recorder.drop(record.id);
+      this.#metrics.rejections.inc({ reason: error.reason });
+      throw error;
+    }
+    const invocation: Invocation = {
+      ...record,
+      status: error.reason === "cancelled" ? "cancelled" : "failed",
+      reason: error.reason,
+      message: error.message,
+      finished_at: timestamp(this.#clock.now()),
+    };
+    this.#recorder.put(invocation, []);
+    this.#count(invocation, record.function_id);
+    return { invocation, response: null, ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }) };
+  }
+
+  #explain(thrown: unknown, id: string): AppError {
+    if (thrown instanceof AppError) {
+      if (thrown.cause !== undefined) this.#log.warn("invocation failed", { request_id: id, error: thrown });
+      return thrown;
+    }
+    this.#log.error("invocation failed", { request_id: id, error: thrown });
+    return new AppError("internal", "Internal error: the server's log has more under this request id", { cause: thrown });
+  }
+
+  #put(invocation: Invocation, outcome: Outcome): void {
+    this.#recorder.put(invocation, outcome.logs);
+    this.#log.debug("invocation ended", {
+      request_id: invocation.id,
+      function_id: invocation.function_id,
+      status: invocation.status,
+      reason: invocation.reason,
+      exit_code: invocation.exit_code,
+      run_ms: invocation.run_ms,
+    });
+  }
+
+  #count({ status, start, queue_ms, start_ms, run_ms }: Invocation, label: string): void {
+    this.#metrics.invocations.inc({ function: label, status, start: start ?? "none" });
+    if (queue_ms !== null) this.#metrics.queueSeconds.observe({ function: label }, queue_ms / 1000);
+    if (start_ms !== null) this.#metrics.startSeconds.observe({ function: label }, start_ms / 1000);
+    if (run_ms !== null) this.#metrics.runSeconds.observe({ function: label }, run_ms / 1000);
+  }
+
+  #own(work: Promise<unknown>): void {
+    const owned: Promise<unknown> = work.then(
+      () => this.#active.delete(owned),
+      () => this.#active.delete(owned),
+    );
+    this.#active.add(owned);
+  }
+
+  async #idle(): Promise<void> {
+    while (this.#active.size > 0) await Promise.all(this.#active);
+  }
+}
+
+function newRecord(id: string, { function: fn, route_id }: Target, requestBytes: number, now: string): Invocation {
+  return {
+    id,
+    function_id: fn.id,
+    route_id,
+    image_id: fn.image_id,
+    status: "running",
+    reason: null,
+    message: null,
+    exit_code: null,
+    signal: null,
+    start: null,
+    queue_ms: null,
+    start_ms: null,
+    run_ms: null,
+    cpu_ms: null,
+    peak_memory_bytes: null,
+    request_bytes: requestBytes,
+    response_bytes: null,
+    log_bytes: 0,
+    log_dropped_bytes: 0,
+    created_at: now,
+    finished_at: null,
+  };
+}
+
+/** The fields of a record that an outcome tells. */
+function known({ response: _response, logs: _logs, ...fields }: Outcome): Omit<Outcome, "response" | "logs"> {
+  return fields;
+}
+
+function unknown(id: string): AppError {
+  return new AppError("not_found", `No invocation ${JSON.stringify(id.slice(0, 100))}: GET /v1/invocations lists those that are kept`);
+}

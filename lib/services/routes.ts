@@ -1,0 +1,66 @@
+import type { Clock } from "../clock.ts";
+import { AppError } from "../domain/errors.ts";
+import { ROUTES } from "../domain/limits.ts";
+import { checkRoutePath, type CreateRoute, type Route, type UpdateRoute } from "../domain/routes.ts";
+import type { RouteStore } from "../store/routes.ts";
+import type { FunctionService } from "./functions.ts";
+
+/** What can be done with routes. */
+export class RouteService {
+  readonly #store: RouteStore;
+  readonly #functions: FunctionService;
+  readonly #clock: Clock;
+
+  constructor(options: { store: RouteStore; functions: FunctionService; clock: Clock }) {
+    this.#store = options.store;
+    this.#functions = options.functions;
+    this.#clock = options.clock;
+  }
+
+  list(): Route[] {
+    return this.#store.list();
+  }
+
+  /** Finds a route by its id; throws `not_found`. */
+  get(id: string): Route {
+    const found = this.#store.get(id);
+    if (found === undefined) throw new AppError("not_found", `No route ${JSON.stringify(id.slice(0, 100))}: GET /v1/routes lists them`);
+    return found;
+  }
+
+  /** The route with exactly this path; throws `not_found`. */
+  match(path: string): Route {
+    const found = this.#store.getByPath(path);
+    if (found === undefined) {
+      throw new AppError("not_found", `No route for ${JSON.stringify(path.slice(0, 200))}: GET /v1/routes lists them, POST /v1/routes makes one`);
+    }
+    return found;
+  }
+
+  create(body: CreateRoute): Route {
+    checkRoutePath(body.path);
+    if (this.#store.count() >= ROUTES) throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
+    const created: Route = { id: this.#clock.uuid(), path: body.path, function: this.#functions.get(body.function_id) };
+    this.#store.insert(created);
+    return created;
+  }
+
+  update(id: string, body: UpdateRoute): Route {
+    const found = this.get(id);
+    if (body.path !== undefined) checkRoutePath(body.path);
+    const changed: Route = {
+      id: found.id,
+      path: body.path ?? found.path,
+      function: body.function_id === undefined ? found.function : this.#functions.get(body.function_id),
+    };
+    this.#store.update(changed);
+    return changed;
+  }
+
+  /** Deletes a route and tells what it was. */
+  delete(id: string): Route {
+    const found = this.get(id);
+    this.#store.delete(found.id);
+    return found;
+  }
+}

@@ -1,0 +1,46 @@
+import { messageOf } from "../domain/errors.ts";
+import type { Runner } from "../runner/runner.ts";
+
+/** A part of the server: whether it works, else the cause and the mend. */
+export interface Check {
+  readonly ok: boolean;
+  readonly problem: string | null;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly engine: Check;
+  readonly database: Check;
+}
+
+/** Tells whether the server can run functions. */
+export class StatusService {
+  readonly #runner: Runner;
+  readonly #probeDatabase: () => void;
+
+  /** `probeDatabase` throws when the database cannot be read. */
+  constructor(options: { runner: Runner; probeDatabase: () => void }) {
+    this.#runner = options.runner;
+    this.#probeDatabase = options.probeDatabase;
+  }
+
+  async readiness(): Promise<Readiness> {
+    const engine = await this.#checkEngine();
+    const database = this.#checkDatabase();
+    return { ready: engine.ok && database.ok, engine, database };
+  }
+
+  async #checkEngine(): Promise<Check> {
+    const problem = this.#runner.problem ?? (await this.#runner.probe());
+    return { ok: problem === undefined, problem: problem?.message ?? null };
+  }
+
+  #checkDatabase(): Check {
+    try {
+      this.#probeDatabase();
+      return { ok: true, problem: null };
+    } catch (error) {
+      return { ok: false, problem: `The database cannot be read: ${messageOf(error)}. Check the disk and the data path.` };
+    }
+  }
+}
