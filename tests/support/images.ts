@@ -1,0 +1,87 @@
+import { cp } from "node:fs/promises";
+import { join } from "node:path";
+import { baseImage, type BaseImage } from "./base-images.ts";
+import { compile } from "./compile.ts";
+import { acquireEngine } from "./engine.ts";
+import type { EngineClient } from "./engine-client.ts";
+import { buildDirectory, hasImage, withDirectory } from "./image-tree.ts";
+
+const DIRECTORY = join(import.meta.dir, "fixtures");
+
+interface Fixture {
+  /** What `${BASE}` is in its Dockerfile; none where it begins at `scratch`. */
+  readonly base?: BaseImage;
+  /** How `chaos` is linked into the build's directory; none where the image has no use for it. */
+  readonly chaos?: "static" | "dynamic";
+}
+
+/**
+ * The function images of the tests. Each has a directory in `fixtures/` with its Dockerfile; most of them are the
+ * program `chaos`, whose request chooses what it does (see `fixtures/README.md`), in a different setting.
+ */
+const FIXTURES = {
+  chaos: { base: "busybox", chaos: "static" },
+  static: { chaos: "static" },
+  distroless: { base: "distroless", chaos: "dynamic" },
+  shell: { base: "busybox" },
+  bun: { base: "bun" },
+  nonroot: { chaos: "static" },
+  "path-entrypoint": { base: "busybox", chaos: "static" },
+  "missing-entrypoint": { base: "busybox" },
+  "not-executable": { base: "busybox" },
+  "bad-format": { base: "busybox" },
+  "no-command": { chaos: "static" },
+  healthcheck: { base: "busybox", chaos: "static" },
+  "volume-at-context": { chaos: "static" },
+  "own-gate": { base: "busybox", chaos: "static" },
+  "exit-127": { base: "busybox" },
+} satisfies Record<string, Fixture>;
+
+/** Which fixtures there are. */
+export type FixtureName = keyof typeof FIXTURES;
+
+/** All of them. */
+// Object.keys forgets the type of the keys.
+export const FIXTURE_NAMES = Object.keys(FIXTURES) as readonly FixtureName[];
+
+const built = new Map<string, Promise<string>>();
+
+/**
+ * The reference of a function image for the tests, built when the engine does not have it. The tag is made from
+ * everything that goes into the image, so that a changed source is a new image and an old one is found again.
+ */
+export async function fixture(name: FixtureName): Promise<string> {
+  const { client } = await acquireEngine();
+  const key = `${client.host} ${name}`;
+  const known = built.get(key) ?? buildFixture(client, name);
+  built.set(key, known);
+  return known;
+}
+
+async function buildFixture(client: EngineClient, name: FixtureName): Promise<string> {
+  const { base, chaos }: Fixture = FIXTURES[name];
+  const buildArgs: Record<string, string> = base === undefined ? {} : { BASE: await baseImage(client, base) };
+  const sources = name === "chaos" ? [] : await sourcesIn(join(DIRECTORY, name));
+  const programs = chaos === undefined ? [] : await sourcesIn(join(DIRECTORY, "chaos"));
+  const tag = await hashOfFiles([name, chaos ?? "", JSON.stringify(buildArgs)], [...sources, ...programs]);
+  const reference = `slipway-test/${name}:${tag}`;
+  if (await hasImage(client, reference)) return reference;
+  await withDirectory(async (directory) => {
+    await cp(join(DIRECTORY, name), directory, { recursive: true });
+    if (chaos !== undefined) await compile(join(DIRECTORY, "chaos"), join(directory, "chaos"), chaos);
+    await buildDirectory(client, directory, reference, buildArgs);
+  });
+  return reference;
+}
+
+async function sourcesIn(directory: string): Promise<string[]> {
+  const names = await Array.fromAsync(new Bun.Glob("**/*").scan({ cwd: directory, dot: true }));
+  return names.toSorted().map((name) => join(directory, name));
+}
+
+async function hashOfFiles(words: readonly string[], files: readonly string[]): Promise<string> {
+  const hash = new Bun.CryptoHasher("sha256");
+  for (const word of words) hash.update(`${word}\0`);
+  for (const file of files) hash.update(await Bun.file(file).bytes());
+  return hash.digest("hex").slice(0, 16);
+}
