@@ -1,0 +1,122 @@
+import { AppError } from "../domain/errors.ts";
+import { Function } from "../domain/functions.ts";
+import type { Bindings, Database, Statement } from "./database.ts";
+import { violates } from "./errors.ts";
+
+/** A function as its row: the record with the environment as JSON. */
+export type FunctionRow = Omit<Function, "environment"> & { readonly environment: string };
+
+/** The columns are the record's fields. */
+export const FUNCTION_COLUMNS: readonly string[] = Object.keys(Function.properties);
+
+/** Functions, the only place of their SQL. Changes are on the disk when a method returns. */
+export class FunctionStore {
+  readonly #database: Database;
+  readonly #insert: Statement<never>;
+  readonly #update: Statement<never>;
+  readonly #delete: Statement<never>;
+  readonly #deleteRoutes: Statement<never>;
+  readonly #countRoutes: Statement<{ count: number }>;
+  readonly #count: Statement<{ count: number }>;
+  readonly #get: Statement<FunctionRow>;
+  readonly #find: Statement<FunctionRow>;
+  readonly #list: Statement<FunctionRow>;
+
+  constructor(database: Database) {
+    const columns = FUNCTION_COLUMNS;
+    this.#database = database;
+    this.#insert = database.prepare(
+      `insert into functions (${columns.join()}) values (${columns.map((column) => `$${column}`).join()})`,
+    );
+    this.#update = database.prepare(
+      `update functions set ${columns.map((column) => `${column} = $${column}`).join()} where id = $id`,
+    );
+    this.#delete = database.prepare("delete from functions where id = $id");
+    this.#deleteRoutes = database.prepare("delete from routes where function_id = $id");
+    this.#countRoutes = database.prepare("select count(*) as count from routes where function_id = $id");
+    this.#count = database.prepare("select count(*) as count from functions");
+    this.#get = database.prepare("select * from functions where id = $id");
+    // Ids go first: those of an older database may look like names.
+    this.#find = database.prepare(
+      "select * from functions where id = $key or name = $key order by id = $key desc limit 1",
+    );
+    this.#list = database.prepare("select * from functions order by created_at, rowid");
+  }
+
+  get(id: string): Function | undefined {
+    const row = this.#get.get({ id });
+    return row && functionOf(row);
+  }
+
+  /** Finds a function by its id or else its name. */
+  find(idOrName: string): Function | undefined {
+    const row = this.#find.get({ key: idOrName });
+    return row && functionOf(row);
+  }
+
+  /** All functions, oldest first. */
+  list(): Function[] {
+    return this.#list.all().map(functionOf);
+  }
+
+  count(): number {
+    return this.#count.get()?.count ?? 0;
+  }
+
+  /** Throws `conflict` where the name is taken. */
+  insert(record: Function): void {
+    this.#write(record, this.#insert);
+  }
+
+  /** Replaces the record with this id; throws `conflict` where the name is taken. Returns whether there was one. */
+  update(record: Function): boolean {
+    return this.#write(record, this.#update) > 0;
+  }
+
+  /**
+   * Deletes a function, with its routes where `cascade` says so; throws `conflict` where it has some and it does not.
+   * Returns whether there was one.
+   */
+  delete(id: string, { cascade }: { readonly cascade: boolean }): boolean {
+    return this.#database.transaction("durable", () => {
+      const routes = this.#countRoutes.get({ id })?.count ?? 0;
+      if (routes > 0 && !cascade) {
+        const them = routes === 1 ? "1 route leads" : `${routes} routes lead`;
+        throw new AppError(
+          "conflict",
+          `Cannot delete function "${id}": ${them} to it; delete routes first, or use ?cascade=true`,
+        );
+      }
+      this.#deleteRoutes.run({ id });
+      return this.#delete.run({ id }) > 0;
+    });
+  }
+
+  #write(record: Function, statement: Statement<never>): number {
+    return this.#database.transaction("durable", () => {
+      const { id, name } = record;
+      // A name that is another one's odd id (they exist in older databases) could never be found.
+      if (name !== null && name !== id && this.#get.get({ id: name }) !== undefined) throw nameTaken(name);
+      try {
+        return statement.run(functionRow(record));
+      } catch (error) {
+        throw name !== null && violates(error, "unique") ? nameTaken(name, error) : error;
+      }
+    });
+  }
+}
+
+function nameTaken(name: string, cause?: unknown): AppError {
+  return new AppError("conflict", `A function named "${name}" exists already: choose another name, or PATCH that one`, {
+    cause,
+  });
+}
+
+/** The record as named parameters. */
+export function functionRow(record: Function): Bindings & FunctionRow {
+  return { ...record, environment: JSON.stringify(record.environment) };
+}
+
+function functionOf(row: FunctionRow): Function {
+  return { ...row, environment: JSON.parse(row.environment) };
+}

@@ -1,0 +1,31 @@
+import { Database as Sqlite } from "bun:sqlite";
+import { codeOf, StoreError } from "./errors.ts";
+import { makePrivateFile } from "./files.ts";
+
+/** Held while this process owns a database. */
+export interface Ownership extends Disposable {}
+
+/**
+ * Makes this process the only one that serves the database at `path`, or throws a `StoreError`.
+ *
+ * The lock is an exclusive transaction, never ended, on an empty side database: the kernel frees it however the
+ * process dies, kill -9 included, and it works between containers that share a volume. It is no lock on the database
+ * itself, so that `slipway backup` and people with the sqlite3 tool can read that one.
+ */
+export function takeOwnership(path: string): Ownership {
+  const file = `${path}-owner`;
+  makePrivateFile(file);
+  const side = new Sqlite(file, { readwrite: true, create: true });
+  try {
+    side.run("pragma busy_timeout = 0; begin exclusive");
+  } catch (error) {
+    side.close();
+    if (codeOf(error) !== "SQLITE_BUSY") throw error;
+    throw new StoreError(
+      `Another slipway uses the database ${JSON.stringify(path)}: stop that one, or choose another directory with --data-path`,
+      { cause: error },
+    );
+  }
+  // The returned object holds the connection: a collected one would be closed, and the lock be gone.
+  return { [Symbol.dispose]: () => side.close() };
+}

@@ -1,0 +1,45 @@
+import type { Clock } from "../clock.ts";
+import type { Database, Statement } from "./database.ts";
+
+/** What this database remembers of its server. */
+type Key = "owner_id" | "api_key_hash";
+
+/** The server's own settings, the only place of their SQL. Changes are on the disk when a method returns. */
+export class SettingStore {
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #get: Statement<{ value: string }>;
+  readonly #set: Statement<never>;
+
+  constructor(database: Database, clock: Clock) {
+    this.#database = database;
+    this.#clock = clock;
+    this.#get = database.prepare("select value from settings where key = $key");
+    this.#set = database.prepare(
+      "insert into settings (key, value) values ($key, $value) on conflict (key) do update set value = excluded.value",
+    );
+  }
+
+  /** A random id that marks this database's containers; made at the first call, and the same ever after. */
+  ownerId(): string {
+    return this.#read("owner_id") ?? this.#write("owner_id", this.#clock.uuid());
+  }
+
+  /** What `setApiKeyHash` was last given; null where no key was ever made. */
+  apiKeyHash(): string | null {
+    return this.#read("api_key_hash") ?? null;
+  }
+
+  setApiKeyHash(hash: string): void {
+    this.#write("api_key_hash", hash);
+  }
+
+  #read(key: Key): string | undefined {
+    return this.#get.get({ key })?.value;
+  }
+
+  #write(key: Key, value: string): string {
+    this.#database.transaction("durable", () => this.#set.run({ key, value }));
+    return value;
+  }
+}

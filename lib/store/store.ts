@@ -1,0 +1,37 @@
+import { join } from "node:path";
+import type { Clock } from "../clock.ts";
+import type { Logger } from "../log.ts";
+import { openDatabase } from "./database.ts";
+import { FunctionStore } from "./functions.ts";
+import { InvocationStore } from "./invocations.ts";
+import { RouteStore } from "./routes.ts";
+import { SettingStore } from "./settings.ts";
+
+/** Where the database is in the server's data directory. */
+export function databasePath(dataPath: string): string {
+  return join(dataPath, "database.db");
+}
+
+/** The tables of one open database. */
+export interface Store extends Disposable {
+  readonly settings: SettingStore;
+  readonly functions: FunctionStore;
+  readonly routes: RouteStore;
+  readonly invocations: InvocationStore;
+  /** Throws what keeps the database from being read. */
+  check(): void;
+}
+
+/** Opens the database at `path` (or `:memory:`) with all its tables. Throws a `StoreError`. */
+export function openStore(path: string, options: { readonly log: Logger; readonly clock: Clock }): Store {
+  const database = openDatabase(path, options);
+  const functions = new FunctionStore(database);
+  return {
+    functions,
+    settings: new SettingStore(database, options.clock),
+    routes: new RouteStore(database, functions, options.clock),
+    invocations: new InvocationStore(database),
+    check: () => database.check(),
+    [Symbol.dispose]: () => database[Symbol.dispose](),
+  };
+}
