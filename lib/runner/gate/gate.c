@@ -549,8 +549,11 @@ int main(int argc, char **argv) {
     if (phase == ANSWERING) feed_response();
     flush();
     bool sent = out_head == out_tail;
-    if (phase == ANSWERING && sent && response_left == 0) return 0;
-    bool more = sent && (phase == DRAINING || phase == ANSWERING); /* to send; only look what else there is */
+    /* A server that still writes its body must find the end that we told it, not a broken pipe: until it closes
+     * stdin we go on reading. */
+    bool unread = body_left > 0;
+    if (phase == ANSWERING && sent && response_left == 0 && !unread) return 0;
+    bool more = sent && (phase == DRAINING || response_left > 0); /* to send; only look what else there is */
     bool reading = phase == RUNNING && logs_may_flow();
     struct pollfd fds[] = {
         {.fd = STDIN_FILENO, .events = POLLIN},
