@@ -67,6 +67,8 @@ export async function installPackages(packages: readonly string[]): Promise<void
     "install",
     "-y",
     "--no-install-recommends",
+    "-o",
+    "DPkg::Lock::Timeout=300",
     ...packages,
   ];
   // An image of Debian comes without lists; with fresh lists the first try succeeds and costs nothing more.

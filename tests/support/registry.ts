@@ -1,0 +1,164 @@
+import { appendFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { acquireEngine } from "./engine.ts";
+import { buildDirectory, withDirectory } from "./image-tree.ts";
+import { fixture } from "./images.ts";
+import { ensureProgram, requireProgram } from "./packages.ts";
+
+/** Who may use a registry that asks. */
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** An image in a registry. */
+export interface Pushed {
+  /** With host, port and tag, as a user would write it. */
+  readonly reference: string;
+  /** `sha256:...` of its manifest. */
+  readonly digest: string;
+}
+
+/** A registry on loopback, where engines take plain HTTP. */
+export interface Registry extends AsyncDisposable {
+  /** `127.0.0.1:<port>`. */
+  readonly host: string;
+  /** Where it keeps its blobs. */
+  readonly directory: string;
+  /** Pushes an image of the engine under a name such as `team/echo:1`; the engine keeps no image of that name. */
+  push(image: string, name: string): Promise<Pushed>;
+  /** Pushes the `chaos` function with a layer that exists nowhere else, so that a pull has something to fetch. */
+  pushUnique(name: string): Promise<Pushed>;
+  /** Spoils the last layer of an image that was pushed: the file goes, or other bytes come. */
+  breakBlob(pushed: Pushed, how: "missing" | "corrupt"): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts Debian's docker-registry on a free port, open or with one user. It ends with this process. */
+export async function startRegistry(credentials?: Credentials): Promise<Registry> {
+  const program = await ensureProgram("docker-registry", ["docker-registry"]);
+  const directory = await mkdtemp(join(tmpdir(), "slipway-registry-"));
+  const config = join(directory, "config.yml");
+  await Bun.write(config, await configuration(directory, credentials));
+  const child = Bun.spawn([requireProgram("setpriv"), "--pdeathsig", "KILL", program, "serve", config], {
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  const host = await listeningAddress(child.stderr);
+  const stop = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await child.exited;
+    await rm(directory, { recursive: true, force: true });
+  };
+  const push = (image: string, name: string): Promise<Pushed> => pushImage(host, image, name, credentials);
+  return {
+    host,
+    directory,
+    push,
+    pushUnique: (name) => pushUnique(host, name, credentials),
+    breakBlob: (pushed, how) => breakBlob(host, directory, pushed, how, credentials),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+async function configuration(directory: string, credentials: Credentials | undefined): Promise<string> {
+  const lines = [
+    "version: 0.1",
+    "log: {level: info, formatter: json}",
+    `storage: {filesystem: {rootdirectory: "${directory}/data"}, delete: {enabled: true}}`,
+    "http: {addr: 127.0.0.1:0}",
+  ];
+  if (credentials !== undefined) {
+    const hash = await Bun.password.hash(credentials.password, { algorithm: "bcrypt", cost: 4 });
+    await Bun.write(join(directory, "htpasswd"), `${credentials.username}:${hash}\n`);
+    lines.push(`auth: {htpasswd: {realm: test, path: "${directory}/htpasswd"}}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** The registry says in its log which port it got. The rest of the log is read and dropped, or it would stall. */
+async function listeningAddress(log: ReadableStream<Uint8Array>): Promise<string> {
+  const reader = log.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error(`Cannot start the registry: ${text.slice(-500)}`);
+    text += value;
+    const address = /listening on (127\.0\.0\.1:\d+)/.exec(text)?.[1];
+    if (address === undefined) continue;
+    void (async () => {
+      while (!(await reader.read()).done) continue;
+    })();
+    return address;
+  }
+}
+
+async function pushImage(
+  host: string,
+  image: string,
+  name: string,
+  credentials: Credentials | undefined,
+): Promise<Pushed> {
+  const { client } = await acquireEngine();
+  const [repository, tag = "latest"] = name.split(":");
+  const reference = `${host}/${repository}:${tag}`;
+  await client.request("POST", `/images/${image}/tag?${new URLSearchParams({ repo: `${host}/${repository}`, tag })}`);
+  await client.progress("POST", `/images/${host}/${repository}/push?${new URLSearchParams({ tag })}`, {
+    headers: { "x-registry-auth": registryAuth(host, credentials) },
+  });
+  await client.request("DELETE", `/images/${reference}?noprune=1`);
+  const manifest = await registryRequest(host, `${repository}/manifests/${tag}`, credentials);
+  return { reference, digest: manifest.headers.get("docker-content-digest") ?? "" };
+}
+
+async function pushUnique(host: string, name: string, credentials: Credentials | undefined): Promise<Pushed> {
+  const { client } = await acquireEngine();
+  const local = `slipway-test/unique:${crypto.randomUUID()}`;
+  const base = await fixture("chaos");
+  await withDirectory(async (directory) => {
+    await Bun.write(join(directory, "Dockerfile"), `FROM ${base}\nCOPY unique /unique\n`);
+    await Bun.write(join(directory, "unique"), crypto.getRandomValues(new Uint8Array(4096)));
+    await buildDirectory(client, directory, local);
+  });
+  const pushed = await pushImage(host, local, name, credentials);
+  await client.request("DELETE", `/images/${local}`);
+  return pushed;
+}
+
+async function breakBlob(
+  host: string,
+  directory: string,
+  pushed: Pushed,
+  how: "missing" | "corrupt",
+  credentials: Credentials | undefined,
+): Promise<void> {
+  const repository = pushed.reference.slice(host.length + 1).split(":")[0];
+  const answer = await registryRequest(host, `${repository}/manifests/${pushed.digest}`, credentials);
+  const manifest = (await answer.json()) as { layers: { digest: string }[] }; // the registry's own format
+  const hash = manifest.layers.at(-1)?.digest.replace("sha256:", "") ?? "";
+  const blob = join(directory, "data/docker/registry/v2/blobs/sha256", hash.slice(0, 2), hash, "data");
+  if (how === "missing") await rm(blob);
+  else await appendFile(blob, "spoilt");
+}
+
+async function registryRequest(host: string, path: string, credentials: Credentials | undefined): Promise<Response> {
+  const response = await fetch(`http://${host}/v2/${path}`, {
+    headers: {
+      accept: "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json",
+      ...(credentials === undefined
+        ? {}
+        : { authorization: `Basic ${btoa(`${credentials.username}:${credentials.password}`)}` }),
+    },
+  });
+  if (!response.ok) throw new Error(`The registry answered ${response.status} for ${path}`);
+  return response;
+}
+
+/** The engine wants *padded* base64url, and a value even where nothing is asked for. */
+function registryAuth(host: string, credentials: Credentials | undefined): string {
+  const text = JSON.stringify(credentials === undefined ? {} : { ...credentials, serveraddress: host });
+  return btoa(text).replaceAll("+", "-").replaceAll("/", "_");
+}
