@@ -1,0 +1,106 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { AppError } from "../../lib/domain/errors.ts";
+import { newStore, someFunction, thrownBy } from "./support.ts";
+
+describe("FunctionStore", () => {
+  test("insert: what went in comes out", () => {
+    using store = newStore();
+    const record = someFunction("f1", {
+      name: "hello",
+      digest: "busybox@sha256:2",
+      environment: { MULTI: "one\ntwo\n", EMPTY: "", ["__proto__"]: "own" },
+      cpus: 0.5,
+      memory_bytes: 2 ** 40,
+    });
+    store.functions.insert(record);
+    expect(store.functions.get("f1")).toStrictEqual(record);
+    expect(store.functions.list()).toStrictEqual([record]);
+    expect(store.functions.count()).toBe(1);
+  });
+
+  test("insert: every environment comes back exactly", () => {
+    using store = newStore();
+    const environment = fc.dictionary(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), {
+      noNullPrototype: true,
+    });
+    fc.assert(
+      fc.property(fc.uuid(), environment, (id, environment) => {
+        fc.pre(store.functions.get(id) === undefined);
+        store.functions.insert(someFunction(id, { environment }));
+        expect(store.functions.get(id)?.environment).toEqual(environment);
+      }),
+    );
+  });
+
+  test("find: by id, then by name", () => {
+    using store = newStore();
+    store.functions.insert(someFunction("f1", { name: "one" }));
+    store.functions.insert(someFunction("odd-id", { name: "two" }));
+    expect(store.functions.find("f1")?.name).toBe("one");
+    expect(store.functions.find("one")?.id).toBe("f1");
+    expect(store.functions.find("two")?.id).toBe("odd-id");
+    expect(store.functions.find("odd-id")?.name).toBe("two");
+    expect(store.functions.find("three")).toBeUndefined();
+    expect(store.functions.get("one")).toBeUndefined();
+  });
+
+  test.each(["taken", "odd-id"])("insert and update: the name %s is taken", (name) => {
+    using store = newStore();
+    store.functions.insert(someFunction("odd-id", { name: "taken" }));
+    store.functions.insert(someFunction("f2"));
+    const conflict = `A function named "${name}" exists already: choose another name, or PATCH that one`;
+    for (const run of [
+      () => store.functions.insert(someFunction("f3", { name })),
+      () => store.functions.update(someFunction("f2", { name })),
+    ]) {
+      const error = thrownBy(run);
+      expect(error).toBeInstanceOf(AppError);
+      expect(error).toMatchObject({ reason: "conflict", message: conflict });
+    }
+    expect(store.functions.list().map(({ id }) => id)).toEqual(["odd-id", "f2"]);
+  });
+
+  test("insert and update: many functions may have no name, and one may keep its own", () => {
+    using store = newStore();
+    for (const id of ["f1", "f2", "f3"]) store.functions.insert(someFunction(id));
+    expect(store.functions.update(someFunction("f1", { name: "mine" }))).toBe(true);
+    expect(store.functions.update(someFunction("f1", { name: "mine", timeout_ms: 5000 }))).toBe(true);
+    expect(store.functions.get("f1")).toMatchObject({ name: "mine", timeout_ms: 5000 });
+    expect(store.functions.update(someFunction("unknown"))).toBe(false);
+  });
+
+  test("delete: tells whether there was one", () => {
+    using store = newStore();
+    store.functions.insert(someFunction("f1"));
+    expect(store.functions.delete("f1", { cascade: false })).toBe(true);
+    expect(store.functions.delete("f1", { cascade: true })).toBe(false);
+    expect(store.functions.list()).toEqual([]);
+  });
+
+  test("delete: a function with routes only with cascade", () => {
+    using store = newStore();
+    const [one, other] = [someFunction("f1"), someFunction("f2")];
+    store.functions.insert(one);
+    store.functions.insert(other);
+    for (const path of ["/a", "/b"]) store.routes.insert({ id: path, path, function: one });
+    store.routes.insert({ id: "r3", path: "/c", function: other });
+    expect(thrownBy(() => store.functions.delete("f1", { cascade: false }))).toMatchObject({
+      reason: "conflict",
+      message: 'Cannot delete function "f1": 2 routes lead to it; delete routes first, or use ?cascade=true',
+    });
+    expect(thrownBy(() => store.functions.delete("f2", { cascade: false }))).toMatchObject({
+      message: expect.stringContaining("1 route leads to it"),
+    });
+    expect(store.functions.delete("f1", { cascade: true })).toBe(true);
+    expect(store.routes.list().map(({ path }) => path)).toEqual(["/c"]);
+  });
+
+  test("list: oldest first", () => {
+    using store = newStore();
+    store.functions.insert(someFunction("late", { created_at: "2026-02-01T00:00:00.000Z" }));
+    store.functions.insert(someFunction("z", { created_at: "2026-01-01T00:00:00.000Z" }));
+    store.functions.insert(someFunction("a", { created_at: "2026-01-01T00:00:00.000Z" }));
+    expect(store.functions.list().map(({ id }) => id)).toEqual(["z", "a", "late"]);
+  });
+});
