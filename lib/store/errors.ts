@@ -51,16 +51,14 @@ export function mapRuntimeError(error: unknown): unknown {
 /** Turns what was thrown while a file was opened into a message with a remedy. */
 export function mapOpenError(error: unknown, path: string): StoreError {
   if (error instanceof StoreError) return error;
-  return new StoreError(`${sentence(error, path)}`, { cause: error });
+  return new StoreError(sentence(error, path), { cause: error });
 }
 
 function sentence(error: unknown, path: string): string {
   const shown = JSON.stringify(path);
   const code = codeOf(error);
   if (isFull(error)) return `Cannot write the database ${shown}: its disk is full: make room there, then start again`;
-  if (code === "SQLITE_NOTADB") {
-    return `The file ${shown} is not a SQLite database: restore a backup in its place, or move it away to begin with an empty database`;
-  }
+  if (code === "SQLITE_NOTADB") return notADatabase(path);
   if (code.startsWith("SQLITE_CORRUPT")) return damaged(path, messageOf(error));
   if (code.startsWith("SQLITE_BUSY") || code.startsWith("SQLITE_LOCKED")) {
     return `The database ${shown} is in use by another program: stop that one, then start again`;
@@ -78,4 +76,9 @@ function sentence(error: unknown, path: string): string {
 /** What to say of a file that is a database, but a broken one. */
 export function damaged(path: string, detail: string): string {
   return `The database ${JSON.stringify(path)} is damaged (${detail}): restore a backup in its place, or move it away to begin with an empty one; it was left as it is`;
+}
+
+/** What to say of a file that is none. */
+export function notADatabase(path: string): string {
+  return `The file ${JSON.stringify(path)} is not a SQLite database: restore a backup in its place, or move it away to begin with an empty database`;
 }

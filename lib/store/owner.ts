@@ -2,17 +2,15 @@ import { Database as Sqlite } from "bun:sqlite";
 import { codeOf, StoreError } from "./errors.ts";
 import { makePrivateFile } from "./files.ts";
 
-/** Held while this process owns a database. */
-export interface Ownership extends Disposable {}
-
 /**
- * Makes this process the only one that serves the database at `path`, or throws a `StoreError`.
+ * Makes this process the only one that serves the database at `path`, until the result is disposed of.
+ * Throws a `StoreError` where there is another.
  *
  * The lock is an exclusive transaction, never ended, on an empty side database: the kernel frees it however the
  * process dies, kill -9 included, and it works between containers that share a volume. It is no lock on the database
  * itself, so that `slipway backup` and people with the sqlite3 tool can read that one.
  */
-export function takeOwnership(path: string): Ownership {
+export function takeOwnership(path: string): Disposable {
   const file = `${path}-owner`;
   makePrivateFile(file);
   const side = new Sqlite(file, { readwrite: true, create: true });

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
-import { openDatabase } from "./database.ts";
+import { openDatabase } from "./open.ts";
 import { FunctionStore } from "./functions.ts";
 import { InvocationStore } from "./invocations.ts";
 import { RouteStore } from "./routes.ts";

@@ -1,0 +1,25 @@
+import { createInterface } from "node:readline";
+import { databasePath } from "../../lib/store/store.ts";
+import { newStore, someFunction, someInvocation } from "./support.ts";
+
+// A server that is to be killed: opens the database in the directory it is given, says "ready", and writes for as long
+// as it lives. Each line that it prints names what has been written by then.
+const [directory = ".", mode = "write"] = process.argv.slice(2);
+const store = newStore(databasePath(directory));
+console.log("ready");
+
+if (mode === "hold") {
+  for await (const _ of createInterface({ input: process.stdin })) break;
+  store[Symbol.dispose]();
+} else {
+  for (let batch = 0; ; batch += 1) {
+    const record = someFunction(crypto.randomUUID());
+    store.functions.insert(record);
+    store.routes.insert({ id: crypto.randomUUID(), path: `/${record.id}`, function: record });
+    const ids = Array.from({ length: 20 }, () => crypto.randomUUID());
+    store.invocations.save(
+      ids.map((id) => ({ invocation: someInvocation(id), logs: [{ stream: "stdout", text: "x".repeat(1000) }] })),
+    );
+    console.log(JSON.stringify({ function: record.id, invocations: ids }));
+  }
+}
