@@ -1,6 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
-import { REASONS } from "./errors.ts";
-import { Nullable, Timestamp } from "./types.ts";
+import { AppError, REASONS } from "./errors.ts";
+import { PAGE } from "./limits.ts";
+import { Nullable, Timestamp, timestamp } from "./types.ts";
 
 /** `running` until it ends; `failed` is every other end, told apart by `reason`. */
 export const STATUSES = ["running", "succeeded", "failed", "timed_out", "cancelled"] as const;
@@ -59,6 +60,33 @@ export interface InvocationQuery {
   readonly until?: string;
   readonly cursor?: string;
   readonly limit: number;
+}
+
+/** The query of `GET /v1/invocations` as it was sent. */
+export interface RawInvocationQuery extends Omit<InvocationQuery, "limit"> {
+  readonly limit?: string;
+}
+
+/** Reads a query: times of any zone become UTC, which is what records have. Throws `invalid_request`. */
+export function parseInvocationQuery({ since, until, limit, ...rest }: RawInvocationQuery): InvocationQuery {
+  return {
+    ...rest,
+    limit: limit === undefined ? PAGE.default : readLimit(limit),
+    ...(since !== undefined && { since: readTime("since", since) }),
+    ...(until !== undefined && { until: readTime("until", until) }),
+  };
+}
+
+function readLimit(text: string): number {
+  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (limit >= 1 && limit <= PAGE.max) return limit;
+  throw new AppError("invalid_request", `Invalid "limit" ${JSON.stringify(text.slice(0, 40))}: give a whole number from 1 to ${PAGE.max}`);
+}
+
+function readTime(name: string, text: string): string {
+  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(time)) return timestamp(time);
+  throw new AppError("invalid_request", `Invalid "${name}" ${JSON.stringify(text.slice(0, 40))}: give a time such as 2026-01-31T12:00:00Z`);
 }
 
 /** A page of invocations, and the cursor of the next one where there is one. */

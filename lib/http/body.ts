@@ -45,9 +45,9 @@ export async function readBody(request: Request, server: Server<unknown> | null,
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
 }
 
-/** A body as JSON, whatever its content type says: the seed's `curl -d` lines send it as a form. */
+/** A body as JSON, whatever its content type says: the seed's `curl -d` lines send it as a form. No body is undefined. */
 export function parseJson(bytes: Uint8Array): unknown {
-  if (bytes.length === 0) throw new AppError("invalid_request", 'The request has no body: send a JSON object such as {"image": "busybox"}');
+  if (bytes.length === 0) return undefined;
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     if (depthOf(text) > JSON_DEPTH) throw new Error(`it is nested deeper than ${JSON_DEPTH} levels`);

@@ -63,7 +63,6 @@ export function functionsRoutes(functions: FunctionService, access: Access) {
     })
     .post("/:id/pull", async ({ params: { id } }) => success(await functions.pull(id)), {
       params,
-      parse: "none",
       response: { 200: data, ...errors(502, 503, 507) },
       detail: {
         operationId: "pullFunction",

@@ -1,5 +1,5 @@
 import { t } from "elysia";
-import { Invocation, InvocationLogs, InvocationPage, InvocationStatus } from "../domain/invocations.ts";
+import { Invocation, InvocationLogs, InvocationPage, InvocationStatus, parseInvocationQuery } from "../domain/invocations.ts";
 import { PAGE } from "../domain/limits.ts";
 import type { InvocationService } from "../services/invocations.ts";
 import type { Access } from "./access.ts";
@@ -12,10 +12,11 @@ const query = t.Object(
   {
     function_id: t.Optional(t.String({ description: "Only those of this function, by its id or name." })),
     status: t.Optional(InvocationStatus),
-    since: t.Optional(t.String({ format: "date-time", description: "Only those created at this time or later." })),
-    until: t.Optional(t.String({ format: "date-time", description: "Only those created before this time." })),
+    since: t.Optional(t.String({ description: "Only those created at this time or later." })),
+    until: t.Optional(t.String({ description: "Only those created before this time." })),
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
-    limit: t.Optional(t.Integer({ minimum: 1, maximum: PAGE.max, default: PAGE.default })),
+    // A string: Elysia's own conversion has no message that says which parameter was wrong.
+    limit: t.Optional(t.String({ description: `Records a page, from 1 to ${PAGE.max}; ${PAGE.default} unless given.`, examples: ["50"] })),
   },
   { additionalProperties: false },
 );
@@ -23,7 +24,7 @@ const query = t.Object(
 /** `/v1/invocations`: the records of calls and what they printed. */
 export function invocationsRoutes(invocations: InvocationService, access: Access) {
   return resource({ prefix: "/v1/invocations", tag: "invocations", access })
-    .get("/", ({ query: { limit, ...filter } }) => success(invocations.list({ ...filter, limit: limit ?? PAGE.default })), {
+    .get("/", ({ query: raw }) => success(invocations.list(parseInvocationQuery(raw))), {
       query,
       response: { 200: Envelope(InvocationPage), ...errors() },
       detail: { operationId: "listInvocations", summary: "List the invocations, newest first" },

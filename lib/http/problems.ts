@@ -8,16 +8,23 @@ interface Validator {
   readonly schema?: TSchema;
 }
 
+/** As many problems are looked at to find the one that says most. */
+const PROBLEMS = 50;
+
 const NOUNS: Readonly<Record<string, string>> = { body: "body", query: "query parameter", params: "path parameter" };
 
 /** What is wrong with a body, a query or path parameters, in one sentence with the mend. */
 export function describeProblem(where: string, validator: unknown, value: unknown): string {
   const noun = NOUNS[where] ?? where;
   if (!isValidator(validator)) return `Invalid ${noun}`;
-  const problem = first(validator.Errors(value));
-  if (problem === undefined) return `Invalid ${noun}`;
+  const problems = [...Iterator.from(validator.Errors(value)).take(PROBLEMS)];
+  // A field that was misspelt is also missing: the slip is the better hint.
+  const found = problems.find(({ type }) => type === ValueErrorType.ObjectAdditionalProperties) ?? problems[0];
+  if (found === undefined) return `Invalid ${noun}`;
+  const problem = innermost(found);
   const path = problem.path.slice(1).replaceAll("~1", "/").replaceAll("~0", "~");
-  if (path === "") return `The ${noun} must be a JSON object such as {"image": "busybox"}, but it is ${kindOf(problem.value)}`;
+  if (path === "" && problem.value === undefined) return `The request has no ${noun}: send a JSON object`;
+  if (path === "") return `The ${noun} must be a JSON object, but it is ${kindOf(problem.value)}`;
   const shown = JSON.stringify(path.length > 64 ? `${path.slice(0, 64)}...` : path);
   if (problem.type === ValueErrorType.ObjectAdditionalProperties) return unknownField(noun, path, shown, problem.schema);
   if (problem.value === undefined) return `Missing ${shown}: it must be ${expectation(problem.schema)}`;
@@ -28,9 +35,10 @@ function isValidator(validator: unknown): validator is Validator {
   return validator !== null && typeof validator === "object" && "Errors" in validator && typeof validator.Errors === "function";
 }
 
-function first(problems: Iterable<ValueError>): ValueError | undefined {
-  for (const problem of problems) return problem;
-  return undefined;
+/** Of a choice, what is wrong with the part that came furthest; the choice itself where none got anywhere. */
+function innermost(problem: ValueError): ValueError {
+  const inner = problem.errors.flatMap((choice) => [...choice].slice(0, 1)).find(({ path }) => path.length > problem.path.length);
+  return inner === undefined ? problem : innermost(inner);
 }
 
 function unknownField(noun: string, path: string, shown: string, schema: TSchema): string {

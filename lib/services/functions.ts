@@ -58,7 +58,7 @@ export class FunctionService {
       updated_at: now,
     };
     this.#store.insert(created);
-    return created;
+    return this.get(created.id);
   }
 
   /** Changes what the body names; a changed image is resolved as at registration. */

@@ -120,7 +120,7 @@ export class InvocationService implements AsyncDisposable {
         function: fn,
         body,
         signal,
-        onTiming: (timing) => (timings = { ...timings, ...timing }),
+        onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
         restoreImage: () => this.#functions.restoreImage(fn),
       });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, fn);
@@ -227,6 +227,11 @@ function newRecord(id: string, { function: fn, route_id }: Target, requestBytes:
     created_at: now,
     finished_at: null,
   };
+}
+
+/** Microseconds are as fine as these clocks are. */
+function rounded(timing: Partial<Invocation>): Partial<Invocation> {
+  return Object.fromEntries(Object.entries(timing).map(([name, value]) => [name, typeof value === "number" ? Math.round(value * 1000) / 1000 : value]));
 }
 
 /** The fields of a record that an outcome tells. */

@@ -1,0 +1,140 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "../../lib/clock.ts";
+import { readConfig, thisMachine } from "../../lib/config.ts";
+import type { Function } from "../../lib/domain/functions.ts";
+import type { Invocation, InvocationLogs } from "../../lib/domain/invocations.ts";
+import type { Route } from "../../lib/domain/routes.ts";
+import { createLogger } from "../../lib/log.ts";
+import { type Server, start } from "../../lib/server.ts";
+import { acquireEngine } from "./engine.ts";
+import { ownedContainers } from "./leaks.ts";
+
+/** An envelope as a client gets it. */
+export interface Reply<T = unknown> {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: {
+    readonly success: boolean;
+    readonly message: string;
+    readonly data: T;
+    readonly reason?: string;
+    readonly request_id?: string;
+  };
+}
+
+/** A server in this process, on a port and a database of its own, against the engine of the tests. */
+export class TestServer implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #directory: string;
+  readonly #ownsDirectory: boolean;
+  /** What it logged, a JSON line each. */
+  readonly log: readonly string[];
+
+  private constructor(server: Server, directory: string, ownsDirectory: boolean, log: readonly string[]) {
+    this.#server = server;
+    this.#directory = directory;
+    this.#ownsDirectory = ownsDirectory;
+    this.log = log;
+  }
+
+  /** Starts one; `variables` are those of the environment that the server would read. */
+  static async start(variables: Readonly<Record<string, string>> = {}): Promise<TestServer> {
+    const given = variables["DATA_PATH"];
+    const directory = given ?? (await mkdtemp(join(tmpdir(), "slipway-test-")));
+    const docker = variables["DOCKER_HOST"] ?? (await acquireEngine()).host;
+    const config = readConfig(
+      {},
+      { PORT: "0", LOG_LEVEL: "debug", ...variables, DATA_PATH: directory, DOCKER_HOST: docker },
+      thisMachine(),
+    );
+    const lines: string[] = [];
+    const log = createLogger({
+      level: config.logLevel,
+      format: "json",
+      clock: systemClock,
+      write: (line) => void lines.push(line),
+    });
+    const server = await start(config, { log });
+    const started = new TestServer(server, directory, given === undefined, lines);
+    return started;
+  }
+
+  get url(): string {
+    return this.#server.url;
+  }
+
+  get dataPath(): string {
+    return this.#directory;
+  }
+
+  get newKey(): string | undefined {
+    return this.#server.new_key;
+  }
+
+  stop(graceMs: number): Promise<void> {
+    return this.#server.stop(graceMs);
+  }
+
+  /** Sends a request to the API; a body that is no string goes as JSON. */
+  async api<T = unknown>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Reply<T>> {
+    const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
+    const response = await fetch(this.url + path, { method, headers, ...(text !== undefined && { body: text }) });
+    const reply: unknown = await response.json();
+    // What a test expects of the body it checks itself.
+    return { status: response.status, headers: response.headers, body: reply as Reply<T>["body"] };
+  }
+
+  /** Registers an image and returns the function; anything but 201 throws. */
+  async createFunction(image: string, settings: Partial<Function> = {}): Promise<Function> {
+    const { status, body } = await this.api<Function>("POST", "/v1/functions", { image, ...settings });
+    if (status !== 201) throw new Error(`POST /v1/functions: ${status} ${JSON.stringify(body)}`);
+    return body.data;
+  }
+
+  async createRoute(path: string, functionId: string): Promise<Route> {
+    const { status, body } = await this.api<Route>("POST", "/v1/routes", { path, function_id: functionId });
+    if (status !== 200) throw new Error(`POST /v1/routes: ${status} ${JSON.stringify(body)}`);
+    return body.data;
+  }
+
+  /** Calls a function; an object goes as JSON. */
+  invoke(fn: Pick<Function, "id">, body: Bun.BodyInit | object = "", init: RequestInit = {}): Promise<Response> {
+    const sent = isBodyInit(body) ? body : JSON.stringify(body);
+    return fetch(`${this.url}/v1/functions/${fn.id}/invoke`, { method: "POST", body: sent, ...init });
+  }
+
+  async invocation(id: string): Promise<Invocation> {
+    return (await this.api<Invocation>("GET", `/v1/invocations/${id}`)).body.data;
+  }
+
+  async logs(id: string): Promise<InvocationLogs> {
+    return (await this.api<InvocationLogs>("GET", `/v1/invocations/${id}/logs`)).body.data;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server[Symbol.asyncDispose]();
+    if (this.#ownsDirectory) await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/** Waits until the engine has none of our containers, at most so many milliseconds; returns the names of those left. */
+export async function containersLeft(withinMs = 5_000): Promise<readonly string[]> {
+  const { client } = await acquireEngine();
+  const deadline = performance.now() + withinMs;
+  for (;;) {
+    const left = await ownedContainers(client);
+    if (left.length === 0 || performance.now() > deadline) return left;
+    await Bun.sleep(50);
+  }
+}
+
+function isBodyInit(body: Bun.BodyInit | object): body is Bun.BodyInit {
+  return typeof body === "string" || body instanceof Uint8Array || body instanceof ReadableStream;
+}
