@@ -133,7 +133,12 @@ export async function outcome(gate: GateProcess): Promise<Outcome> {
     frames.push(frame);
     if (frame.type === "failed") await gate.hangUp(); // it may still wait for the rest of the body
   }
-  gate.conversation.end();
+  return outcomeOf(gate.conversation, frames, await gate.exited);
+}
+
+/** A conversation that is over, as an Outcome. */
+export function outcomeOf(conversation: GateConversation, frames: readonly GateFrame[], code: number): Outcome {
+  conversation.end();
   const printed = (stream: string) =>
     Buffer.concat(
       frames.flatMap((frame) => (frame.type === "log" && frame.stream === stream ? [frame.bytes] : [])),
@@ -142,20 +147,33 @@ export async function outcome(gate: GateProcess): Promise<Outcome> {
     frames,
     exit: frames.find((frame) => frame.type === "exit"),
     failed: frames.find((frame) => frame.type === "failed"),
-    expired: gate.conversation.expired,
+    expired: conversation.expired,
     stdout: printed("stdout"),
     stderr: printed("stderr"),
-    response: gate.conversation.response,
-    code: await gate.exited,
+    response: conversation.response,
+    code,
   };
 }
 
-/** Tells when every process that holds the FIFO at `path` for writing is gone; functions open it with `exec 9>PATH`. */
-export async function witness(directory: string): Promise<{ readonly path: string; readonly gone: Promise<number> }> {
+/** A FIFO that functions open with `exec 9>PATH`. */
+export interface Witness {
+  readonly path: string;
+  /** Resolves when the function has written something to it. */
+  readonly up: Promise<unknown>;
+  /** Resolves when every process that held it is gone. */
+  readonly gone: Promise<unknown>;
+}
+
+export async function witness(directory: string): Promise<Witness> {
   const path = `${directory}/witness`;
   await Bun.$`mkfifo -m 666 ${path}`.quiet();
-  const { exited } = Bun.spawn(["cat", path], { stdout: "ignore", stderr: "inherit" });
-  return { path, gone: exited };
+  const { stdout } = Bun.spawn(["cat", path], { stdout: "pipe", stderr: "inherit" });
+  const reader = stdout.getReader();
+  const up = reader.read();
+  const gone = (async () => {
+    while (!(await reader.read()).done);
+  })();
+  return { path, up, gone };
 }
 
 /** A shell script as a command. */
