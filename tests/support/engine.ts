@@ -34,6 +34,11 @@ export function acquireEngine(): Promise<Engine> {
   return acquired;
 }
 
+/** The engine of this process, if it has asked for one. */
+export function acquiredEngine(): Promise<Engine> | undefined {
+  return acquired;
+}
+
 async function findEngine(): Promise<Engine> {
   const named = process.env["DOCKER_HOST"];
   if (named !== undefined && named !== "") return reuseNamed(named);

@@ -1,0 +1,63 @@
+// `bun run test [arguments of bun test]`: everything the tests need, the tests, and one line that counts them.
+import { acquireEngine } from "../tests/support/engine.ts";
+import { FIXTURE_NAMES, fixture } from "../tests/support/images.ts";
+import { buildGate, installPackages, main, ROOT, say } from "./steps.ts";
+
+/**
+ * For one test: a container takes half a second to start, several times that on a busy machine. As an argument, because
+ * bunfig.toml has no such setting and a preload's setDefaultTimeout holds for the first file only (Bun 1.4.5).
+ */
+const TEST_TIMEOUT_MS = 30_000;
+
+await main(async () => {
+  say("Packages and gate");
+  await installPackages();
+  await buildGate();
+  await using engine = await acquireEngine();
+  say(`Engine: ${engine.isPrivate ? "a private one" : "the one that runs already"}, ${engine.host}`);
+  process.env["DOCKER_HOST"] = engine.host;
+  say("Images for the tests");
+  for (const name of FIXTURE_NAMES) await fixture(name);
+  say("Tests");
+  const { code, passed, failed } = await runTests(process.argv.slice(2));
+  console.log(`\n${passed} passed, ${failed} failed`);
+  return code === 0 && passed === 0 ? 1 : code;
+});
+
+interface Result {
+  readonly code: number;
+  readonly passed: number;
+  readonly failed: number;
+}
+
+async function runTests(args: readonly string[]): Promise<Result> {
+  const child = Bun.spawn([process.execPath, "test", `--timeout=${TEST_TIMEOUT_MS}`, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, ...(process.stderr.isTTY ? { FORCE_COLOR: "1" } : {}) },
+    stdin: "ignore",
+    stdout: "inherit",
+    stderr: "pipe",
+  });
+  const [output, code] = await Promise.all([passOn(child.stderr), child.exited]);
+  const passed = lastCount(output, "pass");
+  const failed = lastCount(output, "fail");
+  // A run that broke off without a failed test (a crash, a preload that threw) has failed as a whole.
+  return { code, passed, failed: code !== 0 && failed === 0 ? 1 : failed };
+}
+
+/** Shows what comes and returns its end, where the summary is. */
+async function passOn(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let end = "";
+  for await (const chunk of stream) {
+    process.stderr.write(chunk);
+    end = (end + decoder.decode(chunk, { stream: true })).slice(-4096);
+  }
+  return Bun.stripANSI(end);
+}
+
+/** The number of the last line such as ` 12 pass`. */
+function lastCount(output: string, word: string): number {
+  const counts = [...output.matchAll(new RegExp(`^\\s*(\\d+) ${word}$`, "gm"))];
+  return Number(counts.at(-1)?.[1] ?? 0);
+}
