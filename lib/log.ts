@@ -70,10 +70,10 @@ function textLine(time: string, level: LogLevel, event: string, fields: PlainFie
   let stack = "";
   for (const [key, value] of Object.entries(fields)) {
     if (value === undefined) continue;
-    const error = isRecord(value) && typeof value["stack"] === "string" ? value : undefined;
+    const trace = isRecord(value) ? value["stack"] : undefined;
     // A stack is for reading: it goes below the line, indented.
-    if (error !== undefined) stack += `\n    ${String(error["stack"]).replaceAll("\n", "\n    ")}`;
-    const shown = error === undefined ? value : error["message"];
+    if (typeof trace === "string") stack += `\n    ${trace.replaceAll("\n", "\n    ")}`;
+    const shown = typeof trace === "string" && isRecord(value) ? value["message"] : value;
     line += ` ${oneLine(key)}=${typeof shown === "string" && !/[\s"=]/.test(shown) && shown !== "" ? oneLine(shown) : oneLine(JSON.stringify(shown) ?? "")}`;
   }
   return `${line}${printable(stack)}\n`;
@@ -110,7 +110,8 @@ function plain(value: unknown, above: readonly object[]): Plain {
   if (typeof value === "string") return value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}...` : value;
   if (typeof value === "boolean") return value;
   if (typeof value === "number") return Number.isFinite(value) ? value : String(value);
-  if (typeof value !== "object") return String(value);
+  if (typeof value === "bigint" || typeof value === "symbol") return value.toString();
+  if (typeof value !== "object") return "[function]";
   if (above.includes(value)) return "[circular]";
   if (above.length >= MAX_DEPTH) return "[deeper]";
   const path = [...above, value];

@@ -148,9 +148,9 @@ const TAKEN = ["/proc", "/sys", "/dev", "/.slipway"];
 export const containerPath: Reader<string> = (value) => {
   const path = value.length > 1 && value.endsWith("/") ? value.slice(0, -1) : value;
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  const plain =
-    /^\/[^\u0000-\u001f\u007f]+$/.test(path) && posix.normalize(path) === path && Buffer.byteLength(path) <= 1024;
-  if (!plain || TAKEN.some((taken) => path === taken || path.startsWith(`${taken}/`))) {
+  const plain = /^\/[^\u0000-\u001f\u007f]+$/.test(path);
+  const fits = posix.normalize(path) === path && Buffer.byteLength(path) <= 1024;
+  if (!plain || !fits || TAKEN.some((taken) => path === taken || path.startsWith(`${taken}/`))) {
     throw new ValueError(`an absolute path without "." and "..", neither "/" nor in ${TAKEN.join(", ")}`);
   }
   return path;

@@ -87,7 +87,7 @@ function attempt(text: string): ImageReference | Error {
 }
 
 const letters = (characters: string, maxLength: number) =>
-  fc.string({ unit: fc.constantFrom(...characters), minLength: 1, maxLength });
+  fc.string({ unit: fc.constantFrom(...characters.split("")), minLength: 1, maxLength });
 const alphanumeric = letters("abcxyz019", 5);
 const component = fc
   .tuple(alphanumeric, fc.array(fc.tuple(fc.constantFrom(".", "_", "__", "-", "---"), alphanumeric), { maxLength: 2 }))

@@ -182,9 +182,9 @@ describe("the owner of a database", () => {
       expect(messageOf(() => newStore(path))).toBe(
         `Another slipway uses the database ${JSON.stringify(path)}: stop that one, or choose another directory with --data-path`,
       );
-      if (end === "asked") first.child.stdin.write("stop\n");
+      if (end === "asked") await first.child.stdin.write("stop\n");
       else first.child.kill("SIGKILL");
-      first.child.stdin.end();
+      await first.child.stdin.end();
       await first.child.exited;
       newStore(path)[Symbol.dispose]();
     }
