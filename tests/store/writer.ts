@@ -12,7 +12,7 @@ if (mode === "hold") {
   for await (const _ of createInterface({ input: process.stdin })) break;
   store[Symbol.dispose]();
 } else {
-  for (let batch = 0; ; batch += 1) {
+  for (;;) {
     const record = someFunction(crypto.randomUUID());
     store.functions.insert(record);
     store.routes.insert({ id: crypto.randomUUID(), path: `/${record.id}`, function: record });
