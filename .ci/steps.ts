@@ -27,14 +27,16 @@ export async function buildGate(): Promise<void> {
   await gate.buildGate();
 }
 
-/** Runs a script's work; its failures that a person can mend come without a stack. */
-export async function main(work: () => Promise<number>): Promise<void> {
+/** Runs a script's work and exits with its code; failures that a person can mend come without a stack. */
+export async function main(work: () => Promise<number>): Promise<never> {
+  let code = 1;
   try {
-    process.exitCode = await work();
+    code = await work();
   } catch (error) {
     console.error(error instanceof SetupError ? `\n${error.message}` : error);
-    process.exitCode = 1;
   }
+  // Not by running out of work: a step that was interrupted may still have some.
+  process.exit(code);
 }
 
 /** A path inside the repository. */
