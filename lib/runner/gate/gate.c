@@ -233,7 +233,8 @@ static int execute(char **argv) {
     if (n > 0 && (size_t)n < sizeof file) {
       execve(file, argv, environ);
       if (errno == EACCES) result = EACCES; /* tells more than that the other directories have none */
-      else if (errno != ENOENT && errno != ENOTDIR && errno != ESTALE && errno != ENODEV && errno != ETIMEDOUT) return errno;
+      else if (errno != ENOENT && errno != ENOTDIR && errno != ESTALE && errno != ENODEV && errno != ETIMEDOUT)
+        return errno;
     }
     if (*end == '\0') return result;
     dir = end + 1;
@@ -286,7 +287,8 @@ static void start(void) {
   int output[2], error_output[2], exec_errno[2];
   close(request_fd);
   int input = open_empty();
-  if (input < 0 || pipe2(output, O_CLOEXEC) < 0 || pipe2(error_output, O_CLOEXEC) < 0 || pipe2(exec_errno, O_CLOEXEC) < 0)
+  if (input < 0 || pipe2(output, O_CLOEXEC) < 0 || pipe2(error_output, O_CLOEXEC) < 0 ||
+      pipe2(exec_errno, O_CLOEXEC) < 0)
     return fail(FAILED_START, errno);
   started_us = now_us();
   pid_t pid = fork();
@@ -448,7 +450,8 @@ static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
 static void receive(void) {
   /* Once we answer only the end matters, but the server may still be sending a body that we refused. */
   bool listening = phase != ANSWERING;
-  ssize_t n = listening ? read(STDIN_FILENO, in + in_used, sizeof in - in_used) : read(STDIN_FILENO, scratch, sizeof scratch);
+  ssize_t n = listening ? read(STDIN_FILENO, in + in_used, sizeof in - in_used)
+                        : read(STDIN_FILENO, scratch, sizeof scratch);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) leave();
   if (!listening) return;

@@ -78,7 +78,7 @@ export class GateProcess implements AsyncDisposable {
 
   async send(...pieces: readonly Uint8Array[]): Promise<void> {
     for (const piece of pieces) {
-      this.#child.stdin.write(piece);
+      await this.#child.stdin.write(piece);
       await this.#child.stdin.flush();
     }
   }

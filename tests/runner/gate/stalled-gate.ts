@@ -31,7 +31,7 @@ export class StalledGate implements AsyncDisposable {
     const gate = new StalledGate(directory, `${directory.path}/output`, `exec 9>${path}; ${script}`, gone);
     gate.#takeReady();
     for (const piece of gate.#conversation.call(requestIn(directory.path, options), Buffer.alloc(0))) {
-      gate.#child.stdin.write(piece);
+      await gate.#child.stdin.write(piece);
     }
     await gate.#child.stdin.flush();
     await up;
@@ -66,8 +66,7 @@ export class StalledGate implements AsyncDisposable {
   #takeReady(): void {
     const ready = Buffer.alloc(6);
     for (let at = 0; at < ready.length;) at += readSync(this.#output ?? -1, ready, at, ready.length - at, null);
-    // oxlint-disable-next-line no-unused-expressions -- a generator does its work when it is run
-    [...this.#conversation.push(ready)];
+    for (const frame of this.#conversation.push(ready)) if (frame.type !== "ready") throw new Error(frame.type);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
