@@ -1,13 +1,54 @@
-/** Settles at the first SIGINT or SIGTERM; a second one ends the process at once. */
+import { readFileSync } from "node:fs";
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+const PARENT_CHECK_MS = 500;
+/** npx, its shell, `bun run`, and one to spare. */
+const MAX_LEVELS = 4;
+
+/**
+ * Settles at the first SIGINT or SIGTERM, or when what ran us has gone; a second signal ends the process at once.
+ * `npx` passes SIGTERM on to its shell only, and `bun run` does not hear of it: without the look at our ancestors a
+ * server would stay behind.
+ */
 export function untilSignal(): Promise<void> {
   return new Promise((resolve) => {
-    // A pending promise does not keep a process alive, a timer does.
-    const keepAlive = setInterval(() => undefined, 1 << 30);
+    const before = launchers();
+    // It also keeps the process alive, as a pending promise would not.
+    const timer = setInterval(() => {
+      if (launchers() !== before) stop();
+    }, PARENT_CHECK_MS);
     const stop = (): void => {
-      clearInterval(keepAlive);
-      for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, stop);
+      clearInterval(timer);
+      for (const signal of SIGNALS) process.off(signal, stop);
       resolve();
     };
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, stop);
+    for (const signal of SIGNALS) process.on(signal, stop);
   });
+}
+
+/**
+ * The processes that ran us: `bun run`, and where it was npx that ran this, all up to npx. Without them nothing is
+ * watched, so that `nohup bun .ci/start.ts &` outlives its terminal.
+ */
+function launchers(): string {
+  if (process.platform !== "linux" || process.env["npm_lifecycle_event"] === undefined) return "";
+  const chain: string[] = [];
+  let { parent } = statusOf("self");
+  for (let level = 0; level < MAX_LEVELS; level++) {
+    chain.push(parent);
+    const status = statusOf(parent);
+    if (status.name.startsWith("npm")) return chain.join(" ");
+    parent = status.parent;
+  }
+  return chain[0] ?? "";
+}
+
+function statusOf(pid: string): { name: string; parent: string } {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const field = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)?.[1] ?? "";
+    return { name: field("Name"), parent: field("PPid") };
+  } catch {
+    return { name: "", parent: "" };
+  }
 }
