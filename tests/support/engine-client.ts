@@ -65,7 +65,7 @@ export class EngineClient {
     const text = await (await this.request(method, path, request)).text();
     let output = "";
     for (const line of text.split("\n").filter((part) => part.trim() !== "")) {
-      const step: { error?: string; stream?: string; status?: string } = JSON.parse(line);
+      const step = JSON.parse(line) as { error?: string; stream?: string; status?: string }; // the engine's own format
       if (step.error !== undefined) throw new EngineError(500, `${step.error}\n${output.slice(-2000)}`);
       output += step.stream ?? (step.status === undefined ? "" : `${step.status}\n`);
     }
@@ -76,7 +76,7 @@ export class EngineClient {
 async function errorText(response: Response): Promise<string> {
   const text = await response.text();
   try {
-    const body: { message?: string } = JSON.parse(text);
+    const body = JSON.parse(text) as { message?: string }; // the engine's own format
     return body.message ?? text;
   } catch {
     return text;

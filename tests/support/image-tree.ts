@@ -43,7 +43,7 @@ export async function importTree(client: EngineClient, name: string, tag: string
     await stage(tree, directory);
     const query = new URLSearchParams({ fromSrc: "-", repo: name, tag });
     for (const change of tree.changes ?? []) query.append("changes", change);
-    await client.progress("POST", `/images/create?${query}`, {
+    await client.progress("POST", `/images/create?${query.toString()}`, {
       body: await tarOf(directory),
       headers: { "content-type": "application/x-tar" },
     });
@@ -58,7 +58,7 @@ export async function buildDirectory(
   buildArgs: Readonly<Record<string, string>> = {},
 ): Promise<string> {
   const query = new URLSearchParams({ t: reference, rm: "1", forcerm: "1", buildargs: JSON.stringify(buildArgs) });
-  return client.progress("POST", `/build?${query}`, {
+  return client.progress("POST", `/build?${query.toString()}`, {
     body: await tarOf(directory),
     headers: { "content-type": "application/x-tar" },
   });

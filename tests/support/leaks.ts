@@ -37,6 +37,6 @@ export async function ownedContainers(client: EngineClient): Promise<string[]> {
 
 async function listOwned(client: EngineClient): Promise<Listed[]> {
   const filters = JSON.stringify({ label: [OWNER_LABEL] });
-  const listed = await client.json("GET", `/containers/json?${new URLSearchParams({ all: "1", filters })}`);
+  const listed = await client.json("GET", `/containers/json?all=1&filters=${encodeURIComponent(filters)}`);
   return listed as Listed[]; // the engine's own format
 }

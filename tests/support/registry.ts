@@ -105,8 +105,8 @@ async function pushImage(
   const { client } = await acquireEngine();
   const [repository, tag = "latest"] = name.split(":");
   const reference = `${host}/${repository}:${tag}`;
-  await client.request("POST", `/images/${image}/tag?${new URLSearchParams({ repo: `${host}/${repository}`, tag })}`);
-  await client.progress("POST", `/images/${host}/${repository}/push?${new URLSearchParams({ tag })}`, {
+  await client.request("POST", `/images/${image}/tag?repo=${host}/${repository}&tag=${tag}`);
+  await client.progress("POST", `/images/${host}/${repository}/push?tag=${tag}`, {
     headers: { "x-registry-auth": registryAuth(host, credentials) },
   });
   await client.request("DELETE", `/images/${reference}?noprune=1`);

@@ -50,7 +50,7 @@ async function ensureBase(client: EngineClient, reference: string): Promise<stri
     // Asked first, with a deadline, because a pull without a network may hang for minutes, and with one take as long.
     await client.json("GET", `/distribution/${reference}/json`, { signal: AbortSignal.timeout(REGISTRY_TIMEOUT_MS) });
     const [image = "", tag = ""] = reference.split(":");
-    await client.progress("POST", `/images/create?${new URLSearchParams({ fromImage: image, tag })}`);
+    await client.progress("POST", `/images/create?fromImage=${image}&tag=${tag}`);
     return undefined;
   } catch (error) {
     if (error instanceof EngineError) return error.message.trim();
