@@ -1,0 +1,182 @@
+import type { Clock } from "../clock.ts";
+import type { Function, PoolState } from "../domain/functions.ts";
+import { DemandMeter, targetOf } from "./demand.ts";
+import type { Instance } from "./instance.ts";
+
+/** As much as a pool needs to know of an instance. */
+export type Member = Pick<Instance, "state" | "retired" | "retire">;
+
+/** A call that waits for an instance. */
+interface Waiter<M> {
+  readonly give: (instance: M) => void;
+  readonly fail: (error: unknown) => void;
+}
+
+/** After a start that failed, before the next one that nobody waits for, in milliseconds; doubled each time. */
+const BACKOFF_MS = { first: 1_000, most: 60_000 } as const;
+
+/**
+ * The instances of one function. A pool knows how many it needs; whether and when they are started is up to `Pools`,
+ * which sees all of them. It does no I/O.
+ *
+ * An instance is *starting* from the moment `Pools` begins to launch it, *ready* while it waits here, and *busy* from
+ * the moment a call took it until it comes back (`max_calls`) or is gone. A call takes a ready one, or waits for the
+ * next that becomes so, wherever it comes from. A change of the function begins a new generation: instances of older
+ * ones finish their call and are not taken back.
+ */
+export class Pool<M extends Member> {
+  #fn: Function;
+  #generation = 0;
+  readonly #clock: Clock;
+  readonly #meter: DemandMeter;
+  readonly #ready: M[] = [];
+  readonly #busy = new Set<M>();
+  readonly #waiters = new Set<Waiter<M>>();
+  #starting = 0;
+  #failures = 0;
+  #refillsAfter = -Infinity;
+
+  constructor(fn: Function, clock: Clock) {
+    this.#fn = fn;
+    this.#clock = clock;
+    this.#meter = new DemandMeter(clock.monotonic());
+  }
+
+  get function(): Function {
+    return this.#fn;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get lastCall(): number {
+    return this.#meter.lastCall;
+  }
+
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
+  get ready(): readonly M[] {
+    return this.#ready;
+  }
+
+  get isEmpty(): boolean {
+    return this.#ready.length + this.#busy.size + this.#starting + this.#waiters.size === 0;
+  }
+
+  get state(): PoolState {
+    return { ready: this.#ready.length, starting: this.#starting, busy: this.#busy.size, target: this.target };
+  }
+
+  get target(): number {
+    return targetOf(this.#meter.demand(this.#clock.monotonic()), this.#fn);
+  }
+
+  /** Starts that calls wait for and nobody has begun. */
+  get callNeed(): number {
+    return Math.max(0, this.#waiters.size - this.#starting);
+  }
+
+  /** Starts that would bring the pool to its target; none for a while after one has failed. */
+  get refillNeed(): number {
+    if (this.#clock.monotonic() < this.#refillsAfter) return 0;
+    const coming = Math.max(0, this.#starting - this.#waiters.size);
+    return Math.max(0, this.target - this.#ready.length - coming);
+  }
+
+  /** Instances beyond the target, longest waiting first. */
+  get surplus(): readonly M[] {
+    return this.#ready.slice(0, Math.max(0, this.#ready.length - this.target));
+  }
+
+  /** A call begins; it is to be told when it ends. */
+  arrive(): void {
+    this.#meter.arrive(this.#clock.monotonic());
+  }
+
+  leave(): void {
+    this.#meter.leave(this.#clock.monotonic());
+  }
+
+  /** An instance that is ready, or nothing. The newest goes first: its pages are the warmest. */
+  take(): M | undefined {
+    const instance = this.#ready.pop();
+    if (instance !== undefined) this.#busy.add(instance);
+    return instance;
+  }
+
+  /** Waits for the next instance; rejects with the error of a start, or the signal's reason. */
+  wait(signal: AbortSignal): Promise<M> {
+    const { promise, resolve, reject } = Promise.withResolvers<M>();
+    const waiter: Waiter<M> = { give: resolve, fail: reject };
+    const leave = () => {
+      this.#waiters.delete(waiter);
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", leave, { once: true });
+    this.#waiters.add(waiter);
+    return promise.finally(() => signal.removeEventListener("abort", leave));
+  }
+
+  /** A start has begun. */
+  starting(): void {
+    this.#starting++;
+  }
+
+  /** A start has ended well, after so many milliseconds. */
+  started(durationMs: number): void {
+    this.#starting--;
+    this.#failures = 0;
+    this.#refillsAfter = -Infinity;
+    this.#meter.refilled(durationMs);
+  }
+
+  /** A start has failed: the call that has waited longest is told, and refills pause. */
+  failed(error: unknown): void {
+    this.#starting--;
+    this.#refillsAfter = this.#clock.monotonic() + Math.min(BACKOFF_MS.first * 2 ** this.#failures++, BACKOFF_MS.most);
+    const waiter = this.#nextWaiter();
+    waiter?.fail(error);
+  }
+
+  /** Takes an instance that is ready: for the call that has waited longest, else to keep. */
+  offer(instance: M): void {
+    this.#busy.delete(instance);
+    const waiter = this.#nextWaiter();
+    if (waiter === undefined) {
+      this.#ready.push(instance);
+      return;
+    }
+    this.#busy.add(instance);
+    waiter.give(instance);
+  }
+
+  /** Forgets an instance that is gone, or is to go. */
+  drop(instance: M): void {
+    this.#busy.delete(instance);
+    const at = this.#ready.indexOf(instance);
+    if (at !== -1) this.#ready.splice(at, 1);
+  }
+
+  /** Goes on with a changed function; its instances so far are of an older generation where they would differ. */
+  change(fn: Function, fresh: boolean): void {
+    this.#fn = fn;
+    this.#refillsAfter = -Infinity;
+    this.#failures = 0;
+    if (fresh) this.#generation++;
+  }
+
+  /** The engine is back: what failed before says nothing any more. */
+  forgive(): void {
+    this.#refillsAfter = -Infinity;
+    this.#failures = 0;
+  }
+
+  #nextWaiter(): Waiter<M> | undefined {
+    const waiter = this.#waiters.values().next().value;
+    if (waiter !== undefined) this.#waiters.delete(waiter);
+    return waiter;
+  }
+}
