@@ -47,13 +47,15 @@ export type EngineAddress = { readonly socketPath: string } | { readonly host: s
 
 /**
  * Requests to the Docker Engine API. Every one has a deadline; a connection that fails, or answers nothing in time,
- * throws `engine_unavailable`; an answer of 400 or above throws `EngineError`.
+ * throws `engine_unavailable`; an answer of 400 or above throws `EngineError`. When it is disposed of, whatever is under
+ * way is ended.
  */
-export class EngineConnection {
+export class EngineConnection implements Disposable {
   readonly #modem: DockerModem;
   readonly #timeoutMs: number;
   readonly #clock: Clock;
   readonly #metrics: Metrics;
+  readonly #closed = new AbortController();
   #version: string | undefined;
 
   constructor(options: { address: EngineAddress; timeout_ms: number; clock: Clock; metrics: Metrics }) {
@@ -75,7 +77,12 @@ export class EngineConnection {
     if (offered === undefined) throw unavailable("ping", "what answers there is no Docker Engine");
     let version = olderOf(offered, NEWEST_API);
     if (version === NEWEST_API) {
-      const about = await this.#request({ operation: "version", method: "GET", path: "/version", timeout_ms: timeoutMs });
+      const about = await this.#request({
+        operation: "version",
+        method: "GET",
+        path: "/version",
+        timeout_ms: timeoutMs,
+      });
       const oldest = parseVersion(field(about.body, "MinAPIVersion"));
       if (oldest !== undefined && olderOf(oldest, version) === version) version = oldest;
     }
@@ -92,15 +99,26 @@ export class EngineConnection {
     return this.#request({ ...request, path: (await this.#prefix()) + request.path });
   }
 
+  /** Sends a request whose reply is no text, and returns the bytes of its body. */
+  async bytes(request: EngineRequest, limitBytes: number): Promise<Buffer> {
+    const { body } = await this.#exchange({ ...request, path: (await this.#prefix()) + request.path }, limitBytes);
+    return body;
+  }
+
   /** Sends a request whose reply is a stream without an end; `timeout_ms` counts until its head is there. */
   async stream(request: EngineRequest): Promise<IncomingMessage> {
     return this.#measured(request, async () => {
       const abort = new AbortController();
       const cancel = this.#deadline(abort, request);
       try {
-        const reply = await this.#dial({ ...request, path: (await this.#prefix()) + request.path }, abort.signal, false);
+        const reply = await this.#dial(
+          { ...request, path: (await this.#prefix()) + request.path },
+          abort.signal,
+          false,
+        );
         if (!(reply instanceof IncomingMessage)) throw unavailable(request.operation, "it sent no reply");
         if (statusOf(reply) >= 400) throw await refusal(request.operation, reply);
+        this.#closeWithUs(reply);
         return reply;
       } catch (error) {
         throw explain(request.operation, error);
@@ -139,16 +157,23 @@ export class EngineConnection {
   }
 
   async #request(request: EngineRequest): Promise<EngineReply> {
+    const { status, headers, body } = await this.#exchange(request, REPLY_BYTES);
+    return { status, headers, body: parseBody(body.toString()) };
+  }
+
+  async #exchange(
+    request: EngineRequest,
+    limitBytes: number,
+  ): Promise<Omit<EngineReply, "body"> & { readonly body: Buffer }> {
     return this.#measured(request, async () => {
       const abort = new AbortController();
       const cancel = this.#deadline(abort, request);
       try {
         const reply = await this.#dial(request, abort.signal, false);
         if (!(reply instanceof IncomingMessage)) throw unavailable(request.operation, "it sent no reply");
-        const text = await collect(reply, abort.signal);
-        const body = parseBody(text);
+        const body = await collect(reply, abort.signal, limitBytes);
         const status = statusOf(reply);
-        if (status >= 400) throw new EngineError(request.operation, status, errorText(body));
+        if (status >= 400) throw new EngineError(request.operation, status, errorText(parseBody(body.toString())));
         return { status, headers: reply.headers, body };
       } catch (error) {
         throw explain(request.operation, error);
@@ -158,17 +183,30 @@ export class EngineConnection {
     });
   }
 
-  /** Aborts at the deadline or with the caller's signal; the returned function ends the watch. */
+  /** Ends everything that is under way; what waits for it gets an error. */
+  [Symbol.dispose](): void {
+    this.#closed.abort(new Error("the server is stopping"));
+  }
+
+  #closeWithUs(reply: IncomingMessage): void {
+    const close = () => reply.destroy(new Error("the server is stopping"));
+    this.#closed.signal.addEventListener("abort", close, { once: true });
+    reply.on("close", () => this.#closed.signal.removeEventListener("abort", close));
+  }
+
+  /** Aborts at the deadline, with the caller's signal or when we are disposed of; the returned function ends the watch. */
   #deadline(abort: AbortController, request: EngineRequest): () => void {
     const timeoutMs = request.timeout_ms ?? this.#timeoutMs;
-    const cancelTimer = this.#clock.after(timeoutMs, () => abort.abort(new Error(`it did not answer within ${timeoutMs} ms`)));
-    const { signal } = request;
-    const forward = () => abort.abort(signal?.reason);
-    if (signal?.aborted === true) forward();
-    signal?.addEventListener("abort", forward, { once: true });
+    const cancelTimer = this.#clock.after(timeoutMs, () =>
+      abort.abort(new Error(`it did not answer within ${timeoutMs} ms`)),
+    );
+    const signals = [this.#closed.signal, ...(request.signal ? [request.signal] : [])];
+    const forward = (): void => abort.abort(signals.find(({ aborted }) => aborted)?.reason);
+    if (signals.some(({ aborted }) => aborted)) forward();
+    for (const signal of signals) signal.addEventListener("abort", forward, { once: true });
     return () => {
       cancelTimer();
-      signal?.removeEventListener("abort", forward);
+      for (const signal of signals) signal.removeEventListener("abort", forward);
     };
   }
 
@@ -222,7 +260,8 @@ function isDuplexOrReply(reply: unknown): reply is IncomingMessage | Duplex {
 }
 
 function discard(reply: unknown): void {
-  if (reply !== null && typeof reply === "object" && "destroy" in reply && typeof reply.destroy === "function") reply.destroy();
+  if (reply !== null && typeof reply === "object" && "destroy" in reply && typeof reply.destroy === "function")
+    reply.destroy();
 }
 
 function statusOf(reply: IncomingMessage): number {
@@ -230,8 +269,8 @@ function statusOf(reply: IncomingMessage): number {
 }
 
 /** Reads a reply to its end; rejects when the engine goes away in the middle, which no plain `end` would tell. */
-function collect(reply: IncomingMessage, signal: AbortSignal): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
+function collect(reply: IncomingMessage, signal: AbortSignal, limitBytes: number): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const chunks: Buffer[] = [];
   let size = 0;
   const fail = (error: unknown) => {
@@ -242,10 +281,10 @@ function collect(reply: IncomingMessage, signal: AbortSignal): Promise<string> {
   signal.addEventListener("abort", onAbort, { once: true });
   reply.on("data", (chunk: Buffer) => {
     size += chunk.length;
-    if (size > REPLY_BYTES) fail(new Error(`its reply is over ${REPLY_BYTES} bytes`));
+    if (size > limitBytes) fail(new Error(`its reply is over ${limitBytes} bytes`));
     else chunks.push(chunk);
   });
-  reply.on("end", () => resolve(Buffer.concat(chunks).toString()));
+  reply.on("end", () => resolve(Buffer.concat(chunks)));
   reply.on("aborted", () => fail(new Error("the connection was cut in the middle of a reply")));
   reply.on("error", fail);
   reply.on("close", () => reject(new Error("the connection was closed in the middle of a reply")));
@@ -253,8 +292,8 @@ function collect(reply: IncomingMessage, signal: AbortSignal): Promise<string> {
 }
 
 async function refusal(operation: string, reply: IncomingMessage): Promise<EngineError> {
-  const text = await collect(reply, AbortSignal.timeout(5_000));
-  return new EngineError(operation, statusOf(reply), errorText(parseBody(text)));
+  const body = await collect(reply, AbortSignal.timeout(5_000), REPLY_BYTES);
+  return new EngineError(operation, statusOf(reply), errorText(parseBody(body.toString())));
 }
 
 function parseBody(text: string): unknown {
@@ -277,10 +316,14 @@ function field(body: unknown, name: string): string | undefined {
 }
 
 function unavailable(operation: string, why: string, cause?: unknown): AppError {
-  return new AppError("engine_unavailable", `The Docker Engine cannot be reached (${operation}): ${why}. Start it, or point DOCKER_HOST at it.`, {
-    cause,
-    retry_after_s: 2,
-  });
+  return new AppError(
+    "engine_unavailable",
+    `The Docker Engine cannot be reached (${operation}): ${why}. Start it, or point DOCKER_HOST at it.`,
+    {
+      cause,
+      retry_after_s: 2,
+    },
+  );
 }
 
 function explain(operation: string, error: unknown): unknown {

@@ -51,11 +51,13 @@ export class Containers {
     return reply.body.Id;
   }
 
-  async start(id: string): Promise<void> {
+  /** With an aborted signal the wait ends; the engine may go on. */
+  async start(id: string, signal: AbortSignal): Promise<void> {
     await this.#connection.request({
       operation: "container start",
       method: "POST",
       path: `/containers/${encodeURIComponent(id)}/start`,
+      signal,
     });
   }
 
@@ -115,7 +117,8 @@ export class Containers {
     const containers: ListedContainer[] = [];
     for (const { Id, Names, State, Labels } of reply.body) {
       const name = Names?.[0]?.replace(/^\//, "") ?? "";
-      if (Labels?.[OWNER_LABEL] === owner && name.startsWith(NAME_PREFIX)) containers.push({ id: Id, name, state: State });
+      if (Labels?.[OWNER_LABEL] === owner && name.startsWith(NAME_PREFIX))
+        containers.push({ id: Id, name, state: State });
     }
     return containers;
   }
@@ -136,6 +139,19 @@ export class Containers {
       if (isEngineStatus(error, 404)) return undefined;
       throw error;
     }
+  }
+
+  /** A file of a container as a tar archive of at most so many bytes. */
+  pack(id: string, path: string, limitBytes: number): Promise<Buffer> {
+    return this.#connection.bytes(
+      {
+        operation: "container pack",
+        method: "GET",
+        path: `/containers/${encodeURIComponent(id)}/archive`,
+        query: { path },
+      },
+      limitBytes,
+    );
   }
 
   /** Unpacks a tar archive into a directory of a container. */

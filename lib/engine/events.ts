@@ -1,30 +1,35 @@
+import { Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
 import type { Clock } from "../clock.ts";
 import { AppError, messageOf } from "../domain/errors.ts";
 import type { Logger } from "../log.ts";
 import type { EngineConnection } from "./connection.ts";
-import { OWNER_LABEL } from "./containers.ts";
-
-/** How a container ended, as far as the engine has told. */
-export interface Fate {
-  readonly oom: boolean;
-  readonly died: boolean;
-  readonly gone: boolean;
-}
+import { NAME_PREFIX, OWNER_LABEL } from "./containers.ts";
+import { type Fate, Fates } from "./fates.ts";
 
 /** From a lost connection to the next try, in milliseconds: recovery is promised within 2 s. */
 const RETRY_MS = 500;
 /** An engine that does not answer a ping this fast is taken for dead, in milliseconds. */
 const PING_MS = 2_000;
-/** Fates that nobody asked for are dropped, oldest first, beyond this many. */
-const FATES = 10_000;
+/** The same for each request of a try to connect: one that hangs must not use up the time to recover. */
+const CONNECT_MS = 1_000;
 /** An engine that hangs keeps its streams open, so it is asked this often whether it is alive, in milliseconds. */
 const HEARTBEAT_MS = 5_000;
 const EVENT_LINE_BYTES = 1024 * 1024;
 
+/** What we need of a message of `GET /events`. */
+const ContainerEvent = Type.Object({
+  Action: Type.Union([Type.Literal("create"), Type.Literal("oom"), Type.Literal("die"), Type.Literal("destroy")]),
+  Actor: Type.Object({
+    ID: Type.String({ minLength: 1 }),
+    Attributes: Type.Optional(Type.Record(Type.String(), Type.String())),
+  }),
+});
+
 /**
  * Watches the engine through one event stream: whether it is there, and how our containers end. It connects, stays
  * connected, and connects again for as long as it lives. `onConnected` runs at each connection, when containers may
- * have ended, or been left behind, without an event.
+ * have ended, or been left behind, without an event; `onCreated` for each new container with our label and name.
  */
 export class EngineEvents implements AsyncDisposable {
   readonly #connection: EngineConnection;
@@ -32,10 +37,13 @@ export class EngineEvents implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #onConnected: () => Promise<void>;
+  readonly #onCreated: (container: { readonly id: string; readonly name: string }) => void;
   readonly #stop = new AbortController();
-  readonly #fates = new Map<string, Fate>();
-  readonly #waiters = new Map<string, Set<() => void>>();
-  #problem: AppError | undefined = new AppError("engine_unavailable", "The Docker Engine has not been asked yet", { retry_after_s: 1 });
+  readonly #fates: Fates;
+  readonly #asked = Promise.withResolvers<void>();
+  #problem: AppError | undefined = new AppError("engine_unavailable", "The Docker Engine has not been asked yet", {
+    retry_after_s: 1,
+  });
   #loop: Promise<void> | undefined;
 
   constructor(options: {
@@ -44,12 +52,15 @@ export class EngineEvents implements AsyncDisposable {
     clock: Clock;
     log: Logger;
     onConnected: () => Promise<void>;
+    onCreated: (container: { readonly id: string; readonly name: string }) => void;
   }) {
     this.#connection = options.connection;
     this.#owner = options.owner;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#onConnected = options.onConnected;
+    this.#onCreated = options.onCreated;
+    this.#fates = new Fates(options.clock);
   }
 
   /** Begins to watch; does not wait for the engine. */
@@ -62,6 +73,11 @@ export class EngineEvents implements AsyncDisposable {
     return this.#problem;
   }
 
+  /** Settles when the engine has been asked for the first time: a call that comes right after the start waits for that. */
+  get asked(): Promise<void> {
+    return this.#asked.promise;
+  }
+
   /** Asks the engine now and tells why it cannot be used, or nothing; what it finds is not remembered. */
   async probe(): Promise<AppError | undefined> {
     try {
@@ -72,32 +88,22 @@ export class EngineEvents implements AsyncDisposable {
     }
   }
 
-  /** Waits until the container has ended (or is gone, with `gone`), at most so many milliseconds, and tells what is known then. */
+  /**
+   * Waits until the container has ended (or is gone, with `gone`), at most so many milliseconds, and tells what is known
+   * then. While nothing can be learnt, because the engine is away, it does not wait.
+   */
   async fate(containerId: string, until: "died" | "gone", timeoutMs: number): Promise<Fate> {
-    const known = () => this.#fates.get(containerId) ?? { oom: false, died: false, gone: false };
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const cancel = this.#clock.after(timeoutMs, resolve);
-    const check = () => {
-      const fate = known();
-      if (fate.gone || (until === "died" && fate.died)) resolve();
-    };
-    const waiters = this.#waiters.get(containerId) ?? new Set();
-    this.#waiters.set(containerId, waiters.add(check));
-    check();
-    await promise;
-    cancel();
-    waiters.delete(check);
-    if (waiters.size === 0) this.#waiters.delete(containerId);
-    return known();
+    return this.#fates.wait(containerId, until, this.#problem === undefined ? timeoutMs : 0);
   }
 
   /** Drops what is known of a container that nobody will ask for again. */
   forget(containerId: string): void {
-    this.#fates.delete(containerId);
+    this.#fates.forget(containerId);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new Error("stopped"));
+    this.#asked.resolve();
     await this.#loop;
   }
 
@@ -116,15 +122,19 @@ export class EngineEvents implements AsyncDisposable {
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
-    await this.#connection.negotiate(PING_MS);
+    await this.#connection.negotiate(CONNECT_MS);
     const stream = await this.#connection.stream({
       operation: "events",
       method: "GET",
       path: "/events",
       query: {
-        filters: JSON.stringify({ type: ["container"], label: [`${OWNER_LABEL}=${this.#owner}`], event: ["oom", "die", "destroy"] }),
+        filters: JSON.stringify({
+          type: ["container"],
+          label: [`${OWNER_LABEL}=${this.#owner}`],
+          event: ["create", "oom", "die", "destroy"],
+        }),
       },
-      timeout_ms: PING_MS,
+      timeout_ms: CONNECT_MS,
       signal,
     });
     const close = () => stream.destroy();
@@ -132,6 +142,7 @@ export class EngineEvents implements AsyncDisposable {
     const stopHeartbeat = this.#heartbeat((error) => stream.destroy(error));
     try {
       this.#problem = undefined;
+      this.#asked.resolve();
       this.#log.info("engine connected");
       // Not awaited: events must be read while the owner sweeps, and it may wait for some of them.
       void this.#onConnected().catch((error: unknown) => this.#log.error("sweep failed", { error }));
@@ -151,37 +162,39 @@ export class EngineEvents implements AsyncDisposable {
   }
 
   #heartbeat(onDead: (error: Error) => void): () => void {
-    let cancel = () => {};
+    let stopped = false;
+    let cancel: () => void;
+    const wait = () => (cancel = this.#clock.after(HEARTBEAT_MS, () => void beat()));
     const beat = async () => {
       const problem = await this.probe();
+      // Stopped while it asked: another heartbeat has begun, or none is wanted.
+      if (stopped) return;
       if (problem) onDead(problem);
-      else cancel = this.#clock.after(HEARTBEAT_MS, () => void beat());
+      else wait();
     };
-    cancel = this.#clock.after(HEARTBEAT_MS, () => void beat());
-    return () => cancel();
+    wait();
+    return () => {
+      stopped = true;
+      cancel();
+    };
   }
 
   #take(line: string): void {
     if (line.trim() === "") return;
     const event: unknown = JSON.parse(line);
-    if (event === null || typeof event !== "object" || !("Action" in event)) return;
-    const id = "Actor" in event && event.Actor !== null && typeof event.Actor === "object" && "ID" in event.Actor ? event.Actor.ID : undefined;
-    if (typeof id !== "string") return;
-    const before = this.#fates.get(id) ?? { oom: false, died: false, gone: false };
-    if (event.Action === "oom") this.#fates.set(id, { ...before, oom: true });
-    else if (event.Action === "die") this.#fates.set(id, { ...before, died: true });
-    else if (event.Action === "destroy") this.#fates.set(id, { ...before, died: true, gone: true });
-    if (this.#fates.size > FATES) {
-      const oldest = this.#fates.keys().next().value;
-      if (oldest !== undefined) this.#fates.delete(oldest);
-    }
-    for (const check of this.#waiters.get(id) ?? []) check();
+    if (!Value.Check(ContainerEvent, event)) return;
+    const { ID: id, Attributes } = event.Actor;
+    const name = Attributes?.["name"] ?? "";
+    if (event.Action !== "create") this.#fates.take(id, event.Action);
+    else if (name.startsWith(NAME_PREFIX)) this.#onCreated({ id, name });
   }
 
   #setProblem(error: unknown): void {
     const problem = asProblem(error);
     if (this.#problem?.message !== problem.message) this.#log.warn("engine unavailable", { problem: problem.message });
     this.#problem = problem;
+    this.#asked.resolve();
+    this.#fates.giveUp();
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
@@ -197,7 +210,10 @@ export class EngineEvents implements AsyncDisposable {
 
 function asProblem(error: unknown): AppError {
   if (error instanceof AppError) return error;
-  return new AppError("engine_unavailable", `The Docker Engine cannot be used: ${messageOf(error)}`, { cause: error, retry_after_s: 2 });
+  return new AppError("engine_unavailable", `The Docker Engine cannot be used: ${messageOf(error)}`, {
+    cause: error,
+    retry_after_s: 2,
+  });
 }
 
 function toBytes(chunk: unknown): Uint8Array {

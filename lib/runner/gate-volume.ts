@@ -1,9 +1,12 @@
 import { pack } from "tar-stream";
-import type { Clock } from "../clock.ts";
-import { type Containers, NAME_PREFIX, OWNER_LABEL } from "../engine/containers.ts";
+import { type Containers, OWNER_LABEL } from "../engine/containers.ts";
+import type { Custody } from "./custody.ts";
 
 /** Where a function's container finds the gate. */
 export const GATE_DIRECTORY = "/.slipway";
+
+/** What a tar archive of one file has at most beside the file: headers, padding and its end. */
+const TAR_BYTES = 64 * 1024;
 
 /** The gate for the engine's architecture; the name contains its hash, so that versions live side by side. */
 export interface GateFile {
@@ -17,15 +20,21 @@ export interface GateFile {
  */
 export class GateVolume {
   readonly #containers: Containers;
-  readonly #clock: Clock;
+  readonly #custody: Custody;
   readonly #owner: string;
   readonly #volume: string;
   readonly #gate: () => Promise<GateFile>;
   #filled: Promise<GateFile> | undefined;
 
-  constructor(options: { containers: Containers; clock: Clock; owner: string; volume: string; gate: () => Promise<GateFile> }) {
+  constructor(options: {
+    containers: Containers;
+    custody: Custody;
+    owner: string;
+    volume: string;
+    gate: () => Promise<GateFile>;
+  }) {
     this.#containers = options.containers;
-    this.#clock = options.clock;
+    this.#custody = options.custody;
     this.#owner = options.owner;
     this.#volume = options.volume;
     this.#gate = options.gate;
@@ -33,18 +42,24 @@ export class GateVolume {
 
   /** Makes sure that the gate is in the volume, once, and tells its path in a container; the image only has to exist. */
   async ensure(imageId: string): Promise<string> {
-    this.#filled ??= this.#fill(imageId);
+    const filled = (this.#filled ??= this.#fill(imageId));
     try {
-      return `${GATE_DIRECTORY}/${(await this.#filled).name}`;
+      return `${GATE_DIRECTORY}/${(await filled).name}`;
     } catch (error) {
-      this.#filled = undefined;
+      if (this.#filled === filled) this.#filled = undefined;
       throw error;
     }
   }
 
-  /** Forgets that the volume was filled: a start has failed because it was lost. */
-  lost(): void {
-    this.#filled = undefined;
+  /**
+   * What to call when a start failed in a way that a lost or spoilt gate would explain: it makes the next `ensure`
+   * look again. Take it before the start, so that many who fail at once cause one look.
+   */
+  doubt(): () => void {
+    const trusted = this.#filled;
+    return () => {
+      if (this.#filled === trusted) this.#filled = undefined;
+    };
   }
 
   /** The mount of the volume. An empty volume would be filled from the image at its mount path, with a gate of the image's own. */
@@ -60,7 +75,7 @@ export class GateVolume {
 
   async #fill(imageId: string): Promise<GateFile> {
     const gate = await this.#gate();
-    const helper = await this.#containers.create(`${NAME_PREFIX}fill-${this.#clock.uuid()}`, {
+    const helper = await this.#custody.create("fill-", {
       Image: imageId,
       Entrypoint: ["/never-started"],
       Cmd: [],
@@ -68,14 +83,20 @@ export class GateVolume {
       HostConfig: { NetworkMode: "none", Mounts: [this.mount(false)] },
     });
     try {
-      const path = `${GATE_DIRECTORY}/${gate.name}`;
-      if ((await this.#containers.fileSize(helper, path)) !== gate.bytes.length) {
-        await this.#containers.unpack(helper, GATE_DIRECTORY, await archiveOf(gate));
-      }
+      if (!(await this.#holds(helper.id, gate)))
+        await this.#containers.unpack(helper.id, GATE_DIRECTORY, await archiveOf(gate));
     } finally {
-      await this.#containers.remove(helper);
+      this.#custody.remove(helper);
     }
     return gate;
+  }
+
+  /** By its bytes: after a power cut a file may have its full length and no content. */
+  async #holds(containerId: string, { name, bytes }: GateFile): Promise<boolean> {
+    const path = `${GATE_DIRECTORY}/${name}`;
+    if ((await this.#containers.fileSize(containerId, path)) !== bytes.length) return false;
+    const archive = await this.#containers.pack(containerId, path, bytes.length + TAR_BYTES);
+    return archive.indexOf(bytes) !== -1;
   }
 }
 

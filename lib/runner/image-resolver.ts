@@ -55,16 +55,25 @@ export class ImageResolver {
         `Image "${image}" is gone from the engine and came from no registry: build it again, then POST /v1/functions/<id>/pull`,
       );
     }
+    // Another call may have brought it back since the engine said so.
+    if ((await this.#inspect(image_id)) !== undefined) return;
     try {
       await this.#pull(digest);
     } catch (error) {
       if (error instanceof AppError && error.reason === "engine_unavailable") throw error;
-      throw new AppError("image_unavailable", `Image "${image}" is gone from the engine and cannot be pulled again: ${messageOf(error)}`, {
-        cause: error,
-      });
+      throw new AppError(
+        "image_unavailable",
+        `Image "${image}" is gone from the engine and cannot be pulled again: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      );
     }
     if ((await this.#inspect(image_id)) !== undefined) return;
-    throw new AppError("image_unavailable", `Image "${image}" is gone from the engine, and its digest now gives another image: POST /v1/functions/<id>/pull`);
+    throw new AppError(
+      "image_unavailable",
+      `Image "${image}" is gone from the engine, and its digest now gives another image: POST /v1/functions/<id>/pull`,
+    );
   }
 
   /** The image's own entrypoint and command, or nothing where the engine has lost the image. */
@@ -82,9 +91,13 @@ export class ImageResolver {
       return image;
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
-      throw new AppError(error.status === 400 ? "invalid_request" : "engine_unavailable", `Cannot look at image "${reference}": ${error.message}`, {
-        cause: error,
-      });
+      throw new AppError(
+        error.status === 400 ? "invalid_request" : "engine_unavailable",
+        `Cannot look at image "${reference}": ${error.message}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 
@@ -98,7 +111,10 @@ export class ImageResolver {
     await this.#pull(reference);
     const image = await this.#inspect(reference);
     if (image === undefined) {
-      throw new AppError("image_unavailable", `Image "${reference}" was pulled and is gone again: is something removing images from this engine?`);
+      throw new AppError(
+        "image_unavailable",
+        `Image "${reference}" was pulled and is gone again: is something removing images from this engine?`,
+      );
     }
     return image;
   }
@@ -127,7 +143,10 @@ export class ImageResolver {
 
   #resolved(reference: string, image: Image): ResolvedImage {
     if (image.command.length === 0) {
-      throw new AppError("image_invalid", `Image "${reference}" has no entrypoint and no command, so there is nothing to run: add ENTRYPOINT or CMD to its Dockerfile`);
+      throw new AppError(
+        "image_invalid",
+        `Image "${reference}" has no entrypoint and no command, so there is nothing to run: add ENTRYPOINT or CMD to its Dockerfile`,
+      );
     }
     const { name } = parseImageReference(reference);
     const digest = image.digests.find((candidate) => candidate.startsWith(`${name}@`)) ?? image.digests[0] ?? null;

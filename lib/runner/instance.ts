@@ -7,7 +7,16 @@ import type { EngineEvents } from "../engine/events.ts";
 import { GateConversation } from "./gate/conversation.ts";
 import type { ExitFrame, GateFrame } from "./gate/frames.ts";
 import { LogCollector } from "./log-collector.ts";
-import { cancelled, failed, judge, judgeFailed, type Outcome, outOfMemory, type RunFacts, timedOut } from "./outcome.ts";
+import {
+  cancelled,
+  failed,
+  judge,
+  judgeFailed,
+  type Outcome,
+  outOfMemory,
+  type RunFacts,
+  timedOut,
+} from "./outcome.ts";
 
 /** A request as an instance is handed it. */
 export interface InstanceCall {
@@ -94,11 +103,12 @@ export class Instance {
 
   /** Waits for READY, at most so many milliseconds. */
   async ready(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    const giveUp = (error: Error) => this.#ready.reject(error);
     const cancel = this.#clock.after(timeoutMs, () =>
-      giveUp(new AppError("engine_unavailable", `The container was not ready within ${timeoutMs} ms`, { retry_after_s: 2 })),
+      this.#ready.reject(
+        new AppError("engine_unavailable", `The container was not ready within ${timeoutMs} ms`, { retry_after_s: 2 }),
+      ),
     );
-    const onAbort = () => giveUp(new AppError("cancelled", "The client went away"));
+    const onAbort = () => this.#ready.reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     if (signal.aborted) onAbort();
     try {
@@ -141,16 +151,21 @@ export class Instance {
 
   /** Ends the instance, whatever it does. */
   retire(): void {
+    this.#ready.reject(new Error("the instance was retired"));
+    this.#close();
+  }
+
+  #close(): void {
     if (this.#state === "retired") return;
     this.#transition(this.#state, "retired");
-    this.#ready.reject(new Error("the instance was retired"));
     // Not end(): an attach stream that is not read any more makes the engine's kill, rm and inspect hang.
     this.#stream.destroy();
     this.#retired.resolve();
   }
 
   #transition(from: InstanceState, to: InstanceState): void {
-    if (this.#state !== from || from === "retired") throw new Error(`An instance that is ${this.#state} cannot become ${to}`);
+    if (this.#state !== from || from === "retired")
+      throw new Error(`An instance that is ${this.#state} cannot become ${to}`);
     this.#state = to;
   }
 
@@ -211,7 +226,11 @@ export class Instance {
   #break(problem: string): void {
     const call = this.#call;
     this.#ready.reject(new AppError("instance_lost", `The function's container broke the protocol: ${problem}`));
-    if (call) this.#settle(call, failed(call.facts, "instance_lost", `The function's container broke the protocol: ${problem}`));
+    if (call)
+      this.#settle(
+        call,
+        failed(call.facts, "instance_lost", `The function's container broke the protocol: ${problem}`),
+      );
     else this.retire();
   }
 
@@ -219,19 +238,35 @@ export class Instance {
   #lose(why: string): void {
     if (this.#state === "retired") return;
     const call = this.#call;
-    this.#ready.reject(new AppError("instance_lost", `The function's container ended before it was ready: ${why}`));
-    this.retire();
+    const starting = this.#state === "starting";
+    this.#close();
+    if (starting) void this.#explainEarlyLoss(why);
     if (call === undefined || call.answered) return;
     const explained = this.#explainLoss(call);
     call.answer(explained, explained);
+  }
+
+  /** Before READY only whoever waits for that is to be told. */
+  async #explainEarlyLoss(why: string): Promise<void> {
+    const { died, oom } = await this.#events.fate(this.containerId, "died", FATE_MS);
+    const { problem } = this.#events;
+    if (problem && !died) this.#ready.reject(problem);
+    else if (oom) this.#ready.reject(new AppError("out_of_memory", outOfMemory()));
+    else
+      this.#ready.reject(new AppError("instance_lost", `The function's container ended before it was ready: ${why}`));
   }
 
   async #explainLoss(call: ActiveCall): Promise<Outcome> {
     const fate = await this.#events.fate(this.containerId, "died", FATE_MS);
     if (fate.oom) return failed(call.facts, "out_of_memory", outOfMemory());
     const { problem } = this.#events;
-    if (problem && !fate.died) return failed(call.facts, "engine_unavailable", problem.message);
-    return failed(call.facts, "instance_lost", "The function's container was ended or removed by something else while it ran");
+    if (problem && !fate.died)
+      return failed(call.facts, "engine_unavailable", `The function was lost with its engine: ${problem.message}`);
+    return failed(
+      call.facts,
+      "instance_lost",
+      "The function's container was ended or removed by something else while it ran",
+    );
   }
 }
 
@@ -244,7 +279,12 @@ class ActiveCall {
   answered = false;
 
   constructor(call: InstanceCall, command: readonly string[]) {
-    this.facts = { logs: new LogCollector(), timeout_ms: call.timeout_ms, response_limit: call.response_limit, command };
+    this.facts = {
+      logs: new LogCollector(),
+      timeout_ms: call.timeout_ms,
+      response_limit: call.response_limit,
+      command,
+    };
   }
 
   get outcome(): Promise<Outcome> {

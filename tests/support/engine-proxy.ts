@@ -1,0 +1,186 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** A request that came through the proxy. */
+export interface ProxiedRequest {
+  /** Counted from 1, from the start of the proxy or the last `use()`. */
+  readonly number: number;
+  readonly method: string;
+  /** Path with query, without the version. */
+  readonly path: string;
+}
+
+/**
+ * What becomes of a request.
+ *
+ * - `pass`: it goes to the engine and the reply comes back.
+ * - `reset`: the connection is closed, the engine hears nothing. `hang`: nothing happens at all.
+ * - `garbage`: bytes that are no HTTP. `error`: HTTP 500.
+ * - `lose`: the engine does it, the reply is dropped and the connection closed. `stall`: the same, left open.
+ * - `cut`: the reply comes up to so many bytes, then the connection is closed.
+ */
+export type Fault = "pass" | "reset" | "hang" | "garbage" | "error" | "lose" | "stall" | { readonly cut: number };
+
+/** Chooses the fault of each request. */
+export type Rule = (request: ProxiedRequest) => Fault;
+
+/** Stands between a server under test and its engine, and does to their conversation what the test says. */
+export class EngineProxy implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #directory: string;
+  readonly #upstream: string;
+  readonly #sockets = new Set<Socket>();
+  readonly #watchers = new Set<(request: ProxiedRequest) => void>();
+  #rule: Rule = () => "pass";
+  #count = 0;
+
+  private constructor(directory: string, upstream: string) {
+    this.#directory = directory;
+    this.#upstream = upstream;
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
+  }
+
+  /** Starts a proxy for the engine at this socket. */
+  static async start(upstream: string): Promise<EngineProxy> {
+    const proxy = new EngineProxy(await mkdtemp(join(tmpdir(), "slipway-proxy-")), upstream);
+    await proxy.listen();
+    return proxy;
+  }
+
+  /** The value for DOCKER_HOST. */
+  get host(): string {
+    return `unix://${this.#directory}/docker.sock`;
+  }
+
+  /** Requests since the start or the last `use()`. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** From now on; connections that are open are closed, as those of an engine that dies would be. */
+  use(rule: Fault | Rule): void {
+    this.change(rule);
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** The same for new requests only: what is under way goes on. */
+  change(rule: Fault | Rule): void {
+    this.#rule = typeof rule === "function" ? rule : () => rule;
+    this.#count = 0;
+  }
+
+  /** The next request that matches; it has not been forwarded yet when this settles, nor will it be before the next tick. */
+  next(matches: (request: ProxiedRequest) => boolean): Promise<ProxiedRequest> {
+    const { promise, resolve } = Promise.withResolvers<ProxiedRequest>();
+    const watcher = (request: ProxiedRequest) => {
+      if (!matches(request)) return;
+      this.#watchers.delete(watcher);
+      resolve(request);
+    };
+    this.#watchers.add(watcher);
+    return promise;
+  }
+
+  /** Begins to listen, again after `close()`. */
+  async listen(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.once("error", reject);
+    this.#server.listen(join(this.#directory, "docker.sock"), resolve);
+    await promise;
+  }
+
+  /** Goes away as an engine that dies: its socket too. */
+  async close(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#server.close(() => resolve());
+    for (const socket of this.#sockets) socket.destroy();
+    await promise;
+    await rm(join(this.#directory, "docker.sock"), { force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  #accept(client: Socket): void {
+    this.#track(client);
+    let head = Buffer.alloc(0);
+    const read = (chunk: Buffer) => {
+      head = Buffer.concat([head, chunk]);
+      const end = head.indexOf("\r\n\r\n");
+      if (end === -1) return;
+      client.off("data", read);
+      client.pause();
+      this.#take(client, head.subarray(0, end).toString("latin1"), head.subarray(end));
+    };
+    client.on("data", read);
+  }
+
+  #take(client: Socket, head: string, rest: Buffer): void {
+    const [method = "", target = ""] = head.split(" ");
+    const request = { number: ++this.#count, method, path: target.replace(/^\/v[\d.]+(?=\/)/, "") };
+    const fault = this.#rule(request);
+    for (const watch of this.#watchers) watch(request);
+    switch (fault) {
+      case "reset":
+        client.destroy();
+        return;
+      case "hang":
+        client.resume();
+        return;
+      case "garbage":
+        client.end(Buffer.from("\u0000\u0001 no HTTP at all \r\n\r\n{\u00ff"));
+        client.resume();
+        return;
+      case "error":
+        client.end(errorReply('{"message":"the proxy says so"}'));
+        client.resume();
+        return;
+      default:
+        this.#forward(client, Buffer.concat([Buffer.from(oneRequest(head), "latin1"), rest]), fault);
+    }
+  }
+
+  #forward(client: Socket, bytes: Buffer, fault: "pass" | "lose" | "stall" | { readonly cut: number }): void {
+    const engine = connect({ path: this.#upstream, allowHalfOpen: true });
+    this.#track(engine);
+    engine.on("close", () => (fault === "stall" ? undefined : client.destroy()));
+    client.on("close", () => engine.destroy());
+    engine.write(bytes);
+    client.pipe(engine);
+    if (fault === "pass") engine.pipe(client);
+    else if (fault === "stall") engine.resume();
+    else if (fault === "lose") engine.once("data", () => client.destroy());
+    else cutAfter(engine, client, fault.cut);
+  }
+
+  #track(socket: Socket): void {
+    this.#sockets.add(socket);
+    // A connection that fails is one that closes; there is nobody to tell.
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => this.#sockets.delete(socket));
+  }
+}
+
+function cutAfter(from: Socket, to: Socket, bytes: number): void {
+  let left = bytes;
+  from.on("data", (chunk: Buffer) => {
+    const part = chunk.subarray(0, left);
+    left -= part.length;
+    if (left > 0) to.write(part);
+    else to.end(part, () => to.destroy());
+  });
+}
+
+/** One request a connection, so that each can have its own fate; an upgrade has its own `Connection` header. */
+function oneRequest(head: string): string {
+  if (/^connection:\s*upgrade/im.test(head)) return head;
+  return `${head.replace(/\r\nconnection:[^\r]*/gi, "")}\r\nConnection: close`;
+}
+
+function errorReply(body: string): string {
+  return `HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`;
+}
