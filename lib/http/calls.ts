@@ -69,10 +69,12 @@ function calledPath(url: string): string {
   }
 }
 
-function answerResponse({ invocation, response }: Answer): Response {
+function answerResponse({ invocation, response, retry_after_s }: Answer): Response {
+  const { reason, message } = invocation;
+  const details = retry_after_s === undefined ? {} : { retry_after_s };
   const answer =
     response === null
-      ? errorResponse(new AppError(invocation.reason ?? "internal", invocation.message ?? "The function gave no answer"), invocation.id)
+      ? errorResponse(new AppError(reason ?? "internal", message ?? "The function gave no answer", details), invocation.id)
       : new Response(Buffer.from(response.buffer, response.byteOffset, response.byteLength), {
           status: invocation.status === "succeeded" ? 200 : 500,
           headers: { "Content-Type": "application/json" },

@@ -36,11 +36,15 @@ export const STATUS_OF = {
   storage_full: 507,
 } as const satisfies Record<Reason, number>;
 
+/** What a 503 says where nobody knows better, in seconds: an engine or a server that comes back takes about that. */
+const RETRY_AFTER_S = 2;
+
 /** The enveloped answer to an error, with the headers that go with its status. */
 export function errorResponse(error: AppError, requestId: string, allow?: readonly string[]): Response {
   const headers = new Headers();
   if (error.reason === "unauthorized") headers.set("WWW-Authenticate", 'Bearer realm="slipway"');
-  if (error.retry_after_s !== undefined) headers.set("Retry-After", String(error.retry_after_s));
+  const retryAfter = error.retry_after_s ?? (STATUS_OF[error.reason] === 503 ? RETRY_AFTER_S : undefined);
+  if (retryAfter !== undefined) headers.set("Retry-After", String(retryAfter));
   if (allow) headers.set("Allow", allow.join(", "));
   return Response.json(failure(error.reason, error.message, requestId), { status: STATUS_OF[error.reason], headers });
 }

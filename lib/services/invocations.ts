@@ -22,6 +22,8 @@ export interface Target {
 export interface Answer {
   readonly invocation: Invocation;
   readonly response: Uint8Array | null;
+  /** Seconds after which another try makes sense, where that is known. */
+  readonly retry_after_s?: number;
 }
 
 /** Calls that are turned away at the door leave no record: under overload they would push out those of real calls. */

@@ -8,8 +8,14 @@ beforeAll(async () => {
 });
 afterAll(() => root[Symbol.asyncDispose]());
 
-/** Fills the pipe to the gate, the gate's buffer and the FIFO behind it, nearly, says so, and fills them. */
-const FLOOD = "head -c 320000 /dev/zero; echo up >&9; yes";
+/**
+ * Writes until nothing more goes into the pipe to the gate, the gate's buffer and the FIFO behind it; then says so.
+ * It tries once more after a pause: at the first refusal the gate may only have been slow.
+ */
+const FLOOD = `
+  fill() { while dd if=/dev/zero bs=64k count=1 oflag=nonblock 2>/dev/null; do :; done; }
+  fill; sleep 0.05; fill; sleep 0.05; fill
+  echo up >&9; while :; do sleep 60; done`;
 
 describe("at the deadline", () => {
   test("the function gets SIGTERM and may still answer", async () => {
