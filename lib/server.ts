@@ -49,10 +49,11 @@ export async function start(config: Config, options: { log: Logger; clock?: Cloc
   await using stack = new AsyncDisposableStack();
   const path = join(config.dataPath, "database.db");
   const store = stack.use(openStore(path, tools));
-  const { app, runner, recorder, invocations, new_key } = await compose(config, store, tools, stack);
+  const { app, runner, functions, recorder, invocations, new_key } = await compose(config, store, tools, stack);
   const url = listen(app, config);
   recorder.start();
   runner.start();
+  functions.warm();
   const owned = stack.move();
   const stop = async (graceMs: number) => {
     // Closes the port at once; the promise settles when the answers are out.
@@ -71,7 +72,9 @@ export async function openApi(config: Config, options: { log: Logger }): Promise
   await using stack = new AsyncDisposableStack();
   const store = stack.use(openStore(":memory:", tools));
   const { app } = await compose({ ...config, auth: "off", host: "localhost" }, store, tools, stack);
-  const reply: Response = await app.handle(new Request("http://localhost/swagger/json", { headers: { host: "localhost" } }));
+  const reply: Response = await app.handle(
+    new Request("http://localhost/swagger/json", { headers: { host: "localhost" } }),
+  );
   return reply.text();
 }
 
@@ -82,18 +85,31 @@ async function compose(config: Config, store: Store, { log, clock }: Tools, stac
   const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
   const functions = new FunctionService({
     store: store.functions,
-    images: runner.images,
+    runner,
     clock,
     onDelete: ({ id, name }) => metrics.forget(name ?? id),
   });
   const routes = new RouteService({ store: store.routes, functions, clock });
-  const invocations = stack.use(new InvocationService({ store: store.invocations, recorder, functions, runner, clock, log, metrics }));
+  const invocations = stack.use(
+    new InvocationService({ store: store.invocations, recorder, functions, runner, clock, log, metrics }),
+  );
   const status = new StatusService({ runner, probeDatabase: () => store.check() });
   const { access, made } = await createAccessCheck(config, store, clock);
   watchProcess(metrics, clock, () => databaseBytes(config.dataPath));
   const request_bytes = config.maxRequestBytes;
-  const app = createApp({ functions, routes, invocations, status, metrics, access, clock, log, request_bytes, version: VERSION });
-  return { app, runner, recorder, invocations, new_key: made };
+  const app = createApp({
+    functions,
+    routes,
+    invocations,
+    status,
+    metrics,
+    access,
+    clock,
+    log,
+    request_bytes,
+    version: VERSION,
+  });
+  return { app, runner, functions, recorder, invocations, new_key: made };
 }
 
 function databaseBytes(dataPath: string): number {
@@ -111,7 +127,10 @@ function createRunner(config: Config, store: Store, tools: Tools & { metrics: Me
     context_name: config.contextName,
     context_path: config.contextPath,
     max_instances: config.maxInstances,
+    memory_budget: config.memoryBudget,
+    starts_at_once: config.startsAtOnce,
     queue_limit: config.queueLimit,
+    function_queue_limit: config.functionQueueLimit,
     response_bytes: config.maxResponseBytes,
     log_bytes: config.logBytes,
   });

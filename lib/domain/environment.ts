@@ -33,7 +33,10 @@ export function environmentProblem(key: string, value: string): string | undefin
 export function checkEnvironment(environment: Environment): void {
   const entries = Object.entries(environment);
   if (entries.length > ENVIRONMENT_ENTRIES) {
-    throw new AppError("invalid_request", `"environment" has ${entries.length} entries: at most ${ENVIRONMENT_ENTRIES} are allowed`);
+    throw new AppError(
+      "invalid_request",
+      `"environment" has ${entries.length} entries: at most ${ENVIRONMENT_ENTRIES} are allowed`,
+    );
   }
   let bytes = 0;
   for (const [key, value] of entries) {

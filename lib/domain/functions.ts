@@ -36,9 +36,17 @@ export const Function = Type.Object({
     examples: ["ghcr.io/xprnio/serverless-hello-world:latest"],
   }),
   image_id: Nullable(
-    Type.String({ description: "The engine's id of the image that calls run; null until a function of an older database is first called." }),
+    Type.String({
+      description:
+        "The engine's id of the image that calls run; null until a function of an older database is first called.",
+    }),
   ),
-  digest: Nullable(Type.String({ description: "The repository digest that the image had when it was resolved; null for an image that exists only locally." })),
+  digest: Nullable(
+    Type.String({
+      description:
+        "The repository digest that the image had when it was resolved; null for an image that exists only locally.",
+    }),
+  ),
   environment: Environment,
   timeout_ms: Type.Integer({
     minimum: TIMEOUT_MS.min,
@@ -52,8 +60,18 @@ export const Function = Type.Object({
     description: "Memory limit in bytes, with no swap beside it. The context's tmpfs counts.",
     examples: [MEMORY_BYTES.default],
   }),
-  cpus: Type.Number({ minimum: CPUS.min, maximum: CPUS.max, description: "CPU limit in cores.", examples: [CPUS.default] }),
-  pids: Type.Integer({ minimum: PIDS.min, maximum: PIDS.max, description: "Processes and threads at once, the gate included.", examples: [PIDS.default] }),
+  cpus: Type.Number({
+    minimum: CPUS.min,
+    maximum: CPUS.max,
+    description: "CPU limit in cores.",
+    examples: [CPUS.default],
+  }),
+  pids: Type.Integer({
+    minimum: PIDS.min,
+    maximum: PIDS.max,
+    description: "Processes and threads at once, the gate included.",
+    examples: [PIDS.default],
+  }),
   max_calls: Type.Integer({
     minimum: 0,
     maximum: MAX_CALLS.max,
@@ -167,13 +185,19 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** Throws `invalid_request` for a name that could be mistaken for an id. */
 export function checkFunctionName(name: string): void {
   if (UUID.test(name)) {
-    throw new AppError("invalid_request", `Invalid "name" "${name}": it looks like an id; choose a name that is no UUID`);
+    throw new AppError(
+      "invalid_request",
+      `Invalid "name" "${name}": it looks like an id; choose a name that is no UUID`,
+    );
   }
 }
 
 /** Throws `invalid_request` where settings contradict each other. */
 export function checkWarm({ warm_min, warm_max }: Pick<Function, "warm_min" | "warm_max">): void {
   if (warm_min > warm_max) {
-    throw new AppError("invalid_request", `"warm_min" is ${warm_min} and "warm_max" only ${warm_max}: raise the one or lower the other`);
+    throw new AppError(
+      "invalid_request",
+      `"warm_min" is ${warm_min} and "warm_max" only ${warm_max}: raise the one or lower the other`,
+    );
   }
 }

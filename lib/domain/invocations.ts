@@ -8,14 +8,17 @@ export const STATUSES = ["running", "succeeded", "failed", "timed_out", "cancell
 export const InvocationStatus = Type.Union(STATUSES.map((status) => Type.Literal(status)));
 export type InvocationStatus = (typeof STATUSES)[number];
 
-const milliseconds = (description: string) => Nullable(Type.Number({ description: `${description}, in milliseconds.` }));
+const milliseconds = (description: string) =>
+  Nullable(Type.Number({ description: `${description}, in milliseconds.` }));
 const bytes = (description: string) => Nullable(Type.Integer({ description: `${description}, in bytes.` }));
 
 /** One request to run a function, with what became of it. */
 export const Invocation = Type.Object({
   id: Type.String({ description: "A UUID; the function sees it as REQUEST_ID, the caller as X-Request-Id." }),
   function_id: Type.String(),
-  route_id: Nullable(Type.String({ description: "The route that it came by; null for `POST /v1/functions/:id/invoke`." })),
+  route_id: Nullable(
+    Type.String({ description: "The route that it came by; null for `POST /v1/functions/:id/invoke`." }),
+  ),
   image_id: Nullable(Type.String({ description: "The engine's id of the image that ran." })),
   status: Type.Unsafe<InvocationStatus>(InvocationStatus),
   reason: Nullable(Type.Unsafe<(typeof REASONS)[number]>(Type.Union(REASONS.map((reason) => Type.Literal(reason))))),
@@ -80,13 +83,19 @@ export function parseInvocationQuery({ since, until, limit, ...rest }: RawInvoca
 function readLimit(text: string): number {
   const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
   if (limit >= 1 && limit <= PAGE.max) return limit;
-  throw new AppError("invalid_request", `Invalid "limit" ${JSON.stringify(text.slice(0, 40))}: give a whole number from 1 to ${PAGE.max}`);
+  throw new AppError(
+    "invalid_request",
+    `Invalid "limit" ${JSON.stringify(text.slice(0, 40))}: give a whole number from 1 to ${PAGE.max}`,
+  );
 }
 
 function readTime(name: string, text: string): string {
   const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(time)) return timestamp(time);
-  throw new AppError("invalid_request", `Invalid "${name}" ${JSON.stringify(text.slice(0, 40))}: give a time such as 2026-01-31T12:00:00Z`);
+  throw new AppError(
+    "invalid_request",
+    `Invalid "${name}" ${JSON.stringify(text.slice(0, 40))}: give a time such as 2026-01-31T12:00:00Z`,
+  );
 }
 
 /** A page of invocations, and the cursor of the next one where there is one. */

@@ -11,11 +11,18 @@ const JSON_DEPTH = 64;
  * without, and `request_timeout` when it does not come. Afterwards the connection may be silent for as long as the
  * work takes.
  */
-export async function readBody(request: Request, server: Server<unknown> | null, limitBytes: number): Promise<Uint8Array> {
+export async function readBody(
+  request: Request,
+  server: Server<unknown> | null,
+  limitBytes: number,
+): Promise<Uint8Array> {
   const tooLarge = () => new AppError("payload_too_large", `The request body is over the limit of ${limitBytes} bytes`);
   const encoding = request.headers.get("content-encoding");
   if (encoding !== null && encoding !== "identity") {
-    throw new AppError("invalid_request", `Content-Encoding "${encoding.slice(0, 40)}" is not supported: send the body as it is`);
+    throw new AppError(
+      "invalid_request",
+      `Content-Encoding "${encoding.slice(0, 40)}" is not supported: send the body as it is`,
+    );
   }
   if (Number(request.headers.get("content-length") ?? 0) > limitBytes) throw tooLarge();
   const chunks: Uint8Array[] = [];

@@ -43,7 +43,12 @@ export function invokeRoutes(options: {
     "/v1/functions/:id/invoke",
     async (context) => {
       access(context.request, context.server);
-      return call(context, invocations, { function: functions.get(context.params.id), route_id: null }, options.request_bytes);
+      return call(
+        context,
+        invocations,
+        { function: functions.get(context.params.id), route_id: null },
+        options.request_bytes,
+      );
     },
     {
       params: t.Object({ id: t.String({ description: "The id or the name of the function." }) }),
@@ -53,7 +58,12 @@ export function invokeRoutes(options: {
   );
 }
 
-async function call(context: CallContext, invocations: InvocationService, target: Target, limitBytes: number): Promise<Response> {
+async function call(
+  context: CallContext,
+  invocations: InvocationService,
+  target: Target,
+  limitBytes: number,
+): Promise<Response> {
   const body = await readBody(context.request, context.server, limitBytes);
   const id = String(context.set.headers["x-request-id"]);
   return answerResponse(await invocations.invoke({ id, target, body, signal: context.request.signal }));
@@ -65,7 +75,9 @@ function calledPath(url: string): string {
   try {
     return decodeURIComponent(path);
   } catch (error) {
-    throw new AppError("invalid_request", "The path has a percent sign that is followed by no valid code", { cause: error });
+    throw new AppError("invalid_request", "The path has a percent sign that is followed by no valid code", {
+      cause: error,
+    });
   }
 }
 
@@ -74,7 +86,10 @@ function answerResponse({ invocation, response, retry_after_s }: Answer): Respon
   const details = retry_after_s === undefined ? {} : { retry_after_s };
   const answer =
     response === null
-      ? errorResponse(new AppError(reason ?? "internal", message ?? "The function gave no answer", details), invocation.id)
+      ? errorResponse(
+          new AppError(reason ?? "internal", message ?? "The function gave no answer", details),
+          invocation.id,
+        )
       : new Response(Buffer.from(response.buffer, response.byteOffset, response.byteLength), {
           status: invocation.status === "succeeded" ? 200 : 500,
           headers: { "Content-Type": "application/json" },
@@ -92,6 +107,8 @@ function serverTiming({ queue_ms, start_ms, run_ms, start }: Invocation): string
   ] as const;
   return timings
     .filter(([, duration]) => duration !== null)
-    .map(([name, duration]) => `${name};dur=${duration?.toFixed(2)}${name === "start" && start ? `;desc=${start}` : ""}`)
+    .map(
+      ([name, duration]) => `${name};dur=${duration?.toFixed(2)}${name === "start" && start ? `;desc=${start}` : ""}`,
+    )
     .join(", ");
 }

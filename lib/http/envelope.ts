@@ -10,7 +10,10 @@ export function Envelope<T extends TSchema>(data: T) {
 export const ErrorEnvelope = Type.Object(
   {
     success: Type.Literal(false),
-    message: Type.String({ description: "What was wrong and what to do, for a person.", examples: ['No function "x": GET /v1/functions lists them'] }),
+    message: Type.String({
+      description: "What was wrong and what to do, for a person.",
+      examples: ['No function "x": GET /v1/functions lists them'],
+    }),
     data: Type.Null(),
     reason: Type.Unsafe<Reason>(Type.Union(REASONS.map((reason) => Type.Literal(reason)))),
     request_id: Type.String({ description: "Also in X-Request-Id; the log has more under it." }),
@@ -30,8 +33,7 @@ export function failure(reason: Reason, message: string, requestId: string) {
 
 /** The error responses of an endpoint for its schema: those that any request can meet, and its own. */
 export function errors<const S extends number>(...statuses: readonly S[]) {
-  return Object.fromEntries([400, 401, 403, 404, 421, 500, ...statuses].map((status) => [status, ErrorEnvelope])) as Record<
-    400 | 401 | 403 | 404 | 421 | 500 | S,
-    typeof ErrorEnvelope
-  >; // fromEntries forgets the keys it was given
+  return Object.fromEntries(
+    [400, 401, 403, 404, 421, 500, ...statuses].map((status) => [status, ErrorEnvelope]),
+  ) as Record<400 | 401 | 403 | 404 | 421 | 500 | S, typeof ErrorEnvelope>; // fromEntries forgets the keys it was given
 }

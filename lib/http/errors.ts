@@ -61,16 +61,28 @@ export function errorHandler(options: { log: Logger; allowed: (path: string) => 
     if (known?.reason === "not_found" && error instanceof NotFoundError) {
       const allow = options.allowed(path);
       if (allow.length > 0) {
-        const refused = new AppError("method_not_allowed", `${request.method} is not possible here: use ${allow.join(" or ")}`);
+        const refused = new AppError(
+          "method_not_allowed",
+          `${request.method} is not possible here: use ${allow.join(" or ")}`,
+        );
         return errorResponse(refused, requestId, allow);
       }
     }
     if (known && known.reason !== "internal") {
-      options.log.debug("request refused", { request_id: requestId, method: request.method, path, reason: known.reason, error });
+      options.log.debug("request refused", {
+        request_id: requestId,
+        method: request.method,
+        path,
+        reason: known.reason,
+        error,
+      });
       return errorResponse(known, requestId);
     }
     options.log.error("request failed", { request_id: requestId, method: request.method, path, error });
-    return errorResponse(known ?? new AppError("internal", "Internal error: the server's log has more under this request id"), requestId);
+    return errorResponse(
+      known ?? new AppError("internal", "Internal error: the server's log has more under this request id"),
+      requestId,
+    );
   });
 }
 
@@ -78,12 +90,15 @@ function translate(error: unknown): AppError | undefined {
   if (error instanceof AppError) return error;
   // What Elysia could not parse may be ours underneath: an error thrown while the body was read.
   if (error instanceof ParseError) {
-    return error.cause instanceof AppError ? error.cause : new AppError("invalid_request", "The request could not be read");
+    return error.cause instanceof AppError
+      ? error.cause
+      : new AppError("invalid_request", "The request could not be read");
   }
   if (error instanceof ValidationError && error.type !== "response") {
     return new AppError("invalid_request", describeProblem(error.type, error.validator, error.value));
   }
-  if (error instanceof NotFoundError) return new AppError("not_found", "No such path: GET /swagger shows the API, and functions answer below /r");
+  if (error instanceof NotFoundError)
+    return new AppError("not_found", "No such path: GET /swagger shows the API, and functions answer below /r");
   return undefined;
 }
 

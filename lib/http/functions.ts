@@ -1,12 +1,14 @@
 import { Type } from "@sinclair/typebox";
 import { t } from "elysia";
-import { CreateFunction, Function, UpdateFunction } from "../domain/functions.ts";
+import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../domain/functions.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { Access } from "./access.ts";
 import { Envelope, errors, success } from "./envelope.ts";
 import { resource } from "./resource.ts";
 
-const params = t.Object({ id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }) });
+const params = t.Object({
+  id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
+});
 const data = Envelope(Function);
 
 /** `/v1/functions`: images plus their settings. */
@@ -29,14 +31,15 @@ export function functionsRoutes(functions: FunctionService, access: Access) {
         detail: {
           operationId: "createFunction",
           summary: "Register an image as a function",
-          description: "Pulls the image where the engine does not have it. The answer comes when the function can be called.",
+          description:
+            "Pulls the image where the engine does not have it. The answer comes when the function can be called.",
         },
       },
     )
-    .get("/:id", ({ params: { id } }) => success(functions.get(id)), {
+    .get("/:id", ({ params: { id } }) => success(functions.getWithPool(id)), {
       params,
-      response: { 200: data, ...errors() },
-      detail: { operationId: "getFunction", summary: "Show a function" },
+      response: { 200: Envelope(FunctionWithPool), ...errors() },
+      detail: { operationId: "getFunction", summary: "Show a function and its instances" },
     })
     .patch("/:id", async ({ params: { id }, body }) => success(await functions.update(id, body)), {
       params,
@@ -45,29 +48,40 @@ export function functionsRoutes(functions: FunctionService, access: Access) {
       detail: {
         operationId: "updateFunction",
         summary: "Change a function",
-        description: "What is absent stays as it is; `environment` is replaced as a whole. Running calls end as they began.",
+        description:
+          "What is absent stays as it is; `environment` is replaced as a whole. Running calls end as they began.",
       },
     })
-    .delete("/:id", ({ params: { id }, query: { cascade } }) => success(functions.delete(id, { cascade: cascade === "true" })), {
-      params,
-      query: t.Object(
-        { cascade: t.Optional(t.Union([t.Literal("true"), t.Literal("false")], { description: "Delete its routes too." })) },
-        { additionalProperties: false },
-      ),
-      response: { 200: data, ...errors(409, 507) },
-      detail: {
-        operationId: "deleteFunction",
-        summary: "Delete a function",
-        description: "A function with routes is kept (409) unless `cascade=true`. Running calls end; its records stay.",
+    .delete(
+      "/:id",
+      ({ params: { id }, query: { cascade } }) => success(functions.delete(id, { cascade: cascade === "true" })),
+      {
+        params,
+        query: t.Object(
+          {
+            cascade: t.Optional(
+              t.Union([t.Literal("true"), t.Literal("false")], { description: "Delete its routes too." }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: data, ...errors(409, 507) },
+        detail: {
+          operationId: "deleteFunction",
+          summary: "Delete a function",
+          description:
+            "A function with routes is kept (409) unless `cascade=true`. Running calls end; its records stay.",
+        },
       },
-    })
+    )
     .post("/:id/pull", async ({ params: { id } }) => success(await functions.pull(id)), {
       params,
       response: { 200: data, ...errors(502, 503, 507) },
       detail: {
         operationId: "pullFunction",
         summary: "Pull the image anew",
-        description: "Moves the function to what its image reference means now. An image that exists only locally is looked up again.",
+        description:
+          "Moves the function to what its image reference means now. An image that exists only locally is looked up again.",
       },
     });
 }

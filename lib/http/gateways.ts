@@ -29,7 +29,13 @@ export function parseRoutes(table: string): readonly string[] {
   const gateways: string[] = [];
   for (const line of table.split("\n").slice(1)) {
     const [, destination, gateway] = line.split(/\s+/);
-    if (destination !== "00000000" || gateway === undefined || !/^[0-9A-F]{8}$/i.test(gateway) || gateway === "00000000") continue;
+    if (
+      destination !== "00000000" ||
+      gateway === undefined ||
+      !/^[0-9A-F]{8}$/i.test(gateway) ||
+      gateway === "00000000"
+    )
+      continue;
     gateways.push(Buffer.from(gateway, "hex").reverse().join("."));
   }
   return gateways;

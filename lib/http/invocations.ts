@@ -1,5 +1,11 @@
 import { t } from "elysia";
-import { Invocation, InvocationLogs, InvocationPage, InvocationStatus, parseInvocationQuery } from "../domain/invocations.ts";
+import {
+  Invocation,
+  InvocationLogs,
+  InvocationPage,
+  InvocationStatus,
+  parseInvocationQuery,
+} from "../domain/invocations.ts";
 import { PAGE } from "../domain/limits.ts";
 import type { InvocationService } from "../services/invocations.ts";
 import type { Access } from "./access.ts";
@@ -16,7 +22,12 @@ const query = t.Object(
     until: t.Optional(t.String({ description: "Only those created before this time." })),
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
     // A string: Elysia's own conversion has no message that says which parameter was wrong.
-    limit: t.Optional(t.String({ description: `Records a page, from 1 to ${PAGE.max}; ${PAGE.default} unless given.`, examples: ["50"] })),
+    limit: t.Optional(
+      t.String({
+        description: `Records a page, from 1 to ${PAGE.max}; ${PAGE.default} unless given.`,
+        examples: ["50"],
+      }),
+    ),
   },
   { additionalProperties: false },
 );

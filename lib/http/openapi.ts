@@ -37,7 +37,10 @@ export function callDetail(operationId: string, summary: string) {
     headers: {
       "X-Request-Id": { description: "The id of the invocation.", schema: { type: "string" as const } },
       "X-Function-Exit-Code": { description: "Where the function ran.", schema: { type: "integer" as const } },
-      "Server-Timing": { description: "What the caller waited for: queue, start, run.", schema: { type: "string" as const } },
+      "Server-Timing": {
+        description: "What the caller waited for: queue, start, run.",
+        schema: { type: "string" as const },
+      },
     },
     content: { "application/json": { schema: {}, example: { success: true, data: { message: "hello-world" } } } },
   });
@@ -45,7 +48,8 @@ export function callDetail(operationId: string, summary: string) {
   return {
     operationId,
     summary,
-    description: "The request body reaches the function as request.json, whatever it is; the answer is what the function wrote into response.json.",
+    description:
+      "The request body reaches the function as request.json, whatever it is; the answer is what the function wrote into response.json.",
     requestBody: { content: { "application/json": { schema: {}, example: { message: "hello-world" } } } },
     responses: {
       200: own("The function exited with 0: its response.json (`{}` where it wrote nothing)."),
@@ -110,15 +114,24 @@ function callItem(surface: AnyElysia): JsonObject {
 
 function pathItem(item: Json): JsonObject {
   if (!isObject(item)) return {};
-  return Object.fromEntries(Object.entries(item).map(([method, operation]) => [method, isObject(operation) ? mendOperation(operation) : operation]));
+  return Object.fromEntries(
+    Object.entries(item).map(([method, operation]) => [
+      method,
+      isObject(operation) ? mendOperation(operation) : operation,
+    ]),
+  );
 }
 
 function mendOperation(operation: JsonObject): JsonObject {
   const mended: JsonObject = { ...operation };
-  if (isObject(mended["requestBody"])) mended["requestBody"] = { ...mended["requestBody"], content: jsonOnly(mended["requestBody"]["content"]) };
+  if (isObject(mended["requestBody"]))
+    mended["requestBody"] = { ...mended["requestBody"], content: jsonOnly(mended["requestBody"]["content"]) };
   if (!isObject(mended["responses"])) return mended;
   mended["responses"] = Object.fromEntries(
-    Object.entries(mended["responses"]).map(([status, response]) => [status, isObject(response) ? mendResponse(status, response) : response]),
+    Object.entries(mended["responses"]).map(([status, response]) => [
+      status,
+      isObject(response) ? mendResponse(status, response) : response,
+    ]),
   );
   return mended;
 }
@@ -128,7 +141,8 @@ function mendResponse(status: string, response: JsonObject): JsonObject {
   const isError = Number(status) >= 400 && !JSON.stringify(response["content"] ?? {}).includes('"ready"');
   return {
     ...response,
-    description: typeof description === "string" && description !== "" ? description : (DESCRIPTIONS[status] ?? "Done."),
+    description:
+      typeof description === "string" && description !== "" ? description : (DESCRIPTIONS[status] ?? "Done."),
     content: isError ? { "application/json": { schema: ERROR } } : jsonOnly(response["content"]),
   };
 }
@@ -138,5 +152,7 @@ function jsonOnly(content: Json | undefined): JsonObject {
   if (!isObject(content)) return {};
   const json = content["application/json"];
   if (!isObject(json)) return content;
-  return { "application/json": { ...json, ...("example" in json ? {} : { example: exampleOf(json["schema"] ?? {}) }) } };
+  return {
+    "application/json": { ...json, ...("example" in json ? {} : { example: exampleOf(json["schema"] ?? {}) }) },
+  };
 }

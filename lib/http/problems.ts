@@ -26,18 +26,26 @@ export function describeProblem(where: string, validator: unknown, value: unknow
   if (path === "" && problem.value === undefined) return `The request has no ${noun}: send a JSON object`;
   if (path === "") return `The ${noun} must be a JSON object, but it is ${kindOf(problem.value)}`;
   const shown = JSON.stringify(path.length > 64 ? `${path.slice(0, 64)}...` : path);
-  if (problem.type === ValueErrorType.ObjectAdditionalProperties) return unknownField(noun, path, shown, problem.schema);
+  if (problem.type === ValueErrorType.ObjectAdditionalProperties)
+    return unknownField(noun, path, shown, problem.schema);
   if (problem.value === undefined) return `Missing ${shown}: it must be ${expectation(problem.schema)}`;
   return `Invalid ${shown}: it must be ${expectation(problem.schema)}, but it is ${kindOf(problem.value)}`;
 }
 
 function isValidator(validator: unknown): validator is Validator {
-  return validator !== null && typeof validator === "object" && "Errors" in validator && typeof validator.Errors === "function";
+  return (
+    validator !== null &&
+    typeof validator === "object" &&
+    "Errors" in validator &&
+    typeof validator.Errors === "function"
+  );
 }
 
 /** Of a choice, what is wrong with the part that came furthest; the choice itself where none got anywhere. */
 function innermost(problem: ValueError): ValueError {
-  const inner = problem.errors.flatMap((choice) => [...choice].slice(0, 1)).find(({ path }) => path.length > problem.path.length);
+  const inner = problem.errors
+    .flatMap((choice) => [...choice].slice(0, 1))
+    .find(({ path }) => path.length > problem.path.length);
   return inner === undefined ? problem : innermost(inner);
 }
 
@@ -49,7 +57,9 @@ function unknownField(noun: string, path: string, shown: string, schema: TSchema
   if (nearest === undefined) return `Unknown ${what}: none is expected here`;
   // Half of the letters wrong is no slip of the finger any more: the whole list helps better.
   const close = distance(nearest, path) <= Math.max(2, nearest.length / 2);
-  return close ? `Unknown ${what}: did you mean "${nearest}"?` : `Unknown ${what}: known are ${known.map((name) => `"${name}"`).join(", ")}`;
+  return close
+    ? `Unknown ${what}: did you mean "${nearest}"?`
+    : `Unknown ${what}: known are ${known.map((name) => `"${name}"`).join(", ")}`;
 }
 
 /** What a schema wants, in words. */

@@ -59,7 +59,8 @@ export class Admission {
     const line = this.#lineOf(fn.id);
     const max = fn.max_concurrency === 0 ? Infinity : fn.max_concurrency;
     // Nobody overtakes those who wait for the same function.
-    if (line.waiting.size === 0 && line.running < max && this.#running < this.#limits.max_running) return this.#place(fn.id, line);
+    if (line.waiting.size === 0 && line.running < max && this.#running < this.#limits.max_running)
+      return this.#place(fn.id, line);
     this.#checkQueues(fn, line, max);
     return this.#wait(fn.id, line, max, signal);
   }

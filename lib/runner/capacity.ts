@@ -28,7 +28,8 @@ export class Capacity {
 
   /** Room for an instance, or nothing where there is none now. */
   take(memoryBytes: number): Room | undefined {
-    if (this.#instances >= this.#limits.instances || this.#memoryBytes + memoryBytes > this.#limits.memory_bytes) return undefined;
+    if (this.#instances >= this.#limits.instances || this.#memoryBytes + memoryBytes > this.#limits.memory_bytes)
+      return undefined;
     this.#instances++;
     this.#memoryBytes += memoryBytes;
     let given = false;

@@ -15,21 +15,23 @@ export interface WarmSettings {
   readonly warm_min: number;
   readonly warm_max: number;
   readonly idle_ttl_ms: number;
+  readonly max_calls: number;
 }
 
 /**
  * How many instances should be ready:
  *
- *     ceil(rate x refill time) + peak        between 1 (or warm_min) and warm_max
- *     warm_min                               once nobody has called for idle_ttl_ms
+ *     ceil(rate x refill time / max_calls) + peak    between 1 (or warm_min) and warm_max
+ *     warm_min                                       once nobody has called for idle_ttl_ms
  *
- * By Little's law, rate x refill time calls arrive while one instance is being replaced; the peak is what came at once
- * and may come at once again.
+ * By Little's law, rate x refill time calls arrive while one instance is being replaced, which is due every max_calls
+ * calls; the peak is what came at once and may come at once again.
  */
 export function targetOf(demand: Demand, settings: WarmSettings): number {
   if (demand.idle_ms >= settings.idle_ttl_ms) return Math.min(settings.warm_min, settings.warm_max);
-  const arriving = Math.ceil(round(demand.rate * (demand.refill_ms / 1000)));
-  return Math.min(Math.max(arriving + demand.peak, 1, settings.warm_min), settings.warm_max);
+  const arriving = demand.rate * (demand.refill_ms / 1000);
+  const used = settings.max_calls === 0 ? 0 : Math.ceil(round(arriving / settings.max_calls));
+  return Math.min(Math.max(used + demand.peak, 1, settings.warm_min), settings.warm_max);
 }
 
 /** A rate that has all but died away is none: `ceil` would make one instance of it. */

@@ -83,12 +83,17 @@ export class Pool<M extends Member> {
   get refillNeed(): number {
     if (this.#clock.monotonic() < this.#refillsAfter) return 0;
     const coming = Math.max(0, this.#starting - this.#waiters.size);
-    return Math.max(0, this.target - this.#ready.length - coming);
+    return Math.max(0, this.target - this.#kept - coming);
   }
 
   /** Instances beyond the target, longest waiting first. */
   get surplus(): readonly M[] {
-    return this.#ready.slice(0, Math.max(0, this.#ready.length - this.target));
+    return this.#ready.slice(0, Math.max(0, this.#kept - this.target));
+  }
+
+  /** Instances that are, or will be, ready: a busy one comes back unless it serves one call only. */
+  get #kept(): number {
+    return this.#ready.length + (this.#fn.max_calls === 1 ? 0 : this.#busy.size);
   }
 
   /** A call begins; it is to be told when it ends. */

@@ -25,7 +25,16 @@ const TICK_MS = 1_000;
 const REFILL_PAUSE_MS = 20;
 
 /** Fields of a function that its containers are made from; the others can change under a running instance. */
-const SHAPE = ["image_id", "environment", "memory_bytes", "cpus", "pids", "max_calls", "read_only", "share_network"] as const;
+const SHAPE = [
+  "image_id",
+  "environment",
+  "memory_bytes",
+  "cpus",
+  "pids",
+  "max_calls",
+  "read_only",
+  "share_network",
+] as const;
 
 /** Where an instance belongs. */
 interface Place<M extends Member> {
@@ -39,8 +48,9 @@ interface Place<M extends Member> {
  * before refills, functions take turns, only so many starts run at once, and when there is no room, ready instances of
  * the pool that was called longest ago give way.
  */
-export class Pools<M extends Member> implements AsyncDisposable {
+export class Pools<M extends Member> implements Disposable {
   readonly #launch: Launch<M>;
+  readonly #onEmpty: (functionId: string) => void;
   readonly #capacity: Capacity;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -60,6 +70,8 @@ export class Pools<M extends Member> implements AsyncDisposable {
 
   constructor(options: {
     launch: Launch<M>;
+    /** Told when a function has no instance any more and is not to have one. */
+    onEmpty: (functionId: string) => void;
     capacity: Capacity;
     clock: Clock;
     log: Logger;
@@ -68,6 +80,7 @@ export class Pools<M extends Member> implements AsyncDisposable {
     starts_at_once: number;
   }) {
     this.#launch = options.launch;
+    this.#onEmpty = options.onEmpty;
     this.#capacity = options.capacity;
     this.#clock = options.clock;
     this.#log = options.log;
@@ -126,10 +139,20 @@ export class Pools<M extends Member> implements AsyncDisposable {
     } else {
       const fresh = SHAPE.some((field) => JSON.stringify(fn[field]) !== JSON.stringify(pool.function[field]));
       pool.change(fn, fresh);
-      if (fresh) for (const instance of [...pool.ready]) this.#retire(instance);
+      if (fresh) this.#retireReady(pool);
       this.#trim(pool);
       this.#consider(pool);
     }
+    this.#pump();
+  }
+
+  /** The instances of a function have lost something that they share: new ones take their place. */
+  renew(functionId: string): void {
+    const pool = this.#pools.get(functionId);
+    if (pool === undefined) return;
+    pool.change(pool.function, true);
+    this.#retireReady(pool);
+    this.#consider(pool);
     this.#pump();
   }
 
@@ -140,7 +163,7 @@ export class Pools<M extends Member> implements AsyncDisposable {
     this.#pools.delete(functionId);
     this.#needy.delete(pool);
     pool.change(pool.function, true);
-    for (const instance of [...pool.ready]) this.#retire(instance);
+    this.#retireReady(pool);
     this.#pump();
   }
 
@@ -168,7 +191,7 @@ export class Pools<M extends Member> implements AsyncDisposable {
     return sum;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.dispose](): void {
     this.#closed = true;
     this.#cancelTick();
     this.#cancelRefill?.();
@@ -197,9 +220,13 @@ export class Pools<M extends Member> implements AsyncDisposable {
     if (problem) throw problem;
     const { memory_bytes } = pool.function;
     if (!this.#capacity.allows(memory_bytes)) {
-      throw new AppError("overloaded", `An instance with ${memory_bytes} bytes of memory does not fit into this server's memory budget: lower "memory_bytes" or raise MEMORY_BUDGET`, {
-        retry_after_s: 60,
-      });
+      throw new AppError(
+        "overloaded",
+        `An instance with ${memory_bytes} bytes of memory does not fit into this server's memory budget: lower "memory_bytes" or raise MEMORY_BUDGET`,
+        {
+          retry_after_s: 60,
+        },
+      );
     }
     signal.throwIfAborted();
     const waiting = pool.wait(signal);
@@ -293,7 +320,8 @@ export class Pools<M extends Member> implements AsyncDisposable {
       this.#keep(instance);
     } catch (error) {
       room();
-      if (pool.waiting === 0) this.#log.warn("instance not started", { function_id: pool.function.id, problem: messageOf(error) });
+      if (pool.waiting === 0)
+        this.#log.warn("instance not started", { function_id: pool.function.id, problem: messageOf(error) });
       pool.failed(error);
     } finally {
       this.#starting--;
@@ -310,6 +338,10 @@ export class Pools<M extends Member> implements AsyncDisposable {
     if (this.#closed || instance.state !== "ready" || generation !== pool.generation) return this.#retire(instance);
     pool.offer(instance);
     this.#trim(pool);
+  }
+
+  #retireReady(pool: Pool<M>): void {
+    for (const instance of [...pool.ready]) this.#retire(instance);
   }
 
   #trim(pool: Pool<M>): void {
@@ -335,7 +367,9 @@ export class Pools<M extends Member> implements AsyncDisposable {
     for (const [id, pool] of this.#pools) {
       this.#trim(pool);
       this.#consider(pool);
-      if (pool.isEmpty && pool.target === 0) this.#pools.delete(id);
+      if (!pool.isEmpty || pool.target > 0) continue;
+      this.#pools.delete(id);
+      this.#onEmpty(id);
     }
     this.#pump();
   }

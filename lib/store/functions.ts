@@ -7,7 +7,9 @@ import { violates } from "./errors.ts";
 type Flag = "share_network" | "read_only";
 
 /** A function as its row: the record with the environment as JSON and flags as numbers. */
-export type FunctionRow = Omit<Function, "environment" | Flag> & { readonly environment: string } & Readonly<Record<Flag, number>>;
+export type FunctionRow = Omit<Function, "environment" | Flag> & { readonly environment: string } & Readonly<
+    Record<Flag, number>
+  >;
 
 /** The columns are the record's fields. */
 export const FUNCTION_COLUMNS: readonly string[] = Object.keys(Function.properties);

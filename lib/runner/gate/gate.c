@@ -3,8 +3,9 @@
  *
  *     gate COMMAND [ARG...]
  *
- * It says READY on stdout, waits for one request on stdin, runs COMMAND for it, hands back the output, the end
- * and response.json of that run, and exits. PROTOCOL.md describes the frames; frames.ts is the other end.
+ * It says READY on stdout, waits for a request on stdin, runs COMMAND for it, and hands back the output, the end
+ * and response.json of that run. Then it exits, or, where the request said that another one may follow, clears
+ * away what the run left behind and says READY again. PROTOCOL.md describes the frames; frames.ts is the other end.
  *
  * Three rules explain most of what follows.
  * - Nothing may block: one poll loop, so that the end of stdin (the server is gone, or no longer wants the
@@ -14,6 +15,7 @@
  * - The end of the main process decides, not the end of its output: a grandchild may hold that for ever.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -48,10 +50,12 @@ enum { DRAIN_MAX = 1 << 20 };
 #define NEVER UINT64_MAX
 
 /* WAITING for REQUEST, RECEIVING the body, RUNNING the function, DRAINING its output once it has ended, and
- * ANSWERING: all that is left to do is to send what is in `out` and in response.json. */
-static enum { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING } phase = WAITING;
+ * ANSWERING: all that is left to do is to send what is in `out` and in response.json. Then RESETTING, where another
+ * request may follow: everything that the function started must be gone before its files are. */
+static enum { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING, RESETTING } phase = WAITING;
 
 static char **command;
+static bool again;            /* another request may follow this one */
 static bool is_init;          /* PID 1 of its namespace; false when a test runs the gate as a plain process */
 static mode_t given_umask;    /* as the engine gave them to us; the function gets them back */
 static sigset_t given_mask;
@@ -148,6 +152,7 @@ static void flush(void) {
 static void fail(uint8_t stage, int error) {
   uint8_t payload[5];
   kill_all();
+  again = false;
   put(put(payload, stage, 1), (uint32_t)error, 4);
   send_control(FAILED, payload, sizeof payload);
   phase = ANSWERING;
@@ -415,12 +420,12 @@ static void make_context(void) {
 
 /* False when the frame is not of the form that PROTOCOL.md gives it. */
 static bool take_request(const uint8_t *payload, uint32_t length) {
-  if (length < 24) return false;
-  const uint32_t root_length = get16(payload + 20);
-  if (length < 24 + root_length) return false;
-  const uint32_t id_length = get16(payload + 22 + root_length);
-  if (length != 24 + root_length + id_length) return false;
-  const char *root = (const char *)payload + 22, *id = root + root_length + 2;
+  if (length < 25 || payload[20] > 1) return false;
+  const uint32_t root_length = get16(payload + 21);
+  if (length < 25 + root_length) return false;
+  const uint32_t id_length = get16(payload + 23 + root_length);
+  if (length != 25 + root_length + id_length) return false;
+  const char *root = (const char *)payload + 23, *id = root + root_length + 2;
   if (root_length == 0 || root[0] != '/' || memchr(root, '\0', root_length) != NULL) return false;
   if (id_length == 0 || memchr(id, '\0', id_length) != NULL || memchr(id, '/', id_length) != NULL) return false;
   if (root_length + 1 + id_length >= sizeof context) return false;
@@ -431,6 +436,7 @@ static bool take_request(const uint8_t *payload, uint32_t length) {
   response_limit = get32(payload + 8);
   log_left = get32(payload + 12);
   body_left = get32(payload + 16);
+  again = payload[20] == 1;
   oom_before = oom_kills();
   make_context();
   return true;
@@ -449,7 +455,7 @@ static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
 /* Reads from the server. The end of stdin is its way to end the call, whatever we are doing. */
 static void receive(void) {
   /* Once we answer only the end matters, but the server may still be sending a body that we refused. */
-  bool listening = phase != ANSWERING;
+  bool listening = phase != ANSWERING && phase != RESETTING;
   ssize_t n = listening ? read(STDIN_FILENO, in + in_used, sizeof in - in_used)
                         : read(STDIN_FILENO, scratch, sizeof scratch);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -467,6 +473,84 @@ static void receive(void) {
   in_used -= at; /* one move a read, not one a frame: many small frames stay cheap */
   memmove(in, in + at, in_used);
   if ((phase == RUNNING || phase == DRAINING) && in_used > 0) fail(FAILED_FRAMES, EPROTO);
+}
+
+/* ---- Another request ---- */
+
+/* What one function may leave behind for the next: beyond this the container is not worth clearing. */
+enum { CLEAR_DEPTH = 64, CLEAR_ENTRIES = 10000 };
+
+static bool clear(int directory, int depth, int *entries);
+
+/* Removes one entry. What is not ours the function cannot have made, and where we may not remove it, it stays;
+ * so does a mount point, such as the context's root below /tmp, which is cleared by itself. */
+static bool clear_entry(int parent, const char *name, int depth, int *entries) {
+  struct stat found;
+  if (--*entries < 0) return false;
+  if (unlinkat(parent, name, 0) == 0 || errno == ENOENT) return true;
+  if (fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT;
+  bool foreign = geteuid() != 0 && found.st_uid != geteuid();
+  if (!S_ISDIR(found.st_mode)) return foreign;
+  int directory = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (directory < 0) return foreign;
+  if (!clear(directory, depth + 1, entries)) return false;
+  return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == EBUSY || foreign;
+}
+
+/* Empties a directory and closes it; false where something of the function's would stay. */
+static bool clear(int directory, int depth, int *entries) {
+  DIR *stream = depth < CLEAR_DEPTH ? fdopendir(directory) : NULL;
+  if (stream == NULL) {
+    close(directory);
+    return false;
+  }
+  bool fine = true;
+  for (struct dirent *entry; fine && (entry = readdir(stream)) != NULL;) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    fine = clear_entry(dirfd(stream), entry->d_name, depth, entries);
+  }
+  closedir(stream);
+  return fine;
+}
+
+static bool clear_path(const char *path) {
+  int entries = CLEAR_ENTRIES;
+  int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (directory < 0) return errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == EACCES;
+  return clear(directory, 0, &entries);
+}
+
+static void close_fd(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+/* Ends what the function started. The files go when the last process is gone, lest it make new ones. */
+static void start_reset(void) {
+  kill_all();
+  close_fd(&exec_errno_fd);
+  close_fd(&context_fd);
+  close_fd(&response_fd);
+  phase = RESETTING;
+  alarm_at = now_us() + PATIENCE_US;
+}
+
+/* Once no child is left: clears the places that a function writes to by habit, and is READY again. The rest of the
+ * container's writable layer stays as it is, which is what `max_calls` trades for speed. */
+static void finish_reset(void) {
+  char root[PATH_MAX];
+  snprintf(root, sizeof root, "%.*s", (int)(request_id - context - 1), context);
+  /* Tests run the gate as a plain process, on a machine whose /tmp is not ours to clear. */
+  if (!clear_path(root) || (is_init && (!clear_path("/tmp") || !clear_path("/dev/shm")))) leave();
+  child = -1;
+  expiry = IN_TIME;
+  again = false;
+  in_used = 0;
+  log_dropped = 0;
+  logs[0].drained = logs[1].drained = 0;
+  alarm_at = NEVER;
+  phase = WAITING;
+  send_control(READY, (const uint8_t[]){VERSION}, 1);
 }
 
 /* ---- The loop ---- */
@@ -490,6 +574,7 @@ static void take_alarm(void) {
   switch (expiry) {
     case IN_TIME:
       expiry = TERMINATED;
+      again = false;
       send_control(EXPIRED, NULL, 0);
       if (phase == RECEIVING) return conclude(SIGKILL, &none); /* the body came too late; there is nothing to end */
       kill(-child, SIGTERM);
@@ -555,7 +640,14 @@ int main(int argc, char **argv) {
     /* A server that still writes its body must find the end that we told it, not a broken pipe: until it closes
      * stdin we go on reading. */
     bool unread = body_left > 0;
-    if (phase == ANSWERING && sent && response_left == 0 && !unread) return 0;
+    if (phase == ANSWERING && sent && response_left == 0 && !unread) {
+      if (!again) return 0;
+      start_reset();
+    }
+    if (phase == RESETTING && waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD) {
+      finish_reset();
+      continue;
+    }
     bool more = sent && (phase == DRAINING || response_left > 0); /* to send; only look what else there is */
     bool reading = phase == RUNNING && logs_may_flow();
     struct pollfd fds[] = {
