@@ -26,8 +26,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -327,13 +331,14 @@ static void conclude(int status, const struct rusage *usage) {
   alarm_at = now_us() + PATIENCE_US;
 }
 
-/* Collects the dead: the function, and as PID 1 every orphan of the container. */
-static void reap(void) {
+/* Collects the dead: the function, and as PID 1 every orphan of the container. True while others live. */
+static bool reap(void) {
   int status;
   struct rusage usage;
   pid_t pid;
-  while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
+  while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0)
     if (pid == child && phase == RUNNING) conclude(status, &usage);
+  return pid == 0;
 }
 
 /* ---- The answer ---- */
@@ -418,6 +423,8 @@ static void make_context(void) {
   if (body_left == 0 && write_file(request_fd, "{}", 2)) start();
 }
 
+static bool reusable(void);
+
 /* False when the frame is not of the form that PROTOCOL.md gives it. */
 static bool take_request(const uint8_t *payload, uint32_t length) {
   if (length < 25 || payload[20] > 1) return false;
@@ -436,7 +443,7 @@ static bool take_request(const uint8_t *payload, uint32_t length) {
   response_limit = get32(payload + 8);
   log_left = get32(payload + 12);
   body_left = get32(payload + 16);
-  again = payload[20] == 1;
+  again = payload[20] == 1 && reusable();
   oom_before = oom_kills();
   make_context();
   return true;
@@ -455,7 +462,7 @@ static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
 /* Reads from the server. The end of stdin is its way to end the call, whatever we are doing. */
 static void receive(void) {
   /* Once we answer only the end matters, but the server may still be sending a body that we refused. */
-  bool listening = phase != ANSWERING && phase != RESETTING;
+  bool listening = phase != ANSWERING;
   ssize_t n = listening ? read(STDIN_FILENO, in + in_used, sizeof in - in_used)
                         : read(STDIN_FILENO, scratch, sizeof scratch);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -480,44 +487,103 @@ static void receive(void) {
 /* What one function may leave behind for the next: beyond this the container is not worth clearing. */
 enum { CLEAR_DEPTH = 64, CLEAR_ENTRIES = 10000 };
 
-static bool clear(int directory, int depth, int *entries);
+/* KEPT is what the function cannot have made, and the directories that hold it; STUCK is anything else that stays. */
+enum left { GONE, KEPT, STUCK };
 
-/* Removes one entry. What is not ours the function cannot have made, and where we may not remove it, it stays;
- * so does a mount point, such as the context's root below /tmp, which is cleared by itself. */
-static bool clear_entry(int parent, const char *name, int depth, int *entries) {
+static enum left clear(int directory, int depth, int *entries);
+
+/* A mount point (such as the context's root below /tmp, which is cleared by itself), or a read-only filesystem. */
+static bool fixed(int error) { return error == EBUSY || error == EROFS; }
+
+/* Removes one entry. Without privileges, what belongs to another user came with the image. */
+static enum left clear_entry(int parent, const char *name, int depth, int *entries) {
   struct stat found;
-  if (--*entries < 0) return false;
-  if (unlinkat(parent, name, 0) == 0 || errno == ENOENT) return true;
-  if (fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT;
-  bool foreign = geteuid() != 0 && found.st_uid != geteuid();
-  if (!S_ISDIR(found.st_mode)) return foreign;
+  if (--*entries < 0) return STUCK;
+  if (unlinkat(parent, name, 0) == 0 || errno == ENOENT) return GONE;
+  bool keep = fixed(errno);
+  if (fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0) return STUCK;
+  if (geteuid() != 0 && found.st_uid != geteuid()) keep = true;
+  if (!S_ISDIR(found.st_mode)) return keep ? KEPT : STUCK;
   int directory = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (directory < 0) return foreign;
-  if (!clear(directory, depth + 1, entries)) return false;
-  return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == EBUSY || foreign;
+  if (directory < 0) return keep && faccessat(parent, name, W_OK, 0) < 0 ? KEPT : STUCK;
+  enum left inside = clear(directory, depth + 1, entries);
+  if (inside == STUCK || unlinkat(parent, name, AT_REMOVEDIR) == 0) return inside == STUCK ? STUCK : GONE;
+  return keep || inside == KEPT || fixed(errno) ? KEPT : STUCK;
 }
 
-/* Empties a directory and closes it; false where something of the function's would stay. */
-static bool clear(int directory, int depth, int *entries) {
+/* Empties a directory, and closes it. */
+static enum left clear(int directory, int depth, int *entries) {
   DIR *stream = depth < CLEAR_DEPTH ? fdopendir(directory) : NULL;
   if (stream == NULL) {
     close(directory);
-    return false;
+    return STUCK;
   }
-  bool fine = true;
-  for (struct dirent *entry; fine && (entry = readdir(stream)) != NULL;) {
+  enum left result = GONE;
+  while (result != STUCK) {
+    errno = 0;
+    struct dirent *entry = readdir(stream);
+    if (entry == NULL) {
+      if (errno != 0) result = STUCK;
+      break;
+    }
     if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-    fine = clear_entry(dirfd(stream), entry->d_name, depth, entries);
+    enum left one = clear_entry(dirfd(stream), entry->d_name, depth, entries);
+    if (one > result) result = one;
   }
   closedir(stream);
-  return fine;
+  return result;
 }
 
+/* False where something of the function's would stay. A place that is missing, or where it may not write, has none. */
 static bool clear_path(const char *path) {
   int entries = CLEAR_ENTRIES;
   int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (directory < 0) return errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == EACCES;
-  return clear(directory, 0, &entries);
+  if (directory < 0) return errno == ENOENT || (errno == EACCES && access(path, W_OK) < 0);
+  return clear(directory, 0, &entries) != STUCK;
+}
+
+/* Where a function writes by habit. Message queues are no habit, but outlive their processes and count as memory. */
+static bool clear_places(void) { return clear_path("/tmp") && clear_path("/dev/shm") && clear_path("/dev/mqueue"); }
+
+static int shm_control(int id, int operation, void *to) { return shmctl(id, operation, to); }
+static int msg_control(int id, int operation, void *to) { return msgctl(id, operation, to); }
+static int sem_control(int id, int operation, void *to) { return semctl(id, 0, operation, to); }
+
+/* System V's shared memory, queues and semaphores outlive their processes too. They have numbers and no directory.
+ * The first way to ask needs no permission, which the function may have taken from us; older kernels know the second. */
+static bool clear_ipc(int (*control)(int, int, void *), int info, int stat_any, int stat) {
+  uint64_t to[64];
+  for (int index = control(0, info, to); index >= 0; index--) {
+    int id = control(index, stat_any, to);
+    if (id < 0) id = control(index, stat, to);
+    if (id < 0 ? errno != EINVAL && errno != EIDRM : control(id, IPC_RMID, NULL) < 0) return false;
+  }
+  return true;
+}
+
+static bool clear_container(void) {
+  return clear_places() && clear_ipc(shm_control, SHM_INFO, SHM_STAT_ANY, SHM_STAT) &&
+         clear_ipc(msg_control, MSG_INFO, MSG_STAT_ANY, MSG_STAT) &&
+         clear_ipc(sem_control, SEM_INFO, SEM_STAT_ANY, SEM_STAT);
+}
+
+/* Whether what is at `path` would be cleared away. */
+static bool perishable(const char *path) {
+  char real[PATH_MAX];
+  if (realpath(path, real) == NULL) return false;
+  return strncmp(real, "/tmp/", 5) == 0 || strncmp(real, "/dev/shm/", 9) == 0;
+}
+
+/* Not every image can serve twice: one may keep its working directory, its program or what that is to read where we
+ * clear. Asked before the first run, when all that is there came with the image. */
+static bool reusable(void) {
+  static enum { UNKNOWN, YES, NO } answer;
+  if (answer == UNKNOWN) {
+    answer = is_init && perishable(".") ? NO : YES;
+    for (char **word = command; is_init && *word != NULL; word++)
+      if (perishable(*word)) answer = NO;
+  }
+  return answer == YES;
 }
 
 static void close_fd(int *fd) {
@@ -535,17 +601,17 @@ static void start_reset(void) {
   alarm_at = now_us() + PATIENCE_US;
 }
 
-/* Once no child is left: clears the places that a function writes to by habit, and is READY again. The rest of the
- * container's writable layer stays as it is, which is what `max_calls` trades for speed. */
+/* Once no child is left: clears away what can hold a trace of the call, and is READY again. The rest of the container's
+ * writable layer stays as it is, which is what `max_calls` trades for speed. */
 static void finish_reset(void) {
   char root[PATH_MAX];
   snprintf(root, sizeof root, "%.*s", (int)(request_id - context - 1), context);
+  if (access(root, W_OK) < 0 || !clear_path(root)) leave();
   /* Tests run the gate as a plain process, on a machine whose /tmp is not ours to clear. */
-  if (!clear_path(root) || (is_init && (!clear_path("/tmp") || !clear_path("/dev/shm")))) leave();
+  if (is_init && !clear_container()) leave();
   child = -1;
   expiry = IN_TIME;
   again = false;
-  in_used = 0;
   log_dropped = 0;
   logs[0].drained = logs[1].drained = 0;
   alarm_at = NEVER;
@@ -644,14 +710,16 @@ int main(int argc, char **argv) {
       if (!again) return 0;
       start_reset();
     }
-    if (phase == RESETTING && waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD) {
+    if (phase == RESETTING && !reap()) {
       finish_reset();
       continue;
     }
+    /* What comes now is for the next request and stays where it is until we are READY for it. */
+    bool early = again && (phase == ANSWERING || phase == RESETTING);
     bool more = sent && (phase == DRAINING || response_left > 0); /* to send; only look what else there is */
     bool reading = phase == RUNNING && logs_may_flow();
     struct pollfd fds[] = {
-        {.fd = STDIN_FILENO, .events = POLLIN},
+        {.fd = STDIN_FILENO, .events = early ? POLLRDHUP : POLLIN},
         {.fd = STDOUT_FILENO, .events = sent ? 0 : POLLOUT},
         {.fd = signals, .events = POLLIN},
         {.fd = reading ? logs[0].fd : -1, .events = POLLIN},
@@ -659,6 +727,7 @@ int main(int argc, char **argv) {
     };
     if (poll(fds, 5, more ? 0 : poll_timeout()) < 0 && errno != EINTR) leave();
     if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* nobody reads any more */
+    if (fds[0].revents && early) leave(); /* that the end has come is told even where something is unread */
     if (fds[0].revents) receive();
     if (fds[2].revents) take_signals();
     if (alarm_at <= now_us()) take_alarm();

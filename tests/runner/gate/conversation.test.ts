@@ -4,7 +4,7 @@ import { GateConversation } from "../../../lib/runner/gate/conversation.ts";
 import { PAYLOAD_BYTES, ProtocolError, type ExitFrame, type GateFrame } from "../../../lib/runner/gate/frames.ts";
 import { encodeGateFrame } from "./gate-frames.ts";
 
-const request = { id: "i", contextRoot: "/c", timeoutMs: 1, graceMs: 1, responseLimit: 6, logLimit: 4 };
+const request = { id: "i", contextRoot: "/c", timeoutMs: 1, graceMs: 1, responseLimit: 6, logLimit: 4, again: false };
 const ready = { type: "ready", version: 1 } as const;
 const expired = { type: "expired" } as const;
 const failed = { type: "failed", stage: "exec", errno: 2 } as const;
@@ -113,7 +113,7 @@ test("GateConversation.call writes a short body in one piece and a long one fram
       const pieces = [...conversation.call(request, Buffer.alloc(length))];
       expect(pieces.length).toBe(length <= PAYLOAD_BYTES ? 1 : 1 + Math.ceil(length / PAYLOAD_BYTES));
       const written = pieces.reduce((sum, piece) => sum + piece.length, 0);
-      expect(written).toBe(32 + length + 5 * Math.ceil(length / PAYLOAD_BYTES));
+      expect(written).toBe(33 + length + 5 * Math.ceil(length / PAYLOAD_BYTES));
     }),
     { examples: [[0], [PAYLOAD_BYTES], [PAYLOAD_BYTES + 1]] },
   );

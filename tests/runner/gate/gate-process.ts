@@ -102,7 +102,8 @@ export class GateProcess implements AsyncDisposable {
 /** A request with generous limits. */
 export function requestIn(contextRoot: string, options: CallOptions = {}): Omit<GateRequest, "bodyLength"> {
   const { id = "the-id", timeoutMs = 30_000, graceMs = 1_000, responseLimit = 16 << 20, logLimit = 16 << 20 } = options;
-  return { id, contextRoot: options.contextRoot ?? contextRoot, timeoutMs, graceMs, responseLimit, logLimit };
+  const { again = false } = options;
+  return { id, contextRoot: options.contextRoot ?? contextRoot, timeoutMs, graceMs, responseLimit, logLimit, again };
 }
 
 /** What became of a call. */
