@@ -8,6 +8,9 @@ type Waiter = (place: Place) => void;
 
 /** One function's calls. */
 interface Line {
+  readonly id: string;
+  /** How many may run at once, by the latest call. */
+  max: number;
   running: number;
   /** Insertion order is the order of arrival; a Set, so that a caller that goes away leaves in constant time. */
   readonly waiting: Set<Waiter>;
@@ -17,11 +20,14 @@ interface Line {
 /** How many calls may run and wait. */
 export interface AdmissionLimits {
   readonly max_running: number;
-  /** Calls that may wait because the server is full. */
+  /** Calls that may wait, all in all. */
   readonly queue: number;
-  /** Calls that may wait because their function is. */
+  /** Calls that may wait because their function is full. */
   readonly function_queue: number;
 }
+
+/** A crowd before one function may be this many times what it leaves of the queue to others: 9 leaves them a tenth. */
+const CROWD = 9;
 
 /**
  * How many calls run at once, of all functions and of each (`max_concurrency`), and how many may wait. Within a function
@@ -33,8 +39,8 @@ export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #monotonic: () => number;
   readonly #lines = new Map<string, Line>();
-  /** Lines with calls that wait; the one whose turn it is comes first. */
-  readonly #turns = new Map<string, { readonly line: Line; readonly max: number }>();
+  /** Lines with a call that could run if there was a place; the one whose turn it is comes first. */
+  readonly #turns = new Set<Line>();
   readonly #pace: Pace;
   #running = 0;
   #waiting = 0;
@@ -56,44 +62,47 @@ export class Admission {
   /** Waits for a place. Throws `overloaded` or `too_many_requests` when the queue is full, and the signal's reason when it aborts. */
   async enter(fn: Pick<Function, "id" | "max_concurrency">, signal: AbortSignal): Promise<Place> {
     signal.throwIfAborted();
-    const line = this.#lineOf(fn.id);
-    const max = fn.max_concurrency === 0 ? Infinity : fn.max_concurrency;
-    // Nobody overtakes those who wait for the same function.
-    if (line.waiting.size === 0 && line.running < max && this.#running < this.#limits.max_running)
-      return this.#place(fn.id, line);
-    this.#checkQueues(fn, line, max);
-    return this.#wait(fn.id, line, max, signal);
+    const line = this.#lineOf(fn);
+    // A limit that was raised lets those in who wait already.
+    this.#admit(line);
+    if (line.waiting.size === 0 && line.running < line.max && this.#running < this.#limits.max_running)
+      return this.#place(line);
+    this.#checkQueues(line);
+    return this.#wait(line, signal);
   }
 
-  #checkQueues(fn: Pick<Function, "max_concurrency">, line: Line, max: number): void {
-    if (line.running >= max && line.waiting.size >= this.#limits.function_queue) {
-      const retry_after_s = line.pace.secondsFor(line.waiting.size);
-      const message = `The function runs ${fn.max_concurrency} calls at once and ${line.waiting.size} wait already: try again in ${retry_after_s} s, or raise its "max_concurrency"`;
+  #checkQueues(line: Line): void {
+    const { waiting, running, max, pace } = line;
+    if (running >= max && waiting.size >= this.#limits.function_queue) {
+      const retry_after_s = pace.secondsFor(waiting.size);
+      const message = `The function runs ${running} calls at once and ${waiting.size} wait already: try again in ${retry_after_s} s, or raise its "max_concurrency"`;
       throw new AppError("too_many_requests", message, { retry_after_s });
     }
-    if (this.#waiting < this.#limits.queue) return;
+    const left = this.#limits.queue - this.#waiting;
+    if (left > 0 && waiting.size < CROWD * left) return;
     const retry_after_s = this.#pace.secondsFor(this.#waiting);
+    this.#forget(line);
     const message = `The server runs ${this.#running} calls at once and ${this.#waiting} wait already: try again in ${retry_after_s} s, or raise MAX_INSTANCES or QUEUE_LIMIT`;
     throw new AppError("overloaded", message, { retry_after_s });
   }
 
-  #wait(id: string, line: Line, max: number, signal: AbortSignal): Promise<Place> {
+  #wait(line: Line, signal: AbortSignal): Promise<Place> {
     const { promise, resolve, reject } = Promise.withResolvers<Place>();
     const leave = () => {
       if (!line.waiting.delete(resolve)) return;
       this.#waiting--;
-      if (line.waiting.size === 0) this.#turns.delete(id);
-      this.#forget(id, line);
+      this.#queueUp(line);
+      this.#forget(line);
       reject(signal.reason);
     };
     signal.addEventListener("abort", leave, { once: true });
     line.waiting.add(resolve);
     this.#waiting++;
-    this.#turns.set(id, { line, max });
+    this.#queueUp(line);
     return promise.finally(() => signal.removeEventListener("abort", leave));
   }
 
-  #place(id: string, line: Line): Place {
+  #place(line: Line): Place {
     this.#running++;
     line.running++;
     let given = false;
@@ -105,37 +114,44 @@ export class Admission {
       const now = this.#monotonic();
       this.#pace.freed(now);
       line.pace.freed(now);
-      this.#admitNext();
-      this.#forget(id, line);
+      this.#admit(line);
+      this.#forget(line);
     };
   }
 
-  /** Gives the free place to the first in turn whose function may run one more; that function then goes to the end. */
-  #admitNext(): void {
-    if (this.#running >= this.#limits.max_running) return;
-    for (const [id, turn] of this.#turns) {
-      const { line, max } = turn;
-      const waiter = line.waiting.values().next().value;
-      if (waiter === undefined || line.running >= max) continue;
+  /** Gives the free places to those whose turn it is, after a change of this line; who had one goes to the end. */
+  #admit(changed: Line): void {
+    this.#queueUp(changed);
+    while (this.#running < this.#limits.max_running) {
+      const line = this.#turns.values().next().value;
+      const waiter = line?.waiting.values().next().value;
+      if (line === undefined || waiter === undefined) return;
       line.waiting.delete(waiter);
       this.#waiting--;
-      this.#turns.delete(id);
-      if (line.waiting.size > 0) this.#turns.set(id, turn);
-      waiter(this.#place(id, line));
-      return;
+      this.#turns.delete(line);
+      const place = this.#place(line);
+      this.#queueUp(line);
+      waiter(place);
     }
   }
 
-  #lineOf(id: string): Line {
+  /** Lets a line take its turn as long as it can make use of it; it keeps its place among the others. */
+  #queueUp(line: Line): void {
+    if (line.waiting.size > 0 && line.running < line.max) this.#turns.add(line);
+    else this.#turns.delete(line);
+  }
+
+  #lineOf({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">): Line {
+    const max = max_concurrency === 0 ? Infinity : max_concurrency;
     const known = this.#lines.get(id);
-    if (known !== undefined) return known;
-    const line: Line = { running: 0, waiting: new Set(), pace: new Pace() };
+    if (known !== undefined) return Object.assign(known, { max });
+    const line: Line = { id, max, running: 0, waiting: new Set(), pace: new Pace() };
     this.#lines.set(id, line);
     return line;
   }
 
-  #forget(id: string, line: Line): void {
-    if (line.running === 0 && line.waiting.size === 0) this.#lines.delete(id);
+  #forget(line: Line): void {
+    if (line.running === 0 && line.waiting.size === 0) this.#lines.delete(line.id);
   }
 }
 

@@ -1,4 +1,4 @@
-/** What all instances together may take. */
+/** What all instances together may take, or some of them do. */
 export interface Limits {
   readonly instances: number;
   readonly memory_bytes: number;
@@ -6,6 +6,8 @@ export interface Limits {
 
 /** Room that an instance holds until it is given back, which only counts once. */
 export type Room = () => void;
+
+const NOTHING: Limits = { instances: 0, memory_bytes: 0 };
 
 /** Keeps count of what the instances take: never more of them, and never more memory, than the machine can hold. */
 export class Capacity {
@@ -26,10 +28,17 @@ export class Capacity {
     return memoryBytes <= this.#limits.memory_bytes && this.#limits.instances > 0;
   }
 
+  /** Whether there is room for an instance, or would be once `freed` was given back. */
+  fits(memoryBytes: number, freed = NOTHING): boolean {
+    return (
+      this.#instances - freed.instances < this.#limits.instances &&
+      this.#memoryBytes - freed.memory_bytes + memoryBytes <= this.#limits.memory_bytes
+    );
+  }
+
   /** Room for an instance, or nothing where there is none now. */
   take(memoryBytes: number): Room | undefined {
-    if (this.#instances >= this.#limits.instances || this.#memoryBytes + memoryBytes > this.#limits.memory_bytes)
-      return undefined;
+    if (!this.fits(memoryBytes)) return undefined;
     this.#instances++;
     this.#memoryBytes += memoryBytes;
     let given = false;

@@ -39,8 +39,10 @@ function round(value: number): number {
   return value < 0.05 ? 0 : value;
 }
 
-/** Time in which a change of the rate is followed by two thirds: some refills long, so that two calls are no trend. */
+/** Time in which a change of the rate is followed by two thirds: some refills long. */
 const RATE_MS = 10_000;
+/** What one call adds to the rate. One or two are no trend: the instances that they used are replaced, which is enough. */
+const ONE_CALL = 1000 / RATE_MS;
 /** The peak of the last minute, kept in steps, so that it forgets a burst a minute after. */
 const PEAK_STEP_MS = 10_000;
 const PEAK_STEPS = 6;
@@ -67,8 +69,13 @@ export class DemandMeter {
     return this.#lastCall;
   }
 
+  /** A change of the function, which counts as a call. */
+  touch(now: number): void {
+    this.#lastCall = Math.max(this.#lastCall, now);
+  }
+
   arrive(now: number): void {
-    this.#rate = this.#decayed(now) + 1000 / RATE_MS;
+    this.#rate = this.#decayed(now) + ONE_CALL;
     this.#rateAt = now;
     this.#lastCall = now;
     this.#inFlight++;
@@ -77,7 +84,7 @@ export class DemandMeter {
 
   leave(now: number): void {
     this.#inFlight = Math.max(0, this.#inFlight - 1);
-    this.#lastCall = Math.max(this.#lastCall, now);
+    this.touch(now);
   }
 
   refilled(durationMs: number): void {
@@ -87,8 +94,9 @@ export class DemandMeter {
 
   demand(now: number): Demand {
     this.#note(now);
+    const rate = this.#decayed(now);
     return {
-      rate: this.#decayed(now),
+      rate: rate > 2 * ONE_CALL ? rate : 0,
       peak: this.#peaks.reduce((most, { peak }) => Math.max(most, peak), 0),
       refill_ms: this.#refillMs,
       idle_ms: this.#inFlight > 0 ? 0 : Math.max(0, now - this.#lastCall),

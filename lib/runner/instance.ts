@@ -146,7 +146,7 @@ export class Instance {
     this.#calls++;
     const expire = () => this.#expire(active);
     const cancelTimer = this.#clock.after(call.timeout_ms + TIMEOUT_SLACK_MS, expire);
-    const onAbort = () => this.#settle(active, cancelled(active.facts));
+    const onAbort = () => active.answered || this.#settle(active, cancelled(active.facts));
     call.signal.addEventListener("abort", onAbort, { once: true });
     const request = {
       id: call.id,
@@ -214,8 +214,12 @@ export class Instance {
     call.take(frame);
     if (frame.type === "failed") this.#settle(call, judgeFailed(frame, call.facts));
     else if (frame.type === "expired") call.answer(timedOut(call.facts), this.#endAfterGrace(call));
-    else if (this.#conversation.answered)
-      this.#settle(call, this.#judge(call), this.#conversation.state === "resetting");
+    else if (this.#conversation.answered) this.#settle(call, this.#judge(call), this.#mayServeAgain(call));
+  }
+
+  /** Where memory ran out the engine marks the whole container, and whatever ended it later would be blamed on that. */
+  #mayServeAgain({ exit }: ActiveCall): boolean {
+    return this.#conversation.state === "resetting" && exit?.oomKills === 0;
   }
 
   #becomeReady(): void {

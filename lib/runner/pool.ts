@@ -33,6 +33,9 @@ export class Pool<M extends Member> {
   readonly #busy = new Set<M>();
   readonly #waiters = new Set<Waiter<M>>();
   #starting = 0;
+  /** Those of the starts whose instances will be of this generation; the others are no help to anyone who waits. */
+  #current = 0;
+  #ended = false;
   #failures = 0;
   #refillsAfter = -Infinity;
 
@@ -71,18 +74,19 @@ export class Pool<M extends Member> {
   }
 
   get target(): number {
+    if (this.#ended) return 0;
     return targetOf(this.#meter.demand(this.#clock.monotonic()), this.#fn);
   }
 
   /** Starts that calls wait for and nobody has begun. */
   get callNeed(): number {
-    return Math.max(0, this.#waiters.size - this.#starting);
+    return Math.max(0, this.#waiters.size - this.#current);
   }
 
   /** Starts that would bring the pool to its target; none for a while after one has failed. */
   get refillNeed(): number {
     if (this.#clock.monotonic() < this.#refillsAfter) return 0;
-    const coming = Math.max(0, this.#starting - this.#waiters.size);
+    const coming = Math.max(0, this.#current - this.#waiters.size);
     return Math.max(0, this.target - this.#kept - coming);
   }
 
@@ -115,6 +119,7 @@ export class Pool<M extends Member> {
   /** Waits for the next instance; rejects with the error of a start, or the signal's reason. */
   wait(signal: AbortSignal): Promise<M> {
     const { promise, resolve, reject } = Promise.withResolvers<M>();
+    if (signal.aborted) return Promise.reject(signal.reason);
     const waiter: Waiter<M> = { give: resolve, fail: reject };
     const leave = () => {
       this.#waiters.delete(waiter);
@@ -125,25 +130,31 @@ export class Pool<M extends Member> {
     return promise.finally(() => signal.removeEventListener("abort", leave));
   }
 
-  /** A start has begun. */
+  /** A start has begun, of an instance of the present generation. */
   starting(): void {
     this.#starting++;
+    this.#current++;
   }
 
   /** A start has ended well, after so many milliseconds. */
-  started(durationMs: number): void {
-    this.#starting--;
-    this.#failures = 0;
-    this.#refillsAfter = -Infinity;
+  started(generation: number, durationMs: number): void {
     this.#meter.refilled(durationMs);
+    if (this.#startEnded(generation)) this.forgive();
   }
 
-  /** A start has failed: the call that has waited longest is told, and refills pause. */
-  failed(error: unknown): void {
-    this.#starting--;
+  /**
+   * A start has failed: the call that has waited longest is told, and refills pause. What failed for the function as it
+   * was before a change is nobody's concern any more.
+   */
+  failed(generation: number, error: unknown): void {
+    if (!this.#startEnded(generation)) return;
     this.#refillsAfter = this.#clock.monotonic() + Math.min(BACKOFF_MS.first * 2 ** this.#failures++, BACKOFF_MS.most);
-    const waiter = this.#nextWaiter();
-    waiter?.fail(error);
+    this.#nextWaiter()?.fail(error);
+  }
+
+  /** Tells all who wait that there will be no instance. */
+  turnAway(error: unknown): void {
+    for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter()) waiter.fail(error);
   }
 
   /** Takes an instance that is ready: for the call that has waited longest, else to keep. */
@@ -168,15 +179,35 @@ export class Pool<M extends Member> {
   /** Goes on with a changed function; its instances so far are of an older generation where they would differ. */
   change(fn: Function, fresh: boolean): void {
     this.#fn = fn;
-    this.#refillsAfter = -Infinity;
-    this.#failures = 0;
-    if (fresh) this.#generation++;
+    this.#meter.touch(this.#clock.monotonic());
+    this.forgive();
+    if (fresh) this.renew();
   }
 
-  /** The engine is back: what failed before says nothing any more. */
+  /** Begins a new generation: no instance so far is to serve another call. */
+  renew(): void {
+    this.#generation++;
+    this.#current = 0;
+  }
+
+  /** The function is no more: calls that have begun are served, and nothing is kept ready. */
+  end(): void {
+    this.#ended = true;
+    this.renew();
+  }
+
+  /** The engine is back, or works after all: what failed before says nothing any more. */
   forgive(): void {
     this.#refillsAfter = -Infinity;
     this.#failures = 0;
+  }
+
+  /** Takes note of the end of a start; true where it was of the present generation. */
+  #startEnded(generation: number): boolean {
+    this.#starting--;
+    const current = generation === this.#generation;
+    if (current) this.#current--;
+    return current;
   }
 
   #nextWaiter(): Waiter<M> | undefined {

@@ -1,9 +1,12 @@
 import type { Clock } from "../clock.ts";
 import { AppError, messageOf } from "../domain/errors.ts";
 import type { Function, PoolState } from "../domain/functions.ts";
+import { FUNCTIONS } from "../domain/limits.ts";
 import type { Logger } from "../log.ts";
 import type { Capacity, Room } from "./capacity.ts";
+import { givingWay } from "./giving-way.ts";
 import { type Member, Pool } from "./pool.ts";
+import { RefillPause } from "./refill-pause.ts";
 
 /** A start of an instance, wherever it comes from; aborted by nobody once it has begun. */
 export type Launch<M extends Member> = (pool: Pool<M>) => Promise<M>;
@@ -18,11 +21,8 @@ export interface Acquired<M> {
 
 /** Pools look at the time this often, in milliseconds: idle ones shrink, failed ones try again. */
 const TICK_MS = 1_000;
-/**
- * A refill costs the engine some 400 ms of CPU time, which a call that runs beside it feels. So it waits until no call
- * runs, but not for longer than this, in milliseconds: most calls are over by then.
- */
-const REFILL_PAUSE_MS = 20;
+/** Ids of deleted functions that are remembered: as many as there can be functions. */
+const REMOVED = FUNCTIONS;
 
 /** Fields of a function that its containers are made from; the others can change under a running instance. */
 const SHAPE = [
@@ -43,10 +43,17 @@ interface Place<M extends Member> {
   readonly room: Room;
 }
 
+/** Starts that found no room: those that ask for as much or more, with no older claim, need not be tried. */
+interface Denied {
+  readonly memory_bytes: number;
+  readonly lastCall: number;
+}
+
 /**
  * All pools, and the one decision that needs to see them all: which instance the engine starts next. Calls that wait go
  * before refills, functions take turns, only so many starts run at once, and when there is no room, ready instances of
- * the pool that was called longest ago give way.
+ * the pool that was called longest ago give way. A call whose instance is too large for what room there is lets smaller
+ * ones pass, lest one function keep all others waiting; refills wait until it has its instance.
  */
 export class Pools<M extends Member> implements Disposable {
   readonly #launch: Launch<M>;
@@ -60,11 +67,11 @@ export class Pools<M extends Member> implements Disposable {
   readonly #places = new Map<M, Place<M>>();
   /** Pools that need a start, in the order of their turns. */
   readonly #needy = new Set<Pool<M>>();
+  /** Functions that were deleted, oldest first: a call that was admitted before may still come. */
+  readonly #removed = new Set<string>();
+  readonly #pause: RefillPause;
   #starting = 0;
-  #calls = 0;
-  #refillsFrom = -Infinity;
   #cancelTick: () => void = () => undefined;
-  #cancelRefill: (() => void) | undefined;
   #closed = false;
   #pumping = false;
 
@@ -86,6 +93,7 @@ export class Pools<M extends Member> implements Disposable {
     this.#log = options.log;
     this.#problem = options.problem;
     this.#startsAtOnce = options.starts_at_once;
+    this.#pause = new RefillPause(options.clock, () => this.#pump());
   }
 
   /** Begins to look at the time. */
@@ -98,22 +106,21 @@ export class Pools<M extends Member> implements Disposable {
 
   /** An instance for a call: a ready one at once, else the next. Throws what keeps one from being started. */
   async acquire(fn: Function, signal: AbortSignal): Promise<Acquired<M>> {
+    if (this.#closed) throw stopped();
     const pool = this.#poolOf(fn);
     pool.arrive();
-    this.#calls++;
+    this.#pause.callBegins();
     let left = false;
     const leave = () => {
       if (left) return;
       left = true;
       pool.leave();
-      this.#calls--;
-      if (this.#calls === 0) this.#refillsFrom = -Infinity;
+      this.#pause.callEnds();
       this.#consider(pool);
       this.#pump();
     };
     try {
       const instance = this.#takeReady(pool);
-      this.#refillsFrom = this.#clock.monotonic() + REFILL_PAUSE_MS;
       if (instance !== undefined) return { instance, start: "warm", leave };
       return { instance: await this.#waitFor(pool, signal), start: "cold", leave };
     } catch (error) {
@@ -133,6 +140,7 @@ export class Pools<M extends Member> implements Disposable {
 
   /** A function was registered or changed: one instance of it is made ready; those that differ are let go. */
   update(fn: Function): void {
+    if (this.#removed.has(fn.id)) return;
     const pool = this.#pools.get(fn.id);
     if (pool === undefined) {
       this.#consider(this.#poolOf(fn));
@@ -150,20 +158,22 @@ export class Pools<M extends Member> implements Disposable {
   renew(functionId: string): void {
     const pool = this.#pools.get(functionId);
     if (pool === undefined) return;
-    pool.change(pool.function, true);
+    pool.renew();
     this.#retireReady(pool);
     this.#consider(pool);
     this.#pump();
   }
 
-  /** A function was deleted: running calls end, what waits is let go. */
+  /** A function was deleted: calls that have begun are served, and nothing is kept. Its pool goes when it is empty. */
   remove(functionId: string): void {
+    this.#removed.add(functionId);
+    const oldest = this.#removed.values().next().value;
+    if (this.#removed.size > REMOVED && oldest !== undefined) this.#removed.delete(oldest);
     const pool = this.#pools.get(functionId);
     if (pool === undefined) return;
-    this.#pools.delete(functionId);
-    this.#needy.delete(pool);
-    pool.change(pool.function, true);
+    pool.end();
     this.#retireReady(pool);
+    this.#consider(pool);
     this.#pump();
   }
 
@@ -194,7 +204,8 @@ export class Pools<M extends Member> implements Disposable {
   [Symbol.dispose](): void {
     this.#closed = true;
     this.#cancelTick();
-    this.#cancelRefill?.();
+    this.#pause[Symbol.dispose]();
+    for (const pool of this.#pools.values()) pool.turnAway(stopped());
     for (const instance of [...this.#places.keys()]) this.#retire(instance);
   }
 
@@ -202,6 +213,7 @@ export class Pools<M extends Member> implements Disposable {
     const known = this.#pools.get(fn.id);
     if (known !== undefined) return known;
     const pool = new Pool<M>(fn, this.#clock);
+    if (this.#removed.has(fn.id)) pool.end();
     this.#pools.set(fn.id, pool);
     return pool;
   }
@@ -232,13 +244,16 @@ export class Pools<M extends Member> implements Disposable {
     const waiting = pool.wait(signal);
     this.#consider(pool);
     this.#pump();
-    return waiting;
+    const instance = await waiting;
+    if (!signal.aborted) return instance;
+    // The caller went away in the moment that it was served; the next one is glad of the instance.
+    this.#keep(instance);
+    throw signal.reason;
   }
 
   /** Puts a pool among those that need a start, or takes it out. */
   #consider(pool: Pool<M>): void {
-    const needs = this.#pools.get(pool.function.id) === pool || pool.waiting > 0;
-    if (needs && (pool.callNeed > 0 || pool.refillNeed > 0)) this.#needy.add(pool);
+    if (pool.callNeed > 0 || pool.refillNeed > 0) this.#needy.add(pool);
     else this.#needy.delete(pool);
   }
 
@@ -254,57 +269,39 @@ export class Pools<M extends Member> implements Disposable {
   }
 
   #startNext(): boolean {
-    const pool = this.#next();
-    const room = pool && this.#makeRoom(pool);
-    if (pool === undefined || room === undefined) return false;
-    // Its turn is over: the others come first now.
-    this.#needy.delete(pool);
-    void this.#startOne(pool, room);
-    this.#consider(pool);
-    return true;
+    const calls = [...this.#needy].filter((pool) => pool.callNeed > 0);
+    if (this.#startFirst(calls, true)) return true;
+    if (calls.length > 0) return false;
+    const refills = [...this.#needy].filter((pool) => pool.refillNeed > 0);
+    return refills.length > 0 && this.#pause.mayStart() && this.#startFirst(refills, false);
   }
 
-  #next(): Pool<M> | undefined {
-    for (const pool of this.#needy) if (pool.callNeed > 0) return pool;
-    if (!this.#mayRefill()) return undefined;
-    for (const pool of this.#needy) {
-      if (pool.refillNeed > 0) return pool;
+  /** Starts an instance for the first of these pools that there is room for. */
+  #startFirst(pools: readonly Pool<M>[], forCall: boolean): boolean {
+    let denied: Denied = { memory_bytes: Infinity, lastCall: -Infinity };
+    for (const pool of pools) {
+      const claim = { memory_bytes: pool.function.memory_bytes, lastCall: forCall ? 0 : pool.lastCall };
+      if (claim.memory_bytes >= denied.memory_bytes && claim.lastCall <= denied.lastCall) continue;
+      const room = this.#makeRoom(pool, forCall);
+      if (room === undefined) {
+        denied = claim;
+        continue;
+      }
+      // Its turn is over: the others come first now.
       this.#needy.delete(pool);
+      void this.#startOne(pool, room);
+      this.#consider(pool);
+      return true;
     }
-    return undefined;
-  }
-
-  #mayRefill(): boolean {
-    const wait = this.#refillsFrom - this.#clock.monotonic();
-    if (this.#calls === 0 || wait <= 0) return true;
-    this.#cancelRefill ??= this.#clock.after(wait, () => {
-      this.#cancelRefill = undefined;
-      this.#pump();
-    });
     return false;
   }
 
-  /** Room for one more instance of a pool, where need be that of a ready one that is less wanted. */
-  #makeRoom(pool: Pool<M>): Room | undefined {
-    const { memory_bytes } = pool.function;
-    for (;;) {
-      const room = this.#capacity.take(memory_bytes);
-      if (room !== undefined) return room;
-      const victim = this.#leastWanted(pool);
-      if (victim === undefined) return undefined;
-      this.#retire(victim);
-    }
-  }
-
-  /** A call may take the place of any ready instance, a refill only that of a pool which was called longer ago. */
-  #leastWanted(pool: Pool<M>): M | undefined {
-    let least: Pool<M> | undefined;
-    for (const other of this.#pools.values()) {
-      if (other === pool || other.ready.length === 0) continue;
-      if (pool.callNeed === 0 && other.lastCall >= pool.lastCall) continue;
-      if (least === undefined || other.lastCall < least.lastCall) least = other;
-    }
-    return least?.ready[0];
+  /** Room for one more instance of a pool, where need be that of ready ones which are less wanted. */
+  #makeRoom(pool: Pool<M>, forCall: boolean): Room | undefined {
+    const victims = givingWay(pool, this.#pools.values(), this.#capacity, forCall);
+    if (victims === undefined) return undefined;
+    for (const instance of victims) this.#retire(instance);
+    return this.#capacity.take(pool.function.memory_bytes);
   }
 
   async #startOne(pool: Pool<M>, room: Room): Promise<void> {
@@ -316,18 +313,29 @@ export class Pools<M extends Member> implements Disposable {
       const instance = await this.#launch(pool);
       this.#places.set(instance, { pool, generation, room });
       void instance.retired.then(() => this.#release(instance));
-      pool.started(this.#clock.monotonic() - began);
+      if (instance.state !== "ready") {
+        this.#retire(instance);
+        throw new AppError("instance_lost", "The function's container ended as soon as it was ready");
+      }
+      pool.started(generation, this.#clock.monotonic() - began);
       this.#keep(instance);
     } catch (error) {
       room();
       if (pool.waiting === 0)
         this.#log.warn("instance not started", { function_id: pool.function.id, problem: messageOf(error) });
-      pool.failed(error);
+      pool.failed(generation, error);
+      this.#giveUp();
     } finally {
       this.#starting--;
       this.#consider(pool);
       this.#pump();
     }
+  }
+
+  /** While the engine cannot be used nothing is started, so nobody is to wait for that. */
+  #giveUp(): void {
+    const problem = this.#problem();
+    if (problem) for (const pool of this.#pools.values()) if (pool.callNeed > 0) pool.turnAway(problem);
   }
 
   /** Keeps an instance that is ready, unless it is too late for it. */
@@ -364,6 +372,7 @@ export class Pools<M extends Member> implements Disposable {
   }
 
   #tick(): void {
+    this.#giveUp();
     for (const [id, pool] of this.#pools) {
       this.#trim(pool);
       this.#consider(pool);
@@ -373,4 +382,8 @@ export class Pools<M extends Member> implements Disposable {
     }
     this.#pump();
   }
+}
+
+function stopped(): AppError {
+  return new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
 }
