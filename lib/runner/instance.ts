@@ -40,6 +40,9 @@ export interface Run {
   readonly reusable: Promise<boolean>;
 }
 
+/** Knows how containers ended, and whether the engine is there. */
+type Witness = Pick<EngineEvents, "fate" | "problem">;
+
 type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
 
 /** How long the engine has to tell why a container ended after its stream did; exit to event takes 40 to 55 ms. */
@@ -70,7 +73,7 @@ export class Instance {
   readonly containerId: string;
   readonly imageId: string;
   readonly #stream: Duplex;
-  readonly #events: EngineEvents;
+  readonly #events: Witness;
   readonly #clock: Clock;
   readonly #command: readonly string[];
   readonly #demultiplexer = new Demultiplexer();
@@ -87,7 +90,7 @@ export class Instance {
     image_id: string;
     command: readonly string[];
     stream: Duplex;
-    events: EngineEvents;
+    events: Witness;
     clock: Clock;
   }) {
     this.containerId = options.container_id;
