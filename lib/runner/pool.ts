@@ -80,19 +80,30 @@ export class Pool<M extends Member> {
 
   /** Starts that calls wait for and nobody has begun. */
   get callNeed(): number {
-    return Math.max(0, this.#waiters.size - this.#current);
+    return Math.max(0, this.#unserved - this.#current);
   }
 
   /** Starts that would bring the pool to its target; none for a while after one has failed. */
   get refillNeed(): number {
     if (this.#clock.monotonic() < this.#refillsAfter) return 0;
-    const coming = Math.max(0, this.#current - this.#waiters.size);
+    const coming = Math.max(0, this.#current - this.#unserved);
     return Math.max(0, this.target - this.#kept - coming);
   }
 
   /** Instances beyond the target, longest waiting first. */
   get surplus(): readonly M[] {
     return this.#ready.slice(0, Math.max(0, this.#kept - this.target));
+  }
+
+  /**
+   * Calls that wait for a start. An instance that clears away what its last call left is back long before any start, so
+   * as many calls wait for that: at full load the next call often comes in those microseconds.
+   */
+  get #unserved(): number {
+    let count = this.#waiters.size;
+    if (count === 0) return 0;
+    for (const instance of this.#busy) if (instance.state === "resetting" && --count === 0) return 0;
+    return count;
   }
 
   /** Instances that are, or will be, ready: a busy one comes back unless it serves one call only. */

@@ -41,6 +41,8 @@ interface Place<M extends Member> {
   readonly pool: Pool<M>;
   readonly generation: number;
   readonly room: Room;
+  /** It has served a call before. */
+  returned: boolean;
 }
 
 /** Starts that found no room: those that ask for as much or more, with no older claim, need not be tried. */
@@ -122,7 +124,8 @@ export class Pools<M extends Member> implements Disposable {
     try {
       const instance = this.#takeReady(pool);
       if (instance !== undefined) return { instance, start: "warm", leave };
-      return { instance: await this.#waitFor(pool, signal), start: "cold", leave };
+      const next = await this.#waitFor(pool, signal);
+      return { instance: next, start: this.#places.get(next)?.returned === true ? "warm" : "cold", leave };
     } catch (error) {
       leave();
       throw error;
@@ -134,6 +137,8 @@ export class Pools<M extends Member> implements Disposable {
 
   /** Takes an instance back that is ready for another call. */
   giveBack(instance: M): void {
+    const place = this.#places.get(instance);
+    if (place) place.returned = true;
     this.#keep(instance);
     this.#pump();
   }
@@ -311,7 +316,7 @@ export class Pools<M extends Member> implements Disposable {
     pool.starting();
     try {
       const instance = await this.#launch(pool);
-      this.#places.set(instance, { pool, generation, room });
+      this.#places.set(instance, { pool, generation, room, returned: false });
       void instance.retired.then(() => this.#release(instance));
       if (instance.state !== "ready") {
         this.#retire(instance);

@@ -120,6 +120,33 @@ describe("Pools.giveBack", () => {
     expect(under.instances).toHaveLength(1);
   });
 
+  test("spares a start to a call that comes while an instance clears away, and starts where that fails", async () => {
+    using under = new PoolsUnderTest();
+    await under.warm(reused);
+    const { instance, leave } = await under.acquire(reused);
+    instance.state = "resetting";
+    leave();
+    const second = under.acquire(reused);
+    await settled();
+    expect(under.starts).toEqual([]);
+    const third = under.acquire(reused);
+    await settled();
+    expect(under.starts).toEqual(["a"]);
+    instance.state = "ready";
+    under.pools.giveBack(instance);
+    expect(await second).toMatchObject({ instance, start: "warm" });
+    await under.succeed();
+    (await third).instance.state = "resetting";
+    const fourth = under.acquire(reused);
+    await settled();
+    expect(under.starts).toEqual([]);
+    (await third).instance.retire();
+    await settled();
+    expect(under.starts).toEqual(["a"]);
+    await under.succeed();
+    expect((await fourth).start).toBe("cold");
+  });
+
   test("retires one of an older generation, one that is dead, and one that is unknown", async () => {
     using under = new PoolsUnderTest({ instances: 4 });
     const calls = [under.acquire(reused), under.acquire(reused)];
