@@ -210,7 +210,9 @@ export class EngineEvents implements AsyncDisposable {
 
 function asProblem(error: unknown): AppError {
   if (error instanceof AppError) return error;
-  return new AppError("engine_unavailable", `The Docker Engine cannot be used: ${messageOf(error)}`, {
+  // Bun's whole message for a stream that was cut.
+  const why = messageOf(error) === "aborted" ? "its connection was cut" : messageOf(error);
+  return new AppError("engine_unavailable", `The Docker Engine cannot be used: ${why}`, {
     cause: error,
     retry_after_s: 2,
   });
