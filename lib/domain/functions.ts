@@ -24,9 +24,21 @@ export const Function = Type.Object({
     examples: ["ghcr.io/xprnio/serverless-hello-world:latest"],
   }),
   image_id: Nullable(
-    Type.String({ description: "The engine's id of the image that calls run; null until a function of an older database is first called." }),
+    Type.String({
+      description:
+        "The engine's id of the image that calls run; null until a function of an older database is first called.",
+      examples: ["sha256:4f15e3730ee4073e13d2536d3b5a577f88a63268350c598aa48d92abc79c3b6a"],
+    }),
   ),
-  digest: Nullable(Type.String({ description: "The repository digest that the image had when it was resolved; null for an image that exists only locally." })),
+  digest: Nullable(
+    Type.String({
+      description:
+        "The repository digest that the image had when it was resolved; null for an image that exists only locally.",
+      examples: [
+        "ghcr.io/xprnio/serverless-hello-world@sha256:9b2f0a4f9d0e9f6c1a7f1f1f6a0c4c2b9f6f0d7c1f5b3f6c8a1d2e3f4a5b6c7d",
+      ],
+    }),
+  ),
   environment: Environment,
   timeout_ms: Type.Integer({
     minimum: TIMEOUT_MS.min,
@@ -40,8 +52,18 @@ export const Function = Type.Object({
     description: "Memory limit in bytes, with no swap beside it. The context's tmpfs counts.",
     examples: [MEMORY_BYTES.default],
   }),
-  cpus: Type.Number({ minimum: CPUS.min, maximum: CPUS.max, description: "CPU limit in cores.", examples: [CPUS.default] }),
-  pids: Type.Integer({ minimum: PIDS.min, maximum: PIDS.max, description: "Processes and threads at once, the gate included.", examples: [PIDS.default] }),
+  cpus: Type.Number({
+    minimum: CPUS.min,
+    maximum: CPUS.max,
+    description: "CPU limit in cores.",
+    examples: [CPUS.default],
+  }),
+  pids: Type.Integer({
+    minimum: PIDS.min,
+    maximum: PIDS.max,
+    description: "Processes and threads at once, the gate included.",
+    examples: [PIDS.default],
+  }),
   created_at: Timestamp,
   updated_at: Timestamp,
 });
@@ -77,6 +99,9 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** Throws `invalid_request` for a name that could be mistaken for an id. */
 export function checkFunctionName(name: string): void {
   if (UUID.test(name)) {
-    throw new AppError("invalid_request", `Invalid "name" "${name}": it looks like an id; choose a name that is no UUID`);
+    throw new AppError(
+      "invalid_request",
+      `Invalid "name" "${name}": it looks like an id; choose a name that is no UUID`,
+    );
   }
 }

@@ -18,7 +18,10 @@ export type Route = Static<typeof Route>;
 export const CreateRoute = Type.Object(
   {
     path: Route.properties.path,
-    function_id: Type.String({ description: "The id or the name of the function.", examples: ["0b9a4f2e-3f0c-4a52-9a57-6a3d5e2f8c11"] }),
+    function_id: Type.String({
+      description: "The id or the name of the function.",
+      examples: ["0b9a4f2e-3f0c-4a52-9a57-6a3d5e2f8c11"],
+    }),
   },
   { additionalProperties: false },
 );
@@ -43,7 +46,8 @@ export function routePathProblem(path: string): string | undefined {
   const forbidden = /[?#\\*%]/.exec(path);
   if (forbidden?.[0] === "%") return 'it contains "%": give the path decoded';
   if (forbidden) return `it contains "${forbidden[0]}"`;
-  if (path.split("/").some((segment) => segment === "." || segment === "..")) return 'it contains a "." or ".." segment';
+  if (path.split("/").some((segment) => segment === "." || segment === ".."))
+    return 'it contains a "." or ".." segment';
   return undefined;
 }
 

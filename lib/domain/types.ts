@@ -6,7 +6,10 @@ export function Nullable<T extends TSchema>(schema: T): TUnion<[T, TNull]> {
 }
 
 /** RFC 3339 in UTC with milliseconds, so that text order is time order. */
-export const Timestamp = Type.String({ description: "RFC 3339, UTC, milliseconds.", examples: ["2026-01-31T12:00:00.000Z"] });
+export const Timestamp = Type.String({
+  description: "RFC 3339, UTC, milliseconds.",
+  examples: ["2026-01-31T12:00:00.000Z"],
+});
 
 /** Milliseconds since the epoch as a `Timestamp`. */
 export function timestamp(epochMs: number): string {

@@ -26,8 +26,12 @@ export function createAccess(policy: AccessPolicy): Access {
     const key = keyOf(request);
     if (key !== undefined) {
       // A key that was sent must be right, also where none is needed: its sender believes in it.
-      if (policy.key_hash !== undefined && sameHash(hashKey(key), policy.key_hash)) return;
-      throw new AppError("unauthorized", "The API key is wrong: send the one that the server was given, or printed at its first start");
+      if (policy.key_hash === undefined) throw new AppError("unauthorized", "This server has no API key: send none");
+      if (sameHash(hashKey(key), policy.key_hash)) return;
+      throw new AppError(
+        "unauthorized",
+        "The API key is wrong: send the one that the server was given, or printed at its first start",
+      );
     }
     if (policy.key_required) {
       throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
@@ -40,7 +44,10 @@ export function createAccess(policy: AccessPolicy): Access {
 
 /** Whether an address, or the name of one, can only mean this machine. */
 export function isLoopback(host: string): boolean {
-  const name = host.toLowerCase().replace(/^\[|\]$/g, "").replace(/^::ffff:/, "");
+  const name = host
+    .toLowerCase()
+    .replace(/^\[|\]$/g, "")
+    .replace(/^::ffff:/, "");
   return name === "localhost" || name.endsWith(".localhost") || name === "::1" || /^127(?:\.\d{1,3}){3}$/.test(name);
 }
 
@@ -58,16 +65,24 @@ function sameHash(a: string, b: string): boolean {
 function checkCaller(address: string | undefined, gateways: readonly string[]): void {
   const caller = address?.replace(/^::ffff:/, "") ?? "";
   if (isLoopback(caller) || gateways.includes(caller)) return;
-  throw new AppError("unauthorized", "With AUTH=off only this machine may do this: set API_KEY and send the key to do it from elsewhere");
+  throw new AppError(
+    "unauthorized",
+    "With AUTH=off only this machine may do this: set API_KEY and send the key to do it from elsewhere",
+  );
 }
 
 /** A page that rebinds its name to our address sends that name here. */
 function checkHost(host: string | null, allowed: readonly string[]): void {
   const name = (host ?? "").replace(/:\d+$/, "");
-  if (isLoopback(name) || allowed.some((entry) => entry.toLowerCase() === name.toLowerCase() || entry.toLowerCase() === host?.toLowerCase())) return;
+  if (
+    isLoopback(name) ||
+    allowed.some((entry) => entry.toLowerCase() === name.toLowerCase() || entry.toLowerCase() === host?.toLowerCase())
+  )
+    return;
+  const what = name === "" ? "a request without a Host" : `the name ${JSON.stringify(name.slice(0, 100))}`;
   throw new AppError(
     "misdirected_request",
-    `This server does not answer to the name ${JSON.stringify(name.slice(0, 100))} without an API key: use localhost, or add the name to ALLOWED_HOSTS`,
+    `This server does not answer to ${what} without an API key: use localhost, or add the name to ALLOWED_HOSTS`,
   );
 }
 

@@ -5,10 +5,10 @@ import type { Invocation } from "../domain/invocations.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { Answer, InvocationService, Target } from "../services/invocations.ts";
 import type { RouteService } from "../services/routes.ts";
-import type { Access } from "./access.ts";
-import { readBody } from "./body.ts";
+import type { ReadBody } from "./body.ts";
 import { errorResponse, pathOf } from "./errors.ts";
-import { callDetail } from "./openapi.ts";
+import { callDetail } from "./openapi-calls.ts";
+import type { Intake } from "./resource.ts";
 
 /** What a call needs of the request that it came by. */
 interface CallContext {
@@ -18,16 +18,24 @@ interface CallContext {
 }
 
 /** `POST /r/<path>`: public, as in the seed; the answer is the function's own. */
-export function callRoutes(options: { routes: RouteService; invocations: InvocationService; request_bytes: number }) {
-  const { routes, invocations } = options;
+export function callRoutes(options: {
+  routes: RouteService;
+  invocations: InvocationService;
+  readBody: ReadBody;
+  request_bytes: number;
+}) {
+  const { routes } = options;
   return new Elysia({ tags: ["calls"] }).post(
     "/r/*",
     async (context) => {
       const path = calledPath(context.request.url);
       const { id, function: fn } = routes.match(path);
-      return call(context, invocations, { function: fn, route_id: id }, options.request_bytes);
+      return call(context, { ...options, target: { function: fn, route_id: id } });
     },
-    { parse: "none", detail: callDetail("callRoute", "Call the function of a route") },
+    {
+      parse: "none",
+      detail: { ...callDetail("callRoute", "Call the function of a route", [400, 404, 405]), security: [] },
+    },
   );
 }
 
@@ -35,26 +43,34 @@ export function callRoutes(options: { routes: RouteService; invocations: Invocat
 export function invokeRoutes(options: {
   functions: FunctionService;
   invocations: InvocationService;
-  access: Access;
+  intake: Intake;
   request_bytes: number;
 }) {
-  const { functions, invocations, access } = options;
+  const { functions, invocations, intake, request_bytes } = options;
+  const { access, readBody } = intake;
   return new Elysia({ tags: ["calls"] }).post(
     "/v1/functions/:id/invoke",
     async (context) => {
       access(context.request, context.server);
-      return call(context, invocations, { function: functions.get(context.params.id), route_id: null }, options.request_bytes);
+      const target = { function: functions.get(context.params.id), route_id: null };
+      return call(context, { invocations, readBody, request_bytes, target });
     },
     {
-      params: t.Object({ id: t.String({ description: "The id or the name of the function." }) }),
+      params: t.Object({
+        id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
+      }),
       parse: "none",
-      detail: callDetail("invokeFunction", "Call a function without a route"),
+      detail: callDetail("invokeFunction", "Call a function without a route", [400, 401, 403, 404, 421]),
     },
   );
 }
 
-async function call(context: CallContext, invocations: InvocationService, target: Target, limitBytes: number): Promise<Response> {
-  const body = await readBody(context.request, context.server, limitBytes);
+async function call(
+  context: CallContext,
+  options: { invocations: InvocationService; readBody: ReadBody; request_bytes: number; target: Target },
+): Promise<Response> {
+  const { invocations, target } = options;
+  const body = await options.readBody(context.request, context.server, options.request_bytes);
   const id = String(context.set.headers["x-request-id"]);
   return answerResponse(await invocations.invoke({ id, target, body, signal: context.request.signal }));
 }
@@ -65,7 +81,9 @@ function calledPath(url: string): string {
   try {
     return decodeURIComponent(path);
   } catch (error) {
-    throw new AppError("invalid_request", "The path has a percent sign that is followed by no valid code", { cause: error });
+    throw new AppError("invalid_request", "The path has a percent sign that is followed by no valid code", {
+      cause: error,
+    });
   }
 }
 
@@ -74,7 +92,10 @@ function answerResponse({ invocation, response, retry_after_s }: Answer): Respon
   const details = retry_after_s === undefined ? {} : { retry_after_s };
   const answer =
     response === null
-      ? errorResponse(new AppError(reason ?? "internal", message ?? "The function gave no answer", details), invocation.id)
+      ? errorResponse(
+          new AppError(reason ?? "internal", message ?? "The function gave no answer", details),
+          invocation.id,
+        )
       : new Response(Buffer.from(response.buffer, response.byteOffset, response.byteLength), {
           status: invocation.status === "succeeded" ? 200 : 500,
           headers: { "Content-Type": "application/json" },
@@ -92,6 +113,8 @@ function serverTiming({ queue_ms, start_ms, run_ms, start }: Invocation): string
   ] as const;
   return timings
     .filter(([, duration]) => duration !== null)
-    .map(([name, duration]) => `${name};dur=${duration?.toFixed(2)}${name === "start" && start ? `;desc=${start}` : ""}`)
+    .map(
+      ([name, duration]) => `${name};dur=${duration?.toFixed(2)}${name === "start" && start ? `;desc=${start}` : ""}`,
+    )
     .join(", ");
 }

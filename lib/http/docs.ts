@@ -26,15 +26,24 @@ const PAGE = `<!doctype html>
 const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });\n`;
 
 /** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made when it is first asked for. */
-export function docsRoutes(document: () => Promise<object>, access: Access) {
-  let made: Promise<object> | undefined;
+export function docsRoutes(document: () => object, access: Access) {
+  let made: object | undefined;
   const hide = { detail: { hide: true } };
-  const text = (body: string, type: string) => new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
+  const text = (body: string, type: string) =>
+    new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
   return new Elysia({ prefix: "/swagger" })
     .onTransform(({ request, server }) => access(request, server))
     .get("/", () => text(PAGE, "text/html; charset=utf-8"), hide)
     .get("/json", () => (made ??= document()), hide)
     .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hide)
-    .get("/swagger-ui.js", () => new Response(Bun.file(script), { headers: { "Content-Type": "text/javascript; charset=utf-8" } }), hide)
-    .get("/swagger-ui.css", () => new Response(Bun.file(style), { headers: { "Content-Type": "text/css; charset=utf-8" } }), hide);
+    .get(
+      "/swagger-ui.js",
+      () => new Response(Bun.file(script), { headers: { "Content-Type": "text/javascript; charset=utf-8" } }),
+      hide,
+    )
+    .get(
+      "/swagger-ui.css",
+      () => new Response(Bun.file(style), { headers: { "Content-Type": "text/css; charset=utf-8" } }),
+      hide,
+    );
 }

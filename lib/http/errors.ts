@@ -2,6 +2,7 @@ import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
 import { AppError, type Reason } from "../domain/errors.ts";
 import type { Logger } from "../log.ts";
 import { failure } from "./envelope.ts";
+import { type Patience, watch } from "./patience.ts";
 import { describeProblem } from "./problems.ts";
 
 /** The only table from reasons to statuses. */
@@ -36,41 +37,64 @@ export const STATUS_OF = {
   storage_full: 507,
 } as const satisfies Record<Reason, number>;
 
-/** What a 503 says where nobody knows better, in seconds: an engine or a server that comes back takes about that. */
+/** The statuses of errors that a client can see; nobody is left to read the one of `cancelled`. */
+export type ErrorStatus = Exclude<(typeof STATUS_OF)[Reason], 499>;
+
+/** What a 429 or 503 says where nobody knows better, in seconds: an engine or a server that comes back takes about that. */
 const RETRY_AFTER_S = 2;
 
 /** The enveloped answer to an error, with the headers that go with its status. */
 export function errorResponse(error: AppError, requestId: string, allow?: readonly string[]): Response {
   const headers = new Headers();
   if (error.reason === "unauthorized") headers.set("WWW-Authenticate", 'Bearer realm="slipway"');
-  const retryAfter = error.retry_after_s ?? (STATUS_OF[error.reason] === 503 ? RETRY_AFTER_S : undefined);
+  const status = STATUS_OF[error.reason];
+  const retryAfter = error.retry_after_s ?? (status === 503 || status === 429 ? RETRY_AFTER_S : undefined);
   if (retryAfter !== undefined) headers.set("Retry-After", String(retryAfter));
   if (allow) headers.set("Allow", allow.join(", "));
-  return Response.json(failure(error.reason, error.message, requestId), { status: STATUS_OF[error.reason], headers });
+  // The rest of a body that drips is not waited for.
+  if (error.reason === "request_timeout") headers.set("Connection", "close");
+  return Response.json(failure(error.reason, error.message, requestId), { status, headers });
 }
 
 /**
  * The handler of every error, registered before any route. `allowed` tells the methods of a path that exists, so that
  * a wrong method is a 405; Elysia only knows "not found".
  */
-export function errorHandler(options: { log: Logger; allowed: (path: string) => readonly string[] }) {
-  return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, set }) => {
-    const requestId = String(set.headers["x-request-id"] ?? "");
+export function errorHandler(options: {
+  log: Logger;
+  patience: Patience;
+  allowed: (path: string) => readonly string[];
+}) {
+  return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, server, set }) => {
+    watch(request, server, options.patience);
+    const requestId = set.headers["x-request-id"] ?? "";
     const path = pathOf(request.url);
     const known = translate(error);
     if (known?.reason === "not_found" && error instanceof NotFoundError) {
       const allow = options.allowed(path);
       if (allow.length > 0) {
-        const refused = new AppError("method_not_allowed", `${request.method} is not possible here: use ${allow.join(" or ")}`);
+        const refused = new AppError(
+          "method_not_allowed",
+          `${request.method} is not possible here: use ${allow.join(" or ")}`,
+        );
         return errorResponse(refused, requestId, allow);
       }
     }
     if (known && known.reason !== "internal") {
-      options.log.debug("request refused", { request_id: requestId, method: request.method, path, reason: known.reason, error });
+      options.log.debug("request refused", {
+        request_id: requestId,
+        method: request.method,
+        path,
+        reason: known.reason,
+        error,
+      });
       return errorResponse(known, requestId);
     }
     options.log.error("request failed", { request_id: requestId, method: request.method, path, error });
-    return errorResponse(known ?? new AppError("internal", "Internal error: the server's log has more under this request id"), requestId);
+    return errorResponse(
+      known ?? new AppError("internal", "Internal error: the server's log has more under this request id"),
+      requestId,
+    );
   });
 }
 
@@ -78,12 +102,15 @@ function translate(error: unknown): AppError | undefined {
   if (error instanceof AppError) return error;
   // What Elysia could not parse may be ours underneath: an error thrown while the body was read.
   if (error instanceof ParseError) {
-    return error.cause instanceof AppError ? error.cause : new AppError("invalid_request", "The request could not be read");
+    return error.cause instanceof AppError
+      ? error.cause
+      : new AppError("invalid_request", "The request could not be read");
   }
   if (error instanceof ValidationError && error.type !== "response") {
     return new AppError("invalid_request", describeProblem(error.type, error.validator, error.value));
   }
-  if (error instanceof NotFoundError) return new AppError("not_found", "No such path: GET /swagger shows the API, and functions answer below /r");
+  if (error instanceof NotFoundError)
+    return new AppError("not_found", "No such path: GET /swagger shows the API, and functions answer below /r");
   return undefined;
 }
 

@@ -29,8 +29,14 @@ export function parseRoutes(table: string): readonly string[] {
   const gateways: string[] = [];
   for (const line of table.split("\n").slice(1)) {
     const [, destination, gateway] = line.split(/\s+/);
-    if (destination !== "00000000" || gateway === undefined || !/^[0-9A-F]{8}$/i.test(gateway) || gateway === "00000000") continue;
-    gateways.push(Buffer.from(gateway, "hex").reverse().join("."));
+    if (
+      destination !== "00000000" ||
+      gateway === undefined ||
+      !/^[0-9A-F]{8}$/i.test(gateway) ||
+      gateway === "00000000"
+    )
+      continue;
+    gateways.push([...Buffer.from(gateway, "hex")].toReversed().join("."));
   }
   return gateways;
 }

@@ -19,7 +19,10 @@ function matches(pattern: string, path: string): boolean {
   if (pattern.endsWith("/*")) return path.startsWith(pattern.slice(0, -1));
   const wanted = segments(pattern);
   const given = segments(path);
-  return wanted.length === given.length && wanted.every((segment, index) => segment.startsWith(":") || segment === given[index]);
+  return (
+    wanted.length === given.length &&
+    wanted.every((segment, index) => segment.startsWith(":") || segment === given[index])
+  );
 }
 
 function segments(path: string): string[] {

@@ -26,30 +26,47 @@ export function describeProblem(where: string, validator: unknown, value: unknow
   if (path === "" && problem.value === undefined) return `The request has no ${noun}: send a JSON object`;
   if (path === "") return `The ${noun} must be a JSON object, but it is ${kindOf(problem.value)}`;
   const shown = JSON.stringify(path.length > 64 ? `${path.slice(0, 64)}...` : path);
-  if (problem.type === ValueErrorType.ObjectAdditionalProperties) return unknownField(noun, path, shown, problem.schema);
+  if (problem.type === ValueErrorType.ObjectAdditionalProperties)
+    return unknownField(noun, path, shown, problem.schema);
   if (problem.value === undefined) return `Missing ${shown}: it must be ${expectation(problem.schema)}`;
   return `Invalid ${shown}: it must be ${expectation(problem.schema)}, but it is ${kindOf(problem.value)}`;
 }
 
 function isValidator(validator: unknown): validator is Validator {
-  return validator !== null && typeof validator === "object" && "Errors" in validator && typeof validator.Errors === "function";
+  return (
+    validator !== null &&
+    typeof validator === "object" &&
+    "Errors" in validator &&
+    typeof validator.Errors === "function"
+  );
 }
 
 /** Of a choice, what is wrong with the part that came furthest; the choice itself where none got anywhere. */
 function innermost(problem: ValueError): ValueError {
-  const inner = problem.errors.flatMap((choice) => [...choice].slice(0, 1)).find(({ path }) => path.length > problem.path.length);
+  const inner = problem.errors
+    .flatMap((choice) => [...choice].slice(0, 1))
+    .find(({ path }) => path.length > problem.path.length);
   return inner === undefined ? problem : innermost(inner);
 }
 
 function unknownField(noun: string, path: string, shown: string, schema: TSchema): string {
   const properties: unknown = schema["properties"];
   const known = properties !== null && typeof properties === "object" ? Object.keys(properties) : [];
-  const nearest = known.toSorted((a, b) => distance(a, path) - distance(b, path))[0];
+  const nearest =
+    known.find((name) => isPart(path, name)) ?? known.toSorted((a, b) => distance(a, path) - distance(b, path))[0];
   const what = noun === "body" ? `field ${shown}` : `${noun} ${shown}`;
   if (nearest === undefined) return `Unknown ${what}: none is expected here`;
-  // Half of the letters wrong is no slip of the finger any more: the whole list helps better.
-  const close = distance(nearest, path) <= Math.max(2, nearest.length / 2);
-  return close ? `Unknown ${what}: did you mean "${nearest}"?` : `Unknown ${what}: known are ${known.map((name) => `"${name}"`).join(", ")}`;
+  // A third of the letters wrong is no slip of the finger any more: the whole list helps better.
+  const close =
+    isPart(path, nearest) || distance(nearest, path) <= Math.max(1, Math.min(nearest.length, path.length) / 2.5);
+  return close
+    ? `Unknown ${what}: did you mean "${nearest}"?`
+    : `Unknown ${what}: known are ${known.map((name) => `"${name}"`).join(", ")}`;
+}
+
+/** Whether one is the beginning of the other, as "timeout" is of "timeout_ms" and "environment" of "environments". */
+function isPart(given: string, known: string): boolean {
+  return given.length >= 3 && (known.startsWith(given) || given.startsWith(known));
 }
 
 /** What a schema wants, in words. */
@@ -69,7 +86,7 @@ function expectation(schema: TSchema): string {
     case "null":
       return "null";
     case "object":
-      return schema["patternProperties"] === undefined ? "an object" : "an object of strings";
+      return schema["additionalProperties"] instanceof Object ? "an object of strings" : "an object";
     default:
       return "another kind of value";
   }
@@ -94,6 +111,7 @@ function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "an object";
-  const shown = JSON.stringify(value) ?? "missing";
+  // JSON has no word for a number such as 1e999.
+  const shown = (typeof value === "number" ? String(value) : JSON.stringify(value)) ?? "missing";
   return shown.length > 64 ? `${shown.slice(0, 64)}...` : shown;
 }
