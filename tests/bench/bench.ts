@@ -1,0 +1,43 @@
+// `bun run bench [--json FILE] [--rounds N] [--only TEXT]`: what the README's table of numbers comes from.
+import { parseArgs } from "node:util";
+import { acquireEngine } from "../support/engine.ts";
+import { fixture } from "../support/images.ts";
+import { buildGate } from "../../lib/runner/gate/build.ts";
+import { cold } from "./cold.ts";
+import { formatTable, type Measurement } from "./report.ts";
+
+/** What a benchmark is given. */
+export interface Bench {
+  readonly docker: string;
+  /** The function on both sides: a static program on busybox that answers with its request. */
+  readonly image: string;
+  readonly rounds: number;
+}
+
+const BENCHMARKS: readonly {
+  readonly name: string;
+  readonly run: (bench: Bench) => Promise<readonly Measurement[]>;
+}[] = [{ name: "cold", run: cold }];
+
+const { values } = parseArgs({
+  args: process.argv.slice(2),
+  options: { json: { type: "string" }, rounds: { type: "string", default: "5" }, only: { type: "string" } },
+});
+
+await buildGate();
+const engine = await acquireEngine();
+try {
+  process.env["DOCKER_HOST"] = engine.host;
+  const bench: Bench = { docker: engine.host, image: await fixture("chaos"), rounds: Number(values.rounds) };
+  const measured: Measurement[] = [];
+  for (const { name, run } of BENCHMARKS) {
+    if (values.only !== undefined && !name.includes(values.only)) continue;
+    console.error(`measuring: ${name}`);
+    measured.push(...(await run(bench)));
+  }
+  console.log(formatTable(measured));
+  if (values.json !== undefined) await Bun.write(values.json, `${JSON.stringify(measured, null, 2)}\n`);
+} finally {
+  await engine.stop();
+}
+process.exit(0);
