@@ -65,7 +65,7 @@ export class Launcher implements Disposable {
    * where it refuses the container, and the signal's reason when it aborts.
    */
   async launch(fn: Function, signal: AbortSignal): Promise<Instance> {
-    await this.#events.asked;
+    await this.#events.settled;
     if (this.#events.problem) throw this.#events.problem;
     try {
       return await this.#launch(fn, signal);
