@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { acquireEngine } from "../../support/engine.ts";
 import { EngineProxy, type Fault } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
+import { ownedContainers } from "../../support/leaks.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
 import { eventually, expectProblem, openDescriptors, trackTimers, watchHealth } from "./invariants.ts";
 
@@ -34,7 +35,6 @@ const FAULTS: [string, Fault | "absent", RegExp][] = [
   ["absent", "absent", /its socket does not exist.*point DOCKER_HOST at it/],
   ["closing every connection", "reset", /the connection failed/],
   ["hanging", "hang", /did not answer within/],
-  ["taking requests and never answering", "stall", /did not answer within/],
   ["no engine at all", "garbage", /the connection failed/],
   ["answering 500 to everything", "error", /the proxy says so/],
 ];
@@ -97,6 +97,33 @@ describe("an engine that goes away", () => {
     expect(timers.active()).toBe(0);
     timers.restore();
   });
+});
+
+test("a container that was made while the connection was lost is swept at the next one", async () => {
+  const { client } = await acquireEngine();
+  await using server = await startServer();
+  const fn = await server.createFunction(await fixture("static"));
+  expect((await server.invoke(fn)).status).toBe(200);
+  proxy.change(({ path }) => (path.startsWith("/containers/create") ? "stall" : "pass"));
+  const call = server.invoke(fn);
+  expect(await eventually(async () => (await ownedContainers(client)).length === 1)).toBe(true);
+  await proxy.close();
+  await expectProblem(await call, "engine_unavailable");
+  expect((await ownedContainers(client)).length).toBe(1);
+  proxy.change("pass");
+  await proxy.listen();
+  expect(await containersLeft()).toEqual([]);
+});
+
+test("a cut of the engine's event stream is no reason to refuse a call", async () => {
+  await using server = await startServer();
+  const fn = await server.createFunction(await fixture("static"));
+  expect((await server.invoke(fn)).status).toBe(200);
+  await Bun.sleep(600); // a stream that is cut at once is taken for a dead engine
+  proxy.use("pass");
+  const cut = () => server.log.some((line) => line.includes("engine unavailable"));
+  expect(await eventually(cut)).toBe(true);
+  expect((await server.invoke(fn)).status).toBe(200);
 });
 
 /** Whether a function has its request. */
