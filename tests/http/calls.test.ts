@@ -101,10 +101,11 @@ describe("POST /r/*", () => {
 
   test.each([
     ["exits with 3 after it answered", { do: "exit", code: 3, response: '{"why": "because"}' }, 500, "3"],
+    ["exits with 0 and wrote {}", { do: "exit", response: "{}" }, 200, "0"],
     ["exits with 0 and wrote nothing", { do: "exit" }, 200, "0"],
-  ])("POST /r/* answers with the function's own bytes when it %s", async (_name, body, status, exitCode) => {
+  ] as const)("POST /r/* answers with the function's own bytes when it %s", async (_name, body, status, exitCode) => {
     const response = await call("/echo", body);
-    expect(await response.text()).toBe(body.response ?? "{}");
+    expect(await response.text()).toBe("response" in body ? body.response : "{}");
     expect(response.status).toBe(status);
     expectSandbox(response);
     expect(response.headers.get("x-function-exit-code")).toBe(exitCode);

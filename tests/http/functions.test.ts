@@ -98,7 +98,8 @@ describe("POST /v1/functions", () => {
     const replies = await Promise.all(
       Array.from({ length: 100 }, () => server.api("POST", "/v1/functions", { image, name: "one" })),
     );
-    expect(replies.map(({ status }) => status).toSorted()).toEqual([201, ...Array<number>(99).fill(409)]);
+    expect(replies.filter(({ status }) => status === 201)).toHaveLength(1);
+    expect(replies.filter(({ status }) => status === 409)).toHaveLength(99);
     expect(await list()).toHaveLength(1);
   });
 

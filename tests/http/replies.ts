@@ -6,10 +6,11 @@ export function expectError(
   { status, headers, body }: Pick<Reply, "status" | "headers" | "body">,
   expected: { readonly status: number; readonly reason: string; readonly message?: string },
 ): void {
-  const { message = expect.any(String) } = expected;
-  expect({ status, ...body }).toEqual({
-    ...{ status: expected.status, success: false, message, data: null, reason: expected.reason },
-    request_id: headers.get("x-request-id") ?? "none",
+  const { success, data, reason, request_id } = body;
+  expect({ status, reason, message: body.message }).toEqual({ message: body.message, ...expected });
+  expect(body.message).not.toBe("");
+  expect({ success, data, request_id }).toEqual({
+    ...{ success: false, data: null, request_id: headers.get("x-request-id") ?? "none" },
   });
   expect(Object.keys(body)).toEqual(["success", "message", "data", "reason", "request_id"]);
   expect(headers.get("x-request-id")).toMatch(/^[0-9a-f]{8}-[0-9a-f-]{27}$/);

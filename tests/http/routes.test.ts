@@ -70,7 +70,8 @@ describe("POST /v1/routes", () => {
   test("POST /v1/routes makes one of a hundred routes of one path at once", async () => {
     const body = { path: "/contested", function_id: fn.id };
     const replies = await Promise.all(Array.from({ length: 100 }, () => server.api("POST", "/v1/routes", body)));
-    expect(replies.map(({ status }) => status).toSorted()).toEqual([200, ...Array<number>(99).fill(409)]);
+    expect(replies.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(replies.filter(({ status }) => status === 409)).toHaveLength(99);
     expect(await list()).toHaveLength(1);
   });
 
