@@ -11,8 +11,9 @@ export type ReadBody = (request: Request, server: Server<unknown> | null, limitB
 
 /**
  * Makes the reader of bodies. It throws `payload_too_large` as soon as a body is known to be over the limit, with a
- * length or without, and `request_timeout` when it does not come. From its first step on the connection may be silent:
- * Bun would close one that is slower than 16 KB/s after its idle timeout, and without an answer.
+ * length or without, `request_timeout` when it does not come, and `cancelled` when its sender goes away. From its first
+ * step on the connection may be silent: Bun would close one that is slower than 16 KB/s after its idle timeout, and
+ * without an answer.
  */
 export function createBodyReader(clock: Clock, patience: Patience): ReadBody {
   return async (request, server, limitBytes) => {
@@ -53,6 +54,9 @@ async function collect(
       }
       chunks.push(piece.value);
     }
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw new AppError("cancelled", "The client went away before its whole body had come", { cause: error });
   } finally {
     cancelTimer();
   }

@@ -2,7 +2,7 @@ import type { Server } from "bun";
 
 /** How long the server waits for clients. */
 export interface Patience {
-  /** Seconds without a byte on a connection that is being read, or is idle. Bun counts them in steps of four. */
+  /** Seconds that a connection may be idle between requests. Bun counts in steps of four, and has 10 s of its own for headers. */
   readonly idle_s: number;
   /** A body must have come within this time, however slowly it drips, in milliseconds. */
   readonly body_ms: number;
