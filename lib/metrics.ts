@@ -23,11 +23,21 @@ export class Metrics {
     labelNames: ["reason"],
     registers: [this.#registry],
   });
-  readonly queueSeconds = this.#histogram("slipway_queue_seconds", "Wait for a place among the running instances", CALL_BUCKETS, ["function"]);
-  readonly startSeconds = this.#histogram("slipway_start_seconds", "Wait for an instance to be ready", CALL_BUCKETS, ["function"]);
-  readonly runSeconds = this.#histogram("slipway_run_seconds", "From handing over the request to the end of the function", CALL_BUCKETS, [
+  readonly queueSeconds = this.#histogram(
+    "slipway_queue_seconds",
+    "Wait for a place among the running instances",
+    CALL_BUCKETS,
+    ["function"],
+  );
+  readonly startSeconds = this.#histogram("slipway_start_seconds", "Wait for an instance to be ready", CALL_BUCKETS, [
     "function",
   ]);
+  readonly runSeconds = this.#histogram(
+    "slipway_run_seconds",
+    "From handing over the request to the end of the function",
+    CALL_BUCKETS,
+    ["function"],
+  );
   readonly engineCalls = new Counter({
     name: "slipway_engine_calls_total",
     help: "Requests to the engine, by operation",
@@ -40,7 +50,12 @@ export class Metrics {
     labelNames: ["operation"],
     registers: [this.#registry],
   });
-  readonly engineSeconds = this.#histogram("slipway_engine_seconds", "Duration of requests to the engine", ENGINE_BUCKETS, ["operation"]);
+  readonly engineSeconds = this.#histogram(
+    "slipway_engine_seconds",
+    "Duration of requests to the engine",
+    ENGINE_BUCKETS,
+    ["operation"],
+  );
   readonly pulls = new Counter({
     name: "slipway_pulls_total",
     help: "Image pulls, by result (ok or the reason of the failure)",
@@ -73,7 +88,8 @@ export class Metrics {
 
   /** Drops the series of a function that was deleted, so that names do not pile up. */
   forget(functionLabel: string): void {
-    for (const histogram of [this.queueSeconds, this.startSeconds, this.runSeconds]) histogram.remove({ function: functionLabel });
+    for (const histogram of [this.queueSeconds, this.startSeconds, this.runSeconds])
+      histogram.remove({ function: functionLabel });
     for (const status of ["succeeded", "failed", "timed_out", "cancelled"]) {
       for (const start of ["cold", "warm", "none"]) this.invocations.remove({ function: functionLabel, status, start });
     }

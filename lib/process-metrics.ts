@@ -6,14 +6,18 @@ import type { Metrics } from "./metrics.ts";
 export function watchProcess(metrics: Metrics, clock: Clock, databaseBytes: () => number): void {
   const startedAt = clock.now() / 1000;
   const one = (value: number) => [{ value }];
-  metrics.gauge("process_resident_memory_bytes", "Resident memory of the server", [], () => one(process.memoryUsage.rss()));
+  metrics.gauge("process_resident_memory_bytes", "Resident memory of the server", [], () =>
+    one(process.memoryUsage.rss()),
+  );
   metrics.gauge("process_cpu_seconds_total", "User and system time of the server", [], () => {
     const { user, system } = process.cpuUsage();
     return one((user + system) / 1e6);
   });
   metrics.gauge("process_open_fds", "Open file descriptors", [], () => one(openDescriptors()));
   metrics.gauge("process_start_time_seconds", "When the server started, since the epoch", [], () => one(startedAt));
-  metrics.gauge("slipway_database_bytes", "Size of the database with its write-ahead log", [], () => one(databaseBytes()));
+  metrics.gauge("slipway_database_bytes", "Size of the database with its write-ahead log", [], () =>
+    one(databaseBytes()),
+  );
 }
 
 function openDescriptors(): number {

@@ -260,8 +260,7 @@ function isDuplexOrReply(reply: unknown): reply is IncomingMessage | Duplex {
 }
 
 function discard(reply: unknown): void {
-  if (reply !== null && typeof reply === "object" && "destroy" in reply && typeof reply.destroy === "function")
-    reply.destroy();
+  if (isDuplexOrReply(reply)) reply.destroy();
 }
 
 function statusOf(reply: IncomingMessage): number {
@@ -311,7 +310,7 @@ function errorText(body: unknown): string {
 
 function field(body: unknown, name: string): string | undefined {
   if (body === null || typeof body !== "object") return undefined;
-  const value = Object.entries(body).find(([key]) => key === name)?.[1];
+  const value: unknown = Object.getOwnPropertyDescriptor(body, name)?.value;
   return typeof value === "string" ? value : undefined;
 }
 

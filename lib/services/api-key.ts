@@ -16,7 +16,10 @@ export function hashKey(key: string): string {
 }
 
 /** The key of this server: the one it was given, else the one made at an earlier start, else, where one is needed, a new one. */
-export function apiKey(settings: SettingStore, options: { readonly given: string | null; readonly needed: boolean }): ApiKey {
+export function apiKey(
+  settings: SettingStore,
+  options: { readonly given: string | null; readonly needed: boolean },
+): ApiKey {
   if (options.given !== null) return { hash: hashKey(options.given), made: undefined };
   const stored = settings.apiKeyHash();
   if (stored !== null) return { hash: stored, made: undefined };

@@ -1,7 +1,13 @@
 import type { Clock } from "../clock.ts";
 import { checkEnvironment } from "../domain/environment.ts";
 import { AppError } from "../domain/errors.ts";
-import { type CreateFunction, type Function, FUNCTION_DEFAULTS, checkFunctionName, type UpdateFunction } from "../domain/functions.ts";
+import {
+  type CreateFunction,
+  type Function,
+  FUNCTION_DEFAULTS,
+  checkFunctionName,
+  type UpdateFunction,
+} from "../domain/functions.ts";
 import { FUNCTIONS } from "../domain/limits.ts";
 import { timestamp } from "../domain/types.ts";
 import type { ImageResolver } from "../runner/image-resolver.ts";
@@ -14,7 +20,12 @@ export class FunctionService {
   readonly #clock: Clock;
   readonly #onDelete: (fn: Function) => void;
 
-  constructor(options: { store: FunctionStore; images: ImageResolver; clock: Clock; onDelete: (fn: Function) => void }) {
+  constructor(options: {
+    store: FunctionStore;
+    images: ImageResolver;
+    clock: Clock;
+    onDelete: (fn: Function) => void;
+  }) {
     this.#store = options.store;
     this.#images = options.images;
     this.#clock = options.clock;
@@ -29,7 +40,10 @@ export class FunctionService {
   get(idOrName: string): Function {
     const found = this.#store.find(idOrName);
     if (found === undefined) {
-      throw new AppError("not_found", `No function ${JSON.stringify(idOrName.slice(0, 100))}: GET /v1/functions lists them`);
+      throw new AppError(
+        "not_found",
+        `No function ${JSON.stringify(idOrName.slice(0, 100))}: GET /v1/functions lists them`,
+      );
     }
     return found;
   }
@@ -106,7 +120,10 @@ export class FunctionService {
     // Asked before the image is pulled, so that nobody waits minutes for this answer; the store has the last word.
     const holder = this.#store.find(body.name);
     if (holder !== undefined && holder.id !== self) {
-      throw new AppError("conflict", `A function named "${body.name}" exists already: choose another name, or PATCH that one`);
+      throw new AppError(
+        "conflict",
+        `A function named "${body.name}" exists already: choose another name, or PATCH that one`,
+      );
     }
   }
 

@@ -61,8 +61,14 @@ export class InvocationService implements AsyncDisposable {
   }
 
   /** Runs a function once. Throws only where it was turned away before it became an invocation. */
-  async invoke(request: { readonly id: string; readonly target: Target; readonly body: Uint8Array; readonly signal: AbortSignal }): Promise<Answer> {
-    if (this.#draining) throw new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
+  async invoke(request: {
+    readonly id: string;
+    readonly target: Target;
+    readonly body: Uint8Array;
+    readonly signal: AbortSignal;
+  }): Promise<Answer> {
+    if (this.#draining)
+      throw new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
     const answer = this.#invoke(request);
     this.#own(answer);
     return answer;
@@ -72,7 +78,9 @@ export class InvocationService implements AsyncDisposable {
     this.#recorder.flush();
     const { function_id } = query;
     // A name stands for the id here too; the records of a deleted function are found by its id only.
-    return this.#store.list(function_id === undefined ? query : { ...query, function_id: this.#functions.idOf(function_id) });
+    return this.#store.list(
+      function_id === undefined ? query : { ...query, function_id: this.#functions.idOf(function_id) },
+    );
   }
 
   get(id: string): Invocation {
@@ -108,7 +116,12 @@ export class InvocationService implements AsyncDisposable {
     await this.#idle();
   }
 
-  async #invoke(request: { readonly id: string; readonly target: Target; readonly body: Uint8Array; readonly signal: AbortSignal }): Promise<Answer> {
+  async #invoke(request: {
+    readonly id: string;
+    readonly target: Target;
+    readonly body: Uint8Array;
+    readonly signal: AbortSignal;
+  }): Promise<Answer> {
     const { id, target, body } = request;
     const record: Invocation = newRecord(id, target, body.length, timestamp(this.#clock.now()));
     const signal = AbortSignal.any([request.signal, this.#abortAll.signal]);
@@ -127,7 +140,9 @@ export class InvocationService implements AsyncDisposable {
       });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, fn);
       // The function may still be on its way out; its last words belong to the record.
-      this.#own(run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)));
+      this.#own(
+        run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)),
+      );
       return answer;
     } catch (error) {
       return this.#fail({ ...record, ...timings }, error, request.signal);
@@ -137,8 +152,19 @@ export class InvocationService implements AsyncDisposable {
   #finish(record: Invocation, outcome: Outcome, fn: Function): Answer {
     // A server that stops ends calls just as a client that goes away does, but its caller is still there to be told.
     const stopped = outcome.status === "cancelled" && this.#abortAll.signal.aborted;
-    const verdict = stopped ? { status: "failed" as const, reason: "shutting_down" as const, message: messageOf(this.#abortAll.signal.reason) } : {};
-    const invocation: Invocation = { ...record, ...known(outcome), ...verdict, finished_at: timestamp(this.#clock.now()) };
+    const verdict = stopped
+      ? {
+          status: "failed" as const,
+          reason: "shutting_down" as const,
+          message: messageOf(this.#abortAll.signal.reason),
+        }
+      : {};
+    const invocation: Invocation = {
+      ...record,
+      ...known(outcome),
+      ...verdict,
+      finished_at: timestamp(this.#clock.now()),
+    };
     this.#put(invocation, outcome);
     this.#count(invocation, fn.name ?? fn.id);
     return { invocation, response: outcome.response };
@@ -146,7 +172,9 @@ export class InvocationService implements AsyncDisposable {
 
   /** A call that never reached a gate. */
   #fail(record: Invocation, thrown: unknown, client: AbortSignal): Answer {
-    const error = client.aborted ? new AppError("cancelled", "The client went away before the function ran") : this.#explain(thrown, record.id);
+    const error = client.aborted
+      ? new AppError("cancelled", "The client went away before the function ran")
+      : this.#explain(thrown, record.id);
     if (TURNED_AWAY.has(error.reason)) {
       this.#recorder.drop(record.id);
       this.#metrics.rejections.inc({ reason: error.reason });
@@ -161,7 +189,11 @@ export class InvocationService implements AsyncDisposable {
     };
     this.#recorder.put(invocation, []);
     this.#count(invocation, record.function_id);
-    return { invocation, response: null, ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }) };
+    return {
+      invocation,
+      response: null,
+      ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
+    };
   }
 
   #explain(thrown: unknown, id: string): AppError {
@@ -170,7 +202,9 @@ export class InvocationService implements AsyncDisposable {
       return thrown;
     }
     this.#log.error("invocation failed", { request_id: id, error: thrown });
-    return new AppError("internal", "Internal error: the server's log has more under this request id", { cause: thrown });
+    return new AppError("internal", "Internal error: the server's log has more under this request id", {
+      cause: thrown,
+    });
   }
 
   #put(invocation: Invocation, outcome: Outcome): void {
@@ -233,7 +267,12 @@ function newRecord(id: string, { function: fn, route_id }: Target, requestBytes:
 
 /** Microseconds are as fine as these clocks are. */
 function rounded(timing: Partial<Invocation>): Partial<Invocation> {
-  return Object.fromEntries(Object.entries(timing).map(([name, value]) => [name, typeof value === "number" ? Math.round(value * 1000) / 1000 : value]));
+  return Object.fromEntries(
+    Object.entries(timing).map(([name, value]) => [
+      name,
+      typeof value === "number" ? Math.round(value * 1000) / 1000 : value,
+    ]),
+  );
 }
 
 /** The fields of a record that an outcome tells. */
@@ -242,5 +281,8 @@ function known({ response: _response, logs: _logs, ...fields }: Outcome): Omit<O
 }
 
 function unknown(id: string): AppError {
-  return new AppError("not_found", `No invocation ${JSON.stringify(id.slice(0, 100))}: GET /v1/invocations lists those that are kept`);
+  return new AppError(
+    "not_found",
+    `No invocation ${JSON.stringify(id.slice(0, 100))}: GET /v1/invocations lists those that are kept`,
+  );
 }

@@ -24,7 +24,8 @@ export class RouteService {
   /** Finds a route by its id; throws `not_found`. */
   get(id: string): Route {
     const found = this.#store.get(id);
-    if (found === undefined) throw new AppError("not_found", `No route ${JSON.stringify(id.slice(0, 100))}: GET /v1/routes lists them`);
+    if (found === undefined)
+      throw new AppError("not_found", `No route ${JSON.stringify(id.slice(0, 100))}: GET /v1/routes lists them`);
     return found;
   }
 
@@ -32,14 +33,18 @@ export class RouteService {
   match(path: string): Route {
     const found = this.#store.getByPath(path);
     if (found === undefined) {
-      throw new AppError("not_found", `No route for ${JSON.stringify(path.slice(0, 200))}: GET /v1/routes lists them, POST /v1/routes makes one`);
+      throw new AppError(
+        "not_found",
+        `No route for ${JSON.stringify(path.slice(0, 200))}: GET /v1/routes lists them, POST /v1/routes makes one`,
+      );
     }
     return found;
   }
 
   create(body: CreateRoute): Route {
     checkRoutePath(body.path);
-    if (this.#store.count() >= ROUTES) throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
+    if (this.#store.count() >= ROUTES)
+      throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
     const created: Route = { id: this.#clock.uuid(), path: body.path, function: this.#functions.get(body.function_id) };
     this.#store.insert(created);
     return created;

@@ -40,7 +40,10 @@ export class StatusService {
       this.#probeDatabase();
       return { ok: true, problem: null };
     } catch (error) {
-      return { ok: false, problem: `The database cannot be read: ${messageOf(error)}. Check the disk and the data path.` };
+      return {
+        ok: false,
+        problem: `The database cannot be read: ${messageOf(error)}. Check the disk and the data path.`,
+      };
     }
   }
 }

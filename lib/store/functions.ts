@@ -118,5 +118,6 @@ export function functionRow(record: Function): Bindings & FunctionRow {
 }
 
 function functionOf(row: FunctionRow): Function {
-  return { ...row, environment: JSON.parse(row.environment) };
+  const environment = JSON.parse(row.environment) as Function["environment"]; // `functionRow` wrote it
+  return { ...row, environment };
 }

@@ -121,7 +121,8 @@ export class SpawnedServer implements AsyncDisposable {
   }
 
   #take(text: string): void {
-    const line: LogLine = text.startsWith("{") ? JSON.parse(text) : { event: text };
+    const parsed: unknown = text.startsWith("{") ? JSON.parse(text) : { event: text };
+    const line = parsed as LogLine; // the logger writes objects
     this.#lines.push(line);
     for (const watch of this.#watchers) watch(line);
   }
