@@ -118,7 +118,7 @@ const ERRORS = {
 const REQUEST_ID = "7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55";
 
 /** The header that every answer has. */
-export const REQUEST_ID_HEADER: JsonObject = { "X-Request-Id": { $ref: "#/components/headers/RequestId" } };
+export const REQUEST_ID_HEADER = { "X-Request-Id": { $ref: "#/components/headers/RequestId" } };
 
 /** `components.responses` of the document: one for each status that an error can have. */
 export function errorComponents(): JsonObject {

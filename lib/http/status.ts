@@ -2,6 +2,7 @@ import { Elysia, t } from "elysia";
 import type { StatusService } from "../services/status.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Access } from "./access.ts";
+import { REQUEST_ID_HEADER } from "./openapi-errors.ts";
 import { errorDetails } from "./openapi-operation.ts";
 
 const Check = t.Object({
@@ -67,6 +68,7 @@ export function metricsRoutes(metrics: Metrics, access: Access) {
         responses: {
           200: {
             description: "Prometheus text format.",
+            headers: REQUEST_ID_HEADER,
             content: { "text/plain": { schema: { type: "string" }, example: "slipway_engine_up 1\n" } },
           },
           ...errorDetails(401, 403, 421, 500),
