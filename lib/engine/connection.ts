@@ -224,6 +224,8 @@ export class EngineConnection implements Disposable {
         ...(request.headers && { headers: { ...request.headers } }),
         options: { _query: request.query ?? {}, _body: request.body ?? {} },
         ...(request.archive && { file: request.archive, headers: { "Content-Type": "application/x-tar" } }),
+        // Without a body docker-modem would send an empty chunked one, whose last chunk podman passes on to the container.
+        ...(hijack && { file: Buffer.alloc(0) }),
         isStream: true,
         hijack,
         statusCodes: EVERY_STATUS,
