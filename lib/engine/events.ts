@@ -18,9 +18,19 @@ const CONNECT_MS = 1_000;
 const HEARTBEAT_MS = 5_000;
 const EVENT_LINE_BYTES = 1024 * 1024;
 
+/** The events that we ask for, and what they mean. Podman filters by names of its own, and reports `remove` for `destroy`. */
+const EVENTS: ReadonlyMap<string, "create" | "oom" | "die" | "destroy"> = new Map([
+  ["create", "create"],
+  ["oom", "oom"],
+  ["die", "die"],
+  ["died", "die"],
+  ["destroy", "destroy"],
+  ["remove", "destroy"],
+]);
+
 /** What we need of a message of `GET /events`. */
 const ContainerEvent = Type.Object({
-  Action: Type.Union([Type.Literal("create"), Type.Literal("oom"), Type.Literal("die"), Type.Literal("destroy")]),
+  Action: Type.String(),
   Actor: Type.Object({
     ID: Type.String({ minLength: 1 }),
     Attributes: Type.Optional(Type.Record(Type.String(), Type.String())),
@@ -150,7 +160,7 @@ export class EngineEvents implements AsyncDisposable {
         filters: JSON.stringify({
           type: ["container"],
           label: [`${OWNER_LABEL}=${this.#owner}`],
-          event: ["create", "oom", "die", "destroy"],
+          event: [...EVENTS.keys()],
         }),
       },
       timeout_ms: CONNECT_MS,
@@ -207,7 +217,9 @@ export class EngineEvents implements AsyncDisposable {
     if (!Value.Check(ContainerEvent, event)) return;
     const { ID: id, Attributes } = event.Actor;
     const name = Attributes?.["name"] ?? "";
-    if (event.Action !== "create") this.#fates.take(id, event.Action);
+    const what = EVENTS.get(event.Action);
+    if (what === undefined) return;
+    if (what !== "create") this.#fates.take(id, what);
     else if (name.startsWith(NAME_PREFIX)) this.#onCreated({ id, name });
   }
 
