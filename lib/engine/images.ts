@@ -47,7 +47,8 @@ export class Images {
         method: "GET",
         path: `/images/${encodeURIComponent(reference)}/json`,
       });
-      if (!Value.Check(ImageInspect, reply.body)) throw new EngineError("image inspect", reply.status, "unexpected reply");
+      if (!Value.Check(ImageInspect, reply.body))
+        throw new EngineError("image inspect", reply.status, "unexpected reply");
       const body: Static<typeof ImageInspect> = reply.body;
       return {
         id: body.Id,
@@ -83,7 +84,10 @@ export class Images {
 }
 
 /** Reads the progress to its end: that is where most failures of a pull are told, after a 200. */
-async function followPull(stream: AsyncIterable<Buffer> & { destroy(error?: Error): unknown }, timeoutMs: number): Promise<void> {
+async function followPull(
+  stream: AsyncIterable<Buffer> & { destroy(error?: Error): unknown },
+  timeoutMs: number,
+): Promise<void> {
   const decoder = new TextDecoder();
   let rest = "";
   const total = setTimeout(() => stream.destroy(new Error(`it took more than ${timeoutMs} ms`)), timeoutMs);
@@ -115,7 +119,8 @@ function checkProgress(line: string): void {
   throw new Error(String(progress.error));
 }
 
-const NOT_FOUND = /manifest unknown|manifest for .* not found|not found|does not exist|no such (?:image|manifest)|name unknown/i;
+const NOT_FOUND =
+  /manifest unknown|manifest for .* not found|not found|does not exist|no such (?:image|manifest)|name unknown/i;
 const DENIED = /unauthorized|denied|no basic auth credentials|authentication required|forbidden/i;
 
 function pullError(reference: string, error: unknown): AppError {
@@ -124,10 +129,22 @@ function pullError(reference: string, error: unknown): AppError {
   if (isEngineStatus(error, 400)) return new AppError("invalid_request", `${head}: ${said}`, { cause: error });
   // Docker Hub answers "denied ... may require docker login" for a name that does not exist, hence both hints.
   if (DENIED.test(said)) {
-    return new AppError("registry_denied", `${head}: the registry refused (${said}). Check the name; private images need credentials.`, { cause: error });
+    return new AppError(
+      "registry_denied",
+      `${head}: the registry refused (${said}). Check the name; private images need credentials.`,
+      { cause: error },
+    );
   }
   if (NOT_FOUND.test(said) && !/no such host/i.test(said)) {
-    return new AppError("image_not_found", `${head}: the registry has no such image (${said}). Check the name and the tag.`, { cause: error });
+    return new AppError(
+      "image_not_found",
+      `${head}: the registry has no such image (${said}). Check the name and the tag.`,
+      { cause: error },
+    );
   }
-  return new AppError("image_unavailable", `${head}: ${said}. Check that the registry can be reached from the engine.`, { cause: error, retry_after_s: 10 });
+  return new AppError(
+    "image_unavailable",
+    `${head}: ${said}. Check that the registry can be reached from the engine.`,
+    { cause: error, retry_after_s: 10 },
+  );
 }

@@ -36,6 +36,9 @@ export interface Run {
   readonly ended: Promise<Outcome>;
 }
 
+/** What an instance asks when its stream is gone. */
+export type InstanceEvents = Pick<EngineEvents, "fate" | "problem">;
+
 type InstanceState = "starting" | "ready" | "busy" | "retired";
 
 /** How long the engine has to tell why a container ended after its stream did; exit to event takes 40 to 55 ms. */
@@ -60,7 +63,7 @@ export class Instance {
   readonly containerId: string;
   readonly imageId: string;
   readonly #stream: Duplex;
-  readonly #events: EngineEvents;
+  readonly #events: InstanceEvents;
   readonly #clock: Clock;
   readonly #command: readonly string[];
   readonly #demultiplexer = new Demultiplexer();
@@ -76,7 +79,7 @@ export class Instance {
     image_id: string;
     command: readonly string[];
     stream: Duplex;
-    events: EngineEvents;
+    events: InstanceEvents;
     clock: Clock;
   }) {
     this.containerId = options.container_id;

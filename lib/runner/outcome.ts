@@ -9,7 +9,15 @@ type Failed = Extract<GateFrame, { type: "failed" }>;
 /** What became of one run in an instance; the fields of the record that only the runner knows. */
 export interface Outcome extends Pick<
   Invocation,
-  "reason" | "message" | "exit_code" | "signal" | "cpu_ms" | "peak_memory_bytes" | "response_bytes" | "log_bytes" | "log_dropped_bytes"
+  | "reason"
+  | "message"
+  | "exit_code"
+  | "signal"
+  | "cpu_ms"
+  | "peak_memory_bytes"
+  | "response_bytes"
+  | "log_bytes"
+  | "log_dropped_bytes"
 > {
   readonly status: Exclude<Invocation["status"], "running">;
   /** What the caller gets, or null where that is an error of ours. */
@@ -94,11 +102,21 @@ export function timedOut(facts: RunFacts, exit?: ExitFrame): Outcome {
 
 /** A run whose caller went away. */
 export function cancelled(facts: RunFacts): Outcome {
-  return finished(facts, { ...NOTHING_KNOWN, status: "cancelled", reason: "cancelled", message: "The client went away and the function was ended" });
+  return finished(facts, {
+    ...NOTHING_KNOWN,
+    status: "cancelled",
+    reason: "cancelled",
+    message: "The client went away and the function was ended",
+  });
 }
 
 /** A run that failed for a reason of ours, or of the engine's. */
-export function failed(facts: Pick<RunFacts, "logs">, reason: Reason, message: string, known: Partial<Outcome> = {}): Outcome {
+export function failed(
+  facts: Pick<RunFacts, "logs">,
+  reason: Reason,
+  message: string,
+  known: Partial<Outcome> = {},
+): Outcome {
   return finished(facts, { ...NOTHING_KNOWN, ...known, status: "failed", reason, message, response: null });
 }
 
@@ -122,7 +140,11 @@ function finished(facts: Pick<RunFacts, "logs">, outcome: Omit<Outcome, "logs" |
 }
 
 /** What is wrong with a response, or nothing. Its bytes are looked at, never changed: numbers beyond 2^53 stay as they are. */
-function responseProblem(exit: ExitFrame, response: Uint8Array, limit: number): { reason: Reason; message: string } | undefined {
+function responseProblem(
+  exit: ExitFrame,
+  response: Uint8Array,
+  limit: number,
+): { reason: Reason; message: string } | undefined {
   switch (exit.responseState) {
     case "fine":
       break;

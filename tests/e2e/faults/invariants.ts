@@ -70,7 +70,7 @@ export function openDescriptors(): number {
 
 /** Counts the timers of the servers in this process that have neither fired nor been cancelled. */
 export function trackTimers(): { readonly active: () => number; readonly restore: () => void } {
-  const after = systemClock.after;
+  const after = systemClock.after.bind(systemClock);
   const active = new Set<object>();
   const spy = spyOn(systemClock, "after").mockImplementation((ms, run) => {
     const timer = {};

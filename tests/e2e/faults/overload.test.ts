@@ -20,7 +20,7 @@ interface Flood {
   readonly refused: number;
   readonly errors: number;
   /** Closes the connections that have had no answer. */
-  leave(): void;
+  readonly leave: () => void;
 }
 
 /** Opens so many connections at once, each with one call, and waits until all but `accepted` of them have an answer. */
