@@ -3,7 +3,7 @@ import { t } from "elysia";
 import { CreateFunction, Function, UpdateFunction } from "../domain/functions.ts";
 import type { FunctionService } from "../services/functions.ts";
 import { Envelope, errors, success } from "./envelope.ts";
-import { type Intake, resource } from "./resource.ts";
+import { type Intake, jsonBody, resource } from "./resource.ts";
 
 const params = t.Object({
   id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
@@ -34,6 +34,7 @@ export function functionsRoutes(functions: FunctionService, intake: Intake) {
         return success(created);
       },
       {
+        parse: jsonBody(intake),
         body: CreateFunction,
         response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 502, 503, 507) },
         detail: {
@@ -51,11 +52,9 @@ export function functionsRoutes(functions: FunctionService, intake: Intake) {
     })
     .patch("/:id", async ({ params: { id }, body }) => success(await functions.update(id, body)), {
       params,
+      parse: jsonBody(intake),
       body: UpdateFunction,
-      response: {
-        200: Envelope(Function, "The function as it is now."),
-        ...errors(400, 404, 408, 409, 413, 502, 503, 507),
-      },
+      response: { 200: changed, ...errors(400, 404, 408, 409, 413, 502, 503, 507) },
       detail: {
         operationId: "updateFunction",
         summary: "Change a function",

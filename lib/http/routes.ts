@@ -3,7 +3,7 @@ import { t } from "elysia";
 import { CreateRoute, Route, UpdateRoute } from "../domain/routes.ts";
 import type { RouteService } from "../services/routes.ts";
 import { Envelope, errors, success } from "./envelope.ts";
-import { type Intake, resource } from "./resource.ts";
+import { type Intake, jsonBody, resource } from "./resource.ts";
 
 const params = t.Object({
   id: t.String({ description: "The id of the route.", examples: ["5d1c7c0e-8a53-44c5-b7a3-0f4f7c1f0e0a"] }),
@@ -18,6 +18,7 @@ export function routesRoutes(routes: RouteService, intake: Intake) {
       detail: { operationId: "listRoutes", summary: "List the routes" },
     })
     .post("/", ({ body }) => success(routes.create(body)), {
+      parse: jsonBody(intake),
       body: CreateRoute,
       response: { 200: Envelope(Route, "The new route."), ...errors(400, 404, 408, 409, 413, 507) },
       detail: { operationId: "createRoute", summary: "Give a function a path below /r" },
@@ -29,6 +30,7 @@ export function routesRoutes(routes: RouteService, intake: Intake) {
     })
     .patch("/:id", ({ params: { id }, body }) => success(routes.update(id, body)), {
       params,
+      parse: jsonBody(intake),
       body: UpdateRoute,
       response: { 200: Envelope(Route, "The route as it is now."), ...errors(400, 404, 408, 409, 413, 507) },
       detail: { operationId: "updateRoute", summary: "Change a route's path or function" },

@@ -69,8 +69,10 @@ describe("a body that is no JSON object", () => {
     expectError(await post("/v1/routes", body), { status: 400, reason: "invalid_request", message });
   });
 
-  test("POST /v1/functions/:id/pull answers 400 to it, too", async () => {
-    expectError(await post("/v1/functions/chaos/pull", "{"), { status: 400, reason: "invalid_request" });
+  test("POST /v1/functions/:id/pull and DELETE read none", async () => {
+    expect((await post("/v1/functions/chaos/pull", "{")).status).toBe(200);
+    const reply = await server.api("DELETE", "/v1/routes/unknown", "{", { "Content-Encoding": "gzip" });
+    expectError(reply, { status: 404, reason: "not_found" });
   });
 });
 
