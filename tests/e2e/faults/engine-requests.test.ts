@@ -64,7 +64,6 @@ describe("a call whose n-th engine request fails answers, and the next one works
     ["garbage", "garbage"],
     ["HTTP 500", "error"],
     ["done and the reply lost", "lose"],
-    ["cut in the head of the reply", { cut: 30 }],
     ["cut in the body of the reply", { cut: 240 }],
     ["hang", "hang"],
     ["done and no reply", "stall"],

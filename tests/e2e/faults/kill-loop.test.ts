@@ -12,7 +12,7 @@ import { eventually } from "./invariants.ts";
 
 const ROUNDS = 10;
 /** Long enough for the first calls to have ended, and for the last ones to be on their way. */
-const LIFE_MS = 1_200;
+const LIFE_MS = 1_000;
 const READY_MS = 2_000;
 
 let directory: string;
