@@ -19,6 +19,7 @@ export class FunctionService {
   readonly #images: ImageResolver;
   readonly #clock: Clock;
   readonly #onDelete: (fn: Function) => void;
+  #turns: Promise<void> = Promise.resolve();
 
   constructor(options: {
     store: FunctionStore;
@@ -61,6 +62,7 @@ export class FunctionService {
       throw new AppError("conflict", `There are ${FUNCTIONS} functions already: delete some`);
     }
     const image = await this.#images.resolve(body.image);
+    await this.#turn();
     const now = timestamp(this.#clock.now());
     const created: Function = {
       ...FUNCTION_DEFAULTS,
@@ -111,6 +113,16 @@ export class FunctionService {
   /** Brings back the very image of a function that the engine has lost; throws `image_unavailable`. */
   restoreImage(fn: Function): Promise<void> {
     return this.#images.restore(fn);
+  }
+
+  /**
+   * A durable write holds up everything else for a moment. Those who waited for the same pull all go on at once, so
+   * they take turns, with room between two of them for whatever else there is to do.
+   */
+  #turn(): Promise<void> {
+    const mine = this.#turns;
+    this.#turns = mine.then(() => new Promise((resolve) => setImmediate(resolve)));
+    return mine;
   }
 
   #check(body: UpdateFunction, self: string | null): void {
