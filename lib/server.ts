@@ -16,7 +16,7 @@ import { watchProcess } from "./process-metrics.ts";
 import { Runner } from "./runner/runner.ts";
 import { apiKey } from "./services/api-key.ts";
 import { FunctionService } from "./services/functions.ts";
-import { InvocationService } from "./services/invocations.ts";
+import { InvocationService, labelOf } from "./services/invocations.ts";
 import { Recorder } from "./services/recorder.ts";
 import { RouteService } from "./services/routes.ts";
 import { StatusService } from "./services/status.ts";
@@ -93,7 +93,7 @@ async function compose(config: Config, store: Store, tools: Tools, stack: AsyncD
     store: store.functions,
     images: runner.images,
     clock,
-    onDelete: ({ id, name }) => metrics.forget(name ?? id),
+    onForget: (fn) => metrics.forget(labelOf(fn)),
   });
   const routes = new RouteService({ store: store.routes, functions, clock });
   const invocations = stack.use(

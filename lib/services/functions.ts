@@ -18,19 +18,20 @@ export class FunctionService {
   readonly #store: FunctionStore;
   readonly #images: ImageResolver;
   readonly #clock: Clock;
-  readonly #onDelete: (fn: Function) => void;
+  /** Told of a function that is gone under the name or id that it had. */
+  readonly #onForget: (fn: Function) => void;
   #turns: Promise<void> = Promise.resolve();
 
   constructor(options: {
     store: FunctionStore;
     images: ImageResolver;
     clock: Clock;
-    onDelete: (fn: Function) => void;
+    onForget: (fn: Function) => void;
   }) {
     this.#store = options.store;
     this.#images = options.images;
     this.#clock = options.clock;
-    this.#onDelete = options.onDelete;
+    this.#onForget = options.onForget;
   }
 
   list(): Function[] {
@@ -100,7 +101,7 @@ export class FunctionService {
   delete(idOrName: string, options: { readonly cascade: boolean }): Function {
     const found = this.get(idOrName);
     this.#store.delete(found.id, options);
-    this.#onDelete(found);
+    this.#onForget(found);
     return found;
   }
 
@@ -141,8 +142,10 @@ export class FunctionService {
 
   /** Changes the row as it is now, not as it was before a pull that may have taken minutes. */
   #change(id: string, changes: Partial<Function>): Function {
-    const changed: Function = { ...this.get(id), ...changes, updated_at: timestamp(this.#clock.now()) };
+    const before = this.get(id);
+    const changed: Function = { ...before, ...changes, updated_at: timestamp(this.#clock.now()) };
     this.#store.update(changed);
+    if (changed.name !== before.name) this.#onForget(before);
     return changed;
   }
 }
