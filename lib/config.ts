@@ -1,6 +1,6 @@
 import { availableParallelism, totalmem } from "node:os";
 import { resolve } from "node:path";
-import { CONTEXT_BYTES, LOG_BYTES, MEMORY_BYTES, REQUEST_BYTES, RESPONSE_BYTES } from "./domain/limits.ts";
+import { CONTEXT_BYTES, LOG_BYTES, MEMORY_BYTES, REQUEST_BYTES, RESPONSE_BYTES, WARM_MAX } from "./domain/limits.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./log.ts";
 import {
   apiKey,
@@ -180,11 +180,19 @@ export const OPTIONS = {
     default: ({ cpus }) => String(Math.max(2, cpus)),
     defaultHelp: "as many as there are cores, at least 2",
   },
+  warmMax: {
+    flag: "warm-max",
+    variable: "WARM_MAX",
+    value: "COUNT",
+    help: "Instances of a function that are kept ready at most, whatever its own warm_max; 0 makes every call a cold one.",
+    read: integer(0, WARM_MAX.max),
+    default: String(WARM_MAX.max),
+  },
   queueLimit: {
     flag: "queue-limit",
     variable: "QUEUE_LIMIT",
     value: "COUNT",
-    help: "Calls that may wait for a place among the running instances; those beyond get a 503.",
+    help: "Calls that may wait for a place among the running instances (those of one function: nine tenths of it); those beyond get a 503.",
     read: integer(0, 1_000_000),
     default: "1000",
   },

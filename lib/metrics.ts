@@ -86,6 +86,19 @@ export class Metrics {
     });
   }
 
+  /** A counter that is kept elsewhere, and asked for at each scrape. */
+  counter(name: string, help: string, total: () => number): void {
+    const counter: Counter = new Counter({
+      name,
+      help,
+      registers: [this.#registry],
+      collect: () => {
+        counter.reset();
+        counter.inc(total());
+      },
+    });
+  }
+
   /** Drops the series of a function that was deleted, so that names do not pile up. */
   forget(functionLabel: string): void {
     for (const histogram of [this.queueSeconds, this.startSeconds, this.runSeconds])

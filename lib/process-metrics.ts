@@ -9,9 +9,9 @@ export function watchProcess(metrics: Metrics, clock: Clock, databaseBytes: () =
   metrics.gauge("process_resident_memory_bytes", "Resident memory of the server", [], () =>
     one(process.memoryUsage.rss()),
   );
-  metrics.gauge("process_cpu_seconds_total", "User and system time of the server", [], () => {
+  metrics.counter("process_cpu_seconds_total", "User and system time of the server", () => {
     const { user, system } = process.cpuUsage();
-    return one((user + system) / 1e6);
+    return (user + system) / 1e6;
   });
   metrics.gauge("process_open_fds", "Open file descriptors", [], () => one(openDescriptors()));
   metrics.gauge("process_start_time_seconds", "When the server started, since the epoch", [], () => one(startedAt));

@@ -1,6 +1,7 @@
 import type { AnyElysia } from "elysia";
 import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import http from "node:http";
 import { join } from "node:path";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, ConfigError } from "./config.ts";
@@ -8,24 +9,25 @@ import { messageOf } from "./domain/errors.ts";
 import { createAccess, isLoopback } from "./http/access.ts";
 import { createApp } from "./http/app.ts";
 import { defaultGateways } from "./http/gateways.ts";
+import { PATIENCE, type Patience } from "./http/patience.ts";
 import type { Logger } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { watchProcess } from "./process-metrics.ts";
 import { Runner } from "./runner/runner.ts";
 import { apiKey } from "./services/api-key.ts";
 import { FunctionService } from "./services/functions.ts";
-import { InvocationService } from "./services/invocations.ts";
+import { InvocationService, labelOf } from "./services/invocations.ts";
 import { Recorder } from "./services/recorder.ts";
 import { RouteService } from "./services/routes.ts";
 import { StatusService } from "./services/status.ts";
 import { openStore, type Store } from "./store/store.ts";
 import { VERSION } from "./version.ts";
 
-/** A request must come in time: seconds without a byte on a connection that is being read, or is idle. */
-const IDLE_S = 10;
 const DAY_MS = 86_400_000;
-/** Our own limits answer first, with an envelope; Bun's empty 413 is for what is far beyond them. */
-const BODY_SLACK_BYTES = 64 * 1024 * 1024;
+/** Our own limits answer, with an envelope; Bun's own would answer 413 with nothing. Bodies are streams, never held whole. */
+const BUN_BODY_BYTES = Number.MAX_SAFE_INTEGER;
+/** Beyond it, path included, Bun answers 431 with nothing; up to it, we answer. Its default is 16 KiB. */
+const HEADER_BYTES = 64 * 1024;
 /** From the end of the drain to the last answer being on the wire. */
 const FLUSH_MS = 1_000;
 
@@ -41,16 +43,20 @@ export interface Server extends AsyncDisposable {
 interface Tools {
   readonly log: Logger;
   readonly clock: Clock;
+  readonly patience: Patience;
 }
 
 /** Puts the server together and starts it. Throws a `ConfigError` or a `StoreError` where it cannot work. */
-export async function start(config: Config, options: { log: Logger; clock?: Clock }): Promise<Server> {
-  const tools: Tools = { log: options.log, clock: options.clock ?? systemClock };
+export async function start(
+  config: Config,
+  options: { log: Logger; clock?: Clock; patience?: Patience },
+): Promise<Server> {
+  const tools: Tools = { clock: systemClock, patience: PATIENCE, ...options };
   await using stack = new AsyncDisposableStack();
   const path = join(config.dataPath, "database.db");
   const store = stack.use(openStore(path, tools));
   const { app, runner, functions, recorder, invocations, new_key } = await compose(config, store, tools, stack);
-  const url = listen(app, config);
+  const url = listen(app, config, tools.patience);
   recorder.start();
   runner.start();
   functions.warm();
@@ -68,7 +74,7 @@ export async function start(config: Config, options: { log: Logger; clock?: Cloc
 
 /** The OpenAPI document of a server with this configuration, which is put together and never started. */
 export async function openApi(config: Config, options: { log: Logger }): Promise<string> {
-  const tools: Tools = { log: options.log, clock: systemClock };
+  const tools: Tools = { log: options.log, clock: systemClock, patience: PATIENCE };
   await using stack = new AsyncDisposableStack();
   const store = stack.use(openStore(":memory:", tools));
   const { app } = await compose({ ...config, auth: "off", host: "localhost" }, store, tools, stack);
@@ -78,7 +84,8 @@ export async function openApi(config: Config, options: { log: Logger }): Promise
   return reply.text();
 }
 
-async function compose(config: Config, store: Store, { log, clock }: Tools, stack: AsyncDisposableStack) {
+async function compose(config: Config, store: Store, tools: Tools, stack: AsyncDisposableStack) {
+  const { log, clock, patience } = tools;
   const metrics = new Metrics();
   const runner = stack.use(createRunner(config, store, { log, clock, metrics }));
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
@@ -87,7 +94,7 @@ async function compose(config: Config, store: Store, { log, clock }: Tools, stac
     store: store.functions,
     runner,
     clock,
-    onDelete: ({ id, name }) => metrics.forget(name ?? id),
+    onForget: (fn) => metrics.forget(labelOf(fn)),
   });
   const routes = new RouteService({ store: store.routes, functions, clock });
   const invocations = stack.use(
@@ -98,15 +105,7 @@ async function compose(config: Config, store: Store, { log, clock }: Tools, stac
   watchProcess(metrics, clock, () => databaseBytes(config.dataPath));
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
-    functions,
-    routes,
-    invocations,
-    status,
-    metrics,
-    access,
-    clock,
-    log,
-    request_bytes,
+    ...{ functions, routes, invocations, status, metrics, access, clock, log, patience, request_bytes },
     version: VERSION,
   });
   return { app, runner, functions, recorder, invocations, new_key: made };
@@ -117,7 +116,11 @@ function databaseBytes(dataPath: string): number {
   return [file, `${file}-wal`].reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
 }
 
-function createRunner(config: Config, store: Store, tools: Tools & { metrics: Metrics }): Runner {
+function createRunner(
+  config: Config,
+  store: Store,
+  tools: Pick<Tools, "log" | "clock"> & { metrics: Metrics },
+): Runner {
   return new Runner({
     ...tools,
     owner: store.settings.ownerId(),
@@ -129,6 +132,7 @@ function createRunner(config: Config, store: Store, tools: Tools & { metrics: Me
     max_instances: config.maxInstances,
     memory_budget: config.memoryBudget,
     starts_at_once: config.startsAtOnce,
+    warm_max: config.warmMax,
     queue_limit: config.queueLimit,
     function_queue_limit: config.functionQueueLimit,
     response_bytes: config.maxResponseBytes,
@@ -162,15 +166,17 @@ async function readKey(file: string): Promise<string> {
   throw new ConfigError(`API_KEY_FILE "${file}" is empty: put the key into it`);
 }
 
-function listen(app: AnyElysia, config: Config): string {
+function listen(app: AnyElysia, config: Config, { idle_s }: Patience): string {
   try {
+    // A setter, which the types do not know; it is for the whole process.
+    Object.assign(http, { maxHeaderSize: HEADER_BYTES });
     app.listen({
       hostname: config.host,
       port: config.port,
       // Bun's default lets a second server share the port without a word.
       reusePort: false,
-      idleTimeout: IDLE_S,
-      maxRequestBodySize: config.maxRequestBytes + BODY_SLACK_BYTES,
+      idleTimeout: idle_s,
+      maxRequestBodySize: BUN_BODY_BYTES,
       // Without it a bad response header ends in Bun's own HTML page.
       development: false,
     });

@@ -33,6 +33,7 @@ describe("readConfig", () => {
       maxInstances: 12,
       memoryBudget: 3072 * MIB,
       startsAtOnce: 4,
+      warmMax: 1000,
       queueLimit: 1000,
       functionQueueLimit: 100,
       maxRequestBytes: 6 * MIB,

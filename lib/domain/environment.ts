@@ -3,12 +3,19 @@ import { AppError } from "./errors.ts";
 import { ENVIRONMENT_BYTES, ENVIRONMENT_ENTRIES, ENVIRONMENT_ENTRY_BYTES } from "./limits.ts";
 
 /** Variables given to the function's process, beside those of its image. Values are kept byte for byte. */
-export const Environment = Type.Record(Type.String(), Type.String(), {
-  description:
-    "Variables for the function's process, beside those of its image. Newlines in values are kept. " +
-    "REQUEST_ID and CONTEXT_PATH are set by the server and cannot be given.",
-  examples: [{ GREETING: "hello" }],
-});
+export const Environment = Type.Unsafe<Record<string, string>>(
+  // No Type.Record: its pattern lets a key with a line separator (U+2028) have a value of any type.
+  Type.Object(
+    {},
+    {
+      additionalProperties: Type.String(),
+      description:
+        "Variables for the function's process, beside those of its image. Newlines in values are kept. " +
+        "REQUEST_ID and CONTEXT_PATH are set by the server and cannot be given.",
+      examples: [{ GREETING: "hello" }],
+    },
+  ),
+);
 export type Environment = Static<typeof Environment>;
 
 /** Set by the gate for every invocation (DESIGN.md section 2). */
@@ -22,6 +29,10 @@ export function environmentProblem(key: string, value: string): string | undefin
   if (key.includes("=")) return `the key ${shown} contains "=": remove it`;
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\u0000-\u001f\u007f]/.test(key)) return `the key ${shown} contains a control character: remove it`;
+  if (!key.isWellFormed()) return `the key ${shown} contains half of a surrogate pair, which no process can receive`;
+  if (!value.isWellFormed()) {
+    return `the value of ${shown} contains half of a surrogate pair, which no process can receive`;
+  }
   if (value.includes("\0")) return `the value of ${shown} contains a NUL character, which no process can receive`;
   if (Buffer.byteLength(key) + Buffer.byteLength(value) + 1 > ENVIRONMENT_ENTRY_BYTES) {
     return `${shown} is longer than ${ENVIRONMENT_ENTRY_BYTES} bytes, the most that the kernel hands to a process: send it in the request`;

@@ -39,12 +39,16 @@ export const Function = Type.Object({
     Type.String({
       description:
         "The engine's id of the image that calls run; null until a function of an older database is first called.",
+      examples: ["sha256:4f15e3730ee4073e13d2536d3b5a577f88a63268350c598aa48d92abc79c3b6a"],
     }),
   ),
   digest: Nullable(
     Type.String({
       description:
         "The repository digest that the image had when it was resolved; null for an image that exists only locally.",
+      examples: [
+        "ghcr.io/xprnio/serverless-hello-world@sha256:9b2f0a4f9d0e9f6c1a7f1f1f6a0c4c2b9f6f0d7c1f5b3f6c8a1d2e3f4a5b6c7d",
+      ],
     }),
   ),
   environment: Environment,

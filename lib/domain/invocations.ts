@@ -5,36 +5,73 @@ import { Nullable, Timestamp, timestamp } from "./types.ts";
 
 /** `running` until it ends; `failed` is every other end, told apart by `reason`. */
 export const STATUSES = ["running", "succeeded", "failed", "timed_out", "cancelled"] as const;
-export const InvocationStatus = Type.Union(STATUSES.map((status) => Type.Literal(status)));
+export const InvocationStatus = Type.Union(
+  STATUSES.map((status) => Type.Literal(status)),
+  {
+    description: "`running` until it ends; `failed` is every end that the others are not, told apart by `reason`.",
+    examples: ["succeeded"],
+  },
+);
 export type InvocationStatus = (typeof STATUSES)[number];
 
-const milliseconds = (description: string) =>
-  Nullable(Type.Number({ description: `${description}, in milliseconds.` }));
-const bytes = (description: string) => Nullable(Type.Integer({ description: `${description}, in bytes.` }));
+const milliseconds = (description: string, example: number) =>
+  Nullable(Type.Number({ description: `${description}, in milliseconds.`, examples: [example] }));
+const bytes = (description: string, example: number) =>
+  Nullable(Type.Integer({ description: `${description}, in bytes.`, examples: [example] }));
 
 /** One request to run a function, with what became of it. */
 export const Invocation = Type.Object({
-  id: Type.String({ description: "A UUID; the function sees it as REQUEST_ID, the caller as X-Request-Id." }),
-  function_id: Type.String(),
+  id: Type.String({
+    description: "A UUID; the function sees it as REQUEST_ID, the caller as X-Request-Id.",
+    examples: ["7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55"],
+  }),
+  function_id: Type.String({
+    description: "The id of the function.",
+    examples: ["0b9a4f2e-3f0c-4a52-9a57-6a3d5e2f8c11"],
+  }),
   route_id: Nullable(
-    Type.String({ description: "The route that it came by; null for `POST /v1/functions/:id/invoke`." }),
+    Type.String({
+      description: "The id of the route that it came by; null for `POST /v1/functions/:id/invoke`.",
+      examples: ["5d1c7c0e-8a53-44c5-b7a3-0f4f7c1f0e0a"],
+    }),
   ),
-  image_id: Nullable(Type.String({ description: "The engine's id of the image that ran." })),
+  image_id: Nullable(
+    Type.String({
+      description: "The engine's id of the image that ran.",
+      examples: ["sha256:4f15e3730ee4073e13d2536d3b5a577f88a63268350c598aa48d92abc79c3b6a"],
+    }),
+  ),
   status: Type.Unsafe<InvocationStatus>(InvocationStatus),
-  reason: Nullable(Type.Unsafe<(typeof REASONS)[number]>(Type.Union(REASONS.map((reason) => Type.Literal(reason))))),
+  reason: Nullable(
+    Type.Unsafe<(typeof REASONS)[number]>(
+      Type.Union(
+        REASONS.map((reason) => Type.Literal(reason)),
+        { description: "What went wrong, for a program." },
+      ),
+    ),
+  ),
   message: Nullable(Type.String({ description: "What went wrong, for a person." })),
-  exit_code: Nullable(Type.Integer({ description: "Null where the function did not run, or a signal ended it." })),
+  exit_code: Nullable(
+    Type.Integer({ description: "Null where the function did not run, or a signal ended it.", examples: [0] }),
+  ),
   signal: Nullable(Type.Integer({ description: "The number of the signal that ended it." })),
-  start: Nullable(Type.Unsafe<"cold" | "warm">(Type.Union([Type.Literal("cold"), Type.Literal("warm")]))),
-  queue_ms: milliseconds("Wait for a place among the running instances"),
-  start_ms: milliseconds("Wait for an instance to be ready"),
-  run_ms: milliseconds("From handing over the request to the end of the function"),
-  cpu_ms: milliseconds("User and system time of the function's process and its children"),
-  peak_memory_bytes: bytes("Largest resident set of the function's process"),
-  request_bytes: Type.Integer({ description: "Size of the request body." }),
-  response_bytes: bytes("Size of response.json"),
-  log_bytes: Type.Integer({ description: "Size of the logs that were kept." }),
-  log_dropped_bytes: Type.Integer({ description: "Output beyond the limit, which was dropped." }),
+  start: Nullable(
+    Type.Unsafe<"cold" | "warm">(
+      Type.Union([Type.Literal("cold"), Type.Literal("warm")], {
+        description: "`cold` where an instance had to be started for it.",
+        examples: ["cold"],
+      }),
+    ),
+  ),
+  queue_ms: milliseconds("Wait for a place among the running instances", 0.12),
+  start_ms: milliseconds("Wait for an instance to be ready", 412.5),
+  run_ms: milliseconds("From handing over the request to the end of the function", 6.25),
+  cpu_ms: milliseconds("User and system time of the function's process and its children", 2.5),
+  peak_memory_bytes: bytes("Largest resident set of the function's process", 1_376_256),
+  request_bytes: Type.Integer({ description: "Size of the request body.", examples: [26] }),
+  response_bytes: bytes("Size of response.json", 50),
+  log_bytes: Type.Integer({ description: "Size of the logs that were kept.", examples: [8] }),
+  log_dropped_bytes: Type.Integer({ description: "Output beyond the limit, which was dropped.", examples: [0] }),
   created_at: Timestamp,
   finished_at: Nullable(Timestamp),
 });
@@ -42,8 +79,10 @@ export type Invocation = Static<typeof Invocation>;
 
 /** A piece of what a function printed; bytes that are no UTF-8 are replaced by U+FFFD. */
 export const LogEntry = Type.Object({
-  stream: Type.Unsafe<"stdout" | "stderr">(Type.Union([Type.Literal("stdout"), Type.Literal("stderr")])),
-  text: Type.String(),
+  stream: Type.Unsafe<"stdout" | "stderr">(
+    Type.Union([Type.Literal("stdout"), Type.Literal("stderr")], { description: "Where it was printed." }),
+  ),
+  text: Type.String({ description: "What was printed.", examples: ["greeted\n"] }),
 });
 export type LogEntry = Static<typeof LogEntry>;
 

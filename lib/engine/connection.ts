@@ -224,6 +224,8 @@ export class EngineConnection implements Disposable {
         ...(request.headers && { headers: { ...request.headers } }),
         options: { _query: request.query ?? {}, _body: request.body ?? {} },
         ...(request.archive && { file: request.archive, headers: { "Content-Type": "application/x-tar" } }),
+        // Without a body docker-modem would send an empty chunked one, whose last chunk podman passes on to the container.
+        ...(hijack && { file: Buffer.alloc(0) }),
         isStream: true,
         hijack,
         statusCodes: EVERY_STATUS,
@@ -260,8 +262,7 @@ function isDuplexOrReply(reply: unknown): reply is IncomingMessage | Duplex {
 }
 
 function discard(reply: unknown): void {
-  if (reply !== null && typeof reply === "object" && "destroy" in reply && typeof reply.destroy === "function")
-    reply.destroy();
+  if (isDuplexOrReply(reply)) reply.destroy();
 }
 
 function statusOf(reply: IncomingMessage): number {
@@ -311,7 +312,7 @@ function errorText(body: unknown): string {
 
 function field(body: unknown, name: string): string | undefined {
   if (body === null || typeof body !== "object") return undefined;
-  const value = Object.entries(body).find(([key]) => key === name)?.[1];
+  const value: unknown = Object.getOwnPropertyDescriptor(body, name)?.value;
   return typeof value === "string" ? value : undefined;
 }
 

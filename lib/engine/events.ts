@@ -1,5 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import type { IncomingMessage } from "node:http";
 import type { Clock } from "../clock.ts";
 import { AppError, messageOf } from "../domain/errors.ts";
 import type { Logger } from "../log.ts";
@@ -17,9 +18,19 @@ const CONNECT_MS = 1_000;
 const HEARTBEAT_MS = 5_000;
 const EVENT_LINE_BYTES = 1024 * 1024;
 
+/** The events that we ask for, and what they mean. Podman filters by names of its own, and reports `remove` for `destroy`. */
+const EVENTS: ReadonlyMap<string, "create" | "oom" | "die" | "destroy"> = new Map([
+  ["create", "create"],
+  ["oom", "oom"],
+  ["die", "die"],
+  ["died", "die"],
+  ["destroy", "destroy"],
+  ["remove", "destroy"],
+]);
+
 /** What we need of a message of `GET /events`. */
 const ContainerEvent = Type.Object({
-  Action: Type.Union([Type.Literal("create"), Type.Literal("oom"), Type.Literal("die"), Type.Literal("destroy")]),
+  Action: Type.String(),
   Actor: Type.Object({
     ID: Type.String({ minLength: 1 }),
     Attributes: Type.Optional(Type.Record(Type.String(), Type.String())),
@@ -40,7 +51,7 @@ export class EngineEvents implements AsyncDisposable {
   readonly #onCreated: (container: { readonly id: string; readonly name: string }) => void;
   readonly #stop = new AbortController();
   readonly #fates: Fates;
-  readonly #asked = Promise.withResolvers<void>();
+  #settled = Promise.withResolvers<void>();
   #problem: AppError | undefined = new AppError("engine_unavailable", "The Docker Engine has not been asked yet", {
     retry_after_s: 1,
   });
@@ -73,9 +84,12 @@ export class EngineEvents implements AsyncDisposable {
     return this.#problem;
   }
 
-  /** Settles when the engine has been asked for the first time: a call that comes right after the start waits for that. */
-  get asked(): Promise<void> {
-    return this.#asked.promise;
+  /**
+   * Settles when it is known whether the engine can be used: a call that comes right after the start, or after the
+   * stream was cut (as proxies do that know no streams without an end), waits for that and not for a 503.
+   */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
   }
 
   /** Asks the engine now and tells why it cannot be used, or nothing; what it finds is not remembered. */
@@ -103,27 +117,42 @@ export class EngineEvents implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new Error("stopped"));
-    this.#asked.resolve();
+    this.#settled.resolve();
     await this.#loop;
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      try {
-        await this.#watch(signal);
-        throw new Error("the event stream ended");
-      } catch (error) {
-        if (signal.aborted) return;
-        this.#setProblem(error);
+      const connectedAt = await this.#watch(signal);
+      if (signal.aborted) return;
+      // A stream that was cut after a while is no sign of a dead engine: the first look at it comes at once.
+      if (connectedAt !== undefined && this.#clock.monotonic() - connectedAt > RETRY_MS) {
+        this.#settled = Promise.withResolvers<void>();
+      } else {
+        this.#settled.resolve();
+        await this.#pause(signal);
       }
-      await this.#pause(signal);
     }
   }
 
-  async #watch(signal: AbortSignal): Promise<void> {
+  /** Connects and takes events until that fails; tells since when it was connected, if it ever was. */
+  async #watch(signal: AbortSignal): Promise<number | undefined> {
+    let connectedAt: number | undefined;
+    try {
+      const stream = await this.#connect(signal);
+      connectedAt = this.#clock.monotonic();
+      await this.#takeAll(stream, signal);
+      throw new Error("the event stream ended");
+    } catch (error) {
+      if (!signal.aborted) this.#setProblem(error);
+    }
+    return connectedAt;
+  }
+
+  async #connect(signal: AbortSignal): Promise<IncomingMessage> {
     await this.#connection.negotiate(CONNECT_MS);
-    const stream = await this.#connection.stream({
+    return this.#connection.stream({
       operation: "events",
       method: "GET",
       path: "/events",
@@ -131,18 +160,21 @@ export class EngineEvents implements AsyncDisposable {
         filters: JSON.stringify({
           type: ["container"],
           label: [`${OWNER_LABEL}=${this.#owner}`],
-          event: ["create", "oom", "die", "destroy"],
+          event: [...EVENTS.keys()],
         }),
       },
       timeout_ms: CONNECT_MS,
       signal,
     });
+  }
+
+  async #takeAll(stream: IncomingMessage, signal: AbortSignal): Promise<void> {
     const close = () => stream.destroy();
     signal.addEventListener("abort", close, { once: true });
     const stopHeartbeat = this.#heartbeat((error) => stream.destroy(error));
     try {
       this.#problem = undefined;
-      this.#asked.resolve();
+      this.#settled.resolve();
       this.#log.info("engine connected");
       // Not awaited: events must be read while the owner sweeps, and it may wait for some of them.
       void this.#onConnected().catch((error: unknown) => this.#log.error("sweep failed", { error }));
@@ -185,7 +217,9 @@ export class EngineEvents implements AsyncDisposable {
     if (!Value.Check(ContainerEvent, event)) return;
     const { ID: id, Attributes } = event.Actor;
     const name = Attributes?.["name"] ?? "";
-    if (event.Action !== "create") this.#fates.take(id, event.Action);
+    const what = EVENTS.get(event.Action);
+    if (what === undefined) return;
+    if (what !== "create") this.#fates.take(id, what);
     else if (name.startsWith(NAME_PREFIX)) this.#onCreated({ id, name });
   }
 
@@ -193,7 +227,6 @@ export class EngineEvents implements AsyncDisposable {
     const problem = asProblem(error);
     if (this.#problem?.message !== problem.message) this.#log.warn("engine unavailable", { problem: problem.message });
     this.#problem = problem;
-    this.#asked.resolve();
     this.#fates.giveUp();
   }
 
@@ -210,7 +243,9 @@ export class EngineEvents implements AsyncDisposable {
 
 function asProblem(error: unknown): AppError {
   if (error instanceof AppError) return error;
-  return new AppError("engine_unavailable", `The Docker Engine cannot be used: ${messageOf(error)}`, {
+  // Bun's whole message for a stream that was cut.
+  const why = messageOf(error) === "aborted" ? "its connection was cut" : messageOf(error);
+  return new AppError("engine_unavailable", `The Docker Engine cannot be used: ${why}`, {
     cause: error,
     retry_after_s: 2,
   });

@@ -123,8 +123,13 @@ const NOT_FOUND =
   /manifest unknown|manifest for .* not found|not found|does not exist|no such (?:image|manifest)|name unknown/i;
 const DENIED = /unauthorized|denied|no basic auth credentials|authentication required|forbidden/i;
 
+/** Of a registry that has the manifest and has lost a layer, podman says the same. */
+const OTHER_LOSS = /no such host|blob/i;
+/** Paths of the engine's host are none of the caller's business; podman and full disks name them. */
+const HOST_PATH = /(?<![\w.:@-])"?\/(?:var|run|tmp|home|root|mnt|srv|opt)\/[^\s":]*"?/g;
+
 function pullError(reference: string, error: unknown): AppError {
-  const said = messageOf(error);
+  const said = messageOf(error).replaceAll(HOST_PATH, "a file of the engine");
   const head = `Cannot pull image "${reference}"`;
   if (isEngineStatus(error, 400)) return new AppError("invalid_request", `${head}: ${said}`, { cause: error });
   // Docker Hub answers "denied ... may require docker login" for a name that does not exist, hence both hints.
@@ -135,7 +140,7 @@ function pullError(reference: string, error: unknown): AppError {
       { cause: error },
     );
   }
-  if (NOT_FOUND.test(said) && !/no such host/i.test(said)) {
+  if (NOT_FOUND.test(said) && !OTHER_LOSS.test(said)) {
     return new AppError(
       "image_not_found",
       `${head}: the registry has no such image (${said}). Check the name and the tag.`,

@@ -26,7 +26,8 @@ export function createAccess(policy: AccessPolicy): Access {
     const key = keyOf(request);
     if (key !== undefined) {
       // A key that was sent must be right, also where none is needed: its sender believes in it.
-      if (policy.key_hash !== undefined && sameHash(hashKey(key), policy.key_hash)) return;
+      if (policy.key_hash === undefined) throw new AppError("unauthorized", "This server has no API key: send none");
+      if (sameHash(hashKey(key), policy.key_hash)) return;
       throw new AppError(
         "unauthorized",
         "The API key is wrong: send the one that the server was given, or printed at its first start",
@@ -78,9 +79,10 @@ function checkHost(host: string | null, allowed: readonly string[]): void {
     allowed.some((entry) => entry.toLowerCase() === name.toLowerCase() || entry.toLowerCase() === host?.toLowerCase())
   )
     return;
+  const what = name === "" ? "a request without a Host" : `the name ${JSON.stringify(name.slice(0, 100))}`;
   throw new AppError(
     "misdirected_request",
-    `This server does not answer to the name ${JSON.stringify(name.slice(0, 100))} without an API key: use localhost, or add the name to ALLOWED_HOSTS`,
+    `This server does not answer to ${what} without an API key: use localhost, or add the name to ALLOWED_HOSTS`,
   );
 }
 

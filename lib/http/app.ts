@@ -7,6 +7,7 @@ import type { InvocationService } from "../services/invocations.ts";
 import type { RouteService } from "../services/routes.ts";
 import type { StatusService } from "../services/status.ts";
 import type { Access } from "./access.ts";
+import { createBodyReader } from "./body.ts";
 import { callRoutes, invokeRoutes } from "./calls.ts";
 import { docsRoutes } from "./docs.ts";
 import { errorHandler, pathOf } from "./errors.ts";
@@ -14,6 +15,7 @@ import { functionsRoutes } from "./functions.ts";
 import { invocationsRoutes } from "./invocations.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
+import { type Patience, watch } from "./patience.ts";
 import { routesRoutes } from "./routes.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
 
@@ -28,6 +30,7 @@ export interface AppServices {
   readonly clock: Clock;
   readonly log: Logger;
   readonly request_bytes: number;
+  readonly patience: Patience;
   readonly version: string;
 }
 
@@ -36,23 +39,23 @@ const CALL_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Po
 
 /** The whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, invocations, status, metrics, access, clock, log, request_bytes, version } = services;
-  const surface = () =>
-    new Elysia({ normalize: false, handler: { standardHostname: false } })
-      .use(functionsRoutes(functions, access))
-      .use(routesRoutes(routes, access))
-      .use(invocationsRoutes(invocations, access))
-      .use(invokeRoutes({ functions, invocations, access, request_bytes }))
-      .use(callRoutes({ routes, invocations, request_bytes }))
-      .use(metricsRoutes(metrics, access))
-      .use(healthRoutes(status));
+  const { functions, routes, invocations, status, metrics, access, clock, log, request_bytes, patience } = services;
+  const readBody = createBodyReader(clock, patience);
+  const intake = { access, readBody };
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
     .onRequest(({ request, set }) => {
       set.headers["x-request-id"] = clock.uuid();
       if (pathOf(request.url).startsWith("/r/")) Object.assign(set.headers, CALL_HEADERS);
     })
-    .use(errorHandler({ log, allowed: (path) => allowedMethods(app.routes, path) }))
-    .use(surface())
-    .use(docsRoutes(() => openApiDocument(surface(), version), access));
+    .mapResponse({ as: "global" }, ({ request, server }) => watch(request, server, patience))
+    .use(errorHandler({ log, patience, allowed: (path) => allowedMethods(app.routes, path) }))
+    .use(functionsRoutes(functions, intake))
+    .use(routesRoutes(routes, intake))
+    .use(invocationsRoutes(invocations, intake))
+    .use(invokeRoutes({ functions, invocations, intake, request_bytes }))
+    .use(callRoutes({ routes, invocations, readBody, request_bytes }))
+    .use(metricsRoutes(metrics, access))
+    .use(healthRoutes(status))
+    .use(docsRoutes(() => openApiDocument(app.routes, services.version), access));
   return app;
 }

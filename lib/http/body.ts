@@ -1,55 +1,71 @@
 import type { Server } from "bun";
+import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
+import { type Patience, unwatch } from "./patience.ts";
 
-/** A body must have come within this time, however slowly it drips, in milliseconds. */
-const BODY_MS = 60_000;
 /** Nested deeper than this, JSON is an attack; no body of ours has more than three levels. */
 const JSON_DEPTH = 64;
 
+/** Reads the body of a request that may have so many bytes. */
+export type ReadBody = (request: Request, server: Server<unknown> | null, limitBytes: number) => Promise<Uint8Array>;
+
 /**
- * Reads a request's body. Throws `payload_too_large` as soon as it is known to be over the limit, with a length or
- * without, and `request_timeout` when it does not come. Afterwards the connection may be silent for as long as the
- * work takes.
+ * Makes the reader of bodies. It throws `payload_too_large` as soon as a body is known to be over the limit, with a
+ * length or without, `request_timeout` when it does not come, and `cancelled` when its sender goes away. From its first
+ * step on the connection may be silent: Bun would close one that is slower than 16 KB/s after its idle timeout, and
+ * without an answer.
  */
-export async function readBody(
-  request: Request,
-  server: Server<unknown> | null,
+export function createBodyReader(clock: Clock, patience: Patience): ReadBody {
+  return async (request, server, limitBytes) => {
+    const encoding = request.headers.get("content-encoding")?.toLowerCase() ?? "identity";
+    if (encoding !== "identity") {
+      const shown = JSON.stringify(encoding.slice(0, 40));
+      throw new AppError("invalid_request", `Content-Encoding ${shown} is not supported: send the body as it is`);
+    }
+    unwatch(request, server);
+    const announced = Number(request.headers.get("content-length") ?? 0);
+    if (announced > limitBytes) throw tooLarge(limitBytes);
+    if (request.body === null) return new Uint8Array();
+    return collect(request.body, limitBytes, clock, patience.body_ms);
+  };
+}
+
+async function collect(
+  body: ReadableStream<Uint8Array>,
   limitBytes: number,
+  clock: Clock,
+  withinMs: number,
 ): Promise<Uint8Array> {
-  const tooLarge = () => new AppError("payload_too_large", `The request body is over the limit of ${limitBytes} bytes`);
-  const encoding = request.headers.get("content-encoding");
-  if (encoding !== null && encoding !== "identity") {
-    throw new AppError(
-      "invalid_request",
-      `Content-Encoding "${encoding.slice(0, 40)}" is not supported: send the body as it is`,
-    );
-  }
-  if (Number(request.headers.get("content-length") ?? 0) > limitBytes) throw tooLarge();
+  const reader = body.getReader();
   const chunks: Uint8Array[] = [];
   let size = 0;
-  if (request.body !== null) {
-    const reader = request.body.getReader();
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      void reader.cancel().catch(() => undefined);
-    }, BODY_MS);
-    try {
-      for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
-        size += piece.value.length;
-        if (size > limitBytes) {
-          void reader.cancel().catch(() => undefined);
-          throw tooLarge();
-        }
-        chunks.push(piece.value);
+  let late = false;
+  const giveUp = () => void reader.cancel().catch(() => undefined);
+  const cancelTimer = clock.after(withinMs, () => {
+    late = true;
+    giveUp();
+  });
+  try {
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+      size += piece.value.length;
+      if (size > limitBytes) {
+        giveUp();
+        throw tooLarge(limitBytes);
       }
-    } finally {
-      clearTimeout(timer);
+      chunks.push(piece.value);
     }
-    if (late) throw new AppError("request_timeout", `The request body did not come within ${BODY_MS / 1000} s`);
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw new AppError("cancelled", "The client went away before its whole body had come", { cause: error });
+  } finally {
+    cancelTimer();
   }
-  server?.timeout(request, 0);
+  if (late) throw new AppError("request_timeout", `The request body did not come within ${withinMs / 1000} s`);
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
+}
+
+function tooLarge(limitBytes: number): AppError {
+  return new AppError("payload_too_large", `The request body is over the limit of ${limitBytes} bytes`);
 }
 
 /** A body as JSON, whatever its content type says: the seed's `curl -d` lines send it as a form. No body is undefined. */

@@ -5,10 +5,10 @@ import type { Invocation } from "../domain/invocations.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { Answer, InvocationService, Target } from "../services/invocations.ts";
 import type { RouteService } from "../services/routes.ts";
-import type { Access } from "./access.ts";
-import { readBody } from "./body.ts";
+import type { ReadBody } from "./body.ts";
 import { errorResponse, pathOf } from "./errors.ts";
-import { callDetail } from "./openapi.ts";
+import { callDetail } from "./openapi-calls.ts";
+import type { Intake } from "./resource.ts";
 
 /** What a call needs of the request that it came by. */
 interface CallContext {
@@ -18,16 +18,24 @@ interface CallContext {
 }
 
 /** `POST /r/<path>`: public, as in the seed; the answer is the function's own. */
-export function callRoutes(options: { routes: RouteService; invocations: InvocationService; request_bytes: number }) {
-  const { routes, invocations } = options;
+export function callRoutes(options: {
+  routes: RouteService;
+  invocations: InvocationService;
+  readBody: ReadBody;
+  request_bytes: number;
+}) {
+  const { routes } = options;
   return new Elysia({ tags: ["calls"] }).post(
     "/r/*",
     async (context) => {
       const path = calledPath(context.request.url);
       const { id, function: fn } = routes.match(path);
-      return call(context, invocations, { function: fn, route_id: id }, options.request_bytes);
+      return call(context, { ...options, target: { function: fn, route_id: id } });
     },
-    { parse: "none", detail: callDetail("callRoute", "Call the function of a route") },
+    {
+      parse: "none",
+      detail: { ...callDetail("callRoute", "Call the function of a route", [400, 404, 405]), security: [] },
+    },
   );
 }
 
@@ -35,36 +43,34 @@ export function callRoutes(options: { routes: RouteService; invocations: Invocat
 export function invokeRoutes(options: {
   functions: FunctionService;
   invocations: InvocationService;
-  access: Access;
+  intake: Intake;
   request_bytes: number;
 }) {
-  const { functions, invocations, access } = options;
+  const { functions, invocations, intake, request_bytes } = options;
+  const { access, readBody } = intake;
   return new Elysia({ tags: ["calls"] }).post(
     "/v1/functions/:id/invoke",
     async (context) => {
       access(context.request, context.server);
-      return call(
-        context,
-        invocations,
-        { function: functions.get(context.params.id), route_id: null },
-        options.request_bytes,
-      );
+      const target = { function: functions.get(context.params.id), route_id: null };
+      return call(context, { invocations, readBody, request_bytes, target });
     },
     {
-      params: t.Object({ id: t.String({ description: "The id or the name of the function." }) }),
+      params: t.Object({
+        id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
+      }),
       parse: "none",
-      detail: callDetail("invokeFunction", "Call a function without a route"),
+      detail: callDetail("invokeFunction", "Call a function without a route", [400, 401, 403, 404, 421]),
     },
   );
 }
 
 async function call(
   context: CallContext,
-  invocations: InvocationService,
-  target: Target,
-  limitBytes: number,
+  options: { invocations: InvocationService; readBody: ReadBody; request_bytes: number; target: Target },
 ): Promise<Response> {
-  const body = await readBody(context.request, context.server, limitBytes);
+  const { invocations, target } = options;
+  const body = await options.readBody(context.request, context.server, options.request_bytes);
   const id = String(context.set.headers["x-request-id"]);
   return answerResponse(await invocations.invoke({ id, target, body, signal: context.request.signal }));
 }

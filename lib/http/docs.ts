@@ -2,6 +2,7 @@ import { Elysia } from "elysia";
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import type { Access } from "./access.ts";
+import type { JsonObject } from "./openapi-schema.ts";
 
 /** The page may load nothing from elsewhere; Swagger UI brings its icons and some styles inline. */
 const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
@@ -26,15 +27,15 @@ const PAGE = `<!doctype html>
 const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });\n`;
 
 /** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made when it is first asked for. */
-export function docsRoutes(document: () => Promise<object>, access: Access) {
-  let made: Promise<object> | undefined;
+export function docsRoutes(document: () => JsonObject, access: Access) {
+  let made: Promise<unknown> | undefined;
   const hide = { detail: { hide: true } };
   const text = (body: string, type: string) =>
     new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
   return new Elysia({ prefix: "/swagger" })
     .onTransform(({ request, server }) => access(request, server))
     .get("/", () => text(PAGE, "text/html; charset=utf-8"), hide)
-    .get("/json", () => (made ??= document()), hide)
+    .get("/json", () => (made ??= published(document())), hide)
     .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hide)
     .get(
       "/swagger-ui.js",
@@ -46,4 +47,15 @@ export function docsRoutes(document: () => Promise<object>, access: Access) {
       () => new Response(Bun.file(style), { headers: { "Content-Type": "text/css; charset=utf-8" } }),
       hide,
     );
+}
+
+/**
+ * The document as @elysiajs/swagger publishes it. What the plugin reads from the routes by itself is left out: it is no
+ * valid OpenAPI, and lacks wildcard paths. Loaded when it is first needed, which is not at the start.
+ */
+async function published(document: JsonObject): Promise<unknown> {
+  const { swagger } = await import("@elysiajs/swagger");
+  const documentation: object = document; // the plugin's type is OpenAPI's own; the tests hold the document to that
+  const publisher = new Elysia().use(swagger({ path: "/ui", specPath: "/json", exclude: /./, documentation }));
+  return (await publisher.handle(new Request("http://localhost/json"))).json();
 }

@@ -1,9 +1,10 @@
 import { Type, type TSchema } from "@sinclair/typebox";
 import { REASONS, type Reason } from "../domain/errors.ts";
+import type { ErrorStatus } from "./errors.ts";
 
-/** The schema of `{success, message, data}` around what an endpoint answers. */
-export function Envelope<T extends TSchema>(data: T) {
-  return Type.Object({ success: Type.Literal(true), message: Type.Literal("success"), data });
+/** The schema of `{success, message, data}` around what an endpoint answers, and what that is. */
+export function Envelope<T extends TSchema>(data: T, description: string) {
+  return Type.Object({ success: Type.Literal(true), message: Type.Literal("success"), data }, { description });
 }
 
 /** The schema of every error that is not a function's own. */
@@ -15,10 +16,15 @@ export const ErrorEnvelope = Type.Object(
       examples: ['No function "x": GET /v1/functions lists them'],
     }),
     data: Type.Null(),
-    reason: Type.Unsafe<Reason>(Type.Union(REASONS.map((reason) => Type.Literal(reason)))),
-    request_id: Type.String({ description: "Also in X-Request-Id; the log has more under it." }),
+    reason: Type.Unsafe<Reason>(
+      Type.Union(
+        REASONS.map((reason) => Type.Literal(reason)),
+        { description: "The same for a program.", examples: ["not_found"] },
+      ),
+    ),
+    request_id: Type.String({ description: "The `X-Request-Id` of this answer; the server's log has more under it." }),
   },
-  { description: "An error." },
+  { description: "An error: what every answer is that is neither a success nor a function's own." },
 );
 
 /** The envelope of a success, in the seed's key order. */
@@ -32,8 +38,9 @@ export function failure(reason: Reason, message: string, requestId: string) {
 }
 
 /** The error responses of an endpoint for its schema: those that any request can meet, and its own. */
-export function errors<const S extends number>(...statuses: readonly S[]) {
-  return Object.fromEntries(
-    [400, 401, 403, 404, 421, 500, ...statuses].map((status) => [status, ErrorEnvelope]),
-  ) as Record<400 | 401 | 403 | 404 | 421 | 500 | S, typeof ErrorEnvelope>; // fromEntries forgets the keys it was given
+export function errors<const S extends ErrorStatus>(...statuses: readonly S[]) {
+  return Object.fromEntries([401, 403, 421, 500, ...statuses].map((status) => [status, ErrorEnvelope])) as Record<
+    401 | 403 | 421 | 500 | S,
+    typeof ErrorEnvelope
+  >; // fromEntries forgets the keys it was given
 }

@@ -2,6 +2,7 @@ import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
 import { AppError, type Reason } from "../domain/errors.ts";
 import type { Logger } from "../log.ts";
 import { failure } from "./envelope.ts";
+import { type Patience, watch } from "./patience.ts";
 import { describeProblem } from "./problems.ts";
 
 /** The only table from reasons to statuses. */
@@ -36,26 +37,37 @@ export const STATUS_OF = {
   storage_full: 507,
 } as const satisfies Record<Reason, number>;
 
-/** What a 503 says where nobody knows better, in seconds: an engine or a server that comes back takes about that. */
+/** The statuses of errors that a client can see; nobody is left to read the one of `cancelled`. */
+export type ErrorStatus = Exclude<(typeof STATUS_OF)[Reason], 499>;
+
+/** What a 429 or 503 says where nobody knows better, in seconds: an engine or a server that comes back takes about that. */
 const RETRY_AFTER_S = 2;
 
 /** The enveloped answer to an error, with the headers that go with its status. */
 export function errorResponse(error: AppError, requestId: string, allow?: readonly string[]): Response {
   const headers = new Headers();
   if (error.reason === "unauthorized") headers.set("WWW-Authenticate", 'Bearer realm="slipway"');
-  const retryAfter = error.retry_after_s ?? (STATUS_OF[error.reason] === 503 ? RETRY_AFTER_S : undefined);
+  const status = STATUS_OF[error.reason];
+  const retryAfter = error.retry_after_s ?? (status === 503 || status === 429 ? RETRY_AFTER_S : undefined);
   if (retryAfter !== undefined) headers.set("Retry-After", String(retryAfter));
   if (allow) headers.set("Allow", allow.join(", "));
-  return Response.json(failure(error.reason, error.message, requestId), { status: STATUS_OF[error.reason], headers });
+  // The rest of a body that drips is not waited for.
+  if (error.reason === "request_timeout") headers.set("Connection", "close");
+  return Response.json(failure(error.reason, error.message, requestId), { status, headers });
 }
 
 /**
  * The handler of every error, registered before any route. `allowed` tells the methods of a path that exists, so that
  * a wrong method is a 405; Elysia only knows "not found".
  */
-export function errorHandler(options: { log: Logger; allowed: (path: string) => readonly string[] }) {
-  return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, set }) => {
-    const requestId = String(set.headers["x-request-id"] ?? "");
+export function errorHandler(options: {
+  log: Logger;
+  patience: Patience;
+  allowed: (path: string) => readonly string[];
+}) {
+  return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, server, set }) => {
+    watch(request, server, options.patience);
+    const requestId = set.headers["x-request-id"] ?? "";
     const path = pathOf(request.url);
     const known = translate(error);
     if (known?.reason === "not_found" && error instanceof NotFoundError) {

@@ -36,7 +36,7 @@ export function parseRoutes(table: string): readonly string[] {
       gateway === "00000000"
     )
       continue;
-    gateways.push(Buffer.from(gateway, "hex").reverse().join("."));
+    gateways.push([...Buffer.from(gateway, "hex")].toReversed().join("."));
   }
   return gateways;
 }

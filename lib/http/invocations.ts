@@ -8,18 +8,26 @@ import {
 } from "../domain/invocations.ts";
 import { PAGE } from "../domain/limits.ts";
 import type { InvocationService } from "../services/invocations.ts";
-import type { Access } from "./access.ts";
 import { Envelope, errors, success } from "./envelope.ts";
-import { resource } from "./resource.ts";
+import { type Intake, resource } from "./resource.ts";
 
-const params = t.Object({ id: t.String({ description: "The id of the invocation: the X-Request-Id of its answer." }) });
+const params = t.Object({
+  id: t.String({
+    description: "The id of the invocation: the `X-Request-Id` of its answer.",
+    examples: ["7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55"],
+  }),
+});
 
 const query = t.Object(
   {
     function_id: t.Optional(t.String({ description: "Only those of this function, by its id or name." })),
     status: t.Optional(InvocationStatus),
-    since: t.Optional(t.String({ description: "Only those created at this time or later." })),
-    until: t.Optional(t.String({ description: "Only those created before this time." })),
+    since: t.Optional(
+      t.String({ description: "Only those created at this time or later.", examples: ["2026-01-31T12:00:00Z"] }),
+    ),
+    until: t.Optional(
+      t.String({ description: "Only those created before this time.", examples: ["2026-02-01T12:00:00+01:00"] }),
+    ),
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
     // A string: Elysia's own conversion has no message that says which parameter was wrong.
     limit: t.Optional(
@@ -33,21 +41,21 @@ const query = t.Object(
 );
 
 /** `/v1/invocations`: the records of calls and what they printed. */
-export function invocationsRoutes(invocations: InvocationService, access: Access) {
-  return resource({ prefix: "/v1/invocations", tag: "invocations", access })
+export function invocationsRoutes(invocations: InvocationService, intake: Intake) {
+  return resource({ prefix: "/v1/invocations", tag: "invocations", intake })
     .get("/", ({ query: raw }) => success(invocations.list(parseInvocationQuery(raw))), {
       query,
-      response: { 200: Envelope(InvocationPage), ...errors() },
+      response: { 200: Envelope(InvocationPage, "A page of invocations, newest first."), ...errors(400) },
       detail: { operationId: "listInvocations", summary: "List the invocations, newest first" },
     })
     .get("/:id", ({ params: { id } }) => success(invocations.get(id)), {
       params,
-      response: { 200: Envelope(Invocation), ...errors() },
+      response: { 200: Envelope(Invocation, "The invocation."), ...errors(404) },
       detail: { operationId: "getInvocation", summary: "Show an invocation" },
     })
     .get("/:id/logs", ({ params: { id } }) => success(invocations.logs(id)), {
       params,
-      response: { 200: Envelope(InvocationLogs), ...errors() },
+      response: { 200: Envelope(InvocationLogs, "What the function printed, as far as it was kept."), ...errors(404) },
       detail: { operationId: "getInvocationLogs", summary: "Show what the function printed" },
     });
 }

@@ -9,58 +9,59 @@ export function isObject(value: unknown): value is JsonObject {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
-/** Turns TypeBox's JSON Schema, wherever it stands in a document, into the dialect of OpenAPI 3.0. */
-export function toOpenApi(value: unknown): Json {
-  if (Array.isArray(value)) return value.map(toOpenApi);
-  if (!isObject(value))
+/** Turns TypeBox's JSON Schema into the dialect of OpenAPI 3.0. */
+export function toOpenApi(schema: unknown): JsonObject {
+  // Through JSON, which knows neither TypeBox's symbols nor undefined.
+  const plain: unknown = JSON.parse(JSON.stringify(schema ?? {}));
+  const converted = convert(plain);
+  return isObject(converted) ? converted : {};
+}
+
+function convert(value: unknown): Json {
+  if (Array.isArray(value)) return value.map(convert);
+  if (!isObject(value)) {
     return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? value : null;
+  }
   const choices = value["anyOf"];
   if (Array.isArray(choices)) return union(value, choices);
-  const { $id: _id, const: constant, patternProperties, examples, ...rest } = value;
-  const converted = Object.fromEntries(Object.entries(rest).map(([key, entry]) => [key, toOpenApi(entry)]));
+  const { $id: _id, const: constant, examples, ...rest } = value;
+  const converted = Object.fromEntries(Object.entries(rest).map(([key, entry]) => [key, convert(entry)]));
   if (constant !== undefined) converted["enum"] = [constant];
-  // A property may be called "examples" or "const"; only a schema has a list there.
   if (Array.isArray(examples) && examples[0] !== undefined) converted["example"] = examples[0];
-  if (isObject(patternProperties))
-    converted["additionalProperties"] = toOpenApi(Object.values(patternProperties)[0] ?? {});
-  if (converted["type"] === "null") return { nullable: true, enum: [null] };
-  return converted;
+  // 3.0 has no type "null"; `nullable` means something only beside a type.
+  return converted["type"] === "null" ? { ...converted, type: "object", nullable: true, enum: [null] } : converted;
 }
 
 /** `anyOf` with null is `nullable`, and `anyOf` of constants an `enum`. */
-function union({ anyOf: _anyOf, ...outer }: JsonObject, choices: readonly Json[]): Json {
-  const some = choices.filter((choice) => !(isObject(choice) && choice["type"] === "null"));
-  const nullable = some.length < choices.length ? { nullable: true } : {};
-  const around = toOpenApi(outer);
-  const constants = some.flatMap((choice) =>
-    isObject(choice) && choice["const"] !== undefined ? [choice["const"]] : [],
+function union({ anyOf: _anyOf, ...outer }: JsonObject, choices: readonly Json[]): JsonObject {
+  const some = choices.filter((choice) => !(isObject(choice) && choice["type"] === "null")).map(convert);
+  const around = convert(outer);
+  const merged: JsonObject = { ...oneOf(some), ...(isObject(around) ? around : {}) };
+  if (some.length === choices.length) return merged;
+  const values = merged["enum"];
+  return { ...merged, nullable: true, ...(Array.isArray(values) ? { enum: [...values, null] } : {}) };
+}
+
+function oneOf(choices: readonly Json[]): JsonObject {
+  const [only] = choices;
+  if (choices.length === 1 && isObject(only)) return only;
+  const constants = choices.flatMap((choice) =>
+    isObject(choice) && Array.isArray(choice["enum"]) ? choice["enum"] : [],
   );
-  if (constants.length === some.length) {
-    return {
-      type: "string",
-      enum: [...constants, ...("nullable" in nullable ? [null] : [])],
-      ...nullable,
-      ...(isObject(around) ? around : {}),
-    };
-  }
-  const [only] = some;
-  if (some.length === 1 && only !== undefined) {
-    const inner = toOpenApi(only);
-    return { ...(isObject(inner) ? inner : {}), ...nullable, ...(isObject(around) ? around : {}) };
-  }
-  return { anyOf: some.map(toOpenApi), ...nullable, ...(isObject(around) ? around : {}) };
+  return constants.length === choices.length ? { type: "string", enum: constants } : { anyOf: [...choices] };
 }
 
 /** An example of what a schema describes, put together from the examples of its parts. */
 export function exampleOf(schema: Json): Json {
   if (!isObject(schema)) return null;
   if (schema["example"] !== undefined) return schema["example"];
+  if (schema["nullable"] === true) return null;
   const choices = schema["enum"];
   if (Array.isArray(choices)) return choices[0] ?? null;
-  if (schema["nullable"] === true) return null;
   const properties = schema["properties"];
-  if (isObject(properties))
+  if (isObject(properties)) {
     return Object.fromEntries(Object.entries(properties).map(([name, property]) => [name, exampleOf(property)]));
+  }
   switch (schema["type"]) {
     case "array":
       return [exampleOf(schema["items"] ?? {})];
@@ -74,4 +75,21 @@ export function exampleOf(schema: Json): Json {
     default:
       return {};
   }
+}
+
+/** Puts a reference wherever a schema of `components.schemas` stands. `components` themselves keep their outermost one. */
+export function withReferences(value: Json, components: JsonObject): Json {
+  const names = new Map(Object.entries(components).map(([name, schema]) => [JSON.stringify(schema), name]));
+  const refer = (part: Json): Json => {
+    const name = names.get(JSON.stringify(part));
+    return name === undefined ? inside(part) : { $ref: `#/components/schemas/${name}` };
+  };
+  const inside = (part: Json): Json => {
+    if (Array.isArray(part)) return part.map(refer);
+    if (!isObject(part)) return part;
+    return Object.fromEntries(Object.entries(part).map(([key, entry]) => [key, refer(entry)]));
+  };
+  return value === components
+    ? Object.fromEntries(Object.entries(components).map(([name, schema]) => [name, inside(schema)]))
+    : inside(value);
 }

@@ -52,14 +52,21 @@ function innermost(problem: ValueError): ValueError {
 function unknownField(noun: string, path: string, shown: string, schema: TSchema): string {
   const properties: unknown = schema["properties"];
   const known = properties !== null && typeof properties === "object" ? Object.keys(properties) : [];
-  const nearest = known.toSorted((a, b) => distance(a, path) - distance(b, path))[0];
+  const nearest =
+    known.find((name) => isPart(path, name)) ?? known.toSorted((a, b) => distance(a, path) - distance(b, path))[0];
   const what = noun === "body" ? `field ${shown}` : `${noun} ${shown}`;
   if (nearest === undefined) return `Unknown ${what}: none is expected here`;
-  // Half of the letters wrong is no slip of the finger any more: the whole list helps better.
-  const close = distance(nearest, path) <= Math.max(2, nearest.length / 2);
+  // A third of the letters wrong is no slip of the finger any more: the whole list helps better.
+  const close =
+    isPart(path, nearest) || distance(nearest, path) <= Math.max(1, Math.min(nearest.length, path.length) / 2.5);
   return close
     ? `Unknown ${what}: did you mean "${nearest}"?`
     : `Unknown ${what}: known are ${known.map((name) => `"${name}"`).join(", ")}`;
+}
+
+/** Whether one is the beginning of the other, as "timeout" is of "timeout_ms" and "environment" of "environments". */
+function isPart(given: string, known: string): boolean {
+  return given.length >= 3 && (known.startsWith(given) || given.startsWith(known));
 }
 
 /** What a schema wants, in words. */
@@ -79,7 +86,7 @@ function expectation(schema: TSchema): string {
     case "null":
       return "null";
     case "object":
-      return schema["patternProperties"] === undefined ? "an object" : "an object of strings";
+      return schema["additionalProperties"] instanceof Object ? "an object of strings" : "an object";
     default:
       return "another kind of value";
   }
@@ -104,6 +111,7 @@ function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "an object";
-  const shown = JSON.stringify(value) ?? "missing";
+  // JSON has no word for a number such as 1e999.
+  const shown = (typeof value === "number" ? String(value) : JSON.stringify(value)) ?? "missing";
   return shown.length > 64 ? `${shown.slice(0, 64)}...` : shown;
 }

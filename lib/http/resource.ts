@@ -1,28 +1,39 @@
-import { Elysia } from "elysia";
+import { type Context, Elysia } from "elysia";
 import type { Access } from "./access.ts";
-import { parseJson, readBody } from "./body.ts";
+import { parseJson, type ReadBody } from "./body.ts";
+import { unwatch } from "./patience.ts";
 
 /** Bodies of `/v1` are small, but a wrong one deserves an answer that says what is wrong with it, not only that it is large. */
 const API_BODY_BYTES = 6 * 1024 * 1024;
 
+/** What every request meets before a handler: who may, and how its body is read. */
+export interface Intake {
+  readonly access: Access;
+  readonly readBody: ReadBody;
+}
+
 /**
  * What the resources of `/v1` share: the access check, made by each resource's own instance (a path such as
- * `/r/../v1/functions` reaches it too), before anything of the request is read, and JSON bodies whatever the content
- * type says.
+ * `/r/../v1/functions` reaches it too), before anything of the request is read.
  */
-export function resource(options: { prefix: string; tag: string; access: Access }) {
-  const { access } = options;
-  return (
-    new Elysia({ prefix: options.prefix, tags: [options.tag], normalize: false })
-      // Only for requests with a body: Elysia parses before it transforms.
-      .onParse(async ({ request, server }) => {
-        access(request, server);
-        return parseJson(await readBody(request, server, API_BODY_BYTES));
-      })
-      .onTransform(({ request, server }) => {
-        access(request, server);
-        // A pull may take minutes without a byte on this connection; slow requests have been dealt with by now.
-        server?.timeout(request, 0);
-      })
+export function resource(options: { prefix: string; tag: string; intake: Intake }) {
+  const { access } = options.intake;
+  return new Elysia({ prefix: options.prefix, tags: [options.tag], normalize: false }).onTransform(
+    ({ request, server }) => {
+      access(request, server);
+      // A pull may take minutes without a byte on this connection.
+      unwatch(request, server);
+    },
   );
+}
+
+/**
+ * The `parse` of an endpoint with a body: JSON whatever the content type says. Elysia parses before it transforms, so
+ * the access check comes first here, too. Elsewhere a body is not read at all.
+ */
+export function jsonBody({ access, readBody }: Intake) {
+  return async ({ request, server }: Pick<Context, "request" | "server">): Promise<unknown> => {
+    access(request, server);
+    return parseJson(await readBody(request, server, API_BODY_BYTES));
+  };
 }

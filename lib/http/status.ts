@@ -2,20 +2,36 @@ import { Elysia, t } from "elysia";
 import type { StatusService } from "../services/status.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Access } from "./access.ts";
-import { errorDetails } from "./openapi.ts";
+import { REQUEST_ID_HEADER } from "./openapi-errors.ts";
+import { errorDetails } from "./openapi-operation.ts";
 
 const Check = t.Object({
-  ok: t.Boolean(),
+  ok: t.Boolean({ examples: [true] }),
   problem: t.Nullable(t.String({ description: "The cause and the mend." })),
 });
-const Readiness = t.Object({ ready: t.Boolean(), engine: Check, database: Check });
+const READINESS = { ready: t.Boolean(), engine: Check, database: Check };
+const Ready = t.Object(READINESS, { description: "It can." });
+const NotReady = t.Object(READINESS, {
+  description: "It cannot, for the `problem` that is named.",
+  examples: [
+    {
+      ready: false,
+      engine: {
+        ok: false,
+        problem:
+          "The Docker Engine cannot be reached (ping): its socket does not exist. Start it, or point DOCKER_HOST at it.",
+      },
+      database: { ok: true, problem: null },
+    },
+  ],
+});
 
 /** `GET /healthz` and `GET /readyz`: for whoever restarts the server, and for whoever sends it traffic. */
 export function healthRoutes(status: StatusService) {
   return new Elysia({ tags: ["status"] })
     .get("/healthz", () => ({ status: "ok" as const }), {
-      response: { 200: t.Object({ status: t.Literal("ok") }) },
-      detail: { operationId: "health", summary: "The server runs" },
+      response: { 200: t.Object({ status: t.Literal("ok") }, { description: "It does." }) },
+      detail: { operationId: "health", summary: "Whether the server runs", security: [] },
     })
     .get(
       "/readyz",
@@ -25,8 +41,13 @@ export function healthRoutes(status: StatusService) {
         return readiness;
       },
       {
-        response: { 200: Readiness, 503: Readiness },
-        detail: { operationId: "readiness", summary: "The server can run functions: engine and database work" },
+        response: { 200: Ready, 503: NotReady },
+        detail: {
+          operationId: "readiness",
+          summary: "Whether the server can run functions",
+          description: "Asks the engine and the database.",
+          security: [],
+        },
       },
     );
 }
@@ -43,10 +64,14 @@ export function metricsRoutes(metrics: Metrics, access: Access) {
     {
       detail: {
         operationId: "metrics",
-        summary: "Figures in Prometheus form",
+        summary: "The figures of the server, in Prometheus form",
         responses: {
-          200: { description: "Prometheus text format.", content: { "text/plain": { schema: { type: "string" } } } },
-          ...errorDetails(401, 403, 421),
+          200: {
+            description: "Prometheus text format.",
+            headers: REQUEST_ID_HEADER,
+            content: { "text/plain": { schema: { type: "string" }, example: "slipway_engine_up 1\n" } },
+          },
+          ...errorDetails(401, 403, 421, 500),
         },
       },
     },

@@ -8,6 +8,9 @@ import { type ContainerSpec, FUNCTION_LABEL, OWNER_LABEL } from "../engine/conta
  */
 const DROPPED_CAPABILITIES = ["NET_RAW", "MKNOD", "SETFCAP", "AUDIT_WRITE"];
 
+/** The size of `/dev/shm`: what is in there counts as memory. */
+const SHM_BYTES = 64 * 1024 * 1024;
+
 /** What a container needs beside the function's own settings. */
 export interface ContainerSetting {
   readonly owner: string;
@@ -60,6 +63,8 @@ export function containerSpec(fn: Function, setting: ContainerSetting): Containe
       MemorySwap: fn.memory_bytes,
       NanoCpus: Math.round(fn.cpus * 1e9),
       PidsLimit: fn.pids,
+      // Docker's default, said because podman and a daemon's own setting differ.
+      ShmSize: SHM_BYTES,
       Ulimits: [{ Name: "nofile", Soft: NOFILE, Hard: NOFILE }],
       CapDrop: DROPPED_CAPABILITIES,
       SecurityOpt: ["no-new-privileges"],

@@ -40,8 +40,8 @@ export interface Run {
   readonly reusable: Promise<boolean>;
 }
 
-/** Knows how containers ended, and whether the engine is there. */
-type Witness = Pick<EngineEvents, "fate" | "problem">;
+/** What an instance asks when its stream is gone. */
+export type InstanceEvents = Pick<EngineEvents, "fate" | "problem">;
 
 type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
 
@@ -73,7 +73,7 @@ export class Instance {
   readonly containerId: string;
   readonly imageId: string;
   readonly #stream: Duplex;
-  readonly #events: Witness;
+  readonly #events: InstanceEvents;
   readonly #clock: Clock;
   readonly #command: readonly string[];
   readonly #demultiplexer = new Demultiplexer();
@@ -90,7 +90,7 @@ export class Instance {
     image_id: string;
     command: readonly string[];
     stream: Duplex;
-    events: Witness;
+    events: InstanceEvents;
     clock: Clock;
   }) {
     this.containerId = options.container_id;

@@ -65,7 +65,7 @@ export class Launcher implements Disposable {
    * where it refuses the container, and the signal's reason when it aborts.
    */
   async launch(fn: Function, signal: AbortSignal, network = "bridge"): Promise<Instance> {
-    await this.#events.asked;
+    await this.#events.settled;
     if (this.#events.problem) throw this.#events.problem;
     try {
       return await this.#launch(fn, signal, network);
@@ -122,13 +122,14 @@ export class Launcher implements Disposable {
     signal: AbortSignal,
   ): Promise<Instance> {
     const { container, imageId, command, doubtGate } = created;
-    const instance = await this.#attach(container, imageId, command);
+    let instance: Instance | undefined;
     try {
+      instance = await this.#attach(container, imageId, command);
       await this.#containers.start(container.id, signal);
       await instance.ready(this.#timeoutMs, signal);
       return instance;
     } catch (error) {
-      instance.retire();
+      instance?.retire();
       signal.throwIfAborted();
       if (isGateMissing(error) || isLost(error)) doubtGate();
       throw error;
@@ -165,10 +166,11 @@ function isImageGone(error: unknown): boolean {
   return isEngineStatus(error, 404) && /no such image|image.* not found|not found: .*image/i.test(error.message);
 }
 
+/** Podman prepares a container when it is attached to, and then has a 409 for what Docker says at its start. */
 function isGateMissing(error: unknown): boolean {
   return (
-    isEngineStatus(error, 400, 404, 500) &&
-    error.operation === "container start" &&
+    isEngineStatus(error, 400, 404, 409, 500) &&
+    ["container start", "container attach"].includes(error.operation) &&
     error.message.includes(`${GATE_DIRECTORY}/`)
   );
 }

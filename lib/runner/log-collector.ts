@@ -7,7 +7,7 @@ const ENTRY_CHARACTERS = 8_192;
 
 /** Gathers what a function prints as text: characters that were cut by a frame are put together, bytes that are no UTF-8 replaced. */
 export class LogCollector {
-  readonly #decoders: Record<Stream, TextDecoder> = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+  readonly #decoders: Record<Stream, TextDecoder> = { stdout: decoder(), stderr: decoder() };
   readonly #entries: { stream: Stream; text: string }[] = [];
   #bytes = 0;
 
@@ -33,4 +33,9 @@ export class LogCollector {
     if (last?.stream === stream && last.text.length < ENTRY_CHARACTERS) last.text += text;
     else this.#entries.push({ stream, text });
   }
+}
+
+/** A byte order mark at the beginning is output like any other. */
+function decoder(): TextDecoder {
+  return new TextDecoder("utf-8", { ignoreBOM: true });
 }

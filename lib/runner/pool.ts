@@ -28,6 +28,7 @@ export class Pool<M extends Member> {
   #fn: Function;
   #generation = 0;
   readonly #clock: Clock;
+  readonly #warmMax: number;
   readonly #meter: DemandMeter;
   readonly #ready: M[] = [];
   readonly #busy = new Set<M>();
@@ -39,8 +40,10 @@ export class Pool<M extends Member> {
   #failures = 0;
   #refillsAfter = -Infinity;
 
-  constructor(fn: Function, clock: Clock) {
+  /** `warmMax` is the server's bound on every function's own. */
+  constructor(fn: Function, clock: Clock, warmMax = Infinity) {
     this.#fn = fn;
+    this.#warmMax = warmMax;
     this.#clock = clock;
     this.#meter = new DemandMeter(clock.monotonic());
   }
@@ -75,7 +78,8 @@ export class Pool<M extends Member> {
 
   get target(): number {
     if (this.#ended) return 0;
-    return targetOf(this.#meter.demand(this.#clock.monotonic()), this.#fn);
+    const settings = { ...this.#fn, warm_max: Math.min(this.#fn.warm_max, this.#warmMax) };
+    return targetOf(this.#meter.demand(this.#clock.monotonic()), settings);
   }
 
   /** Starts that calls wait for and nobody has begun. */

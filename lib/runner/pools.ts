@@ -65,6 +65,7 @@ export class Pools<M extends Member> implements Disposable {
   readonly #log: Logger;
   readonly #problem: () => AppError | undefined;
   readonly #startsAtOnce: number;
+  readonly #warmMax: number;
   readonly #pools = new Map<string, Pool<M>>();
   readonly #places = new Map<M, Place<M>>();
   /** Pools that need a start, in the order of their turns. */
@@ -87,6 +88,8 @@ export class Pools<M extends Member> implements Disposable {
     /** Why the engine cannot be used now, or nothing. */
     problem: () => AppError | undefined;
     starts_at_once: number;
+    /** Instances of one function that are kept ready at most, whatever its own setting; no bound unless given. */
+    warm_max?: number;
   }) {
     this.#launch = options.launch;
     this.#onEmpty = options.onEmpty;
@@ -95,6 +98,7 @@ export class Pools<M extends Member> implements Disposable {
     this.#log = options.log;
     this.#problem = options.problem;
     this.#startsAtOnce = options.starts_at_once;
+    this.#warmMax = options.warm_max ?? Infinity;
     this.#pause = new RefillPause(options.clock, () => this.#pump());
   }
 
@@ -217,7 +221,7 @@ export class Pools<M extends Member> implements Disposable {
   #poolOf(fn: Function): Pool<M> {
     const known = this.#pools.get(fn.id);
     if (known !== undefined) return known;
-    const pool = new Pool<M>(fn, this.#clock);
+    const pool = new Pool<M>(fn, this.#clock, this.#warmMax);
     if (this.#removed.has(fn.id)) pool.end();
     this.#pools.set(fn.id, pool);
     return pool;

@@ -33,6 +33,7 @@ export interface RunnerOptions {
   readonly max_instances: number;
   readonly memory_budget: number;
   readonly starts_at_once: number;
+  readonly warm_max: number;
   readonly queue_limit: number;
   readonly function_queue_limit: number;
   readonly response_bytes: number;
@@ -132,6 +133,7 @@ export class Runner implements AsyncDisposable {
       log,
       problem: () => this.#events.problem,
       starts_at_once: options.starts_at_once,
+      warm_max: options.warm_max,
     });
     this.#holders = new NetworkHolders(this.#launcher, (functionId) => this.#pools.renew(functionId));
     this.#watch(metrics);
@@ -166,7 +168,7 @@ export class Runner implements AsyncDisposable {
       const admitted = clock.monotonic();
       call.onTiming({ queue_ms: admitted - asked });
       // Only in the first moments of a server, before its engine was asked whether it is there.
-      await this.#events.asked;
+      await this.#events.settled;
       const acquired = await this.#pools.acquire(call.function, call.signal);
       const started = clock.monotonic();
       call.onTiming({ start_ms: started - admitted, start: acquired.start });
@@ -189,7 +191,6 @@ export class Runner implements AsyncDisposable {
   /** A function was deleted. */
   remove(functionId: string): void {
     this.#pools.remove(functionId);
-    this.#holders.release(functionId);
   }
 
   poolOf(functionId: string): PoolState {

@@ -2,12 +2,12 @@ import type { Clock } from "../clock.ts";
 import { checkEnvironment } from "../domain/environment.ts";
 import { AppError } from "../domain/errors.ts";
 import {
-  checkFunctionName,
   checkWarm,
   type CreateFunction,
   type Function,
-  FUNCTION_DEFAULTS,
   type FunctionWithPool,
+  FUNCTION_DEFAULTS,
+  checkFunctionName,
   type UpdateFunction,
 } from "../domain/functions.ts";
 import { FUNCTIONS } from "../domain/limits.ts";
@@ -20,13 +20,15 @@ export class FunctionService {
   readonly #store: FunctionStore;
   readonly #runner: Runner;
   readonly #clock: Clock;
-  readonly #onDelete: (fn: Function) => void;
+  /** Told of a function that is gone under the name or id that it had. */
+  readonly #onForget: (fn: Function) => void;
+  #turns: Promise<void> = Promise.resolve();
 
-  constructor(options: { store: FunctionStore; runner: Runner; clock: Clock; onDelete: (fn: Function) => void }) {
+  constructor(options: { store: FunctionStore; runner: Runner; clock: Clock; onForget: (fn: Function) => void }) {
     this.#store = options.store;
     this.#runner = options.runner;
     this.#clock = options.clock;
-    this.#onDelete = options.onDelete;
+    this.#onForget = options.onForget;
   }
 
   list(): Function[] {
@@ -70,6 +72,7 @@ export class FunctionService {
     }
     checkWarm({ ...FUNCTION_DEFAULTS, ...settings });
     const image = await this.#runner.images.resolve(body.image);
+    await this.#turn();
     const now = timestamp(this.#clock.now());
     const created: Function = {
       ...FUNCTION_DEFAULTS,
@@ -110,7 +113,7 @@ export class FunctionService {
     const found = this.get(idOrName);
     this.#store.delete(found.id, options);
     this.#runner.remove(found.id);
-    this.#onDelete(found);
+    this.#onForget(found);
     return found;
   }
 
@@ -118,6 +121,16 @@ export class FunctionService {
   async withImage(fn: Function): Promise<Function> {
     if (fn.image_id !== null) return fn;
     return this.#change(fn.id, await this.#runner.images.resolve(fn.image));
+  }
+
+  /**
+   * A durable write holds up everything else for a moment. Those who waited for the same pull all go on at once, so
+   * they take turns, with room between two of them for whatever else there is to do.
+   */
+  #turn(): Promise<void> {
+    const mine = this.#turns;
+    this.#turns = mine.then(() => new Promise((resolve) => setImmediate(resolve)));
+    return mine;
   }
 
   #check(body: UpdateFunction, self: string | null): void {
@@ -136,10 +149,12 @@ export class FunctionService {
 
   /** Changes the row as it is now, not as it was before a pull that may have taken minutes. */
   #change(id: string, changes: Partial<Function>): Function {
-    const changed: Function = { ...this.get(id), ...changes, updated_at: timestamp(this.#clock.now()) };
+    const before = this.get(id);
+    const changed: Function = { ...before, ...changes, updated_at: timestamp(this.#clock.now()) };
     checkWarm(changed);
     this.#store.update(changed);
     this.#runner.update(changed);
+    if (changed.name !== before.name) this.#onForget(before);
     return changed;
   }
 }

@@ -18,6 +18,16 @@ export interface Target {
   readonly route_id: string | null;
 }
 
+/** A call as it came in. */
+export interface InvokeRequest {
+  /** Becomes the id of the invocation. */
+  readonly id: string;
+  readonly target: Target;
+  readonly body: Uint8Array;
+  /** Aborts when the client goes away. */
+  readonly signal: AbortSignal;
+}
+
 /** An invocation that has an answer: the function's own, or null where the record tells why there is none. */
 export interface Answer {
   readonly invocation: Invocation;
@@ -61,12 +71,7 @@ export class InvocationService implements AsyncDisposable {
   }
 
   /** Runs a function once. Throws only where it was turned away before it became an invocation. */
-  async invoke(request: {
-    readonly id: string;
-    readonly target: Target;
-    readonly body: Uint8Array;
-    readonly signal: AbortSignal;
-  }): Promise<Answer> {
+  async invoke(request: InvokeRequest): Promise<Answer> {
     if (this.#draining)
       throw new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
     const answer = this.#invoke(request);
@@ -116,12 +121,7 @@ export class InvocationService implements AsyncDisposable {
     await this.#idle();
   }
 
-  async #invoke(request: {
-    readonly id: string;
-    readonly target: Target;
-    readonly body: Uint8Array;
-    readonly signal: AbortSignal;
-  }): Promise<Answer> {
+  async #invoke(request: InvokeRequest): Promise<Answer> {
     const { id, target, body } = request;
     const record: Invocation = newRecord(id, target, body.length, timestamp(this.#clock.now()));
     const signal = AbortSignal.any([request.signal, this.#abortAll.signal]);
@@ -144,7 +144,7 @@ export class InvocationService implements AsyncDisposable {
       );
       return answer;
     } catch (error) {
-      return this.#fail({ ...record, ...timings }, error, request.signal);
+      return this.#fail({ ...record, ...timings }, error, request);
     }
   }
 
@@ -165,12 +165,12 @@ export class InvocationService implements AsyncDisposable {
       finished_at: timestamp(this.#clock.now()),
     };
     this.#put(invocation, outcome);
-    this.#count(invocation, fn.name ?? fn.id);
+    this.#count(invocation, labelOf(fn));
     return { invocation, response: outcome.response };
   }
 
   /** A call that never reached a gate. */
-  #fail(record: Invocation, thrown: unknown, client: AbortSignal): Answer {
+  #fail(record: Invocation, thrown: unknown, { target, signal: client }: InvokeRequest): Answer {
     const error = client.aborted
       ? new AppError("cancelled", "The client went away before the function ran")
       : this.#explain(thrown, record.id);
@@ -187,7 +187,7 @@ export class InvocationService implements AsyncDisposable {
       finished_at: timestamp(this.#clock.now()),
     };
     this.#recorder.put(invocation, []);
-    this.#count(invocation, record.function_id);
+    this.#count(invocation, labelOf(target.function));
     return {
       invocation,
       response: null,
@@ -236,6 +236,11 @@ export class InvocationService implements AsyncDisposable {
   async #idle(): Promise<void> {
     while (this.#active.size > 0) await Promise.all(this.#active);
   }
+}
+
+/** How metrics name a function. */
+export function labelOf({ id, name }: Pick<Function, "id" | "name">): string {
+  return name ?? id;
 }
 
 function newRecord(id: string, { function: fn, route_id }: Target, requestBytes: number, now: string): Invocation {

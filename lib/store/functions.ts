@@ -128,10 +128,6 @@ export function functionRow(record: Function): Bindings & FunctionRow {
 }
 
 function functionOf(row: FunctionRow): Function {
-  return {
-    ...row,
-    environment: JSON.parse(row.environment),
-    share_network: row.share_network === 1,
-    read_only: row.read_only === 1,
-  };
+  const environment = JSON.parse(row.environment) as Function["environment"]; // `functionRow` wrote it
+  return { ...row, environment, share_network: row.share_network === 1, read_only: row.read_only === 1 };
 }

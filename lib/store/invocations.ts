@@ -78,7 +78,8 @@ export class InvocationStore {
   /** What the function printed, as far as it was kept; empty where it printed nothing or is not known. */
   logs(id: string): LogEntry[] {
     const logs = this.#logs.get({ id })?.logs ?? null;
-    return logs === null ? [] : JSON.parse(logs);
+    if (logs === null) return [];
+    return JSON.parse(logs) as LogEntry[]; // `save` wrote it
   }
 
   /** Removes an invocation and its logs. */
@@ -141,7 +142,8 @@ function encodeCursor({ created_at, id }: Place): string {
 function decodeCursor(cursor: string): Place {
   const place = attempt(() => JSON.parse(Buffer.from(cursor, "base64url").toString()) as unknown);
   if (Array.isArray(place) && place.length === 2) {
-    const [created_at, id]: unknown[] = place;
+    const created_at: unknown = place[0];
+    const id: unknown = place[1];
     if (typeof created_at === "string" && typeof id === "string" && encodeCursor({ created_at, id }) === cursor) {
       return { created_at, id };
     }

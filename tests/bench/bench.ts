@@ -23,7 +23,14 @@ export interface Bench {
 const BENCHMARKS: readonly {
   readonly name: string;
   readonly run: (bench: Bench) => Promise<readonly Measurement[]>;
-}[] = [{ name: "cold", run: cold }];
+}[] = [
+  { name: "warm", run: warmCalls },
+  { name: "rates", run: rates },
+  { name: "cold", run: cold },
+  { name: "http", run: http },
+  { name: "binary", run: binary },
+  { name: "memory", run: memory },
+];
 
 const { values } = parseArgs({
   args: process.argv.slice(2),

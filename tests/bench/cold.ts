@@ -5,7 +5,7 @@ import { dockerRun, idle, invoke, warm } from "./sides.ts";
 
 /** A call that has to start its container, beside the `docker` command doing the same. */
 export async function cold({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
-  await using server = await SpawnedServer.start({ DOCKER_HOST: docker });
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
   const own = await server.createFunction(image, { warm_max: 0 });
   const settle = () => idle(docker);
   const run = { ...dockerRun(image), settle };

@@ -9,8 +9,8 @@ const CLIENTS = 32;
 
 /** The management API under load, beside the least that Bun's HTTP server can do. */
 export async function http({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
-  const wrk = await ensureProgram("wrk", "wrk");
-  await using server = await SpawnedServer.start({ DOCKER_HOST: docker });
+  const wrk = await ensureProgram("wrk", ["wrk"]);
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
   await using bare = await BareServer.start();
   const fn = await server.createFunction(image, { warm_max: 0 });
   const path = `/v1/functions/${fn.id}`;
@@ -32,10 +32,17 @@ export async function http({ docker, image, rounds }: Bench): Promise<readonly M
   ];
 }
 
-async function load(wrk: string, url: string, request: { method: string; body: string } = { method: "GET", body: "" }): Promise<number> {
+async function load(
+  wrk: string,
+  url: string,
+  request: { method: string; body: string } = { method: "GET", body: "" },
+): Promise<number> {
   const script = `/tmp/slipway-bench-${process.pid}.lua`;
   await Bun.write(script, `wrk.method = "${request.method}"\nwrk.body = '${request.body}'\n`);
-  const child = Bun.spawn([wrk, "-t1", `-c${CLIENTS}`, `-d${SECONDS}s`, "-s", script, url], { stdout: "pipe", stderr: "inherit" });
+  const child = Bun.spawn([wrk, "-t1", `-c${CLIENTS}`, `-d${SECONDS}s`, "-s", script, url], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
   const text = await child.stdout.text();
   await Bun.file(script).delete();
   if (/Non-2xx/.test(text)) throw new Error(`${request.method} ${url} was refused under load:\n${text}`);

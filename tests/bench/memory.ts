@@ -20,7 +20,7 @@ export async function memory({ docker, image }: Bench): Promise<readonly Measure
 }
 
 async function growth(docker: string, image: string): Promise<Measurement> {
-  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, RETENTION_COUNT: "1000" });
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100", RETENTION_COUNT: "1000" });
   const fn = await server.createFunction(image, { max_calls: 0, warm_max: CLIENTS });
   const run = async (calls: number) => {
     const loop = async () => {
@@ -50,7 +50,11 @@ async function growth(docker: string, image: string): Promise<Measurement> {
 }
 
 async function instances(docker: string, image: string): Promise<Measurement> {
-  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, MAX_INSTANCES: "100", MEMORY_BUDGET: "100GiB" });
+  await using server = await SpawnedServer.start({
+    DOCKER_HOST: docker,
+    MAX_INSTANCES: "100",
+    MEMORY_BUDGET: "100GiB",
+  });
   const client = new EngineClient(docker);
   await Bun.sleep(2_000);
   const before = availableBytes();

@@ -10,7 +10,7 @@ const AT_ONCE = 4;
 
 /** How many fresh containers a second can be called, beside what the engine can create, start, await and remove. */
 export async function rates({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
-  await using server = await SpawnedServer.start({ DOCKER_HOST: docker });
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
   const client = new EngineClient(docker);
   const engineRate = (network: string) => ({
     name: `the engine with ${network}`,

@@ -15,7 +15,13 @@ export async function invoke(url: string, fn: { readonly id: string }): Promise<
 
 /** The same program in a container by the `docker` command, with the same limits; the context is a tmpfs too. */
 export function dockerRun(image: string): Operation {
-  const limits = ["--memory=256m", "--memory-swap=256m", "--cpus=1", "--pids-limit=128", "--security-opt=no-new-privileges"];
+  const limits = [
+    "--memory=256m",
+    "--memory-swap=256m",
+    "--cpus=1",
+    "--pids-limit=128",
+    "--security-opt=no-new-privileges",
+  ];
   const context = ["--tmpfs", "/tmp/context:mode=1777", "-e", "CONTEXT_PATH=/tmp/context", "--entrypoint", "/bin/sh"];
   const script = `printf '{"do": "exit"}' > $CONTEXT_PATH/request.json; ${RUN_COMMAND}`;
   const command = [requireProgram("docker"), "run", "--rm", ...limits, ...context, image, "-c", script];

@@ -12,7 +12,7 @@ const QUIET_MS = 400;
 
 /** A call that finds an instance ready, in a container that served no other; and one in a container that did. */
 export async function warmCalls({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
-  await using server = await SpawnedServer.start({ DOCKER_HOST: docker });
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
   await using host = await hostSpawn();
   const fresh = await server.createFunction(image, { warm_max: 3 });
   const reused = await server.createFunction(image, { max_calls: 0, warm_max: 1 });

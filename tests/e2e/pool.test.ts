@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import type { Function, PoolState } from "../../lib/domain/functions.ts";
 import { acquireEngine, type Engine } from "../support/engine.ts";
 import { fixture } from "../support/images.ts";
@@ -17,7 +17,11 @@ beforeAll(async () => {
 });
 
 /** Waits until a function's pool is as wanted. */
-async function pool(server: TestServer, fn: Pick<Function, "id">, wanted: (state: PoolState) => boolean): Promise<PoolState> {
+async function pool(
+  server: TestServer,
+  fn: Pick<Function, "id">,
+  wanted: (state: PoolState) => boolean,
+): Promise<PoolState> {
   const deadline = performance.now() + 20_000;
   for (;;) {
     const { body } = await server.api<{ pool: PoolState }>("GET", `/v1/functions/${fn.id}`);
@@ -41,16 +45,14 @@ async function environmentOf(response: Response): Promise<Record<string, string>
   return seen.environment;
 }
 
-describe("a pool", () => {
-  let server: TestServer;
-  beforeAll(async () => {
-    server = await TestServer.start();
-  });
-  afterAll(async () => {
-    await server[Symbol.asyncDispose]();
-  });
+/** A server that keeps instances ready; one for each test, which takes them along at its end. */
+function warmServer(variables: Readonly<Record<string, string>> = {}): Promise<TestServer> {
+  return TestServer.start({ WARM_MAX: "100", ...variables });
+}
 
+describe("a pool", () => {
   test("makes the first call after the registration a warm one, in a container that served no other", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image);
     const hosts = new Set<string>();
     for (let i = 0; i < 3; i++) {
@@ -63,6 +65,7 @@ describe("a pool", () => {
   });
 
   test("with warm_max 0 keeps nothing ready", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image, { warm_max: 0 });
     const response = await server.invoke(fn, { do: "exit" });
     expect(startOf(response)).toBe("cold");
@@ -70,6 +73,7 @@ describe("a pool", () => {
   });
 
   test("lets go of a deleted function's instances", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image, { warm_min: 2 });
     await pool(server, fn, ({ ready }) => ready === 2);
     await server.api("DELETE", `/v1/functions/${fn.id}`);
@@ -77,6 +81,7 @@ describe("a pool", () => {
   });
 
   test("shrinks to warm_min when nobody has called for idle_ttl_ms", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image, { idle_ttl_ms: 1_000 });
     await pool(server, fn, isWarm);
     await pool(server, fn, ({ ready, target }) => ready === 0 && target === 0);
@@ -84,6 +89,7 @@ describe("a pool", () => {
   });
 
   test("survives the death of an instance that is ready: the next call works", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image);
     for (const how of ["kill", "rm"] as const) {
       await pool(server, fn, isWarm);
@@ -96,6 +102,7 @@ describe("a pool", () => {
   });
 
   test("follows a change of settings under load, and no call fails", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image, { environment: { VERSION: "0" } });
     await pool(server, fn, isWarm);
     let changing = true;
@@ -107,7 +114,9 @@ describe("a pool", () => {
       }
     });
     for (let version = 1; version <= 5; version++) {
-      const { status } = await server.api("PATCH", `/v1/functions/${fn.id}`, { environment: { VERSION: String(version) } });
+      const { status } = await server.api("PATCH", `/v1/functions/${fn.id}`, {
+        environment: { VERSION: String(version) },
+      });
       expect(status).toBe(200);
       // A call that begins after the change sees it.
       expect((await environmentOf(await server.invoke(fn, { do: "env" })))["VERSION"]).toBe(String(version));
@@ -117,24 +126,23 @@ describe("a pool", () => {
     expect([...statuses.keys()]).toEqual([200]);
   });
 
-  test("answers 200 calls at once", async () => {
-    const fn = await server.createFunction(image, { share_network: true });
-    await pool(server, fn, isWarm);
-    const statuses = await Promise.all(Array.from({ length: 200 }, async () => (await server.invoke(fn, { do: "exit" })).status));
-    expect(statuses.filter((status) => status === 200).length).toBe(200);
-  }, LONG_MS);
+  test(
+    "answers 200 calls at once",
+    async () => {
+      const fn = await server.createFunction(image, { share_network: true });
+      await pool(server, fn, isWarm);
+      const statuses = await Promise.all(
+        Array.from({ length: 200 }, async () => (await server.invoke(fn, { do: "exit" })).status),
+      );
+      expect(statuses.filter((status) => status === 200).length).toBe(200);
+    },
+    LONG_MS,
+  );
 });
 
 describe("reuse", () => {
-  let server: TestServer;
-  beforeAll(async () => {
-    server = await TestServer.start();
-  });
-  afterAll(async () => {
-    await server[Symbol.asyncDispose]();
-  });
-
   test("max_calls 3 gives three calls the same container, and the fourth another", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image, { max_calls: 3, warm_max: 1 });
     const hosts: string[] = [];
     for (let i = 0; i < 6; i++) {
@@ -147,6 +155,7 @@ describe("reuse", () => {
   });
 
   test("a call finds nothing of the one before in its context, in /tmp or among the processes", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image, { max_calls: 0, warm_max: 1 });
     await pool(server, fn, isWarm);
     for (const path of ["/tmp/left", "/tmp/context/left", "/dev/shm/left", "/left"]) {
@@ -163,6 +172,7 @@ describe("reuse", () => {
   });
 
   test("read_only leaves a function /tmp, and no writable layer", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image, { max_calls: 0, read_only: true, warm_max: 1 });
     const write = async (path: string) => (await server.invoke(fn, { do: "write", path, bytes: 10 })).json();
     expect(await write("/left")).toMatchObject({ errno: "EROFS" });
@@ -170,6 +180,7 @@ describe("reuse", () => {
   });
 
   test("asks the engine nothing", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image, { max_calls: 0, warm_max: 1 });
     await pool(server, fn, isWarm);
     const asked = await engineCalls(server);
@@ -178,6 +189,7 @@ describe("reuse", () => {
   });
 
   test("a failing call does not spoil the container, a timeout ends it", async () => {
+    await using server = await warmServer();
     const fn = await server.createFunction(image, { max_calls: 0, timeout_ms: 1_000, warm_max: 1 });
     expect((await server.invoke(fn, { do: "exit", code: 3 })).status).toBe(502);
     expect((await server.invoke(fn, { do: "signal" })).status).toBe(502);
@@ -188,7 +200,7 @@ describe("reuse", () => {
 
 describe("share_network", () => {
   test("instances of one function join one holder, those of another do not; a lost holder is replaced", async () => {
-    await using server = await TestServer.start();
+    await using server = await warmServer();
     const [one, other] = [
       await server.createFunction(image, { share_network: true, warm_min: 2 }),
       await server.createFunction(image, { share_network: true, warm_min: 1 }),
@@ -210,7 +222,7 @@ describe("share_network", () => {
 
 describe("limits", () => {
   test("max_concurrency holds, and what is over the queue gets 429 with Retry-After", async () => {
-    await using server = await TestServer.start({ FUNCTION_QUEUE_LIMIT: "2" });
+    await using server = await warmServer({ FUNCTION_QUEUE_LIMIT: "2" });
     const fn = await server.createFunction(image, { max_concurrency: 1, max_calls: 0, warm_max: 1 });
     const responses = await Promise.all(Array.from({ length: 6 }, () => server.invoke(fn, { do: "sleep", ms: 300 })));
     expect(responses.map(({ status }) => status).toSorted()).toEqual([200, 200, 200, 429, 429, 429]);
@@ -220,26 +232,32 @@ describe("limits", () => {
   });
 
   test("MEMORY_BUDGET: never more instances than it holds, and a function over it is told so", async () => {
-    await using server = await TestServer.start({ MEMORY_BUDGET: "256MiB" });
+    await using server = await warmServer({ MEMORY_BUDGET: "256MiB" });
     const fn = await server.createFunction(image, { memory_bytes: 128 * MIB, warm_min: 5 });
     await pool(server, fn, ({ ready, starting }) => ready === 2 && starting === 0);
     expect((await containersOf(fn)).length).toBe(2);
-    const statuses = await Promise.all(Array.from({ length: 5 }, async () => (await server.invoke(fn, { do: "exit" })).status));
+    const statuses = await Promise.all(
+      Array.from({ length: 5 }, async () => (await server.invoke(fn, { do: "exit" })).status),
+    );
     expect(statuses).toEqual([200, 200, 200, 200, 200]);
     const big = await server.createFunction(image, { memory_bytes: 512 * MIB });
     expect(await (await server.invoke(big, "")).json()).toMatchObject({ reason: "overloaded" });
   });
 
   test("MAX_INSTANCES 2: the pool that was called longest ago gives way", async () => {
-    await using server = await TestServer.start({ MAX_INSTANCES: "2" });
-    const functions = [await server.createFunction(image), await server.createFunction(image), await server.createFunction(image)];
+    await using server = await warmServer({ MAX_INSTANCES: "2" });
+    const functions = [
+      await server.createFunction(image),
+      await server.createFunction(image),
+      await server.createFunction(image),
+    ];
     for (const fn of [...functions, ...functions]) expect((await server.invoke(fn, { do: "exit" })).status).toBe(200);
   });
 });
 
 describe("nothing is left", () => {
   test("when a server with full pools is killed", async () => {
-    await using server = await SpawnedServer.start();
+    await using server = await SpawnedServer.start({ WARM_MAX: "100" });
     for (let i = 0; i < 2; i++) await server.createFunction(image, { warm_min: 3, share_network: i === 0 });
     const deadline = performance.now() + 20_000;
     // Three instances each, and one holder.
@@ -253,11 +271,15 @@ describe("nothing is left", () => {
 });
 
 async function ownedIds(): Promise<string[]> {
-  return (await engine.docker("ps", "-aq", "--no-trunc", "--filter", "label=slipway.owner")).split("\n").filter(Boolean);
+  return (await engine.docker("ps", "-aq", "--no-trunc", "--filter", "label=slipway.owner"))
+    .split("\n")
+    .filter(Boolean);
 }
 
 async function containersOf(fn: Pick<Function, "id">): Promise<string[]> {
-  return (await engine.docker("ps", "-aq", "--no-trunc", "--filter", `label=slipway.function=${fn.id}`)).split("\n").filter(Boolean);
+  return (await engine.docker("ps", "-aq", "--no-trunc", "--filter", `label=slipway.function=${fn.id}`))
+    .split("\n")
+    .filter(Boolean);
 }
 
 async function gone(fn: Pick<Function, "id">): Promise<void> {
@@ -268,7 +290,9 @@ async function gone(fn: Pick<Function, "id">): Promise<void> {
 
 async function networksOf(fn: Pick<Function, "id">): Promise<{ holders: string[]; joined: string[] }> {
   const ids = await containersOf(fn);
-  const modes = (await engine.docker("inspect", "--format", "{{.Id}} {{.HostConfig.NetworkMode}}", ...ids)).trim().split("\n");
+  const modes = (await engine.docker("inspect", "--format", "{{.Id}} {{.HostConfig.NetworkMode}}", ...ids))
+    .trim()
+    .split("\n");
   const networks = modes.map((line) => line.split(" "));
   return {
     holders: networks.flatMap(([id = "", mode]) => (mode === "bridge" ? [id] : [])),

@@ -25,7 +25,9 @@ export function stillClock(now = START): Clock {
 /** A logger, and what it was told. */
 export function listeningLog(): { log: Logger; events: Record<string, unknown>[] } {
   const events: Record<string, unknown>[] = [];
-  const write = (line: string) => void events.push(JSON.parse(line));
+  const write = (line: string) => {
+    events.push(JSON.parse(line) as Record<string, unknown>); // the logger writes objects
+  };
   return { log: createLogger({ level: "debug", format: "json", clock: stillClock(), write }), events };
 }
 

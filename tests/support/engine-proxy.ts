@@ -20,8 +20,10 @@ export interface ProxiedRequest {
  * - `garbage`: bytes that are no HTTP. `error`: HTTP 500.
  * - `lose`: the engine does it, the reply is dropped and the connection closed. `stall`: the same, left open.
  * - `cut`: the reply comes up to so many bytes, then the connection is closed.
+ * - `upload`, `download`: only so many bytes of the request, or of the reply, pass; then nobody reads them any more.
  */
-export type Fault = "pass" | "reset" | "hang" | "garbage" | "error" | "lose" | "stall" | { readonly cut: number };
+export type Fault = "pass" | "reset" | "hang" | "garbage" | "error" | "lose" | "stall" | PartialFault;
+type PartialFault = { readonly cut: number } | { readonly upload: number } | { readonly download: number };
 
 /** Chooses the fault of each request. */
 export type Rule = (request: ProxiedRequest) => Fault;
@@ -35,6 +37,7 @@ export class EngineProxy implements AsyncDisposable {
   readonly #watchers = new Set<(request: ProxiedRequest) => void>();
   #rule: Rule = () => "pass";
   #count = 0;
+  #passed = 0;
 
   private constructor(directory: string, upstream: string) {
     this.#directory = directory;
@@ -59,6 +62,11 @@ export class EngineProxy implements AsyncDisposable {
     return this.#count;
   }
 
+  /** Bytes that `upload` and `download` have let through since then. */
+  get passed(): number {
+    return this.#passed;
+  }
+
   /** From now on; connections that are open are closed, as those of an engine that dies would be. */
   use(rule: Fault | Rule): void {
     this.change(rule);
@@ -69,6 +77,7 @@ export class EngineProxy implements AsyncDisposable {
   change(rule: Fault | Rule): void {
     this.#rule = typeof rule === "function" ? rule : () => rule;
     this.#count = 0;
+    this.#passed = 0;
   }
 
   /** The next request that matches; it has not been forwarded yet when this settles, nor will it be before the next tick. */
@@ -144,17 +153,33 @@ export class EngineProxy implements AsyncDisposable {
     }
   }
 
-  #forward(client: Socket, bytes: Buffer, fault: "pass" | "lose" | "stall" | { readonly cut: number }): void {
+  #forward(client: Socket, bytes: Buffer, fault: "pass" | "lose" | "stall" | PartialFault): void {
     const engine = connect({ path: this.#upstream, allowHalfOpen: true });
     this.#track(engine);
     engine.on("close", () => (fault === "stall" ? undefined : client.destroy()));
     client.on("close", () => engine.destroy());
     engine.write(bytes);
-    client.pipe(engine);
-    if (fault === "pass") engine.pipe(client);
-    else if (fault === "stall") engine.resume();
+    if (typeof fault === "object" && "upload" in fault) this.#passOnly(client, engine, fault.upload);
+    else client.pipe(engine);
+    if (fault === "stall") engine.resume();
     else if (fault === "lose") engine.once("data", () => client.destroy());
-    else cutAfter(engine, client, fault.cut);
+    else if (typeof fault === "object" && "cut" in fault)
+      this.#passOnly(engine, client, fault.cut, () => client.destroy());
+    else if (typeof fault === "object" && "download" in fault) this.#passOnly(engine, client, fault.download);
+    else engine.pipe(client);
+  }
+
+  /** Passes so many bytes on and reads no more; `then` runs when they have been written. */
+  #passOnly(from: Socket, to: Socket, bytes: number, then: () => void = () => undefined): void {
+    let left = bytes;
+    from.on("data", (chunk: Buffer) => {
+      const part = chunk.subarray(0, left);
+      left -= part.length;
+      this.#passed += part.length;
+      to.write(part, left > 0 ? undefined : then);
+      if (left === 0) from.pause();
+    });
+    from.resume();
   }
 
   #track(socket: Socket): void {
@@ -163,16 +188,6 @@ export class EngineProxy implements AsyncDisposable {
     socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#sockets.delete(socket));
   }
-}
-
-function cutAfter(from: Socket, to: Socket, bytes: number): void {
-  let left = bytes;
-  from.on("data", (chunk: Buffer) => {
-    const part = chunk.subarray(0, left);
-    left -= part.length;
-    if (left > 0) to.write(part);
-    else to.end(part, () => to.destroy());
-  });
 }
 
 /** One request a connection, so that each can have its own fate; an upgrade has its own `Connection` header. */

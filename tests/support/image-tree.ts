@@ -41,12 +41,23 @@ export async function hasImage(client: EngineClient, reference: string): Promise
 export async function importTree(client: EngineClient, name: string, tag: string, tree: ImageTree): Promise<void> {
   await withDirectory(async (directory) => {
     await stage(tree, directory);
-    const query = new URLSearchParams({ fromSrc: "-", repo: name, tag });
-    for (const change of tree.changes ?? []) query.append("changes", change);
-    await client.progress("POST", `/images/create?${query.toString()}`, {
-      body: await tarOf(directory),
-      headers: { "content-type": "application/x-tar" },
-    });
+    await importDirectory(client, directory, name, tag, tree.changes ?? []);
+  });
+}
+
+/** The same from a directory that is the image's root. */
+export async function importDirectory(
+  client: EngineClient,
+  directory: string,
+  name: string,
+  tag: string,
+  changes: readonly string[],
+): Promise<void> {
+  const query = new URLSearchParams({ fromSrc: "-", repo: name, tag });
+  for (const change of changes) query.append("changes", change);
+  await client.progress("POST", `/images/create?${query.toString()}`, {
+    body: await tarOf(directory),
+    headers: { "content-type": "application/x-tar" },
   });
 }
 

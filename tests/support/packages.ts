@@ -20,7 +20,11 @@ export async function run(command: readonly string[], input?: Blob | Uint8Array)
 /** Runs a program that has to succeed, and returns what it printed. */
 export async function runOrThrow(command: readonly string[], input?: Blob | Uint8Array): Promise<string> {
   const { code, stdout, stderr } = await run(command, input);
-  if (code !== 0) throw new Error(`Cannot run "${command.join(" ")}": exit code ${code}: ${stderr.trim()}`);
+  if (code !== 0) {
+    // Some programs, docker exec among them, complain on stdout.
+    const reason = stderr.trim() || stdout.trim().slice(-1000);
+    throw new Error(`Cannot run "${command.join(" ")}": exit code ${code}: ${reason}`);
+  }
   return stdout;
 }
 

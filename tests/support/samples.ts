@@ -30,7 +30,7 @@ export interface Sample {
 export async function buildSample(client: EngineClient, name: SampleName, offline = false): Promise<Sample> {
   const { base, standIn } = SAMPLES[name];
   const reference = `slipway/${name}:latest`;
-  const reason = offline ? "no registry was asked" : await ensureBase(client, base);
+  const reason = offline ? "no registry was asked" : await ensureImage(client, base);
   await withDirectory(async (directory) => {
     await cp(join(FUNCTIONS, name), directory, { recursive: true });
     const dockerfile = Bun.file(join(directory, "Dockerfile"));
@@ -43,8 +43,8 @@ export async function buildSample(client: EngineClient, name: SampleName, offlin
   return reason === undefined ? { reference } : { reference, standInBecause: `Cannot pull "${base}": ${reason}` };
 }
 
-/** Pulls an image that the engine does not have; returns why it cannot be had. */
-async function ensureBase(client: EngineClient, reference: string): Promise<string | undefined> {
+/** Pulls an image that the engine does not have; returns why it cannot be had, if so. */
+export async function ensureImage(client: EngineClient, reference: string): Promise<string | undefined> {
   if (await hasImage(client, reference)) return undefined;
   try {
     // Asked first, with a deadline, because a pull without a network may hang for minutes, and with one take as long.

@@ -1,0 +1,88 @@
+import { ErrorEnvelope } from "./envelope.ts";
+import type { ErrorStatus } from "./errors.ts";
+import { errorReference, isErrorStatus, REQUEST_ID_HEADER } from "./openapi-errors.ts";
+import { exampleOf, isObject, type JsonObject, toOpenApi } from "./openapi-schema.ts";
+
+/** As much of a route of Elysia as its documentation needs. */
+export interface DocumentedRoute {
+  readonly method: string;
+  readonly path: string;
+  readonly hooks: {
+    readonly detail?: unknown;
+    readonly params?: unknown;
+    readonly query?: unknown;
+    readonly body?: unknown;
+    readonly response?: unknown;
+  };
+}
+
+/** The path of a route in the words of OpenAPI, which knows no wildcard: `/r/*` becomes `/r/{path}`. */
+export function documentedPath(path: string): string {
+  const parts = path.split("/").map((part) => (part === "*" ? "{path}" : part.replace(/^:(.+)$/, "{$1}")));
+  return parts.join("/").replace(/(.)\/$/, "$1");
+}
+
+/** What the document tells of a route: what its own `detail` says, and what its schemas do. */
+export function operation({ path, hooks }: DocumentedRoute): JsonObject {
+  const detail = toOpenApi(hooks.detail);
+  const described = isObject(detail["responses"]) ? detail["responses"] : {};
+  const parameters = [
+    ...parametersOf("path", hooks.params),
+    ...(path.endsWith("/*") ? [WILDCARD] : []),
+    ...parametersOf("query", hooks.query),
+  ];
+  return {
+    ...detail,
+    ...(parameters.length > 0 && { parameters }),
+    ...(hooks.body !== undefined && { requestBody: { required: true, content: json(hooks.body) } }),
+    responses: { ...described, ...responsesOf(hooks.response) },
+  };
+}
+
+/** The errors of an endpoint whose answers have no envelope, for its `detail`. */
+export function errorDetails(...statuses: readonly ErrorStatus[]) {
+  return Object.fromEntries(statuses.map((status) => [status, errorReference(status)]));
+}
+
+const WILDCARD: JsonObject = {
+  name: "path",
+  in: "path",
+  required: true,
+  description: "The path of a route, without its first slash; it may contain more slashes.",
+  schema: { type: "string" },
+  example: "hello-world",
+};
+
+function parametersOf(where: "path" | "query", schema: unknown): JsonObject[] {
+  const { properties, required } = toOpenApi(schema);
+  if (!isObject(properties)) return [];
+  const needed = Array.isArray(required) ? required : [];
+  return Object.entries(properties).map(([name, property]) => {
+    const { description = "", example, ...rest } = isObject(property) ? property : {};
+    return {
+      name,
+      in: where,
+      required: needed.includes(name),
+      description,
+      schema: rest,
+      ...(example !== undefined && { example }),
+    };
+  });
+}
+
+function responsesOf(response: unknown): JsonObject {
+  if (response === null || typeof response !== "object") return {};
+  const entries = Object.entries(response).map(([key, schema]: [string, unknown]): [string, JsonObject] => {
+    const status = Number(key);
+    if (schema === ErrorEnvelope && isErrorStatus(status)) return [key, errorReference(status)];
+    const { description = "Done." } = toOpenApi(schema);
+    return [key, { description, headers: REQUEST_ID_HEADER, content: json(schema) }];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** The description stands outside, where people see it. */
+function json(typebox: unknown): JsonObject {
+  const { description: _description, ...schema } = toOpenApi(typebox);
+  return { "application/json": { schema, example: exampleOf(schema) } };
+}

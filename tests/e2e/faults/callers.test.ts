@@ -1,0 +1,140 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions.ts";
+import type { InvocationPage } from "../../../lib/domain/invocations.ts";
+import { type Engine, acquireEngine } from "../../support/engine.ts";
+import { EngineProxy } from "../../support/engine-proxy.ts";
+import { fixture } from "../../support/images.ts";
+import { ownedContainers } from "../../support/leaks.ts";
+import { containersLeft, TestServer } from "../../support/server.ts";
+import { eventually, expectProblem, watchHealth } from "./invariants.ts";
+
+/** The function is killed and its container gone by then. */
+const GONE_MS = 1_000;
+/** A timeout is answered at most so late. */
+const LATE_MS = 500;
+
+let engine: Engine;
+let proxy: EngineProxy;
+let server: TestServer;
+let image: string;
+
+beforeAll(async () => {
+  engine = await acquireEngine();
+  proxy = await EngineProxy.start(engine.socket);
+  server = await TestServer.start({ DOCKER_HOST: proxy.host, MAX_INSTANCES: "2" });
+  image = await fixture("chaos");
+  const fn = await server.createFunction(image);
+  expect((await server.invoke(fn)).status).toBe(200);
+});
+
+afterEach(async () => {
+  expect(await containersLeft()).toEqual([]);
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await proxy[Symbol.asyncDispose]();
+});
+
+async function busy(count: number): Promise<boolean> {
+  return (await (await fetch(`${server.url}/metrics`)).text()).includes(`{state="busy"} ${count}\n`);
+}
+
+async function lastRecord(fn: Function) {
+  const { body } = await server.api<InvocationPage>("GET", `/v1/invocations?function_id=${fn.id}`);
+  return body.data.invocations[0];
+}
+
+describe("a client that goes away", () => {
+  /** Leaves at the given moment; the container must be gone and the record written 1 s later. */
+  async function leave(fn: Function, body: object, moment: () => Promise<unknown>) {
+    await using _health = watchHealth(server.url);
+    const client = new AbortController();
+    const call = server.invoke(fn, body, { signal: client.signal }).catch(() => undefined);
+    await moment();
+    const left = performance.now();
+    client.abort();
+    expect(await call).toBeUndefined();
+    expect(await eventually(async () => (await ownedContainers(engine.client)).length === 0)).toBe(true);
+    const gone = performance.now() - left;
+    expect(await eventually(async () => (await lastRecord(fn))?.status !== "running")).toBe(true);
+    return { gone, record: await lastRecord(fn) };
+  }
+
+  test("during the run: the function is killed, and the record says so", async () => {
+    const fn = await server.createFunction(image);
+    const { gone, record } = await leave(fn, { do: "ignore_term" }, () => eventually(() => busy(1)));
+    expect(gone).toBeLessThan(GONE_MS);
+    expect(record).toMatchObject({ status: "cancelled", reason: "cancelled", start: "cold" });
+  });
+
+  test("while it is created, and while it starts", async () => {
+    for (const step of ["/containers/create", "/attach", "/start"]) {
+      const fn = await server.createFunction(image);
+      const { gone, record } = await leave(fn, { do: "ignore_term" }, () =>
+        proxy.next(({ path }) => path.includes(step)),
+      );
+      // The start itself goes on; what comes up finds its stdin closed.
+      expect(gone).toBeLessThan(GONE_MS + 500);
+      expect(record).toMatchObject({ status: "cancelled", reason: "cancelled" });
+    }
+  });
+
+  test("while it waits for a place: nothing is started for it", async () => {
+    const fn = await server.createFunction(image);
+    const holders = [1, 2].map(() => server.invoke(fn, { do: "sleep", ms: 1_500 }));
+    expect(await eventually(() => busy(2))).toBe(true);
+    const client = new AbortController();
+    const other = await server.createFunction(image);
+    const call = server.invoke(other, {}, { signal: client.signal }).catch(() => undefined);
+    const waits = async () =>
+      (await (await fetch(`${server.url}/metrics`)).text()).includes("slipway_queued_calls 1\n");
+    expect(await eventually(waits)).toBe(true);
+    let created = 0;
+    proxy.change(({ path }) => (path.startsWith("/containers/create") && created++, "pass"));
+    client.abort();
+    await call;
+    expect(await eventually(async () => (await lastRecord(other))?.status === "cancelled")).toBe(true);
+    for (const holder of holders) expect((await holder).status).toBe(200);
+    expect(created).toBe(0);
+  });
+});
+
+describe("a function past its timeout gets SIGTERM, 2 s, SIGKILL, and its caller 504 in time", () => {
+  const timeout_ms = 700;
+
+  test.each<[string, object, object, object]>([
+    ["that obeys SIGTERM", { do: "sleep" }, {}, { exit_code: null, signal: 15 }],
+    ["that ignores it", { do: "ignore_term" }, {}, { exit_code: null, signal: 9 }],
+    ["that burns its processor", { do: "busy_loop" }, {}, { exit_code: null, signal: 15 }],
+    ["that forks without end", { do: "fork_bomb", forever: 1 }, { pids: 64 }, {}],
+  ])("%s", async (_, body, settings, end) => {
+    await using _health = watchHealth(server.url);
+    const fn = await server.createFunction(image, { ...settings, timeout_ms });
+    const response = await server.invoke(fn, body);
+    const id = response.headers.get("x-request-id") ?? "";
+    const { start_ms, queue_ms } = await server.invocation(id);
+    expect((await server.invocation(id)).run_ms).toBeLessThan(timeout_ms + LATE_MS);
+    expect([start_ms, queue_ms]).toEqual([expect.any(Number), expect.any(Number)]);
+    await expectProblem(response, "function_timeout", /timeout of 700 ms/);
+    expect(await containersLeft()).toEqual([]);
+    const record = await server.invocation(id);
+    expect(record).toMatchObject({ status: "timed_out", reason: "function_timeout", ...end });
+  });
+
+  test("and what it prints in its handler of SIGTERM, and its exit code, are in the record", async () => {
+    const script = "trap 'echo last words; exit 3' TERM; while :; do sleep 0.05; done";
+    const container = (await engine.docker("create", image)).trim();
+    const entrypoint = `ENTRYPOINT ${JSON.stringify(["sh", "-c", script])}`;
+    const trapping = (await engine.docker("commit", "--change", entrypoint, container)).trim();
+    await engine.docker("rm", container);
+    const fn = await server.createFunction(trapping, { timeout_ms });
+    const response = await server.invoke(fn);
+    const id = response.headers.get("x-request-id") ?? "";
+    await expectProblem(response, "function_timeout");
+    expect(await containersLeft()).toEqual([]);
+    expect(await server.invocation(id)).toMatchObject({ status: "timed_out", exit_code: 3, signal: null });
+    expect((await server.logs(id)).entries).toContainEqual({ stream: "stdout", text: "last words\n" });
+    await engine.docker("rmi", "-f", trapping);
+  });
+});

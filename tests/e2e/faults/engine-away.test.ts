@@ -1,0 +1,132 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { acquireEngine } from "../../support/engine.ts";
+import { EngineProxy, type Fault } from "../../support/engine-proxy.ts";
+import { fixture } from "../../support/images.ts";
+import { ownedContainers } from "../../support/leaks.ts";
+import { containersLeft, TestServer } from "../../support/server.ts";
+import { eventually, expectProblem, openDescriptors, trackTimers, watchHealth } from "./invariants.ts";
+
+const ENGINE_TIMEOUT_MS = 1_500;
+const RECOVERY_MS = 2_000;
+
+let proxy: EngineProxy;
+
+beforeEach(async () => {
+  proxy = await EngineProxy.start((await acquireEngine()).socket);
+});
+
+afterEach(async () => {
+  await proxy[Symbol.asyncDispose]();
+  expect(await containersLeft()).toEqual([]);
+});
+
+function startServer(): Promise<TestServer> {
+  return TestServer.start({ DOCKER_HOST: proxy.host, ENGINE_TIMEOUT_MS: String(ENGINE_TIMEOUT_MS) });
+}
+
+/** Asks until the server is ready, and returns how long that took. */
+async function untilReady(server: TestServer): Promise<number> {
+  const started = performance.now();
+  expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 200)).toBe(true);
+  return performance.now() - started;
+}
+
+const FAULTS: [string, Fault | "absent", RegExp][] = [
+  ["absent", "absent", /its socket does not exist.*point DOCKER_HOST at it/],
+  ["closing every connection", "reset", /the connection failed/],
+  ["hanging", "hang", /did not answer within/],
+  ["no engine at all", "garbage", /the connection failed/],
+  ["answering 500 to everything", "error", /the proxy says so/],
+];
+
+describe("a server whose engine is away at the start starts, says so, and recovers by itself", () => {
+  test.each(FAULTS)("%s", async (_, fault, cause) => {
+    if (fault === "absent") await proxy.close();
+    else proxy.use(fault);
+    await using server = await startServer();
+    await using _health = watchHealth(server.url);
+    // What was registered with an engine that was there is what a restarted server finds.
+    const readiness = await fetch(`${server.url}/readyz`);
+    expect(readiness.status).toBe(503);
+    expect(await eventually(async () => cause.test(await (await fetch(`${server.url}/readyz`)).text()))).toBe(true);
+    expect(await readiness.json()).toMatchObject({ ready: false, engine: { ok: false }, database: { ok: true } });
+    expect((await server.api("GET", "/v1/functions")).body).toEqual({ success: true, message: "success", data: [] });
+    const refused = await fetch(`${server.url}/v1/functions`, {
+      method: "POST",
+      body: JSON.stringify({ image: await fixture("static") }),
+    });
+    await expectProblem(refused, "engine_unavailable");
+
+    if (fault === "absent") await proxy.listen();
+    else proxy.change("pass");
+    expect(await untilReady(server)).toBeLessThan(RECOVERY_MS);
+    const fn = await server.createFunction(await fixture("static"));
+    expect((await server.invoke(fn)).status).toBe(200);
+  });
+});
+
+describe("an engine that goes away", () => {
+  test.each<[string, Fault | "absent"]>([
+    ["dies", "absent"],
+    ["hangs", "hang"],
+    ["sends garbage", "garbage"],
+  ])("and %s in mid-call gives 503 in time, and its containers go when it is back", async (_, fault) => {
+    const timers = trackTimers();
+    const descriptors = openDescriptors();
+    {
+      await using server = await startServer();
+      await using _health = watchHealth(server.url);
+      const fn = await server.createFunction(await fixture("static"), { timeout_ms: 20_000 });
+      await server.createRoute("/sleep", fn.id);
+      const call = server.invoke(fn, { do: "sleep" });
+      expect(await eventually(() => runs(server))).toBe(true);
+
+      if (fault === "absent") await proxy.close();
+      else proxy.use(fault);
+      await expectProblem(await call, "engine_unavailable");
+      const next = await fetch(`${server.url}/r/sleep`, { method: "POST", body: "{}" });
+      await expectProblem(next, "engine_unavailable");
+
+      if (fault === "absent") await proxy.listen();
+      else proxy.use("pass");
+      expect(await untilReady(server)).toBeLessThan(RECOVERY_MS);
+      expect((await server.invoke(fn)).status).toBe(200);
+      expect(await containersLeft()).toEqual([]);
+    }
+    expect(await eventually(() => openDescriptors() <= descriptors)).toBe(true);
+    expect(timers.active()).toBe(0);
+    timers.restore();
+  });
+});
+
+test("a container that was made while the connection was lost is swept at the next one", async () => {
+  const { client } = await acquireEngine();
+  await using server = await startServer();
+  const fn = await server.createFunction(await fixture("static"));
+  expect((await server.invoke(fn)).status).toBe(200);
+  proxy.change(({ path }) => (path.startsWith("/containers/create") ? "stall" : "pass"));
+  const call = server.invoke(fn);
+  expect(await eventually(async () => (await ownedContainers(client)).length === 1)).toBe(true);
+  await proxy.close();
+  await expectProblem(await call, "engine_unavailable");
+  expect((await ownedContainers(client)).length).toBe(1);
+  proxy.change("pass");
+  await proxy.listen();
+  expect(await containersLeft()).toEqual([]);
+});
+
+test("a cut of the engine's event stream is no reason to refuse a call", async () => {
+  await using server = await startServer();
+  const fn = await server.createFunction(await fixture("static"));
+  expect((await server.invoke(fn)).status).toBe(200);
+  await Bun.sleep(600); // a stream that is cut at once is taken for a dead engine
+  proxy.use("pass");
+  const cut = () => server.log.some((line) => line.includes("engine unavailable"));
+  expect(await eventually(cut)).toBe(true);
+  expect((await server.invoke(fn)).status).toBe(200);
+});
+
+/** Whether a function has its request. */
+async function runs(server: TestServer): Promise<boolean> {
+  return (await (await fetch(`${server.url}/metrics`)).text()).includes('slipway_instances{state="busy"} 1');
+}

@@ -1,0 +1,79 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions.ts";
+import { EngineProxy } from "../../support/engine-proxy.ts";
+import { fixture } from "../../support/images.ts";
+import { ownedContainers } from "../../support/leaks.ts";
+import { TestServer } from "../../support/server.ts";
+import { eventually, expectProblem, watchHealth } from "./invariants.ts";
+import { type KillableEngine, startKillableEngine } from "./killable-engine.ts";
+
+const ENGINE_TIMEOUT_MS = 2_000;
+
+let engine: KillableEngine;
+let proxy: EngineProxy;
+let server: TestServer;
+let fn: Function;
+
+beforeAll(async () => {
+  engine = await startKillableEngine();
+  const image = await fixture("static");
+  await engine.load(image);
+  proxy = await EngineProxy.start(engine.client.socket);
+  server = await TestServer.start({ DOCKER_HOST: proxy.host, ENGINE_TIMEOUT_MS: String(ENGINE_TIMEOUT_MS) });
+  fn = await server.createFunction(image);
+  expect((await server.invoke(fn)).status).toBe(200);
+}, 60_000);
+
+afterEach(async () => {
+  expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 200, 10_000)).toBe(true);
+  expect((await server.invoke(fn)).status).toBe(200);
+  expect(await eventually(async () => (await ownedContainers(engine.client)).length === 0)).toBe(true);
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await proxy[Symbol.asyncDispose]();
+  await engine[Symbol.asyncDispose]();
+}, 30_000);
+
+async function running(count: number): Promise<boolean> {
+  return (await (await fetch(`${server.url}/metrics`)).text()).includes(`{state="busy"} ${count}\n`);
+}
+
+describe("an engine that is killed", () => {
+  test("with functions running gives them 503, and nothing of them is left when it is back", async () => {
+    await using _health = watchHealth(server.url);
+    const calls = [1, 2, 3].map(() => server.invoke(fn, { do: "ignore_term" }));
+    expect(await eventually(() => running(3))).toBe(true);
+    engine.kill();
+    for (const call of calls) await expectProblem(await call, "engine_unavailable");
+  });
+
+  test.each(["/containers/create", "/attach", "/start"])("during %s gives an answer in time", async (path) => {
+    await using _health = watchHealth(server.url);
+    const reached = proxy.next((request) => request.path.includes(path));
+    const call = server.invoke(fn);
+    await reached;
+    engine.kill();
+    const started = performance.now();
+    const response = await call;
+    expect(performance.now() - started).toBeLessThan(ENGINE_TIMEOUT_MS + 1_500);
+    if (response.status !== 200) await expectProblem(response, "engine_unavailable");
+  });
+});
+
+test("an engine that hangs gives new calls 503 within the control timeout and running ones 504 at theirs", async () => {
+  await using _health = watchHealth(server.url);
+  const limited = await server.createFunction(fn.image, { timeout_ms: 2_500 });
+  const call = server.invoke(limited, { do: "ignore_term" });
+  expect(await eventually(() => running(1))).toBe(true);
+  const thaw = engine.freeze();
+  const started = performance.now();
+  const refused = await server.invoke(fn);
+  expect(performance.now() - started).toBeLessThan(ENGINE_TIMEOUT_MS + 500);
+  await expectProblem(refused, "engine_unavailable");
+  await expectProblem(await call, "function_timeout");
+  // Until the heartbeat notices; from then on nobody waits.
+  expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 503, 10_000)).toBe(true);
+  thaw();
+});

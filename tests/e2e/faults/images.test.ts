@@ -1,0 +1,236 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions.ts";
+import type { Reason } from "../../../lib/domain/errors.ts";
+import { type Engine, acquireEngine } from "../../support/engine.ts";
+import { EngineProxy } from "../../support/engine-proxy.ts";
+import { fixture } from "../../support/images.ts";
+import { type Registry, startRegistry } from "../../support/registry.ts";
+import { containersLeft, TestServer } from "../../support/server.ts";
+import { expectProblem, watchHealth } from "./invariants.ts";
+
+let engine: Engine;
+let proxy: EngineProxy;
+let registry: Registry;
+let server: TestServer;
+let pulls: string[];
+
+beforeAll(async () => {
+  engine = await acquireEngine();
+  proxy = await EngineProxy.start(engine.socket);
+  registry = await startRegistry();
+  server = await TestServer.start({ DOCKER_HOST: proxy.host, PULL_TIMEOUT_MS: "10000" });
+});
+
+beforeEach(() => {
+  pulls = [];
+  proxy.change(({ path }) => {
+    if (path.startsWith("/images/create")) pulls.push(decodeURIComponent(path));
+    return "pass";
+  });
+});
+
+afterEach(async () => {
+  expect(await containersLeft()).toEqual([]);
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await proxy[Symbol.asyncDispose]();
+  await registry[Symbol.asyncDispose]();
+  const images = (
+    await engine.docker("images", "-q", "--no-trunc", "--filter", `reference=${registry.host}/*/*`)
+  ).split("\n");
+  const ours = [...new Set([...images, ...pulled].filter((id) => id !== ""))];
+  if (ours.length > 0) await engine.docker("rmi", "-f", ...ours).catch(() => undefined); // some have gone in their tests
+});
+
+/** Image ids to be cleaned up; one that was pulled by digest has no name to find it by. */
+const pulled: string[] = [];
+
+function create(image: string, init: RequestInit = {}): Promise<Response> {
+  return fetch(`${server.url}/v1/functions`, { method: "POST", body: JSON.stringify({ image }), ...init });
+}
+
+async function register(image: string): Promise<Function> {
+  const fn = await server.createFunction(image);
+  pulled.push(fn.image_id ?? "");
+  return fn;
+}
+
+async function functionsOf(image: string): Promise<Function[]> {
+  return (await server.api<Function[]>("GET", "/v1/functions")).body.data.filter((fn) => fn.image === image);
+}
+
+/** A name in the registry that no test has used. */
+function freshName(): string {
+  return `team/f${crypto.randomUUID().slice(0, 8)}:1`;
+}
+
+describe("POST /v1/functions pulls a missing image", () => {
+  test.each<[string, (reference: string, digest: string) => string]>([
+    ["with a tag", (reference) => reference],
+    ["with a port and no tag", (reference) => reference.replace(/:1$/, "")],
+    ["with a digest", (reference, digest) => reference.replace(/:1$/, `@${digest}`)],
+    ["with a tag and a digest", (reference, digest) => `${reference}@${digest}`],
+  ])("%s", async (_, spell) => {
+    const name = freshName();
+    const { reference, digest } = await registry.pushUnique(name);
+    if (!/:1|@/.test(spell(reference, digest).slice(registry.host.length))) {
+      await engine.docker("pull", "-q", reference);
+      await registry.push(reference, name.replace(":1", ""));
+      await engine.docker("rmi", "-f", reference);
+    }
+    const fn = await register(spell(reference, digest));
+    expect(fn).toMatchObject({ image: spell(reference, digest), digest: `${reference.replace(/:1$/, "")}@${digest}` });
+    expect(pulls.length).toBe(1);
+    // Without an explicit tag the engine would pull them all.
+    expect(pulls[0]).toMatch(/tag=[^&]+/);
+    expect((await server.invoke(fn)).status).toBe(200);
+  });
+
+  test("and finds one that is there, however Docker Hub's names are written", async () => {
+    const tag = crypto.randomUUID();
+    await engine.docker("tag", await fixture("static"), `slipway-test/hub:${tag}`);
+    for (const spelling of ["slipway-test/hub", "docker.io/slipway-test/hub", "index.docker.io/slipway-test/hub"]) {
+      expect((await server.createFunction(`${spelling}:${tag}`)).digest).toBeNull();
+    }
+    expect(pulls).toEqual([]);
+    await engine.docker("rmi", `slipway-test/hub:${tag}`);
+  });
+
+  test("once for 100 who ask at once, and a client that goes away does not cancel it for the others", async () => {
+    const { reference } = await registry.pushUnique(freshName());
+    await using _health = watchHealth(server.url);
+    const leaving = new AbortController();
+    const asked = proxy.next(({ path }) => path.startsWith("/images/create"));
+    const gone = create(reference, { signal: leaving.signal }).catch(() => undefined);
+    const all = Array.from({ length: 99 }, () => create(reference));
+    await asked;
+    leaving.abort();
+    expect(await gone).toBeUndefined();
+    expect(new Set((await Promise.all(all)).map(({ status }) => status))).toEqual(new Set([201]));
+    expect(pulls.length).toBe(1);
+    pulled.push((await functionsOf(reference))[0]?.image_id ?? "");
+  });
+});
+
+describe("POST /v1/functions registers nothing when the pull fails", () => {
+  test.each<[string, () => Promise<string>, Reason, RegExp]>([
+    [
+      "manifest missing",
+      async () => `${registry.host}/team/nothing:9`,
+      "image_not_found",
+      /the registry has no such image .*Check the name and the tag/,
+    ],
+    [
+      "nothing listens",
+      async () => "127.0.0.1:9/team/nothing:1",
+      "image_unavailable",
+      /connection refused.*Check that the registry can be reached/,
+    ],
+    [
+      "no such host",
+      async () => "registry.invalid/team/nothing:1",
+      "image_unavailable",
+      /Cannot pull image "registry\.invalid/,
+    ],
+    ["blob missing", () => broken("missing"), "image_unavailable", /Cannot pull image/],
+    ["blob corrupt", () => broken("corrupt"), "image_unavailable", /Cannot pull image/],
+  ])("%s", async (_, image, reason, message) => {
+    const reference = await image();
+    await expectProblem(await create(reference), reason, message);
+    expect(await functionsOf(reference)).toEqual([]);
+  });
+
+  test("wrong credentials", async () => {
+    await using closed = await startRegistry({ username: "someone", password: "secret" });
+    const { reference } = await closed.pushUnique("team/private:1");
+    await expectProblem(
+      await create(reference),
+      "registry_denied",
+      /the registry refused .*private images need credentials/,
+    );
+    expect(await functionsOf(reference)).toEqual([]);
+  });
+
+  test.each<[string, { readonly cut: number } | "hang" | "garbage"]>([
+    ["the progress is cut", { cut: 400 }],
+    ["the engine sends garbage", "garbage"],
+    ["the engine never answers", "hang"],
+  ])("%s", async (_, fault) => {
+    const { reference } = await registry.pushUnique(freshName());
+    await using impatient = await TestServer.start({ DOCKER_HOST: proxy.host, PULL_TIMEOUT_MS: "1000" });
+    proxy.change(({ path }) => (path.startsWith("/images/create") ? fault : "pass"));
+    const response = await fetch(`${impatient.url}/v1/functions`, {
+      method: "POST",
+      body: JSON.stringify({ image: reference }),
+    });
+    expect([502, 503]).toContain(response.status);
+    await expectProblem(response, response.status === 502 ? "image_unavailable" : "engine_unavailable");
+    expect((await impatient.api("GET", "/v1/functions")).body.data).toEqual([]);
+  });
+});
+
+async function broken(how: "missing" | "corrupt"): Promise<string> {
+  const pushed = await registry.pushUnique(freshName());
+  await registry.breakBlob(pushed, how);
+  return pushed.reference;
+}
+
+describe("a function keeps the image that it was registered with", () => {
+  test("although its tag moved, until POST /v1/functions/:id/pull", async () => {
+    const name = freshName();
+    const first = await registry.pushUnique(name);
+    const fn = await register(first.reference);
+    const second = await registry.pushUnique(name);
+    // Whoever pulls by hand moves the tag on the engine, too.
+    await engine.docker("pull", "-q", first.reference);
+    const call = server.invoke(fn, { do: "sleep", ms: 1_000 });
+    const moved = await server.api<Function>("POST", `/v1/functions/${fn.id}/pull`);
+    pulled.push(moved.body.data.image_id ?? "");
+    expect(moved.body.data.digest).toBe(`${first.reference.replace(/:1$/, "")}@${second.digest}`);
+    const [before, after] = [await call, await server.invoke(fn)];
+    const imageOf = async (response: Response) =>
+      (await server.invocation(response.headers.get("x-request-id") ?? "")).image_id;
+    expect([before.status, await imageOf(before)]).toEqual([200, fn.image_id]);
+    expect([after.status, await imageOf(after)]).toEqual([200, moved.body.data.image_id]);
+    expect(moved.body.data.image_id).not.toBe(fn.image_id);
+  });
+});
+
+describe("an image removed behind our back", () => {
+  test("is pulled again, once for 20 calls", async () => {
+    const { reference } = await registry.pushUnique(freshName());
+    const fn = await register(reference);
+    await engine.docker("rmi", "-f", fn.image_id ?? "");
+    pulls = [];
+    const calls = Array.from({ length: 20 }, () => server.invoke(fn));
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(calls.map(() => 200));
+    expect(pulls.length).toBe(1);
+    expect((await server.api<Function>("GET", `/v1/functions/${fn.id}`)).body.data).toEqual(fn);
+  });
+
+  test("is a 502 where its registry is gone", async () => {
+    const brief = await startRegistry();
+    const { reference } = await brief.pushUnique("team/brief:1");
+    const fn = await server.createFunction(reference);
+    await brief.stop();
+    await engine.docker("rmi", "-f", fn.image_id ?? "");
+    await expectProblem(
+      await server.invoke(fn),
+      "image_unavailable",
+      /is gone from the engine and cannot be pulled again/,
+    );
+  });
+
+  test("is a 502 where it came from no registry", async () => {
+    const tag = `slipway-test/local:${crypto.randomUUID()}`;
+    const container = (await engine.docker("create", await fixture("static"))).trim();
+    await engine.docker("commit", "--message", tag, container, tag);
+    await engine.docker("rm", container);
+    const fn = await server.createFunction(tag);
+    expect((await server.invoke(fn)).status).toBe(200);
+    await engine.docker("rmi", "-f", tag);
+    await expectProblem(await server.invoke(fn), "image_unavailable", /came from no registry: build it again/);
+  });
+});

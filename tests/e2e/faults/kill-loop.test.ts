@@ -1,0 +1,87 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Database } from "bun:sqlite";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Function } from "../../../lib/domain/functions.ts";
+import type { InvocationPage } from "../../../lib/domain/invocations.ts";
+import { fixture } from "../../support/images.ts";
+import { containersLeft } from "../../support/server.ts";
+import { SpawnedServer } from "../../support/spawned-server.ts";
+import { eventually } from "./invariants.ts";
+
+const ROUNDS = 10;
+/** Long enough for the first calls to have ended, and for the last ones to be on their way. */
+const LIFE_MS = 1_000;
+const READY_MS = 2_000;
+
+let directory: string;
+let fn: Function;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "slipway-kill-loop-"));
+  await using server = await SpawnedServer.start({ DATA_PATH: directory });
+  fn = await server.createFunction(await fixture("static"));
+});
+
+afterAll(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** Keeps three callers busy until the server is gone; returns the ids of the calls that were answered. */
+async function load(server: SpawnedServer): Promise<string[]> {
+  const answered: string[] = [];
+  const caller = async (body: object) => {
+    for (;;) {
+      const response = await server.invoke(fn, body).catch(() => undefined);
+      const text = await response?.text().catch(() => undefined);
+      if (response === undefined || text === undefined) return;
+      if (response.status === 200) answered.push(response.headers.get("x-request-id") ?? "");
+    }
+  };
+  await Promise.all([
+    caller({ do: "echo" }),
+    caller({ do: "sleep", ms: 100 }),
+    caller({ do: "ignore_term", ms: 5_000 }),
+  ]);
+  return answered;
+}
+
+function quickCheck(): unknown {
+  using database = new Database(join(directory, "database.db"));
+  return database.query("pragma quick_check").all();
+}
+
+test(`a server killed ${ROUNDS} times at random points under load`, async () => {
+  const answered: string[] = [];
+  for (let round = 1; round <= ROUNDS; round++) {
+    const started = performance.now();
+    await using server = await SpawnedServer.start({ DATA_PATH: directory, MAX_INSTANCES: "4" });
+    expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 200)).toBe(true);
+    expect(performance.now() - started).toBeLessThan(READY_MS);
+    expect(await containersLeft()).toEqual([]);
+    // What the server before left running is told apart before the first call is taken.
+    const running = await fetch(`${server.url}/v1/invocations?status=running`);
+    expect(await running.json()).toMatchObject({ data: { invocations: [] } });
+
+    const calls = load(server);
+    await Bun.sleep(Math.random() * LIFE_MS);
+    server.kill("SIGKILL");
+    answered.push(...(await calls));
+    expect(quickCheck()).toEqual([{ quick_check: "ok" }]);
+  }
+  await using server = await SpawnedServer.start({ DATA_PATH: directory });
+  expect(await containersLeft()).toEqual([]);
+  const response = await fetch(`${server.url}/v1/invocations?limit=500`);
+  const { data } = (await response.json()) as { data: InvocationPage }; // what the API promises
+  for (const record of data.invocations) {
+    // Written in batches: those of the last moments may be missing or ended as lost, but never contradict themselves.
+    expect(record).toMatchObject(
+      record.status === "succeeded"
+        ? { reason: null, exit_code: 0 }
+        : { status: "failed", reason: "instance_lost", exit_code: null },
+    );
+    expect(record.finished_at).not.toBeNull();
+  }
+  expect(answered.length).toBeGreaterThan(0);
+}, 90_000);

@@ -1,0 +1,90 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions.ts";
+import { type Engine, acquireEngine } from "../../support/engine.ts";
+import { fixture } from "../../support/images.ts";
+import { containersLeft, TestServer } from "../../support/server.ts";
+import { eventually, expectProblem, watchHealth } from "./invariants.ts";
+
+let engine: Engine;
+let server: TestServer;
+
+beforeAll(async () => {
+  engine = await acquireEngine();
+  server = await TestServer.start();
+});
+
+afterEach(async () => {
+  expect(await containersLeft()).toEqual([]);
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+/** Starts a call that sleeps, and waits for its container. */
+async function sleeping(fn: Function): Promise<{ readonly call: Promise<Response>; readonly container: string }> {
+  const call = server.invoke(fn, { do: "sleep" });
+  let container = "";
+  const found = async () => {
+    container = (await engine.docker("ps", "-q", "--no-trunc", "--filter", `label=slipway.function=${fn.id}`)).trim();
+    return (
+      container !== "" &&
+      (await fetch(`${server.url}/metrics`).then((reply) => reply.text())).includes('{state="busy"} 1')
+    );
+  };
+  expect(await eventually(found)).toBe(true);
+  return { call, container };
+}
+
+describe("a container that others", () => {
+  test.each([
+    ["remove", ["rm", "-f"]],
+    ["kill", ["kill"]],
+    ["terminate", ["kill", "-s", "TERM"]],
+    ["stop", ["stop", "-t", "0"]],
+  ])("%s while it runs gives 502 instance_lost", async (_, command) => {
+    await using _health = watchHealth(server.url);
+    const fn = await server.createFunction(await fixture("chaos"));
+    const { call, container } = await sleeping(fn);
+    await engine.docker(...command, container);
+    const response = await call;
+    const id = response.headers.get("x-request-id") ?? "";
+    await expectProblem(response, "instance_lost", /ended or removed by something else/);
+    expect(await server.invocation(id)).toMatchObject({ status: "failed", reason: "instance_lost" });
+    expect((await server.invoke(fn)).status).toBe(200);
+  });
+
+  test("pause gives 504 at the timeout, and is removed in the end", async () => {
+    await using _health = watchHealth(server.url);
+    const fn = await server.createFunction(await fixture("chaos"), { timeout_ms: 1_500 });
+    const { call, container } = await sleeping(fn);
+    await engine.docker("pause", container);
+    const response = await call;
+    await expectProblem(response, "function_timeout");
+    expect(await containersLeft()).toEqual([]);
+  });
+
+  test("pause and unpause in time answers", async () => {
+    const fn = await server.createFunction(await fixture("chaos"));
+    const call = server.invoke(fn, { do: "sleep", ms: 1_000 });
+    const paused = async () => {
+      const id = (await engine.docker("ps", "-q", "--filter", `label=slipway.function=${fn.id}`)).trim();
+      return id !== "" && (await engine.docker("pause", id).then(() => engine.docker("unpause", id))) !== "";
+    };
+    expect(await eventually(paused)).toBe(true);
+    expect((await call).status).toBe(200);
+  });
+});
+
+test("a container that is removed before it is ready is replaced, for no byte of the call has reached it", async () => {
+  const fn = await server.createFunction(await fixture("chaos"));
+  const call = server.invoke(fn, { do: "echo" });
+  const removed = async () => {
+    const id = (await engine.docker("ps", "-aq", "--filter", `label=slipway.function=${fn.id}`)).trim();
+    return id !== "" && (await engine.docker("rm", "-f", id)) !== "";
+  };
+  expect(await eventually(removed)).toBe(true);
+  const response = await call;
+  // Where the removal came late, the call had begun.
+  if (response.status !== 200) await expectProblem(response, "instance_lost");
+});

@@ -1,0 +1,111 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { acquireEngine } from "../../support/engine.ts";
+import { EngineProxy } from "../../support/engine-proxy.ts";
+import { fixture } from "../../support/images.ts";
+import { containersLeft } from "../../support/server.ts";
+import { SpawnedServer } from "../../support/spawned-server.ts";
+import { eventually, expectProblem } from "./invariants.ts";
+
+afterEach(async () => {
+  expect(await containersLeft()).toEqual([]);
+});
+
+async function counts(server: SpawnedServer): Promise<{ busy: number; queued: number }> {
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  const figure = (pattern: RegExp) => Number(pattern.exec(text)?.[1] ?? 0);
+  return { busy: figure(/\{state="busy"\} (\d+)/), queued: figure(/slipway_queued_calls (\d+)/) };
+}
+
+async function withCalls(server: SpawnedServer, body: object, busy: number, queued = 0): Promise<Promise<Response>[]> {
+  const fn = await server.createFunction(await fixture("chaos"));
+  const calls = Array.from({ length: busy + queued }, () => server.invoke(fn, body));
+  const all = async () => {
+    const now = await counts(server);
+    return now.busy === busy && now.queued === queued;
+  };
+  expect(await eventually(all)).toBe(true);
+  return calls;
+}
+
+describe("a server told to stop", () => {
+  test.each<NodeJS.Signals>(["SIGTERM", "SIGINT"])(
+    "by %s under load accepts no more, answers every call, and exits with 0",
+    async (signal) => {
+      await using server = await SpawnedServer.start({ MAX_INSTANCES: "2" });
+      const calls = await withCalls(server, { do: "sleep", ms: 800 }, 2, 2);
+      server.kill(signal);
+      await server.logged("draining");
+      const late = await fetch(`${server.url}/v1/functions`).catch((error: unknown) => error);
+      expect(late).toBeInstanceOf(Error);
+      expect((await Promise.all(calls)).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+      expect(await server.exited).toBe(0);
+    },
+  );
+
+  test("ends calls that outlast the grace with 503, queued and running, and exits with 0", async () => {
+    await using server = await SpawnedServer.start({ MAX_INSTANCES: "2", DRAIN_MS: "500" });
+    const calls = await withCalls(server, { do: "ignore_term" }, 2, 2);
+    const asked = performance.now();
+    server.kill("SIGTERM");
+    for (const call of calls) await expectProblem(await call, "shutting_down", /The server (?:stopped|is stopping)/);
+    expect(await server.exited).toBe(0);
+    expect(performance.now() - asked).toBeLessThan(500 + 2_500);
+  });
+
+  test("refuses calls that come over a connection it had", async () => {
+    await using server = await SpawnedServer.start();
+    const [call] = await withCalls(server, { do: "sleep", ms: 1_500 }, 1);
+    const answer = new Promise<string>((resolve) => {
+      const text: string[] = [];
+      void Bun.connect({
+        hostname: "127.0.0.1",
+        port: Number(new URL(server.url).port),
+        socket: {
+          open(socket) {
+            socket.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+          },
+          async data(socket, bytes) {
+            text.push(bytes.toString());
+            if (text.length > 1) return void socket.end();
+            server.kill("SIGTERM");
+            await server.logged("draining");
+            socket.write("POST /r/any HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+          },
+          close: () => resolve(text[1] ?? "closed"),
+        },
+      });
+    });
+    // Whether the connection is closed or answers: it starts nothing.
+    expect(await answer).toMatch(/^closed|^HTTP\/1\.1 (?:503|404) /);
+    expect((await call)?.status).toBe(200);
+    expect(await server.exited).toBe(0);
+  });
+
+  test("twice ends at once, with 1; the gates end their functions", async () => {
+    await using server = await SpawnedServer.start();
+    const calls = await withCalls(server, { do: "ignore_term" }, 1);
+    const ended = calls.map((call) => call.catch(() => "cut"));
+    server.kill("SIGTERM");
+    await server.logged("draining");
+    const asked = performance.now();
+    server.kill("SIGTERM");
+    expect(await server.exited).toBe(1);
+    expect(performance.now() - asked).toBeLessThan(1_000);
+    expect(await Promise.all(ended)).toEqual(["cut"]);
+  });
+
+  test("while the engine hangs does not wait for it", async () => {
+    await using proxy = await EngineProxy.start((await acquireEngine()).socket);
+    await using server = await SpawnedServer.start({ DRAIN_MS: "500", DOCKER_HOST: proxy.host });
+    const calls = await withCalls(server, { do: "ignore_term" }, 1);
+    proxy.change(({ path }) => (path.startsWith("/containers/create") ? "hang" : "pass"));
+    const asked = proxy.next(({ path }) => path.startsWith("/containers/create"));
+    calls.push(server.invoke(await server.createFunction(await fixture("chaos")), {}));
+    await asked;
+    server.kill("SIGTERM");
+    for (const call of calls) await expectProblem(await call, "shutting_down");
+    const answered = performance.now();
+    expect(await server.exited).toBe(0);
+    expect(performance.now() - answered).toBeLessThan(3_000);
+  });
+});

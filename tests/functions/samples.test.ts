@@ -1,0 +1,65 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { Function } from "../../lib/domain/functions.ts";
+import { acquireEngine } from "../support/engine.ts";
+import { buildSample, type SampleName } from "../support/samples.ts";
+import { TestServer } from "../support/server.ts";
+
+const server = await TestServer.start();
+afterAll(() => server[Symbol.asyncDispose]());
+
+/** What a call of a sample answers, by its README. */
+function describeSample(name: SampleName, cases: readonly (readonly [string, number, string])[]): void {
+  describe(name, () => {
+    let fn: Function;
+
+    beforeAll(async () => {
+      const { client } = await acquireEngine();
+      fn = await server.createFunction((await buildSample(client, name, true)).reference);
+    });
+
+    test.each(cases)("answers %s with %d", async (request, status, response) => {
+      const answer = await server.invoke(fn, request);
+      expect(await answer.text()).toBe(response);
+      expect(answer.status).toBe(status);
+      expect(answer.headers.get("x-function-exit-code")).toBe(status === 200 ? "0" : "1");
+    });
+  });
+}
+
+describeSample("hello-world", [
+  ['{"message": "m"}', 200, '{"success":true,"data":{"message":"m"}}'],
+  [
+    String.raw`{"message": "\"\\\n\u00e9"}`,
+    200,
+    // Not with String.raw: Bun 1.4.5 turns the letter into its escape there.
+    JSON.stringify({ success: true, data: { message: '"\\\n\u00e9' } }),
+  ],
+  ["{}", 500, '{"success":false,"message":"missing message"}'],
+  ["", 500, '{"success":false,"message":"missing message"}'],
+  ["null", 500, '{"success":false,"message":"missing message"}'],
+  ['{"message": 1}', 500, '{"success":false,"message":"message must be a string"}'],
+  ["no JSON", 500, '{"success":false,"message":"the request is not JSON"}'],
+]);
+
+const MISSING = '{"success": false, "message": "missing message"}\n';
+const NO_STRING = '{"success": false, "message": "message must be a string"}\n';
+
+describeSample("hello-sh", [
+  ['{"message": "m"}', 200, '{"success": true, "message": "m"}\n'],
+  [
+    String.raw`{"message": "\"\\\n\u00e9 {}[],: 'it' $HOME %s"}`,
+    200,
+    String.raw`{"success": true, "message": "\"\\\n\u00e9 {}[],: 'it' $HOME %s"}` + "\n",
+  ],
+  ['{\n  "message"\n:\n"pretty"\n}', 200, '{"success": true, "message": "pretty"}\n'],
+  ['{"message": "one", "message": "two"}', 200, '{"success": true, "message": "two"}\n'],
+  ['{"a": {"message": "no"}, "b": ["message"], "message": "yes"}', 200, '{"success": true, "message": "yes"}\n'],
+  [String.raw`{"a": "\"message\": \"no\"", "b\\": "message"}`, 500, MISSING],
+  ['{"a": {"message": "no"}}', 500, MISSING],
+  ['["message", "no"]', 500, MISSING],
+  [String.raw`{"message": "\q"}`, 500, MISSING],
+  ['{"message": "cut off', 500, MISSING],
+  ["{}", 500, MISSING],
+  ['{"message": 1}', 500, NO_STRING],
+  ['{"message": {"message": "no"}}', 500, NO_STRING],
+]);

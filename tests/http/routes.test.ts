@@ -1,0 +1,180 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import type { Function } from "../../lib/domain/functions.ts";
+import type { Route } from "../../lib/domain/routes.ts";
+import { fixture } from "../support/images.ts";
+import { TestServer } from "../support/server.ts";
+import { expectError, expectSuccess } from "./replies.ts";
+
+const NOWHERE = "00000000-0000-4000-8000-000000000000";
+
+let server: TestServer;
+let fn: Function;
+let other: Function;
+
+beforeAll(async () => {
+  server = await TestServer.start();
+  const image = await fixture("static");
+  fn = await server.createFunction(image, { name: "target" });
+  other = await server.createFunction(image, { name: "other" });
+});
+
+afterAll(() => server[Symbol.asyncDispose]());
+
+beforeEach(async () => {
+  for (const { id } of await list()) await server.api("DELETE", `/v1/routes/${id}`);
+});
+
+async function list(): Promise<Route[]> {
+  return expectSuccess(await server.api<Route[]>("GET", "/v1/routes"));
+}
+
+describe("GET /v1/routes", () => {
+  test("GET /v1/routes answers [] when there are none", async () => {
+    const response = await fetch(`${server.url}/v1/routes`);
+    expect(await response.text()).toBe('{"success":true,"message":"success","data":[]}');
+  });
+
+  test("GET /v1/routes lists them, oldest first, with their functions", async () => {
+    const created = [await server.createRoute("/b", fn.id), await server.createRoute("/a", other.id)];
+    expect(await list()).toEqual(created);
+  });
+});
+
+describe("POST /v1/routes", () => {
+  test("POST /v1/routes answers 200 with the route and its function", async () => {
+    const reply = await server.api<Route>("POST", "/v1/routes", { path: "/hello", function_id: fn.id });
+    const created = expectSuccess(reply, 200);
+    expect(created).toEqual({ id: expect.any(String), path: "/hello", function: fn });
+    expect(Object.keys(created)).toEqual(["id", "path", "function"]);
+  });
+
+  test("POST /v1/routes takes the name of a function for its id", async () => {
+    expect((await server.createRoute("/by-name", "target")).function).toEqual(fn);
+  });
+
+  test.each(["/", "/a", "/a/", "/a/b/c", "/a b", "/é/ü", "/a;b", "/:id", "/a..b", "/+", "/a@b:c,d=e&f", "/\u{1f6a2}"])(
+    "POST /v1/routes takes the path %j",
+    async (path) => {
+      expect((await server.createRoute(path, fn.id)).path).toBe(path);
+    },
+  );
+
+  test("POST /v1/routes answers 409 when the path is taken", async () => {
+    await server.createRoute("/taken", fn.id);
+    expectError(await server.api("POST", "/v1/routes", { path: "/taken", function_id: other.id }), {
+      ...{ status: 409, reason: "conflict" },
+      message: 'A route with the path "/taken" exists already: choose another path, or PATCH that one',
+    });
+  });
+
+  test("POST /v1/routes makes one of a hundred routes of one path at once", async () => {
+    const body = { path: "/contested", function_id: fn.id };
+    const replies = await Promise.all(Array.from({ length: 100 }, () => server.api("POST", "/v1/routes", body)));
+    expect(replies.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(replies.filter(({ status }) => status === 409)).toHaveLength(99);
+    expect(await list()).toHaveLength(1);
+  });
+
+  test.each([NOWHERE, "unknown", ""])("POST /v1/routes answers 404 when there is no function %j", async (id) => {
+    expectError(await server.api("POST", "/v1/routes", { path: "/x", function_id: id }), {
+      ...{ status: 404, reason: "not_found" },
+      message: `No function ${JSON.stringify(id)}: GET /v1/functions lists them`,
+    });
+  });
+
+  test.each([
+    ["", 'it must begin with "/": did you mean "/"?'],
+    ["hello", 'it must begin with "/": did you mean "/hello"?'],
+    ["//", 'it contains "//"'],
+    ["/a//b", 'it contains "//"'],
+    ["/a?b", 'it contains "?"'],
+    ["/a#b", 'it contains "#"'],
+    ["/a\\b", 'it contains "\\"'],
+    ["/a/*", 'it contains "*"'],
+    ["/a%20b", 'it contains "%": give the path decoded'],
+    ["/a/../b", 'it contains a "." or ".." segment'],
+    ["/.", 'it contains a "." or ".." segment'],
+    ["/a\0b", "it contains a control character"],
+    ["/\ud800", "it contains half of a surrogate pair"],
+    [`/${"ü".repeat(512)}`, "it is longer than 1024 bytes"],
+  ])("POST /v1/routes answers 400 to the path %j: %s", async (path, problem) => {
+    const reply = await server.api("POST", "/v1/routes", { path, function_id: fn.id });
+    expectError(reply, { status: 400, reason: "invalid_request" });
+    expect(reply.body.message).toStartWith('Invalid "path" ');
+    expect(reply.body.message).toEndWith(`: ${problem}`);
+  });
+
+  test.each([
+    [{}, 'Missing "path": it must be a string'],
+    [{ path: "/x" }, 'Missing "function_id": it must be a string'],
+    [{ path: 5, function_id: "x" }, 'Invalid "path": it must be a string, but it is 5'],
+    [{ path: "/x", function_id: null }, 'Invalid "function_id": it must be a string, but it is null'],
+    [{ path: "/x", function: "x" }, 'Unknown field "function": did you mean "function_id"?'],
+    [{ route: "/x", function_id: "x" }, 'Unknown field "route": known are "path", "function_id"'],
+  ])("POST /v1/routes answers 400 to %j", async (body, message) => {
+    expectError(await server.api("POST", "/v1/routes", body), { status: 400, reason: "invalid_request", message });
+  });
+});
+
+describe("GET /v1/routes/:id", () => {
+  test("GET /v1/routes/:id answers with the route", async () => {
+    const created = await server.createRoute("/one", fn.id);
+    expect(expectSuccess(await server.api("GET", `/v1/routes/${created.id}`))).toEqual(created);
+  });
+
+  test.each([NOWHERE, "unknown", "%2fone"])("GET /v1/routes/%s answers 404", async (id) => {
+    await server.createRoute("/one", fn.id);
+    expectError(await server.api("GET", `/v1/routes/${id}`), { status: 404, reason: "not_found" });
+  });
+});
+
+describe("PATCH /v1/routes/:id", () => {
+  test("PATCH /v1/routes/:id changes the path and leaves the function", async () => {
+    const { id } = await server.createRoute("/before", fn.id);
+    const changed = expectSuccess(await server.api("PATCH", `/v1/routes/${id}`, { path: "/after" }));
+    expect(changed).toEqual({ id, path: "/after", function: fn });
+    expect(await list()).toEqual([{ id, path: "/after", function: fn }]);
+  });
+
+  test("PATCH /v1/routes/:id changes the function, by its name, and leaves the path", async () => {
+    const { id } = await server.createRoute("/stays", fn.id);
+    const changed = expectSuccess(await server.api("PATCH", `/v1/routes/${id}`, { function_id: "other" }));
+    expect(changed).toEqual({ id, path: "/stays", function: other });
+  });
+
+  test("PATCH /v1/routes/:id changes nothing for {}", async () => {
+    const created = await server.createRoute("/same", fn.id);
+    expect(expectSuccess(await server.api("PATCH", `/v1/routes/${created.id}`, {}))).toEqual(created);
+  });
+
+  test("PATCH /v1/routes/:id answers 409 when the path is another's", async () => {
+    await server.createRoute("/one", fn.id);
+    const { id } = await server.createRoute("/two", fn.id);
+    const reply = await server.api("PATCH", `/v1/routes/${id}`, { path: "/one" });
+    expectError(reply, { status: 409, reason: "conflict" });
+  });
+
+  test.each([
+    [{ path: "no" }, 400, 'Invalid "path" "no": it must begin with "/": did you mean "/no"?'],
+    [{ path: null }, 400, 'Invalid "path": it must be a string, but it is null'],
+    [{ pth: "/x" }, 400, 'Unknown field "pth": did you mean "path"?'],
+    [{ function_id: "unknown" }, 404, 'No function "unknown": GET /v1/functions lists them'],
+  ])("PATCH /v1/routes/:id answers to %j with %d", async (body, status, message) => {
+    const { id } = await server.createRoute("/one", fn.id);
+    const reason = status === 400 ? "invalid_request" : "not_found";
+    expectError(await server.api("PATCH", `/v1/routes/${id}`, body), { status, reason, message });
+  });
+
+  test("PATCH /v1/routes/:id answers 404 for an unknown route", async () => {
+    expectError(await server.api("PATCH", `/v1/routes/${NOWHERE}`, {}), { status: 404, reason: "not_found" });
+  });
+});
+
+describe("DELETE /v1/routes/:id", () => {
+  test("DELETE /v1/routes/:id tells what it deleted, once, and leaves the function", async () => {
+    const created = await server.createRoute("/gone", fn.id);
+    expect(expectSuccess(await server.api("DELETE", `/v1/routes/${created.id}`))).toEqual(created);
+    expectError(await server.api("DELETE", `/v1/routes/${created.id}`), { status: 404, reason: "not_found" });
+    expect(expectSuccess(await server.api("GET", "/v1/functions/target"))).toEqual(fn);
+  });
+});

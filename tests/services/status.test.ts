@@ -1,0 +1,39 @@
+import { expect, test } from "bun:test";
+import { AppError } from "../../lib/domain/errors.ts";
+import type { Runner } from "../../lib/runner/runner.ts";
+import { StatusService } from "../../lib/services/status.ts";
+
+/** Of a runner, the service asks this alone. */
+function service(options: { problem?: AppError; probe?: AppError; probeDatabase?: () => void }): StatusService {
+  const runner = { problem: options.problem, probe: () => Promise.resolve(options.probe) } as unknown as Runner;
+  return new StatusService({ runner, probeDatabase: options.probeDatabase ?? (() => undefined) });
+}
+
+const AWAY = new AppError("engine_unavailable", "The engine is away: start it");
+const FINE = { ok: true, problem: null };
+
+test("readiness is there when engine and database work", async () => {
+  expect(await service({}).readiness()).toEqual({ ready: true, engine: FINE, database: FINE });
+});
+
+test.each([{ problem: AWAY }, { probe: AWAY }])(
+  "readiness names what is wrong with the engine: %j",
+  async (options) => {
+    expect(await service(options).readiness()).toEqual({
+      ready: false,
+      engine: { ok: false, problem: "The engine is away: start it" },
+      database: FINE,
+    });
+  },
+);
+
+test("readiness names what is wrong with the database, and what to do", async () => {
+  const probeDatabase = () => {
+    throw new Error("disk I/O error");
+  };
+  expect(await service({ probeDatabase }).readiness()).toEqual({
+    ready: false,
+    engine: FINE,
+    database: { ok: false, problem: "The database cannot be read: disk I/O error. Check the disk and the data path." },
+  });
+});

@@ -1,0 +1,142 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import type { Function } from "../../lib/domain/functions.ts";
+import { acquireEngine } from "./engine.ts";
+import { requireProgram } from "./packages.ts";
+
+const ROOT = dirname(dirname(import.meta.dir));
+
+/** What the server logged: one object a line. */
+type LogLine = Readonly<Record<string, unknown>>;
+
+/**
+ * A server in a process of its own, so that it can be killed and stopped by signals. It dies with the tests; its data
+ * directory stays for the next start where one was given, and goes with it otherwise.
+ */
+export class SpawnedServer implements AsyncDisposable {
+  readonly #child: Bun.Subprocess<"ignore", "ignore", "pipe">;
+  readonly #ownsDirectory: boolean;
+  readonly #lines: LogLine[] = [];
+  readonly #watchers = new Set<(line: LogLine) => void>();
+  readonly #read: Promise<void>;
+  readonly dataPath: string;
+  #url = "";
+
+  private constructor(directory: string, ownsDirectory: boolean, variables: Readonly<Record<string, string>>) {
+    this.dataPath = directory;
+    this.#ownsDirectory = ownsDirectory;
+    const command = [
+      requireProgram("setpriv"),
+      "--pdeathsig",
+      "KILL",
+      process.execPath,
+      join(ROOT, "index.ts"),
+      "serve",
+    ];
+    this.#child = Bun.spawn(command, {
+      cwd: directory,
+      env: {
+        PATH: process.env["PATH"] ?? "",
+        PORT: "0",
+        LOG_FORMAT: "json",
+        WARM_MAX: "0",
+        ...variables,
+        DATA_PATH: directory,
+      },
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "pipe",
+    });
+    this.#read = this.#readLog();
+  }
+
+  /** Starts one and waits until it listens; `variables` are its whole environment beside PATH. */
+  static async start(variables: Readonly<Record<string, string>> = {}): Promise<SpawnedServer> {
+    const given = variables["DATA_PATH"];
+    const directory = given ?? (await mkdtemp(join(tmpdir(), "slipway-spawned-")));
+    const docker = variables["DOCKER_HOST"] ?? (await acquireEngine()).host;
+    const server = new SpawnedServer(directory, given === undefined, { ...variables, DOCKER_HOST: docker });
+    const { url } = await server.logged("listening");
+    server.#url = String(url);
+    return server;
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  get log(): readonly LogLine[] {
+    return this.#lines;
+  }
+
+  /** Its exit code once it has ended; a signal that ended it gives 128 and its number. */
+  get exited(): Promise<number> {
+    return this.#child.exited;
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** The first line of this event, from the start or to come; rejects when the server ends without one. */
+  async logged(event: string): Promise<LogLine> {
+    const { promise, resolve, reject } = Promise.withResolvers<LogLine>();
+    const look = (line: LogLine) => line["event"] === event && resolve(line);
+    this.#lines.forEach(look);
+    this.#watchers.add(look);
+    void this.#read.then(() => reject(new Error(`The server ended: ${JSON.stringify(this.#lines.slice(-5))}`)));
+    return promise.finally(() => this.#watchers.delete(look));
+  }
+
+  /** Registers an image and returns the function; anything but 201 throws. */
+  async createFunction(image: string, settings: Partial<Function> = {}): Promise<Function> {
+    const response = await fetch(`${this.url}/v1/functions`, {
+      method: "POST",
+      body: JSON.stringify({ image, ...settings }),
+    });
+    const body: unknown = await response.json();
+    if (response.status !== 201) throw new Error(`POST /v1/functions: ${response.status} ${JSON.stringify(body)}`);
+    return (body as { data: Function }).data; // what the API promises
+  }
+
+  /** Deletes a function; anything but 200 throws. */
+  async deleteFunction(id: string): Promise<void> {
+    const response = await fetch(`${this.url}/v1/functions/${id}`, { method: "DELETE" });
+    if (response.status !== 200) throw new Error(`DELETE of a function: ${response.status} ${await response.text()}`);
+  }
+
+  /** Calls a function. */
+  invoke(fn: Pick<Function, "id">, body: object, init: RequestInit = {}): Promise<Response> {
+    return fetch(`${this.url}/v1/functions/${fn.id}/invoke`, { method: "POST", body: JSON.stringify(body), ...init });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.exited;
+    await this.#read;
+    if (this.#ownsDirectory) await rm(this.dataPath, { recursive: true, force: true });
+  }
+
+  async #readLog(): Promise<void> {
+    const decoder = new TextDecoder();
+    let rest = "";
+    for await (const chunk of this.#child.stderr) {
+      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = lines.pop() ?? "";
+      for (const text of lines) this.#take(text);
+    }
+    if (rest !== "") this.#take(rest);
+  }
+
+  #take(text: string): void {
+    const parsed: unknown = text.startsWith("{") ? JSON.parse(text) : { event: text };
+    const line = parsed as LogLine; // the logger writes objects
+    this.#lines.push(line);
+    for (const watch of this.#watchers) watch(line);
+  }
+}
