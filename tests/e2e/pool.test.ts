@@ -129,6 +129,7 @@ describe("a pool", () => {
   test(
     "answers 200 calls at once",
     async () => {
+      await using server = await warmServer();
       const fn = await server.createFunction(image, { share_network: true });
       await pool(server, fn, isWarm);
       const statuses = await Promise.all(
