@@ -168,7 +168,8 @@ export const OPTIONS = {
     value: "SIZE",
     help: "What the memory limits of all instances together may come to; no instance is started beyond it.",
     read: size(MEMORY_BYTES.min, MEMORY_BYTES.max),
-    default: ({ memory_bytes }) => String(Math.max(MEMORY_BYTES.default, Math.floor(memory_bytes * 0.75))),
+    default: ({ memory_bytes }) =>
+      String(Math.min(MEMORY_BYTES.max, Math.max(MEMORY_BYTES.default, Math.floor(memory_bytes * 0.75)))),
     defaultHelp: "three quarters of the memory",
   },
   startsAtOnce: {
