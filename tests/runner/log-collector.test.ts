@@ -66,3 +66,11 @@ test("LogCollector takes 64 KiB in frames of one byte at a reasonable price", ()
   expect(logs.finish().length).toBe(65_536);
   expect(performance.now() - started).toBeLessThan(2_000);
 });
+
+test("LogCollector keeps a bounded number of entries, and every byte, of output that changes streams all the time", () => {
+  const logs = new LogCollector();
+  for (let i = 0; i < 10_000; i++) logs.add(i % 2 === 0 ? "stdout" : "stderr", Buffer.from("x"));
+  const entries = logs.finish();
+  expect(entries.length).toBe(2_000);
+  expect(entries.map(({ text }) => text).join("").length).toBe(10_000);
+});

@@ -8,7 +8,7 @@ interface Timer {
 /** A clock that stands still until a test moves it. */
 export class FakeClock implements Clock {
   #monotonic = 0;
-  #wall = Date.UTC(2026, 0, 1);
+  #wall = Date.UTC(2026, 0, 31, 12);
   #uuids = 0;
   readonly #timers = new Set<Timer>();
 
@@ -67,6 +67,7 @@ export class FakeClock implements Clock {
 }
 
 /** Resolves when all that follows from what has happened so far has happened too; no time passes. */
-export function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+export async function settled(): Promise<void> {
+  // Streams take a turn or two of their own.
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
