@@ -1,6 +1,6 @@
-import { totalmem } from "node:os";
+import { availableParallelism, totalmem } from "node:os";
 import { resolve } from "node:path";
-import { CONTEXT_BYTES, LOG_BYTES, MEMORY_BYTES, REQUEST_BYTES, RESPONSE_BYTES } from "./domain/limits.ts";
+import { CONTEXT_BYTES, LOG_BYTES, MEMORY_BYTES, REQUEST_BYTES, RESPONSE_BYTES, WARM_MAX } from "./domain/limits.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./log.ts";
 import {
   apiKey,
@@ -27,6 +27,7 @@ export class ConfigError extends Error {
 /** What defaults depend on, so that tests can choose it. */
 export interface Machine {
   readonly memory_bytes: number;
+  readonly cpus: number;
   readonly directory: string;
 }
 
@@ -161,13 +162,48 @@ export const OPTIONS = {
     },
     defaultHelp: `as many of ${showSize(MEMORY_BYTES.default)} as fit into three quarters of the memory`,
   },
+  memoryBudget: {
+    flag: "memory-budget",
+    variable: "MEMORY_BUDGET",
+    value: "SIZE",
+    help: "What the memory limits of all instances together may come to; no instance is started beyond it.",
+    read: size(MEMORY_BYTES.min, MEMORY_BYTES.max),
+    default: ({ memory_bytes }) =>
+      String(Math.min(MEMORY_BYTES.max, Math.max(MEMORY_BYTES.default, Math.floor(memory_bytes * 0.75)))),
+    defaultHelp: "three quarters of the memory",
+  },
+  startsAtOnce: {
+    flag: "starts-at-once",
+    variable: "STARTS_AT_ONCE",
+    value: "COUNT",
+    help: "Containers that the engine is asked to start at the same time.",
+    read: integer(1, 256),
+    default: ({ cpus }) => String(Math.max(2, cpus)),
+    defaultHelp: "as many as there are cores, at least 2",
+  },
+  warmMax: {
+    flag: "warm-max",
+    variable: "WARM_MAX",
+    value: "COUNT",
+    help: "Instances of a function that are kept ready at most, whatever its own warm_max; 0 makes every call a cold one.",
+    read: integer(0, WARM_MAX.max),
+    default: String(WARM_MAX.max),
+  },
   queueLimit: {
     flag: "queue-limit",
     variable: "QUEUE_LIMIT",
     value: "COUNT",
-    help: "Calls that may wait for an instance; those beyond are refused.",
+    help: "Calls that may wait for a place among the running instances (those of one function: nine tenths of it); those beyond get a 503.",
     read: integer(0, 1_000_000),
     default: "1000",
+  },
+  functionQueueLimit: {
+    flag: "function-queue-limit",
+    variable: "FUNCTION_QUEUE_LIMIT",
+    value: "COUNT",
+    help: "Calls that may wait for a function which is at its own max_concurrency; those beyond get a 429.",
+    read: integer(0, 1_000_000),
+    default: "100",
   },
   maxRequestBytes: {
     flag: "max-request-bytes",
@@ -263,7 +299,7 @@ export type Flags = Readonly<Record<string, string | undefined>>;
 export type Variables = Readonly<Record<string, string | undefined>>;
 
 export function thisMachine(): Machine {
-  return { memory_bytes: totalmem(), directory: process.cwd() };
+  return { memory_bytes: totalmem(), cpus: availableParallelism(), directory: process.cwd() };
 }
 
 /** Flags beat the environment, which beats the defaults. Throws a `ConfigError` at the first value that is wrong. */

@@ -55,10 +55,11 @@ export async function start(
   await using stack = new AsyncDisposableStack();
   const path = join(config.dataPath, "database.db");
   const store = stack.use(openStore(path, tools));
-  const { app, runner, recorder, invocations, new_key } = await compose(config, store, tools, stack);
+  const { app, runner, functions, recorder, invocations, new_key } = await compose(config, store, tools, stack);
   const url = listen(app, config, tools.patience);
   recorder.start();
   runner.start();
+  functions.warm();
   const owned = stack.move();
   const stop = async (graceMs: number) => {
     // Closes the port at once; the promise settles when the answers are out.
@@ -91,7 +92,7 @@ async function compose(config: Config, store: Store, tools: Tools, stack: AsyncD
   const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
   const functions = new FunctionService({
     store: store.functions,
-    images: runner.images,
+    runner,
     clock,
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
@@ -107,7 +108,7 @@ async function compose(config: Config, store: Store, tools: Tools, stack: AsyncD
     ...{ functions, routes, invocations, status, metrics, access, clock, log, patience, request_bytes },
     version: VERSION,
   });
-  return { app, runner, recorder, invocations, new_key: made };
+  return { app, runner, functions, recorder, invocations, new_key: made };
 }
 
 function databaseBytes(dataPath: string): number {
@@ -129,7 +130,11 @@ function createRunner(
     context_name: config.contextName,
     context_path: config.contextPath,
     max_instances: config.maxInstances,
+    memory_budget: config.memoryBudget,
+    starts_at_once: config.startsAtOnce,
+    warm_max: config.warmMax,
     queue_limit: config.queueLimit,
+    function_queue_limit: config.functionQueueLimit,
     response_bytes: config.maxResponseBytes,
     log_bytes: config.logBytes,
   });

@@ -4,7 +4,7 @@ import { helpText, optionsTable, parseCommand, type Command } from "../lib/comma
 import { ConfigError, OPTIONS, readConfig, type Config, type Variables } from "../lib/config.ts";
 
 const MIB = 1024 ** 2;
-const machine = { memory_bytes: 4096 * MIB, directory: "/here" };
+const machine = { memory_bytes: 4096 * MIB, cpus: 4, directory: "/here" };
 
 function parse(argv: readonly string[], env: Variables = {}): Command {
   return parseCommand(argv, env, machine);
@@ -31,7 +31,11 @@ describe("readConfig", () => {
       contextPath: "/tmp/context",
       osEnv: null,
       maxInstances: 12,
+      memoryBudget: 3072 * MIB,
+      startsAtOnce: 4,
+      warmMax: 1000,
       queueLimit: 1000,
+      functionQueueLimit: 100,
       maxRequestBytes: 6 * MIB,
       maxResponseBytes: 6 * MIB,
       logBytes: 64 * 1024,

@@ -1,7 +1,19 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { Environment } from "./environment.ts";
 import { AppError } from "./errors.ts";
-import { CPUS, IMAGE_REFERENCE_LENGTH, MEMORY_BYTES, NAME_LENGTH, PIDS, TIMEOUT_MS } from "./limits.ts";
+import {
+  CPUS,
+  IDLE_TTL_MS,
+  IMAGE_REFERENCE_LENGTH,
+  MAX_CALLS,
+  MAX_CONCURRENCY,
+  MEMORY_BYTES,
+  NAME_LENGTH,
+  PIDS,
+  TIMEOUT_MS,
+  WARM_MAX,
+  WARM_MIN,
+} from "./limits.ts";
 import { Nullable, Timestamp } from "./types.ts";
 
 /** A label that stands for a function's id in every path. No UUID may be a name, so that neither hides the other. */
@@ -64,16 +76,87 @@ export const Function = Type.Object({
     description: "Processes and threads at once, the gate included.",
     examples: [PIDS.default],
   }),
+  max_calls: Type.Integer({
+    minimum: 0,
+    maximum: MAX_CALLS.max,
+    description:
+      "How many calls an instance serves before it is replaced; 0 is no limit. With 1 every call has a brand-new container; " +
+      "with more, a brand-new process in a container that has served calls before.",
+    examples: [MAX_CALLS.default],
+  }),
+  max_concurrency: Type.Integer({
+    minimum: 0,
+    maximum: MAX_CONCURRENCY.max,
+    description: "How many calls run at once, the others wait; 0 leaves it to the server's limit.",
+    examples: [MAX_CONCURRENCY.default],
+  }),
+  warm_min: Type.Integer({
+    minimum: 0,
+    maximum: WARM_MIN.max,
+    description: "Instances that are kept ready also when nobody calls.",
+    examples: [WARM_MIN.default],
+  }),
+  warm_max: Type.Integer({
+    minimum: 0,
+    maximum: WARM_MAX.max,
+    description: "Instances that are kept ready at most, however many calls come; 0 makes every call a cold one.",
+    examples: [WARM_MAX.default],
+  }),
+  idle_ttl_ms: Type.Integer({
+    minimum: IDLE_TTL_MS.min,
+    maximum: IDLE_TTL_MS.max,
+    description: "How long instances are kept ready after the last call, in milliseconds.",
+    examples: [IDLE_TTL_MS.default],
+  }),
+  share_network: Type.Boolean({
+    description:
+      "Let the function's instances share one network namespace, and so a loopback; it halves what the engine does for each. " +
+      "Those of different functions never do.",
+    examples: [false],
+  }),
+  read_only: Type.Boolean({
+    description: "Mount the root filesystem read-only, with a tmpfs at /tmp that counts as memory.",
+    examples: [false],
+  }),
   created_at: Timestamp,
   updated_at: Timestamp,
 });
 export type Function = Static<typeof Function>;
 
+/** Settings that have a default and can be given and changed. */
+const SETTINGS = [
+  "name",
+  "timeout_ms",
+  "memory_bytes",
+  "cpus",
+  "pids",
+  "max_calls",
+  "max_concurrency",
+  "warm_min",
+  "warm_max",
+  "idle_ttl_ms",
+  "share_network",
+  "read_only",
+] as const;
+
+/** The instances of a function, as they are now. */
+export const PoolState = Type.Object({
+  ready: Type.Integer({ description: "Waiting for a call." }),
+  starting: Type.Integer({ description: "Being started." }),
+  busy: Type.Integer({ description: "Serving a call." }),
+  target: Type.Integer({ description: "How many should be ready, by what was called lately." }),
+});
+export type PoolState = Static<typeof PoolState>;
+
+/** The answer of `GET /v1/functions/:id`: the record and its pool. */
+export const FunctionWithPool = Type.Composite([Function, Type.Object({ pool: PoolState })]);
+export type FunctionWithPool = Static<typeof FunctionWithPool>;
+
 /** The body of `POST /v1/functions`. */
 export const CreateFunction = Type.Composite(
   [
     Type.Pick(Function, ["image"]),
-    Type.Partial(Type.Pick(Function, ["name", "timeout_ms", "memory_bytes", "cpus", "pids"])),
+    Type.Partial(Type.Pick(Function, [...SETTINGS])),
     Type.Object({ environment: Type.Optional(Nullable(Environment)) }),
   ],
   { additionalProperties: false },
@@ -92,6 +175,13 @@ export const FUNCTION_DEFAULTS = {
   memory_bytes: MEMORY_BYTES.default,
   cpus: CPUS.default,
   pids: PIDS.default,
+  max_calls: MAX_CALLS.default,
+  max_concurrency: MAX_CONCURRENCY.default,
+  warm_min: WARM_MIN.default,
+  warm_max: WARM_MAX.default,
+  idle_ttl_ms: IDLE_TTL_MS.default,
+  share_network: false,
+  read_only: false,
 } as const satisfies Partial<Function>;
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -102,6 +192,16 @@ export function checkFunctionName(name: string): void {
     throw new AppError(
       "invalid_request",
       `Invalid "name" "${name}": it looks like an id; choose a name that is no UUID`,
+    );
+  }
+}
+
+/** Throws `invalid_request` where settings contradict each other. */
+export function checkWarm({ warm_min, warm_max }: Pick<Function, "warm_min" | "warm_max">): void {
+  if (warm_min > warm_max) {
+    throw new AppError(
+      "invalid_request",
+      `"warm_min" is ${warm_min} and "warm_max" only ${warm_max}: raise the one or lower the other`,
     );
   }
 }

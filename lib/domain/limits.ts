@@ -11,6 +11,16 @@ export const CPUS = { default: 1, min: 0.01, max: 1024 } as const;
 /** The floor: the gate, the function, and a child or two. */
 export const PIDS = { default: 128, min: 4, max: 32_768 } as const;
 
+/** Calls that one instance serves; 0 is no limit. A fresh container for each is what this server is for. */
+export const MAX_CALLS = { default: 1, max: 1_000_000 } as const;
+/** Calls of a function that run at once; 0 leaves it to the server's own limit. */
+export const MAX_CONCURRENCY = { default: 0, max: 10_000 } as const;
+/** Instances that are kept ready: each costs some 5 MB of the machine's memory while it waits. */
+export const WARM_MIN = { default: 0, max: 1_000 } as const;
+export const WARM_MAX = { default: 10, max: 1_000 } as const;
+/** How long a function that nobody calls stays warm, from the last call. */
+export const IDLE_TTL_MS = { default: 5 * 60_000, min: 1_000, max: 7 * 24 * 3_600_000 } as const;
+
 /** The tmpfs that holds the context, at most; it counts as memory, so a smaller function gets half of its own. */
 export const CONTEXT_BYTES = 64 * MIB;
 /** What `docker run --ulimit nofile` would be given. */

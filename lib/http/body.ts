@@ -74,11 +74,31 @@ export function parseJson(bytes: Uint8Array): unknown {
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     if (depthOf(text) > JSON_DEPTH) throw new Error(`it is nested deeper than ${JSON_DEPTH} levels`);
-    return JSON.parse(text);
+    return withConversion(JSON.parse(text));
   } catch (error) {
     const why = error instanceof Error ? error.message.replace(/^JSON Parse error: /, "") : "";
     throw new AppError("invalid_request", `The request body is not JSON: ${why}`, { cause: error });
   }
+}
+
+/** Fields by which an object would say how to become a text, if they were functions; JSON has none. */
+const CONVERSIONS = ["toString", "valueOf"] as const;
+
+/**
+ * Elysia puts a value that it refuses into a text, which throws where the value has such a field: it gets a conversion
+ * that comes before them, under a symbol, which nothing else sees.
+ */
+function withConversion(parsed: unknown): unknown {
+  const open = [parsed];
+  while (open.length > 0) {
+    const value = open.pop();
+    if (value === null || typeof value !== "object") continue;
+    if (CONVERSIONS.some((name) => Object.hasOwn(value, name))) {
+      Object.defineProperty(value, Symbol.toPrimitive, { value: () => "an object" });
+    }
+    for (const inner of Object.values(value)) open.push(inner);
+  }
+  return parsed;
 }
 
 /** How deep brackets nest, those in strings left out. */

@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { t } from "elysia";
-import { CreateFunction, Function, UpdateFunction } from "../domain/functions.ts";
+import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../domain/functions.ts";
 import type { FunctionService } from "../services/functions.ts";
 import { Envelope, errors, success } from "./envelope.ts";
 import { type Intake, jsonBody, resource } from "./resource.ts";
@@ -16,7 +16,7 @@ const deletion = t.Object(
   },
   { additionalProperties: false },
 );
-const data = Envelope(Function, "The function.");
+const data = Envelope(FunctionWithPool, "The function and its instances.");
 const changed = Envelope(Function, "The function as it is now.");
 
 /** `/v1/functions`: images plus their settings. */
@@ -45,10 +45,10 @@ export function functionsRoutes(functions: FunctionService, intake: Intake) {
         },
       },
     )
-    .get("/:id", ({ params: { id } }) => success(functions.get(id)), {
+    .get("/:id", ({ params: { id } }) => success(functions.getWithPool(id)), {
       params,
       response: { 200: data, ...errors(404) },
-      detail: { operationId: "getFunction", summary: "Show a function" },
+      detail: { operationId: "getFunction", summary: "Show a function and its instances" },
     })
     .patch("/:id", async ({ params: { id }, body }) => success(await functions.update(id, body)), {
       params,

@@ -1,31 +1,54 @@
 import { AppError } from "../domain/errors.ts";
+import type { Function } from "../domain/functions.ts";
 
-/** A place among the running instances; give it back exactly once. */
+/** A place among the running calls; give it back exactly once. */
 export type Place = () => void;
 
-interface Waiter {
-  readonly admit: (place: Place) => void;
+type Waiter = (place: Place) => void;
+
+/** One function's calls. */
+interface Line {
+  readonly id: string;
+  /** How many may run at once, by the latest call. */
+  max: number;
+  running: number;
+  /** Insertion order is the order of arrival; a Set, so that a caller that goes away leaves in constant time. */
+  readonly waiting: Set<Waiter>;
+  readonly pace: Pace;
 }
 
+/** How many calls may run and wait. */
+export interface AdmissionLimits {
+  readonly max_running: number;
+  /** Calls that may wait, all in all. */
+  readonly queue: number;
+  /** Calls that may wait because their function is full. */
+  readonly function_queue: number;
+}
+
+/** A crowd before one function may be this many times what it leaves of the queue to others: 9 leaves them a tenth. */
+const CROWD = 9;
+
 /**
- * How many instances may run at once, and how many calls may wait for one. First come, first served; a call that
- * finds the queue full is turned away at once with `overloaded`.
+ * How many calls run at once, of all functions and of each (`max_concurrency`), and how many may wait. Within a function
+ * it is first come, first served; between functions that wait, places go round in turns, so that no crowd before one
+ * function keeps another's callers out. A call that finds its queue full is turned away at once: `overloaded` where the
+ * server is the bottleneck, `too_many_requests` where the function is.
  */
 export class Admission {
-  readonly #maxInstances: number;
-  readonly #queueLimit: number;
-  /** Insertion order is the queue's order; a Set, so that a caller that goes away leaves in constant time. */
-  readonly #queue = new Set<Waiter>();
-  #running = 0;
-  /** Recent time between two places given back, in seconds, smoothed: what `Retry-After` is computed from. */
-  #secondsPerPlace = 1;
-  #lastFreed: number | undefined;
+  readonly #limits: AdmissionLimits;
   readonly #monotonic: () => number;
+  readonly #lines = new Map<string, Line>();
+  /** Lines with a call that could run if there was a place; the one whose turn it is comes first. */
+  readonly #turns = new Set<Line>();
+  readonly #pace: Pace;
+  #running = 0;
+  #waiting = 0;
 
-  constructor(options: { max_instances: number; queue_limit: number; monotonic: () => number }) {
-    this.#maxInstances = options.max_instances;
-    this.#queueLimit = options.queue_limit;
-    this.#monotonic = options.monotonic;
+  constructor(limits: AdmissionLimits, monotonic: () => number) {
+    this.#limits = limits;
+    this.#monotonic = monotonic;
+    this.#pace = new Pace();
   }
 
   get running(): number {
@@ -33,60 +56,118 @@ export class Admission {
   }
 
   get waiting(): number {
-    return this.#queue.size;
+    return this.#waiting;
   }
 
-  /** Waits for a place. Throws `overloaded` when the queue is full, and the signal's reason when it aborts. */
-  async enter(signal: AbortSignal): Promise<Place> {
+  /** Waits for a place. Throws `overloaded` or `too_many_requests` when the queue is full, and the signal's reason when it aborts. */
+  async enter(fn: Pick<Function, "id" | "max_concurrency">, signal: AbortSignal): Promise<Place> {
     signal.throwIfAborted();
-    if (this.#running < this.#maxInstances) return this.#place();
-    if (this.#queue.size >= this.#queueLimit) throw this.#overloaded();
+    const line = this.#lineOf(fn);
+    // A limit that was raised lets those in who wait already.
+    this.#admit(line);
+    if (line.waiting.size === 0 && line.running < line.max && this.#running < this.#limits.max_running)
+      return this.#place(line);
+    this.#checkQueues(line);
+    return this.#wait(line, signal);
+  }
+
+  #checkQueues(line: Line): void {
+    const { waiting, running, max, pace } = line;
+    if (running >= max && waiting.size >= this.#limits.function_queue) {
+      const retry_after_s = pace.secondsFor(waiting.size);
+      const message = `The function runs ${running} calls at once and ${waiting.size} wait already: try again in ${retry_after_s} s, or raise its "max_concurrency"`;
+      throw new AppError("too_many_requests", message, { retry_after_s });
+    }
+    const left = this.#limits.queue - this.#waiting;
+    if (left > 0 && waiting.size < CROWD * left) return;
+    const retry_after_s = this.#pace.secondsFor(this.#waiting);
+    this.#forget(line);
+    const message = `The server runs ${this.#running} calls at once and ${this.#waiting} wait already: try again in ${retry_after_s} s, or raise MAX_INSTANCES or QUEUE_LIMIT`;
+    throw new AppError("overloaded", message, { retry_after_s });
+  }
+
+  #wait(line: Line, signal: AbortSignal): Promise<Place> {
     const { promise, resolve, reject } = Promise.withResolvers<Place>();
-    const waiter: Waiter = { admit: resolve };
     const leave = () => {
-      this.#queue.delete(waiter);
+      if (!line.waiting.delete(resolve)) return;
+      this.#waiting--;
+      this.#queueUp(line);
+      this.#forget(line);
       reject(signal.reason);
     };
     signal.addEventListener("abort", leave, { once: true });
-    this.#queue.add(waiter);
+    line.waiting.add(resolve);
+    this.#waiting++;
+    this.#queueUp(line);
     return promise.finally(() => signal.removeEventListener("abort", leave));
   }
 
-  #place(): Place {
+  #place(line: Line): Place {
     this.#running++;
+    line.running++;
     let given = false;
     return () => {
       if (given) return;
       given = true;
       this.#running--;
-      this.#measure();
-      this.#admitNext();
+      line.running--;
+      const now = this.#monotonic();
+      this.#pace.freed(now);
+      line.pace.freed(now);
+      this.#admit(line);
+      this.#forget(line);
     };
   }
 
-  #admitNext(): void {
-    const next = this.#queue.values().next().value;
-    if (next === undefined || this.#running >= this.#maxInstances) return;
-    this.#queue.delete(next);
-    next.admit(this.#place());
-  }
-
-  #measure(): void {
-    const now = this.#monotonic();
-    if (this.#lastFreed !== undefined) {
-      // An exponential mean over about the last eight calls; longer pauses say nothing about the load.
-      const seconds = Math.min((now - this.#lastFreed) / 1000, 10);
-      this.#secondsPerPlace += (seconds - this.#secondsPerPlace) / 8;
+  /** Gives the free places to those whose turn it is, after a change of this line; who had one goes to the end. */
+  #admit(changed: Line): void {
+    this.#queueUp(changed);
+    while (this.#running < this.#limits.max_running) {
+      const line = this.#turns.values().next().value;
+      const waiter = line?.waiting.values().next().value;
+      if (line === undefined || waiter === undefined) return;
+      line.waiting.delete(waiter);
+      this.#waiting--;
+      this.#turns.delete(line);
+      const place = this.#place(line);
+      this.#queueUp(line);
+      waiter(place);
     }
-    this.#lastFreed = now;
   }
 
-  #overloaded(): AppError {
-    const retryAfter = Math.min(60, Math.max(1, Math.ceil(this.#queue.size * this.#secondsPerPlace)));
-    return new AppError(
-      "overloaded",
-      `All ${this.#maxInstances} instances are busy and ${this.#queue.size} calls wait already: try again in ${retryAfter} s, or raise MAX_INSTANCES or QUEUE_LIMIT`,
-      { retry_after_s: retryAfter },
-    );
+  /** Lets a line take its turn as long as it can make use of it; it keeps its place among the others. */
+  #queueUp(line: Line): void {
+    if (line.waiting.size > 0 && line.running < line.max) this.#turns.add(line);
+    else this.#turns.delete(line);
+  }
+
+  #lineOf({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">): Line {
+    const max = max_concurrency === 0 ? Infinity : max_concurrency;
+    const known = this.#lines.get(id);
+    if (known !== undefined) return Object.assign(known, { max });
+    const line: Line = { id, max, running: 0, waiting: new Set(), pace: new Pace() };
+    this.#lines.set(id, line);
+    return line;
+  }
+
+  #forget(line: Line): void {
+    if (line.running === 0 && line.waiting.size === 0) this.#lines.delete(line.id);
+  }
+}
+
+/** How fast places become free: an exponential mean over about the last eight, which `Retry-After` is computed from. */
+class Pace {
+  #seconds = 1;
+  #last: number | undefined;
+
+  freed(now: number): void {
+    // A longer pause says nothing about the load.
+    if (this.#last !== undefined) this.#seconds += (Math.min((now - this.#last) / 1000, 10) - this.#seconds) / 8;
+    this.#last = now;
+  }
+
+  /** When so many have had their turn, in whole seconds from 1 to 60. */
+  secondsFor(waiting: number): number {
+    return Math.min(60, Math.max(1, Math.ceil(waiting * this.#seconds)));
   }
 }

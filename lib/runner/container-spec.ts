@@ -22,11 +22,19 @@ export interface ContainerSetting {
   readonly gate_mount: Readonly<Record<string, unknown>>;
   /** The part of CONTEXT_PATH before the id. */
   readonly context_root: string;
+  /** `bridge`, or the network namespace of another container (`container:<id>`). */
+  readonly network: string;
 }
 
 /** The size of a function's context: it counts as memory, so it must leave some. */
 export function contextBytes({ memory_bytes }: Pick<Function, "memory_bytes">): number {
   return Math.min(CONTEXT_BYTES, Math.floor(memory_bytes / 2));
+}
+
+/** What a read-only root leaves to write to beside the context; it counts as memory too. */
+function temporaryFiles({ read_only, memory_bytes }: Function): Readonly<Record<string, string>> {
+  if (!read_only) return {};
+  return { "/tmp": `rw,nosuid,nodev,exec,mode=1777,size=${Math.min(CONTEXT_BYTES, Math.floor(memory_bytes / 4))}` };
 }
 
 /** The body that creates a function's container: the gate in front of the image's command, in the sandbox of DESIGN.md section 7. */
@@ -49,7 +57,8 @@ export function containerSpec(fn: Function, setting: ContainerSetting): Containe
     HostConfig: {
       AutoRemove: true,
       LogConfig: { Type: "none", Config: {} },
-      NetworkMode: "bridge",
+      NetworkMode: setting.network,
+      ReadonlyRootfs: fn.read_only,
       Memory: fn.memory_bytes,
       MemorySwap: fn.memory_bytes,
       NanoCpus: Math.round(fn.cpus * 1e9),
@@ -59,7 +68,7 @@ export function containerSpec(fn: Function, setting: ContainerSetting): Containe
       Ulimits: [{ Name: "nofile", Soft: NOFILE, Hard: NOFILE }],
       CapDrop: DROPPED_CAPABILITIES,
       SecurityOpt: ["no-new-privileges"],
-      Tmpfs: { [setting.context_root]: `rw,nosuid,nodev,mode=1777,size=${contextBytes(fn)}` },
+      Tmpfs: { ...temporaryFiles(fn), [setting.context_root]: `rw,nosuid,nodev,mode=1777,size=${contextBytes(fn)}` },
       Mounts: [setting.gate_mount],
     },
   };

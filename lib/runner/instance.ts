@@ -25,6 +25,8 @@ export interface InstanceCall {
   readonly timeout_ms: number;
   readonly response_limit: number;
   readonly log_limit: number;
+  /** Whether the instance may serve another call after this one. */
+  readonly again: boolean;
   readonly context_root: string;
   /** Aborts when nobody waits for the answer any more: the function is killed. */
   readonly signal: AbortSignal;
@@ -34,20 +36,26 @@ export interface InstanceCall {
 export interface Run {
   readonly outcome: Outcome;
   readonly ended: Promise<Outcome>;
+  /** Whether the instance is ready for another call; settles when that is known. */
+  readonly reusable: Promise<boolean>;
 }
 
 /** What an instance asks when its stream is gone. */
 export type InstanceEvents = Pick<EngineEvents, "fate" | "problem">;
 
-type InstanceState = "starting" | "ready" | "busy" | "retired";
+type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
 
 /** How long the engine has to tell why a container ended after its stream did; exit to event takes 40 to 55 ms. */
 const FATE_MS = 1_000;
+/** How long a gate may take to clear away what a call left behind, in milliseconds. */
+const RESET_MS = 5_000;
 
 /**
  * One container with its gate.
  *
  *     starting --READY--> ready --serve()--> busy --EXIT and RESPONSE--> retired
+ *                           ^                  |
+ *                           +--READY-- resetting     where another call may follow
  *
  * - `starting`: the container is being created and started. Any frame but READY, the end of the stream, or silence
  *   until the deadline retires it, and whoever waits for it gets an error.
@@ -56,6 +64,8 @@ const FATE_MS = 1_000;
  *   own timer when the gate has not said EXPIRED, by the caller's signal, by the end of the stream or by a frame that
  *   breaks the protocol. After EXPIRED the gate has the grace to end the function; its last words still count for the
  *   record.
+ * - `resetting`: the call has its answer, and the gate clears away what it left behind. READY makes the instance ready
+ *   again; anything else, or nothing until the deadline, retires it.
  * - `retired`: the stream is closed, which makes the gate kill whatever runs and exit, and the engine remove the
  *   container. Frames that come now are ignored. Nothing leaves this state.
  */
@@ -72,6 +82,7 @@ export class Instance {
   readonly #retired = Promise.withResolvers<void>();
   #state: InstanceState = "starting";
   #call: ActiveCall | undefined;
+  #calls = 0;
 
   /** Takes over the attach stream of a container that is about to be started. */
   constructor(options: {
@@ -97,6 +108,11 @@ export class Instance {
 
   get state(): InstanceState {
     return this.#state;
+  }
+
+  /** How many calls it has been handed. */
+  get calls(): number {
+    return this.#calls;
   }
 
   /** Settles when the instance has been retired. */
@@ -130,9 +146,10 @@ export class Instance {
     this.#transition("ready", "busy");
     const active = new ActiveCall(call, this.#command);
     this.#call = active;
+    this.#calls++;
     const expire = () => this.#expire(active);
     const cancelTimer = this.#clock.after(call.timeout_ms + TIMEOUT_SLACK_MS, expire);
-    const onAbort = () => this.#settle(active, cancelled(active.facts));
+    const onAbort = () => active.answered || this.#settle(active, cancelled(active.facts));
     call.signal.addEventListener("abort", onAbort, { once: true });
     const request = {
       id: call.id,
@@ -141,11 +158,12 @@ export class Instance {
       graceMs: KILL_GRACE_MS,
       responseLimit: call.response_limit,
       logLimit: call.log_limit,
+      again: call.again,
     };
     for (const piece of this.#conversation.call(request, call.body)) this.#stream.write(piece);
     if (call.signal.aborted) onAbort();
     try {
-      return { outcome: await active.outcome, ended: active.ended };
+      return { outcome: await active.outcome, ended: active.ended, reusable: active.reusable };
     } finally {
       cancelTimer();
       call.signal.removeEventListener("abort", onAbort);
@@ -163,6 +181,7 @@ export class Instance {
     this.#transition(this.#state, "retired");
     // Not end(): an attach stream that is not read any more makes the engine's kill, rm and inspect hang.
     this.#stream.destroy();
+    this.#call?.reset(false);
     this.#retired.resolve();
   }
 
@@ -191,16 +210,27 @@ export class Instance {
     if (frame.type === "ready") {
       // A gate of another version says so, and its conversation is over.
       if (this.#conversation.state !== "ready") throw new Error(`its gate speaks version ${frame.version}`);
-      this.#transition("starting", "ready");
-      this.#ready.resolve();
-      return;
+      return this.#becomeReady();
     }
     const call = this.#call;
     if (call === undefined) throw new Error(`${frame.type} came before a request`);
     call.take(frame);
     if (frame.type === "failed") this.#settle(call, judgeFailed(frame, call.facts));
     else if (frame.type === "expired") call.answer(timedOut(call.facts), this.#endAfterGrace(call));
-    else if (this.#conversation.state === "over") this.#settle(call, this.#judge(call));
+    else if (this.#conversation.answered) this.#settle(call, this.#judge(call), this.#mayServeAgain(call));
+  }
+
+  /** Where memory ran out the engine marks the whole container, and whatever ended it later would be blamed on that. */
+  #mayServeAgain({ exit }: ActiveCall): boolean {
+    return this.#conversation.state === "resetting" && exit?.oomKills === 0;
+  }
+
+  #becomeReady(): void {
+    const call = this.#call;
+    this.#call = undefined;
+    this.#transition(call === undefined ? "starting" : "resetting", "ready");
+    this.#ready.resolve();
+    call?.reset(true);
   }
 
   #judge(call: ActiveCall): Outcome {
@@ -221,15 +251,18 @@ export class Instance {
     this.#settle(call, timedOut(call.facts));
   }
 
-  #settle(call: ActiveCall, outcome: Outcome): void {
+  #settle(call: ActiveCall, outcome: Outcome, again = false): void {
     call.answer(outcome, Promise.resolve(outcome));
-    this.retire();
+    if (!again) return this.retire();
+    this.#transition("busy", "resetting");
+    const cancel = this.#clock.after(RESET_MS, () => this.retire());
+    void call.reusable.then(cancel);
   }
 
   #break(problem: string): void {
     const call = this.#call;
     this.#ready.reject(new AppError("instance_lost", `The function's container broke the protocol: ${problem}`));
-    if (call)
+    if (call && !call.answered)
       this.#settle(
         call,
         failed(call.facts, "instance_lost", `The function's container broke the protocol: ${problem}`),
@@ -278,6 +311,7 @@ class ActiveCall {
   readonly facts: RunFacts;
   readonly #outcome = Promise.withResolvers<Outcome>();
   readonly #ended = Promise.withResolvers<Outcome>();
+  readonly #reusable = Promise.withResolvers<boolean>();
   exit: ExitFrame | undefined;
   answered = false;
 
@@ -296,6 +330,15 @@ class ActiveCall {
 
   get ended(): Promise<Outcome> {
     return this.#ended.promise;
+  }
+
+  get reusable(): Promise<boolean> {
+    return this.#reusable.promise;
+  }
+
+  /** Tells whether the instance can serve another call. */
+  reset(reusable: boolean): void {
+    this.#reusable.resolve(reusable);
   }
 
   take(frame: GateFrame): void {

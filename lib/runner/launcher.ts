@@ -64,11 +64,11 @@ export class Launcher implements Disposable {
    * A new instance that is ready. Throws `ImageGoneError` where the engine has lost the image, what the engine said
    * where it refuses the container, and the signal's reason when it aborts.
    */
-  async launch(fn: Function, signal: AbortSignal): Promise<Instance> {
+  async launch(fn: Function, signal: AbortSignal, network = "bridge"): Promise<Instance> {
     await this.#events.settled;
     if (this.#events.problem) throw this.#events.problem;
     try {
-      return await this.#launch(fn, signal);
+      return await this.#launch(fn, signal, network);
     } catch (error) {
       // No byte of a call has reached the gate: to try again is safe, and what was lost or spoilt is found on the way.
       if (!isGateMissing(error) && !isLost(error)) throw refusal(fn, error);
@@ -77,7 +77,7 @@ export class Launcher implements Disposable {
         problem: messageOf(error),
       });
       try {
-        return await this.#launch(fn, signal);
+        return await this.#launch(fn, signal, network);
       } catch (second) {
         throw refusal(fn, second);
       }
@@ -89,7 +89,7 @@ export class Launcher implements Disposable {
     for (const instance of this.#instances) instance.retire();
   }
 
-  async #launch(fn: Function, signal: AbortSignal): Promise<Instance> {
+  async #launch(fn: Function, signal: AbortSignal, network: string): Promise<Instance> {
     signal.throwIfAborted();
     const imageId = fn.image_id ?? "";
     const command = await this.#images.command(imageId);
@@ -102,6 +102,7 @@ export class Launcher implements Disposable {
         gate,
         gate_mount: this.#gates.mount(true),
         context_root: this.#contextRoot,
+        network,
       };
       const doubtGate = this.#gates.doubt();
       const container = await this.#custody.create("", containerSpec(fn, setting));

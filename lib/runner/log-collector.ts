@@ -5,6 +5,12 @@ type Stream = LogEntry["stream"];
 /** Output that came in pieces smaller than this is gathered into one entry as long as the stream is the same. */
 const ENTRY_CHARACTERS = 8_192;
 
+/**
+ * As many entries are told apart; after that each stream goes on in its last one. Output that changes streams with every
+ * byte would otherwise make thirty bytes of record of each.
+ */
+const ENTRIES = 2_000;
+
 /** Gathers what a function prints as text: characters that were cut by a frame are put together, bytes that are no UTF-8 replaced. */
 export class LogCollector {
   readonly #decoders: Record<Stream, TextDecoder> = { stdout: decoder(), stderr: decoder() };
@@ -31,7 +37,16 @@ export class LogCollector {
     if (text === "") return;
     const last = this.#entries.at(-1);
     if (last?.stream === stream && last.text.length < ENTRY_CHARACTERS) last.text += text;
-    else this.#entries.push({ stream, text });
+    else if (this.#entries.length < ENTRIES) this.#entries.push({ stream, text });
+    else this.#lastOf(stream).text += text;
+  }
+
+  #lastOf(stream: Stream): { text: string } {
+    const found = this.#entries.findLast((entry) => entry.stream === stream);
+    if (found !== undefined) return found;
+    const first = { stream, text: "" };
+    this.#entries.push(first);
+    return first;
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { AppError } from "../domain/errors.ts";
-import type { Function } from "../domain/functions.ts";
+import type { Function, PoolState } from "../domain/functions.ts";
 import type { Invocation } from "../domain/invocations.ts";
 import { type EngineAddress, EngineConnection } from "../engine/connection.ts";
 import { Containers } from "../engine/containers.ts";
@@ -9,13 +9,17 @@ import { Images } from "../engine/images.ts";
 import { engineArchitecture } from "../engine/system.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { Admission, type Place } from "./admission.ts";
+import { Admission } from "./admission.ts";
+import { Capacity } from "./capacity.ts";
 import { Custody } from "./custody.ts";
 import { GateVolume } from "./gate-volume.ts";
 import { gateBinary } from "./gate/binary.ts";
 import { ImageResolver } from "./image-resolver.ts";
 import type { Instance, Run } from "./instance.ts";
 import { ImageGoneError, Launcher } from "./launcher.ts";
+import { NetworkHolders } from "./network-holders.ts";
+import type { Pool } from "./pool.ts";
+import { type Acquired, Pools } from "./pools.ts";
 import { sweep, SWEEP_INTERVAL_MS, SWEEP_RETRY_MS } from "./sweep.ts";
 
 /** How the runner is set up; the values come from the server's options. */
@@ -27,13 +31,20 @@ export interface RunnerOptions {
   readonly context_name: string;
   readonly context_path: string;
   readonly max_instances: number;
+  readonly memory_budget: number;
+  readonly starts_at_once: number;
+  readonly warm_max: number;
   readonly queue_limit: number;
+  readonly function_queue_limit: number;
   readonly response_bytes: number;
   readonly log_bytes: number;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
+
+/** A start is not aborted by a caller who goes away: the instance is for the next one then. */
+const NEVER = new AbortController().signal;
 
 /** A call as the services hand it over. */
 export interface Call {
@@ -44,8 +55,6 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Told the waits as they end, so that a call that fails later still has them in its record. */
   readonly onTiming: (timing: Partial<Pick<Invocation, "queue_ms" | "start_ms" | "run_ms" | "start">>) => void;
-  /** Brings back the function's image when the engine has lost it, once a call. */
-  readonly restoreImage: () => Promise<void>;
 }
 
 /**
@@ -61,6 +70,8 @@ export class Runner implements AsyncDisposable {
   readonly #custody: Custody;
   readonly #launcher: Launcher;
   readonly #admission: Admission;
+  readonly #pools: Pools<Instance>;
+  readonly #holders: NetworkHolders;
   #cancelSweep: () => void = () => undefined;
   #stopped = false;
 
@@ -79,16 +90,22 @@ export class Runner implements AsyncDisposable {
       owner,
       clock,
       log,
-      onConnected: () => this.sweep(),
+      onConnected: () => {
+        this.#pools.resume();
+        return this.sweep();
+      },
       onCreated: (container) => this.#custody.noteCreated(container),
     });
     this.#custody = new Custody({ containers: this.#containers, events: this.#events, clock, log });
     this.images = new ImageResolver({ images: new Images(this.#connection, options.pull_timeout_ms), metrics, log });
-    this.#admission = new Admission({
-      max_instances: options.max_instances,
-      queue_limit: options.queue_limit,
-      monotonic: () => clock.monotonic(),
-    });
+    this.#admission = new Admission(
+      {
+        max_running: options.max_instances,
+        queue: options.queue_limit,
+        function_queue: options.function_queue_limit,
+      },
+      () => clock.monotonic(),
+    );
     const gates = new GateVolume({
       containers: this.#containers,
       custody: this.#custody,
@@ -108,12 +125,24 @@ export class Runner implements AsyncDisposable {
       context_root: options.context_path,
       timeout_ms: options.engine_timeout_ms,
     });
+    this.#pools = new Pools({
+      launch: (pool) => this.#launch(pool),
+      onEmpty: (functionId) => this.#holders.release(functionId),
+      capacity: new Capacity({ instances: options.max_instances, memory_bytes: options.memory_budget }),
+      clock,
+      log,
+      problem: () => this.#events.problem,
+      starts_at_once: options.starts_at_once,
+      warm_max: options.warm_max,
+    });
+    this.#holders = new NetworkHolders(this.#launcher, (functionId) => this.#pools.renew(functionId));
     this.#watch(metrics);
   }
 
   /** Begins to watch the engine and to sweep; does not wait for either. */
   start(): void {
     this.#events.start();
+    this.#pools.start();
     this.#scheduleSweep(SWEEP_INTERVAL_MS);
   }
 
@@ -134,23 +163,38 @@ export class Runner implements AsyncDisposable {
   async run(call: Call): Promise<Run> {
     const { clock } = this.#options;
     const asked = clock.monotonic();
-    const leave = await this.#admission.enter(call.signal);
-    const admitted = clock.monotonic();
-    call.onTiming({ queue_ms: admitted - asked });
-    const instance = await this.#instanceFor(call, leave);
-    const started = clock.monotonic();
-    call.onTiming({ start_ms: started - admitted, start: "cold" });
-    const run = await instance.serve({
-      id: call.id,
-      body: call.body,
-      timeout_ms: call.function.timeout_ms,
-      response_limit: this.#options.response_bytes,
-      log_limit: this.#options.log_bytes,
-      context_root: this.#options.context_path,
-      signal: call.signal,
-    });
-    call.onTiming({ run_ms: clock.monotonic() - started });
-    return run;
+    const leave = await this.#admission.enter(call.function, call.signal);
+    try {
+      const admitted = clock.monotonic();
+      call.onTiming({ queue_ms: admitted - asked });
+      // Only in the first moments of a server, before its engine was asked whether it is there.
+      await this.#events.settled;
+      const acquired = await this.#pools.acquire(call.function, call.signal);
+      const started = clock.monotonic();
+      call.onTiming({ start_ms: started - admitted, start: acquired.start });
+      const run = await this.#serve(call, acquired);
+      call.onTiming({ run_ms: clock.monotonic() - started });
+      // A function that is still being ended holds its place.
+      void run.ended.then(leave);
+      return run;
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  /** A function was registered or changed: the next call of it is to be a warm one. */
+  update(fn: Function): void {
+    if (fn.image_id !== null) this.#pools.update(fn);
+  }
+
+  /** A function was deleted. */
+  remove(functionId: string): void {
+    this.#pools.remove(functionId);
+  }
+
+  poolOf(functionId: string): PoolState {
+    return this.#pools.stateOf(functionId);
   }
 
   /** Removes containers that servers of this database left behind; what cannot be removed now is tried again soon. */
@@ -173,38 +217,45 @@ export class Runner implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     this.#cancelSweep();
+    this.#pools[Symbol.dispose]();
     this.#launcher[Symbol.dispose]();
     await this.#custody[Symbol.asyncDispose]();
     await this.#events[Symbol.asyncDispose]();
     this.#connection[Symbol.dispose]();
   }
 
-  /** Gets a call its instance, and holds its place until that is retired, or could not be had. */
-  async #instanceFor(call: Call, leave: Place): Promise<Instance> {
-    const launching = this.#launch(call);
-    void launching.then(({ retired }) => retired).then(leave, leave);
-    // An engine that hangs, or a long pull, must not keep a caller who is gone or a server that is to stop.
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const abort = () => {
-      reject(call.signal.reason);
-      launching.then((instance) => instance.retire()).catch(() => undefined); // nobody waits for it any more
-    };
-    call.signal.addEventListener("abort", abort, { once: true });
-    if (call.signal.aborted) abort();
+  async #serve(call: Call, { instance, leave }: Acquired<Instance>): Promise<Run> {
+    const { max_calls, timeout_ms } = call.function;
     try {
-      return await Promise.race([launching, aborted]);
+      const run = await instance.serve({
+        id: call.id,
+        body: call.body,
+        timeout_ms,
+        response_limit: this.#options.response_bytes,
+        log_limit: this.#options.log_bytes,
+        again: max_calls === 0 || instance.calls + 1 < max_calls,
+        context_root: this.#options.context_path,
+        signal: call.signal,
+      });
+      void run.reusable.then((reusable) => reusable && this.#pools.giveBack(instance));
+      return run;
     } finally {
-      call.signal.removeEventListener("abort", abort);
+      leave();
     }
   }
 
-  async #launch(call: Call): Promise<Instance> {
+  /** Starts an instance for a pool; an image that the engine has lost is brought back, once. */
+  async #launch(pool: Pool<Instance>): Promise<Instance> {
+    const start = async () => {
+      const network = await this.#holders.networkFor(pool.function);
+      return this.#launcher.launch(pool.function, NEVER, network);
+    };
     try {
-      return await this.#launcher.launch(call.function, call.signal);
+      return await start();
     } catch (error) {
       if (!(error instanceof ImageGoneError)) throw error;
-      await call.restoreImage();
-      return this.#launcher.launch(call.function, call.signal);
+      await this.images.restore(pool.function);
+      return start();
     }
   }
 
@@ -217,15 +268,9 @@ export class Runner implements AsyncDisposable {
   }
 
   #watch(metrics: Metrics): void {
-    metrics.gauge("slipway_instances", "Instances by state", ["state"], () => {
-      const counts = new Map<string, number>([
-        ["starting", 0],
-        ["ready", 0],
-        ["busy", 0],
-      ]);
-      for (const { state } of this.#launcher.instances) counts.set(state, (counts.get(state) ?? 0) + 1);
-      return [...counts].map(([state, value]) => ({ labels: { state }, value }));
-    });
+    metrics.gauge("slipway_instances", "Instances by state", ["state"], () =>
+      Object.entries(this.#pools.totals).map(([state, value]) => ({ labels: { state }, value })),
+    );
     metrics.gauge("slipway_queued_calls", "Calls that wait for a place among the running instances", [], () => [
       { value: this.#admission.waiting },
     ]);

@@ -2,34 +2,31 @@ import type { Clock } from "../clock.ts";
 import { checkEnvironment } from "../domain/environment.ts";
 import { AppError } from "../domain/errors.ts";
 import {
+  checkWarm,
   type CreateFunction,
   type Function,
+  type FunctionWithPool,
   FUNCTION_DEFAULTS,
   checkFunctionName,
   type UpdateFunction,
 } from "../domain/functions.ts";
 import { FUNCTIONS } from "../domain/limits.ts";
 import { timestamp } from "../domain/types.ts";
-import type { ImageResolver } from "../runner/image-resolver.ts";
+import type { Runner } from "../runner/runner.ts";
 import type { FunctionStore } from "../store/functions.ts";
 
 /** What can be done with functions. */
 export class FunctionService {
   readonly #store: FunctionStore;
-  readonly #images: ImageResolver;
+  readonly #runner: Runner;
   readonly #clock: Clock;
   /** Told of a function that is gone under the name or id that it had. */
   readonly #onForget: (fn: Function) => void;
   #turns: Promise<void> = Promise.resolve();
 
-  constructor(options: {
-    store: FunctionStore;
-    images: ImageResolver;
-    clock: Clock;
-    onForget: (fn: Function) => void;
-  }) {
+  constructor(options: { store: FunctionStore; runner: Runner; clock: Clock; onForget: (fn: Function) => void }) {
     this.#store = options.store;
-    this.#images = options.images;
+    this.#runner = options.runner;
     this.#clock = options.clock;
     this.#onForget = options.onForget;
   }
@@ -50,6 +47,17 @@ export class FunctionService {
     return found;
   }
 
+  /** A function with its instances as they are now. */
+  getWithPool(idOrName: string): FunctionWithPool {
+    const found = this.get(idOrName);
+    return { ...found, pool: this.#runner.poolOf(found.id) };
+  }
+
+  /** Makes the functions ready that are to be so without being called. */
+  warm(): void {
+    for (const fn of this.list()) if (fn.warm_min > 0) this.#runner.update(fn);
+  }
+
   /** The id that an id or a name means; an id of a function that is no more stands for itself. */
   idOf(idOrName: string): string {
     return this.#store.find(idOrName)?.id ?? idOrName;
@@ -62,7 +70,8 @@ export class FunctionService {
     if (this.#store.count() >= FUNCTIONS) {
       throw new AppError("conflict", `There are ${FUNCTIONS} functions already: delete some`);
     }
-    const image = await this.#images.resolve(body.image);
+    checkWarm({ ...FUNCTION_DEFAULTS, ...settings });
+    const image = await this.#runner.images.resolve(body.image);
     await this.#turn();
     const now = timestamp(this.#clock.now());
     const created: Function = {
@@ -75,14 +84,16 @@ export class FunctionService {
       updated_at: now,
     };
     this.#store.insert(created);
-    return this.get(created.id);
+    const stored = this.get(created.id);
+    this.#runner.update(stored);
+    return stored;
   }
 
   /** Changes what the body names; a changed image is resolved as at registration. */
   async update(idOrName: string, body: UpdateFunction): Promise<Function> {
     const { id } = this.get(idOrName);
     this.#check(body, id);
-    const image = body.image === undefined ? {} : await this.#images.resolve(body.image);
+    const image = body.image === undefined ? {} : await this.#runner.images.resolve(body.image);
     const { environment, ...settings } = body;
     return this.#change(id, {
       ...settings,
@@ -94,13 +105,14 @@ export class FunctionService {
   /** Pulls the image anew and moves the function to what its reference means now. */
   async pull(idOrName: string): Promise<Function> {
     const { id, image } = this.get(idOrName);
-    return this.#change(id, await this.#images.refresh(image));
+    return this.#change(id, await this.#runner.images.refresh(image));
   }
 
   /** Deletes a function and tells what it was; with routes only where `cascade` says so. */
   delete(idOrName: string, options: { readonly cascade: boolean }): Function {
     const found = this.get(idOrName);
     this.#store.delete(found.id, options);
+    this.#runner.remove(found.id);
     this.#onForget(found);
     return found;
   }
@@ -108,12 +120,7 @@ export class FunctionService {
   /** Gives a function from an older database, which knows no image id, the image that its reference means. */
   async withImage(fn: Function): Promise<Function> {
     if (fn.image_id !== null) return fn;
-    return this.#change(fn.id, await this.#images.resolve(fn.image));
-  }
-
-  /** Brings back the very image of a function that the engine has lost; throws `image_unavailable`. */
-  restoreImage(fn: Function): Promise<void> {
-    return this.#images.restore(fn);
+    return this.#change(fn.id, await this.#runner.images.resolve(fn.image));
   }
 
   /**
@@ -144,7 +151,9 @@ export class FunctionService {
   #change(id: string, changes: Partial<Function>): Function {
     const before = this.get(id);
     const changed: Function = { ...before, ...changes, updated_at: timestamp(this.#clock.now()) };
+    checkWarm(changed);
     this.#store.update(changed);
+    this.#runner.update(changed);
     if (changed.name !== before.name) this.#onForget(before);
     return changed;
   }

@@ -136,7 +136,6 @@ export class InvocationService implements AsyncDisposable {
         body,
         signal,
         onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
-        restoreImage: () => this.#functions.restoreImage(fn),
       });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, fn);
       // The function may still be on its way out; its last words belong to the record.

@@ -3,8 +3,13 @@ import { Function } from "../domain/functions.ts";
 import type { Bindings, Database, Statement } from "./database.ts";
 import { violates } from "./errors.ts";
 
-/** A function as its row: the record with the environment as JSON. */
-export type FunctionRow = Omit<Function, "environment"> & { readonly environment: string };
+/** Fields that SQLite, which has no booleans, holds as 0 and 1. */
+type Flag = "share_network" | "read_only";
+
+/** A function as its row: the record with the environment as JSON and flags as numbers. */
+export type FunctionRow = Omit<Function, "environment" | Flag> & { readonly environment: string } & Readonly<
+    Record<Flag, number>
+  >;
 
 /** The columns are the record's fields. */
 export const FUNCTION_COLUMNS: readonly string[] = Object.keys(Function.properties);
@@ -114,10 +119,15 @@ function nameTaken(name: string, cause?: unknown): AppError {
 
 /** The record as named parameters. */
 export function functionRow(record: Function): Bindings & FunctionRow {
-  return { ...record, environment: JSON.stringify(record.environment) };
+  return {
+    ...record,
+    environment: JSON.stringify(record.environment),
+    share_network: Number(record.share_network),
+    read_only: Number(record.read_only),
+  };
 }
 
 function functionOf(row: FunctionRow): Function {
   const environment = JSON.parse(row.environment) as Function["environment"]; // `functionRow` wrote it
-  return { ...row, environment };
+  return { ...row, environment, share_network: row.share_network === 1, read_only: row.read_only === 1 };
 }

@@ -1,8 +1,9 @@
 import type { Database as Sqlite } from "bun:sqlite";
 import first from "./migrations/0001-first.sql" with { type: "text" };
+import pools from "./migrations/0002-pools.sql" with { type: "text" };
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
-export const MIGRATIONS: readonly string[] = [first];
+export const MIGRATIONS: readonly string[] = [first, pools];
 
 /** "SLIP": tells our databases from those of other programs, wherever they number their schemas. */
 export const APPLICATION_ID = 0x534c4950;

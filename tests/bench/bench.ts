@@ -3,8 +3,14 @@ import { parseArgs } from "node:util";
 import { acquireEngine } from "../support/engine.ts";
 import { fixture } from "../support/images.ts";
 import { buildGate } from "../../lib/runner/gate/build.ts";
+import { binary } from "./binary.ts";
 import { cold } from "./cold.ts";
-import { formatTable, type Measurement } from "./report.ts";
+import { http } from "./http.ts";
+import { memory } from "./memory.ts";
+import { rates } from "./rates.ts";
+import { warmCalls } from "./warm.ts";
+import type { Measurement } from "./compare.ts";
+import { formatTable } from "./report.ts";
 
 /** What a benchmark is given. */
 export interface Bench {
@@ -17,7 +23,14 @@ export interface Bench {
 const BENCHMARKS: readonly {
   readonly name: string;
   readonly run: (bench: Bench) => Promise<readonly Measurement[]>;
-}[] = [{ name: "cold", run: cold }];
+}[] = [
+  { name: "warm", run: warmCalls },
+  { name: "rates", run: rates },
+  { name: "cold", run: cold },
+  { name: "http", run: http },
+  { name: "binary", run: binary },
+  { name: "memory", run: memory },
+];
 
 const { values } = parseArgs({
   args: process.argv.slice(2),

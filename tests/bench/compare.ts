@@ -1,36 +1,47 @@
 import { readFileSync } from "node:fs";
-import { median, type Summary, summarize } from "./statistics.ts";
+import { median, quantile } from "./statistics.ts";
 
-/** One of two things that are compared: an operation that is done again and again. */
+/** A figure of one side, and how it spread. */
 export interface Side {
   readonly name: string;
-  /** One operation; what it returns is not looked at. */
+  /** What was measured, for people: `3.1 / 4.0 / 9.8 ms, 8 ms CPU`. */
+  readonly figure: string;
+}
+
+/** Two sides measured in turns, or one figure held against a limit. */
+export interface Measurement {
+  readonly metric: string;
+  /** Of the rounds: the first side over the second, or the figure itself. */
+  readonly value: { readonly median: number; readonly min: number; readonly max: number };
+  readonly unit: string;
+  readonly target: number | null;
+  /** Whether more is better. */
+  readonly higher: boolean;
+  readonly sides: readonly Side[];
+}
+
+/** An operation that is done again and again. */
+export interface Operation {
+  readonly name: string;
   readonly run: () => Promise<unknown>;
   /** Waited for before each operation and not measured, such as for a pool to be full again. */
   readonly settle?: () => Promise<unknown>;
 }
 
-/** Two sides measured in turns. */
-export interface Comparison {
+interface Goal {
   readonly metric: string;
-  /** Of the per-round ratios of medians: the first side over the second. */
-  readonly ratio: { readonly median: number; readonly min: number; readonly max: number };
   readonly target: number | null;
-  readonly sides: readonly (Summary & { readonly name: string; readonly cpu_ms: number })[];
 }
 
 /**
- * Measures A B A B: machines are shared, and only what was measured in the same minute can be compared. The CPU time is
- * the whole machine's, since the engine does its work in other processes.
+ * Compares how long two operations take, A B A B: machines are shared, and only what was measured in the same minute
+ * can be compared. The CPU time is the whole machine's, since the engine does its work in other processes.
  */
-export async function compare(options: {
-  readonly metric: string;
-  readonly target?: number;
-  readonly rounds: number;
-  readonly perRound: number;
-  readonly sides: readonly [Side, Side];
-}): Promise<Comparison> {
-  const samples = options.sides.map(() => ({ all: [] as number[], medians: [] as number[], cpu_ms: 0 }));
+export async function compareTimes(
+  goal: Goal,
+  options: { readonly rounds: number; readonly perRound: number; readonly sides: readonly [Operation, Operation] },
+): Promise<Measurement & { readonly p50: readonly [number, number] }> {
+  const samples = options.sides.map(() => ({ all: [] as number[], medians: [] as number[], cpu: 0 }));
   for (const side of options.sides) {
     await side.settle?.();
     await side.run();
@@ -46,30 +57,88 @@ export async function compare(options: {
         const started = performance.now();
         await side.run();
         durations.push(performance.now() - started);
-        sample.cpu_ms += machineCpuMs() - cpu;
+        sample.cpu += machineCpuMs() - cpu;
       }
       sample.all.push(...durations);
       sample.medians.push(median(durations));
     }
   }
   const [first, second] = samples;
-  const ratios = (first?.medians ?? []).map((value, round) => value / (second?.medians[round] ?? Number.NaN));
   return {
-    metric: options.metric,
-    target: options.target ?? null,
-    ratio: { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) },
+    ...goal,
+    ...ratios(first?.medians ?? [], second?.medians ?? []),
+    higher: false,
+    p50: [median(first?.all ?? []), median(second?.all ?? [])],
     sides: options.sides.map(({ name }, index) => {
-      const sample = samples[index];
-      return { name, ...summarize(sample?.all ?? []), cpu_ms: (sample?.cpu_ms ?? 0) / (sample?.all.length ?? 1) };
+      const { all, cpu } = samples[index] ?? { all: [], cpu: 0 };
+      return { name, figure: `${times(all)}, ${show(cpu / all.length)} ms CPU` };
     }),
   };
+}
+
+/** A rate that is measured as a whole, in operations a second. */
+export interface Rate {
+  readonly name: string;
+  readonly measure: () => Promise<number>;
+}
+
+/** Compares two rates, measured in turns. */
+export async function compareRates(goal: Goal, rounds: number, sides: readonly [Rate, Rate]): Promise<Measurement> {
+  const rates: [number[], number[]] = [[], []];
+  for (let round = 0; round < rounds; round++) {
+    rates[0].push(await sides[0].measure());
+    rates[1].push(await sides[1].measure());
+  }
+  return {
+    ...goal,
+    ...ratios(...rates),
+    higher: true,
+    sides: sides.map(({ name }, index) => ({ name, figure: `${show(median(rates[index] ?? []))}/s` })),
+  };
+}
+
+/** A figure that stands for itself. */
+export function figure(goal: Goal, values: readonly number[], unit: string, sides: readonly Side[] = []): Measurement {
+  return { ...goal, value: spread(values), unit, higher: false, sides };
+}
+
+/** `p50 / p90 / p99 ms` of a sample of durations in milliseconds. */
+export function times(sample: readonly number[]): string {
+  return `${[0.5, 0.9, 0.99].map((share) => show(quantile(sample, share))).join(" / ")} ms`;
+}
+
+/** Three digits that mean something. */
+export function show(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toPrecision(2);
+}
+
+/** Calls `run` for so long, so many at once, and tells how many were done a second. */
+export async function rateOf(seconds: number, atOnce: number, run: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  let done = 0;
+  const loop = async () => {
+    while (performance.now() - started < seconds * 1000) {
+      await run();
+      done++;
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, loop));
+  return done / ((performance.now() - started) / 1000);
+}
+
+function ratios(first: readonly number[], second: readonly number[]): Pick<Measurement, "value" | "unit"> {
+  return { value: spread(first.map((value, round) => value / (second[round] ?? Number.NaN))), unit: "" };
+}
+
+function spread(values: readonly number[]): Measurement["value"] {
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
 /** Linux counts in hundredths of a second. */
 const TICK_MS = 10;
 
 /** CPU time that the machine has spent working, in milliseconds. */
-export function machineCpuMs(): number {
+function machineCpuMs(): number {
   const line = readFileSync("/proc/stat", "utf8").split("\n", 1)[0] ?? "";
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = line.split(/\s+/).slice(1).map(Number);
   return (user + nice + system + irq + softirq) * TICK_MS;

@@ -1,24 +1,16 @@
-import type { Comparison } from "./compare.ts";
-
-/** One line of the table. */
-export type Measurement = Comparison;
-
-const round = (value: number) =>
-  value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toPrecision(2);
+import { type Measurement, show } from "./compare.ts";
 
 /** The measurements as a table in Markdown. */
 export function formatTable(measurements: readonly Measurement[]): string {
-  const rows = measurements.map(({ metric, ratio, target, sides }) => {
-    const spread = `${round(ratio.median)} (${round(ratio.min)} to ${round(ratio.max)})`;
-    const [first, second] = sides.map(
-      ({ name, p50, p90, p99, cpu_ms }) =>
-        `${name}: ${round(p50)} / ${round(p90)} / ${round(p99)} ms, ${round(cpu_ms)} ms CPU`,
-    );
-    return `| ${metric} | ${spread} | ${target ?? ""} | ${first ?? ""} | ${second ?? ""} |`;
+  const rows = measurements.map(({ metric, value, unit, target, higher, sides }) => {
+    const spread =
+      value.min === value.max ? show(value.median) : `${show(value.median)} (${show(value.min)} to ${show(value.max)})`;
+    const goal = target === null ? "" : `${higher ? "at least" : "at most"} ${target}`;
+    return `| ${metric} | ${spread}${unit && ` ${unit}`} | ${goal} | ${sides.map(({ name, figure }) => `${name}: ${figure}`).join("; ")} |`;
   });
   return [
-    "| metric | ratio, median of rounds (min to max) | target | p50 / p90 / p99 and CPU time of a call | beside |",
-    "| --- | --- | --- | --- | --- |",
+    "| metric | median of the rounds (min to max) | target | measured |",
+    "| --- | --- | --- | --- |",
     ...rows,
   ].join("\n");
 }

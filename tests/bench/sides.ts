@@ -1,6 +1,9 @@
 import { EngineClient } from "../support/engine-client.ts";
 import { ownedContainers } from "../support/leaks.ts";
 import { requireProgram } from "../support/packages.ts";
+import type { Operation } from "./compare.ts";
+
+const RUN_COMMAND = "exec /usr/bin/chaos";
 
 /** One call over HTTP; anything but 200 throws. */
 export async function invoke(url: string, fn: { readonly id: string }): Promise<string> {
@@ -11,7 +14,7 @@ export async function invoke(url: string, fn: { readonly id: string }): Promise<
 }
 
 /** The same program in a container by the `docker` command, with the same limits; the context is a tmpfs too. */
-export async function dockerRun(image: string): Promise<void> {
+export function dockerRun(image: string): Operation {
   const limits = [
     "--memory=256m",
     "--memory-swap=256m",
@@ -19,20 +22,57 @@ export async function dockerRun(image: string): Promise<void> {
     "--pids-limit=128",
     "--security-opt=no-new-privileges",
   ];
-  const context = ["--tmpfs", "/tmp/context:mode=1777", "-e", "CONTEXT_PATH=/tmp/context"];
-  const script = 'printf "{}" > $CONTEXT_PATH/request.json; exec /usr/bin/chaos';
-  const command = ["run", "--rm", ...limits, ...context, "--entrypoint", "/bin/sh", image, "-c", script];
-  const child = Bun.spawn([requireProgram("docker"), ...command], {
-    stdin: "ignore",
-    stdout: "ignore",
-    stderr: "pipe",
-  });
-  const [code, problem] = await Promise.all([child.exited, child.stderr.text()]);
-  if (code !== 0) throw new Error(`docker run ended with ${code}: ${problem}`);
+  const context = ["--tmpfs", "/tmp/context:mode=1777", "-e", "CONTEXT_PATH=/tmp/context", "--entrypoint", "/bin/sh"];
+  const script = `printf '{"do": "exit"}' > $CONTEXT_PATH/request.json; ${RUN_COMMAND}`;
+  const command = [requireProgram("docker"), "run", "--rm", ...limits, ...context, image, "-c", script];
+  return {
+    name: "docker run --rm",
+    run: async () => {
+      const child = Bun.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "pipe" });
+      const [code, problem] = await Promise.all([child.exited, child.stderr.text()]);
+      if (code !== 0) throw new Error(`docker run ended with ${code}: ${problem}`);
+    },
+  };
 }
 
 /** Waits until no container of ours is left: what is still being removed would be charged to the next operation. */
 export async function idle(docker: string): Promise<void> {
   const client = new EngineClient(docker);
   while ((await ownedContainers(client)).length > 0) await Bun.sleep(10);
+}
+
+/** Waits until a function's pool has an instance ready and the engine nothing to do. */
+export async function warm(url: string, fn: { readonly id: string }): Promise<void> {
+  for (;;) {
+    const reply = (await (await fetch(`${url}/v1/functions/${fn.id}`)).json()) as {
+      data: { pool: { ready: number; starting: number } };
+    };
+    if (reply.data.pool.ready > 0 && reply.data.pool.starting === 0) break;
+    await Bun.sleep(10);
+  }
+}
+
+/** What the engine itself takes for a container that runs the same program: create, start, wait, remove. */
+export async function engineCycle(client: EngineClient, image: string, network: string): Promise<void> {
+  const body = JSON.stringify({
+    Image: image,
+    Entrypoint: ["/bin/sh", "-c"],
+    Cmd: [`printf '{"do": "exit"}' > $CONTEXT_PATH/request.json; ${RUN_COMMAND}`],
+    Env: ["CONTEXT_PATH=/tmp/context"],
+    HostConfig: {
+      NetworkMode: network,
+      Memory: 268_435_456,
+      MemorySwap: 268_435_456,
+      NanoCpus: 1e9,
+      PidsLimit: 128,
+      Tmpfs: { "/tmp/context": "mode=1777" },
+      LogConfig: { Type: "none" },
+    },
+  });
+  const headers = { "Content-Type": "application/json" };
+  const created = (await client.json("POST", "/containers/create", { body, headers })) as { Id: string };
+  const path = `/containers/${created.Id}`;
+  await (await client.request("POST", `${path}/start`)).text();
+  await (await client.request("POST", `${path}/wait`)).text();
+  await (await client.request("DELETE", `${path}?force=1&v=1`)).text();
 }

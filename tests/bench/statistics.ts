@@ -10,15 +10,3 @@ export function quantile(sample: readonly number[], share: number): number {
 export function median(sample: readonly number[]): number {
   return quantile(sample, 0.5);
 }
-
-/** What is told of a sample of durations, in milliseconds. */
-export interface Summary {
-  readonly count: number;
-  readonly p50: number;
-  readonly p90: number;
-  readonly p99: number;
-}
-
-export function summarize(sample: readonly number[]): Summary {
-  return { count: sample.length, p50: median(sample), p90: quantile(sample, 0.9), p99: quantile(sample, 0.99) };
-}

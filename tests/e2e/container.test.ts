@@ -15,7 +15,7 @@ const contextName = `slipway-test-context-${process.pid}`;
 beforeAll(async () => {
   engine = await acquireEngine();
   image = await buildServerImage(engine.client);
-  const settings = ["-e", "AUTH=off", "-e", `CONTEXT_NAME=${contextName}`];
+  const settings = ["-e", "AUTH=off", "-e", "WARM_MAX=0", "-e", `CONTEXT_NAME=${contextName}`];
   const socket = `${engine.socket}:/var/run/docker.sock`;
   await engine.docker("run", "-d", "--name", name, "-p", "127.0.0.1:0:9999", ...settings, "-v", socket, image);
   const published = await engine.docker("port", name, "9999");

@@ -4,7 +4,7 @@ import { EngineConnection } from "../../lib/engine/connection.ts";
 import { EngineEvents } from "../../lib/engine/events.ts";
 import { createLogger } from "../../lib/log.ts";
 import { Metrics } from "../../lib/metrics.ts";
-import { FakeClock, settle } from "../runner/fake-clock.ts";
+import { FakeClock, settled } from "../support/fake-clock.ts";
 import { acquireEngine } from "../support/engine.ts";
 import { EngineProxy } from "../support/engine-proxy.ts";
 import { fixture } from "../support/images.ts";
@@ -61,7 +61,7 @@ test("EngineEvents has a problem until it is connected, and again when the strea
   expect(events.problem).toBeUndefined();
   await proxy.close();
   // Cut at once, it is taken for dead and asked again after a while.
-  while (events.problem === undefined) await settle();
+  while (events.problem === undefined) await settled();
   await proxy.listen();
   await clock.advance(RETRY_MS);
   await connected.promise;
@@ -80,7 +80,7 @@ test("EngineEvents notices an engine that hangs by its heartbeat, and keeps one 
   const again = connected.promise;
   proxy.use("pass");
   await again;
-  await settle();
+  await settled();
   expect(clock.pending).toBe(1);
 });
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Fates } from "../../lib/engine/fates.ts";
-import { FakeClock } from "../runner/fake-clock.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
 const UNKNOWN = { oom: false, died: false, gone: false };
 

@@ -65,6 +65,11 @@ describe("a body that is no JSON object", () => {
       '{"path": "/x", "function_id": "x", "__proto__": {"path": "/y"}}',
       'Unknown field "__proto__": known are "path", "function_id"',
     ],
+    [
+      "an object that is no text",
+      '{"path": {"toString": false, "valueOf": 1}, "function_id": "x"}',
+      'Invalid "path": it must be a string, but it is an object',
+    ],
   ])("POST /v1/routes answers 400 to %s", async (_name, body, message) => {
     expectError(await post("/v1/routes", body), { status: 400, reason: "invalid_request", message });
   });

@@ -53,6 +53,13 @@ describe("POST /v1/functions", () => {
       memory_bytes: 256 * 1024 * 1024,
       cpus: 1,
       pids: 128,
+      max_calls: 1,
+      max_concurrency: 0,
+      warm_min: 0,
+      warm_max: 10,
+      idle_ttl_ms: 300_000,
+      share_network: false,
+      read_only: false,
       created_at: expect.stringMatching(TIME),
       updated_at: created.created_at,
     });
@@ -114,7 +121,7 @@ describe("POST /v1/functions", () => {
     [{ image: "x", env: {} }, 'Unknown field "env": did you mean "environment"?'],
     [
       { image: "x", id: NOWHERE },
-      'Unknown field "id": known are "image", "name", "timeout_ms", "memory_bytes", "cpus", "pids", "environment"',
+      'Unknown field "id": known are "image", "name", "timeout_ms", "memory_bytes", "cpus", "pids", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "share_network", "read_only", "environment"',
     ],
     [
       { image: "x", timeout_ms: 99 },
@@ -188,8 +195,9 @@ describe("POST /v1/functions", () => {
 describe("GET /v1/functions/:id", () => {
   test("GET /v1/functions/:id finds a function by its id and by its name", async () => {
     const created = await server.createFunction(image, { name: "findable" });
-    expect(expectSuccess(await server.api("GET", `/v1/functions/${created.id}`))).toEqual(created);
-    expect(expectSuccess(await server.api("GET", "/v1/functions/findable"))).toEqual(created);
+    const shown = { ...created, pool: { ready: 0, starting: 0, busy: 0, target: 0 } };
+    expect(expectSuccess(await server.api("GET", `/v1/functions/${created.id}`))).toEqual(shown);
+    expect(expectSuccess(await server.api("GET", "/v1/functions/findable"))).toEqual(shown);
   });
 
   test.each([NOWHERE, "unknown", "%2e%2e", "a%2Fb", "%00", "x".repeat(300)])(

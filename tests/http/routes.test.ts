@@ -175,6 +175,6 @@ describe("DELETE /v1/routes/:id", () => {
     const created = await server.createRoute("/gone", fn.id);
     expect(expectSuccess(await server.api("DELETE", `/v1/routes/${created.id}`))).toEqual(created);
     expectError(await server.api("DELETE", `/v1/routes/${created.id}`), { status: 404, reason: "not_found" });
-    expect(expectSuccess(await server.api("GET", "/v1/functions/target"))).toEqual(fn);
+    expect(expectSuccess(await server.api("GET", "/v1/functions/target"))).toMatchObject(fn);
   });
 });

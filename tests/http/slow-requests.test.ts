@@ -29,7 +29,8 @@ let logged: (text: string) => Promise<string>;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "slipway-slow-"));
   const { host } = await acquireEngine();
-  const config = readConfig({}, { PORT: "0", DATA_PATH: directory, DOCKER_HOST: host }, thisMachine());
+  const variables = { PORT: "0", WARM_MAX: "0", DATA_PATH: directory, DOCKER_HOST: host };
+  const config = readConfig({}, variables, thisMachine());
   const watched: { text: string; found: (line: string) => void }[] = [];
   logged = (text) => new Promise((found) => watched.push({ text, found }));
   const write = (line: string) => {

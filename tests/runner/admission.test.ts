@@ -1,130 +1,265 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { AppError } from "../../lib/domain/errors.ts";
-import { Admission, type Place } from "../../lib/runner/admission.ts";
-import { settle } from "./fake-clock.ts";
-
-function admission(instances: number, queue: number, monotonic = () => 0): Admission {
-  return new Admission({ max_instances: instances, queue_limit: queue, monotonic });
-}
+import { Admission, type AdmissionLimits, type Place } from "../../lib/runner/admission.ts";
+import { FakeClock, settled } from "../support/fake-clock.ts";
+import { failureOf } from "./fake-instances.ts";
 
 const never = new AbortController().signal;
 
-test("Admission.enter gives a place at once while there is one, then makes callers wait, then turns them away", async () => {
-  const door = admission(1, 1);
-  const first = await door.enter(never);
-  const second = door.enter(never);
-  const third: unknown = await door.enter(never).catch((error: unknown) => error);
-  expect(third).toMatchObject({
-    reason: "overloaded",
-    message: expect.stringContaining("All 1 instances are busy and 1 calls wait already"),
-  });
-  expect(third instanceof AppError && third.retry_after_s).toBe(1);
-  expect([door.running, door.waiting]).toEqual([1, 1]);
-  first();
-  (await second)();
-  expect([door.running, door.waiting]).toEqual([0, 0]);
-});
+/** Calls before an admission, and the order in which they got their places. */
+class Door {
+  readonly clock = new FakeClock();
+  readonly admission: Admission;
+  /** The names of those who run, in the order in which they were let in. */
+  readonly entered: string[] = [];
+  readonly #places = new Map<string, Place>();
 
-test("Admission takes a place back once, however often it is given", async () => {
-  const door = admission(2, 0);
-  const [first] = [await door.enter(never), await door.enter(never)];
-  first();
-  first();
-  first();
-  expect(door.running).toBe(1);
-});
-
-test("Admission.enter with an aborted signal takes nothing", async () => {
-  const door = admission(1, 1);
-  expect(door.enter(AbortSignal.abort(new Error("gone")))).rejects.toThrow("gone");
-  expect([door.running, door.waiting]).toEqual([0, 0]);
-});
-
-test("Admission.enter rejects with the signal's reason, and leaves the queue", async () => {
-  const door = admission(1, 2);
-  const place = await door.enter(never);
-  const leaving = new AbortController();
-  const [second, third] = [door.enter(leaving.signal), door.enter(never)];
-  leaving.abort(new Error("gone"));
-  expect(second).rejects.toThrow("gone");
-  expect(door.waiting).toBe(1);
-  place();
-  (await third)();
-  expect(door.running).toBe(0);
-});
-
-test("Retry-After grows with the queue and the time that places take", async () => {
-  let now = 0;
-  const door = admission(1, 10, () => now);
-  const places: Promise<Place>[] = [door.enter(never)];
-  for (let i = 0; i < 10; i++) places.push(door.enter(never));
-  // A place every 3 s; those who leave come again at the end.
-  for (let i = 0; i < 40; i++) {
-    now += 3_000;
-    (await places.shift())?.();
-    places.push(door.enter(never));
+  constructor(limits: Partial<AdmissionLimits> = {}) {
+    const all = { max_running: 2, queue: 100, function_queue: 10, ...limits };
+    this.admission = new Admission(all, () => this.clock.monotonic());
   }
-  const refused: unknown = await door.enter(never).catch((error: unknown) => error);
-  expect(refused instanceof AppError && refused.retry_after_s).toBeGreaterThanOrEqual(28);
-  expect(refused instanceof AppError && refused.retry_after_s).toBeLessThanOrEqual(31);
-});
 
-/** What callers do, in any order. */
-type Step = { readonly do: "enter" } | { readonly do: "leave" | "abort"; readonly who: number };
-const steps = fc.array(
-  fc.oneof(
-    fc.record({ do: fc.constant("enter" as const) }),
-    fc.record({ do: fc.constantFrom("leave" as const, "abort" as const), who: fc.nat(60) }),
-  ),
-  { maxLength: 60 },
-);
+  /** A call of a function; its name tells which. */
+  async call(name: string, { max = 0, signal = never } = {}): Promise<void> {
+    const place = await this.admission.enter({ id: name.charAt(0), max_concurrency: max }, signal);
+    this.#places.set(name, place);
+    this.entered.push(name);
+  }
 
-test("Admission never lets in more than it may, keeps the order, and loses no place", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.integer({ min: 1, max: 4 }), fc.nat(5), steps, async (instances, queue, sequence: Step[]) => {
-      const door = admission(instances, queue);
-      const admitted: number[] = [];
-      const callers: { readonly abort: AbortController; place?: Place; done: boolean }[] = [];
-      for (const step of sequence) {
-        const caller = step.do === "enter" ? undefined : callers[step.who];
-        if (step.do === "enter") enter(door, callers, admitted);
-        else if (step.do === "abort") caller?.abort.abort(new Error("gone"));
-        else caller?.place?.();
-        await settle();
-        const inside = callers.filter(({ place, done }) => place !== undefined && !done).length;
-        expect(door.running).toBeLessThanOrEqual(instances);
-        expect(door.waiting).toBeLessThanOrEqual(queue);
-        expect(door.running).toBe(inside);
-        // Nobody waits beside a free place.
-        if (door.waiting > 0) expect(door.running).toBe(instances);
-      }
-      expect(admitted).toEqual(admitted.toSorted((a, b) => a - b));
-      for (const { abort } of callers) abort.abort(new Error("end"));
-      await settle();
-      for (const { place } of callers) place?.();
-      expect([door.running, door.waiting]).toEqual([0, 0]);
-    }),
-    { numRuns: 60 },
-  );
-});
+  /** The same for many, of which nobody waits for the answer. */
+  async calls(names: string, max = 0): Promise<void> {
+    for (const name of names.split(" ")) this.call(name, { max }).catch(() => undefined);
+    await settled();
+  }
 
-function enter(
-  door: Admission,
-  callers: { readonly abort: AbortController; place?: Place; done: boolean }[],
-  admitted: number[],
-): void {
-  const number = callers.length;
-  const caller: (typeof callers)[number] = { abort: new AbortController(), done: false };
-  callers.push(caller);
-  door.enter(caller.abort.signal).then(
-    (place) => {
-      admitted.push(number);
-      caller.place = () => {
-        caller.done = true;
-        place();
-      };
-    },
-    () => (caller.done = true),
-  );
+  async end(name: string): Promise<void> {
+    this.#places.get(name)?.();
+    this.#places.delete(name);
+    await settled();
+  }
+
+  /** Ends the call that has run longest, until none runs. */
+  async endAll(): Promise<void> {
+    for (let name = this.#oldest(); name !== undefined; name = this.#oldest()) await this.end(name);
+  }
+
+  #oldest(): string | undefined {
+    return this.#places.keys().next().value;
+  }
 }
+
+describe("Admission.enter", () => {
+  test("lets as many in as may run, of all functions and of each", async () => {
+    const door = new Door({ max_running: 3 });
+    await door.calls("a1 a2 a3", 2);
+    expect(door.entered).toEqual(["a1", "a2"]);
+    await door.calls("b1 b2");
+    expect(door.entered).toEqual(["a1", "a2", "b1"]);
+    expect([door.admission.running, door.admission.waiting]).toEqual([3, 2]);
+    await door.end("b1");
+    expect(door.entered.at(-1)).toBe("b2");
+    await door.end("a2");
+    expect(door.entered.at(-1)).toBe("a3");
+  });
+
+  test("is first come, first served within a function", async () => {
+    const door = new Door({ max_running: 1 });
+    await door.calls("a1 a2 a3 a4");
+    await door.endAll();
+    expect(door.entered).toEqual(["a1", "a2", "a3", "a4"]);
+  });
+
+  test("lets functions take turns, whatever crowd is before one", async () => {
+    const door = new Door({ max_running: 1 });
+    await door.calls("a1 a2 a3 a4 a5 b1 b2 c1");
+    await door.endAll();
+    // a had its turn when b and c came: they are next.
+    expect(door.entered.join(" ")).toBe("a1 a2 b1 c1 a3 b2 a4 a5");
+  });
+
+  test("passes over functions that are full themselves", async () => {
+    const door = new Door({ max_running: 2 });
+    await door.calls("a1 a2 a3", 1);
+    await door.calls("b1 b2");
+    expect(door.entered).toEqual(["a1", "b1"]);
+    await door.end("b1");
+    expect(door.entered).toEqual(["a1", "b1", "b2"]);
+    await door.end("b2");
+    expect(door.entered).toHaveLength(3);
+    await door.end("a1");
+    expect(door.entered).toEqual(["a1", "b1", "b2", "a2"]);
+  });
+
+  test("takes a raised limit for those who wait already, and a lowered one for those to come", async () => {
+    const door = new Door({ max_running: 9 });
+    await door.calls("a1 a2 a3 a4", 1);
+    await door.calls("a5", 3);
+    expect(door.entered).toEqual(["a1", "a2", "a3"]);
+    await door.calls("a6", 1);
+    await door.end("a1");
+    await door.end("a2");
+    expect(door.entered).toHaveLength(3);
+    await door.end("a3");
+    expect(door.entered.at(-1)).toBe("a4");
+  });
+
+  test("lets one who went away leave the queue, and gives the place to the next", async () => {
+    const door = new Door({ max_running: 1 });
+    const caller = new AbortController();
+    const gone = new Error("gone");
+    await door.calls("a1");
+    const away = door.call("a2", { signal: caller.signal });
+    await door.calls("a3");
+    caller.abort(gone);
+    expect(await failureOf(away)).toBe(gone);
+    expect(door.admission.waiting).toBe(1);
+    await door.end("a1");
+    expect(door.entered).toEqual(["a1", "a3"]);
+    expect(await failureOf(door.call("a4", { signal: caller.signal }))).toBe(gone);
+    await door.endAll();
+    expect([door.admission.running, door.admission.waiting]).toEqual([0, 0]);
+  });
+
+  test("counts a place that is given back twice once", async () => {
+    const door = new Door({ max_running: 1 });
+    const place = await door.admission.enter({ id: "a", max_concurrency: 0 }, never);
+    await door.calls("b1 b2");
+    place();
+    place();
+    await settled();
+    expect(door.entered).toEqual(["b1"]);
+    expect(door.admission.running).toBe(1);
+  });
+});
+
+describe("Admission turns away", () => {
+  const overloaded = { reason: "overloaded", message: expect.stringContaining("MAX_INSTANCES") };
+  const tooMany = { reason: "too_many_requests", message: expect.stringContaining('"max_concurrency"') };
+
+  test("at once what finds the function's queue full, because of the function", async () => {
+    const door = new Door({ max_running: 9, function_queue: 2 });
+    await door.calls("a1 a2 a3", 1);
+    expect(await failureOf(door.call("a4", { max: 1 }))).toMatchObject(tooMany);
+    await door.calls("b1", 1);
+    expect(door.entered).toEqual(["a1", "b1"]);
+  });
+
+  test("at once what finds the server's queue full, because of the server", async () => {
+    const door = new Door({ max_running: 1, queue: 2, function_queue: 0 });
+    await door.calls("a1 a2 b1");
+    expect(await failureOf(door.call("c1"))).toMatchObject(overloaded);
+    expect(await failureOf(door.call("a3", { max: 5 }))).toMatchObject(overloaded);
+  });
+
+  test("everything that would wait where there are no queues", async () => {
+    const door = new Door({ max_running: 2, queue: 0, function_queue: 0 });
+    await door.calls("a1", 1);
+    expect(await failureOf(door.call("a2", { max: 1 }))).toMatchObject(tooMany);
+    await door.calls("b1");
+    expect(await failureOf(door.call("c1"))).toMatchObject(overloaded);
+  });
+
+  test("a crowd before one function before it has taken the whole queue", async () => {
+    const door = new Door({ max_running: 1, queue: 100 });
+    for (let call = 0; call < 200; call++) void failureOf(door.call(`a${call}`));
+    await settled();
+    expect(door.admission.waiting).toBe(90);
+    await door.calls("b1 c1 d1");
+    expect(door.admission.waiting).toBe(93);
+  });
+
+  test("with a Retry-After from 1 to 60 seconds that follows the pace at which places become free", async () => {
+    const door = new Door({ max_running: 1, queue: 10, function_queue: 5 });
+    const retry = async () => {
+      const error = await failureOf(door.call("z1"));
+      return error instanceof Error && "retry_after_s" in error ? error.retry_after_s : undefined;
+    };
+    const fill = () => door.calls("a1 a2 a3 b1 b2 b3 c1 c2 c3 d1 d2");
+    await fill();
+    expect(await retry()).toBe(10); // at first, one a second
+    for (let round = 0; round < 40; round++) {
+      await door.clock.advance(50);
+      await door.end(door.entered.at(-1) ?? "");
+      await door.calls(`${"abcdefgh"[round % 8]}x${round}`);
+    }
+    expect(await retry()).toBe(1);
+    for (let round = 0; round < 40; round++) {
+      await door.clock.advance(60_000);
+      await door.end(door.entered.at(-1) ?? "");
+      await door.calls(`${"abcdefgh"[round % 8]}y${round}`);
+    }
+    expect(await retry()).toBe(60);
+  });
+});
+
+test("Admission takes 10,000 calls at once and lets them through in as many steps", async () => {
+  const most = { max_running: 0, queue: 20_000, function_queue: 20_000 };
+  let steps = 0;
+  // Every step of every decision asks for this limit.
+  const limits = Object.defineProperty(most, "max_running", { get: () => (steps++, 8) });
+  const admission = new Admission(limits, () => 0);
+  const calls = Array.from({ length: 10_000 }, (_, index) =>
+    // A thousand functions, half of which may run one call at a time.
+    admission.enter({ id: `f${index % 1_000}`, max_concurrency: index % 2 }, never),
+  );
+  expect(admission.running).toBe(8);
+  expect(admission.waiting).toBe(9_992);
+  for (const call of calls) (await call)();
+  expect([admission.running, admission.waiting]).toEqual([0, 0]);
+  expect(steps).toBeLessThan(10_000 * 5);
+});
+
+test("Admission holds its limits, keeps the order and loses nobody, whatever comes", async () => {
+  const step = fc.oneof(
+    { weight: 3, arbitrary: fc.record({ what: fc.constant("call" as const), value: fc.nat({ max: 3 }) }) },
+    { weight: 2, arbitrary: fc.record({ what: fc.constant("end" as const), value: fc.nat() }) },
+    { weight: 1, arbitrary: fc.record({ what: fc.constant("abort" as const), value: fc.nat() }) },
+  );
+  const limits = fc.record({
+    max_running: fc.integer({ min: 1, max: 5 }),
+    queue: fc.nat({ max: 12 }),
+    function_queue: fc.nat({ max: 6 }),
+  });
+  const maxima = fc.array(fc.nat({ max: 3 }), { minLength: 4, maxLength: 4 });
+  await fc.assert(
+    fc.asyncProperty(limits, maxima, fc.array(step, { maxLength: 80 }), async (most, max, steps) => {
+      const admission = new Admission(most, () => 0);
+      const running: { id: string; place: Place }[] = [];
+      const waiting: { id: string; order: number; caller: AbortController }[] = [];
+      let order = 0;
+      const enter = (index: number) => {
+        const caller = new AbortController();
+        const one = { id: `f${index}`, order: order++, caller };
+        waiting.push(one);
+        const leave = () => waiting.splice(waiting.indexOf(one), 1);
+        admission.enter({ id: one.id, max_concurrency: max[index] ?? 0 }, caller.signal).then((place) => {
+          leave();
+          running.push({ id: one.id, place });
+          for (const other of waiting) if (other.id === one.id) expect(other.order).toBeGreaterThan(one.order);
+        }, leave);
+      };
+      for (const { what, value } of steps) {
+        if (what === "call") enter(value);
+        else if (what === "end") running.splice(value % Math.max(1, running.length), 1)[0]?.place();
+        else waiting[value % Math.max(1, waiting.length)]?.caller.abort(new Error("gone"));
+        await settled();
+        expect([admission.running, admission.waiting]).toEqual([running.length, waiting.length]);
+        expect(running.length).toBeLessThanOrEqual(most.max_running);
+        expect(waiting.length).toBeLessThanOrEqual(most.queue);
+        for (const [index, limit] of max.entries()) {
+          const own = running.filter(({ id }) => id === `f${index}`).length;
+          if (limit > 0) expect(own).toBeLessThanOrEqual(limit);
+          // Nobody waits without a reason.
+          const waits = waiting.some(({ id }) => id === `f${index}`);
+          if (waits) expect(running.length === most.max_running || own === limit).toBe(true);
+        }
+      }
+      while (running.length > 0) {
+        running.shift()?.place();
+        await settled();
+      }
+      expect(waiting).toEqual([]);
+    }),
+    { numRuns: 200 },
+  );
+});

@@ -23,6 +23,7 @@ const setting = {
   gate: "/.slipway/gate-1",
   gate_mount: { Type: "volume", Source: "v" },
   context_root: "/tmp/context",
+  network: "bridge",
 };
 
 test("containerSpec puts the gate before the image's command, by its id and with the function's settings", () => {

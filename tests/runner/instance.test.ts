@@ -5,7 +5,7 @@ import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../lib/domain/limits.ts";
 import type { Fate } from "../../lib/engine/fates.ts";
 import type { ExitFrame, GateFrame } from "../../lib/runner/gate/frames.ts";
 import { Instance, type InstanceCall, type Run } from "../../lib/runner/instance.ts";
-import { FakeClock, settle } from "./fake-clock.ts";
+import { FakeClock, settled } from "../support/fake-clock.ts";
 import { FakeStream, said, wrapped } from "./fake-stream.ts";
 import { rawFrame } from "./gate/gate-frames.ts";
 
@@ -53,12 +53,18 @@ beforeEach(() => {
 
 afterEach(async () => {
   instance.retire();
-  await settle();
+  await settled();
   expect([instance.state, stream.destroyed, clock.pending]).toEqual(["retired", true, 0]);
 });
 
 function call(more: Partial<InstanceCall> = {}): InstanceCall {
-  const limits = { timeout_ms: TIMEOUT_MS, response_limit: 8, log_limit: 4, context_root: "/tmp/context" };
+  const limits = {
+    again: false,
+    timeout_ms: TIMEOUT_MS,
+    response_limit: 8,
+    log_limit: 4,
+    context_root: "/tmp/context",
+  };
   return { id: "id", body: Buffer.from("{}"), signal: client.signal, ...limits, ...more };
 }
 
@@ -67,7 +73,7 @@ async function served(...chunks: readonly Uint8Array[]): Promise<Run> {
   stream.push(said(ready));
   await instance.ready(TIMEOUT_MS, client.signal);
   const run = instance.serve(call());
-  await settle();
+  await settled();
   for (const bytes of chunks) stream.push(bytes);
   return run;
 }
@@ -177,7 +183,7 @@ describe("Instance explains the end of its stream", () => {
   ])("%s", async (_, known, engine, reason) => {
     [fate, problem] = [{ ...fate, ...known }, engine];
     const run = served();
-    await settle();
+    await settled();
     stream.destroy();
     const { outcome, ended } = await run;
     expect(outcome).toMatchObject({ status: "failed", reason, response: null });
@@ -193,7 +199,7 @@ describe("Instance explains the end of its stream", () => {
 
   test("in the middle of a response", async () => {
     const run = served(said(exit(4), response("12")));
-    await settle();
+    await settled();
     stream.push(null);
     expect((await run).outcome).toMatchObject({ reason: "instance_lost", response: null });
   });
@@ -246,7 +252,7 @@ describe("Instance is retired by its caller's signal", () => {
 
   test("while it runs", async () => {
     const run = served();
-    await settle();
+    await settled();
     client.abort();
     expect((await run).outcome).toMatchObject({ status: "cancelled", reason: "cancelled", response: null });
     expect(stream.destroyed).toBe(true);

@@ -5,7 +5,7 @@ import { Metrics } from "../../lib/metrics.ts";
 import { Recorder, type Retention } from "../../lib/services/recorder.ts";
 import type { InvocationStore, SavedInvocation } from "../../lib/store/invocations.ts";
 import { listeningLog, newStore, someInvocation } from "../store/support.ts";
-import { HandClock } from "./hand-clock.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
 const FOREVER: Retention = { max_age_ms: 1e12, max_count: 1e9 };
 
@@ -15,7 +15,7 @@ function setUp({
   save,
 }: { retention?: Retention; save?: (records: readonly SavedInvocation[]) => void } = {}) {
   const store = newStore();
-  const clock = new HandClock();
+  const clock = new FakeClock();
   const { log, events } = listeningLog();
   const metrics = new Metrics();
   const invocations = store.invocations;
@@ -43,29 +43,29 @@ function idsOf(store: InvocationStore): string[] {
 }
 
 describe("Recorder", () => {
-  test("writes nothing on the path of a call, and everything 100 ms later, together", () => {
+  test("writes nothing on the path of a call, and everything 100 ms later, together", async () => {
     using world = setUp();
     const { recorder, store, clock, batches } = world;
     for (const id of ["a", "b", "c"]) recorder.put(someInvocation(id));
-    clock.advance(99);
+    await clock.advance(99);
     expect(batches).toEqual([]);
-    clock.advance(1);
+    await clock.advance(1);
     expect(batches).toEqual([3]);
     expect(idsOf(store).toSorted()).toEqual(["a", "b", "c"]);
     expect(clock.pending).toBe(0);
   });
 
-  test("writes the newest state of an invocation, with the logs that it has by then", () => {
+  test("writes the newest state of an invocation, with the logs that it has by then", async () => {
     using world = setUp();
     const { recorder, store, clock } = world;
     recorder.put(someInvocation("a", { status: "running", finished_at: null }));
     recorder.put(someInvocation("a"), [{ stream: "stdout", text: "hello" }]);
-    clock.advance(100);
+    await clock.advance(100);
     expect(store.get("a")?.status).toBe("succeeded");
     expect(store.logs("a")).toEqual([{ stream: "stdout", text: "hello" }]);
   });
 
-  test("flush writes now, for those who read", () => {
+  test("flush writes now, for those who read", async () => {
     using world = setUp();
     const { recorder, store, clock } = world;
     recorder.put(someInvocation("a"));
@@ -74,7 +74,7 @@ describe("Recorder", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("drop forgets what was written and what was not", () => {
+  test("drop forgets what was written and what was not", async () => {
     using world = setUp();
     const { recorder, store } = world;
     recorder.put(someInvocation("written"));
@@ -86,18 +86,18 @@ describe("Recorder", () => {
     expect(idsOf(store)).toEqual([]);
   });
 
-  test("bounds a batch by records and by the bytes of their logs, and takes turns with others", () => {
+  test("bounds a batch by records and by the bytes of their logs, and takes turns with others", async () => {
     using world = setUp();
     const { recorder, clock, batches } = world;
     for (let i = 0; i < 450; i++) recorder.put(someInvocation(`a${i}`));
     for (let i = 0; i < 3; i++) recorder.put(someInvocation(`b${i}`, { log_bytes: 600 * 1024 }));
-    clock.advance(100);
+    await clock.advance(100);
     expect(batches).toEqual([200]);
-    clock.advance(300);
+    await clock.advance(300);
     expect(batches).toEqual([200, 200, 52, 1]);
   });
 
-  test("keeps records while the disk is full, and writes them when it is not", () => {
+  test("keeps records while the disk is full, and writes them when it is not", async () => {
     let full = true;
     using world = setUp({
       save: () => {
@@ -106,10 +106,10 @@ describe("Recorder", () => {
     });
     const { recorder, store, clock, events } = world;
     recorder.put(someInvocation("a"));
-    clock.advance(1_000);
+    await clock.advance(1_000);
     expect(events.some(({ event }) => event === "records not written, will try again")).toBe(true);
     full = false;
-    clock.advance(100);
+    await clock.advance(100);
     expect(idsOf(store)).toEqual(["a"]);
   });
 
@@ -121,7 +121,7 @@ describe("Recorder", () => {
     });
     const { recorder, store, clock, metrics } = world;
     for (const id of ["a", "bad", "b"]) recorder.put(someInvocation(id));
-    clock.advance(100);
+    await clock.advance(100);
     expect(idsOf(store).toSorted()).toEqual(["a", "b"]);
     expect((await metrics.render()).text).toContain("slipway_records_dropped_total 1\n");
   });
@@ -143,11 +143,11 @@ describe("Recorder", () => {
     for (let i = 0; i < 450; i++) recorder.put(someInvocation(`a${i}`));
     recorder.flush();
     recorder.start();
-    clock.advance(59_999);
+    await clock.advance(59_999);
     expect(idsOf(store)).toHaveLength(450);
-    clock.advance(1);
+    await clock.advance(1);
     expect(idsOf(store)).toHaveLength(250);
-    clock.advance(100);
+    await clock.advance(100);
     expect(idsOf(store)).toEqual([]);
     await recorder[Symbol.asyncDispose]();
     expect(clock.pending).toBe(0);
@@ -159,7 +159,7 @@ describe("Recorder", () => {
     for (let i = 0; i < 5; i++) recorder.put(someInvocation(`a${i}`, { created_at: timestamp(clock.now() + i) }));
     recorder.flush();
     recorder.start();
-    clock.advance(60_000);
+    await clock.advance(60_000);
     expect(idsOf(store)).toEqual(["a4", "a3"]);
     await recorder[Symbol.asyncDispose]();
   });

@@ -61,7 +61,7 @@ describe("openDatabase", () => {
     [
       "a newer schema",
       (path) => withSqlite(path, "pragma application_id = 0x534c4950; pragma user_version = 99; create table x (y)"),
-      "was written by a newer slipway (schema 99, this one knows 1): use that version",
+      "was written by a newer slipway (schema 99, this one knows 2): use that version",
     ],
     [
       "another program's tables",

@@ -39,14 +39,17 @@ export class TestServer implements AsyncDisposable {
     this.log = log;
   }
 
-  /** Starts one; `variables` are those of the environment that the server would read. */
+  /**
+   * Starts one; `variables` are those of the environment that the server would read. Unless they say WARM_MAX, it keeps
+   * no instance ready, so that a test knows which containers are whose.
+   */
   static async start(variables: Readonly<Record<string, string>> = {}): Promise<TestServer> {
     const given = variables["DATA_PATH"];
     const directory = given ?? (await mkdtemp(join(tmpdir(), "slipway-test-")));
     const docker = variables["DOCKER_HOST"] ?? (await acquireEngine()).host;
     const config = readConfig(
       {},
-      { PORT: "0", LOG_LEVEL: "debug", ...variables, DATA_PATH: directory, DOCKER_HOST: docker },
+      { PORT: "0", LOG_LEVEL: "debug", WARM_MAX: "0", ...variables, DATA_PATH: directory, DOCKER_HOST: docker },
       thisMachine(),
     );
     const lines: string[] = [];

@@ -36,7 +36,14 @@ export class SpawnedServer implements AsyncDisposable {
     ];
     this.#child = Bun.spawn(command, {
       cwd: directory,
-      env: { PATH: process.env["PATH"] ?? "", PORT: "0", LOG_FORMAT: "json", ...variables, DATA_PATH: directory },
+      env: {
+        PATH: process.env["PATH"] ?? "",
+        PORT: "0",
+        LOG_FORMAT: "json",
+        WARM_MAX: "0",
+        ...variables,
+        DATA_PATH: directory,
+      },
       stdin: "ignore",
       stdout: "ignore",
       stderr: "pipe",
@@ -95,6 +102,12 @@ export class SpawnedServer implements AsyncDisposable {
     const body: unknown = await response.json();
     if (response.status !== 201) throw new Error(`POST /v1/functions: ${response.status} ${JSON.stringify(body)}`);
     return (body as { data: Function }).data; // what the API promises
+  }
+
+  /** Deletes a function; anything but 200 throws. */
+  async deleteFunction(id: string): Promise<void> {
+    const response = await fetch(`${this.url}/v1/functions/${id}`, { method: "DELETE" });
+    if (response.status !== 200) throw new Error(`DELETE of a function: ${response.status} ${await response.text()}`);
   }
 
   /** Calls a function. */

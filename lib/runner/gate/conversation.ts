@@ -11,7 +11,7 @@ import {
 } from "./frames.ts";
 
 /** Where the conversation is; see GateConversation. */
-export type ConversationState = "starting" | "ready" | "called" | "answering" | "over";
+export type ConversationState = "starting" | "ready" | "called" | "answering" | "resetting" | "over";
 
 /**
  * What is said between the server and one gate, and in which order. No I/O.
@@ -20,6 +20,7 @@ export type ConversationState = "starting" | "ready" | "called" | "answering" | 
  *   ready       it has; call() moves on
  *   called      LOG frames, and EXPIRED at most once, until EXIT or FAILED
  *   answering   RESPONSE frames, until they add up to what EXIT promised
+ *   resetting   the answer is whole, and another call was spoken of: READY again, which moves on to ready
  *   over        nothing may follow
  *
  * A READY of another version moves from starting to over: the frame tells, and that gate cannot be called.
@@ -30,6 +31,7 @@ export class GateConversation {
   readonly #decoder = new FrameDecoder();
   #state: ConversationState = "starting";
   #expired = false;
+  #again = false;
   #logLeft = 0;
   #responseLimit = 0;
   #response = new Uint8Array(0);
@@ -44,21 +46,30 @@ export class GateConversation {
     return this.#expired;
   }
 
-  /** The bytes of response.json; whole when the state is `over` after an EXIT whose `responseState` is `fine`. */
+  /** Whether the answer to the call is whole. */
+  get answered(): boolean {
+    return this.#state === "over" || this.#state === "resetting";
+  }
+
+  /** The bytes of response.json; whole when the call is answered by an EXIT whose `responseState` is `fine`. */
   get response(): Uint8Array {
     return this.#response;
   }
 
   /**
    * What to write to the gate, in order. Several pieces only where the body is long, so that a usual call is one
-   * write. Throws where the gate is not ready: a gate serves one call.
+   * write. Throws where the gate is not ready: it serves one call at a time.
    */
   call(request: Omit<GateRequest, "bodyLength">, body: Uint8Array): Iterable<Uint8Array> {
     if (this.#state !== "ready") throw new Error(`Cannot call a gate that is ${this.#state}`);
     const head = encodeRequest({ ...request, bodyLength: body.length });
     this.#state = "called";
+    this.#expired = false;
+    this.#again = request.again;
     this.#logLeft = request.logLimit;
     this.#responseLimit = request.responseLimit;
+    this.#response = new Uint8Array(0);
+    this.#responseUsed = 0;
     if (body.length <= PAYLOAD_BYTES) return [Buffer.concat([head, ...bodyFrames(body)])];
     return concatenate(head, bodyFrames(body));
   }
@@ -80,7 +91,7 @@ export class GateConversation {
   #accept(frame: GateFrame): void {
     switch (frame.type) {
       case "ready":
-        this.#require("starting", frame);
+        if (this.#state !== "resetting") this.#require("starting", frame);
         this.#state = frame.version === PROTOCOL_VERSION ? "ready" : "over";
         return;
       case "log":
@@ -109,7 +120,8 @@ export class GateConversation {
   #expectResponse({ responseBytes }: ExitFrame): void {
     if (responseBytes > this.#responseLimit) throw new ProtocolError("EXIT promises a response over the limit");
     this.#response = new Uint8Array(responseBytes);
-    this.#state = responseBytes > 0 ? "answering" : "over";
+    if (responseBytes > 0) this.#state = "answering";
+    else this.#finish();
   }
 
   #takeResponse(bytes: Uint8Array): void {
@@ -118,7 +130,12 @@ export class GateConversation {
     }
     this.#response.set(bytes, this.#responseUsed);
     this.#responseUsed += bytes.length;
-    if (this.#responseUsed === this.#response.length) this.#state = "over";
+    if (this.#responseUsed === this.#response.length) this.#finish();
+  }
+
+  /** A gate whose function ran past its deadline takes no other call. */
+  #finish(): void {
+    this.#state = this.#again && !this.#expired ? "resetting" : "over";
   }
 
   #require(state: ConversationState, frame: GateFrame): void {

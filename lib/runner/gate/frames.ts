@@ -58,6 +58,8 @@ export interface GateRequest {
   /** Output that is sent on, in bytes; more is dropped. */
   readonly logLimit: number;
   readonly bodyLength: number;
+  /** Whether another request may follow this one. */
+  readonly again: boolean;
 }
 
 /** The gate's stream is not what PROTOCOL.md allows: the call fails and the instance retires. */
@@ -67,11 +69,12 @@ export class ProtocolError extends Error {
 
 /** The REQUEST frame. A number that does not fit its field throws a RangeError: it is our own mistake. */
 export function encodeRequest(request: GateRequest): Uint8Array {
-  const { timeoutMs, graceMs, responseLimit, logLimit, bodyLength } = request;
-  const numbers = Buffer.alloc(20);
+  const { timeoutMs, graceMs, responseLimit, logLimit, bodyLength, again } = request;
+  const numbers = Buffer.alloc(21);
   [timeoutMs, graceMs, responseLimit, logLimit, bodyLength].forEach((value, index) =>
     numbers.writeUInt32BE(value, 4 * index),
   );
+  numbers.writeUInt8(again ? 1 : 0, 20);
   return frame(0x01, Buffer.concat([numbers, text(request.contextRoot), text(request.id)]));
 }
 

@@ -3,8 +3,9 @@
  *
  *     gate COMMAND [ARG...]
  *
- * It says READY on stdout, waits for one request on stdin, runs COMMAND for it, hands back the output, the end
- * and response.json of that run, and exits. PROTOCOL.md describes the frames; frames.ts is the other end.
+ * It says READY on stdout, waits for a request on stdin, runs COMMAND for it, and hands back the output, the end
+ * and response.json of that run. Then it exits, or, where the request said that another one may follow, clears
+ * away what the run left behind and says READY again. PROTOCOL.md describes the frames; frames.ts is the other end.
  *
  * Three rules explain most of what follows.
  * - Nothing may block: one poll loop, so that the end of stdin (the server is gone, or no longer wants the
@@ -14,6 +15,7 @@
  * - The end of the main process decides, not the end of its output: a grandchild may hold that for ever.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -24,8 +26,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -48,10 +54,12 @@ enum { DRAIN_MAX = 1 << 20 };
 #define NEVER UINT64_MAX
 
 /* WAITING for REQUEST, RECEIVING the body, RUNNING the function, DRAINING its output once it has ended, and
- * ANSWERING: all that is left to do is to send what is in `out` and in response.json. */
-static enum { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING } phase = WAITING;
+ * ANSWERING: all that is left to do is to send what is in `out` and in response.json. Then RESETTING, where another
+ * request may follow: everything that the function started must be gone before its files are. */
+static enum { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING, RESETTING } phase = WAITING;
 
 static char **command;
+static bool again;            /* another request may follow this one */
 static bool is_init;          /* PID 1 of its namespace; false when a test runs the gate as a plain process */
 static mode_t given_umask;    /* as the engine gave them to us; the function gets them back */
 static sigset_t given_mask;
@@ -148,6 +156,7 @@ static void flush(void) {
 static void fail(uint8_t stage, int error) {
   uint8_t payload[5];
   kill_all();
+  again = false;
   put(put(payload, stage, 1), (uint32_t)error, 4);
   send_control(FAILED, payload, sizeof payload);
   phase = ANSWERING;
@@ -322,13 +331,14 @@ static void conclude(int status, const struct rusage *usage) {
   alarm_at = now_us() + PATIENCE_US;
 }
 
-/* Collects the dead: the function, and as PID 1 every orphan of the container. */
-static void reap(void) {
+/* Collects the dead: the function, and as PID 1 every orphan of the container. True while others live. */
+static bool reap(void) {
   int status;
   struct rusage usage;
   pid_t pid;
-  while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
+  while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0)
     if (pid == child && phase == RUNNING) conclude(status, &usage);
+  return pid == 0;
 }
 
 /* ---- The answer ---- */
@@ -413,14 +423,16 @@ static void make_context(void) {
   if (body_left == 0 && write_file(request_fd, "{}", 2)) start();
 }
 
+static bool reusable(void);
+
 /* False when the frame is not of the form that PROTOCOL.md gives it. */
 static bool take_request(const uint8_t *payload, uint32_t length) {
-  if (length < 24) return false;
-  const uint32_t root_length = get16(payload + 20);
-  if (length < 24 + root_length) return false;
-  const uint32_t id_length = get16(payload + 22 + root_length);
-  if (length != 24 + root_length + id_length) return false;
-  const char *root = (const char *)payload + 22, *id = root + root_length + 2;
+  if (length < 25 || payload[20] > 1) return false;
+  const uint32_t root_length = get16(payload + 21);
+  if (length < 25 + root_length) return false;
+  const uint32_t id_length = get16(payload + 23 + root_length);
+  if (length != 25 + root_length + id_length) return false;
+  const char *root = (const char *)payload + 23, *id = root + root_length + 2;
   if (root_length == 0 || root[0] != '/' || memchr(root, '\0', root_length) != NULL) return false;
   if (id_length == 0 || memchr(id, '\0', id_length) != NULL || memchr(id, '/', id_length) != NULL) return false;
   if (root_length + 1 + id_length >= sizeof context) return false;
@@ -431,6 +443,7 @@ static bool take_request(const uint8_t *payload, uint32_t length) {
   response_limit = get32(payload + 8);
   log_left = get32(payload + 12);
   body_left = get32(payload + 16);
+  again = payload[20] == 1 && reusable();
   oom_before = oom_kills();
   make_context();
   return true;
@@ -469,6 +482,143 @@ static void receive(void) {
   if ((phase == RUNNING || phase == DRAINING) && in_used > 0) fail(FAILED_FRAMES, EPROTO);
 }
 
+/* ---- Another request ---- */
+
+/* What one function may leave behind for the next: beyond this the container is not worth clearing. */
+enum { CLEAR_DEPTH = 64, CLEAR_ENTRIES = 10000 };
+
+/* KEPT is what the function cannot have made, and the directories that hold it; STUCK is anything else that stays. */
+enum left { GONE, KEPT, STUCK };
+
+static enum left clear(int directory, int depth, int *entries);
+
+/* A mount point (such as the context's root below /tmp, which is cleared by itself), or a read-only filesystem. */
+static bool fixed(int error) { return error == EBUSY || error == EROFS; }
+
+/* Removes one entry. Without privileges, what belongs to another user came with the image. */
+static enum left clear_entry(int parent, const char *name, int depth, int *entries) {
+  struct stat found;
+  if (--*entries < 0) return STUCK;
+  if (unlinkat(parent, name, 0) == 0 || errno == ENOENT) return GONE;
+  bool keep = fixed(errno);
+  if (fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0) return STUCK;
+  if (geteuid() != 0 && found.st_uid != geteuid()) keep = true;
+  if (!S_ISDIR(found.st_mode)) return keep ? KEPT : STUCK;
+  int directory = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (directory < 0) return keep && faccessat(parent, name, W_OK, 0) < 0 ? KEPT : STUCK;
+  enum left inside = clear(directory, depth + 1, entries);
+  if (inside == STUCK || unlinkat(parent, name, AT_REMOVEDIR) == 0) return inside == STUCK ? STUCK : GONE;
+  return keep || inside == KEPT || fixed(errno) ? KEPT : STUCK;
+}
+
+/* Empties a directory, and closes it. */
+static enum left clear(int directory, int depth, int *entries) {
+  DIR *stream = depth < CLEAR_DEPTH ? fdopendir(directory) : NULL;
+  if (stream == NULL) {
+    close(directory);
+    return STUCK;
+  }
+  enum left result = GONE;
+  while (result != STUCK) {
+    errno = 0;
+    struct dirent *entry = readdir(stream);
+    if (entry == NULL) {
+      if (errno != 0) result = STUCK;
+      break;
+    }
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    enum left one = clear_entry(dirfd(stream), entry->d_name, depth, entries);
+    if (one > result) result = one;
+  }
+  closedir(stream);
+  return result;
+}
+
+/* False where something of the function's would stay. A place that is missing, or where it may not write, has none. */
+static bool clear_path(const char *path) {
+  int entries = CLEAR_ENTRIES;
+  int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (directory < 0) return errno == ENOENT || (errno == EACCES && access(path, W_OK) < 0);
+  return clear(directory, 0, &entries) != STUCK;
+}
+
+/* Where a function writes by habit. Message queues are no habit, but outlive their processes and count as memory. */
+static bool clear_places(void) { return clear_path("/tmp") && clear_path("/dev/shm") && clear_path("/dev/mqueue"); }
+
+static int shm_control(int id, int operation, void *to) { return shmctl(id, operation, to); }
+static int msg_control(int id, int operation, void *to) { return msgctl(id, operation, to); }
+static int sem_control(int id, int operation, void *to) { return semctl(id, 0, operation, to); }
+
+/* System V's shared memory, queues and semaphores outlive their processes too. They have numbers and no directory.
+ * The first way to ask needs no permission, which the function may have taken from us; older kernels know the second. */
+static bool clear_ipc(int (*control)(int, int, void *), int info, int stat_any, int stat) {
+  uint64_t to[64];
+  for (int index = control(0, info, to); index >= 0; index--) {
+    int id = control(index, stat_any, to);
+    if (id < 0) id = control(index, stat, to);
+    if (id < 0 ? errno != EINVAL && errno != EIDRM : control(id, IPC_RMID, NULL) < 0) return false;
+  }
+  return true;
+}
+
+static bool clear_container(void) {
+  return clear_places() && clear_ipc(shm_control, SHM_INFO, SHM_STAT_ANY, SHM_STAT) &&
+         clear_ipc(msg_control, MSG_INFO, MSG_STAT_ANY, MSG_STAT) &&
+         clear_ipc(sem_control, SEM_INFO, SEM_STAT_ANY, SEM_STAT);
+}
+
+/* Whether what is at `path` would be cleared away. */
+static bool perishable(const char *path) {
+  char real[PATH_MAX];
+  if (realpath(path, real) == NULL) return false;
+  return strncmp(real, "/tmp/", 5) == 0 || strncmp(real, "/dev/shm/", 9) == 0;
+}
+
+/* Not every image can serve twice: one may keep its working directory, its program or what that is to read where we
+ * clear. Asked before the first run, when all that is there came with the image. */
+static bool reusable(void) {
+  static enum { UNKNOWN, YES, NO } answer;
+  if (answer == UNKNOWN) {
+    answer = is_init && perishable(".") ? NO : YES;
+    for (char **word = command; is_init && *word != NULL; word++)
+      if (perishable(*word)) answer = NO;
+  }
+  return answer == YES;
+}
+
+static void close_fd(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+/* Ends what the function started. The files go when the last process is gone, lest it make new ones. */
+static void start_reset(void) {
+  kill_all();
+  close_fd(&exec_errno_fd);
+  close_fd(&context_fd);
+  close_fd(&response_fd);
+  phase = RESETTING;
+  alarm_at = now_us() + PATIENCE_US;
+}
+
+/* Once no child is left: clears away what can hold a trace of the call, and is READY again. The rest of the container's
+ * writable layer stays as it is, which is what `max_calls` trades for speed. */
+static void finish_reset(void) {
+  char root[PATH_MAX];
+  snprintf(root, sizeof root, "%.*s", (int)(request_id - context - 1), context);
+  if (access(root, W_OK) < 0 || !clear_path(root)) leave();
+  /* Tests run the gate as a plain process, on a machine whose /tmp is not ours to clear. */
+  if (is_init && !clear_container()) leave();
+  child = -1;
+  expiry = IN_TIME;
+  again = false;
+  log_dropped = 0;
+  logs[0].drained = logs[1].drained = 0;
+  alarm_at = NEVER;
+  phase = WAITING;
+  send_control(READY, (const uint8_t[]){VERSION}, 1);
+}
+
 /* ---- The loop ---- */
 
 /* A signal from outside the container shows no process id; one from the function does, and is not obeyed. The
@@ -490,6 +640,7 @@ static void take_alarm(void) {
   switch (expiry) {
     case IN_TIME:
       expiry = TERMINATED;
+      again = false;
       send_control(EXPIRED, NULL, 0);
       if (phase == RECEIVING) return conclude(SIGKILL, &none); /* the body came too late; there is nothing to end */
       kill(-child, SIGTERM);
@@ -555,11 +706,20 @@ int main(int argc, char **argv) {
     /* A server that still writes its body must find the end that we told it, not a broken pipe: until it closes
      * stdin we go on reading. */
     bool unread = body_left > 0;
-    if (phase == ANSWERING && sent && response_left == 0 && !unread) return 0;
+    if (phase == ANSWERING && sent && response_left == 0 && !unread) {
+      if (!again) return 0;
+      start_reset();
+    }
+    if (phase == RESETTING && !reap()) {
+      finish_reset();
+      continue;
+    }
+    /* What comes now is for the next request and stays where it is until we are READY for it. */
+    bool early = again && (phase == ANSWERING || phase == RESETTING);
     bool more = sent && (phase == DRAINING || response_left > 0); /* to send; only look what else there is */
     bool reading = phase == RUNNING && logs_may_flow();
     struct pollfd fds[] = {
-        {.fd = STDIN_FILENO, .events = POLLIN},
+        {.fd = STDIN_FILENO, .events = early ? POLLRDHUP : POLLIN},
         {.fd = STDOUT_FILENO, .events = sent ? 0 : POLLOUT},
         {.fd = signals, .events = POLLIN},
         {.fd = reading ? logs[0].fd : -1, .events = POLLIN},
@@ -567,6 +727,7 @@ int main(int argc, char **argv) {
     };
     if (poll(fds, 5, more ? 0 : poll_timeout()) < 0 && errno != EINTR) leave();
     if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* nobody reads any more */
+    if (fds[0].revents && early) leave(); /* that the end has come is told even where something is unread */
     if (fds[0].revents) receive();
     if (fds[2].revents) take_signals();
     if (alarm_at <= now_us()) take_alarm();

@@ -4,7 +4,7 @@ import { GateConversation } from "../../../lib/runner/gate/conversation.ts";
 import { PAYLOAD_BYTES, ProtocolError, type ExitFrame, type GateFrame } from "../../../lib/runner/gate/frames.ts";
 import { encodeGateFrame } from "./gate-frames.ts";
 
-const request = { id: "i", contextRoot: "/c", timeoutMs: 1, graceMs: 1, responseLimit: 6, logLimit: 4 };
+const request = { id: "i", contextRoot: "/c", timeoutMs: 1, graceMs: 1, responseLimit: 6, logLimit: 4, again: false };
 const ready = { type: "ready", version: 1 } as const;
 const expired = { type: "expired" } as const;
 const failed = { type: "failed", stage: "exec", errno: 2 } as const;
@@ -62,6 +62,49 @@ test("GateConversation is over at an EXIT without a response, and at FAILED", ()
   }
 });
 
+describe("GateConversation of a call that another may follow", () => {
+  const again = { ...request, again: true };
+
+  function calledAgain(): GateConversation {
+    const conversation = new GateConversation();
+    say(conversation, ready);
+    conversation.call(again, Buffer.alloc(0));
+    return conversation;
+  }
+
+  test("waits for READY after the answer, and begins anew with it", () => {
+    const conversation = calledAgain();
+    say(conversation, log("abcd"), exit(2), response("[]"));
+    expect(conversation).toMatchObject({ state: "resetting", answered: true });
+    expect(() => conversation.call(again, Buffer.alloc(0))).toThrow("Cannot call a gate that is resetting");
+    expect(() => conversation.end()).toThrow(ProtocolError);
+    say(conversation, ready);
+    expect(conversation).toMatchObject({ state: "ready", answered: false });
+    conversation.call({ ...again, logLimit: 2, responseLimit: 1 }, Buffer.alloc(0));
+    expect(conversation.response.length).toBe(0);
+    expect(() => say(conversation, log("abc"))).toThrow("LOG frames hold more than the limit");
+  });
+
+  test("is over after EXPIRED and after FAILED", () => {
+    for (const frames of [[expired, exit(0)], [expired, exit(1), response("1")], [failed], [expired, failed]]) {
+      const conversation = calledAgain();
+      say(conversation, ...frames);
+      expect(conversation.state).toBe("over");
+      expect(() => say(conversation, ready)).toThrow(ProtocolError);
+    }
+  });
+
+  test("is over where the next READY is of another version", () => {
+    const conversation = calledAgain();
+    say(conversation, exit(0), { type: "ready", version: 2 });
+    expect(conversation.state).toBe("over");
+  });
+
+  test.each<GateFrame>([log("a"), expired, exit(0), response("a"), failed])("refuses $type before READY", (frame) => {
+    expect(() => say(calledAgain(), exit(0), frame)).toThrow(ProtocolError);
+  });
+});
+
 test("GateConversation reports a READY of another version, and such a gate cannot be called", () => {
   const conversation = new GateConversation();
   expect(say(conversation, { type: "ready", version: 2 })).toEqual([{ type: "ready", version: 2 }]);
@@ -113,7 +156,7 @@ test("GateConversation.call writes a short body in one piece and a long one fram
       const pieces = [...conversation.call(request, Buffer.alloc(length))];
       expect(pieces.length).toBe(length <= PAYLOAD_BYTES ? 1 : 1 + Math.ceil(length / PAYLOAD_BYTES));
       const written = pieces.reduce((sum, piece) => sum + piece.length, 0);
-      expect(written).toBe(32 + length + 5 * Math.ceil(length / PAYLOAD_BYTES));
+      expect(written).toBe(33 + length + 5 * Math.ceil(length / PAYLOAD_BYTES));
     }),
     { examples: [[0], [PAYLOAD_BYTES], [PAYLOAD_BYTES + 1]] },
   );

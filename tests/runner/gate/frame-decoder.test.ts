@@ -143,11 +143,12 @@ test("encodeRequest lays the fields out as PROTOCOL.md says", () => {
     responseLimit: 3,
     logLimit: 4,
     bodyLength: 5,
+    again: true,
     contextRoot: "/ü",
     id: "x",
   };
-  const payload = "00000001 00000002 00000003 00000004 00000005 0003 2fc3bc 0001 78".replaceAll(" ", "");
-  expect(Buffer.from(encodeRequest(request)).toString("hex")).toBe(`010000001c${payload}`);
+  const payload = "00000001 00000002 00000003 00000004 00000005 01 0003 2fc3bc 0001 78".replaceAll(" ", "");
+  expect(Buffer.from(encodeRequest(request)).toString("hex")).toBe(`010000001d${payload}`);
   expect(() => encodeRequest({ ...request, timeoutMs: 2 ** 32 })).toThrow(RangeError);
   expect(() => encodeRequest({ ...request, contextRoot: "x".repeat(65_536) })).toThrow(RangeError);
 });

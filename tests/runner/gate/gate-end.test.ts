@@ -59,6 +59,7 @@ describe("at the deadline", () => {
       graceMs: 0,
       responseLimit: 9,
       logLimit: 9,
+      again: false,
     };
     const [head] = gate.conversation.call(options, Buffer.alloc(70_000));
     await gate.send(head ?? Buffer.alloc(0));

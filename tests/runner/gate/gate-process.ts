@@ -89,6 +89,18 @@ export class GateProcess implements AsyncDisposable {
     for (const piece of this.conversation.call(requestIn(contextRoot, options), bytes)) await this.send(piece);
   }
 
+  /** A call that another one may follow, up to the end of its answer; the gate must be ready. */
+  async serve(contextRoot: string, options: CallOptions = {}): Promise<Told> {
+    await this.call(contextRoot, { id: crypto.randomUUID(), again: true, ...options });
+    const frames: GateFrame[] = [];
+    while (!this.conversation.answered) {
+      const frame = await this.next();
+      if (frame === undefined) throw new Error("The gate's output ended before the answer");
+      frames.push(frame);
+    }
+    return toldBy(this.conversation, frames);
+  }
+
   async hangUp(): Promise<void> {
     await this.#child.stdin.end();
   }
@@ -102,11 +114,12 @@ export class GateProcess implements AsyncDisposable {
 /** A request with generous limits. */
 export function requestIn(contextRoot: string, options: CallOptions = {}): Omit<GateRequest, "bodyLength"> {
   const { id = "the-id", timeoutMs = 30_000, graceMs = 1_000, responseLimit = 16 << 20, logLimit = 16 << 20 } = options;
-  return { id, contextRoot: options.contextRoot ?? contextRoot, timeoutMs, graceMs, responseLimit, logLimit };
+  const { again = false } = options;
+  return { id, contextRoot: options.contextRoot ?? contextRoot, timeoutMs, graceMs, responseLimit, logLimit, again };
 }
 
-/** What became of a call. */
-export interface Outcome {
+/** What a gate has told of a call. */
+export interface Told {
   readonly frames: readonly GateFrame[];
   readonly exit: ExitFrame | undefined;
   readonly failed: Extract<GateFrame, { type: "failed" }> | undefined;
@@ -114,6 +127,10 @@ export interface Outcome {
   readonly stdout: string;
   readonly stderr: string;
   readonly response: Uint8Array;
+}
+
+/** What became of the last call of a gate. */
+export interface Outcome extends Told {
   /** The gate's own exit code. */
   readonly code: number;
 }
@@ -139,6 +156,10 @@ export async function outcome(gate: GateProcess): Promise<Outcome> {
 /** A conversation that is over, as an Outcome. */
 export function outcomeOf(conversation: GateConversation, frames: readonly GateFrame[], code: number): Outcome {
   conversation.end();
+  return { ...toldBy(conversation, frames), code };
+}
+
+function toldBy(conversation: GateConversation, frames: readonly GateFrame[]): Told {
   const printed = (stream: string) =>
     Buffer.concat(
       frames.flatMap((frame) => (frame.type === "log" && frame.stream === stream ? [frame.bytes] : [])),
@@ -151,7 +172,6 @@ export function outcomeOf(conversation: GateConversation, frames: readonly GateF
     stdout: printed("stdout"),
     stderr: printed("stderr"),
     response: conversation.response,
-    code,
   };
 }
 

@@ -1,0 +1,398 @@
+import type { Clock } from "../clock.ts";
+import { AppError, messageOf } from "../domain/errors.ts";
+import type { Function, PoolState } from "../domain/functions.ts";
+import { FUNCTIONS } from "../domain/limits.ts";
+import type { Logger } from "../log.ts";
+import type { Capacity, Room } from "./capacity.ts";
+import { givingWay } from "./giving-way.ts";
+import { type Member, Pool } from "./pool.ts";
+import { RefillPause } from "./refill-pause.ts";
+
+/** A start of an instance, wherever it comes from; aborted by nobody once it has begun. */
+export type Launch<M extends Member> = (pool: Pool<M>) => Promise<M>;
+
+/** An instance for a call. */
+export interface Acquired<M> {
+  readonly instance: M;
+  readonly start: "cold" | "warm";
+  /** To be called when the call has its answer and its record. */
+  readonly leave: () => void;
+}
+
+/** Pools look at the time this often, in milliseconds: idle ones shrink, failed ones try again. */
+const TICK_MS = 1_000;
+/** Ids of deleted functions that are remembered: as many as there can be functions. */
+const REMOVED = FUNCTIONS;
+
+/** Fields of a function that its containers are made from; the others can change under a running instance. */
+const SHAPE = [
+  "image_id",
+  "environment",
+  "memory_bytes",
+  "cpus",
+  "pids",
+  "max_calls",
+  "read_only",
+  "share_network",
+] as const;
+
+/** Where an instance belongs. */
+interface Place<M extends Member> {
+  readonly pool: Pool<M>;
+  readonly generation: number;
+  readonly room: Room;
+  /** It has served a call before. */
+  returned: boolean;
+}
+
+/** Starts that found no room: those that ask for as much or more, with no older claim, need not be tried. */
+interface Denied {
+  readonly memory_bytes: number;
+  readonly lastCall: number;
+}
+
+/**
+ * All pools, and the one decision that needs to see them all: which instance the engine starts next. Calls that wait go
+ * before refills, functions take turns, only so many starts run at once, and when there is no room, ready instances of
+ * the pool that was called longest ago give way. A call whose instance is too large for what room there is lets smaller
+ * ones pass, lest one function keep all others waiting; refills wait until it has its instance.
+ */
+export class Pools<M extends Member> implements Disposable {
+  readonly #launch: Launch<M>;
+  readonly #onEmpty: (functionId: string) => void;
+  readonly #capacity: Capacity;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #problem: () => AppError | undefined;
+  readonly #startsAtOnce: number;
+  readonly #warmMax: number;
+  readonly #pools = new Map<string, Pool<M>>();
+  readonly #places = new Map<M, Place<M>>();
+  /** Pools that need a start, in the order of their turns. */
+  readonly #needy = new Set<Pool<M>>();
+  /** Functions that were deleted, oldest first: a call that was admitted before may still come. */
+  readonly #removed = new Set<string>();
+  readonly #pause: RefillPause;
+  #starting = 0;
+  #cancelTick: () => void = () => undefined;
+  #closed = false;
+  #pumping = false;
+
+  constructor(options: {
+    launch: Launch<M>;
+    /** Told when a function has no instance any more and is not to have one. */
+    onEmpty: (functionId: string) => void;
+    capacity: Capacity;
+    clock: Clock;
+    log: Logger;
+    /** Why the engine cannot be used now, or nothing. */
+    problem: () => AppError | undefined;
+    starts_at_once: number;
+    /** Instances of one function that are kept ready at most, whatever its own setting; no bound unless given. */
+    warm_max?: number;
+  }) {
+    this.#launch = options.launch;
+    this.#onEmpty = options.onEmpty;
+    this.#capacity = options.capacity;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#problem = options.problem;
+    this.#startsAtOnce = options.starts_at_once;
+    this.#warmMax = options.warm_max ?? Infinity;
+    this.#pause = new RefillPause(options.clock, () => this.#pump());
+  }
+
+  /** Begins to look at the time. */
+  start(): void {
+    this.#cancelTick = this.#clock.after(TICK_MS, () => {
+      this.start();
+      this.#tick();
+    });
+  }
+
+  /** An instance for a call: a ready one at once, else the next. Throws what keeps one from being started. */
+  async acquire(fn: Function, signal: AbortSignal): Promise<Acquired<M>> {
+    if (this.#closed) throw stopped();
+    const pool = this.#poolOf(fn);
+    pool.arrive();
+    this.#pause.callBegins();
+    let left = false;
+    const leave = () => {
+      if (left) return;
+      left = true;
+      pool.leave();
+      this.#pause.callEnds();
+      this.#consider(pool);
+      this.#pump();
+    };
+    try {
+      const instance = this.#takeReady(pool);
+      if (instance !== undefined) return { instance, start: "warm", leave };
+      const next = await this.#waitFor(pool, signal);
+      return { instance: next, start: this.#places.get(next)?.returned === true ? "warm" : "cold", leave };
+    } catch (error) {
+      leave();
+      throw error;
+    } finally {
+      this.#consider(pool);
+      this.#pump();
+    }
+  }
+
+  /** Takes an instance back that is ready for another call. */
+  giveBack(instance: M): void {
+    const place = this.#places.get(instance);
+    if (place) place.returned = true;
+    this.#keep(instance);
+    this.#pump();
+  }
+
+  /** A function was registered or changed: one instance of it is made ready; those that differ are let go. */
+  update(fn: Function): void {
+    if (this.#removed.has(fn.id)) return;
+    const pool = this.#pools.get(fn.id);
+    if (pool === undefined) {
+      this.#consider(this.#poolOf(fn));
+    } else {
+      const fresh = SHAPE.some((field) => JSON.stringify(fn[field]) !== JSON.stringify(pool.function[field]));
+      pool.change(fn, fresh);
+      if (fresh) this.#retireReady(pool);
+      this.#trim(pool);
+      this.#consider(pool);
+    }
+    this.#pump();
+  }
+
+  /** The instances of a function have lost something that they share: new ones take their place. */
+  renew(functionId: string): void {
+    const pool = this.#pools.get(functionId);
+    if (pool === undefined) return;
+    pool.renew();
+    this.#retireReady(pool);
+    this.#consider(pool);
+    this.#pump();
+  }
+
+  /** A function was deleted: calls that have begun are served, and nothing is kept. Its pool goes when it is empty. */
+  remove(functionId: string): void {
+    this.#removed.add(functionId);
+    const oldest = this.#removed.values().next().value;
+    if (this.#removed.size > REMOVED && oldest !== undefined) this.#removed.delete(oldest);
+    const pool = this.#pools.get(functionId);
+    if (pool === undefined) return;
+    pool.end();
+    this.#retireReady(pool);
+    this.#consider(pool);
+    this.#pump();
+  }
+
+  /** The engine is back: pools fill again. */
+  resume(): void {
+    for (const pool of this.#pools.values()) {
+      pool.forgive();
+      this.#consider(pool);
+    }
+    this.#pump();
+  }
+
+  stateOf(functionId: string): PoolState {
+    return this.#pools.get(functionId)?.state ?? { ready: 0, starting: 0, busy: 0, target: 0 };
+  }
+
+  /** The sums over all pools. */
+  get totals(): Omit<PoolState, "target"> {
+    const sum = { ready: 0, starting: 0, busy: 0 };
+    for (const { state } of this.#pools.values()) {
+      sum.ready += state.ready;
+      sum.starting += state.starting;
+      sum.busy += state.busy;
+    }
+    return sum;
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#cancelTick();
+    this.#pause[Symbol.dispose]();
+    for (const pool of this.#pools.values()) pool.turnAway(stopped());
+    for (const instance of [...this.#places.keys()]) this.#retire(instance);
+  }
+
+  #poolOf(fn: Function): Pool<M> {
+    const known = this.#pools.get(fn.id);
+    if (known !== undefined) return known;
+    const pool = new Pool<M>(fn, this.#clock, this.#warmMax);
+    if (this.#removed.has(fn.id)) pool.end();
+    this.#pools.set(fn.id, pool);
+    return pool;
+  }
+
+  /** One that died while it waited costs nothing: it has been dropped, or is passed over here. */
+  #takeReady(pool: Pool<M>): M | undefined {
+    for (;;) {
+      const instance = pool.take();
+      if (instance === undefined || instance.state === "ready") return instance;
+      this.#retire(instance);
+    }
+  }
+
+  async #waitFor(pool: Pool<M>, signal: AbortSignal): Promise<M> {
+    const problem = this.#problem();
+    if (problem) throw problem;
+    const { memory_bytes } = pool.function;
+    if (!this.#capacity.allows(memory_bytes)) {
+      throw new AppError(
+        "overloaded",
+        `An instance with ${memory_bytes} bytes of memory does not fit into this server's memory budget: lower "memory_bytes" or raise MEMORY_BUDGET`,
+        {
+          retry_after_s: 60,
+        },
+      );
+    }
+    signal.throwIfAborted();
+    const waiting = pool.wait(signal);
+    this.#consider(pool);
+    this.#pump();
+    const instance = await waiting;
+    if (!signal.aborted) return instance;
+    // The caller went away in the moment that it was served; the next one is glad of the instance.
+    this.#keep(instance);
+    throw signal.reason;
+  }
+
+  /** Puts a pool among those that need a start, or takes it out. */
+  #consider(pool: Pool<M>): void {
+    if (pool.callNeed > 0 || pool.refillNeed > 0) this.#needy.add(pool);
+    else this.#needy.delete(pool);
+  }
+
+  /** Starts what is to be started now. Making room retires instances, which asks for this again: once is enough. */
+  #pump(): void {
+    if (this.#pumping || this.#closed || this.#problem()) return;
+    this.#pumping = true;
+    try {
+      while (this.#starting < this.#startsAtOnce && this.#startNext());
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #startNext(): boolean {
+    const calls = [...this.#needy].filter((pool) => pool.callNeed > 0);
+    if (this.#startFirst(calls, true)) return true;
+    if (calls.length > 0) return false;
+    const refills = [...this.#needy].filter((pool) => pool.refillNeed > 0);
+    return refills.length > 0 && this.#pause.mayStart() && this.#startFirst(refills, false);
+  }
+
+  /** Starts an instance for the first of these pools that there is room for. */
+  #startFirst(pools: readonly Pool<M>[], forCall: boolean): boolean {
+    let denied: Denied = { memory_bytes: Infinity, lastCall: -Infinity };
+    for (const pool of pools) {
+      const claim = { memory_bytes: pool.function.memory_bytes, lastCall: forCall ? 0 : pool.lastCall };
+      if (claim.memory_bytes >= denied.memory_bytes && claim.lastCall <= denied.lastCall) continue;
+      const room = this.#makeRoom(pool, forCall);
+      if (room === undefined) {
+        denied = claim;
+        continue;
+      }
+      // Its turn is over: the others come first now.
+      this.#needy.delete(pool);
+      void this.#startOne(pool, room);
+      this.#consider(pool);
+      return true;
+    }
+    return false;
+  }
+
+  /** Room for one more instance of a pool, where need be that of ready ones which are less wanted. */
+  #makeRoom(pool: Pool<M>, forCall: boolean): Room | undefined {
+    const victims = givingWay(pool, this.#pools.values(), this.#capacity, forCall);
+    if (victims === undefined) return undefined;
+    for (const instance of victims) this.#retire(instance);
+    return this.#capacity.take(pool.function.memory_bytes);
+  }
+
+  async #startOne(pool: Pool<M>, room: Room): Promise<void> {
+    const { generation } = pool;
+    const began = this.#clock.monotonic();
+    this.#starting++;
+    pool.starting();
+    try {
+      const instance = await this.#launch(pool);
+      this.#places.set(instance, { pool, generation, room, returned: false });
+      void instance.retired.then(() => this.#release(instance));
+      if (instance.state !== "ready") {
+        this.#retire(instance);
+        throw new AppError("instance_lost", "The function's container ended as soon as it was ready");
+      }
+      pool.started(generation, this.#clock.monotonic() - began);
+      this.#keep(instance);
+    } catch (error) {
+      room();
+      if (pool.waiting === 0)
+        this.#log.warn("instance not started", { function_id: pool.function.id, problem: messageOf(error) });
+      pool.failed(generation, error);
+      this.#giveUp();
+    } finally {
+      this.#starting--;
+      this.#consider(pool);
+      this.#pump();
+    }
+  }
+
+  /** While the engine cannot be used nothing is started, so nobody is to wait for that. */
+  #giveUp(): void {
+    const problem = this.#problem();
+    if (problem) for (const pool of this.#pools.values()) if (pool.callNeed > 0) pool.turnAway(problem);
+  }
+
+  /** Keeps an instance that is ready, unless it is too late for it. */
+  #keep(instance: M): void {
+    const place = this.#places.get(instance);
+    if (place === undefined) return instance.retire();
+    const { pool, generation } = place;
+    if (this.#closed || instance.state !== "ready" || generation !== pool.generation) return this.#retire(instance);
+    pool.offer(instance);
+    this.#trim(pool);
+  }
+
+  #retireReady(pool: Pool<M>): void {
+    for (const instance of [...pool.ready]) this.#retire(instance);
+  }
+
+  #trim(pool: Pool<M>): void {
+    for (const instance of pool.surplus) this.#retire(instance);
+  }
+
+  #retire(instance: M): void {
+    instance.retire();
+    this.#release(instance);
+  }
+
+  #release(instance: M): void {
+    const place = this.#places.get(instance);
+    if (place === undefined) return;
+    this.#places.delete(instance);
+    place.pool.drop(instance);
+    place.room();
+    this.#consider(place.pool);
+    this.#pump();
+  }
+
+  #tick(): void {
+    this.#giveUp();
+    for (const [id, pool] of this.#pools) {
+      this.#trim(pool);
+      this.#consider(pool);
+      if (!pool.isEmpty || pool.target > 0) continue;
+      this.#pools.delete(id);
+      this.#onEmpty(id);
+    }
+    this.#pump();
+  }
+}
+
+function stopped(): AppError {
+  return new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
+}

@@ -1,0 +1,52 @@
+import { ensureProgram } from "../support/packages.ts";
+import { SpawnedServer } from "../support/spawned-server.ts";
+import type { Bench } from "./bench.ts";
+import { compareRates, type Measurement } from "./compare.ts";
+import { BareServer } from "./bare-server.ts";
+
+const SECONDS = 3;
+const CLIENTS = 32;
+
+/** The management API under load, beside the least that Bun's HTTP server can do. */
+export async function http({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
+  const wrk = await ensureProgram("wrk", ["wrk"]);
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
+  await using bare = await BareServer.start();
+  const fn = await server.createFunction(image, { warm_max: 0 });
+  const path = `/v1/functions/${fn.id}`;
+  const get = (name: string, url: string) => ({ name, measure: () => load(wrk, url) });
+  const write = {
+    name: "PATCH of a function",
+    // Each is on the disk before it is answered.
+    measure: () => load(wrk, server.url + path, { method: "PATCH", body: '{"timeout_ms": 30000}' }),
+  };
+  return [
+    await compareRates({ metric: "management GET, 32 clients / bare `Bun.serve`", target: 0.7 }, rounds, [
+      get("GET of a function", server.url + path),
+      get("Bun.serve", bare.url),
+    ]),
+    await compareRates({ metric: "durable management write / bare `Bun.serve`", target: 0.3 }, rounds, [
+      write,
+      get("Bun.serve", bare.url),
+    ]),
+  ];
+}
+
+async function load(
+  wrk: string,
+  url: string,
+  request: { method: string; body: string } = { method: "GET", body: "" },
+): Promise<number> {
+  const script = `/tmp/slipway-bench-${process.pid}.lua`;
+  await Bun.write(script, `wrk.method = "${request.method}"\nwrk.body = '${request.body}'\n`);
+  const child = Bun.spawn([wrk, "-t1", `-c${CLIENTS}`, `-d${SECONDS}s`, "-s", script, url], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const text = await child.stdout.text();
+  await Bun.file(script).delete();
+  if (/Non-2xx/.test(text)) throw new Error(`${request.method} ${url} was refused under load:\n${text}`);
+  const rate = /Requests\/sec:\s+([\d.]+)/.exec(text)?.[1];
+  if (rate === undefined) throw new Error(`wrk told no rate:\n${text}`);
+  return Number(rate);
+}

@@ -1,0 +1,83 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { SpawnedServer } from "../support/spawned-server.ts";
+import type { Bench } from "./bench.ts";
+import { compareTimes, figure, type Measurement, type Operation, times } from "./compare.ts";
+import { dockerRun, invoke, warm } from "./sides.ts";
+import { quantile } from "./statistics.ts";
+
+/** What the engine still does for the call before, in milliseconds: a removal takes about so long. */
+const QUIET_MS = 400;
+
+/** A call that finds an instance ready, in a container that served no other; and one in a container that did. */
+export async function warmCalls({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
+  await using host = await hostSpawn();
+  const fresh = await server.createFunction(image, { warm_max: 3 });
+  const reused = await server.createFunction(image, { max_calls: 0, warm_max: 1 });
+  const quiet = async () => {
+    await warm(server.url, fresh);
+    await Bun.sleep(QUIET_MS);
+  };
+  const freshCall = { name: "warm fresh call", run: () => invoke(server.url, fresh), settle: quiet };
+  const reuseCall = { name: "reuse call", run: () => invoke(server.url, reused) };
+  const perRound = 8;
+  return [
+    await compareTimes(
+      { metric: "warm fresh call / `docker run --rm`", target: 0.01 },
+      { rounds, perRound, sides: [freshCall, { ...dockerRun(image), settle: quiet }] },
+    ),
+    await compareTimes(
+      { metric: "warm fresh call / spawning the command on the host", target: 2.5 },
+      { rounds, perRound, sides: [freshCall, { ...host.operation, settle: quiet }] },
+    ),
+    await tail(server, image),
+    await compareTimes(
+      { metric: "reuse call / spawning the command on the host", target: 1.6 },
+      { rounds, perRound: 100, sides: [reuseCall, host.operation] },
+    ),
+  ];
+}
+
+/** Calls a second in the open-loop run: half of what an engine on two cores can refill. */
+const RATE = 2;
+const CALLS = 60;
+
+/** Calls at a constant rate, whether or not the one before is back: what a caller at a random moment meets. */
+async function tail(server: SpawnedServer, image: string): Promise<Measurement> {
+  const fn = await server.createFunction(image);
+  await warm(server.url, fn);
+  const calls: Promise<number>[] = [];
+  for (let i = 0; i < CALLS; i++) {
+    const due = performance.now();
+    calls.push(invoke(server.url, fn).then(() => performance.now() - due));
+    await Bun.sleep(1000 / RATE);
+  }
+  // The pool learns the rate in its first calls.
+  const sample = (await Promise.all(calls)).slice(CALLS / 6);
+  return figure(
+    { metric: `warm fresh call, p99 / p50 at ${RATE} calls/s (open loop)`, target: 5 },
+    [quantile(sample, 0.99) / quantile(sample, 0.5)],
+    "",
+    [{ name: "p50 / p90 / p99", figure: times(sample) }],
+  );
+}
+
+/** The same program as a process on the host, with a context directory, as the cheapest thing that could be done. */
+async function hostSpawn(): Promise<{ readonly operation: Operation } & AsyncDisposable> {
+  const directory = await mkdtemp(join(tmpdir(), "slipway-bench-"));
+  const program = join(directory, "chaos");
+  const { compile } = await import("../support/compile.ts");
+  await compile(join(import.meta.dir, "../support/fixtures/chaos"), program, "static");
+  const operation: Operation = {
+    name: "spawn on the host",
+    run: async () => {
+      await Bun.write(join(directory, "request.json"), '{"do": "exit"}');
+      const child = Bun.spawn([program], { env: { CONTEXT_PATH: directory }, stdio: ["ignore", "pipe", "pipe"] });
+      await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+      await Bun.file(join(directory, "request.json")).text();
+    },
+  };
+  return { operation, [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }) };
+}

@@ -1,0 +1,49 @@
+import { GATE, GateProcess, sh, type GateOptions } from "./gate-process.ts";
+
+/**
+ * What the gate finds in a container, in namespaces of its own: it is PID 1, and whatever it clears as such is a tmpfs
+ * that nobody else sees. `set -e`: where one of them is missing the gate is not started, lest it clear the machine's.
+ * $1 is a directory of the test, seen as /dev/host; $2 the gate, seen as /dev/gate; $3 the context's root.
+ */
+const CONTAINER = `
+  set -e
+  mount -t tmpfs none /dev
+  mkdir /dev/host /dev/shm /dev/mqueue
+  mknod -m 666 /dev/null c 1 3
+  mknod -m 666 /dev/zero c 1 5
+  cp "$2" /dev/gate
+  mount --bind "$1" /dev/host
+  mount -t tmpfs -o mode=1777 none /dev/shm
+  mount -t mqueue none /dev/mqueue
+  mount -t tmpfs none /sys/fs/cgroup
+  mount -t tmpfs -o mode=1777 none /tmp
+  mkdir -p "$3"
+  mount -t tmpfs -o mode=1777 none "$3"
+`;
+
+/** How the container of a test differs from the usual one. */
+export interface ContainerOptions extends Pick<GateOptions, "cwd"> {
+  /** The context's root. */
+  readonly root?: string;
+  /** More for the script that makes it. */
+  readonly prepare?: string;
+  /** Runs the gate as `nobody`. */
+  readonly nobody?: boolean;
+  /** In place of a shell that runs its request. */
+  readonly command?: readonly string[];
+}
+
+/** A gate as PID 1 that has said READY; each request is the script that its call runs. `host` is a directory. */
+export async function initGate(host: string, options: ContainerOptions = {}): Promise<GateProcess> {
+  const { root = "/tmp/context", prepare = "", nobody = false, cwd = "/" } = options;
+  const user = nobody ? ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] : [];
+  const script = `${CONTAINER}\n${prepare}\ncd "$4"\nshift 4\nexec "$@"`;
+  const prefix = ["unshare", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", ...sh(script), "sh"];
+  const gate = new GateProcess(options.command ?? sh('. "$CONTEXT_PATH/request.json"'), {
+    prefix: [...prefix, host, GATE, root, cwd, ...user],
+    gate: "/dev/gate",
+    cwd: "/",
+  });
+  await gate.expect("ready");
+  return gate;
+}

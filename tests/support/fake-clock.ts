@@ -1,0 +1,73 @@
+import type { Clock } from "../../lib/clock.ts";
+
+interface Timer {
+  readonly at: number;
+  readonly run: () => void;
+}
+
+/** A clock that stands still until a test moves it. */
+export class FakeClock implements Clock {
+  #monotonic = 0;
+  #wall = Date.UTC(2026, 0, 31, 12);
+  #uuids = 0;
+  readonly #timers = new Set<Timer>();
+
+  now(): number {
+    return this.#wall;
+  }
+
+  monotonic(): number {
+    return this.#monotonic;
+  }
+
+  after(ms: number, run: () => void): () => void {
+    const timer: Timer = { at: this.#monotonic + Math.max(0, ms), run };
+    this.#timers.add(timer);
+    return () => void this.#timers.delete(timer);
+  }
+
+  /** A different one each time, and the same ones in each test. */
+  uuid(): string {
+    return `00000000-0000-4000-8000-${(++this.#uuids).toString(16).padStart(12, "0")}`;
+  }
+
+  /** Timers that have neither run nor been cancelled. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
+  /** Lets time pass: every timer that falls due runs at its moment, and what waits for it before the next one. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#monotonic + ms;
+    await settled();
+    for (let next = this.#next(end); next !== undefined; next = this.#next(end)) {
+      this.#pass(next.at - this.#monotonic);
+      this.#timers.delete(next);
+      next.run();
+      await settled();
+    }
+    this.#pass(end - this.#monotonic);
+  }
+
+  /** Sets the time of day forward or back, as an administrator might; durations do not notice. */
+  jump(ms: number): void {
+    this.#wall += ms;
+  }
+
+  #pass(ms: number): void {
+    this.#monotonic += ms;
+    this.#wall += ms;
+  }
+
+  #next(end: number): Timer | undefined {
+    let next: Timer | undefined;
+    for (const timer of this.#timers) if (timer.at <= end && (next === undefined || timer.at < next.at)) next = timer;
+    return next;
+  }
+}
+
+/** Resolves when all that follows from what has happened so far has happened too; no time passes. */
+export async function settled(): Promise<void> {
+  // Streams take a turn or two of their own.
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
