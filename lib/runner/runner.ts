@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import type { AppError } from "../domain/errors.ts";
+import { AppError } from "../domain/errors.ts";
 import type { Function, PoolState } from "../domain/functions.ts";
 import type { Invocation } from "../domain/invocations.ts";
 import { type EngineAddress, EngineConnection } from "../engine/connection.ts";
@@ -43,8 +43,8 @@ export interface RunnerOptions {
   readonly metrics: Metrics;
 }
 
-/** A start is not aborted by a caller who goes away: the instance is for the next one then. */
-const NEVER = new AbortController().signal;
+/** How long a server that stops waits for starts under way, in milliseconds: what they have created must be known first. */
+const LAST_LAUNCHES_MS = 3_000;
 
 /** A call as the services hand it over. */
 export interface Call {
@@ -72,6 +72,8 @@ export class Runner implements AsyncDisposable {
   readonly #admission: Admission;
   readonly #pools: Pools<Instance>;
   readonly #holders: NetworkHolders;
+  readonly #launches = new Set<Promise<unknown>>();
+  readonly #stopping = new AbortController();
   #cancelSweep: () => void = () => undefined;
   #stopped = false;
 
@@ -218,6 +220,8 @@ export class Runner implements AsyncDisposable {
     this.#stopped = true;
     this.#cancelSweep();
     this.#pools[Symbol.dispose]();
+    this.#stopping.abort(new AppError("shutting_down", "The server stopped"));
+    await this.#launchesEnded();
     this.#launcher[Symbol.dispose]();
     await this.#custody[Symbol.asyncDispose]();
     await this.#events[Symbol.asyncDispose]();
@@ -244,11 +248,18 @@ export class Runner implements AsyncDisposable {
     }
   }
 
+  #launch(pool: Pool<Instance>): Promise<Instance> {
+    const launching = this.#launchOnce(pool).finally(() => this.#launches.delete(launching));
+    this.#launches.add(launching);
+    return launching;
+  }
+
   /** Starts an instance for a pool; an image that the engine has lost is brought back, once. */
-  async #launch(pool: Pool<Instance>): Promise<Instance> {
+  async #launchOnce(pool: Pool<Instance>): Promise<Instance> {
     const start = async () => {
       const network = await this.#holders.networkFor(pool.function);
-      return this.#launcher.launch(pool.function, NEVER, network);
+      // Not the caller's signal: when it goes away, the instance is for the next one.
+      return this.#launcher.launch(pool.function, this.#stopping.signal, network);
     };
     try {
       return await start();
@@ -257,6 +268,13 @@ export class Runner implements AsyncDisposable {
       await this.images.restore(pool.function);
       return start();
     }
+  }
+
+  async #launchesEnded(): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const cancel = this.#options.clock.after(LAST_LAUNCHES_MS, resolve);
+    await Promise.race([Promise.allSettled(this.#launches), late]);
+    cancel();
   }
 
   #scheduleSweep(delayMs: number): void {

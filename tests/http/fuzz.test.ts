@@ -133,7 +133,8 @@ function fuzzed(): fc.Arbitrary<FuzzedRequest> {
         const path = operation.path.replace(/\{\w+\}/, () => encodeURIComponent(segment(part)));
         const pairs = Object.entries({ ...wanted, ...more }).map(([name, value]): [string, string] => [
           name,
-          String(value),
+          // Not String(): a generated object may say that it becomes no text.
+          typeof value === "string" ? value : JSON.stringify(value),
         ]);
         return pairs.length === 0 ? path : `${path}?${new URLSearchParams(pairs).toString()}`;
       }),
