@@ -9,6 +9,7 @@ import type { Outcome } from "../runner/outcome.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { InvocationStore } from "../store/invocations.ts";
 import type { FunctionService } from "./functions.ts";
+import { known, newRecord, rounded } from "./invocation-record.ts";
 import type { Recorder } from "./recorder.ts";
 
 /** What is to be run, and how it was reached. */
@@ -241,47 +242,6 @@ export class InvocationService implements AsyncDisposable {
 /** How metrics name a function. */
 export function labelOf({ id, name }: Pick<Function, "id" | "name">): string {
   return name ?? id;
-}
-
-function newRecord(id: string, { function: fn, route_id }: Target, requestBytes: number, now: string): Invocation {
-  return {
-    id,
-    function_id: fn.id,
-    route_id,
-    image_id: fn.image_id,
-    status: "running",
-    reason: null,
-    message: null,
-    exit_code: null,
-    signal: null,
-    start: null,
-    queue_ms: null,
-    start_ms: null,
-    run_ms: null,
-    cpu_ms: null,
-    peak_memory_bytes: null,
-    request_bytes: requestBytes,
-    response_bytes: null,
-    log_bytes: 0,
-    log_dropped_bytes: 0,
-    created_at: now,
-    finished_at: null,
-  };
-}
-
-/** Microseconds are as fine as these clocks are. */
-function rounded(timing: Partial<Invocation>): Partial<Invocation> {
-  return Object.fromEntries(
-    Object.entries(timing).map(([name, value]) => [
-      name,
-      typeof value === "number" ? Math.round(value * 1000) / 1000 : value,
-    ]),
-  );
-}
-
-/** The fields of a record that an outcome tells. */
-function known({ response: _response, logs: _logs, ...fields }: Outcome): Omit<Outcome, "response" | "logs"> {
-  return fields;
 }
 
 function unknown(id: string): AppError {

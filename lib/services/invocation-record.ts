@@ -1,0 +1,50 @@
+import type { Function } from "../domain/functions.ts";
+import type { Invocation } from "../domain/invocations.ts";
+import type { Outcome } from "../runner/outcome.ts";
+
+/** The record of an invocation that begins. */
+export function newRecord(
+  id: string,
+  { function: fn, route_id }: { readonly function: Function; readonly route_id: string | null },
+  requestBytes: number,
+  now: string,
+): Invocation {
+  return {
+    id,
+    function_id: fn.id,
+    route_id,
+    image_id: fn.image_id,
+    status: "running",
+    reason: null,
+    message: null,
+    exit_code: null,
+    signal: null,
+    start: null,
+    queue_ms: null,
+    start_ms: null,
+    run_ms: null,
+    cpu_ms: null,
+    peak_memory_bytes: null,
+    request_bytes: requestBytes,
+    response_bytes: null,
+    log_bytes: 0,
+    log_dropped_bytes: 0,
+    created_at: now,
+    finished_at: null,
+  };
+}
+
+/** Microseconds are as fine as these clocks are. */
+export function rounded(timing: Partial<Invocation>): Partial<Invocation> {
+  return Object.fromEntries(
+    Object.entries(timing).map(([name, value]) => [
+      name,
+      typeof value === "number" ? Math.round(value * 1000) / 1000 : value,
+    ]),
+  );
+}
+
+/** The fields of a record that an outcome tells. */
+export function known({ response: _response, logs: _logs, ...fields }: Outcome): Omit<Outcome, "response" | "logs"> {
+  return fields;
+}
