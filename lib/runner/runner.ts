@@ -44,7 +44,7 @@ export interface RunnerOptions {
 }
 
 /** How long a server that stops waits for starts under way, in milliseconds: what they have created must be known first. */
-const LAST_LAUNCHES_MS = 3_000;
+const LAST_LAUNCHES_MS = 1_000;
 
 /** A call as the services hand it over. */
 export interface Call {
