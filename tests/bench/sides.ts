@@ -28,7 +28,8 @@ export function dockerRun(image: string): Operation {
   return {
     name: "docker run --rm",
     run: async () => {
-      const child = Bun.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "pipe" });
+      // Bun hands children the environment that it was started with, not what was added since.
+      const child = Bun.spawn(command, { env: process.env, stdin: "ignore", stdout: "ignore", stderr: "pipe" });
       const [code, problem] = await Promise.all([child.exited, child.stderr.text()]);
       if (code !== 0) throw new Error(`docker run ended with ${code}: ${problem}`);
     },
