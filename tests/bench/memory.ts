@@ -52,6 +52,7 @@ async function growth(docker: string, image: string): Promise<Measurement> {
 async function instances(docker: string, image: string): Promise<Measurement> {
   await using server = await SpawnedServer.start({
     DOCKER_HOST: docker,
+    WARM_MAX: "100",
     MAX_INSTANCES: "100",
     MEMORY_BUDGET: "100GiB",
   });
