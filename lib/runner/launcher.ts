@@ -55,11 +55,6 @@ export class Launcher implements Disposable {
     this.#timeoutMs = options.timeout_ms;
   }
 
-  /** All instances that are not retired. */
-  get instances(): ReadonlySet<Instance> {
-    return this.#instances;
-  }
-
   /**
    * A new instance that is ready. Throws `ImageGoneError` where the engine has lost the image, what the engine said
    * where it refuses the container, and the signal's reason when it aborts.
