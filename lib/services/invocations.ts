@@ -125,7 +125,8 @@ export class InvocationService implements AsyncDisposable {
   async #invoke(request: InvokeRequest): Promise<Answer> {
     const { id, target, body } = request;
     const record: Invocation = newRecord(id, target, body.length, timestamp(this.#clock.now()));
-    const signal = AbortSignal.any([request.signal, this.#abortAll.signal]);
+    const abort = new AbortController();
+    const release = forwardAborts([request.signal, this.#abortAll.signal], abort);
     let timings: Partial<Invocation> = {};
     try {
       const fn = await this.#functions.withImage(target.function);
@@ -135,7 +136,7 @@ export class InvocationService implements AsyncDisposable {
         id,
         function: fn,
         body,
-        signal,
+        signal: abort.signal,
         onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
       });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, fn);
@@ -146,6 +147,8 @@ export class InvocationService implements AsyncDisposable {
       return answer;
     } catch (error) {
       return this.#fail({ ...record, ...timings }, error, request);
+    } finally {
+      release();
     }
   }
 
@@ -242,6 +245,20 @@ export class InvocationService implements AsyncDisposable {
 /** How metrics name a function. */
 export function labelOf({ id, name }: Pick<Function, "id" | "name">): string {
   return name ?? id;
+}
+
+/**
+ * Aborts with the first of these signals, until it is released. Not AbortSignal.any: what that makes stays known to its
+ * sources, and the one that ends all calls lives as long as the server.
+ */
+function forwardAborts(sources: readonly AbortSignal[], abort: AbortController): () => void {
+  const listeners = sources.map((source) => {
+    const forward = () => abort.abort(source.reason);
+    if (source.aborted) forward();
+    source.addEventListener("abort", forward, { once: true });
+    return () => source.removeEventListener("abort", forward);
+  });
+  return () => listeners.forEach((remove) => remove());
 }
 
 function unknown(id: string): AppError {
