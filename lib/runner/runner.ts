@@ -177,7 +177,7 @@ export class Runner implements AsyncDisposable {
       const run = await this.#serve(call, acquired);
       call.onTiming({ run_ms: clock.monotonic() - started });
       // A function that is still being ended holds its place.
-      void run.ended.then(leave);
+      void run.ended.finally(leave);
       return run;
     } catch (error) {
       leave();
