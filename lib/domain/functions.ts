@@ -1,29 +1,9 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { Environment } from "./environment.ts";
 import { AppError } from "./errors.ts";
-import {
-  CPUS,
-  IDLE_TTL_MS,
-  IMAGE_REFERENCE_LENGTH,
-  MAX_CALLS,
-  MAX_CONCURRENCY,
-  MEMORY_BYTES,
-  NAME_LENGTH,
-  PIDS,
-  TIMEOUT_MS,
-  WARM_MAX,
-  WARM_MIN,
-} from "./limits.ts";
+import { FunctionName, SETTING_DEFAULTS, SETTINGS, type Settings } from "./function-settings.ts";
+import { IMAGE_REFERENCE_LENGTH } from "./limits.ts";
 import { Nullable, Timestamp } from "./types.ts";
-
-/** A label that stands for a function's id in every path. No UUID may be a name, so that neither hides the other. */
-export const FunctionName = Type.String({
-  pattern: "^[a-z0-9-]+$",
-  minLength: 1,
-  maxLength: NAME_LENGTH,
-  description: `Unique; stands for the id in every path. Lower-case letters, digits and "-", at most ${NAME_LENGTH}; no UUID.`,
-  examples: ["hello-world"],
-});
 
 /** An image plus its settings, registered under an id. */
 export const Function = Type.Object({
@@ -52,92 +32,16 @@ export const Function = Type.Object({
     }),
   ),
   environment: Environment,
-  timeout_ms: Type.Integer({
-    minimum: TIMEOUT_MS.min,
-    maximum: TIMEOUT_MS.max,
-    description: "How long a call may run, in milliseconds; then it is ended and the caller gets a 504.",
-    examples: [TIMEOUT_MS.default],
-  }),
-  memory_bytes: Type.Integer({
-    minimum: MEMORY_BYTES.min,
-    maximum: MEMORY_BYTES.max,
-    description: "Memory limit in bytes, with no swap beside it. The context's tmpfs counts.",
-    examples: [MEMORY_BYTES.default],
-  }),
-  cpus: Type.Number({
-    minimum: CPUS.min,
-    maximum: CPUS.max,
-    description: "CPU limit in cores.",
-    examples: [CPUS.default],
-  }),
-  pids: Type.Integer({
-    minimum: PIDS.min,
-    maximum: PIDS.max,
-    description: "Processes and threads at once, the gate included.",
-    examples: [PIDS.default],
-  }),
-  max_calls: Type.Integer({
-    minimum: 0,
-    maximum: MAX_CALLS.max,
-    description:
-      "How many calls an instance serves before it is replaced; 0 is no limit. With 1 every call has a brand-new container; " +
-      "with more, a brand-new process in a container that has served calls before.",
-    examples: [MAX_CALLS.default],
-  }),
-  max_concurrency: Type.Integer({
-    minimum: 0,
-    maximum: MAX_CONCURRENCY.max,
-    description: "How many calls run at once, the others wait; 0 leaves it to the server's limit.",
-    examples: [MAX_CONCURRENCY.default],
-  }),
-  warm_min: Type.Integer({
-    minimum: 0,
-    maximum: WARM_MIN.max,
-    description: "Instances that are kept ready also when nobody calls.",
-    examples: [WARM_MIN.default],
-  }),
-  warm_max: Type.Integer({
-    minimum: 0,
-    maximum: WARM_MAX.max,
-    description: "Instances that are kept ready at most, however many calls come; 0 makes every call a cold one.",
-    examples: [WARM_MAX.default],
-  }),
-  idle_ttl_ms: Type.Integer({
-    minimum: IDLE_TTL_MS.min,
-    maximum: IDLE_TTL_MS.max,
-    description: "How long instances are kept ready after the last call, in milliseconds.",
-    examples: [IDLE_TTL_MS.default],
-  }),
-  share_network: Type.Boolean({
-    description:
-      "Let the function's instances share one network namespace, and so a loopback; it halves what the engine does for each. " +
-      "Those of different functions never do.",
-    examples: [false],
-  }),
-  read_only: Type.Boolean({
-    description: "Mount the root filesystem read-only, with a tmpfs at /tmp that counts as memory.",
-    examples: [false],
+  ...SETTINGS,
+  version: Type.Integer({
+    minimum: 1,
+    description: "The number of this version of the function: every change of its image or settings makes a new one.",
+    examples: [1],
   }),
   created_at: Timestamp,
   updated_at: Timestamp,
 });
 export type Function = Static<typeof Function>;
-
-/** Settings that have a default and can be given and changed. */
-const SETTINGS = [
-  "name",
-  "timeout_ms",
-  "memory_bytes",
-  "cpus",
-  "pids",
-  "max_calls",
-  "max_concurrency",
-  "warm_min",
-  "warm_max",
-  "idle_ttl_ms",
-  "share_network",
-  "read_only",
-] as const;
 
 /** The instances of a function, as they are now. */
 export const PoolState = Type.Object({
@@ -156,7 +60,7 @@ export type FunctionWithPool = Static<typeof FunctionWithPool>;
 export const CreateFunction = Type.Composite(
   [
     Type.Pick(Function, ["image"]),
-    Type.Partial(Type.Pick(Function, [...SETTINGS])),
+    Type.Partial(Type.Object({ name: Function.properties.name, ...SETTINGS })),
     Type.Object({ environment: Type.Optional(Nullable(Environment)) }),
   ],
   { additionalProperties: false },
@@ -168,21 +72,12 @@ export const UpdateFunction = Type.Partial(CreateFunction, { additionalPropertie
 export type UpdateFunction = Static<typeof UpdateFunction>;
 
 /** What every function has unless it was given. */
-export const FUNCTION_DEFAULTS = {
+export const FUNCTION_DEFAULTS: Settings & Pick<Function, "name" | "environment" | "version"> = {
+  ...SETTING_DEFAULTS,
   name: null,
   environment: {},
-  timeout_ms: TIMEOUT_MS.default,
-  memory_bytes: MEMORY_BYTES.default,
-  cpus: CPUS.default,
-  pids: PIDS.default,
-  max_calls: MAX_CALLS.default,
-  max_concurrency: MAX_CONCURRENCY.default,
-  warm_min: WARM_MIN.default,
-  warm_max: WARM_MAX.default,
-  idle_ttl_ms: IDLE_TTL_MS.default,
-  share_network: false,
-  read_only: false,
-} as const satisfies Partial<Function>;
+  version: 1,
+};
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 

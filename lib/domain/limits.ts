@@ -23,6 +23,20 @@ export const IDLE_TTL_MS = { default: 5 * 60_000, min: 1_000, max: 7 * 24 * 3_60
 
 /** The tmpfs that holds the context, at most; it counts as memory, so a smaller function gets half of its own. */
 export const CONTEXT_BYTES = 64 * MIB;
+export const CONTEXT_SIZE = { min: MIB, max: 64 * 1024 * MIB } as const;
+/** Arguments of an entrypoint or a command, and the longest one: the kernel's MAX_ARG_STRLEN leaves far more. */
+export const COMMAND_ARGUMENTS = 256;
+export const PATH_LENGTH = 4095;
+/** Labels of a function's containers. */
+export const LABELS = { max: 64, key_length: 255, value_length: 4096 } as const;
+/** Secrets that one function is given: they are handed over at each call. */
+export const SECRETS_OF_FUNCTION = 64;
+/** A secret's value: as a variable the kernel would take twice that. */
+export const SECRET_BYTES = 64_000;
+/** Secrets, registries and keys are listed whole, so their number has a limit. */
+export const SECRETS = 10_000;
+export const REGISTRIES = 1_000;
+export const KEYS = 10_000;
 /** What `docker run --ulimit nofile` would be given. */
 export const NOFILE = 1024;
 
@@ -31,6 +45,8 @@ export const REQUEST_BYTES = 6 * MIB;
 export const RESPONSE_BYTES = 6 * MIB;
 /** Output of a call that is kept. */
 export const LOG_BYTES = 64 * KIB;
+/** The most that a function may ask for: logs of a call are held in memory until it ends. */
+export const LOG_LIMIT = { max: 4 * MIB } as const;
 
 /** The kernel refuses a single `KEY=value` string of 128 KiB (MAX_ARG_STRLEN), its NUL included. */
 export const ENVIRONMENT_ENTRY_BYTES = 128 * KIB - 1;
@@ -45,6 +61,13 @@ export const IMAGE_REFERENCE_LENGTH = 512;
 /** Functions and routes are listed whole, so their number has a limit. */
 export const FUNCTIONS = 10_000;
 export const ROUTES = 10_000;
+
+/** Methods that a route may have, and what guards it. */
+export const RATE = { requests: 1_000_000, window_ms: 24 * 3_600_000 } as const;
+export const CORS_ENTRIES = 64;
+export const HEADER_LENGTH = 256;
+/** The most that a route may let a request body have; the server's MAX_REQUEST_BYTES bounds it too. */
+export const ROUTE_REQUEST_BYTES = 1024 * MIB;
 
 /** Records a page of `GET /v1/invocations` holds. */
 export const PAGE = { default: 50, max: 500 } as const;

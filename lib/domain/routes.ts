@@ -2,6 +2,7 @@ import { Type, type Static } from "@sinclair/typebox";
 import { AppError } from "./errors.ts";
 import { Function } from "./functions.ts";
 import { ROUTE_PATH_BYTES } from "./limits.ts";
+import { ROUTE_OPTIONS, RouteOptions } from "./route-options.ts";
 
 /** A URL path below `/r` that leads to a function; the function is embedded. */
 export const Route = Type.Object({
@@ -11,6 +12,7 @@ export const Route = Type.Object({
     examples: ["/hello-world"],
   }),
   function: Function,
+  ...ROUTE_OPTIONS,
 });
 export type Route = Static<typeof Route>;
 
@@ -22,6 +24,7 @@ export const CreateRoute = Type.Object(
       description: "The id or the name of the function.",
       examples: ["0b9a4f2e-3f0c-4a52-9a57-6a3d5e2f8c11"],
     }),
+    ...Type.Partial(RouteOptions).properties,
   },
   { additionalProperties: false },
 );

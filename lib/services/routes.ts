@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
 import { ROUTES } from "../domain/limits.ts";
+import { ROUTE_DEFAULTS } from "../domain/route-options.ts";
 import { checkRoutePath, type CreateRoute, type Route, type UpdateRoute } from "../domain/routes.ts";
 import type { RouteStore } from "../store/routes.ts";
 import type { FunctionService } from "./functions.ts";
@@ -45,7 +46,9 @@ export class RouteService {
     checkRoutePath(body.path);
     if (this.#store.count() >= ROUTES)
       throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
-    const created: Route = { id: this.#clock.uuid(), path: body.path, function: this.#functions.get(body.function_id) };
+    const { path, function_id, ...options } = body;
+    const fn = this.#functions.get(function_id);
+    const created: Route = { id: this.#clock.uuid(), path, function: fn, ...ROUTE_DEFAULTS, ...options };
     this.#store.insert(created);
     return created;
   }
@@ -53,10 +56,11 @@ export class RouteService {
   update(id: string, body: UpdateRoute): Route {
     const found = this.get(id);
     if (body.path !== undefined) checkRoutePath(body.path);
+    const { function_id, ...changes } = body;
     const changed: Route = {
-      id: found.id,
-      path: body.path ?? found.path,
-      function: body.function_id === undefined ? found.function : this.#functions.get(body.function_id),
+      ...found,
+      ...changes,
+      function: function_id === undefined ? found.function : this.#functions.get(function_id),
     };
     this.#store.update(changed);
     return changed;

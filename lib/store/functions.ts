@@ -4,12 +4,18 @@ import type { Bindings, Database, Statement } from "./database.ts";
 import { violates } from "./errors.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
-type Flag = "share_network" | "read_only";
+const FLAGS = ["share_network", "read_only"] as const;
+type Flag = (typeof FLAGS)[number];
 
-/** A function as its row: the record with the environment as JSON and flags as numbers. */
-export type FunctionRow = Omit<Function, "environment" | Flag> & { readonly environment: string } & Readonly<
-    Record<Flag, number>
-  >;
+/** Fields that are JSON in their column; null stays null. */
+const STRUCTURES = ["environment", "entrypoint", "command", "secrets", "labels"] as const;
+type Structure = (typeof STRUCTURES)[number];
+
+/** A function as its row. */
+export type FunctionRow = Omit<Function, Structure | Flag> &
+  Readonly<Record<Flag, number>> & {
+    readonly [field in Structure]: null extends Function[field] ? string | null : string;
+  };
 
 /** The columns are the record's fields. */
 export const FUNCTION_COLUMNS: readonly string[] = Object.keys(Function.properties);
@@ -119,15 +125,21 @@ function nameTaken(name: string, cause?: unknown): AppError {
 
 /** The record as named parameters. */
 export function functionRow(record: Function): Bindings & FunctionRow {
+  const { environment, entrypoint, command, secrets, labels, share_network, read_only, ...same } = record;
   return {
-    ...record,
-    environment: JSON.stringify(record.environment),
-    share_network: Number(record.share_network),
-    read_only: Number(record.read_only),
+    ...same,
+    environment: JSON.stringify(environment),
+    entrypoint: entrypoint && JSON.stringify(entrypoint),
+    command: command && JSON.stringify(command),
+    secrets: JSON.stringify(secrets),
+    labels: JSON.stringify(labels),
+    share_network: Number(share_network),
+    read_only: Number(read_only),
   };
 }
 
 function functionOf(row: FunctionRow): Function {
-  const environment = JSON.parse(row.environment) as Function["environment"]; // `functionRow` wrote it
-  return { ...row, environment, share_network: row.share_network === 1, read_only: row.read_only === 1 };
+  const structures = STRUCTURES.map((field) => [field, row[field] === null ? null : JSON.parse(row[field])]);
+  const flags = FLAGS.map((field) => [field, row[field] === 1]);
+  return { ...row, ...Object.fromEntries([...structures, ...flags]) }; // `functionRow` wrote it
 }

@@ -1,17 +1,23 @@
 import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
 import type { Function } from "../domain/functions.ts";
+import { ROUTE_OPTIONS } from "../domain/route-options.ts";
 import type { Route } from "../domain/routes.ts";
 import { timestamp } from "../domain/types.ts";
 import type { Database, Statement } from "./database.ts";
 import { violates } from "./errors.ts";
 import type { FunctionStore } from "./functions.ts";
 
-interface RouteRow {
-  readonly id: string;
-  readonly path: string;
-  readonly function_id: string;
-}
+/** Fields that are JSON in their column; null stays null. */
+const STRUCTURES = ["methods", "cors", "rate_limit", "split"] as const;
+type Structure = (typeof STRUCTURES)[number];
+
+/** A route as its row. */
+type RouteRow = Omit<Route, "function" | Structure> & { readonly function_id: string } & {
+  readonly [field in Structure]: null extends Route[field] ? string | null : string;
+};
+
+const COLUMNS = ["id", "path", "function_id", ...Object.keys(ROUTE_OPTIONS)];
 
 /** Routes, the only place of their SQL. Changes are on the disk when a method returns. */
 export class RouteStore {
@@ -31,14 +37,16 @@ export class RouteStore {
     this.#functions = functions;
     this.#clock = clock;
     this.#insert = database.prepare(
-      "insert into routes (id, path, function_id, created_at) values ($id, $path, $function_id, $created_at)",
+      `insert into routes (${COLUMNS.join()}, created_at) values (${COLUMNS.map((column) => `$${column}`).join()}, $created_at)`,
     );
-    this.#update = database.prepare("update routes set path = $path, function_id = $function_id where id = $id");
+    this.#update = database.prepare(
+      `update routes set ${COLUMNS.map((column) => `${column} = $${column}`).join()} where id = $id`,
+    );
     this.#delete = database.prepare("delete from routes where id = $id");
     this.#count = database.prepare("select count(*) as count from routes");
-    this.#get = database.prepare("select id, path, function_id from routes where id = $id");
-    this.#getByPath = database.prepare("select id, path, function_id from routes where path = $path");
-    this.#list = database.prepare("select id, path, function_id from routes order by created_at, rowid");
+    this.#get = database.prepare(`select ${COLUMNS.join()} from routes where id = $id`);
+    this.#getByPath = database.prepare(`select ${COLUMNS.join()} from routes where path = $path`);
+    this.#list = database.prepare(`select ${COLUMNS.join()} from routes order by created_at, rowid`);
   }
 
   get(id: string): Route | undefined {
@@ -53,9 +61,9 @@ export class RouteStore {
   /** All routes, oldest first. Routes of one function share its record. */
   list(): Route[] {
     const functions = new Map<string, Function>(this.#functions.list().map((record) => [record.id, record]));
-    return this.#list.all().flatMap(({ id, path, function_id }) => {
-      const found = functions.get(function_id);
-      return found === undefined ? [] : [{ id, path, function: found }];
+    return this.#list.all().flatMap((row) => {
+      const found = functions.get(row.function_id);
+      return found === undefined ? [] : [routeOf(row, found)];
     });
   }
 
@@ -79,10 +87,14 @@ export class RouteStore {
     return this.#database.transaction("durable", () => this.#delete.run({ id })) > 0;
   }
 
-  #write({ id, path, function: { id: function_id } }: Route, run: (row: RouteRow) => number): number {
+  #write(route: Route, run: (row: RouteRow) => number): number {
+    const {
+      path,
+      function: { id: function_id },
+    } = route;
     return this.#database.transaction("durable", () => {
       try {
-        return run({ id, path, function_id });
+        return run(routeRow(route));
       } catch (error) {
         if (violates(error, "unique")) {
           const message = `A route with the path ${JSON.stringify(path)} exists already: choose another path, or PATCH that one`;
@@ -98,6 +110,22 @@ export class RouteStore {
 
   #routeOf(row: RouteRow | undefined): Route | undefined {
     const found = row && this.#functions.get(row.function_id);
-    return found && { id: row.id, path: row.path, function: found };
+    return row && found && routeOf(row, found);
   }
+}
+
+function routeRow({ function: { id }, ...route }: Route): RouteRow {
+  return {
+    ...route,
+    function_id: id,
+    methods: JSON.stringify(route.methods),
+    cors: route.cors && JSON.stringify(route.cors),
+    rate_limit: route.rate_limit && JSON.stringify(route.rate_limit),
+    split: route.split && JSON.stringify(route.split),
+  };
+}
+
+function routeOf({ id, path, function_id: _, ...row }: RouteRow, fn: Function): Route {
+  const structures = STRUCTURES.map((field) => [field, row[field] === null ? null : JSON.parse(row[field])]);
+  return { id, path, function: fn, ...row, ...Object.fromEntries(structures) }; // `routeRow` wrote it
 }

@@ -68,9 +68,10 @@ export class OpenApiDocument {
         return this.#objectMismatch(schema, value, at);
       case "array": {
         if (!Array.isArray(value)) return `${at} is no array`;
-        return value
-          .map((one, i) => this.mismatch(schema["items"], one, `${at}[${i}]`))
-          .find((why) => why !== undefined);
+        return (
+          itemsMismatch(schema, value, at) ??
+          value.map((one, i) => this.mismatch(schema["items"], one, `${at}[${i}]`)).find((why) => why !== undefined)
+        );
       }
       case "boolean":
         return typeof value === "boolean" ? undefined : `${at} is no boolean`;
@@ -90,6 +91,7 @@ export class OpenApiDocument {
     const required = Array.isArray(schema["required"]) ? schema["required"] : [];
     const missing = required.find((name) => typeof name === "string" && !Object.hasOwn(value, name));
     if (missing !== undefined) return `${at} has no ${JSON.stringify(missing)}`;
+    if (Object.keys(value).length > Number(schema["maxProperties"] ?? Infinity)) return `${at} has too many fields`;
     // An object that is no array, which TypeScript knows as `object`.
     for (const [name, part] of Object.entries(value as Record<string, unknown>)) {
       // The document describes all that an answer has, also where it leaves room for more.
@@ -105,7 +107,15 @@ export class OpenApiDocument {
 const KNOWN = new Set([
   ...["type", "enum", "nullable", "properties", "required", "additionalProperties", "items", "pattern"],
   ...["minLength", "maxLength", "minimum", "maximum", "description", "example"],
+  ...["minItems", "maxItems", "uniqueItems", "maxProperties"],
 ]);
+
+function itemsMismatch(schema: JsonObject, value: readonly unknown[], at: string): string | undefined {
+  const { minItems = 0, maxItems = Infinity, uniqueItems } = schema;
+  if (value.length < Number(minItems) || value.length > Number(maxItems)) return `${at} has a wrong number of items`;
+  const distinct = new Set(value.map((one) => JSON.stringify(one))).size;
+  return uniqueItems === true && distinct < value.length ? `${at} has an item twice` : undefined;
+}
 
 function stringMismatch(schema: JsonObject, value: unknown, at: string): string | undefined {
   if (typeof value !== "string") return `${at} is no string`;

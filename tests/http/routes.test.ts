@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { ROUTE_DEFAULTS } from "../../lib/domain/route-options.ts";
 import type { Function } from "../../lib/domain/functions.ts";
 import type { Route } from "../../lib/domain/routes.ts";
 import { fixture } from "../support/images.ts";
@@ -44,8 +45,8 @@ describe("POST /v1/routes", () => {
   test("POST /v1/routes answers 200 with the route and its function", async () => {
     const reply = await server.api<Route>("POST", "/v1/routes", { path: "/hello", function_id: fn.id });
     const created = expectSuccess(reply, 200);
-    expect(created).toEqual({ id: expect.any(String), path: "/hello", function: fn });
-    expect(Object.keys(created)).toEqual(["id", "path", "function"]);
+    expect(created).toEqual({ id: expect.any(String), path: "/hello", function: fn, ...ROUTE_DEFAULTS });
+    expect(Object.keys(created).slice(0, 3)).toEqual(["id", "path", "function"]);
   });
 
   test("POST /v1/routes takes the name of a function for its id", async () => {
@@ -110,7 +111,10 @@ describe("POST /v1/routes", () => {
     [{ path: 5, function_id: "x" }, 'Invalid "path": it must be a string, but it is 5'],
     [{ path: "/x", function_id: null }, 'Invalid "function_id": it must be a string, but it is null'],
     [{ path: "/x", function: "x" }, 'Unknown field "function": did you mean "function_id"?'],
-    [{ route: "/x", function_id: "x" }, 'Unknown field "route": known are "path", "function_id"'],
+    [
+      { route: "/x", function_id: "x" },
+      'Unknown field "route": known are "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "version", "split"',
+    ],
   ])("POST /v1/routes answers 400 to %j", async (body, message) => {
     expectError(await server.api("POST", "/v1/routes", body), { status: 400, reason: "invalid_request", message });
   });
@@ -131,15 +135,15 @@ describe("GET /v1/routes/:id", () => {
 describe("PATCH /v1/routes/:id", () => {
   test("PATCH /v1/routes/:id changes the path and leaves the function", async () => {
     const { id } = await server.createRoute("/before", fn.id);
-    const changed = expectSuccess(await server.api("PATCH", `/v1/routes/${id}`, { path: "/after" }));
-    expect(changed).toEqual({ id, path: "/after", function: fn });
-    expect(await list()).toEqual([{ id, path: "/after", function: fn }]);
+    const changed = expectSuccess(await server.api<Route>("PATCH", `/v1/routes/${id}`, { path: "/after" }));
+    expect(changed).toEqual({ id, path: "/after", function: fn, ...ROUTE_DEFAULTS });
+    expect(await list()).toEqual([changed]);
   });
 
   test("PATCH /v1/routes/:id changes the function, by its name, and leaves the path", async () => {
     const { id } = await server.createRoute("/stays", fn.id);
     const changed = expectSuccess(await server.api("PATCH", `/v1/routes/${id}`, { function_id: "other" }));
-    expect(changed).toEqual({ id, path: "/stays", function: other });
+    expect(changed).toEqual({ id, path: "/stays", function: other, ...ROUTE_DEFAULTS });
   });
 
   test("PATCH /v1/routes/:id changes nothing for {}", async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { ROUTE_DEFAULTS } from "../../lib/domain/route-options.ts";
 import fc from "fast-check";
 import { AppError } from "../../lib/domain/errors.ts";
 import { newStore, someFunction, thrownBy } from "./support.ts";
@@ -83,8 +84,8 @@ describe("FunctionStore", () => {
     const [one, other] = [someFunction("f1"), someFunction("f2")];
     store.functions.insert(one);
     store.functions.insert(other);
-    for (const path of ["/a", "/b"]) store.routes.insert({ id: path, path, function: one });
-    store.routes.insert({ id: "r3", path: "/c", function: other });
+    for (const path of ["/a", "/b"]) store.routes.insert({ ...ROUTE_DEFAULTS, id: path, path, function: one });
+    store.routes.insert({ ...ROUTE_DEFAULTS, id: "r3", path: "/c", function: other });
     expect(thrownBy(() => store.functions.delete("f1", { cascade: false }))).toMatchObject({
       reason: "conflict",
       message: 'Cannot delete function "f1": 2 routes lead to it; delete routes first, or use ?cascade=true',

@@ -1,5 +1,6 @@
 import { Database as Sqlite } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
+import { ROUTE_DEFAULTS } from "../../lib/domain/route-options.ts";
 import { mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { AppError } from "../../lib/domain/errors.ts";
@@ -61,7 +62,7 @@ describe("openDatabase", () => {
     [
       "a newer schema",
       (path) => withSqlite(path, "pragma application_id = 0x534c4950; pragma user_version = 99; create table x (y)"),
-      "was written by a newer slipway (schema 99, this one knows 2): use that version",
+      "was written by a newer slipway (schema 99, this one knows 7): use that version",
     ],
     [
       "another program's tables",
@@ -287,7 +288,7 @@ function fullDatabase(path: string): Buffer {
     for (let index = 0; index < 50; index += 1) {
       const record = someFunction(`f${index}`, { name: `n${index}`, environment: { A: "x".repeat(500) } });
       store.functions.insert(record);
-      store.routes.insert({ id: `r${index}`, path: `/${index}`, function: record });
+      store.routes.insert({ ...ROUTE_DEFAULTS, id: `r${index}`, path: `/${index}`, function: record });
     }
     const entries = [{ stream: "stdout" as const, text: "x".repeat(5000) }];
     store.invocations.save(

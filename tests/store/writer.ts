@@ -1,3 +1,4 @@
+import { ROUTE_DEFAULTS } from "../../lib/domain/route-options.ts";
 import { createInterface } from "node:readline";
 import { databasePath } from "../../lib/store/store.ts";
 import { newStore, someFunction, someInvocation } from "./support.ts";
@@ -15,7 +16,7 @@ if (mode === "hold") {
   for (;;) {
     const record = someFunction(crypto.randomUUID());
     store.functions.insert(record);
-    store.routes.insert({ id: crypto.randomUUID(), path: `/${record.id}`, function: record });
+    store.routes.insert({ ...ROUTE_DEFAULTS, id: crypto.randomUUID(), path: `/${record.id}`, function: record });
     const ids = Array.from({ length: 20 }, () => crypto.randomUUID());
     store.invocations.save(
       ids.map((id) => ({ invocation: someInvocation(id), logs: [{ stream: "stdout", text: "x".repeat(1000) }] })),

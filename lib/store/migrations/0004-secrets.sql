@@ -1,0 +1,16 @@
+-- Values are encrypted (lib/services/vault.ts), base64.
+create table secrets (
+  name text primary key not null,
+  value text not null,
+  created_at text not null,
+  updated_at text not null
+) strict;
+
+-- Credentials of registries, kept as secrets are.
+create table registries (
+  host text primary key not null,
+  username text not null,
+  password text not null,
+  created_at text not null,
+  updated_at text not null
+) strict;
