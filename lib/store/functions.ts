@@ -2,14 +2,13 @@ import { AppError } from "../domain/errors.ts";
 import { Function } from "../domain/functions.ts";
 import type { Bindings, Database, Statement } from "./database.ts";
 import { violates } from "./errors.ts";
+import { fromJson, fromNullableJson, toNullableJson } from "./json.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
-const FLAGS = ["share_network", "read_only"] as const;
-type Flag = (typeof FLAGS)[number];
+type Flag = "share_network" | "read_only";
 
 /** Fields that are JSON in their column; null stays null. */
-const STRUCTURES = ["environment", "entrypoint", "command", "secrets", "labels"] as const;
-type Structure = (typeof STRUCTURES)[number];
+type Structure = "environment" | "entrypoint" | "command" | "secrets" | "labels";
 
 /** A function as its row. */
 export type FunctionRow = Omit<Function, Structure | Flag> &
@@ -125,21 +124,27 @@ function nameTaken(name: string, cause?: unknown): AppError {
 
 /** The record as named parameters. */
 export function functionRow(record: Function): Bindings & FunctionRow {
-  const { environment, entrypoint, command, secrets, labels, share_network, read_only, ...same } = record;
   return {
-    ...same,
-    environment: JSON.stringify(environment),
-    entrypoint: entrypoint && JSON.stringify(entrypoint),
-    command: command && JSON.stringify(command),
-    secrets: JSON.stringify(secrets),
-    labels: JSON.stringify(labels),
-    share_network: Number(share_network),
-    read_only: Number(read_only),
+    ...record,
+    environment: JSON.stringify(record.environment),
+    entrypoint: toNullableJson(record.entrypoint),
+    command: toNullableJson(record.command),
+    secrets: JSON.stringify(record.secrets),
+    labels: JSON.stringify(record.labels),
+    share_network: Number(record.share_network),
+    read_only: Number(record.read_only),
   };
 }
 
 function functionOf(row: FunctionRow): Function {
-  const structures = STRUCTURES.map((field) => [field, row[field] === null ? null : JSON.parse(row[field])]);
-  const flags = FLAGS.map((field) => [field, row[field] === 1]);
-  return { ...row, ...Object.fromEntries([...structures, ...flags]) }; // `functionRow` wrote it
+  return {
+    ...row,
+    environment: fromJson(row.environment),
+    entrypoint: fromNullableJson(row.entrypoint),
+    command: fromNullableJson(row.command),
+    secrets: fromJson(row.secrets),
+    labels: fromJson(row.labels),
+    share_network: row.share_network === 1,
+    read_only: row.read_only === 1,
+  };
 }

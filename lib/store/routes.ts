@@ -7,10 +7,10 @@ import { timestamp } from "../domain/types.ts";
 import type { Database, Statement } from "./database.ts";
 import { violates } from "./errors.ts";
 import type { FunctionStore } from "./functions.ts";
+import { fromJson, fromNullableJson, toNullableJson } from "./json.ts";
 
 /** Fields that are JSON in their column; null stays null. */
-const STRUCTURES = ["methods", "cors", "rate_limit", "split"] as const;
-type Structure = (typeof STRUCTURES)[number];
+type Structure = "methods" | "cors" | "rate_limit" | "split";
 
 /** A route as its row. */
 type RouteRow = Omit<Route, "function" | Structure> & { readonly function_id: string } & {
@@ -119,13 +119,19 @@ function routeRow({ function: { id }, ...route }: Route): RouteRow {
     ...route,
     function_id: id,
     methods: JSON.stringify(route.methods),
-    cors: route.cors && JSON.stringify(route.cors),
-    rate_limit: route.rate_limit && JSON.stringify(route.rate_limit),
-    split: route.split && JSON.stringify(route.split),
+    cors: toNullableJson(route.cors),
+    rate_limit: toNullableJson(route.rate_limit),
+    split: toNullableJson(route.split),
   };
 }
 
 function routeOf({ id, path, function_id: _, ...row }: RouteRow, fn: Function): Route {
-  const structures = STRUCTURES.map((field) => [field, row[field] === null ? null : JSON.parse(row[field])]);
-  return { id, path, function: fn, ...row, ...Object.fromEntries(structures) }; // `routeRow` wrote it
+  return {
+    ...{ id, path, function: fn },
+    ...row,
+    methods: fromJson(row.methods),
+    cors: fromNullableJson(row.cors),
+    rate_limit: fromNullableJson(row.rate_limit),
+    split: fromNullableJson(row.split),
+  };
 }

@@ -1,0 +1,14 @@
+/** A value that one of our own `…Row` functions wrote into a column, back as it was. */
+export function fromJson<T>(text: string): T {
+  return JSON.parse(text) as T; // the column's only writer knows its type
+}
+
+/** The same for a column that may be null. */
+export function fromNullableJson<T>(text: string | null): T | null {
+  return text === null ? null : fromJson<T>(text);
+}
+
+/** Nullable values as JSON: null stays null, so that SQL can tell. */
+export function toNullableJson(value: unknown): string | null {
+  return value === null ? null : JSON.stringify(value);
+}
