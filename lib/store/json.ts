@@ -1,9 +1,11 @@
 /** A value that one of our own `…Row` functions wrote into a column, back as it was. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the field that takes the value says what it is
 export function fromJson<T>(text: string): T {
   return JSON.parse(text) as T; // the column's only writer knows its type
 }
 
 /** The same for a column that may be null. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
 export function fromNullableJson<T>(text: string | null): T | null {
   return text === null ? null : fromJson<T>(text);
 }

@@ -125,10 +125,10 @@ function routeRow({ function: { id }, ...route }: Route): RouteRow {
   };
 }
 
-function routeOf({ id, path, function_id: _, ...row }: RouteRow, fn: Function): Route {
+function routeOf(row: RouteRow, fn: Function): Route {
+  const { id, path, auth, max_request_bytes, version } = row;
   return {
-    ...{ id, path, function: fn },
-    ...row,
+    ...{ id, path, function: fn, auth, max_request_bytes, version },
     methods: fromJson(row.methods),
     cors: fromNullableJson(row.cors),
     rate_limit: fromNullableJson(row.rate_limit),
