@@ -64,7 +64,8 @@ export function functionsRoutes(functions: FunctionService, intake: Intake) {
     })
     .delete(
       "/:id",
-      ({ params: { id }, query: { cascade } }) => success(functions.delete(id, { cascade: cascade === "true" })),
+      async ({ params: { id }, query: { cascade } }) =>
+        success(await functions.delete(id, { cascade: cascade === "true" })),
       {
         params,
         query: deletion,

@@ -17,7 +17,7 @@ export function routesRoutes(routes: RouteService, intake: Intake) {
       response: { 200: Envelope(Type.Array(Route), "The routes, oldest first."), ...errors() },
       detail: { operationId: "listRoutes", summary: "List the routes" },
     })
-    .post("/", ({ body }) => success(routes.create(body)), {
+    .post("/", async ({ body }) => success(await routes.create(body)), {
       parse: jsonBody(intake),
       body: CreateRoute,
       response: { 200: Envelope(Route, "The new route."), ...errors(400, 404, 408, 409, 413, 507) },
@@ -28,14 +28,14 @@ export function routesRoutes(routes: RouteService, intake: Intake) {
       response: { 200: data, ...errors(404) },
       detail: { operationId: "getRoute", summary: "Show a route" },
     })
-    .patch("/:id", ({ params: { id }, body }) => success(routes.update(id, body)), {
+    .patch("/:id", async ({ params: { id }, body }) => success(await routes.update(id, body)), {
       params,
       parse: jsonBody(intake),
       body: UpdateRoute,
       response: { 200: Envelope(Route, "The route as it is now."), ...errors(400, 404, 408, 409, 413, 507) },
       detail: { operationId: "updateRoute", summary: "Change a route's path or function" },
     })
-    .delete("/:id", ({ params: { id } }) => success(routes.delete(id)), {
+    .delete("/:id", async ({ params: { id } }) => success(await routes.delete(id)), {
       params,
       response: { 200: Envelope(Route, "The route as it was."), ...errors(404, 507) },
       detail: { operationId: "deleteRoute", summary: "Delete a route" },

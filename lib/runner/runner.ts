@@ -187,7 +187,9 @@ export class Runner implements AsyncDisposable {
 
   /** A function was registered or changed: the next call of it is to be a warm one. */
   update(fn: Function): void {
-    if (fn.image_id !== null) this.#pools.update(fn);
+    if (fn.image_id === null) return;
+    this.#holders.update(fn);
+    this.#pools.update(fn);
   }
 
   /** A function was deleted. */
@@ -256,10 +258,10 @@ export class Runner implements AsyncDisposable {
 
   /** Starts an instance for a pool; an image that the engine has lost is brought back, once. */
   async #launchOnce(pool: Pool<Instance>): Promise<Instance> {
-    const start = async () => {
-      const network = await this.#holders.networkFor(pool.function);
+    const start = () => {
+      const fn = pool.function;
       // Not the caller's signal: when it goes away, the instance is for the next one.
-      return this.#launcher.launch(pool.function, this.#stopping.signal, network);
+      return this.#holders.join(fn, (network) => this.#launcher.launch(fn, this.#stopping.signal, network));
     };
     try {
       return await start();

@@ -22,7 +22,6 @@ export class FunctionService {
   readonly #clock: Clock;
   /** Told of a function that is gone under the name or id that it had. */
   readonly #onForget: (fn: Function) => void;
-  #turns: Promise<void> = Promise.resolve();
 
   constructor(options: { store: FunctionStore; runner: Runner; clock: Clock; onForget: (fn: Function) => void }) {
     this.#store = options.store;
@@ -38,12 +37,7 @@ export class FunctionService {
   /** Finds a function by its id or name; throws `not_found`. */
   get(idOrName: string): Function {
     const found = this.#store.find(idOrName);
-    if (found === undefined) {
-      throw new AppError(
-        "not_found",
-        `No function ${JSON.stringify(idOrName.slice(0, 100))}: GET /v1/functions lists them`,
-      );
-    }
+    if (found === undefined) throw unknown(idOrName);
     return found;
   }
 
@@ -72,7 +66,6 @@ export class FunctionService {
     }
     checkWarm({ ...FUNCTION_DEFAULTS, ...settings });
     const image = await this.#runner.images.resolve(body.image);
-    await this.#turn();
     const now = timestamp(this.#clock.now());
     const created: Function = {
       ...FUNCTION_DEFAULTS,
@@ -83,7 +76,7 @@ export class FunctionService {
       created_at: now,
       updated_at: now,
     };
-    this.#store.insert(created);
+    await this.#store.insert(created);
     const stored = this.get(created.id);
     this.#runner.update(stored);
     return stored;
@@ -109,28 +102,18 @@ export class FunctionService {
   }
 
   /** Deletes a function and tells what it was; with routes only where `cascade` says so. */
-  delete(idOrName: string, options: { readonly cascade: boolean }): Function {
-    const found = this.get(idOrName);
-    this.#store.delete(found.id, options);
-    this.#runner.remove(found.id);
-    this.#onForget(found);
-    return found;
+  async delete(idOrName: string, options: { readonly cascade: boolean }): Promise<Function> {
+    const deleted = await this.#store.delete(this.get(idOrName).id, options);
+    if (deleted === undefined) throw unknown(idOrName);
+    this.#runner.remove(deleted.id);
+    this.#onForget(deleted);
+    return deleted;
   }
 
   /** Gives a function from an older database, which knows no image id, the image that its reference means. */
   async withImage(fn: Function): Promise<Function> {
     if (fn.image_id !== null) return fn;
     return this.#change(fn.id, await this.#runner.images.resolve(fn.image));
-  }
-
-  /**
-   * A durable write holds up everything else for a moment. Those who waited for the same pull all go on at once, so
-   * they take turns, with room between two of them for whatever else there is to do.
-   */
-  #turn(): Promise<void> {
-    const mine = this.#turns;
-    this.#turns = mine.then(() => new Promise((resolve) => setImmediate(resolve)));
-    return mine;
   }
 
   #check(body: UpdateFunction, self: string | null): void {
@@ -148,13 +131,23 @@ export class FunctionService {
   }
 
   /** Changes the row as it is now, not as it was before a pull that may have taken minutes. */
-  #change(id: string, changes: Partial<Function>): Function {
-    const before = this.get(id);
-    const changed: Function = { ...before, ...changes, updated_at: timestamp(this.#clock.now()) };
-    checkWarm(changed);
-    this.#store.update(changed);
-    this.#runner.update(changed);
-    if (changed.name !== before.name) this.#onForget(before);
-    return changed;
+  async #change(id: string, changes: Partial<Function>): Promise<Function> {
+    const changed = await this.#store.update(id, (current) => {
+      const after: Function = { ...current, ...changes, updated_at: timestamp(this.#clock.now()) };
+      checkWarm(after);
+      return after;
+    });
+    if (changed === undefined) throw unknown(id);
+    const { before, after } = changed;
+    this.#runner.update(after);
+    if (after.name !== before.name) this.#onForget(before);
+    return after;
   }
+}
+
+function unknown(idOrName: string): AppError {
+  return new AppError(
+    "not_found",
+    `No function ${JSON.stringify(idOrName.slice(0, 100))}: GET /v1/functions lists them`,
+  );
 }

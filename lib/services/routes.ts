@@ -25,8 +25,7 @@ export class RouteService {
   /** Finds a route by its id; throws `not_found`. */
   get(id: string): Route {
     const found = this.#store.get(id);
-    if (found === undefined)
-      throw new AppError("not_found", `No route ${JSON.stringify(id.slice(0, 100))}: GET /v1/routes lists them`);
+    if (found === undefined) throw unknown(id);
     return found;
   }
 
@@ -42,34 +41,37 @@ export class RouteService {
     return found;
   }
 
-  create(body: CreateRoute): Route {
+  async create(body: CreateRoute): Promise<Route> {
     checkRoutePath(body.path);
     if (this.#store.count() >= ROUTES)
       throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
     const { path, function_id, ...options } = body;
     const fn = this.#functions.get(function_id);
     const created: Route = { id: this.#clock.uuid(), path, function: fn, ...ROUTE_DEFAULTS, ...options };
-    this.#store.insert(created);
+    await this.#store.insert(created);
     return created;
   }
 
-  update(id: string, body: UpdateRoute): Route {
-    const found = this.get(id);
+  async update(id: string, body: UpdateRoute): Promise<Route> {
     if (body.path !== undefined) checkRoutePath(body.path);
     const { function_id, ...changes } = body;
-    const changed: Route = {
-      ...found,
+    const changed = await this.#store.update(id, (current) => ({
+      ...current,
       ...changes,
-      function: function_id === undefined ? found.function : this.#functions.get(function_id),
-    };
-    this.#store.update(changed);
-    return changed;
+      function: function_id === undefined ? current.function : this.#functions.get(function_id),
+    }));
+    if (changed === undefined) throw unknown(id);
+    return changed.after;
   }
 
   /** Deletes a route and tells what it was. */
-  delete(id: string): Route {
-    const found = this.get(id);
-    this.#store.delete(found.id);
-    return found;
+  async delete(id: string): Promise<Route> {
+    const deleted = await this.#store.delete(id);
+    if (deleted === undefined) throw unknown(id);
+    return deleted;
   }
+}
+
+function unknown(id: string): AppError {
+  return new AppError("not_found", `No route ${JSON.stringify(id.slice(0, 100))}: GET /v1/routes lists them`);
 }

@@ -1,8 +1,9 @@
 import { AppError } from "../domain/errors.ts";
 import { Function } from "../domain/functions.ts";
+import type { Cache } from "./cache.ts";
 import type { Bindings, Database, Statement } from "./database.ts";
 import { violates } from "./errors.ts";
-import { fromJson, fromNullableJson, toNullableJson } from "./json.ts";
+import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "./json.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
 type Flag = "share_network" | "read_only";
@@ -19,9 +20,20 @@ export type FunctionRow = Omit<Function, Structure | Flag> &
 /** The columns are the record's fields. */
 export const FUNCTION_COLUMNS: readonly string[] = Object.keys(Function.properties);
 
-/** Functions, the only place of their SQL. Changes are on the disk when a method returns. */
+/** A change that was made. */
+export interface Changed<T> {
+  readonly before: T;
+  readonly after: T;
+}
+
+/** Functions, the only place of their SQL. Changes are on the disk when the promise of a method is fulfilled. */
 export class FunctionStore {
   readonly #database: Database;
+  /** By id. */
+  readonly #byId: Cache<Function>;
+  /** By what they were looked for by, an id or a name. */
+  readonly #found: Cache<Function>;
+  #changed: () => void = () => undefined;
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
   readonly #delete: Statement<never>;
@@ -35,6 +47,8 @@ export class FunctionStore {
   constructor(database: Database) {
     const columns = FUNCTION_COLUMNS;
     this.#database = database;
+    this.#byId = database.cache();
+    this.#found = database.cache();
     this.#insert = database.prepare(
       `insert into functions (${columns.join()}) values (${columns.map((column) => `$${column}`).join()})`,
     );
@@ -53,15 +67,19 @@ export class FunctionStore {
     this.#list = database.prepare("select * from functions order by created_at, rowid");
   }
 
+  /** Has `run` called when functions have changed, and routes with them, before anyone can look. */
+  whenChanged(run: () => void): void {
+    this.#changed = run;
+  }
+
+  /** The record is shared by all who ask, and frozen. */
   get(id: string): Function | undefined {
-    const row = this.#get.get({ id });
-    return row && functionOf(row);
+    return this.#byId.get(id, () => optional(this.#get.get({ id })));
   }
 
   /** Finds a function by its id or else its name. */
   find(idOrName: string): Function | undefined {
-    const row = this.#find.get({ key: idOrName });
-    return row && functionOf(row);
+    return this.#found.get(idOrName, () => optional(this.#find.get({ key: idOrName })));
   }
 
   /** All functions, oldest first. */
@@ -74,21 +92,30 @@ export class FunctionStore {
   }
 
   /** Throws `conflict` where the name is taken. */
-  insert(record: Function): void {
-    this.#write(record, this.#insert);
-  }
-
-  /** Replaces the record with this id; throws `conflict` where the name is taken. Returns whether there was one. */
-  update(record: Function): boolean {
-    return this.#write(record, this.#update) > 0;
+  async insert(record: Function): Promise<void> {
+    await this.#durably(() => this.#write(record, this.#insert));
   }
 
   /**
-   * Deletes a function, with its routes where `cascade` says so; throws `conflict` where it has some and it does not.
-   * Returns whether there was one.
+   * Replaces the record with this id by what `change` makes of it as it is then; what that throws undoes it. Throws
+   * `conflict` where the name is taken. Undefined where there is none.
    */
-  delete(id: string, { cascade }: { readonly cascade: boolean }): boolean {
-    return this.#database.transaction("durable", () => {
+  update(id: string, change: (current: Function) => Function): Promise<Changed<Function> | undefined> {
+    return this.#durably(() => {
+      const before = this.get(id);
+      if (before === undefined) return undefined;
+      const after = change(before);
+      this.#write(after, this.#update);
+      return { before, after };
+    });
+  }
+
+  /**
+   * Deletes a function, with its routes where `cascade` says so, and tells what it was; throws `conflict` where it has
+   * some and it does not. Undefined where there is none.
+   */
+  delete(id: string, { cascade }: { readonly cascade: boolean }): Promise<Function | undefined> {
+    return this.#durably(() => {
       const routes = this.#countRoutes.get({ id })?.count ?? 0;
       if (routes > 0 && !cascade) {
         const them = routes === 1 ? "1 route leads" : `${routes} routes lead`;
@@ -97,22 +124,30 @@ export class FunctionStore {
           `Cannot delete function "${id}": ${them} to it; delete routes first, or use ?cascade=true`,
         );
       }
+      const before = this.get(id);
       this.#deleteRoutes.run({ id });
-      return this.#delete.run({ id }) > 0;
+      this.#delete.run({ id });
+      return before;
     });
   }
 
-  #write(record: Function, statement: Statement<never>): number {
-    return this.#database.transaction("durable", () => {
-      const { id, name } = record;
-      // A name that is another one's odd id (they exist in older databases) could never be found.
-      if (name !== null && name !== id && this.#get.get({ id: name }) !== undefined) throw nameTaken(name);
-      try {
-        return statement.run(functionRow(record));
-      } catch (error) {
-        throw name !== null && violates(error, "unique") ? nameTaken(name, error) : error;
-      }
+  #durably<T>(work: () => T): Promise<T> {
+    return this.#database.durably(work, () => {
+      this.#byId.clear();
+      this.#found.clear();
+      this.#changed();
     });
+  }
+
+  #write(record: Function, statement: Statement<never>): void {
+    const { id, name } = record;
+    // A name that is another one's odd id (they exist in older databases) could never be found.
+    if (name !== null && name !== id && this.#get.get({ id: name }) !== undefined) throw nameTaken(name);
+    try {
+      statement.run(functionRow(record));
+    } catch (error) {
+      throw name !== null && violates(error, "unique") ? nameTaken(name, error) : error;
+    }
   }
 }
 
@@ -136,8 +171,12 @@ export function functionRow(record: Function): Bindings & FunctionRow {
   };
 }
 
+function optional(row: FunctionRow | undefined): Function | undefined {
+  return row && functionOf(row);
+}
+
 function functionOf(row: FunctionRow): Function {
-  return {
+  return deepFreeze({
     ...row,
     environment: fromJson(row.environment),
     entrypoint: fromNullableJson(row.entrypoint),
@@ -146,5 +185,5 @@ function functionOf(row: FunctionRow): Function {
     labels: fromJson(row.labels),
     share_network: row.share_network === 1,
     read_only: row.read_only === 1,
-  };
+  });
 }

@@ -14,3 +14,11 @@ export function fromNullableJson<T>(text: string | null): T | null {
 export function toNullableJson(value: unknown): string | null {
   return value === null ? null : JSON.stringify(value);
 }
+
+/** A record that all who ask share: nothing of it can be changed. */
+export function deepFreeze<T extends object>(record: T): T {
+  for (const value of Object.values(record)) {
+    if (value !== null && typeof value === "object" && !Object.isFrozen(value)) deepFreeze(value);
+  }
+  return Object.freeze(record);
+}

@@ -5,7 +5,7 @@ import { StoreError } from "../../lib/store/errors.ts";
 import { newStore, scratchDirectory, someFunction, someInvocation, thrownBy } from "./support.ts";
 
 describe("backup", () => {
-  test("copies what a running server has, and the copy opens as a database", () => {
+  test("copies what a running server has, and the copy opens as a database", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     const copy = scratch.file("copy.db");
@@ -13,10 +13,10 @@ describe("backup", () => {
     {
       using store = newStore(path);
       owner = store.settings.ownerId();
-      store.functions.insert(someFunction("f1"));
+      await store.functions.insert(someFunction("f1"));
       store.invocations.save([{ invocation: someInvocation("i1") }]);
       backup(path, copy);
-      store.functions.insert(someFunction("after"));
+      await store.functions.insert(someFunction("after"));
     }
     expect(statSync(copy).mode & 0o777).toBe(0o600);
     expect(readdirSync(scratch.path).filter((name) => name.includes("copy"))).toEqual(["copy.db"]);
@@ -48,12 +48,12 @@ describe("backup", () => {
     expect(earlier).toBeGreaterThan(0);
   });
 
-  test("copies what a server that is not running has left", () => {
+  test("copies what a server that is not running has left", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     {
       using store = newStore(path);
-      store.functions.insert(someFunction("f1"));
+      await store.functions.insert(someFunction("f1"));
     }
     backup(path, scratch.file("copy.db"));
     using copy = newStore(scratch.file("copy.db"));

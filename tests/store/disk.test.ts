@@ -47,7 +47,7 @@ test.each<[what: string, script: string]>([
   const path = databasePath(scratch.path);
   {
     using store = newStore(path);
-    store.functions.insert(someFunction("f1"));
+    await store.functions.insert(someFunction("f1"));
   }
   const before = readFileSync(path);
   const message = await inNamespace(script, scratch.path);

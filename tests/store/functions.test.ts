@@ -2,10 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { ROUTE_DEFAULTS } from "../../lib/domain/route-options.ts";
 import fc from "fast-check";
 import { AppError } from "../../lib/domain/errors.ts";
-import { newStore, someFunction, thrownBy } from "./support.ts";
+import { newStore, rejectionOf, someFunction } from "./support.ts";
 
 describe("FunctionStore", () => {
-  test("insert: what went in comes out", () => {
+  test("insert: what went in comes out", async () => {
     using store = newStore();
     const record = someFunction("f1", {
       name: "hello",
@@ -14,30 +14,30 @@ describe("FunctionStore", () => {
       cpus: 0.5,
       memory_bytes: 2 ** 40,
     });
-    store.functions.insert(record);
+    await store.functions.insert(record);
     expect(store.functions.get("f1")).toStrictEqual(record);
     expect(store.functions.list()).toStrictEqual([record]);
     expect(store.functions.count()).toBe(1);
   });
 
-  test("insert: every environment comes back exactly", () => {
+  test("insert: every environment comes back exactly", async () => {
     using store = newStore();
     const environment = fc.dictionary(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), {
       noNullPrototype: true,
     });
-    fc.assert(
-      fc.property(fc.uuid(), environment, (id, environment) => {
+    await fc.assert(
+      fc.asyncProperty(fc.uuid(), environment, async (id, environment) => {
         fc.pre(store.functions.get(id) === undefined);
-        store.functions.insert(someFunction(id, { environment }));
+        await store.functions.insert(someFunction(id, { environment }));
         expect(store.functions.get(id)?.environment).toEqual(environment);
       }),
     );
   });
 
-  test("find: by id, then by name", () => {
+  test("find: by id, then by name", async () => {
     using store = newStore();
-    store.functions.insert(someFunction("f1", { name: "one" }));
-    store.functions.insert(someFunction("odd-id", { name: "two" }));
+    await store.functions.insert(someFunction("f1", { name: "one" }));
+    await store.functions.insert(someFunction("odd-id", { name: "two" }));
     expect(store.functions.find("f1")?.name).toBe("one");
     expect(store.functions.find("one")?.id).toBe("f1");
     expect(store.functions.find("two")?.id).toBe("odd-id");
@@ -46,62 +46,65 @@ describe("FunctionStore", () => {
     expect(store.functions.get("one")).toBeUndefined();
   });
 
-  test.each(["taken", "odd-id"])("insert and update: the name %s is taken", (name) => {
+  test.each(["taken", "odd-id"])("insert and update: the name %s is taken", async (name) => {
     using store = newStore();
-    store.functions.insert(someFunction("odd-id", { name: "taken" }));
-    store.functions.insert(someFunction("f2"));
+    await store.functions.insert(someFunction("odd-id", { name: "taken" }));
+    await store.functions.insert(someFunction("f2"));
     const conflict = `A function named "${name}" exists already: choose another name, or PATCH that one`;
     for (const run of [
       () => store.functions.insert(someFunction("f3", { name })),
-      () => store.functions.update(someFunction("f2", { name })),
+      () => store.functions.update("f2", (current) => ({ ...current, name })),
     ]) {
-      const error = thrownBy(run);
+      const error: unknown = await run().catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(AppError);
       expect(error).toMatchObject({ reason: "conflict", message: conflict });
     }
     expect(store.functions.list().map(({ id }) => id)).toEqual(["odd-id", "f2"]);
   });
 
-  test("insert and update: many functions may have no name, and one may keep its own", () => {
+  test("insert and update: many functions may have no name, and one may keep its own", async () => {
     using store = newStore();
-    for (const id of ["f1", "f2", "f3"]) store.functions.insert(someFunction(id));
-    expect(store.functions.update(someFunction("f1", { name: "mine" }))).toBe(true);
-    expect(store.functions.update(someFunction("f1", { name: "mine", timeout_ms: 5000 }))).toBe(true);
+    for (const id of ["f1", "f2", "f3"]) await store.functions.insert(someFunction(id));
+    expect(await store.functions.update("f1", (current) => ({ ...current, name: "mine" }))).toBeDefined();
+    expect(await store.functions.update("f1", (current) => ({ ...current, timeout_ms: 5000 }))).toEqual({
+      before: someFunction("f1", { name: "mine" }),
+      after: someFunction("f1", { name: "mine", timeout_ms: 5000 }),
+    });
     expect(store.functions.get("f1")).toMatchObject({ name: "mine", timeout_ms: 5000 });
-    expect(store.functions.update(someFunction("unknown"))).toBe(false);
+    expect(await store.functions.update("unknown", (current) => current)).toBeUndefined();
   });
 
-  test("delete: tells whether there was one", () => {
+  test("delete: tells what it was", async () => {
     using store = newStore();
-    store.functions.insert(someFunction("f1"));
-    expect(store.functions.delete("f1", { cascade: false })).toBe(true);
-    expect(store.functions.delete("f1", { cascade: true })).toBe(false);
+    await store.functions.insert(someFunction("f1"));
+    expect(await store.functions.delete("f1", { cascade: false })).toEqual(someFunction("f1"));
+    expect(await store.functions.delete("f1", { cascade: true })).toBeUndefined();
     expect(store.functions.list()).toEqual([]);
   });
 
-  test("delete: a function with routes only with cascade", () => {
+  test("delete: a function with routes only with cascade", async () => {
     using store = newStore();
     const [one, other] = [someFunction("f1"), someFunction("f2")];
-    store.functions.insert(one);
-    store.functions.insert(other);
-    for (const path of ["/a", "/b"]) store.routes.insert({ ...ROUTE_DEFAULTS, id: path, path, function: one });
-    store.routes.insert({ ...ROUTE_DEFAULTS, id: "r3", path: "/c", function: other });
-    expect(thrownBy(() => store.functions.delete("f1", { cascade: false }))).toMatchObject({
+    await store.functions.insert(one);
+    await store.functions.insert(other);
+    for (const path of ["/a", "/b"]) await store.routes.insert({ ...ROUTE_DEFAULTS, id: path, path, function: one });
+    await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r3", path: "/c", function: other });
+    expect(await rejectionOf(store.functions.delete("f1", { cascade: false }))).toMatchObject({
       reason: "conflict",
       message: 'Cannot delete function "f1": 2 routes lead to it; delete routes first, or use ?cascade=true',
     });
-    expect(thrownBy(() => store.functions.delete("f2", { cascade: false }))).toMatchObject({
+    expect(await rejectionOf(store.functions.delete("f2", { cascade: false }))).toMatchObject({
       message: expect.stringContaining("1 route leads to it"),
     });
-    expect(store.functions.delete("f1", { cascade: true })).toBe(true);
+    expect(await store.functions.delete("f1", { cascade: true })).toBeDefined();
     expect(store.routes.list().map(({ path }) => path)).toEqual(["/c"]);
   });
 
-  test("list: oldest first", () => {
+  test("list: oldest first", async () => {
     using store = newStore();
-    store.functions.insert(someFunction("late", { created_at: "2026-02-01T00:00:00.000Z" }));
-    store.functions.insert(someFunction("z", { created_at: "2026-01-01T00:00:00.000Z" }));
-    store.functions.insert(someFunction("a", { created_at: "2026-01-01T00:00:00.000Z" }));
+    await store.functions.insert(someFunction("late", { created_at: "2026-02-01T00:00:00.000Z" }));
+    await store.functions.insert(someFunction("z", { created_at: "2026-01-01T00:00:00.000Z" }));
+    await store.functions.insert(someFunction("a", { created_at: "2026-01-01T00:00:00.000Z" }));
     expect(store.functions.list().map(({ id }) => id)).toEqual(["z", "a", "late"]);
   });
 });

@@ -10,6 +10,7 @@ import { databasePath, openStore } from "../../lib/store/store.ts";
 import {
   listeningLog,
   newStore,
+  rejectionOf,
   scratchDirectory,
   someFunction,
   someInvocation,
@@ -24,12 +25,12 @@ function messageOf(run: () => unknown): string {
 }
 
 describe("openDatabase", () => {
-  test("makes the directory and the file, readable for their owner only, and leaves one file behind", () => {
+  test("makes the directory and the file, readable for their owner only, and leaves one file behind", async () => {
     using scratch = scratchDirectory();
     const path = databasePath(scratch.file("new/data"));
     {
       using store = newStore(path);
-      store.functions.insert(someFunction("f1"));
+      await store.functions.insert(someFunction("f1"));
       for (const name of readdirSync(scratch.file("new/data"))) {
         expect(statSync(scratch.file(`new/data/${name}`)).mode & 0o777).toBe(0o600);
       }
@@ -41,13 +42,13 @@ describe("openDatabase", () => {
     store.check();
   });
 
-  test("an empty file becomes a database, with a word of warning", () => {
+  test("an empty file becomes a database, with a word of warning", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     writeFileSync(path, "");
     const { log, events } = listeningLog();
     using store = openStore(path, { log, clock: stillClock() });
-    store.functions.insert(someFunction("f1"));
+    await store.functions.insert(someFunction("f1"));
     expect(events).toContainEqual(expect.objectContaining({ level: "warn", path }));
   });
 
@@ -113,10 +114,10 @@ describe("openDatabase", () => {
     expect(messageOf(() => newStore(path))).toContain("is in use by another program: stop that one");
   });
 
-  test("a truncated one is refused, and left as it is, wherever it was cut", () => {
+  test("a truncated one is refused, and left as it is, wherever it was cut", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
-    const whole = fullDatabase(path);
+    const whole = await fullDatabase(path);
     // At every page, and at odd places.
     const cuts = [1, 15, 16, 27, 28, 99, 100, 500, ...range(4096, whole.length, 4096), whole.length - 1, 5000, 40_000];
     for (const cut of cuts) {
@@ -128,10 +129,10 @@ describe("openDatabase", () => {
     }
   });
 
-  test("one with garbage in it is refused and left as it is, or works", () => {
+  test("one with garbage in it is refused and left as it is, or works", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
-    const whole = fullDatabase(path);
+    const whole = await fullDatabase(path);
     const place = fc.integer({ min: 0, max: whole.length - 1 });
     const garbage = fc.uint8Array({ minLength: 1, maxLength: 600 });
     let refused = 0;
@@ -163,12 +164,12 @@ describe("openDatabase", () => {
 });
 
 describe("the owner of a database", () => {
-  test("a second one in the same process is refused", () => {
+  test("a second one in the same process is refused", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     const first = newStore(path);
     expect(messageOf(() => newStore(path))).toContain("Another slipway uses the database");
-    first.functions.insert(someFunction("f1"));
+    await first.functions.insert(someFunction("f1"));
     first[Symbol.dispose]();
     using second = newStore(path);
     expect(second.functions.count()).toBe(1);
@@ -206,11 +207,11 @@ describe("Database transaction", () => {
     expect(synchronous()).toEqual({ synchronous: 1 });
   });
 
-  test("a throw undoes all of it", () => {
+  test("a throw undoes all of it", async () => {
     using store = newStore();
-    store.functions.insert(someFunction("f1"));
+    await store.functions.insert(someFunction("f1"));
     const taken = someInvocation("i1");
-    expect(() => store.functions.insert(someFunction("f1"))).toThrow();
+    expect(await rejectionOf(store.functions.insert(someFunction("f1")))).toBeInstanceOf(Error);
     store.invocations.save([{ invocation: taken }]);
     expect(store.functions.count()).toBe(1);
   });
@@ -281,14 +282,14 @@ function contentOf(path: string): unknown {
 }
 
 /** The bytes of a database with something in every table. */
-function fullDatabase(path: string): Buffer {
+async function fullDatabase(path: string): Promise<Buffer> {
   {
     using store = newStore(path);
     store.settings.ownerId();
     for (let index = 0; index < 50; index += 1) {
       const record = someFunction(`f${index}`, { name: `n${index}`, environment: { A: "x".repeat(500) } });
-      store.functions.insert(record);
-      store.routes.insert({ ...ROUTE_DEFAULTS, id: `r${index}`, path: `/${index}`, function: record });
+      await store.functions.insert(record);
+      await store.routes.insert({ ...ROUTE_DEFAULTS, id: `r${index}`, path: `/${index}`, function: record });
     }
     const entries = [{ stream: "stdout" as const, text: "x".repeat(5000) }];
     store.invocations.save(

@@ -77,13 +77,13 @@ describe("a database of go-serverless", () => {
     );
   });
 
-  test("is taken over once, and is ours from then on", () => {
+  test("is taken over once, and is ours from then on", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     writeSeed(path, [[F1, "busybox", "A=1\n"]], [["r1", "/a", F1]]);
     {
       using store = open(path).store;
-      store.functions.delete(F1, { cascade: true });
+      await store.functions.delete(F1, { cascade: true });
     }
     const { store, events } = open(path);
     using _ = store;

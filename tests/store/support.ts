@@ -97,3 +97,10 @@ export function thrownBy(run: () => unknown): unknown {
   }
   throw new Error("nothing was thrown");
 }
+
+/** What a promise is rejected with. */
+export async function rejectionOf(promise: Promise<unknown>): Promise<unknown> {
+  const [end] = await Promise.allSettled([promise]);
+  if (end.status === "rejected") return end.reason;
+  throw new Error("it was not rejected");
+}

@@ -12,15 +12,15 @@ const acknowledged: string[] = [];
 const refusals: (string | null)[] = [];
 
 const store = newStore(databasePath(directory));
-insert("before");
+await insert("before");
 fill();
-for (let attempt = 0; attempt < 2000 && refusals.length < 20; attempt += 1) insert(`full-${attempt}`);
+for (let attempt = 0; attempt < 2000 && refusals.length < 20; attempt += 1) await insert(`full-${attempt}`);
 saveRecords();
 const readWhileFull = acknowledged.every((id) => store.functions.get(id) !== undefined);
 const countWhileFull = store.functions.count();
 rmSync(ballast);
 const refusedBefore = refusals.length;
-insert("after");
+await insert("after");
 const recovered = refusals.length === refusedBefore;
 store[Symbol.dispose]();
 
@@ -40,9 +40,9 @@ console.log(
   }),
 );
 
-function insert(id: string): void {
+async function insert(id: string): Promise<void> {
   try {
-    store.functions.insert(someFunction(id, { environment: { A: "x".repeat(2000) } }));
+    await store.functions.insert(someFunction(id, { environment: { A: "x".repeat(2000) } }));
     acknowledged.push(id);
   } catch (error) {
     refusals.push(error instanceof AppError ? error.reason : String(error));

@@ -15,8 +15,8 @@ if (mode === "hold") {
 } else {
   for (;;) {
     const record = someFunction(crypto.randomUUID());
-    store.functions.insert(record);
-    store.routes.insert({ ...ROUTE_DEFAULTS, id: crypto.randomUUID(), path: `/${record.id}`, function: record });
+    await store.functions.insert(record);
+    await store.routes.insert({ ...ROUTE_DEFAULTS, id: crypto.randomUUID(), path: `/${record.id}`, function: record });
     const ids = Array.from({ length: 20 }, () => crypto.randomUUID());
     store.invocations.save(
       ids.map((id) => ({ invocation: someInvocation(id), logs: [{ stream: "stdout", text: "x".repeat(1000) }] })),

@@ -5,6 +5,7 @@ import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { TestServer } from "../../support/server.ts";
 import { eventually, expectProblem, watchHealth } from "./invariants.ts";
+import { full, pool, startOf } from "../pools.ts";
 import { type KillableEngine, startKillableEngine } from "./killable-engine.ts";
 
 const ENGINE_TIMEOUT_MS = 2_000;
@@ -61,6 +62,26 @@ describe("an engine that is killed", () => {
     if (response.status !== 200) await expectProblem(response, "engine_unavailable");
   });
 });
+
+test("an engine that is killed costs full pools their instances; when it is back they fill again and calls are warm", async () => {
+  await using warm = await TestServer.start({ DOCKER_HOST: proxy.host, WARM_MAX: "100" });
+  const own = await warm.createFunction(fn.image, { warm_min: 3 });
+  const shared = await warm.createFunction(fn.image, { warm_min: 2, share_network: true });
+  const filled = () => Promise.all([full(warm, own, 3), full(warm, shared, 2)]);
+  await filled();
+  // The instances, and the holder of the network.
+  const before = await ownedContainers(engine.client);
+  expect(before).toHaveLength(6);
+  engine.kill();
+  // The engine's containers live on without it; the server has lost their streams.
+  await Promise.all([own, shared].map((one) => pool(warm, one, ({ ready }) => ready === 0)));
+  expect(await eventually(async () => (await fetch(`${warm.url}/readyz`)).status === 200, 10_000)).toBe(true);
+  await filled();
+  for (const one of [own, shared]) expect(startOf(await warm.invoke(one, { do: "echo" }))).toBe("warm");
+  await filled();
+  expect(await eventually(async () => (await ownedContainers(engine.client)).length === 6)).toBe(true);
+  for (const name of await ownedContainers(engine.client)) expect(before).not.toContain(name);
+}, 60_000);
 
 test("an engine that hangs gives new calls 503 within the control timeout and running ones 504 at theirs", async () => {
   await using _health = watchHealth(server.url);

@@ -1,0 +1,19 @@
+import { test } from "bun:test";
+import { fixture } from "../../support/images.ts";
+import { SpawnedServer } from "../../support/spawned-server.ts";
+import { containersBecome, full } from "../pools.ts";
+
+test("a server with full pools that is killed leaves nothing: no instance, no holder of a network", async () => {
+  const image = await fixture("chaos");
+  await using server = await SpawnedServer.start({ WARM_MAX: "100" });
+  const functions = [
+    await server.createFunction(image, { warm_min: 3 }),
+    await server.createFunction(image, { warm_min: 3, share_network: true }),
+  ];
+  for (const fn of functions) await full(server, fn, 3);
+  // One more is the holder.
+  await containersBecome(7, ...functions);
+  server.kill("SIGKILL");
+  await server.exited;
+  await containersBecome(0, ...functions);
+});
