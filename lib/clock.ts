@@ -8,6 +8,8 @@ export interface Clock {
   after(ms: number, run: () => void): () => void;
   /** A random UUID. */
   uuid(): string;
+  /** A number from 0 to below 1, drawn evenly. */
+  random(): number;
 }
 
 export const systemClock: Clock = {
@@ -19,4 +21,5 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
   uuid: () => crypto.randomUUID(),
+  random: () => Math.random(),
 };

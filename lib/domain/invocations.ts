@@ -3,12 +3,17 @@ import { AppError, REASONS } from "./errors.ts";
 import { PAGE } from "./limits.ts";
 import { Nullable, Timestamp, timestamp } from "./types.ts";
 
-/** `running` until it ends; `failed` is every other end, told apart by `reason`. */
-export const STATUSES = ["running", "succeeded", "failed", "timed_out", "cancelled"] as const;
+/**
+ * A synchronous one is `running` until it ends; `failed` is every other end, told apart by `reason`. An asynchronous one
+ * is `queued` before and between its attempts, and ends as `succeeded`, `dead` or `cancelled` (work.ts).
+ */
+export const STATUSES = ["queued", "running", "succeeded", "failed", "timed_out", "cancelled", "dead"] as const;
 export const InvocationStatus = Type.Union(
   STATUSES.map((status) => Type.Literal(status)),
   {
-    description: "`running` until it ends; `failed` is every end that the others are not, told apart by `reason`.",
+    description:
+      "`queued` while an asynchronous one waits for its next attempt; `running` until it ends; `dead` when an asynchronous one failed for good; " +
+      "`failed` is every end that the others are not, told apart by `reason`.",
     examples: ["succeeded"],
   },
 );
@@ -72,6 +77,24 @@ export const Invocation = Type.Object({
   response_bytes: bytes("Size of response.json", 50),
   log_bytes: Type.Integer({ description: "Size of the logs that were kept.", examples: [8] }),
   log_dropped_bytes: Type.Integer({ description: "Output beyond the limit, which was dropped.", examples: [0] }),
+  mode: Type.Unsafe<"sync" | "async">(
+    Type.Union([Type.Literal("sync"), Type.Literal("async")], {
+      description: "`sync` when a caller waited for the answer.",
+      examples: ["sync"],
+    }),
+  ),
+  attempts: Type.Integer({ description: "Attempts that were begun; the record tells of the latest.", examples: [1] }),
+  priority: Type.Integer({ description: "Higher goes first among those of one function.", examples: [0] }),
+  run_at: Nullable(
+    Type.String({
+      description: "When the next attempt is due, while it is queued.",
+      examples: ["2026-01-31T12:00:00.000Z"],
+    }),
+  ),
+  version: Nullable(Type.Integer({ description: "The version of the function that ran.", examples: [1] })),
+  parent_id: Nullable(Type.String({ description: "The invocation whose end caused it (`on_success`, `on_failure`)." })),
+  replay_of: Nullable(Type.String({ description: "The invocation whose request it repeats." })),
+  schedule_id: Nullable(Type.String({ description: "The schedule that caused it." })),
   created_at: Timestamp,
   finished_at: Nullable(Timestamp),
 });

@@ -21,6 +21,20 @@ export const WARM_MAX = { default: 10, max: 1_000 } as const;
 /** How long a function that nobody calls stays warm, from the last call. */
 export const IDLE_TTL_MS = { default: 5 * 60_000, min: 1_000, max: 7 * 24 * 3_600_000 } as const;
 
+/** Attempts at an asynchronous invocation, and the wait between two, in milliseconds. */
+export const RETRY_ATTEMPTS = { default: 3, max: 100 } as const;
+export const RETRY_DELAY_MS = { min_default: 1_000, max_default: 60_000, max: 24 * 3_600_000 } as const;
+/** Attempts that may be lost with the server or the engine: one that ends them every time must not do so for ever. */
+export const LOST_ATTEMPTS = 100;
+/** Higher goes first, among the invocations of one function. */
+export const PRIORITY = { min: -100, max: 100 } as const;
+/** How far ahead an invocation may be submitted, in milliseconds. */
+export const DELAY_MS = 366 * 24 * 3_600_000;
+/** How long an Idempotency-Key is remembered, in milliseconds, and how long it may be. */
+export const IDEMPOTENCY = { ttl_ms: 24 * 3_600_000, key_length: 255 } as const;
+/** Invocations that may be queued, of all functions. */
+export const QUEUED = 1_000_000;
+
 /** The tmpfs that holds the context, at most; it counts as memory, so a smaller function gets half of its own. */
 export const CONTEXT_BYTES = 64 * MIB;
 export const CONTEXT_SIZE = { min: MIB, max: 64 * 1024 * MIB } as const;

@@ -19,7 +19,7 @@ export interface Outcome extends Pick<
   | "log_bytes"
   | "log_dropped_bytes"
 > {
-  readonly status: Exclude<Invocation["status"], "running">;
+  readonly status: Exclude<Invocation["status"], "running" | "queued" | "dead">;
   /** What the caller gets, or null where that is an error of ours. */
   readonly response: Uint8Array | null;
   readonly logs: readonly LogEntry[];

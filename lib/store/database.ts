@@ -11,7 +11,7 @@ import { inTransaction } from "./migrations.ts";
 export type Durability = "fast" | "durable";
 
 /** Values for the named parameters (`$id`) of a statement. */
-export type Bindings = Readonly<Record<string, string | number | null>>;
+export type Bindings = Readonly<Record<string, string | number | Uint8Array | null>>;
 
 /** A prepared statement whose errors are ours. */
 export interface Statement<Row> {

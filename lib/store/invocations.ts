@@ -50,12 +50,12 @@ export class InvocationStore {
     this.#prune = database.prepare(
       `delete from invocations where id in (
          select id from invocations
-         where (created_at, id) <= ($created_at, $id) and status <> 'running'
+         where (created_at, id) <= ($created_at, $id) and status not in ('queued', 'running')
          order by created_at, id limit $batch)`,
     );
     this.#markLost = database.prepare(
       `update invocations set status = 'failed', reason = 'instance_lost', message = $message, finished_at = $now
-       where status = 'running'`,
+       where status = 'running' and mode = 'sync'`,
     );
   }
 
@@ -65,10 +65,13 @@ export class InvocationStore {
    */
   save(records: readonly SavedInvocation[]): void {
     this.#database.transaction("fast", () => {
-      for (const { invocation, logs } of records) {
-        this.#save.run({ ...invocation, logs: logs === undefined ? null : JSON.stringify(logs) });
-      }
+      for (const { invocation, logs } of records) this.put(invocation, logs);
     });
+  }
+
+  /** Writes one record as part of the caller's transaction; without logs it keeps those that it had. */
+  put(invocation: Invocation, logs?: readonly LogEntry[]): void {
+    this.#save.run({ ...invocation, logs: logs === undefined ? null : JSON.stringify(logs) });
   }
 
   get(id: string): Invocation | undefined {

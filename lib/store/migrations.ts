@@ -5,10 +5,11 @@ import settings from "./migrations/0003-settings.sql" with { type: "text" };
 import secrets from "./migrations/0004-secrets.sql" with { type: "text" };
 import versions from "./migrations/0005-versions.sql" with { type: "text" };
 import routes from "./migrations/0006-routes.sql" with { type: "text" };
+import work from "./migrations/0008-work.sql" with { type: "text" };
 import keys from "./migrations/0007-keys.sql" with { type: "text" };
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
-export const MIGRATIONS: readonly string[] = [first, pools, settings, secrets, versions, routes, keys];
+export const MIGRATIONS: readonly string[] = [first, pools, settings, secrets, versions, routes, keys, work];
 
 /** "SLIP": tells our databases from those of other programs, wherever they number their schemas. */
 export const APPLICATION_ID = 0x534c4950;

@@ -2,10 +2,13 @@ import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { openDatabase } from "./open.ts";
+import { AttemptStore } from "./attempts.ts";
 import { FunctionStore } from "./functions.ts";
 import { InvocationStore } from "./invocations.ts";
+import { PayloadStore } from "./payloads.ts";
 import { RouteStore } from "./routes.ts";
 import { SettingStore } from "./settings.ts";
+import { WorkStore } from "./work.ts";
 
 /** Where the database is in the server's data directory. */
 export function databasePath(dataPath: string): string {
@@ -18,6 +21,9 @@ export interface Store extends Disposable {
   readonly functions: FunctionStore;
   readonly routes: RouteStore;
   readonly invocations: InvocationStore;
+  readonly attempts: AttemptStore;
+  readonly payloads: PayloadStore;
+  readonly work: WorkStore;
   /** Throws what keeps the database from being read. */
   check(): void;
 }
@@ -31,6 +37,9 @@ export function openStore(path: string, options: { readonly log: Logger; readonl
     settings: new SettingStore(database, options.clock),
     routes: new RouteStore(database, functions, options.clock),
     invocations: new InvocationStore(database),
+    attempts: new AttemptStore(database),
+    payloads: new PayloadStore(database),
+    work: new WorkStore(database),
     check: () => database.check(),
     [Symbol.dispose]: () => database[Symbol.dispose](),
   };

@@ -4,6 +4,7 @@ import { ROUTE_DEFAULTS } from "../../lib/domain/route-options.ts";
 import { mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { AppError } from "../../lib/domain/errors.ts";
+import { MIGRATIONS } from "../../lib/store/migrations.ts";
 import { openDatabase } from "../../lib/store/open.ts";
 import { StoreError } from "../../lib/store/errors.ts";
 import { databasePath, openStore } from "../../lib/store/store.ts";
@@ -63,7 +64,7 @@ describe("openDatabase", () => {
     [
       "a newer schema",
       (path) => withSqlite(path, "pragma application_id = 0x534c4950; pragma user_version = 99; create table x (y)"),
-      "was written by a newer slipway (schema 99, this one knows 7): use that version",
+      `was written by a newer slipway (schema 99, this one knows ${MIGRATIONS.length}): use that version`,
     ],
     [
       "another program's tables",

@@ -18,6 +18,7 @@ export function stillClock(now = START): Clock {
     now: () => now,
     monotonic: () => now,
     after: () => () => undefined,
+    random: () => 0.5,
     uuid: () => `00000000-0000-4000-8000-${String(uuids++).padStart(12, "0")}`,
   };
 }
@@ -82,6 +83,14 @@ export function someInvocation(id: string, fields: Partial<Invocation> = {}): In
     response_bytes: 2,
     log_bytes: 0,
     log_dropped_bytes: 0,
+    mode: "sync",
+    attempts: 1,
+    priority: 0,
+    run_at: null,
+    version: 1,
+    parent_id: null,
+    replay_of: null,
+    schedule_id: null,
     created_at: timestamp(START),
     finished_at: timestamp(START + 104),
     ...fields,

@@ -31,6 +31,13 @@ export class FakeClock implements Clock {
     return `00000000-0000-4000-8000-${(++this.#uuids).toString(16).padStart(12, "0")}`;
   }
 
+  /** What chance draws next; a test may set it. */
+  chance = 0.5;
+
+  random(): number {
+    return this.chance;
+  }
+
   /** Timers that have neither run nor been cancelled. */
   get pending(): number {
     return this.#timers.size;
