@@ -14,6 +14,7 @@ export const REASONS = [
   "request_timeout",
   "conflict",
   "payload_too_large",
+  "idempotency_mismatch",
   "misdirected_request",
   "too_many_requests",
   "cancelled",

@@ -66,6 +66,12 @@ const ERRORS = {
     reason: "payload_too_large",
     message: "The request body is over the limit of 6291456 bytes",
   },
+  422: {
+    name: "UnprocessableContent",
+    description: "The `Idempotency-Key` came with another request before.",
+    reason: "idempotency_mismatch",
+    message: 'The Idempotency-Key "order-17" came with another body before: send a new key for a new request',
+  },
   421: {
     name: "MisdirectedRequest",
     description: "The `Host` header names another server and the request carries no API key.",

@@ -6,10 +6,11 @@ import secrets from "./migrations/0004-secrets.sql" with { type: "text" };
 import versions from "./migrations/0005-versions.sql" with { type: "text" };
 import routes from "./migrations/0006-routes.sql" with { type: "text" };
 import work from "./migrations/0008-work.sql" with { type: "text" };
+import schedules from "./migrations/0009-schedules.sql" with { type: "text" };
 import keys from "./migrations/0007-keys.sql" with { type: "text" };
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
-export const MIGRATIONS: readonly string[] = [first, pools, settings, secrets, versions, routes, keys, work];
+export const MIGRATIONS: readonly string[] = [first, pools, settings, secrets, versions, routes, keys, work, schedules];
 
 /** "SLIP": tells our databases from those of other programs, wherever they number their schemas. */
 export const APPLICATION_ID = 0x534c4950;

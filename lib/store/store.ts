@@ -4,9 +4,11 @@ import type { Logger } from "../log.ts";
 import { openDatabase } from "./open.ts";
 import { AttemptStore } from "./attempts.ts";
 import { FunctionStore } from "./functions.ts";
+import { IdempotencyKeyStore } from "./idempotency-keys.ts";
 import { InvocationStore } from "./invocations.ts";
 import { PayloadStore } from "./payloads.ts";
 import { RouteStore } from "./routes.ts";
+import { ScheduleStore } from "./schedules.ts";
 import { SettingStore } from "./settings.ts";
 import { WorkStore } from "./work.ts";
 
@@ -24,6 +26,8 @@ export interface Store extends Disposable {
   readonly attempts: AttemptStore;
   readonly payloads: PayloadStore;
   readonly work: WorkStore;
+  readonly idempotencyKeys: IdempotencyKeyStore;
+  readonly schedules: ScheduleStore;
   /** Throws what keeps the database from being read. */
   check(): void;
 }
@@ -40,6 +44,8 @@ export function openStore(path: string, options: { readonly log: Logger; readonl
     attempts: new AttemptStore(database),
     payloads: new PayloadStore(database),
     work: new WorkStore(database),
+    idempotencyKeys: new IdempotencyKeyStore(database),
+    schedules: new ScheduleStore(database),
     check: () => database.check(),
     [Symbol.dispose]: () => database[Symbol.dispose](),
   };

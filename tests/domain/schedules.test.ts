@@ -1,0 +1,124 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import {
+  checkSchedule,
+  dueBy,
+  nextAfter,
+  nextTimes,
+  SCHEDULE_DEFAULTS,
+  type Schedule,
+} from "../../lib/domain/schedules.ts";
+
+const at = (time: string) => Date.parse(time);
+const show = (times: readonly number[]) => times.map((time) => new Date(time).toISOString().slice(0, 16));
+
+describe("nextTimes", () => {
+  const times = (cron: string, timezone: string, after: string) =>
+    show(nextTimes({ ...SCHEDULE_DEFAULTS, cron, timezone } as Schedule, at(after))); // only these fields count
+
+  test("a time that the change to summer time skips runs at the moment of the change", () => {
+    expect(times("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z").slice(0, 3)).toEqual([
+      "2026-03-28T01:30",
+      "2026-03-29T01:00",
+      "2026-03-30T00:30",
+    ]);
+  });
+
+  test("a time that comes twice at the end of summer time runs once", () => {
+    expect(times("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z").slice(0, 2)).toEqual([
+      "2026-10-25T00:30",
+      "2026-10-26T01:30",
+    ]);
+  });
+
+  test("every half hour is every half hour, whatever the clocks say", () => {
+    for (const change of ["2026-03-29T00:00:00Z", "2026-10-25T00:00:00Z"]) {
+      const found = nextTimes(
+        { ...SCHEDULE_DEFAULTS, cron: "*/30 * * * *", timezone: "Europe/Berlin" } as Schedule, // as above
+        at(change),
+      );
+      expect(found.map((time, i) => time - (found[i - 1] ?? at(change)))).toEqual(Array(5).fill(1_800_000));
+    }
+  });
+
+  test("is nothing while it is paused", () => {
+    expect(nextTimes({ ...SCHEDULE_DEFAULTS, cron: "* * * * *", paused: true } as Schedule, 0)).toEqual([]);
+  });
+});
+
+describe("checkSchedule", () => {
+  const problem =
+    (cron: string, timezone = "UTC") =>
+    () =>
+      checkSchedule({ cron, timezone }, at("2026-01-31T12:00:00Z"));
+
+  test.each(["* * * * *", "*/5 * * * * *", "@daily", "0 9 * * MON-FRI", "0 0 29 2 *"])("takes %j", (cron) => {
+    expect(problem(cron)).not.toThrow();
+  });
+
+  test.each([
+    ["* * *", 'Invalid "cron" "* * *"'],
+    ["61 * * * *", "Invalid value for minute: 61"],
+    ["never", 'Invalid "cron" "never"'],
+    ["0 0 31 2 *", "no time matches it"],
+    ["0 0 1 1 * 2020", "exactly five"],
+  ])("refuses %j", (cron, message) => {
+    expect(problem(cron)).toThrow(message === "exactly five" ? "Invalid" : message);
+  });
+
+  test("refuses an unknown time zone, and says what one looks like", () => {
+    expect(problem("* * * * *", "Mars/Olympus")).toThrow('Invalid "timezone" "Mars/Olympus": give an IANA name');
+  });
+});
+
+describe("dueBy", () => {
+  const hourly = { cron: "0 * * * *", timezone: "UTC", catch_up: "none" as const };
+  const due = (fields: object, last: string, now: string) => {
+    const { runs, last_due } = dueBy({ ...hourly, ...fields, last_due: at(last) }, at(now));
+    return { runs: show(runs), last_due: show([last_due])[0] };
+  };
+
+  test("nothing before the time, the run at it, and nothing again", () => {
+    expect(due({}, "2026-01-31T12:00:00Z", "2026-01-31T12:59:59Z").runs).toEqual([]);
+    expect(due({}, "2026-01-31T12:00:00Z", "2026-01-31T13:00:00Z")).toEqual({
+      runs: ["2026-01-31T13:00"],
+      last_due: "2026-01-31T13:00",
+    });
+    expect(due({}, "2026-01-31T13:00:00Z", "2026-01-31T13:00:00Z").runs).toEqual([]);
+  });
+
+  test("a run that is late by less than a minute is run", () => {
+    expect(due({}, "2026-01-31T12:00:00Z", "2026-01-31T13:00:59Z").runs).toEqual(["2026-01-31T13:00"]);
+  });
+
+  test("what was missed is left out, or made up for by one run", () => {
+    expect(due({}, "2026-01-31T12:00:00Z", "2026-01-31T15:30:00Z").runs).toEqual([]);
+    expect(due({ catch_up: "one" }, "2026-01-31T12:00:00Z", "2026-01-31T15:30:00Z").runs).toHaveLength(1);
+    expect(due({ catch_up: "one" }, "2026-01-31T12:00:00Z", "2026-01-31T15:00:30Z").runs).toEqual(["2026-01-31T15:00"]);
+  });
+
+  test("however the clock is looked at, every time is run exactly once", () => {
+    const start = at("2026-10-24T20:00:00Z");
+    const steps = fc.array(fc.integer({ min: 0, max: 59_000 }), { minLength: 1, maxLength: 200 });
+    const crons = fc.constantFrom("* * * * *", "*/7 * * * *", "15,45 2 * * *", "*/20 * * * * *");
+    fc.assert(
+      fc.property(steps, crons, (passing, cron) => {
+        const schedule = { cron, timezone: "Europe/Berlin", catch_up: "none" as const };
+        const runs: number[] = [];
+        let [now, last_due] = [start, start];
+        for (const ms of passing) {
+          now += ms;
+          const found = dueBy({ ...schedule, last_due }, now);
+          runs.push(...found.runs);
+          expect(found.last_due).toBeGreaterThanOrEqual(last_due);
+          last_due = found.last_due;
+        }
+        const expected: number[] = [];
+        for (let next = nextAfter(schedule, start); next !== undefined && next <= now; next = nextAfter(schedule, next))
+          expected.push(next);
+        expect(runs).toEqual(expected);
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
