@@ -103,7 +103,8 @@ export function checkSchedule({ cron, timezone }: Pick<Schedule, "cron" | "timez
 
 function knownTimezone(timezone: string): boolean {
   try {
-    return new Intl.DateTimeFormat("en", { timeZone: timezone }) !== undefined;
+    new Intl.DateTimeFormat("en", { timeZone: timezone });
+    return true;
   } catch {
     return false;
   }

@@ -1,76 +1,23 @@
 import type { Clock } from "../clock.ts";
-import type { Attempt } from "../domain/attempts.ts";
 import { AppError, messageOf } from "../domain/errors.ts";
-import type { Invocation, LogEntry } from "../domain/invocations.ts";
-import { LOST_ATTEMPTS } from "../domain/limits.ts";
-import { judgeRetry, type Retry, type RetryWish } from "../domain/retry.ts";
+import type { Invocation } from "../domain/invocations.ts";
 import { timestamp } from "../domain/types.ts";
-import { nextState, type WorkEvent } from "../domain/work.ts";
 import type { Logger } from "../log.ts";
 import type { Store } from "../store/store.ts";
 import type { Work } from "../store/work.ts";
+import type { Attempts, Running } from "./attempt.ts";
 import { beganAttempt, endedAttempt, type Finished } from "./attempt-record.ts";
 import type { InvocationEvents } from "./invocation-events.ts";
 import { Turns } from "./turns.ts";
+import { type Consequences, moved, WorkEnds } from "./work-ends.ts";
 
 /** How long a lease lasts from its last renewal, and how often all are renewed, in milliseconds. */
 const LEASE_MS = 30_000;
 const RENEW_MS = 10_000;
 /** How often the worker looks for what it was not told of, in milliseconds: an engine that is back, what has become due. */
 const TICK_MS = 1_000;
-/** Before an attempt that found no place is made again, in milliseconds. */
-const NO_PLACE_MS = 1_000;
 /** Attempts that are begun in one go, in some 2 ms; then everyone else has a turn. */
 const CLAIMS = 20;
-
-/** An attempt as it is handed to who can make it. */
-export interface Task {
-  readonly invocation: Invocation;
-  readonly attempt: number;
-  /** Aborts when the invocation is cancelled or the server stops. */
-  readonly signal: AbortSignal;
-  /** Told until when the function may run, in milliseconds from now, once it may. */
-  readonly onHandover: (forMs: number) => void;
-  readonly onLogs: (entries: readonly LogEntry[]) => void;
-}
-
-/** What became of an attempt. */
-export interface AttemptResult {
-  readonly finished: Finished;
-  readonly response: Uint8Array | null;
-  /** JSON; null where the function wrote none. */
-  readonly response_meta: string | null;
-  readonly logs: readonly LogEntry[];
-  readonly wish: RetryWish;
-  /** Whether the function may run on, its engine being away. */
-  readonly lost: boolean;
-  /** Settles when its container is known to be gone. */
-  readonly gone: Promise<void>;
-}
-
-/** Who makes attempts. */
-export interface Attempts {
-  /** Whether a function of this id could be given a place now, with room left for those who wait for an answer. */
-  hasRoom(functionId: string): boolean;
-  /** Whether there is an engine to make them with. */
-  readonly available: boolean;
-  /** Makes one. Throws where the function was not handed the request. */
-  run(task: Task): Promise<AttemptResult>;
-  /** How what fails is tried again. */
-  retryOf(invocation: Invocation): Retry;
-}
-
-/** What an end brings about: it is part of the transaction that says so. */
-export type Consequences = (invocation: Invocation, result: AttemptResult | undefined) => void;
-
-/** An attempt that is being made. */
-interface Running {
-  readonly work: Work;
-  readonly invocation: Invocation;
-  readonly attempt: Attempt;
-  readonly abort: AbortController;
-  cancelled: boolean;
-}
 
 /**
  * Does what is queued. It takes work with a lease (work.ts has the states), has the attempt made, and writes its end in
@@ -84,7 +31,7 @@ export class Worker implements AsyncDisposable {
   readonly #store: Pick<Store, "work" | "invocations" | "attempts" | "payloads">;
   readonly #attempts: Attempts;
   readonly #events: InvocationEvents;
-  readonly #consequences: Consequences;
+  readonly #ended: WorkEnds;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #turns = new Turns();
@@ -106,7 +53,7 @@ export class Worker implements AsyncDisposable {
     this.#store = options.store;
     this.#attempts = options.attempts;
     this.#events = options.events;
-    this.#consequences = options.consequences;
+    this.#ended = new WorkEnds(options);
     this.#clock = options.clock;
     this.#log = options.log;
   }
@@ -251,9 +198,9 @@ export class Worker implements AsyncDisposable {
       });
       // What may run on is not tried again before it is known to be gone; its lease is renewed meanwhile.
       await result.gone;
-      await this.#write(running, () => this.#end(running, result));
+      await this.#write(running, () => this.#ended.end(running, result));
     } catch (error) {
-      await this.#write(running, () => this.#notBegun(running, error));
+      await this.#write(running, () => this.#ended.notBegun(running, error));
     } finally {
       this.#running.delete(id);
     }
@@ -272,79 +219,6 @@ export class Worker implements AsyncDisposable {
         await new Promise<void>((resolve) => this.#clock.after(TICK_MS, resolve));
       }
     }
-  }
-
-  /** Part of a transaction: what an attempt that was made leaves. */
-  #end(running: Running, result: AttemptResult): Invocation {
-    const { work, invocation: before, abort, cancelled } = running;
-    const now = this.#clock.now();
-    const { finished } = result;
-    const lost = result.lost || (abort.signal.aborted && !cancelled && finished.status === "cancelled");
-    this.#store.attempts.save(
-      work.invocation_id,
-      endedAttempt(running.attempt, finished, lost, timestamp(now)),
-      result.logs,
-    );
-    const record: Invocation = { ...before, ...finished.fields, finished_at: timestamp(now) };
-    if (finished.status === "succeeded") return this.#finish(moved(record, "succeed"), result);
-    if (cancelled) return this.#finish({ ...moved(record, "cancel"), reason: "cancelled" }, result);
-    if (lost) return this.#lose(work, record, now);
-    const counted = work.attempts - work.lost_attempts;
-    const verdict = judgeRetry(
-      this.#attempts.retryOf(before),
-      { reason: record.reason, attempts: counted, wish: result.wish },
-      this.#clock.random(),
-    );
-    if (!verdict.retry) return this.#finish(moved(record, "give_up"), result);
-    return this.#requeue(work, moved(record, "retry"), now + verdict.after_ms);
-  }
-
-  /** Part of a transaction: the function was not handed the request. */
-  #notBegun(running: Running, error: unknown): Invocation {
-    const { work, invocation, cancelled, abort } = running;
-    const now = this.#clock.now();
-    const known =
-      error instanceof AppError ? error : new AppError("internal", "Internal error: the server's log has more");
-    if (known.reason === "internal") this.#log.error("attempt failed", { request_id: invocation.id, error });
-    const record = { ...invocation, reason: known.reason, message: known.message };
-    if (cancelled) return this.#finish({ ...moved(record, "cancel"), finished_at: timestamp(now) }, undefined);
-    // Nobody was asked to do anything: it is no attempt.
-    if (abort.signal.aborted || !this.#attempts.available || NO_PLACE.has(known.reason)) {
-      this.#store.attempts.remove(invocation.id, work.attempts);
-      const after = known.retry_after_s === undefined ? NO_PLACE_MS : known.retry_after_s * 1000;
-      return this.#requeue({ ...work, attempts: work.attempts - 1 }, moved(record, "lose"), now + after);
-    }
-    const finished: Finished = { status: "failed", fields: { reason: known.reason, message: known.message } };
-    this.#store.attempts.save(invocation.id, endedAttempt(running.attempt, finished, false, timestamp(now)));
-    const counted = work.attempts - work.lost_attempts;
-    const failed = { reason: known.reason, attempts: counted };
-    const verdict = judgeRetry(this.#attempts.retryOf(invocation), failed, this.#clock.random());
-    if (verdict.retry) return this.#requeue(work, moved(record, "retry"), now + verdict.after_ms);
-    return this.#finish({ ...moved(record, "give_up"), finished_at: timestamp(now) }, undefined);
-  }
-
-  #finish(invocation: Invocation, result: AttemptResult | undefined): Invocation {
-    this.#store.work.remove(invocation.id);
-    this.#store.invocations.put(invocation, result?.logs);
-    if (result !== undefined)
-      this.#store.payloads.answer(invocation.id, { response: result.response, response_meta: result.response_meta });
-    this.#consequences(invocation, result);
-    return invocation;
-  }
-
-  #requeue(work: Work, record: Invocation, due: number): Invocation {
-    const { attempts } = work;
-    const invocation: Invocation = { ...record, attempts, run_at: timestamp(due), finished_at: null };
-    this.#store.work.put({ ...work, state: "waiting", due, lease_until: null });
-    this.#store.invocations.put(invocation);
-    return invocation;
-  }
-
-  #lose(work: Work, record: Invocation, now: number): Invocation {
-    const lost_attempts = work.lost_attempts + 1;
-    if (lost_attempts < LOST_ATTEMPTS) return this.#requeue({ ...work, lost_attempts }, moved(record, "lose"), now);
-    const message = `${LOST_ATTEMPTS} attempts were lost with the server or the engine: POST /v1/invocations/<id>/replay tries again`;
-    return this.#finish({ ...moved(record, "give_up"), reason: "instance_lost", message }, undefined);
   }
 
   /** What an earlier server had leased. Its containers may still be there. */
@@ -367,21 +241,11 @@ export class Worker implements AsyncDisposable {
           const finished: Finished = { status: "failed", fields: { reason: "instance_lost", message } };
           const began = attempts.get(work.invocation_id, work.attempts) ?? beganAttempt(work.attempts, now);
           attempts.save(work.invocation_id, endedAttempt(began, finished, true, now));
-          return this.#lose(work, { ...record, ...finished.fields, finished_at: now }, this.#clock.now());
+          return this.#ended.lose(work, { ...record, ...finished.fields, finished_at: now }, this.#clock.now());
         }),
       );
       for (const invocation of freed) if (invocation) this.#events.changed(invocation);
       if (freed.length === 0) return;
     }
   }
-}
-
-/** There was no place, or no engine: that says nothing of the function. */
-const NO_PLACE: ReadonlySet<string> = new Set(["overloaded", "too_many_requests", "shutting_down"]);
-
-/** The record in the state that an event leads to (work.ts). */
-function moved(record: Invocation, event: WorkEvent): Invocation {
-  const status = nextState(record.status, event);
-  if (status === undefined) throw new Error(`An invocation that is ${record.status} cannot ${event}`);
-  return { ...record, status };
 }
