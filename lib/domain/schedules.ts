@@ -103,8 +103,7 @@ export function checkSchedule({ cron, timezone }: Pick<Schedule, "cron" | "timez
 
 function knownTimezone(timezone: string): boolean {
   try {
-    new Intl.DateTimeFormat("en", { timeZone: timezone });
-    return true;
+    return new Intl.DateTimeFormat("en", { timeZone: timezone }).resolvedOptions().timeZone !== "";
   } catch {
     return false;
   }
