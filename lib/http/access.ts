@@ -1,6 +1,7 @@
 import type { Server } from "bun";
 import { timingSafeEqual } from "node:crypto";
 import { AppError } from "../domain/errors.ts";
+import { administrator, type Caller, checkScope, type Scope } from "../domain/keys.ts";
 import { hashKey } from "../services/api-key.ts";
 
 /** Who may use `/v1`, `/swagger` and `/metrics` (DESIGN.md section 7). */
@@ -17,29 +18,45 @@ export interface AccessPolicy {
   readonly gateways: () => readonly string[];
 }
 
-/** Lets a request pass or throws `unauthorized`, `misdirected_request` or `forbidden`. */
-export type Access = (request: Request, server: Server<unknown> | null) => void;
+/** What an endpoint asks of whoever sends a request. */
+export interface Needs {
+  /** Scopes of which one is enough; `admin` always is. */
+  readonly scopes: readonly Scope[];
+  /** Whether a request without a key is refused wherever it comes from: only endpoints of `/v1` know other rules for it. */
+  readonly key_always?: boolean;
+}
+
+/** Tells who sends a request and lets it pass, or throws `unauthorized`, `misdirected_request` or `forbidden`. */
+export type Access = (request: Request, server: Server<unknown> | null, needs: Needs) => Caller;
 
 /** The check that every resource but `/r` and the health endpoints makes before it reads anything. */
 export function createAccess(policy: AccessPolicy): Access {
-  return (request, server) => {
+  return (request, server, needs) => {
     const key = keyOf(request);
-    if (key !== undefined) {
-      // A key that was sent must be right, also where none is needed: its sender believes in it.
-      if (policy.key_hash === undefined) throw new AppError("unauthorized", "This server has no API key: send none");
-      if (sameHash(hashKey(key), policy.key_hash)) return;
-      throw new AppError(
-        "unauthorized",
-        "The API key is wrong: send the one that the server was given, or printed at its first start",
-      );
-    }
-    if (policy.key_required) {
-      throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
-    }
-    if (!policy.loopback) checkCaller(server?.requestIP(request)?.address, policy.gateways());
-    checkHost(request.headers.get("host"), policy.allowed_hosts);
-    checkSite(request);
+    const caller = key === undefined ? withoutKey(policy, request, server, needs) : withKey(policy, key);
+    checkScope(caller, needs.scopes);
+    return caller;
   };
+}
+
+/** A key that was sent must be right, also where none is needed: its sender believes in it. */
+function withKey(policy: AccessPolicy, key: string): Caller {
+  if (policy.key_hash === undefined) throw new AppError("unauthorized", "This server has no API key: send none");
+  if (sameHash(hashKey(key), policy.key_hash)) return administrator("server");
+  throw new AppError(
+    "unauthorized",
+    "The API key is wrong: send the one that the server was given, or printed at its first start",
+  );
+}
+
+function withoutKey(policy: AccessPolicy, request: Request, server: Server<unknown> | null, needs: Needs): Caller {
+  if (policy.key_required || needs.key_always === true) {
+    throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
+  }
+  if (!policy.loopback) checkCaller(server?.requestIP(request)?.address, policy.gateways());
+  checkHost(request.headers.get("host"), policy.allowed_hosts);
+  checkSite(request);
+  return administrator(null);
 }
 
 /** Whether an address, or the name of one, can only mean this machine. */

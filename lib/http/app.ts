@@ -1,5 +1,6 @@
 import { type AnyElysia, Elysia } from "elysia";
 import type { Clock } from "../clock.ts";
+import { SCOPES } from "../domain/keys.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { FunctionService } from "../services/functions.ts";
@@ -16,6 +17,7 @@ import { invocationsRoutes } from "./invocations.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
 import { type Patience, watch } from "./patience.ts";
+import { createIntakes } from "./resource.ts";
 import { routesRoutes } from "./routes.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
 
@@ -41,7 +43,12 @@ const CALL_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Po
 export function createApp(services: AppServices): AnyElysia {
   const { functions, routes, invocations, status, metrics, access, clock, log, request_bytes, patience } = services;
   const readBody = createBodyReader(clock, patience);
-  const intake = { access, readBody };
+  const intake = createIntakes({ access, readBody });
+  // The scopes of keys, of which each part asks for one: to read, and to change.
+  const deploying = intake({ read: ["deploy", "read"], write: ["deploy"] });
+  const observing = intake({ read: ["read"], write: ["admin"] });
+  const invoking = intake({ read: ["invoke"], write: ["invoke"] });
+  const anyKey = intake({ read: SCOPES, write: ["admin"] });
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
     .onRequest(({ request, set }) => {
       set.headers["x-request-id"] = clock.uuid();
@@ -49,13 +56,13 @@ export function createApp(services: AppServices): AnyElysia {
     })
     .mapResponse({ as: "global" }, ({ request, server }) => watch(request, server, patience))
     .use(errorHandler({ log, patience, allowed: (path) => allowedMethods(app.routes, path) }))
-    .use(functionsRoutes(functions, intake))
-    .use(routesRoutes(routes, intake))
-    .use(invocationsRoutes(invocations, intake))
-    .use(invokeRoutes({ functions, invocations, intake, request_bytes }))
+    .use(functionsRoutes(functions, deploying))
+    .use(routesRoutes(routes, deploying))
+    .use(invocationsRoutes(invocations, observing))
+    .use(invokeRoutes({ functions, invocations, intake: invoking, request_bytes }))
     .use(callRoutes({ routes, invocations, readBody, request_bytes }))
-    .use(metricsRoutes(metrics, access))
+    .use(metricsRoutes(metrics, observing))
     .use(healthRoutes(status))
-    .use(docsRoutes(() => openApiDocument(app.routes, services.version), access));
+    .use(docsRoutes(() => openApiDocument(app.routes, services.version), anyKey));
   return app;
 }

@@ -23,7 +23,7 @@ function verdict(policy: AccessPolicy, headers: Record<string, string>, caller =
   // Of a server, the check needs this alone.
   const server = { requestIP: () => ({ address: caller }) } as unknown as Server<unknown>;
   try {
-    createAccess(policy)(request, server);
+    createAccess(policy)(request, server, { scopes: [] });
     return "passes";
   } catch (error) {
     return error instanceof AppError ? error.reason : String(error);
