@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { messageOf } from "./domain/errors.ts";
+import { parseSecretKey, SECRET_KEY_FORM } from "./domain/secret-key.ts";
 import { createAccess, isLoopback } from "./http/access.ts";
 import { createApp } from "./http/app.ts";
 import { defaultGateways } from "./http/gateways.ts";
@@ -19,7 +20,10 @@ import { FunctionService } from "./services/functions.ts";
 import { InvocationService, labelOf } from "./services/invocations.ts";
 import { Recorder } from "./services/recorder.ts";
 import { RouteService } from "./services/routes.ts";
+import { openVault } from "./services/secret-key.ts";
 import { StatusService } from "./services/status.ts";
+import { Vault } from "./services/vault.ts";
+import { keyFilePath } from "./store/key-file.ts";
 import { openStore, type Store } from "./store/store.ts";
 import { VERSION } from "./version.ts";
 
@@ -46,6 +50,12 @@ interface Tools {
   readonly patience: Patience;
 }
 
+/** What belongs to one database. */
+interface Data {
+  readonly store: Store;
+  readonly vault: Vault;
+}
+
 /** Puts the server together and starts it. Throws a `ConfigError` or a `StoreError` where it cannot work. */
 export async function start(
   config: Config,
@@ -55,7 +65,13 @@ export async function start(
   await using stack = new AsyncDisposableStack();
   const path = join(config.dataPath, "database.db");
   const store = stack.use(openStore(path, tools));
-  const { app, runner, functions, recorder, invocations, new_key } = await compose(config, store, tools, stack);
+  const vault = await createVault(config, store, tools.log);
+  const { app, runner, functions, recorder, invocations, new_key } = await compose(
+    config,
+    { store, vault },
+    tools,
+    stack,
+  );
   const url = listen(app, config, tools.patience);
   recorder.start();
   runner.start();
@@ -77,14 +93,15 @@ export async function openApi(config: Config, options: { log: Logger }): Promise
   const tools: Tools = { log: options.log, clock: systemClock, patience: PATIENCE };
   await using stack = new AsyncDisposableStack();
   const store = stack.use(openStore(":memory:", tools));
-  const { app } = await compose({ ...config, auth: "off", host: "localhost" }, store, tools, stack);
+  const data = { store, vault: Vault.forgetful() };
+  const { app } = await compose({ ...config, auth: "off", host: "localhost" }, data, tools, stack);
   const reply: Response = await app.handle(
     new Request("http://localhost/swagger/json", { headers: { host: "localhost" } }),
   );
   return reply.text();
 }
 
-async function compose(config: Config, store: Store, tools: Tools, stack: AsyncDisposableStack) {
+async function compose(config: Config, { store }: Data, tools: Tools, stack: AsyncDisposableStack) {
   const { log, clock, patience } = tools;
   const metrics = new Metrics();
   const runner = stack.use(createRunner(config, store, { log, clock, metrics }));
@@ -143,7 +160,7 @@ function createRunner(
 /** On loopback the key is asked for where one was given; elsewhere always, unless AUTH=off says otherwise. */
 async function createAccessCheck(config: Config, store: Store, clock: Clock) {
   const loopback = isLoopback(config.host);
-  const given = config.apiKeyFile === null ? config.apiKey : await readKey(config.apiKeyFile);
+  const given = config.apiKeyFile === null ? config.apiKey : await readKey("API_KEY_FILE", config.apiKeyFile);
   const required = config.auth === "on" || (config.auth === "auto" && (!loopback || given !== null));
   const { hash, made } = apiKey(store.settings, { given, needed: required });
   const access = createAccess({
@@ -156,14 +173,26 @@ async function createAccessCheck(config: Config, store: Store, clock: Clock) {
   return { access, made };
 }
 
-async function readKey(file: string): Promise<string> {
+/** The vault of this database, with the key that was given or its own. */
+async function createVault(config: Config, store: Store, log: Logger): Promise<Vault> {
+  const given = config.secretKeyFile === null ? config.secretKey : await readSecretKey(config.secretKeyFile);
+  return openVault(store, { given, key_file: keyFilePath(config.dataPath), log });
+}
+
+async function readSecretKey(file: string): Promise<Uint8Array> {
+  const key = parseSecretKey(await readKey("SECRET_KEY_FILE", file));
+  if (key !== undefined) return key;
+  throw new ConfigError(`SECRET_KEY_FILE "${file}" holds no key: put ${SECRET_KEY_FORM} into it`);
+}
+
+async function readKey(variable: "API_KEY_FILE" | "SECRET_KEY_FILE", file: string): Promise<string> {
   try {
     const key = (await readFile(file, "utf8")).trim();
     if (key !== "") return key;
   } catch (error) {
-    throw new ConfigError(`Cannot read API_KEY_FILE "${file}": ${messageOf(error)}`, { cause: error });
+    throw new ConfigError(`Cannot read ${variable} "${file}": ${messageOf(error)}`, { cause: error });
   }
-  throw new ConfigError(`API_KEY_FILE "${file}" is empty: put the key into it`);
+  throw new ConfigError(`${variable} "${file}" is empty: put the key into it`);
 }
 
 function listen(app: AnyElysia, config: Config, { idle_s }: Patience): string {

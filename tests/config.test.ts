@@ -24,6 +24,8 @@ describe("readConfig", () => {
       dataPath: "/here",
       apiKey: null,
       apiKeyFile: null,
+      secretKey: null,
+      secretKeyFile: null,
       auth: "auto",
       allowedHosts: [],
       dockerHost: { socketPath: "/var/run/docker.sock" },

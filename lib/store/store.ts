@@ -5,6 +5,7 @@ import { openDatabase } from "./open.ts";
 import { FunctionStore } from "./functions.ts";
 import { InvocationStore } from "./invocations.ts";
 import { RouteStore } from "./routes.ts";
+import { SecretStore } from "./secrets.ts";
 import { SettingStore } from "./settings.ts";
 
 /** Where the database is in the server's data directory. */
@@ -18,6 +19,7 @@ export interface Store extends Disposable {
   readonly functions: FunctionStore;
   readonly routes: RouteStore;
   readonly invocations: InvocationStore;
+  readonly secrets: SecretStore;
   /** Throws what keeps the database from being read. */
   check(): void;
 }
@@ -31,6 +33,7 @@ export function openStore(path: string, options: { readonly log: Logger; readonl
     settings: new SettingStore(database, options.clock),
     routes: new RouteStore(database, functions, options.clock),
     invocations: new InvocationStore(database),
+    secrets: new SecretStore(database),
     check: () => database.check(),
     [Symbol.dispose]: () => database[Symbol.dispose](),
   };
