@@ -9,17 +9,19 @@ import { messageOf } from "./domain/errors.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "./domain/secret-key.ts";
 import { createAccess, isLoopback } from "./http/access.ts";
 import { createApp } from "./http/app.ts";
+import { Attempts } from "./http/attempts.ts";
 import { defaultGateways } from "./http/gateways.ts";
 import { PATIENCE, type Patience } from "./http/patience.ts";
 import type { Logger } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { watchProcess } from "./process-metrics.ts";
 import { Runner } from "./runner/runner.ts";
-import { apiKey } from "./services/api-key.ts";
 import { FunctionService } from "./services/functions.ts";
 import { InvocationService, labelOf } from "./services/invocations.ts";
+import { KeyService } from "./services/keys.ts";
 import { Recorder } from "./services/recorder.ts";
 import { RouteService } from "./services/routes.ts";
+import { serverKey } from "./services/server-key.ts";
 import { openVault } from "./services/secret-key.ts";
 import { StatusService } from "./services/status.ts";
 import { Vault } from "./services/vault.ts";
@@ -118,11 +120,13 @@ async function compose(config: Config, { store }: Data, tools: Tools, stack: Asy
     new InvocationService({ store: store.invocations, recorder, functions, runner, clock, log, metrics }),
   );
   const status = new StatusService({ runner, probeDatabase: () => store.check() });
-  const { access, made } = await createAccessCheck(config, store, clock);
+  const { access, keys, made } = await createAccessCheck(config, store, { clock, log, functions });
+  stack.use(keys);
   watchProcess(metrics, clock, () => databaseBytes(config.dataPath));
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
     ...{ functions, routes, invocations, status, metrics, access, clock, log, patience, request_bytes },
+    keys,
     version: VERSION,
   });
   return { app, runner, functions, recorder, invocations, new_key: made };
@@ -158,19 +162,25 @@ function createRunner(
 }
 
 /** On loopback the key is asked for where one was given; elsewhere always, unless AUTH=off says otherwise. */
-async function createAccessCheck(config: Config, store: Store, clock: Clock) {
+async function createAccessCheck(
+  config: Config,
+  store: Store,
+  { clock, ...tools }: Pick<Tools, "clock" | "log"> & { functions: FunctionService },
+) {
   const loopback = isLoopback(config.host);
   const given = config.apiKeyFile === null ? config.apiKey : await readKey("API_KEY_FILE", config.apiKeyFile);
   const required = config.auth === "on" || (config.auth === "auto" && (!loopback || given !== null));
-  const { hash, made } = apiKey(store.settings, { given, needed: required });
+  const { hash, made } = serverKey(store.settings, { given, needed: required });
+  const keys = new KeyService({ store: store.keys, clock, ...tools, server_hash: hash });
   const access = createAccess({
-    key_hash: hash,
+    keys,
+    attempts: new Attempts(clock),
     key_required: required,
     loopback,
     allowed_hosts: config.allowedHosts,
     gateways: defaultGateways(() => clock.monotonic()),
   });
-  return { access, made };
+  return { access, keys, made };
 }
 
 /** The vault of this database, with the key that was given or its own. */

@@ -5,6 +5,7 @@ import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { InvocationService } from "../services/invocations.ts";
+import type { KeyService } from "../services/keys.ts";
 import type { RouteService } from "../services/routes.ts";
 import type { StatusService } from "../services/status.ts";
 import type { Access } from "./access.ts";
@@ -14,6 +15,7 @@ import { docsRoutes } from "./docs.ts";
 import { errorHandler, pathOf } from "./errors.ts";
 import { functionsRoutes } from "./functions.ts";
 import { invocationsRoutes } from "./invocations.ts";
+import { keysRoutes } from "./keys.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
 import { type Patience, watch } from "./patience.ts";
@@ -26,6 +28,7 @@ export interface AppServices {
   readonly functions: FunctionService;
   readonly routes: RouteService;
   readonly invocations: InvocationService;
+  readonly keys: KeyService;
   readonly status: StatusService;
   readonly metrics: Metrics;
   readonly access: Access;
@@ -48,6 +51,7 @@ export function createApp(services: AppServices): AnyElysia {
   const deploying = intake({ read: ["deploy", "read"], write: ["deploy"] });
   const observing = intake({ read: ["read"], write: ["admin"] });
   const invoking = intake({ read: ["invoke"], write: ["invoke"] });
+  const administrating = intake({ read: ["admin"], write: ["admin"] });
   const anyKey = intake({ read: SCOPES, write: ["admin"] });
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
     .onRequest(({ request, set }) => {
@@ -61,6 +65,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(invocationsRoutes(invocations, observing))
     .use(invokeRoutes({ functions, invocations, intake: invoking, request_bytes }))
     .use(callRoutes({ routes, invocations, readBody, request_bytes }))
+    .use(keysRoutes(services.keys, administrating))
     .use(metricsRoutes(metrics, observing))
     .use(healthRoutes(status))
     .use(docsRoutes(() => openApiDocument(app.routes, services.version), anyKey));

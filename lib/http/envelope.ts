@@ -39,8 +39,8 @@ export function failure(reason: Reason, message: string, requestId: string) {
 
 /** The error responses of an endpoint for its schema: those that any request can meet, and its own. */
 export function errors<const S extends ErrorStatus>(...statuses: readonly S[]) {
-  return Object.fromEntries([401, 403, 421, 500, ...statuses].map((status) => [status, ErrorEnvelope])) as Record<
-    401 | 403 | 421 | 500 | S,
+  return Object.fromEntries([401, 403, 421, 429, 500, ...statuses].map((status) => [status, ErrorEnvelope])) as Record<
+    401 | 403 | 421 | 429 | 500 | S,
     typeof ErrorEnvelope
   >; // fromEntries forgets the keys it was given
 }

@@ -24,16 +24,17 @@ const ERRORS = {
   },
   401: {
     name: "Unauthorized",
-    description: "No API key where one is needed, or a wrong one.",
+    description: "No API key where one is needed, or one that is wrong, revoked or out of date.",
     reason: "unauthorized",
     message: 'An API key is needed: send it as "Authorization: Bearer <key>"',
     headers: { "WWW-Authenticate": "How to authenticate: with a bearer token." },
   },
   403: {
     name: "Forbidden",
-    description: "The request comes from another site's page and carries no API key.",
+    description: "The API key has another scope, or the request comes from another site's page and carries none.",
     reason: "forbidden",
-    message: "Requests from another site's page are refused: send an API key",
+    message:
+      'This needs a key with the scope "deploy" or "admin", but yours has "read": an administrator can make another with POST /v1/keys',
   },
   404: {
     name: "NotFound",
@@ -75,7 +76,7 @@ const ERRORS = {
   },
   429: {
     name: "TooManyRequests",
-    description: "Too many calls.",
+    description: "Too many calls, or too many wrong API keys.",
     reason: "too_many_requests",
     message: "Too many calls at once: try again in a moment",
     headers: LATER,

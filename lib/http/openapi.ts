@@ -1,5 +1,6 @@
 import { CreateFunction, Function, UpdateFunction } from "../domain/functions.ts";
 import { Invocation, InvocationLogs, InvocationPage, LogEntry } from "../domain/invocations.ts";
+import { CreateKey, Key, NewKey } from "../domain/keys.ts";
 import { CreateRoute, Route, UpdateRoute } from "../domain/routes.ts";
 import { ErrorEnvelope } from "./envelope.ts";
 import { errorComponents } from "./openapi-errors.ts";
@@ -18,19 +19,23 @@ const TAGS = [
   { name: "routes", description: "Paths below `/r` that lead to functions." },
   { name: "calls", description: "Running functions." },
   { name: "invocations", description: "The records of calls, and what the functions printed." },
+  { name: "keys", description: "Who may use the API, and what for." },
   { name: "status", description: "Whether the server works, and its figures." },
 ];
 
 /** Schemas that have a name; wherever they stand in the document, they are referred to. */
 const NAMED = {
   CreateFunction,
+  CreateKey,
   CreateRoute,
   Error: ErrorEnvelope,
   Function,
   Invocation,
   InvocationLogs,
   InvocationPage,
+  Key,
   LogEntry,
+  NewKey,
   Route,
   UpdateFunction,
   UpdateRoute,

@@ -72,7 +72,7 @@ export function metricsRoutes(metrics: Metrics, { access, scopes }: Intake) {
             headers: REQUEST_ID_HEADER,
             content: { "text/plain": { schema: { type: "string" }, example: "slipway_engine_up 1\n" } },
           },
-          ...errorDetails(401, 403, 421, 500),
+          ...errorDetails(401, 403, 421, 429, 500),
         },
       },
     },

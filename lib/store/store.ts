@@ -4,6 +4,7 @@ import type { Logger } from "../log.ts";
 import { openDatabase } from "./open.ts";
 import { FunctionStore } from "./functions.ts";
 import { InvocationStore } from "./invocations.ts";
+import { KeyStore } from "./keys.ts";
 import { RouteStore } from "./routes.ts";
 import { SecretStore } from "./secrets.ts";
 import { SettingStore } from "./settings.ts";
@@ -20,6 +21,7 @@ export interface Store extends Disposable {
   readonly routes: RouteStore;
   readonly invocations: InvocationStore;
   readonly secrets: SecretStore;
+  readonly keys: KeyStore;
   /** Throws what keeps the database from being read. */
   check(): void;
 }
@@ -34,6 +36,7 @@ export function openStore(path: string, options: { readonly log: Logger; readonl
     routes: new RouteStore(database, functions, options.clock),
     invocations: new InvocationStore(database),
     secrets: new SecretStore(database),
+    keys: new KeyStore(database, functions),
     check: () => database.check(),
     [Symbol.dispose]: () => database[Symbol.dispose](),
   };
