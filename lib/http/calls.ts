@@ -77,7 +77,8 @@ async function call(
   const { invocations, target } = options;
   const body = await options.readBody(context.request, context.server, options.request_bytes);
   const id = String(context.set.headers["x-request-id"]);
-  return answerResponse(await invocations.invoke({ id, target, body, signal: context.request.signal }));
+  const answer = await invocations.invoke({ id, target, body, signal: context.request.signal });
+  return answerResponse(answer, context.request.headers.get("accept"));
 }
 
 /** The percent-decoded path after `/r`, which a route must equal. */
@@ -92,14 +93,14 @@ function calledPath(url: string): string {
   }
 }
 
-function answerResponse({ invocation, response, retry_after_s }: Answer): Response {
+function answerResponse({ invocation, response, retry_after_s }: Answer, accept: string | null): Response {
   const { reason, message } = invocation;
   const details = retry_after_s === undefined ? {} : { retry_after_s };
   const answer =
     response === null
       ? errorResponse(
-          new AppError(reason ?? "internal", message ?? "The function gave no answer", details),
-          invocation.id,
+          new AppError(reason ?? "internal", message ?? "The function gave no answer: see its logs", details),
+          { request_id: invocation.id, accept },
         )
       : new Response(Buffer.from(response.buffer, response.byteOffset, response.byteLength), {
           status: invocation.status === "succeeded" ? 200 : 500,

@@ -2,6 +2,7 @@ import { REASONS, type Reason } from "../domain/errors.ts";
 import { failure } from "./envelope.ts";
 import { type ErrorStatus, STATUS_OF } from "./errors.ts";
 import type { JsonObject } from "./openapi-schema.ts";
+import { PROBLEM_JSON, problemDetails } from "./problem-details.ts";
 
 interface ErrorText {
   /** Under which the document has it. */
@@ -136,6 +137,10 @@ export function errorComponents(): JsonObject {
         "application/json": {
           schema: { $ref: "#/components/schemas/Error" },
           example: failure(text.reason, text.message, REQUEST_ID),
+        },
+        [PROBLEM_JSON]: {
+          schema: { $ref: "#/components/schemas/ProblemDetails" },
+          example: problemDetails(text, Number(status), REQUEST_ID),
         },
       },
     };

@@ -5,14 +5,16 @@ import { CreateRoute, Route, UpdateRoute } from "../domain/routes.ts";
 import { ErrorEnvelope } from "./envelope.ts";
 import { errorComponents } from "./openapi-errors.ts";
 import { documentedPath, type DocumentedRoute, operation } from "./openapi-operation.ts";
+import { ProblemDetails } from "./problem-details.ts";
 import { isObject, type JsonObject, toOpenApi, withReferences } from "./openapi-schema.ts";
 
 const DESCRIPTION = `Runs any Docker image as a serverless function, in a brand-new container for every call.
 
 Register an image (\`POST /v1/functions\`), give it a path (\`POST /v1/routes\`), and call it (\`POST /r/<path>\`).
 
-Answers of \`/v1\` are envelopes: \`{"success": true, "message": "success", "data": ...}\`, or an \`Error\`. Bodies are JSON
-whatever their content type says. A function is named by its id or its name. Every answer has an \`X-Request-Id\`.`;
+Answers of \`/v1\` are envelopes: \`{"success": true, "message": "success", "data": ...}\`, or an \`Error\`
+(\`ProblemDetails\`, RFC 9457, for those whose \`Accept\` prefers \`application/problem+json\`). Bodies are JSON whatever
+their content type says. A function is named by its id or its name. Every answer has an \`X-Request-Id\`.`;
 
 const TAGS = [
   { name: "functions", description: "Images plus their settings." },
@@ -36,6 +38,7 @@ const NAMED = {
   Key,
   LogEntry,
   NewKey,
+  ProblemDetails,
   Route,
   UpdateFunction,
   UpdateRoute,

@@ -38,7 +38,7 @@ export function newToken(): string {
 /** What can be done with keys, and whose a token is. */
 export class KeyService implements Disposable {
   readonly #store: KeyStore;
-  readonly #functions: FunctionService;
+  readonly #functions: Pick<FunctionService, "get">;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #serverHash: string | undefined;
@@ -48,7 +48,7 @@ export class KeyService implements Disposable {
 
   constructor(options: {
     store: KeyStore;
-    functions: FunctionService;
+    functions: Pick<FunctionService, "get">;
     clock: Clock;
     log: Logger;
     /** The hash of the server's own key, where it has one. */
