@@ -23,6 +23,7 @@ import { Recorder } from "./services/recorder.ts";
 import { RouteService } from "./services/routes.ts";
 import { serverKey } from "./services/server-key.ts";
 import { openVault } from "./services/secret-key.ts";
+import { SecretService } from "./services/secrets.ts";
 import { StatusService } from "./services/status.ts";
 import { Vault } from "./services/vault.ts";
 import { keyFilePath } from "./store/key-file.ts";
@@ -103,14 +104,16 @@ export async function openApi(config: Config, options: { log: Logger }): Promise
   return reply.text();
 }
 
-async function compose(config: Config, { store }: Data, tools: Tools, stack: AsyncDisposableStack) {
+async function compose(config: Config, { store, vault }: Data, tools: Tools, stack: AsyncDisposableStack) {
   const { log, clock, patience } = tools;
   const metrics = new Metrics();
   const runner = stack.use(createRunner(config, store, { log, clock, metrics }));
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
   const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
+  const secrets = new SecretService({ store: store.secrets, functions: store.functions, vault, clock, log });
   const functions = new FunctionService({
     store: store.functions,
+    secrets,
     runner,
     clock,
     onForget: (fn) => metrics.forget(labelOf(fn)),
@@ -125,7 +128,7 @@ async function compose(config: Config, { store }: Data, tools: Tools, stack: Asy
   watchProcess(metrics, clock, () => databaseBytes(config.dataPath));
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
-    ...{ functions, routes, invocations, status, metrics, access, clock, log, patience, request_bytes },
+    ...{ functions, routes, secrets, invocations, status, metrics, access, clock, log, patience, request_bytes },
     keys,
     version: VERSION,
   });

@@ -7,6 +7,7 @@ import type { FunctionService } from "../services/functions.ts";
 import type { InvocationService } from "../services/invocations.ts";
 import type { KeyService } from "../services/keys.ts";
 import type { RouteService } from "../services/routes.ts";
+import type { SecretService } from "../services/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { Access } from "./access.ts";
 import { createBodyReader } from "./body.ts";
@@ -21,12 +22,14 @@ import { openApiDocument } from "./openapi.ts";
 import { type Patience, watch } from "./patience.ts";
 import { createIntakes } from "./resource.ts";
 import { routesRoutes } from "./routes.ts";
+import { secretsRoutes } from "./secrets.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
 
 /** What the API is made of. */
 export interface AppServices {
   readonly functions: FunctionService;
   readonly routes: RouteService;
+  readonly secrets: SecretService;
   readonly invocations: InvocationService;
   readonly keys: KeyService;
   readonly status: StatusService;
@@ -44,7 +47,8 @@ const CALL_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Po
 
 /** The whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, invocations, status, metrics, access, clock, log, request_bytes, patience } = services;
+  const { functions, routes, secrets, invocations, status, metrics, access, clock, log, request_bytes, patience } =
+    services;
   const readBody = createBodyReader(clock, patience);
   const intake = createIntakes({ access, readBody });
   // The scopes of keys, of which each part asks for one: to read, and to change.
@@ -62,6 +66,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(errorHandler({ log, patience, allowed: (path) => allowedMethods(app.routes, path) }))
     .use(functionsRoutes(functions, deploying))
     .use(routesRoutes(routes, deploying))
+    .use(secretsRoutes(secrets, deploying))
     .use(invocationsRoutes(invocations, observing))
     .use(invokeRoutes({ functions, invocations, intake: invoking, request_bytes }))
     .use(callRoutes({ routes, invocations, readBody, request_bytes }))

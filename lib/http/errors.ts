@@ -29,6 +29,7 @@ export const STATUS_OF = {
   response_too_large: 502,
   entrypoint_failed: 502,
   image_unavailable: 502,
+  secret_unavailable: 502,
   out_of_memory: 502,
   instance_lost: 502,
   engine_unavailable: 503,
@@ -101,11 +102,13 @@ export function errorHandler(options: {
         method: request.method,
         path,
         reason: known.reason,
-        error,
+        // Not what Elysia threw: its errors hold the whole body, and a body may hold a secret.
+        error: known,
       });
       return errorResponse(known, context);
     }
-    options.log.error("request failed", { request_id: requestId, method: request.method, path, error });
+    const shown = error instanceof ValidationError ? describeProblem(error.type, error.validator, error.value) : error;
+    options.log.error("request failed", { request_id: requestId, method: request.method, path, error: shown });
     return errorResponse(
       known ?? new AppError("internal", "Internal error: the server's log has more under this request id"),
       context,

@@ -90,7 +90,7 @@ const ERRORS = {
   },
   502: {
     name: "BadGateway",
-    description: "The function gave no answer, or its image cannot be had.",
+    description: "The function gave no answer, or its image or a secret of it cannot be had.",
     reason: "function_failed",
     message: "The function exited with code 1 and wrote no response: see its logs",
   },

@@ -2,6 +2,7 @@ import { CreateFunction, Function, UpdateFunction } from "../domain/functions.ts
 import { Invocation, InvocationLogs, InvocationPage, LogEntry } from "../domain/invocations.ts";
 import { CreateKey, Key, NewKey } from "../domain/keys.ts";
 import { CreateRoute, Route, UpdateRoute } from "../domain/routes.ts";
+import { PutSecret, Secret } from "../domain/secrets.ts";
 import { ErrorEnvelope } from "./envelope.ts";
 import { errorComponents } from "./openapi-errors.ts";
 import { documentedPath, type DocumentedRoute, operation } from "./openapi-operation.ts";
@@ -19,6 +20,7 @@ their content type says. A function is named by its id or its name. Every answer
 const TAGS = [
   { name: "functions", description: "Images plus their settings." },
   { name: "routes", description: "Paths below `/r` that lead to functions." },
+  { name: "secrets", description: "Values that only functions see." },
   { name: "calls", description: "Running functions." },
   { name: "invocations", description: "The records of calls, and what the functions printed." },
   { name: "keys", description: "Who may use the API, and what for." },
@@ -39,7 +41,9 @@ const NAMED = {
   LogEntry,
   NewKey,
   ProblemDetails,
+  PutSecret,
   Route,
+  Secret,
   UpdateFunction,
   UpdateRoute,
 };

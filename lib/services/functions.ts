@@ -16,17 +16,26 @@ import { timestamp } from "../domain/types.ts";
 import type { ResolvedImage } from "../runner/image-resolver.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { FunctionStore } from "../store/functions.ts";
+import type { SecretService } from "./secrets.ts";
 
 /** What can be done with functions. */
 export class FunctionService {
   readonly #store: FunctionStore;
+  readonly #secrets: SecretService;
   readonly #runner: Runner;
   readonly #clock: Clock;
   /** Told of a function that is gone under the name or id that it had. */
   readonly #onForget: (fn: Function) => void;
 
-  constructor(options: { store: FunctionStore; runner: Runner; clock: Clock; onForget: (fn: Function) => void }) {
+  constructor(options: {
+    store: FunctionStore;
+    secrets: SecretService;
+    runner: Runner;
+    clock: Clock;
+    onForget: (fn: Function) => void;
+  }) {
     this.#store = options.store;
+    this.#secrets = options.secrets;
     this.#runner = options.runner;
     this.#clock = options.clock;
     this.#onForget = options.onForget;
@@ -63,6 +72,7 @@ export class FunctionService {
   async create(body: CreateFunction): Promise<Function> {
     const { environment, name = null, image, ...given } = body;
     this.#check(body, null);
+    this.#secrets.check({ secrets: body.secrets ?? [], environment: environment ?? {} });
     if (this.#store.count() >= FUNCTIONS) {
       throw new AppError("conflict", `There are ${FUNCTIONS} functions already: delete some`);
     }
@@ -83,7 +93,7 @@ export class FunctionService {
       created_at: now,
       updated_at: now,
     };
-    await this.#store.insert(created);
+    await this.#store.insert(created, () => this.#secrets.check(created));
     const stored = this.get(created.id);
     this.#runner.update(stored);
     return stored;
@@ -95,8 +105,10 @@ export class FunctionService {
     const { environment, ...changes } = body;
     const { name: _name, image, ...given } = changes;
     this.#check(body, before.id);
-    const after = { ...before, ...settingsAfterChange(before, given) };
+    const variables = environment === undefined ? before.environment : (environment ?? {});
+    const after = { ...before, ...settingsAfterChange(before, given), environment: variables };
     checkSettings(after);
+    if (touchesSecrets(body)) this.#secrets.check(after);
     await this.#runner.settings.check(given);
     if (image === undefined && (given.entrypoint !== undefined || given.command !== undefined)) {
       await this.#runner.images.checkCommand(after);
@@ -105,7 +117,7 @@ export class FunctionService {
     return this.#change(before.id, {
       ...changes,
       ...resolved,
-      ...(environment !== undefined && { environment: environment ?? {} }),
+      ...(environment !== undefined && { environment: variables }),
     });
   }
 
@@ -158,6 +170,8 @@ export class FunctionService {
       const settings = settingsAfterChange(current, changes);
       const after: Function = { ...current, ...changes, ...settings, updated_at: timestamp(this.#clock.now()) };
       checkSettings(after);
+      // Only then: one that was deleted must not keep a function from being changed in other ways.
+      if (touchesSecrets(changes)) this.#secrets.check(after);
       return after;
     });
     if (changed === undefined) throw unknown(id);
@@ -166,6 +180,10 @@ export class FunctionService {
     if (after.name !== before.name) this.#onForget(before);
     return after;
   }
+}
+
+function touchesSecrets(changes: UpdateFunction | Partial<Function>): boolean {
+  return changes.secrets !== undefined || changes.environment !== undefined;
 }
 
 function unknown(idOrName: string): AppError {

@@ -91,9 +91,12 @@ export class FunctionStore {
     return this.#count.get()?.count ?? 0;
   }
 
-  /** Throws `conflict` where the name is taken. */
-  async insert(record: Function): Promise<void> {
-    await this.#durably(() => this.#write(record, this.#insert));
+  /** Throws `conflict` where the name is taken, and what `check` throws, which is asked at the moment of the write. */
+  async insert(record: Function, check: () => void = () => undefined): Promise<void> {
+    await this.#durably(() => {
+      check();
+      this.#write(record, this.#insert);
+    });
   }
 
   /**

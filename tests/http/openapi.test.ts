@@ -31,6 +31,10 @@ const SURFACE = [
   "GET /v1/routes/{id}",
   "PATCH /v1/routes/{id}",
   "DELETE /v1/routes/{id}",
+  "GET /v1/secrets",
+  "GET /v1/secrets/{name}",
+  "PUT /v1/secrets/{name}",
+  "DELETE /v1/secrets/{name}",
 ];
 
 let server: TestServer;
