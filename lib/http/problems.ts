@@ -63,13 +63,15 @@ function innermost(problem: ValueError): ValueError {
 function unknownField(noun: string, path: string, shown: string, schema: TSchema): string {
   const properties: unknown = schema["properties"];
   const known = properties !== null && typeof properties === "object" ? Object.keys(properties) : [];
+  // Of a field in a field, the last word is the one that was misspelt.
+  const last = path.slice(path.lastIndexOf("/") + 1);
   const nearest =
-    known.find((name) => isPart(path, name)) ?? known.toSorted((a, b) => distance(a, path) - distance(b, path))[0];
+    known.find((name) => isPart(last, name)) ?? known.toSorted((a, b) => distance(a, last) - distance(b, last))[0];
   const what = noun === "body" ? `field ${shown}` : `${noun} ${shown}`;
   if (nearest === undefined) return `Unknown ${what}: none is expected here`;
   // A third of the letters wrong is no slip of the finger any more: the whole list helps better.
   const close =
-    isPart(path, nearest) || distance(nearest, path) <= Math.max(1, Math.min(nearest.length, path.length) / 2.5);
+    isPart(last, nearest) || distance(nearest, last) <= Math.max(1, Math.min(nearest.length, last.length) / 2.5);
   return close
     ? `Unknown ${what}: did you mean "${nearest}"?`
     : `Unknown ${what}: known are ${known.map((name) => `"${name}"`).join(", ")}`;
