@@ -97,6 +97,6 @@ export class KeyStore {
   }
 }
 
-function keyOf({ hash, scopes, ...row }: KeyRow): StoredKey {
-  return { hash, key: { ...row, scopes: fromJson(scopes) } };
+function keyOf({ id, name, scopes, hash, ...row }: KeyRow): StoredKey {
+  return { hash, key: { id, name, scopes: fromJson(scopes), ...row } };
 }

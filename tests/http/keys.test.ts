@@ -34,6 +34,7 @@ describe("POST /v1/keys", () => {
     });
     expect(expectSuccess(await server.api<Key>("GET", `/v1/keys/${key.id}`))).toEqual(key);
     expect(await list()).toContainEqual(key);
+    expect((await list()).map((one) => Object.keys(one).join())).toContain(Object.keys(key).join());
     expect(server.log.join("")).not.toContain(token);
     for (const file of await readdir(server.dataPath)) {
       const bytes = Buffer.from(await Bun.file(join(server.dataPath, file)).bytes());
