@@ -38,6 +38,9 @@ const HEADER_BYTES = 64 * 1024;
 /** From the end of the drain to the last answer being on the wire. */
 const FLUSH_MS = 1_000;
 
+/** Right keys pass however many wrong ones came before: so one of the user's own choice should be longer than this. */
+const GUESSABLE_LENGTH = 20;
+
 /** A running server. */
 export interface Server extends AsyncDisposable {
   readonly url: string;
@@ -172,6 +175,9 @@ async function createAccessCheck(
 ) {
   const loopback = isLoopback(config.host);
   const given = config.apiKeyFile === null ? config.apiKey : await readKey("API_KEY_FILE", config.apiKeyFile);
+  if (given !== null && given.length < GUESSABLE_LENGTH) {
+    tools.log.warn("the API key is short enough to be guessed: take one such as `openssl rand -base64 32` makes");
+  }
   const required = config.auth === "on" || (config.auth === "auto" && (!loopback || given !== null));
   const { hash, made } = serverKey(store.settings, { given, needed: required });
   const keys = new KeyService({ store: store.keys, clock, ...tools, server_hash: hash });
