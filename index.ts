@@ -23,7 +23,10 @@ async function run(command: Command): Promise<number> {
       return healthcheck(command.config);
     case "backup":
       backup(`${command.config.dataPath}/database.db`, command.file);
-      console.error(`slipway: the database was copied to ${command.file}`);
+      console.error(
+        `slipway: the database was copied to ${command.file}. The secrets in it can be read only with their key ` +
+          `(secret.key in the data directory, or SECRET_KEY), which is not in it: keep that as well, in another place`,
+      );
       return 0;
     case "openapi":
       console.log(await openApi(command.config, { log: loggerOf(command.config) }));

@@ -11,6 +11,7 @@ import {
   hosts,
   integer,
   oneOf,
+  secretKey,
   showSize,
   size,
   text,
@@ -98,6 +99,24 @@ export const OPTIONS = {
     variable: "API_KEY_FILE",
     value: "FILE",
     help: "A file that holds the key, such as a Docker secret.",
+    read: text,
+    default: null,
+  },
+  secretKey: {
+    flag: "secret-key",
+    variable: "SECRET_KEY",
+    value: "KEY",
+    help: "The key that secrets are encrypted with: 32 bytes in base64 or hex (openssl rand -base64 32). Better use the variable or a file.",
+    read: secretKey,
+    default: null,
+    defaultHelp: "in the file secret.key of the data directory, made at the first start",
+    secret: true,
+  },
+  secretKeyFile: {
+    flag: "secret-key-file",
+    variable: "SECRET_KEY_FILE",
+    value: "FILE",
+    help: "A file that holds that key.",
     read: text,
     default: null,
   },
@@ -309,8 +328,12 @@ export function readConfig(flags: Flags, env: Variables, machine: Machine): Conf
   const entries = Object.entries(OPTIONS).map(([name, option]) => [name, readOption(option, flags, env, origin)]);
   // The table gives each name its reader, and `Config` each name what that reader returns.
   const config = Object.fromEntries(entries) as Config;
-  if (config.apiKey !== null && config.apiKeyFile !== null) {
-    throw new ConfigError("Both API_KEY and API_KEY_FILE are given (or their flags): leave one of them out");
+  for (const [value, file, name] of [
+    [config.apiKey, config.apiKeyFile, "API_KEY"],
+    [config.secretKey, config.secretKeyFile, "SECRET_KEY"],
+  ] as const) {
+    if (value === null || file === null) continue;
+    throw new ConfigError(`Both ${name} and ${name}_FILE are given (or their flags): leave one of them out`);
   }
   return { ...config, dataPath: resolve(machine.directory, config.dataPath) };
 }

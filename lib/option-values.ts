@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { posix } from "node:path";
+import { parseSecretKey, SECRET_KEY_FORM } from "./domain/secret-key.ts";
 
 /** Thrown by the readers below; the text says what to give instead, and `lib/config.ts` says where the value came from. */
 export class ValueError extends Error {
@@ -106,6 +107,9 @@ export const apiKey: Reader<string> = (value) => {
   if (!/^[\x21-\x7e]{1,1024}$/.test(value)) throw new ValueError("1 to 1024 printable ASCII characters without spaces");
   return value;
 };
+
+/** The key of the vault. */
+export const secretKey: Reader<Uint8Array> = (value) => parseSecretKey(value) ?? refuse(SECRET_KEY_FORM);
 
 /** Where the engine listens. */
 export type EngineAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };

@@ -6,20 +6,27 @@ import { join } from "node:path";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { messageOf } from "./domain/errors.ts";
+import { parseSecretKey, SECRET_KEY_FORM } from "./domain/secret-key.ts";
 import { createAccess, isLoopback } from "./http/access.ts";
 import { createApp } from "./http/app.ts";
+import { Attempts } from "./http/attempts.ts";
 import { defaultGateways } from "./http/gateways.ts";
 import { PATIENCE, type Patience } from "./http/patience.ts";
 import type { Logger } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { watchProcess } from "./process-metrics.ts";
 import { Runner } from "./runner/runner.ts";
-import { apiKey } from "./services/api-key.ts";
 import { FunctionService } from "./services/functions.ts";
 import { InvocationService, labelOf } from "./services/invocations.ts";
+import { KeyService } from "./services/keys.ts";
 import { Recorder } from "./services/recorder.ts";
 import { RouteService } from "./services/routes.ts";
+import { serverKey } from "./services/server-key.ts";
+import { openVault } from "./services/secret-key.ts";
+import { SecretService } from "./services/secrets.ts";
 import { StatusService } from "./services/status.ts";
+import { Vault } from "./services/vault.ts";
+import { keyFilePath } from "./store/key-file.ts";
 import { openStore, type Store } from "./store/store.ts";
 import { VERSION } from "./version.ts";
 
@@ -30,6 +37,9 @@ const BUN_BODY_BYTES = Number.MAX_SAFE_INTEGER;
 const HEADER_BYTES = 64 * 1024;
 /** From the end of the drain to the last answer being on the wire. */
 const FLUSH_MS = 1_000;
+
+/** Right keys pass however many wrong ones came before: so one of the user's own choice should be longer than this. */
+const GUESSABLE_LENGTH = 20;
 
 /** A running server. */
 export interface Server extends AsyncDisposable {
@@ -46,6 +56,12 @@ interface Tools {
   readonly patience: Patience;
 }
 
+/** What belongs to one database. */
+interface Data {
+  readonly store: Store;
+  readonly vault: Vault;
+}
+
 /** Puts the server together and starts it. Throws a `ConfigError` or a `StoreError` where it cannot work. */
 export async function start(
   config: Config,
@@ -55,7 +71,13 @@ export async function start(
   await using stack = new AsyncDisposableStack();
   const path = join(config.dataPath, "database.db");
   const store = stack.use(openStore(path, tools));
-  const { app, runner, functions, recorder, invocations, new_key } = await compose(config, store, tools, stack);
+  const vault = await createVault(config, store, tools.log);
+  const { app, runner, functions, recorder, invocations, new_key } = await compose(
+    config,
+    { store, vault },
+    tools,
+    stack,
+  );
   const url = listen(app, config, tools.patience);
   recorder.start();
   runner.start();
@@ -77,21 +99,24 @@ export async function openApi(config: Config, options: { log: Logger }): Promise
   const tools: Tools = { log: options.log, clock: systemClock, patience: PATIENCE };
   await using stack = new AsyncDisposableStack();
   const store = stack.use(openStore(":memory:", tools));
-  const { app } = await compose({ ...config, auth: "off", host: "localhost" }, store, tools, stack);
+  const data = { store, vault: Vault.forgetful() };
+  const { app } = await compose({ ...config, auth: "off", host: "localhost" }, data, tools, stack);
   const reply: Response = await app.handle(
     new Request("http://localhost/swagger/json", { headers: { host: "localhost" } }),
   );
   return reply.text();
 }
 
-async function compose(config: Config, store: Store, tools: Tools, stack: AsyncDisposableStack) {
+async function compose(config: Config, { store, vault }: Data, tools: Tools, stack: AsyncDisposableStack) {
   const { log, clock, patience } = tools;
   const metrics = new Metrics();
   const runner = stack.use(createRunner(config, store, { log, clock, metrics }));
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
   const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
+  const secrets = new SecretService({ store: store.secrets, functions: store.functions, vault, clock, log });
   const functions = new FunctionService({
     store: store.functions,
+    secrets,
     runner,
     clock,
     onForget: (fn) => metrics.forget(labelOf(fn)),
@@ -101,11 +126,13 @@ async function compose(config: Config, store: Store, tools: Tools, stack: AsyncD
     new InvocationService({ store: store.invocations, recorder, functions, runner, clock, log, metrics }),
   );
   const status = new StatusService({ runner, probeDatabase: () => store.check() });
-  const { access, made } = await createAccessCheck(config, store, clock);
+  const { access, keys, made } = await createAccessCheck(config, store, { clock, log, functions });
+  stack.use(keys);
   watchProcess(metrics, clock, () => databaseBytes(config.dataPath));
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
-    ...{ functions, routes, invocations, status, metrics, access, clock, log, patience, request_bytes },
+    ...{ functions, routes, secrets, invocations, status, metrics, access, clock, log, patience, request_bytes },
+    keys,
     version: VERSION,
   });
   return { app, runner, functions, recorder, invocations, new_key: made };
@@ -141,29 +168,50 @@ function createRunner(
 }
 
 /** On loopback the key is asked for where one was given; elsewhere always, unless AUTH=off says otherwise. */
-async function createAccessCheck(config: Config, store: Store, clock: Clock) {
+async function createAccessCheck(
+  config: Config,
+  store: Store,
+  { clock, ...tools }: Pick<Tools, "clock" | "log"> & { functions: FunctionService },
+) {
   const loopback = isLoopback(config.host);
-  const given = config.apiKeyFile === null ? config.apiKey : await readKey(config.apiKeyFile);
+  const given = config.apiKeyFile === null ? config.apiKey : await readKey("API_KEY_FILE", config.apiKeyFile);
+  if (given !== null && given.length < GUESSABLE_LENGTH) {
+    tools.log.warn("the API key is short enough to be guessed: take one such as `openssl rand -base64 32` makes");
+  }
   const required = config.auth === "on" || (config.auth === "auto" && (!loopback || given !== null));
-  const { hash, made } = apiKey(store.settings, { given, needed: required });
+  const { hash, made } = serverKey(store.settings, { given, needed: required });
+  const keys = new KeyService({ store: store.keys, clock, ...tools, server_hash: hash });
   const access = createAccess({
-    key_hash: hash,
+    keys,
+    attempts: new Attempts(clock),
     key_required: required,
     loopback,
     allowed_hosts: config.allowedHosts,
     gateways: defaultGateways(() => clock.monotonic()),
   });
-  return { access, made };
+  return { access, keys, made };
 }
 
-async function readKey(file: string): Promise<string> {
+/** The vault of this database, with the key that was given or its own. */
+async function createVault(config: Config, store: Store, log: Logger): Promise<Vault> {
+  const given = config.secretKeyFile === null ? config.secretKey : await readSecretKey(config.secretKeyFile);
+  return openVault(store, { given, key_file: keyFilePath(config.dataPath), log });
+}
+
+async function readSecretKey(file: string): Promise<Uint8Array> {
+  const key = parseSecretKey(await readKey("SECRET_KEY_FILE", file));
+  if (key !== undefined) return key;
+  throw new ConfigError(`SECRET_KEY_FILE "${file}" holds no key: put ${SECRET_KEY_FORM} into it`);
+}
+
+async function readKey(variable: "API_KEY_FILE" | "SECRET_KEY_FILE", file: string): Promise<string> {
   try {
     const key = (await readFile(file, "utf8")).trim();
     if (key !== "") return key;
   } catch (error) {
-    throw new ConfigError(`Cannot read API_KEY_FILE "${file}": ${messageOf(error)}`, { cause: error });
+    throw new ConfigError(`Cannot read ${variable} "${file}": ${messageOf(error)}`, { cause: error });
   }
-  throw new ConfigError(`API_KEY_FILE "${file}" is empty: put the key into it`);
+  throw new ConfigError(`${variable} "${file}" is empty: put the key into it`);
 }
 
 function listen(app: AnyElysia, config: Config, { idle_s }: Patience): string {

@@ -4,6 +4,7 @@ import { helpText, optionsTable, parseCommand, type Command } from "../lib/comma
 import { ConfigError, OPTIONS, readConfig, type Config, type Variables } from "../lib/config.ts";
 
 const MIB = 1024 ** 2;
+const SECRET_KEY = Buffer.alloc(32, "k");
 const machine = { memory_bytes: 4096 * MIB, cpus: 4, directory: "/here" };
 
 function parse(argv: readonly string[], env: Variables = {}): Command {
@@ -24,6 +25,8 @@ describe("readConfig", () => {
       dataPath: "/here",
       apiKey: null,
       apiKeyFile: null,
+      secretKey: null,
+      secretKeyFile: null,
       auth: "auto",
       allowedHosts: [],
       dockerHost: { socketPath: "/var/run/docker.sock" },
@@ -72,8 +75,13 @@ describe("readConfig", () => {
     expect(config(["--port=1", "--port=3"]).port).toBe(3);
   });
 
-  test("a key and a file with a key are one too many", () => {
-    expect(() => config(["--api-key", "k"], { API_KEY_FILE: "/f" })).toThrow("leave one of them out");
+  test.each([
+    ["API_KEY", "k"],
+    ["SECRET_KEY", SECRET_KEY.toString("hex")],
+  ])("%s and a file with it are one too many", (variable, key) => {
+    expect(() => config([], { [variable]: key, [`${variable}_FILE`]: "/f" })).toThrow(
+      `Both ${variable} and ${variable}_FILE are given (or their flags): leave one of them out`,
+    );
   });
 
   test.each<[variable: string, value: string, expected: Partial<Config>]>([
@@ -86,6 +94,8 @@ describe("readConfig", () => {
     ["DATA_PATH", "../data", { dataPath: "/data" }],
     ["API_KEY", "s3cret!~", { apiKey: "s3cret!~" }],
     ["API_KEY_FILE", "/run/secrets/key", { apiKeyFile: "/run/secrets/key" }],
+    ["SECRET_KEY", SECRET_KEY.toString("base64"), { secretKey: SECRET_KEY }],
+    ["SECRET_KEY_FILE", "/run/secrets/key", { secretKeyFile: "/run/secrets/key" }],
     ["AUTH", "off", { auth: "off" }],
     [
       "ALLOWED_HOSTS",
@@ -171,6 +181,9 @@ describe("readConfig", () => {
   });
 
   test("a wrong key is not shown", () => {
+    expect(() => config([], { SECRET_KEY: "my secret" })).toThrow(
+      "Invalid SECRET_KEY (not shown): give 32 random bytes in base64 or hex, such as `openssl rand -base64 32` prints",
+    );
     expect(() => config(["--api-key", "my secret"])).toThrow(
       "Invalid --api-key (not shown): give 1 to 1024 printable ASCII characters without spaces",
     );

@@ -24,6 +24,7 @@ export const REASONS = [
   "response_too_large",
   "entrypoint_failed",
   "image_unavailable",
+  "secret_unavailable",
   "out_of_memory",
   "instance_lost",
   "engine_unavailable",

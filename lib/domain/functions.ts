@@ -90,13 +90,3 @@ export function checkFunctionName(name: string): void {
     );
   }
 }
-
-/** Throws `invalid_request` where settings contradict each other. */
-export function checkWarm({ warm_min, warm_max }: Pick<Function, "warm_min" | "warm_max">): void {
-  if (warm_min > warm_max) {
-    throw new AppError(
-      "invalid_request",
-      `"warm_min" is ${warm_min} and "warm_max" only ${warm_max}: raise the one or lower the other`,
-    );
-  }
-}

@@ -1,7 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { AppError, REASONS } from "./errors.ts";
 import { PAGE } from "./limits.ts";
-import { Nullable, Timestamp, timestamp } from "./types.ts";
+import { Nullable, readTime, Timestamp } from "./types.ts";
 
 /**
  * A synchronous one is `running` until it ends; `failed` is every other end, told apart by `reason`. An asynchronous one
@@ -148,15 +148,6 @@ function readLimit(text: string): number {
   throw new AppError(
     "invalid_request",
     `Invalid "limit" ${JSON.stringify(text.slice(0, 40))}: give a whole number from 1 to ${PAGE.max}`,
-  );
-}
-
-function readTime(name: string, text: string): string {
-  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(time)) return timestamp(time);
-  throw new AppError(
-    "invalid_request",
-    `Invalid "${name}" ${JSON.stringify(text.slice(0, 40))}: give a time such as 2026-01-31T12:00:00Z`,
   );
 }
 

@@ -43,6 +43,8 @@ export const CONTEXT_BYTES = 64 * MIB;
 export const CONTEXT_SIZE = { min: MIB, max: 64 * 1024 * MIB } as const;
 /** Arguments of an entrypoint or a command, and the longest one: the kernel's MAX_ARG_STRLEN leaves far more. */
 export const COMMAND_ARGUMENTS = 256;
+/** An entrypoint, or a command, in all: with the environment it stays far below what the kernel hands to a process. */
+export const COMMAND_BYTES = 256 * KIB;
 export const PATH_LENGTH = 4095;
 /** Labels of a function's containers. */
 export const LABELS = { max: 64, key_length: 255, value_length: 4096 } as const;
@@ -50,6 +52,8 @@ export const LABELS = { max: 64, key_length: 255, value_length: 4096 } as const;
 export const SECRETS_OF_FUNCTION = 64;
 /** A secret's value: as a variable the kernel would take twice that. */
 export const SECRET_BYTES = 64_000;
+/** All of a function's secrets together: they are sent at each call, and their files count as memory. */
+export const SECRETS_OF_FUNCTION_BYTES = 512 * KIB;
 /** Secrets, registries and keys are listed whole, so their number has a limit. */
 export const SECRETS = 10_000;
 export const REGISTRIES = 1_000;
@@ -60,6 +64,9 @@ export const NOFILE = 1024;
 /** A request body handed to a function, and what it may answer; both are server options with this default. */
 export const REQUEST_BYTES = 6 * MIB;
 export const RESPONSE_BYTES = 6 * MIB;
+/** What a function may say of its answer in response.meta.json: one frame of the gate's protocol. */
+export const RESPONSE_META_BYTES = 64 * KIB;
+export const RESPONSE_HEADERS = 256;
 /** Output of a call that is kept. */
 export const LOG_BYTES = 64 * KIB;
 /** The most that a function may ask for: logs of a call are held in memory until it ends. */

@@ -1,4 +1,5 @@
 import { Type, type TSchema, type TUnion, type TNull } from "@sinclair/typebox";
+import { AppError } from "./errors.ts";
 
 /** A value that may be null. */
 export function Nullable<T extends TSchema>(schema: T): TUnion<[T, TNull]> {
@@ -14,4 +15,14 @@ export const Timestamp = Type.String({
 /** Milliseconds since the epoch as a `Timestamp`. */
 export function timestamp(epochMs: number): string {
   return new Date(epochMs).toISOString();
+}
+
+/** A time of any zone, as it was sent, as a `Timestamp`. Throws `invalid_request`. */
+export function readTime(name: string, text: string): string {
+  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(time)) return timestamp(time);
+  throw new AppError(
+    "invalid_request",
+    `Invalid "${name}" ${JSON.stringify(text.slice(0, 40))}: give a time such as 2026-01-31T12:00:00Z`,
+  );
 }

@@ -1,6 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { AppError, messageOf } from "../domain/errors.ts";
+import { OWN_LABELS } from "../domain/function-rules.ts";
 import { parseImageReference, pullTarget } from "../domain/image-reference.ts";
 import { Nullable } from "../domain/types.ts";
 import type { EngineConnection } from "./connection.ts";
@@ -12,16 +13,40 @@ const list = Type.Optional(Nullable(Type.Array(Type.String())));
 const ImageInspect = Type.Object({
   Id: Type.String({ minLength: 1 }),
   RepoDigests: list,
-  Config: Type.Optional(Nullable(Type.Object({ Entrypoint: list, Cmd: list }))),
+  Config: Type.Optional(
+    Nullable(
+      Type.Object({
+        Entrypoint: list,
+        Cmd: list,
+        User: Type.Optional(Nullable(Type.String())),
+        // No Type.Record: its pattern lets a key with a line separator (U+2028) have a value of any type.
+        Volumes: Type.Optional(Nullable(Type.Object({}, { additionalProperties: true }))),
+        Labels: Type.Optional(
+          Nullable(Type.Unsafe<Record<string, string>>(Type.Object({}, { additionalProperties: Type.String() }))),
+        ),
+      }),
+    ),
+  ),
 });
+
+/** What an image says about the containers that are made of it. */
+export interface ImageConfig {
+  readonly entrypoint: readonly string[];
+  readonly command: readonly string[];
+  /** Empty where it names none, and root is meant. */
+  readonly user: string;
+  /** Paths that get a volume each. */
+  readonly volumes: readonly string[];
+  /** Those that begin with `slipway.`; the others are none of our business. */
+  readonly labels: Readonly<Record<string, string>>;
+}
 
 /** An image that is on the engine. */
 export interface Image {
   readonly id: string;
   /** `repository@sha256:...`, one for each repository it was pulled from or pushed to. */
   readonly digests: readonly string[];
-  /** The image's own entrypoint and command, joined as the engine would run them. */
-  readonly command: readonly string[];
+  readonly config: ImageConfig;
 }
 
 /** A pull that has sent nothing for this long is given up, in milliseconds. */
@@ -50,10 +75,17 @@ export class Images {
       if (!Value.Check(ImageInspect, reply.body))
         throw new EngineError("image inspect", reply.status, "unexpected reply");
       const body: Static<typeof ImageInspect> = reply.body;
+      const { Entrypoint, Cmd, User, Volumes, Labels } = body.Config ?? {};
       return {
         id: body.Id,
         digests: body.RepoDigests ?? [],
-        command: [...(body.Config?.Entrypoint ?? []), ...(body.Config?.Cmd ?? [])],
+        config: {
+          entrypoint: Entrypoint ?? [],
+          command: Cmd ?? [],
+          user: User ?? "",
+          volumes: Object.keys(Volumes ?? {}),
+          labels: Object.fromEntries(Object.entries(Labels ?? {}).filter(([key]) => key.startsWith(OWN_LABELS))),
+        },
       };
     } catch (error) {
       if (isEngineStatus(error, 404)) return undefined;

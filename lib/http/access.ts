@@ -1,12 +1,15 @@
 import type { Server } from "bun";
-import { timingSafeEqual } from "node:crypto";
 import { AppError } from "../domain/errors.ts";
-import { hashKey } from "../services/api-key.ts";
+import { administrator, type Caller, checkScope, type Scope } from "../domain/keys.ts";
+import type { KeyService } from "../services/keys.ts";
+import type { Attempts } from "./attempts.ts";
 
 /** Who may use `/v1`, `/swagger` and `/metrics` (DESIGN.md section 7). */
 export interface AccessPolicy {
-  /** SHA-256 of the API key in hex, where there is one. */
-  readonly key_hash: string | undefined;
+  /** Tells whose a key is. */
+  readonly keys: Pick<KeyService, "identify">;
+  /** Slows down whoever sends wrong ones. */
+  readonly attempts: Pick<Attempts, "failed">;
   /** Whether a request without the key is refused. */
   readonly key_required: boolean;
   /** Whether the server listens on loopback only; then every caller is on this machine. */
@@ -17,29 +20,54 @@ export interface AccessPolicy {
   readonly gateways: () => readonly string[];
 }
 
-/** Lets a request pass or throws `unauthorized`, `misdirected_request` or `forbidden`. */
-export type Access = (request: Request, server: Server<unknown> | null) => void;
+/** What an endpoint asks of whoever sends a request. */
+export interface Needs {
+  /** Scopes of which one is enough; `admin` always is. */
+  readonly scopes: readonly Scope[];
+  /** Whether a request without a key is refused wherever it comes from: only endpoints of `/v1` know other rules for it. */
+  readonly key_always?: boolean;
+}
+
+/**
+ * Tells who sends a request and lets it pass, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or
+ * `forbidden`.
+ */
+export type Access = (request: Request, server: Server<unknown> | null, needs: Needs) => Caller;
 
 /** The check that every resource but `/r` and the health endpoints makes before it reads anything. */
 export function createAccess(policy: AccessPolicy): Access {
-  return (request, server) => {
+  return (request, server, needs) => {
     const key = keyOf(request);
-    if (key !== undefined) {
-      // A key that was sent must be right, also where none is needed: its sender believes in it.
-      if (policy.key_hash === undefined) throw new AppError("unauthorized", "This server has no API key: send none");
-      if (sameHash(hashKey(key), policy.key_hash)) return;
-      throw new AppError(
-        "unauthorized",
-        "The API key is wrong: send the one that the server was given, or printed at its first start",
-      );
-    }
-    if (policy.key_required) {
-      throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
-    }
-    if (!policy.loopback) checkCaller(server?.requestIP(request)?.address, policy.gateways());
-    checkHost(request.headers.get("host"), policy.allowed_hosts);
-    checkSite(request);
+    const caller =
+      key === undefined
+        ? withoutKey(policy, request, server, needs)
+        : withKey(policy, key, () => addressOf(request, server));
+    checkScope(caller, needs.scopes);
+    return caller;
   };
+}
+
+/** A key that was sent must be right, also where none is needed: its sender believes in it. */
+function withKey({ keys, attempts }: AccessPolicy, key: string, address: () => string): Caller {
+  const verdict = keys.identify(key);
+  if ("caller" in verdict) return verdict.caller;
+  const wait = verdict.refused === "wrong" ? attempts.failed(address()) : undefined;
+  if (wait === undefined) throw new AppError("unauthorized", verdict.message);
+  throw new AppError(
+    "too_many_requests",
+    `Too many wrong API keys came from your address: try again in ${wait} s; a right key is taken at once`,
+    { retry_after_s: wait },
+  );
+}
+
+function withoutKey(policy: AccessPolicy, request: Request, server: Server<unknown> | null, needs: Needs): Caller {
+  if (policy.key_required || needs.key_always === true) {
+    throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
+  }
+  if (!policy.loopback) checkCaller(addressOf(request, server), policy.gateways());
+  checkHost(request.headers.get("host"), policy.allowed_hosts);
+  checkSite(request);
+  return administrator(null);
 }
 
 /** Whether an address, or the name of one, can only mean this machine. */
@@ -57,13 +85,13 @@ function keyOf(request: Request): string | undefined {
   return /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? "";
 }
 
-function sameHash(a: string, b: string): boolean {
-  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
+function addressOf(request: Request, server: Server<unknown> | null): string {
+  return server?.requestIP(request)?.address ?? "";
 }
 
 /** On an open address, a function on the same bridge must not become an administrator by sending `Host: localhost`. */
-function checkCaller(address: string | undefined, gateways: readonly string[]): void {
-  const caller = address?.replace(/^::ffff:/, "") ?? "";
+function checkCaller(address: string, gateways: readonly string[]): void {
+  const caller = address.replace(/^::ffff:/, "");
   if (isLoopback(caller) || gateways.includes(caller)) return;
   throw new AppError(
     "unauthorized",

@@ -1,10 +1,13 @@
 import { type AnyElysia, Elysia } from "elysia";
 import type { Clock } from "../clock.ts";
+import { SCOPES } from "../domain/keys.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { InvocationService } from "../services/invocations.ts";
+import type { KeyService } from "../services/keys.ts";
 import type { RouteService } from "../services/routes.ts";
+import type { SecretService } from "../services/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { Access } from "./access.ts";
 import { createBodyReader } from "./body.ts";
@@ -13,17 +16,22 @@ import { docsRoutes } from "./docs.ts";
 import { errorHandler, pathOf } from "./errors.ts";
 import { functionsRoutes } from "./functions.ts";
 import { invocationsRoutes } from "./invocations.ts";
+import { keysRoutes } from "./keys.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
 import { type Patience, watch } from "./patience.ts";
+import { createIntakes } from "./resource.ts";
 import { routesRoutes } from "./routes.ts";
+import { secretsRoutes } from "./secrets.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
 
 /** What the API is made of. */
 export interface AppServices {
   readonly functions: FunctionService;
   readonly routes: RouteService;
+  readonly secrets: SecretService;
   readonly invocations: InvocationService;
+  readonly keys: KeyService;
   readonly status: StatusService;
   readonly metrics: Metrics;
   readonly access: Access;
@@ -39,9 +47,16 @@ const CALL_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Po
 
 /** The whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, invocations, status, metrics, access, clock, log, request_bytes, patience } = services;
+  const { functions, routes, secrets, invocations, status, metrics, access, clock, log, request_bytes, patience } =
+    services;
   const readBody = createBodyReader(clock, patience);
-  const intake = { access, readBody };
+  const intake = createIntakes({ access, readBody });
+  // The scopes of keys, of which each part asks for one: to read, and to change.
+  const deploying = intake({ read: ["deploy", "read"], write: ["deploy"] });
+  const observing = intake({ read: ["read"], write: ["admin"] });
+  const invoking = intake({ read: ["invoke"], write: ["invoke"] });
+  const administrating = intake({ read: ["admin"], write: ["admin"] });
+  const anyKey = intake({ read: SCOPES, write: ["admin"] });
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
     .onRequest(({ request, set }) => {
       set.headers["x-request-id"] = clock.uuid();
@@ -49,13 +64,15 @@ export function createApp(services: AppServices): AnyElysia {
     })
     .mapResponse({ as: "global" }, ({ request, server }) => watch(request, server, patience))
     .use(errorHandler({ log, patience, allowed: (path) => allowedMethods(app.routes, path) }))
-    .use(functionsRoutes(functions, intake))
-    .use(routesRoutes(routes, intake))
-    .use(invocationsRoutes(invocations, intake))
-    .use(invokeRoutes({ functions, invocations, intake, request_bytes }))
+    .use(functionsRoutes(functions, deploying))
+    .use(routesRoutes(routes, deploying))
+    .use(secretsRoutes(secrets, deploying))
+    .use(invocationsRoutes(invocations, observing))
+    .use(invokeRoutes({ functions, invocations, intake: invoking, request_bytes }))
     .use(callRoutes({ routes, invocations, readBody, request_bytes }))
-    .use(metricsRoutes(metrics, access))
+    .use(keysRoutes(services.keys, administrating))
+    .use(metricsRoutes(metrics, observing))
     .use(healthRoutes(status))
-    .use(docsRoutes(() => openApiDocument(app.routes, services.version), access));
+    .use(docsRoutes(() => openApiDocument(app.routes, services.version), anyKey));
   return app;
 }

@@ -1,6 +1,7 @@
 import type { Server } from "bun";
 import { Elysia, t } from "elysia";
 import { AppError } from "../domain/errors.ts";
+import { checkFunction } from "../domain/keys.ts";
 import type { Invocation } from "../domain/invocations.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { Answer, InvocationService, Target } from "../services/invocations.ts";
@@ -8,7 +9,7 @@ import type { RouteService } from "../services/routes.ts";
 import type { ReadBody } from "./body.ts";
 import { errorResponse, pathOf } from "./errors.ts";
 import { callDetail } from "./openapi-calls.ts";
-import type { Intake } from "./resource.ts";
+import { type Intake, scopeDetail } from "./resource.ts";
 
 /** What a call needs of the request that it came by. */
 interface CallContext {
@@ -51,8 +52,9 @@ export function invokeRoutes(options: {
   return new Elysia({ tags: ["calls"] }).post(
     "/v1/functions/:id/invoke",
     async (context) => {
-      access(context.request, context.server);
+      const caller = access(context.request, context.server);
       const target = { function: functions.get(context.params.id), route_id: null };
+      checkFunction(caller, target.function.id);
       return call(context, { invocations, readBody, request_bytes, target });
     },
     {
@@ -60,7 +62,10 @@ export function invokeRoutes(options: {
         id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
       }),
       parse: "none",
-      detail: callDetail("invokeFunction", "Call a function without a route", [400, 401, 403, 404, 421]),
+      detail: {
+        ...callDetail("invokeFunction", "Call a function without a route", [400, 401, 403, 404, 421]),
+        ...scopeDetail(intake.scopes),
+      },
     },
   );
 }
@@ -72,7 +77,8 @@ async function call(
   const { invocations, target } = options;
   const body = await options.readBody(context.request, context.server, options.request_bytes);
   const id = String(context.set.headers["x-request-id"]);
-  return answerResponse(await invocations.invoke({ id, target, body, signal: context.request.signal }));
+  const answer = await invocations.invoke({ id, target, body, signal: context.request.signal });
+  return answerResponse(answer, context.request.headers.get("accept"));
 }
 
 /** The percent-decoded path after `/r`, which a route must equal. */
@@ -87,14 +93,14 @@ function calledPath(url: string): string {
   }
 }
 
-function answerResponse({ invocation, response, retry_after_s }: Answer): Response {
+function answerResponse({ invocation, response, retry_after_s }: Answer, accept: string | null): Response {
   const { reason, message } = invocation;
   const details = retry_after_s === undefined ? {} : { retry_after_s };
   const answer =
     response === null
       ? errorResponse(
-          new AppError(reason ?? "internal", message ?? "The function gave no answer", details),
-          invocation.id,
+          new AppError(reason ?? "internal", message ?? "The function gave no answer: see its logs", details),
+          { request_id: invocation.id, accept },
         )
       : new Response(Buffer.from(response.buffer, response.byteOffset, response.byteLength), {
           status: invocation.status === "succeeded" ? 200 : 500,

@@ -7,6 +7,14 @@ export function Envelope<T extends TSchema>(data: T, description: string) {
   return Type.Object({ success: Type.Literal(true), message: Type.Literal("success"), data }, { description });
 }
 
+/** The schema of a reason, the closed list. */
+export const ReasonName = Type.Unsafe<Reason>(
+  Type.Union(
+    REASONS.map((reason) => Type.Literal(reason)),
+    { description: "What was wrong, for a program.", examples: ["not_found"] },
+  ),
+);
+
 /** The schema of every error that is not a function's own. */
 export const ErrorEnvelope = Type.Object(
   {
@@ -16,12 +24,7 @@ export const ErrorEnvelope = Type.Object(
       examples: ['No function "x": GET /v1/functions lists them'],
     }),
     data: Type.Null(),
-    reason: Type.Unsafe<Reason>(
-      Type.Union(
-        REASONS.map((reason) => Type.Literal(reason)),
-        { description: "The same for a program.", examples: ["not_found"] },
-      ),
-    ),
+    reason: ReasonName,
     request_id: Type.String({ description: "The `X-Request-Id` of this answer; the server's log has more under it." }),
   },
   { description: "An error: what every answer is that is neither a success nor a function's own." },
@@ -39,8 +42,8 @@ export function failure(reason: Reason, message: string, requestId: string) {
 
 /** The error responses of an endpoint for its schema: those that any request can meet, and its own. */
 export function errors<const S extends ErrorStatus>(...statuses: readonly S[]) {
-  return Object.fromEntries([401, 403, 421, 500, ...statuses].map((status) => [status, ErrorEnvelope])) as Record<
-    401 | 403 | 421 | 500 | S,
+  return Object.fromEntries([401, 403, 421, 429, 500, ...statuses].map((status) => [status, ErrorEnvelope])) as Record<
+    401 | 403 | 421 | 429 | 500 | S,
     typeof ErrorEnvelope
   >; // fromEntries forgets the keys it was given
 }

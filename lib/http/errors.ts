@@ -3,6 +3,7 @@ import { AppError, type Reason } from "../domain/errors.ts";
 import type { Logger } from "../log.ts";
 import { failure } from "./envelope.ts";
 import { type Patience, watch } from "./patience.ts";
+import { PROBLEM_JSON, prefersProblem, problemDetails } from "./problem-details.ts";
 import { describeProblem } from "./problems.ts";
 
 /** The only table from reasons to statuses. */
@@ -29,6 +30,7 @@ export const STATUS_OF = {
   response_too_large: 502,
   entrypoint_failed: 502,
   image_unavailable: 502,
+  secret_unavailable: 502,
   out_of_memory: 502,
   instance_lost: 502,
   engine_unavailable: 503,
@@ -44,8 +46,17 @@ export type ErrorStatus = Exclude<(typeof STATUS_OF)[Reason], 499>;
 /** What a 429 or 503 says where nobody knows better, in seconds: an engine or a server that comes back takes about that. */
 const RETRY_AFTER_S = 2;
 
-/** The enveloped answer to an error, with the headers that go with its status. */
-export function errorResponse(error: AppError, requestId: string, allow?: readonly string[]): Response {
+/** What an answer to an error depends on beside the error. */
+export interface ErrorContext {
+  readonly request_id: string;
+  /** The `Accept` of the request: an envelope, or RFC 9457 for those who prefer it. */
+  readonly accept: string | null;
+  /** The methods of a path, where a wrong one was asked for. */
+  readonly allow?: readonly string[];
+}
+
+/** The answer to an error, with the headers that go with its status. */
+export function errorResponse(error: AppError, { request_id, accept, allow }: ErrorContext): Response {
   const headers = new Headers();
   if (error.reason === "unauthorized") headers.set("WWW-Authenticate", 'Bearer realm="slipway"');
   const status = STATUS_OF[error.reason];
@@ -54,7 +65,11 @@ export function errorResponse(error: AppError, requestId: string, allow?: readon
   if (allow) headers.set("Allow", allow.join(", "));
   // The rest of a body that drips is not waited for.
   if (error.reason === "request_timeout") headers.set("Connection", "close");
-  return Response.json(failure(error.reason, error.message, requestId), { status, headers });
+  headers.set("Vary", "Accept");
+  if (!prefersProblem(accept))
+    return Response.json(failure(error.reason, error.message, request_id), { status, headers });
+  headers.set("Content-Type", PROBLEM_JSON);
+  return Response.json(problemDetails(error, status, request_id), { status, headers });
 }
 
 /**
@@ -69,6 +84,7 @@ export function errorHandler(options: {
   return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, server, set }) => {
     watch(request, server, options.patience);
     const requestId = set.headers["x-request-id"] ?? "";
+    const context = { request_id: requestId, accept: request.headers.get("accept") };
     const path = pathOf(request.url);
     const known = translate(error);
     if (known?.reason === "not_found" && error instanceof NotFoundError) {
@@ -78,7 +94,7 @@ export function errorHandler(options: {
           "method_not_allowed",
           `${request.method} is not possible here: use ${allow.join(" or ")}`,
         );
-        return errorResponse(refused, requestId, allow);
+        return errorResponse(refused, { ...context, allow });
       }
     }
     if (known && known.reason !== "internal") {
@@ -87,14 +103,16 @@ export function errorHandler(options: {
         method: request.method,
         path,
         reason: known.reason,
-        error,
+        // Not what Elysia threw: its errors hold the whole body, and a body may hold a secret.
+        error: known,
       });
-      return errorResponse(known, requestId);
+      return errorResponse(known, context);
     }
-    options.log.error("request failed", { request_id: requestId, method: request.method, path, error });
+    const shown = error instanceof ValidationError ? describeProblem(error.type, error.validator, error.value) : error;
+    options.log.error("request failed", { request_id: requestId, method: request.method, path, error: shown });
     return errorResponse(
       known ?? new AppError("internal", "Internal error: the server's log has more under this request id"),
-      requestId,
+      context,
     );
   });
 }
@@ -105,7 +123,7 @@ function translate(error: unknown): AppError | undefined {
   if (error instanceof ParseError) {
     return error.cause instanceof AppError
       ? error.cause
-      : new AppError("invalid_request", "The request could not be read");
+      : new AppError("invalid_request", "The request body could not be read: send it again");
   }
   if (error instanceof ValidationError && error.type !== "response") {
     return new AppError("invalid_request", describeProblem(error.type, error.validator, error.value));

@@ -2,6 +2,7 @@ import { REASONS, type Reason } from "../domain/errors.ts";
 import { failure } from "./envelope.ts";
 import { type ErrorStatus, STATUS_OF } from "./errors.ts";
 import type { JsonObject } from "./openapi-schema.ts";
+import { PROBLEM_JSON, problemDetails } from "./problem-details.ts";
 
 interface ErrorText {
   /** Under which the document has it. */
@@ -24,16 +25,17 @@ const ERRORS = {
   },
   401: {
     name: "Unauthorized",
-    description: "No API key where one is needed, or a wrong one.",
+    description: "No API key where one is needed, or one that is wrong, revoked or out of date.",
     reason: "unauthorized",
     message: 'An API key is needed: send it as "Authorization: Bearer <key>"',
     headers: { "WWW-Authenticate": "How to authenticate: with a bearer token." },
   },
   403: {
     name: "Forbidden",
-    description: "The request comes from another site's page and carries no API key.",
+    description: "The API key has another scope, or the request comes from another site's page and carries none.",
     reason: "forbidden",
-    message: "Requests from another site's page are refused: send an API key",
+    message:
+      'This needs a key with the scope "deploy" or "admin", but yours has "read": an administrator can make another with POST /v1/keys',
   },
   404: {
     name: "NotFound",
@@ -81,7 +83,7 @@ const ERRORS = {
   },
   429: {
     name: "TooManyRequests",
-    description: "Too many calls.",
+    description: "Too many calls, or too many wrong API keys.",
     reason: "too_many_requests",
     message: "Too many calls at once: try again in a moment",
     headers: LATER,
@@ -94,7 +96,7 @@ const ERRORS = {
   },
   502: {
     name: "BadGateway",
-    description: "The function gave no answer, or its image cannot be had.",
+    description: "The function gave no answer, or its image or a secret of it cannot be had.",
     reason: "function_failed",
     message: "The function exited with code 1 and wrote no response: see its logs",
   },
@@ -141,6 +143,10 @@ export function errorComponents(): JsonObject {
         "application/json": {
           schema: { $ref: "#/components/schemas/Error" },
           example: failure(text.reason, text.message, REQUEST_ID),
+        },
+        [PROBLEM_JSON]: {
+          schema: { $ref: "#/components/schemas/ProblemDetails" },
+          example: problemDetails(text, Number(status), REQUEST_ID),
         },
       },
     };

@@ -23,8 +23,8 @@ export function documentedPath(path: string): string {
 }
 
 /** What the document tells of a route: what its own `detail` says, and what its schemas do. */
-export function operation({ path, hooks }: DocumentedRoute): JsonObject {
-  const detail = toOpenApi(hooks.detail);
+export function operation({ method, path, hooks }: DocumentedRoute): JsonObject {
+  const detail = withScopes(method, toOpenApi(hooks.detail));
   const described = isObject(detail["responses"]) ? detail["responses"] : {};
   const parameters = [
     ...parametersOf("path", hooks.params),
@@ -36,6 +36,21 @@ export function operation({ path, hooks }: DocumentedRoute): JsonObject {
     ...(parameters.length > 0 && { parameters }),
     ...(hooks.body !== undefined && { requestBody: { required: true, content: json(hooks.body) } }),
     responses: { ...described, ...responsesOf(hooks.response) },
+  };
+}
+
+/** The scopes of an endpoint, of which a key needs one: OpenAPI 3.0 has no words for them beside OAuth's. */
+function withScopes(method: string, detail: JsonObject): JsonObject {
+  const scopes = detail["x-scopes"];
+  if (!isObject(scopes)) return detail;
+  const needed = scopes[method === "GET" ? "read" : "write"] ?? [];
+  const enough = [...new Set([...(Array.isArray(needed) ? needed : []), "admin"])];
+  const { description } = detail;
+  const text = `Scope of a key: ${enough.map((scope) => `\`${JSON.stringify(scope)}\``).join(" or ")}.`;
+  return {
+    ...detail,
+    "x-scopes": enough,
+    description: typeof description === "string" ? `${description}\n\n${text}` : text,
   };
 }
 

@@ -1,37 +1,49 @@
 import { CreateFunction, Function, UpdateFunction } from "../domain/functions.ts";
 import { Invocation, InvocationLogs, InvocationPage, LogEntry } from "../domain/invocations.ts";
+import { CreateKey, Key, NewKey } from "../domain/keys.ts";
 import { CreateRoute, Route, UpdateRoute } from "../domain/routes.ts";
+import { PutSecret, Secret } from "../domain/secrets.ts";
 import { ErrorEnvelope } from "./envelope.ts";
 import { errorComponents } from "./openapi-errors.ts";
 import { documentedPath, type DocumentedRoute, operation } from "./openapi-operation.ts";
+import { ProblemDetails } from "./problem-details.ts";
 import { isObject, type JsonObject, toOpenApi, withReferences } from "./openapi-schema.ts";
 
 const DESCRIPTION = `Runs any Docker image as a serverless function, in a brand-new container for every call.
 
 Register an image (\`POST /v1/functions\`), give it a path (\`POST /v1/routes\`), and call it (\`POST /r/<path>\`).
 
-Answers of \`/v1\` are envelopes: \`{"success": true, "message": "success", "data": ...}\`, or an \`Error\`. Bodies are JSON
-whatever their content type says. A function is named by its id or its name. Every answer has an \`X-Request-Id\`.`;
+Answers of \`/v1\` are envelopes: \`{"success": true, "message": "success", "data": ...}\`, or an \`Error\`
+(\`ProblemDetails\`, RFC 9457, for those whose \`Accept\` prefers \`application/problem+json\`). Bodies are JSON whatever
+their content type says. A function is named by its id or its name. Every answer has an \`X-Request-Id\`.`;
 
 const TAGS = [
   { name: "functions", description: "Images plus their settings." },
   { name: "routes", description: "Paths below `/r` that lead to functions." },
+  { name: "secrets", description: "Values that only functions see." },
   { name: "calls", description: "Running functions." },
   { name: "invocations", description: "The records of calls, and what the functions printed." },
+  { name: "keys", description: "Who may use the API, and what for." },
   { name: "status", description: "Whether the server works, and its figures." },
 ];
 
 /** Schemas that have a name; wherever they stand in the document, they are referred to. */
 const NAMED = {
   CreateFunction,
+  CreateKey,
   CreateRoute,
   Error: ErrorEnvelope,
   Function,
   Invocation,
   InvocationLogs,
   InvocationPage,
+  Key,
   LogEntry,
+  NewKey,
+  ProblemDetails,
+  PutSecret,
   Route,
+  Secret,
   UpdateFunction,
   UpdateRoute,
 };

@@ -1,6 +1,7 @@
 import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { distance } from "fastest-levenshtein";
+import { expectation } from "../domain/expectation.ts";
 
 /** As much as we need of what Elysia hands on with a validation error. */
 interface Validator {
@@ -24,12 +25,22 @@ export function describeProblem(where: string, validator: unknown, value: unknow
   const problem = innermost(found);
   const path = problem.path.slice(1).replaceAll("~1", "/").replaceAll("~0", "~");
   if (path === "" && problem.value === undefined) return `The request has no ${noun}: send a JSON object`;
+  if (path === "" && holdsSecret(problem.schema)) return `The ${noun} must be a JSON object`;
   if (path === "") return `The ${noun} must be a JSON object, but it is ${kindOf(problem.value)}`;
   const shown = JSON.stringify(path.length > 64 ? `${path.slice(0, 64)}...` : path);
   if (problem.type === ValueErrorType.ObjectAdditionalProperties)
     return unknownField(noun, path, shown, problem.schema);
   if (problem.value === undefined) return `Missing ${shown}: it must be ${expectation(problem.schema)}`;
-  return `Invalid ${shown}: it must be ${expectation(problem.schema)}, but it is ${kindOf(problem.value)}`;
+  if (holdsSecret(problem.schema)) return `Invalid ${shown}: it must be ${expectation(problem.schema)}`;
+  return `Invalid ${shown}: it must be ${expectation(problem.schema)}, but it ${fault(problem)}`;
+}
+
+/** Whether a value of this schema is never shown: a message may end in a log. */
+function holdsSecret(schema: TSchema): boolean {
+  const properties: unknown = schema["properties"];
+  const fields: readonly TSchema[] =
+    properties !== null && typeof properties === "object" ? Object.values(properties) : [];
+  return schema["writeOnly"] === true || fields.some(holdsSecret);
 }
 
 function isValidator(validator: unknown): validator is Validator {
@@ -52,59 +63,36 @@ function innermost(problem: ValueError): ValueError {
 function unknownField(noun: string, path: string, shown: string, schema: TSchema): string {
   const properties: unknown = schema["properties"];
   const known = properties !== null && typeof properties === "object" ? Object.keys(properties) : [];
+  // Of a field in a field, the last word is the one that was misspelt.
+  const last = path.slice(path.lastIndexOf("/") + 1);
   const nearest =
-    known.find((name) => isPart(path, name)) ?? known.toSorted((a, b) => distance(a, path) - distance(b, path))[0];
+    known.find((name) => isPart(last, name)) ?? known.toSorted((a, b) => distance(a, last) - distance(b, last))[0];
   const what = noun === "body" ? `field ${shown}` : `${noun} ${shown}`;
   if (nearest === undefined) return `Unknown ${what}: none is expected here`;
   // A third of the letters wrong is no slip of the finger any more: the whole list helps better.
   const close =
-    isPart(path, nearest) || distance(nearest, path) <= Math.max(1, Math.min(nearest.length, path.length) / 2.5);
+    isPart(last, nearest) || distance(nearest, last) <= Math.max(1, Math.min(nearest.length, last.length) / 2.5);
   return close
     ? `Unknown ${what}: did you mean "${nearest}"?`
     : `Unknown ${what}: known are ${known.map((name) => `"${name}"`).join(", ")}`;
 }
 
+/** What a value is, or has too much of, that its schema does not want. */
+function fault({ schema, value }: ValueError): string {
+  const choices: readonly TSchema[] = Array.isArray(schema["anyOf"]) ? schema["anyOf"] : [schema];
+  if (Array.isArray(value) && choices.some(({ type }) => type === "array")) {
+    const repeated: unknown = value.find((item, at) => value.indexOf(item) < at);
+    if (choices.some(({ uniqueItems }) => uniqueItems === true) && repeated !== undefined)
+      return `has ${kindOf(repeated)} twice`;
+    return value.length === 1 ? "has 1 item" : `has ${value.length} items`;
+  }
+  const isMap = value !== null && typeof value === "object" && choices.some(({ maxProperties }) => maxProperties);
+  return isMap && !Array.isArray(value) ? `has ${Object.keys(value).length} entries` : `is ${kindOf(value)}`;
+}
+
 /** Whether one is the beginning of the other, as "timeout" is of "timeout_ms" and "environment" of "environments". */
 function isPart(given: string, known: string): boolean {
   return given.length >= 3 && (known.startsWith(given) || given.startsWith(known));
-}
-
-/** What a schema wants, in words. */
-function expectation(schema: TSchema): string {
-  const choices: unknown = schema["anyOf"];
-  if (Array.isArray(choices)) return choices.map((choice: TSchema) => expectation(choice)).join(" or ");
-  if (schema["const"] !== undefined) return JSON.stringify(schema["const"]);
-  switch (schema["type"]) {
-    case "integer":
-      return `a whole number${range(schema)}`;
-    case "number":
-      return `a number${range(schema)}`;
-    case "string":
-      return text(schema);
-    case "boolean":
-      return "true or false";
-    case "null":
-      return "null";
-    case "object":
-      return schema["additionalProperties"] instanceof Object ? "an object of strings" : "an object";
-    default:
-      return "another kind of value";
-  }
-}
-
-function range(schema: TSchema): string {
-  const { minimum, maximum } = schema;
-  if (typeof minimum === "number" && typeof maximum === "number") return ` from ${minimum} to ${maximum}`;
-  return typeof minimum === "number" ? ` of at least ${minimum}` : "";
-}
-
-function text(schema: TSchema): string {
-  const parts = ["a string"];
-  if (typeof schema["minLength"] === "number" && typeof schema["maxLength"] === "number") {
-    parts.push(`of ${schema["minLength"]} to ${schema["maxLength"]} characters`);
-  }
-  if (typeof schema["pattern"] === "string") parts.push(`that matches ${schema["pattern"]}`);
-  return parts.join(" ");
 }
 
 function kindOf(value: unknown): string {

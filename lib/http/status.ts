@@ -1,9 +1,9 @@
 import { Elysia, t } from "elysia";
 import type { StatusService } from "../services/status.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Access } from "./access.ts";
 import { REQUEST_ID_HEADER } from "./openapi-errors.ts";
 import { errorDetails } from "./openapi-operation.ts";
+import { type Intake, scopeDetail } from "./resource.ts";
 
 const Check = t.Object({
   ok: t.Boolean({ examples: [true] }),
@@ -53,7 +53,7 @@ export function healthRoutes(status: StatusService) {
 }
 
 /** `GET /metrics` in Prometheus form. */
-export function metricsRoutes(metrics: Metrics, access: Access) {
+export function metricsRoutes(metrics: Metrics, { access, scopes }: Intake) {
   return new Elysia({ tags: ["status"] }).get(
     "/metrics",
     async ({ request, server }) => {
@@ -63,6 +63,7 @@ export function metricsRoutes(metrics: Metrics, access: Access) {
     },
     {
       detail: {
+        ...scopeDetail(scopes),
         operationId: "metrics",
         summary: "The figures of the server, in Prometheus form",
         responses: {
@@ -71,7 +72,7 @@ export function metricsRoutes(metrics: Metrics, access: Access) {
             headers: REQUEST_ID_HEADER,
             content: { "text/plain": { schema: { type: "string" }, example: "slipway_engine_up 1\n" } },
           },
-          ...errorDetails(401, 403, 421, 500),
+          ...errorDetails(401, 403, 421, 429, 500),
         },
       },
     },

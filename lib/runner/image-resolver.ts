@@ -1,10 +1,13 @@
 import { AppError, messageOf } from "../domain/errors.ts";
 import type { Function } from "../domain/functions.ts";
+import type { Settings } from "../domain/function-settings.ts";
+import { settingsOfLabels } from "../domain/image-labels.ts";
 import { parseImageReference } from "../domain/image-reference.ts";
 import { EngineError } from "../engine/errors.ts";
-import type { Image, Images } from "../engine/images.ts";
+import type { Image, ImageConfig, Images } from "../engine/images.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import { commandOf, type OwnCommand } from "./container-spec.ts";
 
 /** What a function remembers of its image. */
 export interface ResolvedImage {
@@ -12,8 +15,8 @@ export interface ResolvedImage {
   readonly digest: string | null;
 }
 
-/** Commands of images that were looked at lately, at most this many. */
-const COMMANDS = 1_000;
+/** Images that were looked at lately, at most this many. */
+const CONFIGS = 1_000;
 
 /**
  * Turns image references into images on the engine. Images are looked at first and pulled where they are missing: one
@@ -25,7 +28,7 @@ export class ImageResolver {
   readonly #metrics: Metrics;
   readonly #log: Logger;
   readonly #pulls = new Map<string, Promise<void>>();
-  readonly #commands = new Map<string, readonly string[]>();
+  readonly #configs = new Map<string, ImageConfig>();
 
   constructor(options: { images: Images; metrics: Metrics; log: Logger }) {
     this.#images = options.images;
@@ -34,17 +37,29 @@ export class ImageResolver {
   }
 
   /** The image behind a reference, pulled if the engine does not have it. Throws also for one that could not be run. */
-  async resolve(reference: string): Promise<ResolvedImage> {
+  async resolve(reference: string, own: OwnCommand): Promise<ResolvedImage> {
     parseImageReference(reference); // before the engine is asked: its own message is shorter
     const present = await this.#inspect(reference);
-    return this.#resolved(reference, present ?? (await this.#pullAndInspect(reference)));
+    return this.#resolved(reference, present ?? (await this.#pullAndInspect(reference)), own);
   }
 
   /** The image that a reference means now: pulled anew, or looked up again where it exists only locally. */
-  async refresh(reference: string): Promise<ResolvedImage> {
+  async refresh(reference: string, own: OwnCommand): Promise<ResolvedImage> {
     const present = await this.#inspect(reference);
     const local = present !== undefined && present.digests.length === 0;
-    return this.#resolved(reference, local ? present : await this.#pullAndInspect(reference));
+    return this.#resolved(reference, local ? present : await this.#pullAndInspect(reference), own);
+  }
+
+  /** What the labels of an image that was resolved say about settings. Throws `image_invalid` where they are wrong. */
+  async settings(reference: string, { image_id }: ResolvedImage): Promise<Partial<Settings>> {
+    return settingsOfLabels(reference, (await this.config(image_id))?.labels ?? {});
+  }
+
+  /** Throws `image_invalid` where a function that has its image would have nothing to run any more. */
+  async checkCommand({ image, image_id, ...own }: Pick<Function, "image" | "image_id"> & OwnCommand): Promise<void> {
+    const config = image_id === null ? undefined : await this.config(image_id);
+    // What the engine has lost is brought back by the next call, which then tells.
+    if (config !== undefined) checkCommand(image, own, config);
   }
 
   /** Pulls the very image of a function again, by its digest. Throws `image_unavailable` where that is impossible. */
@@ -76,12 +91,9 @@ export class ImageResolver {
     );
   }
 
-  /** The image's own entrypoint and command, or nothing where the engine has lost the image. */
-  async command(imageId: string): Promise<readonly string[] | undefined> {
-    const known = this.#commands.get(imageId);
-    if (known !== undefined) return known;
-    const image = await this.#inspect(imageId);
-    return image?.command;
+  /** What an image says about its containers, or nothing where the engine has lost it. */
+  async config(imageId: string): Promise<ImageConfig | undefined> {
+    return this.#configs.get(imageId) ?? (await this.#inspect(imageId))?.config;
   }
 
   async #inspect(reference: string): Promise<Image | undefined> {
@@ -102,9 +114,9 @@ export class ImageResolver {
   }
 
   #remember(image: Image): void {
-    const oldest = this.#commands.keys().next().value;
-    if (this.#commands.size >= COMMANDS && oldest !== undefined) this.#commands.delete(oldest);
-    this.#commands.set(image.id, image.command);
+    const oldest = this.#configs.keys().next().value;
+    if (this.#configs.size >= CONFIGS && oldest !== undefined) this.#configs.delete(oldest);
+    this.#configs.set(image.id, image.config);
   }
 
   async #pullAndInspect(reference: string): Promise<Image> {
@@ -141,15 +153,20 @@ export class ImageResolver {
     }
   }
 
-  #resolved(reference: string, image: Image): ResolvedImage {
-    if (image.command.length === 0) {
-      throw new AppError(
-        "image_invalid",
-        `Image "${reference}" has no entrypoint and no command, so there is nothing to run: add ENTRYPOINT or CMD to its Dockerfile`,
-      );
-    }
+  #resolved(reference: string, image: Image, own: OwnCommand): ResolvedImage {
+    checkCommand(reference, own, image.config);
     const { name } = parseImageReference(reference);
     const digest = image.digests.find((candidate) => candidate.startsWith(`${name}@`)) ?? image.digests[0] ?? null;
     return { image_id: image.id, digest };
   }
+}
+
+function checkCommand(reference: string, own: OwnCommand, config: ImageConfig): void {
+  if (commandOf(own, config).length > 0) return;
+  throw new AppError(
+    "image_invalid",
+    own.entrypoint || own.command
+      ? 'There is nothing to run: "entrypoint" is empty, or drops the image\'s command, and "command" gives none'
+      : `Image "${reference}" has no entrypoint and no command, so there is nothing to run: give "entrypoint" or "command", or add ENTRYPOINT or CMD to its Dockerfile`,
+  );
 }

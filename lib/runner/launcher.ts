@@ -6,7 +6,7 @@ import type { Containers } from "../engine/containers.ts";
 import { EngineError, isEngineStatus } from "../engine/errors.ts";
 import type { EngineEvents } from "../engine/events.ts";
 import type { Logger } from "../log.ts";
-import { containerSpec } from "./container-spec.ts";
+import { commandOf, containerSpec } from "./container-spec.ts";
 import type { Custody, OwnContainer } from "./custody.ts";
 import { GATE_DIRECTORY, type GateVolume } from "./gate-volume.ts";
 import type { ImageResolver } from "./image-resolver.ts";
@@ -59,7 +59,7 @@ export class Launcher implements Disposable {
    * A new instance that is ready. Throws `ImageGoneError` where the engine has lost the image, what the engine said
    * where it refuses the container, and the signal's reason when it aborts.
    */
-  async launch(fn: Function, signal: AbortSignal, network = "bridge"): Promise<Instance> {
+  async launch(fn: Function, signal: AbortSignal, network = fn.network): Promise<Instance> {
     await this.#events.settled;
     if (this.#events.problem) throw this.#events.problem;
     try {
@@ -87,13 +87,13 @@ export class Launcher implements Disposable {
   async #launch(fn: Function, signal: AbortSignal, network: string): Promise<Instance> {
     signal.throwIfAborted();
     const imageId = fn.image_id ?? "";
-    const command = await this.#images.command(imageId);
-    if (command === undefined) throw new ImageGoneError(imageId);
+    const image = await this.#images.config(imageId);
+    if (image === undefined) throw new ImageGoneError(imageId);
     try {
       const gate = await this.#gates.ensure(imageId);
       const setting = {
         owner: this.#owner,
-        command,
+        image,
         gate,
         gate_mount: this.#gates.mount(true),
         context_root: this.#contextRoot,
@@ -101,9 +101,9 @@ export class Launcher implements Disposable {
       };
       const doubtGate = this.#gates.doubt();
       const container = await this.#custody.create("", containerSpec(fn, setting));
-      return await this.#start({ container, imageId, command, doubtGate }, signal);
+      return await this.#start({ container, imageId, command: commandOf(fn, image), doubtGate }, signal);
     } catch (error) {
-      throw isImageGone(error) ? new ImageGoneError(imageId) : error;
+      throw isImageGone(fn, error) ? new ImageGoneError(imageId) : error;
     }
   }
 
@@ -157,8 +157,12 @@ export class Launcher implements Disposable {
   }
 }
 
-function isImageGone(error: unknown): boolean {
-  return isEngineStatus(error, 404) && /no such image|image.* not found|not found: .*image/i.test(error.message);
+function isImageGone(fn: Function, error: unknown): boolean {
+  return (
+    isEngineStatus(error, 404) &&
+    lostNetwork(fn, error) === undefined &&
+    /no such image|image.* not found|not found: .*image/i.test(error.message)
+  );
 }
 
 /** Podman prepares a container when it is attached to, and then has a 409 for what Docker says at its start. */
@@ -178,14 +182,16 @@ function isLost(error: unknown): boolean {
 function refusal(fn: Function, error: unknown): unknown {
   if (!(error instanceof EngineError)) return error;
   const head = `Cannot start a container of image "${fn.image}"`;
-  const user = /unable to find (?:user|group) ([^:]+)/.exec(error.message)?.[1];
-  if (user !== undefined)
-    return new AppError("entrypoint_failed", `${head}: the image has no user "${user}"; check its USER`, {
-      cause: error,
-    });
-  if (/memory/i.test(messageOf(error))) {
-    return new AppError("entrypoint_failed", `${head}: "memory_bytes" is too small for the engine`, { cause: error });
+  const network = lostNetwork(fn, error);
+  if (network !== undefined) {
+    return new AppError(
+      "engine_unavailable",
+      `${head}: the engine has no network "${network}" any more: make it anew, or PATCH the function's "network"`,
+      { cause: error, retry_after_s: 5 },
+    );
   }
+  const wrong = wrongSetting(fn, error.message);
+  if (wrong !== undefined) return new AppError("entrypoint_failed", `${head}: ${wrong}`, { cause: error });
   return new AppError(
     "engine_unavailable",
     `${head}: the engine refused (${error.operation}, status ${error.status}); the server's log has its words`,
@@ -194,4 +200,26 @@ function refusal(fn: Function, error: unknown): unknown {
       retry_after_s: 5,
     },
   );
+}
+
+/** The engine says so at create or at start; a network's name may be `my-image`, so its own words are looked for first. */
+function lostNetwork({ network }: Function, error: unknown): string | undefined {
+  return isEngineStatus(error, 404) && /network\b.*\bnot found/i.test(error.message) ? network : undefined;
+}
+
+/** Which setting the engine refuses, and what to do, by the words of Docker 20.10 to 29. */
+function wrongSetting(fn: Function, said: string): string | undefined {
+  const account = /unable to find (user|group) ([^:]+)/.exec(said);
+  if (account !== null) {
+    const where = fn.user === null ? "its USER" : `the function's "user"`;
+    return `the image has no ${account[1]} "${account[2]}"; check ${where}`;
+  }
+  if (/unknown.* runtime/i.test(said)) return `the engine has no runtime "${fn.runtime}" any more: PATCH "runtime"`;
+  if (/range of cpus/i.test(said)) return `"cpus" is ${fn.cpus}, and the engine's machine has fewer: lower it`;
+  if (/chdir to cwd|cannot mkdir/i.test(said)) {
+    return fn.working_dir === null
+      ? "its WORKDIR cannot be entered; check that it is a directory and that its USER may"
+      : `"working_dir" ${JSON.stringify(fn.working_dir)} cannot be entered; check that it is a directory and that the user may`;
+  }
+  return /memory/i.test(said) ? '"memory_bytes" is too small for the engine' : undefined;
 }

@@ -13,12 +13,16 @@ export interface HolderLauncher {
 
 interface Holder {
   readonly instance: Promise<Holding>;
-  readonly imageId: string | null;
+  /** The function that it was made for, as it was then. */
+  readonly function: Function;
   /** Instances that are in its network, or are being started in it. */
   users: number;
   /** No instance is to join it any more: it goes with the last that did. */
   dismissed: boolean;
 }
+
+/** Fields of a function that its holder is made from and that its instances could not do with otherwise. */
+const SHAPE = ["image_id", "network", "runtime"] as const;
 
 const NEVER = new AbortController().signal;
 
@@ -26,8 +30,8 @@ const NEVER = new AbortController().signal;
  * Containers that do nothing but hold a network namespace which the instances of one function join (`share_network`):
  * the engine sets up a namespace with a bridge once, and not for every instance. A holder is an instance whose gate is
  * never called, so it dies with the server as all of them do. It outlives its instances as long as the function has a
- * pool, and goes before that only where the function shares no network any more, or has another image: an image that
- * runs cannot be removed.
+ * pool, and goes before that only where the function shares no network any more, or has another network, runtime or image: an
+ * image that runs cannot be removed.
  */
 export class NetworkHolders {
   readonly #launcher: HolderLauncher;
@@ -42,7 +46,7 @@ export class NetworkHolders {
 
   /** Starts an instance of a function in the network that it is to have. */
   async join<I extends Joining>(fn: Function, start: (network: string) => Promise<I>): Promise<I> {
-    if (!fn.share_network) return start("bridge");
+    if (!fn.share_network) return start(fn.network);
     const holder = this.#holders.get(fn.id) ?? this.#hold(fn);
     holder.users++;
     try {
@@ -58,7 +62,8 @@ export class NetworkHolders {
   /** A function was changed: a holder that is not for it as it is now lets no other instance join. */
   update(fn: Function): void {
     const holder = this.#holders.get(fn.id);
-    if (holder && (!fn.share_network || fn.image_id !== holder.imageId)) this.release(fn.id);
+    const changed = holder && SHAPE.some((field) => fn[field] !== holder.function[field]);
+    if (changed || !fn.share_network) this.release(fn.id);
   }
 
   /** Lets a function's holder go, with the last of its instances. */
@@ -81,7 +86,7 @@ export class NetworkHolders {
 
   #hold(fn: Function): Holder {
     const instance = this.#launcher.launch(fn, NEVER);
-    const holder: Holder = { instance, imageId: fn.image_id, users: 0, dismissed: false };
+    const holder: Holder = { instance, function: fn, users: 0, dismissed: false };
     this.#holders.set(fn.id, holder);
     instance
       .then(({ retired }) => retired)

@@ -7,6 +7,7 @@ import type { Capacity, Room } from "./capacity.ts";
 import { givingWay } from "./giving-way.ts";
 import { type Member, Pool } from "./pool.ts";
 import { RefillPause } from "./refill-pause.ts";
+import { isSameShape } from "./shape.ts";
 
 /** A start of an instance, wherever it comes from; aborted by nobody once it has begun. */
 export type Launch<M extends Member> = (pool: Pool<M>) => Promise<M>;
@@ -23,18 +24,6 @@ export interface Acquired<M> {
 const TICK_MS = 1_000;
 /** Ids of deleted functions that are remembered: as many as there can be functions. */
 const REMOVED = FUNCTIONS;
-
-/** Fields of a function that its containers are made from; the others can change under a running instance. */
-const SHAPE = [
-  "image_id",
-  "environment",
-  "memory_bytes",
-  "cpus",
-  "pids",
-  "max_calls",
-  "read_only",
-  "share_network",
-] as const;
 
 /** Where an instance belongs. */
 interface Place<M extends Member> {
@@ -154,7 +143,7 @@ export class Pools<M extends Member> implements Disposable {
     if (pool === undefined) {
       this.#consider(this.#poolOf(fn));
     } else {
-      const fresh = SHAPE.some((field) => JSON.stringify(fn[field]) !== JSON.stringify(pool.function[field]));
+      const fresh = !isSameShape(fn, pool.function);
       pool.change(fn, fresh);
       if (fresh) this.#retireReady(pool);
       this.#trim(pool);

@@ -20,6 +20,7 @@ import { ImageGoneError, Launcher } from "./launcher.ts";
 import { NetworkHolders } from "./network-holders.ts";
 import type { Pool } from "./pool.ts";
 import { type Acquired, Pools } from "./pools.ts";
+import { SettingsCheck } from "./settings-check.ts";
 import { sweep, SWEEP_INTERVAL_MS, SWEEP_RETRY_MS } from "./sweep.ts";
 
 /** How the runner is set up; the values come from the server's options. */
@@ -63,6 +64,8 @@ export interface Call {
  */
 export class Runner implements AsyncDisposable {
   readonly images: ImageResolver;
+  /** Checks a function's settings with the engine. */
+  readonly settings: SettingsCheck;
   readonly #options: RunnerOptions;
   readonly #connection: EngineConnection;
   readonly #containers: Containers;
@@ -99,6 +102,7 @@ export class Runner implements AsyncDisposable {
       onCreated: (container) => this.#custody.noteCreated(container),
     });
     this.#custody = new Custody({ containers: this.#containers, events: this.#events, clock, log });
+    this.settings = new SettingsCheck(this.#connection);
     this.images = new ImageResolver({ images: new Images(this.#connection, options.pull_timeout_ms), metrics, log });
     this.#admission = new Admission(
       {
@@ -238,7 +242,7 @@ export class Runner implements AsyncDisposable {
         body: call.body,
         timeout_ms,
         response_limit: this.#options.response_bytes,
-        log_limit: this.#options.log_bytes,
+        log_limit: call.function.log_bytes ?? this.#options.log_bytes,
         again: max_calls === 0 || instance.calls + 1 < max_calls,
         context_root: this.#options.context_path,
         signal: call.signal,

@@ -1,8 +1,9 @@
 import type { Clock } from "../clock.ts";
 import { checkEnvironment } from "../domain/environment.ts";
 import { AppError } from "../domain/errors.ts";
+import { checkSettings, settingsAfterChange, settingsAtCreation } from "../domain/function-rules.ts";
+import type { Settings } from "../domain/function-settings.ts";
 import {
-  checkWarm,
   type CreateFunction,
   type Function,
   type FunctionWithPool,
@@ -12,19 +13,29 @@ import {
 } from "../domain/functions.ts";
 import { FUNCTIONS } from "../domain/limits.ts";
 import { timestamp } from "../domain/types.ts";
+import type { ResolvedImage } from "../runner/image-resolver.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { FunctionStore } from "../store/functions.ts";
+import type { SecretService } from "./secrets.ts";
 
 /** What can be done with functions. */
 export class FunctionService {
   readonly #store: FunctionStore;
+  readonly #secrets: SecretService;
   readonly #runner: Runner;
   readonly #clock: Clock;
   /** Told of a function that is gone under the name or id that it had. */
   readonly #onForget: (fn: Function) => void;
 
-  constructor(options: { store: FunctionStore; runner: Runner; clock: Clock; onForget: (fn: Function) => void }) {
+  constructor(options: {
+    store: FunctionStore;
+    secrets: SecretService;
+    runner: Runner;
+    clock: Clock;
+    onForget: (fn: Function) => void;
+  }) {
     this.#store = options.store;
+    this.#secrets = options.secrets;
     this.#runner = options.runner;
     this.#clock = options.clock;
     this.#onForget = options.onForget;
@@ -57,48 +68,63 @@ export class FunctionService {
     return this.#store.find(idOrName)?.id ?? idOrName;
   }
 
-  /** Registers an image, which is pulled where the engine does not have it. */
+  /** Registers an image, which is pulled where the engine does not have it; its labels are defaults for the settings. */
   async create(body: CreateFunction): Promise<Function> {
-    const { environment, ...settings } = body;
+    const { environment, name = null, image, ...given } = body;
     this.#check(body, null);
+    this.#secrets.check({ secrets: body.secrets ?? [], environment: environment ?? {} });
     if (this.#store.count() >= FUNCTIONS) {
       throw new AppError("conflict", `There are ${FUNCTIONS} functions already: delete some`);
     }
-    checkWarm({ ...FUNCTION_DEFAULTS, ...settings });
-    const image = await this.#runner.images.resolve(body.image);
+    // Before the image is pulled, so that nobody waits minutes for this answer.
+    checkSettings(settingsAtCreation(given, {}));
+    await this.#runner.settings.check(given);
+    const resolved = await this.#runner.images.resolve(image, given);
+    const settings = await this.#settingsWithLabels(image, resolved, given);
     const now = timestamp(this.#clock.now());
     const created: Function = {
       ...FUNCTION_DEFAULTS,
       ...settings,
-      ...image,
+      ...resolved,
       id: this.#clock.uuid(),
+      name,
+      image,
       environment: environment ?? {},
       created_at: now,
       updated_at: now,
     };
-    await this.#store.insert(created);
+    await this.#store.insert(created, () => this.#secrets.check(created));
     const stored = this.get(created.id);
     this.#runner.update(stored);
     return stored;
   }
 
-  /** Changes what the body names; a changed image is resolved as at registration. */
+  /** Changes what the body names; a changed image is resolved as at registration, but for its labels. */
   async update(idOrName: string, body: UpdateFunction): Promise<Function> {
-    const { id } = this.get(idOrName);
-    this.#check(body, id);
-    const image = body.image === undefined ? {} : await this.#runner.images.resolve(body.image);
-    const { environment, ...settings } = body;
-    return this.#change(id, {
-      ...settings,
-      ...image,
-      ...(environment !== undefined && { environment: environment ?? {} }),
+    const before = this.get(idOrName);
+    const { environment, ...changes } = body;
+    const { name: _name, image, ...given } = changes;
+    this.#check(body, before.id);
+    const variables = environment === undefined ? before.environment : (environment ?? {});
+    const after = { ...before, ...settingsAfterChange(before, given), environment: variables };
+    checkSettings(after);
+    if (touchesSecrets(body)) this.#secrets.check(after);
+    await this.#runner.settings.check(given);
+    if (image === undefined && (given.entrypoint !== undefined || given.command !== undefined)) {
+      await this.#runner.images.checkCommand(after);
+    }
+    const resolved = image === undefined ? {} : await this.#runner.images.resolve(image, after);
+    return this.#change(before.id, {
+      ...changes,
+      ...resolved,
+      ...(environment !== undefined && { environment: variables }),
     });
   }
 
   /** Pulls the image anew and moves the function to what its reference means now. */
   async pull(idOrName: string): Promise<Function> {
-    const { id, image } = this.get(idOrName);
-    return this.#change(id, await this.#runner.images.refresh(image));
+    const fn = this.get(idOrName);
+    return this.#change(fn.id, await this.#runner.images.refresh(fn.image, fn));
   }
 
   /** Deletes a function and tells what it was; with routes only where `cascade` says so. */
@@ -113,7 +139,15 @@ export class FunctionService {
   /** Gives a function from an older database, which knows no image id, the image that its reference means. */
   async withImage(fn: Function): Promise<Function> {
     if (fn.image_id !== null) return fn;
-    return this.#change(fn.id, await this.#runner.images.resolve(fn.image));
+    return this.#change(fn.id, await this.#runner.images.resolve(fn.image, fn));
+  }
+
+  async #settingsWithLabels(image: string, resolved: ResolvedImage, given: Partial<Settings>): Promise<Settings> {
+    const ofImage = await this.#runner.images.settings(image, resolved);
+    const settings = settingsAtCreation(given, ofImage);
+    checkSettings(settings);
+    await this.#runner.settings.check({ ...ofImage, ...given });
+    return settings;
   }
 
   #check(body: UpdateFunction, self: string | null): void {
@@ -133,8 +167,11 @@ export class FunctionService {
   /** Changes the row as it is now, not as it was before a pull that may have taken minutes. */
   async #change(id: string, changes: Partial<Function>): Promise<Function> {
     const changed = await this.#store.update(id, (current) => {
-      const after: Function = { ...current, ...changes, updated_at: timestamp(this.#clock.now()) };
-      checkWarm(after);
+      const settings = settingsAfterChange(current, changes);
+      const after: Function = { ...current, ...changes, ...settings, updated_at: timestamp(this.#clock.now()) };
+      checkSettings(after);
+      // Only then: one that was deleted must not keep a function from being changed in other ways.
+      if (touchesSecrets(changes)) this.#secrets.check(after);
       return after;
     });
     if (changed === undefined) throw unknown(id);
@@ -143,6 +180,10 @@ export class FunctionService {
     if (after.name !== before.name) this.#onForget(before);
     return after;
   }
+}
+
+function touchesSecrets(changes: UpdateFunction | Partial<Function>): boolean {
+  return changes.secrets !== undefined || changes.environment !== undefined;
 }
 
 function unknown(idOrName: string): AppError {

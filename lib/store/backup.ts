@@ -1,9 +1,9 @@
 import { Database as Sqlite } from "bun:sqlite";
-import { existsSync, linkSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { messageOf } from "../domain/errors.ts";
 import { codeOf, isFull, mapOpenError, StoreError } from "./errors.ts";
-import { makePrivateFile, syncFile } from "./files.ts";
+import { giveName, makePrivateFile, syncFile } from "./files.ts";
 
 /**
  * Copies the database at `path` to a new `file`, consistent as of one moment, also while a server writes to it:
@@ -59,16 +59,5 @@ export function copyInto(sqlite: Sqlite, file: string): void {
     if (codeOf(error) === "EEXIST") throw taken();
     const why = isFull(error) ? "its disk is full: make room there, or choose another place" : messageOf(error);
     throw new StoreError(`Cannot write the copy ${shown}: ${why}`, { cause: error });
-  }
-}
-
-/** Unlike a rename, a link fails where somebody else has made the file meanwhile; some file systems have none. */
-function giveName(temporary: string, target: string): void {
-  try {
-    linkSync(temporary, target);
-    rmSync(temporary);
-  } catch (error) {
-    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(codeOf(error)) || existsSync(target)) throw error;
-    renameSync(temporary, target);
   }
 }

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { codeOf } from "./errors.ts";
 
@@ -25,5 +25,19 @@ export function syncFile(path: string): void {
     } finally {
       closeSync(descriptor);
     }
+  }
+}
+
+/**
+ * Gives a complete file its name, which nobody may have: unlike a rename, a link fails where somebody else has made the
+ * file meanwhile. Some file systems have no links.
+ */
+export function giveName(temporary: string, target: string): void {
+  try {
+    linkSync(temporary, target);
+    rmSync(temporary);
+  } catch (error) {
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(codeOf(error)) || existsSync(target)) throw error;
+    renameSync(temporary, target);
   }
 }

@@ -33,7 +33,7 @@ export class FunctionStore {
   readonly #byId: Cache<Function>;
   /** By what they were looked for by, an id or a name. */
   readonly #found: Cache<Function>;
-  #changed: () => void = () => undefined;
+  readonly #listeners: (() => void)[] = [];
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
   readonly #delete: Statement<never>;
@@ -69,7 +69,7 @@ export class FunctionStore {
 
   /** Has `run` called when functions have changed, and routes with them, before anyone can look. */
   whenChanged(run: () => void): void {
-    this.#changed = run;
+    this.#listeners.push(run);
   }
 
   /** The record is shared by all who ask, and frozen. */
@@ -91,9 +91,12 @@ export class FunctionStore {
     return this.#count.get()?.count ?? 0;
   }
 
-  /** Throws `conflict` where the name is taken. */
-  async insert(record: Function): Promise<void> {
-    await this.#durably(() => this.#write(record, this.#insert));
+  /** Throws `conflict` where the name is taken, and what `check` throws, which is asked at the moment of the write. */
+  async insert(record: Function, check: () => void = () => undefined): Promise<void> {
+    await this.#durably(() => {
+      check();
+      this.#write(record, this.#insert);
+    });
   }
 
   /**
@@ -135,7 +138,7 @@ export class FunctionStore {
     return this.#database.durably(work, () => {
       this.#byId.clear();
       this.#found.clear();
-      this.#changed();
+      for (const run of this.#listeners) run();
     });
   }
 

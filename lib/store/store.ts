@@ -7,8 +7,10 @@ import { FunctionStore } from "./functions.ts";
 import { IdempotencyKeyStore } from "./idempotency-keys.ts";
 import { InvocationStore } from "./invocations.ts";
 import { PayloadStore } from "./payloads.ts";
+import { KeyStore } from "./keys.ts";
 import { RouteStore } from "./routes.ts";
 import { ScheduleStore } from "./schedules.ts";
+import { SecretStore } from "./secrets.ts";
 import { SettingStore } from "./settings.ts";
 import { WorkStore } from "./work.ts";
 
@@ -28,6 +30,8 @@ export interface Store extends Disposable {
   readonly work: WorkStore;
   readonly idempotencyKeys: IdempotencyKeyStore;
   readonly schedules: ScheduleStore;
+  readonly secrets: SecretStore;
+  readonly keys: KeyStore;
   /** Throws what keeps the database from being read. */
   check(): void;
 }
@@ -46,6 +50,8 @@ export function openStore(path: string, options: { readonly log: Logger; readonl
     work: new WorkStore(database),
     idempotencyKeys: new IdempotencyKeyStore(database),
     schedules: new ScheduleStore(database),
+    secrets: new SecretStore(database),
+    keys: new KeyStore(database, functions),
     check: () => database.check(),
     [Symbol.dispose]: () => database[Symbol.dispose](),
   };

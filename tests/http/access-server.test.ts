@@ -54,15 +54,29 @@ describe("with API_KEY", () => {
     await using server = await TestServer.start({ API_KEY: "the-key" });
     for (const [method, path] of GUARDED) {
       const body = method === "GET" || method === "DELETE" ? undefined : "{";
-      for (const headers of [{}, bearer("wrong")]) {
-        const reply = await server.api(method, path, body, headers);
-        expectError(reply, { status: 401, reason: "unauthorized" });
-        expect(reply.headers.get("www-authenticate")).toBe('Bearer realm="slipway"');
-      }
+      const reply = await server.api(method, path, body);
+      expectError(reply, { status: 401, reason: "unauthorized" });
+      expect(reply.headers.get("www-authenticate")).toBe('Bearer realm="slipway"');
       if (method === "GET") expect((await rawRequest(server.url, `HEAD ${path} HTTP/1.1`)).status).toBe(401);
     }
     expect((await server.api("GET", "/v1/functions", undefined, bearer("the-key"))).status).toBe(200);
     expect(await statusOf(`${server.url}/swagger`, bearer("the-key"))).toBe(200);
+  });
+
+  test("wrong keys are slowed down after five, and the right one passes all the same", async () => {
+    await using server = await TestServer.start({ API_KEY: "the-key" });
+    const send = (key: string) => server.api("POST", "/v1/functions", "{", bearer(key));
+    for (let i = 0; i < 5; i++) expectError(await send(`wrong-${i}`), { status: 401, reason: "unauthorized" });
+    const refused = await send("wrong");
+    expectError(refused, {
+      ...{ status: 429, reason: "too_many_requests" },
+      message: "Too many wrong API keys came from your address: try again in 24 s; a right key is taken at once",
+    });
+    expect(refused.headers.get("retry-after")).toBe("24");
+    expect((await send("wrong")).headers.get("retry-after")).toBe("36");
+    expect((await server.api("GET", "/v1/functions", undefined, bearer("the-key"))).status).toBe(200);
+    // Without a key nobody guesses.
+    expect(await statusOf(`${server.url}/v1/functions`)).toBe(401);
   });
 
   test("/healthz, /readyz and /r need none", async () => {

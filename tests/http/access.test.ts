@@ -1,44 +1,59 @@
 import { describe, expect, test } from "bun:test";
 import type { Server } from "bun";
 import { AppError } from "../../lib/domain/errors.ts";
-import { type AccessPolicy, createAccess, isLoopback } from "../../lib/http/access.ts";
-import { hashKey } from "../../lib/services/api-key.ts";
+import { type AccessPolicy, createAccess, isLoopback, type Needs } from "../../lib/http/access.ts";
+import { administrator, checkScope, type Scope } from "../../lib/domain/keys.ts";
+import { thrownBy } from "../store/support.ts";
+import type { Verdict } from "../../lib/services/keys.ts";
 
 const KEY = "slipway_key";
 const GATEWAY = "172.18.0.1";
 
+/** The keys of a server that has one; the service has tests of its own. */
+const ONE_KEY = {
+  identify: (token: string): Verdict =>
+    token === KEY ? { caller: administrator("server") } : { refused: "wrong", message: "The API key is wrong" },
+};
+const NO_KEY = { identify: (): Verdict => ({ refused: "none", message: "This server has no API key" }) };
+
 const LOOPBACK: AccessPolicy = {
-  key_hash: undefined,
+  keys: NO_KEY,
+  attempts: { failed: () => undefined },
   key_required: false,
   loopback: true,
   allowed_hosts: ["slipway.example", "other.example:8443"],
   gateways: () => [GATEWAY],
 };
-const LOCKED: AccessPolicy = { ...LOOPBACK, key_hash: hashKey(KEY), key_required: true, loopback: false };
-const OPEN: AccessPolicy = { ...LOOPBACK, key_hash: hashKey(KEY), loopback: false };
+const LOCKED: AccessPolicy = { ...LOOPBACK, keys: ONE_KEY, key_required: true, loopback: false };
+const OPEN: AccessPolicy = { ...LOOPBACK, keys: ONE_KEY, loopback: false };
 
 /** Why a request is refused, or "passes". */
-function verdict(policy: AccessPolicy, headers: Record<string, string>, caller = "127.0.0.1"): string {
+function verdict(
+  policy: AccessPolicy,
+  headers: Record<string, string>,
+  caller = "127.0.0.1",
+  needs: Needs = { scopes: [] },
+): string {
   const request = new Request("http://localhost/v1/functions", { headers: { Host: "localhost:9999", ...headers } });
   // Of a server, the check needs this alone.
   const server = { requestIP: () => ({ address: caller }) } as unknown as Server<unknown>;
   try {
-    createAccess(policy)(request, server);
+    createAccess(policy)(request, server, needs);
     return "passes";
   } catch (error) {
     return error instanceof AppError ? error.reason : String(error);
   }
 }
 
+const bearer = (key: string) => ({ Authorization: `Bearer ${key}` });
+
 describe("createAccess, by the key", () => {
-  const bearer = (key: string) => ({ Authorization: `Bearer ${key}` });
   test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
     ["no key where one is needed", LOCKED, {}, "unauthorized"],
     ["the key", LOCKED, bearer(KEY), "passes"],
     ["the key, with a scheme in other letters", LOCKED, { Authorization: `bEARER   ${KEY} ` }, "passes"],
     ["the key in X-API-Key", LOCKED, { "X-API-Key": KEY }, "passes"],
     ["a wrong key", LOCKED, bearer(`${KEY}x`), "unauthorized"],
-    ["the hash of the key", LOCKED, bearer(hashKey(KEY)), "unauthorized"],
     ["an empty key", LOCKED, { Authorization: "Bearer " }, "unauthorized"],
     ["an empty X-API-Key", LOCKED, { "X-API-Key": "" }, "unauthorized"],
     ["another scheme", LOCKED, { Authorization: `Basic ${btoa(`x:${KEY}`)}` }, "unauthorized"],
@@ -47,6 +62,65 @@ describe("createAccess, by the key", () => {
     ["a key where there is none", LOOPBACK, bearer(KEY), "unauthorized"],
     ["the key, from anywhere", OPEN, { ...bearer(KEY), Host: "evil.example", Origin: "http://evil.example" }, "passes"],
     ["the key, from another site", LOCKED, { ...bearer(KEY), "Sec-Fetch-Site": "cross-site" }, "passes"],
+  ])("%s", (_name, policy, headers, expected) => {
+    expect(verdict(policy, headers, "203.0.113.9")).toBe(expected);
+  });
+});
+
+describe("createAccess, by the scope of the key", () => {
+  const scoped = (...scopes: Scope[]): AccessPolicy => ({
+    ...LOCKED,
+    keys: { identify: () => ({ caller: { key_id: "k", scopes, function_id: null } }) },
+  });
+  test.each<readonly [Scope[], Scope[], string]>([
+    [["read"], ["read"], "passes"],
+    [["read"], ["deploy", "read"], "passes"],
+    [["invoke", "deploy"], ["deploy"], "passes"],
+    [["admin"], ["deploy"], "passes"],
+    [["admin"], [], "passes"],
+    [["read"], ["deploy"], "forbidden"],
+    [["deploy"], ["read"], "forbidden"],
+    [["deploy", "read", "invoke"], ["admin"], "forbidden"],
+    [["deploy", "read", "invoke"], [], "forbidden"],
+  ])("a key with %j where %j is needed", (scopes, needed, expected) => {
+    expect(verdict(scoped(...scopes), bearer("any"), "203.0.113.9", { scopes: needed })).toBe(expected);
+  });
+
+  test("a key that is sent is judged on loopback, too", () => {
+    const policy = { ...scoped("read"), loopback: true, key_required: false };
+    expect(verdict(policy, bearer("any"), "127.0.0.1", { scopes: ["deploy"] })).toBe("forbidden");
+    expect(verdict(policy, {}, "127.0.0.1", { scopes: ["deploy"] })).toBe("passes");
+  });
+
+  test("an endpoint may insist on a key wherever the request comes from", () => {
+    const needs: Needs = { scopes: ["invoke"], key_always: true };
+    expect(verdict(LOOPBACK, {}, "127.0.0.1", needs)).toBe("unauthorized");
+    expect(verdict(scoped("invoke"), bearer("any"), "203.0.113.9", needs)).toBe("passes");
+  });
+
+  test("the message names the scopes that are needed, and those the key has", () => {
+    const caller = { key_id: "k", scopes: ["invoke", "read"] as const, function_id: null };
+    expect(thrownBy(() => checkScope(caller, ["deploy"]))).toMatchObject({
+      message:
+        'This needs a key with the scope "deploy" or "admin", but yours has "invoke" and "read": ' +
+        "an administrator can make another with POST /v1/keys",
+    });
+  });
+});
+
+describe("createAccess, by earlier attempts", () => {
+  const slow: AccessPolicy = { ...LOCKED, attempts: { failed: () => 24 } };
+  test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
+    ["a wrong key is too many", slow, bearer("wrong"), "too_many_requests"],
+    ["the right key passes", slow, bearer(KEY), "passes"],
+    ["no key is no attempt", slow, {}, "unauthorized"],
+    ["where there is no key, nobody guesses one", { ...slow, keys: NO_KEY }, bearer("any"), "unauthorized"],
+    [
+      "a key that is revoked was not guessed",
+      { ...slow, keys: { identify: () => ({ refused: "dead", message: "revoked" }) } },
+      bearer("any"),
+      "unauthorized",
+    ],
   ])("%s", (_name, policy, headers, expected) => {
     expect(verdict(policy, headers, "203.0.113.9")).toBe(expected);
   });

@@ -105,7 +105,7 @@ export class OpenApiDocument {
 }
 
 const KNOWN = new Set([
-  ...["type", "enum", "nullable", "properties", "required", "additionalProperties", "items", "pattern"],
+  ...["type", "enum", "nullable", "writeOnly", "properties", "required", "additionalProperties", "items", "pattern"],
   ...["minLength", "maxLength", "minimum", "maximum", "description", "example"],
   ...["minItems", "maxItems", "uniqueItems", "maxProperties"],
 ]);

@@ -22,11 +22,19 @@ const SURFACE = [
   "GET /v1/invocations",
   "GET /v1/invocations/{id}",
   "GET /v1/invocations/{id}/logs",
+  "GET /v1/keys",
+  "POST /v1/keys",
+  "GET /v1/keys/{id}",
+  "DELETE /v1/keys/{id}",
   "GET /v1/routes",
   "POST /v1/routes",
   "GET /v1/routes/{id}",
   "PATCH /v1/routes/{id}",
   "DELETE /v1/routes/{id}",
+  "GET /v1/secrets",
+  "GET /v1/secrets/{name}",
+  "PUT /v1/secrets/{name}",
+  "DELETE /v1/secrets/{name}",
 ];
 
 let server: TestServer;
@@ -83,6 +91,7 @@ describe("GET /swagger/json", () => {
       const open = each.operation["security"] !== undefined;
       for (const status of [401, 403, 421])
         expect([nameOf(each), status, statuses.includes(status)]).toEqual([nameOf(each), status, !open]);
+      if (!open) expect(statuses).toContain(429);
       if (each.path.includes("{id}")) expect(statuses).toContain(404);
       if (each.operation["requestBody"] !== undefined)
         expect(statuses).toEqual(expect.arrayContaining([400, 408, 413]));

@@ -53,6 +53,7 @@ test("NetworkHolders gives a function one holder for all of its instances, and a
   expect((await networks.join(shared)).network).toBe("container:h1");
   expect((await networks.join({ ...shared, id: "b" })).network).toBe("container:h2");
   expect((await networks.join(functionOf("c"))).network).toBe("bridge");
+  expect((await networks.join(functionOf("d", { network: "none" }))).network).toBe("none");
   expect(networks.alive).toEqual(["h1", "h2"]);
 });
 
@@ -65,27 +66,29 @@ test("NetworkHolders keeps a holder while its function has a pool, instances or 
   expect(networks.alive).toEqual(["h1"]);
 });
 
-test.each<Partial<Function>>([{ share_network: false }, { image_id: "sha256:2" }])(
-  "NetworkHolders lets a holder go with its last instance when the function becomes %j",
-  async (change) => {
-    const networks = new Networks();
-    const { instance } = await networks.join(shared);
-    const starting = Promise.withResolvers<FakeInstance>();
-    const joining = networks.holders.join(shared, () => starting.promise);
-    networks.holders.update({ ...shared, ...change });
-    instance.retire();
-    await settled();
-    expect(networks.alive).toEqual(["h1"]);
-    starting.resolve(new FakeInstance(shared));
-    (await joining).retire();
-    await settled();
-    expect(networks.alive).toEqual([]);
-    expect((await networks.join({ ...shared, ...change })).network).toBe(
-      change.share_network === false ? "bridge" : "container:h2",
-    );
-    expect(networks.lost).toEqual([]);
-  },
-);
+test.each<Partial<Function>>([
+  { share_network: false },
+  { image_id: "sha256:2" },
+  { network: "other" },
+  { runtime: "runsc" },
+])("NetworkHolders lets a holder go with its last instance when the function becomes %j", async (change) => {
+  const networks = new Networks();
+  const { instance } = await networks.join(shared);
+  const starting = Promise.withResolvers<FakeInstance>();
+  const joining = networks.holders.join(shared, () => starting.promise);
+  networks.holders.update({ ...shared, ...change });
+  instance.retire();
+  await settled();
+  expect(networks.alive).toEqual(["h1"]);
+  starting.resolve(new FakeInstance(shared));
+  (await joining).retire();
+  await settled();
+  expect(networks.alive).toEqual([]);
+  expect((await networks.join({ ...shared, ...change })).network).toBe(
+    change.share_network === false ? "bridge" : "container:h2",
+  );
+  expect(networks.lost).toEqual([]);
+});
 
 test("NetworkHolders lets a holder without instances go at once, with its pool or for a change", async () => {
   for (const leave of [

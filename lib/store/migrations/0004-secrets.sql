@@ -1,7 +1,8 @@
--- Values are encrypted (lib/services/vault.ts), base64.
+-- Values are sealed (lib/services/vault.ts); `bytes` is how many they have in the clear.
 create table secrets (
   name text primary key not null,
   value text not null,
+  bytes integer not null,
   created_at text not null,
   updated_at text not null
 ) strict;

@@ -1,0 +1,61 @@
+import { randomBytes } from "node:crypto";
+import { SECRET_KEY_BYTES } from "../domain/secret-key.ts";
+import type { Logger } from "../log.ts";
+import { StoreError } from "../store/errors.ts";
+import { makeKeyFile, readKeyFile } from "../store/key-file.ts";
+import type { Store } from "../store/store.ts";
+import { Vault, VaultError } from "./vault.ts";
+
+/** What the database keeps sealed to know its key by. */
+const CHECK = { context: "check", text: "slipway" } as const;
+
+/** Behind a start that fails for its key: nothing of what is sealed can be had without it. */
+const LOST =
+  'If it is lost, so are they: delete the rows of the tables "secrets" and "registries" with the sqlite3 tool, start again, and PUT them anew';
+
+/**
+ * The vault of a database: with the key that was given, else the one in the key file, else, where nothing is sealed yet,
+ * a new one in that file. Throws a `StoreError` where the key is gone or another one than what is there was sealed with.
+ */
+export function openVault(
+  store: Pick<Store, "settings" | "secrets">,
+  options: { readonly given: Uint8Array | null; readonly key_file: string; readonly log: Logger },
+): Vault {
+  const { given, key_file: file, log } = options;
+  const needed = store.secrets.anythingSealed();
+  const key = given ?? readKeyFile(file, log) ?? (needed ? missing(file) : made(file, log));
+  const vault = new Vault(key);
+  const check = store.settings.secretKeyCheck();
+  if (check !== null && opens(vault, check)) return vault;
+  if (needed) {
+    const source = given === null ? `The key in ${JSON.stringify(file)}` : "The key given as SECRET_KEY";
+    throw new StoreError(
+      `${source} is not the one that the secrets in the database were encrypted with: give that one. ${LOST}`,
+    );
+  }
+  store.settings.setSecretKeyCheck(vault.seal(CHECK.context, CHECK.text));
+  return vault;
+}
+
+function missing(file: string): never {
+  throw new StoreError(
+    `The secrets in the database cannot be read: their key ${JSON.stringify(file)} is gone. Put that file back, ` +
+      `or give its content as SECRET_KEY. ${LOST}`,
+  );
+}
+
+function made(file: string, log: Logger): Uint8Array {
+  const key = randomBytes(SECRET_KEY_BYTES);
+  makeKeyFile(file, key);
+  log.info("made a key for secrets; backups of the database need it", { path: file });
+  return key;
+}
+
+function opens(vault: Vault, check: string): boolean {
+  try {
+    return vault.open(CHECK.context, check) === CHECK.text;
+  } catch (error) {
+    if (error instanceof VaultError) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,45 @@
+import fc from "fast-check";
+import { checkSettings } from "../../lib/domain/function-rules.ts";
+import { SANDBOXES, SETTING_DEFAULTS, type Settings } from "../../lib/domain/function-settings.ts";
+import { CONTEXT_SIZE, CPUS, MEMORY_BYTES, PIDS } from "../../lib/domain/limits.ts";
+
+const words = fc.option(fc.array(fc.string({ minLength: 1 }), { maxLength: 4 }));
+const count = (max: number) => fc.integer({ min: 0, max });
+
+/** Settings that the schema and the rules allow. */
+export const anySettings: fc.Arbitrary<Settings> = fc
+  .record(
+    {
+      entrypoint: words,
+      command: words,
+      user: fc.option(fc.constantFrom("1000", "1000:0", "nobody", "root", "0", "www-data:100")),
+      working_dir: fc.option(fc.constantFrom("/", "/app", "/.slipway", "/sys")),
+      timeout_ms: fc.integer({ min: 100, max: 900_000 }),
+      memory_bytes: fc.integer({ min: MEMORY_BYTES.min, max: MEMORY_BYTES.max }),
+      cpus: fc.double({ min: CPUS.min, max: CPUS.max, noNaN: true }),
+      pids: fc.integer({ min: PIDS.min, max: PIDS.max }),
+      context_bytes: fc.option(fc.integer({ min: CONTEXT_SIZE.min, max: CONTEXT_SIZE.max })),
+      log_bytes: fc.option(count(4_194_304)),
+      network: fc.oneof(fc.constantFrom("bridge", "none", "host", "container:x"), fc.string({ minLength: 1 })),
+      share_network: fc.boolean(),
+      sandbox: fc.constantFrom(...SANDBOXES),
+      runtime: fc.option(fc.constantFrom("runc", "runsc")),
+      read_only: fc.boolean(),
+      labels: fc.dictionary(fc.string(), fc.string()),
+      max_calls: count(1_000_000),
+      max_concurrency: count(10_000),
+      warm_min: count(1_000),
+      warm_max: count(1_000),
+      idle_ttl_ms: fc.integer({ min: 1_000, max: 604_800_000 }),
+    },
+    { requiredKeys: [] },
+  )
+  .map((some): Settings => ({ ...SETTING_DEFAULTS, ...some }))
+  .filter((settings) => {
+    try {
+      checkSettings(settings);
+      return true;
+    } catch {
+      return false;
+    }
+  });

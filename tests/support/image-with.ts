@@ -1,0 +1,11 @@
+import type { Engine } from "./engine.ts";
+
+/** An image that is another one with these lines of a Dockerfile on top: its id. Whoever asks removes it. */
+export async function imageWith(engine: Engine, image: string, ...changes: readonly string[]): Promise<string> {
+  const container = (await engine.docker("create", image, "never-started")).trim();
+  try {
+    return (await engine.docker("commit", ...changes.flatMap((change) => ["--change", change]), container)).trim();
+  } finally {
+    await engine.docker("rm", container);
+  }
+}
