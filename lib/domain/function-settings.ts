@@ -17,6 +17,8 @@ import {
   WARM_MAX,
   WARM_MIN,
 } from "./limits.ts";
+import { ASYNC_SETTINGS } from "./async-settings.ts";
+import { RETRY_DEFAULT } from "./retry.ts";
 import { SecretUse } from "./secrets.ts";
 import { Nullable } from "./types.ts";
 
@@ -212,7 +214,7 @@ const instances = {
 };
 
 /** The schemas of the settings that have a default and can be given and changed; `environment` is one more. */
-export const SETTINGS = { ...process, ...resources, ...surroundings, ...instances } as const;
+export const SETTINGS = { ...process, ...resources, ...surroundings, ...instances, ...ASYNC_SETTINGS } as const;
 
 /** A function's settings. */
 export const Settings = Type.Object(SETTINGS);
@@ -242,4 +244,9 @@ export const SETTING_DEFAULTS: Settings = {
   warm_min: WARM_MIN.default,
   warm_max: WARM_MAX.default,
   idle_ttl_ms: IDLE_TTL_MS.default,
+  retry: RETRY_DEFAULT,
+  callback_url: null,
+  on_success: null,
+  on_failure: null,
+  record_bodies: false,
 };

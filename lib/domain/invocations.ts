@@ -95,6 +95,8 @@ export const Invocation = Type.Object({
   parent_id: Nullable(Type.String({ description: "The invocation whose end caused it (`on_success`, `on_failure`)." })),
   replay_of: Nullable(Type.String({ description: "The invocation whose request it repeats." })),
   schedule_id: Nullable(Type.String({ description: "The schedule that caused it." })),
+  chain_depth: Type.Integer({ description: "How many invocations led to it, one after the other.", examples: [0] }),
+  callback_url: Nullable(Type.String({ description: "Where its result is sent." })),
   created_at: Timestamp,
   finished_at: Nullable(Timestamp),
 });

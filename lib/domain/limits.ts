@@ -32,6 +32,10 @@ export const PRIORITY = { min: -100, max: 100 } as const;
 export const DELAY_MS = 366 * 24 * 3_600_000;
 /** How long an Idempotency-Key is remembered, in milliseconds, and how long it may be. */
 export const IDEMPOTENCY = { ttl_ms: 24 * 3_600_000, key_length: 255 } as const;
+/** A callback's URL; what is longer is refused by many servers. */
+export const CALLBACK_URL_LENGTH = 2048;
+/** Links of a chain of functions (`on_success`, `on_failure`). */
+export const CHAIN_DEPTH = 16;
 /** Schedules are listed whole, so their number has a limit; and their expressions have one. */
 export const SCHEDULES = 10_000;
 export const CRON_LENGTH = 256;

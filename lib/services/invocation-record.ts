@@ -37,6 +37,8 @@ export function newRecord(
     parent_id: null,
     replay_of: null,
     schedule_id: null,
+    chain_depth: 0,
+    callback_url: null,
     created_at: now,
     finished_at: null,
   };

@@ -23,7 +23,9 @@ export interface Submission {
   readonly due?: number;
   readonly priority?: number;
   readonly idempotency_key?: string;
-  readonly origin?: Partial<Pick<Invocation, "parent_id" | "replay_of" | "schedule_id">>;
+  readonly origin?: Partial<
+    Pick<Invocation, "parent_id" | "replay_of" | "schedule_id" | "chain_depth" | "callback_url">
+  >;
 }
 
 /** A submission that was taken, or that was taken before under the same key. */

@@ -6,10 +6,10 @@ import { violates } from "./errors.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "./json.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
-type Flag = "share_network" | "read_only";
+type Flag = "share_network" | "read_only" | "record_bodies";
 
 /** Fields that are JSON in their column; null stays null. */
-type Structure = "environment" | "entrypoint" | "command" | "secrets" | "labels";
+type Structure = "environment" | "entrypoint" | "command" | "secrets" | "labels" | "retry";
 
 /** A function as its row. */
 export type FunctionRow = Omit<Function, Structure | Flag> &
@@ -169,8 +169,10 @@ export function functionRow(record: Function): Bindings & FunctionRow {
     command: toNullableJson(record.command),
     secrets: JSON.stringify(record.secrets),
     labels: JSON.stringify(record.labels),
+    retry: JSON.stringify(record.retry),
     share_network: Number(record.share_network),
     read_only: Number(record.read_only),
+    record_bodies: Number(record.record_bodies),
   };
 }
 
@@ -186,7 +188,9 @@ function functionOf(row: FunctionRow): Function {
     command: fromNullableJson(row.command),
     secrets: fromJson(row.secrets),
     labels: fromJson(row.labels),
+    retry: fromJson(row.retry),
     share_network: row.share_network === 1,
     read_only: row.read_only === 1,
+    record_bodies: row.record_bodies === 1,
   });
 }

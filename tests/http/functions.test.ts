@@ -72,6 +72,16 @@ describe("POST /v1/functions", () => {
       warm_min: 0,
       warm_max: 10,
       idle_ttl_ms: 300_000,
+      retry: {
+        max_attempts: 3,
+        min_ms: 1_000,
+        max_ms: 60_000,
+        on: ["crash", "timeout", "non_zero_exit", "oom", "engine"],
+      },
+      callback_url: null,
+      on_success: null,
+      on_failure: null,
+      record_bodies: false,
       created_at: expect.stringMatching(TIME),
       updated_at: created.created_at,
     });
@@ -133,7 +143,7 @@ describe("POST /v1/functions", () => {
     [{ image: "x", env: {} }, 'Unknown field "env": did you mean "environment"?'],
     [
       { image: "x", id: NOWHERE },
-      'Unknown field "id": known are "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "timeout_ms", "memory_bytes", "cpus", "pids", "context_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "labels", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "environment"',
+      'Unknown field "id": known are "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "timeout_ms", "memory_bytes", "cpus", "pids", "context_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "labels", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "environment"',
     ],
     [
       { image: "x", timeout_ms: 99 },

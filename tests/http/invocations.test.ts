@@ -123,7 +123,7 @@ describe("GET /v1/invocations/:id", () => {
       ...{ queue_ms: number, start_ms: number, run_ms: number, cpu_ms: number, peak_memory_bytes: number },
       ...{ request_bytes: 29, response_bytes: number, log_bytes: 6, log_dropped_bytes: 0 },
       ...{ mode: "sync" as const, attempts: 1, priority: 0, run_at: null, version: fn.version },
-      ...{ parent_id: null, replay_of: null, schedule_id: null },
+      ...{ parent_id: null, replay_of: null, schedule_id: null, chain_depth: 0, callback_url: null },
       ...{ created_at: expect.stringMatching(/Z$/), finished_at: expect.stringMatching(/Z$/) },
     });
     expect(Date.parse(invocation.finished_at ?? "")).toBeGreaterThanOrEqual(Date.parse(invocation.created_at));

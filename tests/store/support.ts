@@ -91,6 +91,8 @@ export function someInvocation(id: string, fields: Partial<Invocation> = {}): In
     parent_id: null,
     replay_of: null,
     schedule_id: null,
+    chain_depth: 0,
+    callback_url: null,
     created_at: timestamp(START),
     finished_at: timestamp(START + 104),
     ...fields,

@@ -1,3 +1,11 @@
+-- How a function's asynchronous invocations are tried, and what follows from them.
+alter table functions add column retry text not null default
+  '{"max_attempts":3,"min_ms":1000,"max_ms":60000,"on":["crash","timeout","non_zero_exit","oom","engine"]}';
+alter table functions add column callback_url text;
+alter table functions add column on_success text references functions (id);
+alter table functions add column on_failure text references functions (id);
+alter table functions add column record_bodies integer not null default 0;
+
 -- Asynchronous invocations: what their records tell beyond those of synchronous ones.
 alter table invocations add column mode text not null default 'sync';
 alter table invocations add column attempts integer not null default 1;
@@ -7,6 +15,8 @@ alter table invocations add column version integer;
 alter table invocations add column parent_id text;
 alter table invocations add column replay_of text;
 alter table invocations add column schedule_id text;
+alter table invocations add column chain_depth integer not null default 0;
+alter table invocations add column callback_url text;
 
 -- Requests and results that are kept: of asynchronous invocations, and of synchronous ones where the function says so.
 create table payloads (
@@ -60,6 +70,22 @@ create table attempts (
   logs text,
   primary key (invocation_id, attempt)
 ) strict;
+
+-- Results that are to be sent to someone.
+create table deliveries (
+  invocation_id text primary key not null references invocations (id) on delete cascade,
+  url text not null,
+  state text not null check (state in ('waiting', 'delivered', 'failed')),
+  -- When the next attempt is due, in milliseconds since the epoch.
+  due integer not null,
+  attempts integer not null,
+  last_status integer,
+  last_problem text,
+  created_at text not null,
+  delivered_at text
+) strict;
+
+create index deliveries_waiting on deliveries (due) where state = 'waiting';
 
 -- Submissions that came with an Idempotency-Key, for 24 hours.
 create table idempotency_keys (
