@@ -123,7 +123,10 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   });
   const routes = new RouteService({ store: store.routes, functions, clock });
   const invocations = stack.use(
-    new InvocationService({ store: store.invocations, recorder, functions, runner, clock, log, metrics }),
+    new InvocationService({
+      ...{ store: store.invocations, recorder, functions, runner, clock, log, metrics },
+      secretsFor: (fn) => secrets.valuesFor(fn),
+    }),
   );
   const status = new StatusService({ runner, probeDatabase: () => store.check() });
   const { access, keys, made } = await createAccessCheck(config, store, { clock, log, functions });

@@ -37,6 +37,8 @@ export const SECRETS_OF_FUNCTION = 64;
 export const SECRET_BYTES = 64_000;
 /** All of a function's secrets together: they are sent at each call, and their files count as memory. */
 export const SECRETS_OF_FUNCTION_BYTES = 512 * KIB;
+/** The tmpfs that holds those that are files: the last page of each may be all but empty. */
+export const SECRETS_FILES_BYTES = SECRETS_OF_FUNCTION_BYTES + SECRETS_OF_FUNCTION * 4 * KIB;
 /** Secrets, registries and keys are listed whole, so their number has a limit. */
 export const SECRETS = 10_000;
 export const REGISTRIES = 1_000;

@@ -11,6 +11,7 @@ import type { SecretService } from "../services/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { Access } from "./access.ts";
 import { createBodyReader } from "./body.ts";
+import { SANDBOX_HEADERS } from "./call-answer.ts";
 import { callRoutes, invokeRoutes } from "./calls.ts";
 import { docsRoutes } from "./docs.ts";
 import { errorHandler, pathOf } from "./errors.ts";
@@ -42,9 +43,6 @@ export interface AppServices {
   readonly version: string;
 }
 
-/** A function's page must not act in the origin of `/v1`. */
-const CALL_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox" } as const;
-
 /** The whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
   const { functions, routes, secrets, invocations, status, metrics, access, clock, log, request_bytes, patience } =
@@ -60,7 +58,7 @@ export function createApp(services: AppServices): AnyElysia {
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
     .onRequest(({ request, set }) => {
       set.headers["x-request-id"] = clock.uuid();
-      if (pathOf(request.url).startsWith("/r/")) Object.assign(set.headers, CALL_HEADERS);
+      if (pathOf(request.url).startsWith("/r/")) Object.assign(set.headers, SANDBOX_HEADERS);
     })
     .mapResponse({ as: "global" }, ({ request, server }) => watch(request, server, patience))
     .use(errorHandler({ log, patience, allowed: (path) => allowedMethods(app.routes, path) }))

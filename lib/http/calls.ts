@@ -2,12 +2,13 @@ import type { Server } from "bun";
 import { Elysia, t } from "elysia";
 import { AppError } from "../domain/errors.ts";
 import { checkFunction } from "../domain/keys.ts";
-import type { Invocation } from "../domain/invocations.ts";
 import type { FunctionService } from "../services/functions.ts";
-import type { Answer, InvocationService, Target } from "../services/invocations.ts";
+import type { InvocationService, Target } from "../services/invocations.ts";
 import type { RouteService } from "../services/routes.ts";
 import type { ReadBody } from "./body.ts";
-import { errorResponse, pathOf } from "./errors.ts";
+import { answerResponse } from "./call-answer.ts";
+import { callMessage, type CallPath, wantsBodyFile } from "./call-request.ts";
+import { pathOf } from "./errors.ts";
 import { callDetail } from "./openapi-calls.ts";
 import { type Intake, scopeDetail } from "./resource.ts";
 
@@ -17,6 +18,9 @@ interface CallContext {
   readonly server: Server<unknown> | null;
   readonly set: { readonly headers: Record<string, unknown> };
 }
+
+/** What a function is told where no route led to it: a key that came along was for this server. */
+const WITHOUT_ROUTE: CallPath = { path: "/", path_rest: null, route: null, keyed: true };
 
 /** `POST /r/<path>`: public, as in the seed; the answer is the function's own. */
 export function callRoutes(options: {
@@ -30,8 +34,9 @@ export function callRoutes(options: {
     "/r/*",
     async (context) => {
       const path = calledPath(context.request.url);
-      const { id, function: fn } = routes.match(path);
-      return call(context, { ...options, target: { function: fn, route_id: id } });
+      const { id, path: route, function: fn } = routes.match(path);
+      const target = { function: fn, route_id: id };
+      return call(context, { ...options, target, path: { path, path_rest: null, route, keyed: false } });
     },
     {
       parse: "none",
@@ -55,7 +60,7 @@ export function invokeRoutes(options: {
       const caller = access(context.request, context.server);
       const target = { function: functions.get(context.params.id), route_id: null };
       checkFunction(caller, target.function.id);
-      return call(context, { invocations, readBody, request_bytes, target });
+      return call(context, { invocations, readBody, request_bytes, target, path: WITHOUT_ROUTE });
     },
     {
       params: t.Object({
@@ -72,13 +77,23 @@ export function invokeRoutes(options: {
 
 async function call(
   context: CallContext,
-  options: { invocations: InvocationService; readBody: ReadBody; request_bytes: number; target: Target },
+  options: {
+    invocations: InvocationService;
+    readBody: ReadBody;
+    request_bytes: number;
+    target: Target;
+    path: CallPath;
+  },
 ): Promise<Response> {
-  const { invocations, target } = options;
-  const body = await options.readBody(context.request, context.server, options.request_bytes);
-  const id = String(context.set.headers["x-request-id"]);
-  const answer = await invocations.invoke({ id, target, body, signal: context.request.signal });
-  return answerResponse(answer, context.request.headers.get("accept"));
+  const { invocations, target, path } = options;
+  const { request, server } = context;
+  const body = await options.readBody(request, server, options.request_bytes);
+  const answer = await invocations.invoke({
+    id: String(context.set.headers["x-request-id"]),
+    ...{ target, body, body_file: wantsBodyFile(request, body), message: callMessage(request, server, path) },
+    signal: request.signal,
+  });
+  return answerResponse(answer, request.headers.get("accept"));
 }
 
 /** The percent-decoded path after `/r`, which a route must equal. */
@@ -91,36 +106,4 @@ function calledPath(url: string): string {
       cause: error,
     });
   }
-}
-
-function answerResponse({ invocation, response, retry_after_s }: Answer, accept: string | null): Response {
-  const { reason, message } = invocation;
-  const details = retry_after_s === undefined ? {} : { retry_after_s };
-  const answer =
-    response === null
-      ? errorResponse(
-          new AppError(reason ?? "internal", message ?? "The function gave no answer: see its logs", details),
-          { request_id: invocation.id, accept },
-        )
-      : new Response(Buffer.from(response.buffer, response.byteOffset, response.byteLength), {
-          status: invocation.status === "succeeded" ? 200 : 500,
-          headers: { "Content-Type": "application/json" },
-        });
-  if (invocation.exit_code !== null) answer.headers.set("X-Function-Exit-Code", String(invocation.exit_code));
-  answer.headers.set("Server-Timing", serverTiming(invocation));
-  return answer;
-}
-
-function serverTiming({ queue_ms, start_ms, run_ms, start }: Invocation): string {
-  const timings = [
-    ["queue", queue_ms],
-    ["start", start_ms],
-    ["run", run_ms],
-  ] as const;
-  return timings
-    .filter(([, duration]) => duration !== null)
-    .map(
-      ([name, duration]) => `${name};dur=${duration?.toFixed(2)}${name === "start" && start ? `;desc=${start}` : ""}`,
-    )
-    .join(", ");
 }

@@ -15,9 +15,14 @@ const EXIT: ExitFrame = {
   peakBytes: 4096,
   wallUs: 10,
   logDroppedBytes: 7,
+  metaState: "missing",
+  metaBytes: 0,
+  bodyFile: false,
   responseState: "fine",
   responseBytes: 2,
 };
+
+const NO_META = new Uint8Array(0);
 
 function facts(): RunFacts {
   return { logs: new LogCollector(), timeout_ms: 1_000, response_limit: 100, command: ["/bin/function", "x"] };
@@ -53,7 +58,7 @@ describe("judge gives the answers of the table", () => {
     ["SIGKILL of another origin", { signal: 9 }, "{}", ["failed", "function_failed", null]],
   ])("%s", (_, exit, response, [status, reason, bytes]) => {
     const sent = Buffer.from(response);
-    const outcome = judge({ ...EXIT, ...exit }, sent, facts());
+    const outcome = judge({ ...EXIT, ...exit }, { response: sent, meta: NO_META }, facts());
     expect(outcome).toMatchObject({ status, reason, cpu_ms: 2, peak_memory_bytes: 4096, log_dropped_bytes: 7 });
     expect(outcome.response).toEqual(bytes === null ? null : sent);
     expect(outcome.message === null).toBe(status === "succeeded");
@@ -65,7 +70,7 @@ describe("judge gives the answers of the table", () => {
     fc.assert(
       fc.property(fc.json(), fc.constantFrom("", " ", "\n"), (json, space) => {
         const sent = Buffer.from(space + json + space);
-        expect(judge(EXIT, sent, facts()).response).toEqual(sent);
+        expect(judge(EXIT, { response: sent, meta: NO_META }, facts()).response).toEqual(sent);
       }),
       { examples: [["12345678901234567890", ""]] },
     );
@@ -81,6 +86,7 @@ describe("judgeFailed", () => {
       start: "function_failed",
       exec: "entrypoint_failed",
       frames: "internal",
+      secrets: "function_failed",
     };
     expect(outcome).toMatchObject({ status: "failed", reason: reasons[stage], response: null, exit_code: null });
   });

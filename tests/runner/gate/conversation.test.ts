@@ -4,8 +4,17 @@ import { GateConversation } from "../../../lib/runner/gate/conversation.ts";
 import { PAYLOAD_BYTES, ProtocolError, type ExitFrame, type GateFrame } from "../../../lib/runner/gate/frames.ts";
 import { encodeGateFrame } from "./gate-frames.ts";
 
-const request = { id: "i", contextRoot: "/c", timeoutMs: 1, graceMs: 1, responseLimit: 6, logLimit: 4, again: false };
-const ready = { type: "ready", version: 1 } as const;
+const request = {
+  id: "i",
+  contextRoot: "/c",
+  timeoutMs: 1,
+  graceMs: 1,
+  responseLimit: 6,
+  logLimit: 4,
+  again: false,
+  bodyFile: false,
+};
+const ready = { type: "ready", version: 2 } as const;
 const expired = { type: "expired" } as const;
 const failed = { type: "failed", stage: "exec", errno: 2 } as const;
 const log = (text: string) => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) }) as const;
@@ -20,6 +29,9 @@ const exit = (responseBytes: number): ExitFrame => ({
   peakBytes: 3,
   wallUs: 4,
   logDroppedBytes: 5,
+  metaState: "missing",
+  metaBytes: 0,
+  bodyFile: false,
   responseState: "fine",
   responseBytes,
 });
@@ -96,7 +108,7 @@ describe("GateConversation of a call that another may follow", () => {
 
   test("is over where the next READY is of another version", () => {
     const conversation = calledAgain();
-    say(conversation, exit(0), { type: "ready", version: 2 });
+    say(conversation, exit(0), { type: "ready", version: 3 });
     expect(conversation.state).toBe("over");
   });
 
@@ -107,7 +119,7 @@ describe("GateConversation of a call that another may follow", () => {
 
 test("GateConversation reports a READY of another version, and such a gate cannot be called", () => {
   const conversation = new GateConversation();
-  expect(say(conversation, { type: "ready", version: 2 })).toEqual([{ type: "ready", version: 2 }]);
+  expect(say(conversation, { type: "ready", version: 3 })).toEqual([{ type: "ready", version: 3 }]);
   expect(conversation.state).toBe("over");
   expect(() => conversation.call(request, Buffer.alloc(0))).toThrow("Cannot call a gate that is over");
 });
@@ -156,7 +168,7 @@ test("GateConversation.call writes a short body in one piece and a long one fram
       const pieces = [...conversation.call(request, Buffer.alloc(length))];
       expect(pieces.length).toBe(length <= PAYLOAD_BYTES ? 1 : 1 + Math.ceil(length / PAYLOAD_BYTES));
       const written = pieces.reduce((sum, piece) => sum + piece.length, 0);
-      expect(written).toBe(33 + length + 5 * Math.ceil(length / PAYLOAD_BYTES));
+      expect(written).toBe(37 + length + 5 * Math.ceil(length / PAYLOAD_BYTES));
     }),
     { examples: [[0], [PAYLOAD_BYTES], [PAYLOAD_BYTES + 1]] },
   );
