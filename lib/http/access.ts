@@ -107,11 +107,12 @@ function checkHost(host: string | null, allowed: readonly string[]): void {
     allowed.some((entry) => entry.toLowerCase() === name.toLowerCase() || entry.toLowerCase() === host?.toLowerCase())
   )
     return;
-  const what = name === "" ? "a request without a Host" : `the name ${JSON.stringify(name.slice(0, 100))}`;
-  throw new AppError(
-    "misdirected_request",
-    `This server does not answer to ${what} without an API key: use localhost, or add the name to ALLOWED_HOSTS`,
-  );
+  const message =
+    name === ""
+      ? 'This server does not answer a request that has neither a Host nor an API key: send "Host: localhost"'
+      : `This server does not answer to the name ${JSON.stringify(name.slice(0, 100))} without an API key: ` +
+        "use localhost, or add the name to ALLOWED_HOSTS";
+  throw new AppError("misdirected_request", message);
 }
 
 /** Another site's page can send requests with the visitor's own reach; a browser says where they come from. */

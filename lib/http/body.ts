@@ -60,12 +60,16 @@ async function collect(
   } finally {
     cancelTimer();
   }
-  if (late) throw new AppError("request_timeout", `The request body did not come within ${withinMs / 1000} s`);
+  if (late)
+    throw new AppError("request_timeout", `The request body did not come within ${withinMs / 1000} s: send it faster`);
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
 }
 
 function tooLarge(limitBytes: number): AppError {
-  return new AppError("payload_too_large", `The request body is over the limit of ${limitBytes} bytes`);
+  return new AppError(
+    "payload_too_large",
+    `The request body is over the limit of ${limitBytes} bytes: send a smaller one`,
+  );
 }
 
 /** A body as JSON, whatever its content type says: the seed's `curl -d` lines send it as a form. No body is undefined. */

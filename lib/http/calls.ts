@@ -102,8 +102,12 @@ function calledPath(url: string): string {
   try {
     return decodeURIComponent(path);
   } catch (error) {
-    throw new AppError("invalid_request", "The path has a percent sign that is followed by no valid code", {
-      cause: error,
-    });
+    throw new AppError(
+      "invalid_request",
+      "The path has a percent sign that no valid code follows: write the sign itself as %25",
+      {
+        cause: error,
+      },
+    );
   }
 }

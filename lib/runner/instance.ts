@@ -137,7 +137,11 @@ export class Instance {
   async ready(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const cancel = this.#clock.after(timeoutMs, () =>
       this.#ready.reject(
-        new AppError("engine_unavailable", `The container was not ready within ${timeoutMs} ms`, { retry_after_s: 2 }),
+        new AppError(
+          "engine_unavailable",
+          `The container was not ready within ${timeoutMs} ms: the engine is slow now, try again`,
+          { retry_after_s: 2 },
+        ),
       ),
     );
     const onAbort = () => this.#ready.reject(signal.reason);
@@ -315,7 +319,9 @@ export class Instance {
     if (problem && !died) this.#ready.reject(problem);
     else if (oom) this.#ready.reject(new AppError("out_of_memory", outOfMemory()));
     else
-      this.#ready.reject(new AppError("instance_lost", `The function's container ended before it was ready: ${why}`));
+      this.#ready.reject(
+        new AppError("instance_lost", `The function's container ended before it was ready: ${why}; try again`),
+      );
   }
 
   async #explainLoss(call: ActiveCall): Promise<Outcome> {

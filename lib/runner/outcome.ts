@@ -97,7 +97,7 @@ export function judgeFailed({ stage, errno }: Failed, facts: RunFacts): Outcome 
     request: `The request could not be written into the context: ${why}. Raise "memory_bytes", which the context is half of.`,
     start: `No process could be started: ${why}. Raise "pids" or "memory_bytes".`,
     exec: `The command ${command} cannot be executed: ${why}. Check the image's ENTRYPOINT and CMD.`,
-    frames: "The gate did not understand the server",
+    frames: "The gate did not understand the server: try again; if it stays, report it with the server's log",
     secrets: `The secrets could not be written below /run/secrets: ${why}. Raise "memory_bytes", which they count as.`,
   } satisfies Record<FailedStage, string>;
   return failed(facts, REASON_OF[stage], messages[stage]);

@@ -313,7 +313,7 @@ export class Pools<M extends Member> implements Disposable {
       void instance.retired.then(() => this.#release(instance));
       if (instance.state !== "ready") {
         this.#retire(instance);
-        throw new AppError("instance_lost", "The function's container ended as soon as it was ready");
+        throw new AppError("instance_lost", "The function's container ended as soon as it was ready: try again");
       }
       pool.started(generation, this.#clock.monotonic() - began);
       this.#keep(instance);

@@ -234,7 +234,7 @@ export class Runner implements AsyncDisposable {
     this.#stopped = true;
     this.#cancelSweep();
     this.#pools[Symbol.dispose]();
-    this.#stopping.abort(new AppError("shutting_down", "The server stopped"));
+    this.#stopping.abort(new AppError("shutting_down", "The server stopped: try again in a moment"));
     await this.#launchesEnded();
     this.#launcher[Symbol.dispose]();
     await this.#custody[Symbol.asyncDispose]();

@@ -128,7 +128,9 @@ export class InvocationService implements AsyncDisposable {
 
   /** Ends all calls that run now. */
   abort(): void {
-    this.#abortAll.abort(new AppError("shutting_down", "The server stopped before the function ended"));
+    this.#abortAll.abort(
+      new AppError("shutting_down", "The server stopped before the function ended: try again in a moment"),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
