@@ -49,6 +49,11 @@ type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
 const FATE_MS = 1_000;
 /** How long a gate may take to clear away what a call left behind, in milliseconds. */
 const RESET_MS = 5_000;
+/**
+ * From the whole answer of a last call to the end of the container, in milliseconds: ending it keeps the engine and both
+ * cores busy, and the answer has to leave first. The gate waits for its stdin's end for 50 ms.
+ */
+const LINGER_MS = 5;
 
 /**
  * One container with its gate.
@@ -66,8 +71,9 @@ const RESET_MS = 5_000;
  *   record.
  * - `resetting`: the call has its answer, and the gate clears away what it left behind. READY makes the instance ready
  *   again; anything else, or nothing until the deadline, retires it.
- * - `retired`: the stream is closed, which makes the gate kill whatever runs and exit, and the engine remove the
- *   container. Frames that come now are ignored. Nothing leaves this state.
+ * - `retired`: the stream is closed, a moment later where the call has its whole answer. That makes the gate kill
+ *   whatever runs and exit, and the engine remove the container. Frames that come now are ignored. Nothing leaves this
+ *   state.
  */
 export class Instance {
   readonly containerId: string;
@@ -83,6 +89,7 @@ export class Instance {
   #state: InstanceState = "starting";
   #call: ActiveCall | undefined;
   #calls = 0;
+  #cancelLinger: () => void = () => undefined;
 
   /** Takes over the attach stream of a container that is about to be started. */
   constructor(options: {
@@ -174,13 +181,16 @@ export class Instance {
   retire(): void {
     this.#ready.reject(new Error("the instance was retired"));
     this.#close();
+    this.#cancelLinger();
+    this.#stream.destroy();
   }
 
-  #close(): void {
+  #close(lingerMs = 0): void {
     if (this.#state === "retired") return;
     this.#transition(this.#state, "retired");
     // Not end(): an attach stream that is not read any more makes the engine's kill, rm and inspect hang.
-    this.#stream.destroy();
+    if (lingerMs > 0) this.#cancelLinger = this.#clock.after(lingerMs, () => this.#stream.destroy());
+    else this.#stream.destroy();
     this.#call?.reset(false);
     this.#retired.resolve();
   }
@@ -192,6 +202,7 @@ export class Instance {
   }
 
   #read(chunk: Uint8Array): void {
+    if (this.state === "retired") return;
     try {
       for (const piece of this.#demultiplexer.push(chunk)) {
         // What the gate prints to stderr is a last word before it dies; the protocol is on stdout.
@@ -217,7 +228,17 @@ export class Instance {
     call.take(frame);
     if (frame.type === "failed") this.#settle(call, judgeFailed(frame, call.facts));
     else if (frame.type === "expired") call.answer(timedOut(call.facts), this.#endAfterGrace(call));
-    else if (this.#conversation.answered) this.#settle(call, this.#judge(call), this.#mayServeAgain(call));
+    else if (this.#conversation.answered) this.#conclude(call);
+  }
+
+  /** The call has its whole answer. */
+  #conclude(call: ActiveCall): void {
+    const outcome = this.#judge(call);
+    call.answer(outcome, Promise.resolve(outcome));
+    if (!this.#mayServeAgain(call)) return this.#close(LINGER_MS);
+    this.#transition("busy", "resetting");
+    const cancel = this.#clock.after(RESET_MS, () => this.retire());
+    void call.reusable.then(cancel);
   }
 
   /** Where memory ran out the engine marks the whole container, and whatever ended it later would be blamed on that. */
@@ -251,12 +272,10 @@ export class Instance {
     this.#settle(call, timedOut(call.facts));
   }
 
-  #settle(call: ActiveCall, outcome: Outcome, again = false): void {
+  /** The call ends without its function's answer, and the instance with it. */
+  #settle(call: ActiveCall, outcome: Outcome): void {
     call.answer(outcome, Promise.resolve(outcome));
-    if (!again) return this.retire();
-    this.#transition("busy", "resetting");
-    const cancel = this.#clock.after(RESET_MS, () => this.retire());
-    void call.reusable.then(cancel);
+    this.retire();
   }
 
   #break(problem: string): void {

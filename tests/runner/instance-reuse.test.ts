@@ -54,6 +54,8 @@ test("Instance serves one call after the other, each with its own request, answe
     expect(await reusable).toBe(call < 5);
   }
   expect(gate.instance.state).toBe("retired");
+  expect(gate.closed).toBe(false);
+  await gate.clock.advance(5);
   expect(gate.closed).toBe(true);
 });
 

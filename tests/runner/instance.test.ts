@@ -53,7 +53,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   instance.retire();
-  await settled();
+  await clock.advance(5);
   expect([instance.state, stream.destroyed, clock.pending]).toEqual(["retired", true, 0]);
 });
 

@@ -51,12 +51,16 @@ enum { CONTROL_ROOM = 256 };
 enum { DRAIN_MAX = 1 << 20 };
 /* A wait for others needs an end: the answer must be taken in this time, and the killed be dead. */
 #define PATIENCE_US (30 * 1000000ULL)
+/* From the answer to our exit at most, where the server does not close stdin before: the end of a container keeps the
+ * engine busy, and the answer, which passes through the engine too, should be ahead of it. */
+#define LINGER_US (50 * 1000ULL)
 #define NEVER UINT64_MAX
 
 /* WAITING for REQUEST, RECEIVING the body, RUNNING the function, DRAINING its output once it has ended, and
- * ANSWERING: all that is left to do is to send what is in `out` and in response.json. Then RESETTING, where another
- * request may follow: everything that the function started must be gone before its files are. */
-static enum { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING, RESETTING } phase = WAITING;
+ * ANSWERING: all that is left to do is to send what is in `out` and in response.json. Then LEAVING: the answer is out.
+ * Or RESETTING, where another request may follow: everything that the function started must be gone before its files
+ * are. A function that left nothing goes from ANSWERING to WAITING at once. */
+static enum { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING, RESETTING, LEAVING } phase = WAITING;
 
 static char **command;
 static bool again;            /* another request may follow this one */
@@ -75,11 +79,15 @@ static uint8_t scratch[PAYLOAD_MAX];            /* where output beyond the limit
 static char context[PATH_MAX];
 static const char *request_id;                  /* the last part of `context` */
 static int context_fd = -1, request_fd = -1, response_fd = -1, exec_errno_fd = -1, oom_fd = -1;
+static int go_fd = -1;        /* what the child waits for: its context's path */
 static uint32_t grace_ms, response_limit, log_left, body_left, response_left;
 static uint64_t log_dropped;
-static struct log { int fd; uint8_t stream; size_t drained; } logs[] = {{-1, 1, 0}, {-1, 2, 0}};
+/* We keep the function's end of each pipe open as well: otherwise its exit would wake us for every end of a pipe, in
+ * the middle of dying, before the one wake that counts. */
+static struct log { int fd, function_end; uint8_t stream; size_t drained; } logs[] = {{-1, -1, 1, 0}, {-1, -1, 2, 0}};
 
-static pid_t child = -1;      /* leader of the function's process group */
+static pid_t child = -1;      /* leader of the function's process group; it is there before the request */
+static bool prepared;         /* prepare() has been tried for the next request */
 static uint64_t alarm_at = NEVER, started_us, wall_us;
 static enum { IN_TIME, TERMINATED, KILLED } expiry = IN_TIME;
 static int end_status;
@@ -106,6 +114,17 @@ static uint8_t *put(uint8_t *at, uint64_t value, int bytes) {
 static void kill_all(void) {
   if (is_init) kill(-1, SIGKILL);
   else if (child > 0) kill(-child, SIGKILL);
+}
+
+/* Whether no process but us is left of what we ever started: as PID 1, every orphan becomes our child. */
+static bool alone(void) {
+  siginfo_t info;
+  return is_init && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 && errno == ECHILD;
+}
+
+/* The same as kill_all(), which looks at every process of the machine, where there is somebody to be killed. */
+static void kill_others(void) {
+  if (!alone()) kill_all();
 }
 
 /* Nobody is there to hear an answer, or none can be given. */
@@ -168,9 +187,14 @@ static void fail(uint8_t stage, int error) {
 /* Beyond the limit output is dropped, which needs no room; before that the server's pace is the function's. */
 static bool logs_may_flow(void) { return log_left == 0 || payload_room(PAYLOAD_MAX) != NULL; }
 
+static void close_fd(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
 static void close_log(struct log *log) {
-  close(log->fd);
-  log->fd = -1;
+  close_fd(&log->fd);
+  close_fd(&log->function_end);
 }
 
 /* Reads once from a log pipe, only when logs_may_flow(). Returns the bytes read, 0 where there are none now. */
@@ -261,20 +285,26 @@ static void prefer_as_victim(void) {
   close(fd);
 }
 
-/* The child's side of fork(): becomes the command, or tells why not through `exec_errno`, which an exec closes. */
-static _Noreturn void become_function(int input, int output, int error_output, int exec_errno) {
+/* The child's side of fork(): makes itself ready, waits for the path of its context, and becomes the command, or tells
+ * why not through `exec_errno`, which an exec closes. */
+static _Noreturn void become_function(int input, int output, int error_output, int go, int exec_errno) {
   setpgid(0, 0);
   dup2(input, STDIN_FILENO);
   dup2(output, STDOUT_FILENO);
   dup2(error_output, STDERR_FILENO);
   prefer_as_victim();
-  int result = ENOMEM;
+  umask(given_umask);
+  sigaction(SIGPIPE, &given_sigpipe, NULL);
+  sigaction(SIGCHLD, &given_sigchld, NULL);
   unsetenv("CONTEXT_PATH"); /* an environment may hold a name twice, and setenv replaces only the first */
   unsetenv("REQUEST_ID");
-  if (setenv("CONTEXT_PATH", context, 1) == 0 && setenv("REQUEST_ID", request_id, 1) == 0) {
-    umask(given_umask);
-    sigaction(SIGPIPE, &given_sigpipe, NULL);
-    sigaction(SIGCHLD, &given_sigchld, NULL);
+  ssize_t n;
+  do n = read(go, context, sizeof context - 1);
+  while (n < 0 && errno == EINTR);
+  if (n <= 0) _exit(126); /* there will be no request */
+  context[n] = '\0';
+  int result = ENOMEM;
+  if (setenv("CONTEXT_PATH", context, 1) == 0 && setenv("REQUEST_ID", strrchr(context, '/') + 1, 1) == 0) {
     sigprocmask(SIG_SETMASK, &given_mask, NULL);
     result = execute(command);
   }
@@ -291,53 +321,73 @@ static int open_empty(void) {
   return ends[0];
 }
 
-/* Starts the command. What fails here leaves descriptors open: the gate is about to exit. */
-static void start(void) {
-  int output[2], error_output[2], exec_errno[2];
-  close(request_fd);
+/* Makes the process that the command is to run in, which is most of the work, before anybody waits for it. What fails
+ * here leaves descriptors open: it will fail again once there is a request, and the gate exit. */
+static bool prepare(void) {
+  int output[2], error_output[2], go[2], exec_errno[2];
   int input = open_empty();
-  if (input < 0 || pipe2(output, O_CLOEXEC) < 0 || pipe2(error_output, O_CLOEXEC) < 0 ||
+  if (input < 0 || pipe2(output, O_CLOEXEC) < 0 || pipe2(error_output, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0 ||
       pipe2(exec_errno, O_CLOEXEC) < 0)
-    return fail(FAILED_START, errno);
-  started_us = now_us();
+    return false;
   pid_t pid = fork();
-  if (pid < 0) return fail(FAILED_START, errno);
-  if (pid == 0) become_function(input, output[1], error_output[1], exec_errno[1]);
+  if (pid < 0) return false;
+  if (pid == 0) {
+    close(go[1]); /* or it would not see our end */
+    become_function(input, output[1], error_output[1], go[0], exec_errno[1]);
+  }
   child = pid;
   setpgid(child, child); /* both sides do it: whichever comes first, a signal to the group finds it */
   close(input);
-  close(output[1]);
-  close(error_output[1]);
+  close(go[0]);
   close(exec_errno[1]);
   logs[0].fd = output[0];
+  logs[0].function_end = output[1];
   logs[1].fd = error_output[0];
+  logs[1].function_end = error_output[1];
   exec_errno_fd = exec_errno[0];
+  go_fd = go[1];
   /* On the ends that are ours only: the function's must block. */
   fcntl(logs[0].fd, F_SETFL, O_NONBLOCK);
   fcntl(logs[1].fd, F_SETFL, O_NONBLOCK);
   fcntl(exec_errno_fd, F_SETFL, O_NONBLOCK);
+  return true;
+}
+
+/* Starts the command. */
+static void start(void) {
+  close_fd(&request_fd);
+  if (child < 0) again = false; /* what failed the first time has left descriptors open */
+  if (child < 0 && !prepare()) return fail(FAILED_START, errno);
+  started_us = now_us();
   phase = RUNNING;
+  /* One write, that the child takes as one: a path is no longer than what a pipe keeps together. Where it is dead
+   * already, reap() will hear of it. */
+  if (write(go_fd, context, strlen(context)) < 0 && errno != EPIPE) return fail(FAILED_START, errno);
 }
 
 /* The function has ended, whatever still holds its output. */
 static void conclude(int status, const struct rusage *usage) {
   int error;
-  wall_us = child > 0 ? now_us() - started_us : 0;
+  wall_us = started_us > 0 ? now_us() - started_us : 0;
   end_status = status;
   end_usage = *usage;
-  kill_all();
+  kill_others();
   if (exec_errno_fd >= 0 && read(exec_errno_fd, &error, sizeof error) == sizeof error) return fail(FAILED_EXEC, error);
   phase = DRAINING;
   alarm_at = now_us() + PATIENCE_US;
 }
 
-/* Collects the dead: the function, and as PID 1 every orphan of the container. True while others live. */
+/* Collects the dead: the function, and as PID 1 every orphan of the container. True while others live. A child that
+ * ends before its request is whole was killed for want of memory, as the function it would have been. */
 static bool reap(void) {
   int status;
   struct rusage usage;
   pid_t pid;
-  while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0)
-    if (pid == child && phase == RUNNING) conclude(status, &usage);
+  while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
+    if (pid == child && phase == WAITING) leave();
+    if (pid == child && phase == RECEIVING) again = false;
+    if (pid == child && (phase == RUNNING || phase == RECEIVING)) conclude(status, &usage);
+  }
   return pid == 0;
 }
 
@@ -444,7 +494,6 @@ static bool take_request(const uint8_t *payload, uint32_t length) {
   log_left = get32(payload + 12);
   body_left = get32(payload + 16);
   again = payload[20] == 1 && reusable();
-  oom_before = oom_kills();
   make_context();
   return true;
 }
@@ -462,10 +511,11 @@ static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
 /* Reads from the server. The end of stdin is its way to end the call, whatever we are doing. */
 static void receive(void) {
   /* Once we answer only the end matters, but the server may still be sending a body that we refused. */
-  bool listening = phase != ANSWERING;
+  bool listening = phase != ANSWERING && phase != LEAVING;
   ssize_t n = listening ? read(STDIN_FILENO, in + in_used, sizeof in - in_used)
                         : read(STDIN_FILENO, scratch, sizeof scratch);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0 && phase == LEAVING) _exit(0);
   if (n <= 0) leave();
   if (!listening) return;
   in_used += (size_t)n;
@@ -561,11 +611,13 @@ static bool clear_ipc(int (*control)(int, int, void *), int info, int stat_any, 
   return true;
 }
 
-static bool clear_container(void) {
-  return clear_places() && clear_ipc(shm_control, SHM_INFO, SHM_STAT_ANY, SHM_STAT) &&
+static bool clear_ipc_objects(void) {
+  return clear_ipc(shm_control, SHM_INFO, SHM_STAT_ANY, SHM_STAT) &&
          clear_ipc(msg_control, MSG_INFO, MSG_STAT_ANY, MSG_STAT) &&
          clear_ipc(sem_control, SEM_INFO, SEM_STAT_ANY, SEM_STAT);
 }
+
+static bool clear_container(void) { return clear_places() && clear_ipc_objects(); }
 
 /* Whether what is at `path` would be cleared away. */
 static bool perishable(const char *path) {
@@ -586,30 +638,27 @@ static bool reusable(void) {
   return answer == YES;
 }
 
-static void close_fd(int *fd) {
-  if (*fd >= 0) close(*fd);
-  *fd = -1;
+/* Closes what belongs to one call only, and is open at its end. */
+static void close_call(void) {
+  close_fd(&go_fd);
+  close_fd(&exec_errno_fd);
+  close_fd(&context_fd);
+  close_fd(&response_fd);
 }
 
 /* Ends what the function started. The files go when the last process is gone, lest it make new ones. */
 static void start_reset(void) {
-  kill_all();
-  close_fd(&exec_errno_fd);
-  close_fd(&context_fd);
-  close_fd(&response_fd);
+  kill_others();
+  close_call();
   phase = RESETTING;
   alarm_at = now_us() + PATIENCE_US;
 }
 
-/* Once no child is left: clears away what can hold a trace of the call, and is READY again. The rest of the container's
- * writable layer stays as it is, which is what `max_calls` trades for speed. */
-static void finish_reset(void) {
-  char root[PATH_MAX];
-  snprintf(root, sizeof root, "%.*s", (int)(request_id - context - 1), context);
-  if (access(root, W_OK) < 0 || !clear_path(root)) leave();
-  /* Tests run the gate as a plain process, on a machine whose /tmp is not ours to clear. */
-  if (is_init && !clear_container()) leave();
+/* READY again, with nothing left of the call. */
+static void begin_anew(void) {
   child = -1;
+  prepared = false;
+  started_us = 0;
   expiry = IN_TIME;
   again = false;
   log_dropped = 0;
@@ -617,6 +666,58 @@ static void finish_reset(void) {
   alarm_at = NEVER;
   phase = WAITING;
   send_control(READY, (const uint8_t[]){VERSION}, 1);
+}
+
+/* Where the part of `context` before the id goes; as long as `context` is. */
+static void context_root(char *root) { snprintf(root, PATH_MAX, "%.*s", (int)(request_id - context - 1), context); }
+
+/* Once no child is left: clears away what can hold a trace of the call, and is READY again. The rest of the container's
+ * writable layer stays as it is, which is what `max_calls` trades for speed. */
+static void finish_reset(void) {
+  char root[PATH_MAX];
+  context_root(root);
+  if (access(root, W_OK) < 0 || !clear_path(root)) leave();
+  /* Tests run the gate as a plain process, on a machine whose /tmp is not ours to clear. */
+  if (is_init && !clear_container()) leave();
+  begin_anew();
+}
+
+/* Whether a directory holds nothing, or nothing but `except`. One that cannot be read is for clear_path() to judge. */
+static bool holds_only(const char *path, const char *except) {
+  struct { uint64_t inode, offset; uint16_t length; uint8_t type; char name[]; } *entry; /* linux_dirent64 */
+  _Alignas(8) char entries[1024];
+  long n = -1;
+  int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (directory < 0) return errno == ENOENT;
+  while ((n = syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0) {
+    long at = 0;
+    for (; at < n; at += entry->length) {
+      entry = (void *)(entries + at);
+      if (strcmp(entry->name, ".") != 0 && strcmp(entry->name, "..") != 0 && strcmp(entry->name, except) != 0) break;
+    }
+    if (at < n) break;
+  }
+  close(directory);
+  return n == 0;
+}
+
+/* A function that left no process and no file but those of its context is cleared away in less time than it takes to
+ * send the answer, so that READY can go with it: that spares the way here from there one wake of everyone on it. False,
+ * with all else still to be cleared, where it left more. */
+static bool reset_at_once(void) {
+  char root[PATH_MAX];
+  context_root(root);
+  if (!alone()) return false;
+  if (access(root, W_OK) < 0 || !holds_only(root, request_id)) return false;
+  const char *in_tmp = strncmp(root, "/tmp/", 5) == 0 ? root + 5 : "";
+  if (!holds_only("/tmp", in_tmp) || !holds_only("/dev/shm", "") || !holds_only("/dev/mqueue", "")) return false;
+  if (!clear_ipc_objects()) return false;
+  unlinkat(context_fd, "request.json", 0);
+  unlinkat(context_fd, "response.json", 0);
+  if (rmdir(context) < 0) return false;
+  close_call();
+  begin_anew();
+  return true;
 }
 
 /* ---- The loop ---- */
@@ -636,6 +737,7 @@ static void take_signals(void) {
 /* The time that was set has come: for the function to end, to be killed, or for the server to take the answer. */
 static void take_alarm(void) {
   const struct rusage none = {0};
+  if (phase == LEAVING) _exit(0);
   if (phase != RECEIVING && phase != RUNNING) leave();
   switch (expiry) {
     case IN_TIME:
@@ -701,14 +803,24 @@ int main(int argc, char **argv) {
   for (;;) {
     if (phase == DRAINING && drained()) send_exit();
     if (phase == ANSWERING) feed_response();
+    if (phase == ANSWERING && again && response_left == 0) reset_at_once();
     flush();
+    if (phase == WAITING && !prepared) {
+      prepared = true;
+      oom_before = oom_kills();
+      prepare();
+    }
     bool sent = out_head == out_tail;
     /* A server that still writes its body must find the end that we told it, not a broken pipe: until it closes
      * stdin we go on reading. */
     bool unread = body_left > 0;
     if (phase == ANSWERING && sent && response_left == 0 && !unread) {
-      if (!again) return 0;
-      start_reset();
+      if (again) {
+        start_reset();
+      } else {
+        phase = LEAVING;
+        alarm_at = now_us() + LINGER_US;
+      }
     }
     if (phase == RESETTING && !reap()) {
       finish_reset();
