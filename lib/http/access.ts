@@ -1,5 +1,4 @@
 import type { Server } from "bun";
-import { timingSafeEqual } from "node:crypto";
 import { AppError } from "../domain/errors.ts";
 import { hashKey } from "../services/api-key.ts";
 
@@ -22,6 +21,8 @@ export type Access = (request: Request, server: Server<unknown> | null) => void;
 
 /** The check that every resource but `/r` and the health endpoints makes before it reads anything. */
 export function createAccess(policy: AccessPolicy): Access {
+  // Nearly all requests come to the same name; what it was found to be need not be found again.
+  let passed: string | undefined;
   return (request, server) => {
     const key = keyOf(request);
     if (key !== undefined) {
@@ -37,7 +38,9 @@ export function createAccess(policy: AccessPolicy): Access {
       throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
     }
     if (!policy.loopback) checkCaller(server?.requestIP(request)?.address, policy.gateways());
-    checkHost(request.headers.get("host"), policy.allowed_hosts);
+    const host = request.headers.get("host") ?? "";
+    if (host !== passed) checkHost(host, policy.allowed_hosts);
+    passed = host;
     checkSite(request);
   };
 }
@@ -58,7 +61,7 @@ function keyOf(request: Request): string | undefined {
 }
 
 function sameHash(a: string, b: string): boolean {
-  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
+  return a.length === b.length && crypto.timingSafeEqual(Buffer.from(a), Buffer.from(b));
 }
 
 /** On an open address, a function on the same bridge must not become an administrator by sending `Host: localhost`. */
@@ -72,11 +75,11 @@ function checkCaller(address: string | undefined, gateways: readonly string[]): 
 }
 
 /** A page that rebinds its name to our address sends that name here. */
-function checkHost(host: string | null, allowed: readonly string[]): void {
-  const name = (host ?? "").replace(/:\d+$/, "");
+function checkHost(host: string, allowed: readonly string[]): void {
+  const name = host.replace(/:\d+$/, "");
   if (
     isLoopback(name) ||
-    allowed.some((entry) => entry.toLowerCase() === name.toLowerCase() || entry.toLowerCase() === host?.toLowerCase())
+    allowed.some((entry) => entry.toLowerCase() === name.toLowerCase() || entry.toLowerCase() === host.toLowerCase())
   )
     return;
   const what = name === "" ? "a request without a Host" : `the name ${JSON.stringify(name.slice(0, 100))}`;
@@ -89,10 +92,10 @@ function checkHost(host: string | null, allowed: readonly string[]): void {
 /** Another site's page can send requests with the visitor's own reach; a browser says where they come from. */
 function checkSite(request: Request): void {
   const site = request.headers.get("sec-fetch-site");
-  const foreign = new AppError("forbidden", "Requests from another site's page are refused: send an API key");
-  if (site !== null && site !== "same-origin" && site !== "none") throw foreign;
   const origin = request.headers.get("origin");
-  if (origin === null) return;
-  const parsed = URL.parse(origin);
-  if (parsed === null || parsed.host !== request.headers.get("host")) throw foreign;
+  if (site === null && origin === null) return;
+  const own =
+    (site === null || site === "same-origin" || site === "none") &&
+    (origin === null || URL.parse(origin)?.host === request.headers.get("host"));
+  if (!own) throw new AppError("forbidden", "Requests from another site's page are refused: send an API key");
 }

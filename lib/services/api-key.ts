@@ -1,4 +1,3 @@
-import { createHash, randomBytes } from "node:crypto";
 import type { SettingStore } from "../store/settings.ts";
 
 /** 256 bits: nobody guesses it, and a fast hash is enough to store it. */
@@ -12,7 +11,7 @@ export interface ApiKey {
 
 /** How a key is stored and compared: SHA-256 in hex. */
 export function hashKey(key: string): string {
-  return createHash("sha256").update(key).digest("hex");
+  return new Bun.CryptoHasher("sha256").update(key).digest("hex");
 }
 
 /** The key of this server: the one it was given, else the one made at an earlier start, else, where one is needed, a new one. */
@@ -24,7 +23,7 @@ export function apiKey(
   const stored = settings.apiKeyHash();
   if (stored !== null) return { hash: stored, made: undefined };
   if (!options.needed) return { hash: undefined, made: undefined };
-  const made = `slipway_${randomBytes(KEY_BYTES).toString("base64url")}`;
+  const made = `slipway_${crypto.getRandomValues(Buffer.alloc(KEY_BYTES)).toString("base64url")}`;
   settings.setApiKeyHash(hashKey(made));
   return { hash: hashKey(made), made };
 }
