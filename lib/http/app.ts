@@ -10,12 +10,13 @@ import type { Access } from "./access.ts";
 import { createBodyReader } from "./body.ts";
 import { callRoutes, invokeRoutes } from "./calls.ts";
 import { docsRoutes } from "./docs.ts";
-import { errorHandler, pathOf } from "./errors.ts";
+import { errorHandler, type RequestId } from "./errors.ts";
 import { functionsRoutes } from "./functions.ts";
 import { invocationsRoutes } from "./invocations.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
-import { type Patience, watch } from "./patience.ts";
+import { type Patience, watching } from "./patience.ts";
+import type { Intake } from "./resource.ts";
 import { routesRoutes } from "./routes.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
 
@@ -34,28 +35,28 @@ export interface AppServices {
   readonly version: string;
 }
 
-/** A function's page must not act in the origin of `/v1`. */
-const CALL_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox" } as const;
-
 /** The whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
   const { functions, routes, invocations, status, metrics, access, clock, log, request_bytes, patience } = services;
-  const readBody = createBodyReader(clock, patience);
-  const intake = { access, readBody };
+  const { watch, unwatch } = watching(() => app.server, patience);
+  const readBody = createBodyReader({ clock, unwatch, body_ms: patience.body_ms });
+  const intake: Intake = { access: (request) => access(request, app.server), unwatch, readBody };
+  // Made when it is first needed: a hook at the beginning of every request would cost it 0.5 us.
+  const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
+  const calls = { invocations, readBody, requestId, request_bytes };
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
-    .onRequest(({ request, set }) => {
-      set.headers["x-request-id"] = clock.uuid();
-      if (pathOf(request.url).startsWith("/r/")) Object.assign(set.headers, CALL_HEADERS);
+    .mapResponse({ as: "global" }, ({ request, set }) => {
+      watch(request);
+      requestId(set);
     })
-    .mapResponse({ as: "global" }, ({ request, server }) => watch(request, server, patience))
-    .use(errorHandler({ log, patience, allowed: (path) => allowedMethods(app.routes, path) }))
+    .use(errorHandler({ log, watch, requestId, allowed: (path) => allowedMethods(app.routes, path) }))
     .use(functionsRoutes(functions, intake))
     .use(routesRoutes(routes, intake))
     .use(invocationsRoutes(invocations, intake))
-    .use(invokeRoutes({ functions, invocations, intake, request_bytes }))
-    .use(callRoutes({ routes, invocations, readBody, request_bytes }))
-    .use(metricsRoutes(metrics, access))
+    .use(invokeRoutes(functions, intake, calls))
+    .use(callRoutes(routes, calls))
+    .use(metricsRoutes(metrics, intake))
     .use(healthRoutes(status))
-    .use(docsRoutes(() => openApiDocument(app.routes, services.version), access));
+    .use(docsRoutes(() => openApiDocument(app.routes, services.version), intake.access));
   return app;
 }

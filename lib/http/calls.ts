@@ -1,4 +1,3 @@
-import type { Server } from "bun";
 import { Elysia, t } from "elysia";
 import { AppError } from "../domain/errors.ts";
 import type { Invocation } from "../domain/invocations.ts";
@@ -6,31 +5,26 @@ import type { FunctionService } from "../services/functions.ts";
 import type { Answer, InvocationService, Target } from "../services/invocations.ts";
 import type { RouteService } from "../services/routes.ts";
 import type { ReadBody } from "./body.ts";
-import { errorResponse, pathOf } from "./errors.ts";
+import { CALL_HEADERS, errorResponse, pathOf, type RequestId } from "./errors.ts";
 import { callDetail } from "./openapi-calls.ts";
 import type { Intake } from "./resource.ts";
 
-/** What a call needs of the request that it came by. */
-interface CallContext {
-  readonly request: Request;
-  readonly server: Server<unknown> | null;
-  readonly set: { readonly headers: Record<string, unknown> };
+/** What both ways to call a function need. */
+interface Calls {
+  readonly invocations: InvocationService;
+  readonly readBody: ReadBody;
+  readonly requestId: RequestId;
+  readonly request_bytes: number;
 }
 
 /** `POST /r/<path>`: public, as in the seed; the answer is the function's own. */
-export function callRoutes(options: {
-  routes: RouteService;
-  invocations: InvocationService;
-  readBody: ReadBody;
-  request_bytes: number;
-}) {
-  const { routes } = options;
+export function callRoutes(routes: RouteService, calls: Calls) {
   return new Elysia({ tags: ["calls"] }).post(
     "/r/*",
-    async (context) => {
-      const path = calledPath(context.request.url);
-      const { id, function: fn } = routes.match(path);
-      return call(context, { ...options, target: { function: fn, route_id: id } });
+    async ({ request, set }) => {
+      Object.assign(set.headers, CALL_HEADERS);
+      const { id, function: fn } = routes.match(calledPath(request.url));
+      return call(calls, request, calls.requestId(set), { function: fn, route_id: id });
     },
     {
       parse: "none",
@@ -40,20 +34,12 @@ export function callRoutes(options: {
 }
 
 /** `POST /v1/functions/:id/invoke`: the same without a route, for those who may use `/v1`. */
-export function invokeRoutes(options: {
-  functions: FunctionService;
-  invocations: InvocationService;
-  intake: Intake;
-  request_bytes: number;
-}) {
-  const { functions, invocations, intake, request_bytes } = options;
-  const { access, readBody } = intake;
+export function invokeRoutes(functions: FunctionService, { access }: Intake, calls: Calls) {
   return new Elysia({ tags: ["calls"] }).post(
     "/v1/functions/:id/invoke",
-    async (context) => {
-      access(context.request, context.server);
-      const target = { function: functions.get(context.params.id), route_id: null };
-      return call(context, { invocations, readBody, request_bytes, target });
+    async ({ request, set, params: { id } }) => {
+      access(request);
+      return call(calls, request, calls.requestId(set), { function: functions.get(id), route_id: null });
     },
     {
       params: t.Object({
@@ -66,13 +52,13 @@ export function invokeRoutes(options: {
 }
 
 async function call(
-  context: CallContext,
-  options: { invocations: InvocationService; readBody: ReadBody; request_bytes: number; target: Target },
+  { invocations, readBody, request_bytes }: Calls,
+  request: Request,
+  id: string,
+  target: Target,
 ): Promise<Response> {
-  const { invocations, target } = options;
-  const body = await options.readBody(context.request, context.server, options.request_bytes);
-  const id = String(context.set.headers["x-request-id"]);
-  return answerResponse(await invocations.invoke({ id, target, body, signal: context.request.signal }));
+  const body = await readBody(request, request_bytes);
+  return answerResponse(await invocations.invoke({ id, target, body, signal: request.signal }));
 }
 
 /** The percent-decoded path after `/r`, which a route must equal. */

@@ -1,8 +1,8 @@
 import { Elysia } from "elysia";
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
-import type { Access } from "./access.ts";
 import type { JsonObject } from "./openapi-schema.ts";
+import type { Intake } from "./resource.ts";
 
 /** The page may load nothing from elsewhere; Swagger UI brings its icons and some styles inline. */
 const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
@@ -30,13 +30,13 @@ const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swa
 const ZSTD = [0x28, 0xb5] as const;
 
 /** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made when it is first asked for. */
-export function docsRoutes(document: () => JsonObject, access: Access) {
+export function docsRoutes(document: () => JsonObject, access: Intake["access"]) {
   let made: Promise<unknown> | undefined;
   const hide = { detail: { hide: true } };
   const text = (body: string, type: string) =>
     new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
   return new Elysia({ prefix: "/swagger" })
-    .onTransform(({ request, server }) => access(request, server))
+    .onTransform(({ request }) => access(request))
     .get("/", () => text(PAGE, "text/html; charset=utf-8"), hide)
     .get("/json", () => (made ??= published(document())), hide)
     .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hide)

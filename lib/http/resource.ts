@@ -1,14 +1,15 @@
 import { type Context, Elysia } from "elysia";
-import type { Access } from "./access.ts";
 import { parseJson, type ReadBody } from "./body.ts";
-import { unwatch } from "./patience.ts";
+import type { Watching } from "./patience.ts";
 
 /** Bodies of `/v1` are small, but a wrong one deserves an answer that says what is wrong with it, not only that it is large. */
 const API_BODY_BYTES = 6 * 1024 * 1024;
 
 /** What every request meets before a handler: who may, and how its body is read. */
 export interface Intake {
-  readonly access: Access;
+  /** Lets a request pass or throws (access.ts). */
+  readonly access: (request: Request) => void;
+  readonly unwatch: Watching["unwatch"];
   readonly readBody: ReadBody;
 }
 
@@ -17,14 +18,12 @@ export interface Intake {
  * `/r/../v1/functions` reaches it too), before anything of the request is read.
  */
 export function resource(options: { prefix: string; tag: string; intake: Intake }) {
-  const { access } = options.intake;
-  return new Elysia({ prefix: options.prefix, tags: [options.tag], normalize: false }).onTransform(
-    ({ request, server }) => {
-      access(request, server);
-      // A pull may take minutes without a byte on this connection.
-      unwatch(request, server);
-    },
-  );
+  const { access, unwatch } = options.intake;
+  return new Elysia({ prefix: options.prefix, tags: [options.tag], normalize: false }).onTransform(({ request }) => {
+    access(request);
+    // A pull may take minutes without a byte on this connection.
+    unwatch(request);
+  });
 }
 
 /**
@@ -32,8 +31,8 @@ export function resource(options: { prefix: string; tag: string; intake: Intake 
  * the access check comes first here, too. Elsewhere a body is not read at all.
  */
 export function jsonBody({ access, readBody }: Intake) {
-  return async ({ request, server }: Pick<Context, "request" | "server">): Promise<unknown> => {
-    access(request, server);
-    return parseJson(await readBody(request, server, API_BODY_BYTES));
+  return async ({ request }: Pick<Context, "request">): Promise<unknown> => {
+    access(request);
+    return parseJson(await readBody(request, API_BODY_BYTES));
   };
 }

@@ -1,9 +1,9 @@
 import { Elysia, t } from "elysia";
 import type { StatusService } from "../services/status.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Access } from "./access.ts";
 import { REQUEST_ID_HEADER } from "./openapi-errors.ts";
 import { errorDetails } from "./openapi-operation.ts";
+import type { Intake } from "./resource.ts";
 
 const Check = t.Object({
   ok: t.Boolean({ examples: [true] }),
@@ -53,11 +53,11 @@ export function healthRoutes(status: StatusService) {
 }
 
 /** `GET /metrics` in Prometheus form. */
-export function metricsRoutes(metrics: Metrics, access: Access) {
+export function metricsRoutes(metrics: Metrics, { access }: Intake) {
   return new Elysia({ tags: ["status"] }).get(
     "/metrics",
-    async ({ request, server }) => {
-      access(request, server);
+    async ({ request }) => {
+      access(request);
       const { text, contentType } = await metrics.render();
       return new Response(text, { headers: { "Content-Type": contentType } });
     },
