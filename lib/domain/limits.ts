@@ -85,3 +85,6 @@ export const PAGE = { default: 50, max: 500 } as const;
 export const KILL_GRACE_MS = 2_000;
 /** The server answers 504 by itself when the gate has not said so this long after the deadline. */
 export const TIMEOUT_SLACK_MS = 250;
+
+/** Of a request's head. Beyond it, path included, Bun answers 431 with nothing; up to it, we answer. Its default is 16 KiB. */
+export const HEADER_BYTES = 64 * KIB;

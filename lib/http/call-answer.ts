@@ -2,13 +2,10 @@ import { AppError } from "../domain/errors.ts";
 import type { Invocation } from "../domain/invocations.ts";
 import { PLAIN_RESPONSE } from "../domain/response-meta.ts";
 import type { Answer } from "../services/invocations.ts";
-import { errorResponse } from "./errors.ts";
+import { errorResponse, SANDBOX_HEADERS } from "./errors.ts";
 
 /** Statuses that no body goes with (fetch's null body statuses). */
 const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
-
-/** A function's page must not act in the origin of `/v1`. */
-export const SANDBOX_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox" } as const;
 
 /**
  * The HTTP answer to a call: the function's own, or an envelope (a problem document for those who `accept` that) which

@@ -8,35 +8,35 @@ import type { RouteService } from "../services/routes.ts";
 import type { ReadBody } from "./body.ts";
 import { answerResponse } from "./call-answer.ts";
 import { callMessage, type CallPath, wantsBodyFile } from "./call-request.ts";
-import { pathOf } from "./errors.ts";
+import { pathOf, type RequestId, SANDBOX_HEADERS } from "./errors.ts";
 import { callDetail } from "./openapi-calls.ts";
 import { type Intake, scopeDetail } from "./resource.ts";
 
-/** What a call needs of the request that it came by. */
-interface CallContext {
-  readonly request: Request;
-  readonly server: Server<unknown> | null;
-  readonly set: { readonly headers: Record<string, unknown> };
+/** What both ways to call a function need. */
+interface Calls {
+  readonly invocations: InvocationService;
+  readonly readBody: ReadBody;
+  readonly requestId: RequestId;
+  readonly server: () => Server<unknown> | null;
+  readonly request_bytes: number;
 }
 
 /** What a function is told where no route led to it: a key that came along was for this server. */
 const WITHOUT_ROUTE: CallPath = { path: "/", path_rest: null, route: null, keyed: true };
 
 /** `POST /r/<path>`: public, as in the seed; the answer is the function's own. */
-export function callRoutes(options: {
-  routes: RouteService;
-  invocations: InvocationService;
-  readBody: ReadBody;
-  request_bytes: number;
-}) {
-  const { routes } = options;
+export function callRoutes(routes: RouteService, calls: Calls) {
   return new Elysia({ tags: ["calls"] }).post(
     "/r/*",
-    async (context) => {
-      const path = calledPath(context.request.url);
-      const { id, path: route, function: fn } = routes.match(path);
-      const target = { function: fn, route_id: id };
-      return call(context, { ...options, target, path: { path, path_rest: null, route, keyed: false } });
+    async ({ request, set }) => {
+      Object.assign(set.headers, SANDBOX_HEADERS);
+      const path = calledPath(request.url);
+      const { id: route_id, path: route, function: fn } = routes.match(path);
+      return call(calls, request, {
+        id: calls.requestId(set),
+        target: { function: fn, route_id },
+        path: { path, path_rest: null, route, keyed: false },
+      });
     },
     {
       parse: "none",
@@ -46,21 +46,15 @@ export function callRoutes(options: {
 }
 
 /** `POST /v1/functions/:id/invoke`: the same without a route, for those who may use `/v1`. */
-export function invokeRoutes(options: {
-  functions: FunctionService;
-  invocations: InvocationService;
-  intake: Intake;
-  request_bytes: number;
-}) {
-  const { functions, invocations, intake, request_bytes } = options;
-  const { access, readBody } = intake;
+export function invokeRoutes(functions: FunctionService, { access, scopes }: Intake, calls: Calls) {
   return new Elysia({ tags: ["calls"] }).post(
     "/v1/functions/:id/invoke",
-    async (context) => {
-      const caller = access(context.request, context.server);
-      const target = { function: functions.get(context.params.id), route_id: null };
-      checkFunction(caller, target.function.id);
-      return call(context, { invocations, readBody, request_bytes, target, path: WITHOUT_ROUTE });
+    async ({ request, set, params: { id } }) => {
+      const caller = access(request);
+      const fn = functions.get(id);
+      checkFunction(caller, fn.id);
+      const target = { function: fn, route_id: null };
+      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE });
     },
     {
       params: t.Object({
@@ -69,28 +63,21 @@ export function invokeRoutes(options: {
       parse: "none",
       detail: {
         ...callDetail("invokeFunction", "Call a function without a route", [400, 401, 403, 404, 421]),
-        ...scopeDetail(intake.scopes),
+        ...scopeDetail(scopes),
       },
     },
   );
 }
 
 async function call(
-  context: CallContext,
-  options: {
-    invocations: InvocationService;
-    readBody: ReadBody;
-    request_bytes: number;
-    target: Target;
-    path: CallPath;
-  },
+  { invocations, readBody, server, request_bytes }: Calls,
+  request: Request,
+  { id, target, path }: { readonly id: string; readonly target: Target; readonly path: CallPath },
 ): Promise<Response> {
-  const { invocations, target, path } = options;
-  const { request, server } = context;
-  const body = await options.readBody(request, server, options.request_bytes);
+  const body = await readBody(request, request_bytes);
   const answer = await invocations.invoke({
-    id: String(context.set.headers["x-request-id"]),
-    ...{ target, body, body_file: wantsBodyFile(request, body), message: callMessage(request, server, path) },
+    id,
+    ...{ target, body, body_file: wantsBodyFile(request, body), message: callMessage(request, server(), path) },
     signal: request.signal,
   });
   return answerResponse(answer, request.headers.get("accept"));
