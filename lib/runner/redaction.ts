@@ -66,6 +66,7 @@ function core(value: string): string {
  * characters. In linear time (Knuth, Morris and Pratt), since the function chooses the text.
  */
 function occurrences(text: string, value: string): Range[] {
+  if (text === "") return [];
   const first = text.indexOf(value);
   const start = first === -1 ? Math.max(0, text.length - value.length + 1) : first;
   const borders = bordersOf(value);
@@ -93,7 +94,7 @@ function bordersOf(value: string): Uint32Array {
 }
 
 /** Adds a range that begins no earlier than the last one. */
-function add(ranges: [number, number][] | Range[], [from, to]: Range): void {
+function add(ranges: Range[], [from, to]: Range): void {
   const last = ranges.at(-1);
   if (last !== undefined && from <= last[1]) ranges[ranges.length - 1] = [last[0], Math.max(last[1], to)];
   else ranges.push([from, to]);

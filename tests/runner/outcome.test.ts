@@ -77,6 +77,84 @@ describe("judge gives the answers of the table", () => {
   });
 });
 
+describe("judge of an answer of files", () => {
+  const META = { metaState: "fine", metaBytes: 2 } as const;
+  const BODY = { bodyFile: true } as const;
+
+  test.each<[string, Partial<ExitFrame>, string, string, Answer]>([
+    ["a meta file", META, "{}", '{"status": 201}', ["succeeded", null, "bytes"]],
+    [
+      "a meta file and exit 1, with a response",
+      { ...META, exitCode: 1 },
+      "[]",
+      "{}",
+      ["failed", "function_failed", "bytes"],
+    ],
+    ["a meta file and exit 1, without one", { ...META, exitCode: 1 }, "{}", "{}", ["failed", "function_failed", null]],
+    ["a meta file and no JSON", META, "<html>", "{}", ["failed", "invalid_response", null]],
+    ["an empty meta file", { ...META, metaBytes: 0 }, "{}", "", ["failed", "invalid_response", null]],
+    ["a wrong meta file", META, "{}", "[]", ["failed", "invalid_response", null]],
+    ["a wrong meta file and exit 1", { ...META, exitCode: 1 }, "[]", "[]", ["failed", "invalid_response", null]],
+    ["a meta file that is none", { metaState: "no_regular_file" }, "{}", "", ["failed", "invalid_response", null]],
+    ["too much meta", { metaState: "over_limit" }, "{}", "", ["failed", "invalid_response", null]],
+    ["unreadable meta", { metaState: "unreadable" }, "{}", "", ["failed", "invalid_response", null]],
+    ["a body file of any bytes", BODY, "<html>", "", ["succeeded", null, "bytes"]],
+    ["an empty body file", BODY, "", "", ["succeeded", null, "bytes"]],
+    ["a body file and exit 1", { ...BODY, exitCode: 1 }, "{}", "", ["failed", "function_failed", "bytes"]],
+    [
+      "a body file that is none",
+      { ...BODY, responseState: "no_regular_file" },
+      "",
+      "",
+      ["failed", "invalid_response", null],
+    ],
+    [
+      "too much of a body file",
+      { ...BODY, responseState: "over_limit" },
+      "",
+      "",
+      ["failed", "response_too_large", null],
+    ],
+  ])("%s", (_, exit, response, meta, [status, reason, bytes]) => {
+    const files = { response: Buffer.from(response), meta: Buffer.from(meta) };
+    const outcome = judge({ ...EXIT, ...exit }, files, facts());
+    expect(outcome).toMatchObject({ status, reason });
+    expect(outcome.response).toEqual(bytes === null ? null : files.response);
+    expect(outcome.meta === null).toBe(bytes === null || exit.metaState !== "fine");
+    expect(outcome.body_file).toBe(bytes !== null && exit.bodyFile === true);
+  });
+
+  test("says which file it means", () => {
+    const messageOf = (exit: Partial<ExitFrame>, meta = "") =>
+      judge({ ...EXIT, ...exit }, { response: Buffer.from("{}"), meta: Buffer.from(meta) }, facts()).message;
+    expect(messageOf({ ...BODY, responseState: "over_limit" })).toContain(
+      "response.body is over the limit of 100 bytes",
+    );
+    expect(messageOf({ metaState: "over_limit" })).toContain("response.meta.json is over the limit of 65536 bytes");
+    expect(messageOf(META, '{"status": 99}')).toContain("response.meta.json has the status 99: give a whole number");
+  });
+
+  test("tells in the function's log what was left out", () => {
+    const meta = Buffer.from('{"headers": {"Connection": "close", "X-A": "b"}}');
+    const outcome = judge({ ...EXIT, ...META }, { response: Buffer.from("{}"), meta }, facts());
+    expect(outcome.meta?.headers).toEqual([["x-a", "b"]]);
+    expect(outcome.logs).toEqual([
+      {
+        stream: "stderr",
+        text: 'slipway: the header "connection" of response.meta.json is left out: it is about one connection only\n',
+      },
+    ]);
+  });
+
+  test("masks secrets in its message, and in what a gate that failed says", () => {
+    const secret = { ...facts(), logs: new LogCollector(["hunter2", "/bin/function"]) };
+    const meta = Buffer.from('{"status": "hunter2"}');
+    const outcome = judge({ ...EXIT, ...META }, { response: Buffer.from("{}"), meta }, secret);
+    expect(outcome.message).toContain('response.meta.json has the status "***"');
+    expect(judgeFailed({ type: "failed", stage: "exec", errno: 2 }, secret).message).toContain('The command "***"');
+  });
+});
+
 describe("judgeFailed", () => {
   test.each(FAILED_STAGES)("explains a gate that failed at %s", (stage) => {
     const outcome = judgeFailed({ type: "failed", stage, errno: 2 }, facts());
@@ -95,6 +173,7 @@ describe("judgeFailed", () => {
     [2, /"\/bin\/function" cannot be executed: no such file/],
     [13, /it is not executable/],
     [8, /it is no program for this machine/],
+    [7, /its variables and arguments are too long together/],
     [40, /ELOOP/],
     [0, /error 0/],
     [99_999, /error 99999|Unknown/],

@@ -18,8 +18,9 @@ const ready = { type: "ready", version: 2 } as const;
 const expired = { type: "expired" } as const;
 const failed = { type: "failed", stage: "exec", errno: 2 } as const;
 const log = (text: string) => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) }) as const;
+const meta = (text: string) => ({ type: "meta", bytes: Buffer.from(text) }) as const;
 const response = (text: string) => ({ type: "response", bytes: Buffer.from(text) }) as const;
-const exit = (responseBytes: number): ExitFrame => ({
+const exit = (responseBytes: number, metaBytes = 0): ExitFrame => ({
   type: "exit",
   exitCode: 0,
   signal: 0,
@@ -29,8 +30,8 @@ const exit = (responseBytes: number): ExitFrame => ({
   peakBytes: 3,
   wallUs: 4,
   logDroppedBytes: 5,
-  metaState: "missing",
-  metaBytes: 0,
+  metaState: metaBytes > 0 ? "fine" : "missing",
+  metaBytes,
   bodyFile: false,
   responseState: "fine",
   responseBytes,
@@ -71,6 +72,21 @@ test("GateConversation is over at an EXIT without a response, and at FAILED", ()
     expect(conversation.state).toBe("over");
     expect(conversation.response.length).toBe(0);
     conversation.end();
+  }
+});
+
+test("GateConversation hands over META, with a response and without", () => {
+  for (const frames of [
+    [exit(2, 3), meta("{ }"), response("[]")],
+    [exit(0, 3), meta("{ }")],
+  ]) {
+    const conversation = called();
+    say(conversation, ...frames.slice(0, 1));
+    expect(conversation.state).toBe("answering");
+    say(conversation, ...frames.slice(1));
+    expect(conversation.state).toBe("over");
+    expect(Buffer.from(conversation.meta).toString()).toBe("{ }");
+    expect(conversation.response.length).toBe(frames.length === 3 ? 2 : 0);
   }
 });
 
@@ -137,6 +153,14 @@ describe("GateConversation refuses", () => {
     ["RESPONSE before EXIT", [response("{}")]],
     ["more RESPONSE than promised", [exit(2), response("{"), response("}}")]],
     ["RESPONSE where none was promised", [exit(0), response("{}")]],
+    ["a META that fits no frame", [exit(0, PAYLOAD_BYTES + 1)]],
+    ["META before EXIT", [meta("{}")]],
+    ["a META that was not promised", [exit(2), meta("{}")]],
+    ["a META of another length", [exit(2, 3), meta("{}")]],
+    ["META twice", [exit(2, 2), meta("{}"), meta("{}")]],
+    ["META after RESPONSE", [exit(2, 2), response("{}"), meta("{}")]],
+    ["RESPONSE before META", [exit(2, 2), response("{}")]],
+    ["anything after META where no response follows", [exit(0, 2), meta("{}"), expired]],
     ["LOG after EXIT", [exit(2), log("a")]],
     ["EXIT after EXIT", [exit(2), exit(2)]],
     ["FAILED after EXIT", [exit(2), failed]],

@@ -8,6 +8,7 @@ import {
   RESPONSE_STATES,
   bodyFrames,
   encodeRequest,
+  extraFrames,
   type GateFrame,
 } from "../../../lib/runner/gate/frames.ts";
 import { encodeGateFrame, rawFrame } from "./gate-frames.ts";
@@ -165,6 +166,59 @@ test("encodeRequest lays the fields out as PROTOCOL.md says", () => {
   expect(Buffer.from(encodeRequest(request)).toString("hex")).toBe(`0100000021${payload}`);
   expect(() => encodeRequest({ ...request, timeoutMs: 2 ** 32 })).toThrow(RangeError);
   expect(() => encodeRequest({ ...request, contextRoot: "x".repeat(65_536) })).toThrow(RangeError);
+});
+
+test("encodeRequest tells another request and a body file apart", () => {
+  const sizes = { timeoutMs: 1, graceMs: 1, responseLimit: 1, logLimit: 1, bodyLength: 1, extraFrames: 0 };
+  const flags = (again: boolean, bodyFile: boolean) =>
+    encodeRequest({ ...sizes, again, bodyFile, contextRoot: "/", id: "x" })[5 + 24];
+  expect([flags(false, false), flags(true, false), flags(false, true), flags(true, true)]).toEqual([0, 1, 2, 3]);
+});
+
+test("extraFrames lays variables and files out as PROTOCOL.md says", () => {
+  const frames = extraFrames({
+    environment: { A: "ü=" },
+    files: [
+      { place: "context", name: "n", bytes: Buffer.from("12") },
+      { place: "secrets", name: "s", bytes: Buffer.alloc(0) },
+    ],
+  });
+  const expected = ["0300000006 000141 c3bc3d", "0400000006 01 00016e 3132", "0400000004 02 000173"];
+  expect(frames.map((frame) => Buffer.from(frame).toString("hex"))).toEqual(
+    expected.map((hex) => hex.replaceAll(" ", "")),
+  );
+});
+
+test("extraFrames of a file are at most the longest payload, begin alike, and together are the file", () => {
+  fc.assert(
+    fc.property(fc.nat({ max: 3 * PAYLOAD_BYTES }), fc.string({ minLength: 1, maxLength: 60 }), (length, name) => {
+      const bytes = Buffer.alloc(length, "slipway");
+      const frames = extraFrames({ environment: {}, files: [{ place: "secrets", name, bytes }] }).map((frame) =>
+        Buffer.from(frame),
+      );
+      const head = Buffer.concat([Buffer.of(2, 0, Buffer.byteLength(name)), Buffer.from(name)]);
+      expect(frames.length).toBeGreaterThan(0);
+      for (const frame of frames) {
+        expect(frame.length).toBeLessThanOrEqual(PAYLOAD_BYTES + 5);
+        expect(frame.readUInt32BE(1)).toBe(frame.length - 5);
+        expect(frame.subarray(5, 5 + head.length)).toEqual(head);
+      }
+      expect(Buffer.concat(frames.map((frame) => frame.subarray(5 + head.length))).equals(bytes)).toBe(true);
+    }),
+    {
+      examples: [
+        [0, "n"],
+        [PAYLOAD_BYTES - 4, "n"],
+        [PAYLOAD_BYTES - 3, "n"],
+      ],
+    },
+  );
+});
+
+test("extraFrames refuses a variable that fits no frame", () => {
+  const variable = (length: number) => extraFrames({ environment: { A: "x".repeat(length) }, files: [] });
+  expect(variable(PAYLOAD_BYTES - 3).length).toBe(1);
+  expect(() => variable(PAYLOAD_BYTES - 2)).toThrow('The variable "A" is too long for a frame');
 });
 
 test("bodyFrames are at most the longest payload, none empty, and together the body", () => {
