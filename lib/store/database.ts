@@ -75,7 +75,7 @@ export class Database implements Disposable {
    * fails them all.
    *
    * `work` runs later, and sees what those before it have written: what a change depends on must be read in it.
-   * `committed` runs once the result is on the disk, before any other code can look: this is where caches are cleared.
+   * `committed` runs once the result is on the disk, before any other code can look: this is where caches are told.
    */
   durably<T>(work: () => T, committed?: (result: T) => void): Promise<T> {
     return this.#durable.add(work, committed);

@@ -24,10 +24,8 @@ export interface Changed<T> {
 /** Functions, the only place of their SQL. Changes are on the disk when the promise of a method is fulfilled. */
 export class FunctionStore {
   readonly #database: Database;
-  /** By id. */
-  readonly #byId: Cache<Function>;
-  /** By what they were looked for by, an id or a name. */
-  readonly #found: Cache<Function>;
+  /** By id, and by name where they have one. */
+  readonly #known: Cache<Function>;
   #changed: () => void = () => undefined;
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
@@ -42,8 +40,7 @@ export class FunctionStore {
   constructor(database: Database) {
     const columns = FUNCTION_COLUMNS;
     this.#database = database;
-    this.#byId = database.cache();
-    this.#found = database.cache();
+    this.#known = database.cache();
     this.#insert = database.prepare(
       `insert into functions (${columns.join()}) values (${columns.map((column) => `$${column}`).join()})`,
     );
@@ -69,12 +66,13 @@ export class FunctionStore {
 
   /** The record is shared by all who ask, and frozen. */
   get(id: string): Function | undefined {
-    return this.#byId.get(id, () => optional(this.#get.get({ id })));
+    const found = this.#known.get(id, () => optional(this.#get.get({ id })));
+    return found?.id === id ? found : undefined;
   }
 
   /** Finds a function by its id or else its name. */
   find(idOrName: string): Function | undefined {
-    return this.#found.get(idOrName, () => optional(this.#find.get({ key: idOrName })));
+    return this.#known.get(idOrName, () => optional(this.#find.get({ key: idOrName })));
   }
 
   /** All functions, oldest first. */
@@ -88,7 +86,7 @@ export class FunctionStore {
 
   /** Throws `conflict` where the name is taken. */
   async insert(record: Function): Promise<void> {
-    await this.#durably(() => this.#write(record, this.#insert));
+    await this.#database.durably(() => this.#write(record, this.#insert));
   }
 
   /**
@@ -96,12 +94,17 @@ export class FunctionStore {
    * `conflict` where the name is taken. Undefined where there is none.
    */
   update(id: string, change: (current: Function) => Function): Promise<Changed<Function> | undefined> {
-    return this.#durably(() => {
+    const work = () => {
       const before = this.get(id);
       if (before === undefined) return undefined;
-      const after = change(before);
+      const after = frozen(change(before));
       this.#write(after, this.#update);
       return { before, after };
+    };
+    return this.#database.durably(work, (changed) => {
+      if (changed === undefined) return;
+      this.#forget(changed.before);
+      this.#remember(changed.after);
     });
   }
 
@@ -110,7 +113,7 @@ export class FunctionStore {
    * some and it does not. Undefined where there is none.
    */
   delete(id: string, { cascade }: { readonly cascade: boolean }): Promise<Function | undefined> {
-    return this.#durably(() => {
+    const work = () => {
       const routes = this.#countRoutes.get({ id })?.count ?? 0;
       if (routes > 0 && !cascade) {
         const them = routes === 1 ? "1 route leads" : `${routes} routes lead`;
@@ -123,15 +126,19 @@ export class FunctionStore {
       this.#deleteRoutes.run({ id });
       this.#delete.run({ id });
       return before;
-    });
+    };
+    return this.#database.durably(work, (deleted) => deleted && this.#forget(deleted));
   }
 
-  #durably<T>(work: () => T): Promise<T> {
-    return this.#database.durably(work, () => {
-      this.#byId.clear();
-      this.#found.clear();
-      this.#changed();
-    });
+  #forget({ id, name }: Function): void {
+    this.#known.delete(id);
+    if (name !== null) this.#known.delete(name);
+    this.#changed();
+  }
+
+  #remember(record: Function): void {
+    this.#known.set(record.id, record);
+    if (record.name !== null) this.#known.set(record.name, record);
   }
 
   #write(record: Function, statement: Statement<never>): void {
@@ -168,10 +175,15 @@ function optional(row: FunctionRow | undefined): Function | undefined {
 
 function functionOf(row: FunctionRow): Function {
   const environment = JSON.parse(row.environment) as Function["environment"]; // `functionRow` wrote it
-  return Object.freeze({
+  return frozen({
     ...row,
-    environment: Object.freeze(environment),
+    environment,
     share_network: row.share_network === 1,
     read_only: row.read_only === 1,
   });
+}
+
+function frozen(record: Function): Function {
+  Object.freeze(record.environment);
+  return Object.freeze(record);
 }

@@ -178,6 +178,7 @@ describe("what stores keep in memory", () => {
     expect(refused).toMatchObject({ reason: "conflict" });
     expect(store.routes.get("r1")?.path).toBe("/30002");
     expect([store.functions.get("f1")?.timeout_ms, store.functions.find("one")?.timeout_ms]).toEqual([30_002, 30_002]);
+    expect(store.functions.list()[0]).toStrictEqual(store.functions.get("f1"));
     expect([store.routes.getByPath("/a"), store.routes.getByPath("/30002")?.function.timeout_ms]).toEqual([
       undefined,
       30_002,
