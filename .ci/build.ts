@@ -1,6 +1,8 @@
 // `bun run build [--installed] [x64|arm64 ...]`: the server as one file for each architecture, in dist/.
 // With --installed the packages are taken as they are.
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { HEADER_BYTES } from "../lib/domain/limits.ts";
 import { SetupError } from "../tests/support/packages.ts";
 import { buildGate, inRepository, installPackages, main } from "./steps.ts";
 
@@ -16,15 +18,44 @@ export function binaryPath(architecture: Architecture): string {
   return inRepository("dist", `slipway-linux-${architecture}`);
 }
 
-/**
- * docker-modem asks for ssh2 only where DOCKER_HOST is ssh://, which the server refuses. Its optional native parts
- * would be embedded whatever architecture they are for.
- */
-const withoutSsh: Bun.BunPlugin = {
-  name: "without-ssh",
+/** What packages import and the server never runs, or has from the runtime already; each by what stands for it. */
+const REPLACED: Readonly<Record<string, string>> = {
+  // docker-modem asks for it only where DOCKER_HOST is ssh://, which the server refuses. Its optional native parts
+  // would be embedded whatever architecture they are for.
+  ssh2: "module.exports = {};",
+  // For what DEBUG=modem prints.
+  debug: "module.exports = () => () => undefined;",
+  // The streams of Node.js as a package, from which docker-modem takes `Duplex`.
+  "readable-stream": 'module.exports = require("node:stream");',
+  // Elysia asks for it only where a schema has a file.
+  "file-type": "module.exports = {};",
+  // The style sheet of a page of @elysiajs/swagger that is not ours.
+  "@scalar/themes": "module.exports = {};",
+};
+
+const replaceUnused: Bun.BunPlugin = {
+  name: "replace-unused",
   setup(build) {
-    build.onResolve({ filter: /^(ssh2|cpu-features)$/ }, ({ path }) => ({ path, namespace: "stub" }));
-    build.onLoad({ filter: /.*/, namespace: "stub" }, () => ({ contents: "module.exports = {};", loader: "js" }));
+    const filter = new RegExp(`^(${Object.keys(REPLACED).join("|")})$`);
+    build.onResolve({ filter }, ({ path }) => ({ path, namespace: "replaced" }));
+    build.onLoad({ filter: /.*/, namespace: "replaced" }, ({ path }) => ({
+      contents: REPLACED[path] ?? "",
+      loader: "js",
+    }));
+  },
+};
+
+/**
+ * Swagger UI and the gates are embedded as zstd, at less than a quarter and a half of their size. Their readers (lib/http/docs.ts,
+ * lib/runner/gate/binary.ts) tell by the first bytes.
+ */
+const compressFiles: Bun.BunPlugin = {
+  name: "compress-files",
+  setup(build) {
+    build.onLoad({ filter: /\/swagger-ui-dist\/.+\.(js|css)$|\/gate\/bin\/gate-(x64|arm64)$/ }, async ({ path }) => ({
+      contents: Bun.zstdCompressSync(await Bun.file(path).bytes(), { level: 22 }),
+      loader: "file",
+    }));
   },
 };
 
@@ -32,23 +63,40 @@ const withoutSsh: Bun.BunPlugin = {
 export async function build(architecture: Architecture): Promise<string> {
   const outfile = binaryPath(architecture);
   await mkdir(inRepository("dist"), { recursive: true });
+  // In a directory of its own: Bun leaves copies of the maps beside the binary, which has them inside.
+  await using scratch = await scratchDirectory();
+  const made = join(scratch.path, basename(outfile));
   const result = await Bun.build({
     entrypoints: [inRepository("index.ts")],
-    compile: { target: TARGETS[architecture], outfile, autoloadDotenv: false, autoloadBunfig: false },
+    compile: {
+      target: TARGETS[architecture],
+      outfile: made,
+      execArgv: [`--max-http-header-size=${HEADER_BYTES}`],
+      autoloadDotenv: false,
+      autoloadBunfig: false,
+    },
     // Bytecode takes the start to the first answer from 46 to 19 ms; the maps give stacks their own lines.
     minify: true,
     bytecode: true,
     format: "esm",
+    // What is imported later is loaded later, its bytecode and the modules of Bun that it needs too.
+    splitting: true,
     sourcemap: "inline",
-    plugins: [withoutSsh],
+    plugins: [replaceUnused, compressFiles],
     throw: false,
   });
-  // The maps are inside; Bun leaves a copy beside it.
-  await rm(`${outfile}.map`, { force: true });
-  if (result.success) return outfile;
+  if (result.success) {
+    await rename(made, outfile);
+    return outfile;
+  }
   throw new SetupError(
     `Cannot compile the server for ${architecture}:\n${result.logs.map((log) => log.message).join("\n")}`,
   );
+}
+
+async function scratchDirectory(): Promise<{ readonly path: string } & AsyncDisposable> {
+  const path = await mkdtemp(inRepository("dist", "build-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
 function isArchitecture(name: string): name is Architecture {

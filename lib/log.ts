@@ -1,5 +1,4 @@
-import { writeSync } from "node:fs";
-import { isatty } from "node:tty";
+import { fstatSync, writeSync } from "node:fs";
 import type { Clock } from "./clock.ts";
 
 /** How much is logged, most first. */
@@ -33,7 +32,7 @@ export interface LoggerOptions {
 /** A logger that writes one line for each event, at once, and never throws. */
 export function createLogger(options: LoggerOptions): Logger {
   const write = options.write ?? writeToStandardError;
-  const text = options.format === "text" || (options.format === "auto" && isatty(2));
+  const text = options.format === "text" || (options.format === "auto" && onTerminal());
   const format = text ? textLine : jsonLine;
   const threshold = LOG_LEVELS.indexOf(options.level);
 
@@ -54,6 +53,15 @@ export function createLogger(options: LoggerOptions): Logger {
     };
   };
   return withFields({});
+}
+
+/** Whether standard error is a terminal. The module that knows is loaded only where it may be one. */
+function onTerminal(): boolean {
+  try {
+    return fstatSync(2).isCharacterDevice() && process.getBuiltinModule("node:tty").isatty(2);
+  } catch {
+    return false; // it is closed
+  }
 }
 
 type PlainFields = Readonly<Record<string, Plain>>;

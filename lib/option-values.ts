@@ -1,4 +1,3 @@
-import { isIP } from "node:net";
 import { posix } from "node:path";
 import { parseSecretKey, SECRET_KEY_FORM } from "./domain/secret-key.ts";
 
@@ -88,9 +87,14 @@ const HOST_NAME = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a
 /** A host name or an IP address in lower case, an IPv6 one without brackets. */
 export const host: Reader<string> = (value) => {
   const bare = value.replace(/^\[(.*)\]$/, "$1");
-  if (isIP(bare) !== 0 || (bare === value && HOST_NAME.test(value))) return bare.toLowerCase();
+  if ((bare === value && HOST_NAME.test(value)) || isAddress(bare)) return bare.toLowerCase();
   throw new ValueError("a host name or an IP address, without a port");
 };
+
+/** The module that knows is loaded only for what is no name. */
+function isAddress(text: string): boolean {
+  return process.getBuiltinModule("node:net").isIP(text) !== 0;
+}
 
 /** Hosts between commas. */
 export const hosts: Reader<readonly string[]> = (value) => {

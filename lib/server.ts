@@ -1,17 +1,18 @@
 import type { AnyElysia } from "elysia";
 import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import http from "node:http";
 import { join } from "node:path";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { messageOf } from "./domain/errors.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "./domain/secret-key.ts";
+import { HEADER_BYTES } from "./domain/limits.ts";
 import { createAccess, isLoopback } from "./http/access.ts";
 import { createApp } from "./http/app.ts";
 import { Attempts } from "./http/attempts.ts";
 import { defaultGateways } from "./http/gateways.ts";
 import { PATIENCE, type Patience } from "./http/patience.ts";
+import { IdleCollector } from "./idle-collector.ts";
 import type { Logger } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { watchProcess } from "./process-metrics.ts";
@@ -33,8 +34,11 @@ import { VERSION } from "./version.ts";
 const DAY_MS = 86_400_000;
 /** Our own limits answer, with an envelope; Bun's own would answer 413 with nothing. Bodies are streams, never held whole. */
 const BUN_BODY_BYTES = Number.MAX_SAFE_INTEGER;
-/** Beyond it, path included, Bun answers 431 with nothing; up to it, we answer. Its default is 16 KiB. */
-const HEADER_BYTES = 64 * 1024;
+/**
+ * What waits for the port gets its answer before the engine is turned to: the modules for that take 10 ms to load. A
+ * call that comes meanwhile waits until the engine is known.
+ */
+const FIRST_ANSWERS_MS = 10;
 /** From the end of the drain to the last answer being on the wire. */
 const FLUSH_MS = 1_000;
 
@@ -80,8 +84,12 @@ export async function start(
   );
   const url = listen(app, config, tools.patience);
   recorder.start();
-  runner.start();
-  functions.warm();
+  const cancelStart = tools.clock.after(FIRST_ANSWERS_MS, () => {
+    runner.start();
+    functions.warm();
+  });
+  stack.defer(cancelStart);
+  stack.use(new IdleCollector(tools)).start();
   const owned = stack.move();
   const stop = async (graceMs: number) => {
     // Closes the port at once; the promise settles when the answers are out.
@@ -123,7 +131,10 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   });
   const routes = new RouteService({ store: store.routes, functions, clock });
   const invocations = stack.use(
-    new InvocationService({ store: store.invocations, recorder, functions, runner, clock, log, metrics }),
+    new InvocationService({
+      ...{ store: store.invocations, recorder, functions, runner, clock, log, metrics },
+      secretsFor: (fn) => secrets.valuesFor(fn),
+    }),
   );
   const status = new StatusService({ runner, probeDatabase: () => store.check() });
   const { access, keys, made } = await createAccessCheck(config, store, { clock, log, functions });
@@ -216,8 +227,7 @@ async function readKey(variable: "API_KEY_FILE" | "SECRET_KEY_FILE", file: strin
 
 function listen(app: AnyElysia, config: Config, { idle_s }: Patience): string {
   try {
-    // A setter, which the types do not know; it is for the whole process.
-    Object.assign(http, { maxHeaderSize: HEADER_BYTES });
+    allowHeaders(HEADER_BYTES);
     app.listen({
       hostname: config.host,
       port: config.port,
@@ -236,4 +246,11 @@ function listen(app: AnyElysia, config: Config, { idle_s }: Patience): string {
   }
   const host = config.host.includes(":") ? `[${config.host}]` : config.host;
   return `http://${host}:${app.server?.port}`;
+}
+
+/** For the whole process. The binary has it among its own flags (.ci/build.ts), which spares it a module of 4 ms. */
+function allowHeaders(bytes: number): void {
+  if (process.execArgv.includes(`--max-http-header-size=${bytes}`)) return;
+  // A setter, which the types do not know.
+  Object.assign(process.getBuiltinModule("node:http"), { maxHeaderSize: bytes });
 }

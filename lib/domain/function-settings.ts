@@ -59,7 +59,8 @@ const process = {
       minLength: 1,
       maxLength: 255,
       description:
-        "`user`, `uid`, `user:group` or `uid:gid` in place of the image's USER. Null leaves it to the image.",
+        "`user`, `uid`, `user:group` or `uid:gid` in place of the image's USER. Null leaves it to the image; " +
+        "the sandbox `strict` takes 65534:65534 where that is root.",
       examples: ["1000:1000"],
     }),
   ),
@@ -67,7 +68,8 @@ const process = {
     Type.String({
       minLength: 1,
       maxLength: PATH_LENGTH,
-      description: "An absolute path in place of the image's WORKDIR. Null leaves it to the image.",
+      description:
+        "An absolute path in place of the image's WORKDIR, made where the image does not have it. Null leaves it to the image.",
       examples: ["/app"],
     }),
   ),
@@ -130,7 +132,8 @@ const surroundings = {
     minLength: 1,
     maxLength: 128,
     description:
-      "`bridge`, `none`, or the name of one of the engine's networks. Not `host`, and no other container's network.",
+      "`bridge`, `none`, or the name of one of the engine's networks. Not `host`, and no other container's network. " +
+      "The sandbox `strict` has `none` unless one is named with it.",
     examples: ["bridge"],
   }),
   share_network: Type.Boolean({
@@ -145,7 +148,8 @@ const surroundings = {
       {
         description:
           "`default`: Docker's capabilities less NET_RAW, MKNOD, SETFCAP and AUDIT_WRITE. `strict`: no capabilities, a read-only root, " +
-          "a sized tmpfs in place of each of the image's volumes, a user that is not root, and no network unless one is named. " +
+          "a sized tmpfs in place of each of the image's volumes, a user that is not root, and no network unless one is named with it. " +
+          "It sets `network` and `read_only`, which stay when the sandbox is changed back. " +
           "`docker`: the engine's own defaults, for images that need capabilities.",
         examples: ["default"],
       },

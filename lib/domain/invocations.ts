@@ -74,7 +74,7 @@ export const Invocation = Type.Object({
   cpu_ms: milliseconds("User and system time of the function's process and its children", 2.5),
   peak_memory_bytes: bytes("Largest resident set of the function's process", 1_376_256),
   request_bytes: Type.Integer({ description: "Size of the request body.", examples: [26] }),
-  response_bytes: bytes("Size of response.json", 50),
+  response_bytes: bytes("Size of response.json or response.body", 50),
   log_bytes: Type.Integer({ description: "Size of the logs that were kept.", examples: [8] }),
   log_dropped_bytes: Type.Integer({ description: "Output beyond the limit, which was dropped.", examples: [0] }),
   mode: Type.Unsafe<"sync" | "async">(

@@ -58,6 +58,8 @@ export const SECRETS_OF_FUNCTION = 64;
 export const SECRET_BYTES = 64_000;
 /** All of a function's secrets together: they are sent at each call, and their files count as memory. */
 export const SECRETS_OF_FUNCTION_BYTES = 512 * KIB;
+/** The tmpfs that holds those that are files: the last page of each may be all but empty. */
+export const SECRETS_FILES_BYTES = SECRETS_OF_FUNCTION_BYTES + SECRETS_OF_FUNCTION * 4 * KIB;
 /** Secrets, registries and keys are listed whole, so their number has a limit. */
 export const SECRETS = 10_000;
 export const REGISTRIES = 1_000;
@@ -104,3 +106,6 @@ export const PAGE = { default: 50, max: 500 } as const;
 export const KILL_GRACE_MS = 2_000;
 /** The server answers 504 by itself when the gate has not said so this long after the deadline. */
 export const TIMEOUT_SLACK_MS = 250;
+
+/** Of a request's head. Beyond it, path included, Bun answers 431 with nothing; up to it, we answer. Its default is 16 KiB. */
+export const HEADER_BYTES = 64 * KIB;

@@ -1,14 +1,10 @@
-import DockerModem from "docker-modem";
-import modemHttp from "docker-modem/lib/http.js";
-import { IncomingMessage } from "node:http";
+import type DockerModem from "docker-modem";
+import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../clock.ts";
 import { AppError, messageOf } from "../domain/errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { EngineError } from "./errors.ts";
-
-// docker-modem follows a 301 (an empty id gives one) to a host named "containers" and takes the process down with it.
-modemHttp.maxRedirects = 0;
 
 /** The newest API whose behaviour we know; engines before it are asked in their own version, those after in their oldest. */
 const NEWEST_API = [1, 44] as const;
@@ -51,20 +47,16 @@ export type EngineAddress = { readonly socketPath: string } | { readonly host: s
  * way is ended.
  */
 export class EngineConnection implements Disposable {
-  readonly #modem: DockerModem;
+  readonly #address: EngineAddress;
   readonly #timeoutMs: number;
   readonly #clock: Clock;
   readonly #metrics: Metrics;
   readonly #closed = new AbortController();
   #version: string | undefined;
+  #modem: Promise<DockerModem> | undefined;
 
   constructor(options: { address: EngineAddress; timeout_ms: number; clock: Clock; metrics: Metrics }) {
-    const { address } = options;
-    // Without an explicit host docker-modem would read DOCKER_HOST itself and ignore the socket.
-    this.#modem =
-      "socketPath" in address
-        ? new DockerModem({ socketPath: address.socketPath, host: undefined })
-        : new DockerModem({ host: `http://${address.host}`, port: address.port, protocol: "http" });
+    this.#address = options.address;
     this.#timeoutMs = options.timeout_ms;
     this.#clock = options.clock;
     this.#metrics = options.metrics;
@@ -116,7 +108,7 @@ export class EngineConnection implements Disposable {
           abort.signal,
           false,
         );
-        if (!(reply instanceof IncomingMessage)) throw unavailable(request.operation, "it sent no reply");
+        if (!isReply(reply)) throw unavailable(request.operation, "it sent no reply");
         if (statusOf(reply) >= 400) throw await refusal(request.operation, reply);
         this.#closeWithUs(reply);
         return reply;
@@ -141,7 +133,7 @@ export class EngineConnection implements Disposable {
       const cancel = this.#deadline(abort, request);
       try {
         const reply = await this.#dial(request, abort.signal, true);
-        if (reply instanceof IncomingMessage) throw await refusal(request.operation, reply);
+        if (isReply(reply)) throw await refusal(request.operation, reply);
         return reply;
       } catch (error) {
         throw explain(request.operation, error);
@@ -170,7 +162,7 @@ export class EngineConnection implements Disposable {
       const cancel = this.#deadline(abort, request);
       try {
         const reply = await this.#dial(request, abort.signal, false);
-        if (!(reply instanceof IncomingMessage)) throw unavailable(request.operation, "it sent no reply");
+        if (!isReply(reply)) throw unavailable(request.operation, "it sent no reply");
         const body = await collect(reply, abort.signal, limitBytes);
         const status = statusOf(reply);
         if (status >= 400) throw new EngineError(request.operation, status, errorText(parseBody(body.toString())));
@@ -210,13 +202,14 @@ export class EngineConnection implements Disposable {
     };
   }
 
-  #dial(request: EngineRequest, signal: AbortSignal, hijack: boolean): Promise<IncomingMessage | Duplex> {
+  async #dial(request: EngineRequest, signal: AbortSignal, hijack: boolean): Promise<IncomingMessage | Duplex> {
+    const modem = await (this.#modem ??= loadModem(this.#address));
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage | Duplex>();
     // docker-modem never calls back when the engine dies before the head of a reply: the signal is what ends the wait.
     const onAbort = () => reject(signal.reason);
     if (signal.aborted) onAbort();
     else signal.addEventListener("abort", onAbort, { once: true });
-    this.#modem.dial(
+    modem.dial(
       {
         // The question mark makes docker-modem send `_query` as the query and `_body` as the body.
         path: `${request.path}?`,
@@ -255,6 +248,23 @@ export class EngineConnection implements Disposable {
       this.#metrics.engineSeconds.observe({ operation }, (this.#clock.monotonic() - started) / 1000);
     }
   }
+}
+
+/** Loaded with the first request: docker-modem and the modules of the runtime that it needs take 10 ms of a start. */
+async function loadModem(address: EngineAddress): Promise<DockerModem> {
+  const { default: Modem } = await import("docker-modem");
+  const { default: modemHttp } = await import("docker-modem/lib/http.js");
+  // docker-modem follows a 301 (an empty id gives one) to a host named "containers" and takes the process down with it.
+  modemHttp.maxRedirects = 0;
+  // Without an explicit host docker-modem would read DOCKER_HOST itself and ignore the socket.
+  return "socketPath" in address
+    ? new Modem({ socketPath: address.socketPath, host: undefined })
+    : new Modem({ host: `http://${address.host}`, port: address.port, protocol: "http" });
+}
+
+/** The head of an answer, in place of the two-way stream that an attach begins. */
+function isReply(reply: IncomingMessage | Duplex): reply is IncomingMessage {
+  return "statusCode" in reply;
 }
 
 function isDuplexOrReply(reply: unknown): reply is IncomingMessage | Duplex {

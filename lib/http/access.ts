@@ -34,14 +34,28 @@ export interface Needs {
  */
 export type Access = (request: Request, server: Server<unknown> | null, needs: Needs) => Caller;
 
+/** Whoever may do without a key may do everything. */
+const ANYONE = administrator(null);
+
 /** The check that every resource but `/r` and the health endpoints makes before it reads anything. */
 export function createAccess(policy: AccessPolicy): Access {
+  // Nearly all requests come to the same name; what it was found to be need not be found again.
+  let passed: string | undefined;
+  const withoutKey = (request: Request, server: Server<unknown> | null, needs: Needs): Caller => {
+    if (policy.key_required || needs.key_always === true) {
+      throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
+    }
+    if (!policy.loopback) checkCaller(addressOf(request, server), policy.gateways());
+    const host = request.headers.get("host") ?? "";
+    if (host !== passed) checkHost(host, policy.allowed_hosts);
+    passed = host;
+    checkSite(request);
+    return ANYONE;
+  };
   return (request, server, needs) => {
     const key = keyOf(request);
     const caller =
-      key === undefined
-        ? withoutKey(policy, request, server, needs)
-        : withKey(policy, key, () => addressOf(request, server));
+      key === undefined ? withoutKey(request, server, needs) : withKey(policy, key, () => addressOf(request, server));
     checkScope(caller, needs.scopes);
     return caller;
   };
@@ -58,16 +72,6 @@ function withKey({ keys, attempts }: AccessPolicy, key: string, address: () => s
     `Too many wrong API keys came from your address: try again in ${wait} s; a right key is taken at once`,
     { retry_after_s: wait },
   );
-}
-
-function withoutKey(policy: AccessPolicy, request: Request, server: Server<unknown> | null, needs: Needs): Caller {
-  if (policy.key_required || needs.key_always === true) {
-    throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
-  }
-  if (!policy.loopback) checkCaller(addressOf(request, server), policy.gateways());
-  checkHost(request.headers.get("host"), policy.allowed_hosts);
-  checkSite(request);
-  return administrator(null);
 }
 
 /** Whether an address, or the name of one, can only mean this machine. */
@@ -100,27 +104,28 @@ function checkCaller(address: string, gateways: readonly string[]): void {
 }
 
 /** A page that rebinds its name to our address sends that name here. */
-function checkHost(host: string | null, allowed: readonly string[]): void {
-  const name = (host ?? "").replace(/:\d+$/, "");
+function checkHost(host: string, allowed: readonly string[]): void {
+  const name = host.replace(/:\d+$/, "");
   if (
     isLoopback(name) ||
-    allowed.some((entry) => entry.toLowerCase() === name.toLowerCase() || entry.toLowerCase() === host?.toLowerCase())
+    allowed.some((entry) => entry.toLowerCase() === name.toLowerCase() || entry.toLowerCase() === host.toLowerCase())
   )
     return;
-  const what = name === "" ? "a request without a Host" : `the name ${JSON.stringify(name.slice(0, 100))}`;
-  throw new AppError(
-    "misdirected_request",
-    `This server does not answer to ${what} without an API key: use localhost, or add the name to ALLOWED_HOSTS`,
-  );
+  const message =
+    name === ""
+      ? 'This server does not answer a request that has neither a Host nor an API key: send "Host: localhost"'
+      : `This server does not answer to the name ${JSON.stringify(name.slice(0, 100))} without an API key: ` +
+        "use localhost, or add the name to ALLOWED_HOSTS";
+  throw new AppError("misdirected_request", message);
 }
 
 /** Another site's page can send requests with the visitor's own reach; a browser says where they come from. */
 function checkSite(request: Request): void {
   const site = request.headers.get("sec-fetch-site");
-  const foreign = new AppError("forbidden", "Requests from another site's page are refused: send an API key");
-  if (site !== null && site !== "same-origin" && site !== "none") throw foreign;
   const origin = request.headers.get("origin");
-  if (origin === null) return;
-  const parsed = URL.parse(origin);
-  if (parsed === null || parsed.host !== request.headers.get("host")) throw foreign;
+  if (site === null && origin === null) return;
+  const own =
+    (site === null || site === "same-origin" || site === "none") &&
+    (origin === null || URL.parse(origin)?.host === request.headers.get("host"));
+  if (!own) throw new AppError("forbidden", "Requests from another site's page are refused: send an API key");
 }

@@ -13,14 +13,14 @@ import type { Access } from "./access.ts";
 import { createBodyReader } from "./body.ts";
 import { callRoutes, invokeRoutes } from "./calls.ts";
 import { docsRoutes } from "./docs.ts";
-import { errorHandler, pathOf } from "./errors.ts";
+import { errorHandler, type RequestId } from "./errors.ts";
 import { functionsRoutes } from "./functions.ts";
 import { invocationsRoutes } from "./invocations.ts";
 import { keysRoutes } from "./keys.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
-import { type Patience, watch } from "./patience.ts";
-import { createIntakes } from "./resource.ts";
+import { type Patience, watching } from "./patience.ts";
+import { createIntakes, type Reception } from "./resource.ts";
 import { routesRoutes } from "./routes.ts";
 import { secretsRoutes } from "./secrets.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
@@ -42,34 +42,35 @@ export interface AppServices {
   readonly version: string;
 }
 
-/** A function's page must not act in the origin of `/v1`. */
-const CALL_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox" } as const;
-
 /** The whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, secrets, invocations, status, metrics, access, clock, log, request_bytes, patience } =
-    services;
-  const readBody = createBodyReader(clock, patience);
-  const intake = createIntakes({ access, readBody });
+  const { functions, routes, secrets, invocations, status, metrics, clock, log, request_bytes, patience } = services;
+  const server = () => app.server;
+  const { watch, unwatch } = watching(server, patience);
+  const readBody = createBodyReader({ clock, unwatch, body_ms: patience.body_ms });
+  const access: Reception["access"] = (request, needs) => services.access(request, app.server, needs);
+  const intake = createIntakes({ access, unwatch, readBody });
   // The scopes of keys, of which each part asks for one: to read, and to change.
   const deploying = intake({ read: ["deploy", "read"], write: ["deploy"] });
   const observing = intake({ read: ["read"], write: ["admin"] });
   const invoking = intake({ read: ["invoke"], write: ["invoke"] });
   const administrating = intake({ read: ["admin"], write: ["admin"] });
   const anyKey = intake({ read: SCOPES, write: ["admin"] });
+  // Made when it is first needed: a hook at the beginning of every request would cost it 0.5 us.
+  const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
+  const calls = { invocations, readBody, requestId, server, request_bytes };
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
-    .onRequest(({ request, set }) => {
-      set.headers["x-request-id"] = clock.uuid();
-      if (pathOf(request.url).startsWith("/r/")) Object.assign(set.headers, CALL_HEADERS);
+    .mapResponse({ as: "global" }, ({ request, set }) => {
+      watch(request);
+      requestId(set);
     })
-    .mapResponse({ as: "global" }, ({ request, server }) => watch(request, server, patience))
-    .use(errorHandler({ log, patience, allowed: (path) => allowedMethods(app.routes, path) }))
+    .use(errorHandler({ log, watch, requestId, allowed: (path) => allowedMethods(app.routes, path) }))
     .use(functionsRoutes(functions, deploying))
     .use(routesRoutes(routes, deploying))
     .use(secretsRoutes(secrets, deploying))
     .use(invocationsRoutes(invocations, observing))
-    .use(invokeRoutes({ functions, invocations, intake: invoking, request_bytes }))
-    .use(callRoutes({ routes, invocations, readBody, request_bytes }))
+    .use(invokeRoutes(functions, invoking, calls))
+    .use(callRoutes(routes, calls))
     .use(keysRoutes(services.keys, administrating))
     .use(metricsRoutes(metrics, observing))
     .use(healthRoutes(status))

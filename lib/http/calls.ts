@@ -2,36 +2,41 @@ import type { Server } from "bun";
 import { Elysia, t } from "elysia";
 import { AppError } from "../domain/errors.ts";
 import { checkFunction } from "../domain/keys.ts";
-import type { Invocation } from "../domain/invocations.ts";
 import type { FunctionService } from "../services/functions.ts";
-import type { Answer, InvocationService, Target } from "../services/invocations.ts";
+import type { InvocationService, Target } from "../services/invocations.ts";
 import type { RouteService } from "../services/routes.ts";
 import type { ReadBody } from "./body.ts";
-import { errorResponse, pathOf } from "./errors.ts";
+import { answerResponse } from "./call-answer.ts";
+import { callMessage, type CallPath, wantsBodyFile } from "./call-request.ts";
+import { pathOf, type RequestId, SANDBOX_HEADERS } from "./errors.ts";
 import { callDetail } from "./openapi-calls.ts";
 import { type Intake, scopeDetail } from "./resource.ts";
 
-/** What a call needs of the request that it came by. */
-interface CallContext {
-  readonly request: Request;
-  readonly server: Server<unknown> | null;
-  readonly set: { readonly headers: Record<string, unknown> };
+/** What both ways to call a function need. */
+interface Calls {
+  readonly invocations: InvocationService;
+  readonly readBody: ReadBody;
+  readonly requestId: RequestId;
+  readonly server: () => Server<unknown> | null;
+  readonly request_bytes: number;
 }
 
+/** What a function is told where no route led to it: a key that came along was for this server. */
+const WITHOUT_ROUTE: CallPath = { path: "/", path_rest: null, route: null, keyed: true };
+
 /** `POST /r/<path>`: public, as in the seed; the answer is the function's own. */
-export function callRoutes(options: {
-  routes: RouteService;
-  invocations: InvocationService;
-  readBody: ReadBody;
-  request_bytes: number;
-}) {
-  const { routes } = options;
+export function callRoutes(routes: RouteService, calls: Calls) {
   return new Elysia({ tags: ["calls"] }).post(
     "/r/*",
-    async (context) => {
-      const path = calledPath(context.request.url);
-      const { id, function: fn } = routes.match(path);
-      return call(context, { ...options, target: { function: fn, route_id: id } });
+    async ({ request, set }) => {
+      Object.assign(set.headers, SANDBOX_HEADERS);
+      const path = calledPath(request.url);
+      const { id: route_id, path: route, function: fn } = routes.match(path);
+      return call(calls, request, {
+        id: calls.requestId(set),
+        target: { function: fn, route_id },
+        path: { path, path_rest: null, route, keyed: false },
+      });
     },
     {
       parse: "none",
@@ -41,21 +46,15 @@ export function callRoutes(options: {
 }
 
 /** `POST /v1/functions/:id/invoke`: the same without a route, for those who may use `/v1`. */
-export function invokeRoutes(options: {
-  functions: FunctionService;
-  invocations: InvocationService;
-  intake: Intake;
-  request_bytes: number;
-}) {
-  const { functions, invocations, intake, request_bytes } = options;
-  const { access, readBody } = intake;
+export function invokeRoutes(functions: FunctionService, { access, scopes }: Intake, calls: Calls) {
   return new Elysia({ tags: ["calls"] }).post(
     "/v1/functions/:id/invoke",
-    async (context) => {
-      const caller = access(context.request, context.server);
-      const target = { function: functions.get(context.params.id), route_id: null };
-      checkFunction(caller, target.function.id);
-      return call(context, { invocations, readBody, request_bytes, target });
+    async ({ request, set, params: { id } }) => {
+      const caller = access(request);
+      const fn = functions.get(id);
+      checkFunction(caller, fn.id);
+      const target = { function: fn, route_id: null };
+      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE });
     },
     {
       params: t.Object({
@@ -64,21 +63,24 @@ export function invokeRoutes(options: {
       parse: "none",
       detail: {
         ...callDetail("invokeFunction", "Call a function without a route", [400, 401, 403, 404, 421]),
-        ...scopeDetail(intake.scopes),
+        ...scopeDetail(scopes),
       },
     },
   );
 }
 
 async function call(
-  context: CallContext,
-  options: { invocations: InvocationService; readBody: ReadBody; request_bytes: number; target: Target },
+  { invocations, readBody, server, request_bytes }: Calls,
+  request: Request,
+  { id, target, path }: { readonly id: string; readonly target: Target; readonly path: CallPath },
 ): Promise<Response> {
-  const { invocations, target } = options;
-  const body = await options.readBody(context.request, context.server, options.request_bytes);
-  const id = String(context.set.headers["x-request-id"]);
-  const answer = await invocations.invoke({ id, target, body, signal: context.request.signal });
-  return answerResponse(answer, context.request.headers.get("accept"));
+  const body = await readBody(request, request_bytes);
+  const answer = await invocations.invoke({
+    id,
+    ...{ target, body, body_file: wantsBodyFile(request, body), message: callMessage(request, server(), path) },
+    signal: request.signal,
+  });
+  return answerResponse(answer, request.headers.get("accept"));
 }
 
 /** The percent-decoded path after `/r`, which a route must equal. */
@@ -87,40 +89,12 @@ function calledPath(url: string): string {
   try {
     return decodeURIComponent(path);
   } catch (error) {
-    throw new AppError("invalid_request", "The path has a percent sign that is followed by no valid code", {
-      cause: error,
-    });
+    throw new AppError(
+      "invalid_request",
+      "The path has a percent sign that no valid code follows: write the sign itself as %25",
+      {
+        cause: error,
+      },
+    );
   }
-}
-
-function answerResponse({ invocation, response, retry_after_s }: Answer, accept: string | null): Response {
-  const { reason, message } = invocation;
-  const details = retry_after_s === undefined ? {} : { retry_after_s };
-  const answer =
-    response === null
-      ? errorResponse(
-          new AppError(reason ?? "internal", message ?? "The function gave no answer: see its logs", details),
-          { request_id: invocation.id, accept },
-        )
-      : new Response(Buffer.from(response.buffer, response.byteOffset, response.byteLength), {
-          status: invocation.status === "succeeded" ? 200 : 500,
-          headers: { "Content-Type": "application/json" },
-        });
-  if (invocation.exit_code !== null) answer.headers.set("X-Function-Exit-Code", String(invocation.exit_code));
-  answer.headers.set("Server-Timing", serverTiming(invocation));
-  return answer;
-}
-
-function serverTiming({ queue_ms, start_ms, run_ms, start }: Invocation): string {
-  const timings = [
-    ["queue", queue_ms],
-    ["start", start_ms],
-    ["run", run_ms],
-  ] as const;
-  return timings
-    .filter(([, duration]) => duration !== null)
-    .map(
-      ([name, duration]) => `${name};dur=${duration?.toFixed(2)}${name === "start" && start ? `;desc=${start}` : ""}`,
-    )
-    .join(", ");
 }

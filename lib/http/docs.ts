@@ -26,6 +26,9 @@ const PAGE = `<!doctype html>
 
 const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });\n`;
 
+/** What a zstd file begins with, and no JavaScript or CSS. */
+const ZSTD = [0x28, 0xb5] as const;
+
 /** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made when it is first asked for. */
 export function docsRoutes(document: () => JsonObject, { access }: Intake) {
   let made: Promise<unknown> | undefined;
@@ -33,20 +36,23 @@ export function docsRoutes(document: () => JsonObject, { access }: Intake) {
   const text = (body: string, type: string) =>
     new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
   return new Elysia({ prefix: "/swagger" })
-    .onTransform(({ request, server }) => void access(request, server))
+    .onTransform(({ request }) => void access(request))
     .get("/", () => text(PAGE, "text/html; charset=utf-8"), hide)
     .get("/json", () => (made ??= published(document())), hide)
     .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hide)
-    .get(
-      "/swagger-ui.js",
-      () => new Response(Bun.file(script), { headers: { "Content-Type": "text/javascript; charset=utf-8" } }),
-      hide,
-    )
-    .get(
-      "/swagger-ui.css",
-      () => new Response(Bun.file(style), { headers: { "Content-Type": "text/css; charset=utf-8" } }),
-      hide,
-    );
+    .get("/swagger-ui.js", ({ request }) => asset(request, script, "text/javascript; charset=utf-8"), hide)
+    .get("/swagger-ui.css", ({ request }) => asset(request, style, "text/css; charset=utf-8"), hide);
+}
+
+/** A file of Swagger UI. In the binary it is compressed (.ci/build.ts), for nearly every client as it wants it. */
+async function asset(request: Request, path: string, type: string): Promise<Response> {
+  const bytes = await Bun.file(path).bytes();
+  const headers = { "Content-Type": type, Vary: "Accept-Encoding" };
+  if (bytes[0] !== ZSTD[0] || bytes[1] !== ZSTD[1]) return new Response(bytes, { headers });
+  if (/\bzstd\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i.test(request.headers.get("accept-encoding") ?? "")) {
+    return new Response(bytes, { headers: { ...headers, "Content-Encoding": "zstd" } });
+  }
+  return new Response(await Bun.zstdDecompress(bytes), { headers });
 }
 
 /**

@@ -2,7 +2,7 @@ import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
 import { AppError, type Reason } from "../domain/errors.ts";
 import type { Logger } from "../log.ts";
 import { failure } from "./envelope.ts";
-import { type Patience, watch } from "./patience.ts";
+import type { Watching } from "./patience.ts";
 import { PROBLEM_JSON, prefersProblem, problemDetails } from "./problem-details.ts";
 import { describeProblem } from "./problems.ts";
 
@@ -46,6 +46,12 @@ export type ErrorStatus = Exclude<(typeof STATUS_OF)[Reason], 499>;
 /** What a 429 or 503 says where nobody knows better, in seconds: an engine or a server that comes back takes about that. */
 const RETRY_AFTER_S = 2;
 
+/** The `X-Request-Id` of an answer. */
+export type RequestId = (answer: { readonly headers: Record<string, string | number> }) => string;
+
+/** What every answer below `/r` has: a function's page must not act in the origin of `/v1`. */
+export const SANDBOX_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox" } as const;
+
 /** What an answer to an error depends on beside the error. */
 export interface ErrorContext {
   readonly request_id: string;
@@ -78,14 +84,16 @@ export function errorResponse(error: AppError, { request_id, accept, allow }: Er
  */
 export function errorHandler(options: {
   log: Logger;
-  patience: Patience;
+  watch: Watching["watch"];
+  requestId: RequestId;
   allowed: (path: string) => readonly string[];
 }) {
-  return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, server, set }) => {
-    watch(request, server, options.patience);
-    const requestId = set.headers["x-request-id"] ?? "";
+  return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, set }) => {
+    options.watch(request);
+    const requestId = options.requestId(set);
     const context = { request_id: requestId, accept: request.headers.get("accept") };
     const path = pathOf(request.url);
+    if (path.startsWith("/r/")) Object.assign(set.headers, SANDBOX_HEADERS);
     const known = translate(error);
     if (known?.reason === "not_found" && error instanceof NotFoundError) {
       const allow = options.allowed(path);

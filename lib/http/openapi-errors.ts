@@ -54,7 +54,7 @@ const ERRORS = {
     name: "RequestTimeout",
     description: "The body did not come in time.",
     reason: "request_timeout",
-    message: "The request body did not come within 60 s",
+    message: "The request body did not come within 60 s: send it faster",
   },
   409: {
     name: "Conflict",
@@ -66,7 +66,7 @@ const ERRORS = {
     name: "PayloadTooLarge",
     description: "The body is over the limit.",
     reason: "payload_too_large",
-    message: "The request body is over the limit of 6291456 bytes",
+    message: "The request body is over the limit of 6291456 bytes: send a smaller one",
   },
   422: {
     name: "UnprocessableContent",

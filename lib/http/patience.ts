@@ -10,15 +10,24 @@ export interface Patience {
 
 export const PATIENCE: Patience = { idle_s: 10, body_ms: 60_000 };
 
-/**
- * Lets a connection be silent: its client has said all it has to say, and now waits for us. Until `watch` says
- * otherwise Bun would never close it, not even when the answer is out and no other request comes.
- */
-export function unwatch(request: Request, server: Server<unknown> | null): void {
-  server?.timeout(request, 0);
+/** How the patience with the connection of a request changes. */
+export interface Watching {
+  /**
+   * Lets it be silent: its client has said all it has to say, and now waits for us. Until `watch` says otherwise Bun
+   * would never close it, not even when the answer is out and no other request comes.
+   */
+  readonly unwatch: (request: Request) => void;
+  /** Closes it again when it is idle; to be called before the answer is returned, afterwards is too late. */
+  readonly watch: (request: Request) => void;
 }
 
-/** Closes the connection again when it is idle; to be called before the answer is returned, afterwards is too late. */
-export function watch(request: Request, server: Server<unknown> | null, { idle_s }: Patience): void {
-  server?.timeout(request, idle_s);
+/**
+ * Watches the connections of a server. Not of the one that the context of a request names: Elysia defines that property
+ * anew for each request, as soon as anyone in the app asks for it.
+ */
+export function watching(server: () => Server<unknown> | null, { idle_s }: Patience): Watching {
+  return {
+    unwatch: (request) => server()?.timeout(request, 0),
+    watch: (request) => server()?.timeout(request, idle_s),
+  };
 }

@@ -1,9 +1,8 @@
-import type { Server } from "bun";
 import { type Context, Elysia } from "elysia";
 import type { Caller, Scope } from "../domain/keys.ts";
-import type { Access } from "./access.ts";
+import type { Needs } from "./access.ts";
 import { parseJson, type ReadBody } from "./body.ts";
-import { unwatch } from "./patience.ts";
+import type { Watching } from "./patience.ts";
 
 /** Bodies of `/v1` are small, but a wrong one deserves an answer that says what is wrong with it, not only that it is large. */
 const API_BODY_BYTES = 6 * 1024 * 1024;
@@ -19,23 +18,30 @@ export interface Scopes {
 /** What every request of one part of the API meets before a handler: who may, and how its body is read. */
 export interface Intake {
   readonly scopes: Scopes;
+  /** Tells who sends a request; throws unless he may do what its method does here. */
+  readonly access: (request: Request) => Caller;
+  readonly unwatch: Watching["unwatch"];
   readonly readBody: ReadBody;
-  /** Throws unless the sender of this request may do what its method does here. */
-  readonly access: (request: Request, server: Server<unknown> | null) => Caller;
+}
+
+/** What the parts of the API share. */
+export interface Reception extends Pick<Intake, "unwatch" | "readBody"> {
+  readonly access: (request: Request, needs: Needs) => Caller;
 }
 
 /** Makes the intakes of the parts of the API: `app.ts` says for each what scopes it asks for, and nothing is without. */
-export function createIntakes(shared: { access: Access; readBody: ReadBody }): (scopes: Scopes) => Intake {
-  return (scopes) => ({
-    scopes,
-    readBody: shared.readBody,
-    access: (request, server) => shared.access(request, server, { scopes: neededBy(request.method, scopes) }),
-  });
+export function createIntakes({ access, unwatch, readBody }: Reception): (scopes: Scopes) => Intake {
+  return (scopes) => {
+    const needs = { read: { scopes: scopes.read }, write: { scopes: scopes.write } };
+    return {
+      ...{ scopes, unwatch, readBody },
+      access: (request) => access(request, isRead(request.method) ? needs.read : needs.write),
+    };
+  };
 }
 
-/** The scopes that a request with this method needs. */
-export function neededBy(method: string, { read, write }: Scopes): readonly Scope[] {
-  return method === "GET" || method === "HEAD" ? read : write;
+function isRead(method: string): boolean {
+  return method === "GET" || method === "HEAD";
 }
 
 /**
@@ -43,13 +49,13 @@ export function neededBy(method: string, { read, write }: Scopes): readonly Scop
  * `/r/../v1/functions` reaches it too), before anything of the request is read.
  */
 export function resource(options: { prefix: string; tag: string; intake: Intake }) {
-  const { access, scopes } = options.intake;
+  const { access, scopes, unwatch } = options.intake;
   const { prefix, tag } = options;
   return new Elysia({ prefix, detail: { tags: [tag], ...scopeDetail(scopes) }, normalize: false }).onTransform(
-    ({ request, server }) => {
-      access(request, server);
+    ({ request }) => {
+      access(request);
       // A pull may take minutes without a byte on this connection.
-      unwatch(request, server);
+      unwatch(request);
     },
   );
 }
@@ -64,8 +70,8 @@ export function scopeDetail(scopes: Scopes) {
  * the access check comes first here, too. Elsewhere a body is not read at all.
  */
 export function jsonBody({ access, readBody }: Intake) {
-  return async ({ request, server }: Pick<Context, "request" | "server">): Promise<unknown> => {
-    access(request, server);
-    return parseJson(await readBody(request, server, API_BODY_BYTES));
+  return async ({ request }: Pick<Context, "request">): Promise<unknown> => {
+    access(request);
+    return parseJson(await readBody(request, API_BODY_BYTES));
   };
 }

@@ -56,8 +56,8 @@ export function healthRoutes(status: StatusService) {
 export function metricsRoutes(metrics: Metrics, { access, scopes }: Intake) {
   return new Elysia({ tags: ["status"] }).get(
     "/metrics",
-    async ({ request, server }) => {
-      access(request, server);
+    async ({ request }) => {
+      access(request);
       const { text, contentType } = await metrics.render();
       return new Response(text, { headers: { "Content-Type": contentType } });
     },

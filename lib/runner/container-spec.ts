@@ -2,7 +2,7 @@ import { posix } from "node:path";
 import { isRoot } from "../domain/function-rules.ts";
 import type { Settings } from "../domain/function-settings.ts";
 import type { Function } from "../domain/functions.ts";
-import { CONTEXT_BYTES, NOFILE } from "../domain/limits.ts";
+import { CONTEXT_BYTES, NOFILE, SECRETS_FILES_BYTES } from "../domain/limits.ts";
 import { type ContainerSpec, FUNCTION_LABEL, OWNER_LABEL } from "../engine/containers.ts";
 import type { ImageConfig } from "../engine/images.ts";
 import { GATE_DIRECTORY } from "./gate-volume.ts";
@@ -66,6 +66,12 @@ function temporaryFiles(fn: Function, image: ImageConfig): Readonly<Record<strin
   return Object.fromEntries(["/tmp", ...volumes].map((path) => [path, options]));
 }
 
+/** Where the gate puts secrets that are files. The mount is made with the container, the files come and go with a call. */
+function secretFiles({ secrets }: Function): Readonly<Record<string, string>> {
+  if (secrets.every(({ environment }) => environment !== null)) return {};
+  return { "/run/secrets": `rw,nosuid,nodev,noexec,mode=1777,size=${SECRETS_FILES_BYTES}` };
+}
+
 function withoutSlash(path: string): string {
   return posix.normalize(path).replace(/(?<=.)\/$/, "");
 }
@@ -122,6 +128,7 @@ export function containerSpec(fn: Function, setting: ContainerSetting): Containe
       Ulimits: [{ Name: "nofile", Soft: NOFILE, Hard: NOFILE }],
       Tmpfs: {
         ...temporaryFiles(fn, setting.image),
+        ...secretFiles(fn),
         [setting.context_root]: `rw,nosuid,nodev,mode=1777,size=${contextBytes(fn)}`,
       },
       Mounts: [setting.gate_mount],

@@ -1,4 +1,3 @@
-import { pack } from "tar-stream";
 import { type Containers, OWNER_LABEL } from "../engine/containers.ts";
 import type { Custody } from "./custody.ts";
 
@@ -101,6 +100,8 @@ export class GateVolume {
 }
 
 async function archiveOf(gate: GateFile): Promise<Buffer> {
+  // Loaded here: a volume is filled once, and a start need not wait for it.
+  const { pack } = await import("tar-stream");
   const archive = pack();
   archive.entry({ name: gate.name, mode: 0o755, uid: 0, gid: 0, mtime: new Date(0) }, Buffer.from(gate.bytes));
   archive.finalize();

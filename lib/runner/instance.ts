@@ -5,7 +5,7 @@ import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import { Demultiplexer } from "../engine/demultiplexer.ts";
 import type { EngineEvents } from "../engine/events.ts";
 import { GateConversation } from "./gate/conversation.ts";
-import type { ExitFrame, GateFrame } from "./gate/frames.ts";
+import type { ExitFrame, GateExtras, GateFrame } from "./gate/frames.ts";
 import { LogCollector } from "./log-collector.ts";
 import {
   cancelled,
@@ -22,6 +22,12 @@ import {
 export interface InstanceCall {
   readonly id: string;
   readonly body: Uint8Array;
+  /** Whether the function finds the body as `request.body` too. */
+  readonly body_file: boolean;
+  /** Variables and files of this call only. */
+  readonly extras: GateExtras;
+  /** Values that are masked in what is told of the call. */
+  readonly secrets: readonly string[];
   readonly timeout_ms: number;
   readonly response_limit: number;
   readonly log_limit: number;
@@ -49,6 +55,11 @@ type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
 const FATE_MS = 1_000;
 /** How long a gate may take to clear away what a call left behind, in milliseconds. */
 const RESET_MS = 5_000;
+/**
+ * From the whole answer of a last call to the end of the container, in milliseconds: ending it keeps the engine and both
+ * cores busy, and the answer has to leave first. The gate waits for its stdin's end for 50 ms.
+ */
+const LINGER_MS = 5;
 
 /**
  * One container with its gate.
@@ -66,8 +77,9 @@ const RESET_MS = 5_000;
  *   record.
  * - `resetting`: the call has its answer, and the gate clears away what it left behind. READY makes the instance ready
  *   again; anything else, or nothing until the deadline, retires it.
- * - `retired`: the stream is closed, which makes the gate kill whatever runs and exit, and the engine remove the
- *   container. Frames that come now are ignored. Nothing leaves this state.
+ * - `retired`: the stream is closed, a moment later where the call has its whole answer. That makes the gate kill
+ *   whatever runs and exit, and the engine remove the container. Frames that come now are ignored. Nothing leaves this
+ *   state.
  */
 export class Instance {
   readonly containerId: string;
@@ -83,6 +95,7 @@ export class Instance {
   #state: InstanceState = "starting";
   #call: ActiveCall | undefined;
   #calls = 0;
+  #cancelLinger: () => void = () => undefined;
 
   /** Takes over the attach stream of a container that is about to be started. */
   constructor(options: {
@@ -124,7 +137,11 @@ export class Instance {
   async ready(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const cancel = this.#clock.after(timeoutMs, () =>
       this.#ready.reject(
-        new AppError("engine_unavailable", `The container was not ready within ${timeoutMs} ms`, { retry_after_s: 2 }),
+        new AppError(
+          "engine_unavailable",
+          `The container was not ready within ${timeoutMs} ms: the engine is slow now, try again`,
+          { retry_after_s: 2 },
+        ),
       ),
     );
     const onAbort = () => this.#ready.reject(signal.reason);
@@ -159,8 +176,9 @@ export class Instance {
       responseLimit: call.response_limit,
       logLimit: call.log_limit,
       again: call.again,
+      bodyFile: call.body_file,
     };
-    for (const piece of this.#conversation.call(request, call.body)) this.#stream.write(piece);
+    for (const piece of this.#conversation.call(request, call.body, call.extras)) this.#stream.write(piece);
     if (call.signal.aborted) onAbort();
     try {
       return { outcome: await active.outcome, ended: active.ended, reusable: active.reusable };
@@ -174,13 +192,16 @@ export class Instance {
   retire(): void {
     this.#ready.reject(new Error("the instance was retired"));
     this.#close();
+    this.#cancelLinger();
+    this.#stream.destroy();
   }
 
-  #close(): void {
+  #close(lingerMs = 0): void {
     if (this.#state === "retired") return;
     this.#transition(this.#state, "retired");
     // Not end(): an attach stream that is not read any more makes the engine's kill, rm and inspect hang.
-    this.#stream.destroy();
+    if (lingerMs > 0) this.#cancelLinger = this.#clock.after(lingerMs, () => this.#stream.destroy());
+    else this.#stream.destroy();
     this.#call?.reset(false);
     this.#retired.resolve();
   }
@@ -192,6 +213,7 @@ export class Instance {
   }
 
   #read(chunk: Uint8Array): void {
+    if (this.state === "retired") return;
     try {
       for (const piece of this.#demultiplexer.push(chunk)) {
         // What the gate prints to stderr is a last word before it dies; the protocol is on stdout.
@@ -217,7 +239,17 @@ export class Instance {
     call.take(frame);
     if (frame.type === "failed") this.#settle(call, judgeFailed(frame, call.facts));
     else if (frame.type === "expired") call.answer(timedOut(call.facts), this.#endAfterGrace(call));
-    else if (this.#conversation.answered) this.#settle(call, this.#judge(call), this.#mayServeAgain(call));
+    else if (this.#conversation.answered) this.#conclude(call);
+  }
+
+  /** The call has its whole answer. */
+  #conclude(call: ActiveCall): void {
+    const outcome = this.#judge(call);
+    call.answer(outcome, Promise.resolve(outcome));
+    if (!this.#mayServeAgain(call)) return this.#close(LINGER_MS);
+    this.#transition("busy", "resetting");
+    const cancel = this.#clock.after(RESET_MS, () => this.retire());
+    void call.reusable.then(cancel);
   }
 
   /** Where memory ran out the engine marks the whole container, and whatever ended it later would be blamed on that. */
@@ -235,7 +267,7 @@ export class Instance {
 
   #judge(call: ActiveCall): Outcome {
     if (call.exit === undefined || this.#conversation.expired) return timedOut(call.facts, call.exit);
-    return judge(call.exit, this.#conversation.response, call.facts);
+    return judge(call.exit, this.#conversation, call.facts);
   }
 
   /** The gate has sent SIGTERM; its report comes when the function has ended, or has been killed after the grace. */
@@ -251,12 +283,10 @@ export class Instance {
     this.#settle(call, timedOut(call.facts));
   }
 
-  #settle(call: ActiveCall, outcome: Outcome, again = false): void {
+  /** The call ends without its function's answer, and the instance with it. */
+  #settle(call: ActiveCall, outcome: Outcome): void {
     call.answer(outcome, Promise.resolve(outcome));
-    if (!again) return this.retire();
-    this.#transition("busy", "resetting");
-    const cancel = this.#clock.after(RESET_MS, () => this.retire());
-    void call.reusable.then(cancel);
+    this.retire();
   }
 
   #break(problem: string): void {
@@ -289,7 +319,9 @@ export class Instance {
     if (problem && !died) this.#ready.reject(problem);
     else if (oom) this.#ready.reject(new AppError("out_of_memory", outOfMemory()));
     else
-      this.#ready.reject(new AppError("instance_lost", `The function's container ended before it was ready: ${why}`));
+      this.#ready.reject(
+        new AppError("instance_lost", `The function's container ended before it was ready: ${why}; try again`),
+      );
   }
 
   async #explainLoss(call: ActiveCall): Promise<Outcome> {
@@ -317,7 +349,7 @@ class ActiveCall {
 
   constructor(call: InstanceCall, command: readonly string[]) {
     this.facts = {
-      logs: new LogCollector(),
+      logs: new LogCollector(call.secrets),
       timeout_ms: call.timeout_ms,
       response_limit: call.response_limit,
       command,

@@ -5,12 +5,14 @@ import type { Function } from "../domain/functions.ts";
 import type { Containers } from "../engine/containers.ts";
 import { EngineError, isEngineStatus } from "../engine/errors.ts";
 import type { EngineEvents } from "../engine/events.ts";
+import type { ImageConfig } from "../engine/images.ts";
 import type { Logger } from "../log.ts";
 import { commandOf, containerSpec } from "./container-spec.ts";
 import type { Custody, OwnContainer } from "./custody.ts";
 import { GATE_DIRECTORY, type GateVolume } from "./gate-volume.ts";
 import type { ImageResolver } from "./image-resolver.ts";
 import { Instance } from "./instance.ts";
+import { StrictUsers } from "./strict-users.ts";
 
 /** The image that a function runs is not on the engine; it may be pulled again. */
 export class ImageGoneError extends Error {
@@ -24,6 +26,7 @@ export class Launcher implements Disposable {
   readonly #events: EngineEvents;
   readonly #images: ImageResolver;
   readonly #gates: GateVolume;
+  readonly #users: StrictUsers;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #owner: string;
@@ -48,6 +51,7 @@ export class Launcher implements Disposable {
     this.#events = options.events;
     this.#images = options.images;
     this.#gates = options.gates;
+    this.#users = new StrictUsers(options.containers);
     this.#clock = options.clock;
     this.#log = options.log;
     this.#owner = options.owner;
@@ -101,9 +105,19 @@ export class Launcher implements Disposable {
       };
       const doubtGate = this.#gates.doubt();
       const container = await this.#custody.create("", containerSpec(fn, setting));
+      await this.#checkUser(fn, image, container);
       return await this.#start({ container, imageId, command: commandOf(fn, image), doubtGate }, signal);
     } catch (error) {
       throw isImageGone(fn, error) ? new ImageGoneError(imageId) : error;
+    }
+  }
+
+  async #checkUser(fn: Function, image: ImageConfig, container: OwnContainer): Promise<void> {
+    try {
+      await this.#users.check(fn, image, container.id);
+    } catch (error) {
+      this.#custody.remove(container);
+      throw error;
     }
   }
 

@@ -1,4 +1,5 @@
 import type { LogEntry } from "../domain/invocations.ts";
+import { Redaction } from "./redaction.ts";
 
 type Stream = LogEntry["stream"];
 
@@ -11,11 +12,19 @@ const ENTRY_CHARACTERS = 8_192;
  */
 const ENTRIES = 2_000;
 
-/** Gathers what a function prints as text: characters that were cut by a frame are put together, bytes that are no UTF-8 replaced. */
+/**
+ * Gathers what a function prints as text: characters that were cut by a frame are put together, bytes that are no UTF-8
+ * replaced, and the values of secrets masked.
+ */
 export class LogCollector {
   readonly #decoders: Record<Stream, TextDecoder> = { stdout: decoder(), stderr: decoder() };
   readonly #entries: { stream: Stream; text: string }[] = [];
+  readonly #redaction: Redaction;
   #bytes = 0;
+
+  constructor(secrets: readonly string[] = []) {
+    this.#redaction = new Redaction(secrets);
+  }
 
   /** Bytes so far. */
   get bytes(): number {
@@ -30,7 +39,12 @@ export class LogCollector {
   /** All entries so far, in order. */
   finish(): LogEntry[] {
     for (const stream of ["stdout", "stderr"] as const) this.#append(stream, this.#decoders[stream].decode());
-    return this.#entries.map((entry) => ({ ...entry }));
+    return this.#redaction.entries(this.#entries.map((entry) => ({ ...entry })));
+  }
+
+  /** A message about the call, with the values of secrets masked as in its output. */
+  mask(message: string): string {
+    return this.#redaction.text(message);
   }
 
   #append(stream: Stream, text: string): void {

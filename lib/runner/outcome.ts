@@ -1,7 +1,9 @@
 import type { Reason } from "../domain/errors.ts";
 import type { Invocation, LogEntry } from "../domain/invocations.ts";
+import { RESPONSE_META_BYTES } from "../domain/limits.ts";
+import { parseResponseMeta, type ResponseMeta } from "../domain/response-meta.ts";
 import { getSystemErrorName } from "node:util";
-import type { ExitFrame, FailedStage, GateFrame } from "./gate/frames.ts";
+import type { ExitFrame, FailedStage, GateFrame, ResponseState } from "./gate/frames.ts";
 import type { LogCollector } from "./log-collector.ts";
 
 type Failed = Extract<GateFrame, { type: "failed" }>;
@@ -22,7 +24,19 @@ export interface Outcome extends Pick<
   readonly status: Exclude<Invocation["status"], "running" | "queued" | "dead">;
   /** What the caller gets, or null where that is an error of ours. */
   readonly response: Uint8Array | null;
+  /** Whether that is response.body, which may be any bytes, and not response.json. */
+  readonly body_file: boolean;
+  /** What response.meta.json says of it; null where the function wrote none, or there is no response. */
+  readonly meta: ResponseMeta | null;
   readonly logs: readonly LogEntry[];
+}
+
+/** What a function answered with, as the gate read it. */
+export interface AnswerFiles {
+  /** Of response.json or response.body. */
+  readonly response: Uint8Array;
+  /** Of response.meta.json. */
+  readonly meta: Uint8Array;
 }
 
 /** What of a run is known beside its frames. */
@@ -37,8 +51,8 @@ export interface RunFacts {
 const UNTOUCHED = Buffer.from("{}");
 const SIGKILL = 9;
 
-/** Judges a run by the gate's report and the response (the table of DESIGN.md section 2). */
-export function judge(exit: ExitFrame, response: Uint8Array, facts: RunFacts): Outcome {
+/** Judges a run by the gate's report and the answer (the table of DESIGN.md section 2). */
+export function judge(exit: ExitFrame, { response, meta }: AnswerFiles, facts: RunFacts): Outcome {
   const usage = {
     exit_code: exit.signal === 0 ? exit.exitCode : null,
     signal: exit.signal === 0 ? null : exit.signal,
@@ -52,13 +66,26 @@ export function judge(exit: ExitFrame, response: Uint8Array, facts: RunFacts): O
   if (exit.oomKills > 0 && killed) return failed(facts, "out_of_memory", outOfMemory(), usage);
   const success = exit.signal === 0 && exit.exitCode === 0;
   const message = `The function ${exit.signal === 0 ? `exited with code ${exit.exitCode}` : `was ended by signal ${exit.signal}`}`;
-  const problem = responseProblem(exit, response, facts.response_limit);
+  const said = readMeta(exit, meta);
+  const problem = responseProblem(exit, response, facts.response_limit) ?? ("reason" in said ? said : undefined);
   if (problem) return failed(facts, problem.reason, `${message}, and ${problem.message}: see its logs`, usage);
-  if (success) return finished(facts, { status: "succeeded", reason: null, message: null, response, ...usage });
-  if (UNTOUCHED.equals(response)) {
+  if (!success && !exit.bodyFile && UNTOUCHED.equals(response)) {
     return failed(facts, "function_failed", `${message} and wrote no response: see its logs`, usage);
   }
-  return finished(facts, { status: "failed", reason: "function_failed", message, response, ...usage });
+  const answer = { response, body_file: exit.bodyFile, meta: "meta" in said ? said.meta : null, ...usage };
+  for (const line of answer.meta?.dropped ?? []) facts.logs.add("stderr", Buffer.from(`slipway: ${line}\n`));
+  if (success) return finished(facts, { status: "succeeded", reason: null, message: null, ...answer });
+  return finished(facts, { status: "failed", reason: "function_failed", message, ...answer });
+}
+
+/** What response.meta.json says, or what is wrong with it. */
+function readMeta(exit: ExitFrame, bytes: Uint8Array): { readonly meta: ResponseMeta | null } | Problem {
+  if (exit.metaState === "missing") return { meta: null };
+  const unusable = fileProblem("response.meta.json", exit.metaState, RESPONSE_META_BYTES);
+  if (unusable !== undefined) return { reason: "invalid_response", message: unusable.message };
+  const meta = parseResponseMeta(bytes);
+  if ("problem" in meta) return { reason: "invalid_response", message: `response.meta.json ${meta.problem}` };
+  return { meta };
 }
 
 /** A run that the gate could not begin. */
@@ -70,7 +97,8 @@ export function judgeFailed({ stage, errno }: Failed, facts: RunFacts): Outcome 
     request: `The request could not be written into the context: ${why}. Raise "memory_bytes", which the context is half of.`,
     start: `No process could be started: ${why}. Raise "pids" or "memory_bytes".`,
     exec: `The command ${command} cannot be executed: ${why}. Check the image's ENTRYPOINT and CMD.`,
-    frames: "The gate did not understand the server",
+    frames: "The gate did not understand the server: try again; if it stays, report it with the server's log",
+    secrets: `The secrets could not be written below /run/secrets: ${why}. Raise "memory_bytes", which they count as.`,
   } satisfies Record<FailedStage, string>;
   return failed(facts, REASON_OF[stage], messages[stage]);
 }
@@ -81,6 +109,7 @@ const REASON_OF = {
   start: "function_failed",
   exec: "entrypoint_failed",
   frames: "internal",
+  secrets: "function_failed",
 } as const satisfies Record<FailedStage, Reason>;
 
 /** A run that reached its deadline. */
@@ -131,32 +160,42 @@ const NOTHING_KNOWN = {
   cpu_ms: null,
   peak_memory_bytes: null,
   response: null,
+  body_file: false,
+  meta: null,
   response_bytes: null,
   log_dropped_bytes: 0,
 } as const;
 
 function finished(facts: Pick<RunFacts, "logs">, outcome: Omit<Outcome, "logs" | "log_bytes">): Outcome {
-  return { ...outcome, logs: facts.logs.finish(), log_bytes: facts.logs.bytes };
+  const message = outcome.message === null ? null : facts.logs.mask(outcome.message);
+  return { ...outcome, message, logs: facts.logs.finish(), log_bytes: facts.logs.bytes };
+}
+
+/** Why an answer is none. */
+interface Problem {
+  readonly reason: Reason;
+  readonly message: string;
+}
+
+function fileProblem(name: string, state: ResponseState, limit: number): Problem | undefined {
+  switch (state) {
+    case "fine":
+      return undefined;
+    case "missing":
+      return { reason: "invalid_response", message: `${name} is gone` };
+    case "no_regular_file":
+      return { reason: "invalid_response", message: `${name} is not a regular file` };
+    case "over_limit":
+      return { reason: "response_too_large", message: `${name} is over the limit of ${limit} bytes` };
+    case "unreadable":
+      return { reason: "invalid_response", message: `${name} could not be read` };
+  }
 }
 
 /** What is wrong with a response, or nothing. Its bytes are looked at, never changed: numbers beyond 2^53 stay as they are. */
-function responseProblem(
-  exit: ExitFrame,
-  response: Uint8Array,
-  limit: number,
-): { reason: Reason; message: string } | undefined {
-  switch (exit.responseState) {
-    case "fine":
-      break;
-    case "missing":
-      return { reason: "invalid_response", message: "response.json is gone" };
-    case "no_regular_file":
-      return { reason: "invalid_response", message: "response.json is not a regular file" };
-    case "over_limit":
-      return { reason: "response_too_large", message: `response.json is over the limit of ${limit} bytes` };
-    case "unreadable":
-      return { reason: "invalid_response", message: "response.json could not be read" };
-  }
+function responseProblem(exit: ExitFrame, response: Uint8Array, limit: number): Problem | undefined {
+  const unusable = fileProblem(exit.bodyFile ? "response.body" : "response.json", exit.responseState, limit);
+  if (unusable !== undefined || exit.bodyFile) return unusable;
   if (response.length === 0) return { reason: "invalid_response", message: "response.json is empty" };
   try {
     JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(response));
@@ -173,6 +212,7 @@ const EXPLAINED: Readonly<Record<string, string>> = {
   ENOEXEC: "it is no program for this machine (a script needs a first line such as #!/bin/sh)",
   ENOSPC: "no space left",
   EAGAIN: "too many processes",
+  E2BIG: "its variables and arguments are too long together",
 };
 
 function errorName(errno: number): string {

@@ -8,6 +8,7 @@ import { givingWay } from "./giving-way.ts";
 import { type Member, Pool } from "./pool.ts";
 import { RefillPause } from "./refill-pause.ts";
 import { isSameShape } from "./shape.ts";
+import { Turns } from "./turns.ts";
 
 /** A start of an instance, wherever it comes from; aborted by nobody once it has begun. */
 export type Launch<M extends Member> = (pool: Pool<M>) => Promise<M>;
@@ -34,17 +35,10 @@ interface Place<M extends Member> {
   returned: boolean;
 }
 
-/** Starts that found no room: those that ask for as much or more, with no older claim, need not be tried. */
-interface Denied {
-  readonly memory_bytes: number;
-  readonly lastCall: number;
-}
-
 /**
  * All pools, and the one decision that needs to see them all: which instance the engine starts next. Calls that wait go
- * before refills, functions take turns, only so many starts run at once, and when there is no room, ready instances of
- * the pool that was called longest ago give way. A call whose instance is too large for what room there is lets smaller
- * ones pass, lest one function keep all others waiting; refills wait until it has its instance.
+ * before refills, functions take turns (`Turns`), only so many starts run at once, and when there is no room, ready
+ * instances of the pool that was called longest ago give way.
  */
 export class Pools<M extends Member> implements Disposable {
   readonly #launch: Launch<M>;
@@ -57,8 +51,7 @@ export class Pools<M extends Member> implements Disposable {
   readonly #warmMax: number;
   readonly #pools = new Map<string, Pool<M>>();
   readonly #places = new Map<M, Place<M>>();
-  /** Pools that need a start, in the order of their turns. */
-  readonly #needy = new Set<Pool<M>>();
+  readonly #turns: Turns<M>;
   /** Functions that were deleted, oldest first: a call that was admitted before may still come. */
   readonly #removed = new Set<string>();
   readonly #pause: RefillPause;
@@ -88,6 +81,7 @@ export class Pools<M extends Member> implements Disposable {
     this.#problem = options.problem;
     this.#startsAtOnce = options.starts_at_once;
     this.#warmMax = options.warm_max ?? Infinity;
+    this.#turns = new Turns(options.clock, (pool, forCall) => this.#makeRoom(pool, forCall));
     this.#pause = new RefillPause(options.clock, () => this.#pump());
   }
 
@@ -111,7 +105,7 @@ export class Pools<M extends Member> implements Disposable {
       left = true;
       pool.leave();
       this.#pause.callEnds();
-      this.#consider(pool);
+      this.#turns.consider(pool);
       this.#pump();
     };
     try {
@@ -123,7 +117,7 @@ export class Pools<M extends Member> implements Disposable {
       leave();
       throw error;
     } finally {
-      this.#consider(pool);
+      this.#turns.consider(pool);
       this.#pump();
     }
   }
@@ -132,6 +126,9 @@ export class Pools<M extends Member> implements Disposable {
   giveBack(instance: M): void {
     const place = this.#places.get(instance);
     if (place) place.returned = true;
+    const { overdue } = this.#turns;
+    // Under endless load it would never be without a call, and its room never free for another's.
+    if (place && overdue && overdue !== place.pool) return this.#retire(instance);
     this.#keep(instance);
     this.#pump();
   }
@@ -141,13 +138,13 @@ export class Pools<M extends Member> implements Disposable {
     if (this.#removed.has(fn.id)) return;
     const pool = this.#pools.get(fn.id);
     if (pool === undefined) {
-      this.#consider(this.#poolOf(fn));
+      this.#turns.consider(this.#poolOf(fn));
     } else {
       const fresh = !isSameShape(fn, pool.function);
       pool.change(fn, fresh);
       if (fresh) this.#retireReady(pool);
       this.#trim(pool);
-      this.#consider(pool);
+      this.#turns.consider(pool);
     }
     this.#pump();
   }
@@ -158,7 +155,7 @@ export class Pools<M extends Member> implements Disposable {
     if (pool === undefined) return;
     pool.renew();
     this.#retireReady(pool);
-    this.#consider(pool);
+    this.#turns.consider(pool);
     this.#pump();
   }
 
@@ -171,7 +168,7 @@ export class Pools<M extends Member> implements Disposable {
     if (pool === undefined) return;
     pool.end();
     this.#retireReady(pool);
-    this.#consider(pool);
+    this.#turns.consider(pool);
     this.#pump();
   }
 
@@ -179,7 +176,7 @@ export class Pools<M extends Member> implements Disposable {
   resume(): void {
     for (const pool of this.#pools.values()) {
       pool.forgive();
-      this.#consider(pool);
+      this.#turns.consider(pool);
     }
     this.#pump();
   }
@@ -240,19 +237,13 @@ export class Pools<M extends Member> implements Disposable {
     }
     signal.throwIfAborted();
     const waiting = pool.wait(signal);
-    this.#consider(pool);
+    this.#turns.consider(pool);
     this.#pump();
     const instance = await waiting;
     if (!signal.aborted) return instance;
     // The caller went away in the moment that it was served; the next one is glad of the instance.
     this.#keep(instance);
     throw signal.reason;
-  }
-
-  /** Puts a pool among those that need a start, or takes it out. */
-  #consider(pool: Pool<M>): void {
-    if (pool.callNeed > 0 || pool.refillNeed > 0) this.#needy.add(pool);
-    else this.#needy.delete(pool);
   }
 
   /** Starts what is to be started now. Making room retires instances, which asks for this again: once is enough. */
@@ -267,31 +258,11 @@ export class Pools<M extends Member> implements Disposable {
   }
 
   #startNext(): boolean {
-    const calls = [...this.#needy].filter((pool) => pool.callNeed > 0);
-    if (this.#startFirst(calls, true)) return true;
-    if (calls.length > 0) return false;
-    const refills = [...this.#needy].filter((pool) => pool.refillNeed > 0);
-    return refills.length > 0 && this.#pause.mayStart() && this.#startFirst(refills, false);
-  }
-
-  /** Starts an instance for the first of these pools that there is room for. */
-  #startFirst(pools: readonly Pool<M>[], forCall: boolean): boolean {
-    let denied: Denied = { memory_bytes: Infinity, lastCall: -Infinity };
-    for (const pool of pools) {
-      const claim = { memory_bytes: pool.function.memory_bytes, lastCall: forCall ? 0 : pool.lastCall };
-      if (claim.memory_bytes >= denied.memory_bytes && claim.lastCall <= denied.lastCall) continue;
-      const room = this.#makeRoom(pool, forCall);
-      if (room === undefined) {
-        denied = claim;
-        continue;
-      }
-      // Its turn is over: the others come first now.
-      this.#needy.delete(pool);
-      void this.#startOne(pool, room);
-      this.#consider(pool);
-      return true;
-    }
-    return false;
+    const turn = this.#turns.next(() => this.#pause.mayStart());
+    if (turn === undefined) return false;
+    void this.#startOne(turn.pool, turn.room);
+    this.#turns.consider(turn.pool);
+    return true;
   }
 
   /** Room for one more instance of a pool, where need be that of ready ones which are less wanted. */
@@ -313,7 +284,7 @@ export class Pools<M extends Member> implements Disposable {
       void instance.retired.then(() => this.#release(instance));
       if (instance.state !== "ready") {
         this.#retire(instance);
-        throw new AppError("instance_lost", "The function's container ended as soon as it was ready");
+        throw new AppError("instance_lost", "The function's container ended as soon as it was ready: try again");
       }
       pool.started(generation, this.#clock.monotonic() - began);
       this.#keep(instance);
@@ -325,7 +296,7 @@ export class Pools<M extends Member> implements Disposable {
       this.#giveUp();
     } finally {
       this.#starting--;
-      this.#consider(pool);
+      this.#turns.consider(pool);
       this.#pump();
     }
   }
@@ -343,6 +314,7 @@ export class Pools<M extends Member> implements Disposable {
     const { pool, generation } = place;
     if (this.#closed || instance.state !== "ready" || generation !== pool.generation) return this.#retire(instance);
     pool.offer(instance);
+    this.#turns.served(pool);
     this.#trim(pool);
   }
 
@@ -365,7 +337,7 @@ export class Pools<M extends Member> implements Disposable {
     this.#places.delete(instance);
     place.pool.drop(instance);
     place.room();
-    this.#consider(place.pool);
+    this.#turns.consider(place.pool);
     this.#pump();
   }
 
@@ -373,7 +345,7 @@ export class Pools<M extends Member> implements Disposable {
     this.#giveUp();
     for (const [id, pool] of this.#pools) {
       this.#trim(pool);
-      this.#consider(pool);
+      this.#turns.consider(pool);
       if (!pool.isEmpty || pool.target > 0) continue;
       this.#pools.delete(id);
       this.#onEmpty(id);

@@ -1,7 +1,9 @@
 import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
 import type { Function, PoolState } from "../domain/functions.ts";
+import type { RequestMessage } from "../domain/http-message.ts";
 import type { Invocation } from "../domain/invocations.ts";
+import type { SecretValues } from "../domain/secrets.ts";
 import { type EngineAddress, EngineConnection } from "../engine/connection.ts";
 import { Containers } from "../engine/containers.ts";
 import { EngineEvents } from "../engine/events.ts";
@@ -10,6 +12,7 @@ import { engineArchitecture } from "../engine/system.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { Admission } from "./admission.ts";
+import { callExtras } from "./call-extras.ts";
 import { Capacity } from "./capacity.ts";
 import { Custody } from "./custody.ts";
 import { GateVolume } from "./gate-volume.ts";
@@ -52,6 +55,11 @@ export interface Call {
   readonly id: string;
   readonly function: Function;
   readonly body: Uint8Array;
+  /** Whether the function finds the body as `request.body` too. */
+  readonly body_file: boolean;
+  /** What `request.meta.json` tells of the request; null for a call that came by no request. */
+  readonly message: RequestMessage | null;
+  readonly secrets: SecretValues;
   /** Aborts when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
   /** Told the waits as they end, so that a call that fails later still has them in its record. */
@@ -226,7 +234,7 @@ export class Runner implements AsyncDisposable {
     this.#stopped = true;
     this.#cancelSweep();
     this.#pools[Symbol.dispose]();
-    this.#stopping.abort(new AppError("shutting_down", "The server stopped"));
+    this.#stopping.abort(new AppError("shutting_down", "The server stopped: try again in a moment"));
     await this.#launchesEnded();
     this.#launcher[Symbol.dispose]();
     await this.#custody[Symbol.asyncDispose]();
@@ -240,6 +248,8 @@ export class Runner implements AsyncDisposable {
       const run = await instance.serve({
         id: call.id,
         body: call.body,
+        body_file: call.body_file,
+        ...callExtras(call, this.#options.clock.now()),
         timeout_ms,
         response_limit: this.#options.response_bytes,
         log_limit: call.function.log_bytes ?? this.#options.log_bytes,

@@ -8,6 +8,7 @@ export const SHAPE = [
   "user",
   "working_dir",
   "environment",
+  "secrets",
   "memory_bytes",
   "cpus",
   "pids",

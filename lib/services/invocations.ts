@@ -1,7 +1,10 @@
 import type { Clock } from "../clock.ts";
 import { AppError, messageOf, type Reason } from "../domain/errors.ts";
 import type { Function } from "../domain/functions.ts";
+import type { RequestMessage } from "../domain/http-message.ts";
 import type { Invocation, InvocationLogs, InvocationPage, InvocationQuery } from "../domain/invocations.ts";
+import type { ResponseMeta } from "../domain/response-meta.ts";
+import type { SecretValues } from "../domain/secrets.ts";
 import { timestamp } from "../domain/types.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
@@ -25,6 +28,10 @@ export interface InvokeRequest {
   readonly id: string;
   readonly target: Target;
   readonly body: Uint8Array;
+  /** Whether the function finds the body as `request.body` too. */
+  readonly body_file: boolean;
+  /** What the function is told of the request; null for a call that came by none. */
+  readonly message: RequestMessage | null;
   /** Aborts when the client goes away. */
   readonly signal: AbortSignal;
 }
@@ -33,6 +40,10 @@ export interface InvokeRequest {
 export interface Answer {
   readonly invocation: Invocation;
   readonly response: Uint8Array | null;
+  /** Whether the response may be any bytes; otherwise it is JSON. */
+  readonly body_file: boolean;
+  /** What the function says of its response. */
+  readonly meta: ResponseMeta | null;
   /** Seconds after which another try makes sense, where that is known. */
   readonly retry_after_s?: number;
 }
@@ -46,6 +57,7 @@ export class InvocationService implements AsyncDisposable {
   readonly #recorder: Recorder;
   readonly #functions: FunctionService;
   readonly #runner: Runner;
+  readonly #secretsFor: (fn: Function) => SecretValues;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #metrics: Metrics;
@@ -58,6 +70,8 @@ export class InvocationService implements AsyncDisposable {
     recorder: Recorder;
     functions: FunctionService;
     runner: Runner;
+    /** The values of a function's secrets, as they are now; throws where one cannot be had. */
+    secretsFor: (fn: Function) => SecretValues;
     clock: Clock;
     log: Logger;
     metrics: Metrics;
@@ -66,6 +80,7 @@ export class InvocationService implements AsyncDisposable {
     this.#recorder = options.recorder;
     this.#functions = options.functions;
     this.#runner = options.runner;
+    this.#secretsFor = options.secretsFor;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#metrics = options.metrics;
@@ -113,7 +128,9 @@ export class InvocationService implements AsyncDisposable {
 
   /** Ends all calls that run now. */
   abort(): void {
-    this.#abortAll.abort(new AppError("shutting_down", "The server stopped before the function ended"));
+    this.#abortAll.abort(
+      new AppError("shutting_down", "The server stopped before the function ended: try again in a moment"),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -123,7 +140,7 @@ export class InvocationService implements AsyncDisposable {
   }
 
   async #invoke(request: InvokeRequest): Promise<Answer> {
-    const { id, target, body } = request;
+    const { id, target, body, body_file, message } = request;
     const record: Invocation = newRecord(id, target, body.length, timestamp(this.#clock.now()));
     const abort = new AbortController();
     const release = forwardAborts([request.signal, this.#abortAll.signal], abort);
@@ -135,7 +152,7 @@ export class InvocationService implements AsyncDisposable {
       const run = await this.#runner.run({
         id,
         function: fn,
-        body,
+        ...{ body, body_file, message, secrets: this.#secretsFor(fn) },
         signal: abort.signal,
         onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
       });
@@ -170,7 +187,8 @@ export class InvocationService implements AsyncDisposable {
     };
     this.#put(invocation, outcome);
     this.#count(invocation, labelOf(fn));
-    return { invocation, response: outcome.response };
+    const { response, body_file, meta } = outcome;
+    return { invocation, response, body_file, meta };
   }
 
   /** A call that never reached a gate. */
@@ -194,7 +212,7 @@ export class InvocationService implements AsyncDisposable {
     this.#count(invocation, labelOf(target.function));
     return {
       invocation,
-      response: null,
+      ...{ response: null, body_file: false, meta: null },
       ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
     };
   }

@@ -1,4 +1,3 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
 import {
@@ -27,12 +26,12 @@ export type Verdict =
 
 /** What a key is stored and compared by: SHA-256 in hex. */
 export function hashToken(token: string): string {
-  return createHash("sha256").update(token).digest("hex");
+  return new Bun.CryptoHasher("sha256").update(token).digest("hex");
 }
 
 /** A new token, which nobody but its owner will ever see again. */
 export function newToken(): string {
-  return `slipway_${randomBytes(TOKEN_BYTES).toString("base64url")}`;
+  return `slipway_${crypto.getRandomValues(Buffer.alloc(TOKEN_BYTES)).toString("base64url")}`;
 }
 
 /** What can be done with keys, and whose a token is. */
@@ -175,5 +174,5 @@ function unknown(id: string): AppError {
 }
 
 function sameHash(a: string, b: string): boolean {
-  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
+  return a.length === b.length && crypto.timingSafeEqual(Buffer.from(a), Buffer.from(b));
 }

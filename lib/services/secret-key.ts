@@ -1,13 +1,8 @@
-import { randomBytes } from "node:crypto";
-import { SECRET_KEY_BYTES } from "../domain/secret-key.ts";
 import type { Logger } from "../log.ts";
 import { StoreError } from "../store/errors.ts";
 import { makeKeyFile, readKeyFile } from "../store/key-file.ts";
 import type { Store } from "../store/store.ts";
-import { Vault, VaultError } from "./vault.ts";
-
-/** What the database keeps sealed to know its key by. */
-const CHECK = { context: "check", text: "slipway" } as const;
+import { newSecretKey, Vault } from "./vault.ts";
 
 /** Behind a start that fails for its key: nothing of what is sealed can be had without it. */
 const LOST =
@@ -25,15 +20,15 @@ export function openVault(
   const needed = store.secrets.anythingSealed();
   const key = given ?? readKeyFile(file, log) ?? (needed ? missing(file) : made(file, log));
   const vault = new Vault(key);
-  const check = store.settings.secretKeyCheck();
-  if (check !== null && opens(vault, check)) return vault;
+  const fingerprint = vault.fingerprint();
+  if (store.settings.secretKeyFingerprint() === fingerprint) return vault;
   if (needed) {
     const source = given === null ? `The key in ${JSON.stringify(file)}` : "The key given as SECRET_KEY";
     throw new StoreError(
       `${source} is not the one that the secrets in the database were encrypted with: give that one. ${LOST}`,
     );
   }
-  store.settings.setSecretKeyCheck(vault.seal(CHECK.context, CHECK.text));
+  store.settings.setSecretKeyFingerprint(fingerprint);
   return vault;
 }
 
@@ -45,17 +40,8 @@ function missing(file: string): never {
 }
 
 function made(file: string, log: Logger): Uint8Array {
-  const key = randomBytes(SECRET_KEY_BYTES);
+  const key = newSecretKey();
   makeKeyFile(file, key);
   log.info("made a key for secrets; backups of the database need it", { path: file });
   return key;
-}
-
-function opens(vault: Vault, check: string): boolean {
-  try {
-    return vault.open(CHECK.context, check) === CHECK.text;
-  } catch (error) {
-    if (error instanceof VaultError) return false;
-    throw error;
-  }
 }

@@ -31,7 +31,8 @@ export class StatusService {
   }
 
   async #checkEngine(): Promise<Check> {
-    const problem = this.#runner.problem ?? (await this.#runner.probe());
+    // What it says now comes first: in the first moments of a server, all that is known is that nobody has asked.
+    const problem = (await this.#runner.probe()) ?? this.#runner.problem;
     return { ok: problem === undefined, problem: problem?.message ?? null };
   }
 

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from "node:crypto";
+import type * as Crypto from "node:crypto";
 import { SECRET_KEY_BYTES } from "../domain/secret-key.ts";
 
 const ALGORITHM = "aes-256-gcm";
@@ -19,26 +19,30 @@ export class VaultError extends Error {
  * bound to its version and its context (such as `secret:database-password`), so that one row's value is of no use in another.
  */
 export class Vault {
-  /** Not the bytes: a KeyObject shows nothing of itself, whoever prints it. */
-  readonly #key: KeyObject;
+  readonly #key: Uint8Array;
 
   /** Takes a key of 32 bytes. */
   constructor(key: Uint8Array) {
     if (key.length !== SECRET_KEY_BYTES) throw new RangeError(`A key has ${SECRET_KEY_BYTES} bytes, not ${key.length}`);
-    this.#key = createSecretKey(key);
+    this.#key = Buffer.from(key);
   }
 
   /** A vault whose key nobody has: for a database that goes away with the process. */
   static forgetful(): Vault {
-    return new Vault(randomBytes(SECRET_KEY_BYTES));
+    return new Vault(newSecretKey());
+  }
+
+  /** What a key is known by: it tells nothing of the key, and no other key has it. */
+  fingerprint(): string {
+    return new Bun.CryptoHasher("sha256", this.#key).update("slipway: the key of a vault").digest("hex");
   }
 
   /** Seals a text for a context; never twice to the same. A text with half of a surrogate pair throws a RangeError. */
   seal(context: string, plaintext: string): string {
     // UTF-8 has no bytes for it, and would keep a replacement character in its place.
     if (!plaintext.isWellFormed()) throw new RangeError("Half of a surrogate pair cannot be sealed");
-    const nonce = randomBytes(NONCE_BYTES);
-    const cipher = createCipheriv(ALGORITHM, this.#key, nonce, { authTagLength: TAG_BYTES });
+    const nonce = crypto.getRandomValues(Buffer.alloc(NONCE_BYTES));
+    const cipher = ciphers().createCipheriv(ALGORITHM, this.#key, nonce, { authTagLength: TAG_BYTES });
     cipher.setAAD(boundTo(context));
     const sealed = [Buffer.of(VERSION), nonce, cipher.update(plaintext, "utf8"), cipher.final(), cipher.getAuthTag()];
     return Buffer.concat(sealed).toString("base64");
@@ -52,7 +56,7 @@ export class Vault {
     if (bytes.length < HEAD_BYTES + TAG_BYTES) throw new VaultError("It is too short");
     if (bytes[0] !== VERSION) throw new VaultError(`It has version ${bytes[0]}, and only ${VERSION} is known`);
     const nonce = bytes.subarray(1, HEAD_BYTES);
-    const decipher = createDecipheriv(ALGORITHM, this.#key, nonce, { authTagLength: TAG_BYTES });
+    const decipher = ciphers().createDecipheriv(ALGORITHM, this.#key, nonce, { authTagLength: TAG_BYTES });
     decipher.setAAD(boundTo(context));
     decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
     try {
@@ -62,6 +66,16 @@ export class Vault {
       throw new VaultError("It was sealed with another key or for another context, or was damaged", { cause: error });
     }
   }
+}
+
+/** A new key. */
+export function newSecretKey(): Uint8Array {
+  return crypto.getRandomValues(Buffer.alloc(SECRET_KEY_BYTES));
+}
+
+/** Loaded by the first who asks: it takes 3 ms, which no start has to spare. */
+function ciphers(): typeof Crypto {
+  return import.meta.require("node:crypto") as typeof Crypto; // the module of that name
 }
 
 function boundTo(context: string): Buffer {

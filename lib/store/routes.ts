@@ -125,9 +125,13 @@ export class RouteStore {
         throw new AppError("conflict", message, { cause: error });
       }
       if (violates(error, "foreign key")) {
-        throw new AppError("not_found", `No function "${route.function.id}": it was deleted meanwhile`, {
-          cause: error,
-        });
+        throw new AppError(
+          "not_found",
+          `No function "${route.function.id}": it was deleted meanwhile, GET /v1/functions lists the others`,
+          {
+            cause: error,
+          },
+        );
       }
       throw error;
     }

@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { Database, Statement } from "./database.ts";
 
 /** What this database remembers of its server. */
-type Key = "owner_id" | "api_key_hash" | "secret_key_check";
+type Key = "owner_id" | "api_key_hash" | "secret_key_fingerprint";
 
 /** The server's own settings, the only place of their SQL. Changes are on the disk when a method returns. */
 export class SettingStore {
@@ -34,13 +34,13 @@ export class SettingStore {
     this.#write("api_key_hash", hash);
   }
 
-  /** What is sealed with the key that everything else here is; null where there never was one. */
-  secretKeyCheck(): string | null {
-    return this.#read("secret_key_check") ?? null;
+  /** What the key is known by that everything sealed here was sealed with; null where there never was one. */
+  secretKeyFingerprint(): string | null {
+    return this.#read("secret_key_fingerprint") ?? null;
   }
 
-  setSecretKeyCheck(sealed: string): void {
-    this.#write("secret_key_check", sealed);
+  setSecretKeyFingerprint(fingerprint: string): void {
+    this.#write("secret_key_fingerprint", fingerprint);
   }
 
   #read(key: Key): string | undefined {

@@ -64,6 +64,34 @@ test("slipway serves /v1, /swagger and a call, and exits with 0 at SIGTERM", asy
   expect(await child.exited).toBe(0);
 });
 
+test.each([
+  ["swagger-ui.js", "swagger-ui-bundle.js"],
+  ["swagger-ui.css", "swagger-ui.css"],
+])("slipway serves /swagger/%s to clients with and without zstd", async (name, file) => {
+  const { child, url } = await serve({ DOCKER_HOST: `unix://${directory}/none.sock` });
+  const original = await Bun.file(join(import.meta.dir, "../../node_modules/swagger-ui-dist", file)).text();
+  for (const [accepted, encoding] of [
+    ["gzip, zstd", "zstd"],
+    ["gzip, zstd;q=0", null],
+    ["gzip", null],
+  ] as const) {
+    const reply = await fetch(`${url}/swagger/${name}`, { headers: { "accept-encoding": accepted } });
+    expect(reply.headers.get("content-encoding")).toBe(encoding);
+    expect(await reply.text()).toBe(original);
+  }
+  child.kill("SIGTERM");
+  expect(await child.exited).toBe(0);
+});
+
+test("slipway answers a request with a head of 60 KiB, and 431 to one of 70 KiB", async () => {
+  const { child, url } = await serve({ DOCKER_HOST: `unix://${directory}/none.sock` });
+  const status = async (kib: number) =>
+    (await fetch(`${url}/healthz`, { headers: { "x-long": "x".repeat(kib * 1024) } })).status;
+  expect([await status(60), await status(70)]).toEqual([200, 431]);
+  child.kill("SIGTERM");
+  expect(await child.exited).toBe(0);
+});
+
 test("slipway starts without an engine and says that it is not ready", async () => {
   const { child, url } = await serve({ DOCKER_HOST: `unix://${directory}/none.sock` });
   const ready = await fetch(`${url}/readyz`);

@@ -45,7 +45,7 @@ describe("reuse", () => {
     }
     expect((await server.invoke(fn, { do: "grandchild" })).status).toBe(200);
     const seen = await seenBy(await server.invoke(fn, { do: "env" }));
-    expect(seen.context.toSorted()).toEqual(["request.json", "response.json"]);
+    expect(seen.context.toSorted()).toEqual(["request.body", "request.json", "request.meta.json", "response.json"]);
     // The writable layer is what reuse keeps; read_only is against that.
     expect(seen.root).toContain("left");
     const again = await server.invoke(fn, { do: "write", path: "/tmp/context/left", bytes: 1 });

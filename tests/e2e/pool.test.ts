@@ -37,9 +37,9 @@ describe("a pool", () => {
     expect(await pool(server, fn, ({ busy }) => busy === 0)).toEqual({ ready: 0, starting: 0, busy: 0, target: 0 });
   });
 
-  test("lets go of a deleted function's instances", async () => {
+  test("lets go of a deleted function's instances, and of the holder of their network", async () => {
     await using server = await warmServer();
-    const fn = await server.createFunction(image, { warm_min: 2 });
+    const fn = await server.createFunction(image, { warm_min: 2, share_network: true });
     await full(server, fn, 2);
     await server.api("DELETE", `/v1/functions/${fn.id}`);
     await containersBecome(0, fn);
@@ -60,14 +60,33 @@ describe("a pool", () => {
     ["remove", "DELETE", "?force=1"],
   ])("fails no call when others %s its instances while they are ready, and fills again", async (_, method, how) => {
     await using server = await warmServer();
-    const fn = await server.createFunction(image, { warm_min: 3 });
-    await full(server, fn, 3);
+    const fn = await server.createFunction(image, { warm_min: 2 });
+    await full(server, fn, 2);
     const ready = await containersOf(fn);
-    expect(ready).toHaveLength(3);
+    expect(ready).toHaveLength(2);
     await Promise.all(ready.map((id) => engine.client.request(method, `/containers/${id}${how}`)));
     const calls = await Promise.all(ready.map(() => server.invoke(fn, { do: "env" })));
     for (const call of calls) expect(ready.join()).not.toContain((await environmentOf(call))["HOSTNAME"] ?? "none");
     await pool(server, fn, ({ ready: count, target }) => count === target);
+  });
+
+  test("fails no call while others kill instances that are ready", async () => {
+    await using server = await warmServer();
+    const fn = await server.createFunction(image, { warm_min: 5 });
+    for (let round = 0; round < 2; round++) {
+      await full(server, fn, 5);
+      await containersBecome(5, fn);
+      // The newest are called first; containers are listed in that order.
+      const oldest = (await containersOf(fn)).at(-1);
+      const [, ...calls] = await Promise.all([
+        engine.client.request("POST", `/containers/${oldest}/kill`),
+        ...[1, 2].map(() => server.invoke(fn, { do: "exit" })),
+      ]);
+      expect(calls.map((call) => [call.status, startOf(call)])).toEqual([
+        [200, "warm"],
+        [200, "warm"],
+      ]);
+    }
   });
 
   test("asks the engine nothing during a call: it is answered while the engine answers nobody", async () => {

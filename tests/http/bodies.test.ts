@@ -125,7 +125,7 @@ describe("a body over the limit", () => {
         headers: response.headers,
         body: (await response.json()) as Reply["body"],
       };
-      const message = `The request body is over the limit of ${limit} bytes`;
+      const message = `The request body is over the limit of ${limit} bytes: send a smaller one`;
       expectError(reply, { status: 413, reason: "payload_too_large", message });
     }
   });

@@ -95,7 +95,7 @@ describe("POST /r/*", () => {
     expectSandbox(response);
     expectError(await replyOf(response), {
       ...{ status: 400, reason: "invalid_request" },
-      message: "The path has a percent sign that is followed by no valid code",
+      message: "The path has a percent sign that no valid code follows: write the sign itself as %25",
     });
   });
 

@@ -142,7 +142,7 @@ describe("HTTP/1.0 without a Host", () => {
     const reply = await rawRequest(open.url, "GET /v1/functions HTTP/1.0", { headers: [] });
     expectEnvelope(reply);
     expect(reply.status).toBe(421);
-    expect(reply.text).toContain("does not answer to a request without a Host");
+    expect(reply.text).toContain("does not answer a request that has neither a Host nor an API key");
   });
 
   test("GET /v1/functions answers 200 with the key", async () => {

@@ -174,6 +174,20 @@ test("containerSpec never lets a function out, whatever its settings and its ima
   );
 });
 
+test("containerSpec mounts a tmpfs for secrets where some are files, and tells nobody of any", () => {
+  const asFile = { name: "one", environment: null };
+  const asVariable = { name: "two", environment: "TWO" };
+  const mountOf = (settings: Partial<Function>) => {
+    const mounts: unknown = specOf(settings).HostConfig["Tmpfs"];
+    return Object.entries(mounts ?? {}).find(([path]) => path === "/run/secrets")?.[1];
+  };
+  const mount = "rw,nosuid,nodev,noexec,mode=1777,size=786432";
+  expect(mountOf({ secrets: [asVariable, asFile] })).toBe(mount);
+  expect(mountOf({ secrets: [asFile], read_only: true, sandbox: "strict" })).toBe(mount);
+  expect([mountOf({ secrets: [asVariable] }), mountOf({})]).toEqual([undefined, undefined]);
+  expect(JSON.stringify(specOf({ secrets: [asVariable, asFile] }))).not.toContain("TWO");
+});
+
 test("every setting that a container is made from makes new instances when it changes", () => {
   const shape: readonly string[] = SHAPE;
   for (const sandbox of SANDBOXES) {

@@ -1,16 +1,24 @@
 import { Duplex } from "node:stream";
+import { NO_EXTRAS } from "../../lib/runner/gate/conversation.ts";
 import { Instance, type InstanceCall } from "../../lib/runner/instance.ts";
 import type { ExitFrame, GateFrame } from "../../lib/runner/gate/frames.ts";
 import { FakeClock, settled } from "../support/fake-clock.ts";
 import { encodeGateFrame } from "./gate/gate-frames.ts";
 
-export const READY = { type: "ready", version: 1 } as const;
+export const READY = { type: "ready", version: 2 } as const;
 export const EXPIRED = { type: "expired" } as const;
 
 /** The end of a function that went well, or as `changes` say. */
 export function exitOf(changes: Partial<ExitFrame> = {}): ExitFrame {
   const counters = { oomKills: 0, userUs: 1, systemUs: 2, peakBytes: 3, wallUs: 4, logDroppedBytes: 0 };
-  return { type: "exit", exitCode: 0, signal: 0, ...counters, responseState: "fine", responseBytes: 0, ...changes };
+  const files = {
+    metaState: "missing",
+    metaBytes: 0,
+    bodyFile: false,
+    responseState: "fine",
+    responseBytes: 0,
+  } as const;
+  return { type: "exit", exitCode: 0, signal: 0, ...counters, ...files, ...changes };
 }
 
 /** EXIT and RESPONSE, with this as the response. */
@@ -86,6 +94,9 @@ export class FakeGate {
     return this.instance.serve({
       id: "id",
       body: new Uint8Array(0),
+      body_file: false,
+      extras: NO_EXTRAS,
+      secrets: [],
       timeout_ms: 1_000,
       response_limit: 1_000,
       log_limit: 1_000,

@@ -54,6 +54,8 @@ test("Instance serves one call after the other, each with its own request, answe
     expect(await reusable).toBe(call < 5);
   }
   expect(gate.instance.state).toBe("retired");
+  expect(gate.closed).toBe(false);
+  await gate.clock.advance(5);
   expect(gate.closed).toBe(true);
 });
 
@@ -115,7 +117,7 @@ describe("Instance retires in place of another call", () => {
   test.each<[string, GateFrame]>([
     ["a second answer", exitOf()],
     ["a log", logOf("a")],
-    ["a READY of another version", { type: "ready", version: 2 }],
+    ["a READY of another version", { type: "ready", version: 3 }],
     ["EXPIRED", EXPIRED],
     ["FAILED", { type: "failed", stage: "frames", errno: 71 }],
   ])("when its gate sends %s before READY", async (_, frame) => {

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { AppError } from "../../lib/domain/errors.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../lib/domain/limits.ts";
 import type { Fate } from "../../lib/engine/fates.ts";
+import { NO_EXTRAS } from "../../lib/runner/gate/conversation.ts";
 import type { ExitFrame, GateFrame } from "../../lib/runner/gate/frames.ts";
 import { Instance, type InstanceCall, type Run } from "../../lib/runner/instance.ts";
 import { FakeClock, settled } from "../support/fake-clock.ts";
@@ -10,7 +11,7 @@ import { FakeStream, said, wrapped } from "./fake-stream.ts";
 import { rawFrame } from "./gate/gate-frames.ts";
 
 const TIMEOUT_MS = 1_000;
-const ready: GateFrame = { type: "ready", version: 1 };
+const ready: GateFrame = { type: "ready", version: 2 };
 const expired: GateFrame = { type: "expired" };
 const log = (text: string): GateFrame => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) });
 const response = (text: string): GateFrame => ({ type: "response", bytes: Buffer.from(text) });
@@ -24,6 +25,9 @@ const exit = (responseBytes: number, more: Partial<ExitFrame> = {}): ExitFrame =
   peakBytes: 3,
   wallUs: 4,
   logDroppedBytes: 5,
+  metaState: "missing",
+  metaBytes: 0,
+  bodyFile: false,
   responseState: "fine",
   responseBytes,
   ...more,
@@ -53,7 +57,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   instance.retire();
-  await settled();
+  await clock.advance(5);
   expect([instance.state, stream.destroyed, clock.pending]).toEqual(["retired", true, 0]);
 });
 
@@ -64,6 +68,9 @@ function call(more: Partial<InstanceCall> = {}): InstanceCall {
     response_limit: 8,
     log_limit: 4,
     context_root: "/tmp/context",
+    body_file: false,
+    extras: NO_EXTRAS,
+    secrets: [],
   };
   return { id: "id", body: Buffer.from("{}"), signal: client.signal, ...limits, ...more };
 }
@@ -154,7 +161,7 @@ describe("Instance fails the call, and nothing else, when the stream breaks the 
   test.each<[string, Uint8Array]>([
     ["LOG", said(log("a"))],
     ["EXIT", said(exit(0))],
-    ["another version", said({ type: "ready", version: 2 })],
+    ["another version", said({ type: "ready", version: 3 })],
     ["garbage", Buffer.from("garbage, and enough of it")],
   ])("%s before READY rejects whoever waits for that", async (_, bytes) => {
     const waiting = instance.ready(TIMEOUT_MS, client.signal);

@@ -1,10 +1,17 @@
 import { describe, expect, test } from "bun:test";
 import { settled } from "../support/fake-clock.ts";
-import { functionOf, PoolsUnderTest } from "./fake-instances.ts";
+import { failureOf, functionOf, PoolsUnderTest } from "./fake-instances.ts";
 
 const a = functionOf("a");
 const b = functionOf("b");
 const c = functionOf("c");
+
+/** A call that had to wait for a start. */
+async function startOne(under: PoolsUnderTest, fn: ReturnType<typeof functionOf>) {
+  const acquired = under.acquire(fn);
+  await under.succeedAll();
+  return acquired;
+}
 
 describe("Pools makes room", () => {
   test("for a call with the ready instance of the pool that was called longest ago", async () => {
@@ -112,6 +119,53 @@ describe("Pools makes room", () => {
     expect(under.starts).toEqual(["l"]);
     await under.succeed();
     await first;
+  });
+
+  test.each([1, 0])("for a large call in the end, however many smaller ones come (max_calls %d)", async (max_calls) => {
+    using under = new PoolsUnderTest({ memory_bytes: 300, instances: 100, starts_at_once: 8 });
+    const small = functionOf("s", { memory_bytes: 100, max_calls });
+    const calls = Array.from({ length: 5 }, () => under.acquire(small));
+    await under.succeedAll();
+    const large = under.acquire(functionOf("l", { memory_bytes: 250 }));
+    const got: number[] = [];
+    void large.then(() => got.push(under.clock.monotonic()));
+    // Five calls of a second each are there at any time, three of which have an instance.
+    for (let round = 0; got.length === 0 && round < 30; round++) {
+      await under.clock.advance(350);
+      const { instance, leave } = await (calls.shift() ?? Promise.reject(new Error("nobody calls")));
+      leave();
+      if (max_calls === 0) under.pools.giveBack(instance);
+      else instance.retire();
+      calls.push(under.acquire(small));
+      await settled();
+      if (under.starts.includes("l")) expect(under.capacity.instances).toBe(1);
+      while (under.launching.length > 0) await under.succeed();
+    }
+    // Five seconds, and the calls that ran then.
+    expect(got[0]).toBeWithin(5_000, 5_000 + 4 * 350 + 1);
+    const { instance, leave } = await large;
+    instance.retire();
+    leave();
+    await under.succeedAll();
+    expect(under.pools.stateOf("s").busy).toBe(3);
+  });
+
+  test("for the others again where a large call that waited too long goes away", async () => {
+    using under = new PoolsUnderTest({ memory_bytes: 300, starts_at_once: 8 });
+    const small = functionOf("s", { memory_bytes: 100 });
+    const running = [await startOne(under, small), await startOne(under, small)];
+    const caller = new AbortController();
+    const large = under.acquire(functionOf("l", { memory_bytes: 250 }), caller.signal);
+    await under.clock.advance(5_000);
+    const waiting = under.acquire(functionOf("t", { memory_bytes: 100 }));
+    await settled();
+    expect(under.starts).toEqual([]);
+    caller.abort(new Error("gone"));
+    await failureOf(large);
+    await settled();
+    expect(under.starts).toEqual(["t"]);
+    await under.succeedAll();
+    for (const call of [...running, await waiting]) call.leave();
   });
 
   test("never above the limits", async () => {

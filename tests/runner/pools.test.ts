@@ -18,7 +18,7 @@ async function call(under: PoolsUnderTest, fn = a): Promise<"warm" | "cold"> {
 }
 
 describe("Pools.acquire", () => {
-  test("takes a ready instance at once, and a replacement starts when the call is over", async () => {
+  test("takes a ready instance at once, and a replacement starts when the call is over and its answer out", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     expect(under.pools.stateOf("a")).toEqual({ ready: 1, starting: 0, busy: 0, target: 1 });
@@ -26,9 +26,11 @@ describe("Pools.acquire", () => {
     expect(start).toBe("warm");
     expect(under.pools.stateOf("a")).toMatchObject({ ready: 0, starting: 0, busy: 1 });
     leave();
-    expect(under.starts).toEqual(["a"]);
     instance.retire();
-    await settled();
+    await under.clock.advance(4);
+    expect(under.starts).toEqual([]);
+    await under.clock.advance(1);
+    expect(under.starts).toEqual(["a"]);
     expect(under.pools.stateOf("a")).toMatchObject({ ready: 0, starting: 1, busy: 0 });
   });
 

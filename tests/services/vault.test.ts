@@ -107,6 +107,18 @@ describe("Vault", () => {
     expect(() => Vault.forgetful().seal("context", "\ud800")).toThrow(RangeError);
   });
 
+  test("fingerprint: the same for the same key, another one for another, and nothing of the key", () => {
+    fc.assert(
+      fc.property(key, key, (one, other) => {
+        const fingerprint = new Vault(one).fingerprint();
+        expect(new Vault(one).fingerprint()).toBe(fingerprint);
+        expect(new Vault(other).fingerprint() === fingerprint).toBe(Buffer.compare(one, other) === 0);
+        expect(fingerprint).toMatch(/^[0-9a-f]{64}$/);
+        expect(fingerprint).not.toContain(Buffer.from(one).toString("hex").slice(0, 16));
+      }),
+    );
+  });
+
   test("its key has 32 bytes, and does not show", () => {
     for (const length of [0, 16, 31, 33]) expect(() => new Vault(new Uint8Array(length))).toThrow(RangeError);
     const vault = new Vault(Buffer.alloc(32, "k"));

@@ -48,7 +48,10 @@ describe("RouteStore", () => {
     using _ = store;
     await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 });
     await store.functions.delete("f2", { cascade: false });
-    const gone = { reason: "not_found", message: 'No function "f2": it was deleted meanwhile' };
+    const gone = {
+      reason: "not_found",
+      message: 'No function "f2": it was deleted meanwhile, GET /v1/functions lists the others',
+    };
     expect(
       await rejectionOf(store.routes.insert({ ...ROUTE_DEFAULTS, id: "r2", path: "/b", function: f2 })),
     ).toMatchObject(gone);

@@ -5,10 +5,18 @@ import {
   ProtocolError,
   bodyFrames,
   encodeRequest,
+  extraFrames,
   type ExitFrame,
+  type GateExtras,
   type GateFrame,
   type GateRequest,
 } from "./frames.ts";
+
+/** What a call says of itself; the conversation counts what follows it. */
+export type CallRequest = Omit<GateRequest, "bodyLength" | "extraFrames">;
+
+/** What a call without variables and files of its own is given beside its body. */
+export const NO_EXTRAS: GateExtras = { environment: {}, files: [] };
 
 /** Where the conversation is; see GateConversation. */
 export type ConversationState = "starting" | "ready" | "called" | "answering" | "resetting" | "over";
@@ -19,7 +27,7 @@ export type ConversationState = "starting" | "ready" | "called" | "answering" | 
  *   starting    the gate has not said READY
  *   ready       it has; call() moves on
  *   called      LOG frames, and EXPIRED at most once, until EXIT or FAILED
- *   answering   RESPONSE frames, until they add up to what EXIT promised
+ *   answering   META, where EXIT promised one, then RESPONSE frames, until they add up to what EXIT promised
  *   resetting   the answer is whole, and another call was spoken of: READY again, which moves on to ready
  *   over        nothing may follow
  *
@@ -34,6 +42,8 @@ export class GateConversation {
   #again = false;
   #logLeft = 0;
   #responseLimit = 0;
+  #meta = new Uint8Array(0);
+  #metaDue = false;
   #response = new Uint8Array(0);
   #responseUsed = 0;
 
@@ -51,7 +61,12 @@ export class GateConversation {
     return this.#state === "over" || this.#state === "resetting";
   }
 
-  /** The bytes of response.json; whole when the call is answered by an EXIT whose `responseState` is `fine`. */
+  /** The bytes of response.meta.json; whole when the call is answered by an EXIT whose `metaState` is `fine`. */
+  get meta(): Uint8Array {
+    return this.#meta;
+  }
+
+  /** The bytes of response.json or response.body; whole when the call is answered by an EXIT whose `responseState` is `fine`. */
   get response(): Uint8Array {
     return this.#response;
   }
@@ -60,18 +75,22 @@ export class GateConversation {
    * What to write to the gate, in order. Several pieces only where the body is long, so that a usual call is one
    * write. Throws where the gate is not ready: it serves one call at a time.
    */
-  call(request: Omit<GateRequest, "bodyLength">, body: Uint8Array): Iterable<Uint8Array> {
+  call(request: CallRequest, body: Uint8Array, extras = NO_EXTRAS): Iterable<Uint8Array> {
     if (this.#state !== "ready") throw new Error(`Cannot call a gate that is ${this.#state}`);
-    const head = encodeRequest({ ...request, bodyLength: body.length });
+    const more = extraFrames(extras);
+    const first = encodeRequest({ ...request, bodyLength: body.length, extraFrames: more.length });
     this.#state = "called";
     this.#expired = false;
     this.#again = request.again;
     this.#logLeft = request.logLimit;
     this.#responseLimit = request.responseLimit;
+    this.#meta = new Uint8Array(0);
+    this.#metaDue = false;
     this.#response = new Uint8Array(0);
     this.#responseUsed = 0;
-    if (body.length <= PAYLOAD_BYTES) return [Buffer.concat([head, ...bodyFrames(body)])];
-    return concatenate(head, bodyFrames(body));
+    const head = [first, ...more];
+    if (body.length <= PAYLOAD_BYTES) return [Buffer.concat([...head, ...bodyFrames(body)])];
+    return concatenate(Buffer.concat(head), bodyFrames(body));
   }
 
   /** The frames that end in this chunk of the gate's stream, each checked. Run it to its end. */
@@ -111,20 +130,36 @@ export class GateConversation {
       case "exit":
         this.#require("called", frame);
         return this.#expectResponse(frame);
+      case "meta":
+        this.#require("answering", frame);
+        return this.#takeMeta(frame.bytes);
       case "response":
         this.#require("answering", frame);
         return this.#takeResponse(frame.bytes);
     }
   }
 
-  #expectResponse({ responseBytes }: ExitFrame): void {
+  #expectResponse({ metaBytes, responseBytes }: ExitFrame): void {
+    if (metaBytes > PAYLOAD_BYTES) throw new ProtocolError("EXIT promises a META that fits no frame");
     if (responseBytes > this.#responseLimit) throw new ProtocolError("EXIT promises a response over the limit");
+    this.#meta = new Uint8Array(metaBytes);
+    this.#metaDue = metaBytes > 0;
     this.#response = new Uint8Array(responseBytes);
-    if (responseBytes > 0) this.#state = "answering";
+    if (metaBytes > 0 || responseBytes > 0) this.#state = "answering";
     else this.#finish();
   }
 
+  #takeMeta(bytes: Uint8Array): void {
+    if (!this.#metaDue || bytes.length !== this.#meta.length) {
+      throw new ProtocolError("META is not what EXIT promised");
+    }
+    this.#metaDue = false;
+    this.#meta.set(bytes);
+    if (this.#response.length === 0) this.#finish();
+  }
+
   #takeResponse(bytes: Uint8Array): void {
+    if (this.#metaDue) throw new ProtocolError("RESPONSE came before META");
     if (this.#responseUsed + bytes.length > this.#response.length) {
       throw new ProtocolError("RESPONSE frames hold more than EXIT promised");
     }

@@ -6,6 +6,7 @@ import {
   RESPONSE_STATES,
   type ExitFrame,
   type GateFrame,
+  type ResponseState,
 } from "./frames.ts";
 
 /** A type of frame: how long its payload may be, and how it is read. */
@@ -20,11 +21,12 @@ const FORMS: ReadonlyMap<number, Form> = new Map([
   [0x81, { name: "READY", least: 1, most: 1, read: (payload) => ({ type: "ready", version: payload.readUInt8(0) }) }],
   [0x82, { name: "LOG", least: 2, most: PAYLOAD_BYTES, read: readLog }],
   [0x83, { name: "EXPIRED", least: 0, most: 0, read: () => ({ type: "expired" }) }],
-  [0x84, { name: "EXIT", least: 51, most: 51, read: readExit }],
+  [0x84, { name: "EXIT", least: 57, most: 57, read: readExit }],
   [
     0x85,
     { name: "RESPONSE", least: 1, most: PAYLOAD_BYTES, read: (payload) => ({ type: "response", bytes: payload }) },
   ],
+  [0x87, { name: "META", least: 1, most: PAYLOAD_BYTES, read: (payload) => ({ type: "meta", bytes: payload }) }],
   [0x86, { name: "FAILED", least: 5, most: 5, read: readFailed }],
 ] satisfies [number, Form][]);
 
@@ -111,10 +113,8 @@ function readFailed(payload: Buffer): GateFrame {
 }
 
 function readExit(payload: Buffer): ExitFrame {
-  const responseState = entry(RESPONSE_STATES, payload.readUInt8(46), "response state");
-  const responseBytes = payload.readUInt32BE(47);
-  if (responseState !== "fine" && responseBytes > 0)
-    throw new ProtocolError("a response is promised and there is none");
+  const meta = readFileState(payload, 46);
+  const response = readFileState(payload, 52);
   return {
     type: "exit",
     exitCode: payload.readUInt8(0),
@@ -125,9 +125,19 @@ function readExit(payload: Buffer): ExitFrame {
     peakBytes: counter(payload, 22),
     wallUs: counter(payload, 30),
     logDroppedBytes: counter(payload, 38),
-    responseState,
-    responseBytes,
+    metaState: meta.state,
+    metaBytes: meta.bytes,
+    bodyFile: entry([false, true] as const, payload.readUInt8(51), "source of the response"),
+    responseState: response.state,
+    responseBytes: response.bytes,
   };
+}
+
+function readFileState(payload: Buffer, at: number): { readonly state: ResponseState; readonly bytes: number } {
+  const state = entry(RESPONSE_STATES, payload.readUInt8(at), "response state");
+  const bytes = payload.readUInt32BE(at + 1);
+  if (state !== "fine" && bytes > 0) throw new ProtocolError("a file is promised and there is none");
+  return { state, bytes };
 }
 
 function entry<T>(table: readonly T[], index: number, what: string): T {

@@ -1,18 +1,18 @@
 /** The frames of PROTOCOL.md as the server writes them, and as it gets them (`frame-decoder.ts`). */
 
 /** The version that our gate says in READY. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** The longest payload of a frame, either way. */
 export const PAYLOAD_BYTES = 65_536;
 /** Type and length, before every payload. */
 export const HEADER_BYTES = 5;
 
-/** What response.json was when the function had ended, in the order of their numbers. */
+/** What a file of the answer was when the function had ended, in the order of their numbers. */
 export const RESPONSE_STATES = ["fine", "missing", "no_regular_file", "over_limit", "unreadable"] as const;
 export type ResponseState = (typeof RESPONSE_STATES)[number];
 
 /** What the gate could not do, in the order of their numbers, from 1. `exec` is a fault of the image's command. */
-export const FAILED_STAGES = ["context", "request", "start", "exec", "frames"] as const;
+export const FAILED_STAGES = ["context", "request", "start", "exec", "frames", "secrets"] as const;
 export type FailedStage = (typeof FAILED_STAGES)[number];
 
 /** How a function ended, and what it took. */
@@ -30,6 +30,12 @@ export interface ExitFrame {
   readonly wallUs: number;
   /** Output beyond the limit. */
   readonly logDroppedBytes: number;
+  /** Of response.meta.json, which few functions write: `missing` is the rule. */
+  readonly metaState: ResponseState;
+  /** What the META frame that follows holds, if one does. */
+  readonly metaBytes: number;
+  /** Whether the function made a response.body, which takes the place of response.json. */
+  readonly bodyFile: boolean;
   readonly responseState: ResponseState;
   /** What the RESPONSE frames that follow add up to. */
   readonly responseBytes: number;
@@ -41,6 +47,7 @@ export type GateFrame =
   | { readonly type: "log"; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
   | { readonly type: "expired" }
   | ExitFrame
+  | { readonly type: "meta"; readonly bytes: Uint8Array }
   | { readonly type: "response"; readonly bytes: Uint8Array }
   | { readonly type: "failed"; readonly stage: FailedStage; readonly errno: number };
 
@@ -53,13 +60,34 @@ export interface GateRequest {
   readonly timeoutMs: number;
   /** From SIGTERM at the deadline to SIGKILL. */
   readonly graceMs: number;
-  /** The most that response.json may hold, in bytes. */
+  /** The most that response.json or response.body may hold, in bytes. */
   readonly responseLimit: number;
   /** Output that is sent on, in bytes; more is dropped. */
   readonly logLimit: number;
   readonly bodyLength: number;
   /** Whether another request may follow this one. */
   readonly again: boolean;
+  /** Whether the body is to be found as `request.body` too. */
+  readonly bodyFile: boolean;
+  /** ENV and FILE frames that follow. */
+  readonly extraFrames: number;
+}
+
+/** What the function's process is given beside the body. */
+export interface GateExtras {
+  /** Variables, over those of the image and the container. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly files: readonly GateFile[];
+}
+
+/** Where the gate puts a file: beside request.json, or below `/run/secrets`. In the order of their numbers, from 1. */
+export const FILE_PLACES = ["context", "secrets"] as const;
+
+/** A file that the function finds when it starts; no two have the same name in one place. */
+export interface GateFile {
+  readonly place: (typeof FILE_PLACES)[number];
+  readonly name: string;
+  readonly bytes: Uint8Array;
 }
 
 /** The gate's stream is not what PROTOCOL.md allows: the call fails and the instance retires. */
@@ -69,13 +97,37 @@ export class ProtocolError extends Error {
 
 /** The REQUEST frame. A number that does not fit its field throws a RangeError: it is our own mistake. */
 export function encodeRequest(request: GateRequest): Uint8Array {
-  const { timeoutMs, graceMs, responseLimit, logLimit, bodyLength, again } = request;
-  const numbers = Buffer.alloc(21);
-  [timeoutMs, graceMs, responseLimit, logLimit, bodyLength].forEach((value, index) =>
+  const { timeoutMs, graceMs, responseLimit, logLimit, bodyLength, extraFrames, again, bodyFile } = request;
+  const numbers = Buffer.alloc(25);
+  [timeoutMs, graceMs, responseLimit, logLimit, bodyLength, extraFrames].forEach((value, index) =>
     numbers.writeUInt32BE(value, 4 * index),
   );
-  numbers.writeUInt8(again ? 1 : 0, 20);
+  numbers.writeUInt8((again ? 1 : 0) | (bodyFile ? 2 : 0), 24);
   return frame(0x01, Buffer.concat([numbers, text(request.contextRoot), text(request.id)]));
+}
+
+/**
+ * The ENV and FILE frames of a call; a file that is longer than a frame has several, one after the other. A variable that
+ * does not fit a frame throws a RangeError: the kernel would not hand it to a process either.
+ */
+export function extraFrames({ environment, files }: GateExtras): Uint8Array[] {
+  const variables = Object.entries(environment).map(([name, value]) => {
+    const payload = Buffer.concat([text(name), Buffer.from(value)]);
+    if (payload.length > PAYLOAD_BYTES) throw new RangeError(`The variable "${name}" is too long for a frame`);
+    return frame(0x03, payload);
+  });
+  return [...variables, ...files.flatMap(fileFrames)];
+}
+
+function fileFrames({ place, name, bytes }: GateFile): Uint8Array[] {
+  const head = Buffer.concat([Buffer.of(FILE_PLACES.indexOf(place) + 1), text(name)]);
+  const room = PAYLOAD_BYTES - head.length;
+  const frames: Uint8Array[] = [];
+  // An empty file has a frame as well.
+  for (let at = 0; at === 0 || at < bytes.length; at += room) {
+    frames.push(frame(0x04, Buffer.concat([head, bytes.subarray(at, at + room)])));
+  }
+  return frames;
 }
 
 /** The BODY frames of a request body, made one at a time as they are asked for; an empty body has none. */

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -27,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -34,15 +36,18 @@
 #include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { VERSION = 1, HEADER = 5, PAYLOAD_MAX = 65536 };
-enum { REQUEST = 0x01, BODY = 0x02 };
-enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86 };
-enum { FAILED_CONTEXT = 1, FAILED_REQUEST = 2, FAILED_START = 3, FAILED_EXEC = 4, FAILED_FRAMES = 5 };
+enum { VERSION = 2, HEADER = 5, PAYLOAD_MAX = 65536 };
+enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04 };
+enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86, META = 0x87 };
+enum { FAILED_CONTEXT = 1, FAILED_REQUEST = 2, FAILED_START = 3, FAILED_EXEC = 4, FAILED_FRAMES = 5, FAILED_SECRETS = 6 };
+enum { FLAG_AGAIN = 1, FLAG_BODY_FILE = 2 };
+enum { PLACE_CONTEXT = 1, PLACE_SECRETS = 2 };
 enum { RESPONSE_FINE = 0, RESPONSE_MISSING = 1, RESPONSE_NO_FILE = 2, RESPONSE_LARGE = 3, RESPONSE_UNREADABLE = 4 };
 
 /* READY, EXPIRED, and EXIT or FAILED together need less than this; LOG and RESPONSE leave it free for them. */
@@ -51,12 +56,18 @@ enum { CONTROL_ROOM = 256 };
 enum { DRAIN_MAX = 1 << 20 };
 /* A wait for others needs an end: the answer must be taken in this time, and the killed be dead. */
 #define PATIENCE_US (30 * 1000000ULL)
+/* From the answer to our exit at most, where the server does not close stdin before: the end of a container keeps the
+ * engine busy, and the answer, which passes through the engine too, should be ahead of it. */
+#define LINGER_US (50 * 1000ULL)
 #define NEVER UINT64_MAX
+/* Where secrets are, on a tmpfs that the server has mounted there. */
+#define SECRETS "/run/secrets"
 
 /* WAITING for REQUEST, RECEIVING the body, RUNNING the function, DRAINING its output once it has ended, and
- * ANSWERING: all that is left to do is to send what is in `out` and in response.json. Then RESETTING, where another
- * request may follow: everything that the function started must be gone before its files are. */
-static enum { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING, RESETTING } phase = WAITING;
+ * ANSWERING: all that is left to do is to send what is in `out` and in response.json. Then LEAVING: the answer is out.
+ * Or RESETTING, where another request may follow: everything that the function started must be gone before its files
+ * are. A function that left nothing goes from ANSWERING to WAITING at once. */
+static enum { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING, RESETTING, LEAVING } phase = WAITING;
 
 static char **command;
 static bool again;            /* another request may follow this one */
@@ -75,11 +86,23 @@ static uint8_t scratch[PAYLOAD_MAX];            /* where output beyond the limit
 static char context[PATH_MAX];
 static const char *request_id;                  /* the last part of `context` */
 static int context_fd = -1, request_fd = -1, response_fd = -1, exec_errno_fd = -1, oom_fd = -1;
+static int go_fd = -1;        /* what the child waits for: its context's path */
 static uint32_t grace_ms, response_limit, log_left, body_left, response_left;
+static int meta_fd = -1;
+static uint32_t meta_left, extras_left;         /* bytes of META, and frames of ENV and FILE, to come */
+static bool body_file;                          /* the body is to be found as request.body too */
+/* "NAME=value" of each ENV, each with its NUL. The memory is shared with the child, which was there before them, takes
+ * them and wipes them. A page that no call needs costs nothing, and the kernel takes little more than these. */
+static struct { size_t used; char bytes[1 << 20]; } *variables;
+static struct { int fd; uint8_t place; char name[NAME_MAX + 1]; } filling = {-1, 0, ""}; /* by FILE frames */
+static bool secrets_given;                      /* in any call: SECRETS is ours to clear */
 static uint64_t log_dropped;
-static struct log { int fd; uint8_t stream; size_t drained; } logs[] = {{-1, 1, 0}, {-1, 2, 0}};
+/* We keep the function's end of each pipe open as well: otherwise its exit would wake us for every end of a pipe, in
+ * the middle of dying, before the one wake that counts. */
+static struct log { int fd, function_end; uint8_t stream; size_t drained; } logs[] = {{-1, -1, 1, 0}, {-1, -1, 2, 0}};
 
-static pid_t child = -1;      /* leader of the function's process group */
+static pid_t child = -1;      /* leader of the function's process group; it is there before the request */
+static bool prepared;         /* prepare() has been tried for the next request */
 static uint64_t alarm_at = NEVER, started_us, wall_us;
 static enum { IN_TIME, TERMINATED, KILLED } expiry = IN_TIME;
 static int end_status;
@@ -106,6 +129,17 @@ static uint8_t *put(uint8_t *at, uint64_t value, int bytes) {
 static void kill_all(void) {
   if (is_init) kill(-1, SIGKILL);
   else if (child > 0) kill(-child, SIGKILL);
+}
+
+/* Whether no process but us is left of what we ever started: as PID 1, every orphan becomes our child. */
+static bool alone(void) {
+  siginfo_t info;
+  return is_init && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 && errno == ECHILD;
+}
+
+/* The same as kill_all(), which looks at every process of the machine, where there is somebody to be killed. */
+static void kill_others(void) {
+  if (!alone()) kill_all();
 }
 
 /* Nobody is there to hear an answer, or none can be given. */
@@ -168,9 +202,14 @@ static void fail(uint8_t stage, int error) {
 /* Beyond the limit output is dropped, which needs no room; before that the server's pace is the function's. */
 static bool logs_may_flow(void) { return log_left == 0 || payload_room(PAYLOAD_MAX) != NULL; }
 
+static void close_fd(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
 static void close_log(struct log *log) {
-  close(log->fd);
-  log->fd = -1;
+  close_fd(&log->fd);
+  close_fd(&log->function_end);
 }
 
 /* Reads once from a log pipe, only when logs_may_flow(). Returns the bytes read, 0 where there are none now. */
@@ -261,20 +300,50 @@ static void prefer_as_victim(void) {
   close(fd);
 }
 
-/* The child's side of fork(): becomes the command, or tells why not through `exec_errno`, which an exec closes. */
-static _Noreturn void become_function(int input, int output, int error_output, int exec_errno) {
+static void wipe_variables(void) {
+  explicit_bzero(variables->bytes, variables->used);
+  variables->used = 0;
+}
+
+/* Gives this process the call's variables, over those that it has. An environment may hold a name twice, and putenv
+ * replaces only the first. What is left behind is this process's own copy, which an exec takes away. */
+static bool set_variables(void) {
+  char *end, *at = malloc(variables->used + 1);
+  if (at == NULL) return false;
+  memcpy(at, variables->bytes, variables->used);
+  end = at + variables->used;
+  wipe_variables();
+  for (; at < end; at += strlen(at) + 1) {
+    char *equals = strchr(at, '=');
+    *equals = '\0';
+    unsetenv(at);
+    *equals = '=';
+    if (putenv(at) != 0) return false;
+  }
+  return true;
+}
+
+/* The child's side of fork(): makes itself ready, waits for the path of its context, and becomes the command, or tells
+ * why not through `exec_errno`, which an exec closes. */
+static _Noreturn void become_function(int input, int output, int error_output, int go, int exec_errno) {
   setpgid(0, 0);
   dup2(input, STDIN_FILENO);
   dup2(output, STDOUT_FILENO);
   dup2(error_output, STDERR_FILENO);
   prefer_as_victim();
-  int result = ENOMEM;
+  umask(given_umask);
+  sigaction(SIGPIPE, &given_sigpipe, NULL);
+  sigaction(SIGCHLD, &given_sigchld, NULL);
   unsetenv("CONTEXT_PATH"); /* an environment may hold a name twice, and setenv replaces only the first */
   unsetenv("REQUEST_ID");
-  if (setenv("CONTEXT_PATH", context, 1) == 0 && setenv("REQUEST_ID", request_id, 1) == 0) {
-    umask(given_umask);
-    sigaction(SIGPIPE, &given_sigpipe, NULL);
-    sigaction(SIGCHLD, &given_sigchld, NULL);
+  ssize_t n;
+  do n = read(go, context, sizeof context - 1);
+  while (n < 0 && errno == EINTR);
+  if (n <= 0) _exit(126); /* there will be no request */
+  context[n] = '\0';
+  int result = ENOMEM;
+  bool given = variables->used == 0 || set_variables();
+  if (given && setenv("CONTEXT_PATH", context, 1) == 0 && setenv("REQUEST_ID", strrchr(context, '/') + 1, 1) == 0) {
     sigprocmask(SIG_SETMASK, &given_mask, NULL);
     result = execute(command);
   }
@@ -291,70 +360,92 @@ static int open_empty(void) {
   return ends[0];
 }
 
-/* Starts the command. What fails here leaves descriptors open: the gate is about to exit. */
-static void start(void) {
-  int output[2], error_output[2], exec_errno[2];
-  close(request_fd);
+/* Makes the process that the command is to run in, which is most of the work, before anybody waits for it. What fails
+ * here leaves descriptors open: it will fail again once there is a request, and the gate exit. */
+static bool prepare(void) {
+  int output[2], error_output[2], go[2], exec_errno[2];
   int input = open_empty();
-  if (input < 0 || pipe2(output, O_CLOEXEC) < 0 || pipe2(error_output, O_CLOEXEC) < 0 ||
+  if (input < 0 || pipe2(output, O_CLOEXEC) < 0 || pipe2(error_output, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0 ||
       pipe2(exec_errno, O_CLOEXEC) < 0)
-    return fail(FAILED_START, errno);
-  started_us = now_us();
+    return false;
   pid_t pid = fork();
-  if (pid < 0) return fail(FAILED_START, errno);
-  if (pid == 0) become_function(input, output[1], error_output[1], exec_errno[1]);
+  if (pid < 0) return false;
+  if (pid == 0) {
+    close(go[1]); /* or it would not see our end */
+    become_function(input, output[1], error_output[1], go[0], exec_errno[1]);
+  }
   child = pid;
   setpgid(child, child); /* both sides do it: whichever comes first, a signal to the group finds it */
   close(input);
-  close(output[1]);
-  close(error_output[1]);
+  close(go[0]);
   close(exec_errno[1]);
   logs[0].fd = output[0];
+  logs[0].function_end = output[1];
   logs[1].fd = error_output[0];
+  logs[1].function_end = error_output[1];
   exec_errno_fd = exec_errno[0];
+  go_fd = go[1];
   /* On the ends that are ours only: the function's must block. */
   fcntl(logs[0].fd, F_SETFL, O_NONBLOCK);
   fcntl(logs[1].fd, F_SETFL, O_NONBLOCK);
   fcntl(exec_errno_fd, F_SETFL, O_NONBLOCK);
+  return true;
+}
+
+/* Starts the command. */
+static void start(void) {
+  close_fd(&request_fd);
+  close_fd(&filling.fd);
+  if (child < 0) again = false; /* what failed the first time has left descriptors open */
+  if (child < 0 && !prepare()) return fail(FAILED_START, errno);
+  started_us = now_us();
   phase = RUNNING;
+  /* One write, that the child takes as one: a path is no longer than what a pipe keeps together. Where it is dead
+   * already, reap() will hear of it. */
+  if (write(go_fd, context, strlen(context)) < 0 && errno != EPIPE) return fail(FAILED_START, errno);
 }
 
 /* The function has ended, whatever still holds its output. */
 static void conclude(int status, const struct rusage *usage) {
   int error;
-  wall_us = child > 0 ? now_us() - started_us : 0;
+  wall_us = started_us > 0 ? now_us() - started_us : 0;
   end_status = status;
   end_usage = *usage;
-  kill_all();
+  kill_others();
+  wipe_variables(); /* where it was killed before it took them */
   if (exec_errno_fd >= 0 && read(exec_errno_fd, &error, sizeof error) == sizeof error) return fail(FAILED_EXEC, error);
   phase = DRAINING;
   alarm_at = now_us() + PATIENCE_US;
 }
 
-/* Collects the dead: the function, and as PID 1 every orphan of the container. True while others live. */
+/* Collects the dead: the function, and as PID 1 every orphan of the container. True while others live. A child that
+ * ends before its request is whole was killed for want of memory, as the function it would have been. */
 static bool reap(void) {
   int status;
   struct rusage usage;
   pid_t pid;
-  while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0)
-    if (pid == child && phase == RUNNING) conclude(status, &usage);
+  while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
+    if (pid == child && phase == WAITING) leave();
+    if (pid == child && phase == RECEIVING) again = false;
+    if (pid == child && (phase == RUNNING || phase == RECEIVING)) conclude(status, &usage);
+  }
   return pid == 0;
 }
 
 /* ---- The answer ---- */
 
-/* Opens response.json. The look before the open keeps us off devices and pipes, where opening alone does
+/* Opens a file of the answer. The look before the open keeps us off devices and pipes, where opening alone does
  * something; the one after it is the guarantee, should the name have changed hands in between. */
-static uint8_t open_response(void) {
+static uint8_t open_answer(const char *name, uint32_t limit, int *fd, uint32_t *left) {
   struct stat found;
-  if (fstatat(context_fd, "response.json", &found, AT_SYMLINK_NOFOLLOW) < 0)
+  if (fstatat(context_fd, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
     return errno == ENOENT ? RESPONSE_MISSING : RESPONSE_UNREADABLE;
   if (!S_ISREG(found.st_mode)) return RESPONSE_NO_FILE;
-  response_fd = openat(context_fd, "response.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-  if (response_fd < 0 || fstat(response_fd, &found) < 0) return RESPONSE_UNREADABLE;
+  *fd = openat(context_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (*fd < 0 || fstat(*fd, &found) < 0) return RESPONSE_UNREADABLE;
   if (!S_ISREG(found.st_mode)) return RESPONSE_NO_FILE;
-  if (found.st_size > (off_t)response_limit) return RESPONSE_LARGE; /* by its size: a sparse terabyte costs nothing */
-  response_left = (uint32_t)found.st_size;
+  if (found.st_size > (off_t)limit) return RESPONSE_LARGE; /* by its size: a sparse terabyte costs nothing */
+  *left = (uint32_t)found.st_size;
   return RESPONSE_FINE;
 }
 
@@ -363,7 +454,10 @@ static uint64_t microseconds(struct timeval time) { return (uint64_t)time.tv_sec
 static void send_exit(void) {
   uint8_t payload[64], *at = payload;
   uint64_t oom_after = oom_kills();
-  uint8_t state = open_response();
+  uint8_t meta_state = open_answer("response.meta.json", PAYLOAD_MAX, &meta_fd, &meta_left);
+  uint8_t state = open_answer("response.body", response_limit, &response_fd, &response_left);
+  bool made_body = state != RESPONSE_MISSING;
+  if (!made_body) state = open_answer("response.json", response_limit, &response_fd, &response_left);
   at = put(at, WIFEXITED(end_status) ? (uint64_t)WEXITSTATUS(end_status) : 0, 1);
   at = put(at, WIFSIGNALED(end_status) ? (uint64_t)WTERMSIG(end_status) : 0, 1);
   at = put(at, oom_after > oom_before ? oom_after - oom_before : 0, 4);
@@ -372,39 +466,70 @@ static void send_exit(void) {
   at = put(at, (uint64_t)end_usage.ru_maxrss * 1024, 8);
   at = put(at, wall_us, 8);
   at = put(at, log_dropped, 8);
+  at = put(at, meta_state, 1);
+  at = put(at, meta_left, 4);
+  at = put(at, made_body, 1);
   at = put(at, state, 1);
   at = put(at, response_left, 4);
   send_control(EXIT, payload, (size_t)(at - payload));
   phase = ANSWERING;
 }
 
-/* Moves response.json into `out` as far as there is room. */
-static void feed_response(void) {
+/* Moves a file of the answer into `out` as far as there is room, in frames as long as they can be. */
+static void feed(uint8_t type, int fd, uint32_t *left) {
   uint8_t *payload;
-  while (response_left > 0 && (payload = payload_room(PAYLOAD_MAX)) != NULL) {
-    ssize_t n = read(response_fd, payload, response_left < PAYLOAD_MAX ? response_left : PAYLOAD_MAX);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) leave(); /* shorter than EXIT promised; the server sees the answer cut */
-    commit_frame(RESPONSE, (size_t)n);
-    response_left -= (uint32_t)n;
+  while (*left > 0 && (payload = payload_room(PAYLOAD_MAX)) != NULL) {
+    size_t length = *left < PAYLOAD_MAX ? *left : PAYLOAD_MAX;
+    for (size_t got = 0; got < length;) {
+      ssize_t n = read(fd, payload + got, length - got);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) leave(); /* shorter than EXIT promised; the server sees the answer cut */
+      got += (size_t)n;
+    }
+    commit_frame(type, length);
+    *left -= (uint32_t)length;
   }
 }
 
+static void feed_answer(void) {
+  feed(META, meta_fd, &meta_left);
+  if (meta_left == 0) feed(RESPONSE, response_fd, &response_left);
+}
+
+/* Whether some of the answer is still to be put into `out`. */
+static bool answer_left(void) { return meta_left > 0 || response_left > 0; }
+
 /* ---- The request ---- */
 
-/* Writes to request.json or response.json. What refuses is a full tmpfs, or the container's memory limit. */
-static bool write_file(int fd, const void *bytes, size_t length) {
+/* Writes to a file of ours. What refuses is a full tmpfs, or the container's memory limit. */
+static bool write_bytes(int fd, const void *bytes, size_t length, uint8_t stage) {
   for (const uint8_t *at = bytes; length > 0;) {
     ssize_t n = write(fd, at, length);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      fail(FAILED_REQUEST, n < 0 ? errno : ENOSPC);
+      fail(stage, n < 0 ? errno : ENOSPC);
       return false;
     }
     at += n;
     length -= (size_t)n;
   }
   return true;
+}
+
+static bool write_file(int fd, const void *bytes, size_t length) {
+  return write_bytes(fd, bytes, length, FAILED_REQUEST);
+}
+
+/* The function starts when all that was announced is there. */
+static void start_when_whole(void) {
+  if (extras_left == 0 && body_left == 0) start();
+}
+
+/* The same file under another name, as it takes no memory then; but not where request.json is to hold what nobody sent. */
+static bool make_body_file(void) {
+  if (body_left > 0) return linkat(context_fd, "request.json", context_fd, "request.body", 0) == 0;
+  int fd = openat(context_fd, "request.body", O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0666);
+  return fd >= 0 && close(fd) == 0;
 }
 
 /* Makes the context. Anyone may read and write there: the image may drop to another user than ours, and our
@@ -419,20 +544,21 @@ static void make_context(void) {
   if (response < 0) return fail(FAILED_CONTEXT, errno);
   if (!write_file(response, "{}", 2)) return;
   close(response);
+  if (body_file && !make_body_file()) return fail(FAILED_CONTEXT, errno);
   phase = RECEIVING;
-  if (body_left == 0 && write_file(request_fd, "{}", 2)) start();
+  if (body_left > 0 || write_file(request_fd, "{}", 2)) start_when_whole();
 }
 
 static bool reusable(void);
 
 /* False when the frame is not of the form that PROTOCOL.md gives it. */
 static bool take_request(const uint8_t *payload, uint32_t length) {
-  if (length < 25 || payload[20] > 1) return false;
-  const uint32_t root_length = get16(payload + 21);
-  if (length < 25 + root_length) return false;
-  const uint32_t id_length = get16(payload + 23 + root_length);
-  if (length != 25 + root_length + id_length) return false;
-  const char *root = (const char *)payload + 23, *id = root + root_length + 2;
+  if (length < 29 || payload[24] > (FLAG_AGAIN | FLAG_BODY_FILE)) return false;
+  const uint32_t root_length = get16(payload + 25);
+  if (length < 29 + root_length) return false;
+  const uint32_t id_length = get16(payload + 27 + root_length);
+  if (length != 29 + root_length + id_length) return false;
+  const char *root = (const char *)payload + 27, *id = root + root_length + 2;
   if (root_length == 0 || root[0] != '/' || memchr(root, '\0', root_length) != NULL) return false;
   if (id_length == 0 || memchr(id, '\0', id_length) != NULL || memchr(id, '/', id_length) != NULL) return false;
   if (root_length + 1 + id_length >= sizeof context) return false;
@@ -443,17 +569,92 @@ static bool take_request(const uint8_t *payload, uint32_t length) {
   response_limit = get32(payload + 8);
   log_left = get32(payload + 12);
   body_left = get32(payload + 16);
-  again = payload[20] == 1 && reusable();
-  oom_before = oom_kills();
+  extras_left = get32(payload + 20);
+  body_file = (payload[24] & FLAG_BODY_FILE) != 0;
+  again = (payload[24] & FLAG_AGAIN) != 0 && reusable();
   make_context();
+  return true;
+}
+
+/* A variable for the function's process. False where it can be none. */
+static bool take_variable(const uint8_t *payload, uint32_t length) {
+  const uint32_t name_length = length < 2 ? 0 : get16(payload);
+  if (name_length == 0 || length < 2 + name_length) return false;
+  const uint8_t *name = payload + 2, *value = name + name_length;
+  const size_t value_length = length - 2 - name_length;
+  if (memchr(name, '=', name_length) != NULL || memchr(name, '\0', length - 2) != NULL) return false;
+  if (sizeof variables->bytes - variables->used < name_length + value_length + 2) {
+    fail(FAILED_EXEC, E2BIG); /* as the kernel would say */
+    return true;
+  }
+  char *at = variables->bytes + variables->used;
+  memcpy(at, name, name_length);
+  at[name_length] = '=';
+  memcpy(at + name_length + 1, value, value_length);
+  at[name_length + 1 + value_length] = '\0';
+  variables->used += name_length + value_length + 2;
+  return true;
+}
+
+/* Opens the directory of secrets. A secret never gets to a disk, so it must be a tmpfs. */
+static int open_secrets(void) {
+  struct statfs found;
+  int fd = open(SECRETS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0 || (fstatfs(fd, &found) == 0 && found.f_type == TMPFS_MAGIC)) return fd;
+  close(fd);
+  errno = ENODEV;
+  return -1;
+}
+
+/* Makes a file for the function and leaves it open, as more of it may follow. */
+static void make_file(uint8_t place, const char *name) {
+  const int flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC;
+  close_fd(&filling.fd);
+  if (place == PLACE_CONTEXT) {
+    filling.fd = openat(context_fd, name, flags, 0666);
+  } else {
+    int directory = open_secrets();
+    secrets_given = true;
+    filling.fd = directory < 0 ? -1 : openat(directory, name, flags, 0444);
+    int error = errno;
+    if (directory >= 0) close(directory);
+    errno = error;
+  }
+  filling.place = place;
+  strcpy(filling.name, name);
+  if (filling.fd < 0) fail(errno == EEXIST ? FAILED_FRAMES : place == PLACE_CONTEXT ? FAILED_REQUEST : FAILED_SECRETS, errno);
+}
+
+/* A file for the function, or more of the one before. False where its name is no file's, or its place none. */
+static bool take_file(const uint8_t *payload, uint32_t length) {
+  char name[NAME_MAX + 1];
+  const uint32_t name_length = length < 3 ? 0 : get16(payload + 1);
+  if (name_length == 0 || name_length > NAME_MAX || length < 3 + name_length) return false;
+  const uint8_t place = payload[0];
+  if (place != PLACE_CONTEXT && place != PLACE_SECRETS) return false;
+  memcpy(name, payload + 3, name_length);
+  name[name_length] = '\0';
+  if (strlen(name) != name_length || strchr(name, '/') != NULL) return false;
+  if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return false;
+  if (filling.fd < 0 || filling.place != place || strcmp(filling.name, name) != 0) make_file(place, name);
+  const uint32_t head = 3 + name_length;
+  if (filling.fd >= 0)
+    write_bytes(filling.fd, payload + head, length - head, place == PLACE_CONTEXT ? FAILED_REQUEST : FAILED_SECRETS);
   return true;
 }
 
 static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
   if (phase == WAITING && type == REQUEST && take_request(payload, length)) return;
-  if (phase == RECEIVING && type == BODY && length > 0 && length <= body_left) {
+  if (phase == RECEIVING && extras_left > 0) {
+    bool taken = type == ENV ? take_variable(payload, length) : type == FILE_PIECE && take_file(payload, length);
+    if (taken && phase == RECEIVING) {
+      extras_left--;
+      start_when_whole();
+    }
+    if (taken) return;
+  } else if (phase == RECEIVING && type == BODY && length > 0 && length <= body_left) {
     body_left -= length;
-    if (write_file(request_fd, payload, length) && body_left == 0) start();
+    if (write_file(request_fd, payload, length)) start_when_whole();
     return;
   }
   fail(FAILED_FRAMES, EPROTO);
@@ -462,23 +663,27 @@ static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
 /* Reads from the server. The end of stdin is its way to end the call, whatever we are doing. */
 static void receive(void) {
   /* Once we answer only the end matters, but the server may still be sending a body that we refused. */
-  bool listening = phase != ANSWERING;
+  bool listening = phase != ANSWERING && phase != LEAVING;
   ssize_t n = listening ? read(STDIN_FILENO, in + in_used, sizeof in - in_used)
                         : read(STDIN_FILENO, scratch, sizeof scratch);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0 && phase == LEAVING) _exit(0);
   if (n <= 0) leave();
   if (!listening) return;
   in_used += (size_t)n;
   size_t at = 0;
+  bool secret = false; /* some of what was read is no longer to be found here once it is taken */
   while (phase != ANSWERING && in_used - at >= HEADER) {
     uint32_t length = get32(in + at + 1);
     if (length > PAYLOAD_MAX) return fail(FAILED_FRAMES, EMSGSIZE);
     if (in_used - at < HEADER + length) break;
+    secret = secret || in[at] == ENV || in[at] == FILE_PIECE;
     take_frame(in[at], in + at + HEADER, length);
     at += HEADER + length;
   }
   in_used -= at; /* one move a read, not one a frame: many small frames stay cheap */
   memmove(in, in + at, in_used);
+  if (secret || extras_left > 0) explicit_bzero(in + in_used, at);
   if ((phase == RUNNING || phase == DRAINING) && in_used > 0) fail(FAILED_FRAMES, EPROTO);
 }
 
@@ -543,7 +748,10 @@ static bool clear_path(const char *path) {
 }
 
 /* Where a function writes by habit. Message queues are no habit, but outlive their processes and count as memory. */
-static bool clear_places(void) { return clear_path("/tmp") && clear_path("/dev/shm") && clear_path("/dev/mqueue"); }
+static bool clear_places(void) {
+  return clear_path("/tmp") && clear_path("/dev/shm") && clear_path("/dev/mqueue") &&
+         (!secrets_given || clear_path(SECRETS));
+}
 
 static int shm_control(int id, int operation, void *to) { return shmctl(id, operation, to); }
 static int msg_control(int id, int operation, void *to) { return msgctl(id, operation, to); }
@@ -561,11 +769,13 @@ static bool clear_ipc(int (*control)(int, int, void *), int info, int stat_any, 
   return true;
 }
 
-static bool clear_container(void) {
-  return clear_places() && clear_ipc(shm_control, SHM_INFO, SHM_STAT_ANY, SHM_STAT) &&
+static bool clear_ipc_objects(void) {
+  return clear_ipc(shm_control, SHM_INFO, SHM_STAT_ANY, SHM_STAT) &&
          clear_ipc(msg_control, MSG_INFO, MSG_STAT_ANY, MSG_STAT) &&
          clear_ipc(sem_control, SEM_INFO, SEM_STAT_ANY, SEM_STAT);
 }
+
+static bool clear_container(void) { return clear_places() && clear_ipc_objects(); }
 
 /* Whether what is at `path` would be cleared away. */
 static bool perishable(const char *path) {
@@ -586,30 +796,28 @@ static bool reusable(void) {
   return answer == YES;
 }
 
-static void close_fd(int *fd) {
-  if (*fd >= 0) close(*fd);
-  *fd = -1;
+/* Closes what belongs to one call only, and is open at its end. */
+static void close_call(void) {
+  close_fd(&go_fd);
+  close_fd(&exec_errno_fd);
+  close_fd(&context_fd);
+  close_fd(&response_fd);
+  close_fd(&meta_fd);
 }
 
 /* Ends what the function started. The files go when the last process is gone, lest it make new ones. */
 static void start_reset(void) {
-  kill_all();
-  close_fd(&exec_errno_fd);
-  close_fd(&context_fd);
-  close_fd(&response_fd);
+  kill_others();
+  close_call();
   phase = RESETTING;
   alarm_at = now_us() + PATIENCE_US;
 }
 
-/* Once no child is left: clears away what can hold a trace of the call, and is READY again. The rest of the container's
- * writable layer stays as it is, which is what `max_calls` trades for speed. */
-static void finish_reset(void) {
-  char root[PATH_MAX];
-  snprintf(root, sizeof root, "%.*s", (int)(request_id - context - 1), context);
-  if (access(root, W_OK) < 0 || !clear_path(root)) leave();
-  /* Tests run the gate as a plain process, on a machine whose /tmp is not ours to clear. */
-  if (is_init && !clear_container()) leave();
+/* READY again, with nothing left of the call. */
+static void begin_anew(void) {
   child = -1;
+  prepared = false;
+  started_us = 0;
   expiry = IN_TIME;
   again = false;
   log_dropped = 0;
@@ -617,6 +825,62 @@ static void finish_reset(void) {
   alarm_at = NEVER;
   phase = WAITING;
   send_control(READY, (const uint8_t[]){VERSION}, 1);
+}
+
+/* Where the part of `context` before the id goes; as long as `context` is. */
+static void context_root(char *root) { snprintf(root, PATH_MAX, "%.*s", (int)(request_id - context - 1), context); }
+
+/* Once no child is left: clears away what can hold a trace of the call, and is READY again. The rest of the container's
+ * writable layer stays as it is, which is what `max_calls` trades for speed. */
+static void finish_reset(void) {
+  char root[PATH_MAX];
+  context_root(root);
+  if (access(root, W_OK) < 0 || !clear_path(root)) leave();
+  /* Tests run the gate as a plain process, on a machine whose /tmp is not ours to clear. */
+  if (is_init && !clear_container()) leave();
+  begin_anew();
+}
+
+/* Whether a directory holds nothing, or nothing but `except`. One that cannot be read is for clear_path() to judge. */
+static bool holds_only(const char *path, const char *except) {
+  struct { uint64_t inode, offset; uint16_t length; uint8_t type; char name[]; } *entry; /* linux_dirent64 */
+  _Alignas(8) char entries[1024];
+  long n = -1;
+  int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (directory < 0) return errno == ENOENT;
+  while ((n = syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0) {
+    long at = 0;
+    for (; at < n; at += entry->length) {
+      entry = (void *)(entries + at);
+      if (strcmp(entry->name, ".") != 0 && strcmp(entry->name, "..") != 0 && strcmp(entry->name, except) != 0) break;
+    }
+    if (at < n) break;
+  }
+  close(directory);
+  return n == 0;
+}
+
+/* What a context holds by the protocol. */
+static const char *const OWN_FILES[] = {"request.json",  "request.meta.json",  "request.body",
+                                        "response.json", "response.meta.json", "response.body"};
+
+/* A function that left no process and no file but those of its context is cleared away in less time than it takes to
+ * send the answer, so that READY can go with it: that spares the way here from there one wake of everyone on it. False,
+ * with all else still to be cleared, where it left more. */
+static bool reset_at_once(void) {
+  char root[PATH_MAX];
+  context_root(root);
+  if (!alone()) return false;
+  if (access(root, W_OK) < 0 || !holds_only(root, request_id)) return false;
+  const char *in_tmp = strncmp(root, "/tmp/", 5) == 0 ? root + 5 : "";
+  if (!holds_only("/tmp", in_tmp) || !holds_only("/dev/shm", "") || !holds_only("/dev/mqueue", "")) return false;
+  if (!clear_ipc_objects()) return false;
+  for (size_t i = 0; i < sizeof OWN_FILES / sizeof *OWN_FILES; i++) unlinkat(context_fd, OWN_FILES[i], 0);
+  if (secrets_given && !clear_path(SECRETS)) return false;
+  if (rmdir(context) < 0) return false;
+  close_call();
+  begin_anew();
+  return true;
 }
 
 /* ---- The loop ---- */
@@ -636,6 +900,7 @@ static void take_signals(void) {
 /* The time that was set has come: for the function to end, to be killed, or for the server to take the answer. */
 static void take_alarm(void) {
   const struct rusage none = {0};
+  if (phase == LEAVING) _exit(0);
   if (phase != RECEIVING && phase != RUNNING) leave();
   switch (expiry) {
     case IN_TIME:
@@ -697,18 +962,30 @@ int main(int argc, char **argv) {
   command = argv + 1;
   set_up();
   if (signals < 0) return 1;
+  variables = mmap(NULL, sizeof *variables, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (variables == MAP_FAILED) return 1;
   send_control(READY, (const uint8_t[]){VERSION}, 1);
   for (;;) {
     if (phase == DRAINING && drained()) send_exit();
-    if (phase == ANSWERING) feed_response();
+    if (phase == ANSWERING) feed_answer();
+    if (phase == ANSWERING && again && !answer_left()) reset_at_once();
     flush();
+    if (phase == WAITING && !prepared) {
+      prepared = true;
+      oom_before = oom_kills();
+      prepare();
+    }
     bool sent = out_head == out_tail;
     /* A server that still writes its body must find the end that we told it, not a broken pipe: until it closes
      * stdin we go on reading. */
-    bool unread = body_left > 0;
-    if (phase == ANSWERING && sent && response_left == 0 && !unread) {
-      if (!again) return 0;
-      start_reset();
+    bool unread = body_left > 0 || extras_left > 0;
+    if (phase == ANSWERING && sent && !answer_left() && !unread) {
+      if (again) {
+        start_reset();
+      } else {
+        phase = LEAVING;
+        alarm_at = now_us() + LINGER_US;
+      }
     }
     if (phase == RESETTING && !reap()) {
       finish_reset();
@@ -716,7 +993,7 @@ int main(int argc, char **argv) {
     }
     /* What comes now is for the next request and stays where it is until we are READY for it. */
     bool early = again && (phase == ANSWERING || phase == RESETTING);
-    bool more = sent && (phase == DRAINING || response_left > 0); /* to send; only look what else there is */
+    bool more = sent && (phase == DRAINING || answer_left()); /* to send; only look what else there is */
     bool reading = phase == RUNNING && logs_may_flow();
     struct pollfd fds[] = {
         {.fd = STDIN_FILENO, .events = early ? POLLRDHUP : POLLIN},

@@ -6,6 +6,7 @@ import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { type Registry, startRegistry } from "../../support/registry.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
+import { containersBecome } from "../pools.ts";
 import { expectProblem, watchHealth } from "./invariants.ts";
 
 let engine: Engine;
@@ -230,6 +231,8 @@ describe("an image removed behind our back", () => {
     await engine.docker("rm", container);
     const fn = await server.createFunction(tag);
     expect((await server.invoke(fn)).status).toBe(200);
+    // An image that a container still runs would only lose its name.
+    await containersBecome(0, fn);
     await engine.docker("rmi", "-f", tag);
     await expectProblem(await server.invoke(fn), "image_unavailable", /came from no registry: build it again/);
   });

@@ -4,13 +4,23 @@ import { GateConversation } from "../../../lib/runner/gate/conversation.ts";
 import { PAYLOAD_BYTES, ProtocolError, type ExitFrame, type GateFrame } from "../../../lib/runner/gate/frames.ts";
 import { encodeGateFrame } from "./gate-frames.ts";
 
-const request = { id: "i", contextRoot: "/c", timeoutMs: 1, graceMs: 1, responseLimit: 6, logLimit: 4, again: false };
-const ready = { type: "ready", version: 1 } as const;
+const request = {
+  id: "i",
+  contextRoot: "/c",
+  timeoutMs: 1,
+  graceMs: 1,
+  responseLimit: 6,
+  logLimit: 4,
+  again: false,
+  bodyFile: false,
+};
+const ready = { type: "ready", version: 2 } as const;
 const expired = { type: "expired" } as const;
 const failed = { type: "failed", stage: "exec", errno: 2 } as const;
 const log = (text: string) => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) }) as const;
+const meta = (text: string) => ({ type: "meta", bytes: Buffer.from(text) }) as const;
 const response = (text: string) => ({ type: "response", bytes: Buffer.from(text) }) as const;
-const exit = (responseBytes: number): ExitFrame => ({
+const exit = (responseBytes: number, metaBytes = 0): ExitFrame => ({
   type: "exit",
   exitCode: 0,
   signal: 0,
@@ -20,6 +30,9 @@ const exit = (responseBytes: number): ExitFrame => ({
   peakBytes: 3,
   wallUs: 4,
   logDroppedBytes: 5,
+  metaState: metaBytes > 0 ? "fine" : "missing",
+  metaBytes,
+  bodyFile: false,
   responseState: "fine",
   responseBytes,
 });
@@ -62,6 +75,21 @@ test("GateConversation is over at an EXIT without a response, and at FAILED", ()
   }
 });
 
+test("GateConversation hands over META, with a response and without", () => {
+  for (const frames of [
+    [exit(2, 3), meta("{ }"), response("[]")],
+    [exit(0, 3), meta("{ }")],
+  ]) {
+    const conversation = called();
+    say(conversation, ...frames.slice(0, 1));
+    expect(conversation.state).toBe("answering");
+    say(conversation, ...frames.slice(1));
+    expect(conversation.state).toBe("over");
+    expect(Buffer.from(conversation.meta).toString()).toBe("{ }");
+    expect(conversation.response.length).toBe(frames.length === 3 ? 2 : 0);
+  }
+});
+
 describe("GateConversation of a call that another may follow", () => {
   const again = { ...request, again: true };
 
@@ -96,7 +124,7 @@ describe("GateConversation of a call that another may follow", () => {
 
   test("is over where the next READY is of another version", () => {
     const conversation = calledAgain();
-    say(conversation, exit(0), { type: "ready", version: 2 });
+    say(conversation, exit(0), { type: "ready", version: 3 });
     expect(conversation.state).toBe("over");
   });
 
@@ -107,7 +135,7 @@ describe("GateConversation of a call that another may follow", () => {
 
 test("GateConversation reports a READY of another version, and such a gate cannot be called", () => {
   const conversation = new GateConversation();
-  expect(say(conversation, { type: "ready", version: 2 })).toEqual([{ type: "ready", version: 2 }]);
+  expect(say(conversation, { type: "ready", version: 3 })).toEqual([{ type: "ready", version: 3 }]);
   expect(conversation.state).toBe("over");
   expect(() => conversation.call(request, Buffer.alloc(0))).toThrow("Cannot call a gate that is over");
 });
@@ -125,6 +153,14 @@ describe("GateConversation refuses", () => {
     ["RESPONSE before EXIT", [response("{}")]],
     ["more RESPONSE than promised", [exit(2), response("{"), response("}}")]],
     ["RESPONSE where none was promised", [exit(0), response("{}")]],
+    ["a META that fits no frame", [exit(0, PAYLOAD_BYTES + 1)]],
+    ["META before EXIT", [meta("{}")]],
+    ["a META that was not promised", [exit(2), meta("{}")]],
+    ["a META of another length", [exit(2, 3), meta("{}")]],
+    ["META twice", [exit(2, 2), meta("{}"), meta("{}")]],
+    ["META after RESPONSE", [exit(2, 2), response("{}"), meta("{}")]],
+    ["RESPONSE before META", [exit(2, 2), response("{}")]],
+    ["anything after META where no response follows", [exit(0, 2), meta("{}"), expired]],
     ["LOG after EXIT", [exit(2), log("a")]],
     ["EXIT after EXIT", [exit(2), exit(2)]],
     ["FAILED after EXIT", [exit(2), failed]],
@@ -156,7 +192,7 @@ test("GateConversation.call writes a short body in one piece and a long one fram
       const pieces = [...conversation.call(request, Buffer.alloc(length))];
       expect(pieces.length).toBe(length <= PAYLOAD_BYTES ? 1 : 1 + Math.ceil(length / PAYLOAD_BYTES));
       const written = pieces.reduce((sum, piece) => sum + piece.length, 0);
-      expect(written).toBe(33 + length + 5 * Math.ceil(length / PAYLOAD_BYTES));
+      expect(written).toBe(37 + length + 5 * Math.ceil(length / PAYLOAD_BYTES));
     }),
     { examples: [[0], [PAYLOAD_BYTES], [PAYLOAD_BYTES + 1]] },
   );

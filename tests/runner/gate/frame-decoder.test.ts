@@ -8,6 +8,7 @@ import {
   RESPONSE_STATES,
   bodyFrames,
   encodeRequest,
+  extraFrames,
   type GateFrame,
 } from "../../../lib/runner/gate/frames.ts";
 import { encodeGateFrame, rawFrame } from "./gate-frames.ts";
@@ -36,10 +37,18 @@ const frames: fc.Arbitrary<GateFrame> = fc.oneof(
       peakBytes: counter,
       wallUs: counter,
       logDroppedBytes: counter,
+      metaState: fc.constantFrom(...RESPONSE_STATES),
+      metaBytes: u32,
+      bodyFile: fc.boolean(),
       responseState: fc.constantFrom(...RESPONSE_STATES),
       responseBytes: u32,
     })
-    .map((exit) => ({ ...exit, responseBytes: exit.responseState === "fine" ? exit.responseBytes : 0 })),
+    .map((exit) => ({
+      ...exit,
+      metaBytes: exit.metaState === "fine" ? exit.metaBytes : 0,
+      responseBytes: exit.responseState === "fine" ? exit.responseBytes : 0,
+    })),
+  fc.record({ type: fc.constant("meta" as const), bytes }),
   fc.record({ type: fc.constant("response" as const), bytes }),
   fc.record({ type: fc.constant("failed" as const), stage: fc.constantFrom(...FAILED_STAGES), errno: u32 }),
 );
@@ -99,9 +108,13 @@ test.each([
   ["a LOG without a byte", rawFrame(0x82, Buffer.of(1)), "LOG has 1 bytes"],
   ["a LOG of no stream", rawFrame(0x82, Buffer.of(3, 65)), "LOG: unknown stream"],
   ["an EXPIRED with a payload", rawFrame(0x83, Buffer.alloc(1)), "EXPIRED has 1 bytes"],
-  ["a short EXIT", rawFrame(0x84, Buffer.alloc(50)), "EXIT has 50 bytes"],
-  ["an EXIT of no state", rawFrame(0x84, Buffer.alloc(51, 5)), "EXIT: unknown response state"],
-  ["an EXIT with a length and no file", exitWith(46, 1, 50, 1), "EXIT: a response is promised and there is none"],
+  ["a short EXIT", rawFrame(0x84, Buffer.alloc(56)), "EXIT has 56 bytes"],
+  ["an EXIT of no state", rawFrame(0x84, Buffer.alloc(57, 5)), "EXIT: unknown response state"],
+  ["an EXIT with a length and no file", exitWith(52, 1, 56, 1), "EXIT: a file is promised and there is none"],
+  ["an EXIT with a length and no meta", exitWith(46, 1, 50, 1), "EXIT: a file is promised and there is none"],
+  ["an EXIT of no source", exitWith(51, 2), "EXIT: unknown source of the response"],
+  ["an empty META", rawFrame(0x87, Buffer.alloc(0)), "META has 0 bytes"],
+  ["a META over the limit", rawFrame(0x87, Buffer.alloc(PAYLOAD_BYTES + 1)), "META has 65537 bytes"],
   ["an EXIT with a counter of 2^63", exitWith(6, 128), "EXIT: a counter is 9223372036854775808"],
   ["an empty RESPONSE", rawFrame(0x85, Buffer.alloc(0)), "RESPONSE has 0 bytes"],
   ["a FAILED of no stage", rawFrame(0x86, Buffer.alloc(5)), "FAILED: unknown stage"],
@@ -115,7 +128,7 @@ test.each([
 
 /** An EXIT of zeros but for these (position, value) pairs. */
 function exitWith(...pairs: readonly number[]): Buffer {
-  const payload = Buffer.alloc(51);
+  const payload = Buffer.alloc(57);
   for (let index = 0; index < pairs.length; index += 2) payload[pairs[index] ?? 0] = pairs[index + 1] ?? 0;
   return rawFrame(0x84, payload);
 }
@@ -143,14 +156,69 @@ test("encodeRequest lays the fields out as PROTOCOL.md says", () => {
     responseLimit: 3,
     logLimit: 4,
     bodyLength: 5,
+    extraFrames: 6,
     again: true,
+    bodyFile: false,
     contextRoot: "/ü",
     id: "x",
   };
-  const payload = "00000001 00000002 00000003 00000004 00000005 01 0003 2fc3bc 0001 78".replaceAll(" ", "");
-  expect(Buffer.from(encodeRequest(request)).toString("hex")).toBe(`010000001d${payload}`);
+  const payload = "00000001 00000002 00000003 00000004 00000005 00000006 01 0003 2fc3bc 0001 78".replaceAll(" ", "");
+  expect(Buffer.from(encodeRequest(request)).toString("hex")).toBe(`0100000021${payload}`);
   expect(() => encodeRequest({ ...request, timeoutMs: 2 ** 32 })).toThrow(RangeError);
   expect(() => encodeRequest({ ...request, contextRoot: "x".repeat(65_536) })).toThrow(RangeError);
+});
+
+test("encodeRequest tells another request and a body file apart", () => {
+  const sizes = { timeoutMs: 1, graceMs: 1, responseLimit: 1, logLimit: 1, bodyLength: 1, extraFrames: 0 };
+  const flags = (again: boolean, bodyFile: boolean) =>
+    encodeRequest({ ...sizes, again, bodyFile, contextRoot: "/", id: "x" })[5 + 24];
+  expect([flags(false, false), flags(true, false), flags(false, true), flags(true, true)]).toEqual([0, 1, 2, 3]);
+});
+
+test("extraFrames lays variables and files out as PROTOCOL.md says", () => {
+  const frames = extraFrames({
+    environment: { A: "ü=" },
+    files: [
+      { place: "context", name: "n", bytes: Buffer.from("12") },
+      { place: "secrets", name: "s", bytes: Buffer.alloc(0) },
+    ],
+  });
+  const expected = ["0300000006 000141 c3bc3d", "0400000006 01 00016e 3132", "0400000004 02 000173"];
+  expect(frames.map((frame) => Buffer.from(frame).toString("hex"))).toEqual(
+    expected.map((hex) => hex.replaceAll(" ", "")),
+  );
+});
+
+test("extraFrames of a file are at most the longest payload, begin alike, and together are the file", () => {
+  fc.assert(
+    fc.property(fc.nat({ max: 3 * PAYLOAD_BYTES }), fc.string({ minLength: 1, maxLength: 60 }), (length, name) => {
+      const bytes = Buffer.alloc(length, "slipway");
+      const frames = extraFrames({ environment: {}, files: [{ place: "secrets", name, bytes }] }).map((frame) =>
+        Buffer.from(frame),
+      );
+      const head = Buffer.concat([Buffer.of(2, 0, Buffer.byteLength(name)), Buffer.from(name)]);
+      expect(frames.length).toBeGreaterThan(0);
+      for (const frame of frames) {
+        expect(frame.length).toBeLessThanOrEqual(PAYLOAD_BYTES + 5);
+        expect(frame.readUInt32BE(1)).toBe(frame.length - 5);
+        expect(frame.subarray(5, 5 + head.length)).toEqual(head);
+      }
+      expect(Buffer.concat(frames.map((frame) => frame.subarray(5 + head.length))).equals(bytes)).toBe(true);
+    }),
+    {
+      examples: [
+        [0, "n"],
+        [PAYLOAD_BYTES - 4, "n"],
+        [PAYLOAD_BYTES - 3, "n"],
+      ],
+    },
+  );
+});
+
+test("extraFrames refuses a variable that fits no frame", () => {
+  const variable = (length: number) => extraFrames({ environment: { A: "x".repeat(length) }, files: [] });
+  expect(variable(PAYLOAD_BYTES - 3).length).toBe(1);
+  expect(() => variable(PAYLOAD_BYTES - 2)).toThrow('The variable "A" is too long for a frame');
 });
 
 test("bodyFrames are at most the longest payload, none empty, and together the body", () => {

@@ -60,6 +60,7 @@ describe("at the deadline", () => {
       responseLimit: 9,
       logLimit: 9,
       again: false,
+      bodyFile: false,
     };
     const [head] = gate.conversation.call(options, Buffer.alloc(70_000));
     await gate.send(head ?? Buffer.alloc(0));

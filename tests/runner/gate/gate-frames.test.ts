@@ -23,6 +23,7 @@ async function tell(gate: GateProcess, bytes: Uint8Array): Promise<void> {
 function request(changes: { id?: string; contextRoot?: string; bodyLength?: number } = {}): Uint8Array {
   return encodeRequest({
     bodyLength: 0,
+    extraFrames: 0,
     ...requestIn(changes.contextRoot ?? root.path, { id: crypto.randomUUID(), ...changes }),
     ...changes,
   });
@@ -39,8 +40,8 @@ test.each([
   ["a frame of four gigabytes", () => Buffer.of(0x01, 255, 255, 255, 255), EMSGSIZE],
   ["a body without a request", () => body("{}"), EPROTO],
   ["an empty request", () => rawFrame(0x01, Buffer.alloc(0)), EPROTO],
-  ["a request of zeros", () => rawFrame(0x01, Buffer.alloc(25)), EPROTO],
-  ["a request that may or may not be followed", () => rawFrame(0x01, payload(request()).fill(2, 20, 21)), EPROTO],
+  ["a request of zeros", () => rawFrame(0x01, Buffer.alloc(29)), EPROTO],
+  ["a request that may or may not be followed", () => rawFrame(0x01, payload(request()).fill(4, 24, 25)), EPROTO],
   ["a request cut short", () => rawFrame(0x01, payload(request()).subarray(0, -1)), EPROTO],
   ["a request with more behind", () => rawFrame(0x01, Buffer.concat([payload(request()), Buffer.of(0)])), EPROTO],
   ["a request whose root is longer than itself", () => rawFrame(0x01, Buffer.alloc(60, 255)), EPROTO],

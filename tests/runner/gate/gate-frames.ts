@@ -10,16 +10,21 @@ export function encodeGateFrame(frame: GateFrame): Buffer {
     case "expired":
       return rawFrame(0x83, Buffer.alloc(0));
     case "exit": {
-      const payload = Buffer.alloc(51);
+      const payload = Buffer.alloc(57);
       payload.writeUInt8(frame.exitCode, 0);
       payload.writeUInt8(frame.signal, 1);
       payload.writeUInt32BE(frame.oomKills, 2);
       const counters = [frame.userUs, frame.systemUs, frame.peakBytes, frame.wallUs, frame.logDroppedBytes];
       counters.forEach((value, index) => payload.writeBigUInt64BE(BigInt(value), 6 + 8 * index));
-      payload.writeUInt8(RESPONSE_STATES.indexOf(frame.responseState), 46);
-      payload.writeUInt32BE(frame.responseBytes, 47);
+      payload.writeUInt8(RESPONSE_STATES.indexOf(frame.metaState), 46);
+      payload.writeUInt32BE(frame.metaBytes, 47);
+      payload.writeUInt8(frame.bodyFile ? 1 : 0, 51);
+      payload.writeUInt8(RESPONSE_STATES.indexOf(frame.responseState), 52);
+      payload.writeUInt32BE(frame.responseBytes, 53);
       return rawFrame(0x84, payload);
     }
+    case "meta":
+      return rawFrame(0x87, frame.bytes);
     case "response":
       return rawFrame(0x85, frame.bytes);
     case "failed": {

@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { buildGate } from "../../../lib/runner/gate/build.ts";
-import { GateConversation } from "../../../lib/runner/gate/conversation.ts";
-import type { ExitFrame, GateFrame, GateRequest } from "../../../lib/runner/gate/frames.ts";
+import { type CallRequest, GateConversation } from "../../../lib/runner/gate/conversation.ts";
+import type { ExitFrame, GateExtras, GateFrame } from "../../../lib/runner/gate/frames.ts";
 
 await buildGate();
 
@@ -29,13 +29,15 @@ export interface GateOptions {
 }
 
 /** What a call is given beside the command; the defaults are generous. */
-export interface CallOptions extends GateOptions, Partial<Omit<GateRequest, "bodyLength">> {
+export interface CallOptions extends GateOptions, Partial<CallRequest>, Partial<GateExtras> {
   readonly body?: string | Uint8Array;
 }
 
 /** A gate as a plain process with pipes, and the server's side of the conversation. */
 export class GateProcess implements AsyncDisposable {
   readonly conversation = new GateConversation();
+  /** How many pieces its output has come in. */
+  chunks = 0;
   readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly #frames: AsyncGenerator<GateFrame, void, void>;
 
@@ -60,7 +62,10 @@ export class GateProcess implements AsyncDisposable {
   }
 
   async *#read(): AsyncGenerator<GateFrame, void, void> {
-    for await (const chunk of this.#child.stdout) yield* this.conversation.push(chunk);
+    for await (const chunk of this.#child.stdout) {
+      this.chunks++;
+      yield* this.conversation.push(chunk);
+    }
   }
 
   /** The next frame, or undefined at the end of the gate's output. */
@@ -86,7 +91,9 @@ export class GateProcess implements AsyncDisposable {
   /** Sends a request; the gate must be ready. */
   async call(contextRoot: string, { body = "", ...options }: CallOptions = {}): Promise<void> {
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-    for (const piece of this.conversation.call(requestIn(contextRoot, options), bytes)) await this.send(piece);
+    const { environment = {}, files = [] } = options;
+    const request = requestIn(contextRoot, options);
+    for (const piece of this.conversation.call(request, bytes, { environment, files })) await this.send(piece);
   }
 
   /** A call that another one may follow, up to the end of its answer; the gate must be ready. */
@@ -112,10 +119,11 @@ export class GateProcess implements AsyncDisposable {
 }
 
 /** A request with generous limits. */
-export function requestIn(contextRoot: string, options: CallOptions = {}): Omit<GateRequest, "bodyLength"> {
+export function requestIn(contextRoot: string, options: CallOptions = {}): CallRequest {
   const { id = "the-id", timeoutMs = 30_000, graceMs = 1_000, responseLimit = 16 << 20, logLimit = 16 << 20 } = options;
-  const { again = false } = options;
-  return { id, contextRoot: options.contextRoot ?? contextRoot, timeoutMs, graceMs, responseLimit, logLimit, again };
+  const { again = false, bodyFile = false } = options;
+  const root = options.contextRoot ?? contextRoot;
+  return { id, contextRoot: root, timeoutMs, graceMs, responseLimit, logLimit, again, bodyFile };
 }
 
 /** What a gate has told of a call. */
@@ -127,6 +135,7 @@ export interface Told {
   readonly stdout: string;
   readonly stderr: string;
   readonly response: Uint8Array;
+  readonly meta: Uint8Array;
 }
 
 /** What became of the last call of a gate. */
@@ -172,6 +181,7 @@ function toldBy(conversation: GateConversation, frames: readonly GateFrame[]): T
     stdout: printed("stdout"),
     stderr: printed("stderr"),
     response: conversation.response,
+    meta: conversation.meta,
   };
 }
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { callGate, scratch, sh, type Scratch } from "./gate-process.ts";
+import { callGate, GateProcess, scratch, sh, type Scratch } from "./gate-process.ts";
 
 let root: Scratch;
 beforeAll(async () => {
@@ -53,6 +53,65 @@ test("gate reports a response that it may not read", async () => {
     prefix,
   });
   expect(call.exit).toMatchObject({ responseState: "unreadable", responseBytes: 0 });
+});
+
+test("gate hands over response.meta.json and response.body, byte for byte", async () => {
+  const script = `cd "$CONTEXT_PATH"; printf '{"status":\\000 201}' > response.meta.json; head -c 200000 /dev/urandom > response.body
+    cp response.body ${root.path}/sent; echo '[]' > response.json`;
+  const call = await callGate(root.path, sh(script), { id: crypto.randomUUID() });
+  expect(call.exit).toMatchObject({ metaState: "fine", metaBytes: 16, bodyFile: true, responseState: "fine" });
+  expect(Buffer.from(call.meta).toString("latin1")).toBe('{"status":\0 201}');
+  expect(Buffer.from(await Bun.file(`${root.path}/sent`).arrayBuffer()).equals(call.response)).toBe(true);
+});
+
+test.each([
+  ["nothing", "true", { metaState: "missing", bodyFile: false, responseBytes: 2 }],
+  [
+    "a meta file alone",
+    "echo > response.meta.json",
+    { metaState: "fine", metaBytes: 1, bodyFile: false, responseBytes: 2 },
+  ],
+  [
+    "a meta file and no response",
+    "echo > response.meta.json; rm response.json",
+    { metaBytes: 1, responseState: "missing" },
+  ],
+  ["an empty meta file", ": > response.meta.json", { metaState: "fine", metaBytes: 0, responseBytes: 2 }],
+  ["as much meta as may be", "truncate -s 65536 response.meta.json", { metaState: "fine", metaBytes: 65_536 }],
+  ["more meta than may be", "truncate -s 65537 response.meta.json", { metaState: "over_limit", metaBytes: 0 }],
+  ["a sparse terabyte of meta", "truncate -s 1T response.meta.json", { metaState: "over_limit" }],
+  ["a link as meta", "ln -s ROOT/host-secret response.meta.json", { metaState: "no_regular_file", metaBytes: 0 }],
+  ["a FIFO as meta", "mkfifo response.meta.json", { metaState: "no_regular_file" }],
+  ["a directory as meta", "mkdir response.meta.json", { metaState: "no_regular_file" }],
+  ["an empty body", ": > response.body", { bodyFile: true, responseState: "fine", responseBytes: 0 }],
+  ["a body and no response.json", "echo > response.body; rm response.json", { bodyFile: true, responseBytes: 1 }],
+  ["a body over the limit", "truncate -s 1001 response.body", { bodyFile: true, responseState: "over_limit" }],
+  ["as much body as may be", "truncate -s 1000 response.body", { bodyFile: true, responseBytes: 1000 }],
+  ["a link as body", "ln -s ROOT/host-secret response.body", { bodyFile: true, responseState: "no_regular_file" }],
+  ["a FIFO as body", "mkfifo response.body", { bodyFile: true, responseState: "no_regular_file" }],
+  ["an endless device as body", "mknod response.body c 1 5", { bodyFile: true, responseState: "no_regular_file" }],
+])("gate reports an answer of %s", async (_, script, expected) => {
+  const command = sh(`cd "$CONTEXT_PATH"; ${script.replace("ROOT", root.path)}`);
+  const call = await callGate(root.path, command, { id: crypto.randomUUID(), responseLimit: 1000 });
+  expect(call.stderr).toBe("");
+  expect(call.exit).toMatchObject(expected);
+  expect(call.meta.length).toBe(call.exit?.metaBytes ?? -1);
+  expect(call.response.length).toBe(call.exit?.responseBytes ?? -1);
+});
+
+test("gate takes each call's answer for itself", async () => {
+  await using gate = new GateProcess(sh('cd "$CONTEXT_PATH"; . ./request.json'));
+  await gate.expect("ready");
+  for (const [body, meta, response] of [
+    ["echo 12 > response.meta.json; echo 345 > response.body", "12\n", "345\n"],
+    ["true", "", "{}"],
+    ["echo 6 > response.meta.json", "6\n", "{}"],
+    ["echo 7 > response.body", "", "7\n"],
+  ] as const) {
+    const told = await gate.serve(root.path, { body });
+    expect([told.meta, told.response].map((bytes) => Buffer.from(bytes).toString())).toEqual([meta, response]);
+    await gate.expect("ready");
+  }
 });
 
 test("gate passes bytes that are no text unchanged", async () => {

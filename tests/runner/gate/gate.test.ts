@@ -65,6 +65,7 @@ test("gate takes a request that comes byte by byte", async () => {
     responseLimit: 99,
     logLimit: 99,
     again: false,
+    bodyFile: false,
   };
   for (const piece of gate.conversation.call(request, Buffer.from("[1, 2]"))) {
     for (const byte of piece) await gate.send(Buffer.of(byte));

@@ -1,0 +1,26 @@
+import type { TSchema } from "@sinclair/typebox";
+import { expectation } from "../../lib/domain/expectation.ts";
+import { Function, FUNCTION_DEFAULTS } from "../../lib/domain/functions.ts";
+import { SETTINGS } from "../../lib/domain/function-settings.ts";
+
+/** The README's table of a function's settings, from their schemas. */
+export function settingsTable(): string {
+  const { environment } = Function.properties;
+  const rows = Object.entries<TSchema>({ ...SETTINGS, environment }).map(([name, schema]) => {
+    const value: unknown = Object.entries(FUNCTION_DEFAULTS).find(([key]) => key === name)?.[1];
+    return `| \`${name}\` | ${JSON.stringify(value)} | ${valuesOf(schema)} | ${descriptionOf(schema)} |`;
+  });
+  return ["| setting | default | values | |", "| --- | --- | --- | --- |", ...rows].join("\n");
+}
+
+function valuesOf(schema: TSchema): string {
+  return expectation(schema)
+    .replace(/^an? (?:whole )?/, "")
+    .replace(/"(\w+)"/g, "`$1`");
+}
+
+function descriptionOf(schema: TSchema): string {
+  const choices: unknown = schema["anyOf"];
+  const described = [schema, ...(Array.isArray(choices) ? (choices as TSchema[]) : [])]; // TypeBox's own
+  return described.map(({ description }) => description).find((text) => text !== undefined) ?? "";
+}
