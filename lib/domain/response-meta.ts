@@ -9,10 +9,15 @@ export interface ResponseMeta {
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** Headers that are left out, each with the reason, for the function's log. */
   readonly dropped: readonly string[];
+  /** Whether an asynchronous invocation that failed is to be tried again, and when; nothing where it does not say. */
+  readonly retry?: boolean;
+  readonly retry_after_ms?: number;
 }
 
 /** The answer of a function that says nothing of it. */
 export const PLAIN_RESPONSE: ResponseMeta = { status: 200, headers: [], dropped: [] };
+
+const FIELDS = ["status", "headers", "retry", "retry_after_ms"];
 
 /** As much of a wrong value as a message shows. */
 const SHOWN_CHARACTERS = 60;
@@ -42,11 +47,23 @@ function parse(bytes: Uint8Array): unknown {
 
 function readMeta(value: unknown): ResponseMeta {
   if (!isObject(value)) throw new InvalidMeta(`must be an object, and is ${shown(value)}`);
-  const unknown = Object.keys(value).find((name) => name !== "status" && name !== "headers");
+  const unknown = Object.keys(value).find((name) => !FIELDS.includes(name));
   if (unknown !== undefined) {
-    throw new InvalidMeta(`has an unknown field ${shown(unknown)}: it may have "status" and "headers"`);
+    throw new InvalidMeta(`has an unknown field ${shown(unknown)}: it may have ${FIELDS.map(shown).join(", ")}`);
   }
-  return { status: readStatus(value["status"]), ...readHeaders(value["headers"]) };
+  return {
+    status: readStatus(value["status"]),
+    ...readHeaders(value["headers"]),
+    ...readRetry(value["retry"], value["retry_after_ms"]),
+  };
+}
+
+function readRetry(retry: unknown, after: unknown): Pick<ResponseMeta, "retry" | "retry_after_ms"> {
+  if (retry !== undefined && typeof retry !== "boolean")
+    throw new InvalidMeta(`has the retry ${shown(retry)}: give true or false`);
+  if (after !== undefined && !(typeof after === "number" && Number.isInteger(after) && after >= 0))
+    throw new InvalidMeta(`has the retry_after_ms ${shown(after)}: give a whole number of milliseconds`);
+  return { ...(retry !== undefined && { retry }), ...(after !== undefined && { retry_after_ms: after }) };
 }
 
 /** 1xx is not for functions: such an answer would be followed by another one. */

@@ -71,6 +71,20 @@ export class Admission {
     return this.#wait(line, signal);
   }
 
+  /**
+   * Whether a call that nobody waits for could run now: a quarter of all places, and of its function's own, is left to
+   * calls that somebody does wait for, as far as there is more than one.
+   */
+  hasRoomBehind({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">): boolean {
+    const line = this.#lines.get(id);
+    const max = max_concurrency === 0 ? Infinity : max_concurrency;
+    return (
+      this.#waiting === 0 &&
+      this.#running < withRoomLeft(this.#limits.max_running) &&
+      (line?.running ?? 0) < withRoomLeft(max)
+    );
+  }
+
   #checkQueues(line: Line): void {
     const { waiting, running, max, pace } = line;
     if (running >= max && waiting.size >= this.#limits.function_queue) {
@@ -153,6 +167,10 @@ export class Admission {
   #forget(line: Line): void {
     if (line.running === 0 && line.waiting.size === 0) this.#lines.delete(line.id);
   }
+}
+
+function withRoomLeft(places: number): number {
+  return places === Infinity ? places : Math.max(1, places - Math.ceil(places / 4));
 }
 
 /** How fast places become free: an exponential mean over about the last eight, which `Retry-After` is computed from. */

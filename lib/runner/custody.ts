@@ -29,6 +29,8 @@ export class Custody implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #names = new Set<string>();
+  /** Names of containers that are not known to be gone, by their ids, and who waits for that. */
+  readonly #present = new Map<string, { readonly name: string; readonly gone: PromiseWithResolvers<void> }>();
   readonly #removals = new Set<Promise<void>>();
 
   constructor(options: { containers: Containers; events: EngineEvents; clock: Clock; log: Logger }) {
@@ -48,13 +50,25 @@ export class Custody implements AsyncDisposable {
     const name = `${NAME_PREFIX}${purpose}${this.#clock.uuid()}`;
     this.#names.add(name);
     try {
-      return { id: await this.#containers.create(name, spec), name };
+      const id = await this.#containers.create(name, spec);
+      this.#present.set(id, { name, gone: Promise.withResolvers() });
+      return { id, name };
     } catch (error) {
       // An engine that refused has made nothing. One whose answer we did not get may have, or may yet.
       if (error instanceof EngineError && error.status >= 400 && error.status < 500) this.#names.delete(name);
       else this.#own(this.#remove(name, name));
       throw error;
     }
+  }
+
+  /** Settles when a container that was created here is known to be gone. */
+  async gone(id: string): Promise<void> {
+    await this.#present.get(id)?.gone.promise;
+  }
+
+  /** All containers that are there still, by their names: those that nobody could remove are gone where they lack. */
+  seen(names: ReadonlySet<string>): void {
+    for (const [id, { name }] of this.#present) if (!this.owns(name) && !names.has(name)) this.#forget(id);
   }
 
   /** Removes a container, in the background. */
@@ -91,15 +105,22 @@ export class Custody implements AsyncDisposable {
   async #seeOff(container: OwnContainer): Promise<void> {
     const { gone } = await this.#events.fate(container.id, "gone", REMOVAL_GRACE_MS);
     this.#events.forget(container.id);
-    if (gone) this.#names.delete(container.name);
-    else await this.#remove(container.id, container.name);
+    if (!gone) return this.#remove(container.id, container.name);
+    this.#names.delete(container.name);
+    this.#forget(container.id);
+  }
+
+  #forget(id: string): void {
+    this.#present.get(id)?.gone.resolve();
+    this.#present.delete(id);
   }
 
   async #remove(idOrName: string, name: string): Promise<void> {
     try {
       for (let tries = 1; ; tries++) {
         try {
-          return await this.#containers.remove(idOrName);
+          await this.#containers.remove(idOrName);
+          return this.#forget(idOrName);
         } catch (error) {
           if (tries === REMOVAL_TRIES || this.#events.problem) throw error;
         }

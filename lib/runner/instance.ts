@@ -1,11 +1,13 @@
 import type { Duplex } from "node:stream";
 import type { Clock } from "../clock.ts";
 import { AppError, messageOf } from "../domain/errors.ts";
+import type { LogEntry } from "../domain/invocations.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import { Demultiplexer } from "../engine/demultiplexer.ts";
 import type { EngineEvents } from "../engine/events.ts";
 import { GateConversation } from "./gate/conversation.ts";
 import type { ExitFrame, GateExtras, GateFrame } from "./gate/frames.ts";
+import { LiveLogs } from "./live-logs.ts";
 import { LogCollector } from "./log-collector.ts";
 import {
   cancelled,
@@ -28,6 +30,8 @@ export interface InstanceCall {
   readonly extras: GateExtras;
   /** Values that are masked in what is told of the call. */
   readonly secrets: readonly string[];
+  /** Told what the function prints, as it comes. */
+  readonly onLogs?: (entries: readonly LogEntry[]) => void;
   readonly timeout_ms: number;
   readonly response_limit: number;
   readonly log_limit: number;
@@ -341,6 +345,7 @@ export class Instance {
 /** The call that an instance serves: what its frames have told so far, and who waits for its answer. */
 class ActiveCall {
   readonly facts: RunFacts;
+  readonly #live: LiveLogs | undefined;
   readonly #outcome = Promise.withResolvers<Outcome>();
   readonly #ended = Promise.withResolvers<Outcome>();
   readonly #reusable = Promise.withResolvers<boolean>();
@@ -354,6 +359,7 @@ class ActiveCall {
       response_limit: call.response_limit,
       command,
     };
+    this.#live = call.onLogs && new LiveLogs(call.secrets, call.onLogs);
   }
 
   get outcome(): Promise<Outcome> {
@@ -374,13 +380,16 @@ class ActiveCall {
   }
 
   take(frame: GateFrame): void {
-    if (frame.type === "log") this.facts.logs.add(frame.stream, frame.bytes);
-    else if (frame.type === "exit") this.exit = frame;
+    if (frame.type === "log") {
+      this.facts.logs.add(frame.stream, frame.bytes);
+      this.#live?.add(frame.stream, frame.bytes);
+    } else if (frame.type === "exit") this.exit = frame;
   }
 
   /** Gives the caller its answer, or one that has yet to be found; only the first one counts. */
   answer(outcome: Outcome | Promise<Outcome>, ended: Promise<Outcome>): void {
     this.answered = true;
+    this.#live?.end();
     this.#outcome.resolve(outcome);
     this.#ended.resolve(ended);
   }

@@ -1,7 +1,8 @@
 import type { Reason } from "../domain/errors.ts";
 import type { Invocation, LogEntry } from "../domain/invocations.ts";
 import { RESPONSE_META_BYTES } from "../domain/limits.ts";
-import { parseResponseMeta, type ResponseMeta } from "../domain/response-meta.ts";
+import { parseResponseMeta, PLAIN_RESPONSE, type ResponseMeta } from "../domain/response-meta.ts";
+import type { RetryWish } from "../domain/retry.ts";
 import { getSystemErrorName } from "node:util";
 import type { ExitFrame, FailedStage, GateFrame, ResponseState } from "./gate/frames.ts";
 import type { LogCollector } from "./log-collector.ts";
@@ -28,6 +29,8 @@ export interface Outcome extends Pick<
   readonly body_file: boolean;
   /** What response.meta.json says of it; null where the function wrote none, or there is no response. */
   readonly meta: ResponseMeta | null;
+  /** What the function said of another attempt, where it wrote a response.meta.json, however it ended. */
+  readonly wish: RetryWish;
   readonly logs: readonly LogEntry[];
 }
 
@@ -67,15 +70,21 @@ export function judge(exit: ExitFrame, { response, meta }: AnswerFiles, facts: R
   const success = exit.signal === 0 && exit.exitCode === 0;
   const message = `The function ${exit.signal === 0 ? `exited with code ${exit.exitCode}` : `was ended by signal ${exit.signal}`}`;
   const said = readMeta(exit, meta);
+  const wish = "meta" in said ? wishOf(said.meta) : {};
   const problem = responseProblem(exit, response, facts.response_limit) ?? ("reason" in said ? said : undefined);
   if (problem) return failed(facts, problem.reason, `${message}, and ${problem.message}: see its logs`, usage);
   if (!success && !exit.bodyFile && UNTOUCHED.equals(response)) {
-    return failed(facts, "function_failed", `${message} and wrote no response: see its logs`, usage);
+    return failed(facts, "function_failed", `${message} and wrote no response: see its logs`, { ...usage, wish });
   }
-  const answer = { response, body_file: exit.bodyFile, meta: "meta" in said ? said.meta : null, ...usage };
+  const answer = { wish, response, body_file: exit.bodyFile, meta: "meta" in said ? said.meta : null, ...usage };
   for (const line of answer.meta?.dropped ?? []) facts.logs.add("stderr", Buffer.from(`slipway: ${line}\n`));
   if (success) return finished(facts, { status: "succeeded", reason: null, message: null, ...answer });
   return finished(facts, { status: "failed", reason: "function_failed", message, ...answer });
+}
+
+function wishOf(meta: ResponseMeta | null): RetryWish {
+  const { retry, retry_after_ms } = meta ?? PLAIN_RESPONSE;
+  return { ...(retry !== undefined && { retry }), ...(retry_after_ms !== undefined && { retry_after_ms }) };
 }
 
 /** What response.meta.json says, or what is wrong with it. */
@@ -162,6 +171,7 @@ const NOTHING_KNOWN = {
   response: null,
   body_file: false,
   meta: null,
+  wish: {},
   response_bytes: null,
   log_dropped_bytes: 0,
 } as const;

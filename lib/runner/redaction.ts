@@ -38,6 +38,17 @@ export class Redaction {
     return entries.map((entry) => ({ ...entry, text: shown.get(entry) ?? "" })).filter(({ text }) => text !== "");
   }
 
+  /**
+   * As much of a text that goes on as can be shown now, and the rest, which belongs before what comes next: it may be the
+   * beginning of a value.
+   */
+  split(text: string): { readonly shown: string; readonly rest: string } {
+    let cut = Math.min(text.length, ...this.#values.map((value) => text.length - begun(text, value)));
+    for (const [from, to] of merged(this.#values.flatMap((value) => occurrences(text, value))).toReversed())
+      if (from < cut && to > cut) cut = from;
+    return { shown: this.text(text.slice(0, cut)), rest: text.slice(cut) };
+  }
+
   /** Masks the values in texts that follow each other. */
   #apply(texts: readonly string[]): string[] {
     const joined = texts.join("");
@@ -80,6 +91,17 @@ function occurrences(text: string, value: string): Range[] {
   }
   if (matched < value.length && matched >= MASKED_BYTES) add(ranges, [text.length - matched, text.length]);
   return ranges;
+}
+
+/** How many of the first characters of a value the text ends with; the whole value counts as what it may begin anew. */
+function begun(text: string, value: string): number {
+  const borders = bordersOf(value);
+  let matched = 0;
+  for (let at = Math.max(0, text.length - value.length + 1); at < text.length; at++) {
+    while (matched > 0 && text[at] !== value[matched]) matched = borders[matched - 1] ?? 0;
+    if (text[at] === value[matched]) matched++;
+  }
+  return matched;
 }
 
 /** For each beginning of a value, how much of its end is a beginning too. */

@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
 import type { Function, PoolState } from "../domain/functions.ts";
 import type { RequestMessage } from "../domain/http-message.ts";
-import type { Invocation } from "../domain/invocations.ts";
+import type { Invocation, LogEntry } from "../domain/invocations.ts";
 import type { SecretValues } from "../domain/secrets.ts";
 import { type EngineAddress, EngineConnection } from "../engine/connection.ts";
 import { Containers } from "../engine/containers.ts";
@@ -11,6 +11,7 @@ import { Images } from "../engine/images.ts";
 import { engineArchitecture } from "../engine/system.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import { Admission } from "./admission.ts";
 import { callExtras } from "./call-extras.ts";
 import { Capacity } from "./capacity.ts";
@@ -45,6 +46,9 @@ export interface RunnerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Told that no container of an earlier server is left, and that a call that waited behind others may run. */
+  readonly onSwept: () => void;
+  readonly onRoom: () => void;
 }
 
 /** How long a server that stops waits for starts under way, in milliseconds: what they have created must be known first. */
@@ -64,6 +68,16 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Told the waits as they end, so that a call that fails later still has them in its record. */
   readonly onTiming: (timing: Partial<Pick<Invocation, "queue_ms" | "start_ms" | "run_ms" | "start">>) => void;
+  /** Told what the function prints, as it comes. */
+  readonly onLogs?: (entries: readonly LogEntry[]) => void;
+  /** Told that the function is about to be handed the request, and may run for so many milliseconds from then on. */
+  readonly onHandover?: (forMs: number) => void;
+}
+
+/** A run as the services get it. */
+export interface RunnerRun extends Run {
+  /** Settles when the run's container is known to be gone. */
+  readonly gone: () => Promise<void>;
 }
 
 /**
@@ -174,7 +188,7 @@ export class Runner implements AsyncDisposable {
    * Runs a call. Throws where no instance could be had (`overloaded`, `engine_unavailable`, `image_unavailable`, ...);
    * what happens once the gate has the request is an outcome.
    */
-  async run(call: Call): Promise<Run> {
+  async run(call: Call): Promise<RunnerRun> {
     const { clock } = this.#options;
     const asked = clock.monotonic();
     const leave = await this.#admission.enter(call.function, call.signal);
@@ -186,15 +200,25 @@ export class Runner implements AsyncDisposable {
       const acquired = await this.#pools.acquire(call.function, call.signal);
       const started = clock.monotonic();
       call.onTiming({ start_ms: started - admitted, start: acquired.start });
+      call.onHandover?.(call.function.timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
       const run = await this.#serve(call, acquired);
       call.onTiming({ run_ms: clock.monotonic() - started });
+      const free = () => {
+        leave();
+        this.#options.onRoom();
+      };
       // A function that is still being ended holds its place.
-      void run.ended.finally(leave);
-      return run;
+      void run.ended.finally(free);
+      return { ...run, gone: () => this.#custody.gone(acquired.instance.containerId) };
     } catch (error) {
       leave();
       throw error;
     }
+  }
+
+  /** Whether a call that nobody waits for could run now, with room left for those that somebody does wait for. */
+  hasRoomBehind(fn: Function): boolean {
+    return this.#events.problem === undefined && this.#admission.hasRoomBehind(fn);
   }
 
   /** A function was registered or changed: the next call of it is to be a warm one. */
@@ -223,7 +247,9 @@ export class Runner implements AsyncDisposable {
         in_use: (name) => this.#custody.owns(name),
         log,
       });
-      this.#scheduleSweep(left > 0 ? SWEEP_RETRY_MS : SWEEP_INTERVAL_MS);
+      this.#custody.seen(new Set(left));
+      if (left.length === 0) this.#options.onSwept();
+      this.#scheduleSweep(left.length > 0 ? SWEEP_RETRY_MS : SWEEP_INTERVAL_MS);
     } catch (error) {
       log.warn("sweep failed", { error });
       this.#scheduleSweep(SWEEP_RETRY_MS);
@@ -256,6 +282,7 @@ export class Runner implements AsyncDisposable {
         again: max_calls === 0 || instance.calls + 1 < max_calls,
         context_root: this.#options.context_path,
         signal: call.signal,
+        ...(call.onLogs && { onLogs: call.onLogs }),
       });
       void run.reusable.then((reusable) => reusable && this.#pools.giveBack(instance));
       return run;

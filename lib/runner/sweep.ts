@@ -16,18 +16,18 @@ export async function sweep(options: {
   owner: string;
   in_use: (name: string) => boolean;
   log: Logger;
-}): Promise<{ readonly removed: number; readonly left: number }> {
+}): Promise<{ readonly removed: number; readonly left: readonly string[] }> {
   const { containers, in_use, log } = options;
   const strays = (await containers.listOwned(options.owner)).filter(({ name }) => !in_use(name));
-  let removed = 0;
+  const left: string[] = [];
   for (const { id, name, state } of strays) {
     try {
       await containers.remove(id);
-      removed++;
       log.info("stray container removed", { container: name, state });
     } catch (error) {
+      left.push(name);
       log.warn("stray container not removed", { container: name, state, problem: messageOf(error) });
     }
   }
-  return { removed, left: strays.length - removed };
+  return { removed: strays.length - left.length, left };
 }
