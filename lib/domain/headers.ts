@@ -31,6 +31,8 @@ const OWN: ReadonlySet<string> = new Set([
 const OF_THE_ORIGIN: ReadonlySet<string> = new Set([
   "alt-svc",
   "clear-site-data",
+  "nel",
+  "report-to",
   "service-worker-allowed",
   "strict-transport-security",
 ]);

@@ -4,6 +4,8 @@ import type { Watching } from "./patience.ts";
 
 /** Nested deeper than this, JSON is an attack; no body of ours has more than three levels. */
 const JSON_DEPTH = 64;
+/** More values than this are one, too: to check a million of them takes seconds, and no body of ours has some thousand. */
+const JSON_VALUES = 20_000;
 
 /** Reads the body of a request that may have so many bytes. */
 export type ReadBody = (request: Request, limitBytes: number) => Promise<Uint8Array>;
@@ -99,7 +101,9 @@ export function parseJson(bytes: Uint8Array): unknown {
   if (bytes.length === 0) return undefined;
   try {
     const text = UTF8.decode(bytes);
-    if (depthOf(text) > JSON_DEPTH) throw new Error(`it is nested deeper than ${JSON_DEPTH} levels`);
+    const { depth, values } = sizeOf(text);
+    if (depth > JSON_DEPTH) throw new Error(`it is nested deeper than ${JSON_DEPTH} levels`);
+    if (values > JSON_VALUES) throw new Error(`it has more than ${JSON_VALUES} values`);
     return withConversion(JSON.parse(text));
   } catch (error) {
     // Without the word that the parser quotes, nor its error behind ours: both end in the log, and a body may be a secret.
@@ -128,10 +132,11 @@ function withConversion(parsed: unknown): unknown {
   return parsed;
 }
 
-/** How deep brackets nest, those in strings left out. */
-function depthOf(text: string): number {
+/** How deep brackets nest, and how many values commas part, those in strings left out. */
+function sizeOf(text: string): { readonly depth: number; readonly values: number } {
   let depth = 0;
   let deepest = 0;
+  let values = 1;
   let quoted = false;
   for (let i = 0; i < text.length; i++) {
     const char = text.charCodeAt(i);
@@ -141,6 +146,7 @@ function depthOf(text: string): number {
     } else if (char === 0x22) quoted = true;
     else if (char === 0x7b || char === 0x5b) deepest = Math.max(deepest, ++depth);
     else if (char === 0x7d || char === 0x5d) depth--;
+    else if (char === 0x2c) values++;
   }
-  return deepest;
+  return { depth: deepest, values };
 }

@@ -11,8 +11,10 @@ export function callDetail(operationId: string, summary: string, errors: readonl
     operationId,
     summary,
     description:
-      "The request body reaches the function as `request.json`, byte for byte, whatever it is (no body as `{}`). " +
-      "The answer is `response.json` as the function left it. Every call runs in a container of its own.",
+      "The request body reaches the function as `request.json`, byte for byte, whatever it is (no body as `{}`); one that " +
+      "is not JSON by its content type is `request.body` too, and `request.meta.json` tells of the request. " +
+      "The answer is `response.json` as the function left it, or `response.body`, with the status and headers of its " +
+      "`response.meta.json` where it wrote one. Every call runs in a container of its own.",
     requestBody: { content: { "application/json": { schema: {}, example: { message: "hello-world" } } } },
     responses: {
       ...errorDetails(...errors, ...CALL_ERRORS),
@@ -20,6 +22,10 @@ export function callDetail(operationId: string, summary: string, errors: readonl
         success: true,
         data: { message: "hello-world" },
       }),
+      default: own(
+        "The status that a function which exited with 0 gave in `response.meta.json`, with its headers and content type.",
+        { made: true },
+      ),
       500: own(
         "The function exited with another code and wrote a response: its `response.json`. " +
           "Without `X-Function-Exit-Code` it is an `Error`: a fault of the server.",

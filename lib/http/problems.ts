@@ -55,8 +55,8 @@ function isValidator(validator: unknown): validator is Validator {
 /** Of a choice, what is wrong with the part that came furthest; the choice itself where none got anywhere. */
 function innermost(problem: ValueError): ValueError {
   const inner = problem.errors
-    .flatMap((choice) => [...choice].slice(0, 1))
-    .find(({ path }) => path.length > problem.path.length);
+    .map((choice) => choice.First())
+    .find((first) => first !== undefined && first.path.length > problem.path.length);
   return inner === undefined ? problem : innermost(inner);
 }
 
@@ -81,13 +81,17 @@ function unknownField(noun: string, path: string, shown: string, schema: TSchema
 function fault({ schema, value }: ValueError): string {
   const choices: readonly TSchema[] = Array.isArray(schema["anyOf"]) ? schema["anyOf"] : [schema];
   if (Array.isArray(value) && choices.some(({ type }) => type === "array")) {
-    const repeated: unknown = value.find((item, at) => value.indexOf(item) < at);
-    if (choices.some(({ uniqueItems }) => uniqueItems === true) && repeated !== undefined)
-      return `has ${kindOf(repeated)} twice`;
+    const repeated = choices.some(({ uniqueItems }) => uniqueItems === true) ? repeatedIn(value) : undefined;
+    if (repeated !== undefined) return `has ${kindOf(repeated)} twice`;
     return value.length === 1 ? "has 1 item" : `has ${value.length} items`;
   }
   const isMap = value !== null && typeof value === "object" && choices.some(({ maxProperties }) => maxProperties);
   return isMap && !Array.isArray(value) ? `has ${Object.keys(value).length} entries` : `is ${kindOf(value)}`;
+}
+
+function repeatedIn(items: readonly unknown[]): unknown {
+  const seen = new Set<unknown>();
+  return items.find((item) => seen.size === seen.add(item).size);
 }
 
 /** Whether one is the beginning of the other, as "timeout" is of "timeout_ms" and "environment" of "environments". */

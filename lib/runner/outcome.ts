@@ -102,10 +102,10 @@ export function judgeFailed({ stage, errno }: Failed, facts: RunFacts): Outcome 
   const why = errorName(errno);
   const command = JSON.stringify(facts.command[0] ?? "");
   const messages = {
-    context: `The context could not be made: ${why}. Raise "memory_bytes", which the context is half of.`,
-    request: `The request could not be written into the context: ${why}. Raise "memory_bytes", which the context is half of.`,
+    context: `The context could not be made: ${why}. Raise "context_bytes" or "memory_bytes".`,
+    request: `The request could not be written into the context: ${why}. Raise "context_bytes", and "memory_bytes" above it.`,
     start: `No process could be started: ${why}. Raise "pids" or "memory_bytes".`,
-    exec: `The command ${command} cannot be executed: ${why}. Check the image's ENTRYPOINT and CMD.`,
+    exec: `The command ${command} cannot be executed: ${why}. Check the image's ENTRYPOINT and CMD, or the function's "entrypoint" and "command".`,
     frames: "The gate did not understand the server: try again; if it stays, report it with the server's log",
     secrets: `The secrets could not be written below /run/secrets: ${why}. Raise "memory_bytes", which they count as.`,
   } satisfies Record<FailedStage, string>;

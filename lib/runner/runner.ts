@@ -286,6 +286,10 @@ export class Runner implements AsyncDisposable {
       });
       void run.reusable.then((reusable) => reusable && this.#pools.giveBack(instance));
       return run;
+    } catch (error) {
+      // What could not be put into frames is a mistake of ours, and the gate may have had a part of it.
+      instance.retire();
+      throw error;
     } finally {
       leave();
     }

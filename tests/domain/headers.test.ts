@@ -105,6 +105,7 @@ test.each([
   ["server-timing", "the server sets it"],
   ["x-content-type-options", "the server sets it"],
   ["clear-site-data", "all that this server answers"],
+  ["report-to", "all that this server answers"],
   ["strict-transport-security", "all that this server answers"],
 ])("responseHeaderProblem refuses %s", (header, why) => expect(responseHeaderProblem(header)).toContain(why));
 

@@ -89,7 +89,11 @@ describe("context_bytes and log_bytes", () => {
     const write = { do: "write", path: "/tmp/context/fill", bytes: 3 * MIB };
     expect(await (await server.invoke(fn, write)).json()).toMatchObject({ errno: "ENOSPC" });
     const response = await server.invoke(fn, new Uint8Array(3 * MIB).fill(32));
-    expect(await response.json()).toMatchObject({ reason: "function_failed" });
+    expect(await response.json()).toMatchObject({
+      reason: "function_failed",
+      message:
+        'The request could not be written into the context: no space left. Raise "context_bytes", and "memory_bytes" above it.',
+    });
   });
 
   test.each([0, 10, null])("log_bytes %j is what is kept of a call's output", async (log_bytes) => {

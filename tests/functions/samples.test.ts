@@ -63,3 +63,25 @@ describeSample("hello-sh", [
   ['{"message": 1}', 500, NO_STRING],
   ['{"message": {"message": "no"}}', 500, NO_STRING],
 ]);
+
+describe("http-sh", () => {
+  let fn: Function;
+
+  beforeAll(async () => {
+    const { client } = await acquireEngine();
+    fn = await server.createFunction((await buildSample(client, "http-sh", true)).reference);
+  });
+
+  const WRONG = '{"success": false, "message": "send a text, with Content-Type: text/plain"}\n';
+
+  test.each([
+    ["text/plain", "hello", 201, "HELLO", "text/plain"],
+    ["application/x-www-form-urlencoded", "a=b", 201, "A=B", "text/plain"],
+    ["application/json", "{}", 415, WRONG, "application/json"],
+  ])("answers %s %s with %d", async (type, request, status, response, answerType) => {
+    const answer = await server.invoke(fn, request, { headers: { "content-type": type } });
+    expect([answer.status, await answer.text()]).toEqual([status, response]);
+    expect(answer.headers.get("content-type")).toBe(answerType);
+    expect(answer.headers.get("x-function-exit-code")).toBe("0");
+  });
+});

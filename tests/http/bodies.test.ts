@@ -60,6 +60,7 @@ describe("a body that is no JSON object", () => {
       `${"[".repeat(1e6)}${"]".repeat(1e6)}`,
       "The request body is not JSON: it is nested deeper than 64 levels",
     ],
+    ["10^6 values", `{"path": [${"1,".repeat(1e6)}1]}`, "The request body is not JSON: it has more than 20000 values"],
     [
       "__proto__",
       '{"path": "/x", "function_id": "x", "__proto__": {"path": "/y"}}',

@@ -8,7 +8,7 @@ import { Metrics } from "../../lib/metrics.ts";
 const network = { Scope: "local", Attachable: false, Ingress: false, ConfigOnly: false };
 
 /** As the engine lists them, some of kinds that take a swarm or several machines to have. */
-const NETWORKS = [
+const NETWORKS: readonly object[] = [
   { ...network, Name: "bridge", Driver: "bridge" },
   { ...network, Name: "host", Driver: "host" },
   { ...network, Name: "none", Driver: "null" },
@@ -22,7 +22,7 @@ const NETWORKS = [
   // Podman's list says less.
   { Name: "podman", Driver: "bridge" },
 ];
-const INFO = { Architecture: "x86_64", NCPU: 2, MemTotal: 1e9, Runtimes: { runc: {}, runsc: {} } };
+const INFO: object = { Architecture: "x86_64", NCPU: 2, MemTotal: 1e9, Runtimes: { runc: {}, runsc: {} } };
 
 /** What is said of settings by an engine that answers with these, and which paths it was asked for. */
 async function check(
@@ -101,7 +101,7 @@ test.each([
   [{ network: "mine" }, { status: 500 }],
   [{ runtime: "runc" }, { status: 500 }],
   [{ runtime: "runc" }, { info: {} }],
-  [{ network: "mine" }, { networks: [{ Name: 5 }] as never }],
+  [{ network: "mine" }, { networks: [{ Name: 5 }] }],
 ])("SettingsCheck of %j with an engine that makes no sense (%j) is a 503", async (settings, answers) => {
   expect((await check(settings, answers)).problem).toMatchObject({ reason: "engine_unavailable" });
 });

@@ -10,6 +10,7 @@ const FUNCTIONS = join(import.meta.dir, "../../functions");
 const SAMPLES = {
   "hello-world": { base: "oven/bun:1", standIn: "bun" },
   "hello-sh": { base: "busybox:1", standIn: "busybox" },
+  "http-sh": { base: "busybox:1", standIn: "busybox" },
 } as const satisfies Record<string, { base: string; standIn: BaseImage }>;
 
 export type SampleName = keyof typeof SAMPLES;
