@@ -39,6 +39,9 @@ export const CHAIN_DEPTH = 16;
 /** Schedules are listed whole, so their number has a limit; and their expressions have one. */
 export const SCHEDULES = 10_000;
 export const CRON_LENGTH = 256;
+/** Dead invocations that one request replays, and the longest wait for the end of one, in milliseconds. */
+export const REPLAYS = { default: 100, max: 1_000 } as const;
+export const WAIT_MS = 60_000;
 /** Invocations that may be queued, of all functions. */
 export const QUEUED = 1_000_000;
 

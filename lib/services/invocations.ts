@@ -12,6 +12,7 @@ import type { Outcome } from "../runner/outcome.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { InvocationStore } from "../store/invocations.ts";
 import type { FunctionService } from "./functions.ts";
+import { countRun } from "./invocation-metrics.ts";
 import { known, newRecord, rounded } from "./invocation-record.ts";
 import type { Recorder } from "./recorder.ts";
 
@@ -186,7 +187,7 @@ export class InvocationService implements AsyncDisposable {
       finished_at: timestamp(this.#clock.now()),
     };
     this.#put(invocation, outcome);
-    this.#count(invocation, labelOf(fn));
+    countRun(this.#metrics, invocation, fn);
     const { response, body_file, meta } = outcome;
     return { invocation, response, body_file, meta };
   }
@@ -209,7 +210,7 @@ export class InvocationService implements AsyncDisposable {
       finished_at: timestamp(this.#clock.now()),
     };
     this.#recorder.put(invocation, []);
-    this.#count(invocation, labelOf(target.function));
+    countRun(this.#metrics, invocation, target.function);
     return {
       invocation,
       ...{ response: null, body_file: false, meta: null },
@@ -240,13 +241,6 @@ export class InvocationService implements AsyncDisposable {
     });
   }
 
-  #count({ status, start, queue_ms, start_ms, run_ms }: Invocation, label: string): void {
-    this.#metrics.invocations.inc({ function: label, status, start: start ?? "none" });
-    if (queue_ms !== null) this.#metrics.queueSeconds.observe({ function: label }, queue_ms / 1000);
-    if (start_ms !== null) this.#metrics.startSeconds.observe({ function: label }, start_ms / 1000);
-    if (run_ms !== null) this.#metrics.runSeconds.observe({ function: label }, run_ms / 1000);
-  }
-
   #own(work: Promise<unknown>): void {
     const owned: Promise<unknown> = work.then(
       () => this.#active.delete(owned),
@@ -258,11 +252,6 @@ export class InvocationService implements AsyncDisposable {
   async #idle(): Promise<void> {
     while (this.#active.size > 0) await Promise.all(this.#active);
   }
-}
-
-/** How metrics name a function. */
-export function labelOf({ id, name }: Pick<Function, "id" | "name">): string {
-  return name ?? id;
 }
 
 /**

@@ -16,6 +16,8 @@ const LEASE_MS = 30_000;
 const RENEW_MS = 10_000;
 /** How often the worker looks for what it was not told of, in milliseconds: an engine that is back, what has become due. */
 const TICK_MS = 1_000;
+/** How long a server that stops waits to hear that the containers of what it ended are gone, in milliseconds. */
+const LAST_ENDS_MS = 2_000;
 /** Attempts that are begun in one go, in some 2 ms; then everyone else has a turn. */
 const CLAIMS = 20;
 
@@ -37,6 +39,7 @@ export class Worker implements AsyncDisposable {
   readonly #turns = new Turns();
   readonly #running = new Map<string, Running>();
   readonly #ends = new Set<Promise<void>>();
+  readonly #abandoned = Promise.withResolvers<void>();
   #stopped = true;
   #pumping = false;
   #renewedAt = -Infinity;
@@ -111,9 +114,12 @@ export class Worker implements AsyncDisposable {
 
   /** Ends the attempts that are being made: they are lost, and tried again by the next server. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
     for (const { abort } of this.#running.values())
       abort.abort(new AppError("shutting_down", "The server stopped before the function ended"));
+    const cancel = this.#clock.after(LAST_ENDS_MS, () => this.#abandoned.resolve());
     await this.drain();
+    cancel();
   }
 
   #tick(): void {
@@ -197,13 +203,18 @@ export class Worker implements AsyncDisposable {
         onLogs: (entries) => this.#events.logged(id, entries),
       });
       // What may run on is not tried again before it is known to be gone; its lease is renewed meanwhile.
-      await result.gone;
+      if (!(await this.#isGone(result.gone))) return;
       await this.#write(running, () => this.#ended.end(running, result));
     } catch (error) {
       await this.#write(running, () => this.#ended.notBegun(running, error));
     } finally {
       this.#running.delete(id);
     }
+  }
+
+  /** Waits until a container is gone; a server that stops leaves that to the next one, with the lease. */
+  #isGone(gone: Promise<void>): Promise<boolean> {
+    return Promise.race([gone.then(() => true), this.#abandoned.promise.then(() => false)]);
   }
 
   /** Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. */

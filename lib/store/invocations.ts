@@ -31,6 +31,8 @@ export class InvocationStore {
   readonly #firstBeyond: Statement<Place>;
   readonly #prune: Statement<never>;
   readonly #markLost: Statement<never>;
+  readonly #dead: Statement<Invocation>;
+  readonly #countDead: Statement<{ count: number }>;
 
   constructor(database: Database) {
     this.#database = database;
@@ -53,6 +55,10 @@ export class InvocationStore {
          where (created_at, id) <= ($created_at, $id) and status not in ('queued', 'running')
          order by created_at, id limit $batch)`,
     );
+    const dead = `from invocations where status = 'dead' and ($function_id is null or function_id = $function_id)
+       and not exists (select 1 from invocations as replay where replay.replay_of = invocations.id)`;
+    this.#dead = database.prepare(`select ${columns} ${dead} order by created_at desc, id desc limit $limit`);
+    this.#countDead = database.prepare(`select count(*) as count ${dead}`);
     this.#markLost = database.prepare(
       `update invocations set status = 'failed', reason = 'instance_lost', message = $message, finished_at = $now
        where status = 'running' and mode = 'sync'`,
@@ -122,6 +128,15 @@ export class InvocationStore {
     const last = tooMany !== undefined && tooMany.created_at >= tooOld.created_at ? tooMany : tooOld;
     const { created_at, id } = last;
     return this.#database.transaction("fast", () => this.#prune.run({ created_at, id, batch }));
+  }
+
+  /** Dead ones whose request was not run again yet, the newest first. */
+  deadNotReplayed(function_id: string | null, limit: number): Invocation[] {
+    return this.#dead.all({ function_id, limit });
+  }
+
+  countDeadNotReplayed(function_id: string | null): number {
+    return this.#countDead.get({ function_id })?.count ?? 0;
   }
 
   /** Ends what a server that died left running, as of `now` (milliseconds since the epoch). Returns how many. */

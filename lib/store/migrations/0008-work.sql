@@ -18,6 +18,8 @@ alter table invocations add column schedule_id text;
 alter table invocations add column chain_depth integer not null default 0;
 alter table invocations add column callback_url text;
 
+create index invocations_by_replay on invocations (replay_of) where replay_of is not null;
+
 -- Requests and results that are kept: of asynchronous invocations, and of synchronous ones where the function says so.
 create table payloads (
   invocation_id text primary key not null references invocations (id) on delete cascade,

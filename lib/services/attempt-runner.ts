@@ -1,0 +1,77 @@
+import { AppError } from "../domain/errors.ts";
+import type { Function } from "../domain/functions.ts";
+import type { Invocation } from "../domain/invocations.ts";
+import { type Retry, RETRY_DEFAULT } from "../domain/retry.ts";
+import type { SecretValues } from "../domain/secrets.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Runner } from "../runner/runner.ts";
+import type { Store } from "../store/store.ts";
+import type { AttemptResult, Attempts, Task } from "./attempt.ts";
+import type { FunctionService } from "./functions.ts";
+import { countRun } from "./invocation-metrics.ts";
+import { known, rounded } from "./invocation-record.ts";
+import { readStoredRequest, storedResponse } from "./stored-messages.ts";
+
+/** Makes attempts at asynchronous invocations, with the same pools and limits as calls that someone waits for. */
+export class AttemptRunner implements Attempts {
+  readonly #store: Pick<Store, "functions" | "payloads">;
+  readonly #functions: FunctionService;
+  readonly #runner: Runner;
+  readonly #secretsFor: (fn: Function) => SecretValues;
+  readonly #metrics: Metrics;
+
+  constructor(options: {
+    store: Pick<Store, "functions" | "payloads">;
+    functions: FunctionService;
+    runner: Runner;
+    secretsFor: (fn: Function) => SecretValues;
+    metrics: Metrics;
+  }) {
+    this.#store = options.store;
+    this.#functions = options.functions;
+    this.#runner = options.runner;
+    this.#secretsFor = options.secretsFor;
+    this.#metrics = options.metrics;
+  }
+
+  get available(): boolean {
+    return this.#runner.problem === undefined;
+  }
+
+  hasRoom(functionId: string): boolean {
+    const fn = this.#store.functions.get(functionId);
+    // What is left of a deleted function is not to wait for a place: it ends when it is tried.
+    return fn === undefined || this.#runner.hasRoomBehind(fn);
+  }
+
+  retryOf({ function_id }: Invocation): Retry {
+    return this.#store.functions.get(function_id)?.retry ?? RETRY_DEFAULT;
+  }
+
+  async run({ invocation, signal, onHandover, onLogs }: Task): Promise<AttemptResult> {
+    const { id } = invocation;
+    const payload = this.#store.payloads.get(id);
+    if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
+    const { message, body_file } = readStoredRequest(payload.request_meta);
+    const fn = await this.#functions.withImage(this.#functions.get(invocation.function_id));
+    let timings: Partial<Invocation> = { image_id: fn.image_id, version: fn.version };
+    const run = await this.#runner.run({
+      ...{ id, function: fn, body: payload.request, body_file, message, secrets: this.#secretsFor(fn), signal },
+      ...{ onHandover, onLogs, onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }) },
+    });
+    // Not the first word: a function that ran past its deadline may still be on its way out.
+    const outcome = await run.ended;
+    const { status, ...fields } = known(outcome);
+    countRun(this.#metrics, { ...invocation, ...timings, status }, fn);
+    const hasEnded = outcome.exit_code !== null || outcome.signal !== null;
+    return {
+      finished: { status, fields: { ...timings, ...fields } },
+      response: outcome.response,
+      response_meta: outcome.response === null ? null : storedResponse(outcome),
+      logs: outcome.logs,
+      wish: outcome.wish,
+      lost: outcome.reason === "engine_unavailable",
+      gone: hasEnded ? Promise.resolve() : run.gone(),
+    };
+  }
+}
