@@ -42,6 +42,11 @@ export const SECRETS_FILES_BYTES = SECRETS_OF_FUNCTION_BYTES + SECRETS_OF_FUNCTI
 /** Secrets, registries and keys are listed whole, so their number has a limit. */
 export const SECRETS = 10_000;
 export const REGISTRIES = 1_000;
+/** Some registries take a JSON key file or a token of some kilobytes as the password. */
+export const REGISTRY_PASSWORD_LENGTH = 16 * KIB;
+export const REGISTRY_USERNAME_LENGTH = 255;
+/** Entries of a config.json: each is checked with its registry. */
+export const REGISTRY_IMPORTS = 100;
 export const KEYS = 10_000;
 /** What `docker run --ulimit nofile` would be given. */
 export const NOFILE = 1024;

@@ -5,6 +5,7 @@ import { openDatabase } from "./open.ts";
 import { FunctionStore } from "./functions.ts";
 import { InvocationStore } from "./invocations.ts";
 import { KeyStore } from "./keys.ts";
+import { RegistryStore } from "./registries.ts";
 import { RouteStore } from "./routes.ts";
 import { SecretStore } from "./secrets.ts";
 import { SettingStore } from "./settings.ts";
@@ -21,6 +22,7 @@ export interface Store extends Disposable {
   readonly routes: RouteStore;
   readonly invocations: InvocationStore;
   readonly secrets: SecretStore;
+  readonly registries: RegistryStore;
   readonly keys: KeyStore;
   /** Throws what keeps the database from being read. */
   check(): void;
@@ -36,6 +38,7 @@ export function openStore(path: string, options: { readonly log: Logger; readonl
     routes: new RouteStore(database, functions, options.clock),
     invocations: new InvocationStore(database),
     secrets: new SecretStore(database),
+    registries: new RegistryStore(database),
     keys: new KeyStore(database, functions),
     check: () => database.check(),
     [Symbol.dispose]: () => database[Symbol.dispose](),
