@@ -12,6 +12,7 @@ import { createApp } from "./http/app.ts";
 import { Attempts } from "./http/attempts.ts";
 import { defaultGateways } from "./http/gateways.ts";
 import { PATIENCE, type Patience } from "./http/patience.ts";
+import { IdleCollector } from "./idle-collector.ts";
 import type { Logger } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { watchProcess } from "./process-metrics.ts";
@@ -89,6 +90,7 @@ export async function start(
     functions.warm();
   });
   stack.defer(cancelStart);
+  stack.use(new IdleCollector(tools)).start();
   const owned = stack.move();
   const stop = async (graceMs: number) => {
     // Closes the port at once; the promise settles when the answers are out.

@@ -94,11 +94,13 @@ function tooLarge(limitBytes: number): AppError {
   );
 }
 
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
 /** A body as JSON, whatever its content type says: the seed's `curl -d` lines send it as a form. No body is undefined. */
 export function parseJson(bytes: Uint8Array): unknown {
   if (bytes.length === 0) return undefined;
   try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    const text = UTF8.decode(bytes);
     const { depth, values } = sizeOf(text);
     if (depth > JSON_DEPTH) throw new Error(`it is nested deeper than ${JSON_DEPTH} levels`);
     if (values > JSON_VALUES) throw new Error(`it has more than ${JSON_VALUES} values`);

@@ -3,7 +3,7 @@ const ENTRIES = 256;
 
 /**
  * What was read of a table, by what it was asked for, until the table changes. It is right because one process owns the
- * database, and the store clears it when a write is committed (see `Database.durably`). In the midst of a transaction
+ * database, and the store tells it of each write that was committed (see `Database.durably`). In the midst of a transaction
  * it stands aside: nobody else may see what is not committed, and the transaction must.
  */
 export class Cache<V extends object> {
@@ -20,10 +20,18 @@ export class Cache<V extends object> {
     const known = this.#entries.get(key);
     if (known !== undefined) return known;
     const found = read();
-    if (found === undefined) return undefined;
-    this.#entries.set(key, found);
-    if (this.#entries.size > ENTRIES) this.#dropOldest();
+    if (found !== undefined) this.set(key, found);
     return found;
+  }
+
+  /** What is under this key from now on; to be told after a commit. */
+  set(key: string, value: V): void {
+    this.#entries.set(key, value);
+    if (this.#entries.size > ENTRIES) this.#dropOldest();
+  }
+
+  delete(key: string): void {
+    this.#entries.delete(key);
   }
 
   clear(): void {

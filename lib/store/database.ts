@@ -1,7 +1,8 @@
 import type { Database as Sqlite, SQLQueryBindings } from "bun:sqlite";
 import { Cache } from "./cache.ts";
 import { mapRuntimeError } from "./errors.ts";
-import { GroupCommit, synced } from "./group-commit.ts";
+import { GroupCommit } from "./group-commit.ts";
+import type { Sync } from "./log-sync.ts";
 import { inTransaction } from "./migrations.ts";
 
 /**
@@ -27,13 +28,15 @@ export interface Statement<Row> {
  */
 export class Database implements Disposable {
   readonly #sqlite: Sqlite;
-  readonly #ownership: Disposable | undefined;
   readonly #durable: GroupCommit;
+  /** Released when it is closed, in this order. */
+  readonly #owned: readonly (Disposable | undefined)[];
 
-  constructor(sqlite: Sqlite, ownership: Disposable | undefined) {
+  /** `log` syncs its write-ahead log; a database in memory has none, and no owner. */
+  constructor(sqlite: Sqlite, { log, ownership }: { readonly log?: Sync; readonly ownership?: Disposable }) {
     this.#sqlite = sqlite;
-    this.#durable = new GroupCommit(sqlite);
-    this.#ownership = ownership;
+    this.#durable = new GroupCommit(sqlite, log);
+    this.#owned = [log, ownership];
   }
 
   /** Prepares a statement. `Row` is what the caller knows of its columns; STRICT tables hold it to that. */
@@ -57,25 +60,30 @@ export class Database implements Disposable {
    * Runs `work` in one write transaction: all of it happens, or nothing. `work` must not await: the transaction
    * would be committed at the first one. Throws `storage_full` where the disk has no room.
    *
-   * A `durable` one has a sync of the disk to itself, which takes 0.2 ms and more while nothing else happens: it is
-   * for the start of the server. Requests use `durably`.
+   * A `durable` one has a sync of the disk to itself, and nothing else happens until it is done: it is for the start of
+   * the server. Requests use `durably`.
    */
   transaction<T>(durability: Durability, work: () => T): T {
-    const transact = () => inTransaction(this.#sqlite, work);
+    // In WAL mode, NORMAL leaves the log unsynced until the next checkpoint; FULL syncs it at each commit, with
+    // all that was written before. It is a property of the connection.
+    const durable = durability === "durable";
     try {
-      return durability === "durable" ? synced(this.#sqlite, transact) : transact();
+      if (durable) this.#sqlite.run("pragma synchronous = full");
+      return inTransaction(this.#sqlite, work);
     } catch (error) {
       throw mapRuntimeError(error);
+    } finally {
+      if (durable) this.#sqlite.run("pragma synchronous = normal");
     }
   }
 
   /**
-   * Like a durable transaction, but what is asked for at the same moment shares one sync of the disk; settles when
-   * `work` is on the disk, or undone. In the order of the calls; a write that throws fails alone, a commit that fails
-   * fails them all.
+   * Like a durable transaction, but what is asked for at the same moment shares one sync of the disk, and nobody is
+   * held up by it. Settles when `work` is on the disk, or undone; in the order of the calls. A write that throws fails
+   * alone, a commit that fails fails them all. (A sync that fails, too; but then nobody knows what the disk has.)
    *
-   * `work` runs later, and sees what those before it have written: what a change depends on must be read in it.
-   * `committed` runs once the result is on the disk, before any other code can look: this is where caches are cleared.
+   * `work` runs later, and sees what those before it have written: what a change depends on must be read in it. It must
+   * not await. `committed` runs right after the commit, before any other code can look: this is where caches are told.
    */
   durably<T>(work: () => T, committed?: (result: T) => void): Promise<T> {
     return this.#durable.add(work, committed);
@@ -95,6 +103,6 @@ export class Database implements Disposable {
   [Symbol.dispose](): void {
     this.#durable.flush();
     this.#sqlite.close();
-    this.#ownership?.[Symbol.dispose]();
+    for (const owned of this.#owned) owned?.[Symbol.dispose]();
   }
 }

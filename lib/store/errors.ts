@@ -1,4 +1,3 @@
-import { SQLiteError } from "bun:sqlite";
 import { AppError, messageOf } from "../domain/errors.ts";
 
 /**
@@ -39,9 +38,9 @@ export function isFull(error: unknown): boolean {
   return FULL.has(codeOf(error));
 }
 
-/** Turns what SQLite threw into what a caller may see; anything unexpected stays as it is, and becomes a 500. */
+/** Turns what SQLite or a sync threw into what a caller may see; anything unexpected stays as it is, and becomes a 500. */
 export function mapRuntimeError(error: unknown): unknown {
-  if (!(error instanceof SQLiteError) || !isFull(error)) return error;
+  if (!isFull(error)) return error;
   return new AppError("storage_full", "Cannot write the database: its disk is full: make room there, then try again", {
     cause: error,
     retry_after_s: 10,

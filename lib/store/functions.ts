@@ -29,10 +29,8 @@ export interface Changed<T> {
 /** Functions, the only place of their SQL. Changes are on the disk when the promise of a method is fulfilled. */
 export class FunctionStore {
   readonly #database: Database;
-  /** By id. */
-  readonly #byId: Cache<Function>;
-  /** By what they were looked for by, an id or a name. */
-  readonly #found: Cache<Function>;
+  /** By id, and by name where they have one. */
+  readonly #known: Cache<Function>;
   readonly #listeners: (() => void)[] = [];
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
@@ -47,8 +45,7 @@ export class FunctionStore {
   constructor(database: Database) {
     const columns = FUNCTION_COLUMNS;
     this.#database = database;
-    this.#byId = database.cache();
-    this.#found = database.cache();
+    this.#known = database.cache();
     this.#insert = database.prepare(
       `insert into functions (${columns.join()}) values (${columns.map((column) => `$${column}`).join()})`,
     );
@@ -74,12 +71,13 @@ export class FunctionStore {
 
   /** The record is shared by all who ask, and frozen. */
   get(id: string): Function | undefined {
-    return this.#byId.get(id, () => optional(this.#get.get({ id })));
+    const found = this.#known.get(id, () => optional(this.#get.get({ id })));
+    return found?.id === id ? found : undefined;
   }
 
   /** Finds a function by its id or else its name. */
   find(idOrName: string): Function | undefined {
-    return this.#found.get(idOrName, () => optional(this.#find.get({ key: idOrName })));
+    return this.#known.get(idOrName, () => optional(this.#find.get({ key: idOrName })));
   }
 
   /** All functions, oldest first. */
@@ -93,7 +91,7 @@ export class FunctionStore {
 
   /** Throws `conflict` where the name is taken, and what `check` throws, which is asked at the moment of the write. */
   async insert(record: Function, check: () => void = () => undefined): Promise<void> {
-    await this.#durably(() => {
+    await this.#database.durably(() => {
       check();
       this.#write(record, this.#insert);
     });
@@ -104,12 +102,17 @@ export class FunctionStore {
    * `conflict` where the name is taken. Undefined where there is none.
    */
   update(id: string, change: (current: Function) => Function): Promise<Changed<Function> | undefined> {
-    return this.#durably(() => {
+    const work = () => {
       const before = this.get(id);
       if (before === undefined) return undefined;
-      const after = change(before);
+      const after = deepFreeze(change(before));
       this.#write(after, this.#update);
       return { before, after };
+    };
+    return this.#database.durably(work, (changed) => {
+      if (changed === undefined) return;
+      this.#forget(changed.before);
+      this.#remember(changed.after);
     });
   }
 
@@ -118,7 +121,7 @@ export class FunctionStore {
    * some and it does not. Undefined where there is none.
    */
   delete(id: string, { cascade }: { readonly cascade: boolean }): Promise<Function | undefined> {
-    return this.#durably(() => {
+    const work = () => {
       const routes = this.#countRoutes.get({ id })?.count ?? 0;
       if (routes > 0 && !cascade) {
         const them = routes === 1 ? "1 route leads" : `${routes} routes lead`;
@@ -131,15 +134,19 @@ export class FunctionStore {
       this.#deleteRoutes.run({ id });
       this.#delete.run({ id });
       return before;
-    });
+    };
+    return this.#database.durably(work, (deleted) => deleted && this.#forget(deleted));
   }
 
-  #durably<T>(work: () => T): Promise<T> {
-    return this.#database.durably(work, () => {
-      this.#byId.clear();
-      this.#found.clear();
-      for (const run of this.#listeners) run();
-    });
+  #forget({ id, name }: Function): void {
+    this.#known.delete(id);
+    if (name !== null) this.#known.delete(name);
+    for (const run of this.#listeners) run();
+  }
+
+  #remember(record: Function): void {
+    this.#known.set(record.id, record);
+    if (record.name !== null) this.#known.set(record.name, record);
   }
 
   #write(record: Function, statement: Statement<never>): void {

@@ -6,6 +6,7 @@ import type { Logger } from "../log.ts";
 import { Database } from "./database.ts";
 import { damaged, mapOpenError, notADatabase, StoreError } from "./errors.ts";
 import { makePrivateFile } from "./files.ts";
+import { LogSync } from "./log-sync.ts";
 import { APPLICATION_ID, migrate, MIGRATIONS } from "./migrations.ts";
 import { takeOwnership } from "./owner.ts";
 import { isSeed, migrateSeed } from "./seed.ts";
@@ -35,7 +36,7 @@ export function openDatabase(path: string, options: { readonly log: Logger; read
       );
     }
     sqlite.run("pragma synchronous = normal; pragma foreign_keys = on; pragma journal_size_limit = 67108864");
-    return new Database(sqlite, ownership);
+    return new Database(sqlite, ownership === undefined ? {} : { log: new LogSync(`${path}-wal`), ownership });
   } catch (error) {
     sqlite?.close();
     ownership?.[Symbol.dispose]();

@@ -3,11 +3,14 @@ import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "../../.ci/build.ts";
+import { COLLECTED_AFTER_MS } from "../../lib/idle-collector.ts";
 import { answered, BareServer, freePort } from "./bare-server.ts";
 import type { Bench } from "./bench.ts";
 import { compareTimes, figure, type Measurement, show } from "./compare.ts";
 
 const MIB = 1024 * 1024;
+/** Longer than the server takes to be quiet and to give memory back, twice. */
+const LOGGED_MS = 2 * COLLECTED_AFTER_MS + 60_000;
 
 /** The executable beside an empty compiled Bun server: its start, its size and its memory. */
 export async function binary({ docker, rounds }: Bench): Promise<readonly Measurement[]> {
@@ -35,27 +38,54 @@ export async function binary({ docker, rounds }: Bench): Promise<readonly Measur
 }
 
 async function idleMemory(executable: string, docker: string, bare: BareServer): Promise<Measurement> {
-  await using server = await running(executable, docker);
+  await using server = await running(executable, docker, { LOG_LEVEL: "debug" });
   await answered(`${server.url}/healthz`);
-  await Bun.sleep(5_000);
+  await answered(bare.url);
+  await server.logged("memory given back");
+  await Bun.sleep(2_000);
   const [ours, theirs] = [residentBytes(server.pid), residentBytes(bare.pid)];
+  const parts = (pid: number) =>
+    `${show(residentBytes(pid) / MIB)} MiB, of which ${show(anonymousBytes(pid) / MIB)} its own and the rest pages of the executable`;
   return figure({ metric: "idle memory / bare compiled `Bun.serve`", target: 2 }, [ours / theirs], "", [
-    { name: "slipway", figure: `${show(ours / MIB)} MiB` },
-    { name: "Bun.serve", figure: `${show(theirs / MIB)} MiB` },
+    { name: "slipway", figure: parts(server.pid) },
+    { name: "Bun.serve", figure: parts(bare.pid) },
   ]);
 }
 
+/** A process of an executable. */
+interface Running extends AsyncDisposable {
+  readonly url: string;
+  readonly pid: number;
+  readonly directory: string;
+  /** Waits for an event that it logs from now on. */
+  logged(event: string): Promise<void>;
+}
+
 /** The executable, running with an empty data directory; killed at the end. */
-async function running(command: string, docker: string): Promise<{ url: string; pid: number } & AsyncDisposable> {
+export async function running(
+  command: string,
+  docker: string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<Running> {
   const directory = await mkdtemp(join(tmpdir(), "slipway-bench-"));
   const port = freePort();
+  const log = join(directory, "log");
   const child = Bun.spawn([command], {
-    env: { PORT: String(port), DATA_PATH: directory, DOCKER_HOST: docker },
-    stdio: ["ignore", "ignore", "ignore"],
+    env: { PORT: String(port), DATA_PATH: directory, DOCKER_HOST: docker, ...variables },
+    stdio: ["ignore", "ignore", Bun.file(log)],
   });
   return {
     url: `http://127.0.0.1:${port}`,
     pid: child.pid,
+    directory,
+    async logged(event) {
+      const from = Bun.file(log).size;
+      const deadline = performance.now() + LOGGED_MS;
+      while (!(await Bun.file(log).slice(from).text()).includes(`"event":"${event}"`)) {
+        if (performance.now() > deadline) throw new Error(`The server did not log ${JSON.stringify(event)}`);
+        await Bun.sleep(100);
+      }
+    },
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL");
       await child.exited;
@@ -66,6 +96,15 @@ async function running(command: string, docker: string): Promise<{ url: string; 
 
 /** Resident memory of a process. */
 export function residentBytes(pid: number): number {
-  const line = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+  return statusBytes(pid, "VmRSS");
+}
+
+/** What of it no file has: the kernel cannot drop it and read it again. */
+function anonymousBytes(pid: number): number {
+  return statusBytes(pid, "RssAnon");
+}
+
+function statusBytes(pid: number, field: "VmRSS" | "RssAnon"): number {
+  const line = new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, "utf8"));
   return Number(line?.[1] ?? 0) * 1024;
 }

@@ -36,6 +36,8 @@ export interface CallOptions extends GateOptions, Partial<CallRequest>, Partial<
 /** A gate as a plain process with pipes, and the server's side of the conversation. */
 export class GateProcess implements AsyncDisposable {
   readonly conversation = new GateConversation();
+  /** How many pieces its output has come in. */
+  chunks = 0;
   readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly #frames: AsyncGenerator<GateFrame, void, void>;
 
@@ -60,7 +62,10 @@ export class GateProcess implements AsyncDisposable {
   }
 
   async *#read(): AsyncGenerator<GateFrame, void, void> {
-    for await (const chunk of this.#child.stdout) yield* this.conversation.push(chunk);
+    for await (const chunk of this.#child.stdout) {
+      this.chunks++;
+      yield* this.conversation.push(chunk);
+    }
   }
 
   /** The next frame, or undefined at the end of the gate's output. */
