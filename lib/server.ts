@@ -22,6 +22,7 @@ import { labelOf } from "./services/invocation-metrics.ts";
 import { InvocationService } from "./services/invocations.ts";
 import { KeyService } from "./services/keys.ts";
 import { Recorder } from "./services/recorder.ts";
+import { RegistryService } from "./services/registries.ts";
 import { RouteService } from "./services/routes.ts";
 import { serverKey } from "./services/server-key.ts";
 import { openVault } from "./services/secret-key.ts";
@@ -119,7 +120,10 @@ export async function openApi(config: Config, options: { log: Logger }): Promise
 async function compose(config: Config, { store, vault }: Data, tools: Tools, stack: AsyncDisposableStack) {
   const { log, clock, patience } = tools;
   const metrics = new Metrics();
-  const runner = stack.use(createRunner(config, store, { log, clock, metrics }));
+  const runner = stack.use(
+    createRunner(config, store, { log, clock, metrics }, (host) => registries.credentialsFor(host)),
+  );
+  const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
   const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
   const secrets = new SecretService({ store: store.secrets, functions: store.functions, vault, clock, log });
@@ -144,7 +148,7 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
     ...{ functions, routes, secrets, invocations, status, metrics, access, clock, log, patience, request_bytes },
-    keys,
+    ...{ keys, registries },
     version: VERSION,
   });
   return { app, runner, functions, recorder, invocations, new_key: made };
@@ -159,9 +163,10 @@ function createRunner(
   config: Config,
   store: Store,
   tools: Pick<Tools, "log" | "clock"> & { metrics: Metrics },
+  credentialsFor: RegistryService["credentialsFor"],
 ): Runner {
   return new Runner({
-    ...tools,
+    ...{ ...tools, credentialsFor },
     owner: store.settings.ownerId(),
     engine: config.dockerHost,
     engine_timeout_ms: config.engineTimeoutMs,

@@ -25,6 +25,7 @@ export const REASONS = [
   "entrypoint_failed",
   "image_unavailable",
   "secret_unavailable",
+  "registry_unavailable",
   "out_of_memory",
   "instance_lost",
   "engine_unavailable",

@@ -34,6 +34,19 @@ export const DELAY_MS = 366 * 24 * 3_600_000;
 export const IDEMPOTENCY = { ttl_ms: 24 * 3_600_000, key_length: 255 } as const;
 /** A callback's URL; what is longer is refused by many servers. */
 export const CALLBACK_URL_LENGTH = 2048;
+/** How callbacks are sent: attempts and the waits between them, what an attempt may take, and what is sent at most. */
+export const CALLBACK = {
+  attempts: 12,
+  min_ms: 5_000,
+  max_ms: 3_600_000,
+  timeout_ms: 10_000,
+  at_once: 8,
+  response_bytes: MIB,
+  /** Of the receiver's answer, which is read and thrown away. */
+  answer_bytes: 64 * KIB,
+} as const;
+/** How long callbacks are signed with the secret before the last rotation, too, in milliseconds. */
+export const CALLBACK_ROTATION_MS = 24 * 3_600_000;
 /** Links of a chain of functions (`on_success`, `on_failure`). */
 export const CHAIN_DEPTH = 16;
 /** Schedules are listed whole, so their number has a limit; and their expressions have one. */
@@ -66,6 +79,11 @@ export const SECRETS_FILES_BYTES = SECRETS_OF_FUNCTION_BYTES + SECRETS_OF_FUNCTI
 /** Secrets, registries and keys are listed whole, so their number has a limit. */
 export const SECRETS = 10_000;
 export const REGISTRIES = 1_000;
+/** Some registries take a JSON key file or a token of some kilobytes as the password. */
+export const REGISTRY_PASSWORD_LENGTH = 16 * KIB;
+export const REGISTRY_USERNAME_LENGTH = 255;
+/** Entries of a config.json: each is checked with its registry. */
+export const REGISTRY_IMPORTS = 100;
 export const KEYS = 10_000;
 /** What `docker run --ulimit nofile` would be given. */
 export const NOFILE = 1024;

@@ -6,6 +6,7 @@ import type { Metrics } from "../metrics.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { InvocationService } from "../services/invocations.ts";
 import type { KeyService } from "../services/keys.ts";
+import type { RegistryService } from "../services/registries.ts";
 import type { RouteService } from "../services/routes.ts";
 import type { SecretService } from "../services/secrets.ts";
 import type { StatusService } from "../services/status.ts";
@@ -20,6 +21,7 @@ import { keysRoutes } from "./keys.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
 import { type Patience, watching } from "./patience.ts";
+import { registriesRoutes } from "./registries.ts";
 import { createIntakes, type Reception } from "./resource.ts";
 import { routesRoutes } from "./routes.ts";
 import { secretsRoutes } from "./secrets.ts";
@@ -30,6 +32,7 @@ export interface AppServices {
   readonly functions: FunctionService;
   readonly routes: RouteService;
   readonly secrets: SecretService;
+  readonly registries: RegistryService;
   readonly invocations: InvocationService;
   readonly keys: KeyService;
   readonly status: StatusService;
@@ -65,9 +68,10 @@ export function createApp(services: AppServices): AnyElysia {
       requestId(set);
     })
     .use(errorHandler({ log, watch, requestId, allowed: (path) => allowedMethods(app.routes, path) }))
-    .use(functionsRoutes(functions, deploying))
+    .use(functionsRoutes(functions, deploying, { clock, log, requestId }))
     .use(routesRoutes(routes, deploying))
     .use(secretsRoutes(secrets, deploying))
+    .use(registriesRoutes(services.registries, deploying))
     .use(invocationsRoutes(invocations, observing))
     .use(invokeRoutes(functions, invoking, calls))
     .use(callRoutes(routes, calls))

@@ -31,6 +31,7 @@ export const STATUS_OF = {
   entrypoint_failed: 502,
   image_unavailable: 502,
   secret_unavailable: 502,
+  registry_unavailable: 502,
   out_of_memory: 502,
   instance_lost: 502,
   engine_unavailable: 503,
@@ -105,24 +106,26 @@ export function errorHandler(options: {
         return errorResponse(refused, { ...context, allow });
       }
     }
-    if (known && known.reason !== "internal") {
-      options.log.debug("request refused", {
-        request_id: requestId,
-        method: request.method,
-        path,
-        reason: known.reason,
-        // Not what Elysia threw: its errors hold the whole body, and a body may hold a secret.
-        error: known,
-      });
-      return errorResponse(known, context);
-    }
-    const shown = error instanceof ValidationError ? describeProblem(error.type, error.validator, error.value) : error;
-    options.log.error("request failed", { request_id: requestId, method: request.method, path, error: shown });
-    return errorResponse(
-      known ?? new AppError("internal", "Internal error: the server's log has more under this request id"),
-      context,
-    );
+    const where = { request_id: requestId, method: request.method, path };
+    return errorResponse(shownError(error, options.log, where), context);
   });
+}
+
+/** What a client is told of anything that was thrown; the log is told all of it. */
+export function shownError(
+  error: unknown,
+  log: Logger,
+  request: { readonly request_id: string; readonly method: string; readonly path: string },
+): AppError {
+  const known = translate(error);
+  if (known && known.reason !== "internal") {
+    // Not what Elysia threw: its errors hold the whole body, and a body may hold a secret.
+    log.debug("request refused", { ...request, reason: known.reason, error: known });
+    return known;
+  }
+  const shown = error instanceof ValidationError ? describeProblem(error.type, error.validator, error.value) : error;
+  log.error("request failed", { ...request, error: shown });
+  return known ?? new AppError("internal", "Internal error: the server's log has more under this request id");
 }
 
 function translate(error: unknown): AppError | undefined {

@@ -1,7 +1,11 @@
 import type { Clock } from "../clock.ts";
+import { PATIENCE } from "./patience.ts";
 
-/** A comment goes out this often, in milliseconds: proxies close a connection that is silent, and ours finds out who left. */
-const HEARTBEAT_MS = 15_000;
+/**
+ * A comment goes out this often, in milliseconds: Bun closes a connection that is silent for `PATIENCE.idle_s`, proxies
+ * do so later, and so it is found out who left.
+ */
+const HEARTBEAT_MS = (PATIENCE.idle_s * 1_000) / 2;
 /** A reader that lets more than this many bytes wait is given up: nothing here may grow without a bound. */
 const WAITING_BYTES = 4 * 1024 * 1024;
 

@@ -3,6 +3,8 @@ import { t } from "elysia";
 import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../domain/functions.ts";
 import type { FunctionService } from "../services/functions.ts";
 import { Envelope, errors, success } from "./envelope.ts";
+import { wantsEvents } from "./event-stream.ts";
+import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
 import { type Intake, jsonBody, resource } from "./resource.ts";
 
 const params = t.Object({
@@ -18,9 +20,30 @@ const deletion = t.Object(
 );
 const data = Envelope(FunctionWithPool, "The function and its instances.");
 const changed = Envelope(Function, "The function as it is now.");
+const creation = {
+  operationId: "createFunction",
+  summary: "Register an image as a function",
+  description:
+    "Pulls the image where the engine does not have it. The answer comes when the function can be called; " +
+    "with `Accept: text/event-stream` it begins with the pull, and tells how that goes.",
+  responses: PULL_EVENTS_DETAIL,
+};
+const change = {
+  operationId: "updateFunction",
+  summary: "Change a function",
+  description: "What is absent stays as it is; `environment` is replaced as a whole. Running calls end as they began.",
+  responses: PULL_EVENTS_DETAIL,
+};
+const pull = {
+  operationId: "pullFunction",
+  summary: "Pull the image anew",
+  description:
+    "Moves the function to what its image reference means now. An image that exists only locally is looked up again.",
+  responses: PULL_EVENTS_DETAIL,
+};
 
 /** `/v1/functions`: images plus their settings. */
-export function functionsRoutes(functions: FunctionService, intake: Intake) {
+export function functionsRoutes(functions: FunctionService, intake: Intake, tools: PullEventTools) {
   return resource({ prefix: "/v1/functions", tag: "functions", intake })
     .get("/", () => success(functions.list()), {
       response: { 200: Envelope(Type.Array(Function), "The functions, oldest first."), ...errors() },
@@ -28,21 +51,16 @@ export function functionsRoutes(functions: FunctionService, intake: Intake) {
     })
     .post(
       "/",
-      async ({ body, set }) => {
-        const created = await functions.create(body);
-        set.status = 201;
-        return success(created);
+      async ({ body, set, request }) => {
+        const created = await answerPull(tools, { set, request }, (watcher) => functions.create(body, watcher));
+        if (!wantsEvents(request)) set.status = 201;
+        return created;
       },
       {
         parse: jsonBody(intake),
         body: CreateFunction,
         response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 502, 503, 507) },
-        detail: {
-          operationId: "createFunction",
-          summary: "Register an image as a function",
-          description:
-            "Pulls the image where the engine does not have it. The answer comes when the function can be called.",
-        },
+        detail: creation,
       },
     )
     .get("/:id", ({ params: { id } }) => success(functions.getWithPool(id)), {
@@ -50,18 +68,18 @@ export function functionsRoutes(functions: FunctionService, intake: Intake) {
       response: { 200: data, ...errors(404) },
       detail: { operationId: "getFunction", summary: "Show a function and its instances" },
     })
-    .patch("/:id", async ({ params: { id }, body }) => success(await functions.update(id, body)), {
-      params,
-      parse: jsonBody(intake),
-      body: UpdateFunction,
-      response: { 200: changed, ...errors(400, 404, 408, 409, 413, 502, 503, 507) },
-      detail: {
-        operationId: "updateFunction",
-        summary: "Change a function",
-        description:
-          "What is absent stays as it is; `environment` is replaced as a whole. Running calls end as they began.",
+    .patch(
+      "/:id",
+      ({ params: { id }, body, set, request }) =>
+        answerPull(tools, { set, request }, (watcher) => functions.update(id, body, watcher)),
+      {
+        params,
+        parse: jsonBody(intake),
+        body: UpdateFunction,
+        response: { 200: changed, ...errors(400, 404, 408, 409, 413, 502, 503, 507) },
+        detail: change,
       },
-    })
+    )
     .delete(
       "/:id",
       async ({ params: { id }, query: { cascade } }) =>
@@ -78,14 +96,14 @@ export function functionsRoutes(functions: FunctionService, intake: Intake) {
         },
       },
     )
-    .post("/:id/pull", async ({ params: { id } }) => success(await functions.pull(id)), {
-      params,
-      response: { 200: changed, ...errors(400, 404, 502, 503, 507) },
-      detail: {
-        operationId: "pullFunction",
-        summary: "Pull the image anew",
-        description:
-          "Moves the function to what its image reference means now. An image that exists only locally is looked up again.",
+    .post(
+      "/:id/pull",
+      ({ params: { id }, set, request }) =>
+        answerPull(tools, { set, request }, (watcher) => functions.pull(id, watcher)),
+      {
+        params,
+        response: { 200: changed, ...errors(400, 404, 502, 503, 507) },
+        detail: pull,
       },
-    });
+    );
 }

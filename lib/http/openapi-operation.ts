@@ -1,7 +1,7 @@
 import { ErrorEnvelope } from "./envelope.ts";
 import type { ErrorStatus } from "./errors.ts";
 import { errorReference, isErrorStatus, REQUEST_ID_HEADER } from "./openapi-errors.ts";
-import { exampleOf, isObject, type JsonObject, toOpenApi } from "./openapi-schema.ts";
+import { exampleOf, isObject, type Json, type JsonObject, toOpenApi } from "./openapi-schema.ts";
 
 /** As much of a route of Elysia as its documentation needs. */
 export interface DocumentedRoute {
@@ -35,8 +35,28 @@ export function operation({ method, path, hooks }: DocumentedRoute): JsonObject 
     ...detail,
     ...(parameters.length > 0 && { parameters }),
     ...(hooks.body !== undefined && { requestBody: { required: true, content: json(hooks.body) } }),
-    responses: { ...described, ...responsesOf(hooks.response) },
+    responses: mergedResponses(described, responsesOf(hooks.response)),
   };
+}
+
+/** An answer may be described by a schema, and with another content type in `detail`: then it has the words of both. */
+function mergedResponses(described: JsonObject, ofSchemas: JsonObject): JsonObject {
+  const both = Object.entries(ofSchemas).map(([status, response]): [string, Json] => {
+    const other = described[status];
+    if (!isObject(other) || !isObject(response)) return [status, response];
+    const content = { ...objectOf(response["content"]), ...objectOf(other["content"]) };
+    const description = `${textOf(response["description"])} ${textOf(other["description"])}`;
+    return [status, { ...other, ...response, description, content }];
+  });
+  return { ...described, ...Object.fromEntries(both) };
+}
+
+function objectOf(value: Json | undefined): JsonObject {
+  return isObject(value) ? value : {};
+}
+
+function textOf(value: Json | undefined): string {
+  return typeof value === "string" ? value : "";
 }
 
 /** The scopes of an endpoint, of which a key needs one: OpenAPI 3.0 has no words for them beside OAuth's. */

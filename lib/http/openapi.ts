@@ -2,6 +2,9 @@ import { CreateFunction, Function, UpdateFunction } from "../domain/functions.ts
 import { Invocation, InvocationLogs, InvocationPage, LogEntry } from "../domain/invocations.ts";
 import { CreateKey, Key, NewKey } from "../domain/keys.ts";
 import { CreateRoute, Route, UpdateRoute } from "../domain/routes.ts";
+import { DockerConfig } from "../domain/docker-config.ts";
+import { PullProgress } from "../domain/pull-progress.ts";
+import { PutRegistry, Registry, RegistryImport } from "../domain/registries.ts";
 import { PutSecret, Secret } from "../domain/secrets.ts";
 import { ErrorEnvelope } from "./envelope.ts";
 import { errorComponents } from "./openapi-errors.ts";
@@ -21,6 +24,7 @@ const TAGS = [
   { name: "functions", description: "Images plus their settings." },
   { name: "routes", description: "Paths below `/r` that lead to functions." },
   { name: "secrets", description: "Values that only functions see." },
+  { name: "registries", description: "Credentials for the images of private registries." },
   { name: "calls", description: "Running functions." },
   { name: "invocations", description: "The records of calls, and what the functions printed." },
   { name: "keys", description: "Who may use the API, and what for." },
@@ -32,6 +36,7 @@ const NAMED = {
   CreateFunction,
   CreateKey,
   CreateRoute,
+  DockerConfig,
   Error: ErrorEnvelope,
   Function,
   Invocation,
@@ -41,7 +46,11 @@ const NAMED = {
   LogEntry,
   NewKey,
   ProblemDetails,
+  PullProgress,
+  PutRegistry,
   PutSecret,
+  Registry,
+  RegistryImport,
   Route,
   Secret,
   UpdateFunction,

@@ -3,16 +3,26 @@ import type { Function } from "../domain/functions.ts";
 import type { Settings } from "../domain/function-settings.ts";
 import { settingsOfLabels } from "../domain/image-labels.ts";
 import { parseImageReference } from "../domain/image-reference.ts";
+import type { PullWatcher } from "../domain/pull-progress.ts";
+import { registryOf, type RegistryCredentials } from "../domain/registries.ts";
 import { EngineError } from "../engine/errors.ts";
+import type { PullOptions } from "../engine/image-pull.ts";
 import type { Image, ImageConfig, Images } from "../engine/images.ts";
+import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { commandOf, type OwnCommand } from "./container-spec.ts";
+import { SharedPull } from "./shared-pull.ts";
 
 /** What a function remembers of its image. */
 export interface ResolvedImage {
   readonly image_id: string;
   readonly digest: string | null;
+}
+
+/** Credentials as they are now: another number stands for others. */
+export interface CurrentCredentials extends RegistryCredentials {
+  readonly revision: string;
 }
 
 /** Images that were looked at lately, at most this many. */
@@ -27,27 +37,38 @@ export class ImageResolver {
   readonly #images: Images;
   readonly #metrics: Metrics;
   readonly #log: Logger;
-  readonly #pulls = new Map<string, Promise<void>>();
+  readonly #clock: Clock;
+  readonly #credentialsFor: (host: string) => CurrentCredentials | undefined;
+  readonly #pulls = new Map<string, SharedPull>();
   readonly #configs = new Map<string, ImageConfig>();
 
-  constructor(options: { images: Images; metrics: Metrics; log: Logger }) {
+  constructor(options: {
+    images: Images;
+    metrics: Metrics;
+    log: Logger;
+    clock: Clock;
+    /** Those of a registry, asked for at each pull. */
+    credentialsFor: (host: string) => CurrentCredentials | undefined;
+  }) {
     this.#images = options.images;
+    this.#clock = options.clock;
+    this.#credentialsFor = options.credentialsFor;
     this.#metrics = options.metrics;
     this.#log = options.log;
   }
 
   /** The image behind a reference, pulled if the engine does not have it. Throws also for one that could not be run. */
-  async resolve(reference: string, own: OwnCommand): Promise<ResolvedImage> {
+  async resolve(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
     parseImageReference(reference); // before the engine is asked: its own message is shorter
     const present = await this.#inspect(reference);
-    return this.#resolved(reference, present ?? (await this.#pullAndInspect(reference)), own);
+    return this.#resolved(reference, present ?? (await this.#pullAndInspect(reference, watcher)), own);
   }
 
   /** The image that a reference means now: pulled anew, or looked up again where it exists only locally. */
-  async refresh(reference: string, own: OwnCommand): Promise<ResolvedImage> {
+  async refresh(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
     const present = await this.#inspect(reference);
     const local = present !== undefined && present.digests.length === 0;
-    return this.#resolved(reference, local ? present : await this.#pullAndInspect(reference), own);
+    return this.#resolved(reference, local ? present : await this.#pullAndInspect(reference, watcher), own);
   }
 
   /** What the labels of an image that was resolved say about settings. Throws `image_invalid` where they are wrong. */
@@ -119,8 +140,8 @@ export class ImageResolver {
     this.#configs.set(image.id, image.config);
   }
 
-  async #pullAndInspect(reference: string): Promise<Image> {
-    await this.#pull(reference);
+  async #pullAndInspect(reference: string, watcher: PullWatcher | undefined): Promise<Image> {
+    await this.#pull(reference, watcher);
     const image = await this.#inspect(reference);
     if (image === undefined) {
       throw new AppError(
@@ -131,19 +152,33 @@ export class ImageResolver {
     return image;
   }
 
-  #pull(reference: string): Promise<void> {
-    const key = parseImageReference(reference).normalized;
-    const running = this.#pulls.get(key);
-    if (running !== undefined) return running;
-    const pull = this.#pullOnce(reference).finally(() => this.#pulls.delete(key));
+  #pull(reference: string, watcher?: PullWatcher): Promise<void> {
+    const { normalized } = parseImageReference(reference);
+    const host = registryOf(reference);
+    const credentials = host === undefined ? undefined : this.#credentialsFor(host);
+    // Whoever has just changed the credentials does not want the end of a pull that began with the old ones.
+    const key = `${credentials?.revision ?? ""} ${normalized}`;
+    const pull = this.#pulls.get(key) ?? this.#begin(key, reference, credentials);
+    if (watcher !== undefined) pull.watch(watcher);
+    return pull.done;
+  }
+
+  #begin(key: string, reference: string, credentials: RegistryCredentials | undefined): SharedPull {
+    const pull = new SharedPull(this.#clock, async (onProgress) => {
+      try {
+        await this.#pullOnce(reference, { credentials, onProgress });
+      } finally {
+        this.#pulls.delete(key);
+      }
+    });
     this.#pulls.set(key, pull);
     return pull;
   }
 
-  async #pullOnce(reference: string): Promise<void> {
+  async #pullOnce(reference: string, options: PullOptions): Promise<void> {
     this.#log.info("pull started", { image: reference });
     try {
-      await this.#images.pull(reference);
+      await this.#images.pull(reference, options);
       this.#metrics.pulls.inc({ result: "ok" });
       this.#log.info("pull finished", { image: reference });
     } catch (error) {

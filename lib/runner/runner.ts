@@ -3,11 +3,13 @@ import { AppError } from "../domain/errors.ts";
 import type { Function, PoolState } from "../domain/functions.ts";
 import type { RequestMessage } from "../domain/http-message.ts";
 import type { Invocation, LogEntry } from "../domain/invocations.ts";
+import type { RegistryCredentials } from "../domain/registries.ts";
 import type { SecretValues } from "../domain/secrets.ts";
 import { type EngineAddress, EngineConnection } from "../engine/connection.ts";
 import { Containers } from "../engine/containers.ts";
 import { EngineEvents } from "../engine/events.ts";
 import { Images } from "../engine/images.ts";
+import { checkCredentials } from "../engine/registry-auth.ts";
 import { engineArchitecture } from "../engine/system.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
@@ -18,7 +20,7 @@ import { Capacity } from "./capacity.ts";
 import { Custody } from "./custody.ts";
 import { GateVolume } from "./gate-volume.ts";
 import { gateBinary } from "./gate/binary.ts";
-import { ImageResolver } from "./image-resolver.ts";
+import { type CurrentCredentials, ImageResolver } from "./image-resolver.ts";
 import type { Instance, Run } from "./instance.ts";
 import { ImageGoneError, Launcher } from "./launcher.ts";
 import { NetworkHolders } from "./network-holders.ts";
@@ -43,6 +45,8 @@ export interface RunnerOptions {
   readonly function_queue_limit: number;
   readonly response_bytes: number;
   readonly log_bytes: number;
+  /** The credentials that are stored for a registry. */
+  readonly credentialsFor: (host: string) => CurrentCredentials | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -88,6 +92,8 @@ export class Runner implements AsyncDisposable {
   readonly images: ImageResolver;
   /** Checks a function's settings with the engine. */
   readonly settings: SettingsCheck;
+  /** Throws `registry_denied` or `registry_unavailable` where a registry does not take credentials. */
+  readonly checkRegistry: (credentials: RegistryCredentials) => Promise<void>;
   readonly #options: RunnerOptions;
   readonly #connection: EngineConnection;
   readonly #containers: Containers;
@@ -125,7 +131,12 @@ export class Runner implements AsyncDisposable {
     });
     this.#custody = new Custody({ containers: this.#containers, events: this.#events, clock, log });
     this.settings = new SettingsCheck(this.#connection);
-    this.images = new ImageResolver({ images: new Images(this.#connection, options.pull_timeout_ms), metrics, log });
+    this.checkRegistry = (credentials) => checkCredentials(this.#connection, credentials);
+    this.images = new ImageResolver({
+      images: new Images({ connection: this.#connection, clock, pull_timeout_ms: options.pull_timeout_ms }),
+      ...{ metrics, log, clock },
+      credentialsFor: options.credentialsFor,
+    });
     this.#admission = new Admission(
       {
         max_running: options.max_instances,

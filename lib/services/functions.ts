@@ -12,6 +12,7 @@ import {
   type UpdateFunction,
 } from "../domain/functions.ts";
 import { FUNCTIONS } from "../domain/limits.ts";
+import type { PullWatcher } from "../domain/pull-progress.ts";
 import { timestamp } from "../domain/types.ts";
 import type { ResolvedImage } from "../runner/image-resolver.ts";
 import type { Runner } from "../runner/runner.ts";
@@ -69,7 +70,7 @@ export class FunctionService {
   }
 
   /** Registers an image, which is pulled where the engine does not have it; its labels are defaults for the settings. */
-  async create(body: CreateFunction): Promise<Function> {
+  async create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
     const { environment, name = null, image, ...given } = body;
     this.#check(body, null);
     this.#secrets.check({ secrets: body.secrets ?? [], environment: environment ?? {} });
@@ -79,7 +80,7 @@ export class FunctionService {
     // Before the image is pulled, so that nobody waits minutes for this answer.
     checkSettings(settingsAtCreation(given, {}));
     await this.#runner.settings.check(given);
-    const resolved = await this.#runner.images.resolve(image, given);
+    const resolved = await this.#runner.images.resolve(image, given, watcher);
     const settings = await this.#settingsWithLabels(image, resolved, given);
     const now = timestamp(this.#clock.now());
     const created: Function = {
@@ -100,7 +101,7 @@ export class FunctionService {
   }
 
   /** Changes what the body names; a changed image is resolved as at registration, but for its labels. */
-  async update(idOrName: string, body: UpdateFunction): Promise<Function> {
+  async update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
     const before = this.get(idOrName);
     const { environment, ...changes } = body;
     const { name: _name, image, ...given } = changes;
@@ -113,7 +114,7 @@ export class FunctionService {
     if (image === undefined && (given.entrypoint !== undefined || given.command !== undefined)) {
       await this.#runner.images.checkCommand(after);
     }
-    const resolved = image === undefined ? {} : await this.#runner.images.resolve(image, after);
+    const resolved = image === undefined ? {} : await this.#runner.images.resolve(image, after, watcher);
     return this.#change(before.id, {
       ...changes,
       ...resolved,
@@ -122,9 +123,9 @@ export class FunctionService {
   }
 
   /** Pulls the image anew and moves the function to what its reference means now. */
-  async pull(idOrName: string): Promise<Function> {
+  async pull(idOrName: string, watcher?: PullWatcher): Promise<Function> {
     const fn = this.get(idOrName);
-    return this.#change(fn.id, await this.#runner.images.refresh(fn.image, fn));
+    return this.#change(fn.id, await this.#runner.images.refresh(fn.image, fn, watcher));
   }
 
   /** Deletes a function and tells what it was; with routes only where `cascade` says so. */

@@ -8,6 +8,7 @@ import { IdempotencyKeyStore } from "./idempotency-keys.ts";
 import { InvocationStore } from "./invocations.ts";
 import { PayloadStore } from "./payloads.ts";
 import { KeyStore } from "./keys.ts";
+import { RegistryStore } from "./registries.ts";
 import { RouteStore } from "./routes.ts";
 import { ScheduleStore } from "./schedules.ts";
 import { SecretStore } from "./secrets.ts";
@@ -31,6 +32,7 @@ export interface Store extends Disposable {
   readonly idempotencyKeys: IdempotencyKeyStore;
   readonly schedules: ScheduleStore;
   readonly secrets: SecretStore;
+  readonly registries: RegistryStore;
   readonly keys: KeyStore;
   /** Throws what keeps the database from being read. */
   check(): void;
@@ -51,6 +53,7 @@ export function openStore(path: string, options: { readonly log: Logger; readonl
     idempotencyKeys: new IdempotencyKeyStore(database),
     schedules: new ScheduleStore(database),
     secrets: new SecretStore(database),
+    registries: new RegistryStore(database),
     keys: new KeyStore(database, functions),
     check: () => database.check(),
     [Symbol.dispose]: () => database[Symbol.dispose](),

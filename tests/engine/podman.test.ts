@@ -98,7 +98,7 @@ test.each([
   ],
 ])("Images.pull finds an error after a 200, and tells no path of the host: %s", async (_, error, reason) => {
   reply = (__, socket) => socket.end(http(`${JSON.stringify({ status: "Trying" })}\n${JSON.stringify({ error })}\n`));
-  const thrown: unknown = await new Images(connection, 5_000)
+  const thrown: unknown = await new Images({ connection, clock: systemClock, pull_timeout_ms: 5_000 })
     .pull("127.0.0.1:5000/x:1")
     .catch((caught: unknown) => caught);
   expect(thrown).toBeInstanceOf(AppError);

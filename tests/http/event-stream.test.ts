@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { type EventSink, eventStream, wantsEvents } from "../../lib/http/event-stream.ts";
+import { PATIENCE } from "../../lib/http/patience.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
 function follow(begin: (sink: EventSink) => void = () => undefined) {
@@ -32,7 +33,8 @@ describe("eventStream", () => {
 
   test("says that it is still there, and stops when its reader leaves", async () => {
     const { clock, read, reader, sink, cleaned } = follow();
-    await clock.advance(15_000);
+    // Bun would close the connection at the double of it.
+    await clock.advance((PATIENCE.idle_s * 1_000) / 2);
     expect(await read()).toBe(": still here\n\n");
     await reader.cancel();
     sink.send({ event: "late", data: 1 });

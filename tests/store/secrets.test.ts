@@ -125,7 +125,7 @@ describe("SecretStore", () => {
     expect(store.secrets.anythingSealed()).toBe(false);
     {
       using other = new Sqlite(path);
-      other.run("insert into registries values ('r', 'u', 'sealed', '', '')");
+      other.run("insert into registries values ('r', 'password', 'u', 'sealed', null, '', '')");
     }
     expect(store.secrets.anythingSealed()).toBe(true);
   });

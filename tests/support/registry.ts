@@ -150,7 +150,7 @@ async function registryRequest(host: string, path: string, credentials: Credenti
       accept: "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json",
       ...(credentials === undefined
         ? {}
-        : { authorization: `Basic ${btoa(`${credentials.username}:${credentials.password}`)}` }),
+        : { authorization: `Basic ${base64(`${credentials.username}:${credentials.password}`)}` }),
     },
   });
   if (!response.ok) throw new Error(`The registry answered ${response.status} for ${path}`);
@@ -160,5 +160,10 @@ async function registryRequest(host: string, path: string, credentials: Credenti
 /** The engine wants *padded* base64url, and a value even where nothing is asked for. */
 function registryAuth(host: string, credentials: Credentials | undefined): string {
   const text = JSON.stringify(credentials === undefined ? {} : { ...credentials, serveraddress: host });
-  return btoa(text).replaceAll("+", "-").replaceAll("/", "_");
+  return base64(text).replaceAll("+", "-").replaceAll("/", "_");
+}
+
+/** Of its UTF-8, which `btoa` would refuse or spoil. */
+function base64(text: string): string {
+  return Buffer.from(text).toString("base64");
 }

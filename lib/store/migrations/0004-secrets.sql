@@ -7,11 +7,13 @@ create table secrets (
   updated_at text not null
 ) strict;
 
--- Credentials of registries, kept as secrets are.
+-- Credentials of registries, kept as secrets are: `secret` is a password or an identity token, as `kind` says.
 create table registries (
   host text primary key not null,
-  username text not null,
-  password text not null,
+  kind text not null,
+  username text,
+  secret text not null,
+  checked_at text,
   created_at text not null,
   updated_at text not null
 ) strict;

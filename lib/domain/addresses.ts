@@ -1,0 +1,107 @@
+/** Addresses that have the first `bits` bits of `bytes` (4 or 16) in common. */
+export interface AddressRange {
+  readonly bytes: Uint8Array;
+  readonly bits: number;
+}
+
+/** What may be called although it is not public: names, whatever they lead to, and ranges of addresses. */
+export interface Allowed {
+  readonly names: ReadonlySet<string>;
+  readonly ranges: readonly AddressRange[];
+}
+
+/** The bytes of an address in the usual spelling, 4 or 16; undefined for anything else, a zone (`%eth0`) included. */
+export function addressBytes(text: string): Uint8Array | undefined {
+  return text.includes(":") ? bytesOfIpv6(text) : bytesOfIpv4(text);
+}
+
+/** Reads `10.0.0.0/8`, `fd00::/8` or a single address; undefined for anything else. */
+export function addressRange(text: string): AddressRange | undefined {
+  const [address = "", length, ...more] = text.split("/");
+  const bytes = addressBytes(address);
+  if (bytes === undefined || more.length > 0) return undefined;
+  const most = bytes.length * 8;
+  const bits = length === undefined ? most : /^\d{1,3}$/.test(length) ? Number(length) : Infinity;
+  return bits <= most ? { bytes, bits } : undefined;
+}
+
+/**
+ * Whether an address may be called: it is public, or in one of the ranges that are allowed. IPv6 addresses that stand for
+ * an IPv4 one (mapped, NAT64, 6to4) are what that is.
+ */
+export function mayBeCalled(address: string, { ranges }: Allowed): boolean {
+  const bytes = addressBytes(address);
+  if (bytes === undefined) return false;
+  const inside = embeddedIpv4(bytes);
+  return isPublic(inside ?? bytes) || ranges.some((range) => isIn(bytes, range) || (inside && isIn(inside, range)));
+}
+
+/** What is not for the public among IPv4's addresses (IANA's registry of special-purpose addresses), multicast included. */
+const SPECIAL_IPV4 = [
+  ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"],
+  ...["192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"],
+  ...["224.0.0.0/4", "240.0.0.0/4"],
+].map(known);
+
+/** All public addresses of IPv6 are in here: loopback, unique-local, link-local, multicast and the rest are not. */
+const GLOBAL_IPV6 = known("2000::/3");
+/** Of those, what is not for the public: protocol assignments (Teredo among them) and documentation. */
+const SPECIAL_IPV6 = ["2001::/23", "2001:db8::/32", "3fff::/20"].map(known);
+
+/** Where an IPv4 address begins in the IPv6 addresses that stand for one. */
+const EMBEDDING = [
+  { range: known("::ffff:0:0/96"), at: 12 },
+  { range: known("64:ff9b::/96"), at: 12 },
+  { range: known("2002::/16"), at: 2 },
+];
+
+function embeddedIpv4(bytes: Uint8Array): Uint8Array | undefined {
+  const form = EMBEDDING.find(({ range }) => isIn(bytes, range));
+  return form && bytes.subarray(form.at, form.at + 4);
+}
+
+function isPublic(bytes: Uint8Array): boolean {
+  if (bytes.length === 4) return !SPECIAL_IPV4.some((range) => isIn(bytes, range));
+  return isIn(bytes, GLOBAL_IPV6) && !SPECIAL_IPV6.some((range) => isIn(bytes, range));
+}
+
+function isIn(bytes: Uint8Array, range: AddressRange): boolean {
+  if (bytes.length !== range.bytes.length) return false;
+  return bytes.every((byte, i) => {
+    const bits = Math.min(8, Math.max(0, range.bits - i * 8));
+    return (byte ^ (range.bytes[i] ?? 0)) >> (8 - bits) === 0;
+  });
+}
+
+function known(text: string): AddressRange {
+  const range = addressRange(text);
+  if (range === undefined) throw new RangeError(`${text} is no range of addresses`);
+  return range;
+}
+
+function bytesOfIpv4(text: string): Uint8Array | undefined {
+  const parts = text.split(".").map((part) => (/^(0|[1-9]\d{0,2})$/.test(part) ? Number(part) : Infinity));
+  return parts.length === 4 && parts.every((part) => part < 256) ? Uint8Array.from(parts) : undefined;
+}
+
+function bytesOfIpv6(text: string): Uint8Array | undefined {
+  const [head = "", tail, ...more] = text.split("::");
+  const before = bytesOfGroups(head, tail === undefined);
+  const after = bytesOfGroups(tail ?? "", true);
+  if (before === undefined || after === undefined || more.length > 0) return undefined;
+  const zeros = 16 - before.length - after.length;
+  // "::" stands for one group at least.
+  if (tail === undefined ? zeros !== 0 : zeros < 2) return undefined;
+  return Uint8Array.from([...before, ...new Uint8Array(zeros), ...after]);
+}
+
+/** Groups between colons; the last one of an address may be an IPv4 address. */
+function bytesOfGroups(text: string, last: boolean): number[] | undefined {
+  if (text === "") return [];
+  const groups = text.split(":");
+  const bytes = groups.map((group, i) => {
+    if (/^[0-9a-f]{1,4}$/i.test(group)) return [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 255];
+    return last && i === groups.length - 1 ? bytesOfIpv4(group) : undefined;
+  });
+  return bytes.includes(undefined) ? undefined : bytes.flatMap((group) => [...(group ?? [])]);
+}
