@@ -4,7 +4,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, ConfigError } from "./config.ts";
+import { checkCallbackUrl } from "./domain/callbacks.ts";
 import { messageOf } from "./domain/errors.ts";
+import type { Function } from "./domain/functions.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "./domain/secret-key.ts";
 import { HEADER_BYTES } from "./domain/limits.ts";
 import { createAccess, isLoopback } from "./http/access.ts";
@@ -16,18 +18,25 @@ import { IdleCollector } from "./idle-collector.ts";
 import type { Logger } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { watchProcess } from "./process-metrics.ts";
-import { Runner } from "./runner/runner.ts";
+import { Runner, type RunnerOptions } from "./runner/runner.ts";
+import { AttemptRunner } from "./services/attempt-runner.ts";
+import { FollowingService } from "./services/following.ts";
 import { FunctionService } from "./services/functions.ts";
 import { labelOf } from "./services/invocation-metrics.ts";
+import { InvocationEvents } from "./services/invocation-events.ts";
 import { InvocationService } from "./services/invocations.ts";
 import { KeyService } from "./services/keys.ts";
+import { Queue } from "./services/queue.ts";
 import { Recorder } from "./services/recorder.ts";
 import { RegistryService } from "./services/registries.ts";
+import { ReplayService } from "./services/replays.ts";
 import { RouteService } from "./services/routes.ts";
 import { serverKey } from "./services/server-key.ts";
 import { openVault } from "./services/secret-key.ts";
+import { ScheduleService } from "./services/schedules.ts";
 import { SecretService } from "./services/secrets.ts";
 import { StatusService } from "./services/status.ts";
+import { Worker } from "./services/worker.ts";
 import { Vault } from "./services/vault.ts";
 import { keyFilePath } from "./store/key-file.ts";
 import { openStore, type Store } from "./store/store.ts";
@@ -78,17 +87,14 @@ export async function start(
   const path = join(config.dataPath, "database.db");
   const store = stack.use(openStore(path, tools));
   const vault = await createVault(config, store, tools.log);
-  const { app, runner, functions, recorder, invocations, new_key } = await compose(
-    config,
-    { store, vault },
-    tools,
-    stack,
-  );
+  const services = await compose(config, { store, vault }, tools, stack);
+  const { app, runner, functions, recorder, invocations, worker, new_key } = services;
   const url = listen(app, config, tools.patience);
   recorder.start();
   const cancelStart = tools.clock.after(FIRST_ANSWERS_MS, () => {
     runner.start();
     functions.warm();
+    for (const each of [worker, services.queue, services.schedules]) each.start();
   });
   stack.defer(cancelStart);
   stack.use(new IdleCollector(tools)).start();
@@ -96,7 +102,7 @@ export async function start(
   const stop = async (graceMs: number) => {
     // Closes the port at once; the promise settles when the answers are out.
     const answered = app.server?.stop(false);
-    await invocations.drain(graceMs);
+    await Promise.all([invocations.drain(graceMs), worker.drain(graceMs)]);
     await Promise.race([answered, Bun.sleep(FLUSH_MS)]);
     await app.server?.stop(true);
     await owned.disposeAsync();
@@ -121,7 +127,16 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const { log, clock, patience } = tools;
   const metrics = new Metrics();
   const runner = stack.use(
-    createRunner(config, store, { log, clock, metrics }, (host) => registries.credentialsFor(host)),
+    createRunner(
+      config,
+      store,
+      { log, clock, metrics },
+      {
+        credentialsFor: (host) => registries.credentialsFor(host),
+        onSwept: () => worker.swept(),
+        onRoom: () => worker.wake(),
+      },
+    ),
   );
   const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
@@ -135,12 +150,19 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
   const routes = new RouteService({ store: store.routes, functions, clock });
+  const events = new InvocationEvents();
+  const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const invocations = stack.use(
     new InvocationService({
-      ...{ store: store.invocations, recorder, functions, runner, clock, log, metrics },
-      secretsFor: (fn) => secrets.valuesFor(fn),
+      ...{ store: store.invocations, recorder, functions, runner, secretsFor, clock, log, metrics, events },
     }),
   );
+  const attempts = new AttemptRunner({ store, functions, runner, secretsFor, metrics });
+  const worker = stack.use(new Worker({ ...{ store, attempts, events, clock, log }, consequences: () => undefined }));
+  const queue = stack.use(new Queue({ store, worker, events, clock }));
+  const schedules = stack.use(new ScheduleService({ store, functions, queue, clock, log }));
+  const following = new FollowingService({ store, invocations, events, clock });
+  const replays = new ReplayService({ store, invocations, functions, queue, clock });
   const status = new StatusService({ runner, probeDatabase: () => store.check() });
   const { access, keys, made } = await createAccessCheck(config, store, { clock, log, functions });
   stack.use(keys);
@@ -148,10 +170,11 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
     ...{ functions, routes, secrets, invocations, status, metrics, access, clock, log, patience, request_bytes },
-    ...{ keys, registries },
+    ...{ keys, registries, following, queue, replays, schedules },
+    checkCallbackUrl: (url) => checkCallbackUrl(url, { names: new Set(), ranges: [] }),
     version: VERSION,
   });
-  return { app, runner, functions, recorder, invocations, new_key: made };
+  return { app, runner, functions, recorder, invocations, worker, queue, schedules, new_key: made };
 }
 
 function databaseBytes(dataPath: string): number {
@@ -163,10 +186,10 @@ function createRunner(
   config: Config,
   store: Store,
   tools: Pick<Tools, "log" | "clock"> & { metrics: Metrics },
-  credentialsFor: RegistryService["credentialsFor"],
+  links: Pick<RunnerOptions, "credentialsFor" | "onSwept" | "onRoom">,
 ): Runner {
   return new Runner({
-    ...{ ...tools, credentialsFor },
+    ...{ ...tools, ...links },
     owner: store.settings.ownerId(),
     engine: config.dockerHost,
     engine_timeout_ms: config.engineTimeoutMs,

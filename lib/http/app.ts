@@ -3,14 +3,19 @@ import type { Clock } from "../clock.ts";
 import { SCOPES } from "../domain/keys.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import type { FollowingService } from "../services/following.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { InvocationService } from "../services/invocations.ts";
 import type { KeyService } from "../services/keys.ts";
+import type { Queue } from "../services/queue.ts";
 import type { RegistryService } from "../services/registries.ts";
+import type { ReplayService } from "../services/replays.ts";
 import type { RouteService } from "../services/routes.ts";
+import type { ScheduleService } from "../services/schedules.ts";
 import type { SecretService } from "../services/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { Access } from "./access.ts";
+import { followingRoutes, workRoutes } from "./async-invocations.ts";
 import { createBodyReader } from "./body.ts";
 import { callRoutes, invokeRoutes } from "./calls.ts";
 import { docsRoutes } from "./docs.ts";
@@ -24,8 +29,10 @@ import { type Patience, watching } from "./patience.ts";
 import { registriesRoutes } from "./registries.ts";
 import { createIntakes, type Reception } from "./resource.ts";
 import { routesRoutes } from "./routes.ts";
+import { schedulesRoutes } from "./schedules.ts";
 import { secretsRoutes } from "./secrets.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
+import { Submissions } from "./submissions.ts";
 
 /** What the API is made of. */
 export interface AppServices {
@@ -34,6 +41,11 @@ export interface AppServices {
   readonly secrets: SecretService;
   readonly registries: RegistryService;
   readonly invocations: InvocationService;
+  readonly following: FollowingService;
+  readonly queue: Queue;
+  readonly checkCallbackUrl: (url: string) => void;
+  readonly replays: ReplayService;
+  readonly schedules: ScheduleService;
   readonly keys: KeyService;
   readonly status: StatusService;
   readonly metrics: Metrics;
@@ -47,7 +59,8 @@ export interface AppServices {
 
 /** The whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, secrets, invocations, status, metrics, clock, log, request_bytes, patience } = services;
+  const { functions, routes, secrets, invocations, following, status, metrics, clock, log, request_bytes, patience } =
+    services;
   const server = () => app.server;
   const { watch, unwatch } = watching(server, patience);
   const readBody = createBodyReader({ clock, unwatch, body_ms: patience.body_ms });
@@ -61,7 +74,8 @@ export function createApp(services: AppServices): AnyElysia {
   const anyKey = intake({ read: SCOPES, write: ["admin"] });
   // Made when it is first needed: a hook at the beginning of every request would cost it 0.5 us.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
-  const calls = { invocations, readBody, requestId, server, request_bytes };
+  const submissions = new Submissions(services);
+  const calls = { invocations, submissions, readBody, requestId, server, request_bytes };
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
     .mapResponse({ as: "global" }, ({ request, set }) => {
       watch(request);
@@ -72,7 +86,10 @@ export function createApp(services: AppServices): AnyElysia {
     .use(routesRoutes(routes, deploying))
     .use(secretsRoutes(secrets, deploying))
     .use(registriesRoutes(services.registries, deploying))
-    .use(invocationsRoutes(invocations, observing))
+    .use(invocationsRoutes(invocations, following, observing))
+    .use(followingRoutes(following, clock, observing))
+    .use(workRoutes(services, invoking))
+    .use(schedulesRoutes(services.schedules, deploying))
     .use(invokeRoutes(functions, invoking, calls))
     .use(callRoutes(routes, calls))
     .use(keysRoutes(services.keys, administrating))

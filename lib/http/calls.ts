@@ -3,6 +3,7 @@ import { Elysia, t } from "elysia";
 import { AppError } from "../domain/errors.ts";
 import { checkFunction } from "../domain/keys.ts";
 import type { FunctionService } from "../services/functions.ts";
+import type { RawSubmissionQuery } from "../domain/submissions.ts";
 import type { InvocationService, Target } from "../services/invocations.ts";
 import type { RouteService } from "../services/routes.ts";
 import type { ReadBody } from "./body.ts";
@@ -11,10 +12,12 @@ import { callMessage, type CallPath, wantsBodyFile } from "./call-request.ts";
 import { pathOf, type RequestId, SANDBOX_HEADERS } from "./errors.ts";
 import { callDetail } from "./openapi-calls.ts";
 import { type Intake, scopeDetail } from "./resource.ts";
+import { SubmissionQuery, type Submissions } from "./submissions.ts";
 
 /** What both ways to call a function need. */
 interface Calls {
   readonly invocations: InvocationService;
+  readonly submissions: Submissions;
   readonly readBody: ReadBody;
   readonly requestId: RequestId;
   readonly server: () => Server<unknown> | null;
@@ -49,14 +52,15 @@ export function callRoutes(routes: RouteService, calls: Calls) {
 export function invokeRoutes(functions: FunctionService, { access, scopes }: Intake, calls: Calls) {
   return new Elysia({ tags: ["calls"] }).post(
     "/v1/functions/:id/invoke",
-    async ({ request, set, params: { id } }) => {
+    async ({ request, set, params: { id }, query }) => {
       const caller = access(request);
       const fn = functions.get(id);
       checkFunction(caller, fn.id);
       const target = { function: fn, route_id: null };
-      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE });
+      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query });
     },
     {
+      query: SubmissionQuery,
       params: t.Object({
         id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
       }),
@@ -70,16 +74,23 @@ export function invokeRoutes(functions: FunctionService, { access, scopes }: Int
 }
 
 async function call(
-  { invocations, readBody, server, request_bytes }: Calls,
+  { invocations, submissions, readBody, server, request_bytes }: Calls,
   request: Request,
-  { id, target, path }: { readonly id: string; readonly target: Target; readonly path: CallPath },
+  {
+    id,
+    target,
+    path,
+    query,
+  }: { readonly id: string; readonly target: Target; readonly path: CallPath; readonly query?: RawSubmissionQuery },
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
-  const answer = await invocations.invoke({
+  const asked = {
     id,
     ...{ target, body, body_file: wantsBodyFile(request, body), message: callMessage(request, server(), path) },
-    signal: request.signal,
-  });
+  };
+  const taken = await submissions.take(request, asked, query);
+  if (taken !== undefined) return taken;
+  const answer = await invocations.invoke({ ...asked, signal: request.signal });
   return answerResponse(answer, request.headers.get("accept"));
 }
 

@@ -6,7 +6,9 @@ import {
   InvocationStatus,
   parseInvocationQuery,
 } from "../domain/invocations.ts";
-import { PAGE } from "../domain/limits.ts";
+import { PAGE, WAIT_MS } from "../domain/limits.ts";
+import { parseWait } from "../domain/submissions.ts";
+import type { FollowingService } from "../services/following.ts";
 import type { InvocationService } from "../services/invocations.ts";
 import { Envelope, errors, success } from "./envelope.ts";
 import { type Intake, resource } from "./resource.ts";
@@ -40,19 +42,38 @@ const query = t.Object(
   { additionalProperties: false },
 );
 
+const waiting = t.Object(
+  {
+    wait: t.Optional(
+      t.String({ description: `How long to wait for its end, at most ${WAIT_MS / 1000}s.`, examples: ["30s"] }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
 /** `/v1/invocations`: the records of calls and what they printed. */
-export function invocationsRoutes(invocations: InvocationService, intake: Intake) {
+export function invocationsRoutes(invocations: InvocationService, following: FollowingService, intake: Intake) {
   return resource({ prefix: "/v1/invocations", tag: "invocations", intake })
     .get("/", ({ query: raw }) => success(invocations.list(parseInvocationQuery(raw))), {
       query,
       response: { 200: Envelope(InvocationPage, "A page of invocations, newest first."), ...errors(400) },
       detail: { operationId: "listInvocations", summary: "List the invocations, newest first" },
     })
-    .get("/:id", ({ params: { id } }) => success(invocations.get(id)), {
-      params,
-      response: { 200: Envelope(Invocation, "The invocation."), ...errors(404) },
-      detail: { operationId: "getInvocation", summary: "Show an invocation" },
-    })
+    .get(
+      "/:id",
+      async ({ params: { id }, query: { wait }, request }) =>
+        success(wait === undefined ? invocations.get(id) : await following.wait(id, parseWait(wait), request.signal)),
+      {
+        params,
+        query: waiting,
+        response: { 200: Envelope(Invocation, "The invocation."), ...errors(400, 404) },
+        detail: {
+          operationId: "getInvocation",
+          summary: "Show an invocation",
+          description: "With `wait`, the answer comes when it has ended, or after that time as it is then.",
+        },
+      },
+    )
     .get("/:id/logs", ({ params: { id } }) => success(invocations.logs(id)), {
       params,
       response: { 200: Envelope(InvocationLogs, "What the function printed, as far as it was kept."), ...errors(404) },

@@ -27,6 +27,7 @@ const TAGS = [
   { name: "registries", description: "Credentials for the images of private registries." },
   { name: "calls", description: "Running functions." },
   { name: "invocations", description: "The records of calls, and what the functions printed." },
+  { name: "schedules", description: "Functions that are called by the clock." },
   { name: "keys", description: "Who may use the API, and what for." },
   { name: "status", description: "Whether the server works, and its figures." },
 ];

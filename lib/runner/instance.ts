@@ -345,7 +345,9 @@ export class Instance {
 /** The call that an instance serves: what its frames have told so far, and who waits for its answer. */
 class ActiveCall {
   readonly facts: RunFacts;
-  readonly #live: LiveLogs | undefined;
+  readonly #onLogs: InstanceCall["onLogs"];
+  readonly #secrets: readonly string[];
+  #live: LiveLogs | undefined;
   readonly #outcome = Promise.withResolvers<Outcome>();
   readonly #ended = Promise.withResolvers<Outcome>();
   readonly #reusable = Promise.withResolvers<boolean>();
@@ -359,7 +361,8 @@ class ActiveCall {
       response_limit: call.response_limit,
       command,
     };
-    this.#live = call.onLogs && new LiveLogs(call.secrets, call.onLogs);
+    this.#onLogs = call.onLogs;
+    this.#secrets = call.secrets;
   }
 
   get outcome(): Promise<Outcome> {
@@ -382,6 +385,7 @@ class ActiveCall {
   take(frame: GateFrame): void {
     if (frame.type === "log") {
       this.facts.logs.add(frame.stream, frame.bytes);
+      if (this.#onLogs) this.#live ??= new LiveLogs(this.#secrets, this.#onLogs);
       this.#live?.add(frame.stream, frame.bytes);
     } else if (frame.type === "exit") this.exit = frame;
   }

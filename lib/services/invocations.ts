@@ -12,6 +12,7 @@ import type { Outcome } from "../runner/outcome.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { InvocationStore } from "../store/invocations.ts";
 import type { FunctionService } from "./functions.ts";
+import type { InvocationEvents } from "./invocation-events.ts";
 import { countRun } from "./invocation-metrics.ts";
 import { known, newRecord, rounded } from "./invocation-record.ts";
 import type { Recorder } from "./recorder.ts";
@@ -62,6 +63,7 @@ export class InvocationService implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #metrics: Metrics;
+  readonly #events: InvocationEvents;
   readonly #active = new Set<Promise<unknown>>();
   readonly #abortAll = new AbortController();
   #draining = false;
@@ -76,6 +78,7 @@ export class InvocationService implements AsyncDisposable {
     clock: Clock;
     log: Logger;
     metrics: Metrics;
+    events: InvocationEvents;
   }) {
     this.#store = options.store;
     this.#recorder = options.recorder;
@@ -85,6 +88,7 @@ export class InvocationService implements AsyncDisposable {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#metrics = options.metrics;
+    this.#events = options.events;
   }
 
   /** Runs a function once. Throws only where it was turned away before it became an invocation. */
@@ -150,12 +154,14 @@ export class InvocationService implements AsyncDisposable {
       const fn = await this.#functions.withImage(target.function);
       Object.assign(record, { image_id: fn.image_id });
       this.#recorder.put(record);
+      this.#events.changed(record);
       const run = await this.#runner.run({
         id,
         function: fn,
         ...{ body, body_file, message, secrets: this.#secretsFor(fn) },
         signal: abort.signal,
         onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
+        onLogs: (entries) => this.#events.logged(id, entries),
       });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, fn);
       // The function may still be on its way out; its last words belong to the record.
@@ -210,6 +216,7 @@ export class InvocationService implements AsyncDisposable {
       finished_at: timestamp(this.#clock.now()),
     };
     this.#recorder.put(invocation, []);
+    this.#events.changed(invocation);
     countRun(this.#metrics, invocation, target.function);
     return {
       invocation,
@@ -231,6 +238,7 @@ export class InvocationService implements AsyncDisposable {
 
   #put(invocation: Invocation, outcome: Outcome): void {
     this.#recorder.put(invocation, outcome.logs);
+    this.#events.changed(invocation);
     this.#log.debug("invocation ended", {
       request_id: invocation.id,
       function_id: invocation.function_id,

@@ -44,6 +44,7 @@ export class Worker implements AsyncDisposable {
   #pumping = false;
   #renewedAt = -Infinity;
   #cancelTick: () => void = () => undefined;
+  #cancelLast: () => void = () => undefined;
 
   constructor(options: {
     store: Pick<Store, "work" | "invocations" | "attempts" | "payloads">;
@@ -105,21 +106,36 @@ export class Worker implements AsyncDisposable {
     return true;
   }
 
-  /** Takes no more work, and waits for the attempts that are being made. */
-  async drain(): Promise<void> {
-    this.#stopped = true;
-    this.#cancelTick();
-    while (this.#ends.size > 0) await Promise.all(this.#ends);
+  /** Takes no more work, and waits for the attempts that are being made; after the grace it ends them. */
+  async drain(graceMs: number): Promise<void> {
+    this.#stop();
+    const cancel = this.#clock.after(graceMs, () => this.#endAll());
+    await this.#idle();
+    cancel();
   }
 
   /** Ends the attempts that are being made: they are lost, and tried again by the next server. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop();
+    this.#endAll();
+    await this.#idle();
+  }
+
+  #stop(): void {
     this.#stopped = true;
+    this.#cancelTick();
+  }
+
+  #endAll(): void {
     for (const { abort } of this.#running.values())
       abort.abort(new AppError("shutting_down", "The server stopped before the function ended"));
-    const cancel = this.#clock.after(LAST_ENDS_MS, () => this.#abandoned.resolve());
-    await this.drain();
-    cancel();
+    this.#cancelLast();
+    this.#cancelLast = this.#clock.after(LAST_ENDS_MS, () => this.#abandoned.resolve());
+  }
+
+  async #idle(): Promise<void> {
+    while (this.#ends.size > 0) await Promise.all(this.#ends);
+    this.#cancelLast();
   }
 
   #tick(): void {
