@@ -160,7 +160,8 @@ export function callbackUrlProblem(text: string, allowed: Allowed): string | und
 
 /** What to say of a host that leads to an address that must not be called. */
 export function notPublic(hostname: string, address: string): string {
-  const leads = hostname === address ? `${address} is` : `${hostname} leads to ${address}, which is`;
+  const leads =
+    hostname.replace(/^\[(.*)\]$/, "$1") === address ? `${address} is` : `${hostname} leads to ${address}, which is`;
   return `${leads} not a public address; whoever runs the server may allow it with CALLBACK_ALLOW`;
 }
 

@@ -6,7 +6,7 @@ import { newSecretKey, Vault } from "./vault.ts";
 
 /** Behind a start that fails for its key: nothing of what is sealed can be had without it. */
 const LOST =
-  'If it is lost, so are they: delete the rows of the tables "secrets" and "registries" with the sqlite3 tool, start again, and PUT them anew';
+  'If it is lost, so are they: delete the rows of the tables "secrets" and "registries", and the row "callback_secrets" of "settings", with the sqlite3 tool, start again, and PUT them anew';
 
 /**
  * The vault of a database: with the key that was given, else the one in the key file, else, where nothing is sealed yet,
@@ -17,7 +17,7 @@ export function openVault(
   options: { readonly given: Uint8Array | null; readonly key_file: string; readonly log: Logger },
 ): Vault {
   const { given, key_file: file, log } = options;
-  const needed = store.secrets.anythingSealed();
+  const needed = store.secrets.anythingSealed() || store.settings.callbackSecrets() !== null;
   const key = given ?? readKeyFile(file, log) ?? (needed ? missing(file) : made(file, log));
   const vault = new Vault(key);
   const fingerprint = vault.fingerprint();

@@ -58,6 +58,7 @@ export class InvocationStore {
     const dead = `from invocations where status = 'dead' and ($function_id is null or function_id = $function_id)
        and not exists (select 1 from invocations as replay where replay.replay_of = invocations.id)`;
     this.#dead = database.prepare(`select ${columns} ${dead} order by created_at desc, id desc limit $limit`);
+           and not exists (select 1 from deliveries where invocation_id = invocations.id and state = 'waiting')
     this.#countDead = database.prepare(`select count(*) as count ${dead}`);
     this.#markLost = database.prepare(
       `update invocations set status = 'failed', reason = 'instance_lost', message = $message, finished_at = $now
@@ -120,7 +121,7 @@ export class InvocationStore {
     return { invocations, next_cursor: last === undefined ? null : encodeCursor(last) };
   }
 
-  /** Removes up to a batch of the oldest records, with their logs; running ones stay. Returns how many went. */
+  /** Removes up to a batch of the oldest records, with their logs; running ones stay, and those whose result is to be sent. Returns how many went. */
   prune({ before, keep, batch }: Pruning): number {
     // Nothing has the empty id, so this is everything before that moment.
     const tooOld = { created_at: timestamp(before), id: "" };

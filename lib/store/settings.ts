@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { Database, Statement } from "./database.ts";
 
 /** What this database remembers of its server. */
-type Key = "owner_id" | "api_key_hash" | "secret_key_fingerprint";
+type Key = "owner_id" | "api_key_hash" | "secret_key_fingerprint" | "callback_secrets";
 
 /** The server's own settings, the only place of their SQL. Changes are on the disk when a method returns. */
 export class SettingStore {
@@ -41,6 +41,20 @@ export class SettingStore {
 
   setSecretKeyFingerprint(fingerprint: string): void {
     this.#write("secret_key_fingerprint", fingerprint);
+  }
+
+  /** What callbacks are signed with, sealed; null until the first one is to be. */
+  callbackSecrets(): string | null {
+    return this.#read("callback_secrets") ?? null;
+  }
+
+  /** Puts what `change` makes of them as they are then in their place. On the disk when the promise is fulfilled. */
+  changeCallbackSecrets(change: (before: string | null) => string): Promise<string> {
+    return this.#database.durably(() => {
+      const value = change(this.callbackSecrets());
+      this.#set.run({ key: "callback_secrets", value });
+      return value;
+    });
   }
 
   #read(key: Key): string | undefined {

@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { openDatabase } from "./open.ts";
 import { AttemptStore } from "./attempts.ts";
+import { DeliveryStore } from "./deliveries.ts";
 import { FunctionStore } from "./functions.ts";
 import { IdempotencyKeyStore } from "./idempotency-keys.ts";
 import { InvocationStore } from "./invocations.ts";
@@ -30,6 +31,7 @@ export interface Store extends Disposable {
   readonly payloads: PayloadStore;
   readonly work: WorkStore;
   readonly idempotencyKeys: IdempotencyKeyStore;
+  readonly deliveries: DeliveryStore;
   readonly schedules: ScheduleStore;
   readonly secrets: SecretStore;
   readonly registries: RegistryStore;
@@ -52,6 +54,7 @@ export function openStore(path: string, options: { readonly log: Logger; readonl
     work: new WorkStore(database),
     idempotencyKeys: new IdempotencyKeyStore(database),
     schedules: new ScheduleStore(database),
+    deliveries: new DeliveryStore(database),
     secrets: new SecretStore(database),
     registries: new RegistryStore(database),
     keys: new KeyStore(database, functions),
