@@ -87,7 +87,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(secretsRoutes(secrets, deploying))
     .use(registriesRoutes(services.registries, deploying))
     .use(invocationsRoutes(invocations, following, observing))
-    .use(followingRoutes(following, clock, observing))
+    .use(followingRoutes(following, { clock, requestId }, observing))
     .use(workRoutes(services, invoking))
     .use(schedulesRoutes(services.schedules, deploying))
     .use(invokeRoutes(functions, invoking, calls))

@@ -12,6 +12,7 @@ import type { Queue } from "../services/queue.ts";
 import type { ReplayService } from "../services/replays.ts";
 import { answerResponse } from "./call-answer.ts";
 import { Envelope, errors, success } from "./envelope.ts";
+import type { RequestId } from "./errors.ts";
 import { invocationEvents } from "./invocation-events.ts";
 import { type Intake, jsonBody, resource } from "./resource.ts";
 
@@ -41,11 +42,16 @@ const Replayed = Type.Object({
 });
 
 /** `/v1/invocations/:id/...`: what follows from an asynchronous call, to be seen. */
-export function followingRoutes(following: FollowingService, clock: Clock, intake: Intake) {
+export function followingRoutes(
+  following: FollowingService,
+  { clock, requestId }: { clock: Clock; requestId: RequestId },
+  intake: Intake,
+) {
   return resource({ prefix: "/v1/invocations", tag: "invocations", intake })
     .get(
       "/:id/result",
-      ({ params: { id }, request }) => answerResponse(following.result(id), request.headers.get("accept")),
+      ({ params: { id }, request, set }) =>
+        answerResponse(following.result(id), request.headers.get("accept"), requestId(set)),
       {
         params,
         response: errors(404, 409),

@@ -11,20 +11,20 @@ const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
  * The HTTP answer to a call: the function's own, or an envelope (a problem document for those who `accept` that) which
  * says why there is none. Bun leaves the body of a HEAD out.
  */
-export function answerResponse(answer: Answer, accept: string | null): Response {
-  const response = answer.response === null ? refusal(answer, accept) : ownResponse(answer, answer.response);
+export function answerResponse(answer: Answer, accept: string | null, requestId = answer.invocation.id): Response {
+  const response = answer.response === null ? refusal(answer, accept, requestId) : ownResponse(answer, answer.response);
   const { invocation } = answer;
   if (invocation.exit_code !== null) response.headers.set("X-Function-Exit-Code", String(invocation.exit_code));
   response.headers.set("Server-Timing", serverTiming(invocation));
   return response;
 }
 
-function refusal({ invocation, retry_after_s }: Answer, accept: string | null): Response {
+function refusal({ invocation, retry_after_s }: Answer, accept: string | null, requestId: string): Response {
   const { reason, message } = invocation;
   const details = retry_after_s === undefined ? {} : { retry_after_s };
   return errorResponse(
     new AppError(reason ?? "internal", message ?? "The function gave no answer: see its logs", details),
-    { request_id: invocation.id, accept },
+    { request_id: requestId, accept },
   );
 }
 

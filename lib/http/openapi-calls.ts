@@ -1,9 +1,12 @@
+import { Invocation } from "../domain/invocations.ts";
+import { Envelope } from "./envelope.ts";
 import type { ErrorStatus } from "./errors.ts";
+import { exampleOf, toOpenApi } from "./openapi-schema.ts";
 import { REQUEST_ID_HEADER } from "./openapi-errors.ts";
 import { errorDetails } from "./openapi-operation.ts";
 
 /** What any call can end with that is not the function's own answer. */
-const CALL_ERRORS = [408, 413, 429, 502, 503, 504] as const satisfies readonly ErrorStatus[];
+const CALL_ERRORS = [408, 413, 422, 429, 502, 503, 504, 507] as const satisfies readonly ErrorStatus[];
 
 /** The documentation of an endpoint that answers with a function's own response. */
 export function callDetail(operationId: string, summary: string, errors: readonly ErrorStatus[]) {
@@ -14,7 +17,9 @@ export function callDetail(operationId: string, summary: string, errors: readonl
       "The request body reaches the function as `request.json`, byte for byte, whatever it is (no body as `{}`); one that " +
       "is not JSON by its content type is `request.body` too, and `request.meta.json` tells of the request. " +
       "The answer is `response.json` as the function left it, or `response.body`, with the status and headers of its " +
-      "`response.meta.json` where it wrote one. Every call runs in a container of its own.",
+      "`response.meta.json` where it wrote one. Every call runs in a container of its own.\n\n" +
+      "With `Prefer: respond-async` (or `async=true`, where there is that parameter) the answer is 202 as soon as the call is " +
+      "on the disk, and the function is called later, at least once. An `Idempotency-Key` makes it the same call for 24 hours.",
     requestBody: { content: { "application/json": { schema: {}, example: { message: "hello-world" } } } },
     responses: {
       ...errorDetails(...errors, ...CALL_ERRORS),
@@ -22,6 +27,7 @@ export function callDetail(operationId: string, summary: string, errors: readonl
         success: true,
         data: { message: "hello-world" },
       }),
+      202: accepted(),
       default: own(
         "The status that a function which exited with 0 gave in `response.meta.json`, with its headers and content type.",
         { made: true },
@@ -35,8 +41,21 @@ export function callDetail(operationId: string, summary: string, errors: readonl
   };
 }
 
+function accepted() {
+  const schema = toOpenApi(Envelope(Invocation, "The invocation, queued."));
+  return {
+    description: "The call is on the disk and will be made: the invocation.",
+    headers: {
+      ...REQUEST_ID_HEADER,
+      Location: header("Where the invocation is to be seen.", "string"),
+      "Preference-Applied": header("`respond-async`, where that was preferred.", "string"),
+      "Idempotency-Replayed": header("`true` for a call that was made before.", "string"),
+    },
+    content: { "application/json": { schema, example: exampleOf(schema) } },
+  };
+}
+
 function own(description: string, example: object) {
-  const header = (text: string, type: "integer" | "string") => ({ description: text, schema: { type } });
   return {
     description,
     headers: {
@@ -46,4 +65,8 @@ function own(description: string, example: object) {
     },
     content: { "application/json": { schema: {}, example } },
   };
+}
+
+function header(description: string, type: "integer" | "string") {
+  return { description, schema: { type } };
 }

@@ -11,11 +11,13 @@ import type { Metrics } from "../metrics.ts";
 import type { Outcome } from "../runner/outcome.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { InvocationStore } from "../store/invocations.ts";
+import type { Payload } from "../store/payloads.ts";
 import type { FunctionService } from "./functions.ts";
 import type { InvocationEvents } from "./invocation-events.ts";
 import { countRun } from "./invocation-metrics.ts";
 import { known, newRecord, rounded } from "./invocation-record.ts";
 import type { Recorder } from "./recorder.ts";
+import { storedRequest, storedResponse } from "./stored-messages.ts";
 
 /** What is to be run, and how it was reached. */
 export interface Target {
@@ -163,7 +165,7 @@ export class InvocationService implements AsyncDisposable {
         onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
         onLogs: (entries) => this.#events.logged(id, entries),
       });
-      const answer = this.#finish({ ...record, ...timings }, run.outcome, fn);
+      const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...request, function: fn });
       // The function may still be on its way out; its last words belong to the record.
       this.#own(
         run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)),
@@ -176,7 +178,7 @@ export class InvocationService implements AsyncDisposable {
     }
   }
 
-  #finish(record: Invocation, outcome: Outcome, fn: Function): Answer {
+  #finish(record: Invocation, outcome: Outcome, request: InvokeRequest & { readonly function: Function }): Answer {
     // A server that stops ends calls just as a client that goes away does, but its caller is still there to be told.
     const stopped = outcome.status === "cancelled" && this.#abortAll.signal.aborted;
     const verdict = stopped
@@ -192,8 +194,8 @@ export class InvocationService implements AsyncDisposable {
       ...verdict,
       finished_at: timestamp(this.#clock.now()),
     };
-    this.#put(invocation, outcome);
-    countRun(this.#metrics, invocation, fn);
+    this.#put(invocation, outcome, request.function.record_bodies ? payloadOf(request, outcome) : undefined);
+    countRun(this.#metrics, invocation, request.function);
     const { response, body_file, meta } = outcome;
     return { invocation, response, body_file, meta };
   }
@@ -236,8 +238,8 @@ export class InvocationService implements AsyncDisposable {
     });
   }
 
-  #put(invocation: Invocation, outcome: Outcome): void {
-    this.#recorder.put(invocation, outcome.logs);
+  #put(invocation: Invocation, outcome: Outcome, payload?: Payload): void {
+    this.#recorder.put(invocation, outcome.logs, payload);
     this.#events.changed(invocation);
     this.#log.debug("invocation ended", {
       request_id: invocation.id,
@@ -260,6 +262,15 @@ export class InvocationService implements AsyncDisposable {
   async #idle(): Promise<void> {
     while (this.#active.size > 0) await Promise.all(this.#active);
   }
+}
+
+/** What is kept of a synchronous call where its function says so. */
+function payloadOf({ id, body, message, body_file }: InvokeRequest, outcome: Outcome): Payload {
+  const { response } = outcome;
+  return {
+    ...{ invocation_id: id, request: body, request_meta: storedRequest({ message, body_file }), response },
+    response_meta: response === null ? null : storedResponse(outcome),
+  };
 }
 
 /**

@@ -101,7 +101,7 @@ export class Queue implements Disposable {
     const payload: Payload = { invocation_id: id, request: body, request_meta, response: null, response_meta: null };
     const function_id = target.function.id;
     this.#store.invocations.put(invocation);
-    this.#store.payloads.insert(payload);
+    this.#store.payloads.put(payload);
     this.#store.work.insert({
       ...{ invocation_id: id, function_id, state: due > now ? "waiting" : "ready", priority, due },
       ...{ attempts: 0, lost_attempts: 0, lease_until: null },

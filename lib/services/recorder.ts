@@ -3,7 +3,8 @@ import { AppError, messageOf } from "../domain/errors.ts";
 import type { Invocation, LogEntry } from "../domain/invocations.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import type { InvocationStore } from "../store/invocations.ts";
+import type { InvocationStore, SavedInvocation } from "../store/invocations.ts";
+import type { Payload } from "../store/payloads.ts";
 
 /** From a record to its place in the database at most, in milliseconds. */
 const FLUSH_MS = 100;
@@ -23,10 +24,8 @@ export interface Retention {
   readonly max_count: number;
 }
 
-interface Pending {
-  readonly invocation: Invocation;
-  readonly logs?: readonly LogEntry[];
-}
+/** What is written of one invocation. */
+type Pending = SavedInvocation;
 
 /** Writes records in batches, off the path of calls, and lets old ones go. */
 export class Recorder implements AsyncDisposable {
@@ -55,10 +54,10 @@ export class Recorder implements AsyncDisposable {
     this.#schedulePrune();
   }
 
-  /** Takes the newest state of an invocation; with its logs once they are known. */
-  put(invocation: Invocation, logs?: readonly LogEntry[]): void {
+  /** Takes the newest state of an invocation; with its logs, and what else is kept of it, once they are known. */
+  put(invocation: Invocation, logs?: readonly LogEntry[], payload?: Payload): void {
     this.#pending.delete(invocation.id);
-    this.#pending.set(invocation.id, { invocation, ...(logs && { logs }) });
+    this.#pending.set(invocation.id, { invocation, ...(logs && { logs }), ...(payload && { payload }) });
     if (this.#pending.size > WAITING) this.#dropOldest();
     this.#cancelFlush ??= this.#clock.after(FLUSH_MS, () => this.#flushLater());
   }
@@ -110,7 +109,7 @@ export class Recorder implements AsyncDisposable {
     let bytes = 0;
     for (const pending of this.#pending.values()) {
       batch.push(pending);
-      bytes += pending.invocation.log_bytes;
+      bytes += pending.invocation.log_bytes + payloadBytes(pending);
       if (batch.length >= BATCH || bytes >= BATCH_LOG_BYTES) break;
     }
     return batch;
@@ -152,4 +151,8 @@ export class Recorder implements AsyncDisposable {
       return 0;
     }
   }
+}
+
+function payloadBytes({ payload }: Pending): number {
+  return payload === undefined ? 0 : payload.request.length + (payload.response?.length ?? 0);
 }

@@ -72,7 +72,11 @@ export class WorkEnds {
       error instanceof AppError ? error : new AppError("internal", "Internal error: the server's log has more");
     if (known.reason === "internal") this.#log.error("attempt failed", { request_id: invocation.id, error });
     const record = { ...invocation, reason: known.reason, message: known.message };
-    if (cancelled) return this.#finish({ ...moved(record, "cancel"), finished_at: timestamp(now) }, undefined);
+    if (cancelled) {
+      this.#store.attempts.remove(invocation.id, work.attempts);
+      const ended = { ...moved(record, "cancel"), attempts: work.attempts - 1, finished_at: timestamp(now) };
+      return this.#finish(ended, undefined);
+    }
     // Nobody was asked to do anything: it is no attempt.
     if (abort.signal.aborted || !this.#attempts.available || NO_PLACE.has(known.reason)) {
       this.#store.attempts.remove(invocation.id, work.attempts);

@@ -3,11 +3,14 @@ import { Invocation, type InvocationPage, type InvocationQuery, type LogEntry } 
 import { PAGE } from "../domain/limits.ts";
 import { timestamp } from "../domain/types.ts";
 import type { Database, Statement } from "./database.ts";
+import type { Payload, PayloadStore } from "./payloads.ts";
 
 /** An invocation to be written, with its logs once they are known. */
 export interface SavedInvocation {
   readonly invocation: Invocation;
   readonly logs?: readonly LogEntry[];
+  /** Its request and result, where they are kept. */
+  readonly payload?: Payload;
 }
 
 /** What is to be let go: records from before `before` (milliseconds since the epoch), and all but the newest `keep`. */
@@ -24,6 +27,7 @@ const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
 /** The records of invocations and their logs, the only place of their SQL. */
 export class InvocationStore {
   readonly #database: Database;
+  readonly #payloads: PayloadStore;
   readonly #save: Statement<never>;
   readonly #remove: Statement<never>;
   readonly #get: Statement<Invocation>;
@@ -34,8 +38,9 @@ export class InvocationStore {
   readonly #dead: Statement<Invocation>;
   readonly #countDead: Statement<{ count: number }>;
 
-  constructor(database: Database) {
+  constructor(database: Database, payloads: PayloadStore) {
     this.#database = database;
+    this.#payloads = payloads;
     const columns = COLUMNS.join();
     // What is written again without logs keeps those it had.
     this.#save = database.prepare(
@@ -53,12 +58,12 @@ export class InvocationStore {
       `delete from invocations where id in (
          select id from invocations
          where (created_at, id) <= ($created_at, $id) and status not in ('queued', 'running')
+           and not exists (select 1 from deliveries where invocation_id = invocations.id and state = 'waiting')
          order by created_at, id limit $batch)`,
     );
     const dead = `from invocations where status = 'dead' and ($function_id is null or function_id = $function_id)
        and not exists (select 1 from invocations as replay where replay.replay_of = invocations.id)`;
     this.#dead = database.prepare(`select ${columns} ${dead} order by created_at desc, id desc limit $limit`);
-           and not exists (select 1 from deliveries where invocation_id = invocations.id and state = 'waiting')
     this.#countDead = database.prepare(`select count(*) as count ${dead}`);
     this.#markLost = database.prepare(
       `update invocations set status = 'failed', reason = 'instance_lost', message = $message, finished_at = $now
@@ -72,7 +77,10 @@ export class InvocationStore {
    */
   save(records: readonly SavedInvocation[]): void {
     this.#database.transaction("fast", () => {
-      for (const { invocation, logs } of records) this.put(invocation, logs);
+      for (const { invocation, logs, payload } of records) {
+        this.put(invocation, logs);
+        if (payload !== undefined) this.#payloads.put(payload);
+      }
     });
   }
 

@@ -14,13 +14,13 @@ export interface Payload {
 
 /** Requests and results that are kept, the only place of their SQL. The methods are part of the caller's transaction. */
 export class PayloadStore {
-  readonly #insert: Statement<never>;
+  readonly #put: Statement<never>;
   readonly #answer: Statement<never>;
   readonly #get: Statement<Payload>;
 
   constructor(database: Database) {
-    this.#insert = database.prepare(
-      `insert into payloads (invocation_id, request, request_meta, response, response_meta)
+    this.#put = database.prepare(
+      `insert or replace into payloads (invocation_id, request, request_meta, response, response_meta)
        values ($invocation_id, $request, $request_meta, $response, $response_meta)`,
     );
     this.#answer = database.prepare(
@@ -32,8 +32,9 @@ export class PayloadStore {
     );
   }
 
-  insert(payload: Payload): void {
-    this.#insert.run({ ...payload });
+  /** Keeps a request, and its result where there is one already. */
+  put(payload: Payload): void {
+    this.#put.run({ ...payload });
   }
 
   /** Keeps the answer of an invocation whose request is kept. */

@@ -44,17 +44,18 @@ export interface Store extends Disposable {
 export function openStore(path: string, options: { readonly log: Logger; readonly clock: Clock }): Store {
   const database = openDatabase(path, options);
   const functions = new FunctionStore(database);
+  const payloads = new PayloadStore(database);
   return {
     functions,
     settings: new SettingStore(database, options.clock),
     routes: new RouteStore(database, functions, options.clock),
-    invocations: new InvocationStore(database),
+    payloads,
+    invocations: new InvocationStore(database, payloads),
     attempts: new AttemptStore(database),
-    payloads: new PayloadStore(database),
     work: new WorkStore(database),
     idempotencyKeys: new IdempotencyKeyStore(database),
-    schedules: new ScheduleStore(database),
     deliveries: new DeliveryStore(database),
+    schedules: new ScheduleStore(database),
     secrets: new SecretStore(database),
     registries: new RegistryStore(database),
     keys: new KeyStore(database, functions),

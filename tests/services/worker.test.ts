@@ -76,7 +76,7 @@ function bench(store: Store = newStore()) {
       store.invocations.put(
         someInvocation(id, { function_id, status: "queued", mode: "async", attempts: 0, finished_at: null }),
       );
-      store.payloads.insert({
+      store.payloads.put({
         invocation_id: id,
         request: Buffer.from("{}"),
         request_meta: null,
