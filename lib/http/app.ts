@@ -15,7 +15,7 @@ import type { ScheduleService } from "../services/schedules.ts";
 import type { SecretService } from "../services/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { Access } from "./access.ts";
-import { followingRoutes, workRoutes } from "./async-invocations.ts";
+import { followingRoutes, replayRoutes, workRoutes } from "./async-invocations.ts";
 import { createBodyReader } from "./body.ts";
 import { callRoutes, invokeRoutes } from "./calls.ts";
 import { docsRoutes } from "./docs.ts";
@@ -89,6 +89,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(invocationsRoutes(invocations, following, observing))
     .use(followingRoutes(following, { clock, requestId }, observing))
     .use(workRoutes(services, invoking))
+    .use(replayRoutes(services.replays, invoking))
     .use(schedulesRoutes(services.schedules, deploying))
     .use(invokeRoutes(functions, invoking, calls))
     .use(callRoutes(routes, calls))

@@ -135,32 +135,36 @@ export function workRoutes(
             "A new asynchronous invocation with the request that was kept; synchronous ones keep it with `record_bodies`.",
         },
       },
-    )
-    .post(
-      "/replay",
-      async ({ body: { function_id, limit }, request, set }) => {
-        const { function_id: only } = intake.access(request);
-        if (only !== null && only !== function_id)
-          throw new AppError("forbidden", `This key is for one function: send "function_id": "${only}"`);
-        set.status = 202;
-        return success(
-          await replays.replayDead({
-            ...(function_id !== undefined && { function_id }),
-            ...(limit !== undefined && { limit }),
-          }),
-        );
-      },
-      {
-        parse: jsonBody(intake),
-        body: Replay,
-        response: { 202: Envelope(Replayed, "What was queued."), ...errors(400, 404, 408, 413, 503, 507) },
-        detail: {
-          operationId: "replayInvocations",
-          summary: "Run dead invocations again",
-          description: "The newest first, each at most once: what was replayed before is left out.",
-        },
-      },
     );
+}
+
+/** `POST /v1/invocations/replay`: everything that is dead, again. */
+export function replayRoutes(replays: ReplayService, intake: Intake) {
+  return resource({ prefix: "/v1/invocations", tag: "invocations", intake }).post(
+    "/replay",
+    async ({ body: { function_id, limit }, request, set }) => {
+      const { function_id: only } = intake.access(request);
+      if (only !== null && only !== function_id)
+        throw new AppError("forbidden", `This key is for one function: send "function_id": "${only}"`);
+      set.status = 202;
+      return success(
+        await replays.replayDead({
+          ...(function_id !== undefined && { function_id }),
+          ...(limit !== undefined && { limit }),
+        }),
+      );
+    },
+    {
+      parse: jsonBody(intake),
+      body: Replay,
+      response: { 202: Envelope(Replayed, "What was queued."), ...errors(400, 404, 408, 413, 503, 507) },
+      detail: {
+        operationId: "replayInvocations",
+        summary: "Run dead invocations again",
+        description: "The newest first, each at most once: what was replayed before is left out.",
+      },
+    },
+  );
 }
 
 function numberOf(attempt: string): number {

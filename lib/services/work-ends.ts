@@ -11,8 +11,17 @@ import type { Work } from "../store/work.ts";
 import type { AttemptResult, Attempts, Running } from "./attempt.ts";
 import { endedAttempt, type Finished } from "./attempt-record.ts";
 
-/** What an end brings about: it is part of the transaction that says so. */
-export type Consequences = (invocation: Invocation, result: AttemptResult | undefined) => void;
+/** What an end brings about: it is part of the transaction that says so. What it returns is called after the commit. */
+export type Consequences = (
+  invocation: Invocation,
+  result: AttemptResult | undefined,
+) => (() => void) | undefined;
+
+/** What was written, and what is to be done once that is committed. */
+export interface Written {
+  readonly invocation: Invocation;
+  readonly committed: (() => void) | undefined;
+}
 
 /** Before an attempt that found no place is made again, in milliseconds. */
 const NO_PLACE_MS = 1_000;
@@ -40,7 +49,7 @@ export class WorkEnds {
   }
 
   /** Part of a transaction: what an attempt that was made leaves. */
-  end(running: Running, result: AttemptResult): Invocation {
+  end(running: Running, result: AttemptResult): Written {
     const { work, invocation: before, abort, cancelled } = running;
     const now = this.#clock.now();
     const { finished } = result;
@@ -65,7 +74,7 @@ export class WorkEnds {
   }
 
   /** Part of a transaction: the function was not handed the request. */
-  notBegun(running: Running, error: unknown): Invocation {
+  notBegun(running: Running, error: unknown): Written {
     const { work, invocation, cancelled, abort } = running;
     const now = this.#clock.now();
     const known =
@@ -92,25 +101,24 @@ export class WorkEnds {
     return this.#finish({ ...moved(record, "give_up"), finished_at: timestamp(now) }, undefined);
   }
 
-  #finish(invocation: Invocation, result: AttemptResult | undefined): Invocation {
+  #finish(invocation: Invocation, result: AttemptResult | undefined): Written {
     this.#store.work.remove(invocation.id);
     this.#store.invocations.put(invocation, result?.logs);
     if (result !== undefined)
       this.#store.payloads.answer(invocation.id, { response: result.response, response_meta: result.response_meta });
-    this.#consequences(invocation, result);
-    return invocation;
+    return { invocation, committed: this.#consequences(invocation, result) };
   }
 
-  #requeue(work: Work, record: Invocation, due: number): Invocation {
+  #requeue(work: Work, record: Invocation, due: number): Written {
     const { attempts } = work;
     const invocation: Invocation = { ...record, attempts, run_at: timestamp(due), finished_at: null };
     this.#store.work.put({ ...work, state: "waiting", due, lease_until: null });
     this.#store.invocations.put(invocation);
-    return invocation;
+    return { invocation, committed: undefined };
   }
 
   /** Part of a transaction: an attempt was lost with the server or the engine. */
-  lose(work: Work, record: Invocation, now: number): Invocation {
+  lose(work: Work, record: Invocation, now: number): Written {
     const lost_attempts = work.lost_attempts + 1;
     if (lost_attempts < LOST_ATTEMPTS) return this.#requeue({ ...work, lost_attempts }, moved(record, "lose"), now);
     const message = `${LOST_ATTEMPTS} attempts were lost with the server or the engine: POST /v1/invocations/<id>/replay tries again`;

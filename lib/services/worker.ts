@@ -9,7 +9,7 @@ import type { Attempts, Running } from "./attempt.ts";
 import { beganAttempt, endedAttempt, type Finished } from "./attempt-record.ts";
 import type { InvocationEvents } from "./invocation-events.ts";
 import { Turns } from "./turns.ts";
-import { type Consequences, moved, WorkEnds } from "./work-ends.ts";
+import { type Consequences, moved, WorkEnds, type Written } from "./work-ends.ts";
 
 /** How long a lease lasts from its last renewal, and how often all are renewed, in milliseconds. */
 const LEASE_MS = 30_000;
@@ -234,10 +234,10 @@ export class Worker implements AsyncDisposable {
   }
 
   /** Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. */
-  async #write(running: Running, write: () => Invocation): Promise<void> {
+  async #write(running: Running, write: () => Written): Promise<void> {
     for (;;) {
       try {
-        this.#events.changed(this.#store.work.fast(write));
+        this.#tell(this.#store.work.fast(write));
         return;
       } catch (error) {
         this.#log.error("an end is not written, will try again", { request_id: running.invocation.id, error });
@@ -246,6 +246,11 @@ export class Worker implements AsyncDisposable {
         await new Promise<void>((resolve) => this.#clock.after(TICK_MS, resolve));
       }
     }
+  }
+
+  #tell({ invocation, committed }: Written): void {
+    this.#events.changed(invocation);
+    committed?.();
   }
 
   /** What an earlier server had leased. Its containers may still be there. */
@@ -271,7 +276,7 @@ export class Worker implements AsyncDisposable {
           return this.#ended.lose(work, { ...record, ...finished.fields, finished_at: now }, this.#clock.now());
         }),
       );
-      for (const invocation of freed) if (invocation) this.#events.changed(invocation);
+      for (const written of freed) if (written) this.#tell(written);
       if (freed.length === 0) return;
     }
   }
