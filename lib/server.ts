@@ -159,7 +159,7 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   );
   const attempts = new AttemptRunner({ store, functions, runner, secretsFor, metrics });
   const worker = stack.use(new Worker({ ...{ store, attempts, events, clock, log }, consequences: () => undefined }));
-  const queue = stack.use(new Queue({ store, worker, events, clock }));
+  const queue = stack.use(new Queue({ store, worker, events, clock, consequences: () => undefined }));
   const schedules = stack.use(new ScheduleService({ store, functions, queue, clock, log }));
   const following = new FollowingService({ store, invocations, events, clock });
   const replays = new ReplayService({ store, invocations, functions, queue, clock });

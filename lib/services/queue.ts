@@ -9,6 +9,7 @@ import type { Payload } from "../store/payloads.ts";
 import { newRecord } from "./invocation-record.ts";
 import type { InvocationEvents } from "./invocation-events.ts";
 import type { Target } from "./invocations.ts";
+import type { Consequences } from "./work-ends.ts";
 import type { Worker } from "./worker.ts";
 
 /** What is to be done later, and how it came to be. */
@@ -42,6 +43,7 @@ export class Queue implements Disposable {
   readonly #store: Pick<Store, "work" | "invocations" | "payloads" | "idempotencyKeys">;
   readonly #worker: Worker;
   readonly #events: InvocationEvents;
+  readonly #consequences: Consequences;
   readonly #clock: Clock;
   #cancelPrune: () => void = () => undefined;
   #counted = { at: -Infinity, queued: 0 };
@@ -50,11 +52,13 @@ export class Queue implements Disposable {
     store: Pick<Store, "work" | "invocations" | "payloads" | "idempotencyKeys">;
     worker: Worker;
     events: InvocationEvents;
+    consequences: Consequences;
     clock: Clock;
   }) {
     this.#store = options.store;
     this.#worker = options.worker;
     this.#events = options.events;
+    this.#consequences = options.consequences;
     this.#clock = options.clock;
   }
 
@@ -86,7 +90,8 @@ export class Queue implements Disposable {
     const { id, target, body, request_meta, idempotency_key: key, origin = {} } = submission;
     const repeated = key === undefined ? undefined : this.#repeated(submission, key);
     if (repeated !== undefined) return { invocation: repeated, repeated: true };
-    if (this.#isFull()) {
+    // What follows from an invocation that has ended takes its place.
+    if (origin.parent_id === undefined && this.#isFull()) {
       const message = `${QUEUED} invocations are queued already: try again later, or cancel some`;
       throw new AppError("overloaded", message, { retry_after_s: 60 });
     }
@@ -96,6 +101,7 @@ export class Queue implements Disposable {
     const invocation: Invocation = {
       ...newRecord(id, target, body.length, timestamp(now)),
       ...{ status: "queued", mode: "async", attempts: 0, priority, run_at: timestamp(due) },
+      callback_url: target.function.callback_url,
       ...origin,
     };
     const payload: Payload = { invocation_id: id, request: body, request_meta, response: null, response_meta: null };
@@ -129,11 +135,12 @@ export class Queue implements Disposable {
       };
       this.#store.work.remove(id);
       this.#store.invocations.put(ended);
-      return ended;
+      return { ended, committed: this.#consequences(ended, undefined) };
     });
     if (cancelled !== undefined) {
-      this.#events.changed(cancelled);
-      return cancelled;
+      this.#events.changed(cancelled.ended);
+      cancelled.committed?.();
+      return cancelled.ended;
     }
     const ended = this.#ending(id);
     if (!this.#worker.cancel(id)) throw notCancellable(id, this.#store.invocations.get(id));

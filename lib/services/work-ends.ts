@@ -12,10 +12,7 @@ import type { AttemptResult, Attempts, Running } from "./attempt.ts";
 import { endedAttempt, type Finished } from "./attempt-record.ts";
 
 /** What an end brings about: it is part of the transaction that says so. What it returns is called after the commit. */
-export type Consequences = (
-  invocation: Invocation,
-  result: AttemptResult | undefined,
-) => (() => void) | undefined;
+export type Consequences = (invocation: Invocation, result: AttemptResult | undefined) => (() => void) | undefined;
 
 /** What was written, and what is to be done once that is committed. */
 export interface Written {

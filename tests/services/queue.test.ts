@@ -5,6 +5,7 @@ import { Queue, type Submission } from "../../lib/services/queue.ts";
 import { ScheduleService } from "../../lib/services/schedules.ts";
 import type { FunctionService } from "../../lib/services/functions.ts";
 import type { Attempts } from "../../lib/services/attempt.ts";
+import type { Consequences } from "../../lib/services/work-ends.ts";
 import { Worker } from "../../lib/services/worker.ts";
 import type { Store } from "../../lib/store/store.ts";
 import { FakeClock } from "../support/fake-clock.ts";
@@ -26,7 +27,11 @@ async function bench(store: Store = newStore()) {
     },
   };
   const worker = new Worker({ store, attempts, events, clock, log, consequences: () => undefined });
-  const queue = new Queue({ store, worker, events, clock });
+  const cancelled: string[] = [];
+  const consequences: Consequences = ({ id }) => {
+    return () => cancelled.push(`${id} ${store.invocations.get(id)?.status}`);
+  };
+  const queue = new Queue({ store, worker, events, consequences, clock });
   if (store.functions.get("f1") === undefined) await store.functions.insert(fn);
   const submission = (id: string, fields: Partial<Submission> = {}): Submission => ({
     ...{ id, target: { function: fn, route_id: null }, body: Buffer.from('{"a":1}'), request_meta: null },
@@ -35,7 +40,7 @@ async function bench(store: Store = newStore()) {
   // As much of it as schedules ask for.
   const functions = { get: () => fn } as unknown as FunctionService;
   const schedules = new ScheduleService({ store, functions, queue, clock, log });
-  return { store, clock, queue, submission, schedules };
+  return { store, clock, queue, submission, schedules, cancelled };
 }
 
 const open: Disposable[] = [];
@@ -84,11 +89,12 @@ describe("Queue", () => {
   });
 
   test("cancel: what is queued ends at once, and cannot be cancelled twice", async () => {
-    const { store, queue, submission } = await bench();
+    const { store, queue, submission, cancelled } = await bench();
     open.push(store);
     await queue.submit(submission("a"));
     expect(await queue.cancel("a")).toMatchObject({ status: "cancelled", finished_at: expect.any(String) });
     expect(store.work.get("a")).toBeUndefined();
+    expect(cancelled).toEqual(["a cancelled"]);
     expect(await rejectionOf(queue.cancel("a"))).toMatchObject({ reason: "conflict" });
     expect(await rejectionOf(queue.cancel("nobody"))).toMatchObject({ reason: "not_found" });
   });

@@ -65,9 +65,13 @@ function bench(store: Store = newStore()) {
   const clock = new FakeClock();
   const attempts = new FakeAttempts();
   const ended: Invocation[] = [];
+  const committed: string[] = [];
   const worker = new Worker({
     ...{ store, attempts, clock, events: new InvocationEvents(), log: listeningLog().log },
-    consequences: (invocation) => ended.push(invocation),
+    consequences: (invocation) => {
+      ended.push(invocation);
+      return () => committed.push(store.work.get(invocation.id) === undefined ? invocation.id : "too early");
+    },
   });
   const submit = (id: string, fields: { function_id?: string; priority?: number; due?: number } = {}) => {
     const { function_id = "f1", priority = 0, due = clock.now() } = fields;
@@ -101,7 +105,7 @@ function bench(store: Store = newStore()) {
     await settled();
   };
   const statusOf = (id: string) => store.invocations.get(id)?.status;
-  return { store, clock, attempts, worker, submit, immediately, statusOf, ended };
+  return { store, clock, attempts, worker, submit, immediately, statusOf, ended, committed };
 }
 
 const open: Store[] = [];
@@ -117,7 +121,7 @@ afterEach(() => {
 
 describe("Worker", () => {
   test("makes an attempt at what is submitted, and writes its end once", async () => {
-    const { store, attempts, submit, immediately, statusOf, ended } = started();
+    const { store, attempts, submit, immediately, statusOf, ended, committed } = started();
     submit("a");
     await immediately();
     expect([statusOf("a"), attempts.running]).toEqual(["running", ["a"]]);
@@ -125,6 +129,8 @@ describe("Worker", () => {
     await immediately();
     expect(statusOf("a")).toBe("succeeded");
     expect(ended.map(({ id }) => id)).toEqual(["a"]);
+    // What follows is told of after the commit.
+    expect(committed).toEqual(["a"]);
     expect(store.work.get("a")).toBeUndefined();
     expect(store.attempts.list("a")).toMatchObject([{ attempt: 1, status: "succeeded", exit_code: 0 }]);
     expect(store.payloads.get("a")?.response).toEqual(new Uint8Array(Buffer.from("{}")));
