@@ -26,6 +26,12 @@ export interface AdmissionLimits {
   readonly function_queue: number;
 }
 
+/** Calls that will enter in a moment: of all functions, and of one. */
+export interface Coming {
+  readonly all: number;
+  readonly own: number;
+}
+
 /** A crowd before one function may be this many times what it leaves of the queue to others: 9 leaves them a tenth. */
 const CROWD = 9;
 
@@ -73,15 +79,16 @@ export class Admission {
 
   /**
    * Whether a call that nobody waits for could run now: a quarter of all places, and of its function's own, is left to
-   * calls that somebody does wait for, as far as there is more than one.
+   * calls that somebody does wait for, as far as there is more than one. `coming` are such calls that are on their way
+   * here.
    */
-  hasRoomBehind({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">): boolean {
+  hasRoomBehind({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">, coming: Coming): boolean {
     const line = this.#lines.get(id);
     const max = max_concurrency === 0 ? Infinity : max_concurrency;
     return (
       this.#waiting === 0 &&
-      this.#running < withRoomLeft(this.#limits.max_running) &&
-      (line?.running ?? 0) < withRoomLeft(max)
+      this.#running + coming.all < withRoomLeft(this.#limits.max_running) &&
+      (line?.running ?? 0) + coming.own < withRoomLeft(max)
     );
   }
 

@@ -14,7 +14,7 @@ import { engineArchitecture } from "../engine/system.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
-import { Admission } from "./admission.ts";
+import { Admission, type Coming } from "./admission.ts";
 import { callExtras } from "./call-extras.ts";
 import { Capacity } from "./capacity.ts";
 import { Custody } from "./custody.ts";
@@ -228,8 +228,8 @@ export class Runner implements AsyncDisposable {
   }
 
   /** Whether a call that nobody waits for could run now, with room left for those that somebody does wait for. */
-  hasRoomBehind(fn: Function): boolean {
-    return this.#events.problem === undefined && this.#admission.hasRoomBehind(fn);
+  hasRoomBehind(fn: Function, coming: Coming): boolean {
+    return this.#events.problem === undefined && this.#admission.hasRoomBehind(fn, coming);
   }
 
   /** A function was registered or changed: the next call of it is to be a warm one. */

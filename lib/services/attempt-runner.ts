@@ -19,6 +19,9 @@ export class AttemptRunner implements Attempts {
   readonly #runner: Runner;
   readonly #secretsFor: (fn: Function) => SecretValues;
   readonly #metrics: Metrics;
+  /** Attempts that have no place among the running calls yet, of each function and in all: they will have one in a moment. */
+  readonly #coming = new Map<string, number>();
+  #comingInAll = 0;
 
   constructor(options: {
     store: Pick<Store, "functions" | "payloads">;
@@ -41,14 +44,24 @@ export class AttemptRunner implements Attempts {
   hasRoom(functionId: string): boolean {
     const fn = this.#store.functions.get(functionId);
     // What is left of a deleted function is not to wait for a place: it ends when it is tried.
-    return fn === undefined || this.#runner.hasRoomBehind(fn);
+    if (fn === undefined) return true;
+    return this.#runner.hasRoomBehind(fn, { all: this.#comingInAll, own: this.#coming.get(functionId) ?? 0 });
   }
 
   retryOf({ function_id }: Invocation): Retry {
     return this.#store.functions.get(function_id)?.retry ?? RETRY_DEFAULT;
   }
 
-  async run({ invocation, signal, onHandover, onLogs }: Task): Promise<AttemptResult> {
+  async run(task: Task): Promise<AttemptResult> {
+    const arrived = this.#come(task.invocation.function_id);
+    try {
+      return await this.#run(task, arrived);
+    } finally {
+      arrived();
+    }
+  }
+
+  async #run({ invocation, signal, onHandover, onLogs }: Task, arrived: () => void): Promise<AttemptResult> {
     const { id } = invocation;
     const payload = this.#store.payloads.get(id);
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
@@ -57,7 +70,11 @@ export class AttemptRunner implements Attempts {
     let timings: Partial<Invocation> = { image_id: fn.image_id, version: fn.version };
     const run = await this.#runner.run({
       ...{ id, function: fn, body: payload.request, body_file, message, secrets: this.#secretsFor(fn), signal },
-      ...{ onHandover, onLogs, onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }) },
+      ...{ onHandover, onLogs },
+      onTiming: (timing) => {
+        arrived();
+        timings = { ...timings, ...rounded(timing) };
+      },
     });
     // Not the first word: a function that ran past its deadline may still be on its way out.
     const outcome = await run.ended;
@@ -72,6 +89,22 @@ export class AttemptRunner implements Attempts {
       wish: outcome.wish,
       lost: outcome.reason === "engine_unavailable",
       gone: hasEnded ? Promise.resolve() : run.gone(),
+    };
+  }
+
+  /** Counts an attempt until it has its place: many are begun in one go, before the first of them is let in. */
+  #come(functionId: string): () => void {
+    const change = (by: number) => {
+      const own = (this.#coming.get(functionId) ?? 0) + by;
+      if (own === 0) this.#coming.delete(functionId);
+      else this.#coming.set(functionId, own);
+      this.#comingInAll += by;
+    };
+    change(1);
+    let arrived = false;
+    return () => {
+      if (!arrived) change(-1);
+      arrived = true;
     };
   }
 }

@@ -263,3 +263,28 @@ test("Admission holds its limits, keeps the order and loses nobody, whatever com
     { numRuns: 200 },
   );
 });
+
+describe("Admission.hasRoomBehind", () => {
+  const nobody = { all: 0, own: 0 };
+  const asks = (id: string, max_concurrency = 0) => ({ id, max_concurrency });
+
+  test("leaves a quarter of all places, and of a function's own, where there is more than one", async () => {
+    const door = new Door({ max_running: 8 });
+    await door.calls("a1 a2 a3 a4 a5");
+    expect(door.admission.hasRoomBehind(asks("b"), nobody)).toBe(true);
+    expect(door.admission.hasRoomBehind(asks("a", 7), nobody)).toBe(false);
+    await door.call("a6");
+    expect(door.admission.hasRoomBehind(asks("b"), nobody)).toBe(false);
+    expect(new Door({ max_running: 1 }).admission.hasRoomBehind(asks("b", 1), nobody)).toBe(true);
+  });
+
+  test("counts those that are on their way, and lets nobody in while someone waits", async () => {
+    const { admission } = new Door({ max_running: 8 });
+    expect(admission.hasRoomBehind(asks("a"), { all: 5, own: 0 })).toBe(true);
+    expect(admission.hasRoomBehind(asks("a"), { all: 6, own: 0 })).toBe(false);
+    expect(admission.hasRoomBehind(asks("a", 4), { all: 3, own: 3 })).toBe(false);
+    const full = new Door({ max_running: 8 });
+    await full.calls("a1 a2", 1);
+    expect(full.admission.hasRoomBehind(asks("b"), nobody)).toBe(false);
+  });
+});
