@@ -4,6 +4,7 @@ import { CONTEXT_BYTES, LOG_BYTES, MEMORY_BYTES, REQUEST_BYTES, RESPONSE_BYTES, 
 import { LOG_FORMATS, LOG_LEVELS } from "./log.ts";
 import {
   apiKey,
+  callbackAllow,
   containerPath,
   duration,
   engineAddress,
@@ -271,6 +272,15 @@ export const OPTIONS = {
     help: "How long the pull of an image may take.",
     read: duration(SECOND, 24 * HOUR),
     default: "10m",
+  },
+  callbackAllow: {
+    flag: "callback-allow",
+    variable: "CALLBACK_ALLOW",
+    value: "HOST,...",
+    help: "What callbacks may reach beside public addresses: host names, addresses and ranges such as 10.0.0.0/8.",
+    read: callbackAllow,
+    default: "",
+    defaultHelp: "none",
   },
   retentionDays: {
     flag: "retention-days",

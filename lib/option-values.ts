@@ -1,4 +1,6 @@
 import { posix } from "node:path";
+import type { Allowed } from "./domain/addresses.ts";
+import { parseAllowed } from "./domain/callbacks.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "./domain/secret-key.ts";
 
 /** Thrown by the readers below; the text says what to give instead, and `lib/config.ts` says where the value came from. */
@@ -104,6 +106,14 @@ export const hosts: Reader<readonly string[]> = (value) => {
   } catch {
     throw new ValueError("a list of host names and IP addresses, without ports, separated by commas");
   }
+};
+
+/** Names, addresses and ranges between commas. */
+export const callbackAllow: Reader<Allowed> = (value) => {
+  const entries = value.split(",").map((entry) => entry.trim());
+  const allowed = parseAllowed(entries.filter((entry) => entry !== ""));
+  if (allowed !== undefined) return allowed;
+  throw new ValueError("a list of host names, IP addresses and ranges such as 10.0.0.0/8, separated by commas");
 };
 
 /** Goes into a header, so nothing but what a header can hold. */

@@ -4,7 +4,6 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Config, ConfigError } from "./config.ts";
-import { checkCallbackUrl } from "./domain/callbacks.ts";
 import { messageOf } from "./domain/errors.ts";
 import type { Function } from "./domain/functions.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "./domain/secret-key.ts";
@@ -21,6 +20,11 @@ import { watchProcess } from "./process-metrics.ts";
 import { Runner, type RunnerOptions } from "./runner/runner.ts";
 import { AttemptRunner } from "./services/attempt-runner.ts";
 import { FollowingService } from "./services/following.ts";
+import { AsyncSettings } from "./services/async-settings.ts";
+import { CallbackSecrets } from "./services/callback-secrets.ts";
+import { CallbackSender } from "./services/callback-sender.ts";
+import { CallbackService } from "./services/callbacks.ts";
+import { ChainService } from "./services/chains.ts";
 import { FunctionService } from "./services/functions.ts";
 import { labelOf } from "./services/invocation-metrics.ts";
 import { InvocationEvents } from "./services/invocation-events.ts";
@@ -36,6 +40,7 @@ import { openVault } from "./services/secret-key.ts";
 import { ScheduleService } from "./services/schedules.ts";
 import { SecretService } from "./services/secrets.ts";
 import { StatusService } from "./services/status.ts";
+import { type Consequences, together } from "./services/work-ends.ts";
 import { Worker } from "./services/worker.ts";
 import { Vault } from "./services/vault.ts";
 import { keyFilePath } from "./store/key-file.ts";
@@ -94,7 +99,7 @@ export async function start(
   const cancelStart = tools.clock.after(FIRST_ANSWERS_MS, () => {
     runner.start();
     functions.warm();
-    for (const each of [worker, services.queue, services.schedules]) each.start();
+    for (const each of [worker, services.queue, services.schedules, services.callbacks]) each.start();
   });
   stack.defer(cancelStart);
   stack.use(new IdleCollector(tools)).start();
@@ -142,11 +147,11 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
   const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
   const secrets = new SecretService({ store: store.secrets, functions: store.functions, vault, clock, log });
+  const asyncSettings = new AsyncSettings({ functions: store.functions, allowed: config.callbackAllow });
   const functions = new FunctionService({
     store: store.functions,
-    secrets,
-    runner,
-    clock,
+    ...{ secrets, runner, clock },
+    async_settings: asyncSettings,
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
   const routes = new RouteService({ store: store.routes, functions, clock });
@@ -158,8 +163,14 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
     }),
   );
   const attempts = new AttemptRunner({ store, functions, runner, secretsFor, metrics });
-  const worker = stack.use(new Worker({ ...{ store, attempts, events, clock, log }, consequences: () => undefined }));
-  const queue = stack.use(new Queue({ store, worker, events, clock, consequences: () => undefined }));
+  const { callbacks, callbackSecrets } = createCallbacks(config, { store, vault }, tools);
+  stack.use(callbacks);
+  const calledBack: Consequences = (invocation) => callbacks.consequence(invocation);
+  const chained: Consequences = (invocation, result) => chains.consequence(invocation, result);
+  const consequences = together(calledBack, chained);
+  const worker = stack.use(new Worker({ store, attempts, events, consequences, clock, log }));
+  const queue = stack.use(new Queue({ store, worker, events, clock, consequences: calledBack }));
+  const chains = new ChainService({ functions: store.functions, queue, clock, log });
   const schedules = stack.use(new ScheduleService({ store, functions, queue, clock, log }));
   const following = new FollowingService({ store, invocations, events, clock });
   const replays = new ReplayService({ store, invocations, functions, queue, clock });
@@ -170,11 +181,11 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
     ...{ functions, routes, secrets, invocations, status, metrics, access, clock, log, patience, request_bytes },
-    ...{ keys, registries, following, queue, replays, schedules },
-    checkCallbackUrl: (url) => checkCallbackUrl(url, { names: new Set(), ranges: [] }),
+    ...{ keys, registries, following, queue, replays, schedules, callbacks, callbackSecrets },
+    checkCallbackUrl: (url) => asyncSettings.checkCallbackUrl(url),
     version: VERSION,
   });
-  return { app, runner, functions, recorder, invocations, worker, queue, schedules, new_key: made };
+  return { app, runner, functions, recorder, invocations, worker, queue, schedules, callbacks, new_key: made };
 }
 
 function databaseBytes(dataPath: string): number {
@@ -205,6 +216,13 @@ function createRunner(
     response_bytes: config.maxResponseBytes,
     log_bytes: config.logBytes,
   });
+}
+
+function createCallbacks(config: Config, { store, vault }: Data, { clock, log }: Tools) {
+  const callbackSecrets = new CallbackSecrets({ settings: store.settings, vault, clock });
+  const sender = new CallbackSender({ allowed: config.callbackAllow, clock, user_agent: `slipway/${VERSION}` });
+  const callbacks = new CallbackService({ store, secrets: callbackSecrets, sender, clock, log });
+  return { callbacks, callbackSecrets };
 }
 
 /** On loopback the key is asked for where one was given; elsewhere always, unless AUTH=off says otherwise. */

@@ -45,6 +45,7 @@ describe("readConfig", () => {
       drainMs: 30_000,
       engineTimeoutMs: 30_000,
       pullTimeoutMs: 600_000,
+      callbackAllow: { names: new Set(), ranges: [] },
       retentionDays: 7,
       retentionCount: 100_000,
       logLevel: "info",
@@ -102,6 +103,19 @@ describe("readConfig", () => {
       "a.example, B.example,[::1],,10.0.0.1",
       { allowedHosts: ["a.example", "b.example", "::1", "10.0.0.1"] },
     ],
+    [
+      "CALLBACK_ALLOW",
+      "Hooks.internal, 10.0.0.0/8,,[::1]",
+      {
+        callbackAllow: {
+          names: new Set(["hooks.internal"]),
+          ranges: [
+            { bytes: Uint8Array.of(10, 0, 0, 0), bits: 8 },
+            { bytes: Uint8Array.from({ length: 16 }, (_, i) => (i === 15 ? 1 : 0)), bits: 128 },
+          ],
+        },
+      },
+    ],
     ["DOCKER_HOST", "unix:///run/user/1000/docker.sock", { dockerHost: { socketPath: "/run/user/1000/docker.sock" } }],
     ["DOCKER_HOST", "tcp://docker:2376", { dockerHost: { host: "docker", port: 2376 } }],
     ["DOCKER_HOST", "tcp://[::1]:2375/", { dockerHost: { host: "::1", port: 2375 } }],
@@ -141,6 +155,8 @@ describe("readConfig", () => {
     ["AUTH", "no", "one of auto, on, off"],
     ["ALLOWED_HOSTS", "a.example:9999", "without ports"],
     ["ALLOWED_HOSTS", "*", "a list of host names"],
+    ["CALLBACK_ALLOW", "http://hooks.internal", "a list of host names, IP addresses and ranges such as 10.0.0.0/8"],
+    ["CALLBACK_ALLOW", "10.0.0.0/33", "ranges such as 10.0.0.0/8"],
     ["DOCKER_HOST", "/var/run/docker.sock", "unix:///path/to/docker.sock or tcp://host:port"],
     ["DOCKER_HOST", "unix://relative", "unix:///path"],
     ["DOCKER_HOST", "tcp://", "tcp://host:port"],

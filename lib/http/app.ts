@@ -3,6 +3,8 @@ import type { Clock } from "../clock.ts";
 import { SCOPES } from "../domain/keys.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import type { CallbackSecrets } from "../services/callback-secrets.ts";
+import type { CallbackService } from "../services/callbacks.ts";
 import type { FollowingService } from "../services/following.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { InvocationService } from "../services/invocations.ts";
@@ -18,6 +20,7 @@ import type { Access } from "./access.ts";
 import { followingRoutes, replayRoutes, workRoutes } from "./async-invocations.ts";
 import { createBodyReader } from "./body.ts";
 import { callRoutes, invokeRoutes } from "./calls.ts";
+import { callbackRetryRoutes, callbackRoutes, callbackSecretRoutes } from "./callbacks.ts";
 import { docsRoutes } from "./docs.ts";
 import { errorHandler, type RequestId } from "./errors.ts";
 import { functionsRoutes } from "./functions.ts";
@@ -44,6 +47,8 @@ export interface AppServices {
   readonly following: FollowingService;
   readonly queue: Queue;
   readonly checkCallbackUrl: (url: string) => void;
+  readonly callbacks: CallbackService;
+  readonly callbackSecrets: CallbackSecrets;
   readonly replays: ReplayService;
   readonly schedules: ScheduleService;
   readonly keys: KeyService;
@@ -89,6 +94,9 @@ export function createApp(services: AppServices): AnyElysia {
     .use(invocationsRoutes(invocations, following, observing))
     .use(followingRoutes(following, { clock, requestId }, observing))
     .use(workRoutes(services, invoking))
+    .use(callbackRoutes(services.callbacks, observing))
+    .use(callbackRetryRoutes(services, invoking))
+    .use(callbackSecretRoutes(services.callbackSecrets, administrating))
     .use(replayRoutes(services.replays, invoking))
     .use(schedulesRoutes(services.schedules, deploying))
     .use(invokeRoutes(functions, invoking, calls))

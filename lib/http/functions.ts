@@ -13,7 +13,10 @@ const params = t.Object({
 const deletion = t.Object(
   {
     cascade: t.Optional(
-      t.Union([t.Literal("true"), t.Literal("false")], { description: "Delete its routes, too.", examples: ["true"] }),
+      t.Union([t.Literal("true"), t.Literal("false")], {
+        description: "Delete its routes, too, and take it out of the `on_success` and `on_failure` of others.",
+        examples: ["true"],
+      }),
     ),
   },
   { additionalProperties: false },
@@ -92,7 +95,7 @@ export function functionsRoutes(functions: FunctionService, intake: Intake, tool
           operationId: "deleteFunction",
           summary: "Delete a function",
           description:
-            "A function with routes is kept (409) unless `cascade=true`. Running calls end; its records stay.",
+            "A function with routes, or that others name as `on_success` or `on_failure`, is kept (409) unless `cascade=true`. Running calls end; its records stay.",
         },
       },
     )

@@ -28,6 +28,7 @@ const TAGS = [
   { name: "calls", description: "Running functions." },
   { name: "invocations", description: "The records of calls, and what the functions printed." },
   { name: "schedules", description: "Functions that are called by the clock." },
+  { name: "callbacks", description: "What results are signed with on their way to a `callback_url`." },
   { name: "keys", description: "Who may use the API, and what for." },
   { name: "status", description: "Whether the server works, and its figures." },
 ];

@@ -17,12 +17,14 @@ import { timestamp } from "../domain/types.ts";
 import type { ResolvedImage } from "../runner/image-resolver.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { FunctionStore } from "../store/functions.ts";
+import type { AsyncSettings } from "./async-settings.ts";
 import type { SecretService } from "./secrets.ts";
 
 /** What can be done with functions. */
 export class FunctionService {
   readonly #store: FunctionStore;
   readonly #secrets: SecretService;
+  readonly #asyncSettings: AsyncSettings;
   readonly #runner: Runner;
   readonly #clock: Clock;
   /** Told of a function that is gone under the name or id that it had. */
@@ -31,12 +33,14 @@ export class FunctionService {
   constructor(options: {
     store: FunctionStore;
     secrets: SecretService;
+    async_settings: AsyncSettings;
     runner: Runner;
     clock: Clock;
     onForget: (fn: Function) => void;
   }) {
     this.#store = options.store;
     this.#secrets = options.secrets;
+    this.#asyncSettings = options.async_settings;
     this.#runner = options.runner;
     this.#clock = options.clock;
     this.#onForget = options.onForget;
@@ -74,6 +78,7 @@ export class FunctionService {
     const { environment, name = null, image, ...given } = body;
     this.#check(body, null);
     this.#secrets.check({ secrets: body.secrets ?? [], environment: environment ?? {} });
+    const followers = this.#asyncSettings.resolve(body);
     if (this.#store.count() >= FUNCTIONS) {
       throw new AppError("conflict", `There are ${FUNCTIONS} functions already: delete some`);
     }
@@ -86,6 +91,7 @@ export class FunctionService {
     const created: Function = {
       ...FUNCTION_DEFAULTS,
       ...settings,
+      ...followers,
       ...resolved,
       id: this.#clock.uuid(),
       name,
@@ -94,7 +100,10 @@ export class FunctionService {
       created_at: now,
       updated_at: now,
     };
-    await this.#store.insert(created, () => this.#secrets.check(created));
+    await this.#store.insert(created, () => {
+      this.#secrets.check(created);
+      this.#asyncSettings.check(created, created);
+    });
     const stored = this.get(created.id);
     this.#runner.update(stored);
     return stored;
@@ -106,9 +115,11 @@ export class FunctionService {
     const { environment, ...changes } = body;
     const { name: _name, image, ...given } = changes;
     this.#check(body, before.id);
+    const followers = this.#asyncSettings.resolve(body);
     const variables = environment === undefined ? before.environment : (environment ?? {});
     const after = { ...before, ...settingsAfterChange(before, given), environment: variables };
     checkSettings(after);
+    this.#asyncSettings.check({ ...after, ...followers }, followers);
     if (touchesSecrets(body)) this.#secrets.check(after);
     await this.#runner.settings.check(given);
     if (image === undefined && (given.entrypoint !== undefined || given.command !== undefined)) {
@@ -117,6 +128,7 @@ export class FunctionService {
     const resolved = image === undefined ? {} : await this.#runner.images.resolve(image, after, watcher);
     return this.#change(before.id, {
       ...changes,
+      ...followers,
       ...resolved,
       ...(environment !== undefined && { environment: variables }),
     });
@@ -128,7 +140,7 @@ export class FunctionService {
     return this.#change(fn.id, await this.#runner.images.refresh(fn.image, fn, watcher));
   }
 
-  /** Deletes a function and tells what it was; with routes only where `cascade` says so. */
+  /** Deletes a function and tells what it was; with routes, and being a follower of others, only where `cascade` says so. */
   async delete(idOrName: string, options: { readonly cascade: boolean }): Promise<Function> {
     const deleted = await this.#store.delete(this.get(idOrName).id, options);
     if (deleted === undefined) throw unknown(idOrName);
@@ -173,6 +185,7 @@ export class FunctionService {
       checkSettings(after);
       // Only then: one that was deleted must not keep a function from being changed in other ways.
       if (touchesSecrets(changes)) this.#secrets.check(after);
+      this.#asyncSettings.check(after, changes);
       return after;
     });
     if (changed === undefined) throw unknown(id);

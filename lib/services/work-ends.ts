@@ -14,6 +14,16 @@ import { endedAttempt, type Finished } from "./attempt-record.ts";
 /** What an end brings about: it is part of the transaction that says so. What it returns is called after the commit. */
 export type Consequences = (invocation: Invocation, result: AttemptResult | undefined) => (() => void) | undefined;
 
+/** Several consequences as one. */
+export function together(...all: readonly Consequences[]): Consequences {
+  return (invocation, result) => {
+    const committed = all.map((each) => each(invocation, result));
+    return () => {
+      for (const run of committed) run?.();
+    };
+  };
+}
+
 /** What was written, and what is to be done once that is committed. */
 export interface Written {
   readonly invocation: Invocation;

@@ -1,3 +1,4 @@
+import type { ChainLink } from "../domain/chains.ts";
 import { AppError } from "../domain/errors.ts";
 import { Function } from "../domain/functions.ts";
 import type { Cache } from "./cache.ts";
@@ -37,6 +38,9 @@ export class FunctionStore {
   readonly #delete: Statement<never>;
   readonly #deleteRoutes: Statement<never>;
   readonly #countRoutes: Statement<{ count: number }>;
+  readonly #callers: Statement<FunctionRow>;
+  readonly #forgetFollower: Statement<never>;
+  readonly #links: Statement<ChainLink>;
   readonly #count: Statement<{ count: number }>;
   readonly #get: Statement<FunctionRow>;
   readonly #find: Statement<FunctionRow>;
@@ -55,6 +59,14 @@ export class FunctionStore {
     this.#delete = database.prepare("delete from functions where id = $id");
     this.#deleteRoutes = database.prepare("delete from routes where function_id = $id");
     this.#countRoutes = database.prepare("select count(*) as count from routes where function_id = $id");
+    this.#callers = database.prepare(
+      "select * from functions where id <> $id and $id in (on_success, on_failure) order by created_at, rowid",
+    );
+    this.#forgetFollower = database.prepare(
+      `update functions set on_success = nullif(on_success, $id), on_failure = nullif(on_failure, $id)
+       where $id in (on_success, on_failure)`,
+    );
+    this.#links = database.prepare("select id, name, on_success, on_failure from functions");
     this.#count = database.prepare("select count(*) as count from functions");
     this.#get = database.prepare("select * from functions where id = $id");
     // Ids go first: those of an older database may look like names.
@@ -83,6 +95,11 @@ export class FunctionStore {
   /** All functions, oldest first. */
   list(): Function[] {
     return this.#list.all().map(functionOf);
+  }
+
+  /** All functions as parts of chains. */
+  links(): ChainLink[] {
+    return this.#links.all();
   }
 
   count(): number {
@@ -117,25 +134,35 @@ export class FunctionStore {
   }
 
   /**
-   * Deletes a function, with its routes where `cascade` says so, and tells what it was; throws `conflict` where it has
-   * some and it does not. Undefined where there is none.
+   * Deletes a function and tells what it was; throws `conflict` where it has routes, or its name is that of a follower
+   * (`on_success`, `on_failure`) of others, unless `cascade` says that they go with it. Undefined where there is none.
    */
-  delete(id: string, { cascade }: { readonly cascade: boolean }): Promise<Function | undefined> {
+  async delete(id: string, { cascade }: { readonly cascade: boolean }): Promise<Function | undefined> {
     const work = () => {
-      const routes = this.#countRoutes.get({ id })?.count ?? 0;
-      if (routes > 0 && !cascade) {
-        const them = routes === 1 ? "1 route leads" : `${routes} routes lead`;
-        throw new AppError(
-          "conflict",
-          `Cannot delete function "${id}": ${them} to it; delete routes first, or use ?cascade=true`,
-        );
-      }
+      const callers = this.#callers.all({ id }).map(functionOf);
+      if (!cascade) this.#checkUnused(id, callers);
       const before = this.get(id);
       this.#deleteRoutes.run({ id });
+      this.#forgetFollower.run({ id });
       this.#delete.run({ id });
-      return before;
+      return { before, callers };
     };
-    return this.#database.durably(work, (deleted) => deleted && this.#forget(deleted));
+    const { before } = await this.#database.durably(work, ({ before, callers }) => {
+      for (const changed of before === undefined ? [] : [before, ...callers]) this.#forget(changed);
+    });
+    return before;
+  }
+
+  #checkUnused(id: string, callers: readonly Function[]): void {
+    const routes = this.#countRoutes.get({ id })?.count ?? 0;
+    const them = routes === 1 ? "1 route leads" : `${routes} routes lead`;
+    const problem =
+      routes > 0
+        ? `${them} to it; delete routes first, or use ?cascade=true`
+        : callers.length > 0
+          ? `${followedBy(callers)}; change that first, or use ?cascade=true`
+          : undefined;
+    if (problem !== undefined) throw new AppError("conflict", `Cannot delete function "${id}": ${problem}`);
   }
 
   #forget({ id, name }: Function): void {
@@ -165,6 +192,16 @@ function nameTaken(name: string, cause?: unknown): AppError {
   return new AppError("conflict", `A function named "${name}" exists already: choose another name, or PATCH that one`, {
     cause,
   });
+}
+
+/** As many functions are named in a message. */
+const NAMED = 5;
+
+function followedBy(callers: readonly Function[]): string {
+  const names = callers.slice(0, NAMED).map(({ id, name }) => `"${name ?? id}"`);
+  const more = callers.length > NAMED ? ` and ${callers.length - NAMED} more` : "";
+  const [noun, verb] = callers.length === 1 ? ["function", "names"] : ["functions", "name"];
+  return `the ${noun} ${names.join(", ")}${more} ${verb} it as "on_success" or "on_failure"`;
 }
 
 /** The record as named parameters. */

@@ -100,6 +100,35 @@ describe("FunctionStore", () => {
     expect(store.routes.list().map(({ path }) => path)).toEqual(["/c"]);
   });
 
+  test("delete: a follower of others only with cascade, which clears what names it", async () => {
+    using store = newStore();
+    await store.functions.insert(someFunction("f1", { name: "last" }));
+    await store.functions.insert(someFunction("f2", { name: "first", on_success: "f1", on_failure: "f1" }));
+    await store.functions.insert(someFunction("f3", { on_failure: "f1", on_success: "f2" }));
+    expect(await rejectionOf(store.functions.delete("f1", { cascade: false }))).toMatchObject({
+      reason: "conflict",
+      message:
+        'Cannot delete function "f1": the functions "first", "f3" name it as "on_success" or "on_failure"; change that first, or use ?cascade=true',
+    });
+    expect(await rejectionOf(store.functions.delete("f2", { cascade: false }))).toMatchObject({
+      message: expect.stringContaining('the function "f3" names it as '),
+    });
+    // Known by heart, until they change.
+    for (const key of ["f2", "f3", "first"]) expect(store.functions.find(key)?.on_failure).toBe("f1");
+    expect(await store.functions.delete("f1", { cascade: true })).toMatchObject({ name: "last" });
+    expect(store.functions.find("first")).toMatchObject({ on_success: null, on_failure: null });
+    expect(store.functions.get("f2")).toMatchObject({ on_success: null, on_failure: null });
+    expect(store.functions.get("f3")).toMatchObject({ on_success: "f2", on_failure: null });
+    expect(store.functions.links()).toEqual([
+      { id: "f2", name: "first", on_success: null, on_failure: null },
+      { id: "f3", name: null, on_success: "f2", on_failure: null },
+    ]);
+    // It cannot lead to itself, but an older server may have let it.
+    await store.functions.update("f2", (current) => ({ ...current, on_success: "f2" }));
+    await store.functions.delete("f3", { cascade: false });
+    expect(await store.functions.delete("f2", { cascade: false })).toBeDefined();
+  });
+
   test("list: oldest first", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("late", { created_at: "2026-02-01T00:00:00.000Z" }));
