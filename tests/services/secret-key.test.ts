@@ -107,6 +107,15 @@ describe("openVault", () => {
     expect(here.open(OURS).open("secret:a", here.store.secrets.get("a")?.value ?? "")).toBe("value");
   });
 
+  test("what callbacks are signed with is sealed as well, and lost with its key", async () => {
+    using here = place();
+    const vault = here.open(OURS);
+    await here.store.settings.changeCallbackSecrets(() => vault.seal("callback-secrets", "{}"));
+    expect(thrownBy(() => here.open(OTHER))).toBeInstanceOf(StoreError);
+    expect(String(thrownBy(() => here.open()))).toContain('and the row "callback_secrets" of "settings"');
+    here.open(OURS);
+  });
+
   test("can begin anew when the key is lost, as its message says", async () => {
     using here = place();
     await seal(here.store, here.open());
