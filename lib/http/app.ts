@@ -12,7 +12,7 @@ import type { SecretService } from "../services/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { Access } from "./access.ts";
 import { createBodyReader } from "./body.ts";
-import { callRoutes, invokeRoutes } from "./calls.ts";
+import { invokeRoutes } from "./calls.ts";
 import { docsRoutes } from "./docs.ts";
 import { errorHandler, type RequestId } from "./errors.ts";
 import { functionsRoutes } from "./functions.ts";
@@ -21,8 +21,10 @@ import { keysRoutes } from "./keys.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
 import { type Patience, watching } from "./patience.ts";
+import { RateLimits } from "./rate-limits.ts";
 import { registriesRoutes } from "./registries.ts";
 import { createIntakes, type Reception } from "./resource.ts";
+import { callRoutes } from "./route-calls.ts";
 import { routesRoutes } from "./routes.ts";
 import { secretsRoutes } from "./secrets.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
@@ -74,7 +76,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(registriesRoutes(services.registries, deploying))
     .use(invocationsRoutes(invocations, observing))
     .use(invokeRoutes(functions, invoking, calls))
-    .use(callRoutes(routes, calls))
+    .use(callRoutes(routes, { ...calls, access, log, metrics, rates: new RateLimits(clock) }))
     .use(keysRoutes(services.keys, administrating))
     .use(metricsRoutes(metrics, observing))
     .use(healthRoutes(status))

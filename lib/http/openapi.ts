@@ -8,7 +8,7 @@ import { PutRegistry, Registry, RegistryImport } from "../domain/registries.ts";
 import { PutSecret, Secret } from "../domain/secrets.ts";
 import { ErrorEnvelope } from "./envelope.ts";
 import { errorComponents } from "./openapi-errors.ts";
-import { documentedPath, type DocumentedRoute, operation } from "./openapi-operation.ts";
+import { documentedPath, type DocumentedRoute, operations } from "./openapi-operation.ts";
 import { ProblemDetails } from "./problem-details.ts";
 import { isObject, type JsonObject, toOpenApi, withReferences } from "./openapi-schema.ts";
 
@@ -91,7 +91,7 @@ function pathsOf(routes: readonly DocumentedRoute[]): JsonObject {
     const detail = route.hooks.detail;
     if (isObject(detail) && detail["hide"] === true) continue;
     const path = documentedPath(route.path);
-    paths.set(path, { ...paths.get(path), [route.method.toLowerCase()]: operation(route) });
+    paths.set(path, { ...paths.get(path), ...operations(route) });
   }
   return Object.fromEntries([...paths].toSorted(([a], [b]) => a.localeCompare(b)));
 }

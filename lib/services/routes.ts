@@ -1,10 +1,17 @@
 import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
 import { ROUTES } from "../domain/limits.ts";
-import { ROUTE_DEFAULTS } from "../domain/route-options.ts";
+import { checkRouteOptions, fullOptions, ROUTE_DEFAULTS } from "../domain/route-options.ts";
 import { checkRoutePath, type CreateRoute, type Route, type UpdateRoute } from "../domain/routes.ts";
 import type { RouteStore } from "../store/routes.ts";
 import type { FunctionService } from "./functions.ts";
+
+/** A route that a path leads to. */
+export interface Match {
+  readonly route: Route;
+  /** What a prefix route leaves of the path, without a slash in front; null for any other. */
+  readonly path_rest: string | null;
+}
 
 /** What can be done with routes. */
 export class RouteService {
@@ -29,15 +36,16 @@ export class RouteService {
     return found;
   }
 
-  /** The route with exactly this path; throws `not_found`. */
-  match(path: string): Route {
-    const found = this.#store.getByPath(path);
+  /** The route that a path leads to; throws `not_found`. */
+  match(path: string): Match {
+    const found = this.#store.match(path);
     if (found === undefined) {
       throw new AppError(
         "not_found",
         `No route for ${JSON.stringify(path.slice(0, 200))}: GET /v1/routes lists them, POST /v1/routes makes one`,
       );
     }
+    if (found.path_rest !== null) checkRest(found.path_rest);
     return found;
   }
 
@@ -47,7 +55,8 @@ export class RouteService {
       throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
     const { path, function_id, ...options } = body;
     const fn = this.#functions.get(function_id);
-    const created: Route = { id: this.#clock.uuid(), path, function: fn, ...ROUTE_DEFAULTS, ...options };
+    const created: Route = { id: this.#clock.uuid(), path, function: fn, ...ROUTE_DEFAULTS, ...fullOptions(options) };
+    checkRouteOptions(created);
     await this.#store.insert(created);
     return created;
   }
@@ -55,11 +64,12 @@ export class RouteService {
   async update(id: string, body: UpdateRoute): Promise<Route> {
     if (body.path !== undefined) checkRoutePath(body.path);
     const { function_id, ...changes } = body;
-    const changed = await this.#store.update(id, (current) => ({
-      ...current,
-      ...changes,
-      function: function_id === undefined ? current.function : this.#functions.get(function_id),
-    }));
+    const changed = await this.#store.update(id, (current) => {
+      const fn = function_id === undefined ? current.function : this.#functions.get(function_id);
+      const after: Route = { ...current, ...fullOptions(changes), function: fn };
+      checkRouteOptions(after);
+      return after;
+    });
     if (changed === undefined) throw unknown(id);
     return changed.after;
   }
@@ -74,4 +84,16 @@ export class RouteService {
 
 function unknown(id: string): AppError {
   return new AppError("not_found", `No route ${JSON.stringify(id.slice(0, 100))}: GET /v1/routes lists them`);
+}
+
+/**
+ * URL parsers resolve `.` and `..`, so who sends them in disguise (`%2e%2e%2f`) wants a function to look elsewhere than
+ * the route says.
+ */
+function checkRest(rest: string): void {
+  if (!/(?:^|\/)\.\.?(?:\/|$)/.test(rest)) return;
+  throw new AppError(
+    "invalid_request",
+    `The path goes on with ${JSON.stringify(rest.slice(0, 200))}, which has a "." or ".." segment: send it resolved`,
+  );
 }

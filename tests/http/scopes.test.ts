@@ -8,6 +8,11 @@ import { expectError, expectSuccess } from "./replies.ts";
 /** What lets a key do what: the other side of `lib/http/app.ts`. A new endpoint needs its line here, too. */
 const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   callRoute: "public",
+  callRouteWithGet: "public",
+  callRouteWithPut: "public",
+  callRouteWithPatch: "public",
+  callRouteWithDelete: "public",
+  callRouteWithOptions: "public",
   health: "public",
   readiness: "public",
   listFunctions: ["admin", "deploy", "read"],
