@@ -16,8 +16,9 @@ import { IdleCollector } from "./idle-collector.ts";
 import type { Logger } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { watchProcess } from "./process-metrics.ts";
-import { Runner } from "./runner/runner.ts";
+import { Runner, type RunnerOptions } from "./runner/runner.ts";
 import { FunctionService } from "./services/functions.ts";
+import { ImageRetention } from "./services/image-retention.ts";
 import { InvocationService, labelOf } from "./services/invocations.ts";
 import { KeyService } from "./services/keys.ts";
 import { Recorder } from "./services/recorder.ts";
@@ -28,6 +29,7 @@ import { openVault } from "./services/secret-key.ts";
 import { SecretService } from "./services/secrets.ts";
 import { StatusService } from "./services/status.ts";
 import { Vault } from "./services/vault.ts";
+import { VersionService } from "./services/versions.ts";
 import { keyFilePath } from "./store/key-file.ts";
 import { openStore, type Store } from "./store/store.ts";
 import { VERSION } from "./version.ts";
@@ -77,7 +79,7 @@ export async function start(
   const path = join(config.dataPath, "database.db");
   const store = stack.use(openStore(path, tools));
   const vault = await createVault(config, store, tools.log);
-  const { app, runner, functions, recorder, invocations, new_key } = await compose(
+  const { app, runner, retention, functions, recorder, invocations, new_key } = await compose(
     config,
     { store, vault },
     tools,
@@ -85,6 +87,7 @@ export async function start(
   );
   const url = listen(app, config, tools.patience);
   recorder.start();
+  retention.start();
   const cancelStart = tools.clock.after(FIRST_ANSWERS_MS, () => {
     runner.start();
     functions.warm();
@@ -119,20 +122,26 @@ export async function openApi(config: Config, options: { log: Logger }): Promise
 async function compose(config: Config, { store, vault }: Data, tools: Tools, stack: AsyncDisposableStack) {
   const { log, clock, patience } = tools;
   const metrics = new Metrics();
-  const runner = stack.use(
-    createRunner(config, store, { log, clock, metrics }, (host) => registries.credentialsFor(host)),
+  const runner: Runner = stack.use(
+    createRunner(config, store, {
+      ...{ log, clock, metrics },
+      credentialsFor: (host) => registries.credentialsFor(host),
+      onPulled: (pulled) => retention.pulled(pulled),
+    }),
   );
   const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
-  const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
-  const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
+  const records = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
+  const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention: records }));
+  const retention: ImageRetention = stack.use(
+    new ImageRetention({ store: store.pulledImages, runner, keep: config.keepVersions, clock, log }),
+  );
   const secrets = new SecretService({ store: store.secrets, functions: store.functions, vault, clock, log });
   const functions = new FunctionService({
     store: store.functions,
-    secrets,
-    runner,
-    clock,
+    ...{ versions: store.versions, retention, secrets, runner, clock },
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
+  const versions = new VersionService({ store: store.versions, functions, secrets, retention, runner });
   const routes = new RouteService({ store: store.routes, functions, clock });
   const invocations = stack.use(
     new InvocationService({
@@ -147,10 +156,10 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
     ...{ functions, routes, secrets, invocations, status, metrics, access, clock, log, patience, request_bytes },
-    ...{ keys, registries },
+    ...{ keys, registries, versions },
     version: VERSION,
   });
-  return { app, runner, functions, recorder, invocations, new_key: made };
+  return { app, runner, retention, functions, recorder, invocations, new_key: made };
 }
 
 function databaseBytes(dataPath: string): number {
@@ -161,11 +170,10 @@ function databaseBytes(dataPath: string): number {
 function createRunner(
   config: Config,
   store: Store,
-  tools: Pick<Tools, "log" | "clock"> & { metrics: Metrics },
-  credentialsFor: RegistryService["credentialsFor"],
+  tools: Pick<RunnerOptions, "log" | "clock" | "metrics" | "credentialsFor" | "onPulled">,
 ): Runner {
   return new Runner({
-    ...{ ...tools, credentialsFor },
+    ...tools,
     owner: store.settings.ownerId(),
     engine: config.dockerHost,
     engine_timeout_ms: config.engineTimeoutMs,

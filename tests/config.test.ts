@@ -47,6 +47,7 @@ describe("readConfig", () => {
       pullTimeoutMs: 600_000,
       retentionDays: 7,
       retentionCount: 100_000,
+      keepVersions: 5,
       logLevel: "info",
       logFormat: "auto",
     });

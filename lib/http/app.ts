@@ -10,6 +10,7 @@ import type { RegistryService } from "../services/registries.ts";
 import type { RouteService } from "../services/routes.ts";
 import type { SecretService } from "../services/secrets.ts";
 import type { StatusService } from "../services/status.ts";
+import type { VersionService } from "../services/versions.ts";
 import type { Access } from "./access.ts";
 import { createBodyReader } from "./body.ts";
 import { invokeRoutes } from "./calls.ts";
@@ -28,10 +29,12 @@ import { callRoutes } from "./route-calls.ts";
 import { routesRoutes } from "./routes.ts";
 import { secretsRoutes } from "./secrets.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
+import { versionsRoutes } from "./versions.ts";
 
 /** What the API is made of. */
 export interface AppServices {
   readonly functions: FunctionService;
+  readonly versions: VersionService;
   readonly routes: RouteService;
   readonly secrets: SecretService;
   readonly registries: RegistryService;
@@ -71,6 +74,7 @@ export function createApp(services: AppServices): AnyElysia {
     })
     .use(errorHandler({ log, watch, requestId, allowed: (path) => allowedMethods(app.routes, path) }))
     .use(functionsRoutes(functions, deploying, { clock, log, requestId }))
+    .use(versionsRoutes(services.versions, deploying))
     .use(routesRoutes(routes, deploying))
     .use(secretsRoutes(secrets, deploying))
     .use(registriesRoutes(services.registries, deploying))

@@ -6,6 +6,7 @@ import { DockerConfig } from "../domain/docker-config.ts";
 import { PullProgress } from "../domain/pull-progress.ts";
 import { PutRegistry, Registry, RegistryImport } from "../domain/registries.ts";
 import { PutSecret, Secret } from "../domain/secrets.ts";
+import { FunctionVersion, Rollback, VersionPage } from "../domain/versions.ts";
 import { ErrorEnvelope } from "./envelope.ts";
 import { errorComponents } from "./openapi-errors.ts";
 import { documentedPath, type DocumentedRoute, operations } from "./openapi-operation.ts";
@@ -22,6 +23,7 @@ their content type says. A function is named by its id or its name. Every answer
 
 const TAGS = [
   { name: "functions", description: "Images plus their settings." },
+  { name: "versions", description: "What functions were, and the way back." },
   { name: "routes", description: "Paths below `/r` that lead to functions." },
   { name: "secrets", description: "Values that only functions see." },
   { name: "registries", description: "Credentials for the images of private registries." },
@@ -39,6 +41,7 @@ const NAMED = {
   DockerConfig,
   Error: ErrorEnvelope,
   Function,
+  FunctionVersion,
   Invocation,
   InvocationLogs,
   InvocationPage,
@@ -51,10 +54,12 @@ const NAMED = {
   PutSecret,
   Registry,
   RegistryImport,
+  Rollback,
   Route,
   Secret,
   UpdateFunction,
   UpdateRoute,
+  VersionPage,
 };
 
 /** The OpenAPI 3.0 document of an app's routes, those left out whose `detail` says `hide`. */

@@ -42,7 +42,7 @@ export function callRoutes(routes: RouteService, calls: RouteCalls) {
       Object.assign(set.headers, SANDBOX_HEADERS);
       const path = calledPath(request.url);
       const visit: Visit = { ...routes.match(path), request, path, id: calls.requestId(set) };
-      const answer = await answerTo(visit, calls).catch((error: unknown) => refusal(visit, calls.log, error));
+      const answer = await answerTo(visit, routes, calls).catch((error: unknown) => refusal(visit, calls.log, error));
       // Also of errors: the page that gets one wants to know why.
       if (visit.standing) setRateLimit(answer.headers, visit.standing);
       if (visit.route.cors && !isPreflight(visit)) setCors(answer.headers, visit.route.cors, originOf(request));
@@ -52,7 +52,7 @@ export function callRoutes(routes: RouteService, calls: RouteCalls) {
   );
 }
 
-async function answerTo(visit: Visit, calls: RouteCalls): Promise<Response> {
+async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): Promise<Response> {
   const { request, route, path, path_rest, id } = visit;
   const { cors, methods } = route;
   if (cors !== null && isPreflight(visit)) {
@@ -63,9 +63,10 @@ async function answerTo(visit: Visit, calls: RouteCalls): Promise<Response> {
   const key = keyed ? keyOf(visit, calls) : null;
   admit(visit, calls, key);
   const limit = Math.min(calls.request_bytes, route.max_request_bytes ?? Infinity);
+  const fn = routes.functionFor(route, { id, header: (name) => request.headers.get(name) });
   return call({ ...calls, request_bytes: limit }, request, {
     id,
-    target: { function: route.function, route_id: route.id },
+    target: { function: fn, route_id: route.id },
     path: { path, path_rest, route: route.path, keyed },
   });
 }

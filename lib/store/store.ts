@@ -5,10 +5,12 @@ import { openDatabase } from "./open.ts";
 import { FunctionStore } from "./functions.ts";
 import { InvocationStore } from "./invocations.ts";
 import { KeyStore } from "./keys.ts";
+import { PulledImageStore } from "./pulled-images.ts";
 import { RegistryStore } from "./registries.ts";
 import { RouteStore } from "./routes.ts";
 import { SecretStore } from "./secrets.ts";
 import { SettingStore } from "./settings.ts";
+import { VersionStore } from "./versions.ts";
 
 /** Where the database is in the server's data directory. */
 export function databasePath(dataPath: string): string {
@@ -19,6 +21,8 @@ export function databasePath(dataPath: string): string {
 export interface Store extends Disposable {
   readonly settings: SettingStore;
   readonly functions: FunctionStore;
+  readonly versions: VersionStore;
+  readonly pulledImages: PulledImageStore;
   readonly routes: RouteStore;
   readonly invocations: InvocationStore;
   readonly secrets: SecretStore;
@@ -31,9 +35,12 @@ export interface Store extends Disposable {
 /** Opens the database at `path` (or `:memory:`) with all its tables. Throws a `StoreError`. */
 export function openStore(path: string, options: { readonly log: Logger; readonly clock: Clock }): Store {
   const database = openDatabase(path, options);
-  const functions = new FunctionStore(database);
+  const versions = new VersionStore(database);
+  const functions = new FunctionStore(database, versions);
   return {
     functions,
+    versions,
+    pulledImages: new PulledImageStore(database, options.clock),
     settings: new SettingStore(database, options.clock),
     routes: new RouteStore(database, functions, options.clock),
     invocations: new InvocationStore(database),
