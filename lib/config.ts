@@ -1,6 +1,14 @@
 import { availableParallelism, totalmem } from "node:os";
 import { resolve } from "node:path";
-import { CONTEXT_BYTES, LOG_BYTES, MEMORY_BYTES, REQUEST_BYTES, RESPONSE_BYTES, WARM_MAX } from "./domain/limits.ts";
+import {
+  CONTEXT_BYTES,
+  LOG_BYTES,
+  MEMORY_BYTES,
+  REQUEST_BYTES,
+  RESPONSE_BYTES,
+  VERSIONS,
+  WARM_MAX,
+} from "./domain/limits.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./log.ts";
 import {
   apiKey,
@@ -297,6 +305,14 @@ export const OPTIONS = {
     help: "How many records of invocations are kept.",
     read: integer(0, GIB),
     default: "100000",
+  },
+  keepVersions: {
+    flag: "keep-versions",
+    variable: "KEEP_VERSIONS",
+    value: "COUNT",
+    help: "Versions of a function, the present one included, whose images stay on the engine; of older ones, those that this server pulled are removed.",
+    read: integer(1, VERSIONS),
+    default: "5",
   },
   logLevel: {
     flag: "log-level",

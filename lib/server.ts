@@ -26,6 +26,7 @@ import { CallbackSender } from "./services/callback-sender.ts";
 import { CallbackService } from "./services/callbacks.ts";
 import { ChainService } from "./services/chains.ts";
 import { FunctionService } from "./services/functions.ts";
+import { ImageRetention } from "./services/image-retention.ts";
 import { labelOf } from "./services/invocation-metrics.ts";
 import { InvocationEvents } from "./services/invocation-events.ts";
 import { InvocationService } from "./services/invocations.ts";
@@ -43,6 +44,7 @@ import { StatusService } from "./services/status.ts";
 import { type Consequences, together } from "./services/work-ends.ts";
 import { Worker } from "./services/worker.ts";
 import { Vault } from "./services/vault.ts";
+import { VersionService } from "./services/versions.ts";
 import { keyFilePath } from "./store/key-file.ts";
 import { openStore, type Store } from "./store/store.ts";
 import { VERSION } from "./version.ts";
@@ -93,9 +95,10 @@ export async function start(
   const store = stack.use(openStore(path, tools));
   const vault = await createVault(config, store, tools.log);
   const services = await compose(config, { store, vault }, tools, stack);
-  const { app, runner, functions, recorder, invocations, worker, new_key } = services;
+  const { app, runner, retention, functions, recorder, invocations, worker, new_key } = services;
   const url = listen(app, config, tools.patience);
   recorder.start();
+  retention.start();
   const cancelStart = tools.clock.after(FIRST_ANSWERS_MS, () => {
     runner.start();
     functions.warm();
@@ -131,29 +134,30 @@ export async function openApi(config: Config, options: { log: Logger }): Promise
 async function compose(config: Config, { store, vault }: Data, tools: Tools, stack: AsyncDisposableStack) {
   const { log, clock, patience } = tools;
   const metrics = new Metrics();
-  const runner = stack.use(
-    createRunner(
-      config,
-      store,
-      { log, clock, metrics },
-      {
-        credentialsFor: (host) => registries.credentialsFor(host),
-        onSwept: () => worker.swept(),
-        onRoom: () => worker.wake(),
-      },
-    ),
+  const runner: Runner = stack.use(
+    createRunner(config, store, {
+      ...{ log, clock, metrics },
+      credentialsFor: (host) => registries.credentialsFor(host),
+      onPulled: (pulled) => retention.pulled(pulled),
+      onSwept: () => worker.swept(),
+      onRoom: () => worker.wake(),
+    }),
   );
   const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
-  const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
-  const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
+  const records = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
+  const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention: records }));
+  const retention: ImageRetention = stack.use(
+    new ImageRetention({ store: store.pulledImages, runner, keep: config.keepVersions, clock, log }),
+  );
   const secrets = new SecretService({ store: store.secrets, functions: store.functions, vault, clock, log });
   const asyncSettings = new AsyncSettings({ functions: store.functions, allowed: config.callbackAllow });
   const functions = new FunctionService({
     store: store.functions,
-    ...{ secrets, runner, clock },
+    ...{ versions: store.versions, retention, secrets, runner, clock },
     async_settings: asyncSettings,
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
+  const versions = new VersionService({ store: store.versions, functions, secrets, retention, runner });
   const routes = new RouteService({ store: store.routes, functions, clock });
   const events = new InvocationEvents();
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
@@ -162,7 +166,7 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
       ...{ store: store.invocations, recorder, functions, runner, secretsFor, clock, log, metrics, events },
     }),
   );
-  const attempts = new AttemptRunner({ store, functions, runner, secretsFor, metrics });
+  const attempts = new AttemptRunner({ store, functions, routes, runner, secretsFor, metrics });
   const { callbacks, callbackSecrets } = createCallbacks(config, { store, vault }, tools);
   stack.use(callbacks);
   const calledBack: Consequences = (invocation) => callbacks.consequence(invocation);
@@ -181,11 +185,14 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
     ...{ functions, routes, secrets, invocations, status, metrics, access, clock, log, patience, request_bytes },
-    ...{ keys, registries, following, queue, replays, schedules, callbacks, callbackSecrets },
+    ...{ keys, registries, versions, following, queue, replays, schedules, callbacks, callbackSecrets },
     checkCallbackUrl: (url) => asyncSettings.checkCallbackUrl(url),
     version: VERSION,
   });
-  return { app, runner, functions, recorder, invocations, worker, queue, schedules, callbacks, new_key: made };
+  return {
+    ...{ app, runner, retention, functions, recorder, invocations, worker, queue, schedules, callbacks },
+    new_key: made,
+  };
 }
 
 function databaseBytes(dataPath: string): number {
@@ -196,11 +203,10 @@ function databaseBytes(dataPath: string): number {
 function createRunner(
   config: Config,
   store: Store,
-  tools: Pick<Tools, "log" | "clock"> & { metrics: Metrics },
-  links: Pick<RunnerOptions, "credentialsFor" | "onSwept" | "onRoom">,
+  tools: Pick<RunnerOptions, "log" | "clock" | "metrics" | "credentialsFor" | "onPulled" | "onSwept" | "onRoom">,
 ): Runner {
   return new Runner({
-    ...{ ...tools, ...links },
+    ...tools,
     owner: store.settings.ownerId(),
     engine: config.dockerHost,
     engine_timeout_ms: config.engineTimeoutMs,

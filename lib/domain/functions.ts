@@ -52,8 +52,24 @@ export const PoolState = Type.Object({
 });
 export type PoolState = Static<typeof PoolState>;
 
-/** The answer of `GET /v1/functions/:id`: the record and its pool. */
-export const FunctionWithPool = Type.Composite([Function, Type.Object({ pool: PoolState })]);
+/** The instances of one version of a function. */
+export const VersionPool = Type.Composite([
+  Type.Object({ version: Type.Integer({ description: "The number of the version.", examples: [1] }) }),
+  PoolState,
+]);
+export type VersionPool = Static<typeof VersionPool>;
+
+/** The answer of `GET /v1/functions/:id`: the record and its instances. */
+export const FunctionWithPool = Type.Composite([
+  Function,
+  Type.Object({
+    pool: PoolState,
+    version_pools: Type.Array(VersionPool, {
+      description: "The instances of other versions: those that routes name, and those that are still being called.",
+      examples: [[]],
+    }),
+  }),
+]);
 export type FunctionWithPool = Static<typeof FunctionWithPool>;
 
 /** The body of `POST /v1/functions`. */

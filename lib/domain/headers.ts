@@ -40,9 +40,13 @@ const OF_THE_ORIGIN: ReadonlySet<string> = new Set([
 /** By which a caller shows an API key. */
 const CREDENTIALS: ReadonlySet<string> = new Set(["authorization", "x-api-key"]);
 
-/** Whether this can be a header's name: a token of RFC 9110, 5.6.2. */
+/** The pattern of a header's name: a token of RFC 9110, 5.6.2. */
+export const HEADER_NAME = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
+const headerName = new RegExp(HEADER_NAME);
+
+/** Whether this can be a header's name. */
 export function isHeaderName(name: string): boolean {
-  return /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name);
+  return headerName.test(name);
 }
 
 /** Whether this can be a header's value: visible ASCII, spaces and tabs, and the bytes beyond it as ISO 8859-1 names them. */

@@ -58,6 +58,15 @@ export function parseImageReference(text: string): ImageReference {
   };
 }
 
+/** A name that an engine gave, spelt out; engines differ in how much they leave out. One that is no reference stays. */
+export function spelledOut(name: string): string {
+  try {
+    return parseImageReference(name).normalized;
+  } catch {
+    return name;
+  }
+}
+
 /**
  * What a pull must be asked for. Never without a tag: the engine would pull all of them. The name is spelt out,
  * and a digest wins over a tag beside it.

@@ -112,6 +112,8 @@ export const IMAGE_REFERENCE_LENGTH = 512;
 /** Functions and routes are listed whole, so their number has a limit. */
 export const FUNCTIONS = 10_000;
 export const ROUTES = 10_000;
+/** Versions of a function that are kept; the oldest ones that no route names go first. */
+export const VERSIONS = 1_000;
 
 /** Methods that a route may have, and what guards it. */
 export const RATE = { requests: 1_000_000, window_ms: 24 * 3_600_000 } as const;

@@ -1,71 +1,40 @@
 import { Type, type Static } from "@sinclair/typebox";
-import { CORS_ENTRIES, HEADER_LENGTH, RATE, ROUTE_REQUEST_BYTES } from "./limits.ts";
+import { checkCors, Cors, fullCors, GivenCors } from "./cors.ts";
+import { AppError } from "./errors.ts";
+import { HEADER_NAME } from "./headers.ts";
+import { HEADER_LENGTH, RATE, ROUTE_REQUEST_BYTES } from "./limits.ts";
 import { Nullable } from "./types.ts";
 
 /** Methods that a route can have. */
 export const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
 export type Method = (typeof METHODS)[number];
 
-const header = Type.String({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", maxLength: HEADER_LENGTH });
-
-/** Who may read a route's answers from another origin's page. */
-export const Cors = Type.Object(
-  {
-    origins: Type.Array(Type.String({ maxLength: HEADER_LENGTH }), {
-      minItems: 1,
-      maxItems: CORS_ENTRIES,
-      description: "Origins such as `https://example.com`, or `*`.",
-      examples: [["https://example.com"]],
+const rateFields = {
+  requests: Type.Integer({
+    minimum: 1,
+    maximum: RATE.requests,
+    description: "Requests that a caller may make in one window, all at once if it likes.",
+    examples: [60],
+  }),
+  window_ms: Type.Integer({
+    minimum: 1_000,
+    maximum: RATE.window_ms,
+    description: "The time in which a spent bucket is full again, in milliseconds.",
+    examples: [60_000],
+  }),
+  by: Type.Unsafe<"address" | "key">(
+    Type.Union([Type.Literal("address"), Type.Literal("key")], {
+      description:
+        "What a caller is told apart by: the address that its connection comes from (an IPv6 network of 64 bits is one), " +
+        "or, on a route with `auth: key`, its API key.",
+      examples: ["address"],
     }),
-    headers: Type.Array(header, {
-      maxItems: CORS_ENTRIES,
-      description: "Request headers that such a page may send.",
-      examples: [["content-type"]],
-    }),
-    exposed_headers: Type.Array(header, {
-      maxItems: CORS_ENTRIES,
-      description: "Headers of the answer that it may read.",
-      examples: [["x-request-id"]],
-    }),
-    credentials: Type.Boolean({ description: "Whether cookies are sent; not with `*`.", examples: [false] }),
-    max_age_s: Type.Integer({
-      minimum: 0,
-      maximum: 86_400,
-      description: "How long a browser may remember this, in seconds.",
-      examples: [600],
-    }),
-  },
-  {
-    additionalProperties: false,
-    description: "Who may read the answers from a page of another origin. Null allows nobody.",
-  },
-);
-export type Cors = Static<typeof Cors>;
+  ),
+};
+const rateText = { additionalProperties: false, description: "A token bucket for each caller. Null sets no limit." };
 
 /** A token bucket for each caller. */
-export const RateLimit = Type.Object(
-  {
-    requests: Type.Integer({
-      minimum: 1,
-      maximum: RATE.requests,
-      description: "Requests that a caller may make in one window, all at once if it likes.",
-      examples: [60],
-    }),
-    window_ms: Type.Integer({
-      minimum: 1_000,
-      maximum: RATE.window_ms,
-      description: "The time in which a spent bucket is full again, in milliseconds.",
-      examples: [60_000],
-    }),
-    by: Type.Unsafe<"address" | "key">(
-      Type.Union([Type.Literal("address"), Type.Literal("key")], {
-        description: "What a caller is told apart by: its address, or its API key (its address where it sends none).",
-        examples: ["address"],
-      }),
-    ),
-  },
-  { additionalProperties: false, description: "A token bucket for each caller. Null sets no limit." },
-);
+export const RateLimit = Type.Object(rateFields, rateText);
 export type RateLimit = Static<typeof RateLimit>;
 
 /** Two versions of a function that share a route's calls. */
@@ -84,7 +53,7 @@ export const Split = Type.Object(
     }),
     sticky_header: Nullable(
       Type.String({
-        ...{ pattern: header.pattern ?? "", maxLength: HEADER_LENGTH },
+        ...{ pattern: HEADER_NAME, maxLength: HEADER_LENGTH },
         description: "Calls with the same value of this request header go to the same version. Null draws each anew.",
         examples: ["x-user-id"],
       }),
@@ -131,8 +100,17 @@ export const ROUTE_OPTIONS = {
 } as const;
 
 /** What a route does beyond leading to a function. */
-export const RouteOptions = Type.Object(ROUTE_OPTIONS);
+const RouteOptions = Type.Object(ROUTE_OPTIONS);
 export type RouteOptions = Static<typeof RouteOptions>;
+
+/** The same as it is given: all of it may be left out, and within CORS and a rate limit what has a default. */
+export const GIVEN_ROUTE_OPTIONS = {
+  ...Type.Partial(RouteOptions).properties,
+  cors: Type.Optional(Nullable(GivenCors)),
+  rate_limit: Type.Optional(Nullable(Type.Object({ ...rateFields, by: Type.Optional(rateFields.by) }, rateText))),
+};
+const GivenRouteOptions = Type.Object(GIVEN_ROUTE_OPTIONS);
+export type GivenRouteOptions = Static<typeof GivenRouteOptions>;
 
 /** What every route has unless it was given. */
 export const ROUTE_DEFAULTS: RouteOptions = {
@@ -144,3 +122,23 @@ export const ROUTE_DEFAULTS: RouteOptions = {
   version: null,
   split: null,
 };
+
+/** The options that were given, with the defaults within them. */
+export function fullOptions({ cors, rate_limit, ...rest }: GivenRouteOptions): Partial<RouteOptions> {
+  return {
+    ...rest,
+    ...(cors !== undefined && { cors: cors && fullCors(cors) }),
+    ...(rate_limit !== undefined && { rate_limit: rate_limit && { by: "address", ...rate_limit } }),
+  };
+}
+
+/** Throws `invalid_request` for options that are well formed and cannot be meant. */
+export function checkRouteOptions({ cors, rate_limit, auth }: RouteOptions): void {
+  if (cors !== null) checkCors(cors);
+  if (rate_limit?.by === "key" && auth !== "key") {
+    throw new AppError(
+      "invalid_request",
+      'Invalid "rate_limit/by" "key": nobody\'s key is checked on a public route, set "auth" to "key" too, or limit by "address"',
+    );
+  }
+}

@@ -121,10 +121,10 @@ function refusal(reference: string, said: string, credentials: RegistryCredentia
       `PUT /v1/registries/${host} with "username" and "password".`
     );
   }
-  const { host, username } = credentials;
-  const whose = username === null ? "" : ` of "${username}"`;
+  // Not whose they are: who calls a function whose image is gone gets this message, too.
+  const { host } = credentials;
   return (
-    `the registry refused the stored credentials${whose} for "${host}" (${said}). ` +
+    `the registry refused the stored credentials for "${host}" (${said}). ` +
     `Check the name and that they may pull it; PUT /v1/registries/${host} changes them.`
   );
 }

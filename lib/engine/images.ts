@@ -2,6 +2,7 @@ import { Type, type Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { Clock } from "../clock.ts";
 import { OWN_LABELS } from "../domain/function-rules.ts";
+import { spelledOut } from "../domain/image-reference.ts";
 import { Nullable } from "../domain/types.ts";
 import type { EngineConnection } from "./connection.ts";
 import { EngineError, isEngineStatus } from "./errors.ts";
@@ -29,6 +30,9 @@ const ImageInspect = Type.Object({
   ),
 });
 
+/** What we need of `GET /images/json`. */
+const ImageList = Type.Array(Type.Object({ Id: Type.String({ minLength: 1 }), RepoTags: list, RepoDigests: list }));
+
 /** What an image says about the containers that are made of it. */
 export interface ImageConfig {
   readonly entrypoint: readonly string[];
@@ -49,7 +53,13 @@ export interface Image {
   readonly config: ImageConfig;
 }
 
-/** Images of the engine: looked at and pulled. */
+/** An image with its names: tags and digests, spelt out. */
+export interface NamedImage {
+  readonly id: string;
+  readonly names: readonly string[];
+}
+
+/** Images of the engine: looked at, pulled and removed. */
 export class Images {
   readonly #connection: EngineConnection;
   readonly #clock: Clock;
@@ -94,5 +104,48 @@ export class Images {
   pull(reference: string, options: PullOptions = {}): Promise<void> {
     const setting = { connection: this.#connection, clock: this.#clock, timeout_ms: this.#pullTimeoutMs };
     return pullImage(setting, reference, options);
+  }
+  /** All images that have a name, or are not part of another. */
+  async list(): Promise<NamedImage[]> {
+    const reply = await this.#connection.request({ operation: "image list", method: "GET", path: "/images/json" });
+    if (!Value.Check(ImageList, reply.body)) throw new EngineError("image list", reply.status, "unexpected reply");
+    const images: Static<typeof ImageList> = reply.body;
+    return images.map(({ Id, RepoTags, RepoDigests }) => ({
+      id: Id,
+      // Without a name it is "<none>:<none>", or "repository@<none>".
+      names: [...(RepoTags ?? []), ...(RepoDigests ?? [])].filter((name) => !name.includes("<none>")).map(spelledOut),
+    }));
+  }
+
+  /** Whether there is a container that was made of an image, or of one that is made of it. */
+  async hasContainers(id: string): Promise<boolean> {
+    const reply = await this.#connection.request({
+      operation: "container list",
+      method: "GET",
+      path: "/containers/json",
+      query: { all: 1, limit: 1, filters: JSON.stringify({ ancestor: [id] }) },
+    });
+    return !Array.isArray(reply.body) || reply.body.length > 0;
+  }
+
+  /**
+   * Takes a name from an image, which goes with its last one; or removes the image with this id, where it has one tag at
+   * most, and digests of the same repository. False where the engine refuses, because somebody uses it.
+   */
+  async remove(nameOrId: string): Promise<boolean> {
+    try {
+      await this.#connection.request({
+        operation: "image remove",
+        method: "DELETE",
+        path: `/images/${encodeURIComponent(nameOrId)}`,
+        // Not its parents, which others may have built.
+        query: { force: 0, noprune: 1 },
+      });
+      return true;
+    } catch (error) {
+      if (isEngineStatus(error, 404)) return true;
+      if (isEngineStatus(error, 409)) return false;
+      throw error;
+    }
   }
 }

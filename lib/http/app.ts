@@ -16,10 +16,11 @@ import type { RouteService } from "../services/routes.ts";
 import type { ScheduleService } from "../services/schedules.ts";
 import type { SecretService } from "../services/secrets.ts";
 import type { StatusService } from "../services/status.ts";
+import type { VersionService } from "../services/versions.ts";
 import type { Access } from "./access.ts";
 import { followingRoutes, replayRoutes, workRoutes } from "./async-invocations.ts";
 import { createBodyReader } from "./body.ts";
-import { callRoutes, invokeRoutes } from "./calls.ts";
+import { invokeRoutes } from "./calls.ts";
 import { callbackRetryRoutes, callbackRoutes, callbackSecretRoutes } from "./callbacks.ts";
 import { docsRoutes } from "./docs.ts";
 import { errorHandler, type RequestId } from "./errors.ts";
@@ -29,17 +30,21 @@ import { keysRoutes } from "./keys.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
 import { type Patience, watching } from "./patience.ts";
+import { RateLimits } from "./rate-limits.ts";
 import { registriesRoutes } from "./registries.ts";
 import { createIntakes, type Reception } from "./resource.ts";
+import { callRoutes } from "./route-calls.ts";
 import { routesRoutes } from "./routes.ts";
 import { schedulesRoutes } from "./schedules.ts";
 import { secretsRoutes } from "./secrets.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
 import { Submissions } from "./submissions.ts";
+import { versionsRoutes } from "./versions.ts";
 
 /** What the API is made of. */
 export interface AppServices {
   readonly functions: FunctionService;
+  readonly versions: VersionService;
   readonly routes: RouteService;
   readonly secrets: SecretService;
   readonly registries: RegistryService;
@@ -88,6 +93,7 @@ export function createApp(services: AppServices): AnyElysia {
     })
     .use(errorHandler({ log, watch, requestId, allowed: (path) => allowedMethods(app.routes, path) }))
     .use(functionsRoutes(functions, deploying, { clock, log, requestId }))
+    .use(versionsRoutes(services.versions, deploying))
     .use(routesRoutes(routes, deploying))
     .use(secretsRoutes(secrets, deploying))
     .use(registriesRoutes(services.registries, deploying))
@@ -100,7 +106,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(replayRoutes(services.replays, invoking))
     .use(schedulesRoutes(services.schedules, deploying))
     .use(invokeRoutes(functions, invoking, calls))
-    .use(callRoutes(routes, calls))
+    .use(callRoutes(routes, { ...calls, access, log, metrics, rates: new RateLimits(clock) }))
     .use(keysRoutes(services.keys, administrating))
     .use(metricsRoutes(metrics, observing))
     .use(healthRoutes(status))

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { TokenBuckets } from "./token-buckets.ts";
 
 /** Wrong keys that an address may send at once. */
 const BURST = 5;
@@ -9,11 +10,7 @@ const LONGEST_MS = 15 * 60_000;
 /** Addresses that are remembered; each needs some 200 bytes. */
 const ADDRESSES = 10_000;
 
-/** What an address has left, which may be less than nothing, and when that was. */
-interface Bucket {
-  readonly tokens: number;
-  readonly at: number;
-}
+const SIZE = { tokens: BURST, window_ms: BURST * REFILL_MS };
 
 /**
  * Slows down whoever guesses keys: a token bucket for each address. Every wrong key costs one token, also where none is
@@ -21,41 +18,21 @@ interface Bucket {
  * locked out by a stranger behind the same address, and nobody guesses 256 bits however fast he may try.
  */
 export class Attempts {
-  readonly #clock: Pick<Clock, "monotonic">;
-  /** Those that failed longest ago come first. */
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #buckets: TokenBuckets;
 
   constructor(clock: Pick<Clock, "monotonic">) {
-    this.#clock = clock;
+    this.#buckets = new TokenBuckets({ clock, max: ADDRESSES });
   }
 
   /** Takes note of a wrong key; the seconds to wait where there were too many. */
   failed(address: string): number | undefined {
-    const client = clientOf(address);
-    const tokens = Math.max(this.#tokens(client) - 1, 1 - LONGEST_MS / REFILL_MS);
-    this.#buckets.delete(client);
-    this.#buckets.set(client, { tokens, at: this.#clock.monotonic() });
-    this.#forgetOldest();
+    const tokens = this.#buckets.spend(clientOf(address), SIZE, 1 - LONGEST_MS / REFILL_MS);
     return tokens < 0 ? Math.ceil(((1 - tokens) * REFILL_MS) / 1_000) : undefined;
   }
 
   /** Addresses that are remembered now. */
   get size(): number {
     return this.#buckets.size;
-  }
-
-  #tokens(client: string): number {
-    const bucket = this.#buckets.get(client);
-    if (bucket === undefined) return BURST;
-    return Math.min(BURST, bucket.tokens + (this.#clock.monotonic() - bucket.at) / REFILL_MS);
-  }
-
-  #forgetOldest(): void {
-    if (this.#buckets.size <= ADDRESSES) return;
-    for (const oldest of this.#buckets.keys()) {
-      this.#buckets.delete(oldest);
-      return;
-    }
   }
 }
 

@@ -8,6 +8,45 @@ import { errorDetails } from "./openapi-operation.ts";
 /** What any call can end with that is not the function's own answer. */
 const CALL_ERRORS = [408, 413, 422, 429, 502, 503, 504, 507] as const satisfies readonly ErrorStatus[];
 
+/** The documentation of `/r/<path>`, whichever method a route has. */
+export function routeCallDetail() {
+  const detail = callDetail("callRoute", "Call the function of a route", [400, 401, 403, 404, 405]);
+  return {
+    ...detail,
+    description:
+      `${detail.description}\n\nA route says which methods call its function (\`POST\` unless it says otherwise; the others ` +
+      "get a 405 with `Allow`), whether a call needs a key with the scope `invoke`, how often a caller may call " +
+      "(`RateLimit`, and 429 beyond it), how large a body may be, and which pages may read the answer (CORS).",
+    // A key is asked for where the route does.
+    security: [{}, { key: [] }],
+    responses: {
+      ...detail.responses,
+      204: {
+        description:
+          "`OPTIONS` of a route with CORS and without that method, for which no function is called: what a page may send.",
+        headers: {
+          ...REQUEST_ID_HEADER,
+          Allow: header("The methods of this path.", "string"),
+          "Access-Control-Allow-Origin": header("The page's origin, or `*`; absent for one that may not.", "string"),
+          "Access-Control-Allow-Methods": header("The methods that it may use.", "string"),
+          "Access-Control-Allow-Headers": header("The headers that it may send.", "string"),
+        },
+      },
+      200: {
+        ...detail.responses[200],
+        headers: {
+          ...detail.responses[200].headers,
+          RateLimit: header(
+            "Of a route with a rate limit: how many calls may follow at once (`r`), and in how many seconds one more (`t`).",
+            "string",
+          ),
+          "RateLimit-Policy": header("The limit: calls (`q`) in a window of so many seconds (`w`).", "string"),
+        },
+      },
+    },
+  };
+}
+
 /** The documentation of an endpoint that answers with a function's own response. */
 export function callDetail(operationId: string, summary: string, errors: readonly ErrorStatus[]) {
   return {

@@ -22,8 +22,31 @@ export function documentedPath(path: string): string {
   return parts.join("/").replace(/(.)\/$/, "$1");
 }
 
-/** What the document tells of a route: what its own `detail` says, and what its schemas do. */
-export function operation({ method, path, hooks }: DocumentedRoute): JsonObject {
+/** Methods that the document tells of where a route takes any; `HEAD` goes with `GET`, as everywhere in it. */
+const ANY = ["POST", "GET", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
+
+/** What the document tells of a route, by the method. Of one that takes any, each method's operation has an id of its own. */
+export function operations(route: DocumentedRoute): JsonObject {
+  if (route.method !== "ALL") return { [route.method.toLowerCase()]: operation(route) };
+  return Object.fromEntries(
+    ANY.map((method) => {
+      const { requestBody, ...rest } = operation({ ...route, method });
+      const id = `${textOf(rest["operationId"])}${method === "POST" ? "" : `With${titleOf(method)}`}`;
+      const body = TAKES_BODY.has(method) && requestBody !== undefined && { requestBody };
+      return [method.toLowerCase(), { ...rest, operationId: id, ...body }];
+    }),
+  );
+}
+
+/** Methods whose requests have a body that means something (RFC 9110, 9.3). */
+const TAKES_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
+
+function titleOf(method: string): string {
+  return method.charAt(0) + method.slice(1).toLowerCase();
+}
+
+/** What its own `detail` says, and what its schemas do. */
+function operation({ method, path, hooks }: DocumentedRoute): JsonObject {
   const detail = withScopes(method, toOpenApi(hooks.detail));
   const described = isObject(detail["responses"]) ? detail["responses"] : {};
   const parameters = [

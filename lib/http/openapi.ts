@@ -6,9 +6,10 @@ import { DockerConfig } from "../domain/docker-config.ts";
 import { PullProgress } from "../domain/pull-progress.ts";
 import { PutRegistry, Registry, RegistryImport } from "../domain/registries.ts";
 import { PutSecret, Secret } from "../domain/secrets.ts";
+import { FunctionVersion, Rollback, VersionPage } from "../domain/versions.ts";
 import { ErrorEnvelope } from "./envelope.ts";
 import { errorComponents } from "./openapi-errors.ts";
-import { documentedPath, type DocumentedRoute, operation } from "./openapi-operation.ts";
+import { documentedPath, type DocumentedRoute, operations } from "./openapi-operation.ts";
 import { ProblemDetails } from "./problem-details.ts";
 import { isObject, type JsonObject, toOpenApi, withReferences } from "./openapi-schema.ts";
 
@@ -22,6 +23,7 @@ their content type says. A function is named by its id or its name. Every answer
 
 const TAGS = [
   { name: "functions", description: "Images plus their settings." },
+  { name: "versions", description: "What functions were, and the way back." },
   { name: "routes", description: "Paths below `/r` that lead to functions." },
   { name: "secrets", description: "Values that only functions see." },
   { name: "registries", description: "Credentials for the images of private registries." },
@@ -41,6 +43,7 @@ const NAMED = {
   DockerConfig,
   Error: ErrorEnvelope,
   Function,
+  FunctionVersion,
   Invocation,
   InvocationLogs,
   InvocationPage,
@@ -53,10 +56,12 @@ const NAMED = {
   PutSecret,
   Registry,
   RegistryImport,
+  Rollback,
   Route,
   Secret,
   UpdateFunction,
   UpdateRoute,
+  VersionPage,
 };
 
 /** The OpenAPI 3.0 document of an app's routes, those left out whose `detail` says `hide`. */
@@ -93,7 +98,7 @@ function pathsOf(routes: readonly DocumentedRoute[]): JsonObject {
     const detail = route.hooks.detail;
     if (isObject(detail) && detail["hide"] === true) continue;
     const path = documentedPath(route.path);
-    paths.set(path, { ...paths.get(path), [route.method.toLowerCase()]: operation(route) });
+    paths.set(path, { ...paths.get(path), ...operations(route) });
   }
   return Object.fromEntries([...paths].toSorted(([a], [b]) => a.localeCompare(b)));
 }

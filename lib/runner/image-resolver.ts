@@ -12,6 +12,7 @@ import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { commandOf, type OwnCommand } from "./container-spec.ts";
+import type { OwnImages } from "./own-images.ts";
 import { SharedPull } from "./shared-pull.ts";
 
 /** What a function remembers of its image. */
@@ -35,6 +36,7 @@ const CONFIGS = 1_000;
  */
 export class ImageResolver {
   readonly #images: Images;
+  readonly #own: Pick<OwnImages, "during">;
   readonly #metrics: Metrics;
   readonly #log: Logger;
   readonly #clock: Clock;
@@ -44,6 +46,8 @@ export class ImageResolver {
 
   constructor(options: {
     images: Images;
+    /** Told of each pull. */
+    own: Pick<OwnImages, "during">;
     metrics: Metrics;
     log: Logger;
     clock: Clock;
@@ -51,6 +55,7 @@ export class ImageResolver {
     credentialsFor: (host: string) => CurrentCredentials | undefined;
   }) {
     this.#images = options.images;
+    this.#own = options.own;
     this.#clock = options.clock;
     this.#credentialsFor = options.credentialsFor;
     this.#metrics = options.metrics;
@@ -85,14 +90,14 @@ export class ImageResolver {
 
   /** Pulls the very image of a function again, by its digest. Throws `image_unavailable` where that is impossible. */
   async restore({ image, image_id, digest }: Function): Promise<void> {
+    // It was never gone, or another call has brought it back since the engine said so.
+    if (image_id !== null && (await this.#inspect(image_id)) !== undefined) return;
     if (digest === null || image_id === null) {
       throw new AppError(
         "image_unavailable",
         `Image "${image}" is gone from the engine and came from no registry: build it again, then POST /v1/functions/<id>/pull`,
       );
     }
-    // Another call may have brought it back since the engine said so.
-    if ((await this.#inspect(image_id)) !== undefined) return;
     try {
       await this.#pull(digest);
     } catch (error) {
@@ -178,7 +183,7 @@ export class ImageResolver {
   async #pullOnce(reference: string, options: PullOptions): Promise<void> {
     this.#log.info("pull started", { image: reference });
     try {
-      await this.#images.pull(reference, options);
+      await this.#own.during(reference, () => this.#images.pull(reference, options));
       this.#metrics.pulls.inc({ result: "ok" });
       this.#log.info("pull finished", { image: reference });
     } catch (error) {

@@ -13,44 +13,38 @@ export interface HolderLauncher {
 
 interface Holder {
   readonly instance: Promise<Holding>;
-  /** The function that it was made for, as it was then. */
-  readonly function: Function;
   /** Instances that are in its network, or are being started in it. */
   users: number;
   /** No instance is to join it any more: it goes with the last that did. */
   dismissed: boolean;
 }
 
-/** Fields of a function that its holder is made from and that its instances could not do with otherwise. */
-const SHAPE = ["image_id", "network", "runtime"] as const;
-
 const NEVER = new AbortController().signal;
 
 /**
- * Containers that do nothing but hold a network namespace which the instances of one function join (`share_network`):
+ * Containers that do nothing but hold a network namespace which the instances of one pool join (`share_network`):
  * the engine sets up a namespace with a bridge once, and not for every instance. A holder is an instance whose gate is
- * never called, so it dies with the server as all of them do. It outlives its instances as long as the function has a
- * pool, and goes before that only where the function shares no network any more, or has another network, runtime or image: an
- * image that runs cannot be removed.
+ * never called, so it dies with the server as all of them do. It outlives its instances as long as there is the pool,
+ * whose function's image, network and runtime are its own.
  */
 export class NetworkHolders {
   readonly #launcher: HolderLauncher;
-  readonly #onLost: (functionId: string) => void;
+  readonly #onLost: (pool: string) => void;
   readonly #holders = new Map<string, Holder>();
 
-  /** `onLost` is told of a function whose holder is gone: its instances have lost their network. */
-  constructor(launcher: HolderLauncher, onLost: (functionId: string) => void) {
+  /** `onLost` is told of a pool whose holder is gone: its instances have lost their network. */
+  constructor(launcher: HolderLauncher, onLost: (pool: string) => void) {
     this.#launcher = launcher;
     this.#onLost = onLost;
   }
 
-  /** Starts an instance of a function in the network that it is to have. */
-  async join<I extends Joining>(fn: Function, start: (network: string) => Promise<I>): Promise<I> {
+  /** Starts an instance of a pool, known by its key, in the network that its function is to have. */
+  async join<I extends Joining>(pool: string, fn: Function, start: (network: string) => Promise<I>): Promise<I> {
     if (!fn.share_network) return start(fn.network);
-    const holder = this.#holders.get(fn.id) ?? this.#hold(fn);
+    const holder = this.#holders.get(pool) ?? this.#hold(pool, fn);
     holder.users++;
     try {
-      const instance = await start(`container:${await this.#idOf(fn, holder)}`);
+      const instance = await start(`container:${await this.#idOf(pool, holder)}`);
       void instance.retired.then(() => this.#left(holder));
       return instance;
     } catch (error) {
@@ -59,38 +53,31 @@ export class NetworkHolders {
     }
   }
 
-  /** A function was changed: a holder that is not for it as it is now lets no other instance join. */
-  update(fn: Function): void {
-    const holder = this.#holders.get(fn.id);
-    const changed = holder && SHAPE.some((field) => fn[field] !== holder.function[field]);
-    if (changed || !fn.share_network) this.release(fn.id);
-  }
-
-  /** Lets a function's holder go, with the last of its instances. */
-  release(functionId: string): void {
-    const holder = this.#holders.get(functionId);
+  /** Lets a pool's holder go, with the last of its instances. */
+  release(pool: string): void {
+    const holder = this.#holders.get(pool);
     if (holder === undefined) return;
-    this.#holders.delete(functionId);
+    this.#holders.delete(pool);
     holder.dismissed = true;
     this.#letGo(holder);
   }
 
-  async #idOf(fn: Function, holder: Holder): Promise<string> {
+  async #idOf(pool: string, holder: Holder): Promise<string> {
     try {
       return (await holder.instance).containerId;
     } catch (error) {
-      this.#forget(fn.id, holder);
+      this.#forget(pool, holder);
       throw error;
     }
   }
 
-  #hold(fn: Function): Holder {
+  #hold(pool: string, fn: Function): Holder {
     const instance = this.#launcher.launch(fn, NEVER);
-    const holder: Holder = { instance, function: fn, users: 0, dismissed: false };
-    this.#holders.set(fn.id, holder);
+    const holder: Holder = { instance, users: 0, dismissed: false };
+    this.#holders.set(pool, holder);
     instance
       .then(({ retired }) => retired)
-      .then(() => this.#forget(fn.id, holder) && this.#onLost(fn.id))
+      .then(() => this.#forget(pool, holder) && this.#onLost(pool))
       .catch(() => undefined); // whoever waits for the network is told
     return holder;
   }
@@ -105,7 +92,7 @@ export class NetworkHolders {
     holder.instance.then((instance) => instance.retire()).catch(() => undefined); // it never came to be
   }
 
-  #forget(functionId: string, holder: Holder): boolean {
-    return this.#holders.get(functionId) === holder && this.#holders.delete(functionId);
+  #forget(pool: string, holder: Holder): boolean {
+    return this.#holders.get(pool) === holder && this.#holders.delete(pool);
   }
 }

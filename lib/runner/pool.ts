@@ -16,15 +16,20 @@ interface Waiter<M> {
 const BACKOFF_MS = { first: 1_000, most: 60_000 } as const;
 
 /**
- * The instances of one function. A pool knows how many it needs; whether and when they are started is up to `Pools`,
- * which sees all of them. It does no I/O.
+ * The instances of one version of a function. A pool knows how many it needs; whether and when they are started is up
+ * to `Pools`, which sees all of them. It does no I/O.
  *
  * An instance is *starting* from the moment `Pools` begins to launch it, *ready* while it waits here, and *busy* from
  * the moment a call took it until it comes back (`max_calls`) or is gone. A call takes a ready one, or waits for the
- * next that becomes so, wherever it comes from. A change of the function begins a new generation: instances of older
+ * next that becomes so, wherever it comes from. What makes instances useless begins a new generation: those of older
  * ones finish their call and are not taken back.
  */
 export class Pool<M extends Member> {
+  /**
+   * The id of the function and the version that the pool began with. It may move on to others, but only of the same
+   * shape: what its instances share is known by this.
+   */
+  readonly key: string;
   #fn: Function;
   #generation = 0;
   readonly #clock: Clock;
@@ -40,12 +45,17 @@ export class Pool<M extends Member> {
   #failures = 0;
   #refillsAfter = -Infinity;
 
-  /** `warmMax` is the server's bound on every function's own. */
-  constructor(fn: Function, clock: Clock, warmMax = Infinity) {
+  /**
+   * `warmMax` is the server's bound on every function's own; `heirOf` the pool whose calls will come to this one, so that
+   * it is as large from the beginning.
+   */
+  constructor(fn: Function, clock: Clock, warmMax = Infinity, heirOf?: Pool<M>) {
+    this.key = poolKey(fn);
     this.#fn = fn;
     this.#warmMax = warmMax;
     this.#clock = clock;
-    this.#meter = new DemandMeter(clock.monotonic());
+    this.#meter = heirOf === undefined ? new DemandMeter(clock.monotonic()) : heirOf.#meter;
+    this.#meter.touch(clock.monotonic());
   }
 
   get function(): Function {
@@ -193,10 +203,16 @@ export class Pool<M extends Member> {
 
   /** Goes on with a changed function; its instances so far are of an older generation where they would differ. */
   change(fn: Function, fresh: boolean): void {
-    this.#fn = fn;
     this.#meter.touch(this.#clock.monotonic());
     this.forgive();
+    this.goOn(fn);
     if (fresh) this.renew();
+  }
+
+  /** Keeps instances again, after an end, and with what may have changed without another version. */
+  goOn(fn: Function): void {
+    this.#fn = fn;
+    this.#ended = false;
   }
 
   /** Begins a new generation: no instance so far is to serve another call. */
@@ -205,10 +221,12 @@ export class Pool<M extends Member> {
     this.#current = 0;
   }
 
-  /** The function is no more: calls that have begun are served, and nothing is kept ready. */
+  /**
+   * The function, or this version of it, is no more: calls that have begun are served, with what there is and what is
+   * being started, and nothing is kept ready.
+   */
   end(): void {
     this.#ended = true;
-    this.renew();
   }
 
   /** The engine is back, or works after all: what failed before says nothing any more. */
@@ -230,4 +248,9 @@ export class Pool<M extends Member> {
     if (waiter !== undefined) this.#waiters.delete(waiter);
     return waiter;
   }
+}
+
+/** What a version of a function is known by. */
+export function poolKey({ id, version }: Pick<Function, "id" | "version">): string {
+  return `${id}@${version}`;
 }

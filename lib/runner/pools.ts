@@ -1,11 +1,11 @@
 import type { Clock } from "../clock.ts";
 import { AppError, messageOf } from "../domain/errors.ts";
 import type { Function, PoolState } from "../domain/functions.ts";
-import { FUNCTIONS } from "../domain/limits.ts";
 import type { Logger } from "../log.ts";
 import type { Capacity, Room } from "./capacity.ts";
 import { givingWay } from "./giving-way.ts";
 import { type Member, Pool } from "./pool.ts";
+import { PoolsByVersion } from "./pools-by-version.ts";
 import { RefillPause } from "./refill-pause.ts";
 import { isSameShape } from "./shape.ts";
 import { Turns } from "./turns.ts";
@@ -23,8 +23,6 @@ export interface Acquired<M> {
 
 /** Pools look at the time this often, in milliseconds: idle ones shrink, failed ones try again. */
 const TICK_MS = 1_000;
-/** Ids of deleted functions that are remembered: as many as there can be functions. */
-const REMOVED = FUNCTIONS;
 
 /** Where an instance belongs. */
 interface Place<M extends Member> {
@@ -42,18 +40,15 @@ interface Place<M extends Member> {
  */
 export class Pools<M extends Member> implements Disposable {
   readonly #launch: Launch<M>;
-  readonly #onEmpty: (functionId: string) => void;
+  readonly #onEmpty: (pool: Pool<M>) => void;
   readonly #capacity: Capacity;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #problem: () => AppError | undefined;
   readonly #startsAtOnce: number;
-  readonly #warmMax: number;
-  readonly #pools = new Map<string, Pool<M>>();
+  readonly #pools: PoolsByVersion<M>;
   readonly #places = new Map<M, Place<M>>();
   readonly #turns: Turns<M>;
-  /** Functions that were deleted, oldest first: a call that was admitted before may still come. */
-  readonly #removed = new Set<string>();
   readonly #pause: RefillPause;
   #starting = 0;
   #cancelTick: () => void = () => undefined;
@@ -62,8 +57,8 @@ export class Pools<M extends Member> implements Disposable {
 
   constructor(options: {
     launch: Launch<M>;
-    /** Told when a function has no instance any more and is not to have one. */
-    onEmpty: (functionId: string) => void;
+    /** Told of a pool that has no instance any more and is not to have one. */
+    onEmpty: (pool: Pool<M>) => void;
     capacity: Capacity;
     clock: Clock;
     log: Logger;
@@ -80,7 +75,9 @@ export class Pools<M extends Member> implements Disposable {
     this.#log = options.log;
     this.#problem = options.problem;
     this.#startsAtOnce = options.starts_at_once;
-    this.#warmMax = options.warm_max ?? Infinity;
+    this.#pools = new PoolsByVersion(
+      (fn, heirOf) => new Pool<M>(fn, options.clock, options.warm_max ?? Infinity, heirOf),
+    );
     this.#turns = new Turns(options.clock, (pool, forCall) => this.#makeRoom(pool, forCall));
     this.#pause = new RefillPause(options.clock, () => this.#pump());
   }
@@ -96,7 +93,7 @@ export class Pools<M extends Member> implements Disposable {
   /** An instance for a call: a ready one at once, else the next. Throws what keeps one from being started. */
   async acquire(fn: Function, signal: AbortSignal): Promise<Acquired<M>> {
     if (this.#closed) throw stopped();
-    const pool = this.#poolOf(fn);
+    const pool = this.#pools.forCall(fn);
     pool.arrive();
     this.#pause.callBegins();
     let left = false;
@@ -133,62 +130,72 @@ export class Pools<M extends Member> implements Disposable {
     this.#pump();
   }
 
-  /** A function was registered or changed: one instance of it is made ready; those that differ are let go. */
-  update(fn: Function): void {
-    if (this.#removed.has(fn.id)) return;
-    const pool = this.#pools.get(fn.id);
-    if (pool === undefined) {
-      this.#turns.consider(this.#poolOf(fn));
-    } else {
-      const fresh = !isSameShape(fn, pool.function);
-      pool.change(fn, fresh);
-      if (fresh) this.#retireReady(pool);
-      this.#trim(pool);
+  /**
+   * A function was registered or changed: one instance of it is made ready; those that differ are let go, unless a route
+   * names their version (`named`).
+   */
+  update(fn: Function, named: readonly Function[] = []): void {
+    if (this.#pools.isRemoved(fn.id)) return;
+    this.#pools.keep(fn, named);
+    const pool = this.#pools.forChange(fn);
+    const fresh = !isSameShape(fn, pool.function);
+    pool.change(fn, fresh);
+    if (fresh) this.#retireReady(pool);
+    this.#trim(pool);
+    this.#turns.consider(pool);
+    this.#endOutdated(fn.id);
+  }
+
+  /** The routes of a function name other versions than before: one instance of each new one is made ready. */
+  name(fn: Function, named: readonly Function[]): void {
+    for (const version of this.#pools.keep(fn, named)) this.#turns.consider(this.#pools.forCall(version));
+    this.#endOutdated(fn.id);
+  }
+
+  /** Makes a version of a function ready that is to be so without being called. */
+  warm(fn: Function): void {
+    this.#turns.consider(this.#pools.forCall(fn));
+    this.#pump();
+  }
+
+  /** The instances of a pool have lost something that they share: new ones take their place. */
+  renew(key: string): void {
+    for (const pool of this.#pools) {
+      if (pool.key !== key) continue;
+      pool.renew();
+      this.#retireReady(pool);
       this.#turns.consider(pool);
     }
     this.#pump();
   }
 
-  /** The instances of a function have lost something that they share: new ones take their place. */
-  renew(functionId: string): void {
-    const pool = this.#pools.get(functionId);
-    if (pool === undefined) return;
-    pool.renew();
-    this.#retireReady(pool);
-    this.#turns.consider(pool);
-    this.#pump();
-  }
-
-  /** A function was deleted: calls that have begun are served, and nothing is kept. Its pool goes when it is empty. */
+  /** A function was deleted: calls that have begun are served, and nothing is kept. Its pools go when they are empty. */
   remove(functionId: string): void {
-    this.#removed.add(functionId);
-    const oldest = this.#removed.values().next().value;
-    if (this.#removed.size > REMOVED && oldest !== undefined) this.#removed.delete(oldest);
-    const pool = this.#pools.get(functionId);
-    if (pool === undefined) return;
-    pool.end();
-    this.#retireReady(pool);
-    this.#turns.consider(pool);
-    this.#pump();
+    this.#pools.remove(functionId);
+    this.#endOutdated(functionId);
   }
 
   /** The engine is back: pools fill again. */
   resume(): void {
-    for (const pool of this.#pools.values()) {
+    for (const pool of this.#pools) {
       pool.forgive();
       this.#turns.consider(pool);
     }
     this.#pump();
   }
 
-  stateOf(functionId: string): PoolState {
-    return this.#pools.get(functionId)?.state ?? { ready: 0, starting: 0, busy: 0, target: 0 };
+  /** The instances of a function by version, lowest first. */
+  statesOf(functionId: string): (PoolState & { readonly version: number })[] {
+    return this.#pools
+      .of(functionId)
+      .map(({ function: { version }, state }) => ({ version, ...state }))
+      .toSorted((a, b) => a.version - b.version);
   }
 
   /** The sums over all pools. */
   get totals(): Omit<PoolState, "target"> {
     const sum = { ready: 0, starting: 0, busy: 0 };
-    for (const { state } of this.#pools.values()) {
+    for (const { state } of this.#pools) {
       sum.ready += state.ready;
       sum.starting += state.starting;
       sum.busy += state.busy;
@@ -200,17 +207,18 @@ export class Pools<M extends Member> implements Disposable {
     this.#closed = true;
     this.#cancelTick();
     this.#pause[Symbol.dispose]();
-    for (const pool of this.#pools.values()) pool.turnAway(stopped());
+    for (const pool of this.#pools) pool.turnAway(stopped());
     for (const instance of [...this.#places.keys()]) this.#retire(instance);
   }
 
-  #poolOf(fn: Function): Pool<M> {
-    const known = this.#pools.get(fn.id);
-    if (known !== undefined) return known;
-    const pool = new Pool<M>(fn, this.#clock, this.#warmMax);
-    if (this.#removed.has(fn.id)) pool.end();
-    this.#pools.set(fn.id, pool);
-    return pool;
+  /** The pools of versions that are not kept: calls that have begun are served, and no more. */
+  #endOutdated(functionId: string): void {
+    for (const pool of this.#pools.outdated(functionId)) {
+      pool.end();
+      this.#retireReady(pool);
+      this.#turns.consider(pool);
+    }
+    this.#pump();
   }
 
   /** One that died while it waited costs nothing: it has been dropped, or is passed over here. */
@@ -267,7 +275,7 @@ export class Pools<M extends Member> implements Disposable {
 
   /** Room for one more instance of a pool, where need be that of ready ones which are less wanted. */
   #makeRoom(pool: Pool<M>, forCall: boolean): Room | undefined {
-    const victims = givingWay(pool, this.#pools.values(), this.#capacity, forCall);
+    const victims = givingWay(pool, this.#pools, this.#capacity, forCall);
     if (victims === undefined) return undefined;
     for (const instance of victims) this.#retire(instance);
     return this.#capacity.take(pool.function.memory_bytes);
@@ -304,7 +312,7 @@ export class Pools<M extends Member> implements Disposable {
   /** While the engine cannot be used nothing is started, so nobody is to wait for that. */
   #giveUp(): void {
     const problem = this.#problem();
-    if (problem) for (const pool of this.#pools.values()) if (pool.callNeed > 0) pool.turnAway(problem);
+    if (problem) for (const pool of this.#pools) if (pool.callNeed > 0) pool.turnAway(problem);
   }
 
   /** Keeps an instance that is ready, unless it is too late for it. */
@@ -343,12 +351,12 @@ export class Pools<M extends Member> implements Disposable {
 
   #tick(): void {
     this.#giveUp();
-    for (const [id, pool] of this.#pools) {
+    for (const pool of this.#pools) {
       this.#trim(pool);
       this.#turns.consider(pool);
       if (!pool.isEmpty || pool.target > 0) continue;
-      this.#pools.delete(id);
-      this.#onEmpty(id);
+      this.#pools.delete(pool);
+      this.#onEmpty(pool);
     }
     this.#pump();
   }

@@ -1,8 +1,9 @@
 import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
-import type { Function, PoolState } from "../domain/functions.ts";
+import type { Function, VersionPool } from "../domain/functions.ts";
 import type { RequestMessage } from "../domain/http-message.ts";
 import type { Invocation, LogEntry } from "../domain/invocations.ts";
+import type { Pulled } from "../domain/pulled-images.ts";
 import type { RegistryCredentials } from "../domain/registries.ts";
 import type { SecretValues } from "../domain/secrets.ts";
 import { type EngineAddress, EngineConnection } from "../engine/connection.ts";
@@ -24,6 +25,7 @@ import { type CurrentCredentials, ImageResolver } from "./image-resolver.ts";
 import type { Instance, Run } from "./instance.ts";
 import { ImageGoneError, Launcher } from "./launcher.ts";
 import { NetworkHolders } from "./network-holders.ts";
+import { OwnImages } from "./own-images.ts";
 import type { Pool } from "./pool.ts";
 import { type Acquired, Pools } from "./pools.ts";
 import { SettingsCheck } from "./settings-check.ts";
@@ -47,6 +49,8 @@ export interface RunnerOptions {
   readonly log_bytes: number;
   /** The credentials that are stored for a registry. */
   readonly credentialsFor: (host: string) => CurrentCredentials | undefined;
+  /** Told what each pull has done on the engine. */
+  readonly onPulled: (pulled: Pulled) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -90,6 +94,8 @@ export interface RunnerRun extends Run {
  */
 export class Runner implements AsyncDisposable {
   readonly images: ImageResolver;
+  /** Those that the server's own pulls brought. */
+  readonly ownImages: OwnImages;
   /** Checks a function's settings with the engine. */
   readonly settings: SettingsCheck;
   /** Throws `registry_denied` or `registry_unavailable` where a registry does not take credentials. */
@@ -132,8 +138,11 @@ export class Runner implements AsyncDisposable {
     this.#custody = new Custody({ containers: this.#containers, events: this.#events, clock, log });
     this.settings = new SettingsCheck(this.#connection);
     this.checkRegistry = (credentials) => checkCredentials(this.#connection, credentials);
+    const images = new Images({ connection: this.#connection, clock, pull_timeout_ms: options.pull_timeout_ms });
+    this.ownImages = new OwnImages({ images, onPulled: options.onPulled, log });
     this.images = new ImageResolver({
-      images: new Images({ connection: this.#connection, clock, pull_timeout_ms: options.pull_timeout_ms }),
+      images,
+      own: this.ownImages,
       ...{ metrics, log, clock },
       credentialsFor: options.credentialsFor,
     });
@@ -164,17 +173,8 @@ export class Runner implements AsyncDisposable {
       context_root: options.context_path,
       timeout_ms: options.engine_timeout_ms,
     });
-    this.#pools = new Pools({
-      launch: (pool) => this.#launch(pool),
-      onEmpty: (functionId) => this.#holders.release(functionId),
-      capacity: new Capacity({ instances: options.max_instances, memory_bytes: options.memory_budget }),
-      clock,
-      log,
-      problem: () => this.#events.problem,
-      starts_at_once: options.starts_at_once,
-      warm_max: options.warm_max,
-    });
-    this.#holders = new NetworkHolders(this.#launcher, (functionId) => this.#pools.renew(functionId));
+    this.#pools = this.#createPools();
+    this.#holders = new NetworkHolders(this.#launcher, (key) => this.#pools.renew(key));
     this.#watch(metrics);
   }
 
@@ -232,11 +232,19 @@ export class Runner implements AsyncDisposable {
     return this.#events.problem === undefined && this.#admission.hasRoomBehind(fn, coming);
   }
 
-  /** A function was registered or changed: the next call of it is to be a warm one. */
-  update(fn: Function): void {
-    if (fn.image_id === null) return;
-    this.#holders.update(fn);
-    this.#pools.update(fn);
+  /** A function was registered or changed: the next call of it is to be a warm one. `named`: versions that routes name. */
+  update(fn: Function, named: readonly Function[]): void {
+    if (fn.image_id !== null) this.#pools.update(fn, named.filter(hasImage));
+  }
+
+  /** The routes of a function name other versions than before: the next call of each is to be a warm one. */
+  name(fn: Function, named: readonly Function[]): void {
+    this.#pools.name(fn, named.filter(hasImage));
+  }
+
+  /** Makes a version of a function ready without its being called. */
+  warm(fn: Function): void {
+    if (hasImage(fn)) this.#pools.warm(fn);
   }
 
   /** A function was deleted. */
@@ -244,8 +252,9 @@ export class Runner implements AsyncDisposable {
     this.#pools.remove(functionId);
   }
 
-  poolOf(functionId: string): PoolState {
-    return this.#pools.stateOf(functionId);
+  /** The instances of a function by version. */
+  poolsOf(functionId: string): VersionPool[] {
+    return this.#pools.statesOf(functionId);
   }
 
   /** Removes containers that servers of this database left behind; what cannot be removed now is tried again soon. */
@@ -306,6 +315,17 @@ export class Runner implements AsyncDisposable {
     }
   }
 
+  #createPools(): Pools<Instance> {
+    const { max_instances, memory_budget, clock, log, starts_at_once, warm_max } = this.#options;
+    return new Pools({
+      launch: (pool) => this.#launch(pool),
+      onEmpty: ({ key }) => this.#holders.release(key),
+      capacity: new Capacity({ instances: max_instances, memory_bytes: memory_budget }),
+      problem: () => this.#events.problem,
+      ...{ clock, log, starts_at_once, warm_max },
+    });
+  }
+
   #launch(pool: Pool<Instance>): Promise<Instance> {
     const launching = this.#launchOnce(pool).finally(() => this.#launches.delete(launching));
     this.#launches.add(launching);
@@ -317,7 +337,7 @@ export class Runner implements AsyncDisposable {
     const start = () => {
       const fn = pool.function;
       // Not the caller's signal: when it goes away, the instance is for the next one.
-      return this.#holders.join(fn, (network) => this.#launcher.launch(fn, this.#stopping.signal, network));
+      return this.#holders.join(pool.key, fn, (network) => this.#launcher.launch(fn, this.#stopping.signal, network));
     };
     try {
       return await start();
@@ -352,4 +372,9 @@ export class Runner implements AsyncDisposable {
     ]);
     metrics.gauge("slipway_engine_up", "1 while the engine answers", [], () => [{ value: this.problem ? 0 : 1 }]);
   }
+}
+
+/** One of an older database may have none yet; its first call finds it. */
+function hasImage({ image_id }: Function): boolean {
+  return image_id !== null;
 }

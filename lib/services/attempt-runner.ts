@@ -1,5 +1,6 @@
 import { AppError } from "../domain/errors.ts";
 import type { Function } from "../domain/functions.ts";
+import type { RequestMessage } from "../domain/http-message.ts";
 import type { Invocation } from "../domain/invocations.ts";
 import { type Retry, RETRY_DEFAULT } from "../domain/retry.ts";
 import type { SecretValues } from "../domain/secrets.ts";
@@ -8,14 +9,16 @@ import type { Runner } from "../runner/runner.ts";
 import type { Store } from "../store/store.ts";
 import type { AttemptResult, Attempts, Task } from "./attempt.ts";
 import type { FunctionService } from "./functions.ts";
+import type { RouteService } from "./routes.ts";
 import { countRun } from "./invocation-metrics.ts";
 import { known, rounded } from "./invocation-record.ts";
 import { readStoredRequest, storedResponse } from "./stored-messages.ts";
 
 /** Makes attempts at asynchronous invocations, with the same pools and limits as calls that someone waits for. */
 export class AttemptRunner implements Attempts {
-  readonly #store: Pick<Store, "functions" | "payloads">;
+  readonly #store: Pick<Store, "functions" | "payloads" | "routes">;
   readonly #functions: FunctionService;
+  readonly #routes: RouteService;
   readonly #runner: Runner;
   readonly #secretsFor: (fn: Function) => SecretValues;
   readonly #metrics: Metrics;
@@ -24,14 +27,16 @@ export class AttemptRunner implements Attempts {
   #comingInAll = 0;
 
   constructor(options: {
-    store: Pick<Store, "functions" | "payloads">;
+    store: Pick<Store, "functions" | "payloads" | "routes">;
     functions: FunctionService;
+    routes: RouteService;
     runner: Runner;
     secretsFor: (fn: Function) => SecretValues;
     metrics: Metrics;
   }) {
     this.#store = options.store;
     this.#functions = options.functions;
+    this.#routes = options.routes;
     this.#runner = options.runner;
     this.#secretsFor = options.secretsFor;
     this.#metrics = options.metrics;
@@ -66,7 +71,7 @@ export class AttemptRunner implements Attempts {
     const payload = this.#store.payloads.get(id);
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
     const { message, body_file } = readStoredRequest(payload.request_meta);
-    const fn = await this.#functions.withImage(this.#functions.get(invocation.function_id));
+    const fn = await this.#functions.withImage(this.#functionOf(invocation, message));
     let timings: Partial<Invocation> = { image_id: fn.image_id, version: fn.version };
     const run = await this.#runner.run({
       ...{ id, function: fn, body: payload.request, body_file, message, secrets: this.#secretsFor(fn), signal },
@@ -106,5 +111,12 @@ export class AttemptRunner implements Attempts {
       if (!arrived) change(-1);
       arrived = true;
     };
+  }
+
+  /** The function as it is now, or in the version that the invocation's route says: the same one at each attempt. */
+  #functionOf({ id, function_id, route_id }: Invocation, message: RequestMessage | null): Function {
+    const route = route_id === null ? undefined : this.#store.routes.get(route_id);
+    if (route?.function.id !== function_id) return this.#functions.get(function_id);
+    return this.#routes.functionFor(route, { id, header: (name) => message?.headers[name.toLowerCase()] ?? null });
   }
 }

@@ -10,19 +10,25 @@ import {
   FUNCTION_DEFAULTS,
   checkFunctionName,
   type UpdateFunction,
+  type VersionPool,
 } from "../domain/functions.ts";
 import { FUNCTIONS } from "../domain/limits.ts";
 import type { PullWatcher } from "../domain/pull-progress.ts";
 import { timestamp } from "../domain/types.ts";
+import { numbered } from "../domain/versions.ts";
 import type { ResolvedImage } from "../runner/image-resolver.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { FunctionStore } from "../store/functions.ts";
 import type { AsyncSettings } from "./async-settings.ts";
+import type { VersionStore } from "../store/versions.ts";
+import type { ImageRetention } from "./image-retention.ts";
 import type { SecretService } from "./secrets.ts";
 
 /** What can be done with functions. */
 export class FunctionService {
   readonly #store: FunctionStore;
+  readonly #versions: VersionStore;
+  readonly #retention: ImageRetention;
   readonly #secrets: SecretService;
   readonly #asyncSettings: AsyncSettings;
   readonly #runner: Runner;
@@ -32,6 +38,8 @@ export class FunctionService {
 
   constructor(options: {
     store: FunctionStore;
+    versions: VersionStore;
+    retention: ImageRetention;
     secrets: SecretService;
     async_settings: AsyncSettings;
     runner: Runner;
@@ -39,6 +47,8 @@ export class FunctionService {
     onForget: (fn: Function) => void;
   }) {
     this.#store = options.store;
+    this.#versions = options.versions;
+    this.#retention = options.retention;
     this.#secrets = options.secrets;
     this.#asyncSettings = options.async_settings;
     this.#runner = options.runner;
@@ -60,12 +70,38 @@ export class FunctionService {
   /** A function with its instances as they are now. */
   getWithPool(idOrName: string): FunctionWithPool {
     const found = this.get(idOrName);
-    return { ...found, pool: this.#runner.poolOf(found.id) };
+    const pools = this.#runner.poolsOf(found.id);
+    const { version: _version, ...pool } = pools.find(({ version }) => version === found.version) ?? NO_POOL;
+    return { ...found, pool, version_pools: pools.filter(({ version }) => version !== found.version) };
   }
 
-  /** Makes the functions ready that are to be so without being called. */
+  /**
+   * A version of a function as calls run it: its name is the function's, and so is how many calls of all versions may run
+   * at once.
+   */
+  at(fn: Function, version: number): Function | undefined {
+    if (version === fn.version) return fn;
+    const { name, max_concurrency } = fn;
+    const found = this.#versions.get(fn.id, version);
+    return found && { ...found, name, max_concurrency };
+  }
+
+  /** The routes of a function have changed: those versions are kept ready that they name now. */
+  routesChanged(id: string): void {
+    const fn = this.#store.get(id);
+    if (fn === undefined) return;
+    this.#runner.name(fn, this.#named(fn));
+    this.#retention.soon();
+  }
+
+  /** Makes the functions ready that are to be so without being called, and their versions. */
   warm(): void {
-    for (const fn of this.list()) if (fn.warm_min > 0) this.#runner.update(fn);
+    const warm = (fn: Function | undefined) => fn !== undefined && fn.warm_min > 0 && this.#runner.warm(fn);
+    for (const fn of this.list()) warm(fn);
+    for (const { id, version } of this.#versions.allNamed()) {
+      const fn = this.#store.get(id);
+      if (fn !== undefined) warm(this.at(fn, version));
+    }
   }
 
   /** The id that an id or a name means; an id of a function that is no more stands for itself. */
@@ -74,7 +110,11 @@ export class FunctionService {
   }
 
   /** Registers an image, which is pulled where the engine does not have it; its labels are defaults for the settings. */
-  async create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
+  create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
+    return this.#retention.holding(() => this.#create(body, watcher));
+  }
+
+  async #create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
     const { environment, name = null, image, ...given } = body;
     this.#check(body, null);
     this.#secrets.check({ secrets: body.secrets ?? [], environment: environment ?? {} });
@@ -105,12 +145,16 @@ export class FunctionService {
       this.#asyncSettings.check(created, created);
     });
     const stored = this.get(created.id);
-    this.#runner.update(stored);
+    this.#runner.update(stored, []);
     return stored;
   }
 
   /** Changes what the body names; a changed image is resolved as at registration, but for its labels. */
-  async update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
+  update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
+    return this.#retention.holding(() => this.#update(idOrName, body, watcher));
+  }
+
+  async #update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
     const before = this.get(idOrName);
     const { environment, ...changes } = body;
     const { name: _name, image, ...given } = changes;
@@ -126,7 +170,7 @@ export class FunctionService {
       await this.#runner.images.checkCommand(after);
     }
     const resolved = image === undefined ? {} : await this.#runner.images.resolve(image, after, watcher);
-    return this.#change(before.id, {
+    return this.change(before.id, {
       ...changes,
       ...followers,
       ...resolved,
@@ -135,9 +179,11 @@ export class FunctionService {
   }
 
   /** Pulls the image anew and moves the function to what its reference means now. */
-  async pull(idOrName: string, watcher?: PullWatcher): Promise<Function> {
-    const fn = this.get(idOrName);
-    return this.#change(fn.id, await this.#runner.images.refresh(fn.image, fn, watcher));
+  pull(idOrName: string, watcher?: PullWatcher): Promise<Function> {
+    return this.#retention.holding(async () => {
+      const fn = this.get(idOrName);
+      return this.change(fn.id, await this.#runner.images.refresh(fn.image, fn, watcher));
+    });
   }
 
   /** Deletes a function and tells what it was; with routes, and being a follower of others, only where `cascade` says so. */
@@ -145,6 +191,7 @@ export class FunctionService {
     const deleted = await this.#store.delete(this.get(idOrName).id, options);
     if (deleted === undefined) throw unknown(idOrName);
     this.#runner.remove(deleted.id);
+    this.#retention.soon();
     this.#onForget(deleted);
     return deleted;
   }
@@ -152,7 +199,20 @@ export class FunctionService {
   /** Gives a function from an older database, which knows no image id, the image that its reference means. */
   async withImage(fn: Function): Promise<Function> {
     if (fn.image_id !== null) return fn;
-    return this.#change(fn.id, await this.#runner.images.resolve(fn.image, fn));
+    return this.#retention.holding(async () => {
+      const resolved = await this.#runner.images.resolve(fn.image, fn);
+      if (this.#store.get(fn.id)?.version === fn.version) return this.change(fn.id, resolved);
+      await this.#versions.completeOld({ ...fn, ...resolved });
+      return { ...fn, ...resolved };
+    });
+  }
+
+  /** The versions that routes name, as calls run them. */
+  #named(fn: Function): Function[] {
+    return this.#versions
+      .named(fn.id)
+      .map((version) => this.at(fn, version))
+      .filter((found) => found !== undefined);
   }
 
   async #settingsWithLabels(image: string, resolved: ResolvedImage, given: Partial<Settings>): Promise<Settings> {
@@ -177,11 +237,15 @@ export class FunctionService {
     }
   }
 
-  /** Changes the row as it is now, not as it was before a pull that may have taken minutes. */
-  async #change(id: string, changes: Partial<Function>): Promise<Function> {
+  /**
+   * Changes the row as it is now, not as it was before a pull that may have taken minutes; what is another version gets
+   * its number. For services that have checked with the engine what they change.
+   */
+  async change(id: string, changes: Partial<Function>): Promise<Function> {
     const changed = await this.#store.update(id, (current) => {
       const settings = settingsAfterChange(current, changes);
-      const after: Function = { ...current, ...changes, ...settings, updated_at: timestamp(this.#clock.now()) };
+      const updated_at = timestamp(this.#clock.now());
+      const after = numbered(current, { ...current, ...changes, ...settings, updated_at });
       checkSettings(after);
       // Only then: one that was deleted must not keep a function from being changed in other ways.
       if (touchesSecrets(changes)) this.#secrets.check(after);
@@ -190,11 +254,13 @@ export class FunctionService {
     });
     if (changed === undefined) throw unknown(id);
     const { before, after } = changed;
-    this.#runner.update(after);
+    this.#runner.update(after, this.#named(after));
     if (after.name !== before.name) this.#onForget(before);
     return after;
   }
 }
+
+const NO_POOL: VersionPool = { version: 0, ready: 0, starting: 0, busy: 0, target: 0 };
 
 function touchesSecrets(changes: UpdateFunction | Partial<Function>): boolean {
   return changes.secrets !== undefined || changes.environment !== undefined;

@@ -5,6 +5,7 @@ import type { Cache } from "./cache.ts";
 import type { Bindings, Database, Statement } from "./database.ts";
 import { violates } from "./errors.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "./json.ts";
+import type { VersionStore } from "./versions.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
 type Flag = "share_network" | "read_only" | "record_bodies";
@@ -27,9 +28,13 @@ export interface Changed<T> {
   readonly after: T;
 }
 
-/** Functions, the only place of their SQL. Changes are on the disk when the promise of a method is fulfilled. */
+/**
+ * Functions, the only place of their SQL. Changes are on the disk when the promise of a method is fulfilled, and each
+ * version of a function with the change that made it.
+ */
 export class FunctionStore {
   readonly #database: Database;
+  readonly #versions: VersionStore;
   /** By id, and by name where they have one. */
   readonly #known: Cache<Function>;
   readonly #listeners: (() => void)[] = [];
@@ -46,9 +51,11 @@ export class FunctionStore {
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
 
-  constructor(database: Database) {
+  constructor(database: Database, versions: VersionStore) {
     const columns = FUNCTION_COLUMNS;
     this.#database = database;
+    this.#versions = versions;
+    this.whenChanged(() => versions.forget());
     this.#known = database.cache();
     this.#insert = database.prepare(
       `insert into functions (${columns.join()}) values (${columns.map((column) => `$${column}`).join()})`,
@@ -111,6 +118,7 @@ export class FunctionStore {
     await this.#database.durably(() => {
       check();
       this.#write(record, this.#insert);
+      this.#versions.add(record);
     });
   }
 
@@ -124,6 +132,8 @@ export class FunctionStore {
       if (before === undefined) return undefined;
       const after = deepFreeze(change(before));
       this.#write(after, this.#update);
+      if (after.version !== before.version) this.#versions.add(after);
+      else if (after.image_id !== before.image_id) this.#versions.complete(after);
       return { before, after };
     };
     return this.#database.durably(work, (changed) => {

@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
 import type { Function } from "../domain/functions.ts";
 import { ROUTE_OPTIONS } from "../domain/route-options.ts";
+import { RouteTable } from "../domain/route-table.ts";
 import type { Route } from "../domain/routes.ts";
 import { timestamp } from "../domain/types.ts";
 import type { Cache } from "./cache.ts";
@@ -27,6 +28,8 @@ export class RouteStore {
   readonly #clock: Clock;
   readonly #byId: Cache<Route>;
   readonly #byPath: Cache<Route>;
+  /** All paths; read when the first one is asked for. Those of a function that was deleted with its routes go when they are met. */
+  #table: RouteTable | undefined;
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
   readonly #delete: Statement<never>;
@@ -34,6 +37,7 @@ export class RouteStore {
   readonly #get: Statement<RouteRow>;
   readonly #getByPath: Statement<RouteRow>;
   readonly #list: Statement<RouteRow>;
+  readonly #paths: Statement<{ path: string }>;
 
   constructor(database: Database, functions: FunctionStore, clock: Clock) {
     this.#database = database;
@@ -53,13 +57,26 @@ export class RouteStore {
     this.#get = database.prepare(`select ${COLUMNS.join()} from routes where id = $id`);
     this.#getByPath = database.prepare(`select ${COLUMNS.join()} from routes where path = $path`);
     this.#list = database.prepare(`select ${COLUMNS.join()} from routes order by created_at, rowid`);
+    this.#paths = database.prepare("select path from routes");
   }
 
   get(id: string): Route | undefined {
     return this.#byId.get(id, () => this.#routeOf(this.#get.get({ id })));
   }
 
-  /** The route with exactly this path. Asked for every call; like all records, shared and frozen. */
+  /** The route that a path leads to, and what a prefix leaves of it. Asked for every call. */
+  match(path: string): { readonly route: Route; readonly path_rest: string | null } | undefined {
+    this.#table ??= new RouteTable(this.#paths.all().map((row) => row.path));
+    for (;;) {
+      const found = this.#table.find(path);
+      if (found === undefined) return undefined;
+      const route = this.getByPath(found.path);
+      if (route !== undefined) return { route, path_rest: found.path_rest };
+      this.#table.delete(found.path);
+    }
+  }
+
+  /** The route that was given exactly this path. Like all records, shared and frozen. */
   getByPath(path: string): Route | undefined {
     return this.#byPath.get(path, () => this.#routeOf(this.#getByPath.get({ path })));
   }
@@ -80,7 +97,8 @@ export class RouteStore {
   /** Throws `conflict` where the path is taken, `not_found` where the function is gone. */
   async insert(route: Route): Promise<void> {
     const created_at = timestamp(this.#clock.now());
-    await this.#durably(() => this.#write(route, (row) => this.#insert.run({ ...row, created_at })));
+    const work = () => this.#write(route, (row) => this.#insert.run({ ...row, created_at }));
+    await this.#durably(work, () => this.#table?.add(route.path));
   }
 
   /**
@@ -88,26 +106,35 @@ export class RouteStore {
    * Undefined where there is none.
    */
   update(id: string, change: (current: Route) => Route): Promise<Changed<Route> | undefined> {
-    return this.#durably(() => {
+    const work = () => {
       const before = this.get(id);
       if (before === undefined) return undefined;
       const after = change(before);
       this.#write(after, (row) => this.#update.run({ ...row }));
       return { before, after };
+    };
+    return this.#durably(work, (changed) => {
+      if (changed === undefined || changed.before.path === changed.after.path) return;
+      this.#table?.delete(changed.before.path);
+      this.#table?.add(changed.after.path);
     });
   }
 
   /** Tells what it was; undefined where there was none. */
   delete(id: string): Promise<Route | undefined> {
-    return this.#durably(() => {
+    const work = () => {
       const before = this.get(id);
       this.#delete.run({ id });
       return before;
-    });
+    };
+    return this.#durably(work, (deleted) => deleted && this.#table?.delete(deleted.path));
   }
 
-  #durably<T>(work: () => T): Promise<T> {
-    return this.#database.durably(work, () => this.#forget());
+  #durably<T>(work: () => T, committed: (result: T) => void): Promise<T> {
+    return this.#database.durably(work, (result) => {
+      this.#forget();
+      committed(result);
+    });
   }
 
   #forget(): void {

@@ -79,6 +79,9 @@ function insertFunctions(sqlite: Sqlite, rows: readonly SeedFunction[], now: str
   const insert = sqlite.query(
     `insert into functions (${FUNCTION_COLUMNS.join()}) values (${FUNCTION_COLUMNS.map((column) => `$${column}`).join()})`,
   );
+  const insertVersion = sqlite.query(
+    "insert into versions (function_id, version, record, created_at) values ($id, 1, $record, $now)",
+  );
   const kept = new Set<string>();
   for (const { id, image, environment } of rows) {
     const problem = functionProblem(id, image, kept);
@@ -99,6 +102,7 @@ function insertFunctions(sqlite: Sqlite, rows: readonly SeedFunction[], now: str
       updated_at: now,
     };
     insert.run(functionRow(record));
+    insertVersion.run({ id, record: JSON.stringify(record), now });
     kept.add(id);
   }
   return kept;

@@ -9,11 +9,13 @@ import { IdempotencyKeyStore } from "./idempotency-keys.ts";
 import { InvocationStore } from "./invocations.ts";
 import { PayloadStore } from "./payloads.ts";
 import { KeyStore } from "./keys.ts";
+import { PulledImageStore } from "./pulled-images.ts";
 import { RegistryStore } from "./registries.ts";
 import { RouteStore } from "./routes.ts";
 import { ScheduleStore } from "./schedules.ts";
 import { SecretStore } from "./secrets.ts";
 import { SettingStore } from "./settings.ts";
+import { VersionStore } from "./versions.ts";
 import { WorkStore } from "./work.ts";
 
 /** Where the database is in the server's data directory. */
@@ -25,6 +27,8 @@ export function databasePath(dataPath: string): string {
 export interface Store extends Disposable {
   readonly settings: SettingStore;
   readonly functions: FunctionStore;
+  readonly versions: VersionStore;
+  readonly pulledImages: PulledImageStore;
   readonly routes: RouteStore;
   readonly invocations: InvocationStore;
   readonly attempts: AttemptStore;
@@ -43,10 +47,13 @@ export interface Store extends Disposable {
 /** Opens the database at `path` (or `:memory:`) with all its tables. Throws a `StoreError`. */
 export function openStore(path: string, options: { readonly log: Logger; readonly clock: Clock }): Store {
   const database = openDatabase(path, options);
-  const functions = new FunctionStore(database);
+  const versions = new VersionStore(database);
+  const functions = new FunctionStore(database, versions);
   const payloads = new PayloadStore(database);
   return {
     functions,
+    versions,
+    pulledImages: new PulledImageStore(database, options.clock),
     settings: new SettingStore(database, options.clock),
     routes: new RouteStore(database, functions, options.clock),
     payloads,

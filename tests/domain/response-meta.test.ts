@@ -35,7 +35,12 @@ describe("parseResponseMeta", () => {
     [Uint8Array.of(0x22, 0xff, 0x22), "is not JSON: "],
     ["[]", "must be an object, and is []"],
     ["null", "must be an object, and is null"],
-    [{ statusCode: 200 }, 'has an unknown field "statusCode": it may have "status" and "headers"'],
+    [
+      { statusCode: 200 },
+      'has an unknown field "statusCode": it may have "status", "headers", "retry", "retry_after_ms"',
+    ],
+    [{ retry: "no" }, 'has the retry "no": give true or false'],
+    [{ retry_after_ms: -1 }, "has the retry_after_ms -1: give a whole number of milliseconds"],
     [{ status: 199 }, "has the status 199: give a whole number from 200 to 599"],
     [{ status: 101 }, "has the status 101"],
     [{ status: 600 }, "has the status 600"],

@@ -13,6 +13,9 @@ describe("routePathProblem", () => {
     "/a.b/..c/...",
     "/a;b=c,d&e",
     "/~x:1@y!",
+    "/*",
+    "/a/*",
+    "/a b/é/*",
     `/${"x".repeat(1023)}`,
   ])("finds nothing wrong with %j", (path) => {
     expect(routePathProblem(path)).toBeUndefined();
@@ -32,7 +35,15 @@ describe("routePathProblem", () => {
     ["/a?b", '"?"'],
     ["/a#b", '"#"'],
     ["/a\\b", '"\\"'],
-    ["/a/*", '"*"'],
+    ["*", 'did you mean "/*"?'],
+    ["/a*", '"/files/*" is how a prefix ends'],
+    ["/*/a", '"*"'],
+    ["/*/", '"*"'],
+    ["/*/*", '"*"'],
+    ["/a/**", '"*"'],
+    ["/a/*?", '"*"'],
+    ["//*", '"//"'],
+    ["/../*", '".."'],
     ["/a%20b", "give the path decoded"],
     ["/..", '".."'],
     ["/a/../b", '".."'],
@@ -45,7 +56,7 @@ describe("routePathProblem", () => {
   test("what it lets through survives the way through a URL", () => {
     const part = fc.oneof(
       fc.string({ unit: "binary", maxLength: 4 }),
-      fc.constantFrom("/", ".", "..", "%", "a", " ", "~", ";", "'", "|"),
+      fc.constantFrom("/", ".", "..", "%", "a", " ", "~", ";", "'", "|", "*"),
     );
     const candidate = fc.array(part, { maxLength: 6 }).map((parts) => `/${parts.join("")}`);
     fc.assert(

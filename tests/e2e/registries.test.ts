@@ -2,9 +2,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Function } from "../../lib/domain/functions.ts";
 import type { Registry, RegistryImport } from "../../lib/domain/registries.ts";
 import { expectError, expectSuccess } from "../http/replies.ts";
 import { acquireEngine, type Engine } from "../support/engine.ts";
+import { EngineProxy } from "../support/engine-proxy.ts";
 import { findProgram, runOrThrow } from "../support/packages.ts";
 import { type Pushed, type Registry as TestRegistry, startRegistry } from "../support/registry.ts";
 import { TestServer } from "../support/server.ts";
@@ -17,14 +19,16 @@ const TIME = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
 const AWAY = "127.0.0.1:9";
 
 let engine: Engine;
+let proxy: EngineProxy;
 let registry: TestRegistry;
 let server: TestServer;
 let pushed: Pushed;
 
 beforeAll(async () => {
   engine = await acquireEngine();
+  proxy = await EngineProxy.start(engine.socket);
   registry = await startRegistry(CREDENTIALS);
-  server = await TestServer.start();
+  server = await TestServer.start({ DOCKER_HOST: proxy.host });
   pushed = await registry.pushUnique("team/private:1");
 });
 
@@ -44,6 +48,7 @@ afterEach(async () => {
 
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
+  await proxy[Symbol.asyncDispose]();
   await registry[Symbol.asyncDispose]();
 });
 
@@ -52,7 +57,7 @@ function put(body: object, query = "", host = registry.host) {
 }
 
 function create(image = pushed.reference) {
-  return server.api("POST", "/v1/functions", { image });
+  return server.api<Function>("POST", "/v1/functions", { image });
 }
 
 async function storedHosts(): Promise<string[]> {
@@ -93,13 +98,28 @@ describe("the image of a private registry", () => {
     expectError(refused, { status: 400, reason: "registry_denied" });
     expect(refused.body.message).toMatch(
       new RegExp(
-        `the registry refused the stored credentials of "someone" for "${registry.host}" \\(.*\\)\\. Check the name and that ` +
+        `the registry refused the stored credentials for "${registry.host}" \\(.*\\)\\. Check the name and that ` +
           `they may pull it; PUT /v1/registries/${registry.host} changes them\\.$`,
       ),
     );
     expectSuccess(await put(CREDENTIALS), 200);
-    const fn = expectSuccess(await create(), 201);
-    await server.api("DELETE", `/v1/functions/${(fn as { id: string }).id}`);
+    const { id } = expectSuccess(await create(), 201);
+    await server.api("DELETE", `/v1/functions/${id}`);
+  });
+
+  test("is pulled with new credentials although a pull with the old ones goes on", async () => {
+    expectSuccess(await put({ ...CREDENTIALS, password: WRONG }, "?check=false"), 201);
+    const isPull = ({ path }: { path: string }) => path.startsWith("/images/create");
+    proxy.change((request) => (isPull(request) ? "hang" : "pass"));
+    const asked = proxy.next(isPull);
+    const first = create();
+    await asked;
+    proxy.change("pass");
+    expectSuccess(await put(CREDENTIALS), 200);
+    const { id } = expectSuccess(await create(), 201);
+    proxy.use("pass"); // the connection of the first goes
+    expectError(await first, { status: 503, reason: "engine_unavailable" });
+    await server.api("DELETE", `/v1/functions/${id}`);
   });
 
   test("is told from a missing image and from a registry that is away", async () => {
@@ -151,8 +171,8 @@ describe("PUT /v1/registries/:host asks the registry, and stores nothing", () =>
   test("when the credentials that it has already are good and the new ones are not", async () => {
     expectSuccess(await put(CREDENTIALS), 201);
     expectError(await put({ ...CREDENTIALS, password: WRONG }), { status: 400, reason: "registry_denied" });
-    const fn = expectSuccess(await create(), 201);
-    await server.api("DELETE", `/v1/functions/${(fn as { id: string }).id}`);
+    const { id } = expectSuccess(await create(), 201);
+    await server.api("DELETE", `/v1/functions/${id}`);
   });
 });
 

@@ -24,7 +24,7 @@ describe("Attempts", () => {
     await clock.advance(24_000);
     expect(fail(1)).toEqual([undefined]);
     await clock.advance(11_000);
-    expect(fail(1)).toEqual([14]);
+    expect(fail(1)).toEqual([13]);
   });
 
   test("forgives all in a minute", async () => {

@@ -217,7 +217,7 @@ describe("POST /v1/functions", () => {
 describe("GET /v1/functions/:id", () => {
   test("GET /v1/functions/:id finds a function by its id and by its name", async () => {
     const created = await server.createFunction(image, { name: "findable" });
-    const shown = { ...created, pool: { ready: 0, starting: 0, busy: 0, target: 0 } };
+    const shown = { ...created, pool: { ready: 0, starting: 0, busy: 0, target: 0 }, version_pools: [] };
     expect(expectSuccess(await server.api("GET", `/v1/functions/${created.id}`))).toEqual(shown);
     expect(expectSuccess(await server.api("GET", "/v1/functions/findable"))).toEqual(shown);
   });
@@ -234,7 +234,7 @@ describe("PATCH /v1/functions/:id", () => {
   test("PATCH /v1/functions/:id changes what is named and nothing else", async () => {
     const before = await server.createFunction(image, { name: "before", environment: { A: "1" }, pids: 20 });
     const after = expectSuccess(await server.api<Function>("PATCH", "/v1/functions/before", { timeout_ms: 2000 }));
-    expect(after).toEqual({ ...before, timeout_ms: 2000, updated_at: after.updated_at });
+    expect(after).toEqual({ ...before, timeout_ms: 2000, version: 2, updated_at: after.updated_at });
     expect(await list()).toEqual([after]);
   });
 

@@ -11,6 +11,11 @@ const SURFACE = [
   "GET /healthz",
   "GET /metrics",
   "POST /r/{path}",
+  "GET /r/{path}",
+  "PUT /r/{path}",
+  "PATCH /r/{path}",
+  "DELETE /r/{path}",
+  "OPTIONS /r/{path}",
   "GET /readyz",
   "GET /v1/callbacks/secret",
   "POST /v1/callbacks/secret/rotate",
@@ -21,6 +26,9 @@ const SURFACE = [
   "DELETE /v1/functions/{id}",
   "POST /v1/functions/{id}/invoke",
   "POST /v1/functions/{id}/pull",
+  "POST /v1/functions/{id}/rollback",
+  "GET /v1/functions/{id}/versions",
+  "GET /v1/functions/{id}/versions/{version}",
   "GET /v1/invocations",
   "GET /v1/invocations/{id}",
   "GET /v1/invocations/{id}/attempts",
@@ -110,15 +118,19 @@ describe("GET /swagger/json", () => {
     for (const each of operations) {
       const statuses = statusesOf(each);
       const open = each.operation["security"] !== undefined;
-      for (const status of [401, 403, 421])
-        expect([nameOf(each), status, statuses.includes(status)]).toEqual([nameOf(each), status, !open]);
+      // A call asks for a key where its route does, and comes from any page.
+      const refusals = each.path === "/r/{path}" ? [401, 403] : open ? [] : [401, 403, 421];
+      expect([nameOf(each), [401, 403, 421].filter((status) => statuses.includes(status))]).toEqual([
+        ...[nameOf(each), refusals],
+      ]);
       if (!open) expect(statuses).toContain(429);
       if (each.path.includes("{id}")) expect(statuses).toContain(404);
       if (each.operation["requestBody"] !== undefined)
         expect(statuses).toEqual(expect.arrayContaining([400, 408, 413]));
     }
     const open = operations.filter(({ operation }) => operation["security"] !== undefined).map(nameOf);
-    expect(open).toEqual(["GET /healthz", "POST /r/{path}", "GET /readyz"]);
+    const calls = SURFACE.filter((name) => name.endsWith(" /r/{path}"));
+    expect(open).toEqual(["GET /healthz", ...calls, "GET /readyz"]);
   });
 
   test("GET /swagger/json gives every error an example of its own status", () => {

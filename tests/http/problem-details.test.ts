@@ -64,7 +64,7 @@ describe("a server", () => {
     ["GET", "/v1/functions", undefined, { Origin: "https://evil.example" }, 403, "forbidden"],
     ["GET", "/v1/functions", undefined, { Host: "evil.example" }, 421, "misdirected_request"],
     ["POST", "/r/none", "{}", {}, 404, "not_found"],
-    ["PURGE", "/r/none", undefined, {}, 405, "method_not_allowed"],
+    ["PURGE", "/v1/routes", undefined, {}, 405, "method_not_allowed"],
   ])(
     "%s %s %p %j answers %i %s as RFC 9457, to those who prefer it",
     async (method, path, body, headers, status, reason) => {

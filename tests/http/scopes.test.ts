@@ -8,6 +8,11 @@ import { expectError, expectSuccess } from "./replies.ts";
 /** What lets a key do what: the other side of `lib/http/app.ts`. A new endpoint needs its line here, too. */
 const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   callRoute: "public",
+  callRouteWithGet: "public",
+  callRouteWithPut: "public",
+  callRouteWithPatch: "public",
+  callRouteWithDelete: "public",
+  callRouteWithOptions: "public",
   health: "public",
   readiness: "public",
   listFunctions: ["admin", "deploy", "read"],
@@ -16,6 +21,9 @@ const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   updateFunction: ["admin", "deploy"],
   deleteFunction: ["admin", "deploy"],
   pullFunction: ["admin", "deploy"],
+  listVersions: ["admin", "deploy", "read"],
+  getVersion: ["admin", "deploy", "read"],
+  rollbackFunction: ["admin", "deploy"],
   invokeFunction: ["admin", "invoke"],
   listRoutes: ["admin", "deploy", "read"],
   createRoute: ["admin", "deploy"],

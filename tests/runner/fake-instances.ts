@@ -1,10 +1,12 @@
 import { Capacity } from "../../lib/runner/capacity.ts";
-import { FUNCTION_DEFAULTS, type Function } from "../../lib/domain/functions.ts";
+import { FUNCTION_DEFAULTS, type Function, type PoolState } from "../../lib/domain/functions.ts";
 import type { AppError } from "../../lib/domain/errors.ts";
 import { createLogger } from "../../lib/log.ts";
 import type { Member, Pool } from "../../lib/runner/pool.ts";
 import { Pools } from "../../lib/runner/pools.ts";
 import { FakeClock, settled } from "../support/fake-clock.ts";
+
+const NO_POOL = { version: 0, ready: 0, starting: 0, busy: 0, target: 0 };
 
 /** As much of an instance as a pool sees. */
 export class FakeInstance implements Member {
@@ -77,7 +79,7 @@ export class PoolsUnderTest implements Disposable {
     this.capacity = new Capacity({ instances, memory_bytes });
     this.pools = new Pools<FakeInstance>({
       launch: (pool) => this.#launch(pool),
-      onEmpty: (id) => this.emptied.push(id),
+      onEmpty: ({ function: { id } }) => this.emptied.push(id),
       capacity: this.capacity,
       clock: this.clock,
       log: createLogger({ level: "warn", format: "json", clock: this.clock, write: (line) => this.logged.push(line) }),
@@ -89,6 +91,12 @@ export class PoolsUnderTest implements Disposable {
 
   get alive(): readonly FakeInstance[] {
     return this.instances.filter(({ state }) => state !== "retired");
+  }
+
+  /** The pool of a function's latest version, empty where there is none. */
+  stateOf(id: string): PoolState {
+    const { version: _version, ...state } = this.pools.statesOf(id).at(-1) ?? NO_POOL;
+    return state;
   }
 
   /** The functions that the starts under way are for. */

@@ -35,7 +35,7 @@ class Networks {
   /** Starts an instance and tells which network it got. */
   async join(fn: Function): Promise<{ readonly instance: FakeInstance; readonly network: string }> {
     let joined = "";
-    const instance = await this.holders.join(fn, async (network) => {
+    const instance = await this.holders.join(fn.id, fn, async (network) => {
       joined = network;
       return new FakeInstance(fn);
     });
@@ -57,26 +57,20 @@ test("NetworkHolders gives a function one holder for all of its instances, and a
   expect(networks.alive).toEqual(["h1", "h2"]);
 });
 
-test("NetworkHolders keeps a holder while its function has a pool, instances or none", async () => {
+test("NetworkHolders keeps a holder while there is its pool, instances or none", async () => {
   const networks = new Networks();
   (await networks.join(shared)).instance.retire();
   await settled();
-  networks.holders.update({ ...shared, memory_bytes: 1 });
   expect((await networks.join(shared)).network).toBe("container:h1");
   expect(networks.alive).toEqual(["h1"]);
 });
 
-test.each<Partial<Function>>([
-  { share_network: false },
-  { image_id: "sha256:2" },
-  { network: "other" },
-  { runtime: "runsc" },
-])("NetworkHolders lets a holder go with its last instance when the function becomes %j", async (change) => {
+test("NetworkHolders lets a holder go with the last instance of its pool", async () => {
   const networks = new Networks();
   const { instance } = await networks.join(shared);
   const starting = Promise.withResolvers<FakeInstance>();
-  const joining = networks.holders.join(shared, () => starting.promise);
-  networks.holders.update({ ...shared, ...change });
+  const joining = networks.holders.join("a", shared, () => starting.promise);
+  networks.holders.release("a");
   instance.retire();
   await settled();
   expect(networks.alive).toEqual(["h1"]);
@@ -84,24 +78,17 @@ test.each<Partial<Function>>([
   (await joining).retire();
   await settled();
   expect(networks.alive).toEqual([]);
-  expect((await networks.join({ ...shared, ...change })).network).toBe(
-    change.share_network === false ? "bridge" : "container:h2",
-  );
+  expect((await networks.join(shared)).network).toBe("container:h2");
   expect(networks.lost).toEqual([]);
 });
 
-test("NetworkHolders lets a holder without instances go at once, with its pool or for a change", async () => {
-  for (const leave of [
-    ({ holders }: Networks) => holders.release("a"),
-    ({ holders }: Networks) => holders.update(functionOf("a")),
-  ]) {
-    const networks = new Networks();
-    (await networks.join(shared)).instance.retire();
-    await settled();
-    leave(networks);
-    await settled();
-    expect(networks.alive).toEqual([]);
-  }
+test("NetworkHolders lets a holder without instances go at once", async () => {
+  const networks = new Networks();
+  (await networks.join(shared)).instance.retire();
+  await settled();
+  networks.holders.release("a");
+  await settled();
+  expect(networks.alive).toEqual([]);
 });
 
 test("NetworkHolders tells of a holder that is lost, and the next instance gets a new one", async () => {
@@ -121,7 +108,7 @@ test("NetworkHolders tells why there is no holder, and tries again for the next 
   const { instance, network } = await networks.join(shared);
   expect(network).toBe("container:h1");
   const refused = new Error("refused");
-  expect(await failureOf(networks.holders.join(shared, () => Promise.reject(refused)))).toBe(refused);
+  expect(await failureOf(networks.holders.join("a", shared, () => Promise.reject(refused)))).toBe(refused);
   networks.holders.release("a");
   instance.retire();
   await settled();

@@ -66,7 +66,7 @@ describe("Pools.update", () => {
     await under.succeed();
     const { instance } = await waiting;
     expect(instance.function.image_id).toBe("sha256:2");
-    expect(under.pools.stateOf("a").busy).toBe(2);
+    expect(under.stateOf("a").busy).toBe(2);
   });
 
   test("does not keep what was being started before", async () => {
@@ -87,7 +87,7 @@ describe("Pools.update", () => {
     await under.clock.advance(1_000_000);
     under.pools.update({ ...patient, warm_min: 0, memory_bytes: 1 });
     await under.succeedAll();
-    expect(under.pools.stateOf("a")).toMatchObject({ ready: 1, target: 1 });
+    expect(under.stateOf("a")).toMatchObject({ ready: 1, target: 1 });
   });
 
   test("forgets the failures of before", async () => {
@@ -124,9 +124,9 @@ describe("Pools.giveBack", () => {
     leave();
     under.pools.giveBack(instance);
     expect((await second).instance).toBe(instance);
-    expect(under.pools.stateOf("a")).toMatchObject({ busy: 1, ready: 0 });
+    expect(under.stateOf("a")).toMatchObject({ busy: 1, ready: 0 });
     under.pools.giveBack(instance);
-    expect(under.pools.stateOf("a")).toMatchObject({ busy: 0, ready: 1 });
+    expect(under.stateOf("a")).toMatchObject({ busy: 0, ready: 1 });
     expect(under.instances).toHaveLength(1);
   });
 
@@ -176,7 +176,7 @@ describe("Pools.giveBack", () => {
     known?.retire();
     await settled();
     if (known) under.pools.giveBack(known);
-    expect(under.pools.stateOf("a").ready).toBe(1);
+    expect(under.stateOf("a").ready).toBe(1);
   });
 
   test("starts no replacement for one that will come back", async () => {
@@ -269,9 +269,9 @@ describe("Pools that nobody calls", () => {
       instance.retire();
     }
     await under.succeedAll();
-    expect(under.pools.stateOf("a").ready).toBeGreaterThanOrEqual(3);
+    expect(under.stateOf("a").ready).toBeGreaterThanOrEqual(3);
     await under.clock.advance(61_000);
-    expect(under.pools.stateOf("a")).toEqual({ ready: 1, starting: 0, busy: 0, target: 1 });
+    expect(under.stateOf("a")).toEqual({ ready: 1, starting: 0, busy: 0, target: 1 });
     expect(under.emptied).toEqual([]);
   });
 
@@ -308,13 +308,13 @@ test("Pools.renew replaces the ready instances of a function without failing a c
   await under.warm(a);
   const [before] = under.instances;
   const waiting = under.acquire(functionOf("b"));
-  under.pools.renew("a");
+  under.pools.renew("a@1");
   under.pools.renew("unknown");
   expect(before?.state).toBe("retired");
   await under.succeedAll();
   (await waiting).leave();
   await under.succeedAll();
-  expect(under.pools.stateOf("a").ready).toBe(1);
+  expect(under.stateOf("a").ready).toBe(1);
 });
 
 test("Pools.totals and stateOf count all pools by state", async () => {
@@ -325,5 +325,5 @@ test("Pools.totals and stateOf count all pools by state", async () => {
   await under.clock.advance(20);
   // One that a's call took is being replaced, and b's three are new.
   expect(under.pools.totals).toEqual({ ready: 1, starting: 4, busy: 1 });
-  expect(under.pools.stateOf("unknown")).toEqual({ ready: 0, starting: 0, busy: 0, target: 0 });
+  expect(under.stateOf("unknown")).toEqual({ ready: 0, starting: 0, busy: 0, target: 0 });
 });

@@ -135,7 +135,7 @@ class Play {
     expect(bytes).toBeLessThanOrEqual(this.#limits.memory_bytes);
     expect(under.launching.length).toBeLessThanOrEqual(this.#limits.starts_at_once);
     for (const { id, warm_max } of this.#functions) {
-      const { ready, starting, busy, target } = under.pools.stateOf(id);
+      const { ready, starting, busy, target } = under.stateOf(id);
       for (const count of [ready, starting, busy]) expect(count).toBeGreaterThanOrEqual(0);
       expect(target).toBeWithin(0, warm_max + 1);
     }

@@ -33,15 +33,15 @@ describe("Pools makes room", () => {
     await under.clock.advance(9_000);
     under.pools.update(greedy);
     await under.succeedAll();
-    expect(under.pools.stateOf("b")).toMatchObject({ ready: 1 });
-    expect(under.pools.stateOf("a")).toMatchObject({ ready: 1, target: 2 });
+    expect(under.stateOf("b")).toMatchObject({ ready: 1 });
+    expect(under.stateOf("a")).toMatchObject({ ready: 1, target: 2 });
     await under.clock.advance(1_000);
     const { instance, leave } = await under.acquire(a);
     instance.retire();
     leave();
     await under.succeedAll();
-    expect(under.pools.stateOf("a")).toMatchObject({ ready: 2 });
-    expect(under.pools.stateOf("b")).toMatchObject({ ready: 0, target: 1 });
+    expect(under.stateOf("a")).toMatchObject({ ready: 2 });
+    expect(under.stateOf("b")).toMatchObject({ ready: 0, target: 1 });
   });
 
   test("for no refill at the cost of a pool that was called since", async () => {
@@ -50,10 +50,10 @@ describe("Pools makes room", () => {
     await under.clock.advance(60_000);
     under.pools.update(b);
     await under.succeedAll();
-    expect(under.pools.stateOf("b").ready).toBe(1);
+    expect(under.stateOf("b").ready).toBe(1);
     await under.clock.advance(60_000);
-    expect(under.pools.stateOf("b").ready).toBe(1);
-    expect(under.pools.stateOf("a")).toMatchObject({ ready: 0, target: 1 });
+    expect(under.stateOf("b").ready).toBe(1);
+    expect(under.stateOf("a")).toMatchObject({ ready: 0, target: 1 });
   });
 
   test("without holding up the refill of a pool behind one that finds none", async () => {
@@ -61,13 +61,13 @@ describe("Pools makes room", () => {
     await under.warm(a);
     await under.clock.advance(20_000);
     await under.warm(functionOf("b", { warm_min: 2 }));
-    expect(under.pools.stateOf("b").ready).toBe(2);
+    expect(under.stateOf("b").ready).toBe(2);
     // a wants one and has nobody to take it from; c does, behind it.
     await under.clock.advance(20_000);
     under.pools.update(c);
     await under.succeedAll();
-    expect(under.pools.stateOf("a")).toMatchObject({ ready: 0, target: 1 });
-    expect(under.pools.stateOf("c").ready).toBe(1);
+    expect(under.stateOf("a")).toMatchObject({ ready: 0, target: 1 });
+    expect(under.stateOf("c").ready).toBe(1);
   });
 
   test("never at the cost of a busy instance, and starts the call when one is gone", async () => {
@@ -94,7 +94,7 @@ describe("Pools makes room", () => {
     void under.acquire(functionOf("c", { memory_bytes: 250 }));
     await under.clock.advance(5_000);
     expect(under.starts).toEqual([]);
-    expect(under.pools.stateOf("b").ready).toBe(1);
+    expect(under.stateOf("b").ready).toBe(1);
   });
 
   test("for a small call while a large one waits, and for no refill before that", async () => {
@@ -147,7 +147,7 @@ describe("Pools makes room", () => {
     instance.retire();
     leave();
     await under.succeedAll();
-    expect(under.pools.stateOf("s").busy).toBe(3);
+    expect(under.stateOf("s").busy).toBe(3);
   });
 
   test("for the others again where a large call that waited too long goes away", async () => {

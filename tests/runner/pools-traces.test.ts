@@ -79,7 +79,7 @@ class Trace {
 
   check(): void {
     const { under } = this;
-    const { ready, starting, busy, target } = under.pools.stateOf(this.#fn.id);
+    const { ready, starting, busy, target } = under.stateOf(this.#fn.id);
     for (const count of [ready, starting, busy]) expect(count).toBeGreaterThanOrEqual(0);
     expect(ready + starting + busy).toBeLessThanOrEqual(INSTANCES);
     expect(under.capacity.instances).toBeLessThanOrEqual(INSTANCES);
@@ -124,9 +124,9 @@ describe("Pools under a trace of calls", () => {
         expect(lateWait).toBe(0);
         // The rate is known to a fifth of a call a second, and a start is seen up to 20 ms late.
         const replaced = Math.ceil(((1000 / gap + 0.2) * (how.refill + 30)) / 1000);
-        expect(under.pools.stateOf("a").target).toBeLessThanOrEqual(replaced + peak);
+        expect(under.stateOf("a").target).toBeLessThanOrEqual(replaced + peak);
         await trace.pass(3_000);
-        const { ready, starting, busy, target } = under.pools.stateOf("a");
+        const { ready, starting, busy, target } = under.stateOf("a");
         expect([starting, busy]).toEqual([0, 0]);
         // The target falls all the while, and is looked at once a second.
         expect(ready).toBeWithin(target, target + 2);
@@ -146,7 +146,7 @@ describe("Pools under a trace of calls", () => {
         const again = await trace.play(Array.from({ length: Math.min(size, kept.warm_max) }, () => 0));
         expect(again).toMatchObject({ cold: 0, lateWait: 0 });
         await trace.pass(75_000);
-        expect(under.pools.stateOf("a")).toEqual({ ready: 1, starting: 0, busy: 0, target: 1 });
+        expect(under.stateOf("a")).toEqual({ ready: 1, starting: 0, busy: 0, target: 1 });
       }),
       { numRuns: 10 },
     );
@@ -160,9 +160,9 @@ describe("Pools under a trace of calls", () => {
         using under = trace.under;
         await trace.play(every(700, 1_000, 10_000));
         await trace.pass(15_000);
-        expect(under.pools.stateOf("a").ready).toBeGreaterThan(warm_min === 0 ? 0 : 1);
+        expect(under.stateOf("a").ready).toBeGreaterThan(warm_min === 0 ? 0 : 1);
         await trace.pass(8_000);
-        expect(under.pools.stateOf("a")).toEqual({ ready: warm_min, starting: 0, busy: 0, target: warm_min });
+        expect(under.stateOf("a")).toEqual({ ready: warm_min, starting: 0, busy: 0, target: warm_min });
         const { cold } = await trace.play([30_000, 35_000, 40_000]);
         expect(cold).toBe(warm_min === 0 ? 1 : 0);
       }),
@@ -180,10 +180,10 @@ describe("Pools under a trace of calls", () => {
         const { lateWait } = await trace.play(arrivals);
         // Someone may come a moment before an instance is ready, again and again where calls are as regular as these.
         expect(lateWait).toBeLessThan(how.refill / 5);
-        const { target } = under.pools.stateOf("a");
+        const { target } = under.stateOf("a");
         expect(target).toBeGreaterThan(1);
         await trace.pass(80_000);
-        expect(under.pools.stateOf("a")).toEqual({ ready: 1, starting: 0, busy: 0, target: 1 });
+        expect(under.stateOf("a")).toEqual({ ready: 1, starting: 0, busy: 0, target: 1 });
       }),
       { numRuns: 10 },
     );

@@ -21,17 +21,17 @@ describe("Pools.acquire", () => {
   test("takes a ready instance at once, and a replacement starts when the call is over and its answer out", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
-    expect(under.pools.stateOf("a")).toEqual({ ready: 1, starting: 0, busy: 0, target: 1 });
+    expect(under.stateOf("a")).toEqual({ ready: 1, starting: 0, busy: 0, target: 1 });
     const { instance, start, leave } = await under.acquire(a);
     expect(start).toBe("warm");
-    expect(under.pools.stateOf("a")).toMatchObject({ ready: 0, starting: 0, busy: 1 });
+    expect(under.stateOf("a")).toMatchObject({ ready: 0, starting: 0, busy: 1 });
     leave();
     instance.retire();
     await under.clock.advance(4);
     expect(under.starts).toEqual([]);
     await under.clock.advance(1);
     expect(under.starts).toEqual(["a"]);
-    expect(under.pools.stateOf("a")).toMatchObject({ ready: 0, starting: 1, busy: 0 });
+    expect(under.stateOf("a")).toMatchObject({ ready: 0, starting: 1, busy: 0 });
   });
 
   test("waits for a start where none is ready", async () => {
@@ -41,7 +41,7 @@ describe("Pools.acquire", () => {
     expect(under.starts).toEqual(["a"]);
     const instance = await under.succeed();
     expect(await acquired).toMatchObject({ instance, start: "cold" });
-    expect(under.pools.stateOf("a")).toMatchObject({ busy: 1, starting: 0 });
+    expect(under.stateOf("a")).toMatchObject({ busy: 1, starting: 0 });
   });
 
   test("gives the newest first, and an instance that comes to the call that has waited longest", async () => {
@@ -97,7 +97,7 @@ describe("Pools.acquire", () => {
     caller.abort(boom);
     expect(await failureOf(acquired)).toBe(boom);
     await under.succeed();
-    expect(under.pools.stateOf("a")).toMatchObject({ ready: 1, busy: 0 });
+    expect(under.stateOf("a")).toMatchObject({ ready: 1, busy: 0 });
     expect((await under.acquire(a)).start).toBe("warm");
   });
 
@@ -113,7 +113,7 @@ describe("Pools.acquire", () => {
     queueMicrotask(() => queueMicrotask(() => caller.abort(boom)));
     const outcomes = await Promise.allSettled([acquired, next]);
     await settled();
-    const { busy, ready } = under.pools.stateOf("a");
+    const { busy, ready } = under.stateOf("a");
     const taken = outcomes.filter(({ status }) => status === "fulfilled").length;
     expect(busy + ready).toBe(under.alive.length);
     expect(busy).toBe(taken);
@@ -124,7 +124,7 @@ describe("Pools.acquire", () => {
     expect(await failureOf(under.acquire(functionOf("a", { warm_max: 0 }), AbortSignal.abort(boom)))).toBe(boom);
     await settled();
     expect(under.starts).toEqual([]);
-    expect(under.pools.stateOf("a").busy).toBe(0);
+    expect(under.stateOf("a").busy).toBe(0);
   });
 
   test("refuses an instance that could never fit", async () => {
