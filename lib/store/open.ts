@@ -86,7 +86,12 @@ function prepareSchema(sqlite: Sqlite, path: string, options: { readonly log: Lo
     migrate(sqlite, version);
     return;
   }
-  if (application === 0 && version === 0 && tables.length === 0) return migrate(sqlite, 0);
+  if (application === 0 && version === 0 && tables.length === 0) {
+    // In a log, nine migrations need no sync of the disk; in a journal each needs three, which is most of a first start.
+    // What has pages already may be a damaged one, which is to be left as it is.
+    if (numberOf(sqlite, "page_count") === 0) sqlite.run("pragma journal_mode = wal; pragma synchronous = normal");
+    return migrate(sqlite, 0);
+  }
   if (application === 0 && version === 0 && isSeed(sqlite)) return migrateSeed(sqlite, path, options);
   throw new StoreError(
     `The file ${JSON.stringify(path)} is a database of another program: move it away, or choose another directory with --data-path`,

@@ -97,7 +97,7 @@ describe("GET /v1/invocations", () => {
     ["limt=5", 'Unknown query parameter "limt": did you mean "limit"?'],
     [
       "status=done",
-      'Invalid "status": it must be "running", "succeeded", "failed", "timed_out" or "cancelled", but it is "done"',
+      'Invalid "status": it must be "queued", "running", "succeeded", "failed", "timed_out", "cancelled" or "dead", but it is "done"',
     ],
     ["cursor=x", 'Invalid "cursor": send "next_cursor" of the page before as it is, or leave it out'],
     ["since=yesterday", 'Invalid "since" "yesterday": give a time such as 2026-01-31T12:00:00Z'],
