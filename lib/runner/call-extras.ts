@@ -1,6 +1,6 @@
 import { encodeRequestMeta } from "../domain/http-message.ts";
 import type { GateFile } from "./gate/frames.ts";
-import type { InstanceCall } from "./instance.ts";
+import type { InstanceCall } from "./active-call.ts";
 import type { Call } from "./runner.ts";
 
 /** What the gate hands to a function beside the body, and what of it is nobody else's business. */

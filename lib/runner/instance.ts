@@ -1,46 +1,13 @@
 import type { Duplex } from "node:stream";
 import type { Clock } from "../clock.ts";
 import { AppError, messageOf } from "../domain/errors.ts";
-import type { LogEntry } from "../domain/invocations.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
+import { ActiveCall, type InstanceCall } from "./active-call.ts";
 import { Demultiplexer } from "../engine/demultiplexer.ts";
 import type { EngineEvents } from "../engine/events.ts";
 import { GateConversation } from "./gate/conversation.ts";
-import type { ExitFrame, GateExtras, GateFrame } from "./gate/frames.ts";
-import { LiveLogs } from "./live-logs.ts";
-import { LogCollector } from "./log-collector.ts";
-import {
-  cancelled,
-  failed,
-  judge,
-  judgeFailed,
-  type Outcome,
-  outOfMemory,
-  type RunFacts,
-  timedOut,
-} from "./outcome.ts";
-
-/** A request as an instance is handed it. */
-export interface InstanceCall {
-  readonly id: string;
-  readonly body: Uint8Array;
-  /** Whether the function finds the body as `request.body` too. */
-  readonly body_file: boolean;
-  /** Variables and files of this call only. */
-  readonly extras: GateExtras;
-  /** Values that are masked in what is told of the call. */
-  readonly secrets: readonly string[];
-  /** Told what the function prints, as it comes. */
-  readonly onLogs?: (entries: readonly LogEntry[]) => void;
-  readonly timeout_ms: number;
-  readonly response_limit: number;
-  readonly log_limit: number;
-  /** Whether the instance may serve another call after this one. */
-  readonly again: boolean;
-  readonly context_root: string;
-  /** Aborts when nobody waits for the answer any more: the function is killed. */
-  readonly signal: AbortSignal;
-}
+import type { GateFrame } from "./gate/frames.ts";
+import { cancelled, failed, judge, judgeFailed, type Outcome, outOfMemory, timedOut } from "./outcome.ts";
 
 /** The answer of a run, and the last word on it, which comes later where a function is still being ended. */
 export interface Run {
@@ -339,62 +306,5 @@ export class Instance {
       "instance_lost",
       "The function's container was ended or removed by something else while it ran",
     );
-  }
-}
-
-/** The call that an instance serves: what its frames have told so far, and who waits for its answer. */
-class ActiveCall {
-  readonly facts: RunFacts;
-  readonly #onLogs: InstanceCall["onLogs"];
-  readonly #secrets: readonly string[];
-  #live: LiveLogs | undefined;
-  readonly #outcome = Promise.withResolvers<Outcome>();
-  readonly #ended = Promise.withResolvers<Outcome>();
-  readonly #reusable = Promise.withResolvers<boolean>();
-  exit: ExitFrame | undefined;
-  answered = false;
-
-  constructor(call: InstanceCall, command: readonly string[]) {
-    this.facts = {
-      logs: new LogCollector(call.secrets),
-      timeout_ms: call.timeout_ms,
-      response_limit: call.response_limit,
-      command,
-    };
-    this.#onLogs = call.onLogs;
-    this.#secrets = call.secrets;
-  }
-
-  get outcome(): Promise<Outcome> {
-    return this.#outcome.promise;
-  }
-
-  get ended(): Promise<Outcome> {
-    return this.#ended.promise;
-  }
-
-  get reusable(): Promise<boolean> {
-    return this.#reusable.promise;
-  }
-
-  /** Tells whether the instance can serve another call. */
-  reset(reusable: boolean): void {
-    this.#reusable.resolve(reusable);
-  }
-
-  take(frame: GateFrame): void {
-    if (frame.type === "log") {
-      this.facts.logs.add(frame.stream, frame.bytes);
-      if (this.#onLogs) this.#live ??= new LiveLogs(this.#secrets, this.#onLogs);
-      this.#live?.add(frame.stream, frame.bytes);
-    } else if (frame.type === "exit") this.exit = frame;
-  }
-
-  /** Gives the caller its answer, or one that has yet to be found; only the first one counts. */
-  answer(outcome: Outcome | Promise<Outcome>, ended: Promise<Outcome>): void {
-    this.answered = true;
-    this.#live?.end();
-    this.#outcome.resolve(outcome);
-    this.#ended.resolve(ended);
   }
 }

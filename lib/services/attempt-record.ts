@@ -1,5 +1,6 @@
 import type { Attempt } from "../domain/attempts.ts";
 import type { Invocation } from "../domain/invocations.ts";
+import { NOT_RUN } from "./invocation-record.ts";
 
 /** What is known of a run when it has ended. */
 export interface Finished {
@@ -10,25 +11,7 @@ export interface Finished {
 
 /** The record of an attempt that begins. */
 export function beganAttempt(attempt: number, now: string): Attempt {
-  return {
-    attempt,
-    status: "running",
-    reason: null,
-    message: null,
-    exit_code: null,
-    signal: null,
-    start: null,
-    queue_ms: null,
-    start_ms: null,
-    run_ms: null,
-    cpu_ms: null,
-    peak_memory_bytes: null,
-    response_bytes: null,
-    log_bytes: 0,
-    log_dropped_bytes: 0,
-    started_at: now,
-    finished_at: null,
-  };
+  return { ...NOT_RUN, attempt, status: "running", started_at: now };
 }
 
 /** The same when it has ended; a lost one says so. */

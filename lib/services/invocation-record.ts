@@ -2,6 +2,24 @@ import type { Function } from "../domain/functions.ts";
 import type { Invocation } from "../domain/invocations.ts";
 import type { Outcome } from "../runner/outcome.ts";
 
+/** What is not known of a run before it has ended. */
+export const NOT_RUN = {
+  reason: null,
+  message: null,
+  exit_code: null,
+  signal: null,
+  start: null,
+  queue_ms: null,
+  start_ms: null,
+  run_ms: null,
+  cpu_ms: null,
+  peak_memory_bytes: null,
+  response_bytes: null,
+  log_bytes: 0,
+  log_dropped_bytes: 0,
+  finished_at: null,
+} as const satisfies Partial<Invocation>;
+
 /** The record of an invocation that begins. */
 export function newRecord(
   id: string,
@@ -15,20 +33,8 @@ export function newRecord(
     route_id,
     image_id: fn.image_id,
     status: "running",
-    reason: null,
-    message: null,
-    exit_code: null,
-    signal: null,
-    start: null,
-    queue_ms: null,
-    start_ms: null,
-    run_ms: null,
-    cpu_ms: null,
-    peak_memory_bytes: null,
+    ...NOT_RUN,
     request_bytes: requestBytes,
-    response_bytes: null,
-    log_bytes: 0,
-    log_dropped_bytes: 0,
     mode: "sync",
     attempts: 1,
     priority: 0,
@@ -40,7 +46,6 @@ export function newRecord(
     chain_depth: 0,
     callback_url: null,
     created_at: now,
-    finished_at: null,
   };
 }
 

@@ -1,6 +1,7 @@
 import { Duplex } from "node:stream";
 import { NO_EXTRAS } from "../../lib/runner/gate/conversation.ts";
-import { Instance, type InstanceCall } from "../../lib/runner/instance.ts";
+import type { InstanceCall } from "../../lib/runner/active-call.ts";
+import { Instance } from "../../lib/runner/instance.ts";
 import type { ExitFrame, GateFrame } from "../../lib/runner/gate/frames.ts";
 import { FakeClock, settled } from "../support/fake-clock.ts";
 import { encodeGateFrame } from "./gate/gate-frames.ts";
