@@ -1,6 +1,9 @@
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
+import { messageOf } from "../domain/errors.ts";
 import type { Logger } from "../log.ts";
+import type { Database } from "./database.ts";
+import { damaged, StoreError } from "./errors.ts";
 import { openDatabase } from "./open.ts";
 import { AttemptStore } from "./attempts.ts";
 import { DeliveryStore } from "./deliveries.ts";
@@ -47,15 +50,25 @@ export interface Store extends Disposable {
 /** Opens the database at `path` (or `:memory:`) with all its tables. Throws a `StoreError`. */
 export function openStore(path: string, options: { readonly log: Logger; readonly clock: Clock }): Store {
   const database = openDatabase(path, options);
+  try {
+    return tablesOf(database, options.clock);
+  } catch (error) {
+    // A damaged one may look whole until a statement names a column that is not there.
+    database[Symbol.dispose]();
+    throw new StoreError(damaged(path, messageOf(error)), { cause: error });
+  }
+}
+
+function tablesOf(database: Database, clock: Clock): Store {
   const versions = new VersionStore(database);
   const functions = new FunctionStore(database, versions);
   const payloads = new PayloadStore(database);
   return {
     functions,
     versions,
-    pulledImages: new PulledImageStore(database, options.clock),
-    settings: new SettingStore(database, options.clock),
-    routes: new RouteStore(database, functions, options.clock),
+    pulledImages: new PulledImageStore(database, clock),
+    settings: new SettingStore(database, clock),
+    routes: new RouteStore(database, functions, clock),
     payloads,
     invocations: new InvocationStore(database, payloads),
     attempts: new AttemptStore(database),

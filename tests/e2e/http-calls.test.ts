@@ -242,7 +242,7 @@ describe("response.meta.json", () => {
     [
       "another field",
       say({ statusCode: 201 }),
-      'has an unknown field "statusCode": it may have "status" and "headers"',
+      'has an unknown field "statusCode": it may have "status", "headers", "retry", "retry_after_ms"',
     ],
     ["a status of another connection", say({ status: 101 }), "has the status 101: give a whole number from 200 to 599"],
     ["a header in two lines", say({ headers: { "x-a": "1\r\nx-b: 2" } }), 'has the header "x-a" with a character'],

@@ -157,6 +157,8 @@ describe("openDatabase", () => {
         examples: [
           [0, new Uint8Array(600)],
           [100, new Uint8Array(600).fill(255)],
+          // The name of a column, in the schema.
+          [whole.indexOf("exit_code integer"), new Uint8Array([139, 137, 253])],
         ],
       },
     );
