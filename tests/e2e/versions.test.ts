@@ -58,12 +58,12 @@ describe("a rollback", () => {
     await pool(server, fn, isWarm);
     const over = new AbortController();
     const wrong: unknown[] = [];
-    let calls = 0;
+    const done = { calls: 0 };
     const callers = Array.from({ length: 4 }, async () => {
       while (!over.signal.aborted) {
         const response = await server.invoke(fn, { do: "env" });
         const environment = response.status === 200 ? await environmentOf(response) : { said: await response.text() };
-        calls++;
+        done.calls++;
         // The secret is masked nowhere: it is the answer.
         if (environment["SECRET"] !== `secret ${environment["STEP"]}`) wrong.push([response.status, environment]);
       }
@@ -75,10 +75,10 @@ describe("a rollback", () => {
       [2, "2"],
       [1, "1"],
     ] as const) {
-      const before = calls;
+      const enough = done.calls + 8;
       await rollback(server, fn, version);
       expect(await stepOf(await server.invoke(fn, { do: "env" }))).toBe(step);
-      while (calls < before + 8) await server.invoke(fn, { do: "exit" });
+      while (done.calls < enough) await server.invoke(fn, { do: "exit" });
     }
     over.abort();
     await Promise.all(callers);
@@ -163,7 +163,7 @@ describe("a route that splits its calls", () => {
       return new Map(steps);
     };
     const half = await sides();
-    expect([...new Set(half.values())].toSorted()).toEqual(["1", "2"]);
+    expect(new Set(half.values())).toEqual(new Set(["1", "2"]));
     expect(await sides()).toEqual(half);
     await server.api("PATCH", `/v1/routes/${id}`, { split: { ...split, percent: 80 } });
     const most = await sides();
