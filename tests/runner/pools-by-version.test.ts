@@ -118,7 +118,7 @@ describe("Pools.name", () => {
     instance.retire();
     await under.clock.advance(20);
     await under.succeedAll();
-    expect(under.alive.map(({ function: { version } }) => version).toSorted()).toEqual([1, 2]);
+    expect(new Set(under.alive.map((instance) => instance.function.version))).toEqual(new Set([1, 2]));
   });
 
   test("brings nothing back of a function that was deleted", async () => {

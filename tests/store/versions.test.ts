@@ -90,7 +90,7 @@ describe("VersionStore", () => {
     await addRoute(store, "/a", { version: 1 });
     await addRoute(store, "/b", { version: 1, split: { version: 3, percent: 5, sticky_header: null } });
     await addRoute(store, "/c", {});
-    expect(store.versions.named("f1").toSorted()).toEqual([1, 3]);
+    expect(new Set(store.versions.named("f1"))).toEqual(new Set([1, 3]));
     expect(store.versions.named("f2")).toEqual([]);
     expect(store.versions.allNamed()).toEqual([
       { id: "f1", version: 1 },
