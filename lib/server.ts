@@ -21,6 +21,7 @@ import { FunctionService } from "./services/functions.ts";
 import { ImageRetention } from "./services/image-retention.ts";
 import { InvocationService, labelOf } from "./services/invocations.ts";
 import { KeyService } from "./services/keys.ts";
+import { ManifestService } from "./services/manifest.ts";
 import { Recorder } from "./services/recorder.ts";
 import { RegistryService } from "./services/registries.ts";
 import { RouteService } from "./services/routes.ts";
@@ -133,7 +134,7 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const records = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
   const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention: records }));
   const retention: ImageRetention = stack.use(
-    new ImageRetention({ store: store.pulledImages, runner, keep: config.keepVersions, clock, log }),
+    new ImageRetention({ store: store.pulledImages, images: runner.ownImages, keep: config.keepVersions, clock, log }),
   );
   const secrets = new SecretService({ store: store.secrets, functions: store.functions, vault, clock, log });
   const functions = new FunctionService({
@@ -143,6 +144,7 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   });
   const versions = new VersionService({ store: store.versions, functions, secrets, retention, runner });
   const routes = new RouteService({ store: store.routes, functions, clock });
+  const manifests = new ManifestService({ store, functions, routes, secrets, retention });
   const invocations = stack.use(
     new InvocationService({
       ...{ store: store.invocations, recorder, functions, runner, clock, log, metrics },
@@ -156,7 +158,7 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
     ...{ functions, routes, secrets, invocations, status, metrics, access, clock, log, patience, request_bytes },
-    ...{ keys, registries, versions },
+    ...{ keys, registries, versions, manifests },
     version: VERSION,
   });
   return { app, runner, retention, functions, recorder, invocations, new_key: made };

@@ -1,7 +1,9 @@
+import { Database as Sqlite } from "bun:sqlite";
 import { beforeAll, describe, expect, test } from "bun:test";
 import type { Function, FunctionWithPool } from "../../lib/domain/functions.ts";
 import type { RouteOptions } from "../../lib/domain/route-options.ts";
 import type { Route } from "../../lib/domain/routes.ts";
+import type { FunctionVersion } from "../../lib/domain/versions.ts";
 import { expectSuccess } from "../http/replies.ts";
 import { fixture } from "../support/images.ts";
 import { TestServer } from "../support/server.ts";
@@ -173,4 +175,22 @@ describe("a route that splits its calls", () => {
     await server.api("PATCH", `/v1/routes/${id}`, { split: { ...split, percent: 0 }, version: 2 });
     expect([...new Set((await sides()).values())]).toEqual(["2"]);
   });
+});
+
+test("A version of an older database, whose image nobody knew, is found when it is called or gone back to", async () => {
+  await using first = await TestServer.start();
+  const fn = await first.createFunction(image, { environment: { STEP: "1" } });
+  await route(first, fn, { version: 1 });
+  await first.stop(0);
+  const database = new Sqlite(`${first.dataPath}/database.db`);
+  database.run("update functions set image_id = null");
+  database.run("update versions set image_id = null, record = json_set(record, '$.image_id', null)");
+  database.close();
+  await using server = await TestServer.start({ DATA_PATH: first.dataPath });
+  expect((await change(server, fn, { image: other, environment: { STEP: "2" } })).version).toBe(2);
+  expect(await stepOf(await call(server))).toBe("1");
+  const version = await server.api<FunctionVersion>("GET", `/v1/functions/${fn.id}/versions/1`);
+  expect(expectSuccess(version).image_id).toBe(fn.image_id);
+  expect(await shown(server, fn)).toMatchObject({ version: 2, image: other });
+  expect(await rollback(server, fn, 1)).toMatchObject({ version: 3, image_id: fn.image_id });
 });
