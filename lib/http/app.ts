@@ -6,6 +6,7 @@ import type { Metrics } from "../metrics.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { InvocationService } from "../services/invocations.ts";
 import type { KeyService } from "../services/keys.ts";
+import type { ManifestService } from "../services/manifest.ts";
 import type { RegistryService } from "../services/registries.ts";
 import type { RouteService } from "../services/routes.ts";
 import type { SecretService } from "../services/secrets.ts";
@@ -19,6 +20,7 @@ import { errorHandler, type RequestId } from "./errors.ts";
 import { functionsRoutes } from "./functions.ts";
 import { invocationsRoutes } from "./invocations.ts";
 import { keysRoutes } from "./keys.ts";
+import { manifestRoutes } from "./manifest.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
 import { type Patience, watching } from "./patience.ts";
@@ -38,6 +40,7 @@ export interface AppServices {
   readonly routes: RouteService;
   readonly secrets: SecretService;
   readonly registries: RegistryService;
+  readonly manifests: ManifestService;
   readonly invocations: InvocationService;
   readonly keys: KeyService;
   readonly status: StatusService;
@@ -78,6 +81,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(routesRoutes(routes, deploying))
     .use(secretsRoutes(secrets, deploying))
     .use(registriesRoutes(services.registries, deploying))
+    .use(manifestRoutes(services.manifests, deploying))
     .use(invocationsRoutes(invocations, observing))
     .use(invokeRoutes(functions, invoking, calls))
     .use(callRoutes(routes, { ...calls, access, log, metrics, rates: new RateLimits(clock) }))

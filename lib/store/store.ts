@@ -28,6 +28,11 @@ export interface Store extends Disposable {
   readonly secrets: SecretStore;
   readonly registries: RegistryStore;
   readonly keys: KeyStore;
+  /**
+   * Runs `work`, which may change functions and routes by their `…Now` methods, in one transaction: all of it happens, or
+   * nothing. Settles when it is on the disk. `work` must not await, and must read in it what it depends on.
+   */
+  together<T>(work: () => T): Promise<T>;
   /** Throws what keeps the database from being read. */
   check(): void;
 }
@@ -37,16 +42,22 @@ export function openStore(path: string, options: { readonly log: Logger; readonl
   const database = openDatabase(path, options);
   const versions = new VersionStore(database);
   const functions = new FunctionStore(database, versions);
+  const routes = new RouteStore(database, functions, options.clock);
+  const refresh = () => {
+    functions.refresh();
+    routes.refresh();
+  };
   return {
     functions,
     versions,
     pulledImages: new PulledImageStore(database, options.clock),
     settings: new SettingStore(database, options.clock),
-    routes: new RouteStore(database, functions, options.clock),
+    routes,
     invocations: new InvocationStore(database),
     secrets: new SecretStore(database),
     registries: new RegistryStore(database),
     keys: new KeyStore(database, functions),
+    together: (work) => database.durably(work, refresh),
     check: () => database.check(),
     [Symbol.dispose]: () => database[Symbol.dispose](),
   };
