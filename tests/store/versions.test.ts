@@ -132,6 +132,19 @@ test("A function of an older database has its version 1", async () => {
   expect(numbers(store)).toEqual([2, 1]);
 });
 
+test("A function of go-serverless has its version 1", () => {
+  using directory = scratchDirectory();
+  const file = directory.file("database.db");
+  const seed = new Sqlite(file, { strict: true });
+  seed.run("create table functions (id text primary key, image text, environment text not null)");
+  seed.run("insert into functions values ('f1', 'busybox', 'A=1\n')");
+  seed.close();
+  using store = newStore(file);
+  const fn = store.functions.get("f1");
+  expect(fn).toMatchObject({ version: 1, image_id: null, environment: { A: "1" } });
+  expect(store.versions.get("f1", 1)).toStrictEqual(fn);
+});
+
 describe("PulledImageStore", () => {
   test("tells which images no function needs", async () => {
     using store = newStore();
