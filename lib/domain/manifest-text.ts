@@ -5,6 +5,8 @@ import { MANIFEST_ALIASED_BYTES, MANIFEST_BYTES } from "./limits.ts";
 const ALIAS = /(?<![^\s,[\]{}:-])\*[^\s,[\]{}"'*]/g;
 /** Lines that are looked at beyond one at which the text seems to end too soon: as long may a value go on. */
 const LOOK_AHEAD = 50;
+/** Bytes that may be parsed to find a wrong line: half a second of the event loop. */
+const SEARCH_LENGTH = 16 * MANIFEST_BYTES;
 
 /** The value of a manifest's text: YAML, which JSON is, too. Throws `invalid_request` and `payload_too_large`. */
 export function parseManifestText(text: string): unknown {
@@ -49,7 +51,7 @@ function problemOf(text: string, error: unknown): string {
   }
   const line = wrongLine(text);
   const why = messageOf(error).replace(/^YAML Parse error: /, "");
-  return `${why.charAt(0).toLowerCase()}${why.slice(1)}${line === undefined ? "" : `, at or before line ${line}`}`;
+  return `${why.charAt(0).toLowerCase()}${why.slice(1)}${line === undefined ? "" : `, near line ${line}`}`;
 }
 
 /**
@@ -58,15 +60,18 @@ function problemOf(text: string, error: unknown): string {
  */
 function wrongLine(text: string): number | undefined {
   const lines = text.split("\n");
+  let left = SEARCH_LENGTH;
   const fine = (count: number) => {
+    const head = lines.slice(0, count).join("\n");
+    left -= head.length;
+    if (left < 0) return false;
     try {
-      Bun.YAML.parse(lines.slice(0, count).join("\n"));
+      Bun.YAML.parse(head);
       return true;
     } catch {
       return false;
     }
   };
-  if (lines.length > 20_000) return undefined;
   let good = 0;
   let bad = lines.length;
   while (bad - good > 1) {
@@ -75,7 +80,7 @@ function wrongLine(text: string): number | undefined {
     if (further === undefined) bad = middle;
     else good = further;
   }
-  return bad;
+  return left < 0 ? undefined : bad;
 }
 
 function nextFine(fine: (count: number) => boolean, from: number, to: number): number | undefined {

@@ -70,12 +70,12 @@ class Expansion {
   }
 
   #text(text: string, schema: TSchema | undefined, path: readonly string[]): unknown {
+    this.#count(text);
     const expanded = text.includes("$")
       ? text.replaceAll(MENTION, (mention: string, inside: string | undefined) =>
           mention === "$$" ? "$" : this.#valueOf(mention, inside, path),
         )
       : text;
-    this.#count(expanded);
     return expanded === text || schema === undefined ? expanded : typed(expanded, schema);
   }
 
@@ -90,6 +90,8 @@ class Expansion {
       );
     }
     const value = Object.hasOwn(this.#variables, name) ? this.#variables[name] : undefined;
+    // At each mention: all together could be more than there is memory.
+    this.#count(value ?? "");
     // As in a shell: a variable that is empty has its default, too.
     if (fallback !== undefined) return value === undefined || value === "" ? fallback.replaceAll("$$", "$") : value;
     if (value === undefined) this.missing.add(name);

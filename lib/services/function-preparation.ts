@@ -7,12 +7,18 @@ import { LABEL_SETTINGS, settingsOfLabels } from "../domain/image-labels.ts";
 import { parseImageReference } from "../domain/image-reference.ts";
 import type { FunctionTarget } from "../domain/manifest-plan.ts";
 import type { PullWatcher } from "../domain/pull-progress.ts";
-import type { ResolvedImage } from "../runner/image-resolver.ts";
-import type { Runner } from "../runner/runner.ts";
+import type { ImageResolver, ResolvedImage } from "../runner/image-resolver.ts";
+import type { SettingsCheck } from "../runner/settings-check.ts";
 import type { SecretService } from "./secrets.ts";
 
 /** How an image is found: pulled where it is missing, pulled anew, or looked at where it is there. */
 type Finding = "resolve" | "refresh" | "look";
+
+/** As much of the runner as knows what the engine has. */
+export interface EngineKnowledge {
+  readonly images: Pick<ImageResolver, "resolve" | "refresh" | "look" | "settings" | "config" | "checkCommand">;
+  readonly settings: Pick<SettingsCheck, "check">;
+}
 
 interface Preparing {
   /** The function that is to become so; it keeps its image where that is named as before, unless it is pulled anew. */
@@ -27,9 +33,9 @@ const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 /** Finds out what a function that is described as a whole will be, and whether it can: all that comes before the database. */
 export class FunctionPreparation {
   readonly #secrets: SecretService;
-  readonly #runner: Runner;
+  readonly #runner: EngineKnowledge;
 
-  constructor(options: { secrets: SecretService; runner: Runner }) {
+  constructor(options: { secrets: SecretService; runner: EngineKnowledge }) {
     this.#secrets = options.secrets;
     this.#runner = options.runner;
   }

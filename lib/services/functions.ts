@@ -19,9 +19,12 @@ import { numbered } from "../domain/versions.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { FunctionStore } from "../store/functions.ts";
 import type { VersionStore } from "../store/versions.ts";
-import { FunctionPreparation } from "./function-preparation.ts";
+import { type EngineKnowledge, FunctionPreparation } from "./function-preparation.ts";
 import type { ImageRetention } from "./image-retention.ts";
 import type { SecretService } from "./secrets.ts";
+
+/** As much of the runner as functions need. */
+type FunctionRunner = EngineKnowledge & Pick<Runner, "poolsOf" | "name" | "warm" | "update" | "remove">;
 
 /** What can be done with functions. */
 export class FunctionService {
@@ -29,9 +32,9 @@ export class FunctionService {
   readonly preparation: FunctionPreparation;
   readonly #store: FunctionStore;
   readonly #versions: VersionStore;
-  readonly #retention: ImageRetention;
+  readonly #retention: Pick<ImageRetention, "holding" | "soon">;
   readonly #secrets: SecretService;
-  readonly #runner: Runner;
+  readonly #runner: FunctionRunner;
   readonly #clock: Clock;
   /** Told of a function that is gone under the name or id that it had. */
   readonly #onForget: (fn: Function) => void;
@@ -39,9 +42,9 @@ export class FunctionService {
   constructor(options: {
     store: FunctionStore;
     versions: VersionStore;
-    retention: ImageRetention;
+    retention: Pick<ImageRetention, "holding" | "soon">;
     secrets: SecretService;
-    runner: Runner;
+    runner: FunctionRunner;
     clock: Clock;
     onForget: (fn: Function) => void;
   }) {

@@ -49,14 +49,14 @@ export class ManifestService {
   readonly #functions: FunctionService;
   readonly #routes: RouteService;
   readonly #secrets: SecretService;
-  readonly #retention: ImageRetention;
+  readonly #retention: Pick<ImageRetention, "holding">;
 
   constructor(options: {
     store: Pick<Store, "functions" | "routes" | "together">;
     functions: FunctionService;
     routes: RouteService;
     secrets: SecretService;
-    retention: ImageRetention;
+    retention: Pick<ImageRetention, "holding">;
   }) {
     this.#store = options.store;
     this.#functions = options.functions;
