@@ -5,6 +5,7 @@ import { type Settings, SETTINGS } from "../domain/function-settings.ts";
 import type { CreateFunction, Function } from "../domain/functions.ts";
 import { LABEL_SETTINGS, settingsOfLabels } from "../domain/image-labels.ts";
 import { parseImageReference } from "../domain/image-reference.ts";
+import { MEMORY_BYTES, WARM_MAX } from "../domain/limits.ts";
 import type { FunctionTarget } from "../domain/manifest-plan.ts";
 import type { PullWatcher } from "../domain/pull-progress.ts";
 import type { ImageResolver, ResolvedImage } from "../runner/image-resolver.ts";
@@ -30,6 +31,9 @@ interface Preparing {
 // Object.keys forgets the type of the keys.
 const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 
+/** The labels of an image that allow most: what is wrong with these is so with any, before the image is known. */
+const MOST_HELPFUL: Partial<Settings> = { memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max };
+
 /** Finds out what a function that is described as a whole will be, and whether it can: all that comes before the database. */
 export class FunctionPreparation {
   readonly #secrets: SecretService;
@@ -40,13 +44,17 @@ export class FunctionPreparation {
     this.#runner = options.runner;
   }
 
-  /** Throws for what can be told at once, so that nobody waits minutes for this answer. */
-  check(body: CreateFunction): void {
+  /**
+   * Throws for what can be told at once, so that nobody waits minutes for this answer. What `before` has already is not
+   * looked at again: a secret that was deleted since, or a reference of an older database, is no mistake of this change.
+   */
+  check(body: CreateFunction, before?: Function): void {
     const { environment, name: _name, image, ...given } = body;
     if (environment) checkEnvironment(environment);
-    this.#secrets.check({ secrets: given.secrets ?? [], environment: environment ?? {} });
-    checkSettings(settingsAtCreation(given, {}));
-    parseImageReference(image);
+    const use = { secrets: given.secrets ?? [], environment: environment ?? {} };
+    if (before === undefined || changesSecrets(before, use)) this.#secrets.check(use);
+    checkSettings(settingsAtCreation(given, MOST_HELPFUL));
+    if (before?.image !== image) parseImageReference(image);
   }
 
   /** Asks the engine for the image and for what the settings need; the image's labels are defaults for settings. */
@@ -60,7 +68,8 @@ export class FunctionPreparation {
       kept === undefined
         ? resolved && (await this.#runner.images.settings(image, resolved))
         : await this.labelsOf(kept);
-    const settings = settingsAtCreation(given, labels ?? (before === undefined ? {} : labelSettings(before)));
+    // What the labels of an image could say that is not known (any more) stays; an image that is only looked for has none.
+    const settings = settingsAtCreation(given, labels ?? (kept === undefined ? {} : labelSettings(kept)));
     checkSettings(settings);
     await this.#runner.settings.check(othersThan(before, { ...labels, ...given }));
     if (kept !== undefined && (!same(kept, settings, "entrypoint") || !same(kept, settings, "command"))) {
@@ -98,6 +107,14 @@ export class FunctionPreparation {
         return this.#runner.images.look(image, own);
     }
   }
+}
+
+/** Whether a function would be given other secrets, or have other variables beside them. */
+export function changesSecrets(
+  before: Pick<Function, "secrets" | "environment">,
+  after: Pick<Function, "secrets" | "environment">,
+): boolean {
+  return !Bun.deepEquals([before.secrets, before.environment], [after.secrets, after.environment]);
 }
 
 /** Those settings that a function does not have as they are: only of them the engine is asked. */

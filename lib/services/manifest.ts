@@ -13,6 +13,7 @@ import { changesOf, checkTargets, type Plan, planOf, type RouteTarget, type Want
 import { checkRouteOptions, fullOptions, ROUTE_DEFAULTS } from "../domain/route-options.ts";
 import { checkRoutePath, type Route } from "../domain/routes.ts";
 import type { Store } from "../store/store.ts";
+import { changesSecrets } from "./function-preparation.ts";
 import type { FunctionService } from "./functions.ts";
 import type { ImageRetention } from "./image-retention.ts";
 import type { RouteService } from "./routes.ts";
@@ -90,9 +91,11 @@ export class ManifestService {
     const { functions = {}, routes = {}, secrets = [] } = manifest;
     this.#checkSecrets(secrets);
     const bodies = new Map(Object.entries(functions));
+    const present = { functions: this.#functions.list(), routes: [] };
+    const known = byManifestName(present.functions);
     for (const [name, body] of bodies) {
       checkManifestName(name);
-      about("Function", name, () => this.#functions.preparation.check(body));
+      about("Function", name, () => this.#functions.preparation.check(body, known.get(name)));
     }
     const targets = new Map(
       Object.entries(routes).map(([path, { function: fn, ...given }]): [string, RouteTarget] => {
@@ -102,9 +105,7 @@ export class ManifestService {
         return [path, { function: fn, options }];
       }),
     );
-    const present = { functions: this.#functions.list(), routes: [] };
     checkTargets(present, { functions: bodies, routes: targets }, { prune });
-    const known = byManifestName(present.functions);
     const find = dry_run ? "look" : pull ? "refresh" : "resolve";
     const prepared = await each([...bodies], async ([name, body]) => {
       const preparing = this.#functions.preparation.prepare(body, { before: known.get(name), find });
@@ -144,7 +145,7 @@ export class ManifestService {
         const before = step.action === "updated" ? step.before : undefined;
         const after =
           before === undefined ? this.#functions.recordOf(name, target) : this.#functions.replacementOf(before, target);
-        this.#secrets.check(after);
+        if (before === undefined || changesSecrets(before, after)) this.#secrets.check(after);
         if (before === undefined) this.#store.functions.insertNow(after);
         else this.#store.functions.replaceNow(before, after);
         byName.set(name, after);

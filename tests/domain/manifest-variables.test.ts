@@ -122,7 +122,13 @@ describe("expand", () => {
     const long = "x".repeat(100_000);
     const mentions = Array<string>(Math.ceil(MANIFEST_EXPANDED_LENGTH / 100_000)).fill("${A}");
     expect(() => expand(mentions, Type.Any(), { A: long })).toThrow("characters with all variables and aliases");
-    expect(() => expand(Array<object>(50).fill({ [long]: 1 }), Type.Any(), {})).toThrow("characters with all");
+    expect(() =>
+      expand(
+        Array.from({ length: 50 }, () => ({ [long]: 1 })),
+        Type.Any(),
+        {},
+      ),
+    ).toThrow("characters with all");
     expect(() => expand([mentions.join("")], Type.Any(), { A: long })).toThrow("characters with all");
   });
 
