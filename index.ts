@@ -3,6 +3,7 @@ import { systemClock } from "./lib/clock.ts";
 import { type Config, ConfigError } from "./lib/config.ts";
 import { messageOf } from "./lib/domain/errors.ts";
 import { healthcheck } from "./lib/healthcheck.ts";
+import { applyManifest, exportManifest } from "./lib/manifest-client.ts";
 import { createLogger } from "./lib/log.ts";
 import { openApi, start } from "./lib/server.ts";
 import { backup } from "./lib/store/backup.ts";
@@ -21,6 +22,10 @@ async function run(command: Command): Promise<number> {
       return serve(command.config);
     case "healthcheck":
       return healthcheck(command.config);
+    case "apply":
+      return applyManifest(command, process.env);
+    case "export":
+      return exportManifest(command.config);
     case "backup":
       backup(`${command.config.dataPath}/database.db`, command.file);
       console.error(

@@ -1,17 +1,26 @@
 import { parseArgs } from "node:util";
 import { closest } from "fastest-levenshtein";
 import { messageOf } from "./domain/errors.ts";
+import type { ApplyOptions } from "./domain/manifest.ts";
 import { ConfigError, OPTIONS, readConfig, thisMachine, type Config, type Machine, type Variables } from "./config.ts";
 
 /** What `slipway` was asked to do. */
 export type Command =
-  | { readonly command: "serve" | "healthcheck" | "openapi"; readonly config: Config }
+  | { readonly command: "serve" | "healthcheck" | "openapi" | "export"; readonly config: Config }
+  | ({ readonly command: "apply"; readonly config: Config; readonly file: string } & ApplyOptions)
   | { readonly command: "backup"; readonly config: Config; readonly file: string }
   | { readonly command: "help" | "version" };
 
 const COMMANDS = {
   serve: { argument: "", help: "Start the server (what slipway alone does, too)." },
   healthcheck: { argument: "", help: "Ask the server that these options describe; exit 0 if it is ready." },
+  apply: {
+    argument: "[FILE]",
+    help:
+      "Make the functions and routes of the server that these options describe what FILE (slipway.yaml; - is standard " +
+      "input) says, with this environment's variables. Prints what has changed.",
+  },
+  export: { argument: "", help: "Print the functions and routes of that server as such a file." },
   backup: { argument: "FILE", help: "Copy the database to a new FILE; safe while the server runs." },
   openapi: { argument: "", help: "Print the OpenAPI document." },
   help: { argument: "", help: "Print this." },
@@ -20,8 +29,18 @@ const COMMANDS = {
 
 type CommandName = keyof typeof COMMANDS;
 
+/** Flags of `apply` alone. */
+const APPLY_FLAGS = {
+  "dry-run": "With apply: only print what would change; exit 3 if anything would.",
+  prune: "With apply: delete what FILE does not mention, but functions without a name.",
+  pull: "With apply: pull all images anew.",
+} as const;
+
 const FLAGS = {
   ...Object.fromEntries(Object.values(OPTIONS).map(({ flag }) => [flag, { type: "string" }] as const)),
+  "dry-run": { type: "boolean" },
+  prune: { type: "boolean" },
+  pull: { type: "boolean" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
 } as const;
@@ -36,11 +55,18 @@ export function parseCommand(argv: readonly string[], env: Variables, machine: M
   const command = commandNamed(first);
   if (values.help === true || command === "help") return { command: "help" };
   if (values.version === true || command === "version") return { command: "version" };
-  const [file, ...more] = command === "backup" ? rest : [undefined, ...rest];
+  const takesFile = COMMANDS[command].argument !== "";
+  const [file, ...more] = takesFile ? rest : [undefined, ...rest];
   if (more[0] !== undefined)
     throw new ConfigError(`Unexpected argument "${more[0]}" after "${command}": see slipway --help`);
+  const stray = Object.keys(APPLY_FLAGS).find((name) => command !== "apply" && Object.hasOwn(values, name));
+  if (stray !== undefined) throw new ConfigError(`--${stray} is for slipway apply: leave it out`);
   const flags = Object.fromEntries(Object.entries<unknown>(values).filter(isFlag));
   const config = readConfig(flags, env, machine);
+  if (command === "apply") {
+    const { "dry-run": dry_run = false, prune = false, pull = false } = values;
+    return { command, config, file: file ?? "slipway.yaml", dry_run, prune, pull };
+  }
   if (command !== "backup") return { command, config };
   if (file === undefined || file === "") throw new ConfigError("No FILE to write: use slipway backup FILE");
   return { command, config, file };
@@ -91,8 +117,13 @@ export function helpText(): string {
     "Commands:",
     ...columns(commands),
     "",
-    "Options, each with the environment variable that sets it, too; a flag wins:",
-    ...columns([...options, ["-h, --help", "Print this."], ["-v, --version", "Print the version."]]),
+    "Options; most have an environment variable that sets them, too; a flag wins:",
+    ...columns([
+      ...options,
+      ...Object.entries(APPLY_FLAGS).map(([flag, help]) => [`--${flag}`, help] as const),
+      ["-h, --help", "Print this."],
+      ["-v, --version", "Print the version."],
+    ]),
     "",
   ].join("\n");
 }

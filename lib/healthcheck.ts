@@ -1,14 +1,13 @@
 import type { Config } from "./config.ts";
 import { messageOf } from "./domain/errors.ts";
+import { serverUrl } from "./server-url.ts";
 
 /** How long the server may take to answer, in milliseconds. */
 const TIMEOUT_MS = 5_000;
 
 /** Asks the server that the configuration describes whether it is ready; tells the process's exit code. */
 export async function healthcheck(config: Config): Promise<number> {
-  // What listens everywhere is asked here.
-  const host = config.host === "0.0.0.0" ? "127.0.0.1" : config.host === "::" ? "[::1]" : config.host;
-  const url = `http://${host.includes(":") && !host.startsWith("[") ? `[${host}]` : host}:${config.port}/readyz`;
+  const url = `${serverUrl(config)}/readyz`;
   try {
     const reply = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
     const text = await reply.text();

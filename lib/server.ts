@@ -31,6 +31,7 @@ import { labelOf } from "./services/invocation-metrics.ts";
 import { InvocationEvents } from "./services/invocation-events.ts";
 import { InvocationService } from "./services/invocations.ts";
 import { KeyService } from "./services/keys.ts";
+import { ManifestService } from "./services/manifest.ts";
 import { Queue } from "./services/queue.ts";
 import { Recorder } from "./services/recorder.ts";
 import { RegistryService } from "./services/registries.ts";
@@ -147,7 +148,7 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const records = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
   const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention: records }));
   const retention: ImageRetention = stack.use(
-    new ImageRetention({ store: store.pulledImages, runner, keep: config.keepVersions, clock, log }),
+    new ImageRetention({ store: store.pulledImages, images: runner.ownImages, keep: config.keepVersions, clock, log }),
   );
   const secrets = new SecretService({ store: store.secrets, functions: store.functions, vault, clock, log });
   const asyncSettings = new AsyncSettings({ functions: store.functions, allowed: config.callbackAllow });
@@ -159,6 +160,10 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   });
   const versions = new VersionService({ store: store.versions, functions, secrets, retention, runner });
   const routes = new RouteService({ store: store.routes, functions, clock });
+  const manifests = new ManifestService({
+    ...{ store, functions, routes, secrets, retention },
+    async_settings: asyncSettings,
+  });
   const events = new InvocationEvents();
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const invocations = stack.use(
@@ -185,7 +190,7 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const request_bytes = config.maxRequestBytes;
   const app = createApp({
     ...{ functions, routes, secrets, invocations, status, metrics, access, clock, log, patience, request_bytes },
-    ...{ keys, registries, versions, following, queue, replays, schedules, callbacks, callbackSecrets },
+    ...{ keys, registries, versions, manifests, following, queue, replays, schedules, callbacks, callbackSecrets },
     checkCallbackUrl: (url) => asyncSettings.checkCallbackUrl(url),
     version: VERSION,
   });

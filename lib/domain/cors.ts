@@ -59,8 +59,8 @@ const DEFAULTS: Omit<Cors, "origins"> = {
 };
 
 /** What was given, with the defaults. */
-export function fullCors(given: GivenCors): Cors {
-  return { ...DEFAULTS, ...given };
+export function fullCors({ origins, ...given }: GivenCors): Cors {
+  return { origins, ...DEFAULTS, ...given };
 }
 
 /** The `Access-Control-Allow-Origin` for a page of this origin; null where it may not read the answers. */

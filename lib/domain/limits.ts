@@ -115,6 +115,14 @@ export const ROUTES = 10_000;
 /** Versions of a function that are kept; the oldest ones that no route names go first. */
 export const VERSIONS = 1_000;
 
+/** A manifest (slipway.yaml): its text, the values in it with all aliases followed, their text with all variables, their nesting. */
+export const MANIFEST_BYTES = MIB;
+export const MANIFEST_VALUES = 100_000;
+export const MANIFEST_EXPANDED_LENGTH = 4 * MIB;
+export const MANIFEST_DEPTH = 32;
+/** The parser copies a text for each alias of it: so many bytes may that be at most. */
+export const MANIFEST_ALIASED_BYTES = 128 * MIB;
+
 /** Methods that a route may have, and what guards it. */
 export const RATE = { requests: 1_000_000, window_ms: 24 * 3_600_000 } as const;
 export const CORS_ENTRIES = 64;

@@ -36,6 +36,8 @@ const rateText = { additionalProperties: false, description: "A token bucket for
 /** A token bucket for each caller. */
 export const RateLimit = Type.Object(rateFields, rateText);
 export type RateLimit = Static<typeof RateLimit>;
+const GivenRateLimit = Type.Object({ ...rateFields, by: Type.Optional(rateFields.by) }, rateText);
+type GivenRateLimit = Static<typeof GivenRateLimit>;
 
 /** Two versions of a function that share a route's calls. */
 export const Split = Type.Object(
@@ -107,7 +109,7 @@ export type RouteOptions = Static<typeof RouteOptions>;
 export const GIVEN_ROUTE_OPTIONS = {
   ...Type.Partial(RouteOptions).properties,
   cors: Type.Optional(Nullable(GivenCors)),
-  rate_limit: Type.Optional(Nullable(Type.Object({ ...rateFields, by: Type.Optional(rateFields.by) }, rateText))),
+  rate_limit: Type.Optional(Nullable(GivenRateLimit)),
 };
 const GivenRouteOptions = Type.Object(GIVEN_ROUTE_OPTIONS);
 export type GivenRouteOptions = Static<typeof GivenRouteOptions>;
@@ -128,8 +130,12 @@ export function fullOptions({ cors, rate_limit, ...rest }: GivenRouteOptions): P
   return {
     ...rest,
     ...(cors !== undefined && { cors: cors && fullCors(cors) }),
-    ...(rate_limit !== undefined && { rate_limit: rate_limit && { by: "address", ...rate_limit } }),
+    ...(rate_limit !== undefined && { rate_limit: rate_limit && fullRateLimit(rate_limit) }),
   };
+}
+
+function fullRateLimit({ requests, window_ms, by = "address" }: GivenRateLimit): RateLimit {
+  return { requests, window_ms, by };
 }
 
 /** Throws `invalid_request` for options that are well formed and cannot be meant. */

@@ -9,6 +9,7 @@ import type { FollowingService } from "../services/following.ts";
 import type { FunctionService } from "../services/functions.ts";
 import type { InvocationService } from "../services/invocations.ts";
 import type { KeyService } from "../services/keys.ts";
+import type { ManifestService } from "../services/manifest.ts";
 import type { Queue } from "../services/queue.ts";
 import type { RegistryService } from "../services/registries.ts";
 import type { ReplayService } from "../services/replays.ts";
@@ -27,6 +28,7 @@ import { errorHandler, type RequestId } from "./errors.ts";
 import { functionsRoutes } from "./functions.ts";
 import { invocationsRoutes } from "./invocations.ts";
 import { keysRoutes } from "./keys.ts";
+import { manifestRoutes } from "./manifest.ts";
 import { allowedMethods } from "./methods.ts";
 import { openApiDocument } from "./openapi.ts";
 import { type Patience, watching } from "./patience.ts";
@@ -48,6 +50,7 @@ export interface AppServices {
   readonly routes: RouteService;
   readonly secrets: SecretService;
   readonly registries: RegistryService;
+  readonly manifests: ManifestService;
   readonly invocations: InvocationService;
   readonly following: FollowingService;
   readonly queue: Queue;
@@ -97,6 +100,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(routesRoutes(routes, deploying))
     .use(secretsRoutes(secrets, deploying))
     .use(registriesRoutes(services.registries, deploying))
+    .use(manifestRoutes(services.manifests, deploying))
     .use(invocationsRoutes(invocations, following, observing))
     .use(followingRoutes(following, { clock, requestId }, observing))
     .use(workRoutes(services, invoking))

@@ -97,13 +97,13 @@ function tooLarge(limitBytes: number): AppError {
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /** A body as JSON, whatever its content type says: the seed's `curl -d` lines send it as a form. No body is undefined. */
-export function parseJson(bytes: Uint8Array): unknown {
+export function parseJson(bytes: Uint8Array, mostValues = JSON_VALUES): unknown {
   if (bytes.length === 0) return undefined;
   try {
     const text = UTF8.decode(bytes);
     const { depth, values } = sizeOf(text);
     if (depth > JSON_DEPTH) throw new Error(`it is nested deeper than ${JSON_DEPTH} levels`);
-    if (values > JSON_VALUES) throw new Error(`it has more than ${JSON_VALUES} values`);
+    if (values > mostValues) throw new Error(`it has more than ${mostValues} values`);
     return withConversion(JSON.parse(text));
   } catch (error) {
     // Without the word that the parser quotes, nor its error behind ours: both end in the log, and a body may be a secret.

@@ -2,6 +2,7 @@ import { CreateFunction, Function, UpdateFunction } from "../domain/functions.ts
 import { Invocation, InvocationLogs, InvocationPage, LogEntry } from "../domain/invocations.ts";
 import { CreateKey, Key, NewKey } from "../domain/keys.ts";
 import { CreateRoute, Route, UpdateRoute } from "../domain/routes.ts";
+import { AppliedManifest, ApplyManifest, Manifest, ManifestChange } from "../domain/manifest.ts";
 import { DockerConfig } from "../domain/docker-config.ts";
 import { PullProgress } from "../domain/pull-progress.ts";
 import { PutRegistry, Registry, RegistryImport } from "../domain/registries.ts";
@@ -27,6 +28,7 @@ const TAGS = [
   { name: "routes", description: "Paths below `/r` that lead to functions." },
   { name: "secrets", description: "Values that only functions see." },
   { name: "registries", description: "Credentials for the images of private registries." },
+  { name: "manifest", description: "All functions and routes as one file." },
   { name: "calls", description: "Running functions." },
   { name: "invocations", description: "The records of calls, and what the functions printed." },
   { name: "schedules", description: "Functions that are called by the clock." },
@@ -37,6 +39,8 @@ const TAGS = [
 
 /** Schemas that have a name; wherever they stand in the document, they are referred to. */
 const NAMED = {
+  AppliedManifest,
+  ApplyManifest,
   CreateFunction,
   CreateKey,
   CreateRoute,
@@ -49,6 +53,8 @@ const NAMED = {
   InvocationPage,
   Key,
   LogEntry,
+  Manifest,
+  ManifestChange,
   NewKey,
   ProblemDetails,
   PullProgress,

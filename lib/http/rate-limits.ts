@@ -4,8 +4,8 @@ import type { RateLimit } from "../domain/route-options.ts";
 import type { Route } from "../domain/routes.ts";
 import { TokenBuckets } from "./token-buckets.ts";
 
-/** Buckets that are remembered; each needs some 250 bytes. */
-const BUCKETS = 50_000;
+/** Buckets that are remembered; each needs some 450 bytes. */
+const BUCKETS = 20_000;
 /** What arithmetic with fractions of tokens may lose: who waits as long as he was told is not sent away again. */
 const ROUNDING = 1e-6;
 

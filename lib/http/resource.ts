@@ -5,7 +5,7 @@ import { parseJson, type ReadBody } from "./body.ts";
 import type { Watching } from "./patience.ts";
 
 /** Bodies of `/v1` are small, but a wrong one deserves an answer that says what is wrong with it, not only that it is large. */
-const API_BODY_BYTES = 6 * 1024 * 1024;
+export const API_BODY_BYTES = 6 * 1024 * 1024;
 
 /** The scopes that a part of the API asks for; of each list one is enough, and `admin` always is. */
 export interface Scopes {

@@ -69,6 +69,13 @@ export class ImageResolver {
     return this.#resolved(reference, present ?? (await this.#pullAndInspect(reference, watcher)), own);
   }
 
+  /** The image behind a reference where the engine has it, and nothing where it would have to be pulled. */
+  async look(reference: string, own: OwnCommand): Promise<ResolvedImage | undefined> {
+    parseImageReference(reference);
+    const present = await this.#inspect(reference);
+    return present && this.#resolved(reference, present, own);
+  }
+
   /** The image that a reference means now: pulled anew, or looked up again where it exists only locally. */
   async refresh(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
     const present = await this.#inspect(reference);

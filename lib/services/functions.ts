@@ -1,8 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { checkEnvironment } from "../domain/environment.ts";
 import { AppError } from "../domain/errors.ts";
-import { checkSettings, settingsAfterChange, settingsAtCreation } from "../domain/function-rules.ts";
-import type { Settings } from "../domain/function-settings.ts";
+import { checkSettings, settingsAfterChange } from "../domain/function-rules.ts";
 import {
   type CreateFunction,
   type Function,
@@ -13,25 +12,31 @@ import {
   type VersionPool,
 } from "../domain/functions.ts";
 import { FUNCTIONS } from "../domain/limits.ts";
+import type { FunctionTarget } from "../domain/manifest-plan.ts";
 import type { PullWatcher } from "../domain/pull-progress.ts";
 import { timestamp } from "../domain/types.ts";
 import { numbered } from "../domain/versions.ts";
-import type { ResolvedImage } from "../runner/image-resolver.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { FunctionStore } from "../store/functions.ts";
 import type { AsyncSettings } from "./async-settings.ts";
 import type { VersionStore } from "../store/versions.ts";
+import { type EngineKnowledge, FunctionPreparation } from "./function-preparation.ts";
 import type { ImageRetention } from "./image-retention.ts";
 import type { SecretService } from "./secrets.ts";
 
+/** As much of the runner as functions need. */
+type FunctionRunner = EngineKnowledge & Pick<Runner, "poolsOf" | "name" | "warm" | "update" | "remove">;
+
 /** What can be done with functions. */
 export class FunctionService {
+  /** For what is described as a whole. */
+  readonly preparation: FunctionPreparation;
   readonly #store: FunctionStore;
   readonly #versions: VersionStore;
-  readonly #retention: ImageRetention;
+  readonly #retention: Pick<ImageRetention, "holding" | "soon">;
   readonly #secrets: SecretService;
   readonly #asyncSettings: AsyncSettings;
-  readonly #runner: Runner;
+  readonly #runner: FunctionRunner;
   readonly #clock: Clock;
   /** Told of a function that is gone under the name or id that it had. */
   readonly #onForget: (fn: Function) => void;
@@ -39,13 +44,14 @@ export class FunctionService {
   constructor(options: {
     store: FunctionStore;
     versions: VersionStore;
-    retention: ImageRetention;
+    retention: Pick<ImageRetention, "holding" | "soon">;
     secrets: SecretService;
     async_settings: AsyncSettings;
-    runner: Runner;
+    runner: FunctionRunner;
     clock: Clock;
     onForget: (fn: Function) => void;
   }) {
+    this.preparation = new FunctionPreparation(options);
     this.#store = options.store;
     this.#versions = options.versions;
     this.#retention = options.retention;
@@ -115,38 +121,59 @@ export class FunctionService {
   }
 
   async #create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
-    const { environment, name = null, image, ...given } = body;
     this.#check(body, null);
-    this.#secrets.check({ secrets: body.secrets ?? [], environment: environment ?? {} });
+    this.preparation.check(body);
     const followers = this.#asyncSettings.resolve(body);
     if (this.#store.count() >= FUNCTIONS) {
       throw new AppError("conflict", `There are ${FUNCTIONS} functions already: delete some`);
     }
-    // Before the image is pulled, so that nobody waits minutes for this answer.
-    checkSettings(settingsAtCreation(given, {}));
-    await this.#runner.settings.check(given);
-    const resolved = await this.#runner.images.resolve(image, given, watcher);
-    const settings = await this.#settingsWithLabels(image, resolved, given);
-    const now = timestamp(this.#clock.now());
-    const created: Function = {
-      ...FUNCTION_DEFAULTS,
-      ...settings,
-      ...followers,
-      ...resolved,
-      id: this.#clock.uuid(),
-      name,
-      image,
-      environment: environment ?? {},
-      created_at: now,
-      updated_at: now,
-    };
+    const target = await this.preparation.prepare(body, { find: "resolve", watcher });
+    const created: Function = { ...this.recordOf(body.name ?? null, target), ...followers };
     await this.#store.insert(created, () => {
       this.#secrets.check(created);
       this.#asyncSettings.check(created, created);
     });
-    const stored = this.get(created.id);
+    return this.created(created.id);
+  }
+
+  /** The record of a new function. */
+  recordOf(name: string | null, { image, environment, settings, resolved }: FunctionTarget): Function {
+    const now = timestamp(this.#clock.now());
+    const { image_id = null, digest = null } = resolved ?? {};
+    return {
+      ...FUNCTION_DEFAULTS,
+      ...settings,
+      ...{ image_id, digest, image, environment, name },
+      id: this.#clock.uuid(),
+      created_at: now,
+      updated_at: now,
+    };
+  }
+
+  /** The record of a function that is to be another in all but its name, with its next version. */
+  replacementOf(before: Function, { image, environment, settings, resolved }: FunctionTarget): Function {
+    const updated_at = timestamp(this.#clock.now());
+    return numbered(before, { ...before, ...settings, ...resolved, image, environment, updated_at });
+  }
+
+  /** A function is in the database: its next call is to be a warm one. */
+  created(id: string): Function {
+    const stored = this.get(id);
     this.#runner.update(stored, []);
     return stored;
+  }
+
+  /** A function is another in the database: calls that begin now see it so. */
+  changed(before: Function, after: Function): void {
+    this.#runner.update(after, this.#named(after));
+    if (after.name !== before.name) this.#onForget(before);
+  }
+
+  /** A function is gone from the database. */
+  deleted(fn: Function): void {
+    this.#runner.remove(fn.id);
+    this.#retention.soon();
+    this.#onForget(fn);
   }
 
   /** Changes what the body names; a changed image is resolved as at registration, but for its labels. */
@@ -190,9 +217,7 @@ export class FunctionService {
   async delete(idOrName: string, options: { readonly cascade: boolean }): Promise<Function> {
     const deleted = await this.#store.delete(this.get(idOrName).id, options);
     if (deleted === undefined) throw unknown(idOrName);
-    this.#runner.remove(deleted.id);
-    this.#retention.soon();
-    this.#onForget(deleted);
+    this.deleted(deleted);
     return deleted;
   }
 
@@ -213,14 +238,6 @@ export class FunctionService {
       .named(fn.id)
       .map((version) => this.at(fn, version))
       .filter((found) => found !== undefined);
-  }
-
-  async #settingsWithLabels(image: string, resolved: ResolvedImage, given: Partial<Settings>): Promise<Settings> {
-    const ofImage = await this.#runner.images.settings(image, resolved);
-    const settings = settingsAtCreation(given, ofImage);
-    checkSettings(settings);
-    await this.#runner.settings.check({ ...ofImage, ...given });
-    return settings;
   }
 
   #check(body: UpdateFunction, self: string | null): void {
@@ -253,10 +270,8 @@ export class FunctionService {
       return after;
     });
     if (changed === undefined) throw unknown(id);
-    const { before, after } = changed;
-    this.#runner.update(after, this.#named(after));
-    if (after.name !== before.name) this.#onForget(before);
-    return after;
+    this.changed(changed.before, changed.after);
+    return changed.after;
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { afterPull, type Pulled, type PulledImage } from "../domain/pulled-images.ts";
 import type { Logger } from "../log.ts";
-import type { Runner } from "../runner/runner.ts";
+import type { OwnImages } from "../runner/own-images.ts";
 import type { PulledImageStore } from "../store/pulled-images.ts";
 
 /** From a change to the removal of what it has made useless, in milliseconds: calls that have begun end meanwhile. */
@@ -16,7 +16,7 @@ const RETRY_MS = { first: 60_000, most: 3_600_000 } as const;
  */
 export class ImageRetention implements AsyncDisposable {
   readonly #store: PulledImageStore;
-  readonly #runner: Runner;
+  readonly #images: Pick<OwnImages, "list" | "remove">;
   readonly #keep: number;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -28,9 +28,16 @@ export class ImageRetention implements AsyncDisposable {
   #retryMs: number = RETRY_MS.first;
   #stopped = false;
 
-  constructor(options: { store: PulledImageStore; runner: Runner; keep: number; clock: Clock; log: Logger }) {
+  constructor(options: {
+    store: PulledImageStore;
+    images: Pick<OwnImages, "list" | "remove">;
+    /** Versions of a function whose images stay. */
+    keep: number;
+    clock: Clock;
+    log: Logger;
+  }) {
     this.#store = options.store;
-    this.#runner = options.runner;
+    this.#images = options.images;
     this.#keep = options.keep;
     this.#clock = options.clock;
     this.#log = options.log;
@@ -98,7 +105,7 @@ export class ImageRetention implements AsyncDisposable {
 
   /** Whether nothing is left that might go another time. */
   async #removeAll(unneeded: readonly PulledImage[]): Promise<boolean> {
-    const images = new Map((await this.#runner.ownImages.list()).map((image) => [image.id, image]));
+    const images = new Map((await this.#images.list()).map((image) => [image.id, image]));
     // Whoever brings one back that is gone is not us.
     for (const { image_id } of this.#store.list()) if (!images.has(image_id)) await this.#store.delete(image_id);
     let all = true;
@@ -107,7 +114,7 @@ export class ImageRetention implements AsyncDisposable {
       if (image === undefined) continue;
       if (this.#holders > 0 || this.#stopped) return true;
       if (this.#store.isNeeded(ours.image_id, this.#keep)) continue;
-      const removing = this.#runner.ownImages.remove(image, ours);
+      const removing = this.#images.remove(image, ours);
       this.#removing = removing.catch(() => undefined);
       const result = await removing;
       this.#log.info(result === "removed" ? "image removed" : "image kept", { ...ours, why: WHY[result] });

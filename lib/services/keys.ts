@@ -124,7 +124,7 @@ export class KeyService implements Disposable {
 
   #unidentified(): Verdict {
     if (this.#serverHash === undefined && this.#store.count() === 0) {
-      return { refused: "none", message: "This server has no API key: send none" };
+      return { refused: "none", message: "This server has no API key: send none, or one that POST /v1/keys makes" };
     }
     return {
       refused: "wrong",

@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
 import { ROUTES } from "../domain/limits.ts";
-import { checkRouteOptions, fullOptions, ROUTE_DEFAULTS } from "../domain/route-options.ts";
+import { checkRouteOptions, fullOptions, ROUTE_DEFAULTS, type RouteOptions } from "../domain/route-options.ts";
 import { checkRoutePath, type CreateRoute, type Route, type UpdateRoute } from "../domain/routes.ts";
 import type { Function } from "../domain/functions.ts";
 import { checkDirections, namedVersions, versionOf } from "../domain/versions.ts";
@@ -68,14 +68,28 @@ export class RouteService {
     checkRoutePath(body.path);
     if (this.#store.count() >= ROUTES)
       throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
-    const { path, function_id, ...options } = body;
+    const { path, function_id, ...given } = body;
     const fn = this.#functions.get(function_id);
-    const created: Route = { id: this.#clock.uuid(), path, function: fn, ...ROUTE_DEFAULTS, ...fullOptions(options) };
-    checkRouteOptions(created);
-    this.#checkVersions(created);
+    const options = { ...ROUTE_DEFAULTS, ...fullOptions(given) };
+    checkRouteOptions(options);
+    const created = this.recordOf(path, fn, options);
     await this.#store.insert(created);
-    this.#changed(undefined, created);
+    this.changed(undefined, created);
     return created;
+  }
+
+  /** The record of a new route. Throws `invalid_request` where it names versions that its function does not have. */
+  recordOf(path: string, fn: Function, options: RouteOptions): Route {
+    const created: Route = { id: this.#clock.uuid(), path, function: fn, ...options };
+    this.#checkVersions(created);
+    return created;
+  }
+
+  /** The record of a route that is to be another in all but its path. Throws as `recordOf` does. */
+  replacementOf({ id, path }: Route, fn: Function, options: RouteOptions): Route {
+    const after: Route = { id, path, function: fn, ...options };
+    this.#checkVersions(after);
+    return after;
   }
 
   async update(id: string, body: UpdateRoute): Promise<Route> {
@@ -90,7 +104,7 @@ export class RouteService {
       return after;
     });
     if (changed === undefined) throw unknown(id);
-    this.#changed(changed.before, changed.after);
+    this.changed(changed.before, changed.after);
     return changed.after;
   }
 
@@ -98,8 +112,19 @@ export class RouteService {
   async delete(id: string): Promise<Route> {
     const deleted = await this.#store.delete(id);
     if (deleted === undefined) throw unknown(id);
-    this.#changed(deleted, undefined);
+    this.changed(deleted, undefined);
     return deleted;
+  }
+
+  /** A route is another in the database, is new, or gone: tells of the functions whose versions other routes name now. */
+  changed(before: Route | undefined, after: Route | undefined): void {
+    const [left, joined] = [before, after].map(
+      (route) => route && { id: route.function.id, versions: namedVersions(route) },
+    );
+    if (Bun.deepEquals(left, joined)) return;
+    for (const id of new Set([left, joined].map((one) => (one?.versions.length ? one.id : undefined)))) {
+      if (id !== undefined) this.#functions.routesChanged(id);
+    }
   }
 
   /** Throws `invalid_request` where a route names versions that its function does not have. */
@@ -109,17 +134,6 @@ export class RouteService {
     for (const version of namedVersions(route)) {
       if (this.#functions.at(fn, version) !== undefined) continue;
       throw new AppError("invalid_request", noVersion(fn, String(version)));
-    }
-  }
-
-  /** Tells of the functions whose versions are called by other routes now. */
-  #changed(before: Route | undefined, after: Route | undefined): void {
-    const [left, joined] = [before, after].map(
-      (route) => route && { id: route.function.id, versions: namedVersions(route) },
-    );
-    if (Bun.deepEquals(left, joined)) return;
-    for (const id of new Set([left, joined].map((one) => (one?.versions.length ? one.id : undefined)))) {
-      if (id !== undefined) this.#functions.routesChanged(id);
     }
   }
 }

@@ -117,9 +117,14 @@ export class FunctionStore {
   async insert(record: Function, check: () => void = () => undefined): Promise<void> {
     await this.#database.durably(() => {
       check();
-      this.#write(record, this.#insert);
-      this.#versions.add(record);
+      this.insertNow(record);
     });
+  }
+
+  /** Part of a transaction (see `Store.together`): like `insert`. */
+  insertNow(record: Function): void {
+    this.#write(record, this.#insert);
+    this.#versions.add(record);
   }
 
   /**
@@ -131,9 +136,7 @@ export class FunctionStore {
       const before = this.get(id);
       if (before === undefined) return undefined;
       const after = deepFreeze(change(before));
-      this.#write(after, this.#update);
-      if (after.version !== before.version) this.#versions.add(after);
-      else if (after.image_id !== before.image_id) this.#versions.complete(after);
+      this.replaceNow(before, after);
       return { before, after };
     };
     return this.#database.durably(work, (changed) => {
@@ -141,6 +144,24 @@ export class FunctionStore {
       this.#forget(changed.before);
       this.#remember(changed.after);
     });
+  }
+
+  /** Part of a transaction: writes what a function is now. */
+  replaceNow(before: Function, after: Function): void {
+    this.#write(after, this.#update);
+    if (after.version !== before.version) this.#versions.add(after);
+    else if (after.image_id !== before.image_id) this.#versions.complete(after);
+  }
+
+  /** Part of a transaction: deletes a function to which no route leads. */
+  deleteNow(id: string): void {
+    this.#delete.run({ id });
+  }
+
+  /** Several have changed together. */
+  refresh(): void {
+    this.#known.clear();
+    for (const run of this.#listeners) run();
   }
 
   /**
@@ -154,7 +175,7 @@ export class FunctionStore {
       const before = this.get(id);
       this.#deleteRoutes.run({ id });
       this.#forgetFollower.run({ id });
-      this.#delete.run({ id });
+      this.deleteNow(id);
       return { before, callers };
     };
     const { before } = await this.#database.durably(work, ({ before, callers }) => {

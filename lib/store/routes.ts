@@ -96,9 +96,32 @@ export class RouteStore {
 
   /** Throws `conflict` where the path is taken, `not_found` where the function is gone. */
   async insert(route: Route): Promise<void> {
+    await this.#durably(
+      () => this.insertNow(route),
+      () => this.#table?.add(route.path),
+    );
+  }
+
+  /** Part of a transaction (see `Store.together`): like `insert`. */
+  insertNow(route: Route): void {
     const created_at = timestamp(this.#clock.now());
-    const work = () => this.#write(route, (row) => this.#insert.run({ ...row, created_at }));
-    await this.#durably(work, () => this.#table?.add(route.path));
+    this.#write(route, (row) => this.#insert.run({ ...row, created_at }));
+  }
+
+  /** Part of a transaction: writes what the route with this id is now. */
+  replaceNow(route: Route): void {
+    this.#write(route, (row) => this.#update.run({ ...row }));
+  }
+
+  /** Part of a transaction. */
+  deleteNow(id: string): void {
+    this.#delete.run({ id });
+  }
+
+  /** Several have changed together. */
+  refresh(): void {
+    this.#table = undefined;
+    this.#forget();
   }
 
   /**
@@ -110,7 +133,7 @@ export class RouteStore {
       const before = this.get(id);
       if (before === undefined) return undefined;
       const after = change(before);
-      this.#write(after, (row) => this.#update.run({ ...row }));
+      this.replaceNow(after);
       return { before, after };
     };
     return this.#durably(work, (changed) => {
@@ -124,7 +147,7 @@ export class RouteStore {
   delete(id: string): Promise<Route | undefined> {
     const work = () => {
       const before = this.get(id);
-      this.#delete.run({ id });
+      this.deleteNow(id);
       return before;
     };
     return this.#durably(work, (deleted) => deleted && this.#table?.delete(deleted.path));

@@ -43,6 +43,11 @@ export interface Store extends Disposable {
   readonly secrets: SecretStore;
   readonly registries: RegistryStore;
   readonly keys: KeyStore;
+  /**
+   * Runs `work`, which may change functions and routes by their `…Now` methods, in one transaction: all of it happens, or
+   * nothing. Settles when it is on the disk. `work` must not await, and must read in it what it depends on.
+   */
+  together<T>(work: () => T): Promise<T>;
   /** Throws what keeps the database from being read. */
   check(): void;
 }
@@ -63,12 +68,17 @@ function tablesOf(database: Database, clock: Clock): Store {
   const versions = new VersionStore(database);
   const functions = new FunctionStore(database, versions);
   const payloads = new PayloadStore(database);
+  const routes = new RouteStore(database, functions, clock);
+  const refresh = () => {
+    functions.refresh();
+    routes.refresh();
+  };
   return {
     functions,
     versions,
     pulledImages: new PulledImageStore(database, clock),
     settings: new SettingStore(database, clock),
-    routes: new RouteStore(database, functions, clock),
+    routes,
     payloads,
     invocations: new InvocationStore(database, payloads),
     attempts: new AttemptStore(database),
@@ -79,6 +89,7 @@ function tablesOf(database: Database, clock: Clock): Store {
     secrets: new SecretStore(database),
     registries: new RegistryStore(database),
     keys: new KeyStore(database, functions),
+    together: (work) => database.durably(work, refresh),
     check: () => database.check(),
     [Symbol.dispose]: () => database[Symbol.dispose](),
   };

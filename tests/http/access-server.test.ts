@@ -109,7 +109,11 @@ describe("without API_KEY", () => {
     expect(server.newKey).toBeUndefined();
     expect(await statusOf(`${server.url}/v1/functions`)).toBe(200);
     expectError(await server.api("GET", "/v1/functions", undefined, bearer("any")), {
-      ...{ status: 401, reason: "unauthorized", message: "This server has no API key: send none" },
+      ...{
+        status: 401,
+        reason: "unauthorized",
+        message: "This server has no API key: send none, or one that POST /v1/keys makes",
+      },
     });
   });
 

@@ -17,8 +17,10 @@ const SURFACE = [
   "DELETE /r/{path}",
   "OPTIONS /r/{path}",
   "GET /readyz",
+  "POST /v1/apply",
   "GET /v1/callbacks/secret",
   "POST /v1/callbacks/secret/rotate",
+  "GET /v1/export",
   "GET /v1/functions",
   "POST /v1/functions",
   "GET /v1/functions/{id}",
@@ -217,7 +219,7 @@ test("the answers of a server fit the document", async () => {
   for (const { method, path, operation } of operations.filter(
     (one) => one.method === "GET" && !one.path.includes("{"),
   )) {
-    const response = await fetch(server.url + path);
+    const response = await fetch(server.url + path, { headers: { Accept: "application/json" } });
     if (path === "/metrics") continue;
     const { schema } = document.media(document.object(operation["responses"])[response.status]) ?? {};
     expect([method, path, document.mismatch(schema, await response.json())]).toEqual([method, path, undefined]);

@@ -132,6 +132,88 @@ describe("POST /v1/routes", () => {
   });
 });
 
+describe("the options of a route", () => {
+  const create = (options: object) =>
+    server.api<Route>("POST", "/v1/routes", { path: "/o", function_id: fn.id, ...options });
+  const CORS = { origins: ["https://a.example"], headers: ["content-type"], exposed_headers: [], credentials: false };
+
+  test("POST /v1/routes keeps what was given, with defaults for the rest", async () => {
+    const given = {
+      ...{ methods: ["GET", "PUT"], auth: "key", max_request_bytes: 10 },
+      cors: { origins: ["https://a.example"], max_age_s: 0 },
+      rate_limit: { requests: 5, window_ms: 1_000 },
+    };
+    const created = expectSuccess(await create(given));
+    expect(created).toMatchObject({
+      ...{ methods: ["GET", "PUT"], auth: "key", max_request_bytes: 10 },
+      cors: { ...CORS, max_age_s: 0 },
+      rate_limit: { requests: 5, window_ms: 1_000, by: "address" },
+    });
+    expect(expectSuccess(await server.api("GET", `/v1/routes/${created.id}`))).toEqual(created);
+  });
+
+  test("PATCH /v1/routes/:id changes what it names, each as a whole, and null takes it away", async () => {
+    const { id } = expectSuccess(await create({ auth: "key", cors: { origins: ["https://a.example"], max_age_s: 5 } }));
+    const patch = async (body: object) => expectSuccess(await server.api<Route>("PATCH", `/v1/routes/${id}`, body));
+    expect(await patch({ rate_limit: { requests: 1, window_ms: 1_000, by: "key" } })).toMatchObject({
+      ...{ auth: "key", cors: { ...CORS, max_age_s: 5 }, rate_limit: { by: "key" } },
+    });
+    expect((await patch({ cors: { origins: ["*"] } })).cors).toEqual({ ...CORS, origins: ["*"], max_age_s: 600 });
+    expect(await patch({ cors: null, rate_limit: null })).toMatchObject({ auth: "key", cors: null, rate_limit: null });
+  });
+
+  test("PATCH /v1/routes/:id answers 400 where the change does not go with the rest", async () => {
+    const rate_limit = { requests: 1, window_ms: 1_000, by: "key" };
+    const { id } = expectSuccess(await create({ auth: "key", rate_limit }));
+    expectError(await server.api("PATCH", `/v1/routes/${id}`, { auth: "public" }), {
+      ...{ status: 400, reason: "invalid_request" },
+      message:
+        'Invalid "rate_limit/by" "key": nobody\'s key is checked on a public route, set "auth" to "key" too, or limit by "address"',
+    });
+    expect(expectSuccess(await server.api("GET", `/v1/routes/${id}`))).toMatchObject({ auth: "key", rate_limit });
+  });
+
+  test.each([
+    [{ methods: [] }, 'Invalid "methods": it must be a list of 1 to 7 different items, each '],
+    [{ methods: ["get"] }, 'Invalid "methods/0": it must be "GET", "HEAD", "POST", '],
+    [{ methods: ["GET", "GET"] }, 'Invalid "methods": it must be a list of 1 to 7 different items, each '],
+    [{ methods: null }, 'Invalid "methods": it must be a list of 1 to 7 different items, each '],
+    [{ auth: "basic" }, 'Invalid "auth": it must be "public" or "key", but it is "basic"'],
+    [{ cors: {} }, 'Missing "cors/origins": it must be a list of 1 to 64 different strings'],
+    [
+      { cors: { origins: [] } },
+      'Invalid "cors/origins": it must be a list of 1 to 64 different strings, but it has 0 items',
+    ],
+    [{ cors: { origins: ["*"], origin: 1 } }, 'Unknown field "cors/origin": did you mean "origins"?'],
+    [{ cors: { origins: ["a.example"] } }, 'Invalid "cors/origins/0" "a.example": give scheme, host and port such as '],
+    [{ cors: { origins: ["*"], credentials: true } }, 'Invalid "cors/credentials" true: browsers refuse it with "*"'],
+    [{ cors: { origins: ["*"], headers: ["a b"] } }, 'Invalid "cors/headers/0": it must be a string of at most 256 '],
+    [
+      { cors: { origins: ["*"], max_age_s: 86_401 } },
+      'Invalid "cors/max_age_s": it must be a whole number from 0 to 86400',
+    ],
+    [
+      { rate_limit: { requests: 0, window_ms: 1_000 } },
+      'Invalid "rate_limit/requests": it must be a whole number from 1 to',
+    ],
+    [
+      { rate_limit: { requests: 1, window_ms: 999 } },
+      'Invalid "rate_limit/window_ms": it must be a whole number from 1000',
+    ],
+    [{ rate_limit: { requests: 1 } }, 'Missing "rate_limit/window_ms": it must be a whole number'],
+    [
+      { rate_limit: { requests: 1, window_ms: 1_000, by: "key" } },
+      'Invalid "rate_limit/by" "key": nobody\'s key is checked',
+    ],
+    [{ max_request_bytes: -1 }, 'Invalid "max_request_bytes": it must be a whole number from 0 to 1073741824 or null'],
+  ])("POST /v1/routes answers 400 to %j", async (options, message) => {
+    const reply = await create(options);
+    expectError(reply, { status: 400, reason: "invalid_request" });
+    expect(reply.body.message).toStartWith(message);
+    expect(await list()).toEqual([]);
+  });
+});
+
 describe("GET /v1/routes/:id", () => {
   test("GET /v1/routes/:id answers with the route", async () => {
     const created = await server.createRoute("/one", fn.id);

@@ -59,6 +59,8 @@ const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   putRegistry: ["admin", "deploy"],
   deleteRegistry: ["admin", "deploy"],
   importRegistries: ["admin", "deploy"],
+  applyManifest: ["admin", "deploy"],
+  exportManifest: ["admin", "deploy", "read"],
   listKeys: ["admin"],
   createKey: ["admin"],
   getKey: ["admin"],

@@ -14,7 +14,9 @@ const STEPS = {
   fail: fc.nat(),
   kill: fc.nat(),
   die: fc.nat(),
-  change: fc.nat({ max: 4 }),
+  change: fc.nat({ max: 9 }),
+  callVersion: fc.nat({ max: 40 }),
+  name: fc.nat({ max: 40 }),
   register: fc.nat({ max: 4 }),
   remove: fc.nat({ max: 4 }),
   pass: fc.nat({ max: 20_000 }),
@@ -47,12 +49,16 @@ class Play {
   readonly #running: RunningCall[] = [];
   readonly #waiting = new Map<AbortController, Promise<unknown>>();
   readonly #removed = new Set<string>();
+  /** By the function's id: all that it was, and those versions that routes name. */
+  readonly #history = new Map<string, Function[]>();
+  readonly #named = new Map<string, Function[]>();
   #changes = 0;
 
   constructor(limits: { instances: number; memory_bytes: number; starts_at_once: number }, functions: Function[]) {
     this.#limits = limits;
     this.under = new PoolsUnderTest(limits);
     this.#functions = functions;
+    for (const fn of functions) this.#history.set(fn.id, [fn]);
   }
 
   async step({ name, value }: Step): Promise<void> {
@@ -81,10 +87,18 @@ class Play {
         return pick(under.alive, value)?.retire();
       case "die":
         return pick(under.alive, value)?.die();
+      case "callVersion":
+        return this.#call(pick(this.#history.get(fn.id) ?? [], value) ?? fn);
       case "change":
-        return this.#change(fn);
+        return this.#change(fn, value % 2 === 0);
+      case "name":
+        this.#named.set(
+          fn.id,
+          (this.#history.get(fn.id) ?? []).filter(({ version }) => (value >> version) % 2 === 1),
+        );
+        return under.pools.name(fn, this.#named.get(fn.id) ?? []);
       case "register":
-        return under.pools.update(fn);
+        return under.pools.update(fn, this.#named.get(fn.id) ?? []);
       case "remove":
         this.#removed.add(fn.id);
         return under.pools.remove(fn.id);
@@ -104,6 +118,8 @@ class Play {
         instance.holders++;
         expect(instance.holders).toBe(1);
         expect(instance.function.id).toBe(fn.id);
+        // It runs what it came for, whatever the function has become.
+        expect(instance.function.image_id).toBe(fn.image_id);
         this.#running.push({ instance, leave });
       },
       () => this.#waiting.delete(caller),
@@ -121,10 +137,16 @@ class Play {
     else this.under.pools.giveBack(instance);
   }
 
-  #change(fn: Function): void {
-    const changed = { ...fn, image_id: `sha256:${++this.#changes}` };
+  #change(fn: Function, fresh: boolean): void {
+    const version = fn.version + 1;
+    const changed = {
+      ...fn,
+      version,
+      ...(fresh ? { image_id: `sha256:${++this.#changes}` } : { timeout_ms: version }),
+    };
     this.#functions[this.#functions.indexOf(fn)] = changed;
-    this.under.pools.update(changed);
+    this.#history.get(fn.id)?.push(changed);
+    this.under.pools.update(changed, this.#named.get(fn.id) ?? []);
   }
 
   #check(): void {
@@ -161,6 +183,7 @@ class Play {
       if ([this.#waiting.size, this.#running.length, under.launching.length].join() === before)
         throw new Error(`Nothing moves any more: ${before}`);
     }
+    for (const fn of this.#functions) under.pools.name(fn, []);
     const idle = Math.max(...this.#functions.map((fn) => fn.idle_ttl_ms));
     for (let round = 0; round < 4; round++) {
       await under.clock.advance(idle / 2 + 60_000);

@@ -77,6 +77,55 @@ describe("RouteStore", () => {
     expect(store.routes.list()).toEqual([]);
   });
 
+  test("match: follows every change, and what is deleted with a function", async () => {
+    const { store, f1, f2 } = await withFunctions();
+    using _ = store;
+    const put = (id: string, path: string, fn = f1) =>
+      store.routes.insert({ ...ROUTE_DEFAULTS, id, path, function: fn });
+    const matched = (path: string) => {
+      const found = store.routes.match(path);
+      return found && [found.route.id, found.path_rest];
+    };
+    await put("r1", "/a/*");
+    expect(matched("/a/b")).toEqual(["r1", "b"]);
+    await put("r2", "/a/b/*", f2);
+    await put("r3", "/a/b", f2);
+    expect([matched("/a/b/c"), matched("/a/b"), matched("/a/*")]).toEqual([
+      ["r2", "c"],
+      ["r3", null],
+      ["r1", "*"],
+    ]);
+    await rejectionOf(put("r4", "/a/b/*"));
+    expect(matched("/a/b/c")).toEqual(["r2", "c"]);
+    await store.routes.update("r1", (current) => ({ ...current, path: "/z/*" }));
+    expect([matched("/a/x"), matched("/z/x/y")]).toEqual([undefined, ["r1", "x/y"]]);
+    await store.routes.update("r1", (current) => ({ ...current, methods: ["GET"] }));
+    expect(store.routes.match("/z")?.route.methods).toEqual(["GET"]);
+    await store.functions.update("f2", (current) => ({ ...current, image: "busybox:2" }));
+    expect(store.routes.match("/a/b")?.route.function.image).toBe("busybox:2");
+    await put("r5", "/a/*");
+    await store.functions.delete("f2", { cascade: true });
+    expect([matched("/a/b/c"), matched("/a/b")]).toEqual([
+      ["r5", "b/c"],
+      ["r5", "b"],
+    ]);
+    await put("r6", "/a/b");
+    expect(matched("/a/b")).toEqual(["r6", null]);
+    await store.routes.delete("r5");
+    expect([matched("/a/b"), matched("/a/b/c")]).toEqual([["r6", null], undefined]);
+  });
+
+  test("match: knows the routes that were there before", async () => {
+    const { store, f1 } = await withFunctions();
+    using _ = store;
+    await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a/*", function: f1 });
+    await Promise.all([
+      store.routes.delete("r1"),
+      store.routes.insert({ ...ROUTE_DEFAULTS, id: "r2", path: "/a/*", function: f1 }),
+    ]);
+    expect(store.routes.match("/a/b")?.route.id).toBe("r2");
+  });
+
   test("a route shows its function as it is now", async () => {
     const { store, f1 } = await withFunctions();
     using _ = store;

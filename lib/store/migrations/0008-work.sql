@@ -2,8 +2,9 @@
 alter table functions add column retry text not null default
   '{"max_attempts":3,"min_ms":1000,"max_ms":60000,"on":["crash","timeout","non_zero_exit","oom","engine"]}';
 alter table functions add column callback_url text;
-alter table functions add column on_success text references functions (id);
-alter table functions add column on_failure text references functions (id);
+-- No foreign keys: a manifest may write functions that name each other in any order.
+alter table functions add column on_success text;
+alter table functions add column on_failure text;
 alter table functions add column record_bodies integer not null default 0;
 
 -- Asynchronous invocations: what their records tell beyond those of synchronous ones.
