@@ -107,7 +107,10 @@ export class ManifestService {
     const known = byManifestName(present.functions);
     for (const [name, body] of bodies) {
       checkManifestName(name);
-      about("Function", name, () => this.#functions.preparation.check(body, known.get(name)));
+      about("Function", name, () => {
+        this.#functions.preparation.check(body, known.get(name));
+        if (typeof body.callback_url === "string") this.#asyncSettings.checkCallbackUrl(body.callback_url);
+      });
     }
     const targets = new Map(
       Object.entries(routes).map(([path, { function: fn, ...given }]): [string, RouteTarget] => {
