@@ -211,7 +211,6 @@ export class Runner implements AsyncDisposable {
       const acquired = await this.#pools.acquire(call.function, call.signal);
       const started = clock.monotonic();
       call.onTiming({ start_ms: started - admitted, start: acquired.start });
-      call.onHandover?.(call.function.timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
       const run = await this.#serve(call, acquired);
       call.onTiming({ run_ms: clock.monotonic() - started });
       const free = () => {
@@ -291,6 +290,7 @@ export class Runner implements AsyncDisposable {
   async #serve(call: Call, { instance, leave }: Acquired<Instance>): Promise<Run> {
     const { max_calls, timeout_ms } = call.function;
     try {
+      call.onHandover?.(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
       const run = await instance.serve({
         id: call.id,
         body: call.body,
@@ -307,7 +307,7 @@ export class Runner implements AsyncDisposable {
       void run.reusable.then((reusable) => reusable && this.#pools.giveBack(instance));
       return run;
     } catch (error) {
-      // What could not be put into frames is a mistake of ours, and the gate may have had a part of it.
+      // Nobody may hand it over, the disk being full; or it could not be put into frames, and the gate may have had a part.
       instance.retire();
       throw error;
     } finally {

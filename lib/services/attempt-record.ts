@@ -9,6 +9,12 @@ export interface Finished {
   readonly fields: Partial<Omit<Invocation, "id" | "status">>;
 }
 
+/** What is known of an attempt whose server ended before it did. */
+export const LOST_WITH_SERVER: Finished = {
+  status: "failed",
+  fields: { reason: "instance_lost", message: "The server ended before the function did" },
+};
+
 /** The record of an attempt that begins. */
 export function beganAttempt(attempt: number, now: string): Attempt {
   return { ...NOT_RUN, attempt, status: "running", started_at: now };

@@ -6,6 +6,7 @@ import { IDEMPOTENCY, QUEUED } from "../domain/limits.ts";
 import { timestamp } from "../domain/types.ts";
 import type { Store } from "../store/store.ts";
 import type { Payload } from "../store/payloads.ts";
+import { endedAttempt, LOST_WITH_SERVER } from "./attempt-record.ts";
 import { newRecord } from "./invocation-record.ts";
 import type { InvocationEvents } from "./invocation-events.ts";
 import type { Target } from "./invocations.ts";
@@ -35,12 +36,13 @@ export interface Submitted {
   readonly repeated: boolean;
 }
 
-/** From one look for idempotency keys that have run out to the next, in milliseconds. */
+/** From one look for idempotency keys that have run out to the next, and to one that found some, in milliseconds. */
 const PRUNE_MS = 60_000;
+const PRUNE_PAUSE_MS = 50;
 
 /** Where asynchronous invocations come in: what it has said yes to is on the disk. */
 export class Queue implements Disposable {
-  readonly #store: Pick<Store, "work" | "invocations" | "payloads" | "idempotencyKeys">;
+  readonly #store: Pick<Store, "work" | "invocations" | "attempts" | "payloads" | "idempotencyKeys">;
   readonly #worker: Worker;
   readonly #events: InvocationEvents;
   readonly #consequences: Consequences;
@@ -49,7 +51,7 @@ export class Queue implements Disposable {
   #counted = { at: -Infinity, queued: 0 };
 
   constructor(options: {
-    store: Pick<Store, "work" | "invocations" | "payloads" | "idempotencyKeys">;
+    store: Pick<Store, "work" | "invocations" | "attempts" | "payloads" | "idempotencyKeys">;
     worker: Worker;
     events: InvocationEvents;
     consequences: Consequences;
@@ -63,12 +65,19 @@ export class Queue implements Disposable {
   }
 
   /** Begins to forget idempotency keys that have run out. */
-  start(): void {
-    this.#cancelPrune = this.#clock.after(PRUNE_MS, () => {
-      const { work, idempotencyKeys } = this.#store;
-      while (work.fast(() => idempotencyKeys.prune(this.#clock.now() - IDEMPOTENCY.ttl_ms)) > 0);
-      this.start();
-    });
+  start(afterMs = PRUNE_MS): void {
+    // Where some went there may be more; others have their turn first.
+    this.#cancelPrune = this.#clock.after(afterMs, () => this.start(this.#prune() > 0 ? PRUNE_PAUSE_MS : PRUNE_MS));
+  }
+
+  #prune(): number {
+    const { work, idempotencyKeys } = this.#store;
+    try {
+      return work.fast(() => idempotencyKeys.prune(this.#clock.now() - IDEMPOTENCY.ttl_ms));
+    } catch {
+      // A full disk. Keys that have run out are not heeded, so they can stay.
+      return 0;
+    }
   }
 
   [Symbol.dispose](): void {
@@ -125,29 +134,36 @@ export class Queue implements Disposable {
 
   /** Ends an invocation that is queued or running; throws `conflict` where it has ended already. */
   async cancel(id: string): Promise<Invocation> {
-    const cancelled = await this.#store.work.durably(() => {
-      const record = this.#store.invocations.get(id);
-      if (record?.mode !== "async" || record.status !== "queued") return undefined;
-      const ended: Invocation = {
-        ...record,
-        ...{ status: "cancelled", reason: "cancelled", message: "It was cancelled before it ran", run_at: null },
-        finished_at: timestamp(this.#clock.now()),
-      };
-      this.#store.work.remove(id);
-      this.#store.invocations.put(ended);
-      return { ended, committed: this.#consequences(ended, undefined) };
-    });
+    const cancelled = await this.#store.work.durably(() => this.#cancelUnattended(id));
     if (cancelled !== undefined) {
       this.#events.changed(cancelled.ended);
       cancelled.committed?.();
       return cancelled.ended;
     }
-    const ended = this.#ending(id);
     if (!this.#worker.cancel(id)) throw notCancellable(id, this.#store.invocations.get(id));
-    return ended;
+    return this.#ending(id);
   }
 
-  /** Settles when an invocation has ended. */
+  /** Part of a transaction: ends what no attempt of this server is made at, if that is so. */
+  #cancelUnattended(id: string): { ended: Invocation; committed: ReturnType<Consequences> } | undefined {
+    const { work, invocations, attempts } = this.#store;
+    const record = invocations.get(id);
+    const isLost = work.get(id)?.state === "lost";
+    if (record?.mode !== "async" || !(record.status === "queued" || isLost)) return undefined;
+    const finished_at = timestamp(this.#clock.now());
+    const attempt = isLost ? attempts.get(id, record.attempts) : undefined;
+    if (attempt !== undefined) attempts.save(id, endedAttempt(attempt, LOST_WITH_SERVER, true, finished_at));
+    const message = isLost ? "It was cancelled after its server had ended" : "It was cancelled before it ran";
+    const ended: Invocation = {
+      ...record,
+      ...{ status: "cancelled", reason: "cancelled", message, run_at: null, finished_at },
+    };
+    work.remove(id);
+    invocations.put(ended);
+    return { ended, committed: this.#consequences(ended, undefined) };
+  }
+
+  /** Settles when an invocation has ended, which it has not yet. */
   #ending(id: string): Promise<Invocation> {
     const { promise, resolve } = Promise.withResolvers<Invocation>();
     const unfollow = this.#events.follow(id, (event) => {

@@ -133,8 +133,8 @@ export class WorkEnds {
   }
 }
 
-/** There was no place, or no engine: that says nothing of the function. */
-const NO_PLACE: ReadonlySet<string> = new Set(["overloaded", "too_many_requests", "shutting_down"]);
+/** There was no place, no server or no disk to note the beginning on: that says nothing of the function. */
+const NO_PLACE: ReadonlySet<string> = new Set(["overloaded", "too_many_requests", "shutting_down", "storage_full"]);
 
 /** The record in the state that an event leads to (work.ts). */
 export function moved(record: Invocation, event: WorkEvent): Invocation {

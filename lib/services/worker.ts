@@ -6,8 +6,9 @@ import type { Logger } from "../log.ts";
 import type { Store } from "../store/store.ts";
 import type { Work } from "../store/work.ts";
 import type { Attempts, Running } from "./attempt.ts";
-import { beganAttempt, endedAttempt, type Finished } from "./attempt-record.ts";
+import { beganAttempt, endedAttempt, LOST_WITH_SERVER } from "./attempt-record.ts";
 import type { InvocationEvents } from "./invocation-events.ts";
+import { Departures } from "./departures.ts";
 import { Turns } from "./turns.ts";
 import { type Consequences, moved, WorkEnds, type Written } from "./work-ends.ts";
 
@@ -39,7 +40,9 @@ export class Worker implements AsyncDisposable {
   readonly #turns = new Turns();
   readonly #running = new Map<string, Running>();
   readonly #ends = new Set<Promise<void>>();
-  readonly #abandoned = Promise.withResolvers<void>();
+  readonly #departures: Departures;
+  /** Whether there may be work that was lost with an earlier server: until the first sweep, which frees all of it. */
+  #mayHaveLost = true;
   #stopped = true;
   #pumping = false;
   #renewedAt = -Infinity;
@@ -58,6 +61,7 @@ export class Worker implements AsyncDisposable {
     this.#attempts = options.attempts;
     this.#events = options.events;
     this.#ended = new WorkEnds(options);
+    this.#departures = new Departures(options.clock);
     this.#clock = options.clock;
     this.#log = options.log;
   }
@@ -94,7 +98,7 @@ export class Worker implements AsyncDisposable {
 
   /** All containers of earlier servers are gone: what they had begun may be tried again. */
   swept(): void {
-    this.#release(Infinity);
+    if (this.#mayHaveLost) this.#release(Infinity);
   }
 
   /** Ends an attempt because nobody wants it any more. Returns whether there was one. */
@@ -130,7 +134,7 @@ export class Worker implements AsyncDisposable {
     for (const { abort } of this.#running.values())
       abort.abort(new AppError("shutting_down", "The server stopped before the function ended"));
     this.#cancelLast();
-    this.#cancelLast = this.#clock.after(LAST_ENDS_MS, () => this.#abandoned.resolve());
+    this.#cancelLast = this.#clock.after(LAST_ENDS_MS, () => this.#departures.abandon());
   }
 
   async #idle(): Promise<void> {
@@ -140,33 +144,38 @@ export class Worker implements AsyncDisposable {
 
   #tick(): void {
     const now = this.#clock.now();
+    let afterMs = TICK_MS;
     try {
-      while (this.#wakeDue(now) > 0);
-      this.#release(now);
+      // Nothing is written where there is nothing to do: a server at rest is to stay there.
+      if ((this.#store.work.soonest() ?? Infinity) <= now) this.#wakeDue(now);
+      if (this.#mayHaveLost) this.#release(now);
       if (this.#clock.monotonic() - this.#renewedAt >= RENEW_MS) {
         this.#renewedAt = this.#clock.monotonic();
         if (this.#running.size > 0) this.#store.work.fast(() => this.#store.work.renew(now + LEASE_MS));
       }
+      afterMs = this.#nextTick(now);
     } catch (error) {
       this.#log.error("the queue could not be looked after, will try again", { problem: messageOf(error) });
     }
     this.wake();
-    this.#cancelTick = this.#clock.after(this.#nextTick(now), () => this.#tick());
+    this.#cancelTick = this.#clock.after(afterMs, () => this.#tick());
   }
 
+  /** What is due already is more than a batch: the rest has its turn after everyone else had theirs. */
   #nextTick(now: number): number {
     const soonest = this.#store.work.soonest();
     return soonest === null ? TICK_MS : Math.min(TICK_MS, Math.max(1, soonest - now));
   }
 
-  #wakeDue(now: number): number {
+  #wakeDue(now: number): void {
     const woken = this.#store.work.fast(() => this.#store.work.wake(now));
     for (const { function_id, priority } of woken) this.#turns.add(function_id, priority);
-    return woken.length;
   }
 
   #claimSome(): void {
-    for (let claims = 0; claims < CLAIMS && this.#attempts.available; claims++) {
+    for (let claims = 0; claims < CLAIMS; claims++) {
+      // Whoever has nothing to do, or nothing to do it with, is woken when that changes.
+      if (!this.#attempts.available) return;
       const functionId = this.#turns.next((id) => this.#attempts.hasRoom(id));
       if (functionId === undefined) return;
       try {
@@ -199,7 +208,7 @@ export class Worker implements AsyncDisposable {
     this.#turns.took(functionId, queue.next(functionId)?.priority);
     if (running === undefined) return;
     this.#running.set(running.work.invocation_id, running);
-    this.#events.changed(running.invocation);
+    this.#tell({ invocation: running.invocation, committed: undefined });
     const end = this.#attempt(running).finally(() => {
       this.#ends.delete(end);
       this.wake();
@@ -208,6 +217,16 @@ export class Worker implements AsyncDisposable {
   }
 
   async #attempt(running: Running): Promise<void> {
+    try {
+      const write = await this.#make(running);
+      if (write !== undefined) await this.#write(running, write);
+    } finally {
+      this.#running.delete(running.invocation.id);
+    }
+  }
+
+  /** Makes an attempt, and tells what writes its end; nothing where that is left to the next server. */
+  async #make(running: Running): Promise<(() => Written) | undefined> {
     const { invocation, work } = running;
     const { id } = invocation;
     try {
@@ -218,27 +237,18 @@ export class Worker implements AsyncDisposable {
         onHandover: (forMs) => this.#store.work.fast(() => this.#store.work.hold(id, this.#clock.now() + forMs)),
         onLogs: (entries) => this.#events.logged(id, entries),
       });
-      // What may run on is not tried again before it is known to be gone; its lease is renewed meanwhile.
-      if (!(await this.#isGone(result.gone))) return;
-      await this.#write(running, () => this.#ended.end(running, result));
+      return (await this.#departures.wait(running, result.gone)) ? () => this.#ended.end(running, result) : undefined;
     } catch (error) {
-      await this.#write(running, () => this.#ended.notBegun(running, error));
-    } finally {
-      this.#running.delete(id);
+      return () => this.#ended.notBegun(running, error);
     }
-  }
-
-  /** Waits until a container is gone; a server that stops leaves that to the next one, with the lease. */
-  #isGone(gone: Promise<void>): Promise<boolean> {
-    return Promise.race([gone.then(() => true), this.#abandoned.promise.then(() => false)]);
   }
 
   /** Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. */
   async #write(running: Running, write: () => Written): Promise<void> {
     for (;;) {
       try {
-        this.#tell(this.#store.work.fast(write));
-        return;
+        const written = this.#store.work.fast(write);
+        return this.#tell(written);
       } catch (error) {
         this.#log.error("an end is not written, will try again", { request_id: running.invocation.id, error });
         // A server that stops leaves it to the next one, which finds the lease and makes another attempt.
@@ -248,9 +258,14 @@ export class Worker implements AsyncDisposable {
     }
   }
 
+  /** After the commit: whatever goes wrong here does not undo it. */
   #tell({ invocation, committed }: Written): void {
-    this.#events.changed(invocation);
-    committed?.();
+    try {
+      this.#events.changed(invocation);
+      committed?.();
+    } catch (error) {
+      this.#log.error("a change was not told of", { request_id: invocation.id, error });
+    }
   }
 
   /** What an earlier server had leased. Its containers may still be there. */
@@ -269,15 +284,14 @@ export class Worker implements AsyncDisposable {
           const record = invocations.get(work.invocation_id);
           if (record === undefined) return queue.remove(work.invocation_id);
           const now = timestamp(this.#clock.now());
-          const message = "The server ended before the function did";
-          const finished: Finished = { status: "failed", fields: { reason: "instance_lost", message } };
           const began = attempts.get(work.invocation_id, work.attempts) ?? beganAttempt(work.attempts, now);
-          attempts.save(work.invocation_id, endedAttempt(began, finished, true, now));
-          return this.#ended.lose(work, { ...record, ...finished.fields, finished_at: now }, this.#clock.now());
+          attempts.save(work.invocation_id, endedAttempt(began, LOST_WITH_SERVER, true, now));
+          return this.#ended.lose(work, { ...record, ...LOST_WITH_SERVER.fields, finished_at: now }, this.#clock.now());
         }),
       );
       for (const written of freed) if (written) this.#tell(written);
-      if (freed.length === 0) return;
+      if (freed.length === 0) break;
     }
+    if (until === Infinity) this.#mayHaveLost = false;
   }
 }

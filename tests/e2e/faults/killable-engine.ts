@@ -14,6 +14,8 @@ export interface KillableEngine extends AsyncDisposable {
   load(image: string): Promise<void>;
   /** SIGKILL. */
   kill(): void;
+  /** SIGTERM: it ends in an orderly way, and its containers run on. */
+  restart(): void;
   /** SIGSTOP, until the returned function is called. */
   freeze(): () => void;
 }
@@ -62,6 +64,7 @@ export async function startKillableEngine(): Promise<KillableEngine> {
       });
     },
     kill: () => signal("SIGKILL"),
+    restart: () => signal("SIGTERM"),
     freeze() {
       signal("SIGSTOP");
       return () => signal("SIGCONT");

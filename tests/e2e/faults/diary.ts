@@ -1,0 +1,79 @@
+import type { Socket } from "bun";
+
+/** One run of a function, as the function itself told it; times are microseconds of the machine's own clock. */
+export interface DiaryRun {
+  readonly invocation_id: string;
+  readonly tag: number;
+  readonly began: number;
+  /** When it was last heard of. */
+  last: number;
+  /** Whether it came to its own end. */
+  ended: boolean;
+}
+
+interface Page {
+  rest: string;
+  run?: DiaryRun;
+}
+
+/**
+ * Where functions say when they begin, that they run, and when they end (`diary` of the chaos image). It is outside of the
+ * containers and of the server, so it knows what really ran, whatever died.
+ */
+export class Diary implements Disposable {
+  readonly runs: DiaryRun[] = [];
+  readonly #counts = new Map<string, number>();
+  readonly #listener: Bun.TCPSocketListener<Page>;
+
+  constructor() {
+    this.#listener = Bun.listen<Page>({
+      hostname: "0.0.0.0",
+      port: 0,
+      socket: {
+        open: (socket) => void (socket.data = { rest: "" }),
+        data: (socket, bytes) => this.#read(socket, bytes),
+      },
+    });
+  }
+
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  /** The runs of each invocation, in the order of their beginnings. */
+  byInvocation(): ReadonlyMap<string, readonly DiaryRun[]> {
+    return Map.groupBy(
+      this.runs.toSorted((a, b) => a.began - b.began),
+      ({ invocation_id }) => invocation_id,
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.#listener.stop(true);
+  }
+
+  #read(socket: Socket<Page>, bytes: Uint8Array): void {
+    const lines = (socket.data.rest + Buffer.from(bytes).toString()).split("\n");
+    socket.data.rest = lines.pop() ?? "";
+    for (const line of lines) this.#take(socket, line.split(" "));
+  }
+
+  #take(socket: Socket<Page>, [word = "", ...values]: readonly string[]): void {
+    if (word === "begin") {
+      const [invocation_id = "", tag, now] = values;
+      const run: DiaryRun = { invocation_id, tag: Number(tag), began: Number(now), last: Number(now), ended: false };
+      this.runs.push(run);
+      socket.data.run = run;
+      const number = (this.#counts.get(invocation_id) ?? 0) + 1;
+      this.#counts.set(invocation_id, number);
+      socket.write(`${number}\n`);
+      return;
+    }
+    const { run } = socket.data;
+    if (run === undefined) throw new Error(`The diary heard ${JSON.stringify(word)} before a beginning`);
+    run.last = Number(values[0]);
+    if (word !== "end") return;
+    run.ended = true;
+    socket.end();
+  }
+}

@@ -1,0 +1,146 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Function } from "../../../lib/domain/functions.ts";
+import type { InvocationPage } from "../../../lib/domain/invocations.ts";
+import { fixture } from "../../support/images.ts";
+import { ownedContainers } from "../../support/leaks.ts";
+import { SpawnedServer } from "../../support/spawned-server.ts";
+import { Diary } from "./diary.ts";
+import { NO_DIARY, problemsOf, quickCheck, readHistory } from "./history-check.ts";
+import { eventually } from "./invariants.ts";
+import { type KillableEngine, startKillableEngine } from "./killable-engine.ts";
+import { type Order, Submitter } from "./submitter.ts";
+
+/** `HISTORY=full` is what the README tells the numbers of: five minutes. */
+const FULL = process.env["HISTORY"] === "full";
+const { orders: ORDERS, restarts: RESTARTS } = FULL ? { orders: 2_000, restarts: 20 } : { orders: 200, restarts: 5 };
+const CLIENTS = 8;
+/** The longest life of a server, in milliseconds: enough for most to get to their work, and for some not to. */
+const LIFE_MS = 6_000;
+const TIMEOUT_MS = FULL ? 600_000 : 150_000;
+
+let engine: KillableEngine;
+let directory: string;
+let diary: Diary;
+const functions: Function[] = [];
+
+beforeAll(async () => {
+  engine = await startKillableEngine();
+  const image = await fixture("chaos");
+  await engine.load(image);
+  directory = await mkdtemp(join(tmpdir(), "slipway-history-"));
+  diary = new Diary();
+  await using server = await start();
+  expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 200, 20_000)).toBe(true);
+  const retry: Function["retry"] = {
+    max_attempts: 3,
+    min_ms: 10,
+    max_ms: 200,
+    on: ["crash", "timeout", "non_zero_exit", "oom", "engine"],
+  };
+  functions.push(
+    await server.createFunction(image, { retry, max_calls: 0, warm_max: 4 }),
+    await server.createFunction(image, { retry, share_network: true }),
+    await server.createFunction(image, { retry, max_calls: 0, timeout_ms: 300, warm_max: 1 }),
+  );
+}, 120_000);
+
+afterAll(async () => {
+  diary[Symbol.dispose]();
+  await engine[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true, force: true });
+}, 30_000);
+
+function start(): Promise<SpawnedServer> {
+  return SpawnedServer.start({
+    DATA_PATH: directory,
+    DOCKER_HOST: engine.client.host,
+    MAX_INSTANCES: "8",
+    WARM_MAX: "8",
+  });
+}
+
+/** Most are short and go well; some take long enough to be caught in the midst, some fail once, some always. */
+function someOrder(tag: number): Order {
+  const [fresh, slow, failing] = [Math.random(), Math.random(), Math.random()];
+  const [reused, single, hasty] = functions;
+  const chosen = fresh < 0.03 ? hasty : fresh < 0.12 ? single : reused;
+  const ms = Math.round(slow < 0.1 ? 300 + Math.random() * 1_500 : Math.random() * 60);
+  const fail = failing < 0.05 ? 1_000 : failing < 0.15 ? 1 : 0;
+  return {
+    tag,
+    function_id: chosen?.id ?? "",
+    body: { do: "diary", port: diary.port, tag, ms, fail },
+    insists: tag % 2 === 0,
+  };
+}
+
+async function left(server: SpawnedServer): Promise<number> {
+  const pages = ["queued", "running"].map(async (status) => {
+    const response = await fetch(`${server.url}/v1/invocations?status=${status}&limit=500`);
+    return ((await response.json()) as { data: InvocationPage }).data.invocations.length; // what the API promises
+  });
+  return (await Promise.all(pages)).reduce((sum, count) => sum + count, 0);
+}
+
+test(
+  `${ORDERS} submissions, ${RESTARTS} servers killed, the engine killed and restarted: all promises are kept`,
+  async () => {
+    const began = performance.now();
+    const submitter = new Submitter();
+    const orders = Array.from({ length: ORDERS }, (_, tag) => someOrder(tag));
+    const pauseMs = (CLIENTS * RESTARTS * LIFE_MS) / 2 / ORDERS;
+    const submitted = submitter.run(orders, CLIENTS, pauseMs);
+    const engineKilled = Math.ceil(RESTARTS / 3);
+    const engineRestarted = Math.ceil((2 * RESTARTS) / 3);
+    for (let restart = 1; restart <= RESTARTS; restart++) {
+      await using server = await start();
+      submitter.online(server.url);
+      await Bun.sleep((Math.random() * LIFE_MS) / 2);
+      if (restart === engineKilled) engine.kill();
+      if (restart === engineRestarted) engine.restart();
+      await Bun.sleep((Math.random() * LIFE_MS) / 2);
+      // Every other one dies with a submission in its hands.
+      if (restart % 2 === 0) await submitter.nextSent(1_000);
+      await Bun.sleep(Math.random() * 8);
+      submitter.offline();
+      server.kill("SIGKILL");
+      await server.exited;
+      expect(quickCheck(directory)).toEqual([{ quick_check: "ok" }]);
+    }
+
+    await using server = await start();
+    submitter.online(server.url);
+    await submitted;
+    expect(await eventually(async () => (await left(server)) === 0, TIMEOUT_MS / 2)).toBe(true);
+    server.kill("SIGTERM");
+    expect(await server.exited).toBe(0);
+    expect(await eventually(async () => (await ownedContainers(engine.client)).length === 0)).toBe(true);
+
+    const kept = readHistory(directory);
+    const attempts = kept.flatMap((one) => one.attempts);
+    console.log(
+      JSON.stringify({
+        submitted: ORDERS,
+        acknowledged: submitter.acknowledged.size,
+        never_answered: submitter.unanswered.size,
+        invocations: kept.length,
+        succeeded: kept.filter(({ record }) => record.status === "succeeded").length,
+        dead: kept.filter(({ record }) => record.status === "dead").length,
+        attempts: attempts.length,
+        attempts_lost: attempts.filter(({ status }) => status === "lost").length,
+        runs: diary.runs.length,
+        runs_without_diary: attempts.filter(({ exit_code }) => exit_code === NO_DIARY).length,
+        runs_cut_short: diary.runs.filter(({ ended }) => !ended).length,
+        servers_killed: RESTARTS,
+        seconds: Math.round((performance.now() - began) / 1000),
+      }),
+    );
+    expect(submitter.refusals).toEqual([]);
+    expect(problemsOf(kept, submitter, diary)).toEqual([]);
+    expect(quickCheck(directory)).toEqual([{ quick_check: "ok" }]);
+  },
+  TIMEOUT_MS,
+);
