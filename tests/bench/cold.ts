@@ -1,7 +1,9 @@
 import { SpawnedServer } from "../support/spawned-server.ts";
 import type { Bench } from "./bench.ts";
 import { compareTimes, type Measurement } from "./compare.ts";
-import { dockerRun, idle, invoke, warm } from "./sides.ts";
+import { dockerRun, idle, invoke } from "./sides.ts";
+
+const SLEEPER_AND_HOLDER = 2;
 
 /** A call that has to start its container, beside the `docker` command doing the same. */
 export async function cold({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
@@ -13,23 +15,24 @@ export async function cold({ docker, image, rounds }: Bench): Promise<readonly M
     { metric: "cold call / `docker run --rm`", target: 0.75 },
     { rounds, perRound: 5, sides: [{ name: "cold call", run: () => invoke(server.url, own), settle }, run] },
   );
-  const shared = await server.createFunction(image, { warm_max: 1, share_network: true });
-  // Takes the only instance that is ready, so that the next call finds none; the holder of the network stays.
-  const drain = async () => {
-    await warm(server.url, shared);
-    await Bun.sleep(300);
-    await invoke(server.url, shared);
-  };
+  const shared = await server.createFunction(image, { warm_max: 0, share_network: true, timeout_ms: 900_000 });
+  // A call that sleeps keeps the holder of the network there, as a pool would; no instance is ready all the same.
+  const sleeping = new AbortController();
+  const sleeper = server.invoke(shared, { do: "sleep" }, { signal: sleeping.signal }).catch(() => undefined);
+  await invoke(server.url, shared);
+  const beside = { settle: () => idle(docker, SLEEPER_AND_HOLDER) };
   const sharing = await compareTimes(
     { metric: "the same with `share_network`", target: 0.4 },
     {
       rounds,
       perRound: 5,
       sides: [
-        { name: "cold call", run: () => invoke(server.url, shared), settle: drain },
-        { ...dockerRun(image), settle: () => warm(server.url, shared).then(() => Bun.sleep(300)) },
+        { name: "cold call", run: () => invoke(server.url, shared), ...beside },
+        { ...dockerRun(image), ...beside },
       ],
     },
   );
+  sleeping.abort();
+  await sleeper;
   return [measured, sharing];
 }

@@ -36,10 +36,10 @@ export function dockerRun(image: string): Operation {
   };
 }
 
-/** Waits until no container of ours is left: what is still being removed would be charged to the next operation. */
-export async function idle(docker: string): Promise<void> {
+/** Waits until no more containers of ours are left than `stay`: what is still being removed would be charged to the next operation. */
+export async function idle(docker: string, stay = 0): Promise<void> {
   const client = new EngineClient(docker);
-  while ((await ownedContainers(client)).length > 0) await Bun.sleep(10);
+  while ((await ownedContainers(client)).length > stay) await Bun.sleep(10);
 }
 
 /** Waits until a function's pool has an instance ready and the engine nothing to do. */
