@@ -23,10 +23,11 @@ interface ApplyCommand extends ApplyOptions {
  * Has the server that the configuration describes apply a manifest, with those variables of the environment that it
  * mentions, and prints what has changed; tells the process's exit code.
  */
-export async function applyManifest({ config, file, ...options }: ApplyCommand, env: Variables): Promise<number> {
-  const manifest = await read(file);
+export async function applyManifest(command: ApplyCommand, env: Variables): Promise<number> {
+  const { config, dry_run, prune, pull } = command;
+  const manifest = await read(command.file);
   const variables = Object.fromEntries([...variablesIn(manifest)].map((name) => [name, env[name]]));
-  const body = JSON.stringify({ manifest, variables, ...options });
+  const body = JSON.stringify({ manifest, variables, dry_run, prune, pull });
   const text = await ask(config, "/v1/apply", { method: "POST", body, timeout_ms: APPLY_MS });
   if (text === undefined) return 1;
   const applied = (JSON.parse(text) as { data: AppliedManifest }).data; // what the API promises

@@ -213,6 +213,7 @@ describe("parseCommand", () => {
     [["serve"], "serve"],
     [["--port", "1"], "serve"],
     [["healthcheck"], "healthcheck"],
+    [["export"], "export"],
     [["--port=1", "openapi"], "openapi"],
     [["help"], "help"],
     [["-h"], "help"],
@@ -232,6 +233,14 @@ describe("parseCommand", () => {
     });
   });
 
+  test.each<[argv: string[], expected: object]>([
+    [["apply"], { file: "slipway.yaml", dry_run: false, prune: false, pull: false }],
+    [["apply", "-", "--prune"], { file: "-", prune: true }],
+    [["--dry-run", "apply", "x.yaml", "--pull", "--port=1"], { file: "x.yaml", dry_run: true, pull: true }],
+  ])("%j applies", (argv, expected) => {
+    expect(parse(argv)).toMatchObject({ command: "apply", ...expected });
+  });
+
   test("help and version do not mind a wrong environment", () => {
     expect(parse(["--help"], { PORT: "x" })).toEqual({ command: "help" });
     expect(parse(["version"], { PORT: "x" })).toEqual({ command: "version" });
@@ -247,6 +256,11 @@ describe("parseCommand", () => {
     [["constructor"], 'Unknown command "constructor"'],
     [["serve", "9999"], 'Unexpected argument "9999" after "serve"'],
     [["backup"], "No FILE to write: use slipway backup FILE"],
+    [["apply", "a", "b"], 'Unexpected argument "b" after "apply"'],
+    [["apply", "--dryrun"], "Unknown option --dryrun: did you mean --dry-run?"],
+    [["--prune"], "--prune is for slipway apply: leave it out"],
+    [["export", "--dry-run"], "--dry-run is for slipway apply: leave it out"],
+    [["export", "x.yaml"], 'Unexpected argument "x.yaml" after "export"'],
     [["backup", "a", "b"], 'Unexpected argument "b" after "backup"'],
     [["--port"], "'--port <value>' argument missing"],
     [["--port", "--host"], "'--port' argument is ambiguous."],

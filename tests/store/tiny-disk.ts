@@ -15,6 +15,7 @@ const store = newStore(databasePath(directory));
 await insert("before");
 fill();
 for (let attempt = 0; attempt < 2000 && refusals.length < 20; attempt += 1) await insert(`full-${attempt}`);
+await insertTogether();
 saveRecords();
 const readWhileFull = acknowledged.every((id) => store.functions.get(id) !== undefined);
 const countWhileFull = store.functions.count();
@@ -44,6 +45,20 @@ async function insert(id: string): Promise<void> {
   try {
     await store.functions.insert(someFunction(id, { environment: { A: "x".repeat(2000) } }));
     acknowledged.push(id);
+  } catch (error) {
+    refusals.push(error instanceof AppError ? error.reason : String(error));
+  }
+}
+
+/** All of them or none: `nothingElse` counts. */
+async function insertTogether(): Promise<void> {
+  try {
+    await store.together(() => {
+      for (let i = 0; i < 100; i++) {
+        store.functions.insertNow(someFunction(`together-${i}`, { environment: { A: "x".repeat(2000) } }));
+      }
+    });
+    acknowledged.push("together-0");
   } catch (error) {
     refusals.push(error instanceof AppError ? error.reason : String(error));
   }
