@@ -18,7 +18,9 @@ export class AttemptStore {
       `insert into attempts (invocation_id, ${COLUMNS.join()}, logs)
        values ($invocation_id, ${COLUMNS.map((column) => `$${column}`).join()}, $logs)
        on conflict (invocation_id, attempt) do update set
-         ${COLUMNS.map((column) => `${column} = excluded.${column}`).join()}, logs = coalesce(excluded.logs, logs)`,
+         ${COLUMNS.filter((column) => column !== "attempt")
+           .map((column) => `${column} = excluded.${column}`)
+           .join()}, logs = coalesce(excluded.logs, logs)`,
     );
     this.#remove = database.prepare("delete from attempts where invocation_id = $invocation_id and attempt = $attempt");
     this.#list = database.prepare(

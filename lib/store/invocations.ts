@@ -1,5 +1,11 @@
 import { AppError } from "../domain/errors.ts";
-import { Invocation, type InvocationPage, type InvocationQuery, type LogEntry } from "../domain/invocations.ts";
+import {
+  Invocation,
+  type InvocationPage,
+  type InvocationQuery,
+  type LogEntry,
+  STATUSES,
+} from "../domain/invocations.ts";
 import { PAGE } from "../domain/limits.ts";
 import { timestamp } from "../domain/types.ts";
 import type { Database, Statement } from "./database.ts";
@@ -13,7 +19,10 @@ export interface SavedInvocation {
   readonly payload?: Payload;
 }
 
-/** What is to be let go: records from before `before` (milliseconds since the epoch), and all but the newest `keep`. */
+/**
+ * What is to be let go: records from before `before` (milliseconds since the epoch), and all but the newest `keep`, among
+ * which those of work that is left to do do not count.
+ */
 export interface Pruning {
   readonly before: number;
   readonly keep: number;
@@ -23,6 +32,11 @@ export interface Pruning {
 
 /** The columns are the record's fields. */
 const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
+/** Those that an invocation has for ever. An update that names them writes their indices again, for nothing. */
+const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "created_at", "replay_of"]);
+
+/** What is queued is passed over by way of the index on the status, however much of it there is. */
+const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "running");
 
 /** The records of invocations and their logs, the only place of their SQL. */
 export class InvocationStore {
@@ -46,20 +60,23 @@ export class InvocationStore {
     this.#save = database.prepare(
       `insert into invocations (${columns}, logs) values (${COLUMNS.map((column) => `$${column}`).join()}, $logs)
        on conflict (id) do update set
-         ${COLUMNS.map((column) => `${column} = excluded.${column}`).join()}, logs = coalesce(excluded.logs, logs)`,
+         ${COLUMNS.filter((column) => !FIXED.has(column))
+           .map((column) => `${column} = excluded.${column}`)
+           .join()}, logs = coalesce(excluded.logs, logs)`,
     );
     this.#remove = database.prepare("delete from invocations where id = $id");
     this.#get = database.prepare(`select ${columns} from invocations where id = $id`);
     this.#logs = database.prepare("select logs from invocations where id = $id");
     this.#firstBeyond = database.prepare(
-      "select created_at, id from invocations order by created_at desc, id desc limit 1 offset $keep",
+      `select created_at, id from invocations order by created_at desc, id desc
+       limit 1 offset $keep + (select count(*) from work)`,
     );
     this.#prune = database.prepare(
       `delete from invocations where id in (
          select id from invocations
-         where (created_at, id) <= ($created_at, $id) and status not in ('queued', 'running')
+         where (created_at, id) <= ($created_at, $id) and status in (${ENDS.map((end) => `'${end}'`).join()})
            and not exists (select 1 from deliveries where invocation_id = invocations.id and state = 'waiting')
-         order by created_at, id limit $batch)`,
+         limit $batch)`,
     );
     const dead = `from invocations where status = 'dead' and ($function_id is null or function_id = $function_id)
        and not exists (select 1 from invocations as replay where replay.replay_of = invocations.id)`;

@@ -43,7 +43,7 @@ create table work (
   attempts integer not null,
   lost_attempts integer not null,
   lease_until integer
-) strict;
+) strict, without rowid;
 
 create index work_ready on work (function_id, priority desc, due, invocation_id) where state = 'ready';
 create index work_waiting on work (due) where state = 'waiting';
