@@ -7,6 +7,7 @@ import { binary } from "./binary.ts";
 import { cold } from "./cold.ts";
 import { http } from "./http.ts";
 import { memory } from "./memory.ts";
+import { queue } from "./queue.ts";
 import { rates } from "./rates.ts";
 import { warmCalls } from "./warm.ts";
 import type { Measurement } from "./compare.ts";
@@ -30,6 +31,7 @@ const BENCHMARKS: readonly {
   { name: "http", run: http },
   { name: "binary", run: binary },
   { name: "memory", run: memory },
+  { name: "queue", run: queue },
 ];
 
 const { values } = parseArgs({

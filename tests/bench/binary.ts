@@ -53,7 +53,7 @@ async function idleMemory(executable: string, docker: string, bare: BareServer):
 }
 
 /** A process of an executable. */
-interface Running extends AsyncDisposable {
+export interface Running extends AsyncDisposable {
   readonly url: string;
   readonly pid: number;
   readonly directory: string;

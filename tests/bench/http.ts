@@ -32,7 +32,8 @@ export async function http({ docker, image, rounds }: Bench): Promise<readonly M
   ];
 }
 
-async function load(
+/** How many requests a second an address answers, all of them well. */
+export async function load(
   wrk: string,
   url: string,
   request: { method: string; body: string } = { method: "GET", body: "" },

@@ -1,0 +1,73 @@
+import { systemClock } from "../../lib/clock.ts";
+import { RETRY_DEFAULT } from "../../lib/domain/retry.ts";
+import { createLogger } from "../../lib/log.ts";
+import type { AttemptResult, Attempts } from "../../lib/services/attempt.ts";
+import { InvocationEvents } from "../../lib/services/invocation-events.ts";
+import { Worker } from "../../lib/services/worker.ts";
+import { databasePath, openStore } from "../../lib/store/store.ts";
+
+const SUCCEEDED: AttemptResult = {
+  finished: { status: "succeeded", fields: { exit_code: 0 } },
+  response: Buffer.from("{}"),
+  response_meta: null,
+  logs: [],
+  wish: {},
+  lost: false,
+  gone: Promise.resolve(),
+};
+
+/** Attempts that take no time, one after the other; `took` has the milliseconds from each look for work to its beginning. */
+class InstantAttempts implements Attempts {
+  readonly took: number[] = [];
+  readonly #count: number;
+  readonly #all = Promise.withResolvers<void>();
+  #running = false;
+  #looked: number | undefined;
+
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  get all(): Promise<void> {
+    return this.#all.promise;
+  }
+
+  /** The worker asks before it looks for whose turn it is. */
+  get available(): boolean {
+    this.#looked = performance.now();
+    return !this.#running && this.took.length < this.#count;
+  }
+
+  hasRoom(): boolean {
+    return !this.#running;
+  }
+
+  retryOf() {
+    return RETRY_DEFAULT;
+  }
+
+  async run(): Promise<AttemptResult> {
+    this.took.push(performance.now() - (this.#looked ?? Number.NaN));
+    if (this.took.length === this.#count) this.#all.resolve();
+    this.#running = true;
+    // An attempt begins and ends in different turns of the event loop.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#running = false;
+    return SUCCEEDED;
+  }
+}
+
+/** Has a worker claim what is queued in the database of a directory, and tells how long each claim took, in milliseconds. */
+export async function claimTimes(dataPath: string, count: number): Promise<readonly number[]> {
+  const log = createLogger({ level: "error", format: "json", clock: systemClock });
+  const clock = systemClock;
+  using store = openStore(databasePath(dataPath), { log, clock });
+  const attempts = new InstantAttempts(count);
+  await using worker = new Worker({
+    ...{ store, attempts, clock, log, events: new InvocationEvents() },
+    consequences: () => undefined,
+  });
+  worker.start();
+  await attempts.all;
+  return attempts.took;
+}
