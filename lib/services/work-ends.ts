@@ -90,8 +90,9 @@ export class WorkEnds {
     const record = { ...invocation, reason: known.reason, message: known.message };
     if (cancelled) {
       this.#store.attempts.remove(invocation.id, work.attempts);
-      const ended = { ...moved(record, "cancel"), attempts: work.attempts - 1, finished_at: timestamp(now) };
-      return this.#finish(ended, undefined);
+      const ended = { ...moved(invocation, "cancel"), attempts: work.attempts - 1, finished_at: timestamp(now) };
+      // Not what kept it from running, which is none of the matter.
+      return this.#finish({ ...ended, reason: "cancelled", message: "It was cancelled before it ran" }, undefined);
     }
     // Nobody was asked to do anything: it is no attempt.
     if (abort.signal.aborted || !this.#attempts.available || NO_PLACE.has(known.reason)) {

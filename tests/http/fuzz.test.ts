@@ -9,7 +9,7 @@ import { TestServer } from "../support/server.ts";
 import { OpenApiDocument, type Operation } from "./openapi-document.ts";
 import { exchange, parseReply } from "./raw-request.ts";
 
-const REQUESTS = 3_000;
+const REQUESTS = 10_000;
 const RAW_REQUESTS = 1_000;
 const TIMEOUT_MS = 120_000;
 

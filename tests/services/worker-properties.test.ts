@@ -126,7 +126,7 @@ describe("Worker", () => {
         for (const id of world.submitted) judge(world, id);
         expect(world.consequences).toHaveLength(world.submitted.length);
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   }, 60_000);
 

@@ -12,6 +12,8 @@ import { listeningLog, newStore, someInvocation } from "../store/support.ts";
 /** Attempts whose ends the test chooses. */
 class FakeAttempts implements Attempts {
   available = true;
+  /** Does not hear that an attempt is to end. */
+  deaf = false;
   room = 10;
   readonly tasks: Task[] = [];
   readonly #ends = new Map<string, PromiseWithResolvers<AttemptResult>>();
@@ -35,7 +37,7 @@ class FakeAttempts implements Attempts {
     const end = Promise.withResolvers<AttemptResult>();
     this.tasks.push(task);
     this.#ends.set(id, end);
-    task.signal.addEventListener("abort", () => this.end(id, { status: "cancelled" }));
+    task.signal.addEventListener("abort", () => this.deaf || this.end(id, { status: "cancelled" }));
     return end.promise.finally(() => this.#ends.delete(id));
   }
 
@@ -249,6 +251,18 @@ describe("Worker", () => {
     expect([statusOf("a"), store.work.get("a"), attempts.running]).toEqual(["cancelled", undefined, []]);
     expect(ended).toHaveLength(1);
     expect(worker.cancel("a")).toBe(false);
+  });
+
+  test("cancel of an attempt that finds no place says that it was cancelled", async () => {
+    const { attempts, worker, submit, immediately, store } = started();
+    submit("a");
+    await immediately();
+    attempts.deaf = true;
+    expect(worker.cancel("a")).toBe(true);
+    attempts.fail("a", new AppError("overloaded", "full"));
+    await immediately();
+    expect(store.invocations.get("a")).toMatchObject({ status: "cancelled", reason: "cancelled", attempts: 0 });
+    expect(store.attempts.list("a")).toEqual([]);
   });
 
   test("a server that stops loses its attempts to the next one", async () => {
