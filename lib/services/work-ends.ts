@@ -90,7 +90,8 @@ export class WorkEnds {
     const record = { ...invocation, reason: known.reason, message: known.message };
     if (cancelled) {
       this.#store.attempts.remove(invocation.id, work.attempts);
-      const ended = { ...moved(record, "cancel"), attempts: work.attempts - 1, finished_at: timestamp(now) };
+      const why = { reason: "cancelled", message: CANCELLED_BEFORE_IT_RAN } as const;
+      const ended = { ...moved(record, "cancel"), ...why, attempts: work.attempts - 1, finished_at: timestamp(now) };
       return this.#finish(ended, undefined);
     }
     // Nobody was asked to do anything: it is no attempt.
@@ -132,6 +133,9 @@ export class WorkEnds {
     return this.#finish({ ...moved(record, "give_up"), reason: "instance_lost", message }, undefined);
   }
 }
+
+/** What the record of an invocation says that was cancelled in time. */
+export const CANCELLED_BEFORE_IT_RAN = "It was cancelled before it ran";
 
 /** There was no place, no server or no disk to note the beginning on: that says nothing of the function. */
 const NO_PLACE: ReadonlySet<string> = new Set(["overloaded", "too_many_requests", "shutting_down", "storage_full"]);
