@@ -10,7 +10,7 @@ import { endedAttempt, LOST_WITH_SERVER } from "./attempt-record.ts";
 import { newRecord } from "./invocation-record.ts";
 import type { InvocationEvents } from "./invocation-events.ts";
 import type { Target } from "./invocations.ts";
-import type { Consequences } from "./work-ends.ts";
+import { CANCELLED_BEFORE_IT_RAN, type Consequences } from "./work-ends.ts";
 import type { Worker } from "./worker.ts";
 
 /** What is to be done later, and how it came to be. */
@@ -153,7 +153,7 @@ export class Queue implements Disposable {
     const finished_at = timestamp(this.#clock.now());
     const attempt = isLost ? attempts.get(id, record.attempts) : undefined;
     if (attempt !== undefined) attempts.save(id, endedAttempt(attempt, LOST_WITH_SERVER, true, finished_at));
-    const message = isLost ? "It was cancelled after its server had ended" : "It was cancelled before it ran";
+    const message = isLost ? "It was cancelled after its server had ended" : CANCELLED_BEFORE_IT_RAN;
     const ended: Invocation = {
       ...record,
       ...{ status: "cancelled", reason: "cancelled", message, run_at: null, finished_at },

@@ -134,6 +134,9 @@ export class WorkEnds {
   }
 }
 
+/** What the record of an invocation says that was cancelled in time. */
+export const CANCELLED_BEFORE_IT_RAN = "It was cancelled before it ran";
+
 /** There was no place, no server or no disk to note the beginning on: that says nothing of the function. */
 const NO_PLACE: ReadonlySet<string> = new Set(["overloaded", "too_many_requests", "shutting_down", "storage_full"]);
 

@@ -44,7 +44,8 @@ export class WorkWorld implements AsyncDisposable {
   #isEngineUp = true;
   clock = new FakeClock();
   #server = this.#startServer();
-  readonly #cancels: Promise<unknown>[] = [];
+  /** What this server has been asked; who asked one that was killed gets no answer. */
+  #cancels: Promise<unknown>[] = [];
   /** Whether whoever follows invocations makes mistakes. */
   listenersFail = false;
 
@@ -80,6 +81,7 @@ export class WorkWorld implements AsyncDisposable {
     await settled();
     this.#pending = new Map();
     this.#gone = Promise.withResolvers();
+    this.#cancels = [];
     this.#next();
   }
 

@@ -1,16 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { AppError, type Reason } from "../../lib/domain/errors.ts";
+import { AppError } from "../../lib/domain/errors.ts";
 import { settled } from "../support/fake-clock.ts";
 import { type Ending, WorkWorld } from "./work-world.ts";
 
-/** Something that happens. */
-type Happening = (world: WorkWorld) => unknown;
-
-const which = fc.nat({ max: 20 });
-const at = <T>(list: readonly T[], index: number): T | undefined => list[index % Math.max(1, list.length)];
-
-const endings: readonly Ending[] = [
+const ENDINGS: readonly Ending[] = [
   { reason: null },
   { reason: "function_failed" },
   { reason: "function_timeout" },
@@ -20,71 +14,50 @@ const endings: readonly Ending[] = [
   { reason: "function_failed", wish: { retry: false } },
   { reason: "function_failed", wish: { retry_after_ms: 20_000 } },
 ];
-const refusals: readonly Reason[] = [
-  "overloaded",
-  "too_many_requests",
-  "engine_unavailable",
-  "image_unavailable",
-  "not_found",
+const REFUSALS: readonly Error[] = [
+  ...(["overloaded", "too_many_requests", "engine_unavailable", "image_unavailable", "not_found"] as const).map(
+    (reason) => new AppError(reason, "on purpose"),
+  ),
+  new Error("a mistake"),
 ];
+const DELAYS = [0, 0, 0, 2_000, 60_000];
+const PAUSES = [1, 1_000, 5_000, 31_000, 100_000];
 
-const happenings: fc.Arbitrary<Happening> = fc.oneof(
-  {
-    weight: 6,
-    arbitrary: fc
-      .tuple(fc.constantFrom("a", "b", "c"), fc.integer({ min: -1, max: 1 }), fc.constantFrom(0, 0, 0, 2_000, 60_000))
-      .map<Happening>(
-        ([id, priority, delay]) =>
-          (world) =>
-            world.submit(id, priority, delay),
-      ),
-  },
-  {
-    weight: 6,
-    arbitrary: which.map<Happening>((index) => (world) => {
-      const one = at(world.pending, index);
-      if (one) world.handOver(one);
-    }),
-  },
-  {
-    weight: 6,
-    arbitrary: fc.tuple(which, fc.constantFrom(...endings)).map<Happening>(([index, ending]) => (world) => {
-      const one = at(world.pending, index);
-      if (one) world.finish(one, ending);
-    }),
-  },
-  {
-    weight: 2,
-    arbitrary: fc.tuple(which, fc.constantFrom(...refusals)).map<Happening>(([index, reason]) => (world) => {
-      const one = at(world.pending, index);
-      if (one) world.refuse(one, new AppError(reason, "on purpose"));
-    }),
-  },
-  {
-    weight: 1,
-    arbitrary: which.map<Happening>((index) => (world) => {
-      const one = at(world.pending, index);
-      if (one) world.refuse(one, new Error("a mistake"));
-    }),
-  },
-  {
-    weight: 3,
-    arbitrary: which.map<Happening>((index) => (world) => {
-      const id = at(world.submitted, index);
-      if (id !== undefined) world.cancel(id);
-    }),
-  },
-  {
-    weight: 6,
-    arbitrary: fc.constantFrom(1, 1_000, 5_000, 31_000, 100_000).map<Happening>((ms) => (world) => world.advance(ms)),
-  },
-  { weight: 2, arbitrary: fc.constant<Happening>((world) => world.kill()) },
-  { weight: 1, arbitrary: fc.constant<Happening>((world) => world.stop()) },
-  { weight: 2, arbitrary: fc.constant<Happening>((world) => world.sweep()) },
-  { weight: 1, arbitrary: fc.constant<Happening>((world) => world.engineDown()) },
-  { weight: 1, arbitrary: fc.constant<Happening>((world) => world.engineUp()) },
-  { weight: 1, arbitrary: fc.boolean().map<Happening>((isFull) => (world) => world.diskFull(isFull)) },
+/** What can happen, and how often it does; the numbers choose what it happens to, and how. */
+const HAPPENINGS = {
+  submit: [6, (world, n, m) => world.submit(at(["a", "b", "c"], n) ?? "", (m % 3) - 1, at(DELAYS, m) ?? 0)],
+  handOver: [6, (world, n) => attempt(world, n, (one) => world.handOver(one))],
+  finish: [6, (world, n, m) => attempt(world, n, (one) => world.finish(one, at(ENDINGS, m) ?? { reason: null }))],
+  refuse: [3, (world, n, m) => attempt(world, n, (one) => world.refuse(one, at(REFUSALS, m)))],
+  cancel: [3, (world, n) => world.submitted.length > 0 && world.cancel(at(world.submitted, n) ?? "")],
+  advance: [6, (world, n) => world.advance(at(PAUSES, n) ?? 0)],
+  kill: [2, (world) => world.kill()],
+  stop: [1, (world) => world.stop()],
+  sweep: [2, (world) => world.sweep()],
+  engineDown: [1, (world) => world.engineDown()],
+  engineUp: [1, (world) => world.engineUp()],
+  diskFull: [1, (world, n) => world.diskFull(n % 2 === 0)],
+} satisfies Record<string, readonly [weight: number, (world: WorkWorld, n: number, m: number) => unknown]>;
+
+type Happening = readonly [what: keyof typeof HAPPENINGS, n: number, m: number];
+
+const number = fc.nat({ max: 20 });
+// Object.keys forgets the type of the keys.
+const names = Object.keys(HAPPENINGS) as (keyof typeof HAPPENINGS)[];
+const happenings: fc.Arbitrary<Happening> = fc.tuple(
+  fc.oneof(...names.map((name) => ({ weight: HAPPENINGS[name][0], arbitrary: fc.constant(name) }))),
+  number,
+  number,
 );
+
+function at<T>(list: readonly T[], index: number): T | undefined {
+  return list[index % Math.max(1, list.length)];
+}
+
+function attempt(world: WorkWorld, index: number, run: (one: WorkWorld["pending"][number]) => void): void {
+  const one = at(world.pending, index);
+  if (one !== undefined) run(one);
+}
 
 /** What must hold of an invocation when all is over. */
 function judge(world: WorkWorld, id: string): void {
@@ -111,8 +84,8 @@ describe("Worker", () => {
       fc.asyncProperty(fc.array(happenings, { maxLength: 300, size: "max" }), async (history) => {
         await using world = new WorkWorld();
         const ended = new Map<string, number>();
-        for (const happens of history) {
-          await happens(world);
+        for (const [what, n, m] of history) {
+          await HAPPENINGS[what][1](world, n, m);
           await settled();
           // An attempt that has ended stays.
           for (const id of world.submitted) {
@@ -128,7 +101,21 @@ describe("Worker", () => {
       }),
       { numRuns: 60 },
     );
-  }, 60_000);
+  }, 90_000);
+
+  test("what is cancelled says so, whatever kept it from its beginning", async () => {
+    await using world = new WorkWorld();
+    await world.submit("a", 0, 0);
+    await settled();
+    world.diskFull(true);
+    attempt(world, 0, (one) => world.handOver(one));
+    await settled();
+    world.diskFull(false);
+    world.cancel("a-0");
+    await world.advance(5_000);
+    expect(world.store.invocations.get("a-0")).toMatchObject({ status: "cancelled", reason: "cancelled", attempts: 0 });
+    judge(world, "a-0");
+  });
 
   test("rests while the engine is away, with work and without", async () => {
     await using world = new WorkWorld();
