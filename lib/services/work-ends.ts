@@ -92,7 +92,7 @@ export class WorkEnds {
       this.#store.attempts.remove(invocation.id, work.attempts);
       const ended = { ...moved(invocation, "cancel"), attempts: work.attempts - 1, finished_at: timestamp(now) };
       // Not what kept it from running, which is none of the matter.
-      return this.#finish({ ...ended, reason: "cancelled", message: "It was cancelled before it ran" }, undefined);
+      return this.#finish({ ...ended, reason: "cancelled", message: CANCELLED_BEFORE_IT_RAN }, undefined);
     }
     // Nobody was asked to do anything: it is no attempt.
     if (abort.signal.aborted || !this.#attempts.available || NO_PLACE.has(known.reason)) {
