@@ -100,7 +100,7 @@ describe("Worker", () => {
         expect(world.consequences).toHaveLength(world.submitted.length);
       }),
       // Looking for the shortest history takes long: what it has by then is told.
-      { numRuns: 100, timeout: 10_000, plugins: [fc.interruptAfterTimeLimit(60_000)] },
+      { numRuns: 100, plugins: [fc.timeout(10_000), fc.interruptAfterTimeLimit(60_000)] },
     );
   }, 90_000);
 
