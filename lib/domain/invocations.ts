@@ -5,7 +5,7 @@ import { Nullable, readTime, Timestamp } from "./types.ts";
 
 /**
  * A synchronous one is `running` until it ends; `failed` is every other end, told apart by `reason`. An asynchronous one
- * is `queued` before and between its attempts, and ends as `succeeded`, `dead` or `cancelled` (work.ts).
+ * is `queued` before and between its attempts, and ends as `succeeded`, `dead` or `cancelled` (queued-work.ts).
  */
 export const STATUSES = ["queued", "running", "succeeded", "failed", "timed_out", "cancelled", "dead"] as const;
 export const InvocationStatus = Type.Union(

@@ -1,7 +1,7 @@
 import type { Attempt } from "../domain/attempts.ts";
 import type { Invocation, LogEntry } from "../domain/invocations.ts";
 import type { Retry, RetryWish } from "../domain/retry.ts";
-import type { Work } from "../store/work.ts";
+import type { Work } from "../store/queued-work.ts";
 import type { Finished } from "./attempt-record.ts";
 
 /** An attempt as it is handed to who can make it. */

@@ -4,10 +4,10 @@ import type { Invocation } from "../domain/invocations.ts";
 import { LOST_ATTEMPTS } from "../domain/limits.ts";
 import { judgeRetry } from "../domain/retry.ts";
 import { timestamp } from "../domain/types.ts";
-import { nextState, type WorkEvent } from "../domain/work.ts";
+import { nextState, type WorkEvent } from "../domain/queued-work.ts";
 import type { Logger } from "../log.ts";
 import type { Store } from "../store/store.ts";
-import type { Work } from "../store/work.ts";
+import type { Work } from "../store/queued-work.ts";
 import type { AttemptResult, Attempts, Running } from "./attempt.ts";
 import { endedAttempt, type Finished } from "./attempt-record.ts";
 
@@ -140,7 +140,7 @@ export const CANCELLED_BEFORE_IT_RAN = "It was cancelled before it ran";
 /** There was no place, no server or no disk to note the beginning on: that says nothing of the function. */
 const NO_PLACE: ReadonlySet<string> = new Set(["overloaded", "too_many_requests", "shutting_down", "storage_full"]);
 
-/** The record in the state that an event leads to (work.ts). */
+/** The record in the state that an event leads to (queued-work.ts). */
 export function moved(record: Invocation, event: WorkEvent): Invocation {
   const status = nextState(record.status, event);
   if (status === undefined) throw new Error(`An invocation that is ${record.status} cannot ${event}`);

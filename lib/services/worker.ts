@@ -4,7 +4,7 @@ import type { Invocation } from "../domain/invocations.ts";
 import { timestamp } from "../domain/types.ts";
 import type { Logger } from "../log.ts";
 import type { Store } from "../store/store.ts";
-import type { Work } from "../store/work.ts";
+import type { Work } from "../store/queued-work.ts";
 import type { Attempts, Running } from "./attempt.ts";
 import { beganAttempt, endedAttempt, LOST_WITH_SERVER } from "./attempt-record.ts";
 import type { InvocationEvents } from "./invocation-events.ts";
@@ -23,7 +23,7 @@ const LAST_ENDS_MS = 2_000;
 const CLAIMS = 20;
 
 /**
- * Does what is queued. It takes work with a lease (work.ts has the states), has the attempt made, and writes its end in
+ * Does what is queued. It takes work with a lease (queued-work.ts has the states), has the attempt made, and writes its end in
  * one transaction with everything that follows from it: a result is never without its callback, nor the other way round.
  *
  * What a server that died had leased is *lost*: it is free again when all containers of that server are known to be gone

@@ -19,7 +19,7 @@ import { ScheduleStore } from "./schedules.ts";
 import { SecretStore } from "./secrets.ts";
 import { SettingStore } from "./settings.ts";
 import { VersionStore } from "./versions.ts";
-import { WorkStore } from "./work.ts";
+import { WorkStore } from "./queued-work.ts";
 
 /** Where the database is in the server's data directory. */
 export function databasePath(dataPath: string): string {

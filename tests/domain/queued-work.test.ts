@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { isFinal, nextState, type WorkEvent, type WorkState } from "../../lib/domain/work.ts";
+import { isFinal, nextState, type WorkEvent, type WorkState } from "../../lib/domain/queued-work.ts";
 
 const events: readonly WorkEvent[] = ["claim", "succeed", "retry", "give_up", "lose", "cancel"];
 

@@ -3,7 +3,7 @@ import { Database } from "bun:sqlite";
 import { beganAttempt } from "../../lib/services/attempt-record.ts";
 import { timestamp } from "../../lib/domain/types.ts";
 import { databasePath, type Store } from "../../lib/store/store.ts";
-import type { Work } from "../../lib/store/work.ts";
+import type { Work } from "../../lib/store/queued-work.ts";
 import { newStore, rejectionOf, scratchDirectory, someInvocation, START, thrownBy } from "./support.ts";
 
 let store: Store;
