@@ -47,8 +47,8 @@ export class FollowingService {
   }
 
   /**
-   * Tells `listener` how an invocation stands, what its latest attempt has printed so far, and from then on everything that
-   * happens, until it has ended; then calls `onEnd`. Throws `not_found`.
+   * Tells `listener` how an invocation stands, and from then on everything that happens, until it has ended; then calls
+   * `onEnd`. Of one that has ended it tells what was printed, too. Throws `not_found`.
    */
   follow(id: string, listener: (event: InvocationEvent) => void, onEnd: () => void): () => void {
     const invocation = this.#invocations.get(id);
@@ -68,7 +68,7 @@ export class FollowingService {
     return unfollow;
   }
 
-  /** The function's own answer. Throws `not_ready` where there is none yet, `not_found` where it was not kept. */
+  /** The function's own answer. Throws `conflict` where there is none yet, `not_found` where it was not kept. */
   result(id: string): Answer {
     const invocation = this.#invocations.get(id);
     if (!hasEnded(invocation)) {

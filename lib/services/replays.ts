@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
+import type { Function } from "../domain/functions.ts";
 import type { Invocation } from "../domain/invocations.ts";
 import { REPLAYS } from "../domain/limits.ts";
 import type { Store } from "../store/store.ts";
@@ -16,20 +17,20 @@ export interface ReplayQuery {
 /** What was done of a bulk replay. */
 export interface Replayed {
   readonly invocations: Invocation[];
-  /** Dead ones that are left: more than the limit, or their requests are not kept. */
+  /** Dead ones that are left and could be replayed: more than the limit. */
   readonly left: number;
 }
 
 /** Running invocations again, as new ones with the request that was kept. */
 export class ReplayService {
-  readonly #store: Pick<Store, "payloads" | "invocations" | "work">;
+  readonly #store: Pick<Store, "functions" | "payloads" | "invocations" | "work">;
   readonly #invocations: InvocationService;
   readonly #functions: FunctionService;
   readonly #queue: Queue;
   readonly #clock: Clock;
 
   constructor(options: {
-    store: Pick<Store, "payloads" | "invocations" | "work">;
+    store: Pick<Store, "functions" | "payloads" | "invocations" | "work">;
     invocations: InvocationService;
     functions: FunctionService;
     queue: Queue;
@@ -45,7 +46,7 @@ export class ReplayService {
   /** Queues the request of an invocation again. Throws `not_found` where it, or its function, is no more. */
   async replay(id: string): Promise<Invocation> {
     const original = this.#invocations.get(id);
-    const submission = this.#submission(original);
+    const submission = this.#submission(original, this.#functions.get(original.function_id));
     if (submission === undefined) {
       const message = `The request of invocation "${id}" was not kept: set the function's "record_bodies" for synchronous ones`;
       throw new AppError("not_found", message);
@@ -59,7 +60,8 @@ export class ReplayService {
     const invocations = await this.#store.work.durably(() => {
       const dead = this.#store.invocations.deadNotReplayed(id ?? null, limit);
       return dead.flatMap((original) => {
-        const submission = this.#submission(original);
+        const fn = this.#store.functions.get(original.function_id);
+        const submission = fn && this.#submission(original, fn);
         return submission === undefined ? [] : [this.#queue.enqueue(submission).invocation];
       });
     });
@@ -67,12 +69,12 @@ export class ReplayService {
     return { invocations, left: this.#store.invocations.countDeadNotReplayed(id ?? null) };
   }
 
-  #submission(original: Invocation): Submission | undefined {
+  #submission(original: Invocation, fn: Function): Submission | undefined {
     const payload = this.#store.payloads.get(original.id);
     if (payload === undefined) return undefined;
     return {
       id: this.#clock.uuid(),
-      target: { function: this.#functions.get(original.function_id), route_id: original.route_id },
+      target: { function: fn, route_id: original.route_id },
       body: payload.request,
       request_meta: payload.request_meta,
       priority: original.priority,

@@ -79,7 +79,9 @@ export class InvocationStore {
          limit $batch)`,
     );
     const dead = `from invocations where status = 'dead' and ($function_id is null or function_id = $function_id)
-       and not exists (select 1 from invocations as replay where replay.replay_of = invocations.id)`;
+       and not exists (select 1 from invocations as replay where replay.replay_of = invocations.id)
+       and exists (select 1 from payloads where invocation_id = invocations.id)
+       and exists (select 1 from functions where functions.id = invocations.function_id)`;
     this.#dead = database.prepare(`select ${columns} ${dead} order by created_at desc, id desc limit $limit`);
     this.#countDead = database.prepare(`select count(*) as count ${dead}`);
     this.#markLost = database.prepare(
@@ -156,7 +158,7 @@ export class InvocationStore {
     return this.#database.transaction("fast", () => this.#prune.run({ created_at, id, batch }));
   }
 
-  /** Dead ones whose request was not run again yet, the newest first. */
+  /** Dead ones that could be run again and were not yet, the newest first: their requests and functions are still there. */
   deadNotReplayed(function_id: string | null, limit: number): Invocation[] {
     return this.#dead.all({ function_id, limit });
   }

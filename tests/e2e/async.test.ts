@@ -206,6 +206,15 @@ describe("an asynchronous call", () => {
     const replayed = all.invocations.map(({ replay_of }) => replay_of);
     for (const { id } of dead.slice(1)) expect(replayed).toContain(id);
     expect(replayed).not.toContain(first?.id);
+    // What is left of a deleted function can be run by nobody, and keeps no other from it.
+    const lost = await submit({ do: "exit", code: 4 }, { to: fn.id });
+    expect((await ended(lost.id)).status).toBe("dead");
+    expectSuccess(await server.api("DELETE", `/v1/functions/${fn.id}`));
+    expectError(await server.api("POST", `/v1/invocations/${lost.id}/replay`), { status: 404, reason: "not_found" });
+    const rest = await server.api<{ invocations: Invocation[] }>("POST", "/v1/invocations/replay", { status: "dead" });
+    const others = expectSuccess(rest, 202).invocations;
+    expect(others.map(({ replay_of }) => replay_of)).not.toContain(lost.id);
+    for (const { id } of others) await ended(id);
   });
 });
 
