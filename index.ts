@@ -1,12 +1,12 @@
-import { helpText, parseCommand, type Command } from "./lib/command.ts";
+import { helpText, parseCommand, type Command } from "./lib/cli/command.ts";
 import { systemClock } from "./lib/clock.ts";
-import { type Config, ConfigError } from "./lib/config.ts";
+import { type Config, ConfigError } from "./lib/config/config.ts";
 import { messageOf } from "./lib/domain/errors.ts";
-import { healthcheck } from "./lib/healthcheck.ts";
-import { applyManifest, exportManifest } from "./lib/manifest-client.ts";
+import { healthcheck } from "./lib/cli/healthcheck.ts";
+import { applyManifest, exportManifest } from "./lib/cli/manifest.ts";
 import { createLogger } from "./lib/log.ts";
-import { openApi, start } from "./lib/server.ts";
-import { backup } from "./lib/store/backup.ts";
+import { openApi, start } from "./lib/server/server.ts";
+import { backup } from "./lib/store/sqlite/backup.ts";
 import { VERSION } from "./lib/version.ts";
 
 try {

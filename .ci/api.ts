@@ -1,4 +1,4 @@
-import { SetupError } from "../tests/support/packages.ts";
+import { SetupError } from "./packages.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 

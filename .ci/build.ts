@@ -3,8 +3,9 @@
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { HEADER_BYTES } from "../lib/domain/limits.ts";
-import { SetupError } from "../tests/support/packages.ts";
-import { buildGate, inRepository, installPackages, main } from "./steps.ts";
+import { SetupError } from "./packages.ts";
+import { buildGate } from "./build-gate.ts";
+import { inRepository, installPackages, main } from "./steps.ts";
 
 const TARGETS = { x64: "bun-linux-x64", arm64: "bun-linux-arm64" } as const;
 
@@ -46,8 +47,8 @@ const replaceUnused: Bun.BunPlugin = {
 };
 
 /**
- * Swagger UI and the gates are embedded as zstd, at less than a quarter and a half of their size. Their readers (lib/http/docs.ts,
- * lib/runner/gate/binary.ts) tell by the first bytes.
+ * Swagger UI and the gates are embedded as zstd, at less than a quarter and a half of their size. Their readers (lib/http/openapi/swagger-ui.ts,
+ * lib/docker/containers/gate-binary.ts) tell by the first bytes.
  */
 const compressFiles: Bun.BunPlugin = {
   name: "compress-files",

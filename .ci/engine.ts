@@ -1,5 +1,5 @@
 // `bun .ci/engine.ts`: a real engine to work against for as long as this runs; prints the DOCKER_HOST to use.
-import { acquireEngine } from "../tests/support/engine.ts";
+import { acquireEngine } from "./engine/engine.ts";
 import { untilSignal } from "./signals.ts";
 
 await using engine = await acquireEngine();

@@ -4,9 +4,10 @@ import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { constants, createGzip } from "node:zlib";
-import { runOrThrow } from "../tests/support/packages.ts";
+import { runOrThrow } from "./packages.ts";
 import { ARCHITECTURES, build } from "./build.ts";
-import { buildGate, inRepository, installPackages, main, say } from "./steps.ts";
+import { buildGate } from "./build-gate.ts";
+import { inRepository, installPackages, main, say } from "./steps.ts";
 
 const DIRECTORY = inRepository("dist", "release");
 

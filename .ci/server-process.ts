@@ -1,5 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import { findProgram, SetupError } from "../tests/support/packages.ts";
+import { findProgram, SetupError } from "./packages.ts";
 import { inRepository, ROOT } from "./steps.ts";
 
 const READY_TIMEOUT_MS = 20_000;

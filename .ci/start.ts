@@ -1,11 +1,12 @@
 // `bun run start`: from a fresh clone to a call of a function in a real container, and a server that stays up.
-import { acquireEngine, type Engine } from "../tests/support/engine.ts";
-import { SetupError } from "../tests/support/packages.ts";
-import { buildSample } from "../tests/support/samples.ts";
+import { acquireEngine, type Engine } from "./engine/engine.ts";
+import { SetupError } from "./packages.ts";
+import { buildSample } from "./engine/samples.ts";
 import { Api } from "./api.ts";
 import { startServer } from "./server-process.ts";
 import { untilSignal } from "./signals.ts";
-import { buildGate, installPackages, main, say } from "./steps.ts";
+import { buildGate } from "./build-gate.ts";
+import { installPackages, main, say } from "./steps.ts";
 
 const PORT = process.env["PORT"] ?? "9999";
 const NAME = "hello-world";

@@ -1,5 +1,5 @@
 import { dirname, join } from "node:path";
-import { SetupError } from "../tests/support/packages.ts";
+import { SetupError } from "./packages.ts";
 
 /** Where the repository is. */
 export const ROOT = dirname(import.meta.dir);
@@ -19,12 +19,6 @@ export async function installPackages(): Promise<void> {
   });
   const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   if (code !== 0) throw new SetupError(`Cannot install the packages:\n${stdout}${stderr}`);
-}
-
-/** Builds the gate, the program that is process 1 of every function's container. */
-export async function buildGate(): Promise<void> {
-  const gate = await import("../lib/runner/gate/build.ts");
-  await gate.buildGate();
 }
 
 /** Runs a script's work and exits with its code; failures that a person can mend come without a stack. */

@@ -1,7 +1,8 @@
 // `bun run test [arguments of bun test]`: everything the tests need, the tests, and one line that counts them.
-import { acquireEngine } from "../tests/support/engine.ts";
-import { FIXTURE_NAMES, fixture } from "../tests/support/images.ts";
-import { buildGate, installPackages, main, ROOT, say } from "./steps.ts";
+import { acquireEngine } from "./engine/engine.ts";
+import { runOrThrow } from "./packages.ts";
+import { buildGate } from "./build-gate.ts";
+import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
 
 /**
  * For one test: a container takes half a second to start, several times that on a busy machine. As an argument, because
@@ -17,7 +18,7 @@ await main(async () => {
   say(`Engine: ${engine.isPrivate ? "a private one" : "the one that runs already"}, ${engine.host}`);
   process.env["DOCKER_HOST"] = engine.host;
   say("Images for the tests");
-  for (const name of FIXTURE_NAMES) await fixture(name);
+  await runOrThrow([process.execPath, inRepository("tests/support/build-fixtures.ts")]);
   say("Tests");
   const { code, passed, failed } = await runTests(process.argv.slice(2));
   console.log(`\n${passed} passed, ${failed} failed`);

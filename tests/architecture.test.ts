@@ -3,33 +3,46 @@ import { basename, dirname, join, normalize } from "node:path";
 
 const ROOT = dirname(import.meta.dir);
 
-/** Every layer, and those that it may import beside itself. Calls, and so imports, go down. */
+/** Every folder of `lib/` and those that it may import besides itself. Calls go down, and so do imports. */
 const BELOW = {
   domain: [],
-  engine: ["domain"],
+  gate: [],
   store: ["domain"],
-  runner: ["engine", "domain"],
-  services: ["runner", "store", "engine", "domain"],
+  runner: ["domain"],
+  docker: ["runner", "gate", "domain"],
+  services: ["runner", "store", "domain"],
   http: ["services", "domain"],
+  config: ["domain"],
+  cli: ["config", "domain"],
+  server: ["http", "services", "runner", "store", "docker", "config", "domain"],
 } as const satisfies Record<string, readonly string[]>;
 
 type Layer = keyof typeof BELOW;
 
-/** What any file may import: they know nothing of ours themselves. */
-const ANYWHERE: ReadonlySet<string> = new Set(["lib/log.ts", "lib/clock.ts", "lib/metrics.ts"]);
+/** The files of `lib/` that belong to no folder. Any file may import them. */
+const ROOT_FILES: ReadonlySet<string> = new Set(["lib/clock.ts", "lib/log.ts", "lib/metrics.ts", "lib/version.ts"]);
 
-/** What stands above the layers, and may import whatever it starts. */
-const TOP: ReadonlySet<string> = new Set(["index.ts", "lib/server.ts"]);
+/**
+ * The seams: of each folder only the files in the middle may be imported by the folder on the right. The second maker
+ * of a platform, a contract or a store changes nothing above them.
+ */
+const SEAMS: readonly (readonly [folder: string, entry: RegExp, importer: Layer])[] = [
+  ["lib/runner/", /^lib\/runner\/platform\.ts$/, "docker"],
+  ["lib/store/sqlite/", /^$/, "services"],
+];
 
-/** Packages that one layer alone knows, so that they can be replaced there. */
+/** Packages that one folder alone knows, so that they can be replaced there. */
 const OWNED: Readonly<Record<string, readonly string[]>> = {
   "bun:sqlite": ["store"],
-  "docker-modem": ["engine"],
-  "tar-stream": ["engine", "runner"],
+  "docker-modem": ["docker"],
+  "tar-stream": ["docker"],
   elysia: ["http"],
   "swagger-ui-dist": ["http"],
   "prom-client": ["metrics.ts"],
 };
+
+/** The most files that a folder may have. */
+const FOLDER_FILES = 15;
 
 interface Import {
   readonly file: string;
@@ -63,7 +76,7 @@ function targetOf(file: string, specifier: string): string {
 }
 
 async function sources(pattern: string): Promise<string[]> {
-  return (await Array.fromAsync(new Bun.Glob(pattern).scan({ cwd: ROOT }))).toSorted();
+  return (await Array.fromAsync(new Bun.Glob(pattern).scan({ cwd: ROOT, dot: true }))).toSorted();
 }
 
 function layerOf(file: string): Layer | undefined {
@@ -75,81 +88,115 @@ function isLayer(name: string): name is Layer {
   return Object.hasOwn(BELOW, name);
 }
 
-const files = ["index.ts", ...(await sources("lib/**/*.ts"))].filter((file) => !file.endsWith(".d.ts"));
+const sourceFiles = ["index.ts", ...(await sources("lib/**/*.ts"))];
+const files = sourceFiles.filter((file) => !file.endsWith(".d.ts"));
 const imports = (await Promise.all(files.map(importsOf))).flat();
 const inside = imports.filter(({ target }) => target.startsWith("lib/") || target.startsWith("tests/"));
 
 const show = ({ file, target }: Import): string => `${file} -> ${target}`;
 
+/**
+ * The cycles among the children of each folder, files and folders alike. Two files that import each other are such a
+ * cycle, and so are two folders; a file that imports a folder beside it, and is imported from there, is one too.
+ */
+function cyclesOf(links: readonly Pick<Import, "file" | "target">[]): string[] {
+  const found: string[] = [];
+  for (const [folder, arrows] of Map.groupBy(links.map(siblings), ({ parent }) => parent)) {
+    const next = Map.groupBy(arrows, ({ from }) => from);
+    const done = new Set<string>();
+    const visit = (name: string, trail: readonly string[]): void => {
+      const start = trail.indexOf(name);
+      if (start >= 0) found.push(`${folder}: ${[...trail.slice(start), name].join(" -> ")}`);
+      if (start >= 0 || done.has(name)) return;
+      for (const { to } of next.get(name) ?? []) visit(to, [...trail, name]);
+      done.add(name);
+    };
+    for (const name of next.keys()) visit(name, []);
+  }
+  return found;
+}
+
+/** An import as an arrow between two children of the innermost folder that holds both ends. */
+function siblings({ file, target }: Pick<Import, "file" | "target">) {
+  const [a, b] = [file.split("/"), target.split("/")];
+  const depth = a.findIndex((part, index) => part !== b[index]);
+  return { parent: a.slice(0, depth).join("/"), from: a[depth] ?? "", to: b[depth] ?? "" };
+}
+
 describe("imports", () => {
   test("are found at all", () => {
     expect(files.length).toBeGreaterThan(50);
-    expect(imports.map(show)).toContain("lib/http/app.ts -> lib/services/routes.ts");
-    expect(imports.map(show)).toContain("lib/server.ts -> lib/http/app.ts");
-    expect(imports.find((one) => one.file === "lib/server.ts" && one.target === "elysia")?.typeOnly).toBe(true);
+    expect(imports.map(show)).toContain("lib/http/app.ts -> lib/http/api/functions.ts");
+    expect(imports.map(show)).toContain("lib/http/api/functions.ts -> lib/services/functions/functions.ts");
   });
 
-  test("go http -> services -> {runner, store} -> engine -> domain", () => {
+  test("go http -> services -> {runner, store} -> {docker, sqlite} -> domain", () => {
     const wrong = inside.filter(({ file, target }) => {
       const from = layerOf(file);
       const to = layerOf(target);
-      if (from === undefined || ANYWHERE.has(target) || from === to) return false;
+      if (from === undefined || ROOT_FILES.has(target) || from === to) return false;
       const allowed: readonly string[] = BELOW[from];
       return to === undefined || !allowed.includes(to);
     });
     expect(wrong.map(show)).toEqual([]);
   });
 
-  test("of what all may import lead to nothing that has imports of ours", () => {
-    const wrong = inside.filter(({ file, target }) => ANYWHERE.has(file) && !ANYWHERE.has(target));
-    expect(wrong.filter(({ target }) => layerOf(target) !== "domain").map(show)).toEqual([]);
-  });
-
-  test("of several layers are for lib/server.ts alone", () => {
-    const layers = new Map<string, Set<Layer>>();
-    for (const { file, target } of inside) {
-      const to = layerOf(target);
-      if (layerOf(file) !== undefined || to === undefined || to === "domain") continue;
-      layers.set(file, (layers.get(file) ?? new Set()).add(to));
-    }
-    const wiring = [...layers].filter(([, known]) => known.size > 1).map(([file]) => file);
-    expect(wiring).toEqual(["lib/server.ts"]);
-  });
-
-  test("of lib/server.ts are for index.ts alone, and of index.ts for nobody", () => {
+  test.each(SEAMS)("of %s are of its seam alone (%p) in lib/%s", (folder, entry, importer) => {
     const wrong = inside.filter(
-      ({ file, target }) => TOP.has(target) && !(file === "index.ts" && target === "lib/server.ts"),
+      ({ file, target }) => layerOf(file) === importer && target.startsWith(folder) && !entry.test(target),
     );
     expect(wrong.map(show)).toEqual([]);
   });
 
-  test("of tests are in tests alone", () => {
-    expect(inside.filter(({ target }) => target.startsWith("tests/")).map(show)).toEqual([]);
+  test("of files in lib/ itself are of each other and of lib/domain alone", () => {
+    const wrong = inside.filter(({ file, target }) => ROOT_FILES.has(file) && !ROOT_FILES.has(target));
+    expect(wrong.filter(({ target }) => layerOf(target) !== "domain").map(show)).toEqual([]);
+  });
+
+  test("of lib/docker and lib/store/sqlite are for lib/server alone", () => {
+    const wrong = inside.filter(({ file, target }) => {
+      const folder = /^lib\/(docker|store\/sqlite)\//.exec(target)?.[0];
+      return folder !== undefined && !file.startsWith(folder) && layerOf(file) !== "server";
+    });
+    expect(wrong.map(show)).toEqual([]);
+  });
+
+  test("of lib/server and lib/cli are for index.ts alone, and of index.ts for nobody", () => {
+    const wrong = inside.filter(({ file, target }) => {
+      const folder = /^lib\/(server|cli)\//.exec(target)?.[0] ?? (target === "index.ts" ? "index.ts" : undefined);
+      return folder !== undefined && !file.startsWith(folder) && file !== "index.ts";
+    });
+    expect(wrong.map(show)).toEqual([]);
+  });
+
+  test("of tests are in tests alone", async () => {
+    const scripts = (await Promise.all((await sources(".ci/**/*.ts")).map(importsOf))).flat();
+    const wrong = [...inside, ...scripts].filter(({ target }) => target.startsWith("tests/"));
+    expect(wrong.map(show)).toEqual([]);
   });
 
   test.each(Object.entries(OWNED))("of %s are in %j alone", (name, owners) => {
     const wrong = imports.filter(({ file, target, typeOnly }) => {
-      if (target !== name || (file === "lib/server.ts" && typeOnly)) return false;
+      if (target !== name || (layerOf(file) === "server" && typeOnly)) return false;
       return !owners.includes(layerOf(file) ?? basename(file));
     });
     expect(wrong.map(show)).toEqual([]);
     expect(imports.some(({ target }) => target === name)).toBe(true);
   });
 
-  test("have no cycle", () => {
-    const graph = Map.groupBy(
-      inside.filter(({ typeOnly }) => !typeOnly),
-      ({ file }) => file,
-    );
-    const done = new Set<string>();
-    const visit = (file: string, trail: readonly string[]): void => {
-      if (trail.includes(file)) throw new Error(`a cycle: ${[...trail, file].join(" -> ")}`);
-      if (done.has(file)) return;
-      for (const { target } of graph.get(file) ?? []) visit(target, [...trail, file]);
-      done.add(file);
-    };
-    for (const file of files) visit(file, []);
-    expect(done.size).toBeGreaterThanOrEqual(files.length);
+  test("have no cycle, neither of files nor of folders", () => {
+    expect(cyclesOf(inside)).toEqual([]);
+  });
+
+  test("that form a cycle would be noticed", () => {
+    const link = (file: string, target: string) => ({ file, target });
+    expect(cyclesOf([link("lib/a/x.ts", "lib/b/y.ts"), link("lib/b/z.ts", "lib/a/w.ts")])).toEqual([
+      "lib: a -> b -> a",
+    ]);
+    expect(cyclesOf([link("lib/a.ts", "lib/b/c.ts"), link("lib/b/d.ts", "lib/a.ts")])).toEqual([
+      "lib: a.ts -> b -> a.ts",
+    ]);
+    expect(cyclesOf([link("lib/a.ts", "lib/b.ts"), link("lib/b.ts", "lib/c.ts")])).toEqual([]);
   });
 });
 
@@ -163,6 +210,18 @@ describe("files", () => {
       return vague.test(name) || !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name);
     });
     expect(wrong).toEqual([]);
+  });
+
+  test("in lib itself are those that belong to no folder", async () => {
+    const inRoot = (await sources("lib/*.ts")).filter((file) => !file.endsWith(".d.ts"));
+    expect(inRoot.filter((file) => !ROOT_FILES.has(file))).toEqual([]);
+  });
+
+  test(`are at most ${FOLDER_FILES} in a folder`, async () => {
+    const all = [...(await sources("lib/**/*.{ts,c,h,sql,md}")), ...(await sources("{tests,.ci}/**/*.ts"))];
+    const folders = Map.groupBy(all, dirname);
+    const full = [...folders].filter(([, inFolder]) => inFolder.length > FOLDER_FILES);
+    expect(full.map(([folder, inFolder]) => `${folder}: ${inFolder.length}`)).toEqual([]);
   });
 
   test("are short", async () => {

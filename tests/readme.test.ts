@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { optionsTable } from "../lib/command.ts";
-import { LABEL_SETTINGS } from "../lib/domain/image-labels.ts";
+import { optionsTable } from "../lib/cli/command.ts";
+import { LABEL_SETTINGS } from "../lib/domain/images/labels.ts";
 import { settingsTable } from "./support/settings-table.ts";
 
 const readme = await Bun.file(`${import.meta.dir}/../README.md`).text();

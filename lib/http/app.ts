@@ -3,45 +3,45 @@ import type { Clock } from "../clock.ts";
 import { SCOPES } from "../domain/keys.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import type { CallbackSecrets } from "../services/callback-secrets.ts";
-import type { CallbackService } from "../services/callbacks.ts";
-import type { FollowingService } from "../services/following.ts";
-import type { FunctionService } from "../services/functions.ts";
-import type { InvocationService } from "../services/invocations.ts";
-import type { KeyService } from "../services/keys.ts";
-import type { ManifestService } from "../services/manifest.ts";
-import type { Queue } from "../services/queue.ts";
-import type { RegistryService } from "../services/registries.ts";
-import type { ReplayService } from "../services/replays.ts";
-import type { RouteService } from "../services/routes.ts";
-import type { ScheduleService } from "../services/schedules.ts";
-import type { SecretService } from "../services/secrets.ts";
+import type { CallbackSecrets } from "../services/callbacks/signing-secrets.ts";
+import type { CallbackService } from "../services/callbacks/callbacks.ts";
+import type { ResultService } from "../services/calls/results.ts";
+import type { FunctionService } from "../services/functions/functions.ts";
+import type { InvocationService } from "../services/calls/invocations.ts";
+import type { KeyService } from "../services/access/keys.ts";
+import type { ManifestService } from "../services/functions/manifest.ts";
+import type { Queue } from "../services/work/queue.ts";
+import type { RegistryService } from "../services/images/registries.ts";
+import type { ReplayService } from "../services/work/replays.ts";
+import type { RouteService } from "../services/functions/routes.ts";
+import type { ScheduleService } from "../services/work/schedules.ts";
+import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatusService } from "../services/status.ts";
-import type { VersionService } from "../services/versions.ts";
-import type { Access } from "./access.ts";
-import { followingRoutes, replayRoutes, workRoutes } from "./async-invocations.ts";
-import { createBodyReader } from "./body.ts";
-import { invokeRoutes } from "./calls.ts";
-import { callbackRetryRoutes, callbackRoutes, callbackSecretRoutes } from "./callbacks.ts";
-import { docsRoutes } from "./docs.ts";
-import { errorHandler, type RequestId } from "./errors.ts";
-import { functionsRoutes } from "./functions.ts";
-import { invocationsRoutes } from "./invocations.ts";
-import { keysRoutes } from "./keys.ts";
-import { manifestRoutes } from "./manifest.ts";
-import { allowedMethods } from "./methods.ts";
-import { openApiDocument } from "./openapi.ts";
-import { type Patience, watching } from "./patience.ts";
-import { RateLimits } from "./rate-limits.ts";
-import { registriesRoutes } from "./registries.ts";
-import { createIntakes, type Reception } from "./resource.ts";
-import { callRoutes } from "./route-calls.ts";
-import { routesRoutes } from "./routes.ts";
-import { schedulesRoutes } from "./schedules.ts";
-import { secretsRoutes } from "./secrets.ts";
-import { healthRoutes, metricsRoutes } from "./status.ts";
-import { Submissions } from "./submissions.ts";
-import { versionsRoutes } from "./versions.ts";
+import type { VersionService } from "../services/functions/versions.ts";
+import type { Access } from "./access/access.ts";
+import { resultRoutes, replayRoutes, workRoutes } from "./api/async-invocations.ts";
+import { createBodyReader } from "./wire/body.ts";
+import { invokeRoutes } from "./calls/invoke.ts";
+import { callbackRetryRoutes, callbackRoutes, callbackSecretRoutes } from "./api/callbacks.ts";
+import { docsRoutes } from "./openapi/swagger-ui.ts";
+import { errorHandler, type RequestId } from "./wire/errors.ts";
+import { functionsRoutes } from "./api/functions.ts";
+import { invocationsRoutes } from "./api/invocations.ts";
+import { keysRoutes } from "./api/keys.ts";
+import { manifestRoutes } from "./api/manifest.ts";
+import { allowedMethods } from "./wire/allowed-methods.ts";
+import { openApiDocument } from "./openapi/document.ts";
+import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
+import { RateLimits } from "./calls/rate-limits.ts";
+import { registriesRoutes } from "./api/registries.ts";
+import { createIntakes, type Reception } from "./access/guard.ts";
+import { callRoutes } from "./calls/route.ts";
+import { routesRoutes } from "./api/routes.ts";
+import { schedulesRoutes } from "./api/schedules.ts";
+import { secretsRoutes } from "./api/secrets.ts";
+import { healthRoutes, metricsRoutes } from "./api/status.ts";
+import { Submissions } from "./calls/submit.ts";
+import { versionsRoutes } from "./api/versions.ts";
 
 /** What the API is made of. */
 export interface AppServices {
@@ -52,7 +52,7 @@ export interface AppServices {
   readonly registries: RegistryService;
   readonly manifests: ManifestService;
   readonly invocations: InvocationService;
-  readonly following: FollowingService;
+  readonly results: ResultService;
   readonly queue: Queue;
   readonly checkCallbackUrl: (url: string) => void;
   readonly callbacks: CallbackService;
@@ -66,17 +66,28 @@ export interface AppServices {
   readonly clock: Clock;
   readonly log: Logger;
   readonly request_bytes: number;
-  readonly patience: Patience;
+  readonly idle_timeouts: IdleTimeouts;
   readonly version: string;
 }
 
 /** The whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, secrets, invocations, following, status, metrics, clock, log, request_bytes, patience } =
-    services;
+  const {
+    functions,
+    routes,
+    secrets,
+    invocations,
+    results,
+    status,
+    metrics,
+    clock,
+    log,
+    request_bytes,
+    idle_timeouts,
+  } = services;
   const server = () => app.server;
-  const { watch, unwatch } = watching(server, patience);
-  const readBody = createBodyReader({ clock, unwatch, body_ms: patience.body_ms });
+  const { watch, unwatch } = watching(server, idle_timeouts);
+  const readBody = createBodyReader({ clock, unwatch, body_ms: idle_timeouts.body_ms });
   const access: Reception["access"] = (request, needs) => services.access(request, app.server, needs);
   const intake = createIntakes({ access, unwatch, readBody });
   // The scopes of keys, of which each part asks for one: to read, and to change.
@@ -101,8 +112,8 @@ export function createApp(services: AppServices): AnyElysia {
     .use(secretsRoutes(secrets, deploying))
     .use(registriesRoutes(services.registries, deploying))
     .use(manifestRoutes(services.manifests, deploying))
-    .use(invocationsRoutes(invocations, following, observing))
-    .use(followingRoutes(following, { clock, requestId }, observing))
+    .use(invocationsRoutes(invocations, results, observing))
+    .use(resultRoutes(results, { clock, requestId }, observing))
     .use(workRoutes(services, invoking))
     .use(callbackRoutes(services.callbacks, observing))
     .use(callbackRetryRoutes(services, invoking))

@@ -1,5 +1,5 @@
 import { AppError } from "../domain/errors.ts";
-import type { Function } from "../domain/functions.ts";
+import type { Function } from "../domain/functions/functions.ts";
 
 /** A place among the running calls; give it back exactly once. */
 export type Place = () => void;

@@ -1,35 +1,33 @@
 import type { Clock } from "../clock.ts";
 import { AppError } from "../domain/errors.ts";
-import type { Function, VersionPool } from "../domain/functions.ts";
-import type { RequestMessage } from "../domain/http-message.ts";
-import type { Invocation, LogEntry } from "../domain/invocations.ts";
-import type { Pulled } from "../domain/pulled-images.ts";
-import type { RegistryCredentials } from "../domain/registries.ts";
-import type { SecretValues } from "../domain/secrets.ts";
-import { type EngineAddress, EngineConnection } from "../engine/connection.ts";
-import { Containers } from "../engine/containers.ts";
-import { EngineEvents } from "../engine/events.ts";
-import { Images } from "../engine/images.ts";
-import { checkCredentials } from "../engine/registry-auth.ts";
-import { engineArchitecture } from "../engine/system.ts";
+import type { Function, VersionPool } from "../domain/functions/functions.ts";
+import type { Pulled } from "../domain/images/pulled-images.ts";
+import type { RegistryCredentials } from "../domain/images/registries.ts";
+import { type EngineAddress, EngineConnection } from "../docker/api/connection.ts";
+import { Containers } from "../docker/api/containers.ts";
+import { EngineEvents } from "../docker/api/events.ts";
+import { Images } from "../docker/api/images.ts";
+import { checkCredentials } from "../docker/api/registry-auth.ts";
+import { engineArchitecture } from "../docker/api/system.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import { Admission, type Coming } from "./admission.ts";
-import { callExtras } from "./call-extras.ts";
-import { Capacity } from "./capacity.ts";
-import { Custody } from "./custody.ts";
-import { GateVolume } from "./gate-volume.ts";
-import { gateBinary } from "./gate/binary.ts";
-import { type CurrentCredentials, ImageResolver } from "./image-resolver.ts";
-import type { Instance, Run } from "./instance.ts";
-import { ImageGoneError, Launcher } from "./launcher.ts";
-import { NetworkHolders } from "./network-holders.ts";
-import { OwnImages } from "./own-images.ts";
-import type { Pool } from "./pool.ts";
-import { type Acquired, Pools } from "./pools.ts";
-import { SettingsCheck } from "./settings-check.ts";
-import { sweep, SWEEP_INTERVAL_MS, SWEEP_RETRY_MS } from "./sweep.ts";
+import type { Call, RunnerRun } from "./call.ts";
+import { callExtras } from "./contracts/call-extras.ts";
+import { Capacity } from "./pool/capacity.ts";
+import { OwnContainers } from "../docker/containers/own-containers.ts";
+import { GateVolume } from "../docker/containers/gate-volume.ts";
+import { gateBinary } from "../docker/containers/gate-binary.ts";
+import { type CurrentCredentials, ImageResolver } from "../docker/images/image-resolver.ts";
+import type { Instance, Run } from "./instance/instance.ts";
+import { ImageGoneError, Launcher } from "../docker/containers/launcher.ts";
+import { NetworkHolders } from "../docker/containers/network-holders.ts";
+import { OwnImages } from "../docker/images/own-images.ts";
+import type { Pool } from "./pool/pool.ts";
+import { type Acquired, Pools } from "./pool/pools.ts";
+import { SettingsCheck } from "../docker/containers/settings-check.ts";
+import { sweep, SWEEP_INTERVAL_MS, SWEEP_RETRY_MS } from "../docker/containers/sweep.ts";
 
 /** How the runner is set up; the values come from the server's options. */
 export interface RunnerOptions {
@@ -62,32 +60,6 @@ export interface RunnerOptions {
 /** How long a server that stops waits for starts under way, in milliseconds: what they have created must be known first. */
 const LAST_LAUNCHES_MS = 1_000;
 
-/** A call as the services hand it over. */
-export interface Call {
-  readonly id: string;
-  readonly function: Function;
-  readonly body: Uint8Array;
-  /** Whether the function finds the body as `request.body` too. */
-  readonly body_file: boolean;
-  /** What `request.meta.json` tells of the request; null for a call that came by no request. */
-  readonly message: RequestMessage | null;
-  readonly secrets: SecretValues;
-  /** Aborts when nobody waits for the answer any more. */
-  readonly signal: AbortSignal;
-  /** Told the waits as they end, so that a call that fails later still has them in its record. */
-  readonly onTiming: (timing: Partial<Pick<Invocation, "queue_ms" | "start_ms" | "run_ms" | "start">>) => void;
-  /** Told what the function prints, as it comes. */
-  readonly onLogs?: (entries: readonly LogEntry[]) => void;
-  /** Told that the function is about to be handed the request, and may run for so many milliseconds from then on. */
-  readonly onHandover?: (forMs: number) => void;
-}
-
-/** A run as the services get it. */
-export interface RunnerRun extends Run {
-  /** Settles when the run's container is known to be gone. */
-  readonly gone: () => Promise<void>;
-}
-
 /**
  * The heart: takes calls, admits them, gets each an instance and has it served. It also owns what lives as long as
  * the server does: the watch over the engine, the sweep, and the instances.
@@ -104,7 +76,7 @@ export class Runner implements AsyncDisposable {
   readonly #connection: EngineConnection;
   readonly #containers: Containers;
   readonly #events: EngineEvents;
-  readonly #custody: Custody;
+  readonly #own: OwnContainers;
   readonly #launcher: Launcher;
   readonly #admission: Admission;
   readonly #pools: Pools<Instance>;
@@ -133,9 +105,9 @@ export class Runner implements AsyncDisposable {
         this.#pools.resume();
         return this.sweep();
       },
-      onCreated: (container) => this.#custody.noteCreated(container),
+      onCreated: (container) => this.#own.noteCreated(container),
     });
-    this.#custody = new Custody({ containers: this.#containers, events: this.#events, clock, log });
+    this.#own = new OwnContainers({ containers: this.#containers, events: this.#events, clock, log });
     this.settings = new SettingsCheck(this.#connection);
     this.checkRegistry = (credentials) => checkCredentials(this.#connection, credentials);
     const images = new Images({ connection: this.#connection, clock, pull_timeout_ms: options.pull_timeout_ms });
@@ -156,14 +128,14 @@ export class Runner implements AsyncDisposable {
     );
     const gates = new GateVolume({
       containers: this.#containers,
-      custody: this.#custody,
+      own_containers: this.#own,
       owner,
       volume: options.context_name,
       gate: async () => gateBinary(await engineArchitecture(this.#connection)),
     });
     this.#launcher = new Launcher({
       containers: this.#containers,
-      custody: this.#custody,
+      own_containers: this.#own,
       events: this.#events,
       images: this.images,
       gates,
@@ -190,7 +162,7 @@ export class Runner implements AsyncDisposable {
     return this.#events.problem;
   }
 
-  /** Asks the engine now, with little patience, and tells why it cannot be used, or nothing. */
+  /** Asks the engine now, with a short timeout, and tells why it cannot be used, or nothing. */
   probe(): Promise<AppError | undefined> {
     return this.#events.probe();
   }
@@ -219,7 +191,7 @@ export class Runner implements AsyncDisposable {
       };
       // A function that is still being ended holds its place.
       void run.ended.finally(free);
-      return { ...run, gone: () => this.#custody.gone(acquired.instance.containerId) };
+      return { ...run, gone: () => this.#own.gone(acquired.instance.containerId) };
     } catch (error) {
       leave();
       throw error;
@@ -263,10 +235,10 @@ export class Runner implements AsyncDisposable {
       const { left } = await sweep({
         containers: this.#containers,
         owner,
-        in_use: (name) => this.#custody.owns(name),
+        in_use: (name) => this.#own.owns(name),
         log,
       });
-      this.#custody.seen(new Set(left));
+      this.#own.seen(new Set(left));
       if (left.length === 0) this.#options.onSwept();
       this.#scheduleSweep(left.length > 0 ? SWEEP_RETRY_MS : SWEEP_INTERVAL_MS);
     } catch (error) {
@@ -282,7 +254,7 @@ export class Runner implements AsyncDisposable {
     this.#stopping.abort(new AppError("shutting_down", "The server stopped: try again in a moment"));
     await this.#launchesEnded();
     this.#launcher[Symbol.dispose]();
-    await this.#custody[Symbol.asyncDispose]();
+    await this.#own[Symbol.asyncDispose]();
     await this.#events[Symbol.asyncDispose]();
     this.#connection[Symbol.dispose]();
   }

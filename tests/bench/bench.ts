@@ -1,8 +1,8 @@
 // `bun run bench [--json FILE] [--rounds N] [--only TEXT]`: what the README's table of numbers comes from.
 import { parseArgs } from "node:util";
-import { acquireEngine } from "../support/engine.ts";
+import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { fixture } from "../support/images.ts";
-import { buildGate } from "../../lib/runner/gate/build.ts";
+import { buildGate } from "../../.ci/build-gate.ts";
 import { binary } from "./binary.ts";
 import { cold } from "./cold.ts";
 import { http } from "./http.ts";

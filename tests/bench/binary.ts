@@ -3,7 +3,7 @@ import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "../../.ci/build.ts";
-import { COLLECTED_AFTER_MS } from "../../lib/idle-collector.ts";
+import { COLLECTED_AFTER_MS } from "../../lib/server/idle-collector.ts";
 import { answered, BareServer, freePort } from "./bare-server.ts";
 import type { Bench } from "./bench.ts";
 import { compareTimes, figure, type Measurement, show } from "./compare.ts";

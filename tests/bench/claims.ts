@@ -1,10 +1,10 @@
 import { systemClock } from "../../lib/clock.ts";
-import { RETRY_DEFAULT } from "../../lib/domain/retry.ts";
+import { RETRY_DEFAULT } from "../../lib/domain/functions/retry.ts";
 import { createLogger } from "../../lib/log.ts";
-import type { AttemptResult, Attempts } from "../../lib/services/attempt.ts";
-import { InvocationEvents } from "../../lib/services/invocation-events.ts";
-import { Worker } from "../../lib/services/worker.ts";
-import { databasePath, openStore } from "../../lib/store/store.ts";
+import type { AttemptResult, AttemptMaker } from "../../lib/services/work/attempts.ts";
+import { InvocationEvents } from "../../lib/services/calls/events.ts";
+import { Worker } from "../../lib/services/work/worker.ts";
+import { databasePath, openStore } from "../../lib/store/sqlite/store.ts";
 
 const SUCCEEDED: AttemptResult = {
   finished: { status: "succeeded", fields: { exit_code: 0 } },
@@ -17,7 +17,7 @@ const SUCCEEDED: AttemptResult = {
 };
 
 /** Attempts that take no time, one after the other; `took` has the milliseconds from each look for work to its beginning. */
-class InstantAttempts implements Attempts {
+class InstantAttempts implements AttemptMaker {
   readonly took: number[] = [];
   readonly #count: number;
   readonly #all = Promise.withResolvers<void>();

@@ -1,4 +1,4 @@
-import { ensureProgram } from "../support/packages.ts";
+import { ensureProgram } from "../../.ci/packages.ts";
 import { SpawnedServer } from "../support/spawned-server.ts";
 import type { Bench } from "./bench.ts";
 import { compareRates, type Measurement } from "./compare.ts";

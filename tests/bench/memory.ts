@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { build } from "../../.ci/build.ts";
-import { EngineClient } from "../support/engine-client.ts";
+import { EngineClient } from "../../.ci/engine/engine-client.ts";
 import { ownedContainers } from "../support/leaks.ts";
 import { SpawnedServer } from "../support/spawned-server.ts";
 import type { Bench } from "./bench.ts";

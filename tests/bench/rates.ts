@@ -1,4 +1,4 @@
-import { EngineClient } from "../support/engine-client.ts";
+import { EngineClient } from "../../.ci/engine/engine-client.ts";
 import { SpawnedServer } from "../support/spawned-server.ts";
 import type { Bench } from "./bench.ts";
 import { compareRates, type Measurement, rateOf } from "./compare.ts";

@@ -1,6 +1,6 @@
-import { EngineClient } from "../support/engine-client.ts";
+import { EngineClient } from "../../.ci/engine/engine-client.ts";
 import { ownedContainers } from "../support/leaks.ts";
-import { requireProgram } from "../support/packages.ts";
+import { requireProgram } from "../../.ci/packages.ts";
 import type { Operation } from "./compare.ts";
 
 const RUN_COMMAND = "exec /usr/bin/chaos";

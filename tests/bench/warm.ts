@@ -85,7 +85,7 @@ async function tail(server: SpawnedServer, image: string): Promise<Measurement> 
 async function hostSpawn(): Promise<{ readonly operation: Operation } & AsyncDisposable> {
   const directory = await mkdtemp(join(tmpdir(), "slipway-bench-"));
   const program = join(directory, "chaos");
-  const { compile } = await import("../support/compile.ts");
+  const { compile } = await import("../../.ci/engine/compile.ts");
   await compile(join(import.meta.dir, "../support/fixtures/chaos"), program, "static");
   const operation: Operation = {
     name: "spawn on the host",

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { isIP } from "node:net";
 import { addressBytes, addressRange, type AddressRange, mayBeCalled } from "../../lib/domain/addresses.ts";
-import { parseAllowed } from "../../lib/domain/callbacks.ts";
+import { parseAllowed } from "../../lib/domain/calls/callbacks.ts";
 import { REFUSED_IPV4, REFUSED_IPV6, ipv6In } from "./refused-addresses.ts";
 
 const NOTHING = { names: new Set<string>(), ranges: [] };

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { Function } from "../../lib/domain/functions.ts";
-import { acquireEngine } from "../support/engine.ts";
-import { buildSample, type SampleName } from "../support/samples.ts";
+import type { Function } from "../../lib/domain/functions/functions.ts";
+import { acquireEngine } from "../../.ci/engine/engine.ts";
+import { buildSample, type SampleName } from "../../.ci/engine/samples.ts";
 import { TestServer } from "../support/server.ts";
 
 const server = await TestServer.start();

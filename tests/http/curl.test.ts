@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { fixture } from "../support/images.ts";
-import { ensureProgram, runOrThrow } from "../support/packages.ts";
+import { ensureProgram, runOrThrow } from "../../.ci/packages.ts";
 import { TestServer } from "../support/server.ts";
 
 let server: TestServer;

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Admission, type AdmissionLimits, type Place } from "../../lib/runner/admission.ts";
 import { FakeClock, settled } from "../support/fake-clock.ts";
-import { failureOf } from "./fake-instances.ts";
+import { failureOf } from "./pool/fake-instances.ts";
 
 const never = new AbortController().signal;
 

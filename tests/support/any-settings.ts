@@ -1,6 +1,6 @@
 import fc from "fast-check";
-import { checkSettings } from "../../lib/domain/function-rules.ts";
-import { SANDBOXES, SETTING_DEFAULTS, type Settings } from "../../lib/domain/function-settings.ts";
+import { checkSettings } from "../../lib/domain/functions/rules.ts";
+import { SANDBOXES, SETTING_DEFAULTS, type Settings } from "../../lib/domain/functions/settings.ts";
 import { CONTEXT_SIZE, CPUS, MEMORY_BYTES, PIDS } from "../../lib/domain/limits.ts";
 
 const words = fc.option(fc.array(fc.string({ minLength: 1 }), { maxLength: 4 }));

@@ -1,4 +1,4 @@
-import type { Engine } from "./engine.ts";
+import type { Engine } from "../../.ci/engine/engine.ts";
 
 /** An image that is another one with these lines of a Dockerfile on top: its id. Whoever asks removes it. */
 export async function imageWith(engine: Engine, image: string, ...changes: readonly string[]): Promise<string> {

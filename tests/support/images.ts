@@ -1,10 +1,10 @@
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { baseImage, type BaseImage } from "./base-images.ts";
-import { compile } from "./compile.ts";
-import { acquireEngine } from "./engine.ts";
-import type { EngineClient } from "./engine-client.ts";
-import { buildDirectory, hasImage, withDirectory } from "./image-tree.ts";
+import { baseImage, type BaseImage } from "../../.ci/engine/base-images.ts";
+import { compile } from "../../.ci/engine/compile.ts";
+import { acquireEngine } from "../../.ci/engine/engine.ts";
+import type { EngineClient } from "../../.ci/engine/engine-client.ts";
+import { buildDirectory, hasImage, withDirectory } from "../../.ci/engine/image-tree.ts";
 
 const DIRECTORY = join(import.meta.dir, "fixtures");
 

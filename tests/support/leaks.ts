@@ -1,4 +1,4 @@
-import { EngineClient } from "./engine-client.ts";
+import { EngineClient } from "../../.ci/engine/engine-client.ts";
 
 const OWNER_LABEL = "slipway.owner";
 

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, expect } from "bun:test";
-import { buildGate } from "../../lib/runner/gate/build.ts";
-import { acquiredEngine } from "./engine.ts";
+import { buildGate } from "../../.ci/build-gate.ts";
+import { acquiredEngine } from "../../.ci/engine/engine.ts";
 import { foreignOwners, strayContainers } from "./leaks.ts";
 
 await buildGate();

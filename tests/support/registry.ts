@@ -1,10 +1,10 @@
 import { appendFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { acquireEngine } from "./engine.ts";
-import { buildDirectory, withDirectory } from "./image-tree.ts";
+import { acquireEngine } from "../../.ci/engine/engine.ts";
+import { buildDirectory, withDirectory } from "../../.ci/engine/image-tree.ts";
 import { fixture } from "./images.ts";
-import { ensureProgram, requireProgram } from "./packages.ts";
+import { ensureProgram, requireProgram } from "../../.ci/packages.ts";
 
 /** Who may use a registry that asks. */
 export interface Credentials {

@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { chmod, copyFile, cp, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { EngineClient } from "./engine-client.ts";
-import { buildDirectory, hasImage, importDirectory, withDirectory } from "./image-tree.ts";
-import { ensureProgram, runOrThrow } from "./packages.ts";
-import { ensureImage } from "./samples.ts";
+import type { EngineClient } from "../../.ci/engine/engine-client.ts";
+import { buildDirectory, hasImage, importDirectory, withDirectory } from "../../.ci/engine/image-tree.ts";
+import { ensureProgram, runOrThrow } from "../../.ci/packages.ts";
+import { ensureImage } from "../../.ci/engine/samples.ts";
 
 const REPOSITORY = join(import.meta.dir, "../..");
 

@@ -2,13 +2,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../lib/clock.ts";
-import { readConfig, thisMachine } from "../../lib/config.ts";
-import type { Function } from "../../lib/domain/functions.ts";
-import type { Invocation, InvocationLogs } from "../../lib/domain/invocations.ts";
-import type { Route } from "../../lib/domain/routes.ts";
+import { readConfig, thisMachine } from "../../lib/config/config.ts";
+import type { Function } from "../../lib/domain/functions/functions.ts";
+import type { Invocation, InvocationLogs } from "../../lib/domain/calls/invocations.ts";
+import type { Route } from "../../lib/domain/routes/routes.ts";
 import { createLogger } from "../../lib/log.ts";
-import { type Server, start } from "../../lib/server.ts";
-import { acquireEngine } from "./engine.ts";
+import { type Server, start } from "../../lib/server/server.ts";
+import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { ownedContainers } from "./leaks.ts";
 
 /** An envelope as a client gets it. */

@@ -1,7 +1,7 @@
 import type { TSchema } from "@sinclair/typebox";
-import { expectation } from "../../lib/domain/expectation.ts";
-import { Function, FUNCTION_DEFAULTS } from "../../lib/domain/functions.ts";
-import { SETTINGS } from "../../lib/domain/function-settings.ts";
+import { expectation } from "../../lib/domain/schema-words.ts";
+import { Function, FUNCTION_DEFAULTS } from "../../lib/domain/functions/functions.ts";
+import { SETTINGS } from "../../lib/domain/functions/settings.ts";
 
 /** The README's table of a function's settings, from their schemas. */
 export function settingsTable(): string {

@@ -1,9 +1,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { Function } from "../../lib/domain/functions.ts";
-import { acquireEngine } from "./engine.ts";
-import { requireProgram } from "./packages.ts";
+import type { Function } from "../../lib/domain/functions/functions.ts";
+import { acquireEngine } from "../../.ci/engine/engine.ts";
+import { requireProgram } from "../../.ci/packages.ts";
 
 const ROOT = dirname(dirname(import.meta.dir));
 

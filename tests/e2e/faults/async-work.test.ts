@@ -3,11 +3,11 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Attempt } from "../../../lib/domain/attempts.ts";
-import type { Function } from "../../../lib/domain/functions.ts";
-import type { Invocation } from "../../../lib/domain/invocations.ts";
-import { scratchDirectory } from "../../store/support.ts";
-import { requireProgram } from "../../support/packages.ts";
+import type { Attempt } from "../../../lib/domain/calls/attempts.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import { scratchDirectory } from "../../store/sqlite/support/stores.ts";
+import { requireProgram } from "../../../.ci/packages.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft } from "../../support/server.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
@@ -120,7 +120,7 @@ test("SIGTERM lets attempts end within the grace; the others are lost, and made 
 
 test("a full disk: submissions are 507 with nothing half written, and taken again when there is room", async () => {
   using scratch = scratchDirectory();
-  const script = 'mount -t tmpfs -o size=2m tmpfs "$1"; "$0" "$2/submit-full.ts" "$1"';
+  const script = 'mount -t tmpfs -o size=2m tmpfs "$1"; "$0" "$2/support/submit-full.ts" "$1"';
   const namespace = [requireProgram("unshare"), ...(process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"])];
   const child = Bun.spawn(
     [...namespace, "--mount", "sh", "-ec", script, process.execPath, scratch.path, import.meta.dir],

@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import type { Function } from "../../../lib/domain/functions.ts";
-import type { InvocationPage } from "../../../lib/domain/invocations.ts";
-import { type Engine, acquireEngine } from "../../support/engine.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
+import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { eventually, expectProblem, watchHealth } from "./invariants.ts";
+import { eventually, expectProblem, watchHealth } from "./support/invariants.ts";
 
 /** The function is killed and its container gone by then. */
 const GONE_MS = 1_000;

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { acquireEngine } from "../../support/engine.ts";
+import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy, type Fault } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { eventually, expectProblem, openDescriptors, trackTimers, watchHealth } from "./invariants.ts";
+import { eventually, expectProblem, openDescriptors, trackTimers, watchHealth } from "./support/invariants.ts";
 
 const ENGINE_TIMEOUT_MS = 1_500;
 const RECOVERY_MS = 2_000;

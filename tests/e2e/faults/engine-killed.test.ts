@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import type { Function } from "../../../lib/domain/functions.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { TestServer } from "../../support/server.ts";
-import { eventually, expectProblem, watchHealth } from "./invariants.ts";
-import { full, pool, startOf } from "../pools.ts";
-import { type KillableEngine, startKillableEngine } from "./killable-engine.ts";
+import { eventually, expectProblem, watchHealth } from "./support/invariants.ts";
+import { full, pool, startOf } from "../pool/pools.ts";
+import { type KillableEngine, startKillableEngine } from "./support/killable-engine.ts";
 
 const ENGINE_TIMEOUT_MS = 2_000;
 

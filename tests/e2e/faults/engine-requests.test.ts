@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { Function } from "../../../lib/domain/functions.ts";
-import { acquireEngine } from "../../support/engine.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy, type Fault } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { expectProblem, watchHealth } from "./invariants.ts";
+import { expectProblem, watchHealth } from "./support/invariants.ts";
 
 /** Far above what one request needs even on a busy machine, far below the default. */
 const ENGINE_TIMEOUT_MS = 2_000;

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
-import { gateBinary } from "../../../lib/runner/gate/binary.ts";
-import { type Engine, acquireEngine } from "../../support/engine.ts";
+import { gateBinary } from "../../../lib/docker/containers/gate-binary.ts";
+import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";

@@ -2,16 +2,16 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Function } from "../../../lib/domain/functions.ts";
-import type { InvocationPage } from "../../../lib/domain/invocations.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
-import { Diary } from "./diary.ts";
-import { NO_DIARY, problemsOf, quickCheck, readHistory } from "./history-check.ts";
-import { eventually } from "./invariants.ts";
-import { type KillableEngine, startKillableEngine } from "./killable-engine.ts";
-import { type Order, Submitter } from "./submitter.ts";
+import { Diary } from "./support/diary.ts";
+import { NO_DIARY, problemsOf, quickCheck, readHistory } from "./support/history-check.ts";
+import { eventually } from "./support/invariants.ts";
+import { type KillableEngine, startKillableEngine } from "./support/killable-engine.ts";
+import { type Order, Submitter } from "./support/submitter.ts";
 
 /** `HISTORY=full` is what the README tells the numbers of: five minutes. */
 const FULL = process.env["HISTORY"] === "full";

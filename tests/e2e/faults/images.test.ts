@@ -1,13 +1,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import type { Function } from "../../../lib/domain/functions.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Reason } from "../../../lib/domain/errors.ts";
-import { type Engine, acquireEngine } from "../../support/engine.ts";
+import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { type Registry, startRegistry } from "../../support/registry.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { containersBecome } from "../pools.ts";
-import { expectProblem, watchHealth } from "./invariants.ts";
+import { containersBecome } from "../pool/pools.ts";
+import { expectProblem, watchHealth } from "./support/invariants.ts";
 
 let engine: Engine;
 let proxy: EngineProxy;

@@ -3,12 +3,12 @@ import { Database } from "bun:sqlite";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Function } from "../../../lib/domain/functions.ts";
-import type { InvocationPage } from "../../../lib/domain/invocations.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft } from "../../support/server.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
-import { eventually } from "./invariants.ts";
+import { eventually } from "./support/invariants.ts";
 
 const ROUNDS = 10;
 /** A call takes about this long: its steps are all met. */

@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import type { Function } from "../../../lib/domain/functions.ts";
-import { type Engine, acquireEngine } from "../../support/engine.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { eventually, expectProblem, watchHealth } from "./invariants.ts";
+import { eventually, expectProblem, watchHealth } from "./support/invariants.ts";
 
 let engine: Engine;
 let server: TestServer;

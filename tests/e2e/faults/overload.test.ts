@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { fixture } from "../../support/images.ts";
 import { containersLeft } from "../../support/server.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
-import { eventually, expectProblem } from "./invariants.ts";
+import { eventually, expectProblem } from "./support/invariants.ts";
 
 /** A connection takes a descriptor at each end, and each end has some others. */
 const CALLS = Math.min(10_000, descriptorLimit() - 500);

@@ -1,7 +1,7 @@
 import { test } from "bun:test";
 import { fixture } from "../../support/images.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
-import { containersBecome, full } from "../pools.ts";
+import { containersBecome, full } from "../pool/pools.ts";
 
 test("a server with full pools that is killed leaves nothing: no instance, no holder of a network", async () => {
   const image = await fixture("chaos");

@@ -3,14 +3,14 @@ import { Database } from "bun:sqlite";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Function } from "../../../lib/domain/functions.ts";
-import { type Engine, acquireEngine } from "../../support/engine.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy, type Fault } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
-import { eventually } from "./invariants.ts";
-import { startLookAlikes } from "./look-alikes.ts";
+import { eventually } from "./support/invariants.ts";
+import { startLookAlikes } from "./support/look-alikes.ts";
 
 const MIB = 1024 * 1024;
 

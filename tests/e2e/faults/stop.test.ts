@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { acquireEngine } from "../../support/engine.ts";
+import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft } from "../../support/server.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
-import { eventually, expectProblem } from "./invariants.ts";
+import { eventually, expectProblem } from "./support/invariants.ts";
 
 afterEach(async () => {
   expect(await containersLeft()).toEqual([]);

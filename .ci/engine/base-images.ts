@@ -1,0 +1,107 @@
+import { existsSync } from "node:fs";
+import { basename } from "node:path";
+import type { EngineClient } from "./engine-client.ts";
+import { hashOf, hasImage, importTree, type ImageTree } from "./image-tree.ts";
+import { ensureProgram, runOrThrow } from "../packages.ts";
+
+const PREFIX = "slipway-test/base";
+
+const CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";
+
+const ACCOUNTS = {
+  "etc/passwd":
+    "root:x:0:0:root:/root:/bin/sh\nbun:x:1000:1000:bun:/home/bun:/bin/sh\n" +
+    "nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\n",
+  "etc/group": "root:x:0:\nbun:x:1000:\nnonroot:x:65532:\nnogroup:x:65534:\n",
+};
+
+/** Images that others build on, made from what this machine has. */
+const BASES = {
+  /** A shell and the usual programs, in one static file. */
+  busybox: busyboxTree,
+  /** What `oven/bun:1` is to a program: Bun on a small Linux with a shell. */
+  bun: bunTree,
+  /** The C library, certificates and accounts; no shell. */
+  distroless: distrolessTree,
+} satisfies Record<string, () => Promise<ImageTree>>;
+
+/** Which base images there are. */
+export type BaseImage = keyof typeof BASES;
+
+const made = new Map<string, Promise<string>>();
+
+/** The reference of a base image, which is made when the engine does not have it yet. */
+export function baseImage(client: EngineClient, base: BaseImage): Promise<string> {
+  const key = `${client.host} ${base}`;
+  const known = made.get(key) ?? makeBase(client, base);
+  made.set(key, known);
+  return known;
+}
+
+async function makeBase(client: EngineClient, base: BaseImage): Promise<string> {
+  const tree = await BASES[base]();
+  const [name, tag] = [`${PREFIX}-${base}`, await hashOf(tree)];
+  if (!(await hasImage(client, `${name}:${tag}`))) await importTree(client, name, tag, tree);
+  return `${name}:${tag}`;
+}
+
+async function busyboxTree(): Promise<ImageTree> {
+  const busybox = await staticBusybox();
+  const applets = (await runOrThrow([busybox, "--list"])).trim().split("\n");
+  const linked = applets.filter((applet) => applet !== "busybox" && !applet.includes("/"));
+  return {
+    files: { "bin/busybox": busybox },
+    links: Object.fromEntries(linked.map((applet) => [`bin/${applet}`, "busybox"])),
+    texts: ACCOUNTS,
+    directories: { tmp: 0o1777, root: 0o700, "var/tmp": 0o1777 },
+    changes: ["ENV PATH=/bin", 'CMD ["sh"]'],
+  };
+}
+
+async function staticBusybox(): Promise<string> {
+  const found = await ensureProgram("busybox", ["busybox-static"]);
+  if ((await librariesOf(found)).length === 0) return found;
+  throw new Error(`"${found}" is not the static busybox: apt-get install busybox-static`);
+}
+
+async function bunTree(): Promise<ImageTree> {
+  const shell = await busyboxTree();
+  const libraries = await librariesOf(process.execPath);
+  return {
+    ...shell,
+    files: { ...shell.files, ...inPlace(libraries), ...certificates(), "usr/local/bin/bun": process.execPath },
+    links: { ...shell.links, "usr/local/bin/bunx": "bun", "usr/bin/env": "../../bin/busybox" },
+    directories: { ...shell.directories, "home/bun/app": 0o755 },
+    changes: ["ENV PATH=/usr/local/bin:/usr/bin:/bin", "WORKDIR /home/bun/app", 'CMD ["bun"]'],
+  };
+}
+
+async function distrolessTree(): Promise<ImageTree> {
+  return {
+    // Bun asks for more of the C library than anything else that runs on this image.
+    files: { ...inPlace(await librariesOf(process.execPath)), ...certificates() },
+    texts: ACCOUNTS,
+    directories: { tmp: 0o1777, "home/nonroot": 0o755 },
+    changes: ["ENV PATH=/usr/local/bin:/usr/bin:/bin SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"],
+  };
+}
+
+/** What the loader would load, by ldd's own account: none for a static program. */
+async function librariesOf(program: string): Promise<string[]> {
+  const listed = await runOrThrow(["sh", "-c", 'ldd "$1" 2>/dev/null || true', "ldd", program]);
+  const paths = listed.split("\n").map((line) => /(?:=>\s*)?(\/\S+)\s+\(0x/.exec(line)?.[1]);
+  return paths.filter((path) => path !== undefined);
+}
+
+function inPlace(libraries: readonly string[]): Record<string, string> {
+  return Object.fromEntries(libraries.map((path) => [libraryPath(path), path]));
+}
+
+/** The loader has to be at its own path; everything else is found in /lib. */
+function libraryPath(path: string): string {
+  return basename(path).startsWith("ld-") ? path.slice(1) : `lib/${basename(path)}`;
+}
+
+function certificates(): Record<string, string> {
+  return existsSync(CERTIFICATES) ? { [CERTIFICATES.slice(1)]: CERTIFICATES } : {};
+}

@@ -1,0 +1,80 @@
+import { Database } from "bun:sqlite";
+import { mkdir, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { requireProgram, run, runOrThrow, SetupError } from "../packages.ts";
+
+/** Engines that may run side by side on one machine. */
+const MAX_SLOTS = 16;
+
+/** A place for one private engine: a directory and a bridge of its own. */
+export interface EngineSlot extends AsyncDisposable {
+  readonly number: number;
+  readonly directory: string;
+  /** Keeps the slot beyond the scope it was taken in; the returned function frees it. */
+  keep(): () => void;
+}
+
+/** The first directory that no other process uses. The lock is SQLite's: the kernel frees it even after a SIGKILL. */
+export async function takeSlot(): Promise<EngineSlot> {
+  const root = join(tmpdir(), "slipway-engine");
+  await mkdir(root, { recursive: true, mode: 0o700 });
+  if ((await stat(root)).uid !== process.getuid?.())
+    throw new SetupError(`Cannot use "${root}": it belongs to another user`);
+  for (let number = 0; number < MAX_SLOTS; number++) {
+    const directory = join(root, String(number));
+    await mkdir(directory, { recursive: true });
+    const lock = tryLock(join(directory, "lock.db"));
+    if (lock === undefined) continue;
+    let kept = false;
+    return {
+      number,
+      directory,
+      keep() {
+        kept = true;
+        return () => lock.close();
+      },
+      async [Symbol.asyncDispose]() {
+        if (!kept) lock.close();
+      },
+    };
+  }
+  throw new SetupError(`Cannot start a private Docker engine: ${MAX_SLOTS} of them run already`);
+}
+
+function tryLock(path: string): Database | undefined {
+  const database = new Database(path);
+  try {
+    database.run("BEGIN EXCLUSIVE");
+    return database;
+  } catch {
+    database.close();
+    return undefined;
+  }
+}
+
+/**
+ * A bridge of our own, because `docker0` may belong to another engine: two engines on one bridge hand out the same
+ * addresses. It stays after the engine has gone (a bridge without members is idle) and is used again.
+ */
+export async function writeConfig(slot: EngineSlot): Promise<void> {
+  const bridge = `slipway${slot.number}`;
+  const ip = requireProgram("ip");
+  const existing = await run([ip, "-4", "addr", "show", "dev", bridge]);
+  if (existing.code !== 0) await runOrThrow([ip, "link", "add", bridge, "type", "bridge"]);
+  if (!existing.stdout.includes("inet ")) {
+    await runOrThrow([ip, "addr", "add", `${await freeSubnet(slot.number)}.1/24`, "dev", bridge]);
+  }
+  await runOrThrow([ip, "link", "set", bridge, "up"]);
+  await Bun.write(join(slot.directory, "daemon.json"), JSON.stringify({ bridge, "log-level": "warn" }));
+}
+
+/** The first three numbers of a /24 in which no interface of this machine has an address. */
+async function freeSubnet(slot: number): Promise<string> {
+  const taken = await runOrThrow([requireProgram("ip"), "-4", "addr"]);
+  const free = [213, 231, 187, 99]
+    .map((second) => `10.${second}.${slot}`)
+    .find((prefix) => !taken.includes(` ${prefix}.`));
+  if (free === undefined) throw new SetupError("Cannot find a free network for a private Docker engine");
+  return free;
+}

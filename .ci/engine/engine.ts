@@ -1,0 +1,94 @@
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { EngineClient } from "./engine-client.ts";
+import { findProgram, runOrThrow, SetupError } from "../packages.ts";
+import { startPrivateEngine } from "./private-engine.ts";
+
+/** A real engine to work against. */
+export interface Engine extends AsyncDisposable {
+  /** The value for DOCKER_HOST. */
+  readonly host: string;
+  /** The path of its socket. */
+  readonly socket: string;
+  /** Whether we started it, and nobody else works with it. */
+  readonly isPrivate: boolean;
+  readonly client: EngineClient;
+  /** Runs the `docker` program against this engine and returns what it printed; a non-zero exit code throws. */
+  docker(...args: string[]): Promise<string>;
+  /** Ends the engine if it is a private one; otherwise does nothing. */
+  stop(): Promise<void>;
+}
+
+let acquired: Promise<Engine> | undefined;
+
+/**
+ * The engine that answers on DOCKER_HOST or one of the usual sockets; where none does, a private one is started
+ * (and installed where it is missing), which ends with this process. One engine a process: every call gets the same.
+ */
+export function acquireEngine(): Promise<Engine> {
+  acquired ??= findEngine().catch((error: unknown) => {
+    acquired = undefined;
+    throw error;
+  });
+  return acquired;
+}
+
+/** The engine of this process, if it has asked for one. */
+export function acquiredEngine(): Promise<Engine> | undefined {
+  return acquired;
+}
+
+async function findEngine(): Promise<Engine> {
+  const named = process.env["DOCKER_HOST"];
+  if (named !== undefined && named !== "") return reuseNamed(named);
+  const running = await findRunning();
+  if (running !== undefined) return engineOf(running, false, async () => undefined);
+
+  const started = await startPrivateEngine().catch(async (error: unknown) => {
+    // Where there is a service manager, installing the package has started an engine on the default socket.
+    const service = await findRunning();
+    if (service === undefined) throw error;
+    return { client: service, stop: undefined };
+  });
+  if (started.stop === undefined) return engineOf(started.client, false, async () => undefined);
+  return engineOf(started.client, true, async () => {
+    acquired = undefined;
+    await started.stop?.();
+  });
+}
+
+async function reuseNamed(host: string): Promise<Engine> {
+  if (!host.startsWith("unix://"))
+    throw new SetupError(`Cannot use DOCKER_HOST "${host}" here: only unix:// addresses work for set-up and tests`);
+  const client = new EngineClient(host);
+  if (!(await client.ping(5000)))
+    throw new SetupError(`No Docker engine answers on DOCKER_HOST "${host}". Start it, or unset DOCKER_HOST.`);
+  return engineOf(client, false, async () => undefined);
+}
+
+/** Debian's socket, the rootless one, and Docker Desktop's. */
+async function findRunning(): Promise<EngineClient | undefined> {
+  const sockets = [
+    "/var/run/docker.sock",
+    join(process.env["XDG_RUNTIME_DIR"] ?? "/run", "docker.sock"),
+    join(homedir(), ".docker/run/docker.sock"),
+  ];
+  for (const socket of sockets.filter((path) => existsSync(path))) {
+    const client = new EngineClient(`unix://${socket}`);
+    if (await client.ping(5000)) return client;
+  }
+  return undefined;
+}
+
+function engineOf(client: EngineClient, isPrivate: boolean, stop: () => Promise<void>): Engine {
+  return {
+    host: client.host,
+    socket: client.socket,
+    isPrivate,
+    client,
+    stop,
+    [Symbol.asyncDispose]: stop,
+    docker: (...args) => runOrThrow([findProgram("docker") ?? "docker", "-H", client.host, ...args]),
+  };
+}

@@ -1,0 +1,364 @@
+import type DockerModem from "docker-modem";
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import type { Clock } from "../../clock.ts";
+import { AppError, messageOf } from "../../domain/errors.ts";
+import type { Metrics } from "../../metrics.ts";
+import { EngineError } from "./errors.ts";
+
+/** The newest API whose behaviour we know; engines before it are asked in their own version, those after in their oldest. */
+const NEWEST_API = [1, 44] as const;
+/** A reply is JSON about one thing or a list of our own containers; more than this is a fault. */
+const REPLY_BYTES = 16 * 1024 * 1024;
+
+/** Judging the status is ours: docker-modem would turn a stream's error reply into text. */
+const EVERY_STATUS: Record<number, boolean> = new Proxy({}, { get: () => true });
+
+/** A request to the engine. */
+export interface EngineRequest {
+  /** What is asked, as metrics and messages name it, such as `container create`. */
+  readonly operation: string;
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
+  /** Path below the version, every id in it encoded and never empty. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | number | boolean>>;
+  readonly body?: object;
+  /** A tar archive; only with `PUT`. */
+  readonly archive?: Buffer;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Milliseconds until the reply must be complete; the connection's own control timeout unless given. */
+  readonly timeout_ms?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Headers of a reply, and its body: JSON where it is JSON, else text. */
+export interface EngineReply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: unknown;
+}
+
+/** Where the engine listens: a Unix socket, or TCP. */
+export type EngineAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };
+
+/**
+ * Requests to the Docker Engine API. Every one has a deadline; a connection that fails, or answers nothing in time,
+ * throws `engine_unavailable`; an answer of 400 or above throws `EngineError`. When it is disposed of, whatever is under
+ * way is ended.
+ */
+export class EngineConnection implements Disposable {
+  readonly #address: EngineAddress;
+  readonly #timeoutMs: number;
+  readonly #clock: Clock;
+  readonly #metrics: Metrics;
+  readonly #closed = new AbortController();
+  #version: string | undefined;
+  #modem: Promise<DockerModem> | undefined;
+
+  constructor(options: { address: EngineAddress; timeout_ms: number; clock: Clock; metrics: Metrics }) {
+    this.#address = options.address;
+    this.#timeoutMs = options.timeout_ms;
+    this.#clock = options.clock;
+    this.#metrics = options.metrics;
+  }
+
+  /** Asks the engine which API it speaks and remembers the version for all later requests. */
+  async negotiate(timeoutMs = this.#timeoutMs): Promise<void> {
+    const ping = await this.#request({ operation: "ping", method: "GET", path: "/_ping", timeout_ms: timeoutMs });
+    const offered = parseVersion(ping.headers["api-version"]);
+    if (offered === undefined) throw unavailable("ping", "what answers there is no Docker Engine");
+    let version = olderOf(offered, NEWEST_API);
+    if (version === NEWEST_API) {
+      const about = await this.#request({
+        operation: "version",
+        method: "GET",
+        path: "/version",
+        timeout_ms: timeoutMs,
+      });
+      const oldest = parseVersion(field(about.body, "MinAPIVersion"));
+      if (oldest !== undefined && olderOf(oldest, version) === version) version = oldest;
+    }
+    this.#version = `/v${version[0]}.${version[1]}`;
+  }
+
+  /** Asks whether the engine is alive. */
+  async ping(timeoutMs: number): Promise<void> {
+    await this.#request({ operation: "ping", method: "GET", path: "/_ping", timeout_ms: timeoutMs });
+  }
+
+  /** Sends a request and reads the whole reply. */
+  async request(request: EngineRequest): Promise<EngineReply> {
+    return this.#request({ ...request, path: (await this.#prefix()) + request.path });
+  }
+
+  /** Sends a request whose reply is no text, and returns the bytes of its body. */
+  async bytes(request: EngineRequest, limitBytes: number): Promise<Buffer> {
+    const { body } = await this.#exchange({ ...request, path: (await this.#prefix()) + request.path }, limitBytes);
+    return body;
+  }
+
+  /** Sends a request whose reply is a stream without an end; `timeout_ms` counts until its head is there. */
+  async stream(request: EngineRequest): Promise<IncomingMessage> {
+    return this.#measured(request, async () => {
+      const abort = new AbortController();
+      const cancel = this.#deadline(abort, request);
+      try {
+        const reply = await this.#dial(
+          { ...request, path: (await this.#prefix()) + request.path },
+          abort.signal,
+          false,
+        );
+        if (!isReply(reply)) throw unavailable(request.operation, "it sent no reply");
+        if (statusOf(reply) >= 400) throw await refusal(request.operation, reply);
+        this.#closeWithUs(reply);
+        return reply;
+      } catch (error) {
+        throw explain(request.operation, error);
+      } finally {
+        cancel();
+      }
+    });
+  }
+
+  /** Opens the two-way stream of a container's stdin and stdout. */
+  async attach(containerId: string): Promise<Duplex> {
+    const request: EngineRequest = {
+      operation: "container attach",
+      method: "POST",
+      path: `${await this.#prefix()}/containers/${encodeURIComponent(containerId)}/attach`,
+      query: { stream: 1, stdin: 1, stdout: 1, stderr: 1 },
+    };
+    return this.#measured(request, async () => {
+      const abort = new AbortController();
+      const cancel = this.#deadline(abort, request);
+      try {
+        const reply = await this.#dial(request, abort.signal, true);
+        if (isReply(reply)) throw await refusal(request.operation, reply);
+        return reply;
+      } catch (error) {
+        throw explain(request.operation, error);
+      } finally {
+        cancel();
+      }
+    });
+  }
+
+  async #prefix(): Promise<string> {
+    if (this.#version === undefined) await this.negotiate();
+    return this.#version ?? "";
+  }
+
+  async #request(request: EngineRequest): Promise<EngineReply> {
+    const { status, headers, body } = await this.#exchange(request, REPLY_BYTES);
+    return { status, headers, body: parseBody(body.toString()) };
+  }
+
+  async #exchange(
+    request: EngineRequest,
+    limitBytes: number,
+  ): Promise<Omit<EngineReply, "body"> & { readonly body: Buffer }> {
+    return this.#measured(request, async () => {
+      const abort = new AbortController();
+      const cancel = this.#deadline(abort, request);
+      try {
+        const reply = await this.#dial(request, abort.signal, false);
+        if (!isReply(reply)) throw unavailable(request.operation, "it sent no reply");
+        const body = await collect(reply, abort.signal, limitBytes);
+        const status = statusOf(reply);
+        if (status >= 400) throw new EngineError(request.operation, status, errorText(parseBody(body.toString())));
+        return { status, headers: reply.headers, body };
+      } catch (error) {
+        throw explain(request.operation, error);
+      } finally {
+        cancel();
+      }
+    });
+  }
+
+  /** Ends everything that is under way; what waits for it gets an error. */
+  [Symbol.dispose](): void {
+    this.#closed.abort(new Error("the server is stopping"));
+  }
+
+  #closeWithUs(reply: IncomingMessage): void {
+    const close = () => reply.destroy(new Error("the server is stopping"));
+    this.#closed.signal.addEventListener("abort", close, { once: true });
+    reply.on("close", () => this.#closed.signal.removeEventListener("abort", close));
+  }
+
+  /** Aborts at the deadline, with the caller's signal or when we are disposed of; the returned function ends the watch. */
+  #deadline(abort: AbortController, request: EngineRequest): () => void {
+    const timeoutMs = request.timeout_ms ?? this.#timeoutMs;
+    const cancelTimer = this.#clock.after(timeoutMs, () =>
+      abort.abort(new Error(`it did not answer within ${timeoutMs} ms`)),
+    );
+    const signals = [this.#closed.signal, ...(request.signal ? [request.signal] : [])];
+    const forward = (): void => abort.abort(signals.find(({ aborted }) => aborted)?.reason);
+    if (signals.some(({ aborted }) => aborted)) forward();
+    for (const signal of signals) signal.addEventListener("abort", forward, { once: true });
+    return () => {
+      cancelTimer();
+      for (const signal of signals) signal.removeEventListener("abort", forward);
+    };
+  }
+
+  async #dial(request: EngineRequest, signal: AbortSignal, hijack: boolean): Promise<IncomingMessage | Duplex> {
+    const modem = await (this.#modem ??= loadModem(this.#address));
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage | Duplex>();
+    // docker-modem never calls back when the engine dies before the head of a reply: the signal is what ends the wait.
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    modem.dial(
+      {
+        // The question mark makes docker-modem send `_query` as the query and `_body` as the body.
+        path: `${request.path}?`,
+        method: request.method,
+        ...(request.headers && { headers: { ...request.headers } }),
+        options: { _query: request.query ?? {}, _body: request.body ?? {} },
+        ...(request.archive && { file: request.archive, headers: { "Content-Type": "application/x-tar" } }),
+        // Without a body docker-modem would send an empty chunked one, whose last chunk podman passes on to the container.
+        ...(hijack && { file: Buffer.alloc(0) }),
+        isStream: true,
+        hijack,
+        statusCodes: EVERY_STATUS,
+        abortSignal: signal,
+      },
+      (error, reply) => {
+        signal.removeEventListener("abort", onAbort);
+        if (error) reject(error);
+        else if (signal.aborted) discard(reply);
+        else if (isDuplexOrReply(reply)) resolve(reply);
+        else reject(new Error("docker-modem gave no stream"));
+      },
+    );
+    return promise;
+  }
+
+  async #measured<T>(request: EngineRequest, run: () => Promise<T>): Promise<T> {
+    const { operation } = request;
+    const started = this.#clock.monotonic();
+    this.#metrics.engineCalls.inc({ operation });
+    try {
+      return await run();
+    } catch (error) {
+      this.#metrics.engineErrors.inc({ operation });
+      throw error;
+    } finally {
+      this.#metrics.engineSeconds.observe({ operation }, (this.#clock.monotonic() - started) / 1000);
+    }
+  }
+}
+
+/** Loaded with the first request: docker-modem and the modules of the runtime that it needs take 10 ms of a start. */
+async function loadModem(address: EngineAddress): Promise<DockerModem> {
+  const { default: Modem } = await import("docker-modem");
+  const { default: modemHttp } = await import("docker-modem/lib/http.js");
+  // docker-modem follows a 301 (an empty id gives one) to a host named "containers" and takes the process down with it.
+  modemHttp.maxRedirects = 0;
+  // Without an explicit host docker-modem would read DOCKER_HOST itself and ignore the socket.
+  return "socketPath" in address
+    ? new Modem({ socketPath: address.socketPath, host: undefined })
+    : new Modem({ host: `http://${address.host}`, port: address.port, protocol: "http" });
+}
+
+/** The head of an answer, in place of the two-way stream that an attach begins. */
+function isReply(reply: IncomingMessage | Duplex): reply is IncomingMessage {
+  return "statusCode" in reply;
+}
+
+function isDuplexOrReply(reply: unknown): reply is IncomingMessage | Duplex {
+  return reply !== null && typeof reply === "object" && "on" in reply;
+}
+
+function discard(reply: unknown): void {
+  if (isDuplexOrReply(reply)) reply.destroy();
+}
+
+function statusOf(reply: IncomingMessage): number {
+  return reply.statusCode ?? 0;
+}
+
+/** Reads a reply to its end; rejects when the engine goes away in the middle, which no plain `end` would tell. */
+function collect(reply: IncomingMessage, signal: AbortSignal, limitBytes: number): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const fail = (error: unknown) => {
+    reject(error);
+    reply.destroy();
+  };
+  const onAbort = () => fail(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  reply.on("data", (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > limitBytes) fail(new Error(`its reply is over ${limitBytes} bytes`));
+    else chunks.push(chunk);
+  });
+  reply.on("end", () => resolve(Buffer.concat(chunks)));
+  reply.on("aborted", () => fail(new Error("the connection was cut in the middle of a reply")));
+  reply.on("error", fail);
+  reply.on("close", () => reject(new Error("the connection was closed in the middle of a reply")));
+  return promise.finally(() => signal.removeEventListener("abort", onAbort));
+}
+
+async function refusal(operation: string, reply: IncomingMessage): Promise<EngineError> {
+  const body = await collect(reply, AbortSignal.timeout(5_000), REPLY_BYTES);
+  return new EngineError(operation, statusOf(reply), errorText(parseBody(body.toString())));
+}
+
+function parseBody(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function errorText(body: unknown): string {
+  const message = field(body, "message");
+  return (message ?? (typeof body === "string" ? body : "")).trim() || "no reason given";
+}
+
+function field(body: unknown, name: string): string | undefined {
+  if (body === null || typeof body !== "object") return undefined;
+  const value: unknown = Object.getOwnPropertyDescriptor(body, name)?.value;
+  return typeof value === "string" ? value : undefined;
+}
+
+function unavailable(operation: string, why: string, cause?: unknown): AppError {
+  return new AppError(
+    "engine_unavailable",
+    `The Docker Engine cannot be reached (${operation}): ${why}. Start it, or point DOCKER_HOST at it.`,
+    {
+      cause,
+      retry_after_s: 2,
+    },
+  );
+}
+
+function explain(operation: string, error: unknown): unknown {
+  if (error instanceof AppError || error instanceof EngineError) return error;
+  return unavailable(operation, causeOf(error), error);
+}
+
+/** System errors name the socket's path, which is the host's business: their code says enough. */
+function causeOf(error: unknown): string {
+  const code = error !== null && typeof error === "object" && "code" in error ? error.code : undefined;
+  if (code === "ENOENT" || code === "FailedToOpenSocket") return "its socket does not exist";
+  if (code === "ECONNREFUSED") return "nothing listens there";
+  if (code === "EACCES" || code === "EPERM") return "permission denied on its socket (join the socket's group)";
+  if (typeof code === "string") return `the connection failed (${code})`;
+  return messageOf(error);
+}
+
+type Version = readonly [number, number];
+
+function parseVersion(text: unknown): Version | undefined {
+  const match = typeof text === "string" ? /^(\d+)\.(\d+)$/.exec(text) : null;
+  return match ? [Number(match[1]), Number(match[2])] : undefined;
+}
+
+function olderOf(a: Version, b: Version): Version {
+  return a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]) ? a : b;
+}

@@ -1,0 +1,256 @@
+import { Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import type { IncomingMessage } from "node:http";
+import type { Clock } from "../../clock.ts";
+import { AppError, messageOf } from "../../domain/errors.ts";
+import type { Logger } from "../../log.ts";
+import type { EngineConnection } from "./connection.ts";
+import { NAME_PREFIX, OWNER_LABEL } from "./containers.ts";
+import { type ContainerEnd, ContainerEnds } from "./container-ends.ts";
+
+/** From a lost connection to the next try, in milliseconds: recovery is promised within 2 s. */
+const RETRY_MS = 500;
+/** An engine that does not answer a ping this fast is taken for dead, in milliseconds. */
+const PING_MS = 2_000;
+/** The same for each request of a try to connect: one that hangs must not use up the time to recover. */
+const CONNECT_MS = 1_000;
+/** An engine that hangs keeps its streams open, so it is asked this often whether it is alive, in milliseconds. */
+const HEARTBEAT_MS = 5_000;
+const EVENT_LINE_BYTES = 1024 * 1024;
+
+/** The events that we ask for, and what they mean. Podman filters by names of its own, and reports `remove` for `destroy`. */
+const EVENTS: ReadonlyMap<string, "create" | "oom" | "die" | "destroy"> = new Map([
+  ["create", "create"],
+  ["oom", "oom"],
+  ["die", "die"],
+  ["died", "die"],
+  ["destroy", "destroy"],
+  ["remove", "destroy"],
+]);
+
+/** What we need of a message of `GET /events`. */
+const ContainerEvent = Type.Object({
+  Action: Type.String(),
+  Actor: Type.Object({
+    ID: Type.String({ minLength: 1 }),
+    Attributes: Type.Optional(Type.Record(Type.String(), Type.String())),
+  }),
+});
+
+/**
+ * Watches the engine through one event stream: whether it is there, and how our containers end. It connects, stays
+ * connected, and connects again for as long as it lives. `onConnected` runs at each connection, when containers may
+ * have ended, or been left behind, without an event; `onCreated` for each new container with our label and name.
+ */
+export class EngineEvents implements AsyncDisposable {
+  readonly #connection: EngineConnection;
+  readonly #owner: string;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #onConnected: () => Promise<void>;
+  readonly #onCreated: (container: { readonly id: string; readonly name: string }) => void;
+  readonly #stop = new AbortController();
+  readonly #ends: ContainerEnds;
+  #settled = Promise.withResolvers<void>();
+  #problem: AppError | undefined = new AppError("engine_unavailable", "The Docker Engine has not been asked yet", {
+    retry_after_s: 1,
+  });
+  #loop: Promise<void> | undefined;
+
+  constructor(options: {
+    connection: EngineConnection;
+    owner: string;
+    clock: Clock;
+    log: Logger;
+    onConnected: () => Promise<void>;
+    onCreated: (container: { readonly id: string; readonly name: string }) => void;
+  }) {
+    this.#connection = options.connection;
+    this.#owner = options.owner;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#onConnected = options.onConnected;
+    this.#onCreated = options.onCreated;
+    this.#ends = new ContainerEnds(options.clock);
+  }
+
+  /** Begins to watch; does not wait for the engine. */
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  /** Why the engine cannot be used now, or nothing when it can. */
+  get problem(): AppError | undefined {
+    return this.#problem;
+  }
+
+  /**
+   * Settles when it is known whether the engine can be used: a call that comes right after the start, or after the
+   * stream was cut (as proxies do that know no streams without an end), waits for that and not for a 503.
+   */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
+  }
+
+  /** Asks the engine now and tells why it cannot be used, or nothing; what it finds is not remembered. */
+  async probe(): Promise<AppError | undefined> {
+    try {
+      await this.#connection.ping(PING_MS);
+      return undefined;
+    } catch (error) {
+      return asProblem(error);
+    }
+  }
+
+  /**
+   * Waits until the container has ended (or is gone, with `gone`), at most so many milliseconds, and tells what is known
+   * then. While nothing can be learnt, because the engine is away, it does not wait.
+   */
+  async containerEnd(containerId: string, until: "died" | "gone", timeoutMs: number): Promise<ContainerEnd> {
+    return this.#ends.wait(containerId, until, this.#problem === undefined ? timeoutMs : 0);
+  }
+
+  /** Drops what is known of a container that nobody will ask for again. */
+  forget(containerId: string): void {
+    this.#ends.forget(containerId);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new Error("stopped"));
+    this.#settled.resolve();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const connectedAt = await this.#watch(signal);
+      if (signal.aborted) return;
+      // A stream that was cut after a while is no sign of a dead engine: the first look at it comes at once.
+      if (connectedAt !== undefined && this.#clock.monotonic() - connectedAt > RETRY_MS) {
+        this.#settled = Promise.withResolvers<void>();
+      } else {
+        this.#settled.resolve();
+        await this.#pause(signal);
+      }
+    }
+  }
+
+  /** Connects and takes events until that fails; tells since when it was connected, if it ever was. */
+  async #watch(signal: AbortSignal): Promise<number | undefined> {
+    let connectedAt: number | undefined;
+    try {
+      const stream = await this.#connect(signal);
+      connectedAt = this.#clock.monotonic();
+      await this.#takeAll(stream, signal);
+      throw new Error("the event stream ended");
+    } catch (error) {
+      if (!signal.aborted) this.#setProblem(error);
+    }
+    return connectedAt;
+  }
+
+  async #connect(signal: AbortSignal): Promise<IncomingMessage> {
+    await this.#connection.negotiate(CONNECT_MS);
+    return this.#connection.stream({
+      operation: "events",
+      method: "GET",
+      path: "/events",
+      query: {
+        filters: JSON.stringify({
+          type: ["container"],
+          label: [`${OWNER_LABEL}=${this.#owner}`],
+          event: [...EVENTS.keys()],
+        }),
+      },
+      timeout_ms: CONNECT_MS,
+      signal,
+    });
+  }
+
+  async #takeAll(stream: IncomingMessage, signal: AbortSignal): Promise<void> {
+    const close = () => stream.destroy();
+    signal.addEventListener("abort", close, { once: true });
+    const stopHeartbeat = this.#heartbeat((error) => stream.destroy(error));
+    try {
+      this.#problem = undefined;
+      this.#settled.resolve();
+      this.#log.info("engine connected");
+      // Not awaited: events must be read while the owner sweeps, and it may wait for some of them.
+      void this.#onConnected().catch((error: unknown) => this.#log.error("sweep failed", { error }));
+      const decoder = new TextDecoder();
+      let rest = "";
+      for await (const chunk of stream) {
+        const lines = (rest + decoder.decode(toBytes(chunk), { stream: true })).split("\n");
+        rest = lines.pop() ?? "";
+        if (rest.length > EVENT_LINE_BYTES) throw new Error("its events make no sense");
+        for (const line of lines) this.#take(line);
+      }
+    } finally {
+      stopHeartbeat();
+      signal.removeEventListener("abort", close);
+      stream.destroy();
+    }
+  }
+
+  #heartbeat(onDead: (error: Error) => void): () => void {
+    let stopped = false;
+    let cancel: () => void;
+    const wait = () => (cancel = this.#clock.after(HEARTBEAT_MS, () => void beat()));
+    const beat = async () => {
+      const problem = await this.probe();
+      // Stopped while it asked: another heartbeat has begun, or none is wanted.
+      if (stopped) return;
+      if (problem) onDead(problem);
+      else wait();
+    };
+    wait();
+    return () => {
+      stopped = true;
+      cancel();
+    };
+  }
+
+  #take(line: string): void {
+    if (line.trim() === "") return;
+    const event: unknown = JSON.parse(line);
+    if (!Value.Check(ContainerEvent, event)) return;
+    const { ID: id, Attributes } = event.Actor;
+    const name = Attributes?.["name"] ?? "";
+    const what = EVENTS.get(event.Action);
+    if (what === undefined) return;
+    if (what !== "create") this.#ends.take(id, what);
+    else if (name.startsWith(NAME_PREFIX)) this.#onCreated({ id, name });
+  }
+
+  #setProblem(error: unknown): void {
+    const problem = asProblem(error);
+    if (this.#problem?.message !== problem.message) this.#log.warn("engine unavailable", { problem: problem.message });
+    this.#problem = problem;
+    this.#ends.giveUp();
+  }
+
+  async #pause(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const onAbort = () => resolve();
+    signal.addEventListener("abort", onAbort, { once: true });
+    const cancel = this.#clock.after(RETRY_MS, resolve);
+    await promise;
+    cancel();
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function asProblem(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  // Bun's whole message for a stream that was cut.
+  const why = messageOf(error) === "aborted" ? "its connection was cut" : messageOf(error);
+  return new AppError("engine_unavailable", `The Docker Engine cannot be used: ${why}`, {
+    cause: error,
+    retry_after_s: 2,
+  });
+}
+
+function toBytes(chunk: unknown): Uint8Array {
+  return chunk instanceof Uint8Array ? chunk : Buffer.from(String(chunk));
+}

@@ -1,0 +1,130 @@
+import type { Clock } from "../../clock.ts";
+import { AppError, messageOf } from "../../domain/errors.ts";
+import { parseImageReference, pullTarget } from "../../domain/images/reference.ts";
+import type { PullProgress } from "../../domain/images/pull-progress.ts";
+import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
+import type { EngineConnection } from "./connection.ts";
+import { isEngineStatus } from "./errors.ts";
+import { PullTracker } from "./pull-tracker.ts";
+import { DENIED, registryAuthHeaders, shownWords, withoutSecret } from "./registry-auth.ts";
+
+/** A pull that has sent nothing for this long is given up, in milliseconds. */
+const PULL_STALL_MS = 60_000;
+/** Progress is one JSON object a line; no engine sends lines near this length. */
+const PROGRESS_LINE_BYTES = 1024 * 1024;
+
+/** How an image is pulled. */
+export interface PullOptions {
+  /** Those of its registry, where there are some. */
+  readonly credentials?: RegistryCredentials | undefined;
+  /** Called at each line of the engine's about a layer, with what makes a picture of how far it is. */
+  readonly onProgress?: (progress: () => PullProgress) => void;
+}
+
+/**
+ * Pulls an image, always with an explicit tag or digest: without one the engine pulls every tag.
+ * Throws `image_not_found`, `registry_denied` or `image_unavailable` with the registry's own words.
+ */
+export async function pullImage(
+  { connection, clock, timeout_ms }: { connection: EngineConnection; clock: Clock; timeout_ms: number },
+  reference: string,
+  { credentials, onProgress = () => undefined }: PullOptions,
+): Promise<void> {
+  const { from_image, tag } = pullTarget(parseImageReference(reference));
+  try {
+    const stream = await connection.stream({
+      operation: "image pull",
+      method: "POST",
+      path: "/images/create",
+      query: { fromImage: from_image, tag },
+      headers: registryAuthHeaders(credentials),
+      timeout_ms,
+    });
+    const tracker = new PullTracker();
+    await followPull(stream, { clock, timeout_ms }, (line) => {
+      if (tracker.add(line)) onProgress(() => tracker.progress);
+    });
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw pullError(reference, error, credentials);
+  }
+}
+
+/** Reads the progress to its end: that is where most failures of a pull are told, after a 200. */
+async function followPull(
+  stream: AsyncIterable<Buffer> & { destroy(error?: Error): unknown },
+  { clock, timeout_ms: timeoutMs }: { readonly clock: Clock; readonly timeout_ms: number },
+  onLine: (line: unknown) => void,
+): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  const cancelTotal = clock.after(timeoutMs, () => stream.destroy(new Error(`it took more than ${timeoutMs} ms`)));
+  let cancelStall: () => void = () => undefined;
+  const watch = () => {
+    cancelStall();
+    const giveUp = () => stream.destroy(new Error(`nothing came for ${PULL_STALL_MS} ms`));
+    cancelStall = clock.after(PULL_STALL_MS, giveUp);
+  };
+  try {
+    watch();
+    for await (const chunk of stream) {
+      watch();
+      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = lines.pop() ?? "";
+      if (rest.length > PROGRESS_LINE_BYTES) throw new Error("the engine's progress makes no sense");
+      for (const line of lines) readLine(line, onLine);
+    }
+    readLine(rest, onLine);
+  } finally {
+    cancelTotal();
+    cancelStall();
+  }
+}
+
+function readLine(text: string, onLine: (line: unknown) => void): void {
+  if (text.trim() === "") return;
+  const line: unknown = JSON.parse(text);
+  if (line !== null && typeof line === "object" && "error" in line) throw new Error(String(line.error));
+  onLine(line);
+}
+
+const NOT_FOUND =
+  /manifest unknown|manifest for .* not found|not found|does not exist|no such (?:image|manifest)|name unknown/i;
+
+/** Of a registry that has the manifest and has lost a layer, podman says the same. */
+const OTHER_LOSS = /no such host|blob/i;
+
+function pullError(reference: string, error: unknown, credentials: RegistryCredentials | undefined): AppError {
+  // What it means is read from its own words: a password may be one of them.
+  const words = messageOf(error);
+  const cause = withoutSecret(error, credentials);
+  const said = shownWords(cause);
+  const head = `Cannot pull image "${reference}"`;
+  if (isEngineStatus(error, 400)) return new AppError("invalid_request", `${head}: ${said}`, { cause });
+  if (DENIED.test(words)) {
+    return new AppError("registry_denied", `${head}: ${refusal(reference, said, credentials)}`, { cause });
+  }
+  if (NOT_FOUND.test(words) && !OTHER_LOSS.test(words)) {
+    const text = `${head}: the registry has no such image (${said}). Check the name and the tag.`;
+    return new AppError("image_not_found", text, { cause });
+  }
+  const text = `${head}: ${said}. Check that the registry can be reached from the engine.`;
+  return new AppError("image_unavailable", text, { cause, retry_after_s: 10 });
+}
+
+/** Registries refuse names that do not exist, too (Docker Hub does, to all who have no right to them), hence two hints. */
+function refusal(reference: string, said: string, credentials: RegistryCredentials | undefined): string {
+  if (credentials === undefined) {
+    const host = registryOf(reference) ?? "<host>";
+    return (
+      `the registry refused (${said}). Check the name; private images need credentials: ` +
+      `PUT /v1/registries/${host} with "username" and "password".`
+    );
+  }
+  // Not whose they are: who calls a function whose image is gone gets this message, too.
+  const { host } = credentials;
+  return (
+    `the registry refused the stored credentials for "${host}" (${said}). ` +
+    `Check the name and that they may pull it; PUT /v1/registries/${host} changes them.`
+  );
+}

@@ -1,0 +1,151 @@
+import { Type, type Static } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import type { Clock } from "../../clock.ts";
+import { OWN_LABELS } from "../../domain/functions/rules.ts";
+import { spelledOut } from "../../domain/images/reference.ts";
+import { Nullable } from "../../domain/types.ts";
+import type { EngineConnection } from "./connection.ts";
+import { EngineError, isEngineStatus } from "./errors.ts";
+import { pullImage, type PullOptions } from "./image-pull.ts";
+
+const list = Type.Optional(Nullable(Type.Array(Type.String())));
+
+/** What we need of `GET /images/{name}/json`. */
+const ImageInspect = Type.Object({
+  Id: Type.String({ minLength: 1 }),
+  RepoDigests: list,
+  Config: Type.Optional(
+    Nullable(
+      Type.Object({
+        Entrypoint: list,
+        Cmd: list,
+        User: Type.Optional(Nullable(Type.String())),
+        // No Type.Record: its pattern lets a key with a line separator (U+2028) have a value of any type.
+        Volumes: Type.Optional(Nullable(Type.Object({}, { additionalProperties: true }))),
+        Labels: Type.Optional(
+          Nullable(Type.Unsafe<Record<string, string>>(Type.Object({}, { additionalProperties: Type.String() }))),
+        ),
+      }),
+    ),
+  ),
+});
+
+/** What we need of `GET /images/json`. */
+const ImageList = Type.Array(Type.Object({ Id: Type.String({ minLength: 1 }), RepoTags: list, RepoDigests: list }));
+
+/** What an image says about the containers that are made of it. */
+export interface ImageConfig {
+  readonly entrypoint: readonly string[];
+  readonly command: readonly string[];
+  /** Empty where it names none, and root is meant. */
+  readonly user: string;
+  /** Paths that get a volume each. */
+  readonly volumes: readonly string[];
+  /** Those that begin with `slipway.`; the others are none of our business. */
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** An image that is on the engine. */
+export interface Image {
+  readonly id: string;
+  /** `repository@sha256:...`, one for each repository it was pulled from or pushed to. */
+  readonly digests: readonly string[];
+  readonly config: ImageConfig;
+}
+
+/** An image with its names: tags and digests, spelt out. */
+export interface NamedImage {
+  readonly id: string;
+  readonly names: readonly string[];
+}
+
+/** Images of the engine: looked at, pulled and removed. */
+export class Images {
+  readonly #connection: EngineConnection;
+  readonly #clock: Clock;
+  readonly #pullTimeoutMs: number;
+
+  constructor(options: { connection: EngineConnection; clock: Clock; pull_timeout_ms: number }) {
+    this.#connection = options.connection;
+    this.#clock = options.clock;
+    this.#pullTimeoutMs = options.pull_timeout_ms;
+  }
+
+  /** The image behind a reference or an id, or nothing where the engine has none. */
+  async inspect(reference: string): Promise<Image | undefined> {
+    try {
+      const reply = await this.#connection.request({
+        operation: "image inspect",
+        method: "GET",
+        path: `/images/${encodeURIComponent(reference)}/json`,
+      });
+      if (!Value.Check(ImageInspect, reply.body))
+        throw new EngineError("image inspect", reply.status, "unexpected reply");
+      const body: Static<typeof ImageInspect> = reply.body;
+      const { Entrypoint, Cmd, User, Volumes, Labels } = body.Config ?? {};
+      return {
+        id: body.Id,
+        digests: body.RepoDigests ?? [],
+        config: {
+          entrypoint: Entrypoint ?? [],
+          command: Cmd ?? [],
+          user: User ?? "",
+          volumes: Object.keys(Volumes ?? {}),
+          labels: Object.fromEntries(Object.entries(Labels ?? {}).filter(([key]) => key.startsWith(OWN_LABELS))),
+        },
+      };
+    } catch (error) {
+      if (isEngineStatus(error, 404)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Pulls an image. Throws `image_not_found`, `registry_denied` or `image_unavailable` with the registry's own words. */
+  pull(reference: string, options: PullOptions = {}): Promise<void> {
+    const setting = { connection: this.#connection, clock: this.#clock, timeout_ms: this.#pullTimeoutMs };
+    return pullImage(setting, reference, options);
+  }
+  /** All images that have a name, or are not part of another. */
+  async list(): Promise<NamedImage[]> {
+    const reply = await this.#connection.request({ operation: "image list", method: "GET", path: "/images/json" });
+    if (!Value.Check(ImageList, reply.body)) throw new EngineError("image list", reply.status, "unexpected reply");
+    const images: Static<typeof ImageList> = reply.body;
+    return images.map(({ Id, RepoTags, RepoDigests }) => ({
+      id: Id,
+      // Without a name it is "<none>:<none>", or "repository@<none>".
+      names: [...(RepoTags ?? []), ...(RepoDigests ?? [])].filter((name) => !name.includes("<none>")).map(spelledOut),
+    }));
+  }
+
+  /** Whether there is a container that was made of an image, or of one that is made of it. */
+  async hasContainers(id: string): Promise<boolean> {
+    const reply = await this.#connection.request({
+      operation: "container list",
+      method: "GET",
+      path: "/containers/json",
+      query: { all: 1, limit: 1, filters: JSON.stringify({ ancestor: [id] }) },
+    });
+    return !Array.isArray(reply.body) || reply.body.length > 0;
+  }
+
+  /**
+   * Takes a name from an image, which goes with its last one; or removes the image with this id, where it has one tag at
+   * most, and digests of the same repository. False where the engine refuses, because somebody uses it.
+   */
+  async remove(nameOrId: string): Promise<boolean> {
+    try {
+      await this.#connection.request({
+        operation: "image remove",
+        method: "DELETE",
+        path: `/images/${encodeURIComponent(nameOrId)}`,
+        // Not its parents, which others may have built.
+        query: { force: 0, noprune: 1 },
+      });
+      return true;
+    } catch (error) {
+      if (isEngineStatus(error, 404)) return true;
+      if (isEngineStatus(error, 409)) return false;
+      throw error;
+    }
+  }
+}

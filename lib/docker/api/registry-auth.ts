@@ -1,0 +1,95 @@
+import { AppError, messageOf } from "../../domain/errors.ts";
+import { DOCKER_HUB, type RegistryCredentials } from "../../domain/images/registries.ts";
+import type { EngineConnection } from "./connection.ts";
+import { EngineError } from "./errors.ts";
+
+/** The engine itself gives a registry 30 s to answer a connection, and tries plain HTTP after that on some hosts. */
+const CHECK_TIMEOUT_MS = 90_000;
+
+/** What Docker Hub is called where one logs in; for an older engine it has no other name. */
+const HUB_ADDRESS = "https://index.docker.io/v1/";
+
+/** How an engine says that a registry does not want these credentials, or wants some. */
+export const DENIED =
+  /unauthorized|denied|no basic auth credentials|authentication required|incorrect username or password|forbidden/i;
+
+/** Paths of the engine's host are none of the caller's business; podman and full disks name them. */
+const HOST_PATH = /(?<![\w.:@-])"?\/(?:var|run|tmp|home|root|mnt|srv|opt)\/[^\s":]*"?/g;
+
+/** The header by which a pull gets its credentials. Padded: the engine takes unpadded base64url for no credentials. */
+export function registryAuthHeaders(credentials: RegistryCredentials | undefined): Record<string, string> {
+  if (credentials === undefined) return {};
+  return { "X-Registry-Auth": base64Url(JSON.stringify(authConfig(credentials))) };
+}
+
+/** Throws `registry_denied` or `registry_unavailable` where a registry does not take credentials, or cannot be asked. */
+export async function checkCredentials(connection: EngineConnection, credentials: RegistryCredentials): Promise<void> {
+  try {
+    await connection.request({
+      operation: "registry login",
+      method: "POST",
+      path: "/auth",
+      body: authConfig(credentials),
+      timeout_ms: CHECK_TIMEOUT_MS,
+    });
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    throw loginError(credentials, error);
+  }
+}
+
+/** What the engine or a registry said, fit to be shown: no path of the engine's host. */
+export function shownWords(error: unknown): string {
+  return messageOf(error).replaceAll(HOST_PATH, "a file of the engine");
+}
+
+/** The same error without the secret, in whatever form it may be in there: an answer of a registry may repeat what it got. */
+export function withoutSecret<E>(error: E, credentials: RegistryCredentials | undefined): E | EngineError | Error {
+  if (credentials === undefined || !(error instanceof Error)) return error;
+  const message = formsOf(credentials).reduce((text, form) => text.replaceAll(form, "***"), error.message);
+  if (message === error.message && error.cause === undefined) return error;
+  return error instanceof EngineError
+    ? new EngineError(error.operation, error.status, message)
+    : new Error(message, { cause: withoutSecret(error.cause, credentials) });
+}
+
+function authConfig({ host, username, kind, secret }: RegistryCredentials): object {
+  return {
+    ...(username !== null && { username }),
+    ...(kind === "password" ? { password: secret } : { identitytoken: secret }),
+    serveraddress: host === DOCKER_HUB ? HUB_ADDRESS : host,
+  };
+}
+
+function formsOf(credentials: RegistryCredentials): string[] {
+  const { username, secret } = credentials;
+  const basic = Buffer.from(`${username ?? ""}:${secret}`).toString("base64");
+  const header = base64Url(JSON.stringify(authConfig(credentials)));
+  const forms = [header, basic, secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)];
+  // The longest first: what is left of one in which another was replaced would still tell something.
+  return [...new Set(forms)].toSorted((a, b) => b.length - a.length);
+}
+
+function base64Url(text: string): string {
+  return Buffer.from(text).toString("base64").replaceAll("+", "-").replaceAll("/", "_");
+}
+
+function loginError(credentials: RegistryCredentials, error: EngineError): AppError {
+  const { host, username, kind } = credentials;
+  const cause = withoutSecret(error, credentials);
+  const said = shownWords(cause);
+  const head = `Cannot log in to the registry "${host}"`;
+  // An engine before 23 answers 500 whatever happened, and has the registry's status in its words.
+  const refused = [401, 403].includes(error.status) || /\b40[13]\b/.test(error.message);
+  if (refused || DENIED.test(error.message)) {
+    const who = kind === "password" ? `the username "${username}" with this password` : "this identity token";
+    const text = `${head}: it refused ${who} (${said}). Nothing was stored. Check what you sent.`;
+    return new AppError("registry_denied", text, { cause });
+  }
+  return new AppError(
+    "registry_unavailable",
+    `${head}: ${said}. Nothing was stored. Check the host, and that the engine can reach it; ` +
+      "?check=false stores the credentials all the same.",
+    { cause, retry_after_s: 10 },
+  );
+}

@@ -1,0 +1,37 @@
+import { Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import { AppError } from "../../domain/errors.ts";
+import { Nullable } from "../../domain/types.ts";
+import type { EngineConnection } from "./connection.ts";
+
+const Info = Type.Object({
+  Architecture: Type.String(),
+  NCPU: Type.Optional(Type.Number()),
+  MemTotal: Type.Optional(Type.Number()),
+  Runtimes: Type.Optional(Nullable(Type.Object({}, { additionalProperties: true }))),
+});
+
+/** The machine of the engine; nothing where it does not tell. */
+export interface System {
+  readonly cpus: number | undefined;
+  readonly memory_bytes: number | undefined;
+  /** The names of its runtimes. */
+  readonly runtimes: readonly string[];
+}
+
+/** What the engine tells of itself. Throws `engine_unavailable`, or `EngineError` where it refuses to. */
+export async function engineSystem(connection: EngineConnection): Promise<System> {
+  const { NCPU, MemTotal, Runtimes } = await info(connection);
+  return { cpus: NCPU, memory_bytes: MemTotal, runtimes: Object.keys(Runtimes ?? {}) };
+}
+
+/** The architecture that the engine's containers run on, in the engine's own words (`x86_64`, `aarch64`, ...). */
+export async function engineArchitecture(connection: EngineConnection): Promise<string> {
+  return (await info(connection)).Architecture;
+}
+
+async function info(connection: EngineConnection): Promise<(typeof Info)["static"]> {
+  const { body } = await connection.request({ operation: "info", method: "GET", path: "/info" });
+  if (Value.Check(Info, body)) return body;
+  throw new AppError("engine_unavailable", "The engine does not tell its architecture: is it a Docker Engine?");
+}

@@ -1,0 +1,128 @@
+import { posix } from "node:path";
+import { isRoot } from "../../domain/functions/rules.ts";
+import type { Function } from "../../domain/functions/functions.ts";
+import { CONTEXT_BYTES, NOFILE, SECRETS_FILES_BYTES } from "../../domain/limits.ts";
+import { type ContainerSpec, FUNCTION_LABEL, OWNER_LABEL } from "../api/containers.ts";
+import type { ImageConfig } from "../api/images.ts";
+import { commandOf } from "../images/command.ts";
+import { GATE_DIRECTORY } from "./gate-volume.ts";
+
+/**
+ * Docker's default capabilities less those that no function needs. Dropping all would break images whose root
+ * touches files of other users.
+ */
+const DROPPED_CAPABILITIES = ["NET_RAW", "MKNOD", "SETFCAP", "AUDIT_WRITE"];
+
+const NO_NEW_PRIVILEGES = ["no-new-privileges"];
+
+/** Who runs a `strict` function whose image means root: the overflow ids, which no file of an image belongs to. */
+const NOBODY = "65534:65534";
+
+/** The size of `/dev/shm`: what is in there counts as memory. */
+const SHM_BYTES = 64 * 1024 * 1024;
+
+/** What a container needs beside the function's own settings. */
+export interface ContainerSetting {
+  readonly owner: string;
+  /** What the image says where the function does not. */
+  readonly image: ImageConfig;
+  /** Path of the gate in the container. */
+  readonly gate: string;
+  /** The mount that brings the gate. */
+  readonly gate_mount: Readonly<Record<string, unknown>>;
+  /** The part of CONTEXT_PATH before the id. */
+  readonly context_root: string;
+  /** A network of the engine, or the namespace of another container of the function (`container:<id>`). */
+  readonly network: string;
+}
+
+/** The size of a function's context: it counts as memory, so it must leave some. */
+export function contextBytes({
+  context_bytes,
+  memory_bytes,
+}: Pick<Function, "context_bytes" | "memory_bytes">): number {
+  return context_bytes ?? Math.min(CONTEXT_BYTES, Math.floor(memory_bytes / 2));
+}
+
+/**
+ * What a read-only root leaves to write to beside the context: `/tmp`, and in `strict` the image's volumes, which would
+ * be directories of the host without a limit. It counts as memory, too.
+ */
+function temporaryFiles(fn: Function, image: ImageConfig): Readonly<Record<string, string>> {
+  if (!fn.read_only && fn.sandbox !== "strict") return {};
+  const volumes =
+    fn.sandbox === "strict" ? image.volumes.map(withoutSlash).filter((path) => path !== GATE_DIRECTORY) : [];
+  const bytes = Math.min(CONTEXT_BYTES, Math.floor(fn.memory_bytes / 4));
+  const options = `rw,nosuid,nodev,exec,mode=1777,size=${bytes}`;
+  return Object.fromEntries(["/tmp", ...volumes].map((path) => [path, options]));
+}
+
+/** Where the gate puts secrets that are files. The mount is made with the container, the files come and go with a call. */
+function secretFiles({ secrets }: Function): Readonly<Record<string, string>> {
+  if (secrets.every(({ environment }) => environment !== null)) return {};
+  return { "/run/secrets": `rw,nosuid,nodev,noexec,mode=1777,size=${SECRETS_FILES_BYTES}` };
+}
+
+function withoutSlash(path: string): string {
+  return posix.normalize(path).replace(/(?<=.)\/$/, "");
+}
+
+/** Who the process is, where the image is not to say so. */
+function userOf({ user, sandbox }: Function, image: ImageConfig): { readonly User?: string } {
+  if (user !== null) return { User: user };
+  return sandbox === "strict" && isRoot(image.user) ? { User: NOBODY } : {};
+}
+
+/** What the container is not allowed (DESIGN.md section 7); `docker` leaves that to the engine. */
+function restrictions({ sandbox, read_only }: Function): Readonly<Record<string, unknown>> {
+  switch (sandbox) {
+    case "default":
+      return { CapDrop: DROPPED_CAPABILITIES, SecurityOpt: NO_NEW_PRIVILEGES, ReadonlyRootfs: read_only };
+    case "strict":
+      return { CapDrop: ["ALL"], SecurityOpt: NO_NEW_PRIVILEGES, ReadonlyRootfs: true };
+    case "docker":
+      return { ReadonlyRootfs: read_only };
+  }
+}
+
+/** The body that creates a function's container: the gate in front of the function's command, in its sandbox. */
+export function containerSpec(fn: Function, setting: ContainerSetting): ContainerSpec {
+  return {
+    Image: fn.image_id,
+    Entrypoint: [setting.gate],
+    Cmd: commandOf(fn, setting.image),
+    ...userOf(fn, setting.image),
+    ...(fn.working_dir !== null && { WorkingDir: fn.working_dir }),
+    Env: Object.entries(fn.environment).map(([key, value]) => `${key}=${value}`),
+    // An image's labels merge into its containers' labels; ours win.
+    Labels: { ...fn.labels, [OWNER_LABEL]: setting.owner, [FUNCTION_LABEL]: fn.id },
+    Tty: false,
+    OpenStdin: true,
+    StdinOnce: true,
+    AttachStdin: true,
+    AttachStdout: true,
+    AttachStderr: true,
+    // An image's health check would run in instances that only wait.
+    Healthcheck: { Test: ["NONE"] },
+    HostConfig: {
+      AutoRemove: true,
+      LogConfig: { Type: "none", Config: {} },
+      NetworkMode: setting.network,
+      ...restrictions(fn),
+      ...(fn.runtime !== null && { Runtime: fn.runtime }),
+      Memory: fn.memory_bytes,
+      MemorySwap: fn.memory_bytes,
+      NanoCpus: Math.round(fn.cpus * 1e9),
+      PidsLimit: fn.pids,
+      // Docker's default, said because podman and a daemon's own setting differ.
+      ShmSize: SHM_BYTES,
+      Ulimits: [{ Name: "nofile", Soft: NOFILE, Hard: NOFILE }],
+      Tmpfs: {
+        ...temporaryFiles(fn, setting.image),
+        ...secretFiles(fn),
+        [setting.context_root]: `rw,nosuid,nodev,mode=1777,size=${contextBytes(fn)}`,
+      },
+      Mounts: [setting.gate_mount],
+    },
+  };
+}

@@ -1,0 +1,77 @@
+import { AppError } from "../../domain/errors.ts";
+import type { Settings } from "../../domain/functions/settings.ts";
+import { CPUS, MEMORY_BYTES } from "../../domain/limits.ts";
+import type { EngineConnection } from "../api/connection.ts";
+import { EngineError } from "../api/errors.ts";
+import { listNetworks } from "../api/networks.ts";
+import { engineSystem, type System } from "../api/system.ts";
+
+/** Networks that every engine has. */
+const ALWAYS = ["bridge", "none"];
+
+/** Whether the engine has what settings ask for. It is asked only about what not every engine has. */
+export class SettingsCheck {
+  readonly #connection: EngineConnection;
+
+  constructor(connection: EngineConnection) {
+    this.#connection = connection;
+  }
+
+  /** Throws `invalid_request` naming what there is, and `engine_unavailable` where the engine cannot be asked. */
+  async check(settings: Partial<Settings>): Promise<void> {
+    const { network, runtime, cpus = 0, memory_bytes = 0 } = settings;
+    try {
+      if (network !== undefined && !ALWAYS.includes(network)) await this.#checkNetwork(network);
+      if (runtime || cpus > CPUS.default || memory_bytes > MEMORY_BYTES.default) {
+        checkMachine(settings, await engineSystem(this.#connection));
+      }
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      throw new AppError("engine_unavailable", `Cannot check the settings with the engine: ${error.message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async #checkNetwork(name: string): Promise<void> {
+    const networks = await listNetworks(this.#connection);
+    const found = networks.find((network) => network.name === name);
+    if (found?.problem !== undefined) {
+      throw new AppError("invalid_request", `A function cannot join the network "${name}": ${found.problem}`);
+    }
+    if (found !== undefined) return;
+    const known = networks.filter(({ problem }) => problem === undefined).map((network) => network.name);
+    throw new AppError(
+      "invalid_request",
+      `The engine has no network ${JSON.stringify(name)}, but ${listed(new Set([...ALWAYS, ...known]))}: ` +
+        "use one of these, or make it with `docker network create`",
+    );
+  }
+}
+
+function checkMachine({ runtime, cpus = 0, memory_bytes = 0 }: Partial<Settings>, system: System): void {
+  if (runtime && !system.runtimes.includes(runtime)) {
+    throw new AppError(
+      "invalid_request",
+      `The engine has no runtime ${JSON.stringify(runtime)}, but ${listed(system.runtimes)}: ` +
+        "use one of these, or add it to the engine's configuration",
+    );
+  }
+  if (system.cpus !== undefined && cpus > system.cpus) {
+    throw new AppError("invalid_request", `"cpus" is ${cpus}, and the engine's machine has ${system.cpus}: lower it`);
+  }
+  if (system.memory_bytes !== undefined && memory_bytes > system.memory_bytes) {
+    throw new AppError(
+      "invalid_request",
+      `"memory_bytes" is ${memory_bytes}, and the engine's machine has ${system.memory_bytes}: lower it`,
+    );
+  }
+}
+
+/** At most so many names in a message. */
+const NAMES = 20;
+
+function listed(names: Iterable<string>): string {
+  const all = [...names].map((name) => JSON.stringify(name));
+  return all.length > NAMES ? `${all.slice(0, NAMES).join(", ")} and ${all.length - NAMES} more` : all.join(", ");
+}

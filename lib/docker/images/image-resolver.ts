@@ -1,0 +1,219 @@
+import { AppError, messageOf } from "../../domain/errors.ts";
+import type { Function } from "../../domain/functions/functions.ts";
+import type { Settings } from "../../domain/functions/settings.ts";
+import { settingsOfLabels } from "../../domain/images/labels.ts";
+import { parseImageReference } from "../../domain/images/reference.ts";
+import type { PullWatcher } from "../../domain/images/pull-progress.ts";
+import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
+import { EngineError } from "../api/errors.ts";
+import type { PullOptions } from "../api/image-pull.ts";
+import type { Image, ImageConfig, Images } from "../api/images.ts";
+import type { Clock } from "../../clock.ts";
+import type { Logger } from "../../log.ts";
+import type { Metrics } from "../../metrics.ts";
+import { commandOf, type OwnCommand } from "./command.ts";
+import type { OwnImages } from "./own-images.ts";
+import { SharedPull } from "./shared-pull.ts";
+
+/** What a function remembers of its image. */
+export interface ResolvedImage {
+  readonly image_id: string;
+  readonly digest: string | null;
+}
+
+/** Credentials as they are now: another number stands for others. */
+export interface CurrentCredentials extends RegistryCredentials {
+  readonly revision: string;
+}
+
+/** Images that were looked at lately, at most this many. */
+const CONFIGS = 1_000;
+
+/**
+ * Turns image references into images on the engine. Images are looked at first and pulled where they are missing: one
+ * that exists only locally cannot be pulled. All who want the same image at once wait for one pull, and none of them
+ * can cancel it for the others.
+ */
+export class ImageResolver {
+  readonly #images: Images;
+  readonly #own: Pick<OwnImages, "during">;
+  readonly #metrics: Metrics;
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #credentialsFor: (host: string) => CurrentCredentials | undefined;
+  readonly #pulls = new Map<string, SharedPull>();
+  readonly #configs = new Map<string, ImageConfig>();
+
+  constructor(options: {
+    images: Images;
+    /** Told of each pull. */
+    own: Pick<OwnImages, "during">;
+    metrics: Metrics;
+    log: Logger;
+    clock: Clock;
+    /** Those of a registry, asked for at each pull. */
+    credentialsFor: (host: string) => CurrentCredentials | undefined;
+  }) {
+    this.#images = options.images;
+    this.#own = options.own;
+    this.#clock = options.clock;
+    this.#credentialsFor = options.credentialsFor;
+    this.#metrics = options.metrics;
+    this.#log = options.log;
+  }
+
+  /** The image behind a reference, pulled if the engine does not have it. Throws also for one that could not be run. */
+  async resolve(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
+    parseImageReference(reference); // before the engine is asked: its own message is shorter
+    const present = await this.#inspect(reference);
+    return this.#resolved(reference, present ?? (await this.#pullAndInspect(reference, watcher)), own);
+  }
+
+  /** The image behind a reference where the engine has it, and nothing where it would have to be pulled. */
+  async look(reference: string, own: OwnCommand): Promise<ResolvedImage | undefined> {
+    parseImageReference(reference);
+    const present = await this.#inspect(reference);
+    return present && this.#resolved(reference, present, own);
+  }
+
+  /** The image that a reference means now: pulled anew, or looked up again where it exists only locally. */
+  async refresh(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
+    const present = await this.#inspect(reference);
+    const local = present !== undefined && present.digests.length === 0;
+    return this.#resolved(reference, local ? present : await this.#pullAndInspect(reference, watcher), own);
+  }
+
+  /** What the labels of an image that was resolved say about settings. Throws `image_invalid` where they are wrong. */
+  async settings(reference: string, { image_id }: ResolvedImage): Promise<Partial<Settings>> {
+    return settingsOfLabels(reference, (await this.config(image_id))?.labels ?? {});
+  }
+
+  /** Throws `image_invalid` where a function that has its image would have nothing to run any more. */
+  async checkCommand({ image, image_id, ...own }: Pick<Function, "image" | "image_id"> & OwnCommand): Promise<void> {
+    const config = image_id === null ? undefined : await this.config(image_id);
+    // What the engine has lost is brought back by the next call, which then tells.
+    if (config !== undefined) checkCommand(image, own, config);
+  }
+
+  /** Pulls the very image of a function again, by its digest. Throws `image_unavailable` where that is impossible. */
+  async restore({ image, image_id, digest }: Function): Promise<void> {
+    // It was never gone, or another call has brought it back since the engine said so.
+    if (image_id !== null && (await this.#inspect(image_id)) !== undefined) return;
+    if (digest === null || image_id === null) {
+      throw new AppError(
+        "image_unavailable",
+        `Image "${image}" is gone from the engine and came from no registry: build it again, then POST /v1/functions/<id>/pull`,
+      );
+    }
+    try {
+      await this.#pull(digest);
+    } catch (error) {
+      if (error instanceof AppError && error.reason === "engine_unavailable") throw error;
+      throw new AppError(
+        "image_unavailable",
+        `Image "${image}" is gone from the engine and cannot be pulled again: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      );
+    }
+    if ((await this.#inspect(image_id)) !== undefined) return;
+    throw new AppError(
+      "image_unavailable",
+      `Image "${image}" is gone from the engine, and its digest now gives another image: POST /v1/functions/<id>/pull`,
+    );
+  }
+
+  /** What an image says about its containers, or nothing where the engine has lost it. */
+  async config(imageId: string): Promise<ImageConfig | undefined> {
+    return this.#configs.get(imageId) ?? (await this.#inspect(imageId))?.config;
+  }
+
+  async #inspect(reference: string): Promise<Image | undefined> {
+    try {
+      const image = await this.#images.inspect(reference);
+      if (image !== undefined) this.#remember(image);
+      return image;
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      throw new AppError(
+        error.status === 400 ? "invalid_request" : "engine_unavailable",
+        `Cannot look at image "${reference}": ${error.message}`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
+  #remember(image: Image): void {
+    const oldest = this.#configs.keys().next().value;
+    if (this.#configs.size >= CONFIGS && oldest !== undefined) this.#configs.delete(oldest);
+    this.#configs.set(image.id, image.config);
+  }
+
+  async #pullAndInspect(reference: string, watcher: PullWatcher | undefined): Promise<Image> {
+    await this.#pull(reference, watcher);
+    const image = await this.#inspect(reference);
+    if (image === undefined) {
+      throw new AppError(
+        "image_unavailable",
+        `Image "${reference}" was pulled and is gone again: is something removing images from this engine?`,
+      );
+    }
+    return image;
+  }
+
+  #pull(reference: string, watcher?: PullWatcher): Promise<void> {
+    const { normalized } = parseImageReference(reference);
+    const host = registryOf(reference);
+    const credentials = host === undefined ? undefined : this.#credentialsFor(host);
+    // Whoever has just changed the credentials does not want the end of a pull that began with the old ones.
+    const key = `${credentials?.revision ?? ""} ${normalized}`;
+    const pull = this.#pulls.get(key) ?? this.#begin(key, reference, credentials);
+    if (watcher !== undefined) pull.watch(watcher);
+    return pull.done;
+  }
+
+  #begin(key: string, reference: string, credentials: RegistryCredentials | undefined): SharedPull {
+    const pull = new SharedPull(this.#clock, async (onProgress) => {
+      try {
+        await this.#pullOnce(reference, { credentials, onProgress });
+      } finally {
+        this.#pulls.delete(key);
+      }
+    });
+    this.#pulls.set(key, pull);
+    return pull;
+  }
+
+  async #pullOnce(reference: string, options: PullOptions): Promise<void> {
+    this.#log.info("pull started", { image: reference });
+    try {
+      await this.#own.during(reference, () => this.#images.pull(reference, options));
+      this.#metrics.pulls.inc({ result: "ok" });
+      this.#log.info("pull finished", { image: reference });
+    } catch (error) {
+      this.#metrics.pulls.inc({ result: error instanceof AppError ? error.reason : "internal" });
+      this.#log.warn("pull failed", { image: reference, error });
+      throw error;
+    }
+  }
+
+  #resolved(reference: string, image: Image, own: OwnCommand): ResolvedImage {
+    checkCommand(reference, own, image.config);
+    const { name } = parseImageReference(reference);
+    const digest = image.digests.find((candidate) => candidate.startsWith(`${name}@`)) ?? image.digests[0] ?? null;
+    return { image_id: image.id, digest };
+  }
+}
+
+function checkCommand(reference: string, own: OwnCommand, config: ImageConfig): void {
+  if (commandOf(own, config).length > 0) return;
+  throw new AppError(
+    "image_invalid",
+    own.entrypoint || own.command
+      ? 'There is nothing to run: "entrypoint" is empty, or drops the image\'s command, and "command" gives none'
+      : `Image "${reference}" has no entrypoint and no command, so there is nothing to run: give "entrypoint" or "command", or add ENTRYPOINT or CMD to its Dockerfile`,
+  );
+}

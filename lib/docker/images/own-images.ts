@@ -1,0 +1,89 @@
+import { parseImageReference } from "../../domain/images/reference.ts";
+import type { Pulled, PulledImage } from "../../domain/images/pulled-images.ts";
+import type { Images, NamedImage } from "../api/images.ts";
+import type { Logger } from "../../log.ts";
+
+/** What became of an image that was to be removed: somebody else may use it, or have given it a name. */
+export type Removal = "removed" | "in_use" | "named_by_others";
+
+/**
+ * Which images are on the engine because this server pulled them, and how they go again. The engine knows neither, so
+ * each pull looks at what there is before it and after.
+ */
+export class OwnImages {
+  readonly #images: Images;
+  readonly #onPulled: (pulled: Pulled) => Promise<void>;
+  readonly #log: Logger;
+
+  /** `onPulled` is told what a pull has done. */
+  constructor(options: { images: Images; onPulled: (pulled: Pulled) => Promise<void>; log: Logger }) {
+    this.#images = options.images;
+    this.#onPulled = options.onPulled;
+    this.#log = options.log;
+  }
+
+  /** Runs a pull of a reference and tells what it has done. Where that cannot be known, the image counts as not ours. */
+  async during(reference: string, pull: () => Promise<void>): Promise<void> {
+    const before = await this.#quietly(reference, () => this.#images.list());
+    await pull();
+    if (before !== undefined) await this.#quietly(reference, () => this.#tell(reference, before));
+  }
+
+  list(): Promise<NamedImage[]> {
+    return this.#images.list();
+  }
+
+  /**
+   * Removes an image of ours, unless somebody uses it, or has given it a name that none of our pulls gave it: with the
+   * image that name would be gone, and names are all that others see of it.
+   */
+  async remove({ id, names }: NamedImage, ours: PulledImage): Promise<Removal> {
+    if (names.some((name) => !ours.names.includes(name))) return "named_by_others";
+    if (await this.#images.hasContainers(id)) return "in_use";
+    // By its id the engine takes the names along and looks once more who uses it, but only where there is one tag.
+    for (const name of isSingle(names) ? [id] : names.toSorted(digestsFirst)) {
+      if (!(await this.#images.remove(name))) return "in_use";
+    }
+    return "removed";
+  }
+
+  async #tell(reference: string, before: readonly NamedImage[]): Promise<void> {
+    const { normalized, name } = parseImageReference(reference);
+    const image = (await this.#images.list()).find(({ names }) => names.includes(normalized));
+    if (image === undefined) return;
+    const known = new Set(before.flatMap(({ names }) => names));
+    await this.#onPulled({
+      image_id: image.id,
+      brought: before.every(({ id }) => id !== image.id),
+      names: image.names
+        .filter((other) => other === normalized || isDigestOf(other, name))
+        .map((other) => ({ name: other, created: !known.has(other) })),
+    });
+  }
+
+  async #quietly<T>(reference: string, work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      this.#log.warn("it is not known whether a pull brought its image: it will not be removed", {
+        image: reference,
+        error,
+      });
+      return undefined;
+    }
+  }
+}
+
+function isDigestOf(reference: string, name: string): boolean {
+  return reference.includes("@") && parseImageReference(reference).name === name;
+}
+
+function digestsFirst(a: string, b: string): number {
+  return Number(b.includes("@")) - Number(a.includes("@"));
+}
+
+/** Whether all names are of one repository, and at most one of them is a tag. */
+function isSingle(names: readonly string[]): boolean {
+  const repositories = new Set(names.map((name) => parseImageReference(name).name));
+  return repositories.size <= 1 && names.filter((name) => !name.includes("@")).length <= 1;
+}

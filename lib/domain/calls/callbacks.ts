@@ -1,0 +1,170 @@
+import { Type, type Static } from "@sinclair/typebox";
+import { addressBytes, addressRange, type Allowed, mayBeCalled } from "../addresses.ts";
+import { AppError } from "../errors.ts";
+import type { Invocation } from "./invocations.ts";
+import { CALLBACK, CALLBACK_URL_LENGTH } from "../limits.ts";
+import { Nullable, Timestamp, timestamp } from "../types.ts";
+
+/** How the result of an invocation gets to its `callback_url`, as it is kept. */
+export interface Delivery {
+  readonly invocation_id: string;
+  readonly url: string;
+  /** `waiting` for its next attempt, which may be under way; the other two are its ends. */
+  readonly state: "waiting" | "delivered" | "failed";
+  /** When that attempt is due; milliseconds since the epoch. */
+  readonly due: number;
+  readonly attempts: number;
+  readonly last_status: number | null;
+  readonly last_problem: string | null;
+  readonly created_at: string;
+  readonly delivered_at: string | null;
+}
+
+/** The answer of `GET /v1/invocations/:id/callback`. */
+export const Callback = Type.Object({
+  invocation_id: Type.String({
+    description: "The invocation; receivers see it as `webhook-id`, the same at each attempt.",
+    examples: ["7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55"],
+  }),
+  url: Type.String({ description: "Where the result is sent.", examples: ["https://example.com/hooks/slipway"] }),
+  state: Type.Unsafe<Delivery["state"]>(
+    Type.Union(
+      (["waiting", "delivered", "failed"] as const).map((state) => Type.Literal(state)),
+      {
+        description: `\`waiting\` for its next attempt; \`delivered\`: it was answered with 2xx; \`failed\`: it was not, in ${CALLBACK.attempts} attempts, or was answered with 410.`,
+        examples: ["delivered"],
+      },
+    ),
+  ),
+  attempts: Type.Integer({ description: "Attempts that were made.", examples: [1] }),
+  next_at: Nullable(
+    Type.String({
+      description: "When the next attempt is due; null where none is to be made.",
+      examples: ["2026-01-31T12:00:05.000Z"],
+    }),
+  ),
+  last_status: Nullable(
+    Type.Integer({ description: "The status of the last answer; null where there was none.", examples: [204] }),
+  ),
+  last_problem: Nullable(
+    Type.String({
+      description: "What was wrong at the last attempt; null where nothing was.",
+      examples: ["It was answered with 503"],
+    }),
+  ),
+  created_at: Timestamp,
+  delivered_at: Nullable(Timestamp),
+});
+export type Callback = Static<typeof Callback>;
+
+/** A delivery as it is shown. */
+export function callbackOf({ due, ...delivery }: Delivery): Callback {
+  return { ...delivery, next_at: delivery.state === "waiting" ? timestamp(due) : null };
+}
+
+/** The answer of `GET /v1/callbacks/secret`. */
+export const CallbackSecret = Type.Object({
+  secret: Type.String({
+    description: "What callbacks are signed with, as the libraries of standardwebhooks.com take it.",
+    examples: ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw8nVu3mYbJ5k="],
+  }),
+  previous_until: Nullable(
+    Type.String({
+      description: "Until when callbacks are signed with the secret before this one, too; null where they are not.",
+      examples: [null],
+    }),
+  ),
+});
+export type CallbackSecret = Static<typeof CallbackSecret>;
+
+/**
+ * The body of a callback. The function's response is in there as it wrote it, number for number; what is no JSON is
+ * there in base64, and what is too long for a callback not at all.
+ */
+export function callbackBody(invocation: Invocation, response: Uint8Array | null): string {
+  const { id, status, finished_at } = invocation;
+  const head = JSON.stringify({ type: `invocation.${status}`, timestamp: finished_at });
+  return `${head.slice(0, -1)},"data":{"invocation":${JSON.stringify(invocation)},${responseFields(id, response)}}}`;
+}
+
+function responseFields(id: string, response: Uint8Array | null): string {
+  if (response !== null && response.length > CALLBACK.response_bytes) {
+    const note = `The response has ${response.length} bytes, and a callback at most ${CALLBACK.response_bytes} of it: GET /v1/invocations/${id}/result has it`;
+    return `"response":null,"response_omitted":${JSON.stringify(note)}`;
+  }
+  const json = response === null ? "null" : jsonOf(response);
+  if (json !== undefined) return `"response":${json}`;
+  return `"response":null,"response_base64":"${Buffer.from(response ?? []).toString("base64")}"`;
+}
+
+function jsonOf(bytes: Uint8Array): string | undefined {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    JSON.parse(text);
+    return text;
+  } catch {
+    return undefined;
+  }
+}
+
+const NAME = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/;
+
+/** Reads what callbacks may reach beside public addresses; undefined where an entry is neither a name nor a range. */
+export function parseAllowed(entries: readonly string[]): Allowed | undefined {
+  const names = new Set<string>();
+  const ranges = [];
+  for (const entry of entries) {
+    const range = addressRange(entry.replace(/^\[(.*)\]$/, "$1"));
+    const name = plainName(entry.toLowerCase());
+    if (range !== undefined) ranges.push(range);
+    // What ends in a number would be an address to a URL, and no name.
+    else if (NAME.test(name) && !/(^|\.)(\d+|0x[0-9a-f]*)$/.test(name)) names.add(name);
+    else return undefined;
+  }
+  return { names, ranges };
+}
+
+/** A host name of a URL without the dot that may end it. */
+export function plainName(hostname: string): string {
+  return hostname.replace(/\.$/, "");
+}
+
+/** The address that the host of a URL is, where it is no name. */
+export function literalAddress({ hostname }: URL): string | undefined {
+  const address = hostname.replace(/^\[(.*)\]$/, "$1");
+  return addressBytes(address) === undefined ? undefined : address;
+}
+
+/** Throws `invalid_request` for a `callback_url` that could never be called. What its name leads to is seen at each call. */
+export function checkCallbackUrl(text: string, allowed: Allowed): void {
+  const problem = callbackUrlProblem(text, allowed);
+  if (problem === undefined) return;
+  const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text);
+  throw new AppError("invalid_request", `Invalid "callback_url" ${shown}: ${problem}`);
+}
+
+/** What is wrong with a `callback_url`, and what to do; undefined where nothing is. */
+export function callbackUrlProblem(text: string, allowed: Allowed): string | undefined {
+  // The parser normalises every spelling of an address: 0x7f.1, 2130706433, ①27.0.0.1.
+  const url = URL.parse(text);
+  if (text.length > CALLBACK_URL_LENGTH) return `it has ${text.length} characters: at most ${CALLBACK_URL_LENGTH}`;
+  if (url === null || !/^https?:$/.test(url.protocol)) return "give a URL such as https://example.com/hook";
+  if (url.username !== "" || url.password !== "") return "it has credentials: put a token into its path or query";
+  if (text.includes("#")) return "it has a fragment, which no server is sent: leave that out";
+  const literal = literalAddress(url) ?? (isLocalhost(url) ? "127.0.0.1" : undefined);
+  if (literal === undefined || allowed.names.has(plainName(url.hostname)) || mayBeCalled(literal, allowed)) {
+    return undefined;
+  }
+  return notPublic(url.hostname, literal);
+}
+
+/** What to say of a host that leads to an address that must not be called. */
+export function notPublic(hostname: string, address: string): string {
+  const leads =
+    hostname.replace(/^\[(.*)\]$/, "$1") === address ? `${address} is` : `${hostname} leads to ${address}, which is`;
+  return `${leads} not a public address; whoever runs the server may allow it with CALLBACK_ALLOW`;
+}
+
+function isLocalhost({ hostname }: URL): boolean {
+  return /(^|\.)localhost\.?$/.test(hostname);
+}

@@ -1,0 +1,161 @@
+import { Type, type Static } from "@sinclair/typebox";
+import { AppError, REASONS } from "../errors.ts";
+import { PAGE } from "../limits.ts";
+import { Nullable, readTime, Timestamp } from "../types.ts";
+
+/**
+ * A synchronous one is `running` until it ends; `failed` is every other end, told apart by `reason`. An asynchronous one
+ * is `queued` before and between its attempts, and ends as `succeeded`, `dead` or `cancelled` (queued-work.ts).
+ */
+export const STATUSES = ["queued", "running", "succeeded", "failed", "timed_out", "cancelled", "dead"] as const;
+export const InvocationStatus = Type.Union(
+  STATUSES.map((status) => Type.Literal(status)),
+  {
+    description:
+      "`queued` while an asynchronous one waits for its next attempt; `running` until it ends; `dead` when an asynchronous one failed for good; " +
+      "`failed` is every end that the others are not, told apart by `reason`.",
+    examples: ["succeeded"],
+  },
+);
+export type InvocationStatus = (typeof STATUSES)[number];
+
+const milliseconds = (description: string, example: number) =>
+  Nullable(Type.Number({ description: `${description}, in milliseconds.`, examples: [example] }));
+const bytes = (description: string, example: number) =>
+  Nullable(Type.Integer({ description: `${description}, in bytes.`, examples: [example] }));
+
+/** One request to run a function, with what became of it. */
+export const Invocation = Type.Object({
+  id: Type.String({
+    description: "A UUID; the function sees it as REQUEST_ID, the caller as X-Request-Id.",
+    examples: ["7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55"],
+  }),
+  function_id: Type.String({
+    description: "The id of the function.",
+    examples: ["0b9a4f2e-3f0c-4a52-9a57-6a3d5e2f8c11"],
+  }),
+  route_id: Nullable(
+    Type.String({
+      description: "The id of the route that it came by; null for `POST /v1/functions/:id/invoke`.",
+      examples: ["5d1c7c0e-8a53-44c5-b7a3-0f4f7c1f0e0a"],
+    }),
+  ),
+  image_id: Nullable(
+    Type.String({
+      description: "The engine's id of the image that ran.",
+      examples: ["sha256:4f15e3730ee4073e13d2536d3b5a577f88a63268350c598aa48d92abc79c3b6a"],
+    }),
+  ),
+  status: Type.Unsafe<InvocationStatus>(InvocationStatus),
+  reason: Nullable(
+    Type.Unsafe<(typeof REASONS)[number]>(
+      Type.Union(
+        REASONS.map((reason) => Type.Literal(reason)),
+        { description: "What went wrong, for a program." },
+      ),
+    ),
+  ),
+  message: Nullable(Type.String({ description: "What went wrong, for a person." })),
+  exit_code: Nullable(
+    Type.Integer({ description: "Null where the function did not run, or a signal ended it.", examples: [0] }),
+  ),
+  signal: Nullable(Type.Integer({ description: "The number of the signal that ended it." })),
+  start: Nullable(
+    Type.Unsafe<"cold" | "warm">(
+      Type.Union([Type.Literal("cold"), Type.Literal("warm")], {
+        description: "`cold` where an instance had to be started for it.",
+        examples: ["cold"],
+      }),
+    ),
+  ),
+  queue_ms: milliseconds("Wait for a place among the running instances", 0.12),
+  start_ms: milliseconds("Wait for an instance to be ready", 412.5),
+  run_ms: milliseconds("From handing over the request to the end of the function", 6.25),
+  cpu_ms: milliseconds("User and system time of the function's process and its children", 2.5),
+  peak_memory_bytes: bytes("Largest resident set of the function's process", 1_376_256),
+  request_bytes: Type.Integer({ description: "Size of the request body.", examples: [26] }),
+  response_bytes: bytes("Size of response.json or response.body", 50),
+  log_bytes: Type.Integer({ description: "Size of the logs that were kept.", examples: [8] }),
+  log_dropped_bytes: Type.Integer({ description: "Output beyond the limit, which was dropped.", examples: [0] }),
+  mode: Type.Unsafe<"sync" | "async">(
+    Type.Union([Type.Literal("sync"), Type.Literal("async")], {
+      description: "`sync` when a caller waited for the answer.",
+      examples: ["sync"],
+    }),
+  ),
+  attempts: Type.Integer({ description: "Attempts that were begun; the record tells of the latest.", examples: [1] }),
+  priority: Type.Integer({ description: "Higher goes first among those of one function.", examples: [0] }),
+  run_at: Nullable(
+    Type.String({
+      description: "When the next attempt is due, while it is queued.",
+      examples: ["2026-01-31T12:00:00.000Z"],
+    }),
+  ),
+  version: Nullable(Type.Integer({ description: "The version of the function that ran.", examples: [1] })),
+  parent_id: Nullable(Type.String({ description: "The invocation whose end caused it (`on_success`, `on_failure`)." })),
+  replay_of: Nullable(Type.String({ description: "The invocation whose request it repeats." })),
+  schedule_id: Nullable(Type.String({ description: "The schedule that caused it." })),
+  chain_depth: Type.Integer({ description: "How many invocations led to it, one after the other.", examples: [0] }),
+  callback_url: Nullable(Type.String({ description: "Where its result is sent." })),
+  created_at: Timestamp,
+  finished_at: Nullable(Timestamp),
+});
+export type Invocation = Static<typeof Invocation>;
+
+/** A piece of what a function printed; bytes that are no UTF-8 are replaced by U+FFFD. */
+export const LogEntry = Type.Object({
+  stream: Type.Unsafe<"stdout" | "stderr">(
+    Type.Union([Type.Literal("stdout"), Type.Literal("stderr")], { description: "Where it was printed." }),
+  ),
+  text: Type.String({ description: "What was printed.", examples: ["greeted\n"] }),
+});
+export type LogEntry = Static<typeof LogEntry>;
+
+/** The answer of `GET /v1/invocations/:id/logs`. */
+export const InvocationLogs = Type.Object({
+  entries: Type.Array(LogEntry, { description: "In the order in which the gate read them." }),
+  dropped_bytes: Type.Integer({ description: "Output beyond the limit, which was dropped." }),
+});
+export type InvocationLogs = Static<typeof InvocationLogs>;
+
+/** Which invocations to list. Newest first. */
+export interface InvocationQuery {
+  readonly function_id?: string;
+  readonly status?: InvocationStatus;
+  /** Only those created at or after this time, and before that one. */
+  readonly since?: string;
+  readonly until?: string;
+  readonly cursor?: string;
+  readonly limit: number;
+}
+
+/** The query of `GET /v1/invocations` as it was sent. */
+export interface RawInvocationQuery extends Omit<InvocationQuery, "limit"> {
+  readonly limit?: string;
+}
+
+/** Reads a query: times of any zone become UTC, which is what records have. Throws `invalid_request`. */
+export function parseInvocationQuery({ since, until, limit, ...rest }: RawInvocationQuery): InvocationQuery {
+  return {
+    ...rest,
+    limit: limit === undefined ? PAGE.default : readLimit(limit),
+    ...(since !== undefined && { since: readTime("since", since) }),
+    ...(until !== undefined && { until: readTime("until", until) }),
+  };
+}
+
+function readLimit(text: string): number {
+  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (limit >= 1 && limit <= PAGE.max) return limit;
+  throw new AppError(
+    "invalid_request",
+    `Invalid "limit" ${JSON.stringify(text.slice(0, 40))}: give a whole number from 1 to ${PAGE.max}`,
+  );
+}
+
+/** A page of invocations, and the cursor of the next one where there is one. */
+export const InvocationPage = Type.Object({
+  invocations: Type.Array(Invocation),
+  next_cursor: Nullable(Type.String({ description: "Send it as `cursor` for the next page; null on the last one." })),
+});
+export type InvocationPage = Static<typeof InvocationPage>;

@@ -1,0 +1,122 @@
+import { isHeaderName, isHeaderValue, responseHeaderProblem } from "./headers.ts";
+import { RESPONSE_HEADERS } from "../limits.ts";
+
+/** What a function says of its answer in `response.meta.json`, checked. */
+export interface ResponseMeta {
+  /** 200 where it does not say. */
+  readonly status: number;
+  /** Names in lower case; a name comes again only where the function gave a list. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /** Headers that are left out, each with the reason, for the function's log. */
+  readonly dropped: readonly string[];
+  /** Whether an asynchronous invocation that failed is to be tried again, and when; nothing where it does not say. */
+  readonly retry?: boolean;
+  readonly retry_after_ms?: number;
+}
+
+/** The answer of a function that says nothing of it. */
+export const PLAIN_RESPONSE: ResponseMeta = { status: 200, headers: [], dropped: [] };
+
+const FIELDS = ["status", "headers", "retry", "retry_after_ms"];
+
+/** As much of a wrong value as a message shows. */
+const SHOWN_CHARACTERS = 60;
+
+/** `response.meta.json` is not what it may be; the message ends a sentence that begins with the file's name. */
+class InvalidMeta extends Error {}
+
+/** Reads `response.meta.json`; what is wrong with it, where something is, ends a sentence that begins with its name. */
+export function parseResponseMeta(bytes: Uint8Array): ResponseMeta | { readonly problem: string } {
+  try {
+    return readMeta(parse(bytes));
+  } catch (error) {
+    if (error instanceof InvalidMeta) return { problem: error.message };
+    throw error;
+  }
+}
+
+function parse(bytes: Uint8Array): unknown {
+  if (bytes.length === 0) throw new InvalidMeta("is empty");
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (error) {
+    const why = error instanceof Error ? error.message.replace(/^JSON Parse error: /, "") : "";
+    throw new InvalidMeta(`is not JSON: ${why}`);
+  }
+}
+
+function readMeta(value: unknown): ResponseMeta {
+  if (!isObject(value)) throw new InvalidMeta(`must be an object, and is ${shown(value)}`);
+  const unknown = Object.keys(value).find((name) => !FIELDS.includes(name));
+  if (unknown !== undefined) {
+    throw new InvalidMeta(`has an unknown field ${shown(unknown)}: it may have ${FIELDS.map(shown).join(", ")}`);
+  }
+  return {
+    status: readStatus(value["status"]),
+    ...readHeaders(value["headers"]),
+    ...readRetry(value["retry"], value["retry_after_ms"]),
+  };
+}
+
+function readRetry(retry: unknown, after: unknown): Pick<ResponseMeta, "retry" | "retry_after_ms"> {
+  if (retry !== undefined && typeof retry !== "boolean")
+    throw new InvalidMeta(`has the retry ${shown(retry)}: give true or false`);
+  if (after !== undefined && !(typeof after === "number" && Number.isInteger(after) && after >= 0))
+    throw new InvalidMeta(`has the retry_after_ms ${shown(after)}: give a whole number of milliseconds`);
+  return { ...(retry !== undefined && { retry }), ...(after !== undefined && { retry_after_ms: after }) };
+}
+
+/** 1xx is not for functions: such an answer would be followed by another one. */
+function readStatus(status: unknown): number {
+  if (status === undefined) return PLAIN_RESPONSE.status;
+  if (typeof status === "number" && Number.isInteger(status) && status >= 200 && status <= 599) return status;
+  throw new InvalidMeta(`has the status ${shown(status)}: give a whole number from 200 to 599`);
+}
+
+function readHeaders(given: unknown): Pick<ResponseMeta, "headers" | "dropped"> {
+  if (given === undefined) return { headers: [], dropped: [] };
+  if (!isObject(given)) throw new InvalidMeta('has "headers" that are no object: give {"name": "value"}');
+  const headers: [string, string][] = [];
+  const dropped: string[] = [];
+  const seen = new Set<string>();
+  for (const [written, value] of Object.entries(given)) {
+    if (!isHeaderName(written)) throw new InvalidMeta(`has a header with the malformed name ${shown(written)}`);
+    const name = written.toLowerCase();
+    if (seen.has(name)) throw new InvalidMeta(`has the header ${shown(name)} twice: give its values as a list`);
+    seen.add(name);
+    const values = readValues(name, value);
+    const why = responseHeaderProblem(name);
+    if (why === undefined) headers.push(...values.map((one): [string, string] => [name, one]));
+    else dropped.push(`the header ${shown(name)} of response.meta.json is left out: ${why}`);
+    if (headers.length > RESPONSE_HEADERS) throw new InvalidMeta(`has more than ${RESPONSE_HEADERS} headers`);
+  }
+  return { headers, dropped };
+}
+
+/** Headers of which an answer can have one only: two values joined would be none. */
+const SINGLE: ReadonlySet<string> = new Set(["content-type", "location"]);
+
+function readValues(name: string, value: unknown): string[] {
+  const values: unknown[] = Array.isArray(value) ? value : [value];
+  if (SINGLE.has(name) && values.length !== 1) throw new InvalidMeta(`must have one ${shown(name)}`);
+  return values.map((one) => {
+    if (typeof one !== "string") {
+      throw new InvalidMeta(
+        `has the header ${shown(name)} with the value ${shown(one)}: give a string, or a list of them`,
+      );
+    }
+    if (!isHeaderValue(one)) {
+      throw new InvalidMeta(`has the header ${shown(name)} with a character that no header can have: encode its value`);
+    }
+    return one;
+  });
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}...` : text;
+}

@@ -1,0 +1,82 @@
+import { AppError } from "../errors.ts";
+import { DELAY_MS, IDEMPOTENCY, PRIORITY, WAIT_MS } from "../limits.ts";
+
+/** How an asynchronous call is to be made, as its query says. */
+export interface RawSubmissionQuery {
+  readonly async?: string;
+  readonly delay_ms?: string;
+  readonly run_at?: string;
+  readonly priority?: string;
+  readonly callback_url?: string;
+}
+
+/** The same, checked. */
+export interface SubmissionOptions {
+  /** Not before this moment, in milliseconds since the epoch. */
+  readonly due: number;
+  readonly priority: number;
+  readonly callback_url: string | null;
+}
+
+/** Reads how an asynchronous call is to be made. Throws `invalid_request`. */
+export function parseSubmission(
+  { delay_ms, run_at, priority, callback_url }: RawSubmissionQuery,
+  now: number,
+): SubmissionOptions {
+  if (delay_ms !== undefined && run_at !== undefined) {
+    throw new AppError("invalid_request", 'Both "delay_ms" and "run_at" were given: leave one of them out');
+  }
+  const due =
+    run_at === undefined ? now + readNumber("delay_ms", delay_ms ?? "0", 0, DELAY_MS) : readMoment(run_at, now);
+  return {
+    due,
+    priority: readNumber("priority", priority ?? "0", PRIORITY.min, PRIORITY.max),
+    callback_url: callback_url ?? null,
+  };
+}
+
+/** The `Idempotency-Key` of a request, where it has one. Throws `invalid_request`. */
+export function parseIdempotencyKey(header: string | null): string | undefined {
+  if (header === null) return undefined;
+  // The draft of the header makes it a quoted string; nearly everyone sends it as it is.
+  const key = /^"(.*)"$/.exec(header)?.[1] ?? header;
+  if (key.length >= 1 && key.length <= IDEMPOTENCY.key_length) return key;
+  throw new AppError(
+    "invalid_request",
+    `The Idempotency-Key has ${key.length} characters: give 1 to ${IDEMPOTENCY.key_length}`,
+  );
+}
+
+/** How long to wait for an end, such as `30s` or `1500ms`; in milliseconds. Throws `invalid_request`. */
+export function parseWait(text: string): number {
+  const [, digits, unit] = /^(\d{1,6})(ms|s)?$/.exec(text) ?? [];
+  const ms = digits === undefined ? Number.NaN : Number(digits) * (unit === "ms" ? 1 : 1000);
+  if (ms <= WAIT_MS) return ms;
+  const shown = JSON.stringify(text.slice(0, 40));
+  throw new AppError(
+    "invalid_request",
+    `Invalid "wait" ${shown}: give a time such as "30s", at most "${WAIT_MS / 1000}s"`,
+  );
+}
+
+/** Whether a client prefers not to wait for the end (RFC 7240). */
+export function prefersAsync(prefer: string | null): boolean {
+  return (prefer ?? "").split(",").some((preference) => /^\s*respond-async\s*(;|$)/i.test(preference));
+}
+
+function readNumber(name: string, text: string, min: number, max: number): number {
+  const value = /^-?\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  const shown = JSON.stringify(text.slice(0, 40));
+  throw new AppError("invalid_request", `Invalid "${name}" ${shown}: give a whole number from ${min} to ${max}`);
+}
+
+function readMoment(text: string, now: number): number {
+  const time = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : Number.NaN;
+  if (time <= now + DELAY_MS) return time;
+  const shown = JSON.stringify(text.slice(0, 40));
+  throw new AppError(
+    "invalid_request",
+    `Invalid "run_at" ${shown}: give a time within a year, such as 2026-01-31T12:00:00Z`,
+  );
+}

@@ -1,0 +1,108 @@
+import { Type, type Static } from "@sinclair/typebox";
+import { Environment } from "../environment.ts";
+import { AppError } from "../errors.ts";
+import { FunctionName, SETTING_DEFAULTS, SETTINGS, type Settings } from "./settings.ts";
+import { IMAGE_REFERENCE_LENGTH } from "../limits.ts";
+import { Nullable, Timestamp } from "../types.ts";
+
+/** An image plus its settings, registered under an id. */
+export const Function = Type.Object({
+  id: Type.String({ description: "A UUID made by the server.", examples: ["0b9a4f2e-3f0c-4a52-9a57-6a3d5e2f8c11"] }),
+  name: Nullable(FunctionName),
+  image: Type.String({
+    minLength: 1,
+    maxLength: IMAGE_REFERENCE_LENGTH,
+    description: "The image reference as it was sent; without a tag, `latest` is meant.",
+    examples: ["ghcr.io/xprnio/serverless-hello-world:latest"],
+  }),
+  image_id: Nullable(
+    Type.String({
+      description:
+        "The engine's id of the image that calls run; null until a function of an older database is first called.",
+      examples: ["sha256:4f15e3730ee4073e13d2536d3b5a577f88a63268350c598aa48d92abc79c3b6a"],
+    }),
+  ),
+  digest: Nullable(
+    Type.String({
+      description:
+        "The repository digest that the image had when it was resolved; null for an image that exists only locally.",
+      examples: [
+        "ghcr.io/xprnio/serverless-hello-world@sha256:9b2f0a4f9d0e9f6c1a7f1f1f6a0c4c2b9f6f0d7c1f5b3f6c8a1d2e3f4a5b6c7d",
+      ],
+    }),
+  ),
+  environment: Environment,
+  ...SETTINGS,
+  version: Type.Integer({
+    minimum: 1,
+    description: "The number of this version of the function: every change of its image or settings makes a new one.",
+    examples: [1],
+  }),
+  created_at: Timestamp,
+  updated_at: Timestamp,
+});
+export type Function = Static<typeof Function>;
+
+/** The instances of a function, as they are now. */
+export const PoolState = Type.Object({
+  ready: Type.Integer({ description: "Waiting for a call." }),
+  starting: Type.Integer({ description: "Being started." }),
+  busy: Type.Integer({ description: "Serving a call." }),
+  target: Type.Integer({ description: "How many should be ready, by what was called lately." }),
+});
+export type PoolState = Static<typeof PoolState>;
+
+/** The instances of one version of a function. */
+export const VersionPool = Type.Composite([
+  Type.Object({ version: Type.Integer({ description: "The number of the version.", examples: [1] }) }),
+  PoolState,
+]);
+export type VersionPool = Static<typeof VersionPool>;
+
+/** The answer of `GET /v1/functions/:id`: the record and its instances. */
+export const FunctionWithPool = Type.Composite([
+  Function,
+  Type.Object({
+    pool: PoolState,
+    version_pools: Type.Array(VersionPool, {
+      description: "The instances of other versions: those that routes name, and those that are still being called.",
+      examples: [[]],
+    }),
+  }),
+]);
+export type FunctionWithPool = Static<typeof FunctionWithPool>;
+
+/** The body of `POST /v1/functions`. */
+export const CreateFunction = Type.Composite(
+  [
+    Type.Pick(Function, ["image"]),
+    Type.Partial(Type.Object({ name: Function.properties.name, ...SETTINGS })),
+    Type.Object({ environment: Type.Optional(Nullable(Environment)) }),
+  ],
+  { additionalProperties: false },
+);
+export type CreateFunction = Static<typeof CreateFunction>;
+
+/** The body of `PATCH /v1/functions/:id`: what is absent stays as it is. */
+export const UpdateFunction = Type.Partial(CreateFunction, { additionalProperties: false });
+export type UpdateFunction = Static<typeof UpdateFunction>;
+
+/** What every function has unless it was given. */
+export const FUNCTION_DEFAULTS: Settings & Pick<Function, "name" | "environment" | "version"> = {
+  ...SETTING_DEFAULTS,
+  name: null,
+  environment: {},
+  version: 1,
+};
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** Throws `invalid_request` for a name that could be mistaken for an id. */
+export function checkFunctionName(name: string): void {
+  if (UUID.test(name)) {
+    throw new AppError(
+      "invalid_request",
+      `Invalid "name" "${name}": it looks like an id; choose a name that is no UUID`,
+    );
+  }
+}

@@ -1,0 +1,63 @@
+import { settingsAtCreation } from "../functions/rules.ts";
+import { SETTINGS, type Settings } from "../functions/settings.ts";
+import type { Function } from "../functions/functions.ts";
+import { LABEL_SETTINGS } from "../images/labels.ts";
+import type { Manifest, ManifestFunction, ManifestRoute } from "./manifest.ts";
+import { byManifestName } from "./manifest.ts";
+import { withNames } from "./plan.ts";
+import { escapeDollars } from "./variables.ts";
+import { ROUTE_DEFAULTS, ROUTE_OPTIONS } from "../routes/options.ts";
+import type { Route } from "../routes/routes.ts";
+
+/** What a server has. */
+export interface Exported {
+  readonly functions: readonly Function[];
+  readonly routes: readonly Route[];
+  readonly secrets: readonly string[];
+  /** What the labels of a function's image say about settings; undefined where nobody knows. */
+  readonly labelsOf: (fn: Function) => Partial<Settings> | undefined;
+}
+
+// Object.keys forgets the type of the keys.
+const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
+const OPTION_NAMES = Object.keys(ROUTE_OPTIONS) as readonly (keyof typeof ROUTE_OPTIONS)[];
+
+/** The manifest of what a server has: applied there, it changes nothing. What is as in a new one is left out. */
+export function exportManifest({ functions, routes, secrets, labelsOf }: Exported): Manifest {
+  const names = byManifestName(functions);
+  const nameOf = new Map([...names].map(([name, { id }]) => [id, name]));
+  // The order of the list, which is that of age.
+  const entries = functions.map(
+    (fn) => [nameOf.get(fn.id) ?? fn.id, functionEntry(withNames(fn, nameOf), labelsOf(fn))] as const,
+  );
+  const manifest: Manifest = {
+    version: 1,
+    functions: Object.fromEntries(entries),
+    routes: Object.fromEntries(
+      routes.map((route) => [route.path, routeEntry(route, nameOf.get(route.function.id) ?? "")] as const),
+    ),
+    secrets: [...secrets],
+  };
+  // It has the same shape: only texts are others.
+  return escapeDollars(manifest) as Manifest;
+}
+
+function functionEntry(fn: Function, labels: Partial<Settings> | undefined): ManifestFunction {
+  // Where nobody knows what an image's labels say, what they could say is said here.
+  const said: readonly (keyof Settings)[] = labels === undefined ? LABEL_SETTINGS : [];
+  const sandbox = settingsAtCreation({}, labels ?? {}).sandbox === fn.sandbox ? {} : { sandbox: fn.sandbox };
+  const asNew = settingsAtCreation(sandbox, labels ?? {});
+  const own = SETTING_NAMES.filter(
+    (name) => name in sandbox || said.includes(name) || !Bun.deepEquals(fn[name], asNew[name]),
+  );
+  return {
+    image: fn.image,
+    ...Object.fromEntries(own.map((name) => [name, fn[name]])),
+    ...(Object.keys(fn.environment).length > 0 && { environment: fn.environment }),
+  };
+}
+
+function routeEntry(route: Route, fn: string): ManifestRoute {
+  const own = OPTION_NAMES.filter((name) => !Bun.deepEquals(route[name], ROUTE_DEFAULTS[name]));
+  return { function: fn, ...Object.fromEntries(own.map((name) => [name, route[name]])) };
+}

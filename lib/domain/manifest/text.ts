@@ -1,0 +1,89 @@
+import { AppError, messageOf } from "../errors.ts";
+import { MANIFEST_ALIASED_BYTES, MANIFEST_BYTES } from "../limits.ts";
+
+/** What may be an alias: a star where a value can begin, and a name. */
+const ALIAS = /(?<![^\s,[\]{}:-])\*[^\s,[\]{}"'*]/g;
+/** Lines that are looked at beyond one at which the text seems to end too soon: as long may a value go on. */
+const LOOK_AHEAD = 50;
+/** Bytes that may be parsed to find a wrong line: half a second of the event loop. */
+const SEARCH_LENGTH = 16 * MANIFEST_BYTES;
+
+/** The value of a manifest's text: YAML, which JSON is, too. Throws `invalid_request` and `payload_too_large`. */
+export function parseManifestText(text: string): unknown {
+  const bytes = Buffer.byteLength(text);
+  if (bytes > MANIFEST_BYTES) {
+    throw new AppError(
+      "payload_too_large",
+      `The manifest has ${bytes} bytes: at most ${MANIFEST_BYTES} are allowed, apply it in parts`,
+    );
+  }
+  const json = text.trimStart().startsWith("{") ? parsedJson(text) : undefined;
+  if (json !== undefined) return json;
+  // Before the parser sees it: it copies a text for each alias, and would take all memory for some kilobytes.
+  if ((text.match(ALIAS)?.length ?? 0) * bytes > MANIFEST_ALIASED_BYTES) {
+    throw invalid("it has too many aliases (*name) for its size: write out what they stand for");
+  }
+  try {
+    return Bun.YAML.parse(text);
+  } catch (error) {
+    throw invalid(problemOf(text, error), error);
+  }
+}
+
+/** JSON by its own parser, which takes all of it; undefined for what is none, and may still be YAML. */
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function invalid(problem: string, cause?: unknown): AppError {
+  return new AppError("invalid_request", `The manifest is no YAML that can be used: ${problem}`, { cause });
+}
+
+function problemOf(text: string, error: unknown): string {
+  if (error instanceof RangeError) {
+    return error.message.startsWith("Out of memory")
+      ? "it is too large when all aliases and merges are followed"
+      : "it is nested too deeply";
+  }
+  const line = wrongLine(text);
+  const why = messageOf(error).replace(/^YAML Parse error: /, "");
+  return `${why.charAt(0).toLowerCase()}${why.slice(1)}${line === undefined ? "" : `, near line ${line}`}`;
+}
+
+/**
+ * The parser does not say where. The text up to some line is fine, and up to the next one no more: that is looked for
+ * by halves. A value that takes several lines is wrong until its end, so some lines more are tried before one is blamed.
+ */
+function wrongLine(text: string): number | undefined {
+  const lines = text.split("\n");
+  let left = SEARCH_LENGTH;
+  const fine = (count: number) => {
+    const head = lines.slice(0, count).join("\n");
+    left -= head.length;
+    if (left < 0) return false;
+    try {
+      Bun.YAML.parse(head);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  let good = 0;
+  let bad = lines.length;
+  while (bad - good > 1) {
+    const middle = Math.floor((good + bad) / 2);
+    const further = fine(middle) ? middle : nextFine(fine, middle, Math.min(bad, middle + LOOK_AHEAD));
+    if (further === undefined) bad = middle;
+    else good = further;
+  }
+  return left < 0 ? undefined : bad;
+}
+
+function nextFine(fine: (count: number) => boolean, from: number, to: number): number | undefined {
+  for (let count = from + 1; count < to; count++) if (fine(count)) return count;
+  return undefined;
+}

@@ -1,0 +1,112 @@
+import { Type } from "@sinclair/typebox";
+import { t } from "elysia";
+import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../../domain/functions/functions.ts";
+import type { FunctionService } from "../../services/functions/functions.ts";
+import { Envelope, errors, success } from "../wire/envelope.ts";
+import { wantsEvents } from "../wire/event-stream.ts";
+import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
+import { type Intake, jsonBody, resource } from "../access/guard.ts";
+
+const params = t.Object({
+  id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
+});
+const deletion = t.Object(
+  {
+    cascade: t.Optional(
+      t.Union([t.Literal("true"), t.Literal("false")], {
+        description: "Delete its routes, too, and take it out of the `on_success` and `on_failure` of others.",
+        examples: ["true"],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+const data = Envelope(FunctionWithPool, "The function and its instances.");
+const changed = Envelope(Function, "The function as it is now.");
+const creation = {
+  operationId: "createFunction",
+  summary: "Register an image as a function",
+  description:
+    "Pulls the image where the engine does not have it. The answer comes when the function can be called; " +
+    "with `Accept: text/event-stream` it begins with the pull, and tells how that goes.",
+  responses: PULL_EVENTS_DETAIL,
+};
+const change = {
+  operationId: "updateFunction",
+  summary: "Change a function",
+  description: "What is absent stays as it is; `environment` is replaced as a whole. Running calls end as they began.",
+  responses: PULL_EVENTS_DETAIL,
+};
+const pull = {
+  operationId: "pullFunction",
+  summary: "Pull the image anew",
+  description:
+    "Moves the function to what its image reference means now. An image that exists only locally is looked up again.",
+  responses: PULL_EVENTS_DETAIL,
+};
+
+/** `/v1/functions`: images plus their settings. */
+export function functionsRoutes(functions: FunctionService, intake: Intake, tools: PullEventTools) {
+  return resource({ prefix: "/v1/functions", tag: "functions", intake })
+    .get("/", () => success(functions.list()), {
+      response: { 200: Envelope(Type.Array(Function), "The functions, oldest first."), ...errors() },
+      detail: { operationId: "listFunctions", summary: "List the functions" },
+    })
+    .post(
+      "/",
+      async ({ body, set, request }) => {
+        const created = await answerPull(tools, { set, request }, (watcher) => functions.create(body, watcher));
+        if (!wantsEvents(request)) set.status = 201;
+        return created;
+      },
+      {
+        parse: jsonBody(intake),
+        body: CreateFunction,
+        response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 502, 503, 507) },
+        detail: creation,
+      },
+    )
+    .get("/:id", ({ params: { id } }) => success(functions.getWithPool(id)), {
+      params,
+      response: { 200: data, ...errors(404) },
+      detail: { operationId: "getFunction", summary: "Show a function and its instances" },
+    })
+    .patch(
+      "/:id",
+      ({ params: { id }, body, set, request }) =>
+        answerPull(tools, { set, request }, (watcher) => functions.update(id, body, watcher)),
+      {
+        params,
+        parse: jsonBody(intake),
+        body: UpdateFunction,
+        response: { 200: changed, ...errors(400, 404, 408, 409, 413, 502, 503, 507) },
+        detail: change,
+      },
+    )
+    .delete(
+      "/:id",
+      async ({ params: { id }, query: { cascade } }) =>
+        success(await functions.delete(id, { cascade: cascade === "true" })),
+      {
+        params,
+        query: deletion,
+        response: { 200: Envelope(Function, "The function as it was."), ...errors(400, 404, 409, 507) },
+        detail: {
+          operationId: "deleteFunction",
+          summary: "Delete a function",
+          description:
+            "A function with routes, or that others name as `on_success` or `on_failure`, is kept (409) unless `cascade=true`. Running calls end; its records stay.",
+        },
+      },
+    )
+    .post(
+      "/:id/pull",
+      ({ params: { id }, set, request }) =>
+        answerPull(tools, { set, request }, (watcher) => functions.pull(id, watcher)),
+      {
+        params,
+        response: { 200: changed, ...errors(400, 404, 502, 503, 507) },
+        detail: pull,
+      },
+    );
+}

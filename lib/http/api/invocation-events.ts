@@ -1,0 +1,22 @@
+import type { Clock } from "../../clock.ts";
+import type { ResultService } from "../../services/calls/results.ts";
+import { eventStream } from "../wire/event-stream.ts";
+
+/** What becomes of an invocation, as server-sent events: `state` with its record, `log` with what was printed, `end`. */
+export function invocationEvents(results: ResultService, clock: Clock, id: string): Response {
+  // Before the answer begins: an unknown id is a 404.
+  results.attempts(id);
+  return eventStream(clock, (sink) =>
+    results.follow(
+      id,
+      (event) =>
+        event.type === "state"
+          ? sink.send({ event: "state", data: event.invocation })
+          : sink.send({ event: "log", data: { entries: event.entries } }),
+      () => {
+        sink.send({ event: "end", data: {} });
+        sink.end();
+      },
+    ),
+  );
+}

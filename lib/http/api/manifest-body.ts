@@ -1,0 +1,72 @@
+import { type TSchema, Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import { AppError } from "../../domain/errors.ts";
+import { MANIFEST_VALUES } from "../../domain/limits.ts";
+import { ApplyManifest, type ApplyOptions, Manifest } from "../../domain/manifest/manifest.ts";
+import { parseManifestText } from "../../domain/manifest/text.ts";
+import { expand } from "../../domain/manifest/variables.ts";
+import { parseJson } from "../wire/body.ts";
+import { describeProblem } from "../wire/validation-message.ts";
+
+/** What a request wants applied. */
+export interface ManifestBody extends Partial<ApplyOptions> {
+  readonly manifest: Manifest;
+}
+
+/** The JSON around a manifest, which itself may be a text of YAML in there. */
+const Around = Type.Object({ ...ApplyManifest.properties, manifest: Type.Unknown() }, { additionalProperties: false });
+
+/** Parts of a manifest that may stand there empty, which YAML takes for null. */
+const PARTS = ["functions", "routes", "secrets"] as const;
+
+/**
+ * The manifest in a request's body: YAML, or JSON that is one, or that has one in it, with its variables. Throws
+ * `invalid_request` and `payload_too_large`.
+ */
+export function parseManifestBody(bytes: Uint8Array, contentType: string | null): ManifestBody {
+  if (bytes.length === 0) throw invalid("The request has no body: send a manifest, as YAML or JSON");
+  const text = decoded(bytes);
+  const isYaml = /^[^;]*\byaml\b/i.test(contentType ?? "");
+  if (isYaml || !text.trimStart().startsWith("{")) return { manifest: manifestOf(parseManifestText(text), {}) };
+  const value = parseJson(bytes, MANIFEST_VALUES);
+  if (!isObject(value) || !Object.hasOwn(value, "manifest")) return { manifest: manifestOf(value, {}) };
+  const { manifest, variables = {}, ...options } = checked(Around, value);
+  const parsed = typeof manifest === "string" ? parseManifestText(manifest) : manifest;
+  return { ...options, manifest: manifestOf(parsed, variables) };
+}
+
+function manifestOf(value: unknown, variables: Readonly<Record<string, string>>): Manifest {
+  if (!isObject(value)) {
+    const what = Array.isArray(value) ? "a list, or several documents" : "none";
+    throw invalid(
+      `The manifest must be an object such as {"version": 1, "functions": {}, "routes": {}}, but it is ${what}: ` +
+        "see GET /v1/export",
+    );
+  }
+  const given = Object.entries(value).filter(([name, part]) => part !== null || !PARTS.some((known) => known === name));
+  return checked(Manifest, expand(Object.fromEntries(given), Manifest, variables));
+}
+
+function checked<T extends TSchema>(schema: T, value: unknown) {
+  if (Value.Check(schema, value)) return value;
+  const validator = { schema, Errors: (wrong: unknown) => Value.Errors(schema, wrong) };
+  throw invalid(describeProblem("body", validator, value));
+}
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
+function decoded(bytes: Uint8Array): string {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    throw invalid("The request body is no UTF-8: send a manifest, as YAML or JSON");
+  }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+function invalid(message: string): AppError {
+  return new AppError("invalid_request", message);
+}

@@ -1,0 +1,90 @@
+import type { Clock } from "../../clock.ts";
+import type { PullProgress, PullWatcher } from "../../domain/images/pull-progress.ts";
+import type { Logger } from "../../log.ts";
+import { failure, success } from "../wire/envelope.ts";
+import { pathOf, type RequestId, shownError } from "../wire/errors.ts";
+import { type EventSink, eventStream, wantsEvents } from "../wire/event-stream.ts";
+import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
+
+/** What a stream of a pull needs of the server. */
+export interface PullEventTools {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly requestId: RequestId;
+}
+
+interface PullContext {
+  readonly request: Request;
+  readonly set: Parameters<RequestId>[0];
+}
+
+/** Answers what may begin with a pull: with an envelope, or with events where the client wants them. */
+export async function answerPull<T>(
+  tools: PullEventTools,
+  context: PullContext,
+  work: (watcher?: PullWatcher) => Promise<T>,
+) {
+  if (!wantsEvents(context.request)) return success(await work());
+  // Elysia takes a Response in the place of what the schema says; its types do not.
+  return (await pullEvents(tools, context, work)) as never;
+}
+
+/**
+ * Answers with the events of a pull: `progress` while it goes on, then `function` or `error`. The answer begins when the
+ * pull does, or when all is done where the image is there already; what is thrown before that is thrown here. When the
+ * reader leaves, `work` goes on.
+ */
+async function pullEvents(
+  { clock, log, requestId }: PullEventTools,
+  context: PullContext,
+  work: (watcher: PullWatcher) => Promise<unknown>,
+): Promise<Response> {
+  const left = new AbortController();
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+  let latest: PullProgress | undefined;
+  let sink: EventSink | undefined;
+  const onProgress = (progress: PullProgress) => {
+    latest = progress;
+    sink?.send({ event: "progress", data: progress });
+    begin();
+  };
+  const done = work({ signal: left.signal, onProgress });
+  await Promise.race([begun, done]);
+  const { request, set } = context;
+  const about = { request_id: requestId(set), method: request.method, path: pathOf(request.url) };
+  return eventStream(clock, (opened) => {
+    sink = opened;
+    if (latest !== undefined) opened.send({ event: "progress", data: latest });
+    void finish(opened, done, (error) => {
+      const { reason, message } = shownError(error, log, about);
+      return failure(reason, message, about.request_id);
+    });
+    return () => left.abort();
+  });
+}
+
+async function finish(sink: EventSink, done: Promise<unknown>, toFailure: (error: unknown) => unknown): Promise<void> {
+  try {
+    sink.send({ event: "function", data: await done });
+  } catch (error) {
+    sink.send({ event: "error", data: toFailure(error) });
+  }
+  sink.end();
+}
+
+const EXAMPLE = [
+  'event: progress\ndata: {"layers":[{"id":"b1424a69cb3e","status":"downloading","current_bytes":524288,"total_bytes":1048576}],"downloaded_bytes":524288,"total_bytes":1048576}\n\n',
+  'event: function\ndata: {"id":"0b9a4f2e-3f0c-4a52-9a57-6a3d5e2f8c11","image":"ghcr.io/xprnio/serverless-hello-world:latest"}\n\n',
+].join("");
+
+/** How the document describes such an answer, for the `detail` of an endpoint. */
+export const PULL_EVENTS_DETAIL = {
+  200: {
+    description:
+      "With `Accept: text/event-stream`: server-sent events. `progress` has a `PullProgress`, at most five times a second; " +
+      "the last event is `function`, with what `data` would be, or `error`, with the envelope of the error. " +
+      "What is wrong before the pull begins is an answer with its own status, as without events.",
+    headers: REQUEST_ID_HEADER,
+    content: { "text/event-stream": { schema: { type: "string" as const }, example: EXAMPLE } },
+  },
+};

@@ -1,0 +1,73 @@
+import { Type } from "@sinclair/typebox";
+import { t } from "elysia";
+import { PutSecret, Secret, SecretName } from "../../domain/secrets.ts";
+import type { SecretService } from "../../services/secrets/secrets.ts";
+import { Envelope, errors, success } from "../wire/envelope.ts";
+import { type Intake, jsonBody, resource } from "../access/guard.ts";
+
+const params = t.Object({
+  name: t.String({ description: "The name of the secret.", examples: ["database-password"] }),
+});
+const deletion = t.Object(
+  {
+    force: t.Optional(
+      t.Union([t.Literal("true"), t.Literal("false")], {
+        description: "Delete it although functions use it: their calls then answer 502, `secret_unavailable`.",
+        examples: ["false"],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** `/v1/secrets`: values that only functions see. */
+export function secretsRoutes(secrets: SecretService, intake: Intake) {
+  return resource({ prefix: "/v1/secrets", tag: "secrets", intake })
+    .get("/", () => success(secrets.list()), {
+      response: { 200: Envelope(Type.Array(Secret), "The secrets by name, without their values."), ...errors() },
+      detail: { operationId: "listSecrets", summary: "List the secrets" },
+    })
+    .get("/:name", ({ params: { name } }) => success(secrets.get(name)), {
+      params,
+      response: { 200: Envelope(Secret, "The secret, without its value."), ...errors(404) },
+      detail: { operationId: "getSecret", summary: "Show who uses a secret" },
+    })
+    .put(
+      "/:name",
+      async ({ params: { name }, body, set }) => {
+        const { secret, created } = await secrets.put(name, body);
+        set.status = created ? 201 : 200;
+        return success(secret);
+      },
+      {
+        params: t.Object({ name: SecretName }),
+        parse: jsonBody(intake),
+        body: PutSecret,
+        response: {
+          200: Envelope(Secret, "The secret, which has another value now."),
+          201: Envelope(Secret, "The new secret."),
+          ...errors(400, 408, 409, 413, 507),
+        },
+        detail: {
+          operationId: "putSecret",
+          summary: "Make a secret, or give it another value",
+          description: "Kept encrypted. Functions that name it get the value at their next call.",
+        },
+      },
+    )
+    .delete(
+      "/:name",
+      async ({ params: { name }, query: { force } }) =>
+        success(await secrets.delete(name, { force: force === "true" })),
+      {
+        params,
+        query: deletion,
+        response: { 200: Envelope(Secret, "The secret as it was."), ...errors(400, 404, 409, 507) },
+        detail: {
+          operationId: "deleteSecret",
+          summary: "Delete a secret",
+          description: "One that functions name is kept (409) unless `force=true`.",
+        },
+      },
+    );
+}

@@ -1,0 +1,78 @@
+import type { Server } from "bun";
+import { Elysia, t } from "elysia";
+import { checkFunction } from "../../domain/keys.ts";
+import type { FunctionService } from "../../services/functions/functions.ts";
+import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
+import type { InvocationService, Target } from "../../services/calls/invocations.ts";
+import type { ReadBody } from "../wire/body.ts";
+import { answerResponse } from "./answer.ts";
+import { callMessage, type CallPath, wantsBodyFile } from "./request.ts";
+import type { RequestId } from "../wire/errors.ts";
+import { callDetail } from "../openapi/calls.ts";
+import { type Intake, scopeDetail } from "../access/guard.ts";
+import { SubmissionQuery, type Submissions } from "./submit.ts";
+
+/** What both ways to call a function need. */
+export interface Calls {
+  readonly invocations: InvocationService;
+  readonly submissions: Submissions;
+  readonly readBody: ReadBody;
+  readonly requestId: RequestId;
+  readonly server: () => Server<unknown> | null;
+  /** The largest request body. */
+  readonly request_bytes: number;
+}
+
+/** A call of a function, however its caller came to it. */
+interface Call {
+  /** Becomes the id of the invocation. */
+  readonly id: string;
+  readonly target: Target;
+  readonly path: CallPath;
+  readonly query?: RawSubmissionQuery;
+}
+
+/** What a function is told where no route led to it: a key that came along was for this server. */
+const WITHOUT_ROUTE: CallPath = { path: "/", path_rest: null, route: null, keyed: true };
+
+/** `POST /v1/functions/:id/invoke`: the same without a route, for those who may use `/v1`. */
+export function invokeRoutes(functions: FunctionService, { access, scopes }: Intake, calls: Calls) {
+  return new Elysia({ tags: ["calls"] }).post(
+    "/v1/functions/:id/invoke",
+    async ({ request, set, params: { id }, query }) => {
+      const caller = access(request);
+      const fn = functions.get(id);
+      checkFunction(caller, fn.id);
+      const target = { function: fn, route_id: null };
+      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query });
+    },
+    {
+      query: SubmissionQuery,
+      params: t.Object({
+        id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
+      }),
+      parse: "none",
+      detail: {
+        ...callDetail("invokeFunction", "Call a function without a route", [400, 401, 403, 404, 421]),
+        ...scopeDetail(scopes),
+      },
+    },
+  );
+}
+
+/** Calls a function with a request that may; the answer is the function's own, or says why there is none. */
+export async function call(
+  { invocations, submissions, readBody, server, request_bytes }: Calls,
+  request: Request,
+  { id, target, path, query }: Call,
+): Promise<Response> {
+  const body = await readBody(request, request_bytes);
+  const asked = {
+    id,
+    ...{ target, body, body_file: wantsBodyFile(request, body), message: callMessage(request, server(), path) },
+  };
+  const taken = await submissions.take(request, asked, query);
+  if (taken !== undefined) return taken;
+  const answer = await invocations.invoke({ ...asked, signal: request.signal });
+  return answerResponse(answer, request.headers.get("accept"));
+}

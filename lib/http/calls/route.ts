@@ -1,0 +1,127 @@
+import { Elysia } from "elysia";
+import { AppError } from "../../domain/errors.ts";
+import { checkFunction } from "../../domain/keys.ts";
+import type { Logger } from "../../log.ts";
+import type { Metrics } from "../../metrics.ts";
+import type { Match, RouteService } from "../../services/functions/routes.ts";
+import type { Needs } from "../access/access.ts";
+import { clientOf } from "../access/key-guesses.ts";
+import { call, type Calls } from "./invoke.ts";
+import { preflightAnswer, setCors } from "./cors.ts";
+import { errorResponse, pathOf, SANDBOX_HEADERS, shownError } from "../wire/errors.ts";
+import { callsFunction, routeMethods } from "../wire/allowed-methods.ts";
+import { routeCallDetail } from "../openapi/calls.ts";
+import { beyondLimit, type RateLimits, setRateLimit, type Standing } from "./rate-limits.ts";
+import type { Reception } from "../access/guard.ts";
+
+/** What calls by routes need beside. */
+interface RouteCalls extends Calls {
+  readonly access: Reception["access"];
+  readonly rates: RateLimits;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** A request that has found its route. */
+interface Visit extends Match {
+  readonly request: Request;
+  readonly id: string;
+  /** The percent-decoded path after `/r`. */
+  readonly path: string;
+  /** Where its caller stands with the route's limit, once that is known. */
+  standing?: Standing;
+}
+
+const KEYED: Needs = { scopes: ["invoke"], key_always: true };
+
+/** `/r/<path>`: public unless the route says otherwise; the answer is the function's own. */
+export function callRoutes(routes: RouteService, calls: RouteCalls) {
+  return new Elysia({ tags: ["calls"] }).all(
+    "/r/*",
+    async ({ request, set }) => {
+      Object.assign(set.headers, SANDBOX_HEADERS);
+      const path = calledPath(request.url);
+      const visit: Visit = { ...routes.match(path), request, path, id: calls.requestId(set) };
+      const answer = await answerTo(visit, routes, calls).catch((error: unknown) => refusal(visit, calls.log, error));
+      // Also of errors: the page that gets one wants to know why.
+      if (visit.standing) setRateLimit(answer.headers, visit.standing);
+      if (visit.route.cors && !isPreflight(visit)) setCors(answer.headers, visit.route.cors, originOf(request));
+      return answer;
+    },
+    { parse: "none", detail: routeCallDetail() },
+  );
+}
+
+async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): Promise<Response> {
+  const { request, route, path, path_rest, id } = visit;
+  const { cors, methods } = route;
+  if (cors !== null && isPreflight(visit)) {
+    return preflightAnswer(cors, originOf(request), { methods, allow: routeMethods(route) });
+  }
+  if (!callsFunction(route, request.method)) return wrongMethod(visit);
+  const keyed = route.auth === "key";
+  const key = keyed ? keyOf(visit, calls) : null;
+  admit(visit, calls, key);
+  const limit = Math.min(calls.request_bytes, route.max_request_bytes ?? Infinity);
+  const fn = routes.functionFor(route, { id, header: (name) => request.headers.get(name) });
+  return call({ ...calls, request_bytes: limit }, request, {
+    id,
+    target: { function: fn, route_id: route.id },
+    path: { path, path_rest, route: route.path, keyed },
+  });
+}
+
+/** The key that may call the function; throws where none was sent, or one that may not. */
+function keyOf({ request, route }: Visit, { access }: RouteCalls): string | null {
+  const caller = access(request, KEYED);
+  checkFunction(caller, route.function.id);
+  return caller.key_id;
+}
+
+/** Throws for a request beyond the route's limit; nothing of it has been read by then. */
+function admit(visit: Visit, { rates, server, metrics }: RouteCalls, key: string | null): void {
+  const { request, route } = visit;
+  const { id, rate_limit } = route;
+  if (rate_limit === null) return;
+  const address = () => clientOf(server()?.requestIP(request)?.address ?? "");
+  visit.standing = rates.count({ id, rate_limit }, rate_limit.by === "key" && key !== null ? `key ${key}` : address());
+  if (visit.standing.within) return;
+  metrics.rejections.inc({ reason: "too_many_requests" });
+  throw beyondLimit(visit.standing);
+}
+
+/** Whether no function is asked: of a route with CORS, an `OPTIONS` that its function did not ask for is ours. */
+function isPreflight({ request, route }: Visit): boolean {
+  return request.method === "OPTIONS" && route.cors !== null && !callsFunction(route, "OPTIONS");
+}
+
+function wrongMethod({ request, route, id }: Visit): Response {
+  const allow = routeMethods(route);
+  const error = new AppError("method_not_allowed", `${request.method} is not possible here: use ${allow.join(" or ")}`);
+  return errorResponse(error, { request_id: id, accept: request.headers.get("accept"), allow });
+}
+
+function refusal({ request, id }: Visit, log: Logger, error: unknown): Response {
+  const where = { request_id: id, method: request.method, path: pathOf(request.url) };
+  return errorResponse(shownError(error, log, where), { request_id: id, accept: request.headers.get("accept") });
+}
+
+function originOf({ headers }: Request): string | null {
+  return headers.get("origin");
+}
+
+/** The percent-decoded path after `/r`. */
+function calledPath(url: string): string {
+  const path = pathOf(url).slice("/r".length);
+  try {
+    return decodeURIComponent(path);
+  } catch (error) {
+    throw new AppError(
+      "invalid_request",
+      "The path has a percent sign that no valid code follows: write the sign itself as %25",
+      {
+        cause: error,
+      },
+    );
+  }
+}

@@ -1,0 +1,93 @@
+import type { Clock } from "../../clock.ts";
+import { t } from "elysia";
+import { AppError } from "../../domain/errors.ts";
+import {
+  parseIdempotencyKey,
+  parseSubmission,
+  prefersAsync,
+  type RawSubmissionQuery,
+} from "../../domain/calls/submissions.ts";
+import { DELAY_MS, PRIORITY } from "../../domain/limits.ts";
+import type { InvokeRequest } from "../../services/calls/invocations.ts";
+import type { Queue } from "../../services/work/queue.ts";
+import { storedRequest } from "../../services/calls/stored-messages.ts";
+import { success } from "../wire/envelope.ts";
+
+/** The query of `POST /v1/functions/:id/invoke`. */
+export const SubmissionQuery = t.Object(
+  {
+    async: t.Optional(
+      t.Union([t.Literal("true"), t.Literal("false")], {
+        description: "Answer 202 at once, when the request is on the disk; the function is called later.",
+        examples: ["true"],
+      }),
+    ),
+    delay_ms: t.Optional(
+      t.String({
+        description: `With \`async\`: not before so many milliseconds, at most ${DELAY_MS}.`,
+        examples: ["60000"],
+      }),
+    ),
+    run_at: t.Optional(
+      t.String({ description: "With `async`: not before this time.", examples: ["2026-01-31T12:00:00Z"] }),
+    ),
+    priority: t.Optional(
+      t.String({
+        description: `With \`async\`: higher goes first among the invocations of one function, from ${PRIORITY.min} to ${PRIORITY.max}.`,
+        examples: ["0"],
+      }),
+    ),
+    callback_url: t.Optional(
+      t.String({
+        description: "With `async`: where the result is sent, in place of the function's own `callback_url`.",
+        examples: ["https://example.com/hooks/slipway"],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** Takes calls that nobody waits for. */
+export class Submissions {
+  readonly #queue: Queue;
+  readonly #clock: Clock;
+  readonly #checkCallbackUrl: (url: string) => void;
+
+  constructor(options: { queue: Queue; clock: Clock; checkCallbackUrl: (url: string) => void }) {
+    this.#queue = options.queue;
+    this.#clock = options.clock;
+    this.#checkCallbackUrl = options.checkCallbackUrl;
+  }
+
+  /** The 202 to a call that asks for one by its query or its `Prefer`, or nothing where its sender waits for the answer. */
+  async take(
+    request: Request,
+    call: Omit<InvokeRequest, "signal">,
+    query: RawSubmissionQuery = {},
+  ): Promise<Response | undefined> {
+    const prefers = prefersAsync(request.headers.get("prefer"));
+    if (query.async !== "true" && !prefers) return checkSynchronous(query);
+    const { callback_url, ...options } = parseSubmission(query, this.#clock.now());
+    if (callback_url !== null) this.#checkCallbackUrl(callback_url);
+    const { target, message, body_file } = call;
+    const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
+    const { invocation, repeated } = await this.#queue.submit({
+      ...{ id: call.id, target, body: call.body, request_meta: storedRequest({ message, body_file }) },
+      ...options,
+      ...(key !== undefined && { idempotency_key: key }),
+      origin: { callback_url: callback_url ?? target.function.callback_url },
+    });
+    const headers = new Headers({ Location: `/v1/invocations/${invocation.id}` });
+    if (prefers) headers.set("Preference-Applied", "respond-async");
+    if (repeated) headers.set("Idempotency-Replayed", "true");
+    return Response.json(success(invocation), { status: 202, headers });
+  }
+}
+
+/** What only asynchronous calls can have is no good to others, and its sender believes in it. */
+function checkSynchronous(query: RawSubmissionQuery): undefined {
+  const { async: _, ...others } = query;
+  const [name] = Object.keys(others);
+  if (name === undefined) return;
+  throw new AppError("invalid_request", `"${name}" is for asynchronous calls only: add async=true, or leave it out`);
+}

@@ -1,0 +1,67 @@
+import { Elysia } from "elysia";
+import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
+import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
+import type { JsonObject } from "./schema.ts";
+import type { Intake } from "../access/guard.ts";
+
+/** The page may load nothing from elsewhere; Swagger UI brings its icons and some styles inline. */
+const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+
+const PAGE = `<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <title>Slipway API</title>
+    <link rel="icon" href="data:," />
+    <link rel="stylesheet" href="/swagger/swagger-ui.css" />
+  </head>
+  <body>
+    <div id="swagger-ui"></div>
+    <script src="/swagger/swagger-ui.js"></script>
+    <script src="/swagger/start.js"></script>
+  </body>
+</html>
+`;
+
+const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });\n`;
+
+/** What a zstd file begins with, and no JavaScript or CSS. */
+const ZSTD = [0x28, 0xb5] as const;
+
+/** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made when it is first asked for. */
+export function docsRoutes(document: () => JsonObject, { access }: Intake) {
+  let made: Promise<unknown> | undefined;
+  const hide = { detail: { hide: true } };
+  const text = (body: string, type: string) =>
+    new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
+  return new Elysia({ prefix: "/swagger" })
+    .onTransform(({ request }) => void access(request))
+    .get("/", () => text(PAGE, "text/html; charset=utf-8"), hide)
+    .get("/json", () => (made ??= published(document())), hide)
+    .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hide)
+    .get("/swagger-ui.js", ({ request }) => asset(request, script, "text/javascript; charset=utf-8"), hide)
+    .get("/swagger-ui.css", ({ request }) => asset(request, style, "text/css; charset=utf-8"), hide);
+}
+
+/** A file of Swagger UI. In the binary it is compressed (.ci/build.ts), for nearly every client as it wants it. */
+async function asset(request: Request, path: string, type: string): Promise<Response> {
+  const bytes = await Bun.file(path).bytes();
+  const headers = { "Content-Type": type, Vary: "Accept-Encoding" };
+  if (bytes[0] !== ZSTD[0] || bytes[1] !== ZSTD[1]) return new Response(bytes, { headers });
+  if (/\bzstd\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i.test(request.headers.get("accept-encoding") ?? "")) {
+    return new Response(bytes, { headers: { ...headers, "Content-Encoding": "zstd" } });
+  }
+  return new Response(await Bun.zstdDecompress(bytes), { headers });
+}
+
+/**
+ * The document as @elysiajs/swagger publishes it. What the plugin reads from the routes by itself is left out: it is no
+ * valid OpenAPI, and lacks wildcard paths. Loaded when it is first needed, which is not at the start.
+ */
+async function published(document: JsonObject): Promise<unknown> {
+  const { swagger } = await import("@elysiajs/swagger");
+  const documentation: object = document; // the plugin's type is OpenAPI's own; the tests hold the document to that
+  const publisher = new Elysia().use(swagger({ path: "/ui", specPath: "/json", exclude: /./, documentation }));
+  return (await publisher.handle(new Request("http://localhost/json"))).json();
+}

@@ -1,0 +1,152 @@
+import type { Clock } from "../../clock.ts";
+import { AppError } from "../../domain/errors.ts";
+import type { Watching } from "./idle-timeouts.ts";
+
+/** Nested deeper than this, JSON is an attack; no body of ours has more than three levels. */
+const JSON_DEPTH = 64;
+/** More values than this are one, too: to check a million of them takes seconds, and no body of ours has some thousand. */
+const JSON_VALUES = 20_000;
+
+/** Reads the body of a request that may have so many bytes. */
+export type ReadBody = (request: Request, limitBytes: number) => Promise<Uint8Array>;
+
+/**
+ * Makes the reader of bodies. It throws `payload_too_large` as soon as a body is known to be over the limit, with a
+ * length or without, `request_timeout` when it does not come, and `cancelled` when its sender goes away. From its first
+ * step on the connection may be silent: Bun would close one that is slower than 16 KB/s after its idle timeout, and
+ * without an answer.
+ */
+export function createBodyReader(options: { clock: Clock; unwatch: Watching["unwatch"]; body_ms: number }): ReadBody {
+  return async (request, limitBytes) => {
+    const encoding = request.headers.get("content-encoding")?.toLowerCase() ?? "identity";
+    if (encoding !== "identity") {
+      const shown = JSON.stringify(encoding.slice(0, 40));
+      throw new AppError("invalid_request", `Content-Encoding ${shown} is not supported: send the body as it is`);
+    }
+    options.unwatch(request);
+    const announced = request.headers.get("content-length");
+    if (Number(announced ?? 0) > limitBytes) throw tooLarge(limitBytes);
+    if (request.body === null) return new Uint8Array();
+    return announced === null
+      ? collect(request.body, limitBytes, options.clock, options.body_ms)
+      : whole(request, options.clock, options.body_ms);
+  };
+}
+
+/** A body whose length is known, and never exceeded. As a stream it would take 7 us more, twice what it takes so. */
+async function whole(request: Request, clock: Clock, withinMs: number): Promise<Uint8Array> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const cancelTimer = clock.after(withinMs, () => reject(tooSlow(withinMs)));
+  try {
+    return new Uint8Array(await Promise.race([request.arrayBuffer(), late]));
+  } catch (error) {
+    throw error instanceof AppError ? error : gone(error);
+  } finally {
+    cancelTimer();
+  }
+}
+
+async function collect(
+  body: ReadableStream<Uint8Array>,
+  limitBytes: number,
+  clock: Clock,
+  withinMs: number,
+): Promise<Uint8Array> {
+  const reader = body.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  let late = false;
+  const giveUp = () => void reader.cancel().catch(() => undefined);
+  const cancelTimer = clock.after(withinMs, () => {
+    late = true;
+    giveUp();
+  });
+  try {
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+      size += piece.value.length;
+      if (size > limitBytes) {
+        giveUp();
+        throw tooLarge(limitBytes);
+      }
+      chunks.push(piece.value);
+    }
+  } catch (error) {
+    throw error instanceof AppError ? error : gone(error);
+  } finally {
+    cancelTimer();
+  }
+  if (late) throw tooSlow(withinMs);
+  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
+}
+
+function gone(cause: unknown): AppError {
+  return new AppError("cancelled", "The client went away before its whole body had come", { cause });
+}
+
+function tooSlow(withinMs: number): AppError {
+  return new AppError("request_timeout", `The request body did not come within ${withinMs / 1000} s: send it faster`);
+}
+
+function tooLarge(limitBytes: number): AppError {
+  return new AppError(
+    "payload_too_large",
+    `The request body is over the limit of ${limitBytes} bytes: send a smaller one`,
+  );
+}
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
+/** A body as JSON, whatever its content type says: the seed's `curl -d` lines send it as a form. No body is undefined. */
+export function parseJson(bytes: Uint8Array, mostValues = JSON_VALUES): unknown {
+  if (bytes.length === 0) return undefined;
+  try {
+    const text = UTF8.decode(bytes);
+    const { depth, values } = sizeOf(text);
+    if (depth > JSON_DEPTH) throw new Error(`it is nested deeper than ${JSON_DEPTH} levels`);
+    if (values > mostValues) throw new Error(`it has more than ${mostValues} values`);
+    return withConversion(JSON.parse(text));
+  } catch (error) {
+    // Without the word that the parser quotes, nor its error behind ours: both end in the log, and a body may be a secret.
+    const why = error instanceof Error ? error.message.replace(/^JSON Parse error: |(?<=identifier) ".*"$/gs, "") : "";
+    throw new AppError("invalid_request", `The request body is not JSON: ${why}`);
+  }
+}
+
+/** Fields by which an object would say how to become a text, if they were functions; JSON has none. */
+const CONVERSIONS = ["toString", "valueOf"] as const;
+
+/**
+ * Elysia puts a value that it refuses into a text, which throws where the value has such a field: it gets a conversion
+ * that comes before them, under a symbol, which nothing else sees.
+ */
+function withConversion(parsed: unknown): unknown {
+  const open = [parsed];
+  while (open.length > 0) {
+    const value = open.pop();
+    if (value === null || typeof value !== "object") continue;
+    if (CONVERSIONS.some((name) => Object.hasOwn(value, name))) {
+      Object.defineProperty(value, Symbol.toPrimitive, { value: () => "an object" });
+    }
+    for (const inner of Object.values(value)) open.push(inner);
+  }
+  return parsed;
+}
+
+/** How deep brackets nest, and how many values commas part, those in strings left out. */
+function sizeOf(text: string): { readonly depth: number; readonly values: number } {
+  let depth = 0;
+  let deepest = 0;
+  let values = 1;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const char = text.charCodeAt(i);
+    if (quoted) {
+      if (char === 0x5c) i++;
+      else if (char === 0x22) quoted = false;
+    } else if (char === 0x22) quoted = true;
+    else if (char === 0x7b || char === 0x5b) deepest = Math.max(deepest, ++depth);
+    else if (char === 0x7d || char === 0x5d) depth--;
+    else if (char === 0x2c) values++;
+  }
+  return { depth: deepest, values };
+}

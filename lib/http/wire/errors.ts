@@ -1,0 +1,116 @@
+import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
+import { AppError } from "../../domain/errors.ts";
+import type { Logger } from "../../log.ts";
+import { failure } from "./envelope.ts";
+import type { Watching } from "./idle-timeouts.ts";
+import { PROBLEM_JSON, prefersProblem, problemDetails } from "./problem-details.ts";
+import { STATUS_OF } from "./status-of.ts";
+import { describeProblem } from "./validation-message.ts";
+
+/** What a 429 or 503 says where nobody knows better, in seconds: an engine or a server that comes back takes about that. */
+const RETRY_AFTER_S = 2;
+
+/** The `X-Request-Id` of an answer. */
+export type RequestId = (answer: { readonly headers: Record<string, string | number> }) => string;
+
+/** What every answer below `/r` has: a function's page must not act in the origin of `/v1`. */
+export const SANDBOX_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox" } as const;
+
+/** What an answer to an error depends on beside the error. */
+export interface ErrorContext {
+  readonly request_id: string;
+  /** The `Accept` of the request: an envelope, or RFC 9457 for those who prefer it. */
+  readonly accept: string | null;
+  /** The methods of a path, where a wrong one was asked for. */
+  readonly allow?: readonly string[];
+}
+
+/** The answer to an error, with the headers that go with its status. */
+export function errorResponse(error: AppError, { request_id, accept, allow }: ErrorContext): Response {
+  const headers = new Headers();
+  if (error.reason === "unauthorized") headers.set("WWW-Authenticate", 'Bearer realm="slipway"');
+  const status = STATUS_OF[error.reason];
+  const retryAfter = error.retry_after_s ?? (status === 503 || status === 429 ? RETRY_AFTER_S : undefined);
+  if (retryAfter !== undefined) headers.set("Retry-After", String(retryAfter));
+  if (allow) headers.set("Allow", allow.join(", "));
+  // The rest of a body that drips is not waited for.
+  if (error.reason === "request_timeout") headers.set("Connection", "close");
+  headers.set("Vary", "Accept");
+  if (!prefersProblem(accept))
+    return Response.json(failure(error.reason, error.message, request_id), { status, headers });
+  headers.set("Content-Type", PROBLEM_JSON);
+  return Response.json(problemDetails(error, status, request_id), { status, headers });
+}
+
+/**
+ * The handler of every error, registered before any route. `allowed` tells the methods of a path that exists, so that
+ * a wrong method is a 405; Elysia only knows "not found".
+ */
+export function errorHandler(options: {
+  log: Logger;
+  watch: Watching["watch"];
+  requestId: RequestId;
+  allowed: (path: string) => readonly string[];
+}) {
+  return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, set }) => {
+    options.watch(request);
+    const requestId = options.requestId(set);
+    const context = { request_id: requestId, accept: request.headers.get("accept") };
+    const path = pathOf(request.url);
+    if (path.startsWith("/r/")) Object.assign(set.headers, SANDBOX_HEADERS);
+    const known = translate(error);
+    if (known?.reason === "not_found" && error instanceof NotFoundError) {
+      const allow = options.allowed(path);
+      if (allow.length > 0) {
+        const refused = new AppError(
+          "method_not_allowed",
+          `${request.method} is not possible here: use ${allow.join(" or ")}`,
+        );
+        return errorResponse(refused, { ...context, allow });
+      }
+    }
+    const where = { request_id: requestId, method: request.method, path };
+    return errorResponse(shownError(error, options.log, where), context);
+  });
+}
+
+/** What a client is told of anything that was thrown; the log is told all of it. */
+export function shownError(
+  error: unknown,
+  log: Logger,
+  request: { readonly request_id: string; readonly method: string; readonly path: string },
+): AppError {
+  const known = translate(error);
+  if (known && known.reason !== "internal") {
+    // Not what Elysia threw: its errors hold the whole body, and a body may hold a secret.
+    log.debug("request refused", { ...request, reason: known.reason, error: known });
+    return known;
+  }
+  const shown = error instanceof ValidationError ? describeProblem(error.type, error.validator, error.value) : error;
+  log.error("request failed", { ...request, error: shown });
+  return known ?? new AppError("internal", "Internal error: the server's log has more under this request id");
+}
+
+function translate(error: unknown): AppError | undefined {
+  if (error instanceof AppError) return error;
+  // What Elysia could not parse may be ours underneath: an error thrown while the body was read.
+  if (error instanceof ParseError) {
+    return error.cause instanceof AppError
+      ? error.cause
+      : new AppError("invalid_request", "The request body could not be read: send it again");
+  }
+  if (error instanceof ValidationError && error.type !== "response") {
+    return new AppError("invalid_request", describeProblem(error.type, error.validator, error.value));
+  }
+  if (error instanceof NotFoundError)
+    return new AppError("not_found", "No such path: GET /swagger shows the API, and functions answer below /r");
+  return undefined;
+}
+
+/** The path of a request's URL; HTTP/1.0 without a Host gives a relative one. */
+export function pathOf(url: string): string {
+  const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("://") + 3);
+  if (start === -1) return "/";
+  const query = url.indexOf("?", start);
+  return query === -1 ? url.slice(start) : url.slice(start, query);
+}

@@ -1,0 +1,75 @@
+import type { Clock } from "../../clock.ts";
+import { IDLE_TIMEOUTS } from "./idle-timeouts.ts";
+
+/**
+ * A comment goes out this often, in milliseconds: Bun closes a connection that is silent for `IDLE_TIMEOUTS.idle_s`, proxies
+ * do so later, and so it is found out who left.
+ */
+const HEARTBEAT_MS = (IDLE_TIMEOUTS.idle_s * 1_000) / 2;
+/** A reader that lets more than this many bytes wait is given up: nothing here may grow without a bound. */
+const WAITING_BYTES = 4 * 1024 * 1024;
+
+/** One event of a stream, as its reader sees it; the data goes out as JSON. */
+export interface ServerEvent {
+  readonly event: string;
+  readonly data: unknown;
+}
+
+/** Sends events to a reader. After `end`, or when the reader has left, everything is ignored. */
+export interface EventSink {
+  send(event: ServerEvent): void;
+  end(): void;
+}
+
+/** Whether a client wants its answer as server-sent events. */
+export function wantsEvents(request: Request): boolean {
+  return /(?:^|,)\s*text\/event-stream\s*(?:;|,|$)/i.test(request.headers.get("accept") ?? "");
+}
+
+/**
+ * An answer of server-sent events. `begin` gets the sink, and returns what is to be done when the reader has left, or the
+ * stream has ended.
+ */
+export function eventStream(clock: Clock, begin: (sink: EventSink) => () => void): Response {
+  const encoder = new TextEncoder();
+  let finish: () => void = () => undefined;
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      start: (controller) => {
+        let open = true;
+        let cleanUp: (() => void) | undefined;
+        let cancelBeat: () => void = () => undefined;
+        finish = () => {
+          if (!open) return;
+          open = false;
+          cancelBeat();
+          cleanUp?.();
+        };
+        const close = () => {
+          if (open) controller.close();
+          finish();
+        };
+        const write = (text: string) => {
+          if (!open) return;
+          controller.enqueue(encoder.encode(text));
+          if ((controller.desiredSize ?? 0) < -WAITING_BYTES) close();
+        };
+        const beat = () => {
+          write(": still here\n\n");
+          cancelBeat = clock.after(HEARTBEAT_MS, beat);
+        };
+        cancelBeat = clock.after(HEARTBEAT_MS, beat);
+        // JSON has no newline of its own, so one data line is enough.
+        const send = ({ event, data }: ServerEvent) => write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+        cleanUp = begin({ send, end: close });
+        // It may have ended before it was known how to clean up.
+        if (!open) cleanUp();
+      },
+      cancel: () => finish(),
+    },
+    { highWaterMark: 0, size: (chunk) => chunk?.byteLength ?? 0 },
+  );
+  return new Response(stream, {
+    headers: { "Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no" },
+  });
+}

@@ -1,0 +1,39 @@
+import type { Reason } from "../../domain/errors.ts";
+
+/** The only table from reasons to statuses. */
+export const STATUS_OF = {
+  invalid_request: 400,
+  image_invalid: 400,
+  image_not_found: 400,
+  registry_denied: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  method_not_allowed: 405,
+  request_timeout: 408,
+  conflict: 409,
+  payload_too_large: 413,
+  idempotency_mismatch: 422,
+  misdirected_request: 421,
+  too_many_requests: 429,
+  // Nobody reads it: the client is gone. The number is nginx's.
+  cancelled: 499,
+  internal: 500,
+  function_failed: 502,
+  invalid_response: 502,
+  response_too_large: 502,
+  entrypoint_failed: 502,
+  image_unavailable: 502,
+  secret_unavailable: 502,
+  registry_unavailable: 502,
+  out_of_memory: 502,
+  instance_lost: 502,
+  engine_unavailable: 503,
+  overloaded: 503,
+  shutting_down: 503,
+  function_timeout: 504,
+  storage_full: 507,
+} as const satisfies Record<Reason, number>;
+
+/** The statuses of errors that a client can see; nobody is left to read the one of `cancelled`. */
+export type ErrorStatus = Exclude<(typeof STATUS_OF)[Reason], 499>;

@@ -1,0 +1,109 @@
+import type { TSchema } from "@sinclair/typebox";
+import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
+import { distance } from "fastest-levenshtein";
+import { expectation } from "../../domain/schema-words.ts";
+
+/** As much as we need of what Elysia hands on with a validation error. */
+interface Validator {
+  Errors(value: unknown): Iterable<ValueError>;
+  readonly schema?: TSchema;
+}
+
+/** As many problems are looked at to find the one that says most. */
+const PROBLEMS = 50;
+
+const NOUNS: Readonly<Record<string, string>> = { body: "body", query: "query parameter", params: "path parameter" };
+
+/** What is wrong with a body, a query or path parameters, in one sentence with the mend. */
+export function describeProblem(where: string, validator: unknown, value: unknown): string {
+  const noun = NOUNS[where] ?? where;
+  if (!isValidator(validator)) return `Invalid ${noun}`;
+  const problems = [...Iterator.from(validator.Errors(value)).take(PROBLEMS)];
+  // A field that was misspelt is also missing: the slip is the better hint.
+  const found = problems.find(({ type }) => type === ValueErrorType.ObjectAdditionalProperties) ?? problems[0];
+  if (found === undefined) return `Invalid ${noun}`;
+  const problem = innermost(found);
+  const path = problem.path.slice(1).replaceAll("~1", "/").replaceAll("~0", "~");
+  if (path === "" && problem.value === undefined) return `The request has no ${noun}: send a JSON object`;
+  if (path === "" && holdsSecret(problem.schema)) return `The ${noun} must be a JSON object`;
+  if (path === "") return `The ${noun} must be a JSON object, but it is ${kindOf(problem.value)}`;
+  const shown = JSON.stringify(path.length > 64 ? `${path.slice(0, 64)}...` : path);
+  if (problem.type === ValueErrorType.ObjectAdditionalProperties)
+    return unknownField(noun, path, shown, problem.schema);
+  if (problem.value === undefined) return `Missing ${shown}: it must be ${expectation(problem.schema)}`;
+  if (holdsSecret(problem.schema)) return `Invalid ${shown}: it must be ${expectation(problem.schema)}`;
+  return `Invalid ${shown}: it must be ${expectation(problem.schema)}, but it ${fault(problem)}`;
+}
+
+/** Whether a value of this schema is never shown: a message may end in a log. */
+function holdsSecret(schema: TSchema): boolean {
+  const properties: unknown = schema["properties"];
+  const fields: readonly TSchema[] =
+    properties !== null && typeof properties === "object" ? Object.values(properties) : [];
+  return schema["writeOnly"] === true || fields.some(holdsSecret);
+}
+
+function isValidator(validator: unknown): validator is Validator {
+  return (
+    validator !== null &&
+    typeof validator === "object" &&
+    "Errors" in validator &&
+    typeof validator.Errors === "function"
+  );
+}
+
+/** Of a choice, what is wrong with the part that came furthest; the choice itself where none got anywhere. */
+function innermost(problem: ValueError): ValueError {
+  const inner = problem.errors
+    .map((choice) => choice.First())
+    .find((first) => first !== undefined && first.path.length > problem.path.length);
+  return inner === undefined ? problem : innermost(inner);
+}
+
+function unknownField(noun: string, path: string, shown: string, schema: TSchema): string {
+  const properties: unknown = schema["properties"];
+  const known = properties !== null && typeof properties === "object" ? Object.keys(properties) : [];
+  // Of a field in a field, the last word is the one that was misspelt.
+  const last = path.slice(path.lastIndexOf("/") + 1);
+  const nearest =
+    known.find((name) => isPart(last, name)) ?? known.toSorted((a, b) => distance(a, last) - distance(b, last))[0];
+  const what = noun === "body" ? `field ${shown}` : `${noun} ${shown}`;
+  if (nearest === undefined) return `Unknown ${what}: none is expected here`;
+  // A third of the letters wrong is no slip of the finger any more: the whole list helps better.
+  const close =
+    isPart(last, nearest) || distance(nearest, last) <= Math.max(1, Math.min(nearest.length, last.length) / 2.5);
+  return close
+    ? `Unknown ${what}: did you mean "${nearest}"?`
+    : `Unknown ${what}: known are ${known.map((name) => `"${name}"`).join(", ")}`;
+}
+
+/** What a value is, or has too much of, that its schema does not want. */
+function fault({ schema, value }: ValueError): string {
+  const choices: readonly TSchema[] = Array.isArray(schema["anyOf"]) ? schema["anyOf"] : [schema];
+  if (Array.isArray(value) && choices.some(({ type }) => type === "array")) {
+    const repeated = choices.some(({ uniqueItems }) => uniqueItems === true) ? repeatedIn(value) : undefined;
+    if (repeated !== undefined) return `has ${kindOf(repeated)} twice`;
+    return value.length === 1 ? "has 1 item" : `has ${value.length} items`;
+  }
+  const isMap = value !== null && typeof value === "object" && choices.some(({ maxProperties }) => maxProperties);
+  return isMap && !Array.isArray(value) ? `has ${Object.keys(value).length} entries` : `is ${kindOf(value)}`;
+}
+
+function repeatedIn(items: readonly unknown[]): unknown {
+  const seen = new Set<unknown>();
+  return items.find((item) => seen.size === seen.add(item).size);
+}
+
+/** Whether one is the beginning of the other, as "timeout" is of "timeout_ms" and "environment" of "environments". */
+function isPart(given: string, known: string): boolean {
+  return given.length >= 3 && (known.startsWith(given) || given.startsWith(known));
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object") return "an object";
+  // JSON has no word for a number such as 1e999.
+  const shown = (typeof value === "number" ? String(value) : JSON.stringify(value)) ?? "missing";
+  return shown.length > 64 ? `${shown.slice(0, 64)}...` : shown;
+}

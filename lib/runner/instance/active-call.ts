@@ -1,0 +1,84 @@
+import type { LogEntry } from "../../domain/calls/invocations.ts";
+import type { ExitFrame, GateExtras, GateFrame } from "../gate-protocol/frames.ts";
+import { LiveLogs } from "./live-logs.ts";
+import { LogCollector } from "./log-collector.ts";
+import type { Outcome, RunFacts } from "./outcome.ts";
+
+/** A request as an instance is handed it. */
+export interface InstanceCall {
+  readonly id: string;
+  readonly body: Uint8Array;
+  /** Whether the function finds the body as `request.body` too. */
+  readonly body_file: boolean;
+  /** Variables and files of this call only. */
+  readonly extras: GateExtras;
+  /** Values that are masked in what is told of the call. */
+  readonly secrets: readonly string[];
+  /** Told what the function prints, as it comes. */
+  readonly onLogs?: (entries: readonly LogEntry[]) => void;
+  readonly timeout_ms: number;
+  readonly response_limit: number;
+  readonly log_limit: number;
+  /** Whether the instance may serve another call after this one. */
+  readonly again: boolean;
+  readonly context_root: string;
+  /** Aborts when nobody waits for the answer any more: the function is killed. */
+  readonly signal: AbortSignal;
+}
+
+/** The call that an instance serves: what its frames have told so far, and who waits for its answer. */
+export class ActiveCall {
+  readonly facts: RunFacts;
+  readonly #onLogs: InstanceCall["onLogs"];
+  readonly #secrets: readonly string[];
+  #live: LiveLogs | undefined;
+  readonly #outcome = Promise.withResolvers<Outcome>();
+  readonly #ended = Promise.withResolvers<Outcome>();
+  readonly #reusable = Promise.withResolvers<boolean>();
+  exit: ExitFrame | undefined;
+  answered = false;
+
+  constructor(call: InstanceCall, command: readonly string[]) {
+    this.facts = {
+      logs: new LogCollector(call.secrets),
+      timeout_ms: call.timeout_ms,
+      response_limit: call.response_limit,
+      command,
+    };
+    this.#onLogs = call.onLogs;
+    this.#secrets = call.secrets;
+  }
+
+  get outcome(): Promise<Outcome> {
+    return this.#outcome.promise;
+  }
+
+  get ended(): Promise<Outcome> {
+    return this.#ended.promise;
+  }
+
+  get reusable(): Promise<boolean> {
+    return this.#reusable.promise;
+  }
+
+  /** Tells whether the instance can serve another call. */
+  reset(reusable: boolean): void {
+    this.#reusable.resolve(reusable);
+  }
+
+  take(frame: GateFrame): void {
+    if (frame.type === "log") {
+      this.facts.logs.add(frame.stream, frame.bytes);
+      if (this.#onLogs) this.#live ??= new LiveLogs(this.#secrets, this.#onLogs);
+      this.#live?.add(frame.stream, frame.bytes);
+    } else if (frame.type === "exit") this.exit = frame;
+  }
+
+  /** Gives the caller its answer, or one that has yet to be found; only the first one counts. */
+  answer(outcome: Outcome | Promise<Outcome>, ended: Promise<Outcome>): void {
+    this.answered = true;
+    this.#live?.end();
+    this.#outcome.resolve(outcome);
+    this.#ended.resolve(ended);
+  }
+}

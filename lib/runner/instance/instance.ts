@@ -1,0 +1,310 @@
+import type { Duplex } from "node:stream";
+import type { Clock } from "../../clock.ts";
+import { AppError, messageOf } from "../../domain/errors.ts";
+import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
+import { ActiveCall, type InstanceCall } from "./active-call.ts";
+import { Demultiplexer } from "../../docker/api/demultiplexer.ts";
+import type { EngineEvents } from "../../docker/api/events.ts";
+import { GateConversation } from "../gate-protocol/conversation.ts";
+import type { GateFrame } from "../gate-protocol/frames.ts";
+import { cancelled, failed, judge, judgeFailed, type Outcome, outOfMemory, timedOut } from "./outcome.ts";
+
+/** The answer of a run, and the last word on it, which comes later where a function is still being ended. */
+export interface Run {
+  readonly outcome: Outcome;
+  readonly ended: Promise<Outcome>;
+  /** Whether the instance is ready for another call; settles when that is known. */
+  readonly reusable: Promise<boolean>;
+}
+
+/** What an instance asks when its stream is gone. */
+export type InstanceEvents = Pick<EngineEvents, "containerEnd" | "problem">;
+
+type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
+
+/** How long the engine has to tell why a container ended after its stream did; exit to event takes 40 to 55 ms. */
+const CONTAINER_END_MS = 1_000;
+/** How long a gate may take to clear away what a call left behind, in milliseconds. */
+const RESET_MS = 5_000;
+/**
+ * From the whole answer of a last call to the end of the container, in milliseconds: ending it keeps the engine and both
+ * cores busy, and the answer has to leave first. The gate waits for its stdin's end for 50 ms.
+ */
+const LINGER_MS = 5;
+
+/**
+ * One container with its gate.
+ *
+ *     starting --READY--> ready --serve()--> busy --EXIT and RESPONSE--> retired
+ *                           ^                  |
+ *                           +--READY-- resetting     where another call may follow
+ *
+ * - `starting`: the container is being created and started. Any frame but READY, the end of the stream, or silence
+ *   until the deadline retires it, and whoever waits for it gets an error.
+ * - `ready`: it waits for a call. Any frame at all, or the end of its stream, retires it.
+ * - `busy`: it serves one call. The call ends by EXIT with its whole RESPONSE, by FAILED, by EXPIRED, by the server's
+ *   own timer when the gate has not said EXPIRED, by the caller's signal, by the end of the stream or by a frame that
+ *   breaks the protocol. After EXPIRED the gate has the grace to end the function; its last words still count for the
+ *   record.
+ * - `resetting`: the call has its answer, and the gate clears away what it left behind. READY makes the instance ready
+ *   again; anything else, or nothing until the deadline, retires it.
+ * - `retired`: the stream is closed, a moment later where the call has its whole answer. That makes the gate kill
+ *   whatever runs and exit, and the engine remove the container. Frames that come now are ignored. Nothing leaves this
+ *   state.
+ */
+export class Instance {
+  readonly containerId: string;
+  readonly imageId: string;
+  readonly #stream: Duplex;
+  readonly #events: InstanceEvents;
+  readonly #clock: Clock;
+  readonly #command: readonly string[];
+  readonly #demultiplexer = new Demultiplexer();
+  readonly #conversation = new GateConversation();
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #retired = Promise.withResolvers<void>();
+  #state: InstanceState = "starting";
+  #call: ActiveCall | undefined;
+  #calls = 0;
+  #cancelLinger: () => void = () => undefined;
+
+  /** Takes over the attach stream of a container that is about to be started. */
+  constructor(options: {
+    container_id: string;
+    image_id: string;
+    command: readonly string[];
+    stream: Duplex;
+    events: InstanceEvents;
+    clock: Clock;
+  }) {
+    this.containerId = options.container_id;
+    this.imageId = options.image_id;
+    this.#command = options.command;
+    this.#stream = options.stream;
+    this.#events = options.events;
+    this.#clock = options.clock;
+    this.#ready.promise.catch(() => undefined); // whoever waits in `ready()` gets it; nobody may be waiting
+    this.#stream.on("data", (chunk: Buffer) => this.#read(chunk));
+    this.#stream.on("error", (error: Error) => this.#lose(error.message));
+    this.#stream.on("close", () => this.#lose("its stream was closed"));
+    this.#stream.on("end", () => this.#lose("its stream ended"));
+  }
+
+  get state(): InstanceState {
+    return this.#state;
+  }
+
+  /** How many calls it has been handed. */
+  get calls(): number {
+    return this.#calls;
+  }
+
+  /** Settles when the instance has been retired. */
+  get retired(): Promise<void> {
+    return this.#retired.promise;
+  }
+
+  /** Waits for READY, at most so many milliseconds. */
+  async ready(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const cancel = this.#clock.after(timeoutMs, () =>
+      this.#ready.reject(
+        new AppError(
+          "engine_unavailable",
+          `The container was not ready within ${timeoutMs} ms: the engine is slow now, try again`,
+          { retry_after_s: 2 },
+        ),
+      ),
+    );
+    const onAbort = () => this.#ready.reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    try {
+      await this.#ready.promise;
+    } catch (error) {
+      this.retire();
+      throw error;
+    } finally {
+      cancel();
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Hands a call to the gate. Never throws once the first byte is out: what happens then is an outcome. */
+  async serve(call: InstanceCall): Promise<Run> {
+    this.#transition("ready", "busy");
+    const active = new ActiveCall(call, this.#command);
+    this.#call = active;
+    this.#calls++;
+    const expire = () => this.#expire(active);
+    const cancelTimer = this.#clock.after(call.timeout_ms + TIMEOUT_SLACK_MS, expire);
+    const onAbort = () => active.answered || this.#settle(active, cancelled(active.facts));
+    call.signal.addEventListener("abort", onAbort, { once: true });
+    const request = {
+      id: call.id,
+      contextRoot: call.context_root,
+      timeoutMs: call.timeout_ms,
+      graceMs: KILL_GRACE_MS,
+      responseLimit: call.response_limit,
+      logLimit: call.log_limit,
+      again: call.again,
+      bodyFile: call.body_file,
+    };
+    for (const piece of this.#conversation.call(request, call.body, call.extras)) this.#stream.write(piece);
+    if (call.signal.aborted) onAbort();
+    try {
+      return { outcome: await active.outcome, ended: active.ended, reusable: active.reusable };
+    } finally {
+      cancelTimer();
+      call.signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Ends the instance, whatever it does. */
+  retire(): void {
+    this.#ready.reject(new Error("the instance was retired"));
+    this.#close();
+    this.#cancelLinger();
+    this.#stream.destroy();
+  }
+
+  #close(lingerMs = 0): void {
+    if (this.#state === "retired") return;
+    this.#transition(this.#state, "retired");
+    // Not end(): an attach stream that is not read any more makes the engine's kill, rm and inspect hang.
+    if (lingerMs > 0) this.#cancelLinger = this.#clock.after(lingerMs, () => this.#stream.destroy());
+    else this.#stream.destroy();
+    this.#call?.reset(false);
+    this.#retired.resolve();
+  }
+
+  #transition(from: InstanceState, to: InstanceState): void {
+    if (this.#state !== from || from === "retired")
+      throw new Error(`An instance that is ${this.#state} cannot become ${to}`);
+    this.#state = to;
+  }
+
+  #read(chunk: Uint8Array): void {
+    if (this.state === "retired") return;
+    try {
+      for (const piece of this.#demultiplexer.push(chunk)) {
+        // What the gate prints to stderr is a last word before it dies; the protocol is on stdout.
+        if (piece.stream !== "stdout") continue;
+        for (const frame of this.#conversation.push(piece.bytes)) {
+          if (this.#state === "retired") return;
+          this.#take(frame);
+        }
+      }
+    } catch (error) {
+      this.#break(messageOf(error));
+    }
+  }
+
+  #take(frame: GateFrame): void {
+    if (frame.type === "ready") {
+      // A gate of another version says so, and its conversation is over.
+      if (this.#conversation.state !== "ready") throw new Error(`its gate speaks version ${frame.version}`);
+      return this.#becomeReady();
+    }
+    const call = this.#call;
+    if (call === undefined) throw new Error(`${frame.type} came before a request`);
+    call.take(frame);
+    if (frame.type === "failed") this.#settle(call, judgeFailed(frame, call.facts));
+    else if (frame.type === "expired") call.answer(timedOut(call.facts), this.#endAfterGrace(call));
+    else if (this.#conversation.answered) this.#conclude(call);
+  }
+
+  /** The call has its whole answer. */
+  #conclude(call: ActiveCall): void {
+    const outcome = this.#judge(call);
+    call.answer(outcome, Promise.resolve(outcome));
+    if (!this.#mayServeAgain(call)) return this.#close(LINGER_MS);
+    this.#transition("busy", "resetting");
+    const cancel = this.#clock.after(RESET_MS, () => this.retire());
+    void call.reusable.then(cancel);
+  }
+
+  /** Where memory ran out the engine marks the whole container, and whatever ended it later would be blamed on that. */
+  #mayServeAgain({ exit }: ActiveCall): boolean {
+    return this.#conversation.state === "resetting" && exit?.oomKills === 0;
+  }
+
+  #becomeReady(): void {
+    const call = this.#call;
+    this.#call = undefined;
+    this.#transition(call === undefined ? "starting" : "resetting", "ready");
+    this.#ready.resolve();
+    call?.reset(true);
+  }
+
+  #judge(call: ActiveCall): Outcome {
+    if (call.exit === undefined || this.#conversation.expired) return timedOut(call.facts, call.exit);
+    return judge(call.exit, this.#conversation, call.facts);
+  }
+
+  /** The gate has sent SIGTERM; its report comes when the function has ended, or has been killed after the grace. */
+  async #endAfterGrace(call: ActiveCall): Promise<Outcome> {
+    const cancel = this.#clock.after(KILL_GRACE_MS + TIMEOUT_SLACK_MS, () => this.retire());
+    await this.#retired.promise;
+    cancel();
+    return timedOut(call.facts, call.exit);
+  }
+
+  /** The deadline has passed and the gate has not said so. */
+  #expire(call: ActiveCall): void {
+    this.#settle(call, timedOut(call.facts));
+  }
+
+  /** The call ends without its function's answer, and the instance with it. */
+  #settle(call: ActiveCall, outcome: Outcome): void {
+    call.answer(outcome, Promise.resolve(outcome));
+    this.retire();
+  }
+
+  #break(problem: string): void {
+    const call = this.#call;
+    this.#ready.reject(new AppError("instance_lost", `The function's container broke the protocol: ${problem}`));
+    if (call && !call.answered)
+      this.#settle(
+        call,
+        failed(call.facts, "instance_lost", `The function's container broke the protocol: ${problem}`),
+      );
+    else this.retire();
+  }
+
+  /** The stream is gone and the call has no answer yet: the engine knows why. */
+  #lose(why: string): void {
+    if (this.#state === "retired") return;
+    const call = this.#call;
+    const starting = this.#state === "starting";
+    this.#close();
+    if (starting) void this.#explainEarlyLoss(why);
+    if (call === undefined || call.answered) return;
+    const explained = this.#explainLoss(call);
+    call.answer(explained, explained);
+  }
+
+  /** Before READY only whoever waits for that is to be told. */
+  async #explainEarlyLoss(why: string): Promise<void> {
+    const { died, oom } = await this.#events.containerEnd(this.containerId, "died", CONTAINER_END_MS);
+    const { problem } = this.#events;
+    if (problem && !died) this.#ready.reject(problem);
+    else if (oom) this.#ready.reject(new AppError("out_of_memory", outOfMemory()));
+    else
+      this.#ready.reject(
+        new AppError("instance_lost", `The function's container ended before it was ready: ${why}; try again`),
+      );
+  }
+
+  async #explainLoss(call: ActiveCall): Promise<Outcome> {
+    const end = await this.#events.containerEnd(this.containerId, "died", CONTAINER_END_MS);
+    if (end.oom) return failed(call.facts, "out_of_memory", outOfMemory());
+    const { problem } = this.#events;
+    if (problem && !end.died)
+      return failed(call.facts, "engine_unavailable", `The function was lost with its engine: ${problem.message}`);
+    return failed(
+      call.facts,
+      "instance_lost",
+      "The function's container was ended or removed by something else while it ran",
+    );
+  }
+}

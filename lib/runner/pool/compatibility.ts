@@ -1,0 +1,28 @@
+import type { Function } from "../../domain/functions/functions.ts";
+
+/** Fields of a function that its containers are made from; the others can change under a running instance. */
+export const CONTAINER_FIELDS = [
+  "image_id",
+  "entrypoint",
+  "command",
+  "user",
+  "working_dir",
+  "environment",
+  "secrets",
+  "memory_bytes",
+  "cpus",
+  "pids",
+  "context_bytes",
+  "network",
+  "share_network",
+  "sandbox",
+  "runtime",
+  "read_only",
+  "labels",
+  "max_calls",
+] as const satisfies readonly (keyof Function)[];
+
+/** Whether an instance of the one serves the other just as well. */
+export function needsNoNewContainer(a: Function, b: Function): boolean {
+  return CONTAINER_FIELDS.every((field) => JSON.stringify(a[field]) === JSON.stringify(b[field]));
+}

@@ -1,0 +1,109 @@
+import type { Function } from "../../domain/functions/functions.ts";
+import { FUNCTIONS } from "../../domain/limits.ts";
+import { type Member, type Pool, poolKey } from "./pool.ts";
+import { needsNoNewContainer } from "./compatibility.ts";
+
+/** What is kept of a function: what it is now, and the versions that routes name. */
+interface Kept {
+  readonly current: Function;
+  readonly named: ReadonlySet<number>;
+}
+
+/** Ids of deleted functions that are remembered: as many as there can be functions. */
+const REMOVED = FUNCTIONS;
+
+/**
+ * A pool for each version of a function that is called: a call runs the version that it came with, whatever happens
+ * meanwhile. What a function is now has a pool that is kept, and so have the versions that routes name; those of others
+ * end with the calls that have begun.
+ */
+export class PoolsByVersion<M extends Member> {
+  readonly #make: (fn: Function, heirOf?: Pool<M>) => Pool<M>;
+  readonly #pools = new Map<string, Pool<M>>();
+  /** By the function's id, for those that have been changed since the start; of the others, every version is kept. */
+  readonly #kept = new Map<string, Kept>();
+  /** Functions that were deleted, oldest first: a call that was admitted before may still come. */
+  readonly #removed = new Set<string>();
+
+  /** `make` makes a pool, which may be the heir of another. */
+  constructor(make: (fn: Function, heirOf?: Pool<M>) => Pool<M>) {
+    this.#make = make;
+  }
+
+  [Symbol.iterator](): Iterator<Pool<M>> & Iterable<Pool<M>> {
+    return this.#pools.values();
+  }
+
+  /** All pools of a function. */
+  of(functionId: string): Pool<M>[] {
+    return [...this.#pools.values()].filter((pool) => pool.function.id === functionId);
+  }
+
+  /** The pool for a call. One that comes late, after a change, needs none of its own where the change is none to it. */
+  forCall(fn: Function): Pool<M> {
+    const known = this.#pools.get(poolKey(fn));
+    if (known !== undefined) return known;
+    if (this.#isKept(fn)) return this.#add(fn);
+    const current = this.#kept.get(fn.id)?.current;
+    const next = current && this.#pools.get(poolKey(current));
+    if (next !== undefined && needsNoNewContainer(fn, next.function)) return next;
+    const pool = this.#add(fn);
+    pool.end();
+    return pool;
+  }
+
+  /** The pool for what a function has become: that of what it was, where the change is none to its instances. */
+  forChange(fn: Function): Pool<M> {
+    const known = this.#pools.get(poolKey(fn));
+    if (known !== undefined) return known;
+    const last = this.outdated(fn.id)
+      .toSorted((a, b) => a.function.version - b.function.version)
+      .at(-1);
+    if (last === undefined || !needsNoNewContainer(fn, last.function)) return this.#add(fn, last);
+    this.#pools.delete(poolKey(last.function));
+    this.#pools.set(poolKey(fn), last);
+    return last;
+  }
+
+  /** Says what is kept of a function, and tells which versions routes did not name before. Nothing of a deleted one. */
+  keep(current: Function, named: readonly Function[]): readonly Function[] {
+    if (this.#removed.has(current.id)) return [];
+    const before = this.#kept.get(current.id)?.named;
+    this.#kept.set(current.id, { current, named: new Set(named.map(({ version }) => version)) });
+    for (const version of named) this.#pools.get(poolKey(version))?.goOn(version);
+    return named.filter(({ version }) => before?.has(version) !== true);
+  }
+
+  /** Nothing of a function is kept any more. */
+  remove(functionId: string): void {
+    this.#removed.add(functionId);
+    const oldest = this.#removed.values().next().value;
+    if (this.#removed.size > REMOVED && oldest !== undefined) this.#removed.delete(oldest);
+    this.#kept.delete(functionId);
+  }
+
+  isRemoved(functionId: string): boolean {
+    return this.#removed.has(functionId);
+  }
+
+  /** The pools of a function that are not kept. */
+  outdated(functionId: string): Pool<M>[] {
+    return this.of(functionId).filter((pool) => !this.#isKept(pool.function));
+  }
+
+  delete(pool: Pool<M>): void {
+    this.#pools.delete(poolKey(pool.function));
+  }
+
+  #add(fn: Function, heirOf?: Pool<M>): Pool<M> {
+    const pool = this.#make(fn, heirOf);
+    this.#pools.set(poolKey(fn), pool);
+    return pool;
+  }
+
+  #isKept({ id, version }: Function): boolean {
+    if (this.#removed.has(id)) return false;
+    const kept = this.#kept.get(id);
+    return kept === undefined || kept.current.version === version || kept.named.has(version);
+  }
+}

@@ -1,0 +1,367 @@
+import type { Clock } from "../../clock.ts";
+import { AppError, messageOf } from "../../domain/errors.ts";
+import type { Function, PoolState } from "../../domain/functions/functions.ts";
+import type { Logger } from "../../log.ts";
+import type { Capacity, Room } from "./capacity.ts";
+import { chooseEvictions } from "./eviction.ts";
+import { type Member, Pool } from "./pool.ts";
+import { PoolsByVersion } from "./pools-by-version.ts";
+import { RefillPause } from "./refill-pause.ts";
+import { needsNoNewContainer } from "./compatibility.ts";
+import { StartOrder } from "./start-order.ts";
+
+/** A start of an instance, wherever it comes from; aborted by nobody once it has begun. */
+export type Launch<M extends Member> = (pool: Pool<M>) => Promise<M>;
+
+/** An instance for a call. */
+export interface Acquired<M> {
+  readonly instance: M;
+  readonly start: "cold" | "warm";
+  /** To be called when the call has its answer and its record. */
+  readonly leave: () => void;
+}
+
+/** Pools look at the time this often, in milliseconds: idle ones shrink, failed ones try again. */
+const TICK_MS = 1_000;
+
+/** Where an instance belongs. */
+interface Place<M extends Member> {
+  readonly pool: Pool<M>;
+  readonly generation: number;
+  readonly room: Room;
+  /** It has served a call before. */
+  returned: boolean;
+}
+
+/**
+ * All pools, and the one decision that needs to see them all: which instance the engine starts next. Calls that wait go
+ * before refills, functions take turns (`StartOrder`), only so many starts run at once, and when there is no room, ready
+ * instances of the pool that was called longest ago give way.
+ */
+export class Pools<M extends Member> implements Disposable {
+  readonly #launch: Launch<M>;
+  readonly #onEmpty: (pool: Pool<M>) => void;
+  readonly #capacity: Capacity;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #problem: () => AppError | undefined;
+  readonly #startsAtOnce: number;
+  readonly #pools: PoolsByVersion<M>;
+  readonly #places = new Map<M, Place<M>>();
+  readonly #turns: StartOrder<M>;
+  readonly #pause: RefillPause;
+  #starting = 0;
+  #cancelTick: () => void = () => undefined;
+  #closed = false;
+  #pumping = false;
+
+  constructor(options: {
+    launch: Launch<M>;
+    /** Told of a pool that has no instance any more and is not to have one. */
+    onEmpty: (pool: Pool<M>) => void;
+    capacity: Capacity;
+    clock: Clock;
+    log: Logger;
+    /** Why the engine cannot be used now, or nothing. */
+    problem: () => AppError | undefined;
+    starts_at_once: number;
+    /** Instances of one function that are kept ready at most, whatever its own setting; no bound unless given. */
+    warm_max?: number;
+  }) {
+    this.#launch = options.launch;
+    this.#onEmpty = options.onEmpty;
+    this.#capacity = options.capacity;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#problem = options.problem;
+    this.#startsAtOnce = options.starts_at_once;
+    this.#pools = new PoolsByVersion(
+      (fn, heirOf) => new Pool<M>(fn, options.clock, options.warm_max ?? Infinity, heirOf),
+    );
+    this.#turns = new StartOrder(options.clock, (pool, forCall) => this.#makeRoom(pool, forCall));
+    this.#pause = new RefillPause(options.clock, () => this.#pump());
+  }
+
+  /** Begins to look at the time. */
+  start(): void {
+    this.#cancelTick = this.#clock.after(TICK_MS, () => {
+      this.start();
+      this.#tick();
+    });
+  }
+
+  /** An instance for a call: a ready one at once, else the next. Throws what keeps one from being started. */
+  async acquire(fn: Function, signal: AbortSignal): Promise<Acquired<M>> {
+    if (this.#closed) throw stopped();
+    const pool = this.#pools.forCall(fn);
+    pool.arrive();
+    this.#pause.callBegins();
+    let left = false;
+    const leave = () => {
+      if (left) return;
+      left = true;
+      pool.leave();
+      this.#pause.callEnds();
+      this.#turns.consider(pool);
+      this.#pump();
+    };
+    try {
+      const instance = this.#takeReady(pool);
+      if (instance !== undefined) return { instance, start: "warm", leave };
+      const next = await this.#waitFor(pool, signal);
+      return { instance: next, start: this.#places.get(next)?.returned === true ? "warm" : "cold", leave };
+    } catch (error) {
+      leave();
+      throw error;
+    } finally {
+      this.#turns.consider(pool);
+      this.#pump();
+    }
+  }
+
+  /** Takes an instance back that is ready for another call. */
+  giveBack(instance: M): void {
+    const place = this.#places.get(instance);
+    if (place) place.returned = true;
+    const { overdue } = this.#turns;
+    // Under endless load it would never be without a call, and its room never free for another's.
+    if (place && overdue && overdue !== place.pool) return this.#retire(instance);
+    this.#keep(instance);
+    this.#pump();
+  }
+
+  /**
+   * A function was registered or changed: one instance of it is made ready; those that differ are let go, unless a route
+   * names their version (`named`).
+   */
+  update(fn: Function, named: readonly Function[] = []): void {
+    if (this.#pools.isRemoved(fn.id)) return;
+    this.#pools.keep(fn, named);
+    const pool = this.#pools.forChange(fn);
+    const fresh = !needsNoNewContainer(fn, pool.function);
+    pool.change(fn, fresh);
+    if (fresh) this.#retireReady(pool);
+    this.#trim(pool);
+    this.#turns.consider(pool);
+    this.#endOutdated(fn.id);
+  }
+
+  /** The routes of a function name other versions than before: one instance of each new one is made ready. */
+  name(fn: Function, named: readonly Function[]): void {
+    for (const version of this.#pools.keep(fn, named)) this.#turns.consider(this.#pools.forCall(version));
+    this.#endOutdated(fn.id);
+  }
+
+  /** Makes a version of a function ready that is to be so without being called. */
+  warm(fn: Function): void {
+    this.#turns.consider(this.#pools.forCall(fn));
+    this.#pump();
+  }
+
+  /** The instances of a pool have lost something that they share: new ones take their place. */
+  renew(key: string): void {
+    for (const pool of this.#pools) {
+      if (pool.key !== key) continue;
+      pool.renew();
+      this.#retireReady(pool);
+      this.#turns.consider(pool);
+    }
+    this.#pump();
+  }
+
+  /** A function was deleted: calls that have begun are served, and nothing is kept. Its pools go when they are empty. */
+  remove(functionId: string): void {
+    this.#pools.remove(functionId);
+    this.#endOutdated(functionId);
+  }
+
+  /** The engine is back: pools fill again. */
+  resume(): void {
+    for (const pool of this.#pools) {
+      pool.forgive();
+      this.#turns.consider(pool);
+    }
+    this.#pump();
+  }
+
+  /** The instances of a function by version, lowest first. */
+  statesOf(functionId: string): (PoolState & { readonly version: number })[] {
+    return this.#pools
+      .of(functionId)
+      .map(({ function: { version }, state }) => ({ version, ...state }))
+      .toSorted((a, b) => a.version - b.version);
+  }
+
+  /** The sums over all pools. */
+  get totals(): Omit<PoolState, "target"> {
+    const sum = { ready: 0, starting: 0, busy: 0 };
+    for (const { state } of this.#pools) {
+      sum.ready += state.ready;
+      sum.starting += state.starting;
+      sum.busy += state.busy;
+    }
+    return sum;
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#cancelTick();
+    this.#pause[Symbol.dispose]();
+    for (const pool of this.#pools) pool.turnAway(stopped());
+    for (const instance of [...this.#places.keys()]) this.#retire(instance);
+  }
+
+  /** The pools of versions that are not kept: calls that have begun are served, and no more. */
+  #endOutdated(functionId: string): void {
+    for (const pool of this.#pools.outdated(functionId)) {
+      pool.end();
+      this.#retireReady(pool);
+      this.#turns.consider(pool);
+    }
+    this.#pump();
+  }
+
+  /** One that died while it waited costs nothing: it has been dropped, or is passed over here. */
+  #takeReady(pool: Pool<M>): M | undefined {
+    for (;;) {
+      const instance = pool.take();
+      if (instance === undefined || instance.state === "ready") return instance;
+      this.#retire(instance);
+    }
+  }
+
+  async #waitFor(pool: Pool<M>, signal: AbortSignal): Promise<M> {
+    const problem = this.#problem();
+    if (problem) throw problem;
+    const { memory_bytes } = pool.function;
+    if (!this.#capacity.allows(memory_bytes)) {
+      throw new AppError(
+        "overloaded",
+        `An instance with ${memory_bytes} bytes of memory does not fit into this server's memory budget: lower "memory_bytes" or raise MEMORY_BUDGET`,
+        {
+          retry_after_s: 60,
+        },
+      );
+    }
+    signal.throwIfAborted();
+    const waiting = pool.wait(signal);
+    this.#turns.consider(pool);
+    this.#pump();
+    const instance = await waiting;
+    if (!signal.aborted) return instance;
+    // The caller went away in the moment that it was served; the next one is glad of the instance.
+    this.#keep(instance);
+    throw signal.reason;
+  }
+
+  /** Starts what is to be started now. Making room retires instances, which asks for this again: once is enough. */
+  #pump(): void {
+    if (this.#pumping || this.#closed || this.#problem()) return;
+    this.#pumping = true;
+    try {
+      while (this.#starting < this.#startsAtOnce && this.#startNext());
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #startNext(): boolean {
+    const turn = this.#turns.next(() => this.#pause.mayStart());
+    if (turn === undefined) return false;
+    void this.#startOne(turn.pool, turn.room);
+    this.#turns.consider(turn.pool);
+    return true;
+  }
+
+  /** Room for one more instance of a pool, where need be that of ready ones which are less wanted. */
+  #makeRoom(pool: Pool<M>, forCall: boolean): Room | undefined {
+    const victims = chooseEvictions(pool, this.#pools, this.#capacity, forCall);
+    if (victims === undefined) return undefined;
+    for (const instance of victims) this.#retire(instance);
+    return this.#capacity.take(pool.function.memory_bytes);
+  }
+
+  async #startOne(pool: Pool<M>, room: Room): Promise<void> {
+    const { generation } = pool;
+    const began = this.#clock.monotonic();
+    this.#starting++;
+    pool.starting();
+    try {
+      const instance = await this.#launch(pool);
+      this.#places.set(instance, { pool, generation, room, returned: false });
+      void instance.retired.then(() => this.#release(instance));
+      if (instance.state !== "ready") {
+        this.#retire(instance);
+        throw new AppError("instance_lost", "The function's container ended as soon as it was ready: try again");
+      }
+      pool.started(generation, this.#clock.monotonic() - began);
+      this.#keep(instance);
+    } catch (error) {
+      room();
+      if (pool.waiting === 0)
+        this.#log.warn("instance not started", { function_id: pool.function.id, problem: messageOf(error) });
+      pool.failed(generation, error);
+      this.#giveUp();
+    } finally {
+      this.#starting--;
+      this.#turns.consider(pool);
+      this.#pump();
+    }
+  }
+
+  /** While the engine cannot be used nothing is started, so nobody is to wait for that. */
+  #giveUp(): void {
+    const problem = this.#problem();
+    if (problem) for (const pool of this.#pools) if (pool.callNeed > 0) pool.turnAway(problem);
+  }
+
+  /** Keeps an instance that is ready, unless it is too late for it. */
+  #keep(instance: M): void {
+    const place = this.#places.get(instance);
+    if (place === undefined) return instance.retire();
+    const { pool, generation } = place;
+    if (this.#closed || instance.state !== "ready" || generation !== pool.generation) return this.#retire(instance);
+    pool.offer(instance);
+    this.#turns.served(pool);
+    this.#trim(pool);
+  }
+
+  #retireReady(pool: Pool<M>): void {
+    for (const instance of [...pool.ready]) this.#retire(instance);
+  }
+
+  #trim(pool: Pool<M>): void {
+    for (const instance of pool.surplus) this.#retire(instance);
+  }
+
+  #retire(instance: M): void {
+    instance.retire();
+    this.#release(instance);
+  }
+
+  #release(instance: M): void {
+    const place = this.#places.get(instance);
+    if (place === undefined) return;
+    this.#places.delete(instance);
+    place.pool.drop(instance);
+    place.room();
+    this.#turns.consider(place.pool);
+    this.#pump();
+  }
+
+  #tick(): void {
+    this.#giveUp();
+    for (const pool of this.#pools) {
+      this.#trim(pool);
+      this.#turns.consider(pool);
+      if (!pool.isEmpty || pool.target > 0) continue;
+      this.#pools.delete(pool);
+      this.#onEmpty(pool);
+    }
+    this.#pump();
+  }
+}
+
+function stopped(): AppError {
+  return new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
+}

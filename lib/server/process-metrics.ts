@@ -1,0 +1,29 @@
+import { readdirSync } from "node:fs";
+import type { Clock } from "../clock.ts";
+import type { Metrics } from "../metrics.ts";
+
+/** Adds the figures of the process and of its database to the metrics, under the names that Prometheus clients use. */
+export function watchProcess(metrics: Metrics, clock: Clock, databaseBytes: () => number): void {
+  const startedAt = clock.now() / 1000;
+  const one = (value: number) => [{ value }];
+  metrics.gauge("process_resident_memory_bytes", "Resident memory of the server", [], () =>
+    one(process.memoryUsage.rss()),
+  );
+  metrics.counter("process_cpu_seconds_total", "User and system time of the server", () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  });
+  metrics.gauge("process_open_fds", "Open file descriptors", [], () => one(openDescriptors()));
+  metrics.gauge("process_start_time_seconds", "When the server started, since the epoch", [], () => one(startedAt));
+  metrics.gauge("slipway_database_bytes", "Size of the database with its write-ahead log", [], () =>
+    one(databaseBytes()),
+  );
+}
+
+function openDescriptors(): number {
+  try {
+    return readdirSync("/proc/self/fd").length;
+  } catch {
+    return 0; // no Linux: the figure is not to be had
+  }
+}

@@ -1,0 +1,127 @@
+import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http";
+import type { Clock } from "../../clock.ts";
+import { addressBytes, type Allowed, mayBeCalled } from "../../domain/addresses.ts";
+import { literalAddress, notPublic, plainName } from "../../domain/calls/callbacks.ts";
+import { messageOf } from "../../domain/errors.ts";
+import { CALLBACK } from "../../domain/limits.ts";
+
+/** What became of an attempt to send a callback: an answer, or what kept it from having one. */
+export type Sent = { readonly status: number } | { readonly problem: string };
+
+/** All addresses of a host name. */
+export type Resolve = (hostname: string) => Promise<readonly string[]>;
+
+/**
+ * Sends callbacks. Whoever may set a `callback_url` must not reach through it what only this machine reaches: a name is
+ * resolved once, all of its addresses must be public (or allowed), and the connection goes to just those, so that a name
+ * that leads elsewhere the next moment gains nothing. No redirect is followed.
+ */
+export class CallbackSender {
+  readonly #allowed: Allowed;
+  readonly #clock: Clock;
+  readonly #resolve: Resolve;
+  readonly #userAgent: string;
+
+  constructor(options: { allowed: Allowed; clock: Clock; user_agent: string; resolve?: Resolve }) {
+    this.#allowed = options.allowed;
+    this.#clock = options.clock;
+    this.#resolve = options.resolve ?? resolveBySystem;
+    this.#userAgent = options.user_agent;
+  }
+
+  /** Posts JSON, within the time that an attempt may take; never throws. Ends at once when `signal` aborts. */
+  async send(
+    url: string,
+    { headers, body, signal }: { headers: Readonly<Record<string, string>>; body: string; signal: AbortSignal },
+  ): Promise<Sent> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const cancel = this.#clock.after(CALLBACK.timeout_ms, () =>
+      reject(new Error(`There was no answer within ${CALLBACK.timeout_ms / 1000} s`)),
+    );
+    const stop = () => reject(new Error("The server stopped"));
+    signal.addEventListener("abort", stop);
+    // Whoever is first; the other one is nobody's any more.
+    late.catch(() => undefined);
+    try {
+      const target = new URL(url);
+      const addresses = await Promise.race([this.#addresses(target), late]);
+      const length = String(Buffer.byteLength(body));
+      const fields = { "content-type": "application/json", "content-length": length, "user-agent": this.#userAgent };
+      const options = { method: "POST", headers: { ...fields, ...headers, connection: "close" } };
+      return { status: await post(target, addresses, options, body, late) };
+    } catch (error) {
+      return { problem: problemOf(error) };
+    } finally {
+      cancel();
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  /** The addresses to connect to. Throws where one of them is refused. */
+  async #addresses(url: URL): Promise<readonly string[]> {
+    const name = plainName(url.hostname);
+    const literal = literalAddress(url);
+    const addresses = literal === undefined ? await this.#resolve(url.hostname) : [literal];
+    if (addresses.length === 0) throw new Error(`${url.hostname} has no address`);
+    const refused = addresses.find((address) => !mayBeCalled(address, this.#allowed));
+    if (refused !== undefined && !this.#allowed.names.has(name)) throw new Error(notPublic(url.hostname, refused));
+    return addresses;
+  }
+}
+
+async function resolveBySystem(hostname: string): Promise<readonly string[]> {
+  const { lookup } = await import("node:dns/promises");
+  return (await lookup(hostname, { all: true })).map(({ address }) => address);
+}
+
+/** Posts, and resolves with the status once the answer has been read as far as it is. `late` ends it. */
+async function post(
+  url: URL,
+  addresses: readonly string[],
+  options: RequestOptions,
+  body: string,
+  late: Promise<never>,
+): Promise<number> {
+  // 3 ms to load each, which no start has to spare.
+  const { request } = await (url.protocol === "https:" ? import("node:https") : import("node:http"));
+  const found = addresses.map((address) => ({ address, family: addressBytes(address)?.length === 4 ? 4 : 6 }));
+  const sent = request(url, {
+    ...options,
+    // A connection of its own: none that was made to another address, and no proxy of an agent.
+    agent: false,
+    // Not called for an address in the URL itself.
+    lookup: (_hostname, _options, callback) => callback(null, found),
+  });
+  try {
+    sent.end(body);
+    const answer = await Promise.race([answerOf(sent), late]);
+    // Its status tells all there is to know.
+    await Promise.race([thrownAway(answer), late]).catch(() => undefined);
+    return answer.statusCode ?? 0;
+  } finally {
+    sent.destroy();
+  }
+}
+
+function answerOf(sent: ClientRequest): Promise<IncomingMessage> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  sent.on("response", resolve);
+  sent.on("error", reject);
+  sent.on("close", () => reject(new Error("The connection was closed before there was an answer")));
+  return promise;
+}
+
+/** Reads an answer as far as it may be read. */
+async function thrownAway(answer: IncomingMessage): Promise<void> {
+  let bytes = 0;
+  for await (const chunk of answer) {
+    bytes += (chunk as Buffer).length; // no encoding is set
+    if (bytes > CALLBACK.answer_bytes) return;
+  }
+}
+
+/** The connections to several addresses fail with an error for each. */
+function problemOf(error: unknown): string {
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  return messageOf(first);
+}

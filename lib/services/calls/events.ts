@@ -1,0 +1,44 @@
+import type { Invocation, LogEntry } from "../../domain/calls/invocations.ts";
+
+/** What someone who follows an invocation is told. */
+export type InvocationEvent =
+  | { readonly type: "state"; readonly invocation: Invocation }
+  | { readonly type: "log"; readonly entries: readonly LogEntry[] };
+
+type Listener = (event: InvocationEvent) => void;
+
+/** Tells those who follow an invocation what happens to it, as it happens. Nothing is kept: who comes later asks the store. */
+export class InvocationEvents {
+  readonly #listeners = new Map<string, Set<Listener>>();
+
+  /** How many listen. */
+  get size(): number {
+    let size = 0;
+    for (const listeners of this.#listeners.values()) size += listeners.size;
+    return size;
+  }
+
+  /** Has `listener` told of everything from now on; the returned function ends that. */
+  follow(invocationId: string, listener: Listener): () => void {
+    const listeners = this.#listeners.get(invocationId) ?? new Set();
+    this.#listeners.set(invocationId, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0 && this.#listeners.get(invocationId) === listeners) this.#listeners.delete(invocationId);
+    };
+  }
+
+  /** An invocation is in another state now. */
+  changed(invocation: Invocation): void {
+    this.#tell(invocation.id, { type: "state", invocation });
+  }
+
+  /** A function has printed something. */
+  logged(invocationId: string, entries: readonly LogEntry[]): void {
+    if (entries.length > 0) this.#tell(invocationId, { type: "log", entries });
+  }
+
+  #tell(invocationId: string, event: InvocationEvent): void {
+    for (const listener of [...(this.#listeners.get(invocationId) ?? [])]) listener(event);
+  }
+}

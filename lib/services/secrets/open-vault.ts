@@ -1,0 +1,47 @@
+import type { Logger } from "../../log.ts";
+import { StoreError } from "../../store/sqlite/errors.ts";
+import { makeKeyFile, readKeyFile } from "../../store/sqlite/key-file.ts";
+import type { Store } from "../../store/sqlite/store.ts";
+import { newSecretKey, Vault } from "./vault.ts";
+
+/** Behind a start that fails for its key: nothing of what is sealed can be had without it. */
+const LOST =
+  'If it is lost, so are they: delete the rows of the tables "secrets" and "registries", and the row "callback_secrets" of "settings", with the sqlite3 tool, start again, and PUT them anew';
+
+/**
+ * The vault of a database: with the key that was given, else the one in the key file, else, where nothing is sealed yet,
+ * a new one in that file. Throws a `StoreError` where the key is gone or another one than what is there was sealed with.
+ */
+export function openVault(
+  store: Pick<Store, "settings" | "secrets">,
+  options: { readonly given: Uint8Array | null; readonly key_file: string; readonly log: Logger },
+): Vault {
+  const { given, key_file: file, log } = options;
+  const needed = store.secrets.anythingSealed() || store.settings.callbackSecrets() !== null;
+  const key = given ?? readKeyFile(file, log) ?? (needed ? missing(file) : made(file, log));
+  const vault = new Vault(key);
+  const fingerprint = vault.fingerprint();
+  if (store.settings.secretKeyFingerprint() === fingerprint) return vault;
+  if (needed) {
+    const source = given === null ? `The key in ${JSON.stringify(file)}` : "The key given as SECRET_KEY";
+    throw new StoreError(
+      `${source} is not the one that the secrets in the database were encrypted with: give that one. ${LOST}`,
+    );
+  }
+  store.settings.setSecretKeyFingerprint(fingerprint);
+  return vault;
+}
+
+function missing(file: string): never {
+  throw new StoreError(
+    `The secrets in the database cannot be read: their key ${JSON.stringify(file)} is gone. Put that file back, ` +
+      `or give its content as SECRET_KEY. ${LOST}`,
+  );
+}
+
+function made(file: string, log: Logger): Uint8Array {
+  const key = newSecretKey();
+  makeKeyFile(file, key);
+  log.info("made a key for secrets; backups of the database need it", { path: file });
+  return key;
+}

@@ -1,0 +1,121 @@
+import type { Database as Sqlite } from "bun:sqlite";
+import { mapRuntimeError } from "../errors.ts";
+import type { Sync } from "./log-sync.ts";
+import { inTransaction } from "../migrations/migrations.ts";
+
+/** Writes of one transaction at most: some 2 ms of the event loop; the rest have their turn after everyone else had theirs. */
+const GROUP = 100;
+
+/** A write that waits for its turn, its result's type known only to who asked for it. */
+interface Write {
+  /** Part of the transaction; what it throws undoes this write alone. */
+  readonly run: () => void;
+  /** Called right after the commit. */
+  readonly committed: () => void;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Durable writes of the same moment share one transaction and one sync of the disk, which is most of what a write
+ * takes. Each has a savepoint, so that one that fails leaves the others alone.
+ *
+ * A group is collected until the event loop comes round, committed, then synced in another thread. Meanwhile the next
+ * one is collected, and everything else goes on, however slow the disk is. So for that moment others can see what its
+ * writer is not told yet.
+ */
+export class GroupCommit {
+  readonly #sqlite: Sqlite;
+  readonly #log: Sync | undefined;
+  #waiting: Write[] = [];
+  /** Committed and not yet known to be on the disk. */
+  #syncing: readonly Write[] = [];
+  #busy = false;
+
+  /** Without a log there is nothing to sync: the database is in memory. */
+  constructor(sqlite: Sqlite, log: Sync | undefined) {
+    this.#sqlite = sqlite;
+    this.#log = log;
+  }
+
+  /** See `Database.durably`. */
+  add<T>(work: () => T, committed?: (result: T) => void): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let result: { readonly value: T } | undefined;
+      this.#waiting.push({
+        run: () => (result = { value: work() }),
+        committed: () => result && committed?.(result.value),
+        resolve: () => result && resolve(result.value),
+        reject,
+      });
+      this.#schedule();
+    });
+  }
+
+  /** Writes all that wait and answers everyone, now: before the database is closed. */
+  flush(): void {
+    const written = [...this.#syncing];
+    while (this.#waiting.length > 0) written.push(...this.#commit());
+    if (written.length === 0) return;
+    try {
+      this.#log?.syncNow();
+      for (const write of written) write.resolve();
+    } catch (error) {
+      for (const write of written) write.reject(mapRuntimeError(error));
+    }
+  }
+
+  #schedule(): void {
+    if (this.#busy) return;
+    this.#busy = true;
+    // After all requests that have come by now.
+    setImmediate(() => void this.#turn());
+  }
+
+  async #turn(): Promise<void> {
+    const written = this.#commit();
+    this.#syncing = written;
+    try {
+      if (written.length > 0) await this.#log?.sync();
+      for (const write of written) write.resolve();
+    } catch (error) {
+      for (const write of written) write.reject(mapRuntimeError(error));
+    }
+    this.#syncing = [];
+    this.#busy = false;
+    if (this.#waiting.length > 0) this.#schedule();
+  }
+
+  /** Commits the next group and tells those whose write failed; returns the others. */
+  #commit(): Write[] {
+    const group = this.#waiting.slice(0, GROUP);
+    this.#waiting = this.#waiting.slice(GROUP);
+    const failures = new Map<Write, unknown>();
+    try {
+      inTransaction(this.#sqlite, () => {
+        for (const write of group) this.#attempt(write, failures);
+      });
+    } catch (error) {
+      for (const write of group) if (!failures.has(write)) failures.set(write, error);
+    }
+    for (const [write, error] of failures) write.reject(mapRuntimeError(error));
+    const written = group.filter((write) => !failures.has(write));
+    for (const write of written) write.committed();
+    return written;
+  }
+
+  /** Throws only where the transaction as a whole is lost. */
+  #attempt(write: Write, failures: Map<Write, unknown>): void {
+    const sqlite = this.#sqlite;
+    sqlite.run("savepoint write");
+    try {
+      write.run();
+    } catch (error) {
+      // After some errors, a full disk among them, SQLite has rolled everything back by itself.
+      if (!sqlite.inTransaction) throw error;
+      sqlite.run("rollback to write");
+      failures.set(write, error);
+    }
+    sqlite.run("release write");
+  }
+}

@@ -1,0 +1,46 @@
+import type { Database as Sqlite } from "bun:sqlite";
+import first from "./0001-first.sql" with { type: "text" };
+import pools from "./0002-pools.sql" with { type: "text" };
+import settings from "./0003-settings.sql" with { type: "text" };
+import secrets from "./0004-secrets.sql" with { type: "text" };
+import versions from "./0005-versions.sql" with { type: "text" };
+import routes from "./0006-routes.sql" with { type: "text" };
+import work from "./0008-work.sql" with { type: "text" };
+import schedules from "./0009-schedules.sql" with { type: "text" };
+import keys from "./0007-keys.sql" with { type: "text" };
+
+/** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
+export const MIGRATIONS: readonly string[] = [first, pools, settings, secrets, versions, routes, keys, work, schedules];
+
+/** "SLIP": tells our databases from those of other programs, wherever they number their schemas. */
+export const APPLICATION_ID = 0x534c4950;
+
+/** Applies what is missing after `version`, each step in a transaction of its own. */
+export function migrate(sqlite: Sqlite, version: number): void {
+  for (const [index, sql] of MIGRATIONS.entries()) {
+    if (index < version) continue;
+    inTransaction(sqlite, () => {
+      sqlite.run(sql);
+      markVersion(sqlite, index + 1);
+    });
+  }
+}
+
+/** Part of the transaction that it is called in. */
+export function markVersion(sqlite: Sqlite, version: number): void {
+  sqlite.run(`pragma application_id = ${APPLICATION_ID}; pragma user_version = ${version}`);
+}
+
+/** Runs `work` in one write transaction: all of it happens, or nothing. */
+export function inTransaction<T>(sqlite: Sqlite, work: () => T): T {
+  sqlite.run("begin immediate");
+  try {
+    const result = work();
+    sqlite.run("commit");
+    return result;
+  } catch (error) {
+    // SQLite has rolled back by itself after some errors, a full disk among them.
+    if (sqlite.inTransaction) sqlite.run("rollback");
+    throw error;
+  }
+}

@@ -1,0 +1,271 @@
+import type { ChainLink } from "../../../domain/functions/chains.ts";
+import { AppError } from "../../../domain/errors.ts";
+import { Function } from "../../../domain/functions/functions.ts";
+import type { Cache } from "../database/cache.ts";
+import type { Bindings, Database, Statement } from "../database/database.ts";
+import { violates } from "../errors.ts";
+import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
+import type { VersionStore } from "./versions.ts";
+
+/** Fields that SQLite, which has no booleans, holds as 0 and 1. */
+type Flag = "share_network" | "read_only" | "record_bodies";
+
+/** Fields that are JSON in their column; null stays null. */
+type Structure = "environment" | "entrypoint" | "command" | "secrets" | "labels" | "retry";
+
+/** A function as its row. */
+export type FunctionRow = Omit<Function, Structure | Flag> &
+  Readonly<Record<Flag, number>> & {
+    readonly [field in Structure]: null extends Function[field] ? string | null : string;
+  };
+
+/** The columns are the record's fields. */
+export const FUNCTION_COLUMNS: readonly string[] = Object.keys(Function.properties);
+
+/** A change that was made. */
+export interface Changed<T> {
+  readonly before: T;
+  readonly after: T;
+}
+
+/**
+ * Functions, the only place of their SQL. Changes are on the disk when the promise of a method is fulfilled, and each
+ * version of a function with the change that made it.
+ */
+export class FunctionStore {
+  readonly #database: Database;
+  readonly #versions: VersionStore;
+  /** By id, and by name where they have one. */
+  readonly #known: Cache<Function>;
+  readonly #listeners: (() => void)[] = [];
+  readonly #insert: Statement<never>;
+  readonly #update: Statement<never>;
+  readonly #delete: Statement<never>;
+  readonly #deleteRoutes: Statement<never>;
+  readonly #countRoutes: Statement<{ count: number }>;
+  readonly #callers: Statement<FunctionRow>;
+  readonly #forgetFollower: Statement<never>;
+  readonly #links: Statement<ChainLink>;
+  readonly #count: Statement<{ count: number }>;
+  readonly #get: Statement<FunctionRow>;
+  readonly #find: Statement<FunctionRow>;
+  readonly #list: Statement<FunctionRow>;
+
+  constructor(database: Database, versions: VersionStore) {
+    const columns = FUNCTION_COLUMNS;
+    this.#database = database;
+    this.#versions = versions;
+    this.whenChanged(() => versions.forget());
+    this.#known = database.cache();
+    this.#insert = database.prepare(
+      `insert into functions (${columns.join()}) values (${columns.map((column) => `$${column}`).join()})`,
+    );
+    this.#update = database.prepare(
+      `update functions set ${columns.map((column) => `${column} = $${column}`).join()} where id = $id`,
+    );
+    this.#delete = database.prepare("delete from functions where id = $id");
+    this.#deleteRoutes = database.prepare("delete from routes where function_id = $id");
+    this.#countRoutes = database.prepare("select count(*) as count from routes where function_id = $id");
+    this.#callers = database.prepare(
+      "select * from functions where id <> $id and $id in (on_success, on_failure) order by created_at, rowid",
+    );
+    this.#forgetFollower = database.prepare(
+      `update functions set on_success = nullif(on_success, $id), on_failure = nullif(on_failure, $id)
+       where $id in (on_success, on_failure)`,
+    );
+    this.#links = database.prepare("select id, name, on_success, on_failure from functions");
+    this.#count = database.prepare("select count(*) as count from functions");
+    this.#get = database.prepare("select * from functions where id = $id");
+    // Ids go first: those of an older database may look like names.
+    this.#find = database.prepare(
+      "select * from functions where id = $key or name = $key order by id = $key desc limit 1",
+    );
+    this.#list = database.prepare("select * from functions order by created_at, rowid");
+  }
+
+  /** Has `run` called when functions have changed, and routes with them, before anyone can look. */
+  whenChanged(run: () => void): void {
+    this.#listeners.push(run);
+  }
+
+  /** The record is shared by all who ask, and frozen. */
+  get(id: string): Function | undefined {
+    const found = this.#known.get(id, () => optional(this.#get.get({ id })));
+    return found?.id === id ? found : undefined;
+  }
+
+  /** Finds a function by its id or else its name. */
+  find(idOrName: string): Function | undefined {
+    return this.#known.get(idOrName, () => optional(this.#find.get({ key: idOrName })));
+  }
+
+  /** All functions, oldest first. */
+  list(): Function[] {
+    return this.#list.all().map(functionOf);
+  }
+
+  /** All functions as parts of chains. */
+  links(): ChainLink[] {
+    return this.#links.all();
+  }
+
+  count(): number {
+    return this.#count.get()?.count ?? 0;
+  }
+
+  /** Throws `conflict` where the name is taken, and what `check` throws, which is asked at the moment of the write. */
+  async insert(record: Function, check: () => void = () => undefined): Promise<void> {
+    await this.#database.durably(() => {
+      check();
+      this.insertNow(record);
+    });
+  }
+
+  /** Part of a transaction (see `Store.together`): like `insert`. */
+  insertNow(record: Function): void {
+    this.#write(record, this.#insert);
+    this.#versions.add(record);
+  }
+
+  /**
+   * Replaces the record with this id by what `change` makes of it as it is then; what that throws undoes it. Throws
+   * `conflict` where the name is taken. Undefined where there is none.
+   */
+  update(id: string, change: (current: Function) => Function): Promise<Changed<Function> | undefined> {
+    const work = () => {
+      const before = this.get(id);
+      if (before === undefined) return undefined;
+      const after = deepFreeze(change(before));
+      this.replaceNow(before, after);
+      return { before, after };
+    };
+    return this.#database.durably(work, (changed) => {
+      if (changed === undefined) return;
+      this.#forget(changed.before);
+      this.#remember(changed.after);
+    });
+  }
+
+  /** Part of a transaction: writes what a function is now. */
+  replaceNow(before: Function, after: Function): void {
+    this.#write(after, this.#update);
+    if (after.version !== before.version) this.#versions.add(after);
+    else if (after.image_id !== before.image_id) this.#versions.complete(after);
+  }
+
+  /** Part of a transaction: deletes a function to which no route leads. */
+  deleteNow(id: string): void {
+    this.#delete.run({ id });
+  }
+
+  /** Several have changed together. */
+  refresh(): void {
+    this.#known.clear();
+    for (const run of this.#listeners) run();
+  }
+
+  /**
+   * Deletes a function and tells what it was; throws `conflict` where it has routes, or its name is that of a follower
+   * (`on_success`, `on_failure`) of others, unless `cascade` says that they go with it. Undefined where there is none.
+   */
+  async delete(id: string, { cascade }: { readonly cascade: boolean }): Promise<Function | undefined> {
+    const work = () => {
+      const callers = this.#callers.all({ id }).map(functionOf);
+      if (!cascade) this.#checkUnused(id, callers);
+      const before = this.get(id);
+      this.#deleteRoutes.run({ id });
+      this.#forgetFollower.run({ id });
+      this.deleteNow(id);
+      return { before, callers };
+    };
+    const { before } = await this.#database.durably(work, ({ before, callers }) => {
+      for (const changed of before === undefined ? [] : [before, ...callers]) this.#forget(changed);
+    });
+    return before;
+  }
+
+  #checkUnused(id: string, callers: readonly Function[]): void {
+    const routes = this.#countRoutes.get({ id })?.count ?? 0;
+    const them = routes === 1 ? "1 route leads" : `${routes} routes lead`;
+    const problem =
+      routes > 0
+        ? `${them} to it; delete routes first, or use ?cascade=true`
+        : callers.length > 0
+          ? `${followedBy(callers)}; change that first, or use ?cascade=true`
+          : undefined;
+    if (problem !== undefined) throw new AppError("conflict", `Cannot delete function "${id}": ${problem}`);
+  }
+
+  #forget({ id, name }: Function): void {
+    this.#known.delete(id);
+    if (name !== null) this.#known.delete(name);
+    for (const run of this.#listeners) run();
+  }
+
+  #remember(record: Function): void {
+    this.#known.set(record.id, record);
+    if (record.name !== null) this.#known.set(record.name, record);
+  }
+
+  #write(record: Function, statement: Statement<never>): void {
+    const { id, name } = record;
+    // A name that is another one's odd id (they exist in older databases) could never be found.
+    if (name !== null && name !== id && this.#get.get({ id: name }) !== undefined) throw nameTaken(name);
+    try {
+      statement.run(functionRow(record));
+    } catch (error) {
+      throw name !== null && violates(error, "unique") ? nameTaken(name, error) : error;
+    }
+  }
+}
+
+function nameTaken(name: string, cause?: unknown): AppError {
+  return new AppError("conflict", `A function named "${name}" exists already: choose another name, or PATCH that one`, {
+    cause,
+  });
+}
+
+/** As many functions are named in a message. */
+const NAMED = 5;
+
+function followedBy(callers: readonly Function[]): string {
+  const names = callers.slice(0, NAMED).map(({ id, name }) => `"${name ?? id}"`);
+  const more = callers.length > NAMED ? ` and ${callers.length - NAMED} more` : "";
+  const [noun, verb] = callers.length === 1 ? ["function", "names"] : ["functions", "name"];
+  return `the ${noun} ${names.join(", ")}${more} ${verb} it as "on_success" or "on_failure"`;
+}
+
+/** The record as named parameters. */
+export function functionRow(record: Function): Bindings & FunctionRow {
+  return {
+    ...record,
+    environment: JSON.stringify(record.environment),
+    entrypoint: toNullableJson(record.entrypoint),
+    command: toNullableJson(record.command),
+    secrets: JSON.stringify(record.secrets),
+    labels: JSON.stringify(record.labels),
+    retry: JSON.stringify(record.retry),
+    share_network: Number(record.share_network),
+    read_only: Number(record.read_only),
+    record_bodies: Number(record.record_bodies),
+  };
+}
+
+function optional(row: FunctionRow | undefined): Function | undefined {
+  return row && functionOf(row);
+}
+
+function functionOf(row: FunctionRow): Function {
+  return deepFreeze({
+    ...row,
+    environment: fromJson(row.environment),
+    entrypoint: fromNullableJson(row.entrypoint),
+    command: fromNullableJson(row.command),
+    secrets: fromJson(row.secrets),
+    labels: fromJson(row.labels),
+    retry: fromJson(row.retry),
+    share_network: row.share_network === 1,
+    read_only: row.read_only === 1,
+    record_bodies: row.record_bodies === 1,
+  });
+}

@@ -1,0 +1,209 @@
+import { AppError } from "../../../domain/errors.ts";
+import {
+  Invocation,
+  type InvocationPage,
+  type InvocationQuery,
+  type LogEntry,
+  STATUSES,
+} from "../../../domain/calls/invocations.ts";
+import { PAGE } from "../../../domain/limits.ts";
+import { timestamp } from "../../../domain/types.ts";
+import type { Database, Statement } from "../database/database.ts";
+import type { Payload, PayloadStore } from "./payloads.ts";
+
+/** An invocation to be written, with its logs once they are known. */
+export interface SavedInvocation {
+  readonly invocation: Invocation;
+  readonly logs?: readonly LogEntry[];
+  /** Its request and result, where they are kept. */
+  readonly payload?: Payload;
+}
+
+/**
+ * What is to be let go: records from before `before` (milliseconds since the epoch), and all but the newest `keep`, among
+ * which those of work that is left to do do not count.
+ */
+export interface Pruning {
+  readonly before: number;
+  readonly keep: number;
+  /** At most so many at once. */
+  readonly batch: number;
+}
+
+/** The columns are the record's fields. */
+const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
+/** Those that an invocation has for ever. An update that names them writes their indices again, for nothing. */
+const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "created_at", "replay_of"]);
+
+/** What is queued is passed over by way of the index on the status, however much of it there is. */
+const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "running");
+
+/** The records of invocations and their logs, the only place of their SQL. */
+export class InvocationStore {
+  readonly #database: Database;
+  readonly #payloads: PayloadStore;
+  readonly #save: Statement<never>;
+  readonly #remove: Statement<never>;
+  readonly #get: Statement<Invocation>;
+  readonly #logs: Statement<{ logs: string | null }>;
+  readonly #firstBeyond: Statement<Place>;
+  readonly #prune: Statement<never>;
+  readonly #markLost: Statement<never>;
+  readonly #dead: Statement<Invocation>;
+  readonly #countDead: Statement<{ count: number }>;
+
+  constructor(database: Database, payloads: PayloadStore) {
+    this.#database = database;
+    this.#payloads = payloads;
+    const columns = COLUMNS.join();
+    // What is written again without logs keeps those it had.
+    this.#save = database.prepare(
+      `insert into invocations (${columns}, logs) values (${COLUMNS.map((column) => `$${column}`).join()}, $logs)
+       on conflict (id) do update set
+         ${COLUMNS.filter((column) => !FIXED.has(column))
+           .map((column) => `${column} = excluded.${column}`)
+           .join()}, logs = coalesce(excluded.logs, logs)`,
+    );
+    this.#remove = database.prepare("delete from invocations where id = $id");
+    this.#get = database.prepare(`select ${columns} from invocations where id = $id`);
+    this.#logs = database.prepare("select logs from invocations where id = $id");
+    this.#firstBeyond = database.prepare(
+      `select created_at, id from invocations order by created_at desc, id desc
+       limit 1 offset $keep + (select count(*) from work)`,
+    );
+    this.#prune = database.prepare(
+      `delete from invocations where id in (
+         select id from invocations
+         where (created_at, id) <= ($created_at, $id) and status in (${ENDS.map((end) => `'${end}'`).join()})
+           and not exists (select 1 from deliveries where invocation_id = invocations.id and state = 'waiting')
+         limit $batch)`,
+    );
+    const dead = `from invocations where status = 'dead' and ($function_id is null or function_id = $function_id)
+       and not exists (select 1 from invocations as replay where replay.replay_of = invocations.id)
+       and exists (select 1 from payloads where invocation_id = invocations.id)
+       and exists (select 1 from functions where functions.id = invocations.function_id)`;
+    this.#dead = database.prepare(`select ${columns} ${dead} order by created_at desc, id desc limit $limit`);
+    this.#countDead = database.prepare(`select count(*) as count ${dead}`);
+    this.#markLost = database.prepare(
+      `update invocations set status = 'failed', reason = 'instance_lost', message = $message, finished_at = $now
+       where status = 'running' and mode = 'sync'`,
+    );
+  }
+
+  /**
+   * Writes records, new or known, in one transaction. It survives the death of the process, not of the machine;
+   * some 25 us a record in a batch of hundreds.
+   */
+  save(records: readonly SavedInvocation[]): void {
+    this.#database.transaction("fast", () => {
+      for (const { invocation, logs, payload } of records) {
+        this.put(invocation, logs);
+        if (payload !== undefined) this.#payloads.put(payload);
+      }
+    });
+  }
+
+  /** Writes one record as part of the caller's transaction; without logs it keeps those that it had. */
+  put(invocation: Invocation, logs?: readonly LogEntry[]): void {
+    this.#save.run({ ...invocation, logs: logs === undefined ? null : JSON.stringify(logs) });
+  }
+
+  get(id: string): Invocation | undefined {
+    return this.#get.get({ id });
+  }
+
+  /** What the function printed, as far as it was kept; empty where it printed nothing or is not known. */
+  logs(id: string): LogEntry[] {
+    const logs = this.#logs.get({ id })?.logs ?? null;
+    if (logs === null) return [];
+    return JSON.parse(logs) as LogEntry[]; // `save` wrote it
+  }
+
+  /** Removes an invocation and its logs. */
+  remove(id: string): void {
+    this.#database.transaction("fast", () => this.#remove.run({ id }));
+  }
+
+  /** A page, newest first. Throws `invalid_request` for a cursor that no page gave. */
+  list(query: InvocationQuery): InvocationPage {
+    const limit = Math.min(Math.max(query.limit, 1), PAGE.max);
+    const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
+    const conditions = [
+      query.function_id !== undefined && "function_id = $function_id",
+      query.status !== undefined && "status = $status",
+      query.since !== undefined && "created_at >= $since",
+      query.until !== undefined && "created_at < $until",
+      after !== undefined && "(created_at, id) < ($created_at, $id)",
+    ].filter((condition) => condition !== false);
+    const where = conditions.length === 0 ? "" : `where ${conditions.join(" and ")}`;
+    const statement = this.#database.prepare<Invocation>(
+      `select ${COLUMNS.join()} from invocations ${where} order by created_at desc, id desc limit $count`,
+    );
+    const { function_id = null, status = null, since = null, until = null } = query;
+    const { created_at = null, id = null } = after ?? {};
+    // One more than asked for tells whether there is a next page.
+    const rows = statement.all({ function_id, status, since, until, created_at, id, count: limit + 1 });
+    const invocations = rows.slice(0, limit);
+    const last = rows.length > limit ? invocations.at(-1) : undefined;
+    return { invocations, next_cursor: last === undefined ? null : encodeCursor(last) };
+  }
+
+  /** Removes up to a batch of the oldest records, with their logs; running ones stay, and those whose result is to be sent. Returns how many went. */
+  prune({ before, keep, batch }: Pruning): number {
+    // Nothing has the empty id, so this is everything before that moment.
+    const tooOld = { created_at: timestamp(before), id: "" };
+    const tooMany = this.#firstBeyond.get({ keep });
+    const last = tooMany !== undefined && tooMany.created_at >= tooOld.created_at ? tooMany : tooOld;
+    const { created_at, id } = last;
+    return this.#database.transaction("fast", () => this.#prune.run({ created_at, id, batch }));
+  }
+
+  /** Dead ones that could be run again and were not yet, the newest first: their requests and functions are still there. */
+  deadNotReplayed(function_id: string | null, limit: number): Invocation[] {
+    return this.#dead.all({ function_id, limit });
+  }
+
+  countDeadNotReplayed(function_id: string | null): number {
+    return this.#countDead.get({ function_id })?.count ?? 0;
+  }
+
+  /** Ends what a server that died left running, as of `now` (milliseconds since the epoch). Returns how many. */
+  markLost(now: number): number {
+    const message = "The server ended before the function did";
+    return this.#database.transaction("fast", () => this.#markLost.run({ message, now: timestamp(now) }));
+  }
+}
+
+/** Where an invocation stands in every list. */
+interface Place {
+  readonly created_at: string;
+  readonly id: string;
+}
+
+/** Opaque to clients: the place of the last record of a page. */
+function encodeCursor({ created_at, id }: Place): string {
+  return Buffer.from(JSON.stringify([created_at, id])).toString("base64url");
+}
+
+function decodeCursor(cursor: string): Place {
+  const place = attempt(() => JSON.parse(Buffer.from(cursor, "base64url").toString()) as unknown);
+  if (Array.isArray(place) && place.length === 2) {
+    const created_at: unknown = place[0];
+    const id: unknown = place[1];
+    if (typeof created_at === "string" && typeof id === "string" && encodeCursor({ created_at, id }) === cursor) {
+      return { created_at, id };
+    }
+  }
+  throw new AppError(
+    "invalid_request",
+    'Invalid "cursor": send "next_cursor" of the page before as it is, or leave it out',
+  );
+}
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}

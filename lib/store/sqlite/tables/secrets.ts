@@ -1,0 +1,133 @@
+import { AppError } from "../../../domain/errors.ts";
+import type { Secret } from "../../../domain/secrets.ts";
+import type { Cache } from "../database/cache.ts";
+import type { Changed } from "./functions.ts";
+import type { Database, Statement } from "../database/database.ts";
+
+/** A secret as its row; the value is sealed, and `bytes` is how many it has in the clear. */
+export type SecretRow = Omit<Secret, "used_by"> & { readonly value: string; readonly bytes: number };
+
+/** A function that names a secret. */
+type SecretUser = Secret["used_by"][number];
+
+/**
+ * Who uses which secret: functions as they are now, and those of their versions that routes name. A function comes
+ * once for each secret.
+ */
+const USES = `
+  select functions.id, functions.name, functions.created_at, used.value ->> 'name' as secret
+  from functions, json_each(functions.secrets) as used
+  union
+  select functions.id, functions.name, functions.created_at, used.value ->> 'name'
+  from routes
+  join functions on functions.id = routes.function_id
+  join versions on versions.function_id = functions.id
+    and versions.version in (routes.version, routes.split ->> 'version'),
+  json_each(versions.record, '$.secrets') as used`;
+
+/** Secrets, the only place of their SQL. Values are sealed: what is in the database tells nothing without its key. */
+export class SecretStore {
+  readonly #database: Database;
+  readonly #byName: Cache<SecretRow>;
+  readonly #put: Statement<never>;
+  readonly #delete: Statement<never>;
+  readonly #get: Statement<SecretRow>;
+  readonly #list: Statement<Omit<Secret, "used_by">>;
+  readonly #users: Statement<SecretUser>;
+  readonly #uses: Statement<SecretUser & { readonly secret: string }>;
+  readonly #count: Statement<{ count: number }>;
+  readonly #anySealed: Statement<{ found: number }>;
+
+  constructor(database: Database) {
+    this.#database = database;
+    this.#byName = database.cache();
+    this.#put = database.prepare(
+      "insert into secrets (name, value, bytes, created_at, updated_at) values ($name, $value, $bytes, $created_at, $updated_at) " +
+        "on conflict (name) do update set value = excluded.value, bytes = excluded.bytes, updated_at = excluded.updated_at",
+    );
+    this.#delete = database.prepare("delete from secrets where name = $name");
+    this.#get = database.prepare("select * from secrets where name = $name");
+    this.#list = database.prepare("select name, created_at, updated_at from secrets order by name");
+    this.#users = database.prepare(`select id, name from (${USES}) where secret = $name order by created_at, id`);
+    this.#uses = database.prepare(`select id, name, secret from (${USES}) order by created_at, id`);
+    this.#count = database.prepare("select count(*) as count from secrets");
+    this.#anySealed = database.prepare(
+      "select exists (select 1 from secrets) or exists (select 1 from registries) as found",
+    );
+  }
+
+  /** Asked for at every call of a function that uses it. */
+  get(name: string): SecretRow | undefined {
+    return this.#byName.get(name, () => this.#get.get({ name }));
+  }
+
+  /** All secrets by name, without their values. */
+  list(): Secret[] {
+    const users = Map.groupBy(this.#uses.all(), ({ secret }) => secret);
+    return this.#list.all().map(({ name, ...times }) => {
+      const used_by = (users.get(name) ?? []).map(({ id, name }) => ({ id, name }));
+      return { name, used_by, ...times };
+    });
+  }
+
+  /** The functions that name a secret, oldest first. */
+  users(name: string): SecretUser[] {
+    return this.#users.all({ name });
+  }
+
+  count(): number {
+    return this.#count.get()?.count ?? 0;
+  }
+
+  /** Whether there is anything that only the key of the vault can open, the passwords of registries included. */
+  anythingSealed(): boolean {
+    return this.#anySealed.get()?.found === 1;
+  }
+
+  /** Puts what `change` makes of the secret as it is then in its place; what that throws leaves it as it is. */
+  put(
+    name: string,
+    change: (current: SecretRow | undefined) => SecretRow,
+  ): Promise<Changed<SecretRow | undefined> & { readonly after: SecretRow }> {
+    return this.#durably(() => {
+      const before = this.get(name);
+      const after = change(before);
+      this.#put.run({ ...after });
+      return { before, after };
+    });
+  }
+
+  /**
+   * Deletes a secret and tells who used it; throws `conflict` where somebody does and `force` does not say that it may
+   * be. Undefined where there is none.
+   */
+  delete(name: string, { force }: { readonly force: boolean }): Promise<Secret | undefined> {
+    return this.#durably(() => {
+      const found = this.get(name);
+      if (found === undefined) return undefined;
+      const used_by = this.users(name);
+      if (used_by.length > 0 && !force) throw stillUsed(name, used_by);
+      this.#delete.run({ name });
+      const { created_at, updated_at } = found;
+      return { name, used_by, created_at, updated_at };
+    });
+  }
+
+  #durably<T>(work: () => T): Promise<T> {
+    return this.#database.durably(work, () => this.#byName.clear());
+  }
+}
+
+/** As many functions are named in a message. */
+const NAMED = 5;
+
+function stillUsed(secret: string, users: readonly SecretUser[]): AppError {
+  const names = users.slice(0, NAMED).map(({ id, name }) => `"${name ?? id}"`);
+  const more = users.length > NAMED ? ` and ${users.length - NAMED} more` : "";
+  const [noun, verb] = users.length === 1 ? ["function", "uses"] : ["functions", "use"];
+  return new AppError(
+    "conflict",
+    `Cannot delete secret "${secret}": the ${noun} ${names.join(", ")}${more} ${verb} it; ` +
+      `take it out of "secrets" there, or use ?force=true: calls that need it then fail`,
+  );
+}

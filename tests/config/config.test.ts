@@ -1,0 +1,311 @@
+import { describe, expect, test } from "bun:test";
+import { closest } from "fastest-levenshtein";
+import { helpText, optionsTable, parseCommand, type Command } from "../../lib/cli/command.ts";
+import { ConfigError, OPTIONS, readConfig, type Config, type Variables } from "../../lib/config/config.ts";
+
+const MIB = 1024 ** 2;
+const SECRET_KEY = Buffer.alloc(32, "k");
+const machine = { memory_bytes: 4096 * MIB, cpus: 4, directory: "/here" };
+
+function parse(argv: readonly string[], env: Variables = {}): Command {
+  return parseCommand(argv, env, machine);
+}
+
+function config(argv: readonly string[], env: Variables = {}): Config {
+  const parsed = parse(argv, env);
+  if (!("config" in parsed)) throw new Error("no config");
+  return parsed.config;
+}
+
+describe("readConfig", () => {
+  test("defaults", () => {
+    expect(readConfig({}, {}, machine)).toEqual({
+      host: "127.0.0.1",
+      port: 9999,
+      dataPath: "/here",
+      apiKey: null,
+      apiKeyFile: null,
+      secretKey: null,
+      secretKeyFile: null,
+      auth: "auto",
+      allowedHosts: [],
+      dockerHost: { socketPath: "/var/run/docker.sock" },
+      contextName: "serverless_context",
+      contextPath: "/tmp/context",
+      osEnv: null,
+      maxInstances: 12,
+      memoryBudget: 3072 * MIB,
+      startsAtOnce: 4,
+      warmMax: 1000,
+      queueLimit: 1000,
+      functionQueueLimit: 100,
+      maxRequestBytes: 6 * MIB,
+      maxResponseBytes: 6 * MIB,
+      logBytes: 64 * 1024,
+      drainMs: 30_000,
+      engineTimeoutMs: 30_000,
+      pullTimeoutMs: 600_000,
+      callbackAllow: { names: new Set(), ranges: [] },
+      retentionDays: 7,
+      retentionCount: 100_000,
+      keepVersions: 5,
+      logLevel: "info",
+      logFormat: "auto",
+    });
+  });
+
+  test("OS_ENV=docker changes the defaults of host and data path, and nothing that was given", () => {
+    expect(config([], { OS_ENV: "docker" })).toMatchObject({ host: "0.0.0.0", dataPath: "/data" });
+    expect(config(["--os-env=docker"])).toMatchObject({ host: "0.0.0.0", dataPath: "/data" });
+    expect(config([], { OS_ENV: "docker", HOST: "127.0.0.1", DATA_PATH: "d" })).toMatchObject({
+      host: "127.0.0.1",
+      dataPath: "/here/d",
+    });
+    expect(config([], { OS_ENV: "local" })).toMatchObject({ host: "127.0.0.1", dataPath: "/here" });
+  });
+
+  test("the default of max-instances follows the memory, and is at least 1", () => {
+    expect(readConfig({}, {}, { ...machine, memory_bytes: 100 * MIB }).maxInstances).toBe(1);
+    expect(readConfig({}, {}, { ...machine, memory_bytes: 1024 * MIB }).maxInstances).toBe(3);
+    expect(readConfig({}, {}, { ...machine, memory_bytes: 1024 ** 5 }).maxInstances).toBe(10_000);
+  });
+
+  test("a flag beats the environment, which beats the default; an empty variable counts as unset", () => {
+    expect(config(["--port", "1"], { PORT: "2" }).port).toBe(1);
+    expect(config([], { PORT: "2" }).port).toBe(2);
+    expect(config([], { PORT: "" }).port).toBe(9999);
+    expect(config(["--port=1", "--port=3"]).port).toBe(3);
+  });
+
+  test.each([
+    ["API_KEY", "k"],
+    ["SECRET_KEY", SECRET_KEY.toString("hex")],
+  ])("%s and a file with it are one too many", (variable, key) => {
+    expect(() => config([], { [variable]: key, [`${variable}_FILE`]: "/f" })).toThrow(
+      `Both ${variable} and ${variable}_FILE are given (or their flags): leave one of them out`,
+    );
+  });
+
+  test.each<[variable: string, value: string, expected: Partial<Config>]>([
+    ["HOST", "0.0.0.0", { host: "0.0.0.0" }],
+    ["HOST", "[::]", { host: "::" }],
+    ["HOST", "LocalHost", { host: "localhost" }],
+    ["PORT", "0", { port: 0 }],
+    ["PORT", "65535", { port: 65_535 }],
+    ["DATA_PATH", "/var/lib/slipway/", { dataPath: "/var/lib/slipway" }],
+    ["DATA_PATH", "../data", { dataPath: "/data" }],
+    ["API_KEY", "s3cret!~", { apiKey: "s3cret!~" }],
+    ["API_KEY_FILE", "/run/secrets/key", { apiKeyFile: "/run/secrets/key" }],
+    ["SECRET_KEY", SECRET_KEY.toString("base64"), { secretKey: SECRET_KEY }],
+    ["SECRET_KEY_FILE", "/run/secrets/key", { secretKeyFile: "/run/secrets/key" }],
+    ["AUTH", "off", { auth: "off" }],
+    [
+      "ALLOWED_HOSTS",
+      "a.example, B.example,[::1],,10.0.0.1",
+      { allowedHosts: ["a.example", "b.example", "::1", "10.0.0.1"] },
+    ],
+    [
+      "CALLBACK_ALLOW",
+      "Hooks.internal, 10.0.0.0/8,,[::1]",
+      {
+        callbackAllow: {
+          names: new Set(["hooks.internal"]),
+          ranges: [
+            { bytes: Uint8Array.of(10, 0, 0, 0), bits: 8 },
+            { bytes: Uint8Array.from({ length: 16 }, (_, i) => (i === 15 ? 1 : 0)), bits: 128 },
+          ],
+        },
+      },
+    ],
+    ["DOCKER_HOST", "unix:///run/user/1000/docker.sock", { dockerHost: { socketPath: "/run/user/1000/docker.sock" } }],
+    ["DOCKER_HOST", "tcp://docker:2376", { dockerHost: { host: "docker", port: 2376 } }],
+    ["DOCKER_HOST", "tcp://[::1]:2375/", { dockerHost: { host: "::1", port: 2375 } }],
+    ["DOCKER_HOST", "tcp://10.0.0.1", { dockerHost: { host: "10.0.0.1", port: 2375 } }],
+    ["CONTEXT_NAME", "my-volume_1.x", { contextName: "my-volume_1.x" }],
+    ["CONTEXT_PATH", "/var/task/", { contextPath: "/var/task" }],
+    ["CONTEXT_PATH", "/...", { contextPath: "/..." }],
+    ["MAX_INSTANCES", "1", { maxInstances: 1 }],
+    ["QUEUE_LIMIT", "0", { queueLimit: 0 }],
+    ["MAX_REQUEST_BYTES", "1048576", { maxRequestBytes: MIB }],
+    ["MAX_REQUEST_BYTES", "64MiB", { maxRequestBytes: 64 * MIB }],
+    ["MAX_RESPONSE_BYTES", "100 KiB", { maxResponseBytes: 102_400 }],
+    ["LOG_BYTES", "0", { logBytes: 0 }],
+    ["DRAIN_MS", "1500", { drainMs: 1500 }],
+    ["DRAIN_MS", "0", { drainMs: 0 }],
+    ["ENGINE_TIMEOUT_MS", "500ms", { engineTimeoutMs: 500 }],
+    ["PULL_TIMEOUT_MS", "1h", { pullTimeoutMs: 3_600_000 }],
+    ["RETENTION_DAYS", "0", { retentionDays: 0 }],
+    ["RETENTION_COUNT", "5", { retentionCount: 5 }],
+    ["LOG_LEVEL", "debug", { logLevel: "debug" }],
+    ["LOG_FORMAT", "text", { logFormat: "text" }],
+  ])("%s %j is read, as a variable and as a flag", (variable, value, expected) => {
+    const flag = `--${variable.toLowerCase().replaceAll("_", "-")}`;
+    expect(config([], { [variable]: value })).toMatchObject(expected);
+    expect(config([`${flag}=${value}`])).toEqual(config([], { [variable]: value }));
+  });
+
+  test.each<[variable: string, value: string, allowed: string]>([
+    ["HOST", "1.2.3.4:80", "a host name or an IP address, without a port"],
+    ["HOST", "a b", "a host name or an IP address"],
+    ["PORT", "abc", "a whole number from 0 to 65535"],
+    ["PORT", "65536", "a whole number from 0 to 65535"],
+    ["PORT", "-1", "a whole number from 0 to 65535"],
+    ["PORT", "1e3", "a whole number from 0 to 65535"],
+    ["PORT", "80.5", "a whole number from 0 to 65535"],
+    ["DATA_PATH", " ", "a text that is not empty"],
+    ["AUTH", "no", "one of auto, on, off"],
+    ["ALLOWED_HOSTS", "a.example:9999", "without ports"],
+    ["ALLOWED_HOSTS", "*", "a list of host names"],
+    ["CALLBACK_ALLOW", "http://hooks.internal", "a list of host names, IP addresses and ranges such as 10.0.0.0/8"],
+    ["CALLBACK_ALLOW", "10.0.0.0/33", "ranges such as 10.0.0.0/8"],
+    ["DOCKER_HOST", "/var/run/docker.sock", "unix:///path/to/docker.sock or tcp://host:port"],
+    ["DOCKER_HOST", "unix://relative", "unix:///path"],
+    ["DOCKER_HOST", "tcp://", "tcp://host:port"],
+    ["DOCKER_HOST", "tcp://host:0", "tcp://host:port"],
+    ["DOCKER_HOST", "tcp://host:70000", "tcp://host:port"],
+    ["DOCKER_HOST", "tcp://host:1/path", "tcp://host:port"],
+    ["DOCKER_HOST", "npipe:////./pipe/docker_engine", "tcp://host:port"],
+    ["DOCKER_HOST", "ssh://me@host", "ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock me@host"],
+    ["CONTEXT_NAME", "x", "a volume name of 2 to 255"],
+    ["CONTEXT_NAME", "/host/path", "a volume name"],
+    ["CONTEXT_NAME", ".hidden", "a volume name"],
+    ["CONTEXT_PATH", "/", "an absolute path"],
+    ["CONTEXT_PATH", "tmp", "an absolute path"],
+    ["CONTEXT_PATH", "/tmp/../etc", "an absolute path"],
+    ["CONTEXT_PATH", "/tmp//x", "an absolute path"],
+    ["CONTEXT_PATH", "/tmp/\n", "an absolute path"],
+    ["CONTEXT_PATH", "/proc/x", "nor in /proc"],
+    ["MAX_INSTANCES", "0", "a whole number from 1 to 10000"],
+    ["QUEUE_LIMIT", "many", "a whole number from 0"],
+    ["MAX_REQUEST_BYTES", "6MB", "a size from 1KiB to 64MiB, in bytes or with KiB, MiB or GiB"],
+    ["MAX_REQUEST_BYTES", "1GiB", "a size from 1KiB to 64MiB"],
+    ["MAX_RESPONSE_BYTES", "1.5MiB", "a size from"],
+    ["LOG_BYTES", "constructor", "a size from 0 to 64MiB"],
+    ["LOG_BYTES", "1constructor", "a size from 0 to 64MiB"],
+    ["DRAIN_MS", "2h", "a time from 0 to 1h, in milliseconds or with ms, s, m or h"],
+    ["ENGINE_TIMEOUT_MS", "1ms", "a time from 100ms to 1h"],
+    ["PULL_TIMEOUT_MS", "5 minutes", "a time from 1s to 24h"],
+    ["RETENTION_DAYS", "forever", "a whole number"],
+    ["LOG_LEVEL", "INFO", "one of debug, info, warn, error"],
+    ["LOG_FORMAT", "xml", "one of auto, json, text"],
+  ])("%s %j is refused, naming it and what to give", (variable, value, allowed) => {
+    const flag = `--${variable.toLowerCase().replaceAll("_", "-")}`;
+    const shown = JSON.stringify(value);
+    expect(() => config([], { [variable]: value })).toThrow(ConfigError);
+    expect(() => config([], { [variable]: value })).toThrow(`Invalid ${variable} ${shown}: give `);
+    expect(() => config([], { [variable]: value })).toThrow(allowed);
+    expect(() => config([`${flag}=${value}`])).toThrow(`Invalid ${flag} ${shown}: give `);
+  });
+
+  test("a wrong key is not shown", () => {
+    expect(() => config([], { SECRET_KEY: "my secret" })).toThrow(
+      "Invalid SECRET_KEY (not shown): give 32 random bytes in base64 or hex, such as `openssl rand -base64 32` prints",
+    );
+    expect(() => config(["--api-key", "my secret"])).toThrow(
+      "Invalid --api-key (not shown): give 1 to 1024 printable ASCII characters without spaces",
+    );
+  });
+});
+
+describe("parseCommand", () => {
+  test.each<[argv: string[], command: Command["command"]]>([
+    [[], "serve"],
+    [["serve"], "serve"],
+    [["--port", "1"], "serve"],
+    [["healthcheck"], "healthcheck"],
+    [["export"], "export"],
+    [["--port=1", "openapi"], "openapi"],
+    [["help"], "help"],
+    [["-h"], "help"],
+    [["serve", "--help"], "help"],
+    [["version"], "version"],
+    [["--version"], "version"],
+    [["-v"], "version"],
+  ])("%j is the command %s", (argv, command) => {
+    expect(parse(argv).command).toBe(command);
+  });
+
+  test("backup has a file", () => {
+    expect(parse(["backup", "copy.db", "--data-path=/d"])).toMatchObject({
+      command: "backup",
+      file: "copy.db",
+      config: { dataPath: "/d" },
+    });
+  });
+
+  test.each<[argv: string[], expected: object]>([
+    [["apply"], { file: "slipway.yaml", dry_run: false, prune: false, pull: false }],
+    [["apply", "-", "--prune"], { file: "-", prune: true }],
+    [["--dry-run", "apply", "x.yaml", "--pull", "--port=1"], { file: "x.yaml", dry_run: true, pull: true }],
+  ])("%j applies", (argv, expected) => {
+    expect(parse(argv)).toMatchObject({ command: "apply", ...expected });
+  });
+
+  test("help and version do not mind a wrong environment", () => {
+    expect(parse(["--help"], { PORT: "x" })).toEqual({ command: "help" });
+    expect(parse(["version"], { PORT: "x" })).toEqual({ command: "version" });
+  });
+
+  test.each<[argv: string[], message: string]>([
+    [["--prot", "1"], "Unknown option --prot: did you mean --port?"],
+    [["--max-instance=3"], "Unknown option --max-instance: did you mean --max-instances?"],
+    [["--DATA_PATH=x"], "Unknown option --DATA_PATH: did you mean --data-path?"],
+    [["-p", "1"], "Unknown option -p: did you mean --"],
+    [["serv"], 'Unknown command "serv": did you mean "serve"?'],
+    [["health"], 'Unknown command "health": did you mean "'],
+    [["constructor"], 'Unknown command "constructor"'],
+    [["serve", "9999"], 'Unexpected argument "9999" after "serve"'],
+    [["backup"], "No FILE to write: use slipway backup FILE"],
+    [["apply", "a", "b"], 'Unexpected argument "b" after "apply"'],
+    [["apply", "--dryrun"], "Unknown option --dryrun: did you mean --dry-run?"],
+    [["--prune"], "--prune is for slipway apply: leave it out"],
+    [["export", "--dry-run"], "--dry-run is for slipway apply: leave it out"],
+    [["export", "x.yaml"], 'Unexpected argument "x.yaml" after "export"'],
+    [["backup", "a", "b"], 'Unexpected argument "b" after "backup"'],
+    [["--port"], "'--port <value>' argument missing"],
+    [["--port", "--host"], "'--port' argument is ambiguous."],
+    [["--help=yes"], "--help' does not take an argument"],
+  ])("%j is refused: %s", (argv, message) => {
+    expect(() => parse(argv)).toThrow(ConfigError);
+    expect(() => parse(argv)).toThrow(message);
+  });
+});
+
+describe("the table of options", () => {
+  test("flags and variables are the property's name, each once", () => {
+    for (const [name, { flag, variable }] of Object.entries(OPTIONS)) {
+      expect<string>(flag).toBe(name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
+      expect<string>(variable).toBe(flag.toUpperCase().replaceAll("-", "_"));
+      expect(
+        closest(
+          flag,
+          Object.values(OPTIONS).map((option) => option.flag),
+        ),
+      ).toBe(flag);
+    }
+  });
+
+  test("helpText and optionsTable name every option with its default", () => {
+    for (const option of Object.values(OPTIONS)) {
+      expect(helpText()).toContain(`--${option.flag} ${option.value}`);
+      expect(helpText()).toContain(`[${option.variable}; default: `);
+      expect(optionsTable()).toContain(`| \`--${option.flag}\` | \`${option.variable}\` | `);
+    }
+    expect(optionsTable()).toContain("| `--max-request-bytes` | `MAX_REQUEST_BYTES` | 6MiB | ");
+    const cells = optionsTable()
+      .trim()
+      .split("\n")
+      .map((row) => row.split("|").length);
+    expect(new Set(cells)).toEqual(new Set([6]));
+  });
+
+  test("helpText fits a terminal", () => {
+    expect(
+      Math.max(
+        ...helpText()
+          .split("\n")
+          .map((line) => line.length),
+      ),
+    ).toBeLessThanOrEqual(100);
+  });
+});

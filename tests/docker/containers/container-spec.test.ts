@@ -1,0 +1,213 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { SANDBOXES, SETTING_DEFAULTS } from "../../../lib/domain/functions/settings.ts";
+import { FUNCTION_DEFAULTS } from "../../../lib/domain/functions/functions.ts";
+import type { ImageConfig } from "../../../lib/docker/api/images.ts";
+import { commandOf } from "../../../lib/docker/images/command.ts";
+import { containerSpec, contextBytes } from "../../../lib/docker/containers/container-spec.ts";
+import { CONTAINER_FIELDS } from "../../../lib/runner/pool/compatibility.ts";
+import { anySettings } from "../../support/any-settings.ts";
+
+const MIB = 1024 * 1024;
+
+const fn: Function = {
+  ...FUNCTION_DEFAULTS,
+  id: "f",
+  image: "x:1",
+  image_id: "sha256:1",
+  digest: null,
+  environment: { A: "1", B: "two\nlines", C: "" },
+  cpus: 0.5,
+  pids: 7,
+  created_at: "",
+  updated_at: "",
+};
+const image: ImageConfig = { entrypoint: ["/entry"], command: ["arg"], user: "", volumes: [], labels: {} };
+const setting = {
+  owner: "o",
+  image,
+  gate: "/.slipway/gate-1",
+  gate_mount: { Type: "volume", Source: "v" },
+  context_root: "/tmp/context",
+  network: "bridge",
+};
+
+/** The spec of a function with these settings, on an image that says this. */
+function specOf(settings: Partial<Function>, says: Partial<ImageConfig> = {}) {
+  const spec = containerSpec({ ...fn, ...settings }, { ...setting, image: { ...image, ...says } });
+  return { ...spec, HostConfig: spec["HostConfig"] as Record<string, unknown> }; // an object, by the engine's API
+}
+
+test("containerSpec puts the gate before the image's command, by its id and with the function's settings", () => {
+  expect(specOf({})).toMatchObject({
+    Image: "sha256:1",
+    Entrypoint: ["/.slipway/gate-1"],
+    Cmd: ["/entry", "arg"],
+    Env: ["A=1", "B=two\nlines", "C="],
+    Labels: { "slipway.owner": "o", "slipway.function": "f" },
+    HostConfig: { Memory: 256 * MIB, MemorySwap: 256 * MIB, NanoCpus: 500_000_000, PidsLimit: 7 },
+  });
+});
+
+test("containerSpec keeps the container in its sandbox, and tied to its stream", () => {
+  const spec = specOf({});
+  expect(spec).toMatchObject({ OpenStdin: true, StdinOnce: true, Tty: false, Healthcheck: { Test: ["NONE"] } });
+  expect(spec.HostConfig).toMatchObject({
+    AutoRemove: true,
+    LogConfig: { Type: "none" },
+    NetworkMode: "bridge",
+    ReadonlyRootfs: false,
+    CapDrop: ["NET_RAW", "MKNOD", "SETFCAP", "AUDIT_WRITE"],
+    SecurityOpt: ["no-new-privileges"],
+    Tmpfs: { "/tmp/context": `rw,nosuid,nodev,mode=1777,size=${64 * MIB}` },
+    Mounts: [setting.gate_mount],
+  });
+  // The image's own user and directory apply, and the engine's runtime.
+  for (const absent of ["User", "WorkingDir"]) expect(spec).not.toHaveProperty(absent);
+  expect(spec.HostConfig).not.toHaveProperty("Runtime");
+});
+
+test.each<[Partial<Function>, readonly string[]]>([
+  [{}, ["/entry", "arg"]],
+  [{ command: ["other", ""] }, ["/entry", "other", ""]],
+  [{ command: [] }, ["/entry"]],
+  [{ entrypoint: ["sh", "-c"] }, ["sh", "-c"]],
+  [{ entrypoint: ["sh", "-c"], command: ["true"] }, ["sh", "-c", "true"]],
+  [{ entrypoint: [], command: ["true"] }, ["true"]],
+  [{ entrypoint: [] }, []],
+])("commandOf makes of %j what docker run makes of it", (own, expected) => {
+  expect(commandOf(own, image)).toEqual(expected);
+});
+
+test("containerSpec says a user, a directory, a runtime and labels where the function does; ours win", () => {
+  const labels = { team: "checkout", "slipway.owner": "someone" };
+  const spec = specOf({ user: "7:8", working_dir: "/app", runtime: "runsc", labels, context_bytes: 5 * MIB });
+  expect(spec).toMatchObject({
+    User: "7:8",
+    WorkingDir: "/app",
+    Labels: { team: "checkout", "slipway.owner": "o", "slipway.function": "f" },
+    HostConfig: { Runtime: "runsc", Tmpfs: { "/tmp/context": `rw,nosuid,nodev,mode=1777,size=${5 * MIB}` } },
+  });
+});
+
+test("containerSpec leaves capabilities and privileges of the sandbox `docker` to the engine, and no limit", () => {
+  const { HostConfig } = specOf({ sandbox: "docker" });
+  for (const absent of ["CapDrop", "CapAdd", "SecurityOpt"]) expect(HostConfig).not.toHaveProperty(absent);
+  expect(HostConfig).toMatchObject({ Memory: 256 * MIB, PidsLimit: 7, ReadonlyRootfs: false });
+});
+
+describe("containerSpec of the sandbox `strict`", () => {
+  const strict = { sandbox: "strict", network: "none", read_only: true } as const;
+
+  test("drops every capability and mounts the root read-only", () => {
+    expect(specOf(strict).HostConfig).toMatchObject({
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges"],
+      ReadonlyRootfs: true,
+    });
+  });
+
+  test.each([
+    ["", null, "65534:65534"],
+    ["root", null, "65534:65534"],
+    ["0:1000", null, "65534:65534"],
+    ["00", null, "65534:65534"],
+    ["nonroot", null, undefined],
+    ["1000", null, undefined],
+    ["", "1000:0", "1000:0"],
+    ["nonroot", "12", "12"],
+  ])("runs an image whose USER is %j, with the user %j, as %j", (ofImage, user, expected) => {
+    expect((specOf({ ...strict, user }, { user: ofImage }) as { User?: string }).User).toBe(expected);
+  });
+
+  test("puts a sized tmpfs in the place of each volume, but where ours are", () => {
+    const volumes = ["/data", "/data/", "/cache/../var/cache", "/.slipway", "/tmp", "/tmp/context"];
+    const { Tmpfs } = specOf({ ...strict, memory_bytes: 64 * MIB }, { volumes }).HostConfig;
+    const options = `rw,nosuid,nodev,exec,mode=1777,size=${16 * MIB}`;
+    expect(Tmpfs).toEqual({
+      "/data": options,
+      "/var/cache": options,
+      "/tmp": options,
+      "/tmp/context": `rw,nosuid,nodev,mode=1777,size=${32 * MIB}`,
+    });
+    expect(specOf({}, { volumes }).HostConfig["Tmpfs"]).not.toHaveProperty("/data");
+  });
+});
+
+/** What would let a function out, or hold it less than we say. */
+const FORBIDDEN = [
+  ...["Privileged", "Binds", "CapAdd", "Devices", "DeviceRequests", "DeviceCgroupRules", "PidMode", "IpcMode"],
+  ...["UTSMode", "UsernsMode", "CgroupnsMode", "CgroupParent", "VolumesFrom", "PortBindings", "PublishAllPorts"],
+  ...["GroupAdd", "Sysctls", "OomKillDisable", "MaskedPaths", "ReadonlyPaths", "RestartPolicy", "Links"],
+];
+
+test("containerSpec never lets a function out, whatever its settings and its image say", () => {
+  const says = fc.record({
+    entrypoint: fc.array(fc.string()),
+    command: fc.array(fc.string()),
+    user: fc.string(),
+    volumes: fc.array(fc.constantFrom("/data", "/.slipway", "/.slipway/", "/tmp", "/tmp/context/", "/run/secrets")),
+  });
+  fc.assert(
+    fc.property(anySettings, says, (settings, from) => {
+      const spec = specOf(settings, from);
+      const { HostConfig } = spec;
+      for (const name of FORBIDDEN) expect(HostConfig).not.toHaveProperty(name);
+      expect(spec).not.toHaveProperty("ExposedPorts");
+      expect(spec).not.toHaveProperty("Volumes");
+      expect(spec).toMatchObject({ Entrypoint: [setting.gate], OpenStdin: true, StdinOnce: true, Tty: false });
+      expect(spec).toMatchObject({ Labels: { "slipway.owner": "o", "slipway.function": "f" } });
+      expect(HostConfig).toMatchObject({
+        AutoRemove: true,
+        LogConfig: { Type: "none" },
+        Memory: settings.memory_bytes,
+        MemorySwap: settings.memory_bytes,
+        PidsLimit: settings.pids,
+        NetworkMode: "bridge",
+        Mounts: [setting.gate_mount],
+      });
+      expect(Object.keys(HostConfig["Tmpfs"] as object)).not.toContain("/.slipway");
+      for (const options of Object.values(HostConfig["Tmpfs"] as object)) expect(options).toMatch(/,size=\d+$/);
+      if (settings.sandbox !== "docker") expect(HostConfig["SecurityOpt"]).toEqual(["no-new-privileges"]);
+      if (settings.sandbox === "strict") expect(HostConfig).toMatchObject({ CapDrop: ["ALL"], ReadonlyRootfs: true });
+    }),
+  );
+});
+
+test("containerSpec mounts a tmpfs for secrets where some are files, and tells nobody of any", () => {
+  const asFile = { name: "one", environment: null };
+  const asVariable = { name: "two", environment: "TWO" };
+  const mountOf = (settings: Partial<Function>) => {
+    const mounts: unknown = specOf(settings).HostConfig["Tmpfs"];
+    return Object.entries(mounts ?? {}).find(([path]) => path === "/run/secrets")?.[1];
+  };
+  const mount = "rw,nosuid,nodev,noexec,mode=1777,size=786432";
+  expect(mountOf({ secrets: [asVariable, asFile] })).toBe(mount);
+  expect(mountOf({ secrets: [asFile], read_only: true, sandbox: "strict" })).toBe(mount);
+  expect([mountOf({ secrets: [asVariable] }), mountOf({})]).toEqual([undefined, undefined]);
+  expect(JSON.stringify(specOf({ secrets: [asVariable, asFile] }))).not.toContain("TWO");
+});
+
+test("every setting that a container is made from makes new instances when it changes", () => {
+  const shape: readonly string[] = CONTAINER_FIELDS;
+  for (const sandbox of SANDBOXES) {
+    const before = specOf({ ...SETTING_DEFAULTS, sandbox });
+    fc.assert(
+      fc.property(anySettings, (settings) => {
+        const kept = Object.entries(settings).filter(([name]) => !shape.includes(name));
+        expect(specOf({ ...SETTING_DEFAULTS, ...Object.fromEntries(kept), sandbox })).toEqual(before);
+      }),
+    );
+  }
+});
+
+test.each([
+  [16 * MIB, null, 8 * MIB],
+  [128 * MIB, null, 64 * MIB],
+  [1024 * MIB, null, 64 * MIB],
+  [33_333_333, null, 16_666_666],
+  [33_333_333, 33_333_332, 33_333_332],
+])("contextBytes leaves a function of %d bytes some memory beside its context of %j", (memory_bytes, own, expected) => {
+  expect(contextBytes({ memory_bytes, context_bytes: own })).toBe(expected);
+});

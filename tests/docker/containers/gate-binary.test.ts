@@ -1,0 +1,41 @@
+import { expect, test } from "bun:test";
+import { AppError } from "../../../lib/domain/errors.ts";
+import { GATE } from "../../gate/support/gate-process.ts";
+
+// After gate-process.ts has built what it imports.
+const { gateBinary } = await import("../../../lib/docker/containers/gate-binary.ts");
+
+test.each([
+  ["x86_64", "amd64", 62],
+  ["aarch64", "arm64", 183],
+])("gateBinary gives the same static ELF for %s and %s", async (kernel, go, machine) => {
+  const gate = await gateBinary(kernel);
+  const header = Buffer.from(gate.bytes.subarray(0, 64));
+  expect(header.subarray(1, 4).toString()).toBe("ELF");
+  expect(header.readUInt16LE(18)).toBe(machine);
+  expect(gate.name).toMatch(/^gate-[0-9a-f]{16}$/);
+  expect(gate.name).toBe(`gate-${new Bun.CryptoHasher("sha256").update(gate.bytes).digest("hex").slice(0, 16)}`);
+  expect(await gateBinary(go)).toBe(gate);
+});
+
+test("gateBinary needs no interpreter, so that it runs in an image with nothing in it", async () => {
+  const PT_INTERP = 3;
+  for (const architecture of ["x86_64", "aarch64"]) {
+    const elf = Buffer.from((await gateBinary(architecture)).bytes);
+    const [start, size, count] = [Number(elf.readBigUInt64LE(32)), elf.readUInt16LE(54), elf.readUInt16LE(56)];
+    const types = Array.from({ length: count }, (_, index) => elf.readUInt32LE(start + index * size));
+    expect(types).not.toContain(PT_INTERP);
+  }
+});
+
+test("gateBinary names an architecture that it has no gate for", async () => {
+  const error = await gateBinary("riscv64").catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(AppError);
+  expect(error).toMatchObject({ reason: "engine_unavailable", message: expect.stringContaining('"riscv64"') });
+});
+
+test("gate without a command says how it is used", () => {
+  const { exitCode, stderr } = Bun.spawnSync([GATE], { stdout: "ignore", stderr: "pipe" });
+  expect(exitCode).toBe(2);
+  expect(stderr.toString()).toBe("usage: gate COMMAND [ARG...]\n");
+});

@@ -1,0 +1,107 @@
+import { expect, test } from "bun:test";
+import type { Settings } from "../../../lib/domain/functions/settings.ts";
+import { EngineConnection } from "../../../lib/docker/api/connection.ts";
+import { SettingsCheck } from "../../../lib/docker/containers/settings-check.ts";
+import { systemClock } from "../../../lib/clock.ts";
+import { Metrics } from "../../../lib/metrics.ts";
+
+const network = { Scope: "local", Attachable: false, Ingress: false, ConfigOnly: false };
+
+/** As the engine lists them, some of kinds that take a swarm or several machines to have. */
+const NETWORKS: readonly object[] = [
+  { ...network, Name: "bridge", Driver: "bridge" },
+  { ...network, Name: "host", Driver: "host" },
+  { ...network, Name: "none", Driver: "null" },
+  { ...network, Name: "second-host", Driver: "host" },
+  { ...network, Name: "mine", Driver: "bridge" },
+  { ...network, Name: "wire", Driver: "macvlan" },
+  { ...network, Name: "ingress", Driver: "overlay", Scope: "swarm", Ingress: true },
+  { ...network, Name: "config", Driver: "null", ConfigOnly: true },
+  { ...network, Name: "services", Driver: "overlay", Scope: "swarm" },
+  { ...network, Name: "open", Driver: "overlay", Scope: "swarm", Attachable: true },
+  // Podman's list says less.
+  { Name: "podman", Driver: "bridge" },
+];
+const INFO: object = { Architecture: "x86_64", NCPU: 2, MemTotal: 1e9, Runtimes: { runc: {}, runsc: {} } };
+
+/** What is said of settings by an engine that answers with these, and which paths it was asked for. */
+async function check(
+  settings: Partial<Settings>,
+  { networks = NETWORKS, info = INFO, status = 200 } = {},
+): Promise<{ problem: unknown; asked: string[] }> {
+  const asked: string[] = [];
+  using server = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch(request) {
+      const { pathname } = new URL(request.url);
+      const path = pathname.replace(/^\/v1\.\d+/, "");
+      if (path === "/_ping") return new Response("OK", { headers: { "Api-Version": "1.41" } });
+      asked.push(path);
+      return Response.json(path === "/networks" ? networks : info, { status });
+    },
+  });
+  using connection = new EngineConnection({
+    address: { host: "127.0.0.1", port: server.port ?? 0 },
+    timeout_ms: 5_000,
+    clock: systemClock,
+    metrics: new Metrics(),
+  });
+  const problem = await new SettingsCheck(connection).check(settings).catch((error: unknown) => error);
+  return { problem, asked };
+}
+
+test.each<Partial<Settings>>([
+  {},
+  { network: "bridge" },
+  { network: "none" },
+  { cpus: 1, memory_bytes: 268_435_456, runtime: null, sandbox: "strict" },
+])("SettingsCheck asks the engine nothing about %j", async (settings) => {
+  expect(await check(settings)).toEqual({ problem: undefined, asked: [] });
+});
+
+test.each<Partial<Settings>>([
+  ...["mine", "wire", "open", "podman"].map((name) => ({ network: name })),
+  { runtime: "runsc" },
+  { cpus: 2, memory_bytes: 1e9 },
+])("SettingsCheck finds that the engine has %j", async (settings) => {
+  const { problem, asked } = await check(settings);
+  expect([problem, asked.length]).toEqual([undefined, 1]);
+});
+
+test.each<[Partial<Settings>, string]>([
+  [{ network: "second-host" }, 'A function cannot join the network "second-host": it has the driver "host"'],
+  [{ network: "ingress" }, 'A function cannot join the network "ingress": it is a swarm\'s ingress network'],
+  [{ network: "config" }, 'A function cannot join the network "config": it has the driver "null"'],
+  [
+    { network: "services" },
+    'A function cannot join the network "services": it is a swarm network that containers cannot join: make it with --attachable',
+  ],
+  [
+    { network: "Mine" },
+    'The engine has no network "Mine", but "bridge", "none", "mine", "wire", "open", "podman": use one of these, or make it with `docker network create`',
+  ],
+  [
+    { runtime: "kata" },
+    'The engine has no runtime "kata", but "runc", "runsc": use one of these, or add it to the engine\'s configuration',
+  ],
+  [{ cpus: 2.5 }, '"cpus" is 2.5, and the engine\'s machine has 2: lower it'],
+  [{ memory_bytes: 1e9 + 1 }, '"memory_bytes" is 1000000001, and the engine\'s machine has 1000000000: lower it'],
+])("SettingsCheck refuses %j: %s", async (settings, message) => {
+  expect((await check(settings)).problem).toMatchObject({ reason: "invalid_request", message });
+});
+
+test("SettingsCheck lists a few of many networks", async () => {
+  const networks = Array.from({ length: 100 }, (_, i) => ({ ...network, Name: `n${i}`, Driver: "bridge" }));
+  const { problem } = await check({ network: "other" }, { networks });
+  expect(problem).toMatchObject({ message: expect.stringContaining('"n17" and 82 more: use one of these') });
+});
+
+test.each([
+  [{ network: "mine" }, { status: 500 }],
+  [{ runtime: "runc" }, { status: 500 }],
+  [{ runtime: "runc" }, { info: {} }],
+  [{ network: "mine" }, { networks: [{ Name: 5 }] }],
+])("SettingsCheck of %j with an engine that makes no sense (%j) is a 503", async (settings, answers) => {
+  expect((await check(settings, answers)).problem).toMatchObject({ reason: "engine_unavailable" });
+});

@@ -1,0 +1,120 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import {
+  isHeaderName,
+  isHeaderValue,
+  requestHeaders,
+  responseHeaderProblem,
+} from "../../../lib/domain/calls/headers.ts";
+
+const HOP_BY_HOP = [
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+];
+
+const name = fc.stringMatching(/^[a-z0-9!#$%&'*+.^_`|~-]{1,12}$/);
+const value = fc.stringMatching(/^[\t\u0020-\u007e\u0080-\u00ff]{0,20}$/);
+
+describe("requestHeaders", () => {
+  test("hands over headers in lower case, several values of one name joined", () => {
+    const headers = new Headers({ "Content-Type": "text/plain", COOKIE: "a=b" });
+    headers.append("X-Many", "1");
+    headers.append("x-many", "2");
+    headers.append("__proto__", "p");
+    const expected = [
+      ["__proto__", "p"],
+      ["content-type", "text/plain"],
+      ["cookie", "a=b"],
+      ["x-many", "1, 2"],
+    ] as const;
+    expect(new Map(Object.entries(requestHeaders(headers, false)))).toEqual(new Map(expected));
+  });
+
+  test.each([
+    ["of a caller with a key for this server", true, []],
+    ["that belong to the function", false, ["authorization", "x-api-key"]],
+  ])("treats credentials %s as such", (_, withoutCredentials, expected) => {
+    const headers = new Headers({ authorization: "Bearer x", "x-api-key": "y" });
+    expect(Object.keys(requestHeaders(headers, withoutCredentials)).toSorted()).toEqual(expected);
+  });
+
+  test("never lets a hop-by-hop header pass, nor one that Connection names, nor one that is malformed", () => {
+    const entry = fc.tuple(fc.oneof(name, fc.constantFrom(...HOP_BY_HOP)), value);
+    fc.assert(
+      fc.property(fc.array(entry), fc.array(name), fc.constantFrom(",", " , ", ",,"), (entries, ended, separator) => {
+        const headers = new Headers(entries);
+        if (ended.length > 0) headers.set("connection", ended.map((one) => one.toUpperCase()).join(separator));
+        const passed = requestHeaders(headers, false);
+        for (const [passing, text] of Object.entries(passed)) {
+          expect([...HOP_BY_HOP, ...ended]).not.toContain(passing);
+          expect(isHeaderName(passing) && isHeaderValue(text)).toBe(true);
+        }
+        for (const [given] of entries) {
+          const meant =
+            !HOP_BY_HOP.includes(given) && !ended.includes(given) && (ended.length > 0 || !headers.has("connection"));
+          if (meant) expect(passed[given]).toBe(headers.get(given) ?? "");
+        }
+      }),
+    );
+  });
+});
+
+test.each([
+  ["x-a", true],
+  ["X-A", true],
+  ["!#$%&'*+.^_`|~-", true],
+  ["__proto__", true],
+  ["", false],
+  ["a b", false],
+  ["a:", false],
+  ["a\r\nb", false],
+  ["é", false],
+  ["a\n", false],
+])("isHeaderName(%j) is %p", (text, expected) => expect(isHeaderName(text)).toBe(expected));
+
+test.each([
+  ["", true],
+  ["a b\tc", true],
+  ["caf\u00e9", true],
+  ["a\nb", false],
+  ["a\r", false],
+  ["a\n", false],
+  ["a\0", false],
+  ["\u007f", false],
+  ["\u0100", false],
+  ["😀", false],
+])("isHeaderValue(%j) is %p", (text, expected) => expect(isHeaderValue(text)).toBe(expected));
+
+test("a header that passes is one that Headers takes", () => {
+  fc.assert(
+    fc.property(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), (key, text) => {
+      if (!isHeaderName(key) || !isHeaderValue(text)) return;
+      expect(new Headers([[key, text]]).get(key)).toBe(text.replace(/^[\t ]+|[\t ]+$/g, ""));
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test.each([
+  ...HOP_BY_HOP.map((one) => [one, "connection"] as const),
+  ["content-length", "the server sets it"],
+  ["x-request-id", "the server sets it"],
+  ["x-function-exit-code", "the server sets it"],
+  ["server-timing", "the server sets it"],
+  ["x-content-type-options", "the server sets it"],
+  ["clear-site-data", "all that this server answers"],
+  ["report-to", "all that this server answers"],
+  ["strict-transport-security", "all that this server answers"],
+])("responseHeaderProblem refuses %s", (header, why) => expect(responseHeaderProblem(header)).toContain(why));
+
+test.each(["content-type", "location", "set-cookie", "cache-control", "etag", "content-security-policy", "x-mine"])(
+  "responseHeaderProblem lets %s pass",
+  (header) => expect(responseHeaderProblem(header)).toBeUndefined(),
+);

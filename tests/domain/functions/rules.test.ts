@@ -1,0 +1,87 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { checkSettings, isRoot, settingsAfterChange, settingsAtCreation } from "../../../lib/domain/functions/rules.ts";
+import { SETTING_DEFAULTS, type Settings } from "../../../lib/domain/functions/settings.ts";
+import { anySettings } from "../../support/any-settings.ts";
+
+/** Some of the settings, as a body or an image's labels have them. */
+const someSettings: fc.Arbitrary<Partial<Settings>> = fc
+  .tuple(anySettings, fc.subarray(Object.keys(SETTING_DEFAULTS)))
+  .map(([settings, names]) => Object.fromEntries(Object.entries(settings).filter(([name]) => names.includes(name))));
+
+/** Whether a record tells the truth about the sandbox `strict`. */
+function isTrue({ sandbox, read_only }: Settings): boolean {
+  return sandbox !== "strict" || read_only;
+}
+
+describe("settingsAtCreation", () => {
+  test("takes what is given, else what the image says, else the defaults", () => {
+    expect(settingsAtCreation({}, {})).toEqual(SETTING_DEFAULTS);
+    expect(settingsAtCreation({ pids: 5, context_bytes: null }, { pids: 6, context_bytes: 7, cpus: 2 })).toEqual({
+      ...SETTING_DEFAULTS,
+      ...{ pids: 5, context_bytes: null, cpus: 2 },
+    });
+  });
+
+  test("keeps all that was given, and tells the truth about `strict` unless the opposite was given", () => {
+    fc.assert(
+      fc.property(someSettings, someSettings, (given, ofImage) => {
+        const settings = settingsAtCreation(given, ofImage);
+        expect(settings).toMatchObject(given);
+        if (given.read_only === undefined && ofImage.read_only === undefined) expect(isTrue(settings)).toBe(true);
+        if (settings.sandbox === "strict" && { ...ofImage, ...given }.network === undefined) {
+          expect(settings.network).toBe("none");
+        }
+      }),
+    );
+  });
+});
+
+describe("settingsAfterChange", () => {
+  test("keeps all that was given, and brings no network by itself", () => {
+    fc.assert(
+      fc.property(anySettings, someSettings, (before, given) => {
+        const after = { ...before, ...settingsAfterChange(before, given) };
+        expect(after).toMatchObject(given);
+        if (given.network === undefined) expect([before.network, "none"]).toContain(after.network);
+        // Who made `strict` what it is not gets a refusal.
+        if (given.read_only === undefined) expect(isTrue(after)).toBe(true);
+      }),
+    );
+  });
+
+  test("changes nothing but what was given where the sandbox stays", () => {
+    fc.assert(
+      fc.property(anySettings, someSettings, ({ sandbox, ...before }, given) => {
+        expect(settingsAfterChange({ ...before, sandbox }, { ...given, sandbox })).toEqual({ ...given, sandbox });
+      }),
+    );
+  });
+});
+
+test("checkSettings takes the defaults, and never a network or a user that lets a function out", () => {
+  checkSettings(SETTING_DEFAULTS);
+  fc.assert(
+    fc.property(anySettings, ({ network, sandbox, user, labels }) => {
+      expect(network).not.toMatch(/^(?:host$|default$|container:)/);
+      if (sandbox === "strict" && user !== null) expect(isRoot(user)).toBe(false);
+      expect(Object.keys(labels).filter((key) => key.startsWith("slipway."))).toEqual([]);
+    }),
+  );
+});
+
+test.each([
+  ["", true],
+  ["0", true],
+  ["000", true],
+  ["root", true],
+  ["root:1000", true],
+  ["0:1000", true],
+  [":1000", true],
+  ["1000:0", false],
+  ["1000", false],
+  ["nobody", false],
+  ["rooty", false],
+])("isRoot of %j is %p", (user, expected) => {
+  expect(isRoot(user)).toBe(expected);
+});

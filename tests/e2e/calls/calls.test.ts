@@ -1,0 +1,286 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { fixture, type FixtureName } from "../../support/images.ts";
+import { TestServer } from "../../support/server.ts";
+
+const MIB = 1024 * 1024;
+
+let server: TestServer;
+let chaos: Function;
+/** Little time and little memory, for functions that use up all they get. */
+let tight: Function;
+
+beforeAll(async () => {
+  server = await TestServer.start();
+  chaos = await server.createFunction(await fixture("chaos"));
+  tight = await server.createFunction(await fixture("chaos"), { timeout_ms: 1_500, memory_bytes: 64 * MIB });
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+async function call(fn: Pick<Function, "id">, request: object | string) {
+  const response = await server.invoke(fn, request);
+  const text = await response.text();
+  const id = response.headers.get("x-request-id") ?? "";
+  return { response, status: response.status, text, id, json: (): Record<string, unknown> => JSON.parse(text) };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+describe("an image of any kind answers", () => {
+  const echoing: readonly FixtureName[] = [
+    "chaos",
+    "static",
+    "distroless",
+    "nonroot",
+    "path-entrypoint",
+    "healthcheck",
+    "volume-at-context",
+    "own-gate",
+  ];
+  test.each(echoing)("%s", async (name) => {
+    const fn = await server.createFunction(await fixture(name));
+    const { status, text } = await call(fn, '{"do": "echo",  "n": 12345678901234567890}\n');
+    expect({ status, text }).toEqual({ status: 200, text: '{"do": "echo",  "n": 12345678901234567890}\n' });
+  });
+
+  test("shell, with its own WORKDIR and ENV", async () => {
+    const fn = await server.createFunction(await fixture("shell"));
+    const { status, json } = await call(fn, { a: 1 });
+    expect(status).toBe(200);
+    expect(json()).toEqual({ greeting: "hello", cwd: "/app", request: { a: 1 } });
+  });
+
+  test("bun", async () => {
+    const fn = await server.createFunction(await fixture("bun"));
+    expect((await call(fn, { a: 1 })).json()).toMatchObject({ request: { a: 1 } });
+  });
+
+  test.each([
+    ["missing-entrypoint", "no such file"],
+    ["not-executable", "not executable"],
+    ["bad-format", "no program for this machine"],
+  ] as const)("%s gives 502 entrypoint_failed that names the command", async (name, why) => {
+    const fn = await server.createFunction(await fixture(name));
+    const { status, json } = await call(fn, {});
+    expect(status).toBe(502);
+    expect(json()).toMatchObject({ success: false, reason: "entrypoint_failed", data: null });
+    expect(String(json()["message"])).toContain(why);
+    expect(String(json()["message"])).toMatch(/command "\/\S+" cannot be executed/);
+  });
+
+  test("exit-127 is a function that ran", async () => {
+    const fn = await server.createFunction(await fixture("exit-127"));
+    const { status, json, response } = await call(fn, {});
+    expect(status).toBe(502);
+    expect(json()).toMatchObject({ reason: "function_failed" });
+    expect(response.headers.get("x-function-exit-code")).toBe("127");
+  });
+
+  test("no-command is refused at registration", async () => {
+    const reply = await server.api("POST", "/v1/functions", { image: await fixture("no-command") });
+    expect(reply.status).toBe(400);
+    expect(reply.body).toMatchObject({
+      reason: "image_invalid",
+      message: expect.stringContaining("ENTRYPOINT or CMD"),
+    });
+  });
+});
+
+describe("what a function finds", () => {
+  test("its environment, its context, and nothing of ours", async () => {
+    const environment = { GREETING: "hello", LINES: "one\ntwo\n", EMPTY: "", EQUALS: "a=b=c", REQUEST: "mine" };
+    const fn = await server.createFunction(await fixture("chaos"), { environment });
+    const { json, id } = await call(fn, { do: "env" });
+    const seen = json();
+    expect(seen["environment"]).toMatchObject({ ...environment, REQUEST_ID: id, CONTEXT_PATH: `/tmp/context/${id}` });
+    expect(seen).toMatchObject({ response_before: "{}", stdin_bytes: 0, context_mode: 0o777, uid: 0, umask: 0o022 });
+    expect(seen["context"]).toEqual(expect.arrayContaining(["request.json", "response.json"]));
+    expect(seen["fds"]).toEqual(["0", "1", "2"]);
+  });
+
+  test("the sandbox of the design", async () => {
+    const { json } = await call(chaos, { do: "env" });
+    const { status, limits, mounts } = json();
+    if (!isRecord(status) || !Array.isArray(mounts)) throw new Error("The fixture tells no status");
+    expect(status).toMatchObject({ NoNewPrivs: "1", Seccomp: "2" });
+    const capabilities = BigInt(`0x${String(status["CapEff"])}`);
+    // NET_RAW 13, MKNOD 27, AUDIT_WRITE 29, SETFCAP 31; CHOWN 0 and SETUID 7 stay.
+    for (const dropped of [13n, 27n, 29n, 31n]) expect((capabilities >> dropped) & 1n).toBe(0n);
+    for (const kept of [0n, 7n]) expect((capabilities >> kept) & 1n).toBe(1n);
+    expect(limits).toMatchObject({ nofile: [1024, 1024] });
+    const context = mounts.map(String).find((line) => line.includes(" /tmp/context "));
+    expect(context).toContain("tmpfs");
+    expect(context).toContain(`size=${(64 * MIB) / 1024}k`);
+    expect(mounts.map(String).find((line) => line.includes(" /.slipway "))).toMatch(/ ro[, ]/);
+  });
+
+  test("a request of 6 MiB, byte for byte, and an empty one as {}", async () => {
+    const big = `"${"x".repeat(6 * MIB - 2)}"`;
+    expect((await call(chaos, big)).text === big).toBe(true);
+    expect((await call(chaos, "")).text).toBe("{}");
+    const tooBig = await call(chaos, `${big} `);
+    expect(tooBig.status).toBe(413);
+    expect(tooBig.json()).toMatchObject({ reason: "payload_too_large" });
+  });
+
+  test("nothing of an earlier call", async () => {
+    await call(chaos, { do: "write", path: "/left-behind", bytes: 10 });
+    const { json } = await call(chaos, { do: "env" });
+    expect(json()["root"]).not.toContain("left-behind");
+  });
+});
+
+describe("what the caller gets when a function", () => {
+  test.each([
+    [{ do: "exit", code: 3 }, 502, "function_failed", "exited with code 3"],
+    [
+      { do: "exit", code: 3, response: "nope" },
+      502,
+      "invalid_response",
+      "exited with code 3, and response.json is not JSON",
+    ],
+    [{ do: "signal", signal: 11 }, 502, "function_failed", "signal 11"],
+    [{ do: "hog_memory" }, 502, "out_of_memory", "memory_bytes"],
+    [{ do: "hog_memory_child" }, 502, "out_of_memory", "memory_bytes"],
+    [{ do: "write", path: "/dev/shm/fill", bytes: 1e9 }, 502, "out_of_memory", "memory_bytes"],
+    [{ do: "sleep" }, 504, "function_timeout", "1500 ms"],
+    [{ do: "ignore_term" }, 504, "function_timeout", "1500 ms"],
+    [{ do: "busy_loop" }, 504, "function_timeout", "1500 ms"],
+    [{ do: "response", kind: "missing" }, 502, "invalid_response", "gone"],
+    [{ do: "response", kind: "empty" }, 502, "invalid_response", "empty"],
+    [{ do: "response", kind: "truncated" }, 502, "invalid_response", "not JSON"],
+    [{ do: "response", kind: "not_json" }, 502, "invalid_response", "not JSON"],
+    [{ do: "response", kind: "invalid_utf8" }, 502, "invalid_response", "not JSON"],
+    [{ do: "response", kind: "sparse" }, 502, "response_too_large", "6291456 bytes"],
+    [{ do: "response", kind: "big", bytes: 6 * MIB + 1 }, 502, "response_too_large", "6291456 bytes"],
+    [{ do: "response", kind: "symlink" }, 502, "invalid_response", "not a regular file"],
+    [{ do: "response", kind: "fifo" }, 502, "invalid_response", "not a regular file"],
+    [{ do: "response", kind: "socket" }, 502, "invalid_response", "not a regular file"],
+    [{ do: "response", kind: "directory" }, 502, "invalid_response", "not a regular file"],
+  ])("%j: %i %s", async (request, status, reason, message) => {
+    const answer = await call(tight, request);
+    expect(answer.status).toBe(status);
+    expect(answer.json()).toMatchObject({ success: false, data: null, reason, request_id: answer.id });
+    expect(String(answer.json()["message"])).toContain(message);
+    expect(await server.invocation(answer.id)).toMatchObject({ reason });
+  });
+
+  test("exits non-zero with a response: 500 and its bytes", async () => {
+    const { status, text, response, id } = await call(chaos, { do: "exit", code: 3, response: '{"error": "mine"}' });
+    expect({ status, text }).toEqual({ status: 500, text: '{"error": "mine"}' });
+    expect(response.headers.get("content-type")).toBe("application/json");
+    expect(response.headers.get("x-function-exit-code")).toBe("3");
+    expect(await server.invocation(id)).toMatchObject({ status: "failed", reason: "function_failed", exit_code: 3 });
+  });
+
+  test("answers with numbers beyond 2^53: they pass unchanged", async () => {
+    const { status, text } = await call(chaos, { do: "response", kind: "integers" });
+    expect({ status, text }).toEqual({ status: 200, text: '{"id": 9223372036854775807,  "n": 1.0e2}\n' });
+  });
+
+  test("answers with 6 MiB", async () => {
+    const { status, text } = await call(chaos, { do: "response", kind: "big", bytes: 6 * MIB });
+    expect({ status, length: text.length }).toEqual({ status: 200, length: 6 * MIB });
+  });
+
+  test("ends while a grandchild holds its output: answered at the end", async () => {
+    const { status, response } = await call(chaos, { do: "grandchild" });
+    expect(status).toBe(200);
+    const run = /run;dur=([\d.]+)/.exec(response.headers.get("server-timing") ?? "")?.[1];
+    expect(Number(run)).toBeLessThan(10_000);
+  });
+
+  test("forks without end: it is ended in time, by its timeout or for its memory", async () => {
+    const { status, json } = await call(tight, { do: "fork_bomb", forever: 1 });
+    expect([502, 504]).toContain(status);
+    expect(["out_of_memory", "function_timeout"]).toContain(String(json()["reason"]));
+    expect((await call(tight, { do: "exit" })).status).toBe(200);
+  });
+
+  test("forks, or opens files, until it cannot: the limits hold", async () => {
+    // The gate and the function itself are two of the 128.
+    expect((await call(chaos, { do: "fork_bomb" })).json()).toEqual({ forked: 126, errno: "EAGAIN" });
+    expect((await call(chaos, { do: "fd_bomb" })).json()).toEqual({ opened: 1021, errno: "EMFILE" });
+  });
+
+  test("fills its context: it stops at the limit", async () => {
+    const { json } = await call(chaos, { do: "write", path: "/tmp/context/fill", bytes: 1e9 });
+    expect(json()).toMatchObject({ errno: "ENOSPC" });
+    expect(Number(json()["written"])).toBeLessThanOrEqual(64 * MIB);
+  });
+
+  test("tries to reach the gate: it cannot", async () => {
+    for (const name of ["chaos", "nonroot"] as const) {
+      const { status, text, json } = await call(await server.createFunction(await fixture(name)), { do: "gate_fds" });
+      expect(status).toBe(200);
+      expect(text).not.toMatch(/opened|written/);
+      expect(json()).toMatchObject({ mem: "EACCES", ptrace: "EPERM", process_vm_readv: "EPERM" });
+    }
+  });
+});
+
+describe("the record of a call", () => {
+  test("tells exit, times, resources and sizes", async () => {
+    const { id } = await call(chaos, { do: "echo" });
+    const record = await server.invocation(id);
+    expect(record).toMatchObject({
+      id,
+      function_id: chaos.id,
+      route_id: null,
+      image_id: chaos.image_id,
+      status: "succeeded",
+      reason: null,
+      exit_code: 0,
+      signal: null,
+      start: "cold",
+      request_bytes: 13,
+      response_bytes: 13,
+      log_dropped_bytes: 0,
+    });
+    for (const field of ["queue_ms", "start_ms", "run_ms", "cpu_ms", "peak_memory_bytes"] as const) {
+      expect(record[field]).toBeGreaterThanOrEqual(0);
+    }
+  });
+
+  test("has stdout and stderr told apart", async () => {
+    const fn = await server.createFunction(await fixture("chaos"));
+    const { id } = await call(fn, { do: "log", stream: "both", text: "héllo\n" });
+    expect((await server.logs(id)).entries.toSorted((a, b) => a.stream.localeCompare(b.stream))).toEqual([
+      { stream: "stderr", text: "héllo\n" },
+      { stream: "stdout", text: "héllo\n" },
+    ]);
+  });
+
+  test.each(["plain", "nul", "ansi", "invalid_utf8", "frames"])("keeps 64 KiB of 1 GB of %s", async (kind) => {
+    const bytes = kind === "plain" ? 1e9 : 1e6;
+    const { status, id } = await call(chaos, { do: "log", kind, bytes });
+    expect(status).toBe(200);
+    expect(await server.invocation(id)).toMatchObject({ log_bytes: 65_536 });
+    const { entries, dropped_bytes } = await server.logs(id);
+    expect(entries.map(({ text }) => text).join("").length).toBeGreaterThan(0);
+    expect(dropped_bytes + 65_536).toBeGreaterThan(bytes - 100);
+  });
+
+  test("has what a function printed after SIGTERM", async () => {
+    const { status, id } = await call(tight, { do: "ignore_term" });
+    expect(status).toBe(504);
+    expect(await server.invocation(id)).toMatchObject({ status: "timed_out" });
+    expect((await server.logs(id)).entries).toEqual([{ stream: "stdout", text: "ignoring SIGTERM\n" }]);
+  });
+
+  test("lists by function and status, newest first", async () => {
+    const fn = await server.createFunction(await fixture("chaos"));
+    for (const code of [0, 1, 0]) await call(fn, { do: "exit", code });
+    const list = (query: string) => server.api("GET", `/v1/invocations?function_id=${fn.id}${query}`);
+    expect((await list("")).body.data).toMatchObject({
+      invocations: [{ exit_code: 0 }, { exit_code: 1 }, { exit_code: 0 }],
+      next_cursor: null,
+    });
+    expect((await list("&status=failed")).body.data).toMatchObject({ invocations: [{ exit_code: 1 }] });
+  });
+});

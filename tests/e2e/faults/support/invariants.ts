@@ -1,0 +1,98 @@
+import { expect, spyOn } from "bun:test";
+import { readdirSync, readlinkSync } from "node:fs";
+import { systemClock } from "../../../../lib/clock.ts";
+import type { Reason } from "../../../../lib/domain/errors.ts";
+import { STATUS_OF } from "../../../../lib/http/wire/status-of.ts";
+
+/** `/healthz` is asked this often. */
+const HEALTH_INTERVAL_MS = 25;
+/** How long it may take where the server is to blame, and where the machine may be. */
+const HEALTH_MS = { own: 100, any: 1_000 } as const;
+
+/** What no caller may see: paths of the host, SQL, stacks. */
+const SECRETS =
+  /\/(?:tmp|var|run|root|home|usr|etc)\/|\.sock\b|sqlite|\b(?:select|insert|update|delete) .* (?:from|into|set) |\bat .+:\d+:\d+/i;
+
+/** Checks that a reply is the enveloped error that it should be, with everything that holds for all of them. */
+export async function expectProblem(response: Response, reason: Reason, message?: RegExp): Promise<void> {
+  const text = await response.text();
+  expect([response.status, text]).toEqual([STATUS_OF[reason], expect.stringContaining(`"reason":"${reason}"`)]);
+  expect(JSON.parse(text)).toEqual({
+    success: false,
+    message: message === undefined ? expect.any(String) : expect.stringMatching(message),
+    data: null,
+    reason,
+    request_id: response.headers.get("x-request-id"),
+  });
+  expect(text).not.toMatch(SECRETS);
+  if (response.status === 503) expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
+}
+
+/**
+ * Asks `/healthz` all the while, and at the end fails if it was slow. A reply over 100 ms is the server's fault where
+ * this process was busy meanwhile: the machine may have had other work.
+ */
+export function watchHealth(url: string): AsyncDisposable {
+  const stop = new AbortController();
+  let worst = 0;
+  const watch = async () => {
+    while (!stop.signal.aborted) {
+      const [before, cpu] = [performance.now(), process.cpuUsage()];
+      const { status } = await fetch(`${url}/healthz`);
+      const [took, used] = [performance.now() - before, process.cpuUsage(cpu)];
+      const busy = (used.user + used.system) / 1000 > HEALTH_MS.own / 2;
+      if (busy || took > HEALTH_MS.any) worst = Math.max(worst, took);
+      if (status !== 200) worst = Infinity;
+      await Bun.sleep(HEALTH_INTERVAL_MS);
+    }
+  };
+  const watching = watch();
+  return {
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await watching;
+      expect(worst).toBeLessThan(HEALTH_MS.own);
+    },
+  };
+}
+
+/** Counts the sockets and database files that this process holds. */
+export function openDescriptors(): number {
+  const links = readdirSync("/proc/self/fd").map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return ""; // the one that the listing itself used
+    }
+  });
+  return links.filter((link) => link.startsWith("socket:") || link.includes("database.db")).length;
+}
+
+/** Counts the timers of the servers in this process that have neither fired nor been cancelled. */
+export function trackTimers(): { readonly active: () => number; readonly restore: () => void } {
+  const after = systemClock.after.bind(systemClock);
+  const active = new Set<object>();
+  const spy = spyOn(systemClock, "after").mockImplementation((ms, run) => {
+    const timer = {};
+    active.add(timer);
+    const cancel = after(ms, () => {
+      active.delete(timer);
+      run();
+    });
+    return () => {
+      active.delete(timer);
+      cancel();
+    };
+  });
+  return { active: () => active.size, restore: () => spy.mockRestore() };
+}
+
+/** Waits until a look returns true, at most 5 s. For what sends no event that one could await. */
+export async function eventually(look: () => boolean | Promise<boolean>, withinMs = 5_000): Promise<boolean> {
+  const deadline = performance.now() + withinMs;
+  for (;;) {
+    if (await look()) return true;
+    if (performance.now() > deadline) return false;
+    await Bun.sleep(20);
+  }
+}

@@ -1,0 +1,57 @@
+import { expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { fixture } from "../../support/images.ts";
+import type { TestServer } from "../../support/server.ts";
+import { full, seenBy, startOf, warmServer } from "./pools.ts";
+
+const CALLS = 200;
+const LONG_MS = 180_000;
+
+/** Calls a function so often at once; every second call tells where it ran, the others must have their bytes back. */
+async function burst(server: TestServer, fn: Function): Promise<{ warm: number; containers: number }> {
+  const containers = new Set<string>();
+  let warm = 0;
+  const calls = Array.from({ length: CALLS }, async (_, index) => {
+    const body = index % 2 === 0 ? { do: "env" } : { do: "echo", index };
+    const response = await server.invoke(fn, body);
+    if (startOf(response) === "warm") warm++;
+    if (body.do === "echo") {
+      expect([response.status, await response.text()]).toEqual([200, JSON.stringify(body)]);
+      return;
+    }
+    const { environment, mounts } = await seenBy(response);
+    // The answer is this call's own.
+    expect(environment["REQUEST_ID"]).toBe(response.headers.get("x-request-id") ?? "");
+    // Containers in one network have one host name; the directory of its own layer is what each has for itself.
+    containers.add(mounts.map((line) => /^\S+ \/ .*upperdir=([^,]+)/.exec(line)?.[1]).join(""));
+  });
+  await Promise.all(calls);
+  expect(containers).not.toContain("");
+  return { warm, containers: containers.size };
+}
+
+// A shared network halves what the engine has to do.
+test(
+  `${CALLS} calls at once to a function with no instance ready are answered, each from a container of its own`,
+  async () => {
+    await using server = await warmServer();
+    const fn = await server.createFunction(await fixture("chaos"), { share_network: true, warm_max: 0 });
+    expect(await burst(server, fn)).toEqual({ warm: 0, containers: CALLS / 2 });
+  },
+  LONG_MS,
+);
+
+// With some reuse, since what a burst beyond the pool costs the engine is what the test above waits for.
+test(
+  `${CALLS} calls at once to a warm pool are answered, the first ones at once`,
+  async () => {
+    await using server = await warmServer();
+    const settings = { share_network: true, warm_min: 20, warm_max: 20, max_calls: 5 };
+    const fn = await server.createFunction(await fixture("chaos"), settings);
+    await full(server, fn, 20);
+    const { warm, containers } = await burst(server, fn);
+    expect(containers).toBeGreaterThanOrEqual(CALLS / 2 / settings.max_calls);
+    expect(warm).toBeGreaterThanOrEqual(20);
+  },
+  LONG_MS,
+);

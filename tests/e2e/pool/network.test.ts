@@ -1,0 +1,64 @@
+import { beforeAll, describe, expect, test } from "bun:test";
+import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
+import { fixture } from "../../support/images.ts";
+import { containersBecome, containersOf, full, isWarm, type Named, pool, startOf, warmServer } from "./pools.ts";
+
+let engine: Engine;
+let image: string;
+
+beforeAll(async () => {
+  engine = await acquireEngine();
+  image = await fixture("chaos");
+});
+
+async function networksOf(fn: Named): Promise<{ holders: string[]; joined: string[] }> {
+  const ids = await containersOf(fn);
+  const modes = (await engine.docker("inspect", "--format", "{{.Id}} {{.HostConfig.NetworkMode}}", ...ids))
+    .trim()
+    .split("\n");
+  const networks = modes.map((line) => line.split(" "));
+  return {
+    holders: networks.flatMap(([id = "", mode]) => (mode === "bridge" ? [id] : [])),
+    joined: networks.flatMap(([, mode = ""]) => (mode === "bridge" ? [] : [mode])),
+  };
+}
+
+describe("share_network", () => {
+  test("instances of one function join one holder, those of another do not; a lost holder is replaced", async () => {
+    await using server = await warmServer();
+    const [one, other] = [
+      await server.createFunction(image, { share_network: true, warm_min: 2 }),
+      await server.createFunction(image, { share_network: true, warm_min: 1 }),
+    ];
+    await full(server, one, 2);
+    await full(server, other, 1);
+    const [mine, others] = [await networksOf(one), await networksOf(other)];
+    expect(mine.joined.length).toBe(2);
+    expect(new Set(mine.joined)).toEqual(new Set(mine.holders.map((id) => `container:${id}`)));
+    expect(new Set([...mine.joined, ...others.joined]).size).toBe(2);
+    await engine.docker("kill", ...mine.holders);
+    expect((await server.invoke(one, { do: "exit" })).status).toBe(200);
+    await full(server, one, 2);
+    const renewed = await networksOf(one);
+    expect(renewed.holders).not.toEqual(mine.holders);
+    expect(new Set(renewed.joined)).toEqual(new Set(renewed.holders.map((id) => `container:${id}`)));
+  });
+
+  test("switched off lets the holder go with the last instance that is in its network", async () => {
+    await using server = await warmServer();
+    const fn = await server.createFunction(image, { share_network: true });
+    await pool(server, fn, isWarm);
+    const before = await networksOf(fn);
+    expect(before.joined).toHaveLength(1);
+    const call = server.invoke(fn, { do: "sleep", ms: 1_500 });
+    await pool(server, fn, ({ busy }) => busy === 1);
+    expect((await server.api("PATCH", `/v1/functions/${fn.id}`, { share_network: false })).status).toBe(200);
+    await pool(server, fn, isWarm);
+    // The call that runs has kept its network.
+    expect((await networksOf(fn)).holders).toEqual(expect.arrayContaining(before.holders));
+    const response = await call;
+    expect([response.status, startOf(response)]).toEqual([200, "warm"]);
+    await containersBecome(1, fn);
+    expect((await networksOf(fn)).joined).toEqual([]);
+  });
+});

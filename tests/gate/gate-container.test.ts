@@ -1,0 +1,69 @@
+import { beforeAll, expect, test } from "bun:test";
+import { acquireEngine } from "../../.ci/engine/engine.ts";
+import { fixture } from "../support/images.ts";
+import { findProgram } from "../../.ci/packages.ts";
+import { GATE, GateProcess, sh } from "./support/gate-process.ts";
+
+const ROOT = "/tmp/context";
+let host: string;
+let image: string;
+
+beforeAll(async () => {
+  host = (await acquireEngine()).host;
+  image = await fixture("shell");
+});
+
+/** A gate in a real container; each request is the script that its call runs. */
+async function containerGate(...options: readonly string[]): Promise<GateProcess> {
+  const sandbox = "--rm -i --network none --security-opt no-new-privileges --cap-drop NET_RAW --cap-drop MKNOD".split(
+    " ",
+  );
+  const tmpfs = ["--tmpfs", `${ROOT}:rw,nosuid,nodev,mode=1777,size=8m`];
+  const secrets = ["--tmpfs", "/run/secrets:rw,nosuid,nodev,noexec,mode=1777,size=1m"];
+  const mounts = [...tmpfs, ...secrets, "-v", `${GATE}:/gate:ro`];
+  const gate = new GateProcess(sh('. "$CONTEXT_PATH/request.json"'), {
+    prefix: [
+      findProgram("docker") ?? "docker",
+      "-H",
+      host,
+      "run",
+      ...sandbox,
+      ...mounts,
+      ...options,
+      "--entrypoint",
+      "/gate",
+    ],
+    gate: image,
+  });
+  await gate.expect("ready");
+  return gate;
+}
+
+test.each([
+  ["root", []],
+  ["another user", ["--user", "65534:65534"]],
+  ["root without capabilities", ["--cap-drop", "ALL"]],
+  ["a read-only root", ["--read-only", "--tmpfs", "/tmp:rw,nosuid,nodev,mode=1777,size=8m"]],
+])("gate serves call after call in a real container of %s, each with nothing of the one before", async (_, options) => {
+  await using gate = await containerGate(...options);
+  const look = `
+    find /tmp /dev/shm /dev/mqueue /run/secrets -mindepth 1 -not -path "$CONTEXT_PATH*" -not -path ${ROOT}
+    cat /run/secrets/* && tr '\\0' '\\n' < /proc/1/environ | grep -c VALUE; echo $VALUE
+    for process in /proc/[0-9]*; do echo process; done`;
+  const leave = `
+    mkdir -p /tmp/a/b; touch /tmp/a/b/c /dev/shm/segment /dev/mqueue/queue; ln -s / /tmp/link
+    head -c 7000000 /dev/zero > ${ROOT}/large
+    (trap '' TERM; sleep 60) & setsid sleep 60 & (sleep 60 &)`;
+  for (let call = 0; call < 5; call++) {
+    const bytes = Buffer.from(`secret ${call}\n`);
+    const { stdout, exit } = await gate.serve(ROOT, {
+      body: `${look}\n${leave}`,
+      environment: { VALUE: `value ${call}` },
+      files: [{ place: "secrets", name: `of-${call}`, bytes }],
+    });
+    const found = `/run/secrets/of-${call}\nsecret ${call}\n0\nvalue ${call}\n`;
+    expect(stdout).toBe(`${found}process\nprocess\n`);
+    expect(exit).toMatchObject({ exitCode: 0, oomKills: 0 });
+    await gate.expect("ready");
+  }
+});

@@ -1,0 +1,45 @@
+import { FAILED_STAGES, RESPONSE_STATES, type GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
+
+/** A frame as the gate would write it: the inverse of FrameDecoder. */
+export function encodeGateFrame(frame: GateFrame): Buffer {
+  switch (frame.type) {
+    case "ready":
+      return rawFrame(0x81, Buffer.of(frame.version));
+    case "log":
+      return rawFrame(0x82, Buffer.concat([Buffer.of(frame.stream === "stdout" ? 1 : 2), frame.bytes]));
+    case "expired":
+      return rawFrame(0x83, Buffer.alloc(0));
+    case "exit": {
+      const payload = Buffer.alloc(57);
+      payload.writeUInt8(frame.exitCode, 0);
+      payload.writeUInt8(frame.signal, 1);
+      payload.writeUInt32BE(frame.oomKills, 2);
+      const counters = [frame.userUs, frame.systemUs, frame.peakBytes, frame.wallUs, frame.logDroppedBytes];
+      counters.forEach((value, index) => payload.writeBigUInt64BE(BigInt(value), 6 + 8 * index));
+      payload.writeUInt8(RESPONSE_STATES.indexOf(frame.metaState), 46);
+      payload.writeUInt32BE(frame.metaBytes, 47);
+      payload.writeUInt8(frame.bodyFile ? 1 : 0, 51);
+      payload.writeUInt8(RESPONSE_STATES.indexOf(frame.responseState), 52);
+      payload.writeUInt32BE(frame.responseBytes, 53);
+      return rawFrame(0x84, payload);
+    }
+    case "meta":
+      return rawFrame(0x87, frame.bytes);
+    case "response":
+      return rawFrame(0x85, frame.bytes);
+    case "failed": {
+      const payload = Buffer.alloc(5);
+      payload.writeUInt8(FAILED_STAGES.indexOf(frame.stage) + 1, 0);
+      payload.writeUInt32BE(frame.errno, 1);
+      return rawFrame(0x86, payload);
+    }
+  }
+}
+
+/** Any type, any payload. */
+export function rawFrame(type: number, payload: Uint8Array): Buffer {
+  const header = Buffer.alloc(5);
+  header.writeUInt8(type, 0);
+  header.writeUInt32BE(payload.length, 1);
+  return Buffer.concat([header, payload]);
+}

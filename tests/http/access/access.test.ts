@@ -1,0 +1,210 @@
+import { describe, expect, test } from "bun:test";
+import type { Server } from "bun";
+import { AppError } from "../../../lib/domain/errors.ts";
+import { type AccessPolicy, createAccess, isLoopback, type Needs } from "../../../lib/http/access/access.ts";
+import { administrator, checkScope, type Scope } from "../../../lib/domain/keys.ts";
+import { thrownBy } from "../../store/sqlite/support/stores.ts";
+import type { Verdict } from "../../../lib/services/access/keys.ts";
+
+const KEY = "slipway_key";
+const GATEWAY = "172.18.0.1";
+
+/** The keys of a server that has one; the service has tests of its own. */
+const ONE_KEY = {
+  identify: (token: string): Verdict =>
+    token === KEY ? { caller: administrator("server") } : { refused: "wrong", message: "The API key is wrong" },
+};
+const NO_KEY = { identify: (): Verdict => ({ refused: "none", message: "This server has no API key" }) };
+
+const LOOPBACK: AccessPolicy = {
+  keys: NO_KEY,
+  guesses: { failed: () => undefined },
+  key_required: false,
+  loopback: true,
+  allowed_hosts: ["slipway.example", "other.example:8443"],
+  gateways: () => [GATEWAY],
+};
+const LOCKED: AccessPolicy = { ...LOOPBACK, keys: ONE_KEY, key_required: true, loopback: false };
+const OPEN: AccessPolicy = { ...LOOPBACK, keys: ONE_KEY, loopback: false };
+
+/** Why a request is refused, or "passes". */
+function verdict(
+  policy: AccessPolicy,
+  headers: Record<string, string>,
+  caller = "127.0.0.1",
+  needs: Needs = { scopes: [] },
+): string {
+  const request = new Request("http://localhost/v1/functions", { headers: { Host: "localhost:9999", ...headers } });
+  // Of a server, the check needs this alone.
+  const server = { requestIP: () => ({ address: caller }) } as unknown as Server<unknown>;
+  try {
+    createAccess(policy)(request, server, needs);
+    return "passes";
+  } catch (error) {
+    return error instanceof AppError ? error.reason : String(error);
+  }
+}
+
+const bearer = (key: string) => ({ Authorization: `Bearer ${key}` });
+
+describe("createAccess, by the key", () => {
+  test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
+    ["no key where one is needed", LOCKED, {}, "unauthorized"],
+    ["the key", LOCKED, bearer(KEY), "passes"],
+    ["the key, with a scheme in other letters", LOCKED, { Authorization: `bEARER   ${KEY} ` }, "passes"],
+    ["the key in X-API-Key", LOCKED, { "X-API-Key": KEY }, "passes"],
+    ["a wrong key", LOCKED, bearer(`${KEY}x`), "unauthorized"],
+    ["an empty key", LOCKED, { Authorization: "Bearer " }, "unauthorized"],
+    ["an empty X-API-Key", LOCKED, { "X-API-Key": "" }, "unauthorized"],
+    ["another scheme", LOCKED, { Authorization: `Basic ${btoa(`x:${KEY}`)}` }, "unauthorized"],
+    ["two keys", LOCKED, bearer(`${KEY} ${KEY}`), "unauthorized"],
+    ["a wrong key where none is needed", OPEN, bearer("wrong"), "unauthorized"],
+    ["a key where there is none", LOOPBACK, bearer(KEY), "unauthorized"],
+    ["the key, from anywhere", OPEN, { ...bearer(KEY), Host: "evil.example", Origin: "http://evil.example" }, "passes"],
+    ["the key, from another site", LOCKED, { ...bearer(KEY), "Sec-Fetch-Site": "cross-site" }, "passes"],
+  ])("%s", (_name, policy, headers, expected) => {
+    expect(verdict(policy, headers, "203.0.113.9")).toBe(expected);
+  });
+});
+
+describe("createAccess, by the scope of the key", () => {
+  const scoped = (...scopes: Scope[]): AccessPolicy => ({
+    ...LOCKED,
+    keys: { identify: () => ({ caller: { key_id: "k", scopes, function_id: null } }) },
+  });
+  test.each<readonly [Scope[], Scope[], string]>([
+    [["read"], ["read"], "passes"],
+    [["read"], ["deploy", "read"], "passes"],
+    [["invoke", "deploy"], ["deploy"], "passes"],
+    [["admin"], ["deploy"], "passes"],
+    [["admin"], [], "passes"],
+    [["read"], ["deploy"], "forbidden"],
+    [["deploy"], ["read"], "forbidden"],
+    [["deploy", "read", "invoke"], ["admin"], "forbidden"],
+    [["deploy", "read", "invoke"], [], "forbidden"],
+  ])("a key with %j where %j is needed", (scopes, needed, expected) => {
+    expect(verdict(scoped(...scopes), bearer("any"), "203.0.113.9", { scopes: needed })).toBe(expected);
+  });
+
+  test("a key that is sent is judged on loopback, too", () => {
+    const policy = { ...scoped("read"), loopback: true, key_required: false };
+    expect(verdict(policy, bearer("any"), "127.0.0.1", { scopes: ["deploy"] })).toBe("forbidden");
+    expect(verdict(policy, {}, "127.0.0.1", { scopes: ["deploy"] })).toBe("passes");
+  });
+
+  test("an endpoint may insist on a key wherever the request comes from", () => {
+    const needs: Needs = { scopes: ["invoke"], key_always: true };
+    expect(verdict(LOOPBACK, {}, "127.0.0.1", needs)).toBe("unauthorized");
+    expect(verdict(scoped("invoke"), bearer("any"), "203.0.113.9", needs)).toBe("passes");
+  });
+
+  test("the message names the scopes that are needed, and those the key has", () => {
+    const caller = { key_id: "k", scopes: ["invoke", "read"] as const, function_id: null };
+    expect(thrownBy(() => checkScope(caller, ["deploy"]))).toMatchObject({
+      message:
+        'This needs a key with the scope "deploy" or "admin", but yours has "invoke" and "read": ' +
+        "an administrator can make another with POST /v1/keys",
+    });
+  });
+});
+
+describe("createAccess, by earlier attempts", () => {
+  const slow: AccessPolicy = { ...LOCKED, guesses: { failed: () => 24 } };
+  test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
+    ["a wrong key is too many", slow, bearer("wrong"), "too_many_requests"],
+    ["the right key passes", slow, bearer(KEY), "passes"],
+    ["no key is no attempt", slow, {}, "unauthorized"],
+    ["where there is no key, nobody guesses one", { ...slow, keys: NO_KEY }, bearer("any"), "unauthorized"],
+    [
+      "a key that is revoked was not guessed",
+      { ...slow, keys: { identify: () => ({ refused: "dead", message: "revoked" }) } },
+      bearer("any"),
+      "unauthorized",
+    ],
+  ])("%s", (_name, policy, headers, expected) => {
+    expect(verdict(policy, headers, "203.0.113.9")).toBe(expected);
+  });
+});
+
+describe("createAccess, by the caller, with AUTH=off on an open address", () => {
+  test.each([
+    ["127.0.0.1", "passes"],
+    ["127.8.9.10", "passes"],
+    ["::1", "passes"],
+    ["::ffff:127.0.0.1", "passes"],
+    [GATEWAY, "passes"],
+    [`::ffff:${GATEWAY}`, "passes"],
+    ["172.18.0.2", "unauthorized"],
+    ["203.0.113.9", "unauthorized"],
+    ["::ffff:203.0.113.9", "unauthorized"],
+    ["fe80::1", "unauthorized"],
+    ["", "unauthorized"],
+  ])("%s", (caller, expected) => {
+    expect(verdict(OPEN, {}, caller)).toBe(expected);
+  });
+});
+
+describe("createAccess, by the Host of a request without a key", () => {
+  test.each([
+    ["localhost", "passes"],
+    ["LOCALHOST:9999", "passes"],
+    ["slipway.localhost:9999", "passes"],
+    ["127.0.0.1:9999", "passes"],
+    ["[::1]:9999", "passes"],
+    ["[::1]", "passes"],
+    ["slipway.example", "passes"],
+    ["Slipway.Example:1234", "passes"],
+    ["other.example:8443", "passes"],
+    ["other.example:8444", "misdirected_request"],
+    ["evil.example", "misdirected_request"],
+    ["localhost.evil.example", "misdirected_request"],
+    ["127.0.0.1.evil.example", "misdirected_request"],
+    ["evil.example:127", "misdirected_request"],
+    ["localhost, evil.example", "misdirected_request"],
+    ["evil.example#localhost", "misdirected_request"],
+    ["localhost@evil.example", "misdirected_request"],
+    ["192.0.2.1", "misdirected_request"],
+    ["0.0.0.0", "misdirected_request"],
+    ["", "misdirected_request"],
+  ])("%j", (host, expected) => {
+    expect(verdict(LOOPBACK, { Host: host })).toBe(expected);
+  });
+});
+
+describe("createAccess, by the site of a request without a key", () => {
+  test.each<readonly [Record<string, string>, string]>([
+    [{ "Sec-Fetch-Site": "same-origin" }, "passes"],
+    [{ "Sec-Fetch-Site": "none" }, "passes"],
+    [{ "Sec-Fetch-Site": "same-site" }, "forbidden"],
+    [{ "Sec-Fetch-Site": "cross-site" }, "forbidden"],
+    [{ "Sec-Fetch-Site": "" }, "forbidden"],
+    [{ Origin: "http://localhost:9999" }, "passes"],
+    [{ Origin: "http://slipway.example", Host: "slipway.example" }, "passes"],
+    [{ Origin: "https://slipway.example", Host: "slipway.example" }, "passes"],
+    [{ Origin: "http://localhost:3000" }, "forbidden"],
+    [{ Origin: "http://localhost" }, "forbidden"],
+    [{ Origin: "http://127.0.0.1:9999" }, "forbidden"],
+    [{ Origin: "https://evil.example" }, "forbidden"],
+    [{ Origin: "null" }, "forbidden"],
+    [{ Origin: "" }, "forbidden"],
+    [{ Origin: "http://localhost:9999", "Sec-Fetch-Site": "cross-site" }, "forbidden"],
+  ])("%j", (headers, expected) => {
+    expect(verdict(LOOPBACK, headers)).toBe(expected);
+  });
+});
+
+test.each([
+  ["127.0.0.1", true],
+  ["127.255.255.254", true],
+  ["::1", true],
+  ["[::1]", true],
+  ["localhost", true],
+  ["0.0.0.0", false],
+  ["::", false],
+  ["128.0.0.1", false],
+  ["1127.0.0.1", false],
+  ["localhostx", false],
+  ["example.com", false],
+])("isLoopback of %s is %p", (host, expected) => {
+  expect(isLoopback(host)).toBe(expected);
+});

@@ -1,0 +1,392 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { SECRET_BYTES } from "../../../lib/domain/limits.ts";
+import type { Secret } from "../../../lib/domain/secrets.ts";
+import { fixture } from "../../support/images.ts";
+import { TestServer } from "../../support/server.ts";
+import { expectError, expectSuccess } from "../support/replies.ts";
+
+const TIME = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+
+let server: TestServer;
+let image: string;
+
+beforeAll(async () => {
+  server = await TestServer.start();
+  image = await fixture("static");
+});
+
+afterAll(() => server[Symbol.asyncDispose]());
+
+beforeEach(async () => {
+  for (const { id } of expectSuccess(await server.api<Function[]>("GET", "/v1/functions")))
+    await server.api("DELETE", `/v1/functions/${id}`);
+  for (const { name } of await list()) await server.api("DELETE", `/v1/secrets/${name}`);
+});
+
+async function list(): Promise<Secret[]> {
+  return expectSuccess(await server.api<Secret[]>("GET", "/v1/secrets"));
+}
+
+async function put(name: string, value = "value"): Promise<Secret> {
+  const reply = await server.api<Secret>("PUT", `/v1/secrets/${name}`, { value });
+  return expectSuccess(reply, reply.status === 200 ? 200 : 201);
+}
+
+describe("PUT /v1/secrets/:name", () => {
+  test("PUT /v1/secrets/:name answers 201 with a new secret, and no value", async () => {
+    const reply = await server.api<Secret>("PUT", "/v1/secrets/token", { value: "hunter2" });
+    const secret = expectSuccess(reply, 201);
+    expect(secret).toEqual({ name: "token", used_by: [], created_at: TIME, updated_at: TIME });
+    expect(JSON.stringify(reply.body)).not.toContain("hunter2");
+  });
+
+  test("PUT /v1/secrets/:name answers 200 when it gives one another value, and keeps the time that it was made at", async () => {
+    const before = await put("token", "one");
+    const reply = await server.api<Secret>("PUT", "/v1/secrets/token", { value: "two" });
+    const { created_at, updated_at } = expectSuccess(reply, 200);
+    expect(created_at).toBe(before.created_at);
+    expect(updated_at >= before.updated_at).toBe(true);
+    expect(await list()).toHaveLength(1);
+  });
+
+  test.each(["a", "A.b_c-9", "_", "-", "x".repeat(63), "__proto__", "constructor"])(
+    "PUT /v1/secrets/%s is possible",
+    async (name) => {
+      expect((await put(name)).name).toBe(name);
+      expect(expectSuccess(await server.api<Secret>("GET", `/v1/secrets/${name}`)).name).toBe(name);
+    },
+  );
+
+  test.each([".hidden", "a%20b", "a%2fb", "%c3%bc", "x".repeat(64), "a%0a", "a:b", "%00"])(
+    "PUT /v1/secrets/%s answers 400: no file could have that name",
+    async (name) => {
+      const reply = await server.api("PUT", `/v1/secrets/${name}`, { value: "x" });
+      expectError(reply, { status: 400, reason: "invalid_request" });
+      expect(reply.body.message).toStartWith('Invalid "name": it must be ');
+    },
+  );
+
+  test.each<[what: string, value: string]>([
+    ["the empty one", ""],
+    ["white space", " \n"],
+    ["a NUL", "a\0b"],
+    ["a byte order mark", "\ufeff"],
+    ["what is beyond the first plane", "\u{1f511}"],
+    ["the longest", "x".repeat(SECRET_BYTES)],
+    ["the longest that is not ASCII", "ü".repeat(SECRET_BYTES / 2)],
+  ])("PUT /v1/secrets/:name takes any text: %s", async (_, value) => {
+    await put("any", value);
+  });
+
+  test.each<[what: string, body: unknown, message: string]>([
+    ["no body", undefined, "The request has no body: send a JSON object"],
+    ["no object", '"hunter2"', "The body must be a JSON object"],
+    ["a list", ["hunter2"], "The body must be a JSON object"],
+    ["no JSON", "hunter2", "The request body is not JSON: Unexpected identifier"],
+    ["no value", {}, 'Missing "value": it must be a string'],
+    ["a number", { value: 271828 }, 'Invalid "value": it must be a string'],
+    ["null", { value: null }, 'Invalid "value": it must be a string'],
+    ["an unknown field", { value: "hunter2", name: "x" }, 'Unknown field "name": did you mean "value"?'],
+    [
+      "half a character",
+      { value: "\ud800" },
+      "The value contains half of a surrogate pair, which is no text: encode it, in base64 for example",
+    ],
+    [
+      "too much",
+      { value: "ü".repeat(SECRET_BYTES / 2) + "x" },
+      `The value has ${SECRET_BYTES + 1} bytes: at most ${SECRET_BYTES} are allowed`,
+    ],
+  ])("PUT /v1/secrets/:name answers 400 to %s, and shows none of it", async (_, body, message) => {
+    const reply = await server.api("PUT", "/v1/secrets/token", body);
+    const known = message.startsWith("Unknown field") ? reply.body.message : message;
+    expectError(reply, { status: 400, reason: "invalid_request", message: known });
+    expect(JSON.stringify(reply.body)).not.toMatch(/hunter2|271828/);
+    expect(await list()).toEqual([]);
+  });
+
+  test("PUT /v1/secrets/:name answers 409 to a value that a function of it could not be given", async () => {
+    await put("token");
+    await server.createFunction(image, { name: "reader", secrets: [{ name: "token", environment: "TOKEN" }] });
+    expectError(await server.api("PUT", "/v1/secrets/token", { value: "a\0b" }), {
+      ...{ status: 409, reason: "conflict" },
+      message:
+        'Cannot give the function "reader" this value: it is given to it as the variable "TOKEN", and no variable can hold a NUL',
+    });
+  });
+
+  test("PUT /v1/secrets/:name answers 409 when the secrets of a function would be too much together", async () => {
+    const names = Array.from({ length: 9 }, (_, index) => `part-${index}`);
+    for (const name of names) await put(name, "x".repeat(name === "part-8" ? 10 : SECRET_BYTES));
+    await server.createFunction(image, {
+      name: "hoarder",
+      secrets: names.map((name) => ({ name, environment: null })),
+    });
+    expectError(await server.api("PUT", "/v1/secrets/part-8", { value: "x".repeat(SECRET_BYTES) }), {
+      ...{ status: 409, reason: "conflict" },
+      message: `Cannot give the function "hoarder" this value: its secrets have ${9 * SECRET_BYTES} bytes together: at most 524288 are allowed`,
+    });
+    await put("part-8", "y".repeat(524288 - 8 * SECRET_BYTES));
+  });
+
+  test("PUT /v1/secrets/:name a hundred times at once makes one", async () => {
+    const values = Array.from({ length: 100 }, (_, index) => `value ${index}`);
+    const replies = await Promise.all(values.map((value) => server.api("PUT", "/v1/secrets/contested", { value })));
+    expect(replies.filter(({ status }) => status === 201)).toHaveLength(1);
+    expect(replies.filter(({ status }) => status === 200)).toHaveLength(99);
+  });
+});
+
+describe("GET /v1/secrets", () => {
+  test("GET /v1/secrets answers [] when there are none", async () => {
+    const response = await fetch(`${server.url}/v1/secrets`);
+    expect(await response.text()).toBe('{"success":true,"message":"success","data":[]}');
+  });
+
+  test("GET /v1/secrets lists them by name with who uses each, and no value", async () => {
+    for (const name of ["b", "a", "c"]) await put(name, "hunter2");
+    const first = await server.createFunction(image, {
+      name: "first",
+      secrets: [
+        { name: "a", environment: null },
+        { name: "a", environment: "A" },
+        { name: "b", environment: "B" },
+      ],
+    });
+    const second = await server.createFunction(image, { secrets: [{ name: "a", environment: "A" }] });
+    const reply = await server.api<Secret[]>("GET", "/v1/secrets");
+    expect(expectSuccess(reply)).toEqual([
+      {
+        ...{ name: "a", created_at: TIME, updated_at: TIME },
+        used_by: [
+          { id: first.id, name: "first" },
+          { id: second.id, name: null },
+        ],
+      },
+      { name: "b", used_by: [{ id: first.id, name: "first" }], created_at: TIME, updated_at: TIME },
+      { name: "c", used_by: [], created_at: TIME, updated_at: TIME },
+    ]);
+    expect(JSON.stringify(reply.body)).not.toContain("hunter2");
+  });
+});
+
+describe("GET /v1/secrets/:name", () => {
+  test("GET /v1/secrets/:name tells who uses it, and no value", async () => {
+    await put("token", "hunter2");
+    const { id } = await server.createFunction(image, { secrets: [{ name: "token", environment: null }] });
+    const reply = await server.api<Secret>("GET", "/v1/secrets/token");
+    expect(expectSuccess(reply)).toEqual({
+      ...{ name: "token", created_at: TIME, updated_at: TIME },
+      used_by: [{ id, name: null }],
+    });
+    expect(JSON.stringify(reply.body)).not.toContain("hunter2");
+  });
+
+  test.each(["unknown", "TOKEN", "a%2fb", "%2e%2e%2ftoken"])("GET /v1/secrets/%s answers 404", async (name) => {
+    await put("token");
+    expectError(await server.api("GET", `/v1/secrets/${name}`), {
+      ...{ status: 404, reason: "not_found" },
+      message: `No secret ${JSON.stringify(decodeURIComponent(name))}: GET /v1/secrets lists them`,
+    });
+  });
+});
+
+describe("DELETE /v1/secrets/:name", () => {
+  test("DELETE /v1/secrets/:name tells what it deleted, once", async () => {
+    const secret = await put("token");
+    expect(expectSuccess(await server.api("DELETE", "/v1/secrets/token"))).toEqual(secret);
+    expectError(await server.api("DELETE", "/v1/secrets/token"), { status: 404, reason: "not_found" });
+    expect(await list()).toEqual([]);
+  });
+
+  test.each<[users: readonly (string | null)[], message: string]>([
+    [["one"], 'the function "one" uses it'],
+    [["one", "two"], 'the functions "one", "two" use it'],
+    [["a", "b", "c", "d", "e", "f", "g"], 'the functions "a", "b", "c", "d", "e" and 2 more use it'],
+  ])("DELETE /v1/secrets/:name answers 409 while %j name it", async (users, message) => {
+    await put("token");
+    for (const name of users)
+      await server.createFunction(image, { name, secrets: [{ name: "token", environment: null }] });
+    expectError(await server.api("DELETE", "/v1/secrets/token"), {
+      ...{ status: 409, reason: "conflict" },
+      message: `Cannot delete secret "token": ${message}; take it out of "secrets" there, or use ?force=true: calls that need it then fail`,
+    });
+    expect(await list()).toHaveLength(1);
+  });
+
+  test("DELETE /v1/secrets/:name deletes one that functions name where force=true says so", async () => {
+    await put("token");
+    const { id } = await server.createFunction(image, { secrets: [{ name: "token", environment: null }] });
+    const deleted = expectSuccess(await server.api<Secret>("DELETE", "/v1/secrets/token?force=true"));
+    expect(deleted.used_by).toEqual([{ id, name: null }]);
+    expect(await list()).toEqual([]);
+  });
+
+  test.each([
+    ["force=yes", 'Invalid "force": it must be "true" or "false", but it is "yes"'],
+    ["cascade=true", 'Unknown query parameter "cascade": known are "force"'],
+  ])("DELETE /v1/secrets/:name?%s answers 400", async (query, message) => {
+    await put("token");
+    const reply = await server.api("DELETE", `/v1/secrets/token?${query}`);
+    expectError(reply, { status: 400, reason: "invalid_request", message });
+  });
+});
+
+describe("secrets of a function", () => {
+  const bad: [what: string, settings: object, message: string][] = [
+    [
+      "an unknown secret",
+      { secrets: [{ name: "nowhere", environment: null }] },
+      'there is no secret "nowhere": PUT /v1/secrets/nowhere first',
+    ],
+    [
+      "a file twice",
+      {
+        secrets: [
+          { name: "token", environment: null },
+          { name: "token", environment: null },
+        ],
+      },
+      'the file "token" is there twice: leave one of them out',
+    ],
+    [
+      "a variable twice",
+      {
+        secrets: [
+          { name: "token", environment: "X" },
+          { name: "other", environment: "X" },
+        ],
+      },
+      'the variable "X" is there twice: leave one of them out',
+    ],
+    [
+      "a reserved variable",
+      { secrets: [{ name: "token", environment: "REQUEST_ID" }] },
+      '"REQUEST_ID" is set by the server: choose another variable',
+    ],
+    [
+      "the other reserved one",
+      { secrets: [{ name: "token", environment: "CONTEXT_PATH" }] },
+      '"CONTEXT_PATH" is set by the server: choose another variable',
+    ],
+    [
+      "a variable that environment has, too",
+      { environment: { X: "1" }, secrets: [{ name: "token", environment: "X" }] },
+      'the variable "X" is in "environment", too: take it out of one of them',
+    ],
+    [
+      "a NUL for a variable",
+      { secrets: [{ name: "binary", environment: "X" }] },
+      'the secret "binary" holds a NUL, which no variable can: give it as a file',
+    ],
+    [
+      "variables beyond what the kernel takes",
+      {
+        environment: {
+          A: "a".repeat(120_000),
+          B: "b".repeat(120_000),
+          C: "c".repeat(120_000),
+          D: "d".repeat(120_000),
+        },
+        secrets: [{ name: "large", environment: "X" }],
+      },
+      "its variables have 544015 bytes together: at most 524288 are allowed; make some secrets files",
+    ],
+  ];
+
+  beforeEach(async () => {
+    await put("token");
+    await put("other");
+    await put("binary", "a\0b");
+    await put("large", "x".repeat(SECRET_BYTES));
+  });
+
+  test.each(bad)("POST /v1/functions answers 400 to %s", async (_, settings, message) => {
+    expectError(await server.api("POST", "/v1/functions", { image, ...settings }), {
+      ...{ status: 400, reason: "invalid_request" },
+      message: `Invalid "secrets": ${message}`,
+    });
+  });
+
+  test.each(bad)("PATCH /v1/functions/:id answers 400 to %s", async (_, settings, message) => {
+    const { id } = await server.createFunction(image);
+    expectError(await server.api("PATCH", `/v1/functions/${id}`, settings), {
+      ...{ status: 400, reason: "invalid_request" },
+      message: `Invalid "secrets": ${message}`,
+    });
+    expect(expectSuccess(await server.api<Function>("GET", `/v1/functions/${id}`)).secrets).toEqual([]);
+  });
+
+  test.each<[secrets: unknown, message: string]>([
+    [[{ name: "token" }], 'Missing "secrets/0/environment": it must be '],
+    [["token"], 'Invalid "secrets/0": it must be an object, but it is "token"'],
+    [[{ name: "../x", environment: null }], 'Invalid "secrets/0/name": it must be '],
+    [[{ name: "token", environment: "A=B" }], 'Invalid "secrets/0/environment": it must be '],
+    [[{ name: "token", environment: null, value: "x" }], 'Unknown field "secrets/0/value"'],
+  ])("POST /v1/functions answers 400 to secrets %j", async (secrets, message) => {
+    const reply = await server.api("POST", "/v1/functions", { image, secrets });
+    expectError(reply, { status: 400, reason: "invalid_request" });
+    expect(reply.body.message).toStartWith(message);
+  });
+
+  test("PATCH of either secrets or environment is checked against the other as it is", async () => {
+    const secrets = [{ name: "token", environment: "X" }];
+    const { id } = await server.createFunction(image, { secrets });
+    const conflict = {
+      ...{ status: 400, reason: "invalid_request" },
+      message: 'Invalid "secrets": the variable "X" is in "environment", too: take it out of one of them',
+    };
+    expectError(await server.api("PATCH", `/v1/functions/${id}`, { environment: { X: "1" } }), conflict);
+    const other = await server.createFunction(image, { environment: { X: "1" } });
+    expectError(await server.api("PATCH", `/v1/functions/${other.id}`, { secrets }), conflict);
+    const both = { secrets, environment: null };
+    expect(expectSuccess(await server.api<Function>("PATCH", `/v1/functions/${other.id}`, both))).toMatchObject({
+      secrets,
+      environment: {},
+    });
+  });
+
+  test("a function whose secret was deleted can be changed otherwise, and mended", async () => {
+    const { id } = await server.createFunction(image, { secrets: [{ name: "token", environment: null }] });
+    await server.api("DELETE", "/v1/secrets/token?force=true");
+    expectSuccess(await server.api("PATCH", `/v1/functions/${id}`, { timeout_ms: 1_000 }));
+    expectError(await server.api("PATCH", `/v1/functions/${id}`, { environment: { A: "1" } }), {
+      ...{ status: 400, reason: "invalid_request" },
+      message: 'Invalid "secrets": there is no secret "token": PUT /v1/secrets/token first',
+    });
+    expectSuccess(await server.api("PATCH", `/v1/functions/${id}`, { secrets: [] }));
+  });
+
+  test("a secret is never deleted while a function that names it is being made", async () => {
+    for (let round = 0; round < 20; round++) {
+      await put("contested");
+      const [made, gone] = await Promise.all([
+        server.api<Function>("POST", "/v1/functions", { image, secrets: [{ name: "contested", environment: null }] }),
+        server.api("DELETE", "/v1/secrets/contested"),
+      ]);
+      // One of them comes first, and the other is told.
+      expect([made.status, gone.status]).toEqual(made.status === 201 ? [201, 409] : [400, 200]);
+      if (made.status === 201) await server.api("DELETE", `/v1/functions/${made.body.data.id}`);
+    }
+  });
+});
+
+describe("without the API key", () => {
+  let locked: TestServer;
+  beforeAll(async () => {
+    locked = await TestServer.start({ API_KEY: "nobody-knows" });
+  });
+  afterAll(() => locked[Symbol.asyncDispose]());
+
+  test.each([
+    ["GET", "/v1/secrets", undefined],
+    ["GET", "/v1/secrets/token", undefined],
+    ["PUT", "/v1/secrets/token", { value: "x" }],
+    ["PUT", "/v1/secrets/.bad", "no JSON"],
+    ["DELETE", "/v1/secrets/token", undefined],
+    ["DELETE", "/v1/secrets/token?force=maybe", undefined],
+  ])("%s %s answers 401", async (method, path, body) => {
+    expectError(await locked.api(method, path, body), { status: 401, reason: "unauthorized" });
+  });
+});

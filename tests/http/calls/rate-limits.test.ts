@@ -1,0 +1,87 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { RateLimit } from "../../../lib/domain/routes/options.ts";
+import { beyondLimit, RateLimits, setRateLimit } from "../../../lib/http/calls/rate-limits.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+
+const LIMIT: RateLimit = { requests: 3, window_ms: 6_000, by: "address" };
+
+function setUp() {
+  const clock = new FakeClock();
+  const rates = new RateLimits(clock);
+  const count = (caller = "a", rate_limit = LIMIT, id = "r1") => rates.count({ id, rate_limit }, caller);
+  const said = (...given: Parameters<typeof count>) => {
+    const headers = new Headers();
+    const standing = count(...given);
+    setRateLimit(headers, standing);
+    return [standing.within, headers.get("ratelimit"), headers.get("ratelimit-policy")];
+  };
+  return { clock, count, said };
+}
+
+describe("RateLimits", () => {
+  test("takes so many at once, then one whenever it comes back, and says so", async () => {
+    const { clock, said } = setUp();
+    const policy = '"default";q=3;w=6';
+    expect(said()).toEqual([true, '"default";r=2;t=2', policy]);
+    expect(said()).toEqual([true, '"default";r=1;t=2', policy]);
+    expect(said()).toEqual([true, '"default";r=0;t=2', policy]);
+    expect(said()).toEqual([false, '"default";r=0;t=2', policy]);
+    await clock.advance(1_500);
+    expect(said()).toEqual([false, '"default";r=0;t=1', policy]);
+    await clock.advance(500);
+    expect(said()).toEqual([true, '"default";r=0;t=2', policy]);
+    await clock.advance(60_000);
+    expect(said()).toEqual([true, '"default";r=2;t=2', policy]);
+  });
+
+  test("counts callers and routes apart", () => {
+    const { count } = setUp();
+    for (let i = 0; i < 4; i++) count();
+    expect(count().within).toBe(false);
+    expect(count("b").left).toBe(2);
+    expect(count("a", LIMIT, "r2").left).toBe(2);
+  });
+
+  test("a changed limit holds from the next request on", () => {
+    const { count } = setUp();
+    for (let i = 0; i < 4; i++) count();
+    expect(count("a", { ...LIMIT, requests: 10 }).left).toBe(6);
+    expect(count("a", { ...LIMIT, requests: 2 }).within).toBe(false);
+  });
+
+  test("the error tells the limit and when to come back", () => {
+    const { count } = setUp();
+    for (let i = 0; i < 3; i++) count();
+    expect(beyondLimit(count())).toMatchObject({
+      reason: "too_many_requests",
+      message: "Too many requests: this route takes 3 in 6 s from each address, try again in 2 s",
+      retry_after_s: 2,
+    });
+  });
+
+  test("who waits as long as he is told is taken, whatever the limit", async () => {
+    const limit = fc.record({
+      requests: fc.integer({ min: 1, max: 1_000_000 }),
+      window_ms: fc.integer({ min: 1_000, max: 86_400_000 }),
+      by: fc.constant("address" as const),
+    });
+    const waits = fc.array(fc.double({ min: 0, max: 5_000, noNaN: true }), { maxLength: 5 });
+    await fc.assert(
+      fc.asyncProperty(limit, waits, async (rate_limit, before) => {
+        const { clock, count } = setUp();
+        let standing = count("a", rate_limit);
+        for (const ms of before) {
+          await clock.advance(ms);
+          standing = count("a", rate_limit);
+        }
+        for (let i = 0; standing.within && i < 200; i++) standing = count("a", rate_limit);
+        if (standing.within) return;
+        expect(standing.wait_s).toBeWithin(1, Math.ceil(rate_limit.window_ms / rate_limit.requests / 1_000) + 2);
+        await clock.advance(standing.wait_s * 1_000);
+        expect(count("a", rate_limit).within).toBe(true);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});

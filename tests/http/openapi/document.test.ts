@@ -1,0 +1,252 @@
+import { validate } from "@readme/openapi-parser";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { REASONS } from "../../../lib/domain/errors.ts";
+import { STATUS_OF } from "../../../lib/http/wire/status-of.ts";
+import { isObject, type Json, toOpenApi } from "../../../lib/http/openapi/schema.ts";
+import { TestServer } from "../../support/server.ts";
+import { OpenApiDocument, type Operation } from "../support/openapi-document.ts";
+
+/** Everything the server answers to but the documentation itself. */
+const SURFACE = [
+  "GET /healthz",
+  "GET /metrics",
+  "POST /r/{path}",
+  "GET /r/{path}",
+  "PUT /r/{path}",
+  "PATCH /r/{path}",
+  "DELETE /r/{path}",
+  "OPTIONS /r/{path}",
+  "GET /readyz",
+  "POST /v1/apply",
+  "GET /v1/callbacks/secret",
+  "POST /v1/callbacks/secret/rotate",
+  "GET /v1/export",
+  "GET /v1/functions",
+  "POST /v1/functions",
+  "GET /v1/functions/{id}",
+  "PATCH /v1/functions/{id}",
+  "DELETE /v1/functions/{id}",
+  "POST /v1/functions/{id}/invoke",
+  "POST /v1/functions/{id}/pull",
+  "POST /v1/functions/{id}/rollback",
+  "GET /v1/functions/{id}/versions",
+  "GET /v1/functions/{id}/versions/{version}",
+  "GET /v1/invocations",
+  "GET /v1/invocations/{id}",
+  "GET /v1/invocations/{id}/attempts",
+  "GET /v1/invocations/{id}/attempts/{attempt}/logs",
+  "GET /v1/invocations/{id}/callback",
+  "POST /v1/invocations/{id}/callback",
+  "POST /v1/invocations/{id}/cancel",
+  "GET /v1/invocations/{id}/events",
+  "GET /v1/invocations/{id}/logs",
+  "POST /v1/invocations/{id}/replay",
+  "GET /v1/invocations/{id}/result",
+  "POST /v1/invocations/replay",
+  "GET /v1/keys",
+  "POST /v1/keys",
+  "GET /v1/keys/{id}",
+  "DELETE /v1/keys/{id}",
+  "GET /v1/registries",
+  "GET /v1/registries/{host}",
+  "PUT /v1/registries/{host}",
+  "DELETE /v1/registries/{host}",
+  "POST /v1/registries/import",
+  "GET /v1/routes",
+  "POST /v1/routes",
+  "GET /v1/routes/{id}",
+  "PATCH /v1/routes/{id}",
+  "DELETE /v1/routes/{id}",
+  "GET /v1/schedules",
+  "POST /v1/schedules",
+  "GET /v1/schedules/{id}",
+  "PATCH /v1/schedules/{id}",
+  "DELETE /v1/schedules/{id}",
+  "GET /v1/secrets",
+  "GET /v1/secrets/{name}",
+  "PUT /v1/secrets/{name}",
+  "DELETE /v1/secrets/{name}",
+];
+
+let server: TestServer;
+let document: OpenApiDocument;
+let operations: readonly Operation[];
+
+beforeAll(async () => {
+  server = await TestServer.start();
+  document = await OpenApiDocument.of(server.url);
+  operations = document.operations();
+});
+
+afterAll(() => server[Symbol.asyncDispose]());
+
+function nameOf({ method, path }: Operation): string {
+  return `${method} ${path}`;
+}
+
+function statusesOf({ operation }: Operation): number[] {
+  return Object.keys(document.object(operation["responses"])).map(Number);
+}
+
+describe("GET /swagger/json", () => {
+  test("GET /swagger/json is valid OpenAPI 3", async () => {
+    // The parser's types are those of a document; it checks that it is one.
+    const copy = structuredClone(document.json) as unknown as Parameters<typeof validate>[0];
+    expect(await validate(copy)).toEqual({ valid: true, warnings: [], specification: "OpenAPI" });
+    expect(document.json["openapi"]).toBe("3.0.3");
+  });
+
+  test("GET /swagger/json tells of every endpoint", () => {
+    expect(operations.map(nameOf)).toEqual(SURFACE);
+  });
+
+  test("GET /swagger/json names every operation once, with a summary and a known tag", () => {
+    const ids = operations.map(({ operation }) => operation["operationId"]);
+    expect(new Set(ids).size).toBe(SURFACE.length);
+    const tags = document.json["tags"];
+    const known = Array.isArray(tags) ? tags.map((tag) => document.object(tag)["name"]) : [];
+    for (const { operation } of operations) {
+      expect(operation["operationId"]).toMatch(/^[a-z][A-Za-z]+$/);
+      expect(operation["summary"]).toMatch(/^[A-Z].{5,60}[^.]$/);
+      expect(known).toContain(Array.isArray(operation["tags"]) ? (operation["tags"][0] ?? "") : "");
+    }
+  });
+
+  test("GET /swagger/json tells of every error where it can happen", () => {
+    const documented = new Set(operations.flatMap(statusesOf));
+    const possible = new Set(REASONS.filter((reason) => reason !== "cancelled").map((reason) => STATUS_OF[reason]));
+    expect([...possible].filter((status) => !documented.has(status))).toEqual([]);
+
+    for (const each of operations) {
+      const statuses = statusesOf(each);
+      const open = each.operation["security"] !== undefined;
+      // A call asks for a key where its route does, and comes from any page.
+      const refusals = each.path === "/r/{path}" ? [401, 403] : open ? [] : [401, 403, 421];
+      expect([nameOf(each), [401, 403, 421].filter((status) => statuses.includes(status))]).toEqual([
+        ...[nameOf(each), refusals],
+      ]);
+      if (!open) expect(statuses).toContain(429);
+      if (each.path.includes("{id}")) expect(statuses).toContain(404);
+      if (each.operation["requestBody"] !== undefined)
+        expect(statuses).toEqual(expect.arrayContaining([400, 408, 413]));
+    }
+    const open = operations.filter(({ operation }) => operation["security"] !== undefined).map(nameOf);
+    const calls = SURFACE.filter((name) => name.endsWith(" /r/{path}"));
+    expect(open).toEqual(["GET /healthz", ...calls, "GET /readyz"]);
+  });
+
+  test("GET /swagger/json gives every error an example of its own status", () => {
+    for (const [name, response] of Object.entries(
+      document.object(document.object(document.json["components"])["responses"]),
+    )) {
+      const media = document.media(response);
+      expect([name, document.mismatch(media?.["schema"], media?.["example"])]).toEqual([name, undefined]);
+      const used = operations.flatMap(({ operation }) =>
+        Object.entries(document.object(operation["responses"])).filter(
+          ([, one]) => isObject(one) && one["$ref"] === `#/components/responses/${name}`,
+        ),
+      );
+      const reason = REASONS.find((one) => one === document.object(media?.["example"])["reason"]);
+      expect(new Set(used.map(([status]) => Number(status)))).toEqual(
+        new Set(reason === undefined ? [] : [STATUS_OF[reason]]),
+      );
+    }
+  });
+
+  test("GET /swagger/json describes everything, with examples that fit", () => {
+    for (const each of operations) {
+      const name = nameOf(each);
+      for (const [status, response] of Object.entries(document.object(each.operation["responses"]))) {
+        const where = `${name} ${status}`;
+        const resolved = document.object(response);
+        expect([where, resolved["description"]]).toEqual([where, expect.stringMatching(/^[A-Z`].+\.$/)]);
+        expect([where, Object.keys(document.object(resolved["headers"]))]).toEqual([
+          where,
+          expect.arrayContaining(["X-Request-Id"]),
+        ]);
+        const media = document.media(response);
+        if (media !== undefined) {
+          expect([where, document.mismatch(media["schema"], media["example"])]).toEqual([where, undefined]);
+        }
+      }
+      const body = document.media(each.operation["requestBody"]);
+      if (body !== undefined)
+        expect([name, document.mismatch(body["schema"], body["example"])]).toEqual([name, undefined]);
+      const parameters = each.operation["parameters"];
+      for (const parameter of Array.isArray(parameters) ? parameters.map((one) => document.object(one)) : []) {
+        expect([name, parameter["name"], parameter["description"]]).toEqual([
+          name,
+          parameter["name"] ?? "",
+          expect.stringMatching(/.\.$/),
+        ]);
+        if (parameter["example"] !== undefined)
+          expect(document.mismatch(parameter["schema"], parameter["example"])).toBeUndefined();
+      }
+    }
+  });
+
+  test("GET /swagger/json describes every field", () => {
+    const bare = fields(document.json["components"] ?? null, "components").filter(([, field]) => {
+      const { description, $ref, enum: choices } = isObject(field) ? field : {};
+      const isList = isObject(field) && field["type"] === "array";
+      return (
+        description === undefined && $ref === undefined && !isList && !(Array.isArray(choices) && choices.length === 1)
+      );
+    });
+    expect(bare.map(([where]) => where)).toEqual([]);
+  });
+
+  test("GET /swagger/json has nothing that only TypeBox or JSON Schema knows", () => {
+    const text = JSON.stringify(document.json);
+    for (const word of ["$id", '"const"', "patternProperties", '"type":"null"', "examples", "TypeBox", '"hide"']) {
+      expect(text).not.toContain(word);
+    }
+  });
+});
+
+/** Every field of every schema below, and where it is. */
+function fields(value: Json, where: string): (readonly [string, Json])[] {
+  if (Array.isArray(value)) return value.flatMap((one) => fields(one, where));
+  if (!isObject(value)) return [];
+  const own = isObject(value["properties"]) ? Object.entries(value["properties"]) : [];
+  return [
+    ...own.map(([name, field]) => [`${where}.${name}`, field] as const),
+    ...Object.entries(value).flatMap(([key, part]) => (key === "example" ? [] : fields(part, `${where}.${key}`))),
+  ];
+}
+
+test("the answers of a server fit the document", async () => {
+  for (const { method, path, operation } of operations.filter(
+    (one) => one.method === "GET" && !one.path.includes("{"),
+  )) {
+    const response = await fetch(server.url + path, { headers: { Accept: "application/json" } });
+    if (path === "/metrics") continue;
+    const { schema } = document.media(document.object(operation["responses"])[response.status]) ?? {};
+    expect([method, path, document.mismatch(schema, await response.json())]).toEqual([method, path, undefined]);
+  }
+});
+
+test.each<readonly [unknown, Json]>([
+  [{ anyOf: [{ type: "string" }, { type: "null" }] }, { type: "string", nullable: true }],
+  [
+    { anyOf: [{ const: "a", type: "string" }, { const: "b", type: "string" }, { type: "null" }] },
+    { type: "string", enum: ["a", "b", null], nullable: true },
+  ],
+  [
+    { anyOf: [{ anyOf: [{ const: "a", type: "string" }], description: "d" }, { type: "null" }] },
+    { type: "string", enum: ["a", null], description: "d", nullable: true },
+  ],
+  [{ anyOf: [{ type: "string" }, { type: "integer" }] }, { anyOf: [{ type: "string" }, { type: "integer" }] }],
+  [
+    { const: true, type: "boolean" },
+    { type: "boolean", enum: [true] },
+  ],
+  [{ type: "null" }, { type: "object", nullable: true, enum: [null] }],
+  [
+    { type: "string", examples: ["x", "y"], $id: "z" },
+    { type: "string", example: "x" },
+  ],
+  [undefined, {}],
+])("toOpenApi turns %j into %j", (schema, expected) => {
+  expect(toOpenApi(schema)).toEqual(expected as ReturnType<typeof toOpenApi>);
+});

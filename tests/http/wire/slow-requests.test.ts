@@ -1,0 +1,200 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "../../../lib/clock.ts";
+import { readConfig, thisMachine } from "../../../lib/config/config.ts";
+import type { IdleTimeouts } from "../../../lib/http/wire/idle-timeouts.ts";
+import { createLogger } from "../../../lib/log.ts";
+import { start, type Server } from "../../../lib/server/server.ts";
+import { acquireEngine } from "../../../.ci/engine/engine.ts";
+import { fixture } from "../../support/images.ts";
+import { parseReply } from "../support/raw-request.ts";
+
+const IDLE_S = 1;
+/** Bun counts in steps of four seconds, and may be busy. */
+const IDLE_MS = 10_000;
+/** For the headers of a request Bun always waits 10 s. */
+const HEADERS_MS = 18_000;
+const BODY_MS = 6_000;
+const TEST_TIMEOUT_MS = 30_000;
+
+let directory: string;
+let server: Server;
+/** Settles with the first line of the log that has this text. */
+let logged: (text: string) => Promise<string>;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "slipway-slow-"));
+  const { host } = await acquireEngine();
+  const variables = { PORT: "0", WARM_MAX: "0", DATA_PATH: directory, DOCKER_HOST: host };
+  const config = readConfig({}, variables, thisMachine());
+  const watched: { text: string; found: (line: string) => void }[] = [];
+  logged = (text) => new Promise((found) => watched.push({ text, found }));
+  const write = (line: string) => {
+    for (const { text, found } of watched) if (line.includes(text)) found(line);
+  };
+  const log = createLogger({ level: "debug", format: "json", clock: systemClock, write });
+  const idle_timeouts: IdleTimeouts = { idle_s: IDLE_S, body_ms: BODY_MS };
+  server = await start(config, { log, idle_timeouts });
+  const body = JSON.stringify({ image: await fixture("static"), name: "slow" });
+  await fetch(`${server.url}/v1/functions`, { method: "POST", body });
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true });
+});
+
+function open(): Socket {
+  return connect({ host: "127.0.0.1", port: Number(new URL(server.url).port) });
+}
+
+/** What a connection got until it was closed, and after how many milliseconds that was. */
+async function slowly(first: string, piece?: string): Promise<{ text: string; ms: number }> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const began = performance.now();
+  const socket = open();
+  let text = "";
+  socket.on("data", (chunk: Buffer) => (text += chunk.toString()));
+  socket.on("error", reject);
+  socket.on("close", () => resolve());
+  if (first !== "") socket.write(first);
+  const drip = setInterval(() => piece !== undefined && socket.write(piece), 250);
+  try {
+    await promise;
+  } finally {
+    clearInterval(drip);
+  }
+  return { text, ms: performance.now() - began };
+}
+
+const post = (path: string, length: string) => `POST ${path} HTTP/1.1\r\nHost: localhost\r\n${length}\r\n\r\n`;
+
+describe("a connection on which too little comes", () => {
+  test.concurrent.each<readonly [string, string, string | undefined]>([
+    ["says nothing", "", undefined],
+    ["stops in its headers", "GET /healthz HTTP/1.1\r\nHost: loc", undefined],
+    ["drips a header", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ", "x"],
+    ["drips headers", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n", "X: x\r\n"],
+  ])(
+    "is closed when it %s",
+    async (_name, first, piece) => {
+      const { text, ms } = await slowly(first, piece);
+      expect(text).toBe("");
+      expect(ms).toBeLessThan(HEADERS_MS);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test.concurrent.each<readonly [string, string]>([
+    ["after a GET", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"],
+    ["after a POST with a body", `${post("/v1/routes", "Content-Length: 2")}{}`],
+    ["after a call", `${post("/r/none", "Content-Length: 2")}{}`],
+    ["after a refusal", post("/v1/routes", "Content-Length: 100000000")],
+  ])(
+    "is closed when it is idle %s",
+    async (_name, request) => {
+      const { text, ms } = await slowly(request);
+      expect(text).toStartWith("HTTP/1.1 ");
+      expect(ms).toBeLessThan(IDLE_MS);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test.concurrent.each<readonly [string, string, string | undefined]>([
+    ["stops in its body", post("/v1/routes", "Content-Length: 100"), undefined],
+    ["drips its body", post("/v1/routes", "Content-Length: 100"), " "],
+    ["drips a body without a length", post("/v1/routes", "Transfer-Encoding: chunked"), "1\r\n \r\n"],
+  ])(
+    "gets a 408 when it %s",
+    async (_name, first, piece) => {
+      const { text, ms } = await slowly(first, piece);
+      const { status, headers, text: body } = parseReply(text);
+      expect(status).toBe(408);
+      expect(JSON.parse(body)).toEqual({
+        ...{
+          success: false,
+          message: "The request body did not come within 6 s: send it faster",
+          data: null,
+          reason: "request_timeout",
+        },
+        request_id: headers.get("x-request-id"),
+      });
+      expect(ms).toBeGreaterThan(BODY_MS - 1);
+      expect(ms).toBeLessThan(BODY_MS + 2_000);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test.concurrent(
+    "is served when its body comes slower than the idle timeout, but in time",
+    async () => {
+      const { promise, resolve, reject } = Promise.withResolvers<string>();
+      const socket = open();
+      socket.on("data", (chunk: Buffer) => resolve(chunk.toString()));
+      socket.on("close", () => reject(new Error("closed without an answer")));
+      const body = JSON.stringify({ path: "no" });
+      socket.write(post("/v1/routes", `Content-Length: ${body.length}`));
+      const pieces = body.split("");
+      const every = (BODY_MS - 1_000) / pieces.length;
+      const drip = setInterval(() => {
+        const piece = pieces.shift();
+        if (piece === undefined) clearInterval(drip);
+        else socket.write(piece);
+      }, every);
+      expect(await promise).toStartWith("HTTP/1.1 400 ");
+      socket.destroy();
+    },
+    TEST_TIMEOUT_MS,
+  );
+});
+
+// Not beside the others: they would wait for its container to be gone.
+test(
+  "a call that takes longer than the idle timeout is answered",
+  async () => {
+    const response = await fetch(`${server.url}/v1/functions/slow/invoke`, {
+      method: "POST",
+      body: JSON.stringify({ do: "sleep", ms: 5_000 }),
+    });
+    expect(response.status).toBe(200);
+  },
+  TEST_TIMEOUT_MS,
+);
+
+test.each(["/v1/functions/slow/invoke", "/v1/routes"])(
+  "a client that goes away in the body of POST %s is no error of ours",
+  async (path) => {
+    const line = logged('"request refused"');
+    const socket = open();
+    const sent = Promise.withResolvers<void>();
+    socket.write(`${post(path, "Content-Length: 100")}{`, () => sent.resolve());
+    await sent.promise;
+    // The server has begun to read when it has answered one that came later.
+    await fetch(`${server.url}/healthz`);
+    socket.destroy();
+    expect(await line).toContain('"level":"debug"');
+  },
+);
+
+test("5,000 idle connections do not slow /healthz", async () => {
+  const sockets = Array.from({ length: Math.min(5_000, freeDescriptors()) }, open);
+  await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.on("connect", resolve))));
+  const times: number[] = [];
+  for (let call = 0; call < 20; call++) {
+    const began = performance.now();
+    expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
+    times.push(performance.now() - began);
+  }
+  expect(times.filter((ms) => ms > 100)).toEqual([]);
+  for (const socket of sockets) socket.destroy();
+});
+
+/** How many connections this process, which has both ends of each, may still make. */
+function freeDescriptors(): number {
+  const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+  return Math.floor((Number(limit ?? 1024) - 300) / 2);
+}

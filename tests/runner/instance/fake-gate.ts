@@ -1,0 +1,117 @@
+import { Duplex } from "node:stream";
+import { NO_EXTRAS } from "../../../lib/runner/gate-protocol/conversation.ts";
+import type { InstanceCall } from "../../../lib/runner/instance/active-call.ts";
+import { Instance } from "../../../lib/runner/instance/instance.ts";
+import type { ExitFrame, GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
+import { FakeClock, settled } from "../../support/fake-clock.ts";
+import { encodeGateFrame } from "../../gate/support/gate-frames.ts";
+
+export const READY = { type: "ready", version: 2 } as const;
+export const EXPIRED = { type: "expired" } as const;
+
+/** The end of a function that went well, or as `changes` say. */
+export function exitOf(changes: Partial<ExitFrame> = {}): ExitFrame {
+  const counters = { oomKills: 0, userUs: 1, systemUs: 2, peakBytes: 3, wallUs: 4, logDroppedBytes: 0 };
+  const files = {
+    metaState: "missing",
+    metaBytes: 0,
+    bodyFile: false,
+    responseState: "fine",
+    responseBytes: 0,
+  } as const;
+  return { type: "exit", exitCode: 0, signal: 0, ...counters, ...files, ...changes };
+}
+
+/** EXIT and RESPONSE, with this as the response. */
+export function answerOf(response: string, changes: Partial<ExitFrame> = {}): GateFrame[] {
+  const bytes = Buffer.from(response);
+  return [exitOf({ responseBytes: bytes.length, ...changes }), { type: "response", bytes }];
+}
+
+export function logOf(text: string): GateFrame {
+  return { type: "log", stream: "stdout", bytes: Buffer.from(text) };
+}
+
+/** The engine's attach stream of a container in which a test plays the gate. */
+export class FakeGate {
+  readonly clock = new FakeClock();
+  readonly instance: Instance;
+  /** All that the server has written. */
+  written = Buffer.alloc(0);
+  /** What the engine knows of the container's end. */
+  containerEnd = { oom: false, died: true, gone: false };
+  /** How often it was asked for that. */
+  asked = 0;
+  readonly #stream: Duplex;
+
+  constructor() {
+    this.#stream = new Duplex({
+      read: () => undefined,
+      write: (chunk: Uint8Array, _encoding, done) => {
+        this.written = Buffer.concat([this.written, chunk]);
+        done();
+      },
+    });
+    this.instance = new Instance({
+      container_id: "container",
+      image_id: "image",
+      command: ["command"],
+      stream: this.#stream,
+      clock: this.clock,
+      events: {
+        problem: undefined,
+        containerEnd: () => {
+          this.asked++;
+          return Promise.resolve(this.containerEnd);
+        },
+      },
+    });
+  }
+
+  /** Whether the server has closed the stream, which ends the container. */
+  get closed(): boolean {
+    return this.#stream.destroyed;
+  }
+
+  /** Sends frames in one chunk, and lets happen what follows. */
+  async say(...frames: readonly GateFrame[]): Promise<void> {
+    const payload = Buffer.concat(frames.map(encodeGateFrame));
+    const header = Buffer.alloc(8);
+    header.writeUInt8(1, 0); // stdout, in the engine's own framing
+    header.writeUInt32BE(payload.length, 4);
+    this.#stream.push(Buffer.concat([header, payload]));
+    await settled();
+  }
+
+  /** The container ends. */
+  async hangUp(): Promise<void> {
+    this.#stream.push(null);
+    await settled();
+  }
+
+  /** Hands the instance a call; what is written to the gate is kept apart for each. */
+  async serve(changes: Partial<InstanceCall> = {}): ReturnType<Instance["serve"]> {
+    this.written = Buffer.alloc(0);
+    return this.instance.serve({
+      id: "id",
+      body: new Uint8Array(0),
+      body_file: false,
+      extras: NO_EXTRAS,
+      secrets: [],
+      timeout_ms: 1_000,
+      response_limit: 1_000,
+      log_limit: 1_000,
+      again: true,
+      context_root: "/context",
+      signal: new AbortController().signal,
+      ...changes,
+    });
+  }
+}
+
+/** A gate that has said READY. */
+export async function readyGate(): Promise<FakeGate> {
+  const gate = new FakeGate();
+  await gate.say(READY);
+  return gate;
+}

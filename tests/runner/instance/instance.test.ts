@@ -1,0 +1,281 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { AppError } from "../../../lib/domain/errors.ts";
+import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../../lib/domain/limits.ts";
+import type { ContainerEnd } from "../../../lib/docker/api/container-ends.ts";
+import { NO_EXTRAS } from "../../../lib/runner/gate-protocol/conversation.ts";
+import type { ExitFrame, GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
+import type { InstanceCall } from "../../../lib/runner/instance/active-call.ts";
+import { Instance, type Run } from "../../../lib/runner/instance/instance.ts";
+import { FakeClock, settled } from "../../support/fake-clock.ts";
+import { FakeStream, said, wrapped } from "./fake-stream.ts";
+import { rawFrame } from "../../gate/support/gate-frames.ts";
+
+const TIMEOUT_MS = 1_000;
+const ready: GateFrame = { type: "ready", version: 2 };
+const expired: GateFrame = { type: "expired" };
+const log = (text: string): GateFrame => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) });
+const response = (text: string): GateFrame => ({ type: "response", bytes: Buffer.from(text) });
+const exit = (responseBytes: number, more: Partial<ExitFrame> = {}): ExitFrame => ({
+  type: "exit",
+  exitCode: 0,
+  signal: 0,
+  oomKills: 0,
+  userUs: 1_000,
+  systemUs: 2_000,
+  peakBytes: 3,
+  wallUs: 4,
+  logDroppedBytes: 5,
+  metaState: "missing",
+  metaBytes: 0,
+  bodyFile: false,
+  responseState: "fine",
+  responseBytes,
+  ...more,
+});
+
+let clock: FakeClock;
+let stream: FakeStream;
+let instance: Instance;
+let client: AbortController;
+let containerEnd: ContainerEnd;
+let problem: AppError | undefined;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  stream = new FakeStream();
+  client = new AbortController();
+  containerEnd = { oom: false, died: true, gone: false };
+  problem = undefined;
+  const events = {
+    containerEnd: async () => containerEnd,
+    get problem() {
+      return problem;
+    },
+  };
+  instance = new Instance({ container_id: "c", image_id: "i", command: ["/function"], stream, events, clock });
+});
+
+afterEach(async () => {
+  instance.retire();
+  await clock.advance(5);
+  expect([instance.state, stream.destroyed, clock.pending]).toEqual(["retired", true, 0]);
+});
+
+function call(more: Partial<InstanceCall> = {}): InstanceCall {
+  const limits = {
+    again: false,
+    timeout_ms: TIMEOUT_MS,
+    response_limit: 8,
+    log_limit: 4,
+    context_root: "/tmp/context",
+    body_file: false,
+    extras: NO_EXTRAS,
+    secrets: [],
+  };
+  return { id: "id", body: Buffer.from("{}"), signal: client.signal, ...limits, ...more };
+}
+
+/** Calls an instance that is ready, and lets its gate say these bytes. */
+async function served(...chunks: readonly Uint8Array[]): Promise<Run> {
+  stream.push(said(ready));
+  await instance.ready(TIMEOUT_MS, client.signal);
+  const run = instance.serve(call());
+  await settled();
+  for (const bytes of chunks) stream.push(bytes);
+  return run;
+}
+
+describe("Instance serves a call", () => {
+  test("and hands over the response, the logs and what it took", async () => {
+    const { outcome, ended } = await served(said(log("ab"), log("cd"), exit(2), response("[]")));
+    expect(outcome).toMatchObject({
+      status: "succeeded",
+      exit_code: 0,
+      cpu_ms: 3,
+      peak_memory_bytes: 3,
+      response_bytes: 2,
+      log_bytes: 4,
+      log_dropped_bytes: 5,
+      logs: [{ stream: "stdout", text: "abcd" }],
+    });
+    expect(Buffer.from(outcome.response ?? []).toString()).toBe("[]");
+    expect(await ended).toBe(outcome);
+    expect(instance.state).toBe("retired");
+    await instance.retired;
+  });
+
+  test("however its stream comes in chunks", async () => {
+    const whole = said(log("ab"), expired, log("c"), exit(3), response("1"), response("23"));
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 20 }), { maxLength: 60 }), async (sizes) => {
+        const chunks: Uint8Array[] = [];
+        let at = 0;
+        for (const size of [...sizes, whole.length]) chunks.push(whole.subarray(at, (at += size)));
+        stream = new FakeStream();
+        const events = { containerEnd: async () => containerEnd, problem: undefined };
+        instance = new Instance({ container_id: "c", image_id: "i", command: [], stream, events, clock });
+        const { outcome, ended } = await served(...chunks.filter(({ length }) => length > 0));
+        expect(outcome).toMatchObject({ status: "timed_out", response: null });
+        expect(await ended).toMatchObject({ status: "timed_out", exit_code: 0, logs: [{ text: "abc" }] });
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("and ignores what the gate prints to stderr", async () => {
+    const { outcome } = await served(wrapped(Buffer.from("warning"), 2), said(exit(1), response("1")));
+    expect(outcome.status).toBe("succeeded");
+  });
+});
+
+describe("Instance fails the call, and nothing else, when the stream breaks the protocol:", () => {
+  test.each<[string, Uint8Array]>([
+    ["an unknown type", wrapped(rawFrame(0x42, Buffer.of(1)))],
+    ["a frame from the server's side", wrapped(rawFrame(0x01, Buffer.alloc(30)))],
+    ["a payload over the limit", wrapped(Buffer.from([0x82, 0xff, 0xff, 0xff, 0xff]))],
+    ["a frame too short for its type", wrapped(rawFrame(0x84, Buffer.alloc(10)))],
+    ["an unknown log stream", wrapped(rawFrame(0x82, Buffer.from([7, 65])))],
+    ["an unknown response state", said(exit(0)).fill(9, 8 + 5 + 46, 8 + 5 + 47)],
+    ["a second READY", said(ready)],
+    ["logs over the limit", said(log("abcde"))],
+    ["a second EXPIRED", said(expired, expired)],
+    ["RESPONSE before EXIT", said(response("{}"))],
+    ["a response over the limit", said(exit(9))],
+    ["more response than promised", said(exit(1), response("12"))],
+    ["a second EXIT", said(exit(2), exit(2))],
+    ["LOG within the response", said(exit(2), log("a"))],
+    ["a stream of the engine that is none", Buffer.from([9, 0, 0, 0, 0, 0, 0, 1, 65])],
+    ["an engine header that is none", Buffer.from("HTTP/1.1 500 Internal Server Error\r\n")],
+  ])("%s", async (name, bytes) => {
+    const { outcome, ended } = await served(bytes);
+    // What EXPIRED has answered stays answered.
+    const reason = name === "a second EXPIRED" ? "function_timeout" : "instance_lost";
+    expect(outcome).toMatchObject({ reason, response: null });
+    expect(await ended).toMatchObject({ reason });
+    expect(instance.state).toBe("retired");
+    // Whatever still comes changes nothing and throws nowhere.
+    stream.emit("data", said(exit(1), response("1")));
+    stream.emit("error", new Error("late"));
+  });
+
+  test.each<[string, Uint8Array]>([
+    ["LOG", said(log("a"))],
+    ["EXIT", said(exit(0))],
+    ["another version", said({ type: "ready", version: 3 })],
+    ["garbage", Buffer.from("garbage, and enough of it")],
+  ])("%s before READY rejects whoever waits for that", async (_, bytes) => {
+    const waiting = instance.ready(TIMEOUT_MS, client.signal);
+    stream.push(bytes);
+    const error: unknown = await waiting.catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ reason: "instance_lost", message: expect.stringContaining("broke the protocol") });
+  });
+
+  test("any frame between READY and the request retires it", async () => {
+    stream.push(said(ready));
+    await instance.ready(TIMEOUT_MS, client.signal);
+    stream.push(said(log("a")));
+    await instance.retired;
+    expect(instance.serve(call())).rejects.toThrow("cannot become busy");
+  });
+});
+
+describe("Instance explains the end of its stream", () => {
+  const GONE = new AppError("engine_unavailable", "gone");
+
+  test.each<[string, Partial<ContainerEnd>, AppError | undefined, string]>([
+    ["a container that was ended", { died: true }, undefined, "instance_lost"],
+    ["a gate that ran out of memory", { died: true, oom: true }, undefined, "out_of_memory"],
+    ["an engine that is away", { died: false }, GONE, "engine_unavailable"],
+    ["an engine that went after the container", { died: true }, GONE, "instance_lost"],
+  ])("%s", async (_, known, engine, reason) => {
+    [containerEnd, problem] = [{ ...containerEnd, ...known }, engine];
+    const run = served();
+    await settled();
+    stream.destroy();
+    const { outcome, ended } = await run;
+    expect(outcome).toMatchObject({ status: "failed", reason, response: null });
+    expect(await ended).toMatchObject({ reason });
+    // The same before READY.
+    stream = new FakeStream();
+    const events = { containerEnd: async () => containerEnd, problem: engine };
+    instance = new Instance({ container_id: "c", image_id: "i", command: [], stream, events, clock });
+    const waiting = instance.ready(TIMEOUT_MS, client.signal).catch((error: unknown) => error);
+    stream.push(null);
+    expect(await waiting).toMatchObject({ reason });
+  });
+
+  test("in the middle of a response", async () => {
+    const run = served(said(exit(4), response("12")));
+    await settled();
+    stream.push(null);
+    expect((await run).outcome).toMatchObject({ reason: "instance_lost", response: null });
+  });
+});
+
+describe("Instance ends in time", () => {
+  test("a gate that says nothing: the server's own timer answers, a little later", async () => {
+    const run = served();
+    let answered = false;
+    void run.then(() => (answered = true));
+    await clock.advance(TIMEOUT_MS + TIMEOUT_SLACK_MS - 1);
+    expect(answered).toBe(false);
+    await clock.advance(1);
+    expect((await run).outcome).toMatchObject({ status: "timed_out", reason: "function_timeout" });
+    expect(instance.state).toBe("retired");
+  });
+
+  test("EXPIRED answers at once, and the function's last words come into the record", async () => {
+    const { outcome, ended } = await served(said(expired));
+    expect(outcome).toMatchObject({ status: "timed_out", exit_code: null, logs: [] });
+    expect(instance.state).toBe("busy");
+    stream.push(said(log("bye"), exit(0, { exitCode: 3 })));
+    expect(await ended).toMatchObject({ status: "timed_out", exit_code: 3, logs: [{ stream: "stdout", text: "bye" }] });
+  });
+
+  test("a gate that falls silent after EXPIRED is given up after the grace", async () => {
+    const { ended } = await served(said(expired));
+    await clock.advance(KILL_GRACE_MS + TIMEOUT_SLACK_MS);
+    expect(instance.state).toBe("retired");
+    expect(await ended).toMatchObject({ status: "timed_out", exit_code: null });
+  });
+
+  test("a gate that never says READY", async () => {
+    const waiting = instance.ready(TIMEOUT_MS, client.signal).catch((error: unknown) => error);
+    await clock.advance(TIMEOUT_MS);
+    expect(await waiting).toMatchObject({
+      reason: "engine_unavailable",
+      message: expect.stringContaining("within 1000 ms"),
+    });
+    expect(instance.state).toBe("retired");
+  });
+});
+
+describe("Instance is retired by its caller's signal", () => {
+  test("while it starts", async () => {
+    const waiting = instance.ready(TIMEOUT_MS, client.signal).catch((error: unknown) => error);
+    client.abort(new AppError("shutting_down", "stop"));
+    expect(await waiting).toMatchObject({ reason: "shutting_down" });
+  });
+
+  test("while it runs", async () => {
+    const run = served();
+    await settled();
+    client.abort();
+    expect((await run).outcome).toMatchObject({ status: "cancelled", reason: "cancelled", response: null });
+    expect(stream.destroyed).toBe(true);
+  });
+
+  test("before it was called", async () => {
+    stream.push(said(ready));
+    await instance.ready(TIMEOUT_MS, client.signal);
+    client.abort();
+    expect((await instance.serve(call())).outcome.status).toBe("cancelled");
+  });
+});
+
+test("Instance.retire rejects whoever waits for READY", async () => {
+  const waiting = instance.ready(TIMEOUT_MS, client.signal).catch((error: unknown) => error);
+  instance.retire();
+  expect(await waiting).toBeInstanceOf(Error);
+});

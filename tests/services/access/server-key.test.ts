@@ -1,0 +1,37 @@
+import { expect, test } from "bun:test";
+import { serverKey } from "../../../lib/services/access/server-key.ts";
+import { hashToken } from "../../../lib/services/access/keys.ts";
+import { newStore } from "../../store/sqlite/support/stores.ts";
+
+test("hashToken is SHA-256 in hex", () => {
+  expect(hashToken("abc")).toBe("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+});
+
+test("serverKey makes a key where one is needed, once", () => {
+  using store = newStore();
+  const first = serverKey(store.settings, { given: null, needed: true });
+  expect(first.made).toMatch(/^slipway_[\w-]{43}$/);
+  expect(first.hash).toBe(hashToken(first.made ?? ""));
+  expect(serverKey(store.settings, { given: null, needed: true })).toEqual({ hash: first.hash, made: undefined });
+});
+
+test("serverKey makes none where none is needed, but remembers one", () => {
+  using store = newStore();
+  expect(serverKey(store.settings, { given: null, needed: false })).toEqual({ hash: undefined, made: undefined });
+  const { hash } = serverKey(store.settings, { given: null, needed: true });
+  expect(serverKey(store.settings, { given: null, needed: false })).toEqual({ hash, made: undefined });
+});
+
+test("serverKey takes the one that is given, and stores nothing", () => {
+  using store = newStore();
+  const given = { hash: hashToken("given"), made: undefined };
+  expect(serverKey(store.settings, { given: "given", needed: true })).toEqual(given);
+  expect(store.settings.apiKeyHash()).toBeNull();
+});
+
+test("serverKey makes no two alike", () => {
+  using one = newStore();
+  using two = newStore();
+  const made = [one, two].map((store) => serverKey(store.settings, { given: null, needed: true }).made);
+  expect(new Set(made).size).toBe(2);
+});

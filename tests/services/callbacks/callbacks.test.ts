@@ -1,0 +1,334 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { Webhook } from "standardwebhooks";
+import { AppError } from "../../../lib/domain/errors.ts";
+import { type Callback, parseAllowed } from "../../../lib/domain/calls/callbacks.ts";
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import { CALLBACK, CALLBACK_ROTATION_MS } from "../../../lib/domain/limits.ts";
+import { CallbackSecrets } from "../../../lib/services/callbacks/signing-secrets.ts";
+import { CallbackSender, type Sent } from "../../../lib/services/callbacks/sender.ts";
+import { CallbackService } from "../../../lib/services/callbacks/callbacks.ts";
+import { Vault } from "../../../lib/services/secrets/vault.ts";
+import type { Store } from "../../../lib/store/sqlite/store.ts";
+import { FakeClock, settled } from "../../support/fake-clock.ts";
+import { Receiver, type Received } from "../../support/receiver.ts";
+import {
+  listeningLog,
+  newStore,
+  rejectionOf,
+  scratchDirectory,
+  someInvocation,
+} from "../../store/sqlite/support/stores.ts";
+
+const vault = Vault.forgetful();
+let receiver: Receiver;
+let clock: FakeClock;
+let store: Store;
+const services: CallbackService[] = [];
+
+beforeEach(async () => {
+  receiver = await Receiver.start();
+  clock = new FakeClock();
+  // The library of the receivers looks at the time of day.
+  clock.jump(Date.now() - clock.now());
+  store = newStore();
+});
+afterEach(async () => {
+  for (const service of services.splice(0)) await service[Symbol.asyncDispose]();
+  store[Symbol.dispose]();
+  await receiver[Symbol.asyncDispose]();
+  expect(clock.pending).toBe(0);
+});
+
+/** A service that sends to loopback, and tells when it has. */
+function started(sends?: (url: string) => Promise<Sent>) {
+  const allowed = parseAllowed(["127.0.0.0/8"]) ?? { names: new Set<string>(), ranges: [] };
+  const sender = new CallbackSender({ allowed, clock, user_agent: "slipway/test" });
+  const sent: (() => void)[] = [];
+  const secrets = new CallbackSecrets({ settings: store.settings, vault, clock });
+  const { log, events } = listeningLog();
+  const service = new CallbackService({
+    ...{ store, secrets, clock, log },
+    sender: {
+      send: async (url, options) => {
+        const result = await (sends ? sends(url) : sender.send(url, options));
+        for (const resolve of sent.splice(0)) resolve();
+        return result;
+      },
+    },
+  });
+  services.push(service);
+  service.start();
+  const written = async (): Promise<void> => {
+    await new Promise<void>((resolve) => sent.push(resolve));
+    await settled();
+  };
+  return { service, secrets, events, written };
+}
+
+/** Ends an invocation, with what follows from it. */
+function ends(service: CallbackService, id: string, fields: Partial<Invocation> = {}, response: string | null = "{}") {
+  const invocation = someInvocation(id, { mode: "async", callback_url: receiver.url, ...fields });
+  const committed = store.work.fast(() => {
+    store.invocations.put(invocation);
+    store.payloads.put({
+      ...{ invocation_id: id, request: Buffer.from("{}"), request_meta: null, response_meta: null },
+      response: response === null ? null : Buffer.from(response),
+    });
+    return service.consequence(invocation);
+  });
+  committed?.();
+}
+
+function verified({ body, headers }: Received, secret: string): unknown {
+  const text = (name: string) => String(headers[name]);
+  return new Webhook(secret).verify(body, {
+    "webhook-id": text("webhook-id"),
+    "webhook-timestamp": text("webhook-timestamp"),
+    "webhook-signature": text("webhook-signature"),
+  });
+}
+
+const shown = ({ state, attempts, last_status, last_problem }: Callback) => [
+  state,
+  attempts,
+  last_status,
+  last_problem,
+];
+
+describe("CallbackService", () => {
+  test("sends the result, signed so that receivers can verify it", async () => {
+    const { service, secrets, written } = started();
+    ends(service, "i1", {}, '{"greeting":"hello"}');
+    await written();
+    const received = await receiver.get(1);
+    expect(verified(received, (await secrets.get()).secret)).toMatchObject({
+      type: "invocation.succeeded",
+      data: { invocation: { id: "i1", status: "succeeded" }, response: { greeting: "hello" } },
+    });
+    expect(received.headers["webhook-id"]).toBe("i1");
+    expect(service.get("i1")).toMatchObject({ state: "delivered", last_status: 204, next_at: null });
+    expect(service.get("i1").delivered_at).toBe(new Date(clock.now()).toISOString());
+    const other = new CallbackSecrets({ settings: newStore().settings, vault, clock });
+    const wrong = (await other.get()).secret;
+    expect(() => verified(received, wrong)).toThrow("No matching signature found");
+  });
+
+  test.each([
+    ["dead", "invocation.dead"],
+    ["cancelled", "invocation.cancelled"],
+  ] as const)("an invocation that is %s sends %s", async (status, type) => {
+    const { service, written } = started();
+    ends(service, "i1", { status }, null);
+    await written();
+    expect(JSON.parse((await receiver.get(1)).body)).toMatchObject({ type, data: { response: null } });
+  });
+
+  test("an invocation without a callback_url has no callback", () => {
+    const { service } = started();
+    ends(service, "i1", { callback_url: null });
+    expect(() => service.get("i1")).toThrow('has no "callback_url"');
+  });
+
+  test("tries again after 500, with the same id and body", async () => {
+    const { service, written } = started();
+    receiver.answer = 500;
+    ends(service, "i1");
+    await written();
+    expect(shown(service.get("i1"))).toEqual(["waiting", 1, 500, "It was answered with 500"]);
+    // Between 5 and 10 s, and chance draws the middle.
+    expect(Date.parse(service.get("i1").next_at ?? "") - clock.now()).toBe(7_500);
+    receiver.answer = 200;
+    await clock.advance(7_499);
+    expect(receiver.received).toHaveLength(1);
+    const again = written();
+    await clock.advance(1);
+    await again;
+    expect(shown(service.get("i1"))).toEqual(["delivered", 2, 200, null]);
+    const [first, second] = receiver.received;
+    expect(second?.body).toBe(first?.body ?? "");
+    expect(second?.headers["webhook-id"]).toBe("i1");
+  });
+
+  test("gives up after so many attempts, which last some hours", async () => {
+    const { service, events } = started(() => Promise.resolve({ problem: "connect ECONNREFUSED" }));
+    ends(service, "i1");
+    await clock.advance(24 * 3_600_000);
+    expect(shown(service.get("i1"))).toEqual(["failed", CALLBACK.attempts, null, "connect ECONNREFUSED"]);
+    expect(events).toContainEqual(expect.objectContaining({ level: "warn", event: "a callback failed for good" }));
+  });
+
+  test("410 ends it, and 307 says why it failed", async () => {
+    const { service } = started((url) => Promise.resolve({ status: url.endsWith("gone") ? 410 : 307 }));
+    ends(service, "i1", { callback_url: "http://127.0.0.1/gone" });
+    ends(service, "i2", { callback_url: "http://127.0.0.1/moved" });
+    await clock.advance(0);
+    expect(shown(service.get("i1"))).toEqual(["failed", 1, 410, "It was answered with 410"]);
+    expect(shown(service.get("i2"))).toEqual([
+      ...["waiting", 1, 307, "It was answered with 307, and redirects are not followed"],
+    ]);
+  });
+
+  test("a private address is a problem that is shown", async () => {
+    const { service, written } = started();
+    ends(service, "i1", { callback_url: "http://10.0.0.1/" });
+    await written();
+    expect(service.get("i1")).toMatchObject({
+      last_problem: expect.stringContaining("10.0.0.1 is not a public address"),
+    });
+  });
+
+  test("retry: sends again what has ended, and refuses what waits", async () => {
+    let status = 410;
+    const { service } = started(() => Promise.resolve({ status }));
+    ends(service, "i1");
+    await clock.advance(0);
+    status = 503;
+    expect(await service.retry("i1")).toMatchObject({ state: "waiting", attempts: 0, last_status: 410 });
+    await clock.advance(0);
+    expect(await rejectionOf(service.retry("i1"))).toMatchObject({ reason: "conflict" });
+    status = 200;
+    await clock.advance(10_000);
+    expect(shown(service.get("i1"))).toEqual(["delivered", 2, 200, null]);
+    await service.retry("i1");
+    await clock.advance(0);
+    expect(shown(service.get("i1"))).toEqual(["delivered", 1, 200, null]);
+    expect(await rejectionOf(service.retry("i2"))).toMatchObject({ reason: "not_found" });
+  });
+
+  test("retry: a hundred at once are one", async () => {
+    let sent = 0;
+    const { service } = started(async () => ({ status: sent++ === 0 ? 410 : 200 }));
+    ends(service, "i1");
+    await clock.advance(0);
+    const all = await Promise.allSettled(Array.from({ length: 100 }, () => service.retry("i1")));
+    await clock.advance(0);
+    expect(all.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    expect(sent).toBe(2);
+  });
+});
+
+describe("CallbackService: many, and faults", () => {
+  test("sends eight at once, none beside itself, and all of them", async () => {
+    const sending = new Set<string>();
+    const held: (() => void)[] = [];
+    let most = 0;
+    const sentTo: string[] = [];
+    const { service } = started(async (url) => {
+      expect(sending.has(url)).toBe(false);
+      sending.add(url);
+      most = Math.max(most, sending.size);
+      await new Promise<void>((resolve) => held.push(resolve));
+      sending.delete(url);
+      sentTo.push(url);
+      return { status: 200 };
+    });
+    for (let i = 0; i < 50; i++) ends(service, `i${i}`, { callback_url: `http://127.0.0.1/${i}` });
+    while (sentTo.length < 50) {
+      await clock.advance(1_000);
+      service.wake();
+      held.shift()?.();
+      await settled();
+    }
+    expect(most).toBe(CALLBACK.at_once);
+    expect(new Set(sentTo).size).toBe(50);
+  });
+
+  test("survives a restart, also in the middle of an attempt", async () => {
+    using directory = scratchDirectory();
+    store[Symbol.dispose]();
+    store = newStore(directory.file("database.db"));
+    const first = started(() => new Promise(() => undefined));
+    // As it would be after a kill -9: nothing of the attempt is noted.
+    ends(first.service, "i1");
+    await settled();
+    store[Symbol.dispose]();
+    store = newStore(directory.file("database.db"));
+    services.splice(0);
+    clock = new FakeClock();
+    clock.jump(Date.now() - clock.now() + 1_000);
+    const { service, secrets, written } = started();
+    await written();
+    expect(shown(service.get("i1"))).toEqual(["delivered", 1, 204, null]);
+    verified(await receiver.get(1), (await secrets.get()).secret);
+    await service[Symbol.asyncDispose]();
+    store[Symbol.dispose]();
+    store = newStore();
+  });
+
+  test("a server that stops does not count the attempt that it ends", async () => {
+    receiver.answer = () => undefined;
+    const { service } = started();
+    ends(service, "i1");
+    const { closed } = await receiver.get(1);
+    await service[Symbol.asyncDispose]();
+    await closed;
+    expect(shown(service.get("i1"))).toEqual(["waiting", 0, null, null]);
+    service.wake();
+    expect(clock.pending).toBe(0);
+  });
+
+  test("what was answered is not sent again while the disk is full", async () => {
+    let sent = 0;
+    const { service, events } = started(async () => ({ status: 200 + sent++ }));
+    const full = [1, 2, 3];
+    const save = store.deliveries.save.bind(store.deliveries);
+    store.deliveries.save = (delivery) => {
+      if (full.pop() !== undefined) throw new AppError("storage_full", "Cannot write the database");
+      save(delivery);
+    };
+    ends(service, "i1");
+    await clock.advance(0);
+    expect(shown(service.get("i1"))).toEqual(["waiting", 0, null, null]);
+    await clock.advance(3_000);
+    expect(shown(service.get("i1"))).toEqual(["delivered", 1, 200, null]);
+    expect(sent).toBe(1);
+    expect(events.filter(({ level }) => level === "error")).toHaveLength(3);
+  });
+
+  test("a record is kept as long as its result is to be sent", async () => {
+    const { service } = started((url) => Promise.resolve({ status: url.endsWith("1") ? 500 : 200 }));
+    for (const id of ["1", "2"]) ends(service, id, { callback_url: `http://127.0.0.1/${id}` });
+    await clock.advance(0);
+    expect(store.invocations.prune({ before: clock.now() + 1, keep: 0, batch: 10 })).toBe(1);
+    expect(store.invocations.get("1")).toBeDefined();
+    expect(store.invocations.get("2")).toBeUndefined();
+    expect(store.deliveries.get("2")).toBeUndefined();
+  });
+});
+
+describe("CallbackSecrets", () => {
+  const made = () => new CallbackSecrets({ settings: store.settings, vault, clock });
+
+  test("is made once, kept sealed, and the same for all", async () => {
+    const secrets = made();
+    const [one, two] = await Promise.all([secrets.get(), made().get()]);
+    expect(one.secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
+    expect(two).toEqual(one);
+    expect(await made().get()).toEqual({ secret: one.secret, previous_until: null });
+    expect(store.settings.callbackSecrets()).not.toContain("whsec_");
+  });
+
+  test("rotate: signs with both for a day, then with the new one alone", async () => {
+    const secrets = made();
+    const before = (await secrets.get()).secret;
+    const { secret, previous_until } = await secrets.rotate();
+    expect(secret).not.toBe(before);
+    expect(Date.parse(previous_until ?? "") - clock.now()).toBe(CALLBACK_ROTATION_MS);
+    const headers = await secrets.headers("i1", "{}");
+    for (const one of [before, secret]) new Webhook(one).verify("{}", headers);
+    await clock.advance(CALLBACK_ROTATION_MS);
+    expect((await secrets.headers("i1", "{}"))["webhook-signature"]?.split(" ")).toHaveLength(1);
+    expect(await secrets.get()).toEqual({ secret, previous_until: null });
+  });
+
+  test("rotate: twice in a row leaves the last two, and the first rotation may make the first secret", async () => {
+    const secrets = made();
+    const one = await secrets.rotate();
+    expect(one.previous_until).toBeNull();
+    const two = await secrets.rotate();
+    const three = await secrets.rotate();
+    const headers = await secrets.headers("i1", "{}");
+    for (const { secret } of [two, three]) new Webhook(secret).verify("{}", headers);
+    expect(() => new Webhook(one.secret).verify("{}", headers)).toThrow();
+  });
+});

@@ -1,0 +1,118 @@
+import { AppError } from "../../../lib/domain/errors.ts";
+import type { Settings } from "../../../lib/domain/functions/settings.ts";
+import { settingsOfLabels } from "../../../lib/domain/images/labels.ts";
+import type { ImageConfig } from "../../../lib/docker/api/images.ts";
+import { FollowerCheck } from "../../../lib/services/functions/follower-check.ts";
+import { FunctionService } from "../../../lib/services/functions/functions.ts";
+import { ManifestService } from "../../../lib/services/functions/manifest.ts";
+import { RouteService } from "../../../lib/services/functions/routes.ts";
+import { SecretService } from "../../../lib/services/secrets/secrets.ts";
+import { Vault } from "../../../lib/services/secrets/vault.ts";
+import { listeningLog, newStore, stillClock } from "../../store/sqlite/support/stores.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** As much of a runner as services that change functions need: images with labels, and a note of what it was told. */
+export class FakeEngine {
+  /** Labels of images by reference; each is there under the id `id of <reference>`. */
+  readonly labels = new Map<string, Labels>();
+  /** Labels of images by their ids, where the engine has lost them or never had them. */
+  readonly lost = new Set<string>();
+  readonly told: string[] = [];
+  readonly pulled: string[] = [];
+  /** Called whenever an image is looked for by its reference. */
+  onFind: (reference: string) => Promise<void> = () => Promise.resolve();
+  /** Throws what keeps settings from being had. */
+  onCheck: (settings: Partial<Settings>) => void = () => undefined;
+
+  readonly images = {
+    resolve: async (reference: string) => {
+      this.pulled.push(reference);
+      await this.onFind(reference);
+      return found(reference);
+    },
+    refresh: async (reference: string) => {
+      this.pulled.push(`${reference} anew`);
+      await this.onFind(reference);
+      return { image_id: `new id of ${reference}`, digest: null };
+    },
+    look: async (reference: string) => {
+      await this.onFind(reference);
+      return this.labels.has(reference) ? found(reference) : undefined;
+    },
+    settings: (reference: string) => Promise.resolve(settingsOfLabels(reference, this.labels.get(reference) ?? {})),
+    config: (imageId: string): Promise<ImageConfig | undefined> => {
+      if (this.lost.has(imageId)) return Promise.resolve(undefined);
+      const labels = this.labels.get(imageId.replace(/^(?:new )?id of /, "")) ?? {};
+      return Promise.resolve({ entrypoint: ["x"], command: [], user: "", volumes: [], labels });
+    },
+    checkCommand: ({ entrypoint }: Partial<Settings>) =>
+      entrypoint?.[0] === "nothing"
+        ? Promise.reject(new AppError("image_invalid", "There is nothing to run"))
+        : Promise.resolve(),
+  };
+
+  readonly settings = {
+    check: (settings: Partial<Settings>) => {
+      this.onCheck(settings);
+      return Promise.resolve();
+    },
+  };
+
+  poolsOf(): [] {
+    return [];
+  }
+
+  name({ id }: { readonly id: string }): void {
+    this.told.push(`name ${id}`);
+  }
+
+  warm(): void {
+    this.told.push("warm");
+  }
+
+  update({ id, version }: { readonly id: string; readonly version: number }): void {
+    this.told.push(`update ${id} to version ${version}`);
+  }
+
+  remove(id: string): void {
+    this.told.push(`remove ${id}`);
+  }
+}
+
+function found(reference: string) {
+  return { image_id: `id of ${reference}`, digest: null };
+}
+
+/** The services of a manifest on a database in memory, and an engine that has every image. */
+export function manifestServices(path?: string) {
+  const clock = stillClock();
+  const store = newStore(path, clock);
+  const engine = new FakeEngine();
+  const { log } = listeningLog();
+  const secrets = new SecretService({
+    ...{ store: store.secrets, functions: store.functions, clock, log },
+    vault: Vault.forgetful(),
+  });
+  const retention = { holding: <T>(work: () => Promise<T>) => work(), soon: () => undefined };
+  const followers = new FollowerCheck({
+    functions: store.functions,
+    allowed: { names: new Set(), ranges: [] },
+  });
+  const functions = new FunctionService({
+    ...{ store: store.functions, versions: store.versions, retention, secrets, followers, runner: engine, clock },
+    onForget: ({ name }) => void engine.told.push(`forget ${name}`),
+  });
+  const routes = new RouteService({ store: store.routes, functions, clock });
+  const manifests = new ManifestService({ store, functions, routes, secrets, followers, retention });
+  return {
+    ...{ store, engine, secrets, functions, routes, manifests },
+    /** All that the database has of functions and routes. */
+    dump: () => ({
+      functions: store.functions.list(),
+      routes: store.routes.list(),
+      versions: store.functions.list().map(({ id }) => store.versions.list(id, { below: 1_000, limit: 1_000 })),
+    }),
+    [Symbol.dispose]: () => store[Symbol.dispose](),
+  };
+}

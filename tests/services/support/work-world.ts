@@ -1,0 +1,290 @@
+import { AppError, type Reason } from "../../../lib/domain/errors.ts";
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import { RETRY_DEFAULT } from "../../../lib/domain/functions/retry.ts";
+import type { AttemptResult, AttemptMaker, Task } from "../../../lib/services/work/attempts.ts";
+import { InvocationEvents } from "../../../lib/services/calls/events.ts";
+import { Queue } from "../../../lib/services/work/queue.ts";
+import { Worker } from "../../../lib/services/work/worker.ts";
+import { listeningLog, newStore, someFunction } from "../../store/sqlite/support/stores.ts";
+import { FakeClock, settled } from "../../support/fake-clock.ts";
+
+/** How long a function may run from its handover, in milliseconds: longer than a lease, as a gate may let it. */
+const MAY_RUN_MS = 90_000;
+const PLACES = 3;
+
+/** An attempt of the server that lives now. */
+interface Pending {
+  readonly task: Task;
+  readonly end: PromiseWithResolvers<AttemptResult>;
+  handedOver: boolean;
+}
+
+/** How an attempt ends that was handed over. */
+export type Ending = { readonly reason: Reason | null; readonly wish?: AttemptResult["wish"] };
+
+/**
+ * A database, the servers that have it one after the other, and an engine whose functions outlive them. What must never
+ * happen goes to `wrongs` when it happens.
+ */
+export class WorkWorld implements AsyncDisposable {
+  readonly store = newStore();
+  readonly wrongs: string[] = [];
+  readonly submitted: string[] = [];
+  /** Of committed transactions alone. */
+  readonly consequences: Invocation[] = [];
+  /** How often a worker has asked whether there is an engine. */
+  looks = 0;
+  /** How often each function was really run. */
+  readonly runs = new Map<string, number>();
+  /** What the engine runs, and until when at most; the server that began it may be dead. */
+  readonly #functions = new Map<string, number>();
+  #pending = new Map<string, Pending>();
+  #gone = Promise.withResolvers<void>();
+  #isFull = false;
+  #isEngineUp = true;
+  clock = new FakeClock();
+  #server = this.#startServer();
+  /** What this server has been asked; who asked one that was killed gets no answer. */
+  #cancels: Promise<unknown>[] = [];
+  /** Whether whoever follows invocations makes mistakes. */
+  listenersFail = false;
+
+  constructor() {
+    const { work } = this.store;
+    const [fast, durably] = [work.fast.bind(work), work.durably.bind(work)];
+    const refusing =
+      <T>(change: () => T) =>
+      () => {
+        const before = this.consequences.length;
+        const undo = () => this.consequences.splice(before);
+        try {
+          const result = change();
+          if (!this.#isFull) return result;
+        } catch (error) {
+          undo();
+          throw error;
+        }
+        undo();
+        // At the end, so that everything is rolled back, and nobody may have believed in it.
+        throw new AppError("storage_full", "The disk is full");
+      };
+    work.fast = (change) => fast(refusing(change));
+    work.durably = (change) => durably(refusing(change));
+  }
+
+  get pending(): readonly Pending[] {
+    return [...this.#pending.values()];
+  }
+
+  /** SIGKILL, and another server: functions run on until the sweep, or their deadline. */
+  async kill(): Promise<void> {
+    await settled();
+    this.#pending = new Map();
+    this.#gone = Promise.withResolvers();
+    this.#cancels = [];
+    this.#next();
+  }
+
+  /** SIGTERM, and another server. */
+  async stop(): Promise<void> {
+    const drained = this.#server.worker.drain(1_000);
+    await this.advance(5_000);
+    await drained;
+    await this.kill();
+  }
+
+  /** Containers that no attempt has are removed: those of earlier servers, and those that were lost with the engine. */
+  sweep(): void {
+    if (!this.#isEngineUp) return;
+    for (const id of [...this.#functions.keys()]) if (!this.#pending.has(id)) this.#functions.delete(id);
+    this.#gone.resolve();
+    this.#gone = Promise.withResolvers();
+    this.#attempt(() => this.#server.worker.swept());
+  }
+
+  /** The engine dies: its functions run on, and their streams are lost. */
+  engineDown(): void {
+    if (!this.#isEngineUp) return;
+    this.#isEngineUp = false;
+    const lost = new AppError("engine_unavailable", "The engine is away");
+    for (const one of this.pending) {
+      if (!one.handedOver) this.#throw(one, lost);
+      else this.#settle(one, { reason: "engine_unavailable" }, { lost: true, gone: this.#gone.promise });
+    }
+  }
+
+  /** It answers again; what it runs is not swept yet. */
+  engineUp(): void {
+    this.#isEngineUp = true;
+  }
+
+  diskFull(isFull: boolean): void {
+    this.#isFull = isFull;
+  }
+
+  /** Submits; what is refused was not promised. */
+  async submit(functionId: string, priority: number, delayMs: number): Promise<void> {
+    const id = `${functionId}-${this.submitted.length}`;
+    const target = { function: someFunction(functionId), route_id: null };
+    const submission = { id, target, body: Buffer.from("{}"), request_meta: null, priority };
+    const promise = this.#server.queue.submit({ ...submission, due: this.clock.now() + delayMs });
+    const isPromised = await promise.then(
+      () => true,
+      () => false,
+    );
+    if (isPromised) this.submitted.push(id);
+    else if (this.store.invocations.get(id) !== undefined) this.wrongs.push(`${id} was refused, and is there`);
+  }
+
+  /** Who asks may be told that there is nothing to cancel any more. */
+  cancel(id: string): void {
+    const cancelled = this.#server.queue.cancel(id).catch((error: unknown) => {
+      const known = error instanceof AppError && ["conflict", "storage_full"].includes(error.reason);
+      if (!known) this.wrongs.push(`cancel of ${id}: ${String(error)}`);
+    });
+    this.#cancels.push(cancelled);
+  }
+
+  /** The function is handed its request, and runs. */
+  handOver(one: Pending): void {
+    if (one.handedOver) return;
+    const { id } = one.task.invocation;
+    try {
+      one.task.onHandover(MAY_RUN_MS);
+    } catch (error) {
+      return this.#throw(one, error);
+    }
+    one.handedOver = true;
+    if (this.#isRunning(id)) this.wrongs.push(`${id} ran beside itself`);
+    this.#functions.set(id, this.clock.now() + MAY_RUN_MS);
+    this.runs.set(id, (this.runs.get(id) ?? 0) + 1);
+  }
+
+  /** The function ends. */
+  finish(one: Pending, ending: Ending): void {
+    if (!one.handedOver) return;
+    this.#functions.delete(one.task.invocation.id);
+    this.#settle(one, ending);
+  }
+
+  /** The attempt finds no place, or no image, or something breaks before the function is handed anything. */
+  refuse(one: Pending, error: unknown): void {
+    if (!one.handedOver) this.#throw(one, error);
+  }
+
+  async advance(ms: number): Promise<void> {
+    await this.clock.advance(ms);
+    for (const one of this.pending) {
+      const isLate = one.handedOver && !this.#isRunning(one.task.invocation.id);
+      if (isLate) this.finish(one, { reason: "function_timeout" });
+    }
+    await settled();
+  }
+
+  /** Lets everything come to its end. Returns whether it did. */
+  async settle(): Promise<boolean> {
+    this.diskFull(false);
+    this.engineUp();
+    this.sweep();
+    for (let step = 0; step < 200 && this.store.work.count() > 0; step++) {
+      await this.advance(60_000);
+      for (const one of this.pending) this.handOver(one);
+      for (const one of this.pending) this.finish(one, { reason: null });
+      await settled();
+    }
+    await Promise.all(this.#cancels);
+    return this.store.work.count() === 0;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = this.#server.worker[Symbol.asyncDispose]();
+    await this.advance(5_000);
+    await ended;
+    this.store[Symbol.dispose]();
+  }
+
+  #startServer() {
+    const events = new InvocationEvents();
+    const changed = events.changed.bind(events);
+    events.changed = (invocation) => {
+      if (this.listenersFail) throw new Error("a mistake of a listener");
+      changed(invocation);
+    };
+    const tools = { store: this.store, clock: this.clock, events, log: listeningLog().log };
+    const consequences = (invocation: Invocation) => void this.consequences.push(invocation);
+    const worker = new Worker({ ...tools, attempts: this.#attemptsOf(), consequences });
+    const queue = new Queue({ ...tools, worker, consequences });
+    worker.start();
+    return { worker, queue };
+  }
+
+  /** The clock of a dead server stands still: none of its timers ever runs. */
+  #next(): void {
+    const now = this.clock.now();
+    this.clock = new FakeClock();
+    this.clock.jump(now - this.clock.now());
+    const isFull = this.#isFull;
+    // A server does not start on a full disk.
+    this.#isFull = false;
+    this.#server = this.#startServer();
+    this.#isFull = isFull;
+  }
+
+  #attemptsOf(): AttemptMaker {
+    const pending = this.#pending;
+    const isAvailable = () => {
+      this.looks++;
+      // A dead server's worker may have a look left to do.
+      return this.#isEngineUp && this.#pending === pending;
+    };
+    return {
+      get available() {
+        return isAvailable();
+      },
+      hasRoom: () => pending.size < PLACES,
+      retryOf: () => RETRY_DEFAULT,
+      run: (task) => this.#run(task),
+    };
+  }
+
+  #run(task: Task): Promise<AttemptResult> {
+    const { id } = task.invocation;
+    const one: Pending = { task, end: Promise.withResolvers(), handedOver: false };
+    if (this.#pending.has(id)) this.wrongs.push(`${id} was attempted beside itself`);
+    this.#pending.set(id, one);
+    task.signal.addEventListener("abort", () => {
+      if (this.#pending.get(id) !== one) return;
+      if (one.handedOver) this.finish(one, { reason: "cancelled" });
+      else this.#throw(one, task.signal.reason);
+    });
+    return one.end.promise;
+  }
+
+  #settle(one: Pending, { reason, wish = {} }: Ending, fields: Partial<AttemptResult> = {}): void {
+    this.#pending.delete(one.task.invocation.id);
+    const status = reason === null ? "succeeded" : reason === "cancelled" ? "cancelled" : "failed";
+    one.end.resolve({
+      finished: { status, fields: { reason, exit_code: reason === null ? 0 : null } },
+      ...{ response: Buffer.from("{}"), response_meta: null, logs: [], wish, lost: false, gone: Promise.resolve() },
+      ...fields,
+    });
+  }
+
+  #throw(one: Pending, error: unknown): void {
+    this.#pending.delete(one.task.invocation.id);
+    one.end.reject(error);
+  }
+
+  #isRunning(id: string): boolean {
+    return (this.#functions.get(id) ?? 0) > this.clock.now();
+  }
+
+  /** What a full disk refuses is tried again by the runner. */
+  #attempt(sweep: () => void): void {
+    try {
+      sweep();
+    } catch (error) {
+      if (!(error instanceof AppError && error.reason === "storage_full")) throw error;
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { FunctionRotation } from "../../../lib/services/work/function-rotation.ts";
+
+const everyone = () => true;
+
+describe("FunctionRotation", () => {
+  test("next: functions take turns", () => {
+    const turns = new FunctionRotation();
+    for (const id of ["a", "b", "c"]) turns.add(id, 0);
+    const order = Array.from({ length: 6 }, () => {
+      const id = turns.next(everyone) ?? "";
+      turns.took(id, 0);
+      return id;
+    });
+    expect(order).toEqual(["a", "b", "c", "a", "b", "c"]);
+  });
+
+  test("next: every other turn goes to the highest priority, the others to whoever waits longest", () => {
+    const turns = new FunctionRotation();
+    turns.add("low", 0);
+    turns.add("lower", -1);
+    turns.add("high", 9);
+    const order = Array.from({ length: 8 }, () => {
+      const id = turns.next(everyone) ?? "";
+      turns.took(id, { low: 0, lower: -1, high: 9 }[id]);
+      return id;
+    });
+    expect(order).toEqual(["high", "low", "high", "lower", "high", "low", "high", "lower"]);
+  });
+
+  test("next: who may not run is passed, and who has nothing left is gone", () => {
+    const turns = new FunctionRotation();
+    turns.add("a", 1);
+    turns.add("b", 0);
+    expect(turns.next((id) => id !== "a")).toBe("b");
+    expect(turns.next(() => false)).toBeUndefined();
+    turns.took("a", undefined);
+    turns.took("b", undefined);
+    expect(turns.size).toBe(0);
+  });
+
+  test("nobody waits longer than twice as many turns as there are functions", () => {
+    const priorities = fc.array(fc.integer({ min: -100, max: 100 }), { minLength: 1, maxLength: 20 });
+    fc.assert(
+      fc.property(priorities, (given) => {
+        const turns = new FunctionRotation();
+        given.forEach((priority, index) => turns.add(String(index), priority));
+        const waited = given.map(() => 0);
+        for (let turn = 0; turn < 200; turn++) {
+          const id = Number(turns.next(everyone));
+          turns.took(String(id), given[id]);
+          waited.forEach((count, index) => (waited[index] = index === id ? 0 : count + 1));
+          expect(Math.max(...waited)).toBeLessThanOrEqual(2 * given.length);
+        }
+      }),
+    );
+  });
+});

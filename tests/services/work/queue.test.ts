@@ -1,0 +1,161 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { IDEMPOTENCY } from "../../../lib/domain/limits.ts";
+import { InvocationEvents } from "../../../lib/services/calls/events.ts";
+import { Queue, type Submission } from "../../../lib/services/work/queue.ts";
+import { ScheduleService } from "../../../lib/services/work/schedules.ts";
+import type { FunctionService } from "../../../lib/services/functions/functions.ts";
+import type { AttemptMaker } from "../../../lib/services/work/attempts.ts";
+import type { Consequences } from "../../../lib/services/work/ends.ts";
+import { Worker } from "../../../lib/services/work/worker.ts";
+import type { Store } from "../../../lib/store/sqlite/store.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { listeningLog, newStore, rejectionOf, someFunction } from "../../store/sqlite/support/stores.ts";
+
+const fn = someFunction("f1");
+
+/** A queue whose worker never finds room. */
+async function bench(store: Store = newStore()) {
+  const clock = new FakeClock();
+  const { log } = listeningLog();
+  const events = new InvocationEvents();
+  const attempts: AttemptMaker = {
+    available: true,
+    hasRoom: () => false,
+    run: () => Promise.reject(new Error("no attempt was to be made")),
+    retryOf: () => {
+      throw new Error("no attempt was to be judged");
+    },
+  };
+  const worker = new Worker({ store, attempts, events, clock, log, consequences: () => undefined });
+  const cancelled: string[] = [];
+  const consequences: Consequences = ({ id }) => {
+    return () => cancelled.push(`${id} ${store.invocations.get(id)?.status}`);
+  };
+  const queue = new Queue({ store, worker, events, consequences, clock });
+  if (store.functions.get("f1") === undefined) await store.functions.insert(fn);
+  const submission = (id: string, fields: Partial<Submission> = {}): Submission => ({
+    ...{ id, target: { function: fn, route_id: null }, body: Buffer.from('{"a":1}'), request_meta: null },
+    ...fields,
+  });
+  // As much of it as schedules ask for.
+  const functions = { get: () => fn } as unknown as FunctionService;
+  const schedules = new ScheduleService({ store, functions, queue, clock, log });
+  return { store, clock, queue, submission, schedules, cancelled };
+}
+
+const open: Disposable[] = [];
+afterEach(() => {
+  for (const one of open.splice(0)) one[Symbol.dispose]();
+});
+
+describe("Queue", () => {
+  test("submit: what was taken is on the disk, with its request", async () => {
+    const { store, queue, submission, clock } = await bench();
+    open.push(store);
+    const { invocation, repeated } = await queue.submit(submission("a", { priority: 3 }));
+    expect(repeated).toBe(false);
+    expect(store.invocations.get("a")).toEqual(invocation);
+    expect(invocation).toMatchObject({ status: "queued", mode: "async", attempts: 0, priority: 3 });
+    expect(store.work.get("a")).toMatchObject({ state: "ready", due: clock.now(), priority: 3 });
+    expect(Buffer.from(store.payloads.get("a")?.request ?? []).toString()).toBe('{"a":1}');
+    await queue.submit(submission("b", { due: clock.now() + 1 }));
+    expect(store.work.get("b")?.state).toBe("waiting");
+  });
+
+  test("submit: the same key and body give the first invocation for 24 hours, another body is refused", async () => {
+    const { store, queue, submission, clock } = await bench();
+    open.push(store);
+    const key = { idempotency_key: "order-17" };
+    await queue.submit(submission("a", key));
+    expect(await queue.submit(submission("b", key))).toMatchObject({ repeated: true, invocation: { id: "a" } });
+    expect(await rejectionOf(queue.submit(submission("c", { ...key, body: Buffer.from("{}") })))).toMatchObject({
+      reason: "idempotency_mismatch",
+    });
+    const other = { function: someFunction("f2"), route_id: null };
+    expect((await queue.submit(submission("d", { ...key, target: other }))).repeated).toBe(false);
+    clock.jump(IDEMPOTENCY.ttl_ms + 1);
+    expect((await queue.submit(submission("e", key))).invocation.id).toBe("e");
+    expect(store.work.count()).toBe(3);
+  });
+
+  test("submit: a hundred at once with one key make one invocation", async () => {
+    const { store, queue, submission } = await bench();
+    open.push(store);
+    const all = await Promise.all(
+      Array.from({ length: 100 }, (_, i) => queue.submit(submission(`i${i}`, { idempotency_key: "k" }))),
+    );
+    expect(new Set(all.map(({ invocation }) => invocation.id)).size).toBe(1);
+    expect(store.work.count()).toBe(1);
+  });
+
+  test("cancel: what is queued ends at once, and cannot be cancelled twice", async () => {
+    const { store, queue, submission, cancelled } = await bench();
+    open.push(store);
+    await queue.submit(submission("a"));
+    expect(await queue.cancel("a")).toMatchObject({ status: "cancelled", finished_at: expect.any(String) });
+    expect(store.work.get("a")).toBeUndefined();
+    expect(cancelled).toEqual(["a cancelled"]);
+    expect(await rejectionOf(queue.cancel("a"))).toMatchObject({ reason: "conflict" });
+    expect(await rejectionOf(queue.cancel("nobody"))).toMatchObject({ reason: "not_found" });
+  });
+});
+
+describe("ScheduleService", () => {
+  const minutely = { function_id: "f1", cron: "* * * * *" };
+
+  test("queues one invocation for each time, and leaves one out while the last has not ended", async () => {
+    const { store, clock, schedules } = await bench();
+    open.push(store, schedules);
+    schedules.start();
+    const { id, next } = await schedules.create({ ...minutely, body: { report: 1 } });
+    expect(next).toHaveLength(5);
+    await clock.advance(60_000);
+    expect(store.work.count()).toBe(1);
+    const [only] = store.invocations.list({ limit: 10 }).invocations;
+    expect(only).toMatchObject({ schedule_id: id, mode: "async" });
+    expect(Buffer.from(store.payloads.get(only?.id ?? "")?.request ?? []).toString()).toBe('{"report":1}');
+    await clock.advance(120_000);
+    expect(store.work.count()).toBe(1);
+    await schedules.update(id, { overlap: "queue" });
+    await clock.advance(120_000);
+    expect(store.work.count()).toBe(3);
+  });
+
+  test("a restart neither loses nor doubles a run", async () => {
+    const store = newStore();
+    open.push(store);
+    let first = await bench(store);
+    first.schedules.start();
+    await first.schedules.create({ ...minutely, overlap: "queue" });
+    for (let restart = 1; restart <= 5; restart++) {
+      await first.clock.advance(60_000);
+      first.schedules[Symbol.dispose]();
+      // Five seconds later another server has the database; its time goes on where the first one's was.
+      const next = await bench(store);
+      next.clock.jump(first.clock.now() + 5_000 - next.clock.now());
+      next.schedules.start();
+      await next.clock.advance(0);
+      first = next;
+    }
+    first.schedules[Symbol.dispose]();
+    const due = store.invocations.list({ limit: 50 }).invocations.map(({ created_at }) => created_at.slice(0, 16));
+    expect(new Set(due).size).toBe(due.length);
+    expect(due).toHaveLength(5);
+  });
+
+  test("a pause runs nothing, and nothing is made up for", async () => {
+    const { store, clock, schedules } = await bench();
+    open.push(store, schedules);
+    schedules.start();
+    const { id } = await schedules.create({ ...minutely, catch_up: "one", paused: true });
+    await clock.advance(600_000);
+    expect(await schedules.update(id, { paused: false })).toMatchObject({ paused: false });
+    await clock.advance(1_000);
+    expect(store.work.count()).toBe(0);
+    await clock.advance(60_000);
+    expect(store.work.count()).toBe(1);
+    await schedules.delete(id);
+    await clock.advance(600_000);
+    expect(store.work.count()).toBe(1);
+  });
+});

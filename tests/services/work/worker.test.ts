@@ -1,0 +1,298 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { AppError } from "../../../lib/domain/errors.ts";
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import { RETRY_DEFAULT } from "../../../lib/domain/functions/retry.ts";
+import { InvocationEvents } from "../../../lib/services/calls/events.ts";
+import type { AttemptResult, AttemptMaker, Task } from "../../../lib/services/work/attempts.ts";
+import { Worker } from "../../../lib/services/work/worker.ts";
+import type { Store } from "../../../lib/store/sqlite/store.ts";
+import { FakeClock, settled } from "../../support/fake-clock.ts";
+import { listeningLog, newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
+
+/** Attempts whose ends the test chooses. */
+class FakeAttempts implements AttemptMaker {
+  available = true;
+  /** Does not hear that an attempt is to end. */
+  deaf = false;
+  room = 10;
+  readonly tasks: Task[] = [];
+  readonly #ends = new Map<string, PromiseWithResolvers<AttemptResult>>();
+
+  get running(): string[] {
+    return [...this.#ends.keys()];
+  }
+
+  hasRoom(): boolean {
+    return this.#ends.size < this.room;
+  }
+
+  retryOf() {
+    return RETRY_DEFAULT;
+  }
+
+  run(task: Task): Promise<AttemptResult> {
+    const { id } = task.invocation;
+    // What must never happen: an invocation beside itself.
+    if (this.#ends.has(id)) throw new Error(`${id} runs already`);
+    const end = Promise.withResolvers<AttemptResult>();
+    this.tasks.push(task);
+    this.#ends.set(id, end);
+    task.signal.addEventListener("abort", () => this.deaf || this.end(id, { status: "cancelled" }));
+    return end.promise.finally(() => this.#ends.delete(id));
+  }
+
+  end(
+    id: string,
+    ending: Partial<AttemptResult> & { status?: AttemptResult["finished"]["status"]; reason?: Invocation["reason"] },
+  ) {
+    const { status = "succeeded", reason = null, ...rest } = ending;
+    this.#ends.get(id)?.resolve({
+      finished: { status, fields: { reason, exit_code: status === "succeeded" ? 0 : 1 } },
+      response: Buffer.from("{}"),
+      response_meta: null,
+      logs: [],
+      wish: {},
+      lost: false,
+      gone: Promise.resolve(),
+      ...rest,
+    });
+  }
+
+  fail(id: string, error: AppError) {
+    this.#ends.get(id)?.reject(error);
+  }
+}
+
+function bench(store: Store = newStore()) {
+  const clock = new FakeClock();
+  const attempts = new FakeAttempts();
+  const ended: Invocation[] = [];
+  const committed: string[] = [];
+  const worker = new Worker({
+    ...{ store, attempts, clock, events: new InvocationEvents(), log: listeningLog().log },
+    consequences: (invocation) => {
+      ended.push(invocation);
+      return () => committed.push(store.work.get(invocation.id) === undefined ? invocation.id : "too early");
+    },
+  });
+  const submit = (id: string, fields: { function_id?: string; priority?: number; due?: number } = {}) => {
+    const { function_id = "f1", priority = 0, due = clock.now() } = fields;
+    const state = due > clock.now() ? ("waiting" as const) : ("ready" as const);
+    store.work.fast(() => {
+      store.invocations.put(
+        someInvocation(id, { function_id, status: "queued", mode: "async", attempts: 0, finished_at: null }),
+      );
+      store.payloads.put({
+        invocation_id: id,
+        request: Buffer.from("{}"),
+        request_meta: null,
+        response: null,
+        response_meta: null,
+      });
+      store.work.insert({
+        invocation_id: id,
+        function_id,
+        state,
+        priority,
+        due,
+        attempts: 0,
+        lost_attempts: 0,
+        lease_until: null,
+      });
+    });
+    worker.submitted({ function_id, priority, state });
+  };
+  const immediately = async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    await settled();
+  };
+  const statusOf = (id: string) => store.invocations.get(id)?.status;
+  return { store, clock, attempts, worker, submit, immediately, statusOf, ended, committed };
+}
+
+const open: Store[] = [];
+function started(store?: Store) {
+  const made = bench(store);
+  if (store === undefined) open.push(made.store);
+  made.worker.start();
+  return made;
+}
+afterEach(() => {
+  for (const store of open.splice(0)) store[Symbol.dispose]();
+});
+
+describe("Worker", () => {
+  test("makes an attempt at what is submitted, and writes its end once", async () => {
+    const { store, attempts, submit, immediately, statusOf, ended, committed } = started();
+    submit("a");
+    await immediately();
+    expect([statusOf("a"), attempts.running]).toEqual(["running", ["a"]]);
+    attempts.end("a", {});
+    await immediately();
+    expect(statusOf("a")).toBe("succeeded");
+    expect(ended.map(({ id }) => id)).toEqual(["a"]);
+    // What follows is told of after the commit.
+    expect(committed).toEqual(["a"]);
+    expect(store.work.get("a")).toBeUndefined();
+    expect(store.attempts.list("a")).toMatchObject([{ attempt: 1, status: "succeeded", exit_code: 0 }]);
+    expect(store.payloads.get("a")?.response).toEqual(new Uint8Array(Buffer.from("{}")));
+  });
+
+  test("tries again what failed, after its backoff, until no attempt is left", async () => {
+    const { store, attempts, clock, submit, immediately, statusOf } = started();
+    submit("a");
+    for (const wait of [1_500, 2_500]) {
+      await immediately();
+      attempts.end("a", { status: "failed", reason: "function_failed" });
+      await immediately();
+      expect(statusOf("a")).toBe("queued");
+      expect((store.work.get("a")?.due ?? 0) - clock.now()).toBe(wait);
+      await clock.advance(wait - 1);
+      await immediately();
+      expect(attempts.running).toEqual([]);
+      await clock.advance(1);
+    }
+    await immediately();
+    attempts.end("a", { status: "failed", reason: "function_failed" });
+    await immediately();
+    expect(statusOf("a")).toBe("dead");
+    expect(store.attempts.list("a").map(({ attempt, status }) => [attempt, status])).toEqual([
+      [1, "failed"],
+      [2, "failed"],
+      [3, "failed"],
+    ]);
+  });
+
+  test("waits for what is due later, and takes the highest priority first, then what was due first", async () => {
+    const { attempts, clock, submit, immediately } = started();
+    attempts.room = 0;
+    submit("later", { due: clock.now() + 5_000, priority: 100 });
+    submit("first");
+    submit("urgent", { priority: 1 });
+    await clock.advance(10);
+    submit("second");
+    const order: string[] = [];
+    attempts.room = 1;
+    for (let i = 0; i < 3; i++) {
+      await clock.advance(1_000);
+      await immediately();
+      order.push(...attempts.running);
+      attempts.end(attempts.running[0] ?? "", {});
+      await immediately();
+    }
+    expect(order).toEqual(["urgent", "first", "second"]);
+    await clock.advance(2_000);
+    await immediately();
+    expect(attempts.running).toEqual(["later"]);
+  });
+
+  test("does not count an attempt that found no place, and counts one that the engine refused", async () => {
+    const { store, attempts, clock, submit, immediately, statusOf } = started();
+    submit("a");
+    await immediately();
+    attempts.fail("a", new AppError("overloaded", "full", { retry_after_s: 2 }));
+    await immediately();
+    expect(store.work.get("a")).toMatchObject({ state: "waiting", attempts: 0, due: clock.now() + 2_000 });
+    expect(store.attempts.list("a")).toEqual([]);
+    await clock.advance(2_000);
+    await immediately();
+    attempts.fail("a", new AppError("engine_unavailable", "the engine refused"));
+    await immediately();
+    expect(store.attempts.list("a")).toMatchObject([{ attempt: 1, status: "failed", reason: "engine_unavailable" }]);
+    attempts.available = false;
+    await clock.advance(10_000);
+    await immediately();
+    expect([statusOf("a"), attempts.running]).toEqual(["queued", []]);
+  });
+
+  test("an attempt that was lost is made again when its container is gone, and does not count", async () => {
+    const { store, attempts, clock, submit, immediately, statusOf } = started();
+    submit("a");
+    await immediately();
+    const gone = Promise.withResolvers<void>();
+    attempts.end("a", { status: "failed", reason: "engine_unavailable", lost: true, gone: gone.promise });
+    await clock.advance(60_000);
+    expect([statusOf("a"), store.work.get("a")?.state]).toEqual(["running", "leased"]);
+    gone.resolve();
+    await immediately();
+    await clock.advance(1_000);
+    await immediately();
+    expect(attempts.running).toEqual(["a"]);
+    expect(store.work.get("a")).toMatchObject({ attempts: 2, lost_attempts: 1 });
+    expect(store.attempts.list("a").map(({ status }) => status)).toEqual(["lost", "running"]);
+  });
+
+  test("what a server that died had begun waits for the sweep, or for its deadline", async () => {
+    const first = started();
+    first.submit("a");
+    first.submit("b");
+    await first.immediately();
+    first.attempts.tasks.find(({ invocation }) => invocation.id === "b")?.onHandover(300_000);
+    // The first server is gone without a word; the second one has its database.
+    const second = started(first.store);
+    await second.immediately();
+    expect(second.attempts.running).toEqual([]);
+    await second.clock.advance(31_000);
+    await second.immediately();
+    expect(second.attempts.running).toEqual(["a"]);
+    second.worker.swept();
+    await second.clock.advance(1_000);
+    await second.immediately();
+    expect(second.attempts.running).toEqual(["a", "b"]);
+    expect(second.store.attempts.list("b").map(({ status }) => status)).toEqual(["lost", "running"]);
+  });
+
+  test("cancel ends a running attempt, and nothing is tried again", async () => {
+    const { store, attempts, worker, submit, immediately, statusOf, ended } = started();
+    submit("a");
+    await immediately();
+    expect(worker.cancel("a")).toBe(true);
+    await immediately();
+    expect([statusOf("a"), store.work.get("a"), attempts.running]).toEqual(["cancelled", undefined, []]);
+    expect(ended).toHaveLength(1);
+    expect(worker.cancel("a")).toBe(false);
+  });
+
+  test("cancel of an attempt that finds no place says that it was cancelled", async () => {
+    const { attempts, worker, submit, immediately, store } = started();
+    submit("a");
+    await immediately();
+    attempts.deaf = true;
+    expect(worker.cancel("a")).toBe(true);
+    attempts.fail("a", new AppError("overloaded", "full"));
+    await immediately();
+    expect(store.invocations.get("a")).toMatchObject({ status: "cancelled", reason: "cancelled", attempts: 0 });
+    expect(store.attempts.list("a")).toEqual([]);
+  });
+
+  test("a server that stops loses its attempts to the next one", async () => {
+    const { store, worker, submit, immediately, statusOf } = started();
+    submit("a");
+    await immediately();
+    await worker[Symbol.asyncDispose]();
+    expect(statusOf("a")).toBe("queued");
+    expect(store.work.get("a")).toMatchObject({ state: "waiting", lost_attempts: 1 });
+  });
+
+  test("renews its leases while attempts run", async () => {
+    const { store, clock, submit, immediately } = started();
+    submit("a");
+    await immediately();
+    await clock.advance(120_000);
+    expect(store.work.get("a")?.lease_until ?? 0).toBeGreaterThan(clock.now() + 15_000);
+  });
+
+  test("no function keeps another from its turn", async () => {
+    const { attempts, clock, submit, immediately } = started();
+    attempts.room = 1;
+    for (let i = 0; i < 50; i++) submit(`noisy-${i}`, { function_id: "noisy", priority: 9 });
+    submit("quiet", { function_id: "quiet" });
+    for (let i = 0; i < 3 && !attempts.running.includes("quiet"); i++) {
+      await immediately();
+      attempts.end(attempts.running[0] ?? "", {});
+      await clock.advance(1);
+      await immediately();
+    }
+    expect(attempts.tasks.map(({ invocation }) => invocation.id)).toContain("quiet");
+  });
+});

@@ -1,0 +1,127 @@
+import { Database as Sqlite } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import { GroupCommit } from "../../../../lib/store/sqlite/database/group-commit.ts";
+import type { Sync } from "../../../../lib/store/sqlite/database/log-sync.ts";
+import { rejectionOf } from "../support/stores.ts";
+
+/** A disk whose syncs end when the test says so. */
+class SlowDisk implements Sync {
+  readonly #syncs: PromiseWithResolvers<void>[] = [];
+  #started = Promise.withResolvers<void>();
+  syncedNow = 0;
+
+  sync(): Promise<void> {
+    const sync = Promise.withResolvers<void>();
+    this.#syncs.push(sync);
+    this.#started.resolve();
+    return sync.promise;
+  }
+
+  syncNow(): void {
+    this.syncedNow += 1;
+  }
+
+  /** Waits until a sync has begun; the result ends it, with an error where it is given one. */
+  async next(): Promise<(error?: Error) => void> {
+    await this.#started.promise;
+    this.#started = Promise.withResolvers();
+    const sync = this.#syncs.shift();
+    return (error) => (error === undefined ? sync?.resolve() : sync?.reject(error));
+  }
+
+  [Symbol.dispose](): void {}
+}
+
+/** A table of keys, and who was told what about them. */
+function withDisk() {
+  const sqlite = new Sqlite(":memory:", { strict: true });
+  sqlite.run("create table keys (key text primary key)");
+  const disk = new SlowDisk();
+  const group = new GroupCommit(sqlite, disk);
+  const events: string[] = [];
+  const keys = () =>
+    sqlite
+      .query<{ key: string }, []>("select key from keys order by rowid")
+      .all()
+      .map(({ key }) => key);
+  const write = async (key: string) => {
+    const work = () => sqlite.query("insert into keys values (?)").run(key);
+    await group
+      .add(work, () => events.push(`committed ${key}`))
+      .then(
+        () => events.push(`answered ${key}`),
+        (error: Error) => events.push(`refused ${key}: ${error.message}`),
+      );
+  };
+  return { disk, group, events, keys, write };
+}
+
+describe("GroupCommit", () => {
+  test("answers after the sync of what it has committed, and collects the next group meanwhile", async () => {
+    const { disk, events, keys, write } = withDisk();
+    const first = [write("a"), write("b")];
+    const endFirst = await disk.next();
+    expect([keys(), events]).toEqual([
+      ["a", "b"],
+      ["committed a", "committed b"],
+    ]);
+    const second = [write("c"), write("d")];
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(keys()).toEqual(["a", "b"]);
+    endFirst();
+    await Promise.all(first);
+    expect(events.splice(0)).toEqual(["committed a", "committed b", "answered a", "answered b"]);
+    (await disk.next())();
+    await Promise.all(second);
+    expect(events).toEqual(["committed c", "committed d", "answered c", "answered d"]);
+  });
+
+  test("tells at once whom the commit has refused, and syncs nothing where that was all", async () => {
+    const { disk, events, write } = withDisk();
+    const first = write("a");
+    const end = await disk.next();
+    end();
+    await first;
+    await write("a");
+    expect(events.at(-1)).toBe("refused a: UNIQUE constraint failed: keys.key");
+    const last = write("b");
+    (await disk.next())();
+    await last;
+    expect(events.at(-1)).toBe("answered b");
+  });
+
+  test("a sync that fails is told to all who waited for it; the next one may work", async () => {
+    const { disk, events, write } = withDisk();
+    const asked = [write("a"), write("b")];
+    (await disk.next())(new Error("on purpose"));
+    await Promise.all(asked);
+    expect(events.slice(2)).toEqual(["refused a: on purpose", "refused b: on purpose"]);
+    const again = write("c");
+    (await disk.next())();
+    await again;
+    expect(events.at(-1)).toBe("answered c");
+  });
+
+  test("a disk without room at the sync is storage_full", async () => {
+    const { disk, group } = withDisk();
+    const refused = rejectionOf(group.add(() => undefined));
+    (await disk.next())(Object.assign(new Error("no space left on device"), { code: "ENOSPC" }));
+    expect(await refused).toMatchObject({ reason: "storage_full" });
+  });
+
+  test("flush writes and syncs what waits, and what is in the midst of it, and answers everyone once", async () => {
+    const { disk, group, events, keys, write } = withDisk();
+    const first = write("a");
+    const end = await disk.next();
+    const second = write("b");
+    group.flush();
+    await Promise.all([first, second]);
+    expect([keys(), disk.syncedNow]).toEqual([["a", "b"], 1]);
+    expect(events).toEqual(["committed a", "committed b", "answered a", "answered b"]);
+    end(new Error("too late to matter"));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(events).toHaveLength(4);
+    group.flush();
+    expect(disk.syncedNow).toBe(1);
+  });
+});

@@ -1,0 +1,117 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Clock } from "../../../../lib/clock.ts";
+import { FUNCTION_DEFAULTS, type Function } from "../../../../lib/domain/functions/functions.ts";
+import type { Invocation } from "../../../../lib/domain/calls/invocations.ts";
+import { timestamp } from "../../../../lib/domain/types.ts";
+import { createLogger, type Logger } from "../../../../lib/log.ts";
+import { openStore, type Store } from "../../../../lib/store/sqlite/store.ts";
+
+/** A moment to begin with. */
+export const START = Date.UTC(2026, 0, 31, 12);
+
+/** A clock that stands still, and numbers its UUIDs. */
+export function stillClock(now = START): Clock {
+  let uuids = 0;
+  return {
+    now: () => now,
+    monotonic: () => now,
+    after: () => () => undefined,
+    random: () => 0.5,
+    uuid: () => `00000000-0000-4000-8000-${String(uuids++).padStart(12, "0")}`,
+  };
+}
+
+/** A logger, and what it was told. */
+export function listeningLog(): { log: Logger; events: Record<string, unknown>[] } {
+  const events: Record<string, unknown>[] = [];
+  const write = (line: string) => {
+    events.push(JSON.parse(line) as Record<string, unknown>); // the logger writes objects
+  };
+  return { log: createLogger({ level: "debug", format: "json", clock: stillClock(), write }), events };
+}
+
+/** A directory that is removed with the test. */
+export function scratchDirectory(): Disposable & { readonly path: string; file(name: string): string } {
+  const path = mkdtempSync(join(tmpdir(), "slipway-store-"));
+  return {
+    path,
+    file: (name) => join(path, name),
+    [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
+  };
+}
+
+/** An empty store in memory, or one in a file. */
+export function newStore(path = ":memory:", clock = stillClock()): Store {
+  return openStore(path, { log: listeningLog().log, clock });
+}
+
+/** A function with the id `id`. */
+export function someFunction(id: string, fields: Partial<Function> = {}): Function {
+  return {
+    ...FUNCTION_DEFAULTS,
+    id,
+    image: "busybox:1.36",
+    image_id: "sha256:1",
+    digest: null,
+    created_at: timestamp(START),
+    updated_at: timestamp(START),
+    ...fields,
+  };
+}
+
+/** An invocation that went well. */
+export function someInvocation(id: string, fields: Partial<Invocation> = {}): Invocation {
+  return {
+    id,
+    function_id: "f1",
+    route_id: null,
+    image_id: "sha256:1",
+    status: "succeeded",
+    reason: null,
+    message: null,
+    exit_code: 0,
+    signal: null,
+    start: "cold",
+    queue_ms: 0.25,
+    start_ms: 100,
+    run_ms: 3.5,
+    cpu_ms: 1,
+    peak_memory_bytes: 1 << 20,
+    request_bytes: 2,
+    response_bytes: 2,
+    log_bytes: 0,
+    log_dropped_bytes: 0,
+    mode: "sync",
+    attempts: 1,
+    priority: 0,
+    run_at: null,
+    version: 1,
+    parent_id: null,
+    replay_of: null,
+    schedule_id: null,
+    chain_depth: 0,
+    callback_url: null,
+    created_at: timestamp(START),
+    finished_at: timestamp(START + 104),
+    ...fields,
+  };
+}
+
+/** What `run` throws. */
+export function thrownBy(run: () => unknown): unknown {
+  try {
+    run();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** What a promise is rejected with. */
+export async function rejectionOf(promise: Promise<unknown>): Promise<unknown> {
+  const [end] = await Promise.allSettled([promise]);
+  if (end.status === "rejected") return end.reason;
+  throw new Error("it was not rejected");
+}

@@ -1,0 +1,227 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { STATUSES, type Invocation, type InvocationQuery } from "../../../../lib/domain/calls/invocations.ts";
+import { timestamp } from "../../../../lib/domain/types.ts";
+import type { InvocationStore } from "../../../../lib/store/sqlite/tables/invocations.ts";
+import { newStore, someInvocation, START, thrownBy } from "../support/stores.ts";
+
+describe("InvocationStore", () => {
+  test("save: what went in comes out, nulls and fractions too", () => {
+    using store = newStore();
+    const full = someInvocation("i1", {
+      route_id: "r1",
+      reason: "function_failed",
+      message: "a\0b",
+      signal: 9,
+      start: "warm",
+    });
+    const bare = someInvocation("i2", {
+      image_id: null,
+      exit_code: null,
+      start: null,
+      queue_ms: null,
+      start_ms: null,
+      run_ms: null,
+      cpu_ms: null,
+      peak_memory_bytes: null,
+      response_bytes: null,
+      finished_at: null,
+    });
+    store.invocations.save([{ invocation: full }, { invocation: bare }]);
+    expect(store.invocations.get("i1")).toStrictEqual(full);
+    expect(store.invocations.get("i2")).toStrictEqual(bare);
+    expect(store.invocations.get("i3")).toBeUndefined();
+  });
+
+  test("save: a known one is replaced, and keeps its logs unless they come anew", () => {
+    using store = newStore();
+    const entries = [
+      { stream: "stdout" as const, text: "one\n\0\u{1f600}\u001b[31m" },
+      { stream: "stderr" as const, text: "" },
+    ];
+    store.invocations.save([{ invocation: someInvocation("i1", { status: "running" }), logs: entries }]);
+    store.invocations.save([{ invocation: someInvocation("i1", { status: "failed" }) }]);
+    expect(store.invocations.get("i1")?.status).toBe("failed");
+    expect(store.invocations.logs("i1")).toEqual(entries);
+    store.invocations.save([{ invocation: someInvocation("i1"), logs: [] }]);
+    expect(store.invocations.logs("i1")).toEqual([]);
+    expect(store.invocations.logs("i2")).toEqual([]);
+  });
+
+  test("save: all of a batch, or nothing", () => {
+    using store = newStore();
+    const impossible = { ...someInvocation("i2"), function_id: null } as unknown as Invocation; // what STRICT tables refuse
+    expect(() => store.invocations.save([{ invocation: someInvocation("i1") }, { invocation: impossible }])).toThrow();
+    expect(store.invocations.get("i1")).toBeUndefined();
+    store.invocations.save([{ invocation: someInvocation("i1") }]);
+    expect(store.invocations.get("i1")).toBeDefined();
+  });
+
+  test("remove: takes the logs along", () => {
+    using store = newStore();
+    store.invocations.save([{ invocation: someInvocation("i1"), logs: [{ stream: "stdout", text: "x" }] }]);
+    store.invocations.remove("i1");
+    store.invocations.remove("unknown");
+    expect(store.invocations.get("i1")).toBeUndefined();
+    expect(store.invocations.logs("i1")).toEqual([]);
+  });
+
+  test("markLost: ends what runs, and nothing else", () => {
+    using store = newStore();
+    const done = someInvocation("i1");
+    const running = someInvocation("i2", { status: "running", finished_at: null });
+    store.invocations.save([{ invocation: done }, { invocation: running }]);
+    expect(store.invocations.markLost(START + 5000)).toBe(1);
+    expect(store.invocations.markLost(START + 6000)).toBe(0);
+    expect(store.invocations.get("i1")).toStrictEqual(done);
+    expect(store.invocations.get("i2")).toStrictEqual({
+      ...running,
+      status: "failed",
+      reason: "instance_lost",
+      message: "The server ended before the function did",
+      finished_at: timestamp(START + 5000),
+    });
+  });
+});
+
+describe("InvocationStore list", () => {
+  const record = fc.record({
+    // Few moments, so that many records share one.
+    moment: fc.integer({ min: 0, max: 4 }),
+    function_id: fc.constantFrom("f1", "f2"),
+    status: fc.constantFrom(...STATUSES),
+  });
+  const optional = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
+
+  test("its pages are all that fits the query, newest first, each once", () => {
+    fc.assert(
+      fc.property(
+        fc.array(record, { maxLength: 40 }),
+        optional(fc.constantFrom("f1", "f2", "f3")),
+        optional(fc.constantFrom(...STATUSES)),
+        optional(fc.integer({ min: 0, max: 5 })),
+        optional(fc.integer({ min: 0, max: 5 })),
+        fc.integer({ min: 1, max: 9 }),
+        (records, function_id, status, since, until, limit) => {
+          using store = newStore();
+          const all = records.map(({ moment, ...fields }) =>
+            someInvocation(crypto.randomUUID(), { ...fields, created_at: timestamp(START + moment) }),
+          );
+          store.invocations.save(all.map((invocation) => ({ invocation })));
+          const expected = all
+            .filter((each) => function_id === undefined || each.function_id === function_id)
+            .filter((each) => status === undefined || each.status === status)
+            .filter((each) => since === undefined || each.created_at >= timestamp(START + since))
+            .filter((each) => until === undefined || each.created_at < timestamp(START + until))
+            .toSorted((a, b) => (a.created_at + a.id < b.created_at + b.id ? 1 : -1));
+          const query = {
+            limit,
+            ...(function_id !== undefined && { function_id }),
+            ...(status !== undefined && { status }),
+            ...(since !== undefined && { since: timestamp(START + since) }),
+            ...(until !== undefined && { until: timestamp(START + until) }),
+          };
+          expect(allPages(store.invocations, query)).toEqual(expected);
+        },
+      ),
+    );
+  });
+
+  test("a record that comes while somebody reads page after page moves nothing", () => {
+    using store = newStore();
+    const at = (ms: number) => ({ invocation: someInvocation(`i${ms}`, { created_at: timestamp(START + ms) }) });
+    store.invocations.save([1, 2, 3, 4].map(at));
+    const first = store.invocations.list({ limit: 2 });
+    store.invocations.save([at(5)]);
+    store.invocations.remove("i3");
+    const second = store.invocations.list({
+      limit: 2,
+      ...(first.next_cursor !== null && { cursor: first.next_cursor }),
+    });
+    expect(first.invocations.map(({ id }) => id)).toEqual(["i4", "i3"]);
+    expect(second.invocations.map(({ id }) => id)).toEqual(["i2", "i1"]);
+    expect(second.next_cursor).toBeNull();
+  });
+
+  test.each([
+    "",
+    "x",
+    "!!!",
+    "bnVsbA",
+    encoded({}),
+    encoded(["a"]),
+    encoded([1, 2]),
+    encoded(["a", "b", "c"]),
+    `${encoded(["a", "b"])}=`,
+  ])("refuses the cursor %j", (cursor) => {
+    using store = newStore();
+    expect(thrownBy(() => store.invocations.list({ limit: 1, cursor }))).toMatchObject({
+      name: "AppError",
+      reason: "invalid_request",
+      message: expect.stringContaining('"next_cursor"'),
+    });
+  });
+
+  function encoded(value: unknown): string {
+    return Buffer.from(JSON.stringify(value)).toString("base64url");
+  }
+
+  function allPages(store: InvocationStore, query: InvocationQuery): Invocation[] {
+    const found: Invocation[] = [];
+    let page = store.list(query);
+    for (;;) {
+      expect(page.invocations.length).toBeLessThanOrEqual(query.limit);
+      found.push(...page.invocations);
+      if (page.next_cursor === null) return found;
+      expect(page.invocations.length).toBe(query.limit);
+      page = store.list({ ...query, cursor: page.next_cursor });
+    }
+  }
+});
+
+describe("InvocationStore prune", () => {
+  const ids = (store: InvocationStore) => store.list({ limit: 500 }).invocations.map(({ id }) => id);
+
+  function aged(count: number) {
+    const store = newStore();
+    const each = Array.from({ length: count }, (_, age) =>
+      someInvocation(`i${age}`, { created_at: timestamp(START - age) }),
+    );
+    store.invocations.save(each.map((invocation) => ({ invocation, logs: [{ stream: "stdout", text: "x" }] })));
+    return store;
+  }
+
+  test("lets go what is older, oldest first and in batches", () => {
+    using store = aged(10);
+    const pruning = { before: START - 4, keep: 100, batch: 3 };
+    expect(store.invocations.prune(pruning)).toBe(3);
+    expect(ids(store.invocations)).toEqual(["i0", "i1", "i2", "i3", "i4", "i5", "i6"]);
+    expect(store.invocations.prune(pruning)).toBe(2);
+    expect(store.invocations.prune(pruning)).toBe(0);
+    expect(ids(store.invocations)).toEqual(["i0", "i1", "i2", "i3", "i4"]);
+    expect(store.invocations.logs("i9")).toEqual([]);
+  });
+
+  test("lets go all but the newest", () => {
+    using store = aged(10);
+    expect(store.invocations.prune({ before: 0, keep: 4, batch: 100 })).toBe(6);
+    expect(ids(store.invocations)).toEqual(["i0", "i1", "i2", "i3"]);
+    expect(store.invocations.prune({ before: 0, keep: 4, batch: 100 })).toBe(0);
+    expect(store.invocations.prune({ before: 0, keep: 0, batch: 100 })).toBe(4);
+  });
+
+  test("whichever limit is narrower counts", () => {
+    using store = aged(10);
+    expect(store.invocations.prune({ before: START - 1, keep: 4, batch: 100 })).toBe(8);
+    expect(ids(store.invocations)).toEqual(["i0", "i1"]);
+  });
+
+  test("leaves alone what runs", () => {
+    using store = aged(3);
+    store.invocations.save([
+      { invocation: someInvocation("old", { status: "running", created_at: timestamp(START - 1000) }) },
+    ]);
+    expect(store.invocations.prune({ before: START + 1, keep: 0, batch: 100 })).toBe(3);
+    expect(ids(store.invocations)).toEqual(["old"]);
+  });
+});

@@ -1,0 +1,137 @@
+import { ROUTE_DEFAULTS } from "../../../../lib/domain/routes/options.ts";
+import { describe, expect, test } from "bun:test";
+import type { Route } from "../../../../lib/domain/routes/routes.ts";
+import { newStore, rejectionOf, someFunction } from "../support/stores.ts";
+
+async function withFunctions() {
+  const store = newStore();
+  const functions = { f1: someFunction("f1", { environment: { A: "1" } }), f2: someFunction("f2") };
+  await store.functions.insert(functions.f1);
+  await store.functions.insert(functions.f2);
+  return { store, ...functions };
+}
+
+describe("RouteStore", () => {
+  test("insert: found by id and by exact path, with its function", async () => {
+    const { store, f1 } = await withFunctions();
+    using _ = store;
+    const route = { ...ROUTE_DEFAULTS, id: "r1", path: "/é hello", function: f1 };
+    await store.routes.insert(route);
+    expect(store.routes.get("r1")).toStrictEqual(route);
+    expect(store.routes.getByPath("/é hello")).toStrictEqual(route);
+    expect(store.routes.list()).toStrictEqual([route]);
+    expect(store.routes.count()).toBe(1);
+    for (const path of ["/É hello", "/é hello/", "/é", ""]) expect(store.routes.getByPath(path)).toBeUndefined();
+    expect(store.routes.get("/é hello")).toBeUndefined();
+  });
+
+  test("insert and update: a taken path is a conflict that names it", async () => {
+    const { store, f1, f2 } = await withFunctions();
+    using _ = store;
+    await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 });
+    await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r2", path: "/b", function: f1 });
+    const conflict = {
+      reason: "conflict",
+      message: 'A route with the path "/a" exists already: choose another path, or PATCH that one',
+    };
+    expect(
+      await rejectionOf(store.routes.insert({ ...ROUTE_DEFAULTS, id: "r3", path: "/a", function: f2 })),
+    ).toMatchObject(conflict);
+    expect(await rejectionOf(store.routes.update("r2", (current) => ({ ...current, path: "/a" })))).toMatchObject(
+      conflict,
+    );
+    expect(store.routes.getByPath("/b")?.function.id).toBe("f1");
+  });
+
+  test("insert and update: a function that was deleted meanwhile is not found", async () => {
+    const { store, f1, f2 } = await withFunctions();
+    using _ = store;
+    await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 });
+    await store.functions.delete("f2", { cascade: false });
+    const gone = {
+      reason: "not_found",
+      message: 'No function "f2": it was deleted meanwhile, GET /v1/functions lists the others',
+    };
+    expect(
+      await rejectionOf(store.routes.insert({ ...ROUTE_DEFAULTS, id: "r2", path: "/b", function: f2 })),
+    ).toMatchObject(gone);
+    expect(await rejectionOf(store.routes.update("r1", (current) => ({ ...current, function: f2 })))).toMatchObject(
+      gone,
+    );
+  });
+
+  test("update and delete: tell what it was, and whether there was one", async () => {
+    const { store, f1, f2 } = await withFunctions();
+    using _ = store;
+    await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 });
+    const change = (current: Route) => ({ ...current, path: "/z", function: f2 });
+    expect(await store.routes.update("r1", change)).toEqual({
+      before: { ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 },
+      after: { ...ROUTE_DEFAULTS, id: "r1", path: "/z", function: f2 },
+    });
+    expect(store.routes.getByPath("/z")).toStrictEqual({ ...ROUTE_DEFAULTS, id: "r1", path: "/z", function: f2 });
+    expect(store.routes.getByPath("/a")).toBeUndefined();
+    expect(await store.routes.update("r9", change)).toBeUndefined();
+    expect(await store.routes.delete("r1")).toEqual({ ...ROUTE_DEFAULTS, id: "r1", path: "/z", function: f2 });
+    expect(await store.routes.delete("r1")).toBeUndefined();
+    expect(store.routes.list()).toEqual([]);
+  });
+
+  test("match: follows every change, and what is deleted with a function", async () => {
+    const { store, f1, f2 } = await withFunctions();
+    using _ = store;
+    const put = (id: string, path: string, fn = f1) =>
+      store.routes.insert({ ...ROUTE_DEFAULTS, id, path, function: fn });
+    const matched = (path: string) => {
+      const found = store.routes.match(path);
+      return found && [found.route.id, found.path_rest];
+    };
+    await put("r1", "/a/*");
+    expect(matched("/a/b")).toEqual(["r1", "b"]);
+    await put("r2", "/a/b/*", f2);
+    await put("r3", "/a/b", f2);
+    expect([matched("/a/b/c"), matched("/a/b"), matched("/a/*")]).toEqual([
+      ["r2", "c"],
+      ["r3", null],
+      ["r1", "*"],
+    ]);
+    await rejectionOf(put("r4", "/a/b/*"));
+    expect(matched("/a/b/c")).toEqual(["r2", "c"]);
+    await store.routes.update("r1", (current) => ({ ...current, path: "/z/*" }));
+    expect([matched("/a/x"), matched("/z/x/y")]).toEqual([undefined, ["r1", "x/y"]]);
+    await store.routes.update("r1", (current) => ({ ...current, methods: ["GET"] }));
+    expect(store.routes.match("/z")?.route.methods).toEqual(["GET"]);
+    await store.functions.update("f2", (current) => ({ ...current, image: "busybox:2" }));
+    expect(store.routes.match("/a/b")?.route.function.image).toBe("busybox:2");
+    await put("r5", "/a/*");
+    await store.functions.delete("f2", { cascade: true });
+    expect([matched("/a/b/c"), matched("/a/b")]).toEqual([
+      ["r5", "b/c"],
+      ["r5", "b"],
+    ]);
+    await put("r6", "/a/b");
+    expect(matched("/a/b")).toEqual(["r6", null]);
+    await store.routes.delete("r5");
+    expect([matched("/a/b"), matched("/a/b/c")]).toEqual([["r6", null], undefined]);
+  });
+
+  test("match: knows the routes that were there before", async () => {
+    const { store, f1 } = await withFunctions();
+    using _ = store;
+    await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a/*", function: f1 });
+    await Promise.all([
+      store.routes.delete("r1"),
+      store.routes.insert({ ...ROUTE_DEFAULTS, id: "r2", path: "/a/*", function: f1 }),
+    ]);
+    expect(store.routes.match("/a/b")?.route.id).toBe("r2");
+  });
+
+  test("a route shows its function as it is now", async () => {
+    const { store, f1 } = await withFunctions();
+    using _ = store;
+    await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 });
+    await store.functions.update("f1", (current) => ({ ...current, image: "busybox:2" }));
+    expect(store.routes.getByPath("/a")?.function.image).toBe("busybox:2");
+    expect(store.routes.list()[0]?.function.image).toBe("busybox:2");
+  });
+});

@@ -1,0 +1,168 @@
+import { Database as Sqlite } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import type { Function } from "../../../../lib/domain/functions/functions.ts";
+import { VERSIONS } from "../../../../lib/domain/limits.ts";
+import { ROUTE_DEFAULTS, type RouteOptions } from "../../../../lib/domain/routes/options.ts";
+import { numbered } from "../../../../lib/domain/functions/versions.ts";
+import { inTransaction, markVersion, MIGRATIONS } from "../../../../lib/store/sqlite/migrations/migrations.ts";
+import type { Store } from "../../../../lib/store/sqlite/store.ts";
+import { newStore, scratchDirectory, someFunction } from "../support/stores.ts";
+
+const ALL = { below: Number.MAX_SAFE_INTEGER, limit: 10_000 };
+
+async function change(store: Store, id: string, fields: Partial<Function>): Promise<void> {
+  await store.functions.update(id, (current) => numbered(current, { ...current, ...fields }));
+}
+
+async function addRoute(store: Store, path: string, options: Partial<RouteOptions>): Promise<void> {
+  const fn = store.functions.list()[0];
+  if (fn === undefined) throw new Error("no function");
+  await store.routes.insert({ ...ROUTE_DEFAULTS, id: path, path, function: fn, ...options });
+}
+
+function numbers(store: Store, id = "f1"): number[] {
+  return store.versions.list(id, ALL).map(({ version }) => version);
+}
+
+describe("VersionStore", () => {
+  test("has each version whole, the first and the present one among them", async () => {
+    using store = newStore();
+    const first = someFunction("f1", {
+      name: "one",
+      environment: { A: "1" },
+      secrets: [{ name: "s", environment: null }],
+    });
+    await store.functions.insert(first);
+    await change(store, "f1", { image_id: "sha256:2", read_only: true });
+    await change(store, "f1", { name: "other" });
+    expect(store.versions.get("f1", 1)).toStrictEqual(first);
+    expect(store.versions.get("f1", 2)).toStrictEqual({ ...first, image_id: "sha256:2", read_only: true, version: 2 });
+    expect(store.versions.get("f1", 3)).toBeUndefined();
+    expect(store.versions.get("f2", 1)).toBeUndefined();
+    expect(numbers(store)).toEqual([2, 1]);
+  });
+
+  test("list: pages by number", async () => {
+    using store = newStore();
+    await store.functions.insert(someFunction("f1"));
+    for (let timeout_ms = 1; timeout_ms < 5; timeout_ms++) await change(store, "f1", { timeout_ms });
+    expect(store.versions.list("f1", { below: 4, limit: 2 }).map(({ version }) => version)).toEqual([3, 2]);
+  });
+
+  test("undoes a version with the change that it is of", async () => {
+    using store = newStore();
+    await store.functions.insert(someFunction("f1", { name: "one" }));
+    await store.functions.insert(someFunction("f2", { name: "two" }));
+    const refused = change(store, "f2", { name: "one", timeout_ms: 7 }).catch((error: unknown) => error);
+    expect(await refused).toMatchObject({ reason: "conflict" });
+    expect(numbers(store, "f2")).toEqual([1]);
+    await change(store, "f2", { timeout_ms: 8 });
+    expect(numbers(store, "f2")).toEqual([2, 1]);
+  });
+
+  test("loses them with their function", async () => {
+    using store = newStore();
+    await store.functions.insert(someFunction("f1"));
+    await store.functions.delete("f1", { cascade: true });
+    expect(numbers(store)).toEqual([]);
+    expect(store.versions.get("f1", 1)).toBeUndefined();
+  });
+
+  test("completes a version with the image that it always meant", async () => {
+    using store = newStore();
+    const known = { image_id: "sha256:7", digest: "busybox@sha256:8" };
+    await store.functions.insert(someFunction("f1", { image_id: null }));
+    await change(store, "f1", known);
+    expect(store.versions.get("f1", 1)).toMatchObject(known);
+    await store.functions.insert(someFunction("f2", { image_id: null }));
+    await change(store, "f2", { timeout_ms: 7, image_id: "sha256:9" });
+    expect(store.versions.get("f2", 1)).toMatchObject({ image_id: null });
+    await store.versions.completeOld({ id: "f2", version: 1, ...known });
+    expect(store.versions.get("f2", 1)).toMatchObject(known);
+    // Once it is known it is never changed.
+    await store.versions.completeOld({ id: "f2", version: 2, ...known });
+    expect(store.versions.get("f2", 2)).toMatchObject({ image_id: "sha256:9", digest: null });
+  });
+
+  test("tells which ones routes name", async () => {
+    using store = newStore();
+    await store.functions.insert(someFunction("f1"));
+    await addRoute(store, "/a", { version: 1 });
+    await addRoute(store, "/b", { version: 1, split: { version: 3, percent: 5, sticky_header: null } });
+    await addRoute(store, "/c", {});
+    expect(new Set(store.versions.named("f1"))).toEqual(new Set([1, 3]));
+    expect(store.versions.named("f2")).toEqual([]);
+    expect(store.versions.allNamed()).toEqual([
+      { id: "f1", version: 1 },
+      { id: "f1", version: 3 },
+    ]);
+  });
+
+  test(`keeps ${VERSIONS}, and those that routes name`, async () => {
+    using store = newStore();
+    await store.functions.insert(someFunction("f1"));
+    await addRoute(store, "/a", { version: 1, split: { version: 3, percent: 5, sticky_header: null } });
+    const changes = Array.from({ length: VERSIONS + 4 }, (_, i) => change(store, "f1", { timeout_ms: 1_000 + i }));
+    await Promise.all(changes);
+    const left = numbers(store);
+    expect(left).toHaveLength(VERSIONS + 2);
+    expect(left.slice(-4)).toEqual([7, 6, 3, 1]);
+    expect(left[0]).toBe(VERSIONS + 5);
+  });
+});
+
+test("A function of an older database has its version 1", async () => {
+  using directory = scratchDirectory();
+  const file = directory.file("database.db");
+  const old = new Sqlite(file, { strict: true });
+  inTransaction(old, () => {
+    for (const sql of MIGRATIONS.slice(0, 2)) old.run(sql);
+    markVersion(old, 2);
+  });
+  old.run(
+    `insert into functions (id, name, image, image_id, digest, environment, timeout_ms, memory_bytes, cpus, pids, created_at, updated_at, read_only)
+     values ('f1', 'one', 'busybox:1.36', null, null, '{"A":"1\\n\\"2\\""}', 1000, 268435456, 0.5, 128, '2025-01-01T00:00:00.000Z', '2025-01-02T00:00:00.000Z', 1)`,
+  );
+  old.close();
+  using store = newStore(file);
+  const fn = store.functions.get("f1");
+  expect(fn).toMatchObject({ version: 1, read_only: true, environment: { A: '1\n"2"' } });
+  expect(store.versions.get("f1", 1)).toStrictEqual(fn);
+  await change(store, "f1", { timeout_ms: 7 });
+  expect(numbers(store)).toEqual([2, 1]);
+});
+
+test("A function of go-serverless has its version 1", () => {
+  using directory = scratchDirectory();
+  const file = directory.file("database.db");
+  const seed = new Sqlite(file, { strict: true });
+  seed.run("create table functions (id text primary key, image text, environment text not null)");
+  seed.run("insert into functions values ('f1', 'busybox', 'A=1\n')");
+  seed.close();
+  using store = newStore(file);
+  const fn = store.functions.get("f1");
+  expect(fn).toMatchObject({ version: 1, image_id: null, environment: { A: "1" } });
+  expect(store.versions.get("f1", 1)).toStrictEqual(fn);
+});
+
+describe("PulledImageStore", () => {
+  test("tells which images no function needs", async () => {
+    using store = newStore();
+    const images = ["1", "2", "3", "4", "5", "other"].map((id) => ({ image_id: `sha256:${id}`, names: [`app:${id}`] }));
+    await store.pulledImages.update(() => images);
+    const unneeded = (keep: number) => store.pulledImages.unneeded(keep).map(({ names }) => names.join());
+    expect(unneeded(1)).toHaveLength(6);
+    await store.functions.insert(someFunction("f1"));
+    for (const id of ["2", "3", "4", "5"]) await change(store, "f1", { image_id: `sha256:${id}` });
+    expect(unneeded(1)).toEqual(["app:1", "app:2", "app:3", "app:4", "app:other"]);
+    expect(unneeded(3)).toEqual(["app:1", "app:2", "app:other"]);
+    await addRoute(store, "/a", { version: 1, split: { version: 2, percent: 5, sticky_header: null } });
+    expect(unneeded(3)).toEqual(["app:other"]);
+    expect(store.pulledImages.isNeeded("sha256:1", 3)).toBe(true);
+    expect(store.pulledImages.isNeeded("sha256:other", 3)).toBe(false);
+    await store.functions.delete("f1", { cascade: true });
+    expect(unneeded(1000)).toHaveLength(6);
+    await store.pulledImages.delete("sha256:1");
+    expect(store.pulledImages.list()).toEqual(images.slice(1));
+  });
+});
