@@ -1,9 +1,19 @@
-import { Type, type TSchema, type TUnion, type TNull } from "@sinclair/typebox";
+import { type SchemaOptions, Type, type TNull, type TSchema, type TUnion } from "@sinclair/typebox";
 import { AppError } from "./errors.ts";
 
 /** A value that may be null. */
 export function Nullable<T extends TSchema>(schema: T): TUnion<[T, TNull]> {
   return Type.Union([schema, Type.Null()]);
+}
+
+/** One of a closed list of strings. */
+export function Enum<const V extends string>(values: readonly V[], options: SchemaOptions = {}) {
+  return Type.Unsafe<V>(
+    Type.Union(
+      values.map((value) => Type.Literal(value)),
+      options,
+    ),
+  );
 }
 
 /** RFC 3339 in UTC with milliseconds, so that text order is time order. */

@@ -1,0 +1,25 @@
+import { AppError } from "./errors.ts";
+
+/** How much of a value that somebody sent a message repeats, in characters. */
+const QUOTED_CHARACTERS = 100;
+
+/** A value in quotes for a message, as JSON, cut off if it is long. */
+export function quoted(text: string, characters = QUOTED_CHARACTERS): string {
+  return JSON.stringify(text.slice(0, characters));
+}
+
+/** Where each kind of record is listed. */
+const LISTS = {
+  function: "GET /v1/functions lists them",
+  invocation: "GET /v1/invocations lists those that are kept",
+  key: "GET /v1/keys lists them",
+  registry: "GET /v1/registries lists them",
+  route: "GET /v1/routes lists them",
+  schedule: "GET /v1/schedules lists them",
+  secret: "GET /v1/secrets lists them",
+} as const;
+
+/** The `not_found` for an id or a name that no record of a kind has. */
+export function notFound(kind: keyof typeof LISTS, id: string): AppError {
+  return new AppError("not_found", `No ${kind} ${quoted(id)}: ${LISTS[kind]}`);
+}
