@@ -3,21 +3,17 @@ import { t } from "elysia";
 import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../../domain/functions/functions.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { flag } from "../wire/flag.ts";
 import { wantsEvents } from "../wire/event-stream.ts";
 import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
-import { type Intake, jsonBody, resource } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const params = t.Object({
   id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
 });
 const deletion = t.Object(
   {
-    cascade: t.Optional(
-      t.Union([t.Literal("true"), t.Literal("false")], {
-        description: "Delete its routes, too, and take it out of the `on_success` and `on_failure` of others.",
-        examples: ["true"],
-      }),
-    ),
+    cascade: flag("Delete its routes, too, and take it out of the `on_success` and `on_failure` of others."),
   },
   { additionalProperties: false },
 );
@@ -46,9 +42,10 @@ const pull = {
 };
 
 /** `/v1/functions`: images plus their settings. */
-export function functionsRoutes(functions: FunctionService, intake: Intake, tools: PullEventTools) {
-  return resource({ prefix: "/v1/functions", tag: "functions", intake })
+export function functionsRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
+  return resource(guard, "functions")
     .get("/", () => success(functions.list()), {
+      needs: "read",
       response: { 200: Envelope(Type.Array(Function), "The functions, oldest first."), ...errors() },
       detail: { operationId: "listFunctions", summary: "List the functions" },
     })
@@ -60,13 +57,14 @@ export function functionsRoutes(functions: FunctionService, intake: Intake, tool
         return created;
       },
       {
-        parse: jsonBody(intake),
+        needs: "write",
         body: CreateFunction,
         response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 502, 503, 507) },
         detail: creation,
       },
     )
     .get("/:id", ({ params: { id } }) => success(functions.getWithPool(id)), {
+      needs: "read",
       params,
       response: { 200: data, ...errors(404) },
       detail: { operationId: "getFunction", summary: "Show a function and its instances" },
@@ -76,8 +74,8 @@ export function functionsRoutes(functions: FunctionService, intake: Intake, tool
       ({ params: { id }, body, set, request }) =>
         answerPull(tools, { set, request }, (watcher) => functions.update(id, body, watcher)),
       {
+        needs: "write",
         params,
-        parse: jsonBody(intake),
         body: UpdateFunction,
         response: { 200: changed, ...errors(400, 404, 408, 409, 413, 502, 503, 507) },
         detail: change,
@@ -88,6 +86,7 @@ export function functionsRoutes(functions: FunctionService, intake: Intake, tool
       async ({ params: { id }, query: { cascade } }) =>
         success(await functions.delete(id, { cascade: cascade === "true" })),
       {
+        needs: "write",
         params,
         query: deletion,
         response: { 200: Envelope(Function, "The function as it was."), ...errors(400, 404, 409, 507) },
@@ -104,6 +103,7 @@ export function functionsRoutes(functions: FunctionService, intake: Intake, tool
       ({ params: { id }, set, request }) =>
         answerPull(tools, { set, request }, (watcher) => functions.pull(id, watcher)),
       {
+        needs: "write",
         params,
         response: { 200: changed, ...errors(400, 404, 502, 503, 507) },
         detail: pull,

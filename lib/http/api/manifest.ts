@@ -2,14 +2,13 @@ import { t } from "elysia";
 import { AppliedManifest, type ApplyOptions, Manifest } from "../../domain/manifest/manifest.ts";
 import type { ManifestService } from "../../services/functions/manifest.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { flag } from "../wire/flag.ts";
 import { parseManifestBody } from "./manifest-body.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
-import { API_BODY_BYTES, type Intake, resource } from "../access/guard.ts";
+import { API_BODY_BYTES, type Guard, resource } from "../access/guard.ts";
 
 const YAML = "application/yaml";
 
-const flag = (description: string) =>
-  t.Optional(t.Union([t.Literal("true"), t.Literal("false")], { description, examples: ["true"] }));
 const query = t.Object(
   {
     dry_run: flag("Tell what would change, and change nothing."),
@@ -73,18 +72,19 @@ const exporting = {
 };
 
 /** `/v1/apply` and `/v1/export`: all functions and routes as one file. */
-export function manifestRoutes(manifests: ManifestService, intake: Intake) {
-  return resource({ prefix: "/v1", tag: "manifest", intake })
+export function manifestRoutes(guard: Guard, manifests: ManifestService) {
+  return resource(guard, "manifest")
     .post(
       "/apply",
       async ({ request, query }) => {
-        const bytes = await intake.readBody(request, API_BODY_BYTES);
+        const bytes = await guard.readBody(request, API_BODY_BYTES);
         const { manifest, ...body } = parseManifestBody(bytes, request.headers.get("content-type"));
         const chosen = (name: keyof ApplyOptions) => (query[name] ? query[name] === "true" : (body[name] ?? false));
         const options = { dry_run: chosen("dry_run"), prune: chosen("prune"), pull: chosen("pull") };
         return success(await manifests.apply(manifest, options));
       },
       {
+        needs: "write",
         parse: "none",
         query,
         response: {
@@ -105,7 +105,11 @@ export function manifestRoutes(manifests: ManifestService, intake: Intake) {
         // Elysia takes a Response in the place of what the schema says; its types do not.
         return answer as never;
       },
-      { response: { 200: Envelope(Manifest, "The manifest of this server."), ...errors(503) }, detail: exporting },
+      {
+        needs: "read",
+        response: { 200: Envelope(Manifest, "The manifest of this server."), ...errors(503) },
+        detail: exporting,
+      },
     );
 }
 

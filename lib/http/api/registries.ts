@@ -4,7 +4,8 @@ import { DockerConfig } from "../../domain/images/docker-config.ts";
 import { PutRegistry, Registry, RegistryImport } from "../../domain/images/registries.ts";
 import type { RegistryService } from "../../services/images/registries.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { type Intake, jsonBody, resource } from "../access/guard.ts";
+import { flag } from "../wire/flag.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const params = t.Object({
   host: t.String({
@@ -14,21 +15,18 @@ const params = t.Object({
 });
 const query = t.Object(
   {
-    check: t.Optional(
-      t.Union([t.Literal("true"), t.Literal("false")], {
-        description:
-          "`false` stores the credentials without asking the registry: the engine, or the registry, may be away.",
-        examples: ["true"],
-      }),
+    check: flag(
+      "`false` stores the credentials without asking the registry: the engine, or the registry, may be away.",
     ),
   },
   { additionalProperties: false },
 );
 
 /** `/v1/registries`: credentials for the images of private registries. */
-export function registriesRoutes(registries: RegistryService, intake: Intake) {
-  return resource({ prefix: "/v1/registries", tag: "registries", intake })
+export function registriesRoutes(guard: Guard, registries: RegistryService) {
+  return resource(guard, "registries")
     .get("/", () => success(registries.list()), {
+      needs: "read",
       response: { 200: Envelope(Type.Array(Registry), "The registries by host, without passwords."), ...errors() },
       detail: { operationId: "listRegistries", summary: "List the registries with credentials" },
     })
@@ -36,8 +34,8 @@ export function registriesRoutes(registries: RegistryService, intake: Intake) {
       "/import",
       async ({ body, query: { check } }) => success(await registries.import(body, { check: check !== "false" })),
       {
+        needs: "write",
         query,
-        parse: jsonBody(intake),
         body: DockerConfig,
         response: {
           200: Envelope(RegistryImport, "What was stored, and what was left out."),
@@ -52,6 +50,7 @@ export function registriesRoutes(registries: RegistryService, intake: Intake) {
       },
     )
     .get("/:host", ({ params: { host } }) => success(registries.get(host)), {
+      needs: "read",
       params,
       response: { 200: Envelope(Registry, "The registry, without its password."), ...errors(400, 404) },
       detail: { operationId: "getRegistry", summary: "Show the credentials of a registry" },
@@ -64,9 +63,9 @@ export function registriesRoutes(registries: RegistryService, intake: Intake) {
         return success(registry);
       },
       {
+        needs: "write",
         params,
         query,
-        parse: jsonBody(intake),
         body: PutRegistry,
         response: {
           200: Envelope(Registry, "The registry, which has other credentials now."),
@@ -82,6 +81,7 @@ export function registriesRoutes(registries: RegistryService, intake: Intake) {
       },
     )
     .delete("/:host", async ({ params: { host } }) => success(await registries.delete(host)), {
+      needs: "write",
       params,
       response: { 200: Envelope(Registry, "The registry as it was."), ...errors(400, 404, 507) },
       detail: {

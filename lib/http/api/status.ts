@@ -3,7 +3,7 @@ import type { StatusService } from "../../services/status.ts";
 import type { Metrics } from "../../metrics.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
 import { errorDetails } from "../openapi/operation.ts";
-import { type Intake, scopeDetail } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const Check = t.Object({
   ok: t.Boolean({ examples: [true] }),
@@ -53,17 +53,16 @@ export function healthRoutes(status: StatusService) {
 }
 
 /** `GET /metrics` in Prometheus form. */
-export function metricsRoutes(metrics: Metrics, { access, scopes }: Intake) {
-  return new Elysia({ tags: ["status"] }).get(
-    "/metrics",
-    async ({ request }) => {
-      access(request);
+export function metricsRoutes(guard: Guard<"read">, metrics: Metrics) {
+  return resource(guard, "status").get(
+    "/",
+    async () => {
       const { text, contentType } = await metrics.render();
       return new Response(text, { headers: { "Content-Type": contentType } });
     },
     {
+      needs: "read",
       detail: {
-        ...scopeDetail(scopes),
         operationId: "metrics",
         summary: "The figures of the server, in Prometheus form",
         responses: {

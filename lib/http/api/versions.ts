@@ -4,7 +4,7 @@ import { PAGE, VERSIONS } from "../../domain/limits.ts";
 import { FunctionVersion, parseVersionQuery, Rollback, VersionPage } from "../../domain/functions/versions.ts";
 import type { VersionService } from "../../services/functions/versions.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { type Intake, jsonBody, resource } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const id = t.String({ description: "The id or the name of the function.", examples: ["hello-world"] });
 const params = t.Object({ id });
@@ -22,9 +22,10 @@ const query = t.Object(
 );
 
 /** `/v1/functions/:id/versions` and `/v1/functions/:id/rollback`: what a function was, and the way back. */
-export function versionsRoutes(versions: VersionService, intake: Intake) {
-  return resource({ prefix: "/v1/functions", tag: "versions", intake })
+export function versionsRoutes(guard: Guard, versions: VersionService) {
+  return resource(guard, "versions")
     .get("/:id/versions", ({ params: { id }, query: raw }) => success(versions.list(id, parseVersionQuery(raw))), {
+      needs: "read",
       params,
       query,
       response: { 200: Envelope(VersionPage, "A page of versions, newest first."), ...errors(400, 404) },
@@ -37,13 +38,14 @@ export function versionsRoutes(versions: VersionService, intake: Intake) {
       },
     })
     .get("/:id/versions/:version", ({ params: { id, version } }) => success(versions.get(id, version)), {
+      needs: "read",
       params: t.Object({ id, version: t.String({ description: "The number of the version.", examples: ["1"] }) }),
       response: { 200: Envelope(FunctionVersion, "The version."), ...errors(404) },
       detail: { operationId: "getVersion", summary: "Show a version of a function" },
     })
     .post("/:id/rollback", async ({ params: { id }, body }) => success(await versions.rollback(id, body.version)), {
+      needs: "write",
       params,
-      parse: jsonBody(intake),
       body: Rollback,
       response: {
         200: Envelope(Function, "The function as it is now."),

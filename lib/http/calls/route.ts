@@ -12,11 +12,11 @@ import { errorResponse, pathOf, SANDBOX_HEADERS, shownError } from "../wire/erro
 import { callsFunction, routeMethods } from "../wire/allowed-methods.ts";
 import { routeCallDetail } from "../openapi/calls.ts";
 import { beyondLimit, type RateLimits, setRateLimit, type Standing } from "./rate-limits.ts";
-import type { Reception } from "../access/guard.ts";
+import type { CheckAccess } from "../access/guard.ts";
 
 /** What calls by routes need beside. */
 interface RouteCalls extends Calls {
-  readonly access: Reception["access"];
+  readonly access: CheckAccess;
   readonly rates: RateLimits;
   readonly log: Logger;
   readonly metrics: Metrics;

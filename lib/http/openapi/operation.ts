@@ -46,8 +46,8 @@ function titleOf(method: string): string {
 }
 
 /** What its own `detail` says, and what its schemas do. */
-function operation({ method, path, hooks }: DocumentedRoute): JsonObject {
-  const detail = withScopes(method, toOpenApi(hooks.detail));
+function operation({ path, hooks }: DocumentedRoute): JsonObject {
+  const detail = withScopes(toOpenApi(hooks.detail));
   const described = isObject(detail["responses"]) ? detail["responses"] : {};
   const parameters = [
     ...parametersOf("path", hooks.params),
@@ -83,11 +83,10 @@ function textOf(value: Json | undefined): string {
 }
 
 /** The scopes of an endpoint, of which a key needs one: OpenAPI 3.0 has no words for them beside OAuth's. */
-function withScopes(method: string, detail: JsonObject): JsonObject {
+function withScopes(detail: JsonObject): JsonObject {
   const scopes = detail["x-scopes"];
-  if (!isObject(scopes)) return detail;
-  const needed = scopes[method === "GET" ? "read" : "write"] ?? [];
-  const enough = [...new Set([...(Array.isArray(needed) ? needed : []), "admin"])];
+  if (!Array.isArray(scopes)) return detail;
+  const enough = [...new Set([...scopes, "admin"])];
   const { description } = detail;
   const text = `Scope of a key: ${enough.map((scope) => `\`${JSON.stringify(scope)}\``).join(" or ")}.`;
   return {

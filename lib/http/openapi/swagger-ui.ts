@@ -2,7 +2,7 @@ import { Elysia } from "elysia";
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import type { JsonObject } from "./schema.ts";
-import type { Intake } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 /** The page may load nothing from elsewhere; Swagger UI brings its icons and some styles inline. */
 const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
@@ -30,18 +30,18 @@ const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swa
 const ZSTD = [0x28, 0xb5] as const;
 
 /** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made when it is first asked for. */
-export function docsRoutes(document: () => JsonObject, { access }: Intake) {
+export function docsRoutes(guard: Guard<"read">, document: () => JsonObject) {
   let made: Promise<unknown> | undefined;
-  const hide = { detail: { hide: true } };
+  // A new object for each: Elysia completes the options that it is given.
+  const hidden = () => ({ needs: "read", detail: { hide: true } }) as const;
   const text = (body: string, type: string) =>
     new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
-  return new Elysia({ prefix: "/swagger" })
-    .onTransform(({ request }) => void access(request))
-    .get("/", () => text(PAGE, "text/html; charset=utf-8"), hide)
-    .get("/json", () => (made ??= published(document())), hide)
-    .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hide)
-    .get("/swagger-ui.js", ({ request }) => asset(request, script, "text/javascript; charset=utf-8"), hide)
-    .get("/swagger-ui.css", ({ request }) => asset(request, style, "text/css; charset=utf-8"), hide);
+  return resource(guard, "documentation")
+    .get("/", () => text(PAGE, "text/html; charset=utf-8"), hidden())
+    .get("/json", () => (made ??= published(document())), hidden())
+    .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hidden())
+    .get("/swagger-ui.js", ({ request }) => asset(request, script, "text/javascript; charset=utf-8"), hidden())
+    .get("/swagger-ui.css", ({ request }) => asset(request, style, "text/css; charset=utf-8"), hidden());
 }
 
 /** A file of Swagger UI. In the binary it is compressed (.ci/build.ts), for nearly every client as it wants it. */
