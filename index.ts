@@ -5,8 +5,8 @@ import { messageOf } from "./lib/domain/errors.ts";
 import { healthcheck } from "./lib/cli/healthcheck.ts";
 import { applyManifest, exportManifest } from "./lib/cli/manifest.ts";
 import { createLogger } from "./lib/log.ts";
+import { backupDatabase } from "./lib/server/data.ts";
 import { openApi, start } from "./lib/server/server.ts";
-import { backup } from "./lib/store/sqlite/backup.ts";
 import { VERSION } from "./lib/version.ts";
 
 try {
@@ -27,7 +27,7 @@ async function run(command: Command): Promise<number> {
     case "export":
       return exportManifest(command.config);
     case "backup":
-      backup(`${command.config.dataPath}/database.db`, command.file);
+      backupDatabase(command.config, command.file);
       console.error(
         `slipway: the database was copied to ${command.file}. The secrets in it can be read only with their key ` +
           `(secret.key in the data directory, or SECRET_KEY), which is not in it: keep that as well, in another place`,

@@ -18,7 +18,7 @@ import type { ScheduleService } from "../services/work/schedules.ts";
 import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { VersionService } from "../services/functions/versions.ts";
-import type { Access } from "./access/access.ts";
+import type { AccessCheck } from "./access/access.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { callbackSecretRoutes } from "./api/callbacks.ts";
@@ -33,7 +33,7 @@ import { openApiDocument } from "./openapi/document.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
 import { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
-import { type CheckAccess, checkGuarded, createGuards } from "./access/guard.ts";
+import { checkGuarded, createGuards } from "./access/guard.ts";
 import { callRoutes } from "./calls/route.ts";
 import { routesRoutes } from "./api/routes.ts";
 import { schedulesRoutes } from "./api/schedules.ts";
@@ -61,7 +61,7 @@ export interface AppServices {
   readonly keys: KeyService;
   readonly status: StatusService;
   readonly metrics: Metrics;
-  readonly access: Access;
+  readonly access: AccessCheck;
   readonly clock: Clock;
   readonly log: Logger;
   readonly request_bytes: number;
@@ -79,12 +79,11 @@ const ADMINISTERING = { read: ["admin"], write: ["admin"] } as const;
 
 /** The whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, metrics, clock, log, request_bytes, idle_timeouts } = services;
+  const { functions, routes, metrics, access, clock, log, request_bytes, idle_timeouts } = services;
   const server = () => app.server;
   const { watch, unwatch } = watching(server, idle_timeouts);
   const readBody = createBodyReader({ clock, unwatch, body_ms: idle_timeouts.body_ms });
-  const checkAccess: CheckAccess = (request, needs) => services.access(request, app.server, needs);
-  const guard = createGuards({ checkAccess, unwatch, readBody });
+  const guard = createGuards({ access, server, unwatch, readBody });
   // Made when it is first needed: a hook at the beginning of every request would cost it 0.5 us.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
   const tools = { ...services, requestId };
@@ -109,7 +108,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(keysRoutes(guard("/v1/keys", ADMINISTERING), services.keys))
     .use(metricsRoutes(guard("/metrics", { read: ["read"] }), metrics))
     .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
-    .use(callRoutes(routes, { ...calls, access: checkAccess, log, metrics, rates: new RateLimits(clock) }))
+    .use(callRoutes(routes, { ...calls, access, log, metrics, rates: new RateLimits(clock) }))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);
   return app;

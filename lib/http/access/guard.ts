@@ -1,8 +1,9 @@
+import type { Server } from "bun";
 import { type Context, Elysia } from "elysia";
 import type { Caller, Scope } from "../../domain/keys.ts";
 import { parseJson, type ReadBody } from "../wire/body.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
-import type { Needs } from "./access.ts";
+import type { AccessCheck } from "./access.ts";
 
 /** The most bytes that a body of `/v1` may have: far more than any needs, so that a wrong one is told what is wrong with it. */
 export const API_BODY_BYTES = 6 * 1024 * 1024;
@@ -21,18 +22,16 @@ export interface Guard<Need extends string = "read" | "write"> {
   readonly readBody: ReadBody;
 }
 
-/** Checks access for any endpoint; what `createAccessCheck` returns, with the server it listens on. */
-export type CheckAccess = (request: Request, needs: Needs) => Caller;
-
 /** Makes the guards of the resources. */
 export function createGuards(deps: {
-  readonly checkAccess: CheckAccess;
+  readonly access: AccessCheck;
+  readonly server: () => Server<unknown> | null;
   readonly unwatch: Watching["unwatch"];
   readonly readBody: ReadBody;
 }): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>) => Guard<Need> {
   const callers = new WeakMap<Request, Caller>();
   const admit = (request: Request, scopes: readonly Scope[]): void => {
-    callers.set(request, deps.checkAccess(request, { scopes }));
+    callers.set(request, deps.access(request, deps.server(), { scopes }));
     // A pull may take minutes without a byte on this connection.
     deps.unwatch(request);
   };

@@ -1,4 +1,5 @@
 import type { Clock } from "../../clock.ts";
+import { clientOf } from "./client-address.ts";
 import { TokenBuckets } from "./token-buckets.ts";
 
 /** Wrong keys that an address may send at once. */
@@ -34,19 +35,4 @@ export class KeyGuesses {
   get size(): number {
     return this.#buckets.size;
   }
-}
-
-/** Whom an address stands for: one IPv4 address, or the network of 2^64 that an IPv6 customer has to himself. */
-export function clientOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/, "");
-  if (!plain.includes(":")) return plain;
-  const [head = "", tail] = plain.split("%")[0]?.split("::") ?? [];
-  const before = head === "" ? [] : head.split(":");
-  const after = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = tail === undefined ? 0 : 8 - before.length - after.length;
-  const groups = [...before, ...Array.from({ length: Math.max(0, zeros) }, () => "0"), ...after];
-  return `${groups
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ""))
-    .join(":")}::/64`;
 }

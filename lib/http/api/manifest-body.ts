@@ -6,7 +6,7 @@ import { ApplyManifest, type ApplyOptions, Manifest } from "../../domain/manifes
 import { parseManifestText } from "../../domain/manifest/text.ts";
 import { expand } from "../../domain/manifest/variables.ts";
 import { parseJson } from "../wire/body.ts";
-import { describeProblem } from "../wire/validation-message.ts";
+import { validationMessage } from "../wire/validation-message.ts";
 
 /** What a request wants applied. */
 export interface ManifestBody extends Partial<ApplyOptions> {
@@ -50,7 +50,7 @@ function manifestOf(value: unknown, variables: Readonly<Record<string, string>>)
 function checked<T extends TSchema>(schema: T, value: unknown) {
   if (Value.Check(schema, value)) return value;
   const validator = { schema, Errors: (wrong: unknown) => Value.Errors(schema, wrong) };
-  throw invalid(describeProblem("body", validator, value));
+  throw invalid(validationMessage("body", validator, value));
 }
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });

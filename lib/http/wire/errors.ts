@@ -5,7 +5,7 @@ import { failure } from "./envelope.ts";
 import type { Watching } from "./idle-timeouts.ts";
 import { PROBLEM_JSON, prefersProblem, problemDetails } from "./problem-details.ts";
 import { STATUS_OF } from "./status-of.ts";
-import { describeProblem } from "./validation-message.ts";
+import { validationMessage } from "./validation-message.ts";
 
 /** What a 429 or 503 says where nobody knows better, in seconds: an engine or a server that comes back takes about that. */
 const RETRY_AFTER_S = 2;
@@ -86,7 +86,7 @@ export function shownError(
     log.debug("request refused", { ...request, reason: known.reason, error: known });
     return known;
   }
-  const shown = error instanceof ValidationError ? describeProblem(error.type, error.validator, error.value) : error;
+  const shown = error instanceof ValidationError ? validationMessage(error.type, error.validator, error.value) : error;
   log.error("request failed", { ...request, error: shown });
   return known ?? new AppError("internal", "Internal error: the server's log has more under this request id");
 }
@@ -100,7 +100,7 @@ function translate(error: unknown): AppError | undefined {
       : new AppError("invalid_request", "The request body could not be read: send it again");
   }
   if (error instanceof ValidationError && error.type !== "response") {
-    return new AppError("invalid_request", describeProblem(error.type, error.validator, error.value));
+    return new AppError("invalid_request", validationMessage(error.type, error.validator, error.value));
   }
   if (error instanceof NotFoundError)
     return new AppError("not_found", "No such path: GET /swagger shows the API, and functions answer below /r");

@@ -15,7 +15,7 @@ const PROBLEMS = 50;
 const NOUNS: Readonly<Record<string, string>> = { body: "body", query: "query parameter", params: "path parameter" };
 
 /** What is wrong with a body, a query or path parameters, in one sentence with the mend. */
-export function describeProblem(where: string, validator: unknown, value: unknown): string {
+export function validationMessage(where: string, validator: unknown, value: unknown): string {
   const noun = NOUNS[where] ?? where;
   if (!isValidator(validator)) return `Invalid ${noun}`;
   const problems = [...Iterator.from(validator.Errors(value)).take(PROBLEMS)];

@@ -70,7 +70,7 @@ describe("with API_KEY", () => {
     const refused = await send("wrong");
     expectError(refused, {
       ...{ status: 429, reason: "too_many_requests" },
-      message: "Too many wrong API keys came from your address: try again in 24 s; a right key is taken at once",
+      message: "Too many wrong API keys came from your address: try again in 24 s; a right key is accepted at once",
     });
     expect(refused.headers.get("retry-after")).toBe("24");
     expect((await send("wrong")).headers.get("retry-after")).toBe("36");

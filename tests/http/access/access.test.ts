@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Server } from "bun";
 import { AppError } from "../../../lib/domain/errors.ts";
-import { type AccessPolicy, createAccess, isLoopback, type Needs } from "../../../lib/http/access/access.ts";
+import { type AccessPolicy, createAccessCheck, isLoopback, type Needs } from "../../../lib/http/access/access.ts";
 import { administrator, checkScope, type Scope } from "../../../lib/domain/keys.ts";
 import { thrownBy } from "../../store/sqlite/support/stores.ts";
 import type { Verdict } from "../../../lib/services/access/keys.ts";
@@ -38,7 +38,7 @@ function verdict(
   // Of a server, the check needs this alone.
   const server = { requestIP: () => ({ address: caller }) } as unknown as Server<unknown>;
   try {
-    createAccess(policy)(request, server, needs);
+    createAccessCheck(policy)(request, server, needs);
     return "passes";
   } catch (error) {
     return error instanceof AppError ? error.reason : String(error);
@@ -47,7 +47,7 @@ function verdict(
 
 const bearer = (key: string) => ({ Authorization: `Bearer ${key}` });
 
-describe("createAccess, by the key", () => {
+describe("createAccessCheck, by the key", () => {
   test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
     ["no key where one is needed", LOCKED, {}, "unauthorized"],
     ["the key", LOCKED, bearer(KEY), "passes"],
@@ -67,7 +67,7 @@ describe("createAccess, by the key", () => {
   });
 });
 
-describe("createAccess, by the scope of the key", () => {
+describe("createAccessCheck, by the scope of the key", () => {
   const scoped = (...scopes: Scope[]): AccessPolicy => ({
     ...LOCKED,
     keys: { identify: () => ({ caller: { key_id: "k", scopes, function_id: null } }) },
@@ -108,7 +108,7 @@ describe("createAccess, by the scope of the key", () => {
   });
 });
 
-describe("createAccess, by earlier attempts", () => {
+describe("createAccessCheck, by earlier attempts", () => {
   const slow: AccessPolicy = { ...LOCKED, guesses: { failed: () => 24 } };
   test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
     ["a wrong key is too many", slow, bearer("wrong"), "too_many_requests"],
@@ -126,7 +126,7 @@ describe("createAccess, by earlier attempts", () => {
   });
 });
 
-describe("createAccess, by the caller, with AUTH=off on an open address", () => {
+describe("createAccessCheck, by the caller, with AUTH=off on an open address", () => {
   test.each([
     ["127.0.0.1", "passes"],
     ["127.8.9.10", "passes"],
@@ -144,7 +144,7 @@ describe("createAccess, by the caller, with AUTH=off on an open address", () => 
   });
 });
 
-describe("createAccess, by the Host of a request without a key", () => {
+describe("createAccessCheck, by the Host of a request without a key", () => {
   test.each([
     ["localhost", "passes"],
     ["LOCALHOST:9999", "passes"],
@@ -171,7 +171,7 @@ describe("createAccess, by the Host of a request without a key", () => {
   });
 });
 
-describe("createAccess, by the site of a request without a key", () => {
+describe("createAccessCheck, by the site of a request without a key", () => {
   test.each<readonly [Record<string, string>, string]>([
     [{ "Sec-Fetch-Site": "same-origin" }, "passes"],
     [{ "Sec-Fetch-Site": "none" }, "passes"],

@@ -9,11 +9,12 @@ import { checkGuarded, createGuards, resource } from "../../../lib/http/access/g
 function setUp(...granted: Scope[]) {
   const asked: string[] = [];
   const guard = createGuards({
-    checkAccess: (request, { scopes }) => {
+    access: (request, _server, { scopes }) => {
       asked.push(`${request.method} ${scopes.join()}`);
       if (granted.every((scope) => !scopes.includes(scope))) throw new AppError("forbidden", "No");
       return administrator("k");
     },
+    server: () => null,
     unwatch: () => undefined,
     readBody: async (request) => {
       asked.push("body");
