@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readConfig, thisMachine } from "../../lib/config/config.ts";
+import { messageOf } from "../../lib/domain/errors.ts";
 import { createLogger } from "../../lib/log.ts";
 import { start } from "../../lib/server/server.ts";
 import { FakeClock } from "../support/fake-clock.ts";
@@ -50,7 +51,7 @@ test("start refuses a port that is taken, and releases the database", async () =
   const begin = (port: string) =>
     start(readConfig({}, { PORT: port, DATA_PATH: directory }, thisMachine()), { log, clock: new FakeClock() });
   const { port } = new URL(server.url);
-  await expect(begin(port)).rejects.toThrow(`Cannot listen on 127.0.0.1:${port}: `);
+  expect(await begin(port).catch(messageOf)).toStartWith(`Cannot listen on 127.0.0.1:${port}: `);
   await (await begin("0")).stop(0);
   await server.stop(0);
   await rm(directory, { recursive: true });

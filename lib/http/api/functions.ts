@@ -13,7 +13,7 @@ const params = t.Object({
 });
 const deletion = t.Object(
   {
-    cascade: flag("Delete its routes, too, and take it out of the `on_success` and `on_failure` of others."),
+    cascade: flag("Also delete its routes, and remove it from the `on_success` and `on_failure` of other functions."),
   },
   { additionalProperties: false },
 );
@@ -23,21 +23,22 @@ const creation = {
   operationId: "createFunction",
   summary: "Register an image as a function",
   description:
-    "Pulls the image where the engine does not have it. The answer comes when the function can be called; " +
-    "with `Accept: text/event-stream` it begins with the pull, and tells how that goes.",
+    "Pulls the image if the engine does not have it, and answers when the function can be called. With " +
+    "`Accept: text/event-stream` the answer begins with the pull and reports its progress.",
   responses: PULL_EVENTS_DETAIL,
 };
 const change = {
   operationId: "updateFunction",
   summary: "Change a function",
-  description: "What is absent stays as it is; `environment` is replaced as a whole. Running calls end as they began.",
+  description:
+    "Fields that are absent stay as they are; `environment` is replaced as a whole. Running calls are not affected.",
   responses: PULL_EVENTS_DETAIL,
 };
 const pull = {
   operationId: "pullFunction",
-  summary: "Pull the image anew",
+  summary: "Pull the image again",
   description:
-    "Moves the function to what its image reference means now. An image that exists only locally is looked up again.",
+    "Updates the function to the image that its reference names now. An image that exists only locally is looked up again.",
   responses: PULL_EVENTS_DETAIL,
 };
 
@@ -94,7 +95,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
           operationId: "deleteFunction",
           summary: "Delete a function",
           description:
-            "A function with routes, or that others name as `on_success` or `on_failure`, is kept (409) unless `cascade=true`. Running calls end; its records stay.",
+            "Answers 409 if the function has routes, or others name it as `on_success` or `on_failure`, unless `cascade=true`. Running calls are finished; the records stay.",
         },
       },
     )

@@ -9,7 +9,7 @@ const params = t.Object({
   id: t.String({ description: "The id of the key.", examples: ["c3a1f0de-5b5c-4f0e-8f43-2d1f6f0b7a90"] }),
 });
 
-/** `/v1/keys`: who may use the API, and what for. */
+/** `/v1/keys`: who may use the API, and for what. */
 export function keysRoutes(guard: Guard, keys: KeyService) {
   return resource(guard, "keys")
     .get("/", () => success(keys.list()), {
@@ -18,7 +18,7 @@ export function keysRoutes(guard: Guard, keys: KeyService) {
       detail: {
         operationId: "listKeys",
         summary: "List the keys",
-        description: "Those that are revoked or have expired are among them; the server's own key is not.",
+        description: "Includes keys that are revoked or have expired, but not the server's own key.",
       },
     })
     .post(
@@ -34,8 +34,8 @@ export function keysRoutes(guard: Guard, keys: KeyService) {
         response: { 201: Envelope(NewKey, "The new key and its token."), ...errors(400, 408, 409, 413, 507) },
         detail: {
           operationId: "createKey",
-          summary: "Make a key",
-          description: "The token is shown this once: the server keeps only its hash.",
+          summary: "Create a key",
+          description: "The token is shown only now: the server keeps only its hash.",
         },
       },
     )
@@ -53,7 +53,7 @@ export function keysRoutes(guard: Guard, keys: KeyService) {
         operationId: "revokeKey",
         summary: "Revoke a key",
         description:
-          "It is refused from the next request on. Its record stays, with `revoked_at`, until the room for keys is needed.",
+          "The key is refused from the next request on. Its record stays, with `revoked_at`, until its place is needed for a new key.",
       },
     });
 }

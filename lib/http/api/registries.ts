@@ -9,14 +9,14 @@ import { type Guard, resource } from "../access/guard.ts";
 
 const params = t.Object({
   host: t.String({
-    description: "The host of the registry, with its port; `docker.io` and its other names are Docker Hub.",
+    description: "The host of the registry, with its port. `docker.io` and its other names mean Docker Hub.",
     examples: ["registry.example.com:5000"],
   }),
 });
 const query = t.Object(
   {
     check: flag(
-      "`false` stores the credentials without asking the registry: the engine, or the registry, may be away.",
+      "`false` stores the credentials without checking them, for when the engine or the registry is not available.",
     ),
   },
   { additionalProperties: false },
@@ -38,14 +38,14 @@ export function registriesRoutes(guard: Guard, registries: RegistryService) {
         query,
         body: DockerConfig,
         response: {
-          200: Envelope(RegistryImport, "What was stored, and what was left out."),
+          200: Envelope(RegistryImport, "What was stored and what was left out."),
           ...errors(400, 408, 409, 413, 503, 507),
         },
         detail: {
           operationId: "importRegistries",
-          summary: "Take over the credentials of a Docker config.json",
+          summary: "Import the credentials of a Docker config.json",
           description:
-            "Each is checked with its registry; what is refused, or is kept by a helper outside the file, is left out and named.",
+            "Each one is checked with its registry. Those that are refused, or kept by a helper outside the file, are left out and listed.",
         },
       },
     )
@@ -68,15 +68,15 @@ export function registriesRoutes(guard: Guard, registries: RegistryService) {
         query,
         body: PutRegistry,
         response: {
-          200: Envelope(Registry, "The registry, which has other credentials now."),
-          201: Envelope(Registry, "The registry, which had none."),
+          200: Envelope(Registry, "The registry, whose credentials were replaced."),
+          201: Envelope(Registry, "The registry, which had no credentials before."),
           ...errors(400, 408, 409, 413, 502, 503, 507),
         },
         detail: {
           operationId: "putRegistry",
-          summary: "Give the credentials of a registry",
+          summary: "Set the credentials of a registry",
           description:
-            "`username` and `password`, or `identity_token`. The engine checks them with the registry; they are kept encrypted, and used by the next pull.",
+            "`username` and `password`, or `identity_token`. The engine checks them with the registry. They are stored encrypted and used by the next pull.",
         },
       },
     )
@@ -87,7 +87,7 @@ export function registriesRoutes(guard: Guard, registries: RegistryService) {
       detail: {
         operationId: "deleteRegistry",
         summary: "Delete the credentials of a registry",
-        description: "Images that were pulled with them stay where they are.",
+        description: "Images that were pulled with them stay on the engine.",
       },
     });
 }

@@ -22,7 +22,7 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
       needs: "write",
       body: CreateRoute,
       response: { 200: Envelope(Route, "The new route."), ...errors(400, 404, 408, 409, 413, 507) },
-      detail: { operationId: "createRoute", summary: "Give a function a path below /r" },
+      detail: { operationId: "createRoute", summary: "Create a route to a function" },
     })
     .get("/:id", ({ params: { id } }) => success(routes.get(id)), {
       needs: "read",
@@ -35,7 +35,7 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
       params,
       body: UpdateRoute,
       response: { 200: Envelope(Route, "The route as it is now."), ...errors(400, 404, 408, 409, 413, 507) },
-      detail: { operationId: "updateRoute", summary: "Change a route's path or function" },
+      detail: { operationId: "updateRoute", summary: "Change a route" },
     })
     .delete("/:id", async ({ params: { id } }) => success(await routes.delete(id)), {
       needs: "write",

@@ -9,7 +9,7 @@ const params = t.Object({
   id: t.String({ description: "The id of the schedule.", examples: ["f3b9b3c5-2a3e-4d0e-8e2f-5a2d9a3c7c4e"] }),
 });
 
-/** `/v1/schedules`: functions that are called by the clock. */
+/** `/v1/schedules`: calling functions by the clock. */
 export function schedulesRoutes(guard: Guard, schedules: ScheduleService) {
   return resource(guard, "schedules")
     .get("/", () => success(schedules.list()), {
@@ -30,8 +30,8 @@ export function schedulesRoutes(guard: Guard, schedules: ScheduleService) {
         response: { 201: Envelope(ScheduleWithTimes, "The new schedule."), ...errors(400, 404, 408, 409, 413, 507) },
         detail: {
           operationId: "createSchedule",
-          summary: "Have a function called by the clock",
-          description: "Each time makes one asynchronous invocation, and none is made twice, whatever restarts.",
+          summary: "Call a function on a schedule",
+          description: "Each scheduled time makes one asynchronous invocation, and never two, even after a restart.",
         },
       },
     )
@@ -55,6 +55,10 @@ export function schedulesRoutes(guard: Guard, schedules: ScheduleService) {
       needs: "write",
       params,
       response: { 200: Envelope(ScheduleWithTimes, "The schedule as it was."), ...errors(404, 507) },
-      detail: { operationId: "deleteSchedule", summary: "Delete a schedule", description: "What it has queued stays." },
+      detail: {
+        operationId: "deleteSchedule",
+        summary: "Delete a schedule",
+        description: "Invocations that it has queued stay.",
+      },
     });
 }

@@ -11,12 +11,12 @@ const params = t.Object({
 });
 const deletion = t.Object(
   {
-    force: flag("Delete it although functions use it: their calls then answer 502, `secret_unavailable`.", "false"),
+    force: flag("Delete it even if functions use it. Their calls then answer 502, `secret_unavailable`.", "false"),
   },
   { additionalProperties: false },
 );
 
-/** `/v1/secrets`: values that only functions see. */
+/** `/v1/secrets`: values that only functions can read. */
 export function secretsRoutes(guard: Guard, secrets: SecretService) {
   return resource(guard, "secrets")
     .get("/", () => success(secrets.list()), {
@@ -28,7 +28,7 @@ export function secretsRoutes(guard: Guard, secrets: SecretService) {
       needs: "read",
       params,
       response: { 200: Envelope(Secret, "The secret, without its value."), ...errors(404) },
-      detail: { operationId: "getSecret", summary: "Show who uses a secret" },
+      detail: { operationId: "getSecret", summary: "Show a secret and the functions that use it" },
     })
     .put(
       "/:name",
@@ -42,14 +42,14 @@ export function secretsRoutes(guard: Guard, secrets: SecretService) {
         params: t.Object({ name: SecretName }),
         body: PutSecret,
         response: {
-          200: Envelope(Secret, "The secret, which has another value now."),
+          200: Envelope(Secret, "The secret, whose value was replaced."),
           201: Envelope(Secret, "The new secret."),
           ...errors(400, 408, 409, 413, 507),
         },
         detail: {
           operationId: "putSecret",
-          summary: "Make a secret, or give it another value",
-          description: "Kept encrypted. Functions that name it get the value at their next call.",
+          summary: "Create a secret or replace its value",
+          description: "Stored encrypted. Functions that use it get the value at their next call.",
         },
       },
     )
@@ -65,7 +65,7 @@ export function secretsRoutes(guard: Guard, secrets: SecretService) {
         detail: {
           operationId: "deleteSecret",
           summary: "Delete a secret",
-          description: "One that functions name is kept (409) unless `force=true`.",
+          description: "Answers 409 if functions use it, unless `force=true`.",
         },
       },
     );

@@ -13,7 +13,7 @@ const query = t.Object(
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before.", examples: ["12"] })),
     limit: t.Optional(
       t.String({
-        description: `Versions a page, from 1 to ${PAGE.max}; ${PAGE.default} unless given.`,
+        description: `Versions per page, from 1 to ${PAGE.max}; ${PAGE.default} by default.`,
         examples: ["50"],
       }),
     ),
@@ -21,7 +21,7 @@ const query = t.Object(
   { additionalProperties: false },
 );
 
-/** `/v1/functions/:id/versions` and `/v1/functions/:id/rollback`: what a function was, and the way back. */
+/** `/v1/functions/:id/versions` and `/v1/functions/:id/rollback`: earlier states of a function, and the way back. */
 export function versionsRoutes(guard: Guard, versions: VersionService) {
   return resource(guard, "versions")
     .get("/:id/versions", ({ params: { id }, query: raw }) => success(versions.list(id, parseVersionQuery(raw))), {
@@ -34,7 +34,7 @@ export function versionsRoutes(guard: Guard, versions: VersionService) {
         summary: "List the versions of a function",
         description:
           "Every change of a function's image, environment or settings makes a version; a change of its name does not. " +
-          `${VERSIONS} are kept, and those that routes name.`,
+          `The last ${VERSIONS} are kept, and those that routes name.`,
       },
     })
     .get("/:id/versions/:version", ({ params: { id, version } }) => success(versions.get(id, version)), {
@@ -55,9 +55,9 @@ export function versionsRoutes(guard: Guard, versions: VersionService) {
         operationId: "rollbackFunction",
         summary: "Go back to a version",
         description:
-          "Makes a new version with the image, the environment and the settings of an old one; the history only grows. " +
-          "An image that was removed from the engine is pulled again by its digest. Running calls end as they began. " +
-          "What the function is already makes no version.",
+          "Makes a new version with the image, environment and settings of an old one; versions are never rewritten. " +
+          "An image that was removed from the engine is pulled again by its digest. Running calls are not affected. " +
+          "If the function is in that state already, no version is made.",
       },
     });
 }

@@ -96,7 +96,10 @@ function isPreflight({ request, route }: Visit): boolean {
 
 function wrongMethod({ request, route, id }: Visit): Response {
   const allow = routeMethods(route);
-  const error = new AppError("method_not_allowed", `${request.method} is not possible here: use ${allow.join(" or ")}`);
+  const error = new AppError(
+    "method_not_allowed",
+    `Method ${request.method} is not allowed: use ${allow.join(" or ")}`,
+  );
   return errorResponse(error, { request_id: id, accept: request.headers.get("accept"), allow });
 }
 

@@ -129,7 +129,7 @@ describe("POST /v1/apply", () => {
     ["version: 1\nfunctions:\n  a:\n", 'Invalid "functions/a": it must be an object, but it is null'],
     ["version: 1\nfunctions: {a: {}}", 'Missing "functions/a/image": it must be a string'],
     ["version: 1\nfunctions: {a: {imgae: x}}", 'Unknown field "functions/a/imgae": did you mean "image"?'],
-    ["version: 1\nfunctions: {a: {image: x, name: b}}", 'Unknown field "functions/a/name": known are "image", '],
+    ["version: 1\nfunctions: {a: {image: x, name: b}}", 'Unknown field "functions/a/name": expected "image", '],
     [
       "version: 1\nfunctions: {a: {image: x, timeout_ms: 1}}",
       'Invalid "functions/a/timeout_ms": it must be a whole number from 100',

@@ -87,7 +87,7 @@ describe("PUT /v1/registries/:host", () => {
 
   test.each([
     ["check=no", 'Invalid "check": it must be "true" or "false", but it is "no"'],
-    ["force=true", 'Unknown query parameter "force": known are "check"'],
+    ["force=true", 'Unknown query parameter "force": expected "check"'],
   ])("PUT /v1/registries/:host?%s answers 400", async (query, message) => {
     const reply = await server.api("PUT", `/v1/registries/ghcr.io?${query}`, BODY);
     expectError(reply, { status: 400, reason: "invalid_request", message });

@@ -225,7 +225,7 @@ describe("DELETE /v1/secrets/:name", () => {
 
   test.each([
     ["force=yes", 'Invalid "force": it must be "true" or "false", but it is "yes"'],
-    ["cascade=true", 'Unknown query parameter "cascade": known are "force"'],
+    ["cascade=true", 'Unknown query parameter "cascade": expected "force"'],
   ])("DELETE /v1/secrets/:name?%s answers 400", async (query, message) => {
     await put("token");
     const reply = await server.api("DELETE", `/v1/secrets/token?${query}`);

@@ -88,7 +88,7 @@ describe("GET /v1/functions/:id/versions", () => {
     ["?limit=0", 'Invalid "limit" "0": give a whole number from 1 to 500'],
     ["?limit=x", 'Invalid "limit" "x": give a whole number from 1 to 500'],
     ["?cursor=x", 'Invalid "cursor" "x": give the "next_cursor" of the page before'],
-    ["?page=1", 'Unknown query parameter "page": known are "cursor", "limit"'],
+    ["?page=1", 'Unknown query parameter "page": expected "cursor" or "limit"'],
   ])("GET /v1/functions/:id/versions%s answers 400", async (query, message) => {
     const reply = await server.api("GET", `/v1/functions/app/versions${query}`);
     expectError(reply, { status: 400, reason: "invalid_request", message });
@@ -170,7 +170,7 @@ describe("POST /v1/functions/:id/rollback", () => {
     [{ version: "1" }, 'Invalid "version": it must be a whole number of at least 1, but it is "1"'],
     [{ version: 0 }, 'Invalid "version": it must be a whole number of at least 1, but it is 0'],
     [{ version: 1.5 }, 'Invalid "version": it must be a whole number of at least 1, but it is 1.5'],
-    [{ version: 1, image: "x" }, 'Unknown field "image": known are "version"'],
+    [{ version: 1, image: "x" }, 'Unknown field "image": expected "version"'],
     [
       { version: 2 },
       'Function "app" has no version 2: the latest is 1, GET /v1/functions/app/versions lists those that are kept',

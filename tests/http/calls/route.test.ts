@@ -72,7 +72,7 @@ describe("the methods of a route", () => {
       if (method === "HEAD") return expect(text).toBe("");
       expectError(
         { status, headers, body: JSON.parse(text) },
-        { status: 405, reason: "method_not_allowed", message: `${method} is not possible here: use POST` },
+        { status: 405, reason: "method_not_allowed", message: `Method ${method} is not allowed: use POST` },
       );
     },
   );

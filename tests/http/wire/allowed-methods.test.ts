@@ -42,7 +42,7 @@ describe("a wrong method", () => {
         { status, headers, body: JSON.parse(text) },
         {
           ...{ status: 405, reason: "method_not_allowed" },
-          message: `${method} is not possible here: use ${allow.replaceAll(", ", " or ")}`,
+          message: `Method ${method} is not allowed: use ${allow.replaceAll(", ", " or ")}`,
         },
       );
       expect(headers.get("allow")).toBe(allow);

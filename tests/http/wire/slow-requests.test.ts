@@ -117,7 +117,7 @@ describe("a connection on which too little comes", () => {
       expect(JSON.parse(body)).toEqual({
         ...{
           success: false,
-          message: "The request body did not come within 6 s: send it faster",
+          message: "The request body did not arrive within 6 s: send it faster",
           data: null,
           reason: "request_timeout",
         },
