@@ -8,7 +8,7 @@ import { createLogger } from "../../lib/log.ts";
 import { start } from "../../lib/server/server.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
-/** A server on a clock of its own, whose engine is away. */
+/** A server on a fake clock, whose engine is away. */
 async function setUp() {
   const directory = await mkdtemp(join(tmpdir(), "slipway-test-"));
   const config = readConfig(

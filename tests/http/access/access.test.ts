@@ -9,7 +9,7 @@ import type { Verdict } from "../../../lib/services/access/keys.ts";
 const KEY = "slipway_key";
 const GATEWAY = "172.18.0.1";
 
-/** The keys of a server that has one; the service has tests of its own. */
+/** The keys of a server that has one. The service has tests of its own. */
 const ONE_KEY = {
   identify: (token: string): Verdict =>
     token === KEY ? { caller: administrator("server") } : { refused: "wrong", message: "The API key is wrong" },
@@ -35,7 +35,7 @@ function verdict(
   needs: Needs = { scopes: [] },
 ): string {
   const request = new Request("http://localhost/v1/functions", { headers: { Host: "localhost:9999", ...headers } });
-  // Of a server, the check needs this alone.
+  // The only method of a server that is called.
   const server = { requestIP: () => ({ address: caller }) } as unknown as Server<unknown>;
   try {
     createAccessCheck(policy)(request, server, needs);
@@ -49,7 +49,7 @@ const bearer = (key: string) => ({ Authorization: `Bearer ${key}` });
 
 describe("createAccessCheck, by the key", () => {
   test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
-    ["no key where one is needed", LOCKED, {}, "unauthorized"],
+    ["no key if one is needed", LOCKED, {}, "unauthorized"],
     ["the key", LOCKED, bearer(KEY), "passes"],
     ["the key, with a scheme in other letters", LOCKED, { Authorization: `bEARER   ${KEY} ` }, "passes"],
     ["the key in X-API-Key", LOCKED, { "X-API-Key": KEY }, "passes"],
@@ -58,8 +58,8 @@ describe("createAccessCheck, by the key", () => {
     ["an empty X-API-Key", LOCKED, { "X-API-Key": "" }, "unauthorized"],
     ["another scheme", LOCKED, { Authorization: `Basic ${btoa(`x:${KEY}`)}` }, "unauthorized"],
     ["two keys", LOCKED, bearer(`${KEY} ${KEY}`), "unauthorized"],
-    ["a wrong key where none is needed", OPEN, bearer("wrong"), "unauthorized"],
-    ["a key where there is none", LOOPBACK, bearer(KEY), "unauthorized"],
+    ["a wrong key if none is needed", OPEN, bearer("wrong"), "unauthorized"],
+    ["a key if the server has none", LOOPBACK, bearer(KEY), "unauthorized"],
     ["the key, from anywhere", OPEN, { ...bearer(KEY), Host: "evil.example", Origin: "http://evil.example" }, "passes"],
     ["the key, from another site", LOCKED, { ...bearer(KEY), "Sec-Fetch-Site": "cross-site" }, "passes"],
   ])("%s", (_name, policy, headers, expected) => {
@@ -82,23 +82,23 @@ describe("createAccessCheck, by the scope of the key", () => {
     [["deploy"], ["read"], "forbidden"],
     [["deploy", "read", "invoke"], ["admin"], "forbidden"],
     [["deploy", "read", "invoke"], [], "forbidden"],
-  ])("a key with %j where %j is needed", (scopes, needed, expected) => {
+  ])("a key with %j if %j is needed", (scopes, needed, expected) => {
     expect(verdict(scoped(...scopes), bearer("any"), "203.0.113.9", { scopes: needed })).toBe(expected);
   });
 
-  test("a key that is sent is judged on loopback, too", () => {
+  test("a key that is sent is checked even on loopback", () => {
     const policy = { ...scoped("read"), loopback: true, key_required: false };
     expect(verdict(policy, bearer("any"), "127.0.0.1", { scopes: ["deploy"] })).toBe("forbidden");
     expect(verdict(policy, {}, "127.0.0.1", { scopes: ["deploy"] })).toBe("passes");
   });
 
-  test("an endpoint may insist on a key wherever the request comes from", () => {
+  test("an endpoint may require a key wherever the request comes from", () => {
     const needs: Needs = { scopes: ["invoke"], key_always: true };
     expect(verdict(LOOPBACK, {}, "127.0.0.1", needs)).toBe("unauthorized");
     expect(verdict(scoped("invoke"), bearer("any"), "203.0.113.9", needs)).toBe("passes");
   });
 
-  test("the message names the scopes that are needed, and those the key has", () => {
+  test("the message names the scopes that are needed, and those of the key", () => {
     const caller = { key_id: "k", scopes: ["invoke", "read"] as const, function_id: null };
     expect(thrownBy(() => checkScope(caller, ["deploy"]))).toMatchObject({
       message:
@@ -108,15 +108,15 @@ describe("createAccessCheck, by the scope of the key", () => {
   });
 });
 
-describe("createAccessCheck, by earlier attempts", () => {
+describe("createAccessCheck, by earlier wrong keys", () => {
   const slow: AccessPolicy = { ...LOCKED, guesses: { failed: () => 24 } };
   test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
     ["a wrong key is too many", slow, bearer("wrong"), "too_many_requests"],
     ["the right key passes", slow, bearer(KEY), "passes"],
-    ["no key is no attempt", slow, {}, "unauthorized"],
-    ["where there is no key, nobody guesses one", { ...slow, keys: NO_KEY }, bearer("any"), "unauthorized"],
+    ["no key is not a guess", slow, {}, "unauthorized"],
+    ["if the server has no key, none is a guess", { ...slow, keys: NO_KEY }, bearer("any"), "unauthorized"],
     [
-      "a key that is revoked was not guessed",
+      "a revoked key is not a guess",
       { ...slow, keys: { identify: () => ({ refused: "dead", message: "revoked" }) } },
       bearer("any"),
       "unauthorized",

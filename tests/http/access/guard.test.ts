@@ -5,7 +5,7 @@ import { AppError } from "../../../lib/domain/errors.ts";
 import { administrator, type Scope } from "../../../lib/domain/keys.ts";
 import { checkGuarded, createGuards, resource } from "../../../lib/http/access/guard.ts";
 
-/** A resource whose caller has these scopes, and what its guard was asked. */
+/** A resource, a caller with these scopes, and a list of what the guard did. */
 function setUp(...granted: Scope[]) {
   const asked: string[] = [];
   const guard = createGuards({
@@ -31,26 +31,26 @@ function setUp(...granted: Scope[]) {
 }
 
 describe("resource", () => {
-  test("asks of each endpoint the scopes that it needs", async () => {
+  test("checks each endpoint for the scopes that it needs", async () => {
     const { asked, send } = setUp("read");
     expect(await (await send("GET")).text()).toBe("k");
     expect((await send("DELETE")).status).toBe(500);
     expect(asked).toEqual(["GET read", "DELETE deploy"]);
   });
 
-  test("asks of a HEAD what it asks of a GET", async () => {
+  test("checks a HEAD like a GET", async () => {
     const { asked, send } = setUp("deploy");
     expect((await send("HEAD")).status).toBe(500);
     expect(asked).toEqual(["HEAD read"]);
   });
 
-  test("reads no body of a request that may not pass", async () => {
+  test("does not read the body of a request that is refused", async () => {
     const { asked, send } = setUp("read");
     expect((await send("POST", '{"name": "x"}')).status).toBeGreaterThanOrEqual(400);
     expect(asked).toEqual(["POST deploy"]);
   });
 
-  test("reads the body as JSON where the endpoint has a schema for it, and nowhere else", async () => {
+  test("reads the body as JSON if the endpoint has a schema for it, and only then", async () => {
     const { asked, send } = setUp("deploy");
     expect(await (await send("POST", '{"name": "x"}')).json()).toEqual({ name: "x" });
     expect(asked.indexOf("body")).toBe(1);
@@ -58,14 +58,14 @@ describe("resource", () => {
     expect(asked.filter((what) => what === "body")).toHaveLength(1);
   });
 
-  test("knows no caller of a request that it has not let in", () => {
+  test("throws when asked for the caller of a request that it has not let in", () => {
     const { guard } = setUp();
     expect(() => guard.callerOf(new Request("http://localhost"))).toThrow("does not say what it needs");
   });
 });
 
 describe("checkGuarded", () => {
-  test("takes endpoints that say what they need, and open ones", () => {
+  test("accepts endpoints that say what they need, and open ones", () => {
     const { things } = setUp();
     const app = new Elysia().use(things).get("/open", () => "open");
     expect(() => checkGuarded(app.routes, ["/open"])).not.toThrow();

@@ -47,7 +47,7 @@ const CREATED = ["created function hello", "created route /hello"];
 const UNCHANGED = ["unchanged function hello", "unchanged route /hello"];
 
 describe("POST /v1/apply", () => {
-  test("POST /v1/apply answers with what was done, and the second time that nothing was", async () => {
+  test("POST /v1/apply reports what it changed, and the second time that nothing did", async () => {
     const { dry_run, changes } = expectSuccess(await apply(manifest, "", YAML));
     expect([dry_run, changes]).toEqual([
       false,
@@ -79,11 +79,11 @@ describe("POST /v1/apply", () => {
       () =>
         changed(`{version: 1, functions: {hello: {image: "${image}"}}, routes: {/hello: {function: hello}}}`, "", YAML),
     ],
-  ])("POST /v1/apply takes %s", async (_what, send) => {
+  ])("POST /v1/apply accepts %s", async (_what, send) => {
     expect(await send()).toEqual(CREATED);
   });
 
-  test("POST /v1/apply takes variables, and says what they change", async () => {
+  test("POST /v1/apply accepts variables, and reports what they change", async () => {
     await apply(manifest, "", YAML);
     const variables = { TIMEOUT: "100", PORT: "8080" };
     expect(expectSuccess(await apply({ manifest, variables, dry_run: true })).changes[0]).toEqual({
@@ -112,7 +112,7 @@ describe("POST /v1/apply", () => {
     expect(expectSuccess(await server.api("GET", "/v1/functions"))).toEqual([]);
   });
 
-  test("POST /v1/apply?pull=true looks again at what exists only on the engine", async () => {
+  test("POST /v1/apply?pull=true looks up images again that exist only on the engine", async () => {
     await apply(manifest, "", YAML);
     expect(await changed(manifest, "?pull=true", YAML)).toEqual(UNCHANGED);
   });
@@ -193,7 +193,7 @@ describe("POST /v1/apply", () => {
     expect(reply.body.message).toContain(message);
   });
 
-  test("POST /v1/apply answers 400 to what is no UTF-8", async () => {
+  test("POST /v1/apply answers 400 to a body that is not UTF-8", async () => {
     const response = await fetch(`${server.url}/v1/apply`, {
       method: "POST",
       body: new Uint8Array([0x76, 0xff]),
@@ -209,7 +209,7 @@ describe("POST /v1/apply", () => {
     expectError(await apply(manifest, query, YAML), { status: 400, reason: "invalid_request" });
   });
 
-  test("POST /v1/apply answers 413 to a manifest that is too long, also within JSON", async () => {
+  test("POST /v1/apply answers 413 to a manifest that is too long, even inside JSON", async () => {
     const long = `version: 1\n#${"x".repeat(MANIFEST_BYTES)}`;
     for (const [body, headers] of [
       [long, YAML],
@@ -221,7 +221,7 @@ describe("POST /v1/apply", () => {
     }
   });
 
-  test("POST /v1/apply answers 400 to an image that cannot be had, names its function, and does nothing", async () => {
+  test("POST /v1/apply answers 400 to an image that is not available, names its function, and changes nothing", async () => {
     const all = `version: 1\nfunctions: {good: {image: "${image}"}, bad: {image: "${await fixture("no-command")}"}}`;
     const reply = await apply(all, "", YAML);
     expectError(reply, { status: 400, reason: "image_invalid" });
@@ -229,14 +229,14 @@ describe("POST /v1/apply", () => {
     expect(expectSuccess(await server.api("GET", "/v1/functions"))).toEqual([]);
   });
 
-  test("POST /v1/apply makes a function once when it is asked for ten times at once", async () => {
+  test("POST /v1/apply ten times concurrently creates a function once", async () => {
     const replies = await Promise.all(Array.from({ length: 10 }, () => apply(manifest, "", YAML)));
     const actions = replies.map((reply) => expectSuccess(reply).changes[0]?.action);
     expect(actions.filter((action) => action === "unchanged")).toHaveLength(9);
     expect(actions).toContain("created");
   });
 
-  test("POST /v1/apply takes any manifest or answers 400", async () => {
+  test("POST /v1/apply accepts any manifest or answers 400", async () => {
     const field = fc.constantFrom(
       "version",
       "functions",
@@ -271,7 +271,7 @@ describe("POST /v1/apply", () => {
 });
 
 describe("GET /v1/export", () => {
-  test("GET /v1/export answers with YAML, which changes nothing when it is applied", async () => {
+  test("GET /v1/export answers with YAML that changes nothing when it is applied", async () => {
     await apply(manifest, "", YAML);
     const response = await fetch(`${server.url}/v1/export`);
     expect([response.status, response.headers.get("content-type"), response.headers.get("vary")]).toEqual([
@@ -309,7 +309,7 @@ secrets: []
     expect(response.headers.get("content-type")).toStartWith(isJson ? "application/json" : "application/yaml");
   });
 
-  test("GET /v1/export answers JSON with an envelope, and calls a function without a name after its id", async () => {
+  test("GET /v1/export answers JSON in an envelope, and names an unnamed function after its id", async () => {
     const { id } = await server.createFunction(image, { labels: { $: "${x}" } });
     await server.createRoute("/unnamed", id);
     const reply = await server.api<Manifest>("GET", "/v1/export", undefined, { Accept: "application/json" });
@@ -326,7 +326,7 @@ secrets: []
     await server.api("DELETE", `/v1/functions/${id}?cascade=true`);
   });
 
-  test("GET /v1/export names secrets, and never what they hold", async () => {
+  test("GET /v1/export has the names of secrets, and never their values", async () => {
     await server.api("PUT", "/v1/secrets/token", { value: "open sesame" });
     const text = await (await fetch(`${server.url}/v1/export`)).text();
     expect(text).toContain("secrets:\n  - token\n");

@@ -30,7 +30,7 @@ const ALLOWED = {
   "/swagger/json": "GET, HEAD",
 } as const;
 
-/** A method that none of them has, each with another. */
+/** Methods that none of the paths has, used in turn. */
 const WRONG = ["PUT", "OPTIONS", "TRACE", "PROPFIND", "QUERY"];
 
 describe("a wrong method", () => {
@@ -73,7 +73,7 @@ describe("HEAD", () => {
   });
 });
 
-test("allowedMethods knows nothing of paths that do not exist", () => {
+test("allowedMethods is empty for paths that do not exist", () => {
   const routes = [
     { method: "GET", path: "/v1/functions/:id" },
     { method: "POST", path: "/r/*" },

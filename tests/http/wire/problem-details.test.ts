@@ -34,7 +34,7 @@ describe("prefersProblem", () => {
   });
 });
 
-test.each(REASONS.map((reason) => [reason]))("problemDetails of %s has a type and a title of its own", (reason) => {
+test.each(REASONS.map((reason) => [reason]))("problemDetails of %s has its own type and title", (reason) => {
   const problem = problemDetails({ reason, message: "What and why" }, 400, "7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55");
   expect(problem.type).toBe(`urn:slipway:reason:${reason}`);
   expect(problem.title).toMatch(/^[A-Z][a-z ]+$/);
@@ -66,7 +66,7 @@ describe("a server", () => {
     ["POST", "/r/none", "{}", {}, 404, "not_found"],
     ["PURGE", "/v1/routes", undefined, {}, 405, "method_not_allowed"],
   ])(
-    "%s %s %p %j answers %i %s as RFC 9457, to those who prefer it",
+    "%s %s %p %j answers %i %s as RFC 9457 if the client prefers it",
     async (method, path, body, headers, status, reason) => {
       const send = (more: Record<string, string>) =>
         fetch(server.url + path, { method, headers: { ...headers, ...more }, ...(body !== undefined && { body }) });
@@ -83,7 +83,7 @@ describe("a server", () => {
       expect(document.mismatch(schema, problem)).toBeUndefined();
 
       const plain = await send({});
-      const envelope = (await plain.json()) as { message: string }; // the other tests hold it to its schema
+      const envelope = (await plain.json()) as { message: string }; // other tests check its schema
       expect([plain.status, plain.headers.get("content-type"), plain.headers.get("vary")]).toEqual([
         ...[status, expect.stringMatching(/^application\/json/), "Accept"],
       ]);
