@@ -69,7 +69,8 @@ describe("with API_KEY", () => {
     for (let i = 0; i < 5; i++) expectError(await send(`wrong-${i}`), { status: 401, reason: "unauthorized" });
     const refused = await send("wrong");
     expectError(refused, {
-      ...{ status: 429, reason: "too_many_requests" },
+      status: 429,
+      reason: "too_many_requests",
       message: "Too many wrong API keys came from your address: try again in 24 s; a right key is accepted at once",
     });
     expect(refused.headers.get("retry-after")).toBe("24");
@@ -109,11 +110,9 @@ describe("without API_KEY", () => {
     expect(server.newKey).toBeUndefined();
     expect(await statusOf(`${server.url}/v1/functions`)).toBe(200);
     expectError(await server.api("GET", "/v1/functions", undefined, bearer("any")), {
-      ...{
-        status: 401,
-        reason: "unauthorized",
-        message: "This server has no API key: send none, or one that POST /v1/keys makes",
-      },
+      status: 401,
+      reason: "unauthorized",
+      message: "This server has no API key: send none, or one that POST /v1/keys makes",
     });
   });
 
@@ -121,7 +120,8 @@ describe("without API_KEY", () => {
     await using server = await TestServer.start({ ALLOWED_HOSTS: "slipway.example" });
     const get = (headers: Record<string, string>) => server.api("GET", "/v1/functions", undefined, headers);
     expectError(await get({ Host: "evil.example" }), {
-      ...{ status: 421, reason: "misdirected_request" },
+      status: 421,
+      reason: "misdirected_request",
       message:
         'This server does not answer to the name "evil.example" without an API key: use localhost, or add the name to ALLOWED_HOSTS',
     });

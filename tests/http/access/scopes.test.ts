@@ -179,7 +179,8 @@ test("a key for one function calls only that one, by its id or its name", async 
   for (const fn of [other, "other"]) {
     const reply = await server.api("POST", `/v1/functions/${fn}/invoke`, "[1]", headers);
     expectError(reply, {
-      ...{ status: 403, reason: "forbidden" },
+      status: 403,
+      reason: "forbidden",
       message: `This key calls the function "${mine}" alone: send a key that is for this one, or for all`,
     });
   }

@@ -63,8 +63,15 @@ describe("callback_url of a call", () => {
     expect(data.invocation).toEqual(await server.invocation(id));
     expect(timestamp).toBe(data.invocation.finished_at ?? "");
     expect(await settledCallback(id)).toEqual({
-      ...{ invocation_id: id, url: receiver.url, state: "delivered", attempts: 1, next_at: null },
-      ...{ last_status: 204, last_problem: null, created_at: TIME, delivered_at: TIME },
+      invocation_id: id,
+      url: receiver.url,
+      state: "delivered",
+      attempts: 1,
+      next_at: null,
+      last_status: 204,
+      last_problem: null,
+      created_at: TIME,
+      delivered_at: TIME,
     });
   });
 
@@ -136,8 +143,12 @@ describe("GET and POST /v1/invocations/:id/callback", () => {
     receiver.answer = 410;
     const { id } = await submit({ do: "echo" }, toReceiver());
     expect(await settledCallback(id)).toMatchObject({
-      ...{ state: "failed", attempts: 1, next_at: null, delivered_at: null },
-      ...{ last_status: 410, last_problem: "It was answered with 410" },
+      state: "failed",
+      attempts: 1,
+      next_at: null,
+      delivered_at: null,
+      last_status: 410,
+      last_problem: "It was answered with 410",
     });
     receiver.answer = 503;
     expect(expectSuccess(await server.api<Callback>("POST", path(id)))).toMatchObject({

@@ -112,19 +112,23 @@ const INVALID: readonly (readonly [object, string])[] = [
 
 /** Settings that no function gets, under any name. */
 const NEVER = [
-  ...[
-    "privileged",
-    "binds",
-    "volumes",
-    "mounts",
-    "devices",
-    "host_config",
-    "HostConfig",
-    "cap_add",
-    "pid_mode",
-    "ipc_mode",
-  ],
-  ...["security_opt", "sysctls", "userns_mode", "ports", "group_add", "gpus", "restart_policy"],
+  "privileged",
+  "binds",
+  "volumes",
+  "mounts",
+  "devices",
+  "host_config",
+  "HostConfig",
+  "cap_add",
+  "pid_mode",
+  "ipc_mode",
+  "security_opt",
+  "sysctls",
+  "userns_mode",
+  "ports",
+  "group_add",
+  "gpus",
+  "restart_policy",
 ];
 
 describe("POST /v1/functions", () => {
@@ -141,9 +145,22 @@ describe("POST /v1/functions", () => {
 
   test("POST /v1/functions keeps every setting as it was sent", async () => {
     const settings = {
-      ...{ entrypoint: ["sh", "-c", ""], command: [""], user: "nobody:1", working_dir: "/app", context_bytes: 2 * MIB },
-      ...{ log_bytes: 0, network: "none", share_network: true, sandbox: "docker", runtime: "runc", read_only: true },
-      labels: { team: "checkout", __proto: "x", constructor: "y" },
+      entrypoint: ["sh", "-c", ""],
+      command: [""],
+      user: "nobody:1",
+      working_dir: "/app",
+      context_bytes: 2 * MIB,
+      log_bytes: 0,
+      network: "none",
+      share_network: true,
+      sandbox: "docker",
+      runtime: "runc",
+      read_only: true,
+      labels: {
+        team: "checkout",
+        __proto: "x",
+        constructor: "y",
+      },
     };
     const { id } = await server.createFunction(image, settings as Partial<Function>);
     expect(expectSuccess(await server.api("GET", `/v1/functions/${id}`))).toMatchObject(settings);
@@ -189,12 +206,14 @@ describe("POST /v1/functions", () => {
     const info = (await engine.client.json("GET", "/info")) as { NCPU: number; MemTotal: number }; // the engine's own
     const cpus = info.NCPU + 0.5;
     expectError(await server.api("POST", "/v1/functions", { image, cpus }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message: `"cpus" is ${cpus}, and the engine's machine has ${info.NCPU}: lower it`,
     });
     const memory_bytes = info.MemTotal + 1;
     expectError(await server.api("POST", "/v1/functions", { image, memory_bytes }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message: `"memory_bytes" is ${memory_bytes}, and the engine's machine has ${info.MemTotal}: lower it`,
     });
   });
@@ -203,12 +222,14 @@ describe("POST /v1/functions", () => {
     const bare = await fixture("no-command");
     expect((await server.createFunction(bare, { command: ["/chaos"] })).command).toEqual(["/chaos"]);
     expectError(await server.api("POST", "/v1/functions", { image: bare, entrypoint: [] }), {
-      ...{ status: 400, reason: "image_invalid" },
+      status: 400,
+      reason: "image_invalid",
       message:
         'There is nothing to run: "entrypoint" is empty, or drops the image\'s command, and "command" gives none',
     });
     expectError(await server.api("POST", "/v1/functions", { image: bare }), {
-      ...{ status: 400, reason: "image_invalid" },
+      status: 400,
+      reason: "image_invalid",
       message: `Image "${bare}" has no entrypoint and no command, so there is nothing to run: give "entrypoint" or "command", or add ENTRYPOINT or CMD to its Dockerfile`,
     });
   });
@@ -276,8 +297,14 @@ describe("labels slipway.* of an image", () => {
 
   test("give defaults that the body overrides, and are read at registration only", async () => {
     const own = await labelled(
-      ...["slipway.timeout_ms=5000", "slipway.cpus=0.5", "slipway.sandbox=strict", "slipway.warm_max=0"],
-      ...["slipway.share_network=true", "slipway.log_bytes=100", "slipway.owner=x", "maintainer=y"],
+      "slipway.timeout_ms=5000",
+      "slipway.cpus=0.5",
+      "slipway.sandbox=strict",
+      "slipway.warm_max=0",
+      "slipway.share_network=true",
+      "slipway.log_bytes=100",
+      "slipway.owner=x",
+      "maintainer=y",
     );
     const stored = { timeout_ms: 5000, cpus: 0.5, sandbox: "strict", warm_max: 0, share_network: true, log_bytes: 100 };
     expect(await server.createFunction(own)).toMatchObject({ ...stored, network: "none", read_only: true, labels: {} });
@@ -313,7 +340,8 @@ describe("labels slipway.* of an image", () => {
   test.each(wrong)("answer 400 for %s", async (label, message) => {
     const own = await labelled(label);
     expectError(await server.api("POST", "/v1/functions", { image: own }), {
-      ...{ status: 400, reason: "image_invalid" },
+      status: 400,
+      reason: "image_invalid",
       message: `Image "${own}" has ${message}`,
     });
   });

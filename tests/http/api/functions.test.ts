@@ -90,8 +90,18 @@ describe("POST /v1/functions", () => {
 
   test("POST /v1/functions keeps every setting as it was sent", async () => {
     const settings = {
-      ...{ name: "all-of-it", timeout_ms: 1500, memory_bytes: 64 * 1024 * 1024, cpus: 0.25, pids: 16 },
-      environment: { GREETING: "two\nlines", EMPTY: "", "odd.key": "=", __proto: "x", constructor: "y" },
+      name: "all-of-it",
+      timeout_ms: 1500,
+      memory_bytes: 64 * 1024 * 1024,
+      cpus: 0.25,
+      pids: 16,
+      environment: {
+        GREETING: "two\nlines",
+        EMPTY: "",
+        "odd.key": "=",
+        __proto: "x",
+        constructor: "y",
+      },
     };
     const { id } = await server.createFunction(image, settings);
     expect(expectSuccess(await server.api("GET", `/v1/functions/${id}`))).toMatchObject({ image, ...settings });
@@ -118,7 +128,8 @@ describe("POST /v1/functions", () => {
   test("POST /v1/functions answers 409 when the name is taken", async () => {
     await server.createFunction(image, { name: "taken" });
     expectError(await server.api("POST", "/v1/functions", { image, name: "taken" }), {
-      ...{ status: 409, reason: "conflict" },
+      status: 409,
+      reason: "conflict",
       message: 'A function named "taken" exists already: choose another name, or PATCH that one',
     });
   });
@@ -303,7 +314,8 @@ describe("DELETE /v1/functions/:id", () => {
       const { id } = await server.createFunction(image);
       await server.createRoute("/kept", id);
       expectError(await server.api("DELETE", `/v1/functions/${id}${query}`), {
-        ...{ status: 409, reason: "conflict" },
+        status: 409,
+        reason: "conflict",
         message: `Cannot delete function "${id}": 1 route leads to it; delete routes first, or use ?cascade=true`,
       });
       expect(expectSuccess(await server.api<unknown[]>("GET", "/v1/routes"))).toHaveLength(1);

@@ -118,26 +118,54 @@ describe("GET /v1/invocations/:id", () => {
     const invocation = expectSuccess(await server.api<Invocation>("GET", `/v1/invocations/${ids[0]}`));
     const number = expect.any(Number);
     expect(invocation).toEqual({
-      ...{ id: ids[0] ?? "", function_id: fn.id, route_id: route.id, image_id: fn.image_id },
-      ...{ status: "succeeded", reason: null, message: null, exit_code: 0, signal: null, start: "cold" },
-      ...{ queue_ms: number, start_ms: number, run_ms: number, cpu_ms: number, peak_memory_bytes: number },
-      ...{ request_bytes: 29, response_bytes: number, log_bytes: 6, log_dropped_bytes: 0 },
-      ...{ mode: "sync" as const, attempts: 1, priority: 0, run_at: null, version: fn.version },
-      ...{ parent_id: null, replay_of: null, schedule_id: null, chain_depth: 0, callback_url: null },
-      ...{ created_at: expect.stringMatching(/Z$/), finished_at: expect.stringMatching(/Z$/) },
+      id: ids[0] ?? "",
+      function_id: fn.id,
+      route_id: route.id,
+      image_id: fn.image_id,
+      status: "succeeded",
+      reason: null,
+      message: null,
+      exit_code: 0,
+      signal: null,
+      start: "cold",
+      queue_ms: number,
+      start_ms: number,
+      run_ms: number,
+      cpu_ms: number,
+      peak_memory_bytes: number,
+      request_bytes: 29,
+      response_bytes: number,
+      log_bytes: 6,
+      log_dropped_bytes: 0,
+      mode: "sync" as const,
+      attempts: 1,
+      priority: 0,
+      run_at: null,
+      version: fn.version,
+      parent_id: null,
+      replay_of: null,
+      schedule_id: null,
+      chain_depth: 0,
+      callback_url: null,
+      created_at: expect.stringMatching(/Z$/),
+      finished_at: expect.stringMatching(/Z$/),
     });
     expect(Date.parse(invocation.finished_at ?? "")).toBeGreaterThanOrEqual(Date.parse(invocation.created_at));
   });
 
   test("GET /v1/invocations/:id shows why a call failed", async () => {
     expect(expectSuccess(await server.api("GET", `/v1/invocations/${ids[2]}`))).toMatchObject({
-      ...{ status: "failed", reason: "function_failed", exit_code: 3, message: expect.stringContaining("code 3") },
+      status: "failed",
+      reason: "function_failed",
+      exit_code: 3,
+      message: expect.stringContaining("code 3"),
     });
   });
 
   test("GET /v1/invocations/:id answers 404 for an unknown id", async () => {
     expectError(await server.api("GET", "/v1/invocations/unknown"), {
-      ...{ status: 404, reason: "not_found" },
+      status: 404,
+      reason: "not_found",
       message: 'No invocation "unknown": GET /v1/invocations lists those that are kept',
     });
   });

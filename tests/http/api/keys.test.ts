@@ -29,8 +29,14 @@ describe("POST /v1/keys", () => {
     const { token, ...key } = created;
     expect(token).toMatch(/^slipway_[\w-]{43}$/);
     expect(key).toEqual({
-      ...{ id: expect.any(String), name: "ci", scopes: ["deploy", "invoke"], function_id: null },
-      ...{ created_at: expect.any(String), expires_at: null, last_used_at: null, revoked_at: null },
+      id: expect.any(String),
+      name: "ci",
+      scopes: ["deploy", "invoke"],
+      function_id: null,
+      created_at: expect.any(String),
+      expires_at: null,
+      last_used_at: null,
+      revoked_at: null,
     });
     expect(expectSuccess(await server.api<Key>("GET", `/v1/keys/${key.id}`))).toEqual(key);
     expect(await list()).toContainEqual(key);
@@ -98,7 +104,9 @@ describe("DELETE /v1/keys/:id", () => {
 test.each(["GET", "DELETE"])("%s /v1/keys/:id answers 404 for an unknown id", async (method) => {
   const reply = await server.api(method, `/v1/keys/${NOWHERE}`);
   expectError(reply, {
-    ...{ status: 404, reason: "not_found", message: `No key "${NOWHERE}": GET /v1/keys lists them` },
+    status: 404,
+    reason: "not_found",
+    message: `No key "${NOWHERE}": GET /v1/keys lists them`,
   });
 });
 

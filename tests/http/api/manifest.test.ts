@@ -87,8 +87,19 @@ describe("POST /v1/apply", () => {
     await apply(manifest, "", YAML);
     const variables = { TIMEOUT: "100", PORT: "8080" };
     expect(expectSuccess(await apply({ manifest, variables, dry_run: true })).changes[0]).toEqual({
-      ...{ kind: "function", name: "hello", action: "updated" },
-      fields: { timeout_ms: { from: 5_000, to: 100 }, "environment/PORT": { from: "***", to: "***" } },
+      kind: "function",
+      name: "hello",
+      action: "updated",
+      fields: {
+        timeout_ms: {
+          from: 5e3,
+          to: 100,
+        },
+        "environment/PORT": {
+          from: "***",
+          to: "***",
+        },
+      },
     });
   });
 
@@ -275,7 +286,9 @@ describe("GET /v1/export", () => {
     await apply(manifest, "", YAML);
     const response = await fetch(`${server.url}/v1/export`);
     expect([response.status, response.headers.get("content-type"), response.headers.get("vary")]).toEqual([
-      ...[200, "application/yaml", "Accept"],
+      200,
+      "application/yaml",
+      "Accept",
     ]);
     expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
     const text = await response.text();
@@ -320,7 +333,8 @@ secrets: []
       secrets: [],
     });
     expect(await changed({ manifest: reply.body.data, prune: true })).toEqual([
-      ...[`unchanged function unnamed-${id}`, "unchanged route /unnamed"],
+      `unchanged function unnamed-${id}`,
+      "unchanged route /unnamed",
     ]);
     expect(await changed("version: 1", "?prune=true", YAML)).toEqual([]);
     await server.api("DELETE", `/v1/functions/${id}?cascade=true`);

@@ -95,7 +95,8 @@ describe("PUT /v1/registries/:host", () => {
 
   test("PUT /v1/registries/:host answers 502 if the registry does not answer, and 503 if the engine does not", async () => {
     expectError(await server.api("PUT", "/v1/registries/127.0.0.1:9", BODY), {
-      ...{ status: 502, reason: "registry_unavailable" },
+      status: 502,
+      reason: "registry_unavailable",
     });
     await using lonely = await TestServer.start({ DOCKER_HOST: "unix:///nowhere/docker.sock" });
     const reply = await lonely.api("PUT", "/v1/registries/ghcr.io", BODY);
@@ -140,7 +141,8 @@ describe("DELETE /v1/registries/:host", () => {
     const registry = await put("docker.io");
     expect(expectSuccess(await server.api("DELETE", "/v1/registries/index.docker.io"))).toEqual(registry);
     expectError(await server.api("DELETE", "/v1/registries/docker.io"), {
-      ...{ status: 404, reason: "not_found" },
+      status: 404,
+      reason: "not_found",
       message: 'No credentials for the registry "docker.io": GET /v1/registries lists them',
     });
   });

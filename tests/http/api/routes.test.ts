@@ -75,7 +75,8 @@ describe("POST /v1/routes", () => {
   test("POST /v1/routes answers 409 when the path is taken", async () => {
     await server.createRoute("/taken", fn.id);
     expectError(await server.api("POST", "/v1/routes", { path: "/taken", function_id: other.id }), {
-      ...{ status: 409, reason: "conflict" },
+      status: 409,
+      reason: "conflict",
       message: 'A route with the path "/taken" exists already: choose another path, or PATCH that one',
     });
   });
@@ -90,7 +91,8 @@ describe("POST /v1/routes", () => {
 
   test.each([NOWHERE, "unknown", ""])("POST /v1/routes answers 404 for the unknown function %j", async (id) => {
     expectError(await server.api("POST", "/v1/routes", { path: "/x", function_id: id }), {
-      ...{ status: 404, reason: "not_found" },
+      status: 404,
+      reason: "not_found",
       message: `No function ${JSON.stringify(id)}: GET /v1/functions lists them`,
     });
   });
@@ -139,15 +141,32 @@ describe("the options of a route", () => {
 
   test("POST /v1/routes stores what was given, with defaults for the rest", async () => {
     const given = {
-      ...{ methods: ["GET", "PUT"], auth: "key", max_request_bytes: 10 },
-      cors: { origins: ["https://a.example"], max_age_s: 0 },
-      rate_limit: { requests: 5, window_ms: 1_000 },
+      methods: ["GET", "PUT"],
+      auth: "key",
+      max_request_bytes: 10,
+      cors: {
+        origins: ["https://a.example"],
+        max_age_s: 0,
+      },
+      rate_limit: {
+        requests: 5,
+        window_ms: 1e3,
+      },
     };
     const created = expectSuccess(await create(given));
     expect(created).toMatchObject({
-      ...{ methods: ["GET", "PUT"], auth: "key", max_request_bytes: 10 },
-      cors: { ...CORS, max_age_s: 0 },
-      rate_limit: { requests: 5, window_ms: 1_000, by: "address" },
+      methods: ["GET", "PUT"],
+      auth: "key",
+      max_request_bytes: 10,
+      cors: {
+        ...CORS,
+        max_age_s: 0,
+      },
+      rate_limit: {
+        requests: 5,
+        window_ms: 1e3,
+        by: "address",
+      },
     });
     expect(expectSuccess(await server.api("GET", `/v1/routes/${created.id}`))).toEqual(created);
   });
@@ -156,7 +175,12 @@ describe("the options of a route", () => {
     const { id } = expectSuccess(await create({ auth: "key", cors: { origins: ["https://a.example"], max_age_s: 5 } }));
     const patch = async (body: object) => expectSuccess(await server.api<Route>("PATCH", `/v1/routes/${id}`, body));
     expect(await patch({ rate_limit: { requests: 1, window_ms: 1_000, by: "key" } })).toMatchObject({
-      ...{ auth: "key", cors: { ...CORS, max_age_s: 5 }, rate_limit: { by: "key" } },
+      auth: "key",
+      cors: {
+        ...CORS,
+        max_age_s: 5,
+      },
+      rate_limit: { by: "key" },
     });
     expect((await patch({ cors: { origins: ["*"] } })).cors).toEqual({ ...CORS, origins: ["*"], max_age_s: 600 });
     expect(await patch({ cors: null, rate_limit: null })).toMatchObject({ auth: "key", cors: null, rate_limit: null });
@@ -166,7 +190,8 @@ describe("the options of a route", () => {
     const rate_limit = { requests: 1, window_ms: 1_000, by: "key" };
     const { id } = expectSuccess(await create({ auth: "key", rate_limit }));
     expectError(await server.api("PATCH", `/v1/routes/${id}`, { auth: "public" }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message:
         'Invalid "rate_limit/by" "key": nobody\'s key is checked on a public route, set "auth" to "key" too, or limit by "address"',
     });

@@ -33,9 +33,18 @@ describe("POST /v1/schedules", () => {
   test("POST /v1/schedules answers 201 with the schedule and its next five times", async () => {
     const created = await create({ cron: "30 2 * * *", timezone: "Europe/Berlin", body: { kind: "daily" } });
     expect(created).toEqual({
-      ...{ id: created.id, function_id: fn.id, cron: "30 2 * * *", timezone: "Europe/Berlin", body: { kind: "daily" } },
-      ...{ overlap: "skip", catch_up: "none", paused: false, last_invocation_id: null },
-      ...{ created_at: created.created_at, updated_at: created.created_at, next: created.next },
+      id: created.id,
+      function_id: fn.id,
+      cron: "30 2 * * *",
+      timezone: "Europe/Berlin",
+      body: { kind: "daily" },
+      overlap: "skip",
+      catch_up: "none",
+      paused: false,
+      last_invocation_id: null,
+      created_at: created.created_at,
+      updated_at: created.created_at,
+      next: created.next,
     });
     expect(created.next).toHaveLength(5);
     expect(created.next.toSorted()).toEqual(created.next);

@@ -51,8 +51,15 @@ describe("GET /v1/functions/:id/versions", () => {
     const { id, name: _name, created_at: _created, updated_at, ...fields } = second;
     expect(versions[0]).toEqual({ ...fields, function_id: id, current: true, created_at: updated_at });
     expect(versions[1]).toMatchObject({
-      ...{ function_id: id, version: 1, current: false, image, environment: { STEP: "1" }, timeout_ms: 30_000 },
-      ...{ image_id: fn.image_id, digest: null, created_at: fn.created_at },
+      function_id: id,
+      version: 1,
+      current: false,
+      image,
+      environment: { STEP: "1" },
+      timeout_ms: 3e4,
+      image_id: fn.image_id,
+      digest: null,
+      created_at: fn.created_at,
     });
     expect([versions.length, next_cursor]).toEqual([2, null]);
     expect(Object.keys(versions[0] ?? {}).slice(0, 4)).toEqual(["function_id", "version", "current", "image"]);
@@ -69,7 +76,8 @@ describe("GET /v1/functions/:id/versions", () => {
 
   test("a PATCH that is refused makes no version", async () => {
     expectError(await server.api("PATCH", "/v1/functions/app", { warm_min: 5, warm_max: 4 }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
     });
     expect(await numbers()).toEqual([1]);
   });
@@ -97,7 +105,9 @@ describe("GET /v1/functions/:id/versions", () => {
   test("GET /v1/functions/:id/versions answers 404 for an unknown function", async () => {
     const message = `No function "${NOWHERE}": GET /v1/functions lists them`;
     expectError(await server.api("GET", `/v1/functions/${NOWHERE}/versions`), {
-      ...{ status: 404, reason: "not_found", message },
+      status: 404,
+      reason: "not_found",
+      message,
     });
   });
 });
@@ -190,7 +200,8 @@ describe("POST /v1/functions/:id/rollback", () => {
     await patch({ secrets: [] });
     expectSuccess(await server.api("DELETE", "/v1/secrets/old"));
     expectError(await rollback({ version: 2 }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message: 'Invalid "secrets": there is no secret "old": PUT /v1/secrets/old first',
     });
   });
@@ -268,7 +279,8 @@ describe("version and split of a route", () => {
     const { id } = expectSuccess(await create({ version: 1 }));
     const move = (body: object) => server.api<Route>("PATCH", `/v1/routes/${id}`, { function_id: "second", ...body });
     expectError(await move({}), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message: 'The route names a version of its present function: give "version" together with "function_id", or null',
     });
     expectSuccess(await move({ version: null }));

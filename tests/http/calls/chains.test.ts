@@ -64,7 +64,9 @@ describe("on_success and on_failure", () => {
     const silent = await following("first", { do: "exit", code: 3 });
     expect(silent.next).toMatchObject({ function_id: failed.id });
     expect(silent.result).toEqual({
-      ...{ invocation_id: silent.first.id, function_id: first.id, reason: "function_failed" },
+      invocation_id: silent.first.id,
+      function_id: first.id,
+      reason: "function_failed",
       message: "The function exited with code 3 and wrote no response: see its logs",
     });
     const spoken = await following("first", { do: "exit", code: 3, response: '{"error":"no"}' });
@@ -100,12 +102,14 @@ describe("on_success and on_failure", () => {
     await make("b", { on_failure: "c" });
     await make("a", { on_success: "b" });
     expectError(await server.api("PATCH", "/v1/functions/c", { on_success: "a" }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message:
         'Invalid "on_success": it leads back to where it began: "c" -> "a" -> "b" -> "c". Name a function whose own results do not lead here.',
     });
     expectError(await server.api("PATCH", "/v1/functions/a", { on_failure: "a" }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message:
         'Invalid "on_failure": it leads back to where it began: "a" -> "a". Name a function whose own results do not lead here.',
     });
@@ -125,12 +129,14 @@ describe("on_success and on_failure", () => {
     const { id } = await make("b");
     await make("a", { on_success: "b", on_failure: "b" });
     expectError(await server.api("DELETE", "/v1/functions/b"), {
-      ...{ status: 409, reason: "conflict" },
+      status: 409,
+      reason: "conflict",
       message: `Cannot delete function "${id}": the function "a" names it as "on_success" or "on_failure"; change that first, or use ?cascade=true`,
     });
     expectSuccess(await server.api("DELETE", "/v1/functions/b?cascade=true"));
     expect(expectSuccess(await server.api<Function>("GET", "/v1/functions/a"))).toMatchObject({
-      ...{ on_success: null, on_failure: null },
+      on_success: null,
+      on_failure: null,
     });
   });
 });

@@ -61,7 +61,9 @@ describe("setCors", () => {
     };
     expect(answered({}, "https://evil.example", own)).toEqual({ vary: "Accept, Origin" });
     expect(answered({}, PAGE, own)).toEqual({
-      ...{ "access-control-allow-origin": PAGE, vary: "Accept, Origin", ...EXPOSED },
+      "access-control-allow-origin": PAGE,
+      vary: "Accept, Origin",
+      ...EXPOSED,
     });
   });
 });

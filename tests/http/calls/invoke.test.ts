@@ -94,7 +94,8 @@ describe("POST /r/*", () => {
     const response = await call(path);
     expectSandbox(response);
     expectError(await replyOf(response), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message: "The path has a percent sign that no valid code follows: write the sign itself as %25",
     });
   });

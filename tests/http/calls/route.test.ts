@@ -112,10 +112,15 @@ describe("a prefix", () => {
     await route("/p/q", { methods: ["DELETE"] });
     const allowed = async (path: string) => (await call(path)).headers.get("allow");
     expect(await Promise.all(["/p", "/p/x", "/p/q", "/p/q/", "/p/q/r/s"].map(allowed))).toEqual([
-      ...["GET, HEAD", "GET, HEAD", "DELETE", "PUT", "PUT"],
+      "GET, HEAD",
+      "GET, HEAD",
+      "DELETE",
+      "PUT",
+      "PUT",
     ]);
     expectError(await admin("POST", "/v1/routes", { path: "/p/*", function_id: fn.id }), {
-      ...{ status: 409, reason: "conflict" },
+      status: 409,
+      reason: "conflict",
     });
   });
 });
@@ -127,13 +132,15 @@ describe("a route with a key", () => {
     const missing = await call("/keyed", { body: "[1]" });
     expect(missing.headers.get("www-authenticate")).toBe('Bearer realm="slipway"');
     await refused(missing, {
-      ...{ status: 401, reason: "unauthorized" },
+      status: 401,
+      reason: "unauthorized",
       message: 'An API key is needed: send it as "Authorization: Bearer <key>"',
     });
     await refused(await send("wrong"), { status: 401, reason: "unauthorized" });
     const elsewhere = await newKey({ name: "other", scopes: ["invoke"], function_id: other.id });
     await refused(await send(elsewhere.token), {
-      ...{ status: 403, reason: "forbidden" },
+      status: 403,
+      reason: "forbidden",
       message: `This key calls the function "${other.id}" alone: send a key that is for this one, or for all`,
     });
     const reader = await newKey({ name: "reader", scopes: ["read", "deploy"] });
@@ -221,7 +228,8 @@ describe("CORS", () => {
       headers: { Origin: PAGE, Accept: "application/problem+json" },
     });
     expect([response.headers.get("content-type"), response.headers.get("vary")]).toEqual([
-      ...["application/problem+json", "Accept, Origin"],
+      "application/problem+json",
+      "Accept, Origin",
     ]);
   });
 
@@ -245,7 +253,9 @@ describe("a rate limit", () => {
     const first = await call("/limited");
     const policy = '"default";q=2;w=3600';
     expect([first.status, first.headers.get("ratelimit"), first.headers.get("ratelimit-policy")]).toEqual([
-      ...[200, '"default";r=1;t=1800', policy],
+      200,
+      '"default";r=1;t=1800',
+      policy,
     ]);
     const failed = await call("/limited", { body: '{"do": "exit", "code": 4}' });
     expect([failed.status, failed.headers.get("ratelimit")]).toEqual([502, '"default";r=0;t=1800']);
@@ -254,7 +264,7 @@ describe("a rate limit", () => {
       third.headers.get("retry-after"),
       third.headers.get("ratelimit"),
       third.headers.get("ratelimit-policy"),
-    ]).toEqual([...["1800", '"default";r=0;t=1800', policy]]);
+    ]).toEqual(["1800", '"default";r=0;t=1800', policy]);
     await refused(third, {
       ...beyond,
       message: "Too many requests: this route takes 2 in 3600 s from each address, try again in 1800 s",
@@ -327,7 +337,8 @@ describe("a body limit", () => {
     expect(response.status).toBe(status);
     if (status === 200) return;
     await refused(response, {
-      ...{ status: 413, reason: "payload_too_large" },
+      status: 413,
+      reason: "payload_too_large",
       message: `The request body is over the limit of ${Math.min(max_request_bytes, 1024)} bytes: send a smaller one`,
     });
   });

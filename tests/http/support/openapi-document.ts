@@ -107,9 +107,25 @@ export class OpenApiDocument {
 }
 
 const KNOWN = new Set([
-  ...["type", "enum", "nullable", "writeOnly", "properties", "required", "additionalProperties", "items", "pattern"],
-  ...["minLength", "maxLength", "minimum", "maximum", "description", "example"],
-  ...["minItems", "maxItems", "uniqueItems", "maxProperties"],
+  "type",
+  "enum",
+  "nullable",
+  "writeOnly",
+  "properties",
+  "required",
+  "additionalProperties",
+  "items",
+  "pattern",
+  "minLength",
+  "maxLength",
+  "minimum",
+  "maximum",
+  "description",
+  "example",
+  "minItems",
+  "maxItems",
+  "uniqueItems",
+  "maxProperties",
 ]);
 
 function itemsMismatch(schema: JsonObject, value: readonly unknown[], at: string): string | undefined {

@@ -10,7 +10,9 @@ export function expectError(
   expect({ status, reason, message: body.message }).toEqual({ message: body.message, ...expected });
   expect(body.message).not.toBe("");
   expect({ success, data, request_id }).toEqual({
-    ...{ success: false, data: null, request_id: headers.get("x-request-id") ?? "none" },
+    success: false,
+    data: null,
+    request_id: headers.get("x-request-id") ?? "none",
   });
   expect(Object.keys(body)).toEqual(["success", "message", "data", "reason", "request_id"]);
   expect(headers.get("x-request-id")).toMatch(/^[0-9a-f]{8}-[0-9a-f-]{27}$/);

@@ -41,7 +41,8 @@ describe("a wrong method", () => {
       expectError(
         { status, headers, body: JSON.parse(text) },
         {
-          ...{ status: 405, reason: "method_not_allowed" },
+          status: 405,
+          reason: "method_not_allowed",
           message: `Method ${method} is not allowed: use ${allow.replaceAll(", ", " or ")}`,
         },
       );

@@ -74,10 +74,16 @@ describe("a server", () => {
       const problem: unknown = await response.json();
       const id = response.headers.get("x-request-id") ?? "none";
       expect([response.status, response.headers.get("content-type"), response.headers.get("vary")]).toEqual([
-        ...[status, PROBLEM, "Accept"],
+        status,
+        PROBLEM,
+        "Accept",
       ]);
       expect(problem).toMatchObject({
-        ...{ type: `urn:slipway:reason:${reason}`, status, instance: `urn:uuid:${id}`, reason, request_id: id },
+        type: `urn:slipway:reason:${reason}`,
+        status,
+        instance: `urn:uuid:${id}`,
+        reason,
+        request_id: id,
       });
       const schema = { $ref: "#/components/schemas/ProblemDetails" };
       expect(document.mismatch(schema, problem)).toBeUndefined();
@@ -85,7 +91,9 @@ describe("a server", () => {
       const plain = await send({});
       const envelope = (await plain.json()) as { message: string }; // other tests check its schema
       expect([plain.status, plain.headers.get("content-type"), plain.headers.get("vary")]).toEqual([
-        ...[status, expect.stringMatching(/^application\/json/), "Accept"],
+        status,
+        expect.stringMatching(/^application\/json/),
+        "Accept",
       ]);
       expect(problem).toMatchObject({ detail: envelope.message });
     },
@@ -97,7 +105,9 @@ describe("a server", () => {
     for (const [name, response] of Object.entries(responses)) {
       const { schema, example } = document.object(document.object(document.object(response)["content"])[PROBLEM]);
       expect([name, schema, document.mismatch(schema, example)]).toEqual([
-        ...[name, { $ref: "#/components/schemas/ProblemDetails" }, undefined],
+        name,
+        { $ref: "#/components/schemas/ProblemDetails" },
+        undefined,
       ]);
     }
   });

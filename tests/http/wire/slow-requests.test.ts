@@ -115,12 +115,10 @@ describe("a slow connection", () => {
       const { status, headers, text: body } = parseReply(text);
       expect(status).toBe(408);
       expect(JSON.parse(body)).toEqual({
-        ...{
-          success: false,
-          message: "The request body did not arrive within 6 s: send it faster",
-          data: null,
-          reason: "request_timeout",
-        },
+        success: false,
+        message: "The request body did not arrive within 6 s: send it faster",
+        data: null,
+        reason: "request_timeout",
         request_id: headers.get("x-request-id"),
       });
       expect(ms).toBeGreaterThan(BODY_MS - 1);
