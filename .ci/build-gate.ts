@@ -89,7 +89,9 @@ async function ensureCompiler(target: Target): Promise<void> {
   try {
     await installPackages(target.packages);
   } catch (error) {
-    throw new SetupError(`${needs}, and installing them failed: ${error instanceof Error ? error.message : error}`);
+    throw new SetupError(
+      `${needs}, and installing them failed: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
   if (!(await works(target))) throw new SetupError(`${needs}. Installing ${packages} was not enough`);
 }
