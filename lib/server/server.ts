@@ -1,6 +1,7 @@
 import type { AnyElysia } from "elysia";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
+import { requireGates } from "../docker/containers/gate-binary.ts";
 import { IDLE_TIMEOUTS, type IdleTimeouts } from "../http/wire/idle-timeouts.ts";
 import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
@@ -32,6 +33,7 @@ export async function start(
   options: { readonly log: Logger; readonly clock?: Clock; readonly idle_timeouts?: IdleTimeouts },
 ): Promise<Server> {
   const { log, clock = systemClock, idle_timeouts = IDLE_TIMEOUTS } = options;
+  await requireGates();
   await using stack = new AsyncDisposableStack();
   const tools: Tools = { config, log, clock, metrics: new Metrics(), stack };
   const { app, capabilities, new_key } = await compose(tools, await openData(tools), idle_timeouts);

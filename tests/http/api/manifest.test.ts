@@ -212,7 +212,7 @@ describe("POST /v1/apply", () => {
     });
     expect([response.status, await response.json()]).toMatchObject([
       400,
-      { message: "The request body is no UTF-8: send a manifest, as YAML or JSON" },
+      { message: "The request body is not UTF-8: send a manifest, as YAML or JSON" },
     ]);
   });
 
