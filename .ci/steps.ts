@@ -4,7 +4,7 @@ import { SetupError } from "./packages.ts";
 /** The directory of the repository. */
 export const ROOT = dirname(import.meta.dir);
 
-/** Says what happens next. */
+/** Prints a heading for the next step. */
 export function say(text: string): void {
   console.log(`\n== ${text}`);
 }
@@ -38,7 +38,7 @@ export async function main(work: () => Promise<number>): Promise<never> {
   } catch (error) {
     console.error(error instanceof SetupError ? `\n${error.message}` : error);
   }
-  // Not by running out of work: a step that was interrupted may still have some.
+  // Explicitly: an interrupted step may still have work pending.
   process.exit(code);
 }
 
