@@ -10,6 +10,7 @@ import { createLogger } from "../../lib/log.ts";
 import { type Server, start } from "../../lib/server/server.ts";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { ownedContainers } from "./leaks.ts";
+import { eventually } from "./pace.ts";
 
 /** An envelope as a client gets it. */
 export interface Reply<T = unknown> {
@@ -127,15 +128,12 @@ export class TestServer implements AsyncDisposable {
   }
 }
 
-/** Waits until the engine has none of our containers, at most so many milliseconds; returns the names of those left. */
-export async function containersLeft(withinMs = 5_000): Promise<readonly string[]> {
+/** Waits until the engine has none of our containers, as long as `eventually`; returns the names of those left. */
+export async function containersLeft(limitMs?: number): Promise<readonly string[]> {
   const { client } = await acquireEngine();
-  const deadline = performance.now() + withinMs;
-  for (;;) {
-    const left = await ownedContainers(client);
-    if (left.length === 0 || performance.now() > deadline) return left;
-    await Bun.sleep(50);
-  }
+  let left: readonly string[] = [];
+  await eventually(async () => (left = await ownedContainers(client)).length === 0, limitMs);
+  return left;
 }
 
 function isBodyInit(body: Bun.BodyInit | object): body is Bun.BodyInit {

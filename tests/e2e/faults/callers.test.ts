@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
 import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
@@ -6,7 +6,8 @@ import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { eventually, expectProblem, watchHealth } from "./support/invariants.ts";
+import { BUSY_TIMEOUT_MS, eventually, expectWithin, slowdown } from "../../support/pace.ts";
+import { expectProblem, watchHealth } from "./support/invariants.ts";
 
 /** The function is killed and its container gone by then. */
 const GONE_MS = 1_000;
@@ -18,13 +19,16 @@ let proxy: EngineProxy;
 let server: TestServer;
 let image: string;
 
+setDefaultTimeout(BUSY_TIMEOUT_MS);
+
 beforeAll(async () => {
   engine = await acquireEngine();
   proxy = await EngineProxy.start(engine.socket);
   server = await TestServer.start({ DOCKER_HOST: proxy.host, MAX_INSTANCES: "2" });
   image = await fixture("chaos");
   const fn = await server.createFunction(image);
-  expect((await server.invoke(fn)).status).toBe(200);
+  // With retries: an engine that is short of processor time may be taken for a dead one.
+  expect(await eventually(async () => (await server.invoke(fn)).status === 200)).toBe(true);
 });
 
 afterEach(async () => {
@@ -64,7 +68,7 @@ describe("a client that goes away", () => {
   test("during the run: the function is killed, and the record says so", async () => {
     const fn = await server.createFunction(image);
     const { gone, record } = await leave(fn, { do: "ignore_term" }, () => eventually(() => busy(1)));
-    expect(gone).toBeLessThan(GONE_MS);
+    await expectWithin(gone, GONE_MS);
     expect(record).toMatchObject({ status: "cancelled", reason: "cancelled", start: "cold" });
   });
 
@@ -75,14 +79,16 @@ describe("a client that goes away", () => {
         proxy.next(({ path }) => path.includes(step)),
       );
       // The start itself goes on; what comes up finds its stdin closed.
-      expect(gone).toBeLessThan(GONE_MS + 500);
+      await expectWithin(gone, GONE_MS + 500);
       expect(record).toMatchObject({ status: "cancelled", reason: "cancelled" });
     }
   });
 
   test("while it waits for a place: nothing is started for it", async () => {
     const fn = await server.createFunction(image);
-    const holders = [1, 2].map(() => server.invoke(fn, { do: "sleep", ms: 1_500 }));
+    // Long enough for both containers to start before one has ended.
+    const ms = 1_500 * (await slowdown());
+    const holders = [1, 2].map(() => server.invoke(fn, { do: "sleep", ms }));
     expect(await eventually(() => busy(2))).toBe(true);
     const client = new AbortController();
     const other = await server.createFunction(image);
@@ -114,7 +120,7 @@ describe("a function past its timeout gets SIGTERM, 2 s, SIGKILL, and its caller
     const response = await server.invoke(fn, body);
     const id = response.headers.get("x-request-id") ?? "";
     const { start_ms, queue_ms } = await server.invocation(id);
-    expect((await server.invocation(id)).run_ms).toBeLessThan(timeout_ms + LATE_MS);
+    await expectWithin((await server.invocation(id)).run_ms ?? Infinity, timeout_ms + LATE_MS);
     expect([start_ms, queue_ms]).toEqual([expect.any(Number), expect.any(Number)]);
     await expectProblem(response, "function_timeout", /timeout of 700 ms/);
     expect(await containersLeft()).toEqual([]);

@@ -3,7 +3,8 @@ import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { eventually, expectProblem, watchHealth } from "./support/invariants.ts";
+import { expectProblem, watchHealth } from "./support/invariants.ts";
+import { eventually } from "../../support/pace.ts";
 
 let engine: Engine;
 let server: TestServer;

@@ -8,6 +8,7 @@ import { expectSuccess } from "../../http/support/replies.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { containersBecome, environmentOf, isWarm, pool, startOf, warmServer } from "../pool/pools.ts";
+import { eventually } from "../../support/pace.ts";
 
 let image: string;
 let other: string;
@@ -118,8 +119,7 @@ describe("a route that names a version", () => {
     await server.api("PATCH", `/v1/routes/${id}`, { version: null });
     expect(await stepOf(await call(server))).toBe("2");
     await containersBecome(0, fn);
-    const deadline = performance.now() + 5_000;
-    while ((await shown(server, fn)).version_pools.length > 0 && performance.now() < deadline) await Bun.sleep(50);
+    await eventually(async () => (await shown(server, fn)).version_pools.length === 0);
     expect((await shown(server, fn)).version_pools).toEqual([]);
   });
 
@@ -130,9 +130,8 @@ describe("a route that names a version", () => {
     await change(first, fn, { environment: { STEP: "2" }, warm_min: 0 });
     await first.stop(0);
     await using server = await warmServer({ DATA_PATH: first.dataPath });
-    const deadline = performance.now() + 20_000;
     const versions = async () => (await shown(server, fn)).version_pools.map(({ version, ready }) => [version, ready]);
-    while ((await versions())[0]?.[1] !== 2 && performance.now() < deadline) await Bun.sleep(50);
+    await eventually(async () => (await versions())[0]?.[1] === 2, 20_000);
     expect(await versions()).toEqual([[1, 2]]);
     expect(startOf(await call(server))).toBe("warm");
   });

@@ -5,6 +5,7 @@ import { expectSuccess } from "../../http/support/replies.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { type Pushed, type Registry, startRegistry } from "../../support/registry.ts";
 import { TestServer } from "../../support/server.ts";
+import { eventually } from "../../support/pace.ts";
 
 let engine: Engine;
 let registry: Registry;
@@ -45,12 +46,10 @@ async function patch(fn: Pick<Function, "id">, body: object): Promise<Function> 
   return expectSuccess(await server.api<Function>("PATCH", `/v1/functions/${fn.id}`, body));
 }
 
-/** Waits until the server has logged what became of an image. */
+/** Waits until the server has logged whether it kept or removed an image. */
 async function verdictOn(imageId: string | null, message: "image removed" | "image kept"): Promise<void> {
-  const deadline = performance.now() + 20_000;
   const said = () => server.log.some((line) => line.includes(`"${message}"`) && line.includes(String(imageId)));
-  while (!said() && performance.now() < deadline) await Bun.sleep(50);
-  expect(said()).toBe(true);
+  expect(await eventually(said, 20_000)).toBe(true);
 }
 
 describe("the image of a version beyond those that are kept", () => {

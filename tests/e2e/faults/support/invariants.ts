@@ -86,13 +86,3 @@ export function trackTimers(): { readonly active: () => number; readonly restore
   });
   return { active: () => active.size, restore: () => spy.mockRestore() };
 }
-
-/** Waits until a look returns true, at most 5 s. For what sends no event that one could await. */
-export async function eventually(look: () => boolean | Promise<boolean>, withinMs = 5_000): Promise<boolean> {
-  const deadline = performance.now() + withinMs;
-  for (;;) {
-    if (await look()) return true;
-    if (performance.now() > deadline) return false;
-    await Bun.sleep(20);
-  }
-}

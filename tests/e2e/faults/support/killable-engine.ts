@@ -5,7 +5,7 @@ import { acquireEngine } from "../../../../.ci/engine/engine.ts";
 import { EngineClient } from "../../../../.ci/engine/engine-client.ts";
 import { takeSlot, writeConfig } from "../../../../.ci/engine/engine-slot.ts";
 import { ensureProgram, requireProgram } from "../../../../.ci/packages.ts";
-import { eventually } from "./invariants.ts";
+import { eventually } from "../../../support/pace.ts";
 
 /** An engine of the test's own, which comes back by itself when it is killed; its containers outlive it. */
 export interface KillableEngine extends AsyncDisposable {
