@@ -9,20 +9,20 @@ function link(id: string, on_success: string | null = null, on_failure: string |
 
 describe("chainProblem", () => {
   test.each<[what: string, all: ChainLink[], changed: ChainLink, shown: string]>([
-    ["itself", [link("a")], link("a", "a"), '"on_success": it leads back to where it began: "fn-a" -> "fn-a"'],
-    ["itself on failure", [], link("a", null, "a"), '"on_failure": it leads back to where it began: "fn-a" -> "fn-a"'],
+    ["itself", [link("a")], link("a", "a"), '"on_success": it makes a cycle: "fn-a" -> "fn-a"'],
+    ["itself on failure", [], link("a", null, "a"), '"on_failure": it makes a cycle: "fn-a" -> "fn-a"'],
     ["its caller", [link("b", "a")], link("a", "b"), '"fn-a" -> "fn-b" -> "fn-a"'],
     [
       "its caller, over both settings",
       [link("b", null, "c"), link("c", "a"), link("d", "a")],
       link("a", "x", "b"),
-      '"on_failure": it leads back to where it began: "fn-a" -> "fn-b" -> "fn-c" -> "fn-a"',
+      '"on_failure": it makes a cycle: "fn-a" -> "fn-b" -> "fn-c" -> "fn-a"',
     ],
     [
       "one without a name",
       [{ ...link("b", "a"), name: null }],
       link("a", "b"),
-      'it leads back to where it began: "fn-a" -> "b" -> "fn-a"',
+      'it makes a cycle: "fn-a" -> "b" -> "fn-a"',
     ],
   ])("a function that leads to %s is refused, and the way is told", (_, all, changed, shown) => {
     expect(chainProblem(all, changed)).toContain(`${shown}. Name a function`);
@@ -62,7 +62,7 @@ describe("chainProblem", () => {
           const changed = link(id, on_success, on_failure);
           const before = reaches(links, changed);
           const problem = chainProblem([...links.values()], changed);
-          expect(problem?.includes("leads back") ?? false).toBe(before);
+          expect(problem?.includes("makes a cycle") ?? false).toBe(before);
           if (problem === undefined) links.set(id, changed);
         }
         for (const one of links.values()) expect(reaches(links, one)).toBe(false);

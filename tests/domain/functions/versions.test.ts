@@ -125,7 +125,7 @@ test("namedVersions are those of the route and of its split", () => {
 
 test("checkDirections refuses a split between a version and itself", () => {
   expect(() => checkDirections({ ...route(5), version: 2 })).toThrow(
-    'Invalid "split": its "version" is 2, as is the route\'s own; name another one, or null for no split',
+    'Invalid "split": its "version" is 2, as is the route\'s own: name another, or null for no split',
   );
   checkDirections(route(5));
   checkDirections({ version: 2, split: null });

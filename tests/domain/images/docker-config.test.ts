@@ -40,15 +40,15 @@ describe("readDockerConfig", () => {
   });
 
   test.each<[what: string, config: object, problem: string]>([
-    ["no base64", { auths: { "ghcr.io": { auth: "***" } } }, 'its "auth" is no base64 of "username:password"'],
-    ["no colon", { auths: { "ghcr.io": { auth: base64("sesame") } } }, 'its "auth" is no base64 of'],
-    ["no username", { auths: { "ghcr.io": { auth: base64(":sesame") } } }, 'its "auth" is no base64 of'],
+    ["no base64", { auths: { "ghcr.io": { auth: "***" } } }, 'its "auth" is not the base64 of "username:password"'],
+    ["no colon", { auths: { "ghcr.io": { auth: base64("sesame") } } }, 'its "auth" is not the base64 of'],
+    ["no username", { auths: { "ghcr.io": { auth: base64(":sesame") } } }, 'its "auth" is not the base64 of'],
     ["no password", { auths: { "ghcr.io": { auth: base64("me:") } } }, "it has no credentials"],
     ["nothing", { auths: { "ghcr.io": {} } }, "it has no credentials; PUT /v1/registries/ghcr.io instead"],
     ["no object", { auths: { "ghcr.io": "sesame" } }, "it has no credentials"],
     ["null", { auths: { "ghcr.io": null } }, "it has no credentials"],
     ["a registry token", { auths: { "ghcr.io": { registrytoken: "sesame" } } }, "it has a registry token"],
-    ["a NUL", { auths: { "ghcr.io": { auth: base64("me:se\0same") } } }, "its credentials are no text"],
+    ["a NUL", { auths: { "ghcr.io": { auth: base64("me:se\0same") } } }, "its credentials are not text"],
     ["too much", { auths: { "ghcr.io": { auth: base64(`me:${"x".repeat(20_000)}`) } } }, "is too long"],
     ["a path", { auths: { "quay.io/team": { auth: base64("me:sesame") } } }, "credentials are for a whole registry"],
     ["no host", { auths: { "": { auth: base64("me:sesame") } } }, "it must be a host"],

@@ -107,9 +107,9 @@ describe("credentialsOf", () => {
   test.each<[PutRegistry, string]>([
     [{}, 'Missing "password": give "username" and "password", or "identity_token"'],
     [{ username: "u" }, 'Missing "password": give "username" and "password", or "identity_token"'],
-    [{ password: "sesame" }, 'Missing "username": a password needs the name that it belongs to'],
+    [{ password: "sesame" }, 'Missing "username": a password needs one'],
     [{ password: "sesame", identity_token: "t" }, 'Give either "password" or "identity_token", not both'],
-    [{ username: "u", password: "\ud800" }, "The password contains half of a surrogate pair, which is no text"],
+    [{ username: "u", password: "\ud800" }, "The password contains half of a surrogate pair, which is not text"],
   ])("%j are none", (body, message) => {
     expect(thrownBy(() => credentialsOf("ghcr.io", body))).toEqual(new AppError("invalid_request", message));
   });

@@ -53,7 +53,7 @@ describe("parseManifestText", () => {
   ])("refuses %#: %j", (text, problem) => {
     expect(refusal(text)).toMatchObject({
       reason: "invalid_request",
-      message: `The manifest is no YAML that can be used: ${problem}`,
+      message: `The manifest is not valid YAML: ${problem}`,
     });
   });
 
@@ -67,7 +67,7 @@ describe("parseManifestText", () => {
     expect(parseManifestText(`#${"x".repeat(MANIFEST_BYTES - 1)}`)).toBeNull();
     expect(refusal(`#${"x".repeat(MANIFEST_BYTES)}`)).toMatchObject({
       reason: "payload_too_large",
-      message: "The manifest has 1048577 bytes: at most 1048576 are allowed, apply it in parts",
+      message: "The manifest has 1048577 bytes: at most 1048576 are allowed; apply it in parts",
     });
   });
 

@@ -37,7 +37,7 @@ describe("expand", () => {
         'Invalid "functions/f/image": "${',
       );
       expect(() => expand([text], Type.Any(), VARIABLES)).toThrow(
-        "mentions no variable: write ${NAME} or ${NAME:-default} (with no other variable in it), or $${ for a dollar and a brace",
+        "is not a variable: write ${NAME} or ${NAME:-default} (with no other variable in it), or $${ for a dollar and a brace",
       );
     },
   );

@@ -60,7 +60,7 @@ describe("checkRouteOptions", () => {
     ["file:///a", "give scheme, host and port"],
     ["", "give scheme, host and port"],
     ["null", "any page can have that origin"],
-    ["https://*.example.com", '"*" stands alone or not at all'],
+    ["https://*.example.com", '"*" is not a pattern'],
     ["https://example.com\n", "did you mean"],
   ])("refuses the origin %j: %s", (origin, problem) => {
     const message = `Invalid "cors/origins/1" ${JSON.stringify(origin)}: `;
@@ -73,23 +73,23 @@ describe("checkRouteOptions", () => {
   test.each<[Partial<RouteOptions>, string]>([
     [
       { cors: { ...CORS, origins: ["*", "https://a.example"] } },
-      'Invalid "cors/origins": "*" is all of them, leave the others out, or "*"',
+      'Invalid "cors/origins": "*" includes all others: leave them out, or "*"',
     ],
     [
       { cors: { ...CORS, origins: ["*"], credentials: true } },
-      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/origins", name the origins',
+      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/origins": name the origins',
     ],
     [
       { cors: { ...CORS, origins: ["https://a.example"], headers: ["*"], credentials: true } },
-      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/headers", name the headers',
+      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/headers": name the headers',
     ],
     [
       { cors: { ...CORS, origins: ["https://a.example"], exposed_headers: ["*"], credentials: true } },
-      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/exposed_headers", name the exposed headers',
+      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/exposed_headers": name the exposed headers',
     ],
     [
       { rate_limit: { requests: 1, window_ms: 1_000, by: "key" } },
-      'Invalid "rate_limit/by" "key": nobody\'s key is checked on a public route, set "auth" to "key" too, or limit by "address"',
+      'Invalid "rate_limit/by" "key": a public route checks no keys: set "auth" to "key" too, or limit by "address"',
     ],
   ])("refuses %j", (options, message) => {
     expect(() => checkWith(options)).toThrow(expect.objectContaining({ reason: "invalid_request", message }));

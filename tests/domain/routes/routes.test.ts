@@ -36,7 +36,7 @@ describe("routePathProblem", () => {
     ["/a#b", '"#"'],
     ["/a\\b", '"\\"'],
     ["*", 'did you mean "/*"?'],
-    ["/a*", '"/files/*" is how a prefix ends'],
+    ["/a*", 'a prefix ends like "/files/*"'],
     ["/*/a", '"*"'],
     ["/*/", '"*"'],
     ["/*/*", '"*"'],

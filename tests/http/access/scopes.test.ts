@@ -180,7 +180,7 @@ test("a key for one function calls that one alone, by its id and its name", asyn
     const reply = await server.api("POST", `/v1/functions/${fn}/invoke`, "[1]", headers);
     expectError(reply, {
       ...{ status: 403, reason: "forbidden" },
-      message: `This key calls the function "${mine}" alone: send a key that is for this one, or for all`,
+      message: `This key may only call the function "${mine}": send a key for this function, or for all`,
     });
   }
   expect((await invoke(other, { Authorization: `Bearer ${tokens.invoke}` })).status).toBe(200);

@@ -134,7 +134,7 @@ describe("a route with a key", () => {
     const elsewhere = await newKey({ name: "other", scopes: ["invoke"], function_id: other.id });
     await refused(await send(elsewhere.token), {
       ...{ status: 403, reason: "forbidden" },
-      message: `This key calls the function "${other.id}" alone: send a key that is for this one, or for all`,
+      message: `This key may only call the function "${other.id}": send a key for this function, or for all`,
     });
     const reader = await newKey({ name: "reader", scopes: ["read", "deploy"] });
     await refused(await send(reader.token), { status: 403, reason: "forbidden" });
