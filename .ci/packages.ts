@@ -63,7 +63,7 @@ export function findProgram(program: string): string | null {
 }
 
 /** Installs Debian packages without prompts. Updates the package lists at most once per process. */
-async function installDebianPackages(packages: readonly string[]): Promise<void> {
+export async function installDebianPackages(packages: readonly string[]): Promise<void> {
   const install = [
     "env",
     "DEBIAN_FRONTEND=noninteractive",
