@@ -25,12 +25,12 @@ export interface Reply<T = unknown> {
   };
 }
 
-/** A server in this process, on a port and a database of its own, against the engine of the tests. */
+/** A server in this process, with its own port and database, on the engine of the tests. */
 export class TestServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #directory: string;
   readonly #ownsDirectory: boolean;
-  /** What it logged, a JSON line each. */
+  /** Its log: JSON lines. */
   readonly log: readonly string[];
 
   private constructor(server: Server, directory: string, ownsDirectory: boolean, log: readonly string[]) {
@@ -41,8 +41,8 @@ export class TestServer implements AsyncDisposable {
   }
 
   /**
-   * Starts one; `variables` are those of the environment that the server would read. Unless they say WARM_MAX, it keeps
-   * no instance ready, so that a test knows which containers are whose.
+   * Starts a server with these environment variables. Without WARM_MAX it keeps no instances ready, so that a test knows
+   * where containers come from.
    */
   static async start(variables: Readonly<Record<string, string>> = {}): Promise<TestServer> {
     const given = variables["DATA_PATH"];
@@ -81,7 +81,7 @@ export class TestServer implements AsyncDisposable {
     return this.#server.stop(graceMs);
   }
 
-  /** Sends a request to the API; a body that is no string goes as JSON. */
+  /** Sends a request to the API; a body that is not a string is sent as JSON. */
   async api<T = unknown>(
     method: string,
     path: string,
@@ -91,7 +91,7 @@ export class TestServer implements AsyncDisposable {
     const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
     const response = await fetch(this.url + path, { method, headers, ...(text !== undefined && { body: text }) });
     const reply: unknown = await response.json();
-    // What a test expects of the body it checks itself.
+    // Tests check the body themselves.
     return { status: response.status, headers: response.headers, body: reply as Reply<T>["body"] };
   }
 
@@ -108,7 +108,7 @@ export class TestServer implements AsyncDisposable {
     return body.data;
   }
 
-  /** Calls a function; an object goes as JSON. */
+  /** Calls a function; an object is sent as JSON. */
   invoke(fn: Pick<Function, "id">, body: Bun.BodyInit | object = "", init: RequestInit = {}): Promise<Response> {
     const sent = isBodyInit(body) ? body : JSON.stringify(body);
     return fetch(`${this.url}/v1/functions/${fn.id}/invoke`, { method: "POST", body: sent, ...init });
@@ -128,7 +128,7 @@ export class TestServer implements AsyncDisposable {
   }
 }
 
-/** Waits until the engine has none of our containers, as long as `eventually`; returns the names of those left. */
+/** Waits until the engine has none of our containers; returns the names of those that are left. */
 export async function containersLeft(limitMs?: number): Promise<readonly string[]> {
   const { client } = await acquireEngine();
   let left: readonly string[] = [];

@@ -9,9 +9,9 @@ import { containersLeft, TestServer } from "../../support/server.ts";
 import { BUSY_TIMEOUT_MS, eventually, expectWithin, slowdown } from "../../support/pace.ts";
 import { expectProblem, watchHealth } from "./support/invariants.ts";
 
-/** The function is killed and its container gone by then. */
+/** How soon the function must be killed and its container gone. */
 const GONE_MS = 1_000;
-/** A timeout is answered at most so late. */
+/** How late a timeout may be answered. */
 const LATE_MS = 500;
 
 let engine: Engine;
@@ -49,8 +49,8 @@ async function lastRecord(fn: Function) {
   return body.data.invocations[0];
 }
 
-describe("a client that goes away", () => {
-  /** Leaves at the given moment; the container must be gone and the record written 1 s later. */
+describe("a client that disconnects", () => {
+  /** Disconnects at the given moment and waits until the container is gone and the record is written. */
   async function leave(fn: Function, body: object, moment: () => Promise<unknown>) {
     await using _health = watchHealth(server.url);
     const client = new AbortController();
@@ -65,26 +65,26 @@ describe("a client that goes away", () => {
     return { gone, record: await lastRecord(fn) };
   }
 
-  test("during the run: the function is killed, and the record says so", async () => {
+  test("during the run: the function is killed, and the record says cancelled", async () => {
     const fn = await server.createFunction(image);
     const { gone, record } = await leave(fn, { do: "ignore_term" }, () => eventually(() => busy(1)));
     await expectWithin(gone, GONE_MS);
     expect(record).toMatchObject({ status: "cancelled", reason: "cancelled", start: "cold" });
   });
 
-  test("while it is created, and while it starts", async () => {
+  test("while its container is created or starts: the same", async () => {
     for (const step of ["/containers/create", "/attach", "/start"]) {
       const fn = await server.createFunction(image);
       const { gone, record } = await leave(fn, { do: "ignore_term" }, () =>
         proxy.next(({ path }) => path.includes(step)),
       );
-      // The start itself goes on; what comes up finds its stdin closed.
+      // The engine completes the start; the new container finds its stdin closed.
       await expectWithin(gone, GONE_MS + 500);
       expect(record).toMatchObject({ status: "cancelled", reason: "cancelled" });
     }
   });
 
-  test("while it waits for a place: nothing is started for it", async () => {
+  test("while it waits for a place: nothing is started", async () => {
     const fn = await server.createFunction(image);
     // Long enough for both containers to start before one has ended.
     const ms = 1_500 * (await slowdown());
@@ -111,9 +111,9 @@ describe("a function past its timeout gets SIGTERM, 2 s, SIGKILL, and its caller
 
   test.each<[string, object, object, object]>([
     ["that obeys SIGTERM", { do: "sleep" }, {}, { exit_code: null, signal: 15 }],
-    ["that ignores it", { do: "ignore_term" }, {}, { exit_code: null, signal: 9 }],
-    ["that burns its processor", { do: "busy_loop" }, {}, { exit_code: null, signal: 15 }],
-    ["that forks without end", { do: "fork_bomb", forever: 1 }, { pids: 64 }, {}],
+    ["that ignores SIGTERM", { do: "ignore_term" }, {}, { exit_code: null, signal: 9 }],
+    ["that burns CPU time", { do: "busy_loop" }, {}, { exit_code: null, signal: 15 }],
+    ["that forks endlessly", { do: "fork_bomb", forever: 1 }, { pids: 64 }, {}],
   ])("%s", async (_, body, settings, end) => {
     await using _health = watchHealth(server.url);
     const fn = await server.createFunction(image, { ...settings, timeout_ms });
@@ -128,7 +128,7 @@ describe("a function past its timeout gets SIGTERM, 2 s, SIGKILL, and its caller
     expect(record).toMatchObject({ status: "timed_out", reason: "function_timeout", ...end });
   });
 
-  test("and what it prints in its handler of SIGTERM, and its exit code, are in the record", async () => {
+  test("and the record has the output of its SIGTERM handler, and its exit code", async () => {
     const script = "trap 'echo last words; exit 3' TERM; while :; do sleep 0.05; done";
     const container = (await engine.docker("create", image)).trim();
     const entrypoint = `ENTRYPOINT ${JSON.stringify(["sh", "-c", script])}`;

@@ -19,7 +19,7 @@ async function counts(server: SpawnedServer): Promise<{ busy: number; queued: nu
   return { busy: figure(/\{state="busy"\} (\d+)/), queued: figure(/slipway_queued_calls (\d+)/) };
 }
 
-/** Sends calls, and returns them as soon as so many run and all that find no place are queued. */
+/** Sends calls to all places and the queue; returns them when at least `busy` run and the others are queued. */
 async function withCalls(
   server: SpawnedServer,
   body: object,
@@ -37,7 +37,7 @@ async function withCalls(
 
 describe("a server told to stop", () => {
   test.each<NodeJS.Signals>(["SIGTERM", "SIGINT"])(
-    "by %s under load accepts no more, answers every call, and exits with 0",
+    "by %s under load accepts no more connections, answers every call, and exits with 0",
     async (signal) => {
       await using server = await SpawnedServer.start({ MAX_INSTANCES: "2" });
       // The second container may still be starting: on a busy machine the first may end before.
@@ -52,7 +52,7 @@ describe("a server told to stop", () => {
     },
   );
 
-  test("ends calls that outlast the grace with 503, queued and running, and exits with 0", async () => {
+  test("ends calls that outlast the grace period with 503, queued and running, and exits with 0", async () => {
     await using server = await SpawnedServer.start({ MAX_INSTANCES: "2", DRAIN_MS: "500" });
     const calls = await withCalls(server, { do: "ignore_term" }, { busy: 2, queued: 2 });
     const asked = performance.now();
@@ -62,7 +62,7 @@ describe("a server told to stop", () => {
     await expectWithin(performance.now() - asked, 500 + 2_500);
   });
 
-  test("refuses calls that come over a connection it had", async () => {
+  test("refuses calls on an open connection", async () => {
     await using server = await SpawnedServer.start();
     const [call] = await withCalls(server, { do: "sleep", ms: 1_500 }, { busy: 1 });
     const answer = new Promise<string>((resolve) => {
@@ -85,13 +85,13 @@ describe("a server told to stop", () => {
         },
       });
     });
-    // Whether the connection is closed or answers: it starts nothing.
+    // Closed or answered: the call is not started.
     expect(await answer).toMatch(/^closed|^HTTP\/1\.1 (?:503|404) /);
     expect((await call)?.status).toBe(200);
     expect(await server.exited).toBe(0);
   });
 
-  test("twice ends at once, with 1; the gates end their functions", async () => {
+  test("twice exits at once with 1, and the gates end their functions", async () => {
     await using server = await SpawnedServer.start();
     const calls = await withCalls(server, { do: "ignore_term" }, { busy: 1 });
     const ended = calls.map((call) => call.catch(() => "cut"));
@@ -104,7 +104,7 @@ describe("a server told to stop", () => {
     expect(await Promise.all(ended)).toEqual(["cut"]);
   });
 
-  test("while the engine hangs does not wait for it", async () => {
+  test("while the engine hangs does not wait for the engine", async () => {
     await using proxy = await EngineProxy.start((await acquireEngine()).socket);
     await using server = await SpawnedServer.start({ DRAIN_MS: "500", DOCKER_HOST: proxy.host });
     const calls = await withCalls(server, { do: "ignore_term" }, { busy: 1 });
