@@ -9,7 +9,7 @@ import { expectProblem, watchHealth } from "./support/invariants.ts";
 
 /** On a quiet machine: far above what one request needs, far below the default. */
 const ENGINE_TIMEOUT_MS = 2_000;
-/** No call makes more requests than this, its repetition included. */
+/** More requests than any call makes, retries included. */
 const MOST_REQUESTS = 40;
 
 let engineTimeoutMs: number;
@@ -24,7 +24,7 @@ afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
 });
 
-/** Lets the first, the second, ... engine request of a call fail, until the call makes fewer requests than that. */
+/** Makes the first, the second, ... engine request of a call fail, until the call makes fewer requests. */
 async function failEach(
   fault: Fault,
   call: () => Promise<Response>,
@@ -36,7 +36,7 @@ async function failEach(
     const started = performance.now();
     const response = await call();
     await expectWithin(performance.now() - started, engineTimeoutMs + 2_500);
-    // A request that failed beside the call's own path, or was tried again, need not concern its caller.
+    // A failed request that was retried, or that the call did not wait for, does not affect the caller.
     if (response.status !== 200) await expectProblem(response, "engine_unavailable");
     const reached = proxy.count >= n;
     proxy.change("pass");
@@ -48,7 +48,7 @@ async function failEach(
   throw new Error(`A call makes more than ${MOST_REQUESTS} requests`);
 }
 
-describe("a call whose n-th engine request fails answers, and the next one works", () => {
+describe("a call whose n-th engine request fails is answered, and the next one works", () => {
   let server: TestServer;
   let fn: Function;
 
@@ -111,7 +111,7 @@ describe("the first call of a server, with the gate volume empty, whose n-th eng
         return server.invoke(fn, { do: "echo" });
       };
       try {
-        // info, the helper's create, stat and unpack, create, attach, start, and the helper's removal beside them
+        // info, the helper's create, stat and unpack, create, attach, start, and the concurrent removal of the helper
         expect(await failEach(fault, call, prepare)).toBeGreaterThanOrEqual(8);
       } finally {
         await server?.[Symbol.asyncDispose]();

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-test("a crowd of asynchronous calls that comes due at once leaves a quarter of the places to calls that someone waits for", async () => {
+test("many asynchronous calls that are due at once leave a quarter of the places to synchronous calls", async () => {
   const crowd = await server.createFunction(image);
   const quick = await server.createFunction(image);
   const due = new Date(Date.now() + 500).toISOString();
