@@ -42,7 +42,7 @@ describe("parseCommand", () => {
     expect(parse(argv)).toMatchObject({ command: "apply", ...expected });
   });
 
-  test("help and version do not mind a wrong environment", () => {
+  test("help and version work in a wrong environment", () => {
     expect(parse(["--help"], { PORT: "x" })).toEqual({ command: "help" });
     expect(parse(["version"], { PORT: "x" })).toEqual({ command: "version" });
   });

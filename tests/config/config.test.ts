@@ -51,7 +51,7 @@ describe("readConfig", () => {
     });
   });
 
-  test("OS_ENV=docker changes the defaults of host and data path, and nothing that was given", () => {
+  test("OS_ENV=docker changes the defaults of host and data path, and no given value", () => {
     expect(config([], { OS_ENV: "docker" })).toMatchObject({ host: "0.0.0.0", dataPath: "/data" });
     expect(config(["--os-env=docker"])).toMatchObject({ host: "0.0.0.0", dataPath: "/data" });
     expect(config([], { OS_ENV: "docker", HOST: "127.0.0.1", DATA_PATH: "d" })).toMatchObject({
@@ -67,7 +67,7 @@ describe("readConfig", () => {
     expect(readConfig({}, {}, { ...machine, memory_bytes: 1024 ** 5 }).maxInstances).toBe(10_000);
   });
 
-  test("a flag beats the environment, which beats the default; an empty variable counts as unset", () => {
+  test("a flag takes precedence over the environment, and that over the default; an empty variable counts as unset", () => {
     expect(config(["--port", "1"], { PORT: "2" }).port).toBe(1);
     expect(config([], { PORT: "2" }).port).toBe(2);
     expect(config([], { PORT: "" }).port).toBe(9999);
@@ -77,7 +77,7 @@ describe("readConfig", () => {
   test.each([
     ["API_KEY", "k"],
     ["SECRET_KEY", SECRET_KEY.toString("hex")],
-  ])("%s and a file with it are one too many", (variable, key) => {
+  ])("%s and a file with it are refused together", (variable, key) => {
     expect(() => config([], { [variable]: key, [`${variable}_FILE`]: "/f" })).toThrow(
       `Both ${variable} and ${variable}_FILE are given (or their flags): leave one of them out`,
     );
@@ -185,7 +185,7 @@ describe("readConfig", () => {
     ["RETENTION_DAYS", "forever", "a whole number"],
     ["LOG_LEVEL", "INFO", "one of debug, info, warn, error"],
     ["LOG_FORMAT", "xml", "one of auto, json, text"],
-  ])("%s %j is refused, naming it and what to give", (variable, value, allowed) => {
+  ])("%s %j is refused, with its name and what to give", (variable, value, allowed) => {
     const flag = `--${variable.toLowerCase().replaceAll("_", "-")}`;
     const shown = JSON.stringify(value);
     expect(() => config([], { [variable]: value })).toThrow(ConfigError);
@@ -205,7 +205,7 @@ describe("readConfig", () => {
 });
 
 describe("the table of options", () => {
-  test("flags and variables are the property's name, each once", () => {
+  test("flags and variables match the property's name, each once", () => {
     for (const [name, { flag, variable }] of Object.entries(OPTIONS)) {
       expect<string>(flag).toBe(name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
       expect<string>(variable).toBe(flag.toUpperCase().replaceAll("-", "_"));

@@ -56,14 +56,14 @@ describe("readDockerConfig", () => {
     ["a helper", { auths: { "gcr.io": {} }, credHelpers: { "gcr.io": "gcloud" } }, 'in the helper "gcloud"'],
     ["a helper alone", { credHelpers: { "gcr.io": "gcloud" } }, "PUT /v1/registries/gcr.io instead"],
     ["a store alone", { credsStore: "pass" }, 'in the helper "pass"; PUT /v1/registries/<host> instead'],
-  ])("leaves out %s, and shows nothing of it", (_, config, problem) => {
+  ])("skips %s, and shows nothing of it", (_, config, problem) => {
     const { found, skipped } = read(config);
     expect(found).toEqual([]);
     expect(skipped).toEqual([{ entry: expect.any(String), problem: expect.stringContaining(problem) }]);
     expect(JSON.stringify(skipped)).not.toMatch(/sesame|c2VzYW1l/);
   });
 
-  test("takes the first of two entries for one registry", () => {
+  test("imports the first of two entries for one registry", () => {
     const { found, skipped } = read({
       auths: {
         "https://index.docker.io/v1/": { auth: base64("me:one") },
@@ -76,11 +76,11 @@ describe("readDockerConfig", () => {
     ]);
   });
 
-  test("reads nothing from a file that says nothing of registries", () => {
+  test("reads nothing from a file without registries", () => {
     expect(read({ currentContext: "default", auths: {} })).toEqual({ found: [], skipped: [] });
   });
 
-  test("reads what was written, whatever the password", () => {
+  test("reads any password", () => {
     const text = fc.string({ minLength: 1, maxLength: 40, unit: "grapheme" }).filter((one) => !one.includes("\0"));
     const name = text.filter((one) => !one.includes(":"));
     fc.assert(
@@ -91,7 +91,7 @@ describe("readDockerConfig", () => {
     );
   });
 
-  test("takes any object, and names each of its entries", () => {
+  test("accepts any object, and names each of its entries", () => {
     const entry = fc.oneof(fc.jsonValue(), fc.record({ auth: fc.string(), identitytoken: fc.string() }));
     const config = fc.record(
       { auths: fc.dictionary(fc.oneof(fc.string(), fc.domain()), entry), credsStore: fc.string() },

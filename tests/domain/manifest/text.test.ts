@@ -29,7 +29,7 @@ describe("parseManifestText", () => {
       `a: ["*"]\nb: '*'\nc: /x/*\n${"#* * *a\n".repeat(1_000)}`,
       { a: ["*"], b: "*", c: "/x/*" },
     ],
-  ])("takes %s", (_what, text, expected) => {
+  ])("accepts %s", (_what, text, expected) => {
     expect(parseManifestText(text)).toEqual(expected);
   });
 
@@ -57,13 +57,13 @@ describe("parseManifestText", () => {
     });
   });
 
-  test("looks for the line of a mistake only as long as that is quick", () => {
+  test("searches for the line of a mistake only for a short time", () => {
     const used = processorTime();
     expect(refusal(`a: [\n${"  x,\n".repeat(150_000)}\nb: c: d\n`).message).toEndWith("unexpected token");
     expect(used()).toBeLessThan(2_000);
   });
 
-  test("refuses what is longer than a manifest may be", () => {
+  test("refuses a text beyond the limit", () => {
     expect(parseManifestText(`#${"x".repeat(MANIFEST_BYTES - 1)}`)).toBeNull();
     expect(refusal(`#${"x".repeat(MANIFEST_BYTES)}`)).toMatchObject({
       reason: "payload_too_large",
@@ -71,7 +71,7 @@ describe("parseManifestText", () => {
     });
   });
 
-  test("takes or refuses any text", () => {
+  test("accepts or refuses any text", () => {
     const line = fc.array(
       fc.oneof(
         fc.constantFrom(

@@ -38,8 +38,11 @@ describe("sandbox", () => {
     const seen = await inside(server, fn);
     const { CapEff, CapBnd, CapPrm, NoNewPrivs, Seccomp } = seen.status;
     expect({ CapEff, CapBnd, CapPrm, NoNewPrivs, Seccomp }).toEqual({
-      ...{ CapEff: "0000000000000000", CapBnd: "0000000000000000", CapPrm: "0000000000000000" },
-      ...{ NoNewPrivs: "1", Seccomp: "2" },
+      CapEff: "0000000000000000",
+      CapBnd: "0000000000000000",
+      CapPrm: "0000000000000000",
+      NoNewPrivs: "1",
+      Seccomp: "2",
     });
     expect(seen).toMatchObject({ uid: 65534, gid: 65534, interfaces: ["lo"] });
     expect(mountAt(seen, "/")).toMatch(/ ro,/);

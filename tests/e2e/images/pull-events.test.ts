@@ -122,7 +122,9 @@ describe("POST /v1/functions with Accept: text/event-stream", () => {
     const events = await allEvents(response);
     expect(events.map(({ event }) => event)).toEqual(["progress", "error"]);
     expect(events[1]?.data).toEqual({
-      ...{ success: false, data: null, reason: "image_not_found" },
+      success: false,
+      data: null,
+      reason: "image_not_found",
       message: expect.stringContaining("the registry has no such image"),
       request_id: response.headers.get("x-request-id"),
     });

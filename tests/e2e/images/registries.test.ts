@@ -76,7 +76,12 @@ describe("the image of a private registry", () => {
     );
     const { host } = registry;
     expect(expectSuccess(await put(CREDENTIALS), 201)).toEqual({
-      ...{ host, kind: "password", username: "someone", checked_at: TIME, created_at: TIME, updated_at: TIME },
+      host,
+      kind: "password",
+      username: "someone",
+      checked_at: TIME,
+      created_at: TIME,
+      updated_at: TIME,
     });
     const fn = await server.createFunction(pushed.reference);
     expect(fn.digest).toBe(`${registry.host}/team/private@${pushed.digest}`);
@@ -135,7 +140,9 @@ describe("the image of a private registry", () => {
   test("is refused with an identity token that the registry does not know, which is never shown", async () => {
     expectError(await put({ identity_token: WRONG }), { status: 400, reason: "registry_denied" });
     expect(expectSuccess(await put({ identity_token: WRONG }, "?check=false"), 201)).toMatchObject({
-      ...{ kind: "identity_token", username: null, checked_at: null },
+      kind: "identity_token",
+      username: null,
+      checked_at: null,
     });
     const refused = await create();
     expectError(refused, { status: 400, reason: "registry_denied" });

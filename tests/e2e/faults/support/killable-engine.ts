@@ -36,15 +36,17 @@ export async function startKillableEngine(): Promise<KillableEngine> {
   const namespaces = ["-m", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"];
   const child = Bun.spawn(
     [
-      ...[
-        requireProgram("setsid"),
-        requireProgram("setpriv"),
-        "--pdeathsig",
-        "KILL",
-        requireProgram("unshare"),
-        ...namespaces,
-      ],
-      ...["sh", "-c", LOOP, dockerd, directory],
+      requireProgram("setsid"),
+      requireProgram("setpriv"),
+      "--pdeathsig",
+      "KILL",
+      requireProgram("unshare"),
+      ...namespaces,
+      "sh",
+      "-c",
+      LOOP,
+      dockerd,
+      directory,
     ],
     { stdin: "ignore", stdout: log, stderr: log },
   );
