@@ -24,7 +24,6 @@ import { Enum, Nullable } from "../types.ts";
 
 /** How tightly a container is confined. */
 export const SANDBOXES = ["default", "strict", "docker"] as const;
-export type Sandbox = (typeof SANDBOXES)[number];
 
 const argument = Type.String({ maxLength: PATH_LENGTH });
 

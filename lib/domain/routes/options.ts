@@ -7,7 +7,6 @@ import { Enum, Nullable } from "../types.ts";
 
 /** Methods that a route can have. */
 export const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
-export type Method = (typeof METHODS)[number];
 
 const rateFields = {
   requests: Type.Integer({
