@@ -6,7 +6,7 @@ import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { forget, inside, inspected, mountAt } from "../calls/inside.ts";
 import { containersOf, full, isWarm, type Named, pool, warmServer } from "../pool/pools.ts";
-import { eventually, expectWithin } from "../../support/pace.ts";
+import { eventually, expectWithin, slowdown } from "../../support/pace.ts";
 
 const MIB = 1024 * 1024;
 const LONG_MS = 180_000;
@@ -144,12 +144,15 @@ describe("network", () => {
     const fn = await warm.createFunction(image, { network: name, share_network: true, warm_min: 1, warm_max: 1 });
     const modes = async () => {
       const format = "{{.HostConfig.NetworkMode}}";
-      const said = (await engine.docker("inspect", "--format", format, ...(await containersOf(fn)))).trim();
-      return said.split("\n").map((mode) => mode.replace(/^container:.*/, "joined"));
+      // One by one: a container may go between the list and its turn.
+      const inspect = (id: string) => engine.docker("inspect", "--format", format, id).catch(() => "");
+      const listed = (await Promise.all((await containersOf(fn)).map(inspect))).filter((mode) => mode !== "");
+      return listed.map((mode) => mode.trim().replace(/^container:.*/, "joined"));
     };
     await full(warm, fn, 1);
     expect((await modes()).toSorted()).toEqual(["joined", name].toSorted());
-    const call = warm.invoke(fn, { do: "sleep", ms: 1_500 });
+    // Long enough for the next instance to start meanwhile.
+    const call = warm.invoke(fn, { do: "sleep", ms: 1_500 * (await slowdown()) });
     await pool(warm, fn, ({ busy }) => busy === 1);
     await warm.api("PATCH", `/v1/functions/${fn.id}`, { network: "none" });
     // Of the new version; the running call is of the previous one.
