@@ -1,9 +1,11 @@
-import { helpText, parseCommand, type Command } from "./lib/cli/command.ts";
+import { applyFile } from "./lib/cli/apply.ts";
+import { parseCommand, type Command } from "./lib/cli/command.ts";
+import { printExport } from "./lib/cli/export.ts";
 import { systemClock } from "./lib/clock.ts";
 import { type Config, ConfigError } from "./lib/config/config.ts";
 import { messageOf } from "./lib/domain/errors.ts";
 import { healthcheck } from "./lib/cli/healthcheck.ts";
-import { applyManifest, exportManifest } from "./lib/cli/manifest.ts";
+import { helpText } from "./lib/cli/help.ts";
 import { createLogger } from "./lib/log.ts";
 import { backupDatabase } from "./lib/server/data.ts";
 import { openApi, start } from "./lib/server/server.ts";
@@ -23,9 +25,9 @@ async function run(command: Command): Promise<number> {
     case "healthcheck":
       return healthcheck(command.config);
     case "apply":
-      return applyManifest(command, process.env);
+      return applyFile(command, process.env);
     case "export":
-      return exportManifest(command.config);
+      return printExport(command.config);
     case "backup":
       backupDatabase(command.config, command.file);
       console.error(

@@ -181,7 +181,7 @@ test("a key for one function calls only that one, by its id or its name", async 
     expectError(reply, {
       status: 403,
       reason: "forbidden",
-      message: `This key calls the function "${mine}" alone: send a key that is for this one, or for all`,
+      message: `This key may only call the function "${mine}": send a key for this function, or for all`,
     });
   }
   expect((await invoke(other, { Authorization: `Bearer ${tokens.invoke}` })).status).toBe(200);

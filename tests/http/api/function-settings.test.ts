@@ -27,13 +27,13 @@ const WORDS = "a list of at most 256 strings or null";
 const LABELS = "an object of at most 64 strings";
 const MANY_LABELS = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, ""]));
 const LONG = "x".repeat(256);
-const SHOWN = `${"x".repeat(64)}...`;
+const SHOWN = `${"x".repeat(100)}...`;
 
 /** Bodies that both POST and PATCH refuse, with their messages. */
 const INVALID: readonly (readonly [object, string])[] = [
   [{ entrypoint: "sh" }, `Invalid "entrypoint": it must be ${WORDS}, but it is "sh"`],
   [{ entrypoint: ["sh", 5] }, 'Invalid "entrypoint/1": it must be a string of at most 4095 characters, but it is 5'],
-  [{ entrypoint: [""] }, 'Invalid "entrypoint/0": it is empty: name the program to run, or give [] for no entrypoint'],
+  [{ entrypoint: [""] }, 'Invalid "entrypoint/0": it is empty: name a program, or give [] for no entrypoint'],
   [{ command: {} }, `Invalid "command": it must be ${WORDS}, but it is an object`],
   [{ command: Array(257).fill("x") }, `Invalid "command": it must be ${WORDS}, but it has 257 items`],
   [{ command: ["a", "b\0"] }, `Invalid "command/1": it contains ${UNTEXT}, which no process can receive`],
@@ -62,7 +62,7 @@ const INVALID: readonly (readonly [object, string])[] = [
   [{ log_bytes: -1 }, 'Invalid "log_bytes": it must be a whole number from 0 to 4194304 or null, but it is -1'],
   [{ network: null }, 'Invalid "network": it must be a string of 1 to 128 characters, but it is null'],
   [{ network: "host" }, `"network" cannot be "host": a function never joins the host's network; ${NETWORKS}`],
-  [{ network: "default" }, '"network" cannot be "default": use "bridge", which is what it stands for'],
+  [{ network: "default" }, '"network" cannot be "default": use "bridge", which it stands for'],
   [
     { network: "container:abc" },
     `"network" cannot be "container:abc": a function never joins another container's network; ${NETWORKS}`,
@@ -83,7 +83,7 @@ const INVALID: readonly (readonly [object, string])[] = [
   ],
   [
     { sandbox: "strict", read_only: false },
-    '"read_only" is false, and the sandbox "strict" has a read-only root: leave it out, or give the sandbox "default"',
+    '"read_only" is false, but the sandbox "strict" has a read-only root: leave it out, or give the sandbox "default"',
   ],
   [{ read_only: 1 }, 'Invalid "read_only": it must be true or false, but it is 1'],
   [{ labels: [] }, `Invalid "labels": it must be ${LABELS}, but it is a list`],
@@ -330,7 +330,7 @@ describe("labels slipway.* of an image", () => {
     ],
     [
       "slipway.sandbox=docker",
-      'the label "slipway.sandbox" with the value "docker": an image cannot loosen its own sandbox; give "sandbox" with the function instead. Correct it in its Dockerfile',
+      'the label "slipway.sandbox" with the value "docker": an image cannot loosen its own sandbox; set "sandbox" on the function instead. Correct it in its Dockerfile',
     ],
     [
       "slipway.timeout=5",

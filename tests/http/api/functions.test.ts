@@ -195,7 +195,10 @@ describe("POST /v1/functions", () => {
       { image: "x", environment: { REQUEST_ID: "x" } },
       'Invalid "environment": "REQUEST_ID" is set by the server: choose another name',
     ],
-    [{ image: "x", name: NOWHERE }, `Invalid "name" "${NOWHERE}": it looks like an id; choose a name that is no UUID`],
+    [
+      { image: "x", name: NOWHERE },
+      `Invalid "name" "${NOWHERE}": it looks like an id; choose a name that is not a UUID`,
+    ],
   ];
   test.each(invalid)("POST /v1/functions answers 400 to %j: %s", async (body, message) => {
     expectError(await server.api("POST", "/v1/functions", body), { status: 400, reason: "invalid_request", message });

@@ -74,7 +74,7 @@ describe("POST /v1/keys", () => {
     [{ name: "x", scopes: ["invoke"], function_id: "none" }, 'Invalid "function_id" "none": there is no such function'],
     [
       { name: "x", scopes: ["invoke", "read"], function_id: "target" },
-      'A key for one function has the scope "invoke" alone',
+      'A key for one function can only have the scope "invoke"',
     ],
     ["{", "The request body is not JSON"],
   ])("POST /v1/keys %j answers 400", async (body, message) => {

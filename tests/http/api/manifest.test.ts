@@ -166,7 +166,7 @@ describe("POST /v1/apply", () => {
     ["version: 1\nroutes: {x: {function: a}}", 'Invalid "path" "x": it must begin with "/"'],
     [
       "version: 1\nroutes: {/x: {function: nobody}}",
-      'The route "/x" leads to "nobody", which is no function of the manifest',
+      'The route "/x" leads to "nobody", which is not a function in the manifest',
     ],
     [
       "version: 1\nsecrets: [a, b]",
@@ -182,10 +182,10 @@ describe("POST /v1/apply", () => {
     ],
     [
       "version: 1\nfunctions: {a: {image: '${X'}}",
-      'Invalid "functions/a/image": "${" mentions no variable: write ${NAME}',
+      'Invalid "functions/a/image": "${" is not a variable: write ${NAME}',
     ],
-    ["version: 1\nx: [", "The manifest is no YAML that can be used: unexpected token, near line 2"],
-    [{ manifest: "x: [" }, "The manifest is no YAML that can be used: unexpected token, near line 1"],
+    ["version: 1\nx: [", "The manifest is not valid YAML: unexpected token, near line 2"],
+    [{ manifest: "x: [" }, "The manifest is not valid YAML: unexpected token, near line 1"],
     ['{"version": 1', "The request body is not JSON: "],
     [{ manifest: null }, "The manifest must be an object such as "],
     [{ manifest: { version: 1 }, prun: true }, 'Unknown field "prun": did you mean "prune"?'],
@@ -193,7 +193,7 @@ describe("POST /v1/apply", () => {
     [{ manifest: { version: 1 }, variables: { A: 1 } }, 'Invalid "variables/A": it must be a string, but it is 1'],
     [{ manifest: { version: 1 }, variables: [] }, 'Invalid "variables": it must be an object of strings'],
     [`{"a": ${"[".repeat(65)}`, "The request body is not JSON: it is nested deeper than 64 levels"],
-    [`[${"[".repeat(5_000)}`, "The manifest is no YAML that can be used: it is nested too deeply"],
+    [`[${"[".repeat(5_000)}`, "The manifest is not valid YAML: it is nested too deeply"],
     [`[1${",1".repeat(100_001)}]`, "The manifest must be an object"],
     [`version: 1\nx: [1${",1".repeat(100_001)}]`, "The manifest has more than 100000 values: apply it in parts"],
     ["x: &a [*a]", "The manifest is nested deeper than 32 levels: apply it in parts"],

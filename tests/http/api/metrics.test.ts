@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { fixture } from "../../support/images.ts";
+import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 import { type Family, parseMetrics, total } from "../support/metrics-text.ts";
 
@@ -84,12 +85,9 @@ describe("GET /metrics", () => {
   test("GET /metrics shows a running call as a busy instance", async () => {
     const controller = new AbortController();
     const call = server.invoke(fn, { do: "sleep" }, { signal: controller.signal }).catch(() => undefined);
-    const deadline = performance.now() + 10_000;
-    let families = await metrics();
-    while (total(families, "slipway_instances", { state: "busy" }) !== 1 && performance.now() < deadline) {
-      families = await metrics();
-    }
-    expect(total(families, "slipway_instances", { state: "busy" })).toBe(1);
+    const busy = async () => total(await metrics(), "slipway_instances", { state: "busy" });
+    await eventually(async () => (await busy()) === 1, 10_000);
+    expect(await busy()).toBe(1);
     controller.abort();
     await call;
   });

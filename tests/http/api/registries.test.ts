@@ -68,7 +68,7 @@ describe("PUT /v1/registries/:host", () => {
     ["no JSON", "open sesame", "The request body is not JSON: Unexpected identifier"],
     ["nothing in it", {}, 'Missing "password": give "username" and "password", or "identity_token"'],
     ["no password", { username: "x" }, 'Missing "password": give "username" and "password", or "identity_token"'],
-    ["no username", { password: "open sesame" }, 'Missing "username": a password needs the name that it belongs to'],
+    ["no username", { password: "open sesame" }, 'Missing "username": a password needs one'],
     ["both", { ...BODY, identity_token: "sesame" }, 'Give either "password" or "identity_token", not both'],
     ["a number", { username: "x", password: 271828 }, 'Invalid "password": it must be a string'],
     ["an empty password", { username: "x", password: "" }, 'Invalid "password": it must be a string'],

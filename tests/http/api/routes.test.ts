@@ -105,7 +105,7 @@ describe("POST /v1/routes", () => {
     ["/a?b", 'it contains "?"'],
     ["/a#b", 'it contains "#"'],
     ["/a\\b", 'it contains "\\"'],
-    ["/a*", 'it contains "*" elsewhere than as its last segment: "/files/*" is how a prefix ends'],
+    ["/a*", 'it contains "*" before its last segment: a prefix ends like "/files/*"'],
     ["/a%20b", 'it contains "%": give the path decoded'],
     ["/a/../b", 'it contains a "." or ".." segment'],
     ["/.", 'it contains a "." or ".." segment'],
@@ -193,7 +193,7 @@ describe("the options of a route", () => {
       status: 400,
       reason: "invalid_request",
       message:
-        'Invalid "rate_limit/by" "key": nobody\'s key is checked on a public route, set "auth" to "key" too, or limit by "address"',
+        'Invalid "rate_limit/by" "key": a public route checks no keys: set "auth" to "key" too, or limit by "address"',
     });
     expect(expectSuccess(await server.api("GET", `/v1/routes/${id}`))).toMatchObject({ auth: "key", rate_limit });
   });

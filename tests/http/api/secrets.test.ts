@@ -91,7 +91,7 @@ describe("PUT /v1/secrets/:name", () => {
     [
       "half a character",
       { value: "\ud800" },
-      "The value contains half of a surrogate pair, which is no text: encode it, in base64 for example",
+      "The value contains half of a surrogate pair, which is not text: encode it, for example in base64",
     ],
     [
       "too much",
@@ -125,7 +125,7 @@ describe("PUT /v1/secrets/:name", () => {
     });
     expectError(await server.api("PUT", "/v1/secrets/part-8", { value: "x".repeat(SECRET_BYTES) }), {
       ...{ status: 409, reason: "conflict" },
-      message: `Cannot give the function "hoarder" this value: its secrets have ${9 * SECRET_BYTES} bytes together: at most 524288 are allowed`,
+      message: `Cannot give the function "hoarder" this value: its secrets have ${9 * SECRET_BYTES} bytes in total: at most 524288 are allowed`,
     });
     await put("part-8", "y".repeat(524288 - 8 * SECRET_BYTES));
   });
@@ -248,7 +248,7 @@ describe("secrets of a function", () => {
           { name: "token", environment: null },
         ],
       },
-      'the file "token" is there twice: leave one of them out',
+      'the file "token" appears twice: leave one of them out',
     ],
     [
       "a variable twice",
@@ -258,7 +258,7 @@ describe("secrets of a function", () => {
           { name: "other", environment: "X" },
         ],
       },
-      'the variable "X" is there twice: leave one of them out',
+      'the variable "X" appears twice: leave one of them out',
     ],
     [
       "a reserved variable",
@@ -273,7 +273,7 @@ describe("secrets of a function", () => {
     [
       "a variable that environment has, too",
       { environment: { X: "1" }, secrets: [{ name: "token", environment: "X" }] },
-      'the variable "X" is in "environment", too: take it out of one of them',
+      'the variable "X" is in "environment" too: remove one of them',
     ],
     [
       "a NUL for a variable",
@@ -291,7 +291,7 @@ describe("secrets of a function", () => {
         },
         secrets: [{ name: "large", environment: "X" }],
       },
-      "its variables have 544015 bytes together: at most 524288 are allowed; make some secrets files",
+      "its variables have 544015 bytes in total: at most 524288 are allowed; make some secrets files",
     ],
   ];
 
@@ -335,7 +335,7 @@ describe("secrets of a function", () => {
     const { id } = await server.createFunction(image, { secrets });
     const conflict = {
       ...{ status: 400, reason: "invalid_request" },
-      message: 'Invalid "secrets": the variable "X" is in "environment", too: take it out of one of them',
+      message: 'Invalid "secrets": the variable "X" is in "environment" too: remove one of them',
     };
     expectError(await server.api("PATCH", `/v1/functions/${id}`, { environment: { X: "1" } }), conflict);
     const other = await server.createFunction(image, { environment: { X: "1" } });

@@ -105,13 +105,13 @@ describe("on_success and on_failure", () => {
       status: 400,
       reason: "invalid_request",
       message:
-        'Invalid "on_success": it leads back to where it began: "c" -> "a" -> "b" -> "c". Name a function whose own results do not lead here.',
+        'Invalid "on_success": it makes a cycle: "c" -> "a" -> "b" -> "c". Name a function whose own results do not lead here.',
     });
     expectError(await server.api("PATCH", "/v1/functions/a", { on_failure: "a" }), {
       status: 400,
       reason: "invalid_request",
       message:
-        'Invalid "on_failure": it leads back to where it began: "a" -> "a". Name a function whose own results do not lead here.',
+        'Invalid "on_failure": it makes a cycle: "a" -> "a". Name a function whose own results do not lead here.',
     });
     expect(expectSuccess(await server.api<Function>("GET", `/v1/functions/${id}`)).on_success).toBeNull();
   });
