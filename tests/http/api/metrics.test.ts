@@ -23,7 +23,7 @@ async function metrics(): Promise<Map<string, Family>> {
 }
 
 describe("GET /metrics", () => {
-  test("GET /metrics tells of everything that is watched, each with its help", async () => {
+  test("GET /metrics has every metric, each with its help", async () => {
     const families = await metrics();
     const types = Object.fromEntries([...families].map(([name, { type }]) => [name, type]));
     expect(types).toMatchObject({
@@ -50,7 +50,7 @@ describe("GET /metrics", () => {
     }
   });
 
-  test("GET /metrics has figures of the process and the database that can be", async () => {
+  test("GET /metrics has plausible figures for the process and the database", async () => {
     const families = await metrics();
     expect(total(families, "process_resident_memory_bytes")).toBeGreaterThan(1024 * 1024);
     expect(total(families, "process_open_fds")).toBeGreaterThan(3);
@@ -92,7 +92,7 @@ describe("GET /metrics", () => {
     await call;
   });
 
-  test("GET /metrics forgets a function that was deleted", async () => {
+  test("GET /metrics forgets a deleted function", async () => {
     await server.createFunction(fn.image, { name: "short-lived" });
     await server.invoke({ id: "short-lived" }, "{}");
     expect(total(await metrics(), "slipway_invocations_total", { function: "short-lived" })).toBe(1);
