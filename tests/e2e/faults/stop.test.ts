@@ -41,7 +41,7 @@ describe("a server told to stop", () => {
     async (signal) => {
       await using server = await SpawnedServer.start({ MAX_INSTANCES: "2" });
       // The second container may still be starting: on a busy machine the first may end before.
-      const body = { do: "sleep", ms: 800 * (await slowdown()) };
+      const body = { do: "sleep", ms: Math.min(4_000, 800 * (await slowdown())) };
       const calls = await withCalls(server, body, { busy: 1, places: 2, queued: 2 });
       server.kill(signal);
       await server.logged("draining");
