@@ -24,6 +24,7 @@ import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { callbackRetryRoutes, callbackRoutes, callbackSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
+import { manualRoutes } from "./docs/routes.ts";
 import { errorHandler, type RequestId } from "./wire/errors.ts";
 import { functionsRoutes } from "./api/functions.ts";
 import { invocationsRoutes } from "./api/invocations.ts";
@@ -125,6 +126,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(keysRoutes(services.keys, administrating))
     .use(metricsRoutes(metrics, observing))
     .use(healthRoutes(status))
-    .use(docsRoutes(() => openApiDocument(app.routes, services.version), anyKey));
+    .use(docsRoutes(() => openApiDocument(app.routes, services.version), anyKey))
+    .use(manualRoutes(anyKey, services.version));
   return app;
 }

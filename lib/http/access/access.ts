@@ -4,7 +4,7 @@ import { administrator, type Caller, checkScope, type Scope } from "../../domain
 import type { KeyService } from "../../services/access/keys.ts";
 import type { KeyGuesses } from "./key-guesses.ts";
 
-/** Who may use `/v1`, `/swagger` and `/metrics` (DESIGN.md section 7). */
+/** Who may use `/v1`, `/docs`, `/swagger` and `/metrics` (lib/docs/operations-and-security.md). */
 export interface AccessPolicy {
   /** Tells whose a key is. */
   readonly keys: Pick<KeyService, "identify">;

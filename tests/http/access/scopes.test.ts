@@ -152,13 +152,18 @@ describe("every endpoint of the OpenAPI document", () => {
   );
 });
 
-test.each(["/swagger", "/swagger/json", "/swagger/start.js", "/swagger/swagger-ui.js", "/swagger/swagger-ui.css"])(
-  "GET %s is for every key, and for nobody without one",
-  async (path) => {
-    for (const scope of SCOPES) expect([scope, (await send("GET", path, tokens[scope])).status]).toEqual([scope, 200]);
-    expect((await send("GET", path)).status).toBe(401);
-  },
-);
+test.each([
+  "/swagger",
+  "/swagger/json",
+  "/swagger/start.js",
+  "/swagger/swagger-ui.js",
+  "/swagger/swagger-ui.css",
+  "/docs",
+  "/docs/routes",
+])("GET %s is for every key, and for nobody without one", async (path) => {
+  for (const scope of SCOPES) expect([scope, (await send("GET", path, tokens[scope])).status]).toEqual([scope, 200]);
+  expect((await send("GET", path)).status).toBe(401);
+});
 
 test("HEAD needs what GET does", async () => {
   expect((await send("HEAD", "/v1/functions", tokens.read)).status).toBe(200);
