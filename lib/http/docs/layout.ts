@@ -32,10 +32,10 @@ export function layOut(chapters: readonly Chapter[], page: RenderedPage | undefi
       <nav id="pages" aria-label="Pages">
 ${chapters.map((chapter) => listing(chapter, page)).join("\n")}
       </nav>
+${page === undefined ? "" : contents(page)}
       <main id="content" tabindex="-1">
 ${page === undefined ? index(chapters) : page.html + neighbours(chapters, page)}
       </main>
-${page === undefined ? "" : contents(page)}
     </div>
   </body>
 </html>

@@ -21,7 +21,7 @@ export interface RenderedPage {
   /** The last part of its address, and the name of its file. */
   readonly name: string;
   readonly title: string;
-  /** The first paragraph in plain text. */
+  /** The first sentence in plain text. */
   readonly summary: string;
   readonly html: string;
   readonly headings: readonly Heading[];
@@ -52,13 +52,8 @@ export function renderPage(name: string, markdown: string): RenderedPage {
       },
       code: ({ text, lang }) => codeBlock(text, lang ?? ""),
       table(token: Tokens.Table) {
-        const cells = (row: readonly Tokens.TableCell[], tag: "th" | "td") =>
-          row.map((cell) => `<${tag}>${this.parser.parseInline(cell.tokens)}</${tag}>`).join("");
-        const head = token.header.some(({ text }) => text !== "")
-          ? `<thead><tr>${cells(token.header, "th")}</tr></thead>`
-          : "";
-        const rows = token.rows.map((row) => `<tr>${cells(row, "td")}</tr>`).join("\n");
-        return `<div class="table" tabindex="0"><table>${head}<tbody>${rows}</tbody></table></div>\n`;
+        const inner = (cell: Tokens.TableCell) => this.parser.parseInline(cell.tokens);
+        return tableOf(token, inner);
       },
     },
   });
@@ -68,7 +63,7 @@ export function renderPage(name: string, markdown: string): RenderedPage {
   return {
     name,
     title: plainText(title),
-    summary: plainText(first?.raw ?? ""),
+    summary: /^.*?[.!?](?=\s|$)/.exec(plainText(first?.raw ?? ""))?.[0] ?? "",
     html: renderer.parser(tokens),
     headings,
     sections: sectionsOf(tokens),
@@ -96,6 +91,19 @@ function targetOf(href: string): string | undefined {
   if (/^(https?:|#|\/)/.test(href)) return href;
   const page = /^([a-z-]+)\.md(#.*)?$/.exec(href);
   return page === null ? undefined : `/docs/${page[1]}${page[2] ?? ""}`;
+}
+
+/** A table of four or more columns is shown as a list of cards on a phone, where each cell has the name of its column. */
+function tableOf({ header, rows }: Tokens.Table, inner: (cell: Tokens.TableCell) => string): string {
+  const named = header.some(({ text }) => text !== "");
+  const head = named ? `<thead><tr>${header.map((cell) => `<th>${inner(cell)}</th>`).join("")}</tr></thead>` : "";
+  const cell = (one: Tokens.TableCell, column: number): string => {
+    const label = escapeHtml(plainText(header[column]?.text ?? ""));
+    return `<td${label === "" ? "" : ` data-label="${label}"`}>${inner(one)}</td>`;
+  };
+  const body = rows.map((row) => `<tr>${row.map(cell).join("")}</tr>`).join("\n");
+  const size = header.length >= 4 ? "wide" : "narrow";
+  return `<div class="table ${size}" tabindex="0"><table>${head}<tbody>${body}</tbody></table></div>\n`;
 }
 
 /** A console's commands stand out from what they print. */
@@ -138,7 +146,7 @@ function plainText(markdown: string): string {
     .replace(/^```.*$/gm, "")
     .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1")
     .replace(/^[|\s:-]+$/gm, " ")
-    .replace(/\*\*|`|^#+ |^[->] /gm, "")
+    .replace(/\*\*|`|^#+ |^[->] |(?<!\S)\*(?=\w)|(?<=\w)\*(?!\w)/gm, "")
     .replace(/\s*\|\s*/g, " ")
     .replace(/\s+/g, " ")
     .trim();

@@ -36,7 +36,7 @@ async function search() {
   const found = (await loadSections())
     .map((section) => ({ section, score: score(section, words) }))
     .filter((one) => one.score > 0)
-    .sort((a, b) => b.score - a.score);
+    .toSorted((a, b) => b.score - a.score);
   // Somebody may have typed on while the sections were loaded.
   if (input.value === query)
     show(
@@ -76,7 +76,8 @@ function item(section, index, words) {
 
 function excerptOf(text, words) {
   const places = words.map((word) => text.toLowerCase().indexOf(word)).filter((place) => place >= 0);
-  const start = places.length === 0 ? 0 : Math.max(0, Math.min(...places) - 40);
+  const near = places.length === 0 ? 0 : Math.min(...places) - 40;
+  const start = near <= 0 ? 0 : text.indexOf(" ", near) + 1;
   return (start > 0 ? "…" : "") + text.slice(start, start + 140) + (text.length > start + 140 ? "…" : "");
 }
 
@@ -106,8 +107,8 @@ function choose(step) {
 }
 
 input.disabled = false;
-input.addEventListener("input", search);
-input.addEventListener("focus", loadSections);
+input.addEventListener("input", () => void search());
+input.addEventListener("focus", () => void loadSections());
 input.addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown") choose(1);
   else if (event.key === "ArrowUp") choose(chosen === -1 ? 0 : -1);

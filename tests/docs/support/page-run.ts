@@ -202,7 +202,7 @@ export class PageRun implements AsyncDisposable {
     const callback = await this.#receiver?.get(1);
     if (callback === undefined) throw new Error(`${place}: the page has no URL at hooks.example.com`);
     const headers = Object.entries(callback.headers).filter(([name]) => name.startsWith("webhook-"));
-    const lines = headers.toSorted().map(([name, value]) => `${name}: ${String(value)}`);
+    const lines = headers.map(([name, value]) => `${name}: ${String(value)}`).toSorted();
     const received = `${lines.join("\n")}\n\n${callback.body}`;
     const difference = firstDifference(shown, received, this.#values);
     if (difference !== undefined) throw new Error(`${place}: not received:\n${difference}\nbut\n${received}`);
