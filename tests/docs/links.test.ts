@@ -74,8 +74,8 @@ test("README.md names every endpoint", async () => {
   expect(missing).toEqual([]);
 });
 
-test("every page of lib/docs is served", () => {
-  const served = renderManual().flatMap(({ pages }) => pages.map(({ name }) => `lib/docs/${name}.md`));
+test("every page of lib/docs is served", async () => {
+  const served = (await renderManual()).flatMap(({ pages }) => pages.map(({ name }) => `lib/docs/${name}.md`));
   expect(["README.md", ...served.toSorted()]).toEqual([...pages]);
 });
 

@@ -38,7 +38,7 @@ async function load(version: string): Promise<Manual> {
     import("./manual.css", { with: { type: "text" } }),
     import("./search-box.js", { with: { type: "text" } }),
   ]);
-  const chapters = renderManual();
+  const chapters = await renderManual();
   const pages = chapters.flatMap((chapter) => chapter.pages);
   return {
     index: layOut(chapters, undefined, version),
