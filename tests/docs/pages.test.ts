@@ -16,6 +16,9 @@ const PUBLIC = [
   ["oven/bun:1", "bun"],
 ] as const;
 
+/** Images that pages build and name. */
+const MADE = ["count", "shout", "slipway/hello-world:1.4"] as const;
+
 const pages = await pagePaths();
 
 let engine: Engine;
@@ -37,7 +40,11 @@ beforeAll(async () => {
 }, PAGE_TIMEOUT_MS);
 
 afterAll(async () => {
-  for (const reference of tagged) await engine.client.request("DELETE", `/images/${reference}?noprune=1`);
+  for (const reference of [...tagged, ...MADE]) {
+    if (await hasImage(engine.client, reference)) {
+      await engine.client.request("DELETE", `/images/${reference}?noprune=1`);
+    }
+  }
 });
 
 describe("what a page shows is what happens:", () => {
