@@ -127,8 +127,11 @@ document.addEventListener("keydown", (event) => {
   input.select();
 });
 
-document.documentElement.classList.add("scripted");
-menu.addEventListener("click", () => {
-  const shown = document.body.classList.toggle("menu");
+function openMenu(shown) {
+  document.body.classList.toggle("menu", shown);
   menu.setAttribute("aria-expanded", String(shown));
-});
+}
+
+document.documentElement.classList.add("scripted");
+menu.addEventListener("click", () => openMenu(!document.body.classList.contains("menu")));
+document.querySelector(".contents")?.addEventListener("click", () => openMenu(false));
