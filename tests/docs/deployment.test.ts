@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { OPTIONS } from "../../lib/config/config.ts";
+import { OPTIONS } from "../../lib/config/options.ts";
 import { ROOT } from "./support/markdown-blocks.ts";
 
 const variables: ReadonlySet<string> = new Set(Object.values(OPTIONS).map(({ variable }) => variable));

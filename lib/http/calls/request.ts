@@ -1,6 +1,7 @@
 import type { Server } from "bun";
 import { requestHeaders } from "../../domain/calls/headers.ts";
 import { isJsonType, parseQuery, type RequestMessage } from "../../domain/calls/http-message.ts";
+import { clientAddress } from "../access/client-address.ts";
 import { pathOf } from "../wire/errors.ts";
 
 /** How a request was led to its function. */
@@ -22,7 +23,7 @@ export function callMessage(request: Request, server: Server<unknown> | null, ca
     query: parseQuery(query),
     query_string: query,
     headers: requestHeaders(request.headers, keyed),
-    client_address: server?.requestIP(request)?.address.replace(/^::ffff:/, "") ?? null,
+    client_address: clientAddress(request, server),
   };
 }
 

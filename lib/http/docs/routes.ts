@@ -1,7 +1,6 @@
-import { Elysia } from "elysia";
 import { AppError } from "../../domain/errors.ts";
 import { quoted } from "../../domain/quoted.ts";
-import type { Intake } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 /** The pages load their own style, script and search index, and nothing else from anywhere. */
 const POLICY =
@@ -9,17 +8,17 @@ const POLICY =
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** `/docs`: the manual of lib/docs, rendered when somebody first asks for it and kept from then on. */
-export function manualRoutes({ access }: Pick<Intake, "access">, version: string) {
+export function manualRoutes(guard: Guard<"read">, version: string) {
   let loading: Promise<Manual> | undefined;
   const manual = (): Promise<Manual> => (loading ??= load(version));
-  const hide = { detail: { hide: true } };
-  return new Elysia({ prefix: "/docs" })
-    .onTransform(({ request }) => void access(request))
-    .get("/", async () => answer((await manual()).index, "text/html"), hide)
-    .get("/manual.css", async () => answer((await manual()).style, "text/css"), hide)
-    .get("/search-box.js", async () => answer((await manual()).script, "text/javascript"), hide)
-    .get("/search.json", async () => answer((await manual()).search, "application/json"), hide)
-    .get("/:page", async ({ params }) => answer(pageOf(await manual(), params.page), "text/html"), hide);
+  // A new object for each: Elysia completes the options that it is given.
+  const hidden = () => ({ needs: "read", detail: { hide: true } }) as const;
+  return resource(guard, "documentation")
+    .get("/", async () => answer((await manual()).index, "text/html"), hidden())
+    .get("/manual.css", async () => answer((await manual()).style, "text/css"), hidden())
+    .get("/search-box.js", async () => answer((await manual()).script, "text/javascript"), hidden())
+    .get("/search.json", async () => answer((await manual()).search, "application/json"), hidden())
+    .get("/:page", async ({ params }) => answer(pageOf(await manual(), params.page), "text/html"), hidden());
 }
 
 interface Manual {

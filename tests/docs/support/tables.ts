@@ -1,6 +1,6 @@
-import { optionsTable } from "../../../lib/cli/command.ts";
+import { optionsTable } from "../../../lib/cli/help.ts";
 import { LABEL_SETTINGS } from "../../../lib/domain/images/labels.ts";
-import { settingsTable } from "../../support/settings-table.ts";
+import { settingsTable } from "./settings-table.ts";
 
 /** The parts of pages that are made from the code: the page, the name of the comments around the part, and the part. */
 export const TABLES: readonly (readonly [page: string, name: string, text: string])[] = [
