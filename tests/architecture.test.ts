@@ -6,12 +6,13 @@ const ROOT = dirname(import.meta.dir);
 /** Every folder of `lib/` and those that it may import besides itself. Calls go down, and so do imports. */
 const BELOW = {
   domain: [],
+  docs: [],
   gate: [],
   store: ["domain"],
   runner: ["domain"],
   docker: ["runner", "gate", "domain"],
   services: ["runner", "store", "domain"],
-  http: ["services", "domain"],
+  http: ["services", "docs", "domain"],
   config: ["domain"],
   cli: ["config", "domain"],
   server: ["http", "services", "runner", "store", "docker", "config", "domain"],
@@ -37,6 +38,7 @@ const OWNED: Readonly<Record<string, readonly string[]>> = {
   "docker-modem": ["docker"],
   "tar-stream": ["docker"],
   elysia: ["http"],
+  marked: ["http"],
   "swagger-ui-dist": ["http"],
   "prom-client": ["metrics.ts"],
 };

@@ -73,7 +73,7 @@ function userOf({ user, sandbox }: Function, image: ImageConfig): { readonly Use
   return sandbox === "strict" && isRoot(image.user) ? { User: NOBODY } : {};
 }
 
-/** What the container is not allowed (DESIGN.md section 7); `docker` leaves that to the engine. */
+/** The restrictions of a sandbox (lib/docs/operations-and-security.md, Sandbox). `docker` leaves them to the engine. */
 function restrictions({ sandbox, read_only }: Function): Readonly<Record<string, unknown>> {
   switch (sandbox) {
     case "default":

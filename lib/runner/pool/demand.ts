@@ -46,7 +46,7 @@ const ONE_CALL = 1000 / RATE_MS;
 /** The peak of the last minute, kept in steps, so that it forgets a burst a minute after. */
 const PEAK_STEP_MS = 10_000;
 const PEAK_STEPS = 6;
-/** Before the first instance was started: what a start takes on a small machine (shared/ENGINE.md measured 300 to 700). */
+/** Before the first instance was started: what a start takes on a small machine (300 to 700 measured; lib/docs/architecture.md, The gate). */
 const FIRST_REFILL_MS = 500;
 
 /** Watches one function's calls. All times are monotonic milliseconds, given by the caller. */
