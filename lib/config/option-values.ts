@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import type { Allowed } from "../domain/addresses.ts";
 import { parseAllowed } from "../domain/calls/callbacks.ts";
+import type { EngineAddress } from "../domain/engine-address.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "../domain/parse-secret-key.ts";
 
 /** Thrown by the readers below; the text says what to give instead, and `lib/config/config.ts` says where the value came from. */
@@ -124,9 +125,6 @@ export const apiKey: Reader<string> = (value) => {
 
 /** The key of the vault. */
 export const secretKey: Reader<Uint8Array> = (value) => parseSecretKey(value) ?? refuse(SECRET_KEY_FORM);
-
-/** Where the engine listens. */
-export type EngineAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };
 
 const ENGINE_PORT = 2375;
 

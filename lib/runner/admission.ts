@@ -4,7 +4,7 @@ import type { Function } from "../domain/functions/functions.ts";
 /** A place among the running calls; give it back exactly once. */
 export type Place = () => void;
 
-type Waiter = (place: Place) => void;
+type LetIn = (place: Place) => void;
 
 /** One function's calls. */
 interface Line {
@@ -13,7 +13,7 @@ interface Line {
   max: number;
   running: number;
   /** Insertion order is the order of arrival; a Set, so that a caller that goes away leaves in constant time. */
-  readonly waiting: Set<Waiter>;
+  readonly waiting: Set<LetIn>;
   readonly pace: Pace;
 }
 
@@ -145,14 +145,14 @@ export class Admission {
     this.#queueUp(changed);
     while (this.#running < this.#limits.max_running) {
       const line = this.#turns.values().next().value;
-      const waiter = line?.waiting.values().next().value;
-      if (line === undefined || waiter === undefined) return;
-      line.waiting.delete(waiter);
+      const letIn = line?.waiting.values().next().value;
+      if (line === undefined || letIn === undefined) return;
+      line.waiting.delete(letIn);
       this.#waiting--;
       this.#turns.delete(line);
       const place = this.#place(line);
       this.#queueUp(line);
-      waiter(place);
+      letIn(place);
     }
   }
 

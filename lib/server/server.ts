@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, systemClock } from "../clock.ts";
 import { type Config, ConfigError } from "../config/config.ts";
+import { DockerPlatform, type DockerPlatformOptions } from "../docker/docker-platform.ts";
 import { messageOf } from "../domain/errors.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "../domain/parse-secret-key.ts";
@@ -17,6 +18,7 @@ import { IdleCollector } from "./idle-collector.ts";
 import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
 import { watchProcess } from "./process-metrics.ts";
+import type { Platform } from "../runner/platform.ts";
 import { Runner, type RunnerOptions } from "../runner/runner.ts";
 import { AttemptRunner } from "../services/work/attempt-runner.ts";
 import { ResultService } from "../services/calls/results.ts";
@@ -135,11 +137,21 @@ export async function openApi(config: Config, options: { log: Logger }): Promise
 async function compose(config: Config, { store, vault }: Data, tools: Tools, stack: AsyncDisposableStack) {
   const { log, clock, idle_timeouts } = tools;
   const metrics = new Metrics();
-  const runner: Runner = stack.use(
-    createRunner(config, store, {
-      ...{ log, clock, metrics },
+  const platform: Platform = stack.use(
+    createPlatform(config, store, {
+      log,
+      clock,
+      metrics,
       credentialsFor: (host) => registries.credentialsFor(host),
       onPulled: (pulled) => retention.pulled(pulled),
+    }),
+  );
+  const runner: Runner = stack.use(
+    createRunner(config, {
+      platform,
+      log,
+      clock,
+      metrics,
       onSwept: () => worker.swept(),
       onRoom: () => worker.wake(),
     }),
@@ -148,7 +160,13 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const records = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
   const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention: records }));
   const retention: ImageRetention = stack.use(
-    new ImageRetention({ store: store.pulledImages, images: runner.ownImages, keep: config.keepVersions, clock, log }),
+    new ImageRetention({
+      store: store.pulledImages,
+      images: platform.inventory,
+      keep: config.keepVersions,
+      clock,
+      log,
+    }),
   );
   const secrets = new SecretService({ store: store.secrets, functions: store.functions, vault, clock, log });
   const followers = new FollowerCheck({ functions: store.functions, allowed: config.callbackAllow });
@@ -205,18 +223,29 @@ function databaseBytes(dataPath: string): number {
   return [file, `${file}-wal`].reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
 }
 
-function createRunner(
+function createPlatform(
   config: Config,
   store: Store,
-  tools: Pick<RunnerOptions, "log" | "clock" | "metrics" | "credentialsFor" | "onPulled" | "onSwept" | "onRoom">,
-): Runner {
-  return new Runner({
+  tools: Pick<DockerPlatformOptions, "log" | "clock" | "metrics" | "credentialsFor" | "onPulled">,
+): DockerPlatform {
+  return new DockerPlatform({
     ...tools,
     owner: store.settings.ownerId(),
     engine: config.dockerHost,
     engine_timeout_ms: config.engineTimeoutMs,
     pull_timeout_ms: config.pullTimeoutMs,
     context_name: config.contextName,
+    context_path: config.contextPath,
+  });
+}
+
+function createRunner(
+  config: Config,
+  tools: Pick<RunnerOptions, "platform" | "log" | "clock" | "metrics" | "onSwept" | "onRoom">,
+): Runner {
+  return new Runner({
+    ...tools,
+    ready_timeout_ms: config.engineTimeoutMs,
     context_path: config.contextPath,
     max_instances: config.maxInstances,
     memory_budget: config.memoryBudget,

@@ -2,6 +2,7 @@ import type DockerModem from "docker-modem";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../../clock.ts";
+import type { EngineAddress } from "../../domain/engine-address.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Metrics } from "../../metrics.ts";
 import { EngineError } from "./errors.ts";
@@ -37,9 +38,6 @@ export interface EngineReply {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: unknown;
 }
-
-/** Where the engine listens: a Unix socket, or TCP. */
-export type EngineAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };
 
 /**
  * Requests to the Docker Engine API. Every one has a deadline; a connection that fails, or answers nothing in time,

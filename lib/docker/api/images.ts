@@ -4,6 +4,7 @@ import type { Clock } from "../../clock.ts";
 import { OWN_LABELS } from "../../domain/functions/rules.ts";
 import { spelledOut } from "../../domain/images/reference.ts";
 import { Nullable } from "../../domain/types.ts";
+import type { NamedImage } from "../../runner/platform.ts";
 import type { EngineConnection } from "./connection.ts";
 import { EngineError, isEngineStatus } from "./errors.ts";
 import { pullImage, type PullOptions } from "./image-pull.ts";
@@ -51,12 +52,6 @@ export interface Image {
   /** `repository@sha256:...`, one for each repository it was pulled from or pushed to. */
   readonly digests: readonly string[];
   readonly config: ImageConfig;
-}
-
-/** An image with its names: tags and digests, spelt out. */
-export interface NamedImage {
-  readonly id: string;
-  readonly names: readonly string[];
 }
 
 /** Images of the engine: looked at, pulled and removed. */

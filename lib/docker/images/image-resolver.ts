@@ -1,7 +1,5 @@
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import type { Settings } from "../../domain/functions/settings.ts";
-import { settingsOfLabels } from "../../domain/images/labels.ts";
 import { parseImageReference } from "../../domain/images/reference.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
@@ -11,55 +9,37 @@ import type { Image, ImageConfig, Images } from "../api/images.ts";
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
-import { commandOf, type OwnCommand } from "./command.ts";
+import type { CurrentCredentials, OwnCommand, PlatformImages, ResolvedImage } from "../../runner/platform.ts";
+import { commandOf } from "./command.ts";
 import type { OwnImages } from "./own-images.ts";
 import { SharedPull } from "./shared-pull.ts";
 
-/** What a function remembers of its image. */
-export interface ResolvedImage {
-  readonly image_id: string;
-  readonly digest: string | null;
-}
-
-/** Credentials as they are now: another number stands for others. */
-export interface CurrentCredentials extends RegistryCredentials {
-  readonly revision: string;
-}
-
 /** Images that were looked at lately, at most this many. */
 const CONFIGS = 1_000;
+
+interface ImageResolverDeps {
+  readonly images: Images;
+  /** Hears of each pull. */
+  readonly own: Pick<OwnImages, "during">;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Returns a registry's credentials; called at each pull. */
+  readonly credentialsFor: (host: string) => CurrentCredentials | undefined;
+}
 
 /**
  * Turns image references into images on the engine. Images are looked at first and pulled where they are missing: one
  * that exists only locally cannot be pulled. All who want the same image at once wait for one pull, and none of them
  * can cancel it for the others.
  */
-export class ImageResolver {
-  readonly #images: Images;
-  readonly #own: Pick<OwnImages, "during">;
-  readonly #metrics: Metrics;
-  readonly #log: Logger;
-  readonly #clock: Clock;
-  readonly #credentialsFor: (host: string) => CurrentCredentials | undefined;
+export class ImageResolver implements PlatformImages {
+  readonly #deps: ImageResolverDeps;
   readonly #pulls = new Map<string, SharedPull>();
   readonly #configs = new Map<string, ImageConfig>();
 
-  constructor(options: {
-    images: Images;
-    /** Told of each pull. */
-    own: Pick<OwnImages, "during">;
-    metrics: Metrics;
-    log: Logger;
-    clock: Clock;
-    /** Those of a registry, asked for at each pull. */
-    credentialsFor: (host: string) => CurrentCredentials | undefined;
-  }) {
-    this.#images = options.images;
-    this.#own = options.own;
-    this.#clock = options.clock;
-    this.#credentialsFor = options.credentialsFor;
-    this.#metrics = options.metrics;
-    this.#log = options.log;
+  constructor(deps: ImageResolverDeps) {
+    this.#deps = deps;
   }
 
   /** The image behind a reference, pulled if the engine does not have it. Throws also for one that could not be run. */
@@ -83,9 +63,8 @@ export class ImageResolver {
     return this.#resolved(reference, local ? present : await this.#pullAndInspect(reference, watcher), own);
   }
 
-  /** What the labels of an image that was resolved say about settings. Throws `image_invalid` where they are wrong. */
-  async settings(reference: string, { image_id }: ResolvedImage): Promise<Partial<Settings>> {
-    return settingsOfLabels(reference, (await this.config(image_id))?.labels ?? {});
+  async labels(imageId: string): Promise<Readonly<Record<string, string>> | undefined> {
+    return (await this.config(imageId))?.labels;
   }
 
   /** Throws `image_invalid` where a function that has its image would have nothing to run any more. */
@@ -131,7 +110,7 @@ export class ImageResolver {
 
   async #inspect(reference: string): Promise<Image | undefined> {
     try {
-      const image = await this.#images.inspect(reference);
+      const image = await this.#deps.images.inspect(reference);
       if (image !== undefined) this.#remember(image);
       return image;
     } catch (error) {
@@ -167,7 +146,7 @@ export class ImageResolver {
   #pull(reference: string, watcher?: PullWatcher): Promise<void> {
     const { normalized } = parseImageReference(reference);
     const host = registryOf(reference);
-    const credentials = host === undefined ? undefined : this.#credentialsFor(host);
+    const credentials = host === undefined ? undefined : this.#deps.credentialsFor(host);
     // Whoever has just changed the credentials does not want the end of a pull that began with the old ones.
     const key = `${credentials?.revision ?? ""} ${normalized}`;
     const pull = this.#pulls.get(key) ?? this.#begin(key, reference, credentials);
@@ -176,7 +155,7 @@ export class ImageResolver {
   }
 
   #begin(key: string, reference: string, credentials: RegistryCredentials | undefined): SharedPull {
-    const pull = new SharedPull(this.#clock, async (onProgress) => {
+    const pull = new SharedPull(this.#deps.clock, async (onProgress) => {
       try {
         await this.#pullOnce(reference, { credentials, onProgress });
       } finally {
@@ -188,14 +167,14 @@ export class ImageResolver {
   }
 
   async #pullOnce(reference: string, options: PullOptions): Promise<void> {
-    this.#log.info("pull started", { image: reference });
+    this.#deps.log.info("pull started", { image: reference });
     try {
-      await this.#own.during(reference, () => this.#images.pull(reference, options));
-      this.#metrics.pulls.inc({ result: "ok" });
-      this.#log.info("pull finished", { image: reference });
+      await this.#deps.own.during(reference, () => this.#deps.images.pull(reference, options));
+      this.#deps.metrics.pulls.inc({ result: "ok" });
+      this.#deps.log.info("pull finished", { image: reference });
     } catch (error) {
-      this.#metrics.pulls.inc({ result: error instanceof AppError ? error.reason : "internal" });
-      this.#log.warn("pull failed", { image: reference, error });
+      this.#deps.metrics.pulls.inc({ result: error instanceof AppError ? error.reason : "internal" });
+      this.#deps.log.warn("pull failed", { image: reference, error });
       throw error;
     }
   }

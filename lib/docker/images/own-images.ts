@@ -1,16 +1,14 @@
 import { parseImageReference } from "../../domain/images/reference.ts";
 import type { Pulled, PulledImage } from "../../domain/images/pulled-images.ts";
-import type { Images, NamedImage } from "../api/images.ts";
 import type { Logger } from "../../log.ts";
-
-/** What became of an image that was to be removed: somebody else may use it, or have given it a name. */
-export type Removal = "removed" | "in_use" | "named_by_others";
+import type { ImageInventory, NamedImage, Removal } from "../../runner/platform.ts";
+import type { Images } from "../api/images.ts";
 
 /**
  * Which images are on the engine because this server pulled them, and how they go again. The engine knows neither, so
  * each pull looks at what there is before it and after.
  */
-export class OwnImages {
+export class OwnImages implements ImageInventory {
   readonly #images: Images;
   readonly #onPulled: (pulled: Pulled) => Promise<void>;
   readonly #log: Logger;

@@ -1,13 +1,12 @@
-import type { Duplex } from "node:stream";
 import type { Clock } from "../../clock.ts";
+import { onAbort } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import { ActiveCall, type InstanceCall } from "./active-call.ts";
-import { Demultiplexer } from "../../docker/api/demultiplexer.ts";
-import type { EngineEvents } from "../../docker/api/events.ts";
 import { GateConversation } from "../gate-protocol/conversation.ts";
 import type { GateFrame } from "../gate-protocol/frames.ts";
-import { cancelled, failed, judge, judgeFailed, type Outcome, outOfMemory, timedOut } from "./outcome.ts";
+import { type Channel, endedEarly, notReady, OUT_OF_MEMORY } from "../platform.ts";
+import { cancelled, failed, judge, judgeFailed, type Outcome, timedOut } from "./outcome.ts";
 
 /** The answer of a run, and the last word on it, which comes later where a function is still being ended. */
 export interface Run {
@@ -17,13 +16,8 @@ export interface Run {
   readonly reusable: Promise<boolean>;
 }
 
-/** What an instance asks when its stream is gone. */
-export type InstanceEvents = Pick<EngineEvents, "containerEnd" | "problem">;
-
 type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
 
-/** How long the engine has to tell why a container ended after its stream did; exit to event takes 40 to 55 ms. */
-const CONTAINER_END_MS = 1_000;
 /** How long a gate may take to clear away what a call left behind, in milliseconds. */
 const RESET_MS = 5_000;
 /**
@@ -53,13 +47,8 @@ const LINGER_MS = 5;
  *   state.
  */
 export class Instance {
-  readonly containerId: string;
-  readonly imageId: string;
-  readonly #stream: Duplex;
-  readonly #events: InstanceEvents;
+  readonly #channel: Channel;
   readonly #clock: Clock;
-  readonly #command: readonly string[];
-  readonly #demultiplexer = new Demultiplexer();
   readonly #conversation = new GateConversation();
   readonly #ready = Promise.withResolvers<void>();
   readonly #retired = Promise.withResolvers<void>();
@@ -68,26 +57,16 @@ export class Instance {
   #calls = 0;
   #cancelLinger: () => void = () => undefined;
 
-  /** Takes over the attach stream of a container that is about to be started. */
-  constructor(options: {
-    container_id: string;
-    image_id: string;
-    command: readonly string[];
-    stream: Duplex;
-    events: InstanceEvents;
-    clock: Clock;
-  }) {
-    this.containerId = options.container_id;
-    this.imageId = options.image_id;
-    this.#command = options.command;
-    this.#stream = options.stream;
-    this.#events = options.events;
-    this.#clock = options.clock;
+  /** Takes over the channel of an instance that has just been launched. */
+  constructor(channel: Channel, clock: Clock) {
+    this.#channel = channel;
+    this.#clock = clock;
     this.#ready.promise.catch(() => undefined); // whoever waits in `ready()` gets it; nobody may be waiting
-    this.#stream.on("data", (chunk: Buffer) => this.#read(chunk));
-    this.#stream.on("error", (error: Error) => this.#lose(error.message));
-    this.#stream.on("close", () => this.#lose("its stream was closed"));
-    this.#stream.on("end", () => this.#lose("its stream ended"));
+    channel.read({
+      onBytes: (bytes) => this.#read(bytes),
+      onEnd: (why) => this.#lose(why),
+      onBroken: (problem) => this.#break(problem),
+    });
   }
 
   get state(): InstanceState {
@@ -106,18 +85,8 @@ export class Instance {
 
   /** Waits for READY, at most so many milliseconds. */
   async ready(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    const cancel = this.#clock.after(timeoutMs, () =>
-      this.#ready.reject(
-        new AppError(
-          "engine_unavailable",
-          `The container was not ready within ${timeoutMs} ms: the engine is slow now, try again`,
-          { retry_after_s: 2 },
-        ),
-      ),
-    );
-    const onAbort = () => this.#ready.reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) onAbort();
+    const cancel = this.#clock.after(timeoutMs, () => this.#ready.reject(notReady(timeoutMs)));
+    const stopListening = onAbort(signal, () => this.#ready.reject(signal.reason));
     try {
       await this.#ready.promise;
     } catch (error) {
@@ -125,20 +94,25 @@ export class Instance {
       throw error;
     } finally {
       cancel();
-      signal.removeEventListener("abort", onAbort);
+      stopListening();
     }
+  }
+
+  /** Settles when nothing of the instance is left. */
+  gone(): Promise<void> {
+    return this.#channel.gone();
   }
 
   /** Hands a call to the gate. Never throws once the first byte is out: what happens then is an outcome. */
   async serve(call: InstanceCall): Promise<Run> {
     this.#transition("ready", "busy");
-    const active = new ActiveCall(call, this.#command);
+    const active = new ActiveCall(call, this.#channel.command);
     this.#call = active;
     this.#calls++;
     const expire = () => this.#expire(active);
     const cancelTimer = this.#clock.after(call.timeout_ms + TIMEOUT_SLACK_MS, expire);
-    const onAbort = () => active.answered || this.#settle(active, cancelled(active.facts));
-    call.signal.addEventListener("abort", onAbort, { once: true });
+    const onGone = () => active.answered || this.#settle(active, cancelled(active.facts));
+    call.signal.addEventListener("abort", onGone, { once: true });
     const request = {
       id: call.id,
       contextRoot: call.context_root,
@@ -149,13 +123,13 @@ export class Instance {
       again: call.again,
       bodyFile: call.body_file,
     };
-    for (const piece of this.#conversation.call(request, call.body, call.extras)) this.#stream.write(piece);
-    if (call.signal.aborted) onAbort();
+    for (const piece of this.#conversation.call(request, call.body, call.extras)) this.#channel.write(piece);
+    if (call.signal.aborted) onGone();
     try {
       return { outcome: await active.outcome, ended: active.ended, reusable: active.reusable };
     } finally {
       cancelTimer();
-      call.signal.removeEventListener("abort", onAbort);
+      call.signal.removeEventListener("abort", onGone);
     }
   }
 
@@ -164,15 +138,14 @@ export class Instance {
     this.#ready.reject(new Error("the instance was retired"));
     this.#close();
     this.#cancelLinger();
-    this.#stream.destroy();
+    this.#channel.close();
   }
 
   #close(lingerMs = 0): void {
     if (this.#state === "retired") return;
     this.#transition(this.#state, "retired");
-    // Not end(): an attach stream that is not read any more makes the engine's kill, rm and inspect hang.
-    if (lingerMs > 0) this.#cancelLinger = this.#clock.after(lingerMs, () => this.#stream.destroy());
-    else this.#stream.destroy();
+    if (lingerMs > 0) this.#cancelLinger = this.#clock.after(lingerMs, () => this.#channel.close());
+    else this.#channel.close();
     this.#call?.reset(false);
     this.#retired.resolve();
   }
@@ -183,16 +156,12 @@ export class Instance {
     this.#state = to;
   }
 
-  #read(chunk: Uint8Array): void {
+  #read(bytes: Uint8Array): void {
     if (this.state === "retired") return;
     try {
-      for (const piece of this.#demultiplexer.push(chunk)) {
-        // What the gate prints to stderr is a last word before it dies; the protocol is on stdout.
-        if (piece.stream !== "stdout") continue;
-        for (const frame of this.#conversation.push(piece.bytes)) {
-          if (this.#state === "retired") return;
-          this.#take(frame);
-        }
+      for (const frame of this.#conversation.push(bytes)) {
+        if (this.#state === "retired") return;
+        this.#take(frame);
       }
     } catch (error) {
       this.#break(messageOf(error));
@@ -261,50 +230,45 @@ export class Instance {
   }
 
   #break(problem: string): void {
+    const message = `The function's container broke the protocol: ${problem}`;
     const call = this.#call;
-    this.#ready.reject(new AppError("instance_lost", `The function's container broke the protocol: ${problem}`));
-    if (call && !call.answered)
-      this.#settle(
-        call,
-        failed(call.facts, "instance_lost", `The function's container broke the protocol: ${problem}`),
-      );
+    if (call && !call.answered) this.#settle(call, failed(call.facts, "instance_lost", message));
+    else if (this.#state === "starting") this.#fail(new AppError("instance_lost", message));
     else this.retire();
   }
 
-  /** The stream is gone and the call has no answer yet: the engine knows why. */
+  /** The instance ended before it was ready. */
+  #fail(error: AppError): void {
+    this.#ready.reject(error);
+    if (error.reason === "instance_lost") this.#channel.reject();
+    this.retire();
+  }
+
+  /** The channel was closed from the other side, and the call has no answer yet: the platform knows why. */
   #lose(why: string): void {
     if (this.#state === "retired") return;
     const call = this.#call;
     const starting = this.#state === "starting";
     this.#close();
-    if (starting) void this.#explainEarlyLoss(why);
+    if (starting) void this.#channel.ended().then((ending) => this.#fail(endedEarly(ending, why)));
     if (call === undefined || call.answered) return;
     const explained = this.#explainLoss(call);
     call.answer(explained, explained);
   }
 
-  /** Before READY only whoever waits for that is to be told. */
-  async #explainEarlyLoss(why: string): Promise<void> {
-    const { died, oom } = await this.#events.containerEnd(this.containerId, "died", CONTAINER_END_MS);
-    const { problem } = this.#events;
-    if (problem && !died) this.#ready.reject(problem);
-    else if (oom) this.#ready.reject(new AppError("out_of_memory", outOfMemory()));
-    else
-      this.#ready.reject(
-        new AppError("instance_lost", `The function's container ended before it was ready: ${why}; try again`),
-      );
-  }
-
-  async #explainLoss(call: ActiveCall): Promise<Outcome> {
-    const end = await this.#events.containerEnd(this.containerId, "died", CONTAINER_END_MS);
-    if (end.oom) return failed(call.facts, "out_of_memory", outOfMemory());
-    const { problem } = this.#events;
-    if (problem && !end.died)
-      return failed(call.facts, "engine_unavailable", `The function was lost with its engine: ${problem.message}`);
-    return failed(
-      call.facts,
-      "instance_lost",
-      "The function's container was ended or removed by something else while it ran",
-    );
+  async #explainLoss({ facts }: ActiveCall): Promise<Outcome> {
+    const ending = await this.#channel.ended();
+    switch (ending.how) {
+      case "out_of_memory":
+        return failed(facts, "out_of_memory", OUT_OF_MEMORY);
+      case "lost":
+        return failed(facts, "engine_unavailable", `The function was lost with its engine: ${ending.problem.message}`);
+      case "died":
+        return failed(
+          facts,
+          "instance_lost",
+          "The function's container was ended or removed by something else while it ran",
+        );
+    }
   }
 }

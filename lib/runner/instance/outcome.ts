@@ -5,6 +5,7 @@ import { parseResponseMeta, PLAIN_RESPONSE, type ResponseMeta } from "../../doma
 import type { RetryWish } from "../../domain/functions/retry.ts";
 import { getSystemErrorName } from "node:util";
 import type { ExitFrame, FailedStage, GateFrame, ResponseState } from "../gate-protocol/frames.ts";
+import { OUT_OF_MEMORY } from "../platform.ts";
 import type { LogCollector } from "./log-collector.ts";
 
 type Failed = Extract<GateFrame, { type: "failed" }>;
@@ -66,7 +67,7 @@ export function judge(exit: ExitFrame, { response, meta }: AnswerFiles, facts: R
   };
   // A shell that lost a child to the kernel exits with 128 + 9.
   const killed = exit.signal === SIGKILL || exit.exitCode === 128 + SIGKILL;
-  if (exit.oomKills > 0 && killed) return failed(facts, "out_of_memory", outOfMemory(), usage);
+  if (exit.oomKills > 0 && killed) return failed(facts, "out_of_memory", OUT_OF_MEMORY, usage);
   const success = exit.signal === 0 && exit.exitCode === 0;
   const message = `The function ${exit.signal === 0 ? `exited with code ${exit.exitCode}` : `was ended by signal ${exit.signal}`}`;
   const said = readMeta(exit, meta);
@@ -156,11 +157,6 @@ export function failed(
   known: Partial<Outcome> = {},
 ): Outcome {
   return finished(facts, { ...NOTHING_KNOWN, ...known, status: "failed", reason, message, response: null });
-}
-
-/** The message of a run that the kernel ended for its memory. */
-export function outOfMemory(): string {
-  return 'The function ran out of memory and was killed: raise "memory_bytes"';
 }
 
 const NOTHING_KNOWN = {

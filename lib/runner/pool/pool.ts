@@ -3,12 +3,9 @@ import type { Function, PoolState } from "../../domain/functions/functions.ts";
 import { DemandMeter, targetOf } from "./demand.ts";
 import type { Instance } from "../instance/instance.ts";
 
-/** As much as a pool needs to know of an instance. */
-export type Member = Pick<Instance, "state" | "retired" | "retire">;
-
 /** A call that waits for an instance. */
-interface Waiter<M> {
-  readonly give: (instance: M) => void;
+interface WaitingCall {
+  readonly give: (instance: Instance) => void;
   readonly fail: (error: unknown) => void;
 }
 
@@ -24,7 +21,7 @@ const BACKOFF_MS = { first: 1_000, most: 60_000 } as const;
  * next that becomes so, wherever it comes from. What makes instances useless begins a new generation: those of older
  * ones finish their call and are not taken back.
  */
-export class Pool<M extends Member> {
+export class Pool {
   /**
    * The id of the function and the version that the pool began with. It may move on to others, but only of the same
    * shape: what its instances share is known by this.
@@ -35,9 +32,9 @@ export class Pool<M extends Member> {
   readonly #clock: Clock;
   readonly #warmMax: number;
   readonly #meter: DemandMeter;
-  readonly #ready: M[] = [];
-  readonly #busy = new Set<M>();
-  readonly #waiters = new Set<Waiter<M>>();
+  readonly #ready: Instance[] = [];
+  readonly #busy = new Set<Instance>();
+  readonly #waiting = new Set<WaitingCall>();
   #starting = 0;
   /** Those of the starts whose instances will be of this generation; the others are no help to anyone who waits. */
   #current = 0;
@@ -49,7 +46,7 @@ export class Pool<M extends Member> {
    * `warmMax` is the server's bound on every function's own; `heirOf` the pool whose calls will come to this one, so that
    * it is as large from the beginning.
    */
-  constructor(fn: Function, clock: Clock, warmMax = Infinity, heirOf?: Pool<M>) {
+  constructor(fn: Function, clock: Clock, warmMax = Infinity, heirOf?: Pool) {
     this.key = poolKey(fn);
     this.#fn = fn;
     this.#warmMax = warmMax;
@@ -71,15 +68,15 @@ export class Pool<M extends Member> {
   }
 
   get waiting(): number {
-    return this.#waiters.size;
+    return this.#waiting.size;
   }
 
-  get ready(): readonly M[] {
+  get ready(): readonly Instance[] {
     return this.#ready;
   }
 
   get isEmpty(): boolean {
-    return this.#ready.length + this.#busy.size + this.#starting + this.#waiters.size === 0;
+    return this.#ready.length + this.#busy.size + this.#starting + this.#waiting.size === 0;
   }
 
   get state(): PoolState {
@@ -105,7 +102,7 @@ export class Pool<M extends Member> {
   }
 
   /** Instances beyond the target, longest waiting first. */
-  get surplus(): readonly M[] {
+  get surplus(): readonly Instance[] {
     return this.#ready.slice(0, Math.max(0, this.#kept - this.target));
   }
 
@@ -114,7 +111,7 @@ export class Pool<M extends Member> {
    * as many calls wait for that: at full load the next call often comes in those microseconds.
    */
   get #unserved(): number {
-    let count = this.#waiters.size;
+    let count = this.#waiting.size;
     if (count === 0) return 0;
     for (const instance of this.#busy) if (instance.state === "resetting" && --count === 0) return 0;
     return count;
@@ -135,23 +132,23 @@ export class Pool<M extends Member> {
   }
 
   /** An instance that is ready, or nothing. The newest goes first: its pages are the warmest. */
-  take(): M | undefined {
+  take(): Instance | undefined {
     const instance = this.#ready.pop();
     if (instance !== undefined) this.#busy.add(instance);
     return instance;
   }
 
   /** Waits for the next instance; rejects with the error of a start, or the signal's reason. */
-  wait(signal: AbortSignal): Promise<M> {
-    const { promise, resolve, reject } = Promise.withResolvers<M>();
+  wait(signal: AbortSignal): Promise<Instance> {
+    const { promise, resolve, reject } = Promise.withResolvers<Instance>();
     if (signal.aborted) return Promise.reject(signal.reason);
-    const waiter: Waiter<M> = { give: resolve, fail: reject };
+    const call: WaitingCall = { give: resolve, fail: reject };
     const leave = () => {
-      this.#waiters.delete(waiter);
+      this.#waiting.delete(call);
       reject(signal.reason);
     };
     signal.addEventListener("abort", leave, { once: true });
-    this.#waiters.add(waiter);
+    this.#waiting.add(call);
     return promise.finally(() => signal.removeEventListener("abort", leave));
   }
 
@@ -174,28 +171,28 @@ export class Pool<M extends Member> {
   failed(generation: number, error: unknown): void {
     if (!this.#startEnded(generation)) return;
     this.#refillsAfter = this.#clock.monotonic() + Math.min(BACKOFF_MS.first * 2 ** this.#failures++, BACKOFF_MS.most);
-    this.#nextWaiter()?.fail(error);
+    this.#nextWaiting()?.fail(error);
   }
 
   /** Tells all who wait that there will be no instance. */
   turnAway(error: unknown): void {
-    for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter()) waiter.fail(error);
+    for (let call = this.#nextWaiting(); call !== undefined; call = this.#nextWaiting()) call.fail(error);
   }
 
   /** Takes an instance that is ready: for the call that has waited longest, else to keep. */
-  offer(instance: M): void {
+  offer(instance: Instance): void {
     this.#busy.delete(instance);
-    const waiter = this.#nextWaiter();
-    if (waiter === undefined) {
+    const call = this.#nextWaiting();
+    if (call === undefined) {
       this.#ready.push(instance);
       return;
     }
     this.#busy.add(instance);
-    waiter.give(instance);
+    call.give(instance);
   }
 
   /** Forgets an instance that is gone, or is to go. */
-  drop(instance: M): void {
+  drop(instance: Instance): void {
     this.#busy.delete(instance);
     const at = this.#ready.indexOf(instance);
     if (at !== -1) this.#ready.splice(at, 1);
@@ -243,10 +240,10 @@ export class Pool<M extends Member> {
     return current;
   }
 
-  #nextWaiter(): Waiter<M> | undefined {
-    const waiter = this.#waiters.values().next().value;
-    if (waiter !== undefined) this.#waiters.delete(waiter);
-    return waiter;
+  #nextWaiting(): WaitingCall | undefined {
+    const call = this.#waiting.values().next().value;
+    if (call !== undefined) this.#waiting.delete(call);
+    return call;
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Function } from "../../domain/functions/functions.ts";
 import { FUNCTIONS } from "../../domain/limits.ts";
-import { type Member, type Pool, poolKey } from "./pool.ts";
+import { type Pool, poolKey } from "./pool.ts";
 import { needsNoNewContainer } from "./compatibility.ts";
 
 /** What is kept of a function: what it is now, and the versions that routes name. */
@@ -17,30 +17,30 @@ const REMOVED = FUNCTIONS;
  * meanwhile. What a function is now has a pool that is kept, and so have the versions that routes name; those of others
  * end with the calls that have begun.
  */
-export class PoolsByVersion<M extends Member> {
-  readonly #make: (fn: Function, heirOf?: Pool<M>) => Pool<M>;
-  readonly #pools = new Map<string, Pool<M>>();
+export class PoolsByVersion {
+  readonly #make: (fn: Function, heirOf?: Pool) => Pool;
+  readonly #pools = new Map<string, Pool>();
   /** By the function's id, for those that have been changed since the start; of the others, every version is kept. */
   readonly #kept = new Map<string, Kept>();
   /** Functions that were deleted, oldest first: a call that was admitted before may still come. */
   readonly #removed = new Set<string>();
 
   /** `make` makes a pool, which may be the heir of another. */
-  constructor(make: (fn: Function, heirOf?: Pool<M>) => Pool<M>) {
+  constructor(make: (fn: Function, heirOf?: Pool) => Pool) {
     this.#make = make;
   }
 
-  [Symbol.iterator](): Iterator<Pool<M>> & Iterable<Pool<M>> {
+  [Symbol.iterator](): Iterator<Pool> & Iterable<Pool> {
     return this.#pools.values();
   }
 
   /** All pools of a function. */
-  of(functionId: string): Pool<M>[] {
+  of(functionId: string): Pool[] {
     return [...this.#pools.values()].filter((pool) => pool.function.id === functionId);
   }
 
   /** The pool for a call. One that comes late, after a change, needs none of its own where the change is none to it. */
-  forCall(fn: Function): Pool<M> {
+  forCall(fn: Function): Pool {
     const known = this.#pools.get(poolKey(fn));
     if (known !== undefined) return known;
     if (this.#isKept(fn)) return this.#add(fn);
@@ -53,7 +53,7 @@ export class PoolsByVersion<M extends Member> {
   }
 
   /** The pool for what a function has become: that of what it was, where the change is none to its instances. */
-  forChange(fn: Function): Pool<M> {
+  forChange(fn: Function): Pool {
     const known = this.#pools.get(poolKey(fn));
     if (known !== undefined) return known;
     const last = this.outdated(fn.id)
@@ -87,15 +87,15 @@ export class PoolsByVersion<M extends Member> {
   }
 
   /** The pools of a function that are not kept. */
-  outdated(functionId: string): Pool<M>[] {
+  outdated(functionId: string): Pool[] {
     return this.of(functionId).filter((pool) => !this.#isKept(pool.function));
   }
 
-  delete(pool: Pool<M>): void {
+  delete(pool: Pool): void {
     this.#pools.delete(poolKey(pool.function));
   }
 
-  #add(fn: Function, heirOf?: Pool<M>): Pool<M> {
+  #add(fn: Function, heirOf?: Pool): Pool {
     const pool = this.#make(fn, heirOf);
     this.#pools.set(poolKey(fn), pool);
     return pool;

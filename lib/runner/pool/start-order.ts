@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import type { Room } from "./capacity.ts";
-import type { Member, Pool } from "./pool.ts";
+import type { Pool } from "./pool.ts";
 
 /**
  * For how long others may pass a call that finds no room, in milliseconds. Most calls are over by then, and so is the
@@ -15,8 +15,8 @@ interface Denied {
 }
 
 /** A start that is to begin now, with its room. */
-interface Turn<M extends Member> {
-  readonly pool: Pool<M>;
+interface Turn {
+  readonly pool: Pool;
   readonly room: Room;
 }
 
@@ -26,34 +26,34 @@ interface Turn<M extends Member> {
  * but not for ever: once that has lasted 5 s all room that becomes free is kept for it. Refills wait until it has its
  * instance.
  */
-export class StartOrder<M extends Member> {
+export class StartOrder {
   readonly #clock: Clock;
-  readonly #makeRoom: (pool: Pool<M>, forCall: boolean) => Room | undefined;
+  readonly #makeRoom: (pool: Pool, forCall: boolean) => Room | undefined;
   /** Pools that need a start, in the order of their turns. */
-  readonly #needy = new Set<Pool<M>>();
+  readonly #needy = new Set<Pool>();
   /** Since when there has been no room for a pool whose calls wait, and none of them was served, oldest first. */
-  readonly #deniedSince = new Map<Pool<M>, number>();
+  readonly #deniedSince = new Map<Pool, number>();
 
   /** `makeRoom` takes room for one more instance of a pool, where it can. */
-  constructor(clock: Clock, makeRoom: (pool: Pool<M>, forCall: boolean) => Room | undefined) {
+  constructor(clock: Clock, makeRoom: (pool: Pool, forCall: boolean) => Room | undefined) {
     this.#clock = clock;
     this.#makeRoom = makeRoom;
   }
 
   /** Puts a pool among those that need a start, or takes it out. */
-  consider(pool: Pool<M>): void {
+  consider(pool: Pool): void {
     if (pool.callNeed === 0) this.#deniedSince.delete(pool);
     if (pool.callNeed > 0 || pool.refillNeed > 0) this.#needy.add(pool);
     else this.#needy.delete(pool);
   }
 
   /** A call of a pool has got an instance, wherever it came from. */
-  served(pool: Pool<M>): void {
+  served(pool: Pool): void {
     this.#deniedSince.delete(pool);
   }
 
   /** The pool whose call has been passed for long enough: what the others give up is for it. */
-  get overdue(): Pool<M> | undefined {
+  get overdue(): Pool | undefined {
     for (const [pool, since] of this.#deniedSince) {
       if (this.#clock.monotonic() - since < PATIENCE_MS) return undefined;
       if (pool.callNeed > 0) return pool;
@@ -62,7 +62,7 @@ export class StartOrder<M extends Member> {
   }
 
   /** The next start that there is room for; `mayRefill` is asked where no call waits for one. */
-  next(mayRefill: () => boolean): Turn<M> | undefined {
+  next(mayRefill: () => boolean): Turn | undefined {
     const { overdue } = this;
     if (overdue !== undefined) return this.#first([overdue], true);
     const calls = [...this.#needy].filter((pool) => pool.callNeed > 0);
@@ -71,7 +71,7 @@ export class StartOrder<M extends Member> {
     return refills.length > 0 && mayRefill() ? this.#first(refills, false) : undefined;
   }
 
-  #first(pools: readonly Pool<M>[], forCall: boolean): Turn<M> | undefined {
+  #first(pools: readonly Pool[], forCall: boolean): Turn | undefined {
     let denied: Denied = { memory_bytes: Infinity, lastCall: -Infinity };
     for (const pool of pools) {
       const claim = { memory_bytes: pool.function.memory_bytes, lastCall: forCall ? 0 : pool.lastCall };
