@@ -9,14 +9,14 @@ import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { Admission, type Coming } from "./admission.ts";
 import type { Call, RunnerRun } from "./call.ts";
-import { callExtras } from "./contracts/call-extras.ts";
+import { FILES } from "./contracts/files.ts";
 import { Instance, type Run } from "./instance/instance.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
 import type { Pool } from "./pool/pool.ts";
 import { type Acquired, Pools } from "./pool/pools.ts";
 
-/** How the runner is set up; the values come from the server's options. */
+/** The runner's dependencies and limits; the limits come from the server's options. */
 export interface RunnerOptions {
   readonly platform: Platform;
   /** How long an instance may take until its gate says READY, in milliseconds. */
@@ -39,10 +39,10 @@ export interface RunnerOptions {
   readonly onRoom: () => void;
 }
 
-/** How long a server that stops waits for starts under way, in milliseconds: what they have created must be known first. */
+/** The wait for starts under way when the server stops, in milliseconds: their containers must be known to be removed. */
 const LAST_LAUNCHES_MS = 1_000;
 
-/** The heart: takes calls, admits them, gets each an instance from its pool, and has it served. */
+/** Runs calls: admits each one, gets it an instance from a pool, and has the instance serve it. */
 export class Runner implements AsyncDisposable {
   readonly images: PlatformImages;
   readonly #options: RunnerOptions;
@@ -130,7 +130,7 @@ export class Runner implements AsyncDisposable {
         leave();
         this.#options.onRoom();
       };
-      // A function that is still being ended holds its place.
+      // A function that is still being ended keeps its place.
       void run.ended.finally(free);
       return { ...run, gone: () => acquired.instance.gone() };
     } catch (error) {
@@ -139,7 +139,7 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  /** Whether a call that nobody waits for could run now, with room left for those that somebody does wait for. */
+  /** Whether a call that nobody waits for could run now, with room left for calls that somebody waits for. */
   hasRoomBehind(fn: Function, coming: Coming): boolean {
     return this.#platform.problem === undefined && this.#admission.hasRoomBehind(fn, coming);
   }
@@ -180,11 +180,10 @@ export class Runner implements AsyncDisposable {
     const { max_calls, timeout_ms } = call.function;
     try {
       call.onHandover?.(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
+      const exchange = FILES.exchange(call, this.#options.clock.now());
       const run = await instance.serve({
+        ...(exchange instanceof Promise ? await exchange : exchange),
         id: call.id,
-        body: call.body,
-        body_file: call.body_file,
-        ...callExtras(call, this.#options.clock.now()),
         timeout_ms,
         response_limit: this.#options.response_bytes,
         log_limit: call.function.log_bytes ?? this.#options.log_bytes,
@@ -196,7 +195,7 @@ export class Runner implements AsyncDisposable {
       void run.reusable.then((reusable) => reusable && this.#pools.giveBack(instance));
       return run;
     } catch (error) {
-      // Nobody may hand it over, the disk being full; or it could not be put into frames, and the gate may have had a part.
+      // The handover was refused (the disk is full), or the call did not fit into frames and the gate may have got a part.
       instance.retire();
       throw error;
     } finally {
@@ -204,7 +203,7 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  /** Starts an instance for a pool, once more if the first one is lost before it is ready: no call has reached its gate. */
+  /** Starts an instance. One that is lost before it is ready is started once more: no call has reached its gate. */
   async #launch(pool: Pool): Promise<Instance> {
     try {
       return await this.#launchOnce(pool);
@@ -219,7 +218,7 @@ export class Runner implements AsyncDisposable {
   }
 
   async #launchOnce(pool: Pool): Promise<Instance> {
-    // Not the caller's signal: if it goes away, the instance is for the next one.
+    // Not the caller's signal: if the caller goes away, the instance serves the next one.
     const { signal } = this.#stopping;
     const channel = await this.#platform.launch(pool.function, pool.key, signal);
     const instance = new Instance(channel, this.#options.clock);

@@ -6,7 +6,7 @@ import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
 import type { InvocationService, Target } from "../../services/calls/invocations.ts";
 import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
-import { callMessage, type CallPath, wantsBodyFile } from "./request.ts";
+import { type CallPath, functionRequest } from "./request.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Intake, scopeDetail } from "../access/guard.ts";
@@ -23,8 +23,8 @@ export interface Calls {
   readonly request_bytes: number;
 }
 
-/** A call of a function, however its caller came to it. */
-interface Call {
+/** A function to call, however its caller came to it. */
+interface Called {
   /** Becomes the id of the invocation. */
   readonly id: string;
   readonly target: Target;
@@ -64,13 +64,10 @@ export function invokeRoutes(functions: FunctionService, { access, scopes }: Int
 export async function call(
   { invocations, submissions, readBody, server, request_bytes }: Calls,
   request: Request,
-  { id, target, path, query }: Call,
+  { id, target, path, query }: Called,
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
-  const asked = {
-    id,
-    ...{ target, body, body_file: wantsBodyFile(request, body), message: callMessage(request, server(), path) },
-  };
+  const asked = { id, target, request: functionRequest(request, server(), path, body) };
   const taken = await submissions.take(request, asked, query);
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });

@@ -8,7 +8,7 @@ import {
   type RawSubmissionQuery,
 } from "../../domain/calls/submissions.ts";
 import { DELAY_MS, PRIORITY } from "../../domain/limits.ts";
-import type { InvokeRequest } from "../../services/calls/invocations.ts";
+import type { InvokeCall } from "../../services/calls/invocations.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import { storedRequest } from "../../services/calls/stored-messages.ts";
 import { success } from "../wire/envelope.ts";
@@ -62,17 +62,20 @@ export class Submissions {
   /** The 202 to a call that asks for one by its query or its `Prefer`, or nothing where its sender waits for the answer. */
   async take(
     request: Request,
-    call: Omit<InvokeRequest, "signal">,
+    call: Omit<InvokeCall, "signal">,
     query: RawSubmissionQuery = {},
   ): Promise<Response | undefined> {
     const prefers = prefersAsync(request.headers.get("prefer"));
     if (query.async !== "true" && !prefers) return checkSynchronous(query);
     const { callback_url, ...options } = parseSubmission(query, this.#clock.now());
     if (callback_url !== null) this.#checkCallbackUrl(callback_url);
-    const { target, message, body_file } = call;
+    const { target } = call;
     const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
     const { invocation, repeated } = await this.#queue.submit({
-      ...{ id: call.id, target, body: call.body, request_meta: storedRequest({ message, body_file }) },
+      id: call.id,
+      target,
+      body: call.request.body,
+      request_meta: storedRequest(call.request),
       ...options,
       ...(key !== undefined && { idempotency_key: key }),
       origin: { callback_url: callback_url ?? target.function.callback_url },

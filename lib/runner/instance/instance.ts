@@ -6,23 +6,23 @@ import { ActiveCall, type InstanceCall } from "./active-call.ts";
 import { GateConversation } from "../gate-protocol/conversation.ts";
 import type { GateFrame } from "../gate-protocol/frames.ts";
 import { type Channel, endedEarly, notReady, OUT_OF_MEMORY } from "../platform.ts";
-import { cancelled, failed, judge, judgeFailed, type Outcome, timedOut } from "./outcome.ts";
+import { cancelled, failed, judgeFailed, type Outcome, timedOut } from "./outcome.ts";
 
-/** The answer of a run, and the last word on it, which comes later where a function is still being ended. */
+/** The answer of a run, and its last word, which comes later if the function is still being ended. */
 export interface Run {
   readonly outcome: Outcome;
   readonly ended: Promise<Outcome>;
-  /** Whether the instance is ready for another call; settles when that is known. */
+  /** Settles with whether the instance is ready for another call. */
   readonly reusable: Promise<boolean>;
 }
 
 type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
 
-/** How long a gate may take to clear away what a call left behind, in milliseconds. */
+/** The time a gate has to clean up after a call, in milliseconds. */
 const RESET_MS = 5_000;
 /**
- * From the whole answer of a last call to the end of the container, in milliseconds: ending it keeps the engine and both
- * cores busy, and the answer has to leave first. The gate waits for its stdin's end for 50 ms.
+ * From the complete answer of a last call to the end of the container, in milliseconds: ending it keeps the engine and
+ * both cores busy, and the answer should be sent first. The gate waits 50 ms for the end of its stdin.
  */
 const LINGER_MS = 5;
 
@@ -31,20 +31,19 @@ const LINGER_MS = 5;
  *
  *     starting --READY--> ready --serve()--> busy --EXIT and RESPONSE--> retired
  *                           ^                  |
- *                           +--READY-- resetting     where another call may follow
+ *                           +--READY-- resetting     if another call may follow
  *
- * - `starting`: the container is being created and started. Any frame but READY, the end of the stream, or silence
+ * - `starting`: it was launched, and its gate has not said READY. Any other frame, the end of the channel, or silence
  *   until the deadline retires it, and whoever waits for it gets an error.
- * - `ready`: it waits for a call. Any frame at all, or the end of its stream, retires it.
+ * - `ready`: it waits for a call. Any frame, or the end of the channel, retires it.
  * - `busy`: it serves one call. The call ends by EXIT with its whole RESPONSE, by FAILED, by EXPIRED, by the server's
- *   own timer when the gate has not said EXPIRED, by the caller's signal, by the end of the stream or by a frame that
- *   breaks the protocol. After EXPIRED the gate has the grace to end the function; its last words still count for the
- *   record.
- * - `resetting`: the call has its answer, and the gate clears away what it left behind. READY makes the instance ready
- *   again; anything else, or nothing until the deadline, retires it.
- * - `retired`: the stream is closed, a moment later where the call has its whole answer. That makes the gate kill
- *   whatever runs and exit, and the engine remove the container. Frames that come now are ignored. Nothing leaves this
- *   state.
+ *   own timer when the gate has not said EXPIRED, by the caller's signal, by the end of the channel or by a frame that
+ *   breaks the protocol. After EXPIRED the gate has the grace period to end the function; what it reports then still goes
+ *   into the record.
+ * - `resetting`: the call has its answer, and the gate cleans up after it. READY makes the instance ready again; anything
+ *   else, or silence until the deadline, retires it.
+ * - `retired`: the channel is closed, or about to be if the call has its complete answer. The gate then kills whatever
+ *   runs and exits, and the platform cleans up. Frames that come now are ignored. Nothing leaves this state.
  */
 export class Instance {
   readonly #channel: Channel;
@@ -61,7 +60,7 @@ export class Instance {
   constructor(channel: Channel, clock: Clock) {
     this.#channel = channel;
     this.#clock = clock;
-    this.#ready.promise.catch(() => undefined); // whoever waits in `ready()` gets it; nobody may be waiting
+    this.#ready.promise.catch(() => undefined); // `ready()` passes it on, if anybody waits there
     channel.read({
       onBytes: (bytes) => this.#read(bytes),
       onEnd: (why) => this.#lose(why),
@@ -73,7 +72,7 @@ export class Instance {
     return this.#state;
   }
 
-  /** How many calls it has been handed. */
+  /** The number of calls that it was handed. */
   get calls(): number {
     return this.#calls;
   }
@@ -83,7 +82,7 @@ export class Instance {
     return this.#retired.promise;
   }
 
-  /** Waits for READY, at most so many milliseconds. */
+  /** Waits for READY for at most so many milliseconds. */
   async ready(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const cancel = this.#clock.after(timeoutMs, () => this.#ready.reject(notReady(timeoutMs)));
     const stopListening = onAbort(signal, () => this.#ready.reject(signal.reason));
@@ -103,7 +102,7 @@ export class Instance {
     return this.#channel.gone();
   }
 
-  /** Hands a call to the gate. Never throws once the first byte is out: what happens then is an outcome. */
+  /** Hands a call to the gate. Never throws once the first byte is sent: whatever happens then is an outcome. */
   async serve(call: InstanceCall): Promise<Run> {
     this.#transition("ready", "busy");
     const active = new ActiveCall(call, this.#channel.command);
@@ -133,7 +132,7 @@ export class Instance {
     }
   }
 
-  /** Ends the instance, whatever it does. */
+  /** Ends the instance in any state. */
   retire(): void {
     this.#ready.reject(new Error("the instance was retired"));
     this.#close();
@@ -182,7 +181,7 @@ export class Instance {
     else if (this.#conversation.answered) this.#conclude(call);
   }
 
-  /** The call has its whole answer. */
+  /** The call has its complete answer. */
   #conclude(call: ActiveCall): void {
     const outcome = this.#judge(call);
     call.answer(outcome, Promise.resolve(outcome));
@@ -192,7 +191,7 @@ export class Instance {
     void call.reusable.then(cancel);
   }
 
-  /** Where memory ran out the engine marks the whole container, and whatever ended it later would be blamed on that. */
+  /** Not after memory ran out: the engine marks the whole container, and any later end would be blamed on memory. */
   #mayServeAgain({ exit }: ActiveCall): boolean {
     return this.#conversation.state === "resetting" && exit?.oomKills === 0;
   }
@@ -207,10 +206,10 @@ export class Instance {
 
   #judge(call: ActiveCall): Outcome {
     if (call.exit === undefined || this.#conversation.expired) return timedOut(call.facts, call.exit);
-    return judge(call.exit, this.#conversation, call.facts);
+    return call.judge(call.exit, this.#conversation, call.facts);
   }
 
-  /** The gate has sent SIGTERM; its report comes when the function has ended, or has been killed after the grace. */
+  /** The gate has sent SIGTERM; its report comes when the function has ended or was killed after the grace period. */
   async #endAfterGrace(call: ActiveCall): Promise<Outcome> {
     const cancel = this.#clock.after(KILL_GRACE_MS + TIMEOUT_SLACK_MS, () => this.retire());
     await this.#retired.promise;
@@ -223,7 +222,7 @@ export class Instance {
     this.#settle(call, timedOut(call.facts));
   }
 
-  /** The call ends without its function's answer, and the instance with it. */
+  /** Ends the call without an answer of its function, and the instance with it. */
   #settle(call: ActiveCall, outcome: Outcome): void {
     call.answer(outcome, Promise.resolve(outcome));
     this.retire();
@@ -244,7 +243,7 @@ export class Instance {
     this.retire();
   }
 
-  /** The channel was closed from the other side, and the call has no answer yet: the platform knows why. */
+  /** The channel was closed from the other side. If a call has no answer yet, the platform knows why. */
   #lose(why: string): void {
     if (this.#state === "retired") return;
     const call = this.#call;

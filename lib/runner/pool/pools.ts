@@ -146,7 +146,7 @@ export class Pools implements Disposable {
     this.#pump();
   }
 
-  /** The instances of a pool have lost something that they share: new ones take their member. */
+  /** The instances of a pool have lost something that they share: new ones take their place. */
   renew(key: string): void {
     for (const pool of this.#pools) {
       if (pool.key !== key) continue;

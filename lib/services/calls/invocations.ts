@@ -1,9 +1,8 @@
 import type { Clock } from "../../clock.ts";
 import { AppError, messageOf, type Reason } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import type { RequestMessage } from "../../domain/calls/http-message.ts";
+import type { BufferedRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
 import type { Invocation, InvocationLogs, InvocationPage, InvocationQuery } from "../../domain/calls/invocations.ts";
-import type { ResponseMeta } from "../../domain/calls/response-meta.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
@@ -27,15 +26,11 @@ export interface Target {
 }
 
 /** A call as it came in. */
-export interface InvokeRequest {
+export interface InvokeCall {
   /** Becomes the id of the invocation. */
   readonly id: string;
   readonly target: Target;
-  readonly body: Uint8Array;
-  /** Whether the function finds the body as `request.body` too. */
-  readonly body_file: boolean;
-  /** What the function is told of the request; null for a call that came by none. */
-  readonly message: RequestMessage | null;
+  readonly request: BufferedRequest;
   /** Aborts when the client goes away. */
   readonly signal: AbortSignal;
 }
@@ -43,11 +38,7 @@ export interface InvokeRequest {
 /** An invocation that has an answer: the function's own, or null where the record tells why there is none. */
 export interface Answer {
   readonly invocation: Invocation;
-  readonly response: Uint8Array | null;
-  /** Whether the response may be any bytes; otherwise it is JSON. */
-  readonly body_file: boolean;
-  /** What the function says of its response. */
-  readonly meta: ResponseMeta | null;
+  readonly response: FunctionResponse | null;
   /** Seconds after which another try makes sense, where that is known. */
   readonly retry_after_s?: number;
 }
@@ -94,10 +85,10 @@ export class InvocationService implements AsyncDisposable {
   }
 
   /** Runs a function once. Throws only where it was turned away before it became an invocation. */
-  async invoke(request: InvokeRequest): Promise<Answer> {
+  async invoke(call: InvokeCall): Promise<Answer> {
     if (this.#draining)
       throw new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
-    const answer = this.#invoke(request);
+    const answer = this.#invoke(call);
     this.#own(answer);
     return answer;
   }
@@ -146,11 +137,11 @@ export class InvocationService implements AsyncDisposable {
     await this.#idle();
   }
 
-  async #invoke(request: InvokeRequest): Promise<Answer> {
-    const { id, target, body, body_file, message } = request;
-    const record: Invocation = newRecord(id, target, body.length, timestamp(this.#clock.now()));
+  async #invoke(call: InvokeCall): Promise<Answer> {
+    const { id, target, request } = call;
+    const record: Invocation = newRecord(id, target, request.body.length, timestamp(this.#clock.now()));
     const abort = new AbortController();
-    const release = forwardAborts([request.signal, this.#abortAll.signal], abort);
+    const release = forwardAborts([call.signal, this.#abortAll.signal], abort);
     let timings: Partial<Invocation> = {};
     try {
       const fn = await this.#functions.withImage(target.function);
@@ -160,25 +151,26 @@ export class InvocationService implements AsyncDisposable {
       const run = await this.#runner.run({
         id,
         function: fn,
-        ...{ body, body_file, message, secrets: this.#secretsFor(fn) },
+        request,
+        secrets: this.#secretsFor(fn),
         signal: abort.signal,
         onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
         onLogs: (entries) => this.#events.logged(id, entries),
       });
-      const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...request, function: fn });
+      const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...call, function: fn });
       // The function may still be on its way out; its last words belong to the record.
       this.#own(
         run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)),
       );
       return answer;
     } catch (error) {
-      return this.#fail({ ...record, ...timings }, error, request);
+      return this.#fail({ ...record, ...timings }, error, call);
     } finally {
       release();
     }
   }
 
-  #finish(record: Invocation, outcome: Outcome, request: InvokeRequest & { readonly function: Function }): Answer {
+  #finish(record: Invocation, outcome: Outcome, call: InvokeCall & { readonly function: Function }): Answer {
     // A server that stops ends calls just as a client that goes away does, but its caller is still there to be told.
     const stopped = outcome.status === "cancelled" && this.#abortAll.signal.aborted;
     const verdict = stopped
@@ -194,14 +186,13 @@ export class InvocationService implements AsyncDisposable {
       ...verdict,
       finished_at: timestamp(this.#clock.now()),
     };
-    this.#put(invocation, outcome, request.function.record_bodies ? payloadOf(request, outcome) : undefined);
-    countRun(this.#metrics, invocation, request.function);
-    const { response, body_file, meta } = outcome;
-    return { invocation, response, body_file, meta };
+    this.#put(invocation, outcome, call.function.record_bodies ? payloadOf(call, outcome) : undefined);
+    countRun(this.#metrics, invocation, call.function);
+    return { invocation, response: outcome.response };
   }
 
   /** A call that never reached a gate. */
-  #fail(record: Invocation, thrown: unknown, { target, signal: client }: InvokeRequest): Answer {
+  #fail(record: Invocation, thrown: unknown, { target, signal: client }: InvokeCall): Answer {
     const error = client.aborted
       ? new AppError("cancelled", "The client went away before the function ran")
       : this.#explain(thrown, record.id);
@@ -222,7 +213,7 @@ export class InvocationService implements AsyncDisposable {
     countRun(this.#metrics, invocation, target.function);
     return {
       invocation,
-      ...{ response: null, body_file: false, meta: null },
+      response: null,
       ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
     };
   }
@@ -264,12 +255,15 @@ export class InvocationService implements AsyncDisposable {
   }
 }
 
-/** What is kept of a synchronous call where its function says so. */
-function payloadOf({ id, body, message, body_file }: InvokeRequest, outcome: Outcome): Payload {
-  const { response } = outcome;
+/** Returns what is kept of a synchronous call if its function says so. An answer that is still arriving is not kept. */
+function payloadOf({ id, request }: InvokeCall, { response }: Outcome): Payload {
+  const kept = response !== null && response.body instanceof Uint8Array ? response.body : null;
   return {
-    ...{ invocation_id: id, request: body, request_meta: storedRequest({ message, body_file }), response },
-    response_meta: response === null ? null : storedResponse(outcome),
+    invocation_id: id,
+    request: request.body,
+    request_meta: storedRequest(request),
+    response: kept,
+    response_meta: response === null || kept === null ? null : storedResponse(response),
   };
 }
 

@@ -60,7 +60,7 @@ export function rounded(timing: Partial<Invocation>): Partial<Invocation> {
 }
 
 /** The fields of a record that an outcome tells. */
-export function known(outcome: Outcome): Omit<Outcome, "response" | "body_file" | "meta" | "wish" | "logs"> {
-  const { response: _response, body_file: _bodyFile, meta: _meta, wish: _wish, logs: _logs, ...fields } = outcome;
+export function known(outcome: Outcome): Omit<Outcome, "response" | "wish" | "logs"> {
+  const { response: _response, wish: _wish, logs: _logs, ...fields } = outcome;
   return fields;
 }

@@ -2,7 +2,6 @@ import type { Clock } from "../../clock.ts";
 import type { Attempt } from "../../domain/calls/attempts.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Invocation, InvocationLogs } from "../../domain/calls/invocations.ts";
-import { PLAIN_RESPONSE } from "../../domain/calls/response-meta.ts";
 import type { Store } from "../../store/sqlite/store.ts";
 import type { InvocationEvent, InvocationEvents } from "./events.ts";
 import type { Answer, InvocationService } from "./invocations.ts";
@@ -80,9 +79,10 @@ export class ResultService {
       const message = `The result of invocation "${id}" was not kept: set the function's "record_bodies" for synchronous ones`;
       throw new AppError("not_found", message);
     }
-    if (payload.response === null) return { invocation, response: null, body_file: false, meta: null };
-    const { meta, body_file } = readStoredResponse(payload.response_meta);
-    return { invocation, response: payload.response, body_file, meta: meta ?? PLAIN_RESPONSE };
+    const { response: body, response_meta } = payload;
+    if (body === null) return { invocation, response: null };
+    const head = readStoredResponse(response_meta, invocation.status === "succeeded");
+    return { invocation, response: { ...head, body } };
   }
 
   /** The attempts at an invocation, the first one first; none for a synchronous one. */

@@ -1,6 +1,6 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import type { RequestMessage } from "../../domain/calls/http-message.ts";
+import { bytesOf, type FunctionRequest } from "../../domain/calls/http-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { type Retry, RETRY_DEFAULT } from "../../domain/functions/retry.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
@@ -70,12 +70,17 @@ export class AttemptRunner implements AttemptMaker {
     const { id } = invocation;
     const payload = this.#store.payloads.get(id);
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
-    const { message, body_file } = readStoredRequest(payload.request_meta);
-    const fn = await this.#functions.withImage(this.#functionOf(invocation, message));
+    const request = readStoredRequest(payload.request_meta, payload.request);
+    const fn = await this.#functions.withImage(this.#functionOf(invocation, request));
     let timings: Partial<Invocation> = { image_id: fn.image_id, version: fn.version };
     const run = await this.#runner.run({
-      ...{ id, function: fn, body: payload.request, body_file, message, secrets: this.#secretsFor(fn), signal },
-      ...{ onHandover, onLogs },
+      id,
+      function: fn,
+      request,
+      secrets: this.#secretsFor(fn),
+      signal,
+      onHandover,
+      onLogs,
       onTiming: (timing) => {
         arrived();
         timings = { ...timings, ...rounded(timing) };
@@ -83,13 +88,14 @@ export class AttemptRunner implements AttemptMaker {
     });
     // Not the first word: a function that ran past its deadline may still be on its way out.
     const outcome = await run.ended;
+    const { response } = outcome;
     const { status, ...fields } = known(outcome);
     countRun(this.#metrics, { ...invocation, ...timings, status }, fn);
     const hasEnded = outcome.exit_code !== null || outcome.signal !== null;
     return {
       finished: { status, fields: { ...timings, ...fields } },
-      response: outcome.response,
-      response_meta: outcome.response === null ? null : storedResponse(outcome),
+      response: response && (await bytesOf(response.body)),
+      response_meta: response && storedResponse(response),
       logs: outcome.logs,
       wish: outcome.wish,
       lost: outcome.reason === "engine_unavailable",
@@ -114,9 +120,9 @@ export class AttemptRunner implements AttemptMaker {
   }
 
   /** The function as it is now, or in the version that the invocation's route says: the same one at each attempt. */
-  #functionOf({ id, function_id, route_id }: Invocation, message: RequestMessage | null): Function {
+  #functionOf({ id, function_id, route_id }: Invocation, { headers }: FunctionRequest): Function {
     const route = route_id === null ? undefined : this.#store.routes.get(route_id);
     if (route?.function.id !== function_id) return this.#functions.get(function_id);
-    return this.#routes.functionFor(route, { id, header: (name) => message?.headers[name.toLowerCase()] ?? null });
+    return this.#routes.functionFor(route, { id, header: (name) => headers[name.toLowerCase()] ?? null });
   }
 }

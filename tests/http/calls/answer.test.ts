@@ -1,9 +1,10 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { parseResponseMeta, type ResponseMeta } from "../../../lib/domain/calls/response-meta.ts";
 import { answerResponse } from "../../../lib/http/calls/answer.ts";
 import type { Answer } from "../../../lib/services/calls/invocations.ts";
 import { newRecord } from "../../../lib/services/calls/record.ts";
+import { headOf } from "../../../lib/runner/contracts/files.ts";
+import { parseResponseMeta, PLAIN_RESPONSE, type ResponseMeta } from "../../../lib/runner/contracts/response-meta.ts";
 import { FUNCTION_DEFAULTS } from "../../../lib/domain/functions/functions.ts";
 import { rawRequest } from "../support/raw-request.ts";
 
@@ -29,7 +30,8 @@ afterAll(() => server.stop(true));
 
 /** The answer of a function that succeeded, as it is on the wire. */
 async function sent(text: string, meta: ResponseMeta | null, { method = "POST", body_file = true } = {}) {
-  answer = { invocation: { ...record, status: "succeeded" }, response: Buffer.from(text), body_file, meta };
+  const response = { ...headOf(meta ?? PLAIN_RESPONSE, body_file, true), body: Buffer.from(text) };
+  answer = { invocation: { ...record, status: "succeeded" }, response };
   return rawRequest(server.url.href, `${method} / HTTP/1.1`);
 }
 
@@ -70,6 +72,18 @@ describe("answerResponse", () => {
   test("of a function without meta is what it was before there was any", async () => {
     const reply = await sent("{}", null, { body_file: false });
     expect([reply.status, reply.text, reply.headers.get("content-type")]).toEqual([200, "{}", "application/json"]);
+  });
+
+  test("sends a body as it arrives", async () => {
+    const body = new ReadableStream<Uint8Array>({
+      start: (stream) => {
+        for (const part of ["as it ", "arrives"]) stream.enqueue(Buffer.from(part));
+        stream.close();
+      },
+    });
+    answer = { invocation: { ...record, status: "succeeded" }, response: { status: 201, headers: [], body } };
+    const reply = await fetch(server.url);
+    expect([reply.status, await reply.text()]).toEqual([201, "as it arrives"]);
   });
 
   test("puts what a function says on the wire as it is, and nothing that it did not say", async () => {

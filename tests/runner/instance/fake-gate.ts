@@ -3,6 +3,7 @@ import type { InstanceCall } from "../../../lib/runner/instance/active-call.ts";
 import { Instance } from "../../../lib/runner/instance/instance.ts";
 import type { ExitFrame, GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
+import { judge } from "../../../lib/runner/contracts/files.ts";
 import { FakeChannel, said } from "./fake-channel.ts";
 
 export const READY = { type: "ready", version: 2 } as const;
@@ -77,6 +78,7 @@ export class FakeGate {
       body_file: false,
       extras: NO_EXTRAS,
       secrets: [],
+      judge,
       timeout_ms: 1_000,
       response_limit: 1_000,
       log_limit: 1_000,

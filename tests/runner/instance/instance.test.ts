@@ -5,6 +5,7 @@ import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../../lib/domain/limits.ts";
 import { NO_EXTRAS } from "../../../lib/runner/gate-protocol/conversation.ts";
 import type { ExitFrame, GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import type { InstanceCall } from "../../../lib/runner/instance/active-call.ts";
+import { judge } from "../../../lib/runner/contracts/files.ts";
 import { Instance, type Run } from "../../../lib/runner/instance/instance.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 import type { Ending } from "../../../lib/runner/platform.ts";
@@ -62,6 +63,7 @@ function call(more: Partial<InstanceCall> = {}): InstanceCall {
     body_file: false,
     extras: NO_EXTRAS,
     secrets: [],
+    judge,
   };
   return { id: "id", body: Buffer.from("{}"), signal: client.signal, ...limits, ...more };
 }
@@ -89,7 +91,7 @@ describe("Instance serves a call", () => {
       log_dropped_bytes: 5,
       logs: [{ stream: "stdout", text: "abcd" }],
     });
-    expect(Buffer.from(outcome.response ?? []).toString()).toBe("[]");
+    expect(outcome.response?.body).toEqual(new TextEncoder().encode("[]"));
     expect(await ended).toBe(outcome);
     expect(instance.state).toBe("retired");
     await instance.retired;
