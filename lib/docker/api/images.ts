@@ -11,7 +11,7 @@ import { pullImage, type PullOptions } from "./image-pull.ts";
 
 const list = Type.Optional(Nullable(Type.Array(Type.String())));
 
-/** What we need of `GET /images/{name}/json`. */
+/** The parts of `GET /images/{name}/json` that we need. */
 const ImageInspect = Type.Object({
   Id: Type.String({ minLength: 1 }),
   RepoDigests: list,
@@ -31,18 +31,18 @@ const ImageInspect = Type.Object({
   ),
 });
 
-/** What we need of `GET /images/json`. */
+/** The parts of `GET /images/json` that we need. */
 const ImageList = Type.Array(Type.Object({ Id: Type.String({ minLength: 1 }), RepoTags: list, RepoDigests: list }));
 
-/** What an image says about the containers that are made of it. */
+/** An image's configuration for containers that are created from it. */
 export interface ImageConfig {
   readonly entrypoint: readonly string[];
   readonly command: readonly string[];
-  /** Empty where it names none, and root is meant. */
+  /** Empty if it names none, which means root. */
   readonly user: string;
-  /** Paths that get a volume each. */
+  /** The paths that get a volume each. */
   readonly volumes: readonly string[];
-  /** Those that begin with `slipway.`; the others are none of our business. */
+  /** The labels that begin with `slipway.`; the others do not concern us. */
   readonly labels: Readonly<Record<string, string>>;
 }
 
@@ -54,7 +54,7 @@ export interface Image {
   readonly config: ImageConfig;
 }
 
-/** Images of the engine: looked at, pulled and removed. */
+/** Looks up, pulls and removes images of the engine. */
 export class Images {
   readonly #connection: EngineConnection;
   readonly #clock: Clock;
@@ -66,7 +66,7 @@ export class Images {
     this.#pullTimeoutMs = options.pull_timeout_ms;
   }
 
-  /** The image behind a reference or an id, or nothing where the engine has none. */
+  /** Returns the image behind a reference or an id, or nothing if the engine does not have it. */
   async inspect(reference: string): Promise<Image | undefined> {
     try {
       const reply = await this.#connection.request({
@@ -100,7 +100,7 @@ export class Images {
     const setting = { connection: this.#connection, clock: this.#clock, timeout_ms: this.#pullTimeoutMs };
     return pullImage(setting, reference, options);
   }
-  /** All images that have a name, or are not part of another. */
+  /** Lists all images that have a name, or are not part of another. */
   async list(): Promise<NamedImage[]> {
     const reply = await this.#connection.request({ operation: "image list", method: "GET", path: "/images/json" });
     if (!Value.Check(ImageList, reply.body)) throw new EngineError("image list", reply.status, "unexpected reply");
@@ -112,7 +112,7 @@ export class Images {
     }));
   }
 
-  /** Whether there is a container that was made of an image, or of one that is made of it. */
+  /** Whether there is a container of an image, or of an image that was built from it. */
   async hasContainers(id: string): Promise<boolean> {
     const reply = await this.#connection.request({
       operation: "container list",
@@ -124,8 +124,8 @@ export class Images {
   }
 
   /**
-   * Takes a name from an image, which goes with its last one; or removes the image with this id, where it has one tag at
-   * most, and digests of the same repository. False where the engine refuses, because somebody uses it.
+   * Removes a name of an image, and the image with its last name; or removes the image with this id, if it has one tag at
+   * most and digests of the same repository. Returns false if the engine refuses because somebody uses it.
    */
   async remove(nameOrId: string): Promise<boolean> {
     try {

@@ -1,16 +1,16 @@
 import { AppError } from "../../domain/errors.ts";
-// Made by build.ts; `bun build --compile` embeds them.
+// Built by .ci/build-gate.ts; `bun build --compile` embeds them.
 import arm64 from "../../gate/bin/gate-arm64" with { type: "file" };
 import x64 from "../../gate/bin/gate-x64" with { type: "file" };
 
-/** The gate for one architecture, and the file name that it has in the gate volume. */
+/** The gate for one architecture, and its file name in the gate volume. */
 export interface GateBinary {
-  /** Holds a hash of the bytes, so that the gates of several versions can live side by side. */
+  /** Contains a hash of the bytes, so that gates of several versions can exist side by side. */
   readonly name: string;
   readonly bytes: Uint8Array;
 }
 
-/** By the names that engines give architectures in `/info` (the kernel's) and in images (Go's). */
+/** By the names of architectures in `/info` (the kernel's) and in images (Go's). */
 const PATHS: ReadonlyMap<string, string> = new Map([
   ["x86_64", x64],
   ["amd64", x64],
@@ -20,7 +20,7 @@ const PATHS: ReadonlyMap<string, string> = new Map([
 
 const loaded = new Map<string, Promise<GateBinary>>();
 
-/** The gate for an engine's architecture; `engine_unavailable` where there is none. Read once, then kept. */
+/** Returns the gate for an engine's architecture; throws `engine_unavailable` if there is none. Read once, then kept. */
 export function gateBinary(architecture: string): Promise<GateBinary> {
   const path = PATHS.get(architecture);
   if (path === undefined) {
@@ -36,7 +36,7 @@ export function gateBinary(architecture: string): Promise<GateBinary> {
 
 async function read(path: string): Promise<GateBinary> {
   const file = await Bun.file(path).bytes();
-  // The server's build embeds them as zstd, and no ELF file begins so.
+  // The server's build embeds them as zstd, and no ELF file begins like that.
   const bytes = file[0] === 0x28 && file[1] === 0xb5 ? await Bun.zstdDecompress(file) : file;
   const hash = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
   return { name: `gate-${hash.slice(0, 16)}`, bytes };

@@ -12,7 +12,7 @@ export function isImageGone(fn: Function, error: unknown): boolean {
   );
 }
 
-/** Podman prepares a container when it is attached to, and then has a 409 for what Docker says at its start. */
+/** Whether the gate was not found. Podman prepares a container when it is attached to, and answers 409 then. */
 export function isGateMissing(error: unknown): error is EngineError {
   return (
     isEngineStatus(error, 400, 404, 409, 500) &&
@@ -21,7 +21,7 @@ export function isGateMissing(error: unknown): error is EngineError {
   );
 }
 
-/** What the engine's refusal of a container means for the caller. The engine's text may name paths of the host. */
+/** Returns the error for the caller if the engine refused a container. The engine's own text may name paths of the host. */
 export function refusal(fn: Function, error: unknown): unknown {
   if (!(error instanceof EngineError)) return error;
   const head = `Cannot start a container of image "${fn.image}"`;
@@ -29,7 +29,7 @@ export function refusal(fn: Function, error: unknown): unknown {
   if (network !== undefined) {
     return new AppError(
       "engine_unavailable",
-      `${head}: the engine has no network "${network}" any more: make it anew, or PATCH the function's "network"`,
+      `${head}: the engine has no network "${network}" any more: create it again, or PATCH the function's "network"`,
       { cause: error, retry_after_s: 5 },
     );
   }
@@ -45,12 +45,12 @@ export function refusal(fn: Function, error: unknown): unknown {
   );
 }
 
-/** The engine says so at create or at start; a network's name may be `my-image`, so its own words are looked for first. */
+/** Returns the network that the engine misses, at create or at start. Its name may be `my-image`, so this is checked first. */
 function lostNetwork({ network }: Function, error: unknown): string | undefined {
   return isEngineStatus(error, 404) && /network\b.*\bnot found/i.test(error.message) ? network : undefined;
 }
 
-/** Which setting the engine refuses, and what to do, by the words of Docker 20.10 to 29. */
+/** Returns which setting the engine refuses, and what to do, by the words of Docker 20.10 to 29. */
 function wrongSetting(fn: Function, said: string): string | undefined {
   const account = /unable to find (user|group) ([^:]+)/.exec(said);
   if (account !== null) {

@@ -78,7 +78,7 @@ export class Launcher implements Disposable {
     }
   }
 
-  /** Starts a container that only holds a network: its gate is never called, and has spoken when this settles. */
+  /** Starts a container that only holds a network. Settles when its gate, which is never called, has spoken. */
   async launchHolder(fn: Function, signal: AbortSignal): Promise<ContainerChannel> {
     const channel = await this.launch(fn, signal);
     const { clock, timeout_ms } = this.#deps;

@@ -5,11 +5,11 @@ import { EngineError } from "../api/errors.ts";
 import type { EngineEvents } from "../api/events.ts";
 import type { Logger } from "../../log.ts";
 
-/** How long a container may take to go by itself after its stream was closed, before the engine is told to remove it. */
+/** The time a container has to go by itself after its stream was closed, before the engine is told to remove it. */
 const REMOVAL_GRACE_MS = 1_000;
-/** Tries at removing a container that will not go; after that the sweep has it. */
+/** The most attempts to remove a container. After that the sweep removes it. */
 const REMOVAL_TRIES = 3;
-/** How long the server waits for its last containers when it stops; the next start sweeps what an engine that hangs keeps. */
+/** The wait for the last containers when the server stops. If the engine hangs, the next start sweeps them. */
 const LAST_REMOVALS_MS = 5_000;
 
 /** A container that was created here. */
@@ -19,9 +19,9 @@ export interface OwnContainer {
 }
 
 /**
- * Keeps account of this server's containers: each is known here from before its creation until the engine says that it
- * is gone. Whatever else carries our label and our name is a stray, and is removed as soon as it is seen: by its
- * `create` event where the engine made it after we had given up on the request, else by the sweep.
+ * The ledger of this server's containers: each is in it from before its creation until the engine says that it is gone. Any
+ * other container with our label and our name is a stray and is removed as soon as it is seen: by its `create` event if
+ * the engine created it after we had given up on the request, else by the sweep.
  */
 export class OwnContainers implements AsyncDisposable {
   readonly #containers: Containers;
@@ -29,7 +29,7 @@ export class OwnContainers implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #names = new Set<string>();
-  /** Names of containers that are not known to be gone, by their ids, and who waits for that. */
+  /** Containers that are not known to be gone, by their ids: name, and a promise of that. */
   readonly #present = new Map<string, { readonly name: string; readonly gone: PromiseWithResolvers<void> }>();
   readonly #removals = new Set<Promise<void>>();
 
@@ -40,7 +40,7 @@ export class OwnContainers implements AsyncDisposable {
     this.#log = options.log;
   }
 
-  /** Whether a container of ours with this name is no stray. */
+  /** Whether a container with this name is in the ledger, and not a stray. */
   owns(name: string): boolean {
     return this.#names.has(name);
   }
@@ -54,7 +54,7 @@ export class OwnContainers implements AsyncDisposable {
       this.#present.set(id, { name, gone: Promise.withResolvers() });
       return { id, name };
     } catch (error) {
-      // An engine that refused has made nothing. One whose answer we did not get may have, or may yet.
+      // An engine that refused has created nothing. One whose answer we did not get may have, or may yet.
       if (error instanceof EngineError && error.status >= 400 && error.status < 500) this.#names.delete(name);
       else this.#own(this.#remove(name, name));
       throw error;
@@ -66,30 +66,30 @@ export class OwnContainers implements AsyncDisposable {
     await this.#present.get(id)?.gone.promise;
   }
 
-  /** All containers that are there still, by their names: those that nobody could remove are gone where they lack. */
+  /** Takes the names of all containers that still exist: others that could not be removed are gone now. */
   seen(names: ReadonlySet<string>): void {
     for (const [id, { name }] of this.#present) if (!this.owns(name) && !names.has(name)) this.#forget(id);
   }
 
-  /** Removes a container, in the background. */
+  /** Removes a container in the background. */
   remove({ id, name }: OwnContainer): void {
     this.#own(this.#remove(id, name));
   }
 
-  /** Waits in the background until a container that is ending has gone; help comes only where that fails. */
+  /** Waits in the background until a container that is ending is gone, and removes it if it does not go. */
   seeOff(container: OwnContainer): void {
     this.#own(this.#seeOff(container));
   }
 
-  /** Takes note of a container that the engine has just made; one that nobody here waits for is removed. */
+  /** Notes a container that the engine has just created. A stray is removed. */
   noteCreated(container: OwnContainer): void {
     if (this.owns(container.name)) return;
-    this.#log.info("stray container made, removing it", { container: container.name });
+    this.#log.info("stray container created, removing it", { container: container.name });
     this.#names.add(container.name);
     this.remove(container);
   }
 
-  /** Waits for the removals that are under way; not for long where the engine does not answer. */
+  /** Waits for the removals that are under way, but not for long if the engine does not answer. */
   async [Symbol.asyncDispose](): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const cancel = this.#clock.after(LAST_REMOVALS_MS, resolve);

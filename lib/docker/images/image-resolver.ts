@@ -14,7 +14,7 @@ import { commandOf } from "./command.ts";
 import type { OwnImages } from "./own-images.ts";
 import { SharedPull } from "./shared-pull.ts";
 
-/** Images that were looked at lately, at most this many. */
+/** The most images whose configuration is remembered. */
 const CONFIGS = 1_000;
 
 interface ImageResolverDeps {
@@ -29,9 +29,9 @@ interface ImageResolverDeps {
 }
 
 /**
- * Turns image references into images on the engine. Images are looked at first and pulled where they are missing: one
- * that exists only locally cannot be pulled. All who want the same image at once wait for one pull, and none of them
- * can cancel it for the others.
+ * Turns image references into images on the engine. Images are looked up first and pulled if they are missing: one that
+ * exists only locally cannot be pulled. All who want the same image at once wait for one pull, and none of them can cancel
+ * it for the others.
  */
 export class ImageResolver implements PlatformImages {
   readonly #deps: ImageResolverDeps;
@@ -42,21 +42,18 @@ export class ImageResolver implements PlatformImages {
     this.#deps = deps;
   }
 
-  /** The image behind a reference, pulled if the engine does not have it. Throws also for one that could not be run. */
   async resolve(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
     parseImageReference(reference); // before the engine is asked: its own message is shorter
     const present = await this.#inspect(reference);
     return this.#resolved(reference, present ?? (await this.#pullAndInspect(reference, watcher)), own);
   }
 
-  /** The image behind a reference where the engine has it, and nothing where it would have to be pulled. */
   async look(reference: string, own: OwnCommand): Promise<ResolvedImage | undefined> {
     parseImageReference(reference);
     const present = await this.#inspect(reference);
     return present && this.#resolved(reference, present, own);
   }
 
-  /** The image that a reference means now: pulled anew, or looked up again where it exists only locally. */
   async refresh(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
     const present = await this.#inspect(reference);
     const local = present !== undefined && present.digests.length === 0;
@@ -67,16 +64,14 @@ export class ImageResolver implements PlatformImages {
     return (await this.config(imageId))?.labels;
   }
 
-  /** Throws `image_invalid` where a function that has its image would have nothing to run any more. */
   async checkCommand({ image, image_id, ...own }: Pick<Function, "image" | "image_id"> & OwnCommand): Promise<void> {
     const config = image_id === null ? undefined : await this.config(image_id);
-    // What the engine has lost is brought back by the next call, which then tells.
+    // An image that the engine has lost is restored by the next call, which then says so.
     if (config !== undefined) checkCommand(image, own, config);
   }
 
-  /** Pulls the very image of a function again, by its digest. Throws `image_unavailable` where that is impossible. */
   async restore({ image, image_id, digest }: Function): Promise<void> {
-    // It was never gone, or another call has brought it back since the engine said so.
+    // It was never gone, or another call has restored it since the engine said so.
     if (image_id !== null && (await this.#inspect(image_id)) !== undefined) return;
     if (digest === null || image_id === null) {
       throw new AppError(
@@ -103,7 +98,7 @@ export class ImageResolver implements PlatformImages {
     );
   }
 
-  /** What an image says about its containers, or nothing where the engine has lost it. */
+  /** Returns an image's configuration for its containers, or nothing if the engine has lost it. */
   async config(imageId: string): Promise<ImageConfig | undefined> {
     return this.#configs.get(imageId) ?? (await this.#inspect(imageId))?.config;
   }
@@ -147,7 +142,7 @@ export class ImageResolver implements PlatformImages {
     const { normalized } = parseImageReference(reference);
     const host = registryOf(reference);
     const credentials = host === undefined ? undefined : this.#deps.credentialsFor(host);
-    // Whoever has just changed the credentials does not want the end of a pull that began with the old ones.
+    // A pull that began with old credentials is no good to someone who has just changed them.
     const key = `${credentials?.revision ?? ""} ${normalized}`;
     const pull = this.#pulls.get(key) ?? this.#begin(key, reference, credentials);
     if (watcher !== undefined) pull.watch(watcher);

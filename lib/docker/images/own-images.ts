@@ -5,22 +5,22 @@ import type { ImageInventory, NamedImage, Removal } from "../../runner/platform.
 import type { Images } from "../api/images.ts";
 
 /**
- * Which images are on the engine because this server pulled them, and how they go again. The engine knows neither, so
- * each pull looks at what there is before it and after.
+ * Knows which images are on the engine because this server pulled them, and removes them again. The engine does not keep
+ * track of that, so each pull compares the images before and after it.
  */
 export class OwnImages implements ImageInventory {
   readonly #images: Images;
   readonly #onPulled: (pulled: Pulled) => Promise<void>;
   readonly #log: Logger;
 
-  /** `onPulled` is told what a pull has done. */
+  /** Calls `onPulled` with what a pull has done. */
   constructor(options: { images: Images; onPulled: (pulled: Pulled) => Promise<void>; log: Logger }) {
     this.#images = options.images;
     this.#onPulled = options.onPulled;
     this.#log = options.log;
   }
 
-  /** Runs a pull of a reference and tells what it has done. Where that cannot be known, the image counts as not ours. */
+  /** Runs a pull of a reference and reports what it has done. If that cannot be found out, the image counts as not ours. */
   async during(reference: string, pull: () => Promise<void>): Promise<void> {
     const before = await this.#quietly(reference, () => this.#images.list());
     await pull();
@@ -32,13 +32,13 @@ export class OwnImages implements ImageInventory {
   }
 
   /**
-   * Removes an image of ours, unless somebody uses it, or has given it a name that none of our pulls gave it: with the
-   * image that name would be gone, and names are all that others see of it.
+   * Removes an image of ours, unless somebody uses it or has given it a name that none of our pulls gave it: that name would
+   * be gone with the image, and names are all that others see of it.
    */
   async remove({ id, names }: NamedImage, ours: PulledImage): Promise<Removal> {
     if (names.some((name) => !ours.names.includes(name))) return "named_by_others";
     if (await this.#images.hasContainers(id)) return "in_use";
-    // By its id the engine takes the names along and looks once more who uses it, but only where there is one tag.
+    // By its id the engine removes the names, too, and checks once more who uses it, but only if there is one tag.
     for (const name of isSingle(names) ? [id] : names.toSorted(digestsFirst)) {
       if (!(await this.#images.remove(name))) return "in_use";
     }

@@ -49,7 +49,7 @@ export async function bytesOf(body: MessageBody): Promise<Uint8Array> {
   return body instanceof Uint8Array ? body : new Uint8Array(await new Response(body).arrayBuffer());
 }
 
-/** The statuses that no body goes with (the null body statuses of fetch). */
+/** The statuses without a body (the null body statuses of fetch). */
 export const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
 
 export const JSON_TYPE = "application/json";
@@ -60,7 +60,7 @@ export function plainRequest(body: Uint8Array, contentType = JSON_TYPE): Buffere
   return { method: "POST", url: "/", headers: { "content-type": contentType }, body, via: null };
 }
 
-/** Every value of each name of a query, decoded as a form is. */
+/** Returns every value of each name of a query, decoded like a form. */
 export function parseQuery(query: string): Record<string, string[]> {
   const values = new Map<string, string[]>();
   for (const [name, value] of new URLSearchParams(query)) {

@@ -5,8 +5,8 @@ import type { Answer } from "../../services/calls/invocations.ts";
 import { errorResponse, SANDBOX_HEADERS } from "../wire/errors.ts";
 
 /**
- * The HTTP answer to a call: the function's own, or an envelope (a problem document for those who `accept` that) which
- * says why there is none. Bun leaves the body of a HEAD out.
+ * Returns the HTTP answer to a call: the function's own, or an envelope (a problem document for callers that `accept` one)
+ * that says why there is none. Bun leaves out the body of a HEAD.
  */
 export function answerResponse(answer: Answer, accept: string | null, requestId = answer.invocation.id): Response {
   const response = answer.response === null ? refusal(answer, accept, requestId) : ownResponse(answer.response);
@@ -33,7 +33,7 @@ function bodyOf(body: FunctionResponse["body"]): Bun.BodyInit {
   return body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : body;
 }
 
-/** A function's policy comes on top of ours: a browser obeys all of them. */
+/** Adds the function's headers to ours: of several policies a browser obeys all. */
 function ownHeaders(said: readonly ResponseHeader[]): Headers {
   const headers = new Headers(SANDBOX_HEADERS);
   for (const [name, value] of said) headers.append(name, value);

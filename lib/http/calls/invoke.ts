@@ -12,7 +12,7 @@ import { callDetail } from "../openapi/calls.ts";
 import { type Intake, scopeDetail } from "../access/guard.ts";
 import { SubmissionQuery, type Submissions } from "./submit.ts";
 
-/** What both ways to call a function need. */
+/** The dependencies of both ways to call a function. */
 export interface Calls {
   readonly invocations: InvocationService;
   readonly submissions: Submissions;
@@ -32,10 +32,10 @@ interface Called {
   readonly query?: RawSubmissionQuery;
 }
 
-/** What a function is told where no route led to it: a key that came along was for this server. */
+/** The path of a call without a route: its key, if it has one, was for this server. */
 const WITHOUT_ROUTE: CallPath = { path: "/", path_rest: null, route: null, keyed: true };
 
-/** `POST /v1/functions/:id/invoke`: the same without a route, for those who may use `/v1`. */
+/** `POST /v1/functions/:id/invoke`: a call without a route, for callers that may use `/v1`. */
 export function invokeRoutes(functions: FunctionService, { access, scopes }: Intake, calls: Calls) {
   return new Elysia({ tags: ["calls"] }).post(
     "/v1/functions/:id/invoke",
@@ -60,7 +60,7 @@ export function invokeRoutes(functions: FunctionService, { access, scopes }: Int
   );
 }
 
-/** Calls a function with a request that may; the answer is the function's own, or says why there is none. */
+/** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(
   { invocations, submissions, readBody, server, request_bytes }: Calls,
   request: Request,

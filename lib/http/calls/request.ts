@@ -5,7 +5,7 @@ import { pathOf } from "../wire/errors.ts";
 
 /** How a request was led to its function. */
 export interface CallPath extends Pick<HttpOrigin, "path" | "path_rest" | "route"> {
-  /** Whether its API key was for this server, and so is none of the function's business. */
+  /** Whether its API key was for this server, so that the function must not see it. */
   readonly keyed: boolean;
 }
 

@@ -18,7 +18,7 @@ export const SubmissionQuery = t.Object(
   {
     async: t.Optional(
       t.Union([t.Literal("true"), t.Literal("false")], {
-        description: "Answer 202 at once, when the request is on the disk; the function is called later.",
+        description: "Answer 202 as soon as the request is on the disk; the function is called later.",
         examples: ["true"],
       }),
     ),
@@ -47,7 +47,7 @@ export const SubmissionQuery = t.Object(
   { additionalProperties: false },
 );
 
-/** Takes calls that nobody waits for. */
+/** Queues calls that nobody waits for. */
 export class Submissions {
   readonly #queue: Queue;
   readonly #clock: Clock;
@@ -59,7 +59,7 @@ export class Submissions {
     this.#checkCallbackUrl = options.checkCallbackUrl;
   }
 
-  /** The 202 to a call that asks for one by its query or its `Prefer`, or nothing where its sender waits for the answer. */
+  /** Returns the 202 for a call whose query or `Prefer` asks for one, or nothing if its sender waits for the answer. */
   async take(
     request: Request,
     call: Omit<InvokeCall, "signal">,
@@ -87,7 +87,7 @@ export class Submissions {
   }
 }
 
-/** What only asynchronous calls can have is no good to others, and its sender believes in it. */
+/** Refuses options that only asynchronous calls can have: the sender expects them to work. */
 function checkSynchronous(query: RawSubmissionQuery): undefined {
   const { async: _, ...others } = query;
   const [name] = Object.keys(others);

@@ -8,7 +8,7 @@ import type { LogCollector } from "./log-collector.ts";
 
 type Failed = Extract<GateFrame, { type: "failed" }>;
 
-/** What became of one run in an instance; the fields of the record that only the runner knows. */
+/** The result of one run in an instance: the fields of the record that only the runner knows, and the answer. */
 export interface Outcome extends Pick<
   Invocation,
   | "reason"
@@ -29,15 +29,15 @@ export interface Outcome extends Pick<
   readonly logs: readonly LogEntry[];
 }
 
-/** What a function answered with, as the gate read it. */
+/** The files of a function's answer, as the gate read them. */
 export interface AnswerFiles {
-  /** Of response.json or response.body. */
+  /** The bytes of response.json or response.body. */
   readonly response: Uint8Array;
-  /** Of response.meta.json. */
+  /** The bytes of response.meta.json. */
   readonly meta: Uint8Array;
 }
 
-/** What of a run is known beside its frames. */
+/** The facts of a run besides its frames. */
 export interface RunFacts {
   readonly logs: LogCollector;
   readonly timeout_ms: number;
@@ -57,16 +57,16 @@ export function usageOf({ exitCode, signal, userUs, systemUs, peakBytes, logDrop
   };
 }
 
-/** A run that the gate could not begin. */
+/** Returns the outcome of a run that the gate could not begin. */
 export function judgeFailed({ stage, errno }: Failed, facts: RunFacts): Outcome {
   const why = errorName(errno);
   const command = JSON.stringify(facts.command[0] ?? "");
   const messages = {
-    context: `The context could not be made: ${why}. Raise "context_bytes" or "memory_bytes".`,
+    context: `The context could not be created: ${why}. Raise "context_bytes" or "memory_bytes".`,
     request: `The request could not be written into the context: ${why}. Raise "context_bytes", and "memory_bytes" above it.`,
     start: `No process could be started: ${why}. Raise "pids" or "memory_bytes".`,
     exec: `The command ${command} cannot be executed: ${why}. Check the image's ENTRYPOINT and CMD, or the function's "entrypoint" and "command".`,
-    frames: "The gate did not understand the server: try again; if it stays, report it with the server's log",
+    frames: "The gate did not understand the server: try again; if it happens again, report it with the server's log",
     secrets: `The secrets could not be written below /run/secrets: ${why}. Raise "memory_bytes", which they count as.`,
   } satisfies Record<FailedStage, string>;
   return failed(facts, REASON_OF[stage], messages[stage]);
@@ -81,7 +81,7 @@ const REASON_OF = {
   secrets: "function_failed",
 } as const satisfies Record<FailedStage, Reason>;
 
-/** A run that reached its deadline. */
+/** Returns the outcome of a run that reached its deadline. */
 export function timedOut(facts: RunFacts, exit?: ExitFrame): Outcome {
   return finished(facts, {
     ...NOTHING_KNOWN,
@@ -92,7 +92,7 @@ export function timedOut(facts: RunFacts, exit?: ExitFrame): Outcome {
   });
 }
 
-/** A run whose caller went away. */
+/** Returns the outcome of a run whose caller went away. */
 export function cancelled(facts: RunFacts): Outcome {
   return finished(facts, {
     ...NOTHING_KNOWN,
@@ -102,7 +102,7 @@ export function cancelled(facts: RunFacts): Outcome {
   });
 }
 
-/** A run that failed for a reason of ours, or of the engine's. */
+/** Returns the outcome of a run that failed for a reason of ours or of the engine's. */
 export function failed(
   facts: Pick<RunFacts, "logs">,
   reason: Reason,
@@ -131,7 +131,7 @@ export function finished(facts: Pick<RunFacts, "logs">, outcome: Omit<Outcome, "
 const EXPLAINED: Readonly<Record<string, string>> = {
   ENOENT: "no such file (or the interpreter that it names is missing)",
   EACCES: "it is not executable",
-  ENOEXEC: "it is no program for this machine (a script needs a first line such as #!/bin/sh)",
+  ENOEXEC: "it is not a program for this machine (a script needs a first line such as #!/bin/sh)",
   ENOSPC: "no space left",
   EAGAIN: "too many processes",
   E2BIG: "its variables and arguments are too long together",

@@ -9,22 +9,22 @@ interface WaitingCall {
   readonly fail: (error: unknown) => void;
 }
 
-/** After a start that failed, before the next one that nobody waits for, in milliseconds; doubled each time. */
+/** The pause after a failed start, before the next one that nobody waits for, in milliseconds; doubled each time. */
 const BACKOFF_MS = { first: 1_000, most: 60_000 } as const;
 
 /**
- * The instances of one version of a function. A pool knows how many it needs; whether and when they are started is up
- * to `Pools`, which sees all of them. It does no I/O.
+ * The instances of one version of a function. A pool knows how many it needs; `Pools`, which sees all pools, decides
+ * whether and when they are started. It does no I/O.
  *
  * An instance is *starting* from the moment `Pools` begins to launch it, *ready* while it waits here, and *busy* from
- * the moment a call took it until it comes back (`max_calls`) or is gone. A call takes a ready one, or waits for the
- * next that becomes so, wherever it comes from. What makes instances useless begins a new generation: those of older
- * ones finish their call and are not taken back.
+ * the moment a call took it until it comes back (`max_calls`) or is gone. A call takes a ready one, or waits for
+ * the next one, wherever it comes from. A change that makes instances useless begins a new generation: instances of older
+ * generations finish their call and are not taken back.
  */
 export class Pool {
   /**
-   * The id of the function and the version that the pool began with. It may move on to others, but only of the same
-   * shape: what its instances share is known by this.
+   * The id of the function and the version that the pool began with. It may move on to other versions with the same
+   * container fields: this key names the group of its instances for the platform.
    */
   readonly key: string;
   #fn: Function;
@@ -36,15 +36,15 @@ export class Pool {
   readonly #busy = new Set<Instance>();
   readonly #waiting = new Set<WaitingCall>();
   #starting = 0;
-  /** Those of the starts whose instances will be of this generation; the others are no help to anyone who waits. */
+  /** The starts whose instances will be of this generation; the others do not help calls that wait. */
   #current = 0;
   #ended = false;
   #failures = 0;
   #refillsAfter = -Infinity;
 
   /**
-   * `warmMax` is the server's bound on every function's own; `heirOf` the pool whose calls will come to this one, so that
-   * it is as large from the beginning.
+   * `warmMax` is the server's bound on each function's own. `heirOf` is the pool whose calls will come to this one, which
+   * is as large from the beginning.
    */
   constructor(fn: Function, clock: Clock, warmMax = Infinity, heirOf?: Pool) {
     this.key = poolKey(fn);
@@ -89,26 +89,26 @@ export class Pool {
     return targetOf(this.#meter.demand(this.#clock.monotonic()), settings);
   }
 
-  /** Starts that calls wait for and nobody has begun. */
+  /** The number of starts that calls wait for and that have not begun. */
   get callNeed(): number {
     return Math.max(0, this.#unserved - this.#current);
   }
 
-  /** Starts that would bring the pool to its target; none for a while after one has failed. */
+  /** The number of starts that would bring the pool to its target; none for a while after one has failed. */
   get refillNeed(): number {
     if (this.#clock.monotonic() < this.#refillsAfter) return 0;
     const coming = Math.max(0, this.#current - this.#unserved);
     return Math.max(0, this.target - this.#kept - coming);
   }
 
-  /** Instances beyond the target, longest waiting first. */
+  /** The instances beyond the target, those that have waited longest first. */
   get surplus(): readonly Instance[] {
     return this.#ready.slice(0, Math.max(0, this.#kept - this.target));
   }
 
   /**
-   * Calls that wait for a start. An instance that clears away what its last call left is back long before any start, so
-   * as many calls wait for that: at full load the next call often comes in those microseconds.
+   * The number of calls that wait for a start. An instance that cleans up after its last call is back long before any start
+   * ends, so as many calls wait for that: at full load the next call often comes in those microseconds.
    */
   get #unserved(): number {
     let count = this.#waiting.size;
@@ -117,12 +117,12 @@ export class Pool {
     return count;
   }
 
-  /** Instances that are, or will be, ready: a busy one comes back unless it serves one call only. */
+  /** The number of instances that are or will be ready: a busy one comes back unless it serves one call only. */
   get #kept(): number {
     return this.#ready.length + (this.#fn.max_calls === 1 ? 0 : this.#busy.size);
   }
 
-  /** A call begins; it is to be told when it ends. */
+  /** Notes that a call begins. `leave` must be called when it ends. */
   arrive(): void {
     this.#meter.arrive(this.#clock.monotonic());
   }
@@ -131,14 +131,14 @@ export class Pool {
     this.#meter.leave(this.#clock.monotonic());
   }
 
-  /** An instance that is ready, or nothing. The newest goes first: its pages are the warmest. */
+  /** Takes an instance that is ready, or returns nothing. The newest goes first: its memory is the warmest. */
   take(): Instance | undefined {
     const instance = this.#ready.pop();
     if (instance !== undefined) this.#busy.add(instance);
     return instance;
   }
 
-  /** Waits for the next instance; rejects with the error of a start, or the signal's reason. */
+  /** Waits for the next instance. Rejects with the error of a start, or the signal's reason. */
   wait(signal: AbortSignal): Promise<Instance> {
     const { promise, resolve, reject } = Promise.withResolvers<Instance>();
     if (signal.aborted) return Promise.reject(signal.reason);
@@ -152,21 +152,21 @@ export class Pool {
     return promise.finally(() => signal.removeEventListener("abort", leave));
   }
 
-  /** A start has begun, of an instance of the present generation. */
+  /** Notes that a start of the current generation has begun. */
   starting(): void {
     this.#starting++;
     this.#current++;
   }
 
-  /** A start has ended well, after so many milliseconds. */
+  /** Notes that a start has succeeded after so many milliseconds. */
   started(generation: number, durationMs: number): void {
     this.#meter.refilled(durationMs);
     if (this.#startEnded(generation)) this.forgive();
   }
 
   /**
-   * A start has failed: the call that has waited longest is told, and refills pause. What failed for the function as it
-   * was before a change is nobody's concern any more.
+   * Notes that a start has failed: the call that has waited longest gets the error, and refills pause. A failure of the
+   * function as it was before a change does not matter any more.
    */
   failed(generation: number, error: unknown): void {
     if (!this.#startEnded(generation)) return;
@@ -174,12 +174,12 @@ export class Pool {
     this.#nextWaiting()?.fail(error);
   }
 
-  /** Tells all who wait that there will be no instance. */
+  /** Fails all calls that wait. */
   turnAway(error: unknown): void {
     for (let call = this.#nextWaiting(); call !== undefined; call = this.#nextWaiting()) call.fail(error);
   }
 
-  /** Takes an instance that is ready: for the call that has waited longest, else to keep. */
+  /** Gives a ready instance to the call that has waited longest, or keeps it. */
   offer(instance: Instance): void {
     this.#busy.delete(instance);
     const call = this.#nextWaiting();
@@ -191,14 +191,14 @@ export class Pool {
     call.give(instance);
   }
 
-  /** Forgets an instance that is gone, or is to go. */
+  /** Forgets an instance that is gone, or is about to go. */
   drop(instance: Instance): void {
     this.#busy.delete(instance);
     const at = this.#ready.indexOf(instance);
     if (at !== -1) this.#ready.splice(at, 1);
   }
 
-  /** Goes on with a changed function; its instances so far are of an older generation where they would differ. */
+  /** Goes on with a changed function. With `fresh`, the instances so far become an older generation. */
   change(fn: Function, fresh: boolean): void {
     this.#meter.touch(this.#clock.monotonic());
     this.forgive();
@@ -206,33 +206,33 @@ export class Pool {
     if (fresh) this.renew();
   }
 
-  /** Keeps instances again, after an end, and with what may have changed without another version. */
+  /** Keeps instances again after an end, with the fields that may have changed without a new version. */
   goOn(fn: Function): void {
     this.#fn = fn;
     this.#ended = false;
   }
 
-  /** Begins a new generation: no instance so far is to serve another call. */
+  /** Begins a new generation: no instance so far will serve another call. */
   renew(): void {
     this.#generation++;
     this.#current = 0;
   }
 
   /**
-   * The function, or this version of it, is no more: calls that have begun are served, with what there is and what is
-   * being started, and nothing is kept ready.
+   * The function, or this version of it, is gone: calls that have begun are served by the instances that exist or are being
+   * started, and none is kept ready.
    */
   end(): void {
     this.#ended = true;
   }
 
-  /** The engine is back, or works after all: what failed before says nothing any more. */
+  /** Forgets failures: the engine is back, or a start has succeeded. */
   forgive(): void {
     this.#refillsAfter = -Infinity;
     this.#failures = 0;
   }
 
-  /** Takes note of the end of a start; true where it was of the present generation. */
+  /** Notes the end of a start. Returns whether it was of the current generation. */
   #startEnded(generation: number): boolean {
     this.#starting--;
     const current = generation === this.#generation;
@@ -247,7 +247,7 @@ export class Pool {
   }
 }
 
-/** What a version of a function is known by. */
+/** Returns the key of a version of a function. */
 export function poolKey({ id, version }: Pick<Function, "id" | "version">): string {
   return `${id}@${version}`;
 }

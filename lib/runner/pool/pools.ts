@@ -15,19 +15,19 @@ import { StartOrder } from "./start-order.ts";
 export interface Acquired {
   readonly instance: Instance;
   readonly start: "cold" | "warm";
-  /** To be called when the call has its answer and its record. */
+  /** Must be called when the call has its answer and its record. */
   readonly leave: () => void;
 }
 
-/** Pools look at the time this often, in milliseconds: idle ones shrink, failed ones try again. */
+/** The interval at which idle pools shrink and failed ones try again, in milliseconds. */
 const TICK_MS = 1_000;
 
-/** Where an instance belongs. */
+/** The pool of an instance, and its room. */
 interface Membership {
   readonly pool: Pool;
   readonly generation: number;
   readonly room: Room;
-  /** It has served a call before. */
+  /** Whether it has served a call. */
   returned: boolean;
 }
 
@@ -47,9 +47,9 @@ interface PoolsDeps {
 }
 
 /**
- * All pools, and the one decision that needs to see them all: which instance the engine starts next. Calls that wait go
- * before refills, functions take turns (`StartOrder`), only so many starts run at once, and when there is no room, ready
- * instances of the pool that was called longest ago give way.
+ * All pools, and the one decision that needs to see them all: which instance is started next. Calls that wait go before
+ * refills, functions take turns (`StartOrder`), only so many starts run at once, and if there is no room, ready instances
+ * of the pool that was called longest ago are evicted.
  */
 export class Pools implements Disposable {
   readonly #deps: PoolsDeps;
@@ -70,7 +70,7 @@ export class Pools implements Disposable {
     this.#pause = new RefillPause(clock, () => this.#pump());
   }
 
-  /** Begins to look at the time. */
+  /** Begins to shrink idle pools and to retry failed ones. */
   start(): void {
     this.#cancelTick = this.#deps.clock.after(TICK_MS, () => {
       this.start();
@@ -78,7 +78,7 @@ export class Pools implements Disposable {
     });
   }
 
-  /** An instance for a call: a ready one at once, else the next. Throws what keeps one from being started. */
+  /** Gets an instance for a call: a ready one at once, else the next. Throws the error that keeps one from being started. */
   async acquire(fn: Function, signal: AbortSignal): Promise<Acquired> {
     if (this.#closed) throw stopped();
     const pool = this.#pools.forCall(fn);
@@ -107,20 +107,20 @@ export class Pools implements Disposable {
     }
   }
 
-  /** Takes an instance back that is ready for another call. */
+  /** Takes back an instance that is ready for another call. */
   giveBack(instance: Instance): void {
     const member = this.#members.get(instance);
     if (member) member.returned = true;
     const { overdue } = this.#turns;
-    // Under endless load it would never be without a call, and its room never free for another's.
+    // Under endless load it would always have a call, and its room would never be free for another pool's.
     if (member && overdue && overdue !== member.pool) return this.#retire(instance);
     this.#keep(instance);
     this.#pump();
   }
 
   /**
-   * A function was registered or changed: one instance of it is made ready; those that differ are let go, unless a route
-   * names their version (`named`).
+   * A function was registered or changed: one instance of it is made ready. Instances that differ are retired, unless a
+   * route names their version (`named`).
    */
   update(fn: Function, named: readonly Function[] = []): void {
     if (this.#pools.isRemoved(fn.id)) return;
@@ -140,13 +140,13 @@ export class Pools implements Disposable {
     this.#endOutdated(fn.id);
   }
 
-  /** Makes a version of a function ready that is to be so without being called. */
+  /** Makes a version of a function ready before anyone calls it. */
   warm(fn: Function): void {
     this.#turns.consider(this.#pools.forCall(fn));
     this.#pump();
   }
 
-  /** The instances of a pool have lost something that they share: new ones take their place. */
+  /** The instances of a pool have lost something that they share, so new ones replace them. */
   renew(key: string): void {
     for (const pool of this.#pools) {
       if (pool.key !== key) continue;
@@ -157,7 +157,7 @@ export class Pools implements Disposable {
     this.#pump();
   }
 
-  /** A function was deleted: calls that have begun are served, and nothing is kept. Its pools go when they are empty. */
+  /** A function was deleted: calls that have begun are served, and nothing is kept. Its pools end when they are empty. */
   remove(functionId: string): void {
     this.#pools.remove(functionId);
     this.#endOutdated(functionId);
@@ -172,7 +172,7 @@ export class Pools implements Disposable {
     this.#pump();
   }
 
-  /** The instances of a function by version, lowest first. */
+  /** Returns the instances of a function by version, lowest first. */
   statesOf(functionId: string): (PoolState & { readonly version: number })[] {
     return this.#pools
       .of(functionId)
@@ -199,7 +199,7 @@ export class Pools implements Disposable {
     for (const instance of [...this.#members.keys()]) this.#retire(instance);
   }
 
-  /** The pools of versions that are not kept: calls that have begun are served, and no more. */
+  /** Ends the pools of versions that are not kept: calls that have begun are served, and no more. */
   #endOutdated(functionId: string): void {
     for (const pool of this.#pools.outdated(functionId)) {
       pool.end();
@@ -209,7 +209,7 @@ export class Pools implements Disposable {
     this.#pump();
   }
 
-  /** One that died while it waited costs nothing: it has been dropped, or is passed over here. */
+  /** Takes a ready instance. One that died while it waited costs nothing: it was dropped, or is skipped here. */
   #takeReady(pool: Pool): Instance | undefined {
     for (;;) {
       const instance = pool.take();
@@ -237,12 +237,12 @@ export class Pools implements Disposable {
     this.#pump();
     const instance = await waiting;
     if (!signal.aborted) return instance;
-    // The caller went away in the moment that it was served; the next one is glad of the instance.
+    // The caller went away just as it was served: the instance is for the next one.
     this.#keep(instance);
     throw signal.reason;
   }
 
-  /** Starts what is to be started now. Making room retires instances, which asks for this again: once is enough. */
+  /** Starts all that should start now. Making room retires instances, which calls this again: once is enough. */
   #pump(): void {
     if (this.#pumping || this.#closed || this.#deps.problem()) return;
     this.#pumping = true;
@@ -261,7 +261,7 @@ export class Pools implements Disposable {
     return true;
   }
 
-  /** Room for one more instance of a pool, where need be that of ready ones which are less wanted. */
+  /** Takes room for one more instance of a pool, evicting ready ones of other pools if necessary. */
   #makeRoom(pool: Pool, forCall: boolean): Room | undefined {
     const victims = chooseEvictions(pool, this.#pools, this.#deps.capacity, forCall);
     if (victims === undefined) return undefined;
@@ -297,13 +297,13 @@ export class Pools implements Disposable {
     }
   }
 
-  /** While the engine cannot be used nothing is started, so nobody is to wait for that. */
+  /** Fails the calls that wait for a start while the engine cannot be used: nothing is started then. */
   #giveUp(): void {
     const problem = this.#deps.problem();
     if (problem) for (const pool of this.#pools) if (pool.callNeed > 0) pool.turnAway(problem);
   }
 
-  /** Keeps an instance that is ready, unless it is too late for it. */
+  /** Keeps an instance that is ready, or retires it if its generation has passed. */
   #keep(instance: Instance): void {
     const member = this.#members.get(instance);
     if (member === undefined) return instance.retire();

@@ -18,10 +18,10 @@ import { known, newRecord, rounded } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
 import { storedRequest, storedResponse } from "./stored-messages.ts";
 
-/** What is to be run, and how it was reached. */
+/** The function to run, and the route that led to it. */
 export interface Target {
   readonly function: Function;
-  /** Null for a call that named the function itself. */
+  /** Null if the call named the function itself. */
   readonly route_id: string | null;
 }
 
@@ -35,18 +35,18 @@ export interface InvokeCall {
   readonly signal: AbortSignal;
 }
 
-/** An invocation that has an answer: the function's own, or null where the record tells why there is none. */
+/** An invocation with the function's own answer, or with null if the record says why there is none. */
 export interface Answer {
   readonly invocation: Invocation;
   readonly response: FunctionResponse | null;
-  /** Seconds after which another try makes sense, where that is known. */
+  /** Seconds after which another attempt makes sense, if that is known. */
   readonly retry_after_s?: number;
 }
 
-/** Calls that are turned away at the door leave no record: under overload they would push out those of real calls. */
+/** Calls that are refused at once leave no record: under overload they would push out the records of real calls. */
 const TURNED_AWAY: ReadonlySet<Reason> = new Set(["overloaded", "too_many_requests", "shutting_down"]);
 
-/** Running functions, and the records of having done so. */
+/** Runs functions for callers that wait, and keeps the records. */
 export class InvocationService implements AsyncDisposable {
   readonly #store: InvocationStore;
   readonly #recorder: Recorder;
@@ -66,7 +66,7 @@ export class InvocationService implements AsyncDisposable {
     recorder: Recorder;
     functions: FunctionService;
     runner: Runner;
-    /** The values of a function's secrets, as they are now; throws where one cannot be had. */
+    /** Returns the current values of a function's secrets; throws if one is missing. */
     secretsFor: (fn: Function) => SecretValues;
     clock: Clock;
     log: Logger;
@@ -84,7 +84,7 @@ export class InvocationService implements AsyncDisposable {
     this.#events = options.events;
   }
 
-  /** Runs a function once. Throws only where it was turned away before it became an invocation. */
+  /** Runs a function once. Throws only if the call was refused before it became an invocation. */
   async invoke(call: InvokeCall): Promise<Answer> {
     if (this.#draining)
       throw new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
@@ -96,7 +96,7 @@ export class InvocationService implements AsyncDisposable {
   list(query: InvocationQuery): InvocationPage {
     this.#recorder.flush();
     const { function_id } = query;
-    // A name stands for the id here too; the records of a deleted function are found by its id only.
+    // A name works in place of the id; the records of a deleted function are found by its id only.
     return this.#store.list(
       function_id === undefined ? query : { ...query, function_id: this.#functions.idOf(function_id) },
     );
@@ -114,7 +114,7 @@ export class InvocationService implements AsyncDisposable {
     return { entries: this.#store.logs(id), dropped_bytes: log_dropped_bytes };
   }
 
-  /** Takes no more calls, waits for those that run, and after the grace ends them. */
+  /** Takes no more calls, waits for those that run, and ends them after the grace period. */
   async drain(graceMs: number): Promise<void> {
     this.#draining = true;
     if (this.#active.size === 0) return;
@@ -158,7 +158,7 @@ export class InvocationService implements AsyncDisposable {
         onLogs: (entries) => this.#events.logged(id, entries),
       });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...call, function: fn });
-      // The function may still be on its way out; its last words belong to the record.
+      // The function may still be ending; what it does until then belongs into the record.
       this.#own(
         run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)),
       );
@@ -171,7 +171,7 @@ export class InvocationService implements AsyncDisposable {
   }
 
   #finish(record: Invocation, outcome: Outcome, call: InvokeCall & { readonly function: Function }): Answer {
-    // A server that stops ends calls just as a client that goes away does, but its caller is still there to be told.
+    // A server that stops ends calls just as a client that goes away, but here the caller still gets an answer.
     const stopped = outcome.status === "cancelled" && this.#abortAll.signal.aborted;
     const verdict = stopped
       ? {
@@ -268,8 +268,8 @@ function payloadOf({ id, request }: InvokeCall, { response }: Outcome): Payload 
 }
 
 /**
- * Aborts with the first of these signals, until it is released. Not AbortSignal.any: what that makes stays known to its
- * sources, and the one that ends all calls lives as long as the server.
+ * Aborts with the first of these signals, until it is released. Not AbortSignal.any: its sources keep what it creates, and
+ * the one that ends all calls lives as long as the server.
  */
 function forwardAborts(sources: readonly AbortSignal[], abort: AbortController): () => void {
   const listeners = sources.map((source) => {

@@ -7,7 +7,7 @@ import type { InvocationEvent, InvocationEvents } from "./events.ts";
 import type { Answer, InvocationService } from "./invocations.ts";
 import { readStoredResponse } from "./stored-messages.ts";
 
-/** Seeing what becomes of an invocation: by waiting for its end, by its events, and by what is kept of it. */
+/** Waits for the end of an invocation, follows its events, and reads what is kept of it. */
 export class ResultService {
   readonly #store: Pick<Store, "attempts" | "payloads">;
   readonly #invocations: InvocationService;
@@ -26,7 +26,7 @@ export class ResultService {
     this.#clock = options.clock;
   }
 
-  /** The record when the invocation has ended, or after so many milliseconds, or when nobody waits any more. */
+  /** Returns the record when the invocation has ended, after so many milliseconds, or when nobody waits any longer. */
   async wait(id: string, ms: number, signal: AbortSignal): Promise<Invocation> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const unfollow = this.#events.follow(id, (event) => {
@@ -46,8 +46,8 @@ export class ResultService {
   }
 
   /**
-   * Tells `listener` how an invocation stands, and from then on everything that happens, until it has ended; then calls
-   * `onEnd`. Of one that has ended it tells what was printed, too. Throws `not_found`.
+   * Calls `listener` with the state of an invocation and then with all that happens until it ends; then calls `onEnd`. If it
+   * has ended already, `listener` gets its output, too. Throws `not_found`.
    */
   follow(id: string, listener: (event: InvocationEvent) => void, onEnd: () => void): () => void {
     const invocation = this.#invocations.get(id);
@@ -67,7 +67,7 @@ export class ResultService {
     return unfollow;
   }
 
-  /** The function's own answer. Throws `conflict` where there is none yet, `not_found` where it was not kept. */
+  /** Returns the function's own answer. Throws `conflict` if there is none yet, `not_found` if it was not kept. */
   result(id: string): Answer {
     const invocation = this.#invocations.get(id);
     if (!hasEnded(invocation)) {
@@ -85,12 +85,12 @@ export class ResultService {
     return { invocation, response: { ...head, body } };
   }
 
-  /** The attempts at an invocation, the first one first; none for a synchronous one. */
+  /** Lists the attempts at an invocation, the first one first; none for a synchronous one. */
   attempts(id: string): Attempt[] {
     return this.#store.attempts.list(this.#invocations.get(id).id);
   }
 
-  /** What the function printed in an attempt. Throws `not_found`. */
+  /** Returns the function's output in an attempt. Throws `not_found`. */
   attemptLogs(id: string, attempt: number): InvocationLogs {
     const record = this.#store.attempts.get(this.#invocations.get(id).id, attempt);
     if (record === undefined) {

@@ -22,7 +22,7 @@ export class AttemptRunner implements AttemptMaker {
   readonly #runner: Runner;
   readonly #secretsFor: (fn: Function) => SecretValues;
   readonly #metrics: Metrics;
-  /** Attempts that have no place among the running calls yet, of each function and in all: they will have one in a moment. */
+  /** Attempts that have no place among the running calls yet but will soon, of each function and in all. */
   readonly #coming = new Map<string, number>();
   #comingInAll = 0;
 
@@ -48,7 +48,7 @@ export class AttemptRunner implements AttemptMaker {
 
   hasRoom(functionId: string): boolean {
     const fn = this.#store.functions.get(functionId);
-    // What is left of a deleted function is not to wait for a place: it ends when it is tried.
+    // Work of a deleted function need not wait for a place: it ends when it is tried.
     if (fn === undefined) return true;
     return this.#runner.hasRoomBehind(fn, { all: this.#comingInAll, own: this.#coming.get(functionId) ?? 0 });
   }
@@ -86,7 +86,7 @@ export class AttemptRunner implements AttemptMaker {
         timings = { ...timings, ...rounded(timing) };
       },
     });
-    // Not the first word: a function that ran past its deadline may still be on its way out.
+    // Not the first word: a function that ran past its deadline may still be ending.
     const outcome = await run.ended;
     const { response } = outcome;
     const { status, ...fields } = known(outcome);
@@ -103,7 +103,7 @@ export class AttemptRunner implements AttemptMaker {
     };
   }
 
-  /** Counts an attempt until it has its place: many are begun in one go, before the first of them is let in. */
+  /** Counts an attempt until it has its place: many are begun at once, before the first one gets a place. */
   #come(functionId: string): () => void {
     const change = (by: number) => {
       const own = (this.#coming.get(functionId) ?? 0) + by;
@@ -119,7 +119,7 @@ export class AttemptRunner implements AttemptMaker {
     };
   }
 
-  /** The function as it is now, or in the version that the invocation's route says: the same one at each attempt. */
+  /** Returns the current function, or the version that the invocation's route names: the same one at each attempt. */
   #functionOf({ id, function_id, route_id }: Invocation, { headers }: FunctionRequest): Function {
     const route = route_id === null ? undefined : this.#store.routes.get(route_id);
     if (route?.function.id !== function_id) return this.#functions.get(function_id);

@@ -42,7 +42,7 @@ describe("judgeFailed", () => {
   test.each([
     [2, /"\/bin\/function" cannot be executed: no such file/],
     [13, /it is not executable/],
-    [8, /it is no program for this machine/],
+    [8, /it is not a program for this machine/],
     [7, /its variables and arguments are too long together/],
     [40, /ELOOP/],
     [0, /error 0/],
