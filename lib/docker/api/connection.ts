@@ -39,28 +39,30 @@ export interface EngineReply {
   readonly body: unknown;
 }
 
+interface EngineConnectionDeps {
+  readonly address: EngineAddress;
+  /** The deadline of a request that has none of its own. */
+  readonly timeout_ms: number;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+}
+
 /**
  * Sends requests to the Docker Engine API. Each has a deadline. A connection that fails or does not answer in time throws
  * `engine_unavailable`, a status of 400 or above throws `EngineError`. Disposing of it ends everything that is under way.
  */
 export class EngineConnection implements Disposable {
-  readonly #address: EngineAddress;
-  readonly #timeoutMs: number;
-  readonly #clock: Clock;
-  readonly #metrics: Metrics;
+  readonly #deps: EngineConnectionDeps;
   readonly #closed = new AbortController();
   #version: string | undefined;
   #modem: Promise<DockerModem> | undefined;
 
-  constructor(options: { address: EngineAddress; timeout_ms: number; clock: Clock; metrics: Metrics }) {
-    this.#address = options.address;
-    this.#timeoutMs = options.timeout_ms;
-    this.#clock = options.clock;
-    this.#metrics = options.metrics;
+  constructor(deps: EngineConnectionDeps) {
+    this.#deps = deps;
   }
 
   /** Asks the engine which API it speaks and remembers the version for all later requests. */
-  async negotiate(timeoutMs = this.#timeoutMs): Promise<void> {
+  async negotiate(timeoutMs = this.#deps.timeout_ms): Promise<void> {
     const ping = await this.#request({ operation: "ping", method: "GET", path: "/_ping", timeout_ms: timeoutMs });
     const offered = parseVersion(ping.headers["api-version"]);
     if (offered === undefined) throw unavailable("ping", "what answers there is no Docker Engine");
@@ -185,8 +187,8 @@ export class EngineConnection implements Disposable {
 
   /** Aborts at the deadline, with the caller's signal, or when we are disposed of. The returned function stops that. */
   #deadline(abort: AbortController, request: EngineRequest): () => void {
-    const timeoutMs = request.timeout_ms ?? this.#timeoutMs;
-    const cancelTimer = this.#clock.after(timeoutMs, () =>
+    const timeoutMs = request.timeout_ms ?? this.#deps.timeout_ms;
+    const cancelTimer = this.#deps.clock.after(timeoutMs, () =>
       abort.abort(new Error(`it did not answer within ${timeoutMs} ms`)),
     );
     const signals = [this.#closed.signal, ...(request.signal ? [request.signal] : [])];
@@ -200,7 +202,7 @@ export class EngineConnection implements Disposable {
   }
 
   async #dial(request: EngineRequest, signal: AbortSignal, hijack: boolean): Promise<IncomingMessage | Duplex> {
-    const modem = await (this.#modem ??= loadModem(this.#address));
+    const modem = await (this.#modem ??= loadModem(this.#deps.address));
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage | Duplex>();
     // docker-modem never calls back if the engine dies before the head of a reply: only the signal ends the wait.
     const onAbort = () => reject(signal.reason);
@@ -234,15 +236,15 @@ export class EngineConnection implements Disposable {
 
   async #measured<T>(request: EngineRequest, run: () => Promise<T>): Promise<T> {
     const { operation } = request;
-    const started = this.#clock.monotonic();
-    this.#metrics.engineCalls.inc({ operation });
+    const started = this.#deps.clock.monotonic();
+    this.#deps.metrics.engineCalls.inc({ operation });
     try {
       return await run();
     } catch (error) {
-      this.#metrics.engineErrors.inc({ operation });
+      this.#deps.metrics.engineErrors.inc({ operation });
       throw error;
     } finally {
-      this.#metrics.engineSeconds.observe({ operation }, (this.#clock.monotonic() - started) / 1000);
+      this.#deps.metrics.engineSeconds.observe({ operation }, (this.#deps.clock.monotonic() - started) / 1000);
     }
   }
 }

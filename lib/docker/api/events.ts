@@ -37,18 +37,22 @@ const ContainerEvent = Type.Object({
   }),
 });
 
+interface EngineEventsDeps {
+  readonly connection: EngineConnection;
+  readonly owner: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onConnected: () => Promise<void>;
+  readonly onCreated: (container: { readonly id: string; readonly name: string }) => void;
+}
+
 /**
  * Watches through one event stream whether the engine is there, and how our containers end. It connects, and reconnects for
  * as long as it lives. `onConnected` runs at each connection, when containers may have ended, or been left behind, without
  * an event; `onCreated` for each new container with our label and name.
  */
 export class EngineEvents implements AsyncDisposable {
-  readonly #connection: EngineConnection;
-  readonly #owner: string;
-  readonly #clock: Clock;
-  readonly #log: Logger;
-  readonly #onConnected: () => Promise<void>;
-  readonly #onCreated: (container: { readonly id: string; readonly name: string }) => void;
+  readonly #deps: EngineEventsDeps;
   readonly #stop = new AbortController();
   readonly #ends: ContainerEnds;
   #settled = Promise.withResolvers<void>();
@@ -57,21 +61,9 @@ export class EngineEvents implements AsyncDisposable {
   });
   #loop: Promise<void> | undefined;
 
-  constructor(options: {
-    connection: EngineConnection;
-    owner: string;
-    clock: Clock;
-    log: Logger;
-    onConnected: () => Promise<void>;
-    onCreated: (container: { readonly id: string; readonly name: string }) => void;
-  }) {
-    this.#connection = options.connection;
-    this.#owner = options.owner;
-    this.#clock = options.clock;
-    this.#log = options.log;
-    this.#onConnected = options.onConnected;
-    this.#onCreated = options.onCreated;
-    this.#ends = new ContainerEnds(options.clock);
+  constructor(deps: EngineEventsDeps) {
+    this.#deps = deps;
+    this.#ends = new ContainerEnds(deps.clock);
   }
 
   /** Begins to watch. Does not wait for the engine. */
@@ -95,7 +87,7 @@ export class EngineEvents implements AsyncDisposable {
   /** Asks the engine now and returns why it cannot be used, or nothing. The answer is not remembered. */
   async probe(): Promise<AppError | undefined> {
     try {
-      await this.#connection.ping(PING_MS);
+      await this.#deps.connection.ping(PING_MS);
       return undefined;
     } catch (error) {
       return asProblem(error);
@@ -127,7 +119,7 @@ export class EngineEvents implements AsyncDisposable {
       const connectedAt = await this.#watch(signal);
       if (signal.aborted) return;
       // A stream that was cut after a while is not a sign of a dead engine: the first attempt comes at once.
-      if (connectedAt !== undefined && this.#clock.monotonic() - connectedAt > RETRY_MS) {
+      if (connectedAt !== undefined && this.#deps.clock.monotonic() - connectedAt > RETRY_MS) {
         this.#settled = Promise.withResolvers<void>();
       } else {
         this.#settled.resolve();
@@ -141,7 +133,7 @@ export class EngineEvents implements AsyncDisposable {
     let connectedAt: number | undefined;
     try {
       const stream = await this.#connect(signal);
-      connectedAt = this.#clock.monotonic();
+      connectedAt = this.#deps.clock.monotonic();
       await this.#takeAll(stream, signal);
       throw new Error("the event stream ended");
     } catch (error) {
@@ -151,15 +143,15 @@ export class EngineEvents implements AsyncDisposable {
   }
 
   async #connect(signal: AbortSignal): Promise<IncomingMessage> {
-    await this.#connection.negotiate(CONNECT_MS);
-    return this.#connection.stream({
+    await this.#deps.connection.negotiate(CONNECT_MS);
+    return this.#deps.connection.stream({
       operation: "events",
       method: "GET",
       path: "/events",
       query: {
         filters: JSON.stringify({
           type: ["container"],
-          label: [`${OWNER_LABEL}=${this.#owner}`],
+          label: [`${OWNER_LABEL}=${this.#deps.owner}`],
           event: [...EVENTS.keys()],
         }),
       },
@@ -175,9 +167,9 @@ export class EngineEvents implements AsyncDisposable {
     try {
       this.#problem = undefined;
       this.#settled.resolve();
-      this.#log.info("engine connected");
+      this.#deps.log.info("engine connected");
       // Not awaited: events must be read during the sweep, which may wait for some of them.
-      void this.#onConnected().catch((error: unknown) => this.#log.error("sweep failed", { error }));
+      void this.#deps.onConnected().catch((error: unknown) => this.#deps.log.error("sweep failed", { error }));
       const decoder = new TextDecoder();
       let rest = "";
       for await (const chunk of stream) {
@@ -196,7 +188,7 @@ export class EngineEvents implements AsyncDisposable {
   #heartbeat(onDead: (error: Error) => void): () => void {
     let stopped = false;
     let cancel: () => void;
-    const wait = () => (cancel = this.#clock.after(HEARTBEAT_MS, () => void beat()));
+    const wait = () => (cancel = this.#deps.clock.after(HEARTBEAT_MS, () => void beat()));
     const beat = async () => {
       const problem = await this.probe();
       // It was stopped while it asked: another heartbeat has begun, or none is wanted.
@@ -220,12 +212,13 @@ export class EngineEvents implements AsyncDisposable {
     const what = EVENTS.get(event.Action);
     if (what === undefined) return;
     if (what !== "create") this.#ends.take(id, what);
-    else if (name.startsWith(NAME_PREFIX)) this.#onCreated({ id, name });
+    else if (name.startsWith(NAME_PREFIX)) this.#deps.onCreated({ id, name });
   }
 
   #setProblem(error: unknown): void {
     const problem = asProblem(error);
-    if (this.#problem?.message !== problem.message) this.#log.warn("engine unavailable", { problem: problem.message });
+    if (this.#problem?.message !== problem.message)
+      this.#deps.log.warn("engine unavailable", { problem: problem.message });
     this.#problem = problem;
     this.#ends.giveUp();
   }
@@ -234,7 +227,7 @@ export class EngineEvents implements AsyncDisposable {
     const { promise, resolve } = Promise.withResolvers<void>();
     const onAbort = () => resolve();
     signal.addEventListener("abort", onAbort, { once: true });
-    const cancel = this.#clock.after(RETRY_MS, resolve);
+    const cancel = this.#deps.clock.after(RETRY_MS, resolve);
     await promise;
     cancel();
     signal.removeEventListener("abort", onAbort);

@@ -54,22 +54,24 @@ export interface Image {
   readonly config: ImageConfig;
 }
 
+interface ImagesDeps {
+  readonly connection: EngineConnection;
+  readonly clock: Clock;
+  readonly pull_timeout_ms: number;
+}
+
 /** Looks up, pulls and removes images of the engine. */
 export class Images {
-  readonly #connection: EngineConnection;
-  readonly #clock: Clock;
-  readonly #pullTimeoutMs: number;
+  readonly #deps: ImagesDeps;
 
-  constructor(options: { connection: EngineConnection; clock: Clock; pull_timeout_ms: number }) {
-    this.#connection = options.connection;
-    this.#clock = options.clock;
-    this.#pullTimeoutMs = options.pull_timeout_ms;
+  constructor(deps: ImagesDeps) {
+    this.#deps = deps;
   }
 
   /** Returns the image behind a reference or an id, or nothing if the engine does not have it. */
   async inspect(reference: string): Promise<Image | undefined> {
     try {
-      const reply = await this.#connection.request({
+      const reply = await this.#deps.connection.request({
         operation: "image inspect",
         method: "GET",
         path: `/images/${encodeURIComponent(reference)}/json`,
@@ -97,12 +99,16 @@ export class Images {
 
   /** Pulls an image. Throws `image_not_found`, `registry_denied` or `image_unavailable` with the registry's own words. */
   pull(reference: string, options: PullOptions = {}): Promise<void> {
-    const setting = { connection: this.#connection, clock: this.#clock, timeout_ms: this.#pullTimeoutMs };
+    const setting = {
+      connection: this.#deps.connection,
+      clock: this.#deps.clock,
+      timeout_ms: this.#deps.pull_timeout_ms,
+    };
     return pullImage(setting, reference, options);
   }
   /** Lists all images that have a name, or are not part of another. */
   async list(): Promise<NamedImage[]> {
-    const reply = await this.#connection.request({ operation: "image list", method: "GET", path: "/images/json" });
+    const reply = await this.#deps.connection.request({ operation: "image list", method: "GET", path: "/images/json" });
     if (!Value.Check(ImageList, reply.body)) throw new EngineError("image list", reply.status, "unexpected reply");
     const images: Static<typeof ImageList> = reply.body;
     return images.map(({ Id, RepoTags, RepoDigests }) => ({
@@ -114,7 +120,7 @@ export class Images {
 
   /** Whether there is a container of an image, or of an image that was built from it. */
   async hasContainers(id: string): Promise<boolean> {
-    const reply = await this.#connection.request({
+    const reply = await this.#deps.connection.request({
       operation: "container list",
       method: "GET",
       path: "/containers/json",
@@ -129,7 +135,7 @@ export class Images {
    */
   async remove(nameOrId: string): Promise<boolean> {
     try {
-      await this.#connection.request({
+      await this.#deps.connection.request({
         operation: "image remove",
         method: "DELETE",
         path: `/images/${encodeURIComponent(nameOrId)}`,

@@ -18,26 +18,27 @@ export interface OwnContainer {
   readonly name: string;
 }
 
+interface OwnContainersDeps {
+  readonly containers: Containers;
+  readonly events: EngineEvents;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
 /**
  * The ledger of this server's containers: each is in it from before its creation until the engine says that it is gone. Any
  * other container with our label and our name is a stray and is removed as soon as it is seen: by its `create` event if
  * the engine created it after we had given up on the request, else by the sweep.
  */
 export class OwnContainers implements AsyncDisposable {
-  readonly #containers: Containers;
-  readonly #events: EngineEvents;
-  readonly #clock: Clock;
-  readonly #log: Logger;
+  readonly #deps: OwnContainersDeps;
   readonly #names = new Set<string>();
   /** Containers that are not known to be gone, by their ids: name, and a promise of that. */
   readonly #present = new Map<string, { readonly name: string; readonly gone: PromiseWithResolvers<void> }>();
   readonly #removals = new Set<Promise<void>>();
 
-  constructor(options: { containers: Containers; events: EngineEvents; clock: Clock; log: Logger }) {
-    this.#containers = options.containers;
-    this.#events = options.events;
-    this.#clock = options.clock;
-    this.#log = options.log;
+  constructor(deps: OwnContainersDeps) {
+    this.#deps = deps;
   }
 
   /** Whether a container with this name is in the ledger, and not a stray. */
@@ -47,10 +48,10 @@ export class OwnContainers implements AsyncDisposable {
 
   /** Creates a container; `purpose` becomes part of its name. */
   async create(purpose: "" | "fill-", spec: ContainerSpec): Promise<OwnContainer> {
-    const name = `${NAME_PREFIX}${purpose}${this.#clock.uuid()}`;
+    const name = `${NAME_PREFIX}${purpose}${this.#deps.clock.uuid()}`;
     this.#names.add(name);
     try {
-      const id = await this.#containers.create(name, spec);
+      const id = await this.#deps.containers.create(name, spec);
       this.#present.set(id, { name, gone: Promise.withResolvers() });
       return { id, name };
     } catch (error) {
@@ -84,7 +85,7 @@ export class OwnContainers implements AsyncDisposable {
   /** Notes a container that the engine has just created. A stray is removed. */
   noteCreated(container: OwnContainer): void {
     if (this.owns(container.name)) return;
-    this.#log.info("stray container created, removing it", { container: container.name });
+    this.#deps.log.info("stray container created, removing it", { container: container.name });
     this.#names.add(container.name);
     this.remove(container);
   }
@@ -92,19 +93,19 @@ export class OwnContainers implements AsyncDisposable {
   /** Waits for the removals that are under way, but not for long if the engine does not answer. */
   async [Symbol.asyncDispose](): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const cancel = this.#clock.after(LAST_REMOVALS_MS, resolve);
+    const cancel = this.#deps.clock.after(LAST_REMOVALS_MS, resolve);
     const all = async () => {
       while (this.#removals.size > 0) await Promise.all(this.#removals);
     };
     await Promise.race([all(), promise]);
     cancel();
     if (this.#removals.size > 0)
-      this.#log.warn("containers not removed, the next start will", { count: this.#removals.size });
+      this.#deps.log.warn("containers not removed, the next start will", { count: this.#removals.size });
   }
 
   async #seeOff(container: OwnContainer): Promise<void> {
-    const { gone } = await this.#events.containerEnd(container.id, "gone", REMOVAL_GRACE_MS);
-    this.#events.forget(container.id);
+    const { gone } = await this.#deps.events.containerEnd(container.id, "gone", REMOVAL_GRACE_MS);
+    this.#deps.events.forget(container.id);
     if (!gone) return this.#remove(container.id, container.name);
     this.#names.delete(container.name);
     this.#forget(container.id);
@@ -119,14 +120,17 @@ export class OwnContainers implements AsyncDisposable {
     try {
       for (let tries = 1; ; tries++) {
         try {
-          await this.#containers.remove(idOrName);
+          await this.#deps.containers.remove(idOrName);
           return this.#forget(idOrName);
         } catch (error) {
-          if (tries === REMOVAL_TRIES || this.#events.problem) throw error;
+          if (tries === REMOVAL_TRIES || this.#deps.events.problem) throw error;
         }
       }
     } catch (error) {
-      this.#log.warn("container not removed, the sweep will try again", { container: name, problem: messageOf(error) });
+      this.#deps.log.warn("container not removed, the sweep will try again", {
+        container: name,
+        problem: messageOf(error),
+      });
     } finally {
       this.#names.delete(name);
     }

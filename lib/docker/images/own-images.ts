@@ -4,31 +4,33 @@ import type { Logger } from "../../log.ts";
 import type { ImageInventory, NamedImage, Removal } from "../../runner/platform.ts";
 import type { Images } from "../api/images.ts";
 
+interface OwnImagesDeps {
+  readonly images: Images;
+  /** Called with what a pull has done. */
+  readonly onPulled: (pulled: Pulled) => Promise<void>;
+  readonly log: Logger;
+}
+
 /**
  * Knows which images are on the engine because this server pulled them, and removes them again. The engine does not keep
  * track of that, so each pull compares the images before and after it.
  */
 export class OwnImages implements ImageInventory {
-  readonly #images: Images;
-  readonly #onPulled: (pulled: Pulled) => Promise<void>;
-  readonly #log: Logger;
+  readonly #deps: OwnImagesDeps;
 
-  /** Calls `onPulled` with what a pull has done. */
-  constructor(options: { images: Images; onPulled: (pulled: Pulled) => Promise<void>; log: Logger }) {
-    this.#images = options.images;
-    this.#onPulled = options.onPulled;
-    this.#log = options.log;
+  constructor(deps: OwnImagesDeps) {
+    this.#deps = deps;
   }
 
   /** Runs a pull of a reference and reports what it has done. If that cannot be found out, the image counts as not ours. */
   async during(reference: string, pull: () => Promise<void>): Promise<void> {
-    const before = await this.#quietly(reference, () => this.#images.list());
+    const before = await this.#quietly(reference, () => this.#deps.images.list());
     await pull();
     if (before !== undefined) await this.#quietly(reference, () => this.#tell(reference, before));
   }
 
   list(): Promise<NamedImage[]> {
-    return this.#images.list();
+    return this.#deps.images.list();
   }
 
   /**
@@ -37,20 +39,20 @@ export class OwnImages implements ImageInventory {
    */
   async remove({ id, names }: NamedImage, ours: PulledImage): Promise<Removal> {
     if (names.some((name) => !ours.names.includes(name))) return "named_by_others";
-    if (await this.#images.hasContainers(id)) return "in_use";
+    if (await this.#deps.images.hasContainers(id)) return "in_use";
     // By its id the engine removes the names, too, and checks once more who uses it, but only if there is one tag.
     for (const name of isSingle(names) ? [id] : names.toSorted(digestsFirst)) {
-      if (!(await this.#images.remove(name))) return "in_use";
+      if (!(await this.#deps.images.remove(name))) return "in_use";
     }
     return "removed";
   }
 
   async #tell(reference: string, before: readonly NamedImage[]): Promise<void> {
     const { normalized, name } = parseImageReference(reference);
-    const image = (await this.#images.list()).find(({ names }) => names.includes(normalized));
+    const image = (await this.#deps.images.list()).find(({ names }) => names.includes(normalized));
     if (image === undefined) return;
     const known = new Set(before.flatMap(({ names }) => names));
-    await this.#onPulled({
+    await this.#deps.onPulled({
       image_id: image.id,
       brought: before.every(({ id }) => id !== image.id),
       names: image.names
@@ -63,7 +65,7 @@ export class OwnImages implements ImageInventory {
     try {
       return await work();
     } catch (error) {
-      this.#log.warn("it is not known whether a pull brought its image: it will not be removed", {
+      this.#deps.log.warn("it is not known whether a pull brought its image: it will not be removed", {
         image: reference,
         error,
       });

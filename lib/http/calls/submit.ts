@@ -47,16 +47,18 @@ export const SubmissionQuery = t.Object(
   { additionalProperties: false },
 );
 
+interface SubmissionsDeps {
+  readonly queue: Queue;
+  readonly clock: Clock;
+  readonly checkCallbackUrl: (url: string) => void;
+}
+
 /** Queues calls that nobody waits for. */
 export class Submissions {
-  readonly #queue: Queue;
-  readonly #clock: Clock;
-  readonly #checkCallbackUrl: (url: string) => void;
+  readonly #deps: SubmissionsDeps;
 
-  constructor(options: { queue: Queue; clock: Clock; checkCallbackUrl: (url: string) => void }) {
-    this.#queue = options.queue;
-    this.#clock = options.clock;
-    this.#checkCallbackUrl = options.checkCallbackUrl;
+  constructor(deps: SubmissionsDeps) {
+    this.#deps = deps;
   }
 
   /** Returns the 202 for a call whose query or `Prefer` asks for one, or nothing if its sender waits for the answer. */
@@ -67,11 +69,11 @@ export class Submissions {
   ): Promise<Response | undefined> {
     const prefers = prefersAsync(request.headers.get("prefer"));
     if (query.async !== "true" && !prefers) return checkSynchronous(query);
-    const { callback_url, ...options } = parseSubmission(query, this.#clock.now());
-    if (callback_url !== null) this.#checkCallbackUrl(callback_url);
+    const { callback_url, ...options } = parseSubmission(query, this.#deps.clock.now());
+    if (callback_url !== null) this.#deps.checkCallbackUrl(callback_url);
     const { target } = call;
     const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
-    const { invocation, repeated } = await this.#queue.submit({
+    const { invocation, repeated } = await this.#deps.queue.submit({
       id: call.id,
       target,
       body: call.request.body,

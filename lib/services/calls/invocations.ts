@@ -46,42 +46,28 @@ export interface Answer {
 /** Calls that are refused at once leave no record: under overload they would push out the records of real calls. */
 const TURNED_AWAY: ReadonlySet<Reason> = new Set(["overloaded", "too_many_requests", "shutting_down"]);
 
+interface InvocationServiceDeps {
+  readonly store: InvocationStore;
+  readonly recorder: Recorder;
+  readonly functions: FunctionService;
+  readonly runner: Runner;
+  /** Returns the current values of a function's secrets; throws if one is missing. */
+  readonly secretsFor: (fn: Function) => SecretValues;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly events: InvocationEvents;
+}
+
 /** Runs functions for callers that wait, and keeps the records. */
 export class InvocationService implements AsyncDisposable {
-  readonly #store: InvocationStore;
-  readonly #recorder: Recorder;
-  readonly #functions: FunctionService;
-  readonly #runner: Runner;
-  readonly #secretsFor: (fn: Function) => SecretValues;
-  readonly #clock: Clock;
-  readonly #log: Logger;
-  readonly #metrics: Metrics;
-  readonly #events: InvocationEvents;
+  readonly #deps: InvocationServiceDeps;
   readonly #active = new Set<Promise<unknown>>();
   readonly #abortAll = new AbortController();
   #draining = false;
 
-  constructor(options: {
-    store: InvocationStore;
-    recorder: Recorder;
-    functions: FunctionService;
-    runner: Runner;
-    /** Returns the current values of a function's secrets; throws if one is missing. */
-    secretsFor: (fn: Function) => SecretValues;
-    clock: Clock;
-    log: Logger;
-    metrics: Metrics;
-    events: InvocationEvents;
-  }) {
-    this.#store = options.store;
-    this.#recorder = options.recorder;
-    this.#functions = options.functions;
-    this.#runner = options.runner;
-    this.#secretsFor = options.secretsFor;
-    this.#clock = options.clock;
-    this.#log = options.log;
-    this.#metrics = options.metrics;
-    this.#events = options.events;
+  constructor(deps: InvocationServiceDeps) {
+    this.#deps = deps;
   }
 
   /** Runs a function once. Throws only if the call was refused before it became an invocation. */
@@ -94,32 +80,32 @@ export class InvocationService implements AsyncDisposable {
   }
 
   list(query: InvocationQuery): InvocationPage {
-    this.#recorder.flush();
+    this.#deps.recorder.flush();
     const { function_id } = query;
     // A name works in place of the id; the records of a deleted function are found by its id only.
-    return this.#store.list(
-      function_id === undefined ? query : { ...query, function_id: this.#functions.idOf(function_id) },
+    return this.#deps.store.list(
+      function_id === undefined ? query : { ...query, function_id: this.#deps.functions.idOf(function_id) },
     );
   }
 
   get(id: string): Invocation {
-    this.#recorder.flush();
-    const found = this.#store.get(id);
+    this.#deps.recorder.flush();
+    const found = this.#deps.store.get(id);
     if (found === undefined) throw unknown(id);
     return found;
   }
 
   logs(id: string): InvocationLogs {
     const { log_dropped_bytes } = this.get(id);
-    return { entries: this.#store.logs(id), dropped_bytes: log_dropped_bytes };
+    return { entries: this.#deps.store.logs(id), dropped_bytes: log_dropped_bytes };
   }
 
   /** Takes no more calls, waits for those that run, and ends them after the grace period. */
   async drain(graceMs: number): Promise<void> {
     this.#draining = true;
     if (this.#active.size === 0) return;
-    this.#log.info("draining", { calls: this.#active.size, grace_ms: graceMs });
-    const cancel = this.#clock.after(graceMs, () => this.abort());
+    this.#deps.log.info("draining", { calls: this.#active.size, grace_ms: graceMs });
+    const cancel = this.#deps.clock.after(graceMs, () => this.abort());
     await this.#idle();
     cancel();
   }
@@ -139,23 +125,23 @@ export class InvocationService implements AsyncDisposable {
 
   async #invoke(call: InvokeCall): Promise<Answer> {
     const { id, target, request } = call;
-    const record: Invocation = newRecord(id, target, request.body.length, timestamp(this.#clock.now()));
+    const record: Invocation = newRecord(id, target, request.body.length, timestamp(this.#deps.clock.now()));
     const abort = new AbortController();
     const release = forwardAborts([call.signal, this.#abortAll.signal], abort);
     let timings: Partial<Invocation> = {};
     try {
-      const fn = await this.#functions.withImage(target.function);
+      const fn = await this.#deps.functions.withImage(target.function);
       Object.assign(record, { image_id: fn.image_id });
-      this.#recorder.put(record);
-      this.#events.changed(record);
-      const run = await this.#runner.run({
+      this.#deps.recorder.put(record);
+      this.#deps.events.changed(record);
+      const run = await this.#deps.runner.run({
         id,
         function: fn,
         request,
-        secrets: this.#secretsFor(fn),
+        secrets: this.#deps.secretsFor(fn),
         signal: abort.signal,
         onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
-        onLogs: (entries) => this.#events.logged(id, entries),
+        onLogs: (entries) => this.#deps.events.logged(id, entries),
       });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...call, function: fn });
       // The function may still be ending; what it does until then belongs into the record.
@@ -184,10 +170,10 @@ export class InvocationService implements AsyncDisposable {
       ...record,
       ...known(outcome),
       ...verdict,
-      finished_at: timestamp(this.#clock.now()),
+      finished_at: timestamp(this.#deps.clock.now()),
     };
     this.#put(invocation, outcome, call.function.record_bodies ? payloadOf(call, outcome) : undefined);
-    countRun(this.#metrics, invocation, call.function);
+    countRun(this.#deps.metrics, invocation, call.function);
     return { invocation, response: outcome.response };
   }
 
@@ -197,8 +183,8 @@ export class InvocationService implements AsyncDisposable {
       ? new AppError("cancelled", "The client went away before the function ran")
       : this.#explain(thrown, record.id);
     if (TURNED_AWAY.has(error.reason)) {
-      this.#recorder.drop(record.id);
-      this.#metrics.rejections.inc({ reason: error.reason });
+      this.#deps.recorder.drop(record.id);
+      this.#deps.metrics.rejections.inc({ reason: error.reason });
       throw error;
     }
     const invocation: Invocation = {
@@ -206,11 +192,11 @@ export class InvocationService implements AsyncDisposable {
       status: error.reason === "cancelled" ? "cancelled" : "failed",
       reason: error.reason,
       message: error.message,
-      finished_at: timestamp(this.#clock.now()),
+      finished_at: timestamp(this.#deps.clock.now()),
     };
-    this.#recorder.put(invocation, []);
-    this.#events.changed(invocation);
-    countRun(this.#metrics, invocation, target.function);
+    this.#deps.recorder.put(invocation, []);
+    this.#deps.events.changed(invocation);
+    countRun(this.#deps.metrics, invocation, target.function);
     return {
       invocation,
       response: null,
@@ -220,19 +206,19 @@ export class InvocationService implements AsyncDisposable {
 
   #explain(thrown: unknown, id: string): AppError {
     if (thrown instanceof AppError) {
-      if (thrown.cause !== undefined) this.#log.warn("invocation failed", { request_id: id, error: thrown });
+      if (thrown.cause !== undefined) this.#deps.log.warn("invocation failed", { request_id: id, error: thrown });
       return thrown;
     }
-    this.#log.error("invocation failed", { request_id: id, error: thrown });
+    this.#deps.log.error("invocation failed", { request_id: id, error: thrown });
     return new AppError("internal", "Internal error: the server's log has more under this request id", {
       cause: thrown,
     });
   }
 
   #put(invocation: Invocation, outcome: Outcome, payload?: Payload): void {
-    this.#recorder.put(invocation, outcome.logs, payload);
-    this.#events.changed(invocation);
-    this.#log.debug("invocation ended", {
+    this.#deps.recorder.put(invocation, outcome.logs, payload);
+    this.#deps.events.changed(invocation);
+    this.#deps.log.debug("invocation ended", {
       request_id: invocation.id,
       function_id: invocation.function_id,
       status: invocation.status,

@@ -7,37 +7,33 @@ import type { InvocationEvent, InvocationEvents } from "./events.ts";
 import type { Answer, InvocationService } from "./invocations.ts";
 import { readStoredResponse } from "./stored-messages.ts";
 
+interface ResultServiceDeps {
+  readonly store: Pick<Store, "attempts" | "payloads">;
+  readonly invocations: InvocationService;
+  readonly events: InvocationEvents;
+  readonly clock: Clock;
+}
+
 /** Waits for the end of an invocation, follows its events, and reads what is kept of it. */
 export class ResultService {
-  readonly #store: Pick<Store, "attempts" | "payloads">;
-  readonly #invocations: InvocationService;
-  readonly #events: InvocationEvents;
-  readonly #clock: Clock;
+  readonly #deps: ResultServiceDeps;
 
-  constructor(options: {
-    store: Pick<Store, "attempts" | "payloads">;
-    invocations: InvocationService;
-    events: InvocationEvents;
-    clock: Clock;
-  }) {
-    this.#store = options.store;
-    this.#invocations = options.invocations;
-    this.#events = options.events;
-    this.#clock = options.clock;
+  constructor(deps: ResultServiceDeps) {
+    this.#deps = deps;
   }
 
   /** Returns the record when the invocation has ended, after so many milliseconds, or when nobody waits any longer. */
   async wait(id: string, ms: number, signal: AbortSignal): Promise<Invocation> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const unfollow = this.#events.follow(id, (event) => {
+    const unfollow = this.#deps.events.follow(id, (event) => {
       if (event.type === "state" && hasEnded(event.invocation)) resolve();
     });
     const onAbort = () => resolve();
-    const cancel = this.#clock.after(ms, resolve);
+    const cancel = this.#deps.clock.after(ms, resolve);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
-      if (!hasEnded(this.#invocations.get(id)) && !signal.aborted) await promise;
-      return this.#invocations.get(id);
+      if (!hasEnded(this.#deps.invocations.get(id)) && !signal.aborted) await promise;
+      return this.#deps.invocations.get(id);
     } finally {
       unfollow();
       cancel();
@@ -50,15 +46,15 @@ export class ResultService {
    * has ended already, `listener` gets its output, too. Throws `not_found`.
    */
   follow(id: string, listener: (event: InvocationEvent) => void, onEnd: () => void): () => void {
-    const invocation = this.#invocations.get(id);
+    const invocation = this.#deps.invocations.get(id);
     listener({ type: "state", invocation });
     if (hasEnded(invocation)) {
-      const { entries } = this.#invocations.logs(id);
+      const { entries } = this.#deps.invocations.logs(id);
       if (entries.length > 0) listener({ type: "log", entries });
       onEnd();
       return () => undefined;
     }
-    const unfollow = this.#events.follow(id, (event) => {
+    const unfollow = this.#deps.events.follow(id, (event) => {
       listener(event);
       if (event.type !== "state" || !hasEnded(event.invocation)) return;
       unfollow();
@@ -69,12 +65,12 @@ export class ResultService {
 
   /** Returns the function's own answer. Throws `conflict` if there is none yet, `not_found` if it was not kept. */
   result(id: string): Answer {
-    const invocation = this.#invocations.get(id);
+    const invocation = this.#deps.invocations.get(id);
     if (!hasEnded(invocation)) {
       const message = `The invocation is ${invocation.status}: ask again when it has ended, or with GET /v1/invocations/${id}?wait=30s`;
       throw new AppError("conflict", message);
     }
-    const payload = this.#store.payloads.get(id);
+    const payload = this.#deps.store.payloads.get(id);
     if (payload === undefined) {
       const message = `The result of invocation "${id}" was not kept: set the function's "record_bodies" for synchronous ones`;
       throw new AppError("not_found", message);
@@ -87,19 +83,19 @@ export class ResultService {
 
   /** Lists the attempts at an invocation, the first one first; none for a synchronous one. */
   attempts(id: string): Attempt[] {
-    return this.#store.attempts.list(this.#invocations.get(id).id);
+    return this.#deps.store.attempts.list(this.#deps.invocations.get(id).id);
   }
 
   /** Returns the function's output in an attempt. Throws `not_found`. */
   attemptLogs(id: string, attempt: number): InvocationLogs {
-    const record = this.#store.attempts.get(this.#invocations.get(id).id, attempt);
+    const record = this.#deps.store.attempts.get(this.#deps.invocations.get(id).id, attempt);
     if (record === undefined) {
       throw new AppError(
         "not_found",
         `Invocation "${id}" has no attempt ${attempt}: GET /v1/invocations/${id}/attempts lists them`,
       );
     }
-    return { entries: this.#store.attempts.logs(id, attempt) ?? [], dropped_bytes: record.log_dropped_bytes };
+    return { entries: this.#deps.store.attempts.logs(id, attempt) ?? [], dropped_bytes: record.log_dropped_bytes };
   }
 }
 

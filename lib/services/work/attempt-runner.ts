@@ -14,47 +14,39 @@ import { countRun } from "../calls/metrics.ts";
 import { known, rounded } from "../calls/record.ts";
 import { readStoredRequest, storedResponse } from "../calls/stored-messages.ts";
 
+interface AttemptRunnerDeps {
+  readonly store: Pick<Store, "functions" | "payloads" | "routes">;
+  readonly functions: FunctionService;
+  readonly routes: RouteService;
+  readonly runner: Runner;
+  readonly secretsFor: (fn: Function) => SecretValues;
+  readonly metrics: Metrics;
+}
+
 /** Makes attempts at asynchronous invocations, with the same pools and limits as calls that someone waits for. */
 export class AttemptRunner implements AttemptMaker {
-  readonly #store: Pick<Store, "functions" | "payloads" | "routes">;
-  readonly #functions: FunctionService;
-  readonly #routes: RouteService;
-  readonly #runner: Runner;
-  readonly #secretsFor: (fn: Function) => SecretValues;
-  readonly #metrics: Metrics;
+  readonly #deps: AttemptRunnerDeps;
   /** Attempts that have no place among the running calls yet but will soon, of each function and in all. */
   readonly #coming = new Map<string, number>();
   #comingInAll = 0;
 
-  constructor(options: {
-    store: Pick<Store, "functions" | "payloads" | "routes">;
-    functions: FunctionService;
-    routes: RouteService;
-    runner: Runner;
-    secretsFor: (fn: Function) => SecretValues;
-    metrics: Metrics;
-  }) {
-    this.#store = options.store;
-    this.#functions = options.functions;
-    this.#routes = options.routes;
-    this.#runner = options.runner;
-    this.#secretsFor = options.secretsFor;
-    this.#metrics = options.metrics;
+  constructor(deps: AttemptRunnerDeps) {
+    this.#deps = deps;
   }
 
   get available(): boolean {
-    return this.#runner.problem === undefined;
+    return this.#deps.runner.problem === undefined;
   }
 
   hasRoom(functionId: string): boolean {
-    const fn = this.#store.functions.get(functionId);
+    const fn = this.#deps.store.functions.get(functionId);
     // Work of a deleted function need not wait for a place: it ends when it is tried.
     if (fn === undefined) return true;
-    return this.#runner.hasRoomBehind(fn, { all: this.#comingInAll, own: this.#coming.get(functionId) ?? 0 });
+    return this.#deps.runner.hasRoomBehind(fn, { all: this.#comingInAll, own: this.#coming.get(functionId) ?? 0 });
   }
 
   retryOf({ function_id }: Invocation): Retry {
-    return this.#store.functions.get(function_id)?.retry ?? RETRY_DEFAULT;
+    return this.#deps.store.functions.get(function_id)?.retry ?? RETRY_DEFAULT;
   }
 
   async run(task: Task): Promise<AttemptResult> {
@@ -68,16 +60,16 @@ export class AttemptRunner implements AttemptMaker {
 
   async #run({ invocation, signal, onHandover, onLogs }: Task, arrived: () => void): Promise<AttemptResult> {
     const { id } = invocation;
-    const payload = this.#store.payloads.get(id);
+    const payload = this.#deps.store.payloads.get(id);
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
     const request = readStoredRequest(payload.request_meta, payload.request);
-    const fn = await this.#functions.withImage(this.#functionOf(invocation, request));
+    const fn = await this.#deps.functions.withImage(this.#functionOf(invocation, request));
     let timings: Partial<Invocation> = { image_id: fn.image_id, version: fn.version };
-    const run = await this.#runner.run({
+    const run = await this.#deps.runner.run({
       id,
       function: fn,
       request,
-      secrets: this.#secretsFor(fn),
+      secrets: this.#deps.secretsFor(fn),
       signal,
       onHandover,
       onLogs,
@@ -90,7 +82,7 @@ export class AttemptRunner implements AttemptMaker {
     const outcome = await run.ended;
     const { response } = outcome;
     const { status, ...fields } = known(outcome);
-    countRun(this.#metrics, { ...invocation, ...timings, status }, fn);
+    countRun(this.#deps.metrics, { ...invocation, ...timings, status }, fn);
     const hasEnded = outcome.exit_code !== null || outcome.signal !== null;
     return {
       finished: { status, fields: { ...timings, ...fields } },
@@ -121,8 +113,8 @@ export class AttemptRunner implements AttemptMaker {
 
   /** Returns the current function, or the version that the invocation's route names: the same one at each attempt. */
   #functionOf({ id, function_id, route_id }: Invocation, { headers }: FunctionRequest): Function {
-    const route = route_id === null ? undefined : this.#store.routes.get(route_id);
-    if (route?.function.id !== function_id) return this.#functions.get(function_id);
-    return this.#routes.functionFor(route, { id, header: (name) => headers[name.toLowerCase()] ?? null });
+    const route = route_id === null ? undefined : this.#deps.store.routes.get(route_id);
+    if (route?.function.id !== function_id) return this.#deps.functions.get(function_id);
+    return this.#deps.routes.functionFor(route, { id, header: (name) => headers[name.toLowerCase()] ?? null });
   }
 }
