@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, systemClock } from "../clock.ts";
 import { type Config, ConfigError } from "../config/config.ts";
+import { requireGates } from "../docker/containers/gate-binary.ts";
 import { DockerPlatform, type DockerPlatformOptions } from "../docker/docker-platform.ts";
 import { messageOf } from "../domain/errors.ts";
 import type { Function } from "../domain/functions/functions.ts";
@@ -93,6 +94,7 @@ export async function start(
   options: { log: Logger; clock?: Clock; idle_timeouts?: IdleTimeouts },
 ): Promise<Server> {
   const tools: Tools = { clock: systemClock, idle_timeouts: IDLE_TIMEOUTS, ...options };
+  await requireGates();
   await using stack = new AsyncDisposableStack();
   const path = join(config.dataPath, "database.db");
   const store = stack.use(openStore(path, tools));
