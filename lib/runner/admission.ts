@@ -1,3 +1,4 @@
+import { onAbort } from "../domain/concurrency.ts";
 import { AppError } from "../domain/errors.ts";
 import type { Function } from "../domain/functions/functions.ts";
 
@@ -109,18 +110,17 @@ export class Admission {
 
   #wait(line: Line, signal: AbortSignal): Promise<Place> {
     const { promise, resolve, reject } = Promise.withResolvers<Place>();
-    const leave = () => {
+    line.waiting.add(resolve);
+    this.#waiting++;
+    this.#queueUp(line);
+    const stopListening = onAbort(signal, () => {
       if (!line.waiting.delete(resolve)) return;
       this.#waiting--;
       this.#queueUp(line);
       this.#forget(line);
       reject(signal.reason);
-    };
-    signal.addEventListener("abort", leave, { once: true });
-    line.waiting.add(resolve);
-    this.#waiting++;
-    this.#queueUp(line);
-    return promise.finally(() => signal.removeEventListener("abort", leave));
+    });
+    return promise.finally(stopListening);
   }
 
   #place(line: Line): Place {

@@ -2,6 +2,7 @@ import type DockerModem from "docker-modem";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../../clock.ts";
+import { onAbort } from "../../domain/concurrency.ts";
 import type { EngineAddress } from "../../domain/engine-address.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Metrics } from "../../metrics.ts";
@@ -180,9 +181,11 @@ export class EngineConnection implements Disposable {
   }
 
   #closeWithUs(reply: IncomingMessage): void {
-    const close = () => reply.destroy(new Error("the server is stopping"));
-    this.#closed.signal.addEventListener("abort", close, { once: true });
-    reply.on("close", () => this.#closed.signal.removeEventListener("abort", close));
+    const { signal } = this.#closed;
+    reply.on(
+      "close",
+      onAbort(signal, () => reply.destroy(signal.reason)),
+    );
   }
 
   /** Aborts at the deadline, with the caller's signal, or when we are disposed of. The returned function stops that. */
@@ -192,12 +195,10 @@ export class EngineConnection implements Disposable {
       abort.abort(new Error(`it did not answer within ${timeoutMs} ms`)),
     );
     const signals = [this.#closed.signal, ...(request.signal ? [request.signal] : [])];
-    const forward = (): void => abort.abort(signals.find(({ aborted }) => aborted)?.reason);
-    if (signals.some(({ aborted }) => aborted)) forward();
-    for (const signal of signals) signal.addEventListener("abort", forward, { once: true });
+    const stops = signals.map((signal) => onAbort(signal, () => abort.abort(signal.reason)));
     return () => {
       cancelTimer();
-      for (const signal of signals) signal.removeEventListener("abort", forward);
+      for (const stop of stops) stop();
     };
   }
 
@@ -205,9 +206,7 @@ export class EngineConnection implements Disposable {
     const modem = await (this.#modem ??= loadModem(this.#deps.address));
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage | Duplex>();
     // docker-modem never calls back if the engine dies before the head of a reply: only the signal ends the wait.
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
+    const stopListening = onAbort(signal, () => reject(signal.reason));
     modem.dial(
       {
         // The question mark makes docker-modem send `_query` as the query and `_body` as the body.
@@ -224,7 +223,7 @@ export class EngineConnection implements Disposable {
         abortSignal: signal,
       },
       (error, reply) => {
-        signal.removeEventListener("abort", onAbort);
+        stopListening();
         if (error) reject(error);
         else if (signal.aborted) discard(reply);
         else if (isDuplexOrReply(reply)) resolve(reply);
@@ -287,8 +286,7 @@ function collect(reply: IncomingMessage, signal: AbortSignal, limitBytes: number
     reject(error);
     reply.destroy();
   };
-  const onAbort = () => fail(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
+  const stopListening = onAbort(signal, () => fail(signal.reason));
   reply.on("data", (chunk: Buffer) => {
     size += chunk.length;
     if (size > limitBytes) fail(new Error(`its reply is over ${limitBytes} bytes`));
@@ -298,7 +296,7 @@ function collect(reply: IncomingMessage, signal: AbortSignal, limitBytes: number
   reply.on("aborted", () => fail(new Error("the connection was cut in the middle of a reply")));
   reply.on("error", fail);
   reply.on("close", () => reject(new Error("the connection was closed in the middle of a reply")));
-  return promise.finally(() => signal.removeEventListener("abort", onAbort));
+  return promise.finally(stopListening);
 }
 
 async function refusal(operation: string, reply: IncomingMessage): Promise<EngineError> {

@@ -2,6 +2,7 @@ import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../../clock.ts";
+import { aborted, deadline, onAbort } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
 import type { EngineConnection } from "./connection.ts";
@@ -161,8 +162,7 @@ export class EngineEvents implements AsyncDisposable {
   }
 
   async #takeAll(stream: IncomingMessage, signal: AbortSignal): Promise<void> {
-    const close = () => stream.destroy();
-    signal.addEventListener("abort", close, { once: true });
+    const stopListening = onAbort(signal, () => stream.destroy());
     const stopHeartbeat = this.#heartbeat((error) => stream.destroy(error));
     try {
       this.#problem = undefined;
@@ -180,7 +180,7 @@ export class EngineEvents implements AsyncDisposable {
       }
     } finally {
       stopHeartbeat();
-      signal.removeEventListener("abort", close);
+      stopListening();
       stream.destroy();
     }
   }
@@ -224,13 +224,8 @@ export class EngineEvents implements AsyncDisposable {
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const onAbort = () => resolve();
-    signal.addEventListener("abort", onAbort, { once: true });
-    const cancel = this.#deps.clock.after(RETRY_MS, resolve);
-    await promise;
-    cancel();
-    signal.removeEventListener("abort", onAbort);
+    using limit = deadline(this.#deps.clock, RETRY_MS, signal);
+    await aborted(limit.signal);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from "../../clock.ts";
+import { TaskGroup } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { type Containers, type ContainerSpec, NAME_PREFIX } from "../api/containers.ts";
 import { EngineError } from "../api/errors.ts";
@@ -35,7 +36,7 @@ export class OwnContainers implements AsyncDisposable {
   readonly #names = new Set<string>();
   /** Containers that are not known to be gone, by their ids: name, and a promise of that. */
   readonly #present = new Map<string, { readonly name: string; readonly gone: PromiseWithResolvers<void> }>();
-  readonly #removals = new Set<Promise<void>>();
+  readonly #removals = new TaskGroup();
 
   constructor(deps: OwnContainersDeps) {
     this.#deps = deps;
@@ -57,7 +58,7 @@ export class OwnContainers implements AsyncDisposable {
     } catch (error) {
       // An engine that refused has created nothing. One whose answer we did not get may have, or may yet.
       if (error instanceof EngineError && error.status >= 400 && error.status < 500) this.#names.delete(name);
-      else this.#own(this.#remove(name, name));
+      else void this.#removals.add(this.#remove(name, name));
       throw error;
     }
   }
@@ -74,12 +75,12 @@ export class OwnContainers implements AsyncDisposable {
 
   /** Removes a container in the background. */
   remove({ id, name }: OwnContainer): void {
-    this.#own(this.#remove(id, name));
+    void this.#removals.add(this.#remove(id, name));
   }
 
   /** Waits in the background until a container that is ending is gone, and removes it if it does not go. */
   seeOff(container: OwnContainer): void {
-    this.#own(this.#seeOff(container));
+    void this.#removals.add(this.#seeOff(container));
   }
 
   /** Notes a container that the engine has just created. A stray is removed. */
@@ -92,15 +93,9 @@ export class OwnContainers implements AsyncDisposable {
 
   /** Waits for the removals that are under way, but not for long if the engine does not answer. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const cancel = this.#deps.clock.after(LAST_REMOVALS_MS, resolve);
-    const all = async () => {
-      while (this.#removals.size > 0) await Promise.all(this.#removals);
-    };
-    await Promise.race([all(), promise]);
-    cancel();
-    if (this.#removals.size > 0)
-      this.#deps.log.warn("containers not removed, the next start will", { count: this.#removals.size });
+    const { clock, log } = this.#deps;
+    if (await this.#removals.settledWithin(clock, LAST_REMOVALS_MS)) return;
+    log.warn("containers not removed, the next start will", { count: this.#removals.size });
   }
 
   async #seeOff(container: OwnContainer): Promise<void> {
@@ -134,10 +129,5 @@ export class OwnContainers implements AsyncDisposable {
     } finally {
       this.#names.delete(name);
     }
-  }
-
-  #own(removal: Promise<void>): void {
-    const owned = removal.finally(() => this.#removals.delete(owned));
-    this.#removals.add(owned);
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock } from "../../clock.ts";
+import { onAbort } from "../../domain/concurrency.ts";
 import type { Function, PoolState } from "../../domain/functions/functions.ts";
 import { DemandMeter, targetOf } from "./demand.ts";
 import type { Instance } from "../instance/instance.ts";
@@ -143,13 +144,12 @@ export class Pool {
     const { promise, resolve, reject } = Promise.withResolvers<Instance>();
     if (signal.aborted) return Promise.reject(signal.reason);
     const call: WaitingCall = { give: resolve, fail: reject };
-    const leave = () => {
+    this.#waiting.add(call);
+    const stopListening = onAbort(signal, () => {
       this.#waiting.delete(call);
       reject(signal.reason);
-    };
-    signal.addEventListener("abort", leave, { once: true });
-    this.#waiting.add(call);
-    return promise.finally(() => signal.removeEventListener("abort", leave));
+    });
+    return promise.finally(stopListening);
   }
 
   /** Notes that a start of the current generation has begun. */

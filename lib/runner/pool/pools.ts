@@ -196,7 +196,7 @@ export class Pools implements Disposable {
     this.#cancelTick();
     this.#pause[Symbol.dispose]();
     for (const pool of this.#pools) pool.turnAway(stopped());
-    for (const instance of [...this.#members.keys()]) this.#retire(instance);
+    for (const instance of this.#members.keys()) this.#retire(instance);
   }
 
   /** Ends the pools of versions that are not kept: calls that have begun are served, and no more. */
@@ -315,7 +315,7 @@ export class Pools implements Disposable {
   }
 
   #retireReady(pool: Pool): void {
-    for (const instance of [...pool.ready]) this.#retire(instance);
+    for (const instance of pool.ready.slice()) this.#retire(instance);
   }
 
   #trim(pool: Pool): void {

@@ -1,8 +1,10 @@
 import type { Clock } from "../../clock.ts";
+import { onAbort, TaskGroup } from "../../domain/concurrency.ts";
 import { AppError, messageOf, type Reason } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { BufferedRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
 import type { Invocation, InvocationLogs, InvocationPage, InvocationQuery } from "../../domain/calls/invocations.ts";
+import { notFound } from "../../domain/quoted.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
@@ -62,7 +64,7 @@ interface InvocationServiceDeps {
 /** Runs functions for callers that wait, and keeps the records. */
 export class InvocationService implements AsyncDisposable {
   readonly #deps: InvocationServiceDeps;
-  readonly #active = new Set<Promise<unknown>>();
+  readonly #active = new TaskGroup();
   readonly #abortAll = new AbortController();
   #draining = false;
 
@@ -74,9 +76,7 @@ export class InvocationService implements AsyncDisposable {
   async invoke(call: InvokeCall): Promise<Answer> {
     if (this.#draining)
       throw new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
-    const answer = this.#invoke(call);
-    this.#own(answer);
-    return answer;
+    return this.#active.add(this.#invoke(call));
   }
 
   list(query: InvocationQuery): InvocationPage {
@@ -91,7 +91,7 @@ export class InvocationService implements AsyncDisposable {
   get(id: string): Invocation {
     this.#deps.recorder.flush();
     const found = this.#deps.store.get(id);
-    if (found === undefined) throw unknown(id);
+    if (found === undefined) throw notFound("invocation", id);
     return found;
   }
 
@@ -106,7 +106,7 @@ export class InvocationService implements AsyncDisposable {
     if (this.#active.size === 0) return;
     this.#deps.log.info("draining", { calls: this.#active.size, grace_ms: graceMs });
     const cancel = this.#deps.clock.after(graceMs, () => this.abort());
-    await this.#idle();
+    await this.#active.settled();
     cancel();
   }
 
@@ -120,7 +120,7 @@ export class InvocationService implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#draining = true;
     this.abort();
-    await this.#idle();
+    await this.#active.settled();
   }
 
   async #invoke(call: InvokeCall): Promise<Answer> {
@@ -145,7 +145,7 @@ export class InvocationService implements AsyncDisposable {
       });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...call, function: fn });
       // The function may still be ending; what it does until then belongs into the record.
-      this.#own(
+      void this.#active.add(
         run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)),
       );
       return answer;
@@ -227,18 +227,6 @@ export class InvocationService implements AsyncDisposable {
       run_ms: invocation.run_ms,
     });
   }
-
-  #own(work: Promise<unknown>): void {
-    const owned: Promise<unknown> = work.then(
-      () => this.#active.delete(owned),
-      () => this.#active.delete(owned),
-    );
-    this.#active.add(owned);
-  }
-
-  async #idle(): Promise<void> {
-    while (this.#active.size > 0) await Promise.all(this.#active);
-  }
 }
 
 /** Returns what is kept of a synchronous call if its function says so. An answer that is still arriving is not kept. */
@@ -258,18 +246,6 @@ function payloadOf({ id, request }: InvokeCall, { response }: Outcome): Payload 
  * the one that ends all calls lives as long as the server.
  */
 function forwardAborts(sources: readonly AbortSignal[], abort: AbortController): () => void {
-  const listeners = sources.map((source) => {
-    const forward = () => abort.abort(source.reason);
-    if (source.aborted) forward();
-    source.addEventListener("abort", forward, { once: true });
-    return () => source.removeEventListener("abort", forward);
-  });
-  return () => listeners.forEach((remove) => remove());
-}
-
-function unknown(id: string): AppError {
-  return new AppError(
-    "not_found",
-    `No invocation ${JSON.stringify(id.slice(0, 100))}: GET /v1/invocations lists those that are kept`,
-  );
+  const stops = sources.map((source) => onAbort(source, () => abort.abort(source.reason)));
+  return () => stops.forEach((stop) => stop());
 }

@@ -1,5 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import type { Attempt } from "../../domain/calls/attempts.ts";
+import { deadline, onAbort } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Invocation, InvocationLogs } from "../../domain/calls/invocations.ts";
 import type { Store } from "../../store/sqlite/store.ts";
@@ -28,16 +29,13 @@ export class ResultService {
     const unfollow = this.#deps.events.follow(id, (event) => {
       if (event.type === "state" && hasEnded(event.invocation)) resolve();
     });
-    const onAbort = () => resolve();
-    const cancel = this.#deps.clock.after(ms, resolve);
-    signal.addEventListener("abort", onAbort, { once: true });
+    using limit = deadline(this.#deps.clock, ms, signal);
+    onAbort(limit.signal, resolve);
     try {
-      if (!hasEnded(this.#deps.invocations.get(id)) && !signal.aborted) await promise;
+      if (!hasEnded(this.#deps.invocations.get(id))) await promise;
       return this.#deps.invocations.get(id);
     } finally {
       unfollow();
-      cancel();
-      signal.removeEventListener("abort", onAbort);
     }
   }
 
