@@ -58,7 +58,7 @@ function wantsBodyFile({ headers }: Pick<FunctionRequest, "headers">, body: Uint
 
 /** Judges a function that has ended by the gate's report and the files that it left. */
 export function judge(exit: ExitFrame, { response, meta }: AnswerFiles, facts: RunFacts): Outcome {
-  const usage = { ...usageOf(exit), response_bytes: exit.responseState === "fine" ? response.length : null };
+  const usage = usageOf(exit, exit.responseState === "fine" ? response.length : null);
   if (exit.oomKills > 0 && wasKilled(exit)) return failed(facts, "out_of_memory", OUT_OF_MEMORY, usage);
   const success = exit.signal === 0 && exit.exitCode === 0;
   const message = `The function ${exit.signal === 0 ? `exited with code ${exit.exitCode}` : `was ended by signal ${exit.signal}`}`;
@@ -71,11 +71,8 @@ export function judge(exit: ExitFrame, { response, meta }: AnswerFiles, facts: R
   }
   const answered = "meta" in said ? said.meta : PLAIN_RESPONSE;
   for (const line of answered.dropped) facts.logs.add("stderr", Buffer.from(`slipway: ${line}\n`));
-  const answer = {
-    ...usage,
-    wish,
-    response: { ...headOf(answered, exit.bodyFile, success), body: response },
-  };
+  const { status, headers } = headOf(answered, exit.bodyFile, success);
+  const answer = { wish, response: { status, headers, body: response }, ...usage };
   if (success) return finished(facts, { status: "succeeded", reason: null, message: null, ...answer });
   return finished(facts, { status: "failed", reason: "function_failed", message, ...answer });
 }
@@ -99,9 +96,12 @@ export function headOf(
 ): Omit<FunctionResponse, "body"> {
   const sent = success ? status : 500;
   if (WITHOUT_BODY.has(sent) || headers.some(([name]) => name === "content-type")) return { status: sent, headers };
-  const type: ResponseHeader = ["content-type", bodyFile ? ANY_BYTES_TYPE : JSON_TYPE];
-  return { status: sent, headers: [...headers, type] };
+  const type = bodyFile ? ANY_BODY : JSON_BODY;
+  return { status: sent, headers: headers.length === 0 ? type : [...headers, ...type] };
 }
+
+const ANY_BODY: readonly ResponseHeader[] = [["content-type", ANY_BYTES_TYPE]];
+const JSON_BODY: readonly ResponseHeader[] = [["content-type", JSON_TYPE]];
 
 function wishOf({ retry, retry_after_ms }: ResponseMeta): RetryWish {
   return { ...(retry !== undefined && { retry }), ...(retry_after_ms !== undefined && { retry_after_ms }) };

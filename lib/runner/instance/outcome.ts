@@ -47,12 +47,16 @@ export interface RunFacts {
 }
 
 /** Returns how a function ended and what it took, by the gate's report. */
-export function usageOf({ exitCode, signal, userUs, systemUs, peakBytes, logDroppedBytes }: ExitFrame) {
+export function usageOf(
+  { exitCode, signal, userUs, systemUs, peakBytes, logDroppedBytes }: ExitFrame,
+  response_bytes: number | null = null,
+) {
   return {
     exit_code: signal === 0 ? exitCode : null,
     signal: signal === 0 ? null : signal,
     cpu_ms: (userUs + systemUs) / 1000,
     peak_memory_bytes: peakBytes,
+    response_bytes,
     log_dropped_bytes: logDroppedBytes,
   };
 }
