@@ -1,51 +1,52 @@
+import { onAbort } from "../domain/concurrency.ts";
 import { AppError } from "../domain/errors.ts";
 import type { Function } from "../domain/functions/functions.ts";
 
-/** A place among the running calls; give it back exactly once. */
+/** A place among the running calls. Calling it gives the place back; only the first call counts. */
 export type Place = () => void;
 
-type Waiter = (place: Place) => void;
+type LetIn = (place: Place) => void;
 
 /** One function's calls. */
 interface Line {
   readonly id: string;
-  /** How many may run at once, by the latest call. */
+  /** The most that may run at once, as the latest call says. */
   max: number;
   running: number;
-  /** Insertion order is the order of arrival; a Set, so that a caller that goes away leaves in constant time. */
-  readonly waiting: Set<Waiter>;
+  /** In order of arrival. A Set, so that a caller that gives up leaves in constant time. */
+  readonly waiting: Set<LetIn>;
   readonly pace: Pace;
 }
 
-/** How many calls may run and wait. */
+/** The most calls that may run and wait. */
 export interface AdmissionLimits {
   readonly max_running: number;
-  /** Calls that may wait, all in all. */
+  /** Calls that may wait, of all functions. */
   readonly queue: number;
   /** Calls that may wait because their function is full. */
   readonly function_queue: number;
 }
 
-/** Calls that will enter in a moment: of all functions, and of one. */
+/** Calls that are about to enter: of all functions, and of one. */
 export interface Coming {
   readonly all: number;
   readonly own: number;
 }
 
-/** A crowd before one function may be this many times what it leaves of the queue to others: 9 leaves them a tenth. */
+/** The calls that wait for one function may take this many times the room that they leave to others: 9 leaves a tenth. */
 const CROWD = 9;
 
 /**
- * How many calls run at once, of all functions and of each (`max_concurrency`), and how many may wait. Within a function
- * it is first come, first served; between functions that wait, places go round in turns, so that no crowd before one
- * function keeps another's callers out. A call that finds its queue full is turned away at once: `overloaded` where the
- * server is the bottleneck, `too_many_requests` where the function is.
+ * Limits how many calls run at once, of all functions and of each (`max_concurrency`), and how many may wait. Calls of one
+ * function are served in order of arrival. Functions take turns, so that a crowd waiting for one does not keep out the
+ * callers of another. A call that finds its queue full is refused at once: with `overloaded` if the server is the
+ * bottleneck, with `too_many_requests` if the function is.
  */
 export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #monotonic: () => number;
   readonly #lines = new Map<string, Line>();
-  /** Lines with a call that could run if there was a place; the one whose turn it is comes first. */
+  /** Lines with a call that could run if there were a place, the next one first. */
   readonly #turns = new Set<Line>();
   readonly #pace: Pace;
   #running = 0;
@@ -65,11 +66,11 @@ export class Admission {
     return this.#waiting;
   }
 
-  /** Waits for a place. Throws `overloaded` or `too_many_requests` when the queue is full, and the signal's reason when it aborts. */
+  /** Waits for a place. Throws `overloaded` or `too_many_requests` if the queue is full, and the signal's reason if it aborts. */
   async enter(fn: Pick<Function, "id" | "max_concurrency">, signal: AbortSignal): Promise<Place> {
     signal.throwIfAborted();
     const line = this.#lineOf(fn);
-    // A limit that was raised lets those in who wait already.
+    // If the limit was raised, calls that already wait go first.
     this.#admit(line);
     if (line.waiting.size === 0 && line.running < line.max && this.#running < this.#limits.max_running)
       return this.#place(line);
@@ -78,9 +79,9 @@ export class Admission {
   }
 
   /**
-   * Whether a call that nobody waits for could run now: a quarter of all places, and of its function's own, is left to
-   * calls that somebody does wait for, as far as there is more than one. `coming` are such calls that are on their way
-   * here.
+   * Whether a call that nobody waits for could run now. A quarter of all places, and of its function's own, is kept for
+   * calls that somebody waits for, as long as there is more than one place. `coming` counts calls of the first kind that
+   * are about to enter.
    */
   hasRoomBehind({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">, coming: Coming): boolean {
     const line = this.#lines.get(id);
@@ -109,18 +110,17 @@ export class Admission {
 
   #wait(line: Line, signal: AbortSignal): Promise<Place> {
     const { promise, resolve, reject } = Promise.withResolvers<Place>();
-    const leave = () => {
+    line.waiting.add(resolve);
+    this.#waiting++;
+    this.#queueUp(line);
+    const stopListening = onAbort(signal, () => {
       if (!line.waiting.delete(resolve)) return;
       this.#waiting--;
       this.#queueUp(line);
       this.#forget(line);
       reject(signal.reason);
-    };
-    signal.addEventListener("abort", leave, { once: true });
-    line.waiting.add(resolve);
-    this.#waiting++;
-    this.#queueUp(line);
-    return promise.finally(() => signal.removeEventListener("abort", leave));
+    });
+    return promise.finally(stopListening);
   }
 
   #place(line: Line): Place {
@@ -140,23 +140,23 @@ export class Admission {
     };
   }
 
-  /** Gives the free places to those whose turn it is, after a change of this line; who had one goes to the end. */
+  /** Gives free places to the lines whose turn it is, after this line has changed. A line that got one goes to the end. */
   #admit(changed: Line): void {
     this.#queueUp(changed);
     while (this.#running < this.#limits.max_running) {
       const line = this.#turns.values().next().value;
-      const waiter = line?.waiting.values().next().value;
-      if (line === undefined || waiter === undefined) return;
-      line.waiting.delete(waiter);
+      const letIn = line?.waiting.values().next().value;
+      if (line === undefined || letIn === undefined) return;
+      line.waiting.delete(letIn);
       this.#waiting--;
       this.#turns.delete(line);
       const place = this.#place(line);
       this.#queueUp(line);
-      waiter(place);
+      letIn(place);
     }
   }
 
-  /** Lets a line take its turn as long as it can make use of it; it keeps its place among the others. */
+  /** Gives a line a turn if it can use one. A line that already has one keeps its position. */
   #queueUp(line: Line): void {
     if (line.waiting.size > 0 && line.running < line.max) this.#turns.add(line);
     else this.#turns.delete(line);
@@ -180,7 +180,7 @@ function withRoomLeft(places: number): number {
   return places === Infinity ? places : Math.max(1, places - Math.ceil(places / 4));
 }
 
-/** How fast places become free: an exponential mean over about the last eight, which `Retry-After` is computed from. */
+/** The rate at which places become free, as an exponential mean of about the last eight; `Retry-After` comes from it. */
 class Pace {
   #seconds = 1;
   #last: number | undefined;
@@ -191,7 +191,7 @@ class Pace {
     this.#last = now;
   }
 
-  /** When so many have had their turn, in whole seconds from 1 to 60. */
+  /** The time until so many calls have had their turn, in whole seconds from 1 to 60. */
   secondsFor(waiting: number): number {
     return Math.min(60, Math.max(1, Math.ceil(waiting * this.#seconds)));
   }

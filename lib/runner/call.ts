@@ -1,5 +1,5 @@
 import type { Function } from "../domain/functions/functions.ts";
-import type { RequestMessage } from "../domain/calls/http-message.ts";
+import type { FunctionRequest } from "../domain/calls/http-message.ts";
 import type { Invocation, LogEntry } from "../domain/calls/invocations.ts";
 import type { SecretValues } from "../domain/secrets.ts";
 import type { Run } from "./instance/instance.ts";
@@ -8,24 +8,20 @@ import type { Run } from "./instance/instance.ts";
 export interface Call {
   readonly id: string;
   readonly function: Function;
-  readonly body: Uint8Array;
-  /** Whether the function finds the body as `request.body` too. */
-  readonly body_file: boolean;
-  /** What `request.meta.json` tells of the request; null for a call that came by no request. */
-  readonly message: RequestMessage | null;
+  readonly request: FunctionRequest;
   readonly secrets: SecretValues;
-  /** Aborts when nobody waits for the answer any more. */
+  /** Aborts when nobody waits for the answer any longer. */
   readonly signal: AbortSignal;
-  /** Told the waits as they end, so that a call that fails later still has them in its record. */
+  /** Called as each wait ends, so that a call that fails later still has its times in its record. */
   readonly onTiming: (timing: Partial<Pick<Invocation, "queue_ms" | "start_ms" | "run_ms" | "start">>) => void;
-  /** Told what the function prints, as it comes. */
+  /** Called with the function's output as it comes. */
   readonly onLogs?: (entries: readonly LogEntry[]) => void;
-  /** Told that the function is about to be handed the request, and may run for so many milliseconds from then on. */
+  /** Called just before the function gets the request, with the milliseconds that it may run from then on. */
   readonly onHandover?: (forMs: number) => void;
 }
 
 /** A run as the services get it. */
 export interface RunnerRun extends Run {
-  /** Settles when the run's container is known to be gone. */
+  /** Settles when nothing of the run's instance is left. */
   readonly gone: () => Promise<void>;
 }

@@ -1,3 +1,4 @@
+import type { Platform } from "../runner/platform.ts";
 import type { Runner } from "../runner/runner.ts";
 import { labelOf } from "../services/calls/metrics.ts";
 import { FollowerCheck } from "../services/functions/follower-check.ts";
@@ -15,12 +16,18 @@ import type { Data } from "./data.ts";
 export function createCatalogue(
   { config, log, clock, metrics, stack }: Tools,
   { store, vault }: Data,
-  { runner }: { readonly runner: Runner },
+  { platform, runner }: { readonly platform: Platform; readonly runner: Runner },
 ) {
   const { functions: functionStore, versions: versionStore } = store;
   const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
   const retention = stack.use(
-    new ImageRetention({ store: store.pulledImages, images: runner.ownImages, keep: config.keepVersions, clock, log }),
+    new ImageRetention({
+      store: store.pulledImages,
+      images: platform.inventory,
+      keep: config.keepVersions,
+      clock,
+      log,
+    }),
   );
   const secrets = new SecretService({ store: store.secrets, functions: functionStore, vault, clock, log });
   const followers = new FollowerCheck({ functions: functionStore, allowed: config.callbackAllow });

@@ -1,19 +1,23 @@
+import { DockerPlatform, type DockerPlatformOptions } from "../docker/docker-platform.ts";
+import type { Platform } from "../runner/platform.ts";
 import { Runner, type RunnerOptions } from "../runner/runner.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
 
-/** What the runner asks of the rest of the server, and tells it. */
-export type RunnerLinks = Pick<RunnerOptions, "credentialsFor" | "onPulled" | "onSwept" | "onRoom">;
+/** What the runner and its platform ask of the rest of the server, and tell it. */
+export type RunnerLinks = Pick<DockerPlatformOptions, "credentialsFor" | "onPulled"> &
+  Pick<RunnerOptions, "onSwept" | "onRoom">;
 
-/** Running instances of functions on an engine. */
+/** Running instances of functions on an engine. The only place that knows which platform it is. */
 export function createPlatform(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,
-  links: RunnerLinks,
-): Capability<{ runner: Runner }> {
-  const runner = stack.use(
-    new Runner({
-      ...links,
+  { credentialsFor, onPulled, onSwept, onRoom }: RunnerLinks,
+): Capability<{ platform: Platform; runner: Runner }> {
+  const platform: Platform = stack.use(
+    new DockerPlatform({
+      credentialsFor,
+      onPulled,
       log,
       clock,
       metrics,
@@ -22,6 +26,18 @@ export function createPlatform(
       engine_timeout_ms: config.engineTimeoutMs,
       pull_timeout_ms: config.pullTimeoutMs,
       context_name: config.contextName,
+      context_path: config.contextPath,
+    }),
+  );
+  const runner = stack.use(
+    new Runner({
+      platform,
+      onSwept,
+      onRoom,
+      log,
+      clock,
+      metrics,
+      ready_timeout_ms: config.engineTimeoutMs,
       context_path: config.contextPath,
       max_instances: config.maxInstances,
       memory_budget: config.memoryBudget,
@@ -33,5 +49,5 @@ export function createPlatform(
       log_bytes: config.logBytes,
     }),
   );
-  return { services: { runner }, start: () => runner.start() };
+  return { services: { platform, runner }, start: () => runner.start() };
 }

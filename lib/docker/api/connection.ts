@@ -2,68 +2,68 @@ import type DockerModem from "docker-modem";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../../clock.ts";
+import { onAbort } from "../../domain/concurrency.ts";
+import type { EngineAddress } from "../../domain/engine-address.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Metrics } from "../../metrics.ts";
 import { EngineError } from "./errors.ts";
 
-/** The newest API whose behaviour we know; engines before it are asked in their own version, those after in their oldest. */
+/** The newest API whose behaviour we know. Older engines are asked in their own version, newer ones in their oldest. */
 const NEWEST_API = [1, 44] as const;
-/** A reply is JSON about one thing or a list of our own containers; more than this is a fault. */
+/** The longest reply: JSON about one thing, or a list of our own containers. More is a fault. */
 const REPLY_BYTES = 16 * 1024 * 1024;
 
-/** Judging the status is ours: docker-modem would turn a stream's error reply into text. */
+/** Accepts every status, as we judge it ourselves: docker-modem would turn a stream's error reply into text. */
 const EVERY_STATUS: Record<number, boolean> = new Proxy({}, { get: () => true });
 
 /** A request to the engine. */
 export interface EngineRequest {
-  /** What is asked, as metrics and messages name it, such as `container create`. */
+  /** The name of the request in metrics and messages, such as `container create`. */
   readonly operation: string;
   readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
-  /** Path below the version, every id in it encoded and never empty. */
+  /** The path below the version, with every id encoded and none empty. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | boolean>>;
   readonly body?: object;
   /** A tar archive; only with `PUT`. */
   readonly archive?: Buffer;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Milliseconds until the reply must be complete; the connection's own control timeout unless given. */
+  /** Milliseconds until the reply must be complete; the connection's own timeout unless given. */
   readonly timeout_ms?: number;
   readonly signal?: AbortSignal;
 }
 
-/** Headers of a reply, and its body: JSON where it is JSON, else text. */
+/** A reply with its headers and its body: parsed if it is JSON, else text. */
 export interface EngineReply {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: unknown;
 }
 
-/** Where the engine listens: a Unix socket, or TCP. */
-export type EngineAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };
+interface EngineConnectionDeps {
+  readonly address: EngineAddress;
+  /** The deadline of a request that has none of its own. */
+  readonly timeout_ms: number;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+}
 
 /**
- * Requests to the Docker Engine API. Every one has a deadline; a connection that fails, or answers nothing in time,
- * throws `engine_unavailable`; an answer of 400 or above throws `EngineError`. When it is disposed of, whatever is under
- * way is ended.
+ * Sends requests to the Docker Engine API. Each has a deadline. A connection that fails or does not answer in time throws
+ * `engine_unavailable`, a status of 400 or above throws `EngineError`. Disposing of it ends everything that is under way.
  */
 export class EngineConnection implements Disposable {
-  readonly #address: EngineAddress;
-  readonly #timeoutMs: number;
-  readonly #clock: Clock;
-  readonly #metrics: Metrics;
+  readonly #deps: EngineConnectionDeps;
   readonly #closed = new AbortController();
   #version: string | undefined;
   #modem: Promise<DockerModem> | undefined;
 
-  constructor(options: { address: EngineAddress; timeout_ms: number; clock: Clock; metrics: Metrics }) {
-    this.#address = options.address;
-    this.#timeoutMs = options.timeout_ms;
-    this.#clock = options.clock;
-    this.#metrics = options.metrics;
+  constructor(deps: EngineConnectionDeps) {
+    this.#deps = deps;
   }
 
   /** Asks the engine which API it speaks and remembers the version for all later requests. */
-  async negotiate(timeoutMs = this.#timeoutMs): Promise<void> {
+  async negotiate(timeoutMs = this.#deps.timeout_ms): Promise<void> {
     const ping = await this.#request({ operation: "ping", method: "GET", path: "/_ping", timeout_ms: timeoutMs });
     const offered = parseVersion(ping.headers["api-version"]);
     if (offered === undefined) throw unavailable("ping", "what answers there is no Docker Engine");
@@ -91,13 +91,13 @@ export class EngineConnection implements Disposable {
     return this.#request({ ...request, path: (await this.#prefix()) + request.path });
   }
 
-  /** Sends a request whose reply is no text, and returns the bytes of its body. */
+  /** Sends a request whose reply is not text, and returns the bytes of its body. */
   async bytes(request: EngineRequest, limitBytes: number): Promise<Buffer> {
     const { body } = await this.#exchange({ ...request, path: (await this.#prefix()) + request.path }, limitBytes);
     return body;
   }
 
-  /** Sends a request whose reply is a stream without an end; `timeout_ms` counts until its head is there. */
+  /** Sends a request whose reply is an endless stream; `timeout_ms` counts until its head has arrived. */
   async stream(request: EngineRequest): Promise<IncomingMessage> {
     return this.#measured(request, async () => {
       const abort = new AbortController();
@@ -175,40 +175,38 @@ export class EngineConnection implements Disposable {
     });
   }
 
-  /** Ends everything that is under way; what waits for it gets an error. */
+  /** Ends everything that is under way; those who wait for it get an error. */
   [Symbol.dispose](): void {
     this.#closed.abort(new Error("the server is stopping"));
   }
 
   #closeWithUs(reply: IncomingMessage): void {
-    const close = () => reply.destroy(new Error("the server is stopping"));
-    this.#closed.signal.addEventListener("abort", close, { once: true });
-    reply.on("close", () => this.#closed.signal.removeEventListener("abort", close));
+    const { signal } = this.#closed;
+    reply.on(
+      "close",
+      onAbort(signal, () => reply.destroy(signal.reason)),
+    );
   }
 
-  /** Aborts at the deadline, with the caller's signal or when we are disposed of; the returned function ends the watch. */
+  /** Aborts at the deadline, with the caller's signal, or when we are disposed of. The returned function stops that. */
   #deadline(abort: AbortController, request: EngineRequest): () => void {
-    const timeoutMs = request.timeout_ms ?? this.#timeoutMs;
-    const cancelTimer = this.#clock.after(timeoutMs, () =>
+    const timeoutMs = request.timeout_ms ?? this.#deps.timeout_ms;
+    const cancelTimer = this.#deps.clock.after(timeoutMs, () =>
       abort.abort(new Error(`it did not answer within ${timeoutMs} ms`)),
     );
     const signals = [this.#closed.signal, ...(request.signal ? [request.signal] : [])];
-    const forward = (): void => abort.abort(signals.find(({ aborted }) => aborted)?.reason);
-    if (signals.some(({ aborted }) => aborted)) forward();
-    for (const signal of signals) signal.addEventListener("abort", forward, { once: true });
+    const stops = signals.map((signal) => onAbort(signal, () => abort.abort(signal.reason)));
     return () => {
       cancelTimer();
-      for (const signal of signals) signal.removeEventListener("abort", forward);
+      for (const stop of stops) stop();
     };
   }
 
   async #dial(request: EngineRequest, signal: AbortSignal, hijack: boolean): Promise<IncomingMessage | Duplex> {
-    const modem = await (this.#modem ??= loadModem(this.#address));
+    const modem = await (this.#modem ??= loadModem(this.#deps.address));
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage | Duplex>();
-    // docker-modem never calls back when the engine dies before the head of a reply: the signal is what ends the wait.
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
+    // docker-modem never calls back if the engine dies before the head of a reply: only the signal ends the wait.
+    const stopListening = onAbort(signal, () => reject(signal.reason));
     modem.dial(
       {
         // The question mark makes docker-modem send `_query` as the query and `_body` as the body.
@@ -217,7 +215,7 @@ export class EngineConnection implements Disposable {
         ...(request.headers && { headers: { ...request.headers } }),
         options: { _query: request.query ?? {}, _body: request.body ?? {} },
         ...(request.archive && { file: request.archive, headers: { "Content-Type": "application/x-tar" } }),
-        // Without a body docker-modem would send an empty chunked one, whose last chunk podman passes on to the container.
+        // Without a body docker-modem would send an empty chunked one, and podman passes its last chunk to the container.
         ...(hijack && { file: Buffer.alloc(0) }),
         isStream: true,
         hijack,
@@ -225,7 +223,7 @@ export class EngineConnection implements Disposable {
         abortSignal: signal,
       },
       (error, reply) => {
-        signal.removeEventListener("abort", onAbort);
+        stopListening();
         if (error) reject(error);
         else if (signal.aborted) discard(reply);
         else if (isDuplexOrReply(reply)) resolve(reply);
@@ -237,20 +235,20 @@ export class EngineConnection implements Disposable {
 
   async #measured<T>(request: EngineRequest, run: () => Promise<T>): Promise<T> {
     const { operation } = request;
-    const started = this.#clock.monotonic();
-    this.#metrics.engineCalls.inc({ operation });
+    const started = this.#deps.clock.monotonic();
+    this.#deps.metrics.engineCalls.inc({ operation });
     try {
       return await run();
     } catch (error) {
-      this.#metrics.engineErrors.inc({ operation });
+      this.#deps.metrics.engineErrors.inc({ operation });
       throw error;
     } finally {
-      this.#metrics.engineSeconds.observe({ operation }, (this.#clock.monotonic() - started) / 1000);
+      this.#deps.metrics.engineSeconds.observe({ operation }, (this.#deps.clock.monotonic() - started) / 1000);
     }
   }
 }
 
-/** Loaded with the first request: docker-modem and the modules of the runtime that it needs take 10 ms of a start. */
+/** Loads docker-modem with the first request: with the modules of the runtime that it needs it takes 10 ms of a start. */
 async function loadModem(address: EngineAddress): Promise<DockerModem> {
   const { default: Modem } = await import("docker-modem");
   const { default: modemHttp } = await import("docker-modem/lib/http.js");
@@ -262,7 +260,7 @@ async function loadModem(address: EngineAddress): Promise<DockerModem> {
     : new Modem({ host: `http://${address.host}`, port: address.port, protocol: "http" });
 }
 
-/** The head of an answer, in place of the two-way stream that an attach begins. */
+/** Whether this is the head of an answer, and not the two-way stream that an attach opens. */
 function isReply(reply: IncomingMessage | Duplex): reply is IncomingMessage {
   return "statusCode" in reply;
 }
@@ -279,7 +277,7 @@ function statusOf(reply: IncomingMessage): number {
   return reply.statusCode ?? 0;
 }
 
-/** Reads a reply to its end; rejects when the engine goes away in the middle, which no plain `end` would tell. */
+/** Reads a reply to its end. Rejects if the engine goes away in the middle, which `end` alone would not show. */
 function collect(reply: IncomingMessage, signal: AbortSignal, limitBytes: number): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const chunks: Buffer[] = [];
@@ -288,8 +286,7 @@ function collect(reply: IncomingMessage, signal: AbortSignal, limitBytes: number
     reject(error);
     reply.destroy();
   };
-  const onAbort = () => fail(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
+  const stopListening = onAbort(signal, () => fail(signal.reason));
   reply.on("data", (chunk: Buffer) => {
     size += chunk.length;
     if (size > limitBytes) fail(new Error(`its reply is over ${limitBytes} bytes`));
@@ -299,7 +296,7 @@ function collect(reply: IncomingMessage, signal: AbortSignal, limitBytes: number
   reply.on("aborted", () => fail(new Error("the connection was cut in the middle of a reply")));
   reply.on("error", fail);
   reply.on("close", () => reject(new Error("the connection was closed in the middle of a reply")));
-  return promise.finally(() => signal.removeEventListener("abort", onAbort));
+  return promise.finally(stopListening);
 }
 
 async function refusal(operation: string, reply: IncomingMessage): Promise<EngineError> {
@@ -342,7 +339,7 @@ function explain(operation: string, error: unknown): unknown {
   return unavailable(operation, causeOf(error), error);
 }
 
-/** System errors name the socket's path, which is the host's business: their code says enough. */
+/** Returns the cause of an error without the socket's path, which is the host's business: the code says enough. */
 function causeOf(error: unknown): string {
   const code = error !== null && typeof error === "object" && "code" in error ? error.code : undefined;
   if (code === "ENOENT" || code === "FailedToOpenSocket") return "its socket does not exist";

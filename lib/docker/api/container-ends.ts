@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.ts";
 
-/** How a container ended, as far as the engine has told. */
+/** The end of a container, as far as the engine has reported it. */
 export interface ContainerEnd {
   readonly oom: boolean;
   readonly died: boolean;
@@ -8,10 +8,10 @@ export interface ContainerEnd {
 }
 
 const UNKNOWN: ContainerEnd = { oom: false, died: false, gone: false };
-/** ContainerEnds that nobody asked for are dropped, oldest first, beyond this many. */
+/** The most ends that are kept; beyond that the oldest are dropped, which nobody has asked for. */
 const KEPT = 10_000;
 
-/** What is known of the ends of containers, and who waits to hear of them. */
+/** The ends of containers that are known, and those who wait for one. */
 export class ContainerEnds {
   readonly #clock: Clock;
   readonly #known = new Map<string, ContainerEnd>();
@@ -35,12 +35,12 @@ export class ContainerEnds {
     for (const check of this.#waiters.get(containerId) ?? []) check(false);
   }
 
-  /** Waits for the end of a container, at most so many milliseconds, and tells what was known at that moment. */
+  /** Waits for the end of a container for at most so many milliseconds, and returns what is known then. */
   async wait(containerId: string, until: "died" | "gone", timeoutMs: number): Promise<ContainerEnd> {
     const { promise, resolve } = Promise.withResolvers<ContainerEnd>();
     const check = (final: boolean) => {
-      const fate = this.#known.get(containerId) ?? UNKNOWN;
-      if (final || fate[until]) resolve(fate);
+      const end = this.#known.get(containerId) ?? UNKNOWN;
+      if (final || end[until]) resolve(end);
     };
     const waiters = this.#waiters.get(containerId) ?? new Set();
     this.#waiters.set(containerId, waiters.add(check));
@@ -55,12 +55,12 @@ export class ContainerEnds {
     }
   }
 
-  /** Tells all who wait what is known: nothing more will come. */
+  /** Ends all waits with what is known: nothing more will come. */
   giveUp(): void {
     for (const waiters of this.#waiters.values()) for (const check of waiters) check(true);
   }
 
-  /** Drops what is known of a container that nobody will ask for again. */
+  /** Forgets a container that nobody will ask for again. */
   forget(containerId: string): void {
     this.#known.delete(containerId);
   }

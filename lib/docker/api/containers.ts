@@ -8,7 +8,7 @@ import { EngineError, isEngineStatus } from "./errors.ts";
 export const OWNER_LABEL = "slipway.owner";
 /** The label that names the function a container runs. */
 export const FUNCTION_LABEL = "slipway.function";
-/** Every container of ours has a name that begins so. */
+/** The beginning of the name of every container of ours. */
 export const NAME_PREFIX = "slipway-";
 
 const Created = Type.Object({ Id: Type.String({ minLength: 1 }) });
@@ -21,17 +21,17 @@ const Listed = Type.Array(
   }),
 );
 
-/** The body of `POST /containers/create`, as far as we use it. */
+/** The body of `POST /containers/create`. */
 export type ContainerSpec = Readonly<Record<string, unknown>>;
 
-/** A container as the list shows it. */
+/** A container in a list. */
 export interface ListedContainer {
   readonly id: string;
   readonly name: string;
   readonly state: string;
 }
 
-/** Containers of the engine. What fails throws `EngineError` or `engine_unavailable`. */
+/** The engine's containers. A request that fails throws `EngineError` or `engine_unavailable`. */
 export class Containers {
   readonly #connection: EngineConnection;
 
@@ -51,7 +51,7 @@ export class Containers {
     return reply.body.Id;
   }
 
-  /** With an aborted signal the wait ends; the engine may go on. */
+  /** Starts a container. If the signal aborts, the wait ends; the engine may go on. */
   async start(id: string, signal: AbortSignal): Promise<void> {
     await this.#connection.request({
       operation: "container start",
@@ -61,12 +61,12 @@ export class Containers {
     });
   }
 
-  /** The stream of a container's stdin and stdout. Close it before anything else is asked of that container. */
+  /** Opens the stream of a container's stdin and stdout. Close it before any other request about that container. */
   attach(id: string): Promise<Duplex> {
     return this.#connection.attach(id);
   }
 
-  /** Ends a container and removes it with its anonymous volumes; one that is gone, or going, is fine. */
+  /** Ends a container and removes it with its anonymous volumes. It may be gone, or going, already. */
   async remove(id: string): Promise<void> {
     try {
       await this.#remove(id);
@@ -105,7 +105,7 @@ export class Containers {
     }
   }
 
-  /** All containers, running or not, that carry the owner's label and our name prefix: labels alone can come from an image. */
+  /** Lists all containers, running or not, with the owner's label and our name prefix: a label alone can come from an image. */
   async listOwned(owner: string): Promise<ListedContainer[]> {
     const reply = await this.#connection.request({
       operation: "container list",
@@ -123,7 +123,7 @@ export class Containers {
     return containers;
   }
 
-  /** The size of a file in a container, or nothing where there is none. */
+  /** Returns the size of a file in a container, or nothing if it does not exist. */
   async fileSize(id: string, path: string): Promise<number | undefined> {
     try {
       const reply = await this.#connection.request({
@@ -141,7 +141,7 @@ export class Containers {
     }
   }
 
-  /** A file of a container as a tar archive of at most so many bytes. */
+  /** Returns a file of a container as a tar archive of at most so many bytes. */
   pack(id: string, path: string, limitBytes: number): Promise<Buffer> {
     return this.#connection.bytes(
       {

@@ -1,4 +1,4 @@
-/** A piece of one of the streams that the engine sends as one. */
+/** A piece of one of the streams that the engine merges. */
 export interface StreamPiece {
   readonly stream: "stdin" | "stdout" | "stderr";
   readonly bytes: Uint8Array;
@@ -8,8 +8,8 @@ const HEADER = 8;
 const STREAMS = ["stdin", "stdout", "stderr"] as const;
 
 /**
- * Takes the engine's attach stream apart: frames of an 8-byte header (stream, three zero bytes, length big-endian)
- * and a payload. Linear in its input, and passes payloads on as they come, whatever length the header claims.
+ * Takes the engine's attach stream apart: frames of an 8-byte header (stream, three zero bytes, length big-endian) and a
+ * payload. It takes linear time, and passes payloads on as they come, whatever length the header claims.
  */
 export class Demultiplexer {
   readonly #header = new Uint8Array(HEADER);
@@ -17,7 +17,7 @@ export class Demultiplexer {
   #stream: StreamPiece["stream"] = "stdout";
   #left = 0;
 
-  /** The pieces in the next chunk of the stream. Throws when it is no such stream. */
+  /** Yields the pieces in the next chunk of the stream. Throws if it is not such a stream. */
   *push(chunk: Uint8Array): Generator<StreamPiece> {
     let at = 0;
     while (at < chunk.length) {

@@ -1,4 +1,4 @@
-/** The engine answered with a status of 400 or above. Whoever asked knows what that means for the caller. */
+/** Thrown if the engine answers with a status of 400 or above. The one who asked knows what that means for the caller. */
 export class EngineError extends Error {
   override readonly name = "EngineError";
   readonly operation: string;
@@ -11,7 +11,7 @@ export class EngineError extends Error {
   }
 }
 
-/** Whether something thrown is the engine's answer with this status. */
+/** Whether something thrown is the engine's answer with one of these statuses. */
 export function isEngineStatus(thrown: unknown, ...statuses: readonly number[]): thrown is EngineError {
   return thrown instanceof EngineError && statuses.includes(thrown.status);
 }

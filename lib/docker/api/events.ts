@@ -2,23 +2,24 @@ import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../../clock.ts";
+import { aborted, deadline, onAbort } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
 import type { EngineConnection } from "./connection.ts";
 import { NAME_PREFIX, OWNER_LABEL } from "./containers.ts";
 import { type ContainerEnd, ContainerEnds } from "./container-ends.ts";
 
-/** From a lost connection to the next try, in milliseconds: recovery is promised within 2 s. */
+/** The pause between a lost connection and the next attempt, in milliseconds: recovery is promised within 2 s. */
 const RETRY_MS = 500;
-/** An engine that does not answer a ping this fast is taken for dead, in milliseconds. */
+/** An engine that does not answer a ping within this time is taken for dead, in milliseconds. */
 const PING_MS = 2_000;
-/** The same for each request of a try to connect: one that hangs must not use up the time to recover. */
+/** The same for each request of an attempt to connect: one that hangs must not use up the time to recover. */
 const CONNECT_MS = 1_000;
-/** An engine that hangs keeps its streams open, so it is asked this often whether it is alive, in milliseconds. */
+/** The interval of pings, in milliseconds: an engine that hangs keeps its streams open. */
 const HEARTBEAT_MS = 5_000;
 const EVENT_LINE_BYTES = 1024 * 1024;
 
-/** The events that we ask for, and what they mean. Podman filters by names of its own, and reports `remove` for `destroy`. */
+/** The events that we ask for, and their meaning. Podman filters by its own names, and reports `remove` for `destroy`. */
 const EVENTS: ReadonlyMap<string, "create" | "oom" | "die" | "destroy"> = new Map([
   ["create", "create"],
   ["oom", "oom"],
@@ -28,7 +29,7 @@ const EVENTS: ReadonlyMap<string, "create" | "oom" | "die" | "destroy"> = new Ma
   ["remove", "destroy"],
 ]);
 
-/** What we need of a message of `GET /events`. */
+/** The parts of a message of `GET /events` that we need. */
 const ContainerEvent = Type.Object({
   Action: Type.String(),
   Actor: Type.Object({
@@ -37,18 +38,22 @@ const ContainerEvent = Type.Object({
   }),
 });
 
+interface EngineEventsDeps {
+  readonly connection: EngineConnection;
+  readonly owner: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onConnected: () => Promise<void>;
+  readonly onCreated: (container: { readonly id: string; readonly name: string }) => void;
+}
+
 /**
- * Watches the engine through one event stream: whether it is there, and how our containers end. It connects, stays
- * connected, and connects again for as long as it lives. `onConnected` runs at each connection, when containers may
- * have ended, or been left behind, without an event; `onCreated` for each new container with our label and name.
+ * Watches through one event stream whether the engine is there, and how our containers end. It connects, and reconnects for
+ * as long as it lives. `onConnected` runs at each connection, when containers may have ended, or been left behind, without
+ * an event; `onCreated` for each new container with our label and name.
  */
 export class EngineEvents implements AsyncDisposable {
-  readonly #connection: EngineConnection;
-  readonly #owner: string;
-  readonly #clock: Clock;
-  readonly #log: Logger;
-  readonly #onConnected: () => Promise<void>;
-  readonly #onCreated: (container: { readonly id: string; readonly name: string }) => void;
+  readonly #deps: EngineEventsDeps;
   readonly #stop = new AbortController();
   readonly #ends: ContainerEnds;
   #settled = Promise.withResolvers<void>();
@@ -57,45 +62,33 @@ export class EngineEvents implements AsyncDisposable {
   });
   #loop: Promise<void> | undefined;
 
-  constructor(options: {
-    connection: EngineConnection;
-    owner: string;
-    clock: Clock;
-    log: Logger;
-    onConnected: () => Promise<void>;
-    onCreated: (container: { readonly id: string; readonly name: string }) => void;
-  }) {
-    this.#connection = options.connection;
-    this.#owner = options.owner;
-    this.#clock = options.clock;
-    this.#log = options.log;
-    this.#onConnected = options.onConnected;
-    this.#onCreated = options.onCreated;
-    this.#ends = new ContainerEnds(options.clock);
+  constructor(deps: EngineEventsDeps) {
+    this.#deps = deps;
+    this.#ends = new ContainerEnds(deps.clock);
   }
 
-  /** Begins to watch; does not wait for the engine. */
+  /** Begins to watch. Does not wait for the engine. */
   start(): void {
     this.#loop ??= this.#run();
   }
 
-  /** Why the engine cannot be used now, or nothing when it can. */
+  /** Why the engine cannot be used now, or nothing if it can. */
   get problem(): AppError | undefined {
     return this.#problem;
   }
 
   /**
-   * Settles when it is known whether the engine can be used: a call that comes right after the start, or after the
-   * stream was cut (as proxies do that know no streams without an end), waits for that and not for a 503.
+   * Settles when it is known whether the engine can be used. A call that comes right after the start, or after the stream
+   * was cut (some proxies cut endless streams), waits for this instead of getting a 503.
    */
   get settled(): Promise<void> {
     return this.#settled.promise;
   }
 
-  /** Asks the engine now and tells why it cannot be used, or nothing; what it finds is not remembered. */
+  /** Asks the engine now and returns why it cannot be used, or nothing. The answer is not remembered. */
   async probe(): Promise<AppError | undefined> {
     try {
-      await this.#connection.ping(PING_MS);
+      await this.#deps.connection.ping(PING_MS);
       return undefined;
     } catch (error) {
       return asProblem(error);
@@ -103,14 +96,14 @@ export class EngineEvents implements AsyncDisposable {
   }
 
   /**
-   * Waits until the container has ended (or is gone, with `gone`), at most so many milliseconds, and tells what is known
-   * then. While nothing can be learnt, because the engine is away, it does not wait.
+   * Waits until the container has ended (or is gone, with `gone`), for at most so many milliseconds, and returns what is
+   * known then. It does not wait while the engine is away, as nothing can be learnt.
    */
   async containerEnd(containerId: string, until: "died" | "gone", timeoutMs: number): Promise<ContainerEnd> {
     return this.#ends.wait(containerId, until, this.#problem === undefined ? timeoutMs : 0);
   }
 
-  /** Drops what is known of a container that nobody will ask for again. */
+  /** Forgets a container that nobody will ask for again. */
   forget(containerId: string): void {
     this.#ends.forget(containerId);
   }
@@ -126,8 +119,8 @@ export class EngineEvents implements AsyncDisposable {
     while (!signal.aborted) {
       const connectedAt = await this.#watch(signal);
       if (signal.aborted) return;
-      // A stream that was cut after a while is no sign of a dead engine: the first look at it comes at once.
-      if (connectedAt !== undefined && this.#clock.monotonic() - connectedAt > RETRY_MS) {
+      // A stream that was cut after a while is not a sign of a dead engine: the first attempt comes at once.
+      if (connectedAt !== undefined && this.#deps.clock.monotonic() - connectedAt > RETRY_MS) {
         this.#settled = Promise.withResolvers<void>();
       } else {
         this.#settled.resolve();
@@ -136,12 +129,12 @@ export class EngineEvents implements AsyncDisposable {
     }
   }
 
-  /** Connects and takes events until that fails; tells since when it was connected, if it ever was. */
+  /** Connects and takes events until that fails. Returns when it connected, if it did. */
   async #watch(signal: AbortSignal): Promise<number | undefined> {
     let connectedAt: number | undefined;
     try {
       const stream = await this.#connect(signal);
-      connectedAt = this.#clock.monotonic();
+      connectedAt = this.#deps.clock.monotonic();
       await this.#takeAll(stream, signal);
       throw new Error("the event stream ended");
     } catch (error) {
@@ -151,15 +144,15 @@ export class EngineEvents implements AsyncDisposable {
   }
 
   async #connect(signal: AbortSignal): Promise<IncomingMessage> {
-    await this.#connection.negotiate(CONNECT_MS);
-    return this.#connection.stream({
+    await this.#deps.connection.negotiate(CONNECT_MS);
+    return this.#deps.connection.stream({
       operation: "events",
       method: "GET",
       path: "/events",
       query: {
         filters: JSON.stringify({
           type: ["container"],
-          label: [`${OWNER_LABEL}=${this.#owner}`],
+          label: [`${OWNER_LABEL}=${this.#deps.owner}`],
           event: [...EVENTS.keys()],
         }),
       },
@@ -169,15 +162,14 @@ export class EngineEvents implements AsyncDisposable {
   }
 
   async #takeAll(stream: IncomingMessage, signal: AbortSignal): Promise<void> {
-    const close = () => stream.destroy();
-    signal.addEventListener("abort", close, { once: true });
+    const stopListening = onAbort(signal, () => stream.destroy());
     const stopHeartbeat = this.#heartbeat((error) => stream.destroy(error));
     try {
       this.#problem = undefined;
       this.#settled.resolve();
-      this.#log.info("engine connected");
-      // Not awaited: events must be read while the owner sweeps, and it may wait for some of them.
-      void this.#onConnected().catch((error: unknown) => this.#log.error("sweep failed", { error }));
+      this.#deps.log.info("engine connected");
+      // Not awaited: events must be read during the sweep, which may wait for some of them.
+      void this.#deps.onConnected().catch((error: unknown) => this.#deps.log.error("sweep failed", { error }));
       const decoder = new TextDecoder();
       let rest = "";
       for await (const chunk of stream) {
@@ -188,7 +180,7 @@ export class EngineEvents implements AsyncDisposable {
       }
     } finally {
       stopHeartbeat();
-      signal.removeEventListener("abort", close);
+      stopListening();
       stream.destroy();
     }
   }
@@ -196,10 +188,10 @@ export class EngineEvents implements AsyncDisposable {
   #heartbeat(onDead: (error: Error) => void): () => void {
     let stopped = false;
     let cancel: () => void;
-    const wait = () => (cancel = this.#clock.after(HEARTBEAT_MS, () => void beat()));
+    const wait = () => (cancel = this.#deps.clock.after(HEARTBEAT_MS, () => void beat()));
     const beat = async () => {
       const problem = await this.probe();
-      // Stopped while it asked: another heartbeat has begun, or none is wanted.
+      // It was stopped while it asked: another heartbeat has begun, or none is wanted.
       if (stopped) return;
       if (problem) onDead(problem);
       else wait();
@@ -220,24 +212,20 @@ export class EngineEvents implements AsyncDisposable {
     const what = EVENTS.get(event.Action);
     if (what === undefined) return;
     if (what !== "create") this.#ends.take(id, what);
-    else if (name.startsWith(NAME_PREFIX)) this.#onCreated({ id, name });
+    else if (name.startsWith(NAME_PREFIX)) this.#deps.onCreated({ id, name });
   }
 
   #setProblem(error: unknown): void {
     const problem = asProblem(error);
-    if (this.#problem?.message !== problem.message) this.#log.warn("engine unavailable", { problem: problem.message });
+    if (this.#problem?.message !== problem.message)
+      this.#deps.log.warn("engine unavailable", { problem: problem.message });
     this.#problem = problem;
     this.#ends.giveUp();
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const onAbort = () => resolve();
-    signal.addEventListener("abort", onAbort, { once: true });
-    const cancel = this.#clock.after(RETRY_MS, resolve);
-    await promise;
-    cancel();
-    signal.removeEventListener("abort", onAbort);
+    using limit = deadline(this.#deps.clock, RETRY_MS, signal);
+    await aborted(limit.signal);
   }
 }
 

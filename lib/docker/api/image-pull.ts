@@ -8,16 +8,16 @@ import { isEngineStatus } from "./errors.ts";
 import { PullTracker } from "./pull-tracker.ts";
 import { DENIED, registryAuthHeaders, shownWords, withoutSecret } from "./registry-auth.ts";
 
-/** A pull that has sent nothing for this long is given up, in milliseconds. */
+/** A pull that has sent nothing for so long is given up, in milliseconds. */
 const PULL_STALL_MS = 60_000;
-/** Progress is one JSON object a line; no engine sends lines near this length. */
+/** The longest line of progress, a JSON object. No engine sends lines nearly as long. */
 const PROGRESS_LINE_BYTES = 1024 * 1024;
 
-/** How an image is pulled. */
+/** Options of a pull. */
 export interface PullOptions {
-  /** Those of its registry, where there are some. */
+  /** The credentials for its registry, if there are any. */
   readonly credentials?: RegistryCredentials | undefined;
-  /** Called at each line of the engine's about a layer, with what makes a picture of how far it is. */
+  /** Called at each line about a layer, with a function that returns how far the pull is. */
   readonly onProgress?: (progress: () => PullProgress) => void;
 }
 
@@ -50,7 +50,7 @@ export async function pullImage(
   }
 }
 
-/** Reads the progress to its end: that is where most failures of a pull are told, after a 200. */
+/** Reads the progress to its end: most failures of a pull are reported there, after a 200. */
 async function followPull(
   stream: AsyncIterable<Buffer> & { destroy(error?: Error): unknown },
   { clock, timeout_ms: timeoutMs }: { readonly clock: Clock; readonly timeout_ms: number },
@@ -91,11 +91,11 @@ function readLine(text: string, onLine: (line: unknown) => void): void {
 const NOT_FOUND =
   /manifest unknown|manifest for .* not found|not found|does not exist|no such (?:image|manifest)|name unknown/i;
 
-/** Of a registry that has the manifest and has lost a layer, podman says the same. */
+/** Podman says the same if a registry has the manifest but has lost a layer. */
 const OTHER_LOSS = /no such host|blob/i;
 
 function pullError(reference: string, error: unknown, credentials: RegistryCredentials | undefined): AppError {
-  // What it means is read from its own words: a password may be one of them.
+  // Judged by the original words: a password, which is masked below, may be one of them.
   const words = messageOf(error);
   const cause = withoutSecret(error, credentials);
   const said = shownWords(cause);
@@ -112,7 +112,7 @@ function pullError(reference: string, error: unknown, credentials: RegistryCrede
   return new AppError("image_unavailable", text, { cause, retry_after_s: 10 });
 }
 
-/** Registries refuse names that do not exist, too (Docker Hub does, to all who have no right to them), hence two hints. */
+/** Returns two hints: registries also refuse names that do not exist (Docker Hub does, if the caller has no right to them). */
 function refusal(reference: string, said: string, credentials: RegistryCredentials | undefined): string {
   if (credentials === undefined) {
     const host = registryOf(reference) ?? "<host>";
@@ -121,7 +121,7 @@ function refusal(reference: string, said: string, credentials: RegistryCredentia
       `PUT /v1/registries/${host} with "username" and "password".`
     );
   }
-  // Not whose they are: who calls a function whose image is gone gets this message, too.
+  // Without the username: callers of a function whose image is gone get this message, too.
   const { host } = credentials;
   return (
     `the registry refused the stored credentials for "${host}" (${said}). ` +

@@ -4,13 +4,14 @@ import type { Clock } from "../../clock.ts";
 import { OWN_LABELS } from "../../domain/functions/rules.ts";
 import { spelledOut } from "../../domain/images/reference.ts";
 import { Nullable } from "../../domain/types.ts";
+import type { NamedImage } from "../../runner/platform.ts";
 import type { EngineConnection } from "./connection.ts";
 import { EngineError, isEngineStatus } from "./errors.ts";
 import { pullImage, type PullOptions } from "./image-pull.ts";
 
 const list = Type.Optional(Nullable(Type.Array(Type.String())));
 
-/** What we need of `GET /images/{name}/json`. */
+/** The parts of `GET /images/{name}/json` that we need. */
 const ImageInspect = Type.Object({
   Id: Type.String({ minLength: 1 }),
   RepoDigests: list,
@@ -30,18 +31,18 @@ const ImageInspect = Type.Object({
   ),
 });
 
-/** What we need of `GET /images/json`. */
+/** The parts of `GET /images/json` that we need. */
 const ImageList = Type.Array(Type.Object({ Id: Type.String({ minLength: 1 }), RepoTags: list, RepoDigests: list }));
 
-/** What an image says about the containers that are made of it. */
+/** An image's configuration for containers that are created from it. */
 export interface ImageConfig {
   readonly entrypoint: readonly string[];
   readonly command: readonly string[];
-  /** Empty where it names none, and root is meant. */
+  /** Empty if it names none, which means root. */
   readonly user: string;
-  /** Paths that get a volume each. */
+  /** The paths that get a volume each. */
   readonly volumes: readonly string[];
-  /** Those that begin with `slipway.`; the others are none of our business. */
+  /** The labels that begin with `slipway.`; the others do not concern us. */
   readonly labels: Readonly<Record<string, string>>;
 }
 
@@ -53,28 +54,24 @@ export interface Image {
   readonly config: ImageConfig;
 }
 
-/** An image with its names: tags and digests, spelt out. */
-export interface NamedImage {
-  readonly id: string;
-  readonly names: readonly string[];
+interface ImagesDeps {
+  readonly connection: EngineConnection;
+  readonly clock: Clock;
+  readonly pull_timeout_ms: number;
 }
 
-/** Images of the engine: looked at, pulled and removed. */
+/** Looks up, pulls and removes images of the engine. */
 export class Images {
-  readonly #connection: EngineConnection;
-  readonly #clock: Clock;
-  readonly #pullTimeoutMs: number;
+  readonly #deps: ImagesDeps;
 
-  constructor(options: { connection: EngineConnection; clock: Clock; pull_timeout_ms: number }) {
-    this.#connection = options.connection;
-    this.#clock = options.clock;
-    this.#pullTimeoutMs = options.pull_timeout_ms;
+  constructor(deps: ImagesDeps) {
+    this.#deps = deps;
   }
 
-  /** The image behind a reference or an id, or nothing where the engine has none. */
+  /** Returns the image behind a reference or an id, or nothing if the engine does not have it. */
   async inspect(reference: string): Promise<Image | undefined> {
     try {
-      const reply = await this.#connection.request({
+      const reply = await this.#deps.connection.request({
         operation: "image inspect",
         method: "GET",
         path: `/images/${encodeURIComponent(reference)}/json`,
@@ -102,12 +99,16 @@ export class Images {
 
   /** Pulls an image. Throws `image_not_found`, `registry_denied` or `image_unavailable` with the registry's own words. */
   pull(reference: string, options: PullOptions = {}): Promise<void> {
-    const setting = { connection: this.#connection, clock: this.#clock, timeout_ms: this.#pullTimeoutMs };
+    const setting = {
+      connection: this.#deps.connection,
+      clock: this.#deps.clock,
+      timeout_ms: this.#deps.pull_timeout_ms,
+    };
     return pullImage(setting, reference, options);
   }
-  /** All images that have a name, or are not part of another. */
+  /** Lists all images that have a name, or are not part of another. */
   async list(): Promise<NamedImage[]> {
-    const reply = await this.#connection.request({ operation: "image list", method: "GET", path: "/images/json" });
+    const reply = await this.#deps.connection.request({ operation: "image list", method: "GET", path: "/images/json" });
     if (!Value.Check(ImageList, reply.body)) throw new EngineError("image list", reply.status, "unexpected reply");
     const images: Static<typeof ImageList> = reply.body;
     return images.map(({ Id, RepoTags, RepoDigests }) => ({
@@ -117,9 +118,9 @@ export class Images {
     }));
   }
 
-  /** Whether there is a container that was made of an image, or of one that is made of it. */
+  /** Whether there is a container of an image, or of an image that was built from it. */
   async hasContainers(id: string): Promise<boolean> {
-    const reply = await this.#connection.request({
+    const reply = await this.#deps.connection.request({
       operation: "container list",
       method: "GET",
       path: "/containers/json",
@@ -129,12 +130,12 @@ export class Images {
   }
 
   /**
-   * Takes a name from an image, which goes with its last one; or removes the image with this id, where it has one tag at
-   * most, and digests of the same repository. False where the engine refuses, because somebody uses it.
+   * Removes a name of an image, and the image with its last name; or removes the image with this id, if it has one tag at
+   * most and digests of the same repository. Returns false if the engine refuses because somebody uses it.
    */
   async remove(nameOrId: string): Promise<boolean> {
     try {
-      await this.#connection.request({
+      await this.#deps.connection.request({
         operation: "image remove",
         method: "DELETE",
         path: `/images/${encodeURIComponent(nameOrId)}`,

@@ -25,7 +25,7 @@ export interface Network {
   readonly problem: string | undefined;
 }
 
-/** The engine's networks. Throws `EngineError` or `engine_unavailable`. */
+/** Lists the engine's networks. Throws `EngineError` or `engine_unavailable`. */
 export async function listNetworks(connection: EngineConnection): Promise<Network[]> {
   const { status, body } = await connection.request({ operation: "network list", method: "GET", path: "/networks" });
   if (!Value.Check(Listed, body)) throw new EngineError("network list", status, "unexpected reply");
@@ -37,7 +37,7 @@ function problemOf(network: (typeof Listed)["static"][number]): string | undefin
   if (network.Ingress) return "it is a swarm's ingress network";
   if (network.ConfigOnly) return "it is only a configuration for other networks";
   if (network.Scope === "swarm" && !network.Attachable) {
-    return "it is a swarm network that containers cannot join: make it with --attachable";
+    return "it is a swarm network that containers cannot join: create it with --attachable";
   }
   return undefined;
 }

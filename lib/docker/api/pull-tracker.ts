@@ -1,10 +1,10 @@
 import type { LayerState, PullProgress } from "../../domain/images/pull-progress.ts";
 
-/** Docker takes no image with more than 127 layers. */
+/** The most layers that are tracked; Docker accepts no image with more than 127. */
 const LAYERS = 1_000;
 const ID_LENGTH = 128;
 
-/** What the engine calls the states of a layer. */
+/** The engine's words for the states of a layer. */
 const STATES: Readonly<Record<string, LayerState>> = {
   "Pulling fs layer": "waiting",
   Waiting: "waiting",
@@ -23,13 +23,13 @@ interface Layer {
 }
 
 /**
- * Keeps count of a pull from the lines of progress that the engine sends. Whatever they say, no count is negative, and
- * none is above its total.
+ * Tracks a pull by the lines of progress that the engine sends. Whatever they say, no count is negative or above its
+ * total.
  */
 export class PullTracker {
   readonly #layers = new Map<string, Layer>();
 
-  /** Takes a line of the engine, parsed; tells whether it says anything about a layer. */
+  /** Takes a parsed line of the engine. Returns whether it says anything about a layer. */
   add(line: unknown): boolean {
     const { id, status, progressDetail } = fieldsOf(line);
     if (typeof id !== "string" || id.length > ID_LENGTH || typeof status !== "string") return false;
@@ -44,7 +44,7 @@ export class PullTracker {
     return true;
   }
 
-  /** How far it is now. */
+  /** How far the pull is now. */
   get progress(): PullProgress {
     const layers = [...this.#layers].map(([id, { state, current, total }]) => ({
       id,
@@ -55,7 +55,7 @@ export class PullTracker {
     return {
       layers,
       downloaded_bytes: layers.reduce((sum, { current_bytes }) => sum + current_bytes, 0),
-      // A layer whose size nobody told (the registry may leave it out) is at least as large as what has come.
+      // A layer of unknown size (the registry may leave it out) is at least as large as the part that has come.
       total_bytes: layers.reduce((sum, { current_bytes, total_bytes }) => sum + (total_bytes ?? current_bytes), 0),
     };
   }
@@ -65,7 +65,7 @@ function stateOf(status: string): LayerState | undefined {
   return status.startsWith("Retrying in ") ? "retrying" : Object.hasOwn(STATES, status) ? STATES[status] : undefined;
 }
 
-/** Bytes count while they are downloaded; what is extracted is counted anew by the engine, from 0 to the same total. */
+/** Counts bytes while they are downloaded. During extraction the engine counts again, from 0 to the same total. */
 function count(layer: Layer, current: number | undefined, total: number | undefined): void {
   if (total !== undefined && total > 0) layer.total = total;
   if (layer.state === "downloading" && current !== undefined) layer.current = current;
@@ -74,13 +74,13 @@ function count(layer: Layer, current: number | undefined, total: number | undefi
   if (layer.total !== null) layer.current = Math.min(layer.current, layer.total);
 }
 
-/** A count, or nothing for what is none; the engine says -1 for what it does not know. */
+/** Returns a count, or nothing if it is not one; the engine says -1 for unknown ones. */
 function bytes(value: unknown): number | undefined {
-  // Sums of a thousand of these stay exact.
+  // The sum of a thousand of these is exact.
   return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 2 ** 43 ? value : undefined;
 }
 
 function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  // Own fields of parsed JSON: whatever they are, they are looked at before they are used.
+  // Fields of parsed JSON: each is checked before it is used.
   return value !== null && typeof value === "object" ? (value as Readonly<Record<string, unknown>>) : {};
 }

@@ -6,23 +6,23 @@ import { EngineError } from "./errors.ts";
 /** The engine itself gives a registry 30 s to answer a connection, and tries plain HTTP after that on some hosts. */
 const CHECK_TIMEOUT_MS = 90_000;
 
-/** What Docker Hub is called where one logs in; for an older engine it has no other name. */
+/** The name of Docker Hub for a login; older engines know no other. */
 const HUB_ADDRESS = "https://index.docker.io/v1/";
 
-/** How an engine says that a registry does not want these credentials, or wants some. */
+/** The words of engines for a registry that refuses these credentials, or wants some. */
 export const DENIED =
   /unauthorized|denied|no basic auth credentials|authentication required|incorrect username or password|forbidden/i;
 
-/** Paths of the engine's host are none of the caller's business; podman and full disks name them. */
+/** Paths of the engine's host, which callers must not see; podman and full disks name them. */
 const HOST_PATH = /(?<![\w.:@-])"?\/(?:var|run|tmp|home|root|mnt|srv|opt)\/[^\s":]*"?/g;
 
-/** The header by which a pull gets its credentials. Padded: the engine takes unpadded base64url for no credentials. */
+/** Returns the header with the credentials for a pull. Padded: the engine ignores unpadded base64url. */
 export function registryAuthHeaders(credentials: RegistryCredentials | undefined): Record<string, string> {
   if (credentials === undefined) return {};
   return { "X-Registry-Auth": base64Url(JSON.stringify(authConfig(credentials))) };
 }
 
-/** Throws `registry_denied` or `registry_unavailable` where a registry does not take credentials, or cannot be asked. */
+/** Throws `registry_denied` if a registry does not accept credentials, `registry_unavailable` if it cannot be asked. */
 export async function checkCredentials(connection: EngineConnection, credentials: RegistryCredentials): Promise<void> {
   try {
     await connection.request({
@@ -38,12 +38,12 @@ export async function checkCredentials(connection: EngineConnection, credentials
   }
 }
 
-/** What the engine or a registry said, fit to be shown: no path of the engine's host. */
+/** Returns the words of the engine or a registry without paths of the engine's host, so that they can be shown. */
 export function shownWords(error: unknown): string {
   return messageOf(error).replaceAll(HOST_PATH, "a file of the engine");
 }
 
-/** The same error without the secret, in whatever form it may be in there: an answer of a registry may repeat what it got. */
+/** Returns the same error without the secret in any of its forms: a registry's answer may repeat what it got. */
 export function withoutSecret<E>(error: E, credentials: RegistryCredentials | undefined): E | EngineError | Error {
   if (credentials === undefined || !(error instanceof Error)) return error;
   const message = formsOf(credentials).reduce((text, form) => text.replaceAll(form, "***"), error.message);
@@ -66,7 +66,7 @@ function formsOf(credentials: RegistryCredentials): string[] {
   const basic = Buffer.from(`${username ?? ""}:${secret}`).toString("base64");
   const header = base64Url(JSON.stringify(authConfig(credentials)));
   const forms = [header, basic, secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)];
-  // The longest first: what is left of one in which another was replaced would still tell something.
+  // The longest first: the rest of one in which another was replaced would still reveal something.
   return [...new Set(forms)].toSorted((a, b) => b.length - a.length);
 }
 
@@ -79,7 +79,7 @@ function loginError(credentials: RegistryCredentials, error: EngineError): AppEr
   const cause = withoutSecret(error, credentials);
   const said = shownWords(cause);
   const head = `Cannot log in to the registry "${host}"`;
-  // An engine before 23 answers 500 whatever happened, and has the registry's status in its words.
+  // An engine before 23 always answers 500, and has the registry's status in its words.
   const refused = [401, 403].includes(error.status) || /\b40[13]\b/.test(error.message);
   if (refused || DENIED.test(error.message)) {
     const who = kind === "password" ? `the username "${username}" with this password` : "this identity token";

@@ -11,7 +11,7 @@ const Info = Type.Object({
   Runtimes: Type.Optional(Nullable(Type.Object({}, { additionalProperties: true }))),
 });
 
-/** The machine of the engine; nothing where it does not tell. */
+/** The engine's machine, as far as the engine says. */
 export interface System {
   readonly cpus: number | undefined;
   readonly memory_bytes: number | undefined;
@@ -19,13 +19,13 @@ export interface System {
   readonly runtimes: readonly string[];
 }
 
-/** What the engine tells of itself. Throws `engine_unavailable`, or `EngineError` where it refuses to. */
+/** Asks the engine about its machine. Throws `engine_unavailable`, or `EngineError` if it refuses. */
 export async function engineSystem(connection: EngineConnection): Promise<System> {
   const { NCPU, MemTotal, Runtimes } = await info(connection);
   return { cpus: NCPU, memory_bytes: MemTotal, runtimes: Object.keys(Runtimes ?? {}) };
 }
 
-/** The architecture that the engine's containers run on, in the engine's own words (`x86_64`, `aarch64`, ...). */
+/** Returns the architecture of the engine's containers in the engine's own words (`x86_64`, `aarch64`, ...). */
 export async function engineArchitecture(connection: EngineConnection): Promise<string> {
   return (await info(connection)).Architecture;
 }
@@ -33,5 +33,5 @@ export async function engineArchitecture(connection: EngineConnection): Promise<
 async function info(connection: EngineConnection): Promise<(typeof Info)["static"]> {
   const { body } = await connection.request({ operation: "info", method: "GET", path: "/info" });
   if (Value.Check(Info, body)) return body;
-  throw new AppError("engine_unavailable", "The engine does not tell its architecture: is it a Docker Engine?");
+  throw new AppError("engine_unavailable", "The engine does not say its architecture: is it a Docker Engine?");
 }

@@ -8,25 +8,25 @@ import { commandOf } from "../images/command.ts";
 import { GATE_DIRECTORY } from "./gate-volume.ts";
 
 /**
- * Docker's default capabilities less those that no function needs. Dropping all would break images whose root
+ * Dropped from Docker's default capabilities, as no function needs them. Dropping all would break images whose root
  * touches files of other users.
  */
 const DROPPED_CAPABILITIES = ["NET_RAW", "MKNOD", "SETFCAP", "AUDIT_WRITE"];
 
 const NO_NEW_PRIVILEGES = ["no-new-privileges"];
 
-/** Who runs a `strict` function whose image means root: the overflow ids, which no file of an image belongs to. */
+/** The user of a `strict` function whose image says root: the overflow ids, which own no file of an image. */
 const NOBODY = "65534:65534";
 
-/** The size of `/dev/shm`: what is in there counts as memory. */
+/** The size of `/dev/shm`, whose content counts as memory. */
 const SHM_BYTES = 64 * 1024 * 1024;
 
-/** What a container needs beside the function's own settings. */
+/** The parts of a container that do not come from the function's settings. */
 export interface ContainerSetting {
   readonly owner: string;
-  /** What the image says where the function does not. */
+  /** The image's own values, for what the function does not set. */
   readonly image: ImageConfig;
-  /** Path of the gate in the container. */
+  /** The path of the gate in the container. */
   readonly gate: string;
   /** The mount that brings the gate. */
   readonly gate_mount: Readonly<Record<string, unknown>>;
@@ -36,7 +36,7 @@ export interface ContainerSetting {
   readonly network: string;
 }
 
-/** The size of a function's context: it counts as memory, so it must leave some. */
+/** Returns the size of a function's context, which counts as memory, so it must leave some. */
 export function contextBytes({
   context_bytes,
   memory_bytes,
@@ -45,8 +45,8 @@ export function contextBytes({
 }
 
 /**
- * What a read-only root leaves to write to beside the context: `/tmp`, and in `strict` the image's volumes, which would
- * be directories of the host without a limit. It counts as memory, too.
+ * Returns the tmpfs mounts that a function with a read-only root can write to besides the context: `/tmp`, and in `strict`
+ * the image's volumes, which would be directories of the host without a limit. They count as memory, too.
  */
 function temporaryFiles(fn: Function, image: ImageConfig): Readonly<Record<string, string>> {
   if (!fn.read_only && fn.sandbox !== "strict") return {};
@@ -57,7 +57,7 @@ function temporaryFiles(fn: Function, image: ImageConfig): Readonly<Record<strin
   return Object.fromEntries(["/tmp", ...volumes].map((path) => [path, options]));
 }
 
-/** Where the gate puts secrets that are files. The mount is made with the container, the files come and go with a call. */
+/** Returns the tmpfs mount for secrets that are files. It is created with the container; the files come and go with a call. */
 function secretFiles({ secrets }: Function): Readonly<Record<string, string>> {
   if (secrets.every(({ environment }) => environment !== null)) return {};
   return { "/run/secrets": `rw,nosuid,nodev,noexec,mode=1777,size=${SECRETS_FILES_BYTES}` };
@@ -67,13 +67,13 @@ function withoutSlash(path: string): string {
   return posix.normalize(path).replace(/(?<=.)\/$/, "");
 }
 
-/** Who the process is, where the image is not to say so. */
+/** Returns the user of the process, unless the image decides. */
 function userOf({ user, sandbox }: Function, image: ImageConfig): { readonly User?: string } {
   if (user !== null) return { User: user };
   return sandbox === "strict" && isRoot(image.user) ? { User: NOBODY } : {};
 }
 
-/** The restrictions of a sandbox (lib/docs/operations-and-security.md, Sandbox). `docker` leaves them to the engine. */
+/** Returns the restrictions of each sandbox (lib/docs/operations-and-security.md, Sandbox); `docker` leaves them to the engine. */
 function restrictions({ sandbox, read_only }: Function): Readonly<Record<string, unknown>> {
   switch (sandbox) {
     case "default":
@@ -85,7 +85,7 @@ function restrictions({ sandbox, read_only }: Function): Readonly<Record<string,
   }
 }
 
-/** The body that creates a function's container: the gate in front of the function's command, in its sandbox. */
+/** Returns the body that creates a function's container: the gate in front of the function's command, in its sandbox. */
 export function containerSpec(fn: Function, setting: ContainerSetting): ContainerSpec {
   return {
     Image: fn.image_id,
@@ -114,7 +114,7 @@ export function containerSpec(fn: Function, setting: ContainerSetting): Containe
       MemorySwap: fn.memory_bytes,
       NanoCpus: Math.round(fn.cpus * 1e9),
       PidsLimit: fn.pids,
-      // Docker's default, said because podman and a daemon's own setting differ.
+      // Docker's default, given because podman and a daemon's own setting differ.
       ShmSize: SHM_BYTES,
       Ulimits: [{ Name: "nofile", Soft: NOFILE, Hard: NOFILE }],
       Tmpfs: {

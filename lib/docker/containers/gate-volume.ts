@@ -1,45 +1,36 @@
 import { type Containers, OWNER_LABEL } from "../api/containers.ts";
+import type { GateBinary } from "./gate-binary.ts";
 import type { OwnContainers } from "./own-containers.ts";
 
-/** Where a function's container finds the gate. */
+/** The directory of the gate in a function's container. */
 export const GATE_DIRECTORY = "/.slipway";
 
-/** What a tar archive of one file has at most beside the file: headers, padding and its end. */
+/** The most that a tar archive of one file contains besides the file: headers, padding and its end. */
 const TAR_BYTES = 64 * 1024;
 
-/** The gate for the engine's architecture; the name contains its hash, so that versions live side by side. */
-export interface GateFile {
-  readonly name: string;
-  readonly bytes: Uint8Array;
+interface GateVolumeDeps {
+  readonly containers: Containers;
+  readonly own_containers: OwnContainers;
+  readonly owner: string;
+  /** The volume's name. */
+  readonly volume: string;
+  /** Returns the gate for the engine's architecture. */
+  readonly gate: () => Promise<GateBinary>;
 }
 
 /**
- * The volume that brings the gate into containers. It is filled through a helper container that is created, never
- * started, and removed: that works with any engine, near or far, and needs no image of our own.
+ * The volume that brings the gate into containers. It is filled through a helper container that is created, never started,
+ * and removed: that works with any engine, local or remote, and needs no image of our own.
  */
 export class GateVolume {
-  readonly #containers: Containers;
-  readonly #own: OwnContainers;
-  readonly #owner: string;
-  readonly #volume: string;
-  readonly #gate: () => Promise<GateFile>;
-  #filled: Promise<GateFile> | undefined;
+  readonly #deps: GateVolumeDeps;
+  #filled: Promise<GateBinary> | undefined;
 
-  constructor(options: {
-    containers: Containers;
-    own_containers: OwnContainers;
-    owner: string;
-    volume: string;
-    gate: () => Promise<GateFile>;
-  }) {
-    this.#containers = options.containers;
-    this.#own = options.own_containers;
-    this.#owner = options.owner;
-    this.#volume = options.volume;
-    this.#gate = options.gate;
+  constructor(deps: GateVolumeDeps) {
+    this.#deps = deps;
   }
 
-  /** Makes sure that the gate is in the volume, once, and tells its path in a container; the image only has to exist. */
+  /** Fills the volume if necessary, once, and returns the gate's path in a container. The image only has to exist. */
   async ensure(imageId: string): Promise<string> {
     const filled = (this.#filled ??= this.#fill(imageId));
     try {
@@ -51,8 +42,8 @@ export class GateVolume {
   }
 
   /**
-   * What to call when a start failed in a way that a lost or spoilt gate would explain: it makes the next `ensure`
-   * look again. Take it before the start, so that many who fail at once cause one look.
+   * Returns a function to call if a start fails in a way that a lost or damaged gate would explain: it makes the next
+   * `ensure` check again. Take it before the start, so that many starts that fail at once cause one check.
    */
   doubt(): () => void {
     const trusted = this.#filled;
@@ -61,46 +52,46 @@ export class GateVolume {
     };
   }
 
-  /** The mount of the volume. An empty volume would be filled from the image at its mount path, with a gate of the image's own. */
+  /** Returns the mount of the volume. Without NoCopy an empty volume would be filled from the image, which could bring its own gate. */
   mount(readOnly: boolean): Readonly<Record<string, unknown>> {
     return {
       Type: "volume",
-      Source: this.#volume,
+      Source: this.#deps.volume,
       Target: GATE_DIRECTORY,
       ReadOnly: readOnly,
       VolumeOptions: { NoCopy: true },
     };
   }
 
-  async #fill(imageId: string): Promise<GateFile> {
-    const gate = await this.#gate();
-    const helper = await this.#own.create("fill-", {
+  async #fill(imageId: string): Promise<GateBinary> {
+    const gate = await this.#deps.gate();
+    const helper = await this.#deps.own_containers.create("fill-", {
       Image: imageId,
       Entrypoint: ["/never-started"],
       Cmd: [],
-      Labels: { [OWNER_LABEL]: this.#owner },
+      Labels: { [OWNER_LABEL]: this.#deps.owner },
       HostConfig: { NetworkMode: "none", Mounts: [this.mount(false)] },
     });
     try {
       if (!(await this.#holds(helper.id, gate)))
-        await this.#containers.unpack(helper.id, GATE_DIRECTORY, await archiveOf(gate));
+        await this.#deps.containers.unpack(helper.id, GATE_DIRECTORY, await archiveOf(gate));
     } finally {
-      this.#own.remove(helper);
+      this.#deps.own_containers.remove(helper);
     }
     return gate;
   }
 
-  /** By its bytes: after a power cut a file may have its full length and no content. */
-  async #holds(containerId: string, { name, bytes }: GateFile): Promise<boolean> {
+  /** Compares the bytes: after a power cut a file may have its full length and no content. */
+  async #holds(containerId: string, { name, bytes }: GateBinary): Promise<boolean> {
     const path = `${GATE_DIRECTORY}/${name}`;
-    if ((await this.#containers.fileSize(containerId, path)) !== bytes.length) return false;
-    const archive = await this.#containers.pack(containerId, path, bytes.length + TAR_BYTES);
+    if ((await this.#deps.containers.fileSize(containerId, path)) !== bytes.length) return false;
+    const archive = await this.#deps.containers.pack(containerId, path, bytes.length + TAR_BYTES);
     return archive.indexOf(bytes) !== -1;
   }
 }
 
-async function archiveOf(gate: GateFile): Promise<Buffer> {
-  // Loaded here: a volume is filled once, and a start need not wait for it.
+async function archiveOf(gate: GateBinary): Promise<Buffer> {
+  // Loaded here: a volume is filled once, and the server's start need not wait for it.
   const { pack } = await import("tar-stream");
   const archive = pack();
   archive.entry({ name: gate.name, mode: 0o755, uid: 0, gid: 0, mtime: new Date(0) }, Buffer.from(gate.bytes));

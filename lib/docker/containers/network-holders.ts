@@ -1,98 +1,98 @@
 import type { Function } from "../../domain/functions/functions.ts";
-import type { Instance } from "../../runner/instance/instance.ts";
+import type { ContainerChannel } from "./container-channel.ts";
 import type { Launcher } from "./launcher.ts";
 
-/** As much as is to be known of an instance that joins a network, and of one that holds it. */
-type Joining = Pick<Instance, "retired">;
-type Holding = Pick<Instance, "containerId" | "retired" | "retire">;
+/** The parts of a channel that matter for a container in a network, and for the one that holds it. */
+type Joining = Pick<ContainerChannel, "closed">;
+type Holding = Pick<ContainerChannel, "id" | "closed" | "close">;
 
-/** What makes the containers that hold a network. */
-export interface HolderLauncher {
-  launch(...fn: Parameters<Launcher["launch"]>): Promise<Holding>;
+/** Starts the containers that hold a network. */
+interface HolderLauncher {
+  launchHolder(...fn: Parameters<Launcher["launchHolder"]>): Promise<Holding>;
 }
 
 interface Holder {
-  readonly instance: Promise<Holding>;
-  /** Instances that are in its network, or are being started in it. */
+  readonly channel: Promise<Holding>;
+  /** Containers that are in its network, or are being started in it. */
   users: number;
-  /** No instance is to join it any more: it goes with the last that did. */
+  /** No container will join it any more: it ends with the last that did. */
   dismissed: boolean;
 }
 
 const NEVER = new AbortController().signal;
 
 /**
- * Containers that do nothing but hold a network namespace which the instances of one pool join (`share_network`):
- * the engine sets up a namespace with a bridge once, and not for every instance. A holder is an instance whose gate is
- * never called, so it dies with the server as all of them do. It outlives its instances as long as there is the pool,
- * whose function's image, network and runtime are its own.
+ * Containers that do nothing but hold a network namespace which the containers of one group join (`share_network`): the
+ * engine sets up a namespace with a bridge once, and not for every container. The gate of a holder is never called, and
+ * the holder dies with the server as all containers do. It is made from the function of the first container that joins,
+ * whose image, network and runtime all of the group have, and lives until the group is released.
  */
 export class NetworkHolders {
   readonly #launcher: HolderLauncher;
-  readonly #onLost: (pool: string) => void;
+  readonly #onLost: (group: string) => void;
   readonly #holders = new Map<string, Holder>();
 
-  /** `onLost` is told of a pool whose holder is gone: its instances have lost their network. */
-  constructor(launcher: HolderLauncher, onLost: (pool: string) => void) {
+  /** Calls `onLost` for a group whose holder has ended: its containers have lost their network. */
+  constructor(launcher: HolderLauncher, onLost: (group: string) => void) {
     this.#launcher = launcher;
     this.#onLost = onLost;
   }
 
-  /** Starts an instance of a pool, known by its key, in the network that its function is to have. */
-  async join<I extends Joining>(pool: string, fn: Function, start: (network: string) => Promise<I>): Promise<I> {
+  /** Starts a container of a group in the network that its function asks for. */
+  async join<C extends Joining>(group: string, fn: Function, start: (network: string) => Promise<C>): Promise<C> {
     if (!fn.share_network) return start(fn.network);
-    const holder = this.#holders.get(pool) ?? this.#hold(pool, fn);
+    const holder = this.#holders.get(group) ?? this.#hold(group, fn);
     holder.users++;
     try {
-      const instance = await start(`container:${await this.#idOf(pool, holder)}`);
-      void instance.retired.then(() => this.#left(holder));
-      return instance;
+      const channel = await start(`container:${await this.#idOf(group, holder)}`);
+      void channel.closed.then(() => this.#left(holder));
+      return channel;
     } catch (error) {
       this.#left(holder);
       throw error;
     }
   }
 
-  /** Lets a pool's holder go, with the last of its instances. */
-  release(pool: string): void {
-    const holder = this.#holders.get(pool);
+  /** Ends a group's holder when the last container of the group has ended. */
+  release(group: string): void {
+    const holder = this.#holders.get(group);
     if (holder === undefined) return;
-    this.#holders.delete(pool);
+    this.#holders.delete(group);
     holder.dismissed = true;
-    this.#letGo(holder);
+    this.#endIfUnused(holder);
   }
 
-  async #idOf(pool: string, holder: Holder): Promise<string> {
+  async #idOf(group: string, holder: Holder): Promise<string> {
     try {
-      return (await holder.instance).containerId;
+      return (await holder.channel).id;
     } catch (error) {
-      this.#forget(pool, holder);
+      this.#forget(group, holder);
       throw error;
     }
   }
 
-  #hold(pool: string, fn: Function): Holder {
-    const instance = this.#launcher.launch(fn, NEVER);
-    const holder: Holder = { instance, users: 0, dismissed: false };
-    this.#holders.set(pool, holder);
-    instance
-      .then(({ retired }) => retired)
-      .then(() => this.#forget(pool, holder) && this.#onLost(pool))
-      .catch(() => undefined); // whoever waits for the network is told
+  #hold(group: string, fn: Function): Holder {
+    const channel = this.#launcher.launchHolder(fn, NEVER);
+    const holder: Holder = { channel, users: 0, dismissed: false };
+    this.#holders.set(group, holder);
+    channel
+      .then(({ closed }) => closed)
+      .then(() => this.#forget(group, holder) && this.#onLost(group))
+      .catch(() => undefined); // those who wait for the network get the error
     return holder;
   }
 
   #left(holder: Holder): void {
     holder.users--;
-    this.#letGo(holder);
+    this.#endIfUnused(holder);
   }
 
-  #letGo(holder: Holder): void {
+  #endIfUnused(holder: Holder): void {
     if (!holder.dismissed || holder.users > 0) return;
-    holder.instance.then((instance) => instance.retire()).catch(() => undefined); // it never came to be
+    holder.channel.then((channel) => channel.close()).catch(() => undefined); // it was never started
   }
 
-  #forget(pool: string, holder: Holder): boolean {
-    return this.#holders.get(pool) === holder && this.#holders.delete(pool);
+  #forget(group: string, holder: Holder): boolean {
+    return this.#holders.get(group) === holder && this.#holders.delete(group);
   }
 }

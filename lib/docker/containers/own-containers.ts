@@ -1,15 +1,16 @@
 import type { Clock } from "../../clock.ts";
+import { TaskGroup } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { type Containers, type ContainerSpec, NAME_PREFIX } from "../api/containers.ts";
 import { EngineError } from "../api/errors.ts";
 import type { EngineEvents } from "../api/events.ts";
 import type { Logger } from "../../log.ts";
 
-/** How long a container may take to go by itself after its stream was closed, before the engine is told to remove it. */
+/** The time a container has to go by itself after its stream was closed, before the engine is told to remove it. */
 const REMOVAL_GRACE_MS = 1_000;
-/** Tries at removing a container that will not go; after that the sweep has it. */
+/** The most attempts to remove a container. After that the sweep removes it. */
 const REMOVAL_TRIES = 3;
-/** How long the server waits for its last containers when it stops; the next start sweeps what an engine that hangs keeps. */
+/** The wait for the last containers when the server stops. If the engine hangs, the next start sweeps them. */
 const LAST_REMOVALS_MS = 5_000;
 
 /** A container that was created here. */
@@ -18,45 +19,46 @@ export interface OwnContainer {
   readonly name: string;
 }
 
+interface OwnContainersDeps {
+  readonly containers: Containers;
+  readonly events: EngineEvents;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
 /**
- * Keeps account of this server's containers: each is known here from before its creation until the engine says that it
- * is gone. Whatever else carries our label and our name is a stray, and is removed as soon as it is seen: by its
- * `create` event where the engine made it after we had given up on the request, else by the sweep.
+ * The ledger of this server's containers: each is in it from before its creation until the engine says that it is gone. Any
+ * other container with our label and our name is a stray and is removed as soon as it is seen: by its `create` event if
+ * the engine created it after we had given up on the request, else by the sweep.
  */
 export class OwnContainers implements AsyncDisposable {
-  readonly #containers: Containers;
-  readonly #events: EngineEvents;
-  readonly #clock: Clock;
-  readonly #log: Logger;
+  readonly #deps: OwnContainersDeps;
   readonly #names = new Set<string>();
-  /** Names of containers that are not known to be gone, by their ids, and who waits for that. */
+  /** Containers that are not known to be gone, by their ids: name, and a promise of that. */
   readonly #present = new Map<string, { readonly name: string; readonly gone: PromiseWithResolvers<void> }>();
-  readonly #removals = new Set<Promise<void>>();
+  readonly #removals = new TaskGroup();
 
-  constructor(options: { containers: Containers; events: EngineEvents; clock: Clock; log: Logger }) {
-    this.#containers = options.containers;
-    this.#events = options.events;
-    this.#clock = options.clock;
-    this.#log = options.log;
+  constructor(deps: OwnContainersDeps) {
+    this.#deps = deps;
   }
 
-  /** Whether a container of ours with this name is no stray. */
+  /** Whether a container with this name is in the ledger, and not a stray. */
   owns(name: string): boolean {
     return this.#names.has(name);
   }
 
   /** Creates a container; `purpose` becomes part of its name. */
   async create(purpose: "" | "fill-", spec: ContainerSpec): Promise<OwnContainer> {
-    const name = `${NAME_PREFIX}${purpose}${this.#clock.uuid()}`;
+    const name = `${NAME_PREFIX}${purpose}${this.#deps.clock.uuid()}`;
     this.#names.add(name);
     try {
-      const id = await this.#containers.create(name, spec);
+      const id = await this.#deps.containers.create(name, spec);
       this.#present.set(id, { name, gone: Promise.withResolvers() });
       return { id, name };
     } catch (error) {
-      // An engine that refused has made nothing. One whose answer we did not get may have, or may yet.
+      // An engine that refused has created nothing. One whose answer we did not get may have, or may yet.
       if (error instanceof EngineError && error.status >= 400 && error.status < 500) this.#names.delete(name);
-      else this.#own(this.#remove(name, name));
+      else void this.#removals.add(this.#remove(name, name));
       throw error;
     }
   }
@@ -66,45 +68,39 @@ export class OwnContainers implements AsyncDisposable {
     await this.#present.get(id)?.gone.promise;
   }
 
-  /** All containers that are there still, by their names: those that nobody could remove are gone where they lack. */
+  /** Takes the names of all containers that still exist: others that could not be removed are gone now. */
   seen(names: ReadonlySet<string>): void {
     for (const [id, { name }] of this.#present) if (!this.owns(name) && !names.has(name)) this.#forget(id);
   }
 
-  /** Removes a container, in the background. */
+  /** Removes a container in the background. */
   remove({ id, name }: OwnContainer): void {
-    this.#own(this.#remove(id, name));
+    void this.#removals.add(this.#remove(id, name));
   }
 
-  /** Waits in the background until a container that is ending has gone; help comes only where that fails. */
+  /** Waits in the background until a container that is ending is gone, and removes it if it does not go. */
   seeOff(container: OwnContainer): void {
-    this.#own(this.#seeOff(container));
+    void this.#removals.add(this.#seeOff(container));
   }
 
-  /** Takes note of a container that the engine has just made; one that nobody here waits for is removed. */
+  /** Notes a container that the engine has just created. A stray is removed. */
   noteCreated(container: OwnContainer): void {
     if (this.owns(container.name)) return;
-    this.#log.info("stray container made, removing it", { container: container.name });
+    this.#deps.log.info("stray container created, removing it", { container: container.name });
     this.#names.add(container.name);
     this.remove(container);
   }
 
-  /** Waits for the removals that are under way; not for long where the engine does not answer. */
+  /** Waits for the removals that are under way, but not for long if the engine does not answer. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const cancel = this.#clock.after(LAST_REMOVALS_MS, resolve);
-    const all = async () => {
-      while (this.#removals.size > 0) await Promise.all(this.#removals);
-    };
-    await Promise.race([all(), promise]);
-    cancel();
-    if (this.#removals.size > 0)
-      this.#log.warn("containers not removed, the next start will", { count: this.#removals.size });
+    const { clock, log } = this.#deps;
+    if (await this.#removals.settledWithin(clock, LAST_REMOVALS_MS)) return;
+    log.warn("containers not removed, the next start will", { count: this.#removals.size });
   }
 
   async #seeOff(container: OwnContainer): Promise<void> {
-    const { gone } = await this.#events.containerEnd(container.id, "gone", REMOVAL_GRACE_MS);
-    this.#events.forget(container.id);
+    const { gone } = await this.#deps.events.containerEnd(container.id, "gone", REMOVAL_GRACE_MS);
+    this.#deps.events.forget(container.id);
     if (!gone) return this.#remove(container.id, container.name);
     this.#names.delete(container.name);
     this.#forget(container.id);
@@ -119,21 +115,19 @@ export class OwnContainers implements AsyncDisposable {
     try {
       for (let tries = 1; ; tries++) {
         try {
-          await this.#containers.remove(idOrName);
+          await this.#deps.containers.remove(idOrName);
           return this.#forget(idOrName);
         } catch (error) {
-          if (tries === REMOVAL_TRIES || this.#events.problem) throw error;
+          if (tries === REMOVAL_TRIES || this.#deps.events.problem) throw error;
         }
       }
     } catch (error) {
-      this.#log.warn("container not removed, the sweep will try again", { container: name, problem: messageOf(error) });
+      this.#deps.log.warn("container not removed, the sweep will try again", {
+        container: name,
+        problem: messageOf(error),
+      });
     } finally {
       this.#names.delete(name);
     }
-  }
-
-  #own(removal: Promise<void>): void {
-    const owned = removal.finally(() => this.#removals.delete(owned));
-    this.#removals.add(owned);
   }
 }

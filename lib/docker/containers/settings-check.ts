@@ -6,10 +6,10 @@ import { EngineError } from "../api/errors.ts";
 import { listNetworks } from "../api/networks.ts";
 import { engineSystem, type System } from "../api/system.ts";
 
-/** Networks that every engine has. */
+/** The networks that every engine has. */
 const ALWAYS = ["bridge", "none"];
 
-/** Whether the engine has what settings ask for. It is asked only about what not every engine has. */
+/** Checks whether the engine has what settings need. It is asked only about things that not every engine has. */
 export class SettingsCheck {
   readonly #connection: EngineConnection;
 
@@ -17,7 +17,7 @@ export class SettingsCheck {
     this.#connection = connection;
   }
 
-  /** Throws `invalid_request` naming what there is, and `engine_unavailable` where the engine cannot be asked. */
+  /** Throws `invalid_request` naming what the engine has, and `engine_unavailable` if it cannot be asked. */
   async check(settings: Partial<Settings>): Promise<void> {
     const { network, runtime, cpus = 0, memory_bytes = 0 } = settings;
     try {
@@ -44,7 +44,7 @@ export class SettingsCheck {
     throw new AppError(
       "invalid_request",
       `The engine has no network ${JSON.stringify(name)}, but ${listed(new Set([...ALWAYS, ...known]))}: ` +
-        "use one of these, or make it with `docker network create`",
+        "use one of these, or create it with `docker network create`",
     );
   }
 }
@@ -68,7 +68,7 @@ function checkMachine({ runtime, cpus = 0, memory_bytes = 0 }: Partial<Settings>
   }
 }
 
-/** At most so many names in a message. */
+/** The most names in a message. */
 const NAMES = 20;
 
 function listed(names: Iterable<string>): string {

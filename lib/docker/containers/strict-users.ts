@@ -7,14 +7,14 @@ import { isEngineStatus } from "../api/errors.ts";
 import type { ImageConfig } from "../api/images.ts";
 
 const PASSWD = "/etc/passwd";
-/** What a list of accounts may have, its archive included; images have a kilobyte or two. */
+/** The most bytes of a list of accounts and its archive; images have a kilobyte or two. */
 const PASSWD_BYTES = 4 * 1024 * 1024;
-/** Names that were looked up, at most this many. */
+/** The most names that are remembered. */
 const KNOWN = 1_000;
 
 /**
- * Sees to it that a `strict` function is not root under another name: whether `toor` is 0 only its image knows. The
- * engine looks names up in the image's own list of accounts, and so do we, once for each image and name.
+ * Makes sure that a `strict` function is not root under another name: only its image knows whether `toor` is 0. The engine
+ * looks names up in the image's own list of accounts, and so do we, once for each image and name.
  */
 export class StrictUsers {
   readonly #containers: Pick<Containers, "pack">;
@@ -27,7 +27,7 @@ export class StrictUsers {
   /** Throws `entrypoint_failed` for a container of a `strict` function whose user would be root. */
   async check(fn: Function, image: ImageConfig, containerId: string): Promise<void> {
     const [account = ""] = (fn.user ?? image.user).split(":");
-    // Root by its own name does not get here: it is refused, or another user takes its place.
+    // Root by its own name is refused before, or replaced by another user.
     if (fn.sandbox !== "strict" || isRoot(account) || /^\d+$/.test(account)) return;
     const key = JSON.stringify([fn.image_id, account]);
     if (this.#fine.has(key)) return;
@@ -44,10 +44,10 @@ export class StrictUsers {
   async #isRootIn(containerId: string, account: string): Promise<boolean> {
     try {
       const lines = await contentOf(await this.#containers.pack(containerId, PASSWD, PASSWD_BYTES));
-      // A list that is no plain file tells nothing, and what the engine cannot read as a number it takes for 0.
+      // A list that is not a plain file says nothing, and the engine takes what is not a number for 0.
       return lines === undefined || lines.some(({ name, uid }) => name === account && !(Number(uid) > 0));
     } catch (error) {
-      // Without a list the engine finds no name at all, and says so at the start.
+      // Without a list the engine finds no name and says so at the start.
       if (isEngineStatus(error, 404)) return false;
       throw error;
     }
@@ -59,7 +59,7 @@ interface Account {
   readonly uid: string | undefined;
 }
 
-/** The accounts in the archive of a list of them; nothing where it is no plain file. */
+/** Returns the accounts in the archive of a list of them, or nothing if it is not a plain file. */
 async function contentOf(archive: Buffer): Promise<readonly Account[] | undefined> {
   const unpacked = extract();
   unpacked.end(archive);

@@ -1,33 +1,90 @@
+import type { Clock } from "../../clock.ts";
+import { Alarm } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
-import type { Containers } from "../api/containers.ts";
 import type { Logger } from "../../log.ts";
+import type { Containers } from "../api/containers.ts";
+import type { EngineEvents } from "../api/events.ts";
+import type { OwnContainers } from "./own-containers.ts";
 
 /** From one sweep to the next, in milliseconds. */
-export const SWEEP_INTERVAL_MS = 60_000;
-/** The same after one that failed, or could not remove all. */
-export const SWEEP_RETRY_MS = 1_000;
+const SWEEP_INTERVAL_MS = 60_000;
+/** The same after a sweep that failed or could not remove every stray. */
+const SWEEP_RETRY_MS = 1_000;
+
+interface SweepDeps {
+  readonly containers: Containers;
+  readonly own_containers: OwnContainers;
+  readonly events: Pick<EngineEvents, "problem">;
+  readonly owner: string;
+  /** Called after each sweep that left no stray. */
+  readonly onClean: () => void;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
 
 /**
- * Removes containers that this database's servers left behind: one was killed between create and start, the engine
- * was, or someone paused it. It touches none that lacks our owner label or name, and none that is in use.
+ * Removes containers that this database's servers left behind, every minute: a server was killed between create and
+ * start, the engine was killed, or someone paused a container. It touches only containers that have our owner label and
+ * name and are not in use.
  */
-export async function sweep(options: {
-  containers: Containers;
-  owner: string;
-  in_use: (name: string) => boolean;
-  log: Logger;
-}): Promise<{ readonly removed: number; readonly left: readonly string[] }> {
-  const { containers, in_use, log } = options;
-  const strays = (await containers.listOwned(options.owner)).filter(({ name }) => !in_use(name));
-  const left: string[] = [];
-  for (const { id, name, state } of strays) {
+export class Sweep implements Disposable {
+  readonly #deps: SweepDeps;
+  readonly #alarm: Alarm;
+  #stopped = false;
+
+  constructor(deps: SweepDeps) {
+    this.#deps = deps;
+    this.#alarm = new Alarm(deps.clock, () => this.#tick());
+  }
+
+  /** Begins to sweep at intervals. The first sweep comes with the first connection to the engine. */
+  start(): void {
+    this.#schedule(SWEEP_INTERVAL_MS);
+  }
+
+  /** Sweeps now. What cannot be removed is tried again soon. */
+  async run(): Promise<void> {
+    const { own_containers, onClean, log } = this.#deps;
     try {
-      await containers.remove(id);
-      log.info("stray container removed", { container: name, state });
+      const left = await this.#removeStrays();
+      own_containers.seen(new Set(left));
+      if (left.length === 0) onClean();
+      this.#schedule(left.length > 0 ? SWEEP_RETRY_MS : SWEEP_INTERVAL_MS);
     } catch (error) {
-      left.push(name);
-      log.warn("stray container not removed", { container: name, state, problem: messageOf(error) });
+      log.warn("sweep failed", { error });
+      this.#schedule(SWEEP_RETRY_MS);
     }
   }
-  return { removed: strays.length - left.length, left };
+
+  [Symbol.dispose](): void {
+    this.#stopped = true;
+    this.#alarm.clear();
+  }
+
+  /** Returns the names of those that are still there. */
+  async #removeStrays(): Promise<string[]> {
+    const { containers, own_containers, owner, log } = this.#deps;
+    const strays = (await containers.listOwned(owner)).filter(({ name }) => !own_containers.owns(name));
+    const left: string[] = [];
+    for (const { id, name, state } of strays) {
+      try {
+        await containers.remove(id);
+        log.info("stray container removed", { container: name, state });
+      } catch (error) {
+        left.push(name);
+        log.warn("stray container not removed", { container: name, state, problem: messageOf(error) });
+      }
+    }
+    return left;
+  }
+
+  #tick(): void {
+    // An engine that is away is swept when it is back.
+    if (this.#deps.events.problem) this.#schedule(SWEEP_INTERVAL_MS);
+    else void this.run();
+  }
+
+  #schedule(delayMs: number): void {
+    if (!this.#stopped) this.#alarm.set(delayMs);
+  }
 }

@@ -1,10 +1,7 @@
-import type { Settings } from "../../domain/functions/settings.ts";
+import type { OwnCommand } from "../../runner/platform.ts";
 import type { ImageConfig } from "../api/images.ts";
 
-/** What a function says in place of its image's entrypoint and command. */
-export type OwnCommand = Partial<Pick<Settings, "entrypoint" | "command">>;
-
-/** The whole command of a function: an entrypoint of its own drops the image's command, as `docker run` does. */
+/** Returns the whole command of a function. An entrypoint of its own drops the image's command, as with `docker run`. */
 export function commandOf({ entrypoint, command }: OwnCommand, image: ImageConfig): readonly string[] {
   const ofImage = entrypoint ? [] : image.command;
   return [...(entrypoint ?? image.entrypoint), ...(command ?? ofImage)];

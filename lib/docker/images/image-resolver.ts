@@ -1,7 +1,5 @@
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import type { Settings } from "../../domain/functions/settings.ts";
-import { settingsOfLabels } from "../../domain/images/labels.ts";
 import { parseImageReference } from "../../domain/images/reference.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
@@ -11,93 +9,69 @@ import type { Image, ImageConfig, Images } from "../api/images.ts";
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
-import { commandOf, type OwnCommand } from "./command.ts";
+import type { CurrentCredentials, OwnCommand, PlatformImages, ResolvedImage } from "../../runner/platform.ts";
+import { commandOf } from "./command.ts";
 import type { OwnImages } from "./own-images.ts";
 import { SharedPull } from "./shared-pull.ts";
 
-/** What a function remembers of its image. */
-export interface ResolvedImage {
-  readonly image_id: string;
-  readonly digest: string | null;
-}
-
-/** Credentials as they are now: another number stands for others. */
-export interface CurrentCredentials extends RegistryCredentials {
-  readonly revision: string;
-}
-
-/** Images that were looked at lately, at most this many. */
+/** The most images whose configuration is remembered. */
 const CONFIGS = 1_000;
 
+interface ImageResolverDeps {
+  readonly images: Images;
+  /** Hears of each pull. */
+  readonly own: Pick<OwnImages, "during">;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Returns a registry's credentials; called at each pull. */
+  readonly credentialsFor: (host: string) => CurrentCredentials | undefined;
+}
+
 /**
- * Turns image references into images on the engine. Images are looked at first and pulled where they are missing: one
- * that exists only locally cannot be pulled. All who want the same image at once wait for one pull, and none of them
- * can cancel it for the others.
+ * Turns image references into images on the engine. Images are looked up first and pulled if they are missing: one that
+ * exists only locally cannot be pulled. All who want the same image at once wait for one pull, and none of them can cancel
+ * it for the others.
  */
-export class ImageResolver {
-  readonly #images: Images;
-  readonly #own: Pick<OwnImages, "during">;
-  readonly #metrics: Metrics;
-  readonly #log: Logger;
-  readonly #clock: Clock;
-  readonly #credentialsFor: (host: string) => CurrentCredentials | undefined;
+export class ImageResolver implements PlatformImages {
+  readonly #deps: ImageResolverDeps;
   readonly #pulls = new Map<string, SharedPull>();
   readonly #configs = new Map<string, ImageConfig>();
 
-  constructor(options: {
-    images: Images;
-    /** Told of each pull. */
-    own: Pick<OwnImages, "during">;
-    metrics: Metrics;
-    log: Logger;
-    clock: Clock;
-    /** Those of a registry, asked for at each pull. */
-    credentialsFor: (host: string) => CurrentCredentials | undefined;
-  }) {
-    this.#images = options.images;
-    this.#own = options.own;
-    this.#clock = options.clock;
-    this.#credentialsFor = options.credentialsFor;
-    this.#metrics = options.metrics;
-    this.#log = options.log;
+  constructor(deps: ImageResolverDeps) {
+    this.#deps = deps;
   }
 
-  /** The image behind a reference, pulled if the engine does not have it. Throws also for one that could not be run. */
   async resolve(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
     parseImageReference(reference); // before the engine is asked: its own message is shorter
     const present = await this.#inspect(reference);
     return this.#resolved(reference, present ?? (await this.#pullAndInspect(reference, watcher)), own);
   }
 
-  /** The image behind a reference where the engine has it, and nothing where it would have to be pulled. */
   async look(reference: string, own: OwnCommand): Promise<ResolvedImage | undefined> {
     parseImageReference(reference);
     const present = await this.#inspect(reference);
     return present && this.#resolved(reference, present, own);
   }
 
-  /** The image that a reference means now: pulled anew, or looked up again where it exists only locally. */
   async refresh(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
     const present = await this.#inspect(reference);
     const local = present !== undefined && present.digests.length === 0;
     return this.#resolved(reference, local ? present : await this.#pullAndInspect(reference, watcher), own);
   }
 
-  /** What the labels of an image that was resolved say about settings. Throws `image_invalid` where they are wrong. */
-  async settings(reference: string, { image_id }: ResolvedImage): Promise<Partial<Settings>> {
-    return settingsOfLabels(reference, (await this.config(image_id))?.labels ?? {});
+  async labels(imageId: string): Promise<Readonly<Record<string, string>> | undefined> {
+    return (await this.config(imageId))?.labels;
   }
 
-  /** Throws `image_invalid` where a function that has its image would have nothing to run any more. */
   async checkCommand({ image, image_id, ...own }: Pick<Function, "image" | "image_id"> & OwnCommand): Promise<void> {
     const config = image_id === null ? undefined : await this.config(image_id);
-    // What the engine has lost is brought back by the next call, which then tells.
+    // An image that the engine has lost is restored by the next call, which then says so.
     if (config !== undefined) checkCommand(image, own, config);
   }
 
-  /** Pulls the very image of a function again, by its digest. Throws `image_unavailable` where that is impossible. */
   async restore({ image, image_id, digest }: Function): Promise<void> {
-    // It was never gone, or another call has brought it back since the engine said so.
+    // It was never gone, or another call has restored it since the engine said so.
     if (image_id !== null && (await this.#inspect(image_id)) !== undefined) return;
     if (digest === null || image_id === null) {
       throw new AppError(
@@ -124,14 +98,14 @@ export class ImageResolver {
     );
   }
 
-  /** What an image says about its containers, or nothing where the engine has lost it. */
+  /** Returns an image's configuration for its containers, or nothing if the engine has lost it. */
   async config(imageId: string): Promise<ImageConfig | undefined> {
     return this.#configs.get(imageId) ?? (await this.#inspect(imageId))?.config;
   }
 
   async #inspect(reference: string): Promise<Image | undefined> {
     try {
-      const image = await this.#images.inspect(reference);
+      const image = await this.#deps.images.inspect(reference);
       if (image !== undefined) this.#remember(image);
       return image;
     } catch (error) {
@@ -167,8 +141,8 @@ export class ImageResolver {
   #pull(reference: string, watcher?: PullWatcher): Promise<void> {
     const { normalized } = parseImageReference(reference);
     const host = registryOf(reference);
-    const credentials = host === undefined ? undefined : this.#credentialsFor(host);
-    // Whoever has just changed the credentials does not want the end of a pull that began with the old ones.
+    const credentials = host === undefined ? undefined : this.#deps.credentialsFor(host);
+    // A pull that began with old credentials is no good to someone who has just changed them.
     const key = `${credentials?.revision ?? ""} ${normalized}`;
     const pull = this.#pulls.get(key) ?? this.#begin(key, reference, credentials);
     if (watcher !== undefined) pull.watch(watcher);
@@ -176,7 +150,7 @@ export class ImageResolver {
   }
 
   #begin(key: string, reference: string, credentials: RegistryCredentials | undefined): SharedPull {
-    const pull = new SharedPull(this.#clock, async (onProgress) => {
+    const pull = new SharedPull(this.#deps.clock, async (onProgress) => {
       try {
         await this.#pullOnce(reference, { credentials, onProgress });
       } finally {
@@ -188,14 +162,14 @@ export class ImageResolver {
   }
 
   async #pullOnce(reference: string, options: PullOptions): Promise<void> {
-    this.#log.info("pull started", { image: reference });
+    this.#deps.log.info("pull started", { image: reference });
     try {
-      await this.#own.during(reference, () => this.#images.pull(reference, options));
-      this.#metrics.pulls.inc({ result: "ok" });
-      this.#log.info("pull finished", { image: reference });
+      await this.#deps.own.during(reference, () => this.#deps.images.pull(reference, options));
+      this.#deps.metrics.pulls.inc({ result: "ok" });
+      this.#deps.log.info("pull finished", { image: reference });
     } catch (error) {
-      this.#metrics.pulls.inc({ result: error instanceof AppError ? error.reason : "internal" });
-      this.#log.warn("pull failed", { image: reference, error });
+      this.#deps.metrics.pulls.inc({ result: error instanceof AppError ? error.reason : "internal" });
+      this.#deps.log.warn("pull failed", { image: reference, error });
       throw error;
     }
   }

@@ -1,58 +1,58 @@
 import { parseImageReference } from "../../domain/images/reference.ts";
 import type { Pulled, PulledImage } from "../../domain/images/pulled-images.ts";
-import type { Images, NamedImage } from "../api/images.ts";
 import type { Logger } from "../../log.ts";
+import type { ImageInventory, NamedImage, Removal } from "../../runner/platform.ts";
+import type { Images } from "../api/images.ts";
 
-/** What became of an image that was to be removed: somebody else may use it, or have given it a name. */
-export type Removal = "removed" | "in_use" | "named_by_others";
+interface OwnImagesDeps {
+  readonly images: Images;
+  /** Called with what a pull has done. */
+  readonly onPulled: (pulled: Pulled) => Promise<void>;
+  readonly log: Logger;
+}
 
 /**
- * Which images are on the engine because this server pulled them, and how they go again. The engine knows neither, so
- * each pull looks at what there is before it and after.
+ * Knows which images are on the engine because this server pulled them, and removes them again. The engine does not keep
+ * track of that, so each pull compares the images before and after it.
  */
-export class OwnImages {
-  readonly #images: Images;
-  readonly #onPulled: (pulled: Pulled) => Promise<void>;
-  readonly #log: Logger;
+export class OwnImages implements ImageInventory {
+  readonly #deps: OwnImagesDeps;
 
-  /** `onPulled` is told what a pull has done. */
-  constructor(options: { images: Images; onPulled: (pulled: Pulled) => Promise<void>; log: Logger }) {
-    this.#images = options.images;
-    this.#onPulled = options.onPulled;
-    this.#log = options.log;
+  constructor(deps: OwnImagesDeps) {
+    this.#deps = deps;
   }
 
-  /** Runs a pull of a reference and tells what it has done. Where that cannot be known, the image counts as not ours. */
+  /** Runs a pull of a reference and reports what it has done. If that cannot be found out, the image counts as not ours. */
   async during(reference: string, pull: () => Promise<void>): Promise<void> {
-    const before = await this.#quietly(reference, () => this.#images.list());
+    const before = await this.#quietly(reference, () => this.#deps.images.list());
     await pull();
     if (before !== undefined) await this.#quietly(reference, () => this.#tell(reference, before));
   }
 
   list(): Promise<NamedImage[]> {
-    return this.#images.list();
+    return this.#deps.images.list();
   }
 
   /**
-   * Removes an image of ours, unless somebody uses it, or has given it a name that none of our pulls gave it: with the
-   * image that name would be gone, and names are all that others see of it.
+   * Removes an image of ours, unless somebody uses it or has given it a name that none of our pulls gave it: that name would
+   * be gone with the image, and names are all that others see of it.
    */
   async remove({ id, names }: NamedImage, ours: PulledImage): Promise<Removal> {
     if (names.some((name) => !ours.names.includes(name))) return "named_by_others";
-    if (await this.#images.hasContainers(id)) return "in_use";
-    // By its id the engine takes the names along and looks once more who uses it, but only where there is one tag.
+    if (await this.#deps.images.hasContainers(id)) return "in_use";
+    // By its id the engine removes the names, too, and checks once more who uses it, but only if there is one tag.
     for (const name of isSingle(names) ? [id] : names.toSorted(digestsFirst)) {
-      if (!(await this.#images.remove(name))) return "in_use";
+      if (!(await this.#deps.images.remove(name))) return "in_use";
     }
     return "removed";
   }
 
   async #tell(reference: string, before: readonly NamedImage[]): Promise<void> {
     const { normalized, name } = parseImageReference(reference);
-    const image = (await this.#images.list()).find(({ names }) => names.includes(normalized));
+    const image = (await this.#deps.images.list()).find(({ names }) => names.includes(normalized));
     if (image === undefined) return;
     const known = new Set(before.flatMap(({ names }) => names));
-    await this.#onPulled({
+    await this.#deps.onPulled({
       image_id: image.id,
       brought: before.every(({ id }) => id !== image.id),
       names: image.names
@@ -65,7 +65,7 @@ export class OwnImages {
     try {
       return await work();
     } catch (error) {
-      this.#log.warn("it is not known whether a pull brought its image: it will not be removed", {
+      this.#deps.log.warn("it is not known whether a pull brought its image: it will not be removed", {
         image: reference,
         error,
       });

@@ -1,15 +1,15 @@
 import type { Clock } from "../../clock.ts";
 import { NO_PROGRESS, type PullProgress, type PullWatcher } from "../../domain/images/pull-progress.ts";
 
-/** Watchers are told five times a second at most: the engine sends a line for each half megabyte of each layer. */
+/** Watchers are called five times a second at most: the engine sends a line for each half megabyte of each layer. */
 const INTERVAL_MS = 200;
 
 /**
- * A pull that all who want the image wait for. Whoever comes late is told at once how far it is; whoever leaves does not
- * end it.
+ * A pull that all who want the image wait for. A late watcher hears at once how far it is; one that leaves does not end
+ * it.
  */
 export class SharedPull {
-  /** Settles as the pull ends, after the watchers were told the last of it. */
+  /** Settles when the pull has ended, after the watchers heard the last of it. */
   readonly done: Promise<void>;
   readonly #clock: Clock;
   readonly #watchers = new Set<PullWatcher>();

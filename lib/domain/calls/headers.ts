@@ -1,9 +1,9 @@
 /**
- * Which headers pass between a caller and a function. Pure rules, for both ways: what is about one connection
- * (RFC 9110, 7.6.1) or not well formed never passes.
+ * The rules for headers that pass between a caller and a function, in both directions. Headers about one connection
+ * (RFC 9110, 7.6.1) and malformed ones never pass.
  */
 
-/** About one connection and not about the message: each of these ends at this server. */
+/** Headers about one connection and not about the message: they end at this server. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "connection",
   "keep-alive",
@@ -18,7 +18,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "http2-settings",
 ]);
 
-/** What the server says of an answer by itself. */
+/** Headers of an answer that the server sets itself. */
 const OWN: ReadonlySet<string> = new Set([
   "content-length",
   "x-request-id",
@@ -27,7 +27,7 @@ const OWN: ReadonlySet<string> = new Set([
   "x-content-type-options",
 ]);
 
-/** Speak for the whole origin, which is also that of `/v1`, and not for one answer. */
+/** Headers that speak for the whole origin, which `/v1` shares, and not for one answer. */
 const OF_THE_ORIGIN: ReadonlySet<string> = new Set([
   "alt-svc",
   "clear-site-data",
@@ -37,7 +37,7 @@ const OF_THE_ORIGIN: ReadonlySet<string> = new Set([
   "strict-transport-security",
 ]);
 
-/** By which a caller shows an API key. */
+/** Headers that can carry an API key. */
 const CREDENTIALS: ReadonlySet<string> = new Set(["authorization", "x-api-key"]);
 
 /** The pattern of a header's name: a token of RFC 9110, 5.6.2. */
@@ -49,14 +49,14 @@ export function isHeaderName(name: string): boolean {
   return headerName.test(name);
 }
 
-/** Whether this can be a header's value: visible ASCII, spaces and tabs, and the bytes beyond it as ISO 8859-1 names them. */
+/** Whether this can be a header's value: visible ASCII, spaces, tabs, and the bytes beyond ASCII as ISO 8859-1. */
 export function isHeaderValue(value: string): boolean {
   return /^[\t\u0020-\u007e\u0080-\u00ff]*$/.test(value);
 }
 
 /**
- * The headers of a request that its function is told: in lower case, several values of one name joined as `Headers` does.
- * `withoutCredentials` where the caller's API key was for this server.
+ * Returns the headers of a request for its function: in lower case, several values of one name joined as in `Headers`. Pass
+ * `withoutCredentials` if the caller's API key was for this server.
  */
 export function requestHeaders(headers: Headers, withoutCredentials: boolean): Record<string, string> {
   const ended = connectionOptions(headers.get("connection"));
@@ -68,11 +68,11 @@ export function requestHeaders(headers: Headers, withoutCredentials: boolean): R
       isHeaderName(name) &&
       isHeaderValue(value),
   );
-  // Not by assignment: "__proto__" is a good name for a header.
+  // Not by assignment: "__proto__" is a valid name of a header.
   return Object.fromEntries(passing);
 }
 
-/** Why a header that a function wants to answer with is left out, or nothing. The name is in lower case. */
+/** Returns why a header of a function's answer is left out, or nothing. The name is in lower case. */
 export function responseHeaderProblem(name: string): string | undefined {
   if (HOP_BY_HOP.has(name)) return "it is about one connection only";
   if (OWN.has(name)) return "the server sets it";
@@ -80,7 +80,7 @@ export function responseHeaderProblem(name: string): string | undefined {
   return undefined;
 }
 
-/** The headers that a `Connection` header names, in lower case: they end where it does. */
+/** Returns the headers that a `Connection` header names, in lower case: they end at this server, too. */
 function connectionOptions(connection: string | null): ReadonlySet<string> {
   return new Set((connection ?? "").split(",").map((option) => option.trim().toLowerCase()));
 }

@@ -1,50 +1,66 @@
-import type { Function } from "../functions/functions.ts";
-import { timestamp } from "../types.ts";
-
-/** An HTTP request as its function is told of it, beside the body; `request.meta.json` begins with these fields. */
-export interface RequestMessage {
+/** A request to a function, whatever contract the function is spoken to by. */
+export interface FunctionRequest {
   readonly method: string;
   /** Path and query as they were sent, `/r` included. */
   readonly url: string;
-  /** What follows `/r`, percent-decoded; `/` for `POST /v1/functions/:id/invoke`. */
+  /** By name in lower case, without those that `headers.ts` keeps back. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: MessageBody;
+  /** How an HTTP request reached the function; null for a call by a schedule or after another function. */
+  readonly via: HttpOrigin | null;
+}
+
+/** A request whose body has arrived. Requests that are stored and recorded are such ones. */
+export interface BufferedRequest extends FunctionRequest {
+  readonly body: Uint8Array;
+}
+
+/** The facts of an HTTP request that a function is told besides the request itself. */
+export interface HttpOrigin {
+  /** The path after `/r`, percent-decoded; `/` for `POST /v1/functions/:id/invoke`. */
   readonly path: string;
-  /** What a prefix route left of the path, without a slash in front; null for any other. */
+  /** The rest of the path after a prefix route, without a slash in front; null for any other. */
   readonly path_rest: string | null;
   /** The path of the route, such as `/hello/*`; null for `POST /v1/functions/:id/invoke`. */
   readonly route: string | null;
   /** Every value of each name, decoded. */
   readonly query: Readonly<Record<string, readonly string[]>>;
-  /** As it was sent, without the `?`. */
+  /** The query as it was sent, without the `?`. */
   readonly query_string: string;
-  /** In lower case, without those that `domain/headers.ts` keeps back. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** Where the connection came from; null where that is not known. */
+  /** The address of the client's connection; null if it is not known. */
   readonly client_address: string | null;
 }
 
-/** What is known of a call only when its function is about to start. */
-export interface RunContext {
-  readonly request_id: string;
-  readonly function: Pick<Function, "id" | "name" | "version" | "timeout_ms">;
-  /** Milliseconds since 1970. */
-  readonly now: number;
+/** A function's answer, whatever contract the function is spoken to by. */
+export interface FunctionResponse {
+  readonly status: number;
+  /** Names in lower case. A name appears again only if the function gave several values. */
+  readonly headers: readonly ResponseHeader[];
+  readonly body: MessageBody;
 }
 
-/** The bytes of `request.meta.json`. */
-export function encodeRequestMeta(message: RequestMessage, run: RunContext): Uint8Array {
-  const { id, name, version, timeout_ms } = run.function;
-  return Buffer.from(
-    JSON.stringify({
-      ...message,
-      request_id: run.request_id,
-      function: { id, name, version },
-      timeout_ms,
-      deadline: timestamp(run.now + timeout_ms),
-    }),
-  );
+export type ResponseHeader = readonly [name: string, value: string];
+
+/** A body that has arrived, or one that is still arriving. */
+export type MessageBody = Uint8Array | ReadableStream<Uint8Array>;
+
+/** Reads a body to its end. The maker of a stream limits its length. */
+export async function bytesOf(body: MessageBody): Promise<Uint8Array> {
+  return body instanceof Uint8Array ? body : new Uint8Array(await new Response(body).arrayBuffer());
 }
 
-/** Every value of each name of a query, decoded as a form is. */
+/** The statuses without a body (the null body statuses of fetch). */
+export const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
+
+export const JSON_TYPE = "application/json";
+export const ANY_BYTES_TYPE = "application/octet-stream";
+
+/** Returns the request for a call that no HTTP request asked for. */
+export function plainRequest(body: Uint8Array, contentType = JSON_TYPE): BufferedRequest {
+  return { method: "POST", url: "/", headers: { "content-type": contentType }, body, via: null };
+}
+
+/** Returns every value of each name of a query, decoded like a form. */
 export function parseQuery(query: string): Record<string, string[]> {
   const values = new Map<string, string[]>();
   for (const [name, value] of new URLSearchParams(query)) {

@@ -1,7 +1,7 @@
 import { AppError } from "../errors.ts";
 import { DELAY_MS, IDEMPOTENCY, PRIORITY, WAIT_MS } from "../limits.ts";
 
-/** How an asynchronous call is to be made, as its query says. */
+/** The query of an asynchronous call. */
 export interface RawSubmissionQuery {
   readonly async?: string;
   readonly delay_ms?: string;
@@ -18,7 +18,7 @@ export interface SubmissionOptions {
   readonly callback_url: string | null;
 }
 
-/** Reads how an asynchronous call is to be made. Throws `invalid_request`. */
+/** Checks the query of an asynchronous call. Throws `invalid_request`. */
 export function parseSubmission(
   { delay_ms, run_at, priority, callback_url }: RawSubmissionQuery,
   now: number,
@@ -35,10 +35,10 @@ export function parseSubmission(
   };
 }
 
-/** The `Idempotency-Key` of a request, where it has one. Throws `invalid_request`. */
+/** Returns the `Idempotency-Key` of a request, if it has one. Throws `invalid_request`. */
 export function parseIdempotencyKey(header: string | null): string | undefined {
   if (header === null) return undefined;
-  // The draft of the header makes it a quoted string; nearly everyone sends it as it is.
+  // A quoted string by the draft of the header; nearly everyone sends it unquoted.
   const key = /^"(.*)"$/.exec(header)?.[1] ?? header;
   if (key.length >= 1 && key.length <= IDEMPOTENCY.key_length) return key;
   throw new AppError(
@@ -47,7 +47,7 @@ export function parseIdempotencyKey(header: string | null): string | undefined {
   );
 }
 
-/** How long to wait for an end, such as `30s` or `1500ms`; in milliseconds. Throws `invalid_request`. */
+/** Parses how long to wait, such as `30s` or `1500ms`, into milliseconds. Throws `invalid_request`. */
 export function parseWait(text: string): number {
   const [, digits, unit] = /^(\d{1,6})(ms|s)?$/.exec(text) ?? [];
   const ms = digits === undefined ? Number.NaN : Number(digits) * (unit === "ms" ? 1 : 1000);

@@ -1,18 +1,15 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
-import { PLAIN_RESPONSE } from "../../domain/calls/response-meta.ts";
+import { type FunctionResponse, type ResponseHeader, WITHOUT_BODY } from "../../domain/calls/http-message.ts";
 import type { Answer } from "../../services/calls/invocations.ts";
 import { errorResponse, SANDBOX_HEADERS } from "../wire/errors.ts";
 
-/** Statuses that no body goes with (fetch's null body statuses). */
-const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
-
 /**
- * The HTTP answer to a call: the function's own, or an envelope (a problem document for those who `accept` that) which
- * says why there is none. Bun leaves the body of a HEAD out.
+ * Returns the HTTP answer to a call: the function's own, or an envelope (a problem document for callers that `accept` one)
+ * that says why there is none. Bun leaves out the body of a HEAD.
  */
 export function answerResponse(answer: Answer, accept: string | null, requestId = answer.invocation.id): Response {
-  const response = answer.response === null ? refusal(answer, accept, requestId) : ownResponse(answer, answer.response);
+  const response = answer.response === null ? refusal(answer, accept, requestId) : ownResponse(answer.response);
   const { invocation } = answer;
   if (invocation.exit_code !== null) response.headers.set("X-Function-Exit-Code", String(invocation.exit_code));
   response.headers.set("Server-Timing", serverTiming(invocation));
@@ -28,23 +25,16 @@ function refusal({ invocation, retry_after_s }: Answer, accept: string | null, r
   );
 }
 
-function ownResponse({ invocation, meta, body_file }: Answer, bytes: Uint8Array): Response {
-  const said = meta ?? PLAIN_RESPONSE;
-  // What a function says of its answer counts where it succeeded; otherwise its exit code has the last word.
-  const status = invocation.status === "succeeded" ? said.status : 500;
-  const empty = WITHOUT_BODY.has(status);
-  const headers = ownHeaders(said.headers);
-  if (!empty && !headers.has("content-type")) {
-    headers.set("Content-Type", body_file ? "application/octet-stream" : "application/json");
-  }
-  return new Response(empty ? null : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), {
-    status,
-    headers,
-  });
+function ownResponse({ status, headers, body }: FunctionResponse): Response {
+  return new Response(WITHOUT_BODY.has(status) ? null : bodyOf(body), { status, headers: ownHeaders(headers) });
 }
 
-/** A function's policy comes on top of ours: a browser obeys all of them. */
-function ownHeaders(said: readonly (readonly [string, string])[]): Headers {
+function bodyOf(body: FunctionResponse["body"]): Bun.BodyInit {
+  return body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : body;
+}
+
+/** Adds the function's headers to ours: of several policies a browser obeys all. */
+function ownHeaders(said: readonly ResponseHeader[]): Headers {
   const headers = new Headers(SANDBOX_HEADERS);
   for (const [name, value] of said) headers.append(name, value);
   return headers;

@@ -6,13 +6,13 @@ import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
 import type { InvocationService, Target } from "../../services/calls/invocations.ts";
 import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
-import { callMessage, type CallPath, wantsBodyFile } from "./request.ts";
+import { type CallPath, functionRequest } from "./request.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { SubmissionQuery, type Submissions } from "./submit.ts";
 
-/** What both ways to call a function need. */
+/** The dependencies of both ways to call a function. */
 export interface Calls {
   readonly invocations: InvocationService;
   readonly submissions: Submissions;
@@ -23,8 +23,8 @@ export interface Calls {
   readonly request_bytes: number;
 }
 
-/** A call of a function, however its caller came to it. */
-interface Call {
+/** A function to call, however its caller came to it. */
+interface Called {
   /** Becomes the id of the invocation. */
   readonly id: string;
   readonly target: Target;
@@ -32,10 +32,10 @@ interface Call {
   readonly query?: RawSubmissionQuery;
 }
 
-/** What a function is told where no route led to it: a key that came along was for this server. */
+/** The path of a call without a route: its key, if it has one, was for this server. */
 const WITHOUT_ROUTE: CallPath = { path: "/", path_rest: null, route: null, keyed: true };
 
-/** `POST /v1/functions/:id/invoke`: the same without a route, for those who may use `/v1`. */
+/** `POST /v1/functions/:id/invoke`: a call without a route, for callers that may use `/v1`. */
 export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService, calls: Calls) {
   return resource(guard, "calls").post(
     "/:id/invoke",
@@ -57,17 +57,14 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
   );
 }
 
-/** Calls a function with a request that may; the answer is the function's own, or says why there is none. */
+/** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(
   { invocations, submissions, readBody, server, request_bytes }: Calls,
   request: Request,
-  { id, target, path, query }: Call,
+  { id, target, path, query }: Called,
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
-  const asked = {
-    id,
-    ...{ target, body, body_file: wantsBodyFile(request, body), message: callMessage(request, server(), path) },
-  };
+  const asked = { id, target, request: functionRequest(request, server(), path, body) };
   const taken = await submissions.take(request, asked, query);
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });

@@ -13,7 +13,7 @@ import { callsFunction, routeMethods } from "./route-methods.ts";
 import { routeCallDetail } from "../openapi/calls.ts";
 import { beyondLimit, type RateLimits, setRateLimit, type Standing } from "./rate-limits.ts";
 
-/** What calls by routes need beside. */
+/** The dependencies of calls by routes. */
 interface RouteCalls extends Calls {
   readonly access: AccessCheck;
   readonly rates: RateLimits;
@@ -27,7 +27,7 @@ interface Visit extends Match {
   readonly id: string;
   /** The percent-decoded path after `/r`. */
   readonly path: string;
-  /** Where its caller stands with the route's limit, once that is known. */
+  /** The caller's standing with the route's limit, once it is known. */
   standing?: Standing;
 }
 
@@ -42,7 +42,7 @@ export function callRoutes(routes: RouteService, calls: RouteCalls) {
       const path = calledPath(request.url);
       const visit: Visit = { ...routes.match(path), request, path, id: calls.requestId(set) };
       const answer = await answerTo(visit, routes, calls).catch((error: unknown) => refusal(visit, calls.log, error));
-      // Also of errors: the page that gets one wants to know why.
+      // Also for errors: the page that gets one needs to read it.
       if (visit.standing) setRateLimit(answer.headers, visit.standing);
       if (visit.route.cors && !isPreflight(visit)) setCors(answer.headers, visit.route.cors, originOf(request));
       return answer;
@@ -70,14 +70,14 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
   });
 }
 
-/** The key that may call the function; throws where none was sent, or one that may not. */
+/** Returns the caller's key. Throws if none was sent, or one that may not call the function. */
 function keyOf({ request, route }: Visit, { access, server }: RouteCalls): string | null {
   const caller = access(request, server(), KEYED);
   checkFunction(caller, route.function.id);
   return caller.key_id;
 }
 
-/** Throws for a request beyond the route's limit; nothing of it has been read by then. */
+/** Throws for a request beyond the route's limit, before any of it is read. */
 function admit(visit: Visit, { rates, server, metrics }: RouteCalls, key: string | null): void {
   const { request, route } = visit;
   const { id, rate_limit } = route;
@@ -89,7 +89,7 @@ function admit(visit: Visit, { rates, server, metrics }: RouteCalls, key: string
   throw beyondLimit(visit.standing);
 }
 
-/** Whether no function is asked: of a route with CORS, an `OPTIONS` that its function did not ask for is ours. */
+/** Whether the server answers itself: an `OPTIONS` for a route with CORS whose function does not handle it. */
 function isPreflight({ request, route }: Visit): boolean {
   return request.method === "OPTIONS" && route.cors !== null && !callsFunction(route, "OPTIONS");
 }
@@ -112,7 +112,7 @@ function originOf({ headers }: Request): string | null {
   return headers.get("origin");
 }
 
-/** The percent-decoded path after `/r`. */
+/** Returns the percent-decoded path after `/r`. */
 function calledPath(url: string): string {
   const path = pathOf(url).slice("/r".length);
   try {

@@ -8,7 +8,7 @@ import {
   type RawSubmissionQuery,
 } from "../../domain/calls/submissions.ts";
 import { DELAY_MS, PRIORITY } from "../../domain/limits.ts";
-import type { InvokeRequest } from "../../services/calls/invocations.ts";
+import type { InvokeCall } from "../../services/calls/invocations.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import { storedRequest } from "../../services/calls/stored-messages.ts";
 import { success } from "../wire/envelope.ts";
@@ -18,7 +18,7 @@ export const SubmissionQuery = t.Object(
   {
     async: t.Optional(
       t.Union([t.Literal("true"), t.Literal("false")], {
-        description: "Answer 202 at once, when the request is on the disk; the function is called later.",
+        description: "Answer 202 as soon as the request is on the disk; the function is called later.",
         examples: ["true"],
       }),
     ),
@@ -47,32 +47,37 @@ export const SubmissionQuery = t.Object(
   { additionalProperties: false },
 );
 
-/** Takes calls that nobody waits for. */
-export class Submissions {
-  readonly #queue: Queue;
-  readonly #clock: Clock;
-  readonly #checkCallbackUrl: (url: string) => void;
+interface SubmissionsDeps {
+  readonly queue: Queue;
+  readonly clock: Clock;
+  readonly checkCallbackUrl: (url: string) => void;
+}
 
-  constructor(options: { queue: Queue; clock: Clock; checkCallbackUrl: (url: string) => void }) {
-    this.#queue = options.queue;
-    this.#clock = options.clock;
-    this.#checkCallbackUrl = options.checkCallbackUrl;
+/** Queues calls that nobody waits for. */
+export class Submissions {
+  readonly #deps: SubmissionsDeps;
+
+  constructor(deps: SubmissionsDeps) {
+    this.#deps = deps;
   }
 
-  /** The 202 to a call that asks for one by its query or its `Prefer`, or nothing where its sender waits for the answer. */
+  /** Returns the 202 for a call whose query or `Prefer` asks for one, or nothing if its sender waits for the answer. */
   async take(
     request: Request,
-    call: Omit<InvokeRequest, "signal">,
+    call: Omit<InvokeCall, "signal">,
     query: RawSubmissionQuery = {},
   ): Promise<Response | undefined> {
     const prefers = prefersAsync(request.headers.get("prefer"));
     if (query.async !== "true" && !prefers) return checkSynchronous(query);
-    const { callback_url, ...options } = parseSubmission(query, this.#clock.now());
-    if (callback_url !== null) this.#checkCallbackUrl(callback_url);
-    const { target, message, body_file } = call;
+    const { callback_url, ...options } = parseSubmission(query, this.#deps.clock.now());
+    if (callback_url !== null) this.#deps.checkCallbackUrl(callback_url);
+    const { target } = call;
     const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
-    const { invocation, repeated } = await this.#queue.submit({
-      ...{ id: call.id, target, body: call.body, request_meta: storedRequest({ message, body_file }) },
+    const { invocation, repeated } = await this.#deps.queue.submit({
+      id: call.id,
+      target,
+      body: call.request.body,
+      request_meta: storedRequest(call.request),
       ...options,
       ...(key !== undefined && { idempotency_key: key }),
       origin: { callback_url: callback_url ?? target.function.callback_url },
@@ -84,7 +89,7 @@ export class Submissions {
   }
 }
 
-/** What only asynchronous calls can have is no good to others, and its sender believes in it. */
+/** Refuses options that only asynchronous calls can have: the sender expects them to work. */
 function checkSynchronous(query: RawSubmissionQuery): undefined {
   const { async: _, ...others } = query;
   const [name] = Object.keys(others);

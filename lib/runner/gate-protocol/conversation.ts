@@ -12,28 +12,28 @@ import {
   type GateRequest,
 } from "./frames.ts";
 
-/** What a call says of itself; the conversation counts what follows it. */
+/** A REQUEST frame without the numbers that the conversation counts itself. */
 export type CallRequest = Omit<GateRequest, "bodyLength" | "extraFrames">;
 
-/** What a call without variables and files of its own is given beside its body. */
+/** The extras of a call that has no variables and files of its own. */
 export const NO_EXTRAS: GateExtras = { environment: {}, files: [] };
 
-/** Where the conversation is; see GateConversation. */
+/** The states of a conversation; see GateConversation. */
 export type ConversationState = "starting" | "ready" | "called" | "answering" | "resetting" | "over";
 
 /**
- * What is said between the server and one gate, and in which order. No I/O.
+ * Checks what the server and one gate say, and in which order. It does no I/O.
  *
  *   starting    the gate has not said READY
  *   ready       it has; call() moves on
  *   called      LOG frames, and EXPIRED at most once, until EXIT or FAILED
- *   answering   META, where EXIT promised one, then RESPONSE frames, until they add up to what EXIT promised
- *   resetting   the answer is whole, and another call was spoken of: READY again, which moves on to ready
+ *   answering   META if EXIT promised one, then RESPONSE frames until they add up to what EXIT promised
+ *   resetting   the answer is complete and another call may follow: READY again moves on to ready
  *   over        nothing may follow
  *
- * A READY of another version moves from starting to over: the frame tells, and that gate cannot be called.
- * A frame that its state does not allow, logs over the limit, or a response of another length than promised throw
- * a ProtocolError; the conversation is of no more use then.
+ * A READY of another version moves from starting to over: the frame says so, and that gate cannot be called.
+ * A frame that the state does not allow, logs over the limit, or a response of another length than promised throw a
+ * ProtocolError, after which the conversation cannot be used.
  */
 export class GateConversation {
   readonly #decoder = new FrameDecoder();
@@ -51,29 +51,29 @@ export class GateConversation {
     return this.#state;
   }
 
-  /** Whether the deadline passed: what follows is the end of a function that was told to go. */
+  /** Whether the deadline passed: what follows is the end of a function that was told to exit. */
   get expired(): boolean {
     return this.#expired;
   }
 
-  /** Whether the answer to the call is whole. */
+  /** Whether the answer to the call is complete. */
   get answered(): boolean {
     return this.#state === "over" || this.#state === "resetting";
   }
 
-  /** The bytes of response.meta.json; whole when the call is answered by an EXIT whose `metaState` is `fine`. */
+  /** The bytes of response.meta.json; complete when the call is answered by an EXIT whose `metaState` is `fine`. */
   get meta(): Uint8Array {
     return this.#meta;
   }
 
-  /** The bytes of response.json or response.body; whole when the call is answered by an EXIT whose `responseState` is `fine`. */
+  /** The same of response.json or response.body, by `responseState`. */
   get response(): Uint8Array {
     return this.#response;
   }
 
   /**
-   * What to write to the gate, in order. Several pieces only where the body is long, so that a usual call is one
-   * write. Throws where the gate is not ready: it serves one call at a time.
+   * Returns what to write to the gate, in order: several pieces only if the body is long, so that a usual call is one
+   * write. Throws if the gate is not ready: it serves one call at a time.
    */
   call(request: CallRequest, body: Uint8Array, extras = NO_EXTRAS): Iterable<Uint8Array> {
     if (this.#state !== "ready") throw new Error(`Cannot call a gate that is ${this.#state}`);
@@ -93,7 +93,7 @@ export class GateConversation {
     return concatenate(Buffer.concat(head), bodyFrames(body));
   }
 
-  /** The frames that end in this chunk of the gate's stream, each checked. Run it to its end. */
+  /** Yields the frames that end in this chunk of the gate's stream, each checked. Run it to its end. */
   *push(chunk: Uint8Array): Generator<GateFrame, void, void> {
     for (const frame of this.#decoder.push(chunk)) {
       this.#accept(frame);
@@ -101,7 +101,7 @@ export class GateConversation {
     }
   }
 
-  /** To be called when the stream has ended; throws unless the conversation was over. */
+  /** Throws unless the conversation was over. To be called when the stream has ended. */
   end(): void {
     this.#decoder.end();
     if (this.#state !== "over") throw new ProtocolError(`The stream ends while the gate is ${this.#state}`);
@@ -168,7 +168,7 @@ export class GateConversation {
     if (this.#responseUsed === this.#response.length) this.#finish();
   }
 
-  /** A gate whose function ran past its deadline takes no other call. */
+  /** A gate whose function ran past its deadline takes no further call. */
   #finish(): void {
     this.#state = this.#again && !this.#expired ? "resetting" : "over";
   }

@@ -9,7 +9,7 @@ import {
   type ResponseState,
 } from "./frames.ts";
 
-/** A type of frame: how long its payload may be, and how it is read. */
+/** A type of frame: the length of its payload, and its reader. */
 interface Form {
   readonly name: string;
   readonly least: number;
@@ -31,18 +31,18 @@ const FORMS: ReadonlyMap<number, Form> = new Map([
 ] satisfies [number, Form][]);
 
 /**
- * Cuts a gate's stream into frames, however it comes in chunks. Each byte is copied once, and at most one frame
- * is held. Nothing is believed: a violation throws a ProtocolError, and so does every call after it.
+ * Cuts a gate's stream into frames, whatever its chunks are. Each byte is copied once, and at most one frame is held.
+ * Nothing is trusted: a violation throws a ProtocolError, and so does every call after it.
  */
 export class FrameDecoder {
   readonly #header = Buffer.alloc(HEADER_BYTES);
-  /** What is being filled: the header while there is no form, else the payload. */
+  /** The buffer that is being filled: the header while there is no form, else the payload. */
   #filling: Buffer = this.#header;
   #filled = 0;
   #form: Form | undefined;
   #broken: ProtocolError | undefined;
 
-  /** The frames that end in this chunk. Run it to its end: what is not asked for is lost. */
+  /** Yields the frames that end in this chunk. Run it to its end: the frames that are not taken are lost. */
   *push(chunk: Uint8Array): Generator<GateFrame, void, void> {
     if (this.#broken) throw this.#broken;
     let at = 0;
@@ -53,7 +53,7 @@ export class FrameDecoder {
     }
   }
 
-  /** To be called when the stream has ended; throws where that was in the middle of a frame. */
+  /** Throws if the stream ended in the middle of a frame. To be called when it has ended. */
   end(): void {
     if (this.#broken) throw this.#broken;
     if (this.#form || this.#filled > 0) this.#break("The stream ends in the middle of a frame");
@@ -66,7 +66,7 @@ export class FrameDecoder {
     return taken.length;
   }
 
-  /** The frame that is complete now, if one is. */
+  /** Returns the frame that is complete now, if there is one. */
   #next(): GateFrame | undefined {
     if (!this.#form && this.#filled === HEADER_BYTES) this.#startPayload();
     if (!this.#form || this.#filled < this.#filling.length) return undefined;
@@ -146,7 +146,7 @@ function entry<T>(table: readonly T[], index: number, what: string): T {
   return value;
 }
 
-/** A u64. Beyond 2^53 it is no truth about any function, and no number that JavaScript can hold. */
+/** Reads a u64. A value beyond 2^53 is true of no function, and no number in JavaScript. */
 function counter(payload: Buffer, at: number): number {
   const value = payload.readBigUInt64BE(at);
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new ProtocolError(`a counter is ${value}`);

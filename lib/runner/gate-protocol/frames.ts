@@ -1,43 +1,43 @@
-/** The frames of PROTOCOL.md as the server writes them, and as it gets them (`frame-decoder.ts`). */
+/** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
-/** The version that our gate says in READY. */
+/** The version in our gate's READY. */
 export const PROTOCOL_VERSION = 2;
-/** The longest payload of a frame, either way. */
+/** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
-/** Type and length, before every payload. */
+/** The length of type and length, which precede every payload. */
 export const HEADER_BYTES = 5;
 
-/** What a file of the answer was when the function had ended, in the order of their numbers. */
+/** The states of a file of the answer when the function had ended, in the order of their numbers. */
 export const RESPONSE_STATES = ["fine", "missing", "no_regular_file", "over_limit", "unreadable"] as const;
 export type ResponseState = (typeof RESPONSE_STATES)[number];
 
-/** What the gate could not do, in the order of their numbers, from 1. `exec` is a fault of the image's command. */
+/** The steps at which a gate can fail, in the order of their numbers, from 1. `exec` is a fault of the image's command. */
 export const FAILED_STAGES = ["context", "request", "start", "exec", "frames", "secrets"] as const;
 export type FailedStage = (typeof FAILED_STAGES)[number];
 
-/** How a function ended, and what it took. */
+/** The end of a function, and the resources that it used. */
 export interface ExitFrame {
   readonly type: "exit";
-  /** 0 where a signal ended it. */
+  /** 0 if a signal ended it. */
   readonly exitCode: number;
   /** The number of the signal that ended it, or 0. */
   readonly signal: number;
-  /** How many processes of the container the kernel killed for want of memory. */
+  /** The number of processes of the container that the kernel killed because memory ran out. */
   readonly oomKills: number;
   readonly userUs: number;
   readonly systemUs: number;
   readonly peakBytes: number;
   readonly wallUs: number;
-  /** Output beyond the limit. */
+  /** Output beyond the limit, in bytes. */
   readonly logDroppedBytes: number;
-  /** Of response.meta.json, which few functions write: `missing` is the rule. */
+  /** The state of response.meta.json; usually `missing`, as few functions write it. */
   readonly metaState: ResponseState;
-  /** What the META frame that follows holds, if one does. */
+  /** The length of the META frame that follows, or 0 if none does. */
   readonly metaBytes: number;
-  /** Whether the function made a response.body, which takes the place of response.json. */
+  /** Whether the function wrote response.body, which replaces response.json. */
   readonly bodyFile: boolean;
   readonly responseState: ResponseState;
-  /** What the RESPONSE frames that follow add up to. */
+  /** The total length of the RESPONSE frames that follow. */
   readonly responseBytes: number;
 }
 
@@ -51,9 +51,9 @@ export type GateFrame =
   | { readonly type: "response"; readonly bytes: Uint8Array }
   | { readonly type: "failed"; readonly stage: FailedStage; readonly errno: number };
 
-/** What the gate is told of a call. */
+/** The REQUEST frame of a call. */
 export interface GateRequest {
-  /** REQUEST_ID, and the name of the context's directory. */
+  /** Both REQUEST_ID and the name of the context's directory. */
   readonly id: string;
   /** The part of CONTEXT_PATH before the id; absolute. */
   readonly contextRoot: string;
@@ -62,25 +62,25 @@ export interface GateRequest {
   readonly graceMs: number;
   /** The most that response.json or response.body may hold, in bytes. */
   readonly responseLimit: number;
-  /** Output that is sent on, in bytes; more is dropped. */
+  /** The most output that is passed on, in bytes; more is dropped. */
   readonly logLimit: number;
   readonly bodyLength: number;
   /** Whether another request may follow this one. */
   readonly again: boolean;
-  /** Whether the body is to be found as `request.body` too. */
+  /** Whether the function finds the body as `request.body` too. */
   readonly bodyFile: boolean;
-  /** ENV and FILE frames that follow. */
+  /** The number of ENV and FILE frames that follow. */
   readonly extraFrames: number;
 }
 
-/** What the function's process is given beside the body. */
+/** Variables and files for the function's process, besides the body. */
 export interface GateExtras {
   /** Variables, over those of the image and the container. */
   readonly environment: Readonly<Record<string, string>>;
   readonly files: readonly GateFile[];
 }
 
-/** Where the gate puts a file: beside request.json, or below `/run/secrets`. In the order of their numbers, from 1. */
+/** The places of files: next to request.json, or below `/run/secrets`. In the order of their numbers, from 1. */
 export const FILE_PLACES = ["context", "secrets"] as const;
 
 /** A file that the function finds when it starts; no two have the same name in one place. */
@@ -90,12 +90,12 @@ export interface GateFile {
   readonly bytes: Uint8Array;
 }
 
-/** The gate's stream is not what PROTOCOL.md allows: the call fails and the instance retires. */
+/** Thrown if a gate's stream violates PROTOCOL.md: the call fails and the instance retires. */
 export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
 }
 
-/** The REQUEST frame. A number that does not fit its field throws a RangeError: it is our own mistake. */
+/** Returns the REQUEST frame. A number that does not fit its field throws a RangeError: that is a bug of ours. */
 export function encodeRequest(request: GateRequest): Uint8Array {
   const { timeoutMs, graceMs, responseLimit, logLimit, bodyLength, extraFrames, again, bodyFile } = request;
   const numbers = Buffer.alloc(25);
@@ -107,8 +107,8 @@ export function encodeRequest(request: GateRequest): Uint8Array {
 }
 
 /**
- * The ENV and FILE frames of a call; a file that is longer than a frame has several, one after the other. A variable that
- * does not fit a frame throws a RangeError: the kernel would not hand it to a process either.
+ * Returns the ENV and FILE frames of a call. A file that is longer than a frame has several in a row. A variable that does
+ * not fit into a frame throws a RangeError: the kernel would not pass it to a process either.
  */
 export function extraFrames({ environment, files }: GateExtras): Uint8Array[] {
   const variables = Object.entries(environment).map(([name, value]) => {
@@ -130,14 +130,14 @@ function fileFrames({ place, name, bytes }: GateFile): Uint8Array[] {
   return frames;
 }
 
-/** The BODY frames of a request body, made one at a time as they are asked for; an empty body has none. */
+/** Yields the BODY frames of a request body, each made when it is taken. An empty body has none. */
 export function* bodyFrames(body: Uint8Array): Generator<Uint8Array, void, void> {
   for (let at = 0; at < body.length; at += PAYLOAD_BYTES) {
     yield frame(0x02, body.subarray(at, at + PAYLOAD_BYTES));
   }
 }
 
-/** Header and payload in one buffer: the copy is cheaper than a write of five bytes for each header. */
+/** Puts header and payload into one buffer: the copy is cheaper than a write of five bytes for each header. */
 function frame(type: number, payload: Uint8Array): Uint8Array {
   const header = Buffer.alloc(HEADER_BYTES);
   header.writeUInt8(type, 0);

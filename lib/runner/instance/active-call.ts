@@ -2,19 +2,25 @@ import type { LogEntry } from "../../domain/calls/invocations.ts";
 import type { ExitFrame, GateExtras, GateFrame } from "../gate-protocol/frames.ts";
 import { LiveLogs } from "./live-logs.ts";
 import { LogCollector } from "./log-collector.ts";
-import type { Outcome, RunFacts } from "./outcome.ts";
+import type { AnswerFiles, Outcome, RunFacts } from "./outcome.ts";
 
-/** A request as an instance is handed it. */
-export interface InstanceCall {
-  readonly id: string;
+/** A call in the terms of a contract: what the gate is sent, and how its report is read. */
+export interface Exchange {
   readonly body: Uint8Array;
   /** Whether the function finds the body as `request.body` too. */
   readonly body_file: boolean;
   /** Variables and files of this call only. */
   readonly extras: GateExtras;
-  /** Values that are masked in what is told of the call. */
+  /** Values that are masked in everything that is reported of the call. */
   readonly secrets: readonly string[];
-  /** Told what the function prints, as it comes. */
+  /** Judges a function that has ended. */
+  readonly judge: (exit: ExitFrame, files: AnswerFiles, facts: RunFacts) => Outcome;
+}
+
+/** A call as an instance is handed it. */
+export interface InstanceCall extends Exchange {
+  readonly id: string;
+  /** Called with the function's output as it comes. */
   readonly onLogs?: (entries: readonly LogEntry[]) => void;
   readonly timeout_ms: number;
   readonly response_limit: number;
@@ -22,13 +28,14 @@ export interface InstanceCall {
   /** Whether the instance may serve another call after this one. */
   readonly again: boolean;
   readonly context_root: string;
-  /** Aborts when nobody waits for the answer any more: the function is killed. */
+  /** Aborts when nobody waits for the answer any longer: the function is killed. */
   readonly signal: AbortSignal;
 }
 
-/** The call that an instance serves: what its frames have told so far, and who waits for its answer. */
+/** The call that an instance is serving: what its frames have said so far, and the promises of its answer. */
 export class ActiveCall {
   readonly facts: RunFacts;
+  readonly judge: Exchange["judge"];
   readonly #onLogs: InstanceCall["onLogs"];
   readonly #secrets: readonly string[];
   #live: LiveLogs | undefined;
@@ -45,6 +52,7 @@ export class ActiveCall {
       response_limit: call.response_limit,
       command,
     };
+    this.judge = call.judge;
     this.#onLogs = call.onLogs;
     this.#secrets = call.secrets;
   }
@@ -61,7 +69,7 @@ export class ActiveCall {
     return this.#reusable.promise;
   }
 
-  /** Tells whether the instance can serve another call. */
+  /** Settles `reusable`: whether the instance can serve another call. */
   reset(reusable: boolean): void {
     this.#reusable.resolve(reusable);
   }
@@ -74,7 +82,7 @@ export class ActiveCall {
     } else if (frame.type === "exit") this.exit = frame;
   }
 
-  /** Gives the caller its answer, or one that has yet to be found; only the first one counts. */
+  /** Gives the caller its answer, or a promise of one. Only the first call counts. */
   answer(outcome: Outcome | Promise<Outcome>, ended: Promise<Outcome>): void {
     this.answered = true;
     this.#live?.end();

@@ -1,34 +1,28 @@
-import type { Duplex } from "node:stream";
 import type { Clock } from "../../clock.ts";
+import { onAbort } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import { ActiveCall, type InstanceCall } from "./active-call.ts";
-import { Demultiplexer } from "../../docker/api/demultiplexer.ts";
-import type { EngineEvents } from "../../docker/api/events.ts";
 import { GateConversation } from "../gate-protocol/conversation.ts";
 import type { GateFrame } from "../gate-protocol/frames.ts";
-import { cancelled, failed, judge, judgeFailed, type Outcome, outOfMemory, timedOut } from "./outcome.ts";
+import { type Channel, endedEarly, notReady, OUT_OF_MEMORY } from "../platform.ts";
+import { cancelled, failed, judgeFailed, type Outcome, timedOut } from "./outcome.ts";
 
-/** The answer of a run, and the last word on it, which comes later where a function is still being ended. */
+/** The answer of a run, and its last word, which comes later if the function is still being ended. */
 export interface Run {
   readonly outcome: Outcome;
   readonly ended: Promise<Outcome>;
-  /** Whether the instance is ready for another call; settles when that is known. */
+  /** Settles with whether the instance is ready for another call. */
   readonly reusable: Promise<boolean>;
 }
 
-/** What an instance asks when its stream is gone. */
-export type InstanceEvents = Pick<EngineEvents, "containerEnd" | "problem">;
-
 type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
 
-/** How long the engine has to tell why a container ended after its stream did; exit to event takes 40 to 55 ms. */
-const CONTAINER_END_MS = 1_000;
-/** How long a gate may take to clear away what a call left behind, in milliseconds. */
+/** The time a gate has to clean up after a call, in milliseconds. */
 const RESET_MS = 5_000;
 /**
- * From the whole answer of a last call to the end of the container, in milliseconds: ending it keeps the engine and both
- * cores busy, and the answer has to leave first. The gate waits for its stdin's end for 50 ms.
+ * From the complete answer of a last call to the end of the container, in milliseconds: ending it keeps the engine and
+ * both cores busy, and the answer should be sent first. The gate waits 50 ms for the end of its stdin.
  */
 const LINGER_MS = 5;
 
@@ -37,29 +31,23 @@ const LINGER_MS = 5;
  *
  *     starting --READY--> ready --serve()--> busy --EXIT and RESPONSE--> retired
  *                           ^                  |
- *                           +--READY-- resetting     where another call may follow
+ *                           +--READY-- resetting     if another call may follow
  *
- * - `starting`: the container is being created and started. Any frame but READY, the end of the stream, or silence
+ * - `starting`: it was launched, and its gate has not said READY. Any other frame, the end of the channel, or silence
  *   until the deadline retires it, and whoever waits for it gets an error.
- * - `ready`: it waits for a call. Any frame at all, or the end of its stream, retires it.
+ * - `ready`: it waits for a call. Any frame, or the end of the channel, retires it.
  * - `busy`: it serves one call. The call ends by EXIT with its whole RESPONSE, by FAILED, by EXPIRED, by the server's
- *   own timer when the gate has not said EXPIRED, by the caller's signal, by the end of the stream or by a frame that
- *   breaks the protocol. After EXPIRED the gate has the grace to end the function; its last words still count for the
- *   record.
- * - `resetting`: the call has its answer, and the gate clears away what it left behind. READY makes the instance ready
- *   again; anything else, or nothing until the deadline, retires it.
- * - `retired`: the stream is closed, a moment later where the call has its whole answer. That makes the gate kill
- *   whatever runs and exit, and the engine remove the container. Frames that come now are ignored. Nothing leaves this
- *   state.
+ *   own timer when the gate has not said EXPIRED, by the caller's signal, by the end of the channel or by a frame that
+ *   breaks the protocol. After EXPIRED the gate has the grace period to end the function; what it reports then still goes
+ *   into the record.
+ * - `resetting`: the call has its answer, and the gate cleans up after it. READY makes the instance ready again; anything
+ *   else, or silence until the deadline, retires it.
+ * - `retired`: the channel is closed, or about to be if the call has its complete answer. The gate then kills whatever
+ *   runs and exits, and the platform cleans up. Frames that come now are ignored. Nothing leaves this state.
  */
 export class Instance {
-  readonly containerId: string;
-  readonly imageId: string;
-  readonly #stream: Duplex;
-  readonly #events: InstanceEvents;
+  readonly #channel: Channel;
   readonly #clock: Clock;
-  readonly #command: readonly string[];
-  readonly #demultiplexer = new Demultiplexer();
   readonly #conversation = new GateConversation();
   readonly #ready = Promise.withResolvers<void>();
   readonly #retired = Promise.withResolvers<void>();
@@ -68,33 +56,23 @@ export class Instance {
   #calls = 0;
   #cancelLinger: () => void = () => undefined;
 
-  /** Takes over the attach stream of a container that is about to be started. */
-  constructor(options: {
-    container_id: string;
-    image_id: string;
-    command: readonly string[];
-    stream: Duplex;
-    events: InstanceEvents;
-    clock: Clock;
-  }) {
-    this.containerId = options.container_id;
-    this.imageId = options.image_id;
-    this.#command = options.command;
-    this.#stream = options.stream;
-    this.#events = options.events;
-    this.#clock = options.clock;
-    this.#ready.promise.catch(() => undefined); // whoever waits in `ready()` gets it; nobody may be waiting
-    this.#stream.on("data", (chunk: Buffer) => this.#read(chunk));
-    this.#stream.on("error", (error: Error) => this.#lose(error.message));
-    this.#stream.on("close", () => this.#lose("its stream was closed"));
-    this.#stream.on("end", () => this.#lose("its stream ended"));
+  /** Takes over the channel of an instance that has just been launched. */
+  constructor(channel: Channel, clock: Clock) {
+    this.#channel = channel;
+    this.#clock = clock;
+    this.#ready.promise.catch(() => undefined); // `ready()` passes it on, if anybody waits there
+    channel.read({
+      onBytes: (bytes) => this.#read(bytes),
+      onEnd: (why) => this.#lose(why),
+      onBroken: (problem) => this.#break(problem),
+    });
   }
 
   get state(): InstanceState {
     return this.#state;
   }
 
-  /** How many calls it has been handed. */
+  /** The number of calls that it was handed. */
   get calls(): number {
     return this.#calls;
   }
@@ -104,20 +82,10 @@ export class Instance {
     return this.#retired.promise;
   }
 
-  /** Waits for READY, at most so many milliseconds. */
+  /** Waits for READY for at most so many milliseconds. */
   async ready(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    const cancel = this.#clock.after(timeoutMs, () =>
-      this.#ready.reject(
-        new AppError(
-          "engine_unavailable",
-          `The container was not ready within ${timeoutMs} ms: the engine is slow now, try again`,
-          { retry_after_s: 2 },
-        ),
-      ),
-    );
-    const onAbort = () => this.#ready.reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) onAbort();
+    const cancel = this.#clock.after(timeoutMs, () => this.#ready.reject(notReady(timeoutMs)));
+    const stopListening = onAbort(signal, () => this.#ready.reject(signal.reason));
     try {
       await this.#ready.promise;
     } catch (error) {
@@ -125,20 +93,25 @@ export class Instance {
       throw error;
     } finally {
       cancel();
-      signal.removeEventListener("abort", onAbort);
+      stopListening();
     }
   }
 
-  /** Hands a call to the gate. Never throws once the first byte is out: what happens then is an outcome. */
+  /** Settles when nothing of the instance is left. */
+  gone(): Promise<void> {
+    return this.#channel.gone();
+  }
+
+  /** Hands a call to the gate. Never throws once the first byte is sent: whatever happens then is an outcome. */
   async serve(call: InstanceCall): Promise<Run> {
     this.#transition("ready", "busy");
-    const active = new ActiveCall(call, this.#command);
+    const active = new ActiveCall(call, this.#channel.command);
     this.#call = active;
     this.#calls++;
     const expire = () => this.#expire(active);
     const cancelTimer = this.#clock.after(call.timeout_ms + TIMEOUT_SLACK_MS, expire);
-    const onAbort = () => active.answered || this.#settle(active, cancelled(active.facts));
-    call.signal.addEventListener("abort", onAbort, { once: true });
+    const onGone = () => active.answered || this.#settle(active, cancelled(active.facts));
+    call.signal.addEventListener("abort", onGone, { once: true });
     const request = {
       id: call.id,
       contextRoot: call.context_root,
@@ -149,30 +122,29 @@ export class Instance {
       again: call.again,
       bodyFile: call.body_file,
     };
-    for (const piece of this.#conversation.call(request, call.body, call.extras)) this.#stream.write(piece);
-    if (call.signal.aborted) onAbort();
+    for (const piece of this.#conversation.call(request, call.body, call.extras)) this.#channel.write(piece);
+    if (call.signal.aborted) onGone();
     try {
       return { outcome: await active.outcome, ended: active.ended, reusable: active.reusable };
     } finally {
       cancelTimer();
-      call.signal.removeEventListener("abort", onAbort);
+      call.signal.removeEventListener("abort", onGone);
     }
   }
 
-  /** Ends the instance, whatever it does. */
+  /** Ends the instance in any state. */
   retire(): void {
     this.#ready.reject(new Error("the instance was retired"));
     this.#close();
     this.#cancelLinger();
-    this.#stream.destroy();
+    this.#channel.close();
   }
 
   #close(lingerMs = 0): void {
     if (this.#state === "retired") return;
     this.#transition(this.#state, "retired");
-    // Not end(): an attach stream that is not read any more makes the engine's kill, rm and inspect hang.
-    if (lingerMs > 0) this.#cancelLinger = this.#clock.after(lingerMs, () => this.#stream.destroy());
-    else this.#stream.destroy();
+    if (lingerMs > 0) this.#cancelLinger = this.#clock.after(lingerMs, () => this.#channel.close());
+    else this.#channel.close();
     this.#call?.reset(false);
     this.#retired.resolve();
   }
@@ -183,16 +155,12 @@ export class Instance {
     this.#state = to;
   }
 
-  #read(chunk: Uint8Array): void {
+  #read(bytes: Uint8Array): void {
     if (this.state === "retired") return;
     try {
-      for (const piece of this.#demultiplexer.push(chunk)) {
-        // What the gate prints to stderr is a last word before it dies; the protocol is on stdout.
-        if (piece.stream !== "stdout") continue;
-        for (const frame of this.#conversation.push(piece.bytes)) {
-          if (this.#state === "retired") return;
-          this.#take(frame);
-        }
+      for (const frame of this.#conversation.push(bytes)) {
+        if (this.#state === "retired") return;
+        this.#take(frame);
       }
     } catch (error) {
       this.#break(messageOf(error));
@@ -213,7 +181,7 @@ export class Instance {
     else if (this.#conversation.answered) this.#conclude(call);
   }
 
-  /** The call has its whole answer. */
+  /** The call has its complete answer. */
   #conclude(call: ActiveCall): void {
     const outcome = this.#judge(call);
     call.answer(outcome, Promise.resolve(outcome));
@@ -223,7 +191,7 @@ export class Instance {
     void call.reusable.then(cancel);
   }
 
-  /** Where memory ran out the engine marks the whole container, and whatever ended it later would be blamed on that. */
+  /** Not after memory ran out: the engine marks the whole container, and any later end would be blamed on memory. */
   #mayServeAgain({ exit }: ActiveCall): boolean {
     return this.#conversation.state === "resetting" && exit?.oomKills === 0;
   }
@@ -238,10 +206,10 @@ export class Instance {
 
   #judge(call: ActiveCall): Outcome {
     if (call.exit === undefined || this.#conversation.expired) return timedOut(call.facts, call.exit);
-    return judge(call.exit, this.#conversation, call.facts);
+    return call.judge(call.exit, this.#conversation, call.facts);
   }
 
-  /** The gate has sent SIGTERM; its report comes when the function has ended, or has been killed after the grace. */
+  /** The gate has sent SIGTERM; its report comes when the function has ended or was killed after the grace period. */
   async #endAfterGrace(call: ActiveCall): Promise<Outcome> {
     const cancel = this.#clock.after(KILL_GRACE_MS + TIMEOUT_SLACK_MS, () => this.retire());
     await this.#retired.promise;
@@ -254,57 +222,52 @@ export class Instance {
     this.#settle(call, timedOut(call.facts));
   }
 
-  /** The call ends without its function's answer, and the instance with it. */
+  /** Ends the call without an answer of its function, and the instance with it. */
   #settle(call: ActiveCall, outcome: Outcome): void {
     call.answer(outcome, Promise.resolve(outcome));
     this.retire();
   }
 
   #break(problem: string): void {
+    const message = `The function's container broke the protocol: ${problem}`;
     const call = this.#call;
-    this.#ready.reject(new AppError("instance_lost", `The function's container broke the protocol: ${problem}`));
-    if (call && !call.answered)
-      this.#settle(
-        call,
-        failed(call.facts, "instance_lost", `The function's container broke the protocol: ${problem}`),
-      );
+    if (call && !call.answered) this.#settle(call, failed(call.facts, "instance_lost", message));
+    else if (this.#state === "starting") this.#fail(new AppError("instance_lost", message));
     else this.retire();
   }
 
-  /** The stream is gone and the call has no answer yet: the engine knows why. */
+  /** The instance ended before it was ready. */
+  #fail(error: AppError): void {
+    this.#ready.reject(error);
+    if (error.reason === "instance_lost") this.#channel.reject();
+    this.retire();
+  }
+
+  /** The channel was closed from the other side. If a call has no answer yet, the platform knows why. */
   #lose(why: string): void {
     if (this.#state === "retired") return;
     const call = this.#call;
     const starting = this.#state === "starting";
     this.#close();
-    if (starting) void this.#explainEarlyLoss(why);
+    if (starting) void this.#channel.ended().then((ending) => this.#fail(endedEarly(ending, why)));
     if (call === undefined || call.answered) return;
     const explained = this.#explainLoss(call);
     call.answer(explained, explained);
   }
 
-  /** Before READY only whoever waits for that is to be told. */
-  async #explainEarlyLoss(why: string): Promise<void> {
-    const { died, oom } = await this.#events.containerEnd(this.containerId, "died", CONTAINER_END_MS);
-    const { problem } = this.#events;
-    if (problem && !died) this.#ready.reject(problem);
-    else if (oom) this.#ready.reject(new AppError("out_of_memory", outOfMemory()));
-    else
-      this.#ready.reject(
-        new AppError("instance_lost", `The function's container ended before it was ready: ${why}; try again`),
-      );
-  }
-
-  async #explainLoss(call: ActiveCall): Promise<Outcome> {
-    const end = await this.#events.containerEnd(this.containerId, "died", CONTAINER_END_MS);
-    if (end.oom) return failed(call.facts, "out_of_memory", outOfMemory());
-    const { problem } = this.#events;
-    if (problem && !end.died)
-      return failed(call.facts, "engine_unavailable", `The function was lost with its engine: ${problem.message}`);
-    return failed(
-      call.facts,
-      "instance_lost",
-      "The function's container was ended or removed by something else while it ran",
-    );
+  async #explainLoss({ facts }: ActiveCall): Promise<Outcome> {
+    const ending = await this.#channel.ended();
+    switch (ending.how) {
+      case "out_of_memory":
+        return failed(facts, "out_of_memory", OUT_OF_MEMORY);
+      case "lost":
+        return failed(facts, "engine_unavailable", `The function was lost with its engine: ${ending.problem.message}`);
+      case "died":
+        return failed(
+          facts,
+          "instance_lost",
+          "The function's container was ended or removed by something else while it ran",
+        );
+    }
   }
 }

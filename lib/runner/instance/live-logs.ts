@@ -3,12 +3,12 @@ import { Redaction } from "./redaction.ts";
 
 type Stream = LogEntry["stream"];
 
-/** What a function prints, told as it comes, with the values of secrets masked. */
+/** Passes on a function's output as it comes, with the values of secrets masked. */
 export class LiveLogs {
   readonly #redaction: Redaction;
   readonly #tell: (entries: readonly LogEntry[]) => void;
   readonly #decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() } satisfies Record<Stream, TextDecoder>;
-  /** What may be the beginning of a value. */
+  /** The end of the output so far, which may be the beginning of a value. */
   readonly #rest = { stdout: "", stderr: "" } satisfies Record<Stream, string>;
 
   constructor(secrets: readonly string[], tell: (entries: readonly LogEntry[]) => void) {
@@ -23,7 +23,7 @@ export class LiveLogs {
     if (shown !== "") this.#tell([{ stream, text: shown }]);
   }
 
-  /** Tells what was held back; nothing more will come. */
+  /** Passes on what was held back. Nothing more will come. */
   end(): void {
     for (const stream of ["stdout", "stderr"] as const) {
       const text = this.#redaction.text(this.#rest[stream] + this.#decoders[stream].decode());

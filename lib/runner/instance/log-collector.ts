@@ -3,18 +3,18 @@ import { Redaction } from "./redaction.ts";
 
 type Stream = LogEntry["stream"];
 
-/** Output that came in pieces smaller than this is gathered into one entry as long as the stream is the same. */
+/** Output in smaller pieces than this is gathered into one entry as long as the stream is the same. */
 const ENTRY_CHARACTERS = 8_192;
 
 /**
- * As many entries are told apart; after that each stream goes on in its last one. Output that changes streams with every
- * byte would otherwise make thirty bytes of record of each.
+ * The most entries; after that each stream goes on in its last one. Output that changes streams with every byte would
+ * otherwise take thirty bytes of record for each.
  */
 const ENTRIES = 2_000;
 
 /**
- * Gathers what a function prints as text: characters that were cut by a frame are put together, bytes that are no UTF-8
- * replaced, and the values of secrets masked.
+ * Gathers a function's output as text: characters that a frame cut are joined, bytes that are not UTF-8 are replaced, and
+ * the values of secrets are masked.
  */
 export class LogCollector {
   readonly #decoders: Record<Stream, TextDecoder> = { stdout: decoder(), stderr: decoder() };
@@ -36,13 +36,13 @@ export class LogCollector {
     this.#append(stream, this.#decoders[stream].decode(bytes, { stream: true }));
   }
 
-  /** All entries so far, in order. */
+  /** Returns all entries so far, in order. */
   finish(): LogEntry[] {
     for (const stream of ["stdout", "stderr"] as const) this.#append(stream, this.#decoders[stream].decode());
     return this.#redaction.entries(this.#entries.map((entry) => ({ ...entry })));
   }
 
-  /** A message about the call, with the values of secrets masked as in its output. */
+  /** Masks the values of secrets in a message about the call, as in its output. */
   mask(message: string): string {
     return this.#redaction.text(message);
   }
@@ -64,7 +64,7 @@ export class LogCollector {
   }
 }
 
-/** A byte order mark at the beginning is output like any other. */
+/** Keeps a byte order mark at the beginning: it is output like any other. */
 function decoder(): TextDecoder {
   return new TextDecoder("utf-8", { ignoreBOM: true });
 }

@@ -1,20 +1,20 @@
 import type { LogEntry } from "../../domain/calls/invocations.ts";
 
-/** Values that are shorter would mask what has nothing to do with them: a secret `1` every number. */
+/** Shorter values are not masked: a secret `1` would mask every number. */
 const MASKED_BYTES = 4;
-/** Of these the first stands for a value that contains no such character: so no mask makes a value out of its surroundings. */
+/** The first of these whose character is in no value is the mask, so that a mask and its surroundings never form a value. */
 const MASKS = ["***", "###", "===", "\u2588\u2588\u2588"] as const;
 
-/** From the first character that is masked to the one after the last. */
+/** A range from the first masked character to the one after the last. */
 type Range = readonly [from: number, to: number];
 
 /**
- * Hides the values of secrets in what a function prints and in what is told of it. A value is found across the entries of
- * one stream, also where it lacks the white space at its ends, and where the stream ends within it.
+ * Hides the values of secrets in a function's output and in messages about it. A value is found across the entries of one
+ * stream, also without the white space at its ends, and if the stream ends within it.
  */
 export class Redaction {
   readonly #values: readonly string[];
-  /** None where the values contain the characters of all masks: then nothing is shown that contains a value. */
+  /** Nothing if the values contain the characters of all masks: then no text is shown that contains a value. */
   readonly #mask: string | undefined;
 
   constructor(values: readonly string[]) {
@@ -22,12 +22,12 @@ export class Redaction {
     this.#mask = MASKS.find((mask) => this.#values.every((value) => !value.includes(mask.charAt(0))));
   }
 
-  /** The same text without the values. */
+  /** Returns the same text without the values. */
   text(text: string): string {
     return this.#apply([text])[0] ?? "";
   }
 
-  /** The same entries without the values; those that held nothing else are gone. */
+  /** Returns the same entries without the values, and without those that held nothing else. */
   entries(entries: readonly LogEntry[]): LogEntry[] {
     if (this.#values.length === 0) return [...entries];
     const shown = new Map<LogEntry, string>();
@@ -39,8 +39,8 @@ export class Redaction {
   }
 
   /**
-   * As much of a text that goes on as can be shown now, and the rest, which belongs before what comes next: it may be the
-   * beginning of a value.
+   * Splits a text that goes on into the part that can be shown now and the rest, which may be the beginning of a value and
+   * belongs before the next text.
    */
   split(text: string): { readonly shown: string; readonly rest: string } {
     let cut = Math.min(text.length, ...this.#values.map((value) => text.length - begun(text, value)));
@@ -49,7 +49,7 @@ export class Redaction {
     return { shown: this.text(text.slice(0, cut)), rest: text.slice(cut) };
   }
 
-  /** Masks the values in texts that follow each other. */
+  /** Masks the values in texts that follow one another. */
   #apply(texts: readonly string[]): string[] {
     const joined = texts.join("");
     const ranges = merged(this.#values.flatMap((value) => occurrences(joined, value)));
@@ -65,7 +65,7 @@ export class Redaction {
   }
 }
 
-/** What is looked for of a value: what is left of it when it is read as a word or a line; nothing where that is short. */
+/** Returns the part of a value to look for: the value without white space at its ends; nothing if that is short. */
 function core(value: string): string {
   const trimmed = value.trim();
   if (Buffer.byteLength(trimmed) >= MASKED_BYTES) return trimmed;
@@ -73,8 +73,8 @@ function core(value: string): string {
 }
 
 /**
- * Where a value occurs, those places included that overlap, and where the text ends with four or more of its first
- * characters. In linear time (Knuth, Morris and Pratt), since the function chooses the text.
+ * Returns where a value occurs, overlaps included, and where the text ends with four or more of its first characters. Takes
+ * linear time (Knuth, Morris and Pratt), since the function chooses the text.
  */
 function occurrences(text: string, value: string): Range[] {
   if (text === "") return [];
@@ -93,7 +93,7 @@ function occurrences(text: string, value: string): Range[] {
   return ranges;
 }
 
-/** How many of the first characters of a value the text ends with; the whole value counts as what it may begin anew. */
+/** Counts the first characters of a value that the text ends with. A whole value counts as far as it may begin another. */
 function begun(text: string, value: string): number {
   const borders = bordersOf(value);
   let matched = 0;
@@ -104,7 +104,7 @@ function begun(text: string, value: string): number {
   return matched;
 }
 
-/** For each beginning of a value, how much of its end is a beginning too. */
+/** Returns for each beginning of a value how much of its end is a beginning, too. */
 function bordersOf(value: string): Uint32Array {
   const borders = new Uint32Array(value.length);
   for (let at = 1, matched = 0; at < value.length; at++) {
@@ -128,7 +128,7 @@ function merged(ranges: readonly Range[]): Range[] {
   return result;
 }
 
-/** A piece of a text that begins at `start`: the mask stands where a range begins, and the rest of a range is left out. */
+/** Returns a piece of a text that begins at `start`, with a mask where a range begins and without the rest of the range. */
 function maskPart(text: string, start: number, ranges: readonly Range[], mask: string): string {
   let shown = "";
   let at = 0;

@@ -1,15 +1,15 @@
-/** What all instances together may take, or some of them do. */
+/** Instances and their memory: the most that there may be, or the sum of some. */
 export interface Limits {
   readonly instances: number;
   readonly memory_bytes: number;
 }
 
-/** Room that an instance holds until it is given back, which only counts once. */
+/** The room of an instance. Calling it gives the room back; only the first call counts. */
 export type Room = () => void;
 
 const NOTHING: Limits = { instances: 0, memory_bytes: 0 };
 
-/** Keeps count of what the instances take: never more of them, and never more memory, than the machine can hold. */
+/** Counts instances and their memory, so that there are never more than the machine can hold. */
 export class Capacity {
   readonly #limits: Limits;
   #instances = 0;
@@ -23,12 +23,12 @@ export class Capacity {
     return this.#instances;
   }
 
-  /** Whether an instance with so much memory could ever be had. */
+  /** Whether there could ever be an instance with so much memory. */
   allows(memoryBytes: number): boolean {
     return memoryBytes <= this.#limits.memory_bytes && this.#limits.instances > 0;
   }
 
-  /** Whether there is room for an instance, or would be once `freed` was given back. */
+  /** Whether there is room for an instance, or would be after `freed` was given back. */
   fits(memoryBytes: number, freed = NOTHING): boolean {
     return (
       this.#instances - freed.instances < this.#limits.instances &&
@@ -36,7 +36,7 @@ export class Capacity {
     );
   }
 
-  /** Room for an instance, or nothing where there is none now. */
+  /** Takes room for an instance, or returns nothing if there is none now. */
   take(memoryBytes: number): Room | undefined {
     if (!this.fits(memoryBytes)) return undefined;
     this.#instances++;

@@ -1,6 +1,6 @@
 import type { Function } from "../../domain/functions/functions.ts";
 
-/** Fields of a function that its containers are made from; the others can change under a running instance. */
+/** The fields of a function that its containers are created from. The others can change while an instance runs. */
 export const CONTAINER_FIELDS = [
   "image_id",
   "entrypoint",
@@ -22,7 +22,7 @@ export const CONTAINER_FIELDS = [
   "max_calls",
 ] as const satisfies readonly (keyof Function)[];
 
-/** Whether an instance of the one serves the other just as well. */
+/** Whether an instance of one function can serve the other as it is. */
 export function needsNoNewContainer(a: Function, b: Function): boolean {
   return CONTAINER_FIELDS.every((field) => JSON.stringify(a[field]) === JSON.stringify(b[field]));
 }

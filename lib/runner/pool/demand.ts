@@ -1,12 +1,12 @@
-/** What a pool has seen of its callers lately; what its target is computed from. */
+/** The recent calls of a pool, from which its target is computed. */
 export interface Demand {
   /** Calls a second. */
   readonly rate: number;
-  /** Most calls that were in flight at once during the last minute. */
+  /** The most calls that were in flight at once during the last minute. */
   readonly peak: number;
-  /** Smoothed time from the decision to start an instance until it is ready, in milliseconds. */
+  /** The smoothed time from the decision to start an instance until it is ready, in milliseconds. */
   readonly refill_ms: number;
-  /** Since the last call, or the registration or change of the function, in milliseconds. */
+  /** The time since the last call, or the registration or change of the function, in milliseconds. */
   readonly idle_ms: number;
 }
 
@@ -19,13 +19,13 @@ export interface WarmSettings {
 }
 
 /**
- * How many instances should be ready:
+ * Returns how many instances should be ready:
  *
  *     ceil(rate x refill time / max_calls) + peak    between 1 (or warm_min) and warm_max
- *     warm_min                                       once nobody has called for idle_ttl_ms
+ *     warm_min                                       after idle_ttl_ms without a call
  *
- * By Little's law, rate x refill time calls arrive while one instance is being replaced, which is due every max_calls
- * calls; the peak is what came at once and may come at once again.
+ * By Little's law, rate x refill time calls arrive while one instance is being replaced, which happens every max_calls
+ * calls. The peak came at once and may come at once again.
  */
 export function targetOf(demand: Demand, settings: WarmSettings): number {
   if (demand.idle_ms >= settings.idle_ttl_ms) return Math.min(settings.warm_min, settings.warm_max);
@@ -34,29 +34,29 @@ export function targetOf(demand: Demand, settings: WarmSettings): number {
   return Math.min(Math.max(used + demand.peak, 1, settings.warm_min), settings.warm_max);
 }
 
-/** A rate that has all but died away is none: `ceil` would make one instance of it. */
+/** Takes a rate that has almost died away for none: `ceil` would make one instance of it. */
 function round(value: number): number {
   return value < 0.05 ? 0 : value;
 }
 
-/** Time in which a change of the rate is followed by two thirds: some refills long. */
+/** The time in which two thirds of a change of the rate are followed: a few refills. */
 const RATE_MS = 10_000;
-/** What one call adds to the rate. One or two are no trend: the instances that they used are replaced, which is enough. */
+/** The part of the rate that one call adds. One or two are not a trend: it is enough to replace the instances they used. */
 const ONE_CALL = 1000 / RATE_MS;
-/** The peak of the last minute, kept in steps, so that it forgets a burst a minute after. */
+/** The peak is kept in steps of this length, so that a burst is forgotten after a minute. */
 const PEAK_STEP_MS = 10_000;
 const PEAK_STEPS = 6;
-/** Before the first instance was started: what a start takes on a small machine (300 to 700 measured; lib/docs/architecture.md, The gate). */
+/** The refill time before the first instance was started: a start on a small machine takes 300 to 700 ms (lib/docs/architecture.md, The gate). */
 const FIRST_REFILL_MS = 500;
 
-/** Watches one function's calls. All times are monotonic milliseconds, given by the caller. */
+/** Measures the calls of one function. All times are monotonic milliseconds that the caller gives. */
 export class DemandMeter {
   #rate = 0;
   #rateAt: number;
   #lastCall: number;
   #inFlight = 0;
   #refillMs = FIRST_REFILL_MS;
-  /** The most at once in each step of time, newest last. */
+  /** The most calls at once in each step of time, newest last. */
   #peaks: { readonly step: number; peak: number }[] = [];
 
   /** A function that was just registered or changed counts as called. */
@@ -69,7 +69,7 @@ export class DemandMeter {
     return this.#lastCall;
   }
 
-  /** A change of the function, which counts as a call. */
+  /** Notes a change of the function, which counts as a call. */
   touch(now: number): void {
     this.#lastCall = Math.max(this.#lastCall, now);
   }

@@ -1,26 +1,27 @@
+import type { Instance } from "../instance/instance.ts";
 import type { Capacity } from "./capacity.ts";
-import type { Member, Pool } from "./pool.ts";
+import type { Pool } from "./pool.ts";
 
 /**
- * How much longer ago than its own last call another pool's must be for a refill to take its place, in milliseconds: two
- * pools that are both called would otherwise empty each other in turns, at the price of a container each time.
+ * A refill evicts instances only of pools whose last call was this much earlier than its own pool's, in milliseconds. Two
+ * pools that are both called would otherwise keep evicting each other, at the price of a container each time.
  */
 const COOLED_MS = 10_000;
 
 /**
- * The ready instances that give way to a new one of `pool`, least recently called pools first; nothing where even all of
- * them would not make room, for then none is to go. For a call any may go that is not its own, for a refill only those
- * of pools that have cooled down.
+ * Chooses the ready instances to evict for a new one of `pool`, from the least recently called pools first. Returns nothing
+ * if even all of them would not make room: then none should go. A call may evict any that is not its own, a refill only
+ * those of pools that have cooled down.
  */
-export function chooseEvictions<M extends Member>(
-  pool: Pool<M>,
-  all: Iterable<Pool<M>>,
+export function chooseEvictions(
+  pool: Pool,
+  all: Iterable<Pool>,
   capacity: Capacity,
   forCall: boolean,
-): readonly M[] | undefined {
+): readonly Instance[] | undefined {
   const { memory_bytes } = pool.function;
   if (capacity.fits(memory_bytes)) return [];
-  const victims: M[] = [];
+  const victims: Instance[] = [];
   let freedBytes = 0;
   for (const other of leastRecentlyCalled(pool, all, forCall)) {
     for (const instance of other.ready) {
@@ -32,11 +33,7 @@ export function chooseEvictions<M extends Member>(
   return undefined;
 }
 
-function leastRecentlyCalled<M extends Member>(
-  pool: Pool<M>,
-  all: Iterable<Pool<M>>,
-  forCall: boolean,
-): readonly Pool<M>[] {
+function leastRecentlyCalled(pool: Pool, all: Iterable<Pool>, forCall: boolean): readonly Pool[] {
   const latest = forCall ? Infinity : pool.lastCall - COOLED_MS;
   return [...all]
     .filter((other) => other !== pool && other.ready.length > 0 && other.lastCall <= latest)

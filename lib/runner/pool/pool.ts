@@ -1,33 +1,31 @@
 import type { Clock } from "../../clock.ts";
+import { onAbort } from "../../domain/concurrency.ts";
 import type { Function, PoolState } from "../../domain/functions/functions.ts";
 import { DemandMeter, targetOf } from "./demand.ts";
 import type { Instance } from "../instance/instance.ts";
 
-/** As much as a pool needs to know of an instance. */
-export type Member = Pick<Instance, "state" | "retired" | "retire">;
-
 /** A call that waits for an instance. */
-interface Waiter<M> {
-  readonly give: (instance: M) => void;
+interface WaitingCall {
+  readonly give: (instance: Instance) => void;
   readonly fail: (error: unknown) => void;
 }
 
-/** After a start that failed, before the next one that nobody waits for, in milliseconds; doubled each time. */
+/** The pause after a failed start, before the next one that nobody waits for, in milliseconds; doubled each time. */
 const BACKOFF_MS = { first: 1_000, most: 60_000 } as const;
 
 /**
- * The instances of one version of a function. A pool knows how many it needs; whether and when they are started is up
- * to `Pools`, which sees all of them. It does no I/O.
+ * The instances of one version of a function. A pool knows how many it needs; `Pools`, which sees all pools, decides
+ * whether and when they are started. It does no I/O.
  *
  * An instance is *starting* from the moment `Pools` begins to launch it, *ready* while it waits here, and *busy* from
- * the moment a call took it until it comes back (`max_calls`) or is gone. A call takes a ready one, or waits for the
- * next that becomes so, wherever it comes from. What makes instances useless begins a new generation: those of older
- * ones finish their call and are not taken back.
+ * the moment a call took it until it comes back (`max_calls`) or is gone. A call takes a ready one, or waits for
+ * the next one, wherever it comes from. A change that makes instances useless begins a new generation: instances of older
+ * generations finish their call and are not taken back.
  */
-export class Pool<M extends Member> {
+export class Pool {
   /**
-   * The id of the function and the version that the pool began with. It may move on to others, but only of the same
-   * shape: what its instances share is known by this.
+   * The id of the function and the version that the pool began with. It may move on to other versions with the same
+   * container fields: this key names the group of its instances for the platform.
    */
   readonly key: string;
   #fn: Function;
@@ -35,21 +33,21 @@ export class Pool<M extends Member> {
   readonly #clock: Clock;
   readonly #warmMax: number;
   readonly #meter: DemandMeter;
-  readonly #ready: M[] = [];
-  readonly #busy = new Set<M>();
-  readonly #waiters = new Set<Waiter<M>>();
+  readonly #ready: Instance[] = [];
+  readonly #busy = new Set<Instance>();
+  readonly #waiting = new Set<WaitingCall>();
   #starting = 0;
-  /** Those of the starts whose instances will be of this generation; the others are no help to anyone who waits. */
+  /** The starts whose instances will be of this generation; the others do not help calls that wait. */
   #current = 0;
   #ended = false;
   #failures = 0;
   #refillsAfter = -Infinity;
 
   /**
-   * `warmMax` is the server's bound on every function's own; `heirOf` the pool whose calls will come to this one, so that
-   * it is as large from the beginning.
+   * `warmMax` is the server's bound on each function's own. `heirOf` is the pool whose calls will come to this one, which
+   * is as large from the beginning.
    */
-  constructor(fn: Function, clock: Clock, warmMax = Infinity, heirOf?: Pool<M>) {
+  constructor(fn: Function, clock: Clock, warmMax = Infinity, heirOf?: Pool) {
     this.key = poolKey(fn);
     this.#fn = fn;
     this.#warmMax = warmMax;
@@ -71,15 +69,15 @@ export class Pool<M extends Member> {
   }
 
   get waiting(): number {
-    return this.#waiters.size;
+    return this.#waiting.size;
   }
 
-  get ready(): readonly M[] {
+  get ready(): readonly Instance[] {
     return this.#ready;
   }
 
   get isEmpty(): boolean {
-    return this.#ready.length + this.#busy.size + this.#starting + this.#waiters.size === 0;
+    return this.#ready.length + this.#busy.size + this.#starting + this.#waiting.size === 0;
   }
 
   get state(): PoolState {
@@ -92,40 +90,40 @@ export class Pool<M extends Member> {
     return targetOf(this.#meter.demand(this.#clock.monotonic()), settings);
   }
 
-  /** Starts that calls wait for and nobody has begun. */
+  /** The number of starts that calls wait for and that have not begun. */
   get callNeed(): number {
     return Math.max(0, this.#unserved - this.#current);
   }
 
-  /** Starts that would bring the pool to its target; none for a while after one has failed. */
+  /** The number of starts that would bring the pool to its target; none for a while after one has failed. */
   get refillNeed(): number {
     if (this.#clock.monotonic() < this.#refillsAfter) return 0;
     const coming = Math.max(0, this.#current - this.#unserved);
     return Math.max(0, this.target - this.#kept - coming);
   }
 
-  /** Instances beyond the target, longest waiting first. */
-  get surplus(): readonly M[] {
+  /** The instances beyond the target, those that have waited longest first. */
+  get surplus(): readonly Instance[] {
     return this.#ready.slice(0, Math.max(0, this.#kept - this.target));
   }
 
   /**
-   * Calls that wait for a start. An instance that clears away what its last call left is back long before any start, so
-   * as many calls wait for that: at full load the next call often comes in those microseconds.
+   * The number of calls that wait for a start. An instance that cleans up after its last call is back long before any start
+   * ends, so as many calls wait for that: at full load the next call often comes in those microseconds.
    */
   get #unserved(): number {
-    let count = this.#waiters.size;
+    let count = this.#waiting.size;
     if (count === 0) return 0;
     for (const instance of this.#busy) if (instance.state === "resetting" && --count === 0) return 0;
     return count;
   }
 
-  /** Instances that are, or will be, ready: a busy one comes back unless it serves one call only. */
+  /** The number of instances that are or will be ready: a busy one comes back unless it serves one call only. */
   get #kept(): number {
     return this.#ready.length + (this.#fn.max_calls === 1 ? 0 : this.#busy.size);
   }
 
-  /** A call begins; it is to be told when it ends. */
+  /** Notes that a call begins. `leave` must be called when it ends. */
   arrive(): void {
     this.#meter.arrive(this.#clock.monotonic());
   }
@@ -134,74 +132,73 @@ export class Pool<M extends Member> {
     this.#meter.leave(this.#clock.monotonic());
   }
 
-  /** An instance that is ready, or nothing. The newest goes first: its pages are the warmest. */
-  take(): M | undefined {
+  /** Takes an instance that is ready, or returns nothing. The newest goes first: its memory is the warmest. */
+  take(): Instance | undefined {
     const instance = this.#ready.pop();
     if (instance !== undefined) this.#busy.add(instance);
     return instance;
   }
 
-  /** Waits for the next instance; rejects with the error of a start, or the signal's reason. */
-  wait(signal: AbortSignal): Promise<M> {
-    const { promise, resolve, reject } = Promise.withResolvers<M>();
+  /** Waits for the next instance. Rejects with the error of a start, or the signal's reason. */
+  wait(signal: AbortSignal): Promise<Instance> {
+    const { promise, resolve, reject } = Promise.withResolvers<Instance>();
     if (signal.aborted) return Promise.reject(signal.reason);
-    const waiter: Waiter<M> = { give: resolve, fail: reject };
-    const leave = () => {
-      this.#waiters.delete(waiter);
+    const call: WaitingCall = { give: resolve, fail: reject };
+    this.#waiting.add(call);
+    const stopListening = onAbort(signal, () => {
+      this.#waiting.delete(call);
       reject(signal.reason);
-    };
-    signal.addEventListener("abort", leave, { once: true });
-    this.#waiters.add(waiter);
-    return promise.finally(() => signal.removeEventListener("abort", leave));
+    });
+    return promise.finally(stopListening);
   }
 
-  /** A start has begun, of an instance of the present generation. */
+  /** Notes that a start of the current generation has begun. */
   starting(): void {
     this.#starting++;
     this.#current++;
   }
 
-  /** A start has ended well, after so many milliseconds. */
+  /** Notes that a start has succeeded after so many milliseconds. */
   started(generation: number, durationMs: number): void {
     this.#meter.refilled(durationMs);
     if (this.#startEnded(generation)) this.forgive();
   }
 
   /**
-   * A start has failed: the call that has waited longest is told, and refills pause. What failed for the function as it
-   * was before a change is nobody's concern any more.
+   * Notes that a start has failed: the call that has waited longest gets the error, and refills pause. A failure of the
+   * function as it was before a change does not matter any more.
    */
   failed(generation: number, error: unknown): void {
     if (!this.#startEnded(generation)) return;
     this.#refillsAfter = this.#clock.monotonic() + Math.min(BACKOFF_MS.first * 2 ** this.#failures++, BACKOFF_MS.most);
-    this.#nextWaiter()?.fail(error);
+    this.#nextWaiting()?.fail(error);
   }
 
-  /** Tells all who wait that there will be no instance. */
+  /** Fails all calls that wait. */
   turnAway(error: unknown): void {
-    for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter()) waiter.fail(error);
+    for (let call = this.#nextWaiting(); call !== undefined; call = this.#nextWaiting()) call.fail(error);
   }
 
-  /** Takes an instance that is ready: for the call that has waited longest, else to keep. */
-  offer(instance: M): void {
+  /** Gives a ready instance to the call that has waited longest, or keeps it. */
+  offer(instance: Instance): void {
     this.#busy.delete(instance);
-    const waiter = this.#nextWaiter();
-    if (waiter === undefined) {
+    const call = this.#nextWaiting();
+    if (call === undefined) {
       this.#ready.push(instance);
       return;
     }
     this.#busy.add(instance);
-    waiter.give(instance);
+    call.give(instance);
   }
 
-  /** Forgets an instance that is gone, or is to go. */
-  drop(instance: M): void {
+  /** Forgets an instance that is gone, or is about to go. */
+  drop(instance: Instance): void {
     this.#busy.delete(instance);
     const at = this.#ready.indexOf(instance);
     if (at !== -1) this.#ready.splice(at, 1);
   }
 
-  /** Goes on with a changed function; its instances so far are of an older generation where they would differ. */
+  /** Goes on with a changed function. With `fresh`, the instances so far become an older generation. */
   change(fn: Function, fresh: boolean): void {
     this.#meter.touch(this.#clock.monotonic());
     this.forgive();
@@ -209,33 +206,33 @@ export class Pool<M extends Member> {
     if (fresh) this.renew();
   }
 
-  /** Keeps instances again, after an end, and with what may have changed without another version. */
+  /** Keeps instances again after an end, with the fields that may have changed without a new version. */
   goOn(fn: Function): void {
     this.#fn = fn;
     this.#ended = false;
   }
 
-  /** Begins a new generation: no instance so far is to serve another call. */
+  /** Begins a new generation: no instance so far will serve another call. */
   renew(): void {
     this.#generation++;
     this.#current = 0;
   }
 
   /**
-   * The function, or this version of it, is no more: calls that have begun are served, with what there is and what is
-   * being started, and nothing is kept ready.
+   * The function, or this version of it, is gone: calls that have begun are served by the instances that exist or are being
+   * started, and none is kept ready.
    */
   end(): void {
     this.#ended = true;
   }
 
-  /** The engine is back, or works after all: what failed before says nothing any more. */
+  /** Forgets failures: the engine is back, or a start has succeeded. */
   forgive(): void {
     this.#refillsAfter = -Infinity;
     this.#failures = 0;
   }
 
-  /** Takes note of the end of a start; true where it was of the present generation. */
+  /** Notes the end of a start. Returns whether it was of the current generation. */
   #startEnded(generation: number): boolean {
     this.#starting--;
     const current = generation === this.#generation;
@@ -243,14 +240,14 @@ export class Pool<M extends Member> {
     return current;
   }
 
-  #nextWaiter(): Waiter<M> | undefined {
-    const waiter = this.#waiters.values().next().value;
-    if (waiter !== undefined) this.#waiters.delete(waiter);
-    return waiter;
+  #nextWaiting(): WaitingCall | undefined {
+    const call = this.#waiting.values().next().value;
+    if (call !== undefined) this.#waiting.delete(call);
+    return call;
   }
 }
 
-/** What a version of a function is known by. */
+/** Returns the key of a version of a function. */
 export function poolKey({ id, version }: Pick<Function, "id" | "version">): string {
   return `${id}@${version}`;
 }

@@ -1,46 +1,46 @@
 import type { Function } from "../../domain/functions/functions.ts";
 import { FUNCTIONS } from "../../domain/limits.ts";
-import { type Member, type Pool, poolKey } from "./pool.ts";
+import { type Pool, poolKey } from "./pool.ts";
 import { needsNoNewContainer } from "./compatibility.ts";
 
-/** What is kept of a function: what it is now, and the versions that routes name. */
+/** The versions of a function that are kept ready: the current one, and those that routes name. */
 interface Kept {
   readonly current: Function;
   readonly named: ReadonlySet<number>;
 }
 
-/** Ids of deleted functions that are remembered: as many as there can be functions. */
+/** The most ids of deleted functions that are remembered: as many as there can be functions. */
 const REMOVED = FUNCTIONS;
 
 /**
- * A pool for each version of a function that is called: a call runs the version that it came with, whatever happens
- * meanwhile. What a function is now has a pool that is kept, and so have the versions that routes name; those of others
- * end with the calls that have begun.
+ * The pools, one for each version of a function that is called: a call runs the version that it came with, whatever happens
+ * meanwhile. The pools of the current version and of versions that routes name are kept; those of others end with the
+ * calls that have begun.
  */
-export class PoolsByVersion<M extends Member> {
-  readonly #make: (fn: Function, heirOf?: Pool<M>) => Pool<M>;
-  readonly #pools = new Map<string, Pool<M>>();
-  /** By the function's id, for those that have been changed since the start; of the others, every version is kept. */
+export class PoolsByVersion {
+  readonly #make: (fn: Function, heirOf?: Pool) => Pool;
+  readonly #pools = new Map<string, Pool>();
+  /** By the function's id, for functions that were changed since the start. Of the others every version is kept. */
   readonly #kept = new Map<string, Kept>();
-  /** Functions that were deleted, oldest first: a call that was admitted before may still come. */
+  /** Deleted functions, oldest first: a call that was admitted before may still come. */
   readonly #removed = new Set<string>();
 
-  /** `make` makes a pool, which may be the heir of another. */
-  constructor(make: (fn: Function, heirOf?: Pool<M>) => Pool<M>) {
+  /** `make` creates a pool, which may be the heir of another. */
+  constructor(make: (fn: Function, heirOf?: Pool) => Pool) {
     this.#make = make;
   }
 
-  [Symbol.iterator](): Iterator<Pool<M>> & Iterable<Pool<M>> {
+  [Symbol.iterator](): Iterator<Pool> & Iterable<Pool> {
     return this.#pools.values();
   }
 
-  /** All pools of a function. */
-  of(functionId: string): Pool<M>[] {
+  /** Returns all pools of a function. */
+  of(functionId: string): Pool[] {
     return [...this.#pools.values()].filter((pool) => pool.function.id === functionId);
   }
 
-  /** The pool for a call. One that comes late, after a change, needs none of its own where the change is none to it. */
-  forCall(fn: Function): Pool<M> {
+  /** Returns the pool for a call. A late call, after a change that needs no new container, goes to the current pool. */
+  forCall(fn: Function): Pool {
     const known = this.#pools.get(poolKey(fn));
     if (known !== undefined) return known;
     if (this.#isKept(fn)) return this.#add(fn);
@@ -52,8 +52,8 @@ export class PoolsByVersion<M extends Member> {
     return pool;
   }
 
-  /** The pool for what a function has become: that of what it was, where the change is none to its instances. */
-  forChange(fn: Function): Pool<M> {
+  /** Returns the pool for a changed function: the one it had, if the change needs no new container. */
+  forChange(fn: Function): Pool {
     const known = this.#pools.get(poolKey(fn));
     if (known !== undefined) return known;
     const last = this.outdated(fn.id)
@@ -65,7 +65,7 @@ export class PoolsByVersion<M extends Member> {
     return last;
   }
 
-  /** Says what is kept of a function, and tells which versions routes did not name before. Nothing of a deleted one. */
+  /** Sets the versions that are kept, and returns those that routes did not name before. Nothing is kept of a deleted function. */
   keep(current: Function, named: readonly Function[]): readonly Function[] {
     if (this.#removed.has(current.id)) return [];
     const before = this.#kept.get(current.id)?.named;
@@ -74,7 +74,7 @@ export class PoolsByVersion<M extends Member> {
     return named.filter(({ version }) => before?.has(version) !== true);
   }
 
-  /** Nothing of a function is kept any more. */
+  /** Keeps nothing of a function any more. */
   remove(functionId: string): void {
     this.#removed.add(functionId);
     const oldest = this.#removed.values().next().value;
@@ -86,16 +86,16 @@ export class PoolsByVersion<M extends Member> {
     return this.#removed.has(functionId);
   }
 
-  /** The pools of a function that are not kept. */
-  outdated(functionId: string): Pool<M>[] {
+  /** Returns the pools of a function that are not kept. */
+  outdated(functionId: string): Pool[] {
     return this.of(functionId).filter((pool) => !this.#isKept(pool.function));
   }
 
-  delete(pool: Pool<M>): void {
+  delete(pool: Pool): void {
     this.#pools.delete(poolKey(pool.function));
   }
 
-  #add(fn: Function, heirOf?: Pool<M>): Pool<M> {
+  #add(fn: Function, heirOf?: Pool): Pool {
     const pool = this.#make(fn, heirOf);
     this.#pools.set(poolKey(fn), pool);
     return pool;

@@ -2,96 +2,84 @@ import type { Clock } from "../../clock.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function, PoolState } from "../../domain/functions/functions.ts";
 import type { Logger } from "../../log.ts";
+import type { Instance } from "../instance/instance.ts";
 import type { Capacity, Room } from "./capacity.ts";
 import { chooseEvictions } from "./eviction.ts";
-import { type Member, Pool } from "./pool.ts";
+import { Pool } from "./pool.ts";
 import { PoolsByVersion } from "./pools-by-version.ts";
 import { RefillPause } from "./refill-pause.ts";
 import { needsNoNewContainer } from "./compatibility.ts";
 import { StartOrder } from "./start-order.ts";
 
-/** A start of an instance, wherever it comes from; aborted by nobody once it has begun. */
-export type Launch<M extends Member> = (pool: Pool<M>) => Promise<M>;
-
 /** An instance for a call. */
-export interface Acquired<M> {
-  readonly instance: M;
+export interface Acquired {
+  readonly instance: Instance;
   readonly start: "cold" | "warm";
-  /** To be called when the call has its answer and its record. */
+  /** Must be called when the call has its answer and its record. */
   readonly leave: () => void;
 }
 
-/** Pools look at the time this often, in milliseconds: idle ones shrink, failed ones try again. */
+/** The interval at which idle pools shrink and failed ones try again, in milliseconds. */
 const TICK_MS = 1_000;
 
-/** Where an instance belongs. */
-interface Place<M extends Member> {
-  readonly pool: Pool<M>;
+/** The pool of an instance, and its room. */
+interface Membership {
+  readonly pool: Pool;
   readonly generation: number;
   readonly room: Room;
-  /** It has served a call before. */
+  /** Whether it has served a call. */
   returned: boolean;
 }
 
+interface PoolsDeps {
+  /** Starts an instance. Nothing aborts a start once it has begun, except the end of the server. */
+  readonly launch: (pool: Pool) => Promise<Instance>;
+  /** Called for a pool that has no instance any more and will not get one. */
+  readonly onEmpty: (pool: Pool) => void;
+  readonly capacity: Capacity;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Returns why no instance can be launched now, or nothing. */
+  readonly problem: () => AppError | undefined;
+  readonly starts_at_once: number;
+  /** The most instances of one function that are kept ready, whatever its own setting; no bound unless given. */
+  readonly warm_max?: number;
+}
+
 /**
- * All pools, and the one decision that needs to see them all: which instance the engine starts next. Calls that wait go
- * before refills, functions take turns (`StartOrder`), only so many starts run at once, and when there is no room, ready
- * instances of the pool that was called longest ago give way.
+ * All pools, and the one decision that needs to see them all: which instance is started next. Calls that wait go before
+ * refills, functions take turns (`StartOrder`), only so many starts run at once, and if there is no room, ready instances
+ * of the pool that was called longest ago are evicted.
  */
-export class Pools<M extends Member> implements Disposable {
-  readonly #launch: Launch<M>;
-  readonly #onEmpty: (pool: Pool<M>) => void;
-  readonly #capacity: Capacity;
-  readonly #clock: Clock;
-  readonly #log: Logger;
-  readonly #problem: () => AppError | undefined;
-  readonly #startsAtOnce: number;
-  readonly #pools: PoolsByVersion<M>;
-  readonly #places = new Map<M, Place<M>>();
-  readonly #turns: StartOrder<M>;
+export class Pools implements Disposable {
+  readonly #deps: PoolsDeps;
+  readonly #pools: PoolsByVersion;
+  readonly #members = new Map<Instance, Membership>();
+  readonly #turns: StartOrder;
   readonly #pause: RefillPause;
   #starting = 0;
   #cancelTick: () => void = () => undefined;
   #closed = false;
   #pumping = false;
 
-  constructor(options: {
-    launch: Launch<M>;
-    /** Told of a pool that has no instance any more and is not to have one. */
-    onEmpty: (pool: Pool<M>) => void;
-    capacity: Capacity;
-    clock: Clock;
-    log: Logger;
-    /** Why the engine cannot be used now, or nothing. */
-    problem: () => AppError | undefined;
-    starts_at_once: number;
-    /** Instances of one function that are kept ready at most, whatever its own setting; no bound unless given. */
-    warm_max?: number;
-  }) {
-    this.#launch = options.launch;
-    this.#onEmpty = options.onEmpty;
-    this.#capacity = options.capacity;
-    this.#clock = options.clock;
-    this.#log = options.log;
-    this.#problem = options.problem;
-    this.#startsAtOnce = options.starts_at_once;
-    this.#pools = new PoolsByVersion(
-      (fn, heirOf) => new Pool<M>(fn, options.clock, options.warm_max ?? Infinity, heirOf),
-    );
-    this.#turns = new StartOrder(options.clock, (pool, forCall) => this.#makeRoom(pool, forCall));
-    this.#pause = new RefillPause(options.clock, () => this.#pump());
+  constructor(deps: PoolsDeps) {
+    this.#deps = deps;
+    const { clock, warm_max = Infinity } = deps;
+    this.#pools = new PoolsByVersion((fn, heirOf) => new Pool(fn, clock, warm_max, heirOf));
+    this.#turns = new StartOrder(clock, (pool, forCall) => this.#makeRoom(pool, forCall));
+    this.#pause = new RefillPause(clock, () => this.#pump());
   }
 
-  /** Begins to look at the time. */
+  /** Begins to shrink idle pools and to retry failed ones. */
   start(): void {
-    this.#cancelTick = this.#clock.after(TICK_MS, () => {
+    this.#cancelTick = this.#deps.clock.after(TICK_MS, () => {
       this.start();
       this.#tick();
     });
   }
 
-  /** An instance for a call: a ready one at once, else the next. Throws what keeps one from being started. */
-  async acquire(fn: Function, signal: AbortSignal): Promise<Acquired<M>> {
+  /** Gets an instance for a call: a ready one at once, else the next. Throws the error that keeps one from being started. */
+  async acquire(fn: Function, signal: AbortSignal): Promise<Acquired> {
     if (this.#closed) throw stopped();
     const pool = this.#pools.forCall(fn);
     pool.arrive();
@@ -109,7 +97,7 @@ export class Pools<M extends Member> implements Disposable {
       const instance = this.#takeReady(pool);
       if (instance !== undefined) return { instance, start: "warm", leave };
       const next = await this.#waitFor(pool, signal);
-      return { instance: next, start: this.#places.get(next)?.returned === true ? "warm" : "cold", leave };
+      return { instance: next, start: this.#members.get(next)?.returned === true ? "warm" : "cold", leave };
     } catch (error) {
       leave();
       throw error;
@@ -119,20 +107,20 @@ export class Pools<M extends Member> implements Disposable {
     }
   }
 
-  /** Takes an instance back that is ready for another call. */
-  giveBack(instance: M): void {
-    const place = this.#places.get(instance);
-    if (place) place.returned = true;
+  /** Takes back an instance that is ready for another call. */
+  giveBack(instance: Instance): void {
+    const member = this.#members.get(instance);
+    if (member) member.returned = true;
     const { overdue } = this.#turns;
-    // Under endless load it would never be without a call, and its room never free for another's.
-    if (place && overdue && overdue !== place.pool) return this.#retire(instance);
+    // Under endless load it would always have a call, and its room would never be free for another pool's.
+    if (member && overdue && overdue !== member.pool) return this.#retire(instance);
     this.#keep(instance);
     this.#pump();
   }
 
   /**
-   * A function was registered or changed: one instance of it is made ready; those that differ are let go, unless a route
-   * names their version (`named`).
+   * A function was registered or changed: one instance of it is made ready. Instances that differ are retired, unless a
+   * route names their version (`named`).
    */
   update(fn: Function, named: readonly Function[] = []): void {
     if (this.#pools.isRemoved(fn.id)) return;
@@ -152,13 +140,13 @@ export class Pools<M extends Member> implements Disposable {
     this.#endOutdated(fn.id);
   }
 
-  /** Makes a version of a function ready that is to be so without being called. */
+  /** Makes a version of a function ready before anyone calls it. */
   warm(fn: Function): void {
     this.#turns.consider(this.#pools.forCall(fn));
     this.#pump();
   }
 
-  /** The instances of a pool have lost something that they share: new ones take their place. */
+  /** The instances of a pool have lost something that they share, so new ones replace them. */
   renew(key: string): void {
     for (const pool of this.#pools) {
       if (pool.key !== key) continue;
@@ -169,7 +157,7 @@ export class Pools<M extends Member> implements Disposable {
     this.#pump();
   }
 
-  /** A function was deleted: calls that have begun are served, and nothing is kept. Its pools go when they are empty. */
+  /** A function was deleted: calls that have begun are served, and nothing is kept. Its pools end when they are empty. */
   remove(functionId: string): void {
     this.#pools.remove(functionId);
     this.#endOutdated(functionId);
@@ -184,7 +172,7 @@ export class Pools<M extends Member> implements Disposable {
     this.#pump();
   }
 
-  /** The instances of a function by version, lowest first. */
+  /** Returns the instances of a function by version, lowest first. */
   statesOf(functionId: string): (PoolState & { readonly version: number })[] {
     return this.#pools
       .of(functionId)
@@ -208,10 +196,10 @@ export class Pools<M extends Member> implements Disposable {
     this.#cancelTick();
     this.#pause[Symbol.dispose]();
     for (const pool of this.#pools) pool.turnAway(stopped());
-    for (const instance of [...this.#places.keys()]) this.#retire(instance);
+    for (const instance of this.#members.keys()) this.#retire(instance);
   }
 
-  /** The pools of versions that are not kept: calls that have begun are served, and no more. */
+  /** Ends the pools of versions that are not kept: calls that have begun are served, and no more. */
   #endOutdated(functionId: string): void {
     for (const pool of this.#pools.outdated(functionId)) {
       pool.end();
@@ -221,8 +209,8 @@ export class Pools<M extends Member> implements Disposable {
     this.#pump();
   }
 
-  /** One that died while it waited costs nothing: it has been dropped, or is passed over here. */
-  #takeReady(pool: Pool<M>): M | undefined {
+  /** Takes a ready instance. One that died while it waited costs nothing: it was dropped, or is skipped here. */
+  #takeReady(pool: Pool): Instance | undefined {
     for (;;) {
       const instance = pool.take();
       if (instance === undefined || instance.state === "ready") return instance;
@@ -230,11 +218,11 @@ export class Pools<M extends Member> implements Disposable {
     }
   }
 
-  async #waitFor(pool: Pool<M>, signal: AbortSignal): Promise<M> {
-    const problem = this.#problem();
+  async #waitFor(pool: Pool, signal: AbortSignal): Promise<Instance> {
+    const problem = this.#deps.problem();
     if (problem) throw problem;
     const { memory_bytes } = pool.function;
-    if (!this.#capacity.allows(memory_bytes)) {
+    if (!this.#deps.capacity.allows(memory_bytes)) {
       throw new AppError(
         "overloaded",
         `An instance with ${memory_bytes} bytes of memory does not fit into this server's memory budget: lower "memory_bytes" or raise MEMORY_BUDGET`,
@@ -249,17 +237,17 @@ export class Pools<M extends Member> implements Disposable {
     this.#pump();
     const instance = await waiting;
     if (!signal.aborted) return instance;
-    // The caller went away in the moment that it was served; the next one is glad of the instance.
+    // The caller went away just as it was served: the instance is for the next one.
     this.#keep(instance);
     throw signal.reason;
   }
 
-  /** Starts what is to be started now. Making room retires instances, which asks for this again: once is enough. */
+  /** Starts all that should start now. Making room retires instances, which calls this again: once is enough. */
   #pump(): void {
-    if (this.#pumping || this.#closed || this.#problem()) return;
+    if (this.#pumping || this.#closed || this.#deps.problem()) return;
     this.#pumping = true;
     try {
-      while (this.#starting < this.#startsAtOnce && this.#startNext());
+      while (this.#starting < this.#deps.starts_at_once && this.#startNext());
     } finally {
       this.#pumping = false;
     }
@@ -273,33 +261,33 @@ export class Pools<M extends Member> implements Disposable {
     return true;
   }
 
-  /** Room for one more instance of a pool, where need be that of ready ones which are less wanted. */
-  #makeRoom(pool: Pool<M>, forCall: boolean): Room | undefined {
-    const victims = chooseEvictions(pool, this.#pools, this.#capacity, forCall);
+  /** Takes room for one more instance of a pool, evicting ready ones of other pools if necessary. */
+  #makeRoom(pool: Pool, forCall: boolean): Room | undefined {
+    const victims = chooseEvictions(pool, this.#pools, this.#deps.capacity, forCall);
     if (victims === undefined) return undefined;
     for (const instance of victims) this.#retire(instance);
-    return this.#capacity.take(pool.function.memory_bytes);
+    return this.#deps.capacity.take(pool.function.memory_bytes);
   }
 
-  async #startOne(pool: Pool<M>, room: Room): Promise<void> {
+  async #startOne(pool: Pool, room: Room): Promise<void> {
     const { generation } = pool;
-    const began = this.#clock.monotonic();
+    const began = this.#deps.clock.monotonic();
     this.#starting++;
     pool.starting();
     try {
-      const instance = await this.#launch(pool);
-      this.#places.set(instance, { pool, generation, room, returned: false });
+      const instance = await this.#deps.launch(pool);
+      this.#members.set(instance, { pool, generation, room, returned: false });
       void instance.retired.then(() => this.#release(instance));
       if (instance.state !== "ready") {
         this.#retire(instance);
         throw new AppError("instance_lost", "The function's container ended as soon as it was ready: try again");
       }
-      pool.started(generation, this.#clock.monotonic() - began);
+      pool.started(generation, this.#deps.clock.monotonic() - began);
       this.#keep(instance);
     } catch (error) {
       room();
       if (pool.waiting === 0)
-        this.#log.warn("instance not started", { function_id: pool.function.id, problem: messageOf(error) });
+        this.#deps.log.warn("instance not started", { function_id: pool.function.id, problem: messageOf(error) });
       pool.failed(generation, error);
       this.#giveUp();
     } finally {
@@ -309,43 +297,43 @@ export class Pools<M extends Member> implements Disposable {
     }
   }
 
-  /** While the engine cannot be used nothing is started, so nobody is to wait for that. */
+  /** Fails the calls that wait for a start while the engine cannot be used: nothing is started then. */
   #giveUp(): void {
-    const problem = this.#problem();
+    const problem = this.#deps.problem();
     if (problem) for (const pool of this.#pools) if (pool.callNeed > 0) pool.turnAway(problem);
   }
 
-  /** Keeps an instance that is ready, unless it is too late for it. */
-  #keep(instance: M): void {
-    const place = this.#places.get(instance);
-    if (place === undefined) return instance.retire();
-    const { pool, generation } = place;
+  /** Keeps an instance that is ready, or retires it if its generation has passed. */
+  #keep(instance: Instance): void {
+    const member = this.#members.get(instance);
+    if (member === undefined) return instance.retire();
+    const { pool, generation } = member;
     if (this.#closed || instance.state !== "ready" || generation !== pool.generation) return this.#retire(instance);
     pool.offer(instance);
     this.#turns.served(pool);
     this.#trim(pool);
   }
 
-  #retireReady(pool: Pool<M>): void {
-    for (const instance of [...pool.ready]) this.#retire(instance);
+  #retireReady(pool: Pool): void {
+    for (const instance of pool.ready.slice()) this.#retire(instance);
   }
 
-  #trim(pool: Pool<M>): void {
+  #trim(pool: Pool): void {
     for (const instance of pool.surplus) this.#retire(instance);
   }
 
-  #retire(instance: M): void {
+  #retire(instance: Instance): void {
     instance.retire();
     this.#release(instance);
   }
 
-  #release(instance: M): void {
-    const place = this.#places.get(instance);
-    if (place === undefined) return;
-    this.#places.delete(instance);
-    place.pool.drop(instance);
-    place.room();
-    this.#turns.consider(place.pool);
+  #release(instance: Instance): void {
+    const member = this.#members.get(instance);
+    if (member === undefined) return;
+    this.#members.delete(instance);
+    member.pool.drop(instance);
+    member.room();
+    this.#turns.consider(member.pool);
     this.#pump();
   }
 
@@ -356,7 +344,7 @@ export class Pools<M extends Member> implements Disposable {
       this.#turns.consider(pool);
       if (!pool.isEmpty || pool.target > 0) continue;
       this.#pools.delete(pool);
-      this.#onEmpty(pool);
+      this.#deps.onEmpty(pool);
     }
     this.#pump();
   }

@@ -1,24 +1,24 @@
 import type { Clock } from "../../clock.ts";
 
 /**
- * A refill costs the engine some 400 ms of CPU time, which a call that runs beside it feels. So it waits until no call
- * runs, but not for longer than this, in milliseconds: most calls are over by then.
+ * A refill costs the engine some 400 ms of CPU time, which slows down calls that run meanwhile. So it waits until no call
+ * runs, but for no longer than this, in milliseconds: most calls are over by then.
  */
 const PAUSE_MS = 20;
-/** After the end of a call, in milliseconds: its answer has yet to be written, sent and read. */
+/** The pause after the end of a call, in milliseconds: its answer has yet to be written, sent and read. */
 const QUIET_MS = 5;
 
-/** Keeps refills off the calls that run, as far as that does not keep them off for good. */
+/** Puts refills off while calls run, but not forever. */
 export class RefillPause implements Disposable {
   readonly #clock: Clock;
   readonly #onOver: () => void;
   #calls = 0;
-  /** When no call keeps a refill off any more; and when those that have ended do not, if no other has begun. */
+  /** When calls that run no longer put a refill off; and when calls that have ended no longer do, if none has begun. */
   #deadline = -Infinity;
   #quietAt = -Infinity;
   #cancel: (() => void) | undefined;
 
-  /** `onOver` is told when refills that were put off may start. */
+  /** Calls `onOver` when refills that were put off may start. */
   constructor(clock: Clock, onOver: () => void) {
     this.#clock = clock;
     this.#onOver = onOver;
@@ -26,7 +26,7 @@ export class RefillPause implements Disposable {
 
   callBegins(): void {
     this.#calls++;
-    // One that waits already is not put off again, or under steady load it would wait for ever.
+    // A refill that already waits is not put off again: under steady load it would wait forever.
     if (this.#cancel === undefined) this.#deadline = this.#clock.monotonic() + PAUSE_MS;
   }
 
@@ -42,7 +42,7 @@ export class RefillPause implements Disposable {
     }
   }
 
-  /** Whether a refill may start now; where it may not, `onOver` will be called. */
+  /** Whether a refill may start now. If not, `onOver` will be called. */
   mayStart(): boolean {
     return this.#wait <= 0 || !this.#putOff();
   }

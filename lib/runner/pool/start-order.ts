@@ -1,59 +1,58 @@
 import type { Clock } from "../../clock.ts";
 import type { Room } from "./capacity.ts";
-import type { Member, Pool } from "./pool.ts";
+import type { Pool } from "./pool.ts";
 
 /**
- * For how long others may pass a call that finds no room, in milliseconds. Most calls are over by then, and so is the
- * wait for room that small ones leave by chance; it is a small part of the half minute that a caller waits by default.
+ * How long others may overtake a call that finds no room, in milliseconds. By then most calls are over, and small ones have
+ * left room by chance; and it is a small part of the half minute that a caller waits by default.
  */
 const PATIENCE_MS = 5_000;
 
-/** Starts that found no room: those that ask for as much or more, with no older claim, need not be tried. */
+/** A start that found no room: one that needs as much or more, and whose pool was not called later, need not be tried. */
 interface Denied {
   readonly memory_bytes: number;
   readonly lastCall: number;
 }
 
-/** A start that is to begin now, with its room. */
-interface Turn<M extends Member> {
-  readonly pool: Pool<M>;
+/** A start that should begin now, with its room. */
+interface Turn {
+  readonly pool: Pool;
   readonly room: Room;
 }
 
 /**
- * Whose turn it is to have an instance started. Calls that wait go before refills, and functions take turns. A call
- * whose instance is too large for what room there is lets smaller ones pass, lest one function keep all others waiting,
- * but not for ever: once that has lasted 5 s all room that becomes free is kept for it. Refills wait until it has its
- * instance.
+ * Decides which pool gets the next start. Calls that wait go before refills, and functions take turns. A call whose instance
+ * does not fit into the free room is overtaken by smaller ones, so that one function does not keep all others waiting. But
+ * not forever: after 5 s all room that becomes free is kept for it, and refills wait until it has its instance.
  */
-export class StartOrder<M extends Member> {
+export class StartOrder {
   readonly #clock: Clock;
-  readonly #makeRoom: (pool: Pool<M>, forCall: boolean) => Room | undefined;
+  readonly #makeRoom: (pool: Pool, forCall: boolean) => Room | undefined;
   /** Pools that need a start, in the order of their turns. */
-  readonly #needy = new Set<Pool<M>>();
-  /** Since when there has been no room for a pool whose calls wait, and none of them was served, oldest first. */
-  readonly #deniedSince = new Map<Pool<M>, number>();
+  readonly #needy = new Set<Pool>();
+  /** Pools whose calls wait and found no room, and since when none of their calls was served, oldest first. */
+  readonly #deniedSince = new Map<Pool, number>();
 
-  /** `makeRoom` takes room for one more instance of a pool, where it can. */
-  constructor(clock: Clock, makeRoom: (pool: Pool<M>, forCall: boolean) => Room | undefined) {
+  /** `makeRoom` takes room for one more instance of a pool if it can. */
+  constructor(clock: Clock, makeRoom: (pool: Pool, forCall: boolean) => Room | undefined) {
     this.#clock = clock;
     this.#makeRoom = makeRoom;
   }
 
-  /** Puts a pool among those that need a start, or takes it out. */
-  consider(pool: Pool<M>): void {
+  /** Adds a pool to those that need a start, or removes it. */
+  consider(pool: Pool): void {
     if (pool.callNeed === 0) this.#deniedSince.delete(pool);
     if (pool.callNeed > 0 || pool.refillNeed > 0) this.#needy.add(pool);
     else this.#needy.delete(pool);
   }
 
-  /** A call of a pool has got an instance, wherever it came from. */
-  served(pool: Pool<M>): void {
+  /** Notes that a call of a pool has got an instance, wherever it came from. */
+  served(pool: Pool): void {
     this.#deniedSince.delete(pool);
   }
 
-  /** The pool whose call has been passed for long enough: what the others give up is for it. */
-  get overdue(): Pool<M> | undefined {
+  /** The pool whose call was overtaken for long enough: all room that becomes free is for it. */
+  get overdue(): Pool | undefined {
     for (const [pool, since] of this.#deniedSince) {
       if (this.#clock.monotonic() - since < PATIENCE_MS) return undefined;
       if (pool.callNeed > 0) return pool;
@@ -61,8 +60,8 @@ export class StartOrder<M extends Member> {
     return undefined;
   }
 
-  /** The next start that there is room for; `mayRefill` is asked where no call waits for one. */
-  next(mayRefill: () => boolean): Turn<M> | undefined {
+  /** Returns the next start that there is room for. Asks `mayRefill` if no call waits for one. */
+  next(mayRefill: () => boolean): Turn | undefined {
     const { overdue } = this;
     if (overdue !== undefined) return this.#first([overdue], true);
     const calls = [...this.#needy].filter((pool) => pool.callNeed > 0);
@@ -71,7 +70,7 @@ export class StartOrder<M extends Member> {
     return refills.length > 0 && mayRefill() ? this.#first(refills, false) : undefined;
   }
 
-  #first(pools: readonly Pool<M>[], forCall: boolean): Turn<M> | undefined {
+  #first(pools: readonly Pool[], forCall: boolean): Turn | undefined {
     let denied: Denied = { memory_bytes: Infinity, lastCall: -Infinity };
     for (const pool of pools) {
       const claim = { memory_bytes: pool.function.memory_bytes, lastCall: forCall ? 0 : pool.lastCall };

@@ -1,9 +1,10 @@
 import type { Clock } from "../../clock.ts";
+import { onAbort, TaskGroup } from "../../domain/concurrency.ts";
 import { AppError, messageOf, type Reason } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import type { RequestMessage } from "../../domain/calls/http-message.ts";
+import type { BufferedRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
 import type { Invocation, InvocationLogs, InvocationPage, InvocationQuery } from "../../domain/calls/invocations.ts";
-import type { ResponseMeta } from "../../domain/calls/response-meta.ts";
+import { notFound } from "../../domain/quoted.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
@@ -19,117 +20,93 @@ import { known, newRecord, rounded } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
 import { storedRequest, storedResponse } from "./stored-messages.ts";
 
-/** What is to be run, and how it was reached. */
+/** The function to run, and the route that led to it. */
 export interface Target {
   readonly function: Function;
-  /** Null for a call that named the function itself. */
+  /** Null if the call named the function itself. */
   readonly route_id: string | null;
 }
 
 /** A call as it came in. */
-export interface InvokeRequest {
+export interface InvokeCall {
   /** Becomes the id of the invocation. */
   readonly id: string;
   readonly target: Target;
-  readonly body: Uint8Array;
-  /** Whether the function finds the body as `request.body` too. */
-  readonly body_file: boolean;
-  /** What the function is told of the request; null for a call that came by none. */
-  readonly message: RequestMessage | null;
+  readonly request: BufferedRequest;
   /** Aborts when the client goes away. */
   readonly signal: AbortSignal;
 }
 
-/** An invocation that has an answer: the function's own, or null where the record tells why there is none. */
+/** An invocation with the function's own answer, or with null if the record says why there is none. */
 export interface Answer {
   readonly invocation: Invocation;
-  readonly response: Uint8Array | null;
-  /** Whether the response may be any bytes; otherwise it is JSON. */
-  readonly body_file: boolean;
-  /** What the function says of its response. */
-  readonly meta: ResponseMeta | null;
-  /** Seconds after which another try makes sense, where that is known. */
+  readonly response: FunctionResponse | null;
+  /** Seconds after which another attempt makes sense, if that is known. */
   readonly retry_after_s?: number;
 }
 
-/** Calls that are turned away at the door leave no record: under overload they would push out those of real calls. */
+/** Calls that are refused at once leave no record: under overload they would push out the records of real calls. */
 const TURNED_AWAY: ReadonlySet<Reason> = new Set(["overloaded", "too_many_requests", "shutting_down"]);
 
-/** Running functions, and the records of having done so. */
+interface InvocationServiceDeps {
+  readonly store: InvocationStore;
+  readonly recorder: Recorder;
+  readonly functions: FunctionService;
+  readonly runner: Runner;
+  /** Returns the current values of a function's secrets; throws if one is missing. */
+  readonly secretsFor: (fn: Function) => SecretValues;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly events: InvocationEvents;
+}
+
+/** Runs functions for callers that wait, and keeps the records. */
 export class InvocationService implements AsyncDisposable {
-  readonly #store: InvocationStore;
-  readonly #recorder: Recorder;
-  readonly #functions: FunctionService;
-  readonly #runner: Runner;
-  readonly #secretsFor: (fn: Function) => SecretValues;
-  readonly #clock: Clock;
-  readonly #log: Logger;
-  readonly #metrics: Metrics;
-  readonly #events: InvocationEvents;
-  readonly #active = new Set<Promise<unknown>>();
+  readonly #deps: InvocationServiceDeps;
+  readonly #active = new TaskGroup();
   readonly #abortAll = new AbortController();
   #draining = false;
 
-  constructor(options: {
-    store: InvocationStore;
-    recorder: Recorder;
-    functions: FunctionService;
-    runner: Runner;
-    /** The values of a function's secrets, as they are now; throws where one cannot be had. */
-    secretsFor: (fn: Function) => SecretValues;
-    clock: Clock;
-    log: Logger;
-    metrics: Metrics;
-    events: InvocationEvents;
-  }) {
-    this.#store = options.store;
-    this.#recorder = options.recorder;
-    this.#functions = options.functions;
-    this.#runner = options.runner;
-    this.#secretsFor = options.secretsFor;
-    this.#clock = options.clock;
-    this.#log = options.log;
-    this.#metrics = options.metrics;
-    this.#events = options.events;
+  constructor(deps: InvocationServiceDeps) {
+    this.#deps = deps;
   }
 
-  /** Runs a function once. Throws only where it was turned away before it became an invocation. */
-  async invoke(request: InvokeRequest): Promise<Answer> {
+  /** Runs a function once. Throws only if the call was refused before it became an invocation. */
+  async invoke(call: InvokeCall): Promise<Answer> {
     if (this.#draining)
       throw new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
-    const answer = this.#invoke(request);
-    this.#own(answer);
-    return answer;
+    return this.#active.add(this.#invoke(call));
   }
 
   list(query: InvocationQuery): InvocationPage {
-    this.#recorder.flush();
+    this.#deps.recorder.flush();
     const { function_id } = query;
-    // A name stands for the id here too; the records of a deleted function are found by its id only.
-    return this.#store.list(
-      function_id === undefined ? query : { ...query, function_id: this.#functions.idOf(function_id) },
+    // A name works in place of the id; the records of a deleted function are found by its id only.
+    return this.#deps.store.list(
+      function_id === undefined ? query : { ...query, function_id: this.#deps.functions.idOf(function_id) },
     );
   }
 
   get(id: string): Invocation {
-    this.#recorder.flush();
-    const found = this.#store.get(id);
-    if (found === undefined) throw unknown(id);
+    this.#deps.recorder.flush();
+    const found = this.#deps.store.get(id);
+    if (found === undefined) throw notFound("invocation", id);
     return found;
   }
 
   logs(id: string): InvocationLogs {
     const { log_dropped_bytes } = this.get(id);
-    return { entries: this.#store.logs(id), dropped_bytes: log_dropped_bytes };
+    return { entries: this.#deps.store.logs(id), dropped_bytes: log_dropped_bytes };
   }
 
-  /** Takes no more calls, waits for those that run, and after the grace ends them. */
+  /** Takes no more calls, waits for those that run, and ends them after the grace period. */
   async drain(graceMs: number): Promise<void> {
     this.#draining = true;
     if (this.#active.size === 0) return;
-    this.#log.info("draining", { calls: this.#active.size, grace_ms: graceMs });
-    const cancel = this.#clock.after(graceMs, () => this.abort());
-    await this.#idle();
+    this.#deps.log.info("draining", { calls: this.#active.size, grace_ms: graceMs });
+    const cancel = this.#deps.clock.after(graceMs, () => this.abort());
+    await this.#active.settled();
     cancel();
   }
 
@@ -143,43 +120,44 @@ export class InvocationService implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#draining = true;
     this.abort();
-    await this.#idle();
+    await this.#active.settled();
   }
 
-  async #invoke(request: InvokeRequest): Promise<Answer> {
-    const { id, target, body, body_file, message } = request;
-    const record: Invocation = newRecord(id, target, body.length, timestamp(this.#clock.now()));
+  async #invoke(call: InvokeCall): Promise<Answer> {
+    const { id, target, request } = call;
+    const record: Invocation = newRecord(id, target, request.body.length, timestamp(this.#deps.clock.now()));
     const abort = new AbortController();
-    const release = forwardAborts([request.signal, this.#abortAll.signal], abort);
+    const release = forwardAborts([call.signal, this.#abortAll.signal], abort);
     let timings: Partial<Invocation> = {};
     try {
-      const fn = await this.#functions.withImage(target.function);
+      const fn = await this.#deps.functions.withImage(target.function);
       Object.assign(record, { image_id: fn.image_id });
-      this.#recorder.put(record);
-      this.#events.changed(record);
-      const run = await this.#runner.run({
+      this.#deps.recorder.put(record);
+      this.#deps.events.changed(record);
+      const run = await this.#deps.runner.run({
         id,
         function: fn,
-        ...{ body, body_file, message, secrets: this.#secretsFor(fn) },
+        request,
+        secrets: this.#deps.secretsFor(fn),
         signal: abort.signal,
         onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
-        onLogs: (entries) => this.#events.logged(id, entries),
+        onLogs: (entries) => this.#deps.events.logged(id, entries),
       });
-      const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...request, function: fn });
-      // The function may still be on its way out; its last words belong to the record.
-      this.#own(
+      const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...call, function: fn });
+      // The function may still be ending; what it does until then belongs into the record.
+      void this.#active.add(
         run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)),
       );
       return answer;
     } catch (error) {
-      return this.#fail({ ...record, ...timings }, error, request);
+      return this.#fail({ ...record, ...timings }, error, call);
     } finally {
       release();
     }
   }
 
-  #finish(record: Invocation, outcome: Outcome, request: InvokeRequest & { readonly function: Function }): Answer {
-    // A server that stops ends calls just as a client that goes away does, but its caller is still there to be told.
+  #finish(record: Invocation, outcome: Outcome, call: InvokeCall & { readonly function: Function }): Answer {
+    // A server that stops ends calls just as a client that goes away, but here the caller still gets an answer.
     const stopped = outcome.status === "cancelled" && this.#abortAll.signal.aborted;
     const verdict = stopped
       ? {
@@ -192,22 +170,21 @@ export class InvocationService implements AsyncDisposable {
       ...record,
       ...known(outcome),
       ...verdict,
-      finished_at: timestamp(this.#clock.now()),
+      finished_at: timestamp(this.#deps.clock.now()),
     };
-    this.#put(invocation, outcome, request.function.record_bodies ? payloadOf(request, outcome) : undefined);
-    countRun(this.#metrics, invocation, request.function);
-    const { response, body_file, meta } = outcome;
-    return { invocation, response, body_file, meta };
+    this.#put(invocation, outcome, call.function.record_bodies ? payloadOf(call, outcome) : undefined);
+    countRun(this.#deps.metrics, invocation, call.function);
+    return { invocation, response: outcome.response };
   }
 
   /** A call that never reached a gate. */
-  #fail(record: Invocation, thrown: unknown, { target, signal: client }: InvokeRequest): Answer {
+  #fail(record: Invocation, thrown: unknown, { target, signal: client }: InvokeCall): Answer {
     const error = client.aborted
       ? new AppError("cancelled", "The client went away before the function ran")
       : this.#explain(thrown, record.id);
     if (TURNED_AWAY.has(error.reason)) {
-      this.#recorder.drop(record.id);
-      this.#metrics.rejections.inc({ reason: error.reason });
+      this.#deps.recorder.drop(record.id);
+      this.#deps.metrics.rejections.inc({ reason: error.reason });
       throw error;
     }
     const invocation: Invocation = {
@@ -215,33 +192,33 @@ export class InvocationService implements AsyncDisposable {
       status: error.reason === "cancelled" ? "cancelled" : "failed",
       reason: error.reason,
       message: error.message,
-      finished_at: timestamp(this.#clock.now()),
+      finished_at: timestamp(this.#deps.clock.now()),
     };
-    this.#recorder.put(invocation, []);
-    this.#events.changed(invocation);
-    countRun(this.#metrics, invocation, target.function);
+    this.#deps.recorder.put(invocation, []);
+    this.#deps.events.changed(invocation);
+    countRun(this.#deps.metrics, invocation, target.function);
     return {
       invocation,
-      ...{ response: null, body_file: false, meta: null },
+      response: null,
       ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
     };
   }
 
   #explain(thrown: unknown, id: string): AppError {
     if (thrown instanceof AppError) {
-      if (thrown.cause !== undefined) this.#log.warn("invocation failed", { request_id: id, error: thrown });
+      if (thrown.cause !== undefined) this.#deps.log.warn("invocation failed", { request_id: id, error: thrown });
       return thrown;
     }
-    this.#log.error("invocation failed", { request_id: id, error: thrown });
+    this.#deps.log.error("invocation failed", { request_id: id, error: thrown });
     return new AppError("internal", "Internal error: look for this request id in the server's log", {
       cause: thrown,
     });
   }
 
   #put(invocation: Invocation, outcome: Outcome, payload?: Payload): void {
-    this.#recorder.put(invocation, outcome.logs, payload);
-    this.#events.changed(invocation);
-    this.#log.debug("invocation ended", {
+    this.#deps.recorder.put(invocation, outcome.logs, payload);
+    this.#deps.events.changed(invocation);
+    this.#deps.log.debug("invocation ended", {
       request_id: invocation.id,
       function_id: invocation.function_id,
       status: invocation.status,
@@ -250,46 +227,25 @@ export class InvocationService implements AsyncDisposable {
       run_ms: invocation.run_ms,
     });
   }
-
-  #own(work: Promise<unknown>): void {
-    const owned: Promise<unknown> = work.then(
-      () => this.#active.delete(owned),
-      () => this.#active.delete(owned),
-    );
-    this.#active.add(owned);
-  }
-
-  async #idle(): Promise<void> {
-    while (this.#active.size > 0) await Promise.all(this.#active);
-  }
 }
 
-/** What is kept of a synchronous call where its function says so. */
-function payloadOf({ id, body, message, body_file }: InvokeRequest, outcome: Outcome): Payload {
-  const { response } = outcome;
+/** Returns what is kept of a synchronous call if its function says so. An answer that is still arriving is not kept. */
+function payloadOf({ id, request }: InvokeCall, { response }: Outcome): Payload {
+  const kept = response !== null && response.body instanceof Uint8Array ? response.body : null;
   return {
-    ...{ invocation_id: id, request: body, request_meta: storedRequest({ message, body_file }), response },
-    response_meta: response === null ? null : storedResponse(outcome),
+    invocation_id: id,
+    request: request.body,
+    request_meta: storedRequest(request),
+    response: kept,
+    response_meta: response === null || kept === null ? null : storedResponse(response),
   };
 }
 
 /**
- * Aborts with the first of these signals, until it is released. Not AbortSignal.any: what that makes stays known to its
- * sources, and the one that ends all calls lives as long as the server.
+ * Aborts with the first of these signals, until it is released. Not AbortSignal.any: its sources keep what it creates, and
+ * the one that ends all calls lives as long as the server.
  */
 function forwardAborts(sources: readonly AbortSignal[], abort: AbortController): () => void {
-  const listeners = sources.map((source) => {
-    const forward = () => abort.abort(source.reason);
-    if (source.aborted) forward();
-    source.addEventListener("abort", forward, { once: true });
-    return () => source.removeEventListener("abort", forward);
-  });
-  return () => listeners.forEach((remove) => remove());
-}
-
-function unknown(id: string): AppError {
-  return new AppError(
-    "not_found",
-    `No invocation ${JSON.stringify(id.slice(0, 100))}: GET /v1/invocations lists those that are kept`,
-  );
+  const stops = sources.map((source) => onAbort(source, () => abort.abort(source.reason)));
+  return () => stops.forEach((stop) => stop());
 }

@@ -2,7 +2,7 @@ import type { Function } from "../../domain/functions/functions.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
 
-/** What is not known of a run before it has ended. */
+/** The fields of a record that are not known before a run has ended. */
 export const NOT_RUN = {
   reason: null,
   message: null,
@@ -20,7 +20,7 @@ export const NOT_RUN = {
   finished_at: null,
 } as const satisfies Partial<Invocation>;
 
-/** The record of an invocation that begins. */
+/** Returns the record of an invocation that begins. */
 export function newRecord(
   id: string,
   { function: fn, route_id }: { readonly function: Function; readonly route_id: string | null },
@@ -49,7 +49,7 @@ export function newRecord(
   };
 }
 
-/** Microseconds are as fine as these clocks are. */
+/** Rounds times to microseconds, the resolution of these clocks. */
 export function rounded(timing: Partial<Invocation>): Partial<Invocation> {
   return Object.fromEntries(
     Object.entries(timing).map(([name, value]) => [
@@ -59,8 +59,8 @@ export function rounded(timing: Partial<Invocation>): Partial<Invocation> {
   );
 }
 
-/** The fields of a record that an outcome tells. */
-export function known(outcome: Outcome): Omit<Outcome, "response" | "body_file" | "meta" | "wish" | "logs"> {
-  const { response: _response, body_file: _bodyFile, meta: _meta, wish: _wish, logs: _logs, ...fields } = outcome;
+/** Returns the fields of a record that an outcome has. */
+export function known(outcome: Outcome): Omit<Outcome, "response" | "wish" | "logs"> {
+  const { response: _response, wish: _wish, logs: _logs, ...fields } = outcome;
   return fields;
 }

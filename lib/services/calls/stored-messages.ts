@@ -1,38 +1,63 @@
-import type { RequestMessage } from "../../domain/calls/http-message.ts";
-import { PLAIN_RESPONSE, type ResponseMeta } from "../../domain/calls/response-meta.ts";
-import type { Outcome } from "../../runner/instance/outcome.ts";
+import {
+  ANY_BYTES_TYPE,
+  type BufferedRequest,
+  type FunctionRequest,
+  type FunctionResponse,
+  type HttpOrigin,
+  isJsonType,
+  JSON_TYPE,
+  plainRequest,
+} from "../../domain/calls/http-message.ts";
+import { headOf } from "../../runner/contracts/files.ts";
+import { PLAIN_RESPONSE, type ResponseMeta } from "../../runner/contracts/response-meta.ts";
 
-/** What is kept of a request beside its body. */
-export interface StoredRequest {
-  /** Null where it was no HTTP request. */
-  readonly message: RequestMessage | null;
-  /** Whether the function finds the body as `request.body` too. */
+/** The part of a request that is stored besides its body. */
+type StoredRequest = Omit<FunctionRequest, "body">;
+
+/** The part of an answer that is stored besides its body. */
+type StoredResponse = Omit<FunctionResponse, "body">;
+
+/** Both parts as they were stored before requests and answers were the same for all contracts: in the terms of `files`. */
+interface OldRequest {
+  readonly message: (Omit<StoredRequest, "via"> & HttpOrigin) | null;
   readonly body_file: boolean;
 }
-
-/** What is kept of an answer beside its body. */
-export interface StoredResponse {
+interface OldResponse {
   readonly meta: ResponseMeta | null;
-  /** Whether the body may be any bytes; otherwise it is JSON. */
   readonly body_file: boolean;
 }
 
-/** The request's part as its column. */
-export function storedRequest({ message, body_file }: StoredRequest): string {
-  return JSON.stringify({ message, body_file });
+/** Returns the column for a request. */
+export function storedRequest({ method, url, headers, via }: FunctionRequest): string {
+  return JSON.stringify({ method, url, headers, via } satisfies StoredRequest);
 }
 
-/** A request's part as its column has it. */
-export function readStoredRequest(text: string | null): StoredRequest {
-  return text === null ? { message: null, body_file: false } : (JSON.parse(text) as StoredRequest); // `storedRequest` wrote it
+/** Returns a request by its columns; without the first one it is JSON that no HTTP request brought. */
+export function readStoredRequest(text: string | null, body: Uint8Array): BufferedRequest {
+  if (text === null) return plainRequest(body);
+  const stored = JSON.parse(text) as StoredRequest | OldRequest; // `storedRequest` wrote it, or that of an older version
+  if (!("message" in stored)) return { ...stored, body };
+  if (stored.message === null) return plainRequest(body, stored.body_file ? ANY_BYTES_TYPE : JSON_TYPE);
+  const { method, url, headers, ...via } = stored.message;
+  return { method, url, headers, body, via };
 }
 
-/** The answer's part as its column. */
-export function storedResponse({ meta, body_file }: Pick<Outcome, "meta" | "body_file">): string {
-  return JSON.stringify({ meta, body_file });
+/** Returns the column for an answer. */
+export function storedResponse({ status, headers }: StoredResponse): string {
+  return JSON.stringify({ status, headers } satisfies StoredResponse);
 }
 
-/** An answer's part as its column has it. */
-export function readStoredResponse(text: string | null): StoredResponse {
-  return text === null ? { meta: PLAIN_RESPONSE, body_file: false } : (JSON.parse(text) as StoredResponse); // `storedResponse` wrote it
+/** Returns status and headers of an answer by its column. In an old one the status also depends on how the call ended. */
+export function readStoredResponse(text: string | null, succeeded: boolean): StoredResponse {
+  if (text === null) return headOf(PLAIN_RESPONSE, false, succeeded);
+  const stored = JSON.parse(text) as StoredResponse | OldResponse; // `storedResponse` wrote it, or that of an older version
+  if (!("body_file" in stored)) return stored;
+  return headOf(stored.meta ?? PLAIN_RESPONSE, stored.body_file, succeeded);
+}
+
+/** Returns the request column for a call whose body is another call's answer, by the column of that answer. */
+export function requestAfter(response: string | null): string | null {
+  const { headers } = readStoredResponse(response, true);
+  const type = headers.find(([name]) => name === "content-type")?.[1] ?? JSON_TYPE;
+  return isJsonType(type) ? null : storedRequest(plainRequest(new Uint8Array(0), type));
 }

@@ -192,7 +192,7 @@ export class FunctionService {
     checkSettings(after);
     this.#followers.check({ ...after, ...followers }, followers);
     if (touchesSecrets(body)) this.#secrets.check(after);
-    await this.#runner.settings.check(given);
+    await this.#runner.check(given);
     if (image === undefined && (given.entrypoint !== undefined || given.command !== undefined)) {
       await this.#runner.images.checkCommand(after);
     }

@@ -8,8 +8,7 @@ import { parseImageReference } from "../../domain/images/reference.ts";
 import { MEMORY_BYTES, WARM_MAX } from "../../domain/limits.ts";
 import type { FunctionTarget } from "../../domain/manifest/plan.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
-import type { ImageResolver, ResolvedImage } from "../../docker/images/image-resolver.ts";
-import type { SettingsCheck } from "../../docker/containers/settings-check.ts";
+import type { Platform, PlatformImages, ResolvedImage } from "../../runner/platform.ts";
 import type { SecretService } from "../secrets/secrets.ts";
 
 /** How an image is found: pulled where it is missing, pulled anew, or looked at where it is there. */
@@ -17,8 +16,8 @@ type Finding = "resolve" | "refresh" | "look";
 
 /** As much of the runner as knows what the engine has. */
 export interface EngineKnowledge {
-  readonly images: Pick<ImageResolver, "resolve" | "refresh" | "look" | "settings" | "config" | "checkCommand">;
-  readonly settings: Pick<SettingsCheck, "check">;
+  readonly images: Omit<PlatformImages, "restore">;
+  readonly check: Platform["check"];
 }
 
 interface Preparing {
@@ -61,17 +60,17 @@ export class FunctionPreparation {
   async prepare(body: CreateFunction, { before, find, watcher }: Preparing): Promise<FunctionTarget> {
     const { environment, name: _name, image, ...given } = body;
     // Before the image is pulled.
-    await this.#runner.settings.check(othersThan(before, given));
+    await this.#runner.check(othersThan(before, given));
     const kept = before?.image === image && find !== "refresh" ? before : undefined;
     const resolved = kept === undefined ? await this.#find(find, image, given, watcher) : undefined;
     const labels =
       kept === undefined
-        ? resolved && (await this.#runner.images.settings(image, resolved))
+        ? resolved && settingsOfLabels(image, (await this.#runner.images.labels(resolved.image_id)) ?? {})
         : await this.labelsOf(kept);
     // What the labels of an image could say that is not known (any more) stays; an image that is only looked for has none.
     const settings = settingsAtCreation(given, labels ?? (kept === undefined ? {} : labelSettings(kept)));
     checkSettings(settings);
-    await this.#runner.settings.check(othersThan(before, { ...labels, ...given }));
+    await this.#runner.check(othersThan(before, { ...labels, ...given }));
     if (kept !== undefined && (!same(kept, settings, "entrypoint") || !same(kept, settings, "command"))) {
       await this.#runner.images.checkCommand({ ...kept, ...settings });
     }
@@ -83,9 +82,9 @@ export class FunctionPreparation {
    * it yet, or it was taken before there were such labels, and has wrong ones.
    */
   async labelsOf({ image, image_id }: Function): Promise<Partial<Settings> | undefined> {
-    const config = image_id === null ? undefined : await this.#runner.images.config(image_id);
+    const labels = image_id === null ? undefined : await this.#runner.images.labels(image_id);
     try {
-      return config && settingsOfLabels(image, config.labels);
+      return labels && settingsOfLabels(image, labels);
     } catch (error) {
       if (error instanceof AppError && error.reason === "image_invalid") return undefined;
       throw error;

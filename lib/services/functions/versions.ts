@@ -65,7 +65,7 @@ export class VersionService {
       if (target === undefined) throw new AppError("invalid_request", noVersion(fn, String(version)));
       checkSettings(target);
       this.#secrets.check(target);
-      await this.#runner.settings.check(target);
+      await this.#runner.check(target);
       return this.#functions.change(fn.id, { ...versionedFields(target), ...(await this.#image(target)) });
     });
   }

@@ -17,7 +17,7 @@ import {
 } from "../../domain/images/registries.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
-import type { CurrentCredentials } from "../../docker/images/image-resolver.ts";
+import type { CurrentCredentials } from "../../runner/platform.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { RegistryRow, RegistryStore } from "../../store/sqlite/tables/registries.ts";
 import type { Vault } from "../secrets/vault.ts";
@@ -29,14 +29,14 @@ const CHECKS_AT_ONCE = 8;
 export class RegistryService {
   readonly #store: RegistryStore;
   readonly #vault: Vault;
-  readonly #runner: Pick<Runner, "checkRegistry">;
+  readonly #runner: Pick<Runner, "checkCredentials">;
   readonly #clock: Clock;
   readonly #log: Logger;
 
   constructor(options: {
     store: RegistryStore;
     vault: Vault;
-    runner: Pick<Runner, "checkRegistry">;
+    runner: Pick<Runner, "checkCredentials">;
     clock: Clock;
     log: Logger;
   }) {
@@ -118,7 +118,7 @@ export class RegistryService {
 
   async #check(credentials: RegistryCredentials): Promise<void> {
     try {
-      await this.#runner.checkRegistry(credentials);
+      await this.#runner.checkCredentials(credentials);
     } catch (error) {
       if (!(error instanceof AppError) || error.reason !== "engine_unavailable") throw error;
       throw new AppError(

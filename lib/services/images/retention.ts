@@ -1,7 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { afterPull, type Pulled, type PulledImage } from "../../domain/images/pulled-images.ts";
 import type { Logger } from "../../log.ts";
-import type { OwnImages } from "../../docker/images/own-images.ts";
+import type { ImageInventory } from "../../runner/platform.ts";
 import type { PulledImageStore } from "../../store/sqlite/tables/pulled-images.ts";
 
 /** From a change to the removal of what it has made useless, in milliseconds: calls that have begun end meanwhile. */
@@ -16,7 +16,7 @@ const RETRY_MS = { first: 60_000, most: 3_600_000 } as const;
  */
 export class ImageRetention implements AsyncDisposable {
   readonly #store: PulledImageStore;
-  readonly #images: Pick<OwnImages, "list" | "remove">;
+  readonly #images: ImageInventory;
   readonly #keep: number;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -30,7 +30,7 @@ export class ImageRetention implements AsyncDisposable {
 
   constructor(options: {
     store: PulledImageStore;
-    images: Pick<OwnImages, "list" | "remove">;
+    images: ImageInventory;
     /** Versions of a function whose images stay. */
     keep: number;
     clock: Clock;

@@ -1,6 +1,6 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import type { RequestMessage } from "../../domain/calls/http-message.ts";
+import { bytesOf, type FunctionRequest } from "../../domain/calls/http-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { type Retry, RETRY_DEFAULT } from "../../domain/functions/retry.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
@@ -14,47 +14,39 @@ import { countRun } from "../calls/metrics.ts";
 import { known, rounded } from "../calls/record.ts";
 import { readStoredRequest, storedResponse } from "../calls/stored-messages.ts";
 
+interface AttemptRunnerDeps {
+  readonly store: Pick<Store, "functions" | "payloads" | "routes">;
+  readonly functions: FunctionService;
+  readonly routes: RouteService;
+  readonly runner: Runner;
+  readonly secretsFor: (fn: Function) => SecretValues;
+  readonly metrics: Metrics;
+}
+
 /** Makes attempts at asynchronous invocations, with the same pools and limits as calls that someone waits for. */
 export class AttemptRunner implements AttemptMaker {
-  readonly #store: Pick<Store, "functions" | "payloads" | "routes">;
-  readonly #functions: FunctionService;
-  readonly #routes: RouteService;
-  readonly #runner: Runner;
-  readonly #secretsFor: (fn: Function) => SecretValues;
-  readonly #metrics: Metrics;
-  /** Attempts that have no place among the running calls yet, of each function and in all: they will have one in a moment. */
+  readonly #deps: AttemptRunnerDeps;
+  /** Attempts that have no place among the running calls yet but will soon, of each function and in all. */
   readonly #coming = new Map<string, number>();
   #comingInAll = 0;
 
-  constructor(options: {
-    store: Pick<Store, "functions" | "payloads" | "routes">;
-    functions: FunctionService;
-    routes: RouteService;
-    runner: Runner;
-    secretsFor: (fn: Function) => SecretValues;
-    metrics: Metrics;
-  }) {
-    this.#store = options.store;
-    this.#functions = options.functions;
-    this.#routes = options.routes;
-    this.#runner = options.runner;
-    this.#secretsFor = options.secretsFor;
-    this.#metrics = options.metrics;
+  constructor(deps: AttemptRunnerDeps) {
+    this.#deps = deps;
   }
 
   get available(): boolean {
-    return this.#runner.problem === undefined;
+    return this.#deps.runner.problem === undefined;
   }
 
   hasRoom(functionId: string): boolean {
-    const fn = this.#store.functions.get(functionId);
-    // What is left of a deleted function is not to wait for a place: it ends when it is tried.
+    const fn = this.#deps.store.functions.get(functionId);
+    // Work of a deleted function need not wait for a place: it ends when it is tried.
     if (fn === undefined) return true;
-    return this.#runner.hasRoomBehind(fn, { all: this.#comingInAll, own: this.#coming.get(functionId) ?? 0 });
+    return this.#deps.runner.hasRoomBehind(fn, { all: this.#comingInAll, own: this.#coming.get(functionId) ?? 0 });
   }
 
   retryOf({ function_id }: Invocation): Retry {
-    return this.#store.functions.get(function_id)?.retry ?? RETRY_DEFAULT;
+    return this.#deps.store.functions.get(function_id)?.retry ?? RETRY_DEFAULT;
   }
 
   async run(task: Task): Promise<AttemptResult> {
@@ -68,28 +60,34 @@ export class AttemptRunner implements AttemptMaker {
 
   async #run({ invocation, signal, onHandover, onLogs }: Task, arrived: () => void): Promise<AttemptResult> {
     const { id } = invocation;
-    const payload = this.#store.payloads.get(id);
+    const payload = this.#deps.store.payloads.get(id);
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
-    const { message, body_file } = readStoredRequest(payload.request_meta);
-    const fn = await this.#functions.withImage(this.#functionOf(invocation, message));
+    const request = readStoredRequest(payload.request_meta, payload.request);
+    const fn = await this.#deps.functions.withImage(this.#functionOf(invocation, request));
     let timings: Partial<Invocation> = { image_id: fn.image_id, version: fn.version };
-    const run = await this.#runner.run({
-      ...{ id, function: fn, body: payload.request, body_file, message, secrets: this.#secretsFor(fn), signal },
-      ...{ onHandover, onLogs },
+    const run = await this.#deps.runner.run({
+      id,
+      function: fn,
+      request,
+      secrets: this.#deps.secretsFor(fn),
+      signal,
+      onHandover,
+      onLogs,
       onTiming: (timing) => {
         arrived();
         timings = { ...timings, ...rounded(timing) };
       },
     });
-    // Not the first word: a function that ran past its deadline may still be on its way out.
+    // Not the first word: a function that ran past its deadline may still be ending.
     const outcome = await run.ended;
+    const { response } = outcome;
     const { status, ...fields } = known(outcome);
-    countRun(this.#metrics, { ...invocation, ...timings, status }, fn);
+    countRun(this.#deps.metrics, { ...invocation, ...timings, status }, fn);
     const hasEnded = outcome.exit_code !== null || outcome.signal !== null;
     return {
       finished: { status, fields: { ...timings, ...fields } },
-      response: outcome.response,
-      response_meta: outcome.response === null ? null : storedResponse(outcome),
+      response: response && (await bytesOf(response.body)),
+      response_meta: response && storedResponse(response),
       logs: outcome.logs,
       wish: outcome.wish,
       lost: outcome.reason === "engine_unavailable",
@@ -97,7 +95,7 @@ export class AttemptRunner implements AttemptMaker {
     };
   }
 
-  /** Counts an attempt until it has its place: many are begun in one go, before the first of them is let in. */
+  /** Counts an attempt until it has its place: many are begun at once, before the first one gets a place. */
   #come(functionId: string): () => void {
     const change = (by: number) => {
       const own = (this.#coming.get(functionId) ?? 0) + by;
@@ -113,10 +111,10 @@ export class AttemptRunner implements AttemptMaker {
     };
   }
 
-  /** The function as it is now, or in the version that the invocation's route says: the same one at each attempt. */
-  #functionOf({ id, function_id, route_id }: Invocation, message: RequestMessage | null): Function {
-    const route = route_id === null ? undefined : this.#store.routes.get(route_id);
-    if (route?.function.id !== function_id) return this.#functions.get(function_id);
-    return this.#routes.functionFor(route, { id, header: (name) => message?.headers[name.toLowerCase()] ?? null });
+  /** Returns the current function, or the version that the invocation's route names: the same one at each attempt. */
+  #functionOf({ id, function_id, route_id }: Invocation, { headers }: FunctionRequest): Function {
+    const route = route_id === null ? undefined : this.#deps.store.routes.get(route_id);
+    if (route?.function.id !== function_id) return this.#deps.functions.get(function_id);
+    return this.#deps.routes.functionFor(route, { id, header: (name) => headers[name.toLowerCase()] ?? null });
   }
 }

@@ -6,7 +6,7 @@ import type { Logger } from "../../log.ts";
 import type { FunctionStore } from "../../store/sqlite/tables/functions.ts";
 import type { AttemptResult } from "./attempts.ts";
 import type { Queue, Submission } from "./queue.ts";
-import { readStoredResponse, storedRequest } from "../calls/stored-messages.ts";
+import { requestAfter } from "../calls/stored-messages.ts";
 
 /** The result of an invocation as the request of the next one: what a function's `on_success` and `on_failure` stand for. */
 export class ChainService {
@@ -66,7 +66,5 @@ function requestOf(
     const why = { invocation_id: id, function_id, reason, message };
     return { body: Buffer.from(JSON.stringify(why)), request_meta: null };
   }
-  const { body_file } = readStoredResponse(result?.response_meta ?? null);
-  // What may be any bytes is there as request.body too, as a body of any kind is.
-  return { body: response, request_meta: body_file ? storedRequest({ message: null, body_file }) : null };
+  return { body: response, request_meta: requestAfter(result?.response_meta ?? null) };
 }

@@ -2,29 +2,40 @@ import { expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { NetworkHolders } from "../../../lib/docker/containers/network-holders.ts";
 import { settled } from "../../support/fake-clock.ts";
-import { failureOf, FakeInstance, functionOf } from "../../runner/pool/fake-instances.ts";
+import { failureOf, functionOf } from "../../runner/pool/fake-instances.ts";
 
 const shared = functionOf("a", { share_network: true });
 
-class FakeHolder extends FakeInstance {
-  readonly containerId: string;
+/** As much of a channel as its network is about. */
+class FakeContainer {
+  readonly #closed = Promise.withResolvers<void>();
+  readonly id: string;
+  open = true;
 
-  constructor(fn: Function, containerId: string) {
-    super(fn);
-    this.containerId = containerId;
+  constructor(id = "") {
+    this.id = id;
+  }
+
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  close(): void {
+    this.open = false;
+    this.#closed.resolve();
   }
 }
 
 /** Holders over an engine that always succeeds, or says what a test tells it to. */
 class Networks {
-  readonly started: FakeHolder[] = [];
+  readonly started: FakeContainer[] = [];
   readonly lost: string[] = [];
   problem: Error | undefined;
   readonly holders = new NetworkHolders(
     {
-      launch: async (fn) => {
+      launchHolder: async () => {
         if (this.problem) throw this.problem;
-        const holder = new FakeHolder(fn, `h${this.started.length + 1}`);
+        const holder = new FakeContainer(`h${this.started.length + 1}`);
         this.started.push(holder);
         return holder;
       },
@@ -32,18 +43,18 @@ class Networks {
     (id) => this.lost.push(id),
   );
 
-  /** Starts an instance and tells which network it got. */
-  async join(fn: Function): Promise<{ readonly instance: FakeInstance; readonly network: string }> {
+  /** Starts a container and returns which network it got. */
+  async join(fn: Function): Promise<{ readonly container: FakeContainer; readonly network: string }> {
     let joined = "";
-    const instance = await this.holders.join(fn.id, fn, async (network) => {
+    const container = await this.holders.join(fn.id, fn, async (network) => {
       joined = network;
-      return new FakeInstance(fn);
+      return new FakeContainer();
     });
-    return { instance, network: joined };
+    return { container, network: joined };
   }
 
   get alive(): readonly string[] {
-    return this.started.filter(({ state }) => state === "ready").map(({ containerId }) => containerId);
+    return this.started.filter(({ open }) => open).map(({ id }) => id);
   }
 }
 
@@ -59,7 +70,7 @@ test("NetworkHolders gives a function one holder for all of its instances, and a
 
 test("NetworkHolders keeps a holder while there is its pool, instances or none", async () => {
   const networks = new Networks();
-  (await networks.join(shared)).instance.retire();
+  (await networks.join(shared)).container.close();
   await settled();
   expect((await networks.join(shared)).network).toBe("container:h1");
   expect(networks.alive).toEqual(["h1"]);
@@ -67,15 +78,15 @@ test("NetworkHolders keeps a holder while there is its pool, instances or none",
 
 test("NetworkHolders lets a holder go with the last instance of its pool", async () => {
   const networks = new Networks();
-  const { instance } = await networks.join(shared);
-  const starting = Promise.withResolvers<FakeInstance>();
+  const { container } = await networks.join(shared);
+  const starting = Promise.withResolvers<FakeContainer>();
   const joining = networks.holders.join("a", shared, () => starting.promise);
   networks.holders.release("a");
-  instance.retire();
+  container.close();
   await settled();
   expect(networks.alive).toEqual(["h1"]);
-  starting.resolve(new FakeInstance(shared));
-  (await joining).retire();
+  starting.resolve(new FakeContainer());
+  (await joining).close();
   await settled();
   expect(networks.alive).toEqual([]);
   expect((await networks.join(shared)).network).toBe("container:h2");
@@ -84,7 +95,7 @@ test("NetworkHolders lets a holder go with the last instance of its pool", async
 
 test("NetworkHolders lets a holder without instances go at once", async () => {
   const networks = new Networks();
-  (await networks.join(shared)).instance.retire();
+  (await networks.join(shared)).container.close();
   await settled();
   networks.holders.release("a");
   await settled();
@@ -94,7 +105,7 @@ test("NetworkHolders lets a holder without instances go at once", async () => {
 test("NetworkHolders tells of a holder that is lost, and the next instance gets a new one", async () => {
   const networks = new Networks();
   await networks.join(shared);
-  networks.started[0]?.retire();
+  networks.started[0]?.close();
   await settled();
   expect(networks.lost).toEqual(["a"]);
   expect((await networks.join(shared)).network).toBe("container:h2");
@@ -105,12 +116,12 @@ test("NetworkHolders tells why there is no holder, and tries again for the next 
   networks.problem = new Error("no engine");
   expect(await failureOf(networks.join(shared))).toBe(networks.problem);
   networks.problem = undefined;
-  const { instance, network } = await networks.join(shared);
+  const { container, network } = await networks.join(shared);
   expect(network).toBe("container:h1");
   const refused = new Error("refused");
   expect(await failureOf(networks.holders.join("a", shared, () => Promise.reject(refused)))).toBe(refused);
   networks.holders.release("a");
-  instance.retire();
+  container.close();
   await settled();
   expect(networks.alive).toEqual([]);
 });

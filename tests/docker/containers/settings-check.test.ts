@@ -75,11 +75,11 @@ test.each<[Partial<Settings>, string]>([
   [{ network: "config" }, 'A function cannot join the network "config": it has the driver "null"'],
   [
     { network: "services" },
-    'A function cannot join the network "services": it is a swarm network that containers cannot join: make it with --attachable',
+    'A function cannot join the network "services": it is a swarm network that containers cannot join: create it with --attachable',
   ],
   [
     { network: "Mine" },
-    'The engine has no network "Mine", but "bridge", "none", "mine", "wire", "open", "podman": use one of these, or make it with `docker network create`',
+    'The engine has no network "Mine", but "bridge", "none", "mine", "wire", "open", "podman": use one of these, or create it with `docker network create`',
   ],
   [
     { runtime: "kata" },

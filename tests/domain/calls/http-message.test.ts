@@ -1,34 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import {
-  encodeRequestMeta,
-  isJsonType,
-  parseQuery,
-  type RequestMessage,
-} from "../../../lib/domain/calls/http-message.ts";
-
-test("encodeRequestMeta adds what is known when the function starts", () => {
-  const message: RequestMessage = {
-    method: "PUT",
-    url: "/r/hello/a%20b?x=1",
-    path: "/hello/a b",
-    path_rest: "a b",
-    route: "/hello/*",
-    query: { x: ["1"] },
-    query_string: "x=1",
-    headers: { host: "localhost" },
-    client_address: "127.0.0.1",
-  };
-  const fn = { id: "f", name: null, version: 3, timeout_ms: 1_500 };
-  const bytes = encodeRequestMeta(message, { request_id: "r", function: fn, now: Date.UTC(2026, 0, 31) });
-  expect(JSON.parse(Buffer.from(bytes).toString())).toEqual({
-    ...message,
-    request_id: "r",
-    function: { id: "f", name: null, version: 3 },
-    timeout_ms: 1_500,
-    deadline: "2026-01-31T00:00:01.500Z",
-  });
-});
+import { isJsonType, parseQuery } from "../../../lib/domain/calls/http-message.ts";
 
 test.each([
   ["", {}],

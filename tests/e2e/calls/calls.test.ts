@@ -63,7 +63,7 @@ describe("an image of any kind answers", () => {
   test.each([
     ["missing-entrypoint", "no such file"],
     ["not-executable", "not executable"],
-    ["bad-format", "no program for this machine"],
+    ["bad-format", "not a program for this machine"],
   ] as const)("%s gives 502 entrypoint_failed that names the command", async (name, why) => {
     const fn = await server.createFunction(await fixture(name));
     const { status, json } = await call(fn, {});

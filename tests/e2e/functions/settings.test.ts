@@ -130,7 +130,7 @@ describe("network", () => {
       503,
       {
         reason: "engine_unavailable",
-        message: `Cannot start a container of image "${image}": the engine has no network "${name}" any more: make it anew, or PATCH the function's "network"`,
+        message: `Cannot start a container of image "${image}": the engine has no network "${name}" any more: create it again, or PATCH the function's "network"`,
       },
     ]);
     await change(fn, { network: "none" });

@@ -187,7 +187,7 @@ describe("POST /v1/functions", () => {
       expectError(reply, { status: 400, reason: "invalid_request" });
       expect(reply.body.message).toStartWith('The engine has no network "nowhere", but "bridge", "none", ');
       expect(reply.body.message).toContain(`"${name}"`);
-      expect(reply.body.message).toEndWith(": use one of these, or make it with `docker network create`");
+      expect(reply.body.message).toEndWith(": use one of these, or create it with `docker network create`");
       expect(reply.body.message).not.toContain('"host"');
     } finally {
       await engine.docker("network", "rm", name);

@@ -1,10 +1,10 @@
-import { Duplex } from "node:stream";
 import { NO_EXTRAS } from "../../../lib/runner/gate-protocol/conversation.ts";
 import type { InstanceCall } from "../../../lib/runner/instance/active-call.ts";
 import { Instance } from "../../../lib/runner/instance/instance.ts";
 import type { ExitFrame, GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
-import { encodeGateFrame } from "../../gate/support/gate-frames.ts";
+import { judge } from "../../../lib/runner/contracts/files.ts";
+import { FakeChannel, said } from "./fake-channel.ts";
 
 export const READY = { type: "ready", version: 2 } as const;
 export const EXPIRED = { type: "expired" } as const;
@@ -32,72 +32,53 @@ export function logOf(text: string): GateFrame {
   return { type: "log", stream: "stdout", bytes: Buffer.from(text) };
 }
 
-/** The engine's attach stream of a container in which a test plays the gate. */
+/** An instance whose gate is played by the test. */
 export class FakeGate {
   readonly clock = new FakeClock();
   readonly instance: Instance;
-  /** All that the server has written. */
-  written = Buffer.alloc(0);
-  /** What the engine knows of the container's end. */
-  containerEnd = { oom: false, died: true, gone: false };
-  /** How often it was asked for that. */
-  asked = 0;
-  readonly #stream: Duplex;
+  readonly #channel = new FakeChannel();
 
   constructor() {
-    this.#stream = new Duplex({
-      read: () => undefined,
-      write: (chunk: Uint8Array, _encoding, done) => {
-        this.written = Buffer.concat([this.written, chunk]);
-        done();
-      },
-    });
-    this.instance = new Instance({
-      container_id: "container",
-      image_id: "image",
-      command: ["command"],
-      stream: this.#stream,
-      clock: this.clock,
-      events: {
-        problem: undefined,
-        containerEnd: () => {
-          this.asked++;
-          return Promise.resolve(this.containerEnd);
-        },
-      },
-    });
+    this.instance = new Instance(this.#channel, this.clock);
   }
 
-  /** Whether the server has closed the stream, which ends the container. */
+  /** All that the server has written since the last call began. */
+  get written(): Buffer {
+    return Buffer.concat(this.#channel.written);
+  }
+
+  /** How often the channel was asked why it ended. */
+  get asked(): number {
+    return this.#channel.asked;
+  }
+
+  /** Whether the server has closed the channel, which ends the container. */
   get closed(): boolean {
-    return this.#stream.destroyed;
+    return this.#channel.closed;
   }
 
   /** Sends frames in one chunk, and lets happen what follows. */
   async say(...frames: readonly GateFrame[]): Promise<void> {
-    const payload = Buffer.concat(frames.map(encodeGateFrame));
-    const header = Buffer.alloc(8);
-    header.writeUInt8(1, 0); // stdout, in the engine's own framing
-    header.writeUInt32BE(payload.length, 4);
-    this.#stream.push(Buffer.concat([header, payload]));
+    this.#channel.push(said(...frames));
     await settled();
   }
 
   /** The container ends. */
   async hangUp(): Promise<void> {
-    this.#stream.push(null);
+    this.#channel.hangUp();
     await settled();
   }
 
   /** Hands the instance a call; what is written to the gate is kept apart for each. */
   async serve(changes: Partial<InstanceCall> = {}): ReturnType<Instance["serve"]> {
-    this.written = Buffer.alloc(0);
+    this.#channel.written.length = 0;
     return this.instance.serve({
       id: "id",
       body: new Uint8Array(0),
       body_file: false,
       extras: NO_EXTRAS,
       secrets: [],
+      judge,
       timeout_ms: 1_000,
       response_limit: 1_000,
       log_limit: 1_000,

@@ -29,7 +29,7 @@ afterEach(async () => {
 
 test("Instance that may serve another call is resetting until its gate is ready again", async () => {
   const run = await answered();
-  expect(run.outcome).toMatchObject({ status: "succeeded", response: bytesOf("[1]") });
+  expect(run.outcome).toMatchObject({ status: "succeeded", response: { body: bytesOf("[1]") } });
   expect(await run.ended).toBe(run.outcome);
   expect(gate.instance.state).toBe("resetting");
   expect(await reusable(run)).toBe("unknown");
@@ -47,7 +47,7 @@ test("Instance serves one call after the other, each with its own request, answe
     expect(gate.written.includes(`body-${call}`)).toBe(true);
     await gate.say(logOf(`log-${call}`), ...answerOf(`[${call}]`, { exitCode: call - 1 }));
     const { outcome, reusable } = await pending;
-    expect(outcome).toMatchObject({ exit_code: call - 1, response: bytesOf(`[${call}]`) });
+    expect(outcome).toMatchObject({ exit_code: call - 1, response: { body: bytesOf(`[${call}]`) } });
     expect(outcome.logs).toEqual([{ stream: "stdout", text: `log-${call}` }]);
     expect(gate.instance.calls).toBe(call);
     if (call < 5) await gate.say(READY);

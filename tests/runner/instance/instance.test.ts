@@ -2,13 +2,14 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../../lib/domain/limits.ts";
-import type { ContainerEnd } from "../../../lib/docker/api/container-ends.ts";
 import { NO_EXTRAS } from "../../../lib/runner/gate-protocol/conversation.ts";
 import type { ExitFrame, GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import type { InstanceCall } from "../../../lib/runner/instance/active-call.ts";
+import { judge } from "../../../lib/runner/contracts/files.ts";
 import { Instance, type Run } from "../../../lib/runner/instance/instance.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
-import { FakeStream, said, wrapped } from "./fake-stream.ts";
+import type { Ending } from "../../../lib/runner/platform.ts";
+import { FakeChannel, said } from "./fake-channel.ts";
 import { rawFrame } from "../../gate/support/gate-frames.ts";
 
 const TIMEOUT_MS = 1_000;
@@ -35,31 +36,21 @@ const exit = (responseBytes: number, more: Partial<ExitFrame> = {}): ExitFrame =
 });
 
 let clock: FakeClock;
-let stream: FakeStream;
+let channel: FakeChannel;
 let instance: Instance;
 let client: AbortController;
-let containerEnd: ContainerEnd;
-let problem: AppError | undefined;
 
 beforeEach(() => {
   clock = new FakeClock();
-  stream = new FakeStream();
   client = new AbortController();
-  containerEnd = { oom: false, died: true, gone: false };
-  problem = undefined;
-  const events = {
-    containerEnd: async () => containerEnd,
-    get problem() {
-      return problem;
-    },
-  };
-  instance = new Instance({ container_id: "c", image_id: "i", command: ["/function"], stream, events, clock });
+  channel = new FakeChannel();
+  instance = new Instance(channel, clock);
 });
 
 afterEach(async () => {
   instance.retire();
   await clock.advance(5);
-  expect([instance.state, stream.destroyed, clock.pending]).toEqual(["retired", true, 0]);
+  expect([instance.state, channel.closed, clock.pending]).toEqual(["retired", true, 0]);
 });
 
 function call(more: Partial<InstanceCall> = {}): InstanceCall {
@@ -72,17 +63,18 @@ function call(more: Partial<InstanceCall> = {}): InstanceCall {
     body_file: false,
     extras: NO_EXTRAS,
     secrets: [],
+    judge,
   };
   return { id: "id", body: Buffer.from("{}"), signal: client.signal, ...limits, ...more };
 }
 
 /** Calls an instance that is ready, and lets its gate say these bytes. */
 async function served(...chunks: readonly Uint8Array[]): Promise<Run> {
-  stream.push(said(ready));
+  channel.push(said(ready));
   await instance.ready(TIMEOUT_MS, client.signal);
   const run = instance.serve(call());
   await settled();
-  for (const bytes of chunks) stream.push(bytes);
+  for (const bytes of chunks) channel.push(bytes);
   return run;
 }
 
@@ -99,7 +91,7 @@ describe("Instance serves a call", () => {
       log_dropped_bytes: 5,
       logs: [{ stream: "stdout", text: "abcd" }],
     });
-    expect(Buffer.from(outcome.response ?? []).toString()).toBe("[]");
+    expect(outcome.response?.body).toEqual(new TextEncoder().encode("[]"));
     expect(await ended).toBe(outcome);
     expect(instance.state).toBe("retired");
     await instance.retired;
@@ -112,9 +104,8 @@ describe("Instance serves a call", () => {
         const chunks: Uint8Array[] = [];
         let at = 0;
         for (const size of [...sizes, whole.length]) chunks.push(whole.subarray(at, (at += size)));
-        stream = new FakeStream();
-        const events = { containerEnd: async () => containerEnd, problem: undefined };
-        instance = new Instance({ container_id: "c", image_id: "i", command: [], stream, events, clock });
+        channel = new FakeChannel();
+        instance = new Instance(channel, clock);
         const { outcome, ended } = await served(...chunks.filter(({ length }) => length > 0));
         expect(outcome).toMatchObject({ status: "timed_out", response: null });
         expect(await ended).toMatchObject({ status: "timed_out", exit_code: 0, logs: [{ text: "abc" }] });
@@ -122,21 +113,16 @@ describe("Instance serves a call", () => {
       { numRuns: 50 },
     );
   });
-
-  test("and ignores what the gate prints to stderr", async () => {
-    const { outcome } = await served(wrapped(Buffer.from("warning"), 2), said(exit(1), response("1")));
-    expect(outcome.status).toBe("succeeded");
-  });
 });
 
-describe("Instance fails the call, and nothing else, when the stream breaks the protocol:", () => {
+describe("Instance fails the call, and nothing else, when its gate breaks the protocol:", () => {
   test.each<[string, Uint8Array]>([
-    ["an unknown type", wrapped(rawFrame(0x42, Buffer.of(1)))],
-    ["a frame from the server's side", wrapped(rawFrame(0x01, Buffer.alloc(30)))],
-    ["a payload over the limit", wrapped(Buffer.from([0x82, 0xff, 0xff, 0xff, 0xff]))],
-    ["a frame too short for its type", wrapped(rawFrame(0x84, Buffer.alloc(10)))],
-    ["an unknown log stream", wrapped(rawFrame(0x82, Buffer.from([7, 65])))],
-    ["an unknown response state", said(exit(0)).fill(9, 8 + 5 + 46, 8 + 5 + 47)],
+    ["an unknown type", rawFrame(0x42, Buffer.of(1))],
+    ["a frame from the server's side", rawFrame(0x01, Buffer.alloc(30))],
+    ["a payload over the limit", Buffer.from([0x82, 0xff, 0xff, 0xff, 0xff])],
+    ["a frame too short for its type", rawFrame(0x84, Buffer.alloc(10))],
+    ["an unknown log stream", rawFrame(0x82, Buffer.from([7, 65]))],
+    ["an unknown response state", said(exit(0)).fill(9, 5 + 46, 5 + 47)],
     ["a second READY", said(ready)],
     ["logs over the limit", said(log("abcde"))],
     ["a second EXPIRED", said(expired, expired)],
@@ -145,8 +131,6 @@ describe("Instance fails the call, and nothing else, when the stream breaks the 
     ["more response than promised", said(exit(1), response("12"))],
     ["a second EXIT", said(exit(2), exit(2))],
     ["LOG within the response", said(exit(2), log("a"))],
-    ["a stream of the engine that is none", Buffer.from([9, 0, 0, 0, 0, 0, 0, 1, 65])],
-    ["an engine header that is none", Buffer.from("HTTP/1.1 500 Internal Server Error\r\n")],
   ])("%s", async (name, bytes) => {
     const { outcome, ended } = await served(bytes);
     // What EXPIRED has answered stays answered.
@@ -155,8 +139,20 @@ describe("Instance fails the call, and nothing else, when the stream breaks the 
     expect(await ended).toMatchObject({ reason });
     expect(instance.state).toBe("retired");
     // Whatever still comes changes nothing and throws nowhere.
-    stream.emit("data", said(exit(1), response("1")));
-    stream.emit("error", new Error("late"));
+    channel.push(said(exit(1), response("1")));
+    channel.hangUp("late");
+    channel.garble("late");
+  });
+
+  test("bytes that are not even a channel's", async () => {
+    const run = served();
+    await settled();
+    channel.garble("a malformed header");
+    const { outcome, ended } = await run;
+    expect(outcome).toMatchObject({ reason: "instance_lost", response: null });
+    expect(outcome.message).toContain("broke the protocol: a malformed header");
+    expect(await ended).toMatchObject({ reason: "instance_lost" });
+    expect(instance.state).toBe("retired");
   });
 
   test.each<[string, Uint8Array]>([
@@ -165,50 +161,53 @@ describe("Instance fails the call, and nothing else, when the stream breaks the 
     ["another version", said({ type: "ready", version: 3 })],
     ["garbage", Buffer.from("garbage, and enough of it")],
   ])("%s before READY rejects whoever waits for that", async (_, bytes) => {
-    const waiting = instance.ready(TIMEOUT_MS, client.signal);
-    stream.push(bytes);
-    const error: unknown = await waiting.catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ reason: "instance_lost", message: expect.stringContaining("broke the protocol") });
+    const waiting = instance.ready(TIMEOUT_MS, client.signal).catch((thrown: unknown) => thrown);
+    channel.push(bytes);
+    expect(await waiting).toMatchObject({
+      reason: "instance_lost",
+      message: expect.stringContaining("broke the protocol"),
+    });
+    expect(channel.rejected).toBe(true);
   });
 
   test("any frame between READY and the request retires it", async () => {
-    stream.push(said(ready));
+    channel.push(said(ready));
     await instance.ready(TIMEOUT_MS, client.signal);
-    stream.push(said(log("a")));
+    channel.push(said(log("a")));
     await instance.retired;
     expect(instance.serve(call())).rejects.toThrow("cannot become busy");
   });
 });
 
-describe("Instance explains the end of its stream", () => {
+describe("Instance explains the end of its channel", () => {
   const GONE = new AppError("engine_unavailable", "gone");
 
-  test.each<[string, Partial<ContainerEnd>, AppError | undefined, string]>([
-    ["a container that was ended", { died: true }, undefined, "instance_lost"],
-    ["a gate that ran out of memory", { died: true, oom: true }, undefined, "out_of_memory"],
-    ["an engine that is away", { died: false }, GONE, "engine_unavailable"],
-    ["an engine that went after the container", { died: true }, GONE, "instance_lost"],
-  ])("%s", async (_, known, engine, reason) => {
-    [containerEnd, problem] = [{ ...containerEnd, ...known }, engine];
+  test.each<[string, Ending, string]>([
+    ["a container that was ended", { how: "died" }, "instance_lost"],
+    ["a gate that ran out of memory", { how: "out_of_memory" }, "out_of_memory"],
+    ["an engine that is away", { how: "lost", problem: GONE }, "engine_unavailable"],
+  ])("%s", async (_, ending, reason) => {
+    channel.ending = ending;
     const run = served();
     await settled();
-    stream.destroy();
+    channel.hangUp();
     const { outcome, ended } = await run;
     expect(outcome).toMatchObject({ status: "failed", reason, response: null });
     expect(await ended).toMatchObject({ reason });
     // The same before READY.
-    stream = new FakeStream();
-    const events = { containerEnd: async () => containerEnd, problem: engine };
-    instance = new Instance({ container_id: "c", image_id: "i", command: [], stream, events, clock });
+    channel = new FakeChannel();
+    channel.ending = ending;
+    instance = new Instance(channel, clock);
     const waiting = instance.ready(TIMEOUT_MS, client.signal).catch((error: unknown) => error);
-    stream.push(null);
+    channel.hangUp();
     expect(await waiting).toMatchObject({ reason });
+    expect(channel.rejected).toBe(reason === "instance_lost");
   });
 
   test("in the middle of a response", async () => {
     const run = served(said(exit(4), response("12")));
     await settled();
-    stream.push(null);
+    channel.hangUp();
     expect((await run).outcome).toMatchObject({ reason: "instance_lost", response: null });
   });
 });
@@ -229,7 +228,7 @@ describe("Instance ends in time", () => {
     const { outcome, ended } = await served(said(expired));
     expect(outcome).toMatchObject({ status: "timed_out", exit_code: null, logs: [] });
     expect(instance.state).toBe("busy");
-    stream.push(said(log("bye"), exit(0, { exitCode: 3 })));
+    channel.push(said(log("bye"), exit(0, { exitCode: 3 })));
     expect(await ended).toMatchObject({ status: "timed_out", exit_code: 3, logs: [{ stream: "stdout", text: "bye" }] });
   });
 
@@ -263,11 +262,11 @@ describe("Instance is retired by its caller's signal", () => {
     await settled();
     client.abort();
     expect((await run).outcome).toMatchObject({ status: "cancelled", reason: "cancelled", response: null });
-    expect(stream.destroyed).toBe(true);
+    expect(channel.closed).toBe(true);
   });
 
   test("before it was called", async () => {
-    stream.push(said(ready));
+    channel.push(said(ready));
     await instance.ready(TIMEOUT_MS, client.signal);
     client.abort();
     expect((await instance.serve(call())).outcome.status).toBe("cancelled");

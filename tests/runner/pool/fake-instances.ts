@@ -2,43 +2,64 @@ import { Capacity } from "../../../lib/runner/pool/capacity.ts";
 import { FUNCTION_DEFAULTS, type Function, type PoolState } from "../../../lib/domain/functions/functions.ts";
 import type { AppError } from "../../../lib/domain/errors.ts";
 import { createLogger } from "../../../lib/log.ts";
-import type { Member, Pool } from "../../../lib/runner/pool/pool.ts";
-import { Pools } from "../../../lib/runner/pool/pools.ts";
+import { Instance } from "../../../lib/runner/instance/instance.ts";
+import type { Pool } from "../../../lib/runner/pool/pool.ts";
+import { type Acquired, Pools } from "../../../lib/runner/pool/pools.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
+import { FakeChannel } from "../instance/fake-channel.ts";
 
 const NO_POOL = { version: 0, ready: 0, starting: 0, busy: 0, target: 0 };
 
-/** As much of an instance as a pool sees. */
-export class FakeInstance implements Member {
-  readonly #retired = Promise.withResolvers<void>();
-  state: Member["state"] = "ready";
+/** An instance whose state is the test's. */
+export class FakeInstance extends Instance {
+  readonly #gone = Promise.withResolvers<void>();
+  #shown: Instance["state"] = "ready";
   /** The function as it was when this was launched. */
   readonly function: Function;
   /** Calls that hold it now; never more than one. */
   holders = 0;
 
   constructor(fn: Function) {
+    super(new FakeChannel(), new FakeClock());
     this.function = fn;
   }
 
-  get retired(): Promise<void> {
-    return this.#retired.promise;
+  override get state(): Instance["state"] {
+    return this.#shown;
   }
 
-  retire(): void {
-    this.state = "retired";
-    this.#retired.resolve();
+  override set state(state: Instance["state"]) {
+    this.#shown = state;
+  }
+
+  override get retired(): Promise<void> {
+    return this.#gone.promise;
+  }
+
+  override retire(): void {
+    this.#shown = "retired";
+    this.#gone.resolve();
   }
 
   /** It is dead, and nobody has been told yet. */
   die(): void {
-    this.state = "retired";
+    this.#shown = "retired";
   }
+}
+
+/** The fake behind an instance of the pools under test. */
+export function fake(instance: Instance): FakeInstance {
+  if (instance instanceof FakeInstance) return instance;
+  throw new Error("The pools have an instance that the test did not make");
+}
+
+interface AcquiredFake extends Acquired {
+  readonly instance: FakeInstance;
 }
 
 /** A start that the engine has been asked for and has not answered. */
 export interface Launching {
-  readonly pool: Pool<FakeInstance>;
+  readonly pool: Pool;
   readonly function: Function;
   /** It is ready. */
   succeed(): FakeInstance;
@@ -63,7 +84,7 @@ export function failureOf(promise: Promise<unknown> | undefined): Promise<unknow
 export class PoolsUnderTest implements Disposable {
   readonly clock = new FakeClock();
   readonly capacity: Capacity;
-  readonly pools: Pools<FakeInstance>;
+  readonly pools: Pools;
   /** Starts under way, oldest first. */
   readonly launching: Launching[] = [];
   /** Every instance that was ever ready. */
@@ -77,7 +98,7 @@ export class PoolsUnderTest implements Disposable {
 
   constructor({ instances = 10, memory_bytes = 1e12, starts_at_once = 2 } = {}) {
     this.capacity = new Capacity({ instances, memory_bytes });
-    this.pools = new Pools<FakeInstance>({
+    this.pools = new Pools({
       launch: (pool) => this.#launch(pool),
       onEmpty: ({ function: { id } }) => this.emptied.push(id),
       capacity: this.capacity,
@@ -129,11 +150,8 @@ export class PoolsUnderTest implements Disposable {
     await this.succeedAll();
   }
 
-  acquire(
-    fn: Function,
-    signal: AbortSignal = new AbortController().signal,
-  ): ReturnType<Pools<FakeInstance>["acquire"]> {
-    const acquired = this.pools.acquire(fn, signal);
+  acquire(fn: Function, signal: AbortSignal = new AbortController().signal): Promise<AcquiredFake> {
+    const acquired = this.pools.acquire(fn, signal).then((had) => ({ ...had, instance: fake(had.instance) }));
     acquired.catch(() => undefined); // a test looks at it later
     return acquired;
   }
@@ -144,7 +162,7 @@ export class PoolsUnderTest implements Disposable {
     return found;
   }
 
-  #launch(pool: Pool<FakeInstance>): Promise<FakeInstance> {
+  #launch(pool: Pool): Promise<FakeInstance> {
     const { promise, resolve, reject } = Promise.withResolvers<FakeInstance>();
     const leave = () => this.launching.splice(this.launching.indexOf(launching), 1);
     const launching: Launching = {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { AppError } from "../../../lib/domain/errors.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { settled } from "../../support/fake-clock.ts";
-import { type FakeInstance, functionOf, PoolsUnderTest } from "./fake-instances.ts";
+import { fake, type FakeInstance, functionOf, PoolsUnderTest } from "./fake-instances.ts";
 
 /** What may happen to the pools, each with a number that chooses among what there is. */
 const STEPS = {
@@ -113,7 +113,8 @@ class Play {
   #call(fn: Function): void {
     const caller = new AbortController();
     const acquired = this.under.pools.acquire(fn, caller.signal).then(
-      ({ instance, leave }) => {
+      ({ instance: acquiredInstance, leave }) => {
+        const instance = fake(acquiredInstance);
         this.#waiting.delete(caller);
         instance.holders++;
         expect(instance.holders).toBe(1);

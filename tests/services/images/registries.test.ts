@@ -29,7 +29,7 @@ function serviceWith(vault: Vault): RegistryService {
   return new RegistryService({
     ...{ store: store.registries, vault, clock: stillClock(), log: listening.log },
     runner: {
-      checkRegistry: (credentials) => {
+      checkCredentials: (credentials) => {
         asked.push(credentials);
         return answer(credentials);
       },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { PulledImage } from "../../../lib/domain/images/pulled-images.ts";
 import { createLogger } from "../../../lib/log.ts";
-import type { Removal } from "../../../lib/docker/images/own-images.ts";
+import type { Removal } from "../../../lib/runner/platform.ts";
 import { ImageRetention } from "../../../lib/services/images/retention.ts";
 import { newStore, someFunction } from "../../store/sqlite/support/stores.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";

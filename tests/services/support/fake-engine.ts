@@ -1,7 +1,5 @@
 import { AppError } from "../../../lib/domain/errors.ts";
 import type { Settings } from "../../../lib/domain/functions/settings.ts";
-import { settingsOfLabels } from "../../../lib/domain/images/labels.ts";
-import type { ImageConfig } from "../../../lib/docker/api/images.ts";
 import { FollowerCheck } from "../../../lib/services/functions/follower-check.ts";
 import { FunctionService } from "../../../lib/services/functions/functions.ts";
 import { ManifestService } from "../../../lib/services/functions/manifest.ts";
@@ -40,11 +38,9 @@ export class FakeEngine {
       await this.onFind(reference);
       return this.labels.has(reference) ? found(reference) : undefined;
     },
-    settings: (reference: string) => Promise.resolve(settingsOfLabels(reference, this.labels.get(reference) ?? {})),
-    config: (imageId: string): Promise<ImageConfig | undefined> => {
+    labels: (imageId: string): Promise<Labels | undefined> => {
       if (this.lost.has(imageId)) return Promise.resolve(undefined);
-      const labels = this.labels.get(imageId.replace(/^(?:new )?id of /, "")) ?? {};
-      return Promise.resolve({ entrypoint: ["x"], command: [], user: "", volumes: [], labels });
+      return Promise.resolve(this.labels.get(imageId.replace(/^(?:new )?id of /, "")) ?? {});
     },
     checkCommand: ({ entrypoint }: Partial<Settings>) =>
       entrypoint?.[0] === "nothing"
@@ -52,12 +48,10 @@ export class FakeEngine {
         : Promise.resolve(),
   };
 
-  readonly settings = {
-    check: (settings: Partial<Settings>) => {
-      this.onCheck(settings);
-      return Promise.resolve();
-    },
-  };
+  check(settings: Partial<Settings>): Promise<void> {
+    this.onCheck(settings);
+    return Promise.resolve();
+  }
 
   poolsOf(): [] {
     return [];

@@ -86,7 +86,7 @@ describe("ChainService", () => {
   test("what may be any bytes is there as request.body too", () => {
     const response = Buffer.from([0xff, 0]);
     const { meta } = follow({}, result({ response, response_meta: JSON.stringify({ meta: null, body_file: true }) }));
-    expect(readStoredRequest(meta)).toEqual({ message: null, body_file: true });
+    expect(readStoredRequest(meta, response).headers).toEqual({ "content-type": "application/octet-stream" });
   });
 
   test("on_failure gets the response of what is dead, or what went wrong", () => {

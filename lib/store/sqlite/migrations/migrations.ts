@@ -7,10 +7,22 @@ import versions from "./0005-versions.sql" with { type: "text" };
 import routes from "./0006-routes.sql" with { type: "text" };
 import work from "./0008-work.sql" with { type: "text" };
 import schedules from "./0009-schedules.sql" with { type: "text" };
+import messages from "./0010-messages.sql" with { type: "text" };
 import keys from "./0007-keys.sql" with { type: "text" };
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
-export const MIGRATIONS: readonly string[] = [first, pools, settings, secrets, versions, routes, keys, work, schedules];
+export const MIGRATIONS: readonly string[] = [
+  first,
+  pools,
+  settings,
+  secrets,
+  versions,
+  routes,
+  keys,
+  work,
+  schedules,
+  messages,
+];
 
 /** "SLIP": tells our databases from those of other programs, wherever they number their schemas. */
 export const APPLICATION_ID = 0x534c4950;

@@ -1,18 +1,18 @@
 import type { Database, Statement } from "../database/database.ts";
 
-/** What an invocation was asked, and what it answered, as far as that is kept. */
+/** The request and the answer of an invocation, as far as they are kept. */
 export interface Payload {
   readonly invocation_id: string;
   readonly request: Uint8Array;
-  /** JSON, or null where it was no HTTP request. */
+  /** The rest of the request as JSON: method, url, headers, via. Null for JSON that no HTTP request brought. */
   readonly request_meta: string | null;
-  /** Null until there is an answer. */
+  /** The body of the answer; null until there is one. */
   readonly response: Uint8Array | null;
-  /** JSON. */
+  /** The rest of the answer as JSON: status, headers. Null like `response`. */
   readonly response_meta: string | null;
 }
 
-/** Requests and results that are kept, the only place of their SQL. The methods are part of the caller's transaction. */
+/** Requests and answers that are kept. The methods are part of the caller's transaction. */
 export class PayloadStore {
   readonly #put: Statement<never>;
   readonly #answer: Statement<never>;
@@ -32,7 +32,7 @@ export class PayloadStore {
     );
   }
 
-  /** Keeps a request, and its result where there is one already. */
+  /** Keeps a request, and its answer if there is one already. */
   put(payload: Payload): void {
     this.#put.run({ ...payload });
   }

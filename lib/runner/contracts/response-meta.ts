@@ -1,31 +1,31 @@
-import { isHeaderName, isHeaderValue, responseHeaderProblem } from "./headers.ts";
-import { RESPONSE_HEADERS } from "../limits.ts";
+import { isHeaderName, isHeaderValue, responseHeaderProblem } from "../../domain/calls/headers.ts";
+import { RESPONSE_HEADERS } from "../../domain/limits.ts";
 
-/** What a function says of its answer in `response.meta.json`, checked. */
+/** The content of a function's `response.meta.json`, checked. */
 export interface ResponseMeta {
-  /** 200 where it does not say. */
+  /** 200 unless given. */
   readonly status: number;
-  /** Names in lower case; a name comes again only where the function gave a list. */
+  /** Names in lower case. A name appears again only if the function gave a list. */
   readonly headers: readonly (readonly [name: string, value: string])[];
-  /** Headers that are left out, each with the reason, for the function's log. */
+  /** Lines for the function's log about the headers that are left out, each with the reason. */
   readonly dropped: readonly string[];
-  /** Whether an asynchronous invocation that failed is to be tried again, and when; nothing where it does not say. */
+  /** Whether an asynchronous invocation that failed should be tried again, and when, if the function says so. */
   readonly retry?: boolean;
   readonly retry_after_ms?: number;
 }
 
-/** The answer of a function that says nothing of it. */
+/** The meta of a function that wrote none. */
 export const PLAIN_RESPONSE: ResponseMeta = { status: 200, headers: [], dropped: [] };
 
 const FIELDS = ["status", "headers", "retry", "retry_after_ms"];
 
-/** As much of a wrong value as a message shows. */
+/** The most of a wrong value that a message shows. */
 const SHOWN_CHARACTERS = 60;
 
-/** `response.meta.json` is not what it may be; the message ends a sentence that begins with the file's name. */
+/** Thrown for a wrong `response.meta.json`. The message ends a sentence that begins with the file's name. */
 class InvalidMeta extends Error {}
 
-/** Reads `response.meta.json`; what is wrong with it, where something is, ends a sentence that begins with its name. */
+/** Reads `response.meta.json`, or returns the problem with it as the end of a sentence that begins with its name. */
 export function parseResponseMeta(bytes: Uint8Array): ResponseMeta | { readonly problem: string } {
   try {
     return readMeta(parse(bytes));
@@ -66,7 +66,7 @@ function readRetry(retry: unknown, after: unknown): Pick<ResponseMeta, "retry" |
   return { ...(retry !== undefined && { retry }), ...(after !== undefined && { retry_after_ms: after }) };
 }
 
-/** 1xx is not for functions: such an answer would be followed by another one. */
+/** Functions cannot answer with 1xx: another answer would have to follow. */
 function readStatus(status: unknown): number {
   if (status === undefined) return PLAIN_RESPONSE.status;
   if (typeof status === "number" && Number.isInteger(status) && status >= 200 && status <= 599) return status;
@@ -93,7 +93,7 @@ function readHeaders(given: unknown): Pick<ResponseMeta, "headers" | "dropped"> 
   return { headers, dropped };
 }
 
-/** Headers of which an answer can have one only: two values joined would be none. */
+/** Headers that an answer can have only once: two joined values would be invalid. */
 const SINGLE: ReadonlySet<string> = new Set(["content-type", "location"]);
 
 function readValues(name: string, value: unknown): string[] {

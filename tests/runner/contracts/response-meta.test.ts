@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { isHeaderName, isHeaderValue, responseHeaderProblem } from "../../../lib/domain/calls/headers.ts";
-import { parseResponseMeta } from "../../../lib/domain/calls/response-meta.ts";
+import { parseResponseMeta } from "../../../lib/runner/contracts/response-meta.ts";
 
 const parse = (value: unknown) =>
   parseResponseMeta(Buffer.from(typeof value === "string" ? value : JSON.stringify(value)));

@@ -1,0 +1,68 @@
+import { AppError } from "../../domain/errors.ts";
+import type { Function } from "../../domain/functions/functions.ts";
+import { EngineError, isEngineStatus } from "../api/errors.ts";
+import { GATE_DIRECTORY } from "./gate-volume.ts";
+
+/** Whether the engine refused a container because it has lost the image. */
+export function isImageGone(fn: Function, error: unknown): boolean {
+  return (
+    isEngineStatus(error, 404) &&
+    lostNetwork(fn, error) === undefined &&
+    /no such image|image.* not found|not found: .*image/i.test(error.message)
+  );
+}
+
+/** Whether the gate was not found. Podman prepares a container when it is attached to, and answers 409 then. */
+export function isGateMissing(error: unknown): error is EngineError {
+  return (
+    isEngineStatus(error, 400, 404, 409, 500) &&
+    ["container start", "container attach"].includes(error.operation) &&
+    error.message.includes(`${GATE_DIRECTORY}/`)
+  );
+}
+
+/** Returns the error for the caller if the engine refused a container. The engine's own text may name paths of the host. */
+export function refusal(fn: Function, error: unknown): unknown {
+  if (!(error instanceof EngineError)) return error;
+  const head = `Cannot start a container of image "${fn.image}"`;
+  const network = lostNetwork(fn, error);
+  if (network !== undefined) {
+    return new AppError(
+      "engine_unavailable",
+      `${head}: the engine has no network "${network}" any more: create it again, or PATCH the function's "network"`,
+      { cause: error, retry_after_s: 5 },
+    );
+  }
+  const wrong = wrongSetting(fn, error.message);
+  if (wrong !== undefined) return new AppError("entrypoint_failed", `${head}: ${wrong}`, { cause: error });
+  return new AppError(
+    "engine_unavailable",
+    `${head}: the engine refused (${error.operation}, status ${error.status}); the server's log has its words`,
+    {
+      cause: error,
+      retry_after_s: 5,
+    },
+  );
+}
+
+/** Returns the network that the engine misses, at create or at start. Its name may be `my-image`, so this is checked first. */
+function lostNetwork({ network }: Function, error: unknown): string | undefined {
+  return isEngineStatus(error, 404) && /network\b.*\bnot found/i.test(error.message) ? network : undefined;
+}
+
+/** Returns which setting the engine refuses, and what to do, by the words of Docker 20.10 to 29. */
+function wrongSetting(fn: Function, said: string): string | undefined {
+  const account = /unable to find (user|group) ([^:]+)/.exec(said);
+  if (account !== null) {
+    const where = fn.user === null ? "its USER" : `the function's "user"`;
+    return `the image has no ${account[1]} "${account[2]}"; check ${where}`;
+  }
+  if (/unknown.* runtime/i.test(said)) return `the engine has no runtime "${fn.runtime}" any more: PATCH "runtime"`;
+  if (/range of cpus/i.test(said)) return `"cpus" is ${fn.cpus}, and the engine's machine has fewer: lower it`;
+  if (/chdir to cwd|cannot mkdir/i.test(said)) {
+    return fn.working_dir === null
+      ? "its WORKDIR cannot be entered; check that it is a directory and that its USER may"
+      : `"working_dir" ${JSON.stringify(fn.working_dir)} cannot be entered; check that it is a directory and that the user may`;
+  }
+  return /memory/i.test(said) ? '"memory_bytes" is too small for the engine' : undefined;
+}

@@ -1,0 +1,182 @@
+import type { Clock } from "../clock.ts";
+import type { EngineAddress } from "../domain/engine-address.ts";
+import type { AppError } from "../domain/errors.ts";
+import type { Function } from "../domain/functions/functions.ts";
+import type { Settings } from "../domain/functions/settings.ts";
+import type { Pulled } from "../domain/images/pulled-images.ts";
+import type { RegistryCredentials } from "../domain/images/registries.ts";
+import type { Logger } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { CurrentCredentials, Platform, PlatformListener } from "../runner/platform.ts";
+import { EngineConnection } from "./api/connection.ts";
+import { Containers } from "./api/containers.ts";
+import { EngineEvents } from "./api/events.ts";
+import { Images } from "./api/images.ts";
+import { checkCredentials } from "./api/registry-auth.ts";
+import { engineArchitecture } from "./api/system.ts";
+import type { ContainerChannel } from "./containers/container-channel.ts";
+import { gateBinary } from "./containers/gate-binary.ts";
+import { GateVolume } from "./containers/gate-volume.ts";
+import { ImageGoneError, Launcher } from "./containers/launcher.ts";
+import { NetworkHolders } from "./containers/network-holders.ts";
+import { OwnContainers } from "./containers/own-containers.ts";
+import { SettingsCheck } from "./containers/settings-check.ts";
+import { Sweep } from "./containers/sweep.ts";
+import { ImageResolver } from "./images/image-resolver.ts";
+import { OwnImages } from "./images/own-images.ts";
+
+export interface DockerPlatformOptions {
+  /** The id of this database, which our containers carry as a label. */
+  readonly owner: string;
+  readonly engine: EngineAddress;
+  /** Limits a request to the engine, and the time until a container has come up. */
+  readonly engine_timeout_ms: number;
+  readonly pull_timeout_ms: number;
+  /** The volume that brings the gate into containers. */
+  readonly context_name: string;
+  /** The part of CONTEXT_PATH before the id. */
+  readonly context_path: string;
+  readonly credentialsFor: (host: string) => CurrentCredentials | undefined;
+  /** Hears what each pull has done on the engine. */
+  readonly onPulled: (pulled: Pulled) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+const NOBODY: PlatformListener = {
+  onAvailable: () => undefined,
+  onGroupLost: () => undefined,
+  onSwept: () => undefined,
+};
+
+/** Runs instances as containers of a Docker Engine, or of what speaks its API. */
+export class DockerPlatform implements Platform {
+  readonly images: ImageResolver;
+  readonly inventory: OwnImages;
+  readonly #connection: EngineConnection;
+  readonly #events: EngineEvents;
+  readonly #own: OwnContainers;
+  readonly #launcher: Launcher;
+  readonly #holders: NetworkHolders;
+  readonly #settings: SettingsCheck;
+  readonly #sweep: Sweep;
+  #listener = NOBODY;
+
+  constructor(options: DockerPlatformOptions) {
+    const { owner, clock, log, metrics } = options;
+    const address = options.engine;
+    const connection = new EngineConnection({ address, timeout_ms: options.engine_timeout_ms, clock, metrics });
+    const containers = new Containers(connection);
+    this.#connection = connection;
+    this.#events = new EngineEvents({
+      connection,
+      owner,
+      clock,
+      log,
+      onConnected: () => {
+        this.#listener.onAvailable();
+        return this.#sweep.run();
+      },
+      onCreated: (container) => this.#own.noteCreated(container),
+    });
+    const events = this.#events;
+    this.#own = new OwnContainers({ containers, events, clock, log });
+    this.#settings = new SettingsCheck(connection);
+    const images = new Images({ connection, clock, pull_timeout_ms: options.pull_timeout_ms });
+    this.inventory = new OwnImages({ images, onPulled: options.onPulled, log });
+    this.images = new ImageResolver({
+      images,
+      own: this.inventory,
+      metrics,
+      log,
+      clock,
+      credentialsFor: options.credentialsFor,
+    });
+    this.#launcher = this.#createLauncher(options, containers);
+    this.#holders = new NetworkHolders(this.#launcher, (group) => this.#listener.onGroupLost(group));
+    this.#sweep = new Sweep({
+      containers,
+      own_containers: this.#own,
+      events,
+      owner,
+      onClean: () => this.#listener.onSwept(),
+      clock,
+      log,
+    });
+  }
+
+  get problem(): AppError | undefined {
+    return this.#events.problem;
+  }
+
+  get settled(): Promise<void> {
+    return this.#events.settled;
+  }
+
+  probe(): Promise<AppError | undefined> {
+    return this.#events.probe();
+  }
+
+  start(listener: PlatformListener): void {
+    this.#listener = listener;
+    this.#events.start();
+    this.#sweep.start();
+  }
+
+  /** Starts a container; an image that the engine has lost is pulled again, once. */
+  async launch(fn: Function, group: string, signal: AbortSignal): Promise<ContainerChannel> {
+    const start = () => this.#holders.join(group, fn, (network) => this.#launcher.launch(fn, signal, network));
+    try {
+      return await start();
+    } catch (error) {
+      if (!(error instanceof ImageGoneError)) throw error;
+      await this.images.restore(fn);
+      return start();
+    }
+  }
+
+  release(group: string): void {
+    this.#holders.release(group);
+  }
+
+  check(settings: Partial<Settings>): Promise<void> {
+    return this.#settings.check(settings);
+  }
+
+  checkCredentials(credentials: RegistryCredentials): Promise<void> {
+    return checkCredentials(this.#connection, credentials);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#sweep[Symbol.dispose]();
+    this.#launcher[Symbol.dispose]();
+    await this.#own[Symbol.asyncDispose]();
+    await this.#events[Symbol.asyncDispose]();
+    this.#connection[Symbol.dispose]();
+  }
+
+  #createLauncher(options: DockerPlatformOptions, containers: Containers): Launcher {
+    const { owner, clock, log } = options;
+    const own_containers = this.#own;
+    const gates = new GateVolume({
+      containers,
+      own_containers,
+      owner,
+      volume: options.context_name,
+      gate: async () => gateBinary(await engineArchitecture(this.#connection)),
+    });
+    return new Launcher({
+      containers,
+      own_containers,
+      events: this.#events,
+      images: this.images,
+      gates,
+      clock,
+      log,
+      owner,
+      context_root: options.context_path,
+      timeout_ms: options.engine_timeout_ms,
+    });
+  }
+}

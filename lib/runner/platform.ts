@@ -1,0 +1,150 @@
+import { AppError } from "../domain/errors.ts";
+import type { Function } from "../domain/functions/functions.ts";
+import type { Settings } from "../domain/functions/settings.ts";
+import type { PullWatcher } from "../domain/images/pull-progress.ts";
+import type { PulledImage } from "../domain/images/pulled-images.ts";
+import type { RegistryCredentials } from "../domain/images/registries.ts";
+
+/**
+ * Runs instances. Everything above this interface knows functions and the bytes of their gates; everything about the
+ * engine that starts them is below it.
+ */
+export interface Platform extends AsyncDisposable {
+  readonly images: PlatformImages;
+  readonly inventory: ImageInventory;
+  /** Why no instance can be launched now, or nothing. */
+  readonly problem: AppError | undefined;
+  /**
+   * Settles when it is known whether instances can be launched. A call that comes right after the start, or after the
+   * connection was cut, waits for this instead of being refused.
+   */
+  readonly settled: Promise<void>;
+  /** Asks now, with a short timeout, and returns why no instance can be launched, or nothing. The answer is not kept. */
+  probe(): Promise<AppError | undefined>;
+  /** Connects and stays connected. Does not wait for the first connection. */
+  start(listener: PlatformListener): void;
+  /**
+   * Starts an instance of a function and connects to its gate, which may not have said READY yet. Instances of one
+   * `group` have equal container fields and share what the function's settings let them share.
+   *
+   * Throws `engine_unavailable`, `image_unavailable`, `entrypoint_failed`, ..., and the signal's reason if it aborts.
+   */
+  launch(fn: Function, group: string, signal: AbortSignal): Promise<Channel>;
+  /** Frees what the instances of a group share when the last of them has ended. */
+  release(group: string): void;
+  /** Throws `invalid_request` if instances cannot have these settings, naming what they can have. */
+  check(settings: Partial<Settings>): Promise<void>;
+  /** Throws `registry_denied` or `registry_unavailable` if a registry does not accept these credentials. */
+  checkCredentials(credentials: RegistryCredentials): Promise<void>;
+}
+
+/** Hears from a platform that was started. */
+export interface PlatformListener {
+  /** Instances can be launched, for the first time or again. */
+  readonly onAvailable: () => void;
+  /** What the instances of a group shared is lost, so none of them can serve another call. */
+  readonly onGroupLost: (group: string) => void;
+  /** No instance of an earlier server with the same owner is left. */
+  readonly onSwept: () => void;
+}
+
+/** The connection to one instance. Closing it ends the instance. */
+export interface Channel {
+  readonly id: string;
+  /** The command that the gate runs for a call. */
+  readonly command: readonly string[];
+  /** Begins to read what the gate sends. To be called once and soon; nothing is lost before. */
+  read(reader: ChannelReader): void;
+  write(bytes: Uint8Array): void;
+  /** Ends the instance. The reader hears nothing more. */
+  close(): void;
+  /** Closes the channel, and has the platform check its gate before it starts another: this one did not act like one. */
+  reject(): void;
+  /** Explains an end that `onEnd` reported. It may take a second until that is known. */
+  ended(): Promise<Ending>;
+  /** Settles when nothing of the instance is left. */
+  gone(): Promise<void>;
+}
+
+/** Takes what comes through a channel. The calls are synchronous: a warm call waits for each of them. */
+export interface ChannelReader {
+  /** Bytes of the gate's stdout, in pieces of any size. */
+  readonly onBytes: (bytes: Uint8Array) => void;
+  /** The instance ended, or the connection was lost. */
+  readonly onEnd: (why: string) => void;
+  /** What came makes no sense. The channel is still to be closed. */
+  readonly onBroken: (problem: string) => void;
+}
+
+/** How an instance ended: by itself or from outside, because memory ran out, or along with the engine below. */
+export type Ending =
+  | { readonly how: "died" }
+  | { readonly how: "out_of_memory" }
+  | { readonly how: "lost"; readonly problem: AppError };
+
+/** Returns the error for a call whose instance ended before it was ready. */
+export function endedEarly(ending: Ending, why: string): AppError {
+  switch (ending.how) {
+    case "died":
+      return new AppError("instance_lost", `The function's container ended before it was ready: ${why}; try again`);
+    case "out_of_memory":
+      return new AppError("out_of_memory", OUT_OF_MEMORY);
+    case "lost":
+      return ending.problem;
+  }
+}
+
+/** The message of a call that ended because memory ran out. */
+export const OUT_OF_MEMORY = 'The function ran out of memory and was killed: raise "memory_bytes"';
+
+/** Returns the error for a call whose instance has said nothing for so many milliseconds. */
+export function notReady(timeoutMs: number): AppError {
+  const message = `The container was not ready within ${timeoutMs} ms: the engine is slow now, try again`;
+  return new AppError("engine_unavailable", message, { retry_after_s: 2 });
+}
+
+/** Turns image references into images that instances can be made of. */
+export interface PlatformImages {
+  /** Returns the image behind a reference, pulling it if it is missing. Throws if there would be nothing to run. */
+  resolve(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage>;
+  /** Returns the same without pulling, or nothing if it is missing. */
+  look(reference: string, own: OwnCommand): Promise<ResolvedImage | undefined>;
+  /** Returns the image that the reference means now: pulled again, or looked up again if it exists only locally. */
+  refresh(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage>;
+  /** Pulls a function's own image again, by its digest. Throws `image_unavailable` if that is impossible. */
+  restore(fn: Function): Promise<void>;
+  /** Returns an image's own `slipway.` labels, or nothing if the image is lost. */
+  labels(imageId: string): Promise<Readonly<Record<string, string>> | undefined>;
+  /** Throws `image_invalid` if a function whose image is known would have nothing to run. */
+  checkCommand(fn: Pick<Function, "image" | "image_id"> & OwnCommand): Promise<void>;
+}
+
+/** All images that are present, and how those that this server pulled are removed again. */
+export interface ImageInventory {
+  list(): Promise<NamedImage[]>;
+  /** Removes an image of ours, unless someone uses it or has given it a name that none of our pulls gave it. */
+  remove(image: NamedImage, ours: PulledImage): Promise<Removal>;
+}
+
+/** A function's own values for its image's entrypoint and command. */
+export type OwnCommand = Partial<Pick<Settings, "entrypoint" | "command">>;
+
+/** The fields of a function that say which image it runs. */
+export interface ResolvedImage {
+  readonly image_id: string;
+  readonly digest: string | null;
+}
+
+/** An image with its names: tags and digests, in full. */
+export interface NamedImage {
+  readonly id: string;
+  readonly names: readonly string[];
+}
+
+/** The result of removing an image. */
+export type Removal = "removed" | "in_use" | "named_by_others";
+
+/** A registry's credentials as they are now; other credentials have another revision. */
+export interface CurrentCredentials extends RegistryCredentials {
+  readonly revision: string;
+}

@@ -1,0 +1,62 @@
+import type { GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
+import type { Channel, ChannelReader, Ending } from "../../../lib/runner/platform.ts";
+import { encodeGateFrame } from "../../gate/support/gate-frames.ts";
+
+/** A channel whose other end is the test. */
+export class FakeChannel implements Channel {
+  readonly id = "container";
+  readonly command: readonly string[] = ["command"];
+  readonly written: Uint8Array[] = [];
+  ending: Ending = { how: "died" };
+  /** How often it was asked for that. */
+  asked = 0;
+  closed = false;
+  rejected = false;
+  #reader: ChannelReader | undefined;
+
+  read(reader: ChannelReader): void {
+    this.#reader = reader;
+  }
+
+  write(bytes: Uint8Array): void {
+    this.written.push(bytes);
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+
+  reject(): void {
+    this.rejected = true;
+    this.closed = true;
+  }
+
+  async ended(): Promise<Ending> {
+    this.asked++;
+    return this.ending;
+  }
+
+  gone(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Bytes of the gate arrive, also after the instance has closed the channel. */
+  push(bytes: Uint8Array): void {
+    this.#reader?.onBytes(bytes);
+  }
+
+  /** The connection is lost, or the instance ends. */
+  hangUp(why = "its stream ended"): void {
+    this.#reader?.onEnd(why);
+  }
+
+  /** What arrives makes no sense. */
+  garble(problem: string): void {
+    this.#reader?.onBroken(problem);
+  }
+}
+
+/** Frames of the gate as they come out of a channel. */
+export function said(...frames: readonly GateFrame[]): Buffer {
+  return Buffer.concat(frames.map((frame) => encodeGateFrame(frame)));
+}

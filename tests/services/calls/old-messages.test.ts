@@ -1,0 +1,178 @@
+import { Database as Sqlite } from "bun:sqlite";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import type { BufferedRequest, ResponseHeader } from "../../../lib/domain/calls/http-message.ts";
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import { NO_SECRETS } from "../../../lib/domain/secrets.ts";
+import { Metrics } from "../../../lib/metrics.ts";
+import type { Call } from "../../../lib/runner/call.ts";
+import type { Runner } from "../../../lib/runner/runner.ts";
+import { InvocationEvents } from "../../../lib/services/calls/events.ts";
+import type { InvocationService } from "../../../lib/services/calls/invocations.ts";
+import { ResultService } from "../../../lib/services/calls/results.ts";
+import {
+  readStoredRequest,
+  readStoredResponse,
+  requestAfter,
+  storedRequest,
+} from "../../../lib/services/calls/stored-messages.ts";
+import { AttemptRunner } from "../../../lib/services/work/attempt-runner.ts";
+import {
+  newStore,
+  scratchDirectory,
+  someFunction,
+  someInvocation,
+  stillClock,
+} from "../../store/sqlite/support/stores.ts";
+import { manifestServices } from "../support/fake-engine.ts";
+
+const MESSAGE = {
+  method: "PUT",
+  url: "/r/hello/a%20b?x=1",
+  path: "/hello/a b",
+  path_rest: "a b",
+  route: "/hello/*",
+  query: { x: ["1"] },
+  query_string: "x=1",
+  headers: { host: "localhost", "content-type": "text/plain" },
+  client_address: "127.0.0.1",
+};
+
+const { method, url, headers, ...via } = MESSAGE;
+const REQUEST = { method, url, headers, via };
+
+const [JSON_HEADER, BYTES_HEADER] = [
+  ["content-type", "application/json"],
+  ["content-type", "application/octet-stream"],
+] as const;
+
+/** Columns as the server before migration 10 wrote them. */
+const old = (parts: object) => JSON.stringify(parts);
+const said = (status: number, more: object = {}) => ({ status, headers: [["x-a", "b"]], dropped: [], ...more });
+
+let scratch: ReturnType<typeof scratchDirectory>;
+let path: string;
+
+beforeEach(() => {
+  scratch = scratchDirectory();
+  path = scratch.file("database.db");
+});
+
+afterEach(() => scratch[Symbol.dispose]());
+
+/** Writes a database as the version before did, with one asynchronous invocation. */
+async function writeOld(
+  fields: Partial<Invocation>,
+  payload: { request_meta: string | null; response?: string; response_meta?: string },
+): Promise<void> {
+  {
+    using store = newStore(path);
+    await store.functions.insert(someFunction("f", { image_id: "id of x" }));
+    await store.work.durably(() => {
+      store.invocations.put(someInvocation("i", { function_id: "f", mode: "async", ...fields }));
+      store.payloads.put({
+        invocation_id: "i",
+        request: Buffer.from("body"),
+        request_meta: payload.request_meta,
+        response: payload.response === undefined ? null : Buffer.from(payload.response),
+        response_meta: payload.response_meta ?? null,
+      });
+    });
+  }
+  const raw = new Sqlite(path);
+  raw.run("pragma user_version = 9");
+  raw.close();
+}
+
+describe("A database of the version before", () => {
+  test("has its queued work called with the request that was stored", async () => {
+    await writeOld(
+      { status: "queued", finished_at: null },
+      { request_meta: old({ message: MESSAGE, body_file: true }) },
+    );
+    using services = manifestServices(path);
+    const calls: Call[] = [];
+    const runner = {
+      run: (call: Call) => {
+        calls.push(call);
+        return Promise.reject(new Error("enough"));
+      },
+    } as unknown as Runner; // an attempt asks it for nothing else
+    const attempts = new AttemptRunner({ ...services, runner, secretsFor: () => NO_SECRETS, metrics: new Metrics() });
+    const invocation = services.store.invocations.get("i") ?? someInvocation("none");
+    const task = { invocation, attempt: 1, signal: new AbortController().signal };
+    await attempts.run({ ...task, onHandover: () => undefined, onLogs: () => undefined }).catch(() => undefined);
+    expect(calls.map(({ request }) => request)).toEqual([{ ...REQUEST, body: new Uint8Array(Buffer.from("body")) }]);
+  });
+
+  test.each<[Invocation["status"], object, number, ResponseHeader[]]>([
+    ["succeeded", { meta: said(201), body_file: true }, 201, [["x-a", "b"], BYTES_HEADER]],
+    ["succeeded", { meta: null, body_file: false }, 200, [JSON_HEADER]],
+    ["dead", { meta: said(201), body_file: false }, 500, [["x-a", "b"], JSON_HEADER]],
+  ])("gives the result that was stored: %s with %j", async (status, stored, expected, sent) => {
+    await writeOld(
+      { status, finished_at: "2026-01-31T12:00:00.000Z" },
+      { request_meta: null, response: "result", response_meta: old(stored) },
+    );
+    using store = newStore(path);
+    const invocations = { get: () => store.invocations.get("i") } as unknown as InvocationService; // asked for nothing else
+    const results = new ResultService({ store, invocations, events: new InvocationEvents(), clock: stillClock() });
+    const { response } = results.result("i");
+    expect(response).toEqual({ status: expected, headers: sent, body: new Uint8Array(Buffer.from("result")) });
+  });
+
+  test("cannot be opened by the version before any more", async () => {
+    newStore(path)[Symbol.dispose]();
+    const raw = new Sqlite(path);
+    expect(raw.query("pragma user_version").get()).toEqual({ user_version: 10 });
+    raw.close();
+  });
+});
+
+describe("readStoredRequest", () => {
+  const body = Buffer.from("body");
+
+  test.each<[string, string | null, Omit<BufferedRequest, "body">]>([
+    ["what storedRequest wrote", storedRequest({ ...REQUEST, body }), REQUEST],
+    ["an HTTP request in the old form", old({ message: MESSAGE, body_file: true }), REQUEST],
+    [
+      "JSON without a request",
+      null,
+      { method: "POST", url: "/", headers: { "content-type": "application/json" }, via: null },
+    ],
+    [
+      "JSON without a request in the old form",
+      old({ message: null, body_file: false }),
+      { method: "POST", url: "/", headers: { "content-type": "application/json" }, via: null },
+    ],
+    [
+      "any bytes without a request in the old form",
+      old({ message: null, body_file: true }),
+      { method: "POST", url: "/", headers: { "content-type": "application/octet-stream" }, via: null },
+    ],
+  ])("reads %s", (_, text, expected) => {
+    expect(readStoredRequest(text, body)).toEqual({ ...expected, body });
+  });
+
+  test("keeps a header whose name is a property of every object", () => {
+    const odd = { ...REQUEST, headers: Object.fromEntries([["__proto__", "x"]]), body };
+    expect(Object.entries(readStoredRequest(storedRequest(odd), body).headers)).toEqual([["__proto__", "x"]]);
+  });
+});
+
+test("readStoredResponse takes a row without a column for JSON", () => {
+  expect(readStoredResponse(null, true)).toEqual({ status: 200, headers: [JSON_HEADER] });
+});
+
+test.each<[string, string | null, string | null]>([
+  ["JSON", old({ status: 200, headers: [JSON_HEADER] }), null],
+  ["another kind of JSON", old({ status: 200, headers: [["content-type", "application/problem+json"]] }), null],
+  ["an answer without a type", old({ status: 204, headers: [] }), null],
+  ["no column", null, null],
+  ["any bytes", old({ status: 200, headers: [BYTES_HEADER] }), "application/octet-stream"],
+  ["any bytes in the old form", old({ meta: null, body_file: true }), "application/octet-stream"],
+])("requestAfter makes of %s a request of the same type", (_, column, type) => {
+  const request = requestAfter(column);
+  expect(request === null ? null : readStoredRequest(request, Buffer.from("")).headers["content-type"]).toBe(
+    type ?? null,
+  );
+});
