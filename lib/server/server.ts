@@ -46,7 +46,7 @@ import { type Consequences, together } from "../services/work/ends.ts";
 import { Worker } from "../services/work/worker.ts";
 import { Vault } from "../services/secrets/vault.ts";
 import { VersionService } from "../services/functions/versions.ts";
-import { keyFilePath } from "../store/sqlite/key-file.ts";
+import { keyFilePath } from "../services/secrets/key-file.ts";
 import { openStore, type Store } from "../store/sqlite/store.ts";
 import { VERSION } from "../version.ts";
 

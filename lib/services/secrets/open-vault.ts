@@ -1,6 +1,6 @@
 import type { Logger } from "../../log.ts";
-import { StoreError } from "../../store/sqlite/errors.ts";
-import { makeKeyFile, readKeyFile } from "../../store/sqlite/key-file.ts";
+import { StoreError } from "../../store/errors.ts";
+import { makeKeyFile, readKeyFile } from "./key-file.ts";
 import type { Store } from "../../store/sqlite/store.ts";
 import { newSecretKey, Vault } from "./vault.ts";
 

@@ -1,9 +1,10 @@
 import { Database as Sqlite } from "bun:sqlite";
 import { existsSync, rmSync, statSync } from "node:fs";
 import { resolve } from "node:path";
-import { messageOf } from "../../domain/errors.ts";
-import { codeOf, isFull, mapOpenError, StoreError } from "./errors.ts";
-import { giveName, makePrivateFile, syncFile } from "./files.ts";
+import { codeOf, messageOf } from "../../domain/errors.ts";
+import { giveName, makePrivateFile, syncFile } from "../../private-files.ts";
+import { StoreError } from "../errors.ts";
+import { isFull, mapOpenError } from "./errors.ts";
 
 /**
  * Copies the database at `path` to a new `file`, consistent as of one moment, also while a server writes to it:

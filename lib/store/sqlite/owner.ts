@@ -1,6 +1,7 @@
 import { Database as Sqlite } from "bun:sqlite";
-import { codeOf, StoreError } from "./errors.ts";
-import { makePrivateFile } from "./files.ts";
+import { codeOf } from "../../domain/errors.ts";
+import { makePrivateFile } from "../../private-files.ts";
+import { StoreError } from "../errors.ts";
 
 /**
  * Makes this process the only one that serves the database at `path`, until the result is disposed of.

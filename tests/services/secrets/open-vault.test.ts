@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { openVault } from "../../../lib/services/secrets/open-vault.ts";
 import type { Vault } from "../../../lib/services/secrets/vault.ts";
-import { StoreError } from "../../../lib/store/sqlite/errors.ts";
-import { keyFilePath, readKeyFile } from "../../../lib/store/sqlite/key-file.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
+import { keyFilePath, readKeyFile } from "../../../lib/services/secrets/key-file.ts";
 import type { Store } from "../../../lib/store/sqlite/store.ts";
 import { listeningLog, newStore, scratchDirectory, thrownBy } from "../../store/sqlite/support/stores.ts";
 

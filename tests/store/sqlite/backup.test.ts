@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { backup } from "../../../lib/store/sqlite/backup.ts";
-import { StoreError } from "../../../lib/store/sqlite/errors.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
 import { newStore, scratchDirectory, someFunction, someInvocation, thrownBy } from "./support/stores.ts";
 
 describe("backup", () => {

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { MIGRATIONS } from "../../../lib/store/sqlite/migrations/migrations.ts";
 import { openDatabase } from "../../../lib/store/sqlite/open.ts";
-import { StoreError } from "../../../lib/store/sqlite/errors.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
 import { databasePath, openStore } from "../../../lib/store/sqlite/store.ts";
 import {
   listeningLog,

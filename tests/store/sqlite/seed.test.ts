@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { FUNCTION_DEFAULTS } from "../../../lib/domain/functions/functions.ts";
 import { timestamp } from "../../../lib/domain/types.ts";
-import { StoreError } from "../../../lib/store/sqlite/errors.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
 import { parseSeedEnvironment } from "../../../lib/store/sqlite/seed.ts";
 import { openStore, type Store } from "../../../lib/store/sqlite/store.ts";
 import { listeningLog, scratchDirectory, START, stillClock, thrownBy } from "./support/stores.ts";

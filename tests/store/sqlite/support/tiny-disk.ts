@@ -1,7 +1,7 @@
 import { closeSync, existsSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { AppError } from "../../../../lib/domain/errors.ts";
-import { StoreError } from "../../../../lib/store/sqlite/errors.ts";
+import { StoreError } from "../../../../lib/store/errors.ts";
 import { databasePath } from "../../../../lib/store/sqlite/store.ts";
 import { newStore, someFunction, someInvocation } from "./stores.ts";
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { StoreError } from "../../../lib/store/sqlite/errors.ts";
-import { keyFilePath, makeKeyFile, readKeyFile } from "../../../lib/store/sqlite/key-file.ts";
-import { listeningLog, scratchDirectory, thrownBy } from "./support/stores.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
+import { keyFilePath, makeKeyFile, readKeyFile } from "../../../lib/services/secrets/key-file.ts";
+import { listeningLog, scratchDirectory, thrownBy } from "../../store/sqlite/support/stores.ts";
 
 const KEY = Buffer.alloc(32, "k");
 
