@@ -20,8 +20,8 @@ export interface Call {
   readonly onTiming: (timing: Partial<Pick<Invocation, "queue_ms" | "start_ms" | "run_ms" | "start">>) => void;
   /** Told what the function prints, as it comes. */
   readonly onLogs?: (entries: readonly LogEntry[]) => void;
-  /** Told that the function is about to be handed the request, and may run for so many milliseconds from then on. */
-  readonly onHandover?: (forMs: number) => void;
+  /** Awaited before the function is handed the request: from then on it may run for so many milliseconds. */
+  readonly onHandover?: (forMs: number) => Promise<void>;
 }
 
 /** A run as the services get it. */

@@ -262,7 +262,8 @@ export class Runner implements AsyncDisposable {
   async #serve(call: Call, { instance, leave }: Acquired<Instance>): Promise<Run> {
     const { max_calls, timeout_ms } = call.function;
     try {
-      call.onHandover?.(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
+      // Synchronous calls have none, and wait for nothing here.
+      if (call.onHandover !== undefined) await call.onHandover(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
       const run = await instance.serve({
         id: call.id,
         body: call.body,

@@ -1,7 +1,6 @@
 import type { AnyElysia } from "elysia";
 import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { type Clock, systemClock } from "../clock.ts";
 import { type Config, ConfigError } from "../config/config.ts";
 import { messageOf } from "../domain/errors.ts";
@@ -42,12 +41,13 @@ import { openVault } from "../services/secrets/open-vault.ts";
 import { ScheduleService } from "../services/work/schedules.ts";
 import { SecretService } from "../services/secrets/secrets.ts";
 import { StatusService } from "../services/status.ts";
-import { type Consequences, together } from "../services/work/ends.ts";
+import { EndJudge } from "../services/work/ends.ts";
 import { Worker } from "../services/work/worker.ts";
 import { Vault } from "../services/secrets/vault.ts";
 import { VersionService } from "../services/functions/versions.ts";
 import { keyFilePath } from "../services/secrets/key-file.ts";
-import { openStore, type Store } from "../store/sqlite/store.ts";
+import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
+import type { Store } from "../store/store.ts";
 import { VERSION } from "../version.ts";
 
 const DAY_MS = 86_400_000;
@@ -92,13 +92,12 @@ export async function start(
 ): Promise<Server> {
   const tools: Tools = { clock: systemClock, idle_timeouts: IDLE_TIMEOUTS, ...options };
   await using stack = new AsyncDisposableStack();
-  const path = join(config.dataPath, "database.db");
-  const store = stack.use(openStore(path, tools));
+  const store = stack.use(openSqliteStore(databasePath(config.dataPath), tools));
   const vault = await createVault(config, store, tools.log);
   const services = await compose(config, { store, vault }, tools, stack);
   const { app, runner, retention, functions, recorder, invocations, worker, new_key } = services;
   const url = listen(app, config, tools.idle_timeouts);
-  recorder.start();
+  await recorder.start();
   retention.start();
   const cancelStart = tools.clock.after(FIRST_ANSWERS_MS, () => {
     runner.start();
@@ -123,7 +122,7 @@ export async function start(
 export async function openApi(config: Config, options: { log: Logger }): Promise<string> {
   const tools: Tools = { log: options.log, clock: systemClock, idle_timeouts: IDLE_TIMEOUTS };
   await using stack = new AsyncDisposableStack();
-  const store = stack.use(openStore(":memory:", tools));
+  const store = stack.use(openSqliteStore(":memory:", tools));
   const data = { store, vault: Vault.forgetful() };
   const { app } = await compose({ ...config, auth: "off", host: "localhost" }, data, tools, stack);
   const reply: Response = await app.handle(
@@ -136,7 +135,7 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const { log, clock, idle_timeouts } = tools;
   const metrics = new Metrics();
   const runner: Runner = stack.use(
-    createRunner(config, store, {
+    createRunner(config, await store.settings.ownerId(), {
       ...{ log, clock, metrics },
       credentialsFor: (host) => registries.credentialsFor(host),
       onPulled: (pulled) => retention.pulled(pulled),
@@ -146,20 +145,18 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   );
   const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
   const records = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
-  const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention: records }));
+  const recorder = stack.use(new Recorder({ history: store.history, clock, log, metrics, retention: records }));
   const retention: ImageRetention = stack.use(
     new ImageRetention({ store: store.pulledImages, images: runner.ownImages, keep: config.keepVersions, clock, log }),
   );
-  const secrets = new SecretService({ store: store.secrets, functions: store.functions, vault, clock, log });
+  const secrets = new SecretService({ store, vault, clock, log });
   const followers = new FollowerCheck({ functions: store.functions, allowed: config.callbackAllow });
   const functions = new FunctionService({
-    store: store.functions,
-    ...{ versions: store.versions, retention, secrets, runner, clock },
-    followers: followers,
+    ...{ store, retention, secrets, followers, runner, clock },
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
   const versions = new VersionService({ store: store.versions, functions, secrets, retention, runner });
-  const routes = new RouteService({ store: store.routes, functions, clock });
+  const routes = new RouteService({ store, functions, clock });
   const manifests = new ManifestService({
     ...{ store, functions, routes, secrets, retention },
     followers: followers,
@@ -168,21 +165,19 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const invocations = stack.use(
     new InvocationService({
-      ...{ store: store.invocations, recorder, functions, runner, secretsFor, clock, log, metrics, events },
+      ...{ history: store.history, recorder, functions, runner, secretsFor, clock, log, metrics, events },
     }),
   );
   const attempts = new AttemptRunner({ store, functions, routes, runner, secretsFor, metrics });
   const { callbacks, callbackSecrets } = createCallbacks(config, { store, vault }, tools);
   stack.use(callbacks);
-  const calledBack: Consequences = (invocation) => callbacks.consequence(invocation);
-  const chained: Consequences = (invocation, result) => chains.consequence(invocation, result);
-  const consequences = together(calledBack, chained);
-  const worker = stack.use(new Worker({ store, attempts, events, consequences, clock, log }));
-  const queue = stack.use(new Queue({ store, worker, events, clock, consequences: calledBack }));
-  const chains = new ChainService({ functions: store.functions, queue, clock, log });
-  const schedules = stack.use(new ScheduleService({ store, functions, queue, clock, log }));
-  const results = new ResultService({ store, invocations, events, clock });
-  const replays = new ReplayService({ store, invocations, functions, queue, clock });
+  const chains = new ChainService({ functions: store.functions, clock, log });
+  const ends = new EndJudge({ attempts, chains, clock, log });
+  const worker = stack.use(new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, clock, log }));
+  const queue = stack.use(new Queue({ store, worker, ends, events, callbacks, clock }));
+  const schedules = stack.use(new ScheduleService({ store, functions, worker, clock, log }));
+  const results = new ResultService({ history: store.history, invocations, events, clock });
+  const replays = new ReplayService({ store, invocations, functions, queue, worker, clock });
   const status = new StatusService({ runner, probeDatabase: () => store.check() });
   const { access, keys, made } = await createAccessCheck(config, store, { clock, log, functions });
   stack.use(keys);
@@ -201,18 +196,18 @@ async function compose(config: Config, { store, vault }: Data, tools: Tools, sta
 }
 
 function databaseBytes(dataPath: string): number {
-  const file = join(dataPath, "database.db");
+  const file = databasePath(dataPath);
   return [file, `${file}-wal`].reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
 }
 
 function createRunner(
   config: Config,
-  store: Store,
+  owner: string,
   tools: Pick<RunnerOptions, "log" | "clock" | "metrics" | "credentialsFor" | "onPulled" | "onSwept" | "onRoom">,
 ): Runner {
   return new Runner({
     ...tools,
-    owner: store.settings.ownerId(),
+    owner,
     engine: config.dockerHost,
     engine_timeout_ms: config.engineTimeoutMs,
     pull_timeout_ms: config.pullTimeoutMs,
@@ -248,7 +243,7 @@ async function createAccessCheck(
     tools.log.warn("the API key is short enough to be guessed: take one such as `openssl rand -base64 32` makes");
   }
   const required = config.auth === "on" || (config.auth === "auto" && (!loopback || given !== null));
-  const { hash, made } = serverKey(store.settings, { given, needed: required });
+  const { hash, made } = await serverKey(store.settings, { given, needed: required });
   const keys = new KeyService({ store: store.keys, clock, ...tools, server_hash: hash });
   const access = createAccess({
     keys,

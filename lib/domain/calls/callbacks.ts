@@ -20,6 +20,23 @@ export interface Delivery {
   readonly delivered_at: string | null;
 }
 
+/** The delivery that an invocation with a `callback_url` has when it ends; none for one without. */
+export function deliveriesOf({ id, callback_url: url }: Invocation, now: number): Delivery[] {
+  if (url === null) return [];
+  const delivery: Delivery = {
+    invocation_id: id,
+    url,
+    state: "waiting",
+    due: now,
+    attempts: 0,
+    last_status: null,
+    last_problem: null,
+    created_at: timestamp(now),
+    delivered_at: null,
+  };
+  return [delivery];
+}
+
 /** The answer of `GET /v1/invocations/:id/callback`. */
 export const Callback = Type.Object({
   invocation_id: Type.String({

@@ -102,6 +102,24 @@ export const Invocation = Type.Object({
 });
 export type Invocation = Static<typeof Invocation>;
 
+/** The fields of a record that are unknown until the run has ended. */
+export const NOT_RUN = {
+  reason: null,
+  message: null,
+  exit_code: null,
+  signal: null,
+  start: null,
+  queue_ms: null,
+  start_ms: null,
+  run_ms: null,
+  cpu_ms: null,
+  peak_memory_bytes: null,
+  response_bytes: null,
+  log_bytes: 0,
+  log_dropped_bytes: 0,
+  finished_at: null,
+} as const satisfies Partial<Invocation>;
+
 /** A piece of what a function printed; bytes that are no UTF-8 are replaced by U+FFFD. */
 export const LogEntry = Type.Object({
   stream: Type.Unsafe<"stdout" | "stderr">(

@@ -50,8 +50,8 @@ export function resultRoutes(
   return resource({ prefix: "/v1/invocations", tag: "invocations", intake })
     .get(
       "/:id/result",
-      ({ params: { id }, request, set }) =>
-        answerResponse(results.result(id), request.headers.get("accept"), requestId(set)),
+      async ({ params: { id }, request, set }) =>
+        answerResponse(await results.result(id), request.headers.get("accept"), requestId(set)),
       {
         params,
         response: errors(404, 409),
@@ -73,14 +73,14 @@ export function resultRoutes(
           "Server-sent events: `state` with the record whenever it changes, `log` with what the function prints as it comes, and `end`.",
       },
     })
-    .get("/:id/attempts", ({ params: { id } }) => success(results.attempts(id)), {
+    .get("/:id/attempts", async ({ params: { id } }) => success(await results.attempts(id)), {
       params,
       response: { 200: Envelope(Type.Array(Attempt), "The attempts, the first one first."), ...errors(404) },
       detail: { operationId: "listAttempts", summary: "List the attempts at an asynchronous invocation" },
     })
     .get(
       "/:id/attempts/:attempt/logs",
-      ({ params: { id, attempt } }) => success(results.attemptLogs(id, numberOf(attempt))),
+      async ({ params: { id, attempt } }) => success(await results.attemptLogs(id, numberOf(attempt))),
       {
         params: attemptParams,
         response: { 200: Envelope(InvocationLogs, "What it printed, as far as it was kept."), ...errors(400, 404) },
@@ -95,15 +95,15 @@ export function workRoutes(
   intake: Intake,
 ) {
   const { queue, replays, invocations } = services;
-  const mine = (request: Request, id: string) => {
+  const mine = async (request: Request, id: string) => {
     const caller = intake.access(request);
-    checkFunction(caller, invocations.get(id).function_id);
+    checkFunction(caller, (await invocations.get(id)).function_id);
   };
   return resource({ prefix: "/v1/invocations", tag: "invocations", intake })
     .post(
       "/:id/cancel",
       async ({ params: { id }, request }) => {
-        mine(request, id);
+        await mine(request, id);
         return success(await queue.cancel(id));
       },
       {
@@ -119,7 +119,7 @@ export function workRoutes(
     .post(
       "/:id/replay",
       async ({ params: { id }, request, set }) => {
-        mine(request, id);
+        await mine(request, id);
         const replay = await replays.replay(id);
         set.status = 202;
         set.headers["location"] = `/v1/invocations/${replay.id}`;

@@ -20,7 +20,7 @@ const ROTATION_H = CALLBACK_ROTATION_MS / 3_600_000;
 export function callbackRoutes(callbacks: CallbackService, intake: Intake) {
   return resource({ prefix: "/v1/invocations", tag: "invocations", intake }).get(
     "/:id/callback",
-    ({ params: { id } }) => success(callbacks.get(id)),
+    async ({ params: { id } }) => success(await callbacks.get(id)),
     {
       params,
       response: { 200: Envelope(Callback, "How the result gets to where it is wanted."), ...errors(404) },
@@ -41,7 +41,7 @@ export function callbackRetryRoutes(
   return resource({ prefix: "/v1/invocations", tag: "invocations", intake }).post(
     "/:id/callback",
     async ({ params: { id }, request }) => {
-      checkFunction(intake.access(request), invocations.get(id).function_id);
+      checkFunction(intake.access(request), (await invocations.get(id)).function_id);
       return success(await callbacks.retry(id));
     },
     {

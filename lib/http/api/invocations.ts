@@ -54,7 +54,7 @@ const waiting = t.Object(
 /** `/v1/invocations`: the records of calls and what they printed. */
 export function invocationsRoutes(invocations: InvocationService, results: ResultService, intake: Intake) {
   return resource({ prefix: "/v1/invocations", tag: "invocations", intake })
-    .get("/", ({ query: raw }) => success(invocations.list(parseInvocationQuery(raw))), {
+    .get("/", async ({ query: raw }) => success(await invocations.list(parseInvocationQuery(raw))), {
       query,
       response: { 200: Envelope(InvocationPage, "A page of invocations, newest first."), ...errors(400) },
       detail: { operationId: "listInvocations", summary: "List the invocations, newest first" },
@@ -62,7 +62,7 @@ export function invocationsRoutes(invocations: InvocationService, results: Resul
     .get(
       "/:id",
       async ({ params: { id }, query: { wait }, request }) =>
-        success(wait === undefined ? invocations.get(id) : await results.wait(id, parseWait(wait), request.signal)),
+        success(await (wait === undefined ? invocations.get(id) : results.wait(id, parseWait(wait), request.signal))),
       {
         params,
         query: waiting,
@@ -74,7 +74,7 @@ export function invocationsRoutes(invocations: InvocationService, results: Resul
         },
       },
     )
-    .get("/:id/logs", ({ params: { id } }) => success(invocations.logs(id)), {
+    .get("/:id/logs", async ({ params: { id } }) => success(await invocations.logs(id)), {
       params,
       response: { 200: Envelope(InvocationLogs, "What the function printed, as far as it was kept."), ...errors(404) },
       detail: { operationId: "getInvocationLogs", summary: "Show what the function printed" },

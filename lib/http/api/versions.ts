@@ -24,19 +24,23 @@ const query = t.Object(
 /** `/v1/functions/:id/versions` and `/v1/functions/:id/rollback`: what a function was, and the way back. */
 export function versionsRoutes(versions: VersionService, intake: Intake) {
   return resource({ prefix: "/v1/functions", tag: "versions", intake })
-    .get("/:id/versions", ({ params: { id }, query: raw }) => success(versions.list(id, parseVersionQuery(raw))), {
-      params,
-      query,
-      response: { 200: Envelope(VersionPage, "A page of versions, newest first."), ...errors(400, 404) },
-      detail: {
-        operationId: "listVersions",
-        summary: "List the versions of a function",
-        description:
-          "Every change of a function's image, environment or settings makes a version; a change of its name does not. " +
-          `${VERSIONS} are kept, and those that routes name.`,
+    .get(
+      "/:id/versions",
+      async ({ params: { id }, query: raw }) => success(await versions.list(id, parseVersionQuery(raw))),
+      {
+        params,
+        query,
+        response: { 200: Envelope(VersionPage, "A page of versions, newest first."), ...errors(400, 404) },
+        detail: {
+          operationId: "listVersions",
+          summary: "List the versions of a function",
+          description:
+            "Every change of a function's image, environment or settings makes a version; a change of its name does not. " +
+            `${VERSIONS} are kept, and those that routes name.`,
+        },
       },
-    })
-    .get("/:id/versions/:version", ({ params: { id, version } }) => success(versions.get(id, version)), {
+    )
+    .get("/:id/versions/:version", async ({ params: { id, version } }) => success(await versions.get(id, version)), {
       params: t.Object({ id, version: t.String({ description: "The number of the version.", examples: ["1"] }) }),
       response: { 200: Envelope(FunctionVersion, "The version."), ...errors(404) },
       detail: { operationId: "getVersion", summary: "Show a version of a function" },

@@ -10,8 +10,8 @@ import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { Runner } from "../../runner/runner.ts";
-import type { InvocationStore } from "../../store/sqlite/tables/invocations.ts";
-import type { Payload } from "../../store/sqlite/tables/payloads.ts";
+import type { History } from "../../store/history.ts";
+import type { Payload } from "../../store/records.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { InvocationEvents } from "./events.ts";
 import { countRun } from "./metrics.ts";
@@ -57,7 +57,7 @@ const TURNED_AWAY: ReadonlySet<Reason> = new Set(["overloaded", "too_many_reques
 
 /** Running functions, and the records of having done so. */
 export class InvocationService implements AsyncDisposable {
-  readonly #store: InvocationStore;
+  readonly #history: History;
   readonly #recorder: Recorder;
   readonly #functions: FunctionService;
   readonly #runner: Runner;
@@ -71,7 +71,7 @@ export class InvocationService implements AsyncDisposable {
   #draining = false;
 
   constructor(options: {
-    store: InvocationStore;
+    history: History;
     recorder: Recorder;
     functions: FunctionService;
     runner: Runner;
@@ -82,7 +82,7 @@ export class InvocationService implements AsyncDisposable {
     metrics: Metrics;
     events: InvocationEvents;
   }) {
-    this.#store = options.store;
+    this.#history = options.history;
     this.#recorder = options.recorder;
     this.#functions = options.functions;
     this.#runner = options.runner;
@@ -102,25 +102,25 @@ export class InvocationService implements AsyncDisposable {
     return answer;
   }
 
-  list(query: InvocationQuery): InvocationPage {
-    this.#recorder.flush();
+  async list(query: InvocationQuery): Promise<InvocationPage> {
+    await this.#recorder.flush();
     const { function_id } = query;
     // A name stands for the id here too; the records of a deleted function are found by its id only.
-    return this.#store.list(
+    return this.#history.list(
       function_id === undefined ? query : { ...query, function_id: this.#functions.idOf(function_id) },
     );
   }
 
-  get(id: string): Invocation {
-    this.#recorder.flush();
-    const found = this.#store.get(id);
+  async get(id: string): Promise<Invocation> {
+    await this.#recorder.flush();
+    const found = await this.#history.get(id);
     if (found === undefined) throw unknown(id);
     return found;
   }
 
-  logs(id: string): InvocationLogs {
-    const { log_dropped_bytes } = this.get(id);
-    return { entries: this.#store.logs(id), dropped_bytes: log_dropped_bytes };
+  async logs(id: string): Promise<InvocationLogs> {
+    const { log_dropped_bytes } = await this.get(id);
+    return { entries: await this.#history.logs(id), dropped_bytes: log_dropped_bytes };
   }
 
   /** Takes no more calls, waits for those that run, and after the grace ends them. */

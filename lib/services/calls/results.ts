@@ -3,25 +3,25 @@ import type { Attempt } from "../../domain/calls/attempts.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Invocation, InvocationLogs } from "../../domain/calls/invocations.ts";
 import { PLAIN_RESPONSE } from "../../domain/calls/response-meta.ts";
-import type { Store } from "../../store/sqlite/store.ts";
+import type { History } from "../../store/history.ts";
 import type { InvocationEvent, InvocationEvents } from "./events.ts";
 import type { Answer, InvocationService } from "./invocations.ts";
 import { readStoredResponse } from "./stored-messages.ts";
 
 /** Seeing what becomes of an invocation: by waiting for its end, by its events, and by what is kept of it. */
 export class ResultService {
-  readonly #store: Pick<Store, "attempts" | "payloads">;
+  readonly #history: Pick<History, "attempts" | "attemptLogs" | "payload">;
   readonly #invocations: InvocationService;
   readonly #events: InvocationEvents;
   readonly #clock: Clock;
 
   constructor(options: {
-    store: Pick<Store, "attempts" | "payloads">;
+    history: Pick<History, "attempts" | "attemptLogs" | "payload">;
     invocations: InvocationService;
     events: InvocationEvents;
     clock: Clock;
   }) {
-    this.#store = options.store;
+    this.#history = options.history;
     this.#invocations = options.invocations;
     this.#events = options.events;
     this.#clock = options.clock;
@@ -37,8 +37,8 @@ export class ResultService {
     const cancel = this.#clock.after(ms, resolve);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
-      if (!hasEnded(this.#invocations.get(id)) && !signal.aborted) await promise;
-      return this.#invocations.get(id);
+      if (!hasEnded(await this.#invocations.get(id)) && !signal.aborted) await promise;
+      return await this.#invocations.get(id);
     } finally {
       unfollow();
       cancel();
@@ -50,32 +50,43 @@ export class ResultService {
    * Tells `listener` how an invocation stands, and from then on everything that happens, until it has ended; then calls
    * `onEnd`. Of one that has ended it tells what was printed, too. Throws `not_found`.
    */
-  follow(id: string, listener: (event: InvocationEvent) => void, onEnd: () => void): () => void {
-    const invocation = this.#invocations.get(id);
-    listener({ type: "state", invocation });
-    if (hasEnded(invocation)) {
-      const { entries } = this.#invocations.logs(id);
-      if (entries.length > 0) listener({ type: "log", entries });
-      onEnd();
-      return () => undefined;
-    }
-    const unfollow = this.#events.follow(id, (event) => {
-      listener(event);
-      if (event.type !== "state" || !hasEnded(event.invocation)) return;
+  async follow(id: string, listener: (event: InvocationEvent) => void, onEnd: () => void): Promise<() => void> {
+    // Events come from now on; those that come before the record is read are told after it.
+    const early: InvocationEvent[] = [];
+    let tell = (event: InvocationEvent): void => void early.push(event);
+    const unfollow = this.#events.follow(id, (event) => tell(event));
+    try {
+      const invocation = await this.#invocations.get(id);
+      listener({ type: "state", invocation });
+      if (hasEnded(invocation)) {
+        unfollow();
+        const { entries } = await this.#invocations.logs(id);
+        if (entries.length > 0) listener({ type: "log", entries });
+        onEnd();
+        return () => undefined;
+      }
+      tell = (event) => {
+        listener(event);
+        if (event.type !== "state" || !hasEnded(event.invocation)) return;
+        unfollow();
+        onEnd();
+      };
+      for (const event of early) tell(event);
+      return unfollow;
+    } catch (error) {
       unfollow();
-      onEnd();
-    });
-    return unfollow;
+      throw error;
+    }
   }
 
   /** The function's own answer. Throws `conflict` where there is none yet, `not_found` where it was not kept. */
-  result(id: string): Answer {
-    const invocation = this.#invocations.get(id);
+  async result(id: string): Promise<Answer> {
+    const invocation = await this.#invocations.get(id);
     if (!hasEnded(invocation)) {
       const message = `The invocation is ${invocation.status}: ask again when it has ended, or with GET /v1/invocations/${id}?wait=30s`;
       throw new AppError("conflict", message);
     }
-    const payload = this.#store.payloads.get(id);
+    const payload = await this.#history.payload(id);
     if (payload === undefined) {
       const message = `The result of invocation "${id}" was not kept: set the function's "record_bodies" for synchronous ones`;
       throw new AppError("not_found", message);
@@ -86,20 +97,22 @@ export class ResultService {
   }
 
   /** The attempts at an invocation, the first one first; none for a synchronous one. */
-  attempts(id: string): Attempt[] {
-    return this.#store.attempts.list(this.#invocations.get(id).id);
+  async attempts(id: string): Promise<Attempt[]> {
+    const { id: known } = await this.#invocations.get(id);
+    return this.#history.attempts(known);
   }
 
   /** What the function printed in an attempt. Throws `not_found`. */
-  attemptLogs(id: string, attempt: number): InvocationLogs {
-    const record = this.#store.attempts.get(this.#invocations.get(id).id, attempt);
+  async attemptLogs(id: string, attempt: number): Promise<InvocationLogs> {
+    const record = (await this.attempts(id)).find((one) => one.attempt === attempt);
     if (record === undefined) {
       throw new AppError(
         "not_found",
         `Invocation "${id}" has no attempt ${attempt}: GET /v1/invocations/${id}/attempts lists them`,
       );
     }
-    return { entries: this.#store.attempts.logs(id, attempt) ?? [], dropped_bytes: record.log_dropped_bytes };
+    const entries = (await this.#history.attemptLogs(id, attempt)) ?? [];
+    return { entries, dropped_bytes: record.log_dropped_bytes };
   }
 }
 

@@ -34,14 +34,17 @@ const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 /** The labels of an image that allow most: what is wrong with these is so with any, before the image is known. */
 const MOST_HELPFUL: Partial<Settings> = { memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max };
 
-/** Finds out what a function that is described as a whole will be, and whether it can: all that comes before the database. */
-export class FunctionPreparation {
-  readonly #secrets: SecretService;
-  readonly #runner: EngineKnowledge;
+interface PreparationDeps {
+  readonly secrets: SecretService;
+  readonly runner: EngineKnowledge;
+}
 
-  constructor(options: { secrets: SecretService; runner: EngineKnowledge }) {
-    this.#secrets = options.secrets;
-    this.#runner = options.runner;
+/** Works out what a function that is described as a whole will be, and checks that it can be, before anything is written. */
+export class FunctionPreparation {
+  readonly #deps: PreparationDeps;
+
+  constructor(deps: PreparationDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -52,7 +55,7 @@ export class FunctionPreparation {
     const { environment, name: _name, image, ...given } = body;
     if (environment) checkEnvironment(environment);
     const use = { secrets: given.secrets ?? [], environment: environment ?? {} };
-    if (before === undefined || changesSecrets(before, use)) this.#secrets.check(use);
+    if (before === undefined || changesSecrets(before, use)) this.#deps.secrets.check(use);
     checkSettings(settingsAtCreation(given, MOST_HELPFUL));
     if (before?.image !== image) parseImageReference(image);
   }
@@ -61,19 +64,19 @@ export class FunctionPreparation {
   async prepare(body: CreateFunction, { before, find, watcher }: Preparing): Promise<FunctionTarget> {
     const { environment, name: _name, image, ...given } = body;
     // Before the image is pulled.
-    await this.#runner.settings.check(othersThan(before, given));
+    await this.#deps.runner.settings.check(othersThan(before, given));
     const kept = before?.image === image && find !== "refresh" ? before : undefined;
     const resolved = kept === undefined ? await this.#find(find, image, given, watcher) : undefined;
     const labels =
       kept === undefined
-        ? resolved && (await this.#runner.images.settings(image, resolved))
+        ? resolved && (await this.#deps.runner.images.settings(image, resolved))
         : await this.labelsOf(kept);
     // What the labels of an image could say that is not known (any more) stays; an image that is only looked for has none.
     const settings = settingsAtCreation(given, labels ?? (kept === undefined ? {} : labelSettings(kept)));
     checkSettings(settings);
-    await this.#runner.settings.check(othersThan(before, { ...labels, ...given }));
+    await this.#deps.runner.settings.check(othersThan(before, { ...labels, ...given }));
     if (kept !== undefined && (!same(kept, settings, "entrypoint") || !same(kept, settings, "command"))) {
-      await this.#runner.images.checkCommand({ ...kept, ...settings });
+      await this.#deps.runner.images.checkCommand({ ...kept, ...settings });
     }
     return { image, environment: environment ?? {}, settings, resolved };
   }
@@ -83,7 +86,7 @@ export class FunctionPreparation {
    * it yet, or it was taken before there were such labels, and has wrong ones.
    */
   async labelsOf({ image, image_id }: Function): Promise<Partial<Settings> | undefined> {
-    const config = image_id === null ? undefined : await this.#runner.images.config(image_id);
+    const config = image_id === null ? undefined : await this.#deps.runner.images.config(image_id);
     try {
       return config && settingsOfLabels(image, config.labels);
     } catch (error) {
@@ -100,11 +103,11 @@ export class FunctionPreparation {
   ): Promise<ResolvedImage | undefined> {
     switch (find) {
       case "resolve":
-        return this.#runner.images.resolve(image, own, watcher);
+        return this.#deps.runner.images.resolve(image, own, watcher);
       case "refresh":
-        return this.#runner.images.refresh(image, own, watcher);
+        return this.#deps.runner.images.refresh(image, own, watcher);
       case "look":
-        return this.#runner.images.look(image, own);
+        return this.#deps.runner.images.look(image, own);
     }
   }
 }

@@ -1,8 +1,8 @@
 import type { Clock } from "../../clock.ts";
-import { afterPull, type Pulled, type PulledImage } from "../../domain/images/pulled-images.ts";
+import type { Pulled, PulledImage } from "../../domain/images/pulled-images.ts";
 import type { Logger } from "../../log.ts";
 import type { OwnImages } from "../../docker/images/own-images.ts";
-import type { PulledImageStore } from "../../store/sqlite/tables/pulled-images.ts";
+import type { PulledImageStore } from "../../store/configuration.ts";
 
 /** From a change to the removal of what it has made useless, in milliseconds: calls that have begun end meanwhile. */
 const DELAY_MS = 2_000;
@@ -68,7 +68,7 @@ export class ImageRetention implements AsyncDisposable {
 
   /** Takes note of what a pull has done. */
   async pulled(pulled: Pulled): Promise<void> {
-    await this.#store.update((known) => afterPull(known, pulled));
+    await this.#store.record(pulled);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,7 +6,7 @@ import { type Retry, RETRY_DEFAULT } from "../../domain/functions/retry.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Runner } from "../../runner/runner.ts";
-import type { Store } from "../../store/sqlite/store.ts";
+import type { Store } from "../../store/store.ts";
 import type { AttemptResult, AttemptMaker, Task } from "./attempts.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { RouteService } from "../functions/routes.ts";
@@ -16,7 +16,7 @@ import { readStoredRequest, storedResponse } from "../calls/stored-messages.ts";
 
 /** Makes attempts at asynchronous invocations, with the same pools and limits as calls that someone waits for. */
 export class AttemptRunner implements AttemptMaker {
-  readonly #store: Pick<Store, "functions" | "payloads" | "routes">;
+  readonly #store: Pick<Store, "functions" | "history" | "routes">;
   readonly #functions: FunctionService;
   readonly #routes: RouteService;
   readonly #runner: Runner;
@@ -27,7 +27,7 @@ export class AttemptRunner implements AttemptMaker {
   #comingInAll = 0;
 
   constructor(options: {
-    store: Pick<Store, "functions" | "payloads" | "routes">;
+    store: Pick<Store, "functions" | "history" | "routes">;
     functions: FunctionService;
     routes: RouteService;
     runner: Runner;
@@ -68,7 +68,7 @@ export class AttemptRunner implements AttemptMaker {
 
   async #run({ invocation, signal, onHandover, onLogs }: Task, arrived: () => void): Promise<AttemptResult> {
     const { id } = invocation;
-    const payload = this.#store.payloads.get(id);
+    const payload = await this.#store.history.payload(id);
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
     const { message, body_file } = readStoredRequest(payload.request_meta);
     const fn = await this.#functions.withImage(this.#functionOf(invocation, message));

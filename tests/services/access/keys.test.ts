@@ -27,7 +27,7 @@ async function setUp({ server_key }: { server_key?: string } = {}) {
   const noteUses = store.keys.noteUses.bind(store.keys);
   store.keys.noteUses = (uses) => {
     writes.push([...uses]);
-    noteUses(writes.at(-1) ?? []);
+    return noteUses(uses);
   };
   return { store, clock, events, keys, writes, [Symbol.dispose]: () => store[Symbol.dispose]() };
 }
@@ -135,7 +135,7 @@ describe("KeyService, of last uses", () => {
     using set = await setUp();
     const { id, token } = await set.keys.create(DEPLOY);
     set.keys.identify(token);
-    set.keys[Symbol.dispose]();
+    await set.keys[Symbol.asyncDispose]();
     expect(set.store.keys.get(id)?.last_used_at).toBe("2026-01-31T12:00:00.000Z");
     expect(set.clock.pending).toBe(0);
   });
@@ -144,9 +144,7 @@ describe("KeyService, of last uses", () => {
     using set = await setUp();
     const { id, token } = await set.keys.create(DEPLOY);
     const write = set.store.keys.noteUses.bind(set.store.keys);
-    set.store.keys.noteUses = () => {
-      throw new AppError("storage_full", "full");
-    };
+    set.store.keys.noteUses = () => Promise.reject(new AppError("storage_full", "full"));
     set.keys.identify(token);
     await set.clock.advance(60_000);
     expect(set.events.at(-1)).toMatchObject({ level: "warn" });

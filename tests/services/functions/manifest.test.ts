@@ -35,7 +35,7 @@ describe("ManifestService.apply", () => {
     expect(set.routes.match("/other/x").route).toMatchObject({ function: { name: "other" }, methods: ["POST"] });
     expect(set.engine.told.map((told) => told.split(" ")[0])).toEqual(["update", "update"]);
 
-    const before = set.dump();
+    const before = await set.dump();
     const second = await set.manifests.apply(HELLO, PLAIN);
     expect(summary(second.changes)).toEqual([
       "unchanged hello",
@@ -43,7 +43,7 @@ describe("ManifestService.apply", () => {
       "unchanged /hello",
       "unchanged /other/*",
     ]);
-    expect(set.dump()).toEqual(before);
+    expect(await set.dump()).toEqual(before);
     expect(set.engine.pulled).toHaveLength(2);
     expect(set.engine.told).toHaveLength(2);
   });
@@ -134,20 +134,20 @@ describe("ManifestService.apply", () => {
     await set.manifests.apply(HELLO, PLAIN);
     const next: Manifest = { version: 1, routes: { "/more": { function: "hello" } } };
     expect(summary((await set.manifests.apply(next, PLAIN)).changes)).toEqual(["created /more"]);
-    const before = set.dump();
+    const before = await set.dump();
     expect(await rejectionOf(set.manifests.apply(next, { ...PLAIN, prune: true }))).toMatchObject({
       reason: "invalid_request",
       message:
         'The route "/more" leads to "hello", which is no function of the manifest, and none that stays on the server: ' +
         'add it to "functions", or correct the name',
     });
-    expect(set.dump()).toEqual(before);
+    expect(await set.dump()).toEqual(before);
   });
 
   test("dry_run says what would be done, and does nothing, not even a pull", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
-    const before = set.dump();
+    const before = await set.dump();
     set.engine.pulled.length = 0;
     set.engine.told.length = 0;
     const next: Manifest = {
@@ -158,7 +158,7 @@ describe("ManifestService.apply", () => {
     const options = { ...PLAIN, prune: true };
     const rehearsed = await set.manifests.apply(next, { ...options, dry_run: true });
     expect(rehearsed.dry_run).toBe(true);
-    expect(set.dump()).toEqual(before);
+    expect(await set.dump()).toEqual(before);
     expect([...set.engine.pulled, ...set.engine.told]).toEqual([]);
     expect(set.routes.match("/hello").route.function.name).toBe("hello");
     expect((await set.manifests.apply(next, options)).changes).toEqual(rehearsed.changes);
@@ -170,7 +170,7 @@ describe("ManifestService.apply", () => {
   test("changes nothing where the last of it cannot be, in a dry run and in earnest", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
-    const before = set.dump();
+    const before = await set.dump();
     set.engine.told.length = 0;
     const next: Manifest = {
       version: 1,
@@ -182,7 +182,7 @@ describe("ManifestService.apply", () => {
         reason: "invalid_request",
         message: expect.stringContaining('Route "/last": Function "hello" has no version 7: the latest is '),
       });
-      expect(set.dump()).toEqual(before);
+      expect(await set.dump()).toEqual(before);
     }
     expect(set.engine.told).toEqual([]);
     expect(set.routes.match("/hello").route.function.image).toBe("hello:1");
@@ -308,7 +308,7 @@ describe("ManifestService.apply", () => {
     const all: Manifest = { version: 1, ...manifest, functions: { ...first, ...manifest.functions } };
     const error = await rejectionOf(set.manifests.apply(all, PLAIN));
     expect(error).toMatchObject({ reason: "invalid_request", message: expect.stringContaining(message) });
-    expect(set.dump().functions).toEqual([]);
+    expect((await set.dump()).functions).toEqual([]);
   });
 
   test("does not mind a secret that was deleted, where it is left as it was", async () => {

@@ -4,13 +4,13 @@ import { REGISTRIES } from "../../../lib/domain/limits.ts";
 import type { RegistryCredentials } from "../../../lib/domain/images/registries.ts";
 import { RegistryService } from "../../../lib/services/images/registries.ts";
 import { Vault } from "../../../lib/services/secrets/vault.ts";
-import type { Store } from "../../../lib/store/sqlite/store.ts";
+import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { listeningLog, newStore, rejectionOf, stillClock, thrownBy } from "../../store/sqlite/support/stores.ts";
 
 const BODY = { username: "someone", password: "open sesame" } as const;
 const UNCHECKED = { check: false } as const;
 
-let store: Store;
+let store: SqliteStore;
 let asked: RegistryCredentials[];
 let answer: (credentials: RegistryCredentials) => Promise<void>;
 let events: Record<string, unknown>[];
@@ -109,7 +109,7 @@ describe("RegistryService.credentialsFor", () => {
     await registries.put("ghcr.io", BODY, UNCHECKED);
     const row = store.registries.get("ghcr.io");
     if (row === undefined) throw new Error("It is not there");
-    await store.registries.put([{ ...row, host: "evil.example" }], (one) => one);
+    await store.registries.put([{ ...row, host: "evil.example" }]);
     expect(thrownBy(() => registries.credentialsFor("evil.example"))).toMatchObject({ reason: "secret_unavailable" });
   });
 });

@@ -91,7 +91,9 @@ export function manifestServices(path?: string) {
   const engine = new FakeEngine();
   const { log } = listeningLog();
   const secrets = new SecretService({
-    ...{ store: store.secrets, functions: store.functions, clock, log },
+    store,
+    clock,
+    log,
     vault: Vault.forgetful(),
   });
   const retention = { holding: <T>(work: () => Promise<T>) => work(), soon: () => undefined };
@@ -100,18 +102,20 @@ export function manifestServices(path?: string) {
     allowed: { names: new Set(), ranges: [] },
   });
   const functions = new FunctionService({
-    ...{ store: store.functions, versions: store.versions, retention, secrets, followers, runner: engine, clock },
+    ...{ store, retention, secrets, followers, runner: engine, clock },
     onForget: ({ name }) => void engine.told.push(`forget ${name}`),
   });
-  const routes = new RouteService({ store: store.routes, functions, clock });
+  const routes = new RouteService({ store, functions, clock });
   const manifests = new ManifestService({ store, functions, routes, secrets, followers, retention });
   return {
     ...{ store, engine, secrets, functions, routes, manifests },
     /** All that the database has of functions and routes. */
-    dump: () => ({
+    dump: async () => ({
       functions: store.functions.list(),
       routes: store.routes.list(),
-      versions: store.functions.list().map(({ id }) => store.versions.list(id, { below: 1_000, limit: 1_000 })),
+      versions: await Promise.all(
+        store.functions.list().map(({ id }) => store.versions.list(id, { below: 1_000, limit: 1_000 })),
+      ),
     }),
     [Symbol.dispose]: () => store[Symbol.dispose](),
   };

@@ -12,9 +12,9 @@ describe("backup", () => {
     let owner: string;
     {
       using store = newStore(path);
-      owner = store.settings.ownerId();
+      owner = await store.settings.ownerId();
       await store.functions.insert(someFunction("f1"));
-      store.invocations.save([{ invocation: someInvocation("i1") }]);
+      store.tables.invocations.save([{ invocation: someInvocation("i1") }]);
       backup(path, copy);
       await store.functions.insert(someFunction("after"));
     }
@@ -22,8 +22,8 @@ describe("backup", () => {
     expect(readdirSync(scratch.path).filter((name) => name.includes("copy"))).toEqual(["copy.db"]);
     using restored = newStore(copy);
     expect(restored.functions.list().map(({ id }) => id)).toEqual(["f1"]);
-    expect(restored.invocations.get("i1")).toBeDefined();
-    expect(restored.settings.ownerId()).toBe(owner);
+    expect(restored.tables.invocations.get("i1")).toBeDefined();
+    expect(await restored.settings.ownerId()).toBe(owner);
   });
 
   test("copies a whole moment while another process writes", async () => {

@@ -7,7 +7,7 @@ import { AppError } from "../../../lib/domain/errors.ts";
 import { MIGRATIONS } from "../../../lib/store/sqlite/migrations/migrations.ts";
 import { openDatabase } from "../../../lib/store/sqlite/open.ts";
 import { StoreError } from "../../../lib/store/errors.ts";
-import { databasePath, openStore } from "../../../lib/store/sqlite/store.ts";
+import { databasePath, openSqliteStore } from "../../../lib/store/sqlite/store.ts";
 import {
   listeningLog,
   newStore,
@@ -48,7 +48,7 @@ describe("openDatabase", () => {
     const path = scratch.file("database.db");
     writeFileSync(path, "");
     const { log, events } = listeningLog();
-    using store = openStore(path, { log, clock: stillClock() });
+    using store = openSqliteStore(path, { log, clock: stillClock() });
     await store.functions.insert(someFunction("f1"));
     expect(events).toContainEqual(expect.objectContaining({ level: "warn", path }));
   });
@@ -215,7 +215,7 @@ describe("Database transaction", () => {
     await store.functions.insert(someFunction("f1"));
     const taken = someInvocation("i1");
     expect(await rejectionOf(store.functions.insert(someFunction("f1")))).toBeInstanceOf(Error);
-    store.invocations.save([{ invocation: taken }]);
+    store.tables.invocations.save([{ invocation: taken }]);
     expect(store.functions.count()).toBe(1);
   });
 
@@ -251,8 +251,8 @@ test("kill -9 at random points loses nothing that was acknowledged", async () =>
     for (const each of acknowledged) {
       expect(store.routes.getByPath(`/${each.function}`)?.function.id).toBe(each.function);
       for (const id of each.invocations) {
-        expect(store.invocations.get(id)?.status).toBe("succeeded");
-        expect(store.invocations.logs(id)).toHaveLength(1);
+        expect(store.tables.invocations.get(id)?.status).toBe("succeeded");
+        expect(store.tables.invocations.logs(id)).toHaveLength(1);
       }
     }
   }
@@ -297,7 +297,7 @@ async function fullDatabase(path: string): Promise<Buffer> {
       await store.routes.insert({ ...ROUTE_DEFAULTS, id: `r${index}`, path: `/${index}`, function: record });
     }
     const entries = [{ stream: "stdout" as const, text: "x".repeat(5000) }];
-    store.invocations.save(
+    store.tables.invocations.save(
       range(0, 20, 1).map((index) => ({ invocation: someInvocation(`i${index}`), logs: entries })),
     );
   }
