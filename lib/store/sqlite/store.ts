@@ -124,9 +124,9 @@ export class SqliteStore implements Store, Disposable {
     }
     for (const { name, before, after } of routes) {
       about("Route", name, () => {
-        if (before === undefined) after && routeTable.insertNow(after);
-        else if (after === undefined) routeTable.deleteNow(before.id);
-        else routeTable.replaceNow(before, after);
+        if (before !== undefined && after !== undefined) routeTable.replaceNow(before, after);
+        else if (after !== undefined) routeTable.insertNow(after);
+        else if (before !== undefined) routeTable.deleteNow(before.id);
       });
     }
     for (const { name, before, after } of functions) {

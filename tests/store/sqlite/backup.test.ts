@@ -63,10 +63,10 @@ describe("backup", () => {
   test.each<[what: string, prepare: (at: (name: string) => string) => void, message: string]>([
     ["an existing file", (at) => writeFileSync(at("copy.db"), "mine"), "exists already: choose another name"],
     ["a missing directory", () => undefined, "Cannot write the copy"],
-  ])("refuses %s, and leaves nothing behind", (what, prepare, message) => {
+  ])("refuses %s, and leaves nothing behind", async (what, prepare, message) => {
     using scratch = scratchDirectory();
     using store = newStore(scratch.file("database.db"));
-    store.settings.ownerId();
+    await store.settings.ownerId();
     mkdirSync(scratch.file("to"));
     prepare((name) => scratch.file(`to/${name}`));
     const before = readdirSync(scratch.file("to"));

@@ -40,7 +40,7 @@ describe("openDatabase", () => {
     expect(readdirSync(scratch.file("new/data")).toSorted()).toEqual(["database.db", "database.db-owner"]);
     using store = newStore(path);
     expect(store.functions.list()).toHaveLength(1);
-    store.check();
+    await store.check();
   });
 
   test("an empty file becomes a database, with a word of warning", async () => {
@@ -290,7 +290,7 @@ function contentOf(path: string): unknown {
 async function fullDatabase(path: string): Promise<Buffer> {
   {
     using store = newStore(path);
-    store.settings.ownerId();
+    await store.settings.ownerId();
     for (let index = 0; index < 50; index += 1) {
       const record = someFunction(`f${index}`, { name: `n${index}`, environment: { A: "x".repeat(500) } });
       await store.functions.insert(record);
