@@ -40,9 +40,7 @@ export function success(
     attempt: work.attempts,
     invocation: ended,
     record:
-      attempt === null
-        ? "unchanged"
-        : endedAttempt(attempt, { status: "succeeded", fields }, false, timestamp(now)),
+      attempt === null ? "unchanged" : endedAttempt(attempt, { status: "succeeded", fields }, false, timestamp(now)),
     logs: [{ stream: "stdout", text: "done\n" }],
     answer: { response: Buffer.from("{}"), response_meta: null },
     left: null,
