@@ -10,9 +10,9 @@ import type { Payload, ReadyWork, Work } from "./records.ts";
  * `resend`) are on the disk when they settle. The others survive the death of the process; if the machine loses power the
  * work is done once more.
  *
- * An attempt holds its work by a lease: nobody else may attempt it before the lease ends. Whoever writes for an attempt
- * names it (`AttemptId`), and nothing is written if the work is not held by just that attempt any more: so an attempt that
- * was given up cannot overwrite the one after it. Throws `storage_full` if the disk has no room.
+ * An attempt holds its work by a lease: nobody else may attempt it before the lease ends. A write for an attempt names it
+ * (`AttemptId`), and does nothing if the work is not held by just that attempt any more: so an attempt that was given up
+ * cannot overwrite the one after it. All commands throw `storage_full` if the disk has no room.
  */
 export interface Ledger {
   /**
@@ -132,7 +132,7 @@ export interface End extends AttemptId {
   readonly record: Attempt | "forgotten" | "unchanged";
   /** What was printed in the attempt, if it is known. */
   readonly logs?: readonly LogEntry[];
-  /** The function's answer; null if nobody knows one. */
+  /** The function's answer; null if none is known. */
   readonly answer: Pick<Payload, "response" | "response_meta"> | null;
   /** The work that is left; null if the invocation has ended. */
   readonly left: Pick<Work, "due" | "attempts" | "lost_attempts"> | null;

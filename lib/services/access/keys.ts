@@ -16,7 +16,7 @@ import { notFound, quoted } from "../../domain/quoted.ts";
 import type { KeyStore } from "../../store/configuration.ts";
 import type { FunctionService } from "../functions/functions.ts";
 
-/** 256 bits: nobody guesses it, and a fast hash is enough to store it. */
+/** 256 bits: it cannot be guessed, and a fast hash is enough to store it. */
 const TOKEN_BYTES = 32;
 /** The time from the first use of a key that is not noted yet to the note: it is written once a minute at most. */
 const USES_MS = 60_000;
@@ -31,7 +31,7 @@ export function hashToken(token: string): string {
   return new Bun.CryptoHasher("sha256").update(token).digest("hex");
 }
 
-/** A new token, which nobody but its owner will ever see again. */
+/** A new token, which only its owner ever sees. */
 export function newToken(): string {
   return `slipway_${crypto.getRandomValues(Buffer.alloc(TOKEN_BYTES)).toString("base64url")}`;
 }

@@ -2,19 +2,20 @@ import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http";
 import type { Clock } from "../../clock.ts";
 import { addressBytes, type Allowed, mayBeCalled } from "../../domain/addresses.ts";
 import { literalAddress, notPublic, plainName } from "../../domain/calls/callbacks.ts";
+import { onAbort } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { CALLBACK } from "../../domain/limits.ts";
 
-/** What became of an attempt to send a callback: an answer, or what kept it from having one. */
+/** The result of an attempt to send a callback: the status of the answer, or the reason why there was none. */
 export type Sent = { readonly status: number } | { readonly problem: string };
 
 /** All addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<readonly string[]>;
 
 /**
- * Sends callbacks. Whoever may set a `callback_url` must not reach through it what only this machine reaches: a name is
- * resolved once, all of its addresses must be public (or allowed), and the connection goes to just those, so that a name
- * that leads elsewhere the next moment gains nothing. No redirect is followed.
+ * Sends callbacks. A `callback_url` must not give its author access to what only this machine can reach: a name is resolved
+ * once, all of its addresses must be public (or allowed), and the connection goes to just those, so that a name that leads
+ * elsewhere the next moment gains nothing. Redirects are not followed.
  */
 export class CallbackSender {
   readonly #allowed: Allowed;
@@ -38,9 +39,8 @@ export class CallbackSender {
     const cancel = this.#clock.after(CALLBACK.timeout_ms, () =>
       reject(new Error(`There was no answer within ${CALLBACK.timeout_ms / 1000} s`)),
     );
-    const stop = () => reject(new Error("The server stopped"));
-    signal.addEventListener("abort", stop);
-    // Whoever is first; the other one is nobody's any more.
+    const forget = onAbort(signal, () => reject(new Error("The server stopped")));
+    // If the answer comes first, nobody handles this one.
     late.catch(() => undefined);
     try {
       const target = new URL(url);
@@ -50,14 +50,14 @@ export class CallbackSender {
       const options = { method: "POST", headers: { ...fields, ...headers, connection: "close" } };
       return { status: await post(target, addresses, options, body, late) };
     } catch (error) {
-      return { problem: problemOf(error) };
+      return { problem: connectionProblem(error) };
     } finally {
       cancel();
-      signal.removeEventListener("abort", stop);
+      forget();
     }
   }
 
-  /** The addresses to connect to. Throws where one of them is refused. */
+  /** The addresses to connect to. Throws if one of them is refused. */
   async #addresses(url: URL): Promise<readonly string[]> {
     const name = plainName(url.hostname);
     const literal = literalAddress(url);
@@ -74,7 +74,7 @@ async function resolveBySystem(hostname: string): Promise<readonly string[]> {
   return (await lookup(hostname, { all: true })).map(({ address }) => address);
 }
 
-/** Posts, and resolves with the status once the answer has been read as far as it is. `late` ends it. */
+/** Posts, and resolves with the status once the answer has been read up to its limit. `late` ends it. */
 async function post(
   url: URL,
   addresses: readonly string[],
@@ -82,12 +82,12 @@ async function post(
   body: string,
   late: Promise<never>,
 ): Promise<number> {
-  // 3 ms to load each, which no start has to spare.
+  // Loaded when needed: each takes 3 ms, too much for the start.
   const { request } = await (url.protocol === "https:" ? import("node:https") : import("node:http"));
   const found = addresses.map((address) => ({ address, family: addressBytes(address)?.length === 4 ? 4 : 6 }));
   const sent = request(url, {
     ...options,
-    // A connection of its own: none that was made to another address, and no proxy of an agent.
+    // A connection of its own: not one that was made to another address, and not by the proxy of an agent.
     agent: false,
     // Not called for an address in the URL itself.
     lookup: (_hostname, _options, callback) => callback(null, found),
@@ -95,8 +95,8 @@ async function post(
   try {
     sent.end(body);
     const answer = await Promise.race([answerOf(sent), late]);
-    // Its status tells all there is to know.
-    await Promise.race([thrownAway(answer), late]).catch(() => undefined);
+    // Only the status matters.
+    await Promise.race([discarded(answer), late]).catch(() => undefined);
     return answer.statusCode ?? 0;
   } finally {
     sent.destroy();
@@ -111,8 +111,8 @@ function answerOf(sent: ClientRequest): Promise<IncomingMessage> {
   return promise;
 }
 
-/** Reads an answer as far as it may be read. */
-async function thrownAway(answer: IncomingMessage): Promise<void> {
+/** Reads an answer up to its limit, and discards it. */
+async function discarded(answer: IncomingMessage): Promise<void> {
   let bytes = 0;
   for await (const chunk of answer) {
     bytes += (chunk as Buffer).length; // no encoding is set
@@ -120,8 +120,8 @@ async function thrownAway(answer: IncomingMessage): Promise<void> {
   }
 }
 
-/** The connections to several addresses fail with an error for each. */
-function problemOf(error: unknown): string {
+/** The message of an error; connections to several addresses fail with an error for each, of which this takes the first. */
+function connectionProblem(error: unknown): string {
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
   return messageOf(first);
 }

@@ -151,7 +151,7 @@ export class FunctionService {
     };
   }
 
-  /** The record of a function of which everything but the name is replaced, with its next version. */
+  /** The record of a function whose settings are all replaced, with its next version. */
   replacementOf(before: Function, { image, environment, settings, resolved }: FunctionTarget): Function {
     const updated_at = timestamp(this.#deps.clock.now());
     return numbered(before, { ...before, ...settings, ...resolved, image, environment, updated_at });

@@ -137,7 +137,7 @@ export class ManifestService {
     });
   }
 
-  /** What becomes of each function; `byName` gets the functions as they will be. */
+  /** The writes of functions; `byName` gets the functions as they will be. */
   #functionWrites({ functions }: Plan, byName: Map<string, Function>): ManifestWrite<Function>[] {
     const changes = functions.flatMap((step) => {
       if (step.action === "unchanged" || step.action === "deleted") return [];
@@ -189,14 +189,14 @@ export class ManifestService {
     return writes;
   }
 
-  /** Tells the services that keep instances what is in the database now. */
+  /** Informs the services that keep instances. */
   #tell({ functions, routes }: ManifestWrites): void {
     for (const { before, after } of functions) {
       if (after === undefined) {
         if (before !== undefined) this.#deps.functions.deleted(before);
         continue;
       }
-      // Another change may have been written, and told, while this one went to the disk.
+      // Another change may have been written, and passed on, while this one went to the disk.
       const now = this.#deps.store.functions.get(after.id);
       if (now === undefined) continue;
       if (before === undefined) this.#deps.functions.created(now.id);

@@ -116,7 +116,7 @@ export class RouteService {
     return deleted;
   }
 
-  /** A route was changed, added or deleted in the database: tells the functions whose versions are named by other routes now. */
+  /** A route was changed, added or deleted in the database: informs the functions whose versions it names, or named. */
   changed(before: Route | undefined, after: Route | undefined): void {
     const [left, joined] = [before, after].map(
       (route) => route && { id: route.function.id, versions: namedVersions(route) },

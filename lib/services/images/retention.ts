@@ -4,15 +4,15 @@ import type { Logger } from "../../log.ts";
 import type { OwnImages } from "../../docker/images/own-images.ts";
 import type { PulledImageStore } from "../../store/configuration.ts";
 
-/** From a change to the removal of what it has made useless, in milliseconds: calls that have begun end meanwhile. */
+/** The time from a change to the removal of images that it made useless, in milliseconds: calls that have begun end meanwhile. */
 const DELAY_MS = 2_000;
-/** From a start, or a removal that was not possible, to the next try; doubled each time. */
+/** The time from a start, or a removal that was not possible, to the next try, in milliseconds; doubled each time. */
 const RETRY_MS = { first: 60_000, most: 3_600_000 } as const;
 
 /**
- * Removes images from the engine that no function needs any more: none of those that functions are now, of their latest
- * `keep` versions, or of versions that routes name; only what this server pulled, and only where nobody else uses it.
- * It works in the background, and what cannot be removed now is tried again later.
+ * Removes images from the engine that no function needs any more. It keeps those of functions as they are now, of their
+ * latest `keep` versions, and of versions that routes name; it removes only images that this server pulled and that nobody
+ * else uses. It works in the background; an image that cannot be removed now is tried again later.
  */
 export class ImageRetention implements AsyncDisposable {
   readonly #store: PulledImageStore;
@@ -20,7 +20,7 @@ export class ImageRetention implements AsyncDisposable {
   readonly #keep: number;
   readonly #clock: Clock;
   readonly #log: Logger;
-  /** Work under way that may bring an image or take one up again. */
+  /** The work under way that may pull an image, or use one again. */
   #holders = 0;
   #removing: Promise<unknown> = Promise.resolve();
   #cancel: () => void = () => undefined;
@@ -43,7 +43,7 @@ export class ImageRetention implements AsyncDisposable {
     this.#log = options.log;
   }
 
-  /** Looks a while after the start for what an earlier one left. */
+  /** Looks a while after the start for images that an earlier server left. */
   start(): void {
     this.#schedule(RETRY_MS.first);
   }
@@ -54,7 +54,7 @@ export class ImageRetention implements AsyncDisposable {
     this.#schedule(DELAY_MS);
   }
 
-  /** Removes nothing while `work` runs: an image that it has found must be there when a function has it. */
+  /** Removes nothing while `work` runs: an image that it has found must exist when a function gets it. */
   async holding<T>(work: () => Promise<T>): Promise<T> {
     this.#holders++;
     try {
@@ -66,7 +66,7 @@ export class ImageRetention implements AsyncDisposable {
     }
   }
 
-  /** Takes note of what a pull has done. */
+  /** Notes what a pull has changed. */
   async pulled(pulled: Pulled): Promise<void> {
     await this.#store.record(pulled);
   }
@@ -84,13 +84,13 @@ export class ImageRetention implements AsyncDisposable {
     this.#dueAt = dueAt;
     this.#cancel = this.#clock.after(delayMs, () => {
       this.#dueAt = Infinity;
-      // It says itself what goes wrong.
+      // It logs its own errors.
       void this.#run();
     });
   }
 
   async #run(): Promise<void> {
-    // Whoever holds it asks for the next run.
+    // The work that holds it calls `soon` at its end.
     if (this.#holders > 0) return;
     const unneeded = this.#store.unneeded(this.#keep);
     if (unneeded.length === 0) return;
@@ -103,10 +103,10 @@ export class ImageRetention implements AsyncDisposable {
     this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MS.most);
   }
 
-  /** Whether nothing is left that might go another time. */
+  /** Removes images. Returns whether none is left that might be removed another time. */
   async #removeAll(unneeded: readonly PulledImage[]): Promise<boolean> {
     const images = new Map((await this.#images.list()).map((image) => [image.id, image]));
-    // Whoever brings one back that is gone is not us.
+    // If an image is gone and comes back, it was not pulled by us.
     for (const { image_id } of this.#store.list()) if (!images.has(image_id)) await this.#store.delete(image_id);
     let all = true;
     for (const ours of unneeded) {

@@ -2,9 +2,9 @@ import type { Basis } from "../configuration.ts";
 import { StaleError } from "../errors.ts";
 import type { Database } from "./database/database.ts";
 
-/** How a write of the configuration is made. */
+/** The options of a write of the configuration. */
 interface WriteOptions<T> {
-  /** What the write depends on; without it, the write is right whatever has changed. */
+  /** The state that the write depends on; without it, the write is right whatever has changed. */
   readonly basis?: Basis | undefined;
   /** Called right after the commit, before any other code can look: caches are updated here. */
   readonly committed?: (result: T) => void;

@@ -60,7 +60,7 @@ describe("openDatabase", () => {
       "is not a SQLite database: restore a backup",
     ],
     ["a short text", (path) => writeFileSync(path, "{}"), "is not a SQLite database: restore a backup"],
-    ["a directory", (path) => mkdirSync(path), "is no file: move it away"],
+    ["a directory", (path) => mkdirSync(path), "is not a file: move it away"],
     [
       "a newer schema",
       (path) => withSqlite(path, "pragma application_id = 0x534c4950; pragma user_version = 99; create table x (y)"),

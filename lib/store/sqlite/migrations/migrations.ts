@@ -12,10 +12,10 @@ import keys from "./0007-keys.sql" with { type: "text" };
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
 export const MIGRATIONS: readonly string[] = [first, pools, settings, secrets, versions, routes, keys, work, schedules];
 
-/** "SLIP": tells our databases from those of other programs, wherever they number their schemas. */
+/** "SLIP": distinguishes our databases from those of other programs that number their schemas too. */
 export const APPLICATION_ID = 0x534c4950;
 
-/** Applies what is missing after `version`, each step in a transaction of its own. */
+/** Applies the migrations after `version`, each in a transaction of its own. */
 export function migrate(sqlite: Sqlite, version: number): void {
   for (const [index, sql] of MIGRATIONS.entries()) {
     if (index < version) continue;

@@ -8,7 +8,7 @@ import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Database, Statement } from "../database/database.ts";
 
 /**
- * Who uses which secret: functions as they are now, and those of their versions that routes name. A function comes
+ * The users of each secret: functions as they are now, and those of their versions that routes name. A function occurs
  * once for each secret.
  */
 const USES = `
