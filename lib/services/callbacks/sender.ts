@@ -12,22 +12,25 @@ export type Sent = { readonly status: number } | { readonly problem: string };
 /** All addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<readonly string[]>;
 
+interface SenderDeps {
+  /** The addresses that callbacks may reach besides public ones. */
+  readonly allowed: Allowed;
+  readonly clock: Clock;
+  readonly user_agent: string;
+  /** Resolves a host name; the system does if this is left out. */
+  readonly resolve?: Resolve;
+}
+
 /**
  * Sends callbacks. A `callback_url` must not give its author access to what only this machine can reach: a name is resolved
  * once, all of its addresses must be public (or allowed), and the connection goes to just those, so that a name that leads
  * elsewhere the next moment gains nothing. Redirects are not followed.
  */
 export class CallbackSender {
-  readonly #allowed: Allowed;
-  readonly #clock: Clock;
-  readonly #resolve: Resolve;
-  readonly #userAgent: string;
+  readonly #deps: SenderDeps;
 
-  constructor(options: { allowed: Allowed; clock: Clock; user_agent: string; resolve?: Resolve }) {
-    this.#allowed = options.allowed;
-    this.#clock = options.clock;
-    this.#resolve = options.resolve ?? resolveBySystem;
-    this.#userAgent = options.user_agent;
+  constructor(deps: SenderDeps) {
+    this.#deps = deps;
   }
 
   /** Posts JSON, within the time that an attempt may take; never throws. Ends at once when `signal` aborts. */
@@ -36,7 +39,7 @@ export class CallbackSender {
     { headers, body, signal }: { headers: Readonly<Record<string, string>>; body: string; signal: AbortSignal },
   ): Promise<Sent> {
     const { promise: late, reject } = Promise.withResolvers<never>();
-    const cancel = this.#clock.after(CALLBACK.timeout_ms, () =>
+    const cancel = this.#deps.clock.after(CALLBACK.timeout_ms, () =>
       reject(new Error(`There was no answer within ${CALLBACK.timeout_ms / 1000} s`)),
     );
     const forget = onAbort(signal, () => reject(new Error("The server stopped")));
@@ -46,7 +49,11 @@ export class CallbackSender {
       const target = new URL(url);
       const addresses = await Promise.race([this.#addresses(target), late]);
       const length = String(Buffer.byteLength(body));
-      const fields = { "content-type": "application/json", "content-length": length, "user-agent": this.#userAgent };
+      const fields = {
+        "content-type": "application/json",
+        "content-length": length,
+        "user-agent": this.#deps.user_agent,
+      };
       const options = { method: "POST", headers: { ...fields, ...headers, connection: "close" } };
       return { status: await post(target, addresses, options, body, late) };
     } catch (error) {
@@ -61,10 +68,10 @@ export class CallbackSender {
   async #addresses(url: URL): Promise<readonly string[]> {
     const name = plainName(url.hostname);
     const literal = literalAddress(url);
-    const addresses = literal === undefined ? await this.#resolve(url.hostname) : [literal];
+    const addresses = literal === undefined ? await (this.#deps.resolve ?? resolveBySystem)(url.hostname) : [literal];
     if (addresses.length === 0) throw new Error(`${url.hostname} has no address`);
-    const refused = addresses.find((address) => !mayBeCalled(address, this.#allowed));
-    if (refused !== undefined && !this.#allowed.names.has(name)) throw new Error(notPublic(url.hostname, refused));
+    const refused = addresses.find((address) => !mayBeCalled(address, this.#deps.allowed));
+    if (refused !== undefined && !this.#deps.allowed.names.has(name)) throw new Error(notPublic(url.hostname, refused));
     return addresses;
   }
 }

@@ -39,6 +39,7 @@ export class InvocationEvents {
   }
 
   #tell(invocationId: string, event: InvocationEvent): void {
-    for (const listener of [...(this.#listeners.get(invocationId) ?? [])]) listener(event);
+    // A copy: listeners may leave while they are called.
+    for (const listener of Array.from(this.#listeners.get(invocationId) ?? [])) listener(event);
   }
 }

@@ -1,5 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import type { Pulled, PulledImage } from "../../domain/images/pulled-images.ts";
+import { Alarm } from "../../domain/concurrency.ts";
 import type { Logger } from "../../log.ts";
 import type { OwnImages } from "../../docker/images/own-images.ts";
 import type { PulledImageStore } from "../../store/configuration.ts";
@@ -9,38 +10,33 @@ const DELAY_MS = 2_000;
 /** The time from a start, or a removal that was not possible, to the next try, in milliseconds; doubled each time. */
 const RETRY_MS = { first: 60_000, most: 3_600_000 } as const;
 
+interface RetentionDeps {
+  readonly store: PulledImageStore;
+  readonly images: Pick<OwnImages, "list" | "remove">;
+  /** The number of versions of a function whose images stay. */
+  readonly keep: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
 /**
  * Removes images from the engine that no function needs any more. It keeps those of functions as they are now, of their
  * latest `keep` versions, and of versions that routes name; it removes only images that this server pulled and that nobody
  * else uses. It works in the background; an image that cannot be removed now is tried again later.
  */
 export class ImageRetention implements AsyncDisposable {
-  readonly #store: PulledImageStore;
-  readonly #images: Pick<OwnImages, "list" | "remove">;
-  readonly #keep: number;
-  readonly #clock: Clock;
-  readonly #log: Logger;
+  readonly #deps: RetentionDeps;
+  readonly #nextRun: Alarm;
   /** The work under way that may pull an image, or use one again. */
   #holders = 0;
   #removing: Promise<unknown> = Promise.resolve();
-  #cancel: () => void = () => undefined;
-  #dueAt = Infinity;
   #retryMs: number = RETRY_MS.first;
   #stopped = false;
 
-  constructor(options: {
-    store: PulledImageStore;
-    images: Pick<OwnImages, "list" | "remove">;
-    /** Versions of a function whose images stay. */
-    keep: number;
-    clock: Clock;
-    log: Logger;
-  }) {
-    this.#store = options.store;
-    this.#images = options.images;
-    this.#keep = options.keep;
-    this.#clock = options.clock;
-    this.#log = options.log;
+  constructor(deps: RetentionDeps) {
+    this.#deps = deps;
+    // It logs its own errors.
+    this.#nextRun = new Alarm(deps.clock, () => void this.#run());
   }
 
   /** Looks a while after the start for images that an earlier server left. */
@@ -68,36 +64,28 @@ export class ImageRetention implements AsyncDisposable {
 
   /** Notes what a pull has changed. */
   async pulled(pulled: Pulled): Promise<void> {
-    await this.#store.record(pulled);
+    await this.#deps.store.record(pulled);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
-    this.#cancel();
+    this.#nextRun[Symbol.dispose]();
     await this.#removing;
   }
 
   #schedule(delayMs: number): void {
-    const dueAt = this.#clock.monotonic() + delayMs;
-    if (this.#stopped || dueAt >= this.#dueAt) return;
-    this.#cancel();
-    this.#dueAt = dueAt;
-    this.#cancel = this.#clock.after(delayMs, () => {
-      this.#dueAt = Infinity;
-      // It logs its own errors.
-      void this.#run();
-    });
+    if (!this.#stopped) this.#nextRun.setSooner(delayMs);
   }
 
   async #run(): Promise<void> {
     // The work that holds it calls `soon` at its end.
     if (this.#holders > 0) return;
-    const unneeded = this.#store.unneeded(this.#keep);
+    const unneeded = this.#deps.store.unneeded(this.#deps.keep);
     if (unneeded.length === 0) return;
     try {
       if (await this.#removeAll(unneeded)) return;
     } catch (error) {
-      this.#log.warn("images that are not needed any more could not be removed, trying again later", { error });
+      this.#deps.log.warn("images that are not needed any more could not be removed, trying again later", { error });
     }
     this.#schedule(this.#retryMs);
     this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MS.most);
@@ -105,20 +93,21 @@ export class ImageRetention implements AsyncDisposable {
 
   /** Removes images. Returns whether none is left that might be removed another time. */
   async #removeAll(unneeded: readonly PulledImage[]): Promise<boolean> {
-    const images = new Map((await this.#images.list()).map((image) => [image.id, image]));
+    const images = new Map((await this.#deps.images.list()).map((image) => [image.id, image]));
     // If an image is gone and comes back, it was not pulled by us.
-    for (const { image_id } of this.#store.list()) if (!images.has(image_id)) await this.#store.delete(image_id);
+    for (const { image_id } of this.#deps.store.list())
+      if (!images.has(image_id)) await this.#deps.store.delete(image_id);
     let all = true;
     for (const ours of unneeded) {
       const image = images.get(ours.image_id);
       if (image === undefined) continue;
       if (this.#holders > 0 || this.#stopped) return true;
-      if (this.#store.isNeeded(ours.image_id, this.#keep)) continue;
-      const removing = this.#images.remove(image, ours);
+      if (this.#deps.store.isNeeded(ours.image_id, this.#deps.keep)) continue;
+      const removing = this.#deps.images.remove(image, ours);
       this.#removing = removing.catch(() => undefined);
       const result = await removing;
-      this.#log.info(result === "removed" ? "image removed" : "image kept", { ...ours, why: WHY[result] });
-      if (result === "removed") await this.#store.delete(ours.image_id);
+      this.#deps.log.info(result === "removed" ? "image removed" : "image kept", { ...ours, why: WHY[result] });
+      if (result === "removed") await this.#deps.store.delete(ours.image_id);
       else all = false;
     }
     return all;

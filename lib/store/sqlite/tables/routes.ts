@@ -202,7 +202,12 @@ function routeRow({ function: { id }, ...route }: Route): RouteRow {
 function routeOf(row: RouteRow, fn: Function): Route {
   const { id, path, auth, max_request_bytes, version } = row;
   return deepFreeze({
-    ...{ id, path, function: fn, auth, max_request_bytes, version },
+    id,
+    path,
+    function: fn,
+    auth,
+    max_request_bytes,
+    version,
     methods: fromJson(row.methods),
     cors: fromNullableJson(row.cors),
     rate_limit: fromNullableJson(row.rate_limit),
