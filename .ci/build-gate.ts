@@ -1,11 +1,12 @@
 /**
- * Compiles gate.c for both architectures into bin/: `bun .ci/build-gate.ts`.
+ * Compiles the gate, lib/gate/*.c, for both architectures into lib/gate/bin/: `bun .ci/build-gate.ts`.
  *
- * It runs before anything else exists (on a fresh machine, before the tests), so it imports nothing from
- * node_modules, and where it may it installs the compilers itself.
+ * It runs before anything else exists (on a new machine, before the packages are installed and before the tests), so it
+ * imports nothing from node_modules. As root on Debian or Ubuntu it installs missing compilers itself.
  */
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { findProgram, installPackages, run, SetupError } from "./packages.ts";
 
 interface Target {
   /** The name of the file in bin/. */
@@ -31,28 +32,37 @@ const TARGETS: readonly Target[] = [
 ];
 
 const DIRECTORY = join(dirname(import.meta.dir), "lib/gate");
-const SOURCE = "gate.c";
-const BIN = `${DIRECTORY}/bin`;
+const BIN = join(DIRECTORY, "bin");
 
-/** `-s` and `--build-id=none`: the same source and compiler give the same bytes, wherever they are built. */
-const FLAGS = "-std=c11 -O2 -static -s -Wl,--build-id=none -Wall -Wextra -Werror".split(" ");
+const WARNINGS = "-Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror";
+/** `-s` and `--build-id=none`: the same sources and compiler give the same bytes, no matter where they are built. */
+const FLAGS = `-std=c11 -O2 -static -s -Wl,--build-id=none ${WARNINGS}`.split(" ");
 
-/** Makes bin/gate-x64 and bin/gate-arm64 where they are missing or older than the source. Its errors are for people. */
+/** Makes bin/gate-x64 and bin/gate-arm64 if they are missing or do not match the sources. Its errors are for people. */
 export async function buildGate(): Promise<void> {
-  const source = await Bun.file(`${DIRECTORY}/${SOURCE}`).text();
-  const hash = new Bun.CryptoHasher("sha256").update(source).update(FLAGS.join(" ")).digest("hex");
+  // In one order everywhere: it decides where the linker puts things.
+  const names = (await readdir(DIRECTORY)).filter((name) => /\.[ch]$/.test(name)).toSorted();
+  const hash = await hashOf(names);
+  const sources = names.filter((name) => name.endsWith(".c")).map((name) => join(DIRECTORY, name));
   await mkdir(BIN, { recursive: true });
   for (const target of TARGETS) {
-    const binary = `${BIN}/${target.name}`;
+    const binary = join(BIN, target.name);
     const stamp = `${binary}.sha256`;
     if ((await Bun.file(binary).exists()) && (await textOf(stamp)) === hash) continue;
     await ensureCompiler(target);
-    await replaceFile(binary, (path) => compile(target, SOURCE, path));
+    await replaceFile(binary, (path) => compile(target, sources, path));
     await replaceFile(stamp, async (path) => void (await Bun.write(path, hash)));
   }
 }
 
-/** Two builds may run at once, and a running gate cannot be written to: so never write in place. */
+/** A hash of everything that decides what the binaries are: the flags, and the names and texts of all sources. */
+async function hashOf(names: readonly string[]): Promise<string> {
+  const hash = new Bun.CryptoHasher("sha256").update(JSON.stringify(FLAGS));
+  for (const name of names) hash.update(JSON.stringify([name, await Bun.file(join(DIRECTORY, name)).text()]));
+  return hash.digest("hex");
+}
+
+/** Replaces a file in one step: two builds may run at once, and a program that is running cannot be written to. */
 async function replaceFile(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
   const temporary = `${path}.${process.pid}.${crypto.randomUUID()}`;
   try {
@@ -63,46 +73,36 @@ async function replaceFile(path: string, write: (temporary: string) => Promise<v
   }
 }
 
-async function compile(target: Target, input: string, output: string): Promise<void> {
-  const { exitCode, text } = await run([target.compiler, ...FLAGS, "-o", output, "-x", "c", input]);
-  if (exitCode !== 0) throw new Error(`Cannot compile ${input} with ${target.compiler}:\n${text}`);
+/** Compiles and links all sources with one command. */
+async function compile(target: Target, sources: readonly string[], output: string): Promise<void> {
+  const { code, stdout, stderr } = await run([target.compiler, ...FLAGS, "-o", output, ...sources]);
+  if (code !== 0) throw new SetupError(`Cannot compile ${target.name} with ${target.compiler}:\n${stdout}${stderr}`);
 }
 
-/** A compiler alone is not enough: without the static C library nothing links. */
 async function ensureCompiler(target: Target): Promise<void> {
   if (await works(target)) return;
   const packages = target.packages.join(" ");
-  if (process.getuid?.() !== 0 || Bun.which("apt-get") === null) {
-    throw new Error(
-      `Cannot build ${target.name}: it needs ${target.compiler} with a static C library. ` +
-        `On Debian and Ubuntu: apt-get install ${packages}`,
+  const needs = `Cannot build ${target.name}: it needs ${target.compiler} and a static C library for it`;
+  const advice = `On Debian and Ubuntu: sudo apt-get install ${packages}`;
+  if (process.getuid?.() !== 0 || findProgram("apt-get") === null) throw new SetupError(`${needs}. ${advice}`);
+  console.error(`Installing ${packages} to build ${target.name}`);
+  try {
+    await installPackages(target.packages);
+  } catch (error) {
+    throw new SetupError(
+      `${needs}, and installing them failed: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
-  console.error(`Installing ${packages} to build ${target.name}`);
-  let result = await install(target);
-  if (result.exitCode !== 0) {
-    // The package lists of a fresh machine are missing or old.
-    await run(["apt-get", "update"]);
-    result = await install(target);
-  }
-  if (await works(target)) return;
-  throw new Error(
-    `Cannot build ${target.name}: installing ${packages} did not bring a working compiler:\n${result.text}`,
-  );
+  if (!(await works(target))) throw new SetupError(`${needs}. Installing ${packages} was not enough`);
 }
 
-/** Waits for its turn where another apt-get is at work. */
-function install(target: Target): Promise<Outcome> {
-  const options = ["-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"];
-  return run(["apt-get", "install", ...options, ...target.packages]);
-}
-
+/** Whether the compiler can make a static program. A compiler alone is not enough: it links nothing without the library. */
 async function works(target: Target): Promise<boolean> {
   if (Bun.which(target.compiler) === null) return false;
-  const probe = `${BIN}/probe.${crypto.randomUUID()}`;
+  const probe = join(BIN, `probe.${crypto.randomUUID()}`);
   try {
     await Bun.write(`${probe}.c`, '#include <stdio.h>\nint main(void) { return puts(""); }\n');
-    await compile(target, `${probe}.c`, probe);
+    await compile(target, [`${probe}.c`], probe);
     return true;
   } catch {
     return false;
@@ -110,24 +110,6 @@ async function works(target: Target): Promise<boolean> {
     await rm(probe, { force: true });
     await rm(`${probe}.c`, { force: true });
   }
-}
-
-interface Outcome {
-  readonly exitCode: number;
-  /** What it printed. */
-  readonly text: string;
-}
-
-async function run(command: string[]): Promise<Outcome> {
-  const child = Bun.spawn(command, {
-    cwd: DIRECTORY,
-    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, exitCode] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { exitCode, text: stdout + stderr };
 }
 
 async function textOf(path: string): Promise<string | undefined> {
@@ -139,7 +121,7 @@ if (import.meta.main) {
   try {
     await buildGate();
   } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
+    console.error(error instanceof SetupError ? error.message : error);
     process.exit(1);
   }
 }

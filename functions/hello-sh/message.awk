@@ -1,6 +1,5 @@
-# Reads JSON tokens, one a line, and prints the one that is the value of "message" in the outermost object; the last
-# one wins, as in every JSON parser. What is nested deeper has other depths, and a string "message" that is a value does
-# not stand before a colon.
+# Reads JSON tokens, one per line, and prints the value of "message" in the outermost object. The last one wins, as in
+# every JSON parser. Nested objects have another depth, and a string "message" that is a value has no colon after it.
 
 $0 == "\"" { broken = 1 }
 

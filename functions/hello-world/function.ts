@@ -19,7 +19,7 @@ const message = typeof request === "object" && request !== null && "message" in 
 if (message === undefined) await answer({ success: false, message: "missing message" }, 1);
 if (typeof message !== "string") await answer({ success: false, message: "message must be a string" }, 1);
 
-// What a function prints is kept with the record of its call.
+// Slipway keeps what a function prints with the record of its call.
 console.log(`Saying ${JSON.stringify(message)}`);
 await answer({ success: true, data: { message } }, 0);
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Takes any text and gives it back in capital letters: neither the body nor the answer is JSON.
+# Takes any text and returns it in capital letters: neither the request nor the response is JSON.
 
 cd "$CONTEXT_PATH" || exit 1
 
-# A body that its sender calls JSON is only in request.json.
+# A body that is declared as JSON is in request.json only.
 if [ ! -e request.body ]; then
   echo '{"status": 415, "headers": {"Accept-Post": "text/plain"}}' > response.meta.json
   echo '{"success": false, "message": "send a text, with Content-Type: text/plain"}' > response.json

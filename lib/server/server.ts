@@ -3,6 +3,7 @@ import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type Clock, systemClock } from "../clock.ts";
 import { type Config, ConfigError } from "../config/config.ts";
+import { requireGates } from "../docker/containers/gate-binary.ts";
 import { messageOf } from "../domain/errors.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "../domain/parse-secret-key.ts";
@@ -91,6 +92,7 @@ export async function start(
   options: { log: Logger; clock?: Clock; idle_timeouts?: IdleTimeouts },
 ): Promise<Server> {
   const tools: Tools = { clock: systemClock, idle_timeouts: IDLE_TIMEOUTS, ...options };
+  await requireGates();
   await using stack = new AsyncDisposableStack();
   const store = stack.use(openSqliteStore(databasePath(config.dataPath), tools));
   const vault = await createVault(config, store, tools.log);

@@ -9,8 +9,8 @@ beforeAll(async () => {
 afterAll(() => root[Symbol.asyncDispose]());
 
 /**
- * Writes until nothing more goes into the pipe to the gate, the gate's buffer and the FIFO behind it; then says so.
- * It tries once more after a pause: at the first refusal the gate may only have been slow.
+ * Writes until the pipe to the gate, the gate's buffer and the FIFO behind it are full, then reports it. It tries again
+ * after a pause: at the first refusal the gate may only have been slow.
  */
 const FLOOD = `
   fill() { while dd if=/dev/zero bs=64k count=1 oflag=nonblock 2>/dev/null; do :; done; }
@@ -32,7 +32,7 @@ describe("at the deadline", () => {
     expect(call).toMatchObject({ expired: true, stdout: "child\n" });
   });
 
-  test("a function that ignores SIGTERM is killed when the grace is over", async () => {
+  test("a function that ignores SIGTERM is killed after the grace period", async () => {
     const script = "trap '' TERM; echo up; while :; do sleep 60; done";
     const call = await callGate(root.path, sh(script), { id: crypto.randomUUID(), timeoutMs: 600, graceMs: 200 });
     expect(call.frames.map((frame) => frame.type)).toEqual(["log", "expired", "exit", "response"]);
@@ -49,7 +49,7 @@ describe("at the deadline", () => {
     expect(call).toMatchObject({ expired: true, exit: { signal: 9 } });
   });
 
-  test("a request whose body has not come ends the same way, and nothing was run", async () => {
+  test("a request whose body has not arrived ends the same way, and nothing is run", async () => {
     await using gate = new GateProcess(sh("echo ran"));
     await gate.expect("ready");
     const options = {
@@ -79,7 +79,7 @@ describe("when stdin ends", () => {
     expect(await gate.next()).toBeUndefined();
   });
 
-  test("while the function runs, it is killed with its children, SIGTERM ignored or not", async () => {
+  test("while the function runs, it is killed with its children, even if they ignore SIGTERM", async () => {
     await using here = await scratch();
     const { path, gone } = await witness(here.path);
     await using gate = new GateProcess(sh(`exec 9>${path}; trap '' TERM; sleep 60 & echo up; wait`));
@@ -91,7 +91,7 @@ describe("when stdin ends", () => {
     expect(await gate.exited).toBe(1);
   });
 
-  test("while nobody reads its output and every pipe is full, the function is killed all the same", async () => {
+  test("the function is killed even if nobody reads its output and every pipe is full", async () => {
     await using stalled = await StalledGate.start(FLOOD);
     await stalled.hangUp();
     await stalled.gone;
@@ -108,7 +108,7 @@ describe("when stdin ends", () => {
   });
 });
 
-test("gate keeps the deadline while nobody reads its output, and tells it afterwards", async () => {
+test("gate enforces the deadline while nobody reads its output, and reports it afterwards", async () => {
   await using stalled = await StalledGate.start(FLOOD, { timeoutMs: 600, graceMs: 0 });
   await stalled.gone;
   const call = await stalled.read();
@@ -117,7 +117,7 @@ test("gate keeps the deadline while nobody reads its output, and tells it afterw
   expect(await stalled.exited).toBe(0);
 });
 
-test("gate ends the function when its stdout has no reader any more", async () => {
+test("gate kills the function when its own stdout has lost its reader", async () => {
   await using stalled = await StalledGate.start("echo up >&9; while :; do sleep 60; done");
   stalled.closeOutput();
   await stalled.gone;
@@ -125,7 +125,7 @@ test("gate ends the function when its stdout has no reader any more", async () =
 });
 
 describe("gate's logs", () => {
-  test("go up to the limit, which both streams share, and the rest is counted", async () => {
+  test("are sent up to the limit, which both streams share, and the rest is counted", async () => {
     const call = await callGate(root.path, sh("printf 12345; printf 12345 >&2; printf 123"), {
       id: crypto.randomUUID(),
       logLimit: 7,
@@ -134,13 +134,13 @@ describe("gate's logs", () => {
     expect(call.exit).toMatchObject({ logDroppedBytes: 6 });
   });
 
-  test("may be forbidden altogether", async () => {
+  test("are dropped entirely if the limit is 0", async () => {
     const call = await callGate(root.path, ["echo", "hello"], { id: crypto.randomUUID(), logLimit: 0 });
     expect(call.frames.map((frame) => frame.type)).toEqual(["exit", "response"]);
     expect(call.exit).toMatchObject({ logDroppedBytes: 6 });
   });
 
-  test("of 256 MB without a newline go through and are counted to the byte", async () => {
+  test("of 256 MB without a newline are read and counted to the byte", async () => {
     const size = 256 << 20;
     const script = `head -c ${size} /dev/zero`;
     const call = await callGate(root.path, sh(script), { id: crypto.randomUUID(), logLimit: 65_536 });
@@ -148,7 +148,7 @@ describe("gate's logs", () => {
     expect(call.exit).toMatchObject({ exitCode: 0, logDroppedBytes: size - 65_536 });
   });
 
-  test("of 64 MB all arrive where the limit allows", async () => {
+  test("of 64 MB all arrive if the limit allows it", async () => {
     const size = 64 << 20;
     const call = await callGate(root.path, sh(`head -c ${size} /dev/zero`), {
       id: crypto.randomUUID(),
@@ -158,7 +158,7 @@ describe("gate's logs", () => {
     expect(call.exit).toMatchObject({ logDroppedBytes: 0 });
   });
 
-  test("that are in the pipes when the function ends are not lost", async () => {
+  test("that are still in the pipes when the function ends are not lost", async () => {
     for (let round = 0; round < 20; round++) {
       const call = await callGate(root.path, sh("printf %060000d 0; printf %060000d 0 >&2"), {
         id: crypto.randomUUID(),
@@ -167,7 +167,7 @@ describe("gate's logs", () => {
     }
   });
 
-  test("may be closed by the function, which runs on", async () => {
+  test("may be closed by the function, which goes on running", async () => {
     const call = await callGate(root.path, sh("exec >&- 2>&-; sleep 0.1; exit 4"), { id: crypto.randomUUID() });
     expect(call.exit).toMatchObject({ exitCode: 4 });
     expect(call.exit?.wallUs).toBeGreaterThan(90_000);
@@ -175,7 +175,7 @@ describe("gate's logs", () => {
   });
 });
 
-test("gate answers at the end of the main process though a grandchild holds its output, and ends that one", async () => {
+test("gate answers when the main process ends, even if a grandchild holds its output open, and kills the grandchild", async () => {
   await using here = await scratch();
   const { path, gone } = await witness(here.path);
   const call = await callGate(here.path, sh(`exec 9>${path}; sleep 60 & echo done`));
@@ -184,13 +184,13 @@ test("gate answers at the end of the main process though a grandchild holds its 
   await gone;
 });
 
-test("gate answers though a stranger writes to its pipe for ever", async () => {
+test("gate answers even if another process writes to its pipe forever", async () => {
   await using here = await scratch();
   const { path, gone } = await witness(here.path);
-  // setsid takes it out of the process group, which is all that a gate that is not PID 1 can kill.
+  // setsid takes it out of the process group, which is all that a gate can kill if it is not PID 1.
   const script = `exec 9>${path}; setsid yes & echo $! > "$CONTEXT_PATH/response.json"; sleep 0.1`;
   const call = await callGate(here.path, sh(script), { logLimit: 10 });
   expect(call.exit).toMatchObject({ exitCode: 0, responseState: "fine" });
-  // Its pipe has no reader now, so it ends by itself.
+  // Its pipe has no reader now, so it ends.
   await gone;
 });

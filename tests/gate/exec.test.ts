@@ -24,14 +24,14 @@ const contexts = () => `${root.path}/contexts`;
 const inPath = (...names: string[]) => ({ PATH: names.map((name) => `${root.path}/${name}`).join(":") });
 
 test.each([
-  ["a file that is not there", "/no/such/thing", ENOENT],
+  ["a file that does not exist", "/no/such/thing", ENOENT],
   ["an empty name", "", ENOENT],
-  ["a name that is nowhere in PATH", "no-such-thing", ENOENT],
+  ["a name that is not in PATH", "no-such-thing", ENOENT],
   ["a file below a file", "/etc/passwd/x", ENOTDIR],
   ["a file without the execute bit", "ROOT/first/tool", EACCES],
   ["a directory", "ROOT/first", EACCES],
   ["a script whose interpreter is missing", "ROOT/second/orphan", ENOENT],
-  ["a script without a first line that names one", "ROOT/second/script", ENOEXEC],
+  ["a script without a #! line", "ROOT/second/script", ENOEXEC],
   ["an empty file", "ROOT/second/nothing", ENOEXEC],
 ])("gate answers FAILED exec for %s", async (_, command, errno) => {
   const call = await callGate(contexts(), [command.replace("ROOT", root.path)], { id: crypto.randomUUID() });
@@ -40,11 +40,11 @@ test.each([
 
 test.each([
   ["finds a command in PATH", ["second", "third"], "tool", "second\n"],
-  ["goes on after a file that it may not execute", ["first", "third"], "tool", "third\n"],
+  ["goes on after a file that it cannot execute", ["first", "third"], "tool", "third\n"],
   ["goes on after a directory of that name", ["first", "second"], "folder", EACCES],
-  ["says that a file may not be executed rather than that others are missing", ["first", "no-such"], "tool", EACCES],
+  ["reports a file that cannot be executed rather than those that are missing", ["first", "no-such"], "tool", EACCES],
   ["does not hand a file without an interpreter to a shell", ["second"], "script", ENOEXEC],
-  ["passes over directories that are none", ["first/tool", "third"], "tool", "third\n"],
+  ["skips a part of PATH that is not a directory", ["first/tool", "third"], "tool", "third\n"],
 ] as const)("gate %s", async (_, directories, command, result) => {
   const call = await callGate(contexts(), [command], { id: crypto.randomUUID(), env: inPath(...directories) });
   if (typeof result === "number") expect(call.failed).toEqual({ type: "failed", stage: "exec", errno: result });
@@ -56,19 +56,19 @@ test("gate takes an empty part of PATH for the working directory", async () => {
   expect((await callGate(contexts(), ["tool"], { id: crypto.randomUUID(), ...options })).stdout).toBe("third\n");
 });
 
-test("gate uses the engine's default where there is no PATH", async () => {
+test("gate uses the engine's default if there is no PATH", async () => {
   const call = await callGate(contexts(), ["true"], { id: crypto.randomUUID(), prefix: ["env", "-u", "PATH"] });
   expect(call.exit).toMatchObject({ exitCode: 0 });
 });
 
-test("gate keeps apart a command that cannot be executed and one that exits with 127", async () => {
+test("gate distinguishes a command that cannot be executed from one that exits with 127", async () => {
   const call = await callGate(contexts(), sh("no-such-thing"), { id: crypto.randomUUID() });
   expect(call).toMatchObject({ failed: undefined, exit: { exitCode: 127 } });
 });
 
-test("gate answers FAILED exec where its own variables make the environment too large", async () => {
-  // With a small stack the kernel takes 128 KiB of arguments and environment: enough for the gate's own start, but
-  // not with two variables more, one of them a path of 4,000 bytes.
+test("gate answers FAILED exec if its own variables make the environment too large", async () => {
+  // With a small stack the kernel accepts 128 KiB of arguments and environment: enough to start the gate, but not for
+  // two more variables, one of them a path of 4,000 bytes.
   const call = await callGate(contexts(), ["true", "x".repeat(64_500), "x".repeat(64_500)], {
     id: crypto.randomUUID(),
     contextRoot: contexts() + "/.".repeat(1_980),
@@ -77,7 +77,7 @@ test("gate answers FAILED exec where its own variables make the environment too 
   expect(call.failed).toEqual({ type: "failed", stage: "exec", errno: E2BIG });
 });
 
-test("gate answers FAILED context where the root is missing or the context exists", async () => {
+test("gate answers FAILED context if the root is missing or the context exists", async () => {
   const missing = await callGate(`${root.path}/no-such`, ["true"]);
   expect(missing.frames).toEqual([{ type: "failed", stage: "context", errno: ENOENT }]);
   await mkdir(`${contexts()}/taken`);
@@ -85,14 +85,14 @@ test("gate answers FAILED context where the root is missing or the context exist
   expect(taken.frames).toEqual([{ type: "failed", stage: "context", errno: EEXIST }]);
 });
 
-test("gate answers FAILED request where the body does not fit, and reads the rest of it", async () => {
+test("gate answers FAILED request if the body does not fit, and reads the rest of it", async () => {
   const small = `${root.path}/small`;
   const prefix = ["unshare", "-m", ...sh(`mount -t tmpfs -o size=64k none "${small}" && exec "$@"`), "sh"];
   const call = await callGate(small, ["true"], { prefix, body: new Uint8Array(4 << 20) });
   expect(call.frames).toEqual([{ type: "failed", stage: "request", errno: ENOSPC }]);
 });
 
-test("gate answers FAILED start where no process can be made", async () => {
+test("gate answers FAILED start if it cannot fork", async () => {
   const open = `${root.path}/open`;
   await mkdir(open);
   await Bun.$`chmod 1777 ${open} && chmod 755 ${root.path}`;

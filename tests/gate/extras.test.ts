@@ -18,7 +18,7 @@ const fresh = () => ({ id: crypto.randomUUID() });
 const inContext = (name: string, bytes: Uint8Array | string) =>
   ({ place: "context", name, bytes: Buffer.from(bytes) }) as const;
 
-/** What a process has, of `env -0`. */
+/** The variables in the output of `env -0`. */
 function variablesIn(stdout: string): Map<string, string> {
   return new Map(
     stdout
@@ -29,7 +29,7 @@ function variablesIn(stdout: string): Map<string, string> {
 }
 
 describe("variables of a call", () => {
-  test("come over those of the container, byte for byte", async () => {
+  test("override those of the container, byte for byte", async () => {
     const environment = { OWN: "new", EMPTY: "", LINES: "a\nb=c\n", WIDE: "é€", LONG: "x".repeat(65_000) };
     const call = await callGate(root.path, ["env", "-0"], { ...fresh(), env: { OWN: "old", KEPT: "1" }, environment });
     expect(variablesIn(call.stdout)).toEqual(
@@ -41,7 +41,7 @@ describe("variables of a call", () => {
     expect(call.stdout.split("\0").filter((line) => line.startsWith("OWN="))).toEqual(["OWN=new"]);
   });
 
-  test("are there once where the call has them twice", async () => {
+  test("appear once if the call has them twice", async () => {
     await using gate = new GateProcess(["env", "-0"], { env: { A: "1" } });
     await gate.expect("ready");
     gate.conversation.call(requestIn(root.path, fresh()), Buffer.alloc(0));
@@ -53,14 +53,14 @@ describe("variables of a call", () => {
     expect((await outcome(gate)).stdout.split("\0").filter((line) => line.startsWith("A="))).toEqual(["A=3"]);
   });
 
-  test("do not come over REQUEST_ID and CONTEXT_PATH", async () => {
+  test("do not override REQUEST_ID and CONTEXT_PATH", async () => {
     const { id } = fresh();
     const environment = { REQUEST_ID: "forged", CONTEXT_PATH: "/forged" };
     const seen = variablesIn((await callGate(root.path, ["env", "-0"], { id, environment })).stdout);
     expect([seen.get("REQUEST_ID"), seen.get("CONTEXT_PATH")]).toEqual([id, `${root.path}/${id}`]);
   });
 
-  test("say where the command is", async () => {
+  test("include the PATH that the command is looked up in", async () => {
     await Bun.write(`${root.path}/programs/only-here`, "#!/bin/sh\necho found\n");
     await Bun.$`chmod +x ${root.path}/programs/only-here`;
     const call = await callGate(root.path, ["only-here"], {
@@ -70,7 +70,7 @@ describe("variables of a call", () => {
     expect(call.stdout).toBe("found\n");
   });
 
-  test("are not those of the next call", async () => {
+  test("are gone in the next call", async () => {
     await using gate = new GateProcess(sh("echo $A-$B"));
     await gate.expect("ready");
     for (const [environment, stdout] of [
@@ -83,7 +83,7 @@ describe("variables of a call", () => {
     }
   });
 
-  test("are nowhere in the gate, neither while the function runs nor later", async () => {
+  test("are nowhere in the gate's memory, neither while the function runs nor later", async () => {
     const value = `hunter2-${crypto.randomUUID()}`;
     const files = [inContext("secret", `${value}-in-a-file`)];
     await using gate = new GateProcess(sh("echo up; sleep 0.2"));
@@ -95,11 +95,11 @@ describe("variables of a call", () => {
     await gate.expect("response");
     await gate.expect("ready");
     expect(await memoryOf(gate.pid)).not.toContain(value);
-    // The search finds what is there: the id of the call is no secret.
+    // The search does find what is there: the context's root is not a secret.
     expect(await memoryOf(gate.pid)).toContain(root.path);
   });
 
-  test("that are more than a process can have are answered as the kernel would", async () => {
+  test("that are too large for a process are answered as the kernel would", async () => {
     const many = (count: number) =>
       Object.fromEntries(Array.from({ length: count }, (_, index) => [`V${index}`, "x".repeat(60_000)]));
     expect((await callGate(root.path, ["true"], { ...fresh(), environment: many(17) })).exit).toMatchObject({
@@ -149,14 +149,14 @@ describe("files of a call", () => {
 test.each([
   ["a short body", "\0\r\n\u{ff}"],
   ["a long body", "x".repeat(3 * PAYLOAD_BYTES)],
-])("gate gives %s as request.body too, which takes no memory", async (_, body) => {
+])("gate gives %s as request.body too, without using more memory", async (_, body) => {
   const script = 'cd "$CONTEXT_PATH"; stat -c %i request.json request.body; cp request.body response.json';
   const call = await callGate(root.path, sh(script), { ...fresh(), body, bodyFile: true });
   expect(Buffer.from(call.response).toString()).toBe(body);
   expect(new Set(call.stdout.trim().split("\n")).size).toBe(1);
 });
 
-test("gate gives an empty body as an empty request.body, beside the {} of request.json", async () => {
+test("gate gives an empty body as an empty request.body, besides the {} in request.json", async () => {
   const script = 'cd "$CONTEXT_PATH"; stat -c "%s %a" request.body; cat request.json';
   expect((await callGate(root.path, sh(script), { ...fresh(), bodyFile: true })).stdout).toBe("0 666\n{}");
 });
@@ -196,13 +196,13 @@ test.each<[string, number, Buffer[], number]>([
   ["a file with a name that is too long", 1, [file(1, "x".repeat(256))], EPROTO],
   ["a file cut short", 1, [rawFrame(0x04, Buffer.of(1, 0))], EPROTO],
   ["a file whose name is longer than itself", 1, [rawFrame(0x04, Buffer.of(1, 0, 9, 65))], EPROTO],
-  ["a file in the place of request.json", 1, [file(1, "request.json")], EEXIST],
-  ["a file in the place of response.json", 1, [file(1, "response.json")], EEXIST],
+  ["a file named request.json", 1, [file(1, "request.json")], EEXIST],
+  ["a file named response.json", 1, [file(1, "response.json")], EEXIST],
   ["a file that comes again after another", 3, [file(1, "a"), file(1, "b"), file(1, "a")], EEXIST],
-  ["a body before what was announced", 1, [body("x")], EPROTO],
-  ["more than was announced", 1, [env("A"), env("B")], EPROTO],
-  ["what was not announced", 0, [env("A")], EPROTO],
-  ["a second request in its place", 1, [rawFrame(0x01, Buffer.alloc(40))], EPROTO],
+  ["a body before the frames that were announced", 1, [body("x")], EPROTO],
+  ["more frames than were announced", 1, [env("A"), env("B")], EPROTO],
+  ["a frame that was not announced", 0, [env("A")], EPROTO],
+  ["a second request in place of a frame", 1, [rawFrame(0x01, Buffer.alloc(40))], EPROTO],
 ])("gate answers FAILED frames to %s", async (_, extras, frames, errno) => {
   await using gate = new GateProcess(sh("sleep 60"));
   await gate.expect("ready");
@@ -211,7 +211,7 @@ test.each<[string, number, Buffer[], number]>([
   expect(await gate.next()).toEqual({ type: "failed", stage: "frames", errno });
 });
 
-test("gate starts the function when all is there, however it comes", async () => {
+test("gate starts the function when everything has arrived, however it is cut", async () => {
   await using gate = new GateProcess(sh('printf "$A"; cat "$CONTEXT_PATH/f"; cat "$CONTEXT_PATH/request.json"'));
   await gate.expect("ready");
   gate.conversation.call(requestIn(root.path), Buffer.alloc(0));
@@ -226,7 +226,7 @@ test("gate starts the function when all is there, however it comes", async () =>
   expect((await outcome(gate)).stdout).toBe("12345");
 });
 
-test("gate ends a call whose files do not come in time", async () => {
+test("gate ends a call whose files do not arrive in time", async () => {
   await using gate = new GateProcess(["true"]);
   await gate.expect("ready");
   gate.conversation.call(requestIn(root.path), Buffer.alloc(0));
@@ -235,7 +235,7 @@ test("gate ends a call whose files do not come in time", async () => {
   expect(await gate.next()).toMatchObject({ type: "exit", signal: 9 });
 });
 
-test("gate answers FAILED to any variables and files that make no sense, or runs the function", async () => {
+test("gate answers FAILED to any invalid variables and files, or runs the function", async () => {
   const name = fc.oneof(fc.string({ maxLength: 4 }), fc.constantFrom("A", "request.json", "..", "a/b"));
   const frame = fc.oneof(
     fc.tuple(name, fc.string({ maxLength: 4 })).map((given) => env(...given)),
@@ -258,12 +258,12 @@ test("gate answers FAILED to any variables and files that make no sense, or runs
   );
 });
 
-/** The gate may have refused and gone before all was written. */
+/** The gate may have refused and exited before everything was written. */
 function ignoreBrokenPipe(error: unknown): void {
   if (!(error instanceof Error && "code" in error && error.code === "EPIPE")) throw error;
 }
 
-/** All memory of a process that it may write to, as text: what is not ASCII does not matter here. */
+/** All writable memory of a process as text; what is not ASCII does not matter here. */
 async function memoryOf(pid: number): Promise<string> {
   const maps = await Bun.file(`/proc/${pid}/maps`).text();
   const memory = await open(`/proc/${pid}/mem`);

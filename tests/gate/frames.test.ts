@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => root[Symbol.asyncDispose]());
 
-/** A gate that has said READY and is told `bytes`; the conversation must expect an answer for FAILED to be in order. */
+/** Waits for READY and sends `bytes`. The conversation has to expect an answer, or it would refuse FAILED. */
 async function tell(gate: GateProcess, bytes: Uint8Array): Promise<void> {
   await gate.expect("ready");
   gate.conversation.call(requestIn(root.path), Buffer.alloc(0));
@@ -34,16 +34,16 @@ const withBody = (bodyLength: number, ...frames: Uint8Array[]) => Buffer.concat(
 const payload = (frame: Uint8Array) => Buffer.from(frame.subarray(5));
 
 test.each([
-  ["a frame of no type", () => rawFrame(0x00, Buffer.alloc(0)), EPROTO],
-  ["a frame of its own", () => rawFrame(0x81, Buffer.of(1)), EPROTO],
+  ["a frame of an unknown type", () => rawFrame(0x00, Buffer.alloc(0)), EPROTO],
+  ["a frame of the gate's own", () => rawFrame(0x81, Buffer.of(1)), EPROTO],
   ["a frame over the limit", () => Buffer.of(0x02, 0, 1, 0, 1), EMSGSIZE],
   ["a frame of four gigabytes", () => Buffer.of(0x01, 255, 255, 255, 255), EMSGSIZE],
   ["a body without a request", () => body("{}"), EPROTO],
   ["an empty request", () => rawFrame(0x01, Buffer.alloc(0)), EPROTO],
   ["a request of zeros", () => rawFrame(0x01, Buffer.alloc(29)), EPROTO],
-  ["a request that may or may not be followed", () => rawFrame(0x01, payload(request()).fill(4, 24, 25)), EPROTO],
+  ["a request with an unknown flag", () => rawFrame(0x01, payload(request()).fill(4, 24, 25)), EPROTO],
   ["a request cut short", () => rawFrame(0x01, payload(request()).subarray(0, -1)), EPROTO],
-  ["a request with more behind", () => rawFrame(0x01, Buffer.concat([payload(request()), Buffer.of(0)])), EPROTO],
+  ["a request with a byte too many", () => rawFrame(0x01, Buffer.concat([payload(request()), Buffer.of(0)])), EPROTO],
   ["a request whose root is longer than itself", () => rawFrame(0x01, Buffer.alloc(60, 255)), EPROTO],
   ["a relative root", () => request({ contextRoot: "tmp" }), EPROTO],
   ["a root with a NUL", () => request({ contextRoot: "/tmp\0" }), EPROTO],
@@ -55,14 +55,14 @@ test.each([
   ["an empty piece of a body", () => withBody(1, body("")), EPROTO],
   ["more body than announced", () => withBody(3, body("{"), body("}}}")), EPROTO],
   ["anything after the body", () => withBody(2, body("{}"), Buffer.of(0x02)), EPROTO],
-  ["anything after no body", () => withBody(0, body("{}")), EPROTO],
+  ["anything after an empty body", () => withBody(0, body("{}")), EPROTO],
 ])("gate answers FAILED frames to %s", async (_, bytes, errno) => {
   await using gate = new GateProcess(sh("sleep 60"));
   await tell(gate, bytes());
   expect(await gate.next()).toEqual({ type: "failed", stage: "frames", errno });
 });
 
-test("gate ends a function that runs when the server talks nonsense", async () => {
+test("gate kills a running function when the server sends nonsense", async () => {
   await using here = await scratch();
   const { path, up, gone } = await witness(here.path);
   await using gate = new GateProcess(sh(`exec 9>${path}; echo up >&9; sleep 60`));
@@ -73,7 +73,7 @@ test("gate ends a function that runs when the server talks nonsense", async () =
   await gone;
 });
 
-test("gate takes a path that is as long as a path may be", async () => {
+test("gate takes a path of the greatest length", async () => {
   const contextRoot = root.path + "/.".repeat(2_020 - root.path.length / 2);
   await using gate = new GateProcess(["true"]);
   await gate.expect("ready");
@@ -81,7 +81,7 @@ test("gate takes a path that is as long as a path may be", async () => {
   expect(await gate.next()).toMatchObject({ type: "exit", exitCode: 0 });
 });
 
-test("gate answers FAILED frames to noise or waits for more of it, and exits when stdin ends", async () => {
+test("gate answers FAILED frames to noise or waits for more, and exits when stdin ends", async () => {
   const noise = fc.oneof(
     fc.uint8Array({ maxLength: 100 }),
     fc.tuple(fc.integer({ min: 0, max: 3 }), fc.uint8Array({ maxLength: 40 })).map((raw) => rawFrame(...raw)),
@@ -100,7 +100,7 @@ test("gate answers FAILED frames to noise or waits for more of it, and exits whe
   );
 });
 
-/** The gate may have refused and gone before all was written. */
+/** The gate may have refused and exited before everything was written. */
 function ignoreBrokenPipe(error: unknown): void {
   if (!(error instanceof Error && "code" in error && error.code === "EPIPE")) throw error;
 }

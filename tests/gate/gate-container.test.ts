@@ -13,7 +13,7 @@ beforeAll(async () => {
   image = await fixture("shell");
 });
 
-/** A gate in a real container; each request is the script that its call runs. */
+/** Starts a gate in a real container; each request is the script that its call runs. */
 async function containerGate(...options: readonly string[]): Promise<GateProcess> {
   const sandbox = "--rm -i --network none --security-opt no-new-privileges --cap-drop NET_RAW --cap-drop MKNOD".split(
     " ",
@@ -43,27 +43,30 @@ test.each([
   ["root", []],
   ["another user", ["--user", "65534:65534"]],
   ["root without capabilities", ["--cap-drop", "ALL"]],
-  ["a read-only root", ["--read-only", "--tmpfs", "/tmp:rw,nosuid,nodev,mode=1777,size=8m"]],
-])("gate serves call after call in a real container of %s, each with nothing of the one before", async (_, options) => {
-  await using gate = await containerGate(...options);
-  const look = `
+  ["root on a read-only filesystem", ["--read-only", "--tmpfs", "/tmp:rw,nosuid,nodev,mode=1777,size=8m"]],
+])(
+  "gate serves call after call in a real container as %s, each without a trace of the one before",
+  async (_, options) => {
+    await using gate = await containerGate(...options);
+    const look = `
     find /tmp /dev/shm /dev/mqueue /run/secrets -mindepth 1 -not -path "$CONTEXT_PATH*" -not -path ${ROOT}
     cat /run/secrets/* && tr '\\0' '\\n' < /proc/1/environ | grep -c VALUE; echo $VALUE
     for process in /proc/[0-9]*; do echo process; done`;
-  const leave = `
+    const leave = `
     mkdir -p /tmp/a/b; touch /tmp/a/b/c /dev/shm/segment /dev/mqueue/queue; ln -s / /tmp/link
     head -c 7000000 /dev/zero > ${ROOT}/large
     (trap '' TERM; sleep 60) & setsid sleep 60 & (sleep 60 &)`;
-  for (let call = 0; call < 5; call++) {
-    const bytes = Buffer.from(`secret ${call}\n`);
-    const { stdout, exit } = await gate.serve(ROOT, {
-      body: `${look}\n${leave}`,
-      environment: { VALUE: `value ${call}` },
-      files: [{ place: "secrets", name: `of-${call}`, bytes }],
-    });
-    const found = `/run/secrets/of-${call}\nsecret ${call}\n0\nvalue ${call}\n`;
-    expect(stdout).toBe(`${found}process\nprocess\n`);
-    expect(exit).toMatchObject({ exitCode: 0, oomKills: 0 });
-    await gate.expect("ready");
-  }
-});
+    for (let call = 0; call < 5; call++) {
+      const bytes = Buffer.from(`secret ${call}\n`);
+      const { stdout, exit } = await gate.serve(ROOT, {
+        body: `${look}\n${leave}`,
+        environment: { VALUE: `value ${call}` },
+        files: [{ place: "secrets", name: `of-${call}`, bytes }],
+      });
+      const found = `/run/secrets/of-${call}\nsecret ${call}\n0\nvalue ${call}\n`;
+      expect(stdout).toBe(`${found}process\nprocess\n`);
+      expect(exit).toMatchObject({ exitCode: 0, oomKills: 0 });
+      await gate.expect("ready");
+    }
+  },
+);

@@ -11,7 +11,7 @@ afterAll(() => root[Symbol.asyncDispose]());
 /** Each test has a context of its own below the one root. */
 const fresh = () => ({ id: crypto.randomUUID() });
 
-test("gate hands over the request and returns the response, the output and the end", async () => {
+test("gate passes the request on and returns the response, the output and the exit status", async () => {
   const script = 'cat "$CONTEXT_PATH/request.json" > "$CONTEXT_PATH/response.json"; echo out; echo err >&2; exit 3';
   const call = await callGate(root.path, sh(script), { ...fresh(), body: '{"n": 12345678901234567890}' });
   expect(Buffer.from(call.response).toString()).toBe('{"n": 12345678901234567890}');
@@ -21,7 +21,7 @@ test("gate hands over the request and returns the response, the output and the e
   expect(call.exit?.peakBytes).toBeWithin(100_000, 1_000_000_000);
 });
 
-test("gate counts the CPU time of the process and the children it waited for", async () => {
+test("gate counts the CPU time of the process and of the children that it waited for", async () => {
   const spin = 'i=0; while [ "$i" -lt 300000 ]; do i=$((i+1)); done';
   const call = await callGate(root.path, sh(`/bin/sh -c '${spin}'; exit 0`), fresh());
   const { userUs = 0, systemUs = 0, wallUs = 0 } = call.exit ?? {};
@@ -30,7 +30,7 @@ test("gate counts the CPU time of the process and the children it waited for", a
   expect(userUs + systemUs).toBeLessThan(2 * wallUs);
 });
 
-test("gate leaves {} as the response of a function that writes none", async () => {
+test("gate returns {} as the response of a function that writes none", async () => {
   const call = await callGate(root.path, ["true"], fresh());
   expect(Buffer.from(call.response).toString()).toBe("{}");
   expect(call.exit).toMatchObject({ exitCode: 0, signal: 0 });
@@ -54,7 +54,7 @@ test("gate passes 6 MiB each way byte for byte", async () => {
   expect(large.equals(call.response)).toBe(true);
 });
 
-test("gate takes a request that comes byte by byte", async () => {
+test("gate takes a request that arrives byte by byte", async () => {
   await using gate = new GateProcess(sh('cp "$CONTEXT_PATH/request.json" "$CONTEXT_PATH/response.json"'));
   await gate.expect("ready");
   const request = {
@@ -81,7 +81,7 @@ test.each([
   ["kill -SEGV $$", 0, 11],
   ["kill -TERM $$", 0, 15],
   ["kill -KILL $$", 0, 9],
-])("gate reports the end of `%s`", async (script, exitCode, signal) => {
+])("gate reports how `%s` ended", async (script, exitCode, signal) => {
   const call = await callGate(root.path, sh(script), fresh());
   expect(call.exit).toMatchObject({ exitCode, signal });
 });
@@ -100,13 +100,13 @@ describe("the function's process", () => {
     );
   });
 
-  test("has its stdin at the end", async () => {
+  test("has an empty stdin", async () => {
     const call = await callGate(root.path, sh("cat; readlink /proc/self/fd/0"), fresh());
     expect(call).toMatchObject({ stdout: "/dev/null\n", exit: { exitCode: 0 } });
   });
 
-  test("has no descriptor but its three", async () => {
-    // The shell keeps 7 open, as a careless starter of the gate might; 3 is ls reading the directory.
+  test("has no descriptors but the standard three", async () => {
+    // The shell keeps 7 open, as a careless engine might; 3 is ls reading the directory.
     const call = await callGate(root.path, ["ls", "/proc/self/fd"], {
       ...fresh(),
       prefix: [...sh('exec 7</; exec "$@"'), "sh"],
@@ -143,7 +143,7 @@ describe("the function's process", () => {
     expect(session).not.toBe(group);
   });
 
-  test("is dumpable, and rather killed than the gate where memory runs out", async () => {
+  test("is dumpable, and is killed before the gate if memory runs out", async () => {
     const call = await callGate(root.path, sh("stat -c %U /proc/$$/fd; cat /proc/self/oom_score_adj"), {
       ...fresh(),
       ...(await asNobody()),
@@ -151,7 +151,7 @@ describe("the function's process", () => {
     expect(call.stdout).toBe("nobody\n1000\n");
   });
 
-  test("works in the directory that the gate was started in, with its arguments as they are", async () => {
+  test("runs in the directory that the gate was started in, with its arguments unchanged", async () => {
     const cwd = `${root.path}/work dir`;
     await mkdir(cwd);
     const call = await callGate(root.path, ["sh", "-c", 'pwd; printf "<%s>" "$0" "$@"', "a b", "", "$x\n*"], {
@@ -171,17 +171,17 @@ test("gate's context can be read and written by any user", async () => {
   expect((await readdir(`${root.path}/${id}`)).toSorted()).toEqual(["request.json", "response.json"]);
 });
 
-test("gate cannot be looked into by a function of the same user", async () => {
+test("gate is closed to a function of the same user", async () => {
   const script = "cat /proc/$PPID/environ || ls /proc/$PPID/fd || echo kept out";
   const call = await callGate(root.path, sh(script), { ...fresh(), ...(await asNobody()) });
   expect(call.stdout).toBe("kept out\n");
 });
 
-test("gate needs nothing of the image: no /dev/null, no /proc, no shell", async () => {
+test("gate needs nothing in the image: no /dev/null, no /proc, no shell", async () => {
   const image = `${root.path}/image`;
   await mkdir(`${image}/tmp`, { recursive: true });
   await Bun.$`cp ${GATE} ${image}/gate`;
-  // Any static program will do as the function: here the gate itself, which says how it is used.
+  // Any static program will do as the function: here it is the gate itself, which prints its usage.
   const call = await callGate("/tmp", ["/gate"], { ...fresh(), prefix: ["chroot", image], gate: "/gate" });
   expect(call).toMatchObject({
     stderr: "usage: gate COMMAND [ARG...]\n",
@@ -189,7 +189,7 @@ test("gate needs nothing of the image: no /dev/null, no /proc, no shell", async 
   });
 });
 
-/** Runs the gate as a user without privileges, who may write to the root directory of the contexts. */
+/** Runs the gate as a user without privileges who may write to the contexts' root. */
 async function asNobody(): Promise<{ prefix: string[] }> {
   await chmod(root.path, 0o1777);
   await chmod(GATE, 0o755);

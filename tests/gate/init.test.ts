@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { callGate, GateProcess, outcome, scratch, sh, witness, type Scratch } from "./support/gate-process.ts";
 
-/** As in a container: the gate is PID 1 of a namespace with a /proc of its own. */
+/** Makes the gate PID 1 of a namespace with its own /proc, as in a container. */
 const UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc"];
 const asInit = (...prefix: string[]) => ({ id: crypto.randomUUID(), prefix: [...UNSHARE, ...prefix] });
 
@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => root[Symbol.asyncDispose]());
 
-test("gate as PID 1 answers as anywhere else", async () => {
+test("gate as PID 1 answers as it does elsewhere", async () => {
   const call = await callGate(
     root.path,
     sh('readlink /proc/1/exe; echo "[$$]" > "$CONTEXT_PATH/response.json"'),
@@ -23,7 +23,7 @@ test("gate as PID 1 answers as anywhere else", async () => {
 });
 
 test("gate as PID 1 reaps orphans while the function runs", async () => {
-  // Ends only when none is left that is dead and not reaped; the deadline would tell.
+  // Ends only when no zombie is left; otherwise the deadline passes.
   const script = `
     for i in 1 2 3 4 5 6 7 8 9 10; do ( ( exit 3 ) & ) ; done
     while grep -qs '^State:.Z' /proc/[0-9]*/status; do :; done
@@ -32,12 +32,12 @@ test("gate as PID 1 reaps orphans while the function runs", async () => {
   expect(call).toMatchObject({ expired: false, exit: { exitCode: 5 } });
 });
 
-test("gate as PID 1 takes the function's end for the end, not an orphan's", async () => {
+test("gate as PID 1 ends the call when the function ends, not when an orphan does", async () => {
   const call = await callGate(root.path, sh("( ( sleep 0.05; exit 9 ) & ); sleep 0.2; exit 4"), asInit());
   expect(call.exit).toMatchObject({ exitCode: 4 });
 });
 
-test("gate as PID 1 ends whatever the function left, in whatever group or session, SIGTERM ignored", async () => {
+test("gate as PID 1 kills whatever the function left, in any group or session, even if it ignores SIGTERM", async () => {
   await using here = await scratch();
   const { path, gone } = await witness(here.path);
   const script = `exec 9>${path}; echo up >&9; trap '' TERM HUP; setsid sleep 60 & setsid yes & exit 0`;
@@ -55,7 +55,7 @@ test("gate as PID 1 survives every signal that the function sends it", async () 
 });
 
 test.each(["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"] as const)(
-  "gate as PID 1 ends with all it started at a %s from outside",
+  "gate as PID 1 exits with everything that it started at a %s from outside",
   async (signal) => {
     await using here = await scratch();
     const { path, up, gone } = await witness(here.path);
@@ -66,7 +66,7 @@ test.each(["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"] as const)(
     await gate.expect("ready");
     await gate.call(here.path);
     await up;
-    // The process that unshare forked: the gate, by the number that it has outside.
+    // The process that unshare forked: the gate, by its id outside the namespace.
     const children = await Bun.file(`/proc/${gate.pid}/task/${gate.pid}/children`).text();
     process.kill(Number(children.trim()), signal);
     await gone;
@@ -75,7 +75,7 @@ test.each(["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"] as const)(
   },
 );
 
-test("gate as PID 1 ends a fork bomb when stdin ends", async () => {
+test("gate as PID 1 kills a fork bomb when stdin ends", async () => {
   await using here = await scratch();
   await Bun.$`chmod 1777 ${here.path}`;
   const { path, up, gone } = await witness(here.path);
@@ -90,7 +90,7 @@ test("gate as PID 1 ends a fork bomb when stdin ends", async () => {
   await gone;
 });
 
-test("gate as PID 1 keeps its descriptors and memory from a function of the same user", async () => {
+test("gate as PID 1 hides its descriptors and memory from a function of the same user", async () => {
   const script =
     "for f in environ maps mem fd/0 fd/1 cwd; do cat /proc/1/$f 2>/dev/null && echo open $f; done; ls /proc/1/fd; id -u";
   const user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
@@ -99,7 +99,7 @@ test("gate as PID 1 keeps its descriptors and memory from a function of the same
   expect(call.stderr).toContain("Permission denied");
 });
 
-test("gate as PID 1 says that the deadline passed and kills what SIGTERM does not end", async () => {
+test("gate as PID 1 reports that the deadline passed and kills what SIGTERM does not end", async () => {
   await using here = await scratch();
   const { path, gone } = await witness(here.path);
   const script = `exec 9>${path}; echo up >&9; trap '' TERM; setsid sleep 60 & while :; do sleep 60; done`;

@@ -8,7 +8,7 @@ beforeAll(async () => {
 });
 afterAll(() => root[Symbol.asyncDispose]());
 
-/** A program that leaves a socket behind: Bun removes its own when it exits in peace. */
+/** A program that leaves a socket behind: it kills itself, as Bun removes its socket at a normal exit. */
 const SOCKET = `Bun.listen({unix: "response.json", socket: {data() {}}}); process.kill(process.pid, "SIGKILL")`;
 
 test.each([
@@ -30,14 +30,14 @@ test.each([
   ["a sparse terabyte", "truncate -s 1T response.json", "over_limit"],
   ["4 GiB, whose length is 0 in 32 bits", "truncate -s 4G response.json", "over_limit"],
   ["one byte over the limit", "truncate -s 1001 response.json", "over_limit"],
-  ["as much as the limit", "truncate -s 1000 response.json", "fine"],
+  ["exactly the limit", "truncate -s 1000 response.json", "fine"],
 ] as const)("gate reports a response that is %s", async (what, script, responseState) => {
   const command = sh(`cd "$CONTEXT_PATH" && ${script.replace("ROOT", root.path)}`);
   const call = await callGate(root.path, command, { id: crypto.randomUUID(), responseLimit: 1000 });
   expect(call.stderr).toBe("");
   expect(call.exit).toMatchObject({ responseState });
   const sizes: Record<string, number> = {
-    "as much as the limit": 1000,
+    "exactly the limit": 1000,
     "an empty file": 0,
     "a file moved into place": 9,
   };
@@ -45,7 +45,7 @@ test.each([
   expect(call.response.length).toBe(size);
 });
 
-test("gate reports a response that it may not read", async () => {
+test("gate reports a response that it cannot read", async () => {
   await Bun.$`chmod 1777 ${root.path}`;
   const prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
   const call = await callGate(root.path, sh('chmod 0 "$CONTEXT_PATH/response.json"'), {
@@ -55,7 +55,7 @@ test("gate reports a response that it may not read", async () => {
   expect(call.exit).toMatchObject({ responseState: "unreadable", responseBytes: 0 });
 });
 
-test("gate hands over response.meta.json and response.body, byte for byte", async () => {
+test("gate returns response.meta.json and response.body, byte for byte", async () => {
   const script = `cd "$CONTEXT_PATH"; printf '{"status":\\000 201}' > response.meta.json; head -c 200000 /dev/urandom > response.body
     cp response.body ${root.path}/sent; echo '[]' > response.json`;
   const call = await callGate(root.path, sh(script), { id: crypto.randomUUID() });
@@ -77,8 +77,8 @@ test.each([
     { metaBytes: 1, responseState: "missing" },
   ],
   ["an empty meta file", ": > response.meta.json", { metaState: "fine", metaBytes: 0, responseBytes: 2 }],
-  ["as much meta as may be", "truncate -s 65536 response.meta.json", { metaState: "fine", metaBytes: 65_536 }],
-  ["more meta than may be", "truncate -s 65537 response.meta.json", { metaState: "over_limit", metaBytes: 0 }],
+  ["as much meta as allowed", "truncate -s 65536 response.meta.json", { metaState: "fine", metaBytes: 65_536 }],
+  ["more meta than allowed", "truncate -s 65537 response.meta.json", { metaState: "over_limit", metaBytes: 0 }],
   ["a sparse terabyte of meta", "truncate -s 1T response.meta.json", { metaState: "over_limit" }],
   ["a link as meta", "ln -s ROOT/host-secret response.meta.json", { metaState: "no_regular_file", metaBytes: 0 }],
   ["a FIFO as meta", "mkfifo response.meta.json", { metaState: "no_regular_file" }],
@@ -86,7 +86,7 @@ test.each([
   ["an empty body", ": > response.body", { bodyFile: true, responseState: "fine", responseBytes: 0 }],
   ["a body and no response.json", "echo > response.body; rm response.json", { bodyFile: true, responseBytes: 1 }],
   ["a body over the limit", "truncate -s 1001 response.body", { bodyFile: true, responseState: "over_limit" }],
-  ["as much body as may be", "truncate -s 1000 response.body", { bodyFile: true, responseBytes: 1000 }],
+  ["as much body as allowed", "truncate -s 1000 response.body", { bodyFile: true, responseBytes: 1000 }],
   ["a link as body", "ln -s ROOT/host-secret response.body", { bodyFile: true, responseState: "no_regular_file" }],
   ["a FIFO as body", "mkfifo response.body", { bodyFile: true, responseState: "no_regular_file" }],
   ["an endless device as body", "mknod response.body c 1 5", { bodyFile: true, responseState: "no_regular_file" }],
@@ -99,7 +99,7 @@ test.each([
   expect(call.response.length).toBe(call.exit?.responseBytes ?? -1);
 });
 
-test("gate takes each call's answer for itself", async () => {
+test("gate returns each call's own answer", async () => {
   await using gate = new GateProcess(sh('cd "$CONTEXT_PATH"; . ./request.json'));
   await gate.expect("ready");
   for (const [body, meta, response] of [
@@ -114,7 +114,7 @@ test("gate takes each call's answer for itself", async () => {
   }
 });
 
-test("gate passes bytes that are no text unchanged", async () => {
+test("gate returns bytes that are not text unchanged", async () => {
   const call = await callGate(root.path, sh(`printf '\\000\\377\\r\\n' > "$CONTEXT_PATH/response.json"`), {
     id: crypto.randomUUID(),
   });

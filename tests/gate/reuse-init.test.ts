@@ -21,14 +21,14 @@ beforeAll(async () => {
 });
 afterAll(() => host[Symbol.asyncDispose]());
 
-/** Runs a script after which the gate is ready again. */
+/** Runs a script, after which the gate has to be ready again. */
 async function run(gate: GateProcess, body: string, root = ROOT): Promise<Told> {
   const told = await gate.serve(root, { body });
   await gate.expect("ready");
   return told;
 }
 
-/** Runs a script after which the gate is not ready again, but gone. */
+/** Runs a script, after which the gate has to exit. */
 async function runLast(gate: GateProcess, body: string): Promise<Told> {
   const told = await gate.serve(ROOT, { body });
   expect(await gate.next()).toBeUndefined();
@@ -36,19 +36,19 @@ async function runLast(gate: GateProcess, body: string): Promise<Told> {
 }
 
 const LIST_PROCESSES = "echo /proc/[0-9]*";
-/** Everything in the places that are cleared, and how many System V objects there are. */
+/** Lists everything in the directories that are cleared, and counts System V objects. */
 const LIST_TRACES = `
   cd /; find /tmp /dev/shm /dev/mqueue -mindepth 1 -not -path "$CONTEXT_PATH*" -not -path ${ROOT}
   cat /proc/sysvipc/shm /proc/sysvipc/msg /proc/sysvipc/sem | grep -cv key`;
 
-describe("gate as PID 1 has ended before it is ready again", () => {
+describe("gate as PID 1 kills, before it is ready again,", () => {
   test.each([
     ["children", "sleep 60 & sleep 60 &"],
     ["orphans in sessions of their own", "setsid sh -c 'sleep 60 & sleep 60' & sleep 0.05"],
     ["double forks that ignore signals", "trap '' TERM HUP INT; ( ( sleep 60; sleep 60 ) & ) & sleep 0.05"],
     ["stopped processes", "sleep 60 & kill -STOP $!"],
-    ["processes that fork on and on", "chain() { sleep 0 & chain & }; chain & chain & sleep 0.05"],
-    ["a namespace of its own below", "unshare --pid --fork sh -c 'trap \"\" TERM; sleep 60 & wait' & sleep 0.05"],
+    ["processes that keep forking", "chain() { sleep 0 & chain & }; chain & chain & sleep 0.05"],
+    ["a nested namespace", "unshare --pid --fork sh -c 'trap \"\" TERM; sleep 60 & wait' & sleep 0.05"],
   ])("%s", async (_, body) => {
     await using here = await scratch();
     const { gone } = await witness(here.path);
@@ -60,7 +60,7 @@ describe("gate as PID 1 has ended before it is ready again", () => {
   });
 });
 
-test("gate as PID 1 leaves nothing where a function writes by habit, follows no link, and keeps mounts", async () => {
+test("gate as PID 1 clears the directories that functions usually write to, follows no link, and keeps mounts", async () => {
   await using gate = await initGate(host.path, { prepare: "mkdir /tmp/mount && mount -t tmpfs none /tmp/mount" });
   const body = `
     cd /tmp
@@ -79,7 +79,7 @@ test("gate as PID 1 leaves nothing where a function writes by habit, follows no 
   expect(await readdir(`${host.path}/keep`)).toEqual(["file"]);
 });
 
-test("gate as PID 1 clears around a context's root that lies deeper", async () => {
+test("gate as PID 1 clears around a context's root that is nested deeper", async () => {
   const root = "/tmp/a/b/context";
   await using gate = await initGate(host.path, { root });
   for (let call = 0; call < 3; call++) {
@@ -92,7 +92,7 @@ test("gate as PID 1 clears around a context's root that lies deeper", async () =
   }
 });
 
-test("gate as PID 1 that is not root leaves other users' files, and nothing of its own beside them", async () => {
+test("gate as PID 1 that is not root keeps the files of other users, and clears its own next to them", async () => {
   const prepare = `
     mkdir -m 777 /tmp/shared && mkdir /tmp/shared/full && touch /tmp/shared/full/theirs /tmp/theirs
     mkdir -m 700 /tmp/closed && touch /tmp/closed/theirs`;
@@ -106,7 +106,7 @@ test("gate as PID 1 that is not root leaves other users' files, and nothing of i
   expect(stdout.trim().split("\n").toSorted()).toEqual([...left, "0"].toSorted());
 });
 
-test("gate as PID 1 counts out of memory kills anew in each call", async () => {
+test("gate as PID 1 counts out-of-memory kills anew in each call", async () => {
   const counter = "/sys/fs/cgroup/memory.events";
   await using gate = await initGate(host.path, { prepare: `echo "oom_kill 5" > ${counter}` });
   const kills = async (body: string) => (await run(gate, body)).exit?.oomKills;
@@ -118,7 +118,7 @@ test("gate as PID 1 counts out of memory kills anew in each call", async () => {
 
 describe("gate as PID 1 clears", () => {
   test.each([
-    ["9,999 files beside the context's root", "seq 9999 | (cd /tmp; xargs touch)"],
+    ["9,999 files next to the context's root", "seq 9999 | (cd /tmp; xargs touch)"],
     ["63 levels", `cd /tmp; mkdir -p "$(printf 'd/%.0s' $(seq 63))"`],
   ])("%s", async (_, body) => {
     await using gate = await initGate(host.path);
@@ -130,23 +130,26 @@ describe("gate as PID 1 clears", () => {
 describe("gate as PID 1 exits in place of READY", () => {
   test.each([
     ["10,001 entries", "seq 10000 | (cd /tmp; xargs touch)"],
-    ["10,001 entries all in all", "cd /tmp; for d in 1 2 3 4 5; do mkdir $d; seq 2000 | (cd $d; xargs touch); done"],
+    [
+      "10,001 entries in several directories",
+      "cd /tmp; for d in 1 2 3 4 5; do mkdir $d; seq 2000 | (cd $d; xargs touch); done",
+    ],
     ["10,001 entries in the context's root", `seq 10000 | (cd ${ROOT}; xargs touch)`],
     ["64 levels", `cd /tmp; mkdir -p "$(printf 'd/%.0s' $(seq 64))"`],
     ["64 levels in /dev/shm", `cd /dev/shm; mkdir -p "$(printf 'd/%.0s' $(seq 64))"`],
-  ])("where there are %s", async (_, body) => {
+  ])("if there are %s", async (_, body) => {
     await using gate = await initGate(host.path);
     await runLast(gate, body);
   });
 
   test.each([
-    ["a directory that it may not read", "mkdir -p /tmp/sealed/x && chmod 0 /tmp/sealed"],
+    ["a directory that it cannot read", "mkdir -p /tmp/sealed/x && chmod 0 /tmp/sealed"],
     [
-      "a file in a directory that it may not write to",
+      "a file in a directory that it cannot write to",
       "mkdir /tmp/sealed && touch /tmp/sealed/x && chmod 500 /tmp/sealed",
     ],
-    ["a file in another user's directory that it may not read, but write to", "touch /tmp/drop/mine"],
-  ])("where it is not root and there is %s", async (_, body) => {
+    ["a file in another user's directory that it can write to but not read", "touch /tmp/drop/mine"],
+  ])("if it is not root and there is %s", async (_, body) => {
     await using gate = await initGate(host.path, {
       nobody: true,
       prepare: "mkdir -m 773 /tmp/drop && chmod o-r /tmp/drop",
@@ -170,13 +173,13 @@ describe("gate as PID 1 exits in place of READY", () => {
       "script is in its working directory /tmp",
       { cwd: "/tmp", command: ["sh", "run"], prepare: "echo 'exit 0' > /tmp/run" },
     ],
-  ])("where the image's %s", async (_, options) => {
+  ])("if the image's %s", async (_, options) => {
     await using gate = await initGate(host.path, options);
     expect(await runLast(gate, "exit 0")).toMatchObject({ stderr: "", exit: { exitCode: 0 } });
     expect(await gate.exited).toBe(0);
   });
 
-  test("when something else than the function is left that it may not kill, and stdin ends", async () => {
+  test("when stdin ends while a process that it cannot kill is left", async () => {
     await using held = await heldGate();
     await held.gate.serve(ROOT, { body: "true" });
     await held.gate.hangUp();
@@ -184,7 +187,7 @@ describe("gate as PID 1 exits in place of READY", () => {
     expect(await held.gate.exited).not.toBe(0);
   });
 
-  test("when stdin ends behind a request that came too early", async () => {
+  test("when stdin ends after a request that came too early", async () => {
     await using held = await heldGate();
     await held.gate.serve(ROOT, { body: "true" });
     await held.gate.send(early("echo never"));
@@ -212,18 +215,18 @@ test("gate as PID 1 serves a request that came before it was ready again", async
   expect(await outcome(held.gate)).toMatchObject({ stdout: "early\n", exit: { exitCode: 0 }, code: 0 });
 });
 
-/** A whole request that no conversation has been told of. */
+/** A complete request that no conversation knows of. */
 function early(body: string): Buffer {
   const bytes = Buffer.from(body);
   const head = encodeRequest({ ...requestIn(ROOT, { id: "early" }), bodyLength: bytes.length, extraFrames: 0 });
   return Buffer.concat([head, ...bodyFrames(bytes)]);
 }
 
-/** A gate that stays at clearing away: it has a child that is not its function's, and that it may not kill. */
+/** A gate that cannot finish its reset: it has a child that does not belong to the function and that it cannot kill. */
 async function heldGate() {
   const gate = await initGate(host.path, { nobody: true, prepare: "sleep 60 &" });
   const children = await childrenOf(await pidOf(gate));
-  // The other child is the one that waits to become the function.
+  // The other child waits to become the function.
   const names = await Promise.all(children.map((pid) => Bun.file(`/proc/${pid}/comm`).text()));
   const stranger = children[names.indexOf("sleep\n")] ?? 0;
   return {
@@ -233,7 +236,7 @@ async function heldGate() {
   };
 }
 
-/** The process that unshare forked, by the number that it has outside. */
+/** The process that unshare forked, by its id outside the namespace. */
 async function pidOf(gate: GateProcess): Promise<number> {
   return (await childrenOf(gate.pid))[0] ?? 0;
 }

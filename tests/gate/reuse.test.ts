@@ -18,7 +18,7 @@ async function readyGate(command: readonly string[] = SCRIPT): Promise<GateProce
   return gate;
 }
 
-test("gate is ready again after a call that another may follow, and exits after one that none may", async () => {
+test("gate is ready again after a call that another one may follow, and exits after the last", async () => {
   await using gate = await readyGate();
   await gate.serve(root.path, { body: "exit 3" });
   expect(await gate.expect("ready")).toEqual({ type: "ready", version: 2 });
@@ -26,7 +26,7 @@ test("gate is ready again after a call that another may follow, and exits after 
   expect(await outcome(gate)).toMatchObject({ exit: { exitCode: 4 }, code: 0 });
 });
 
-test("gate gives every call a process, an id and a context of its own, with nothing of the one before", async () => {
+test("gate gives every call its own process, id and context, without a trace of the one before", async () => {
   await using here = await scratch();
   await using gate = await readyGate();
   const body = 'echo $$ $REQUEST_ID $CONTEXT_PATH; ls -A "$CONTEXT_PATH/.."; touch "$CONTEXT_PATH/../mine"';
@@ -45,7 +45,7 @@ test("gate gives every call a process, an id and a context of its own, with noth
   expect(await readdir(here.path)).toEqual([]);
 });
 
-test("gate takes another id's place: the same id may come again", async () => {
+test("gate takes the same id again", async () => {
   await using gate = await readyGate();
   for (let call = 0; call < 3; call++) {
     const body = `echo '[${call}]' > "$CONTEXT_PATH/response.json"`;
@@ -55,7 +55,7 @@ test("gate takes another id's place: the same id may come again", async () => {
   }
 });
 
-test("gate counts log, response and end anew in each call", async () => {
+test("gate counts output and reports response and exit status anew in each call", async () => {
   await using gate = await readyGate();
   const body = "printf 1234567890; printf 12345 > $CONTEXT_PATH/response.json; exit 7";
   const first = await gate.serve(root.path, { body, logLimit: 4, responseLimit: 3 });
@@ -73,16 +73,16 @@ test("gate counts log, response and end anew in each call", async () => {
   await gate.expect("ready");
 });
 
-test("gate's descriptors do not grow over 200 calls, and no output at a call's end is lost", async () => {
+test("gate leaks no descriptor in 200 calls, and loses no output at the end of a call", async () => {
   await using gate = await readyGate();
-  // While a function runs: between calls the next one's process is being made, and descriptors come and go.
+  // While a function runs: between calls the next process is being forked, and descriptors come and go.
   const open = async () => {
     const { stdout } = await gate.serve(root.path, { body: "ls /proc/$PPID/fd" });
     await gate.expect("ready");
     return stdout;
   };
   const shapes = [
-    // What is in the pipes at the end counts towards 1 MiB: of one call, not of all.
+    // What is in the pipes at the end counts towards 1 MiB for each call, not for all of them.
     "printf %060000d 0",
     "exec >&- 2>&-",
     "rm -r $CONTEXT_PATH",
@@ -100,7 +100,7 @@ test("gate's descriptors do not grow over 200 calls, and no output at a call's e
   expect(await open()).toBe(before);
 });
 
-test("gate takes bodies of every size one after the other", async () => {
+test("gate takes bodies of any size one after another", async () => {
   const copy = sh('cp "$CONTEXT_PATH/request.json" "$CONTEXT_PATH/response.json"');
   await using gate = await readyGate(copy);
   for (const size of [0, 1, 65_536, 65_537, 6 << 20, 2]) {
@@ -112,14 +112,14 @@ test("gate takes bodies of every size one after the other", async () => {
 });
 
 describe("gate exits in place of a second READY", () => {
-  test("after EXPIRED, also where the function then ended well", async () => {
+  test("after EXPIRED, even if the function then exits with 0", async () => {
     await using gate = await readyGate();
     const body = "trap 'exit 0' TERM; sleep 60 & wait";
     await gate.call(root.path, { id: crypto.randomUUID(), again: true, timeoutMs: 300, graceMs: 20_000, body });
     expect(await outcome(gate)).toMatchObject({ expired: true, exit: { exitCode: 0 }, code: 0 });
   });
 
-  test("after EXPIRED while the body was still to come", async () => {
+  test("after EXPIRED while the body is incomplete", async () => {
     await using gate = await readyGate();
     const request = {
       id: crypto.randomUUID(),
@@ -154,7 +154,7 @@ describe("gate exits in place of a second READY", () => {
     expect(await outcome(later)).toMatchObject({ frames: [failed] });
   });
 
-  test("after anything that comes while the function runs", async () => {
+  test("after anything that arrives while the function runs", async () => {
     await using gate = await readyGate();
     await gate.call(root.path, { id: crypto.randomUUID(), again: true, body: "echo up; sleep 60" });
     await gate.expect("log");
@@ -162,7 +162,7 @@ describe("gate exits in place of a second READY", () => {
     expect(await outcome(gate)).toMatchObject({ failed: { stage: "frames" }, code: 0 });
   });
 
-  test("where the context's root is gone", async () => {
+  test("if the context's root is gone", async () => {
     await using gate = await readyGate();
     await using other = await scratch();
     await gate.serve(other.path, { body: `rm -r ${other.path}` });
@@ -170,7 +170,7 @@ describe("gate exits in place of a second READY", () => {
     expect(await gate.exited).toBe(1);
   });
 
-  test("where the context's root has become a link, which it does not follow", async () => {
+  test("if the context's root has become a link, which it does not follow", async () => {
     await using gate = await readyGate();
     await using other = await scratch();
     await Bun.$`mkdir ${other.path}/root ${other.path}/keep && touch ${other.path}/keep/file`;
@@ -181,7 +181,7 @@ describe("gate exits in place of a second READY", () => {
     expect(await readdir(`${other.path}/keep`)).toEqual(["file"]);
   });
 
-  test("when stdin has ended with the answer", async () => {
+  test("when stdin ends before the answer is out", async () => {
     await using gate = await readyGate();
     await gate.call(root.path, { again: true, body: "echo up; sleep 0.05" });
     await gate.expect("log");
@@ -190,7 +190,7 @@ describe("gate exits in place of a second READY", () => {
   });
 });
 
-test("gate that is ready again still exits when stdin ends", async () => {
+test("gate exits when stdin ends, even if it is ready again", async () => {
   await using gate = await readyGate();
   await gate.serve(root.path, { body: "true" });
   await gate.expect("ready");
@@ -198,7 +198,7 @@ test("gate that is ready again still exits when stdin ends", async () => {
   expect(await gate.exited).toBe(1);
 });
 
-test("gate that is ready again refuses nonsense as a new one does", async () => {
+test("gate refuses nonsense after READY, as a new one does", async () => {
   await using gate = await readyGate();
   await gate.serve(root.path, { body: "true" });
   await gate.expect("ready");

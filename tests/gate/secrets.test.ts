@@ -26,7 +26,7 @@ async function run(gate: GateProcess, body: string, values: Record<string, strin
 }
 
 test.each([false, true])(
-  "gate writes secrets to be read by any user, and by each call its own (nobody: %p)",
+  "gate writes secrets for any user to read, and gives each call its own (nobody: %p)",
   async (nobody) => {
     await using gate = await initGate(host.path, { prepare: MOUNT, nobody });
     const look = 'cd /run/secrets; for name in $(ls -A); do echo "$name $(stat -c %a $name) $(cat $name)"; done';
@@ -39,7 +39,7 @@ test.each([false, true])(
   },
 );
 
-test("gate clears secrets that a function has hidden below, and leaves an image's own files alone", async () => {
+test("gate clears secrets that a function has moved or copied, and keeps the image's own files", async () => {
   const keep = "mkdir -p /run/secrets/rhsm; touch /run/secrets/rhsm/ca.pem";
   await using without = await initGate(host.path, { prepare: `mount -t tmpfs none /run; ${keep}` });
   await run(without, "true", {});
@@ -56,13 +56,13 @@ test("gate clears secrets that a function has hidden below, and leaves an image'
 test.each([
   ["no tmpfs", "mount -t tmpfs none /run; mkdir /run/secrets; mount -t proc none /run/secrets", ENODEV],
   ["a tmpfs that is too small", MOUNT, ENOSPC],
-])("gate answers FAILED secrets where there is %s", async (_, prepare, errno) => {
+])("gate answers FAILED secrets if there is %s", async (_, prepare, errno) => {
   await using gate = await initGate(host.path, { prepare });
   await gate.call(ROOT, { body: "true", ...secrets({ large: "x".repeat(100_000) }) });
   expect((await outcome(gate)).failed).toEqual({ type: "failed", stage: "secrets", errno });
 });
 
-test("gate answers FAILED secrets where there is no place for them", async () => {
+test("gate answers FAILED secrets if there is no directory for them", async () => {
   await using here = await scratch();
   const call = await callGate(here.path, ["true"], secrets({ "slipway-test": "1" }));
   expect(call.failed).toMatchObject({ type: "failed", stage: "secrets" });

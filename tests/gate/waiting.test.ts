@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => root[Symbol.asyncDispose]());
 
-/** The process that is there before the request, as soon as it is. */
+/** Waits for the process that the gate forks before the request. */
 async function waitingChild(gate: GateProcess): Promise<number> {
   for (;;) {
     const children = await Bun.file(`/proc/${gate.pid}/task/${gate.pid}/children`).text();
@@ -19,7 +19,7 @@ async function waitingChild(gate: GateProcess): Promise<number> {
 }
 
 describe("when the process that waits for a request is killed", () => {
-  test("gate exits, as nobody has asked for anything yet", async () => {
+  test("gate exits if there is no request yet", async () => {
     await using gate = new GateProcess(["true"]);
     await gate.expect("ready");
     process.kill(await waitingChild(gate), "SIGKILL");
@@ -27,7 +27,7 @@ describe("when the process that waits for a request is killed", () => {
     expect(await gate.exited).toBe(1);
   });
 
-  test("while the body comes, the call ends as a function that was killed, and nothing was run", async () => {
+  test("while the body is incomplete, the call ends as if the function had been killed, and nothing is run", async () => {
     await using gate = new GateProcess(sh("echo ran"));
     await gate.expect("ready");
     const [head, first] = gate.conversation.call(requestIn(root.path), Buffer.alloc(70_000));
@@ -37,7 +37,7 @@ describe("when the process that waits for a request is killed", () => {
     expect(Buffer.from((await gate.expect("response")).bytes).toString()).toBe("{}");
   });
 
-  test("in a second call as in the first", async () => {
+  test("gate exits in a second call as in the first", async () => {
     await using gate = new GateProcess(["true"]);
     await gate.expect("ready");
     await Bun.$`mkdir ${root.path}/again`;
@@ -48,26 +48,26 @@ describe("when the process that waits for a request is killed", () => {
   });
 });
 
-describe("gate as PID 1 that is ready again", () => {
+describe("gate as PID 1 says READY again", () => {
   test.each([
-    ["in one write with the answer where nothing is left of the call", "true", 1],
-    ["after the answer where a file is left", "touch /tmp/left", 2],
-    ["after the answer where a file is left in the context's root", `touch ${ROOT}/left`, 2],
-    ["after the answer where a file is left in the context", "touch $CONTEXT_PATH/left", 2],
-    ["after the answer where a process is left", "sleep 60 &", 2],
-  ])("says so %s", async (_, body, writes) => {
+    ["in one write with the answer if nothing is left of the call", "true", 1],
+    ["after the answer if a file is left", "touch /tmp/left", 2],
+    ["after the answer if a file is left in the context's root", `touch ${ROOT}/left`, 2],
+    ["after the answer if a file is left in the context", "touch $CONTEXT_PATH/left", 2],
+    ["after the answer if a process is left", "sleep 60 &", 2],
+  ])("%s", async (_, body, writes) => {
     await using here = await scratch();
     await using gate = await initGate(here.path);
     const before = gate.chunks;
     await gate.serve(ROOT, { body });
-    // The second write comes while nobody looks: it is a chunk of its own unless both were one.
+    // Nobody reads while the second write comes: it is a separate chunk unless both were one write.
     await gate.expect("ready");
     expect(gate.chunks - before).toBeLessThanOrEqual(writes);
     expect((await gate.serve(ROOT, { body: `cd /; find /tmp ${ROOT} -name left` })).stdout).toBe("");
   });
 });
 
-test("gate exits with 0 when stdin ends behind the last answer, and soon where it does not", async () => {
+test("gate exits with 0 when stdin ends after the last answer, and soon after the answer if it does not", async () => {
   for (const hangUp of [true, false]) {
     await using gate = new GateProcess(["true"]);
     await gate.expect("ready");

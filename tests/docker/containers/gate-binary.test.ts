@@ -1,9 +1,7 @@
 import { expect, test } from "bun:test";
+import { gateBinary } from "../../../lib/docker/containers/gate-binary.ts";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { GATE } from "../../gate/support/gate-process.ts";
-
-// After gate-process.ts has built what it imports.
-const { gateBinary } = await import("../../../lib/docker/containers/gate-binary.ts");
 
 test.each([
   ["x86_64", "amd64", 62],

@@ -1,6 +1,6 @@
 import { FAILED_STAGES, RESPONSE_STATES, type GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 
-/** A frame as the gate would write it: the inverse of FrameDecoder. */
+/** Encodes a frame as the gate would: the inverse of FrameDecoder. */
 export function encodeGateFrame(frame: GateFrame): Buffer {
   switch (frame.type) {
     case "ready":
@@ -36,7 +36,7 @@ export function encodeGateFrame(frame: GateFrame): Buffer {
   }
 }
 
-/** Any type, any payload. */
+/** Makes a frame of any type with any payload. */
 export function rawFrame(type: number, payload: Uint8Array): Buffer {
   const header = Buffer.alloc(5);
   header.writeUInt8(type, 0);

@@ -9,7 +9,7 @@ await buildGate();
 /** The gate for this machine, as a file to run. */
 export const GATE = `${import.meta.dir}/../../../lib/gate/bin/gate-${process.arch === "arm64" ? "arm64" : "x64"}`;
 
-/** A directory of its own for one test; removed with `await using`. */
+/** A directory for one test; removed with `await using`. */
 export interface Scratch extends AsyncDisposable {
   readonly path: string;
 }
@@ -20,15 +20,15 @@ export async function scratch(): Promise<Scratch> {
 }
 
 export interface GateOptions {
-  /** Comes before the gate on its command line: unshare, setpriv, a shell. */
+  /** A command that starts the gate: unshare, setpriv, a shell. */
   readonly prefix?: readonly string[];
   readonly env?: Record<string, string>;
   readonly cwd?: string;
-  /** In place of bin/gate-*, where the prefix changes the root directory. */
+  /** Replaces bin/gate-* if the prefix changes the root directory. */
   readonly gate?: string;
 }
 
-/** What a call is given beside the command; the defaults are generous. */
+/** The options of a call, besides the command; the defaults are generous. */
 export interface CallOptions extends GateOptions, Partial<CallRequest>, Partial<GateExtras> {
   readonly body?: string | Uint8Array;
 }
@@ -36,7 +36,7 @@ export interface CallOptions extends GateOptions, Partial<CallRequest>, Partial<
 /** A gate as a plain process with pipes, and the server's side of the conversation. */
 export class GateProcess implements AsyncDisposable {
   readonly conversation = new GateConversation();
-  /** How many pieces its output has come in. */
+  /** The number of chunks in which its output has arrived. */
   chunks = 0;
   readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly #frames: AsyncGenerator<GateFrame, void, void>;
@@ -68,12 +68,12 @@ export class GateProcess implements AsyncDisposable {
     }
   }
 
-  /** The next frame, or undefined at the end of the gate's output. */
+  /** Returns the next frame, or undefined at the end of the gate's output. */
   async next(): Promise<GateFrame | undefined> {
     return (await this.#frames.next()).value ?? undefined;
   }
 
-  /** The next frame, which must be of that type. */
+  /** Returns the next frame, which must be of that type. */
   async expect<T extends GateFrame["type"]>(type: T): Promise<Extract<GateFrame, { type: T }>> {
     const frame = await this.next();
     if (frame?.type !== type) throw new Error(`Expected ${type}, got ${Bun.inspect(frame)}`);
@@ -96,7 +96,7 @@ export class GateProcess implements AsyncDisposable {
     for (const piece of this.conversation.call(request, bytes, { environment, files })) await this.send(piece);
   }
 
-  /** A call that another one may follow, up to the end of its answer; the gate must be ready. */
+  /** Makes a call that another one may follow, up to the end of its answer; the gate must be ready. */
   async serve(contextRoot: string, options: CallOptions = {}): Promise<Told> {
     await this.call(contextRoot, { id: crypto.randomUUID(), again: true, ...options });
     const frames: GateFrame[] = [];
@@ -126,7 +126,7 @@ export function requestIn(contextRoot: string, options: CallOptions = {}): CallR
   return { id, contextRoot: root, timeoutMs, graceMs, responseLimit, logLimit, again, bodyFile };
 }
 
-/** What a gate has told of a call. */
+/** Everything that a gate has reported about a call. */
 export interface Told {
   readonly frames: readonly GateFrame[];
   readonly exit: ExitFrame | undefined;
@@ -138,21 +138,21 @@ export interface Told {
   readonly meta: Uint8Array;
 }
 
-/** What became of the last call of a gate. */
+/** The last call of a gate, after its exit. */
 export interface Outcome extends Told {
   /** The gate's own exit code. */
   readonly code: number;
 }
 
-/** Runs a command through a gate from READY to the gate's end, with a context below `root`. */
+/** Runs a command through a gate, from READY to the gate's exit, with a context below `root`. */
 export async function callGate(root: string, command: readonly string[], options: CallOptions = {}): Promise<Outcome> {
   await using gate = new GateProcess(command, options);
   await gate.expect("ready");
   await gate.call(root, options);
-  return await outcome(gate); // awaited here: the gate must not be disposed of before
+  return await outcome(gate); // awaited here: the gate must not be disposed of earlier
 }
 
-/** The rest of a call that was sent already. */
+/** Reads the rest of a call that has been sent. */
 export async function outcome(gate: GateProcess): Promise<Outcome> {
   const frames: GateFrame[] = [];
   for (let frame = await gate.next(); frame; frame = await gate.next()) {
@@ -162,7 +162,7 @@ export async function outcome(gate: GateProcess): Promise<Outcome> {
   return outcomeOf(gate.conversation, frames, await gate.exited);
 }
 
-/** A conversation that is over, as an Outcome. */
+/** Makes an Outcome of a conversation that is over. */
 export function outcomeOf(conversation: GateConversation, frames: readonly GateFrame[], code: number): Outcome {
   conversation.end();
   return { ...toldBy(conversation, frames), code };
@@ -185,12 +185,12 @@ function toldBy(conversation: GateConversation, frames: readonly GateFrame[]): T
   };
 }
 
-/** A FIFO that functions open with `exec 9>PATH`. */
+/** A FIFO that functions open with `exec 9>PATH`, so that a test knows when all of them are gone. */
 export interface Witness {
   readonly path: string;
   /** Resolves when the function has written something to it. */
   readonly up: Promise<unknown>;
-  /** Resolves when every process that held it is gone. */
+  /** Resolves when every process that had it open is gone. */
   readonly gone: Promise<unknown>;
 }
 

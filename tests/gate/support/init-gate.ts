@@ -1,9 +1,9 @@
 import { GATE, GateProcess, sh, type GateOptions } from "./gate-process.ts";
 
 /**
- * What the gate finds in a container, in namespaces of its own: it is PID 1, and whatever it clears as such is a tmpfs
- * that nobody else sees. `set -e`: where one of them is missing the gate is not started, lest it clear the machine's.
- * $1 is a directory of the test, seen as /dev/host; $2 the gate, seen as /dev/gate; $3 the context's root.
+ * Makes a container of namespaces: the gate is PID 1, and all that it clears as PID 1 is a tmpfs that nobody else sees.
+ * `set -e`: if one of them cannot be mounted, the gate is not started, lest it clear the machine's own directories.
+ * $1 is a directory of the test, mounted at /dev/host; $2 the gate, copied to /dev/gate; $3 the context's root.
  */
 const CONTAINER = `
   set -e
@@ -21,19 +21,19 @@ const CONTAINER = `
   mount -t tmpfs -o mode=1777 none "$3"
 `;
 
-/** How the container of a test differs from the usual one. */
+/** Differences between the container of a test and the usual one. */
 export interface ContainerOptions extends Pick<GateOptions, "cwd"> {
   /** The context's root. */
   readonly root?: string;
-  /** More for the script that makes it. */
+  /** More commands for the script that makes the container. */
   readonly prepare?: string;
   /** Runs the gate as `nobody`. */
   readonly nobody?: boolean;
-  /** In place of a shell that runs its request. */
+  /** Replaces the shell that runs its request. */
   readonly command?: readonly string[];
 }
 
-/** A gate as PID 1 that has said READY; each request is the script that its call runs. `host` is a directory. */
+/** Starts a gate as PID 1 and waits for READY; each request is the script that its call runs. `host` is a directory. */
 export async function initGate(host: string, options: ContainerOptions = {}): Promise<GateProcess> {
   const { root = "/tmp/context", prepare = "", nobody = false, cwd = "/" } = options;
   const user = nobody ? ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] : [];

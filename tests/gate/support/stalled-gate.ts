@@ -2,7 +2,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { GateConversation } from "../../../lib/runner/gate-protocol/conversation.ts";
 import { GATE, outcomeOf, requestIn, scratch, sh, witness, type CallOptions, type Outcome } from "./gate-process.ts";
 
-/** A gate that was called and whose output nobody reads. It fills the 64 KiB of a FIFO, and no more. */
+/** A gate that has been called and whose output nobody reads. It fills the 64 KiB of a FIFO, and no more. */
 export class StalledGate implements AsyncDisposable {
   /** Resolves when the function and all that it started are gone. */
   readonly gone: Promise<unknown>;
@@ -16,14 +16,14 @@ export class StalledGate implements AsyncDisposable {
     this.#directory = directory;
     this.#path = path;
     this.gone = gone;
-    // For reading and writing: so that opening does not wait for the other side.
+    // For reading and writing, so that opening does not wait for the other side.
     this.#output = openSync(path, "r+");
     const stdout = openSync(path, "w");
     this.#child = Bun.spawn([GATE, ...sh(script)], { stdin: "pipe", stdout, stderr: "inherit" });
     closeSync(stdout);
   }
 
-  /** Returns when the script has said `echo up >&9`. */
+  /** Returns when the script has run `echo up >&9`. */
   static async start(script: string, options: CallOptions = {}): Promise<StalledGate> {
     const directory = await scratch();
     const { path, up, gone } = await witness(directory.path);
@@ -46,13 +46,13 @@ export class StalledGate implements AsyncDisposable {
     await this.#child.stdin.end();
   }
 
-  /** Takes away the only reader. */
+  /** Closes the only reader. */
   closeOutput(): void {
     if (this.#output !== undefined) closeSync(this.#output);
     this.#output = undefined;
   }
 
-  /** Reads what the gate has written and still writes. */
+  /** Reads what the gate has written and will write. */
   async read(): Promise<Outcome> {
     const stdin = openSync(this.#path, "r");
     this.closeOutput();

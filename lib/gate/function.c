@@ -1,0 +1,162 @@
+/*
+ * The function's process, from fork to exit.
+ *
+ * The process is forked before there is a request, which is most of the work: it waits on a pipe for the path of its
+ * context (exec.c), and starting it is one write. main.c prepares it, request.c starts it, and reap() concludes the
+ * call when it is dead.
+ *
+ * Owns the process, the two pipes between us and it, how it ended, and the counter of out-of-memory kills.
+ */
+#include "gate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static pid_t child = -1;   /* the leader of the function's process group */
+static bool prepared;      /* prepare() has been tried for the next request */
+static int go_fd = -1;     /* the child waits here for the path of its context */
+static int exec_errno_fd = -1;
+static uint64_t started_us;
+static struct outcome outcome;
+static int oom_fd = -1;
+static uint64_t oom_before;
+
+/* Kills the function and everything that it started. As PID 1, kill(-1) reaches every process of the container in one
+ * step that no fork can slip through. Anywhere else it would kill the whole machine: there we kill the group. */
+void kill_all(void) {
+  if (given.is_init) kill(-1, SIGKILL);
+  else if (child > 0) kill(-child, SIGKILL);
+}
+
+/* Whether we are the only process left in the container: as PID 1, we become the parent of every orphan. */
+bool alone(void) {
+  siginfo_t info;
+  return given.is_init && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 && errno == ECHILD;
+}
+
+/* As kill_all(), which makes the kernel look at every process of the machine, but only if there is one to kill. */
+void kill_others(void) {
+  if (!alone()) kill_all();
+}
+
+/* How many processes of this cgroup the kernel has killed for lack of memory; 0 if it does not say. */
+static uint64_t oom_kills(void) {
+  char text[1024];
+  if (oom_fd < 0) oom_fd = open("/sys/fs/cgroup/memory.events", O_RDONLY | O_CLOEXEC);
+  if (oom_fd < 0) oom_fd = open("/sys/fs/cgroup/memory/memory.oom_control", O_RDONLY | O_CLOEXEC);
+  ssize_t n = oom_fd < 0 ? -1 : pread(oom_fd, text, sizeof text - 1, 0);
+  if (n < 0) return 0;
+  text[n] = '\0';
+  for (char *line = text; line != NULL; line = strchr(line, '\n')) {
+    line += *line == '\n';
+    if (strncmp(line, "oom_kill ", 9) == 0) return strtoull(line + 9, NULL, 10);
+  }
+  return 0;
+}
+
+/* How far the counter has moved since the process was prepared. */
+uint32_t oom_kills_in_call(void) {
+  uint64_t after = oom_kills();
+  return after > oom_before ? (uint32_t)(after - oom_before) : 0;
+}
+
+/* Opens a descriptor that is at its end. An image may lack /dev/null; a pipe without a writer serves as well. */
+static int open_empty(void) {
+  int ends[2];
+  int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (fd >= 0 || pipe2(ends, O_CLOEXEC) < 0) return fd;
+  close(ends[1]);
+  return ends[0];
+}
+
+/* Forks the process. If it fails, descriptors stay open: it will fail again when there is a request, and then the gate
+ * exits. */
+static bool prepare(void) {
+  int go[2], exec_errno[2];
+  int input = open_empty();
+  if (input < 0 || !open_logs() || pipe2(go, O_CLOEXEC) < 0 || pipe2(exec_errno, O_CLOEXEC) < 0) return false;
+  pid_t pid = fork();
+  if (pid < 0) return false;
+  if (pid == 0) {
+    close(go[1]); /* or it would never see us close ours */
+    become_function(input, log_function_end(0), log_function_end(1), go[0], exec_errno[1]);
+  }
+  child = pid;
+  setpgid(child, child); /* both sides do it: whichever comes first, a signal to the group finds it */
+  close(input);
+  close(go[0]);
+  close(exec_errno[1]);
+  exec_errno_fd = exec_errno[0];
+  go_fd = go[1];
+  fcntl(exec_errno_fd, F_SETFL, O_NONBLOCK);
+  return true;
+}
+
+/* Prepares the process for the next request, once, while nobody waits for it. */
+void prepare_ahead(void) {
+  if (prepared) return;
+  prepared = true;
+  oom_before = oom_kills();
+  prepare();
+}
+
+/* Starts the command. */
+void start_function(void) {
+  if (child < 0) allow_another(false); /* the attempt that failed has left descriptors open */
+  if (child < 0 && !prepare()) return fail(FAILED_START, errno);
+  started_us = now_us();
+  enter(RUNNING);
+  /* One write, which the child reads as one: a path is shorter than what a pipe keeps together. If the child is dead
+   * already, reap() will find out. */
+  if (write(go_fd, context_path(), strlen(context_path())) < 0 && errno != EPIPE) return fail(FAILED_START, errno);
+}
+
+/* Asks the function to end. */
+void terminate_function(void) { kill(-child, SIGTERM); }
+
+/* Ends the run: the function's process has ended, whoever may still hold its output open. */
+void conclude(int status, const struct rusage *usage) {
+  int error;
+  outcome = (struct outcome){
+      .status = status,
+      .usage = *usage,
+      .wall_us = started_us > 0 ? now_us() - started_us : 0,
+  };
+  kill_others();
+  wipe_variables(); /* in case it was killed before it took them */
+  if (exec_errno_fd >= 0 && read(exec_errno_fd, &error, sizeof error) == sizeof error) return fail(FAILED_EXEC, error);
+  enter(DRAINING);
+  set_alarm(PATIENCE_US);
+}
+
+/* Collects the dead: the function, and as PID 1 every orphan of the container. Returns true while others live. A child
+ * that ends before its request is complete was killed for lack of memory, as the function would have been. */
+bool reap(void) {
+  int status;
+  struct rusage usage;
+  pid_t pid;
+  while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
+    if (pid == child && phase() == WAITING) leave();
+    if (pid == child && phase() == RECEIVING) allow_another(false);
+    if (pid == child && (phase() == RUNNING || phase() == RECEIVING)) conclude(status, &usage);
+  }
+  return pid == 0;
+}
+
+const struct outcome *function_outcome(void) { return &outcome; }
+
+void close_function(void) {
+  close_fd(&go_fd);
+  close_fd(&exec_errno_fd);
+}
+
+/* Makes ready for the next call. */
+void forget_function(void) {
+  child = -1;
+  prepared = false;
+  started_us = 0;
+}

@@ -1,0 +1,177 @@
+/*
+ * The gate: PID 1 of a function's container.
+ *
+ * It says READY on stdout, waits for a request on stdin, runs a command for it, and sends back the output, the exit
+ * status and the response files of that run. Then it exits, or, if the request said that another one may follow,
+ * clears away what the run left behind and says READY again. PROTOCOL.md describes the frames; the server's end of
+ * them is lib/runner/gate-protocol/.
+ *
+ * Three rules explain most of the code.
+ * - Nothing may block. There is one poll loop (main.c), so that the end of stdin (the server is gone, or no longer
+ *   wants the answer), the deadline and the function's exit are noticed no matter how full any pipe is.
+ * - The function is hostile. It may run as our user, and it owns the context directory. It must not get at our
+ *   descriptors, and no file that it leaves behind may make us hang or follow a link.
+ * - The call ends when the main process ends, not when its output does: a grandchild may hold the pipes open forever.
+ *
+ * This header has the numbers of the protocol and what each file offers to the others. State is static in the file
+ * that owns it; the others read and change it through these functions. The one exception is `given`, which is written
+ * once, before anything else runs.
+ */
+#ifndef GATE_H
+#define GATE_H
+
+#define _GNU_SOURCE
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+enum { VERSION = 2, HEADER = 5, PAYLOAD_MAX = 65536 };
+/* Frames from the server. */
+enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04 };
+/* Frames from the gate. */
+enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86, META = 0x87 };
+/* Stages of FAILED. */
+enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRAMES, FAILED_SECRETS };
+
+/* The longest wait for others: for the server to take the answer, and for killed processes to die. */
+#define PATIENCE_US (30 * 1000000ULL)
+/* The tmpfs for secrets that the server has mounted. */
+#define SECRETS "/run/secrets"
+
+/* ---- main.c: start-up and the poll loop ---- */
+
+/* What the engine started us with. set_up() changes some of it for the gate; the function gets it back as it was. */
+struct given {
+  char **command;
+  bool is_init; /* PID 1 of its namespace; false when a test runs the gate as a plain process */
+  mode_t umask;
+  sigset_t signals;
+  struct sigaction sigpipe, sigchld;
+};
+extern struct given given;
+
+/* ---- phase.c: how far the call has come ---- */
+
+enum phase { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING, RESETTING, LEAVING };
+enum phase phase(void);
+void enter(enum phase next);
+
+/* Whether another request may follow this one. */
+bool may_serve_again(void);
+void allow_another(bool allowed);
+
+uint64_t now_us(void);
+void set_alarm(uint64_t in_us);
+void clear_alarm(void);
+bool alarm_is_due(void);
+int poll_timeout(void);
+
+/* The two early ends of a call: with a FAILED frame, and without a word. */
+void fail(uint8_t stage, int error);
+_Noreturn void leave(void);
+
+/* ---- frames.c: the numbers in frames, and the buffer of those to send ---- */
+
+uint32_t get16(const uint8_t *at);
+uint32_t get32(const uint8_t *at);
+uint8_t *put(uint8_t *at, uint64_t value, int bytes);
+
+uint8_t *payload_room(size_t most);
+void commit_frame(uint8_t type, size_t length);
+void send_control(uint8_t type, const uint8_t *payload, size_t length);
+void send_ready(void);
+void flush_frames(void);
+bool all_sent(void);
+
+/* ---- request.c: frames from the server ---- */
+
+void receive(void);
+bool request_is_unread(void);
+uint32_t response_limit(void);
+uint32_t grace_ms(void);
+
+/* ---- files.c: the context directory, and the files that a request brings ---- */
+
+void name_context(const char *root, size_t root_length, const char *id, size_t id_length);
+const char *context_path(void);
+const char *context_id(void);
+void context_root(char root[PATH_MAX]);
+int context_descriptor(void);
+bool make_context(bool empty_body, bool body_file);
+bool write_body(const uint8_t *bytes, size_t length);
+bool take_file(const uint8_t *payload, uint32_t length);
+bool secrets_were_given(void);
+void close_request_files(void);
+void close_context(void);
+void close_fd(int *fd);
+
+/* ---- variables.c: environment variables that a request brings ---- */
+
+bool map_variables(void);
+bool take_variable(const uint8_t *payload, uint32_t length);
+bool set_variables(void);
+void wipe_variables(void);
+
+/* ---- logs.c: the function's stdout and stderr ---- */
+
+enum { LOGS = 2 };
+bool open_logs(void);
+int log_fd(int which);
+int log_function_end(int which);
+void limit_logs(uint32_t bytes);
+bool logs_may_flow(void);
+void read_log(int which);
+bool drain_logs(void);
+uint64_t log_bytes_dropped(void);
+void reset_logs(void);
+
+/* ---- function.c: the function's process, from fork to exit ---- */
+
+/* How the function ended. */
+struct outcome {
+  int status; /* as wait4() gives it */
+  struct rusage usage;
+  uint64_t wall_us;
+};
+void prepare_ahead(void);
+void start_function(void);
+void terminate_function(void);
+void conclude(int status, const struct rusage *usage);
+bool reap(void);
+void kill_all(void);
+void kill_others(void);
+bool alone(void);
+const struct outcome *function_outcome(void);
+uint32_t oom_kills_in_call(void);
+void close_function(void);
+void forget_function(void);
+
+/* ---- exec.c: the child's side of the fork ---- */
+
+_Noreturn void become_function(int input, int output, int error_output, int go, int exec_errno);
+
+/* ---- answer.c: EXIT, and the files that the function leaves as its answer ---- */
+
+void send_exit(void);
+void feed_answer(void);
+bool answer_is_left(void);
+void close_answer(void);
+
+/* ---- clear.c: removes what a function can leave behind ---- */
+
+bool clear_directory(const char *path);
+bool clear_ipc_objects(void);
+bool holds_only(const char *path, const char *except);
+
+/* ---- reset.c: from an answer to the next READY ---- */
+
+bool is_reusable(void);
+bool reset_at_once(void);
+void start_reset(void);
+void finish_reset(void);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * Frames from the server: REQUEST, then ENV and FILE, then BODY. When all of them are here, the function starts.
+ *
+ * main.c calls receive() whenever stdin has something to read. What a frame brings goes to its owner: variables to
+ * variables.c, files and the body to files.c.
+ *
+ * Owns the input buffer, what is still to come of the request, and the request's own settings.
+ */
+#include "gate.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FLAG_AGAIN = 1, FLAG_BODY_FILE = 2 };
+
+static uint8_t in[2 * (HEADER + PAYLOAD_MAX)];
+static size_t in_used;
+
+static uint32_t body_left, extras_left; /* bytes of BODY, and frames of ENV and FILE, still to come */
+static uint32_t grace, response_most;
+
+static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length);
+static void discard(void);
+
+/* Reads from the server. At the end of stdin the call ends too, whatever the phase. */
+void receive(void) {
+  /* An answer is on its way: from here on only the end of stdin matters, though the server may still be sending a body
+   * that we refused. */
+  if (phase() == ANSWERING || phase() == LEAVING) return discard();
+  ssize_t n = read(STDIN_FILENO, in + in_used, sizeof in - in_used);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) leave();
+  in_used += (size_t)n;
+  size_t at = 0;
+  bool secret = false; /* some of these bytes must not stay in the buffer once they are taken */
+  while (phase() != ANSWERING && in_used - at >= HEADER) {
+    uint32_t length = get32(in + at + 1);
+    if (length > PAYLOAD_MAX) return fail(FAILED_FRAMES, EMSGSIZE);
+    if (in_used - at < HEADER + length) break;
+    secret = secret || in[at] == ENV || in[at] == FILE_PIECE;
+    take_frame(in[at], in + at + HEADER, length);
+    at += HEADER + length;
+  }
+  in_used -= at; /* one move for each read, not for each frame: many small frames stay cheap */
+  memmove(in, in + at, in_used);
+  if (secret || extras_left > 0) explicit_bzero(in + in_used, at);
+  if ((phase() == RUNNING || phase() == DRAINING) && in_used > 0) fail(FAILED_FRAMES, EPROTO);
+}
+
+/* Reads from the server and forgets it. Whatever the buffer holds by now is of no use either. */
+static void discard(void) {
+  ssize_t n = read(STDIN_FILENO, in, sizeof in);
+  if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) return;
+  if (phase() == LEAVING) _exit(0);
+  leave();
+}
+
+/* Whether the server has yet to send some of what it announced. */
+bool request_is_unread(void) { return body_left > 0 || extras_left > 0; }
+
+/* The most that a response may hold, in bytes. */
+uint32_t response_limit(void) { return response_most; }
+
+/* From SIGTERM at the deadline to SIGKILL. */
+uint32_t grace_ms(void) { return grace; }
+
+static void start_when_complete(void) {
+  if (request_is_unread()) return;
+  close_request_files();
+  start_function();
+}
+
+/* Takes REQUEST. Returns false if the frame is not of the form that PROTOCOL.md gives it. */
+static bool take_request(const uint8_t *payload, uint32_t length) {
+  if (length < 29 || payload[24] > (FLAG_AGAIN | FLAG_BODY_FILE)) return false;
+  const uint32_t root_length = get16(payload + 25);
+  if (length < 29 + root_length) return false;
+  const uint32_t id_length = get16(payload + 27 + root_length);
+  if (length != 29 + root_length + id_length) return false;
+  const char *root = (const char *)payload + 27, *id = root + root_length + 2;
+  if (root_length == 0 || root[0] != '/' || memchr(root, '\0', root_length) != NULL) return false;
+  if (id_length == 0 || memchr(id, '\0', id_length) != NULL || memchr(id, '/', id_length) != NULL) return false;
+  if (root_length + 1 + id_length >= PATH_MAX) return false;
+  name_context(root, root_length, id, id_length);
+  set_alarm(get32(payload) * 1000ULL);
+  grace = get32(payload + 4);
+  response_most = get32(payload + 8);
+  limit_logs(get32(payload + 12));
+  body_left = get32(payload + 16);
+  extras_left = get32(payload + 20);
+  allow_another((payload[24] & FLAG_AGAIN) != 0 && is_reusable());
+  if (!make_context(body_left == 0, (payload[24] & FLAG_BODY_FILE) != 0)) return true;
+  enter(RECEIVING);
+  start_when_complete();
+  return true;
+}
+
+static bool take_extra(uint8_t type, const uint8_t *payload, uint32_t length) {
+  bool taken = type == ENV ? take_variable(payload, length) : type == FILE_PIECE && take_file(payload, length);
+  if (taken && phase() == RECEIVING) {
+    extras_left--;
+    start_when_complete();
+  }
+  return taken;
+}
+
+static bool take_body(const uint8_t *payload, uint32_t length) {
+  if (length == 0 || length > body_left) return false;
+  body_left -= length;
+  if (write_body(payload, length)) start_when_complete();
+  return true;
+}
+
+static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
+  bool taken = false;
+  if (phase() == WAITING) taken = type == REQUEST && take_request(payload, length);
+  else if (phase() == RECEIVING && extras_left > 0) taken = take_extra(type, payload, length);
+  else if (phase() == RECEIVING) taken = type == BODY && take_body(payload, length);
+  if (!taken) fail(FAILED_FRAMES, EPROTO);
+}
