@@ -58,7 +58,7 @@ class InstantAttempts implements AttemptMaker {
   }
 }
 
-/** Has a worker claim what is queued in the database of a directory, and tells how long each claim took, in milliseconds. */
+/** Lets a worker claim the work in the database of a directory; returns the time of each claim, in milliseconds. */
 export async function claimTimes(dataPath: string, count: number): Promise<readonly number[]> {
   const log = createLogger({ level: "error", format: "json", clock: systemClock });
   const clock = systemClock;

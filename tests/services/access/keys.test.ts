@@ -33,7 +33,7 @@ async function setUp({ server_key }: { server_key?: string } = {}) {
 }
 
 describe("KeyService.identify", () => {
-  test("tells whose a token is", async () => {
+  test("identifies the caller of a token", async () => {
     using set = await setUp({ server_key: "the-key" });
     const made = await set.keys.create(DEPLOY);
     expect(set.keys.identify(made.token)).toEqual({
@@ -100,7 +100,7 @@ describe("KeyService.identify", () => {
     expect(set.keys.list()).toEqual([]);
   });
 
-  test("tells a wrong key from a server that has none", async () => {
+  test("distinguishes a wrong key from a server that has none", async () => {
     using set = await setUp();
     expect(set.keys.identify("x")).toMatchObject({ refused: "none" });
     await set.keys.create(DEPLOY);
@@ -164,7 +164,7 @@ test("a token has 256 bits and is nowhere in the database", async () => {
   expect(set.store.keys.findByHash(hashToken(token))?.hash).toBe(createHash("sha256").update(token).digest("hex"));
 });
 
-test("KeyService.create makes room by forgetting keys that are dead, and refuses where none are", async () => {
+test("KeyService.create makes room by forgetting keys that are dead, and refuses if there are none", async () => {
   using set = await setUp();
   const { id } = await set.keys.create(DEPLOY);
   const count = set.store.keys.count.bind(set.store.keys);

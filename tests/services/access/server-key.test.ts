@@ -7,7 +7,7 @@ test("hashToken is SHA-256 in hex", () => {
   expect(hashToken("abc")).toBe("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 });
 
-test("serverKey makes a key where one is needed, once", async () => {
+test("serverKey makes a key if one is needed, once", async () => {
   using store = newStore();
   const first = await serverKey(store.settings, { given: null, needed: true });
   expect(first.made).toMatch(/^slipway_[\w-]{43}$/);
@@ -15,7 +15,7 @@ test("serverKey makes a key where one is needed, once", async () => {
   expect(await serverKey(store.settings, { given: null, needed: true })).toEqual({ hash: first.hash, made: undefined });
 });
 
-test("serverKey makes none where none is needed, but remembers one", async () => {
+test("serverKey makes none if none is needed, but remembers one", async () => {
   using store = newStore();
   expect(await serverKey(store.settings, { given: null, needed: false })).toEqual({ hash: undefined, made: undefined });
   const { hash } = await serverKey(store.settings, { given: null, needed: true });

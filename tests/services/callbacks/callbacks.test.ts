@@ -39,7 +39,7 @@ afterEach(async () => {
   expect(clock.pending).toBe(0);
 });
 
-/** A service that sends to loopback, and tells when it has. */
+/** A service that sends to loopback, and a promise for its next sending. */
 function started(sends?: (url: string) => Promise<Sent>) {
   const allowed = parseAllowed(["127.0.0.0/8"]) ?? { names: new Set<string>(), ranges: [] };
   const sender = new CallbackSender({ allowed, clock, user_agent: "slipway/test" });
@@ -150,7 +150,7 @@ describe("CallbackService", () => {
     expect(second?.headers["webhook-id"]).toBe("i1");
   });
 
-  test("gives up after so many attempts, which last some hours", async () => {
+  test("gives up after 12 attempts, which take some hours", async () => {
     const { service, events } = started(() => Promise.resolve({ problem: "connect ECONNREFUSED" }));
     ends(service, "i1");
     await clock.advance(24 * 3_600_000);
@@ -209,7 +209,7 @@ describe("CallbackService", () => {
 });
 
 describe("CallbackService: many, and faults", () => {
-  test("sends eight at once, none beside itself, and all of them", async () => {
+  test("sends eight at once, none twice at the same time, and all of them", async () => {
     const sending = new Set<string>();
     const held: (() => void)[] = [];
     let most = 0;

@@ -138,7 +138,7 @@ describe("Recorder", () => {
     expect((await metrics.render()).text).toContain("slipway_records_dropped_total 5\n");
   });
 
-  test("lets go of what is too old every minute, and of a full batch sooner", async () => {
+  test("removes what is too old every minute, and after a full batch sooner", async () => {
     using world = setUp({ retention: { max_age_ms: 1_000, max_count: 1e9 } });
     const { recorder, store, clock } = world;
     for (let i = 0; i < 450; i++) recorder.put(someInvocation(`a${i}`));
@@ -154,7 +154,7 @@ describe("Recorder", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("lets go of the oldest beyond as many as are kept", async () => {
+  test("removes the oldest beyond the number that is kept", async () => {
     using world = setUp({ retention: { max_age_ms: 1e12, max_count: 2 } });
     const { recorder, store, clock } = world;
     for (let i = 0; i < 5; i++) recorder.put(someInvocation(`a${i}`, { created_at: timestamp(clock.now() + i) }));

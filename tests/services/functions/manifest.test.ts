@@ -167,7 +167,7 @@ describe("ManifestService.apply", () => {
     ]);
   });
 
-  test("changes nothing where the last of it cannot be, in a dry run and in earnest", async () => {
+  test("changes nothing if its last part is impossible, in a dry run and in earnest", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     const before = await set.dump();
@@ -189,7 +189,7 @@ describe("ManifestService.apply", () => {
     expect(() => set.routes.match("/new")).toThrow("No route");
   });
 
-  test("changes nothing where the name of the last function was taken while images were found", async () => {
+  test("changes nothing if the name of the last function was taken while images were found", async () => {
     using set = manifestServices();
     let created: Promise<unknown> | undefined;
     set.engine.onFind = async (reference) => {
@@ -206,7 +206,7 @@ describe("ManifestService.apply", () => {
     expect(set.functions.list().map(({ id }) => id)).toEqual(["last"]);
   });
 
-  test("is refused where a function was deleted while images were found, and works when applied again", async () => {
+  test("is refused if a function was deleted while images were found, and works when applied again", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     set.engine.onFind = async () => {
@@ -311,7 +311,7 @@ describe("ManifestService.apply", () => {
     expect((await set.dump()).functions).toEqual([]);
   });
 
-  test("does not mind a secret that was deleted, where it is left as it was", async () => {
+  test("ignores a secret that was deleted, if the function keeps it", async () => {
     using set = manifestServices();
     await set.secrets.put("s", { value: "x" });
     const f = { image: "x", secrets: [{ name: "s", environment: null }] };
@@ -364,7 +364,7 @@ describe("image labels", () => {
   test.each<[what: string, lose: (engine: ReturnType<typeof manifestServices>["engine"]) => void]>([
     ["the image is gone", (engine) => void engine.lost.add("id of labelled")],
     ["the labels are wrong", (engine) => void engine.labels.set("labelled", { "slipway.nonsense": "1" })],
-  ])("are not known where %s: what they could say stays, and is exported", async (_what, lose) => {
+  ])("are not known if %s: the settings that they could set stay, and are exported", async (_what, lose) => {
     using set = manifestServices();
     set.engine.labels.set("labelled", labels);
     await set.manifests.apply(manifest, PLAIN);
@@ -375,7 +375,7 @@ describe("image labels", () => {
     expect(summary((await set.manifests.apply(exported, { ...PLAIN, prune: true })).changes)).toEqual(["unchanged f"]);
   });
 
-  test("are exported, and an application is refused, where the engine is away", async () => {
+  test("are exported, and an application is refused, if the engine is away", async () => {
     using set = manifestServices();
     set.engine.labels.set("labelled", labels);
     await set.manifests.apply(manifest, PLAIN);

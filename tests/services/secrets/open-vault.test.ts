@@ -21,7 +21,7 @@ function place() {
     file,
     events,
     directory: scratch.path,
-    /** What a start of the server does. */
+    /** Opens the vault as a start of the server does. */
     open: (given: Uint8Array | null = null) => openVault(store, { given, key_file: file, log }),
     [Symbol.dispose]() {
       store[Symbol.dispose]();
@@ -77,7 +77,7 @@ describe("openVault", () => {
     expect((await here.open()).open("c", sealed)).toBe("text");
   });
 
-  test("makes no new key where the one is gone that something was sealed with", async () => {
+  test("makes no new key if the one that something was sealed with is gone", async () => {
     using here = place();
     await seal(here.store, await here.open());
     const key = readFileSync(here.file);

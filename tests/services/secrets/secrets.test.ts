@@ -62,7 +62,7 @@ describe("SecretService", () => {
     }
   });
 
-  test("valuesFor: a secret that was deleted is told by name", async () => {
+  test("valuesFor: the error names a secret that was deleted", async () => {
     using set = newSecrets();
     await set.secrets.put("a", { value: "value" });
     await set.secrets.delete("a", { force: false });
@@ -77,7 +77,7 @@ describe("SecretService", () => {
     ["cut short", (row) => ({ value: row.value.slice(0, -8) })],
     ["swapped with another's", (_, other) => ({ value: other.value })],
     ["sealed with another key", () => ({ value: Vault.forgetful().seal("secret:a", "value") })],
-  ])("valuesFor: a value that was %s in the database is told, logged, and mended by a PUT", async (_, damage) => {
+  ])("valuesFor: a value that was %s in the database is an error, logged, and fixed by a PUT", async (_, damage) => {
     using set = newSecrets();
     const fn = someFunction("f", { secrets: [file("a")] });
     const rowOf = (name: string): SealedSecret => {
@@ -98,7 +98,7 @@ describe("SecretService", () => {
     expect(set.secrets.valuesFor(fn).files).toEqual([{ name: "a", value: "new" }]);
   });
 
-  test("valuesFor: what an older version of a function can no longer be given is told", async () => {
+  test("valuesFor: the error names a secret that an older version of a function can no longer be given", async () => {
     using set = newSecrets();
     await set.secrets.put("a", { value: "a\0b" });
     const variable = someFunction("f", { secrets: [{ name: "a", environment: "A" }] });

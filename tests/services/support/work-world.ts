@@ -12,7 +12,7 @@ import { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { listeningLog, someFunction, stillClock } from "../../store/sqlite/support/stores.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 
-/** How long a function may run from its handover, in milliseconds: longer than a lease, as a gate may let it. */
+/** The time that a function may run from its handover, in milliseconds: longer than a lease, as a gate may allow. */
 const MAY_RUN_MS = 90_000;
 const PLACES = 3;
 
@@ -23,7 +23,7 @@ interface Pending {
   handedOver: boolean;
 }
 
-/** How an attempt ends that was handed over. */
+/** The end of an attempt that was handed over. */
 export type Ending = { readonly reason: Reason | null; readonly wish?: AttemptResult["wish"] };
 
 /**
@@ -36,11 +36,11 @@ export class WorkWorld implements AsyncDisposable {
   readonly submitted: string[] = [];
   /** Of committed transactions alone. */
   readonly consequences: Invocation[] = [];
-  /** How often a worker has asked whether there is an engine. */
+  /** The number of times that a worker has asked whether there is an engine. */
   looks = 0;
-  /** How often each function was really run. */
+  /** The number of runs of each function. */
   readonly runs = new Map<string, number>();
-  /** What the engine runs, and until when at most; the server that began it may be dead. */
+  /** The functions that the engine runs, and until when at most; the server that began them may be dead. */
   readonly #functions = new Map<string, number>();
   #pending = new Map<string, Pending>();
   #gone = Promise.withResolvers<void>();
@@ -48,9 +48,9 @@ export class WorkWorld implements AsyncDisposable {
   #isEngineUp = true;
   clock = new FakeClock();
   #server: ReturnType<WorkWorld["startServer"]>;
-  /** What this server has been asked; who asked one that was killed gets no answer. */
+  /** The cancels that this server was asked for; those of a server that was killed get no answer. */
   #cancels: Promise<unknown>[] = [];
-  /** Whether whoever follows invocations makes mistakes. */
+  /** Whether listeners of invocations throw. */
   listenersFail = false;
 
   constructor() {
@@ -159,7 +159,7 @@ export class WorkWorld implements AsyncDisposable {
     else if (this.store.tables.invocations.get(id) !== undefined) this.wrongs.push(`${id} was refused, and is there`);
   }
 
-  /** Who asks may be told that there is nothing to cancel any more. */
+  /** Cancels an invocation; the answer may be that there is nothing to cancel any more. */
   cancel(id: string): void {
     const cancelled = this.#server.queue.cancel(id).catch((error: unknown) => {
       const known = error instanceof AppError && ["conflict", "storage_full"].includes(error.reason);
@@ -178,7 +178,7 @@ export class WorkWorld implements AsyncDisposable {
       return this.#throw(one, error);
     }
     one.handedOver = true;
-    if (this.#isRunning(id)) this.wrongs.push(`${id} ran beside itself`);
+    if (this.#isRunning(id)) this.wrongs.push(`${id} ran twice at the same time`);
     this.#functions.set(id, this.clock.now() + MAY_RUN_MS);
     this.runs.set(id, (this.runs.get(id) ?? 0) + 1);
   }
@@ -278,7 +278,7 @@ export class WorkWorld implements AsyncDisposable {
   #run(task: Task): Promise<AttemptResult> {
     const { id } = task.invocation;
     const one: Pending = { task, end: Promise.withResolvers(), handedOver: false };
-    if (this.#pending.has(id)) this.wrongs.push(`${id} was attempted beside itself`);
+    if (this.#pending.has(id)) this.wrongs.push(`${id} was attempted twice at the same time`);
     this.#pending.set(id, one);
     task.signal.addEventListener("abort", () => {
       if (this.#pending.get(id) !== one) return;

@@ -88,7 +88,7 @@ describe("ChainService", () => {
     expect(store.tables.work.get(next?.id ?? "")?.state).toBe("ready");
   });
 
-  test("what may be any bytes is there as request.body too", async () => {
+  test("a response that may be any bytes is there as request.body too", async () => {
     const response = Buffer.from([0xff, 0]);
     const { meta } = await follow(
       {},

@@ -23,7 +23,7 @@ const REFUSALS: readonly Error[] = [
 const DELAYS = [0, 0, 0, 2_000, 60_000];
 const PAUSES = [1, 1_000, 5_000, 31_000, 100_000];
 
-/** What can happen, and how often it does; the numbers choose what it happens to, and how. */
+/** The events, with the weights of their choice; the numbers choose what they happen to, and how. */
 const HAPPENINGS = {
   submit: [6, (world, n, m) => world.submit(at(["a", "b", "c"], n) ?? "", (m % 3) - 1, at(DELAYS, m) ?? 0)],
   handOver: [6, (world, n) => attempt(world, n, (one) => world.handOver(one))],
@@ -63,7 +63,7 @@ async function attempt(
   if (one !== undefined) await run(one);
 }
 
-/** What must hold of an invocation when all is over. */
+/** Checks an invocation when everything is over. */
 function judge(world: WorkWorld, id: string): void {
   const { invocations, attempts } = world.store.tables;
   const record = invocations.get(id);
@@ -83,7 +83,7 @@ function judge(world: WorkWorld, id: string): void {
 }
 
 describe("Worker", () => {
-  test("ends everything once, never runs it beside itself, and loses nothing, whatever happens", async () => {
+  test("ends everything once, never runs it twice at the same time, and loses nothing, whatever happens", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(happenings, { maxLength: 300, size: "max" }), async (history) => {
         await using world = new WorkWorld();
@@ -187,7 +187,7 @@ describe("Worker", () => {
     judge(world, "a-0");
   });
 
-  test("an end is written once, although who is told of it makes a mistake", async () => {
+  test("an end is written once, even if a listener throws", async () => {
     await using world = new WorkWorld();
     await world.submit("a", 0, 0);
     world.listenersFail = true;

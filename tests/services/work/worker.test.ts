@@ -34,7 +34,7 @@ class FakeAttempts implements AttemptMaker {
 
   run(task: Task): Promise<AttemptResult> {
     const { id } = task.invocation;
-    // What must never happen: an invocation beside itself.
+    // This must never happen: an invocation that runs twice at the same time.
     if (this.#ends.has(id)) throw new Error(`${id} runs already`);
     const end = Promise.withResolvers<AttemptResult>();
     this.tasks.push(task);

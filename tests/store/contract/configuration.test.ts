@@ -184,7 +184,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect([store.keys.findByHash("h1"), store.keys.count(), store.keys.list()]).toEqual([undefined, 0, []]);
   });
 
-  test("schedules: queue each run once, whoever asks, and note it in the same transaction", async () => {
+  test("schedules: queue each run once, however many ask for it, and note it in the same transaction", async () => {
     const before = schedule("s1", { overlap: "queue" });
     await store.schedules.insert(before);
     const runs = (by: string) => [newWork(`${by}-1`), newWork(`${by}-2`)];

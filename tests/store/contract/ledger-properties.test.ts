@@ -136,7 +136,7 @@ class Pair {
   }
 }
 
-/** What can happen, and how often it does. */
+/** The commands, with the weights of their choice. */
 const COMMANDS = {
   submit: [6, (pair, n, m) => pair.submit(n, m)],
   claim: [8, (pair, n) => pair.claim(n)],
@@ -172,7 +172,7 @@ function at<T>(list: readonly T[], n: number): T | undefined {
 }
 
 describe.each(MAKERS)("Ledger of $name", ({ open }) => {
-  test("does what its model in memory does, whatever is asked of it, by stale attempts as well", async () => {
+  test("does what its model in memory does, for any sequence of commands, those of stale attempts included", async () => {
     await fc.assert(
       fc.asyncProperty(commands, async (history) => {
         const store = await open(new FakeClock());

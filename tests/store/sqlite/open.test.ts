@@ -115,7 +115,7 @@ describe("openDatabase", () => {
     expect(messageOf(() => newStore(path))).toContain("is in use by another program: stop that one");
   });
 
-  test("a truncated one is refused, and left as it is, wherever it was cut", async () => {
+  test("a truncated one is refused and left as it is, no matter where it was cut", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     const whole = await fullDatabase(path);

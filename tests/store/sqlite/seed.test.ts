@@ -234,7 +234,7 @@ describe("parseSeedEnvironment", () => {
     expect(dropped).toEqual([]);
   });
 
-  test("gives back what go-serverless wrote, where no line of a value has a key's look", () => {
+  test("returns what go-serverless wrote, if no line of a value looks like a key", () => {
     const key = fc.stringMatching(/^[A-Z_]{1,8}$/).filter((name) => name !== "REQUEST_ID");
     const value = fc
       .tuple(fc.string(), fc.array(fc.string().map((line) => line.replaceAll("=", ""))))

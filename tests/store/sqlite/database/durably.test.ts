@@ -30,7 +30,7 @@ function withDatabase() {
   };
 }
 
-/** How each of these promises ended: its value, or the message of its error. */
+/** The results of these promises: their values, or the messages of their errors. */
 async function ends(promises: readonly Promise<unknown>[]): Promise<unknown[]> {
   const settled = await Promise.allSettled(promises);
   return settled.map((end) => (end.status === "fulfilled" ? end.value : String(end.reason)));
@@ -74,7 +74,7 @@ describe("Database durably", () => {
     expect(keys()).toEqual(["after", "before"]);
   });
 
-  test("committed runs for what was written, before whoever waits for any of it", async () => {
+  test("committed runs for each write, before any caller that waits gets its answer", async () => {
     using each = withDatabase();
     const { database, write } = each;
     const events: string[] = [];
@@ -92,7 +92,7 @@ describe("Database durably", () => {
     expect(events).toEqual(["committed a", "committed c", "answered a", "answered c"]);
   });
 
-  test("a disk without room fails whom it must, and nobody is told that it worked", async () => {
+  test("a full disk fails the writes that it must, and no caller is told that they worked", async () => {
     using each = withDatabase();
     const { database, write, keys } = each;
     const pages = database.prepare<{ page_count: number }>("pragma page_count").get()?.page_count ?? 0;
@@ -207,7 +207,7 @@ describe("what stores keep in memory", () => {
     expect([store.routes.getByPath("/a"), store.routes.get("r1")]).toEqual([undefined, undefined]);
   });
 
-  test("is shared, so nobody can change it", async () => {
+  test("is shared, so it cannot be changed", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1", { environment: { A: "1" } }));
     const found = store.functions.get("f1");

@@ -133,7 +133,7 @@ export function someInvocation(id: string, fields: Partial<Invocation> = {}): In
   };
 }
 
-/** What `run` throws. */
+/** The error that `run` throws. */
 export function thrownBy(run: () => unknown): unknown {
   try {
     run();
@@ -143,7 +143,7 @@ export function thrownBy(run: () => unknown): unknown {
   throw new Error("nothing was thrown");
 }
 
-/** What a promise is rejected with. */
+/** The error that a promise is rejected with. */
 export async function rejectionOf(promise: Promise<unknown>): Promise<unknown> {
   const [end] = await Promise.allSettled([promise]);
   if (end.status === "rejected") return end.reason;

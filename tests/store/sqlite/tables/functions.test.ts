@@ -74,7 +74,7 @@ describe("FunctionTable", () => {
     expect(await changeFunction(store, "unknown", (current) => current)).toBeUndefined();
   });
 
-  test("delete: tells what it was", async () => {
+  test("delete: returns what it was", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     expect(await store.functions.delete("f1", { cascade: false })).toEqual(someFunction("f1"));

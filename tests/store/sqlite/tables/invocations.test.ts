@@ -193,7 +193,7 @@ describe("InvocationTable prune", () => {
     return store;
   }
 
-  test("lets go what is older, oldest first and in batches", () => {
+  test("removes what is older, oldest first and in batches", () => {
     using store = aged(10);
     const pruning = { before: START - 4, keep: 100, batch: 3 };
     expect(store.tables.invocations.prune(pruning)).toBe(3);
@@ -204,7 +204,7 @@ describe("InvocationTable prune", () => {
     expect(store.tables.invocations.logs("i9")).toEqual([]);
   });
 
-  test("lets go all but the newest", () => {
+  test("removes all but the newest", () => {
     using store = aged(10);
     expect(store.tables.invocations.prune({ before: 0, keep: 4, batch: 100 })).toBe(6);
     expect(ids(store.tables.invocations)).toEqual(["i0", "i1", "i2", "i3"]);

@@ -60,7 +60,7 @@ describe("RouteTable", () => {
     );
   });
 
-  test("update and delete: tell what it was, and whether there was one", async () => {
+  test("update and delete: return what it was, and undefined if there was none", async () => {
     const { store, f1, f2 } = await withFunctions();
     using _ = store;
     await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 });

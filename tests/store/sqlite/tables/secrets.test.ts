@@ -16,7 +16,7 @@ function uses(...names: readonly string[]) {
 }
 
 describe("SecretTable", () => {
-  test("put: inserts, then replaces, and tells both", async () => {
+  test("put: inserts, then replaces, and returns both", async () => {
     using store = newStore();
     const first = row("a");
     expect(await store.secrets.put(first)).toStrictEqual({ before: undefined, after: first });
@@ -105,7 +105,7 @@ describe("SecretTable", () => {
     expect(["routed", "split", "idle"].map((name) => store.secrets.users(name))).toEqual([user, user, []]);
   });
 
-  test("delete: refuses while somebody names it, and tells who, unless forced", async () => {
+  test("delete: refuses while a function uses it, and says which, unless forced", async () => {
     using store = newStore();
     await store.secrets.put(row("a"));
     await store.functions.insert(someFunction("f1", uses("a")));

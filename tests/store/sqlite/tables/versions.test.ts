@@ -84,7 +84,7 @@ describe("VersionTable", () => {
     expect(store.versions.get("f2", 2)).toMatchObject({ image_id: "sha256:9", digest: null });
   });
 
-  test("tells which ones routes name", async () => {
+  test("knows which ones routes name", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     await addRoute(store, "/a", { version: 1 });
@@ -145,7 +145,7 @@ test("A function of go-serverless has its version 1", () => {
 });
 
 describe("PulledImageTable", () => {
-  test("tells which images no function needs", async () => {
+  test("knows which images no function needs", async () => {
     using store = newStore();
     const images = ["1", "2", "3", "4", "5", "other"].map((id) => ({ image_id: `sha256:${id}`, names: [`app:${id}`] }));
     store.pulledImages.putNow(images);
