@@ -6,7 +6,7 @@ import { listeningLog } from "../sqlite/support/stores.ts";
 /** A kind of database, and how to have an empty one. */
 export interface Maker {
   readonly name: string;
-  open(clock: Clock): Promise<Store>;
+  readonly open: (clock: Clock) => Promise<Store>;
 }
 
 /** All kinds of databases that a server can have: each fulfils the same contract. */
