@@ -18,7 +18,6 @@ export function createCatalogue(
   { store, vault }: Data,
   { platform, runner }: { readonly platform: Platform; readonly runner: Runner },
 ) {
-  const { functions: functionStore, versions: versionStore } = store;
   const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
   const retention = stack.use(
     new ImageRetention({
@@ -29,11 +28,10 @@ export function createCatalogue(
       log,
     }),
   );
-  const secrets = new SecretService({ store: store.secrets, functions: functionStore, vault, clock, log });
-  const followers = new FollowerCheck({ functions: functionStore, allowed: config.callbackAllow });
+  const secrets = new SecretService({ store, vault, clock, log });
+  const followers = new FollowerCheck({ functions: store.functions, allowed: config.callbackAllow });
   const functions = new FunctionService({
-    store: functionStore,
-    versions: versionStore,
+    store,
     retention,
     secrets,
     runner,
@@ -41,8 +39,8 @@ export function createCatalogue(
     followers,
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
-  const versions = new VersionService({ store: versionStore, functions, secrets, retention, runner });
-  const routes = new RouteService({ store: store.routes, functions, clock });
+  const versions = new VersionService({ store: store.versions, functions, secrets, retention, runner });
+  const routes = new RouteService({ store, functions, clock });
   const manifests = new ManifestService({ store, functions, routes, secrets, retention, followers });
   return {
     services: { functions, versions, routes, secrets, registries, manifests, retention, followers },

@@ -9,11 +9,11 @@ export type RunnerLinks = Pick<DockerPlatformOptions, "credentialsFor" | "onPull
   Pick<RunnerOptions, "onSwept" | "onRoom">;
 
 /** Running instances of functions on an engine. The only place that knows which platform it is. */
-export function createPlatform(
+export async function createPlatform(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,
   { credentialsFor, onPulled, onSwept, onRoom }: RunnerLinks,
-): Capability<{ platform: Platform; runner: Runner }> {
+): Promise<Capability<{ platform: Platform; runner: Runner }>> {
   const platform: Platform = stack.use(
     new DockerPlatform({
       credentialsFor,
@@ -21,7 +21,7 @@ export function createPlatform(
       log,
       clock,
       metrics,
-      owner: store.settings.ownerId(),
+      owner: await store.settings.ownerId(),
       engine: config.dockerHost,
       engine_timeout_ms: config.engineTimeoutMs,
       pull_timeout_ms: config.pullTimeoutMs,
