@@ -66,3 +66,13 @@ test("every reason for not running a block is one that some block has", async ()
   }
   expect([...given].toSorted()).toEqual([...NOT_RUN].toSorted());
 });
+
+test("a block that is not checked has neither commands nor JSON", async () => {
+  for (const page of pages) {
+    const unchecked = blocksOf(page, await readPage(page)).filter(
+      ({ language, directive }) => language === "text" && directive === undefined,
+    );
+    const wrong = unchecked.filter(({ text }) => /^\s*(\$ |curl |slipway |[{[]?"\w+"|\{)/m.test(text));
+    expect(wrong.map(({ place }) => place)).toEqual([]);
+  }
+});

@@ -1,4 +1,4 @@
-// `bun tests/docs/write-tables.ts`: puts the tables that are made from the code into the pages of the manual.
+// `bun tests/docs/write-tables.ts`: writes the tables that are made from the code into the pages of the manual.
 import { join } from "node:path";
 import { readPage, ROOT } from "./support/markdown-blocks.ts";
 import { TABLES, withTable } from "./support/tables.ts";

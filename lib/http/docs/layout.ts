@@ -1,7 +1,7 @@
 import type { Chapter } from "./manual.ts";
 import { escapeHtml, type RenderedPage } from "./markdown.ts";
 
-/** The page of the manual as HTML; without a page, the list of all of them. */
+/** Returns a page of the manual as HTML; without a page, the list of all pages. */
 export function layOut(chapters: readonly Chapter[], page: RenderedPage | undefined, version: string): string {
   const title = page === undefined ? "Slipway manual" : `${escapeHtml(page.title)} - Slipway manual`;
   return `<!doctype html>
@@ -50,7 +50,7 @@ function listing({ title, pages }: Chapter, current: RenderedPage | undefined): 
   return `<h2>${title}</h2>\n<ul>${items.join("\n")}</ul>`;
 }
 
-/** The headings of a page, beside it. */
+/** Lists the headings of a page. */
 function contents({ headings }: RenderedPage): string {
   const items = headings
     .filter(({ depth }) => depth <= 3)

@@ -48,7 +48,7 @@ export interface Chapter {
   readonly pages: readonly RenderedPage[];
 }
 
-/** Renders the whole manual, a page at a time: it takes 100 ms or more, and calls that come meanwhile must not wait for it. */
+/** Renders the whole manual. It takes 100 ms or more, so it pauses after each page to let calls through. */
 export async function renderManual(): Promise<readonly Chapter[]> {
   const chapters: Chapter[] = [];
   for (const [title, texts] of Object.entries(PAGES)) {

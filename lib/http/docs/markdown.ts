@@ -1,6 +1,6 @@
 import { Marked, type Token, type Tokens } from "marked";
 
-/** A heading within a page, and where it is. */
+/** A heading within a page, with its anchor. */
 export interface Heading {
   readonly text: string;
   /** 2 and more; 1 is the title of the page. */
@@ -11,7 +11,7 @@ export interface Heading {
 /** A part of a page under one heading, for the search. */
 export interface Section {
   readonly heading: string;
-  /** Empty for what stands under the title of the page. */
+  /** Empty for the part under the title of the page. */
   readonly anchor: string;
   readonly text: string;
 }
@@ -70,7 +70,7 @@ export function renderPage(name: string, markdown: string): RenderedPage {
   };
 }
 
-/** The anchor of a heading as forges make it: lower case, words joined by hyphens, no punctuation. */
+/** Returns the anchor of a heading as forges make it: lower case, words joined by hyphens, no punctuation. */
 export function anchorOf(heading: string): string {
   return heading
     .toLowerCase()
@@ -79,14 +79,14 @@ export function anchorOf(heading: string): string {
     .replace(/\s/g, "-");
 }
 
-/** A second heading of the same name gets `-1`, as on a forge. */
+/** Adds `-1` to the anchor of a second heading with the same name, as a forge does. */
 function unique(anchor: string, seen: Map<string, number>): string {
   const before = seen.get(anchor) ?? 0;
   seen.set(anchor, before + 1);
   return before === 0 ? anchor : `${anchor}-${before}`;
 }
 
-/** Where a link leads in a browser; undefined for a file of the repository. */
+/** Returns the address of a link in a browser; undefined for a file of the repository. */
 function targetOf(href: string): string | undefined {
   if (/^(https?:|#|\/)/.test(href)) return href;
   const page = /^([a-z-]+)\.md(#.*)?$/.exec(href);
@@ -106,7 +106,7 @@ function tableOf({ header, rows }: Tokens.Table, inner: (cell: Tokens.TableCell)
   return `<div class="table ${size}" tabindex="0"><table>${head}<tbody>${body}</tbody></table></div>\n`;
 }
 
-/** A console's commands stand out from what they print. */
+/** Sets the commands of a console block apart from what they print. */
 function codeBlock(text: string, language: string): string {
   const shown = language === "console" ? consoleLines(text) : escapeHtml(text);
   return `<pre tabindex="0"><code class="${escapeHtml(language)}">${shown}\n</code></pre>\n`;
@@ -139,7 +139,7 @@ function sectionsOf(tokens: readonly Token[]): Section[] {
   return sections;
 }
 
-/** Markdown without its marks. */
+/** Returns the text of Markdown without its marks. */
 function plainText(markdown: string): string {
   return markdown
     .replace(/<!--.*?-->/gs, "")

@@ -2,12 +2,12 @@ import { AppError } from "../../domain/errors.ts";
 import { quoted } from "../../domain/quoted.ts";
 import { type Guard, resource } from "../access/guard.ts";
 
-/** The pages load their own style, script and search index, and nothing else from anywhere. */
+/** Lets the pages load their own style, script and search index, and nothing else. */
 const POLICY =
   "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** `/docs`: the manual of lib/docs, rendered when somebody first asks for it and kept from then on. */
+/** Serves the manual of lib/docs at `/docs`. It is rendered at the first request and kept from then on. */
 export function manualRoutes(guard: Guard<"read">, version: string) {
   let loading: Promise<Manual> | undefined;
   const manual = (): Promise<Manual> => (loading ??= load(version));
@@ -29,7 +29,7 @@ interface Manual {
   readonly search: string;
 }
 
-/** Loads the Markdown library and the pages, which are not part of the start. */
+/** Loads the Markdown library and the pages, which would make the start slower. */
 async function load(version: string): Promise<Manual> {
   const [{ renderManual }, { layOut }, { default: style }, { default: script }] = await Promise.all([
     import("./manual.ts"),

@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { findProgram, run, runOrThrow } from "../../../.ci/packages.ts";
 
-/** nginx would put temporary files into directories that only its package makes. */
+/** nginx writes temporary files; their default directories exist only if its package is installed. */
 const TEMPORARY = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
 
-/** Has the program that a configuration file is for check it, or reads it where that program cannot be here. */
+/** Checks a configuration file with the program that it is for. */
 export async function checkFile(kind: string, text: string, path: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   switch (kind) {
@@ -34,8 +34,8 @@ export async function checkFile(kind: string, text: string, path: string): Promi
 }
 
 /**
- * A program of this machine, or out of a Debian package that is unpacked and not installed: an installed server starts,
- * and listens on port 80.
+ * Finds a program on this machine, or in a Debian package that is unpacked but not installed: an installed server would
+ * start and listen on port 80.
  */
 async function program(name: string, debianPackage: string): Promise<{ readonly path: string } & AsyncDisposable> {
   const found = findProgram(name);

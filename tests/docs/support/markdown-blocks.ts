@@ -11,13 +11,13 @@ export interface Block {
   readonly directive: Directive | undefined;
 }
 
-/** What a comment such as `<!-- file: slipway.yaml -->` says about the block below it. */
+/** The name and value in a comment such as `<!-- file: slipway.yaml -->`. */
 export interface Directive {
   readonly name: string;
   readonly value: string;
 }
 
-/** A command of a `console` block and what the page says that it prints. */
+/** A command of a `console` block, with the output that the page shows. */
 export interface ShownCommand {
   readonly command: string;
   readonly output: string;

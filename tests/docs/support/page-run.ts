@@ -10,7 +10,7 @@ import { type Block, blocksOf, commandsOf, readPage, ROOT } from "./markdown-blo
 import { type Ended, Shell, StayingCommand, writePrograms, writeRelease } from "./shell.ts";
 import { firstDifference, Values } from "./shown-output.ts";
 
-/** Why a block cannot be run by a test. Nothing else is a reason. */
+/** The accepted reasons for not running a block. */
 export const NOT_RUN = [
   "it needs systemd",
   "it needs Podman",
@@ -21,10 +21,10 @@ export const NOT_RUN = [
   "tests/e2e/packaging/binary.test.ts does",
 ] as const;
 
-/** What of a clone pages need in their directory. */
+/** The files of a clone that pages need in their directory. */
 const CLONE = ["functions", "docker-compose.yml", "package.json", "bun.lock", "bunfig.toml", ".ci", "node_modules"];
 
-/** What an answer has that says to come back later, and how often we do. */
+/** Matches an answer that says to try again later. */
 const AWAY = /"reason": ?"engine_unavailable"|"ready": ?false/;
 const ATTEMPTS = 20;
 
@@ -33,7 +33,7 @@ const CREDENTIALS = { username: "deploy-bot", password: "correct horse" };
 
 /**
  * One page and what it needs: a directory, a shell, a server on a port and a database of its own, and, for pages that
- * speak of them, a registry and a receiver of callbacks. Names of the page stand for those of this run, both ways.
+ * speak of them, a registry and a receiver of callbacks. Names in the page are replaced by those of this run, and the other way round in output.
  */
 export class PageRun implements AsyncDisposable {
   readonly #held = new AsyncDisposableStack();
@@ -95,7 +95,7 @@ export class PageRun implements AsyncDisposable {
     await rm(this.#directory, { recursive: true, force: true });
   }
 
-  /** What the engine was just creating when the server stopped is left to the server's next start, which is not to come. */
+  /** Removes containers that the engine was creating when the server stopped. The server's next start would remove them. */
   async #removeCreated(): Promise<void> {
     const format = '{{.ID}} {{.Label "slipway.owner"}}';
     const filters = ["--filter", "label=slipway.owner", "--filter", "status=created"];
@@ -106,7 +106,7 @@ export class PageRun implements AsyncDisposable {
     }
   }
 
-  /** What the page speaks of besides the server. */
+  /** Starts the servers that the page mentions. */
   async #provide(markdown: string): Promise<void> {
     if (markdown.includes("registry.example.com:5000")) {
       const registry: Registry = this.#held.use(await startRegistry(CREDENTIALS));
@@ -160,7 +160,7 @@ export class PageRun implements AsyncDisposable {
     throw new Error(`${place}: $ ${command}\n${wrong}\nbut (exit code ${code})\n${printed}`);
   }
 
-  /** On a busy machine the engine may be silent for a moment; the server says so, and a reader would try again, too. */
+  /** Tries again if the server says that the engine is away, as it may be for a moment on a busy machine. */
   async #runPatiently(command: string, shown: string): Promise<Ended> {
     for (let attempt = 1; ; attempt++) {
       const ended = await this.#shell.run(this.#actual(command));

@@ -72,7 +72,7 @@ export class StayingCommand implements AsyncDisposable {
   }
 }
 
-/** The process has to be the command itself, or a signal would reach only its shell. */
+/** Makes the command replace its shell, so that signals reach it. */
 function lastOf(command: string): string {
   const assignments = /^(?:[A-Z_]+=\S+ )*/.exec(command)?.[0] ?? "";
   return `${assignments === "" ? "" : `export ${assignments}\n`}exec ${command.slice(assignments.length)}`;
@@ -82,7 +82,7 @@ function tied(): readonly string[] {
   return [requireProgram("setpriv"), "--pdeathsig", "KILL"];
 }
 
-/** What a process has printed, and those who wait for more. */
+/** Collects the output of a process and waits for more. */
 class Output {
   #text = "";
   #ended = false;
@@ -126,7 +126,7 @@ class Output {
   }
 }
 
-/** `bun` and `slipway` as they are in this clone, under the names that a reader has for them. */
+/** Writes the programs `bun` and `slipway` of this clone to a directory. */
 export async function writePrograms(directory: string): Promise<void> {
   const programs = { bun: `"${process.execPath}"`, slipway: `"${process.execPath}" "${ROOT}/index.ts"` };
   for (const [name, command] of Object.entries(programs)) {
@@ -135,7 +135,7 @@ export async function writePrograms(directory: string): Promise<void> {
   }
 }
 
-/** A release as `bun run release` makes it, but with the program above in place of the binaries. */
+/** Writes a release as `bun run release` does, with the program `slipway` of this clone in place of the binaries. */
 export async function writeRelease(directory: string): Promise<void> {
   const program = await Bun.file(`${directory}/bin/slipway`).bytes();
   const compressed = Bun.gzipSync(program);

@@ -1,6 +1,6 @@
 /**
- * Compares what a page shows with what a command printed. The page may leave out anything by `…`, and break lines where
- * it likes. Ids and tokens of the page stand for those of this run, the same for the same; times and digests are any.
+ * Compares the output that a page shows with the output of a command. A `…` in the page matches anything, and line breaks may
+ * differ. An id or token in the page stands for one of this run, always the same; any time or digest matches any other.
  */
 
 const UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
@@ -87,7 +87,7 @@ function anyOf(value: string): string {
   return `(?:${ANY.find((pattern) => new RegExp(`^(?:${pattern})$`).test(value)) ?? escaped(value)})`;
 }
 
-/** Spaces and line breaks beside the punctuation of JSON may be there or not; elsewhere one is as good as another. */
+/** Makes spaces and line breaks next to JSON's punctuation optional, and any of them equal elsewhere. */
 function literal(text: string): string {
   return text
     .split(/(\s+)/)

@@ -28,6 +28,8 @@ const ALLOWED = {
   "/metrics": "GET, HEAD",
   "/swagger": "GET, HEAD",
   "/swagger/json": "GET, HEAD",
+  "/docs": "GET, HEAD",
+  "/docs/functions": "GET, HEAD",
 } as const;
 
 /** Methods that none of the paths has, used in turn. */
