@@ -24,11 +24,27 @@ describe("PullTracker", () => {
     tracker.add(line("c", "Waiting"));
     expect(tracker.progress).toEqual({
       layers: [
-        { id: "a", status: "exists", current_bytes: 0, total_bytes: null },
-        { id: "b", status: "waiting", current_bytes: 0, total_bytes: null },
-        { id: "c", status: "waiting", current_bytes: 0, total_bytes: null },
+        {
+          id: "a",
+          status: "exists",
+          current_bytes: 0,
+          total_bytes: null,
+        },
+        {
+          id: "b",
+          status: "waiting",
+          current_bytes: 0,
+          total_bytes: null,
+        },
+        {
+          id: "c",
+          status: "waiting",
+          current_bytes: 0,
+          total_bytes: null,
+        },
       ],
-      ...{ downloaded_bytes: 0, total_bytes: 0 },
+      downloaded_bytes: 0,
+      total_bytes: 0,
     });
     tracker.add(line("b", "Downloading", 30, 100));
     expect(tracker.progress).toMatchObject({ downloaded_bytes: 30, total_bytes: 100 });
@@ -75,8 +91,17 @@ describe("PullTracker", () => {
   });
 
   const statuses = [
-    ...["Pulling fs layer", "Waiting", "Downloading", "Verifying Checksum", "Download complete", "Extracting"],
-    ...["Pull complete", "Already exists", "Retrying in 3 seconds", "Pulling from x", "nonsense"],
+    "Pulling fs layer",
+    "Waiting",
+    "Downloading",
+    "Verifying Checksum",
+    "Download complete",
+    "Extracting",
+    "Pull complete",
+    "Already exists",
+    "Retrying in 3 seconds",
+    "Pulling from x",
+    "nonsense",
   ];
   const count = fc.oneof(fc.nat(), fc.integer(), fc.double(), fc.constantFrom(-1, 0, 2 ** 60), fc.jsonValue());
   const anyLine = fc.oneof(

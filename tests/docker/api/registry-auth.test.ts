@@ -30,7 +30,10 @@ let reply: Reply;
 let received: Received[];
 
 const CREDENTIALS: RegistryCredentials = {
-  ...{ host: "registry.example:5000", username: "someone", kind: "password", secret: "open sesame" },
+  host: "registry.example:5000",
+  username: "someone",
+  kind: "password",
+  secret: "open sesame",
 };
 
 beforeEach(async () => {
@@ -53,7 +56,10 @@ beforeEach(async () => {
   server.listen(socketPath, resolve);
   await promise;
   connection = new EngineConnection({
-    ...{ address: { socketPath }, timeout_ms: 5_000, clock: systemClock, metrics: new Metrics() },
+    address: { socketPath },
+    timeout_ms: 5_000,
+    clock: systemClock,
+    metrics: new Metrics(),
   });
 });
 
@@ -115,7 +121,9 @@ describe("checkCredentials", () => {
     await checkCredentials(connection, CREDENTIALS);
     expect(received.map(({ path }) => path)).toEqual(["/v1.41/auth?"]);
     expect(JSON.parse(received[0]?.body ?? "")).toEqual({
-      ...{ username: "someone", password: "open sesame", serveraddress: "registry.example:5000" },
+      username: "someone",
+      password: "open sesame",
+      serveraddress: "registry.example:5000",
     });
   });
 

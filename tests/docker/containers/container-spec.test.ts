@@ -137,9 +137,28 @@ describe("containerSpec of the sandbox `strict`", () => {
 
 /** What would let a function out, or hold it less than we say. */
 const FORBIDDEN = [
-  ...["Privileged", "Binds", "CapAdd", "Devices", "DeviceRequests", "DeviceCgroupRules", "PidMode", "IpcMode"],
-  ...["UTSMode", "UsernsMode", "CgroupnsMode", "CgroupParent", "VolumesFrom", "PortBindings", "PublishAllPorts"],
-  ...["GroupAdd", "Sysctls", "OomKillDisable", "MaskedPaths", "ReadonlyPaths", "RestartPolicy", "Links"],
+  "Privileged",
+  "Binds",
+  "CapAdd",
+  "Devices",
+  "DeviceRequests",
+  "DeviceCgroupRules",
+  "PidMode",
+  "IpcMode",
+  "UTSMode",
+  "UsernsMode",
+  "CgroupnsMode",
+  "CgroupParent",
+  "VolumesFrom",
+  "PortBindings",
+  "PublishAllPorts",
+  "GroupAdd",
+  "Sysctls",
+  "OomKillDisable",
+  "MaskedPaths",
+  "ReadonlyPaths",
+  "RestartPolicy",
+  "Links",
 ];
 
 test("containerSpec never lets a function out, whatever its settings and its image say", () => {

@@ -121,7 +121,8 @@ describe("KeyService, of last uses", () => {
     }
     expect(set.keys.get(one.id).last_used_at).toBe("2026-01-31T12:00:58.000Z");
     expect(set.keys.list().map((key) => key.last_used_at)).toEqual([
-      ...["2026-01-31T12:00:58.000Z", "2026-01-31T12:00:30.000Z"],
+      "2026-01-31T12:00:58.000Z",
+      "2026-01-31T12:00:30.000Z",
     ]);
     expect([set.writes.length, set.store.keys.get(one.id)?.last_used_at]).toEqual([0, null]);
     await set.clock.advance(1_000);

@@ -47,7 +47,10 @@ function started(sends?: (url: string) => Promise<Sent>) {
   const secrets = new CallbackSecrets({ settings: store.settings, vault, clock });
   const { log, events } = listeningLog();
   const service = new CallbackService({
-    ...{ store, secrets, clock, log },
+    store,
+    secrets,
+    clock,
+    log,
     sender: {
       send: async (url, options) => {
         const result = await (sends ? sends(url) : sender.send(url, options));
@@ -70,7 +73,10 @@ function ends(service: CallbackService, id: string, fields: Partial<Invocation> 
   const invocation = someInvocation(id, { mode: "async", callback_url: receiver.url, ...fields });
   store.tables.invocations.put(invocation);
   store.tables.payloads.put({
-    ...{ invocation_id: id, request: Buffer.from("{}"), request_meta: null, response_meta: null },
+    invocation_id: id,
+    request: Buffer.from("{}"),
+    request_meta: null,
+    response_meta: null,
     response: response === null ? null : Buffer.from(response),
   });
   const deliveries = deliveriesOf(invocation, clock.now());
@@ -165,7 +171,10 @@ describe("CallbackService", () => {
     await clock.advance(0);
     expect(shown(await service.get("i1"))).toEqual(["failed", 1, 410, "It was answered with 410"]);
     expect(shown(await service.get("i2"))).toEqual([
-      ...["waiting", 1, 307, "It was answered with 307, and redirects are not followed"],
+      "waiting",
+      1,
+      307,
+      "It was answered with 307, and redirects are not followed",
     ]);
   });
 

@@ -31,10 +31,16 @@ describe("CallbackSender", () => {
     expect(await send(toLoopback(), receiver.url)).toEqual({ status: 204 });
     expect(receiver.received).toMatchObject([
       {
-        ...{ method: "POST", url: "/hook?a=1", body: '{"ü":1}' },
+        method: "POST",
+        url: "/hook?a=1",
+        body: '{"ü":1}',
         headers: {
-          ...{ "content-type": "application/json", "content-length": "8", connection: "close", "webhook-id": "i1" },
-          ...{ "user-agent": "slipway/test", host: `127.0.0.1:${receiver.port}` },
+          "content-type": "application/json",
+          "content-length": "8",
+          connection: "close",
+          "webhook-id": "i1",
+          "user-agent": "slipway/test",
+          host: `127.0.0.1:${receiver.port}`,
         },
       },
     ]);

@@ -28,8 +28,16 @@ describe("ManifestService.apply", () => {
     expect(summary(first.changes)).toEqual(["created hello", "created other", "created /hello", "created /other/*"]);
     expect(set.engine.pulled).toEqual(["hello:1", "other:1"]);
     expect(set.functions.get("hello")).toMatchObject({
-      ...{ name: "hello", image: "hello:1", image_id: "id of hello:1", timeout_ms: 5_000, pids: 128, version: 1 },
-      environment: { GREETING: "hi", OLD: "x" },
+      name: "hello",
+      image: "hello:1",
+      image_id: "id of hello:1",
+      timeout_ms: 5_000,
+      pids: 128,
+      version: 1,
+      environment: {
+        GREETING: "hi",
+        OLD: "x",
+      },
     });
     expect(set.functions.get("other")).toMatchObject({ sandbox: "strict", network: "none", read_only: true });
     expect(set.routes.match("/other/x").route).toMatchObject({ function: { name: "other" }, methods: ["POST"] });
@@ -65,23 +73,54 @@ describe("ManifestService.apply", () => {
     const { changes } = await set.manifests.apply(next, PLAIN);
     expect(changes).toEqual([
       {
-        ...{ kind: "function", name: "hello", action: "updated" },
+        kind: "function",
+        name: "hello",
+        action: "updated",
         fields: {
-          image: { from: "hello:1", to: "hello:2" },
-          timeout_ms: { from: 5_000, to: 30_000 },
-          cpus: { from: 1, to: 0.5 },
-          "environment/GREETING": { from: "***", to: "***" },
-          "environment/OLD": { from: "***", to: null },
-          "environment/NEW": { from: null, to: "***" },
+          image: {
+            from: "hello:1",
+            to: "hello:2",
+          },
+          timeout_ms: {
+            from: 5_000,
+            to: 30_000,
+          },
+          cpus: {
+            from: 1,
+            to: 0.5,
+          },
+          "environment/GREETING": {
+            from: "***",
+            to: "***",
+          },
+          "environment/OLD": {
+            from: "***",
+            to: null,
+          },
+          "environment/NEW": {
+            from: null,
+            to: "***",
+          },
         },
       },
       { kind: "function", name: "other", action: "updated", fields: { pids: { from: 20, to: 128 } } },
       {
-        ...{ kind: "route", name: "/hello", action: "updated" },
+        kind: "route",
+        name: "/hello",
+        action: "updated",
         fields: {
-          function: { from: "hello", to: "other" },
-          methods: { from: ["GET"], to: ["POST"] },
-          max_request_bytes: { from: null, to: 5 },
+          function: {
+            from: "hello",
+            to: "other",
+          },
+          methods: {
+            from: ["GET"],
+            to: ["POST"],
+          },
+          max_request_bytes: {
+            from: null,
+            to: 5,
+          },
         },
       },
     ]);
@@ -124,7 +163,11 @@ describe("ManifestService.apply", () => {
     };
     const { changes } = await set.manifests.apply(next, { ...PLAIN, prune: true });
     expect(summary(changes)).toEqual([
-      ...["created new", "updated /hello", "deleted /other/*", "deleted hello", "deleted other"],
+      "created new",
+      "updated /hello",
+      "deleted /other/*",
+      "deleted hello",
+      "deleted other",
     ]);
     expect(set.routes.match("/hello").route.function).toMatchObject({ name: "new", image: "new:1" });
   });
@@ -163,7 +206,12 @@ describe("ManifestService.apply", () => {
     expect(set.routes.match("/hello").route.function.name).toBe("hello");
     expect((await set.manifests.apply(next, options)).changes).toEqual(rehearsed.changes);
     expect(summary(rehearsed.changes)).toEqual([
-      ...["updated hello", "created new", "updated /hello", "created /new", "deleted /other/*", "deleted other"],
+      "updated hello",
+      "created new",
+      "updated /hello",
+      "created /new",
+      "deleted /other/*",
+      "deleted other",
     ]);
   });
 
@@ -265,7 +313,9 @@ describe("ManifestService.apply", () => {
     const many = Array.from({ length: 12 }, (_, i) => [`f${i}`, { image: `a:${i}` }] as const);
     const failure = set.manifests.apply({ version: 1, functions: Object.fromEntries(many) }, PLAIN);
     expect(await rejectionOf(failure)).toMatchObject({
-      ...{ reason: "engine_unavailable", message: 'Function "f5": The engine is away', retry_after_s: 7 },
+      reason: "engine_unavailable",
+      message: 'Function "f5": The engine is away',
+      retry_after_s: 7,
     });
     expect([most, set.engine.pulled.length, set.functions.list()]).toEqual([4, 12, []]);
   });
@@ -338,50 +388,6 @@ describe("ManifestService.apply", () => {
       PLAIN,
     );
     expect(await rejectionOf(failure)).toMatchObject({ message: 'Function "f": There is nothing to run' });
-  });
-});
-
-describe("image labels", () => {
-  const labels = { "slipway.timeout_ms": "1000", "slipway.memory_bytes": "1073741824" };
-  const manifest: Manifest = { version: 1, functions: { f: { image: "labelled", context_bytes: 536_870_912 } } };
-
-  test("are defaults of what a manifest leaves out, also for what they alone make possible", async () => {
-    using set = manifestServices();
-    set.engine.labels.set("labelled", labels);
-    await set.manifests.apply(manifest, PLAIN);
-    expect(set.functions.get("f")).toMatchObject({ timeout_ms: 1_000, memory_bytes: 1_073_741_824 });
-    expect(await set.manifests.export()).toMatchObject({
-      functions: { f: { image: "labelled", context_bytes: 536_870_912 } },
-    });
-    expect(summary((await set.manifests.apply(manifest, PLAIN)).changes)).toEqual(["unchanged f"]);
-    await set.functions.update("f", { timeout_ms: 30_000 });
-    expect((await set.manifests.export()).functions?.["f"]?.timeout_ms).toBe(30_000);
-    expect((await set.manifests.apply(manifest, PLAIN)).changes[0]?.fields).toEqual({
-      timeout_ms: { from: 30_000, to: 1_000 },
-    });
-  });
-
-  test.each<[what: string, lose: (engine: ReturnType<typeof manifestServices>["engine"]) => void]>([
-    ["the image is gone", (engine) => void engine.lost.add("id of labelled")],
-    ["the labels are wrong", (engine) => void engine.labels.set("labelled", { "slipway.nonsense": "1" })],
-  ])("are not known if %s: the settings that they could set stay, and are exported", async (_what, lose) => {
-    using set = manifestServices();
-    set.engine.labels.set("labelled", labels);
-    await set.manifests.apply(manifest, PLAIN);
-    lose(set.engine);
-    expect(summary((await set.manifests.apply(manifest, PLAIN)).changes)).toEqual(["unchanged f"]);
-    const exported = await set.manifests.export();
-    expect(exported.functions?.["f"]).toMatchObject({ timeout_ms: 1_000, memory_bytes: 1_073_741_824, pids: 128 });
-    expect(summary((await set.manifests.apply(exported, { ...PLAIN, prune: true })).changes)).toEqual(["unchanged f"]);
-  });
-
-  test("are exported, and an application is refused, if the engine is away", async () => {
-    using set = manifestServices();
-    set.engine.labels.set("labelled", labels);
-    await set.manifests.apply(manifest, PLAIN);
-    set.engine.images.labels = () => Promise.reject(new AppError("engine_unavailable", "Gone"));
-    expect((await set.manifests.export()).functions?.["f"]).toMatchObject({ timeout_ms: 1_000, pids: 128 });
-    expect(await rejectionOf(set.manifests.apply(manifest, PLAIN))).toMatchObject({ message: 'Function "f": Gone' });
   });
 });
 

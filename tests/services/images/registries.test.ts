@@ -27,7 +27,10 @@ function serviceWith(vault: Vault): RegistryService {
   asked = [];
   answer = () => Promise.resolve();
   return new RegistryService({
-    ...{ store: store.registries, vault, clock: stillClock(), log: listening.log },
+    store: store.registries,
+    vault,
+    clock: stillClock(),
+    log: listening.log,
     runner: {
       checkCredentials: (credentials) => {
         asked.push(credentials);
@@ -65,7 +68,8 @@ describe("RegistryService.put", () => {
   test("keeps nothing if the engine is away, and says what would", async () => {
     answer = () => Promise.reject(new AppError("engine_unavailable", "Gone.", { retry_after_s: 2 }));
     expect(await rejectionOf(registries.put("ghcr.io", BODY, { check: true }))).toMatchObject({
-      ...{ reason: "engine_unavailable", retry_after_s: 2 },
+      reason: "engine_unavailable",
+      retry_after_s: 2,
       message:
         'Cannot ask the registry "ghcr.io", and nothing was stored. Gone. ?check=false stores the credentials all the same.',
     });

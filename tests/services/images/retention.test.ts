@@ -22,7 +22,10 @@ class Setting implements Disposable {
       list: async () => {
         this.lists++;
         if (this.answer instanceof Error) throw this.answer;
-        return this.present.map((id) => ({ id, names: [] }));
+        return this.present.map((id) => ({
+          id,
+          names: [],
+        }));
       },
       remove: async ({ id }) => {
         await this.removing;
@@ -31,8 +34,14 @@ class Setting implements Disposable {
         return this.answer;
       },
     },
-    ...{ keep: 1, clock: this.clock },
-    log: createLogger({ level: "info", format: "json", clock: this.clock, write: (line) => this.log.push(line) }),
+    keep: 1,
+    clock: this.clock,
+    log: createLogger({
+      level: "info",
+      format: "json",
+      clock: this.clock,
+      write: (line) => this.log.push(line),
+    }),
   });
 
   async pulled(...ids: readonly string[]): Promise<void> {

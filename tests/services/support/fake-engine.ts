@@ -96,19 +96,33 @@ export function manifestServices(path?: string) {
     allowed: { names: new Set(), ranges: [] },
   });
   const functions = new FunctionService({
-    ...{ store, retention, secrets, followers, runner: engine, clock },
+    store,
+    retention,
+    secrets,
+    followers,
+    runner: engine,
+    clock,
     onForget: ({ name }) => void engine.told.push(`forget ${name}`),
   });
   const routes = new RouteService({ store, functions, clock });
   const manifests = new ManifestService({ store, functions, routes, secrets, followers, retention });
   return {
-    ...{ store, engine, secrets, functions, routes, manifests },
-    /** Everything that the database has of functions and routes. */
+    store,
+    engine,
+    secrets,
+    functions,
+    routes,
+    manifests,
     dump: async () => ({
       functions: store.functions.list(),
       routes: store.routes.list(),
       versions: await Promise.all(
-        store.functions.list().map(({ id }) => store.versions.list(id, { below: 1_000, limit: 1_000 })),
+        store.functions.list().map(({ id }) =>
+          store.versions.list(id, {
+            below: 1_000,
+            limit: 1_000,
+          }),
+        ),
       ),
     }),
     [Symbol.dispose]: () => store[Symbol.dispose](),

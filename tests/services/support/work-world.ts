@@ -119,7 +119,7 @@ export class WorkWorld implements AsyncDisposable {
   /** Containers that no attempt has are removed: those of earlier servers, and those that were lost with the engine. */
   sweep(): void {
     if (!this.#isEngineUp) return;
-    for (const id of [...this.#functions.keys()]) if (!this.#pending.has(id)) this.#functions.delete(id);
+    for (const id of this.#functions.keys()) if (!this.#pending.has(id)) this.#functions.delete(id);
     this.#gone.resolve();
     this.#gone = Promise.withResolvers();
     this.#server.worker.swept();
@@ -292,8 +292,19 @@ export class WorkWorld implements AsyncDisposable {
     this.#pending.delete(one.task.invocation.id);
     const status = reason === null ? "succeeded" : reason === "cancelled" ? "cancelled" : "failed";
     one.end.resolve({
-      finished: { status, fields: { reason, exit_code: reason === null ? 0 : null } },
-      ...{ response: Buffer.from("{}"), response_meta: null, logs: [], wish, lost: false, gone: Promise.resolve() },
+      finished: {
+        status,
+        fields: {
+          reason,
+          exit_code: reason === null ? 0 : null,
+        },
+      },
+      response: Buffer.from("{}"),
+      response_meta: null,
+      logs: [],
+      wish,
+      lost: false,
+      gone: Promise.resolve(),
       ...fields,
     });
   }

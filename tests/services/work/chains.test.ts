@@ -38,8 +38,16 @@ afterEach(() => store[Symbol.dispose]());
 
 function result(fields: Partial<AttemptResult> = {}): AttemptResult {
   return {
-    ...{ finished: { status: "succeeded", fields: {} }, response: Buffer.from('{"a":1}'), response_meta: null },
-    ...{ logs: [], wish: {}, lost: false, gone: Promise.resolve() },
+    finished: {
+      status: "succeeded",
+      fields: {},
+    },
+    response: Buffer.from('{"a":1}'),
+    response_meta: null,
+    logs: [],
+    wish: {},
+    lost: false,
+    gone: Promise.resolve(),
     ...fields,
   };
 }
@@ -81,7 +89,11 @@ describe("ChainService", () => {
   test("on_success gets the response of what succeeded as its request", async () => {
     const { next, body, meta } = await follow({});
     expect(next).toMatchObject({
-      ...{ function_id: "good", status: "queued", mode: "async", parent_id: "parent", chain_depth: 1 },
+      function_id: "good",
+      status: "queued",
+      mode: "async",
+      parent_id: "parent",
+      chain_depth: 1,
       callback_url: "https://example.com/good",
     });
     expect([body, meta]).toEqual(['{"a":1}', null]);
@@ -111,7 +123,10 @@ describe("ChainService", () => {
     const { next } = await follow(fields, ending);
     expect(next?.function_id).toBe("bad");
     expect(JSON.parse(Buffer.from(store.tables.payloads.get(next?.id ?? "")?.request ?? []).toString())).toEqual({
-      ...{ invocation_id: "parent", function_id: "f1", reason: "out_of_memory", message: "It ran" },
+      invocation_id: "parent",
+      function_id: "f1",
+      reason: "out_of_memory",
+      message: "It ran",
     });
   });
 

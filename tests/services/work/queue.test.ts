@@ -39,7 +39,13 @@ async function bench(store: SqliteStore = newStore()) {
   const queue = new Queue({ store, worker, ends, events, callbacks, clock });
   if (store.functions.get("f1") === undefined) await store.functions.insert(fn);
   const submission = (id: string, fields: Partial<Submission> = {}): Submission => ({
-    ...{ id, target: { function: fn, route_id: null }, body: Buffer.from('{"a":1}'), request_meta: null },
+    id,
+    target: {
+      function: fn,
+      route_id: null,
+    },
+    body: Buffer.from('{"a":1}'),
+    request_meta: null,
     ...fields,
   });
   // As much of it as schedules ask for.

@@ -116,7 +116,11 @@ describe("WorkTable", () => {
   test("goes with its record, as do attempts and payloads", () => {
     queue("a");
     store.tables.attempts.save("a", beganAttempt(1, timestamp(START)), [{ stream: "stdout", text: "x" }]);
-    store.tables.payloads.put({ ...{ invocation_id: "a", request: Buffer.from("{}") }, ...NOTHING_MORE });
+    store.tables.payloads.put({
+      invocation_id: "a",
+      request: Buffer.from("{}"),
+      ...NOTHING_MORE,
+    });
     store.tables.invocations.remove("a");
     expect([store.tables.work.get("a"), store.tables.attempts.list("a"), store.tables.payloads.get("a")]).toEqual([
       undefined,
@@ -128,8 +132,14 @@ describe("WorkTable", () => {
   test("needs its record", () => {
     const insert = () =>
       store.tables.work.insert({
-        ...{ invocation_id: "none", function_id: "f1", state: "ready", priority: 0, due: START, attempts: 0 },
-        ...{ lost_attempts: 0, lease_until: null },
+        invocation_id: "none",
+        function_id: "f1",
+        state: "ready",
+        priority: 0,
+        due: START,
+        attempts: 0,
+        lost_attempts: 0,
+        lease_until: null,
       });
     expect(String(thrownBy(insert))).toContain("FOREIGN KEY");
   });

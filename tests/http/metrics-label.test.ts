@@ -2,8 +2,8 @@ import { expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fixture } from "../../support/images.ts";
-import { TestServer } from "../../support/server.ts";
+import { fixture } from "../support/images.ts";
+import { TestServer } from "../support/server.ts";
 
 test("GET /metrics counts a call that reached no instance under the function's name", async () => {
   const directory = await mkdtemp(join(tmpdir(), "slipway-label-"));
