@@ -260,7 +260,7 @@ async function loadModem(address: EngineAddress): Promise<DockerModem> {
     : new Modem({ host: `http://${address.host}`, port: address.port, protocol: "http" });
 }
 
-/** Whether this is the head of an answer, and not the two-way stream that an attach opens. */
+/** Returns whether this is the head of an answer, and not the two-way stream that an attach opens. */
 function isReply(reply: IncomingMessage | Duplex): reply is IncomingMessage {
   return "statusCode" in reply;
 }

@@ -3,9 +3,9 @@ import { requestHeaders } from "../../domain/calls/headers.ts";
 import { type BufferedRequest, type HttpOrigin, parseQuery } from "../../domain/calls/http-message.ts";
 import { pathOf } from "../wire/errors.ts";
 
-/** How a request was led to its function. */
+/** The path that led a request to its function. */
 export interface CallPath extends Pick<HttpOrigin, "path" | "path_rest" | "route"> {
-  /** Whether its API key was for this server, so that the function must not see it. */
+  /** True if its API key was for this server, so that the function must not see it. */
   readonly keyed: boolean;
 }
 

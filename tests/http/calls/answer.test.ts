@@ -42,7 +42,7 @@ const meta = (status: number, headers: ResponseMeta["headers"] = []): ResponseMe
 });
 
 describe("answerResponse", () => {
-  test("leaves the body of a HEAD out and tells its length", async () => {
+  test("leaves out the body of a HEAD and says its length", async () => {
     const { status, headers, text } = await sent("hello", meta(200, [["content-type", "text/plain"]]), {
       method: "HEAD",
     });
