@@ -1,12 +1,14 @@
-import { helpText, parseCommand, type Command } from "./lib/cli/command.ts";
+import { applyFile } from "./lib/cli/apply.ts";
+import { parseCommand, type Command } from "./lib/cli/command.ts";
+import { printExport } from "./lib/cli/export.ts";
 import { systemClock } from "./lib/clock.ts";
 import { type Config, ConfigError } from "./lib/config/config.ts";
 import { messageOf } from "./lib/domain/errors.ts";
 import { healthcheck } from "./lib/cli/healthcheck.ts";
-import { applyManifest, exportManifest } from "./lib/cli/manifest.ts";
+import { helpText } from "./lib/cli/help.ts";
 import { createLogger } from "./lib/log.ts";
+import { backupDatabase } from "./lib/server/data.ts";
 import { openApi, start } from "./lib/server/server.ts";
-import { backup } from "./lib/store/sqlite/backup.ts";
 import { VERSION } from "./lib/version.ts";
 
 try {
@@ -23,14 +25,14 @@ async function run(command: Command): Promise<number> {
     case "healthcheck":
       return healthcheck(command.config);
     case "apply":
-      return applyManifest(command, process.env);
+      return applyFile(command, process.env);
     case "export":
-      return exportManifest(command.config);
+      return printExport(command.config);
     case "backup":
-      backup(`${command.config.dataPath}/database.db`, command.file);
+      backupDatabase(command.config, command.file);
       console.error(
-        `slipway: the database was copied to ${command.file}. The secrets in it can be read only with their key ` +
-          `(secret.key in the data directory, or SECRET_KEY), which is not in it: keep that as well, in another place`,
+        `slipway: copied the database to ${command.file}. The secrets in it can only be read with their key (secret.key in ` +
+          `the data directory, or SECRET_KEY), which is not in the copy: keep the key, too, in another place`,
       );
       return 0;
     case "openapi":
@@ -45,13 +47,13 @@ async function run(command: Command): Promise<number> {
   }
 }
 
-/** Serves until SIGTERM or SIGINT; a second one forces the end. */
+/** Serves until SIGTERM or SIGINT. A second signal exits at once. */
 async function serve(config: Config): Promise<number> {
   const log = loggerOf(config);
   const server = await start(config, { log });
   log.info("listening", { url: server.url, version: VERSION, data_path: config.dataPath });
   if (server.new_key !== undefined) {
-    // Not through the logger: logs are kept and shipped, and this is shown once.
+    // Not through the logger: logs are stored and shipped, and the key must be shown only once.
     console.error(`slipway: the API key, shown only now: ${server.new_key}`);
   }
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();

@@ -6,7 +6,7 @@
  */
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { findProgram, installPackages, run, SetupError } from "./packages.ts";
+import { findProgram, installDebianPackages, run, SetupError } from "./packages.ts";
 
 interface Target {
   /** The name of the file in bin/. */
@@ -87,7 +87,7 @@ async function ensureCompiler(target: Target): Promise<void> {
   if (process.getuid?.() !== 0 || findProgram("apt-get") === null) throw new SetupError(`${needs}. ${advice}`);
   console.error(`Installing ${packages} to build ${target.name}`);
   try {
-    await installPackages(target.packages);
+    await installDebianPackages(target.packages);
   } catch (error) {
     throw new SetupError(
       `${needs}, and installing them failed: ${error instanceof Error ? error.message : String(error)}`,

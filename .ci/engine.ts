@@ -1,4 +1,4 @@
-// `bun .ci/engine.ts`: a real engine to work against for as long as this runs; prints the DOCKER_HOST to use.
+// `bun run engine`: a real engine for as long as this runs; prints the DOCKER_HOST to use.
 import { acquireEngine } from "./engine/engine.ts";
 import { untilSignal } from "./signals.ts";
 

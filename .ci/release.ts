@@ -1,11 +1,12 @@
-// `bun run release`: what people download, in dist/release/.
+// `bun run release`: the files that people download, in dist/release/.
 import { createReadStream, createWriteStream } from "node:fs";
 import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { constants, createGzip } from "node:zlib";
 import { runOrThrow } from "./packages.ts";
-import { ARCHITECTURES, build } from "./build.ts";
+import { ARCHITECTURES } from "./architectures.ts";
+import { build } from "./build.ts";
 import { buildGate } from "./build-gate.ts";
 import { inRepository, installPackages, main, say } from "./steps.ts";
 
@@ -31,18 +32,18 @@ await main(async () => {
   return 0;
 });
 
-/** gzip, because it is everywhere; zstd would save a fifth. */
+/** With gzip, because every machine has it; zstd would save a fifth. */
 async function compress(binary: string): Promise<void> {
   const target = createWriteStream(join(DIRECTORY, `${basename(binary)}.gz`));
   await pipeline(createReadStream(binary), createGzip({ level: constants.Z_BEST_COMPRESSION }), target);
 }
 
-/** As the server itself prints it; what it reads from the environment must not get into it. */
+/** As the server prints it, with an empty environment so that nothing of this machine gets into it. */
 async function openApiDocument(): Promise<string> {
   return runOrThrow(["env", "-i", process.execPath, inRepository("index.ts"), "openapi"]);
 }
 
-/** In the form that `sha256sum -c` reads. */
+/** Writes SHA256SUMS, which `sha256sum -c` reads. */
 async function writeSums(): Promise<void> {
   const names = (await readdir(DIRECTORY)).toSorted();
   const lines = names.map(async (name) => {

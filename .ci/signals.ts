@@ -2,18 +2,18 @@ import { readFileSync } from "node:fs";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 const PARENT_CHECK_MS = 500;
-/** npx, its shell, `bun run`, and one to spare. */
+/** npx, its shell, `bun run`, and one spare. */
 const MAX_LEVELS = 4;
 
 /**
- * Settles at the first SIGINT or SIGTERM, or when what ran us has gone; a second signal ends the process at once.
- * `npx` passes SIGTERM on to its shell only, and `bun run` does not hear of it: without the look at our ancestors a
- * server would stay behind.
+ * Resolves at the first SIGINT or SIGTERM, or when our launcher has exited; a second signal ends the process at once.
+ * `npx` passes SIGTERM on to its shell only, and `bun run` never sees it: without watching our ancestors we would leave
+ * a server behind.
  */
 export function untilSignal(): Promise<void> {
   return new Promise((resolve) => {
     const before = launchers();
-    // It also keeps the process alive, as a pending promise would not.
+    // It also keeps the process alive; a pending promise does not.
     const timer = setInterval(() => {
       if (launchers() !== before) stop();
     }, PARENT_CHECK_MS);
@@ -27,8 +27,8 @@ export function untilSignal(): Promise<void> {
 }
 
 /**
- * The processes that ran us: `bun run`, and where it was npx that ran this, all up to npx. Without them nothing is
- * watched, so that `nohup bun .ci/start.ts &` outlives its terminal.
+ * The ids of the processes that launched us: `bun run` and, if npx ran that, everything up to npx. Empty without them:
+ * `nohup bun .ci/start.ts &` is to outlive its terminal.
  */
 function launchers(): string {
   if (process.platform !== "linux" || process.env["npm_lifecycle_event"] === undefined) return "";

@@ -1,12 +1,12 @@
-// `bun run test [arguments of bun test]`: everything the tests need, the tests, and one line that counts them.
+// `bun run test [arguments of bun test]`: sets up everything that the tests need, runs them and prints the counts.
 import { acquireEngine } from "./engine/engine.ts";
 import { runOrThrow } from "./packages.ts";
 import { buildGate } from "./build-gate.ts";
 import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
 
 /**
- * For one test: a container takes half a second to start, several times that on a busy machine. As an argument, because
- * bunfig.toml has no such setting and a preload's setDefaultTimeout holds for the first file only (Bun 1.4.5).
+ * For one test: a container takes half a second to start, and several times that on a busy machine. It is an argument
+ * because bunfig.toml has no such setting and a preload's setDefaultTimeout applies to the first file only (Bun 1.4.5).
  */
 const TEST_TIMEOUT_MS = 30_000;
 
@@ -15,7 +15,7 @@ await main(async () => {
   await installPackages();
   await buildGate();
   await using engine = await acquireEngine();
-  say(`Engine: ${engine.isPrivate ? "a private one" : "the one that runs already"}, ${engine.host}`);
+  say(`Engine: ${engine.isPrivate ? "a private one" : "the one that is running"}, ${engine.host}`);
   process.env["DOCKER_HOST"] = engine.host;
   say("Images for the tests");
   await runOrThrow([process.execPath, inRepository("tests/support/build-fixtures.ts")]);
@@ -42,11 +42,11 @@ async function runTests(args: readonly string[]): Promise<Result> {
   const [output, code] = await Promise.all([passOn(child.stderr), child.exited]);
   const passed = lastCount(output, "pass");
   const failed = lastCount(output, "fail");
-  // A run that broke off without a failed test (a crash, a preload that threw) has failed as a whole.
+  // A run that ended early without a failed test (a crash, a preload that threw) counts as one failure.
   return { code, passed, failed: code !== 0 && failed === 0 ? 1 : failed };
 }
 
-/** Shows what comes and returns its end, where the summary is. */
+/** Passes the output on and returns its end, which has the summary. */
 async function passOn(stream: ReadableStream<Uint8Array>): Promise<string> {
   const decoder = new TextDecoder();
   let end = "";
@@ -57,7 +57,7 @@ async function passOn(stream: ReadableStream<Uint8Array>): Promise<string> {
   return Bun.stripANSI(end);
 }
 
-/** The number of the last line such as ` 12 pass`. */
+/** Returns the number in the last line such as ` 12 pass`. */
 function lastCount(output: string, word: string): number {
   const counts = [...output.matchAll(new RegExp(`^\\s*(\\d+) ${word}$`, "gm"))];
   return Number(counts.at(-1)?.[1] ?? 0);

@@ -1,14 +1,14 @@
-/** Time and chance as the rest of the code sees them, so that tests can own them. */
+/** Time and randomness, so that tests can control them. */
 export interface Clock {
-  /** Milliseconds since the epoch, for timestamps that people read. It may jump. */
+  /** Milliseconds since the epoch, for timestamps. It may jump. */
   now(): number;
-  /** Milliseconds since some fixed moment; never goes back. All durations and timeouts come from it. */
+  /** Milliseconds since some fixed moment, for durations and timeouts. It never goes back. */
   monotonic(): number;
-  /** Calls `run` once after `ms`; the returned function cancels it. A pending timer does not keep the process alive. */
+  /** Calls `run` once after `ms`, unless the returned function is called first. A pending timer does not keep the process alive. */
   after(ms: number, run: () => void): () => void;
   /** A random UUID. */
   uuid(): string;
-  /** A number from 0 to below 1, drawn evenly. */
+  /** A random number from 0 to below 1, uniformly distributed. */
   random(): number;
 }
 

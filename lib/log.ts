@@ -1,23 +1,23 @@
 import { fstatSync, writeSync } from "node:fs";
 import type { Clock } from "./clock.ts";
 
-/** How much is logged, most first. */
+/** The levels of the log, from the most verbose one. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** `auto` is `text` on a terminal and `json` everywhere else. */
+/** The formats of the log. `auto` is `text` on a terminal and `json` everywhere else. */
 export const LOG_FORMATS = ["auto", "json", "text"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** Takes events: a short constant phrase that says what happened, and fields that say to what. */
+/** Logs events: a short constant phrase for what happened, and fields for the details. */
 export interface Logger {
   debug(event: string, fields?: LogFields): void;
   info(event: string, fields?: LogFields): void;
   warn(event: string, fields?: LogFields): void;
   error(event: string, fields?: LogFields): void;
-  /** A logger that adds these fields to each of its events. */
+  /** Returns a logger that adds these fields to each of its events. */
   child(fields: LogFields): Logger;
 }
 
@@ -25,11 +25,11 @@ export interface LoggerOptions {
   readonly level: LogLevel;
   readonly format: LogFormat;
   readonly clock: Pick<Clock, "now">;
-  /** Takes one line, its newline included; standard error unless given. */
+  /** Writes one line, newline included; by default to standard error. */
   readonly write?: (line: string) => void;
 }
 
-/** A logger that writes one line for each event, at once, and never throws. */
+/** Creates a logger that writes one line for each event, immediately, and never throws. */
 export function createLogger(options: LoggerOptions): Logger {
   const write = options.write ?? writeToStandardError;
   const text = options.format === "text" || (options.format === "auto" && onTerminal());
@@ -55,7 +55,7 @@ export function createLogger(options: LoggerOptions): Logger {
   return withFields({});
 }
 
-/** Whether standard error is a terminal. The module that knows is loaded only where it may be one. */
+/** Whether standard error is a terminal. The module for that is only loaded if it may be one. */
 function onTerminal(): boolean {
   try {
     return fstatSync(2).isCharacterDevice() && process.getBuiltinModule("node:tty").isatty(2);
@@ -69,7 +69,7 @@ type Plain = string | number | boolean | null | undefined | readonly Plain[] | {
 
 function jsonLine(time: string, level: LogLevel, event: string, fields: PlainFields): string {
   const reserved = { time, level, event };
-  // First for the order, last again so that no field can take their place.
+  // First for the order, and again last so that no field can replace them.
   return `${JSON.stringify(Object.assign({ ...reserved }, fields, reserved))}\n`;
 }
 
@@ -79,7 +79,7 @@ function textLine(time: string, level: LogLevel, event: string, fields: PlainFie
   for (const [key, value] of Object.entries(fields)) {
     if (value === undefined) continue;
     const trace = isRecord(value) ? value["stack"] : undefined;
-    // A stack is for reading: it goes below the line, indented.
+    // A stack goes below the line, indented, so that people can read it.
     if (typeof trace === "string") stack += `\n    ${trace.replaceAll("\n", "\n    ")}`;
     const shown = typeof trace === "string" && isRecord(value) ? value["message"] : value;
     line += ` ${oneLine(key)}=${typeof shown === "string" && !/[\s"=]/.test(shown) && shown !== "" ? oneLine(shown) : oneLine(JSON.stringify(shown) ?? "")}`;
@@ -87,14 +87,14 @@ function textLine(time: string, level: LogLevel, event: string, fields: PlainFie
   return `${line}${printable(stack)}\n`;
 }
 
-/** Keeps a value that somebody else chose from beginning a line of its own. */
+/** Keeps a value that somebody else chose from starting a new line. */
 function oneLine(text: string): string {
   return printable(text).replaceAll("\n", "\\n");
 }
 
-/** Keeps it from speaking to the terminal, newlines apart. */
+/** Escapes control characters other than newlines, which could control the terminal. */
 function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
   return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
@@ -112,7 +112,7 @@ function plainFields(fields: LogFields): PlainFields {
   return Object.fromEntries(Object.keys(fields).map((key) => [key, attempt(() => plain(fields[key], []))]));
 }
 
-/** What JSON can hold of any value, bounded in depth and size; `above` are the objects that contain it. */
+/** Converts any value to JSON's types, bounded in depth and size. `above` are the objects that contain it. */
 function plain(value: unknown, above: readonly object[]): Plain {
   if (value === null || value === undefined) return value;
   if (typeof value === "string") return value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}...` : value;
@@ -133,7 +133,7 @@ function plain(value: unknown, above: readonly object[]): Plain {
 
 function plainObject(value: object, path: readonly object[]): Plain {
   const keys = Object.keys(value).slice(0, MAX_ENTRIES);
-  // Each property is read on its own, so that a getter that throws costs no other.
+  // Each property is read separately: a getter that throws must not hide the others.
   return Object.fromEntries(keys.map((key) => [key, attempt(() => plain(Reflect.get(value, key), path))]));
 }
 
@@ -163,14 +163,14 @@ function attempt(read: () => Plain): Plain {
 }
 
 /**
- * Synchronous, so that the last words before an exit arrive. Not through `process.stderr`: there, a reader
- * that went away ends the whole process.
+ * Writes synchronously, so that the last lines before an exit arrive. Not through `process.stderr`: a reader that goes away
+ * would end the whole process.
  */
 function writeToStandardError(line: string): void {
   const bytes = Buffer.from(line);
   try {
     for (let sent = 0; sent < bytes.length;) sent += writeSync(2, bytes, sent);
   } catch {
-    // Nobody reads the log, or its pipe is full: the server goes on without it.
+    // Nobody reads the log, or its pipe is full. The server goes on without it.
   }
 }

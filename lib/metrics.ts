@@ -1,44 +1,47 @@
-// Each by itself: the package as a whole also brings a push gateway, clustering and default metrics, 10 ms at the start.
+// Imported one by one: the whole package has a push gateway, clustering and default metrics, too, and takes 10 ms to load.
 import Counter from "prom-client/lib/counter.js";
 import Gauge from "prom-client/lib/gauge.js";
 import Histogram from "prom-client/lib/histogram.js";
 import Registry from "prom-client/lib/registry.js";
 
-/** A figure that is read when `/metrics` is asked for. */
+/** Reads the values of a metric at a scrape. */
 export type Sample = () => readonly { readonly labels?: Record<string, string>; readonly value: number }[];
 
-/** From a warm call's milliseconds to the longest timeout, in seconds as Prometheus wants them. */
+/** Histogram buckets in seconds, from a warm call to the longest timeout. */
 const CALL_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
 const ENGINE_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** The server's figures in Prometheus form. One object a server; handed to whoever has something to count. */
+/** The metrics of one server, in Prometheus form. */
 export class Metrics {
   readonly #registry = new Registry();
 
   readonly invocations = new Counter({
     name: "slipway_invocations_total",
-    help: "Invocations that ended, by function, status and start (cold, warm, or none where no instance was reached)",
+    help: "Invocations that ended, by function, status and start (cold, warm, or none if no instance was reached)",
     labelNames: ["function", "status", "start"],
     registers: [this.#registry],
   });
   readonly rejections = new Counter({
     name: "slipway_rejections_total",
-    help: "Calls that were turned away before they became an invocation, by reason",
+    help: "Calls that were rejected before they became an invocation, by reason",
     labelNames: ["reason"],
     registers: [this.#registry],
   });
   readonly queueSeconds = this.#histogram(
     "slipway_queue_seconds",
-    "Wait for a place among the running instances",
+    "Time that calls waited for admission",
     CALL_BUCKETS,
     ["function"],
   );
-  readonly startSeconds = this.#histogram("slipway_start_seconds", "Wait for an instance to be ready", CALL_BUCKETS, [
-    "function",
-  ]);
+  readonly startSeconds = this.#histogram(
+    "slipway_start_seconds",
+    "Time that calls waited for an instance",
+    CALL_BUCKETS,
+    ["function"],
+  );
   readonly runSeconds = this.#histogram(
     "slipway_run_seconds",
-    "From handing over the request to the end of the function",
+    "Time from handing over the request to the end of the function",
     CALL_BUCKETS,
     ["function"],
   );
@@ -62,7 +65,7 @@ export class Metrics {
   );
   readonly pulls = new Counter({
     name: "slipway_pulls_total",
-    help: "Image pulls, by result (ok or the reason of the failure)",
+    help: "Image pulls, by result (ok, or the reason of the failure)",
     labelNames: ["result"],
     registers: [this.#registry],
   });
@@ -76,7 +79,7 @@ export class Metrics {
     return new Histogram({ name, help, buckets, labelNames, registers: [this.#registry] });
   }
 
-  /** A gauge whose values are asked for at each scrape. */
+  /** Adds a gauge whose values are read at each scrape. */
   gauge(name: string, help: string, labelNames: readonly string[], sample: Sample): void {
     const gauge: Gauge = new Gauge({
       name,
@@ -90,7 +93,7 @@ export class Metrics {
     });
   }
 
-  /** A counter that is kept elsewhere, and asked for at each scrape. */
+  /** Adds a counter that is kept elsewhere and read at each scrape. */
   counter(name: string, help: string, total: () => number): void {
     const counter: Counter = new Counter({
       name,
@@ -103,7 +106,7 @@ export class Metrics {
     });
   }
 
-  /** Drops the series of a function that was deleted, so that names do not pile up. */
+  /** Drops the series of a deleted function, so that they do not accumulate. */
   forget(functionLabel: string): void {
     for (const histogram of [this.queueSeconds, this.startSeconds, this.runSeconds])
       histogram.remove({ function: functionLabel });
@@ -112,7 +115,7 @@ export class Metrics {
     }
   }
 
-  /** The text of `/metrics` and its content type. */
+  /** Returns the text of `/metrics` and its content type. */
   async render(): Promise<{ readonly text: string; readonly contentType: string }> {
     return { text: await this.#registry.metrics(), contentType: this.#registry.contentType };
   }

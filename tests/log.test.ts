@@ -13,7 +13,7 @@ function fieldsOf(line: string | undefined): Record<string, unknown> {
   return JSON.parse(line ?? "");
 }
 
-test("json: one line an event, with time, level, event and fields", () => {
+test("json: one line per event, with time, level, event and fields", () => {
   const { log, lines } = capture();
   log.info("function created", { function_id: "f1", bytes: 12, ok: true, name: null });
   expect(lines).toEqual([
@@ -21,7 +21,7 @@ test("json: one line an event, with time, level, event and fields", () => {
   ]);
 });
 
-test("json: newlines are escaped, and no field takes the place of time, level or event", () => {
+test("json: newlines are escaped, and no field replaces time, level or event", () => {
   const { log, lines } = capture();
   log.warn("a\nb", { text: 'one\ntwo\u2028"', level: "debug", time: 0, event: "forged" });
   expect(lines[0]?.trimEnd()).not.toContain("\n");
@@ -33,7 +33,7 @@ test("json: newlines are escaped, and no field takes the place of time, level or
   });
 });
 
-test("level: what is below it is not written", () => {
+test("level: events below it are not written", () => {
   const { log, lines } = capture("json", "warn");
   log.debug("1");
   log.info("2");
@@ -42,13 +42,13 @@ test("level: what is below it is not written", () => {
   expect(lines.map((line) => fieldsOf(line)["event"])).toEqual(["3", "4"]);
 });
 
-test("child: adds its fields, the call's own win", () => {
+test("child: adds its fields, which those of the event override", () => {
   const { log, lines } = capture();
   log.child({ part: "store", id: 1 }).child({ more: 2 }).info("opened", { id: 3 });
   expect(fieldsOf(lines[0])).toMatchObject({ part: "store", more: 2, id: 3 });
 });
 
-test("errors: message, stack, cause, and fields of their own", () => {
+test("errors: message, stack, cause and their own fields", () => {
   const { log, lines } = capture();
   const error = Object.assign(new TypeError("broken", { cause: new Error("why") }), { reason: "internal", errno: 5n });
   log.error("failed", { error });
@@ -90,7 +90,7 @@ test.each<[string, unknown, unknown]>([
   ["something deep", deep, [[[[[["[deeper]"]]]]]]],
   ["an object without a prototype", Object.assign(Object.create(null), { a: 1 }), { a: 1 }],
   ["a revoked proxy", revokedProxy(), "[unreadable]"],
-])("json: %s does no harm", (_, value, expected) => {
+])("json: %s is written safely", (_, value, expected) => {
   const { log, lines } = capture();
   log.info("event", { value });
   expect(fieldsOf(lines[0])["value"]).toEqual(expected);
@@ -102,7 +102,7 @@ function revokedProxy(): object {
   return proxy;
 }
 
-test("text: readable, quoted where needed, without control characters", () => {
+test("text: readable, quoted if needed, without control characters", () => {
   const { log, lines } = capture("text");
   log.info("listening", {
     url: "http://127.0.0.1:9999",
@@ -119,7 +119,7 @@ test("text: readable, quoted where needed, without control characters", () => {
   ]);
 });
 
-test("text: an error's stack follows below its line, indented", () => {
+test("text: an error's stack follows its line, indented", () => {
   const { log, lines } = capture("text");
   log.error("failed", { error: new Error("broken pipe") });
   const [first, second, third] = (lines[0] ?? "").split("\n");
@@ -128,7 +128,7 @@ test("text: an error's stack follows below its line, indented", () => {
   expect(third).toStartWith("        at ");
 });
 
-test("standard error: a reader that has gone does not end the process", async () => {
+test("standard error: a reader that goes away does not end the process", async () => {
   const script = `
     import { createLogger } from ${JSON.stringify(import.meta.resolve("../lib/log.ts"))};
     const log = createLogger({ level: "info", format: "auto", clock: { now: () => 0 } });

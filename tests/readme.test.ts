@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { optionsTable } from "../lib/cli/command.ts";
+import { optionsTable } from "../lib/cli/help.ts";
 import { LABEL_SETTINGS } from "../lib/domain/images/labels.ts";
 import { settingsTable } from "./support/settings-table.ts";
 

@@ -15,22 +15,21 @@ const ACCOUNTS = {
   "etc/group": "root:x:0:\nbun:x:1000:\nnonroot:x:65532:\nnogroup:x:65534:\n",
 };
 
-/** Images that others build on, made from what this machine has. */
+/** Base images, made from files of this machine. */
 const BASES = {
   /** A shell and the usual programs, in one static file. */
   busybox: busyboxTree,
-  /** What `oven/bun:1` is to a program: Bun on a small Linux with a shell. */
+  /** Like `oven/bun:1`: Bun on a small Linux with a shell. */
   bun: bunTree,
   /** The C library, certificates and accounts; no shell. */
   distroless: distrolessTree,
 } satisfies Record<string, () => Promise<ImageTree>>;
 
-/** Which base images there are. */
 export type BaseImage = keyof typeof BASES;
 
 const made = new Map<string, Promise<string>>();
 
-/** The reference of a base image, which is made when the engine does not have it yet. */
+/** Returns the reference of a base image, making it if the engine does not have it. */
 export function baseImage(client: EngineClient, base: BaseImage): Promise<string> {
   const key = `${client.host} ${base}`;
   const known = made.get(key) ?? makeBase(client, base);
@@ -78,7 +77,7 @@ async function bunTree(): Promise<ImageTree> {
 
 async function distrolessTree(): Promise<ImageTree> {
   return {
-    // Bun asks for more of the C library than anything else that runs on this image.
+    // Bun needs more of the C library than anything else that runs on this image.
     files: { ...inPlace(await librariesOf(process.execPath)), ...certificates() },
     texts: ACCOUNTS,
     directories: { tmp: 0o1777, "home/nonroot": 0o755 },
@@ -86,7 +85,7 @@ async function distrolessTree(): Promise<ImageTree> {
   };
 }
 
-/** What the loader would load, by ldd's own account: none for a static program. */
+/** Returns the libraries that the loader would load, according to ldd: none for a static program. */
 async function librariesOf(program: string): Promise<string[]> {
   const listed = await runOrThrow(["sh", "-c", 'ldd "$1" 2>/dev/null || true', "ldd", program]);
   const paths = listed.split("\n").map((line) => /(?:=>\s*)?(\/\S+)\s+\(0x/.exec(line)?.[1]);
@@ -97,7 +96,7 @@ function inPlace(libraries: readonly string[]): Record<string, string> {
   return Object.fromEntries(libraries.map((path) => [libraryPath(path), path]));
 }
 
-/** The loader has to be at its own path; everything else is found in /lib. */
+/** The loader must be at its own path; everything else is found in /lib. */
 function libraryPath(path: string): string {
   return basename(path).startsWith("ld-") ? path.slice(1) : `lib/${basename(path)}`;
 }

@@ -7,7 +7,7 @@ const FLAGS = ["-O2", "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURC
 
 const compiled = new Map<string, Promise<Uint8Array>>();
 
-/** Compiles all C files of a directory into the program `output`; once a process, however many images want it. */
+/** Compiles all C files of a directory into the program `output`, once per process however many images need it. */
 export async function compile(sources: string, output: string, linked: "static" | "dynamic"): Promise<void> {
   const key = `${linked} ${sources}`;
   const program = compiled.get(key) ?? compileOnce(sources, linked);

@@ -1,4 +1,4 @@
-/** A refusal of the engine, with its own words. */
+/** An error reply of the engine, with its own message. */
 export class EngineError extends Error {
   override readonly name = "EngineError";
   readonly status: number;
@@ -9,7 +9,6 @@ export class EngineError extends Error {
   }
 }
 
-/** What a request may carry. */
 export interface EngineRequest {
   readonly body?: Bun.BodyInit;
   readonly headers?: Record<string, string>;
@@ -17,11 +16,11 @@ export interface EngineRequest {
 }
 
 /**
- * The few requests that set-up and tests send to the Docker Engine API by themselves. It is not the server's own client
- * (`lib/docker`): a test that used that one would believe what it has to check, and set-up runs before packages are there.
+ * Sends the few requests that set-up and tests need to the Docker Engine API. It is not the server's own client
+ * (`lib/docker`): a test must not check that client with itself, and set-up runs before packages are installed.
  */
 export class EngineClient {
-  /** As DOCKER_HOST has it: `unix:///path/to/docker.sock`. */
+  /** In the form of DOCKER_HOST: `unix:///path/to/docker.sock`. */
   readonly host: string;
   readonly socket: string;
 
@@ -30,7 +29,7 @@ export class EngineClient {
     this.socket = host.slice("unix://".length);
   }
 
-  /** Whether an engine answers within the given time. */
+  /** Returns whether an engine answers within the given time. */
   async ping(timeoutMs: number): Promise<boolean> {
     try {
       const response = await this.request("GET", "/_ping", { signal: AbortSignal.timeout(timeoutMs) });
@@ -40,7 +39,7 @@ export class EngineClient {
     }
   }
 
-  /** Sends a request; an error status of the engine is thrown as an `EngineError`. */
+  /** Sends a request; an error status throws an `EngineError`. */
   async request(method: string, path: string, { body, headers, signal }: EngineRequest = {}): Promise<Response> {
     const response = await fetch(`http://engine${path}`, {
       method,
@@ -48,19 +47,19 @@ export class EngineClient {
       ...(body === undefined ? {} : { body }),
       ...(headers === undefined ? {} : { headers }),
       ...(signal === undefined ? {} : { signal }),
-      // An engine that builds or pulls may be silent for long.
+      // An engine that builds or pulls may be silent for a long time.
       timeout: false,
     });
     if (response.status >= 400) throw new EngineError(response.status, await errorText(response));
     return response;
   }
 
-  /** A request whose answer is one JSON document. */
+  /** Sends a request that is answered with one JSON document. */
   async json(method: string, path: string, request: EngineRequest = {}): Promise<unknown> {
     return (await this.request(method, path, request)).json();
   }
 
-  /** A request whose answer is a stream of progress (pull, build, import); errors in it are thrown, its text is returned. */
+  /** Sends a request that is answered with a progress stream (pull, build, import); returns its text, throws its errors. */
   async progress(method: string, path: string, request: EngineRequest = {}): Promise<string> {
     const text = await (await this.request(method, path, request)).text();
     let output = "";

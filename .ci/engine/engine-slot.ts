@@ -4,18 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { requireProgram, run, runOrThrow, SetupError } from "../packages.ts";
 
-/** Engines that may run side by side on one machine. */
+/** The most private engines on one machine at the same time. */
 const MAX_SLOTS = 16;
 
 /** A place for one private engine: a directory and a bridge of its own. */
 export interface EngineSlot extends AsyncDisposable {
   readonly number: number;
   readonly directory: string;
-  /** Keeps the slot beyond the scope it was taken in; the returned function frees it. */
+  /** Keeps the slot beyond the scope that took it; the returned function frees it. */
   keep(): () => void;
 }
 
-/** The first directory that no other process uses. The lock is SQLite's: the kernel frees it even after a SIGKILL. */
+/** Takes the first directory that no other process uses. The lock is SQLite's: the kernel frees it even after SIGKILL. */
 export async function takeSlot(): Promise<EngineSlot> {
   const root = join(tmpdir(), "slipway-engine");
   await mkdir(root, { recursive: true, mode: 0o700 });
@@ -39,7 +39,7 @@ export async function takeSlot(): Promise<EngineSlot> {
       },
     };
   }
-  throw new SetupError(`Cannot start a private Docker engine: ${MAX_SLOTS} of them run already`);
+  throw new SetupError(`Cannot start a private Docker engine: ${MAX_SLOTS} are running already`);
 }
 
 function tryLock(path: string): Database | undefined {
@@ -54,8 +54,8 @@ function tryLock(path: string): Database | undefined {
 }
 
 /**
- * A bridge of our own, because `docker0` may belong to another engine: two engines on one bridge hand out the same
- * addresses. It stays after the engine has gone (a bridge without members is idle) and is used again.
+ * Writes the engine's configuration, with a bridge of its own: `docker0` may belong to another engine, and two engines on
+ * one bridge hand out the same addresses. The bridge outlives the engine (without members it is idle) and is reused.
  */
 export async function writeConfig(slot: EngineSlot): Promise<void> {
   const bridge = `slipway${slot.number}`;
@@ -69,7 +69,7 @@ export async function writeConfig(slot: EngineSlot): Promise<void> {
   await Bun.write(join(slot.directory, "daemon.json"), JSON.stringify({ bridge, "log-level": "warn" }));
 }
 
-/** The first three numbers of a /24 in which no interface of this machine has an address. */
+/** Returns the first three numbers of a /24 in which no interface of this machine has an address. */
 async function freeSubnet(slot: number): Promise<string> {
   const taken = await runOrThrow([requireProgram("ip"), "-4", "addr"]);
   const free = [213, 231, 187, 99]

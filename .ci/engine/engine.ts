@@ -5,26 +5,26 @@ import { EngineClient } from "./engine-client.ts";
 import { findProgram, runOrThrow, SetupError } from "../packages.ts";
 import { startPrivateEngine } from "./private-engine.ts";
 
-/** A real engine to work against. */
+/** A real Docker engine. */
 export interface Engine extends AsyncDisposable {
   /** The value for DOCKER_HOST. */
   readonly host: string;
   /** The path of its socket. */
   readonly socket: string;
-  /** Whether we started it, and nobody else works with it. */
+  /** Whether we started it and nobody else uses it. */
   readonly isPrivate: boolean;
   readonly client: EngineClient;
   /** Runs the `docker` program against this engine and returns what it printed; a non-zero exit code throws. */
   docker(...args: string[]): Promise<string>;
-  /** Ends the engine if it is a private one; otherwise does nothing. */
+  /** Stops the engine if it is a private one; otherwise does nothing. */
   stop(): Promise<void>;
 }
 
 let acquired: Promise<Engine> | undefined;
 
 /**
- * The engine that answers on DOCKER_HOST or one of the usual sockets; where none does, a private one is started
- * (and installed where it is missing), which ends with this process. One engine a process: every call gets the same.
+ * Returns the engine that answers on DOCKER_HOST or one of the usual sockets. If none does, it starts a private one
+ * (installing it if necessary), which ends with this process. There is one engine per process: every call returns it.
  */
 export function acquireEngine(): Promise<Engine> {
   acquired ??= findEngine().catch((error: unknown) => {
@@ -34,7 +34,7 @@ export function acquireEngine(): Promise<Engine> {
   return acquired;
 }
 
-/** The engine of this process, if it has asked for one. */
+/** Returns the engine of this process if `acquireEngine` has been called. */
 export function acquiredEngine(): Promise<Engine> | undefined {
   return acquired;
 }
@@ -46,7 +46,7 @@ async function findEngine(): Promise<Engine> {
   if (running !== undefined) return engineOf(running, false, async () => undefined);
 
   const started = await startPrivateEngine().catch(async (error: unknown) => {
-    // Where there is a service manager, installing the package has started an engine on the default socket.
+    // On a machine with a service manager, installing the package starts an engine on the default socket.
     const service = await findRunning();
     if (service === undefined) throw error;
     return { client: service, stop: undefined };

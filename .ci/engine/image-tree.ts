@@ -6,11 +6,11 @@ import { runOrThrow } from "../packages.ts";
 
 /** The files of an image; paths begin without a slash. */
 export interface ImageTree {
-  /** Path in the image to the file on this machine that is copied there. */
+  /** Path in the image to the file of this machine that is copied there. */
   readonly files?: Readonly<Record<string, string>>;
   /** Path to content. */
   readonly texts?: Readonly<Record<string, string>>;
-  /** Path to the target of the link. */
+  /** Path to the link's target. */
   readonly links?: Readonly<Record<string, string>>;
   /** Path to mode. */
   readonly directories?: Readonly<Record<string, number>>;
@@ -18,7 +18,7 @@ export interface ImageTree {
   readonly changes?: readonly string[];
 }
 
-/** A name that two trees share only when they have the same content: 16 hexadecimal digits. */
+/** Returns 16 hexadecimal digits that two trees share only if they have the same content. */
 export async function hashOf(tree: ImageTree): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
   hash.update(JSON.stringify(tree));
@@ -26,7 +26,7 @@ export async function hashOf(tree: ImageTree): Promise<string> {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Whether the engine has this image. */
+/** Returns whether the engine has this image. */
 export async function hasImage(client: EngineClient, reference: string): Promise<boolean> {
   try {
     await client.json("GET", `/images/${reference}/json`);
@@ -37,7 +37,7 @@ export async function hasImage(client: EngineClient, reference: string): Promise
   }
 }
 
-/** Makes an image of one layer out of files of this machine, without a registry and without a build. */
+/** Makes an image of one layer from files of this machine, without a registry or a build. */
 export async function importTree(client: EngineClient, name: string, tag: string, tree: ImageTree): Promise<void> {
   await withDirectory(async (directory) => {
     await stage(tree, directory);
@@ -45,7 +45,7 @@ export async function importTree(client: EngineClient, name: string, tag: string
   });
 }
 
-/** The same from a directory that is the image's root. */
+/** Makes an image of one layer from a directory, the image's root. */
 export async function importDirectory(
   client: EngineClient,
   directory: string,
@@ -61,7 +61,7 @@ export async function importDirectory(
   });
 }
 
-/** Runs a `docker build` of a directory, by the API alone: the docker program need not be there. */
+/** Builds an image from a directory like `docker build`, through the API: the docker program is not needed. */
 export async function buildDirectory(
   client: EngineClient,
   directory: string,
@@ -75,7 +75,7 @@ export async function buildDirectory(
   });
 }
 
-/** Gives `use` an empty directory, which is removed afterwards. */
+/** Runs `use` with an empty directory and removes it afterwards. */
 export async function withDirectory<T>(use: (directory: string) => Promise<T>): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), "slipway-image-"));
   try {

@@ -5,7 +5,7 @@ import { EngineClient } from "./engine-client.ts";
 import { takeSlot, writeConfig } from "./engine-slot.ts";
 import { ensureProgram, findProgram, requireProgram, run, SetupError } from "../packages.ts";
 
-/** How long a new engine may take until it answers; a loaded machine needed 2 s. */
+/** How long a new engine may take to answer; a loaded machine needed 2 s. */
 const START_TIMEOUT_MS = 30_000;
 const MAX_LAUNCHES = 3;
 const STOP_TIMEOUT_MS = 10_000;
@@ -13,14 +13,14 @@ const STOP_TIMEOUT_MS = 10_000;
 /** A Docker engine that lives and dies with this process. */
 export interface PrivateEngine {
   readonly client: EngineClient;
-  /** Removes its containers, ends it and frees its directory, whose images stay for the next run. */
+  /** Removes its containers, stops it and frees its directory; its images stay for the next run. */
   stop(): Promise<void>;
 }
 
 /**
- * Starts a Docker engine in namespaces of its own, so that not even a SIGKILL of this process leaves a process or a
- * mount behind. It shares the host's network: functions are on its bridge, and it reaches a registry on loopback.
- * Its images live in the system's temporary directory and survive between runs.
+ * Starts a Docker engine in namespaces of its own, so that even a SIGKILL of this process leaves no process or mount
+ * behind. It shares the host's network: functions are on its bridge, and it reaches a registry on loopback.
+ * Its images are in the system's temporary directory and stay for the next run.
  */
 export async function startPrivateEngine(): Promise<PrivateEngine> {
   if (process.getuid?.() !== 0) {
@@ -47,12 +47,12 @@ async function ensureEnginePrograms(): Promise<string> {
   await ensureProgram("unshare", ["util-linux"]);
   await ensureProgram("ip", ["iproute2"]);
   const dockerd = await ensureProgram("dockerd", ["docker.io", "iptables", "ca-certificates"]);
-  // From Debian 13 on the client is a package of its own.
+  // Since Debian 13 the client is a package of its own.
   await ensureProgram("docker", ["docker-cli"]);
   return dockerd;
 }
 
-/** Tried again, because two engines that set up the host's packet filter at one moment trip over each other. */
+/** Starts the engine, with retries: two engines that set up the host's packet filter at the same moment can collide. */
 async function launchEngine(
   dockerd: string,
   directory: string,
@@ -78,26 +78,26 @@ async function launchEngine(
   }
 }
 
-/** What an engine that was killed left: a pid file would name a process that runs, here the first one of the namespace. */
+/** Removes the leftovers of a killed engine: its pid file would name a running process, the first of the namespace. */
 async function removeRemains(directory: string): Promise<void> {
   await rm(join(directory, "docker.pid"), { force: true });
   await rm(join(directory, "exec"), { recursive: true, force: true });
 }
 
 /**
- * setpriv ties the engine's life to ours, unshare the life of everything in it to its own. tini is the first process
- * in there, because the shims of ended containers need someone to reap them.
+ * setpriv ties the engine's life to ours, and unshare ties everything in it to the engine. The first process in the
+ * namespace is tini, which reaps the shims of ended containers.
  */
 function engineCommand(dockerd: string, directory: string): string[] {
   const at = (name: string): string => join(directory, name);
   const init = findProgram("docker-init");
   return [
-    ...[requireProgram("setsid"), requireProgram("setpriv"), "--pdeathsig", "KILL"],
-    ...[requireProgram("unshare"), "-m", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"],
-    ...(init === null ? [] : [init, "--"]),
-    ...[dockerd, "--config-file", at("daemon.json"), "--data-root", at("root"), "--exec-root", at("exec")],
-    ...["-p", at("docker.pid"), "-H", `unix://${at("docker.sock")}`],
-  ];
+    [requireProgram("setsid"), requireProgram("setpriv"), "--pdeathsig", "KILL"],
+    [requireProgram("unshare"), "-m", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"],
+    init === null ? [] : [init, "--"],
+    [dockerd, "--config-file", at("daemon.json"), "--data-root", at("root"), "--exec-root", at("exec")],
+    ["-p", at("docker.pid"), "-H", `unix://${at("docker.sock")}`],
+  ].flat();
 }
 
 async function untilReady(client: EngineClient, child: Bun.Subprocess): Promise<void> {
@@ -110,7 +110,7 @@ async function untilReady(client: EngineClient, child: Bun.Subprocess): Promise<
   throw new Error(`dockerd did not answer within ${START_TIMEOUT_MS} ms`);
 }
 
-/** Before a stop: a container that ignores SIGTERM costs the engine 10 s each. */
+/** Removes all containers before a stop: each one that ignores SIGTERM costs the engine 10 s. */
 async function removeContainers(client: EngineClient): Promise<void> {
   const listed: unknown = await client.json("GET", "/containers/json?all=1");
   if (!Array.isArray(listed)) return;
@@ -119,7 +119,7 @@ async function removeContainers(client: EngineClient): Promise<void> {
 }
 
 async function stopEngine(child: Bun.Subprocess): Promise<void> {
-  // unshare itself ignores SIGTERM; its one child is the init of the engine's namespaces.
+  // unshare ignores SIGTERM; its only child is the init of the engine's namespaces.
   const children = await run(["cat", `/proc/${child.pid}/task/${child.pid}/children`]);
   const init = Number.parseInt(children.stdout, 10);
   if (Number.isInteger(init)) process.kill(init, "SIGTERM");

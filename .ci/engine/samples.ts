@@ -6,7 +6,7 @@ import { buildDirectory, hasImage, withDirectory } from "./image-tree.ts";
 
 const FUNCTIONS = join(import.meta.dir, "../../functions");
 
-/** The base image of each sample, and what can stand in for it. */
+/** The base image of each sample and its stand-in. */
 const SAMPLES = {
   "hello-world": { base: "oven/bun:1", standIn: "bun" },
   "hello-sh": { base: "busybox:1", standIn: "busybox" },
@@ -15,18 +15,18 @@ const SAMPLES = {
 
 export type SampleName = keyof typeof SAMPLES;
 
-/** How long the registry may take to say that it has an image. */
+/** How long the registry may take to confirm that it has an image. */
 const REGISTRY_TIMEOUT_MS = 15_000;
 
-/** A sample's image, and why it was not built on its own base image, if so. */
+/** A sample's image and, if it was not built on its own base image, the reason. */
 export interface Sample {
   readonly reference: string;
   readonly standInBecause?: string;
 }
 
 /**
- * Builds `functions/<name>` as `slipway/<name>`, as its README says. Where its base image is neither there nor to be
- * had (`offline` does not even ask), a stand-in made from this machine's files takes its place.
+ * Builds `functions/<name>` as `slipway/<name>`, as its README says. If its base image is missing and cannot be pulled
+ * (`offline` does not try), a stand-in made from this machine's files replaces it.
  */
 export async function buildSample(client: EngineClient, name: SampleName, offline = false): Promise<Sample> {
   const { base, standIn } = SAMPLES[name];
@@ -44,11 +44,11 @@ export async function buildSample(client: EngineClient, name: SampleName, offlin
   return reason === undefined ? { reference } : { reference, standInBecause: `Cannot pull "${base}": ${reason}` };
 }
 
-/** Pulls an image that the engine does not have; returns why it cannot be had, if so. */
+/** Pulls an image if the engine does not have it; returns why that failed, or undefined. */
 export async function ensureImage(client: EngineClient, reference: string): Promise<string | undefined> {
   if (await hasImage(client, reference)) return undefined;
   try {
-    // Asked first, with a deadline, because a pull without a network may hang for minutes, and with one take as long.
+    // Checked first, with a deadline: without a network a pull may hang for minutes, and with one it may take as long.
     await client.json("GET", `/distribution/${reference}/json`, { signal: AbortSignal.timeout(REGISTRY_TIMEOUT_MS) });
     const [image = "", tag = ""] = reference.split(":");
     await client.progress("POST", `/images/create?fromImage=${image}&tag=${tag}`);

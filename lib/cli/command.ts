@@ -2,46 +2,41 @@ import { parseArgs } from "node:util";
 import { closest } from "fastest-levenshtein";
 import { messageOf } from "../domain/errors.ts";
 import type { ApplyOptions } from "../domain/manifest/manifest.ts";
-import {
-  ConfigError,
-  OPTIONS,
-  readConfig,
-  thisMachine,
-  type Config,
-  type Machine,
-  type Variables,
-} from "../config/config.ts";
+import { type Config, ConfigError, readConfig, thisMachine, type Variables } from "../config/config.ts";
+import type { Machine } from "../config/option.ts";
+import { OPTIONS } from "../config/options.ts";
 
-/** What `slipway` was asked to do. */
+/** A command with its arguments, as the command line gives it. */
 export type Command =
   | { readonly command: "serve" | "healthcheck" | "openapi" | "export"; readonly config: Config }
   | ({ readonly command: "apply"; readonly config: Config; readonly file: string } & ApplyOptions)
   | { readonly command: "backup"; readonly config: Config; readonly file: string }
   | { readonly command: "help" | "version" };
 
-const COMMANDS = {
-  serve: { argument: "", help: "Start the server (what slipway alone does, too)." },
-  healthcheck: { argument: "", help: "Ask the server that these options describe; exit 0 if it is ready." },
+/** All commands; `argument` is empty for those that take none. */
+export const COMMANDS = {
+  serve: { argument: "", help: "Start the server (the default command)." },
+  healthcheck: { argument: "", help: "Ask the server at --host and --port whether it is ready; exit 0 if it is." },
   apply: {
     argument: "[FILE]",
     help:
-      "Make the functions and routes of the server that these options describe what FILE (slipway.yaml; - is standard " +
-      "input) says, with this environment's variables. Prints what has changed.",
+      "Apply FILE (default slipway.yaml, - for stdin) to the server at --host and --port, with the variables of this " +
+      "environment. Prints the changes.",
   },
   export: { argument: "", help: "Print the functions and routes of that server as such a file." },
-  backup: { argument: "FILE", help: "Copy the database to a new FILE; safe while the server runs." },
+  backup: { argument: "FILE", help: "Copy the database to a new FILE; safe while the server is running." },
   openapi: { argument: "", help: "Print the OpenAPI document." },
-  help: { argument: "", help: "Print this." },
+  help: { argument: "", help: "Print this help." },
   version: { argument: "", help: "Print the version." },
 } as const;
 
 type CommandName = keyof typeof COMMANDS;
 
-/** Flags of `apply` alone. */
-const APPLY_FLAGS = {
-  "dry-run": "With apply: only print what would change; exit 3 if anything would.",
-  prune: "With apply: delete what FILE does not mention, but functions without a name.",
-  pull: "With apply: pull all images anew.",
+/** Flags that only `apply` takes, with their help. */
+export const APPLY_FLAGS = {
+  "dry-run": "With apply: only print what would change; exit 3 if there are changes.",
+  prune: "With apply: delete functions and routes that FILE does not mention; unnamed functions stay.",
+  pull: "With apply: pull all images again.",
 } as const;
 
 const FLAGS = {
@@ -54,8 +49,8 @@ const FLAGS = {
 } as const;
 
 /**
- * Reads the command line (without the program's name) and the environment.
- * Throws a `ConfigError`; `help` and `version` work whatever the environment holds.
+ * Reads the command line (without the program's name) and the environment. Throws a `ConfigError`, but not for `help` and
+ * `version` in a wrong environment.
  */
 export function parseCommand(argv: readonly string[], env: Variables, machine: Machine = thisMachine()): Command {
   const { values, positionals } = parseFlags(argv);
@@ -104,72 +99,4 @@ function commandNamed(text: string): CommandName {
   const known = (name: string): name is CommandName => names.includes(name);
   if (known(text)) return text;
   throw new ConfigError(`Unknown command "${text}": did you mean "${closest(text, names)}"?`);
-}
-
-/** What `slipway --help` prints. */
-export function helpText(): string {
-  const commands = Object.entries(COMMANDS).map(
-    ([name, { argument, help }]) => [`${name} ${argument}`.trim(), help] as const,
-  );
-  const options = Object.values(OPTIONS).map((option) => {
-    return [
-      `--${option.flag} ${option.value}`,
-      `${option.help}\n[${option.variable}; default: ${defaultOf(option)}]`,
-    ] as const;
-  });
-  return [
-    "slipway runs any Docker image as a serverless function behind a plain HTTP API.",
-    "",
-    "Usage: slipway [command] [options]",
-    "",
-    "Commands:",
-    ...columns(commands),
-    "",
-    "Options; most have an environment variable that sets them, too; a flag wins:",
-    ...columns([
-      ...options,
-      ...Object.entries(APPLY_FLAGS).map(([flag, help]) => [`--${flag}`, help] as const),
-      ["-h, --help", "Print this."],
-      ["-v, --version", "Print the version."],
-    ]),
-    "",
-  ].join("\n");
-}
-
-const HELP_WIDTH = 100;
-
-function columns(rows: readonly (readonly [string, string])[]): string[] {
-  const indent = Math.max(...rows.map(([left]) => left.length)) + 4;
-  return rows.map(([left, right]) => {
-    const lines = right.split("\n").flatMap((line) => wrap(line, HELP_WIDTH - indent));
-    return `  ${left}`.padEnd(indent) + lines.join(`\n${" ".repeat(indent)}`);
-  });
-}
-
-function wrap(text: string, width: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
-}
-
-/** The options as a table in Markdown, for the README. */
-export function optionsTable(): string {
-  const rows = Object.values(OPTIONS).map((option) =>
-    [`\`--${option.flag}\``, `\`${option.variable}\``, defaultOf(option), option.help].join(" | "),
-  );
-  return [
-    "| flag | variable | default | meaning |",
-    "| --- | --- | --- | --- |",
-    ...rows.map((row) => `| ${row} |`),
-    "",
-  ].join("\n");
-}
-
-function defaultOf(option: (typeof OPTIONS)[keyof typeof OPTIONS]): string {
-  if ("defaultHelp" in option) return option.defaultHelp;
-  return option.default ?? "none";
 }

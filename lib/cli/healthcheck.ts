@@ -1,20 +1,20 @@
 import type { Config } from "../config/config.ts";
 import { messageOf } from "../domain/errors.ts";
-import { serverUrl } from "./server-url.ts";
+import { ApiClient } from "./api-client.ts";
 
 /** How long the server may take to answer, in milliseconds. */
 const TIMEOUT_MS = 5_000;
 
-/** Asks the server that the configuration describes whether it is ready; tells the process's exit code. */
+/** Asks the configured server whether it is ready, prints the answer, and returns the exit code. */
 export async function healthcheck(config: Config): Promise<number> {
-  const url = `${serverUrl(config)}/readyz`;
+  const client = new ApiClient(config);
+  const path = "/readyz";
   try {
-    const reply = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-    const text = await reply.text();
-    (reply.ok ? console.log : console.error)(text);
-    return reply.ok ? 0 : 1;
+    const { ok, text } = await client.ask({ method: "GET", path, timeout_ms: TIMEOUT_MS });
+    (ok ? console.log : console.error)(text);
+    return ok ? 0 : 1;
   } catch (error) {
-    console.error(`slipway: no server answers at ${url}: ${messageOf(error)}`);
+    console.error(`slipway: no server answers at ${client.url}${path}: ${messageOf(error)}`);
     return 1;
   }
 }

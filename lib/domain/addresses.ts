@@ -4,13 +4,13 @@ export interface AddressRange {
   readonly bits: number;
 }
 
-/** What may be called although it is not public: names, whatever they lead to, and ranges of addresses. */
+/** What may be called although it is not public: host names, whatever they resolve to, and ranges of addresses. */
 export interface Allowed {
   readonly names: ReadonlySet<string>;
   readonly ranges: readonly AddressRange[];
 }
 
-/** The bytes of an address in the usual spelling, 4 or 16; undefined for anything else, a zone (`%eth0`) included. */
+/** Returns the 4 or 16 bytes of an address in its usual spelling; undefined for anything else, such as a zone (`%eth0`). */
 export function addressBytes(text: string): Uint8Array | undefined {
   return text.includes(":") ? bytesOfIpv6(text) : bytesOfIpv4(text);
 }
@@ -26,8 +26,8 @@ export function addressRange(text: string): AddressRange | undefined {
 }
 
 /**
- * Whether an address may be called: it is public, or in one of the ranges that are allowed. IPv6 addresses that stand for
- * an IPv4 one (mapped, NAT64, 6to4) are what that is.
+ * Returns whether an address may be called: it is public or in an allowed range. IPv6 addresses that stand for an IPv4
+ * address (mapped, NAT64, 6to4) count as that one.
  */
 export function mayBeCalled(address: string, { ranges }: Allowed): boolean {
   const bytes = addressBytes(address);
@@ -36,19 +36,31 @@ export function mayBeCalled(address: string, { ranges }: Allowed): boolean {
   return isPublic(inside ?? bytes) || ranges.some((range) => isIn(bytes, range) || (inside && isIn(inside, range)));
 }
 
-/** What is not for the public among IPv4's addresses (IANA's registry of special-purpose addresses), multicast included. */
+/** IPv4 addresses that are not public (IANA's registry of special-purpose addresses), and multicast. */
 const SPECIAL_IPV4 = [
-  ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"],
-  ...["192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"],
-  ...["224.0.0.0/4", "240.0.0.0/4"],
+  "0.0.0.0/8",
+  "10.0.0.0/8",
+  "100.64.0.0/10",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "172.16.0.0/12",
+  "192.0.0.0/24",
+  "192.0.2.0/24",
+  "192.88.99.0/24",
+  "192.168.0.0/16",
+  "198.18.0.0/15",
+  "198.51.100.0/24",
+  "203.0.113.0/24",
+  "224.0.0.0/4",
+  "240.0.0.0/4",
 ].map(known);
 
-/** All public addresses of IPv6 are in here: loopback, unique-local, link-local, multicast and the rest are not. */
+/** Contains all public IPv6 addresses; loopback, unique-local, link-local and multicast are outside. */
 const GLOBAL_IPV6 = known("2000::/3");
-/** Of those, what is not for the public: protocol assignments (Teredo among them) and documentation. */
+/** Those of them that are not public: protocol assignments (such as Teredo) and documentation. */
 const SPECIAL_IPV6 = ["2001::/23", "2001:db8::/32", "3fff::/20"].map(known);
 
-/** Where an IPv4 address begins in the IPv6 addresses that stand for one. */
+/** IPv6 addresses that contain an IPv4 address, and where it begins. */
 const EMBEDDING = [
   { range: known("::ffff:0:0/96"), at: 12 },
   { range: known("64:ff9b::/96"), at: 12 },
@@ -75,7 +87,7 @@ function isIn(bytes: Uint8Array, range: AddressRange): boolean {
 
 function known(text: string): AddressRange {
   const range = addressRange(text);
-  if (range === undefined) throw new RangeError(`${text} is no range of addresses`);
+  if (range === undefined) throw new RangeError(`${text} is not a range of addresses`);
   return range;
 }
 
@@ -90,12 +102,12 @@ function bytesOfIpv6(text: string): Uint8Array | undefined {
   const after = bytesOfGroups(tail ?? "", true);
   if (before === undefined || after === undefined || more.length > 0) return undefined;
   const zeros = 16 - before.length - after.length;
-  // "::" stands for one group at least.
+  // "::" stands for at least one group.
   if (tail === undefined ? zeros !== 0 : zeros < 2) return undefined;
   return Uint8Array.from([...before, ...new Uint8Array(zeros), ...after]);
 }
 
-/** Groups between colons; the last one of an address may be an IPv4 address. */
+/** Reads groups between colons; the last group of an address may be an IPv4 address. */
 function bytesOfGroups(text: string, last: boolean): number[] | undefined {
   if (text === "") return [];
   const groups = text.split(":");

@@ -1,10 +1,10 @@
 import type { Clock } from "../clock.ts";
 
-/** Work in the background and its owner's way to wait for all of it. A task that fails must be handled by whoever started it. */
+/** Tasks in the background, for an owner that waits for all of them. Whoever starts a task handles its failure. */
 export class TaskGroup {
   readonly #running = new Set<Promise<unknown>>();
 
-  /** How many tasks have not ended. */
+  /** The number of tasks that have not ended. */
   get size(): number {
     return this.#running.size;
   }
@@ -22,7 +22,7 @@ export class TaskGroup {
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
   }
 
-  /** The same for at most `ms` milliseconds; returns whether all tasks have ended. */
+  /** Waits like `settled`, but at most `ms` milliseconds; returns whether all tasks have ended. */
   async settledWithin(clock: Clock, ms: number): Promise<boolean> {
     using limit = deadline(clock, ms);
     await Promise.race([this.settled(), aborted(limit.signal)]);
@@ -30,7 +30,7 @@ export class TaskGroup {
   }
 }
 
-/** Calls `run` once when the signal aborts, or now if it already has. The returned function stops listening. */
+/** Calls `run` once when the signal aborts, or now if it has already. The returned function stops listening. */
 export function onAbort(signal: AbortSignal, run: () => void): () => void {
   if (signal.aborted) {
     run();

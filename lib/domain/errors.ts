@@ -37,18 +37,17 @@ export const REASONS = [
 
 export type Reason = (typeof REASONS)[number];
 
-/** What a caller may also want to know of an error. */
+/** Further facts about an error. */
 export interface ErrorDetails {
-  /** The error underneath; it goes to the log, never into a reply. */
+  /** The underlying error, for the log; never part of a reply. */
   readonly cause?: unknown;
-  /** Seconds after which another try makes sense (`Retry-After`). */
+  /** Seconds after which a retry makes sense (`Retry-After`). */
   readonly retry_after_s?: number;
 }
 
 /**
- * The one error that our own code throws. The message is written for the person who called:
- * action first, quoted values, the cause after a colon, and what to do where we know it.
- * It never holds a host path, SQL or a stack.
+ * The only error that our own code throws. The message is for the caller: the action first, quoted values, the cause
+ * after a colon, and what to do if we know it. It never contains a host path, SQL or a stack.
  */
 export class AppError extends Error {
   override readonly name = "AppError";
@@ -62,7 +61,7 @@ export class AppError extends Error {
   }
 }
 
-/** The text of anything that was thrown, for a log line or behind the colon of a message. */
+/** Returns the text of anything that was thrown, for a log line or after the colon of a message. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

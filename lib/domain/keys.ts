@@ -1,33 +1,28 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { AppError } from "./errors.ts";
 import { NAME_LENGTH } from "./limits.ts";
-import { Nullable, Timestamp } from "./types.ts";
+import { Enum, Nullable, Timestamp } from "./types.ts";
 
-/** What a key may do. */
+/** The rights that a key can have. */
 export const SCOPES = ["admin", "deploy", "read", "invoke"] as const;
 export type Scope = (typeof SCOPES)[number];
 
-const ScopeName = Type.Unsafe<Scope>(
-  Type.Union(
-    SCOPES.map((scope) => Type.Literal(scope)),
-    {
-      description:
-        "`admin`: everything, keys included. `deploy`: reads and changes functions, routes, secrets and registries. " +
-        "`read`: reads everything but keys, logs and metrics included. `invoke`: calls functions.",
-      examples: ["deploy"],
-    },
-  ),
-);
+const ScopeName = Enum(SCOPES, {
+  description:
+    "`admin`: everything, keys included. `deploy`: reads and changes functions, routes, secrets and registries. " +
+    "`read`: reads everything except keys, logs and metrics included. `invoke`: calls functions.",
+  examples: ["deploy"],
+});
 
-/** What is told of a key: never its token. */
+/** The record of a key, without its token. */
 export const Key = Type.Object({
   id: Type.String({ description: "A UUID made by the server.", examples: ["c3a1f0de-5b5c-4f0e-8f43-2d1f6f0b7a90"] }),
   name: Type.String({
-    // No control characters: the name stands in messages and logs.
+    // No control characters: the name appears in messages and logs.
     pattern: "^[^\\u0000-\\u001f\\u007f]+$",
     minLength: 1,
     maxLength: NAME_LENGTH,
-    description: `What the key is for, to tell it from others; at most ${NAME_LENGTH} characters. It need not be unique.`,
+    description: `What the key is for; at most ${NAME_LENGTH} characters. It need not be unique.`,
     examples: ["ci"],
   }),
   scopes: Type.Array(ScopeName, {
@@ -39,24 +34,24 @@ export const Key = Type.Object({
   }),
   function_id: Nullable(
     Type.String({
-      description: "The only function that a key with the scope `invoke` may call. Null allows all.",
+      description: "The only function that a key with the scope `invoke` may call; null allows all.",
       examples: [null],
     }),
   ),
   created_at: Timestamp,
   expires_at: Nullable(
     Type.String({
-      description: "From then on the key is refused: RFC 3339. Null never comes.",
+      description: "When the key expires (RFC 3339); null if never.",
       examples: ["2027-01-31T12:00:00.000Z"],
     }),
   ),
   last_used_at: Nullable(
     Type.String({
-      description: "When it was last sent, written down once a minute at most. Null where it never was.",
+      description: "When the key was last used, recorded at most once a minute; null if never.",
       examples: ["2026-01-31T12:00:00.000Z"],
     }),
   ),
-  revoked_at: Nullable(Type.String({ description: "When it was revoked. Null while it is good.", examples: [null] })),
+  revoked_at: Nullable(Type.String({ description: "When the key was revoked; null if it was not.", examples: [null] })),
 });
 export type Key = Static<typeof Key>;
 
@@ -65,7 +60,7 @@ export const NewKey = Type.Composite([
   Key,
   Type.Object({
     token: Type.String({
-      description: "What is sent as `Authorization: Bearer <token>`. Shown this once: the server keeps only its hash.",
+      description: "Sent as `Authorization: Bearer <token>`. Shown only once: the server keeps only its hash.",
       examples: ["slipway_9pJ2nV0c4bq1mT7wYxR5sZkL8aHfD3eGuIoWvQyXtNM"],
     }),
   }),
@@ -79,30 +74,30 @@ export const CreateKey = Type.Composite(
 );
 export type CreateKey = Static<typeof CreateKey>;
 
-/** Throws `invalid_request` for a limit to one function that would not limit what the other scopes allow. */
+/** Throws `invalid_request` if a key for one function also has scopes that such a limit does not restrict. */
 export function checkFunctionLimit({ scopes, function_id }: Pick<CreateKey, "scopes" | "function_id">): void {
   if (function_id === undefined || function_id === null || scopes.every((scope) => scope === "invoke")) return;
   throw new AppError(
     "invalid_request",
-    'A key for one function has the scope "invoke" alone: leave the other scopes out, or "function_id"',
+    'A key for one function can only have the scope "invoke": leave out the other scopes, or "function_id"',
   );
 }
 
-/** Who sends a request, as far as its key tells. */
+/** The sender of a request, as identified by its key. */
 export interface Caller {
-  /** The id of the key that was sent: `server` for the server's own, null for a request without one. */
+  /** The id of the key: `server` for the server's own, null for a request without a key. */
   readonly key_id: string | null;
   readonly scopes: readonly Scope[];
-  /** The only function that it may call, where there is such a limit. */
+  /** The only function that the caller may call; null allows all. */
   readonly function_id: string | null;
 }
 
-/** Whoever sends the server's own key, or may do without one (DESIGN.md section 7). */
+/** Returns the caller for the server's own key, and for a request that needs no key: an administrator. */
 export function administrator(keyId: string | null): Caller {
   return { key_id: keyId, scopes: ["admin"], function_id: null };
 }
 
-/** Throws `forbidden` for a caller that has none of these scopes, each of which is enough; `admin` always is. */
+/** Throws `forbidden` for a caller that has none of these scopes; `admin` has them all. */
 export function checkScope(caller: Caller, needed: readonly Scope[]): void {
   if (caller.scopes.some((scope) => scope === "admin" || needed.includes(scope))) return;
   throw new AppError(
@@ -112,16 +107,16 @@ export function checkScope(caller: Caller, needed: readonly Scope[]): void {
   );
 }
 
-/** Throws `forbidden` for a caller whose key is for another function alone. */
+/** Throws `forbidden` if the caller's key is for another function. */
 export function checkFunction(caller: Caller, functionId: string): void {
   if (caller.function_id === null || caller.function_id === functionId) return;
   throw new AppError(
     "forbidden",
-    `This key calls the function "${caller.function_id}" alone: send a key that is for this one, or for all`,
+    `This key may only call the function "${caller.function_id}": send a key for this function, or for all`,
   );
 }
 
 function listed(scopes: readonly Scope[], word: "and" | "or"): string {
-  const quoted = scopes.map((scope) => `"${scope}"`);
-  return quoted.length < 2 ? quoted.join("") : `${quoted.slice(0, -1).join(", ")} ${word} ${quoted.at(-1)}`;
+  const names = scopes.map((scope) => `"${scope}"`);
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} ${word} ${names.at(-1)}`;
 }

@@ -1,11 +1,11 @@
 import { AppError } from "./errors.ts";
 
-/** How much of a value that somebody sent a message repeats, in characters. */
+/** How much of a value a message repeats, in characters. */
 const QUOTED_CHARACTERS = 100;
 
-/** A value in quotes for a message, as JSON, cut off if it is long. */
+/** Returns a value in quotes for a message, as JSON, cut off if it is long. */
 export function quoted(text: string, characters = QUOTED_CHARACTERS): string {
-  return JSON.stringify(text.slice(0, characters));
+  return JSON.stringify(text.length > characters ? `${text.slice(0, characters)}...` : text);
 }
 
 /** Where each kind of record is listed. */
@@ -19,7 +19,7 @@ const LISTS = {
   secret: "GET /v1/secrets lists them",
 } as const;
 
-/** The `not_found` for an id or a name that no record of a kind has. */
+/** Makes the `not_found` for an id or a name that no record of a kind has. */
 export function notFound(kind: keyof typeof LISTS, id: string): AppError {
   return new AppError("not_found", `No ${kind} ${quoted(id)}: ${LISTS[kind]}`);
 }

@@ -1,6 +1,6 @@
 import type { TSchema } from "@sinclair/typebox";
 
-/** What a schema wants, in words: behind "it must be". */
+/** Describes the values that a schema allows, to follow "it must be". */
 export function expectation(schema: TSchema): string {
   const choices: unknown = schema["anyOf"];
   if (Array.isArray(choices)) return inWords(choices.map((choice: TSchema) => expectation(choice)));
@@ -25,7 +25,7 @@ export function expectation(schema: TSchema): string {
   }
 }
 
-/** "a", "a or b", "a, b or c". */
+/** Joins choices: "a", "a or b", "a, b or c". */
 function inWords(choices: readonly string[]): string {
   return choices.length < 2 ? choices.join("") : `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`;
 }

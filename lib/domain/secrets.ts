@@ -4,16 +4,16 @@ import { AppError } from "./errors.ts";
 import { ENVIRONMENT_BYTES, NAME_LENGTH, SECRET_BYTES, SECRETS_OF_FUNCTION_BYTES } from "./limits.ts";
 import { Nullable, Timestamp } from "./types.ts";
 
-/** The name of a secret: also that of its file, so nothing that a path could take apart. */
+/** The name of a secret. It is also the name of its file, so it contains nothing that is special in a path. */
 export const SecretName = Type.String({
   pattern: "^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
   minLength: 1,
   maxLength: NAME_LENGTH,
-  description: `Letters, digits, "_", "-" and ".", not beginning with "."; at most ${NAME_LENGTH}.`,
+  description: `Letters, digits, "_", "-" and ".", not starting with "."; at most ${NAME_LENGTH} characters.`,
   examples: ["database-password"],
 });
 
-/** What is told of a secret: never its value. */
+/** The record of a secret, without its value. */
 export const Secret = Type.Object({
   name: SecretName,
   used_by: Type.Array(
@@ -24,7 +24,7 @@ export const Secret = Type.Object({
       }),
       name: Nullable(Type.String({ description: "Its name.", examples: ["hello-world"] })),
     }),
-    { description: "The functions that name it, oldest first." },
+    { description: "The functions that use it, oldest first." },
   ),
   created_at: Timestamp,
   updated_at: Timestamp,
@@ -35,7 +35,7 @@ export type Secret = Static<typeof Secret>;
 export const PutSecret = Type.Object(
   {
     value: Type.String({
-      // Nothing that is marked so is shown in a message or a log, not even where it is wrong.
+      // Keeps the value out of messages and logs, even if it is invalid.
       writeOnly: true,
       description: `The value; it is never shown again. At most ${SECRET_BYTES} bytes of UTF-8.`,
       examples: ["correct horse battery staple"],
@@ -45,7 +45,7 @@ export const PutSecret = Type.Object(
 );
 export type PutSecret = Static<typeof PutSecret>;
 
-/** How a function is given a secret. */
+/** A secret of a function, and how it is passed: as a variable or as a file. */
 export const SecretUse = Type.Object(
   {
     name: SecretName,
@@ -54,7 +54,7 @@ export const SecretUse = Type.Object(
         pattern: "^[A-Za-z_][A-Za-z0-9_]*$",
         maxLength: 255,
         description:
-          "The variable that the gate sets for the function's process. Null makes it the file `/run/secrets/<name>`.",
+          "The variable of the function's process that holds the secret; null for the file `/run/secrets/<name>`.",
         examples: ["DATABASE_PASSWORD"],
       }),
     ),
@@ -63,18 +63,18 @@ export const SecretUse = Type.Object(
 );
 export type SecretUse = Static<typeof SecretUse>;
 
-/** What a function is given at a call. */
+/** The secrets that a call hands to a function. */
 export interface SecretValues {
-  /** Variables for its process, beside `environment`. */
+  /** Variables for its process, besides `environment`. */
   readonly environment: Readonly<Record<string, string>>;
   /** Files below `/run/secrets`. */
   readonly files: readonly { readonly name: string; readonly value: string }[];
 }
 
-/** What a function that names no secret is given. */
+/** For functions without secrets. */
 export const NO_SECRETS: SecretValues = { environment: {}, files: [] };
 
-/** Throws `invalid_request` for a value that cannot be kept. */
+/** Throws `invalid_request` for a value that cannot be stored. */
 export function checkSecretValue(value: string): void {
   const bytes = Buffer.byteLength(value);
   if (bytes > SECRET_BYTES) {
@@ -83,12 +83,12 @@ export function checkSecretValue(value: string): void {
   if (!value.isWellFormed()) {
     throw new AppError(
       "invalid_request",
-      "The value contains half of a surrogate pair, which is no text: encode it, in base64 for example",
+      "The value contains half of a surrogate pair, which is not text: encode it, for example in base64",
     );
   }
 }
 
-/** Throws `invalid_request` where two uses of secrets, or one and a variable of `environment`, would be in each other's way. */
+/** Throws `invalid_request` if two uses of secrets, or a use and a variable of `environment`, have the same target. */
 export function checkSecretUses(secrets: readonly SecretUse[], environment: Environment): void {
   const files = new Set<string>();
   const variables = new Set<string>();
@@ -96,7 +96,7 @@ export function checkSecretUses(secrets: readonly SecretUse[], environment: Envi
     const [taken, key] = variable === null ? [files, name] : [variables, variable];
     const shown = variable === null ? `the file "${name}"` : `the variable "${variable}"`;
     const problem = taken.has(key)
-      ? `${shown} is there twice: leave one of them out`
+      ? `${shown} appears twice: leave one of them out`
       : variable === null
         ? undefined
         : variableProblem(variable, environment);
@@ -108,12 +108,12 @@ export function checkSecretUses(secrets: readonly SecretUse[], environment: Envi
 function variableProblem(variable: string, environment: Environment): string | undefined {
   if (RESERVED_KEYS.includes(variable)) return `"${variable}" is set by the server: choose another variable`;
   if (Object.hasOwn(environment, variable)) {
-    return `the variable "${variable}" is in "environment", too: take it out of one of them`;
+    return `the variable "${variable}" is in "environment" too: remove one of them`;
   }
   return undefined;
 }
 
-/** What is wrong with the values of a function's secrets together, or nothing; `bytesOf` tells a value's length. */
+/** Returns what is wrong with the total size of a function's secrets, or undefined; `bytesOf` returns a value's length. */
 export function secretSizeProblem(
   fn: { readonly secrets: readonly SecretUse[]; readonly environment: Environment },
   bytesOf: (name: string) => number,
@@ -126,13 +126,13 @@ export function secretSizeProblem(
     if (variable !== null) variables += Buffer.byteLength(variable) + bytes + 2;
   }
   if (all > SECRETS_OF_FUNCTION_BYTES) {
-    return `its secrets have ${all} bytes together: at most ${SECRETS_OF_FUNCTION_BYTES} are allowed`;
+    return `its secrets have ${all} bytes in total: at most ${SECRETS_OF_FUNCTION_BYTES} are allowed`;
   }
   if (variables === 0) return undefined;
   for (const [key, value] of Object.entries(fn.environment)) {
     variables += Buffer.byteLength(key) + Buffer.byteLength(value) + 2;
   }
   return variables > ENVIRONMENT_BYTES
-    ? `its variables have ${variables} bytes together: at most ${ENVIRONMENT_BYTES} are allowed; make some secrets files`
+    ? `its variables have ${variables} bytes in total: at most ${ENVIRONMENT_BYTES} are allowed; make some secrets files`
     : undefined;
 }

@@ -18,11 +18,10 @@ import type { ScheduleService } from "../services/work/schedules.ts";
 import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { VersionService } from "../services/functions/versions.ts";
-import type { Access } from "./access/access.ts";
-import { resultRoutes, replayRoutes, workRoutes } from "./api/async-invocations.ts";
+import type { AccessCheck } from "./access/access.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
-import { callbackRetryRoutes, callbackRoutes, callbackSecretRoutes } from "./api/callbacks.ts";
+import { callbackSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { errorHandler, type RequestId } from "./wire/errors.ts";
 import { functionsRoutes } from "./api/functions.ts";
@@ -34,7 +33,7 @@ import { openApiDocument } from "./openapi/document.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
 import { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
-import { createIntakes, type Reception } from "./access/guard.ts";
+import { checkGuarded, createGuards } from "./access/guard.ts";
 import { callRoutes } from "./calls/route.ts";
 import { routesRoutes } from "./api/routes.ts";
 import { schedulesRoutes } from "./api/schedules.ts";
@@ -43,7 +42,7 @@ import { healthRoutes, metricsRoutes } from "./api/status.ts";
 import { Submissions } from "./calls/submit.ts";
 import { versionsRoutes } from "./api/versions.ts";
 
-/** What the API is made of. */
+/** The services behind the API, and what it runs with. */
 export interface AppServices {
   readonly functions: FunctionService;
   readonly versions: VersionService;
@@ -62,7 +61,7 @@ export interface AppServices {
   readonly keys: KeyService;
   readonly status: StatusService;
   readonly metrics: Metrics;
-  readonly access: Access;
+  readonly access: AccessCheck;
   readonly clock: Clock;
   readonly log: Logger;
   readonly request_bytes: number;
@@ -70,61 +69,47 @@ export interface AppServices {
   readonly version: string;
 }
 
+/** Paths that anyone may call. Routes below `/r` may ask for a key, each by itself. */
+const OPEN = ["/r/*", "/healthz", "/readyz"];
+
+// The scopes for each need: one of a list is enough, and `admin` always is.
+const DEPLOYING = { read: ["deploy", "read"], write: ["deploy"] } as const;
+const CALLING = { read: ["read"], write: ["invoke"] } as const;
+const ADMINISTERING = { read: ["admin"], write: ["admin"] } as const;
+
 /** The whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const {
-    functions,
-    routes,
-    secrets,
-    invocations,
-    results,
-    status,
-    metrics,
-    clock,
-    log,
-    request_bytes,
-    idle_timeouts,
-  } = services;
+  const { functions, routes, metrics, access, clock, log, request_bytes, idle_timeouts } = services;
   const server = () => app.server;
   const { watch, unwatch } = watching(server, idle_timeouts);
   const readBody = createBodyReader({ clock, unwatch, body_ms: idle_timeouts.body_ms });
-  const access: Reception["access"] = (request, needs) => services.access(request, app.server, needs);
-  const intake = createIntakes({ access, unwatch, readBody });
-  // The scopes of keys, of which each part asks for one: to read, and to change.
-  const deploying = intake({ read: ["deploy", "read"], write: ["deploy"] });
-  const observing = intake({ read: ["read"], write: ["admin"] });
-  const invoking = intake({ read: ["invoke"], write: ["invoke"] });
-  const administrating = intake({ read: ["admin"], write: ["admin"] });
-  const anyKey = intake({ read: SCOPES, write: ["admin"] });
-  // Made when it is first needed: a hook at the beginning of every request would cost it 0.5 us.
+  const guard = createGuards({ access, server, unwatch, readBody });
+  // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
+  const tools = { ...services, requestId };
   const submissions = new Submissions(services);
-  const calls = { invocations, submissions, readBody, requestId, server, request_bytes };
+  const calls = { invocations: services.invocations, submissions, readBody, requestId, server, request_bytes };
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
     .mapResponse({ as: "global" }, ({ request, set }) => {
       watch(request);
       requestId(set);
     })
     .use(errorHandler({ log, watch, requestId, allowed: (path) => allowedMethods(app.routes, path) }))
-    .use(functionsRoutes(functions, deploying, { clock, log, requestId }))
-    .use(versionsRoutes(services.versions, deploying))
-    .use(routesRoutes(routes, deploying))
-    .use(secretsRoutes(secrets, deploying))
-    .use(registriesRoutes(services.registries, deploying))
-    .use(manifestRoutes(services.manifests, deploying))
-    .use(invocationsRoutes(invocations, results, observing))
-    .use(resultRoutes(results, { clock, requestId }, observing))
-    .use(workRoutes(services, invoking))
-    .use(callbackRoutes(services.callbacks, observing))
-    .use(callbackRetryRoutes(services, invoking))
-    .use(callbackSecretRoutes(services.callbackSecrets, administrating))
-    .use(replayRoutes(services.replays, invoking))
-    .use(schedulesRoutes(services.schedules, deploying))
-    .use(invokeRoutes(functions, invoking, calls))
+    .use(functionsRoutes(guard("/v1/functions", DEPLOYING), functions, tools))
+    .use(versionsRoutes(guard("/v1/functions", DEPLOYING), services.versions))
+    .use(invokeRoutes(guard("/v1/functions", { invoke: ["invoke"] }), functions, calls))
+    .use(routesRoutes(guard("/v1/routes", DEPLOYING), routes))
+    .use(secretsRoutes(guard("/v1/secrets", DEPLOYING), services.secrets))
+    .use(registriesRoutes(guard("/v1/registries", DEPLOYING), services.registries))
+    .use(manifestRoutes(guard("/v1", DEPLOYING), services.manifests))
+    .use(schedulesRoutes(guard("/v1/schedules", DEPLOYING), services.schedules))
+    .use(invocationsRoutes(guard("/v1/invocations", CALLING), tools))
+    .use(callbackSecretRoutes(guard("/v1/callbacks/secret", ADMINISTERING), services.callbackSecrets))
+    .use(keysRoutes(guard("/v1/keys", ADMINISTERING), services.keys))
+    .use(metricsRoutes(guard("/metrics", { read: ["read"] }), metrics))
+    .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
     .use(callRoutes(routes, { ...calls, access, log, metrics, rates: new RateLimits(clock) }))
-    .use(keysRoutes(services.keys, administrating))
-    .use(metricsRoutes(metrics, observing))
-    .use(healthRoutes(status))
-    .use(docsRoutes(() => openApiDocument(app.routes, services.version), anyKey));
+    .use(healthRoutes(services.status));
+  checkGuarded(app.routes, OPEN);
   return app;
 }

@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import type { Clock } from "../clock.ts";
 import type { Metrics } from "../metrics.ts";
 
-/** Adds the figures of the process and of its database to the metrics, under the names that Prometheus clients use. */
+/** Adds metrics of the process, under the names that Prometheus clients use, and of its database. */
 export function watchProcess(metrics: Metrics, clock: Clock, databaseBytes: () => number): void {
   const startedAt = clock.now() / 1000;
   const one = (value: number) => [{ value }];
@@ -14,8 +14,10 @@ export function watchProcess(metrics: Metrics, clock: Clock, databaseBytes: () =
     return (user + system) / 1e6;
   });
   metrics.gauge("process_open_fds", "Open file descriptors", [], () => one(openDescriptors()));
-  metrics.gauge("process_start_time_seconds", "When the server started, since the epoch", [], () => one(startedAt));
-  metrics.gauge("slipway_database_bytes", "Size of the database with its write-ahead log", [], () =>
+  metrics.gauge("process_start_time_seconds", "When the server started, in seconds since the epoch", [], () =>
+    one(startedAt),
+  );
+  metrics.gauge("slipway_database_bytes", "Size of the database and its write-ahead log", [], () =>
     one(databaseBytes()),
   );
 }
@@ -24,6 +26,6 @@ function openDescriptors(): number {
   try {
     return readdirSync("/proc/self/fd").length;
   } catch {
-    return 0; // no Linux: the figure is not to be had
+    return 0; // not Linux: there is no such figure
   }
 }

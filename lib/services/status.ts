@@ -1,7 +1,7 @@
 import { messageOf } from "../domain/errors.ts";
 import type { Runner } from "../runner/runner.ts";
 
-/** A part of the server: whether it works, else the cause and the mend. */
+/** Whether a part of the server works; if not, the cause and how to fix it. */
 export interface Check {
   readonly ok: boolean;
   readonly problem: string | null;
@@ -13,7 +13,7 @@ export interface Readiness {
   readonly database: Check;
 }
 
-/** Tells whether the server can run functions. */
+/** Checks whether the server can run functions. */
 export class StatusService {
   readonly #runner: Runner;
   readonly #probeDatabase: () => void;
@@ -31,7 +31,7 @@ export class StatusService {
   }
 
   async #checkEngine(): Promise<Check> {
-    // What it says now comes first: in the first moments of a server, all that is known is that nobody has asked.
+    // The probe comes first: right after the start, all that is known is that the engine was not asked yet.
     const problem = (await this.#runner.probe()) ?? this.#runner.problem;
     return { ok: problem === undefined, problem: problem?.message ?? null };
   }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 const SOURCE = `Bun.serve({ port: Number(process.env.PORT), hostname: "127.0.0.1", reusePort: false, fetch: () => new Response("ok") });`;
 
-/** The least that a compiled Bun server can be: what ours is held against. */
+/** A minimal compiled Bun server, the yardstick for ours. */
 export class BareServer implements AsyncDisposable {
   readonly #directory: string;
   readonly #child: Bun.Subprocess;
@@ -30,7 +30,7 @@ export class BareServer implements AsyncDisposable {
       bytecode: true,
       format: "esm",
     });
-    if (!built.success) throw new Error("The bare server does not compile");
+    if (!built.success) throw new Error("Cannot compile the bare server");
     const server = new BareServer(directory, binary, freePort());
     await answered(server.url);
     return server;
@@ -47,7 +47,7 @@ export class BareServer implements AsyncDisposable {
   }
 }
 
-/** A port that is free now. */
+/** Returns a free port. */
 export function freePort(): number {
   const probe = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
   const { port } = probe;
@@ -56,7 +56,7 @@ export function freePort(): number {
   return port;
 }
 
-/** Waits for the first answer. */
+/** Waits until the server answers. */
 export async function answered(url: string): Promise<void> {
   const deadline = performance.now() + 20_000;
   for (;;) {

@@ -1,8 +1,7 @@
-// `bun run bench [--json FILE] [--rounds N] [--only TEXT]`: what the README's table of numbers comes from.
+// `bun run bench [--json FILE] [--rounds N] [--only TEXT]`: measures the README's table of numbers.
 import { parseArgs } from "node:util";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { fixture } from "../support/images.ts";
-import { buildGate } from "../../.ci/build-gate.ts";
 import { binary } from "./binary.ts";
 import { cold } from "./cold.ts";
 import { http } from "./http.ts";
@@ -13,7 +12,7 @@ import { warmCalls } from "./warm.ts";
 import type { Measurement } from "./compare.ts";
 import { formatTable } from "./report.ts";
 
-/** What a benchmark is given. */
+/** The arguments of a benchmark. */
 export interface Bench {
   readonly docker: string;
   /** The function on both sides: a static program on busybox that answers with its request. */
@@ -39,7 +38,6 @@ const { values } = parseArgs({
   options: { json: { type: "string" }, rounds: { type: "string", default: "5" }, only: { type: "string" } },
 });
 
-await buildGate();
 const engine = await acquireEngine();
 try {
   process.env["DOCKER_HOST"] = engine.host;

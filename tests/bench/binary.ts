@@ -9,10 +9,10 @@ import type { Bench } from "./bench.ts";
 import { compareTimes, figure, type Measurement, show } from "./compare.ts";
 
 const MIB = 1024 * 1024;
-/** Longer than the server takes to be quiet and to give memory back, twice. */
+/** Twice the time in which the server becomes quiet and returns memory. */
 const LOGGED_MS = 2 * COLLECTED_AFTER_MS + 60_000;
 
-/** The executable beside an empty compiled Bun server: its start, its size and its memory. */
+/** Compares the executable with an empty compiled Bun server: start, size and memory. */
 export async function binary({ docker, rounds }: Bench): Promise<readonly Measurement[]> {
   const executable = await build(process.arch === "arm64" ? "arm64" : "x64");
   await using bare = await BareServer.start();
@@ -52,16 +52,16 @@ async function idleMemory(executable: string, docker: string, bare: BareServer):
   ]);
 }
 
-/** A process of an executable. */
+/** A running executable. */
 export interface Running extends AsyncDisposable {
   readonly url: string;
   readonly pid: number;
   readonly directory: string;
-  /** Waits for an event that it logs from now on. */
+  /** Waits until it logs an event, from now on. */
   logged(event: string): Promise<void>;
 }
 
-/** The executable, running with an empty data directory; killed at the end. */
+/** Runs the executable with an empty data directory; kills it at the end. */
 export async function running(
   command: string,
   docker: string,
@@ -94,12 +94,12 @@ export async function running(
   };
 }
 
-/** Resident memory of a process. */
+/** Returns the resident memory of a process. */
 export function residentBytes(pid: number): number {
   return statusBytes(pid, "VmRSS");
 }
 
-/** What of it no file has: the kernel cannot drop it and read it again. */
+/** Returns the part of it that no file backs, which the kernel cannot drop and read again. */
 function anonymousBytes(pid: number): number {
   return statusBytes(pid, "RssAnon");
 }

@@ -5,7 +5,7 @@ import { dockerRun, idle, invoke } from "./sides.ts";
 
 const SLEEPER_AND_HOLDER = 2;
 
-/** A call that has to start its container, beside the `docker` command doing the same. */
+/** Compares a call that starts its container with the `docker` command. */
 export async function cold({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
   await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
   const own = await server.createFunction(image, { warm_max: 0 });
@@ -16,7 +16,7 @@ export async function cold({ docker, image, rounds }: Bench): Promise<readonly M
     { rounds, perRound: 5, sides: [{ name: "cold call", run: () => invoke(server.url, own), settle }, run] },
   );
   const shared = await server.createFunction(image, { warm_max: 0, share_network: true, timeout_ms: 900_000 });
-  // A call that sleeps keeps the holder of the network there, as a pool would; no instance is ready all the same.
+  // A sleeping call keeps the network holder alive, as a pool would, without a ready instance.
   const sleeping = new AbortController();
   const sleeper = server.invoke(shared, { do: "sleep" }, { signal: sleeping.signal }).catch(() => undefined);
   await invoke(server.url, shared);

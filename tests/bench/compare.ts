@@ -1,30 +1,30 @@
 import { readFileSync } from "node:fs";
 import { median, quantile } from "./statistics.ts";
 
-/** A figure of one side, and how it spread. */
+/** A figure of one side, with its spread. */
 export interface Side {
   readonly name: string;
-  /** What was measured, for people: `3.1 / 4.0 / 9.8 ms, 8 ms CPU`. */
+  /** The measured values for people: `3.1 / 4.0 / 9.8 ms, 8 ms CPU`. */
   readonly figure: string;
 }
 
-/** Two sides measured in turns, or one figure held against a limit. */
+/** Two sides measured in turns, or one figure and its limit. */
 export interface Measurement {
   readonly metric: string;
-  /** Of the rounds: the first side over the second, or the figure itself. */
+  /** For each round, the first side divided by the second, or the figure itself. */
   readonly value: { readonly median: number; readonly min: number; readonly max: number };
   readonly unit: string;
   readonly target: number | null;
-  /** Whether more is better. */
+  /** Whether a higher figure is better. */
   readonly higher: boolean;
   readonly sides: readonly Side[];
 }
 
-/** An operation that is done again and again. */
+/** An operation that is repeated. */
 export interface Operation {
   readonly name: string;
   readonly run: () => Promise<unknown>;
-  /** Waited for before each operation and not measured, such as for a pool to be full again. */
+  /** Runs before each operation and is not measured, for example to wait for a full pool. */
   readonly settle?: () => Promise<unknown>;
 }
 
@@ -34,8 +34,8 @@ interface Goal {
 }
 
 /**
- * Compares how long two operations take, A B A B: machines are shared, and only what was measured in the same minute
- * can be compared. The CPU time is the whole machine's, since the engine does its work in other processes.
+ * Compares the durations of two operations, A B A B: machines are shared, and only measurements of the same minute are
+ * comparable. CPU time is that of the whole machine, because the engine works in other processes.
  */
 export async function compareTimes(
   goal: Goal,
@@ -76,7 +76,7 @@ export async function compareTimes(
   };
 }
 
-/** A rate that is measured as a whole, in operations a second. */
+/** A rate in operations per second that is measured as a whole. */
 export interface Rate {
   readonly name: string;
   readonly measure: () => Promise<number>;
@@ -97,22 +97,22 @@ export async function compareRates(goal: Goal, rounds: number, sides: readonly [
   };
 }
 
-/** A figure that stands for itself. */
+/** Makes a measurement of a single figure. */
 export function figure(goal: Goal, values: readonly number[], unit: string, sides: readonly Side[] = []): Measurement {
   return { ...goal, value: spread(values), unit, higher: false, sides };
 }
 
-/** `p50 / p90 / p99 ms` of a sample of durations in milliseconds. */
+/** Formats a sample of durations in milliseconds as `p50 / p90 / p99 ms`. */
 export function times(sample: readonly number[]): string {
   return `${[0.5, 0.9, 0.99].map((share) => show(quantile(sample, share))).join(" / ")} ms`;
 }
 
-/** Three digits that mean something. */
+/** Formats a number with three significant digits. */
 export function show(value: number): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toPrecision(2);
 }
 
-/** Calls `run` for so long, so many at once, and tells how many were done a second. */
+/** Calls `run` for a while, some at a time, and returns the number of calls per second. */
 export async function rateOf(seconds: number, atOnce: number, run: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
   let done = 0;
@@ -134,10 +134,10 @@ function spread(values: readonly number[]): Measurement["value"] {
   return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
-/** Linux counts in hundredths of a second. */
+/** Linux counts CPU time in hundredths of a second. */
 const TICK_MS = 10;
 
-/** CPU time that the machine has spent working, in milliseconds. */
+/** Returns the CPU time that the machine has spent working, in milliseconds. */
 function machineCpuMs(): number {
   const line = readFileSync("/proc/stat", "utf8").split("\n", 1)[0] ?? "";
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = line.split(/\s+/).slice(1).map(Number);

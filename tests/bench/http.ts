@@ -7,7 +7,7 @@ import { BareServer } from "./bare-server.ts";
 const SECONDS = 3;
 const CLIENTS = 32;
 
-/** The management API under load, beside the least that Bun's HTTP server can do. */
+/** Compares the management API under load with a bare Bun HTTP server. */
 export async function http({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
   const wrk = await ensureProgram("wrk", ["wrk"]);
   await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
@@ -17,7 +17,7 @@ export async function http({ docker, image, rounds }: Bench): Promise<readonly M
   const get = (name: string, url: string) => ({ name, measure: () => load(wrk, url) });
   const write = {
     name: "PATCH of a function",
-    // Each is on the disk before it is answered.
+    // Each is on disk before the answer.
     measure: () => load(wrk, server.url + path, { method: "PATCH", body: '{"timeout_ms": 30000}' }),
   };
   return [
@@ -32,7 +32,7 @@ export async function http({ docker, image, rounds }: Bench): Promise<readonly M
   ];
 }
 
-/** How many requests a second an address answers, all of them well. */
+/** Returns the requests per second that an address answers; an error status throws. */
 export async function load(
   wrk: string,
   url: string,
@@ -48,6 +48,6 @@ export async function load(
   await Bun.file(script).delete();
   if (/Non-2xx/.test(text)) throw new Error(`${request.method} ${url} was refused under load:\n${text}`);
   const rate = /Requests\/sec:\s+([\d.]+)/.exec(text)?.[1];
-  if (rate === undefined) throw new Error(`wrk told no rate:\n${text}`);
+  if (rate === undefined) throw new Error(`wrk printed no rate:\n${text}`);
   return Number(rate);
 }

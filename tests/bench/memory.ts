@@ -11,24 +11,24 @@ import { invoke } from "./sides.ts";
 
 const MIB = 1024 * 1024;
 const CALLS = 100_000;
-/** Before the first figure: caches fill, code is compiled, the heap finds its size. */
+/** Calls before the first figure: caches fill, code is compiled, the heap settles. */
 const FIRST_CALLS = 20_000;
 const CLIENTS = 4;
 const INSTANCES = 50;
 
-/** What calls leave behind in the server, and what instances that wait take from the machine. */
+/** Measures the memory that calls leave behind in the server, and the memory of waiting instances. */
 export async function memory({ docker, image }: Bench): Promise<readonly Measurement[]> {
   return [...(await growth(docker, image)), await instances(docker, image)];
 }
 
 /**
- * All calls are made, none scaled up, through HTTP, to the compiled server: fresh processes in containers that are used
- * again, a call that does nothing. Memory is resident memory when the server has given back what it does
- * not need, which it does within a minute after the last call; while calls run it moves with the collector of the runtime.
+ * Makes all calls, without extrapolation, through HTTP to the compiled server: fresh processes in reused containers, a call
+ * that does nothing. It reads resident memory after the server has returned what it does not need, within a minute after
+ * the last call; during calls it fluctuates with the garbage collector.
  */
 async function growth(docker: string, image: string): Promise<readonly Measurement[]> {
   const executable = await build(process.arch === "arm64" ? "arm64" : "x64");
-  // Fewer records are kept than calls are made before the first figure: then their number does not grow either.
+  // Fewer records are kept than calls are made before the first figure, so that their number does not grow.
   await using server = await running(executable, docker, { RETENTION_COUNT: "1000", LOG_LEVEL: "debug" });
   await answered(`${server.url}/healthz`);
   const fn = await createFunction(server.url, { image, max_calls: 0, warm_max: CLIENTS });
@@ -70,7 +70,7 @@ async function growth(docker: string, image: string): Promise<readonly Measureme
 async function createFunction(url: string, settings: object): Promise<{ readonly id: string }> {
   const reply = await fetch(`${url}/v1/functions`, { method: "POST", body: JSON.stringify(settings) });
   if (reply.status !== 201) throw new Error(`The function was not registered: ${await reply.text()}`);
-  return ((await reply.json()) as { data: { id: string } }).data; // a 201 has the function
+  return ((await reply.json()) as { data: { id: string } }).data; // a 201 contains the function
 }
 
 function descriptorsOf(pid: number): number {

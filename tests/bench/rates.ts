@@ -8,7 +8,7 @@ const SECONDS = 10;
 /** Enough to keep two cores busy. */
 const AT_ONCE = 4;
 
-/** How many fresh containers a second can be called, beside what the engine can create, start, await and remove. */
+/** Compares the fresh containers that can be called per second with those that the engine can create, start, await and remove. */
 export async function rates({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
   await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
   const client = new EngineClient(docker);
@@ -23,7 +23,7 @@ export async function rates({ docker, image, rounds }: Bench): Promise<readonly 
     name,
     measure: async () => {
       const fn = await server.createFunction(image, { warm_max: 4, ...settings });
-      // Counted once the pool is drained: what lasts is the rate of refills.
+      // Counted after the pool is drained: then calls are as fast as refills.
       await rateOf(3, AT_ONCE, () => invoke(server.url, fn));
       const rate = await rateOf(SECONDS, AT_ONCE, () => invoke(server.url, fn));
       await server.deleteFunction(fn.id);

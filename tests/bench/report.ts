@@ -1,6 +1,6 @@
 import { type Measurement, show } from "./compare.ts";
 
-/** The measurements as a table in Markdown. */
+/** Formats measurements as a Markdown table. */
 export function formatTable(measurements: readonly Measurement[]): string {
   const rows = measurements.map(({ metric, value, unit, target, higher, sides }) => {
     const spread =

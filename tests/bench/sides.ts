@@ -5,7 +5,7 @@ import type { Operation } from "./compare.ts";
 
 const RUN_COMMAND = "exec /usr/bin/chaos";
 
-/** One call over HTTP; anything but 200 throws. */
+/** Makes a call over HTTP; anything but 200 throws. */
 export async function invoke(url: string, fn: { readonly id: string }): Promise<string> {
   const response = await fetch(`${url}/v1/functions/${fn.id}/invoke`, { method: "POST", body: '{"do": "exit"}' });
   const text = await response.text();
@@ -13,7 +13,7 @@ export async function invoke(url: string, fn: { readonly id: string }): Promise<
   return text;
 }
 
-/** The same program in a container by the `docker` command, with the same limits; the context is a tmpfs too. */
+/** Runs the same program in a container with the `docker` command, with the same limits and a tmpfs for the context. */
 export function dockerRun(image: string): Operation {
   const limits = [
     "--memory=256m",
@@ -28,7 +28,7 @@ export function dockerRun(image: string): Operation {
   return {
     name: "docker run --rm",
     run: async () => {
-      // Bun hands children the environment that it was started with, not what was added since.
+      // Bun passes to children the environment that it was started with, without later additions.
       const child = Bun.spawn(command, { env: process.env, stdin: "ignore", stdout: "ignore", stderr: "pipe" });
       const [code, problem] = await Promise.all([child.exited, child.stderr.text()]);
       if (code !== 0) throw new Error(`docker run ended with ${code}: ${problem}`);
@@ -36,13 +36,13 @@ export function dockerRun(image: string): Operation {
   };
 }
 
-/** Waits until no more containers of ours are left than `stay`: what is still being removed would be charged to the next operation. */
+/** Waits until at most `stay` of our containers are left: a removal in progress would be charged to the next operation. */
 export async function idle(docker: string, stay = 0): Promise<void> {
   const client = new EngineClient(docker);
   while ((await ownedContainers(client)).length > stay) await Bun.sleep(10);
 }
 
-/** Waits until a function's pool has an instance ready and the engine nothing to do. */
+/** Waits until a function's pool has a ready instance and the engine is idle. */
 export async function warm(url: string, fn: { readonly id: string }): Promise<void> {
   for (;;) {
     const reply = (await (await fetch(`${url}/v1/functions/${fn.id}`)).json()) as {
@@ -53,7 +53,7 @@ export async function warm(url: string, fn: { readonly id: string }): Promise<vo
   }
 }
 
-/** What the engine itself takes for a container that runs the same program: create, start, wait, remove. */
+/** Has the engine itself run the same program in a container: create, start, wait, remove. */
 export async function engineCycle(client: EngineClient, image: string, network: string): Promise<void> {
   const body = JSON.stringify({
     Image: image,

@@ -1,4 +1,4 @@
-/** The value below which so much (0 to 1) of a sample lies; NaN of an empty one. */
+/** Returns a quantile (0 to 1) of a sample; NaN for an empty one. */
 export function quantile(sample: readonly number[], share: number): number {
   const sorted = sample.toSorted((a, b) => a - b);
   const at = (sorted.length - 1) * share;

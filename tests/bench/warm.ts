@@ -7,19 +7,19 @@ import { compareTimes, figure, type Measurement, type Operation, times } from ".
 import { dockerRun, invoke, warm } from "./sides.ts";
 import { quantile } from "./statistics.ts";
 
-/** What the engine still does for the call before, in milliseconds, once the pool is full: a removal takes about so long. */
+/** How long the engine still works for the previous call once the pool is full, in milliseconds: about one removal. */
 const QUIET_MS = 400;
-/** The pause before a reuse call that finds everyone on its way asleep, in milliseconds. */
+/** The pause before a reuse call that finds all processes on its way idle, in milliseconds. */
 const ASLEEP_MS = 300;
 
-/** A call that finds an instance ready, in a container that served no other; and one in a container that did. */
+/** Measures a call to a ready instance in an unused container, and one in a reused container. */
 export async function warmCalls({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
   await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
   await using host = await hostSpawn();
   const fresh = await server.createFunction(image, { warm_max: 3 });
   const reused = await server.createFunction(image, { max_calls: 0, warm_max: 1 });
-  // A refill begins a moment after the answer: first it has to begin, then to end. The same pause is on both sides,
-  // since whatever runs after a pause, a process of the host's too, finds processors and caches asleep.
+  // A refill begins a moment after the answer: wait for its start, then for its end. Both sides have the same pause,
+  // because anything that runs after a pause, a host process too, finds processors and caches cold.
   const quiet = async () => {
     await Bun.sleep(QUIET_MS / 4);
     await warm(server.url, fresh);
@@ -57,11 +57,11 @@ export async function warmCalls({ docker, image, rounds }: Bench): Promise<reado
   ];
 }
 
-/** Calls a second in the open-loop run: half of what an engine on two cores can refill. */
+/** Calls per second in the open-loop run: half of what an engine on two cores can refill. */
 const RATE = 2;
 const CALLS = 60;
 
-/** Calls at a constant rate, whether or not the one before is back: what a caller at a random moment meets. */
+/** Makes calls at a constant rate, whether or not earlier ones have returned: the experience at a random moment. */
 async function tail(server: SpawnedServer, image: string): Promise<Measurement> {
   const fn = await server.createFunction(image);
   await warm(server.url, fn);
@@ -81,7 +81,7 @@ async function tail(server: SpawnedServer, image: string): Promise<Measurement> 
   );
 }
 
-/** The same program as a process on the host, with a context directory, as the cheapest thing that could be done. */
+/** Runs the same program as a process on the host with a context directory, the cheapest possible way. */
 async function hostSpawn(): Promise<{ readonly operation: Operation } & AsyncDisposable> {
   const directory = await mkdtemp(join(tmpdir(), "slipway-bench-"));
   const program = join(directory, "chaos");

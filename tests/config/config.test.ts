@@ -1,18 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { closest } from "fastest-levenshtein";
-import { helpText, optionsTable, parseCommand, type Command } from "../../lib/cli/command.ts";
-import { ConfigError, OPTIONS, readConfig, type Config, type Variables } from "../../lib/config/config.ts";
+import { parseCommand } from "../../lib/cli/command.ts";
+import { ConfigError, readConfig, type Config, type Variables } from "../../lib/config/config.ts";
+import { OPTIONS } from "../../lib/config/options.ts";
 
 const MIB = 1024 ** 2;
 const SECRET_KEY = Buffer.alloc(32, "k");
 const machine = { memory_bytes: 4096 * MIB, cpus: 4, directory: "/here" };
 
-function parse(argv: readonly string[], env: Variables = {}): Command {
-  return parseCommand(argv, env, machine);
-}
-
 function config(argv: readonly string[], env: Variables = {}): Config {
-  const parsed = parse(argv, env);
+  const parsed = parseCommand(argv, env, machine);
   if (!("config" in parsed)) throw new Error("no config");
   return parsed.config;
 }
@@ -54,7 +51,7 @@ describe("readConfig", () => {
     });
   });
 
-  test("OS_ENV=docker changes the defaults of host and data path, and nothing that was given", () => {
+  test("OS_ENV=docker changes the defaults of host and data path, and no given value", () => {
     expect(config([], { OS_ENV: "docker" })).toMatchObject({ host: "0.0.0.0", dataPath: "/data" });
     expect(config(["--os-env=docker"])).toMatchObject({ host: "0.0.0.0", dataPath: "/data" });
     expect(config([], { OS_ENV: "docker", HOST: "127.0.0.1", DATA_PATH: "d" })).toMatchObject({
@@ -70,7 +67,7 @@ describe("readConfig", () => {
     expect(readConfig({}, {}, { ...machine, memory_bytes: 1024 ** 5 }).maxInstances).toBe(10_000);
   });
 
-  test("a flag beats the environment, which beats the default; an empty variable counts as unset", () => {
+  test("a flag takes precedence over the environment, and that over the default; an empty variable counts as unset", () => {
     expect(config(["--port", "1"], { PORT: "2" }).port).toBe(1);
     expect(config([], { PORT: "2" }).port).toBe(2);
     expect(config([], { PORT: "" }).port).toBe(9999);
@@ -80,7 +77,7 @@ describe("readConfig", () => {
   test.each([
     ["API_KEY", "k"],
     ["SECRET_KEY", SECRET_KEY.toString("hex")],
-  ])("%s and a file with it are one too many", (variable, key) => {
+  ])("%s and a file with it are refused together", (variable, key) => {
     expect(() => config([], { [variable]: key, [`${variable}_FILE`]: "/f" })).toThrow(
       `Both ${variable} and ${variable}_FILE are given (or their flags): leave one of them out`,
     );
@@ -188,7 +185,7 @@ describe("readConfig", () => {
     ["RETENTION_DAYS", "forever", "a whole number"],
     ["LOG_LEVEL", "INFO", "one of debug, info, warn, error"],
     ["LOG_FORMAT", "xml", "one of auto, json, text"],
-  ])("%s %j is refused, naming it and what to give", (variable, value, allowed) => {
+  ])("%s %j is refused, with its name and what to give", (variable, value, allowed) => {
     const flag = `--${variable.toLowerCase().replaceAll("_", "-")}`;
     const shown = JSON.stringify(value);
     expect(() => config([], { [variable]: value })).toThrow(ConfigError);
@@ -207,72 +204,8 @@ describe("readConfig", () => {
   });
 });
 
-describe("parseCommand", () => {
-  test.each<[argv: string[], command: Command["command"]]>([
-    [[], "serve"],
-    [["serve"], "serve"],
-    [["--port", "1"], "serve"],
-    [["healthcheck"], "healthcheck"],
-    [["export"], "export"],
-    [["--port=1", "openapi"], "openapi"],
-    [["help"], "help"],
-    [["-h"], "help"],
-    [["serve", "--help"], "help"],
-    [["version"], "version"],
-    [["--version"], "version"],
-    [["-v"], "version"],
-  ])("%j is the command %s", (argv, command) => {
-    expect(parse(argv).command).toBe(command);
-  });
-
-  test("backup has a file", () => {
-    expect(parse(["backup", "copy.db", "--data-path=/d"])).toMatchObject({
-      command: "backup",
-      file: "copy.db",
-      config: { dataPath: "/d" },
-    });
-  });
-
-  test.each<[argv: string[], expected: object]>([
-    [["apply"], { file: "slipway.yaml", dry_run: false, prune: false, pull: false }],
-    [["apply", "-", "--prune"], { file: "-", prune: true }],
-    [["--dry-run", "apply", "x.yaml", "--pull", "--port=1"], { file: "x.yaml", dry_run: true, pull: true }],
-  ])("%j applies", (argv, expected) => {
-    expect(parse(argv)).toMatchObject({ command: "apply", ...expected });
-  });
-
-  test("help and version do not mind a wrong environment", () => {
-    expect(parse(["--help"], { PORT: "x" })).toEqual({ command: "help" });
-    expect(parse(["version"], { PORT: "x" })).toEqual({ command: "version" });
-  });
-
-  test.each<[argv: string[], message: string]>([
-    [["--prot", "1"], "Unknown option --prot: did you mean --port?"],
-    [["--max-instance=3"], "Unknown option --max-instance: did you mean --max-instances?"],
-    [["--DATA_PATH=x"], "Unknown option --DATA_PATH: did you mean --data-path?"],
-    [["-p", "1"], "Unknown option -p: did you mean --"],
-    [["serv"], 'Unknown command "serv": did you mean "serve"?'],
-    [["health"], 'Unknown command "health": did you mean "'],
-    [["constructor"], 'Unknown command "constructor"'],
-    [["serve", "9999"], 'Unexpected argument "9999" after "serve"'],
-    [["backup"], "No FILE to write: use slipway backup FILE"],
-    [["apply", "a", "b"], 'Unexpected argument "b" after "apply"'],
-    [["apply", "--dryrun"], "Unknown option --dryrun: did you mean --dry-run?"],
-    [["--prune"], "--prune is for slipway apply: leave it out"],
-    [["export", "--dry-run"], "--dry-run is for slipway apply: leave it out"],
-    [["export", "x.yaml"], 'Unexpected argument "x.yaml" after "export"'],
-    [["backup", "a", "b"], 'Unexpected argument "b" after "backup"'],
-    [["--port"], "'--port <value>' argument missing"],
-    [["--port", "--host"], "'--port' argument is ambiguous."],
-    [["--help=yes"], "--help' does not take an argument"],
-  ])("%j is refused: %s", (argv, message) => {
-    expect(() => parse(argv)).toThrow(ConfigError);
-    expect(() => parse(argv)).toThrow(message);
-  });
-});
-
 describe("the table of options", () => {
-  test("flags and variables are the property's name, each once", () => {
+  test("flags and variables match the property's name, each once", () => {
     for (const [name, { flag, variable }] of Object.entries(OPTIONS)) {
       expect<string>(flag).toBe(name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
       expect<string>(variable).toBe(flag.toUpperCase().replaceAll("-", "_"));
@@ -283,29 +216,5 @@ describe("the table of options", () => {
         ),
       ).toBe(flag);
     }
-  });
-
-  test("helpText and optionsTable name every option with its default", () => {
-    for (const option of Object.values(OPTIONS)) {
-      expect(helpText()).toContain(`--${option.flag} ${option.value}`);
-      expect(helpText()).toContain(`[${option.variable}; default: `);
-      expect(optionsTable()).toContain(`| \`--${option.flag}\` | \`${option.variable}\` | `);
-    }
-    expect(optionsTable()).toContain("| `--max-request-bytes` | `MAX_REQUEST_BYTES` | 6MiB | ");
-    const cells = optionsTable()
-      .trim()
-      .split("\n")
-      .map((row) => row.split("|").length);
-    expect(new Set(cells)).toEqual(new Set([6]));
-  });
-
-  test("helpText fits a terminal", () => {
-    expect(
-      Math.max(
-        ...helpText()
-          .split("\n")
-          .map((line) => line.length),
-      ),
-    ).toBeLessThanOrEqual(100);
   });
 });

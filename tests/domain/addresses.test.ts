@@ -8,7 +8,7 @@ import { REFUSED_IPV4, REFUSED_IPV6, ipv6In } from "./refused-addresses.ts";
 const NOTHING = { names: new Set<string>(), ranges: [] };
 
 describe("addressBytes", () => {
-  test("reads what node:net takes for an address, and nothing else", () => {
+  test("reads what node:net accepts as an address, and nothing else", () => {
     const groups = fc.stringMatching(/^[0-9a-f:.]{0,40}$/);
     fc.assert(
       fc.property(fc.oneof(fc.ipV4(), fc.ipV4Extended(), fc.ipV6(), groups, fc.string()), (text) => {
@@ -30,7 +30,7 @@ describe("addressBytes", () => {
   });
 
   test.each(["", "1.2.3", "1.2.3.04", "256.1.1.1", "1::2::3", ":::", "1:2:3:4:5:6:7::8", "fe80::1%eth0", "1.2.3.4::"])(
-    "%j is none",
+    "%j is not a range",
     (text) => expect(addressBytes(text)).toBeUndefined(),
   );
 });
@@ -50,7 +50,7 @@ describe("mayBeCalled", () => {
     expect(mayBeCalled(address, NOTHING)).toBe(true);
   });
 
-  test("nothing of the refused ranges is, in whatever form", () => {
+  test("no address of the refused ranges is public, in any form", () => {
     const ipv6 = fc.oneof(...REFUSED_IPV6.map((range) => ipv6In(range)));
     const ipv4 = fc.oneof(...REFUSED_IPV4.map((range) => ipv4In(range)));
     fc.assert(
@@ -59,7 +59,7 @@ describe("mayBeCalled", () => {
     );
   });
 
-  test("what is no address is not", () => {
+  test("a text that is not an address is refused", () => {
     fc.assert(
       fc.property(
         fc.string().filter((text) => isIP(text) === 0),
@@ -68,7 +68,7 @@ describe("mayBeCalled", () => {
     );
   });
 
-  test("an allowed range is, and what stands for an address in it, and nothing beside it", () => {
+  test("an allowed range may be called, in any form, and nothing next to it", () => {
     const allowed = parseAllowed(["10.1.0.0/16", "fd00::/8", "192.168.7.9", "[fe80::1]"]) ?? NOTHING;
     for (const address of ["10.1.0.0", "10.1.255.255", "::ffff:10.1.2.3", "fdff::1", "192.168.7.9", "fe80::1"])
       expect([address, mayBeCalled(address, allowed)]).toEqual([address, true]);
@@ -96,10 +96,10 @@ describe("addressRange", () => {
     "10.0.0.0/-1",
     "10.0.0.0/8x",
     "localhost",
-  ])("%j is none", (text) => expect(addressRange(text)).toBeUndefined());
+  ])("%j is not a range", (text) => expect(addressRange(text)).toBeUndefined());
 });
 
-/** Any address of a range of IPv4. */
+/** Generates addresses of an IPv4 range. */
 function ipv4In({ bytes, bits }: AddressRange): fc.Arbitrary<string> {
   const first = Buffer.from(bytes).readUInt32BE();
   return fc.bigInt({ min: 0n, max: 2n ** BigInt(32 - bits) - 1n }).map((offset) => {

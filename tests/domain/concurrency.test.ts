@@ -34,7 +34,7 @@ describe("TaskGroup", () => {
 });
 
 describe("onAbort", () => {
-  test("calls at once if the signal has aborted, and not after it was told to stop", () => {
+  test("calls at once if the signal has aborted, and not after it was stopped", () => {
     let calls = 0;
     onAbort(AbortSignal.abort(), () => calls++);
     expect(calls).toBe(1);

@@ -32,7 +32,7 @@ describe("environmentProblem", () => {
 });
 
 describe("checkEnvironment", () => {
-  test("keeps every text that has no NUL", () => {
+  test("keeps every text without NUL", () => {
     const key = fc
       .stringMatching(/^[A-Za-z_][A-Za-z0-9_]{0,20}$/)
       .filter((name) => !/^(REQUEST_ID|CONTEXT_PATH)$/.test(name));
@@ -40,11 +40,11 @@ describe("checkEnvironment", () => {
     fc.assert(fc.property(fc.dictionary(key, value), (environment) => checkEnvironment(environment)));
   });
 
-  test("names the entry that is wrong", () => {
+  test("names the wrong entry", () => {
     expect(() => checkEnvironment({ FINE: "1", "NOT=FINE": "2" })).toThrow('Invalid "environment": the key "NOT=FINE"');
   });
 
-  test("refuses more than 1000 entries, and more than 512 KiB together", () => {
+  test("refuses more than 1000 entries, and more than 512 KiB in total", () => {
     const many = Object.fromEntries(Array.from({ length: 1001 }, (_, index) => [`K${index}`, ""]));
     expect(() => checkEnvironment(many)).toThrow("1001 entries");
     const big = Object.fromEntries(Array.from({ length: 5 }, (_, index) => [`K${index}`, "x".repeat(110 * 1024)]));

@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
 import { notFound, quoted } from "../../lib/domain/quoted.ts";
 
-test("quoted cuts off what is long and escapes what is odd", () => {
+test("quoted cuts off long values and escapes special characters", () => {
   expect(quoted('a"b\n')).toBe('"a\\"b\\n"');
-  expect(quoted("x".repeat(500))).toBe(`"${"x".repeat(100)}"`);
-  expect(quoted("abcdef", 3)).toBe('"abc"');
+  expect(quoted("x".repeat(500))).toBe(`"${"x".repeat(100)}..."`);
+  expect(quoted("abcdef", 3)).toBe('"abc..."');
+  expect(quoted("abc", 3)).toBe('"abc"');
 });
 
 test("notFound says where to look", () => {

@@ -19,7 +19,7 @@ function accepted(run: () => void): boolean {
 }
 
 describe("SecretName", () => {
-  test("is always the name of a file in one directory", () => {
+  test("is always a valid file name", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), (text) => {
         if (!Value.Check(SecretName, text)) return;
@@ -31,7 +31,7 @@ describe("SecretName", () => {
 });
 
 describe("SecretUse", () => {
-  test("has only variables that a process can be given", () => {
+  test("allows only variables that a process can have", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), (text) => {
         if (!Value.Check(SecretUse, { name: "a", environment: text })) return;
@@ -42,7 +42,7 @@ describe("SecretUse", () => {
 });
 
 describe("checkSecretUses", () => {
-  test("takes what has each file and each variable once, none of them the server's or in environment", () => {
+  test("accepts each file and each variable once, except the server's and those in environment", () => {
     fc.assert(
       fc.property(fc.array(use, { maxLength: 5 }), environment, (secrets, variables) => {
         const files = secrets.filter((one) => one.environment === null).map((one) => one.name);
@@ -60,7 +60,7 @@ describe("checkSecretUses", () => {
 describe("secretSizeProblem", () => {
   const size = fc.integer({ min: 0, max: SECRET_BYTES });
 
-  test("finds what is more than a call is given, and nothing else", () => {
+  test("finds exactly the sizes beyond the limits", () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(size, fc.boolean()), { maxLength: 20 }), fc.nat(600_000), (values, other) => {
         const secrets = values.map(([, variable], index) => ({

@@ -14,7 +14,7 @@ beforeAll(async () => {
 
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** Runs a line of the README of go-serverless; the port, and what it could not know, are put in. */
+/** Runs a line of the README of go-serverless, with this server's port and ids filled in. */
 async function shell(line: string, ...known: readonly (readonly [string, string])[]): Promise<unknown> {
   const { port } = new URL(server.url);
   const text = [["localhost:9999", `localhost:${port}`] as const, ...known].reduce(
@@ -56,7 +56,7 @@ test("curl lines of go-serverless work as they stand", async () => {
   expect(answer).toEqual({ message: "hello-world" });
 });
 
-test("curl gets a 413 while it still sends", async () => {
+test("curl gets a 413 while it is still sending", async () => {
   const args = ["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "@-", `${server.url}/r/none`];
   expect(await runOrThrow(["curl", ...args], new Uint8Array(20 * 1024 * 1024))).toBe("404");
   args[args.length - 1] = `${server.url}/v1/routes`;

@@ -17,7 +17,7 @@ function setUp() {
     },
   });
   collector.start();
-  /** Time in which the process is busy for `cpuMs` of each second. */
+  /** Lets time pass in which the process uses `cpuMs` of each second. */
   const pass = async (seconds: number, cpuMs: number) => {
     for (let i = 0; i < seconds; i++) {
       state.cpuMs += cpuMs;
@@ -41,7 +41,7 @@ test("IdleCollector does not collect while there is work", async () => {
   expect(state.collections).toBe(0);
 });
 
-test("IdleCollector collects within COLLECTED_AFTER_MS after each time of work", async () => {
+test("IdleCollector collects within COLLECTED_AFTER_MS after each burst of work", async () => {
   const { state, pass } = setUp();
   for (let times = 1; times <= 3; times++) {
     await pass(17, 400);

@@ -6,7 +6,7 @@ import { CONTEXT_SIZE, CPUS, MEMORY_BYTES, PIDS } from "../../lib/domain/limits.
 const words = fc.option(fc.array(fc.string({ minLength: 1 }), { maxLength: 4 }));
 const count = (max: number) => fc.integer({ min: 0, max });
 
-/** Settings that the schema and the rules allow. */
+/** Generates settings that the schema and the rules allow. */
 export const anySettings: fc.Arbitrary<Settings> = fc
   .record(
     {

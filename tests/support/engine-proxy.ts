@@ -3,24 +3,24 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A request that came through the proxy. */
+/** A request that passes the proxy. */
 export interface ProxiedRequest {
   /** Counted from 1, from the start of the proxy or the last `use()`. */
   readonly number: number;
   readonly method: string;
-  /** Path with query, without the version. */
+  /** The path with its query, without the version. */
   readonly path: string;
 }
 
 /**
- * What becomes of a request.
+ * What the proxy does with a request.
  *
- * - `pass`: it goes to the engine and the reply comes back.
- * - `reset`: the connection is closed, the engine hears nothing. `hang`: nothing happens at all.
- * - `garbage`: bytes that are no HTTP. `error`: HTTP 500.
- * - `lose`: the engine does it, the reply is dropped and the connection closed. `stall`: the same, left open.
- * - `cut`: the reply comes up to so many bytes, then the connection is closed.
- * - `upload`, `download`: only so many bytes of the request, or of the reply, pass; then nobody reads them any more.
+ * - `pass`: forwards it and returns the reply.
+ * - `reset`: closes the connection without forwarding. `hang`: does nothing.
+ * - `garbage`: replies with bytes that are not HTTP. `error`: replies with HTTP 500.
+ * - `lose`: forwards it, drops the reply and closes the connection. `stall`: the same, but keeps the connection open.
+ * - `cut`: returns this many bytes of the reply, then closes the connection.
+ * - `upload`, `download`: passes on this many bytes of the request or of the reply, then stops reading.
  */
 export type Fault = "pass" | "reset" | "hang" | "garbage" | "error" | "lose" | "stall" | PartialFault;
 type PartialFault = { readonly cut: number } | { readonly upload: number } | { readonly download: number };
@@ -28,7 +28,7 @@ type PartialFault = { readonly cut: number } | { readonly upload: number } | { r
 /** Chooses the fault of each request. */
 export type Rule = (request: ProxiedRequest) => Fault;
 
-/** Stands between a server under test and its engine, and does to their conversation what the test says. */
+/** A proxy between a server under test and its engine that injects faults. */
 export class EngineProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #directory: string;
@@ -67,20 +67,20 @@ export class EngineProxy implements AsyncDisposable {
     return this.#passed;
   }
 
-  /** From now on; connections that are open are closed, as those of an engine that dies would be. */
+  /** Sets the rule from now on and closes open connections, as if the engine had died. */
   use(rule: Fault | Rule): void {
     this.change(rule);
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** The same for new requests only: what is under way goes on. */
+  /** Sets the rule for new requests only; open connections continue. */
   change(rule: Fault | Rule): void {
     this.#rule = typeof rule === "function" ? rule : () => rule;
     this.#count = 0;
     this.#passed = 0;
   }
 
-  /** The next request that matches; it has not been forwarded yet when this settles, nor will it be before the next tick. */
+  /** Returns the next request that matches, before it is forwarded in the next tick. */
   next(matches: (request: ProxiedRequest) => boolean): Promise<ProxiedRequest> {
     const { promise, resolve } = Promise.withResolvers<ProxiedRequest>();
     const watcher = (request: ProxiedRequest) => {
@@ -92,7 +92,7 @@ export class EngineProxy implements AsyncDisposable {
     return promise;
   }
 
-  /** Begins to listen, again after `close()`. */
+  /** Starts to listen, also after `close()`. */
   async listen(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#server.once("error", reject);
@@ -100,7 +100,7 @@ export class EngineProxy implements AsyncDisposable {
     await promise;
   }
 
-  /** Goes away as an engine that dies: its socket too. */
+  /** Disappears like an engine that dies, including its socket. */
   async close(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#server.close(() => resolve());
@@ -169,7 +169,7 @@ export class EngineProxy implements AsyncDisposable {
     else engine.pipe(client);
   }
 
-  /** Passes so many bytes on and reads no more; `then` runs when they have been written. */
+  /** Passes on this many bytes and stops reading; `then` runs when they have been written. */
   #passOnly(from: Socket, to: Socket, bytes: number, then: () => void = () => undefined): void {
     let left = bytes;
     from.on("data", (chunk: Buffer) => {
@@ -184,13 +184,13 @@ export class EngineProxy implements AsyncDisposable {
 
   #track(socket: Socket): void {
     this.#sockets.add(socket);
-    // A connection that fails is one that closes; there is nobody to tell.
+    // A failed connection counts as closed.
     socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#sockets.delete(socket));
   }
 }
 
-/** One request a connection, so that each can have its own fate; an upgrade has its own `Connection` header. */
+/** Asks for one request per connection, so that each can have its own fault; an upgrade has its own `Connection` header. */
 function oneRequest(head: string): string {
   if (/^connection:\s*upgrade/im.test(head)) return head;
   return `${head.replace(/\r\nconnection:[^\r]*/gi, "")}\r\nConnection: close`;

@@ -5,7 +5,7 @@ interface Timer {
   readonly run: () => void;
 }
 
-/** A clock that stands still until a test moves it. */
+/** A clock that stands still until a test advances it. */
 export class FakeClock implements Clock {
   #monotonic = 0;
   #wall = Date.UTC(2026, 0, 31, 12);
@@ -26,12 +26,12 @@ export class FakeClock implements Clock {
     return () => void this.#timers.delete(timer);
   }
 
-  /** A different one each time, and the same ones in each test. */
+  /** Different each time, and the same sequence in each test. */
   uuid(): string {
     return `00000000-0000-4000-8000-${(++this.#uuids).toString(16).padStart(12, "0")}`;
   }
 
-  /** What chance draws next; a test may set it. */
+  /** The next random number; a test may set it. */
   chance = 0.5;
 
   random(): number {
@@ -43,7 +43,7 @@ export class FakeClock implements Clock {
     return this.#timers.size;
   }
 
-  /** Lets time pass: every timer that falls due runs at its moment, and what waits for it before the next one. */
+  /** Advances time: each timer that falls due runs at its time, and whatever waits for it runs before the next timer. */
   async advance(ms: number): Promise<void> {
     const end = this.#monotonic + ms;
     await settled();
@@ -56,7 +56,7 @@ export class FakeClock implements Clock {
     this.#pass(end - this.#monotonic);
   }
 
-  /** Sets the time of day forward or back, as an administrator might; durations do not notice. */
+  /** Moves the time of day, as an administrator might; durations are unaffected. */
   jump(ms: number): void {
     this.#wall += ms;
   }
@@ -73,8 +73,8 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Resolves when all that follows from what has happened so far has happened too; no time passes. */
+/** Resolves when all consequences of past events have happened; no time passes. */
 export async function settled(): Promise<void> {
-  // Streams take a turn or two of their own.
+  // Streams need an extra turn or two.
   for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

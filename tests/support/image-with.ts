@@ -1,6 +1,6 @@
 import type { Engine } from "../../.ci/engine/engine.ts";
 
-/** An image that is another one with these lines of a Dockerfile on top: its id. Whoever asks removes it. */
+/** Makes an image from another and these Dockerfile lines, and returns its id. The caller removes it. */
 export async function imageWith(engine: Engine, image: string, ...changes: readonly string[]): Promise<string> {
   const container = (await engine.docker("create", image, "never-started")).trim();
   try {

@@ -9,15 +9,15 @@ import { buildDirectory, hasImage, withDirectory } from "../../.ci/engine/image-
 const DIRECTORY = join(import.meta.dir, "fixtures");
 
 interface Fixture {
-  /** What `${BASE}` is in its Dockerfile; none where it begins at `scratch`. */
+  /** The value of `${BASE}` in its Dockerfile; absent if that starts from `scratch`. */
   readonly base?: BaseImage;
-  /** How `chaos` is linked into the build's directory; none where the image has no use for it. */
+  /** How the `chaos` program in the build directory is linked; absent if the image does not use it. */
   readonly chaos?: "static" | "dynamic";
 }
 
 /**
- * The function images of the tests. Each has a directory in `fixtures/` with its Dockerfile; most of them are the
- * program `chaos`, whose request chooses what it does (see `fixtures/README.md`), in a different setting.
+ * The function images of the tests. Each has a directory in `fixtures/` with its Dockerfile. Most run the program `chaos`,
+ * whose request chooses what it does (see `fixtures/README.md`), each in a different environment.
  */
 const FIXTURES = {
   chaos: { base: "busybox", chaos: "static" },
@@ -37,18 +37,16 @@ const FIXTURES = {
   "exit-127": { base: "busybox" },
 } satisfies Record<string, Fixture>;
 
-/** Which fixtures there are. */
 export type FixtureName = keyof typeof FIXTURES;
 
-/** All of them. */
 // Object.keys forgets the type of the keys.
 export const FIXTURE_NAMES = Object.keys(FIXTURES) as readonly FixtureName[];
 
 const built = new Map<string, Promise<string>>();
 
 /**
- * The reference of a function image for the tests, built when the engine does not have it. The tag is made from
- * everything that goes into the image, so that a changed source is a new image and an old one is found again.
+ * Returns the reference of a function image, building it if the engine does not have it. The tag is a hash of everything
+ * in the image, so that a changed source makes a new image and an old one is found again.
  */
 export async function fixture(name: FixtureName): Promise<string> {
   const { client } = await acquireEngine();

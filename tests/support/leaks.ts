@@ -1,9 +1,10 @@
 import { EngineClient } from "../../.ci/engine/engine-client.ts";
+import { eventually } from "./pace.ts";
 
 const OWNER_LABEL = "slipway.owner";
 
-/** How long the containers of a test may take to go after its end. */
-const GRACE_MS = 5000;
+/** How long the containers of a test may take to go after its end, in milliseconds. */
+const GRACE_MS = 5_000;
 
 interface Listed {
   readonly Names: readonly string[];
@@ -11,7 +12,7 @@ interface Listed {
   readonly Labels: Readonly<Record<string, string>>;
 }
 
-/** The owners of the Slipway containers that were there before the tests began. */
+/** Returns the owners of the Slipway containers that exist before the tests begin. */
 export async function foreignOwners(): Promise<ReadonlySet<string>> {
   const host = process.env["DOCKER_HOST"] ?? "";
   if (!host.startsWith("unix://")) return new Set();
@@ -19,18 +20,17 @@ export async function foreignOwners(): Promise<ReadonlySet<string>> {
   return new Set(containers.map((container) => container.Labels[OWNER_LABEL] ?? ""));
 }
 
-/** What is left 5 s later of the containers that servers under test have started; empty when all is well. */
+/** Waits until the containers of the servers under test are gone; returns those that are left after 5 s. */
 export async function strayContainers(client: EngineClient, foreign: ReadonlySet<string>): Promise<string[]> {
-  const deadline = performance.now() + GRACE_MS;
-  for (;;) {
-    const left = (await listOwned(client)).filter(({ Labels }) => !foreign.has(Labels[OWNER_LABEL] ?? ""));
-    if (left.length === 0 || performance.now() > deadline) return left.map((one) => `${one.Names[0]} ${one.State}`);
-    // A removal sends no event that a client which comes late could wait for.
-    await Bun.sleep(20);
-  }
+  let left: Listed[] = [];
+  await eventually(async () => {
+    left = (await listOwned(client)).filter(({ Labels }) => !foreign.has(Labels[OWNER_LABEL] ?? ""));
+    return left.length === 0;
+  }, GRACE_MS);
+  return left.map((one) => `${one.Names[0]} ${one.State}`);
 }
 
-/** The names of the containers that any Slipway on this engine has. */
+/** Returns the names of the containers of all Slipway servers on this engine. */
 export async function ownedContainers(client: EngineClient): Promise<string[]> {
   return (await listOwned(client)).map((container) => container.Names[0] ?? "");
 }

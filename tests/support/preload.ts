@@ -5,7 +5,7 @@ import { foreignOwners, strayContainers } from "./leaks.ts";
 
 await buildGate();
 
-// Servers of other people, whose containers come and go as they like, may be on the same engine.
+// Other people's servers may use the same engine; their containers come and go.
 const foreign = await foreignOwners();
 
 afterEach(async () => {

@@ -7,25 +7,25 @@ import {
 } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** A callback as its receiver sees it. */
+/** A callback as the receiver sees it. */
 export interface Received {
   readonly method: string | undefined;
   readonly url: string | undefined;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
-  /** Settles when the connection is closed. */
+  /** Resolves when the connection is closed. */
   readonly closed: Promise<void>;
 }
 
-/** What a receiver answers: a status, or whatever it does with the answer. */
+/** A receiver's answer: a status, or a function that writes the response. */
 type Answer = number | ((response: ServerResponse) => void);
 
-/** A server on loopback that takes callbacks. */
+/** A server on loopback that receives callbacks. */
 export class Receiver implements AsyncDisposable {
   readonly #server: Server;
   readonly received: Received[] = [];
   readonly #waiting: (() => void)[] = [];
-  /** What it answers from now on. */
+  /** The answer from now on. */
   answer: Answer = 204;
 
   private constructor() {
@@ -46,7 +46,7 @@ export class Receiver implements AsyncDisposable {
     return `http://127.0.0.1:${this.port}/hook?a=1`;
   }
 
-  /** The `number`-th callback, counted from 1, as soon as it is there. */
+  /** Returns the `number`-th callback, counted from 1, as soon as it has arrived. */
   async get(number: number): Promise<Received> {
     for (;;) {
       const found = this.received[number - 1];

@@ -6,7 +6,7 @@ import { buildDirectory, withDirectory } from "../../.ci/engine/image-tree.ts";
 import { fixture } from "./images.ts";
 import { ensureProgram, requireProgram } from "../../.ci/packages.ts";
 
-/** Who may use a registry that asks. */
+/** The user of a registry that requires a login. */
 export interface Credentials {
   readonly username: string;
   readonly password: string;
@@ -14,28 +14,28 @@ export interface Credentials {
 
 /** An image in a registry. */
 export interface Pushed {
-  /** With host, port and tag, as a user would write it. */
+  /** With host, port and tag, as a user writes it. */
   readonly reference: string;
   /** `sha256:...` of its manifest. */
   readonly digest: string;
 }
 
-/** A registry on loopback, where engines take plain HTTP. */
+/** A registry on loopback, where engines accept plain HTTP. */
 export interface Registry extends AsyncDisposable {
   /** `127.0.0.1:<port>`. */
   readonly host: string;
-  /** Where it keeps its blobs. */
+  /** The directory of its blobs. */
   readonly directory: string;
-  /** Pushes an image of the engine under a name such as `team/echo:1`; the engine keeps no image of that name. */
+  /** Pushes an image of the engine under a name such as `team/echo:1`, which the engine does not keep. */
   push(image: string, name: string): Promise<Pushed>;
-  /** Pushes the `chaos` function with a layer that exists nowhere else, so that a pull has something to fetch. */
+  /** Pushes the `chaos` function with a layer of its own, so that a pull has something to fetch. */
   pushUnique(name: string): Promise<Pushed>;
-  /** Spoils the last layer of an image that was pushed: the file goes, or other bytes come. */
+  /** Breaks the last layer of a pushed image: removes its file, or replaces its bytes. */
   breakBlob(pushed: Pushed, how: "missing" | "corrupt"): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts Debian's docker-registry on a free port, open or with one user. It ends with this process. */
+/** Starts Debian's docker-registry on a free port, open or with one user; it ends with this process. */
 export async function startRegistry(credentials?: Credentials): Promise<Registry> {
   const program = await ensureProgram("docker-registry", ["docker-registry"]);
   const directory = await mkdtemp(join(tmpdir(), "slipway-registry-"));
@@ -79,7 +79,7 @@ async function configuration(directory: string, credentials: Credentials | undef
   return `${lines.join("\n")}\n`;
 }
 
-/** The registry says in its log which port it got. The rest of the log is read and dropped, or it would stall. */
+/** Reads the port from the registry's log. The rest of the log is read and dropped, so that the registry does not block. */
 async function listeningAddress(log: ReadableStream<Uint8Array>): Promise<string> {
   const reader = log.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -157,13 +157,13 @@ async function registryRequest(host: string, path: string, credentials: Credenti
   return response;
 }
 
-/** The engine wants *padded* base64url, and a value even where nothing is asked for. */
+/** Encodes credentials as padded base64url. The engine wants a value even if the registry requires no login. */
 function registryAuth(host: string, credentials: Credentials | undefined): string {
   const text = JSON.stringify(credentials === undefined ? {} : { ...credentials, serveraddress: host });
   return base64(text).replaceAll("+", "-").replaceAll("/", "_");
 }
 
-/** Of its UTF-8, which `btoa` would refuse or spoil. */
+/** Encodes text as base64 of its UTF-8, which `btoa` cannot. */
 function base64(text: string): string {
   return Buffer.from(text).toString("base64");
 }

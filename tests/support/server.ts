@@ -10,6 +10,7 @@ import { createLogger } from "../../lib/log.ts";
 import { type Server, start } from "../../lib/server/server.ts";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { ownedContainers } from "./leaks.ts";
+import { eventually } from "./pace.ts";
 
 /** An envelope as a client gets it. */
 export interface Reply<T = unknown> {
@@ -24,12 +25,12 @@ export interface Reply<T = unknown> {
   };
 }
 
-/** A server in this process, on a port and a database of its own, against the engine of the tests. */
+/** A server in this process, with its own port and database, on the engine of the tests. */
 export class TestServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #directory: string;
   readonly #ownsDirectory: boolean;
-  /** What it logged, a JSON line each. */
+  /** Its log: JSON lines. */
   readonly log: readonly string[];
 
   private constructor(server: Server, directory: string, ownsDirectory: boolean, log: readonly string[]) {
@@ -40,8 +41,8 @@ export class TestServer implements AsyncDisposable {
   }
 
   /**
-   * Starts one; `variables` are those of the environment that the server would read. Unless they say WARM_MAX, it keeps
-   * no instance ready, so that a test knows which containers are whose.
+   * Starts a server with these environment variables. Without WARM_MAX it keeps no instances ready, so that a test knows
+   * where containers come from.
    */
   static async start(variables: Readonly<Record<string, string>> = {}): Promise<TestServer> {
     const given = variables["DATA_PATH"];
@@ -80,7 +81,7 @@ export class TestServer implements AsyncDisposable {
     return this.#server.stop(graceMs);
   }
 
-  /** Sends a request to the API; a body that is no string goes as JSON. */
+  /** Sends a request to the API; a body that is not a string is sent as JSON. */
   async api<T = unknown>(
     method: string,
     path: string,
@@ -90,7 +91,7 @@ export class TestServer implements AsyncDisposable {
     const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
     const response = await fetch(this.url + path, { method, headers, ...(text !== undefined && { body: text }) });
     const reply: unknown = await response.json();
-    // What a test expects of the body it checks itself.
+    // Tests check the body themselves.
     return { status: response.status, headers: response.headers, body: reply as Reply<T>["body"] };
   }
 
@@ -107,7 +108,7 @@ export class TestServer implements AsyncDisposable {
     return body.data;
   }
 
-  /** Calls a function; an object goes as JSON. */
+  /** Calls a function; an object is sent as JSON. */
   invoke(fn: Pick<Function, "id">, body: Bun.BodyInit | object = "", init: RequestInit = {}): Promise<Response> {
     const sent = isBodyInit(body) ? body : JSON.stringify(body);
     return fetch(`${this.url}/v1/functions/${fn.id}/invoke`, { method: "POST", body: sent, ...init });
@@ -127,15 +128,12 @@ export class TestServer implements AsyncDisposable {
   }
 }
 
-/** Waits until the engine has none of our containers, at most so many milliseconds; returns the names of those left. */
-export async function containersLeft(withinMs = 5_000): Promise<readonly string[]> {
+/** Waits until the engine has none of our containers; returns the names of those that are left. */
+export async function containersLeft(limitMs?: number): Promise<readonly string[]> {
   const { client } = await acquireEngine();
-  const deadline = performance.now() + withinMs;
-  for (;;) {
-    const left = await ownedContainers(client);
-    if (left.length === 0 || performance.now() > deadline) return left;
-    await Bun.sleep(50);
-  }
+  let left: readonly string[] = [];
+  await eventually(async () => (left = await ownedContainers(client)).length === 0, limitMs);
+  return left;
 }
 
 function isBodyInit(body: Bun.BodyInit | object): body is Bun.BodyInit {

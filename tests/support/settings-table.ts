@@ -3,7 +3,7 @@ import { expectation } from "../../lib/domain/schema-words.ts";
 import { Function, FUNCTION_DEFAULTS } from "../../lib/domain/functions/functions.ts";
 import { SETTINGS } from "../../lib/domain/functions/settings.ts";
 
-/** The README's table of a function's settings, from their schemas. */
+/** Returns the manual's table of a function's settings, made from their schemas. */
 export function settingsTable(): string {
   const { environment } = Function.properties;
   const rows = Object.entries<TSchema>({ ...SETTINGS, environment }).map(([name, schema]) => {

@@ -7,12 +7,12 @@ import { requireProgram } from "../../.ci/packages.ts";
 
 const ROOT = dirname(dirname(import.meta.dir));
 
-/** What the server logged: one object a line. */
+/** A line of the server's log. */
 type LogLine = Readonly<Record<string, unknown>>;
 
 /**
- * A server in a process of its own, so that it can be killed and stopped by signals. It dies with the tests; its data
- * directory stays for the next start where one was given, and goes with it otherwise.
+ * A server in a process of its own, which can be killed and stopped by signals. It dies with the tests. A given data
+ * directory stays for the next start; otherwise the server has one of its own, which is removed with it.
  */
 export class SpawnedServer implements AsyncDisposable {
   readonly #child: Bun.Subprocess<"ignore", "ignore", "pipe">;
@@ -51,7 +51,7 @@ export class SpawnedServer implements AsyncDisposable {
     this.#read = this.#readLog();
   }
 
-  /** Starts one and waits until it listens; `variables` are its whole environment beside PATH. */
+  /** Starts a server and waits until it listens; `variables` are its whole environment besides PATH. */
   static async start(variables: Readonly<Record<string, string>> = {}): Promise<SpawnedServer> {
     const given = variables["DATA_PATH"];
     const directory = given ?? (await mkdtemp(join(tmpdir(), "slipway-spawned-")));
@@ -74,7 +74,7 @@ export class SpawnedServer implements AsyncDisposable {
     return this.#lines;
   }
 
-  /** Its exit code once it has ended; a signal that ended it gives 128 and its number. */
+  /** Resolves with the exit code: 128 plus the number of a signal that ended it. */
   get exited(): Promise<number> {
     return this.#child.exited;
   }
@@ -83,7 +83,7 @@ export class SpawnedServer implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** The first line of this event, from the start or to come; rejects when the server ends without one. */
+  /** Returns the first log line of this event, past or future; rejects if the server ends without one. */
   async logged(event: string): Promise<LogLine> {
     const { promise, resolve, reject } = Promise.withResolvers<LogLine>();
     const look = (line: LogLine) => line["event"] === event && resolve(line);

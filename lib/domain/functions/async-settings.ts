@@ -7,26 +7,27 @@ const follower = (when: string) =>
   Nullable(
     Type.String({
       minLength: 1,
-      description: `The function, by its id or name, that gets the result of an asynchronous invocation that ${when}, as its own request.`,
+      description: `The function (id or name) that is invoked with the result of an asynchronous invocation that ${when}.`,
       examples: [null],
     }),
   );
 
-/** The settings of a function's asynchronous invocations, and of what is kept of all of them. */
+/** The settings for asynchronous invocations, and for the bodies that are kept of all invocations. */
 export const ASYNC_SETTINGS = {
   retry: Retry,
   callback_url: Nullable(
     Type.String({
       minLength: 1,
       maxLength: CALLBACK_URL_LENGTH,
-      description: "Where the result of each asynchronous invocation is sent, unless the call names another place.",
+      description: "The URL that gets the result of each asynchronous invocation, unless the call names another.",
       examples: [null],
     }),
   ),
   on_success: follower("succeeded"),
   on_failure: follower("failed for good"),
   record_bodies: Type.Boolean({
-    description: "Keep requests and results of synchronous invocations too, so that they can be shown and replayed.",
+    description:
+      "Also keep the requests and results of synchronous invocations, so that they can be shown and replayed.",
     examples: [false],
   }),
 } as const;

@@ -1,15 +1,15 @@
 import type { Function } from "./functions.ts";
 import { CHAIN_DEPTH } from "../limits.ts";
 
-/** A function as a part of chains. */
+/** A function as a link in chains. */
 export type ChainLink = Pick<Function, "id" | "name" | "on_success" | "on_failure">;
 
 /** The settings that lead from one function to the next. */
 export const FOLLOWERS = ["on_success", "on_failure"] as const;
 
 /**
- * What is wrong with the chains that a changed function is part of, among all functions: one that leads back to where it
- * began would never end, and neither must a chain be too long. Undefined where nothing is.
+ * Returns what is wrong with the chains of a changed function, or undefined: a chain must not be a cycle, which would
+ * never end, nor be too long.
  */
 export function chainProblem(all: readonly ChainLink[], changed: ChainLink): string | undefined {
   const links = new Map([...all, changed].map((link) => [link.id, link]));
@@ -17,8 +17,8 @@ export function chainProblem(all: readonly ChainLink[], changed: ChainLink): str
   for (const setting of FOLLOWERS) {
     const way = wayBack(followers, changed.id, changed[setting]);
     if (way === undefined) continue;
-    const shown = way.map((id) => JSON.stringify(links.get(id)?.name ?? id)).join(" -> ");
-    return `Invalid "${setting}": it leads back to where it began: ${shown}. Name a function whose own results do not lead here.`;
+    const steps = way.map((id) => JSON.stringify(links.get(id)?.name ?? id)).join(" -> ");
+    return `Invalid "${setting}": it makes a cycle: ${steps}. Name a function whose own results do not lead here.`;
   }
   const length = longest(changed.id, followers) + longest(changed.id, backwards(followers));
   if (length <= CHAIN_DEPTH) return undefined;
@@ -27,11 +27,11 @@ export function chainProblem(all: readonly ChainLink[], changed: ChainLink): str
 
 type Neighbours = ReadonlyMap<string, readonly string[]>;
 
-/** The shortest way from a function over one of its followers back to itself, which it begins and ends with. */
+/** Returns the shortest way from a function through one of its followers back to itself, with both ends. */
 function wayBack(followers: Neighbours, id: string, first: string | null): readonly string[] | undefined {
   if (first === null) return undefined;
   const ways = new Map([[first, [id, first]]]);
-  // It grows while it is walked.
+  // The map grows while it is walked.
   for (const [here, way] of ways) {
     if (here === id) return way;
     for (const next of followers.get(here) ?? []) if (!ways.has(next)) ways.set(next, [...way, next]);
@@ -57,11 +57,11 @@ function backwards(followers: Neighbours): Neighbours {
   return before;
 }
 
-/** How many steps the longest way from here has. No way leads back to where it began. */
+/** Returns the number of steps of the longest way from here. There are no cycles. */
 function longest(id: string, neighbours: Neighbours, known = new Map<string, number>()): number {
   const found = known.get(id);
   if (found !== undefined) return found;
-  // Should there be a cycle after all, it is walked once.
+  // If there were a cycle after all, it would be walked once.
   known.set(id, 0);
   const steps = (neighbours.get(id) ?? []).map((next) => 1 + longest(next, neighbours, known));
   const most = Math.max(0, ...steps);

@@ -12,20 +12,20 @@ export const Function = Type.Object({
   image: Type.String({
     minLength: 1,
     maxLength: IMAGE_REFERENCE_LENGTH,
-    description: "The image reference as it was sent; without a tag, `latest` is meant.",
+    description: "The image reference as it was sent; without a tag, it means `latest`.",
     examples: ["ghcr.io/xprnio/serverless-hello-world:latest"],
   }),
   image_id: Nullable(
     Type.String({
       description:
-        "The engine's id of the image that calls run; null until a function of an older database is first called.",
+        "The engine's id of the image that calls run; null in older databases until the function is first called.",
       examples: ["sha256:4f15e3730ee4073e13d2536d3b5a577f88a63268350c598aa48d92abc79c3b6a"],
     }),
   ),
   digest: Nullable(
     Type.String({
       description:
-        "The repository digest that the image had when it was resolved; null for an image that exists only locally.",
+        "The repository digest of the image when it was resolved; null for an image that exists only locally.",
       examples: [
         "ghcr.io/xprnio/serverless-hello-world@sha256:9b2f0a4f9d0e9f6c1a7f1f1f6a0c4c2b9f6f0d7c1f5b3f6c8a1d2e3f4a5b6c7d",
       ],
@@ -35,7 +35,8 @@ export const Function = Type.Object({
   ...SETTINGS,
   version: Type.Integer({
     minimum: 1,
-    description: "The number of this version of the function: every change of its image or settings makes a new one.",
+    description:
+      "The number of this version of the function: each change of the image or the settings makes a new one.",
     examples: [1],
   }),
   created_at: Timestamp,
@@ -43,12 +44,12 @@ export const Function = Type.Object({
 });
 export type Function = Static<typeof Function>;
 
-/** The instances of a function, as they are now. */
+/** The current instances of a function. */
 export const PoolState = Type.Object({
   ready: Type.Integer({ description: "Waiting for a call." }),
   starting: Type.Integer({ description: "Being started." }),
   busy: Type.Integer({ description: "Serving a call." }),
-  target: Type.Integer({ description: "How many should be ready, by what was called lately." }),
+  target: Type.Integer({ description: "How many should be ready, based on recent calls." }),
 });
 export type PoolState = Static<typeof PoolState>;
 
@@ -65,7 +66,7 @@ export const FunctionWithPool = Type.Composite([
   Type.Object({
     pool: PoolState,
     version_pools: Type.Array(VersionPool, {
-      description: "The instances of other versions: those that routes name, and those that are still being called.",
+      description: "The instances of other versions: those that routes name and those that are still in use.",
       examples: [[]],
     }),
   }),
@@ -83,11 +84,11 @@ export const CreateFunction = Type.Composite(
 );
 export type CreateFunction = Static<typeof CreateFunction>;
 
-/** The body of `PATCH /v1/functions/:id`: what is absent stays as it is. */
+/** The body of `PATCH /v1/functions/:id`: absent fields stay as they are. */
 export const UpdateFunction = Type.Partial(CreateFunction, { additionalProperties: false });
 export type UpdateFunction = Static<typeof UpdateFunction>;
 
-/** What every function has unless it was given. */
+/** The defaults of a function. */
 export const FUNCTION_DEFAULTS: Settings & Pick<Function, "name" | "environment" | "version"> = {
   ...SETTING_DEFAULTS,
   name: null,
@@ -102,7 +103,7 @@ export function checkFunctionName(name: string): void {
   if (UUID.test(name)) {
     throw new AppError(
       "invalid_request",
-      `Invalid "name" "${name}": it looks like an id; choose a name that is no UUID`,
+      `Invalid "name" "${name}": it looks like an id; choose a name that is not a UUID`,
     );
   }
 }

@@ -1,19 +1,20 @@
 import { Type, type Static } from "@sinclair/typebox";
 import type { Reason } from "../errors.ts";
 import { RETRY_ATTEMPTS, RETRY_DELAY_MS } from "../limits.ts";
+import { Enum } from "../types.ts";
 
-/** Why an attempt may be worth another one. */
+/** The kinds of failure after which an invocation can be retried. */
 export const RETRY_CAUSES = ["crash", "timeout", "non_zero_exit", "oom", "engine"] as const;
 export type RetryCause = (typeof RETRY_CAUSES)[number];
 
-/** How often an asynchronous invocation is tried, when, and after what. */
+/** How often an asynchronous invocation is attempted, when, and after which failures. */
 export const Retry = Type.Object(
   {
     max_attempts: Type.Integer({
       minimum: 1,
       maximum: RETRY_ATTEMPTS.max,
       description:
-        "Attempts at most, the first one among them. Those that were lost with the server or the engine do not count.",
+        "The most attempts, the first one included. Attempts that were lost with the server or the engine do not count.",
       examples: [RETRY_ATTEMPTS.default],
     }),
     min_ms: Type.Integer({
@@ -26,22 +27,22 @@ export const Retry = Type.Object(
       minimum: 0,
       maximum: RETRY_DELAY_MS.max,
       description:
-        "The longest wait before the next attempt, in milliseconds. Waits double up to it, and are drawn from `min_ms` on.",
+        "The longest wait before the next attempt, in milliseconds. The limit doubles with each attempt up to this; each wait is random between `min_ms` and the limit.",
       examples: [RETRY_DELAY_MS.max_default],
     }),
-    on: Type.Array(Type.Unsafe<RetryCause>(Type.Union(RETRY_CAUSES.map((cause) => Type.Literal(cause)))), {
+    on: Type.Array(Enum(RETRY_CAUSES), {
       uniqueItems: true,
       maxItems: RETRY_CAUSES.length,
       description:
-        "What is tried again: `crash` (the container was lost), `timeout`, `non_zero_exit`, `oom` (out of memory), `engine` (it could not be started).",
+        "The failures that are retried: `crash` (the container was lost), `timeout`, `non_zero_exit`, `oom` (out of memory), `engine` (it could not be started).",
       examples: [[...RETRY_CAUSES]],
     }),
   },
-  { additionalProperties: false, description: "How asynchronous invocations that fail are tried again." },
+  { additionalProperties: false, description: "How failed asynchronous invocations are retried." },
 );
 export type Retry = Static<typeof Retry>;
 
-/** Three attempts, with waits of up to 1 and 2 seconds, after everything that another attempt may mend. */
+/** Three attempts, with waits of up to 1 and 2 seconds, after each failure that a retry may fix. */
 export const RETRY_DEFAULT: Retry = {
   max_attempts: RETRY_ATTEMPTS.default,
   min_ms: RETRY_DELAY_MS.min_default,
@@ -59,29 +60,29 @@ const CAUSE_OF: Partial<Record<Reason, RetryCause>> = {
   image_unavailable: "engine",
 };
 
-/** What an attempt that failed for this reason is to a `Retry`; nothing where another one would end just so. */
+/** Returns the cause that a reason counts as; undefined if a retry would end the same way. */
 export function retryCause(reason: Reason | null): RetryCause | undefined {
   return reason === null ? undefined : CAUSE_OF[reason];
 }
 
-/** What a function said of another attempt in its response.meta.json. */
+/** The retry that a function asks for in its response.meta.json. */
 export interface RetryWish {
   readonly retry?: boolean;
   readonly retry_after_ms?: number;
 }
 
-/** What an attempt that failed leaves to do: nothing more, or another attempt after so many milliseconds. */
-export type Verdict = { readonly retry: false } | { readonly retry: true; readonly after_ms: number };
+/** The decision after a failed attempt: no retry, or one after so many milliseconds. */
+type RetryDecision = { readonly retry: false } | { readonly retry: true; readonly after_ms: number };
 
 /**
- * Judges a failed attempt. `attempts` have counted so far, this one among them; `random` is from [0, 1). A function that
- * says no is believed; one that says when is believed within the longest wait that any function may have.
+ * Decides whether to retry after a failed attempt. `attempts` is the number that counted so far, this one included;
+ * `random` is from [0, 1). The function's own wish takes precedence, with a wait of at most the longest that any may have.
  */
 export function judgeRetry(
   { max_attempts, on, ...delays }: Retry,
   failed: { readonly reason: Reason | null; readonly attempts: number; readonly wish?: RetryWish },
   random: number,
-): Verdict {
+): RetryDecision {
   const { reason, attempts, wish } = failed;
   const cause = retryCause(reason);
   if (attempts >= max_attempts || wish?.retry === false) return { retry: false };
@@ -95,15 +96,15 @@ export function judgeRetry(
 }
 
 /**
- * Exponential backoff with full jitter: between `min_ms` and `min_ms` doubled for each attempt before this one, at most
- * `max_ms`; drawn evenly, so that what failed together does not come back together.
+ * Returns a wait by exponential backoff with full jitter: between `min_ms` and `min_ms` doubled for each earlier attempt,
+ * at most `max_ms`, drawn evenly so that calls that failed together do not retry together.
  */
 export function backoff(
   { min_ms, max_ms }: Pick<Retry, "min_ms" | "max_ms">,
   attempts: number,
   random: number,
 ): number {
-  // 2^40 ms are 35 years: enough doubling for any bound, and far from what a double cannot hold.
+  // 2^40 ms are 35 years: enough for any limit, and exact in a double.
   const most = Math.max(min_ms, Math.min(max_ms, Math.max(min_ms, 1) * 2 ** Math.min(attempts, 40)));
   return Math.round(min_ms + random * (most - min_ms));
 }

@@ -1,29 +1,30 @@
 import { posix } from "node:path";
 import { AppError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import { SETTING_DEFAULTS, type Settings } from "./settings.ts";
 import { COMMAND_BYTES, LABELS } from "../limits.ts";
 
-/** Labels and image labels that begin so are ours. */
+/** The prefix of our own labels, on containers and on images. */
 export const OWN_LABELS = "slipway.";
 
 /** The highest uid and gid that the engine takes. */
 const HIGHEST_ID = 2 ** 31 - 1;
 const ACCOUNT = /^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$/;
 
-/** What a new function has: what the body gives, else what its image's labels say, else the defaults. */
+/** Returns the settings of a new function: from the request, else from the image's labels, else the defaults. */
 export function settingsAtCreation(given: Partial<Settings>, ofImage: Partial<Settings>): Settings {
-  const said = { ...ofImage, ...given };
-  const settings = { ...SETTING_DEFAULTS, ...said };
-  return settings.sandbox === "strict" ? { ...settings, ...strictly(said, SETTING_DEFAULTS) } : settings;
+  const chosen = { ...ofImage, ...given };
+  const settings = { ...SETTING_DEFAULTS, ...chosen };
+  return settings.sandbox === "strict" ? { ...settings, ...strictly(chosen, SETTING_DEFAULTS) } : settings;
 }
 
-/** What a change means for a function: the sandbox `strict` brings along what it stands for, and it stays afterwards. */
+/** Returns all changes of an update: the sandbox `strict` also sets the network and the root, which stay afterwards. */
 export function settingsAfterChange(before: Settings, given: Partial<Settings>): Partial<Settings> {
   const becomesStrict = given.sandbox === "strict" && before.sandbox !== "strict";
   return becomesStrict ? { ...given, ...strictly(given, before) } : given;
 }
 
-/** A record tells the truth: no network unless one was named, and a read-only root. */
+/** Returns the settings that `strict` implies, so that the record shows them: a read-only root, and no network unless named. */
 function strictly(given: Partial<Settings>, before: Settings): Partial<Settings> {
   return {
     ...(given.network === undefined && before.network === SETTING_DEFAULTS.network && { network: "none" }),
@@ -31,14 +32,14 @@ function strictly(given: Partial<Settings>, before: Settings): Partial<Settings>
   };
 }
 
-/** Whether a `user`, or an image's USER, is root by its number or its name. */
+/** Returns whether a `user`, or an image's USER, is root by number or name. */
 export function isRoot(user: string): boolean {
   const [account = ""] = user.split(":");
-  // An empty text is the number 0, too: an image that names no user runs as root.
+  // Number("") is 0 too: an image that names no user runs as root.
   return account === "root" || Number(account) === 0;
 }
 
-/** Throws `invalid_request` for settings that the schema allows and that cannot be, or contradict each other. */
+/** Throws `invalid_request` for settings that the schema allows but that are impossible or contradict each other. */
 export function checkSettings(settings: Settings): void {
   for (const check of CHECKS) {
     const problem = check(settings);
@@ -71,15 +72,15 @@ function contextProblem({ context_bytes, memory_bytes }: Settings): string | und
 
 function commandProblem(name: "entrypoint" | "command", words: readonly string[] | null): string | undefined {
   const at = words?.findIndex((word) => !isText(word)) ?? -1;
-  if (at !== -1) return `Invalid "${name}/${at}": it contains ${UNTEXT}, which no process can receive`;
+  if (at !== -1) return `Invalid "${name}/${at}": it contains ${NOT_TEXT}, which no process can receive`;
   const bytes = words?.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0) ?? 0;
   return bytes > COMMAND_BYTES ? `"${name}" has ${bytes} bytes: at most ${COMMAND_BYTES} are allowed` : undefined;
 }
 
-/** A command is the arguments where there is an entrypoint, and those may well be empty. */
+/** Checks the entrypoint only: with one, the command is its arguments, which may be empty. */
 function firstWordProblem({ entrypoint }: Settings): string | undefined {
   return entrypoint?.[0] === ""
-    ? 'Invalid "entrypoint/0": it is empty: name the program to run, or give [] for no entrypoint'
+    ? 'Invalid "entrypoint/0": it is empty: name a program, or give [] for no entrypoint'
     : undefined;
 }
 
@@ -88,35 +89,35 @@ function userProblem({ user, sandbox }: Settings): string | undefined {
   const parts = user.split(":");
   const wrong = parts.length > 2 || parts.some((part) => !ACCOUNT.test(part) || Number(part) > HIGHEST_ID);
   if (wrong) {
-    return `Invalid "user" ${shown(user)}: give "user", "uid", "user:group" or "uid:gid", with numbers up to ${HIGHEST_ID}`;
+    return `Invalid "user" ${quoted(user)}: give "user", "uid", "user:group" or "uid:gid", with numbers up to ${HIGHEST_ID}`;
   }
   return sandbox === "strict" && isRoot(user)
-    ? `The sandbox "strict" has no root user, and "user" is ${shown(user)}: give another, null for the image's own, or the sandbox "default"`
+    ? `The sandbox "strict" has no root user, and "user" is ${quoted(user)}: give another user, null for the image's own, or the sandbox "default"`
     : undefined;
 }
 
 function directoryProblem({ working_dir }: Settings): string | undefined {
   if (working_dir === null) return undefined;
-  const head = `Invalid "working_dir" ${shown(working_dir)}: `;
+  const head = `Invalid "working_dir" ${quoted(working_dir)}: `;
   if (!working_dir.startsWith("/")) return `${head}it must be an absolute path`;
-  if (!isText(working_dir)) return `${head}it contains ${UNTEXT}`;
-  // By the descriptors in there, engines with an old runc let a container out (CVE-2024-21626).
+  if (!isText(working_dir)) return `${head}it contains ${NOT_TEXT}`;
+  // Its descriptors let a container escape on engines with an old runc (CVE-2024-21626).
   return /^\/proc(\/|$)/.test(posix.normalize(working_dir)) ? `${head}it must not be below /proc` : undefined;
 }
 
 function networkProblem({ network }: Settings): string | undefined {
-  const mend = 'use "bridge", "none" or the name of one of the engine\'s networks';
-  if (network === "host") return `"network" cannot be "host": a function never joins the host's network; ${mend}`;
-  if (network === "default") return '"network" cannot be "default": use "bridge", which is what it stands for';
+  const remedy = 'use "bridge", "none" or the name of one of the engine\'s networks';
+  if (network === "host") return `"network" cannot be "host": a function never joins the host's network; ${remedy}`;
+  if (network === "default") return '"network" cannot be "default": use "bridge", which it stands for';
   if (/^(?:container|ns|service):/.test(network)) {
-    return `"network" cannot be ${shown(network)}: a function never joins another container's network; ${mend}`;
+    return `"network" cannot be ${quoted(network)}: a function never joins another container's network; ${remedy}`;
   }
-  return isText(network) ? undefined : `Invalid "network": it contains ${UNTEXT}; ${mend}`;
+  return isText(network) ? undefined : `Invalid "network": it contains ${NOT_TEXT}; ${remedy}`;
 }
 
 function readOnlyProblem({ sandbox, read_only }: Settings): string | undefined {
   return sandbox === "strict" && !read_only
-    ? '"read_only" is false, and the sandbox "strict" has a read-only root: leave it out, or give the sandbox "default"'
+    ? '"read_only" is false, but the sandbox "strict" has a read-only root: leave it out, or give the sandbox "default"'
     : undefined;
 }
 
@@ -124,23 +125,20 @@ function labelsProblem({ labels }: Settings): string | undefined {
   for (const [key, value] of Object.entries(labels)) {
     if (key === "") return 'Invalid "labels": a key is empty: give every label a name';
     if (key.startsWith(OWN_LABELS)) {
-      return `Invalid "labels": ${shown(key)} begins with "${OWN_LABELS}", which is the server's own: choose another name`;
+      return `Invalid "labels": ${quoted(key)} begins with "${OWN_LABELS}", which is reserved: choose another name`;
     }
     if (key.length > LABELS.key_length) {
-      return `Invalid "labels": the key ${shown(key)} has ${key.length} characters: at most ${LABELS.key_length} are allowed`;
+      return `Invalid "labels": the key ${quoted(key)} has ${key.length} characters: at most ${LABELS.key_length} are allowed`;
     }
-    if (!isText(key) || /\s/.test(key)) return `Invalid "labels": the key ${shown(key)} contains a space or ${UNTEXT}`;
-    if (!isText(value)) return `Invalid "labels": the value of ${shown(key)} contains ${UNTEXT}`;
+    if (!isText(key) || /\s/.test(key))
+      return `Invalid "labels": the key ${quoted(key)} contains a space or ${NOT_TEXT}`;
+    if (!isText(value)) return `Invalid "labels": the value of ${quoted(key)} contains ${NOT_TEXT}`;
   }
   return undefined;
 }
 
-const UNTEXT = "a NUL character or half of a surrogate pair";
+const NOT_TEXT = "a NUL character or half of a surrogate pair";
 
 function isText(value: string): boolean {
   return value.isWellFormed() && !value.includes("\0");
-}
-
-function shown(value: string): string {
-  return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}...` : value);
 }

@@ -20,37 +20,36 @@ import {
 import { ASYNC_SETTINGS } from "./async-settings.ts";
 import { RETRY_DEFAULT } from "./retry.ts";
 import { SecretUse } from "../secrets.ts";
-import { Nullable } from "../types.ts";
+import { Enum, Nullable } from "../types.ts";
 
-/** How tightly a container is held. */
+/** How tightly a container is confined. */
 export const SANDBOXES = ["default", "strict", "docker"] as const;
-export type Sandbox = (typeof SANDBOXES)[number];
 
 const argument = Type.String({ maxLength: PATH_LENGTH });
 
-/** A label that stands for a function's id in every path. No UUID may be a name, so that neither hides the other. */
+/** A name that can replace the function's id in every path. It is never a UUID, so that names and ids differ. */
 export const FunctionName = Type.String({
   pattern: "^[a-z0-9-]+$",
   minLength: 1,
   maxLength: NAME_LENGTH,
-  description: `Unique; stands for the id in every path. Lower-case letters, digits and "-", at most ${NAME_LENGTH}; no UUID.`,
+  description: `Unique; can replace the id in every path. Lower-case letters, digits and "-", at most ${NAME_LENGTH}; not a UUID.`,
   examples: ["hello-world"],
 });
 
-/** What is run, and as whom: null leaves it to the image. */
+/** The process and its user; null leaves a setting to the image. */
 const process = {
   entrypoint: Nullable(
     Type.Array(argument, {
       maxItems: COMMAND_ARGUMENTS,
       description:
-        "In place of the image's ENTRYPOINT; its CMD is dropped with it, as `docker run --entrypoint` does. Null leaves it to the image.",
+        "Replaces the image's ENTRYPOINT and drops its CMD, as `docker run --entrypoint` does; null for the image's own.",
       examples: [["/bin/sh", "-c"]],
     }),
   ),
   command: Nullable(
     Type.Array(argument, {
       maxItems: COMMAND_ARGUMENTS,
-      description: "In place of the image's CMD. Null leaves it to the image.",
+      description: "Replaces the image's CMD; null for the image's own.",
       examples: [["node", "index.js"]],
     }),
   ),
@@ -59,8 +58,8 @@ const process = {
       minLength: 1,
       maxLength: 255,
       description:
-        "`user`, `uid`, `user:group` or `uid:gid` in place of the image's USER. Null leaves it to the image; " +
-        "the sandbox `strict` takes 65534:65534 where that is root.",
+        "`user`, `uid`, `user:group` or `uid:gid`, replaces the image's USER; null for the image's own, " +
+        "which is 65534:65534 in the sandbox `strict` if the image would run as root.",
       examples: ["1000:1000"],
     }),
   ),
@@ -68,30 +67,29 @@ const process = {
     Type.String({
       minLength: 1,
       maxLength: PATH_LENGTH,
-      description:
-        "An absolute path in place of the image's WORKDIR, made where the image does not have it. Null leaves it to the image.",
+      description: "An absolute path that replaces the image's WORKDIR, created if missing; null for the image's own.",
       examples: ["/app"],
     }),
   ),
   secrets: Type.Array(SecretUse, {
     maxItems: SECRETS_OF_FUNCTION,
-    description: "The secrets that the function is given at each call.",
+    description: "The secrets that each call hands to the function.",
     examples: [[{ name: "database-password", environment: null }]],
   }),
 };
 
-/** What a container may use. */
+/** The resources of a container. */
 const resources = {
   timeout_ms: Type.Integer({
     minimum: TIMEOUT_MS.min,
     maximum: TIMEOUT_MS.max,
-    description: "How long a call may run, in milliseconds; then it is ended and the caller gets a 504.",
+    description: "How long a call may run, in milliseconds; then it is killed and the caller gets a 504.",
     examples: [TIMEOUT_MS.default],
   }),
   memory_bytes: Type.Integer({
     minimum: MEMORY_BYTES.min,
     maximum: MEMORY_BYTES.max,
-    description: "Memory limit in bytes, with no swap beside it. The context's tmpfs counts.",
+    description: "Memory limit in bytes, without swap. The context's tmpfs counts towards it.",
     examples: [MEMORY_BYTES.default],
   }),
   cpus: Type.Number({
@@ -103,7 +101,7 @@ const resources = {
   pids: Type.Integer({
     minimum: PIDS.min,
     maximum: PIDS.max,
-    description: "Processes and threads at once, the gate included.",
+    description: "The most processes and threads, the gate included.",
     examples: [PIDS.default],
   }),
   context_bytes: Nullable(
@@ -111,8 +109,8 @@ const resources = {
       minimum: CONTEXT_SIZE.min,
       maximum: CONTEXT_SIZE.max,
       description:
-        "Size of the tmpfs that holds the context, in bytes; less than `memory_bytes`, which it counts as. " +
-        "Null takes 64 MiB, or half of the memory where that is less.",
+        "Size of the tmpfs with the context, in bytes; less than `memory_bytes`, towards which it counts. " +
+        "Null for 64 MiB, or half of the memory if that is less.",
       examples: [null],
     }),
   ),
@@ -120,93 +118,88 @@ const resources = {
     Type.Integer({
       minimum: 0,
       maximum: LOG_LIMIT.max,
-      description: "Output that is kept of a call, in bytes. Null takes the server's LOG_BYTES.",
+      description: "The most output that is kept per call, in bytes; null for the server's LOG_BYTES.",
       examples: [null],
     }),
   ),
 };
 
-/** What surrounds a container, and keeps it in. */
+/** The surroundings of a container, and its confinement. */
 const surroundings = {
   network: Type.String({
     minLength: 1,
     maxLength: 128,
     description:
-      "`bridge`, `none`, or the name of one of the engine's networks. Not `host`, and no other container's network. " +
-      "The sandbox `strict` has `none` unless one is named with it.",
+      "`bridge`, `none`, or the name of one of the engine's networks; never `host` or another container's network. " +
+      "With the sandbox `strict` the default is `none`.",
     examples: ["bridge"],
   }),
   share_network: Type.Boolean({
     description:
-      "Let the function's instances share one network namespace, and so a loopback; it halves what the engine does for each. " +
-      "Those of different functions never do.",
+      "Let the function's instances share one network namespace, including its loopback; that halves the cost of starting one. " +
+      "Instances of different functions never share.",
     examples: [false],
   }),
-  sandbox: Type.Unsafe<Sandbox>(
-    Type.Union(
-      SANDBOXES.map((sandbox) => Type.Literal(sandbox)),
-      {
-        description:
-          "`default`: Docker's capabilities less NET_RAW, MKNOD, SETFCAP and AUDIT_WRITE. `strict`: no capabilities, a read-only root, " +
-          "a sized tmpfs in place of each of the image's volumes, a user that is not root, and no network unless one is named with it. " +
-          "It sets `network` and `read_only`, which stay when the sandbox is changed back. " +
-          "`docker`: the engine's own defaults, for images that need capabilities.",
-        examples: ["default"],
-      },
-    ),
-  ),
+  sandbox: Enum(SANDBOXES, {
+    description:
+      "`default`: Docker's capabilities without NET_RAW, MKNOD, SETFCAP and AUDIT_WRITE. `strict`: no capabilities, a read-only root, " +
+      "a sized tmpfs in place of each of the image's volumes, a user other than root, and no network unless one is given. " +
+      "It sets `network` and `read_only`, which stay if the sandbox is changed back. " +
+      "`docker`: the engine's own defaults, for images that need capabilities.",
+    examples: ["default"],
+  }),
   runtime: Nullable(
     Type.String({
       minLength: 1,
       maxLength: 128,
-      description: "One of the engine's runtimes, such as `runsc`. Null takes the engine's default.",
+      description: "One of the engine's runtimes, such as `runsc`; null for the engine's default.",
       examples: [null],
     }),
   ),
   read_only: Type.Boolean({
-    description: "Mount the root filesystem read-only, with a tmpfs at /tmp that counts as memory.",
+    description: "Mount the root filesystem read-only, with a tmpfs at /tmp that counts towards the memory.",
     examples: [false],
   }),
   labels: Type.Unsafe<Record<string, string>>(
-    // No Type.Record: its pattern lets a key with a line separator (U+2028) have a value of any type.
+    // Not Type.Record: its pattern lets a key with a line separator (U+2028) have a value of any type.
     Type.Object(
       {},
       {
         additionalProperties: Type.String({ maxLength: LABELS.value_length }),
         maxProperties: LABELS.max,
-        description: "Labels of the function's containers. None may begin with `slipway.`.",
+        description: "Labels for the function's containers; none may begin with `slipway.`.",
         examples: [{ team: "checkout" }],
       },
     ),
   ),
 };
 
-/** How instances are kept. */
+/** The pool of instances. */
 const instances = {
   max_calls: Type.Integer({
     minimum: 0,
     maximum: MAX_CALLS.max,
     description:
-      "How many calls an instance serves before it is replaced; 0 is no limit. With 1 every call has a brand-new container; " +
-      "with more, a brand-new process in a container that has served calls before.",
+      "How many calls an instance serves before it is replaced; 0 for no limit. With 1 every call gets a brand-new container; " +
+      "with more, a brand-new process in a container that may have served calls before.",
     examples: [MAX_CALLS.default],
   }),
   max_concurrency: Type.Integer({
     minimum: 0,
     maximum: MAX_CONCURRENCY.max,
-    description: "How many calls run at once, the others wait; 0 leaves it to the server's limit.",
+    description: "The most calls that run at the same time; further calls wait. 0 for the server's limit only.",
     examples: [MAX_CONCURRENCY.default],
   }),
   warm_min: Type.Integer({
     minimum: 0,
     maximum: WARM_MIN.max,
-    description: "Instances that are kept ready also when nobody calls.",
+    description: "Instances that are kept ready even without calls.",
     examples: [WARM_MIN.default],
   }),
   warm_max: Type.Integer({
     minimum: 0,
     maximum: WARM_MAX.max,
-    description: "Instances that are kept ready at most, however many calls come; 0 makes every call a cold one.",
+    description: "The most instances that are kept ready; with 0 every call is cold.",
     examples: [WARM_MAX.default],
   }),
   idle_ttl_ms: Type.Integer({
@@ -217,14 +210,14 @@ const instances = {
   }),
 };
 
-/** The schemas of the settings that have a default and can be given and changed; `environment` is one more. */
+/** The schemas of the settings, which have defaults and can be changed; so can `environment`. */
 export const SETTINGS = { ...process, ...resources, ...surroundings, ...instances, ...ASYNC_SETTINGS } as const;
 
 /** A function's settings. */
 export const Settings = Type.Object(SETTINGS);
 export type Settings = Static<typeof Settings>;
 
-/** What every function has unless it was given, or its image's labels say otherwise. */
+/** The defaults of the settings; labels of an image can give others. */
 export const SETTING_DEFAULTS: Settings = {
   entrypoint: null,
   command: null,

@@ -1,11 +1,12 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { AppError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import { SETTINGS } from "./settings.ts";
 import { Function } from "./functions.ts";
 import { PAGE } from "../limits.ts";
 import { Nullable, Timestamp } from "../types.ts";
 
-/** What makes a version: a function's image, its environment and its settings; not its name, which it keeps for life. */
+/** The parts of a version: the image, the environment and the settings. The name belongs to the function. */
 const VERSIONED = {
   image: Function.properties.image,
   image_id: Function.properties.image_id,
@@ -17,7 +18,7 @@ const VERSIONED = {
 // Object.keys forgets the type of the keys.
 const FIELDS = Object.keys(VERSIONED) as readonly (keyof typeof VERSIONED)[];
 
-/** A function as it once was. It is never changed. */
+/** A function as it was at a version. It never changes. */
 export const FunctionVersion = Type.Object({
   function_id: Type.String({
     description: "The id of the function.",
@@ -25,11 +26,11 @@ export const FunctionVersion = Type.Object({
   }),
   version: Type.Integer({
     minimum: 1,
-    description: "Its number: the next one is the highest plus one.",
+    description: "The number of the version: the highest so far plus one.",
     examples: [2],
   }),
   current: Type.Boolean({
-    description: "Whether it is what the function is now, and calls run that name no version.",
+    description: "Whether this is the current version, which calls run unless they name another.",
     examples: [true],
   }),
   ...VERSIONED,
@@ -37,11 +38,11 @@ export const FunctionVersion = Type.Object({
 });
 export type FunctionVersion = Static<typeof FunctionVersion>;
 
-/** A page of versions, and the cursor of the next one where there is one. */
+/** A page of versions, and the cursor of the next page if there is one. */
 export const VersionPage = Type.Object({
   versions: Type.Array(FunctionVersion),
   next_cursor: Nullable(
-    Type.String({ description: "Send it as `cursor` for the next page; null on the last one.", examples: ["12"] }),
+    Type.String({ description: "Send this as `cursor` for the next page; null on the last page.", examples: ["12"] }),
   ),
 });
 export type VersionPage = Static<typeof VersionPage>;
@@ -51,7 +52,7 @@ export const Rollback = Type.Object(
   {
     version: Type.Integer({
       minimum: 1,
-      description: "The version whose image, environment and settings the function is to have again.",
+      description: "The version whose image, environment and settings the function gets again.",
       examples: [1],
     }),
   },
@@ -59,25 +60,27 @@ export const Rollback = Type.Object(
 );
 export type Rollback = Static<typeof Rollback>;
 
-/** The part of a function that versions are made of. */
+/** Returns the part of a function that makes its version. */
 export function versionedFields(fn: Function): Pick<Function, keyof typeof VERSIONED> {
-  // Each field with its own value.
+  // Each field has its own value.
   return Object.fromEntries(FIELDS.map((field) => [field, fn[field]])) as Pick<Function, keyof typeof VERSIONED>;
 }
 
-/** A version as it is shown; `current` is the function's number now. */
+/** Returns a version as the API shows it; `current` is the function's current number. */
 export function shownVersion(record: Function, current: number): FunctionVersion {
   const { id, version } = record;
   return {
-    ...{ function_id: id, version, current: version === current },
+    function_id: id,
+    version,
+    current: version === current,
     ...versionedFields(record),
     created_at: record.updated_at,
   };
 }
 
 /**
- * A changed function with its number: the next one where it is another version. An image that was not known before (in
- * functions of older databases) completes the version that it belongs to.
+ * Returns a changed function with its number, which is the next one if the version differs. If only the image was unknown
+ * before (in older databases), it completes the present version.
  */
 export function numbered(before: Function, after: Function): Function {
   const known = before.image_id !== null;
@@ -87,13 +90,13 @@ export function numbered(before: Function, after: Function): Function {
   return { ...after, version: same ? before.version : before.version + 1 };
 }
 
-/** The query of `GET /v1/functions/:id/versions` as it was sent. */
+/** The query of `GET /v1/functions/:id/versions` as sent. */
 export interface RawVersionQuery {
   readonly cursor?: string;
   readonly limit?: string;
 }
 
-/** Which versions to list, newest first: those below a number. */
+/** Selects versions, newest first: those below a number. */
 export interface VersionQuery {
   readonly below: number;
   readonly limit: number;
@@ -111,5 +114,5 @@ function readNumber(name: string, text: string, max: number): number {
   const number = /^\d{1,15}$/.test(text) ? Number(text) : 0;
   if (number >= 1 && number <= max) return number;
   const what = name === "cursor" ? 'the "next_cursor" of the page before' : `a whole number from 1 to ${max}`;
-  throw new AppError("invalid_request", `Invalid "${name}" ${JSON.stringify(text.slice(0, 40))}: give ${what}`);
+  throw new AppError("invalid_request", `Invalid "${name}" ${quoted(text)}: give ${what}`);
 }

@@ -3,11 +3,11 @@ import { messageOf } from "../errors.ts";
 import { REGISTRY_IMPORTS, REGISTRY_PASSWORD_LENGTH, REGISTRY_USERNAME_LENGTH } from "../limits.ts";
 import { type RegistryCredentials, registryHost, type RegistryImport } from "./registries.ts";
 
-/** The body of `POST /v1/registries/import`: Docker's `config.json`, of which there is much that is not about registries. */
+/** The body of `POST /v1/registries/import`: Docker's `config.json`, which also contains much besides registries. */
 export const DockerConfig = Type.Object(
   {
     auths: Type.Optional(
-      // What is wrong with an entry is told of that entry; as nothing of it may be shown, no schema looks into it.
+      // Problems are reported per entry. No schema looks into an entry, because its contents must not be shown.
       Type.Unsafe<Readonly<Record<string, unknown>>>(
         Type.Object(
           {},
@@ -23,7 +23,7 @@ export const DockerConfig = Type.Object(
     ),
     credsStore: Type.Optional(
       Type.String({
-        description: "A helper that has the credentials in the file's place; they cannot be read from here.",
+        description: "A helper that stores the credentials outside the file; they cannot be imported.",
         examples: ["desktop"],
       }),
     ),
@@ -34,7 +34,7 @@ export const DockerConfig = Type.Object(
           {
             additionalProperties: true,
             maxProperties: REGISTRY_IMPORTS,
-            description: "Helpers of single registries.",
+            description: "Helpers for single registries.",
             examples: [{ "gcr.io": "gcloud" }],
           },
         ),
@@ -47,15 +47,15 @@ export type DockerConfig = Static<typeof DockerConfig>;
 
 /** An entry with credentials. */
 export interface ConfigEntry {
-  /** As the file names it. */
+  /** The name of the entry in the file. */
   readonly entry: string;
   readonly credentials: RegistryCredentials;
 }
 
-/** An entry that was left out. */
+/** An entry that was skipped. */
 export type SkippedEntry = RegistryImport["skipped"][number];
 
-/** What a `config.json` says about registries: the credentials in it, and what cannot be had from it. */
+/** Reads the credentials in a `config.json`, and the reasons why others cannot be read. */
 export function readDockerConfig(config: DockerConfig): { found: ConfigEntry[]; skipped: SkippedEntry[] } {
   const found = new Map<string, ConfigEntry>();
   const skipped: SkippedEntry[] = [];
@@ -64,16 +64,16 @@ export function readDockerConfig(config: DockerConfig): { found: ConfigEntry[]; 
   for (const [entry, value] of auths) {
     const read = readEntry(entry, value, helpers.get(entry) ?? config.credsStore);
     if (typeof read === "string") {
-      skipped.push({ entry: shown(entry), problem: read });
+      skipped.push({ entry: entryName(entry), problem: read });
       continue;
     }
     const same = found.get(read.host);
-    if (same === undefined) found.set(read.host, { entry: shown(entry), credentials: read });
-    else skipped.push({ entry: shown(entry), problem: `the entry "${same.entry}" is for the same registry` });
+    if (same === undefined) found.set(read.host, { entry: entryName(entry), credentials: read });
+    else skipped.push({ entry: entryName(entry), problem: `the entry "${same.entry}" is for the same registry` });
   }
   for (const [entry, helper] of helpers) {
     if (!auths.some(([name]) => name === entry))
-      skipped.push({ entry: shown(entry), problem: inHelper(entry, helper) });
+      skipped.push({ entry: entryName(entry), problem: inHelper(entry, helper) });
   }
   if (config.credsStore !== undefined && auths.length === 0) {
     skipped.push({ entry: "credsStore", problem: inHelper("<host>", config.credsStore) });
@@ -81,7 +81,7 @@ export function readDockerConfig(config: DockerConfig): { found: ConfigEntry[]; 
   return { found: [...found.values()], skipped };
 }
 
-/** The credentials of an entry, or why there are none. */
+/** Returns the credentials of an entry, or the reason why there are none. */
 function readEntry(entry: string, value: unknown, helper: unknown): RegistryCredentials | string {
   let host: string;
   try {
@@ -91,11 +91,11 @@ function readEntry(entry: string, value: unknown, helper: unknown): RegistryCred
   }
   const { auth, username, password, identitytoken, registrytoken } = fieldsOf(value);
   const pair = auth === undefined ? { name: username, word: password } : decodeAuth(auth);
-  if (pair === undefined) return `its "auth" is no base64 of "username:password"; ${remedy(host)}`;
+  if (pair === undefined) return `its "auth" is not the base64 of "username:password"; ${remedy(host)}`;
   const name = pair.name === undefined || pair.name === "" ? null : pair.name;
   if (identitytoken) return checked({ host, username: name, kind: "identity_token", secret: identitytoken });
   if (pair.word && name !== null) return checked({ host, username: name, kind: "password", secret: pair.word });
-  if (registrytoken) return `it has a registry token, which is for one image and soon out of date; ${remedy(host)}`;
+  if (registrytoken) return `it has a registry token, which is for one image and soon expires; ${remedy(host)}`;
   return helper === undefined ? `it has no credentials; ${remedy(host)}` : inHelper(host, helper);
 }
 
@@ -105,12 +105,12 @@ function checked(credentials: RegistryCredentials): RegistryCredentials | string
     return `its username or password is too long: at most ${REGISTRY_USERNAME_LENGTH} and ${REGISTRY_PASSWORD_LENGTH} characters`;
   }
   const text = `${username ?? ""}${secret}`;
-  return text.isWellFormed() && !text.includes("\0") ? credentials : `its credentials are no text; ${remedy(host)}`;
+  return text.isWellFormed() && !text.includes("\0") ? credentials : `its credentials are not text; ${remedy(host)}`;
 }
 
 const FIELDS = ["auth", "username", "password", "identitytoken", "registrytoken"] as const;
 
-/** The fields that are strings; Docker leaves out what is empty. */
+/** Returns the fields that are non-empty strings, as Docker does. */
 function fieldsOf(value: unknown): Partial<Record<(typeof FIELDS)[number], string>> {
   if (value === null || typeof value !== "object") return {};
   const given = new Map<string, unknown>(Object.entries(value));
@@ -122,10 +122,10 @@ function fieldsOf(value: unknown): Partial<Record<(typeof FIELDS)[number], strin
   );
 }
 
-/** Takes `auth` apart as Docker does: base64 of the username, a colon and the password, which may have NULs at its end. */
+/** Decodes `auth` as Docker does: base64 of the username, a colon and the password, which may end in NULs. */
 function decodeAuth(auth: string): { readonly name: string; readonly word: string } | undefined {
   const bytes = Buffer.from(auth, "base64");
-  // Decoding skips what is no base64.
+  // Decoding skips invalid characters.
   if (bytes.toString("base64").replace(/=+$/, "") !== auth.trim().replace(/=+$/, "")) return undefined;
   const text = bytes.toString("utf8");
   const colon = text.indexOf(":");
@@ -142,6 +142,6 @@ function remedy(host: string): string {
   return `PUT /v1/registries/${host} instead`;
 }
 
-function shown(entry: string): string {
+function entryName(entry: string): string {
   return entry.length > 255 ? `${entry.slice(0, 255)}...` : entry;
 }

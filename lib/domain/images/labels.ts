@@ -1,13 +1,14 @@
 import { Value } from "@sinclair/typebox/value";
 import { distance } from "fastest-levenshtein";
 import { AppError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import { expectation } from "../schema-words.ts";
 import { OWN_LABELS } from "../functions/rules.ts";
 import { type Settings, SETTINGS } from "../functions/settings.ts";
 
 /**
- * The settings that an image's labels `slipway.<setting>` can give defaults for. Not those that an image says by itself
- * (entrypoint, command, user, working directory), nor those that name what only this engine or server has (network,
+ * The settings whose defaults an image can give in labels `slipway.<setting>`. Not included are settings that images have
+ * anyway (entrypoint, command, user, working directory), and names that are specific to an engine or a server (network,
  * runtime, secrets).
  */
 export const LABEL_SETTINGS = [
@@ -27,10 +28,10 @@ export const LABEL_SETTINGS = [
   "idle_ttl_ms",
 ] as const satisfies readonly (keyof Settings)[];
 
-/** Labels of our containers: an image has them that was committed from one. They mean nothing there. */
+/** Labels of our containers. An image that was committed from one has them too; they mean nothing there. */
 const OF_CONTAINERS: ReadonlySet<string> = new Set(["owner", "function", "instance"]);
 
-/** What an image's labels say about settings. Throws `image_invalid` for a label that is unknown or has a wrong value. */
+/** Reads the settings in an image's labels. Throws `image_invalid` for an unknown label or a wrong value. */
 export function settingsOfLabels(image: string, labels: Readonly<Record<string, string>>): Partial<Settings> {
   const entries: [string, unknown][] = [];
   for (const [label, text] of Object.entries(labels)) {
@@ -38,7 +39,7 @@ export function settingsOfLabels(image: string, labels: Readonly<Record<string, 
     const name = label.slice(OWN_LABELS.length);
     if (OF_CONTAINERS.has(name)) continue;
     const known = LABEL_SETTINGS.find((setting) => setting === name);
-    if (known === undefined) throw refusal(image, `has the label ${shown(label)}, ${hint(name)}`);
+    if (known === undefined) throw badLabel(image, `has the label ${quoted(label)}, ${hint(name)}`);
     entries.push([known, valueOf(image, known, text)]);
   }
   return Object.fromEntries(entries); // each checked against its own setting's schema
@@ -46,21 +47,21 @@ export function settingsOfLabels(image: string, labels: Readonly<Record<string, 
 
 function valueOf(image: string, setting: (typeof LABEL_SETTINGS)[number], text: string): unknown {
   const value = parse(text);
-  const label = `the label "${OWN_LABELS}${setting}" with the value ${shown(text)}`;
+  const label = `the label "${OWN_LABELS}${setting}" with the value ${quoted(text)}`;
   if (!Value.Check(SETTINGS[setting], value) || value === null) {
-    throw refusal(image, `has ${label}, which must be ${expectation(SETTINGS[setting]).replace(/ or null$/, "")}`);
+    throw badLabel(image, `has ${label}, which must be ${expectation(SETTINGS[setting]).replace(/ or null$/, "")}`);
   }
-  // Whoever registers an image has not read it: it may ask for less than others have, and not for more.
+  // People register images without reading their labels: a label may restrict the sandbox, but not loosen it.
   if (value === "docker") {
-    throw refusal(
+    throw badLabel(
       image,
-      `has ${label}: an image cannot loosen its own sandbox; give "sandbox" with the function instead`,
+      `has ${label}: an image cannot loosen its own sandbox; set "sandbox" on the function instead`,
     );
   }
   return value;
 }
 
-/** Numbers, true and false as JSON has them; anything else is a text. */
+/** Reads numbers, true and false as in JSON; anything else is text. */
 function parse(text: string): unknown {
   if (text === "true" || text === "false") return text === "true";
   return /^-?\d+(?:\.\d+)?$/.test(text) ? Number(text) : text;
@@ -73,13 +74,9 @@ function hint(name: string): string {
     : `which is unknown: known are ${LABEL_SETTINGS.map((setting) => `"${OWN_LABELS}${setting}"`).join(", ")}`;
 }
 
-function refusal(image: string, what: string): AppError {
+function badLabel(image: string, what: string): AppError {
   return new AppError(
     "image_invalid",
     `Image "${image}" ${what}${what.endsWith("?") ? " Correct" : ". Correct"} it in its Dockerfile`,
   );
-}
-
-function shown(value: string): string {
-  return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}...` : value);
 }

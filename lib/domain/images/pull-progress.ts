@@ -1,7 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
-import { Nullable } from "../types.ts";
+import { Enum, Nullable } from "../types.ts";
 
-/** How far a layer of an image is, in the order of things; `exists` is one that the engine has already. */
+/** The states of a layer in a pull, in their order; a layer that `exists` was on the engine before. */
 export const LAYER_STATES = [
   "waiting",
   "retrying",
@@ -13,43 +13,41 @@ export const LAYER_STATES = [
 ] as const;
 export type LayerState = (typeof LAYER_STATES)[number];
 
-/** The data of a `progress` event: how far the pull of an image is. */
+/** The data of a `progress` event: the state of an image pull. */
 export const PullProgress = Type.Object({
   layers: Type.Array(
     Type.Object({
-      id: Type.String({ description: "The beginning of the layer's digest.", examples: ["b1424a69cb3e"] }),
-      status: Type.Unsafe<LayerState>(
-        Type.Union(
-          LAYER_STATES.map((state) => Type.Literal(state)),
-          { description: "How far the layer is; `exists` is one that the engine has.", examples: ["downloading"] },
-        ),
-      ),
-      current_bytes: Type.Integer({ minimum: 0, description: "Downloaded so far.", examples: [524288] }),
+      id: Type.String({ description: "The start of the layer's digest.", examples: ["b1424a69cb3e"] }),
+      status: Enum(LAYER_STATES, {
+        description: "The state of the layer; `exists` if the engine had it before.",
+        examples: ["downloading"],
+      }),
+      current_bytes: Type.Integer({ minimum: 0, description: "Bytes downloaded so far.", examples: [524288] }),
       total_bytes: Nullable(
         Type.Integer({
           minimum: 0,
-          description: "To be downloaded; null until the engine tells, which it does when the download begins.",
+          description: "Bytes to download; null until the download begins, when the engine reports it.",
           examples: [1048576],
         }),
       ),
     }),
     { description: "The layers, in the order of the image." },
   ),
-  downloaded_bytes: Type.Integer({ minimum: 0, description: "Of all layers together.", examples: [524288] }),
+  downloaded_bytes: Type.Integer({ minimum: 0, description: "Bytes downloaded of all layers.", examples: [524288] }),
   total_bytes: Type.Integer({
     minimum: 0,
-    description: "Of the layers whose size is known by now: it grows until the last download has begun.",
+    description: "Bytes of the layers whose size is known: it grows until the last download has begun.",
     examples: [1048576],
   }),
 });
 export type PullProgress = Static<typeof PullProgress>;
 
-/** Nothing is known yet. */
+/** The progress at the start: nothing is known. */
 export const NO_PROGRESS: PullProgress = { layers: [], downloaded_bytes: 0, total_bytes: 0 };
 
-/** Someone who wants to see how a pull goes, until the signal aborts; the pull goes on without. */
+/** A listener to the progress of a pull, until its signal aborts; the pull itself continues. */
 export interface PullWatcher {
   readonly signal: AbortSignal;
-  /** Called when the pull begins, or at once where it is under way already, and at most a few times a second from then on. */
+  /** Called when the pull begins, or at once if it has begun, and then at most a few times a second. */
   readonly onProgress: (progress: PullProgress) => void;
 }

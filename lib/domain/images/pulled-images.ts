@@ -1,21 +1,21 @@
-/** An image that this server pulled, with the names that its pulls gave it: tags and digests, spelt out. */
+/** An image that this server pulled, with the full names (tags and digests) that its pulls gave it. */
 export interface PulledImage {
   readonly image_id: string;
   readonly names: readonly string[];
 }
 
-/** What a pull has done on the engine. */
+/** The effect of a pull on the engine. */
 export interface Pulled {
   readonly image_id: string;
-  /** Whether the image was not there before. */
+  /** Whether the pull brought the image. */
   readonly brought: boolean;
-  /** The names that the image has by it, and whether there was none such before, of whatever image. */
+  /** The names that the pull gave the image, and whether each is new on the engine. */
   readonly names: readonly { readonly name: string; readonly created: boolean }[];
 }
 
 /**
- * What a pull changes of what is known: the images to be written, each whole. An image is ours where one of our pulls
- * brought it. A name is ours where one of our pulls made it, also where a later one gave it to another image.
+ * Returns the images that change with a pull, each as a whole record. An image is ours if one of our pulls brought it. A
+ * name is ours if one of our pulls created it, even if a later pull moved it to another image.
  */
 export function afterPull(known: readonly PulledImage[], pulled: Pulled): PulledImage[] {
   const { image_id } = pulled;

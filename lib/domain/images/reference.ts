@@ -1,18 +1,19 @@
 import { AppError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import { IMAGE_REFERENCE_LENGTH } from "../limits.ts";
 
-/** An image reference taken apart. */
+/** The parts of an image reference. */
 export interface ImageReference {
-  /** The registry; `docker.io` where none was named, empty in a name that only an image on the engine can have. */
+  /** The registry: `docker.io` if none is named, empty for a name that only an image on the engine can have. */
   readonly domain: string;
-  /** The repository in it, such as `library/busybox`. */
+  /** The repository, such as `library/busybox`. */
   readonly path: string;
-  /** `latest` where neither a tag nor a digest was given. */
+  /** `latest` if neither a tag nor a digest is given. */
   readonly tag: string | null;
   readonly digest: string | null;
   /** Domain and path as people write them: `busybox`, `user/app`, `ghcr.io/user/app`. */
   readonly name: string;
-  /** Everything spelt out: `docker.io/library/busybox:latest`. */
+  /** The full reference: `docker.io/library/busybox:latest`. */
   readonly normalized: string;
 }
 
@@ -22,31 +23,31 @@ const OFFICIAL = "library/";
 /** `NameTotalLengthMax` of distribution/reference: domain and path together. */
 const NAME_LENGTH = 255;
 
-// The grammar of distribution/reference (regexp.go), which the engine judges by.
+// The grammar of distribution/reference (regexp.go), which the engine uses.
 const DOMAIN_COMPONENT = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
 const DOMAIN = `${DOMAIN_COMPONENT}(?:\\.${DOMAIN_COMPONENT})*(?::[0-9]+)?`;
 const PATH_COMPONENT = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
 const PATH = `${PATH_COMPONENT}(?:/${PATH_COMPONENT})*`;
 const TAG = "[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}";
 const REFERENCE = new RegExp(`^(?:(${DOMAIN})/)?(${PATH})(?::(${TAG}))?(?:@([A-Za-z0-9_+.:-]+))?$`);
-/** Hexadecimal digits of the digests that the engine can check. */
+/** The number of hexadecimal digits of each digest that the engine can verify. */
 const DIGEST_DIGITS: Readonly<Record<string, number>> = { sha256: 64, sha384: 96, sha512: 128 };
 
-/** Takes a reference apart as the engine would. Throws `invalid_request` saying what is wrong with it. */
+/** Parses a reference as the engine does. Throws `invalid_request` with the likeliest mistake. */
 export function parseImageReference(text: string): ImageReference {
   if (text.length > IMAGE_REFERENCE_LENGTH)
-    throw invalid(text, `it is longer than ${IMAGE_REFERENCE_LENGTH} characters`);
-  if (/^[a-f0-9]{64}$/.test(text)) throw invalid(text, "it is an image id: give the image a name and a tag");
+    throw invalidReference(text, `it is longer than ${IMAGE_REFERENCE_LENGTH} characters`);
+  if (/^[a-f0-9]{64}$/.test(text)) throw invalidReference(text, "it is an image id: give the image a name and a tag");
   const [first, path] = splitDomain(text);
   const match = REFERENCE.exec(`${first}/${path}`);
-  if (match === null) throw invalid(text, problemOf(text, path));
-  // A first part with a dot that is no host name, such as `my_team.x/app`, is a path without a domain to the engine.
+  if (match === null) throw invalidReference(text, likelyMistake(text, path));
+  // If the first part has a dot but is not a host name (`my_team.x/app`), the engine takes it as part of the path.
   const [, domain = "", repository = "", tag = null, digest = null] = match;
   if (digest !== null && !isDigest(digest)) {
-    throw invalid(text, 'the digest after "@" is not "sha256:" with 64 lower-case hexadecimal digits');
+    throw invalidReference(text, 'the digest after "@" is not "sha256:" with 64 lower-case hexadecimal digits');
   }
   const fullName = domain === "" ? repository : `${domain}/${repository}`;
-  if (fullName.length > NAME_LENGTH) throw invalid(text, `its name is longer than ${NAME_LENGTH} characters`);
+  if (fullName.length > NAME_LENGTH) throw invalidReference(text, `its name is longer than ${NAME_LENGTH} characters`);
   const knownTag = tag === null && digest === null ? "latest" : tag;
   return {
     domain,
@@ -58,7 +59,7 @@ export function parseImageReference(text: string): ImageReference {
   };
 }
 
-/** A name that an engine gave, spelt out; engines differ in how much they leave out. One that is no reference stays. */
+/** Returns the full form of a name that an engine reports; engines shorten differently. Other texts stay as they are. */
 export function spelledOut(name: string): string {
   try {
     return parseImageReference(name).normalized;
@@ -68,8 +69,8 @@ export function spelledOut(name: string): string {
 }
 
 /**
- * What a pull must be asked for. Never without a tag: the engine would pull all of them. The name is spelt out,
- * and a digest wins over a tag beside it.
+ * Returns the arguments for a pull: the full name, and always a tag, because without one the engine pulls all tags. A
+ * digest takes precedence over a tag.
  */
 export function pullTarget(reference: ImageReference): { readonly from_image: string; readonly tag: string } {
   return {
@@ -78,7 +79,7 @@ export function pullTarget(reference: ImageReference): { readonly from_image: st
   };
 }
 
-/** What comes before the first slash is a registry if it looks like a host, and a user of Docker Hub if not. */
+/** Splits at the first slash: the part before it is a registry if it looks like a host, else a user of Docker Hub. */
 function splitDomain(text: string): readonly [domain: string, path: string] {
   const slash = text.indexOf("/");
   const first = text.slice(0, Math.max(slash, 0));
@@ -98,11 +99,11 @@ function isDigest(digest: string): boolean {
   return more === undefined && DIGEST_DIGITS[algorithm] === digits.length && /^[a-f0-9]+$/.test(digits);
 }
 
-/** The likeliest mistake in a reference that the grammar refused. */
-function problemOf(text: string, path: string): string {
+/** Returns the likeliest mistake in a reference that does not match the grammar. */
+function likelyMistake(text: string, path: string): string {
   if (text === "") return "it is empty";
   if (/\s/.test(text)) return "it contains white space";
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return 'it is a URL: leave out what is before and including "://"';
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return 'it is a URL: leave out everything up to "://"';
   const at = path.indexOf("@");
   const beforeDigest = at === -1 ? path : path.slice(0, at);
   const colon = beforeDigest.lastIndexOf(":");
@@ -113,13 +114,12 @@ function problemOf(text: string, path: string): string {
     new RegExp(`^${PATH}$`).test(name) &&
     !new RegExp(`^${TAG}$`).test(beforeDigest.slice(colon + 1))
   ) {
-    return 'what follows ":" is no tag: letters, digits, "_", "." and "-", at most 128, not beginning with "." or "-"';
+    return 'the part after ":" is not a tag: letters, digits, "_", "." and "-", at most 128, not starting with "." or "-"';
   }
   if (at !== -1 && path.slice(at + 1) === "") return 'nothing follows "@"';
   return "it must look like [registry[:port]/]name[:tag][@digest], with a lower-case name";
 }
 
-function invalid(text: string, problem: string): AppError {
-  const shown = text.length > 100 ? `${text.slice(0, 100)}...` : text;
-  return new AppError("invalid_request", `Invalid image reference ${JSON.stringify(shown)}: ${problem}`);
+function invalidReference(text: string, problem: string): AppError {
+  return new AppError("invalid_request", `Invalid image reference ${quoted(text)}: ${problem}`);
 }

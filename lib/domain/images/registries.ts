@@ -1,27 +1,24 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { AppError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import { parseImageReference } from "./reference.ts";
 import { REGISTRY_PASSWORD_LENGTH, REGISTRY_USERNAME_LENGTH } from "../limits.ts";
-import { Nullable, Timestamp } from "../types.ts";
+import { Enum, Nullable, Timestamp } from "../types.ts";
 
-/** What is told of a registry's credentials: never the password or the token. */
+/** The record of a registry's credentials, without the password or the token. */
 export const Registry = Type.Object({
   host: Type.String({
-    description: "The registry, as image references name it: host and port. Docker Hub is `docker.io`.",
+    description: "The registry as in image references: host and port. Docker Hub is `docker.io`.",
     examples: ["registry.example.com:5000"],
   }),
-  kind: Type.Unsafe<"password" | "identity_token">(
-    Type.Union([Type.Literal("password"), Type.Literal("identity_token")], {
-      description: "What is kept: a password (or an access token in its place), or an identity token.",
-      examples: ["password"],
-    }),
-  ),
-  username: Nullable(
-    Type.String({ description: "Null where an identity token came without one.", examples: ["deploy-bot"] }),
-  ),
+  kind: Enum(["password", "identity_token"], {
+    description: "The kind of credentials: a password (or an access token in its place), or an identity token.",
+    examples: ["password"],
+  }),
+  username: Nullable(Type.String({ description: "Null for an identity token without one.", examples: ["deploy-bot"] })),
   checked_at: Nullable(
     Type.String({
-      description: "When the registry accepted these very credentials. Null where they were stored unchecked.",
+      description: "When the registry accepted these credentials; null if they were stored unchecked.",
       examples: ["2026-01-31T12:00:00.000Z"],
     }),
   ),
@@ -35,20 +32,20 @@ export const PutRegistry = Type.Object(
   {
     username: Type.Optional(
       Type.String({
-        // No control characters, and no colon: HTTP's basic authentication could not carry them.
+        // No control characters and no colon: HTTP basic authentication cannot transmit them.
         pattern: "^[^\\u0000-\\u001f\\u007f:]+$",
         maxLength: REGISTRY_USERNAME_LENGTH,
-        description: "Goes with `password`.",
+        description: "The user for `password`.",
         examples: ["deploy-bot"],
       }),
     ),
     password: Type.Optional(
       Type.String({
-        // Nothing that is marked so is shown in a message or a log, not even where it is wrong.
+        // Keeps the value out of messages and logs, even if it is invalid.
         writeOnly: true,
         minLength: 1,
         maxLength: REGISTRY_PASSWORD_LENGTH,
-        description: "The password, or an access token in its place; never shown again.",
+        description: "The password, or an access token; never shown again.",
         examples: ["correct horse battery staple"],
       }),
     ),
@@ -57,7 +54,8 @@ export const PutRegistry = Type.Object(
         writeOnly: true,
         minLength: 1,
         maxLength: REGISTRY_PASSWORD_LENGTH,
-        description: "In place of a password: what some registries hand out at `docker login`; never shown again.",
+        description:
+          "The token that some registries hand out at `docker login`, in place of a password; never shown again.",
       }),
     ),
   },
@@ -65,7 +63,7 @@ export const PutRegistry = Type.Object(
 );
 export type PutRegistry = Static<typeof PutRegistry>;
 
-/** What the engine is given to log in to a registry. */
+/** The credentials that the engine uses to log in to a registry. */
 export interface RegistryCredentials {
   readonly host: string;
   readonly username: string | null;
@@ -76,49 +74,52 @@ export interface RegistryCredentials {
 
 /** The answer of `POST /v1/registries/import`. */
 export const RegistryImport = Type.Object({
-  imported: Type.Array(Registry, { description: "What is stored now." }),
+  imported: Type.Array(Registry, { description: "The credentials that were stored." }),
   skipped: Type.Array(
     Type.Object({
       entry: Type.String({ description: "The entry of the file.", examples: ["https://gcr.io"] }),
       problem: Type.String({
-        description: "Why it was left out, and what to do.",
+        description: "Why it was skipped, and what to do.",
         examples: ['its credentials are not in the file, but in the helper "gcloud": PUT /v1/registries/gcr.io'],
       }),
     }),
-    { description: "Entries that were left out." },
+    { description: "The entries that were skipped." },
   ),
 });
 export type RegistryImport = Static<typeof RegistryImport>;
 
-/** What Docker Hub is called in image references. */
+/** The name of Docker Hub in image references. */
 export const DOCKER_HUB = "docker.io";
 
-/** Docker Hub's names: in image references, where it answers, and where `docker login` says that it logs in. */
+/** The names of Docker Hub: in image references, of its servers, and in the output of `docker login`. */
 const HUB_NAMES = new Set([DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"]);
 
 /**
- * The host of a registry as image references name it, of the many ways to write it: with a scheme and the path of its API
- * (`https://index.docker.io/v1/`), as configuration files have it, or without. Throws `invalid_request`.
+ * Returns the host of a registry as in image references, from any way to write it: with a scheme and the path of its API
+ * (`https://index.docker.io/v1/`), as in configuration files, or without. Throws `invalid_request`.
  */
 export function registryHost(text: string): string {
   const bare = text.replace(/^https?:\/\//i, "").replace(/(?:\/v[12])?\/?$/, "");
   const host = bare.toLowerCase();
   if (bare.includes("/")) {
-    throw invalid(text, `credentials are for a whole registry: leave out what is behind the host`);
+    throw invalidRegistry(text, `credentials are for a whole registry: leave out everything after the host`);
   }
   if (!leadsImages(host)) {
-    throw invalid(text, 'it must be a host as in image references, such as "ghcr.io" or "registry.example.com:5000"');
+    throw invalidRegistry(
+      text,
+      'it must be a host as in image references, such as "ghcr.io" or "registry.example.com:5000"',
+    );
   }
   return HUB_NAMES.has(host) ? DOCKER_HUB : host;
 }
 
-/** The host whose credentials the pull of an image needs, or nothing for a name that only the engine knows. */
+/** Returns the host whose credentials a pull needs; undefined for a name that only the engine knows. */
 export function registryOf(image: string): string | undefined {
   const host = parseImageReference(image).domain.toLowerCase();
   return host === "" ? undefined : HUB_NAMES.has(host) ? DOCKER_HUB : host;
 }
 
-/** What a body means; throws `invalid_request` unless it is one of the two. */
+/** Reads a body, which has either a password or a token; throws `invalid_request` otherwise. */
 export function credentialsOf(host: string, body: PutRegistry): RegistryCredentials {
   const { username = null, password, identity_token: token } = body;
   if (password !== undefined && token !== undefined) {
@@ -129,15 +130,15 @@ export function credentialsOf(host: string, body: PutRegistry): RegistryCredenti
     throw new AppError("invalid_request", 'Missing "password": give "username" and "password", or "identity_token"');
   }
   if (password !== undefined && username === null) {
-    throw new AppError("invalid_request", 'Missing "username": a password needs the name that it belongs to');
+    throw new AppError("invalid_request", 'Missing "username": a password needs one');
   }
   if (!secret.isWellFormed()) {
-    throw new AppError("invalid_request", "The password contains half of a surrogate pair, which is no text");
+    throw new AppError("invalid_request", "The password contains half of a surrogate pair, which is not text");
   }
   return { host, username, kind: password === undefined ? "identity_token" : "password", secret };
 }
 
-/** Whether there are image references that name this registry. */
+/** Returns whether image references can name this registry. */
 function leadsImages(host: string): boolean {
   try {
     const { domain, path } = parseImageReference(`${host}/x`);
@@ -147,9 +148,8 @@ function leadsImages(host: string): boolean {
   }
 }
 
-function invalid(text: string, problem: string): AppError {
-  // Who puts a password before the host shall not see it in a log.
+function invalidRegistry(text: string, problem: string): AppError {
+  // A password before the host must not get into a log.
   const clean = text.replace(/^.*@/s, "...@");
-  const shown = clean.length > 100 ? `${clean.slice(0, 100)}...` : clean;
-  return new AppError("invalid_request", `Invalid registry ${JSON.stringify(shown)}: ${problem}`);
+  return new AppError("invalid_request", `Invalid registry ${quoted(clean)}: ${problem}`);
 }

@@ -9,12 +9,12 @@ import { escapeDollars } from "./variables.ts";
 import { ROUTE_DEFAULTS, ROUTE_OPTIONS } from "../routes/options.ts";
 import type { Route } from "../routes/routes.ts";
 
-/** What a server has. */
+/** The state of a server. */
 export interface Exported {
   readonly functions: readonly Function[];
   readonly routes: readonly Route[];
   readonly secrets: readonly string[];
-  /** What the labels of a function's image say about settings; undefined where nobody knows. */
+  /** Returns the settings that the labels of a function's image give; undefined if they are unknown. */
   readonly labelsOf: (fn: Function) => Partial<Settings> | undefined;
 }
 
@@ -22,11 +22,11 @@ export interface Exported {
 const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 const OPTION_NAMES = Object.keys(ROUTE_OPTIONS) as readonly (keyof typeof ROUTE_OPTIONS)[];
 
-/** The manifest of what a server has: applied there, it changes nothing. What is as in a new one is left out. */
-export function exportManifest({ functions, routes, secrets, labelsOf }: Exported): Manifest {
+/** Makes the manifest of a server: applied to it, it changes nothing. Defaults are left out. */
+export function manifestOf({ functions, routes, secrets, labelsOf }: Exported): Manifest {
   const names = byManifestName(functions);
   const nameOf = new Map([...names].map(([name, { id }]) => [id, name]));
-  // The order of the list, which is that of age.
+  // In the order of the list, oldest first.
   const entries = functions.map(
     (fn) => [nameOf.get(fn.id) ?? fn.id, functionEntry(withNames(fn, nameOf), labelsOf(fn))] as const,
   );
@@ -38,17 +38,17 @@ export function exportManifest({ functions, routes, secrets, labelsOf }: Exporte
     ),
     secrets: [...secrets],
   };
-  // It has the same shape: only texts are others.
+  // Only texts differ: the shape is the same.
   return escapeDollars(manifest) as Manifest;
 }
 
 function functionEntry(fn: Function, labels: Partial<Settings> | undefined): ManifestFunction {
-  // Where nobody knows what an image's labels say, what they could say is said here.
-  const said: readonly (keyof Settings)[] = labels === undefined ? LABEL_SETTINGS : [];
+  // If the labels of the image are unknown, every setting that they could give is written out.
+  const written: readonly (keyof Settings)[] = labels === undefined ? LABEL_SETTINGS : [];
   const sandbox = settingsAtCreation({}, labels ?? {}).sandbox === fn.sandbox ? {} : { sandbox: fn.sandbox };
   const asNew = settingsAtCreation(sandbox, labels ?? {});
   const own = SETTING_NAMES.filter(
-    (name) => name in sandbox || said.includes(name) || !Bun.deepEquals(fn[name], asNew[name]),
+    (name) => name in sandbox || written.includes(name) || !Bun.deepEquals(fn[name], asNew[name]),
   );
   return {
     image: fn.image,

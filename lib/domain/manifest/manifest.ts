@@ -2,17 +2,19 @@ import { Type, type Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { Environment } from "../environment.ts";
 import { AppError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import { expectation } from "../schema-words.ts";
 import { checkFunctionName, CreateFunction, type Function } from "../functions/functions.ts";
 import { FunctionName } from "../functions/settings.ts";
 import { FUNCTIONS, ROUTES, SECRETS } from "../limits.ts";
 import { GIVEN_ROUTE_OPTIONS } from "../routes/options.ts";
 import { SecretName } from "../secrets.ts";
+import { Enum } from "../types.ts";
 
 /** A function in a manifest: what `POST /v1/functions` takes, less its name. */
 const ManifestFunction = Type.Omit(CreateFunction, ["name"], {
   additionalProperties: false,
-  description: "The image and the settings; those that are left out are as in a new function.",
+  description: "The image and the settings; settings that are left out have the defaults of a new function.",
 });
 export type ManifestFunction = Static<typeof ManifestFunction>;
 
@@ -20,23 +22,25 @@ export type ManifestFunction = Static<typeof ManifestFunction>;
 const ManifestRoute = Type.Object(
   {
     function: Type.String({
-      ...{ minLength: 1, maxLength: FunctionName.maxLength ?? 0, pattern: FunctionName.pattern ?? "" },
-      description: "The name of a function, of this manifest or of the server.",
+      minLength: 1,
+      maxLength: FunctionName.maxLength ?? 0,
+      pattern: FunctionName.pattern ?? "",
+      description: "The name of a function in this manifest or on the server.",
       examples: ["hello-world"],
     }),
     ...GIVEN_ROUTE_OPTIONS,
   },
   {
     additionalProperties: false,
-    description: "The function and the options; those that are left out are as in a new route.",
+    description: "The function and the options; options that are left out have the defaults of a new route.",
   },
 );
 export type ManifestRoute = Static<typeof ManifestRoute>;
 
-/** What a server is to have: `slipway.yaml`. */
+/** The functions and routes that a server should have: `slipway.yaml`. */
 export const Manifest = Type.Object(
   {
-    version: Type.Literal(1, { description: "Of this format.", examples: [1] }),
+    version: Type.Literal(1, { description: "The version of this format.", examples: [1] }),
     functions: Type.Optional(
       Type.Unsafe<Record<string, ManifestFunction>>(
         Type.Object(
@@ -67,29 +71,31 @@ export const Manifest = Type.Object(
       Type.Array(SecretName, {
         maxItems: SECRETS,
         uniqueItems: true,
-        description: "The names of secrets that must be there; their values are in no manifest.",
+        description: "The names of secrets that must exist; a manifest never contains their values.",
         examples: [["database-password"]],
       }),
     ),
   },
   {
     additionalProperties: false,
-    description: "What a server is to have. `${NAME}` and `${NAME:-default}` stand for variables, `$$` for a dollar.",
+    description:
+      "The functions and routes that a server should have. `${NAME}` and `${NAME:-default}` stand for variables, `$$` for a dollar.",
   },
 );
 export type Manifest = Static<typeof Manifest>;
 
-/** How a manifest is applied; all of it may be left out. */
+/** The options of applying a manifest; all may be left out. */
 const switches = {
-  dry_run: Type.Boolean({ description: "Tell what would change, and change nothing.", examples: [false] }),
+  dry_run: Type.Boolean({ description: "Only report what would change.", examples: [false] }),
   prune: Type.Boolean({
     description:
-      "Delete the functions that have a name and the routes that the manifest does not mention. " +
-      "Functions without a name stay, and so do the routes to them.",
+      "Delete named functions and routes that the manifest does not mention. " +
+      "Unnamed functions and the routes to them stay.",
     examples: [false],
   }),
   pull: Type.Boolean({
-    description: "Pull all images anew, and move the functions to what their references mean now. A dry run does not.",
+    description:
+      "Pull all images again, and move the functions to the images that their references now name. A dry run pulls nothing.",
     examples: [false],
   }),
 };
@@ -104,7 +110,7 @@ export const ApplyManifest = Type.Object(
           {},
           {
             additionalProperties: Type.String(),
-            description: "What `${NAME}` stands for in the manifest.",
+            description: "Values for `${NAME}` in the manifest.",
             examples: [{ TAG: "1.4" }],
           },
         ),
@@ -116,35 +122,28 @@ export const ApplyManifest = Type.Object(
 );
 export type ApplyManifest = Static<typeof ApplyManifest>;
 
-/** How a manifest is applied. */
+/** The options of applying a manifest. */
 export type ApplyOptions = Readonly<Record<keyof typeof switches, boolean>>;
 
-/** What became of a function or a route, or would. */
+/** A change of a function or a route, made or, in a dry run, due. */
 export const ManifestChange = Type.Object({
-  kind: Type.Unsafe<"function" | "route">(
-    Type.Union([Type.Literal("function"), Type.Literal("route")], {
-      description: "What it is.",
-      examples: ["function"],
-    }),
-  ),
+  kind: Enum(["function", "route"], { description: "The kind of record.", examples: ["function"] }),
   name: Type.String({ description: "The name of the function, or the path of the route.", examples: ["hello-world"] }),
-  action: Type.Unsafe<"created" | "updated" | "deleted" | "unchanged">(
-    Type.Union([Type.Literal("created"), Type.Literal("updated"), Type.Literal("deleted"), Type.Literal("unchanged")], {
-      description: "What was done, or would be.",
-      examples: ["updated"],
-    }),
-  ),
+  action: Enum(["created", "updated", "deleted", "unchanged"], {
+    description: "What was done or, in a dry run, would be.",
+    examples: ["updated"],
+  }),
   fields: Type.Unsafe<Record<string, FieldChange>>(
     Type.Object(
       {},
       {
         additionalProperties: Type.Object({
-          from: Type.Unknown({ description: "What it was.", examples: [30_000] }),
-          to: Type.Unknown({ description: "What it is, or would be.", examples: [5_000] }),
+          from: Type.Unknown({ description: "The value before.", examples: [30_000] }),
+          to: Type.Unknown({ description: "The value after.", examples: [5_000] }),
         }),
         description:
-          "What is another in one that was updated. Variables of the environment are named one by one " +
-          "(`environment/GREETING`), and their values are not shown: `***` is one, null is none.",
+          "The fields that differ in an updated record. Variables of the environment are listed one by one " +
+          "(`environment/GREETING`) without their values: `***` for a value, null for none.",
         examples: [{ timeout_ms: { from: 30_000, to: 5_000 } }],
       },
     ),
@@ -152,7 +151,7 @@ export const ManifestChange = Type.Object({
 });
 export type ManifestChange = Static<typeof ManifestChange>;
 
-/** A field that was, and is, or would be. */
+/** The values of a field before and after a change. */
 export interface FieldChange {
   readonly from: unknown;
   readonly to: unknown;
@@ -161,35 +160,34 @@ export interface FieldChange {
 /** The answer of `POST /v1/apply`. */
 export const AppliedManifest = Type.Object({
   changes: Type.Array(ManifestChange, {
-    description: "Functions, then routes, as the manifest has them; then the routes and functions that were deleted.",
+    description: "Functions, then routes, in the order of the manifest; then deleted routes and functions.",
   }),
-  dry_run: Type.Boolean({ description: "Whether nothing was done.", examples: [false] }),
+  dry_run: Type.Boolean({ description: "Whether this was a dry run, which changes nothing.", examples: [false] }),
 });
 export type AppliedManifest = Static<typeof AppliedManifest>;
 
-/** Throws `invalid_request` for a key of `functions` that can be no name. */
+/** Throws `invalid_request` for a key of `functions` that is not a valid name. */
 export function checkManifestName(name: string): void {
   const fits: boolean = Value.Check(FunctionName, name);
   if (!fits) {
-    const shown = JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}...` : name);
     throw new AppError(
       "invalid_request",
-      `Invalid name ${shown} in "functions": it must be ${expectation(FunctionName)}`,
+      `Invalid name ${quoted(name)} in "functions": it must be ${expectation(FunctionName)}`,
     );
   }
   checkFunctionName(name);
 }
 
 /**
- * Functions by what a manifest calls them: their name. One without a name is called after its id, so that it can be
- * exported; applied to another server, that becomes its name.
+ * Maps functions by their names in a manifest. An unnamed function gets a name made from its id, so that it can be
+ * exported; on another server that becomes its name.
  */
 export function byManifestName(functions: readonly Function[]): Map<string, Function> {
   const found = new Map<string, Function>();
   for (const fn of functions) if (fn.name !== null) found.set(fn.name, fn);
   for (const fn of functions) {
     if (fn.name !== null) continue;
-    // Ids of older databases may be anything.
+    // The ids in older databases can be any text.
     const id = /^[a-z0-9-]{1,40}$/.test(fn.id) ? fn.id : Bun.hash.xxHash64(fn.id).toString(16);
     let name = `unnamed-${id}`;
     while (found.has(name)) name += "0";

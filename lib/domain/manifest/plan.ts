@@ -1,6 +1,7 @@
 import { FOLLOWERS } from "../functions/chains.ts";
 import type { Environment } from "../environment.ts";
 import { AppError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import { SETTINGS, type Settings } from "../functions/settings.ts";
 import type { Function } from "../functions/functions.ts";
 import { FUNCTIONS, ROUTES } from "../limits.ts";
@@ -8,28 +9,28 @@ import { byManifestName, type FieldChange, type ManifestChange } from "./manifes
 import { ROUTE_OPTIONS, type RouteOptions } from "../routes/options.ts";
 import type { Route } from "../routes/routes.ts";
 
-/** What a function of a manifest is to be. */
+/** A function as a manifest wants it. */
 export interface FunctionTarget {
   readonly image: string;
   readonly environment: Environment;
   readonly settings: Settings;
-  /** The image that was found for it; undefined where it keeps the one that it has, or nobody has looked. */
+  /** The image that its reference resolved to; undefined if the function keeps its image, or in a dry run. */
   readonly resolved: Pick<Function, "image_id" | "digest"> | undefined;
 }
 
-/** What a route of a manifest is to be; `function` is what the manifest calls it. */
+/** A route as a manifest wants it; `function` is the function's name in the manifest. */
 export interface RouteTarget {
   readonly function: string;
   readonly options: RouteOptions;
 }
 
-/** What a manifest wants, by name and by path. */
+/** All that a manifest wants, by name and by path. */
 export interface Wanted {
   readonly functions: ReadonlyMap<string, FunctionTarget>;
   readonly routes: ReadonlyMap<string, RouteTarget>;
 }
 
-/** What a server has. */
+/** The functions and routes of a server. */
 export interface Present {
   readonly functions: readonly Function[];
   readonly routes: readonly Route[];
@@ -37,10 +38,10 @@ export interface Present {
 
 type Names = Pick<ReadonlyMap<string, unknown>, "has">;
 
-/** What is another in a record. */
+/** The fields of a record that change. */
 type Fields = Readonly<Record<string, FieldChange>>;
 
-/** What is to be done with a function or a route. */
+/** What to do with a function or a route. */
 export type Step<Record, Target> =
   | { readonly action: "created"; readonly name: string; readonly target: Target }
   | {
@@ -52,7 +53,7 @@ export type Step<Record, Target> =
     }
   | { readonly action: "deleted"; readonly name: string; readonly before: Record };
 
-/** All that is to be done, in this order: functions come before their routes, and go after them. */
+/** All steps, in this order: functions are created before their routes and deleted after them. */
 export interface Plan {
   readonly functions: readonly Step<Function, FunctionTarget>[];
   readonly routes: readonly Step<Route, RouteTarget>[];
@@ -63,7 +64,7 @@ export interface Plan {
 const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 const OPTION_NAMES = Object.keys(ROUTE_OPTIONS) as readonly (keyof RouteOptions)[];
 
-/** What makes a server what a manifest wants. Throws `invalid_request` where a route leads nowhere, `conflict` where there are too many. */
+/** Plans the steps to what a manifest wants. Throws `invalid_request` if a route has no function, `conflict` if a limit is exceeded. */
 export function planOf(present: Present, wanted: Wanted, { prune }: { readonly prune: boolean }): Plan {
   checkTargets(present, wanted, { prune });
   const known = byManifestName(present.functions);
@@ -86,7 +87,7 @@ export function planOf(present: Present, wanted: Wanted, { prune }: { readonly p
       ...deletedRoutes.map((before) => ({ action: "deleted" as const, name: before.path, before })),
     ],
     deletedFunctions: present.functions
-      .filter((fn) => prune && isForgotten(fn, wanted))
+      .filter((fn) => prune && isPruned(fn, wanted))
       .map((before) => ({ action: "deleted", name: nameOf.get(before.id) ?? before.id, before })),
   };
   checkCount("functions", FUNCTIONS, present.functions.length, [...plan.functions, ...plan.deletedFunctions]);
@@ -101,16 +102,22 @@ function checkCount(what: string, limit: number, before: number, steps: readonly
   throw new AppError("conflict", `There would be ${after} ${what}: at most ${limit} are allowed, delete some`);
 }
 
-/** A plan as it is told. */
+/** Returns a plan as the API reports it. */
 export function changesOf({ functions, routes, deletedFunctions }: Plan): ManifestChange[] {
-  const told = (kind: "function" | "route") => (step: Step<unknown, unknown>) => ({
-    ...{ kind, name: step.name, action: step.action },
+  const change = (kind: "function" | "route") => (step: Step<unknown, unknown>) => ({
+    kind,
+    name: step.name,
+    action: step.action,
     fields: "fields" in step ? step.fields : {},
   });
-  return [...functions.map(told("function")), ...routes.map(told("route")), ...deletedFunctions.map(told("function"))];
+  return [
+    ...functions.map(change("function")),
+    ...routes.map(change("route")),
+    ...deletedFunctions.map(change("function")),
+  ];
 }
 
-/** Throws `invalid_request` where a route would lead nowhere. */
+/** Throws `invalid_request` if a route leads to a function that will not exist. */
 export function checkTargets(
   present: Present,
   {
@@ -124,13 +131,13 @@ export function checkTargets(
     if (isThere(target.function)) continue;
     throw new AppError(
       "invalid_request",
-      `The route ${JSON.stringify(path.slice(0, 100))} leads to "${target.function}", which is no function of the manifest, ` +
-        'and none that stays on the server: add it to "functions", or correct the name',
+      `The route ${quoted(path)} leads to "${target.function}", which is not a function in the manifest ` +
+        'or one that stays on the server: add it to "functions", or correct the name',
     );
   }
 }
 
-/** Throws `invalid_request` where a function would hand its results to none. */
+/** Throws `invalid_request` if a follower of a function will not exist. */
 export function checkFollowers(
   present: Present,
   functions: ReadonlyMap<string, Partial<Pick<Settings, (typeof FOLLOWERS)[number]>>>,
@@ -143,24 +150,24 @@ export function checkFollowers(
       if (follower === undefined || follower === null || isThere(follower)) continue;
       throw new AppError(
         "invalid_request",
-        `The function ${JSON.stringify(name)} has the "${setting}" ${JSON.stringify(follower.slice(0, 100))}, which is no function of the ` +
-          'manifest, and none that stays on the server: add it to "functions", or correct the name',
+        `The function ${quoted(name)} has the "${setting}" ${quoted(follower)}, which is not a function in the ` +
+          'manifest or one that stays on the server: add it to "functions", or correct the name',
       );
     }
   }
 }
 
-/** Whether a function will be there, by the name that manifests know it by. */
+/** Returns a check whether a function will exist, by its name in manifests. */
 function existence(present: Present, functions: Names, prune: boolean): (name: string) => boolean {
   const known = byManifestName(present.functions);
   return (name) => {
     const fn = known.get(name);
-    return functions.has(name) || (fn !== undefined && !(prune && isForgotten(fn, { functions })));
+    return functions.has(name) || (fn !== undefined && !(prune && isPruned(fn, { functions })));
   };
 }
 
-/** What nobody has named, nobody has written down: it was made by hand, and is not forgotten by a manifest. */
-function isForgotten({ name }: Function, { functions }: { readonly functions: Names }): boolean {
+/** Whether `prune` deletes a function. Unnamed functions were made by hand: `prune` never deletes them. */
+function isPruned({ name }: Function, { functions }: { readonly functions: Names }): boolean {
   return name !== null && !functions.has(name);
 }
 
@@ -192,21 +199,21 @@ function routeFields(route: Route, name: string, target: RouteTarget): Fields {
   ]);
 }
 
-/** A function as manifests know it: its followers by their names, not their ids. */
+/** Returns a function as manifests show it: its followers by name, not by id. */
 export function withNames(fn: Function, nameOf: ReadonlyMap<string, string>): Function {
   const named = (id: string | null) => (id === null ? null : (nameOf.get(id) ?? id));
   return { ...fn, on_success: named(fn.on_success), on_failure: named(fn.on_failure) };
 }
 
-/** Values may be sensitive, and answers end in the logs of pipelines: the names say enough. */
+/** Lists changed variables without their values: values may be sensitive, and answers end up in the logs of pipelines. */
 function environmentFields(before: Environment, after: Environment): [string, FieldChange][] {
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
   const valueOf = (variables: Environment, name: string) =>
     Object.hasOwn(variables, name) ? variables[name] : undefined;
-  const shown = (variables: Environment, name: string) => (Object.hasOwn(variables, name) ? "***" : null);
+  const masked = (variables: Environment, name: string) => (Object.hasOwn(variables, name) ? "***" : null);
   return names
     .filter((name) => valueOf(before, name) !== valueOf(after, name))
-    .map((name) => [`environment/${name}`, { from: shown(before, name), to: shown(after, name) }]);
+    .map((name) => [`environment/${name}`, { from: masked(before, name), to: masked(after, name) }]);
 }
 
 function changed(field: string, from: unknown, to: unknown): [string, FieldChange][] {

@@ -1,36 +1,36 @@
 import { AppError, messageOf } from "../errors.ts";
 import { MANIFEST_ALIASED_BYTES, MANIFEST_BYTES } from "../limits.ts";
 
-/** What may be an alias: a star where a value can begin, and a name. */
+/** A possible alias: a star where a value can begin, and a name. */
 const ALIAS = /(?<![^\s,[\]{}:-])\*[^\s,[\]{}"'*]/g;
-/** Lines that are looked at beyond one at which the text seems to end too soon: as long may a value go on. */
+/** How many more lines are tried after one at which the text seems to end too early: a value may be that long. */
 const LOOK_AHEAD = 50;
-/** Bytes that may be parsed to find a wrong line: half a second of the event loop. */
+/** The most bytes to parse in search of a wrong line: half a second of the event loop. */
 const SEARCH_LENGTH = 16 * MANIFEST_BYTES;
 
-/** The value of a manifest's text: YAML, which JSON is, too. Throws `invalid_request` and `payload_too_large`. */
+/** Parses the text of a manifest: YAML, which includes JSON. Throws `invalid_request` and `payload_too_large`. */
 export function parseManifestText(text: string): unknown {
   const bytes = Buffer.byteLength(text);
   if (bytes > MANIFEST_BYTES) {
     throw new AppError(
       "payload_too_large",
-      `The manifest has ${bytes} bytes: at most ${MANIFEST_BYTES} are allowed, apply it in parts`,
+      `The manifest has ${bytes} bytes: at most ${MANIFEST_BYTES} are allowed; apply it in parts`,
     );
   }
   const json = text.trimStart().startsWith("{") ? parsedJson(text) : undefined;
   if (json !== undefined) return json;
-  // Before the parser sees it: it copies a text for each alias, and would take all memory for some kilobytes.
+  // Before parsing: the parser copies a text for each alias, and a few kilobytes could take all memory.
   if ((text.match(ALIAS)?.length ?? 0) * bytes > MANIFEST_ALIASED_BYTES) {
-    throw invalid("it has too many aliases (*name) for its size: write out what they stand for");
+    throw invalidYaml("it has too many aliases (*name) for its size: write out what they stand for");
   }
   try {
     return Bun.YAML.parse(text);
   } catch (error) {
-    throw invalid(problemOf(text, error), error);
+    throw invalidYaml(yamlProblem(text, error), error);
   }
 }
 
-/** JSON by its own parser, which takes all of it; undefined for what is none, and may still be YAML. */
+/** Parses JSON with its own parser, which accepts all of it; undefined for other texts, which may still be YAML. */
 function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -39,11 +39,11 @@ function parsedJson(text: string): unknown {
   }
 }
 
-function invalid(problem: string, cause?: unknown): AppError {
-  return new AppError("invalid_request", `The manifest is no YAML that can be used: ${problem}`, { cause });
+function invalidYaml(problem: string, cause?: unknown): AppError {
+  return new AppError("invalid_request", `The manifest is not valid YAML: ${problem}`, { cause });
 }
 
-function problemOf(text: string, error: unknown): string {
+function yamlProblem(text: string, error: unknown): string {
   if (error instanceof RangeError) {
     return error.message.startsWith("Out of memory")
       ? "it is too large when all aliases and merges are followed"
@@ -55,8 +55,8 @@ function problemOf(text: string, error: unknown): string {
 }
 
 /**
- * The parser does not say where. The text up to some line is fine, and up to the next one no more: that is looked for
- * by halves. A value that takes several lines is wrong until its end, so some lines more are tried before one is blamed.
+ * Finds the line of a mistake, which the parser does not report: a binary search for the line up to which the text
+ * parses. A value of several lines does not parse until its end, so some more lines are tried before one is blamed.
  */
 function wrongLine(text: string): number | undefined {
   const lines = text.split("\n");

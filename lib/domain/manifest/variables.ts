@@ -1,22 +1,23 @@
 import { type TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { AppError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import { MANIFEST_DEPTH, MANIFEST_EXPANDED_LENGTH, MANIFEST_VALUES } from "../limits.ts";
 
-/** `$$`, `${...}`, or one that is not closed. */
+/** `$$`, `${...}`, or an unclosed `${`. */
 const MENTION = /\$\$|\$\{(?:([^}]*)\})?/g;
-/** What stands in the braces: a name, and a default where `:-` follows. */
+/** The text in the braces: a name and, after `:-`, a default. */
 const VARIABLE = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s;
-/** As many names stand in a message. */
+/** The most names in a message. */
 const NAMES = 50;
 
-/** The names of the variables that a text mentions. */
+/** Returns the names of the variables that a text mentions. */
 export function variablesIn(text: string): Set<string> {
   const mentioned = [...text.matchAll(MENTION)].map(([, inside = ""]) => VARIABLE.exec(inside)?.[1]);
   return new Set(mentioned.filter((name) => name !== undefined));
 }
 
-/** A value in which no dollar stands for anything but itself when it is expanded. */
+/** Returns a copy of a value that expands to itself: every dollar is escaped. */
 export function escapeDollars(value: unknown): unknown {
   if (typeof value === "string") return value.replaceAll("$", "$$$$");
   if (Array.isArray(value)) return value.map(escapeDollars);
@@ -25,19 +26,19 @@ export function escapeDollars(value: unknown): unknown {
 }
 
 /**
- * A copy of a parsed manifest with its variables in their places, and a plain tree: what YAML's aliases share, or lead
- * back to, is copied, within limits. Where the schema wants a number or the like, a text that a variable made is turned
- * into one. Throws `invalid_request`, which names all variables that are missing.
+ * Returns a copy of a parsed manifest with its variables replaced, as a plain tree: values that YAML aliases share, even
+ * in circles, are copied, within limits. A text with variables becomes a number or the like if the schema wants one.
+ * Throws `invalid_request`, which names all missing variables.
  */
 export function expand(value: unknown, schema: TSchema, variables: Readonly<Record<string, string>>): unknown {
   const expansion = new Expansion(variables);
   const expanded = expansion.of(value, schema, []);
   const missing = [...expansion.missing].map((name) => JSON.stringify(name));
   if (missing.length === 0) return expanded;
-  const them = missing.length > NAMES ? [...missing.slice(0, NAMES), `${missing.length - NAMES} more`] : missing;
+  const named = missing.length > NAMES ? [...missing.slice(0, NAMES), `${missing.length - NAMES} more`] : missing;
   throw new AppError(
     "invalid_request",
-    `The manifest mentions variables that were not given: ${them.join(", ")}. Give them, or write \${NAME:-default}`,
+    `The manifest mentions variables that were not given: ${named.join(", ")}. Give them, or write \${NAME:-default}`,
   );
 }
 
@@ -60,7 +61,7 @@ class Expansion {
       return value.map((item, index) => this.of(item, items, [...path, String(index)]));
     }
     if (value === null || typeof value !== "object") return value;
-    // Not by assignment, which would take the field `__proto__` for something else.
+    // Not by assignment, which would set the prototype for a field `__proto__`.
     return Object.fromEntries(
       Object.entries(value).map(([key, inner]) => {
         this.#count(key);
@@ -82,17 +83,16 @@ class Expansion {
   #valueOf(mention: string, inside: string | undefined, path: readonly string[]): string {
     const [, name, fallback] = VARIABLE.exec(inside ?? "") ?? [];
     if (name === undefined || fallback?.includes("${")) {
-      const shown = JSON.stringify(mention.slice(0, 64));
       throw new AppError(
         "invalid_request",
-        `Invalid ${JSON.stringify(path.join("/").slice(0, 200))}: ${shown} mentions no variable: write ` +
+        `Invalid ${quoted(path.join("/"), 200)}: ${quoted(mention)} is not a variable: write ` +
           "${NAME} or ${NAME:-default} (with no other variable in it), or $${ for a dollar and a brace",
       );
     }
     const value = Object.hasOwn(this.#variables, name) ? this.#variables[name] : undefined;
-    // At each mention: all together could be more than there is memory.
+    // At each mention: together they could exceed the memory.
     this.#count(value ?? "");
-    // As in a shell: a variable that is empty has its default, too.
+    // As in a shell, an empty variable takes its default.
     if (fallback !== undefined) return value === undefined || value === "" ? fallback.replaceAll("$$", "$") : value;
     if (value === undefined) this.missing.add(name);
     return value ?? "";
@@ -107,19 +107,19 @@ class Expansion {
   }
 }
 
-/** A text as the number, the truth value or the null that its schema wants. */
+/** Converts a text to the number, boolean or null that its schema wants. */
 function typed(text: string, schema: TSchema): unknown {
   if (Value.Check(schema, text)) return text;
   const value = /^(?:true|false|null|-?\d+(?:\.\d+)?)$/.test(text) ? (JSON.parse(asJson(text)) as unknown) : text;
   return Value.Check(schema, value) ? value : text;
 }
 
-/** JSON knows no number with zeros in front. */
+/** Removes leading zeros, which JSON does not allow. */
 function asJson(text: string): string {
   return text.replace(/^(-?)0+(?=\d)/, "$1");
 }
 
-/** The schemas that a value may have. */
+/** Returns the alternatives of a schema. */
 function choicesOf(schema: TSchema | undefined): readonly TSchema[] {
   if (schema === undefined) return [];
   const choices: unknown = schema["anyOf"];
@@ -136,7 +136,7 @@ function propertyOf(schema: TSchema | undefined, key: string): TSchema | undefin
   return choicesOf(schema)
     .map(({ properties, additionalProperties }) => {
       const known: unknown = properties;
-      // What is in there are schemas.
+      // Properties are schemas.
       const own = isSchema(known) && Object.hasOwn(known, key) ? (known as Record<string, unknown>)[key] : undefined;
       return own ?? (additionalProperties as unknown);
     })

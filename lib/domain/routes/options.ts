@@ -3,35 +3,32 @@ import { checkCors, Cors, fullCors, GivenCors } from "./cors.ts";
 import { AppError } from "../errors.ts";
 import { HEADER_NAME } from "../calls/headers.ts";
 import { HEADER_LENGTH, RATE, ROUTE_REQUEST_BYTES } from "../limits.ts";
-import { Nullable } from "../types.ts";
+import { Enum, Nullable } from "../types.ts";
 
 /** Methods that a route can have. */
 export const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
-export type Method = (typeof METHODS)[number];
 
 const rateFields = {
   requests: Type.Integer({
     minimum: 1,
     maximum: RATE.requests,
-    description: "Requests that a caller may make in one window, all at once if it likes.",
+    description: "Requests that a caller may make in one window, in a burst or spread out.",
     examples: [60],
   }),
   window_ms: Type.Integer({
     minimum: 1_000,
     maximum: RATE.window_ms,
-    description: "The time in which a spent bucket is full again, in milliseconds.",
+    description: "The time in which an empty bucket fills up, in milliseconds.",
     examples: [60_000],
   }),
-  by: Type.Unsafe<"address" | "key">(
-    Type.Union([Type.Literal("address"), Type.Literal("key")], {
-      description:
-        "What a caller is told apart by: the address that its connection comes from (an IPv6 network of 64 bits is one), " +
-        "or, on a route with `auth: key`, its API key.",
-      examples: ["address"],
-    }),
-  ),
+  by: Enum(["address", "key"], {
+    description:
+      "What identifies a caller: the address of its connection (for IPv6 the /64), " +
+      "or, on a route with `auth: key`, its API key.",
+    examples: ["address"],
+  }),
 };
-const rateText = { additionalProperties: false, description: "A token bucket for each caller. Null sets no limit." };
+const rateText = { additionalProperties: false, description: "A token bucket for each caller; null for no limit." };
 
 /** A token bucket for each caller. */
 export const RateLimit = Type.Object(rateFields, rateText);
@@ -44,42 +41,45 @@ export const Split = Type.Object(
   {
     version: Type.Integer({
       minimum: 1,
-      description: "The other version, which gets a part of the calls.",
+      description: "The other version, which gets part of the calls.",
       examples: [2],
     }),
     percent: Type.Integer({
       minimum: 0,
       maximum: 100,
-      description: "How many of a hundred calls go to the other version.",
+      description: "The percentage of calls that go to the other version.",
       examples: [10],
     }),
     sticky_header: Nullable(
       Type.String({
-        ...{ pattern: HEADER_NAME, maxLength: HEADER_LENGTH },
-        description: "Calls with the same value of this request header go to the same version. Null draws each anew.",
+        pattern: HEADER_NAME,
+        maxLength: HEADER_LENGTH,
+        description:
+          "Calls with the same value of this request header go to the same version; null draws for each call.",
         examples: ["x-user-id"],
       }),
     ),
   },
-  { additionalProperties: false, description: "Another version that gets a part of the calls. Null sends all to one." },
+  {
+    additionalProperties: false,
+    description: "Another version that gets part of the calls; null sends all calls to one version.",
+  },
 );
 export type Split = Static<typeof Split>;
 
-/** The schemas of what a route does beyond leading to a function; all have a default. */
+/** The schemas of a route's options, which all have defaults. */
 export const ROUTE_OPTIONS = {
-  methods: Type.Array(Type.Unsafe<Method>(Type.Union(METHODS.map((method) => Type.Literal(method)))), {
+  methods: Type.Array(Enum(METHODS), {
     minItems: 1,
     maxItems: METHODS.length,
     uniqueItems: true,
     description: "The methods that call the function. `HEAD` goes with `GET`.",
     examples: [["POST"]],
   }),
-  auth: Type.Unsafe<"public" | "key">(
-    Type.Union([Type.Literal("public"), Type.Literal("key")], {
-      description: "`key`: a call needs an API key with the scope `invoke`.",
-      examples: ["public"],
-    }),
-  ),
+  auth: Enum(["public", "key"], {
+    description: "`public`: anyone may call. `key`: a call needs an API key with the scope `invoke`.",
+    examples: ["public"],
+  }),
   cors: Nullable(Cors),
   rate_limit: Nullable(RateLimit),
   max_request_bytes: Nullable(
@@ -87,25 +87,25 @@ export const ROUTE_OPTIONS = {
       minimum: 0,
       maximum: ROUTE_REQUEST_BYTES,
       description:
-        "The most that a request body may have, in bytes; the server's MAX_REQUEST_BYTES holds as well. Null leaves it to that.",
+        "The largest request body, in bytes, within the server's MAX_REQUEST_BYTES; null for that limit only.",
       examples: [null],
     }),
   ),
   version: Nullable(
     Type.Integer({
       minimum: 1,
-      description: "The version of the function that is called. Null follows the function.",
+      description: "The version of the function that is called; null for the current one.",
       examples: [null],
     }),
   ),
   split: Nullable(Split),
 } as const;
 
-/** What a route does beyond leading to a function. */
+/** A route's options. */
 const RouteOptions = Type.Object(ROUTE_OPTIONS);
 export type RouteOptions = Static<typeof RouteOptions>;
 
-/** The same as it is given: all of it may be left out, and within CORS and a rate limit what has a default. */
+/** The options as they are sent: all may be left out, and so may fields of `cors` and `rate_limit` with a default. */
 export const GIVEN_ROUTE_OPTIONS = {
   ...Type.Partial(RouteOptions).properties,
   cors: Type.Optional(Nullable(GivenCors)),
@@ -114,7 +114,7 @@ export const GIVEN_ROUTE_OPTIONS = {
 const GivenRouteOptions = Type.Object(GIVEN_ROUTE_OPTIONS);
 export type GivenRouteOptions = Static<typeof GivenRouteOptions>;
 
-/** What every route has unless it was given. */
+/** The defaults of a route. */
 export const ROUTE_DEFAULTS: RouteOptions = {
   methods: ["POST"],
   auth: "public",
@@ -125,7 +125,7 @@ export const ROUTE_DEFAULTS: RouteOptions = {
   split: null,
 };
 
-/** The options that were given, with the defaults within them. */
+/** Fills in the defaults within the given options. */
 export function fullOptions({ cors, rate_limit, ...rest }: GivenRouteOptions): Partial<RouteOptions> {
   return {
     ...rest,
@@ -138,13 +138,13 @@ function fullRateLimit({ requests, window_ms, by = "address" }: GivenRateLimit):
   return { requests, window_ms, by };
 }
 
-/** Throws `invalid_request` for options that are well formed and cannot be meant. */
+/** Throws `invalid_request` for options that are valid by themselves but make no sense together. */
 export function checkRouteOptions({ cors, rate_limit, auth }: RouteOptions): void {
   if (cors !== null) checkCors(cors);
   if (rate_limit?.by === "key" && auth !== "key") {
     throw new AppError(
       "invalid_request",
-      'Invalid "rate_limit/by" "key": nobody\'s key is checked on a public route, set "auth" to "key" too, or limit by "address"',
+      'Invalid "rate_limit/by" "key": a public route checks no keys: set "auth" to "key" too, or limit by "address"',
     );
   }
 }

@@ -1,5 +1,6 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { AppError } from "../errors.ts";
+import { quoted } from "../quoted.ts";
 import { Function } from "../functions/functions.ts";
 import { ROUTE_PATH_BYTES } from "../limits.ts";
 import { GIVEN_ROUTE_OPTIONS, ROUTE_OPTIONS } from "./options.ts";
@@ -10,8 +11,8 @@ export const Route = Type.Object({
   id: Type.String({ description: "A UUID made by the server.", examples: ["5d1c7c0e-8a53-44c5-b7a3-0f4f7c1f0e0a"] }),
   path: Type.String({
     description:
-      "What follows `/r` in the URL, percent-decoded. It is matched exactly, unless it ends in `/*`: then it stands for " +
-      "all that is below it, and for itself. An exact path goes before prefixes, a longer prefix before a shorter one.",
+      "The part of the URL after `/r`, percent-decoded. It is matched exactly unless it ends in `/*`: then it matches " +
+      "everything below it, and itself. An exact path takes precedence over prefixes, and a longer prefix over a shorter one.",
     examples: ["/hello-world"],
   }),
   function: Function,
@@ -33,26 +34,24 @@ export const CreateRoute = Type.Object(
 );
 export type CreateRoute = Static<typeof CreateRoute>;
 
-/** The body of `PATCH /v1/routes/:id`: what is absent stays as it is. */
+/** The body of `PATCH /v1/routes/:id`: absent fields stay as they are. */
 export const UpdateRoute = Type.Partial(CreateRoute, { additionalProperties: false });
 export type UpdateRoute = Static<typeof UpdateRoute>;
 
 /**
- * What makes a path impossible to call, or nothing. URL parsers resolve `.` and `..`, turn `\` into `/`,
- * and end the path at `?` and `#`, so a route with one of them could be stored and never reached;
- * `*` is the last segment of a prefix route and nothing else.
+ * Returns why a path could never be called, or undefined. URL parsers resolve `.` and `..`, turn `\` into `/`, and end the
+ * path at `?` and `#`, so a route with one of them could be stored but not reached. `*` is only allowed as the last segment.
  */
 export function routePathProblem(path: string): string | undefined {
   if (!path.startsWith("/")) return `it must begin with "/": did you mean "/${path}"?`;
   if (Buffer.byteLength(path) > ROUTE_PATH_BYTES) return `it is longer than ${ROUTE_PATH_BYTES} bytes`;
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  // oxlint-disable-next-line no-control-regex -- it looks for control characters
   if (/[\u0000-\u001f\u007f]/.test(path)) return "it contains a control character";
   if (!path.isWellFormed()) return "it contains half of a surrogate pair";
   if (path.includes("//")) return 'it contains "//"';
   const forbidden = /[?#\\*%]/.exec(isPrefix(path) ? path.slice(0, -1) : path);
   if (forbidden?.[0] === "%") return 'it contains "%": give the path decoded';
-  if (forbidden?.[0] === "*")
-    return 'it contains "*" elsewhere than as its last segment: "/files/*" is how a prefix ends';
+  if (forbidden?.[0] === "*") return 'it contains "*" before its last segment: a prefix ends like "/files/*"';
   if (forbidden) return `it contains "${forbidden[0]}"`;
   if (path.split("/").some((segment) => segment === "." || segment === ".."))
     return 'it contains a "." or ".." segment';
@@ -62,8 +61,5 @@ export function routePathProblem(path: string): string | undefined {
 /** Throws `invalid_request` for a path that could never be called. */
 export function checkRoutePath(path: string): void {
   const problem = routePathProblem(path);
-  if (problem !== undefined) {
-    const shown = path.length > 100 ? `${path.slice(0, 100)}...` : path;
-    throw new AppError("invalid_request", `Invalid "path" ${JSON.stringify(shown)}: ${problem}`);
-  }
+  if (problem !== undefined) throw new AppError("invalid_request", `Invalid "path" ${quoted(path)}: ${problem}`);
 }

@@ -1,8 +1,8 @@
-/** What a path leads to. */
+/** The route that a path leads to. */
 export interface RoutePath {
-  /** The path of the route, as it was given: `/files/*`. */
+  /** The path of the route as it was given: `/files/*`. */
   readonly path: string;
-  /** What a prefix route leaves of the path that was asked for, without a slash in front; null for any other. */
+  /** For a prefix route, the rest of the requested path, without a leading slash; null for others. */
   readonly path_rest: string | null;
 }
 
@@ -14,9 +14,9 @@ interface Node {
 }
 
 /**
- * The paths of routes, and which of them a request's path leads to: the one that equals it, else the longest prefix.
- * `/a/*` is a prefix of `/a/`, of all that is below it, and of `/a` itself, as most people expect. A look takes one step
- * for an exact path, and one for each segment of the prefixes that are there, however long the path that is asked for.
+ * Finds the route for a request's path: the one with the same path, else the longest prefix. `/a/*` is a prefix of `/a/`,
+ * of everything below it and, as most people expect, of `/a`. A look-up takes one step for an exact path, and one for each
+ * segment of the existing prefixes, however long the requested path is.
  */
 export class RouteTable {
   readonly #exact = new Set<string>();
@@ -26,7 +26,7 @@ export class RouteTable {
     for (const path of paths) this.add(path);
   }
 
-  /** Once is as good as twice. */
+  /** Adds a path. Idempotent. */
   add(path: string): void {
     if (!isPrefix(path)) {
       this.#exact.add(path);
@@ -52,7 +52,7 @@ export class RouteTable {
       node = child;
     }
     node.path = undefined;
-    // What leads nowhere any more goes, too.
+    // Also removes nodes that lead nowhere now.
     for (const { parent, segment } of way.toReversed()) {
       const child = parent.children.get(segment);
       if (child === undefined || child.path !== undefined || child.children.size > 0) return;
@@ -77,7 +77,7 @@ export class RouteTable {
   }
 }
 
-/** Whether a route's path stands for all that is below it. */
+/** Returns whether a route's path is a prefix, which stands for everything below it. */
 export function isPrefix(path: string): boolean {
   return path.startsWith("/") && path.endsWith("/*");
 }
@@ -86,7 +86,7 @@ function restAfter(node: Node, path: string, start: number): RoutePath | undefin
   return node.path === undefined ? undefined : { path: node.path, path_rest: path.slice(start) };
 }
 
-/** Those of a prefix route, without its `*`. */
+/** Returns the segments of a prefix route, without its `*`. */
 function segmentsOf(path: string): string[] {
   return path === "/*" ? [] : path.slice(1, -2).split("/");
 }

@@ -1,85 +1,83 @@
 import type { Server } from "bun";
 import { AppError } from "../../domain/errors.ts";
 import { administrator, type Caller, checkScope, type Scope } from "../../domain/keys.ts";
+import { quoted } from "../../domain/quoted.ts";
 import type { KeyService } from "../../services/access/keys.ts";
+import { clientAddress, unmapped } from "./client-address.ts";
 import type { KeyGuesses } from "./key-guesses.ts";
 
 /** Who may use `/v1`, `/swagger` and `/metrics` (DESIGN.md section 7). */
 export interface AccessPolicy {
-  /** Tells whose a key is. */
+  /** Finds the caller of a key. */
   readonly keys: Pick<KeyService, "identify">;
-  /** Slows down whoever sends wrong ones. */
+  /** Slows down clients that send wrong keys. */
   readonly guesses: Pick<KeyGuesses, "failed">;
-  /** Whether a request without the key is refused. */
+  /** Whether a request without a key is refused. */
   readonly key_required: boolean;
   /** Whether the server listens on loopback only; then every caller is on this machine. */
   readonly loopback: boolean;
-  /** Names beside the loopback ones that a request without a key may have in `Host`. */
+  /** Names besides the loopback ones that a request without a key may have in `Host`. */
   readonly allowed_hosts: readonly string[];
-  /** Addresses of this machine's default gateways: where connections to a port published on loopback come from. */
+  /** Addresses of this machine's default gateways: connections to a port published on loopback come from there. */
   readonly gateways: () => readonly string[];
 }
 
-/** What an endpoint asks of whoever sends a request. */
+/** What an endpoint needs of its callers. */
 export interface Needs {
   /** Scopes of which one is enough; `admin` always is. */
   readonly scopes: readonly Scope[];
-  /** Whether a request without a key is refused wherever it comes from: only endpoints of `/v1` know other rules for it. */
+  /** Refuses a request without a key, wherever it comes from. The exceptions for callers on this machine are for `/v1`. */
   readonly key_always?: boolean;
 }
 
-/**
- * Tells who sends a request and lets it pass, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or
- * `forbidden`.
- */
-export type Access = (request: Request, server: Server<unknown> | null, needs: Needs) => Caller;
+/** Returns who sends a request, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or `forbidden`. */
+export type AccessCheck = (request: Request, server: Server<unknown> | null, needs: Needs) => Caller;
 
-/** Whoever may do without a key may do everything. */
-const ANYONE = administrator(null);
+/** A caller that needs no key is an administrator. */
+const KEYLESS = administrator(null);
 
-/** The check that every resource but `/r` and the health endpoints makes before it reads anything. */
-export function createAccess(policy: AccessPolicy): Access {
-  // Nearly all requests come to the same name; what it was found to be need not be found again.
+/** The check that comes before every resource except `/r` and the health endpoints. */
+export function createAccessCheck(policy: AccessPolicy): AccessCheck {
+  // Nearly all requests have the same Host, so the last one that passed is not checked again.
   let passed: string | undefined;
   const withoutKey = (request: Request, server: Server<unknown> | null, needs: Needs): Caller => {
     if (policy.key_required || needs.key_always === true) {
       throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
     }
-    if (!policy.loopback) checkCaller(addressOf(request, server), policy.gateways());
+    if (!policy.loopback) checkAddress(clientAddress(request, server) ?? "", policy.gateways());
     const host = request.headers.get("host") ?? "";
     if (host !== passed) checkHost(host, policy.allowed_hosts);
     passed = host;
     checkSite(request);
-    return ANYONE;
+    return KEYLESS;
   };
   return (request, server, needs) => {
     const key = keyOf(request);
     const caller =
-      key === undefined ? withoutKey(request, server, needs) : withKey(policy, key, () => addressOf(request, server));
+      key === undefined
+        ? withoutKey(request, server, needs)
+        : withKey(policy, key, () => clientAddress(request, server) ?? "");
     checkScope(caller, needs.scopes);
     return caller;
   };
 }
 
-/** A key that was sent must be right, also where none is needed: its sender believes in it. */
+/** A wrong key is refused even if none is required: the sender expects it to be checked. */
 function withKey({ keys, guesses }: AccessPolicy, key: string, address: () => string): Caller {
-  const verdict = keys.identify(key);
-  if ("caller" in verdict) return verdict.caller;
-  const wait = verdict.refused === "wrong" ? guesses.failed(address()) : undefined;
-  if (wait === undefined) throw new AppError("unauthorized", verdict.message);
+  const identified = keys.identify(key);
+  if ("caller" in identified) return identified.caller;
+  const wait = identified.refused === "wrong" ? guesses.failed(address()) : undefined;
+  if (wait === undefined) throw new AppError("unauthorized", identified.message);
   throw new AppError(
     "too_many_requests",
-    `Too many wrong API keys came from your address: try again in ${wait} s; a right key is taken at once`,
+    `Too many wrong API keys came from your address: try again in ${wait} s; a right key is accepted at once`,
     { retry_after_s: wait },
   );
 }
 
-/** Whether an address, or the name of one, can only mean this machine. */
+/** Whether an address or a host name can only mean this machine. */
 export function isLoopback(host: string): boolean {
-  const name = host
-    .toLowerCase()
-    .replace(/^\[|\]$/g, "")
-    .replace(/^::ffff:/, "");
+  const name = unmapped(host.toLowerCase().replace(/^\[|\]$/g, ""));
   return name === "localhost" || name.endsWith(".localhost") || name === "::1" || /^127(?:\.\d{1,3}){3}$/.test(name);
 }
 
@@ -89,21 +87,16 @@ function keyOf(request: Request): string | undefined {
   return /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? "";
 }
 
-function addressOf(request: Request, server: Server<unknown> | null): string {
-  return server?.requestIP(request)?.address ?? "";
-}
-
 /** On an open address, a function on the same bridge must not become an administrator by sending `Host: localhost`. */
-function checkCaller(address: string, gateways: readonly string[]): void {
-  const caller = address.replace(/^::ffff:/, "");
-  if (isLoopback(caller) || gateways.includes(caller)) return;
+function checkAddress(address: string, gateways: readonly string[]): void {
+  if (isLoopback(address) || gateways.includes(address)) return;
   throw new AppError(
     "unauthorized",
     "With AUTH=off only this machine may do this: set API_KEY and send the key to do it from elsewhere",
   );
 }
 
-/** A page that rebinds its name to our address sends that name here. */
+/** Refuses a page that has rebound its own name to our address: the browser sends that name here. */
 function checkHost(host: string, allowed: readonly string[]): void {
   const name = host.replace(/:\d+$/, "");
   if (
@@ -113,13 +106,13 @@ function checkHost(host: string, allowed: readonly string[]): void {
     return;
   const message =
     name === ""
-      ? 'This server does not answer a request that has neither a Host nor an API key: send "Host: localhost"'
-      : `This server does not answer to the name ${JSON.stringify(name.slice(0, 100))} without an API key: ` +
+      ? 'A request without an API key needs a Host: send "Host: localhost"'
+      : `This server does not answer to the name ${quoted(name)} without an API key: ` +
         "use localhost, or add the name to ALLOWED_HOSTS";
   throw new AppError("misdirected_request", message);
 }
 
-/** Another site's page can send requests with the visitor's own reach; a browser says where they come from. */
+/** Refuses another site's page, which could send requests from its visitor's machine; the browser says whose page it is. */
 function checkSite(request: Request): void {
   const site = request.headers.get("sec-fetch-site");
   const origin = request.headers.get("origin");

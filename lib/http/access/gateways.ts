@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 
-/** How long an answer is good for, in milliseconds: networks are joined and left while a container runs. */
+/** How long an answer is kept, in milliseconds. A container can join and leave networks while it runs. */
 const FRESH_MS = 10_000;
 
-/** Addresses of the default gateways of this machine, or of this container, by the kernel's routing table. */
+/** Returns the default gateways of this machine or container, from the kernel's routing table. */
 export function defaultGateways(monotonic: () => number): () => readonly string[] {
   let known: readonly string[] = [];
   let readAt = -Infinity;
@@ -20,11 +20,11 @@ function readGateways(): readonly string[] {
   try {
     return parseRoutes(readFileSync("/proc/net/route", "utf8"));
   } catch {
-    return []; // no Linux: nothing is published from elsewhere
+    return []; // not Linux: no port is published from elsewhere
   }
 }
 
-/** The gateways in the text of `/proc/net/route`: destination 0 with a gateway, in little-endian hexadecimal. */
+/** Parses `/proc/net/route` and returns the gateways of destination 0, which stand there in little-endian hexadecimal. */
 export function parseRoutes(table: string): readonly string[] {
   const gateways: string[] = [];
   for (const line of table.split("\n").slice(1)) {

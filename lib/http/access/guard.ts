@@ -1,77 +1,93 @@
+import type { Server } from "bun";
 import { type Context, Elysia } from "elysia";
 import type { Caller, Scope } from "../../domain/keys.ts";
-import type { Needs } from "./access.ts";
 import { parseJson, type ReadBody } from "../wire/body.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
+import type { AccessCheck } from "./access.ts";
 
-/** Bodies of `/v1` are small, but a wrong one deserves an answer that says what is wrong with it, not only that it is large. */
+/** The most bytes that a body of `/v1` may have: far more than any needs, so that a wrong one is told what is wrong with it. */
 export const API_BODY_BYTES = 6 * 1024 * 1024;
 
-/** The scopes that a part of the API asks for; of each list one is enough, and `admin` always is. */
-export interface Scopes {
-  /** For GET and HEAD. */
-  readonly read: readonly Scope[];
-  /** For everything else. */
-  readonly write: readonly Scope[];
-}
+/** The scopes of a resource, each list under the name of a need. One scope of a list is enough; `admin` always is. */
+export type ResourceScopes<Need extends string> = Readonly<Record<Need, readonly Scope[]>>;
 
-/** What every request of one part of the API meets before a handler: who may, and how its body is read. */
-export interface Intake {
-  readonly scopes: Scopes;
-  /** Tells who sends a request; throws unless he may do what its method does here. */
-  readonly access: (request: Request) => Caller;
-  readonly unwatch: Watching["unwatch"];
+/** Guards the endpoints of one resource. `app.ts` makes it, with the resource's path and scopes. */
+export interface Guard<Need extends string = "read" | "write"> {
+  readonly prefix: string;
+  readonly scopes: ResourceScopes<Need>;
+  /** Lets a request in whose caller has one of these scopes; throws for any other. */
+  readonly admit: (request: Request, scopes: readonly Scope[]) => void;
+  /** Returns who sent a request that was let in. */
+  readonly callerOf: (request: Request) => Caller;
   readonly readBody: ReadBody;
 }
 
-/** What the parts of the API share. */
-export interface Reception extends Pick<Intake, "unwatch" | "readBody"> {
-  readonly access: (request: Request, needs: Needs) => Caller;
-}
-
-/** Makes the intakes of the parts of the API: `app.ts` says for each what scopes it asks for, and nothing is without. */
-export function createIntakes({ access, unwatch, readBody }: Reception): (scopes: Scopes) => Intake {
-  return (scopes) => {
-    const needs = { read: { scopes: scopes.read }, write: { scopes: scopes.write } };
-    return {
-      ...{ scopes, unwatch, readBody },
-      access: (request) => access(request, isRead(request.method) ? needs.read : needs.write),
-    };
+/** Makes the guards of the resources. */
+export function createGuards(deps: {
+  readonly access: AccessCheck;
+  readonly server: () => Server<unknown> | null;
+  readonly unwatch: Watching["unwatch"];
+  readonly readBody: ReadBody;
+}): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>) => Guard<Need> {
+  const callers = new WeakMap<Request, Caller>();
+  const admit = (request: Request, scopes: readonly Scope[]): void => {
+    callers.set(request, deps.access(request, deps.server(), { scopes }));
+    // A pull may take minutes without a byte on this connection.
+    deps.unwatch(request);
   };
+  const callerOf = (request: Request): Caller => {
+    const caller = callers.get(request);
+    if (caller === undefined) throw new Error("The endpoint does not say what it needs");
+    return caller;
+  };
+  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, readBody: deps.readBody });
 }
 
-function isRead(method: string): boolean {
-  return method === "GET" || method === "HEAD";
+/** The options of an endpoint, as far as its guard reads and completes them. */
+interface EndpointOptions {
+  readonly body?: unknown;
+  detail?: object;
+  parse?: (context: Pick<Context, "request">) => Promise<unknown>;
 }
 
 /**
- * What the resources of `/v1` share: the access check, made by each resource's own instance (a path such as
- * `/r/../v1/functions` reaches it too), before anything of the request is read.
+ * Begins a resource. Each endpoint says what it `needs`: one of the names in the guard's scopes. A HEAD needs what the GET
+ * does. The resource checks access itself, so a path such as `/r/../v1/functions` meets the check too, and before anything
+ * of the request is read: Elysia parses a body before it transforms, so the reader of the body checks first. A body is JSON
+ * whatever its content type says; without a schema for it, it is not read.
  */
-export function resource(options: { prefix: string; tag: string; intake: Intake }) {
-  const { access, scopes, unwatch } = options.intake;
-  const { prefix, tag } = options;
-  return new Elysia({ prefix, detail: { tags: [tag], ...scopeDetail(scopes) }, normalize: false }).onTransform(
-    ({ request }) => {
-      access(request);
-      // A pull may take minutes without a byte on this connection.
-      unwatch(request);
+export function resource<Need extends string>(guard: Guard<Need>, tag: string) {
+  const { prefix, scopes, admit, readBody } = guard;
+  return new Elysia({ prefix, detail: { tags: [tag] }, normalize: false }).macro("needs", (need: Need) => ({
+    transform: ({ request }: Pick<Context, "request">) => admit(request, scopes[need]),
+    introspect: (options: EndpointOptions) => {
+      options.detail = { ...options.detail, "x-scopes": scopes[need] };
+      if (options.body === undefined) return;
+      options.parse = async ({ request }) => {
+        admit(request, scopes[need]);
+        return parseJson(await readBody(request, API_BODY_BYTES));
+      };
     },
-  );
+  }));
 }
 
-/** What the documentation makes of an endpoint's scopes, for the `detail` of one that no `resource` holds. */
-export function scopeDetail(scopes: Scopes) {
-  return { "x-scopes": scopes };
+/** As much of a route of Elysia as tells whether it is guarded. */
+interface GuardedRoute {
+  readonly method: string;
+  readonly path: string;
+  readonly hooks: { readonly detail?: unknown };
 }
 
-/**
- * The `parse` of an endpoint with a body: JSON whatever the content type says. Elysia parses before it transforms, so
- * the access check comes first here, too. Elsewhere a body is not read at all.
- */
-export function jsonBody({ access, readBody }: Intake) {
-  return async ({ request }: Pick<Context, "request">): Promise<unknown> => {
-    access(request);
-    return parseJson(await readBody(request, API_BODY_BYTES));
-  };
+/** Throws if an endpoint neither says what it needs nor has one of the `open` paths. */
+export function checkGuarded(routes: readonly GuardedRoute[], open: readonly string[]): void {
+  const bare = routes.filter(({ path, hooks }) => !open.includes(path) && scopesIn(hooks.detail) === undefined);
+  if (bare.length === 0) return;
+  const named = bare.map(({ method, path }) => `${method} ${path}`).join(", ");
+  throw new Error(`No scopes for ${named}: say what it needs`);
+}
+
+/** The scopes in the `detail` of a route; undefined for a route that no guard stands before. */
+export function scopesIn(detail: unknown): readonly unknown[] | undefined {
+  const scopes = detail !== null && typeof detail === "object" && "x-scopes" in detail ? detail["x-scopes"] : undefined;
+  return Array.isArray(scopes) ? scopes : undefined;
 }

@@ -1,21 +1,22 @@
 import type { Clock } from "../../clock.ts";
+import { clientOf } from "./client-address.ts";
 import { TokenBuckets } from "./token-buckets.ts";
 
-/** Wrong keys that an address may send at once. */
+/** Wrong keys that an address may send before it has to wait. */
 const BURST = 5;
-/** From one wrong key to the next that is answered as such, once the burst is spent. */
+/** How long a wrong key counts, in milliseconds. */
 const REFILL_MS = 12_000;
-/** The longest that an address is told to wait. */
+/** The longest wait for an address, in milliseconds. */
 const LONGEST_MS = 15 * 60_000;
-/** Addresses that are remembered; each needs some 200 bytes. */
+/** Addresses that are remembered; each takes about 200 bytes. */
 const ADDRESSES = 10_000;
 
 const SIZE = { tokens: BURST, window_ms: BURST * REFILL_MS };
 
 /**
- * Slows down whoever guesses keys: a token bucket for each address. Every wrong key costs one token, also where none is
- * left, so that who does not wait has to wait longer. A right key is not asked about here: the owner of one is never
- * locked out by a stranger behind the same address, and nobody guesses 256 bits however fast he may try.
+ * Slows down clients that guess keys, with a token bucket for each address. Every wrong key costs a token even if none is
+ * left, so a client that does not wait has to wait longer. Right keys are not counted: a stranger behind the same address
+ * cannot lock out the owner of a key, and 256 bits cannot be guessed at any speed.
  */
 export class KeyGuesses {
   readonly #buckets: TokenBuckets;
@@ -24,29 +25,14 @@ export class KeyGuesses {
     this.#buckets = new TokenBuckets({ clock, max: ADDRESSES });
   }
 
-  /** Takes note of a wrong key; the seconds to wait where there were too many. */
+  /** Counts a wrong key. Returns the seconds to wait if there were too many. */
   failed(address: string): number | undefined {
     const tokens = this.#buckets.spend(clientOf(address), SIZE, 1 - LONGEST_MS / REFILL_MS);
     return tokens < 0 ? Math.ceil(((1 - tokens) * REFILL_MS) / 1_000) : undefined;
   }
 
-  /** Addresses that are remembered now. */
+  /** How many addresses are remembered. */
   get size(): number {
     return this.#buckets.size;
   }
-}
-
-/** Whom an address stands for: one IPv4 address, or the network of 2^64 that an IPv6 customer has to himself. */
-export function clientOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/, "");
-  if (!plain.includes(":")) return plain;
-  const [head = "", tail] = plain.split("%")[0]?.split("::") ?? [];
-  const before = head === "" ? [] : head.split(":");
-  const after = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = tail === undefined ? 0 : 8 - before.length - after.length;
-  const groups = [...before, ...Array.from({ length: Math.max(0, zeros) }, () => "0"), ...after];
-  return `${groups
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ""))
-    .join(":")}::/64`;
 }

@@ -1,28 +1,28 @@
 import type { Clock } from "../../clock.ts";
 
-/** How much a bucket holds, and in which time an empty one is full again. */
+/** How many tokens a bucket holds, and how long an empty one takes to fill up. */
 export interface BucketSize {
   readonly tokens: number;
   readonly window_ms: number;
 }
 
-/** What was spent and has not come back at that moment; it may be more than a bucket holds. */
+/** A bucket as of its last change. */
 interface Bucket {
+  /** Tokens that were missing then; in debt there may be more of them than the bucket holds. */
   readonly spent: number;
   readonly at: number;
-  /** From when on it is full, and so is as good as none. */
+  /** When it will be full, and need not be remembered. */
   readonly full_at: number;
 }
 
 /**
- * Token buckets, each under its key. Tokens come back evenly, by the clock that nobody sets. A bucket that is full is
- * forgotten, and beyond a number of them the one that was touched longest ago. The size is given at each touch: of one
- * that has changed, what was spent counts on.
+ * Token buckets by key. Tokens come back evenly, by the monotonic clock. Full buckets are forgotten, and beyond `max`
+ * buckets the least recently used ones. The size is given with each use; after a change of it, what was spent still counts.
  */
 export class TokenBuckets {
   readonly #clock: Pick<Clock, "monotonic">;
   readonly #max: number;
-  /** Those that were touched longest ago come first. */
+  /** Least recently used first. */
   readonly #buckets = new Map<string, Bucket>();
 
   constructor({ clock, max }: { readonly clock: Pick<Clock, "monotonic">; readonly max: number }) {
@@ -30,12 +30,12 @@ export class TokenBuckets {
     this.#max = max;
   }
 
-  /** Tokens that are left, a fraction of one among them; less than nothing for a bucket in debt. */
+  /** How many tokens are left, with fractions; negative for a bucket in debt. */
   left(key: string, size: BucketSize): number {
     return size.tokens - this.#spent(key, size);
   }
 
-  /** Takes one, also where there is none; a debt grows to `deepest` and no further. Tells what is left. */
+  /** Takes a token, even if there is none: a debt grows as far as `deepest`. Returns what is left. */
   spend(key: string, size: BucketSize, deepest = 0): number {
     const at = this.#clock.monotonic();
     const spent = Math.min(this.#spent(key, size) + 1, size.tokens - deepest);
@@ -45,7 +45,7 @@ export class TokenBuckets {
     return size.tokens - spent;
   }
 
-  /** Buckets that are remembered now. */
+  /** How many buckets are remembered. */
   get size(): number {
     return this.#buckets.size;
   }
@@ -56,7 +56,7 @@ export class TokenBuckets {
     return Math.max(0, bucket.spent - ((this.#clock.monotonic() - bucket.at) * tokens) / window_ms);
   }
 
-  /** Two for each that may have come, so that they get fewer. */
+  /** Forgets at most two buckets for each new one, so that their number goes down. */
   #forget(now: number): void {
     let looked = 0;
     for (const [key, { full_at }] of this.#buckets) {

@@ -3,21 +3,17 @@ import { t } from "elysia";
 import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../../domain/functions/functions.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { flag } from "../wire/flag.ts";
 import { wantsEvents } from "../wire/event-stream.ts";
 import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
-import { type Intake, jsonBody, resource } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const params = t.Object({
   id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
 });
 const deletion = t.Object(
   {
-    cascade: t.Optional(
-      t.Union([t.Literal("true"), t.Literal("false")], {
-        description: "Delete its routes, too, and take it out of the `on_success` and `on_failure` of others.",
-        examples: ["true"],
-      }),
-    ),
+    cascade: flag("Also delete its routes, and remove it from the `on_success` and `on_failure` of other functions."),
   },
   { additionalProperties: false },
 );
@@ -27,28 +23,30 @@ const creation = {
   operationId: "createFunction",
   summary: "Register an image as a function",
   description:
-    "Pulls the image where the engine does not have it. The answer comes when the function can be called; " +
-    "with `Accept: text/event-stream` it begins with the pull, and tells how that goes.",
+    "Pulls the image if the engine does not have it, and answers when the function can be called. With " +
+    "`Accept: text/event-stream` the answer begins with the pull and reports its progress.",
   responses: PULL_EVENTS_DETAIL,
 };
 const change = {
   operationId: "updateFunction",
   summary: "Change a function",
-  description: "What is absent stays as it is; `environment` is replaced as a whole. Running calls end as they began.",
+  description:
+    "Fields that are absent stay as they are; `environment` is replaced as a whole. Running calls are not affected.",
   responses: PULL_EVENTS_DETAIL,
 };
 const pull = {
   operationId: "pullFunction",
-  summary: "Pull the image anew",
+  summary: "Pull the image again",
   description:
-    "Moves the function to what its image reference means now. An image that exists only locally is looked up again.",
+    "Updates the function to the image that its reference names now. An image that exists only locally is looked up again.",
   responses: PULL_EVENTS_DETAIL,
 };
 
 /** `/v1/functions`: images plus their settings. */
-export function functionsRoutes(functions: FunctionService, intake: Intake, tools: PullEventTools) {
-  return resource({ prefix: "/v1/functions", tag: "functions", intake })
+export function functionsRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
+  return resource(guard, "functions")
     .get("/", () => success(functions.list()), {
+      needs: "read",
       response: { 200: Envelope(Type.Array(Function), "The functions, oldest first."), ...errors() },
       detail: { operationId: "listFunctions", summary: "List the functions" },
     })
@@ -60,13 +58,14 @@ export function functionsRoutes(functions: FunctionService, intake: Intake, tool
         return created;
       },
       {
-        parse: jsonBody(intake),
+        needs: "write",
         body: CreateFunction,
         response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 502, 503, 507) },
         detail: creation,
       },
     )
     .get("/:id", ({ params: { id } }) => success(functions.getWithPool(id)), {
+      needs: "read",
       params,
       response: { 200: data, ...errors(404) },
       detail: { operationId: "getFunction", summary: "Show a function and its instances" },
@@ -76,8 +75,8 @@ export function functionsRoutes(functions: FunctionService, intake: Intake, tool
       ({ params: { id }, body, set, request }) =>
         answerPull(tools, { set, request }, (watcher) => functions.update(id, body, watcher)),
       {
+        needs: "write",
         params,
-        parse: jsonBody(intake),
         body: UpdateFunction,
         response: { 200: changed, ...errors(400, 404, 408, 409, 413, 502, 503, 507) },
         detail: change,
@@ -88,6 +87,7 @@ export function functionsRoutes(functions: FunctionService, intake: Intake, tool
       async ({ params: { id }, query: { cascade } }) =>
         success(await functions.delete(id, { cascade: cascade === "true" })),
       {
+        needs: "write",
         params,
         query: deletion,
         response: { 200: Envelope(Function, "The function as it was."), ...errors(400, 404, 409, 507) },
@@ -95,7 +95,7 @@ export function functionsRoutes(functions: FunctionService, intake: Intake, tool
           operationId: "deleteFunction",
           summary: "Delete a function",
           description:
-            "A function with routes, or that others name as `on_success` or `on_failure`, is kept (409) unless `cascade=true`. Running calls end; its records stay.",
+            "Answers 409 if the function has routes, or others name it as `on_success` or `on_failure`, unless `cascade=true`. Running calls are finished; the records stay.",
         },
       },
     )
@@ -104,6 +104,7 @@ export function functionsRoutes(functions: FunctionService, intake: Intake, tool
       ({ params: { id }, set, request }) =>
         answerPull(tools, { set, request }, (watcher) => functions.pull(id, watcher)),
       {
+        needs: "write",
         params,
         response: { 200: changed, ...errors(400, 404, 502, 503, 507) },
         detail: pull,

@@ -2,9 +2,9 @@ import type { Clock } from "../../clock.ts";
 import type { ResultService } from "../../services/calls/results.ts";
 import { eventStream } from "../wire/event-stream.ts";
 
-/** What becomes of an invocation, as server-sent events: `state` with its record, `log` with what was printed, `end`. */
+/** Follows an invocation with server-sent events: `state` with its record, `log` with what was printed, `end`. */
 export function invocationEvents(results: ResultService, clock: Clock, id: string): Response {
-  // Before the answer begins: an unknown id is a 404.
+  // Checked before the answer begins, so that an unknown id is a 404.
   results.attempts(id);
   return eventStream(clock, (sink) =>
     results.follow(

@@ -1,4 +1,8 @@
-import { t } from "elysia";
+import { Type } from "@sinclair/typebox";
+import { Elysia, t } from "elysia";
+import type { Clock } from "../../clock.ts";
+import { Attempt } from "../../domain/calls/attempts.ts";
+import { Callback } from "../../domain/calls/callbacks.ts";
 import {
   Invocation,
   InvocationLogs,
@@ -6,23 +10,46 @@ import {
   InvocationStatus,
   parseInvocationQuery,
 } from "../../domain/calls/invocations.ts";
-import { PAGE, WAIT_MS } from "../../domain/limits.ts";
 import { parseWait } from "../../domain/calls/submissions.ts";
-import type { ResultService } from "../../services/calls/results.ts";
+import { AppError } from "../../domain/errors.ts";
+import { type Caller, checkFunction } from "../../domain/keys.ts";
+import { CALLBACK, PAGE, REPLAYS, WAIT_MS } from "../../domain/limits.ts";
+import { quoted } from "../../domain/quoted.ts";
+import type { CallbackService } from "../../services/callbacks/callbacks.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
+import type { ResultService } from "../../services/calls/results.ts";
+import type { Queue } from "../../services/work/queue.ts";
+import type { ReplayService } from "../../services/work/replays.ts";
+import { type Guard, resource } from "../access/guard.ts";
+import { answerResponse } from "../calls/answer.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { type Intake, resource } from "../access/guard.ts";
+import type { RequestId } from "../wire/errors.ts";
+import { invocationEvents } from "./invocation-events.ts";
 
-const params = t.Object({
-  id: t.String({
-    description: "The id of the invocation: the `X-Request-Id` of its answer.",
-    examples: ["7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55"],
-  }),
+/** Everything that is known of calls, and done to them after they were made. */
+export interface InvocationTools {
+  readonly invocations: InvocationService;
+  readonly results: ResultService;
+  readonly callbacks: CallbackService;
+  readonly queue: Queue;
+  readonly replays: ReplayService;
+  readonly clock: Clock;
+  readonly requestId: RequestId;
+}
+
+const id = t.String({
+  description: "The id of the invocation: the `X-Request-Id` of its answer.",
+  examples: ["7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55"],
+});
+const params = t.Object({ id });
+const attemptParams = t.Object({
+  id,
+  attempt: t.String({ description: "The number of the attempt, from 1.", examples: ["1"] }),
 });
 
-const query = t.Object(
+const filter = t.Object(
   {
-    function_id: t.Optional(t.String({ description: "Only those of this function, by its id or name." })),
+    function_id: t.Optional(t.String({ description: "Only invocations of this function, by its id or name." })),
     status: t.Optional(InvocationStatus),
     since: t.Optional(
       t.String({ description: "Only those created at this time or later.", examples: ["2026-01-31T12:00:00Z"] }),
@@ -34,7 +61,7 @@ const query = t.Object(
     // A string: Elysia's own conversion has no message that says which parameter was wrong.
     limit: t.Optional(
       t.String({
-        description: `Records a page, from 1 to ${PAGE.max}; ${PAGE.default} unless given.`,
+        description: `Records per page, from 1 to ${PAGE.max}; ${PAGE.default} by default.`,
         examples: ["50"],
       }),
     ),
@@ -45,17 +72,54 @@ const query = t.Object(
 const waiting = t.Object(
   {
     wait: t.Optional(
-      t.String({ description: `How long to wait for its end, at most ${WAIT_MS / 1000}s.`, examples: ["30s"] }),
+      t.String({
+        description: `How long to wait for the invocation to end, at most ${WAIT_MS / 1000}s.`,
+        examples: ["30s"],
+      }),
     ),
   },
   { additionalProperties: false },
 );
 
-/** `/v1/invocations`: the records of calls and what they printed. */
-export function invocationsRoutes(invocations: InvocationService, results: ResultService, intake: Intake) {
-  return resource({ prefix: "/v1/invocations", tag: "invocations", intake })
+const Replay = Type.Object(
+  {
+    status: Type.Literal("dead", {
+      description: "Only dead invocations can be replayed in bulk.",
+      examples: ["dead"],
+    }),
+    function_id: Type.Optional(
+      Type.String({ description: "Only invocations of this function, by its id or name.", examples: ["hello-world"] }),
+    ),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: REPLAYS.max,
+        description: "The most invocations to replay.",
+        examples: [REPLAYS.default],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const Replayed = Type.Object({
+  invocations: Type.Array(Invocation, { description: "The new invocations." }),
+  left: Type.Integer({ description: "Dead invocations that have not been replayed yet.", examples: [0] }),
+});
+
+/** `/v1/invocations`: the records of calls, their results, and what can still be done to them. */
+export function invocationsRoutes(guard: Guard, tools: InvocationTools) {
+  return new Elysia({ normalize: false })
+    .use(recordRoutes(guard, tools))
+    .use(resultRoutes(guard, tools))
+    .use(actionRoutes(guard, tools));
+}
+
+function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationTools) {
+  return resource(guard, "invocations")
     .get("/", ({ query: raw }) => success(invocations.list(parseInvocationQuery(raw))), {
-      query,
+      needs: "read",
+      query: filter,
       response: { 200: Envelope(InvocationPage, "A page of invocations, newest first."), ...errors(400) },
       detail: { operationId: "listInvocations", summary: "List the invocations, newest first" },
     })
@@ -64,19 +128,172 @@ export function invocationsRoutes(invocations: InvocationService, results: Resul
       async ({ params: { id }, query: { wait }, request }) =>
         success(wait === undefined ? invocations.get(id) : await results.wait(id, parseWait(wait), request.signal)),
       {
+        needs: "read",
         params,
         query: waiting,
         response: { 200: Envelope(Invocation, "The invocation."), ...errors(400, 404) },
         detail: {
           operationId: "getInvocation",
           summary: "Show an invocation",
-          description: "With `wait`, the answer comes when it has ended, or after that time as it is then.",
+          description:
+            "With `wait`, answers when the invocation has ended, or with the state it is in when the time is up.",
         },
       },
     )
     .get("/:id/logs", ({ params: { id } }) => success(invocations.logs(id)), {
+      needs: "read",
       params,
       response: { 200: Envelope(InvocationLogs, "What the function printed, as far as it was kept."), ...errors(404) },
       detail: { operationId: "getInvocationLogs", summary: "Show what the function printed" },
+    })
+    .get("/:id/events", ({ params: { id } }) => invocationEvents(results, clock, id), {
+      needs: "read",
+      params,
+      response: errors(404),
+      detail: {
+        operationId: "followInvocation",
+        summary: "Follow an invocation",
+        description:
+          "Server-sent events: `state` with the record whenever it changes, `log` with what the function prints, and `end`.",
+      },
     });
+}
+
+function resultRoutes(guard: Guard, { results, callbacks, requestId }: InvocationTools) {
+  return resource(guard, "invocations")
+    .get(
+      "/:id/result",
+      ({ params: { id }, request, set }) =>
+        answerResponse(results.result(id), request.headers.get("accept"), requestId(set)),
+      {
+        needs: "read",
+        params,
+        response: errors(404, 409),
+        detail: {
+          operationId: "getInvocationResult",
+          summary: "Get the function's own answer",
+          description:
+            "The status, headers and body that a caller who waited would have got. 409 until the invocation has ended.",
+        },
+      },
+    )
+    .get("/:id/attempts", ({ params: { id } }) => success(results.attempts(id)), {
+      needs: "read",
+      params,
+      response: { 200: Envelope(Type.Array(Attempt), "The attempts, oldest first."), ...errors(404) },
+      detail: { operationId: "listAttempts", summary: "List the attempts at an asynchronous invocation" },
+    })
+    .get(
+      "/:id/attempts/:attempt/logs",
+      ({ params: { id, attempt } }) => success(results.attemptLogs(id, numberOf(attempt))),
+      {
+        needs: "read",
+        params: attemptParams,
+        response: {
+          200: Envelope(InvocationLogs, "What the attempt printed, as far as it was kept."),
+          ...errors(400, 404),
+        },
+        detail: { operationId: "getAttemptLogs", summary: "Show what the function printed in an attempt" },
+      },
+    )
+    .get("/:id/callback", ({ params: { id } }) => success(callbacks.get(id)), {
+      needs: "read",
+      params,
+      response: { 200: Envelope(Callback, "The state of the callback."), ...errors(404) },
+      detail: {
+        operationId: "getCallback",
+        summary: "Show whether a result has reached its callback_url",
+        description: "404 for an invocation that has not ended or has no `callback_url`.",
+      },
+    });
+}
+
+function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: InvocationTools) {
+  /** Returns the id if the caller may act on the function of its invocation; throws `forbidden` if not. */
+  const own = (request: Request, id: string): string => {
+    checkFunction(guard.callerOf(request), invocations.get(id).function_id);
+    return id;
+  };
+  return resource(guard, "invocations")
+    .post("/:id/cancel", async ({ params: { id }, request }) => success(await queue.cancel(own(request, id))), {
+      needs: "write",
+      params,
+      response: { 200: Envelope(Invocation, "The invocation as it is now."), ...errors(404, 409, 507) },
+      detail: CANCEL,
+    })
+    .post("/:id/callback", async ({ params: { id }, request }) => success(await callbacks.retry(own(request, id))), {
+      needs: "write",
+      params,
+      response: { 200: Envelope(Callback, "The callback, which is due now."), ...errors(404, 409, 507) },
+      detail: RETRY_CALLBACK,
+    })
+    .post(
+      "/:id/replay",
+      async ({ params: { id }, request, set }) => {
+        const replay = await replays.replay(own(request, id));
+        set.status = 202;
+        set.headers["location"] = `/v1/invocations/${replay.id}`;
+        return success(replay);
+      },
+      {
+        needs: "write",
+        params,
+        response: { 202: Envelope(Invocation, "The new invocation, queued."), ...errors(404, 503, 507) },
+        detail: REPLAY,
+      },
+    )
+    .post(
+      "/replay",
+      async ({ body: { function_id, limit }, request, set }) => {
+        checkBulk(guard.callerOf(request), function_id);
+        set.status = 202;
+        return success(
+          await replays.replayDead({
+            ...(function_id !== undefined && { function_id }),
+            ...(limit !== undefined && { limit }),
+          }),
+        );
+      },
+      {
+        needs: "write",
+        body: Replay,
+        response: { 202: Envelope(Replayed, "What was queued."), ...errors(400, 404, 408, 413, 503, 507) },
+        detail: REPLAY_DEAD,
+      },
+    );
+}
+
+const CANCEL = {
+  operationId: "cancelInvocation",
+  summary: "Cancel a queued or running asynchronous invocation",
+  description: "A running function gets SIGKILL. The answer comes when it has ended.",
+};
+const RETRY_CALLBACK = {
+  operationId: "retryCallback",
+  summary: "Send a result to its callback_url again",
+  description:
+    `Even if it was delivered. It gets ${CALLBACK.attempts} new attempts and keeps its \`webhook-id\`. ` +
+    "409 if it is waiting to be sent anyway.",
+};
+const REPLAY = {
+  operationId: "replayInvocation",
+  summary: "Run an invocation again",
+  description:
+    "Makes a new asynchronous invocation with the request that was kept; synchronous ones keep it if the function has `record_bodies`.",
+};
+const REPLAY_DEAD = {
+  operationId: "replayInvocations",
+  summary: "Run dead invocations again",
+  description: "Newest first, each at most once: what was replayed before is left out.",
+};
+
+/** Throws `forbidden` for a key that is for one function, unless that is the function whose dead are asked for. */
+function checkBulk({ function_id: only }: Caller, functionId: string | undefined): void {
+  if (only === null || only === functionId) return;
+  throw new AppError("forbidden", `This key is for one function: send "function_id": "${only}"`);
+}
+
+function numberOf(attempt: string): number {
+  if (/^[1-9]\d{0,5}$/.test(attempt)) return Number(attempt);
+  throw new AppError("invalid_request", `Invalid attempt ${quoted(attempt, 40)}: give a number from 1`);
 }

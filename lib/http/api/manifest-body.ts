@@ -6,22 +6,22 @@ import { ApplyManifest, type ApplyOptions, Manifest } from "../../domain/manifes
 import { parseManifestText } from "../../domain/manifest/text.ts";
 import { expand } from "../../domain/manifest/variables.ts";
 import { parseJson } from "../wire/body.ts";
-import { describeProblem } from "../wire/validation-message.ts";
+import { validationMessage } from "../wire/validation-message.ts";
 
-/** What a request wants applied. */
+/** The manifest in a request, with the options of the same body. */
 export interface ManifestBody extends Partial<ApplyOptions> {
   readonly manifest: Manifest;
 }
 
-/** The JSON around a manifest, which itself may be a text of YAML in there. */
+/** The JSON object around a manifest, which may be an object or a string of YAML. */
 const Around = Type.Object({ ...ApplyManifest.properties, manifest: Type.Unknown() }, { additionalProperties: false });
 
-/** Parts of a manifest that may stand there empty, which YAML takes for null. */
+/** Parts of a manifest that may be empty, which YAML reads as null. */
 const PARTS = ["functions", "routes", "secrets"] as const;
 
 /**
- * The manifest in a request's body: YAML, or JSON that is one, or that has one in it, with its variables. Throws
- * `invalid_request` and `payload_too_large`.
+ * Reads the manifest in a request's body, with its variables filled in. The body is YAML, JSON, or a JSON object around
+ * either. Throws `invalid_request` and `payload_too_large`.
  */
 export function parseManifestBody(bytes: Uint8Array, contentType: string | null): ManifestBody {
   if (bytes.length === 0) throw invalid("The request has no body: send a manifest, as YAML or JSON");
@@ -50,7 +50,7 @@ function manifestOf(value: unknown, variables: Readonly<Record<string, string>>)
 function checked<T extends TSchema>(schema: T, value: unknown) {
   if (Value.Check(schema, value)) return value;
   const validator = { schema, Errors: (wrong: unknown) => Value.Errors(schema, wrong) };
-  throw invalid(describeProblem("body", validator, value));
+  throw invalid(validationMessage("body", validator, value));
 }
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
@@ -59,7 +59,7 @@ function decoded(bytes: Uint8Array): string {
   try {
     return UTF8.decode(bytes);
   } catch {
-    throw invalid("The request body is no UTF-8: send a manifest, as YAML or JSON");
+    throw invalid("The request body is not UTF-8: send a manifest, as YAML or JSON");
   }
 }
 

@@ -2,19 +2,18 @@ import { t } from "elysia";
 import { AppliedManifest, type ApplyOptions, Manifest } from "../../domain/manifest/manifest.ts";
 import type { ManifestService } from "../../services/functions/manifest.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { flag } from "../wire/flag.ts";
 import { parseManifestBody } from "./manifest-body.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
-import { API_BODY_BYTES, type Intake, resource } from "../access/guard.ts";
+import { API_BODY_BYTES, type Guard, resource } from "../access/guard.ts";
 
 const YAML = "application/yaml";
 
-const flag = (description: string) =>
-  t.Optional(t.Union([t.Literal("true"), t.Literal("false")], { description, examples: ["true"] }));
 const query = t.Object(
   {
-    dry_run: flag("Tell what would change, and change nothing."),
-    prune: flag("Delete the functions that have a name and the routes that the manifest does not mention."),
-    pull: flag("Pull all images anew, and move the functions to what their references mean now."),
+    dry_run: flag("Report what would change, and change nothing."),
+    prune: flag("Delete named functions, and routes, that the manifest does not mention."),
+    pull: flag("Pull all images again, and update the functions to what their references name now."),
   },
   { additionalProperties: false },
 );
@@ -41,12 +40,12 @@ const EXAMPLE_JSON = {
 
 const apply = {
   operationId: "applyManifest",
-  summary: "Make functions and routes what a manifest says",
+  summary: "Apply a manifest to the server",
   description:
-    "The body is the manifest as YAML or JSON, or a JSON object that has it as `manifest` (an object, or a text of YAML) " +
-    "together with `variables`. All images are found first, then everything is changed in one transaction, or nothing. " +
-    "What a function or a route in it leaves out is as in a new one. What the manifest does not mention stays, unless " +
-    "`prune` says otherwise. What is so already is left alone. The parameters of the query win over those of the body.",
+    "The body is the manifest as YAML or JSON, or a JSON object with `manifest` (an object or a string of YAML) and " +
+    "`variables`. All images are found first; then everything changes in one transaction, or nothing does. Fields that a " +
+    "function or a route leaves out get their defaults. Functions and routes that the manifest does not mention stay, " +
+    "unless `prune` is set, and those that match it already are not touched. Query parameters override the body's options.",
   requestBody: {
     required: true,
     content: {
@@ -57,13 +56,13 @@ const apply = {
 };
 const exporting = {
   operationId: "exportManifest",
-  summary: "Show everything as a manifest",
+  summary: "Export all functions and routes as a manifest",
   description:
-    "YAML, unless `Accept` asks for `application/json`. Applied to this server it changes nothing; settings that are as in " +
-    "a new function are left out. A function without a name is called after its id.",
+    "YAML, unless `Accept` asks for `application/json`. Applied to this server it changes nothing. Settings with their " +
+    "default value are left out. A function without a name gets one made of its id.",
   responses: {
     200: {
-      description: "With any other `Accept` than JSON: the manifest itself as YAML.",
+      description: "With any `Accept` except JSON, the manifest itself as YAML.",
       headers: REQUEST_ID_HEADER,
       content: {
         [YAML]: { schema: { type: "string" as const }, example: EXAMPLE.replace("${TAG:-latest}", "latest") },
@@ -73,22 +72,23 @@ const exporting = {
 };
 
 /** `/v1/apply` and `/v1/export`: all functions and routes as one file. */
-export function manifestRoutes(manifests: ManifestService, intake: Intake) {
-  return resource({ prefix: "/v1", tag: "manifest", intake })
+export function manifestRoutes(guard: Guard, manifests: ManifestService) {
+  return resource(guard, "manifest")
     .post(
       "/apply",
       async ({ request, query }) => {
-        const bytes = await intake.readBody(request, API_BODY_BYTES);
+        const bytes = await guard.readBody(request, API_BODY_BYTES);
         const { manifest, ...body } = parseManifestBody(bytes, request.headers.get("content-type"));
         const chosen = (name: keyof ApplyOptions) => (query[name] ? query[name] === "true" : (body[name] ?? false));
         const options = { dry_run: chosen("dry_run"), prune: chosen("prune"), pull: chosen("pull") };
         return success(await manifests.apply(manifest, options));
       },
       {
+        needs: "write",
         parse: "none",
         query,
         response: {
-          200: Envelope(AppliedManifest, "What has changed, or would."),
+          200: Envelope(AppliedManifest, "What has changed, or would change."),
           ...errors(400, 408, 409, 413, 502, 503, 507),
         },
         detail: apply,
@@ -102,10 +102,14 @@ export function manifestRoutes(manifests: ManifestService, intake: Intake) {
           ? Response.json(success(manifest))
           : new Response(`${Bun.YAML.stringify(manifest, null, 2)}\n`, { headers: { "Content-Type": YAML } });
         answer.headers.set("Vary", "Accept");
-        // Elysia takes a Response in the place of what the schema says; its types do not.
+        // Elysia accepts a Response in place of the data in the schema; its types do not.
         return answer as never;
       },
-      { response: { 200: Envelope(Manifest, "The manifest of this server."), ...errors(503) }, detail: exporting },
+      {
+        needs: "read",
+        response: { 200: Envelope(Manifest, "The manifest of this server."), ...errors(503) },
+        detail: exporting,
+      },
     );
 }
 

@@ -6,7 +6,7 @@ import { pathOf, type RequestId, shownError } from "../wire/errors.ts";
 import { type EventSink, eventStream, wantsEvents } from "../wire/event-stream.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
 
-/** What a stream of a pull needs of the server. */
+/** What an answer with the events of a pull is made with. */
 export interface PullEventTools {
   readonly clock: Clock;
   readonly log: Logger;
@@ -18,21 +18,20 @@ interface PullContext {
   readonly set: Parameters<RequestId>[0];
 }
 
-/** Answers what may begin with a pull: with an envelope, or with events where the client wants them. */
+/** Answers a request that may begin with a pull: with an envelope, or with events if the client accepts them. */
 export async function answerPull<T>(
   tools: PullEventTools,
   context: PullContext,
   work: (watcher?: PullWatcher) => Promise<T>,
 ) {
   if (!wantsEvents(context.request)) return success(await work());
-  // Elysia takes a Response in the place of what the schema says; its types do not.
+  // Elysia accepts a Response in place of the data in the schema; its types do not.
   return (await pullEvents(tools, context, work)) as never;
 }
 
 /**
- * Answers with the events of a pull: `progress` while it goes on, then `function` or `error`. The answer begins when the
- * pull does, or when all is done where the image is there already; what is thrown before that is thrown here. When the
- * reader leaves, `work` goes on.
+ * Answers with the events of a pull: `progress` while it runs, then `function` or `error`. The answer begins when the pull
+ * does, or when all is done if there is nothing to pull; errors before that are thrown. If the reader leaves, `work` goes on.
  */
 async function pullEvents(
   { clock, log, requestId }: PullEventTools,
@@ -77,13 +76,13 @@ const EXAMPLE = [
   'event: function\ndata: {"id":"0b9a4f2e-3f0c-4a52-9a57-6a3d5e2f8c11","image":"ghcr.io/xprnio/serverless-hello-world:latest"}\n\n',
 ].join("");
 
-/** How the document describes such an answer, for the `detail` of an endpoint. */
+/** The documentation of such an answer, for the `detail` of an endpoint. */
 export const PULL_EVENTS_DETAIL = {
   200: {
     description:
-      "With `Accept: text/event-stream`: server-sent events. `progress` has a `PullProgress`, at most five times a second; " +
-      "the last event is `function`, with what `data` would be, or `error`, with the envelope of the error. " +
-      "What is wrong before the pull begins is an answer with its own status, as without events.",
+      "With `Accept: text/event-stream`: server-sent events. `progress` carries a `PullProgress`, at most five times a " +
+      "second. The last event is `function`, with what `data` would be, or `error`, with the error's envelope. " +
+      "An error before the pull begins is answered with its own status, as without events.",
     headers: REQUEST_ID_HEADER,
     content: { "text/event-stream": { schema: { type: "string" as const }, example: EXAMPLE } },
   },

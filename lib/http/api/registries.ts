@@ -4,31 +4,29 @@ import { DockerConfig } from "../../domain/images/docker-config.ts";
 import { PutRegistry, Registry, RegistryImport } from "../../domain/images/registries.ts";
 import type { RegistryService } from "../../services/images/registries.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { type Intake, jsonBody, resource } from "../access/guard.ts";
+import { flag } from "../wire/flag.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const params = t.Object({
   host: t.String({
-    description: "The host of the registry, with its port; `docker.io` and its other names are Docker Hub.",
+    description: "The host of the registry, with its port. `docker.io` and its other names mean Docker Hub.",
     examples: ["registry.example.com:5000"],
   }),
 });
 const query = t.Object(
   {
-    check: t.Optional(
-      t.Union([t.Literal("true"), t.Literal("false")], {
-        description:
-          "`false` stores the credentials without asking the registry: the engine, or the registry, may be away.",
-        examples: ["true"],
-      }),
+    check: flag(
+      "`false` stores the credentials without checking them, for when the engine or the registry is not available.",
     ),
   },
   { additionalProperties: false },
 );
 
 /** `/v1/registries`: credentials for the images of private registries. */
-export function registriesRoutes(registries: RegistryService, intake: Intake) {
-  return resource({ prefix: "/v1/registries", tag: "registries", intake })
+export function registriesRoutes(guard: Guard, registries: RegistryService) {
+  return resource(guard, "registries")
     .get("/", () => success(registries.list()), {
+      needs: "read",
       response: { 200: Envelope(Type.Array(Registry), "The registries by host, without passwords."), ...errors() },
       detail: { operationId: "listRegistries", summary: "List the registries with credentials" },
     })
@@ -36,22 +34,23 @@ export function registriesRoutes(registries: RegistryService, intake: Intake) {
       "/import",
       async ({ body, query: { check } }) => success(await registries.import(body, { check: check !== "false" })),
       {
+        needs: "write",
         query,
-        parse: jsonBody(intake),
         body: DockerConfig,
         response: {
-          200: Envelope(RegistryImport, "What was stored, and what was left out."),
+          200: Envelope(RegistryImport, "What was stored and what was left out."),
           ...errors(400, 408, 409, 413, 503, 507),
         },
         detail: {
           operationId: "importRegistries",
-          summary: "Take over the credentials of a Docker config.json",
+          summary: "Import the credentials of a Docker config.json",
           description:
-            "Each is checked with its registry; what is refused, or is kept by a helper outside the file, is left out and named.",
+            "Each one is checked with its registry. Those that are refused, or kept by a helper outside the file, are left out and listed.",
         },
       },
     )
     .get("/:host", ({ params: { host } }) => success(registries.get(host)), {
+      needs: "read",
       params,
       response: { 200: Envelope(Registry, "The registry, without its password."), ...errors(400, 404) },
       detail: { operationId: "getRegistry", summary: "Show the credentials of a registry" },
@@ -64,30 +63,31 @@ export function registriesRoutes(registries: RegistryService, intake: Intake) {
         return success(registry);
       },
       {
+        needs: "write",
         params,
         query,
-        parse: jsonBody(intake),
         body: PutRegistry,
         response: {
-          200: Envelope(Registry, "The registry, which has other credentials now."),
-          201: Envelope(Registry, "The registry, which had none."),
+          200: Envelope(Registry, "The registry, whose credentials were replaced."),
+          201: Envelope(Registry, "The registry, which had no credentials before."),
           ...errors(400, 408, 409, 413, 502, 503, 507),
         },
         detail: {
           operationId: "putRegistry",
-          summary: "Give the credentials of a registry",
+          summary: "Set the credentials of a registry",
           description:
-            "`username` and `password`, or `identity_token`. The engine checks them with the registry; they are kept encrypted, and used by the next pull.",
+            "`username` and `password`, or `identity_token`. The engine checks them with the registry. They are stored encrypted and used by the next pull.",
         },
       },
     )
     .delete("/:host", async ({ params: { host } }) => success(await registries.delete(host)), {
+      needs: "write",
       params,
       response: { 200: Envelope(Registry, "The registry as it was."), ...errors(400, 404, 507) },
       detail: {
         operationId: "deleteRegistry",
         summary: "Delete the credentials of a registry",
-        description: "Images that were pulled with them stay where they are.",
+        description: "Images that were pulled with them stay on the engine.",
       },
     });
 }

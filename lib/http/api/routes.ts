@@ -3,7 +3,7 @@ import { t } from "elysia";
 import { CreateRoute, Route, UpdateRoute } from "../../domain/routes/routes.ts";
 import type { RouteService } from "../../services/functions/routes.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { type Intake, jsonBody, resource } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const params = t.Object({
   id: t.String({ description: "The id of the route.", examples: ["5d1c7c0e-8a53-44c5-b7a3-0f4f7c1f0e0a"] }),
@@ -11,31 +11,34 @@ const params = t.Object({
 const data = Envelope(Route, "The route.");
 
 /** `/v1/routes`: URL paths below `/r` that lead to functions. */
-export function routesRoutes(routes: RouteService, intake: Intake) {
-  return resource({ prefix: "/v1/routes", tag: "routes", intake })
+export function routesRoutes(guard: Guard, routes: RouteService) {
+  return resource(guard, "routes")
     .get("/", () => success(routes.list()), {
+      needs: "read",
       response: { 200: Envelope(Type.Array(Route), "The routes, oldest first."), ...errors() },
       detail: { operationId: "listRoutes", summary: "List the routes" },
     })
     .post("/", async ({ body }) => success(await routes.create(body)), {
-      parse: jsonBody(intake),
+      needs: "write",
       body: CreateRoute,
       response: { 200: Envelope(Route, "The new route."), ...errors(400, 404, 408, 409, 413, 507) },
-      detail: { operationId: "createRoute", summary: "Give a function a path below /r" },
+      detail: { operationId: "createRoute", summary: "Create a route to a function" },
     })
     .get("/:id", ({ params: { id } }) => success(routes.get(id)), {
+      needs: "read",
       params,
       response: { 200: data, ...errors(404) },
       detail: { operationId: "getRoute", summary: "Show a route" },
     })
     .patch("/:id", async ({ params: { id }, body }) => success(await routes.update(id, body)), {
+      needs: "write",
       params,
-      parse: jsonBody(intake),
       body: UpdateRoute,
       response: { 200: Envelope(Route, "The route as it is now."), ...errors(400, 404, 408, 409, 413, 507) },
-      detail: { operationId: "updateRoute", summary: "Change a route's path or function" },
+      detail: { operationId: "updateRoute", summary: "Change a route" },
     })
     .delete("/:id", async ({ params: { id } }) => success(await routes.delete(id)), {
+      needs: "write",
       params,
       response: { 200: Envelope(Route, "The route as it was."), ...errors(404, 507) },
       detail: { operationId: "deleteRoute", summary: "Delete a route" },

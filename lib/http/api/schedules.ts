@@ -3,16 +3,17 @@ import { t } from "elysia";
 import { CreateSchedule, ScheduleWithTimes, UpdateSchedule } from "../../domain/schedules.ts";
 import type { ScheduleService } from "../../services/work/schedules.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { type Intake, jsonBody, resource } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const params = t.Object({
   id: t.String({ description: "The id of the schedule.", examples: ["f3b9b3c5-2a3e-4d0e-8e2f-5a2d9a3c7c4e"] }),
 });
 
-/** `/v1/schedules`: functions that are called by the clock. */
-export function schedulesRoutes(schedules: ScheduleService, intake: Intake) {
-  return resource({ prefix: "/v1/schedules", tag: "schedules", intake })
+/** `/v1/schedules`: calling functions by the clock. */
+export function schedulesRoutes(guard: Guard, schedules: ScheduleService) {
+  return resource(guard, "schedules")
     .get("/", () => success(schedules.list()), {
+      needs: "read",
       response: { 200: Envelope(Type.Array(ScheduleWithTimes), "The schedules, oldest first."), ...errors() },
       detail: { operationId: "listSchedules", summary: "List the schedules" },
     })
@@ -24,24 +25,25 @@ export function schedulesRoutes(schedules: ScheduleService, intake: Intake) {
         return success(created);
       },
       {
-        parse: jsonBody(intake),
+        needs: "write",
         body: CreateSchedule,
         response: { 201: Envelope(ScheduleWithTimes, "The new schedule."), ...errors(400, 404, 408, 409, 413, 507) },
         detail: {
           operationId: "createSchedule",
-          summary: "Have a function called by the clock",
-          description: "Each time makes one asynchronous invocation, and none is made twice, whatever restarts.",
+          summary: "Call a function on a schedule",
+          description: "Each scheduled time makes one asynchronous invocation, and never two, even after a restart.",
         },
       },
     )
     .get("/:id", ({ params: { id } }) => success(schedules.get(id)), {
+      needs: "read",
       params,
       response: { 200: Envelope(ScheduleWithTimes, "The schedule."), ...errors(404) },
       detail: { operationId: "getSchedule", summary: "Show a schedule and its next five times" },
     })
     .patch("/:id", async ({ params: { id }, body }) => success(await schedules.update(id, body)), {
+      needs: "write",
       params,
-      parse: jsonBody(intake),
       body: UpdateSchedule,
       response: {
         200: Envelope(ScheduleWithTimes, "The schedule as it is now."),
@@ -50,8 +52,13 @@ export function schedulesRoutes(schedules: ScheduleService, intake: Intake) {
       detail: { operationId: "updateSchedule", summary: "Change or pause a schedule" },
     })
     .delete("/:id", async ({ params: { id } }) => success(await schedules.delete(id)), {
+      needs: "write",
       params,
       response: { 200: Envelope(ScheduleWithTimes, "The schedule as it was."), ...errors(404, 507) },
-      detail: { operationId: "deleteSchedule", summary: "Delete a schedule", description: "What it has queued stays." },
+      detail: {
+        operationId: "deleteSchedule",
+        summary: "Delete a schedule",
+        description: "Invocations that it has queued stay.",
+      },
     });
 }

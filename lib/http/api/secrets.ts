@@ -3,34 +3,32 @@ import { t } from "elysia";
 import { PutSecret, Secret, SecretName } from "../../domain/secrets.ts";
 import type { SecretService } from "../../services/secrets/secrets.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { type Intake, jsonBody, resource } from "../access/guard.ts";
+import { flag } from "../wire/flag.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const params = t.Object({
   name: t.String({ description: "The name of the secret.", examples: ["database-password"] }),
 });
 const deletion = t.Object(
   {
-    force: t.Optional(
-      t.Union([t.Literal("true"), t.Literal("false")], {
-        description: "Delete it although functions use it: their calls then answer 502, `secret_unavailable`.",
-        examples: ["false"],
-      }),
-    ),
+    force: flag("Delete it even if functions use it. Their calls then answer 502, `secret_unavailable`.", "false"),
   },
   { additionalProperties: false },
 );
 
-/** `/v1/secrets`: values that only functions see. */
-export function secretsRoutes(secrets: SecretService, intake: Intake) {
-  return resource({ prefix: "/v1/secrets", tag: "secrets", intake })
+/** `/v1/secrets`: values that only functions can read. */
+export function secretsRoutes(guard: Guard, secrets: SecretService) {
+  return resource(guard, "secrets")
     .get("/", () => success(secrets.list()), {
+      needs: "read",
       response: { 200: Envelope(Type.Array(Secret), "The secrets by name, without their values."), ...errors() },
       detail: { operationId: "listSecrets", summary: "List the secrets" },
     })
     .get("/:name", ({ params: { name } }) => success(secrets.get(name)), {
+      needs: "read",
       params,
       response: { 200: Envelope(Secret, "The secret, without its value."), ...errors(404) },
-      detail: { operationId: "getSecret", summary: "Show who uses a secret" },
+      detail: { operationId: "getSecret", summary: "Show a secret and the functions that use it" },
     })
     .put(
       "/:name",
@@ -40,18 +38,18 @@ export function secretsRoutes(secrets: SecretService, intake: Intake) {
         return success(secret);
       },
       {
+        needs: "write",
         params: t.Object({ name: SecretName }),
-        parse: jsonBody(intake),
         body: PutSecret,
         response: {
-          200: Envelope(Secret, "The secret, which has another value now."),
+          200: Envelope(Secret, "The secret, whose value was replaced."),
           201: Envelope(Secret, "The new secret."),
           ...errors(400, 408, 409, 413, 507),
         },
         detail: {
           operationId: "putSecret",
-          summary: "Make a secret, or give it another value",
-          description: "Kept encrypted. Functions that name it get the value at their next call.",
+          summary: "Create a secret or replace its value",
+          description: "Stored encrypted. Functions that use it get the value at their next call.",
         },
       },
     )
@@ -60,13 +58,14 @@ export function secretsRoutes(secrets: SecretService, intake: Intake) {
       async ({ params: { name }, query: { force } }) =>
         success(await secrets.delete(name, { force: force === "true" })),
       {
+        needs: "write",
         params,
         query: deletion,
         response: { 200: Envelope(Secret, "The secret as it was."), ...errors(400, 404, 409, 507) },
         detail: {
           operationId: "deleteSecret",
           summary: "Delete a secret",
-          description: "One that functions name is kept (409) unless `force=true`.",
+          description: "Answers 409 if functions use it, unless `force=true`.",
         },
       },
     );

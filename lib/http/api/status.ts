@@ -3,16 +3,16 @@ import type { StatusService } from "../../services/status.ts";
 import type { Metrics } from "../../metrics.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
 import { errorDetails } from "../openapi/operation.ts";
-import { type Intake, scopeDetail } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const Check = t.Object({
   ok: t.Boolean({ examples: [true] }),
-  problem: t.Nullable(t.String({ description: "The cause and the mend." })),
+  problem: t.Nullable(t.String({ description: "The cause and how to fix it." })),
 });
 const READINESS = { ready: t.Boolean(), engine: Check, database: Check };
-const Ready = t.Object(READINESS, { description: "It can." });
+const Ready = t.Object(READINESS, { description: "The server can run functions." });
 const NotReady = t.Object(READINESS, {
-  description: "It cannot, for the `problem` that is named.",
+  description: "The server cannot run functions; `problem` says why.",
   examples: [
     {
       ready: false,
@@ -26,12 +26,12 @@ const NotReady = t.Object(READINESS, {
   ],
 });
 
-/** `GET /healthz` and `GET /readyz`: for whoever restarts the server, and for whoever sends it traffic. */
+/** `GET /healthz` and `GET /readyz`: for what restarts the server, and for what sends it traffic. */
 export function healthRoutes(status: StatusService) {
   return new Elysia({ tags: ["status"] })
     .get("/healthz", () => ({ status: "ok" as const }), {
-      response: { 200: t.Object({ status: t.Literal("ok") }, { description: "It does." }) },
-      detail: { operationId: "health", summary: "Whether the server runs", security: [] },
+      response: { 200: t.Object({ status: t.Literal("ok") }, { description: "The server is up." }) },
+      detail: { operationId: "health", summary: "Check whether the server is up", security: [] },
     })
     .get(
       "/readyz",
@@ -44,8 +44,8 @@ export function healthRoutes(status: StatusService) {
         response: { 200: Ready, 503: NotReady },
         detail: {
           operationId: "readiness",
-          summary: "Whether the server can run functions",
-          description: "Asks the engine and the database.",
+          summary: "Check whether the server can run functions",
+          description: "Checks the engine and the database.",
           security: [],
         },
       },
@@ -53,22 +53,21 @@ export function healthRoutes(status: StatusService) {
 }
 
 /** `GET /metrics` in Prometheus form. */
-export function metricsRoutes(metrics: Metrics, { access, scopes }: Intake) {
-  return new Elysia({ tags: ["status"] }).get(
-    "/metrics",
-    async ({ request }) => {
-      access(request);
+export function metricsRoutes(guard: Guard<"read">, metrics: Metrics) {
+  return resource(guard, "status").get(
+    "/",
+    async () => {
       const { text, contentType } = await metrics.render();
       return new Response(text, { headers: { "Content-Type": contentType } });
     },
     {
+      needs: "read",
       detail: {
-        ...scopeDetail(scopes),
         operationId: "metrics",
-        summary: "The figures of the server, in Prometheus form",
+        summary: "Show the server's metrics",
         responses: {
           200: {
-            description: "Prometheus text format.",
+            description: "The metrics in the Prometheus text format.",
             headers: REQUEST_ID_HEADER,
             content: { "text/plain": { schema: { type: "string" }, example: "slipway_engine_up 1\n" } },
           },

@@ -4,7 +4,7 @@ import { PAGE, VERSIONS } from "../../domain/limits.ts";
 import { FunctionVersion, parseVersionQuery, Rollback, VersionPage } from "../../domain/functions/versions.ts";
 import type { VersionService } from "../../services/functions/versions.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { type Intake, jsonBody, resource } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const id = t.String({ description: "The id or the name of the function.", examples: ["hello-world"] });
 const params = t.Object({ id });
@@ -13,7 +13,7 @@ const query = t.Object(
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before.", examples: ["12"] })),
     limit: t.Optional(
       t.String({
-        description: `Versions a page, from 1 to ${PAGE.max}; ${PAGE.default} unless given.`,
+        description: `Versions per page, from 1 to ${PAGE.max}; ${PAGE.default} by default.`,
         examples: ["50"],
       }),
     ),
@@ -21,10 +21,11 @@ const query = t.Object(
   { additionalProperties: false },
 );
 
-/** `/v1/functions/:id/versions` and `/v1/functions/:id/rollback`: what a function was, and the way back. */
-export function versionsRoutes(versions: VersionService, intake: Intake) {
-  return resource({ prefix: "/v1/functions", tag: "versions", intake })
+/** `/v1/functions/:id/versions` and `/v1/functions/:id/rollback`: earlier states of a function, and the way back. */
+export function versionsRoutes(guard: Guard, versions: VersionService) {
+  return resource(guard, "versions")
     .get("/:id/versions", ({ params: { id }, query: raw }) => success(versions.list(id, parseVersionQuery(raw))), {
+      needs: "read",
       params,
       query,
       response: { 200: Envelope(VersionPage, "A page of versions, newest first."), ...errors(400, 404) },
@@ -33,17 +34,18 @@ export function versionsRoutes(versions: VersionService, intake: Intake) {
         summary: "List the versions of a function",
         description:
           "Every change of a function's image, environment or settings makes a version; a change of its name does not. " +
-          `${VERSIONS} are kept, and those that routes name.`,
+          `The last ${VERSIONS} are kept, and those that routes name.`,
       },
     })
     .get("/:id/versions/:version", ({ params: { id, version } }) => success(versions.get(id, version)), {
+      needs: "read",
       params: t.Object({ id, version: t.String({ description: "The number of the version.", examples: ["1"] }) }),
       response: { 200: Envelope(FunctionVersion, "The version."), ...errors(404) },
       detail: { operationId: "getVersion", summary: "Show a version of a function" },
     })
     .post("/:id/rollback", async ({ params: { id }, body }) => success(await versions.rollback(id, body.version)), {
+      needs: "write",
       params,
-      parse: jsonBody(intake),
       body: Rollback,
       response: {
         200: Envelope(Function, "The function as it is now."),
@@ -53,9 +55,9 @@ export function versionsRoutes(versions: VersionService, intake: Intake) {
         operationId: "rollbackFunction",
         summary: "Go back to a version",
         description:
-          "Makes a new version with the image, the environment and the settings of an old one; the history only grows. " +
-          "An image that was removed from the engine is pulled again by its digest. Running calls end as they began. " +
-          "What the function is already makes no version.",
+          "Makes a new version with the image, environment and settings of an old one; versions are never rewritten. " +
+          "An image that was removed from the engine is pulled again by its digest. Running calls are not affected. " +
+          "If the function is in that state already, no version is made.",
       },
     });
 }

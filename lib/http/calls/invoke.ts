@@ -1,5 +1,5 @@
 import type { Server } from "bun";
-import { Elysia, t } from "elysia";
+import { t } from "elysia";
 import { checkFunction } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
@@ -9,7 +9,7 @@ import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { callDetail } from "../openapi/calls.ts";
-import { type Intake, scopeDetail } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 import { SubmissionQuery, type Submissions } from "./submit.ts";
 
 /** The dependencies of both ways to call a function. */
@@ -36,26 +36,23 @@ interface Called {
 const WITHOUT_ROUTE: CallPath = { path: "/", path_rest: null, route: null, keyed: true };
 
 /** `POST /v1/functions/:id/invoke`: a call without a route, for callers that may use `/v1`. */
-export function invokeRoutes(functions: FunctionService, { access, scopes }: Intake, calls: Calls) {
-  return new Elysia({ tags: ["calls"] }).post(
-    "/v1/functions/:id/invoke",
+export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService, calls: Calls) {
+  return resource(guard, "calls").post(
+    "/:id/invoke",
     async ({ request, set, params: { id }, query }) => {
-      const caller = access(request);
       const fn = functions.get(id);
-      checkFunction(caller, fn.id);
+      checkFunction(guard.callerOf(request), fn.id);
       const target = { function: fn, route_id: null };
       return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query });
     },
     {
+      needs: "invoke",
       query: SubmissionQuery,
       params: t.Object({
         id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
       }),
       parse: "none",
-      detail: {
-        ...callDetail("invokeFunction", "Call a function without a route", [400, 401, 403, 404, 421]),
-        ...scopeDetail(scopes),
-      },
+      detail: callDetail("invokeFunction", "Call a function without a route", [400, 401, 403, 404, 421]),
     },
   );
 }

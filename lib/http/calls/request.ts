@@ -1,6 +1,7 @@
 import type { Server } from "bun";
 import { requestHeaders } from "../../domain/calls/headers.ts";
 import { type BufferedRequest, type HttpOrigin, parseQuery } from "../../domain/calls/http-message.ts";
+import { clientAddress } from "../access/client-address.ts";
 import { pathOf } from "../wire/errors.ts";
 
 /** The path that led a request to its function. */
@@ -28,7 +29,7 @@ export function functionRequest(
       route,
       query: parseQuery(query),
       query_string: query,
-      client_address: server?.requestIP(request)?.address.replace(/^::ffff:/, "") ?? null,
+      client_address: clientAddress(request, server),
     },
   };
 }

@@ -4,19 +4,18 @@ import { checkFunction } from "../../domain/keys.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Match, RouteService } from "../../services/functions/routes.ts";
-import type { Needs } from "../access/access.ts";
-import { clientOf } from "../access/key-guesses.ts";
+import type { AccessCheck, Needs } from "../access/access.ts";
+import { clientAddress, clientOf } from "../access/client-address.ts";
 import { call, type Calls } from "./invoke.ts";
 import { preflightAnswer, setCors } from "./cors.ts";
 import { errorResponse, pathOf, SANDBOX_HEADERS, shownError } from "../wire/errors.ts";
-import { callsFunction, routeMethods } from "../wire/allowed-methods.ts";
+import { callsFunction, routeMethods } from "./route-methods.ts";
 import { routeCallDetail } from "../openapi/calls.ts";
 import { beyondLimit, type RateLimits, setRateLimit, type Standing } from "./rate-limits.ts";
-import type { Reception } from "../access/guard.ts";
 
 /** The dependencies of calls by routes. */
 interface RouteCalls extends Calls {
-  readonly access: Reception["access"];
+  readonly access: AccessCheck;
   readonly rates: RateLimits;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -72,8 +71,8 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
 }
 
 /** Returns the caller's key. Throws if none was sent, or one that may not call the function. */
-function keyOf({ request, route }: Visit, { access }: RouteCalls): string | null {
-  const caller = access(request, KEYED);
+function keyOf({ request, route }: Visit, { access, server }: RouteCalls): string | null {
+  const caller = access(request, server(), KEYED);
   checkFunction(caller, route.function.id);
   return caller.key_id;
 }
@@ -83,7 +82,7 @@ function admit(visit: Visit, { rates, server, metrics }: RouteCalls, key: string
   const { request, route } = visit;
   const { id, rate_limit } = route;
   if (rate_limit === null) return;
-  const address = () => clientOf(server()?.requestIP(request)?.address ?? "");
+  const address = () => clientOf(clientAddress(request, server()) ?? "");
   visit.standing = rates.count({ id, rate_limit }, rate_limit.by === "key" && key !== null ? `key ${key}` : address());
   if (visit.standing.within) return;
   metrics.rejections.inc({ reason: "too_many_requests" });
@@ -97,7 +96,10 @@ function isPreflight({ request, route }: Visit): boolean {
 
 function wrongMethod({ request, route, id }: Visit): Response {
   const allow = routeMethods(route);
-  const error = new AppError("method_not_allowed", `${request.method} is not possible here: use ${allow.join(" or ")}`);
+  const error = new AppError(
+    "method_not_allowed",
+    `Method ${request.method} is not allowed: use ${allow.join(" or ")}`,
+  );
   return errorResponse(error, { request_id: id, accept: request.headers.get("accept"), allow });
 }
 

@@ -19,25 +19,25 @@ const DESCRIPTION = `Runs any Docker image as a serverless function, in a brand-
 Register an image (\`POST /v1/functions\`), give it a path (\`POST /v1/routes\`), and call it (\`POST /r/<path>\`).
 
 Answers of \`/v1\` are envelopes: \`{"success": true, "message": "success", "data": ...}\`, or an \`Error\`
-(\`ProblemDetails\`, RFC 9457, for those whose \`Accept\` prefers \`application/problem+json\`). Bodies are JSON whatever
-their content type says. A function is named by its id or its name. Every answer has an \`X-Request-Id\`.`;
+(\`ProblemDetails\`, RFC 9457, if \`Accept\` prefers \`application/problem+json\`). Bodies are JSON whatever their content
+type says. Wherever a function's id is expected, its name works, too. Every answer has an \`X-Request-Id\`.`;
 
 const TAGS = [
   { name: "functions", description: "Images plus their settings." },
-  { name: "versions", description: "What functions were, and the way back." },
+  { name: "versions", description: "Earlier states of functions, and the way back." },
   { name: "routes", description: "Paths below `/r` that lead to functions." },
-  { name: "secrets", description: "Values that only functions see." },
+  { name: "secrets", description: "Values that only functions can read." },
   { name: "registries", description: "Credentials for the images of private registries." },
   { name: "manifest", description: "All functions and routes as one file." },
-  { name: "calls", description: "Running functions." },
-  { name: "invocations", description: "The records of calls, and what the functions printed." },
-  { name: "schedules", description: "Functions that are called by the clock." },
-  { name: "callbacks", description: "What results are signed with on their way to a `callback_url`." },
-  { name: "keys", description: "Who may use the API, and what for." },
-  { name: "status", description: "Whether the server works, and its figures." },
+  { name: "calls", description: "Calling functions." },
+  { name: "invocations", description: "The records of calls, their results and logs." },
+  { name: "schedules", description: "Calling functions by the clock." },
+  { name: "callbacks", description: "The secret that signs results sent to a `callback_url`." },
+  { name: "keys", description: "Who may use the API, and for what." },
+  { name: "status", description: "The health of the server, and its metrics." },
 ];
 
-/** Schemas that have a name; wherever they stand in the document, they are referred to. */
+/** Schemas with a name. The document refers to them wherever they occur. */
 const NAMED = {
   AppliedManifest,
   ApplyManifest,
@@ -70,7 +70,7 @@ const NAMED = {
   VersionPage,
 };
 
-/** The OpenAPI 3.0 document of an app's routes, those left out whose `detail` says `hide`. */
+/** The OpenAPI 3.0 document of an app's routes, without those whose `detail` says `hide`. */
 export function openApiDocument(routes: readonly DocumentedRoute[], version: string): JsonObject {
   const schemas: JsonObject = Object.fromEntries(
     Object.entries(NAMED).map(([name, schema]) => [name, toOpenApi(schema)]),
@@ -87,12 +87,12 @@ export function openApiDocument(routes: readonly DocumentedRoute[], version: str
       responses: errorComponents(),
       headers: {
         RequestId: {
-          description: "A UUID that the log has, too; of a call, the id of its invocation.",
+          description: "A UUID, which is also in the log. For a call, it is the id of the invocation.",
           schema: { type: "string" },
         },
       },
       securitySchemes: {
-        key: { type: "http", scheme: "bearer", description: "The API key, where the server needs one." },
+        key: { type: "http", scheme: "bearer", description: "The API key, if the server requires one." },
       },
     },
   };

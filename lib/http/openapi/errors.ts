@@ -5,41 +5,41 @@ import type { JsonObject } from "./schema.ts";
 import { PROBLEM_JSON, problemDetails } from "../wire/problem-details.ts";
 
 interface ErrorText {
-  /** Under which the document has it. */
+  /** Its name in the document. */
   readonly name: string;
   readonly description: string;
   readonly reason: Reason;
   readonly message: string;
-  /** Headers of this status alone, with their description. */
+  /** Headers of this status only, with their descriptions. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-const LATER = { "Retry-After": "Seconds after which another try makes sense." };
+const LATER = { "Retry-After": "Seconds to wait before the next try." };
 
 const ERRORS = {
   400: {
     name: "BadRequest",
-    description: "The request is wrong; the message says what, and how to mend it.",
+    description: "The request is wrong. The message says how, and what to do.",
     reason: "invalid_request",
     message: 'Unknown field "imgae": did you mean "image"?',
   },
   401: {
     name: "Unauthorized",
-    description: "No API key where one is needed, or one that is wrong, revoked or out of date.",
+    description: "The API key is missing, wrong, revoked or expired.",
     reason: "unauthorized",
     message: 'An API key is needed: send it as "Authorization: Bearer <key>"',
     headers: { "WWW-Authenticate": "How to authenticate: with a bearer token." },
   },
   403: {
     name: "Forbidden",
-    description: "The API key has another scope, or the request comes from another site's page and carries none.",
+    description: "The API key lacks the scope, or the request has no key and comes from another site's page.",
     reason: "forbidden",
     message:
       'This needs a key with the scope "deploy" or "admin", but yours has "read": an administrator can make another with POST /v1/keys',
   },
   404: {
     name: "NotFound",
-    description: "No such path, id or name.",
+    description: "There is no such path, id or name.",
     reason: "not_found",
     message: 'No function "hello": GET /v1/functions lists them',
   },
@@ -47,18 +47,18 @@ const ERRORS = {
     name: "MethodNotAllowed",
     description: "The path exists, but not with this method.",
     reason: "method_not_allowed",
-    message: "GET is not possible here: use POST",
+    message: "Method GET is not allowed: use POST",
     headers: { Allow: "The methods of this path." },
   },
   408: {
     name: "RequestTimeout",
-    description: "The body did not come in time.",
+    description: "The body did not arrive in time.",
     reason: "request_timeout",
-    message: "The request body did not come within 60 s: send it faster",
+    message: "The request body did not arrive within 60 s: send it faster",
   },
   409: {
     name: "Conflict",
-    description: "What was asked for is taken, or still in use.",
+    description: "The name or path is taken, or the record is in use or in another state.",
     reason: "conflict",
     message: 'A route with the path "/hello-world" exists already: choose another path, or PATCH that one',
   },
@@ -70,7 +70,7 @@ const ERRORS = {
   },
   422: {
     name: "UnprocessableContent",
-    description: "The `Idempotency-Key` came with another request before.",
+    description: "The `Idempotency-Key` was used for another request.",
     reason: "idempotency_mismatch",
     message: 'The Idempotency-Key "order-17" came with another body before: send a new key for a new request',
   },
@@ -90,26 +90,26 @@ const ERRORS = {
   },
   500: {
     name: "InternalError",
-    description: "A fault of the server.",
+    description: "An error of the server.",
     reason: "internal",
-    message: "Internal error: the server's log has more under this request id",
+    message: "Internal error: look for this request id in the server's log",
   },
   502: {
     name: "BadGateway",
-    description: "The function gave no answer, or its image or a secret of it cannot be had.",
+    description: "The function gave no answer, or its image or one of its secrets is not available.",
     reason: "function_failed",
     message: "The function exited with code 1 and wrote no response: see its logs",
   },
   503: {
     name: "ServiceUnavailable",
-    description: "The engine, or a place for the call, cannot be had now.",
+    description: "The engine is not available, or the server is overloaded.",
     reason: "engine_unavailable",
     message: "The Docker Engine cannot be reached: its socket does not exist. Start it, or point DOCKER_HOST at it.",
     headers: LATER,
   },
   504: {
     name: "GatewayTimeout",
-    description: "The function ran past its timeout and was ended.",
+    description: "The function exceeded its timeout and was ended.",
     reason: "function_timeout",
     message: 'The function ran past its timeout of 30000 ms and was ended: raise "timeout_ms", or see its logs',
   },
@@ -122,13 +122,13 @@ const ERRORS = {
   },
 } as const satisfies Record<ErrorStatus, ErrorText>;
 
-/** An invocation's id, as documents like to show it. */
+/** The invocation id in the examples. */
 const REQUEST_ID = "7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55";
 
-/** The header that every answer has. */
+/** The header of every answer. */
 export const REQUEST_ID_HEADER = { "X-Request-Id": { $ref: "#/components/headers/RequestId" } };
 
-/** `components.responses` of the document: one for each status that an error can have. */
+/** `components.responses` of the document: one for each status of an error. */
 export function errorComponents(): JsonObject {
   const entries = Object.entries<ErrorText>(ERRORS).map(([status, text]): [string, JsonObject] => {
     const reasons = REASONS.filter((reason) => STATUS_OF[reason] === Number(status)).map((reason) => `\`${reason}\``);
@@ -155,12 +155,12 @@ export function errorComponents(): JsonObject {
   return Object.fromEntries(entries);
 }
 
-/** Where an operation's document has the error with this status. */
+/** A reference to the response for an error status. */
 export function errorReference(status: ErrorStatus): { $ref: string } {
   return { $ref: `#/components/responses/${ERRORS[status].name}` };
 }
 
-/** Whether a status is one of the errors above. */
+/** Whether a status has such a response. */
 export function isErrorStatus(status: number): status is ErrorStatus {
   return Object.hasOwn(ERRORS, status);
 }

@@ -3,7 +3,7 @@ import type { ErrorStatus } from "../wire/status-of.ts";
 import { errorReference, isErrorStatus, REQUEST_ID_HEADER } from "./errors.ts";
 import { exampleOf, isObject, type Json, type JsonObject, toOpenApi } from "./schema.ts";
 
-/** As much of a route of Elysia as its documentation needs. */
+/** The parts of an Elysia route that are documented. */
 export interface DocumentedRoute {
   readonly method: string;
   readonly path: string;
@@ -16,16 +16,16 @@ export interface DocumentedRoute {
   };
 }
 
-/** The path of a route in the words of OpenAPI, which knows no wildcard: `/r/*` becomes `/r/{path}`. */
+/** The path of a route in OpenAPI's form. OpenAPI has no wildcards: `/r/*` becomes `/r/{path}`. */
 export function documentedPath(path: string): string {
   const parts = path.split("/").map((part) => (part === "*" ? "{path}" : part.replace(/^:(.+)$/, "{$1}")));
   return parts.join("/").replace(/(.)\/$/, "$1");
 }
 
-/** Methods that the document tells of where a route takes any; `HEAD` goes with `GET`, as everywhere in it. */
+/** The methods documented for a route that accepts any. `HEAD` is never documented: it goes with `GET`. */
 const ANY = ["POST", "GET", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
 
-/** What the document tells of a route, by the method. Of one that takes any, each method's operation has an id of its own. */
+/** The operations of a route by method. If it accepts any, each method has an operation id of its own. */
 export function operations(route: DocumentedRoute): JsonObject {
   if (route.method !== "ALL") return { [route.method.toLowerCase()]: operation(route) };
   return Object.fromEntries(
@@ -38,16 +38,16 @@ export function operations(route: DocumentedRoute): JsonObject {
   );
 }
 
-/** Methods whose requests have a body that means something (RFC 9110, 9.3). */
+/** Methods whose request bodies have a meaning (RFC 9110, 9.3). */
 const TAKES_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
 
 function titleOf(method: string): string {
   return method.charAt(0) + method.slice(1).toLowerCase();
 }
 
-/** What its own `detail` says, and what its schemas do. */
-function operation({ method, path, hooks }: DocumentedRoute): JsonObject {
-  const detail = withScopes(method, toOpenApi(hooks.detail));
+/** The operation of a route: its `detail`, and what follows from its schemas. */
+function operation({ path, hooks }: DocumentedRoute): JsonObject {
+  const detail = withScopes(toOpenApi(hooks.detail));
   const described = isObject(detail["responses"]) ? detail["responses"] : {};
   const parameters = [
     ...parametersOf("path", hooks.params),
@@ -62,7 +62,7 @@ function operation({ method, path, hooks }: DocumentedRoute): JsonObject {
   };
 }
 
-/** An answer may be described by a schema, and with another content type in `detail`: then it has the words of both. */
+/** Merges the answers of `detail` and of the schemas; one that is in both has the content types and descriptions of both. */
 function mergedResponses(described: JsonObject, ofSchemas: JsonObject): JsonObject {
   const both = Object.entries(ofSchemas).map(([status, response]): [string, Json] => {
     const other = described[status];
@@ -82,12 +82,11 @@ function textOf(value: Json | undefined): string {
   return typeof value === "string" ? value : "";
 }
 
-/** The scopes of an endpoint, of which a key needs one: OpenAPI 3.0 has no words for them beside OAuth's. */
-function withScopes(method: string, detail: JsonObject): JsonObject {
+/** Adds the scopes of an endpoint, of which a key needs one. OpenAPI 3.0 has scopes for OAuth only. */
+function withScopes(detail: JsonObject): JsonObject {
   const scopes = detail["x-scopes"];
-  if (!isObject(scopes)) return detail;
-  const needed = scopes[method === "GET" ? "read" : "write"] ?? [];
-  const enough = [...new Set([...(Array.isArray(needed) ? needed : []), "admin"])];
+  if (!Array.isArray(scopes)) return detail;
+  const enough = [...new Set([...scopes, "admin"])];
   const { description } = detail;
   const text = `Scope of a key: ${enough.map((scope) => `\`${JSON.stringify(scope)}\``).join(" or ")}.`;
   return {
@@ -97,7 +96,7 @@ function withScopes(method: string, detail: JsonObject): JsonObject {
   };
 }
 
-/** The errors of an endpoint whose answers have no envelope, for its `detail`. */
+/** The error responses of an endpoint whose answers have no envelope, for its `detail`. */
 export function errorDetails(...statuses: readonly ErrorStatus[]) {
   return Object.fromEntries(statuses.map((status) => [status, errorReference(status)]));
 }
@@ -106,7 +105,7 @@ const WILDCARD: JsonObject = {
   name: "path",
   in: "path",
   required: true,
-  description: "The path of a route, without its first slash; it may contain more slashes.",
+  description: "The path of a route without its leading slash. It may contain slashes.",
   schema: { type: "string" },
   example: "hello-world",
 };
@@ -139,7 +138,7 @@ function responsesOf(response: unknown): JsonObject {
   return Object.fromEntries(entries);
 }
 
-/** The description stands outside, where people see it. */
+/** JSON content with a schema, whose description moves to the response or body around it. */
 function json(typebox: unknown): JsonObject {
   const { description: _description, ...schema } = toOpenApi(typebox);
   return { "application/json": { schema, example: exampleOf(schema) } };

@@ -4,14 +4,14 @@ export interface JsonObject {
   [key: string]: Json;
 }
 
-/** Whether a value is a JSON object; what was parsed as JSON holds nothing else. */
+/** Whether a value is a JSON object. Its members are taken to be JSON, too. */
 export function isObject(value: unknown): value is JsonObject {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
-/** Turns TypeBox's JSON Schema into the dialect of OpenAPI 3.0. */
+/** Converts TypeBox's JSON Schema to the dialect of OpenAPI 3.0. */
 export function toOpenApi(schema: unknown): JsonObject {
-  // Through JSON, which knows neither TypeBox's symbols nor undefined.
+  // JSON drops TypeBox's symbols and undefined.
   const plain: unknown = JSON.parse(JSON.stringify(schema ?? {}));
   const converted = convert(plain);
   return isObject(converted) ? converted : {};
@@ -28,11 +28,11 @@ function convert(value: unknown): Json {
   const converted = Object.fromEntries(Object.entries(rest).map(([key, entry]) => [key, convert(entry)]));
   if (constant !== undefined) converted["enum"] = [constant];
   if (Array.isArray(examples) && examples[0] !== undefined) converted["example"] = examples[0];
-  // 3.0 has no type "null"; `nullable` means something only beside a type.
+  // 3.0 has no type "null", and `nullable` only works together with a type.
   return converted["type"] === "null" ? { ...converted, type: "object", nullable: true, enum: [null] } : converted;
 }
 
-/** `anyOf` with null is `nullable`, and `anyOf` of constants an `enum`. */
+/** Converts `anyOf` with null to `nullable`, and `anyOf` of constants to an `enum`. */
 function union({ anyOf: _anyOf, ...outer }: JsonObject, choices: readonly Json[]): JsonObject {
   const some = choices.filter((choice) => !(isObject(choice) && choice["type"] === "null")).map(convert);
   const around = convert(outer);
@@ -51,7 +51,7 @@ function oneOf(choices: readonly Json[]): JsonObject {
   return constants.length === choices.length ? { type: "string", enum: constants } : { anyOf: [...choices] };
 }
 
-/** An example of what a schema describes, put together from the examples of its parts. */
+/** An example for a schema, made of the examples of its parts. */
 export function exampleOf(schema: Json): Json {
   if (!isObject(schema)) return null;
   if (schema["example"] !== undefined) return schema["example"];
@@ -77,7 +77,7 @@ export function exampleOf(schema: Json): Json {
   }
 }
 
-/** Puts a reference wherever a schema of `components.schemas` stands. `components` themselves keep their outermost one. */
+/** Replaces every schema that is in `components` by a reference. In `components` itself, only nested ones are replaced. */
 export function withReferences(value: Json, components: JsonObject): Json {
   const names = new Map(Object.entries(components).map(([name, schema]) => [JSON.stringify(schema), name]));
   const refer = (part: Json): Json => {

@@ -2,9 +2,9 @@ import { Elysia } from "elysia";
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import type { JsonObject } from "./schema.ts";
-import type { Intake } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
-/** The page may load nothing from elsewhere; Swagger UI brings its icons and some styles inline. */
+/** Lets the page load nothing from elsewhere. Swagger UI has its icons and some styles inline. */
 const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
 
 const PAGE = `<!doctype html>
@@ -26,25 +26,25 @@ const PAGE = `<!doctype html>
 
 const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });\n`;
 
-/** What a zstd file begins with, and no JavaScript or CSS. */
+/** The first bytes of a zstd file, which no JavaScript or CSS begins with. */
 const ZSTD = [0x28, 0xb5] as const;
 
-/** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made when it is first asked for. */
-export function docsRoutes(document: () => JsonObject, { access }: Intake) {
+/** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made at the first request for it. */
+export function docsRoutes(guard: Guard<"read">, document: () => JsonObject) {
   let made: Promise<unknown> | undefined;
-  const hide = { detail: { hide: true } };
+  // A new object for each: Elysia completes the options that it is given.
+  const hidden = () => ({ needs: "read", detail: { hide: true } }) as const;
   const text = (body: string, type: string) =>
     new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
-  return new Elysia({ prefix: "/swagger" })
-    .onTransform(({ request }) => void access(request))
-    .get("/", () => text(PAGE, "text/html; charset=utf-8"), hide)
-    .get("/json", () => (made ??= published(document())), hide)
-    .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hide)
-    .get("/swagger-ui.js", ({ request }) => asset(request, script, "text/javascript; charset=utf-8"), hide)
-    .get("/swagger-ui.css", ({ request }) => asset(request, style, "text/css; charset=utf-8"), hide);
+  return resource(guard, "documentation")
+    .get("/", () => text(PAGE, "text/html; charset=utf-8"), hidden())
+    .get("/json", () => (made ??= published(document())), hidden())
+    .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hidden())
+    .get("/swagger-ui.js", ({ request }) => asset(request, script, "text/javascript; charset=utf-8"), hidden())
+    .get("/swagger-ui.css", ({ request }) => asset(request, style, "text/css; charset=utf-8"), hidden());
 }
 
-/** A file of Swagger UI. In the binary it is compressed (.ci/build.ts), for nearly every client as it wants it. */
+/** Serves a file of Swagger UI. The binary has it compressed (.ci/build.ts), in a form that nearly every client accepts. */
 async function asset(request: Request, path: string, type: string): Promise<Response> {
   const bytes = await Bun.file(path).bytes();
   const headers = { "Content-Type": type, Vary: "Accept-Encoding" };
@@ -56,12 +56,12 @@ async function asset(request: Request, path: string, type: string): Promise<Resp
 }
 
 /**
- * The document as @elysiajs/swagger publishes it. What the plugin reads from the routes by itself is left out: it is no
- * valid OpenAPI, and lacks wildcard paths. Loaded when it is first needed, which is not at the start.
+ * The document as @elysiajs/swagger publishes it. The plugin's own reading of the routes is excluded: it is not valid
+ * OpenAPI and lacks wildcard paths. The plugin is loaded when it is first needed, to keep the start short.
  */
 async function published(document: JsonObject): Promise<unknown> {
   const { swagger } = await import("@elysiajs/swagger");
-  const documentation: object = document; // the plugin's type is OpenAPI's own; the tests hold the document to that
+  const documentation: object = document; // the plugin wants OpenAPI's type; a test validates the document
   const publisher = new Elysia().use(swagger({ path: "/ui", specPath: "/json", exclude: /./, documentation }));
   return (await publisher.handle(new Request("http://localhost/json"))).json();
 }

@@ -1,12 +1,10 @@
-import type { Route } from "../../domain/routes/routes.ts";
-
-/** As much as we need of a route of Elysia. */
+/** The parts of an Elysia route that are needed here. */
 interface Registered {
   readonly method: string;
   readonly path: string;
 }
 
-/** The methods that a path has, for the `Allow` of a 405; none where the path does not exist. */
+/** The methods that a path has, for the `Allow` of a 405; none if the path does not exist. */
 export function allowedMethods(routes: readonly Registered[], path: string): readonly string[] {
   const methods = new Set<string>();
   for (const { method, path: pattern } of routes) {
@@ -15,17 +13,6 @@ export function allowedMethods(routes: readonly Registered[], path: string): rea
     if (method === "GET") methods.add("HEAD");
   }
   return [...methods].toSorted();
-}
-
-/** Whether a route's function is called with this method. */
-export function callsFunction({ methods }: Pick<Route, "methods">, method: string): boolean {
-  return methods.some((one) => one === method || (one === "GET" && method === "HEAD"));
-}
-
-/** The methods that a route answers, for the `Allow` of a 405: where it has CORS, `OPTIONS` needs no function. */
-export function routeMethods({ methods, cors }: Pick<Route, "methods" | "cors">): readonly string[] {
-  const implied = [...(methods.includes("GET") ? ["HEAD"] : []), ...(cors === null ? [] : ["OPTIONS"])];
-  return [...new Set([...methods, ...implied])].toSorted();
 }
 
 function matches(pattern: string, path: string): boolean {

@@ -2,26 +2,25 @@ import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Watching } from "./idle-timeouts.ts";
 
-/** Nested deeper than this, JSON is an attack; no body of ours has more than three levels. */
+/** The deepest nesting of a JSON body. Ours have three levels; anything deeper than this is an attack. */
 const JSON_DEPTH = 64;
-/** More values than this are one, too: to check a million of them takes seconds, and no body of ours has some thousand. */
+/** The most values in a JSON body. Ours have fewer than a thousand, and checking a million takes seconds. */
 const JSON_VALUES = 20_000;
 
-/** Reads the body of a request that may have so many bytes. */
+/** Reads the body of a request, of at most so many bytes. */
 export type ReadBody = (request: Request, limitBytes: number) => Promise<Uint8Array>;
 
 /**
- * Makes the reader of bodies. It throws `payload_too_large` as soon as a body is known to be over the limit, with a
- * length or without, `request_timeout` when it does not come, and `cancelled` when its sender goes away. From its first
- * step on the connection may be silent: Bun would close one that is slower than 16 KB/s after its idle timeout, and
- * without an answer.
+ * Makes the reader of bodies. It throws `payload_too_large` as soon as a body is known to be over the limit, with or
+ * without a length, `request_timeout` if the body does not arrive in time, and `cancelled` if the client goes away. It
+ * first lifts the idle timeout of the connection: Bun would close one that is slower than 16 KB/s, without an answer.
  */
 export function createBodyReader(options: { clock: Clock; unwatch: Watching["unwatch"]; body_ms: number }): ReadBody {
   return async (request, limitBytes) => {
     const encoding = request.headers.get("content-encoding")?.toLowerCase() ?? "identity";
     if (encoding !== "identity") {
       const shown = JSON.stringify(encoding.slice(0, 40));
-      throw new AppError("invalid_request", `Content-Encoding ${shown} is not supported: send the body as it is`);
+      throw new AppError("invalid_request", `Content-Encoding ${shown} is not supported: send the body without one`);
     }
     options.unwatch(request);
     const announced = request.headers.get("content-length");
@@ -33,7 +32,7 @@ export function createBodyReader(options: { clock: Clock; unwatch: Watching["unw
   };
 }
 
-/** A body whose length is known, and never exceeded. As a stream it would take 7 us more, twice what it takes so. */
+/** Reads a body whose length is known, which Bun enforces. Read as a stream it would take 7 us more, twice as long. */
 async function whole(request: Request, clock: Clock, withinMs: number): Promise<Uint8Array> {
   const { promise: late, reject } = Promise.withResolvers<never>();
   const cancelTimer = clock.after(withinMs, () => reject(tooSlow(withinMs)));
@@ -80,11 +79,11 @@ async function collect(
 }
 
 function gone(cause: unknown): AppError {
-  return new AppError("cancelled", "The client went away before its whole body had come", { cause });
+  return new AppError("cancelled", "The client went away before its whole body had arrived", { cause });
 }
 
 function tooSlow(withinMs: number): AppError {
-  return new AppError("request_timeout", `The request body did not come within ${withinMs / 1000} s: send it faster`);
+  return new AppError("request_timeout", `The request body did not arrive within ${withinMs / 1000} s: send it faster`);
 }
 
 function tooLarge(limitBytes: number): AppError {
@@ -96,7 +95,7 @@ function tooLarge(limitBytes: number): AppError {
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
-/** A body as JSON, whatever its content type says: the seed's `curl -d` lines send it as a form. No body is undefined. */
+/** Parses a body as JSON whatever its content type says: `curl -d` sends it as a form. No body is undefined. */
 export function parseJson(bytes: Uint8Array, mostValues = JSON_VALUES): unknown {
   if (bytes.length === 0) return undefined;
   try {
@@ -106,18 +105,18 @@ export function parseJson(bytes: Uint8Array, mostValues = JSON_VALUES): unknown 
     if (values > mostValues) throw new Error(`it has more than ${mostValues} values`);
     return withConversion(JSON.parse(text));
   } catch (error) {
-    // Without the word that the parser quotes, nor its error behind ours: both end in the log, and a body may be a secret.
+    // Without the word that the parser quotes, and without its error as the cause: both end up in the log, and a body may be a secret.
     const why = error instanceof Error ? error.message.replace(/^JSON Parse error: |(?<=identifier) ".*"$/gs, "") : "";
     throw new AppError("invalid_request", `The request body is not JSON: ${why}`);
   }
 }
 
-/** Fields by which an object would say how to become a text, if they were functions; JSON has none. */
+/** Methods that turn an object into text. In JSON they are plain fields and cannot be called. */
 const CONVERSIONS = ["toString", "valueOf"] as const;
 
 /**
- * Elysia puts a value that it refuses into a text, which throws where the value has such a field: it gets a conversion
- * that comes before them, under a symbol, which nothing else sees.
+ * Adds a conversion to text under a symbol, which takes precedence over such fields and is invisible otherwise. Elysia
+ * converts a value that it refuses to text, which would throw.
  */
 function withConversion(parsed: unknown): unknown {
   const open = [parsed];
@@ -132,7 +131,7 @@ function withConversion(parsed: unknown): unknown {
   return parsed;
 }
 
-/** How deep brackets nest, and how many values commas part, those in strings left out. */
+/** Counts how deep brackets nest and how many values commas separate, outside of strings. */
 function sizeOf(text: string): { readonly depth: number; readonly values: number } {
   let depth = 0;
   let deepest = 0;

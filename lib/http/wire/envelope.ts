@@ -2,32 +2,34 @@ import { Type, type TSchema } from "@sinclair/typebox";
 import { REASONS, type Reason } from "../../domain/errors.ts";
 import type { ErrorStatus } from "./status-of.ts";
 
-/** The schema of `{success, message, data}` around what an endpoint answers, and what that is. */
+/** The schema of `{success, message, data}` around what an endpoint returns; `description` says what that is. */
 export function Envelope<T extends TSchema>(data: T, description: string) {
   return Type.Object({ success: Type.Literal(true), message: Type.Literal("success"), data }, { description });
 }
 
-/** The schema of a reason, the closed list. */
+/** The schema of a reason, one of a closed list. */
 export const ReasonName = Type.Unsafe<Reason>(
   Type.Union(
     REASONS.map((reason) => Type.Literal(reason)),
-    { description: "What was wrong, for a program.", examples: ["not_found"] },
+    { description: "The kind of error, for programs.", examples: ["not_found"] },
   ),
 );
 
-/** The schema of every error that is not a function's own. */
+/** The schema of every error except those that a function answers itself. */
 export const ErrorEnvelope = Type.Object(
   {
     success: Type.Literal(false),
     message: Type.String({
-      description: "What was wrong and what to do, for a person.",
+      description: "What went wrong and what to do, for people.",
       examples: ['No function "x": GET /v1/functions lists them'],
     }),
     data: Type.Null(),
     reason: ReasonName,
-    request_id: Type.String({ description: "The `X-Request-Id` of this answer; the server's log has more under it." }),
+    request_id: Type.String({
+      description: "The `X-Request-Id` of this answer. The server's log has the details under it.",
+    }),
   },
-  { description: "An error: what every answer is that is neither a success nor a function's own." },
+  { description: "An error: any answer that is neither a success nor a function's own." },
 );
 
 /** The envelope of a success, in the seed's key order. */
@@ -40,7 +42,7 @@ export function failure(reason: Reason, message: string, requestId: string) {
   return { success: false as const, message, data: null, reason, request_id: requestId };
 }
 
-/** The error responses of an endpoint for its schema: those that any request can meet, and its own. */
+/** The error responses of an endpoint, for its schema: those that any request can get, and its own. */
 export function errors<const S extends ErrorStatus>(...statuses: readonly S[]) {
   return Object.fromEntries([401, 403, 421, 429, 500, ...statuses].map((status) => [status, ErrorEnvelope])) as Record<
     401 | 403 | 421 | 429 | 500 | S,

@@ -5,23 +5,23 @@ import { failure } from "./envelope.ts";
 import type { Watching } from "./idle-timeouts.ts";
 import { PROBLEM_JSON, prefersProblem, problemDetails } from "./problem-details.ts";
 import { STATUS_OF } from "./status-of.ts";
-import { describeProblem } from "./validation-message.ts";
+import { validationMessage } from "./validation-message.ts";
 
-/** What a 429 or 503 says where nobody knows better, in seconds: an engine or a server that comes back takes about that. */
+/** The default `Retry-After` of a 429 or 503, in seconds: about the time that a restart of the engine or the server takes. */
 const RETRY_AFTER_S = 2;
 
-/** The `X-Request-Id` of an answer. */
+/** Returns the `X-Request-Id` of an answer, which it makes at the first call. */
 export type RequestId = (answer: { readonly headers: Record<string, string | number> }) => string;
 
-/** What every answer below `/r` has: a function's page must not act in the origin of `/v1`. */
+/** Headers of every answer below `/r`: a function's page must not act in the origin of `/v1`. */
 export const SANDBOX_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox" } as const;
 
-/** What an answer to an error depends on beside the error. */
+/** What the answer to an error depends on besides the error. */
 export interface ErrorContext {
   readonly request_id: string;
-  /** The `Accept` of the request: an envelope, or RFC 9457 for those who prefer it. */
+  /** The `Accept` of the request: it may prefer RFC 9457 to an envelope. */
   readonly accept: string | null;
-  /** The methods of a path, where a wrong one was asked for. */
+  /** The methods of the path, if the request had another one. */
   readonly allow?: readonly string[];
 }
 
@@ -33,7 +33,7 @@ export function errorResponse(error: AppError, { request_id, accept, allow }: Er
   const retryAfter = error.retry_after_s ?? (status === 503 || status === 429 ? RETRY_AFTER_S : undefined);
   if (retryAfter !== undefined) headers.set("Retry-After", String(retryAfter));
   if (allow) headers.set("Allow", allow.join(", "));
-  // The rest of a body that drips is not waited for.
+  // Does not wait for the rest of a slow body.
   if (error.reason === "request_timeout") headers.set("Connection", "close");
   headers.set("Vary", "Accept");
   if (!prefersProblem(accept))
@@ -43,8 +43,8 @@ export function errorResponse(error: AppError, { request_id, accept, allow }: Er
 }
 
 /**
- * The handler of every error, registered before any route. `allowed` tells the methods of a path that exists, so that
- * a wrong method is a 405; Elysia only knows "not found".
+ * Handles every error; to be registered before any route. `allowed` returns the methods of a path, none for one that does
+ * not exist, so that a wrong method is a 405. Elysia only knows "not found".
  */
 export function errorHandler(options: {
   log: Logger;
@@ -64,7 +64,7 @@ export function errorHandler(options: {
       if (allow.length > 0) {
         const refused = new AppError(
           "method_not_allowed",
-          `${request.method} is not possible here: use ${allow.join(" or ")}`,
+          `Method ${request.method} is not allowed: use ${allow.join(" or ")}`,
         );
         return errorResponse(refused, { ...context, allow });
       }
@@ -74,7 +74,7 @@ export function errorHandler(options: {
   });
 }
 
-/** What a client is told of anything that was thrown; the log is told all of it. */
+/** Returns what a client may see of anything that was thrown, and logs all of it. */
 export function shownError(
   error: unknown,
   log: Logger,
@@ -82,32 +82,32 @@ export function shownError(
 ): AppError {
   const known = translate(error);
   if (known && known.reason !== "internal") {
-    // Not what Elysia threw: its errors hold the whole body, and a body may hold a secret.
+    // Not what Elysia threw: its errors contain the whole body, which may hold a secret.
     log.debug("request refused", { ...request, reason: known.reason, error: known });
     return known;
   }
-  const shown = error instanceof ValidationError ? describeProblem(error.type, error.validator, error.value) : error;
+  const shown = error instanceof ValidationError ? validationMessage(error.type, error.validator, error.value) : error;
   log.error("request failed", { ...request, error: shown });
-  return known ?? new AppError("internal", "Internal error: the server's log has more under this request id");
+  return known ?? new AppError("internal", "Internal error: look for this request id in the server's log");
 }
 
 function translate(error: unknown): AppError | undefined {
   if (error instanceof AppError) return error;
-  // What Elysia could not parse may be ours underneath: an error thrown while the body was read.
+  // The cause may be an error of ours, thrown while the body was read.
   if (error instanceof ParseError) {
     return error.cause instanceof AppError
       ? error.cause
-      : new AppError("invalid_request", "The request body could not be read: send it again");
+      : new AppError("invalid_request", "Cannot read the request body: send it again");
   }
   if (error instanceof ValidationError && error.type !== "response") {
-    return new AppError("invalid_request", describeProblem(error.type, error.validator, error.value));
+    return new AppError("invalid_request", validationMessage(error.type, error.validator, error.value));
   }
   if (error instanceof NotFoundError)
-    return new AppError("not_found", "No such path: GET /swagger shows the API, and functions answer below /r");
+    return new AppError("not_found", "No such path: GET /swagger shows the API, and functions are called below /r");
   return undefined;
 }
 
-/** The path of a request's URL; HTTP/1.0 without a Host gives a relative one. */
+/** The path of a request's URL. HTTP/1.0 without a Host gives a relative URL. */
 export function pathOf(url: string): string {
   const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("://") + 3);
   if (start === -1) return "/";

@@ -2,33 +2,33 @@ import type { Clock } from "../../clock.ts";
 import { IDLE_TIMEOUTS } from "./idle-timeouts.ts";
 
 /**
- * A comment goes out this often, in milliseconds: Bun closes a connection that is silent for `IDLE_TIMEOUTS.idle_s`, proxies
- * do so later, and so it is found out who left.
+ * The interval between comments, in milliseconds. They keep the connection open (Bun closes one that is silent for
+ * `IDLE_TIMEOUTS.idle_s`, proxies do so later) and reveal readers that have left.
  */
 const HEARTBEAT_MS = (IDLE_TIMEOUTS.idle_s * 1_000) / 2;
-/** A reader that lets more than this many bytes wait is given up: nothing here may grow without a bound. */
+/** The most bytes that may wait for a slow reader. Beyond it the stream is closed. */
 const WAITING_BYTES = 4 * 1024 * 1024;
 
-/** One event of a stream, as its reader sees it; the data goes out as JSON. */
+/** One event of a stream. The data is sent as JSON. */
 export interface ServerEvent {
   readonly event: string;
   readonly data: unknown;
 }
 
-/** Sends events to a reader. After `end`, or when the reader has left, everything is ignored. */
+/** Sends events to a reader. Ignores everything after `end`, and once the reader has left. */
 export interface EventSink {
   send(event: ServerEvent): void;
   end(): void;
 }
 
-/** Whether a client wants its answer as server-sent events. */
+/** Whether a client accepts server-sent events. */
 export function wantsEvents(request: Request): boolean {
   return /(?:^|,)\s*text\/event-stream\s*(?:;|,|$)/i.test(request.headers.get("accept") ?? "");
 }
 
 /**
- * An answer of server-sent events. `begin` gets the sink, and returns what is to be done when the reader has left, or the
- * stream has ended.
+ * Answers with server-sent events. `begin` gets the sink and returns a function that is called once the stream has ended or
+ * its reader has left.
  */
 export function eventStream(clock: Clock, begin: (sink: EventSink) => () => void): Response {
   const encoder = new TextEncoder();
@@ -62,7 +62,7 @@ export function eventStream(clock: Clock, begin: (sink: EventSink) => () => void
         // JSON has no newline of its own, so one data line is enough.
         const send = ({ event, data }: ServerEvent) => write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
         cleanUp = begin({ send, end: close });
-        // It may have ended before it was known how to clean up.
+        // The stream may have ended inside of `begin`.
         if (!open) cleanUp();
       },
       cancel: () => finish(),

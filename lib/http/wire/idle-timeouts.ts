@@ -2,28 +2,28 @@ import type { Server } from "bun";
 
 /** How long the server waits for clients. */
 export interface IdleTimeouts {
-  /** Seconds that a connection may be idle between requests. Bun counts in steps of four, and has 10 s of its own for headers. */
+  /** Seconds that a connection may be idle between requests. Bun counts in steps of four, and allows 10 s for headers. */
   readonly idle_s: number;
-  /** A body must have come within this time, however slowly it drips, in milliseconds. */
+  /** Milliseconds within which a whole body must arrive. */
   readonly body_ms: number;
 }
 
 export const IDLE_TIMEOUTS: IdleTimeouts = { idle_s: 10, body_ms: 60_000 };
 
-/** How the patience with the connection of a request changes. */
+/** Switches the idle timeout of a request's connection. */
 export interface Watching {
   /**
-   * Lets it be silent: its client has said all it has to say, and now waits for us. Until `watch` says otherwise Bun
-   * would never close it, not even when the answer is out and no other request comes.
+   * Lifts it, because the client has sent everything and waits for us. Until `watch` is called Bun never closes the
+   * connection, not even when the answer is out and no other request comes.
    */
   readonly unwatch: (request: Request) => void;
-  /** Closes it again when it is idle; to be called before the answer is returned, afterwards is too late. */
+  /** Sets it again. To be called before the answer is returned: afterwards is too late. */
   readonly watch: (request: Request) => void;
 }
 
 /**
- * Watches the connections of a server. Not of the one that the context of a request names: Elysia defines that property
- * anew for each request, as soon as anyone in the app asks for it.
+ * Watches the connections of a server. The server is not taken from the context of a request: Elysia defines that property
+ * anew for each request if any handler asks for it.
  */
 export function watching(server: () => Server<unknown> | null, { idle_s }: IdleTimeouts): Watching {
   return {

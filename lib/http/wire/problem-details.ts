@@ -5,17 +5,17 @@ import { ReasonName } from "./envelope.ts";
 /** The media type of RFC 9457. */
 export const PROBLEM_JSON = "application/problem+json";
 
-/** The schema of an error as RFC 9457 has it. */
+/** The schema of an error in the form of RFC 9457. */
 export const ProblemDetails = Type.Object(
   {
     type: Type.String({
-      description: "`urn:slipway:reason:` and the reason: it names the kind of error, and leads nowhere.",
+      description: "`urn:slipway:reason:` and the reason. It identifies the kind of error and is not a link.",
       examples: ["urn:slipway:reason:not_found"],
     }),
     title: Type.String({ description: "The kind of error in words.", examples: ["Not found"] }),
-    status: Type.Integer({ description: "The status of the answer.", examples: [404] }),
+    status: Type.Integer({ description: "The HTTP status of the answer.", examples: [404] }),
     detail: Type.String({
-      description: "What was wrong and what to do, for a person.",
+      description: "What went wrong and what to do, for people.",
       examples: ['No function "x": GET /v1/functions lists them'],
     }),
     instance: Type.String({
@@ -23,12 +23,14 @@ export const ProblemDetails = Type.Object(
       examples: ["urn:uuid:7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55"],
     }),
     reason: ReasonName,
-    request_id: Type.String({ description: "The `X-Request-Id` of this answer; the server's log has more under it." }),
+    request_id: Type.String({
+      description: "The `X-Request-Id` of this answer. The server's log has the details under it.",
+    }),
   },
-  { description: `An error for those who prefer \`${PROBLEM_JSON}\` (RFC 9457).` },
+  { description: `An error, for clients that prefer \`${PROBLEM_JSON}\` (RFC 9457).` },
 );
 
-/** An error as RFC 9457 has it; members of our own are those of the envelope. */
+/** An error in the form of RFC 9457. The members beyond the standard are those of the envelope. */
 export function problemDetails({ reason, message }: Pick<AppError, "reason" | "message">, status: number, id: string) {
   return {
     type: `urn:slipway:reason:${reason}`,
@@ -42,9 +44,8 @@ export function problemDetails({ reason, message }: Pick<AppError, "reason" | "m
 }
 
 /**
- * Whether a client that sent this `Accept` wants its errors as RFC 9457: it names the type, and likes plain JSON no
- * better. Where both are as welcome it gets the problem: as only errors have that type, whoever names it means them, and
- * has to name JSON for the rest.
+ * Whether this `Accept` asks for errors in the form of RFC 9457: it names the type and does not prefer plain JSON. If both
+ * weigh the same, it does: only errors have that type, and a client needs JSON for everything else.
  */
 export function prefersProblem(accept: string | null): boolean {
   if (accept === null || !/problem\+json/i.test(accept)) return false;
@@ -54,7 +55,7 @@ export function prefersProblem(accept: string | null): boolean {
   return problem > 0 && problem >= plain;
 }
 
-/** A media range and its weight; one that is malformed has none. */
+/** A media range and its weight, which is 0 if it is malformed. */
 function rangeOf(text: string): [range: string, weight: number] {
   const [range = "", ...parameters] = text.split(";").map((part) => part.trim().toLowerCase());
   const weight = parameters.find((parameter) => parameter.startsWith("q="))?.slice(2) ?? "1";

@@ -1,6 +1,6 @@
 import type { Reason } from "../../domain/errors.ts";
 
-/** The only table from reasons to statuses. */
+/** The HTTP status of each reason, for the whole server. */
 export const STATUS_OF = {
   invalid_request: 400,
   image_invalid: 400,
@@ -16,7 +16,7 @@ export const STATUS_OF = {
   idempotency_mismatch: 422,
   misdirected_request: 421,
   too_many_requests: 429,
-  // Nobody reads it: the client is gone. The number is nginx's.
+  // The client is gone, so nobody reads it. nginx uses the same number.
   cancelled: 499,
   internal: 500,
   function_failed: 502,
@@ -35,5 +35,5 @@ export const STATUS_OF = {
   storage_full: 507,
 } as const satisfies Record<Reason, number>;
 
-/** The statuses of errors that a client can see; nobody is left to read the one of `cancelled`. */
+/** The statuses of errors that a client can see: all but that of `cancelled`. */
 export type ErrorStatus = Exclude<(typeof STATUS_OF)[Reason], 499>;

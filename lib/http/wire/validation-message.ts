@@ -3,23 +3,23 @@ import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { distance } from "fastest-levenshtein";
 import { expectation } from "../../domain/schema-words.ts";
 
-/** As much as we need of what Elysia hands on with a validation error. */
+/** The parts that are needed of the validator in Elysia's error. */
 interface Validator {
   Errors(value: unknown): Iterable<ValueError>;
   readonly schema?: TSchema;
 }
 
-/** As many problems are looked at to find the one that says most. */
+/** How many problems are looked at to find the most telling one. */
 const PROBLEMS = 50;
 
 const NOUNS: Readonly<Record<string, string>> = { body: "body", query: "query parameter", params: "path parameter" };
 
-/** What is wrong with a body, a query or path parameters, in one sentence with the mend. */
-export function describeProblem(where: string, validator: unknown, value: unknown): string {
+/** Says in one sentence what is wrong with a body, a query or path parameters, and how to fix it. */
+export function validationMessage(where: string, validator: unknown, value: unknown): string {
   const noun = NOUNS[where] ?? where;
   if (!isValidator(validator)) return `Invalid ${noun}`;
   const problems = [...Iterator.from(validator.Errors(value)).take(PROBLEMS)];
-  // A field that was misspelt is also missing: the slip is the better hint.
+  // A misspelt field is also a missing one, and the misspelling is the better hint.
   const found = problems.find(({ type }) => type === ValueErrorType.ObjectAdditionalProperties) ?? problems[0];
   if (found === undefined) return `Invalid ${noun}`;
   const problem = innermost(found);
@@ -35,7 +35,7 @@ export function describeProblem(where: string, validator: unknown, value: unknow
   return `Invalid ${shown}: it must be ${expectation(problem.schema)}, but it ${fault(problem)}`;
 }
 
-/** Whether a value of this schema is never shown: a message may end in a log. */
+/** Whether a value of this schema must not be shown: a message may end up in a log. */
 function holdsSecret(schema: TSchema): boolean {
   const properties: unknown = schema["properties"];
   const fields: readonly TSchema[] =
@@ -52,7 +52,7 @@ function isValidator(validator: unknown): validator is Validator {
   );
 }
 
-/** Of a choice, what is wrong with the part that came furthest; the choice itself where none got anywhere. */
+/** The problem with the choice that matched best, in an `anyOf`; the `anyOf` itself if none matched at all. */
 function innermost(problem: ValueError): ValueError {
   const inner = problem.errors
     .map((choice) => choice.First())
@@ -63,21 +63,25 @@ function innermost(problem: ValueError): ValueError {
 function unknownField(noun: string, path: string, shown: string, schema: TSchema): string {
   const properties: unknown = schema["properties"];
   const known = properties !== null && typeof properties === "object" ? Object.keys(properties) : [];
-  // Of a field in a field, the last word is the one that was misspelt.
+  // In a nested field, the last word is the misspelt one.
   const last = path.slice(path.lastIndexOf("/") + 1);
   const nearest =
     known.find((name) => isPart(last, name)) ?? known.toSorted((a, b) => distance(a, last) - distance(b, last))[0];
   const what = noun === "body" ? `field ${shown}` : `${noun} ${shown}`;
-  if (nearest === undefined) return `Unknown ${what}: none is expected here`;
-  // A third of the letters wrong is no slip of the finger any more: the whole list helps better.
+  if (nearest === undefined) return `Unknown ${what}: none is allowed here`;
+  // With more than a third of the letters wrong it is not a typo, and the whole list helps more.
   const close =
     isPart(last, nearest) || distance(nearest, last) <= Math.max(1, Math.min(nearest.length, last.length) / 2.5);
-  return close
-    ? `Unknown ${what}: did you mean "${nearest}"?`
-    : `Unknown ${what}: known are ${known.map((name) => `"${name}"`).join(", ")}`;
+  return close ? `Unknown ${what}: did you mean "${nearest}"?` : `Unknown ${what}: expected ${listed(known)}`;
 }
 
-/** What a value is, or has too much of, that its schema does not want. */
+/** Names in quotes, with an "or" before the last. */
+function listed(names: readonly string[]): string {
+  const quoted = names.map((name) => `"${name}"`);
+  return quoted.length < 2 ? quoted.join("") : `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`;
+}
+
+/** Says what a value is, or has too much of, to violate its schema. */
 function fault({ schema, value }: ValueError): string {
   const choices: readonly TSchema[] = Array.isArray(schema["anyOf"]) ? schema["anyOf"] : [schema];
   if (Array.isArray(value) && choices.some(({ type }) => type === "array")) {
@@ -94,7 +98,7 @@ function repeatedIn(items: readonly unknown[]): unknown {
   return items.find((item) => seen.size === seen.add(item).size);
 }
 
-/** Whether one is the beginning of the other, as "timeout" is of "timeout_ms" and "environment" of "environments". */
+/** Whether one is a prefix of the other, such as "timeout" and "timeout_ms". */
 function isPart(given: string, known: string): boolean {
   return given.length >= 3 && (known.startsWith(given) || given.startsWith(known));
 }
@@ -103,7 +107,7 @@ function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "an object";
-  // JSON has no word for a number such as 1e999.
+  // JSON cannot write a number such as 1e999.
   const shown = (typeof value === "number" ? String(value) : JSON.stringify(value)) ?? "missing";
   return shown.length > 64 ? `${shown.slice(0, 64)}...` : shown;
 }

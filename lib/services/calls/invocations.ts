@@ -210,7 +210,7 @@ export class InvocationService implements AsyncDisposable {
       return thrown;
     }
     this.#deps.log.error("invocation failed", { request_id: id, error: thrown });
-    return new AppError("internal", "Internal error: the server's log has more under this request id", {
+    return new AppError("internal", "Internal error: look for this request id in the server's log", {
       cause: thrown,
     });
   }

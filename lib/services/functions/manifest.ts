@@ -8,7 +8,7 @@ import {
   checkManifestName,
   type Manifest,
 } from "../../domain/manifest/manifest.ts";
-import { exportManifest } from "../../domain/manifest/export.ts";
+import { manifestOf } from "../../domain/manifest/export.ts";
 import {
   changesOf,
   checkFollowers,
@@ -83,7 +83,7 @@ export class ManifestService {
     const [functions, routes] = [this.#functions.list(), this.#routes.list()];
     const labels = await this.#labelsOf(functions);
     const secrets = this.#secrets.list().map(({ name }) => name);
-    return exportManifest({ functions, routes, secrets, labelsOf: ({ id }) => labels.get(id) });
+    return manifestOf({ functions, routes, secrets, labelsOf: ({ id }) => labels.get(id) });
   }
 
   /**

@@ -35,12 +35,12 @@ describe("judgeRetry", () => {
   const judge = (failed: Partial<Parameters<typeof judgeRetry>[1]>, retry = RETRY_DEFAULT) =>
     judgeRetry(retry, { reason: "function_failed", attempts: 1, ...failed }, 0);
 
-  test("tries again until max_attempts were made", () => {
+  test("retries until max_attempts were made", () => {
     expect(judge({ attempts: 2 })).toEqual({ retry: true, after_ms: 1_000 });
     expect(judge({ attempts: 3 })).toEqual({ retry: false });
   });
 
-  test("tries again only what `on` names", () => {
+  test("retries only causes in `on`", () => {
     for (const cause of RETRY_CAUSES) {
       for (const reason of REASONS) {
         const verdict = judge({ reason }, { ...RETRY_DEFAULT, on: [cause] });
@@ -49,12 +49,12 @@ describe("judgeRetry", () => {
     }
   });
 
-  test("never tries again what would end just so", () => {
+  test("never retries what would end the same way", () => {
     for (const reason of ["invalid_response", "response_too_large", "entrypoint_failed"] as const)
       expect(judge({ reason })).toEqual({ retry: false });
   });
 
-  test("believes a function that says no, and one that says when, within a day", () => {
+  test("follows a function that refuses a retry, and one that asks for a time, within a day", () => {
     expect(judge({ wish: { retry: false } })).toEqual({ retry: false });
     expect(judge({ wish: { retry_after_ms: 5 } })).toEqual({ retry: true, after_ms: 5 });
     expect(judge({ wish: { retry_after_ms: 1e12 } })).toEqual({ retry: true, after_ms: RETRY_DELAY_MS.max });

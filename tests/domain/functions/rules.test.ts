@@ -4,26 +4,28 @@ import { checkSettings, isRoot, settingsAfterChange, settingsAtCreation } from "
 import { SETTING_DEFAULTS, type Settings } from "../../../lib/domain/functions/settings.ts";
 import { anySettings } from "../../support/any-settings.ts";
 
-/** Some of the settings, as a body or an image's labels have them. */
+/** Generates some of the settings, as in a body or in an image's labels. */
 const someSettings: fc.Arbitrary<Partial<Settings>> = fc
   .tuple(anySettings, fc.subarray(Object.keys(SETTING_DEFAULTS)))
   .map(([settings, names]) => Object.fromEntries(Object.entries(settings).filter(([name]) => names.includes(name))));
 
-/** Whether a record tells the truth about the sandbox `strict`. */
+/** Returns whether a record shows what the sandbox `strict` implies. */
 function isTrue({ sandbox, read_only }: Settings): boolean {
   return sandbox !== "strict" || read_only;
 }
 
 describe("settingsAtCreation", () => {
-  test("takes what is given, else what the image says, else the defaults", () => {
+  test("takes given settings, else the image's, else the defaults", () => {
     expect(settingsAtCreation({}, {})).toEqual(SETTING_DEFAULTS);
     expect(settingsAtCreation({ pids: 5, context_bytes: null }, { pids: 6, context_bytes: 7, cpus: 2 })).toEqual({
       ...SETTING_DEFAULTS,
-      ...{ pids: 5, context_bytes: null, cpus: 2 },
+      pids: 5,
+      context_bytes: null,
+      cpus: 2,
     });
   });
 
-  test("keeps all that was given, and tells the truth about `strict` unless the opposite was given", () => {
+  test("keeps given settings, and shows what `strict` implies unless the opposite was given", () => {
     fc.assert(
       fc.property(someSettings, someSettings, (given, ofImage) => {
         const settings = settingsAtCreation(given, ofImage);
@@ -38,19 +40,19 @@ describe("settingsAtCreation", () => {
 });
 
 describe("settingsAfterChange", () => {
-  test("keeps all that was given, and brings no network by itself", () => {
+  test("keeps given settings, and never adds a network", () => {
     fc.assert(
       fc.property(anySettings, someSettings, (before, given) => {
         const after = { ...before, ...settingsAfterChange(before, given) };
         expect(after).toMatchObject(given);
         if (given.network === undefined) expect([before.network, "none"]).toContain(after.network);
-        // Who made `strict` what it is not gets a refusal.
+        // A contradiction to `strict` is refused elsewhere.
         if (given.read_only === undefined) expect(isTrue(after)).toBe(true);
       }),
     );
   });
 
-  test("changes nothing but what was given where the sandbox stays", () => {
+  test("changes only given settings if the sandbox stays", () => {
     fc.assert(
       fc.property(anySettings, someSettings, ({ sandbox, ...before }, given) => {
         expect(settingsAfterChange({ ...before, sandbox }, { ...given, sandbox })).toEqual({ ...given, sandbox });
@@ -59,7 +61,7 @@ describe("settingsAfterChange", () => {
   });
 });
 
-test("checkSettings takes the defaults, and never a network or a user that lets a function out", () => {
+test("checkSettings accepts the defaults, and never a network or a user that would let a function escape", () => {
   checkSettings(SETTING_DEFAULTS);
   fc.assert(
     fc.property(anySettings, ({ network, sandbox, user, labels }) => {

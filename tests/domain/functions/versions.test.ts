@@ -8,9 +8,15 @@ import { checkDirections, namedVersions, versionOf } from "../../../lib/domain/r
 const AT = "2026-01-31T12:00:00.000Z";
 const fn: Function = {
   ...FUNCTION_DEFAULTS,
-  ...{ id: "f1", name: "one", image: "busybox:1", image_id: "sha256:1", digest: null, version: 3 },
+  id: "f1",
+  name: "one",
+  image: "busybox:1",
+  image_id: "sha256:1",
+  digest: null,
+  version: 3,
   environment: { A: "1", B: "2" },
-  ...{ created_at: AT, updated_at: AT },
+  created_at: AT,
+  updated_at: AT,
 };
 
 describe("numbered", () => {
@@ -24,7 +30,7 @@ describe("numbered", () => {
     { labels: { team: "checkout" } },
     { warm_min: 1 },
     { entrypoint: [] },
-  ])("gives the next number where %j changes", (change) => {
+  ])("returns the next number if %j changes", (change) => {
     expect(numbered(fn, { ...fn, ...change })).toEqual({ ...fn, ...change, version: 4 });
   });
 
@@ -34,18 +40,18 @@ describe("numbered", () => {
     { name: null },
     { updated_at: "2027-01-31T12:00:00.000Z" },
     { environment: { B: "2", A: "1" } },
-  ])("keeps the number where %j does", (change) => {
+  ])("keeps the number if %j changes", (change) => {
     expect(numbered(fn, { ...fn, ...change }).version).toBe(3);
   });
 
-  test("takes an image that was not known for a part of the same version", () => {
+  test("counts a formerly unknown image as the same version", () => {
     const before = { ...fn, image_id: null };
     const resolved = { ...before, image_id: "sha256:1", digest: "busybox@sha256:1" };
     expect(numbered(before, resolved)).toEqual(resolved);
     expect(numbered(before, { ...resolved, timeout_ms: 7 }).version).toBe(4);
   });
 
-  test("looks at every setting there is", () => {
+  test("compares every setting", () => {
     for (const name of Object.keys(SETTINGS))
       expect([name, numbered(fn, { ...fn, [name]: Symbol("other") }).version]).toEqual([name, 4]);
   });
@@ -58,14 +64,14 @@ const route = (percent: number, sticky_header: string | null = null) => ({
 });
 
 describe("versionOf", () => {
-  test("is the route's own version, or none, where there is no split", () => {
+  test("is the route's own version, or null, without a split", () => {
     expect(versionOf({ id: "r1", version: 7, split: null }, "x")).toBe(7);
     expect(versionOf({ id: "r1", version: null, split: null }, "x")).toBeNull();
     expect(versionOf({ ...route(0), version: null }, "x")).toBeNull();
     expect(versionOf({ ...route(100), version: null }, "x")).toBe(2);
   });
 
-  test("has the same outcome for the same ticket, and is no one but the two", () => {
+  test("has the same outcome for the same ticket, always one of the two", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), fc.nat(100), (ticket, percent) => {
         const version = versionOf(route(percent), ticket);
@@ -77,7 +83,7 @@ describe("versionOf", () => {
     );
   });
 
-  test("moves nobody back when the percentage grows", () => {
+  test("moves no ticket back when the percentage grows", () => {
     fc.assert(
       fc.property(fc.string(), fc.nat(100), fc.nat(100), (ticket, one, other) => {
         const [less, more] = [Math.min(one, other), Math.max(one, other)];
@@ -86,7 +92,7 @@ describe("versionOf", () => {
     );
   });
 
-  test("keeps the percentage, of tickets of any kind", () => {
+  test("keeps the percentage for tickets of any kind", () => {
     const kinds = [
       (i: number) => `user-${i}`,
       (i: number) => String(i),
@@ -106,7 +112,7 @@ describe("versionOf", () => {
     );
   });
 
-  test("draws anew on each route: the same people are not always the first", () => {
+  test("draws anew on each route: the same users are not always the first", () => {
     const first = (id: string) =>
       new Set(Array.from({ length: 10_000 }, (_, i) => i).filter((i) => versionOf({ ...route(10), id }, `${i}`) === 2));
     const [one, other] = [first("r1"), first("r2")];
@@ -116,7 +122,7 @@ describe("versionOf", () => {
   });
 });
 
-test("namedVersions are those of the route and of its split", () => {
+test("namedVersions returns the versions of the route and of its split", () => {
   expect(namedVersions({ version: null, split: null })).toEqual([]);
   expect(namedVersions({ version: 4, split: null })).toEqual([4]);
   expect(namedVersions(route(5))).toEqual([1, 2]);
@@ -125,7 +131,7 @@ test("namedVersions are those of the route and of its split", () => {
 
 test("checkDirections refuses a split between a version and itself", () => {
   expect(() => checkDirections({ ...route(5), version: 2 })).toThrow(
-    'Invalid "split": its "version" is 2, as is the route\'s own; name another one, or null for no split',
+    'Invalid "split": its "version" is 2, as is the route\'s own: name another, or null for no split',
   );
   checkDirections(route(5));
   checkDirections({ version: 2, split: null });

@@ -40,15 +40,15 @@ describe("readDockerConfig", () => {
   });
 
   test.each<[what: string, config: object, problem: string]>([
-    ["no base64", { auths: { "ghcr.io": { auth: "***" } } }, 'its "auth" is no base64 of "username:password"'],
-    ["no colon", { auths: { "ghcr.io": { auth: base64("sesame") } } }, 'its "auth" is no base64 of'],
-    ["no username", { auths: { "ghcr.io": { auth: base64(":sesame") } } }, 'its "auth" is no base64 of'],
+    ["no base64", { auths: { "ghcr.io": { auth: "***" } } }, 'its "auth" is not the base64 of "username:password"'],
+    ["no colon", { auths: { "ghcr.io": { auth: base64("sesame") } } }, 'its "auth" is not the base64 of'],
+    ["no username", { auths: { "ghcr.io": { auth: base64(":sesame") } } }, 'its "auth" is not the base64 of'],
     ["no password", { auths: { "ghcr.io": { auth: base64("me:") } } }, "it has no credentials"],
     ["nothing", { auths: { "ghcr.io": {} } }, "it has no credentials; PUT /v1/registries/ghcr.io instead"],
     ["no object", { auths: { "ghcr.io": "sesame" } }, "it has no credentials"],
     ["null", { auths: { "ghcr.io": null } }, "it has no credentials"],
     ["a registry token", { auths: { "ghcr.io": { registrytoken: "sesame" } } }, "it has a registry token"],
-    ["a NUL", { auths: { "ghcr.io": { auth: base64("me:se\0same") } } }, "its credentials are no text"],
+    ["a NUL", { auths: { "ghcr.io": { auth: base64("me:se\0same") } } }, "its credentials are not text"],
     ["too much", { auths: { "ghcr.io": { auth: base64(`me:${"x".repeat(20_000)}`) } } }, "is too long"],
     ["a path", { auths: { "quay.io/team": { auth: base64("me:sesame") } } }, "credentials are for a whole registry"],
     ["no host", { auths: { "": { auth: base64("me:sesame") } } }, "it must be a host"],
@@ -56,14 +56,14 @@ describe("readDockerConfig", () => {
     ["a helper", { auths: { "gcr.io": {} }, credHelpers: { "gcr.io": "gcloud" } }, 'in the helper "gcloud"'],
     ["a helper alone", { credHelpers: { "gcr.io": "gcloud" } }, "PUT /v1/registries/gcr.io instead"],
     ["a store alone", { credsStore: "pass" }, 'in the helper "pass"; PUT /v1/registries/<host> instead'],
-  ])("leaves out %s, and shows nothing of it", (_, config, problem) => {
+  ])("skips %s, and shows nothing of it", (_, config, problem) => {
     const { found, skipped } = read(config);
     expect(found).toEqual([]);
     expect(skipped).toEqual([{ entry: expect.any(String), problem: expect.stringContaining(problem) }]);
     expect(JSON.stringify(skipped)).not.toMatch(/sesame|c2VzYW1l/);
   });
 
-  test("takes the first of two entries for one registry", () => {
+  test("imports the first of two entries for one registry", () => {
     const { found, skipped } = read({
       auths: {
         "https://index.docker.io/v1/": { auth: base64("me:one") },
@@ -76,11 +76,11 @@ describe("readDockerConfig", () => {
     ]);
   });
 
-  test("reads nothing from a file that says nothing of registries", () => {
+  test("reads nothing from a file without registries", () => {
     expect(read({ currentContext: "default", auths: {} })).toEqual({ found: [], skipped: [] });
   });
 
-  test("reads what was written, whatever the password", () => {
+  test("reads any password", () => {
     const text = fc.string({ minLength: 1, maxLength: 40, unit: "grapheme" }).filter((one) => !one.includes("\0"));
     const name = text.filter((one) => !one.includes(":"));
     fc.assert(
@@ -91,7 +91,7 @@ describe("readDockerConfig", () => {
     );
   });
 
-  test("takes any object, and names each of its entries", () => {
+  test("accepts any object, and names each of its entries", () => {
     const entry = fc.oneof(fc.jsonValue(), fc.record({ auth: fc.string(), identitytoken: fc.string() }));
     const config = fc.record(
       { auths: fc.dictionary(fc.oneof(fc.string(), fc.domain()), entry), credsStore: fc.string() },

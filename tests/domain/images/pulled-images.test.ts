@@ -10,29 +10,29 @@ function pulled(image_id: string, brought: boolean, names: Readonly<Record<strin
 }
 
 describe("afterPull", () => {
-  test("takes an image that came with the pull for ours, with the names that it made", () => {
+  test("records an image that the pull brought, with the names that it created", () => {
     expect(afterPull([], pulled("A", true, { [TAG]: true, [DIGEST_A]: true }))).toEqual([ours]);
   });
 
-  test("takes nothing for ours that was there before", () => {
+  test("records nothing that existed before", () => {
     expect(afterPull([], pulled("A", false, { [TAG]: false, [DIGEST_A]: false }))).toEqual([]);
     expect(afterPull([], pulled("A", false, { [TAG]: true, [DIGEST_A]: true }))).toEqual([]);
   });
 
-  test("does not take a tag for ours that somebody had on another image, but its new digest", () => {
+  test("does not record a tag that existed on another image, but the new digest", () => {
     expect(afterPull([], pulled("B", true, { [TAG]: false, [DIGEST_B]: true }))).toEqual([
       { image_id: "B", names: [DIGEST_B] },
     ]);
   });
 
-  test("moves a tag of ours to the image that it means now", () => {
+  test("moves a tag of ours to its new image", () => {
     expect(afterPull([ours], pulled("B", true, { [TAG]: false, [DIGEST_B]: true }))).toEqual([
       { image_id: "A", names: [DIGEST_A] },
       { image_id: "B", names: [TAG, DIGEST_B] },
     ]);
   });
 
-  test("forgets a tag of ours that went to an image which is not", () => {
+  test("forgets a tag of ours that moved to an image that is not ours", () => {
     expect(afterPull([ours], pulled("C", false, { [TAG]: false }))).toEqual([{ image_id: "A", names: [DIGEST_A] }]);
   });
 
@@ -43,7 +43,7 @@ describe("afterPull", () => {
     ]);
   });
 
-  test("changes nothing where an image of ours is pulled again", () => {
+  test("changes nothing if an image of ours is pulled again", () => {
     expect(afterPull([ours], pulled("A", false, { [TAG]: false, [DIGEST_A]: false }))).toEqual([ours]);
   });
 });

@@ -30,7 +30,7 @@ describe("parseImageReference", () => {
       `docker.io/library/${"f".repeat(64)}`,
       "v1",
     ],
-  ])("takes %s apart", (text, name, normalized, from_image, tag) => {
+  ])("parses %s", (text, name, normalized, from_image, tag) => {
     const reference = parseImageReference(text);
     expect(reference).toMatchObject({ name, normalized });
     expect(pullTarget(reference)).toEqual({ from_image, tag });
@@ -44,10 +44,10 @@ describe("parseImageReference", () => {
     ["busy box", "white space"],
     ["busybox\n", "white space"],
     ["https://ghcr.io/user/app", "it is a URL"],
-    ["busybox:", 'what follows ":" is no tag'],
-    ["busybox:.x", 'what follows ":" is no tag'],
+    ["busybox:", 'the part after ":" is not a tag'],
+    ["busybox:.x", 'the part after ":" is not a tag'],
     ["busybox:a/b", "it must look like"],
-    [`busybox:${"t".repeat(129)}`, 'what follows ":" is no tag'],
+    [`busybox:${"t".repeat(129)}`, 'the part after ":" is not a tag'],
     ["a.b:port/c", "it must look like"],
     ["/busybox", "it must look like"],
     ["a//b", "it must look like"],
@@ -106,7 +106,7 @@ const tag = fc
 const digest = letters("0123456789abcdef", 64).map((digits) => `sha256:${digits.padEnd(64, "0")}`);
 
 describe("parseImageReference, generated", () => {
-  test("finds the parts that a reference was made of", () => {
+  test("finds the parts of a generated reference", () => {
     const optional = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: null });
     fc.assert(
       fc.property(optional(domain), path, optional(tag), optional(digest), (domain, path, tag, digest) => {
@@ -117,7 +117,7 @@ describe("parseImageReference, generated", () => {
         expect(reference.path).toBe(domain === null && !path.includes("/") ? `library/${path}` : path);
         expect(reference.tag).toBe(tag ?? (digest === null ? "latest" : null));
         expect(reference.digest).toBe(digest);
-        // What was spelt out, or made short again, means the same.
+        // The full and the short form mean the same.
         expect(parseImageReference(reference.normalized)).toEqual(reference);
         expect(parseImageReference(reference.name).path).toBe(reference.path);
       }),
@@ -125,7 +125,7 @@ describe("parseImageReference, generated", () => {
     );
   });
 
-  test("never throws anything but invalid_request, and is quick about it", () => {
+  test("throws only invalid_request, and quickly", () => {
     const piece = fc.oneof(
       fc.constantFrom(
         "/",

@@ -48,13 +48,13 @@ describe("registryHost", () => {
     expect((error as AppError).message).toContain(problem);
   });
 
-  test("shows no password that came before the host", () => {
+  test("never shows a password before the host", () => {
     expect(String(thrownBy(() => registryHost("https://me:sesame@ghcr.io")))).toContain(
       'Invalid registry "...@ghcr.io"',
     );
   });
 
-  test("gives what it gave, or throws, for anything", () => {
+  test("is stable or throws, for any text", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.domain(), fc.webUrl()), (text) => {
         let host: string;
@@ -83,7 +83,7 @@ describe("registryOf", () => {
     expect(registryOf(image)).toBe(host);
   });
 
-  test("is nothing for a name that only the engine knows", () => {
+  test("is undefined for a name that only the engine knows", () => {
     expect(parseImageReference("my_team.x/app").domain).toBe("");
     expect(registryOf("my_team.x/app")).toBeUndefined();
   });
@@ -107,10 +107,10 @@ describe("credentialsOf", () => {
   test.each<[PutRegistry, string]>([
     [{}, 'Missing "password": give "username" and "password", or "identity_token"'],
     [{ username: "u" }, 'Missing "password": give "username" and "password", or "identity_token"'],
-    [{ password: "sesame" }, 'Missing "username": a password needs the name that it belongs to'],
+    [{ password: "sesame" }, 'Missing "username": a password needs one'],
     [{ password: "sesame", identity_token: "t" }, 'Give either "password" or "identity_token", not both'],
-    [{ username: "u", password: "\ud800" }, "The password contains half of a surrogate pair, which is no text"],
-  ])("%j are none", (body, message) => {
+    [{ username: "u", password: "\ud800" }, "The password contains half of a surrogate pair, which is not text"],
+  ])("%j are refused", (body, message) => {
     expect(thrownBy(() => credentialsOf("ghcr.io", body))).toEqual(new AppError("invalid_request", message));
   });
 });

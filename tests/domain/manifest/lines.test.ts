@@ -4,12 +4,14 @@ import type { ManifestChange } from "../../../lib/domain/manifest/manifest.ts";
 
 const unchanged: ManifestChange = { kind: "function", name: "same", action: "unchanged", fields: {} };
 
-test("linesOf has a line for each change, and one for all", () => {
+test("linesOf has a line for each change, and the counts", () => {
   const changes: ManifestChange[] = [
     { kind: "function", name: "new", action: "created", fields: {} },
     unchanged,
     {
-      ...{ kind: "function", name: "hello", action: "updated" },
+      kind: "function",
+      name: "hello",
+      action: "updated",
       fields: {
         image: { from: "a:1", to: "a:2" },
         timeout_ms: { from: 30_000, to: 5_000 },

@@ -4,6 +4,7 @@ import { AppError } from "../../../lib/domain/errors.ts";
 import { MANIFEST_BYTES } from "../../../lib/domain/limits.ts";
 import { parseManifestText } from "../../../lib/domain/manifest/text.ts";
 import { thrownBy } from "../../store/sqlite/support/stores.ts";
+import { processorTime } from "../../support/pace.ts";
 
 function refusal(text: string): AppError {
   const error = thrownBy(() => parseManifestText(text));
@@ -28,7 +29,7 @@ describe("parseManifestText", () => {
       `a: ["*"]\nb: '*'\nc: /x/*\n${"#* * *a\n".repeat(1_000)}`,
       { a: ["*"], b: "*", c: "/x/*" },
     ],
-  ])("takes %s", (_what, text, expected) => {
+  ])("accepts %s", (_what, text, expected) => {
     expect(parseManifestText(text)).toEqual(expected);
   });
 
@@ -52,25 +53,25 @@ describe("parseManifestText", () => {
   ])("refuses %#: %j", (text, problem) => {
     expect(refusal(text)).toMatchObject({
       reason: "invalid_request",
-      message: `The manifest is no YAML that can be used: ${problem}`,
+      message: `The manifest is not valid YAML: ${problem}`,
     });
   });
 
-  test("looks for the line of a mistake only as long as that is quick", () => {
-    const began = process.cpuUsage();
+  test("searches for the line of a mistake only for a short time", () => {
+    const used = processorTime();
     expect(refusal(`a: [\n${"  x,\n".repeat(150_000)}\nb: c: d\n`).message).toEndWith("unexpected token");
-    expect(process.cpuUsage(began).user / 1_000).toBeLessThan(2_000);
+    expect(used()).toBeLessThan(2_000);
   });
 
-  test("refuses what is longer than a manifest may be", () => {
+  test("refuses a text beyond the limit", () => {
     expect(parseManifestText(`#${"x".repeat(MANIFEST_BYTES - 1)}`)).toBeNull();
     expect(refusal(`#${"x".repeat(MANIFEST_BYTES)}`)).toMatchObject({
       reason: "payload_too_large",
-      message: "The manifest has 1048577 bytes: at most 1048576 are allowed, apply it in parts",
+      message: "The manifest has 1048577 bytes: at most 1048576 are allowed; apply it in parts",
     });
   });
 
-  test("takes or refuses any text", () => {
+  test("accepts or refuses any text", () => {
     const line = fc.array(
       fc.oneof(
         fc.constantFrom(

@@ -37,12 +37,12 @@ describe("expand", () => {
         'Invalid "functions/f/image": "${',
       );
       expect(() => expand([text], Type.Any(), VARIABLES)).toThrow(
-        "mentions no variable: write ${NAME} or ${NAME:-default} (with no other variable in it), or $${ for a dollar and a brace",
+        "is not a variable: write ${NAME} or ${NAME:-default} (with no other variable in it), or $${ for a dollar and a brace",
       );
     },
   );
 
-  test("names all that are missing, once", () => {
+  test("names each missing variable once", () => {
     expect(() => expand({ a: "${B} ${C}", b: ["${B}", "${toString}", "${D:-x}"] }, Type.Any(), VARIABLES)).toThrow(
       'The manifest mentions variables that were not given: "B", "C", "toString". Give them, or write ${NAME:-default}',
     );
@@ -69,21 +69,19 @@ describe("expand", () => {
       { a: 8, b: "8" },
     ],
     [{ constructor: "${N}" }, Type.Object({ a: Type.Integer() }), { constructor: "8" }],
-  ])("%j becomes what %j wants", (value, schema, expected) => {
+  ])("%j becomes a value for %j", (value, schema, expected) => {
     expect(expand(value, schema, VARIABLES)).toEqual(expected);
   });
 
-  test("knows what a manifest's fields want", () => {
+  test("knows the types of a manifest's fields", () => {
     const functions = {
       f: {
         image: "a:${N}",
-        ...{
-          timeout_ms: "${X:-5000}",
-          cpus: "${X:-0.5}",
-          read_only: "${X:-true}",
-          context_bytes: "${X:-null}",
-          pids: 9,
-        },
+        timeout_ms: "${X:-5000}",
+        cpus: "${X:-0.5}",
+        read_only: "${X:-true}",
+        context_bytes: "${X:-null}",
+        pids: 9,
         environment: { PORT: "${N}", NULL: "${X:-null}" },
         command: ["${N}"],
         labels: { n: "${N}" },
@@ -98,11 +96,15 @@ describe("expand", () => {
       functions: {
         f: {
           image: "a:8",
-          ...{ timeout_ms: 5_000, cpus: 0.5, read_only: true, context_bytes: null, pids: 9 },
+          timeout_ms: 5_000,
+          cpus: 0.5,
+          read_only: true,
+          context_bytes: null,
+          pids: 9,
           environment: { PORT: "8", NULL: "null" },
           command: ["8"],
           labels: { n: "8" },
-          // A variable may be called so.
+          // A possible name of a variable.
           secrets: [{ name: "8", environment: "null" }],
         },
       },
@@ -110,7 +112,7 @@ describe("expand", () => {
     });
   });
 
-  test("has limits, whatever aliases share", () => {
+  test("has limits, whatever the aliases share", () => {
     const wide = Array<string>(1_000).fill("x");
     const values = Array<string[]>(MANIFEST_VALUES / 1_000).fill(wide);
     expect(() => expand(values, Type.Any(), {})).toThrow(
@@ -132,7 +134,7 @@ describe("expand", () => {
     expect(() => expand([mentions.join("")], Type.Any(), { A: long })).toThrow("characters with all");
   });
 
-  test("shares nothing with what was parsed, and keeps a field named __proto__", () => {
+  test("shares nothing with its input, and keeps a field named __proto__", () => {
     const shared = { b: 1 };
     const value: unknown = JSON.parse('{"__proto__": {"a": "${A}"}, "toString": "x"}');
     expect(JSON.stringify(expand(value, Manifest, VARIABLES))).toBe('{"__proto__":{"a":"one"},"toString":"x"}');
@@ -141,7 +143,7 @@ describe("expand", () => {
     expect(one).not.toBe(other);
   });
 
-  test("gives back what escapeDollars made", () => {
+  test("reverses escapeDollars", () => {
     const text = fc.string({ unit: fc.constantFrom("$", "{", "}", ":", "-", "A", "x") });
     const { value } = fc.letrec((tie) => ({
       value: fc.oneof(

@@ -15,14 +15,16 @@ function checkWith(options: Partial<RouteOptions>): void {
 }
 
 describe("fullOptions", () => {
-  test("leaves out what was left out, and keeps null", () => {
+  test("leaves absent options out, and keeps null", () => {
     expect(fullOptions({})).toEqual({});
     expect(fullOptions({ cors: null, rate_limit: null, methods: ["GET"] })).toEqual({
-      ...{ cors: null, rate_limit: null, methods: ["GET"] },
+      cors: null,
+      rate_limit: null,
+      methods: ["GET"],
     });
   });
 
-  test("gives defaults to what is within", () => {
+  test("fills in inner defaults", () => {
     expect(fullOptions({ cors: { origins: ["*"] }, rate_limit: { requests: 1, window_ms: 1_000 } })).toEqual({
       cors: { origins: ["*"], headers: ["content-type"], exposed_headers: [], credentials: false, max_age_s: 600 },
       rate_limit: { requests: 1, window_ms: 1_000, by: "address" },
@@ -42,7 +44,7 @@ describe("checkRouteOptions", () => {
     "https://xn--e1afmkfd.xn--p1ai",
     "chrome-extension://abcdefghij",
     "capacitor://localhost",
-  ])("takes the origin %s", (origin) => {
+  ])("accepts the origin %s", (origin) => {
     expect(() => checkWith({ cors: { ...CORS, origins: [origin] } })).not.toThrow();
   });
 
@@ -60,7 +62,7 @@ describe("checkRouteOptions", () => {
     ["file:///a", "give scheme, host and port"],
     ["", "give scheme, host and port"],
     ["null", "any page can have that origin"],
-    ["https://*.example.com", '"*" stands alone or not at all'],
+    ["https://*.example.com", '"*" is not a pattern'],
     ["https://example.com\n", "did you mean"],
   ])("refuses the origin %j: %s", (origin, problem) => {
     const message = `Invalid "cors/origins/1" ${JSON.stringify(origin)}: `;
@@ -73,29 +75,29 @@ describe("checkRouteOptions", () => {
   test.each<[Partial<RouteOptions>, string]>([
     [
       { cors: { ...CORS, origins: ["*", "https://a.example"] } },
-      'Invalid "cors/origins": "*" is all of them, leave the others out, or "*"',
+      'Invalid "cors/origins": "*" includes all others: leave them out, or "*"',
     ],
     [
       { cors: { ...CORS, origins: ["*"], credentials: true } },
-      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/origins", name the origins',
+      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/origins": name the origins',
     ],
     [
       { cors: { ...CORS, origins: ["https://a.example"], headers: ["*"], credentials: true } },
-      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/headers", name the headers',
+      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/headers": name the headers',
     ],
     [
       { cors: { ...CORS, origins: ["https://a.example"], exposed_headers: ["*"], credentials: true } },
-      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/exposed_headers", name the exposed headers',
+      'Invalid "cors/credentials" true: browsers refuse it with "*" in "cors/exposed_headers": name the exposed headers',
     ],
     [
       { rate_limit: { requests: 1, window_ms: 1_000, by: "key" } },
-      'Invalid "rate_limit/by" "key": nobody\'s key is checked on a public route, set "auth" to "key" too, or limit by "address"',
+      'Invalid "rate_limit/by" "key": a public route checks no keys: set "auth" to "key" too, or limit by "address"',
     ],
   ])("refuses %j", (options, message) => {
     expect(() => checkWith(options)).toThrow(expect.objectContaining({ reason: "invalid_request", message }));
   });
 
-  test("takes what goes together", () => {
+  test("accepts compatible options", () => {
     expect(() => checkWith({})).not.toThrow();
     expect(() =>
       checkWith({ cors: { ...CORS, origins: ["*"], headers: ["*"], exposed_headers: ["*"] } }),
@@ -118,7 +120,7 @@ describe("allowedOrigin", () => {
     fc.string(),
   );
 
-  test("is the page's own where it is listed, to the letter, and null for anyone else", () => {
+  test("is the page's own origin if it is listed exactly, and null for any other", () => {
     fc.assert(
       fc.property(fc.uniqueArray(origin, { minLength: 1, maxLength: 4 }), fc.option(sent), (origins, one) => {
         expect(allowedOrigin({ origins }, one)).toBe(one !== null && origins.includes(one) ? one : null);

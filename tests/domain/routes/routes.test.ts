@@ -36,7 +36,7 @@ describe("routePathProblem", () => {
     ["/a#b", '"#"'],
     ["/a\\b", '"\\"'],
     ["*", 'did you mean "/*"?'],
-    ["/a*", '"/files/*" is how a prefix ends'],
+    ["/a*", 'a prefix ends like "/files/*"'],
     ["/*/a", '"*"'],
     ["/*/", '"*"'],
     ["/*/*", '"*"'],
@@ -53,7 +53,7 @@ describe("routePathProblem", () => {
     expect(routePathProblem(path)).toContain(problem);
   });
 
-  test("what it lets through survives the way through a URL", () => {
+  test("a valid path survives the way through a URL", () => {
     const part = fc.oneof(
       fc.string({ unit: "binary", maxLength: 4 }),
       fc.constantFrom("/", ".", "..", "%", "a", " ", "~", ";", "'", "|", "*"),
@@ -73,7 +73,7 @@ describe("routePathProblem", () => {
 });
 
 describe("checkRoutePath", () => {
-  test("throws invalid_request that shows the path, shortened", () => {
+  test("throws invalid_request with the path, cut off", () => {
     expect(() => checkRoutePath("x")).toThrow(
       expect.objectContaining({
         reason: "invalid_request",

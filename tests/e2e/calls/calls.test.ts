@@ -7,7 +7,7 @@ const MIB = 1024 * 1024;
 
 let server: TestServer;
 let chaos: Function;
-/** Little time and little memory, for functions that use up all they get. */
+/** Little time and memory, for functions that use all they get. */
 let tight: Function;
 
 beforeAll(async () => {
@@ -73,7 +73,7 @@ describe("an image of any kind answers", () => {
     expect(String(json()["message"])).toMatch(/command "\/\S+" cannot be executed/);
   });
 
-  test("exit-127 is a function that ran", async () => {
+  test("exit-127 counts as a function that ran", async () => {
     const fn = await server.createFunction(await fixture("exit-127"));
     const { status, json, response } = await call(fn, {});
     expect(status).toBe(502);
@@ -91,7 +91,7 @@ describe("an image of any kind answers", () => {
   });
 });
 
-describe("what a function finds", () => {
+describe("a function finds", () => {
   test("its environment, its context, and nothing of ours", async () => {
     const environment = { GREETING: "hello", LINES: "one\ntwo\n", EMPTY: "", EQUALS: "a=b=c", REQUEST: "mine" };
     const fn = await server.createFunction(await fixture("chaos"), { environment });
@@ -119,7 +119,7 @@ describe("what a function finds", () => {
     expect(mounts.map(String).find((line) => line.includes(" /.slipway "))).toMatch(/ ro[, ]/);
   });
 
-  test("a request of 6 MiB, byte for byte, and an empty one as {}", async () => {
+  test("a request of 6 MiB byte for byte, and an empty one as {}", async () => {
     const big = `"${"x".repeat(6 * MIB - 2)}"`;
     expect((await call(chaos, big)).text === big).toBe(true);
     expect((await call(chaos, "")).text).toBe("{}");
@@ -135,7 +135,7 @@ describe("what a function finds", () => {
   });
 });
 
-describe("what the caller gets when a function", () => {
+describe("the caller's answer when a function", () => {
   test.each([
     [{ do: "exit", code: 3 }, 502, "function_failed", "exited with code 3"],
     [
@@ -178,7 +178,7 @@ describe("what the caller gets when a function", () => {
     expect(await server.invocation(id)).toMatchObject({ status: "failed", reason: "function_failed", exit_code: 3 });
   });
 
-  test("answers with numbers beyond 2^53: they pass unchanged", async () => {
+  test("answers with numbers beyond 2^53: unchanged", async () => {
     const { status, text } = await call(chaos, { do: "response", kind: "integers" });
     expect({ status, text }).toEqual({ status: 200, text: '{"id": 9223372036854775807,  "n": 1.0e2}\n' });
   });
@@ -188,14 +188,14 @@ describe("what the caller gets when a function", () => {
     expect({ status, length: text.length }).toEqual({ status: 200, length: 6 * MIB });
   });
 
-  test("ends while a grandchild holds its output: answered at the end", async () => {
+  test("ends while a grandchild holds its output: sent at once", async () => {
     const { status, response } = await call(chaos, { do: "grandchild" });
     expect(status).toBe(200);
     const run = /run;dur=([\d.]+)/.exec(response.headers.get("server-timing") ?? "")?.[1];
     expect(Number(run)).toBeLessThan(10_000);
   });
 
-  test("forks without end: it is ended in time, by its timeout or for its memory", async () => {
+  test("forks endlessly: it is killed in time, at its timeout or for its memory", async () => {
     const { status, json } = await call(tight, { do: "fork_bomb", forever: 1 });
     expect([502, 504]).toContain(status);
     expect(["out_of_memory", "function_timeout"]).toContain(String(json()["reason"]));
@@ -203,7 +203,7 @@ describe("what the caller gets when a function", () => {
   });
 
   test("forks, or opens files, until it cannot: the limits hold", async () => {
-    // The gate and the function itself are two of the 128.
+    // The gate and the function are two of the 128.
     expect((await call(chaos, { do: "fork_bomb" })).json()).toEqual({ forked: 126, errno: "EAGAIN" });
     expect((await call(chaos, { do: "fd_bomb" })).json()).toEqual({ opened: 1021, errno: "EMFILE" });
   });
@@ -225,7 +225,7 @@ describe("what the caller gets when a function", () => {
 });
 
 describe("the record of a call", () => {
-  test("tells exit, times, resources and sizes", async () => {
+  test("has exit code, times, resources and sizes", async () => {
     const { id } = await call(chaos, { do: "echo" });
     const record = await server.invocation(id);
     expect(record).toMatchObject({
@@ -247,7 +247,7 @@ describe("the record of a call", () => {
     }
   });
 
-  test("has stdout and stderr told apart", async () => {
+  test("distinguishes stdout and stderr", async () => {
     const fn = await server.createFunction(await fixture("chaos"));
     const { id } = await call(fn, { do: "log", stream: "both", text: "héllo\n" });
     expect((await server.logs(id)).entries.toSorted((a, b) => a.stream.localeCompare(b.stream))).toEqual([
@@ -266,7 +266,7 @@ describe("the record of a call", () => {
     expect(dropped_bytes + 65_536).toBeGreaterThan(bytes - 100);
   });
 
-  test("has what a function printed after SIGTERM", async () => {
+  test("has the output of a function after SIGTERM", async () => {
     const { status, id } = await call(tight, { do: "ignore_term" });
     expect(status).toBe(504);
     expect(await server.invocation(id)).toMatchObject({ status: "timed_out" });

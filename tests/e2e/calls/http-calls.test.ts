@@ -4,7 +4,7 @@ import { rawRequest } from "../../http/support/raw-request.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 
-/** A function that runs what its header `x-script` says, in its context: the body is free for other things. */
+/** A function that runs the script in the header `x-script`, in its context, so that the body can be anything. */
 const RUN = [
   "cd $CONTEXT_PATH",
   `script=$(sed -n 's/.*"x-script":"\\([^"]*\\)".*/\\1/p' request.meta.json)`,
@@ -29,7 +29,7 @@ afterAll(() => server[Symbol.asyncDispose]());
 
 const script = (text: string) => ({ "x-script": Buffer.from(text).toString("base64") });
 
-/** Calls the route with a script for the function; redirects are not followed. */
+/** Calls the route with a script for the function, without following redirects. */
 function run(text: string, init: RequestInit & { path?: string } = {}): Promise<Response> {
   const { path = "/run", headers, ...rest } = init;
   const all = new Headers(headers);
@@ -48,7 +48,7 @@ const say = (meta: object | string) =>
   `cat > response.meta.json <<'END'\n${typeof meta === "string" ? meta : JSON.stringify(meta)}\nEND\n`;
 
 describe("request.meta.json", () => {
-  test("tells of the request, of the call and of its deadline", async () => {
+  test("describes the request, the call and its deadline", async () => {
     const before = Date.now();
     const response = await run(ANSWER_META, {
       path: "/run?a=1&b=%C3%A9+x&a=2&__proto__=3",
@@ -85,7 +85,7 @@ describe("request.meta.json", () => {
     expect(deadline).toBeWithin(before + 20_000, Date.now() + 20_001);
   });
 
-  test("has no header that is about the connection", async () => {
+  test("has no connection headers", async () => {
     const headers = [
       "Host: localhost",
       "Connection: keep-alive, X-Hop",
@@ -102,7 +102,7 @@ describe("request.meta.json", () => {
     expect(Object.keys(meta.headers).toSorted()).toEqual(["content-length", "host", "x-end", "x-script"]);
   });
 
-  test("of a call without a route has no key in it", async () => {
+  test("of a call without a route contains no key", async () => {
     await using guarded = await TestServer.start({ API_KEY: "a-key-that-is-long-enough-for-this" });
     const authorization = "Bearer a-key-that-is-long-enough-for-this";
     const headers = { authorization, "x-api-key": "another", ...script(ANSWER_META) };
@@ -114,7 +114,7 @@ describe("request.meta.json", () => {
     expect(JSON.stringify(meta)).not.toMatch(/authorization|api-key|another/);
   });
 
-  test("is each call's own where an instance serves several", async () => {
+  test("is new for each call of a reused instance", async () => {
     const settings = { entrypoint: fn.entrypoint, command: fn.command, max_calls: 0 };
     const reused = await server.createFunction(fn.image, settings);
     for (const own of ["1", "2", "3"]) {
@@ -129,7 +129,7 @@ describe("request.body", () => {
   const LIST = `{ printf '"'; ls request.body 2>&1 | tr -d '\\n'; printf '"'; } > response.json`;
   const bytes = crypto.getRandomValues(new Uint8Array(100_000));
 
-  test("is the body, byte for byte, where that is not JSON", async () => {
+  test("is the body byte for byte if that is not JSON", async () => {
     const headers = { "content-type": "application/octet-stream" };
     const response = await run("cp request.body response.body", { headers, body: bytes });
     expect(Buffer.from(await response.arrayBuffer()).equals(bytes)).toBe(true);
@@ -150,7 +150,7 @@ describe("request.body", () => {
 });
 
 describe("response.meta.json", () => {
-  test("says status and headers, of which some come more than once", async () => {
+  test("sets the status and headers, including repeated ones", async () => {
     const headers = { Location: "/elsewhere", "Set-Cookie": ["a=1; Path=/", "b=2"], "X-Many": ["1", "2"] };
     const response = await run(`${say({ status: 201, headers })}echo '{"made": 1}' > response.json`);
     expect(response.status).toBe(201);
@@ -163,7 +163,7 @@ describe("response.meta.json", () => {
     expect(await server.invocation(id)).toMatchObject({ status: "succeeded", exit_code: 0, response_bytes: 12 });
   });
 
-  test("and response.body are an answer of any kind", async () => {
+  test("and response.body make an answer of any type", async () => {
     const meta = { headers: { "Content-Type": "image/png", "Cache-Control": "max-age=60" } };
     const response = await run(`${say(meta)}head -c 70000 /dev/zero > response.body; echo no > response.json`);
     expect([response.status, response.headers.get("content-type")]).toEqual([200, "image/png"]);
@@ -180,12 +180,12 @@ describe("response.meta.json", () => {
     [404, "x"],
     [418, "x"],
     [599, "x"],
-  ])("gives the status %d", async (status, text) => {
+  ])("sets the status %d", async (status, text) => {
     const response = await run(`${say({ status, headers: { location: "/x" } })}printf x > response.body`);
     expect([response.status, await response.text()]).toEqual([status, text]);
   });
 
-  test("cannot weaken what the server says, and adds to its policy", async () => {
+  test("cannot weaken the server's headers, and adds to its policy", async () => {
     const headers = {
       "Content-Type": "text/html",
       "Content-Security-Policy": "sandbox allow-scripts",
@@ -219,7 +219,7 @@ describe("response.meta.json", () => {
     }
   });
 
-  test("of a call without a route is held in the same sandbox", async () => {
+  test("of a call without a route gets the same sandbox policy", async () => {
     const headers = script(`${say({ headers: { "content-type": "text/html" } })}echo '<p>' > response.body`);
     const response = await server.invoke(fn, "", { headers });
     expect([response.status, response.headers.get("content-type")]).toEqual([200, "text/html"]);
@@ -227,7 +227,7 @@ describe("response.meta.json", () => {
     expect(response.headers.get("x-content-type-options")).toBe("nosniff");
   });
 
-  test("leaves the status to the exit code of a function that fails", async () => {
+  test("does not change the status of a function that fails", async () => {
     const meta = { status: 201, headers: { "x-mine": "1", "content-type": "application/problem+json" } };
     const response = await run(`${say(meta)}echo '{"why": 1}' > response.json; exit 3`);
     expect([response.status, await response.json()]).toEqual([500, { why: 1 }]);
@@ -251,7 +251,7 @@ describe("response.meta.json", () => {
     ["too much", "head -c 65537 /dev/zero > response.meta.json", "over the limit of 65536 bytes"],
     ["a link as body", "ln -s /etc/passwd response.body", "response.body is not a regular file"],
     ["no JSON as response.json", `${say({ status: 201 })}echo hello > response.json`, "response.json is not JSON"],
-  ])("that says %s is 502 invalid_response", async (_, text, message) => {
+  ])("with %s is 502 invalid_response", async (_, text, message) => {
     const response = await run(text);
     const body = await jsonOf(response);
     expect(response.status).toBe(502);

@@ -3,7 +3,7 @@ import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import type { TestServer } from "../../support/server.ts";
 import { containersBecome, containersOf, type Named, pool } from "../pool/pools.ts";
 
-/** What the `chaos` image reports of itself when it is asked for `env`. */
+/** The answer of the `chaos` image to `env`. */
 export interface Inside {
   readonly uid: number;
   readonly gid: number;
@@ -13,7 +13,7 @@ export interface Inside {
   readonly interfaces: readonly string[];
 }
 
-/** How a function finds itself. */
+/** Returns a function's view from inside its container. */
 export async function inside(server: TestServer, fn: Named): Promise<Inside> {
   const response = await server.invoke(fn, { do: "env" });
   const text = await response.text();
@@ -21,12 +21,12 @@ export async function inside(server: TestServer, fn: Named): Promise<Inside> {
   return JSON.parse(text) as Inside; // the fixture's answer
 }
 
-/** The line of `/proc/mounts` for this path. */
+/** Returns the line of `/proc/mounts` for a path. */
 export function mountAt(seen: Inside, path: string): string {
   return seen.mounts.find((line) => line.split(" ")[1] === path) ?? "";
 }
 
-/** What the engine's own client says of the container of a call that runs. */
+/** Inspects the container of a running call with the engine's own client. */
 export async function inspected(server: TestServer, fn: Named, format: string): Promise<string> {
   const engine = await acquireEngine();
   const caller = new AbortController();
@@ -38,7 +38,7 @@ export async function inspected(server: TestServer, fn: Named, format: string): 
   return said.trim();
 }
 
-/** Removes a function and the image that was made for it, with those that this one was made of. */
+/** Removes a function, the image that was made for it, and that image's parents. */
 export async function forget(server: TestServer, fn: Named, image: string): Promise<void> {
   await server.api("DELETE", `/v1/functions/${fn.id}`);
   await containersBecome(0, fn);

@@ -9,7 +9,7 @@ import { TestServer } from "../../support/server.ts";
 const KEY = "a-key-that-is-long-enough-for-this-test";
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/** Answers with what it was told of the request and with its body, and with a header that a HEAD shows, too. */
+/** Answers with what it learned of the request, with its body, and with a header that a HEAD shows too. */
 const TELL = [
   "cd $CONTEXT_PATH",
   "body=$(cat request.json)",
@@ -56,7 +56,7 @@ function send(path: string, init: RequestInit = {}): Promise<Response> {
 }
 
 describe("a prefix route with all methods", () => {
-  test.each(METHODS)("%s calls the function, which is told of the path and its rest", async (method) => {
+  test.each(METHODS)("%s calls the function, which gets the path and its rest", async (method) => {
     const response = await send("/all/b/%C3%A9%20x?y=1", { method });
     expect([response.status, response.headers.get("x-method")]).toEqual([200, method]);
     if (method === "HEAD") return expect(await response.text()).toBe("");
@@ -71,7 +71,7 @@ describe("a prefix route with all methods", () => {
     expect(body).toEqual({});
   });
 
-  test.each(["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])("%s hands on its body", async (method) => {
+  test.each(["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])("%s passes its body on", async (method) => {
     expect((await told(await send("/all/b", { method, body: "[1]" }))).body).toEqual([1]);
   });
 
@@ -81,16 +81,16 @@ describe("a prefix route with all methods", () => {
     ["/all//b/", "/all//b/", "/b/"],
     ["/all/a%2Fb", "/all/a/b", "a/b"],
     ["/all/exact/", "/all/exact/", "exact/"],
-  ])("GET /r%s leaves the rest of it", async (asked, path, path_rest) => {
+  ])("GET /r%s has the right rest", async (asked, path, path_rest) => {
     expect((await told(await send(asked))).meta).toMatchObject({ path, path_rest, route: "/all/*" });
   });
 
-  test("an exact path goes before it, and has no rest", async () => {
+  test("an exact path takes precedence, and has no rest", async () => {
     expect((await told(await send("/all/exact"))).meta).toMatchObject({ path_rest: null, route: "/all/exact" });
     expect((await send("/all/exact", { method: "POST" })).status).toBe(405);
   });
 
-  test("its function has OPTIONS to itself, with what it says of CORS", async () => {
+  test("its function answers OPTIONS itself, with its own CORS headers", async () => {
     const headers = { Origin: "https://any.example", "Access-Control-Request-Method": "GET" };
     const response = await send("/all/x", { method: "OPTIONS", headers });
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
@@ -98,7 +98,7 @@ describe("a prefix route with all methods", () => {
   });
 });
 
-test("a key that was for the route never reaches the function; on a public one it does", async () => {
+test("a key for the route never reaches the function, but on a public route it does", async () => {
   for (const headers of [admin, { "X-API-Key": KEY }, { ...admin, "X-API-Key": "another" }]) {
     const response = await send("/keyed/x", { method: "POST", headers: { ...headers, Cookie: "a=b" } });
     const { meta } = await told(response);
@@ -120,7 +120,7 @@ test("on a route with CORS the route decides, not the function", async () => {
   expect(await allowed("https://evil.example")).toBeNull();
 });
 
-test("the body of a GET means nothing, and is left out", async () => {
+test("the body of a GET is dropped", async () => {
   const { status, text } = await rawRequest(server.url, "GET /r/all/x HTTP/1.1", { body: "[7]" });
   expect([status, text]).toEqual([200, expect.stringContaining('"body": {}')]);
 });

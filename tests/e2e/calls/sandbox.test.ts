@@ -19,7 +19,7 @@ beforeAll(async () => {
 
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** The image with a line more in its list of accounts, for as long as another is made from it. */
+/** Makes the image with one more line in its list of accounts. */
 async function withAccount(line: string): Promise<string> {
   const container = `slipway-test-${crypto.randomUUID()}`;
   const script = 'echo "$0" >> /etc/passwd';
@@ -32,14 +32,17 @@ async function withAccount(line: string): Promise<string> {
 }
 
 describe("sandbox", () => {
-  test("`strict` has no capability, a read-only root, no network, another user than root and a tmpfs for a volume", async () => {
+  test("`strict` has no capabilities, a read-only root, no network, a user other than root and a tmpfs for each volume", async () => {
     const own = await imageWith(engine, image, "VOLUME /data", "VOLUME /tmp/context", "VOLUME /.slipway");
     const fn = await server.createFunction(own, { sandbox: "strict", memory_bytes: 64 * MIB });
     const seen = await inside(server, fn);
     const { CapEff, CapBnd, CapPrm, NoNewPrivs, Seccomp } = seen.status;
     expect({ CapEff, CapBnd, CapPrm, NoNewPrivs, Seccomp }).toEqual({
-      ...{ CapEff: "0000000000000000", CapBnd: "0000000000000000", CapPrm: "0000000000000000" },
-      ...{ NoNewPrivs: "1", Seccomp: "2" },
+      CapEff: "0000000000000000",
+      CapBnd: "0000000000000000",
+      CapPrm: "0000000000000000",
+      NoNewPrivs: "1",
+      Seccomp: "2",
     });
     expect(seen).toMatchObject({ uid: 65534, gid: 65534, interfaces: ["lo"] });
     expect(mountAt(seen, "/")).toMatch(/ ro,/);
@@ -65,7 +68,7 @@ describe("sandbox", () => {
     },
   );
 
-  test("`strict` leaves an image its own user, takes another and a network that is named", async () => {
+  test("`strict` keeps the image's user, and accepts a given user and network", async () => {
     const fn = await server.createFunction(await fixture("distroless"), { sandbox: "strict", network: "bridge" });
     expect(await inside(server, fn)).toMatchObject({ uid: 65532, status: { CapEff: "0000000000000000" } });
     expect((await inside(server, fn)).interfaces.toSorted()).toEqual(["eth0", "lo"]);
@@ -79,7 +82,7 @@ describe("sandbox", () => {
     ["toor:x:nonsense:5::/:", 502],
     ["toor:x:5:5::/:\ntoor:x:0:0::/:", 502],
     ["toor:x:5:0::/:", 200],
-  ])("`strict` knows root by another name: %j is a %i", async (line, status) => {
+  ])("`strict` recognizes root by other names: %j is a %i", async (line, status) => {
     const own = await imageWith(engine, await withAccount(line), "USER toor");
     const fn = await server.createFunction(own, { sandbox: "strict" });
     for (let i = 0; i < 2; i++) {
@@ -94,7 +97,7 @@ describe("sandbox", () => {
     await forget(server, fn, own);
   });
 
-  test("`docker` is what `docker run` gives the same image", async () => {
+  test("`docker` is the same as `docker run`", async () => {
     const fn = await server.createFunction(image, { sandbox: "docker" });
     const { status } = await inside(server, fn);
     const run = await engine.docker("run", "--rm", "--entrypoint", "cat", image, "/proc/self/status");

@@ -32,7 +32,7 @@ function start(variables: Readonly<Record<string, string>> = {}): Promise<Spawne
 async function data<T>(response: Response, status: number): Promise<T> {
   const body: unknown = await response.json();
   expect([response.status, body]).toEqual([status, expect.objectContaining({ success: true })]);
-  return (body as { data: T }).data; // what an envelope has
+  return (body as { data: T }).data; // an envelope
 }
 
 async function submit({ url }: SpawnedServer, body: object, query = "", key?: string): Promise<Invocation> {
@@ -53,7 +53,7 @@ async function attemptsOf({ url }: SpawnedServer, id: string): Promise<string[]>
   return attempts.map(({ attempt, status }) => `${attempt} ${status}`);
 }
 
-/** Waits until a function has printed something, so often as there are ids. */
+/** Waits until a function has printed a text once for each id. */
 async function printed({ url }: SpawnedServer, ids: readonly string[]): Promise<void> {
   const each = ids.map(async (id) => {
     const response = await fetch(`${url}/v1/invocations/${id}/events`);
@@ -66,7 +66,7 @@ async function printed({ url }: SpawnedServer, ids: readonly string[]): Promise<
   await Promise.all(each);
 }
 
-test("a server killed around its 202 has taken all of a submission or nothing, and the key tells which", async () => {
+test("a server killed around its 202 has stored a submission completely or not at all, and the key shows which", async () => {
   for (let round = 0; round < 12; round++) {
     const key = `round-${round}`;
     let answered: Promise<Invocation | undefined>;
@@ -100,7 +100,7 @@ test("a server killed around its 202 has taken all of a submission or nothing, a
     await data(await fetch(`${server.url}/v1/invocations/${id}/cancel`, { method: "POST" }), 200);
 }, 60_000);
 
-test("SIGTERM lets attempts end within the grace; the others are lost, and made again by the next server", async () => {
+test("SIGTERM lets attempts end within the grace period; others are lost, and the next server repeats them", async () => {
   let short: Invocation;
   let long: Invocation;
   {
@@ -118,7 +118,7 @@ test("SIGTERM lets attempts end within the grace; the others are lost, and made 
   expect(await attemptsOf(server, long.id)).toEqual(["1 lost", "2 succeeded"]);
 }, 60_000);
 
-test("a full disk: submissions are 507 with nothing half written, and taken again when there is room", async () => {
+test("a full disk: submissions get 507, nothing is half written, and they work again when there is space", async () => {
   using scratch = scratchDirectory();
   const script = 'mount -t tmpfs -o size=2m tmpfs "$1"; "$0" "$2/support/submit-full.ts" "$1"';
   const namespace = [requireProgram("unshare"), ...(process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"])];

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
 import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
@@ -6,11 +6,12 @@ import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { eventually, expectProblem, watchHealth } from "./support/invariants.ts";
+import { BUSY_TIMEOUT_MS, eventually, expectWithin, slowdown } from "../../support/pace.ts";
+import { expectProblem, watchHealth } from "./support/invariants.ts";
 
-/** The function is killed and its container gone by then. */
+/** How soon the function must be killed and its container gone. */
 const GONE_MS = 1_000;
-/** A timeout is answered at most so late. */
+/** How late a timeout may be answered. */
 const LATE_MS = 500;
 
 let engine: Engine;
@@ -18,13 +19,16 @@ let proxy: EngineProxy;
 let server: TestServer;
 let image: string;
 
+setDefaultTimeout(BUSY_TIMEOUT_MS);
+
 beforeAll(async () => {
   engine = await acquireEngine();
   proxy = await EngineProxy.start(engine.socket);
   server = await TestServer.start({ DOCKER_HOST: proxy.host, MAX_INSTANCES: "2" });
   image = await fixture("chaos");
   const fn = await server.createFunction(image);
-  expect((await server.invoke(fn)).status).toBe(200);
+  // With retries: an engine that is short of processor time may be taken for a dead one.
+  expect(await eventually(async () => (await server.invoke(fn)).status === 200)).toBe(true);
 });
 
 afterEach(async () => {
@@ -45,8 +49,8 @@ async function lastRecord(fn: Function) {
   return body.data.invocations[0];
 }
 
-describe("a client that goes away", () => {
-  /** Leaves at the given moment; the container must be gone and the record written 1 s later. */
+describe("a client that disconnects", () => {
+  /** Disconnects at the given moment and waits until the container is gone and the record is written. */
   async function leave(fn: Function, body: object, moment: () => Promise<unknown>) {
     await using _health = watchHealth(server.url);
     const client = new AbortController();
@@ -61,28 +65,30 @@ describe("a client that goes away", () => {
     return { gone, record: await lastRecord(fn) };
   }
 
-  test("during the run: the function is killed, and the record says so", async () => {
+  test("during the run: the function is killed, and the record says cancelled", async () => {
     const fn = await server.createFunction(image);
     const { gone, record } = await leave(fn, { do: "ignore_term" }, () => eventually(() => busy(1)));
-    expect(gone).toBeLessThan(GONE_MS);
+    await expectWithin(gone, GONE_MS);
     expect(record).toMatchObject({ status: "cancelled", reason: "cancelled", start: "cold" });
   });
 
-  test("while it is created, and while it starts", async () => {
+  test("while its container is created or starts: the same", async () => {
     for (const step of ["/containers/create", "/attach", "/start"]) {
       const fn = await server.createFunction(image);
       const { gone, record } = await leave(fn, { do: "ignore_term" }, () =>
         proxy.next(({ path }) => path.includes(step)),
       );
-      // The start itself goes on; what comes up finds its stdin closed.
-      expect(gone).toBeLessThan(GONE_MS + 500);
+      // The engine completes the start; the new container finds its stdin closed.
+      await expectWithin(gone, GONE_MS + 500);
       expect(record).toMatchObject({ status: "cancelled", reason: "cancelled" });
     }
   });
 
-  test("while it waits for a place: nothing is started for it", async () => {
+  test("while it waits for a place: nothing is started", async () => {
     const fn = await server.createFunction(image);
-    const holders = [1, 2].map(() => server.invoke(fn, { do: "sleep", ms: 1_500 }));
+    // Long enough for both containers to start before one has ended.
+    const ms = 1_500 * (await slowdown());
+    const holders = [1, 2].map(() => server.invoke(fn, { do: "sleep", ms }));
     expect(await eventually(() => busy(2))).toBe(true);
     const client = new AbortController();
     const other = await server.createFunction(image);
@@ -105,16 +111,16 @@ describe("a function past its timeout gets SIGTERM, 2 s, SIGKILL, and its caller
 
   test.each<[string, object, object, object]>([
     ["that obeys SIGTERM", { do: "sleep" }, {}, { exit_code: null, signal: 15 }],
-    ["that ignores it", { do: "ignore_term" }, {}, { exit_code: null, signal: 9 }],
-    ["that burns its processor", { do: "busy_loop" }, {}, { exit_code: null, signal: 15 }],
-    ["that forks without end", { do: "fork_bomb", forever: 1 }, { pids: 64 }, {}],
+    ["that ignores SIGTERM", { do: "ignore_term" }, {}, { exit_code: null, signal: 9 }],
+    ["that burns CPU time", { do: "busy_loop" }, {}, { exit_code: null, signal: 15 }],
+    ["that forks endlessly", { do: "fork_bomb", forever: 1 }, { pids: 64 }, {}],
   ])("%s", async (_, body, settings, end) => {
     await using _health = watchHealth(server.url);
     const fn = await server.createFunction(image, { ...settings, timeout_ms });
     const response = await server.invoke(fn, body);
     const id = response.headers.get("x-request-id") ?? "";
     const { start_ms, queue_ms } = await server.invocation(id);
-    expect((await server.invocation(id)).run_ms).toBeLessThan(timeout_ms + LATE_MS);
+    await expectWithin((await server.invocation(id)).run_ms ?? Infinity, timeout_ms + LATE_MS);
     expect([start_ms, queue_ms]).toEqual([expect.any(Number), expect.any(Number)]);
     await expectProblem(response, "function_timeout", /timeout of 700 ms/);
     expect(await containersLeft()).toEqual([]);
@@ -122,7 +128,7 @@ describe("a function past its timeout gets SIGTERM, 2 s, SIGKILL, and its caller
     expect(record).toMatchObject({ status: "timed_out", reason: "function_timeout", ...end });
   });
 
-  test("and what it prints in its handler of SIGTERM, and its exit code, are in the record", async () => {
+  test("and the record has the output of its SIGTERM handler, and its exit code", async () => {
     const script = "trap 'echo last words; exit 3' TERM; while :; do sleep 0.05; done";
     const container = (await engine.docker("create", image)).trim();
     const entrypoint = `ENTRYPOINT ${JSON.stringify(["sh", "-c", script])}`;

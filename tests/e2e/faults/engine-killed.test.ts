@@ -4,12 +4,15 @@ import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { TestServer } from "../../support/server.ts";
-import { eventually, expectProblem, watchHealth } from "./support/invariants.ts";
+import { eventually, expectWithin, slowdown } from "../../support/pace.ts";
+import { expectProblem, watchHealth } from "./support/invariants.ts";
 import { full, pool, startOf } from "../pool/pools.ts";
 import { type KillableEngine, startKillableEngine } from "./support/killable-engine.ts";
 
+/** On a quiet machine. */
 const ENGINE_TIMEOUT_MS = 2_000;
 
+let engineTimeoutMs: number;
 let engine: KillableEngine;
 let proxy: EngineProxy;
 let server: TestServer;
@@ -19,8 +22,9 @@ beforeAll(async () => {
   engine = await startKillableEngine();
   const image = await fixture("static");
   await engine.load(image);
+  engineTimeoutMs = Math.ceil(ENGINE_TIMEOUT_MS * (await slowdown()));
   proxy = await EngineProxy.start(engine.client.socket);
-  server = await TestServer.start({ DOCKER_HOST: proxy.host, ENGINE_TIMEOUT_MS: String(ENGINE_TIMEOUT_MS) });
+  server = await TestServer.start({ DOCKER_HOST: proxy.host, ENGINE_TIMEOUT_MS: String(engineTimeoutMs) });
   fn = await server.createFunction(image);
   expect((await server.invoke(fn)).status).toBe(200);
 }, 60_000);
@@ -42,7 +46,7 @@ async function running(count: number): Promise<boolean> {
 }
 
 describe("an engine that is killed", () => {
-  test("with functions running gives them 503, and nothing of them is left when it is back", async () => {
+  test("with running functions gives them 503, and no container is left when it is back", async () => {
     await using _health = watchHealth(server.url);
     const calls = [1, 2, 3].map(() => server.invoke(fn, { do: "ignore_term" }));
     expect(await eventually(() => running(3))).toBe(true);
@@ -50,7 +54,7 @@ describe("an engine that is killed", () => {
     for (const call of calls) await expectProblem(await call, "engine_unavailable");
   });
 
-  test.each(["/containers/create", "/attach", "/start"])("during %s gives an answer in time", async (path) => {
+  test.each(["/containers/create", "/attach", "/start"])("during %s gets the call an answer in time", async (path) => {
     await using _health = watchHealth(server.url);
     const reached = proxy.next((request) => request.path.includes(path));
     const call = server.invoke(fn);
@@ -58,22 +62,22 @@ describe("an engine that is killed", () => {
     engine.kill();
     const started = performance.now();
     const response = await call;
-    expect(performance.now() - started).toBeLessThan(ENGINE_TIMEOUT_MS + 1_500);
+    await expectWithin(performance.now() - started, engineTimeoutMs + 1_500);
     if (response.status !== 200) await expectProblem(response, "engine_unavailable");
   });
 });
 
-test("an engine that is killed costs full pools their instances; when it is back they fill again and calls are warm", async () => {
+test("a killed engine costs full pools their instances; when it is back they refill and calls are warm", async () => {
   await using warm = await TestServer.start({ DOCKER_HOST: proxy.host, WARM_MAX: "100" });
   const own = await warm.createFunction(fn.image, { warm_min: 3 });
   const shared = await warm.createFunction(fn.image, { warm_min: 2, share_network: true });
   const filled = () => Promise.all([full(warm, own, 3), full(warm, shared, 2)]);
   await filled();
-  // The instances, and the holder of the network.
+  // The instances and the network holder.
   const before = await ownedContainers(engine.client);
   expect(before).toHaveLength(6);
   engine.kill();
-  // The engine's containers live on without it; the server has lost their streams.
+  // The engine's containers survive it; the server has lost their streams.
   await Promise.all([own, shared].map((one) => pool(warm, one, ({ ready }) => ready === 0)));
   expect(await eventually(async () => (await fetch(`${warm.url}/readyz`)).status === 200, 10_000)).toBe(true);
   await filled();
@@ -83,7 +87,7 @@ test("an engine that is killed costs full pools their instances; when it is back
   for (const name of await ownedContainers(engine.client)) expect(before).not.toContain(name);
 }, 60_000);
 
-test("an engine that hangs gives new calls 503 within the control timeout and running ones 504 at theirs", async () => {
+test("an engine that hangs gives new calls 503 within the engine timeout and running calls 504 at their own", async () => {
   await using _health = watchHealth(server.url);
   const limited = await server.createFunction(fn.image, { timeout_ms: 2_500 });
   const call = server.invoke(limited, { do: "ignore_term" });
@@ -91,10 +95,11 @@ test("an engine that hangs gives new calls 503 within the control timeout and ru
   const thaw = engine.freeze();
   const started = performance.now();
   const refused = await server.invoke(fn);
-  expect(performance.now() - started).toBeLessThan(ENGINE_TIMEOUT_MS + 500);
+  const took = performance.now() - started;
   await expectProblem(refused, "engine_unavailable");
   await expectProblem(await call, "function_timeout");
-  // Until the heartbeat notices; from then on nobody waits.
+  await expectWithin(took, engineTimeoutMs + 500);
+  // From the heartbeat's next failure on, calls are refused at once.
   expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 503, 10_000)).toBe(true);
   thaw();
 });

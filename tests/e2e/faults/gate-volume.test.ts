@@ -31,7 +31,7 @@ function startServer(): Promise<TestServer> {
   return TestServer.start({ CONTEXT_NAME: volume, DOCKER_HOST: proxy.host });
 }
 
-/** Runs a shell in a container that has the volume at /v. */
+/** Runs a shell in a container with the volume at /v. */
 async function inVolume(script: string): Promise<string> {
   const shell = ["--network", "none", "-v", `${volume}:/v`, "--entrypoint", "sh", await fixture("chaos"), "-c", script];
   return (await engine.docker("run", "--rm", ...shell)).trim();
@@ -41,7 +41,7 @@ async function gateName(): Promise<string> {
   return (await gateBinary((await engine.docker("info", "--format", "{{.Architecture}}")).trim())).name;
 }
 
-test("a gate volume that was removed is made and filled again by the next call, once for all that come", async () => {
+test("a removed gate volume is created and filled again by the next calls, once", async () => {
   await using server = await startServer();
   const fn = await server.createFunction(await fixture("static"));
   expect((await server.invoke(fn)).status).toBe(200);
@@ -58,7 +58,7 @@ test("a gate volume that was removed is made and filled again by the next call, 
   expect(await inVolume("ls /v")).toBe(await gateName());
 });
 
-test("gates of two versions live side by side, and only ours is written", async () => {
+test("gates of two versions coexist, and only ours is written", async () => {
   await inVolume("echo another > /v/gate-0123456789abcdef");
   await using server = await startServer();
   const fn = await server.createFunction(await fixture("static"));

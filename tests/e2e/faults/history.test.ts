@@ -9,9 +9,9 @@ import { ownedContainers } from "../../support/leaks.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
 import { Diary } from "./support/diary.ts";
 import { NO_DIARY, problemsOf, quickCheck, readHistory } from "./support/history-check.ts";
-import { eventually } from "./support/invariants.ts";
 import { type KillableEngine, startKillableEngine } from "./support/killable-engine.ts";
 import { type Order, Submitter } from "./support/submitter.ts";
+import { eventually } from "../../support/pace.ts";
 
 /** `HISTORY=full` is what the README tells the numbers of: five minutes. */
 const FULL = process.env["HISTORY"] === "full";

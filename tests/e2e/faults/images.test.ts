@@ -42,10 +42,10 @@ afterAll(async () => {
     await engine.docker("images", "-q", "--no-trunc", "--filter", `reference=${registry.host}/*/*`)
   ).split("\n");
   const ours = [...new Set([...images, ...pulled].filter((id) => id !== ""))];
-  if (ours.length > 0) await engine.docker("rmi", "-f", ...ours).catch(() => undefined); // some have gone in their tests
+  if (ours.length > 0) await engine.docker("rmi", "-f", ...ours).catch(() => undefined); // tests removed some
 });
 
-/** Image ids to be cleaned up; one that was pulled by digest has no name to find it by. */
+/** Image ids to clean up; an image that was pulled by digest has no name. */
 const pulled: string[] = [];
 
 function create(image: string, init: RequestInit = {}): Promise<Response> {
@@ -84,12 +84,12 @@ describe("POST /v1/functions pulls a missing image", () => {
     const fn = await register(spell(reference, digest));
     expect(fn).toMatchObject({ image: spell(reference, digest), digest: `${reference.replace(/:1$/, "")}@${digest}` });
     expect(pulls.length).toBe(1);
-    // Without an explicit tag the engine would pull them all.
+    // Without an explicit tag the engine would pull all tags.
     expect(pulls[0]).toMatch(/tag=[^&]+/);
     expect((await server.invoke(fn)).status).toBe(200);
   });
 
-  test("and finds one that is there, however Docker Hub's names are written", async () => {
+  test("and finds an existing one, however Docker Hub's names are spelled", async () => {
     const tag = crypto.randomUUID();
     await engine.docker("tag", await fixture("static"), `slipway-test/hub:${tag}`);
     for (const spelling of ["slipway-test/hub", "docker.io/slipway-test/hub", "index.docker.io/slipway-test/hub"]) {
@@ -99,7 +99,7 @@ describe("POST /v1/functions pulls a missing image", () => {
     await engine.docker("rmi", `slipway-test/hub:${tag}`);
   });
 
-  test("once for 100 who ask at once, and a client that goes away does not cancel it for the others", async () => {
+  test("once for 100 concurrent requests, and a client that disconnects does not cancel it for the others", async () => {
     const { reference } = await registry.pushUnique(freshName());
     await using _health = watchHealth(server.url);
     const leaving = new AbortController();
@@ -184,7 +184,7 @@ describe("a function keeps the image that it was registered with", () => {
     const first = await registry.pushUnique(name);
     const fn = await register(first.reference);
     const second = await registry.pushUnique(name);
-    // Whoever pulls by hand moves the tag on the engine, too.
+    // A pull by hand moves the tag on the engine too.
     await engine.docker("pull", "-q", first.reference);
     const call = server.invoke(fn, { do: "sleep", ms: 1_000 });
     const moved = await server.api<Function>("POST", `/v1/functions/${fn.id}/pull`);
@@ -211,7 +211,7 @@ describe("an image removed behind our back", () => {
     expect((await server.api<Function>("GET", `/v1/functions/${fn.id}`)).body.data).toMatchObject(fn);
   });
 
-  test("is a 502 where its registry is gone", async () => {
+  test("is a 502 if its registry is gone", async () => {
     const brief = await startRegistry();
     const { reference } = await brief.pushUnique("team/brief:1");
     const fn = await server.createFunction(reference);
@@ -224,14 +224,14 @@ describe("an image removed behind our back", () => {
     );
   });
 
-  test("is a 502 where it came from no registry", async () => {
+  test("is a 502 if it came from no registry", async () => {
     const tag = `slipway-test/local:${crypto.randomUUID()}`;
     const container = (await engine.docker("create", await fixture("static"))).trim();
     await engine.docker("commit", "--message", tag, container, tag);
     await engine.docker("rm", container);
     const fn = await server.createFunction(tag);
     expect((await server.invoke(fn)).status).toBe(200);
-    // An image that a container still runs would only lose its name.
+    // An image that a container uses would only lose its name.
     await containersBecome(0, fn);
     await engine.docker("rmi", "-f", tag);
     await expectProblem(await server.invoke(fn), "image_unavailable", /came from no registry: build it again/);

@@ -3,7 +3,8 @@ import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { eventually, expectProblem, watchHealth } from "./support/invariants.ts";
+import { expectProblem, watchHealth } from "./support/invariants.ts";
+import { eventually } from "../../support/pace.ts";
 
 let engine: Engine;
 let server: TestServer;
@@ -54,7 +55,7 @@ describe("a container that others", () => {
     expect((await server.invoke(fn)).status).toBe(200);
   });
 
-  test("pause gives 504 at the timeout, and is removed in the end", async () => {
+  test("pause gives 504 at the timeout, and is finally removed", async () => {
     await using _health = watchHealth(server.url);
     const fn = await server.createFunction(await fixture("chaos"), { timeout_ms: 1_500 });
     const { call, container } = await sleeping(fn);
@@ -64,7 +65,7 @@ describe("a container that others", () => {
     expect(await containersLeft()).toEqual([]);
   });
 
-  test("pause and unpause in time answers", async () => {
+  test("pause and unpause in time still answers", async () => {
     const fn = await server.createFunction(await fixture("chaos"));
     const call = server.invoke(fn, { do: "sleep", ms: 1_000 });
     const paused = async () => {
@@ -76,7 +77,7 @@ describe("a container that others", () => {
   });
 });
 
-test("a container that is removed before it is ready is replaced, for no byte of the call has reached it", async () => {
+test("a container that is removed before it is ready is replaced: no byte of the call has reached it", async () => {
   const fn = await server.createFunction(await fixture("chaos"));
   const call = server.invoke(fn, { do: "echo" });
   const removed = async () => {
@@ -85,6 +86,6 @@ test("a container that is removed before it is ready is replaced, for no byte of
   };
   expect(await eventually(removed)).toBe(true);
   const response = await call;
-  // Where the removal came late, the call had begun.
+  // If the removal was late, the call had begun.
   if (response.status !== 200) await expectProblem(response, "instance_lost");
 });

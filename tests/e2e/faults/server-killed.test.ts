@@ -9,8 +9,8 @@ import { EngineProxy, type Fault } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
-import { eventually } from "./support/invariants.ts";
 import { startLookAlikes } from "./support/look-alikes.ts";
+import { eventually, expectWithin } from "../../support/pace.ts";
 
 const MIB = 1024 * 1024;
 
@@ -45,7 +45,7 @@ function ownerOf(dataPath: string): string {
   return row?.value ?? "";
 }
 
-/** Our containers, running or not. */
+/** Returns our containers, running or not. */
 async function containers(): Promise<string[]> {
   const filters = ["--filter", `label=slipway.owner=${owner}`, "--filter", "name=^slipway-"];
   return (await engine.docker("ps", "-a", ...filters, "--format", "{{.State}}"))
@@ -66,14 +66,14 @@ async function pause(): Promise<boolean> {
   return true;
 }
 
-/** How a call is brought to a step and held there. */
+/** A step of a call at which the server is killed. */
 interface Step {
-  /** Which request of the call is held, and how. */
+  /** The engine request that is held there, and how. */
   readonly held?: readonly [RegExp, Fault];
   readonly body?: object;
-  /** What the engine must show before the server is killed. */
+  /** The state of the engine to wait for before the kill. */
   readonly until: (server: SpawnedServer) => Promise<boolean>;
-  /** In which state the container waits for the next start; none where the gate ends by itself. */
+  /** The state in which the container waits for the next start; absent if the gate ends by itself. */
   readonly left?: "created" | "paused";
 }
 
@@ -116,7 +116,7 @@ describe("a server killed leaves nothing behind", () => {
   test.each(STEPS)("%s", async (_, { held, body = {}, until, left }) => {
     proxy.use("pass");
     await using server = await start();
-    // The helper that brings the gate is a container as well: what the engine shows may be that one, before the step.
+    // The helper that brings the gate is a container too, and may exist before the step.
     const arrived = held && proxy.next(({ path }) => held[0].test(path));
     if (held) proxy.change(({ path }) => (held[0].test(path) ? held[1] : "pass"));
     const call = server.invoke(fn, body).catch(() => undefined);
@@ -125,7 +125,7 @@ describe("a server killed leaves nothing behind", () => {
     server.kill("SIGKILL");
     expect(await server.exited).toBe(137);
     await call;
-    // The kernel closes what the server had open; through a proxy that stopped reading nobody would notice.
+    // The kernel closes the server's connections; a proxy that stopped reading would not notice.
     proxy.use("pass");
     if (left === undefined) expect(await eventually(async () => (await containers()).length === 0)).toBe(true);
     else expect(await containers()).toEqual([left]);
@@ -133,7 +133,7 @@ describe("a server killed leaves nothing behind", () => {
     const restarted = performance.now();
     await using next = await start();
     expect(await eventually(async () => (await fetch(`${next.url}/readyz`)).status === 200)).toBe(true);
-    expect(performance.now() - restarted).toBeLessThan(2_000);
+    await expectWithin(performance.now() - restarted, 2_000);
     expect(await eventually(async () => (await containers()).length === 0)).toBe(true);
     const records = await fetch(`${next.url}/v1/invocations?status=running`);
     expect(await records.json()).toMatchObject({ data: { invocations: [] } });
@@ -142,7 +142,7 @@ describe("a server killed leaves nothing behind", () => {
   });
 });
 
-test("the sweep of a start touches neither another database's containers nor those that only look like ours", async () => {
+test("the sweep at the start leaves another database's containers and look-alikes alone", async () => {
   proxy.use("pass");
   await using other = await TestServer.start();
   const sleeper = await other.createFunction(await fixture("chaos"));

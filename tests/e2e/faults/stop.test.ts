@@ -1,10 +1,13 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft } from "../../support/server.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
-import { eventually, expectProblem } from "./support/invariants.ts";
+import { BUSY_TIMEOUT_MS, eventually, expectWithin, slowdown } from "../../support/pace.ts";
+import { expectProblem } from "./support/invariants.ts";
+
+setDefaultTimeout(BUSY_TIMEOUT_MS);
 
 afterEach(async () => {
   expect(await containersLeft()).toEqual([]);
@@ -16,12 +19,17 @@ async function counts(server: SpawnedServer): Promise<{ busy: number; queued: nu
   return { busy: figure(/\{state="busy"\} (\d+)/), queued: figure(/slipway_queued_calls (\d+)/) };
 }
 
-async function withCalls(server: SpawnedServer, body: object, busy: number, queued = 0): Promise<Promise<Response>[]> {
+/** Sends calls to all places and the queue; returns them when at least `busy` run and the others are queued. */
+async function withCalls(
+  server: SpawnedServer,
+  body: object,
+  { busy, places = busy, queued = 0 }: { readonly busy: number; readonly places?: number; readonly queued?: number },
+): Promise<Promise<Response>[]> {
   const fn = await server.createFunction(await fixture("chaos"));
-  const calls = Array.from({ length: busy + queued }, () => server.invoke(fn, body));
+  const calls = Array.from({ length: places + queued }, () => server.invoke(fn, body));
   const all = async () => {
     const now = await counts(server);
-    return now.busy === busy && now.queued === queued;
+    return now.busy >= busy && now.queued === queued;
   };
   expect(await eventually(all)).toBe(true);
   return calls;
@@ -29,10 +37,12 @@ async function withCalls(server: SpawnedServer, body: object, busy: number, queu
 
 describe("a server told to stop", () => {
   test.each<NodeJS.Signals>(["SIGTERM", "SIGINT"])(
-    "by %s under load accepts no more, answers every call, and exits with 0",
+    "by %s under load accepts no more connections, answers every call, and exits with 0",
     async (signal) => {
       await using server = await SpawnedServer.start({ MAX_INSTANCES: "2" });
-      const calls = await withCalls(server, { do: "sleep", ms: 800 }, 2, 2);
+      // The second container may still be starting: on a busy machine the first may end before.
+      const body = { do: "sleep", ms: 800 * (await slowdown()) };
+      const calls = await withCalls(server, body, { busy: 1, places: 2, queued: 2 });
       server.kill(signal);
       await server.logged("draining");
       const late = await fetch(`${server.url}/v1/functions`).catch((error: unknown) => error);
@@ -42,19 +52,19 @@ describe("a server told to stop", () => {
     },
   );
 
-  test("ends calls that outlast the grace with 503, queued and running, and exits with 0", async () => {
+  test("ends calls that outlast the grace period with 503, queued and running, and exits with 0", async () => {
     await using server = await SpawnedServer.start({ MAX_INSTANCES: "2", DRAIN_MS: "500" });
-    const calls = await withCalls(server, { do: "ignore_term" }, 2, 2);
+    const calls = await withCalls(server, { do: "ignore_term" }, { busy: 2, queued: 2 });
     const asked = performance.now();
     server.kill("SIGTERM");
     for (const call of calls) await expectProblem(await call, "shutting_down", /The server (?:stopped|is stopping)/);
     expect(await server.exited).toBe(0);
-    expect(performance.now() - asked).toBeLessThan(500 + 2_500);
+    await expectWithin(performance.now() - asked, 500 + 2_500);
   });
 
-  test("refuses calls that come over a connection it had", async () => {
+  test("refuses calls on an open connection", async () => {
     await using server = await SpawnedServer.start();
-    const [call] = await withCalls(server, { do: "sleep", ms: 1_500 }, 1);
+    const [call] = await withCalls(server, { do: "sleep", ms: 1_500 }, { busy: 1 });
     const answer = new Promise<string>((resolve) => {
       const text: string[] = [];
       void Bun.connect({
@@ -75,29 +85,29 @@ describe("a server told to stop", () => {
         },
       });
     });
-    // Whether the connection is closed or answers: it starts nothing.
+    // Closed or answered: the call is not started.
     expect(await answer).toMatch(/^closed|^HTTP\/1\.1 (?:503|404) /);
     expect((await call)?.status).toBe(200);
     expect(await server.exited).toBe(0);
   });
 
-  test("twice ends at once, with 1; the gates end their functions", async () => {
+  test("twice exits at once with 1, and the gates end their functions", async () => {
     await using server = await SpawnedServer.start();
-    const calls = await withCalls(server, { do: "ignore_term" }, 1);
+    const calls = await withCalls(server, { do: "ignore_term" }, { busy: 1 });
     const ended = calls.map((call) => call.catch(() => "cut"));
     server.kill("SIGTERM");
     await server.logged("draining");
     const asked = performance.now();
     server.kill("SIGTERM");
     expect(await server.exited).toBe(1);
-    expect(performance.now() - asked).toBeLessThan(1_000);
+    await expectWithin(performance.now() - asked, 1_000);
     expect(await Promise.all(ended)).toEqual(["cut"]);
   });
 
-  test("while the engine hangs does not wait for it", async () => {
+  test("while the engine hangs does not wait for the engine", async () => {
     await using proxy = await EngineProxy.start((await acquireEngine()).socket);
     await using server = await SpawnedServer.start({ DRAIN_MS: "500", DOCKER_HOST: proxy.host });
-    const calls = await withCalls(server, { do: "ignore_term" }, 1);
+    const calls = await withCalls(server, { do: "ignore_term" }, { busy: 1 });
     proxy.change(({ path }) => (path.startsWith("/containers/create") ? "hang" : "pass"));
     const asked = proxy.next(({ path }) => path.startsWith("/containers/create"));
     calls.push(server.invoke(await server.createFunction(await fixture("chaos")), {}));
@@ -106,6 +116,6 @@ describe("a server told to stop", () => {
     for (const call of calls) await expectProblem(await call, "shutting_down");
     const answered = performance.now();
     expect(await server.exited).toBe(0);
-    expect(performance.now() - answered).toBeLessThan(3_000);
+    await expectWithin(performance.now() - answered, 3_000);
   });
 });

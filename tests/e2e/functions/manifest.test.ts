@@ -26,7 +26,7 @@ async function apply(server: TestServer, body: object, query = ""): Promise<stri
   return changes.map(({ action, name }) => `${action} ${name}`);
 }
 
-/** A manifest of one function with a route, whose calls say which step they are of. */
+/** A manifest with one function and a route; calls return the step. */
 function manifestOf(step: number, of: string = image) {
   const fn = { image: of, environment: { STEP: String(step) }, max_calls: step % 2 };
   return { manifest: { version: 1, functions: { app: fn }, routes: { "/app": { function: "app" } } } };
@@ -68,7 +68,7 @@ describe("a manifest", () => {
     LONG_MS,
   );
 
-  test("makes its functions warm, and a prune takes their containers along", async () => {
+  test("warms its functions, and a prune removes their containers", async () => {
     await using server = await warmServer();
     const functions = { a: { image, warm_min: 1, warm_max: 1 }, b: { image, warm_min: 2, warm_max: 2 } };
     await apply(server, { manifest: { version: 1, functions } });
@@ -81,7 +81,7 @@ describe("a manifest", () => {
     expect((await server.invoke(b)).status).toBe(404);
   });
 
-  test("of which one image is missing changes nothing, with calls going on", async () => {
+  test("with a missing image changes nothing, while calls are running", async () => {
     await using server = await TestServer.start();
     await apply(server, manifestOf(1));
     const before = expectSuccess(await server.api("GET", "/v1/functions"));
@@ -93,7 +93,7 @@ describe("a manifest", () => {
         dry_run,
         prune: true,
       });
-      // A dry run pulls nothing, so it does not know.
+      // A dry run pulls nothing and cannot know.
       expect(reply.status).toBe(dry_run ? 200 : reply.status);
       if (!dry_run) expect(reply.body.message).toStartWith('Function "missing": Cannot pull image "nowhere-');
       expect(expectSuccess(await server.api("GET", "/v1/functions"))).toEqual(before);
@@ -102,7 +102,7 @@ describe("a manifest", () => {
     expect((await environmentOf(await call(server)))["STEP"]).toBe("1");
   });
 
-  test("leaves a tag that has moved alone, unless it pulls", async () => {
+  test("ignores a tag that has moved, unless it pulls", async () => {
     await using server = await TestServer.start();
     const engine = await acquireEngine();
     const tag = `slipway-test/moving:${crypto.randomUUID().slice(0, 8)}`;
@@ -140,7 +140,7 @@ describe("slipway apply", () => {
     );
   });
 
-  /** Runs the command in the directory; tells its exit code and what it wrote. */
+  /** Runs the command in the directory; returns its exit code and output. */
   async function slipway(args: readonly string[], variables: Readonly<Record<string, string>> = {}, input = "") {
     const child = Bun.spawn([process.execPath, join(ROOT, "index.ts"), ...args], {
       cwd: directory,
@@ -159,7 +159,7 @@ describe("slipway apply", () => {
     return [await child.exited, output, errors] as const;
   }
 
-  test("shows what would change, changes it, and then has nothing to do", async () => {
+  test("shows what would change, changes it, and then finds nothing to do", async () => {
     const lines = ["+ function app", "+ route /app", "2 created"].join("\n");
     expect(await slipway(["apply", "--dry-run"])).toEqual([3, `${lines} (a dry run: nothing was done)\n`, ""]);
     expect(await slipway(["apply"])).toEqual([0, `${lines}\n`, ""]);
@@ -181,7 +181,7 @@ describe("slipway apply", () => {
     ]);
   });
 
-  test("says what is wrong, and exits with 1 or 2", async () => {
+  test("prints what is wrong and exits with 1 or 2", async () => {
     await Bun.write(join(directory, "wrong.yaml"), "version: 1\nfunctions: {app: {imag: x}}\n");
     await Bun.write(join(directory, "key"), "the-key\n");
     expect(await slipway(["apply", "wrong.yaml"])).toEqual([

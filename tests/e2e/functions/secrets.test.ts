@@ -10,7 +10,7 @@ import { containersOf, full, isWarm, type Named, pool, seenBy, startOf, warmServ
 
 const LONG_MS = 120_000;
 
-/** Everything that a function can look at: variables and arguments of all processes, mounts, and every file but those of the kernel. */
+/** Collects everything that a function can read: variables and arguments of all processes, mounts, and all files except the kernel's. */
 const DUMP = `{
   env; cat /proc/mounts; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline
   find / -xdev -type f ! -path "/bin/*" ! -path "/proc/*" ! -path "/sys/*" -exec cat {} +
@@ -40,12 +40,12 @@ async function put(name: string, value: string, on = server): Promise<void> {
   expect((await on.api("PUT", `/v1/secrets/${name}`, { value })).status).toBeOneOf([200, 201]);
 }
 
-/** A function that is a line of shell. */
+/** Registers a function that is a line of shell. */
 function script(line: string, settings: Partial<Function> = {}, on = server): Promise<Function> {
   return on.createFunction(shell, { entrypoint: ["sh", "-c"], command: [line], ...settings });
 }
 
-/** What a function that is a line of shell writes for a caller. */
+/** Returns what a function that is a line of shell writes for a caller. */
 async function said(fn: Named, on = server): Promise<string> {
   const response = await on.invoke(fn);
   const text = await response.text();
@@ -53,7 +53,7 @@ async function said(fn: Named, on = server): Promise<string> {
   return text;
 }
 
-/** A call that runs until this is disposed of. */
+/** Starts a call that runs until the returned object is disposed of. */
 async function running(on: TestServer, fn: Named): Promise<AsyncDisposable> {
   const caller = new AbortController();
   const call = on.invoke(fn, "", { signal: caller.signal }).catch(() => undefined);
@@ -72,7 +72,7 @@ function file(name: string): SecretUse {
   return { name, environment: null };
 }
 
-/** What the engine tells, to those who may ask it, of a function's containers: their settings, and what they have written. */
+/** Returns what the engine shows of a function's containers: their settings and what they have written. */
 async function engineKnows(fn: Named): Promise<string> {
   const ids = await containersOf(fn);
   expect(ids.length).toBeGreaterThan(0);
@@ -81,7 +81,7 @@ async function engineKnows(fn: Named): Promise<string> {
   return [await engine.docker("inspect", ...ids), ...exported].join("\n");
 }
 
-describe("what a function is given", () => {
+describe("a secret of a function", () => {
   const values = {
     plain: "correct horse",
     lines: " a\r\nb\n\n",
@@ -114,7 +114,7 @@ describe("what a function is given", () => {
     ["the engine's own", { sandbox: "docker" }],
     ["one network for all", { share_network: true }],
     ["reuse", { max_calls: 0 }],
-  ])("is there for %s", async (_, settings) => {
+  ])("is available to %s", async (_, settings) => {
     await put("token", "hunter2-hunter2");
     const secrets = [file("token"), { name: "token", environment: "TOKEN" }];
     const fn = await script('printf \'"%s %s"\' "$(cat /run/secrets/token)" "$TOKEN" > "$CONTEXT_PATH/response.json"', {
@@ -124,7 +124,7 @@ describe("what a function is given", () => {
     for (let call = 0; call < 2; call++) expect(await said(fn)).toBe('"hunter2-hunter2 hunter2-hunter2"');
   });
 
-  test("is there for an image with nothing in it, and wins over a variable of the image", async () => {
+  test("is available to an empty image, and takes precedence over a variable of the image", async () => {
     await put("token", "hunter2-hunter2");
     const fn = await server.createFunction(await fixture("static"), {
       secrets: [
@@ -137,11 +137,11 @@ describe("what a function is given", () => {
   });
 });
 
-describe("what nobody else sees", () => {
+describe("a secret is visible to nobody else:", () => {
   const mine = "mine-8b1f0c";
   const others = "others-77d2e9";
 
-  test("a function that looks everywhere finds its own secrets alone", async () => {
+  test("a function that looks everywhere finds only its own secrets", async () => {
     await put("mine", mine);
     await put("others", others);
     const neighbour = await script("sleep 60", {
@@ -158,7 +158,7 @@ describe("what nobody else sees", () => {
     for (const word of [mine, others, "MINE=", "tmpfs /run/secrets "]) expect(none).not.toContain(word);
   });
 
-  test("the engine tells of none, neither in a container that waits nor in one that runs", async () => {
+  test("the engine shows none, neither in a waiting nor in a running container", async () => {
     await using warm = await warmServer();
     await put("mine", mine, warm);
     const secrets = [file("mine"), { name: "mine", environment: "MINE" }];
@@ -167,7 +167,7 @@ describe("what nobody else sees", () => {
     await full(warm, fn, 1);
     const [id = ""] = await containersOf(fn);
     expect(await engineKnows(fn)).not.toContain(mine);
-    // Not even for who may look into it: the value comes with the call.
+    // Not even inside the container: the value comes with the call.
     expect(await engine.docker("exec", id, "sh", "-c", "ls -A /run/secrets; cat /proc/1/environ; true")).not.toContain(
       "mine",
     );
@@ -175,16 +175,16 @@ describe("what nobody else sees", () => {
     const known = await engineKnows(fn);
     expect(known).toContain('"/run/secrets"');
     expect(known).not.toContain(mine);
-    // And it is there, for who looks from inside.
+    // Inside a running call it is available.
     expect(await engine.docker("exec", id, "cat", "/run/secrets/mine")).toBe(mine);
   });
 
-  test("neither logs, records nor the server's own files hold a value that a function prints", async () => {
+  test("logs, records and the server's own files never contain a value that a function prints", async () => {
     await put("mine", mine);
     const secrets = [file("mine"), { name: "mine", environment: "MINE" }];
     const print = `echo "it is $MINE"; cat /run/secrets/mine >&2; printf '%s' "$MINE" | cut -c1-6; printf '%s' "$MINE" | cut -c7-`;
     const ok = await server.invoke(await script(print, { secrets }));
-    // What is no JSON is quoted in the message.
+    // The message quotes a response that is not JSON.
     const bad = await server.invoke(await script('printf \'%s\' "$MINE" > "$CONTEXT_PATH/response.json"', { secrets }));
     const ids = [ok, bad].map((response) => response.headers.get("x-request-id") ?? "");
     expect([ok.status, bad.status]).toEqual([200, 502]);
@@ -202,7 +202,7 @@ describe("what nobody else sees", () => {
   });
 });
 
-describe("a change", () => {
+describe("a change of a secret", () => {
   const PRINT = `printf '%s %s %s' "$(cat /run/secrets/*)" "$TOKEN" "$(hostname)" > "$CONTEXT_PATH/response.body"`;
   const secrets = [file("token"), { name: "token", environment: "TOKEN" }];
 
@@ -210,7 +210,7 @@ describe("a change", () => {
     ["instances that wait", { warm_min: 1 }],
     ["an instance that served another value", { warm_min: 1, warm_max: 1, max_calls: 0 }],
   ])(
-    "takes effect at the next call, also in %s",
+    "takes effect at the next call, even in %s",
     async (_, settings) => {
       await using warm = await warmServer();
       await put("token", "first", warm);
@@ -223,7 +223,7 @@ describe("a change", () => {
         const response = await warm.invoke(fn);
         const [file, variable, host = ""] = (await response.text()).split(" ");
         expect([file, variable, startOf(response)]).toEqual([value, value, "warm"]);
-        // No instance is replaced for it.
+        // No instance is replaced.
         expect(ready.some((id) => id.startsWith(host))).toBe(true);
         hosts.add(host);
       }
@@ -232,7 +232,7 @@ describe("a change", () => {
     LONG_MS,
   );
 
-  test("leaves nothing of the old value in an instance that is used again", async () => {
+  test("leaves nothing of the old value in a reused instance", async () => {
     await using warm = await warmServer();
     await put("token", "hunter2-hunter2", warm);
     const fn = await script(DUMP, { secrets, max_calls: 0, warm_min: 1, warm_max: 1 }, warm);
@@ -247,7 +247,7 @@ describe("a change", () => {
     expect(after.split("\n")[0]).toBe(before.split("\n")[0] ?? "");
   });
 
-  test("a secret that is gone is a 502 that names it, and a PUT mends it", async () => {
+  test("that deletes it gives a 502 with its name, and a PUT fixes that", async () => {
     await put("token", "one");
     const fn = await script(PRINT, { secrets });
     await server.api("DELETE", "/v1/secrets/token?force=true");

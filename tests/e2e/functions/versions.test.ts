@@ -8,6 +8,7 @@ import { expectSuccess } from "../../http/support/replies.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { containersBecome, environmentOf, isWarm, pool, startOf, warmServer } from "../pool/pools.ts";
+import { eventually } from "../../support/pace.ts";
 
 let image: string;
 let other: string;
@@ -42,13 +43,13 @@ function call(server: TestServer, headers: Record<string, string> = {}, path = "
   return fetch(`${server.url}/r${path}`, { method: "POST", headers, body: JSON.stringify({ do: "env" }) });
 }
 
-/** What the function says which version it is. */
+/** Returns the version that the function reports. */
 async function stepOf(response: Response): Promise<string | undefined> {
   return (await environmentOf(response))["STEP"];
 }
 
 describe("a rollback", () => {
-  test("under load is seen by the next call, fails none, and no call runs half of each version", async () => {
+  test("under load is seen by the next call, fails no call, and never mixes two versions in one call", async () => {
     await using server = await warmServer();
     for (const step of ["1", "2"]) await server.api("PUT", `/v1/secrets/step-${step}`, { value: `secret ${step}` });
     const settingsOf = (step: string) => ({
@@ -66,7 +67,7 @@ describe("a rollback", () => {
         const response = await server.invoke(fn, { do: "env" });
         const environment = response.status === 200 ? await environmentOf(response) : { said: await response.text() };
         done.calls++;
-        // The secret is masked nowhere: it is the answer.
+        // The secret is not masked here: it is the answer.
         if (environment["SECRET"] !== `secret ${environment["STEP"]}`) wrong.push([response.status, environment]);
       }
     });
@@ -90,7 +91,7 @@ describe("a rollback", () => {
 });
 
 describe("a route that names a version", () => {
-  test("runs it, whatever the function becomes, from instances of its own", async () => {
+  test("runs it from instances of its own, whatever the current version is", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { environment: { STEP: "1" } });
     await route(server, fn, { version: 1 });
@@ -109,7 +110,7 @@ describe("a route that names a version", () => {
     }
   });
 
-  test("leaves nothing of the version behind when it follows the function again", async () => {
+  test("leaves no instances of the version when it follows the function again", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { environment: { STEP: "1" } });
     const { id } = await route(server, fn, { version: 1 });
@@ -118,26 +119,24 @@ describe("a route that names a version", () => {
     await server.api("PATCH", `/v1/routes/${id}`, { version: null });
     expect(await stepOf(await call(server))).toBe("2");
     await containersBecome(0, fn);
-    const deadline = performance.now() + 5_000;
-    while ((await shown(server, fn)).version_pools.length > 0 && performance.now() < deadline) await Bun.sleep(50);
+    await eventually(async () => (await shown(server, fn)).version_pools.length === 0);
     expect((await shown(server, fn)).version_pools).toEqual([]);
   });
 
-  test("keeps as many of the version ready as that says, also after a start of the server", async () => {
+  test("keeps as many instances ready as the version's settings say, also after a restart", async () => {
     await using first = await warmServer();
     const fn = await first.createFunction(image, { environment: { STEP: "1" }, warm_min: 2 });
     await route(first, fn, { version: 1 });
     await change(first, fn, { environment: { STEP: "2" }, warm_min: 0 });
     await first.stop(0);
     await using server = await warmServer({ DATA_PATH: first.dataPath });
-    const deadline = performance.now() + 20_000;
     const versions = async () => (await shown(server, fn)).version_pools.map(({ version, ready }) => [version, ready]);
-    while ((await versions())[0]?.[1] !== 2 && performance.now() < deadline) await Bun.sleep(50);
+    await eventually(async () => (await versions())[0]?.[1] === 2, 20_000);
     expect(await versions()).toEqual([[1, 2]]);
     expect(startOf(await call(server))).toBe("warm");
   });
 
-  test("counts its calls with those of the others for max_concurrency", async () => {
+  test("counts its calls with those of other versions towards max_concurrency", async () => {
     await using server = await TestServer.start({ FUNCTION_QUEUE_LIMIT: "0" });
     const fn = await server.createFunction(image, { environment: { STEP: "1" } });
     await route(server, fn, { version: 1 });
@@ -152,7 +151,7 @@ describe("a route that names a version", () => {
 });
 
 describe("a route that splits its calls", () => {
-  test("sends the same value of its header to the same version, and about as many as it says", async () => {
+  test("sends equal header values to the same version, and about the right percentage to each", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { environment: { STEP: "1" }, max_calls: 0 });
     await change(server, fn, { environment: { STEP: "2" } });
@@ -177,7 +176,7 @@ describe("a route that splits its calls", () => {
   });
 });
 
-test("A version of an older database, whose image nobody knew, is found when it is called or gone back to", async () => {
+test("the unknown image of a version in an older database is resolved when it is called or rolled back to", async () => {
   await using first = await TestServer.start();
   const fn = await first.createFunction(image, { environment: { STEP: "1" } });
   await route(first, fn, { version: 1 });

@@ -36,7 +36,7 @@ afterAll(async () => {
   if (ours.length > 0) await engine.docker("rmi", "-f", ...new Set(ours));
 });
 
-/** An image with layers of 2 MiB each, which nothing can compress and which the engine does not keep. */
+/** Pushes an image with incompressible layers of 2 MiB each, which the engine does not keep. */
 async function pushLayers(): Promise<Pushed> {
   const base = await fixture("static");
   const local = `slipway-test/layers:${crypto.randomUUID()}`;
@@ -73,7 +73,7 @@ async function functionsOf(image: string): Promise<Function[]> {
 }
 
 describe("POST /v1/functions with Accept: text/event-stream", () => {
-  test("tells how the pull goes, layer by layer, and ends with the function", async () => {
+  test("reports the pull layer by layer, and ends with the function", async () => {
     const { reference } = await pushLayers();
     const response = await create(reference);
     expect(response.status).toBe(200);
@@ -97,7 +97,7 @@ describe("POST /v1/functions with Accept: text/event-stream", () => {
     expect(await functionsOf(reference)).toEqual([end?.data as Function]); // checked above
   });
 
-  test("answers at once with the function alone where the image is there", async () => {
+  test("answers at once with only the function if the image exists", async () => {
     const image = await fixture("static");
     const events = await allEvents(await create(image));
     expect(events.map(({ event }) => event)).toEqual(["function"]);
@@ -116,26 +116,28 @@ describe("POST /v1/functions with Accept: text/event-stream", () => {
     expect(await response.json()).toMatchObject({ success: false, reason });
   });
 
-  test("ends with the error of a pull that fails, as its envelope would be", async () => {
+  test("ends with the error of a failed pull, in the form of its envelope", async () => {
     const response = await create(`${registry.host}/team/nothing:9`);
     expect(response.status).toBe(200);
     const events = await allEvents(response);
     expect(events.map(({ event }) => event)).toEqual(["progress", "error"]);
     expect(events[1]?.data).toEqual({
-      ...{ success: false, data: null, reason: "image_not_found" },
+      success: false,
+      data: null,
+      reason: "image_not_found",
       message: expect.stringContaining("the registry has no such image"),
       request_id: response.headers.get("x-request-id"),
     });
   });
 
-  test("shares one pull: who comes late sees where it is, who leaves does not end it", async () => {
+  test("shares one pull: a late client sees its state, and a client that leaves does not end it", async () => {
     const { reference } = await pushLayers();
     const pulls: string[] = [];
     let hold = true;
     proxy.change(({ path }) => {
       if (!path.startsWith("/images/create")) return "pass";
       pulls.push(path);
-      // Some of the progress comes, then nothing, as from a slow registry.
+      // Some progress arrives, then nothing, as from a slow registry.
       return hold ? { download: 700 } : "pass";
     });
     const leaving = new AbortController();
@@ -148,14 +150,14 @@ describe("POST /v1/functions with Accept: text/event-stream", () => {
     expect((await events.next()).value).toEqual({ event: "progress", data: known });
     leaving.abort();
     expect(pulls).toHaveLength(1);
-    // The engine dies in the middle of it: all who are left are told.
+    // The engine dies during the pull: all remaining clients get an error.
     hold = false;
     proxy.use("pass");
     const rest = await Array.fromAsync(events);
     expect(rest.at(-1)).toMatchObject({ event: "error", data: { reason: "image_unavailable" } });
   });
 
-  test("registers the function although its client went away", async () => {
+  test("registers the function although its client has left", async () => {
     const { reference } = await pushLayers();
     const leaving = new AbortController();
     const asked = proxy.next(({ path }) => path.startsWith("/images/create"));
@@ -163,20 +165,20 @@ describe("POST /v1/functions with Accept: text/event-stream", () => {
     await asked;
     leaving.abort();
     expect(await response.text().catch(() => "gone")).toBe("gone");
-    // One that asks for the same image waits for the same pull.
+    // A request for the same image waits for the same pull.
     expect((await allEvents(await create(reference))).at(-1)?.event).toBe("function");
-    // The time limit of the test ends it otherwise.
+    // Otherwise the test times out.
     while ((await functionsOf(reference)).length < 2) continue;
     expect(await functionsOf(reference)).toHaveLength(2);
   });
 });
 
 describe("other endpoints with Accept: text/event-stream", () => {
-  test("POST /v1/functions/:id/pull and PATCH of an image tell how the pull goes, too", async () => {
+  test("POST /v1/functions/:id/pull and PATCH of an image also report the pull", async () => {
     const [first, second] = [await pushLayers(), await pushLayers()];
     const fn = await server.createFunction(first.reference);
     const pulled = await allEvents(await send("POST", `/v1/functions/${fn.id}/pull`, undefined));
-    // Of an image that is up to date the engine names no layer.
+    // For an image that is up to date the engine names no layers.
     expect(pulled.map(({ event }) => event)).toEqual(["progress", "function"]);
     expect(pulled.at(-1)).toMatchObject({ event: "function", data: { id: fn.id, digest: fn.digest } });
     const changed = await allEvents(await send("PATCH", `/v1/functions/${fn.id}`, { image: second.reference }));

@@ -11,7 +11,7 @@ import { findProgram, runOrThrow } from "../../../.ci/packages.ts";
 import { type Pushed, type Registry as TestRegistry, startRegistry } from "../../support/registry.ts";
 import { TestServer } from "../../support/server.ts";
 
-// With what a header, a JSON text, a URL and a configuration file would each write in another way.
+// With characters that a header, JSON, a URL and a configuration file each encode differently.
 const CREDENTIALS = { username: "someone", password: 'p:ä "s+/?w%20' } as const;
 const WRONG = 'wr"ong+sesame';
 const TIME = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
@@ -37,7 +37,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await engine.docker("rmi", "-f", pushed.reference).catch(() => undefined); // most tests pull nothing
+  await engine.docker("rmi", "-f", pushed.reference).catch(() => undefined); // few tests pull it
   const said = server.log.join("\n");
   for (const secret of [CREDENTIALS.password, WRONG]) {
     for (const form of [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)])
@@ -65,7 +65,7 @@ async function storedHosts(): Promise<string[]> {
 }
 
 describe("the image of a private registry", () => {
-  test("is refused without credentials, with a message that says what to do, and pulled with them", async () => {
+  test("is refused without credentials, with advice, and pulled with them", async () => {
     const refused = await create();
     expectError(refused, { status: 400, reason: "registry_denied" });
     expect(refused.body.message).toMatch(
@@ -76,7 +76,12 @@ describe("the image of a private registry", () => {
     );
     const { host } = registry;
     expect(expectSuccess(await put(CREDENTIALS), 201)).toEqual({
-      ...{ host, kind: "password", username: "someone", checked_at: TIME, created_at: TIME, updated_at: TIME },
+      host,
+      kind: "password",
+      username: "someone",
+      checked_at: TIME,
+      created_at: TIME,
+      updated_at: TIME,
     });
     const fn = await server.createFunction(pushed.reference);
     expect(fn.digest).toBe(`${registry.host}/team/private@${pushed.digest}`);
@@ -92,7 +97,7 @@ describe("the image of a private registry", () => {
     await server.api("DELETE", `/v1/functions/${fn.id}`);
   });
 
-  test("is refused with stored credentials that are wrong, until they are changed", async () => {
+  test("is refused with wrong stored credentials until they are changed", async () => {
     expectSuccess(await put({ ...CREDENTIALS, password: WRONG }, "?check=false"), 201);
     const refused = await create();
     expectError(refused, { status: 400, reason: "registry_denied" });
@@ -107,7 +112,7 @@ describe("the image of a private registry", () => {
     await server.api("DELETE", `/v1/functions/${id}`);
   });
 
-  test("is pulled with new credentials although a pull with the old ones goes on", async () => {
+  test("is pulled with new credentials while a pull with the old ones continues", async () => {
     expectSuccess(await put({ ...CREDENTIALS, password: WRONG }, "?check=false"), 201);
     const isPull = ({ path }: { path: string }) => path.startsWith("/images/create");
     proxy.change((request) => (isPull(request) ? "hang" : "pass"));
@@ -117,12 +122,12 @@ describe("the image of a private registry", () => {
     proxy.change("pass");
     expectSuccess(await put(CREDENTIALS), 200);
     const { id } = expectSuccess(await create(), 201);
-    proxy.use("pass"); // the connection of the first goes
+    proxy.use("pass"); // closes the connection of the first
     expectError(await first, { status: 503, reason: "engine_unavailable" });
     await server.api("DELETE", `/v1/functions/${id}`);
   });
 
-  test("is told from a missing image and from a registry that is away", async () => {
+  test("is distinguished from a missing image and from a registry that does not answer", async () => {
     expectSuccess(await put(CREDENTIALS), 201);
     const missing = await create(`${registry.host}/team/nothing:9`);
     expectError(missing, { status: 400, reason: "image_not_found" });
@@ -135,7 +140,9 @@ describe("the image of a private registry", () => {
   test("is refused with an identity token that the registry does not know, which is never shown", async () => {
     expectError(await put({ identity_token: WRONG }), { status: 400, reason: "registry_denied" });
     expect(expectSuccess(await put({ identity_token: WRONG }, "?check=false"), 201)).toMatchObject({
-      ...{ kind: "identity_token", username: null, checked_at: null },
+      kind: "identity_token",
+      username: null,
+      checked_at: null,
     });
     const refused = await create();
     expectError(refused, { status: 400, reason: "registry_denied" });
@@ -143,8 +150,8 @@ describe("the image of a private registry", () => {
   });
 });
 
-describe("PUT /v1/registries/:host asks the registry, and stores nothing", () => {
-  test("when it refuses them", async () => {
+describe("PUT /v1/registries/:host checks with the registry, and stores nothing", () => {
+  test("if it refuses the credentials", async () => {
     const refused = await put({ ...CREDENTIALS, password: WRONG });
     expectError(refused, { status: 400, reason: "registry_denied" });
     expect(refused.body.message).toMatch(
@@ -157,7 +164,7 @@ describe("PUT /v1/registries/:host asks the registry, and stores nothing", () =>
     expect(await storedHosts()).toEqual([]);
   });
 
-  test("when it is away, unless check=false says so", async () => {
+  test("if it does not answer, except with check=false", async () => {
     const away = await put(CREDENTIALS, "", AWAY);
     expectError(away, { status: 502, reason: "registry_unavailable" });
     expect(away.body.message).toMatch(
@@ -168,7 +175,7 @@ describe("PUT /v1/registries/:host asks the registry, and stores nothing", () =>
     expectSuccess(await server.api("DELETE", `/v1/registries/${AWAY}`));
   });
 
-  test("when the credentials that it has already are good and the new ones are not", async () => {
+  test("if the stored credentials are right and the new ones wrong", async () => {
     expectSuccess(await put(CREDENTIALS), 201);
     expectError(await put({ ...CREDENTIALS, password: WRONG }), { status: 400, reason: "registry_denied" });
     const { id } = expectSuccess(await create(), 201);
@@ -177,7 +184,7 @@ describe("PUT /v1/registries/:host asks the registry, and stores nothing", () =>
 });
 
 describe("POST /v1/registries/import", () => {
-  test("takes what `docker login` wrote, and says what it left out", async () => {
+  test("imports what `docker login` wrote, and lists what it skipped", async () => {
     const directory = await mkdtemp(join(tmpdir(), "slipway-login-"));
     try {
       const docker = [findProgram("docker") ?? "docker", "-H", engine.host, "--config", directory];

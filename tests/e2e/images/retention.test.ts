@@ -5,6 +5,7 @@ import { expectSuccess } from "../../http/support/replies.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { type Pushed, type Registry, startRegistry } from "../../support/registry.ts";
 import { TestServer } from "../../support/server.ts";
+import { eventually } from "../../support/pace.ts";
 
 let engine: Engine;
 let registry: Registry;
@@ -35,7 +36,7 @@ function image(index: number): Pushed {
   return found;
 }
 
-/** The engine's id of what a name means, if it means anything there. */
+/** Returns the engine's id for a name, if it has one. */
 async function idOf(name: string): Promise<string | undefined> {
   const found = await engine.docker("image", "inspect", "--format", "{{.Id}}", name).catch(() => undefined);
   return found?.trim();
@@ -45,16 +46,14 @@ async function patch(fn: Pick<Function, "id">, body: object): Promise<Function> 
   return expectSuccess(await server.api<Function>("PATCH", `/v1/functions/${fn.id}`, body));
 }
 
-/** Waits until the server has logged what became of an image. */
+/** Waits until the server has logged whether it kept or removed an image. */
 async function verdictOn(imageId: string | null, message: "image removed" | "image kept"): Promise<void> {
-  const deadline = performance.now() + 20_000;
   const said = () => server.log.some((line) => line.includes(`"${message}"`) && line.includes(String(imageId)));
-  while (!said() && performance.now() < deadline) await Bun.sleep(50);
-  expect(said()).toBe(true);
+  expect(await eventually(said, 20_000)).toBe(true);
 }
 
 describe("the image of a version beyond those that are kept", () => {
-  test("is removed, with its tag, and comes back for a rollback", async () => {
+  test("is removed with its tag, and pulled again for a rollback", async () => {
     const fn = await server.createFunction(image(0).reference);
     await patch(fn, { image: image(1).reference });
     await verdictOn(fn.image_id, "image removed");
@@ -99,7 +98,7 @@ describe("the image of a version beyond those that are kept", () => {
     expect(await idOf(image(0).reference)).toBeUndefined();
   });
 
-  test("stays while another function has it, a route names its version, or a container is made of it", async () => {
+  test("stays while another function uses it, a route names its version, or a container was made from it", async () => {
     const fn = await server.createFunction(image(0).reference);
     const twin = await server.createFunction(image(0).reference);
     await patch(fn, { image: image(1).reference });
@@ -112,7 +111,7 @@ describe("the image of a version beyond those that are kept", () => {
     await verdictOn(fn.image_id, "image kept");
     expect(await idOf(image(0).reference)).toBe(fn.image_id ?? "none");
     await engine.docker("rm", container);
-    // Any change is a chance to try again.
+    // Any change causes another attempt.
     await patch(fn, { pids: 20 });
     await verdictOn(fn.image_id, "image removed");
   });
@@ -123,14 +122,14 @@ async function pulled(one: Pushed): Promise<string> {
   return one.reference;
 }
 
-describe("what somebody else has on the engine is not touched:", () => {
+describe("other people's images on the engine are not touched:", () => {
   test("an image that was there before", async () => {
     await pulled(image(0));
     const fn = await server.createFunction(image(0).reference);
     expectSuccess(await server.api("POST", `/v1/functions/${fn.id}/pull`));
     const other = await server.createFunction(image(1).reference);
     for (const { id } of [fn, other]) await server.api("DELETE", `/v1/functions/${id}`);
-    // Both are looked at in the same round.
+    // Both are checked in the same round.
     await verdictOn(other.image_id, "image removed");
     expect(await idOf(image(0).reference)).toBe(fn.image_id ?? "none");
     await engine.docker("rmi", image(0).reference);
@@ -146,7 +145,7 @@ describe("what somebody else has on the engine is not touched:", () => {
     await engine.docker("rmi", ...mine, image(0).reference);
   });
 
-  test("a tag that meant an image of theirs, and came to mean a newer one by a pull of ours", async () => {
+  test("a tag of their image that a pull of ours moved to a newer one", async () => {
     await pulled(image(0));
     await engine.docker("tag", image(0).reference, image(1).reference);
     const fn = await server.createFunction(image(1).reference);

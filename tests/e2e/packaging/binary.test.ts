@@ -2,7 +2,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Architecture, build } from "../../../.ci/build.ts";
+import type { Architecture } from "../../../.ci/architectures.ts";
+import { build } from "../../../.ci/build.ts";
 import { version } from "../../../package.json" with { type: "json" };
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
@@ -24,7 +25,7 @@ beforeAll(async () => {
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
-/** Starts the server in an empty directory, with nothing of this process's environment. */
+/** Starts the server in an empty directory, without this process's environment. */
 async function serve(variables: Record<string, string>) {
   const child = Bun.spawn([binary, "--port", "0", "--log-format", "json"], {
     cwd: directory,
@@ -92,7 +93,7 @@ test("slipway answers a request with a head of 60 KiB, and 431 to one of 70 KiB"
   expect(await child.exited).toBe(0);
 });
 
-test("slipway starts without an engine and says that it is not ready", async () => {
+test("slipway starts without an engine and reports that it is not ready", async () => {
   const { child, url } = await serve({ DOCKER_HOST: `unix://${directory}/none.sock` });
   const ready = await fetch(`${url}/readyz`);
   expect(ready.status).toBe(503);
@@ -100,7 +101,7 @@ test("slipway starts without an engine and says that it is not ready", async () 
   expect(await child.exited).toBe(0);
 });
 
-test("bun run build compiles for the other architecture, with no native part of this one", async () => {
+test("bun run build compiles for the other architecture, without native parts of this one", async () => {
   const bytes = await Bun.file(await build(OTHER))
     .slice(0, 20)
     .bytes();

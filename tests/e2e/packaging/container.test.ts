@@ -28,7 +28,7 @@ afterAll(async () => {
   await engine.docker("volume", "rm", "-f", contextName);
 });
 
-/** The image's own health check, run now and not at its next interval. */
+/** Runs the image's own health check until it succeeds. */
 async function untilHealthy(): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -41,7 +41,7 @@ async function untilHealthy(): Promise<void> {
   }
 }
 
-/** What `curl URL -d BODY` sends: a form, whatever is in it. */
+/** Sends what `curl URL -d BODY` does: a form, whatever the body is. */
 async function curl(path: string, body: string): Promise<{ status: number; data: Record<string, unknown> }> {
   const headers = { "content-type": "application/x-www-form-urlencoded" };
   const response = await fetch(url + path, { method: "POST", headers, body });
@@ -49,7 +49,7 @@ async function curl(path: string, body: string): Promise<{ status: number; data:
   return { status: response.status, data: data as Record<string, unknown> }; // every answer here is an object
 }
 
-test("the image answers the curl lines of the seed", async () => {
+test("the image answers the seed's curl lines", async () => {
   const created = await curl("/v1/functions", JSON.stringify({ image: await fixture("chaos") }));
   expect(created.status).toBe(201);
   const { id } = created.data["data"] as { id: string };
@@ -59,7 +59,7 @@ test("the image answers the curl lines of the seed", async () => {
   expect(called).toEqual({ status: 200, data: { message: "hello-world" } });
 });
 
-test("a function cannot reach /v1 of a server on its bridge, whatever Host it sends", async () => {
+test("a function cannot reach /v1 of a server on its bridge, whatever Host header it sends", async () => {
   const address = await engine.docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", name);
   const request = { do: "fetch", ip: address.trim(), port: 9999, path: "/v1/functions", host: "localhost:9999" };
   const { data } = await curl("/r/hello-world", JSON.stringify(request));

@@ -7,7 +7,7 @@ import { full, seenBy, startOf, warmServer } from "./pools.ts";
 const CALLS = 200;
 const LONG_MS = 180_000;
 
-/** Calls a function so often at once; every second call tells where it ran, the others must have their bytes back. */
+/** Makes all calls at once; every second one returns where it ran, the others must return their bytes. */
 async function burst(server: TestServer, fn: Function): Promise<{ warm: number; containers: number }> {
   const containers = new Set<string>();
   let warm = 0;
@@ -20,9 +20,9 @@ async function burst(server: TestServer, fn: Function): Promise<{ warm: number; 
       return;
     }
     const { environment, mounts } = await seenBy(response);
-    // The answer is this call's own.
+    // The answer belongs to this call.
     expect(environment["REQUEST_ID"]).toBe(response.headers.get("x-request-id") ?? "");
-    // Containers in one network have one host name; the directory of its own layer is what each has for itself.
+    // Containers in one network share a host name; only the directory of its layer identifies each one.
     containers.add(mounts.map((line) => /^\S+ \/ .*upperdir=([^,]+)/.exec(line)?.[1]).join(""));
   });
   await Promise.all(calls);
@@ -30,9 +30,9 @@ async function burst(server: TestServer, fn: Function): Promise<{ warm: number; 
   return { warm, containers: containers.size };
 }
 
-// A shared network halves what the engine has to do.
+// A shared network halves the engine's work.
 test(
-  `${CALLS} calls at once to a function with no instance ready are answered, each from a container of its own`,
+  `${CALLS} calls at once to a function with no instance ready are answered, each from its own container`,
   async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(await fixture("chaos"), { share_network: true, warm_max: 0 });
@@ -41,7 +41,7 @@ test(
   LONG_MS,
 );
 
-// With some reuse, since what a burst beyond the pool costs the engine is what the test above waits for.
+// With some reuse: the cost of a burst beyond the pool is covered by the test above.
 test(
   `${CALLS} calls at once to a warm pool are answered, the first ones at once`,
   async () => {

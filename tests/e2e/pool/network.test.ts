@@ -24,7 +24,7 @@ async function networksOf(fn: Named): Promise<{ holders: string[]; joined: strin
 }
 
 describe("share_network", () => {
-  test("instances of one function join one holder, those of another do not; a lost holder is replaced", async () => {
+  test("instances of a function share one holder, other functions have their own, and a lost holder is replaced", async () => {
     await using server = await warmServer();
     const [one, other] = [
       await server.createFunction(image, { share_network: true, warm_min: 2 }),
@@ -44,7 +44,7 @@ describe("share_network", () => {
     expect(new Set(renewed.joined)).toEqual(new Set(renewed.holders.map((id) => `container:${id}`)));
   });
 
-  test("switched off lets the holder go with the last instance that is in its network", async () => {
+  test("switched off removes the holder with the last instance in its network", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { share_network: true });
     await pool(server, fn, isWarm);
@@ -54,7 +54,7 @@ describe("share_network", () => {
     await pool(server, fn, ({ busy }) => busy === 1);
     expect((await server.api("PATCH", `/v1/functions/${fn.id}`, { share_network: false })).status).toBe(200);
     await pool(server, fn, isWarm);
-    // The call that runs has kept its network.
+    // The running call keeps its network.
     expect((await networksOf(fn)).holders).toEqual(expect.arrayContaining(before.holders));
     const response = await call;
     expect([response.status, startOf(response)]).toEqual([200, "warm"]);

@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 
 describe("a pool", () => {
-  test("makes the first call after the registration a warm one, in a container that served no other", async () => {
+  test("makes the first call after the registration warm, in an unused container", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image);
     const hosts = new Set<string>();
@@ -37,7 +37,7 @@ describe("a pool", () => {
     expect(await pool(server, fn, ({ busy }) => busy === 0)).toEqual({ ready: 0, starting: 0, busy: 0, target: 0 });
   });
 
-  test("lets go of a deleted function's instances, and of the holder of their network", async () => {
+  test("removes a deleted function's instances and their network holder", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { warm_min: 2, share_network: true });
     await full(server, fn, 2);
@@ -45,7 +45,7 @@ describe("a pool", () => {
     await containersBecome(0, fn);
   });
 
-  test("shrinks to warm_min when nobody has called for idle_ttl_ms", async () => {
+  test("shrinks to warm_min after idle_ttl_ms without calls", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { idle_ttl_ms: 1_000 });
     await pool(server, fn, isWarm);
@@ -53,12 +53,12 @@ describe("a pool", () => {
     await containersBecome(0, fn);
   });
 
-  // A function for each: containers of earlier calls may still be on their way out.
+  // A function for each: containers of earlier calls may still be going away.
   test.each([
     ["kill", "POST", "/kill"],
     ["stop", "POST", "/stop?t=5"],
     ["remove", "DELETE", "?force=1"],
-  ])("fails no call when others %s its instances while they are ready, and fills again", async (_, method, how) => {
+  ])("fails no call when others %s its ready instances, and refills", async (_, method, how) => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { warm_min: 2 });
     await full(server, fn, 2);
@@ -70,13 +70,13 @@ describe("a pool", () => {
     await pool(server, fn, ({ ready: count, target }) => count === target);
   });
 
-  test("fails no call while others kill instances that are ready", async () => {
+  test("fails no call while others kill ready instances", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { warm_min: 5 });
     for (let round = 0; round < 2; round++) {
       await full(server, fn, 5);
       await containersBecome(5, fn);
-      // The newest are called first; containers are listed in that order.
+      // The newest are used first; containers are listed in that order.
       const oldest = (await containersOf(fn)).at(-1);
       const [, ...calls] = await Promise.all([
         engine.client.request("POST", `/containers/${oldest}/kill`),
@@ -89,7 +89,7 @@ describe("a pool", () => {
     }
   });
 
-  test("asks the engine nothing during a call: it is answered while the engine answers nobody", async () => {
+  test("needs no engine request during a call: it is answered while the engine hangs", async () => {
     await using proxy = await EngineProxy.start(engine.socket);
     await using server = await warmServer({ DOCKER_HOST: proxy.host });
     const fn = await server.createFunction(image, { warm_min: 3 });
@@ -101,7 +101,7 @@ describe("a pool", () => {
       const response = await server.invoke(fn, { do: "echo", i });
       expect([await response.text(), startOf(response)]).toEqual([JSON.stringify({ do: "echo", i }), "warm"]);
     }
-    // What it was asked is about the instances to come, and the heartbeat: nothing about those that were called.
+    // Requests are only for new instances and the heartbeat, none for the instances that were called.
     for (const id of ready) expect(asked.join()).not.toContain(id);
     proxy.use("pass");
   });
@@ -116,13 +116,13 @@ describe("a pool", () => {
       const seen = await engine.client.request("GET", `/containers/${HOSTNAME}/json`).catch(() => undefined);
       if (seen !== undefined) there++;
     }
-    // Where the machine pauses us after an answer, one may have gone meanwhile.
+    // If the machine pauses us after an answer, one may be gone already.
     expect(there).toBeGreaterThan(1);
   });
 });
 
 describe("a change of settings", () => {
-  test("under load is seen by the next call, and fails none", async () => {
+  test("under load is seen by the next call and fails no call", async () => {
     const other = await fixture("static");
     await using server = await warmServer();
     const fn = await server.createFunction(image, { environment: { VERSION: "0" } });

@@ -1,54 +1,55 @@
 import { expect } from "bun:test";
 import type { Function, PoolState } from "../../../lib/domain/functions/functions.ts";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
+import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 
-/** What a test needs to name a function. */
+/** As much of a function as names it. */
 export type Named = Pick<Function, "id">;
 
-/** A server that keeps instances ready; one for each test, which takes them along at its end. */
+/** Starts a server that keeps instances ready; each test has one of its own, whose end removes them. */
 export function warmServer(variables: Readonly<Record<string, string>> = {}): Promise<TestServer> {
   return TestServer.start({ WARM_MAX: "100", ...variables });
 }
 
-/** Waits until a function's pool is as wanted. */
+/** Waits until a function's pool is as wanted, and returns its state. */
 export async function pool(
   server: { readonly url: string },
   fn: Named,
   wanted: (state: PoolState) => boolean,
 ): Promise<PoolState> {
-  const deadline = performance.now() + 20_000;
-  for (;;) {
+  const look = async () => {
     const response = await fetch(`${server.url}/v1/functions/${fn.id}`);
     const body = (await response.json()) as { data: { pool: PoolState } }; // what the API promises
-    const state = body.data.pool;
-    if (wanted(state)) return state;
-    if (performance.now() > deadline) throw new Error(`The pool is ${JSON.stringify(state)} after 20 s`);
-    await Bun.sleep(20);
-  }
+    return body.data.pool;
+  };
+  let state = await look();
+  const isWanted = async () => wanted((state = await look()));
+  if (!(await eventually(isWanted, 20_000))) throw new Error(`The pool is still ${JSON.stringify(state)}`);
+  return state;
 }
 
-/** Something is ready, and nothing more is coming. */
+/** Whether an instance is ready and no other is starting. */
 export const isWarm = ({ ready, starting }: PoolState) => ready > 0 && starting === 0;
 
-/** Waits until exactly so many instances of a function are ready and no other is started. */
+/** Waits until exactly so many instances of a function are ready and no other is starting. */
 export function full(server: { readonly url: string }, fn: Named, count: number): Promise<PoolState> {
   return pool(server, fn, ({ ready, starting }) => ready === count && starting === 0);
 }
 
-/** What `Server-Timing` says of a call: milliseconds in the queue and for the instance, and how that was had. */
+/** Reads `Server-Timing`: milliseconds in the queue and for the instance, and whether that was cold or warm. */
 export function timingOf(response: Response): { queue: number; start: number; how: string | undefined } {
   const text = response.headers.get("server-timing") ?? "";
   const [, queue, start, how] = /^queue;dur=([\d.]+), start;dur=([\d.]+);desc=(\w+)/.exec(text) ?? [];
   return { queue: Number(queue), start: Number(start), how };
 }
 
-/** How the caller's instance was had: cold or warm. */
+/** Returns whether the call's instance was cold or warm. */
 export function startOf(response: Response): string | undefined {
   return timingOf(response).how;
 }
 
-/** What the `chaos` image reports of itself when it is asked for `env`. */
+/** The answer of the `chaos` image to `env`. */
 export interface Seen {
   readonly environment: Readonly<Record<string, string>>;
   readonly pid: number;
@@ -66,7 +67,7 @@ export async function environmentOf(response: Response): Promise<Readonly<Record
   return (await seenBy(response)).environment;
 }
 
-/** The ids of a function's containers, running or not; its network's holder is one of them. */
+/** Returns the ids of the functions' containers, running or not, the holders of their networks included. */
 export async function containersOf(...functions: readonly Named[]): Promise<string[]> {
   const engine = await acquireEngine();
   const listed = functions.map(({ id }) =>
@@ -75,9 +76,8 @@ export async function containersOf(...functions: readonly Named[]): Promise<stri
   return (await Promise.all(listed)).flatMap((ids) => ids.split("\n").filter(Boolean));
 }
 
-/** Waits until so many containers of these functions are there, at most 5 s. */
+/** Waits until these functions have so many containers. */
 export async function containersBecome(count: number, ...functions: readonly Named[]): Promise<void> {
-  const deadline = performance.now() + 5_000;
-  while ((await containersOf(...functions)).length !== count && performance.now() < deadline) await Bun.sleep(50);
+  await eventually(async () => (await containersOf(...functions)).length === count);
   expect(await containersOf(...functions)).toHaveLength(count);
 }

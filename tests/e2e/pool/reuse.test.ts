@@ -11,12 +11,12 @@ beforeAll(async () => {
 
 async function engineCalls(server: TestServer): Promise<string[]> {
   const text = await (await fetch(`${server.url}/metrics`)).text();
-  // The heartbeat pings on its own account.
+  // The heartbeat pings independently.
   return text.split("\n").filter((line) => line.startsWith("slipway_engine_calls_total") && !line.includes('"ping"'));
 }
 
 describe("reuse", () => {
-  test("max_calls 3 gives three calls the same container, and the fourth another", async () => {
+  test("max_calls 3 serves three calls in the same container, and the fourth in another", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { max_calls: 3, warm_max: 1 });
     const hosts: string[] = [];
@@ -36,7 +36,7 @@ describe("reuse", () => {
     expect(pids.size).toBe(6);
   });
 
-  test("a call finds nothing of the one before in its context, in /tmp or among the processes", async () => {
+  test("a call finds nothing of the previous one in its context, in /tmp or among the processes", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { max_calls: 0, warm_max: 1 });
     await pool(server, fn, isWarm);
@@ -46,7 +46,7 @@ describe("reuse", () => {
     expect((await server.invoke(fn, { do: "grandchild" })).status).toBe(200);
     const seen = await seenBy(await server.invoke(fn, { do: "env" }));
     expect(seen.context.toSorted()).toEqual(["request.body", "request.json", "request.meta.json", "response.json"]);
-    // The writable layer is what reuse keeps; read_only is against that.
+    // Reuse keeps the writable layer; read_only prevents that.
     expect(seen.root).toContain("left");
     const again = await server.invoke(fn, { do: "write", path: "/tmp/context/left", bytes: 1 });
     expect(again.status).toBe(200);
@@ -60,7 +60,7 @@ describe("reuse", () => {
     expect(await write("/tmp/left")).toMatchObject({ written: 10 });
   });
 
-  test("asks the engine nothing", async () => {
+  test("needs no engine requests", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { max_calls: 0, warm_max: 1 });
     await pool(server, fn, isWarm);
@@ -69,7 +69,7 @@ describe("reuse", () => {
     expect(await engineCalls(server)).toEqual(asked);
   });
 
-  test("a failing call does not spoil the container, a timeout ends it", async () => {
+  test("a failing call keeps the container, a timeout ends it", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { max_calls: 0, timeout_ms: 1_000, warm_max: 1 });
     const [container] = await pool(server, fn, isWarm).then(() => containersOf(fn));
@@ -81,7 +81,7 @@ describe("reuse", () => {
     expect(container).not.toStartWith((await where()) ?? "none");
   });
 
-  test("ends when nobody has called for idle_ttl_ms", async () => {
+  test("ends after idle_ttl_ms without calls", async () => {
     await using server = await warmServer();
     const fn = await server.createFunction(image, { max_calls: 0, idle_ttl_ms: 1_000 });
     expect((await server.invoke(fn, { do: "exit" })).status).toBe(200);

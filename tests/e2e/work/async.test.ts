@@ -6,7 +6,7 @@ import { expectError, expectSuccess } from "../../http/support/replies.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 
-/** Tried again at once. */
+/** Retries without a wait. */
 const AT_ONCE = { min_ms: 0, max_ms: 0, on: ["crash", "timeout", "non_zero_exit", "oom", "engine"] as const };
 
 let server: TestServer;
@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** Submits a call and gives the record of its 202. */
+/** Submits a call and returns the record in its 202. */
 async function submit(body: unknown, options: { query?: string; headers?: Record<string, string>; to?: string } = {}) {
   const { query = "", headers = {}, to = "chaos" } = options;
   const path = `/v1/functions/${to}/invoke?async=true${query}`;
@@ -46,7 +46,7 @@ async function attemptsOf(id: string): Promise<string[]> {
   return attempts.map(({ attempt, status, reason }) => `${attempt} ${status} ${reason ?? ""}`.trim());
 }
 
-/** A function that is a shell script. */
+/** Registers a function that is a shell script. */
 function shell(script: string, settings: Partial<Function> = {}) {
   return server.createFunction(image, { entrypoint: ["/bin/sh", "-c"], command: [script], ...settings });
 }
@@ -63,7 +63,7 @@ async function eventsOf(id: string) {
     });
 }
 
-/** Waits until an invocation that runs, or is about to, comes into a state. */
+/** Waits until a queued or running invocation reaches a state. */
 async function nextState(id: string, wanted: Invocation["status"]): Promise<void> {
   const response = await fetch(`${server.url}/v1/invocations/${id}/events`);
   const decoder = new TextDecoder();
@@ -99,7 +99,7 @@ describe("an asynchronous call", () => {
     expect(expectSuccess(await server.api<InvocationLogs>("GET", `/v1/invocations/${id}/logs`))).toEqual(logs);
   });
 
-  test("on a route is asked for by Prefer, and says where to look", async () => {
+  test("on a route is requested by Prefer, and returns where to look", async () => {
     const response = await fetch(`${server.url}/r/chaos?x=1`, {
       method: "POST",
       body: '{"do":"echo","n":12345678901234567890}',
@@ -116,7 +116,7 @@ describe("an asynchronous call", () => {
     );
   });
 
-  test("is tried again while attempts are left, and dead after the last one", async () => {
+  test("is retried while attempts are left, and dead after the last one", async () => {
     const { id } = await submit({ do: "exit", code: 3 });
     expect(await ended(id)).toMatchObject({ status: "dead", reason: "function_failed", exit_code: 3, attempts: 2 });
     expect(await attemptsOf(id)).toEqual(["1 failed function_failed", "2 failed function_failed"]);
@@ -136,7 +136,7 @@ describe("an asynchronous call", () => {
     expect(await ended(id)).toMatchObject({ status: "dead", reason, attempts: 2 });
   });
 
-  test("is not tried again when the function says no, and later when it says when", async () => {
+  test("is not retried if the function refuses, and later if it asks for that", async () => {
     const no = await shell(`echo '{"retry":false}' > $CONTEXT_PATH/response.meta.json; exit 1`);
     const { id } = await submit({}, { to: no.id });
     expect(await ended(id)).toMatchObject({ status: "dead", attempts: 1 });
@@ -149,7 +149,7 @@ describe("an asynchronous call", () => {
     expectSuccess(await server.api("POST", `/v1/invocations/${waiting.id}/cancel`));
   });
 
-  test("with the same Idempotency-Key is the first one, and another body is refused", async () => {
+  test("with the same Idempotency-Key returns the first one, and another body is refused", async () => {
     const headers = { "Idempotency-Key": "order-17" };
     const first = await submit({ do: "echo", order: 17 }, { headers });
     const again = await submit({ do: "echo", order: 17 }, { headers });
@@ -159,7 +159,7 @@ describe("an asynchronous call", () => {
     await ended(first.id);
   });
 
-  test("may be delayed, and cancelled before it runs", async () => {
+  test("can be delayed, and cancelled before it runs", async () => {
     const { id, run_at } = await submit({ do: "echo" }, { query: "&delay_ms=3600000" });
     expect(Date.parse(run_at ?? "") - Date.now()).toBeGreaterThan(3_500_000);
     const cancelled = expectSuccess(await server.api<Invocation>("POST", `/v1/invocations/${id}/cancel`));
@@ -168,7 +168,7 @@ describe("an asynchronous call", () => {
     expect(await attemptsOf(id)).toEqual([]);
   });
 
-  test("is cancelled while it runs: the function is killed at once, and not tried again", async () => {
+  test("is cancelled while it runs: the function is killed at once and not retried", async () => {
     const { id } = await submit({ do: "ignore_term" });
     await printed(id);
     const cancelled = expectSuccess(await server.api<Invocation>("POST", `/v1/invocations/${id}/cancel`));
@@ -176,7 +176,7 @@ describe("an asynchronous call", () => {
     expect(await attemptsOf(id)).toEqual(["1 cancelled cancelled"]);
   });
 
-  test("can be followed: states and log lines as they come, then the end", async () => {
+  test("can be followed: states and log lines as they happen, then the end", async () => {
     const fn = await shell("for i in 1 2 3; do echo line $i; sleep 0.1; done");
     const { id } = await submit({}, { to: fn.id, query: "&delay_ms=200" });
     const events = await eventsOf(id);
@@ -186,7 +186,7 @@ describe("an asynchronous call", () => {
     expect(printed.map(({ text }) => text).join("")).toBe("line 1\nline 2\nline 3\n");
     expect(printed.length).toBeGreaterThan(1);
     expect(events.at(-1)?.event).toBe("end");
-    // Who comes when all is over gets the same in short.
+    // A late follower gets a summary.
     expect((await eventsOf(id)).map(({ event }) => event)).toEqual(["state", "log", "end"]);
   });
 
@@ -206,7 +206,7 @@ describe("an asynchronous call", () => {
     const replayed = all.invocations.map(({ replay_of }) => replay_of);
     for (const { id } of dead.slice(1)) expect(replayed).toContain(id);
     expect(replayed).not.toContain(first?.id);
-    // What is left of a deleted function can be run by nobody, and keeps no other from it.
+    // Invocations of a deleted function cannot be replayed, and do not prevent the replay of others.
     const lost = await submit({ do: "exit", code: 4 }, { to: fn.id });
     expect((await ended(lost.id)).status).toBe("dead");
     expectSuccess(await server.api("DELETE", `/v1/functions/${fn.id}`));
@@ -219,7 +219,7 @@ describe("an asynchronous call", () => {
 });
 
 describe("a synchronous call", () => {
-  test("keeps its request and its result where the function says so, and can be replayed", async () => {
+  test("keeps its request and its result if the function says so, and can be replayed", async () => {
     const fn = await server.createFunction(image, { record_bodies: true });
     const response = await server.invoke(fn, { do: "echo", n: 1 });
     const id = response.headers.get("x-request-id") ?? "";
@@ -251,7 +251,7 @@ describe("asynchronous calls refuse", () => {
     expect(reply.body.message).toContain(message);
   });
 
-  test("what is for asynchronous calls only, and a wait that is too long", async () => {
+  test("options of asynchronous calls on synchronous ones, and a wait that is too long", async () => {
     const sync = await server.api("POST", "/v1/functions/chaos/invoke?delay_ms=5", {});
     expectError(sync, { status: 400, reason: "invalid_request" });
     expect(sync.body.message).toContain('"delay_ms" is for asynchronous calls only');

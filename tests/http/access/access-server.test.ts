@@ -8,7 +8,7 @@ import { TestServer } from "../../support/server.ts";
 import { rawRequest } from "../support/raw-request.ts";
 import { expectError } from "../support/replies.ts";
 
-/** What needs a key where one is asked for, a request each. */
+/** A request to each kind of endpoint that needs a key. */
 const GUARDED = [
   ["GET", "/v1/functions"],
   ["POST", "/v1/functions"],
@@ -35,7 +35,7 @@ const GUARDED = [
 
 const bearer = (key: string) => ({ Authorization: `Bearer ${key}` });
 
-/** The address of this machine that others would use; a connection to it comes from no loopback address. */
+/** The address of this machine for others. A connection to it does not come from a loopback address. */
 function outerUrl({ url }: TestServer): string {
   const outer = Object.values(networkInterfaces())
     .flat()
@@ -50,7 +50,7 @@ async function statusOf(url: string, headers: Record<string, string> = {}): Prom
 }
 
 describe("with API_KEY", () => {
-  test("every guarded endpoint answers 401 without the key, to HEAD as well, before it reads a body", async () => {
+  test("every guarded endpoint answers 401 without the key, even to HEAD, before it reads a body", async () => {
     await using server = await TestServer.start({ API_KEY: "the-key" });
     for (const [method, path] of GUARDED) {
       const body = method === "GET" || method === "DELETE" ? undefined : "{";
@@ -63,23 +63,24 @@ describe("with API_KEY", () => {
     expect(await statusOf(`${server.url}/swagger`, bearer("the-key"))).toBe(200);
   });
 
-  test("wrong keys are slowed down after five, and the right one passes all the same", async () => {
+  test("wrong keys are slowed down after five, and the right one still passes", async () => {
     await using server = await TestServer.start({ API_KEY: "the-key" });
     const send = (key: string) => server.api("POST", "/v1/functions", "{", bearer(key));
     for (let i = 0; i < 5; i++) expectError(await send(`wrong-${i}`), { status: 401, reason: "unauthorized" });
     const refused = await send("wrong");
     expectError(refused, {
-      ...{ status: 429, reason: "too_many_requests" },
-      message: "Too many wrong API keys came from your address: try again in 24 s; a right key is taken at once",
+      status: 429,
+      reason: "too_many_requests",
+      message: "Too many wrong API keys came from your address: try again in 24 s; a right key is accepted at once",
     });
     expect(refused.headers.get("retry-after")).toBe("24");
     expect((await send("wrong")).headers.get("retry-after")).toBe("36");
     expect((await server.api("GET", "/v1/functions", undefined, bearer("the-key"))).status).toBe(200);
-    // Without a key nobody guesses.
+    // A request without a key is not a guess.
     expect(await statusOf(`${server.url}/v1/functions`)).toBe(401);
   });
 
-  test("/healthz, /readyz and /r need none", async () => {
+  test("/healthz, /readyz and /r do not need it", async () => {
     await using server = await TestServer.start({ API_KEY: "the-key" });
     const fn = await server.api<{ id: string }>(
       "POST",
@@ -95,7 +96,7 @@ describe("with API_KEY", () => {
     expect([call.status, await call.text()]).toEqual([200, "[1]"]);
   });
 
-  test("AUTH=off asks for none, but does not take a wrong one", async () => {
+  test("AUTH=off requires none, but refuses a wrong one", async () => {
     await using server = await TestServer.start({ API_KEY: "the-key", AUTH: "off" });
     expect(await statusOf(`${server.url}/v1/functions`)).toBe(200);
     expect(await statusOf(`${server.url}/v1/functions`, bearer("wrong"))).toBe(401);
@@ -104,24 +105,23 @@ describe("with API_KEY", () => {
 });
 
 describe("without API_KEY", () => {
-  test("on loopback the server makes no key and asks for none", async () => {
+  test("on loopback the server makes no key and requires none", async () => {
     await using server = await TestServer.start();
     expect(server.newKey).toBeUndefined();
     expect(await statusOf(`${server.url}/v1/functions`)).toBe(200);
     expectError(await server.api("GET", "/v1/functions", undefined, bearer("any")), {
-      ...{
-        status: 401,
-        reason: "unauthorized",
-        message: "This server has no API key: send none, or one that POST /v1/keys makes",
-      },
+      status: 401,
+      reason: "unauthorized",
+      message: "This server has no API key: send none, or one that POST /v1/keys makes",
     });
   });
 
-  test("on loopback a request must have a Host of ours and come from no other site", async () => {
+  test("on loopback a request must have a Host of ours and not come from another site", async () => {
     await using server = await TestServer.start({ ALLOWED_HOSTS: "slipway.example" });
     const get = (headers: Record<string, string>) => server.api("GET", "/v1/functions", undefined, headers);
     expectError(await get({ Host: "evil.example" }), {
-      ...{ status: 421, reason: "misdirected_request" },
+      status: 421,
+      reason: "misdirected_request",
       message:
         'This server does not answer to the name "evil.example" without an API key: use localhost, or add the name to ALLOWED_HOSTS',
     });
@@ -131,13 +131,13 @@ describe("without API_KEY", () => {
     expect((await get({ Origin: server.url, "Sec-Fetch-Site": "same-origin" })).status).toBe(200);
   });
 
-  test("AUTH=on makes a key on loopback, too", async () => {
+  test("AUTH=on makes a key even on loopback", async () => {
     await using server = await TestServer.start({ AUTH: "on" });
     expect(await statusOf(`${server.url}/v1/functions`)).toBe(401);
     expect(await statusOf(`${server.url}/v1/functions`, bearer(server.newKey ?? ""))).toBe(200);
   });
 
-  test("on 0.0.0.0 a key is made once, kept as a hash, and good after a restart", async () => {
+  test("on 0.0.0.0 a key is made once, stored as a hash, and valid after a restart", async () => {
     const directory = await mkdtemp(join(tmpdir(), "slipway-key-"));
     const variables = { HOST: "0.0.0.0", DATA_PATH: directory };
     let key = "";
@@ -159,7 +159,7 @@ describe("without API_KEY", () => {
       expect(await statusOf(`${second.url}/v1/functions`, bearer(`${key}x`))).toBe(401);
     }
     {
-      // A key that is given is the one that counts, and leaves the made one as it was.
+      // A given key replaces the one that was made, which stays in the database.
       await using third = await TestServer.start({ ...variables, API_KEY: "given" });
       expect(await statusOf(`${third.url}/v1/functions`, bearer(key))).toBe(401);
       expect(await statusOf(`${third.url}/v1/functions`, bearer("given"))).toBe(200);
@@ -189,7 +189,7 @@ describe("with AUTH=off on 0.0.0.0", () => {
     expect(await statusOf(`${outerUrl(server)}/healthz`)).toBe(200);
   });
 
-  test("a function that forges its Host is a stranger, and may call routes as any", async () => {
+  test("a function that forges its Host may call routes, and nothing else", async () => {
     await using server = await TestServer.start({ HOST: "0.0.0.0", AUTH: "off", ALLOWED_HOSTS: "0.0.0.0" });
     const fn = await server.createFunction(await fixture("static"));
     await server.createRoute("/self", fn.id);
@@ -209,7 +209,7 @@ describe("with AUTH=off on 0.0.0.0", () => {
       expect([admin.status, forged.status, route.status]).toEqual([401, 401, 200]);
       expect(admin.body).toContain('"reason":"unauthorized"');
     } else {
-      // The engine's networks are not this machine's: there is no way from a function to this server.
+      // The engine's networks are not on this machine: a function cannot reach this server.
       expect([admin.status, forged.status, route.status]).toEqual([0, 0, 0]);
     }
   });

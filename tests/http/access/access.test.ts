@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Server } from "bun";
 import { AppError } from "../../../lib/domain/errors.ts";
-import { type AccessPolicy, createAccess, isLoopback, type Needs } from "../../../lib/http/access/access.ts";
+import { type AccessPolicy, createAccessCheck, isLoopback, type Needs } from "../../../lib/http/access/access.ts";
 import { administrator, checkScope, type Scope } from "../../../lib/domain/keys.ts";
 import { thrownBy } from "../../store/sqlite/support/stores.ts";
 import type { Verdict } from "../../../lib/services/access/keys.ts";
@@ -9,7 +9,7 @@ import type { Verdict } from "../../../lib/services/access/keys.ts";
 const KEY = "slipway_key";
 const GATEWAY = "172.18.0.1";
 
-/** The keys of a server that has one; the service has tests of its own. */
+/** The keys of a server that has one. The service has tests of its own. */
 const ONE_KEY = {
   identify: (token: string): Verdict =>
     token === KEY ? { caller: administrator("server") } : { refused: "wrong", message: "The API key is wrong" },
@@ -35,10 +35,10 @@ function verdict(
   needs: Needs = { scopes: [] },
 ): string {
   const request = new Request("http://localhost/v1/functions", { headers: { Host: "localhost:9999", ...headers } });
-  // Of a server, the check needs this alone.
+  // The only method of a server that is called.
   const server = { requestIP: () => ({ address: caller }) } as unknown as Server<unknown>;
   try {
-    createAccess(policy)(request, server, needs);
+    createAccessCheck(policy)(request, server, needs);
     return "passes";
   } catch (error) {
     return error instanceof AppError ? error.reason : String(error);
@@ -47,9 +47,9 @@ function verdict(
 
 const bearer = (key: string) => ({ Authorization: `Bearer ${key}` });
 
-describe("createAccess, by the key", () => {
+describe("createAccessCheck, by the key", () => {
   test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
-    ["no key where one is needed", LOCKED, {}, "unauthorized"],
+    ["no key if one is needed", LOCKED, {}, "unauthorized"],
     ["the key", LOCKED, bearer(KEY), "passes"],
     ["the key, with a scheme in other letters", LOCKED, { Authorization: `bEARER   ${KEY} ` }, "passes"],
     ["the key in X-API-Key", LOCKED, { "X-API-Key": KEY }, "passes"],
@@ -58,8 +58,8 @@ describe("createAccess, by the key", () => {
     ["an empty X-API-Key", LOCKED, { "X-API-Key": "" }, "unauthorized"],
     ["another scheme", LOCKED, { Authorization: `Basic ${btoa(`x:${KEY}`)}` }, "unauthorized"],
     ["two keys", LOCKED, bearer(`${KEY} ${KEY}`), "unauthorized"],
-    ["a wrong key where none is needed", OPEN, bearer("wrong"), "unauthorized"],
-    ["a key where there is none", LOOPBACK, bearer(KEY), "unauthorized"],
+    ["a wrong key if none is needed", OPEN, bearer("wrong"), "unauthorized"],
+    ["a key if the server has none", LOOPBACK, bearer(KEY), "unauthorized"],
     ["the key, from anywhere", OPEN, { ...bearer(KEY), Host: "evil.example", Origin: "http://evil.example" }, "passes"],
     ["the key, from another site", LOCKED, { ...bearer(KEY), "Sec-Fetch-Site": "cross-site" }, "passes"],
   ])("%s", (_name, policy, headers, expected) => {
@@ -67,7 +67,7 @@ describe("createAccess, by the key", () => {
   });
 });
 
-describe("createAccess, by the scope of the key", () => {
+describe("createAccessCheck, by the scope of the key", () => {
   const scoped = (...scopes: Scope[]): AccessPolicy => ({
     ...LOCKED,
     keys: { identify: () => ({ caller: { key_id: "k", scopes, function_id: null } }) },
@@ -82,23 +82,23 @@ describe("createAccess, by the scope of the key", () => {
     [["deploy"], ["read"], "forbidden"],
     [["deploy", "read", "invoke"], ["admin"], "forbidden"],
     [["deploy", "read", "invoke"], [], "forbidden"],
-  ])("a key with %j where %j is needed", (scopes, needed, expected) => {
+  ])("a key with %j if %j is needed", (scopes, needed, expected) => {
     expect(verdict(scoped(...scopes), bearer("any"), "203.0.113.9", { scopes: needed })).toBe(expected);
   });
 
-  test("a key that is sent is judged on loopback, too", () => {
+  test("a key that is sent is checked even on loopback", () => {
     const policy = { ...scoped("read"), loopback: true, key_required: false };
     expect(verdict(policy, bearer("any"), "127.0.0.1", { scopes: ["deploy"] })).toBe("forbidden");
     expect(verdict(policy, {}, "127.0.0.1", { scopes: ["deploy"] })).toBe("passes");
   });
 
-  test("an endpoint may insist on a key wherever the request comes from", () => {
+  test("an endpoint may require a key wherever the request comes from", () => {
     const needs: Needs = { scopes: ["invoke"], key_always: true };
     expect(verdict(LOOPBACK, {}, "127.0.0.1", needs)).toBe("unauthorized");
     expect(verdict(scoped("invoke"), bearer("any"), "203.0.113.9", needs)).toBe("passes");
   });
 
-  test("the message names the scopes that are needed, and those the key has", () => {
+  test("the message names the scopes that are needed, and those of the key", () => {
     const caller = { key_id: "k", scopes: ["invoke", "read"] as const, function_id: null };
     expect(thrownBy(() => checkScope(caller, ["deploy"]))).toMatchObject({
       message:
@@ -108,15 +108,15 @@ describe("createAccess, by the scope of the key", () => {
   });
 });
 
-describe("createAccess, by earlier attempts", () => {
+describe("createAccessCheck, by earlier wrong keys", () => {
   const slow: AccessPolicy = { ...LOCKED, guesses: { failed: () => 24 } };
   test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
     ["a wrong key is too many", slow, bearer("wrong"), "too_many_requests"],
     ["the right key passes", slow, bearer(KEY), "passes"],
-    ["no key is no attempt", slow, {}, "unauthorized"],
-    ["where there is no key, nobody guesses one", { ...slow, keys: NO_KEY }, bearer("any"), "unauthorized"],
+    ["no key is not a guess", slow, {}, "unauthorized"],
+    ["if the server has no key, none is a guess", { ...slow, keys: NO_KEY }, bearer("any"), "unauthorized"],
     [
-      "a key that is revoked was not guessed",
+      "a revoked key is not a guess",
       { ...slow, keys: { identify: () => ({ refused: "dead", message: "revoked" }) } },
       bearer("any"),
       "unauthorized",
@@ -126,7 +126,7 @@ describe("createAccess, by earlier attempts", () => {
   });
 });
 
-describe("createAccess, by the caller, with AUTH=off on an open address", () => {
+describe("createAccessCheck, by the caller, with AUTH=off on an open address", () => {
   test.each([
     ["127.0.0.1", "passes"],
     ["127.8.9.10", "passes"],
@@ -144,7 +144,7 @@ describe("createAccess, by the caller, with AUTH=off on an open address", () => 
   });
 });
 
-describe("createAccess, by the Host of a request without a key", () => {
+describe("createAccessCheck, by the Host of a request without a key", () => {
   test.each([
     ["localhost", "passes"],
     ["LOCALHOST:9999", "passes"],
@@ -171,7 +171,7 @@ describe("createAccess, by the Host of a request without a key", () => {
   });
 });
 
-describe("createAccess, by the site of a request without a key", () => {
+describe("createAccessCheck, by the site of a request without a key", () => {
   test.each<readonly [Record<string, string>, string]>([
     [{ "Sec-Fetch-Site": "same-origin" }, "passes"],
     [{ "Sec-Fetch-Site": "none" }, "passes"],

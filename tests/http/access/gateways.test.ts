@@ -25,7 +25,7 @@ test.each([
   expect(parseRoutes(table)).toEqual([]);
 });
 
-test("defaultGateways reads the table again when its answer is old", () => {
+test("defaultGateways reads the table again after a while", () => {
   let now = 0;
   const gateways = defaultGateways(() => now);
   const first = gateways();

@@ -5,7 +5,7 @@ import { TestServer } from "../../support/server.ts";
 import { OpenApiDocument, type Operation } from "../support/openapi-document.ts";
 import { expectError, expectSuccess } from "../support/replies.ts";
 
-/** What lets a key do what: the other side of `lib/http/app.ts`. A new endpoint needs its line here, too. */
+/** The scopes of each endpoint, written down a second time besides `lib/http/app.ts`. A new endpoint needs a line here. */
 const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   callRoute: "public",
   callRouteWithGet: "public",
@@ -74,7 +74,7 @@ let tokens: Readonly<Record<Scope, string>>;
 beforeAll(async () => {
   server = await TestServer.start({ API_KEY: "the-key" });
   const document: unknown = await (await send("GET", "/swagger/json", "the-key")).json();
-  // The tests of the document itself hold it to being one.
+  // The tests of the document check that it is one.
   operations = new OpenApiDocument(document as OpenApiDocument["json"]).operations();
   const made = await Promise.all(SCOPES.map(async (scope) => [scope, await makeKey({ name: scope, scopes: [scope] })]));
   tokens = Object.fromEntries(made) as typeof tokens; // one for each scope
@@ -83,7 +83,7 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 function send(method: string, path: string, token?: string): Promise<Response> {
-  // Nothing is done by a request that passes: what it names does not exist, and its body is no JSON.
+  // A request that passes does nothing: what it names does not exist, and its body is not JSON.
   const body = ["GET", "HEAD", "DELETE"].includes(method) ? undefined : "{";
   const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
   return fetch(server.url + path, { method, headers, ...(body !== undefined && { body }) });
@@ -104,11 +104,11 @@ function pathOf({ path }: Operation): string {
 }
 
 describe("every endpoint of the OpenAPI document", () => {
-  test("has a line in the table of scopes, and the table no other", () => {
+  test("has a line in the table of scopes, and the table has no others", () => {
     expect(operations.map(idOf).toSorted()).toEqual(Object.keys(EXPECTED).toSorted());
   });
 
-  test("tells its scopes, unless it is public", () => {
+  test("states its scopes, unless it is public", () => {
     for (const each of operations) {
       const id = idOf(each);
       const { description, "x-scopes": scopes } = each.operation;
@@ -130,7 +130,7 @@ describe("every endpoint of the OpenAPI document", () => {
   });
 
   test.each(SCOPES.map((scope) => [scope]))(
-    "lets a key with the scope %s do what it may, and nothing else",
+    "lets a key with the scope %s do what the table says, and nothing else",
     async (scope) => {
       for (const each of operations) {
         const id = idOf(each);
@@ -153,19 +153,19 @@ describe("every endpoint of the OpenAPI document", () => {
 });
 
 test.each(["/swagger", "/swagger/json", "/swagger/start.js", "/swagger/swagger-ui.js", "/swagger/swagger-ui.css"])(
-  "GET %s is for every key, and for nobody without one",
+  "GET %s accepts every key, and nobody without one",
   async (path) => {
     for (const scope of SCOPES) expect([scope, (await send("GET", path, tokens[scope])).status]).toEqual([scope, 200]);
     expect((await send("GET", path)).status).toBe(401);
   },
 );
 
-test("HEAD needs what GET does", async () => {
+test("HEAD needs the same scopes as GET", async () => {
   expect((await send("HEAD", "/v1/functions", tokens.read)).status).toBe(200);
   expect((await send("HEAD", "/v1/functions", tokens.invoke)).status).toBe(403);
 });
 
-test("a key for one function calls that one alone, by its id and its name", async () => {
+test("a key for one function calls only that one, by its id or its name", async () => {
   const image = await fixture("static");
   const admin = { Authorization: "Bearer the-key" };
   const make = async (name: string) =>
@@ -179,8 +179,9 @@ test("a key for one function calls that one alone, by its id and its name", asyn
   for (const fn of [other, "other"]) {
     const reply = await server.api("POST", `/v1/functions/${fn}/invoke`, "[1]", headers);
     expectError(reply, {
-      ...{ status: 403, reason: "forbidden" },
-      message: `This key calls the function "${mine}" alone: send a key that is for this one, or for all`,
+      status: 403,
+      reason: "forbidden",
+      message: `This key may only call the function "${mine}": send a key for this function, or for all`,
     });
   }
   expect((await invoke(other, { Authorization: `Bearer ${tokens.invoke}` })).status).toBe(200);

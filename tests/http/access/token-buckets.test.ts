@@ -11,7 +11,7 @@ function setUp(max = 100) {
 }
 
 describe("TokenBuckets", () => {
-  test("a bucket is full at first, empties, and fills evenly, never over", async () => {
+  test("a bucket starts full, empties, and fills evenly, never beyond its size", async () => {
     const { clock, buckets } = setUp();
     expect(buckets.left("a", SIZE)).toBe(4);
     expect([1, 2, 3, 4, 5].map(() => buckets.spend("a", SIZE))).toEqual([3, 2, 1, 0, 0]);
@@ -23,7 +23,7 @@ describe("TokenBuckets", () => {
     expect(buckets.left("a", SIZE)).toBe(4);
   });
 
-  test("a debt grows as deep as it may", async () => {
+  test("a debt grows as deep as allowed", async () => {
     const { clock, buckets } = setUp();
     const left = Array.from({ length: 9 }, () => buckets.spend("a", SIZE, -2));
     expect(left).toEqual([3, 2, 1, 0, -1, -2, -2, -2, -2]);
@@ -31,7 +31,7 @@ describe("TokenBuckets", () => {
     expect(buckets.left("a", SIZE)).toBe(4);
   });
 
-  test("what was spent counts on when the size changes", () => {
+  test("spent tokens still count when the size changes", () => {
     const { buckets } = setUp();
     for (let i = 0; i < 3; i++) buckets.spend("a", SIZE);
     expect(buckets.left("a", { tokens: 100, window_ms: 8_000 })).toBe(97);
@@ -40,7 +40,7 @@ describe("TokenBuckets", () => {
     expect(buckets.left("a", SIZE)).toBe(2);
   });
 
-  test("buckets that are full are forgotten, two for each that may have come", async () => {
+  test("full buckets are forgotten, two for each new one", async () => {
     const { clock, buckets } = setUp();
     for (let i = 0; i < 10; i++) buckets.spend(`${i}`, SIZE);
     expect(buckets.size).toBe(10);
@@ -52,14 +52,14 @@ describe("TokenBuckets", () => {
     expect(buckets.size).toBe(1);
   });
 
-  test("beyond their number the one that was touched longest ago is forgotten", () => {
+  test("beyond the limit the least recently used bucket is forgotten", () => {
     const { buckets } = setUp(3);
     for (const key of ["a", "b", "c", "a", "d"]) buckets.spend(key, SIZE);
     expect(["a", "b", "c", "d"].map((key) => buckets.left(key, SIZE))).toEqual([2, 4, 3, 3]);
     expect(buckets.size).toBe(3);
   });
 
-  test("nobody gets more than a full bucket and what came back meanwhile, whatever the time of day does", async () => {
+  test("nobody gets more than a full bucket and what came back meanwhile, even if the system time jumps", async () => {
     const size = fc.record({
       tokens: fc.integer({ min: 1, max: 50 }),
       window_ms: fc.integer({ min: 1_000, max: 100_000 }),

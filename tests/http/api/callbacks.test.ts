@@ -36,11 +36,11 @@ async function submit(body: unknown, query = ""): Promise<Invocation> {
 const toReceiver = () => `&callback_url=${encodeURIComponent(receiver.url)}`;
 
 function bodyOf({ body }: Received) {
-  // What a test expects of it, it checks itself.
+  // Each test checks what it expects.
   return JSON.parse(body) as { type: string; timestamp: string; data: { invocation: Invocation; response: unknown } };
 }
 
-/** The callback of an invocation, once it says that it was made. */
+/** The callback of an invocation, once it has been delivered. */
 async function settledCallback(id: string): Promise<Callback> {
   for (;;) {
     const reply = await server.api<Callback>("GET", `/v1/invocations/${id}/callback`);
@@ -63,12 +63,19 @@ describe("callback_url of a call", () => {
     expect(data.invocation).toEqual(await server.invocation(id));
     expect(timestamp).toBe(data.invocation.finished_at ?? "");
     expect(await settledCallback(id)).toEqual({
-      ...{ invocation_id: id, url: receiver.url, state: "delivered", attempts: 1, next_at: null },
-      ...{ last_status: 204, last_problem: null, created_at: TIME, delivered_at: TIME },
+      invocation_id: id,
+      url: receiver.url,
+      state: "delivered",
+      attempts: 1,
+      next_at: null,
+      last_status: 204,
+      last_problem: null,
+      created_at: TIME,
+      delivered_at: TIME,
     });
   });
 
-  test("gets what is dead, and what was cancelled while it ran", async () => {
+  test("gets the result of dead invocations, and of those cancelled while running", async () => {
     await submit({ do: "exit", code: 3 }, toReceiver());
     expect(bodyOf(await receiver.get(1))).toMatchObject({
       type: "invocation.dead",
@@ -79,7 +86,7 @@ describe("callback_url of a call", () => {
     expect(bodyOf(await receiver.get(2))).toMatchObject({ type: "invocation.cancelled", data: { invocation: { id } } });
   });
 
-  test("gets what was cancelled before it ran", async () => {
+  test("gets the result of an invocation that was cancelled before it ran", async () => {
     const { id } = await submit({ do: "sleep" }, `${toReceiver()}&delay_ms=100000`);
     expectSuccess(await server.api("POST", `/v1/invocations/${id}/cancel`));
     expect(bodyOf(await receiver.get(1))).toMatchObject({ type: "invocation.cancelled", data: { invocation: { id } } });
@@ -100,7 +107,7 @@ describe("callback_url of a call", () => {
 });
 
 describe("callback_url of a function", () => {
-  test("holds for every asynchronous call, and for no synchronous one", async () => {
+  test("applies to every asynchronous call, and to no synchronous one", async () => {
     const name = "caller";
     await server.createFunction(await fixture("chaos"), { name, callback_url: receiver.url });
     expect((await server.invoke({ id: name }, { do: "echo" })).status).toBe(200);
@@ -132,12 +139,16 @@ describe("callback_url of a function", () => {
 describe("GET and POST /v1/invocations/:id/callback", () => {
   const path = (id: string) => `/v1/invocations/${id}/callback`;
 
-  test("shows what is wrong, and POST sends again, once at a time", async () => {
+  test("shows what is wrong, and POST sends it again, one at a time", async () => {
     receiver.answer = 410;
     const { id } = await submit({ do: "echo" }, toReceiver());
     expect(await settledCallback(id)).toMatchObject({
-      ...{ state: "failed", attempts: 1, next_at: null, delivered_at: null },
-      ...{ last_status: 410, last_problem: "It was answered with 410" },
+      state: "failed",
+      attempts: 1,
+      next_at: null,
+      delivered_at: null,
+      last_status: 410,
+      last_problem: "It was answered with 410",
     });
     receiver.answer = 503;
     expect(expectSuccess(await server.api<Callback>("POST", path(id)))).toMatchObject({
@@ -150,7 +161,7 @@ describe("GET and POST /v1/invocations/:id/callback", () => {
     expect(refused.body.message).toStartWith("The callback waits for its next attempt already, at ");
   });
 
-  test("both answer 404 where there is none", async () => {
+  test("both answer 404 if there is none", async () => {
     const { id } = await submit({ do: "echo" });
     const { id: delayed } = await submit({ do: "echo" }, `${toReceiver()}&delay_ms=100000`);
     for (const [one, message] of [
@@ -164,7 +175,7 @@ describe("GET and POST /v1/invocations/:id/callback", () => {
     }
   });
 
-  test("other methods are answered with 405", async () => {
+  test("other methods answer 405", async () => {
     const reply = await server.api("DELETE", path(NOWHERE));
     expectError(reply, { status: 405, reason: "method_not_allowed" });
     expect(reply.headers.get("allow")).toBe("GET, HEAD, POST");
@@ -172,7 +183,7 @@ describe("GET and POST /v1/invocations/:id/callback", () => {
 });
 
 describe("/v1/callbacks/secret", () => {
-  test("GET shows one secret, and POST /rotate makes another", async () => {
+  test("GET shows the secret, and POST /rotate replaces it", async () => {
     const before = expectSuccess(await server.api<CallbackSecret>("GET", "/v1/callbacks/secret"));
     expect(expectSuccess(await server.api<CallbackSecret>("GET", "/v1/callbacks/secret"))).toEqual(before);
     const after = expectSuccess(await server.api<CallbackSecret>("POST", "/v1/callbacks/secret/rotate"));

@@ -27,13 +27,13 @@ const WORDS = "a list of at most 256 strings or null";
 const LABELS = "an object of at most 64 strings";
 const MANY_LABELS = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, ""]));
 const LONG = "x".repeat(256);
-const SHOWN = `${"x".repeat(64)}...`;
+const SHOWN = `${"x".repeat(100)}...`;
 
-/** Bodies that both POST and PATCH refuse, and what they say. */
+/** Bodies that both POST and PATCH refuse, with their messages. */
 const INVALID: readonly (readonly [object, string])[] = [
   [{ entrypoint: "sh" }, `Invalid "entrypoint": it must be ${WORDS}, but it is "sh"`],
   [{ entrypoint: ["sh", 5] }, 'Invalid "entrypoint/1": it must be a string of at most 4095 characters, but it is 5'],
-  [{ entrypoint: [""] }, 'Invalid "entrypoint/0": it is empty: name the program to run, or give [] for no entrypoint'],
+  [{ entrypoint: [""] }, 'Invalid "entrypoint/0": it is empty: name a program, or give [] for no entrypoint'],
   [{ command: {} }, `Invalid "command": it must be ${WORDS}, but it is an object`],
   [{ command: Array(257).fill("x") }, `Invalid "command": it must be ${WORDS}, but it has 257 items`],
   [{ command: ["a", "b\0"] }, `Invalid "command/1": it contains ${UNTEXT}, which no process can receive`],
@@ -62,7 +62,7 @@ const INVALID: readonly (readonly [object, string])[] = [
   [{ log_bytes: -1 }, 'Invalid "log_bytes": it must be a whole number from 0 to 4194304 or null, but it is -1'],
   [{ network: null }, 'Invalid "network": it must be a string of 1 to 128 characters, but it is null'],
   [{ network: "host" }, `"network" cannot be "host": a function never joins the host's network; ${NETWORKS}`],
-  [{ network: "default" }, '"network" cannot be "default": use "bridge", which is what it stands for'],
+  [{ network: "default" }, '"network" cannot be "default": use "bridge", which it stands for'],
   [
     { network: "container:abc" },
     `"network" cannot be "container:abc": a function never joins another container's network; ${NETWORKS}`,
@@ -83,7 +83,7 @@ const INVALID: readonly (readonly [object, string])[] = [
   ],
   [
     { sandbox: "strict", read_only: false },
-    '"read_only" is false, and the sandbox "strict" has a read-only root: leave it out, or give the sandbox "default"',
+    '"read_only" is false, but the sandbox "strict" has a read-only root: leave it out, or give the sandbox "default"',
   ],
   [{ read_only: 1 }, 'Invalid "read_only": it must be true or false, but it is 1'],
   [{ labels: [] }, `Invalid "labels": it must be ${LABELS}, but it is a list`],
@@ -110,21 +110,25 @@ const INVALID: readonly (readonly [object, string])[] = [
   [{ secrets: [{ name: "a", enviroment: null }] }, 'Unknown field "secrets/0/enviroment": did you mean "environment"?'],
 ];
 
-/** What a function never gets, by whatever name. */
+/** Settings that no function gets, under any name. */
 const NEVER = [
-  ...[
-    "privileged",
-    "binds",
-    "volumes",
-    "mounts",
-    "devices",
-    "host_config",
-    "HostConfig",
-    "cap_add",
-    "pid_mode",
-    "ipc_mode",
-  ],
-  ...["security_opt", "sysctls", "userns_mode", "ports", "group_add", "gpus", "restart_policy"],
+  "privileged",
+  "binds",
+  "volumes",
+  "mounts",
+  "devices",
+  "host_config",
+  "HostConfig",
+  "cap_add",
+  "pid_mode",
+  "ipc_mode",
+  "security_opt",
+  "sysctls",
+  "userns_mode",
+  "ports",
+  "group_add",
+  "gpus",
+  "restart_policy",
 ];
 
 describe("POST /v1/functions", () => {
@@ -141,9 +145,22 @@ describe("POST /v1/functions", () => {
 
   test("POST /v1/functions keeps every setting as it was sent", async () => {
     const settings = {
-      ...{ entrypoint: ["sh", "-c", ""], command: [""], user: "nobody:1", working_dir: "/app", context_bytes: 2 * MIB },
-      ...{ log_bytes: 0, network: "none", share_network: true, sandbox: "docker", runtime: "runc", read_only: true },
-      labels: { team: "checkout", __proto: "x", constructor: "y" },
+      entrypoint: ["sh", "-c", ""],
+      command: [""],
+      user: "nobody:1",
+      working_dir: "/app",
+      context_bytes: 2 * MIB,
+      log_bytes: 0,
+      network: "none",
+      share_network: true,
+      sandbox: "docker",
+      runtime: "runc",
+      read_only: true,
+      labels: {
+        team: "checkout",
+        __proto: "x",
+        constructor: "y",
+      },
     };
     const { id } = await server.createFunction(image, settings as Partial<Function>);
     expect(expectSuccess(await server.api("GET", `/v1/functions/${id}`))).toMatchObject(settings);
@@ -161,7 +178,7 @@ describe("POST /v1/functions", () => {
     expect(expectSuccess(reply, 201)).toMatchObject(stored);
   });
 
-  test("POST /v1/functions takes the engine's networks, and no other", async () => {
+  test("POST /v1/functions accepts the engine's networks, and no others", async () => {
     const name = `slipway-test-${crypto.randomUUID()}`;
     await engine.docker("network", "create", "--internal", name);
     try {
@@ -177,7 +194,7 @@ describe("POST /v1/functions", () => {
     }
   });
 
-  test("POST /v1/functions takes the engine's runtimes, and no other", async () => {
+  test("POST /v1/functions accepts the engine's runtimes, and no others", async () => {
     const reply = await server.api("POST", "/v1/functions", { image, runtime: "runsc" });
     expectError(reply, { status: 400, reason: "invalid_request" });
     expect(reply.body.message).toStartWith('The engine has no runtime "runsc", but "');
@@ -185,30 +202,34 @@ describe("POST /v1/functions", () => {
     expect(reply.body.message).toEndWith(": use one of these, or add it to the engine's configuration");
   });
 
-  test("POST /v1/functions answers 400 to more than the engine's machine has", async () => {
+  test("POST /v1/functions answers 400 to more CPUs or memory than the engine's machine has", async () => {
     const info = (await engine.client.json("GET", "/info")) as { NCPU: number; MemTotal: number }; // the engine's own
     const cpus = info.NCPU + 0.5;
     expectError(await server.api("POST", "/v1/functions", { image, cpus }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message: `"cpus" is ${cpus}, and the engine's machine has ${info.NCPU}: lower it`,
     });
     const memory_bytes = info.MemTotal + 1;
     expectError(await server.api("POST", "/v1/functions", { image, memory_bytes }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message: `"memory_bytes" is ${memory_bytes}, and the engine's machine has ${info.MemTotal}: lower it`,
     });
   });
 
-  test("POST /v1/functions takes a command of its own for an image without one", async () => {
+  test("POST /v1/functions accepts a command for an image without one", async () => {
     const bare = await fixture("no-command");
     expect((await server.createFunction(bare, { command: ["/chaos"] })).command).toEqual(["/chaos"]);
     expectError(await server.api("POST", "/v1/functions", { image: bare, entrypoint: [] }), {
-      ...{ status: 400, reason: "image_invalid" },
+      status: 400,
+      reason: "image_invalid",
       message:
         'There is nothing to run: "entrypoint" is empty, or drops the image\'s command, and "command" gives none',
     });
     expectError(await server.api("POST", "/v1/functions", { image: bare }), {
-      ...{ status: 400, reason: "image_invalid" },
+      status: 400,
+      reason: "image_invalid",
       message: `Image "${bare}" has no entrypoint and no command, so there is nothing to run: give "entrypoint" or "command", or add ENTRYPOINT or CMD to its Dockerfile`,
     });
   });
@@ -229,7 +250,7 @@ describe("PATCH /v1/functions/:id", () => {
     [{ sandbox: "strict" }, { sandbox: "docker", network: "bridge", read_only: false }, { network: "bridge" }],
     [{ entrypoint: ["sh"] }, { entrypoint: null }, { entrypoint: null }],
     [{ context_bytes: 64 * MIB }, { context_bytes: null, memory_bytes: 32 * MIB }, { context_bytes: null }],
-  ])("PATCH /v1/functions/:id makes of %j with %j one with %j", async (before, change, after) => {
+  ])("PATCH /v1/functions/:id of %j with %j gives %j", async (before, change, after) => {
     const { id } = await server.createFunction(image, before);
     const reply = await server.api<Function>("PATCH", `/v1/functions/${id}`, change);
     expect(expectSuccess(reply)).toMatchObject({ ...before, ...change, ...after });
@@ -244,7 +265,7 @@ describe("PATCH /v1/functions/:id", () => {
     [{}, { network: "nowhere" }, /^The engine has no network "nowhere"/],
     [{}, { runtime: "runsc" }, /^The engine has no runtime "runsc"/],
     [{}, { cpus: 1024 }, /^"cpus" is 1024/],
-  ])("PATCH /v1/functions/:id answers 400 where %j does not go with %j", async (before, change, message) => {
+  ])("PATCH /v1/functions/:id answers 400 if %j is in conflict with %j", async (before, change, message) => {
     const { id } = await server.createFunction(image, before);
     const reply = await server.api("PATCH", `/v1/functions/${id}`, change);
     expectError(reply, { status: 400, reason: "invalid_request" });
@@ -252,7 +273,7 @@ describe("PATCH /v1/functions/:id", () => {
     expect(expectSuccess(await server.api("GET", `/v1/functions/${id}`))).toMatchObject(before);
   });
 
-  test("PATCH /v1/functions/:id takes no command away that is needed", async () => {
+  test("PATCH /v1/functions/:id does not remove a command that is needed", async () => {
     const { id } = await server.createFunction(await fixture("no-command"), { entrypoint: ["/chaos"] });
     const refused = await server.api("PATCH", `/v1/functions/${id}`, { entrypoint: null });
     expectError(refused, { status: 400, reason: "image_invalid" });
@@ -274,10 +295,16 @@ describe("labels slipway.* of an image", () => {
     return reference;
   }
 
-  test("give defaults, which the body wins against, and are read at registration only", async () => {
+  test("give defaults that the body overrides, and are read at registration only", async () => {
     const own = await labelled(
-      ...["slipway.timeout_ms=5000", "slipway.cpus=0.5", "slipway.sandbox=strict", "slipway.warm_max=0"],
-      ...["slipway.share_network=true", "slipway.log_bytes=100", "slipway.owner=x", "maintainer=y"],
+      "slipway.timeout_ms=5000",
+      "slipway.cpus=0.5",
+      "slipway.sandbox=strict",
+      "slipway.warm_max=0",
+      "slipway.share_network=true",
+      "slipway.log_bytes=100",
+      "slipway.owner=x",
+      "maintainer=y",
     );
     const stored = { timeout_ms: 5000, cpus: 0.5, sandbox: "strict", warm_max: 0, share_network: true, log_bytes: 100 };
     expect(await server.createFunction(own)).toMatchObject({ ...stored, network: "none", read_only: true, labels: {} });
@@ -303,7 +330,7 @@ describe("labels slipway.* of an image", () => {
     ],
     [
       "slipway.sandbox=docker",
-      'the label "slipway.sandbox" with the value "docker": an image cannot loosen its own sandbox; give "sandbox" with the function instead. Correct it in its Dockerfile',
+      'the label "slipway.sandbox" with the value "docker": an image cannot loosen its own sandbox; set "sandbox" on the function instead. Correct it in its Dockerfile',
     ],
     [
       "slipway.timeout=5",
@@ -313,18 +340,19 @@ describe("labels slipway.* of an image", () => {
   test.each(wrong)("answer 400 for %s", async (label, message) => {
     const own = await labelled(label);
     expectError(await server.api("POST", "/v1/functions", { image: own }), {
-      ...{ status: 400, reason: "image_invalid" },
+      status: 400,
+      reason: "image_invalid",
       message: `Image "${own}" has ${message}`,
     });
   });
 
-  test("answer 400 for one that no setting is near, with those that there are", async () => {
+  test("answer 400 for an unknown one, with a list of those that exist", async () => {
     const reply = await server.api("POST", "/v1/functions", { image: await labelled("slipway.network=host") });
     expectError(reply, { status: 400, reason: "image_invalid" });
     expect(reply.body.message).toContain('"slipway.network", which is unknown: known are "slipway.timeout_ms", ');
   });
 
-  test("are checked with what the body says", async () => {
+  test("are checked together with the body", async () => {
     const own = await labelled("slipway.context_bytes=104857600", "slipway.cpus=1024");
     const small = await server.api("POST", "/v1/functions", { image: own, memory_bytes: 50 * MIB });
     expectError(small, { status: 400, reason: "invalid_request" });

@@ -90,14 +90,24 @@ describe("POST /v1/functions", () => {
 
   test("POST /v1/functions keeps every setting as it was sent", async () => {
     const settings = {
-      ...{ name: "all-of-it", timeout_ms: 1500, memory_bytes: 64 * 1024 * 1024, cpus: 0.25, pids: 16 },
-      environment: { GREETING: "two\nlines", EMPTY: "", "odd.key": "=", __proto: "x", constructor: "y" },
+      name: "all-of-it",
+      timeout_ms: 1500,
+      memory_bytes: 64 * 1024 * 1024,
+      cpus: 0.25,
+      pids: 16,
+      environment: {
+        GREETING: "two\nlines",
+        EMPTY: "",
+        "odd.key": "=",
+        __proto: "x",
+        constructor: "y",
+      },
     };
     const { id } = await server.createFunction(image, settings);
     expect(expectSuccess(await server.api("GET", `/v1/functions/${id}`))).toMatchObject({ image, ...settings });
   });
 
-  test("POST /v1/functions keeps a variable named __proto__", async () => {
+  test("POST /v1/functions stores a variable named __proto__", async () => {
     const body = `{"image": ${JSON.stringify(image)}, "environment": {"__proto__": "kept", "toString": "too"}}`;
     const { status } = await server.api("POST", "/v1/functions", body);
     expect(status).toBe(201);
@@ -110,7 +120,7 @@ describe("POST /v1/functions", () => {
     expect(created.environment).toEqual({});
   });
 
-  test("POST /v1/functions takes a name of null for none", async () => {
+  test("POST /v1/functions accepts null for no name", async () => {
     const created = expectSuccess(await server.api<Function>("POST", "/v1/functions", { image, name: null }), 201);
     expect(created.name).toBeNull();
   });
@@ -118,12 +128,13 @@ describe("POST /v1/functions", () => {
   test("POST /v1/functions answers 409 when the name is taken", async () => {
     await server.createFunction(image, { name: "taken" });
     expectError(await server.api("POST", "/v1/functions", { image, name: "taken" }), {
-      ...{ status: 409, reason: "conflict" },
+      status: 409,
+      reason: "conflict",
       message: 'A function named "taken" exists already: choose another name, or PATCH that one',
     });
   });
 
-  test("POST /v1/functions makes one of a hundred functions of one name at once", async () => {
+  test("POST /v1/functions creates one of a hundred concurrent functions with the same name", async () => {
     const replies = await Promise.all(
       Array.from({ length: 100 }, () => server.api("POST", "/v1/functions", { image, name: "one" })),
     );
@@ -143,7 +154,7 @@ describe("POST /v1/functions", () => {
     [{ image: "x", env: {} }, 'Unknown field "env": did you mean "environment"?'],
     [
       { image: "x", id: NOWHERE },
-      'Unknown field "id": known are "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "timeout_ms", "memory_bytes", "cpus", "pids", "context_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "labels", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "environment"',
+      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "timeout_ms", "memory_bytes", "cpus", "pids", "context_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "labels", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies" or "environment"',
     ],
     [
       { image: "x", timeout_ms: 99 },
@@ -184,7 +195,10 @@ describe("POST /v1/functions", () => {
       { image: "x", environment: { REQUEST_ID: "x" } },
       'Invalid "environment": "REQUEST_ID" is set by the server: choose another name',
     ],
-    [{ image: "x", name: NOWHERE }, `Invalid "name" "${NOWHERE}": it looks like an id; choose a name that is no UUID`],
+    [
+      { image: "x", name: NOWHERE },
+      `Invalid "name" "${NOWHERE}": it looks like an id; choose a name that is not a UUID`,
+    ],
   ];
   test.each(invalid)("POST /v1/functions answers 400 to %j: %s", async (body, message) => {
     expectError(await server.api("POST", "/v1/functions", body), { status: 400, reason: "invalid_request", message });
@@ -246,7 +260,7 @@ describe("PATCH /v1/functions/:id", () => {
     expect(await environment({ environment: null })).toEqual({});
   });
 
-  test("PATCH /v1/functions/:id moves a name and takes it away", async () => {
+  test("PATCH /v1/functions/:id changes and removes a name", async () => {
     const { id } = await server.createFunction(image, { name: "old" });
     expectSuccess(await server.api("PATCH", `/v1/functions/${id}`, { name: "new" }));
     expectError(await server.api("GET", "/v1/functions/old"), { status: 404, reason: "not_found" });
@@ -254,7 +268,7 @@ describe("PATCH /v1/functions/:id", () => {
     expect(nameless).toMatchObject({ id, name: null });
   });
 
-  test("PATCH /v1/functions/:id accepts the name that the function has", async () => {
+  test("PATCH /v1/functions/:id accepts the name that the function already has", async () => {
     await server.createFunction(image, { name: "same" });
     expectSuccess(await server.api("PATCH", "/v1/functions/same", { name: "same" }));
   });
@@ -290,7 +304,7 @@ describe("PATCH /v1/functions/:id", () => {
 });
 
 describe("DELETE /v1/functions/:id", () => {
-  test("DELETE /v1/functions/:id tells what it deleted, once", async () => {
+  test("DELETE /v1/functions/:id returns what it deleted, once", async () => {
     const created = await server.createFunction(image, { name: "gone" });
     expect(expectSuccess(await server.api("DELETE", "/v1/functions/gone"))).toEqual(created);
     expectError(await server.api("DELETE", `/v1/functions/${created.id}`), { status: 404, reason: "not_found" });
@@ -298,19 +312,20 @@ describe("DELETE /v1/functions/:id", () => {
   });
 
   test.each(["", "?cascade=false"])(
-    "DELETE /v1/functions/:id%s answers 409 when a route leads there",
+    "DELETE /v1/functions/:id%s answers 409 when the function has a route",
     async (query) => {
       const { id } = await server.createFunction(image);
       await server.createRoute("/kept", id);
       expectError(await server.api("DELETE", `/v1/functions/${id}${query}`), {
-        ...{ status: 409, reason: "conflict" },
+        status: 409,
+        reason: "conflict",
         message: `Cannot delete function "${id}": 1 route leads to it; delete routes first, or use ?cascade=true`,
       });
       expect(expectSuccess(await server.api<unknown[]>("GET", "/v1/routes"))).toHaveLength(1);
     },
   );
 
-  test("DELETE /v1/functions/:id?cascade=true deletes the routes, too", async () => {
+  test("DELETE /v1/functions/:id?cascade=true also deletes the routes", async () => {
     const { id } = await server.createFunction(image);
     await server.createRoute("/gone", id);
     expectSuccess(await server.api("DELETE", `/v1/functions/${id}?cascade=true`));
@@ -329,7 +344,7 @@ describe("DELETE /v1/functions/:id", () => {
 });
 
 describe("POST /v1/functions/:id/pull", () => {
-  test("POST /v1/functions/:id/pull looks an image up again that exists only here", async () => {
+  test("POST /v1/functions/:id/pull looks up an image again that exists only on the engine", async () => {
     const before = await server.createFunction(image, { name: "pulled" });
     const after = expectSuccess(await server.api<Function>("POST", "/v1/functions/pulled/pull"));
     expect(after).toEqual({ ...before, updated_at: after.updated_at });

@@ -67,7 +67,7 @@ describe("GET /v1/invocations", () => {
     expect(seen).toEqual(ids.toReversed());
   });
 
-  test("GET /v1/invocations?function_id= takes an id or a name", async () => {
+  test("GET /v1/invocations?function_id= accepts an id or a name", async () => {
     const three = ids.slice(0, 3).toReversed();
     expect(await listed(`?function_id=${fn.id}`)).toEqual(three);
     expect(await listed("?function_id=recorded")).toEqual(three);
@@ -75,13 +75,13 @@ describe("GET /v1/invocations", () => {
     expect(await listed("?function_id=unknown")).toEqual([]);
   });
 
-  test("GET /v1/invocations?status= tells the ends apart", async () => {
+  test("GET /v1/invocations?status= filters by status", async () => {
     expect(await listed("?status=failed")).toEqual(ids.slice(1, 3).toReversed());
     expect(await listed("?status=succeeded&function_id=recorded")).toEqual(ids.slice(0, 1));
     expect(await listed("?status=timed_out")).toEqual([]);
   });
 
-  test("GET /v1/invocations?since=&until= takes times of any zone", async () => {
+  test("GET /v1/invocations?since=&until= accepts times in any zone", async () => {
     const times = (await page("")).invocations.map(({ created_at }) => created_at);
     const middle = Date.parse(times[1] ?? "");
     const inTokyo = `${new Date(middle + 9 * 3_600_000).toISOString().slice(0, -1)}+09:00`;
@@ -105,7 +105,7 @@ describe("GET /v1/invocations", () => {
     ["since=9999999999-01-01", 'Invalid "since" "9999999999-01-01": give a time such as 2026-01-31T12:00:00Z'],
     [
       "__proto__=1",
-      'Unknown query parameter "__proto__": known are "function_id", "status", "since", "until", "cursor", "limit"',
+      'Unknown query parameter "__proto__": expected "function_id", "status", "since", "until", "cursor" or "limit"',
     ],
   ])("GET /v1/invocations?%s answers 400", async (query, message) => {
     const reply = await server.api("GET", `/v1/invocations?${query}`);
@@ -114,37 +114,65 @@ describe("GET /v1/invocations", () => {
 });
 
 describe("GET /v1/invocations/:id", () => {
-  test("GET /v1/invocations/:id tells all that is known of a call", async () => {
+  test("GET /v1/invocations/:id shows everything that is known about a call", async () => {
     const invocation = expectSuccess(await server.api<Invocation>("GET", `/v1/invocations/${ids[0]}`));
     const number = expect.any(Number);
     expect(invocation).toEqual({
-      ...{ id: ids[0] ?? "", function_id: fn.id, route_id: route.id, image_id: fn.image_id },
-      ...{ status: "succeeded", reason: null, message: null, exit_code: 0, signal: null, start: "cold" },
-      ...{ queue_ms: number, start_ms: number, run_ms: number, cpu_ms: number, peak_memory_bytes: number },
-      ...{ request_bytes: 29, response_bytes: number, log_bytes: 6, log_dropped_bytes: 0 },
-      ...{ mode: "sync" as const, attempts: 1, priority: 0, run_at: null, version: fn.version },
-      ...{ parent_id: null, replay_of: null, schedule_id: null, chain_depth: 0, callback_url: null },
-      ...{ created_at: expect.stringMatching(/Z$/), finished_at: expect.stringMatching(/Z$/) },
+      id: ids[0] ?? "",
+      function_id: fn.id,
+      route_id: route.id,
+      image_id: fn.image_id,
+      status: "succeeded",
+      reason: null,
+      message: null,
+      exit_code: 0,
+      signal: null,
+      start: "cold",
+      queue_ms: number,
+      start_ms: number,
+      run_ms: number,
+      cpu_ms: number,
+      peak_memory_bytes: number,
+      request_bytes: 29,
+      response_bytes: number,
+      log_bytes: 6,
+      log_dropped_bytes: 0,
+      mode: "sync" as const,
+      attempts: 1,
+      priority: 0,
+      run_at: null,
+      version: fn.version,
+      parent_id: null,
+      replay_of: null,
+      schedule_id: null,
+      chain_depth: 0,
+      callback_url: null,
+      created_at: expect.stringMatching(/Z$/),
+      finished_at: expect.stringMatching(/Z$/),
     });
     expect(Date.parse(invocation.finished_at ?? "")).toBeGreaterThanOrEqual(Date.parse(invocation.created_at));
   });
 
-  test("GET /v1/invocations/:id keeps why a call failed", async () => {
+  test("GET /v1/invocations/:id shows why a call failed", async () => {
     expect(expectSuccess(await server.api("GET", `/v1/invocations/${ids[2]}`))).toMatchObject({
-      ...{ status: "failed", reason: "function_failed", exit_code: 3, message: expect.stringContaining("code 3") },
+      status: "failed",
+      reason: "function_failed",
+      exit_code: 3,
+      message: expect.stringContaining("code 3"),
     });
   });
 
-  test("GET /v1/invocations/:id answers 404 for an unknown one", async () => {
+  test("GET /v1/invocations/:id answers 404 for an unknown id", async () => {
     expectError(await server.api("GET", "/v1/invocations/unknown"), {
-      ...{ status: 404, reason: "not_found" },
+      status: 404,
+      reason: "not_found",
       message: 'No invocation "unknown": GET /v1/invocations lists those that are kept',
     });
   });
 });
 
 describe("GET /v1/invocations/:id/logs", () => {
-  test("GET /v1/invocations/:id/logs answers what the function printed", async () => {
+  test("GET /v1/invocations/:id/logs shows what the function printed", async () => {
     expect(expectSuccess(await server.api("GET", `/v1/invocations/${ids[0]}/logs`))).toEqual({
       entries: [{ stream: "stdout", text: "hello\n" }],
       dropped_bytes: 0,
@@ -156,12 +184,12 @@ describe("GET /v1/invocations/:id/logs", () => {
     expect(logs).toEqual({ entries: [], dropped_bytes: 0 });
   });
 
-  test("GET /v1/invocations/:id/logs answers 404 for an unknown one", async () => {
+  test("GET /v1/invocations/:id/logs answers 404 for an unknown id", async () => {
     expectError(await server.api("GET", "/v1/invocations/unknown/logs"), { status: 404, reason: "not_found" });
   });
 });
 
-test("DELETE /v1/functions/:id leaves the records of its calls", async () => {
+test("DELETE /v1/functions/:id keeps the records of its calls", async () => {
   await server.api("DELETE", `/v1/functions/${other.id}`);
   expect(await listed(`?function_id=${other.id}`)).toEqual(ids.slice(3));
 });

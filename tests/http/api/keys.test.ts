@@ -24,13 +24,19 @@ async function create(body: object): Promise<NewKey> {
 const list = async () => expectSuccess(await server.api<Key[]>("GET", "/v1/keys"));
 
 describe("POST /v1/keys", () => {
-  test("POST /v1/keys answers 201 with the key and its token, which is told nowhere else", async () => {
+  test("POST /v1/keys answers 201 with the key and its token, which is shown nowhere else", async () => {
     const created = await create({ name: "ci", scopes: ["deploy", "invoke"] });
     const { token, ...key } = created;
     expect(token).toMatch(/^slipway_[\w-]{43}$/);
     expect(key).toEqual({
-      ...{ id: expect.any(String), name: "ci", scopes: ["deploy", "invoke"], function_id: null },
-      ...{ created_at: expect.any(String), expires_at: null, last_used_at: null, revoked_at: null },
+      id: expect.any(String),
+      name: "ci",
+      scopes: ["deploy", "invoke"],
+      function_id: null,
+      created_at: expect.any(String),
+      expires_at: null,
+      last_used_at: null,
+      revoked_at: null,
     });
     expect(expectSuccess(await server.api<Key>("GET", `/v1/keys/${key.id}`))).toEqual(key);
     expect(await list()).toContainEqual(key);
@@ -42,7 +48,7 @@ describe("POST /v1/keys", () => {
     }
   });
 
-  test("POST /v1/keys takes a function by its name, and a time of any zone", async () => {
+  test("POST /v1/keys accepts a function by its name, and a time in any zone", async () => {
     const target = expectSuccess(await server.api<{ id: string }>("GET", "/v1/functions/target"));
     const body = { name: "caller", scopes: ["invoke"], function_id: "target", expires_at: "2999-01-01T01:00:00+01:00" };
     expect(await create(body)).toMatchObject({ function_id: target.id, expires_at: "2999-01-01T00:00:00.000Z" });
@@ -68,7 +74,7 @@ describe("POST /v1/keys", () => {
     [{ name: "x", scopes: ["invoke"], function_id: "none" }, 'Invalid "function_id" "none": there is no such function'],
     [
       { name: "x", scopes: ["invoke", "read"], function_id: "target" },
-      'A key for one function has the scope "invoke" alone',
+      'A key for one function can only have the scope "invoke"',
     ],
     ["{", "The request body is not JSON"],
   ])("POST /v1/keys %j answers 400", async (body, message) => {
@@ -95,14 +101,16 @@ describe("DELETE /v1/keys/:id", () => {
   });
 });
 
-test.each(["GET", "DELETE"])("%s /v1/keys/:id answers 404 where there is none", async (method) => {
+test.each(["GET", "DELETE"])("%s /v1/keys/:id answers 404 for an unknown id", async (method) => {
   const reply = await server.api(method, `/v1/keys/${NOWHERE}`);
   expectError(reply, {
-    ...{ status: 404, reason: "not_found", message: `No key "${NOWHERE}": GET /v1/keys lists them` },
+    status: 404,
+    reason: "not_found",
+    message: `No key "${NOWHERE}": GET /v1/keys lists them`,
   });
 });
 
-test("a key is judged on loopback, too, where a request without one may do everything", async () => {
+test("a key is checked even on loopback, where a request without one may do everything", async () => {
   const { token } = await create({ name: "reader", scopes: ["read"] });
   const reply = await server.api("POST", "/v1/keys", "{", { "X-API-Key": token });
   expectError(reply, { status: 403, reason: "forbidden" });

@@ -47,7 +47,7 @@ const CREATED = ["created function hello", "created route /hello"];
 const UNCHANGED = ["unchanged function hello", "unchanged route /hello"];
 
 describe("POST /v1/apply", () => {
-  test("POST /v1/apply answers with what was done, and the second time that nothing was", async () => {
+  test("POST /v1/apply reports what it changed, and the second time that nothing did", async () => {
     const { dry_run, changes } = expectSuccess(await apply(manifest, "", YAML));
     expect([dry_run, changes]).toEqual([
       false,
@@ -79,16 +79,27 @@ describe("POST /v1/apply", () => {
       () =>
         changed(`{version: 1, functions: {hello: {image: "${image}"}}, routes: {/hello: {function: hello}}}`, "", YAML),
     ],
-  ])("POST /v1/apply takes %s", async (_what, send) => {
+  ])("POST /v1/apply accepts %s", async (_what, send) => {
     expect(await send()).toEqual(CREATED);
   });
 
-  test("POST /v1/apply takes variables, and says what they change", async () => {
+  test("POST /v1/apply accepts variables, and reports what they change", async () => {
     await apply(manifest, "", YAML);
     const variables = { TIMEOUT: "100", PORT: "8080" };
     expect(expectSuccess(await apply({ manifest, variables, dry_run: true })).changes[0]).toEqual({
-      ...{ kind: "function", name: "hello", action: "updated" },
-      fields: { timeout_ms: { from: 5_000, to: 100 }, "environment/PORT": { from: "***", to: "***" } },
+      kind: "function",
+      name: "hello",
+      action: "updated",
+      fields: {
+        timeout_ms: {
+          from: 5e3,
+          to: 100,
+        },
+        "environment/PORT": {
+          from: "***",
+          to: "***",
+        },
+      },
     });
   });
 
@@ -112,7 +123,7 @@ describe("POST /v1/apply", () => {
     expect(expectSuccess(await server.api("GET", "/v1/functions"))).toEqual([]);
   });
 
-  test("POST /v1/apply?pull=true looks again at what exists only on the engine", async () => {
+  test("POST /v1/apply?pull=true looks up images again that exist only on the engine", async () => {
     await apply(manifest, "", YAML);
     expect(await changed(manifest, "?pull=true", YAML)).toEqual(UNCHANGED);
   });
@@ -129,7 +140,7 @@ describe("POST /v1/apply", () => {
     ["version: 1\nfunctions:\n  a:\n", 'Invalid "functions/a": it must be an object, but it is null'],
     ["version: 1\nfunctions: {a: {}}", 'Missing "functions/a/image": it must be a string'],
     ["version: 1\nfunctions: {a: {imgae: x}}", 'Unknown field "functions/a/imgae": did you mean "image"?'],
-    ["version: 1\nfunctions: {a: {image: x, name: b}}", 'Unknown field "functions/a/name": known are "image", '],
+    ["version: 1\nfunctions: {a: {image: x, name: b}}", 'Unknown field "functions/a/name": expected "image", '],
     [
       "version: 1\nfunctions: {a: {image: x, timeout_ms: 1}}",
       'Invalid "functions/a/timeout_ms": it must be a whole number from 100',
@@ -155,7 +166,7 @@ describe("POST /v1/apply", () => {
     ["version: 1\nroutes: {x: {function: a}}", 'Invalid "path" "x": it must begin with "/"'],
     [
       "version: 1\nroutes: {/x: {function: nobody}}",
-      'The route "/x" leads to "nobody", which is no function of the manifest',
+      'The route "/x" leads to "nobody", which is not a function in the manifest',
     ],
     [
       "version: 1\nsecrets: [a, b]",
@@ -171,10 +182,10 @@ describe("POST /v1/apply", () => {
     ],
     [
       "version: 1\nfunctions: {a: {image: '${X'}}",
-      'Invalid "functions/a/image": "${" mentions no variable: write ${NAME}',
+      'Invalid "functions/a/image": "${" is not a variable: write ${NAME}',
     ],
-    ["version: 1\nx: [", "The manifest is no YAML that can be used: unexpected token, near line 2"],
-    [{ manifest: "x: [" }, "The manifest is no YAML that can be used: unexpected token, near line 1"],
+    ["version: 1\nx: [", "The manifest is not valid YAML: unexpected token, near line 2"],
+    [{ manifest: "x: [" }, "The manifest is not valid YAML: unexpected token, near line 1"],
     ['{"version": 1', "The request body is not JSON: "],
     [{ manifest: null }, "The manifest must be an object such as "],
     [{ manifest: { version: 1 }, prun: true }, 'Unknown field "prun": did you mean "prune"?'],
@@ -182,7 +193,7 @@ describe("POST /v1/apply", () => {
     [{ manifest: { version: 1 }, variables: { A: 1 } }, 'Invalid "variables/A": it must be a string, but it is 1'],
     [{ manifest: { version: 1 }, variables: [] }, 'Invalid "variables": it must be an object of strings'],
     [`{"a": ${"[".repeat(65)}`, "The request body is not JSON: it is nested deeper than 64 levels"],
-    [`[${"[".repeat(5_000)}`, "The manifest is no YAML that can be used: it is nested too deeply"],
+    [`[${"[".repeat(5_000)}`, "The manifest is not valid YAML: it is nested too deeply"],
     [`[1${",1".repeat(100_001)}]`, "The manifest must be an object"],
     [`version: 1\nx: [1${",1".repeat(100_001)}]`, "The manifest has more than 100000 values: apply it in parts"],
     ["x: &a [*a]", "The manifest is nested deeper than 32 levels: apply it in parts"],
@@ -193,7 +204,7 @@ describe("POST /v1/apply", () => {
     expect(reply.body.message).toContain(message);
   });
 
-  test("POST /v1/apply answers 400 to what is no UTF-8", async () => {
+  test("POST /v1/apply answers 400 to a body that is not UTF-8", async () => {
     const response = await fetch(`${server.url}/v1/apply`, {
       method: "POST",
       body: new Uint8Array([0x76, 0xff]),
@@ -201,7 +212,7 @@ describe("POST /v1/apply", () => {
     });
     expect([response.status, await response.json()]).toMatchObject([
       400,
-      { message: "The request body is no UTF-8: send a manifest, as YAML or JSON" },
+      { message: "The request body is not UTF-8: send a manifest, as YAML or JSON" },
     ]);
   });
 
@@ -209,7 +220,7 @@ describe("POST /v1/apply", () => {
     expectError(await apply(manifest, query, YAML), { status: 400, reason: "invalid_request" });
   });
 
-  test("POST /v1/apply answers 413 to a manifest that is too long, also within JSON", async () => {
+  test("POST /v1/apply answers 413 to a manifest that is too long, even inside JSON", async () => {
     const long = `version: 1\n#${"x".repeat(MANIFEST_BYTES)}`;
     for (const [body, headers] of [
       [long, YAML],
@@ -221,7 +232,7 @@ describe("POST /v1/apply", () => {
     }
   });
 
-  test("POST /v1/apply answers 400 to an image that cannot be had, names its function, and does nothing", async () => {
+  test("POST /v1/apply answers 400 to an image that is not available, names its function, and changes nothing", async () => {
     const all = `version: 1\nfunctions: {good: {image: "${image}"}, bad: {image: "${await fixture("no-command")}"}}`;
     const reply = await apply(all, "", YAML);
     expectError(reply, { status: 400, reason: "image_invalid" });
@@ -229,14 +240,14 @@ describe("POST /v1/apply", () => {
     expect(expectSuccess(await server.api("GET", "/v1/functions"))).toEqual([]);
   });
 
-  test("POST /v1/apply makes a function once when it is asked for ten times at once", async () => {
+  test("POST /v1/apply ten times concurrently creates a function once", async () => {
     const replies = await Promise.all(Array.from({ length: 10 }, () => apply(manifest, "", YAML)));
     const actions = replies.map((reply) => expectSuccess(reply).changes[0]?.action);
     expect(actions.filter((action) => action === "unchanged")).toHaveLength(9);
     expect(actions).toContain("created");
   });
 
-  test("POST /v1/apply takes any manifest or answers 400", async () => {
+  test("POST /v1/apply accepts any manifest or answers 400", async () => {
     const field = fc.constantFrom(
       "version",
       "functions",
@@ -271,11 +282,13 @@ describe("POST /v1/apply", () => {
 });
 
 describe("GET /v1/export", () => {
-  test("GET /v1/export answers with YAML, which changes nothing when it is applied", async () => {
+  test("GET /v1/export answers with YAML that changes nothing when it is applied", async () => {
     await apply(manifest, "", YAML);
     const response = await fetch(`${server.url}/v1/export`);
     expect([response.status, response.headers.get("content-type"), response.headers.get("vary")]).toEqual([
-      ...[200, "application/yaml", "Accept"],
+      200,
+      "application/yaml",
+      "Accept",
     ]);
     expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
     const text = await response.text();
@@ -309,7 +322,7 @@ secrets: []
     expect(response.headers.get("content-type")).toStartWith(isJson ? "application/json" : "application/yaml");
   });
 
-  test("GET /v1/export answers JSON with an envelope, and calls a function without a name after its id", async () => {
+  test("GET /v1/export answers JSON in an envelope, and names an unnamed function after its id", async () => {
     const { id } = await server.createFunction(image, { labels: { $: "${x}" } });
     await server.createRoute("/unnamed", id);
     const reply = await server.api<Manifest>("GET", "/v1/export", undefined, { Accept: "application/json" });
@@ -320,13 +333,14 @@ secrets: []
       secrets: [],
     });
     expect(await changed({ manifest: reply.body.data, prune: true })).toEqual([
-      ...[`unchanged function unnamed-${id}`, "unchanged route /unnamed"],
+      `unchanged function unnamed-${id}`,
+      "unchanged route /unnamed",
     ]);
     expect(await changed("version: 1", "?prune=true", YAML)).toEqual([]);
     await server.api("DELETE", `/v1/functions/${id}?cascade=true`);
   });
 
-  test("GET /v1/export names secrets, and never what they hold", async () => {
+  test("GET /v1/export has the names of secrets, and never their values", async () => {
     await server.api("PUT", "/v1/secrets/token", { value: "open sesame" });
     const text = await (await fetch(`${server.url}/v1/export`)).text();
     expect(text).toContain("secrets:\n  - token\n");

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 
-test("GET /metrics counts a call that reached no instance under the function's name, too", async () => {
+test("GET /metrics counts a call that reached no instance under the function's name", async () => {
   const directory = await mkdtemp(join(tmpdir(), "slipway-label-"));
   {
     await using before = await TestServer.start({ DATA_PATH: directory });

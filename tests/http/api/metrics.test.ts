@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { fixture } from "../../support/images.ts";
+import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 import { type Family, parseMetrics, total } from "../support/metrics-text.ts";
 
@@ -22,7 +23,7 @@ async function metrics(): Promise<Map<string, Family>> {
 }
 
 describe("GET /metrics", () => {
-  test("GET /metrics tells of everything that is watched, each with its help", async () => {
+  test("GET /metrics has every metric, each with its help", async () => {
     const families = await metrics();
     const types = Object.fromEntries([...families].map(([name, { type }]) => [name, type]));
     expect(types).toMatchObject({
@@ -49,7 +50,7 @@ describe("GET /metrics", () => {
     }
   });
 
-  test("GET /metrics has figures of the process and the database that can be", async () => {
+  test("GET /metrics has plausible figures for the process and the database", async () => {
     const families = await metrics();
     expect(total(families, "process_resident_memory_bytes")).toBeGreaterThan(1024 * 1024);
     expect(total(families, "process_open_fds")).toBeGreaterThan(3);
@@ -84,17 +85,14 @@ describe("GET /metrics", () => {
   test("GET /metrics shows a running call as a busy instance", async () => {
     const controller = new AbortController();
     const call = server.invoke(fn, { do: "sleep" }, { signal: controller.signal }).catch(() => undefined);
-    const deadline = performance.now() + 10_000;
-    let families = await metrics();
-    while (total(families, "slipway_instances", { state: "busy" }) !== 1 && performance.now() < deadline) {
-      families = await metrics();
-    }
-    expect(total(families, "slipway_instances", { state: "busy" })).toBe(1);
+    const busy = async () => total(await metrics(), "slipway_instances", { state: "busy" });
+    await eventually(async () => (await busy()) === 1, 10_000);
+    expect(await busy()).toBe(1);
     controller.abort();
     await call;
   });
 
-  test("GET /metrics forgets a function that was deleted", async () => {
+  test("GET /metrics forgets a deleted function", async () => {
     await server.createFunction(fn.image, { name: "short-lived" });
     await server.invoke({ id: "short-lived" }, "{}");
     expect(total(await metrics(), "slipway_invocations_total", { function: "short-lived" })).toBe(1);

@@ -3,7 +3,7 @@ import type { Registry, RegistryImport } from "../../../lib/domain/images/regist
 import { TestServer } from "../../support/server.ts";
 import { expectError, expectSuccess } from "../support/replies.ts";
 
-// With a registry that answers: tests/e2e/images/registries.test.ts.
+// Tests with a registry that answers are in tests/e2e/images/registries.test.ts.
 
 const BODY = { username: "someone", password: "open sesame" } as const;
 const TIME = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
@@ -31,7 +31,7 @@ async function put(host: string, body: object = BODY): Promise<Registry> {
 }
 
 describe("PUT /v1/registries/:host", () => {
-  test("PUT /v1/registries/:host answers 201 with a new one, and 200 where it changes one", async () => {
+  test("PUT /v1/registries/:host answers 201 for a new one, and 200 when it replaces one", async () => {
     const times = { checked_at: null, created_at: TIME, updated_at: TIME };
     const first = await server.api<Registry>("PUT", "/v1/registries/ghcr.io?check=false", BODY);
     expect(expectSuccess(first, 201)).toEqual({ host: "ghcr.io", kind: "password", username: "someone", ...times });
@@ -47,13 +47,13 @@ describe("PUT /v1/registries/:host", () => {
     ["https%3A%2F%2Findex.docker.io%2Fv1%2F", "docker.io"],
     ["registry-1.docker.io", "docker.io"],
     ["Registry.Example", "registry.example"],
-  ])("PUT /v1/registries/%s keeps those of %s", async (name, host) => {
+  ])("PUT /v1/registries/%s stores the credentials of %s", async (name, host) => {
     expect((await put(name)).host).toBe(host);
     expect(expectSuccess(await server.api<Registry>("GET", `/v1/registries/${name}`)).host).toBe(host);
   });
 
   test.each(["ghcr", "import", "ghcr.io%2Fteam", "a%20b.io", "%00.io", "ghcr.io:x", ":5000", "me:hunter2@ghcr.io"])(
-    "PUT /v1/registries/%s answers 400: images name no such host",
+    "PUT /v1/registries/%s answers 400: no image can name such a host",
     async (name) => {
       const reply = await server.api("PUT", `/v1/registries/${name}?check=false`, BODY);
       expectError(reply, { status: 400, reason: "invalid_request" });
@@ -68,7 +68,7 @@ describe("PUT /v1/registries/:host", () => {
     ["no JSON", "open sesame", "The request body is not JSON: Unexpected identifier"],
     ["nothing in it", {}, 'Missing "password": give "username" and "password", or "identity_token"'],
     ["no password", { username: "x" }, 'Missing "password": give "username" and "password", or "identity_token"'],
-    ["no username", { password: "open sesame" }, 'Missing "username": a password needs the name that it belongs to'],
+    ["no username", { password: "open sesame" }, 'Missing "username": a password needs one'],
     ["both", { ...BODY, identity_token: "sesame" }, 'Give either "password" or "identity_token", not both'],
     ["a number", { username: "x", password: 271828 }, 'Invalid "password": it must be a string'],
     ["an empty password", { username: "x", password: "" }, 'Invalid "password": it must be a string'],
@@ -87,15 +87,16 @@ describe("PUT /v1/registries/:host", () => {
 
   test.each([
     ["check=no", 'Invalid "check": it must be "true" or "false", but it is "no"'],
-    ["force=true", 'Unknown query parameter "force": known are "check"'],
+    ["force=true", 'Unknown query parameter "force": expected "check"'],
   ])("PUT /v1/registries/:host?%s answers 400", async (query, message) => {
     const reply = await server.api("PUT", `/v1/registries/ghcr.io?${query}`, BODY);
     expectError(reply, { status: 400, reason: "invalid_request", message });
   });
 
-  test("PUT /v1/registries/:host answers 502 where the registry cannot be asked, and 503 where the engine cannot", async () => {
+  test("PUT /v1/registries/:host answers 502 if the registry does not answer, and 503 if the engine does not", async () => {
     expectError(await server.api("PUT", "/v1/registries/127.0.0.1:9", BODY), {
-      ...{ status: 502, reason: "registry_unavailable" },
+      status: 502,
+      reason: "registry_unavailable",
     });
     await using lonely = await TestServer.start({ DOCKER_HOST: "unix:///nowhere/docker.sock" });
     const reply = await lonely.api("PUT", "/v1/registries/ghcr.io", BODY);
@@ -136,11 +137,12 @@ describe("GET /v1/registries", () => {
 });
 
 describe("DELETE /v1/registries/:host", () => {
-  test("DELETE /v1/registries/:host tells what it deleted, once", async () => {
+  test("DELETE /v1/registries/:host returns what it deleted, once", async () => {
     const registry = await put("docker.io");
     expect(expectSuccess(await server.api("DELETE", "/v1/registries/index.docker.io"))).toEqual(registry);
     expectError(await server.api("DELETE", "/v1/registries/docker.io"), {
-      ...{ status: 404, reason: "not_found" },
+      status: 404,
+      reason: "not_found",
       message: 'No credentials for the registry "docker.io": GET /v1/registries lists them',
     });
   });
@@ -149,7 +151,7 @@ describe("DELETE /v1/registries/:host", () => {
 describe("POST /v1/registries/import", () => {
   const auth = Buffer.from("someone:open sesame").toString("base64");
 
-  test("POST /v1/registries/import takes a config.json, whatever else is in it", async () => {
+  test("POST /v1/registries/import accepts a config.json, whatever else is in it", async () => {
     const reply = await server.api<RegistryImport>("POST", "/v1/registries/import?check=false", {
       auths: { "ghcr.io": { auth }, "https://index.docker.io/v1/": { auth }, "quay.io": {} },
       HttpHeaders: { "User-Agent": "Docker-Client" },
@@ -184,7 +186,7 @@ describe("POST /v1/registries/import", () => {
     expect(JSON.stringify(reply.body)).not.toContain(auth);
   });
 
-  test("POST /v1/registries/import answers 503 where the engine is away, and keeps nothing", async () => {
+  test("POST /v1/registries/import answers 503 if the engine is away, and stores nothing", async () => {
     await using lonely = await TestServer.start({ DOCKER_HOST: "unix:///nowhere/docker.sock" });
     const reply = await lonely.api("POST", "/v1/registries/import", { auths: { "ghcr.io": { auth } } });
     expectError(reply, { status: 503, reason: "engine_unavailable" });

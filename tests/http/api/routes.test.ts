@@ -49,7 +49,7 @@ describe("POST /v1/routes", () => {
     expect(Object.keys(created).slice(0, 3)).toEqual(["id", "path", "function"]);
   });
 
-  test("POST /v1/routes takes the name of a function for its id", async () => {
+  test("POST /v1/routes accepts the name of a function as its id", async () => {
     expect((await server.createRoute("/by-name", "target")).function).toEqual(fn);
   });
 
@@ -68,19 +68,20 @@ describe("POST /v1/routes", () => {
     "/\u{1f6a2}",
     "/*",
     "/a/*",
-  ])("POST /v1/routes takes the path %j", async (path) => {
+  ])("POST /v1/routes accepts the path %j", async (path) => {
     expect((await server.createRoute(path, fn.id)).path).toBe(path);
   });
 
   test("POST /v1/routes answers 409 when the path is taken", async () => {
     await server.createRoute("/taken", fn.id);
     expectError(await server.api("POST", "/v1/routes", { path: "/taken", function_id: other.id }), {
-      ...{ status: 409, reason: "conflict" },
+      status: 409,
+      reason: "conflict",
       message: 'A route with the path "/taken" exists already: choose another path, or PATCH that one',
     });
   });
 
-  test("POST /v1/routes makes one of a hundred routes of one path at once", async () => {
+  test("POST /v1/routes creates one of a hundred concurrent routes with the same path", async () => {
     const body = { path: "/contested", function_id: fn.id };
     const replies = await Promise.all(Array.from({ length: 100 }, () => server.api("POST", "/v1/routes", body)));
     expect(replies.filter(({ status }) => status === 200)).toHaveLength(1);
@@ -88,9 +89,10 @@ describe("POST /v1/routes", () => {
     expect(await list()).toHaveLength(1);
   });
 
-  test.each([NOWHERE, "unknown", ""])("POST /v1/routes answers 404 when there is no function %j", async (id) => {
+  test.each([NOWHERE, "unknown", ""])("POST /v1/routes answers 404 for the unknown function %j", async (id) => {
     expectError(await server.api("POST", "/v1/routes", { path: "/x", function_id: id }), {
-      ...{ status: 404, reason: "not_found" },
+      status: 404,
+      reason: "not_found",
       message: `No function ${JSON.stringify(id)}: GET /v1/functions lists them`,
     });
   });
@@ -103,7 +105,7 @@ describe("POST /v1/routes", () => {
     ["/a?b", 'it contains "?"'],
     ["/a#b", 'it contains "#"'],
     ["/a\\b", 'it contains "\\"'],
-    ["/a*", 'it contains "*" elsewhere than as its last segment: "/files/*" is how a prefix ends'],
+    ["/a*", 'it contains "*" before its last segment: a prefix ends like "/files/*"'],
     ["/a%20b", 'it contains "%": give the path decoded'],
     ["/a/../b", 'it contains a "." or ".." segment'],
     ["/.", 'it contains a "." or ".." segment'],
@@ -125,7 +127,7 @@ describe("POST /v1/routes", () => {
     [{ path: "/x", function: "x" }, 'Unknown field "function": did you mean "function_id"?'],
     [
       { route: "/x", function_id: "x" },
-      'Unknown field "route": known are "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "version", "split"',
+      'Unknown field "route": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "version" or "split"',
     ],
   ])("POST /v1/routes answers 400 to %j", async (body, message) => {
     expectError(await server.api("POST", "/v1/routes", body), { status: 400, reason: "invalid_request", message });
@@ -137,38 +139,61 @@ describe("the options of a route", () => {
     server.api<Route>("POST", "/v1/routes", { path: "/o", function_id: fn.id, ...options });
   const CORS = { origins: ["https://a.example"], headers: ["content-type"], exposed_headers: [], credentials: false };
 
-  test("POST /v1/routes keeps what was given, with defaults for the rest", async () => {
+  test("POST /v1/routes stores what was given, with defaults for the rest", async () => {
     const given = {
-      ...{ methods: ["GET", "PUT"], auth: "key", max_request_bytes: 10 },
-      cors: { origins: ["https://a.example"], max_age_s: 0 },
-      rate_limit: { requests: 5, window_ms: 1_000 },
+      methods: ["GET", "PUT"],
+      auth: "key",
+      max_request_bytes: 10,
+      cors: {
+        origins: ["https://a.example"],
+        max_age_s: 0,
+      },
+      rate_limit: {
+        requests: 5,
+        window_ms: 1e3,
+      },
     };
     const created = expectSuccess(await create(given));
     expect(created).toMatchObject({
-      ...{ methods: ["GET", "PUT"], auth: "key", max_request_bytes: 10 },
-      cors: { ...CORS, max_age_s: 0 },
-      rate_limit: { requests: 5, window_ms: 1_000, by: "address" },
+      methods: ["GET", "PUT"],
+      auth: "key",
+      max_request_bytes: 10,
+      cors: {
+        ...CORS,
+        max_age_s: 0,
+      },
+      rate_limit: {
+        requests: 5,
+        window_ms: 1e3,
+        by: "address",
+      },
     });
     expect(expectSuccess(await server.api("GET", `/v1/routes/${created.id}`))).toEqual(created);
   });
 
-  test("PATCH /v1/routes/:id changes what it names, each as a whole, and null takes it away", async () => {
+  test("PATCH /v1/routes/:id replaces each option that it names, and null removes it", async () => {
     const { id } = expectSuccess(await create({ auth: "key", cors: { origins: ["https://a.example"], max_age_s: 5 } }));
     const patch = async (body: object) => expectSuccess(await server.api<Route>("PATCH", `/v1/routes/${id}`, body));
     expect(await patch({ rate_limit: { requests: 1, window_ms: 1_000, by: "key" } })).toMatchObject({
-      ...{ auth: "key", cors: { ...CORS, max_age_s: 5 }, rate_limit: { by: "key" } },
+      auth: "key",
+      cors: {
+        ...CORS,
+        max_age_s: 5,
+      },
+      rate_limit: { by: "key" },
     });
     expect((await patch({ cors: { origins: ["*"] } })).cors).toEqual({ ...CORS, origins: ["*"], max_age_s: 600 });
     expect(await patch({ cors: null, rate_limit: null })).toMatchObject({ auth: "key", cors: null, rate_limit: null });
   });
 
-  test("PATCH /v1/routes/:id answers 400 where the change does not go with the rest", async () => {
+  test("PATCH /v1/routes/:id answers 400 if the change is in conflict with the rest", async () => {
     const rate_limit = { requests: 1, window_ms: 1_000, by: "key" };
     const { id } = expectSuccess(await create({ auth: "key", rate_limit }));
     expectError(await server.api("PATCH", `/v1/routes/${id}`, { auth: "public" }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message:
-        'Invalid "rate_limit/by" "key": nobody\'s key is checked on a public route, set "auth" to "key" too, or limit by "address"',
+        'Invalid "rate_limit/by" "key": a public route checks no keys: set "auth" to "key" too, or limit by "address"',
     });
     expect(expectSuccess(await server.api("GET", `/v1/routes/${id}`))).toMatchObject({ auth: "key", rate_limit });
   });
@@ -227,14 +252,14 @@ describe("GET /v1/routes/:id", () => {
 });
 
 describe("PATCH /v1/routes/:id", () => {
-  test("PATCH /v1/routes/:id changes the path and leaves the function", async () => {
+  test("PATCH /v1/routes/:id changes the path and keeps the function", async () => {
     const { id } = await server.createRoute("/before", fn.id);
     const changed = expectSuccess(await server.api<Route>("PATCH", `/v1/routes/${id}`, { path: "/after" }));
     expect(changed).toEqual({ id, path: "/after", function: fn, ...ROUTE_DEFAULTS });
     expect(await list()).toEqual([changed]);
   });
 
-  test("PATCH /v1/routes/:id changes the function, by its name, and leaves the path", async () => {
+  test("PATCH /v1/routes/:id changes the function, by its name, and keeps the path", async () => {
     const { id } = await server.createRoute("/stays", fn.id);
     const changed = expectSuccess(await server.api("PATCH", `/v1/routes/${id}`, { function_id: "other" }));
     expect(changed).toEqual({ id, path: "/stays", function: other, ...ROUTE_DEFAULTS });
@@ -269,7 +294,7 @@ describe("PATCH /v1/routes/:id", () => {
 });
 
 describe("DELETE /v1/routes/:id", () => {
-  test("DELETE /v1/routes/:id tells what it deleted, once, and leaves the function", async () => {
+  test("DELETE /v1/routes/:id returns what it deleted, once, and keeps the function", async () => {
     const created = await server.createRoute("/gone", fn.id);
     expect(expectSuccess(await server.api("DELETE", `/v1/routes/${created.id}`))).toEqual(created);
     expectError(await server.api("DELETE", `/v1/routes/${created.id}`), { status: 404, reason: "not_found" });

@@ -33,9 +33,18 @@ describe("POST /v1/schedules", () => {
   test("POST /v1/schedules answers 201 with the schedule and its next five times", async () => {
     const created = await create({ cron: "30 2 * * *", timezone: "Europe/Berlin", body: { kind: "daily" } });
     expect(created).toEqual({
-      ...{ id: created.id, function_id: fn.id, cron: "30 2 * * *", timezone: "Europe/Berlin", body: { kind: "daily" } },
-      ...{ overlap: "skip", catch_up: "none", paused: false, last_invocation_id: null },
-      ...{ created_at: created.created_at, updated_at: created.created_at, next: created.next },
+      id: created.id,
+      function_id: fn.id,
+      cron: "30 2 * * *",
+      timezone: "Europe/Berlin",
+      body: { kind: "daily" },
+      overlap: "skip",
+      catch_up: "none",
+      paused: false,
+      last_invocation_id: null,
+      created_at: created.created_at,
+      updated_at: created.created_at,
+      next: created.next,
     });
     expect(created.next).toHaveLength(5);
     expect(created.next.toSorted()).toEqual(created.next);
@@ -43,7 +52,7 @@ describe("POST /v1/schedules", () => {
     expect(expectSuccess(await server.api("GET", `/v1/schedules/${created.id}`))).toEqual(created);
   });
 
-  test("POST /v1/schedules takes the name of a function for its id, and any JSON as the body", async () => {
+  test("POST /v1/schedules accepts the name of a function as its id, and any JSON as the body", async () => {
     for (const body of [null, "text", [1, 2], 5, { a: { b: null } }])
       expect(await create({ function_id: "chaos", cron: "@daily", body })).toMatchObject({ function_id: fn.id, body });
   });
@@ -81,7 +90,7 @@ describe("PATCH and DELETE /v1/schedules/:id", () => {
     expectError(await server.api(method, `/v1/schedules/${NOWHERE}`, body), { status: 404, reason: "not_found" });
   });
 
-  test("DELETE /v1/functions/:id takes its schedules along", async () => {
+  test("DELETE /v1/functions/:id also deletes its schedules", async () => {
     const other = await server.createFunction(await fixture("chaos"));
     const { id } = await create({ function_id: other.id, cron: "@daily" });
     expectSuccess(await server.api("DELETE", `/v1/functions/${other.id}`));
@@ -89,7 +98,7 @@ describe("PATCH and DELETE /v1/schedules/:id", () => {
   });
 });
 
-test("a schedule of every second calls its function on the engine, with its body", async () => {
+test("a schedule for every second calls its function on the engine, with its body", async () => {
   const { id } = await create({ cron: "* * * * * *", body: { do: "echo", by: "clock" } });
   let run: Invocation | undefined;
   while (run === undefined) {

@@ -8,7 +8,7 @@ import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { expectSuccess } from "../support/replies.ts";
 
-// Nobody calls a function here, so no engine is needed but for the one test that registers one.
+// No function is called here: only the test that registers one needs an engine.
 const AWAY = { DOCKER_HOST: "unix:///nowhere/docker.sock" };
 
 function scratch(): Disposable & { readonly path: string } {
@@ -16,7 +16,7 @@ function scratch(): Disposable & { readonly path: string } {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** Where a text is in the files of a directory, as it is or in an encoding that anyone would look through. */
+/** The files of a directory that contain a text, as it is or in a usual encoding. */
 function findIn(directory: string, text: string): string[] {
   const forms = (["utf8", "base64", "hex", "utf16le"] as const).map((encoding) =>
     encoding === "utf16le" ? Buffer.from(text, encoding) : Buffer.from(Buffer.from(text).toString(encoding)),
@@ -27,7 +27,7 @@ function findIn(directory: string, text: string): string[] {
   });
 }
 
-test("a value is in no file and no line of the log, however it is sent", async () => {
+test("a value appears in no file and no line of the log, however it is sent", async () => {
   using directory = scratch();
   await using server = await TestServer.start({ DATA_PATH: directory.path });
   const value = "hunter2-hunter2-hunter2";
@@ -62,11 +62,11 @@ test("a value is in no file and no line of the log, however it is sent", async (
   expect(findIn(directory.path, "hunter2")).toEqual([]);
   expect(server.log.length).toBeGreaterThan(wrong.length);
   expect(server.log.filter((line) => line.includes("hunter2"))).toEqual([]);
-  // The name is no secret, and the search does find what is there.
+  // The name is not a secret, and shows that the search works.
   expect(findIn(directory.path, "token")).toContain("database.db-wal");
 });
 
-test("secrets outlive the server, with their key", async () => {
+test("secrets survive a restart, with their key", async () => {
   using directory = scratch();
   const variables = { DATA_PATH: directory.path, ...AWAY };
   {
@@ -96,25 +96,28 @@ test.each<[what: string, key: (file: string) => Record<string, string>, message:
     },
     "holds no key: put 32 random bytes in base64 or hex",
   ],
-])("a server does not start where the key of its secrets %s, and starts when it is back", async (_, given, message) => {
-  using directory = scratch();
-  const file = join(directory.path, "secret.key");
-  const variables = { DATA_PATH: directory.path, ...AWAY };
-  {
+])(
+  "a server does not start if the key of its secrets %s, and starts when the key is back",
+  async (_, given, message) => {
+    using directory = scratch();
+    const file = join(directory.path, "secret.key");
+    const variables = { DATA_PATH: directory.path, ...AWAY };
+    {
+      await using server = await TestServer.start(variables);
+      expectSuccess(await server.api("PUT", "/v1/secrets/token", { value: "x" }), 201);
+    }
+    const key = readFileSync(file);
+    rmSync(file);
+    const failed = await TestServer.start({ ...variables, ...given(file) }).catch(String);
+    expect(failed).toContain(message);
+    expect(readdirSync(directory.path)).not.toContain("secret.key");
+    writeFileSync(file, key, { mode: 0o600 });
     await using server = await TestServer.start(variables);
-    expectSuccess(await server.api("PUT", "/v1/secrets/token", { value: "x" }), 201);
-  }
-  const key = readFileSync(file);
-  rmSync(file);
-  const failed = await TestServer.start({ ...variables, ...given(file) }).catch(String);
-  expect(failed).toContain(message);
-  expect(readdirSync(directory.path)).not.toContain("secret.key");
-  writeFileSync(file, key, { mode: 0o600 });
-  await using server = await TestServer.start(variables);
-  expectSuccess(await server.api("GET", "/v1/secrets/token"));
-});
+    expectSuccess(await server.api("GET", "/v1/secrets/token"));
+  },
+);
 
-test("SECRET_KEY_FILE is read as SECRET_KEY would be", async () => {
+test("SECRET_KEY_FILE is read like SECRET_KEY", async () => {
   using directory = scratch();
   const file = join(directory.path, "given");
   writeFileSync(file, `${"ab".repeat(32)}\n`);

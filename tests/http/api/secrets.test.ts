@@ -34,14 +34,14 @@ async function put(name: string, value = "value"): Promise<Secret> {
 }
 
 describe("PUT /v1/secrets/:name", () => {
-  test("PUT /v1/secrets/:name answers 201 with a new secret, and no value", async () => {
+  test("PUT /v1/secrets/:name answers 201 with a new secret, without its value", async () => {
     const reply = await server.api<Secret>("PUT", "/v1/secrets/token", { value: "hunter2" });
     const secret = expectSuccess(reply, 201);
     expect(secret).toEqual({ name: "token", used_by: [], created_at: TIME, updated_at: TIME });
     expect(JSON.stringify(reply.body)).not.toContain("hunter2");
   });
 
-  test("PUT /v1/secrets/:name answers 200 when it gives one another value, and keeps the time that it was made at", async () => {
+  test("PUT /v1/secrets/:name answers 200 when it replaces a value, and keeps created_at", async () => {
     const before = await put("token", "one");
     const reply = await server.api<Secret>("PUT", "/v1/secrets/token", { value: "two" });
     const { created_at, updated_at } = expectSuccess(reply, 200);
@@ -51,7 +51,7 @@ describe("PUT /v1/secrets/:name", () => {
   });
 
   test.each(["a", "A.b_c-9", "_", "-", "x".repeat(63), "__proto__", "constructor"])(
-    "PUT /v1/secrets/%s is possible",
+    "PUT /v1/secrets/%s answers 201",
     async (name) => {
       expect((await put(name)).name).toBe(name);
       expect(expectSuccess(await server.api<Secret>("GET", `/v1/secrets/${name}`)).name).toBe(name);
@@ -59,7 +59,7 @@ describe("PUT /v1/secrets/:name", () => {
   );
 
   test.each([".hidden", "a%20b", "a%2fb", "%c3%bc", "x".repeat(64), "a%0a", "a:b", "%00"])(
-    "PUT /v1/secrets/%s answers 400: no file could have that name",
+    "PUT /v1/secrets/%s answers 400: a file could not have that name",
     async (name) => {
       const reply = await server.api("PUT", `/v1/secrets/${name}`, { value: "x" });
       expectError(reply, { status: 400, reason: "invalid_request" });
@@ -75,7 +75,7 @@ describe("PUT /v1/secrets/:name", () => {
     ["what is beyond the first plane", "\u{1f511}"],
     ["the longest", "x".repeat(SECRET_BYTES)],
     ["the longest that is not ASCII", "ü".repeat(SECRET_BYTES / 2)],
-  ])("PUT /v1/secrets/:name takes any text: %s", async (_, value) => {
+  ])("PUT /v1/secrets/:name accepts any text: %s", async (_, value) => {
     await put("any", value);
   });
 
@@ -91,7 +91,7 @@ describe("PUT /v1/secrets/:name", () => {
     [
       "half a character",
       { value: "\ud800" },
-      "The value contains half of a surrogate pair, which is no text: encode it, in base64 for example",
+      "The value contains half of a surrogate pair, which is not text: encode it, for example in base64",
     ],
     [
       "too much",
@@ -106,7 +106,7 @@ describe("PUT /v1/secrets/:name", () => {
     expect(await list()).toEqual([]);
   });
 
-  test("PUT /v1/secrets/:name answers 409 to a value that a function of it could not be given", async () => {
+  test("PUT /v1/secrets/:name answers 409 to a value that a function using it could not be given", async () => {
     await put("token");
     await server.createFunction(image, { name: "reader", secrets: [{ name: "token", environment: "TOKEN" }] });
     expectError(await server.api("PUT", "/v1/secrets/token", { value: "a\0b" }), {
@@ -116,7 +116,7 @@ describe("PUT /v1/secrets/:name", () => {
     });
   });
 
-  test("PUT /v1/secrets/:name answers 409 when the secrets of a function would be too much together", async () => {
+  test("PUT /v1/secrets/:name answers 409 when the secrets of a function would be too large together", async () => {
     const names = Array.from({ length: 9 }, (_, index) => `part-${index}`);
     for (const name of names) await put(name, "x".repeat(name === "part-8" ? 10 : SECRET_BYTES));
     await server.createFunction(image, {
@@ -125,12 +125,12 @@ describe("PUT /v1/secrets/:name", () => {
     });
     expectError(await server.api("PUT", "/v1/secrets/part-8", { value: "x".repeat(SECRET_BYTES) }), {
       ...{ status: 409, reason: "conflict" },
-      message: `Cannot give the function "hoarder" this value: its secrets have ${9 * SECRET_BYTES} bytes together: at most 524288 are allowed`,
+      message: `Cannot give the function "hoarder" this value: its secrets have ${9 * SECRET_BYTES} bytes in total: at most 524288 are allowed`,
     });
     await put("part-8", "y".repeat(524288 - 8 * SECRET_BYTES));
   });
 
-  test("PUT /v1/secrets/:name a hundred times at once makes one", async () => {
+  test("PUT /v1/secrets/:name a hundred times concurrently creates one", async () => {
     const values = Array.from({ length: 100 }, (_, index) => `value ${index}`);
     const replies = await Promise.all(values.map((value) => server.api("PUT", "/v1/secrets/contested", { value })));
     expect(replies.filter(({ status }) => status === 201)).toHaveLength(1);
@@ -144,7 +144,7 @@ describe("GET /v1/secrets", () => {
     expect(await response.text()).toBe('{"success":true,"message":"success","data":[]}');
   });
 
-  test("GET /v1/secrets lists them by name with who uses each, and no value", async () => {
+  test("GET /v1/secrets lists them by name with their users, without values", async () => {
     for (const name of ["b", "a", "c"]) await put(name, "hunter2");
     const first = await server.createFunction(image, {
       name: "first",
@@ -172,7 +172,7 @@ describe("GET /v1/secrets", () => {
 });
 
 describe("GET /v1/secrets/:name", () => {
-  test("GET /v1/secrets/:name tells who uses it, and no value", async () => {
+  test("GET /v1/secrets/:name shows its users, without the value", async () => {
     await put("token", "hunter2");
     const { id } = await server.createFunction(image, { secrets: [{ name: "token", environment: null }] });
     const reply = await server.api<Secret>("GET", "/v1/secrets/token");
@@ -193,7 +193,7 @@ describe("GET /v1/secrets/:name", () => {
 });
 
 describe("DELETE /v1/secrets/:name", () => {
-  test("DELETE /v1/secrets/:name tells what it deleted, once", async () => {
+  test("DELETE /v1/secrets/:name returns what it deleted, once", async () => {
     const secret = await put("token");
     expect(expectSuccess(await server.api("DELETE", "/v1/secrets/token"))).toEqual(secret);
     expectError(await server.api("DELETE", "/v1/secrets/token"), { status: 404, reason: "not_found" });
@@ -204,7 +204,7 @@ describe("DELETE /v1/secrets/:name", () => {
     [["one"], 'the function "one" uses it'],
     [["one", "two"], 'the functions "one", "two" use it'],
     [["a", "b", "c", "d", "e", "f", "g"], 'the functions "a", "b", "c", "d", "e" and 2 more use it'],
-  ])("DELETE /v1/secrets/:name answers 409 while %j name it", async (users, message) => {
+  ])("DELETE /v1/secrets/:name answers 409 while %j use it", async (users, message) => {
     await put("token");
     for (const name of users)
       await server.createFunction(image, { name, secrets: [{ name: "token", environment: null }] });
@@ -215,7 +215,7 @@ describe("DELETE /v1/secrets/:name", () => {
     expect(await list()).toHaveLength(1);
   });
 
-  test("DELETE /v1/secrets/:name deletes one that functions name where force=true says so", async () => {
+  test("DELETE /v1/secrets/:name?force=true deletes one that functions use", async () => {
     await put("token");
     const { id } = await server.createFunction(image, { secrets: [{ name: "token", environment: null }] });
     const deleted = expectSuccess(await server.api<Secret>("DELETE", "/v1/secrets/token?force=true"));
@@ -225,7 +225,7 @@ describe("DELETE /v1/secrets/:name", () => {
 
   test.each([
     ["force=yes", 'Invalid "force": it must be "true" or "false", but it is "yes"'],
-    ["cascade=true", 'Unknown query parameter "cascade": known are "force"'],
+    ["cascade=true", 'Unknown query parameter "cascade": expected "force"'],
   ])("DELETE /v1/secrets/:name?%s answers 400", async (query, message) => {
     await put("token");
     const reply = await server.api("DELETE", `/v1/secrets/token?${query}`);
@@ -248,7 +248,7 @@ describe("secrets of a function", () => {
           { name: "token", environment: null },
         ],
       },
-      'the file "token" is there twice: leave one of them out',
+      'the file "token" appears twice: leave one of them out',
     ],
     [
       "a variable twice",
@@ -258,7 +258,7 @@ describe("secrets of a function", () => {
           { name: "other", environment: "X" },
         ],
       },
-      'the variable "X" is there twice: leave one of them out',
+      'the variable "X" appears twice: leave one of them out',
     ],
     [
       "a reserved variable",
@@ -273,7 +273,7 @@ describe("secrets of a function", () => {
     [
       "a variable that environment has, too",
       { environment: { X: "1" }, secrets: [{ name: "token", environment: "X" }] },
-      'the variable "X" is in "environment", too: take it out of one of them',
+      'the variable "X" is in "environment" too: remove one of them',
     ],
     [
       "a NUL for a variable",
@@ -291,7 +291,7 @@ describe("secrets of a function", () => {
         },
         secrets: [{ name: "large", environment: "X" }],
       },
-      "its variables have 544015 bytes together: at most 524288 are allowed; make some secrets files",
+      "its variables have 544015 bytes in total: at most 524288 are allowed; make some secrets files",
     ],
   ];
 
@@ -330,12 +330,12 @@ describe("secrets of a function", () => {
     expect(reply.body.message).toStartWith(message);
   });
 
-  test("PATCH of either secrets or environment is checked against the other as it is", async () => {
+  test("PATCH of secrets or environment is checked against the other one", async () => {
     const secrets = [{ name: "token", environment: "X" }];
     const { id } = await server.createFunction(image, { secrets });
     const conflict = {
       ...{ status: 400, reason: "invalid_request" },
-      message: 'Invalid "secrets": the variable "X" is in "environment", too: take it out of one of them',
+      message: 'Invalid "secrets": the variable "X" is in "environment" too: remove one of them',
     };
     expectError(await server.api("PATCH", `/v1/functions/${id}`, { environment: { X: "1" } }), conflict);
     const other = await server.createFunction(image, { environment: { X: "1" } });
@@ -347,7 +347,7 @@ describe("secrets of a function", () => {
     });
   });
 
-  test("a function whose secret was deleted can be changed otherwise, and mended", async () => {
+  test("a function whose secret was deleted can be changed, and fixed", async () => {
     const { id } = await server.createFunction(image, { secrets: [{ name: "token", environment: null }] });
     await server.api("DELETE", "/v1/secrets/token?force=true");
     expectSuccess(await server.api("PATCH", `/v1/functions/${id}`, { timeout_ms: 1_000 }));
@@ -358,14 +358,14 @@ describe("secrets of a function", () => {
     expectSuccess(await server.api("PATCH", `/v1/functions/${id}`, { secrets: [] }));
   });
 
-  test("a secret is never deleted while a function that names it is being made", async () => {
+  test("a secret is never deleted while a function that uses it is being created", async () => {
     for (let round = 0; round < 20; round++) {
       await put("contested");
       const [made, gone] = await Promise.all([
         server.api<Function>("POST", "/v1/functions", { image, secrets: [{ name: "contested", environment: null }] }),
         server.api("DELETE", "/v1/secrets/contested"),
       ]);
-      // One of them comes first, and the other is told.
+      // One comes first, and the other is refused.
       expect([made.status, gone.status]).toEqual(made.status === 201 ? [201, 409] : [400, 200]);
       if (made.status === 201) await server.api("DELETE", `/v1/functions/${made.body.data.id}`);
     }

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fixture } from "../../support/images.ts";
+import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 import { parseMetrics, total } from "../support/metrics-text.ts";
 import { expectError, expectSuccess } from "../support/replies.ts";
@@ -15,10 +16,9 @@ describe("with an engine", () => {
     await using server = await TestServer.start();
     const health = await fetch(`${server.url}/healthz`);
     expect([health.status, await health.json()]).toEqual([200, { status: "ok" }]);
-    // The engine is asked when the server listens already.
-    const deadline = performance.now() + 2_000;
+    // The server listens before it asks the engine.
     let ready = await fetch(`${server.url}/readyz`);
-    while (!ready.ok && performance.now() < deadline) ready = await fetch(`${server.url}/readyz`);
+    await eventually(async () => ready.ok || (ready = await fetch(`${server.url}/readyz`)).ok, 2_000);
     expect([ready.status, await ready.json()]).toEqual([
       200,
       { ready: true, engine: { ok: true, problem: null }, database: { ok: true, problem: null } },
@@ -50,7 +50,7 @@ describe("without an engine", () => {
     expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
   });
 
-  test("GET /readyz answers 503 with the cause and the mend", async () => {
+  test("GET /readyz answers 503 with the cause and how to fix it", async () => {
     const response = await fetch(`${server.url}/readyz`);
     expect([response.status, await response.json()]).toEqual([
       503,
@@ -58,7 +58,7 @@ describe("without an engine", () => {
     ]);
   });
 
-  test("what is stored can be read and changed", async () => {
+  test("stored records can be read and changed", async () => {
     expect(expectSuccess(await server.api<unknown[]>("GET", "/v1/functions"))).toHaveLength(1);
     expect(expectSuccess(await server.api<unknown[]>("GET", "/v1/routes"))).toHaveLength(1);
     expectSuccess(await server.api("PATCH", "/v1/functions/stranded", { timeout_ms: 1000 }));
@@ -70,7 +70,7 @@ describe("without an engine", () => {
     ["POST", "/v1/functions/stranded/pull", undefined],
     ["POST", "/v1/functions/stranded/invoke", {}],
     ["POST", "/r/stranded", {}],
-  ])("%s %s answers 503 and says when to try again", async (method, path, body) => {
+  ])("%s %s answers 503 with Retry-After", async (method, path, body) => {
     const reply = await server.api(method, path, body);
     expectError(reply, { status: 503, reason: "engine_unavailable" });
     expect(reply.headers.get("retry-after")).toMatch(/^[1-9]\d*$/);

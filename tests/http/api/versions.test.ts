@@ -45,20 +45,27 @@ async function numbers(): Promise<number[]> {
 }
 
 describe("GET /v1/functions/:id/versions", () => {
-  test("GET /v1/functions/:id/versions shows what the function was, newest first", async () => {
+  test("GET /v1/functions/:id/versions shows earlier states of the function, newest first", async () => {
     const second = await patch({ image: other, environment: { STEP: "2" }, timeout_ms: 2000 });
     const { versions, next_cursor } = await page();
     const { id, name: _name, created_at: _created, updated_at, ...fields } = second;
     expect(versions[0]).toEqual({ ...fields, function_id: id, current: true, created_at: updated_at });
     expect(versions[1]).toMatchObject({
-      ...{ function_id: id, version: 1, current: false, image, environment: { STEP: "1" }, timeout_ms: 30_000 },
-      ...{ image_id: fn.image_id, digest: null, created_at: fn.created_at },
+      function_id: id,
+      version: 1,
+      current: false,
+      image,
+      environment: { STEP: "1" },
+      timeout_ms: 3e4,
+      image_id: fn.image_id,
+      digest: null,
+      created_at: fn.created_at,
     });
     expect([versions.length, next_cursor]).toEqual([2, null]);
     expect(Object.keys(versions[0] ?? {}).slice(0, 4)).toEqual(["function_id", "version", "current", "image"]);
   });
 
-  test("PATCH makes none for a change of the name, nor for one that changes nothing", async () => {
+  test("PATCH makes no version for a change of the name, or for one that changes nothing", async () => {
     await patch({ name: "app" });
     await patch({ image, environment: { STEP: "1" }, timeout_ms: 30_000, labels: {}, user: null });
     expectSuccess(await server.api("PATCH", "/v1/functions/app", { name: "app-2" }));
@@ -67,14 +74,15 @@ describe("GET /v1/functions/:id/versions", () => {
     expect(await numbers()).toEqual([1]);
   });
 
-  test("PATCH that is refused makes none", async () => {
+  test("a PATCH that is refused makes no version", async () => {
     expectError(await server.api("PATCH", "/v1/functions/app", { warm_min: 5, warm_max: 4 }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
     });
     expect(await numbers()).toEqual([1]);
   });
 
-  test("GET /v1/functions/:id/versions goes through pages", async () => {
+  test("GET /v1/functions/:id/versions pages by cursor", async () => {
     for (let pids = 10; pids < 14; pids++) await patch({ pids });
     const first = await page("?limit=2");
     expect([first.versions.map(({ version }) => version), first.next_cursor]).toEqual([[5, 4], "4"]);
@@ -88,16 +96,18 @@ describe("GET /v1/functions/:id/versions", () => {
     ["?limit=0", 'Invalid "limit" "0": give a whole number from 1 to 500'],
     ["?limit=x", 'Invalid "limit" "x": give a whole number from 1 to 500'],
     ["?cursor=x", 'Invalid "cursor" "x": give the "next_cursor" of the page before'],
-    ["?page=1", 'Unknown query parameter "page": known are "cursor", "limit"'],
+    ["?page=1", 'Unknown query parameter "page": expected "cursor" or "limit"'],
   ])("GET /v1/functions/:id/versions%s answers 400", async (query, message) => {
     const reply = await server.api("GET", `/v1/functions/app/versions${query}`);
     expectError(reply, { status: 400, reason: "invalid_request", message });
   });
 
-  test("GET /v1/functions/:id/versions answers 404 when there is no such function", async () => {
+  test("GET /v1/functions/:id/versions answers 404 for an unknown function", async () => {
     const message = `No function "${NOWHERE}": GET /v1/functions lists them`;
     expectError(await server.api("GET", `/v1/functions/${NOWHERE}/versions`), {
-      ...{ status: 404, reason: "not_found", message },
+      status: 404,
+      reason: "not_found",
+      message,
     });
   });
 });
@@ -107,7 +117,7 @@ async function patchOf(id: string, body: object): Promise<Function> {
 }
 
 describe("GET /v1/functions/:id/versions/:version", () => {
-  test("GET /v1/functions/:id/versions/:version shows one", async () => {
+  test("GET /v1/functions/:id/versions/:version shows a version", async () => {
     await patch({ environment: { STEP: "2" } });
     const one = await server.api<FunctionVersion>("GET", `/v1/functions/${fn.id}/versions/1`);
     expect(expectSuccess(one)).toEqual((await page()).versions[1] ?? expectSuccess(one));
@@ -135,7 +145,7 @@ describe("GET /v1/functions/:id/versions/:version", () => {
 });
 
 describe("POST /v1/functions/:id/rollback", () => {
-  test("POST /v1/functions/:id/rollback makes a version that is like the old one, and keeps the name", async () => {
+  test("POST /v1/functions/:id/rollback makes a version like the old one, and keeps the name", async () => {
     await patch({ image: other, environment: { STEP: "2" }, sandbox: "strict", name: "app" });
     await patchOf("app", { name: "renamed" });
     const after = expectSuccess(await rollback({ version: 1 }, "renamed"));
@@ -150,7 +160,7 @@ describe("POST /v1/functions/:id/rollback", () => {
     });
   });
 
-  test("POST /v1/functions/:id/rollback to what the function is makes no version", async () => {
+  test("POST /v1/functions/:id/rollback to the present state makes no version", async () => {
     await patch({ pids: 20 });
     expect(expectSuccess(await rollback({ version: 2 })).version).toBe(2);
     await patch({ pids: 128 });
@@ -158,7 +168,7 @@ describe("POST /v1/functions/:id/rollback", () => {
     expect(await numbers()).toEqual([3, 2, 1]);
   });
 
-  test("POST /v1/functions/:id/rollback makes one version of many at once", async () => {
+  test("POST /v1/functions/:id/rollback many times concurrently makes one version", async () => {
     await patch({ pids: 20 });
     const replies = await Promise.all(Array.from({ length: 20 }, () => rollback({ version: 1 })));
     expect(replies.map((reply) => expectSuccess(reply).version)).toEqual(Array.from({ length: 20 }, () => 3));
@@ -170,7 +180,7 @@ describe("POST /v1/functions/:id/rollback", () => {
     [{ version: "1" }, 'Invalid "version": it must be a whole number of at least 1, but it is "1"'],
     [{ version: 0 }, 'Invalid "version": it must be a whole number of at least 1, but it is 0'],
     [{ version: 1.5 }, 'Invalid "version": it must be a whole number of at least 1, but it is 1.5'],
-    [{ version: 1, image: "x" }, 'Unknown field "image": known are "version"'],
+    [{ version: 1, image: "x" }, 'Unknown field "image": expected "version"'],
     [
       { version: 2 },
       'Function "app" has no version 2: the latest is 1, GET /v1/functions/app/versions lists those that are kept',
@@ -180,7 +190,7 @@ describe("POST /v1/functions/:id/rollback", () => {
     expect(await numbers()).toEqual([1]);
   });
 
-  test("POST /v1/functions/:id/rollback answers 404 when there is no such function", async () => {
+  test("POST /v1/functions/:id/rollback answers 404 for an unknown function", async () => {
     expectError(await rollback({ version: 1 }, NOWHERE), { status: 404, reason: "not_found" });
   });
 
@@ -190,12 +200,13 @@ describe("POST /v1/functions/:id/rollback", () => {
     await patch({ secrets: [] });
     expectSuccess(await server.api("DELETE", "/v1/secrets/old"));
     expectError(await rollback({ version: 2 }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message: 'Invalid "secrets": there is no secret "old": PUT /v1/secrets/old first',
     });
   });
 
-  test("POST /v1/functions/:id/rollback answers 400 when the engine has a version's network no more", async () => {
+  test("POST /v1/functions/:id/rollback answers 400 when the engine no longer has the version's network", async () => {
     const engine = await acquireEngine();
     const network = `slipway-test-${crypto.randomUUID()}`;
     await engine.docker("network", "create", network);
@@ -210,7 +221,7 @@ describe("POST /v1/functions/:id/rollback", () => {
     expect(reply.body.message).toStartWith(`The engine has no network "${network}"`);
   });
 
-  test("POST /v1/functions/:id/rollback answers 502 when the image is gone and came from no registry", async () => {
+  test("POST /v1/functions/:id/rollback answers 502 when the image is gone and did not come from a registry", async () => {
     const engine = await acquireEngine();
     const local = `slipway-test/rollback:${crypto.randomUUID()}`;
     const container = (await engine.docker("create", image, "x")).trim();
@@ -234,7 +245,7 @@ describe("version and split of a route", () => {
   const create = (body: object) =>
     server.api<Route>("POST", "/v1/routes", { path: "/app", function_id: "app", ...body });
 
-  test("are kept, and changed by PATCH", async () => {
+  test("are stored, and changed by PATCH", async () => {
     await patch({ pids: 20 });
     const created = expectSuccess(await create({ version: 2, split }));
     expect(created).toMatchObject({ version: 2, split, function: { version: 2 } });
@@ -253,7 +264,7 @@ describe("version and split of a route", () => {
     [{ split: { ...split, sticky_header: "a b" } }, 'Invalid "split/sticky_header": it must be'],
     [{ split: { percent: 5, sticky_header: null } }, 'Missing "split/version": it must be'],
     [{ split: { ...split, weight: 5 } }, 'Unknown field "split/weight"'],
-  ])("are refused as %j, by POST and by PATCH", async (options, message) => {
+  ])("%j are refused by POST and by PATCH", async (options, message) => {
     const refused = await create(options);
     expectError(refused, { status: 400, reason: "invalid_request" });
     expect(refused.body.message).toContain(message);
@@ -263,12 +274,13 @@ describe("version and split of a route", () => {
     expect(unchanged.body.message).toContain(message);
   });
 
-  test("are to be given with another function, whose numbers mean something else", async () => {
+  test("must be given along with another function, whose numbers mean something else", async () => {
     await server.createFunction(image, { name: "second" });
     const { id } = expectSuccess(await create({ version: 1 }));
     const move = (body: object) => server.api<Route>("PATCH", `/v1/routes/${id}`, { function_id: "second", ...body });
     expectError(await move({}), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message: 'The route names a version of its present function: give "version" together with "function_id", or null',
     });
     expectSuccess(await move({ version: null }));

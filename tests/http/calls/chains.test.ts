@@ -30,7 +30,7 @@ async function ended(id: string): Promise<Invocation> {
   }
 }
 
-/** Runs a function and gives what followed, with its result. */
+/** Runs a function and returns the invocation that followed, with its result. */
 async function following(name: string, body: object) {
   const submitted = await server.api<Invocation>("POST", `/v1/functions/${name}/invoke?async=true`, body);
   const first = await ended(expectSuccess(submitted, 202).id);
@@ -43,7 +43,7 @@ async function following(name: string, body: object) {
 }
 
 describe("on_success and on_failure", () => {
-  test("the result is the next function's request, and the next one's result that of its own follower", async () => {
+  test("each result becomes the request of the next function in the chain", async () => {
     const [last, middle] = [await make("last"), await make("middle")];
     const { on_success } = expectSuccess(
       await server.api<Function>("PATCH", "/v1/functions/middle", { on_success: "last" }),
@@ -58,20 +58,22 @@ describe("on_success and on_failure", () => {
     expect(await ended(third?.id ?? "")).toMatchObject({ parent_id: next?.id, chain_depth: 2, status: "succeeded" });
   });
 
-  test("what is dead goes to on_failure: its own response, else what went wrong", async () => {
+  test("a dead invocation goes to on_failure, with its response or else with what went wrong", async () => {
     const failed = await make("failed");
     const first = await make("first", { on_failure: failed.id });
     const silent = await following("first", { do: "exit", code: 3 });
     expect(silent.next).toMatchObject({ function_id: failed.id });
     expect(silent.result).toEqual({
-      ...{ invocation_id: silent.first.id, function_id: first.id, reason: "function_failed" },
+      invocation_id: silent.first.id,
+      function_id: first.id,
+      reason: "function_failed",
       message: "The function exited with code 3 and wrote no response: see its logs",
     });
     const spoken = await following("first", { do: "exit", code: 3, response: '{"error":"no"}' });
     expect(spoken.result).toEqual({ error: "no" });
   });
 
-  test("what succeeded does not go to on_failure, nor what was dead to on_success, nor a synchronous call anywhere", async () => {
+  test("a success does not go to on_failure, a dead invocation not to on_success, and a synchronous call to neither", async () => {
     await make("next");
     await make("good", { on_failure: "next" });
     await make("bad", { on_success: "next" });
@@ -83,7 +85,7 @@ describe("on_success and on_failure", () => {
   });
 
   test.each(["on_success", "on_failure"] as const)(
-    "POST and PATCH answer 400 to a %s that nobody knows",
+    "POST and PATCH answer 400 to an unknown function in %s",
     async (setting) => {
       await make("first");
       const message = `Invalid "${setting}" "nobody": there is no such function: GET /v1/functions lists them`;
@@ -95,24 +97,26 @@ describe("on_success and on_failure", () => {
     },
   );
 
-  test("PATCH answers 400 to one that leads back, and names the way", async () => {
+  test("PATCH answers 400 to a cycle, and shows it", async () => {
     const { id } = await make("c");
     await make("b", { on_failure: "c" });
     await make("a", { on_success: "b" });
     expectError(await server.api("PATCH", "/v1/functions/c", { on_success: "a" }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message:
-        'Invalid "on_success": it leads back to where it began: "c" -> "a" -> "b" -> "c". Name a function whose own results do not lead here.',
+        'Invalid "on_success": it makes a cycle: "c" -> "a" -> "b" -> "c". Name a function whose own results do not lead here.',
     });
     expectError(await server.api("PATCH", "/v1/functions/a", { on_failure: "a" }), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message:
-        'Invalid "on_failure": it leads back to where it began: "a" -> "a". Name a function whose own results do not lead here.',
+        'Invalid "on_failure": it makes a cycle: "a" -> "a". Name a function whose own results do not lead here.',
     });
     expect(expectSuccess(await server.api<Function>("GET", `/v1/functions/${id}`)).on_success).toBeNull();
   });
 
-  test("two changes at once make no cycle", async () => {
+  test("two concurrent changes do not make a cycle", async () => {
     for (const name of ["a", "b"]) await make(name);
     const replies = await Promise.all([
       server.api("PATCH", "/v1/functions/a", { on_success: "b" }),
@@ -121,16 +125,18 @@ describe("on_success and on_failure", () => {
     expect(replies.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 400]);
   });
 
-  test("DELETE answers 409 for a function that others name, and cascade=true takes it out of them", async () => {
+  test("DELETE answers 409 for a function that others name, and cascade=true removes it from them", async () => {
     const { id } = await make("b");
     await make("a", { on_success: "b", on_failure: "b" });
     expectError(await server.api("DELETE", "/v1/functions/b"), {
-      ...{ status: 409, reason: "conflict" },
+      status: 409,
+      reason: "conflict",
       message: `Cannot delete function "${id}": the function "a" names it as "on_success" or "on_failure"; change that first, or use ?cascade=true`,
     });
     expectSuccess(await server.api("DELETE", "/v1/functions/b?cascade=true"));
     expect(expectSuccess(await server.api<Function>("GET", "/v1/functions/a"))).toMatchObject({
-      ...{ on_success: null, on_failure: null },
+      on_success: null,
+      on_failure: null,
     });
   });
 });

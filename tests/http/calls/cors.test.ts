@@ -12,7 +12,7 @@ const CORS: Cors = {
 };
 const METHODS = { methods: ["GET", "PUT"], allow: ["GET", "HEAD", "OPTIONS", "PUT"] };
 
-/** The headers that matter here, of an answer to which the function gave `own`. */
+/** The CORS headers of an answer for which the function set `own`. */
 function answered(cors: Partial<Cors>, origin: string | null, own: Record<string, string> = {}) {
   const headers = new Headers(own);
   setCors(headers, { ...CORS, ...cors }, origin);
@@ -28,31 +28,31 @@ function preflighted(cors: Partial<Cors>, origin: string | null) {
 const EXPOSED = { "access-control-expose-headers": "x-request-id, ratelimit" };
 
 describe("setCors", () => {
-  test("echoes an origin that may, with what it may read", () => {
+  test("echoes an allowed origin, with the headers that it may read", () => {
     expect(answered({}, PAGE)).toEqual({ "access-control-allow-origin": PAGE, vary: "Origin", ...EXPOSED });
     expect(answered({ exposed_headers: [] }, PAGE)).toEqual({ "access-control-allow-origin": PAGE, vary: "Origin" });
   });
 
   test.each([null, "", "null", "https://evil.example", `${PAGE}:8443`, PAGE.toUpperCase()])(
-    "says nothing to %j, but that it depends on the origin",
+    "answers %j with Vary: Origin only",
     (origin) => {
       expect(answered({}, origin)).toEqual({ vary: "Origin" });
       expect(answered({ credentials: true }, origin)).toEqual({ vary: "Origin" });
     },
   );
 
-  test("says * to everyone alike", () => {
+  test("answers * to every origin", () => {
     const all = { "access-control-allow-origin": "*", ...EXPOSED };
     expect(answered({ origins: ["*"] }, PAGE)).toEqual(all);
     expect(answered({ origins: ["*"] }, null)).toEqual(all);
   });
 
-  test("allows credentials by the origin's own name", () => {
+  test("names the origin if credentials are allowed", () => {
     const both = { "access-control-allow-origin": PAGE, "access-control-allow-credentials": "true" };
     expect(answered({ credentials: true }, PAGE)).toEqual({ ...both, vary: "Origin", ...EXPOSED });
   });
 
-  test("keeps what an answer varies by, and not what its function says of CORS", () => {
+  test("keeps the answer's Vary, and drops the function's own CORS headers", () => {
     const own = {
       Vary: "Accept",
       "Access-Control-Allow-Origin": "*",
@@ -61,13 +61,15 @@ describe("setCors", () => {
     };
     expect(answered({}, "https://evil.example", own)).toEqual({ vary: "Accept, Origin" });
     expect(answered({}, PAGE, own)).toEqual({
-      ...{ "access-control-allow-origin": PAGE, vary: "Accept, Origin", ...EXPOSED },
+      "access-control-allow-origin": PAGE,
+      vary: "Accept, Origin",
+      ...EXPOSED,
     });
   });
 });
 
 describe("preflightAnswer", () => {
-  test("tells an origin that may what it may send", () => {
+  test("tells an allowed origin what it may send", () => {
     expect(preflighted({}, PAGE)).toEqual({
       allow: "GET, HEAD, OPTIONS, PUT",
       vary: "Origin",
@@ -78,7 +80,7 @@ describe("preflightAnswer", () => {
     });
   });
 
-  test("leaves out headers where none may be sent", () => {
+  test("leaves out Access-Control-Allow-Headers if none may be sent", () => {
     expect(preflighted({ headers: [], max_age_s: 0, origins: ["*"] }, PAGE)).toEqual({
       allow: "GET, HEAD, OPTIONS, PUT",
       "access-control-allow-origin": "*",
@@ -87,7 +89,7 @@ describe("preflightAnswer", () => {
     });
   });
 
-  test.each([null, "https://evil.example"])("tells %j the methods alone", (origin) => {
+  test.each([null, "https://evil.example"])("tells %j only the methods", (origin) => {
     expect(preflighted({ credentials: true }, origin)).toEqual({ allow: "GET, HEAD, OPTIONS, PUT", vary: "Origin" });
   });
 });

@@ -22,16 +22,16 @@ function call(path: string, body: Bun.BodyInit | object = "{}", method = "POST")
   return fetch(`${server.url}/r${path}`, { method, ...(method === "GET" ? {} : { body: sent }) });
 }
 
-/** A function's page must not act in the origin of `/v1`, whatever becomes of the call. */
+/** A function's page must not act in the origin of `/v1`, however the call ends. */
 function expectSandbox({ headers }: Response): void {
   expect(headers.get("x-content-type-options")).toBe("nosniff");
   expect(headers.get("content-security-policy")).toBe("sandbox");
   expect(headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
 }
 
-/** What `api()` makes of an answer. */
+/** The answer in the form of `api()`. */
 async function replyOf(response: Response) {
-  // The envelope, which `expectError` looks at.
+  // The envelope, which `expectError` checks.
   const body = (await response.json()) as Awaited<ReturnType<TestServer["api"]>>["body"];
   return { status: response.status, headers: response.headers, body };
 }
@@ -94,7 +94,8 @@ describe("POST /r/*", () => {
     const response = await call(path);
     expectSandbox(response);
     expectError(await replyOf(response), {
-      ...{ status: 400, reason: "invalid_request" },
+      status: 400,
+      reason: "invalid_request",
       message: "The path has a percent sign that no valid code follows: write the sign itself as %25",
     });
   });
@@ -126,7 +127,7 @@ describe("POST /r/*", () => {
     expect(await server.invocation(id)).toMatchObject({ status: "failed", reason });
   });
 
-  test("POST /r/* answers 504 when the function runs past its timeout", async () => {
+  test("POST /r/* answers 504 when the function exceeds its timeout", async () => {
     const slow = await server.createFunction(fn.image, { timeout_ms: 300 });
     await server.createRoute("/slow", slow.id);
     const response = await call("/slow", { do: "sleep" });
@@ -136,12 +137,12 @@ describe("POST /r/*", () => {
     expect(reply.body.message).toContain("300 ms");
   });
 
-  test("POST /r/* takes a body of no bytes for {}", async () => {
+  test("POST /r/* passes {} for an empty body", async () => {
     const response = await call("/echo", "");
     expect(await response.text()).toBe("{}");
   });
 
-  test("POST /r/* hands on bytes that are neither JSON nor text", async () => {
+  test("POST /r/* passes on bytes that are neither JSON nor text", async () => {
     const response = await call("/echo", new Uint8Array([0xff, 0xfe, 0x00]));
     expectError(await replyOf(response), { status: 502, reason: "invalid_response" });
     expect(await server.invocation(response.headers.get("x-request-id") ?? "")).toMatchObject({ request_bytes: 3 });
@@ -163,7 +164,7 @@ describe("POST /v1/functions/:id/invoke", () => {
     expect(invocation).toMatchObject({ function_id: fn.id, route_id: null, status: "succeeded" });
   });
 
-  test("POST /v1/functions/:id/invoke answers as /r does", async () => {
+  test("POST /v1/functions/:id/invoke answers like /r", async () => {
     const response = await server.invoke(fn, { do: "exit", code: 7, response: "[7]" });
     expect(await response.text()).toBe("[7]");
     expect(response.status).toBe(500);

@@ -20,7 +20,7 @@ function setUp() {
 }
 
 describe("RateLimits", () => {
-  test("takes so many at once, then one whenever it comes back, and says so", async () => {
+  test("accepts a burst, then one request whenever a token comes back, and says so", async () => {
     const { clock, said } = setUp();
     const policy = '"default";q=3;w=6';
     expect(said()).toEqual([true, '"default";r=2;t=2', policy]);
@@ -35,7 +35,7 @@ describe("RateLimits", () => {
     expect(said()).toEqual([true, '"default";r=2;t=2', policy]);
   });
 
-  test("counts callers and routes apart", () => {
+  test("counts callers and routes separately", () => {
     const { count } = setUp();
     for (let i = 0; i < 4; i++) count();
     expect(count().within).toBe(false);
@@ -43,14 +43,14 @@ describe("RateLimits", () => {
     expect(count("a", LIMIT, "r2").left).toBe(2);
   });
 
-  test("a changed limit holds from the next request on", () => {
+  test("a changed limit applies from the next request on", () => {
     const { count } = setUp();
     for (let i = 0; i < 4; i++) count();
     expect(count("a", { ...LIMIT, requests: 10 }).left).toBe(6);
     expect(count("a", { ...LIMIT, requests: 2 }).within).toBe(false);
   });
 
-  test("the error tells the limit and when to come back", () => {
+  test("the error names the limit and when to try again", () => {
     const { count } = setUp();
     for (let i = 0; i < 3; i++) count();
     expect(beyondLimit(count())).toMatchObject({
@@ -60,7 +60,7 @@ describe("RateLimits", () => {
     });
   });
 
-  test("who waits as long as he is told is taken, whatever the limit", async () => {
+  test("a caller that waits as long as it was told is accepted, whatever the limit", async () => {
     const limit = fc.record({
       requests: fc.integer({ min: 1, max: 1_000_000 }),
       window_ms: fc.integer({ min: 1_000, max: 86_400_000 }),

@@ -6,7 +6,7 @@ import { isObject, type Json, toOpenApi } from "../../../lib/http/openapi/schema
 import { TestServer } from "../../support/server.ts";
 import { OpenApiDocument, type Operation } from "../support/openapi-document.ts";
 
-/** Everything the server answers to but the documentation itself. */
+/** Every endpoint of the server, except the documentation itself. */
 const SURFACE = [
   "GET /healthz",
   "GET /metrics",
@@ -90,13 +90,13 @@ function statusesOf({ operation }: Operation): number[] {
 
 describe("GET /swagger/json", () => {
   test("GET /swagger/json is valid OpenAPI 3", async () => {
-    // The parser's types are those of a document; it checks that it is one.
+    // The parser wants the type of a document; it checks that this is one.
     const copy = structuredClone(document.json) as unknown as Parameters<typeof validate>[0];
     expect(await validate(copy)).toEqual({ valid: true, warnings: [], specification: "OpenAPI" });
     expect(document.json["openapi"]).toBe("3.0.3");
   });
 
-  test("GET /swagger/json tells of every endpoint", () => {
+  test("GET /swagger/json has every endpoint", () => {
     expect(operations.map(nameOf)).toEqual(SURFACE);
   });
 
@@ -112,7 +112,7 @@ describe("GET /swagger/json", () => {
     }
   });
 
-  test("GET /swagger/json tells of every error where it can happen", () => {
+  test("GET /swagger/json has every error at the endpoints where it can happen", () => {
     const documented = new Set(operations.flatMap(statusesOf));
     const possible = new Set(REASONS.filter((reason) => reason !== "cancelled").map((reason) => STATUS_OF[reason]));
     expect([...possible].filter((status) => !documented.has(status))).toEqual([]);
@@ -120,10 +120,11 @@ describe("GET /swagger/json", () => {
     for (const each of operations) {
       const statuses = statusesOf(each);
       const open = each.operation["security"] !== undefined;
-      // A call asks for a key where its route does, and comes from any page.
+      // A call needs a key if its route does, and may come from any page.
       const refusals = each.path === "/r/{path}" ? [401, 403] : open ? [] : [401, 403, 421];
       expect([nameOf(each), [401, 403, 421].filter((status) => statuses.includes(status))]).toEqual([
-        ...[nameOf(each), refusals],
+        nameOf(each),
+        refusals,
       ]);
       if (!open) expect(statuses).toContain(429);
       if (each.path.includes("{id}")) expect(statuses).toContain(404);
@@ -153,7 +154,7 @@ describe("GET /swagger/json", () => {
     }
   });
 
-  test("GET /swagger/json describes everything, with examples that fit", () => {
+  test("GET /swagger/json describes everything, with examples that match", () => {
     for (const each of operations) {
       const name = nameOf(each);
       for (const [status, response] of Object.entries(document.object(each.operation["responses"]))) {
@@ -204,7 +205,7 @@ describe("GET /swagger/json", () => {
   });
 });
 
-/** Every field of every schema below, and where it is. */
+/** Every field of every schema in a value, with its path. */
 function fields(value: Json, where: string): (readonly [string, Json])[] {
   if (Array.isArray(value)) return value.flatMap((one) => fields(one, where));
   if (!isObject(value)) return [];
@@ -215,7 +216,7 @@ function fields(value: Json, where: string): (readonly [string, Json])[] {
   ];
 }
 
-test("the answers of a server fit the document", async () => {
+test("the answers of a server match the document", async () => {
   for (const { method, path, operation } of operations.filter(
     (one) => one.method === "GET" && !one.path.includes("{"),
   )) {

@@ -13,7 +13,7 @@ const REQUESTS = 10_000;
 const RAW_REQUESTS = 1_000;
 const TIMEOUT_MS = 120_000;
 
-/** What no answer may show: paths of this machine, SQL, stacks. */
+/** What no answer may contain: paths of this machine, SQL, stacks. */
 const INSIDE = [tmpdir(), import.meta.dir, "SQLITE", "select ", "node_modules", ".ts:"];
 
 let directory: string;
@@ -22,7 +22,7 @@ let locked: TestServer;
 let document: OpenApiDocument;
 let operations: readonly Operation[];
 
-// The engine is away: what is sent here must not pull a thousand images.
+// The engine is away, so that these requests do not pull a thousand images.
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "slipway-fuzz-"));
   {
@@ -109,7 +109,7 @@ const headers = fc.record(
   { requiredKeys: [] },
 );
 
-/** Values for the query parameters that an operation knows. */
+/** Values for the query parameters of an operation. */
 function queryOf({ operation }: Operation): Record<string, fc.Arbitrary<unknown>> {
   const parameters = Array.isArray(operation["parameters"]) ? operation["parameters"] : [];
   const entries = parameters.flatMap((parameter) => {
@@ -122,7 +122,7 @@ function queryOf({ operation }: Operation): Record<string, fc.Arbitrary<unknown>
 
 function fuzzed(): fc.Arbitrary<FuzzedRequest> {
   return fc.constantFrom(...operations).chain((operation) => {
-    // The one function stays for those that come later.
+    // The only function stays for later requests.
     const id = operation.method === "DELETE" ? fc.constantFrom("unknown", "a b") : fc.oneof(fc.constant("known"), text);
     const query = queryOf(operation);
     const known = fc.record(query, { requiredKeys: [] });
@@ -133,7 +133,7 @@ function fuzzed(): fc.Arbitrary<FuzzedRequest> {
         const path = operation.path.replace(/\{\w+\}/, () => encodeURIComponent(segment(part)));
         const pairs = Object.entries({ ...wanted, ...more }).map(([name, value]): [string, string] => [
           name,
-          // Not String(): a generated object may say that it becomes no text.
+          // Not String(): a generated object may refuse to become text.
           typeof value === "string" ? value : JSON.stringify(value),
         ]);
         return pairs.length === 0 ? path : `${path}?${new URLSearchParams(pairs).toString()}`;
@@ -144,7 +144,7 @@ function fuzzed(): fc.Arbitrary<FuzzedRequest> {
   });
 }
 
-/** An id that leaves the path the one that it is in the document. */
+/** An id that does not change which path of the document it is. */
 function segment(id: string): string {
   return id === "" || id === "." || id === ".." ? "x" : id.toWellFormed();
 }
@@ -175,7 +175,7 @@ async function check({ operation, url, body, headers }: FuzzedRequest): Promise<
 }
 
 test(
-  "any request made from the document gets an answer of the document, and no 500",
+  "any request made from the document gets an answer that is in the document, and no 500",
   async () => {
     await fc.assert(fc.asyncProperty(fuzzed(), check), { numRuns: REQUESTS });
     expect(server.log.filter((line) => line.includes('"level":"error"'))).toEqual([]);
@@ -195,13 +195,13 @@ const target = fc
   .map((parts) => `/${parts.join("")}`);
 
 test(
-  "no path whatever shows what needs a key",
+  "no path shows what needs a key",
   async () => {
     const method = fc.constantFrom("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS");
     const property = fc.asyncProperty(method, target, async (verb, path) => {
       const head = `${verb} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`;
       const { status, headers, text: body } = parseReply(await exchange(locked.url, Buffer.from(head, "latin1")));
-      // Bun itself refuses what is no request.
+      // Bun itself refuses what is not a request.
       if (status === 400 && !headers.has("x-request-id")) return;
       const { pathname } = new URL(`http://localhost${path}`);
       if (status === 200) expect(pathname.replace(/\/$/, "")).toBe("/healthz");

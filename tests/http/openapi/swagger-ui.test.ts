@@ -4,14 +4,14 @@ import { TestServer } from "../../support/server.ts";
 import { startBrowser } from "../support/browser.ts";
 import { OpenApiDocument } from "../support/openapi-document.ts";
 
-/** A browser may have to be installed (13 s where the packages are near), and starts in 2 s. */
+/** A browser may have to be installed first, which takes 13 s or more; it starts in 2 s. */
 const TIMEOUT_MS = 180_000;
 
-/** Swagger UI lets long words be broken, with spaces of no width. */
+/** Swagger UI puts zero-width spaces into long words. */
 const plain = (text: string): string => text.replaceAll("\u200b", "");
 
 test(
-  "GET /swagger shows every operation, tries one out, and asks nobody else for anything",
+  "GET /swagger shows every operation, tries one out, and loads nothing from elsewhere",
   async () => {
     await using server = await TestServer.start();
     const fn = await server.createFunction(await fixture("static"), { name: "shown-in-the-browser" });

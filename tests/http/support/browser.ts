@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type BrowserContext, chromium } from "playwright-core";
 import { ensureProgram, findProgram } from "../../../.ci/packages.ts";
 
-/** Without these a browser looks for its maker's servers at every start. */
+/** Flags that keep the browser from contacting its maker's servers at every start. */
 const QUIET = [
   "--disable-quic",
   "--no-first-run",
@@ -13,7 +13,7 @@ const QUIET = [
   "--disable-sync",
 ];
 
-/** A headless Chromium with an empty profile, the one of Debian where there is none yet. */
+/** Starts a headless Chromium with an empty profile; installs Debian's if there is none. */
 export async function startBrowser(): Promise<{ context: BrowserContext } & AsyncDisposable> {
   const found = ["google-chrome", "chromium-browser"].map(findProgram).find((path) => path !== null);
   const executablePath = found ?? (await ensureProgram("chromium", ["chromium"]));

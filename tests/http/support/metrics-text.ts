@@ -1,11 +1,11 @@
-/** A figure of `/metrics`. */
+/** A sample in `/metrics`. */
 export interface Sample {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** What `/metrics` says of a family of figures, with its samples. */
+/** A metric of `/metrics` with its samples. */
 export interface Family {
   readonly type: string;
   readonly help: string;

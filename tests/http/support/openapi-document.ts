@@ -1,13 +1,13 @@
 import { isObject, type Json, type JsonObject } from "../../../lib/http/openapi/schema.ts";
 
-/** An operation of the document, with its references resolved as far as it needs. */
+/** An operation of the document, its own reference resolved. */
 export interface Operation {
   readonly method: string;
   readonly path: string;
   readonly operation: JsonObject;
 }
 
-/** Looks at an OpenAPI 3.0 document from outside: it has no code in common with what made it. */
+/** Reads an OpenAPI 3.0 document independently: it shares no code with what made the document. */
 export class OpenApiDocument {
   readonly json: JsonObject;
 
@@ -31,7 +31,7 @@ export class OpenApiDocument {
     );
   }
 
-  /** What stands there, or what its `$ref` leads to. */
+  /** A value, or what its `$ref` leads to. */
   resolve(value: Json | undefined): Json | undefined {
     if (!isObject(value) || typeof value["$ref"] !== "string") return value;
     const keys = value["$ref"].replace("#/", "").split("/");
@@ -45,21 +45,23 @@ export class OpenApiDocument {
     return isObject(resolved) ? resolved : {};
   }
 
-  /** The schema and the example of a response or a request body as JSON, where it has one. */
+  /** The schema and the example of a response or a request body as JSON, if it has one. */
   media(value: Json | undefined): JsonObject | undefined {
     const media = this.object(this.object(value)["content"])["application/json"];
     return media === undefined ? undefined : this.object(media);
   }
 
-  /** Why a value does not fit a schema, or nothing. Knows what our document uses, and throws at anything else. */
+  /** Says why a value does not match a schema, or undefined. Throws at keywords that our document does not use. */
   mismatch(given: Json | undefined, value: unknown, at = "it"): string | undefined {
     const schema = this.object(given);
     const unknown = Object.keys(schema).find((key) => !KNOWN.has(key));
-    if (unknown !== undefined) throw new Error(`The schema at ${at} has "${unknown}", which nobody checks`);
+    if (unknown !== undefined) throw new Error(`The schema at ${at} has "${unknown}", which is not checked`);
     if (value === null && schema["nullable"] === true) return undefined;
     const choices = schema["enum"];
     if (Array.isArray(choices)) {
-      return choices.some((one) => one === value) ? undefined : `${at} is ${JSON.stringify(value)}, none of its enum`;
+      return choices.some((one) => one === value)
+        ? undefined
+        : `${at} is ${JSON.stringify(value)}, which is not in its enum`;
     }
     switch (schema["type"]) {
       case undefined:
@@ -67,14 +69,14 @@ export class OpenApiDocument {
       case "object":
         return this.#objectMismatch(schema, value, at);
       case "array": {
-        if (!Array.isArray(value)) return `${at} is no array`;
+        if (!Array.isArray(value)) return `${at} is not an array`;
         return (
           itemsMismatch(schema, value, at) ??
           value.map((one, i) => this.mismatch(schema["items"], one, `${at}[${i}]`)).find((why) => why !== undefined)
         );
       }
       case "boolean":
-        return typeof value === "boolean" ? undefined : `${at} is no boolean`;
+        return typeof value === "boolean" ? undefined : `${at} is not a boolean`;
       case "string":
         return stringMismatch(schema, value, at);
       case "integer":
@@ -86,15 +88,15 @@ export class OpenApiDocument {
   }
 
   #objectMismatch(schema: JsonObject, value: unknown, at: string): string | undefined {
-    if (value === null || typeof value !== "object" || Array.isArray(value)) return `${at} is no object`;
+    if (value === null || typeof value !== "object" || Array.isArray(value)) return `${at} is not an object`;
     const properties = this.object(schema["properties"]);
     const required = Array.isArray(schema["required"]) ? schema["required"] : [];
     const missing = required.find((name) => typeof name === "string" && !Object.hasOwn(value, name));
     if (missing !== undefined) return `${at} has no ${JSON.stringify(missing)}`;
     if (Object.keys(value).length > Number(schema["maxProperties"] ?? Infinity)) return `${at} has too many fields`;
-    // An object that is no array, which TypeScript knows as `object`.
+    // An object that is not an array; TypeScript only knows `object`.
     for (const [name, part] of Object.entries(value as Record<string, unknown>)) {
-      // The document describes all that an answer has, also where it leaves room for more.
+      // The document describes every field of an answer, even if it allows more.
       const rule = Object.hasOwn(properties, name) ? properties[name] : schema["additionalProperties"];
       if (rule === undefined || rule === false) return `${at} has ${JSON.stringify(name)}, which is not described`;
       const why = this.mismatch(rule, part, `${at}.${name}`);
@@ -105,20 +107,36 @@ export class OpenApiDocument {
 }
 
 const KNOWN = new Set([
-  ...["type", "enum", "nullable", "writeOnly", "properties", "required", "additionalProperties", "items", "pattern"],
-  ...["minLength", "maxLength", "minimum", "maximum", "description", "example"],
-  ...["minItems", "maxItems", "uniqueItems", "maxProperties"],
+  "type",
+  "enum",
+  "nullable",
+  "writeOnly",
+  "properties",
+  "required",
+  "additionalProperties",
+  "items",
+  "pattern",
+  "minLength",
+  "maxLength",
+  "minimum",
+  "maximum",
+  "description",
+  "example",
+  "minItems",
+  "maxItems",
+  "uniqueItems",
+  "maxProperties",
 ]);
 
 function itemsMismatch(schema: JsonObject, value: readonly unknown[], at: string): string | undefined {
   const { minItems = 0, maxItems = Infinity, uniqueItems } = schema;
   if (value.length < Number(minItems) || value.length > Number(maxItems)) return `${at} has a wrong number of items`;
   const distinct = new Set(value.map((one) => JSON.stringify(one))).size;
-  return uniqueItems === true && distinct < value.length ? `${at} has an item twice` : undefined;
+  return uniqueItems === true && distinct < value.length ? `${at} has a duplicate item` : undefined;
 }
 
 function stringMismatch(schema: JsonObject, value: unknown, at: string): string | undefined {
-  if (typeof value !== "string") return `${at} is no string`;
+  if (typeof value !== "string") return `${at} is not a string`;
   const { minLength = 0, maxLength = Infinity, pattern } = schema;
   if (value.length < Number(minLength) || value.length > Number(maxLength)) return `${at} has a wrong length`;
   if (typeof pattern === "string" && !new RegExp(pattern, "u").test(value)) return `${at} does not match ${pattern}`;
@@ -127,7 +145,7 @@ function stringMismatch(schema: JsonObject, value: unknown, at: string): string 
 
 function numberMismatch(schema: JsonObject, value: unknown, at: string): string | undefined {
   if (typeof value !== "number" || (schema["type"] === "integer" && !Number.isInteger(value)))
-    return `${at} is no number`;
+    return `${at} is not a number`;
   const { minimum = -Infinity, maximum = Infinity } = schema;
   return value >= Number(minimum) && value <= Number(maximum) ? undefined : `${at} is out of range`;
 }

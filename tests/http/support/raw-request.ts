@@ -1,13 +1,13 @@
 import { connect } from "node:net";
 
-/** An answer as its bytes say it, for requests that no client library would send. */
+/** An answer read from its bytes, for requests that no client library would send. */
 export interface RawReply {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
 }
 
-/** Sends bytes to a server on this machine and returns all that comes until it closes the connection. */
+/** Sends bytes to a server on this machine and returns everything it sends until it closes the connection. */
 export function exchange(url: string, request: string | Uint8Array): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const { hostname, port } = new URL(url);
@@ -31,7 +31,7 @@ export async function rawRequest(
   return parseReply(await exchange(url, Buffer.from(head + body)));
 }
 
-/** Reads an answer; status 0 where nothing came. */
+/** Parses an answer. The status is 0 if nothing came. */
 export function parseReply(text: string): RawReply {
   const end = text.indexOf("\r\n\r\n");
   const [first = "", ...lines] = text.slice(0, Math.max(end, 0)).split("\r\n");

@@ -30,7 +30,7 @@ const ALLOWED = {
   "/swagger/json": "GET, HEAD",
 } as const;
 
-/** A method that none of them has, each with another. */
+/** Methods that none of the paths has, used in turn. */
 const WRONG = ["PUT", "OPTIONS", "TRACE", "PROPFIND", "QUERY"];
 
 describe("a wrong method", () => {
@@ -41,8 +41,9 @@ describe("a wrong method", () => {
       expectError(
         { status, headers, body: JSON.parse(text) },
         {
-          ...{ status: 405, reason: "method_not_allowed" },
-          message: `${method} is not possible here: use ${allow.replaceAll(", ", " or ")}`,
+          status: 405,
+          reason: "method_not_allowed",
+          message: `Method ${method} is not allowed: use ${allow.replaceAll(", ", " or ")}`,
         },
       );
       expect(headers.get("allow")).toBe(allow);
@@ -73,7 +74,7 @@ describe("HEAD", () => {
   });
 });
 
-test("allowedMethods knows nothing of paths that do not exist", () => {
+test("allowedMethods is empty for paths that do not exist", () => {
   const routes = [
     { method: "GET", path: "/v1/functions/:id" },
     { method: "POST", path: "/r/*" },

@@ -21,7 +21,7 @@ afterAll(() => server[Symbol.asyncDispose]());
 
 async function post(path: string, body: Bun.BodyInit, headers: Record<string, string> = {}): Promise<Reply> {
   const response = await fetch(server.url + path, { method: "POST", body, headers });
-  // The envelope, which `expectError` looks at.
+  // The envelope, which `expectError` checks.
   return { status: response.status, headers: response.headers, body: (await response.json()) as Reply["body"] };
 }
 
@@ -38,7 +38,7 @@ function stream(bytes: number): ReadableStream<Uint8Array> {
   });
 }
 
-describe("a body that is no JSON object", () => {
+describe("a body that is not a JSON object", () => {
   test.each<readonly [string, Bun.BodyInit, string]>([
     ["nothing", "", "The request has no body: send a JSON object"],
     ["null", "null", "The body must be a JSON object, but it is null"],
@@ -64,7 +64,7 @@ describe("a body that is no JSON object", () => {
     [
       "__proto__",
       '{"path": "/x", "function_id": "x", "__proto__": {"path": "/y"}}',
-      'Unknown field "__proto__": known are "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "version", "split"',
+      'Unknown field "__proto__": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "version" or "split"',
     ],
     [
       "an object that is no text",
@@ -75,7 +75,7 @@ describe("a body that is no JSON object", () => {
     expectError(await post("/v1/routes", body), { status: 400, reason: "invalid_request", message });
   });
 
-  test("POST /v1/functions/:id/pull and DELETE read none", async () => {
+  test("POST /v1/functions/:id/pull and DELETE do not read a body", async () => {
     expect((await post("/v1/functions/chaos/pull", "{")).status).toBe(200);
     const reply = await server.api("DELETE", "/v1/routes/unknown", "{", { "Content-Encoding": "gzip" });
     expectError(reply, { status: 404, reason: "not_found" });
@@ -90,7 +90,7 @@ describe("a content type", () => {
     "text/xml",
     "application/octet-stream",
     "nonsense",
-  ])("POST /v1/routes reads JSON that calls itself %s", async (type) => {
+  ])("POST /v1/routes reads JSON with the content type %s", async (type) => {
     const path = `/${encodeURIComponent(type).replaceAll("%", "-")}`;
     const reply = await post("/v1/routes", JSON.stringify({ path, function_id: fn.id }), { "Content-Type": type });
     expect(reply.status).toBe(200);
@@ -103,7 +103,7 @@ describe("a content type", () => {
   });
 
   test.each(["application/json", "application/x-www-form-urlencoded", "text/plain"])(
-    "POST /r/* hands on a body that calls itself %s",
+    "POST /r/* passes on a body with the content type %s",
     async (type) => {
       const body = '{"do": "echo"}';
       const response = await fetch(`${server.url}/r/echo`, { method: "POST", body, headers: { "Content-Type": type } });
@@ -131,35 +131,41 @@ describe("a body over the limit", () => {
     }
   });
 
-  test("POST /r/* takes a body of exactly the limit", async () => {
+  test("POST /r/* accepts a body of exactly the limit", async () => {
     const body = `"${"x".repeat(LIMIT - 2)}"`;
     const response = await fetch(`${server.url}/r/echo`, { method: "POST", body });
     expect(await response.text()).toBe(body);
   });
 
-  test.each(["/v1/routes", "/r/echo"])("POST %s answers 413 to a length of 9 TB before a byte came", async (path) => {
-    const head = [`POST ${path} HTTP/1.1`, "Host: localhost", "Content-Length: 9000000000000", "Connection: close"];
-    const reply = parseReply(await exchange(server.url, `${head.join("\r\n")}\r\n\r\n`));
-    expect(reply.status).toBe(413);
-    expect(JSON.parse(reply.text)).toMatchObject({ success: false, reason: "payload_too_large" });
-  });
+  test.each(["/v1/routes", "/r/echo"])(
+    "POST %s answers 413 to a length of 9 TB before any byte arrives",
+    async (path) => {
+      const head = [`POST ${path} HTTP/1.1`, "Host: localhost", "Content-Length: 9000000000000", "Connection: close"];
+      const reply = parseReply(await exchange(server.url, `${head.join("\r\n")}\r\n\r\n`));
+      expect(reply.status).toBe(413);
+      expect(JSON.parse(reply.text)).toMatchObject({ success: false, reason: "payload_too_large" });
+    },
+  );
 });
 
 describe("a content encoding", () => {
   const bomb = Bun.gzipSync(new Uint8Array(64 * 1024 * 1024));
 
-  test.each(["/v1/routes", "/r/echo"])("POST %s answers 400 to gzip, which it does not unpack", async (path) => {
+  test.each(["/v1/routes", "/r/echo"])("POST %s answers 400 to gzip, and does not unpack it", async (path) => {
     const before = process.memoryUsage.rss();
     expectError(await post(path, bomb, { "Content-Encoding": "gzip" }), {
-      ...{ status: 400, reason: "invalid_request" },
-      message: 'Content-Encoding "gzip" is not supported: send the body as it is',
+      status: 400,
+      reason: "invalid_request",
+      message: 'Content-Encoding "gzip" is not supported: send the body without one',
     });
     expect(process.memoryUsage.rss() - before).toBeLessThan(32 * 1024 * 1024);
   });
 
-  test("POST /r/* takes identity", async () => {
+  test("POST /r/* accepts identity", async () => {
     const response = await fetch(`${server.url}/r/echo`, {
-      ...{ method: "POST", body: "[1]", headers: { "Content-Encoding": "Identity" } },
+      method: "POST",
+      body: "[1]",
+      headers: { "Content-Encoding": "Identity" },
     });
     expect(await response.text()).toBe("[1]");
   });

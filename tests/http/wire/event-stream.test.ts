@@ -21,7 +21,7 @@ function follow(begin: (sink: EventSink) => void = () => undefined) {
 }
 
 describe("eventStream", () => {
-  test("sends events as they come, each with its data in one line", async () => {
+  test("sends events immediately, each with its data in one line", async () => {
     const { read, sink, response, cleaned } = follow();
     sink.send({ event: "log", data: { text: "two\nlines" } });
     expect(await read()).toBe('event: log\ndata: {"text":"two\\nlines"}\n\n');
@@ -31,9 +31,9 @@ describe("eventStream", () => {
     expect(cleaned()).toBe(1);
   });
 
-  test("says that it is still there, and stops when its reader leaves", async () => {
+  test("sends heartbeats until its reader leaves", async () => {
     const { clock, read, reader, sink, cleaned } = follow();
-    // Bun would close the connection at the double of it.
+    // Bun would close the connection after twice as long.
     await clock.advance((IDLE_TIMEOUTS.idle_s * 1_000) / 2);
     expect(await read()).toBe(": still here\n\n");
     await reader.cancel();
@@ -42,13 +42,13 @@ describe("eventStream", () => {
     expect([cleaned(), clock.pending]).toEqual([1, 0]);
   });
 
-  test("cleans up also where it ends before it has begun", async () => {
+  test("cleans up even if it ends before it has begun", async () => {
     const { read, cleaned, clock } = follow((sink) => sink.end());
     expect(await read()).toBeUndefined();
     expect([cleaned(), clock.pending]).toEqual([1, 0]);
   });
 
-  test("gives up a reader that takes nothing", () => {
+  test("closes the stream of a reader that reads nothing", () => {
     const { sink, cleaned, clock } = follow();
     for (let i = 0; i < 100; i++) sink.send({ event: "log", data: "x".repeat(100_000) });
     expect([cleaned(), clock.pending]).toEqual([1, 0]);

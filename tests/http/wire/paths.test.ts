@@ -16,13 +16,13 @@ afterAll(async () => {
   await locked[Symbol.asyncDispose]();
 });
 
-/** Checks that an answer is the envelope of an error, under whose id the log can be searched. */
+/** Checks that an answer is the envelope of an error with a request id. */
 function expectEnvelope({ headers, text }: Awaited<ReturnType<typeof rawRequest>>): void {
   const body: unknown = JSON.parse(text);
   expect(body).toMatchObject({ success: false, data: null, request_id: headers.get("x-request-id") });
 }
 
-/** Paths that some parser or other takes for one below /v1, /metrics or /swagger. */
+/** Paths that some parsers take for one below /v1, /metrics or /swagger. */
 const DISGUISED = [
   "/r/../v1/functions",
   "/r/%2e%2e/v1/functions",
@@ -74,7 +74,7 @@ describe("a path in disguise", () => {
     expect([401, 404, 405]).toContain(reply.status);
   });
 
-  test.each(DISGUISED)("GET %s with a foreign Host never shows what needs ours", async (path) => {
+  test.each(DISGUISED)("GET %s with a foreign Host never shows what needs a Host of ours", async (path) => {
     const reply = await rawRequest(open.url, `GET ${path} HTTP/1.1`, { headers: ["Host: example.com"] });
     expectEnvelope(reply);
     expect([421, 404, 405]).toContain(reply.status);
@@ -142,7 +142,7 @@ describe("HTTP/1.0 without a Host", () => {
     const reply = await rawRequest(open.url, "GET /v1/functions HTTP/1.0", { headers: [] });
     expectEnvelope(reply);
     expect(reply.status).toBe(421);
-    expect(reply.text).toContain("does not answer a request that has neither a Host nor an API key");
+    expect(reply.text).toContain("A request without an API key needs a Host");
   });
 
   test("GET /v1/functions answers 200 with the key", async () => {

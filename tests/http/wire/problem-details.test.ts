@@ -34,7 +34,7 @@ describe("prefersProblem", () => {
   });
 });
 
-test.each(REASONS.map((reason) => [reason]))("problemDetails of %s has a type and a title of its own", (reason) => {
+test.each(REASONS.map((reason) => [reason]))("problemDetails of %s has its own type and title", (reason) => {
   const problem = problemDetails({ reason, message: "What and why" }, 400, "7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55");
   expect(problem.type).toBe(`urn:slipway:reason:${reason}`);
   expect(problem.title).toMatch(/^[A-Z][a-z ]+$/);
@@ -66,7 +66,7 @@ describe("a server", () => {
     ["POST", "/r/none", "{}", {}, 404, "not_found"],
     ["PURGE", "/v1/routes", undefined, {}, 405, "method_not_allowed"],
   ])(
-    "%s %s %p %j answers %i %s as RFC 9457, to those who prefer it",
+    "%s %s %p %j answers %i %s as RFC 9457 if the client prefers it",
     async (method, path, body, headers, status, reason) => {
       const send = (more: Record<string, string>) =>
         fetch(server.url + path, { method, headers: { ...headers, ...more }, ...(body !== undefined && { body }) });
@@ -74,18 +74,26 @@ describe("a server", () => {
       const problem: unknown = await response.json();
       const id = response.headers.get("x-request-id") ?? "none";
       expect([response.status, response.headers.get("content-type"), response.headers.get("vary")]).toEqual([
-        ...[status, PROBLEM, "Accept"],
+        status,
+        PROBLEM,
+        "Accept",
       ]);
       expect(problem).toMatchObject({
-        ...{ type: `urn:slipway:reason:${reason}`, status, instance: `urn:uuid:${id}`, reason, request_id: id },
+        type: `urn:slipway:reason:${reason}`,
+        status,
+        instance: `urn:uuid:${id}`,
+        reason,
+        request_id: id,
       });
       const schema = { $ref: "#/components/schemas/ProblemDetails" };
       expect(document.mismatch(schema, problem)).toBeUndefined();
 
       const plain = await send({});
-      const envelope = (await plain.json()) as { message: string }; // the other tests hold it to its schema
+      const envelope = (await plain.json()) as { message: string }; // other tests check its schema
       expect([plain.status, plain.headers.get("content-type"), plain.headers.get("vary")]).toEqual([
-        ...[status, expect.stringMatching(/^application\/json/), "Accept"],
+        status,
+        expect.stringMatching(/^application\/json/),
+        "Accept",
       ]);
       expect(problem).toMatchObject({ detail: envelope.message });
     },
@@ -97,7 +105,9 @@ describe("a server", () => {
     for (const [name, response] of Object.entries(responses)) {
       const { schema, example } = document.object(document.object(document.object(response)["content"])[PROBLEM]);
       expect([name, schema, document.mismatch(schema, example)]).toEqual([
-        ...[name, { $ref: "#/components/schemas/ProblemDetails" }, undefined],
+        name,
+        { $ref: "#/components/schemas/ProblemDetails" },
+        undefined,
       ]);
     }
   });

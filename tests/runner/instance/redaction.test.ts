@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { LogEntry } from "../../../lib/domain/calls/invocations.ts";
 import { LogCollector } from "../../../lib/runner/instance/log-collector.ts";
 import { Redaction } from "../../../lib/runner/instance/redaction.ts";
+import { processorTime } from "../../support/pace.ts";
 
 const out = (text: string): LogEntry => ({ stream: "stdout", text });
 const err = (text: string): LogEntry => ({ stream: "stderr", text });
@@ -74,10 +75,10 @@ describe("Redaction.entries", () => {
 
   test("takes linear time for the worst function and secret", () => {
     const values = Array.from({ length: 64 }, (_, index) => "a".repeat(8_000 + index));
-    const started = performance.now();
+    const used = processorTime();
     expect(new Redaction(values).entries([out(`${"a".repeat(65_000)}b`)])).toEqual([out("***b")]);
     // A quadratic one needs minutes for this.
-    expect(performance.now() - started).toBeLessThan(4_000);
+    expect(used()).toBeLessThan(4_000);
   });
 });
 

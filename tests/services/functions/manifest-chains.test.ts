@@ -28,10 +28,10 @@ describe("ManifestService with chains", () => {
   });
 
   test.each([
-    [{ a: { image: "a:1", on_success: "b" }, b: { image: "a:1", on_failure: "a" } }, "it leads back to where it began"],
+    [{ a: { image: "a:1", on_success: "b" }, b: { image: "a:1", on_failure: "a" } }, "it makes a cycle"],
     [
       { a: { image: "a:1", on_success: "nobody" } },
-      'has the "on_success" "nobody", which is no function of the manifest',
+      'has the "on_success" "nobody", which is not a function in the manifest',
     ],
     [{ a: { image: "a:1", callback_url: "http://127.0.0.1/x" } }, "is not a public address"],
   ])("apply refuses %j, and changes nothing", async (functions, message) => {

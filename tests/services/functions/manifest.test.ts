@@ -138,7 +138,7 @@ describe("ManifestService.apply", () => {
     expect(await rejectionOf(set.manifests.apply(next, { ...PLAIN, prune: true }))).toMatchObject({
       reason: "invalid_request",
       message:
-        'The route "/more" leads to "hello", which is no function of the manifest, and none that stays on the server: ' +
+        'The route "/more" leads to "hello", which is not a function in the manifest or one that stays on the server: ' +
         'add it to "functions", or correct the name',
     });
     expect(set.dump()).toEqual(before);

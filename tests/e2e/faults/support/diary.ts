@@ -1,13 +1,13 @@
 import type { Socket } from "bun";
 
-/** One run of a function, as the function itself told it; times are microseconds of the machine's own clock. */
+/** A run of a function as the function itself reported it; times are in microseconds of the machine's clock. */
 export interface DiaryRun {
   readonly invocation_id: string;
   readonly tag: number;
   readonly began: number;
-  /** When it was last heard of. */
+  /** The time of its last report. */
   last: number;
-  /** Whether it came to its own end. */
+  /** Whether it ended by itself. */
   ended: boolean;
 }
 
@@ -17,8 +17,8 @@ interface Page {
 }
 
 /**
- * Where functions say when they begin, that they run, and when they end (`diary` of the chaos image). It is outside of the
- * containers and of the server, so it knows what really ran, whatever died.
+ * Records the reports of functions: begin, still running, end (`diary` of the chaos image). It is outside of the containers
+ * and the server, so it knows what really ran, whatever died.
  */
 export class Diary implements Disposable {
   readonly runs: DiaryRun[] = [];
@@ -40,7 +40,7 @@ export class Diary implements Disposable {
     return this.#listener.port;
   }
 
-  /** The runs of each invocation, in the order of their beginnings. */
+  /** The runs of each invocation, in the order of their starts. */
   byInvocation(): ReadonlyMap<string, readonly DiaryRun[]> {
     return Map.groupBy(
       this.runs.toSorted((a, b) => a.began - b.began),

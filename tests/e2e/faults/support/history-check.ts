@@ -5,17 +5,17 @@ import type { Invocation } from "../../../../lib/domain/calls/invocations.ts";
 import type { Diary, DiaryRun } from "./diary.ts";
 import type { Submitter } from "./submitter.ts";
 
-/** With this code a function exits that did not get through to the diary: bridges falter while an engine restarts. */
+/** The exit code of a function that could not reach the diary: bridges fail while an engine restarts. */
 export const NO_DIARY = 75;
 
-/** An invocation as its server shows it, and which order it is. */
+/** An invocation as the server shows it, and the order that it belongs to. */
 export interface Kept {
   readonly record: Invocation;
   readonly attempts: readonly Attempt[];
   readonly tag: number;
 }
 
-/** Everything that a database has of asynchronous invocations. No server may have it open. */
+/** Reads all asynchronous invocations of a database that no server has open. */
 export function readHistory(dataPath: string): readonly Kept[] {
   using database = new Database(join(dataPath, "database.db"));
   const attempts = Map.groupBy(
@@ -32,13 +32,13 @@ export function readHistory(dataPath: string): readonly Kept[] {
   }));
 }
 
-/** What SQLite thinks of a database. */
+/** Returns the result of SQLite's check of a database. */
 export function quickCheck(dataPath: string): readonly unknown[] {
   using database = new Database(join(dataPath, "database.db"));
   return database.query("pragma quick_check").all();
 }
 
-/** What is wrong with a history; empty when all that was promised was kept. */
+/** Returns what is wrong with a history; empty if all promises were kept. */
 export function problemsOf(kept: readonly Kept[], { acknowledged, unanswered }: Submitter, diary: Diary): string[] {
   const byId = new Map(kept.map((one) => [one.record.id, one]));
   const runs = diary.byInvocation();

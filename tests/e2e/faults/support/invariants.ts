@@ -4,16 +4,16 @@ import { systemClock } from "../../../../lib/clock.ts";
 import type { Reason } from "../../../../lib/domain/errors.ts";
 import { STATUS_OF } from "../../../../lib/http/wire/status-of.ts";
 
-/** `/healthz` is asked this often. */
+/** The interval of `/healthz` requests. */
 const HEALTH_INTERVAL_MS = 25;
-/** How long it may take where the server is to blame, and where the machine may be. */
+/** How long a reply may take: if the server is busy, and if only the machine is. */
 const HEALTH_MS = { own: 100, any: 1_000 } as const;
 
-/** What no caller may see: paths of the host, SQL, stacks. */
+/** Matches what no caller may see: host paths, SQL, stacks. */
 const SECRETS =
   /\/(?:tmp|var|run|root|home|usr|etc)\/|\.sock\b|sqlite|\b(?:select|insert|update|delete) .* (?:from|into|set) |\bat .+:\d+:\d+/i;
 
-/** Checks that a reply is the enveloped error that it should be, with everything that holds for all of them. */
+/** Checks that a reply is the expected error, and everything that holds for all error envelopes. */
 export async function expectProblem(response: Response, reason: Reason, message?: RegExp): Promise<void> {
   const text = await response.text();
   expect([response.status, text]).toEqual([STATUS_OF[reason], expect.stringContaining(`"reason":"${reason}"`)]);
@@ -29,8 +29,8 @@ export async function expectProblem(response: Response, reason: Reason, message?
 }
 
 /**
- * Asks `/healthz` all the while, and at the end fails if it was slow. A reply over 100 ms is the server's fault where
- * this process was busy meanwhile: the machine may have had other work.
+ * Requests `/healthz` continually and fails at the end if it was slow. A reply that took over 100 ms counts if this
+ * process was busy meanwhile: otherwise the machine had other work.
  */
 export function watchHealth(url: string): AsyncDisposable {
   const stop = new AbortController();
@@ -56,13 +56,13 @@ export function watchHealth(url: string): AsyncDisposable {
   };
 }
 
-/** Counts the sockets and database files that this process holds. */
+/** Counts the sockets and database files that this process has open. */
 export function openDescriptors(): number {
   const links = readdirSync("/proc/self/fd").map((fd) => {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`);
     } catch {
-      return ""; // the one that the listing itself used
+      return ""; // the descriptor of the listing itself
     }
   });
   return links.filter((link) => link.startsWith("socket:") || link.includes("database.db")).length;
@@ -85,14 +85,4 @@ export function trackTimers(): { readonly active: () => number; readonly restore
     };
   });
   return { active: () => active.size, restore: () => spy.mockRestore() };
-}
-
-/** Waits until a look returns true, at most 5 s. For what sends no event that one could await. */
-export async function eventually(look: () => boolean | Promise<boolean>, withinMs = 5_000): Promise<boolean> {
-  const deadline = performance.now() + withinMs;
-  for (;;) {
-    if (await look()) return true;
-    if (performance.now() > deadline) return false;
-    await Bun.sleep(20);
-  }
 }

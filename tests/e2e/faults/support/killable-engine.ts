@@ -5,26 +5,26 @@ import { acquireEngine } from "../../../../.ci/engine/engine.ts";
 import { EngineClient } from "../../../../.ci/engine/engine-client.ts";
 import { takeSlot, writeConfig } from "../../../../.ci/engine/engine-slot.ts";
 import { ensureProgram, requireProgram } from "../../../../.ci/packages.ts";
-import { eventually } from "./invariants.ts";
+import { eventually } from "../../../support/pace.ts";
 
-/** An engine of the test's own, which comes back by itself when it is killed; its containers outlive it. */
+/** A private engine that restarts by itself when it is killed; its containers survive. */
 export interface KillableEngine extends AsyncDisposable {
   readonly client: EngineClient;
   /** Copies an image of the tests' engine into this one. */
   load(image: string): Promise<void>;
   /** SIGKILL. */
   kill(): void;
-  /** SIGTERM: it ends in an orderly way, and its containers run on. */
+  /** SIGTERM: it shuts down, and its containers keep running. */
   restart(): void;
   /** SIGSTOP, until the returned function is called. */
   freeze(): () => void;
 }
 
-/** Everything is in namespaces of its own, whose first process is the loop: it takes all with it when it is killed. */
+/** Runs everything in namespaces of its own, whose first process is the restart loop: killing that kills everything. */
 const LOOP =
   'while :; do rm -f "$1/docker.pid"; "$0" --config-file "$1/daemon.json" --live-restore --data-root "$1/root" --exec-root "$1/exec" -p "$1/docker.pid" -H "unix://$1/docker.sock"; done';
 
-/** Starts one and waits until it answers. */
+/** Starts an engine and waits until it answers. */
 export async function startKillableEngine(): Promise<KillableEngine> {
   await ensureProgram("unshare", ["util-linux"]);
   const dockerd = await ensureProgram("dockerd", ["docker.io", "iptables", "ca-certificates"]);
@@ -36,15 +36,17 @@ export async function startKillableEngine(): Promise<KillableEngine> {
   const namespaces = ["-m", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"];
   const child = Bun.spawn(
     [
-      ...[
-        requireProgram("setsid"),
-        requireProgram("setpriv"),
-        "--pdeathsig",
-        "KILL",
-        requireProgram("unshare"),
-        ...namespaces,
-      ],
-      ...["sh", "-c", LOOP, dockerd, directory],
+      requireProgram("setsid"),
+      requireProgram("setpriv"),
+      "--pdeathsig",
+      "KILL",
+      requireProgram("unshare"),
+      ...namespaces,
+      "sh",
+      "-c",
+      LOOP,
+      dockerd,
+      directory,
     ],
     { stdin: "ignore", stdout: log, stderr: log },
   );

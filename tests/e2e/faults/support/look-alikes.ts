@@ -1,16 +1,16 @@
 import { type Engine, acquireEngine } from "../../../../.ci/engine/engine.ts";
 import { fixture } from "../../../support/images.ts";
 
-/** Containers that a sweep for `owner` must leave alone although each has something of ours. */
+/** Containers that resemble ours in some way and that a sweep for `owner` must leave alone. */
 export interface LookAlikes extends AsyncDisposable {
-  /** The names of those that run still. */
+  /** Returns the names of those that are still running. */
   running(): Promise<string[]>;
   readonly names: readonly string[];
 }
 
 /**
- * Starts one with the owner's label and another name, one with our name prefix and no label, one of an image that
- * brings the label itself, and one with our name prefix and another owner's label.
+ * Starts one with the owner's label and a foreign name, one with our name prefix and no label, one of an image with the
+ * label, and one with our name prefix and another owner's label.
  */
 export async function startLookAlikes(owner: string): Promise<LookAlikes> {
   const engine = await acquireEngine();

@@ -8,8 +8,8 @@ import { start } from "../../../../lib/server/server.ts";
 import { databasePath } from "../../../../lib/store/sqlite/store.ts";
 import { newStore, someFunction } from "../../../store/sqlite/support/stores.ts";
 
-// Submissions to a server whose disk is full: run on a tiny file system, it prints what it saw as JSON. There is no
-// engine, so nothing runs.
+// Submits to a server whose disk is full. It is run on a tiny file system and prints its observations as JSON. Without an
+// engine nothing runs.
 const directory = process.argv[2] ?? ".";
 const ballast = join(directory, "ballast");
 const acknowledged: string[] = [];

@@ -1,42 +1,42 @@
 import type { Invocation } from "../../../../lib/domain/calls/invocations.ts";
 
-/** A request that is to be submitted; its tag is in the request, and tells it apart. */
+/** A request to submit; the tag in its body identifies it. */
 export interface Order {
   readonly tag: number;
   readonly function_id: string;
   readonly body: object;
-  /** Sent again until it is answered, with a key of its own; otherwise sent once, whatever comes of it. */
+  /** Whether to send it, with an idempotency key, until it is answered; otherwise it is sent once. */
   readonly insists: boolean;
 }
 
-/** Submits orders to a server that dies again and again, and keeps a log of what was promised. */
+/** Submits orders to a server that dies again and again, and logs what was promised. */
 export class Submitter {
   /** The invocation of each order whose 202 arrived. */
   readonly acknowledged = new Map<number, string>();
-  /** Orders that were sent, and not answered. */
+  /** Orders that were sent but not answered. */
   readonly unanswered = new Set<number>();
-  /** What came instead of a 202 where something came. */
+  /** Answers other than 202. */
   readonly refusals: string[] = [];
   #url = Promise.withResolvers<string>();
   #sent = Promise.withResolvers<void>();
 
-  /** There is a server now. */
+  /** Continues with a new server. */
   online(url: string): void {
     this.#url.resolve(url);
   }
 
-  /** The server is about to die. */
+  /** Stops, because the server is about to die. */
   offline(): void {
     this.#url = Promise.withResolvers();
   }
 
-  /** Settles when the next order is on its way, or nothing is for so many milliseconds. */
+  /** Resolves when the next order is sent, or after this many milliseconds. */
   async nextSent(withinMs: number): Promise<void> {
     this.#sent = Promise.withResolvers();
     await Promise.race([this.#sent.promise, Bun.sleep(withinMs)]);
   }
 
-  /** Submits all, so many at once, with a pause of so many milliseconds on average after each. */
+  /** Submits all orders, some at a time, with an average pause of this many milliseconds after each. */
   async run(orders: readonly Order[], atOnce: number, pauseMs: number): Promise<void> {
     const left = orders.values();
     const clients = Array.from({ length: atOnce }, async () => {
@@ -65,7 +65,7 @@ export class Submitter {
       } catch {
         this.unanswered.add(tag);
         if (!insists) return;
-        // Until the test has noticed the death as well.
+        // Until the test has noticed that the server died.
         await Bun.sleep(20);
       }
     }

@@ -1,0 +1,96 @@
+// `bun .ci/compile-server.ts x64|arm64`: the server as one file in dist/, for `build.ts`. It is a process of its own
+// because a process that has once failed to find a package never finds it (Bun 1.4.5): packages are installed first.
+import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { HEADER_BYTES } from "../lib/domain/limits.ts";
+import { ARCHITECTURES, type Architecture, binaryPath, isArchitecture } from "./architectures.ts";
+import { SetupError } from "./packages.ts";
+import { inRepository, main } from "./steps.ts";
+
+/** Modules that packages import and the server never runs, or that Bun has itself; each with its replacement. */
+const REPLACED: Readonly<Record<string, string>> = {
+  // docker-modem loads it only if DOCKER_HOST is ssh://, which the server refuses. Its optional native parts
+  // would be embedded whatever architecture they are for.
+  ssh2: "module.exports = {};",
+  // Prints for DEBUG=modem.
+  debug: "module.exports = () => () => undefined;",
+  // Node.js's streams as a package; docker-modem takes `Duplex` from it.
+  "readable-stream": 'module.exports = require("node:stream");',
+  // Elysia loads it only if a schema has a file.
+  "file-type": "module.exports = {};",
+  // The style sheet of a page of @elysiajs/swagger that we do not serve.
+  "@scalar/themes": "module.exports = {};",
+};
+
+const replaceUnused: Bun.BunPlugin = {
+  name: "replace-unused",
+  setup(build) {
+    const filter = new RegExp(`^(${Object.keys(REPLACED).join("|")})$`);
+    build.onResolve({ filter }, ({ path }) => ({ path, namespace: "replaced" }));
+    build.onLoad({ filter: /.*/, namespace: "replaced" }, ({ path }) => ({
+      contents: REPLACED[path] ?? "",
+      loader: "js",
+    }));
+  },
+};
+
+/**
+ * Embeds Swagger UI and the gates as zstd, at less than a quarter and a half of their size. Their readers
+ * (lib/http/openapi/swagger-ui.ts, lib/docker/containers/gate-binary.ts) recognize it by the first bytes.
+ */
+const compressFiles: Bun.BunPlugin = {
+  name: "compress-files",
+  setup(build) {
+    build.onLoad({ filter: /\/swagger-ui-dist\/.+\.(js|css)$|\/gate\/bin\/gate-(x64|arm64)$/ }, async ({ path }) => ({
+      contents: Bun.zstdCompressSync(await Bun.file(path).bytes(), { level: 22 }),
+      loader: "file",
+    }));
+  },
+};
+
+/** Compiles the server for one architecture. Bun fetches the runtime of a foreign one from the npm registry, once. */
+async function compileServer(architecture: Architecture): Promise<void> {
+  const outfile = binaryPath(architecture);
+  await mkdir(inRepository("dist"), { recursive: true });
+  // In a directory of its own: Bun leaves copies of the source maps next to the binary, which also contains them.
+  await using scratch = await scratchDirectory();
+  const made = join(scratch.path, basename(outfile));
+  const result = await Bun.build({
+    entrypoints: [inRepository("index.ts")],
+    compile: {
+      target: `bun-linux-${architecture}`,
+      outfile: made,
+      execArgv: [`--max-http-header-size=${HEADER_BYTES}`],
+      autoloadDotenv: false,
+      autoloadBunfig: false,
+    },
+    // Bytecode takes the start to the first answer from 46 to 19 ms; source maps put our own lines into stacks.
+    minify: true,
+    bytecode: true,
+    format: "esm",
+    // Dynamic imports stay dynamic: their bytecode and the Bun modules they need are loaded on first use.
+    splitting: true,
+    sourcemap: "inline",
+    plugins: [replaceUnused, compressFiles],
+    throw: false,
+  });
+  if (!result.success) {
+    const reasons = result.logs.map((log) => log.message).join("\n");
+    throw new SetupError(`Cannot compile the server for ${architecture}:\n${reasons}`);
+  }
+  await rename(made, outfile);
+}
+
+async function scratchDirectory(): Promise<{ readonly path: string } & AsyncDisposable> {
+  const path = await mkdtemp(inRepository("dist", "build-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+if (import.meta.main) {
+  await main(async () => {
+    const [architecture = ""] = process.argv.slice(2);
+    if (!isArchitecture(architecture)) throw new SetupError(`Name an architecture: ${ARCHITECTURES.join(" or ")}`);
+    await compileServer(architecture);
+    return 0;
+  });
+}

@@ -1,0 +1,82 @@
+import { readFile } from "node:fs/promises";
+import { type Config, ConfigError } from "../config/config.ts";
+import { messageOf } from "../domain/errors.ts";
+import { serverUrl } from "./server-url.ts";
+
+/** A request to the API of a running server. */
+interface ApiRequest {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly body?: string;
+  readonly timeout_ms: number;
+}
+
+interface ApiReply {
+  readonly ok: boolean;
+  readonly text: string;
+}
+
+/** Talks to the server that a configuration describes. */
+export class ApiClient {
+  readonly url: string;
+  readonly #config: Config;
+
+  constructor(config: Config) {
+    this.url = serverUrl(config);
+    this.#config = config;
+  }
+
+  /** Sends a request without a key and returns the reply, whatever its status. */
+  async ask(request: ApiRequest): Promise<ApiReply> {
+    return this.#send(request, {});
+  }
+
+  /** Sends a request with the configured key and returns the body of the reply. Throws if there is none, or an error. */
+  async call(request: ApiRequest): Promise<string> {
+    const key = await this.#key();
+    const reply = await this.#send(request, {
+      Accept: "application/yaml, application/json",
+      ...(key !== null && { Authorization: `Bearer ${key}` }),
+    }).catch((error: unknown) => {
+      throw new Error(`no answer from ${this.url}: ${messageOf(error)}. Name the server with --host and --port`, {
+        cause: error,
+      });
+    });
+    if (reply.ok) return reply.text;
+    throw new Error(messageIn(reply.text));
+  }
+
+  async #send(
+    { method, path, body, timeout_ms }: ApiRequest,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<ApiReply> {
+    const reply = await fetch(this.url + path, {
+      method,
+      headers,
+      ...(body !== undefined && { body }),
+      signal: AbortSignal.timeout(timeout_ms),
+      // Besides the signal: Bun drops a connection that is silent for five minutes.
+      timeout: timeout_ms,
+    });
+    return { ok: reply.ok, text: await reply.text() };
+  }
+
+  async #key(): Promise<string | null> {
+    const { apiKey, apiKeyFile: file } = this.#config;
+    if (file === null) return apiKey;
+    try {
+      return (await readFile(file, "utf8")).trim();
+    } catch (error) {
+      throw new ConfigError(`Cannot read API_KEY_FILE "${file}": ${messageOf(error)}`, { cause: error });
+    }
+  }
+}
+
+/** Returns the message of an error envelope, or the whole text if it is none. */
+function messageIn(text: string): string {
+  try {
+    return (JSON.parse(text) as { message: string }).message; // the envelope of an error
+  } catch {
+    return text;
+  }
+}

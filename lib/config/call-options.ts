@@ -1,0 +1,68 @@
+import { CONTEXT_BYTES, LOG_BYTES, REQUEST_BYTES, RESPONSE_BYTES } from "../domain/limits.ts";
+import { callbackAllow } from "./network-readers.ts";
+import type { OptionTable } from "./option.ts";
+import { duration, showSize, size } from "./quantity-readers.ts";
+
+const SECOND = 1000;
+const HOUR = 3600 * SECOND;
+
+/** Limits of calls, of requests to the engine, and of callbacks. */
+export const CALL_OPTIONS = {
+  maxRequestBytes: {
+    flag: "max-request-bytes",
+    variable: "MAX_REQUEST_BYTES",
+    value: "SIZE",
+    help: "The largest request body.",
+    read: size(1024, CONTEXT_BYTES),
+    default: showSize(REQUEST_BYTES),
+  },
+  maxResponseBytes: {
+    flag: "max-response-bytes",
+    variable: "MAX_RESPONSE_BYTES",
+    value: "SIZE",
+    help: "The largest response.json.",
+    read: size(1024, CONTEXT_BYTES),
+    default: showSize(RESPONSE_BYTES),
+  },
+  logBytes: {
+    flag: "log-bytes",
+    variable: "LOG_BYTES",
+    value: "SIZE",
+    help: "The most output that is kept per call.",
+    read: size(0, CONTEXT_BYTES),
+    default: showSize(LOG_BYTES),
+  },
+  drainMs: {
+    flag: "drain-ms",
+    variable: "DRAIN_MS",
+    value: "TIME",
+    help: "How long running calls may take to finish when the server stops.",
+    read: duration(0, HOUR),
+    default: "30s",
+  },
+  engineTimeoutMs: {
+    flag: "engine-timeout-ms",
+    variable: "ENGINE_TIMEOUT_MS",
+    value: "TIME",
+    help: "How long the engine may take to answer, except for a pull.",
+    read: duration(100, HOUR),
+    default: "30s",
+  },
+  pullTimeoutMs: {
+    flag: "pull-timeout-ms",
+    variable: "PULL_TIMEOUT_MS",
+    value: "TIME",
+    help: "How long an image pull may take.",
+    read: duration(SECOND, 24 * HOUR),
+    default: "10m",
+  },
+  callbackAllow: {
+    flag: "callback-allow",
+    variable: "CALLBACK_ALLOW",
+    value: "HOST,...",
+    help: "Where callbacks may go besides public addresses: host names, addresses and ranges such as 10.0.0.0/8.",
+    read: callbackAllow,
+    default: "",
+    defaultHelp: "none",
+  },
+} as const satisfies OptionTable;

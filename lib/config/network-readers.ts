@@ -1,0 +1,58 @@
+import { posix } from "node:path";
+import type { Allowed } from "../domain/addresses.ts";
+import { parseAllowed } from "../domain/calls/callbacks.ts";
+import type { EngineAddress } from "../domain/engine-address.ts";
+import { integer, type Reader, ValueError } from "./readers.ts";
+
+const HOST_NAME = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/i;
+
+/** A host name or an IP address, in lower case; IPv6 without brackets. */
+export const host: Reader<string> = (value) => {
+  const bare = value.replace(/^\[(.*)\]$/, "$1");
+  if ((bare === value && HOST_NAME.test(value)) || isAddress(bare)) return bare.toLowerCase();
+  throw new ValueError("a host name or an IP address, without a port");
+};
+
+/** Loads node:net only for texts that are not host names. */
+function isAddress(text: string): boolean {
+  return process.getBuiltinModule("node:net").isIP(text) !== 0;
+}
+
+/** Hosts separated by commas. */
+export const hosts: Reader<readonly string[]> = (value) => {
+  const names = value.split(",").map((name) => name.trim());
+  try {
+    return names.filter((name) => name !== "").map(host);
+  } catch {
+    throw new ValueError("a list of host names and IP addresses, without ports, separated by commas");
+  }
+};
+
+/** Host names, addresses and ranges separated by commas. */
+export const callbackAllow: Reader<Allowed> = (value) => {
+  const entries = value.split(",").map((entry) => entry.trim());
+  const allowed = parseAllowed(entries.filter((entry) => entry !== ""));
+  if (allowed !== undefined) return allowed;
+  throw new ValueError("a list of host names, IP addresses and ranges such as 10.0.0.0/8, separated by commas");
+};
+
+const ENGINE_PORT = 2375;
+
+/** `DOCKER_HOST` as Docker's own client reads it, except ssh://. */
+export const engineAddress: Reader<EngineAddress> = (value) => {
+  const allowed = "unix:///path/to/docker.sock or tcp://host:port";
+  if (value.startsWith("ssh://")) {
+    throw new ValueError(
+      `${allowed}; for SSH, forward the socket (ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock ` +
+        `${value.slice("ssh://".length)}) first and give unix:///tmp/docker.sock`,
+    );
+  }
+  const [, scheme, rest = ""] = /^(unix|tcp):\/\/(.+)$/.exec(value) ?? [];
+  if (scheme === "unix" && posix.isAbsolute(rest) && !rest.includes("\0")) return { socketPath: rest };
+  const [, name = "", port] = /^(\[[^\]]+\]|[^:/]+)(?::(\d{1,5}))?\/?$/.exec(scheme === "tcp" ? rest : "") ?? [];
+  try {
+    return { host: host(name), port: port === undefined ? ENGINE_PORT : integer(1, 65_535)(port) };
+  } catch {
+    throw new ValueError(allowed);
+  }
+};

@@ -1,0 +1,32 @@
+import type { Reader } from "./readers.ts";
+
+/** The machine that defaults depend on; tests choose their own. */
+export interface Machine {
+  readonly memory_bytes: number;
+  readonly cpus: number;
+  readonly directory: string;
+}
+
+/** What a default may depend on. */
+export interface Origin extends Machine {
+  readonly inContainer: boolean;
+}
+
+/** An option of the server: a flag, a variable of the environment, and a default. */
+export interface Option {
+  readonly flag: string;
+  readonly variable: string;
+  /** The placeholder for the value in the help. */
+  readonly value: string;
+  readonly help: string;
+  readonly read: Reader<unknown>;
+  /** Read like a given value; null if there is none. */
+  readonly default: string | ((origin: Origin) => string) | null;
+  /** The words of the help for a default that depends on the machine. */
+  readonly defaultHelp?: string;
+  /** Keeps the value out of messages. */
+  readonly secret?: true;
+}
+
+/** Options by the name that they have in `Config`. */
+export type OptionTable = Readonly<Record<string, Option>>;

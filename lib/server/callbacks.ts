@@ -1,0 +1,14 @@
+import { CallbackService } from "../services/callbacks/callbacks.ts";
+import { CallbackSender } from "../services/callbacks/sender.ts";
+import { CallbackSecrets } from "../services/callbacks/signing-secrets.ts";
+import { VERSION } from "../version.ts";
+import type { Capability, Tools } from "./capability.ts";
+import type { Data } from "./data.ts";
+
+/** Sending results to the callback URLs of asynchronous calls. */
+export function createCallbacks({ config, log, clock, stack }: Tools, { store, vault }: Data) {
+  const callbackSecrets = new CallbackSecrets({ settings: store.settings, vault, clock });
+  const sender = new CallbackSender({ allowed: config.callbackAllow, clock, user_agent: `slipway/${VERSION}` });
+  const callbacks = stack.use(new CallbackService({ store, secrets: callbackSecrets, sender, clock, log }));
+  return { services: { callbacks, callbackSecrets }, start: () => callbacks.start() } satisfies Capability;
+}

@@ -1,0 +1,46 @@
+import type { Function } from "../domain/functions/functions.ts";
+import type { Runner } from "../runner/runner.ts";
+import { InvocationEvents } from "../services/calls/events.ts";
+import { InvocationService } from "../services/calls/invocations.ts";
+import { Recorder } from "../services/calls/recorder.ts";
+import { ResultService } from "../services/calls/results.ts";
+import type { Capability, Tools } from "./capability.ts";
+import type { Catalogue } from "./catalogue.ts";
+import type { Data } from "./data.ts";
+
+const DAY_MS = 86_400_000;
+
+/** Calls that somebody waits for, and the records of all calls. */
+export function createCalls(
+  { config, log, clock, metrics, stack }: Tools,
+  { store }: Data,
+  { runner, functions, secrets }: Pick<Catalogue, "functions" | "secrets"> & { readonly runner: Runner },
+) {
+  const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
+  const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
+  const events = new InvocationEvents();
+  const secretsFor = (fn: Function) => secrets.valuesFor(fn);
+  const invocations = stack.use(
+    new InvocationService({
+      store: store.invocations,
+      recorder,
+      functions,
+      runner,
+      secretsFor,
+      clock,
+      log,
+      metrics,
+      events,
+    }),
+  );
+  const results = new ResultService({ store, invocations, events, clock });
+  return {
+    services: { invocations, results, events },
+    // Before the first request: every call that a record says is running was lost with an earlier server.
+    prepare: () => recorder.start(),
+    drain: (graceMs: number) => invocations.drain(graceMs),
+  } satisfies Capability;
+}
+
+/** The services for calls. */
+export type Calls = ReturnType<typeof createCalls>["services"];

@@ -1,0 +1,25 @@
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import type { Logger } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+
+/** One thing that the server can do: the services for it, and the work that goes on in the background. */
+export interface Capability<Services extends object = object> {
+  readonly services: Services;
+  /** Does what must be done before the first request. It delays the first answer, so it must be short. */
+  readonly prepare?: () => void;
+  /** Begins the work in the background. Called once, after the first requests were answered. */
+  readonly start?: () => void;
+  /** Takes on no more work, waits at most so many milliseconds for what is under way, then ends it. */
+  readonly drain?: (graceMs: number) => Promise<void>;
+}
+
+/** What the capabilities of one server share. */
+export interface Tools {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  /** Releases what a capability owns, last made first. */
+  readonly stack: AsyncDisposableStack;
+}

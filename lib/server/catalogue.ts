@@ -1,0 +1,51 @@
+import type { ImageInventory } from "../runner/platform.ts";
+import type { Runner } from "../runner/runner.ts";
+import { labelOf } from "../services/calls/metrics.ts";
+import { FollowerCheck } from "../services/functions/follower-check.ts";
+import { FunctionService } from "../services/functions/functions.ts";
+import { ManifestService } from "../services/functions/manifest.ts";
+import { RouteService } from "../services/functions/routes.ts";
+import { VersionService } from "../services/functions/versions.ts";
+import { RegistryService } from "../services/images/registries.ts";
+import { ImageRetention } from "../services/images/retention.ts";
+import { SecretService } from "../services/secrets/secrets.ts";
+import type { Capability, Tools } from "./capability.ts";
+import type { Data } from "./data.ts";
+
+/** What can be called: functions, their versions, routes, secrets and images. */
+export function createCatalogue(
+  { config, log, clock, metrics, stack }: Tools,
+  { store, vault }: Data,
+  { runner, inventory }: { readonly runner: Runner; readonly inventory: ImageInventory },
+) {
+  const { functions: functionStore, versions: versionStore } = store;
+  const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
+  const retention = stack.use(
+    new ImageRetention({ store: store.pulledImages, images: inventory, keep: config.keepVersions, clock, log }),
+  );
+  const secrets = new SecretService({ store: store.secrets, functions: functionStore, vault, clock, log });
+  const followers = new FollowerCheck({ functions: functionStore, allowed: config.callbackAllow });
+  const functions = new FunctionService({
+    store: functionStore,
+    versions: versionStore,
+    retention,
+    secrets,
+    runner,
+    clock,
+    followers,
+    onForget: (fn) => metrics.forget(labelOf(fn)),
+  });
+  const versions = new VersionService({ store: versionStore, functions, secrets, retention, runner });
+  const routes = new RouteService({ store: store.routes, functions, clock });
+  const manifests = new ManifestService({ store, functions, routes, secrets, retention, followers });
+  return {
+    services: { functions, versions, routes, secrets, registries, manifests, retention, followers },
+    start: () => {
+      retention.start();
+      functions.warm();
+    },
+  } satisfies Capability;
+}
+
+/** The services of the catalogue. */
+export type Catalogue = ReturnType<typeof createCatalogue>["services"];

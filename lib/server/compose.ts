@@ -1,0 +1,60 @@
+import type { AnyElysia } from "elysia";
+import { createApp } from "../http/app.ts";
+import type { IdleTimeouts } from "../http/wire/idle-timeouts.ts";
+import { VERSION } from "../version.ts";
+import { createAccess } from "./access.ts";
+import { createCallbacks } from "./callbacks.ts";
+import { createCalls } from "./calls.ts";
+import type { Capability, Tools } from "./capability.ts";
+import { createCatalogue } from "./catalogue.ts";
+import type { Data } from "./data.ts";
+import { createPlatform, type RunnerLinks } from "./platform.ts";
+import { createProcess } from "./process.ts";
+import { createWork } from "./work.ts";
+
+/** A server that was put together and not started. */
+export interface Composition {
+  readonly app: AnyElysia;
+  /** In the order in which they are prepared, started and drained. */
+  readonly capabilities: readonly Capability[];
+  /** The API key if it was made now. */
+  readonly new_key: string | undefined;
+}
+
+/** Puts a server together. Throws a `ConfigError`. */
+export async function compose(tools: Tools, data: Data, idle_timeouts: IdleTimeouts): Promise<Composition> {
+  const { config, log, clock, metrics } = tools;
+  // The runner comes first, and is linked to what is made of it.
+  const links: RunnerLinks = {
+    credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),
+    onPulled: (pulled) => catalogue.services.retention.pulled(pulled),
+    onSwept: () => work.services.worker.swept(),
+    onRoom: () => work.services.worker.wake(),
+  };
+  const platform = createPlatform(tools, data, links);
+  const catalogue = createCatalogue(tools, data, platform.services);
+  const calls = createCalls(tools, data, { ...platform.services, ...catalogue.services });
+  const callbacks = createCallbacks(tools, data);
+  const services = { ...platform.services, ...catalogue.services, ...calls.services, ...callbacks.services };
+  const work = createWork(tools, data, services);
+  const access = await createAccess(tools, data, services);
+  const serverProcess = createProcess(tools, data, services);
+  const app = createApp({
+    ...services,
+    ...work.services,
+    ...access.services,
+    ...serverProcess.services,
+    checkCallbackUrl: (url) => services.followers.checkCallbackUrl(url),
+    metrics,
+    clock,
+    log,
+    request_bytes: config.maxRequestBytes,
+    idle_timeouts,
+    version: VERSION,
+  });
+  return {
+    app,
+    capabilities: [calls, platform, catalogue, work, callbacks, access, serverProcess],
+    new_key: access.new_key,
+  };
+}

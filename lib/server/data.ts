@@ -1,0 +1,38 @@
+import { statSync } from "node:fs";
+import type { Config } from "../config/config.ts";
+import { openVault } from "../services/secrets/open-vault.ts";
+import { Vault } from "../services/secrets/vault.ts";
+import { backup } from "../store/sqlite/backup.ts";
+import { keyFilePath } from "../store/sqlite/key-file.ts";
+import { databasePath, openStore, type Store } from "../store/sqlite/store.ts";
+import type { Tools } from "./capability.ts";
+import { readSecretKey } from "./key-files.ts";
+
+/** A database and the vault for the secrets in it. */
+export interface Data {
+  readonly store: Store;
+  readonly vault: Vault;
+}
+
+/** Opens the database in the data directory and its vault. Throws a `StoreError` or a `ConfigError`. */
+export async function openData({ config, log, clock, stack }: Tools): Promise<Data> {
+  const store = stack.use(openStore(databasePath(config.dataPath), { log, clock }));
+  const given = await readSecretKey(config);
+  return { store, vault: openVault(store, { given, key_file: keyFilePath(config.dataPath), log }) };
+}
+
+/** An empty database in memory, and a vault whose key is not kept. */
+export function temporaryData({ log, clock, stack }: Tools): Data {
+  return { store: stack.use(openStore(":memory:", { log, clock })), vault: Vault.forgetful() };
+}
+
+/** Copies the database in the data directory to a new file, also while a server uses it. Throws a `StoreError`. */
+export function backupDatabase(config: Config, file: string): void {
+  backup(databasePath(config.dataPath), file);
+}
+
+/** The size of the database on the disk, its write-ahead log included. */
+export function databaseBytes(config: Config): number {
+  const file = databasePath(config.dataPath);
+  return [file, `${file}-wal`].reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
+}

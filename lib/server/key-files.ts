@@ -1,0 +1,27 @@
+import { readFile } from "node:fs/promises";
+import { type Config, ConfigError } from "../config/config.ts";
+import { messageOf } from "../domain/errors.ts";
+import { parseSecretKey, SECRET_KEY_FORM } from "../domain/parse-secret-key.ts";
+
+/** The API key that the options give, by itself or in a file; null if they give none. Throws a `ConfigError`. */
+export async function readApiKey({ apiKey, apiKeyFile }: Config): Promise<string | null> {
+  return apiKeyFile === null ? apiKey : readKey("API_KEY_FILE", apiKeyFile);
+}
+
+/** The key for secrets that the options give, by itself or in a file; null if they give none. Throws a `ConfigError`. */
+export async function readSecretKey({ secretKey, secretKeyFile }: Config): Promise<Uint8Array | null> {
+  if (secretKeyFile === null) return secretKey;
+  const key = parseSecretKey(await readKey("SECRET_KEY_FILE", secretKeyFile));
+  if (key !== undefined) return key;
+  throw new ConfigError(`SECRET_KEY_FILE "${secretKeyFile}" holds no key: put ${SECRET_KEY_FORM} into it`);
+}
+
+async function readKey(variable: "API_KEY_FILE" | "SECRET_KEY_FILE", file: string): Promise<string> {
+  try {
+    const key = (await readFile(file, "utf8")).trim();
+    if (key !== "") return key;
+  } catch (error) {
+    throw new ConfigError(`Cannot read ${variable} "${file}": ${messageOf(error)}`, { cause: error });
+  }
+  throw new ConfigError(`${variable} "${file}" is empty: put the key into it`);
+}

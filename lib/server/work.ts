@@ -1,0 +1,41 @@
+import type { Function } from "../domain/functions/functions.ts";
+import type { Runner } from "../runner/runner.ts";
+import type { CallbackService } from "../services/callbacks/callbacks.ts";
+import { AttemptRunner } from "../services/work/attempt-runner.ts";
+import { ChainService } from "../services/work/chains.ts";
+import { type Consequences, together } from "../services/work/ends.ts";
+import { Queue } from "../services/work/queue.ts";
+import { ReplayService } from "../services/work/replays.ts";
+import { ScheduleService } from "../services/work/schedules.ts";
+import { Worker } from "../services/work/worker.ts";
+import type { Calls } from "./calls.ts";
+import type { Capability, Tools } from "./capability.ts";
+import type { Catalogue } from "./catalogue.ts";
+import type { Data } from "./data.ts";
+
+interface WorkLinks extends Pick<Catalogue, "functions" | "routes" | "secrets">, Pick<Calls, "invocations" | "events"> {
+  readonly runner: Runner;
+  readonly callbacks: CallbackService;
+}
+
+/** Calls that nobody waits for: the queue, its worker, chains, schedules and replays. */
+export function createWork({ log, clock, metrics, stack }: Tools, { store }: Data, links: WorkLinks) {
+  const { runner, functions, routes, secrets, invocations, events, callbacks } = links;
+  const secretsFor = (fn: Function) => secrets.valuesFor(fn);
+  const attempts = new AttemptRunner({ store, functions, routes, runner, secretsFor, metrics });
+  const calledBack: Consequences = (invocation) => callbacks.consequence(invocation);
+  const chained: Consequences = (invocation, result) => chains.consequence(invocation, result);
+  const consequences = together(calledBack, chained);
+  const worker = stack.use(new Worker({ store, attempts, events, consequences, clock, log }));
+  const queue = stack.use(new Queue({ store, worker, events, clock, consequences: calledBack }));
+  const chains = new ChainService({ functions: store.functions, queue, clock, log });
+  const schedules = stack.use(new ScheduleService({ store, functions, queue, clock, log }));
+  const replays = new ReplayService({ store, invocations, functions, queue, clock });
+  return {
+    services: { worker, queue, schedules, replays },
+    start: () => {
+      for (const each of [worker, queue, schedules]) each.start();
+    },
+    drain: (graceMs: number) => worker.drain(graceMs),
+  } satisfies Capability;
+}

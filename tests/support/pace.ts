@@ -1,0 +1,87 @@
+import { expect } from "bun:test";
+import { acquiredEngine } from "../../.ci/engine/engine.ts";
+import type { EngineClient } from "../../.ci/engine/engine-client.ts";
+import { fixture } from "./images.ts";
+
+/** The life of a container (create, start, wait, remove) on the quiet machine that the limits of the tests are for. */
+const CONTAINER_MS = 600;
+/** A timeout for tests that must also end on a machine with much other work, in milliseconds; see `slowdown`. */
+export const BUSY_TIMEOUT_MS = 120_000;
+
+/** Processor time that a look at the machine uses. */
+const SPIN_MS = 50;
+/** How often a condition is looked at. */
+const INTERVAL_MS = 20;
+
+/** Below it a machine counts as quiet. */
+const QUIET = 1.5;
+
+/**
+ * Returns how much longer things may take on this machine at the moment than on a quiet one, at least 1. It measures work
+ * of this process and, if the tests use an engine, the life of a container; a busy machine's pace varies, so that it may
+ * take twice as long.
+ */
+export async function slowdown(): Promise<number> {
+  const engine = await acquiredEngine();
+  const container = engine === undefined ? 0 : (await containerLife(engine.client)) / CONTAINER_MS;
+  const measured = Math.max(1, spin(), container);
+  return measured < QUIET ? measured : 2 * measured;
+}
+
+/**
+ * Checks that something took less than `limitMs`, a limit for a quiet machine. On a busy one the limit grows as the
+ * machine slows down.
+ */
+export async function expectWithin(tookMs: number, limitMs: number): Promise<void> {
+  const factor = tookMs < limitMs ? 1 : await slowdown();
+  expect(tookMs).toBeLessThan(limitMs * factor);
+}
+
+/**
+ * Waits until a condition holds; returns false if it does not within `limitMs`, a limit for a quiet machine that grows on
+ * a busy one. For conditions without an event that a test could await.
+ */
+export async function eventually(holds: () => boolean | Promise<boolean>, limitMs = 5_000): Promise<boolean> {
+  const started = performance.now();
+  if (await holdsUntil(holds, started + limitMs)) return true;
+  return holdsUntil(holds, started + limitMs * (await slowdown()));
+}
+
+async function holdsUntil(holds: () => boolean | Promise<boolean>, deadline: number): Promise<boolean> {
+  for (;;) {
+    if (await holds()) return true;
+    if (performance.now() > deadline) return false;
+    await Bun.sleep(INTERVAL_MS);
+  }
+}
+
+/** Starts to count the processor time of this process. The returned function returns it, in milliseconds. */
+export function processorTime(): () => number {
+  const started = process.cpuUsage();
+  return () => {
+    const { user, system } = process.cpuUsage(started);
+    return (user + system) / 1_000;
+  };
+}
+
+/** Returns the time that work takes per processor time that it uses: 1 on a machine with an idle core. */
+function spin(): number {
+  const started = performance.now();
+  const used = processorTime();
+  while (used() < SPIN_MS);
+  return (performance.now() - started) / used();
+}
+
+async function containerLife(client: EngineClient): Promise<number> {
+  const image = await fixture("chaos");
+  const started = performance.now();
+  const created = await client.json("POST", "/containers/create", {
+    body: JSON.stringify({ Image: image, Entrypoint: ["true"], HostConfig: { NetworkMode: "none" } }),
+    headers: { "content-type": "application/json" },
+  });
+  const { Id } = created as { Id: string }; // the engine's own format
+  await client.request("POST", `/containers/${Id}/start`);
+  await client.json("POST", `/containers/${Id}/wait`);
+  await client.request("DELETE", `/containers/${Id}?force=1&v=1`);
+  return performance.now() - started;
+}
