@@ -42,7 +42,7 @@ async function setUp(held: AsyncDisposableStack): Promise<{ exited: Promise<numb
   say("Slipway is up. Try next, in another terminal:");
   console.log(`curl ${server.url}/r/${NAME} -d '{"message": "it works"}'   # a call`);
   console.log(`curl ${server.url}/v1/functions/${NAME}   # all settings of the function`);
-  console.log(`Open ${server.url}/swagger for the whole API. Ctrl-C stops the server.`);
+  console.log(`Open ${server.url}/docs for the manual, ${server.url}/swagger for the API. Ctrl-C stops the server.`);
   return server;
 }
 

@@ -29,6 +29,8 @@ export function helpText(): string {
       ["-v, --version", "Print the version."],
     ]),
     "",
+    "A running server has the manual at /docs and the API at /swagger.",
+    "",
   ].join("\n");
 }
 

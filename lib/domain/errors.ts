@@ -61,6 +61,11 @@ export class AppError extends Error {
   }
 }
 
+/** The code of an error: a system's, such as `EACCES`, or a library's own, such as `SQLITE_FULL`; empty if it has none. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
 /** Returns the text of anything that was thrown, for a log line or after the colon of a message. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

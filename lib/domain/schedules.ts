@@ -3,7 +3,7 @@ import { Cron } from "croner";
 import { AppError, messageOf } from "./errors.ts";
 import { CRON_LENGTH } from "./limits.ts";
 import { quoted } from "./quoted.ts";
-import { Enum, Nullable, Timestamp } from "./types.ts";
+import { Enum, Flag, Nullable, Timestamp } from "./types.ts";
 
 /** A schedule: when it runs a function, and with what request. */
 export const Schedule = Type.Object({
@@ -36,7 +36,7 @@ export const Schedule = Type.Object({
       "What follows from runs that were missed by more than a minute: nothing, or one run for all of them. Runs that are less late always take place.",
     examples: ["none"],
   }),
-  paused: Type.Boolean({ description: "No runs take place, and missed ones are not made up for.", examples: [false] }),
+  paused: Flag("No runs take place, and missed ones are not made up for."),
   last_due: Type.Integer({
     description: "The time up to which all runs are done, in milliseconds since the epoch.",
     examples: [1_769_860_800_000],

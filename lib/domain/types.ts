@@ -1,4 +1,4 @@
-import { type SchemaOptions, Type, type TNull, type TSchema, type TUnion } from "@sinclair/typebox";
+import { type SchemaOptions, Type, type TBoolean, type TNull, type TSchema, type TUnion } from "@sinclair/typebox";
 import { AppError } from "./errors.ts";
 import { quoted } from "./quoted.ts";
 
@@ -15,6 +15,11 @@ export function Enum<const V extends string>(values: readonly V[], options: Sche
       options,
     ),
   );
+}
+
+/** The schema of a field that is true or false, usually false. */
+export function Flag(description: string): TBoolean {
+  return Type.Boolean({ description, examples: [false] });
 }
 
 /** A time as RFC 3339 in UTC with milliseconds, so that text order is time order. */

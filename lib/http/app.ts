@@ -23,6 +23,7 @@ import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { callbackSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
+import { manualRoutes } from "./docs/routes.ts";
 import { errorHandler, type RequestId } from "./wire/errors.ts";
 import { functionsRoutes } from "./api/functions.ts";
 import { invocationsRoutes } from "./api/invocations.ts";
@@ -108,6 +109,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(keysRoutes(guard("/v1/keys", ADMINISTERING), services.keys))
     .use(metricsRoutes(guard("/metrics", { read: ["read"] }), metrics))
     .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
+    .use(manualRoutes(guard("/docs", { read: SCOPES }), services.version))
     .use(callRoutes(routes, { ...calls, access, log, metrics, rates: new RateLimits(clock) }))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);

@@ -16,8 +16,8 @@ export interface Call {
   readonly onTiming: (timing: Partial<Pick<Invocation, "queue_ms" | "start_ms" | "run_ms" | "start">>) => void;
   /** Called with the function's output as it comes. */
   readonly onLogs?: (entries: readonly LogEntry[]) => void;
-  /** Called just before the function gets the request, with the milliseconds that it may run from then on. */
-  readonly onHandover?: (forMs: number) => void;
+  /** Awaited just before the function gets the request, with the milliseconds that it may run from then on. */
+  readonly onHandover?: (forMs: number) => Promise<void>;
 }
 
 /** A run as the services get it. */

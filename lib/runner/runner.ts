@@ -179,7 +179,8 @@ export class Runner implements AsyncDisposable {
   async #serve(call: Call, { instance, leave }: Acquired): Promise<Run> {
     const { max_calls, timeout_ms } = call.function;
     try {
-      call.onHandover?.(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
+      // Synchronous calls have none, and wait for nothing here.
+      if (call.onHandover !== undefined) await call.onHandover(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
       const exchange = FILES.exchange(call, this.#options.clock.now());
       const run = await instance.serve({
         ...(exchange instanceof Promise ? await exchange : exchange),

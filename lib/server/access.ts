@@ -26,7 +26,7 @@ export async function createAccess(
     log.warn("the API key is short enough to be guessed: use one such as `openssl rand -base64 32` makes");
   }
   const key_required = config.auth === "on" || (config.auth === "auto" && (!loopback || given !== null));
-  const { hash, made } = serverKey(store.settings, { given, needed: key_required });
+  const { hash, made } = await serverKey(store.settings, { given, needed: key_required });
   const keys = stack.use(new KeyService({ store: store.keys, functions, clock, log, server_hash: hash }));
   const access = createAccessCheck({
     keys,

@@ -17,12 +17,12 @@ export function createCalls(
   { runner, functions, secrets }: Pick<Catalogue, "functions" | "secrets"> & { readonly runner: Runner },
 ) {
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
-  const recorder = stack.use(new Recorder({ store: store.invocations, clock, log, metrics, retention }));
+  const recorder = stack.use(new Recorder({ history: store.history, clock, log, metrics, retention }));
   const events = new InvocationEvents();
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const invocations = stack.use(
     new InvocationService({
-      store: store.invocations,
+      history: store.history,
       recorder,
       functions,
       runner,
@@ -33,7 +33,7 @@ export function createCalls(
       events,
     }),
   );
-  const results = new ResultService({ store, invocations, events, clock });
+  const results = new ResultService({ history: store.history, invocations, events, clock });
   return {
     services: { invocations, results, events },
     // Before the first request: every call that a record says is running was lost with an earlier server.

@@ -7,7 +7,7 @@ import type { Metrics } from "../metrics.ts";
 export interface Capability<Services extends object = object> {
   readonly services: Services;
   /** Does what must be done before the first request. It delays the first answer, so it must be short. */
-  readonly prepare?: () => void;
+  readonly prepare?: () => void | Promise<void>;
   /** Begins the work in the background. Called once, after the first requests were answered. */
   readonly start?: () => void;
   /** Takes on no more work, waits at most so many milliseconds for what is under way, then ends it. */

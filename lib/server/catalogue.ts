@@ -1,4 +1,4 @@
-import type { ImageInventory } from "../runner/platform.ts";
+import type { Platform } from "../runner/platform.ts";
 import type { Runner } from "../runner/runner.ts";
 import { labelOf } from "../services/calls/metrics.ts";
 import { FollowerCheck } from "../services/functions/follower-check.ts";
@@ -16,18 +16,22 @@ import type { Data } from "./data.ts";
 export function createCatalogue(
   { config, log, clock, metrics, stack }: Tools,
   { store, vault }: Data,
-  { runner, inventory }: { readonly runner: Runner; readonly inventory: ImageInventory },
+  { platform, runner }: { readonly platform: Platform; readonly runner: Runner },
 ) {
-  const { functions: functionStore, versions: versionStore } = store;
   const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
   const retention = stack.use(
-    new ImageRetention({ store: store.pulledImages, images: inventory, keep: config.keepVersions, clock, log }),
+    new ImageRetention({
+      store: store.pulledImages,
+      images: platform.inventory,
+      keep: config.keepVersions,
+      clock,
+      log,
+    }),
   );
-  const secrets = new SecretService({ store: store.secrets, functions: functionStore, vault, clock, log });
-  const followers = new FollowerCheck({ functions: functionStore, allowed: config.callbackAllow });
+  const secrets = new SecretService({ store, vault, clock, log });
+  const followers = new FollowerCheck({ functions: store.functions, allowed: config.callbackAllow });
   const functions = new FunctionService({
-    store: functionStore,
-    versions: versionStore,
+    store,
     retention,
     secrets,
     runner,
@@ -35,8 +39,8 @@ export function createCatalogue(
     followers,
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
-  const versions = new VersionService({ store: versionStore, functions, secrets, retention, runner });
-  const routes = new RouteService({ store: store.routes, functions, clock });
+  const versions = new VersionService({ store: store.versions, functions, secrets, retention, runner });
+  const routes = new RouteService({ store, functions, clock });
   const manifests = new ManifestService({ store, functions, routes, secrets, retention, followers });
   return {
     services: { functions, versions, routes, secrets, registries, manifests, retention, followers },

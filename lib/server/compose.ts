@@ -31,7 +31,7 @@ export async function compose(tools: Tools, data: Data, idle_timeouts: IdleTimeo
     onSwept: () => work.services.worker.swept(),
     onRoom: () => work.services.worker.wake(),
   };
-  const platform = createPlatform(tools, data, links);
+  const platform = await createPlatform(tools, data, links);
   const catalogue = createCatalogue(tools, data, platform.services);
   const calls = createCalls(tools, data, { ...platform.services, ...catalogue.services });
   const callbacks = createCallbacks(tools, data);

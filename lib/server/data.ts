@@ -1,10 +1,11 @@
 import { statSync } from "node:fs";
 import type { Config } from "../config/config.ts";
+import { keyFilePath } from "../services/secrets/key-file.ts";
 import { openVault } from "../services/secrets/open-vault.ts";
 import { Vault } from "../services/secrets/vault.ts";
 import { backup } from "../store/sqlite/backup.ts";
-import { keyFilePath } from "../store/sqlite/key-file.ts";
-import { databasePath, openStore, type Store } from "../store/sqlite/store.ts";
+import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
+import type { Store } from "../store/store.ts";
 import type { Tools } from "./capability.ts";
 import { readSecretKey } from "./key-files.ts";
 
@@ -16,14 +17,14 @@ export interface Data {
 
 /** Opens the database in the data directory and its vault. Throws a `StoreError` or a `ConfigError`. */
 export async function openData({ config, log, clock, stack }: Tools): Promise<Data> {
-  const store = stack.use(openStore(databasePath(config.dataPath), { log, clock }));
+  const store = stack.use(openSqliteStore(databasePath(config.dataPath), { log, clock }));
   const given = await readSecretKey(config);
-  return { store, vault: openVault(store, { given, key_file: keyFilePath(config.dataPath), log }) };
+  return { store, vault: await openVault(store, { given, key_file: keyFilePath(config.dataPath), log }) };
 }
 
 /** An empty database in memory, and a vault whose key is not kept. */
 export function temporaryData({ log, clock, stack }: Tools): Data {
-  return { store: stack.use(openStore(":memory:", { log, clock })), vault: Vault.forgetful() };
+  return { store: stack.use(openSqliteStore(":memory:", { log, clock })), vault: Vault.forgetful() };
 }
 
 /** Copies the database in the data directory to a new file, also while a server uses it. Throws a `StoreError`. */

@@ -37,7 +37,7 @@ export async function start(
   await using stack = new AsyncDisposableStack();
   const tools: Tools = { config, log, clock, metrics: new Metrics(), stack };
   const { app, capabilities, new_key } = await compose(tools, await openData(tools), idle_timeouts);
-  for (const each of capabilities) each.prepare?.();
+  for (const each of capabilities) await each.prepare?.();
   const url = listen(app, config, idle_timeouts);
   const cancelStart = clock.after(FIRST_ANSWERS_MS, () => {
     for (const each of capabilities) each.start?.();

@@ -3,7 +3,7 @@ import type { Runner } from "../runner/runner.ts";
 import type { CallbackService } from "../services/callbacks/callbacks.ts";
 import { AttemptRunner } from "../services/work/attempt-runner.ts";
 import { ChainService } from "../services/work/chains.ts";
-import { type Consequences, together } from "../services/work/ends.ts";
+import { EndJudge } from "../services/work/ends.ts";
 import { Queue } from "../services/work/queue.ts";
 import { ReplayService } from "../services/work/replays.ts";
 import { ScheduleService } from "../services/work/schedules.ts";
@@ -23,14 +23,12 @@ export function createWork({ log, clock, metrics, stack }: Tools, { store }: Dat
   const { runner, functions, routes, secrets, invocations, events, callbacks } = links;
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const attempts = new AttemptRunner({ store, functions, routes, runner, secretsFor, metrics });
-  const calledBack: Consequences = (invocation) => callbacks.consequence(invocation);
-  const chained: Consequences = (invocation, result) => chains.consequence(invocation, result);
-  const consequences = together(calledBack, chained);
-  const worker = stack.use(new Worker({ store, attempts, events, consequences, clock, log }));
-  const queue = stack.use(new Queue({ store, worker, events, clock, consequences: calledBack }));
-  const chains = new ChainService({ functions: store.functions, queue, clock, log });
-  const schedules = stack.use(new ScheduleService({ store, functions, queue, clock, log }));
-  const replays = new ReplayService({ store, invocations, functions, queue, clock });
+  const chains = new ChainService({ functions: store.functions, clock, log });
+  const ends = new EndJudge({ attempts, chains, clock, log });
+  const worker = stack.use(new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, clock, log }));
+  const queue = stack.use(new Queue({ store, worker, ends, events, callbacks, clock }));
+  const schedules = stack.use(new ScheduleService({ store, functions, worker, clock, log }));
+  const replays = new ReplayService({ store, invocations, functions, queue, worker, clock });
   return {
     services: { worker, queue, schedules, replays },
     start: () => {

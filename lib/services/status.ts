@@ -16,17 +16,17 @@ export interface Readiness {
 /** Checks whether the server can run functions. */
 export class StatusService {
   readonly #runner: Runner;
-  readonly #probeDatabase: () => void;
+  readonly #probeDatabase: () => Promise<void>;
 
-  /** `probeDatabase` throws when the database cannot be read. */
-  constructor(options: { runner: Runner; probeDatabase: () => void }) {
+  /** `probeDatabase` rejects if the database cannot be read. */
+  constructor(options: { runner: Runner; probeDatabase: () => Promise<void> }) {
     this.#runner = options.runner;
     this.#probeDatabase = options.probeDatabase;
   }
 
   async readiness(): Promise<Readiness> {
     const engine = await this.#checkEngine();
-    const database = this.#checkDatabase();
+    const database = await this.#checkDatabase();
     return { ready: engine.ok && database.ok, engine, database };
   }
 
@@ -36,9 +36,9 @@ export class StatusService {
     return { ok: problem === undefined, problem: problem?.message ?? null };
   }
 
-  #checkDatabase(): Check {
+  async #checkDatabase(): Promise<Check> {
     try {
-      this.#probeDatabase();
+      await this.#probeDatabase();
       return { ok: true, problem: null };
     } catch (error) {
       return {

@@ -3,8 +3,9 @@ import { RETRY_DEFAULT } from "../../lib/domain/functions/retry.ts";
 import { createLogger } from "../../lib/log.ts";
 import type { AttemptResult, AttemptMaker } from "../../lib/services/work/attempts.ts";
 import { InvocationEvents } from "../../lib/services/calls/events.ts";
+import { EndJudge } from "../../lib/services/work/ends.ts";
 import { Worker } from "../../lib/services/work/worker.ts";
-import { databasePath, openStore } from "../../lib/store/sqlite/store.ts";
+import { databasePath, openSqliteStore } from "../../lib/store/sqlite/store.ts";
 
 const SUCCEEDED: AttemptResult = {
   finished: { status: "succeeded", fields: { exit_code: 0 } },
@@ -57,15 +58,20 @@ class InstantAttempts implements AttemptMaker {
   }
 }
 
-/** Has a worker claim what is queued in the database of a directory, and tells how long each claim took, in milliseconds. */
+/** Lets a worker claim the work in the database of a directory; returns the time of each claim, in milliseconds. */
 export async function claimTimes(dataPath: string, count: number): Promise<readonly number[]> {
   const log = createLogger({ level: "error", format: "json", clock: systemClock });
   const clock = systemClock;
-  using store = openStore(databasePath(dataPath), { log, clock });
+  using store = openSqliteStore(databasePath(dataPath), { log, clock });
   const attempts = new InstantAttempts(count);
   await using worker = new Worker({
-    ...{ store, attempts, clock, log, events: new InvocationEvents() },
-    consequences: () => undefined,
+    ledger: store.ledger,
+    attempts,
+    ends: new EndJudge({ attempts, chains: { following: () => [] }, clock, log }),
+    events: new InvocationEvents(),
+    callbacks: { wake: () => undefined },
+    clock,
+    log,
   });
   worker.start();
   await attempts.all;

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** The least that a queue on SQLite can do: one row with an id and a body, on the disk at each commit. */
+/** The least that a queue on SQLite has to do: insert a row with an id and a body, on the disk at each commit. */
 export class PlainInserts implements AsyncDisposable {
   readonly #directory: string;
   readonly #database: Database;
@@ -19,7 +19,7 @@ export class PlainInserts implements AsyncDisposable {
     return new PlainInserts(await mkdtemp(join(tmpdir(), "slipway-plain-")));
   }
 
-  /** Inserts for so long, so many in a transaction; returns how many were inserted a second. */
+  /** Inserts rows for some seconds, `perTransaction` at a time; returns the rows per second. */
   async rate(seconds: number, perTransaction: number): Promise<number> {
     const insert = this.#database.query("insert into queue (id, body) values ($id, $body)");
     const transaction = this.#database.transaction(() => {

@@ -28,7 +28,7 @@ const LATER = "async=true&delay_ms=86400000";
 /** An address at which no engine is: what is due stays queued. */
 const NO_ENGINE = "unix:///nonexistent/slipway-bench.sock";
 
-/** The queue: how fast it takes work, and what it costs to have much of it. */
+/** The queue: how fast it takes work, and the cost of having much of it. */
 export async function queue({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
   const executable = await build(process.arch === "arm64" ? "arm64" : "x64");
   return [...(await submitting(executable, docker, image, rounds)), ...(await having(executable, docker, image))];
@@ -88,7 +88,7 @@ async function having(executable: string, docker: string, image: string): Promis
   }
 }
 
-/** Submits everything over HTTP, none scaled up. */
+/** Submits everything over HTTP, without extrapolation. */
 async function growth(
   executable: string,
   docker: string,
@@ -131,7 +131,7 @@ async function submitAll({ url }: Running, functions: readonly Function[], count
   await Promise.all(Array.from({ length: CLIENTS }, client));
 }
 
-/** What waits for its time is ready now. */
+/** Makes all waiting work ready. */
 function makeDue(directory: string): void {
   using database = new Database(databasePath(directory));
   database.run("update work set state = 'ready', due = due - 86400000");

@@ -4,9 +4,13 @@ import type { Runner } from "../../lib/runner/runner.ts";
 import { StatusService } from "../../lib/services/status.ts";
 
 /** Of a runner, the service asks this alone. */
-function service(options: { problem?: AppError; probe?: AppError; probeDatabase?: () => void }): StatusService {
+function service(options: {
+  problem?: AppError;
+  probe?: AppError;
+  probeDatabase?: () => Promise<void>;
+}): StatusService {
   const runner = { problem: options.problem, probe: () => Promise.resolve(options.probe) } as unknown as Runner;
-  return new StatusService({ runner, probeDatabase: options.probeDatabase ?? (() => undefined) });
+  return new StatusService({ runner, probeDatabase: options.probeDatabase ?? (() => Promise.resolve()) });
 }
 
 const AWAY = new AppError("engine_unavailable", "The engine is away: start it");
@@ -28,9 +32,7 @@ test.each([{ problem: AWAY }, { probe: AWAY }])(
 );
 
 test("readiness names what is wrong with the database, and what to do", async () => {
-  const probeDatabase = () => {
-    throw new Error("disk I/O error");
-  };
+  const probeDatabase = () => Promise.reject(new Error("disk I/O error"));
   expect(await service({ probeDatabase }).readiness()).toEqual({
     ready: false,
     engine: FINE,

@@ -13,19 +13,24 @@ const SPIN_MS = 50;
 /** How often a condition is looked at. */
 const INTERVAL_MS = 20;
 
+const RECENT_MS = 60_000;
+let recent: readonly { readonly at: number; readonly measured: number }[] = [];
+
 /** Below it a machine counts as quiet. */
 const QUIET = 1.5;
 
 /**
  * Returns how much longer things may take on this machine at the moment than on a quiet one, at least 1. It measures work
- * of this process and, if the tests use an engine, the life of a container; a busy machine's pace varies, so that it may
- * take twice as long.
+ * of this process and, if the tests use an engine, the life of a container. A busy machine's pace varies: the worst
+ * measurement of the last minute counts, and twice.
  */
 export async function slowdown(): Promise<number> {
   const engine = await acquiredEngine();
   const container = engine === undefined ? 0 : (await containerLife(engine.client)) / CONTAINER_MS;
   const measured = Math.max(1, spin(), container);
-  return measured < QUIET ? measured : 2 * measured;
+  recent = [...recent.filter(({ at }) => at > performance.now() - RECENT_MS), { at: performance.now(), measured }];
+  const worst = Math.max(...recent.map((one) => one.measured));
+  return worst < QUIET ? worst : 2 * worst;
 }
 
 /**

@@ -73,7 +73,7 @@ function userOf({ user, sandbox }: Function, image: ImageConfig): { readonly Use
   return sandbox === "strict" && isRoot(image.user) ? { User: NOBODY } : {};
 }
 
-/** Returns the restrictions of each sandbox; `docker` leaves them to the engine. */
+/** Returns the restrictions of each sandbox (lib/docs/operations-and-security.md, Sandbox); `docker` leaves them to the engine. */
 function restrictions({ sandbox, read_only }: Function): Readonly<Record<string, unknown>> {
   switch (sandbox) {
     case "default":

@@ -1,22 +1,63 @@
 import { Type, type Static } from "@sinclair/typebox";
-import { Invocation } from "./invocations.ts";
-import { Nullable, Timestamp } from "../types.ts";
+import { Enum, Nullable, Timestamp } from "../types.ts";
+import { Invocation, NOT_RUN } from "./invocations.ts";
 
-/** One try at an asynchronous invocation, and what became of it. */
+/** One try at an asynchronous invocation, and how it ended. */
 export const Attempt = Type.Composite([
   Type.Object({
     attempt: Type.Integer({ description: "From 1.", examples: [1] }),
-    status: Type.Unsafe<"running" | "succeeded" | "failed" | "timed_out" | "cancelled" | "lost">(
-      Type.Union(
-        (["running", "succeeded", "failed", "timed_out", "cancelled", "lost"] as const).map((one) => Type.Literal(one)),
-        { description: "`lost`: it ended with the server or the engine.", examples: ["succeeded"] },
-      ),
-    ),
+    status: Enum(["running", "succeeded", "failed", "timed_out", "cancelled", "lost"], {
+      description: "`lost`: it ended with the server or the engine.",
+      examples: ["succeeded"],
+    }),
   }),
   Type.Pick(Invocation, [
-    ...(["reason", "message", "exit_code", "signal", "start", "queue_ms", "start_ms", "run_ms", "cpu_ms"] as const),
-    ...(["peak_memory_bytes", "response_bytes", "log_bytes", "log_dropped_bytes"] as const),
+    "reason",
+    "message",
+    "exit_code",
+    "signal",
+    "start",
+    "queue_ms",
+    "start_ms",
+    "run_ms",
+    "cpu_ms",
+    "peak_memory_bytes",
+    "response_bytes",
+    "log_bytes",
+    "log_dropped_bytes",
   ]),
   Type.Object({ started_at: Timestamp, finished_at: Nullable(Timestamp) }),
 ]);
 export type Attempt = Static<typeof Attempt>;
+
+/** What is known of a run when it has ended. */
+export interface Finished {
+  readonly status: "succeeded" | "failed" | "timed_out" | "cancelled";
+  /** The fields of the record that the run determines. */
+  readonly fields: Partial<Omit<Invocation, "id" | "status">>;
+}
+
+/** The end of an attempt whose server ended before it did. */
+export const LOST_WITH_SERVER: Finished = {
+  status: "failed",
+  fields: { reason: "instance_lost", message: "The server ended before the function did" },
+};
+
+/** The record of an attempt that begins. */
+export function beganAttempt(attempt: number, now: string): Attempt {
+  return { ...NOT_RUN, attempt, status: "running", started_at: now };
+}
+
+/** The same record when the attempt has ended; a lost one has that status. */
+export function endedAttempt(began: Attempt, { status, fields }: Finished, lost: boolean, now: string): Attempt {
+  const known = Object.keys(began).flatMap((name) =>
+    name in fields ? [[name, fields[name as keyof typeof fields]] as const] : [],
+  );
+  return {
+    ...began,
+    ...Object.fromEntries(known),
+    status: lost ? "lost" : status,
+    attempt: began.attempt,
+    finished_at: now,
+  };
+}

@@ -5,19 +5,36 @@ import type { Invocation } from "./invocations.ts";
 import { CALLBACK, CALLBACK_URL_LENGTH } from "../limits.ts";
 import { Nullable, Timestamp, timestamp } from "../types.ts";
 
-/** How the result of an invocation gets to its `callback_url`, as it is kept. */
+/** The delivery of a result to its `callback_url`, as it is stored. */
 export interface Delivery {
   readonly invocation_id: string;
   readonly url: string;
-  /** `waiting` for its next attempt, which may be under way; the other two are its ends. */
+  /** `waiting` for its next attempt, which may be under way; `delivered` and `failed` are its ends. */
   readonly state: "waiting" | "delivered" | "failed";
-  /** When that attempt is due; milliseconds since the epoch. */
+  /** When the next attempt is due; milliseconds since the epoch. */
   readonly due: number;
   readonly attempts: number;
   readonly last_status: number | null;
   readonly last_problem: string | null;
   readonly created_at: string;
   readonly delivered_at: string | null;
+}
+
+/** The delivery that an invocation with a `callback_url` has when it ends; none for one without. */
+export function deliveriesOf({ id, callback_url: url }: Invocation, now: number): Delivery[] {
+  if (url === null) return [];
+  const delivery: Delivery = {
+    invocation_id: id,
+    url,
+    state: "waiting",
+    due: now,
+    attempts: 0,
+    last_status: null,
+    last_problem: null,
+    created_at: timestamp(now),
+    delivered_at: null,
+  };
+  return [delivery];
 }
 
 /** The answer of `GET /v1/invocations/:id/callback`. */
@@ -39,16 +56,16 @@ export const Callback = Type.Object({
   attempts: Type.Integer({ description: "Attempts that were made.", examples: [1] }),
   next_at: Nullable(
     Type.String({
-      description: "When the next attempt is due; null where none is to be made.",
+      description: "When the next attempt is due; null if none is to be made.",
       examples: ["2026-01-31T12:00:05.000Z"],
     }),
   ),
   last_status: Nullable(
-    Type.Integer({ description: "The status of the last answer; null where there was none.", examples: [204] }),
+    Type.Integer({ description: "The status of the last answer; null if there was none.", examples: [204] }),
   ),
   last_problem: Nullable(
     Type.String({
-      description: "What was wrong at the last attempt; null where nothing was.",
+      description: "The problem of the last attempt; null if there was none.",
       examples: ["It was answered with 503"],
     }),
   ),
@@ -65,12 +82,12 @@ export function callbackOf({ due, ...delivery }: Delivery): Callback {
 /** The answer of `GET /v1/callbacks/secret`. */
 export const CallbackSecret = Type.Object({
   secret: Type.String({
-    description: "What callbacks are signed with, as the libraries of standardwebhooks.com take it.",
+    description: "The secret that signs callbacks, in the form that the libraries of standardwebhooks.com take.",
     examples: ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw8nVu3mYbJ5k="],
   }),
   previous_until: Nullable(
     Type.String({
-      description: "Until when callbacks are signed with the secret before this one, too; null where they are not.",
+      description: "Until when callbacks are also signed with the secret before this one; null if they are not.",
       examples: [null],
     }),
   ),
@@ -78,8 +95,8 @@ export const CallbackSecret = Type.Object({
 export type CallbackSecret = Static<typeof CallbackSecret>;
 
 /**
- * The body of a callback. The function's response is in there as it wrote it, number for number; what is no JSON is
- * there in base64, and what is too long for a callback not at all.
+ * The body of a callback. It has the function's response as it was written, number for number; a response that is not JSON
+ * in base64, and one that is too long for a callback not at all.
  */
 export function callbackBody(invocation: Invocation, response: Uint8Array | null): string {
   const { id, status, finished_at } = invocation;
@@ -109,7 +126,7 @@ function jsonOf(bytes: Uint8Array): string | undefined {
 
 const NAME = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/;
 
-/** Reads what callbacks may reach beside public addresses; undefined where an entry is neither a name nor a range. */
+/** Reads the addresses that callbacks may reach besides public ones; undefined if an entry is neither a name nor a range. */
 export function parseAllowed(entries: readonly string[]): Allowed | undefined {
   const names = new Set<string>();
   const ranges = [];
@@ -117,7 +134,7 @@ export function parseAllowed(entries: readonly string[]): Allowed | undefined {
     const range = addressRange(entry.replace(/^\[(.*)\]$/, "$1"));
     const name = plainName(entry.toLowerCase());
     if (range !== undefined) ranges.push(range);
-    // What ends in a number would be an address to a URL, and no name.
+    // URLs take a host that ends in a number for an address, not a name.
     else if (NAME.test(name) && !/(^|\.)(\d+|0x[0-9a-f]*)$/.test(name)) names.add(name);
     else return undefined;
   }
@@ -129,13 +146,13 @@ export function plainName(hostname: string): string {
   return hostname.replace(/\.$/, "");
 }
 
-/** The address that the host of a URL is, where it is no name. */
+/** The host of a URL if it is an address; undefined if it is a name. */
 export function literalAddress({ hostname }: URL): string | undefined {
   const address = hostname.replace(/^\[(.*)\]$/, "$1");
   return addressBytes(address) === undefined ? undefined : address;
 }
 
-/** Throws `invalid_request` for a `callback_url` that could never be called. What its name leads to is seen at each call. */
+/** Throws `invalid_request` for a `callback_url` that could never be called. A name is resolved at each call. */
 export function checkCallbackUrl(text: string, allowed: Allowed): void {
   const problem = callbackUrlProblem(text, allowed);
   if (problem === undefined) return;
@@ -143,7 +160,7 @@ export function checkCallbackUrl(text: string, allowed: Allowed): void {
   throw new AppError("invalid_request", `Invalid "callback_url" ${shown}: ${problem}`);
 }
 
-/** What is wrong with a `callback_url`, and what to do; undefined where nothing is. */
+/** The problem of a `callback_url`, with what to do; undefined if there is none. */
 export function callbackUrlProblem(text: string, allowed: Allowed): string | undefined {
   // The parser normalises every spelling of an address: 0x7f.1, 2130706433, ①27.0.0.1.
   const url = URL.parse(text);
@@ -158,7 +175,7 @@ export function callbackUrlProblem(text: string, allowed: Allowed): string | und
   return notPublic(url.hostname, literal);
 }
 
-/** What to say of a host that leads to an address that must not be called. */
+/** The problem of a host that leads to an address that must not be called. */
 export function notPublic(hostname: string, address: string): string {
   const leads =
     hostname.replace(/^\[(.*)\]$/, "$1") === address ? `${address} is` : `${hostname} leads to ${address}, which is`;

@@ -4,8 +4,9 @@ import { PAGE } from "../limits.ts";
 import { Nullable, readTime, Timestamp } from "../types.ts";
 
 /**
- * A synchronous one is `running` until it ends; `failed` is every other end, told apart by `reason`. An asynchronous one
- * is `queued` before and between its attempts, and ends as `succeeded`, `dead` or `cancelled` (queued-work.ts).
+ * A synchronous one is `running` until it ends; `failed` is every end that has no status of its own, and `reason` says
+ * which. An asynchronous one is `queued` before and between its attempts, and ends as `succeeded`, `dead` or `cancelled`
+ * (states.ts).
  */
 export const STATUSES = ["queued", "running", "succeeded", "failed", "timed_out", "cancelled", "dead"] as const;
 export const InvocationStatus = Type.Union(
@@ -13,7 +14,7 @@ export const InvocationStatus = Type.Union(
   {
     description:
       "`queued` while an asynchronous one waits for its next attempt; `running` until it ends; `dead` when an asynchronous one failed for good; " +
-      "`failed` is every end that the others are not, told apart by `reason`.",
+      "`failed` is every end that has no status of its own, and `reason` says which.",
     examples: ["succeeded"],
   },
 );
@@ -24,7 +25,7 @@ const milliseconds = (description: string, example: number) =>
 const bytes = (description: string, example: number) =>
   Nullable(Type.Integer({ description: `${description}, in bytes.`, examples: [example] }));
 
-/** One request to run a function, with what became of it. */
+/** One request to run a function, and its result. */
 export const Invocation = Type.Object({
   id: Type.String({
     description: "A UUID; the function sees it as REQUEST_ID, the caller as X-Request-Id.",
@@ -36,7 +37,7 @@ export const Invocation = Type.Object({
   }),
   route_id: Nullable(
     Type.String({
-      description: "The id of the route that it came by; null for `POST /v1/functions/:id/invoke`.",
+      description: "The id of the route that was called; null for `POST /v1/functions/:id/invoke`.",
       examples: ["5d1c7c0e-8a53-44c5-b7a3-0f4f7c1f0e0a"],
     }),
   ),
@@ -57,13 +58,13 @@ export const Invocation = Type.Object({
   ),
   message: Nullable(Type.String({ description: "What went wrong, for a person." })),
   exit_code: Nullable(
-    Type.Integer({ description: "Null where the function did not run, or a signal ended it.", examples: [0] }),
+    Type.Integer({ description: "Null if the function did not run, or if a signal ended it.", examples: [0] }),
   ),
   signal: Nullable(Type.Integer({ description: "The number of the signal that ended it." })),
   start: Nullable(
     Type.Unsafe<"cold" | "warm">(
       Type.Union([Type.Literal("cold"), Type.Literal("warm")], {
-        description: "`cold` where an instance had to be started for it.",
+        description: "`cold` if an instance had to be started for it.",
         examples: ["cold"],
       }),
     ),
@@ -76,14 +77,17 @@ export const Invocation = Type.Object({
   request_bytes: Type.Integer({ description: "Size of the request body.", examples: [26] }),
   response_bytes: bytes("Size of response.json or response.body", 50),
   log_bytes: Type.Integer({ description: "Size of the logs that were kept.", examples: [8] }),
-  log_dropped_bytes: Type.Integer({ description: "Output beyond the limit, which was dropped.", examples: [0] }),
+  log_dropped_bytes: Type.Integer({
+    description: "Size of the output beyond the limit, which was dropped.",
+    examples: [0],
+  }),
   mode: Type.Unsafe<"sync" | "async">(
     Type.Union([Type.Literal("sync"), Type.Literal("async")], {
       description: "`sync` when a caller waited for the answer.",
       examples: ["sync"],
     }),
   ),
-  attempts: Type.Integer({ description: "Attempts that were begun; the record tells of the latest.", examples: [1] }),
+  attempts: Type.Integer({ description: "Attempts that were begun; the record is about the latest.", examples: [1] }),
   priority: Type.Integer({ description: "Higher goes first among those of one function.", examples: [0] }),
   run_at: Nullable(
     Type.String({
@@ -102,7 +106,25 @@ export const Invocation = Type.Object({
 });
 export type Invocation = Static<typeof Invocation>;
 
-/** A piece of what a function printed; bytes that are no UTF-8 are replaced by U+FFFD. */
+/** The fields of a record that are unknown until the run has ended. */
+export const NOT_RUN = {
+  reason: null,
+  message: null,
+  exit_code: null,
+  signal: null,
+  start: null,
+  queue_ms: null,
+  start_ms: null,
+  run_ms: null,
+  cpu_ms: null,
+  peak_memory_bytes: null,
+  response_bytes: null,
+  log_bytes: 0,
+  log_dropped_bytes: 0,
+  finished_at: null,
+} as const satisfies Partial<Invocation>;
+
+/** A piece of the output of a function; bytes that are not UTF-8 are replaced by U+FFFD. */
 export const LogEntry = Type.Object({
   stream: Type.Unsafe<"stdout" | "stderr">(
     Type.Union([Type.Literal("stdout"), Type.Literal("stderr")], { description: "Where it was printed." }),
@@ -114,11 +136,11 @@ export type LogEntry = Static<typeof LogEntry>;
 /** The answer of `GET /v1/invocations/:id/logs`. */
 export const InvocationLogs = Type.Object({
   entries: Type.Array(LogEntry, { description: "In the order in which the gate read them." }),
-  dropped_bytes: Type.Integer({ description: "Output beyond the limit, which was dropped." }),
+  dropped_bytes: Type.Integer({ description: "Size of the output beyond the limit, which was dropped." }),
 });
 export type InvocationLogs = Static<typeof InvocationLogs>;
 
-/** Which invocations to list. Newest first. */
+/** The invocations to list, newest first. */
 export interface InvocationQuery {
   readonly function_id?: string;
   readonly status?: InvocationStatus;
@@ -134,7 +156,7 @@ export interface RawInvocationQuery extends Omit<InvocationQuery, "limit"> {
   readonly limit?: string;
 }
 
-/** Reads a query: times of any zone become UTC, which is what records have. Throws `invalid_request`. */
+/** Reads a query: times of any zone become UTC, as records have them. Throws `invalid_request`. */
 export function parseInvocationQuery({ since, until, limit, ...rest }: RawInvocationQuery): InvocationQuery {
   return {
     ...rest,
@@ -153,7 +175,7 @@ function readLimit(text: string): number {
   );
 }
 
-/** A page of invocations, and the cursor of the next one where there is one. */
+/** A page of invocations, and the cursor of the next page if there is one. */
 export const InvocationPage = Type.Object({
   invocations: Type.Array(Invocation),
   next_cursor: Nullable(Type.String({ description: "Send it as `cursor` for the next page; null on the last one." })),

@@ -1,13 +1,12 @@
-import type { InvocationStatus } from "./invocations.ts";
+import type { Invocation, InvocationStatus } from "./invocations.ts";
 
 /**
- * An asynchronous invocation, from its 202 to its end.
+ * The states of an asynchronous invocation, from its 202 to its end.
  *
  * It is `queued` from the commit that its 202 waited for, also between two attempts, and `running` while an attempt holds
- * its lease. An attempt ends it as `succeeded`, or, when none is left to make, as `dead`; a caller may end it as
- * `cancelled` before. The last three are final: whatever comes later (an attempt that was thought lost, a second cancel)
- * is ignored. An attempt that was lost with the server or the engine leaves it `queued`, as does one that found no place
- * to run.
+ * its lease. An attempt ends it as `succeeded` or, if no other is to be made, as `dead`; before that a caller may end it as
+ * `cancelled`. These three are final: whatever comes later (an attempt that was thought lost, a second cancel) is ignored.
+ * An attempt that was lost with the server or the engine leaves it `queued`, and so does one that found no place to run.
  */
 export type WorkState = "queued" | "running" | "succeeded" | "dead" | "cancelled";
 
@@ -15,15 +14,15 @@ export type WorkState = "queued" | "running" | "succeeded" | "dead" | "cancelled
 export type WorkEvent =
   /** A worker took it, with a lease. */
   | "claim"
-  /** The function did its work. */
+  /** The function succeeded. */
   | "succeed"
-  /** It did not, and another attempt is to be made. */
+  /** The function failed, and another attempt is to be made. */
   | "retry"
-  /** It did not, and no other attempt is to be made. */
+  /** The function failed, and no other attempt is to be made. */
   | "give_up"
   /** The attempt ended with the server or the engine, or never began. */
   | "lose"
-  /** Someone wants it no more. */
+  /** A caller cancelled it. */
   | "cancel";
 
 const TRANSITIONS: Readonly<Record<WorkState, Partial<Record<WorkEvent, WorkState>>>> = {
@@ -34,16 +33,23 @@ const TRANSITIONS: Readonly<Record<WorkState, Partial<Record<WorkEvent, WorkStat
   cancelled: {},
 };
 
-/** Where an event leads, or nothing where it is to be ignored; the other states of synchronous ones know no events. */
+/** The state that an event leads to; undefined if the event is to be ignored, as in all states of synchronous ones. */
 export function nextState(state: InvocationStatus, event: WorkEvent): WorkState | undefined {
   return isWorkState(state) ? TRANSITIONS[state][event] : undefined;
+}
+
+/** The record in the state that an event leads to. Throws if the event cannot happen to it. */
+export function moved(record: Invocation, event: WorkEvent): Invocation {
+  const status = nextState(record.status, event);
+  if (status === undefined) throw new Error(`An invocation that is ${record.status} cannot ${event}`);
+  return { ...record, status };
 }
 
 function isWorkState(state: InvocationStatus): state is WorkState {
   return Object.hasOwn(TRANSITIONS, state);
 }
 
-/** Whether nothing can happen any more. */
+/** Returns whether nothing can happen any more. */
 export function isFinal(state: WorkState): boolean {
   return Object.keys(TRANSITIONS[state]).length === 0;
 }

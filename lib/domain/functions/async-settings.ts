@@ -1,7 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { CALLBACK_URL_LENGTH } from "../limits.ts";
 import { Retry } from "./retry.ts";
-import { Nullable } from "../types.ts";
+import { Flag, Nullable } from "../types.ts";
 
 const follower = (when: string) =>
   Nullable(
@@ -25,9 +25,7 @@ export const ASYNC_SETTINGS = {
   ),
   on_success: follower("succeeded"),
   on_failure: follower("failed for good"),
-  record_bodies: Type.Boolean({
-    description:
-      "Also keep the requests and results of synchronous invocations, so that they can be shown and replayed.",
-    examples: [false],
-  }),
+  record_bodies: Flag(
+    "Also keep the requests and results of synchronous invocations, so that they can be shown and replayed.",
+  ),
 } as const;

@@ -20,7 +20,7 @@ import {
 import { ASYNC_SETTINGS } from "./async-settings.ts";
 import { RETRY_DEFAULT } from "./retry.ts";
 import { SecretUse } from "../secrets.ts";
-import { Enum, Nullable } from "../types.ts";
+import { Enum, Flag, Nullable } from "../types.ts";
 
 /** How tightly a container is confined. */
 export const SANDBOXES = ["default", "strict", "docker"] as const;
@@ -134,12 +134,10 @@ const surroundings = {
       "With the sandbox `strict` the default is `none`.",
     examples: ["bridge"],
   }),
-  share_network: Type.Boolean({
-    description:
-      "Let the function's instances share one network namespace, including its loopback; that halves the cost of starting one. " +
+  share_network: Flag(
+    "Let the function's instances share one network namespace, including its loopback; that halves the cost of starting one. " +
       "Instances of different functions never share.",
-    examples: [false],
-  }),
+  ),
   sandbox: Enum(SANDBOXES, {
     description:
       "`default`: Docker's capabilities without NET_RAW, MKNOD, SETFCAP and AUDIT_WRITE. `strict`: no capabilities, a read-only root, " +
@@ -156,10 +154,7 @@ const surroundings = {
       examples: [null],
     }),
   ),
-  read_only: Type.Boolean({
-    description: "Mount the root filesystem read-only, with a tmpfs at /tmp that counts towards the memory.",
-    examples: [false],
-  }),
+  read_only: Flag("Mount the root filesystem read-only, with a tmpfs at /tmp that counts towards the memory."),
   labels: Type.Unsafe<Record<string, string>>(
     // Not Type.Record: its pattern lets a key with a line separator (U+2028) have a value of any type.
     Type.Object(

@@ -9,7 +9,7 @@ import { FunctionName } from "../functions/settings.ts";
 import { FUNCTIONS, ROUTES, SECRETS } from "../limits.ts";
 import { GIVEN_ROUTE_OPTIONS } from "../routes/options.ts";
 import { SecretName } from "../secrets.ts";
-import { Enum } from "../types.ts";
+import { Enum, Flag } from "../types.ts";
 
 /** A function in a manifest: what `POST /v1/functions` takes, less its name. */
 const ManifestFunction = Type.Omit(CreateFunction, ["name"], {
@@ -86,18 +86,14 @@ export type Manifest = Static<typeof Manifest>;
 
 /** The options of applying a manifest; all may be left out. */
 const switches = {
-  dry_run: Type.Boolean({ description: "Only report what would change.", examples: [false] }),
-  prune: Type.Boolean({
-    description:
-      "Delete named functions and routes that the manifest does not mention. " +
+  dry_run: Flag("Only report what would change."),
+  prune: Flag(
+    "Delete named functions and routes that the manifest does not mention. " +
       "Unnamed functions and the routes to them stay.",
-    examples: [false],
-  }),
-  pull: Type.Boolean({
-    description:
-      "Pull all images again, and move the functions to the images that their references now name. A dry run pulls nothing.",
-    examples: [false],
-  }),
+  ),
+  pull: Flag(
+    "Pull all images again, and move the functions to the images that their references now name. A dry run pulls nothing.",
+  ),
 };
 
 /** The body of `POST /v1/apply` as JSON. */
@@ -162,7 +158,7 @@ export const AppliedManifest = Type.Object({
   changes: Type.Array(ManifestChange, {
     description: "Functions, then routes, in the order of the manifest; then deleted routes and functions.",
   }),
-  dry_run: Type.Boolean({ description: "Whether this was a dry run, which changes nothing.", examples: [false] }),
+  dry_run: Flag("Whether this was a dry run, which changes nothing."),
 });
 export type AppliedManifest = Static<typeof AppliedManifest>;
 

@@ -2,6 +2,7 @@ import { Type, type Static } from "@sinclair/typebox";
 import { AppError } from "../errors.ts";
 import { HEADER_NAME } from "../calls/headers.ts";
 import { CORS_ENTRIES, HEADER_LENGTH } from "../limits.ts";
+import { Flag } from "../types.ts";
 
 const header = Type.String({ pattern: HEADER_NAME, maxLength: HEADER_LENGTH });
 
@@ -24,10 +25,7 @@ const fields = {
     description: "Response headers that such a page may read besides those that any page may; `*` for all.",
     examples: [["x-request-id"]],
   }),
-  credentials: Type.Boolean({
-    description: "Whether such a page may send cookies and read the responses; not with `*`.",
-    examples: [false],
-  }),
+  credentials: Flag("Whether such a page may send cookies and read the responses; not with `*`."),
   max_age_s: Type.Integer({
     minimum: 0,
     maximum: 86_400,

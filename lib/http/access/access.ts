@@ -6,7 +6,7 @@ import type { KeyService } from "../../services/access/keys.ts";
 import { clientAddress, unmapped } from "./client-address.ts";
 import type { KeyGuesses } from "./key-guesses.ts";
 
-/** Who may use `/v1`, `/swagger` and `/metrics` (DESIGN.md section 7). */
+/** Who may use `/v1`, `/docs`, `/swagger` and `/metrics` (lib/docs/operations-and-security.md). */
 export interface AccessPolicy {
   /** Finds the caller of a key. */
   readonly keys: Pick<KeyService, "identify">;

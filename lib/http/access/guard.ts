@@ -9,7 +9,7 @@ import type { AccessCheck } from "./access.ts";
 export const API_BODY_BYTES = 6 * 1024 * 1024;
 
 /** The scopes of a resource, each list under the name of a need. One scope of a list is enough; `admin` always is. */
-export type ResourceScopes<Need extends string> = Readonly<Record<Need, readonly Scope[]>>;
+type ResourceScopes<Need extends string> = Readonly<Record<Need, readonly Scope[]>>;
 
 /** Guards the endpoints of one resource. `app.ts` makes it, with the resource's path and scopes. */
 export interface Guard<Need extends string = "read" | "write"> {
@@ -87,7 +87,7 @@ export function checkGuarded(routes: readonly GuardedRoute[], open: readonly str
 }
 
 /** The scopes in the `detail` of a route; undefined for a route that no guard stands before. */
-export function scopesIn(detail: unknown): readonly unknown[] | undefined {
+function scopesIn(detail: unknown): readonly unknown[] | undefined {
   const scopes = detail !== null && typeof detail === "object" && "x-scopes" in detail ? detail["x-scopes"] : undefined;
   return Array.isArray(scopes) ? scopes : undefined;
 }

@@ -3,20 +3,32 @@ import type { ResultService } from "../../services/calls/results.ts";
 import { eventStream } from "../wire/event-stream.ts";
 
 /** Follows an invocation with server-sent events: `state` with its record, `log` with what was printed, `end`. */
-export function invocationEvents(results: ResultService, clock: Clock, id: string): Response {
+export async function invocationEvents(results: ResultService, clock: Clock, id: string): Promise<Response> {
   // Checked before the answer begins, so that an unknown id is a 404.
-  results.attempts(id);
-  return eventStream(clock, (sink) =>
-    results.follow(
+  await results.attempts(id);
+  return eventStream(clock, (sink) => {
+    let isOpen = true;
+    let unfollow = (): void => undefined;
+    const end = () => {
+      sink.send({ event: "end", data: {} });
+      sink.end();
+    };
+    const following = results.follow(
       id,
       (event) =>
         event.type === "state"
           ? sink.send({ event: "state", data: event.invocation })
           : sink.send({ event: "log", data: { entries: event.entries } }),
-      () => {
-        sink.send({ event: "end", data: {} });
-        sink.end();
-      },
-    ),
-  );
+      end,
+    );
+    following.then(
+      (stop) => (isOpen ? (unfollow = stop) : stop()),
+      // The record was removed meanwhile.
+      () => sink.end(),
+    );
+    return () => {
+      isOpen = false;
+      unfollow();
+    };
+  });
 }

@@ -117,7 +117,7 @@ export function invocationsRoutes(guard: Guard, tools: InvocationTools) {
 
 function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationTools) {
   return resource(guard, "invocations")
-    .get("/", ({ query: raw }) => success(invocations.list(parseInvocationQuery(raw))), {
+    .get("/", async ({ query: raw }) => success(await invocations.list(parseInvocationQuery(raw))), {
       needs: "read",
       query: filter,
       response: { 200: Envelope(InvocationPage, "A page of invocations, newest first."), ...errors(400) },
@@ -126,7 +126,7 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
     .get(
       "/:id",
       async ({ params: { id }, query: { wait }, request }) =>
-        success(wait === undefined ? invocations.get(id) : await results.wait(id, parseWait(wait), request.signal)),
+        success(await (wait === undefined ? invocations.get(id) : results.wait(id, parseWait(wait), request.signal))),
       {
         needs: "read",
         params,
@@ -140,7 +140,7 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
         },
       },
     )
-    .get("/:id/logs", ({ params: { id } }) => success(invocations.logs(id)), {
+    .get("/:id/logs", async ({ params: { id } }) => success(await invocations.logs(id)), {
       needs: "read",
       params,
       response: { 200: Envelope(InvocationLogs, "What the function printed, as far as it was kept."), ...errors(404) },
@@ -163,8 +163,8 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
   return resource(guard, "invocations")
     .get(
       "/:id/result",
-      ({ params: { id }, request, set }) =>
-        answerResponse(results.result(id), request.headers.get("accept"), requestId(set)),
+      async ({ params: { id }, request, set }) =>
+        answerResponse(await results.result(id), request.headers.get("accept"), requestId(set)),
       {
         needs: "read",
         params,
@@ -177,7 +177,7 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
         },
       },
     )
-    .get("/:id/attempts", ({ params: { id } }) => success(results.attempts(id)), {
+    .get("/:id/attempts", async ({ params: { id } }) => success(await results.attempts(id)), {
       needs: "read",
       params,
       response: { 200: Envelope(Type.Array(Attempt), "The attempts, oldest first."), ...errors(404) },
@@ -185,7 +185,7 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
     })
     .get(
       "/:id/attempts/:attempt/logs",
-      ({ params: { id, attempt } }) => success(results.attemptLogs(id, numberOf(attempt))),
+      async ({ params: { id, attempt } }) => success(await results.attemptLogs(id, numberOf(attempt))),
       {
         needs: "read",
         params: attemptParams,
@@ -196,7 +196,7 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
         detail: { operationId: "getAttemptLogs", summary: "Show what the function printed in an attempt" },
       },
     )
-    .get("/:id/callback", ({ params: { id } }) => success(callbacks.get(id)), {
+    .get("/:id/callback", async ({ params: { id } }) => success(await callbacks.get(id)), {
       needs: "read",
       params,
       response: { 200: Envelope(Callback, "The state of the callback."), ...errors(404) },
@@ -210,27 +210,31 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
 
 function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: InvocationTools) {
   /** Returns the id if the caller may act on the function of its invocation; throws `forbidden` if not. */
-  const own = (request: Request, id: string): string => {
-    checkFunction(guard.callerOf(request), invocations.get(id).function_id);
+  const own = async (request: Request, id: string): Promise<string> => {
+    checkFunction(guard.callerOf(request), (await invocations.get(id)).function_id);
     return id;
   };
   return resource(guard, "invocations")
-    .post("/:id/cancel", async ({ params: { id }, request }) => success(await queue.cancel(own(request, id))), {
+    .post("/:id/cancel", async ({ params: { id }, request }) => success(await queue.cancel(await own(request, id))), {
       needs: "write",
       params,
       response: { 200: Envelope(Invocation, "The invocation as it is now."), ...errors(404, 409, 507) },
       detail: CANCEL,
     })
-    .post("/:id/callback", async ({ params: { id }, request }) => success(await callbacks.retry(own(request, id))), {
-      needs: "write",
-      params,
-      response: { 200: Envelope(Callback, "The callback, which is due now."), ...errors(404, 409, 507) },
-      detail: RETRY_CALLBACK,
-    })
+    .post(
+      "/:id/callback",
+      async ({ params: { id }, request }) => success(await callbacks.retry(await own(request, id))),
+      {
+        needs: "write",
+        params,
+        response: { 200: Envelope(Callback, "The callback, which is due now."), ...errors(404, 409, 507) },
+        detail: RETRY_CALLBACK,
+      },
+    )
     .post(
       "/:id/replay",
       async ({ params: { id }, request, set }) => {
-        const replay = await replays.replay(own(request, id));
+        const replay = await replays.replay(await own(request, id));
         set.status = 202;
         set.headers["location"] = `/v1/invocations/${replay.id}`;
         return success(replay);

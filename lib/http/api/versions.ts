@@ -24,20 +24,24 @@ const query = t.Object(
 /** `/v1/functions/:id/versions` and `/v1/functions/:id/rollback`: earlier states of a function, and the way back. */
 export function versionsRoutes(guard: Guard, versions: VersionService) {
   return resource(guard, "versions")
-    .get("/:id/versions", ({ params: { id }, query: raw }) => success(versions.list(id, parseVersionQuery(raw))), {
-      needs: "read",
-      params,
-      query,
-      response: { 200: Envelope(VersionPage, "A page of versions, newest first."), ...errors(400, 404) },
-      detail: {
-        operationId: "listVersions",
-        summary: "List the versions of a function",
-        description:
-          "Every change of a function's image, environment or settings makes a version; a change of its name does not. " +
-          `The last ${VERSIONS} are kept, and those that routes name.`,
+    .get(
+      "/:id/versions",
+      async ({ params: { id }, query: raw }) => success(await versions.list(id, parseVersionQuery(raw))),
+      {
+        needs: "read",
+        params,
+        query,
+        response: { 200: Envelope(VersionPage, "A page of versions, newest first."), ...errors(400, 404) },
+        detail: {
+          operationId: "listVersions",
+          summary: "List the versions of a function",
+          description:
+            "Every change of a function's image, environment or settings makes a version; a change of its name does not. " +
+            `The last ${VERSIONS} are kept, and those that routes name.`,
+        },
       },
-    })
-    .get("/:id/versions/:version", ({ params: { id, version } }) => success(versions.get(id, version)), {
+    )
+    .get("/:id/versions/:version", async ({ params: { id, version } }) => success(await versions.get(id, version)), {
       needs: "read",
       params: t.Object({ id, version: t.String({ description: "The number of the version.", examples: ["1"] }) }),
       response: { 200: Envelope(FunctionVersion, "The version."), ...errors(404) },

@@ -1,6 +1,6 @@
 import { allowedOrigin, type Cors } from "../../domain/routes/cors.ts";
 
-/** What the route decides where it has CORS; a function of such a route need not, and cannot. */
+/** Headers that a route with CORS sets itself. Those of its function are dropped. */
 const DECIDED = [
   "Access-Control-Allow-Origin",
   "Access-Control-Allow-Credentials",
@@ -10,13 +10,13 @@ const DECIDED = [
   "Access-Control-Max-Age",
 ] as const;
 
-/** Has the page of another origin read an answer where the route lets it, whatever the function said of it. */
+/** Lets the page of another origin read an answer if the route allows it, whatever the function's own headers say. */
 export function setCors(headers: Headers, cors: Cors, origin: string | null): void {
   if (!allow(headers, cors, origin)) return;
   if (cors.exposed_headers.length > 0) headers.set("Access-Control-Expose-Headers", cors.exposed_headers.join(", "));
 }
 
-/** The answer to an `OPTIONS` that no function is asked for: what a page of this origin may send, and to anyone the methods. */
+/** Answers an `OPTIONS` without the function: with what a page of this origin may send, and with the methods for anyone. */
 export function preflightAnswer(
   cors: Cors,
   origin: string | null,
@@ -31,7 +31,7 @@ export function preflightAnswer(
   return new Response(null, { status: 204, headers });
 }
 
-/** Says whether this origin may, to its browser and to caches: what is for one origin must not be shown to another. */
+/** Sets the headers for this origin and returns whether it is allowed. `Vary` keeps caches from giving its answers to another. */
 function allow(headers: Headers, cors: Cors, origin: string | null): boolean {
   for (const name of DECIDED) headers.delete(name);
   const allowed = allowedOrigin(cors, origin);

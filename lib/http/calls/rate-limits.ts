@@ -4,23 +4,23 @@ import type { RateLimit } from "../../domain/routes/options.ts";
 import type { Route } from "../../domain/routes/routes.ts";
 import { TokenBuckets } from "../access/token-buckets.ts";
 
-/** Buckets that are remembered; each needs some 450 bytes. */
+/** Buckets that are remembered; each takes about 450 bytes. */
 const BUCKETS = 20_000;
-/** What arithmetic with fractions of tokens may lose: who waits as long as he was told is not sent away again. */
+/** What rounding may lose of a token. A caller that waits as long as it was told must not be refused again. */
 const ROUNDING = 1e-6;
 
-/** Where a caller stands with a route's limit, after its request was counted. */
+/** A caller's standing with a route's limit, after its request was counted. */
 export interface Standing {
   readonly limit: RateLimit;
-  /** Whether the request was within it; one that was not cost nothing. */
+  /** Whether the request was within the limit; one that was not cost nothing. */
   readonly within: boolean;
-  /** Requests that may follow at once. */
+  /** Requests that may follow immediately. */
   readonly left: number;
-  /** Until there is one more, in whole seconds. */
+  /** Whole seconds until there is one more. */
   readonly wait_s: number;
 }
 
-/** Counts the requests that callers make to routes with a rate limit. One for a server; what it knows ends with it. */
+/** Counts requests to routes with a rate limit, for one server, in memory. */
 export class RateLimits {
   readonly #buckets: TokenBuckets;
 
@@ -28,7 +28,7 @@ export class RateLimits {
     this.#buckets = new TokenBuckets({ clock, max: BUCKETS });
   }
 
-  /** Counts a request of a caller, whatever names it. */
+  /** Counts a request. `caller` is any name that tells callers apart. */
   count({ id, rate_limit }: Pick<Route, "id"> & { readonly rate_limit: RateLimit }, caller: string): Standing {
     const size = { tokens: rate_limit.requests, window_ms: rate_limit.window_ms };
     const key = `${id} ${caller}`;
@@ -46,14 +46,14 @@ export function beyondLimit({ limit, wait_s }: Standing): AppError {
   const { requests, window_ms, by } = limit;
   return new AppError(
     "too_many_requests",
-    `Too many requests: this route takes ${requests} in ${window_ms / 1_000} s from each ${by}, try again in ${wait_s} s`,
+    `Too many requests: this route accepts ${requests} in ${window_ms / 1_000} s from each ${by}, try again in ${wait_s} s`,
     { retry_after_s: wait_s },
   );
 }
 
 /**
- * Tells a caller where it stands (draft-ietf-httpapi-ratelimit-headers-11). `t` is the time until there is one more
- * request than `r`: of a bucket that drips there is no other reset, and `Retry-After` must not be earlier.
+ * Sets the headers with a caller's standing (draft-ietf-httpapi-ratelimit-headers-11). `t` is the time until there is one
+ * more request than `r`: a token bucket has no other reset, and `Retry-After` must not be earlier.
  */
 export function setRateLimit(headers: Headers, { limit, left, wait_s }: Standing): void {
   headers.set("RateLimit-Policy", `"default";q=${limit.requests};w=${Math.ceil(limit.window_ms / 1_000)}`);

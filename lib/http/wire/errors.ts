@@ -103,7 +103,10 @@ function translate(error: unknown): AppError | undefined {
     return new AppError("invalid_request", validationMessage(error.type, error.validator, error.value));
   }
   if (error instanceof NotFoundError)
-    return new AppError("not_found", "No such path: GET /swagger shows the API, and functions are called below /r");
+    return new AppError(
+      "not_found",
+      "No such path: GET /docs has the manual, GET /swagger the API, and functions are called below /r",
+    );
   return undefined;
 }
 

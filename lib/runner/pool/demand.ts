@@ -46,7 +46,7 @@ const ONE_CALL = 1000 / RATE_MS;
 /** The peak is kept in steps of this length, so that a burst is forgotten after a minute. */
 const PEAK_STEP_MS = 10_000;
 const PEAK_STEPS = 6;
-/** The refill time before the first instance was started: a start on a small machine takes 300 to 700 ms. */
+/** The refill time before the first instance was started: a start on a small machine takes 300 to 700 ms (lib/docs/architecture.md, The gate). */
 const FIRST_REFILL_MS = 500;
 
 /** Measures the calls of one function. All times are monotonic milliseconds that the caller gives. */

@@ -2,31 +2,35 @@ import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http";
 import type { Clock } from "../../clock.ts";
 import { addressBytes, type Allowed, mayBeCalled } from "../../domain/addresses.ts";
 import { literalAddress, notPublic, plainName } from "../../domain/calls/callbacks.ts";
+import { onAbort } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { CALLBACK } from "../../domain/limits.ts";
 
-/** What became of an attempt to send a callback: an answer, or what kept it from having one. */
+/** The result of an attempt to send a callback: the status of the answer, or the reason why there was none. */
 export type Sent = { readonly status: number } | { readonly problem: string };
 
 /** All addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<readonly string[]>;
 
+interface SenderDeps {
+  /** The addresses that callbacks may reach besides public ones. */
+  readonly allowed: Allowed;
+  readonly clock: Clock;
+  readonly user_agent: string;
+  /** Resolves a host name; the system does if this is left out. */
+  readonly resolve?: Resolve;
+}
+
 /**
- * Sends callbacks. Whoever may set a `callback_url` must not reach through it what only this machine reaches: a name is
- * resolved once, all of its addresses must be public (or allowed), and the connection goes to just those, so that a name
- * that leads elsewhere the next moment gains nothing. No redirect is followed.
+ * Sends callbacks. A `callback_url` must not give its author access to what only this machine can reach: a name is resolved
+ * once, all of its addresses must be public (or allowed), and the connection goes to just those, so that a name that leads
+ * elsewhere the next moment gains nothing. Redirects are not followed.
  */
 export class CallbackSender {
-  readonly #allowed: Allowed;
-  readonly #clock: Clock;
-  readonly #resolve: Resolve;
-  readonly #userAgent: string;
+  readonly #deps: SenderDeps;
 
-  constructor(options: { allowed: Allowed; clock: Clock; user_agent: string; resolve?: Resolve }) {
-    this.#allowed = options.allowed;
-    this.#clock = options.clock;
-    this.#resolve = options.resolve ?? resolveBySystem;
-    this.#userAgent = options.user_agent;
+  constructor(deps: SenderDeps) {
+    this.#deps = deps;
   }
 
   /** Posts JSON, within the time that an attempt may take; never throws. Ends at once when `signal` aborts. */
@@ -35,36 +39,39 @@ export class CallbackSender {
     { headers, body, signal }: { headers: Readonly<Record<string, string>>; body: string; signal: AbortSignal },
   ): Promise<Sent> {
     const { promise: late, reject } = Promise.withResolvers<never>();
-    const cancel = this.#clock.after(CALLBACK.timeout_ms, () =>
+    const cancel = this.#deps.clock.after(CALLBACK.timeout_ms, () =>
       reject(new Error(`There was no answer within ${CALLBACK.timeout_ms / 1000} s`)),
     );
-    const stop = () => reject(new Error("The server stopped"));
-    signal.addEventListener("abort", stop);
-    // Whoever is first; the other one is nobody's any more.
+    const forget = onAbort(signal, () => reject(new Error("The server stopped")));
+    // If the answer comes first, nobody handles this one.
     late.catch(() => undefined);
     try {
       const target = new URL(url);
       const addresses = await Promise.race([this.#addresses(target), late]);
       const length = String(Buffer.byteLength(body));
-      const fields = { "content-type": "application/json", "content-length": length, "user-agent": this.#userAgent };
+      const fields = {
+        "content-type": "application/json",
+        "content-length": length,
+        "user-agent": this.#deps.user_agent,
+      };
       const options = { method: "POST", headers: { ...fields, ...headers, connection: "close" } };
       return { status: await post(target, addresses, options, body, late) };
     } catch (error) {
-      return { problem: problemOf(error) };
+      return { problem: connectionProblem(error) };
     } finally {
       cancel();
-      signal.removeEventListener("abort", stop);
+      forget();
     }
   }
 
-  /** The addresses to connect to. Throws where one of them is refused. */
+  /** The addresses to connect to. Throws if one of them is refused. */
   async #addresses(url: URL): Promise<readonly string[]> {
     const name = plainName(url.hostname);
     const literal = literalAddress(url);
-    const addresses = literal === undefined ? await this.#resolve(url.hostname) : [literal];
+    const addresses = literal === undefined ? await (this.#deps.resolve ?? resolveBySystem)(url.hostname) : [literal];
     if (addresses.length === 0) throw new Error(`${url.hostname} has no address`);
-    const refused = addresses.find((address) => !mayBeCalled(address, this.#allowed));
-    if (refused !== undefined && !this.#allowed.names.has(name)) throw new Error(notPublic(url.hostname, refused));
+    const refused = addresses.find((address) => !mayBeCalled(address, this.#deps.allowed));
+    if (refused !== undefined && !this.#deps.allowed.names.has(name)) throw new Error(notPublic(url.hostname, refused));
     return addresses;
   }
 }
@@ -74,7 +81,7 @@ async function resolveBySystem(hostname: string): Promise<readonly string[]> {
   return (await lookup(hostname, { all: true })).map(({ address }) => address);
 }
 
-/** Posts, and resolves with the status once the answer has been read as far as it is. `late` ends it. */
+/** Posts, and resolves with the status once the answer has been read up to its limit. `late` ends it. */
 async function post(
   url: URL,
   addresses: readonly string[],
@@ -82,12 +89,12 @@ async function post(
   body: string,
   late: Promise<never>,
 ): Promise<number> {
-  // 3 ms to load each, which no start has to spare.
+  // Loaded when needed: each takes 3 ms, too much for the start.
   const { request } = await (url.protocol === "https:" ? import("node:https") : import("node:http"));
   const found = addresses.map((address) => ({ address, family: addressBytes(address)?.length === 4 ? 4 : 6 }));
   const sent = request(url, {
     ...options,
-    // A connection of its own: none that was made to another address, and no proxy of an agent.
+    // A connection of its own: not one that was made to another address, and not by the proxy of an agent.
     agent: false,
     // Not called for an address in the URL itself.
     lookup: (_hostname, _options, callback) => callback(null, found),
@@ -95,8 +102,8 @@ async function post(
   try {
     sent.end(body);
     const answer = await Promise.race([answerOf(sent), late]);
-    // Its status tells all there is to know.
-    await Promise.race([thrownAway(answer), late]).catch(() => undefined);
+    // Only the status matters.
+    await Promise.race([discarded(answer), late]).catch(() => undefined);
     return answer.statusCode ?? 0;
   } finally {
     sent.destroy();
@@ -111,8 +118,8 @@ function answerOf(sent: ClientRequest): Promise<IncomingMessage> {
   return promise;
 }
 
-/** Reads an answer as far as it may be read. */
-async function thrownAway(answer: IncomingMessage): Promise<void> {
+/** Reads an answer up to its limit, and discards it. */
+async function discarded(answer: IncomingMessage): Promise<void> {
   let bytes = 0;
   for await (const chunk of answer) {
     bytes += (chunk as Buffer).length; // no encoding is set
@@ -120,8 +127,8 @@ async function thrownAway(answer: IncomingMessage): Promise<void> {
   }
 }
 
-/** The connections to several addresses fail with an error for each. */
-function problemOf(error: unknown): string {
+/** The message of an error; connections to several addresses fail with an error for each, of which this takes the first. */
+function connectionProblem(error: unknown): string {
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
   return messageOf(first);
 }

@@ -2,7 +2,8 @@ import type { Clock } from "../../clock.ts";
 import type { CallbackSecret } from "../../domain/calls/callbacks.ts";
 import { CALLBACK_ROTATION_MS } from "../../domain/limits.ts";
 import { timestamp } from "../../domain/types.ts";
-import type { SettingStore } from "../../store/sqlite/tables/settings.ts";
+import type { SettingStore } from "../../store/configuration.ts";
+import { retryStale } from "../../store/errors.ts";
 import type { Vault } from "../secrets/vault.ts";
 
 /** 256 bits, as many as HMAC-SHA256 makes use of. */
@@ -10,23 +11,25 @@ const SECRET_BYTES = 32;
 const PREFIX = "whsec_";
 const CONTEXT = "callback-secrets";
 
-/** As it is kept, sealed. */
+/** The secrets as they are stored, sealed. */
 interface Secrets {
   readonly secret: string;
-  /** The one before, until that moment (milliseconds since the epoch). */
+  /** The secret before, which is valid until that moment (milliseconds since the epoch). */
   readonly previous: { readonly secret: string; readonly until: number } | null;
 }
 
-/** What callbacks are signed with (standardwebhooks.com): one secret a server, made when it is first asked for. */
-export class CallbackSecrets {
-  readonly #settings: SettingStore;
-  readonly #vault: Vault;
-  readonly #clock: Clock;
+interface SecretDeps {
+  readonly settings: SettingStore;
+  readonly vault: Vault;
+  readonly clock: Clock;
+}
 
-  constructor(options: { settings: SettingStore; vault: Vault; clock: Clock }) {
-    this.#settings = options.settings;
-    this.#vault = options.vault;
-    this.#clock = options.clock;
+/** Signs callbacks (standardwebhooks.com) with one secret for the whole server, made when it is first needed. */
+export class CallbackSecrets {
+  readonly #deps: SecretDeps;
+
+  constructor(deps: SecretDeps) {
+    this.#deps = deps;
   }
 
   /** The secret for those who verify callbacks. */
@@ -34,9 +37,9 @@ export class CallbackSecrets {
     return this.#shown(await this.#current());
   }
 
-  /** Makes another secret. For a day callbacks are signed with both, so that receivers can change in their own time. */
+  /** Makes a new secret. For a day callbacks are signed with both, so that receivers can change in their own time. */
   async rotate(): Promise<CallbackSecret> {
-    const until = this.#clock.now() + CALLBACK_ROTATION_MS;
+    const until = this.#deps.clock.now() + CALLBACK_ROTATION_MS;
     const made = await this.#change((before) => ({
       secret: newSecret(),
       previous: before && { secret: before.secret, until },
@@ -44,10 +47,10 @@ export class CallbackSecrets {
     return this.#shown(made);
   }
 
-  /** The headers of a callback that is sent at this moment. */
+  /** The headers of a callback that is sent now. */
   async headers(id: string, body: string): Promise<Readonly<Record<string, string>>> {
     const { secret, previous } = await this.#current();
-    const now = this.#clock.now();
+    const now = this.#deps.clock.now();
     const seconds = String(Math.floor(now / 1000));
     const secrets = previous !== null && previous.until > now ? [secret, previous.secret] : [secret];
     const signatures = secrets.map((one) => `v1,${signature(one, `${id}.${seconds}.${body}`)}`);
@@ -55,24 +58,27 @@ export class CallbackSecrets {
   }
 
   async #current(): Promise<Secrets> {
-    const sealed = this.#settings.callbackSecrets();
+    const sealed = this.#deps.settings.callbackSecrets();
     if (sealed !== null) return this.#open(sealed);
     return this.#change((before) => before ?? { secret: newSecret(), previous: null });
   }
 
-  async #change(change: (before: Secrets | null) => Secrets): Promise<Secrets> {
-    const sealed = await this.#settings.changeCallbackSecrets((before) =>
-      this.#vault.seal(CONTEXT, JSON.stringify(change(before === null ? null : this.#open(before)))),
-    );
-    return this.#open(sealed);
+  #change(change: (before: Secrets | null) => Secrets): Promise<Secrets> {
+    const { settings, vault } = this.#deps;
+    return retryStale(async () => {
+      const before = settings.callbackSecrets();
+      const after = change(before === null ? null : this.#open(before));
+      await settings.replaceCallbackSecrets(before, vault.seal(CONTEXT, JSON.stringify(after)));
+      return after;
+    });
   }
 
   #open(sealed: string): Secrets {
-    return JSON.parse(this.#vault.open(CONTEXT, sealed)) as Secrets; // `#change` sealed it
+    return JSON.parse(this.#deps.vault.open(CONTEXT, sealed)) as Secrets; // `#change` sealed it
   }
 
   #shown({ secret, previous }: Secrets): CallbackSecret {
-    const known = previous !== null && previous.until > this.#clock.now();
+    const known = previous !== null && previous.until > this.#deps.clock.now();
     return { secret, previous_until: known ? timestamp(previous.until) : null };
   }
 }

@@ -1,24 +1,24 @@
 import type { Invocation, LogEntry } from "../../domain/calls/invocations.ts";
 
-/** What someone who follows an invocation is told. */
+/** An event of an invocation, for those who follow it. */
 export type InvocationEvent =
   | { readonly type: "state"; readonly invocation: Invocation }
   | { readonly type: "log"; readonly entries: readonly LogEntry[] };
 
 type Listener = (event: InvocationEvent) => void;
 
-/** Tells those who follow an invocation what happens to it, as it happens. Nothing is kept: who comes later asks the store. */
+/** Tells those who follow an invocation what happens to it, as it happens. Events are not buffered; late subscribers read the store. */
 export class InvocationEvents {
   readonly #listeners = new Map<string, Set<Listener>>();
 
-  /** How many listen. */
+  /** The number of listeners. */
   get size(): number {
     let size = 0;
     for (const listeners of this.#listeners.values()) size += listeners.size;
     return size;
   }
 
-  /** Has `listener` told of everything from now on; the returned function ends that. */
+  /** Calls `listener` for every event from now on; the returned function ends that. */
   follow(invocationId: string, listener: Listener): () => void {
     const listeners = this.#listeners.get(invocationId) ?? new Set();
     this.#listeners.set(invocationId, listeners.add(listener));
@@ -28,7 +28,7 @@ export class InvocationEvents {
     };
   }
 
-  /** An invocation is in another state now. */
+  /** The state of an invocation has changed. */
   changed(invocation: Invocation): void {
     this.#tell(invocation.id, { type: "state", invocation });
   }
@@ -39,6 +39,7 @@ export class InvocationEvents {
   }
 
   #tell(invocationId: string, event: InvocationEvent): void {
-    for (const listener of [...(this.#listeners.get(invocationId) ?? [])]) listener(event);
+    // A copy: listeners may leave while they are called.
+    for (const listener of Array.from(this.#listeners.get(invocationId) ?? [])) listener(event);
   }
 }

@@ -11,8 +11,8 @@ import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { Runner } from "../../runner/runner.ts";
-import type { InvocationStore } from "../../store/sqlite/tables/invocations.ts";
-import type { Payload } from "../../store/sqlite/tables/payloads.ts";
+import type { History } from "../../store/history.ts";
+import type { Payload } from "../../store/records.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { InvocationEvents } from "./events.ts";
 import { countRun } from "./metrics.ts";
@@ -49,7 +49,7 @@ export interface Answer {
 const TURNED_AWAY: ReadonlySet<Reason> = new Set(["overloaded", "too_many_requests", "shutting_down"]);
 
 interface InvocationServiceDeps {
-  readonly store: InvocationStore;
+  readonly history: History;
   readonly recorder: Recorder;
   readonly functions: FunctionService;
   readonly runner: Runner;
@@ -79,25 +79,25 @@ export class InvocationService implements AsyncDisposable {
     return this.#active.add(this.#invoke(call));
   }
 
-  list(query: InvocationQuery): InvocationPage {
-    this.#deps.recorder.flush();
+  async list(query: InvocationQuery): Promise<InvocationPage> {
+    await this.#deps.recorder.flush();
     const { function_id } = query;
     // A name works in place of the id; the records of a deleted function are found by its id only.
-    return this.#deps.store.list(
+    return this.#deps.history.list(
       function_id === undefined ? query : { ...query, function_id: this.#deps.functions.idOf(function_id) },
     );
   }
 
-  get(id: string): Invocation {
-    this.#deps.recorder.flush();
-    const found = this.#deps.store.get(id);
+  async get(id: string): Promise<Invocation> {
+    await this.#deps.recorder.flush();
+    const found = await this.#deps.history.get(id);
     if (found === undefined) throw notFound("invocation", id);
     return found;
   }
 
-  logs(id: string): InvocationLogs {
-    const { log_dropped_bytes } = this.get(id);
-    return { entries: this.#deps.store.logs(id), dropped_bytes: log_dropped_bytes };
+  async logs(id: string): Promise<InvocationLogs> {
+    const { log_dropped_bytes } = await this.get(id);
+    return { entries: await this.#deps.history.logs(id), dropped_bytes: log_dropped_bytes };
   }
 
   /** Takes no more calls, waits for those that run, and ends them after the grace period. */

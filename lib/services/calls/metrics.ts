@@ -2,12 +2,12 @@ import type { Function } from "../../domain/functions/functions.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { Metrics } from "../../metrics.ts";
 
-/** How metrics name a function. */
+/** The name of a function in metrics. */
 export function labelOf({ id, name }: Pick<Function, "id" | "name">): string {
   return name ?? id;
 }
 
-/** Counts a run that has ended, and what it waited for. */
+/** Counts a run that has ended, and measures its waits. */
 export function countRun(
   metrics: Metrics,
   {

@@ -1,24 +1,6 @@
 import type { Function } from "../../domain/functions/functions.ts";
-import type { Invocation } from "../../domain/calls/invocations.ts";
+import { type Invocation, NOT_RUN } from "../../domain/calls/invocations.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
-
-/** The fields of a record that are not known before a run has ended. */
-export const NOT_RUN = {
-  reason: null,
-  message: null,
-  exit_code: null,
-  signal: null,
-  start: null,
-  queue_ms: null,
-  start_ms: null,
-  run_ms: null,
-  cpu_ms: null,
-  peak_memory_bytes: null,
-  response_bytes: null,
-  log_bytes: 0,
-  log_dropped_bytes: 0,
-  finished_at: null,
-} as const satisfies Partial<Invocation>;
 
 /** Returns the record of an invocation that begins. */
 export function newRecord(

@@ -1,12 +1,13 @@
 import type { Clock } from "../../clock.ts";
-import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Invocation, LogEntry } from "../../domain/calls/invocations.ts";
+import { Alarm } from "../../domain/concurrency.ts";
+import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
-import type { InvocationStore, SavedInvocation } from "../../store/sqlite/tables/invocations.ts";
-import type { Payload } from "../../store/sqlite/tables/payloads.ts";
+import type { History } from "../../store/history.ts";
+import type { Payload, SavedInvocation } from "../../store/records.ts";
 
-/** From a record to its place in the database at most, in milliseconds. */
+/** The longest time from a record to its write, in milliseconds. */
 const FLUSH_MS = 100;
 /** Records of one transaction, and bytes of logs with them: about 5 ms of the event loop, at 21 us a record. */
 const BATCH = 200;
@@ -24,135 +25,165 @@ export interface Retention {
   readonly max_count: number;
 }
 
-/** What is written of one invocation. */
-type Pending = SavedInvocation;
+interface RecorderDeps {
+  readonly history: Pick<History, "save" | "remove" | "prune" | "markLost">;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly retention: Retention;
+}
 
-/** Writes records in batches, off the path of calls, and lets old ones go. */
+/** Writes records in batches, off the path of calls, and removes old ones. */
 export class Recorder implements AsyncDisposable {
-  readonly #store: InvocationStore;
-  readonly #clock: Clock;
-  readonly #log: Logger;
-  readonly #metrics: Metrics;
-  readonly #retention: Retention;
-  /** By id: what is known later replaces what was known earlier. */
-  readonly #pending = new Map<string, Pending>();
-  #cancelFlush: (() => void) | undefined;
-  #cancelPrune: () => void = () => undefined;
+  readonly #deps: RecorderDeps;
+  /** By id: a later state replaces an earlier one. */
+  readonly #pending = new Map<string, SavedInvocation>();
+  readonly #nextFlush: Alarm;
+  readonly #nextPrune: Alarm;
+  #isFlushDue = false;
+  #isWriting = false;
+  /** Settles when all writes that were asked for are done: one after the other, so that a newer state never comes first. */
+  #writes: Promise<void> = Promise.resolve();
 
-  constructor(options: { store: InvocationStore; clock: Clock; log: Logger; metrics: Metrics; retention: Retention }) {
-    this.#store = options.store;
-    this.#clock = options.clock;
-    this.#log = options.log;
-    this.#metrics = options.metrics;
-    this.#retention = options.retention;
+  constructor(deps: RecorderDeps) {
+    this.#deps = deps;
+    this.#nextFlush = new Alarm(deps.clock, () => void this.#flushLater());
+    this.#nextPrune = new Alarm(deps.clock, () => void this.#prune());
   }
 
-  /** Marks what an earlier server left running as lost, and begins to let old records go. */
-  start(): void {
-    const lost = this.#store.markLost(this.#clock.now());
-    if (lost > 0) this.#log.warn("invocations lost with an earlier server", { count: lost });
-    this.#schedulePrune();
+  /** Marks the invocations that an earlier server left running as lost, and begins to remove old records. */
+  async start(): Promise<void> {
+    const { history, clock, log } = this.#deps;
+    const lost = await history.markLost(clock.now());
+    if (lost > 0) log.warn("invocations lost with an earlier server", { count: lost });
+    this.#nextPrune.set(PRUNE_INTERVAL_MS);
   }
 
-  /** Takes the newest state of an invocation; with its logs, and what else is kept of it, once they are known. */
+  /** Takes the newest state of an invocation, with its logs and payload once they are known. */
   put(invocation: Invocation, logs?: readonly LogEntry[], payload?: Payload): void {
     this.#pending.delete(invocation.id);
     this.#pending.set(invocation.id, { invocation, ...(logs && { logs }), ...(payload && { payload }) });
     if (this.#pending.size > WAITING) this.#dropOldest();
-    this.#cancelFlush ??= this.#clock.after(FLUSH_MS, () => this.#flushLater());
+    if (!this.#isFlushDue) this.#scheduleFlush();
   }
 
-  /** Forgets an invocation that did not become one. */
+  /** Forgets an invocation that was turned away. */
   drop(id: string): void {
-    if (!this.#pending.delete(id)) this.#store.remove(id);
+    const { history, log } = this.#deps;
+    const wasPending = this.#pending.delete(id);
+    if (wasPending && !this.#isWriting) return;
+    // It is written, or on its way.
+    void this.#afterWrites(() => history.remove(id)).catch((error: unknown) => {
+      log.warn("a record is not removed", { request_id: id, problem: messageOf(error) });
+    });
   }
 
-  /** Writes everything now; readers call it, so that they find what has happened. A database that refuses is logged. */
-  flush(): void {
-    this.#cancelFlush?.();
-    this.#cancelFlush = undefined;
-    while (this.#pending.size > 0) if (!this.#writeBatch()) return;
+  /** Writes everything now: readers call it, so that they find what has happened. An error of the database is logged. */
+  flush(): Promise<void> {
+    this.#nextFlush.clear();
+    this.#isFlushDue = false;
+    return this.#afterWrites(async () => {
+      while (this.#pending.size > 0) if (!(await this.#writeBatch())) return;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#cancelPrune();
-    this.flush();
-    this.#cancelFlush?.();
+    this.#nextPrune[Symbol.dispose]();
+    await this.flush();
+    this.#nextFlush[Symbol.dispose]();
   }
 
-  #flushLater(): void {
-    this.#cancelFlush = undefined;
-    this.#writeBatch();
+  #scheduleFlush(): void {
+    this.#isFlushDue = true;
+    this.#nextFlush.set(FLUSH_MS);
+  }
+
+  async #flushLater(): Promise<void> {
+    this.#isFlushDue = false;
+    await this.#afterWrites(async () => void (await this.#writeBatch()));
     // The rest, or what could not be written, has its turn after everyone else had theirs.
-    if (this.#pending.size > 0) this.#cancelFlush ??= this.#clock.after(FLUSH_MS, () => this.#flushLater());
+    if (this.#pending.size > 0 && !this.#isFlushDue) this.#scheduleFlush();
   }
 
-  #writeBatch(): boolean {
+  #afterWrites(work: () => Promise<void>): Promise<void> {
+    const done = this.#writes.then(work);
+    this.#writes = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Writes a batch. False if the disk is full. */
+  async #writeBatch(): Promise<boolean> {
+    const { history, log } = this.#deps;
     const batch = this.#nextBatch();
+    this.#isWriting = true;
     try {
-      this.#store.save(batch);
-      for (const { invocation } of batch) this.#pending.delete(invocation.id);
+      await history.save(batch);
+      for (const saved of batch) this.#forget(saved);
       return true;
     } catch (error) {
       if (error instanceof AppError && error.reason === "storage_full") {
-        this.#log.error("records not written, will try again", { count: batch.length, problem: error.message });
+        log.error("records not written, will try again", { count: batch.length, problem: error.message });
         return false;
       }
-      this.#log.error("records not written together, writing them one by one", { count: batch.length, error });
-      for (const pending of batch) this.#writeOne(pending);
+      log.error("records not written together, writing them one by one", { count: batch.length, error });
+      for (const saved of batch) await this.#writeOne(saved);
       return true;
+    } finally {
+      this.#isWriting = false;
     }
   }
 
-  #nextBatch(): Pending[] {
-    const batch: Pending[] = [];
+  #nextBatch(): SavedInvocation[] {
+    const batch: SavedInvocation[] = [];
     let bytes = 0;
-    for (const pending of this.#pending.values()) {
-      batch.push(pending);
-      bytes += pending.invocation.log_bytes + payloadBytes(pending);
+    for (const saved of this.#pending.values()) {
+      batch.push(saved);
+      bytes += saved.invocation.log_bytes + payloadBytes(saved);
       if (batch.length >= BATCH || bytes >= BATCH_LOG_BYTES) break;
     }
     return batch;
   }
 
   /** One record that cannot be stored must not keep all others from it. */
-  #writeOne(pending: Pending): void {
-    const { id } = pending.invocation;
-    this.#pending.delete(id);
+  async #writeOne(saved: SavedInvocation): Promise<void> {
+    const { history, log, metrics } = this.#deps;
+    this.#forget(saved);
     try {
-      this.#store.save([pending]);
+      await history.save([saved]);
     } catch (error) {
-      this.#metrics.recordsDropped.inc();
-      this.#log.error("record dropped", { request_id: id, error });
+      metrics.recordsDropped.inc();
+      log.error("record dropped", { request_id: saved.invocation.id, error });
     }
+  }
+
+  /** A newer state of the same invocation stays. */
+  #forget(saved: SavedInvocation): void {
+    const { id } = saved.invocation;
+    if (this.#pending.get(id) === saved) this.#pending.delete(id);
   }
 
   #dropOldest(): void {
     const oldest = this.#pending.keys().next().value;
     if (oldest === undefined) return;
     this.#pending.delete(oldest);
-    this.#metrics.recordsDropped.inc();
+    this.#deps.metrics.recordsDropped.inc();
   }
 
-  #schedulePrune(afterMs = PRUNE_INTERVAL_MS): void {
-    this.#cancelPrune = this.#clock.after(afterMs, () => {
-      // A full batch means that there may be more.
-      this.#schedulePrune(this.#prune() < PRUNE_BATCH ? PRUNE_INTERVAL_MS : PRUNE_PAUSE_MS);
-    });
-  }
-
-  /** Removes a batch of records that are older, or more, than are kept; tells how many went. */
-  #prune(): number {
-    const { max_age_ms, max_count } = this.#retention;
+  /** Removes a batch of records that are older, or more, than are kept. */
+  async #prune(): Promise<void> {
+    const { history, clock, log, retention } = this.#deps;
+    const { max_age_ms, max_count } = retention;
+    let removed = 0;
     try {
-      return this.#store.prune({ before: this.#clock.now() - max_age_ms, keep: max_count, batch: PRUNE_BATCH });
+      removed = await history.prune({ before: clock.now() - max_age_ms, keep: max_count, batch: PRUNE_BATCH });
     } catch (error) {
-      this.#log.warn("old records not removed", { problem: messageOf(error) });
-      return 0;
+      log.warn("old records not removed", { problem: messageOf(error) });
     }
+    // A full batch means that there may be more.
+    this.#nextPrune.set(removed < PRUNE_BATCH ? PRUNE_INTERVAL_MS : PRUNE_PAUSE_MS);
   }
 }
 
-function payloadBytes({ payload }: Pending): number {
+function payloadBytes({ payload }: SavedInvocation): number {
   return payload === undefined ? 0 : payload.request.length + (payload.response?.length ?? 0);
 }

@@ -3,13 +3,13 @@ import type { Attempt } from "../../domain/calls/attempts.ts";
 import { deadline, onAbort } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Invocation, InvocationLogs } from "../../domain/calls/invocations.ts";
-import type { Store } from "../../store/sqlite/store.ts";
+import type { History } from "../../store/history.ts";
 import type { InvocationEvent, InvocationEvents } from "./events.ts";
 import type { Answer, InvocationService } from "./invocations.ts";
 import { readStoredResponse } from "./stored-messages.ts";
 
 interface ResultServiceDeps {
-  readonly store: Pick<Store, "attempts" | "payloads">;
+  readonly history: Pick<History, "attempts" | "attemptLogs" | "payload">;
   readonly invocations: InvocationService;
   readonly events: InvocationEvents;
   readonly clock: Clock;
@@ -32,8 +32,8 @@ export class ResultService {
     using limit = deadline(this.#deps.clock, ms, signal);
     onAbort(limit.signal, resolve);
     try {
-      if (!hasEnded(this.#deps.invocations.get(id))) await promise;
-      return this.#deps.invocations.get(id);
+      if (!hasEnded(await this.#deps.invocations.get(id))) await promise;
+      return await this.#deps.invocations.get(id);
     } finally {
       unfollow();
     }
@@ -43,32 +43,43 @@ export class ResultService {
    * Calls `listener` with the state of an invocation and then with all that happens until it ends; then calls `onEnd`. If it
    * has ended already, `listener` gets its output, too. Throws `not_found`.
    */
-  follow(id: string, listener: (event: InvocationEvent) => void, onEnd: () => void): () => void {
-    const invocation = this.#deps.invocations.get(id);
-    listener({ type: "state", invocation });
-    if (hasEnded(invocation)) {
-      const { entries } = this.#deps.invocations.logs(id);
-      if (entries.length > 0) listener({ type: "log", entries });
-      onEnd();
-      return () => undefined;
-    }
-    const unfollow = this.#deps.events.follow(id, (event) => {
-      listener(event);
-      if (event.type !== "state" || !hasEnded(event.invocation)) return;
+  async follow(id: string, listener: (event: InvocationEvent) => void, onEnd: () => void): Promise<() => void> {
+    // Events come from now on; those that come before the record is read follow it.
+    const early: InvocationEvent[] = [];
+    let tell = (event: InvocationEvent): void => void early.push(event);
+    const unfollow = this.#deps.events.follow(id, (event) => tell(event));
+    try {
+      const invocation = await this.#deps.invocations.get(id);
+      listener({ type: "state", invocation });
+      if (hasEnded(invocation)) {
+        unfollow();
+        const { entries } = await this.#deps.invocations.logs(id);
+        if (entries.length > 0) listener({ type: "log", entries });
+        onEnd();
+        return () => undefined;
+      }
+      tell = (event) => {
+        listener(event);
+        if (event.type !== "state" || !hasEnded(event.invocation)) return;
+        unfollow();
+        onEnd();
+      };
+      for (const event of early) tell(event);
+      return unfollow;
+    } catch (error) {
       unfollow();
-      onEnd();
-    });
-    return unfollow;
+      throw error;
+    }
   }
 
   /** Returns the function's own answer. Throws `conflict` if there is none yet, `not_found` if it was not kept. */
-  result(id: string): Answer {
-    const invocation = this.#deps.invocations.get(id);
+  async result(id: string): Promise<Answer> {
+    const invocation = await this.#deps.invocations.get(id);
     if (!hasEnded(invocation)) {
       const message = `The invocation is ${invocation.status}: ask again when it has ended, or with GET /v1/invocations/${id}?wait=30s`;
       throw new AppError("conflict", message);
     }
-    const payload = this.#deps.store.payloads.get(id);
+    const payload = await this.#deps.history.payload(id);
     if (payload === undefined) {
       const message = `The result of invocation "${id}" was not kept: set the function's "record_bodies" for synchronous ones`;
       throw new AppError("not_found", message);
@@ -80,20 +91,22 @@ export class ResultService {
   }
 
   /** Lists the attempts at an invocation, the first one first; none for a synchronous one. */
-  attempts(id: string): Attempt[] {
-    return this.#deps.store.attempts.list(this.#deps.invocations.get(id).id);
+  async attempts(id: string): Promise<Attempt[]> {
+    const { id: known } = await this.#deps.invocations.get(id);
+    return this.#deps.history.attempts(known);
   }
 
   /** Returns the function's output in an attempt. Throws `not_found`. */
-  attemptLogs(id: string, attempt: number): InvocationLogs {
-    const record = this.#deps.store.attempts.get(this.#deps.invocations.get(id).id, attempt);
+  async attemptLogs(id: string, attempt: number): Promise<InvocationLogs> {
+    const record = (await this.attempts(id)).find((one) => one.attempt === attempt);
     if (record === undefined) {
       throw new AppError(
         "not_found",
         `Invocation "${id}" has no attempt ${attempt}: GET /v1/invocations/${id}/attempts lists them`,
       );
     }
-    return { entries: this.#deps.store.attempts.logs(id, attempt) ?? [], dropped_bytes: record.log_dropped_bytes };
+    const entries = (await this.#deps.history.attemptLogs(id, attempt)) ?? [];
+    return { entries, dropped_bytes: record.log_dropped_bytes };
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
 import { AppError } from "../../domain/errors.ts";
+import { FOLLOWERS } from "../../domain/functions/chains.ts";
 import { checkSettings, settingsAfterChange } from "../../domain/functions/rules.ts";
 import {
   type CreateFunction,
@@ -12,173 +13,173 @@ import {
   type VersionPool,
 } from "../../domain/functions/functions.ts";
 import { FUNCTIONS } from "../../domain/limits.ts";
+import { notFound } from "../../domain/quoted.ts";
 import type { FunctionTarget } from "../../domain/manifest/plan.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import { timestamp } from "../../domain/types.ts";
 import { numbered } from "../../domain/functions/versions.ts";
 import type { Runner } from "../../runner/runner.ts";
-import type { FunctionStore } from "../../store/sqlite/tables/functions.ts";
+import type { Basis } from "../../store/configuration.ts";
+import { retryStale } from "../../store/errors.ts";
+import type { Store } from "../../store/store.ts";
 import type { FollowerCheck } from "./follower-check.ts";
-import type { VersionStore } from "../../store/sqlite/tables/versions.ts";
 import { type EngineKnowledge, FunctionPreparation } from "./preparation.ts";
 import type { ImageRetention } from "../images/retention.ts";
 import type { SecretService } from "../secrets/secrets.ts";
 
-/** As much of the runner as functions need. */
+/** The part of the runner that functions need. */
 type FunctionRunner = EngineKnowledge & Pick<Runner, "poolsOf" | "name" | "warm" | "update" | "remove">;
 
-/** What can be done with functions. */
-export class FunctionService {
-  /** For what is described as a whole. */
-  readonly preparation: FunctionPreparation;
-  readonly #store: FunctionStore;
-  readonly #versions: VersionStore;
-  readonly #retention: Pick<ImageRetention, "holding" | "soon">;
-  readonly #secrets: SecretService;
-  readonly #followers: FollowerCheck;
-  readonly #runner: FunctionRunner;
-  readonly #clock: Clock;
-  /** Told of a function that is gone under the name or id that it had. */
-  readonly #onForget: (fn: Function) => void;
+interface FunctionDeps {
+  readonly store: Pick<Store, "functions" | "versions" | "revision">;
+  readonly retention: Pick<ImageRetention, "holding" | "soon">;
+  readonly secrets: SecretService;
+  readonly followers: FollowerCheck;
+  readonly runner: FunctionRunner;
+  readonly clock: Clock;
+  /** Called for a function that no longer exists under the name or id that it had. */
+  readonly onForget: (fn: Function) => void;
+}
 
-  constructor(options: {
-    store: FunctionStore;
-    versions: VersionStore;
-    retention: Pick<ImageRetention, "holding" | "soon">;
-    secrets: SecretService;
-    followers: FollowerCheck;
-    runner: FunctionRunner;
-    clock: Clock;
-    onForget: (fn: Function) => void;
-  }) {
-    this.preparation = new FunctionPreparation(options);
-    this.#store = options.store;
-    this.#versions = options.versions;
-    this.#retention = options.retention;
-    this.#secrets = options.secrets;
-    this.#followers = options.followers;
-    this.#runner = options.runner;
-    this.#clock = options.clock;
-    this.#onForget = options.onForget;
+/** Manages functions. */
+export class FunctionService {
+  /** Prepares functions that are described as a whole. */
+  readonly preparation: FunctionPreparation;
+  readonly #deps: FunctionDeps;
+
+  constructor(deps: FunctionDeps) {
+    this.preparation = new FunctionPreparation(deps);
+    this.#deps = deps;
   }
 
   list(): Function[] {
-    return this.#store.list();
+    return this.#deps.store.functions.list();
   }
 
   /** Finds a function by its id or name; throws `not_found`. */
   get(idOrName: string): Function {
-    const found = this.#store.find(idOrName);
-    if (found === undefined) throw unknown(idOrName);
+    const found = this.#deps.store.functions.find(idOrName);
+    if (found === undefined) throw notFound("function", idOrName);
     return found;
   }
 
   /** A function with its instances as they are now. */
   getWithPool(idOrName: string): FunctionWithPool {
     const found = this.get(idOrName);
-    const pools = this.#runner.poolsOf(found.id);
+    const pools = this.#deps.runner.poolsOf(found.id);
     const { version: _version, ...pool } = pools.find(({ version }) => version === found.version) ?? NO_POOL;
     return { ...found, pool, version_pools: pools.filter(({ version }) => version !== found.version) };
   }
 
   /**
-   * A version of a function as calls run it: its name is the function's, and so is how many calls of all versions may run
-   * at once.
+   * A version of a function as calls run it: its name is the function's, and so is the number of calls of all versions
+   * that may run at once. Only for versions that routes name.
    */
   at(fn: Function, version: number): Function | undefined {
     if (version === fn.version) return fn;
     const { name, max_concurrency } = fn;
-    const found = this.#versions.get(fn.id, version);
+    const found = this.#deps.store.versions.get(fn.id, version);
     return found && { ...found, name, max_concurrency };
   }
 
-  /** The routes of a function have changed: those versions are kept ready that they name now. */
-  routesChanged(id: string): void {
-    const fn = this.#store.get(id);
-    if (fn === undefined) return;
-    this.#runner.name(fn, this.#named(fn));
-    this.#retention.soon();
+  /** Returns whether a function has a version. */
+  async hasVersion(fn: Function, version: number): Promise<boolean> {
+    return version === fn.version || (await this.#deps.store.versions.find(fn.id, version)) !== undefined;
   }
 
-  /** Makes the functions ready that are to be so without being called, and their versions. */
+  /** The routes of a function have changed: keeps the versions ready that they name now. */
+  routesChanged(id: string): void {
+    const fn = this.#deps.store.functions.get(id);
+    if (fn === undefined) return;
+    this.#deps.runner.name(fn, this.#named(fn));
+    this.#deps.retention.soon();
+  }
+
+  /** Starts the instances of functions, and of their versions, that are to be ready before they are called. */
   warm(): void {
-    const warm = (fn: Function | undefined) => fn !== undefined && fn.warm_min > 0 && this.#runner.warm(fn);
+    const warm = (fn: Function | undefined) => fn !== undefined && fn.warm_min > 0 && this.#deps.runner.warm(fn);
     for (const fn of this.list()) warm(fn);
-    for (const { id, version } of this.#versions.allNamed()) {
-      const fn = this.#store.get(id);
+    for (const { id, version } of this.#deps.store.versions.allNamed()) {
+      const fn = this.#deps.store.functions.get(id);
       if (fn !== undefined) warm(this.at(fn, version));
     }
   }
 
-  /** The id that an id or a name means; an id of a function that is no more stands for itself. */
+  /** The id for an id or a name; the id of a function that does not exist any more stands for itself. */
   idOf(idOrName: string): string {
-    return this.#store.find(idOrName)?.id ?? idOrName;
+    return this.#deps.store.functions.find(idOrName)?.id ?? idOrName;
   }
 
-  /** Registers an image, which is pulled where the engine does not have it; its labels are defaults for the settings. */
+  /** Registers an image, which is pulled if the engine does not have it; its labels are defaults for the settings. */
   create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
-    return this.#retention.holding(() => this.#create(body, watcher));
+    return this.#deps.retention.holding(() => this.#create(body, watcher));
   }
 
   async #create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
     this.#check(body, null);
     this.preparation.check(body);
-    const followers = this.#followers.resolve(body);
-    if (this.#store.count() >= FUNCTIONS) {
+    const followers = this.#deps.followers.resolve(body);
+    if (this.#deps.store.functions.count() >= FUNCTIONS) {
       throw new AppError("conflict", `There are ${FUNCTIONS} functions already: delete some`);
     }
     const target = await this.preparation.prepare(body, { find: "resolve", watcher });
     const created: Function = { ...this.recordOf(body.name ?? null, target), ...followers };
-    await this.#store.insert(created, () => {
-      this.#secrets.check(created);
-      this.#followers.check(created, created);
+    await retryStale(() => {
+      const basis = this.#basisOf(created);
+      this.#deps.secrets.check(created);
+      this.#deps.followers.check(created, created);
+      return this.#deps.store.functions.insert(created, basis);
     });
     return this.created(created.id);
   }
 
   /** The record of a new function. */
   recordOf(name: string | null, { image, environment, settings, resolved }: FunctionTarget): Function {
-    const now = timestamp(this.#clock.now());
+    const now = timestamp(this.#deps.clock.now());
     const { image_id = null, digest = null } = resolved ?? {};
     return {
       ...FUNCTION_DEFAULTS,
       ...settings,
-      ...{ image_id, digest, image, environment, name },
-      id: this.#clock.uuid(),
+      image_id,
+      digest,
+      image,
+      environment,
+      name,
+      id: this.#deps.clock.uuid(),
       created_at: now,
       updated_at: now,
     };
   }
 
-  /** The record of a function that is to be another in all but its name, with its next version. */
+  /** The record of a function whose settings are all replaced, with its next version. */
   replacementOf(before: Function, { image, environment, settings, resolved }: FunctionTarget): Function {
-    const updated_at = timestamp(this.#clock.now());
+    const updated_at = timestamp(this.#deps.clock.now());
     return numbered(before, { ...before, ...settings, ...resolved, image, environment, updated_at });
   }
 
-  /** A function is in the database: its next call is to be a warm one. */
+  /** A function was added to the database: its next call is to be a warm one. */
   created(id: string): Function {
     const stored = this.get(id);
-    this.#runner.update(stored, []);
+    this.#deps.runner.update(stored, []);
     return stored;
   }
 
-  /** A function is another in the database: calls that begin now see it so. */
+  /** A function was changed in the database: calls that begin now see the change. */
   changed(before: Function, after: Function): void {
-    this.#runner.update(after, this.#named(after));
-    if (after.name !== before.name) this.#onForget(before);
+    this.#deps.runner.update(after, this.#named(after));
+    if (after.name !== before.name) this.#deps.onForget(before);
   }
 
-  /** A function is gone from the database. */
+  /** A function was deleted from the database. */
   deleted(fn: Function): void {
-    this.#runner.remove(fn.id);
-    this.#retention.soon();
-    this.#onForget(fn);
+    this.#deps.runner.remove(fn.id);
+    this.#deps.retention.soon();
+    this.#deps.onForget(fn);
   }
 
-  /** Changes what the body names; a changed image is resolved as at registration, but for its labels. */
+  /** Changes the fields that the body has; a changed image is resolved as at registration, but its labels are ignored. */
   update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
-    return this.#retention.holding(() => this.#update(idOrName, body, watcher));
+    return this.#deps.retention.holding(() => this.#update(idOrName, body, watcher));
   }
 
   async #update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
@@ -186,17 +187,17 @@ export class FunctionService {
     const { environment, ...changes } = body;
     const { name: _name, image, ...given } = changes;
     this.#check(body, before.id);
-    const followers = this.#followers.resolve(body);
+    const followers = this.#deps.followers.resolve(body);
     const variables = environment === undefined ? before.environment : (environment ?? {});
     const after = { ...before, ...settingsAfterChange(before, given), environment: variables };
     checkSettings(after);
-    this.#followers.check({ ...after, ...followers }, followers);
-    if (touchesSecrets(body)) this.#secrets.check(after);
-    await this.#runner.check(given);
+    this.#deps.followers.check({ ...after, ...followers }, followers);
+    if (touchesSecrets(body)) this.#deps.secrets.check(after);
+    await this.#deps.runner.check(given);
     if (image === undefined && (given.entrypoint !== undefined || given.command !== undefined)) {
-      await this.#runner.images.checkCommand(after);
+      await this.#deps.runner.images.checkCommand(after);
     }
-    const resolved = image === undefined ? {} : await this.#runner.images.resolve(image, after, watcher);
+    const resolved = image === undefined ? {} : await this.#deps.runner.images.resolve(image, after, watcher);
     return this.change(before.id, {
       ...changes,
       ...followers,
@@ -205,36 +206,36 @@ export class FunctionService {
     });
   }
 
-  /** Pulls the image anew and moves the function to what its reference means now. */
+  /** Pulls the image again and moves the function to the image that its reference means now. */
   pull(idOrName: string, watcher?: PullWatcher): Promise<Function> {
-    return this.#retention.holding(async () => {
+    return this.#deps.retention.holding(async () => {
       const fn = this.get(idOrName);
-      return this.change(fn.id, await this.#runner.images.refresh(fn.image, fn, watcher));
+      return this.change(fn.id, await this.#deps.runner.images.refresh(fn.image, fn, watcher));
     });
   }
 
-  /** Deletes a function and tells what it was; with routes, and being a follower of others, only where `cascade` says so. */
+  /** Deletes a function and returns it; one with routes, or that follows others, only with `cascade`. */
   async delete(idOrName: string, options: { readonly cascade: boolean }): Promise<Function> {
-    const deleted = await this.#store.delete(this.get(idOrName).id, options);
-    if (deleted === undefined) throw unknown(idOrName);
+    const deleted = await this.#deps.store.functions.delete(this.get(idOrName).id, options);
+    if (deleted === undefined) throw notFound("function", idOrName);
     this.deleted(deleted);
     return deleted;
   }
 
-  /** Gives a function from an older database, which knows no image id, the image that its reference means. */
+  /** Gives a function from an older database, which has no image id, the image that its reference means. */
   async withImage(fn: Function): Promise<Function> {
     if (fn.image_id !== null) return fn;
-    return this.#retention.holding(async () => {
-      const resolved = await this.#runner.images.resolve(fn.image, fn);
-      if (this.#store.get(fn.id)?.version === fn.version) return this.change(fn.id, resolved);
-      await this.#versions.completeOld({ ...fn, ...resolved });
+    return this.#deps.retention.holding(async () => {
+      const resolved = await this.#deps.runner.images.resolve(fn.image, fn);
+      if (this.#deps.store.functions.get(fn.id)?.version === fn.version) return this.change(fn.id, resolved);
+      await this.#deps.store.versions.complete({ ...fn, ...resolved });
       return { ...fn, ...resolved };
     });
   }
 
   /** The versions that routes name, as calls run them. */
   #named(fn: Function): Function[] {
-    return this.#versions
+    return this.#deps.store.versions
       .named(fn.id)
       .map((version) => this.at(fn, version))
       .filter((found) => found !== undefined);
@@ -244,8 +245,8 @@ export class FunctionService {
     if (body.environment) checkEnvironment(body.environment);
     if (typeof body.name !== "string") return;
     checkFunctionName(body.name);
-    // Asked before the image is pulled, so that nobody waits minutes for this answer; the store has the last word.
-    const holder = this.#store.find(body.name);
+    // Checked before the image is pulled, so that nobody waits minutes for this answer; the store has the last word.
+    const holder = this.#deps.store.functions.find(body.name);
     if (holder !== undefined && holder.id !== self) {
       throw new AppError(
         "conflict",
@@ -255,23 +256,33 @@ export class FunctionService {
   }
 
   /**
-   * Changes the row as it is now, not as it was before a pull that may have taken minutes; what is another version gets
-   * its number. For services that have checked with the engine what they change.
+   * Changes the function as it is now, not as it was before a pull that may have taken minutes; a change that makes a new
+   * version gets its number. For services that have checked with the engine what they change.
    */
   async change(id: string, changes: Partial<Function>): Promise<Function> {
-    const changed = await this.#store.update(id, (current) => {
-      const settings = settingsAfterChange(current, changes);
-      const updated_at = timestamp(this.#clock.now());
-      const after = numbered(current, { ...current, ...changes, ...settings, updated_at });
+    const { store, secrets, followers, clock } = this.#deps;
+    const { before, after } = await retryStale(async () => {
+      const before = store.functions.get(id);
+      if (before === undefined) throw notFound("function", id);
+      const settings = settingsAfterChange(before, changes);
+      const updated_at = timestamp(clock.now());
+      const after = numbered(before, { ...before, ...changes, ...settings, updated_at });
+      const basis = touchesSecrets(changes) || touchesFollowers(changes) ? this.#basisOf(after) : undefined;
       checkSettings(after);
-      // Only then: one that was deleted must not keep a function from being changed in other ways.
-      if (touchesSecrets(changes)) this.#secrets.check(after);
-      this.#followers.check(after, changes);
-      return after;
+      // Only then: a secret that was deleted must not keep the function from being changed in other ways.
+      if (touchesSecrets(changes)) secrets.check(after);
+      followers.check(after, changes);
+      await store.functions.replace(before, after, basis);
+      return { before, after };
     });
-    if (changed === undefined) throw unknown(id);
-    this.changed(changed.before, changed.after);
-    return changed.after;
+    this.changed(before, after);
+    return after;
+  }
+
+  /** The basis of a write that depends on other records: on the secrets of the function, or on its followers. */
+  #basisOf({ secrets, on_success, on_failure }: Function): Basis | undefined {
+    if (secrets.length === 0 && on_success === null && on_failure === null) return undefined;
+    return { revision: this.#deps.store.revision };
   }
 }
 
@@ -281,9 +292,6 @@ function touchesSecrets(changes: UpdateFunction | Partial<Function>): boolean {
   return changes.secrets !== undefined || changes.environment !== undefined;
 }
 
-function unknown(idOrName: string): AppError {
-  return new AppError(
-    "not_found",
-    `No function ${JSON.stringify(idOrName.slice(0, 100))}: GET /v1/functions lists them`,
-  );
+function touchesFollowers(changes: Partial<Function>): boolean {
+  return FOLLOWERS.some((setting) => typeof changes[setting] === "string");
 }

@@ -20,7 +20,12 @@ import {
 } from "../../domain/manifest/plan.ts";
 import { checkRouteOptions, fullOptions, ROUTE_DEFAULTS } from "../../domain/routes/options.ts";
 import { checkRoutePath, type Route } from "../../domain/routes/routes.ts";
-import type { Store } from "../../store/sqlite/store.ts";
+import { about, errorAbout } from "../../domain/manifest/about.ts";
+import { mapConcurrent } from "../../domain/concurrency.ts";
+import type { ChainLink } from "../../domain/functions/chains.ts";
+import type { FunctionStore, ManifestWrite, ManifestWrites } from "../../store/configuration.ts";
+import { retryStale } from "../../store/errors.ts";
+import type { Store } from "../../store/store.ts";
 import { changesSecrets } from "./preparation.ts";
 import type { FollowerCheck } from "./follower-check.ts";
 import type { FunctionService } from "./functions.ts";
@@ -28,74 +33,49 @@ import type { ImageRetention } from "../images/retention.ts";
 import type { RouteService } from "./routes.ts";
 import type { SecretService } from "../secrets/secrets.ts";
 
-/** Functions whose images are asked for, and pulled, at the same time. */
+/** The most functions whose images are looked for, and pulled, at the same time. */
 const AT_ONCE = 4;
 
-/** What was written: each record as it was, and as it is. */
-interface Written {
+/** A plan, and the changes of records that carry it out. */
+interface Change extends ManifestWrites {
   readonly plan: Plan;
-  readonly functions: readonly Change<Function>[];
-  readonly routes: readonly Change<Route>[];
 }
 
-interface Change<T> {
-  readonly before?: T;
-  readonly after?: T;
+interface ManifestDeps {
+  readonly store: Pick<Store, "functions" | "applyManifest" | "revision">;
+  readonly functions: FunctionService;
+  readonly routes: RouteService;
+  readonly secrets: SecretService;
+  readonly followers: Pick<FollowerCheck, "check" | "checkCallbackUrl">;
+  readonly retention: Pick<ImageRetention, "holding">;
 }
 
-/** Undoes the transaction of a dry run. */
-class Rehearsed extends Error {
-  readonly written: Written;
-
-  constructor(written: Written) {
-    super("a dry run was undone");
-    this.written = written;
-  }
-}
-
-/** What can be done with manifests. */
+/** Exports the functions and routes as a manifest, and applies one. */
 export class ManifestService {
-  readonly #store: Pick<Store, "functions" | "routes" | "together">;
-  readonly #functions: FunctionService;
-  readonly #routes: RouteService;
-  readonly #secrets: SecretService;
-  readonly #followers: Pick<FollowerCheck, "check" | "checkCallbackUrl">;
-  readonly #retention: Pick<ImageRetention, "holding">;
+  readonly #deps: ManifestDeps;
 
-  constructor(options: {
-    store: Pick<Store, "functions" | "routes" | "together">;
-    functions: FunctionService;
-    routes: RouteService;
-    secrets: SecretService;
-    followers: Pick<FollowerCheck, "check" | "checkCallbackUrl">;
-    retention: Pick<ImageRetention, "holding">;
-  }) {
-    this.#store = options.store;
-    this.#functions = options.functions;
-    this.#routes = options.routes;
-    this.#secrets = options.secrets;
-    this.#followers = options.followers;
-    this.#retention = options.retention;
+  constructor(deps: ManifestDeps) {
+    this.#deps = deps;
   }
 
-  /** The manifest of what there is: applied here, it changes nothing. Works without the engine, too. */
+  /** The manifest of this server: applied here, it changes nothing. Works without the engine, too. */
   async export(): Promise<Manifest> {
-    const [functions, routes] = [this.#functions.list(), this.#routes.list()];
+    const [functions, routes] = [this.#deps.functions.list(), this.#deps.routes.list()];
     const labels = await this.#labelsOf(functions);
-    const secrets = this.#secrets.list().map(({ name }) => name);
+    const secrets = this.#deps.secrets.list().map(({ name }) => name);
     return manifestOf({ functions, routes, secrets, labelsOf: ({ id }) => labels.get(id) });
   }
 
   /**
    * Makes the functions and routes what a manifest says, all of them or none. Everything is checked and every image found
-   * before anything is changed; a dry run does the same but for pulls, and is undone.
+   * before anything is changed. A dry run does the same, but pulls and changes nothing.
    */
   apply(manifest: Manifest, options: ApplyOptions): Promise<AppliedManifest> {
-    return this.#retention.holding(async () => {
+    return this.#deps.retention.holding(async () => {
       const wanted = await this.#prepared(manifest, options);
-      const { plan, functions, routes } = await this.#write(wanted, options);
-      if (!options.dry_run) this.#tell(functions, routes);
-      return { changes: changesOf(plan), dry_run: options.dry_run };
+      const change = await this.#write(wanted, options);
+      if (!options.dry_run) this.#tell(change);
+      return { changes: changesOf(change.plan), dry_run: options.dry_run };
     });
   }
 
@@ -103,13 +83,13 @@ export class ManifestService {
     const { functions = {}, routes = {}, secrets = [] } = manifest;
     this.#checkSecrets(secrets);
     const bodies = new Map(Object.entries(functions));
-    const present = { functions: this.#functions.list(), routes: [] };
+    const present = { functions: this.#deps.functions.list(), routes: [] };
     const known = byManifestName(present.functions);
     for (const [name, body] of bodies) {
       checkManifestName(name);
       about("Function", name, () => {
-        this.#functions.preparation.check(body, known.get(name));
-        if (typeof body.callback_url === "string") this.#followers.checkCallbackUrl(body.callback_url);
+        this.#deps.functions.preparation.check(body, known.get(name));
+        if (typeof body.callback_url === "string") this.#deps.followers.checkCallbackUrl(body.callback_url);
       });
     }
     const targets = new Map(
@@ -124,102 +104,109 @@ export class ManifestService {
     checkFollowers(present, bodies, { prune });
     const find = dry_run ? "look" : pull ? "refresh" : "resolve";
     const prepared = await each([...bodies], async ([name, body]) => {
-      const preparing = this.#functions.preparation.prepare(body, { before: known.get(name), find });
-      return [name, await preparing.catch((error: unknown) => rethrow("Function", name, error))] as const;
+      const preparing = this.#deps.functions.preparation.prepare(body, { before: known.get(name), find });
+      const target = await preparing.catch((error: unknown) => {
+        throw errorAbout("Function", name, error);
+      });
+      return [name, target] as const;
     });
     return { functions: new Map(prepared), routes: targets };
   }
 
-  async #write(wanted: Wanted, { dry_run, prune }: ApplyOptions): Promise<Written> {
-    try {
-      return await this.#store.together(() => {
-        // As it is now: finding images may have taken minutes.
-        const present = { functions: this.#functions.list(), routes: this.#routes.list() };
-        const plan = planOf(present, wanted, { prune });
-        if (!dry_run) checkImages(plan);
-        const byName = byManifestName(present.functions);
-        const functions = this.#writeFunctions(plan, byName);
-        const routes = this.#writeRoutes(plan, byName);
-        const deleted = plan.deletedFunctions.flatMap((step) => (step.action === "deleted" ? [step.before] : []));
-        for (const { id } of deleted) this.#store.functions.deleteNow(id);
-        const written = { plan, functions: [...functions, ...deleted.map((before) => ({ before }))], routes };
-        if (dry_run) throw new Rehearsed(written);
-        return written;
-      });
-    } catch (error) {
-      if (error instanceof Rehearsed) return error.written;
-      throw error;
-    }
+  /** Plans and writes, again if somebody else changes something in between. */
+  #write(wanted: Wanted, { dry_run, prune }: ApplyOptions): Promise<Change> {
+    const { store, functions, routes } = this.#deps;
+    return retryStale(async () => {
+      const { revision } = store;
+      // As it is now: finding images may have taken minutes.
+      const present = { functions: functions.list(), routes: routes.list() };
+      const plan = planOf(present, wanted, { prune });
+      if (!dry_run) checkImages(plan);
+      const byName = byManifestName(present.functions);
+      const changed = this.#functionWrites(plan, byName);
+      const deleted = plan.deletedFunctions.flatMap((step) =>
+        step.action === "deleted" ? [{ name: step.name, before: step.before }] : [],
+      );
+      const change: Change = {
+        plan,
+        functions: [...changed, ...deleted],
+        routes: await this.#routeWrites(plan, byName),
+      };
+      await store.applyManifest(change, { revision, dry_run });
+      return change;
+    });
   }
 
-  /** Part of the transaction: `byName` gets what they are now. */
-  #writeFunctions({ functions }: Plan, byName: Map<string, Function>): Change<Function>[] {
+  /** The writes of functions; `byName` gets the functions as they will be. */
+  #functionWrites({ functions }: Plan, byName: Map<string, Function>): ManifestWrite<Function>[] {
     const changes = functions.flatMap((step) => {
       if (step.action === "unchanged" || step.action === "deleted") return [];
       const { name, target } = step;
       const before = step.action === "updated" ? step.before : undefined;
       const after =
-        before === undefined ? this.#functions.recordOf(name, target) : this.#functions.replacementOf(before, target);
+        before === undefined
+          ? this.#deps.functions.recordOf(name, target)
+          : this.#deps.functions.replacementOf(before, target);
       byName.set(name, after);
       return [{ name, before, after }];
     });
     // All of them have their ids now, so that each can hand its results to any other.
     const linked = changes.map((change) => ({ ...change, after: withIds(change.after, byName) }));
+    for (const { name, after } of linked) byName.set(name, after);
+    const known = withChanges(
+      this.#deps.store.functions,
+      linked.map(({ after }) => after),
+    );
     for (const { name, before, after } of linked) {
-      byName.set(name, after);
-      about("Function", name, () => this.#writeFunction(before, after));
+      if (before !== undefined && !changesSecrets(before, after)) continue;
+      about("Function", name, () => this.#deps.secrets.check(after));
     }
-    for (const { name, after } of linked) about("Function", name, () => this.#followers.check(after, after));
-    return linked.map(({ before, after }) => (before === undefined ? { after } : { before, after }));
+    for (const { name, after } of linked) {
+      about("Function", name, () => this.#deps.followers.check(after, after, known));
+    }
+    return linked.map(({ name, before, after }) => (before === undefined ? { name, after } : { name, before, after }));
   }
 
-  #writeFunction(before: Function | undefined, after: Function): void {
-    if (before === undefined || changesSecrets(before, after)) this.#secrets.check(after);
-    if (before === undefined) this.#store.functions.insertNow(after);
-    else this.#store.functions.replaceNow(before, after);
-  }
-
-  #writeRoutes({ routes }: Plan, byName: ReadonlyMap<string, Function>): Change<Route>[] {
-    return routes.flatMap((step): Change<Route>[] => {
-      if (step.action === "unchanged") return [];
-      if (step.action === "deleted") {
-        this.#store.routes.deleteNow(step.before.id);
-        return [{ before: step.before }];
-      }
-      const { name, target } = step;
-      const fn = byName.get(target.function);
-      if (fn === undefined) throw new Error(`The plan has a route to "${target.function}", which is nowhere`);
-      return about("Route", name, () => {
-        if (step.action === "created") {
-          const after = this.#routes.recordOf(name, fn, target.options);
-          this.#store.routes.insertNow(after);
-          return [{ after }];
-        }
-        const after = this.#routes.replacementOf(step.before, fn, target.options);
-        this.#store.routes.replaceNow(after);
-        return [{ before: step.before, after }];
+  async #routeWrites({ routes }: Plan, byName: ReadonlyMap<string, Function>): Promise<ManifestWrite<Route>[]> {
+    const writes: ManifestWrite<Route>[] = [];
+    for (const step of routes) {
+      const { name } = step;
+      if (step.action === "deleted") writes.push({ name, before: step.before });
+      if (step.action === "deleted" || step.action === "unchanged") continue;
+      const { function: target, options } = step.target;
+      const fn = byName.get(target);
+      if (fn === undefined) throw new Error(`The plan has a route to "${target}", which is nowhere`);
+      const before = step.action === "updated" ? step.before : undefined;
+      const after: Route =
+        before === undefined
+          ? this.#deps.routes.recordOf(name, fn, options)
+          : { id: before.id, path: before.path, function: fn, ...options };
+      await this.#deps.routes.checkVersions(after).catch((error: unknown) => {
+        throw errorAbout("Route", name, error);
       });
-    });
+      writes.push(before === undefined ? { name, after } : { name, before, after });
+    }
+    return writes;
   }
 
-  /** Tells whoever keeps instances of what is in the database now. */
-  #tell(functions: readonly Change<Function>[], routes: readonly Change<Route>[]): void {
+  /** Informs the services that keep instances. */
+  #tell({ functions, routes }: ManifestWrites): void {
     for (const { before, after } of functions) {
       if (after === undefined) {
-        if (before !== undefined) this.#functions.deleted(before);
+        if (before !== undefined) this.#deps.functions.deleted(before);
         continue;
       }
-      // Another change may have come while this one went to the disk, and have been told of before.
-      const now = this.#store.functions.get(after.id);
+      // Another change may have been written, and passed on, while this one went to the disk.
+      const now = this.#deps.store.functions.get(after.id);
       if (now === undefined) continue;
-      if (before === undefined) this.#functions.created(now.id);
-      else this.#functions.changed(before, now);
+      if (before === undefined) this.#deps.functions.created(now.id);
+      else this.#deps.functions.changed(before, now);
     }
-    for (const { before, after } of routes) this.#routes.changed(before, after);
+    for (const { before, after } of routes) this.#deps.routes.changed(before, after);
   }
 
   #checkSecrets(names: readonly string[]): void {
-    const known = new Set(this.#secrets.list().map(({ name }) => name));
+    const known = new Set(this.#deps.secrets.list().map(({ name }) => name));
     const missing = names.filter((name) => !known.has(name)).map((name) => JSON.stringify(name));
     if (missing.length === 0) return;
     throw new AppError(
@@ -228,17 +215,17 @@ export class ManifestService {
     );
   }
 
-  /** By the functions' ids; without those of which the engine does not tell. */
+  /** The settings that image labels say, by the ids of their functions; without those that the engine does not know. */
   async #labelsOf(functions: readonly Function[]): Promise<Map<string, Partial<Settings>>> {
     const found = new Map<string, Partial<Settings>>();
     let away = false;
     await each(functions, async (fn) => {
       try {
-        const labels = away ? undefined : await this.#functions.preparation.labelsOf(fn);
+        const labels = away ? undefined : await this.#deps.functions.preparation.labelsOf(fn);
         if (labels !== undefined) found.set(fn.id, labels);
       } catch (error) {
         if (!(error instanceof AppError) || error.reason !== "engine_unavailable") throw error;
-        // It would keep each of them waiting.
+        // The engine would keep each of them waiting.
         away = true;
       }
     });
@@ -264,33 +251,18 @@ function checkImages({ functions }: Plan): void {
 
 /** Runs `work` for each item, some at once, and throws the error of the first of them that has one. */
 async function each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: PromiseSettledResult<R>[] = [];
-  const waiting = items.entries();
-  const run = async () => {
-    // All runs take from the same items.
-    for (const [index, item] of waiting) [results[index]] = await Promise.allSettled([work(item)]);
+  const ends = await mapConcurrent(items, AT_ONCE, async (item) => (await Promise.allSettled([work(item)]))[0]);
+  return ends.map((end) => {
+    if (end.status === "fulfilled") return end.value;
+    throw end.reason;
+  });
+}
+
+/** The functions of a store as they will be after some of them were added or changed. */
+function withChanges(functions: Pick<FunctionStore, "get" | "links">, changed: readonly Function[]) {
+  const byId = new Map(changed.map((fn) => [fn.id, fn]));
+  return {
+    get: (id: string) => byId.get(id) ?? functions.get(id),
+    links: (): ChainLink[] => [...functions.links().filter(({ id }) => !byId.has(id)), ...changed],
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, run));
-  return results.map((result) => {
-    if (result.status === "fulfilled") return result.value;
-    throw result.reason;
-  });
-}
-
-function about<T>(kind: "Function" | "Route", name: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    return rethrow(kind, name, error);
-  }
-}
-
-/** The same error, with what it is about. */
-function rethrow(kind: "Function" | "Route", name: string, error: unknown): never {
-  if (!(error instanceof AppError)) throw error;
-  const { reason, message, retry_after_s } = error;
-  throw new AppError(reason, `${kind} ${JSON.stringify(name.slice(0, 100))}: ${message}`, {
-    cause: error,
-    ...(retry_after_s !== undefined && { retry_after_s }),
-  });
 }

@@ -11,17 +11,17 @@ import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import type { Platform, PlatformImages, ResolvedImage } from "../../runner/platform.ts";
 import type { SecretService } from "../secrets/secrets.ts";
 
-/** How an image is found: pulled where it is missing, pulled anew, or looked at where it is there. */
+/** The ways to find an image: pull it if it is missing, pull it again, or only look whether it exists. */
 type Finding = "resolve" | "refresh" | "look";
 
-/** As much of the runner as knows what the engine has. */
+/** The part of the runner that knows what the engine has. */
 export interface EngineKnowledge {
   readonly images: Omit<PlatformImages, "restore">;
   readonly check: Platform["check"];
 }
 
 interface Preparing {
-  /** The function that is to become so; it keeps its image where that is named as before, unless it is pulled anew. */
+  /** The function that is to be changed; it keeps its image if the reference is the same, unless it is pulled again. */
   readonly before?: Function | undefined;
   readonly find: Finding;
   readonly watcher?: PullWatcher | undefined;
@@ -30,59 +30,63 @@ interface Preparing {
 // Object.keys forgets the type of the keys.
 const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 
-/** The labels of an image that allow most: what is wrong with these is so with any, before the image is known. */
+/** The labels that allow the most: settings that are wrong with these are wrong with any image. */
 const MOST_HELPFUL: Partial<Settings> = { memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max };
 
-/** Finds out what a function that is described as a whole will be, and whether it can: all that comes before the database. */
-export class FunctionPreparation {
-  readonly #secrets: SecretService;
-  readonly #runner: EngineKnowledge;
+interface PreparationDeps {
+  readonly secrets: SecretService;
+  readonly runner: EngineKnowledge;
+}
 
-  constructor(options: { secrets: SecretService; runner: EngineKnowledge }) {
-    this.#secrets = options.secrets;
-    this.#runner = options.runner;
+/** Works out what a function that is described as a whole will be, and checks that it can be, before anything is written. */
+export class FunctionPreparation {
+  readonly #deps: PreparationDeps;
+
+  constructor(deps: PreparationDeps) {
+    this.#deps = deps;
   }
 
   /**
-   * Throws for what can be told at once, so that nobody waits minutes for this answer. What `before` has already is not
-   * looked at again: a secret that was deleted since, or a reference of an older database, is no mistake of this change.
+   * Throws for mistakes that can be seen at once, so that nobody waits minutes for this answer. Settings that `before` has
+   * already are not checked again: a secret that was deleted since, or a reference of an older database, is not a mistake
+   * of this change.
    */
   check(body: CreateFunction, before?: Function): void {
     const { environment, name: _name, image, ...given } = body;
     if (environment) checkEnvironment(environment);
     const use = { secrets: given.secrets ?? [], environment: environment ?? {} };
-    if (before === undefined || changesSecrets(before, use)) this.#secrets.check(use);
+    if (before === undefined || changesSecrets(before, use)) this.#deps.secrets.check(use);
     checkSettings(settingsAtCreation(given, MOST_HELPFUL));
     if (before?.image !== image) parseImageReference(image);
   }
 
-  /** Asks the engine for the image and for what the settings need; the image's labels are defaults for settings. */
+  /** Finds the image and checks the settings with the engine; the image's labels are defaults for settings. */
   async prepare(body: CreateFunction, { before, find, watcher }: Preparing): Promise<FunctionTarget> {
     const { environment, name: _name, image, ...given } = body;
     // Before the image is pulled.
-    await this.#runner.check(othersThan(before, given));
+    await this.#deps.runner.check(othersThan(before, given));
     const kept = before?.image === image && find !== "refresh" ? before : undefined;
     const resolved = kept === undefined ? await this.#find(find, image, given, watcher) : undefined;
     const labels =
       kept === undefined
-        ? resolved && settingsOfLabels(image, (await this.#runner.images.labels(resolved.image_id)) ?? {})
+        ? resolved && settingsOfLabels(image, (await this.#deps.runner.images.labels(resolved.image_id)) ?? {})
         : await this.labelsOf(kept);
-    // What the labels of an image could say that is not known (any more) stays; an image that is only looked for has none.
+    // If the labels are not known (any more), the settings that they could set stay; an image that was not found has none.
     const settings = settingsAtCreation(given, labels ?? (kept === undefined ? {} : labelSettings(kept)));
     checkSettings(settings);
-    await this.#runner.check(othersThan(before, { ...labels, ...given }));
+    await this.#deps.runner.check(othersThan(before, { ...labels, ...given }));
     if (kept !== undefined && (!same(kept, settings, "entrypoint") || !same(kept, settings, "command"))) {
-      await this.#runner.images.checkCommand({ ...kept, ...settings });
+      await this.#deps.runner.images.checkCommand({ ...kept, ...settings });
     }
     return { image, environment: environment ?? {}, settings, resolved };
   }
 
   /**
-   * What the labels of a function's image say about settings; undefined where the engine has lost the image, nobody knows
-   * it yet, or it was taken before there were such labels, and has wrong ones.
+   * The settings that the labels of a function's image set; undefined if the engine has lost the image, if it is not known
+   * yet, or if it was registered before such labels were read, and has invalid ones.
    */
   async labelsOf({ image, image_id }: Function): Promise<Partial<Settings> | undefined> {
-    const labels = image_id === null ? undefined : await this.#runner.images.labels(image_id);
+    const labels = image_id === null ? undefined : await this.#deps.runner.images.labels(image_id);
     try {
       return labels && settingsOfLabels(image, labels);
     } catch (error) {
@@ -99,16 +103,16 @@ export class FunctionPreparation {
   ): Promise<ResolvedImage | undefined> {
     switch (find) {
       case "resolve":
-        return this.#runner.images.resolve(image, own, watcher);
+        return this.#deps.runner.images.resolve(image, own, watcher);
       case "refresh":
-        return this.#runner.images.refresh(image, own, watcher);
+        return this.#deps.runner.images.refresh(image, own, watcher);
       case "look":
-        return this.#runner.images.look(image, own);
+        return this.#deps.runner.images.look(image, own);
     }
   }
 }
 
-/** Whether a function would be given other secrets, or have other variables beside them. */
+/** Returns whether a change gives a function other secrets, or other variables. */
 export function changesSecrets(
   before: Pick<Function, "secrets" | "environment">,
   after: Pick<Function, "secrets" | "environment">,
@@ -116,7 +120,7 @@ export function changesSecrets(
   return !Bun.deepEquals([before.secrets, before.environment], [after.secrets, after.environment]);
 }
 
-/** Those settings that a function does not have as they are: only of them the engine is asked. */
+/** The settings that differ from those of a function: only these are checked with the engine. */
 function othersThan(before: Function | undefined, given: Partial<Settings>): Partial<Settings> {
   if (before === undefined) return given;
   return Object.fromEntries(

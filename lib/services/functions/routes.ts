@@ -5,47 +5,52 @@ import { checkRouteOptions, fullOptions, ROUTE_DEFAULTS, type RouteOptions } fro
 import { checkRoutePath, type CreateRoute, type Route, type UpdateRoute } from "../../domain/routes/routes.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { checkDirections, namedVersions, versionOf } from "../../domain/routes/version-choice.ts";
-import type { RouteStore } from "../../store/sqlite/tables/routes.ts";
+import { notFound, quoted } from "../../domain/quoted.ts";
+import type { Basis } from "../../store/configuration.ts";
+import { retryStale } from "../../store/errors.ts";
+import type { Store } from "../../store/store.ts";
 import type { FunctionService } from "./functions.ts";
 import { noVersion } from "./versions.ts";
 
 /** A route that a path leads to. */
 export interface Match {
   readonly route: Route;
-  /** What a prefix route leaves of the path, without a slash in front; null for any other. */
+  /** The part of the path after a prefix route, without a slash in front; null for any other route. */
   readonly path_rest: string | null;
 }
 
-/** What can be done with routes. */
-export class RouteService {
-  readonly #store: RouteStore;
-  readonly #functions: FunctionService;
-  readonly #clock: Clock;
+interface RouteDeps {
+  readonly store: Pick<Store, "routes" | "revision">;
+  readonly functions: FunctionService;
+  readonly clock: Clock;
+}
 
-  constructor(options: { store: RouteStore; functions: FunctionService; clock: Clock }) {
-    this.#store = options.store;
-    this.#functions = options.functions;
-    this.#clock = options.clock;
+/** Manages routes. */
+export class RouteService {
+  readonly #deps: RouteDeps;
+
+  constructor(deps: RouteDeps) {
+    this.#deps = deps;
   }
 
   list(): Route[] {
-    return this.#store.list();
+    return this.#deps.store.routes.list();
   }
 
   /** Finds a route by its id; throws `not_found`. */
   get(id: string): Route {
-    const found = this.#store.get(id);
-    if (found === undefined) throw unknown(id);
+    const found = this.#deps.store.routes.get(id);
+    if (found === undefined) throw notFound("route", id);
     return found;
   }
 
   /** The route that a path leads to; throws `not_found`. */
   match(path: string): Match {
-    const found = this.#store.match(path);
+    const found = this.#deps.store.routes.match(path);
     if (found === undefined) {
       throw new AppError(
         "not_found",
-        `No route for ${JSON.stringify(path.slice(0, 200))}: GET /v1/routes lists them, POST /v1/routes makes one`,
+        `No route for ${quoted(path, 200)}: GET /v1/routes lists them, POST /v1/routes makes one`,
       );
     }
     if (found.path_rest !== null) checkRest(found.path_rest);
@@ -53,92 +58,93 @@ export class RouteService {
   }
 
   /**
-   * What a call of a route runs: its function as it is now, or in the version that the route says. `header` reads the
-   * request's headers; `id` is what no other call has.
+   * The function that a call of a route runs: as it is now, or in the version that the route says. `header` reads the
+   * request's headers; `id` is unique to the call.
    */
   functionFor(route: Route, { id, header }: { id: string; header: (name: string) => string | null }): Function {
     const { sticky_header = null } = route.split ?? {};
     const version = versionOf(route, (sticky_header === null ? null : header(sticky_header)) ?? id);
-    const found = version === null ? route.function : this.#functions.at(route.function, version);
+    const found = version === null ? route.function : this.#deps.functions.at(route.function, version);
     if (found === undefined) throw new Error(`Route ${route.id} names version ${version}, which is not kept`);
     return found;
   }
 
   async create(body: CreateRoute): Promise<Route> {
     checkRoutePath(body.path);
-    if (this.#store.count() >= ROUTES)
+    if (this.#deps.store.routes.count() >= ROUTES)
       throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
     const { path, function_id, ...given } = body;
-    const fn = this.#functions.get(function_id);
+    const fn = this.#deps.functions.get(function_id);
     const options = { ...ROUTE_DEFAULTS, ...fullOptions(given) };
     checkRouteOptions(options);
     const created = this.recordOf(path, fn, options);
-    await this.#store.insert(created);
+    await retryStale(async () => {
+      const basis = await this.checkVersions(created);
+      await this.#deps.store.routes.insert(created, basis);
+    });
     this.changed(undefined, created);
     return created;
   }
 
-  /** The record of a new route. Throws `invalid_request` where it names versions that its function does not have. */
+  /** The record of a new route. */
   recordOf(path: string, fn: Function, options: RouteOptions): Route {
-    const created: Route = { id: this.#clock.uuid(), path, function: fn, ...options };
-    this.#checkVersions(created);
-    return created;
-  }
-
-  /** The record of a route that is to be another in all but its path. Throws as `recordOf` does. */
-  replacementOf({ id, path }: Route, fn: Function, options: RouteOptions): Route {
-    const after: Route = { id, path, function: fn, ...options };
-    this.#checkVersions(after);
-    return after;
+    return { id: this.#deps.clock.uuid(), path, function: fn, ...options };
   }
 
   async update(id: string, body: UpdateRoute): Promise<Route> {
     if (body.path !== undefined) checkRoutePath(body.path);
     const { function_id, ...changes } = body;
-    const changed = await this.#store.update(id, (current) => {
-      const fn = function_id === undefined ? current.function : this.#functions.get(function_id);
-      const after: Route = { ...current, ...fullOptions(changes), function: fn };
+    const { before, after } = await retryStale(async () => {
+      const before = this.get(id);
+      const fn = function_id === undefined ? before.function : this.#deps.functions.get(function_id);
+      const after: Route = { ...before, ...fullOptions(changes), function: fn };
       checkRouteOptions(after);
-      if (fn.id !== current.function.id) checkMove(current, body);
-      this.#checkVersions(after);
-      return after;
+      if (fn.id !== before.function.id) checkMove(before, body);
+      const basis = await this.checkVersions(after);
+      await this.#deps.store.routes.replace(before, after, basis);
+      return { before, after };
     });
-    if (changed === undefined) throw unknown(id);
-    this.changed(changed.before, changed.after);
-    return changed.after;
+    this.changed(before, after);
+    return after;
   }
 
-  /** Deletes a route and tells what it was. */
+  /** Deletes a route and returns it. */
   async delete(id: string): Promise<Route> {
-    const deleted = await this.#store.delete(id);
-    if (deleted === undefined) throw unknown(id);
+    const deleted = await this.#deps.store.routes.delete(id);
+    if (deleted === undefined) throw notFound("route", id);
     this.changed(deleted, undefined);
     return deleted;
   }
 
-  /** A route is another in the database, is new, or gone: tells of the functions whose versions other routes name now. */
+  /** A route was changed, added or deleted in the database: informs the functions whose versions it names, or named. */
   changed(before: Route | undefined, after: Route | undefined): void {
     const [left, joined] = [before, after].map(
       (route) => route && { id: route.function.id, versions: namedVersions(route) },
     );
     if (Bun.deepEquals(left, joined)) return;
     for (const id of new Set([left, joined].map((one) => (one?.versions.length ? one.id : undefined)))) {
-      if (id !== undefined) this.#functions.routesChanged(id);
+      if (id !== undefined) this.#deps.functions.routesChanged(id);
     }
   }
 
-  /** Throws `invalid_request` where a route names versions that its function does not have. */
-  #checkVersions(route: Route): void {
+  /**
+   * Throws `invalid_request` if a route names versions that its function does not have. Returns the basis of a write that
+   * depends on them; undefined if the route names none.
+   */
+  async checkVersions(route: Route): Promise<Basis | undefined> {
+    const { revision } = this.#deps.store;
     checkDirections(route);
     const { function: fn } = route;
-    for (const version of namedVersions(route)) {
-      if (this.#functions.at(fn, version) !== undefined) continue;
+    const versions = namedVersions(route);
+    for (const version of versions) {
+      if (await this.#deps.functions.hasVersion(fn, version)) continue;
       throw new AppError("invalid_request", noVersion(fn, String(version)));
     }
+    return versions.length === 0 ? undefined : { revision };
   }
 }
 
-/** Numbers of one function's versions say nothing about another's. */
+/** Throws if a route moves to another function and keeps a version: the numbers mean other versions there. */
 function checkMove(before: Route, { version, split }: UpdateRoute): void {
   const missing = [
     before.version !== null && version === undefined && '"version"',
@@ -151,18 +157,14 @@ function checkMove(before: Route, { version, split }: UpdateRoute): void {
   );
 }
 
-function unknown(id: string): AppError {
-  return new AppError("not_found", `No route ${JSON.stringify(id.slice(0, 100))}: GET /v1/routes lists them`);
-}
-
 /**
- * URL parsers resolve `.` and `..`, so who sends them in disguise (`%2e%2e%2f`) wants a function to look elsewhere than
- * the route says.
+ * URL parsers resolve `.` and `..`, so a caller who sends them in disguise (`%2e%2e%2f`) wants the function to look
+ * outside of the route.
  */
 function checkRest(rest: string): void {
   if (!/(?:^|\/)\.\.?(?:\/|$)/.test(rest)) return;
   throw new AppError(
     "invalid_request",
-    `The path goes on with ${JSON.stringify(rest.slice(0, 200))}, which has a "." or ".." segment: send it resolved`,
+    `The path goes on with ${quoted(rest, 200)}, which has a "." or ".." segment: send it resolved`,
   );
 }

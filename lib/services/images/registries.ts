@@ -6,7 +6,8 @@ import {
   type SkippedEntry,
 } from "../../domain/images/docker-config.ts";
 import { AppError } from "../../domain/errors.ts";
-import { REGISTRIES } from "../../domain/limits.ts";
+import { mapConcurrent } from "../../domain/concurrency.ts";
+import { quoted } from "../../domain/quoted.ts";
 import {
   credentialsOf,
   type PutRegistry,
@@ -19,48 +20,43 @@ import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
 import type { CurrentCredentials } from "../../runner/platform.ts";
 import type { Runner } from "../../runner/runner.ts";
-import type { RegistryRow, RegistryStore } from "../../store/sqlite/tables/registries.ts";
+import type { RegistryStore } from "../../store/configuration.ts";
+import type { SealedRegistry } from "../../store/records.ts";
 import type { Vault } from "../secrets/vault.ts";
 
 /** Registries that are asked at the same time while a configuration is imported. */
 const CHECKS_AT_ONCE = 8;
 
-/** What can be done with the credentials of registries: they are kept sealed, and opened only for a pull. */
-export class RegistryService {
-  readonly #store: RegistryStore;
-  readonly #vault: Vault;
-  readonly #runner: Pick<Runner, "checkCredentials">;
-  readonly #clock: Clock;
-  readonly #log: Logger;
+interface RegistryDeps {
+  readonly store: RegistryStore;
+  readonly vault: Vault;
+  readonly runner: Pick<Runner, "checkCredentials">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
 
-  constructor(options: {
-    store: RegistryStore;
-    vault: Vault;
-    runner: Pick<Runner, "checkCredentials">;
-    clock: Clock;
-    log: Logger;
-  }) {
-    this.#store = options.store;
-    this.#vault = options.vault;
-    this.#runner = options.runner;
-    this.#clock = options.clock;
-    this.#log = options.log;
+/** Manages the credentials of registries: they are stored sealed, and opened only for a pull. */
+export class RegistryService {
+  readonly #deps: RegistryDeps;
+
+  constructor(deps: RegistryDeps) {
+    this.#deps = deps;
   }
 
   list(): Registry[] {
-    return this.#store.list();
+    return this.#deps.store.list();
   }
 
-  /** What is told of a registry, under any of its names; throws `not_found`. */
+  /** Finds a registry by any of its names; throws `not_found`. Its secret is not shown. */
   get(name: string): Registry {
-    const found = this.#store.get(registryHost(name));
-    if (found === undefined) throw unknown(name);
+    const found = this.#deps.store.get(registryHost(name));
+    if (found === undefined) throw noCredentials(name);
     return shown(found);
   }
 
   /**
-   * Keeps credentials for a registry, which the next pull uses; tells whether they are its first. With `check` the
-   * registry is asked first: throws `registry_denied`, `registry_unavailable` or `engine_unavailable`, and keeps nothing.
+   * Keeps credentials for a registry, which the next pull uses; `created` says whether they are its first. With `check`
+   * the registry is asked first: throws `registry_denied`, `registry_unavailable` or `engine_unavailable`, and keeps nothing.
    */
   async put(
     name: string,
@@ -74,16 +70,16 @@ export class RegistryService {
     return { registry: shown(stored.after), created: stored.before === undefined };
   }
 
-  /** Deletes the credentials of a registry and tells what they were. */
+  /** Deletes the credentials of a registry and returns them. */
   async delete(name: string): Promise<Registry> {
-    const deleted = await this.#store.delete(registryHost(name));
-    if (deleted === undefined) throw unknown(name);
+    const deleted = await this.#deps.store.delete(registryHost(name));
+    if (deleted === undefined) throw noCredentials(name);
     return shown(deleted);
   }
 
   /**
-   * Keeps the credentials in a Docker `config.json`, of the registries that accept them. Throws `engine_unavailable` where
-   * they could not be asked, and keeps nothing.
+   * Keeps the credentials of a Docker `config.json` that their registries accept. Throws `engine_unavailable` if the
+   * registries could not be asked, and keeps nothing.
    */
   async import(config: DockerConfig, { check }: { readonly check: boolean }): Promise<RegistryImport> {
     const { found, skipped } = readDockerConfig(config);
@@ -95,19 +91,19 @@ export class RegistryService {
   }
 
   /**
-   * The credentials for a pull from a registry, as they are now. Throws `secret_unavailable` where they cannot be opened:
+   * The credentials for a pull from a registry, as they are now. Throws `secret_unavailable` if they cannot be opened:
    * without them a private image would seem not to exist.
    */
   credentialsFor(host: string): CurrentCredentials | undefined {
-    const row = this.#store.get(host);
+    const row = this.#deps.store.get(host);
     if (row === undefined) return undefined;
     const { kind, username, secret } = row;
     try {
-      const opened = this.#vault.open(contextOf(host), secret);
+      const opened = this.#deps.vault.open(contextOf(host), secret);
       // It begins with a random number, and so is never twice the same.
       return { host, kind, username, secret: opened, revision: secret.slice(0, 40) };
     } catch (error) {
-      this.#log.error("the credentials of a registry cannot be opened", { registry: host, error });
+      this.#deps.log.error("the credentials of a registry cannot be opened", { registry: host, error });
       throw new AppError(
         "secret_unavailable",
         `The credentials of the registry "${host}" cannot be read: PUT /v1/registries/${host} anew, or delete them`,
@@ -118,7 +114,7 @@ export class RegistryService {
 
   async #check(credentials: RegistryCredentials): Promise<void> {
     try {
-      await this.#runner.checkCredentials(credentials);
+      await this.#deps.runner.checkCredentials(credentials);
     } catch (error) {
       if (!(error instanceof AppError) || error.reason !== "engine_unavailable") throw error;
       throw new AppError(
@@ -130,38 +126,35 @@ export class RegistryService {
     }
   }
 
-  /** Which entries their registries do not accept. */
+  /** The entries that their registries do not accept. */
   async #refused(found: readonly ConfigEntry[]): Promise<SkippedEntry[]> {
-    const refused: SkippedEntry[] = [];
-    const waiting = found.values();
-    const work = async (): Promise<void> => {
-      for (const { entry, credentials } of waiting) {
-        try {
-          await this.#check(credentials);
-        } catch (error) {
-          if (!(error instanceof AppError) || error.reason === "engine_unavailable") throw error;
-          refused.push({ entry, problem: error.message });
-        }
+    const answers = await mapConcurrent(found, CHECKS_AT_ONCE, async ({ entry, credentials }) => {
+      try {
+        await this.#check(credentials);
+        return [];
+      } catch (error) {
+        if (!(error instanceof AppError) || error.reason === "engine_unavailable") throw error;
+        return [{ entry, problem: error.message }];
       }
-    };
-    await Promise.all(Array.from({ length: CHECKS_AT_ONCE }, work));
-    return refused.toSorted((a, b) => a.entry.localeCompare(b.entry));
+    });
+    return answers.flat().toSorted((a, b) => a.entry.localeCompare(b.entry));
   }
 
   #keep(those: readonly (RegistryCredentials & { readonly checked: boolean })[]) {
-    const sealed = those.map((one) => ({ ...one, secret: this.#vault.seal(contextOf(one.host), one.secret) }));
-    return this.#store.put(sealed, ({ checked, ...credentials }, current): RegistryRow => {
-      if (current === undefined && this.#store.count() >= REGISTRIES) {
-        throw new AppError("conflict", `There are credentials for ${REGISTRIES} registries already: delete some`);
-      }
-      const now = timestamp(this.#clock.now());
-      const created_at = current?.created_at ?? now;
-      return { ...credentials, checked_at: checked ? now : null, created_at, updated_at: now };
-    });
+    const { store, vault, clock } = this.#deps;
+    const now = timestamp(clock.now());
+    const sealed = those.map(({ checked, ...credentials }): SealedRegistry => ({
+      ...credentials,
+      secret: vault.seal(contextOf(credentials.host), credentials.secret),
+      checked_at: checked ? now : null,
+      created_at: now,
+      updated_at: now,
+    }));
+    return store.put(sealed);
   }
 }
 
-function shown({ host, kind, username, checked_at, created_at, updated_at }: RegistryRow): Registry {
+function shown({ host, kind, username, checked_at, created_at, updated_at }: SealedRegistry): Registry {
   return { host, kind, username, checked_at, created_at, updated_at };
 }
 
@@ -169,7 +162,6 @@ function contextOf(host: string): string {
   return `registry:${host}`;
 }
 
-function unknown(name: string): AppError {
-  const quoted = JSON.stringify(name.slice(0, 100));
-  return new AppError("not_found", `No credentials for the registry ${quoted}: GET /v1/registries lists them`);
+function noCredentials(name: string): AppError {
+  return new AppError("not_found", `No credentials for the registry ${quoted(name)}: GET /v1/registries lists them`);
 }

@@ -1,49 +1,45 @@
 import type { Clock } from "../../clock.ts";
-import { afterPull, type Pulled, type PulledImage } from "../../domain/images/pulled-images.ts";
+import type { Pulled, PulledImage } from "../../domain/images/pulled-images.ts";
+import { Alarm } from "../../domain/concurrency.ts";
 import type { Logger } from "../../log.ts";
 import type { ImageInventory } from "../../runner/platform.ts";
-import type { PulledImageStore } from "../../store/sqlite/tables/pulled-images.ts";
+import type { PulledImageStore } from "../../store/configuration.ts";
 
-/** From a change to the removal of what it has made useless, in milliseconds: calls that have begun end meanwhile. */
+/** The time from a change to the removal of images that it made useless, in milliseconds: calls that have begun end meanwhile. */
 const DELAY_MS = 2_000;
-/** From a start, or a removal that was not possible, to the next try; doubled each time. */
+/** The time from a start, or a removal that was not possible, to the next try, in milliseconds; doubled each time. */
 const RETRY_MS = { first: 60_000, most: 3_600_000 } as const;
 
+interface RetentionDeps {
+  readonly store: PulledImageStore;
+  readonly images: ImageInventory;
+  /** The number of versions of a function whose images stay. */
+  readonly keep: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
 /**
- * Removes images from the engine that no function needs any more: none of those that functions are now, of their latest
- * `keep` versions, or of versions that routes name; only what this server pulled, and only where nobody else uses it.
- * It works in the background, and what cannot be removed now is tried again later.
+ * Removes images from the engine that no function needs any more. It keeps those of functions as they are now, of their
+ * latest `keep` versions, and of versions that routes name; it removes only images that this server pulled and that nobody
+ * else uses. It works in the background; an image that cannot be removed now is tried again later.
  */
 export class ImageRetention implements AsyncDisposable {
-  readonly #store: PulledImageStore;
-  readonly #images: ImageInventory;
-  readonly #keep: number;
-  readonly #clock: Clock;
-  readonly #log: Logger;
-  /** Work under way that may bring an image or take one up again. */
+  readonly #deps: RetentionDeps;
+  readonly #nextRun: Alarm;
+  /** The work under way that may pull an image, or use one again. */
   #holders = 0;
   #removing: Promise<unknown> = Promise.resolve();
-  #cancel: () => void = () => undefined;
-  #dueAt = Infinity;
   #retryMs: number = RETRY_MS.first;
   #stopped = false;
 
-  constructor(options: {
-    store: PulledImageStore;
-    images: ImageInventory;
-    /** Versions of a function whose images stay. */
-    keep: number;
-    clock: Clock;
-    log: Logger;
-  }) {
-    this.#store = options.store;
-    this.#images = options.images;
-    this.#keep = options.keep;
-    this.#clock = options.clock;
-    this.#log = options.log;
+  constructor(deps: RetentionDeps) {
+    this.#deps = deps;
+    // It logs its own errors.
+    this.#nextRun = new Alarm(deps.clock, () => void this.#run());
   }
 
-  /** Looks a while after the start for what an earlier one left. */
+  /** Looks a while after the start for images that an earlier server left. */
   start(): void {
     this.#schedule(RETRY_MS.first);
   }
@@ -54,7 +50,7 @@ export class ImageRetention implements AsyncDisposable {
     this.#schedule(DELAY_MS);
   }
 
-  /** Removes nothing while `work` runs: an image that it has found must be there when a function has it. */
+  /** Removes nothing while `work` runs: an image that it has found must exist when a function gets it. */
   async holding<T>(work: () => Promise<T>): Promise<T> {
     this.#holders++;
     try {
@@ -66,59 +62,52 @@ export class ImageRetention implements AsyncDisposable {
     }
   }
 
-  /** Takes note of what a pull has done. */
+  /** Notes what a pull has changed. */
   async pulled(pulled: Pulled): Promise<void> {
-    await this.#store.update((known) => afterPull(known, pulled));
+    await this.#deps.store.record(pulled);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
-    this.#cancel();
+    this.#nextRun[Symbol.dispose]();
     await this.#removing;
   }
 
   #schedule(delayMs: number): void {
-    const dueAt = this.#clock.monotonic() + delayMs;
-    if (this.#stopped || dueAt >= this.#dueAt) return;
-    this.#cancel();
-    this.#dueAt = dueAt;
-    this.#cancel = this.#clock.after(delayMs, () => {
-      this.#dueAt = Infinity;
-      // It says itself what goes wrong.
-      void this.#run();
-    });
+    if (!this.#stopped) this.#nextRun.setSooner(delayMs);
   }
 
   async #run(): Promise<void> {
-    // Whoever holds it asks for the next run.
+    // The work that holds it calls `soon` at its end.
     if (this.#holders > 0) return;
-    const unneeded = this.#store.unneeded(this.#keep);
+    const unneeded = this.#deps.store.unneeded(this.#deps.keep);
     if (unneeded.length === 0) return;
     try {
       if (await this.#removeAll(unneeded)) return;
     } catch (error) {
-      this.#log.warn("images that are not needed any more could not be removed, trying again later", { error });
+      this.#deps.log.warn("images that are not needed any more could not be removed, trying again later", { error });
     }
     this.#schedule(this.#retryMs);
     this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MS.most);
   }
 
-  /** Whether nothing is left that might go another time. */
+  /** Removes images. Returns whether none is left that might be removed another time. */
   async #removeAll(unneeded: readonly PulledImage[]): Promise<boolean> {
-    const images = new Map((await this.#images.list()).map((image) => [image.id, image]));
-    // Whoever brings one back that is gone is not us.
-    for (const { image_id } of this.#store.list()) if (!images.has(image_id)) await this.#store.delete(image_id);
+    const images = new Map((await this.#deps.images.list()).map((image) => [image.id, image]));
+    // If an image is gone and comes back, it was not pulled by us.
+    for (const { image_id } of this.#deps.store.list())
+      if (!images.has(image_id)) await this.#deps.store.delete(image_id);
     let all = true;
     for (const ours of unneeded) {
       const image = images.get(ours.image_id);
       if (image === undefined) continue;
       if (this.#holders > 0 || this.#stopped) return true;
-      if (this.#store.isNeeded(ours.image_id, this.#keep)) continue;
-      const removing = this.#images.remove(image, ours);
+      if (this.#deps.store.isNeeded(ours.image_id, this.#deps.keep)) continue;
+      const removing = this.#deps.images.remove(image, ours);
       this.#removing = removing.catch(() => undefined);
       const result = await removing;
-      this.#log.info(result === "removed" ? "image removed" : "image kept", { ...ours, why: WHY[result] });
-      if (result === "removed") await this.#store.delete(ours.image_id);
+      this.#deps.log.info(result === "removed" ? "image removed" : "image kept", { ...ours, why: WHY[result] });
+      if (result === "removed") await this.#deps.store.delete(ours.image_id);
       else all = false;
     }
     return all;

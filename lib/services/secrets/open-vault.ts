@@ -1,21 +1,22 @@
 import type { Logger } from "../../log.ts";
-import { StoreError } from "../../store/sqlite/errors.ts";
-import { makeKeyFile, readKeyFile } from "../../store/sqlite/key-file.ts";
-import type { Store } from "../../store/sqlite/store.ts";
+import { StoreError } from "../../store/errors.ts";
+import { makeKeyFile, readKeyFile } from "./key-file.ts";
+import type { Store } from "../../store/store.ts";
 import { newSecretKey, Vault } from "./vault.ts";
 
-/** Behind a start that fails for its key: nothing of what is sealed can be had without it. */
+/** The end of the messages of a start that fails for its key: nothing that is sealed can be read without it. */
 const LOST =
   'If it is lost, so are they: delete the rows of the tables "secrets" and "registries", and the row "callback_secrets" of "settings", with the sqlite3 tool, start again, and PUT them anew';
 
 /**
- * The vault of a database: with the key that was given, else the one in the key file, else, where nothing is sealed yet,
- * a new one in that file. Throws a `StoreError` where the key is gone or another one than what is there was sealed with.
+ * Opens the vault of a database: with the key that was given, else the one in the key file, else, if nothing is sealed
+ * yet, with a new one in that file. Throws a `StoreError` if the key is gone, or is not the one that everything was
+ * sealed with.
  */
-export function openVault(
+export async function openVault(
   store: Pick<Store, "settings" | "secrets">,
   options: { readonly given: Uint8Array | null; readonly key_file: string; readonly log: Logger },
-): Vault {
+): Promise<Vault> {
   const { given, key_file: file, log } = options;
   const needed = store.secrets.anythingSealed() || store.settings.callbackSecrets() !== null;
   const key = given ?? readKeyFile(file, log) ?? (needed ? missing(file) : made(file, log));
@@ -28,7 +29,7 @@ export function openVault(
       `${source} is not the one that the secrets in the database were encrypted with: give that one. ${LOST}`,
     );
   }
-  store.settings.setSecretKeyFingerprint(fingerprint);
+  await store.settings.setSecretKeyFingerprint(fingerprint);
   return vault;
 }
 

@@ -2,14 +2,14 @@ import type * as Crypto from "node:crypto";
 import { SECRET_KEY_BYTES } from "../../domain/parse-secret-key.ts";
 
 const ALGORITHM = "aes-256-gcm";
-/** The first byte of what is sealed. Another way to seal, or another key beside this one, gets the next number. */
+/** The first byte of a sealed value. Another way to seal, or a second key, gets the next number. */
 const VERSION = 1;
-/** 96 bits, as GCM wants them: random, they are safe for 2^32 values under one key, and we keep some ten thousand. */
+/** 96 bits, as GCM wants them: random ones are safe for 2^32 values under one key, and we keep some ten thousand. */
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const HEAD_BYTES = 1 + NONCE_BYTES;
 
-/** What was sealed cannot be opened: another key, another context, or not the bytes that `seal` made. */
+/** A sealed value cannot be opened: another key, another context, or not the bytes that `seal` made. */
 export class VaultError extends Error {
   override readonly name = "VaultError";
 }
@@ -27,19 +27,19 @@ export class Vault {
     this.#key = Buffer.from(key);
   }
 
-  /** A vault whose key nobody has: for a database that goes away with the process. */
+  /** A vault with a new key that is not kept: for a database that ends with the process. */
   static forgetful(): Vault {
     return new Vault(newSecretKey());
   }
 
-  /** What a key is known by: it tells nothing of the key, and no other key has it. */
+  /** A fingerprint of the key: it reveals nothing of the key, and no other key has it. */
   fingerprint(): string {
     return new Bun.CryptoHasher("sha256", this.#key).update("slipway: the key of a vault").digest("hex");
   }
 
-  /** Seals a text for a context; never twice to the same. A text with half of a surrogate pair throws a RangeError. */
+  /** Seals a text for a context; never twice to the same value. A text with half of a surrogate pair throws a RangeError. */
   seal(context: string, plaintext: string): string {
-    // UTF-8 has no bytes for it, and would keep a replacement character in its place.
+    // UTF-8 has no bytes for it, and would store a replacement character instead.
     if (!plaintext.isWellFormed()) throw new RangeError("Half of a surrogate pair cannot be sealed");
     const nonce = crypto.getRandomValues(Buffer.alloc(NONCE_BYTES));
     const cipher = ciphers().createCipheriv(ALGORITHM, this.#key, nonce, { authTagLength: TAG_BYTES });
@@ -48,11 +48,11 @@ export class Vault {
     return Buffer.concat(sealed).toString("base64");
   }
 
-  /** Opens what `seal` made for this context; throws a `VaultError` for anything else. */
+  /** Opens a value that `seal` made for this context; throws a `VaultError` for anything else. */
   open(context: string, sealed: string): string {
     const bytes = Buffer.from(sealed, "base64");
-    // Decoding skips what is no base64: a text that says the same in another way is not what was sealed.
-    if (bytes.toString("base64") !== sealed) throw new VaultError("It is no base64");
+    // Decoding skips everything that is not base64: a text that means the same in another form is not what was sealed.
+    if (bytes.toString("base64") !== sealed) throw new VaultError("It is not base64");
     if (bytes.length < HEAD_BYTES + TAG_BYTES) throw new VaultError("It is too short");
     if (bytes[0] !== VERSION) throw new VaultError(`It has version ${bytes[0]}, and only ${VERSION} is known`);
     const nonce = bytes.subarray(1, HEAD_BYTES);
@@ -73,7 +73,7 @@ export function newSecretKey(): Uint8Array {
   return crypto.getRandomValues(Buffer.alloc(SECRET_KEY_BYTES));
 }
 
-/** Loaded by the first who asks: it takes 3 ms, which no start has to spare. */
+/** Loaded at the first use: it takes 3 ms, too much for the start. */
 function ciphers(): typeof Crypto {
   return import.meta.require("node:crypto") as typeof Crypto; // the module of that name
 }

@@ -6,7 +6,7 @@ import { type Retry, RETRY_DEFAULT } from "../../domain/functions/retry.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Runner } from "../../runner/runner.ts";
-import type { Store } from "../../store/sqlite/store.ts";
+import type { Store } from "../../store/store.ts";
 import type { AttemptResult, AttemptMaker, Task } from "./attempts.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { RouteService } from "../functions/routes.ts";
@@ -15,7 +15,7 @@ import { known, rounded } from "../calls/record.ts";
 import { readStoredRequest, storedResponse } from "../calls/stored-messages.ts";
 
 interface AttemptRunnerDeps {
-  readonly store: Pick<Store, "functions" | "payloads" | "routes">;
+  readonly store: Pick<Store, "functions" | "history" | "routes">;
   readonly functions: FunctionService;
   readonly routes: RouteService;
   readonly runner: Runner;
@@ -60,7 +60,7 @@ export class AttemptRunner implements AttemptMaker {
 
   async #run({ invocation, signal, onHandover, onLogs }: Task, arrived: () => void): Promise<AttemptResult> {
     const { id } = invocation;
-    const payload = this.#deps.store.payloads.get(id);
+    const payload = await this.#deps.store.history.payload(id);
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
     const request = readStoredRequest(payload.request_meta, payload.request);
     const fn = await this.#deps.functions.withImage(this.#functionOf(invocation, request));

@@ -1,10 +1,10 @@
 /**
- * Whose turn it is among the functions that have something to do. Every other turn goes to the highest priority, and the
- * ones between to whoever has waited longest for one: so priorities count, and no function can keep another waiting for
+ * Gives turns to the functions that have something to do. Every other turn goes to the highest priority, and the ones in
+ * between to the function that has waited longest: so priorities count, and no function can keep another one waiting for
  * ever by giving all of its work a high one.
  */
 export class FunctionRotation {
-  /** In the order of their last turns; the value is the highest priority of what they have to do. */
+  /** In the order of their last turns; the value is the highest priority of their work. */
   readonly #functions = new Map<string, number>();
   #byPriority = true;
 
@@ -18,14 +18,15 @@ export class FunctionRotation {
     if (known === undefined || known < priority) this.#functions.set(functionId, priority);
   }
 
-  /** A function had its turn; `next` is the priority of what else it has to do, if it has anything. */
-  took(functionId: string, next: number | undefined): void {
+  /** A function has its turn, and leaves until it is added again. Returns the priority that it had. */
+  take(functionId: string): number {
+    const priority = this.#functions.get(functionId) ?? 0;
     this.#functions.delete(functionId);
-    if (next !== undefined) this.#functions.set(functionId, next);
     this.#byPriority = !this.#byPriority;
+    return priority;
   }
 
-  /** Whose turn it is, of those that `may` have one now. */
+  /** The function that is next, among those that `may` have a turn now. */
   next(may: (functionId: string) => boolean): string | undefined {
     let best: string | undefined;
     let highest = -Infinity;

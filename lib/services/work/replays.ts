@@ -1,12 +1,15 @@
 import type { Clock } from "../../clock.ts";
+import type { Invocation } from "../../domain/calls/invocations.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import type { Invocation } from "../../domain/calls/invocations.ts";
 import { REPLAYS } from "../../domain/limits.ts";
-import type { Store } from "../../store/sqlite/store.ts";
-import type { FunctionService } from "../functions/functions.ts";
+import type { NewInvocation } from "../../store/ledger.ts";
+import type { Store } from "../../store/store.ts";
 import type { InvocationService } from "../calls/invocations.ts";
-import type { Queue, Submission } from "./queue.ts";
+import type { FunctionService } from "../functions/functions.ts";
+import type { Queue } from "./queue.ts";
+import { newQueuedRecord } from "./submissions.ts";
+import type { Worker } from "./worker.ts";
 
 /** Which invocations to replay. */
 export interface ReplayQuery {
@@ -14,69 +17,65 @@ export interface ReplayQuery {
   readonly limit?: number;
 }
 
-/** What was done of a bulk replay. */
+/** The result of a bulk replay. */
 export interface Replayed {
   readonly invocations: Invocation[];
   /** Dead ones that are left and could be replayed: more than the limit. */
   readonly left: number;
 }
 
-/** Running invocations again, as new ones with the request that was kept. */
-export class ReplayService {
-  readonly #store: Pick<Store, "functions" | "payloads" | "invocations" | "work">;
-  readonly #invocations: InvocationService;
-  readonly #functions: FunctionService;
-  readonly #queue: Queue;
-  readonly #clock: Clock;
+interface ReplayDeps {
+  readonly store: Pick<Store, "functions" | "history" | "ledger">;
+  readonly invocations: InvocationService;
+  readonly functions: FunctionService;
+  readonly queue: Queue;
+  readonly worker: Pick<Worker, "queued">;
+  readonly clock: Clock;
+}
 
-  constructor(options: {
-    store: Pick<Store, "functions" | "payloads" | "invocations" | "work">;
-    invocations: InvocationService;
-    functions: FunctionService;
-    queue: Queue;
-    clock: Clock;
-  }) {
-    this.#store = options.store;
-    this.#invocations = options.invocations;
-    this.#functions = options.functions;
-    this.#queue = options.queue;
-    this.#clock = options.clock;
+/** Runs invocations again, as new ones with the request that was kept. */
+export class ReplayService {
+  readonly #deps: ReplayDeps;
+
+  constructor(deps: ReplayDeps) {
+    this.#deps = deps;
   }
 
-  /** Queues the request of an invocation again. Throws `not_found` where it, or its function, is no more. */
+  /** Queues the request of an invocation again. Throws `not_found` if the invocation, its request or its function does not exist any more. */
   async replay(id: string): Promise<Invocation> {
-    const original = this.#invocations.get(id);
-    const submission = this.#submission(original, this.#functions.get(original.function_id));
-    if (submission === undefined) {
+    const { store, invocations, functions, queue } = this.#deps;
+    const original = await invocations.get(id);
+    const fn = functions.get(original.function_id);
+    const payload = await store.history.payload(original.id);
+    if (payload === undefined) {
       const message = `The request of invocation "${id}" was not kept: set the function's "record_bodies" for synchronous ones`;
       throw new AppError("not_found", message);
     }
-    return (await this.#queue.submit(submission)).invocation;
+    const { request: body, request_meta } = payload;
+    return (await queue.submit({ ...this.#optionsOf(original, fn), body, request_meta })).invocation;
   }
 
-  /** Queues dead invocations again, the newest first, each once: one that was replayed already is left out. */
+  /** Queues dead invocations again, the newest first, each once: those that were replayed already are left out. */
   async replayDead({ function_id, limit = REPLAYS.default }: ReplayQuery): Promise<Replayed> {
-    const id = function_id === undefined ? undefined : this.#functions.get(function_id).id;
-    const invocations = await this.#store.work.durably(() => {
-      const dead = this.#store.invocations.deadNotReplayed(id ?? null, limit);
-      return dead.flatMap((original) => {
-        const fn = this.#store.functions.get(original.function_id);
-        const submission = fn && this.#submission(original, fn);
-        return submission === undefined ? [] : [this.#queue.enqueue(submission).invocation];
-      });
+    const { store, functions, worker, clock } = this.#deps;
+    const id = function_id === undefined ? null : functions.get(function_id).id;
+    const dead = await store.history.deadNotReplayed(id, limit);
+    const replays = dead.flatMap((original): NewInvocation[] => {
+      const fn = store.functions.get(original.function_id);
+      if (fn === undefined) return [];
+      const { request_bytes } = original;
+      const invocation = newQueuedRecord({ ...this.#optionsOf(original, fn), request_bytes }, clock.now());
+      return [{ invocation, request: { copy_of: original.id } }];
     });
-    for (const invocation of invocations) this.#queue.announce(invocation);
-    return { invocations, left: this.#store.invocations.countDeadNotReplayed(id ?? null) };
+    const invocations = await store.ledger.replayMany(replays);
+    for (const invocation of invocations) worker.queued(invocation);
+    return { invocations, left: await store.history.countDeadNotReplayed(id) };
   }
 
-  #submission(original: Invocation, fn: Function): Submission | undefined {
-    const payload = this.#store.payloads.get(original.id);
-    if (payload === undefined) return undefined;
+  #optionsOf(original: Invocation, fn: Function) {
     return {
-      id: this.#clock.uuid(),
+      id: this.#deps.clock.uuid(),
       target: { function: fn, route_id: original.route_id },
-      body: payload.request,
-      request_meta: payload.request_meta,
       priority: original.priority,
       origin: { replay_of: original.id, callback_url: original.callback_url },
     };

@@ -1,69 +1,67 @@
 import type { Clock } from "../../clock.ts";
-import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
-import { timestamp } from "../../domain/types.ts";
+import { Alarm, TaskGroup } from "../../domain/concurrency.ts";
+import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
-import type { Store } from "../../store/sqlite/store.ts";
-import type { Work } from "../../store/sqlite/tables/work.ts";
-import type { AttemptMaker, Running } from "./attempts.ts";
-import { beganAttempt, endedAttempt, LOST_WITH_SERVER } from "./attempt-record.ts";
+import type { End, Ledger } from "../../store/ledger.ts";
+import type { CallbackService } from "../callbacks/callbacks.ts";
 import type { InvocationEvents } from "../calls/events.ts";
+import type { AttemptMaker, Running } from "./attempts.ts";
 import { ContainerExits } from "./container-exits.ts";
+import type { EndJudge } from "./ends.ts";
 import { FunctionRotation } from "./function-rotation.ts";
-import { type Consequences, moved, WorkEnds, type Written } from "./ends.ts";
 
 /** How long a lease lasts from its last renewal, and how often all are renewed, in milliseconds. */
 const LEASE_MS = 30_000;
 const RENEW_MS = 10_000;
-/** How often the worker looks for what it was not told of, in milliseconds: an engine that is back, what has become due. */
+/** How often the worker looks for changes that it was not told of, in milliseconds: an engine that is back, work that is due. */
 const TICK_MS = 1_000;
-/** How long a server that stops waits to hear that the containers of what it ended are gone, in milliseconds. */
+/** How long a server that stops waits to hear that the containers of the attempts that it ended are gone, in milliseconds. */
 const LAST_ENDS_MS = 2_000;
-/** Attempts that are begun in one go, in some 2 ms; then everyone else has a turn. */
+/** The most attempts that are begun in one go, in some 2 ms; then everyone else has a turn. */
 const CLAIMS = 20;
 
+interface WorkerDeps {
+  readonly ledger: Ledger;
+  readonly attempts: AttemptMaker;
+  readonly ends: EndJudge;
+  readonly events: InvocationEvents;
+  readonly callbacks: Pick<CallbackService, "wake">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
 /**
- * Does what is queued. It takes work with a lease (queued-work.ts has the states), has the attempt made, and writes its end in
- * one transaction with everything that follows from it: a result is never without its callback, nor the other way round.
+ * Does the work that is queued. It takes work with a lease (domain/calls/states.ts has the states), has the attempt made,
+ * and writes its end in one command with everything that follows from it: a result is never without its callback, nor the
+ * other way round.
  *
- * What a server that died had leased is *lost*: it is free again when all containers of that server are known to be gone
- * (`swept`), or when its lease ends, which is after the deadline that its gate enforces. So an invocation never runs
- * beside itself, whatever died.
+ * Work that a server had leased when it died is *lost*: it is free again when all containers of that server are known to
+ * be gone (`swept`), or when its lease ends, which is after the deadline that its gate enforces. So an invocation never
+ * runs twice at the same time, whatever died.
  */
 export class Worker implements AsyncDisposable {
-  readonly #store: Pick<Store, "work" | "invocations" | "attempts" | "payloads">;
-  readonly #attempts: AttemptMaker;
-  readonly #events: InvocationEvents;
-  readonly #ended: WorkEnds;
-  readonly #clock: Clock;
-  readonly #log: Logger;
-  readonly #turns = new FunctionRotation();
+  readonly #deps: WorkerDeps;
+  readonly #rotation = new FunctionRotation();
   readonly #running = new Map<string, Running>();
-  readonly #ends = new Set<Promise<void>>();
+  /** Attempts with the writing of their ends, and looks for work. */
+  readonly #tasks = new TaskGroup();
   readonly #exits: ContainerExits;
-  /** Whether there may be work that was lost with an earlier server: until the first sweep, which frees all of it. */
-  #mayHaveLost = true;
+  readonly #nextTick: Alarm;
+  /** The work of earlier servers: to be marked as lost, then to be freed until none is left, or all freed at once after a sweep. */
+  #earlier: "unmarked" | "lost" | "freed" = "unmarked";
+  #isSwept = false;
   #stopped = true;
   #pumping = false;
+  /** Whether there is a reason to look for work again after the look under way. */
+  #lookAgain = false;
   #renewedAt = -Infinity;
-  #cancelTick: () => void = () => undefined;
   #cancelLast: () => void = () => undefined;
 
-  constructor(options: {
-    store: Pick<Store, "work" | "invocations" | "attempts" | "payloads">;
-    attempts: AttemptMaker;
-    events: InvocationEvents;
-    consequences: Consequences;
-    clock: Clock;
-    log: Logger;
-  }) {
-    this.#store = options.store;
-    this.#attempts = options.attempts;
-    this.#events = options.events;
-    this.#ended = new WorkEnds(options);
-    this.#exits = new ContainerExits(options.clock);
-    this.#clock = options.clock;
-    this.#log = options.log;
+  constructor(deps: WorkerDeps) {
+    this.#deps = deps;
+    this.#exits = new ContainerExits(deps.clock);
+    this.#nextTick = new Alarm(deps.clock, () => this.#tick());
   }
 
   /** How many attempts are being made. */
@@ -71,37 +69,38 @@ export class Worker implements AsyncDisposable {
     return this.#running.size;
   }
 
-  /** Takes over what an earlier server left, and begins to work. */
+  /** Takes over the work that an earlier server left, and begins to work. */
   start(): void {
     this.#stopped = false;
-    this.#loseLeases();
-    for (const { function_id, priority } of this.#store.work.ready()) this.#turns.add(function_id, priority);
     this.#tick();
   }
 
-  /** There is something new to do. */
-  submitted({ function_id, priority, state }: Pick<Work, "function_id" | "priority" | "state">): void {
-    if (state === "ready") this.#turns.add(function_id, priority);
+  /** An invocation was queued: tells those who follow it, and takes it when it is due. */
+  queued(invocation: Invocation): void {
+    const { function_id, priority, run_at } = invocation;
+    const isDue = Date.parse(run_at ?? "") <= this.#deps.clock.now();
+    if (isDue) this.#rotation.add(function_id, priority);
     this.wake();
+    this.#deps.events.changed(invocation);
   }
 
   /** Looks for something to do, once everyone else had their turn. */
   wake(): void {
-    if (this.#pumping || this.#stopped) return;
+    if (this.#stopped) return;
+    this.#lookAgain = true;
+    if (this.#pumping) return;
     this.#pumping = true;
-    setImmediate(() => {
-      this.#pumping = false;
-      if (this.#stopped) return;
-      this.#claimSome();
-    });
+    setImmediate(() => void this.#tasks.add(this.#pump()));
   }
 
-  /** All containers of earlier servers are gone: what they had begun may be tried again. */
+  /** All containers of earlier servers are gone: the attempts in them may be made again. */
   swept(): void {
-    if (this.#mayHaveLost) this.#release(Infinity);
+    if (this.#isSwept) return;
+    this.#isSwept = true;
+    if (!this.#stopped && this.#earlier === "lost") this.#tick();
   }
 
-  /** Ends an attempt because nobody wants it any more. Returns whether there was one. */
+  /** Ends an attempt because its invocation was cancelled. Returns whether there was one. */
   cancel(invocationId: string): boolean {
     const running = this.#running.get(invocationId);
     if (running === undefined) return false;
@@ -113,12 +112,12 @@ export class Worker implements AsyncDisposable {
   /** Takes no more work, and waits for the attempts that are being made; after the grace it ends them. */
   async drain(graceMs: number): Promise<void> {
     this.#stop();
-    const cancel = this.#clock.after(graceMs, () => this.#endAll());
+    const cancel = this.#deps.clock.after(graceMs, () => this.#endAll());
     await this.#idle();
     cancel();
   }
 
-  /** Ends the attempts that are being made: they are lost, and tried again by the next server. */
+  /** Ends the attempts that are being made: they are lost, and made again by the next server. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop();
     this.#endAll();
@@ -127,171 +126,184 @@ export class Worker implements AsyncDisposable {
 
   #stop(): void {
     this.#stopped = true;
-    this.#cancelTick();
+    this.#nextTick.clear();
   }
 
   #endAll(): void {
     for (const { abort } of this.#running.values())
       abort.abort(new AppError("shutting_down", "The server stopped before the function ended"));
     this.#cancelLast();
-    this.#cancelLast = this.#clock.after(LAST_ENDS_MS, () => this.#exits.abandon());
+    this.#cancelLast = this.#deps.clock.after(LAST_ENDS_MS, () => this.#exits.abandon());
   }
 
   async #idle(): Promise<void> {
-    while (this.#ends.size > 0) await Promise.all(this.#ends);
+    await this.#tasks.settled();
     this.#cancelLast();
   }
 
   #tick(): void {
-    const now = this.#clock.now();
+    void this.#tasks.add(this.#maintain());
+  }
+
+  /** Does what is due by the clock, and sets the alarm for the next time. Never rejects. */
+  async #maintain(): Promise<void> {
+    const { ledger, clock, log } = this.#deps;
+    const now = clock.now();
     let afterMs = TICK_MS;
     try {
-      // Nothing is written where there is nothing to do: a server at rest is to stay there.
-      if ((this.#store.work.soonest() ?? Infinity) <= now) this.#wakeDue(now);
-      if (this.#mayHaveLost) this.#release(now);
-      if (this.#clock.monotonic() - this.#renewedAt >= RENEW_MS) {
-        this.#renewedAt = this.#clock.monotonic();
-        if (this.#running.size > 0) this.#store.work.fast(() => this.#store.work.renew(now + LEASE_MS));
+      if (this.#earlier === "unmarked") await this.#takeOver();
+      // Nothing is written if there is nothing to do, so that an idle server stays idle.
+      if (((await ledger.nextDue()) ?? Infinity) <= now) await this.#wakeDue(now);
+      if (this.#earlier === "lost") await this.#free(this.#isSwept ? Infinity : now);
+      if (clock.monotonic() - this.#renewedAt >= RENEW_MS) {
+        this.#renewedAt = clock.monotonic();
+        if (this.#running.size > 0) await ledger.renew(now + LEASE_MS);
       }
-      afterMs = this.#nextTick(now);
+      // What is due already is more than a batch: the rest has its turn after everyone else had theirs.
+      const next = await ledger.nextDue();
+      if (next !== null) afterMs = Math.min(TICK_MS, Math.max(1, next - now));
     } catch (error) {
-      this.#log.error("the queue could not be looked after, will try again", { problem: messageOf(error) });
+      log.error("queue tick failed, retrying", { problem: messageOf(error) });
     }
+    if (this.#stopped) return;
     this.wake();
-    this.#cancelTick = this.#clock.after(afterMs, () => this.#tick());
+    this.#nextTick.set(afterMs);
   }
 
-  /** What is due already is more than a batch: the rest has its turn after everyone else had theirs. */
-  #nextTick(now: number): number {
-    const soonest = this.#store.work.soonest();
-    return soonest === null ? TICK_MS : Math.min(TICK_MS, Math.max(1, soonest - now));
+  /** Marks as lost the work that an earlier server had leased: its containers may still run. */
+  async #takeOver(): Promise<void> {
+    const { ledger, log } = this.#deps;
+    const lost = await ledger.loseMine();
+    this.#earlier = "lost";
+    if (lost > 0) log.warn("attempts lost with an earlier server, they will be made again", { count: lost });
+    for (const { function_id, priority } of await ledger.ready()) this.#rotation.add(function_id, priority);
   }
 
-  #wakeDue(now: number): void {
-    const woken = this.#store.work.fast(() => this.#store.work.wake(now));
-    for (const { function_id, priority } of woken) this.#turns.add(function_id, priority);
+  async #wakeDue(now: number): Promise<void> {
+    const woken = await this.#deps.ledger.wake(now);
+    for (const { function_id, priority } of woken) this.#rotation.add(function_id, priority);
   }
 
-  #claimSome(): void {
+  /** Frees the work that was lost with an earlier server and whose lease has ended by then. */
+  async #free(until: number): Promise<void> {
+    const { ledger, ends } = this.#deps;
+    for (;;) {
+      const lost = await ledger.lost(until);
+      if (lost.length === 0) break;
+      const written = await ledger.release(lost.map((standing) => ends.lost(standing)));
+      for (const end of written) this.#tell(end);
+    }
+    if (until === Infinity) this.#earlier = "freed";
+  }
+
+  async #pump(): Promise<void> {
+    this.#lookAgain = false;
+    const mayHaveMore = await this.#claimSome();
+    this.#pumping = false;
+    if (mayHaveMore || this.#lookAgain) this.wake();
+  }
+
+  /** Begins attempts. Returns whether there may be more to begin. */
+  async #claimSome(): Promise<boolean> {
     for (let claims = 0; claims < CLAIMS; claims++) {
-      // Whoever has nothing to do, or nothing to do it with, is woken when that changes.
-      if (!this.#attempts.available) return;
-      const functionId = this.#turns.next((id) => this.#attempts.hasRoom(id));
-      if (functionId === undefined) return;
+      // When there is nothing to do, or no engine or room to do it with, somebody wakes the worker as that changes.
+      if (this.#stopped || !this.#deps.attempts.available) return false;
+      const functionId = this.#rotation.next((id) => this.#deps.attempts.hasRoom(id));
+      if (functionId === undefined) return false;
       try {
-        this.#claim(functionId);
+        await this.#claim(functionId);
       } catch (error) {
         // A full disk: nothing was begun.
-        this.#log.error("no attempt begun, will try again", { problem: messageOf(error) });
-        return;
+        this.#deps.log.error("no attempt begun, will try again", { problem: messageOf(error) });
+        return false;
       }
     }
-    this.wake();
+    return true;
   }
 
-  #claim(functionId: string): void {
-    const now = this.#clock.now();
-    const { work: queue, invocations, attempts } = this.#store;
-    const running = queue.fast(() => {
-      const work = queue.next(functionId);
-      const record = work && invocations.get(work.invocation_id);
-      if (work === undefined || record === undefined) return undefined;
-      queue.lease(work.invocation_id, now + LEASE_MS);
-      const number = work.attempts + 1;
-      const attempt = beganAttempt(number, timestamp(now));
-      const invocation: Invocation = { ...moved(record, "claim"), attempts: number, run_at: null };
-      invocations.put(invocation);
-      attempts.save(work.invocation_id, attempt);
-      const leased: Work = { ...work, state: "leased", attempts: number, lease_until: now + LEASE_MS };
-      return { work: leased, invocation, attempt, abort: new AbortController(), cancelled: false };
+  async #claim(functionId: string): Promise<void> {
+    const now = this.#deps.clock.now();
+    // First, so that what is queued from now on is not forgotten.
+    const priority = this.#rotation.take(functionId);
+    const claim = this.#deps.ledger.claim(functionId, { now, until: now + LEASE_MS });
+    const { claimed, next_priority } = await claim.catch((error: unknown) => {
+      this.#rotation.add(functionId, priority);
+      throw error;
     });
-    this.#turns.took(functionId, queue.next(functionId)?.priority);
-    if (running === undefined) return;
-    this.#running.set(running.work.invocation_id, running);
-    this.#tell({ invocation: running.invocation, committed: undefined });
-    const end = this.#attempt(running).finally(() => {
-      this.#ends.delete(end);
-      this.wake();
-    });
-    this.#ends.add(end);
+    if (next_priority !== null) this.#rotation.add(functionId, next_priority);
+    if (claimed === null) return;
+    const running: Running = { ...claimed, abort: new AbortController(), cancelled: false };
+    this.#running.set(running.invocation.id, running);
+    this.#changed(running.invocation);
+    void this.#tasks.add(this.#attempt(running));
   }
 
   async #attempt(running: Running): Promise<void> {
     try {
-      const write = await this.#make(running);
-      if (write !== undefined) await this.#write(running, write);
+      const end = await this.#make(running);
+      if (end !== undefined) await this.#write(running, end);
     } finally {
       this.#running.delete(running.invocation.id);
+      this.wake();
     }
   }
 
-  /** Makes an attempt, and tells what writes its end; nothing where that is left to the next server. */
-  async #make(running: Running): Promise<(() => Written) | undefined> {
+  /** Makes an attempt and returns how it ends; undefined if that is left to the next server. */
+  async #make(running: Running): Promise<(() => End) | undefined> {
+    const { attempts, ends, events } = this.#deps;
     const { invocation, work } = running;
-    const { id } = invocation;
     try {
-      const result = await this.#attempts.run({
+      const result = await attempts.run({
         invocation,
         attempt: work.attempts,
         signal: running.abort.signal,
-        onHandover: (forMs) => this.#store.work.fast(() => this.#store.work.hold(id, this.#clock.now() + forMs)),
-        onLogs: (entries) => this.#events.logged(id, entries),
+        onHandover: (forMs) => this.#hold(running, forMs),
+        onLogs: (entries) => events.logged(invocation.id, entries),
       });
-      return (await this.#exits.wait(running, result.gone)) ? () => this.#ended.end(running, result) : undefined;
+      return (await this.#exits.wait(running, result.gone)) ? () => ends.made(running, result) : undefined;
     } catch (error) {
-      return () => this.#ended.notBegun(running, error);
+      return () => ends.notBegun(running, error);
     }
   }
 
+  /** Holds the work for as long as the function may run. Throws if somebody else has it by now. */
+  async #hold({ work: { invocation_id, attempts: attempt } }: Running, forMs: number): Promise<void> {
+    const held = await this.#deps.ledger.hold({ invocation_id, attempt }, this.#deps.clock.now() + forMs);
+    if (!held) throw new AppError("shutting_down", "The attempt has lost its lease");
+  }
+
   /** Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. */
-  async #write(running: Running, write: () => Written): Promise<void> {
+  async #write(running: Running, decide: () => End): Promise<void> {
+    const { ledger, clock, log } = this.#deps;
+    const request_id = running.invocation.id;
     for (;;) {
       try {
-        const written = this.#store.work.fast(write);
-        return this.#tell(written);
+        const end = decide();
+        if (await ledger.end(end)) this.#tell(end);
+        else log.warn("an attempt ended after its lease, its result is dropped", { request_id, attempt: end.attempt });
+        return;
       } catch (error) {
-        this.#log.error("an end is not written, will try again", { request_id: running.invocation.id, error });
+        log.error("an end is not written, will try again", { request_id, error });
         // A server that stops leaves it to the next one, which finds the lease and makes another attempt.
         if (this.#stopped) return;
-        await new Promise<void>((resolve) => this.#clock.after(TICK_MS, resolve));
+        await new Promise<void>((resolve) => clock.after(TICK_MS, resolve));
       }
     }
   }
 
-  /** After the commit: whatever goes wrong here does not undo it. */
-  #tell({ invocation, committed }: Written): void {
+  /** Starts what follows from an end that is written. */
+  #tell({ invocation, deliveries, submissions }: End): void {
+    this.#changed(invocation);
+    if (deliveries.length > 0) this.#deps.callbacks.wake();
+    for (const submission of submissions) this.queued(submission.invocation);
+  }
+
+  /** Tells those who follow an invocation: a mistake of theirs does not undo what is written. */
+  #changed(invocation: Invocation): void {
     try {
-      this.#events.changed(invocation);
-      committed?.();
+      this.#deps.events.changed(invocation);
     } catch (error) {
-      this.#log.error("a change was not told of", { request_id: invocation.id, error });
+      this.#deps.log.error("a change was not told of", { request_id: invocation.id, error });
     }
-  }
-
-  /** What an earlier server had leased. Its containers may still be there. */
-  #loseLeases(): void {
-    const { work: queue } = this.#store;
-    const lost = queue.fast(() => queue.loseLeases());
-    if (lost > 0) this.#log.warn("attempts lost with an earlier server, they will be made again", { count: lost });
-  }
-
-  /** Frees what was lost with an earlier server, where its lease has ended by then. */
-  #release(until: number): void {
-    const { work: queue, invocations, attempts } = this.#store;
-    for (;;) {
-      const freed = queue.fast(() =>
-        queue.lost(until).map((work) => {
-          const record = invocations.get(work.invocation_id);
-          if (record === undefined) return queue.remove(work.invocation_id);
-          const now = timestamp(this.#clock.now());
-          const began = attempts.get(work.invocation_id, work.attempts) ?? beganAttempt(work.attempts, now);
-          attempts.save(work.invocation_id, endedAttempt(began, LOST_WITH_SERVER, true, now));
-          return this.#ended.lose(work, { ...record, ...LOST_WITH_SERVER.fields, finished_at: now }, this.#clock.now());
-        }),
-      );
-      for (const written of freed) if (written) this.#tell(written);
-      if (freed.length === 0) break;
-    }
-    if (until === Infinity) this.#mayHaveLost = false;
   }
 }

@@ -1,13 +1,14 @@
 import { Database as Sqlite } from "bun:sqlite";
 import { existsSync, rmSync, statSync } from "node:fs";
 import { resolve } from "node:path";
-import { messageOf } from "../../domain/errors.ts";
-import { codeOf, isFull, mapOpenError, StoreError } from "./errors.ts";
-import { giveName, makePrivateFile, syncFile } from "./files.ts";
+import { codeOf, messageOf } from "../../domain/errors.ts";
+import { giveName, makePrivateFile, syncFile } from "../../private-files.ts";
+import { StoreError } from "../errors.ts";
+import { isFull, mapOpenError } from "./errors.ts";
 
 /**
- * Copies the database at `path` to a new `file`, consistent as of one moment, also while a server writes to it:
- * it only reads, and needs no ownership. An existing file is refused. Throws a `StoreError`.
+ * Copies the database at `path` to a new `file`, consistent as of one moment, even while a server writes to it: it only
+ * reads, and needs no ownership. Refuses an existing file. Throws a `StoreError`.
  */
 export function backup(path: string, file: string): void {
   if (!existsSync(path)) {
@@ -27,7 +28,7 @@ function openExisting(path: string): Sqlite {
   try {
     if (statSync(path).size === 0)
       throw new StoreError(`The database ${JSON.stringify(path)} is empty: there is nothing to copy`);
-    // Not read-only: reading a write-ahead log needs its index, which a reader may have to make.
+    // Not read-only: reading a write-ahead log needs its index, which a reader may have to create.
     const sqlite = new Sqlite(path, { readwrite: true, create: false });
     sqlite.run("pragma busy_timeout = 5000");
     sqlite.query("select count(*) from sqlite_schema").get();
@@ -38,8 +39,8 @@ function openExisting(path: string): Sqlite {
 }
 
 /**
- * Writes a copy of an open database to a new file: complete under its name, or not there at all.
- * An existing file is never overwritten. Throws a `StoreError`.
+ * Writes a copy of an open database to a new file: complete under its name, or not at all. Never overwrites an existing
+ * file. Throws a `StoreError`.
  */
 export function copyInto(sqlite: Sqlite, file: string): void {
   const target = resolve(file);

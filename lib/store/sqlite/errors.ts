@@ -1,19 +1,8 @@
-import { AppError, messageOf } from "../../domain/errors.ts";
+import { AppError, codeOf, messageOf } from "../../domain/errors.ts";
+import { isDiskFull } from "../../private-files.ts";
+import { StoreError } from "../errors.ts";
 
-/**
- * A database that cannot be opened, backed up or migrated. The message is for the person who started the
- * process: it names the file and the remedy. It never reaches a caller of the API.
- */
-export class StoreError extends Error {
-  override readonly name = "StoreError";
-}
-
-/** SQLite's extended result code, such as `SQLITE_CONSTRAINT_UNIQUE`, or the system's, such as `EACCES`. */
-export function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
-}
-
-/** Whether a statement failed on a unique column (or primary key), or on a foreign key. */
+/** Returns whether a statement failed on a unique column (or primary key), or on a foreign key. */
 export function violates(error: unknown, kind: "unique" | "foreign key"): boolean {
   const code = codeOf(error);
   return kind === "unique"
@@ -22,23 +11,16 @@ export function violates(error: unknown, kind: "unique" | "foreign key"): boolea
 }
 
 /**
- * What SQLite says when it cannot write for want of room. A full disk is `SQLITE_FULL` in most places, but a quota
- * is `SQLITE_IOERR_WRITE`, and the index of the write-ahead log has a code of its own.
+ * SQLite's codes for a write that found no room. A full disk is `SQLITE_FULL` in most places, but a quota is
+ * `SQLITE_IOERR_WRITE`, and the index of the write-ahead log has a code of its own.
  */
-const FULL = new Set([
-  "SQLITE_FULL",
-  "SQLITE_IOERR_WRITE",
-  "SQLITE_IOERR_SHMSIZE",
-  "SQLITE_IOERR_FSYNC",
-  "ENOSPC",
-  "EDQUOT",
-]);
+const FULL = new Set(["SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_FSYNC"]);
 
 export function isFull(error: unknown): boolean {
-  return FULL.has(codeOf(error));
+  return FULL.has(codeOf(error)) || isDiskFull(error);
 }
 
-/** Turns what SQLite or a sync threw into what a caller may see; anything unexpected stays as it is, and becomes a 500. */
+/** Turns an error of SQLite or of a sync into one that a caller may see; anything unexpected stays as it is, and becomes a 500. */
 export function mapRuntimeError(error: unknown): unknown {
   if (!isFull(error)) return error;
   return new AppError("storage_full", "Cannot write the database: its disk is full: make room there, then try again", {
@@ -47,7 +29,7 @@ export function mapRuntimeError(error: unknown): unknown {
   });
 }
 
-/** Turns what was thrown while a file was opened into a message with a remedy. */
+/** Turns an error of opening a file into a message with a remedy. */
 export function mapOpenError(error: unknown, path: string): StoreError {
   if (error instanceof StoreError) return error;
   return new StoreError(sentence(error, path), { cause: error });
@@ -72,12 +54,12 @@ function sentence(error: unknown, path: string): string {
   return `Cannot open the database ${shown}: ${messageOf(error)}: check its directory and disk, or choose another directory with --data-path`;
 }
 
-/** What to say of a file that is a database, but a broken one. */
+/** The message for a file that is a damaged database. */
 export function damaged(path: string, detail: string): string {
   return `The database ${JSON.stringify(path)} is damaged (${detail}): restore a backup in its place, or move it away to begin with an empty one; it was left as it is`;
 }
 
-/** What to say of a file that is none. */
+/** The message for a file that is not a database. */
 export function notADatabase(path: string): string {
   return `The file ${JSON.stringify(path)} is not a SQLite database: restore a backup in its place, or move it away to begin with an empty database`;
 }

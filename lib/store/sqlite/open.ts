@@ -4,23 +4,24 @@ import { dirname } from "node:path";
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
 import { Database } from "./database/database.ts";
-import { damaged, mapOpenError, notADatabase, StoreError } from "./errors.ts";
-import { makePrivateFile } from "./files.ts";
+import { makePrivateFile } from "../../private-files.ts";
+import { StoreError } from "../errors.ts";
+import { damaged, mapOpenError, notADatabase } from "./errors.ts";
 import { LogSync } from "./database/log-sync.ts";
 import { APPLICATION_ID, migrate, MIGRATIONS } from "./migrations/migrations.ts";
 import { takeOwnership } from "./owner.ts";
 import { isSeed, migrateSeed } from "./seed.ts";
 
 /**
- * The log goes into the database when it has so many pages (8 MiB), which keeps the event loop for some 10 ms whether it
- * is these or SQLite's own 1,000: many of them are the same page again.
+ * The log is moved into the database when it has this many pages (8 MiB). That blocks the event loop for some 10 ms, as it
+ * does with SQLite's own 1,000: many of the pages are the same one again.
  */
 const CHECKPOINT_PAGES = 2_000;
 
 /**
- * Opens the database at `path` (or `:memory:`) as its only owner: created where there is none, migrated where it is
- * older, taken over where `go-serverless` wrote it. Throws a `StoreError` that names file and remedy, and then has
- * changed nothing.
+ * Opens the database at `path` (or `:memory:`) as its only owner: creates it if there is none, migrates an older one, takes
+ * over one that `go-serverless` wrote. Throws a `StoreError` that names the file and the remedy, and then has changed
+ * nothing.
  */
 export function openDatabase(path: string, options: { readonly log: Logger; readonly clock: Clock }): Database {
   const inMemory = path === ":memory:";
@@ -51,20 +52,20 @@ export function openDatabase(path: string, options: { readonly log: Logger; read
   }
 }
 
-/** What SQLite would not say, or not so well. Before it opens anything: it falls back to reading silently. */
+/** Checks for problems that SQLite would not report, or not so clearly. Before it opens a file, since it silently falls back to reading only. */
 function checkFile(path: string, log: Logger): void {
   const file = statSync(path, { throwIfNoEntry: false });
   accessSync(dirname(path), constants.W_OK);
   if (file === undefined) return;
   const shown = JSON.stringify(path);
   if (!file.isFile()) {
-    throw new StoreError(`${shown} is no file: move it away, or choose another directory with --data-path`);
+    throw new StoreError(`${shown} is not a file: move it away, or choose another directory with --data-path`);
   }
   accessSync(path, constants.W_OK);
-  // SQLite reports one byte as none (a leftover of an old bug of file systems), and would write over it.
+  // SQLite takes a file of one byte for an empty one (because of an old bug of file systems), and would overwrite it.
   if (file.size === 1) throw new StoreError(notADatabase(path));
   if (file.size > 0) return;
-  // SQLite takes an empty file for a new database, and throws a log away that lies beside it.
+  // SQLite takes an empty file for a new database, and deletes a log next to it.
   if (sizeOf(`${path}-wal`) > 0) {
     throw new StoreError(damaged(path, "it is empty, while its write-ahead log is not"));
   }
@@ -94,8 +95,8 @@ function prepareSchema(sqlite: Sqlite, path: string, options: { readonly log: Lo
     return;
   }
   if (application === 0 && version === 0 && tables.length === 0) {
-    // In a log, nine migrations need no sync of the disk; in a journal each needs three, which is most of a first start.
-    // What has pages already may be a damaged one, which is to be left as it is.
+    // With a write-ahead log, the migrations need no sync of the disk; with a journal each needs three, which is most of a
+    // first start. A file that has pages already may be a damaged database, which is left as it is.
     if (numberOf(sqlite, "page_count") === 0) sqlite.run("pragma journal_mode = wal; pragma synchronous = normal");
     return migrate(sqlite, 0);
   }
@@ -109,12 +110,12 @@ function prepareSchema(sqlite: Sqlite, path: string, options: { readonly log: Lo
 const CHECK_ALL_BYTES = 32 * 1024 * 1024;
 
 /**
- * Damage is found at the start rather than by a call. In a large file only what every call depends on is checked:
- * there, the records of invocations are nearly everything.
+ * Finds damage at the start rather than during a call. In a large file, where the records of invocations are nearly
+ * everything, only the tables that every call depends on are checked.
  */
 function checkHealth(sqlite: Sqlite, path: string, tables: readonly string[]): void {
   const bytes = numberOf(sqlite, "page_count") * numberOf(sqlite, "page_size");
-  // SQLite reads a last page that was cut short as if zeros followed. A log may still hold the whole of it.
+  // SQLite reads a last page that was cut short as if zeros followed. A log may still have the whole page.
   if (path !== ":memory:" && sizeOf(`${path}-wal`) === 0 && sizeOf(path) < bytes) {
     throw new StoreError(damaged(path, `its last ${bytes - sizeOf(path)} bytes are missing`));
   }

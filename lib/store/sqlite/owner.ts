@@ -1,14 +1,15 @@
 import { Database as Sqlite } from "bun:sqlite";
-import { codeOf, StoreError } from "./errors.ts";
-import { makePrivateFile } from "./files.ts";
+import { codeOf } from "../../domain/errors.ts";
+import { makePrivateFile } from "../../private-files.ts";
+import { StoreError } from "../errors.ts";
 
 /**
- * Makes this process the only one that serves the database at `path`, until the result is disposed of.
- * Throws a `StoreError` where there is another.
+ * Makes this process the only one that serves the database at `path`, until the result is disposed of. Throws a
+ * `StoreError` if there is another.
  *
- * The lock is an exclusive transaction, never ended, on an empty side database: the kernel frees it however the
- * process dies, kill -9 included, and it works between containers that share a volume. It is no lock on the database
- * itself, so that `slipway backup` and people with the sqlite3 tool can read that one.
+ * The lock is an exclusive transaction, never ended, on an empty side database: the kernel frees it however the process
+ * dies, kill -9 included, and it works between containers that share a volume. It is not on the database itself, so that
+ * `slipway backup` and the sqlite3 tool can read that.
  */
 export function takeOwnership(path: string): Disposable {
   const file = `${path}-owner`;
@@ -24,6 +25,6 @@ export function takeOwnership(path: string): Disposable {
       { cause: error },
     );
   }
-  // The returned object holds the connection: a collected one would be closed, and the lock be gone.
+  // The returned object holds the connection: if it were collected, it would be closed, and the lock gone.
   return { [Symbol.dispose]: () => side.close() };
 }

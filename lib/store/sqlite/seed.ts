@@ -11,7 +11,7 @@ import { copyInto } from "./backup.ts";
 import { FUNCTION_COLUMNS, functionRow } from "./tables/functions.ts";
 import { inTransaction, markVersion, MIGRATIONS } from "./migrations/migrations.ts";
 
-/** A row of go-serverless. Its columns take anything, null ids included. */
+/** A row of go-serverless, whose columns take anything, null ids included. */
 interface SeedFunction {
   readonly id: string | null;
   readonly image: string | null;
@@ -23,7 +23,7 @@ interface SeedRoute {
   readonly function_id: string | null;
 }
 
-/** Whether go-serverless wrote this database: it numbers no schema, so its tables tell. */
+/** Returns whether go-serverless wrote this database. It does not number its schema, so this looks at the tables. */
 export function isSeed(sqlite: Sqlite): boolean {
   const columns = (table: string) =>
     sqlite
@@ -35,8 +35,8 @@ export function isSeed(sqlite: Sqlite): boolean {
 }
 
 /**
- * Takes over a database of go-serverless in one transaction, after a copy of it was put beside it. What cannot be
- * kept is named in the log, and stays in the copy.
+ * Takes over a database of go-serverless in one transaction, after writing a copy next to it. Rows that cannot be kept are
+ * named in the log, and stay in the copy.
  */
 export function migrateSeed(
   sqlite: Sqlite,
@@ -164,7 +164,7 @@ function routeProblem(
 }
 
 /**
- * Reads go-serverless's environment: `key=value` and a newline for each. It never escaped anything, so a line
+ * Reads go-serverless's environment: `key=value` and a newline for each variable. Nothing was ever escaped, so a line
  * without "=" can only be the rest of a value that had a newline.
  */
 export function parseSeedEnvironment(text: string, dropped: (key: string, problem: string) => void): Environment {

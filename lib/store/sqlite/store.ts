@@ -1,62 +1,28 @@
 import { join } from "node:path";
 import type { Clock } from "../../clock.ts";
 import { messageOf } from "../../domain/errors.ts";
+import { about } from "../../domain/manifest/about.ts";
 import type { Logger } from "../../log.ts";
+import type { Basis, ManifestWrites } from "../configuration.ts";
+import { StoreError } from "../errors.ts";
+import type { Store } from "../store.ts";
 import type { Database } from "./database/database.ts";
-import { damaged, StoreError } from "./errors.ts";
+import { damaged } from "./errors.ts";
+import { SqliteHistory } from "./history.ts";
+import { SqliteLedger } from "./ledger.ts";
 import { openDatabase } from "./open.ts";
-import { AttemptStore } from "./tables/attempts.ts";
-import { DeliveryStore } from "./tables/deliveries.ts";
-import { FunctionStore } from "./tables/functions.ts";
-import { IdempotencyKeyStore } from "./tables/idempotency-keys.ts";
-import { InvocationStore } from "./tables/invocations.ts";
-import { PayloadStore } from "./tables/payloads.ts";
-import { KeyStore } from "./tables/keys.ts";
-import { PulledImageStore } from "./tables/pulled-images.ts";
-import { RegistryStore } from "./tables/registries.ts";
-import { RouteStore } from "./tables/routes.ts";
-import { ScheduleStore } from "./tables/schedules.ts";
-import { SecretStore } from "./tables/secrets.ts";
-import { SettingStore } from "./tables/settings.ts";
-import { VersionStore } from "./tables/versions.ts";
-import { WorkStore } from "./tables/work.ts";
+import { openTables, type Tables } from "./tables.ts";
 
-/** Where the database is in the server's data directory. */
+/** The path of the database in the server's data directory. */
 export function databasePath(dataPath: string): string {
   return join(dataPath, "database.db");
 }
 
-/** The tables of one open database. */
-export interface Store extends Disposable {
-  readonly settings: SettingStore;
-  readonly functions: FunctionStore;
-  readonly versions: VersionStore;
-  readonly pulledImages: PulledImageStore;
-  readonly routes: RouteStore;
-  readonly invocations: InvocationStore;
-  readonly attempts: AttemptStore;
-  readonly payloads: PayloadStore;
-  readonly work: WorkStore;
-  readonly idempotencyKeys: IdempotencyKeyStore;
-  readonly deliveries: DeliveryStore;
-  readonly schedules: ScheduleStore;
-  readonly secrets: SecretStore;
-  readonly registries: RegistryStore;
-  readonly keys: KeyStore;
-  /**
-   * Runs `work`, which may change functions and routes by their `…Now` methods, in one transaction: all of it happens, or
-   * nothing. Settles when it is on the disk. `work` must not await, and must read in it what it depends on.
-   */
-  together<T>(work: () => T): Promise<T>;
-  /** Throws what keeps the database from being read. */
-  check(): void;
-}
-
 /** Opens the database at `path` (or `:memory:`) with all its tables. Throws a `StoreError`. */
-export function openStore(path: string, options: { readonly log: Logger; readonly clock: Clock }): Store {
+export function openSqliteStore(path: string, options: { readonly log: Logger; readonly clock: Clock }): SqliteStore {
   const database = openDatabase(path, options);
   try {
-    return tablesOf(database, options.clock);
+    return new SqliteStore(database, options.clock);
   } catch (error) {
     // A damaged one may look whole until a statement names a column that is not there.
     database[Symbol.dispose]();
@@ -64,33 +30,112 @@ export function openStore(path: string, options: { readonly log: Logger; readonl
   }
 }
 
-function tablesOf(database: Database, clock: Clock): Store {
-  const versions = new VersionStore(database);
-  const functions = new FunctionStore(database, versions);
-  const payloads = new PayloadStore(database);
-  const routes = new RouteStore(database, functions, clock);
-  const refresh = () => {
-    functions.refresh();
-    routes.refresh();
-  };
-  return {
-    functions,
-    versions,
-    pulledImages: new PulledImageStore(database, clock),
-    settings: new SettingStore(database, clock),
-    routes,
-    payloads,
-    invocations: new InvocationStore(database, payloads),
-    attempts: new AttemptStore(database),
-    work: new WorkStore(database),
-    idempotencyKeys: new IdempotencyKeyStore(database),
-    deliveries: new DeliveryStore(database),
-    schedules: new ScheduleStore(database),
-    secrets: new SecretStore(database),
-    registries: new RegistryStore(database),
-    keys: new KeyStore(database, functions),
-    together: (work) => database.durably(work, refresh),
-    check: () => database.check(),
-    [Symbol.dispose]: () => database[Symbol.dispose](),
-  };
+/** Undoes the transaction of a dry run. */
+class Rehearsed extends Error {}
+
+/** A store in one SQLite file that this process alone owns. */
+export class SqliteStore implements Store, Disposable {
+  readonly tables: Tables;
+  readonly ledger: SqliteLedger;
+  readonly history: SqliteHistory;
+  readonly #database: Database;
+
+  constructor(database: Database, clock: Clock) {
+    this.#database = database;
+    this.tables = openTables(database, clock);
+    this.ledger = new SqliteLedger(database, this.tables, clock);
+    this.history = new SqliteHistory(this.tables);
+  }
+
+  get functions() {
+    return this.tables.functions;
+  }
+
+  get versions() {
+    return this.tables.versions;
+  }
+
+  get routes() {
+    return this.tables.routes;
+  }
+
+  get keys() {
+    return this.tables.keys;
+  }
+
+  get secrets() {
+    return this.tables.secrets;
+  }
+
+  get registries() {
+    return this.tables.registries;
+  }
+
+  get schedules() {
+    return this.tables.schedules;
+  }
+
+  get settings() {
+    return this.tables.settings;
+  }
+
+  get pulledImages() {
+    return this.tables.pulledImages;
+  }
+
+  get revision(): number {
+    return this.tables.writer.revision;
+  }
+
+  async applyManifest(writes: ManifestWrites, { dry_run, ...basis }: Basis & { dry_run: boolean }): Promise<void> {
+    const work = () => {
+      this.#writeManifest(writes);
+      if (dry_run) throw new Rehearsed();
+    };
+    const committed = () => {
+      this.tables.functions.refresh();
+      this.tables.routes.refresh();
+    };
+    await this.tables.writer.write(work, { basis, committed }).catch((error: unknown) => {
+      if (!(error instanceof Rehearsed)) throw error;
+    });
+  }
+
+  async check(): Promise<void> {
+    this.#database.check();
+  }
+
+  [Symbol.dispose](): void {
+    this.#database[Symbol.dispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this[Symbol.dispose]();
+  }
+
+  /**
+   * Part of a transaction. New functions come first, since routes lead to them; changed ones after the routes, which may
+   * keep an old version that would be removed otherwise; and deleted ones last, when no route leads to them any more.
+   */
+  #writeManifest({ functions, routes }: ManifestWrites): void {
+    const { functions: functionTable, routes: routeTable } = this.tables;
+    for (const { name, before, after } of functions) {
+      if (before === undefined && after !== undefined) about("Function", name, () => functionTable.insertNow(after));
+    }
+    for (const { name, before, after } of routes) {
+      about("Route", name, () => {
+        if (before !== undefined && after !== undefined) routeTable.replaceNow(before, after);
+        else if (after !== undefined) routeTable.insertNow(after);
+        else if (before !== undefined) routeTable.deleteNow(before.id);
+      });
+    }
+    for (const { name, before, after } of functions) {
+      if (before !== undefined && after !== undefined) {
+        about("Function", name, () => functionTable.replaceNow(before, after));
+      }
+    }
+    for (const { before, after } of functions) {
+      if (before !== undefined && after === undefined) functionTable.deleteNow(before.id);
+    }
+  }
 }

@@ -61,6 +61,8 @@ test("slipway serves /v1, /swagger and a call, and exits with 0 at SIGTERM", asy
   const called = await fetch(`${url}/v1/functions/chaos/invoke`, { method: "POST", body: '{"do": "echo"}' });
   expect(await called.text()).toBe('{"do": "echo"}');
   expect((await fetch(`${url}/swagger`)).headers.get("content-type")).toContain("text/html");
+  expect(await (await fetch(`${url}/docs/functions`)).text()).toContain("<h1>Functions</h1>");
+  expect(await (await fetch(`${url}/docs/search.json`)).json()).toBeArray();
   child.kill("SIGTERM");
   expect(await child.exited).toBe(0);
 });

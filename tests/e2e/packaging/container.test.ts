@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
-import { buildServerImage } from "../../support/server-image.ts";
+import { buildServerImage } from "./support/server-image.ts";
 
 /** The first build installs compilers and packages. */
 const BUILD_TIMEOUT_MS = 600_000;

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { runOrThrow } from "../../../.ci/packages.ts";
 import { version } from "../../../package.json" with { type: "json" };
-import { copyRepository, REPOSITORY } from "../../support/repository.ts";
+import { copyRepository, REPOSITORY } from "./support/repository.ts";
 
 /** Installs packages from Bun's cache, and compiles the gate and the server. */
 const BUILD_TIMEOUT_MS = 300_000;

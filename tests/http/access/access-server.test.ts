@@ -31,6 +31,12 @@ const GUARDED = [
   ["GET", "/swagger/swagger-ui.js"],
   ["GET", "/swagger/swagger-ui.css"],
   ["GET", "/swagger/start.js"],
+  ["GET", "/docs"],
+  ["GET", "/docs/functions"],
+  ["GET", "/docs/nowhere"],
+  ["GET", "/docs/manual.css"],
+  ["GET", "/docs/search-box.js"],
+  ["GET", "/docs/search.json"],
 ] as const;
 
 const bearer = (key: string) => ({ Authorization: `Bearer ${key}` });

@@ -4,17 +4,17 @@ import { AppError } from "../../../lib/domain/errors.ts";
 import { type AccessPolicy, createAccessCheck, isLoopback, type Needs } from "../../../lib/http/access/access.ts";
 import { administrator, checkScope, type Scope } from "../../../lib/domain/keys.ts";
 import { thrownBy } from "../../store/sqlite/support/stores.ts";
-import type { Verdict } from "../../../lib/services/access/keys.ts";
+import type { Identification } from "../../../lib/services/access/keys.ts";
 
 const KEY = "slipway_key";
 const GATEWAY = "172.18.0.1";
 
 /** The keys of a server that has one. The service has tests of its own. */
 const ONE_KEY = {
-  identify: (token: string): Verdict =>
+  identify: (token: string): Identification =>
     token === KEY ? { caller: administrator("server") } : { refused: "wrong", message: "The API key is wrong" },
 };
-const NO_KEY = { identify: (): Verdict => ({ refused: "none", message: "This server has no API key" }) };
+const NO_KEY = { identify: (): Identification => ({ refused: "none", message: "This server has no API key" }) };
 
 const LOOPBACK: AccessPolicy = {
   keys: NO_KEY,

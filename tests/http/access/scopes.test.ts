@@ -152,13 +152,18 @@ describe("every endpoint of the OpenAPI document", () => {
   );
 });
 
-test.each(["/swagger", "/swagger/json", "/swagger/start.js", "/swagger/swagger-ui.js", "/swagger/swagger-ui.css"])(
-  "GET %s accepts every key, and nobody without one",
-  async (path) => {
-    for (const scope of SCOPES) expect([scope, (await send("GET", path, tokens[scope])).status]).toEqual([scope, 200]);
-    expect((await send("GET", path)).status).toBe(401);
-  },
-);
+test.each([
+  "/swagger",
+  "/swagger/json",
+  "/swagger/start.js",
+  "/swagger/swagger-ui.js",
+  "/swagger/swagger-ui.css",
+  "/docs",
+  "/docs/routes",
+])("GET %s accepts every key, and nobody without one", async (path) => {
+  for (const scope of SCOPES) expect([scope, (await send("GET", path, tokens[scope])).status]).toEqual([scope, 200]);
+  expect((await send("GET", path)).status).toBe(401);
+});
 
 test("HEAD needs the same scopes as GET", async () => {
   expect((await send("HEAD", "/v1/functions", tokens.read)).status).toBe(200);

@@ -75,11 +75,11 @@ const INVALID: readonly (readonly [object, string])[] = [
   [{ sandbox: null }, 'Invalid "sandbox": it must be "default", "strict" or "docker", but it is null'],
   [
     { sandbox: "strict", user: "root" },
-    'The sandbox "strict" has no root user, and "user" is "root": give another, null for the image\'s own, or the sandbox "default"',
+    'The sandbox "strict" has no root user, and "user" is "root": give another user, null for the image\'s own, or the sandbox "default"',
   ],
   [
     { sandbox: "strict", user: "00:5" },
-    'The sandbox "strict" has no root user, and "user" is "00:5": give another, null for the image\'s own, or the sandbox "default"',
+    'The sandbox "strict" has no root user, and "user" is "00:5": give another user, null for the image\'s own, or the sandbox "default"',
   ],
   [
     { sandbox: "strict", read_only: false },
@@ -93,7 +93,7 @@ const INVALID: readonly (readonly [object, string])[] = [
   [{ labels: { "": "x" } }, 'Invalid "labels": a key is empty: give every label a name'],
   [
     { labels: { "slipway.owner": "x" } },
-    'Invalid "labels": "slipway.owner" begins with "slipway.", which is the server\'s own: choose another name',
+    'Invalid "labels": "slipway.owner" begins with "slipway.", which is reserved: choose another name',
   ],
   [{ labels: { [LONG]: "x" } }, `Invalid "labels": the key "${SHOWN}" has 256 characters: at most 255 are allowed`],
   [{ labels: { "a b": "x" } }, `Invalid "labels": the key "a b" contains a space or ${UNTEXT}`],

@@ -228,7 +228,7 @@ describe("the options of a route", () => {
     [{ rate_limit: { requests: 1 } }, 'Missing "rate_limit/window_ms": it must be a whole number'],
     [
       { rate_limit: { requests: 1, window_ms: 1_000, by: "key" } },
-      'Invalid "rate_limit/by" "key": nobody\'s key is checked',
+      'Invalid "rate_limit/by" "key": a public route checks no keys',
     ],
     [{ max_request_bytes: -1 }, 'Invalid "max_request_bytes": it must be a whole number from 0 to 1073741824 or null'],
   ])("POST /v1/routes answers 400 to %j", async (options, message) => {

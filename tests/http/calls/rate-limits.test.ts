@@ -55,7 +55,7 @@ describe("RateLimits", () => {
     for (let i = 0; i < 3; i++) count();
     expect(beyondLimit(count())).toMatchObject({
       reason: "too_many_requests",
-      message: "Too many requests: this route takes 3 in 6 s from each address, try again in 2 s",
+      message: "Too many requests: this route accepts 3 in 6 s from each address, try again in 2 s",
       retry_after_s: 2,
     });
   });

@@ -273,7 +273,7 @@ describe("a rate limit", () => {
     ]).toEqual(["1800", '"default";r=0;t=1800', policy]);
     await refused(third, {
       ...beyond,
-      message: "Too many requests: this route takes 2 in 3600 s from each address, try again in 1800 s",
+      message: "Too many requests: this route accepts 2 in 3600 s from each address, try again in 1800 s",
     });
     // An address in a header does not make another client.
     await refused(
@@ -302,7 +302,7 @@ describe("a rate limit", () => {
     expect([(await send(a)).status, (await send(b)).status]).toEqual([200, 200]);
     await refused(await send(a), {
       ...beyond,
-      message: "Too many requests: this route takes 1 in 3600 s from each key, try again in 3600 s",
+      message: "Too many requests: this route accepts 1 in 3600 s from each key, try again in 3600 s",
     });
     const stranger = await call("/limited");
     expect([stranger.status, stranger.headers.get("ratelimit")]).toEqual([401, null]);

@@ -49,7 +49,7 @@ describe("a body that is not a JSON object", () => {
     ["half an object", '{"path": ', "The request body is not JSON: Unexpected EOF"],
     ["a form", "path=/x", "The request body is not JSON: Unexpected identifier"],
     [
-      "no UTF-8",
+      "bytes that are not UTF-8",
       new Uint8Array([0x7b, 0xff, 0x7d]),
       "The request body is not JSON: The encoded data was not valid for encoding utf-8",
     ],

@@ -27,13 +27,13 @@ async function setUp({ server_key }: { server_key?: string } = {}) {
   const noteUses = store.keys.noteUses.bind(store.keys);
   store.keys.noteUses = (uses) => {
     writes.push([...uses]);
-    noteUses(writes.at(-1) ?? []);
+    return noteUses(uses);
   };
   return { store, clock, events, keys, writes, [Symbol.dispose]: () => store[Symbol.dispose]() };
 }
 
 describe("KeyService.identify", () => {
-  test("tells whose a token is", async () => {
+  test("identifies the caller of a token", async () => {
     using set = await setUp({ server_key: "the-key" });
     const made = await set.keys.create(DEPLOY);
     expect(set.keys.identify(made.token)).toEqual({
@@ -100,7 +100,7 @@ describe("KeyService.identify", () => {
     expect(set.keys.list()).toEqual([]);
   });
 
-  test("tells a wrong key from a server that has none", async () => {
+  test("distinguishes a wrong key from a server that has none", async () => {
     using set = await setUp();
     expect(set.keys.identify("x")).toMatchObject({ refused: "none" });
     await set.keys.create(DEPLOY);
@@ -135,7 +135,7 @@ describe("KeyService, of last uses", () => {
     using set = await setUp();
     const { id, token } = await set.keys.create(DEPLOY);
     set.keys.identify(token);
-    set.keys[Symbol.dispose]();
+    await set.keys[Symbol.asyncDispose]();
     expect(set.store.keys.get(id)?.last_used_at).toBe("2026-01-31T12:00:00.000Z");
     expect(set.clock.pending).toBe(0);
   });
@@ -144,9 +144,7 @@ describe("KeyService, of last uses", () => {
     using set = await setUp();
     const { id, token } = await set.keys.create(DEPLOY);
     const write = set.store.keys.noteUses.bind(set.store.keys);
-    set.store.keys.noteUses = () => {
-      throw new AppError("storage_full", "full");
-    };
+    set.store.keys.noteUses = () => Promise.reject(new AppError("storage_full", "full"));
     set.keys.identify(token);
     await set.clock.advance(60_000);
     expect(set.events.at(-1)).toMatchObject({ level: "warn" });
@@ -166,7 +164,7 @@ test("a token has 256 bits and is nowhere in the database", async () => {
   expect(set.store.keys.findByHash(hashToken(token))?.hash).toBe(createHash("sha256").update(token).digest("hex"));
 });
 
-test("KeyService.create makes room by forgetting keys that are dead, and refuses where none are", async () => {
+test("KeyService.create makes room by forgetting keys that are dead, and refuses if there are none", async () => {
   using set = await setUp();
   const { id } = await set.keys.create(DEPLOY);
   const count = set.store.keys.count.bind(set.store.keys);

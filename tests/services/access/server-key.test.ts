@@ -7,31 +7,31 @@ test("hashToken is SHA-256 in hex", () => {
   expect(hashToken("abc")).toBe("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 });
 
-test("serverKey makes a key where one is needed, once", () => {
+test("serverKey makes a key if one is needed, once", async () => {
   using store = newStore();
-  const first = serverKey(store.settings, { given: null, needed: true });
+  const first = await serverKey(store.settings, { given: null, needed: true });
   expect(first.made).toMatch(/^slipway_[\w-]{43}$/);
   expect(first.hash).toBe(hashToken(first.made ?? ""));
-  expect(serverKey(store.settings, { given: null, needed: true })).toEqual({ hash: first.hash, made: undefined });
+  expect(await serverKey(store.settings, { given: null, needed: true })).toEqual({ hash: first.hash, made: undefined });
 });
 
-test("serverKey makes none where none is needed, but remembers one", () => {
+test("serverKey makes none if none is needed, but remembers one", async () => {
   using store = newStore();
-  expect(serverKey(store.settings, { given: null, needed: false })).toEqual({ hash: undefined, made: undefined });
-  const { hash } = serverKey(store.settings, { given: null, needed: true });
-  expect(serverKey(store.settings, { given: null, needed: false })).toEqual({ hash, made: undefined });
+  expect(await serverKey(store.settings, { given: null, needed: false })).toEqual({ hash: undefined, made: undefined });
+  const { hash } = await serverKey(store.settings, { given: null, needed: true });
+  expect(await serverKey(store.settings, { given: null, needed: false })).toEqual({ hash, made: undefined });
 });
 
-test("serverKey takes the one that is given, and stores nothing", () => {
+test("serverKey takes the one that is given, and stores nothing", async () => {
   using store = newStore();
   const given = { hash: hashToken("given"), made: undefined };
-  expect(serverKey(store.settings, { given: "given", needed: true })).toEqual(given);
+  expect(await serverKey(store.settings, { given: "given", needed: true })).toEqual(given);
   expect(store.settings.apiKeyHash()).toBeNull();
 });
 
-test("serverKey makes no two alike", () => {
+test("serverKey makes no two alike", async () => {
   using one = newStore();
   using two = newStore();
-  const made = [one, two].map((store) => serverKey(store.settings, { given: null, needed: true }).made);
-  expect(new Set(made).size).toBe(2);
+  const made = await Promise.all([one, two].map((store) => serverKey(store.settings, { given: null, needed: true })));
+  expect(new Set(made.map((key) => key.made)).size).toBe(2);
 });

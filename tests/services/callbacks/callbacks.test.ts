@@ -1,14 +1,14 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { Webhook } from "standardwebhooks";
 import { AppError } from "../../../lib/domain/errors.ts";
-import { type Callback, parseAllowed } from "../../../lib/domain/calls/callbacks.ts";
+import { type Callback, deliveriesOf, parseAllowed } from "../../../lib/domain/calls/callbacks.ts";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { CALLBACK, CALLBACK_ROTATION_MS } from "../../../lib/domain/limits.ts";
 import { CallbackSecrets } from "../../../lib/services/callbacks/signing-secrets.ts";
 import { CallbackSender, type Sent } from "../../../lib/services/callbacks/sender.ts";
 import { CallbackService } from "../../../lib/services/callbacks/callbacks.ts";
 import { Vault } from "../../../lib/services/secrets/vault.ts";
-import type { Store } from "../../../lib/store/sqlite/store.ts";
+import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 import { Receiver, type Received } from "../../support/receiver.ts";
 import {
@@ -22,7 +22,7 @@ import {
 const vault = Vault.forgetful();
 let receiver: Receiver;
 let clock: FakeClock;
-let store: Store;
+let store: SqliteStore;
 const services: CallbackService[] = [];
 
 beforeEach(async () => {
@@ -39,7 +39,7 @@ afterEach(async () => {
   expect(clock.pending).toBe(0);
 });
 
-/** A service that sends to loopback, and tells when it has. */
+/** A service that sends to loopback, and a promise for its next sending. */
 function started(sends?: (url: string) => Promise<Sent>) {
   const allowed = parseAllowed(["127.0.0.0/8"]) ?? { names: new Set<string>(), ranges: [] };
   const sender = new CallbackSender({ allowed, clock, user_agent: "slipway/test" });
@@ -68,15 +68,14 @@ function started(sends?: (url: string) => Promise<Sent>) {
 /** Ends an invocation, with what follows from it. */
 function ends(service: CallbackService, id: string, fields: Partial<Invocation> = {}, response: string | null = "{}") {
   const invocation = someInvocation(id, { mode: "async", callback_url: receiver.url, ...fields });
-  const committed = store.work.fast(() => {
-    store.invocations.put(invocation);
-    store.payloads.put({
-      ...{ invocation_id: id, request: Buffer.from("{}"), request_meta: null, response_meta: null },
-      response: response === null ? null : Buffer.from(response),
-    });
-    return service.consequence(invocation);
+  store.tables.invocations.put(invocation);
+  store.tables.payloads.put({
+    ...{ invocation_id: id, request: Buffer.from("{}"), request_meta: null, response_meta: null },
+    response: response === null ? null : Buffer.from(response),
   });
-  committed?.();
+  const deliveries = deliveriesOf(invocation, clock.now());
+  for (const delivery of deliveries) store.tables.deliveries.insert(delivery);
+  if (deliveries.length > 0) service.wake();
 }
 
 function verified({ body, headers }: Received, secret: string): unknown {
@@ -106,8 +105,8 @@ describe("CallbackService", () => {
       data: { invocation: { id: "i1", status: "succeeded" }, response: { greeting: "hello" } },
     });
     expect(received.headers["webhook-id"]).toBe("i1");
-    expect(service.get("i1")).toMatchObject({ state: "delivered", last_status: 204, next_at: null });
-    expect(service.get("i1").delivered_at).toBe(new Date(clock.now()).toISOString());
+    expect(await service.get("i1")).toMatchObject({ state: "delivered", last_status: 204, next_at: null });
+    expect((await service.get("i1")).delivered_at).toBe(new Date(clock.now()).toISOString());
     const other = new CallbackSecrets({ settings: newStore().settings, vault, clock });
     const wrong = (await other.get()).secret;
     expect(() => verified(received, wrong)).toThrow("No matching signature found");
@@ -123,10 +122,12 @@ describe("CallbackService", () => {
     expect(JSON.parse((await receiver.get(1)).body)).toMatchObject({ type, data: { response: null } });
   });
 
-  test("an invocation without a callback_url has no callback", () => {
+  test("an invocation without a callback_url has no callback", async () => {
     const { service } = started();
     ends(service, "i1", { callback_url: null });
-    expect(() => service.get("i1")).toThrow('has no "callback_url"');
+    expect(await rejectionOf(service.get("i1"))).toMatchObject({
+      message: expect.stringContaining('has no "callback_url"'),
+    });
   });
 
   test("tries again after 500, with the same id and body", async () => {
@@ -134,26 +135,26 @@ describe("CallbackService", () => {
     receiver.answer = 500;
     ends(service, "i1");
     await written();
-    expect(shown(service.get("i1"))).toEqual(["waiting", 1, 500, "It was answered with 500"]);
+    expect(shown(await service.get("i1"))).toEqual(["waiting", 1, 500, "It was answered with 500"]);
     // Between 5 and 10 s, and chance draws the middle.
-    expect(Date.parse(service.get("i1").next_at ?? "") - clock.now()).toBe(7_500);
+    expect(Date.parse((await service.get("i1")).next_at ?? "") - clock.now()).toBe(7_500);
     receiver.answer = 200;
     await clock.advance(7_499);
     expect(receiver.received).toHaveLength(1);
     const again = written();
     await clock.advance(1);
     await again;
-    expect(shown(service.get("i1"))).toEqual(["delivered", 2, 200, null]);
+    expect(shown(await service.get("i1"))).toEqual(["delivered", 2, 200, null]);
     const [first, second] = receiver.received;
     expect(second?.body).toBe(first?.body ?? "");
     expect(second?.headers["webhook-id"]).toBe("i1");
   });
 
-  test("gives up after so many attempts, which last some hours", async () => {
+  test("gives up after 12 attempts, which take some hours", async () => {
     const { service, events } = started(() => Promise.resolve({ problem: "connect ECONNREFUSED" }));
     ends(service, "i1");
     await clock.advance(24 * 3_600_000);
-    expect(shown(service.get("i1"))).toEqual(["failed", CALLBACK.attempts, null, "connect ECONNREFUSED"]);
+    expect(shown(await service.get("i1"))).toEqual(["failed", CALLBACK.attempts, null, "connect ECONNREFUSED"]);
     expect(events).toContainEqual(expect.objectContaining({ level: "warn", event: "a callback failed for good" }));
   });
 
@@ -162,8 +163,8 @@ describe("CallbackService", () => {
     ends(service, "i1", { callback_url: "http://127.0.0.1/gone" });
     ends(service, "i2", { callback_url: "http://127.0.0.1/moved" });
     await clock.advance(0);
-    expect(shown(service.get("i1"))).toEqual(["failed", 1, 410, "It was answered with 410"]);
-    expect(shown(service.get("i2"))).toEqual([
+    expect(shown(await service.get("i1"))).toEqual(["failed", 1, 410, "It was answered with 410"]);
+    expect(shown(await service.get("i2"))).toEqual([
       ...["waiting", 1, 307, "It was answered with 307, and redirects are not followed"],
     ]);
   });
@@ -172,7 +173,7 @@ describe("CallbackService", () => {
     const { service, written } = started();
     ends(service, "i1", { callback_url: "http://10.0.0.1/" });
     await written();
-    expect(service.get("i1")).toMatchObject({
+    expect(await service.get("i1")).toMatchObject({
       last_problem: expect.stringContaining("10.0.0.1 is not a public address"),
     });
   });
@@ -188,10 +189,10 @@ describe("CallbackService", () => {
     expect(await rejectionOf(service.retry("i1"))).toMatchObject({ reason: "conflict" });
     status = 200;
     await clock.advance(10_000);
-    expect(shown(service.get("i1"))).toEqual(["delivered", 2, 200, null]);
+    expect(shown(await service.get("i1"))).toEqual(["delivered", 2, 200, null]);
     await service.retry("i1");
     await clock.advance(0);
-    expect(shown(service.get("i1"))).toEqual(["delivered", 1, 200, null]);
+    expect(shown(await service.get("i1"))).toEqual(["delivered", 1, 200, null]);
     expect(await rejectionOf(service.retry("i2"))).toMatchObject({ reason: "not_found" });
   });
 
@@ -208,7 +209,7 @@ describe("CallbackService", () => {
 });
 
 describe("CallbackService: many, and faults", () => {
-  test("sends eight at once, none beside itself, and all of them", async () => {
+  test("sends eight at once, none twice at the same time, and all of them", async () => {
     const sending = new Set<string>();
     const held: (() => void)[] = [];
     let most = 0;
@@ -248,7 +249,7 @@ describe("CallbackService: many, and faults", () => {
     clock.jump(Date.now() - clock.now() + 1_000);
     const { service, secrets, written } = started();
     await written();
-    expect(shown(service.get("i1"))).toEqual(["delivered", 1, 204, null]);
+    expect(shown(await service.get("i1"))).toEqual(["delivered", 1, 204, null]);
     verified(await receiver.get(1), (await secrets.get()).secret);
     await service[Symbol.asyncDispose]();
     store[Symbol.dispose]();
@@ -262,7 +263,7 @@ describe("CallbackService: many, and faults", () => {
     const { closed } = await receiver.get(1);
     await service[Symbol.asyncDispose]();
     await closed;
-    expect(shown(service.get("i1"))).toEqual(["waiting", 0, null, null]);
+    expect(shown(await service.get("i1"))).toEqual(["waiting", 0, null, null]);
     service.wake();
     expect(clock.pending).toBe(0);
   });
@@ -271,16 +272,16 @@ describe("CallbackService: many, and faults", () => {
     let sent = 0;
     const { service, events } = started(async () => ({ status: 200 + sent++ }));
     const full = [1, 2, 3];
-    const save = store.deliveries.save.bind(store.deliveries);
-    store.deliveries.save = (delivery) => {
+    const put = store.tables.deliveries.put.bind(store.tables.deliveries);
+    store.tables.deliveries.put = (delivery) => {
       if (full.pop() !== undefined) throw new AppError("storage_full", "Cannot write the database");
-      save(delivery);
+      put(delivery);
     };
     ends(service, "i1");
     await clock.advance(0);
-    expect(shown(service.get("i1"))).toEqual(["waiting", 0, null, null]);
+    expect(shown(await service.get("i1"))).toEqual(["waiting", 0, null, null]);
     await clock.advance(3_000);
-    expect(shown(service.get("i1"))).toEqual(["delivered", 1, 200, null]);
+    expect(shown(await service.get("i1"))).toEqual(["delivered", 1, 200, null]);
     expect(sent).toBe(1);
     expect(events.filter(({ level }) => level === "error")).toHaveLength(3);
   });
@@ -289,10 +290,10 @@ describe("CallbackService: many, and faults", () => {
     const { service } = started((url) => Promise.resolve({ status: url.endsWith("1") ? 500 : 200 }));
     for (const id of ["1", "2"]) ends(service, id, { callback_url: `http://127.0.0.1/${id}` });
     await clock.advance(0);
-    expect(store.invocations.prune({ before: clock.now() + 1, keep: 0, batch: 10 })).toBe(1);
-    expect(store.invocations.get("1")).toBeDefined();
-    expect(store.invocations.get("2")).toBeUndefined();
-    expect(store.deliveries.get("2")).toBeUndefined();
+    expect(store.tables.invocations.prune({ before: clock.now() + 1, keep: 0, batch: 10 })).toBe(1);
+    expect(store.tables.invocations.get("1")).toBeDefined();
+    expect(store.tables.invocations.get("2")).toBeUndefined();
+    expect(store.tables.deliveries.get("2")).toBeUndefined();
   });
 });
 

@@ -27,7 +27,7 @@ function send(sender: CallbackSender, url: string, signal = new AbortController(
 const toLoopback = () => senderTo(["127.0.0.0/8"]);
 
 describe("CallbackSender", () => {
-  test("posts JSON and tells the status", async () => {
+  test("posts JSON and returns the status", async () => {
     expect(await send(toLoopback(), receiver.url)).toEqual({ status: 204 });
     expect(receiver.received).toMatchObject([
       {
@@ -114,7 +114,7 @@ describe("CallbackSender", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("nobody listening is a problem, whether there is one address or several", async () => {
+  test("an address without a listener is a problem, and so are several", async () => {
     const { port } = receiver;
     await receiver[Symbol.asyncDispose]();
     for (const addresses of [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"]]) {
@@ -142,7 +142,7 @@ describe("CallbackSender: addresses", () => {
 
   test("a name is resolved once for each attempt, and the connection goes to what it led to", async () => {
     const asked: string[] = [];
-    // The second answer is for whoever asks twice: nobody listens there.
+    // The second answer is for a sender that resolves twice: nothing listens there.
     const sender = senderTo(["127.0.0.1"], async (name) => [asked.push(name) === 1 ? "127.0.0.1" : "127.0.0.9"]);
     expect(await send(sender, url())).toEqual({ status: 204 });
     expect(asked).toEqual(["hooks.example"]);
@@ -150,7 +150,7 @@ describe("CallbackSender: addresses", () => {
     expect(await send(sender, url())).toEqual({ problem: expect.stringContaining("127.0.0.9") });
   });
 
-  test("the next address is tried where nobody listens at the first", async () => {
+  test("the next address is tried if the first has no listener", async () => {
     expect(
       await send(
         senderTo(["127.0.0.0/8"], async () => ["127.0.0.2", "127.0.0.1"]),

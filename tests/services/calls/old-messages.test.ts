@@ -67,9 +67,9 @@ async function writeOld(
   {
     using store = newStore(path);
     await store.functions.insert(someFunction("f", { image_id: "id of x" }));
-    await store.work.durably(() => {
-      store.invocations.put(someInvocation("i", { function_id: "f", mode: "async", ...fields }));
-      store.payloads.put({
+    await store.tables.writer.write(() => {
+      store.tables.invocations.put(someInvocation("i", { function_id: "f", mode: "async", ...fields }));
+      store.tables.payloads.put({
         invocation_id: "i",
         request: Buffer.from("body"),
         request_meta: payload.request_meta,
@@ -98,9 +98,11 @@ describe("A database of the version before", () => {
       },
     } as unknown as Runner; // an attempt asks it for nothing else
     const attempts = new AttemptRunner({ ...services, runner, secretsFor: () => NO_SECRETS, metrics: new Metrics() });
-    const invocation = services.store.invocations.get("i") ?? someInvocation("none");
+    const invocation = (await services.store.history.get("i")) ?? someInvocation("none");
     const task = { invocation, attempt: 1, signal: new AbortController().signal };
-    await attempts.run({ ...task, onHandover: () => undefined, onLogs: () => undefined }).catch(() => undefined);
+    await attempts
+      .run({ ...task, onHandover: () => Promise.resolve(), onLogs: () => undefined })
+      .catch(() => undefined);
     expect(calls.map(({ request }) => request)).toEqual([{ ...REQUEST, body: new Uint8Array(Buffer.from("body")) }]);
   });
 
@@ -114,9 +116,14 @@ describe("A database of the version before", () => {
       { request_meta: null, response: "result", response_meta: old(stored) },
     );
     using store = newStore(path);
-    const invocations = { get: () => store.invocations.get("i") } as unknown as InvocationService; // asked for nothing else
-    const results = new ResultService({ store, invocations, events: new InvocationEvents(), clock: stillClock() });
-    const { response } = results.result("i");
+    const invocations = { get: () => store.history.get("i") } as unknown as InvocationService; // asked for nothing else
+    const results = new ResultService({
+      history: store.history,
+      invocations,
+      events: new InvocationEvents(),
+      clock: stillClock(),
+    });
+    const { response } = await results.result("i");
     expect(response).toEqual({ status: expected, headers: sent, body: new Uint8Array(Buffer.from("result")) });
   });
 

@@ -3,7 +3,8 @@ import { AppError } from "../../../lib/domain/errors.ts";
 import { timestamp } from "../../../lib/domain/types.ts";
 import { Metrics } from "../../../lib/metrics.ts";
 import { Recorder, type Retention } from "../../../lib/services/calls/recorder.ts";
-import type { InvocationStore, SavedInvocation } from "../../../lib/store/sqlite/tables/invocations.ts";
+import type { SavedInvocation } from "../../../lib/store/records.ts";
+import type { InvocationTable } from "../../../lib/store/sqlite/tables/invocations.ts";
 import { listeningLog, newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
@@ -18,17 +19,17 @@ function setUp({
   const clock = new FakeClock();
   const { log, events } = listeningLog();
   const metrics = new Metrics();
-  const invocations = store.invocations;
-  const write = invocations.save.bind(invocations);
+  const { history } = store;
+  const write = history.save.bind(history);
   const batches: number[] = [];
-  invocations.save = (records) => {
+  history.save = async (records) => {
     batches.push(records.length);
     save?.(records);
-    write(records);
+    await write(records);
   };
-  const recorder = new Recorder({ store: invocations, clock, log, metrics, retention });
+  const recorder = new Recorder({ history, clock, log, metrics, retention });
   return {
-    store: invocations,
+    store: store.tables.invocations,
     clock,
     events,
     metrics,
@@ -38,7 +39,7 @@ function setUp({
   };
 }
 
-function idsOf(store: InvocationStore): string[] {
+function idsOf(store: InvocationTable): string[] {
   return store.list({ limit: 500 }).invocations.map(({ id }) => id);
 }
 
@@ -69,7 +70,7 @@ describe("Recorder", () => {
     using world = setUp();
     const { recorder, store, clock } = world;
     recorder.put(someInvocation("a"));
-    recorder.flush();
+    await recorder.flush();
     expect(idsOf(store)).toEqual(["a"]);
     expect(clock.pending).toBe(0);
   });
@@ -78,11 +79,11 @@ describe("Recorder", () => {
     using world = setUp();
     const { recorder, store } = world;
     recorder.put(someInvocation("written"));
-    recorder.flush();
+    await recorder.flush();
     recorder.put(someInvocation("waiting"));
     recorder.drop("waiting");
     recorder.drop("written");
-    recorder.flush();
+    await recorder.flush();
     expect(idsOf(store)).toEqual([]);
   });
 
@@ -137,12 +138,12 @@ describe("Recorder", () => {
     expect((await metrics.render()).text).toContain("slipway_records_dropped_total 5\n");
   });
 
-  test("lets go of what is too old every minute, and of a full batch sooner", async () => {
+  test("removes what is too old every minute, and after a full batch sooner", async () => {
     using world = setUp({ retention: { max_age_ms: 1_000, max_count: 1e9 } });
     const { recorder, store, clock } = world;
     for (let i = 0; i < 450; i++) recorder.put(someInvocation(`a${i}`));
-    recorder.flush();
-    recorder.start();
+    await recorder.flush();
+    await recorder.start();
     await clock.advance(59_999);
     expect(idsOf(store)).toHaveLength(450);
     await clock.advance(1);
@@ -153,12 +154,12 @@ describe("Recorder", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("lets go of the oldest beyond as many as are kept", async () => {
+  test("removes the oldest beyond the number that is kept", async () => {
     using world = setUp({ retention: { max_age_ms: 1e12, max_count: 2 } });
     const { recorder, store, clock } = world;
     for (let i = 0; i < 5; i++) recorder.put(someInvocation(`a${i}`, { created_at: timestamp(clock.now() + i) }));
-    recorder.flush();
-    recorder.start();
+    await recorder.flush();
+    await recorder.start();
     await clock.advance(60_000);
     expect(idsOf(store)).toEqual(["a4", "a3"]);
     await recorder[Symbol.asyncDispose]();
@@ -168,8 +169,8 @@ describe("Recorder", () => {
     using world = setUp();
     const { recorder, store, events } = world;
     recorder.put(someInvocation("a", { status: "running", finished_at: null }));
-    recorder.flush();
-    recorder.start();
+    await recorder.flush();
+    await recorder.start();
     expect(store.get("a")).toMatchObject({ status: "failed", reason: "instance_lost" });
     expect(events.some(({ event, count }) => event === "invocations lost with an earlier server" && count === 1)).toBe(
       true,

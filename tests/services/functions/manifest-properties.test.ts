@@ -6,7 +6,7 @@ import { checkRouteOptions, METHODS, ROUTE_DEFAULTS, type RouteOptions } from ".
 import type { Manifest } from "../../../lib/domain/manifest/manifest.ts";
 import { routePathProblem } from "../../../lib/domain/routes/routes.ts";
 import { parseManifestBody } from "../../../lib/http/api/manifest-body.ts";
-import { someFunction } from "../../store/sqlite/support/stores.ts";
+import { changeFunction, someFunction } from "../../store/sqlite/support/stores.ts";
 import { anySettings } from "../../support/any-settings.ts";
 import { type FakeEngine, manifestServices } from "../support/fake-engine.ts";
 
@@ -126,19 +126,19 @@ test(
       });
       for (const record of records) {
         await set.store.functions.insert(record);
-        await set.store.functions.update(record.id, (now) => ({ ...now, version: 2 }));
+        await changeFunction(set.store, record.id, (now) => ({ ...now, version: 2 }));
         if (forgetful) set.engine.lost.add(`id of ${record.image}`);
       }
       for (const [index, { path, to, options }] of routes.entries()) {
         const fn = set.store.functions.list()[to % Math.max(1, records.length)];
         if (fn !== undefined) await set.store.routes.insert({ id: `r${index}`, path, function: fn, ...options });
       }
-      const before = set.dump();
+      const before = await set.dump();
       const manifest = throughYaml(await set.manifests.export());
       const { changes } = await set.manifests.apply(manifest, { ...PLAIN, prune: true });
       expect(changes.filter(({ action }) => action !== "unchanged")).toEqual([]);
       expect(changes).toHaveLength(before.functions.length + before.routes.length);
-      expect(set.dump()).toEqual(before);
+      expect(await set.dump()).toEqual(before);
       expect(set.engine.pulled).toEqual([]);
     });
     await fc.assert(property, { numRuns: 150 });
@@ -214,9 +214,9 @@ test(
       using set = manifestServices();
       teach(set.engine);
       await set.manifests.apply(one, PLAIN);
-      const before = set.dump();
+      const before = await set.dump();
       const rehearsed = await set.manifests.apply(other, { ...PLAIN, prune, dry_run: true });
-      expect(set.dump()).toEqual(before);
+      expect(await set.dump()).toEqual(before);
       const { changes } = await set.manifests.apply(other, { ...PLAIN, prune });
       expect(changes).toEqual(rehearsed.changes);
       const done = await set.manifests.apply(other, { ...PLAIN, prune });

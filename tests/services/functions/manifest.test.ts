@@ -35,7 +35,7 @@ describe("ManifestService.apply", () => {
     expect(set.routes.match("/other/x").route).toMatchObject({ function: { name: "other" }, methods: ["POST"] });
     expect(set.engine.told.map((told) => told.split(" ")[0])).toEqual(["update", "update"]);
 
-    const before = set.dump();
+    const before = await set.dump();
     const second = await set.manifests.apply(HELLO, PLAIN);
     expect(summary(second.changes)).toEqual([
       "unchanged hello",
@@ -43,7 +43,7 @@ describe("ManifestService.apply", () => {
       "unchanged /hello",
       "unchanged /other/*",
     ]);
-    expect(set.dump()).toEqual(before);
+    expect(await set.dump()).toEqual(before);
     expect(set.engine.pulled).toHaveLength(2);
     expect(set.engine.told).toHaveLength(2);
   });
@@ -134,20 +134,20 @@ describe("ManifestService.apply", () => {
     await set.manifests.apply(HELLO, PLAIN);
     const next: Manifest = { version: 1, routes: { "/more": { function: "hello" } } };
     expect(summary((await set.manifests.apply(next, PLAIN)).changes)).toEqual(["created /more"]);
-    const before = set.dump();
+    const before = await set.dump();
     expect(await rejectionOf(set.manifests.apply(next, { ...PLAIN, prune: true }))).toMatchObject({
       reason: "invalid_request",
       message:
         'The route "/more" leads to "hello", which is not a function in the manifest or one that stays on the server: ' +
         'add it to "functions", or correct the name',
     });
-    expect(set.dump()).toEqual(before);
+    expect(await set.dump()).toEqual(before);
   });
 
   test("dry_run says what would be done, and does nothing, not even a pull", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
-    const before = set.dump();
+    const before = await set.dump();
     set.engine.pulled.length = 0;
     set.engine.told.length = 0;
     const next: Manifest = {
@@ -158,7 +158,7 @@ describe("ManifestService.apply", () => {
     const options = { ...PLAIN, prune: true };
     const rehearsed = await set.manifests.apply(next, { ...options, dry_run: true });
     expect(rehearsed.dry_run).toBe(true);
-    expect(set.dump()).toEqual(before);
+    expect(await set.dump()).toEqual(before);
     expect([...set.engine.pulled, ...set.engine.told]).toEqual([]);
     expect(set.routes.match("/hello").route.function.name).toBe("hello");
     expect((await set.manifests.apply(next, options)).changes).toEqual(rehearsed.changes);
@@ -167,10 +167,10 @@ describe("ManifestService.apply", () => {
     ]);
   });
 
-  test("changes nothing where the last of it cannot be, in a dry run and in earnest", async () => {
+  test("changes nothing if its last part is impossible, in a dry run and in earnest", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
-    const before = set.dump();
+    const before = await set.dump();
     set.engine.told.length = 0;
     const next: Manifest = {
       version: 1,
@@ -182,14 +182,14 @@ describe("ManifestService.apply", () => {
         reason: "invalid_request",
         message: expect.stringContaining('Route "/last": Function "hello" has no version 7: the latest is '),
       });
-      expect(set.dump()).toEqual(before);
+      expect(await set.dump()).toEqual(before);
     }
     expect(set.engine.told).toEqual([]);
     expect(set.routes.match("/hello").route.function.image).toBe("hello:1");
     expect(() => set.routes.match("/new")).toThrow("No route");
   });
 
-  test("changes nothing where the name of the last function was taken while images were found", async () => {
+  test("changes nothing if the name of the last function was taken while images were found", async () => {
     using set = manifestServices();
     let created: Promise<unknown> | undefined;
     set.engine.onFind = async (reference) => {
@@ -206,7 +206,7 @@ describe("ManifestService.apply", () => {
     expect(set.functions.list().map(({ id }) => id)).toEqual(["last"]);
   });
 
-  test("is refused where a function was deleted while images were found, and works when applied again", async () => {
+  test("is refused if a function was deleted while images were found, and works when applied again", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     set.engine.onFind = async () => {
@@ -308,10 +308,10 @@ describe("ManifestService.apply", () => {
     const all: Manifest = { version: 1, ...manifest, functions: { ...first, ...manifest.functions } };
     const error = await rejectionOf(set.manifests.apply(all, PLAIN));
     expect(error).toMatchObject({ reason: "invalid_request", message: expect.stringContaining(message) });
-    expect(set.dump().functions).toEqual([]);
+    expect((await set.dump()).functions).toEqual([]);
   });
 
-  test("does not mind a secret that was deleted, where it is left as it was", async () => {
+  test("ignores a secret that was deleted, if the function keeps it", async () => {
     using set = manifestServices();
     await set.secrets.put("s", { value: "x" });
     const f = { image: "x", secrets: [{ name: "s", environment: null }] };
@@ -364,7 +364,7 @@ describe("image labels", () => {
   test.each<[what: string, lose: (engine: ReturnType<typeof manifestServices>["engine"]) => void]>([
     ["the image is gone", (engine) => void engine.lost.add("id of labelled")],
     ["the labels are wrong", (engine) => void engine.labels.set("labelled", { "slipway.nonsense": "1" })],
-  ])("are not known where %s: what they could say stays, and is exported", async (_what, lose) => {
+  ])("are not known if %s: the settings that they could set stay, and are exported", async (_what, lose) => {
     using set = manifestServices();
     set.engine.labels.set("labelled", labels);
     await set.manifests.apply(manifest, PLAIN);
@@ -375,7 +375,7 @@ describe("image labels", () => {
     expect(summary((await set.manifests.apply(exported, { ...PLAIN, prune: true })).changes)).toEqual(["unchanged f"]);
   });
 
-  test("are exported, and an application is refused, where the engine is away", async () => {
+  test("are exported, and an application is refused, if the engine is away", async () => {
     using set = manifestServices();
     set.engine.labels.set("labelled", labels);
     await set.manifests.apply(manifest, PLAIN);

@@ -4,13 +4,13 @@ import { REGISTRIES } from "../../../lib/domain/limits.ts";
 import type { RegistryCredentials } from "../../../lib/domain/images/registries.ts";
 import { RegistryService } from "../../../lib/services/images/registries.ts";
 import { Vault } from "../../../lib/services/secrets/vault.ts";
-import type { Store } from "../../../lib/store/sqlite/store.ts";
+import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { listeningLog, newStore, rejectionOf, stillClock, thrownBy } from "../../store/sqlite/support/stores.ts";
 
 const BODY = { username: "someone", password: "open sesame" } as const;
 const UNCHECKED = { check: false } as const;
 
-let store: Store;
+let store: SqliteStore;
 let asked: RegistryCredentials[];
 let answer: (credentials: RegistryCredentials) => Promise<void>;
 let events: Record<string, unknown>[];
@@ -55,14 +55,14 @@ describe("RegistryService.put", () => {
     expect(registries.credentialsFor("ghcr.io")?.revision).not.toBe(before);
   });
 
-  test("keeps nothing where the registry refuses", async () => {
+  test("keeps nothing if the registry refuses", async () => {
     const refusal = new AppError("registry_denied", "no");
     answer = () => Promise.reject(refusal);
     expect(await rejectionOf(registries.put("ghcr.io", BODY, { check: true }))).toBe(refusal);
     expect(registries.list()).toEqual([]);
   });
 
-  test("keeps nothing where the engine is away, and says what would", async () => {
+  test("keeps nothing if the engine is away, and says what would", async () => {
     answer = () => Promise.reject(new AppError("engine_unavailable", "Gone.", { retry_after_s: 2 }));
     expect(await rejectionOf(registries.put("ghcr.io", BODY, { check: true }))).toMatchObject({
       ...{ reason: "engine_unavailable", retry_after_s: 2 },
@@ -94,7 +94,7 @@ describe("RegistryService.credentialsFor", () => {
     expect(registries.credentialsFor("ghcr.io")).toBeUndefined();
   });
 
-  test("throws secret_unavailable where they cannot be opened", async () => {
+  test("throws secret_unavailable if they cannot be opened", async () => {
     await registries.put("ghcr.io", BODY, UNCHECKED);
     registries = serviceWith(Vault.forgetful());
     expect(thrownBy(() => registries.credentialsFor("ghcr.io"))).toMatchObject({
@@ -109,7 +109,7 @@ describe("RegistryService.credentialsFor", () => {
     await registries.put("ghcr.io", BODY, UNCHECKED);
     const row = store.registries.get("ghcr.io");
     if (row === undefined) throw new Error("It is not there");
-    await store.registries.put([{ ...row, host: "evil.example" }], (one) => one);
+    await store.registries.put([{ ...row, host: "evil.example" }]);
     expect(thrownBy(() => registries.credentialsFor("evil.example"))).toMatchObject({ reason: "secret_unavailable" });
   });
 });
@@ -129,12 +129,12 @@ describe("RegistryService.import", () => {
     expect(registries.list().map(({ host }) => host)).toEqual(["a.example"]);
   });
 
-  test("asks nobody with check=false", async () => {
+  test("asks no registry with check=false", async () => {
     expect((await registries.import({ auths }, UNCHECKED)).imported).toHaveLength(2);
     expect(asked).toEqual([]);
   });
 
-  test("keeps nothing where the engine is away", async () => {
+  test("keeps nothing if the engine is away", async () => {
     answer = () => Promise.reject(new AppError("engine_unavailable", "Gone."));
     expect(await rejectionOf(registries.import({ auths }, { check: true }))).toMatchObject({
       reason: "engine_unavailable",

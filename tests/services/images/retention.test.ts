@@ -6,7 +6,7 @@ import { ImageRetention } from "../../../lib/services/images/retention.ts";
 import { newStore, someFunction } from "../../store/sqlite/support/stores.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 
-/** What the engine would say, and what it was asked. */
+/** A stand-in for the engine, with its answers and the requests that it got. */
 class Setting implements Disposable {
   readonly clock = new FakeClock();
   readonly store = newStore(":memory:", this.clock);
@@ -70,7 +70,7 @@ describe("ImageRetention", () => {
     expect(setting.clock.pending).toBe(0);
   });
 
-  test("asks the engine nothing where all that was pulled is needed", async () => {
+  test("asks the engine nothing if all images that were pulled are needed", async () => {
     using setting = new Setting();
     await setting.store.functions.insert(someFunction("f1", { image_id: "A" }));
     await setting.pulled("A");
@@ -93,7 +93,7 @@ describe("ImageRetention", () => {
     ["a container was made of it", "in_use"],
     ["others have named it", "named_by_others"],
     ["the engine is away", new Error("no engine")],
-  ])("tries again after a minute, then two, up to an hour, or after a change, where %s", async (_, answer) => {
+  ])("tries again after a minute, then two, up to an hour, or after a change, if %s", async (_, answer) => {
     using setting = new Setting();
     await setting.pulled("A");
     setting.answer = answer;

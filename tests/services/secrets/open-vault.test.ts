@@ -2,10 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { openVault } from "../../../lib/services/secrets/open-vault.ts";
 import type { Vault } from "../../../lib/services/secrets/vault.ts";
-import { StoreError } from "../../../lib/store/sqlite/errors.ts";
-import { keyFilePath, readKeyFile } from "../../../lib/store/sqlite/key-file.ts";
-import type { Store } from "../../../lib/store/sqlite/store.ts";
-import { listeningLog, newStore, scratchDirectory, thrownBy } from "../../store/sqlite/support/stores.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
+import { keyFilePath, readKeyFile } from "../../../lib/services/secrets/key-file.ts";
+import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
+import { listeningLog, newStore, rejectionOf, scratchDirectory } from "../../store/sqlite/support/stores.ts";
 
 const OURS = Buffer.alloc(32, "o");
 const OTHER = Buffer.alloc(32, "x");
@@ -21,7 +21,7 @@ function place() {
     file,
     events,
     directory: scratch.path,
-    /** What a start of the server does. */
+    /** Opens the vault as a start of the server does. */
     open: (given: Uint8Array | null = null) => openVault(store, { given, key_file: file, log }),
     [Symbol.dispose]() {
       store[Symbol.dispose]();
@@ -30,55 +30,59 @@ function place() {
   };
 }
 
-async function seal(store: Store, vault: Vault): Promise<void> {
-  await store.secrets.put("a", () => ({
-    ...{ name: "a", value: vault.seal("secret:a", "value"), bytes: 5, created_at: "", updated_at: "" },
-  }));
+async function seal(store: SqliteStore, vault: Vault): Promise<void> {
+  await store.secrets.put({
+    name: "a",
+    value: vault.seal("secret:a", "value"),
+    bytes: 5,
+    created_at: "",
+    updated_at: "",
+  });
 }
 
 describe("openVault", () => {
-  test("makes a key at the first start, for its owner alone, and uses it ever after", () => {
+  test("makes a key at the first start, for its owner alone, and uses it ever after", async () => {
     using here = place();
-    const sealed = here.open().seal("c", "text");
+    const sealed = (await here.open()).seal("c", "text");
     expect(statSync(here.file).mode & 0o777).toBe(0o600);
     expect(here.events).toMatchObject([{ level: "info", path: here.file }]);
     const bytes = readFileSync(here.file);
-    expect(here.open().open("c", sealed)).toBe("text");
+    expect((await here.open()).open("c", sealed)).toBe("text");
     expect(readFileSync(here.file).equals(bytes)).toBe(true);
     expect(here.events).toHaveLength(1);
   });
 
-  test("takes a key that is given, and makes no file", () => {
+  test("takes a key that is given, and makes no file", async () => {
     using here = place();
-    const sealed = here.open(OURS).seal("c", "text");
+    const sealed = (await here.open(OURS)).seal("c", "text");
     expect(readdirSync(here.directory)).toEqual([]);
-    expect(here.open(OURS).open("c", sealed)).toBe("text");
+    expect((await here.open(OURS)).open("c", sealed)).toBe("text");
   });
 
-  test("takes the content of its own file as a given key: so it can be moved elsewhere", () => {
+  test("takes the content of its own file as a given key: so it can be moved elsewhere", async () => {
     using here = place();
-    const sealed = here.open().seal("c", "text");
+    const sealed = (await here.open()).seal("c", "text");
     const key = readKeyFile(here.file, listeningLog().log) ?? null;
     rmSync(here.file);
-    expect(here.open(key).open("c", sealed)).toBe("text");
+    expect((await here.open(key)).open("c", sealed)).toBe("text");
   });
 
-  test("takes another key, or makes a new one, as long as nothing is sealed", () => {
+  test("takes another key, or makes a new one, as long as nothing is sealed", async () => {
     using here = place();
-    here.open(OURS);
-    here.open(OTHER);
-    here.open();
+    await here.open(OURS);
+    await here.open(OTHER);
+    await here.open();
     rmSync(here.file);
-    const sealed = here.open().seal("c", "text");
-    expect(here.open().open("c", sealed)).toBe("text");
+    const sealed = (await here.open()).seal("c", "text");
+    expect((await here.open()).open("c", sealed)).toBe("text");
   });
 
-  test("makes no new key where the one is gone that something was sealed with", async () => {
+  test("makes no new key if the one that something was sealed with is gone", async () => {
     using here = place();
-    await seal(here.store, here.open());
+    await seal(here.store, await here.open());
     const key = readFileSync(here.file);
     rmSync(here.file);
-    const error = thrownBy(() => here.open());
+    const error = await rejectionOf(here.open());
     expect(error).toBeInstanceOf(StoreError);
     expect(String(error)).toContain(
       `The secrets in the database cannot be read: their key ${JSON.stringify(here.file)} is gone. ` +
@@ -86,7 +90,7 @@ describe("openVault", () => {
     );
     expect(readdirSync(here.directory)).toEqual([]);
     writeFileSync(here.file, key, { mode: 0o600 });
-    here.open();
+    await here.open();
   });
 
   test.each<[what: string, given: Uint8Array | null, source: (file: string) => string]>([
@@ -94,35 +98,37 @@ describe("openVault", () => {
     ["that was given", OTHER, () => "The key given as SECRET_KEY"],
   ])("refuses a wrong key %s, and leaves everything as it is", async (_, given, source) => {
     using here = place();
-    const vault = here.open(OURS);
+    const vault = await here.open(OURS);
     await seal(here.store, vault);
     writeFileSync(here.file, OTHER.toString("hex"), { mode: 0o600 });
-    const error = thrownBy(() => here.open(given));
+    const error = await rejectionOf(here.open(given));
     expect(error).toBeInstanceOf(StoreError);
     expect(String(error)).toContain(
       `${source(here.file)} is not the one that the secrets in the database were encrypted with: give that one.`,
     );
     // A key does not show in what is printed at a start.
     expect(String(error)).not.toContain(OTHER.toString("hex"));
-    expect(here.open(OURS).open("secret:a", here.store.secrets.get("a")?.value ?? "")).toBe("value");
+    expect((await here.open(OURS)).open("secret:a", here.store.secrets.get("a")?.value ?? "")).toBe("value");
   });
 
   test("what callbacks are signed with is sealed as well, and lost with its key", async () => {
     using here = place();
-    const vault = here.open(OURS);
-    await here.store.settings.changeCallbackSecrets(() => vault.seal("callback-secrets", "{}"));
-    expect(thrownBy(() => here.open(OTHER))).toBeInstanceOf(StoreError);
-    expect(String(thrownBy(() => here.open()))).toContain('and the row "callback_secrets" of "settings"');
-    here.open(OURS);
+    const vault = await here.open(OURS);
+    await here.store.settings.replaceCallbackSecrets(null, vault.seal("callback-secrets", "{}"));
+    expect(await rejectionOf(here.open(OTHER))).toBeInstanceOf(StoreError);
+    expect(String(await rejectionOf(here.open()))).toContain('and the row "callback_secrets" of "settings"');
+    await here.open(OURS);
   });
 
   test("can begin anew when the key is lost, as its message says", async () => {
     using here = place();
-    await seal(here.store, here.open());
+    await seal(here.store, await here.open());
     rmSync(here.file);
-    expect(String(thrownBy(() => here.open()))).toContain('delete the rows of the tables "secrets" and "registries"');
+    expect(String(await rejectionOf(here.open()))).toContain(
+      'delete the rows of the tables "secrets" and "registries"',
+    );
     await here.store.secrets.delete("a", { force: true });
-    here.open();
+    await here.open();
     expect(readdirSync(here.directory)).toEqual(["secret.key"]);
   });
 });

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { SECRET_BYTES } from "../../../lib/domain/limits.ts";
 import { SecretService } from "../../../lib/services/secrets/secrets.ts";
 import { Vault } from "../../../lib/services/secrets/vault.ts";
-import type { SecretRow } from "../../../lib/store/sqlite/tables/secrets.ts";
+import type { SealedSecret } from "../../../lib/store/records.ts";
 import { listeningLog, newStore, someFunction, stillClock, thrownBy } from "../../store/sqlite/support/stores.ts";
 
 /** Secrets in a database in memory, and what was logged. */
@@ -11,8 +11,7 @@ function newSecrets(vault = Vault.forgetful()) {
   const store = newStore();
   const { log, events } = listeningLog();
   const secrets = new SecretService({
-    store: store.secrets,
-    functions: store.functions,
+    store,
     vault,
     clock: stillClock(),
     log,
@@ -63,7 +62,7 @@ describe("SecretService", () => {
     }
   });
 
-  test("valuesFor: a secret that was deleted is told by name", async () => {
+  test("valuesFor: the error names a secret that was deleted", async () => {
     using set = newSecrets();
     await set.secrets.put("a", { value: "value" });
     await set.secrets.delete("a", { force: false });
@@ -74,20 +73,20 @@ describe("SecretService", () => {
     });
   });
 
-  test.each<[what: string, damage: (row: SecretRow, other: SecretRow) => Partial<SecretRow>]>([
+  test.each<[what: string, damage: (row: SealedSecret, other: SealedSecret) => Partial<SealedSecret>]>([
     ["cut short", (row) => ({ value: row.value.slice(0, -8) })],
     ["swapped with another's", (_, other) => ({ value: other.value })],
     ["sealed with another key", () => ({ value: Vault.forgetful().seal("secret:a", "value") })],
-  ])("valuesFor: a value that was %s in the database is told, logged, and mended by a PUT", async (_, damage) => {
+  ])("valuesFor: a value that was %s in the database is an error, logged, and fixed by a PUT", async (_, damage) => {
     using set = newSecrets();
     const fn = someFunction("f", { secrets: [file("a")] });
-    const rowOf = (name: string): SecretRow => {
+    const rowOf = (name: string): SealedSecret => {
       const found = set.store.secrets.get(name);
       if (found === undefined) throw new Error(`no ${name}`);
       return found;
     };
     for (const name of ["a", "b"]) await set.secrets.put(name, { value: `the value of ${name}` });
-    await set.store.secrets.put("a", () => ({ ...rowOf("a"), ...damage(rowOf("a"), rowOf("b")) }));
+    await set.store.secrets.put({ ...rowOf("a"), ...damage(rowOf("a"), rowOf("b")) });
     expect(thrownBy(() => set.secrets.valuesFor(fn))).toMatchObject({
       reason: "secret_unavailable",
       message:
@@ -99,7 +98,7 @@ describe("SecretService", () => {
     expect(set.secrets.valuesFor(fn).files).toEqual([{ name: "a", value: "new" }]);
   });
 
-  test("valuesFor: what an older version of a function can no longer be given is told", async () => {
+  test("valuesFor: the error names a secret that an older version of a function can no longer be given", async () => {
     using set = newSecrets();
     await set.secrets.put("a", { value: "a\0b" });
     const variable = someFunction("f", { secrets: [{ name: "a", environment: "A" }] });

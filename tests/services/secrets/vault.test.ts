@@ -72,7 +72,7 @@ describe("Vault", () => {
     );
   });
 
-  test("open: refuses anything that nobody sealed", () => {
+  test("open: refuses anything that was not sealed", () => {
     const vault = Vault.forgetful();
     const base64 = fc.uint8Array().map((bytes) => Buffer.from(bytes).toString("base64"));
     fc.assert(

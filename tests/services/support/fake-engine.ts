@@ -10,17 +10,17 @@ import { listeningLog, newStore, stillClock } from "../../store/sqlite/support/s
 
 type Labels = Readonly<Record<string, string>>;
 
-/** As much of a runner as services that change functions need: images with labels, and a note of what it was told. */
+/** The part of a runner that services need to change functions: images with labels, and a note of its calls. */
 export class FakeEngine {
   /** Labels of images by reference; each is there under the id `id of <reference>`. */
   readonly labels = new Map<string, Labels>();
-  /** Labels of images by their ids, where the engine has lost them or never had them. */
+  /** The ids of images that the engine has lost or never had. */
   readonly lost = new Set<string>();
   readonly told: string[] = [];
   readonly pulled: string[] = [];
   /** Called whenever an image is looked for by its reference. */
   onFind: (reference: string) => Promise<void> = () => Promise.resolve();
-  /** Throws what keeps settings from being had. */
+  /** Throws if settings are impossible. */
   onCheck: (settings: Partial<Settings>) => void = () => undefined;
 
   readonly images = {
@@ -85,7 +85,9 @@ export function manifestServices(path?: string) {
   const engine = new FakeEngine();
   const { log } = listeningLog();
   const secrets = new SecretService({
-    ...{ store: store.secrets, functions: store.functions, clock, log },
+    store,
+    clock,
+    log,
     vault: Vault.forgetful(),
   });
   const retention = { holding: <T>(work: () => Promise<T>) => work(), soon: () => undefined };
@@ -94,18 +96,20 @@ export function manifestServices(path?: string) {
     allowed: { names: new Set(), ranges: [] },
   });
   const functions = new FunctionService({
-    ...{ store: store.functions, versions: store.versions, retention, secrets, followers, runner: engine, clock },
+    ...{ store, retention, secrets, followers, runner: engine, clock },
     onForget: ({ name }) => void engine.told.push(`forget ${name}`),
   });
-  const routes = new RouteService({ store: store.routes, functions, clock });
+  const routes = new RouteService({ store, functions, clock });
   const manifests = new ManifestService({ store, functions, routes, secrets, followers, retention });
   return {
     ...{ store, engine, secrets, functions, routes, manifests },
-    /** All that the database has of functions and routes. */
-    dump: () => ({
+    /** Everything that the database has of functions and routes. */
+    dump: async () => ({
       functions: store.functions.list(),
       routes: store.routes.list(),
-      versions: store.functions.list().map(({ id }) => store.versions.list(id, { below: 1_000, limit: 1_000 })),
+      versions: await Promise.all(
+        store.functions.list().map(({ id }) => store.versions.list(id, { below: 1_000, limit: 1_000 })),
+      ),
     }),
     [Symbol.dispose]: () => store[Symbol.dispose](),
   };

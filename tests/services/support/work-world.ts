@@ -3,12 +3,16 @@ import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { RETRY_DEFAULT } from "../../../lib/domain/functions/retry.ts";
 import type { AttemptResult, AttemptMaker, Task } from "../../../lib/services/work/attempts.ts";
 import { InvocationEvents } from "../../../lib/services/calls/events.ts";
+import { EndJudge } from "../../../lib/services/work/ends.ts";
 import { Queue } from "../../../lib/services/work/queue.ts";
 import { Worker } from "../../../lib/services/work/worker.ts";
-import { listeningLog, newStore, someFunction } from "../../store/sqlite/support/stores.ts";
+import type { End } from "../../../lib/store/ledger.ts";
+import { openDatabase } from "../../../lib/store/sqlite/open.ts";
+import { SqliteStore } from "../../../lib/store/sqlite/store.ts";
+import { listeningLog, someFunction, stillClock } from "../../store/sqlite/support/stores.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 
-/** How long a function may run from its handover, in milliseconds: longer than a lease, as a gate may let it. */
+/** The time that a function may run from its handover, in milliseconds: longer than a lease, as a gate may allow. */
 const MAY_RUN_MS = 90_000;
 const PLACES = 3;
 
@@ -19,7 +23,7 @@ interface Pending {
   handedOver: boolean;
 }
 
-/** How an attempt ends that was handed over. */
+/** The end of an attempt that was handed over. */
 export type Ending = { readonly reason: Reason | null; readonly wish?: AttemptResult["wish"] };
 
 /**
@@ -27,49 +31,68 @@ export type Ending = { readonly reason: Reason | null; readonly wish?: AttemptRe
  * happen goes to `wrongs` when it happens.
  */
 export class WorkWorld implements AsyncDisposable {
-  readonly store = newStore();
+  readonly store: SqliteStore;
   readonly wrongs: string[] = [];
   readonly submitted: string[] = [];
   /** Of committed transactions alone. */
   readonly consequences: Invocation[] = [];
-  /** How often a worker has asked whether there is an engine. */
+  /** The number of times that a worker has asked whether there is an engine. */
   looks = 0;
-  /** How often each function was really run. */
+  /** The number of runs of each function. */
   readonly runs = new Map<string, number>();
-  /** What the engine runs, and until when at most; the server that began it may be dead. */
+  /** The functions that the engine runs, and until when at most; the server that began them may be dead. */
   readonly #functions = new Map<string, number>();
   #pending = new Map<string, Pending>();
   #gone = Promise.withResolvers<void>();
   #isFull = false;
   #isEngineUp = true;
   clock = new FakeClock();
-  #server = this.#startServer();
-  /** What this server has been asked; who asked one that was killed gets no answer. */
+  #server: ReturnType<WorkWorld["startServer"]>;
+  /** The cancels that this server was asked for; those of a server that was killed get no answer. */
   #cancels: Promise<unknown>[] = [];
-  /** Whether whoever follows invocations makes mistakes. */
+  /** Whether listeners of invocations throw. */
   listenersFail = false;
 
   constructor() {
-    const { work } = this.store;
-    const [fast, durably] = [work.fast.bind(work), work.durably.bind(work)];
+    const clock = stillClock();
+    const database = openDatabase(":memory:", { log: listeningLog().log, clock });
+    const [transaction, durably] = [database.transaction.bind(database), database.durably.bind(database)];
     const refusing =
       <T>(change: () => T) =>
       () => {
-        const before = this.consequences.length;
-        const undo = () => this.consequences.splice(before);
-        try {
-          const result = change();
-          if (!this.#isFull) return result;
-        } catch (error) {
-          undo();
-          throw error;
-        }
-        undo();
+        const result = change();
+        if (!this.#isFull) return result;
         // At the end, so that everything is rolled back, and nobody may have believed in it.
         throw new AppError("storage_full", "The disk is full");
       };
-    work.fast = (change) => fast(refusing(change));
-    work.durably = (change) => durably(refusing(change));
+    database.transaction = (durability, change) => transaction(durability, refusing(change));
+    database.durably = (change, committed) => durably(refusing(change), committed);
+    this.store = new SqliteStore(database, clock);
+    this.#listen();
+    this.#server = this.startServer();
+  }
+
+  /** Takes note of the ends that are committed. */
+  #listen(): void {
+    const { ledger } = this.store;
+    const [end, release] = [ledger.end.bind(ledger), ledger.release.bind(ledger)];
+    const cancelUnattended = ledger.cancelUnattended.bind(ledger);
+    const note = ({ left, invocation }: End) => left === null && this.consequences.push(invocation);
+    ledger.end = async (one) => {
+      const isWritten = await end(one);
+      if (isWritten) note(one);
+      return isWritten;
+    };
+    ledger.release = async (ends) => {
+      const written = await release(ends);
+      for (const one of written) note(one);
+      return written;
+    };
+    ledger.cancelUnattended = async (one) => {
+      const isWritten = await cancelUnattended(one);
+      if (isWritten) note(one);
+      return isWritten;
+    };
   }
 
   get pending(): readonly Pending[] {
@@ -99,7 +122,7 @@ export class WorkWorld implements AsyncDisposable {
     for (const id of [...this.#functions.keys()]) if (!this.#pending.has(id)) this.#functions.delete(id);
     this.#gone.resolve();
     this.#gone = Promise.withResolvers();
-    this.#attempt(() => this.#server.worker.swept());
+    this.#server.worker.swept();
   }
 
   /** The engine dies: its functions run on, and their streams are lost. */
@@ -133,10 +156,10 @@ export class WorkWorld implements AsyncDisposable {
       () => false,
     );
     if (isPromised) this.submitted.push(id);
-    else if (this.store.invocations.get(id) !== undefined) this.wrongs.push(`${id} was refused, and is there`);
+    else if (this.store.tables.invocations.get(id) !== undefined) this.wrongs.push(`${id} was refused, and is there`);
   }
 
-  /** Who asks may be told that there is nothing to cancel any more. */
+  /** Cancels an invocation; the answer may be that there is nothing to cancel any more. */
   cancel(id: string): void {
     const cancelled = this.#server.queue.cancel(id).catch((error: unknown) => {
       const known = error instanceof AppError && ["conflict", "storage_full"].includes(error.reason);
@@ -146,16 +169,16 @@ export class WorkWorld implements AsyncDisposable {
   }
 
   /** The function is handed its request, and runs. */
-  handOver(one: Pending): void {
+  async handOver(one: Pending): Promise<void> {
     if (one.handedOver) return;
     const { id } = one.task.invocation;
     try {
-      one.task.onHandover(MAY_RUN_MS);
+      await one.task.onHandover(MAY_RUN_MS);
     } catch (error) {
       return this.#throw(one, error);
     }
     one.handedOver = true;
-    if (this.#isRunning(id)) this.wrongs.push(`${id} ran beside itself`);
+    if (this.#isRunning(id)) this.wrongs.push(`${id} ran twice at the same time`);
     this.#functions.set(id, this.clock.now() + MAY_RUN_MS);
     this.runs.set(id, (this.runs.get(id) ?? 0) + 1);
   }
@@ -186,14 +209,14 @@ export class WorkWorld implements AsyncDisposable {
     this.diskFull(false);
     this.engineUp();
     this.sweep();
-    for (let step = 0; step < 200 && this.store.work.count() > 0; step++) {
+    for (let step = 0; step < 200 && this.store.tables.work.count() > 0; step++) {
       await this.advance(60_000);
-      for (const one of this.pending) this.handOver(one);
+      for (const one of this.pending) await this.handOver(one);
       for (const one of this.pending) this.finish(one, { reason: null });
       await settled();
     }
     await Promise.all(this.#cancels);
-    return this.store.work.count() === 0;
+    return this.store.tables.work.count() === 0;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -203,17 +226,22 @@ export class WorkWorld implements AsyncDisposable {
     this.store[Symbol.dispose]();
   }
 
-  #startServer() {
+  /** Starts the next server. */
+  startServer() {
     const events = new InvocationEvents();
     const changed = events.changed.bind(events);
     events.changed = (invocation) => {
       if (this.listenersFail) throw new Error("a mistake of a listener");
       changed(invocation);
     };
-    const tools = { store: this.store, clock: this.clock, events, log: listeningLog().log };
-    const consequences = (invocation: Invocation) => void this.consequences.push(invocation);
-    const worker = new Worker({ ...tools, attempts: this.#attemptsOf(), consequences });
-    const queue = new Queue({ ...tools, worker, consequences });
+    const { ledger } = this.store;
+    const { log } = listeningLog();
+    const attempts = this.#attemptsOf();
+    const { clock } = this;
+    const ends = new EndJudge({ attempts, chains: { following: () => [] }, clock, log });
+    const callbacks = { wake: () => undefined };
+    const worker = new Worker({ ledger, attempts, ends, events, callbacks, clock, log });
+    const queue = new Queue({ store: this.store, worker, ends, events, callbacks, clock });
     worker.start();
     return { worker, queue };
   }
@@ -226,7 +254,7 @@ export class WorkWorld implements AsyncDisposable {
     const isFull = this.#isFull;
     // A server does not start on a full disk.
     this.#isFull = false;
-    this.#server = this.#startServer();
+    this.#server = this.startServer();
     this.#isFull = isFull;
   }
 
@@ -250,7 +278,7 @@ export class WorkWorld implements AsyncDisposable {
   #run(task: Task): Promise<AttemptResult> {
     const { id } = task.invocation;
     const one: Pending = { task, end: Promise.withResolvers(), handedOver: false };
-    if (this.#pending.has(id)) this.wrongs.push(`${id} was attempted beside itself`);
+    if (this.#pending.has(id)) this.wrongs.push(`${id} was attempted twice at the same time`);
     this.#pending.set(id, one);
     task.signal.addEventListener("abort", () => {
       if (this.#pending.get(id) !== one) return;
@@ -277,14 +305,5 @@ export class WorkWorld implements AsyncDisposable {
 
   #isRunning(id: string): boolean {
     return (this.#functions.get(id) ?? 0) > this.clock.now();
-  }
-
-  /** What a full disk refuses is tried again by the runner. */
-  #attempt(sweep: () => void): void {
-    try {
-      sweep();
-    } catch (error) {
-      if (!(error instanceof AppError && error.reason === "storage_full")) throw error;
-    }
   }
 }

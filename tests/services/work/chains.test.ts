@@ -1,48 +1,35 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { CHAIN_DEPTH, QUEUED } from "../../../lib/domain/limits.ts";
+import { readStoredRequest } from "../../../lib/services/calls/stored-messages.ts";
 import { FollowerCheck } from "../../../lib/services/functions/follower-check.ts";
 import type { AttemptResult } from "../../../lib/services/work/attempts.ts";
 import { ChainService } from "../../../lib/services/work/chains.ts";
-import { InvocationEvents } from "../../../lib/services/calls/events.ts";
-import { Queue } from "../../../lib/services/work/queue.ts";
-import { readStoredRequest } from "../../../lib/services/calls/stored-messages.ts";
-import { Worker } from "../../../lib/services/work/worker.ts";
-import type { Store } from "../../../lib/store/sqlite/store.ts";
+import { newInvocation } from "../../../lib/services/work/submissions.ts";
+import type { End } from "../../../lib/store/ledger.ts";
+import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
+import {
+  listeningLog,
+  newStore,
+  rejectionOf,
+  someFunction,
+  someInvocation,
+  thrownBy,
+} from "../../store/sqlite/support/stores.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
-import { listeningLog, newStore, someFunction, someInvocation, thrownBy } from "../../store/sqlite/support/stores.ts";
 
-let store: Store;
-let announced: string[];
+let store: SqliteStore;
 let chains: ChainService;
 let events: Record<string, unknown>[];
+let clock: FakeClock;
 
 beforeEach(async () => {
-  store = newStore();
-  const clock = new FakeClock();
-  const invocationEvents = new InvocationEvents();
+  clock = new FakeClock();
+  store = newStore(":memory:", clock);
   const { log, events: logged } = listeningLog();
   events = logged;
-  const tools = { store, events: invocationEvents, consequences: () => undefined, clock, log };
-  const attempts = {
-    available: true,
-    hasRoom: () => false,
-    retryOf: () => someFunction("f1").retry,
-    run: () => Promise.reject(new Error("no attempt was to be made")),
-  };
-  const queue = new Queue({ ...tools, worker: new Worker({ ...tools, attempts }) });
-  announced = [];
-  const announce = (invocation: Invocation) => {
-    // After the commit: it is there for everyone.
-    announced.push(store.invocations.get(invocation.id)?.parent_id ?? "unknown");
-    queue.announce(invocation);
-  };
-  chains = new ChainService({
-    functions: store.functions,
-    queue: { enqueue: (one) => queue.enqueue(one), announce },
-    ...{ clock, log },
-  });
+  chains = new ChainService({ functions: store.functions, clock, log });
   await store.functions.insert(someFunction("good", { callback_url: "https://example.com/good" }));
   await store.functions.insert(someFunction("bad"));
   await store.functions.insert(someFunction("f1", { on_success: "good", on_failure: "bad" }));
@@ -58,59 +45,72 @@ function result(fields: Partial<AttemptResult> = {}): AttemptResult {
 }
 
 /** Ends an invocation, and gives what follows from it. */
-function follow(fields: Partial<Invocation>, ending: AttemptResult | undefined = result()) {
-  const parent = someInvocation("parent", { mode: "async", ...fields });
-  const committed = store.work.fast(() => {
-    store.invocations.put(parent);
-    return chains.consequence(parent, ending);
-  });
-  expect(announced).toEqual([]);
-  committed?.();
-  const next = store.invocations.list({ limit: 10 }).invocations.find(({ id }) => id !== "parent");
-  const payload = next && store.payloads.get(next.id);
+async function follow(
+  fields: Partial<Invocation>,
+  ending: AttemptResult | "unseen" = result(),
+  beforeEnd?: () => Promise<void>,
+) {
+  const { id: parent } = await store.ledger.submit(newSubmission()).then(({ invocation }) => invocation);
+  await store.ledger.claim("f1", { now: clock.now(), until: clock.now() + 30_000 });
+  await beforeEnd?.();
+  const invocation = someInvocation(parent, { mode: "async", ...fields });
+  const submissions = chains.following(invocation, ending === "unseen" ? undefined : ending);
+  const end: End = {
+    invocation_id: parent,
+    attempt: 1,
+    invocation,
+    record: "unchanged",
+    answer: null,
+    left: null,
+    deliveries: [],
+    submissions,
+  };
+  expect(await store.ledger.end(end)).toBe(true);
+  const next = store.tables.invocations.list({ limit: 10 }).invocations.find(({ id }) => id !== parent);
+  expect(next).toEqual(submissions[0]?.invocation);
+  const payload = next && store.tables.payloads.get(next.id);
   return { next, body: Buffer.from(payload?.request ?? []).toString(), meta: payload?.request_meta ?? null };
 }
 
+function newSubmission() {
+  const target = { function: someFunction("f1"), route_id: null };
+  return newInvocation({ id: "parent", target, body: Buffer.from("{}"), request_meta: null }, clock.now());
+}
+
 describe("ChainService", () => {
-  test("on_success gets the response of what succeeded as its request", () => {
-    const { next, body, meta } = follow({});
+  test("on_success gets the response of what succeeded as its request", async () => {
+    const { next, body, meta } = await follow({});
     expect(next).toMatchObject({
       ...{ function_id: "good", status: "queued", mode: "async", parent_id: "parent", chain_depth: 1 },
       callback_url: "https://example.com/good",
     });
     expect([body, meta]).toEqual(['{"a":1}', null]);
-    expect(announced).toEqual(["parent"]);
-    expect(store.work.get(next?.id ?? "")?.state).toBe("ready");
+    expect(store.tables.work.get(next?.id ?? "")?.state).toBe("ready");
   });
 
-  test("what may be any bytes is there as request.body too", () => {
+  test("a response that may be any bytes is there as request.body too", async () => {
     const response = Buffer.from([0xff, 0]);
-    const { meta } = follow({}, result({ response, response_meta: JSON.stringify({ meta: null, body_file: true }) }));
+    const { meta } = await follow(
+      {},
+      result({ response, response_meta: JSON.stringify({ meta: null, body_file: true }) }),
+    );
     expect(readStoredRequest(meta, response).headers).toEqual({ "content-type": "application/octet-stream" });
   });
 
-  test("on_failure gets the response of what is dead, or what went wrong", () => {
-    const { next, body } = follow({ status: "dead" }, result({ response: Buffer.from('{"error":"no"}') }));
+  test("on_failure gets the response of what is dead, or what went wrong", async () => {
+    const { next, body } = await follow({ status: "dead" }, result({ response: Buffer.from('{"error":"no"}') }));
     expect(next).toMatchObject({ function_id: "bad", parent_id: "parent", callback_url: null });
     expect(body).toBe('{"error":"no"}');
   });
 
   test.each([
     ["that wrote none", result({ response: null })],
-    ["that nobody saw the end of", undefined],
-  ])("on_failure gets what went wrong with one %s", (_, ending) => {
-    const parent = someInvocation("parent", {
-      mode: "async",
-      status: "dead",
-      reason: "out_of_memory",
-      message: "It ran",
-    });
-    store.work.fast(() => {
-      store.invocations.put(parent);
-      chains.consequence(parent, ending);
-    });
-    const [next] = store.invocations.list({ limit: 1, function_id: "bad" }).invocations;
-    expect(JSON.parse(Buffer.from(store.payloads.get(next?.id ?? "")?.request ?? []).toString())).toEqual({
+    ["that nobody saw the end of", "unseen" as const],
+  ])("on_failure gets what went wrong with one %s", async (_, ending) => {
+    const fields = { status: "dead", reason: "out_of_memory", message: "It ran" } as const;
+    const { next } = await follow(fields, ending);
+    expect(next?.function_id).toBe("bad");
+    expect(JSON.parse(Buffer.from(store.tables.payloads.get(next?.id ?? "")?.request ?? []).toString())).toEqual({
       ...{ invocation_id: "parent", function_id: "f1", reason: "out_of_memory", message: "It ran" },
     });
   });
@@ -120,36 +120,47 @@ describe("ChainService", () => {
     ["one whose function names nobody", { function_id: "good" }],
     ["one whose function is gone", { function_id: "gone" }],
     ["the last one of a chain that is as long as may be", { chain_depth: CHAIN_DEPTH }],
-  ])("nothing follows from %s", (_, fields) => {
-    expect(follow(fields).next).toBeUndefined();
-    expect(store.work.count()).toBe(0);
+  ])("nothing follows from %s", async (_, fields) => {
+    expect((await follow(fields)).next).toBeUndefined();
+    expect(store.tables.work.count()).toBe(0);
   });
 
-  test("a chain that is too long leaves a word in the log", () => {
-    expect(follow({ chain_depth: CHAIN_DEPTH - 1 }).next?.chain_depth).toBe(CHAIN_DEPTH);
+  test("a chain that is too long leaves a word in the log", async () => {
+    expect((await follow({ chain_depth: CHAIN_DEPTH - 1 })).next?.chain_depth).toBe(CHAIN_DEPTH);
     expect(events).toEqual([]);
-    announced = [];
-    follow({ chain_depth: CHAIN_DEPTH });
+    chains.following(someInvocation("parent", { mode: "async", chain_depth: CHAIN_DEPTH }), result());
     expect(events).toMatchObject([
       { level: "warn", event: "a chain is too long, and ends here", request_id: "parent" },
     ]);
   });
 
-  test("a full queue does not keep what follows out: it takes the place of what has ended", () => {
-    store.work.count = () => QUEUED;
-    expect(follow({}).next).toBeDefined();
+  test("a full queue does not keep what follows out: it takes the place of what has ended", async () => {
+    const { next } = await follow({}, result(), async () => {
+      store.tables.work.count = () => QUEUED;
+      await clock.advance(2_000);
+    });
+    expect(next).toBeDefined();
+    const { invocation, request } = newSubmission();
+    const refused = rejectionOf(store.ledger.submit({ invocation: { ...invocation, id: "other" }, request }));
+    expect(await refused).toMatchObject({ reason: "overloaded" });
   });
 
-  test("what is undone leaves nothing", () => {
-    const undo = new Error("undone");
-    const run = () =>
-      store.work.fast(() => {
-        chains.consequence(someInvocation("parent"), result());
-        throw undo;
-      });
-    expect(thrownBy(run)).toBe(undo);
-    expect(store.work.count()).toBe(0);
-    expect(announced).toEqual([]);
+  test("what is undone leaves nothing", async () => {
+    const submissions = chains.following(someInvocation("parent"), result());
+    const end: End = {
+      invocation_id: "parent",
+      attempt: 1,
+      invocation: someInvocation("parent"),
+      record: "unchanged",
+      answer: null,
+      left: null,
+      deliveries: [],
+      submissions,
+    };
+    // Nobody holds it.
+    expect(await store.ledger.end(end)).toBe(false);
+    expect(store.tables.work.count()).toBe(0);
+    expect(store.tables.invocations.list({ limit: 10 }).invocations).toEqual([]);
   });
 });
 

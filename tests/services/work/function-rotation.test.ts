@@ -10,7 +10,8 @@ describe("FunctionRotation", () => {
     for (const id of ["a", "b", "c"]) turns.add(id, 0);
     const order = Array.from({ length: 6 }, () => {
       const id = turns.next(everyone) ?? "";
-      turns.took(id, 0);
+      turns.take(id);
+      turns.add(id, 0);
       return id;
     });
     expect(order).toEqual(["a", "b", "c", "a", "b", "c"]);
@@ -23,7 +24,9 @@ describe("FunctionRotation", () => {
     turns.add("high", 9);
     const order = Array.from({ length: 8 }, () => {
       const id = turns.next(everyone) ?? "";
-      turns.took(id, { low: 0, lower: -1, high: 9 }[id]);
+      const priority = turns.take(id);
+      expect(priority).toBe({ low: 0, lower: -1, high: 9 }[id] ?? Number.NaN);
+      turns.add(id, priority);
       return id;
     });
     expect(order).toEqual(["high", "low", "high", "lower", "high", "low", "high", "lower"]);
@@ -35,8 +38,8 @@ describe("FunctionRotation", () => {
     turns.add("b", 0);
     expect(turns.next((id) => id !== "a")).toBe("b");
     expect(turns.next(() => false)).toBeUndefined();
-    turns.took("a", undefined);
-    turns.took("b", undefined);
+    turns.take("a");
+    turns.take("b");
     expect(turns.size).toBe(0);
   });
 
@@ -49,7 +52,7 @@ describe("FunctionRotation", () => {
         const waited = given.map(() => 0);
         for (let turn = 0; turn < 200; turn++) {
           const id = Number(turns.next(everyone));
-          turns.took(String(id), given[id]);
+          turns.add(String(id), turns.take(String(id)));
           waited.forEach((count, index) => (waited[index] = index === id ? 0 : count + 1));
           expect(Math.max(...waited)).toBeLessThanOrEqual(2 * given.length);
         }

@@ -1,20 +1,21 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { IDEMPOTENCY } from "../../../lib/domain/limits.ts";
 import { InvocationEvents } from "../../../lib/services/calls/events.ts";
-import { Queue, type Submission } from "../../../lib/services/work/queue.ts";
-import { ScheduleService } from "../../../lib/services/work/schedules.ts";
 import type { FunctionService } from "../../../lib/services/functions/functions.ts";
 import type { AttemptMaker } from "../../../lib/services/work/attempts.ts";
-import type { Consequences } from "../../../lib/services/work/ends.ts";
+import { EndJudge } from "../../../lib/services/work/ends.ts";
+import { Queue } from "../../../lib/services/work/queue.ts";
+import { ScheduleService } from "../../../lib/services/work/schedules.ts";
+import type { Submission } from "../../../lib/services/work/submissions.ts";
 import { Worker } from "../../../lib/services/work/worker.ts";
-import type { Store } from "../../../lib/store/sqlite/store.ts";
-import { FakeClock } from "../../support/fake-clock.ts";
+import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { listeningLog, newStore, rejectionOf, someFunction } from "../../store/sqlite/support/stores.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
 
 const fn = someFunction("f1");
 
 /** A queue whose worker never finds room. */
-async function bench(store: Store = newStore()) {
+async function bench(store: SqliteStore = newStore()) {
   const clock = new FakeClock();
   const { log } = listeningLog();
   const events = new InvocationEvents();
@@ -26,12 +27,16 @@ async function bench(store: Store = newStore()) {
       throw new Error("no attempt was to be judged");
     },
   };
-  const worker = new Worker({ store, attempts, events, clock, log, consequences: () => undefined });
   const cancelled: string[] = [];
-  const consequences: Consequences = ({ id }) => {
-    return () => cancelled.push(`${id} ${store.invocations.get(id)?.status}`);
+  const callbacks = {
+    wake: () => {
+      for (const { invocation_id: id } of store.tables.deliveries.due(clock.now(), 10))
+        cancelled.push(`${id} ${store.tables.invocations.get(id)?.status}`);
+    },
   };
-  const queue = new Queue({ store, worker, events, consequences, clock });
+  const ends = new EndJudge({ attempts, chains: { following: () => [] }, clock, log });
+  const worker = new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, clock, log });
+  const queue = new Queue({ store, worker, ends, events, callbacks, clock });
   if (store.functions.get("f1") === undefined) await store.functions.insert(fn);
   const submission = (id: string, fields: Partial<Submission> = {}): Submission => ({
     ...{ id, target: { function: fn, route_id: null }, body: Buffer.from('{"a":1}'), request_meta: null },
@@ -39,7 +44,7 @@ async function bench(store: Store = newStore()) {
   });
   // As much of it as schedules ask for.
   const functions = { get: () => fn } as unknown as FunctionService;
-  const schedules = new ScheduleService({ store, functions, queue, clock, log });
+  const schedules = new ScheduleService({ store, functions, worker, clock, log });
   return { store, clock, queue, submission, schedules, cancelled };
 }
 
@@ -54,12 +59,12 @@ describe("Queue", () => {
     open.push(store);
     const { invocation, repeated } = await queue.submit(submission("a", { priority: 3 }));
     expect(repeated).toBe(false);
-    expect(store.invocations.get("a")).toEqual(invocation);
+    expect(store.tables.invocations.get("a")).toEqual(invocation);
     expect(invocation).toMatchObject({ status: "queued", mode: "async", attempts: 0, priority: 3 });
-    expect(store.work.get("a")).toMatchObject({ state: "ready", due: clock.now(), priority: 3 });
-    expect(Buffer.from(store.payloads.get("a")?.request ?? []).toString()).toBe('{"a":1}');
+    expect(store.tables.work.get("a")).toMatchObject({ state: "ready", due: clock.now(), priority: 3 });
+    expect(Buffer.from(store.tables.payloads.get("a")?.request ?? []).toString()).toBe('{"a":1}');
     await queue.submit(submission("b", { due: clock.now() + 1 }));
-    expect(store.work.get("b")?.state).toBe("waiting");
+    expect(store.tables.work.get("b")?.state).toBe("waiting");
   });
 
   test("submit: the same key and body give the first invocation for 24 hours, another body is refused", async () => {
@@ -75,7 +80,7 @@ describe("Queue", () => {
     expect((await queue.submit(submission("d", { ...key, target: other }))).repeated).toBe(false);
     clock.jump(IDEMPOTENCY.ttl_ms + 1);
     expect((await queue.submit(submission("e", key))).invocation.id).toBe("e");
-    expect(store.work.count()).toBe(3);
+    expect(store.tables.work.count()).toBe(3);
   });
 
   test("submit: a hundred at once with one key make one invocation", async () => {
@@ -85,15 +90,15 @@ describe("Queue", () => {
       Array.from({ length: 100 }, (_, i) => queue.submit(submission(`i${i}`, { idempotency_key: "k" }))),
     );
     expect(new Set(all.map(({ invocation }) => invocation.id)).size).toBe(1);
-    expect(store.work.count()).toBe(1);
+    expect(store.tables.work.count()).toBe(1);
   });
 
   test("cancel: what is queued ends at once, and cannot be cancelled twice", async () => {
     const { store, queue, submission, cancelled } = await bench();
     open.push(store);
-    await queue.submit(submission("a"));
+    await queue.submit(submission("a", { origin: { callback_url: "https://example.com/" } }));
     expect(await queue.cancel("a")).toMatchObject({ status: "cancelled", finished_at: expect.any(String) });
-    expect(store.work.get("a")).toBeUndefined();
+    expect(store.tables.work.get("a")).toBeUndefined();
     expect(cancelled).toEqual(["a cancelled"]);
     expect(await rejectionOf(queue.cancel("a"))).toMatchObject({ reason: "conflict" });
     expect(await rejectionOf(queue.cancel("nobody"))).toMatchObject({ reason: "not_found" });
@@ -110,15 +115,15 @@ describe("ScheduleService", () => {
     const { id, next } = await schedules.create({ ...minutely, body: { report: 1 } });
     expect(next).toHaveLength(5);
     await clock.advance(60_000);
-    expect(store.work.count()).toBe(1);
-    const [only] = store.invocations.list({ limit: 10 }).invocations;
+    expect(store.tables.work.count()).toBe(1);
+    const [only] = store.tables.invocations.list({ limit: 10 }).invocations;
     expect(only).toMatchObject({ schedule_id: id, mode: "async" });
-    expect(Buffer.from(store.payloads.get(only?.id ?? "")?.request ?? []).toString()).toBe('{"report":1}');
+    expect(Buffer.from(store.tables.payloads.get(only?.id ?? "")?.request ?? []).toString()).toBe('{"report":1}');
     await clock.advance(120_000);
-    expect(store.work.count()).toBe(1);
+    expect(store.tables.work.count()).toBe(1);
     await schedules.update(id, { overlap: "queue" });
     await clock.advance(120_000);
-    expect(store.work.count()).toBe(3);
+    expect(store.tables.work.count()).toBe(3);
   });
 
   test("a restart neither loses nor doubles a run", async () => {
@@ -138,7 +143,9 @@ describe("ScheduleService", () => {
       first = next;
     }
     first.schedules[Symbol.dispose]();
-    const due = store.invocations.list({ limit: 50 }).invocations.map(({ created_at }) => created_at.slice(0, 16));
+    const due = store.tables.invocations
+      .list({ limit: 50 })
+      .invocations.map(({ created_at }) => created_at.slice(0, 16));
     expect(new Set(due).size).toBe(due.length);
     expect(due).toHaveLength(5);
   });
@@ -151,11 +158,11 @@ describe("ScheduleService", () => {
     await clock.advance(600_000);
     expect(await schedules.update(id, { paused: false })).toMatchObject({ paused: false });
     await clock.advance(1_000);
-    expect(store.work.count()).toBe(0);
+    expect(store.tables.work.count()).toBe(0);
     await clock.advance(60_000);
-    expect(store.work.count()).toBe(1);
+    expect(store.tables.work.count()).toBe(1);
     await schedules.delete(id);
     await clock.advance(600_000);
-    expect(store.work.count()).toBe(1);
+    expect(store.tables.work.count()).toBe(1);
   });
 });

@@ -23,7 +23,7 @@ const REFUSALS: readonly Error[] = [
 const DELAYS = [0, 0, 0, 2_000, 60_000];
 const PAUSES = [1, 1_000, 5_000, 31_000, 100_000];
 
-/** What can happen, and how often it does; the numbers choose what it happens to, and how. */
+/** The events, with the weights of their choice; the numbers choose what they happen to, and how. */
 const HAPPENINGS = {
   submit: [6, (world, n, m) => world.submit(at(["a", "b", "c"], n) ?? "", (m % 3) - 1, at(DELAYS, m) ?? 0)],
   handOver: [6, (world, n) => attempt(world, n, (one) => world.handOver(one))],
@@ -54,14 +54,18 @@ function at<T>(list: readonly T[], index: number): T | undefined {
   return list[index % Math.max(1, list.length)];
 }
 
-function attempt(world: WorkWorld, index: number, run: (one: WorkWorld["pending"][number]) => void): void {
+async function attempt(
+  world: WorkWorld,
+  index: number,
+  run: (one: WorkWorld["pending"][number]) => unknown,
+): Promise<void> {
   const one = at(world.pending, index);
-  if (one !== undefined) run(one);
+  if (one !== undefined) await run(one);
 }
 
-/** What must hold of an invocation when all is over. */
+/** Checks an invocation when everything is over. */
 function judge(world: WorkWorld, id: string): void {
-  const { invocations, attempts } = world.store;
+  const { invocations, attempts } = world.store.tables;
   const record = invocations.get(id);
   expect(["succeeded", "dead", "cancelled"]).toContain(record?.status ?? "lost");
   expect(record?.finished_at).not.toBeNull();
@@ -79,7 +83,7 @@ function judge(world: WorkWorld, id: string): void {
 }
 
 describe("Worker", () => {
-  test("ends everything once, never runs it beside itself, and loses nothing, whatever happens", async () => {
+  test("ends everything once, never runs it twice at the same time, and loses nothing, whatever happens", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(happenings, { maxLength: 300, size: "max" }), async (history) => {
         await using world = new WorkWorld();
@@ -89,7 +93,7 @@ describe("Worker", () => {
           await settled();
           // An attempt that has ended stays.
           for (const id of world.submitted) {
-            const count = world.store.attempts.list(id).filter(({ finished_at }) => finished_at !== null).length;
+            const count = world.store.tables.attempts.list(id).filter(({ finished_at }) => finished_at !== null).length;
             expect(count).toBeGreaterThanOrEqual(ended.get(id) ?? 0);
             ended.set(id, count);
           }
@@ -109,12 +113,16 @@ describe("Worker", () => {
     await world.submit("a", 0, 0);
     await settled();
     world.diskFull(true);
-    attempt(world, 0, (one) => world.handOver(one));
+    await attempt(world, 0, (one) => world.handOver(one));
     await settled();
     world.diskFull(false);
     world.cancel("a-0");
     await world.advance(5_000);
-    expect(world.store.invocations.get("a-0")).toMatchObject({ status: "cancelled", reason: "cancelled", attempts: 0 });
+    expect(world.store.tables.invocations.get("a-0")).toMatchObject({
+      status: "cancelled",
+      reason: "cancelled",
+      attempts: 0,
+    });
     judge(world, "a-0");
   });
 
@@ -135,7 +143,7 @@ describe("Worker", () => {
   test("wakes a crowd that is due in batches, between which everyone else has a turn", async () => {
     await using world = new WorkWorld();
     for (let n = 0; n < 1_200; n++) await world.submit("a", 0, 10_000);
-    const { work } = world.store;
+    const { work } = world.store.tables;
     const wake = work.wake.bind(work);
     const batches: (readonly [at: number, woken: number])[] = [];
     work.wake = (now) => {
@@ -152,36 +160,39 @@ describe("Worker", () => {
     await using world = new WorkWorld();
     for (const id of ["a", "b"]) await world.submit(id, 0, 0);
     await settled();
-    for (const one of world.pending) world.handOver(one);
+    for (const one of world.pending) await world.handOver(one);
     world.engineDown();
     await world.advance(60_000);
     world.cancel("a-0");
     await settled();
-    expect(["a-0", "b-1"].map((id) => world.store.invocations.get(id)?.status)).toEqual(["cancelled", "running"]);
+    expect(["a-0", "b-1"].map((id) => world.store.tables.invocations.get(id)?.status)).toEqual([
+      "cancelled",
+      "running",
+    ]);
     expect(await world.settle()).toBe(true);
     for (const id of world.submitted) judge(world, id);
-    expect(world.store.attempts.list("b-1").map(({ status }) => status)).toEqual(["lost", "succeeded"]);
+    expect(world.store.tables.attempts.list("b-1").map(({ status }) => status)).toEqual(["lost", "succeeded"]);
   });
 
   test("what was lost with a server can be cancelled at once", async () => {
     await using world = new WorkWorld();
     await world.submit("a", 0, 0);
     await settled();
-    for (const one of world.pending) world.handOver(one);
+    for (const one of world.pending) await world.handOver(one);
     await world.kill();
     world.cancel("a-0");
     await settled();
-    expect(world.store.attempts.list("a-0")).toMatchObject([{ status: "lost", reason: "instance_lost" }]);
-    expect(world.store.work.count()).toBe(0);
+    expect(world.store.tables.attempts.list("a-0")).toMatchObject([{ status: "lost", reason: "instance_lost" }]);
+    expect(world.store.tables.work.count()).toBe(0);
     judge(world, "a-0");
   });
 
-  test("an end is written once, although who is told of it makes a mistake", async () => {
+  test("an end is written once, even if a listener throws", async () => {
     await using world = new WorkWorld();
     await world.submit("a", 0, 0);
     world.listenersFail = true;
     await world.advance(1_000);
-    for (const one of world.pending) world.handOver(one);
+    for (const one of world.pending) await world.handOver(one);
     for (const one of world.pending) world.finish(one, { reason: null });
     await world.advance(10_000);
     expect(world.consequences).toHaveLength(1);

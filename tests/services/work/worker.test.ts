@@ -1,11 +1,13 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { AppError } from "../../../lib/domain/errors.ts";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import { timestamp } from "../../../lib/domain/types.ts";
 import { RETRY_DEFAULT } from "../../../lib/domain/functions/retry.ts";
 import { InvocationEvents } from "../../../lib/services/calls/events.ts";
 import type { AttemptResult, AttemptMaker, Task } from "../../../lib/services/work/attempts.ts";
+import { EndJudge } from "../../../lib/services/work/ends.ts";
 import { Worker } from "../../../lib/services/work/worker.ts";
-import type { Store } from "../../../lib/store/sqlite/store.ts";
+import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 import { listeningLog, newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
 
@@ -32,7 +34,7 @@ class FakeAttempts implements AttemptMaker {
 
   run(task: Task): Promise<AttemptResult> {
     const { id } = task.invocation;
-    // What must never happen: an invocation beside itself.
+    // This must never happen: an invocation that runs twice at the same time.
     if (this.#ends.has(id)) throw new Error(`${id} runs already`);
     const end = Promise.withResolvers<AttemptResult>();
     this.tasks.push(task);
@@ -63,55 +65,75 @@ class FakeAttempts implements AttemptMaker {
   }
 }
 
-function bench(store: Store = newStore()) {
+function bench(store: SqliteStore = newStore()) {
   const clock = new FakeClock();
   const attempts = new FakeAttempts();
   const ended: Invocation[] = [];
   const committed: string[] = [];
+  const { ledger } = store;
+  const end = ledger.end.bind(ledger);
+  ledger.end = async (one) => {
+    if (one.left === null) ended.push(one.invocation);
+    return end(one);
+  };
+  const { log } = listeningLog();
   const worker = new Worker({
-    ...{ store, attempts, clock, events: new InvocationEvents(), log: listeningLog().log },
-    consequences: (invocation) => {
-      ended.push(invocation);
-      return () => committed.push(store.work.get(invocation.id) === undefined ? invocation.id : "too early");
+    ledger,
+    attempts,
+    ends: new EndJudge({ attempts, chains: { following: () => [] }, clock, log }),
+    events: new InvocationEvents(),
+    callbacks: {
+      wake: () => {
+        for (const { id } of ended)
+          committed.push(store.tables.work.get(id) === undefined && store.tables.deliveries.get(id) ? id : "too early");
+      },
     },
+    clock,
+    log,
   });
   const submit = (id: string, fields: { function_id?: string; priority?: number; due?: number } = {}) => {
     const { function_id = "f1", priority = 0, due = clock.now() } = fields;
     const state = due > clock.now() ? ("waiting" as const) : ("ready" as const);
-    store.work.fast(() => {
-      store.invocations.put(
-        someInvocation(id, { function_id, status: "queued", mode: "async", attempts: 0, finished_at: null }),
-      );
-      store.payloads.put({
-        invocation_id: id,
-        request: Buffer.from("{}"),
-        request_meta: null,
-        response: null,
-        response_meta: null,
-      });
-      store.work.insert({
-        invocation_id: id,
-        function_id,
-        state,
-        priority,
-        due,
-        attempts: 0,
-        lost_attempts: 0,
-        lease_until: null,
-      });
+    const invocation = someInvocation(id, {
+      function_id,
+      status: "queued",
+      mode: "async",
+      attempts: 0,
+      priority,
+      run_at: timestamp(due),
+      callback_url: "https://example.com/",
+      finished_at: null,
     });
-    worker.submitted({ function_id, priority, state });
+    store.tables.invocations.put(invocation);
+    store.tables.payloads.put({
+      invocation_id: id,
+      request: Buffer.from("{}"),
+      request_meta: null,
+      response: null,
+      response_meta: null,
+    });
+    store.tables.work.insert({
+      invocation_id: id,
+      function_id,
+      state,
+      priority,
+      due,
+      attempts: 0,
+      lost_attempts: 0,
+      lease_until: null,
+    });
+    worker.queued(invocation);
   };
   const immediately = async () => {
     await new Promise((resolve) => setImmediate(resolve));
     await settled();
   };
-  const statusOf = (id: string) => store.invocations.get(id)?.status;
+  const statusOf = (id: string) => store.tables.invocations.get(id)?.status;
   return { store, clock, attempts, worker, submit, immediately, statusOf, ended, committed };
 }
 
-const open: Store[] = [];
-function started(store?: Store) {
+const open: SqliteStore[] = [];
+function started(store?: SqliteStore) {
   const made = bench(store);
   if (store === undefined) open.push(made.store);
   made.worker.start();
@@ -133,9 +155,9 @@ describe("Worker", () => {
     expect(ended.map(({ id }) => id)).toEqual(["a"]);
     // What follows is told of after the commit.
     expect(committed).toEqual(["a"]);
-    expect(store.work.get("a")).toBeUndefined();
-    expect(store.attempts.list("a")).toMatchObject([{ attempt: 1, status: "succeeded", exit_code: 0 }]);
-    expect(store.payloads.get("a")?.response).toEqual(new Uint8Array(Buffer.from("{}")));
+    expect(store.tables.work.get("a")).toBeUndefined();
+    expect(store.tables.attempts.list("a")).toMatchObject([{ attempt: 1, status: "succeeded", exit_code: 0 }]);
+    expect(store.tables.payloads.get("a")?.response).toEqual(new Uint8Array(Buffer.from("{}")));
   });
 
   test("tries again what failed, after its backoff, until no attempt is left", async () => {
@@ -146,7 +168,7 @@ describe("Worker", () => {
       attempts.end("a", { status: "failed", reason: "function_failed" });
       await immediately();
       expect(statusOf("a")).toBe("queued");
-      expect((store.work.get("a")?.due ?? 0) - clock.now()).toBe(wait);
+      expect((store.tables.work.get("a")?.due ?? 0) - clock.now()).toBe(wait);
       await clock.advance(wait - 1);
       await immediately();
       expect(attempts.running).toEqual([]);
@@ -156,7 +178,7 @@ describe("Worker", () => {
     attempts.end("a", { status: "failed", reason: "function_failed" });
     await immediately();
     expect(statusOf("a")).toBe("dead");
-    expect(store.attempts.list("a").map(({ attempt, status }) => [attempt, status])).toEqual([
+    expect(store.tables.attempts.list("a").map(({ attempt, status }) => [attempt, status])).toEqual([
       [1, "failed"],
       [2, "failed"],
       [3, "failed"],
@@ -192,13 +214,15 @@ describe("Worker", () => {
     await immediately();
     attempts.fail("a", new AppError("overloaded", "full", { retry_after_s: 2 }));
     await immediately();
-    expect(store.work.get("a")).toMatchObject({ state: "waiting", attempts: 0, due: clock.now() + 2_000 });
-    expect(store.attempts.list("a")).toEqual([]);
+    expect(store.tables.work.get("a")).toMatchObject({ state: "waiting", attempts: 0, due: clock.now() + 2_000 });
+    expect(store.tables.attempts.list("a")).toEqual([]);
     await clock.advance(2_000);
     await immediately();
     attempts.fail("a", new AppError("engine_unavailable", "the engine refused"));
     await immediately();
-    expect(store.attempts.list("a")).toMatchObject([{ attempt: 1, status: "failed", reason: "engine_unavailable" }]);
+    expect(store.tables.attempts.list("a")).toMatchObject([
+      { attempt: 1, status: "failed", reason: "engine_unavailable" },
+    ]);
     attempts.available = false;
     await clock.advance(10_000);
     await immediately();
@@ -212,14 +236,14 @@ describe("Worker", () => {
     const gone = Promise.withResolvers<void>();
     attempts.end("a", { status: "failed", reason: "engine_unavailable", lost: true, gone: gone.promise });
     await clock.advance(60_000);
-    expect([statusOf("a"), store.work.get("a")?.state]).toEqual(["running", "leased"]);
+    expect([statusOf("a"), store.tables.work.get("a")?.state]).toEqual(["running", "leased"]);
     gone.resolve();
     await immediately();
     await clock.advance(1_000);
     await immediately();
     expect(attempts.running).toEqual(["a"]);
-    expect(store.work.get("a")).toMatchObject({ attempts: 2, lost_attempts: 1 });
-    expect(store.attempts.list("a").map(({ status }) => status)).toEqual(["lost", "running"]);
+    expect(store.tables.work.get("a")).toMatchObject({ attempts: 2, lost_attempts: 1 });
+    expect(store.tables.attempts.list("a").map(({ status }) => status)).toEqual(["lost", "running"]);
   });
 
   test("what a server that died had begun waits for the sweep, or for its deadline", async () => {
@@ -227,7 +251,7 @@ describe("Worker", () => {
     first.submit("a");
     first.submit("b");
     await first.immediately();
-    first.attempts.tasks.find(({ invocation }) => invocation.id === "b")?.onHandover(300_000);
+    await first.attempts.tasks.find(({ invocation }) => invocation.id === "b")?.onHandover(300_000);
     // The first server is gone without a word; the second one has its database.
     const second = started(first.store);
     await second.immediately();
@@ -239,7 +263,7 @@ describe("Worker", () => {
     await second.clock.advance(1_000);
     await second.immediately();
     expect(second.attempts.running).toEqual(["a", "b"]);
-    expect(second.store.attempts.list("b").map(({ status }) => status)).toEqual(["lost", "running"]);
+    expect(second.store.tables.attempts.list("b").map(({ status }) => status)).toEqual(["lost", "running"]);
   });
 
   test("cancel ends a running attempt, and nothing is tried again", async () => {
@@ -248,7 +272,7 @@ describe("Worker", () => {
     await immediately();
     expect(worker.cancel("a")).toBe(true);
     await immediately();
-    expect([statusOf("a"), store.work.get("a"), attempts.running]).toEqual(["cancelled", undefined, []]);
+    expect([statusOf("a"), store.tables.work.get("a"), attempts.running]).toEqual(["cancelled", undefined, []]);
     expect(ended).toHaveLength(1);
     expect(worker.cancel("a")).toBe(false);
   });
@@ -261,8 +285,8 @@ describe("Worker", () => {
     expect(worker.cancel("a")).toBe(true);
     attempts.fail("a", new AppError("overloaded", "full"));
     await immediately();
-    expect(store.invocations.get("a")).toMatchObject({ status: "cancelled", reason: "cancelled", attempts: 0 });
-    expect(store.attempts.list("a")).toEqual([]);
+    expect(store.tables.invocations.get("a")).toMatchObject({ status: "cancelled", reason: "cancelled", attempts: 0 });
+    expect(store.tables.attempts.list("a")).toEqual([]);
   });
 
   test("a server that stops loses its attempts to the next one", async () => {
@@ -271,7 +295,7 @@ describe("Worker", () => {
     await immediately();
     await worker[Symbol.asyncDispose]();
     expect(statusOf("a")).toBe("queued");
-    expect(store.work.get("a")).toMatchObject({ state: "waiting", lost_attempts: 1 });
+    expect(store.tables.work.get("a")).toMatchObject({ state: "waiting", lost_attempts: 1 });
   });
 
   test("renews its leases while attempts run", async () => {
@@ -279,7 +303,7 @@ describe("Worker", () => {
     submit("a");
     await immediately();
     await clock.advance(120_000);
-    expect(store.work.get("a")?.lease_until ?? 0).toBeGreaterThan(clock.now() + 15_000);
+    expect(store.tables.work.get("a")?.lease_until ?? 0).toBeGreaterThan(clock.now() + 15_000);
   });
 
   test("no function keeps another from its turn", async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { backup } from "../../../lib/store/sqlite/backup.ts";
-import { StoreError } from "../../../lib/store/sqlite/errors.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
 import { newStore, scratchDirectory, someFunction, someInvocation, thrownBy } from "./support/stores.ts";
 
 describe("backup", () => {
@@ -12,9 +12,9 @@ describe("backup", () => {
     let owner: string;
     {
       using store = newStore(path);
-      owner = store.settings.ownerId();
+      owner = await store.settings.ownerId();
       await store.functions.insert(someFunction("f1"));
-      store.invocations.save([{ invocation: someInvocation("i1") }]);
+      store.tables.invocations.save([{ invocation: someInvocation("i1") }]);
       backup(path, copy);
       await store.functions.insert(someFunction("after"));
     }
@@ -22,8 +22,8 @@ describe("backup", () => {
     expect(readdirSync(scratch.path).filter((name) => name.includes("copy"))).toEqual(["copy.db"]);
     using restored = newStore(copy);
     expect(restored.functions.list().map(({ id }) => id)).toEqual(["f1"]);
-    expect(restored.invocations.get("i1")).toBeDefined();
-    expect(restored.settings.ownerId()).toBe(owner);
+    expect(restored.tables.invocations.get("i1")).toBeDefined();
+    expect(await restored.settings.ownerId()).toBe(owner);
   });
 
   test("copies a whole moment while another process writes", async () => {
@@ -63,10 +63,10 @@ describe("backup", () => {
   test.each<[what: string, prepare: (at: (name: string) => string) => void, message: string]>([
     ["an existing file", (at) => writeFileSync(at("copy.db"), "mine"), "exists already: choose another name"],
     ["a missing directory", () => undefined, "Cannot write the copy"],
-  ])("refuses %s, and leaves nothing behind", (what, prepare, message) => {
+  ])("refuses %s, and leaves nothing behind", async (what, prepare, message) => {
     using scratch = scratchDirectory();
     using store = newStore(scratch.file("database.db"));
-    store.settings.ownerId();
+    await store.settings.ownerId();
     mkdirSync(scratch.file("to"));
     prepare((name) => scratch.file(`to/${name}`));
     const before = readdirSync(scratch.file("to"));

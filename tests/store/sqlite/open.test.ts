@@ -6,8 +6,8 @@ import fc from "fast-check";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { MIGRATIONS } from "../../../lib/store/sqlite/migrations/migrations.ts";
 import { openDatabase } from "../../../lib/store/sqlite/open.ts";
-import { StoreError } from "../../../lib/store/sqlite/errors.ts";
-import { databasePath, openStore } from "../../../lib/store/sqlite/store.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
+import { databasePath, openSqliteStore } from "../../../lib/store/sqlite/store.ts";
 import {
   listeningLog,
   newStore,
@@ -40,7 +40,7 @@ describe("openDatabase", () => {
     expect(readdirSync(scratch.file("new/data")).toSorted()).toEqual(["database.db", "database.db-owner"]);
     using store = newStore(path);
     expect(store.functions.list()).toHaveLength(1);
-    store.check();
+    await store.check();
   });
 
   test("an empty file becomes a database, with a word of warning", async () => {
@@ -48,7 +48,7 @@ describe("openDatabase", () => {
     const path = scratch.file("database.db");
     writeFileSync(path, "");
     const { log, events } = listeningLog();
-    using store = openStore(path, { log, clock: stillClock() });
+    using store = openSqliteStore(path, { log, clock: stillClock() });
     await store.functions.insert(someFunction("f1"));
     expect(events).toContainEqual(expect.objectContaining({ level: "warn", path }));
   });
@@ -60,7 +60,7 @@ describe("openDatabase", () => {
       "is not a SQLite database: restore a backup",
     ],
     ["a short text", (path) => writeFileSync(path, "{}"), "is not a SQLite database: restore a backup"],
-    ["a directory", (path) => mkdirSync(path), "is no file: move it away"],
+    ["a directory", (path) => mkdirSync(path), "is not a file: move it away"],
     [
       "a newer schema",
       (path) => withSqlite(path, "pragma application_id = 0x534c4950; pragma user_version = 99; create table x (y)"),
@@ -115,7 +115,7 @@ describe("openDatabase", () => {
     expect(messageOf(() => newStore(path))).toContain("is in use by another program: stop that one");
   });
 
-  test("a truncated one is refused, and left as it is, wherever it was cut", async () => {
+  test("a truncated one is refused and left as it is, no matter where it was cut", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     const whole = await fullDatabase(path);
@@ -215,7 +215,7 @@ describe("Database transaction", () => {
     await store.functions.insert(someFunction("f1"));
     const taken = someInvocation("i1");
     expect(await rejectionOf(store.functions.insert(someFunction("f1")))).toBeInstanceOf(Error);
-    store.invocations.save([{ invocation: taken }]);
+    store.tables.invocations.save([{ invocation: taken }]);
     expect(store.functions.count()).toBe(1);
   });
 
@@ -251,8 +251,8 @@ test("kill -9 at random points loses nothing that was acknowledged", async () =>
     for (const each of acknowledged) {
       expect(store.routes.getByPath(`/${each.function}`)?.function.id).toBe(each.function);
       for (const id of each.invocations) {
-        expect(store.invocations.get(id)?.status).toBe("succeeded");
-        expect(store.invocations.logs(id)).toHaveLength(1);
+        expect(store.tables.invocations.get(id)?.status).toBe("succeeded");
+        expect(store.tables.invocations.logs(id)).toHaveLength(1);
       }
     }
   }
@@ -290,14 +290,14 @@ function contentOf(path: string): unknown {
 async function fullDatabase(path: string): Promise<Buffer> {
   {
     using store = newStore(path);
-    store.settings.ownerId();
+    await store.settings.ownerId();
     for (let index = 0; index < 50; index += 1) {
       const record = someFunction(`f${index}`, { name: `n${index}`, environment: { A: "x".repeat(500) } });
       await store.functions.insert(record);
       await store.routes.insert({ ...ROUTE_DEFAULTS, id: `r${index}`, path: `/${index}`, function: record });
     }
     const entries = [{ stream: "stdout" as const, text: "x".repeat(5000) }];
-    store.invocations.save(
+    store.tables.invocations.save(
       range(0, 20, 1).map((index) => ({ invocation: someInvocation(`i${index}`), logs: entries })),
     );
   }

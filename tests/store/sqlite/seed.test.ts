@@ -4,9 +4,9 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { FUNCTION_DEFAULTS } from "../../../lib/domain/functions/functions.ts";
 import { timestamp } from "../../../lib/domain/types.ts";
-import { StoreError } from "../../../lib/store/sqlite/errors.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
 import { parseSeedEnvironment } from "../../../lib/store/sqlite/seed.ts";
-import { openStore, type Store } from "../../../lib/store/sqlite/store.ts";
+import { openSqliteStore, type SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { listeningLog, scratchDirectory, START, stillClock, thrownBy } from "./support/stores.ts";
 
 type Cell = string | number | Uint8Array | null;
@@ -22,9 +22,9 @@ function writeSeed(path: string, functions: readonly Cell[][], routes: readonly 
   for (const row of routes) insertRoute.run(...row);
 }
 
-function open(path: string): { store: Store; events: Record<string, unknown>[] } {
+function open(path: string): { store: SqliteStore; events: Record<string, unknown>[] } {
   const { log, events } = listeningLog();
-  return { store: openStore(path, { log, clock: stillClock() }), events };
+  return { store: openSqliteStore(path, { log, clock: stillClock() }), events };
 }
 
 function rowsOf(path: string, table: "functions" | "routes"): unknown[] {
@@ -234,7 +234,7 @@ describe("parseSeedEnvironment", () => {
     expect(dropped).toEqual([]);
   });
 
-  test("gives back what go-serverless wrote, where no line of a value has a key's look", () => {
+  test("returns what go-serverless wrote, if no line of a value looks like a key", () => {
     const key = fc.stringMatching(/^[A-Z_]{1,8}$/).filter((name) => name !== "REQUEST_ID");
     const value = fc
       .tuple(fc.string(), fc.array(fc.string().map((line) => line.replaceAll("=", ""))))

@@ -1,10 +1,10 @@
-/** Records in memory at most. Most are small; with environments at their limit, these are 128 MiB. */
+/** The most records in memory. Most are small; with environments at their limit, these are 128 MiB. */
 const ENTRIES = 256;
 
 /**
- * What was read of a table, by what it was asked for, until the table changes. It is right because one process owns the
- * database, and the store tells it of each write that was committed (see `Database.durably`). In the midst of a transaction
- * it stands aside: nobody else may see what is not committed, and the transaction must.
+ * Caches the records of a table by key until the table changes. It is right because one process owns the database, and the
+ * store updates it after each commit (see `Database.durably`). During a transaction reads go around it: the transaction
+ * must see its own changes, and nobody else may see them before the commit.
  */
 export class Cache<V extends object> {
   readonly #entries = new Map<string, V>();
@@ -14,7 +14,7 @@ export class Cache<V extends object> {
     this.#inTransaction = inTransaction;
   }
 
-  /** What is known under this key, else what `read` finds. What is not there is asked for again each time. */
+  /** The cached record, else the one that `read` finds. A record that does not exist is read again each time. */
   get(key: string, read: () => V | undefined): V | undefined {
     if (this.#inTransaction()) return read();
     const known = this.#entries.get(key);
@@ -24,7 +24,7 @@ export class Cache<V extends object> {
     return found;
   }
 
-  /** What is under this key from now on; to be told after a commit. */
+  /** Caches a record; to be called after a commit. */
   set(key: string, value: V): void {
     this.#entries.set(key, value);
     if (this.#entries.size > ENTRIES) this.#dropOldest();

@@ -6,30 +6,30 @@ import type { Sync } from "./log-sync.ts";
 import { inTransaction } from "../migrations/migrations.ts";
 
 /**
- * How much a committed transaction survives. Both survive the death of the process. `fast` ones may be lost when
- * the machine loses power (never half of one, and the database stays whole); `durable` ones are on the disk.
+ * What a committed transaction survives. Both kinds survive the death of the process. A `fast` one may be lost when the
+ * machine loses power (never half of it, and the database stays whole); a `durable` one is on the disk.
  */
 export type Durability = "fast" | "durable";
 
 /** Values for the named parameters (`$id`) of a statement. */
 export type Bindings = Readonly<Record<string, string | number | Uint8Array | null>>;
 
-/** A prepared statement whose errors are ours. */
+/** A prepared statement whose errors are mapped to ours. */
 export interface Statement<Row> {
   get(bindings?: Bindings): Row | undefined;
   all(bindings?: Bindings): Row[];
-  /** Returns how many rows it changed, those of cascades not among them. */
+  /** Returns how many rows it changed, without those of cascades. */
   run(bindings?: Bindings): number;
 }
 
 /**
- * An open SQLite database, and what makes it ours alone. A statement takes microseconds, so all of them are synchronous;
- * only for the disk (`durably`) there is something to wait for.
+ * An open SQLite database, with the lock that makes it ours alone. A statement takes microseconds, so all of them are
+ * synchronous; only the disk (`durably`) is worth waiting for.
  */
 export class Database implements Disposable {
   readonly #sqlite: Sqlite;
   readonly #durable: GroupCommit;
-  /** Released when it is closed, in this order. */
+  /** Released in this order when the database is closed. */
   readonly #owned: readonly (Disposable | undefined)[];
 
   /** `log` syncs its write-ahead log; a database in memory has none, and no owner. */
@@ -39,7 +39,7 @@ export class Database implements Disposable {
     this.#owned = [log, ownership];
   }
 
-  /** Prepares a statement. `Row` is what the caller knows of its columns; STRICT tables hold it to that. */
+  /** Prepares a statement. `Row` is the type that the caller knows its rows to have; STRICT tables guarantee it. */
   prepare<Row = unknown>(sql: string): Statement<Row> {
     const statement = this.#sqlite.query<Row, SQLQueryBindings[]>(sql);
     const bound = <T>(run: (bindings: SQLQueryBindings[]) => T, bindings?: Bindings): T => {
@@ -57,11 +57,10 @@ export class Database implements Disposable {
   }
 
   /**
-   * Runs `work` in one write transaction: all of it happens, or nothing. `work` must not await: the transaction
-   * would be committed at the first one. Throws `storage_full` where the disk has no room.
+   * Runs `work` in one write transaction: all of it happens, or nothing. `work` must not await: the transaction would be
+   * committed at the first `await`. Throws `storage_full` if the disk has no room.
    *
-   * A `durable` one has a sync of the disk to itself, and nothing else happens until it is done: it is for the start of
-   * the server. Requests use `durably`.
+   * A `durable` one syncs the disk by itself, and blocks everything else until that is done. Requests use `durably`.
    */
   transaction<T>(durability: Durability, work: () => T): T {
     // In WAL mode, NORMAL leaves the log unsynced until the next checkpoint; FULL syncs it at each commit, with
@@ -78,28 +77,28 @@ export class Database implements Disposable {
   }
 
   /**
-   * Like a durable transaction, but what is asked for at the same moment shares one sync of the disk, and nobody is
-   * held up by it. Settles when `work` is on the disk, or undone; in the order of the calls. A write that throws fails
-   * alone, a commit that fails fails them all. (A sync that fails, too; but then nobody knows what the disk has.)
+   * Like a durable transaction, but writes of the same moment share one sync of the disk, which blocks nobody. Settles when
+   * `work` is on the disk, or undone; in the order of the calls. A write that throws fails alone; a commit that fails fails
+   * all writes in it. (So does a sync that fails, but then nobody knows what is on the disk.)
    *
-   * `work` runs later, and sees what those before it have written: what a change depends on must be read in it. It must
-   * not await. `committed` runs right after the commit, before any other code can look: this is where caches are told.
+   * `work` runs later, and sees the writes before it: everything that a change depends on must be read in it. It must not
+   * await. `committed` runs right after the commit, before any other code can look: caches are updated there.
    */
   durably<T>(work: () => T, committed?: (result: T) => void): Promise<T> {
     return this.#durable.add(work, committed);
   }
 
-  /** A cache of what is read here. */
+  /** A cache of records that are read here. */
   cache<V extends object>(): Cache<V> {
     return new Cache(() => this.#sqlite.inTransaction);
   }
 
-  /** Whether the database can be read; throws what SQLite says where it cannot. */
+  /** Throws the error of SQLite if the database cannot be read. */
   check(): void {
     this.prepare("select count(*) from settings").get();
   }
 
-  /** Writes what waits, then closes. */
+  /** Writes everything that waits, then closes. */
   [Symbol.dispose](): void {
     this.#durable.flush();
     this.#sqlite.close();

@@ -3,12 +3,12 @@ import { mapRuntimeError } from "../errors.ts";
 import type { Sync } from "./log-sync.ts";
 import { inTransaction } from "../migrations/migrations.ts";
 
-/** Writes of one transaction at most: some 2 ms of the event loop; the rest have their turn after everyone else had theirs. */
+/** The most writes of one transaction: some 2 ms of the event loop; the rest have their turn after everyone else had theirs. */
 const GROUP = 100;
 
-/** A write that waits for its turn, its result's type known only to who asked for it. */
+/** A write that waits for its turn. Only its caller knows the type of its result. */
 interface Write {
-  /** Part of the transaction; what it throws undoes this write alone. */
+  /** Part of the transaction; an error undoes this write alone. */
   readonly run: () => void;
   /** Called right after the commit. */
   readonly committed: () => void;
@@ -17,18 +17,18 @@ interface Write {
 }
 
 /**
- * Durable writes of the same moment share one transaction and one sync of the disk, which is most of what a write
- * takes. Each has a savepoint, so that one that fails leaves the others alone.
+ * Lets durable writes of the same moment share one transaction and one sync of the disk, which is most of the cost of a
+ * write. Each has a savepoint, so that one that fails leaves the others alone.
  *
- * A group is collected until the event loop comes round, committed, then synced in another thread. Meanwhile the next
- * one is collected, and everything else goes on, however slow the disk is. So for that moment others can see what its
- * writer is not told yet.
+ * A group is collected until the event loop comes round, committed, then synced in another thread. Meanwhile the next group
+ * is collected, and everything else goes on, however slow the disk is. So for that moment others can see a write that its
+ * writer does not know to be done.
  */
 export class GroupCommit {
   readonly #sqlite: Sqlite;
   readonly #log: Sync | undefined;
   #waiting: Write[] = [];
-  /** Committed and not yet known to be on the disk. */
+  /** Committed, and not yet known to be on the disk. */
   #syncing: readonly Write[] = [];
   #busy = false;
 
@@ -52,7 +52,7 @@ export class GroupCommit {
     });
   }
 
-  /** Writes all that wait and answers everyone, now: before the database is closed. */
+  /** Writes everything that waits and answers everyone, now: before the database is closed. */
   flush(): void {
     const written = [...this.#syncing];
     while (this.#waiting.length > 0) written.push(...this.#commit());
@@ -68,7 +68,7 @@ export class GroupCommit {
   #schedule(): void {
     if (this.#busy) return;
     this.#busy = true;
-    // After all requests that have come by now.
+    // After all requests that have arrived by now.
     setImmediate(() => void this.#turn());
   }
 
@@ -86,7 +86,7 @@ export class GroupCommit {
     if (this.#waiting.length > 0) this.#schedule();
   }
 
-  /** Commits the next group and tells those whose write failed; returns the others. */
+  /** Commits the next group and rejects the writes that failed; returns the others. */
   #commit(): Write[] {
     const group = this.#waiting.slice(0, GROUP);
     this.#waiting = this.#waiting.slice(GROUP);
@@ -104,7 +104,7 @@ export class GroupCommit {
     return written;
   }
 
-  /** Throws only where the transaction as a whole is lost. */
+  /** Throws only if the transaction as a whole is lost. */
   #attempt(write: Write, failures: Map<Write, unknown>): void {
     const sqlite = this.#sqlite;
     sqlite.run("savepoint write");

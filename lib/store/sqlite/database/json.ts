@@ -1,4 +1,4 @@
-/** A value that one of our own `…Row` functions wrote into a column, back as it was. */
+/** Reads a value that one of our own `…Row` functions wrote into a column. */
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the field that takes the value says what it is
 export function fromJson<T>(text: string): T {
   return JSON.parse(text) as T; // the column's only writer knows its type
@@ -10,12 +10,12 @@ export function fromNullableJson<T>(text: string | null): T | null {
   return text === null ? null : fromJson<T>(text);
 }
 
-/** Nullable values as JSON: null stays null, so that SQL can tell. */
+/** A nullable value as JSON: null stays null, so that SQL can see it. */
 export function toNullableJson(value: unknown): string | null {
   return value === null ? null : JSON.stringify(value);
 }
 
-/** A record that all who ask share: nothing of it can be changed. */
+/** Freezes a record that all readers share, with everything in it. */
 export function deepFreeze<T extends object>(record: T): T {
   for (const value of Object.values(record)) {
     if (value !== null && typeof value === "object" && !Object.isFrozen(value)) deepFreeze(value);

@@ -1,18 +1,18 @@
 import { closeSync, fdatasync, fdatasyncSync, openSync } from "node:fs";
 
-/** Puts what was written to a file on the disk. */
+/** Makes sure that the writes to a file are on the disk. */
 export interface Sync extends Disposable {
-  /** Settles when all that was written before is on the disk; rejects with what the system says. */
+  /** Settles when everything that was written before is on the disk; rejects with the error of the system. */
   sync(): Promise<void>;
-  /** The same at once, while nothing else happens. */
+  /** The same at once, blocking everything else. */
   syncNow(): void;
 }
 
 /**
- * Syncs the write-ahead log of an open database, in a thread beside the event loop. It is what SQLite itself does at
- * each commit with `synchronous = full`: with `normal` it leaves out this one sync, and keeps those around checkpoints.
- * The log is one file for as long as its database is open. SQLite holds no locks on it (closing any descriptor of a file
- * gives up all that a process has there).
+ * Syncs the write-ahead log of an open database, in another thread than the event loop. SQLite itself does this at each
+ * commit with `synchronous = full`; with `normal` it leaves out this one sync, and keeps those around checkpoints. The log
+ * is one file for as long as its database is open. SQLite holds no locks on it (closing any descriptor of a file gives up
+ * all locks that the process has there).
  */
 export class LogSync implements Sync {
   readonly #path: string;
@@ -20,7 +20,7 @@ export class LogSync implements Sync {
   #running = 0;
   #closed = false;
 
-  /** `path` is the log's own. It need not be there before the first sync. */
+  /** `path` is that of the log, which need not exist before the first sync. */
   constructor(path: string) {
     this.#path = path;
   }
@@ -51,7 +51,7 @@ export class LogSync implements Sync {
     return (this.#file ??= openSync(this.#path, "r"));
   }
 
-  /** Not under a sync that still runs: its descriptor could be another file's by then. */
+  /** Not while a sync runs: by its end, the descriptor could be another file's. */
   #close(): void {
     if (this.#file === undefined || this.#running > 0) return;
     closeSync(this.#file);

@@ -24,10 +24,10 @@ export const MIGRATIONS: readonly string[] = [
   messages,
 ];
 
-/** "SLIP": tells our databases from those of other programs, wherever they number their schemas. */
+/** "SLIP": distinguishes our databases from those of other programs that number their schemas too. */
 export const APPLICATION_ID = 0x534c4950;
 
-/** Applies what is missing after `version`, each step in a transaction of its own. */
+/** Applies the migrations after `version`, each in a transaction of its own. */
 export function migrate(sqlite: Sqlite, version: number): void {
   for (const [index, sql] of MIGRATIONS.entries()) {
     if (index < version) continue;

@@ -7,7 +7,7 @@ import { fromJson } from "../database/json.ts";
 const COLUMNS: readonly string[] = Object.keys(Attempt.properties);
 
 /** Attempts at asynchronous invocations, the only place of their SQL. The methods are part of the caller's transaction. */
-export class AttemptStore {
+export class AttemptTable {
   readonly #save: Statement<never>;
   readonly #remove: Statement<never>;
   readonly #list: Statement<Attempt>;
@@ -50,7 +50,7 @@ export class AttemptStore {
     return this.#list.all({ invocation_id });
   }
 
-  /** What the function printed in an attempt; undefined where there was no such attempt. */
+  /** What the function printed in an attempt; undefined if there was no such attempt. */
   logs(invocation_id: string, attempt: number): LogEntry[] | undefined {
     const found = this.#logs.get({ invocation_id, attempt });
     return found && (found.logs === null ? [] : fromJson<LogEntry[]>(found.logs));

@@ -2,10 +2,13 @@ import type { ChainLink } from "../../../domain/functions/chains.ts";
 import { AppError } from "../../../domain/errors.ts";
 import { Function } from "../../../domain/functions/functions.ts";
 import type { Cache } from "../database/cache.ts";
+import type { Basis, FunctionStore } from "../../configuration.ts";
+import { StaleError } from "../../errors.ts";
+import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 import { violates } from "../errors.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
-import type { VersionStore } from "./versions.ts";
+import type { VersionTable } from "./versions.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
 type Flag = "share_network" | "read_only" | "record_bodies";
@@ -22,20 +25,11 @@ export type FunctionRow = Omit<Function, Structure | Flag> &
 /** The columns are the record's fields. */
 export const FUNCTION_COLUMNS: readonly string[] = Object.keys(Function.properties);
 
-/** A change that was made. */
-export interface Changed<T> {
-  readonly before: T;
-  readonly after: T;
-}
-
-/**
- * Functions, the only place of their SQL. Changes are on the disk when the promise of a method is fulfilled, and each
- * version of a function with the change that made it.
- */
-export class FunctionStore {
-  readonly #database: Database;
-  readonly #versions: VersionStore;
-  /** By id, and by name where they have one. */
+/** Functions, the only place of their SQL. Each version of a function is written with the change that made it. */
+export class FunctionTable implements FunctionStore {
+  readonly #writer: ConfigurationWriter;
+  readonly #versions: VersionTable;
+  /** By id, and by name if they have one. */
   readonly #known: Cache<Function>;
   readonly #listeners: (() => void)[] = [];
   readonly #insert: Statement<never>;
@@ -51,9 +45,9 @@ export class FunctionStore {
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
 
-  constructor(database: Database, versions: VersionStore) {
+  constructor(database: Database, writer: ConfigurationWriter, versions: VersionTable) {
     const columns = FUNCTION_COLUMNS;
-    this.#database = database;
+    this.#writer = writer;
     this.#versions = versions;
     this.whenChanged(() => versions.forget());
     this.#known = database.cache();
@@ -83,28 +77,24 @@ export class FunctionStore {
     this.#list = database.prepare("select * from functions order by created_at, rowid");
   }
 
-  /** Has `run` called when functions have changed, and routes with them, before anyone can look. */
+  /** Calls `run` when functions have changed, and routes with them, before anyone can look. */
   whenChanged(run: () => void): void {
     this.#listeners.push(run);
   }
 
-  /** The record is shared by all who ask, and frozen. */
   get(id: string): Function | undefined {
     const found = this.#known.get(id, () => optional(this.#get.get({ id })));
     return found?.id === id ? found : undefined;
   }
 
-  /** Finds a function by its id or else its name. */
   find(idOrName: string): Function | undefined {
     return this.#known.get(idOrName, () => optional(this.#find.get({ key: idOrName })));
   }
 
-  /** All functions, oldest first. */
   list(): Function[] {
     return this.#list.all().map(functionOf);
   }
 
-  /** All functions as parts of chains. */
   links(): ChainLink[] {
     return this.#links.all();
   }
@@ -113,44 +103,30 @@ export class FunctionStore {
     return this.#count.get()?.count ?? 0;
   }
 
-  /** Throws `conflict` where the name is taken, and what `check` throws, which is asked at the moment of the write. */
-  async insert(record: Function, check: () => void = () => undefined): Promise<void> {
-    await this.#database.durably(() => {
-      check();
-      this.insertNow(record);
-    });
+  async insert(record: Function, basis?: Basis): Promise<void> {
+    await this.#writer.write(() => this.insertNow(record), { basis });
   }
 
-  /** Part of a transaction (see `Store.together`): like `insert`. */
+  /** Part of a transaction: like `insert`. */
   insertNow(record: Function): void {
     this.#write(record, this.#insert);
     this.#versions.add(record);
   }
 
-  /**
-   * Replaces the record with this id by what `change` makes of it as it is then; what that throws undoes it. Throws
-   * `conflict` where the name is taken. Undefined where there is none.
-   */
-  update(id: string, change: (current: Function) => Function): Promise<Changed<Function> | undefined> {
-    const work = () => {
-      const before = this.get(id);
-      if (before === undefined) return undefined;
-      const after = deepFreeze(change(before));
-      this.replaceNow(before, after);
-      return { before, after };
+  async replace(before: Function, after: Function, basis?: Basis): Promise<void> {
+    const committed = () => {
+      this.#forget(before);
+      this.#remember(deepFreeze({ ...after }));
     };
-    return this.#database.durably(work, (changed) => {
-      if (changed === undefined) return;
-      this.#forget(changed.before);
-      this.#remember(changed.after);
-    });
+    await this.#writer.write(() => this.replaceNow(before, after), { basis, committed });
   }
 
-  /** Part of a transaction: writes what a function is now. */
+  /** Part of a transaction: like `replace`. */
   replaceNow(before: Function, after: Function): void {
+    if (!Bun.deepEquals(this.get(before.id), before)) throw new StaleError();
     this.#write(after, this.#update);
     if (after.version !== before.version) this.#versions.add(after);
-    else if (after.image_id !== before.image_id) this.#versions.complete(after);
+    else if (after.image_id !== before.image_id) this.#versions.completeNow(after);
   }
 
   /** Part of a transaction: deletes a function to which no route leads. */
@@ -164,10 +140,6 @@ export class FunctionStore {
     for (const run of this.#listeners) run();
   }
 
-  /**
-   * Deletes a function and tells what it was; throws `conflict` where it has routes, or its name is that of a follower
-   * (`on_success`, `on_failure`) of others, unless `cascade` says that they go with it. Undefined where there is none.
-   */
   async delete(id: string, { cascade }: { readonly cascade: boolean }): Promise<Function | undefined> {
     const work = () => {
       const callers = this.#callers.all({ id }).map(functionOf);
@@ -178,8 +150,10 @@ export class FunctionStore {
       this.deleteNow(id);
       return { before, callers };
     };
-    const { before } = await this.#database.durably(work, ({ before, callers }) => {
-      for (const changed of before === undefined ? [] : [before, ...callers]) this.#forget(changed);
+    const { before } = await this.#writer.write(work, {
+      committed: ({ before, callers }) => {
+        for (const changed of before === undefined ? [] : [before, ...callers]) this.#forget(changed);
+      },
     });
     return before;
   }
@@ -225,7 +199,7 @@ function nameTaken(name: string, cause?: unknown): AppError {
   });
 }
 
-/** As many functions are named in a message. */
+/** The most functions that a message names. */
 const NAMED = 5;
 
 function followedBy(callers: readonly Function[]): string {

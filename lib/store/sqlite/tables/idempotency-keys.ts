@@ -1,22 +1,22 @@
 import type { Database, Statement } from "../database/database.ts";
 
-/** A submission that came with an Idempotency-Key. */
-export interface IdempotencyKey {
+/** A submission that came with an Idempotency-Key, as its row. */
+export interface IdempotencyRow {
   readonly function_id: string;
   readonly key: string;
-  /** Tells requests apart that came with the same key. */
+  /** Distinguishes requests that came with the same key. */
   readonly request_hash: string;
   readonly invocation_id: string;
   /** Milliseconds since the epoch. */
   readonly created_at: number;
 }
 
-/** Keys are let go at most so many at once: a millisecond or two of the event loop. */
+/** The most keys that are removed at once: a millisecond or two of the event loop. */
 const BATCH = 500;
 
-/** Which submissions were made already, the only place of their SQL. The methods are part of the caller's transaction. */
-export class IdempotencyKeyStore {
-  readonly #get: Statement<IdempotencyKey>;
+/** The keys of submissions that were made, the only place of their SQL. The methods are part of the caller's transaction. */
+export class IdempotencyKeyTable {
+  readonly #get: Statement<IdempotencyRow>;
   readonly #put: Statement<never>;
   readonly #prune: Statement<never>;
 
@@ -32,16 +32,16 @@ export class IdempotencyKeyStore {
     );
   }
 
-  get(function_id: string, key: string): IdempotencyKey | undefined {
+  get(function_id: string, key: string): IdempotencyRow | undefined {
     return this.#get.get({ function_id, key });
   }
 
-  /** Keeps a key; one that has run out makes room for it. */
-  put(key: IdempotencyKey): void {
+  /** Keeps a key; it replaces one that has expired. */
+  put(key: IdempotencyRow): void {
     this.#put.run({ ...key });
   }
 
-  /** Lets go of keys from before that moment, at most a batch; returns how many. */
+  /** Removes keys from before that moment, at most a batch; returns how many. */
   prune(before: number): number {
     return this.#prune.run({ before });
   }

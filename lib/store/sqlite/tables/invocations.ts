@@ -9,54 +9,37 @@ import {
 import { PAGE } from "../../../domain/limits.ts";
 import { timestamp } from "../../../domain/types.ts";
 import type { Database, Statement } from "../database/database.ts";
-import type { Payload, PayloadStore } from "./payloads.ts";
-
-/** An invocation to be written, with its logs once they are known. */
-export interface SavedInvocation {
-  readonly invocation: Invocation;
-  readonly logs?: readonly LogEntry[];
-  /** Its request and result, where they are kept. */
-  readonly payload?: Payload;
-}
-
-/**
- * What is to be let go: records from before `before` (milliseconds since the epoch), and all but the newest `keep`, among
- * which those of work that is left to do do not count.
- */
-export interface Pruning {
-  readonly before: number;
-  readonly keep: number;
-  /** At most so many at once. */
-  readonly batch: number;
-}
+import type { Pruning, SavedInvocation } from "../../records.ts";
+import type { PayloadTable } from "./payloads.ts";
 
 /** The columns are the record's fields. */
 const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
-/** Those that an invocation has for ever. An update that names them writes their indices again, for nothing. */
+/** Fields that never change. An update that names them would write their indices again, for nothing. */
 const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "created_at", "replay_of"]);
 
-/** What is queued is passed over by way of the index on the status, however much of it there is. */
+/** Queued invocations are skipped by the index on the status, however many there are. */
 const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "running");
 
 /** The records of invocations and their logs, the only place of their SQL. */
-export class InvocationStore {
+export class InvocationTable {
   readonly #database: Database;
-  readonly #payloads: PayloadStore;
+  readonly #payloads: PayloadTable;
   readonly #save: Statement<never>;
   readonly #remove: Statement<never>;
   readonly #get: Statement<Invocation>;
   readonly #logs: Statement<{ logs: string | null }>;
-  readonly #firstBeyond: Statement<Place>;
+  readonly #firstBeyond: Statement<Position>;
   readonly #prune: Statement<never>;
   readonly #markLost: Statement<never>;
   readonly #dead: Statement<Invocation>;
   readonly #countDead: Statement<{ count: number }>;
+  readonly #isReplayed: Statement<unknown>;
 
-  constructor(database: Database, payloads: PayloadStore) {
+  constructor(database: Database, payloads: PayloadTable) {
     this.#database = database;
     this.#payloads = payloads;
     const columns = COLUMNS.join();
-    // What is written again without logs keeps those it had.
+    // A record that is written again without logs keeps its logs.
     this.#save = database.prepare(
       `insert into invocations (${columns}, logs) values (${COLUMNS.map((column) => `$${column}`).join()}, $logs)
        on conflict (id) do update set
@@ -84,6 +67,7 @@ export class InvocationStore {
        and exists (select 1 from functions where functions.id = invocations.function_id)`;
     this.#dead = database.prepare(`select ${columns} ${dead} order by created_at desc, id desc limit $limit`);
     this.#countDead = database.prepare(`select count(*) as count ${dead}`);
+    this.#isReplayed = database.prepare("select 1 from invocations where replay_of = $id limit 1");
     this.#markLost = database.prepare(
       `update invocations set status = 'failed', reason = 'instance_lost', message = $message, finished_at = $now
        where status = 'running' and mode = 'sync'`,
@@ -103,7 +87,7 @@ export class InvocationStore {
     });
   }
 
-  /** Writes one record as part of the caller's transaction; without logs it keeps those that it had. */
+  /** Writes one record as part of the caller's transaction; without logs it keeps its logs. */
   put(invocation: Invocation, logs?: readonly LogEntry[]): void {
     this.#save.run({ ...invocation, logs: logs === undefined ? null : JSON.stringify(logs) });
   }
@@ -112,7 +96,7 @@ export class InvocationStore {
     return this.#get.get({ id });
   }
 
-  /** What the function printed, as far as it was kept; empty where it printed nothing or is not known. */
+  /** What the function printed, as far as it was kept; empty if it printed nothing or is not known. */
   logs(id: string): LogEntry[] {
     const logs = this.#logs.get({ id })?.logs ?? null;
     if (logs === null) return [];
@@ -141,14 +125,14 @@ export class InvocationStore {
     );
     const { function_id = null, status = null, since = null, until = null } = query;
     const { created_at = null, id = null } = after ?? {};
-    // One more than asked for tells whether there is a next page.
+    // One more than asked for, to see whether there is a next page.
     const rows = statement.all({ function_id, status, since, until, created_at, id, count: limit + 1 });
     const invocations = rows.slice(0, limit);
     const last = rows.length > limit ? invocations.at(-1) : undefined;
     return { invocations, next_cursor: last === undefined ? null : encodeCursor(last) };
   }
 
-  /** Removes up to a batch of the oldest records, with their logs; running ones stay, and those whose result is to be sent. Returns how many went. */
+  /** Removes up to a batch of the oldest records, with their logs; running ones stay, and those whose result is to be sent. Returns how many. */
   prune({ before, keep, batch }: Pruning): number {
     // Nothing has the empty id, so this is everything before that moment.
     const tooOld = { created_at: timestamp(before), id: "" };
@@ -158,34 +142,38 @@ export class InvocationStore {
     return this.#database.transaction("fast", () => this.#prune.run({ created_at, id, batch }));
   }
 
-  /** Dead ones that could be run again and were not yet, the newest first: their requests and functions are still there. */
+  /** Dead ones that could be replayed and were not yet, the newest first: their requests and functions still exist. */
   deadNotReplayed(function_id: string | null, limit: number): Invocation[] {
     return this.#dead.all({ function_id, limit });
+  }
+
+  isReplayed(id: string): boolean {
+    return this.#isReplayed.get({ id }) !== undefined;
   }
 
   countDeadNotReplayed(function_id: string | null): number {
     return this.#countDead.get({ function_id })?.count ?? 0;
   }
 
-  /** Ends what a server that died left running, as of `now` (milliseconds since the epoch). Returns how many. */
+  /** Ends the synchronous invocations that a server that died left running, as of `now` (milliseconds since the epoch). Returns how many. */
   markLost(now: number): number {
     const message = "The server ended before the function did";
     return this.#database.transaction("fast", () => this.#markLost.run({ message, now: timestamp(now) }));
   }
 }
 
-/** Where an invocation stands in every list. */
-interface Place {
+/** The position of an invocation in every list. */
+interface Position {
   readonly created_at: string;
   readonly id: string;
 }
 
-/** Opaque to clients: the place of the last record of a page. */
-function encodeCursor({ created_at, id }: Place): string {
+/** Opaque to clients: the position of the last record of a page. */
+function encodeCursor({ created_at, id }: Position): string {
   return Buffer.from(JSON.stringify([created_at, id])).toString("base64url");
 }
 
-function decodeCursor(cursor: string): Place {
+function decodeCursor(cursor: string): Position {
   const place = attempt(() => JSON.parse(Buffer.from(cursor, "base64url").toString()) as unknown);
   if (Array.isArray(place) && place.length === 2) {
     const created_at: unknown = place[0];

@@ -1,23 +1,21 @@
 import { Key } from "../../../domain/keys.ts";
 import type { Cache } from "../database/cache.ts";
 import type { Database, Statement } from "../database/database.ts";
-import type { FunctionStore } from "./functions.ts";
+import type { KeyStore } from "../../configuration.ts";
+import type { StoredKey } from "../../records.ts";
+import type { ConfigurationWriter } from "../configuration-writer.ts";
+import type { FunctionTable } from "./functions.ts";
 import { deepFreeze, fromJson } from "../database/json.ts";
-
-/** A key and what its token is known by: SHA-256, in hex. */
-export interface StoredKey {
-  readonly key: Key;
-  readonly hash: string;
-}
 
 /** A key as its row. */
 type KeyRow = Omit<Key, "scopes"> & { readonly scopes: string; readonly hash: string };
 
 const COLUMNS = [...Object.keys(Key.properties), "hash"];
 
-/** Keys, the only place of their SQL. Changes are on the disk when the promise of a method is fulfilled. */
-export class KeyStore {
+/** Keys, the only place of their SQL. */
+export class KeyTable implements KeyStore {
   readonly #database: Database;
+  readonly #writer: ConfigurationWriter;
   readonly #byHash: Cache<StoredKey>;
   readonly #insert: Statement<never>;
   readonly #revoke: Statement<never>;
@@ -28,11 +26,12 @@ export class KeyStore {
   readonly #find: Statement<KeyRow>;
   readonly #list: Statement<KeyRow>;
 
-  constructor(database: Database, functions: FunctionStore) {
+  constructor(database: Database, writer: ConfigurationWriter, functions: FunctionTable) {
     const names = COLUMNS.join();
     this.#database = database;
+    this.#writer = writer;
     this.#byHash = database.cache();
-    // The keys of a function go with it.
+    // The keys of a function are deleted with it.
     functions.whenChanged(() => this.#byHash.clear());
     this.#insert = database.prepare(
       `insert into keys (${names}) values (${COLUMNS.map((column) => `$${column}`).join()})`,
@@ -51,7 +50,6 @@ export class KeyStore {
     return row && keyOf(row).key;
   }
 
-  /** The key whose token has this hash. Asked for at every request with a key; the record is shared, and frozen. */
   findByHash(hash: string): StoredKey | undefined {
     return this.#byHash.get(hash, () => {
       const row = this.#find.get({ hash });
@@ -59,7 +57,6 @@ export class KeyStore {
     });
   }
 
-  /** All keys, oldest first, those among them that are revoked or have expired. */
   list(): Key[] {
     return this.#list.all().map((row) => keyOf(row).key);
   }
@@ -69,31 +66,28 @@ export class KeyStore {
   }
 
   async insert({ key, hash }: StoredKey): Promise<void> {
-    await this.#durably(() => this.#insert.run({ ...key, scopes: JSON.stringify(key.scopes), hash }));
+    await this.#write(() => this.#insert.run({ ...key, scopes: JSON.stringify(key.scopes), hash }));
   }
 
-  /** Marks a key as revoked, unless it is; undefined where there is none. */
   revoke(id: string, revoked_at: string): Promise<Key | undefined> {
-    return this.#durably(() => {
+    return this.#write(() => {
       this.#revoke.run({ id, revoked_at });
       return this.get(id);
     });
   }
 
-  /** Removes the keys that are revoked or have expired. */
   async forgetDead(now: string): Promise<void> {
-    await this.#durably(() => this.#forgetDead.run({ now }));
+    await this.#write(() => this.#forgetDead.run({ now }));
   }
 
-  /** Notes when keys were last used; a crash of the machine may forget it. */
-  noteUses(uses: Iterable<readonly [id: string, last_used_at: string]>): void {
+  async noteUses(uses: readonly (readonly [id: string, last_used_at: string])[]): Promise<void> {
     this.#database.transaction("fast", () => {
       for (const [id, last_used_at] of uses) this.#use.run({ id, last_used_at });
     });
   }
 
-  #durably<T>(work: () => T): Promise<T> {
-    return this.#database.durably(work, () => this.#byHash.clear());
+  #write<T>(work: () => T): Promise<T> {
+    return this.#writer.write(work, { committed: () => this.#byHash.clear() });
   }
 }
 

@@ -1,22 +1,13 @@
+import type { Payload } from "../../records.ts";
 import type { Database, Statement } from "../database/database.ts";
 
-/** The request and the answer of an invocation, as far as they are kept. */
-export interface Payload {
-  readonly invocation_id: string;
-  readonly request: Uint8Array;
-  /** The rest of the request as JSON: method, url, headers, via. Null for JSON that no HTTP request brought. */
-  readonly request_meta: string | null;
-  /** The body of the answer; null until there is one. */
-  readonly response: Uint8Array | null;
-  /** The rest of the answer as JSON: status, headers. Null like `response`. */
-  readonly response_meta: string | null;
-}
-
-/** Requests and answers that are kept. The methods are part of the caller's transaction. */
-export class PayloadStore {
+/** Requests and results that are kept, the only place of their SQL. The methods are part of the caller's transaction. */
+export class PayloadTable {
   readonly #put: Statement<never>;
   readonly #answer: Statement<never>;
   readonly #get: Statement<Payload>;
+  readonly #has: Statement<unknown>;
+  readonly #copy: Statement<never>;
 
   constructor(database: Database) {
     this.#put = database.prepare(
@@ -30,6 +21,11 @@ export class PayloadStore {
       `select invocation_id, request, request_meta, response, response_meta from payloads
        where invocation_id = $invocation_id`,
     );
+    this.#has = database.prepare("select 1 from payloads where invocation_id = $invocation_id");
+    this.#copy = database.prepare(
+      `insert into payloads (invocation_id, request, request_meta, response, response_meta)
+       select $invocation_id, request, request_meta, null, null from payloads where invocation_id = $copy_of`,
+    );
   }
 
   /** Keeps a request, and its answer if there is one already. */
@@ -40,6 +36,15 @@ export class PayloadStore {
   /** Keeps the answer of an invocation whose request is kept. */
   answer(invocation_id: string, answer: Pick<Payload, "response" | "response_meta">): void {
     this.#answer.run({ invocation_id, response: answer.response, response_meta: answer.response_meta });
+  }
+
+  /** Keeps the request of another invocation for this one. Returns whether the other one still has it. */
+  copyRequest(invocation_id: string, copy_of: string): boolean {
+    return this.#copy.run({ invocation_id, copy_of }) > 0;
+  }
+
+  has(invocation_id: string): boolean {
+    return this.#has.get({ invocation_id }) !== undefined;
   }
 
   get(invocation_id: string): Payload | undefined {

@@ -1,6 +1,8 @@
 import type { Clock } from "../../../clock.ts";
-import type { PulledImage } from "../../../domain/images/pulled-images.ts";
+import { afterPull, type Pulled, type PulledImage } from "../../../domain/images/pulled-images.ts";
 import { timestamp } from "../../../domain/types.ts";
+import type { PulledImageStore } from "../../configuration.ts";
+import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Database, Statement } from "../database/database.ts";
 import { fromJson } from "../database/json.ts";
 
@@ -10,8 +12,8 @@ interface Row {
 }
 
 /**
- * Whether functions need an image: for their latest `$keep` versions, of which the last is what they are now, or for one
- * that a route names. Numbers have gaps only where versions are too old to be kept.
+ * The condition that functions need an image: for their latest `$keep` versions, the present one included, or for one
+ * that a route names. Version numbers have gaps only if versions are too old to be kept.
  */
 const needed = (imageId: string): string => `
   exists (
@@ -24,8 +26,8 @@ const needed = (imageId: string): string => `
   )`;
 
 /** The images that this server pulled, the only place of their SQL. */
-export class PulledImageStore {
-  readonly #database: Database;
+export class PulledImageTable implements PulledImageStore {
+  readonly #writer: ConfigurationWriter;
   readonly #clock: Clock;
   readonly #put: Statement<never>;
   readonly #delete: Statement<never>;
@@ -33,8 +35,8 @@ export class PulledImageStore {
   readonly #unneeded: Statement<Row>;
   readonly #isNeeded: Statement<{ needed: number }>;
 
-  constructor(database: Database, clock: Clock) {
-    this.#database = database;
+  constructor(database: Database, writer: ConfigurationWriter, clock: Clock) {
+    this.#writer = writer;
     this.#clock = clock;
     this.#put = database.prepare(
       "insert into pulled_images (image_id, names, pulled_at) values ($image_id, $names, $pulled_at) " +
@@ -52,7 +54,6 @@ export class PulledImageStore {
     return this.#list.all().map(imageOf);
   }
 
-  /** Those that no function needs of which `keep` versions are kept, oldest first. */
   unneeded(keep: number): PulledImage[] {
     return this.#unneeded.all({ keep }).map(imageOf);
   }
@@ -61,17 +62,18 @@ export class PulledImageStore {
     return this.#isNeeded.get({ image_id: imageId, keep })?.needed === 1;
   }
 
-  /** Puts what `change` makes of all that is known in its place: the images that are to be written, each whole. */
-  async update(change: (known: readonly PulledImage[]) => readonly PulledImage[]): Promise<void> {
-    await this.#database.durably(() => {
-      const pulled_at = timestamp(this.#clock.now());
-      for (const { image_id, names } of change(this.list()))
-        this.#put.run({ image_id, names: JSON.stringify(names), pulled_at });
-    });
+  async record(pulled: Pulled): Promise<void> {
+    await this.#writer.write(() => this.putNow(afterPull(this.list(), pulled)));
+  }
+
+  /** Part of a transaction: writes images, each whole. */
+  putNow(images: readonly PulledImage[]): void {
+    const pulled_at = timestamp(this.#clock.now());
+    for (const { image_id, names } of images) this.#put.run({ image_id, names: JSON.stringify(names), pulled_at });
   }
 
   async delete(imageId: string): Promise<void> {
-    await this.#database.durably(() => this.#delete.run({ image_id: imageId }));
+    await this.#writer.write(() => this.#delete.run({ image_id: imageId }));
   }
 }
 

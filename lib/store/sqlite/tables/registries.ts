@@ -1,20 +1,22 @@
 import type { Registry } from "../../../domain/images/registries.ts";
+import { AppError } from "../../../domain/errors.ts";
+import { REGISTRIES } from "../../../domain/limits.ts";
+import type { RegistryStore } from "../../configuration.ts";
+import type { Changed, SealedRegistry } from "../../records.ts";
+import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Database, Statement } from "../database/database.ts";
 
-/** The credentials of a registry as their row; the secret is sealed. */
-export type RegistryRow = Registry & { readonly secret: string };
-
 /** Credentials of registries, the only place of their SQL. Pulls are rare, so none of them are kept in memory. */
-export class RegistryStore {
-  readonly #database: Database;
+export class RegistryTable implements RegistryStore {
+  readonly #writer: ConfigurationWriter;
   readonly #put: Statement<never>;
   readonly #delete: Statement<never>;
-  readonly #get: Statement<RegistryRow>;
+  readonly #get: Statement<SealedRegistry>;
   readonly #list: Statement<Registry>;
   readonly #count: Statement<{ count: number }>;
 
-  constructor(database: Database) {
-    this.#database = database;
+  constructor(database: Database, writer: ConfigurationWriter) {
+    this.#writer = writer;
     this.#put = database.prepare(
       "insert into registries (host, kind, username, secret, checked_at, created_at, updated_at) " +
         "values ($host, $kind, $username, $secret, $checked_at, $created_at, $updated_at) on conflict (host) do update set " +
@@ -28,11 +30,10 @@ export class RegistryStore {
     this.#count = database.prepare("select count(*) as count from registries");
   }
 
-  get(host: string): RegistryRow | undefined {
+  get(host: string): SealedRegistry | undefined {
     return this.#get.get({ host });
   }
 
-  /** All registries by host, without their secrets. */
   list(): Registry[] {
     return this.#list.all();
   }
@@ -41,27 +42,23 @@ export class RegistryStore {
     return this.#count.get()?.count ?? 0;
   }
 
-  /**
-   * Puts what `change` makes of each registry as it is then in its place, all of them or, where it throws, none. Settles
-   * when they are on the disk.
-   */
-  put<T extends { readonly host: string }>(
-    those: readonly T[],
-    change: (one: T, current: RegistryRow | undefined) => RegistryRow,
-  ): Promise<{ readonly before: RegistryRow | undefined; readonly after: RegistryRow }[]> {
-    return this.#database.durably(() =>
-      those.map((one) => {
-        const before = this.get(one.host);
-        const after = change(one, before);
-        this.#put.run({ ...after });
-        return { before, after };
-      }),
-    );
+  put(
+    those: readonly SealedRegistry[],
+  ): Promise<(Changed<SealedRegistry | undefined> & { readonly after: SealedRegistry })[]> {
+    return this.#writer.write(() => those.map((one) => this.#putNow(one)));
   }
 
-  /** Deletes the credentials of a registry and tells what they were. Undefined where there are none. */
-  delete(host: string): Promise<RegistryRow | undefined> {
-    return this.#database.durably(() => {
+  #putNow(one: SealedRegistry) {
+    const before = this.get(one.host);
+    if (before === undefined && this.count() >= REGISTRIES) {
+      throw new AppError("conflict", `There are credentials for ${REGISTRIES} registries already: delete some`);
+    }
+    this.#put.run({ ...one });
+    return { before, after: { ...one, created_at: before?.created_at ?? one.created_at } };
+  }
+
+  delete(host: string): Promise<SealedRegistry | undefined> {
+    return this.#writer.write(() => {
       const found = this.get(host);
       this.#delete.run({ host });
       return found;

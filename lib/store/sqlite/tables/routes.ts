@@ -2,13 +2,16 @@ import type { Clock } from "../../../clock.ts";
 import { AppError } from "../../../domain/errors.ts";
 import type { Function } from "../../../domain/functions/functions.ts";
 import { ROUTE_OPTIONS } from "../../../domain/routes/options.ts";
-import { RouteTable } from "../../../domain/routes/table.ts";
+import { RouteTable as PathTable } from "../../../domain/routes/table.ts";
 import type { Route } from "../../../domain/routes/routes.ts";
 import { timestamp } from "../../../domain/types.ts";
+import type { Basis, RouteStore } from "../../configuration.ts";
+import { StaleError } from "../../errors.ts";
+import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Cache } from "../database/cache.ts";
 import type { Database, Statement } from "../database/database.ts";
 import { violates } from "../errors.ts";
-import type { Changed, FunctionStore } from "./functions.ts";
+import type { FunctionTable } from "./functions.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
 
 /** Fields that are JSON in their column; null stays null. */
@@ -21,15 +24,15 @@ type RouteRow = Omit<Route, "function" | Structure> & { readonly function_id: st
 
 const COLUMNS = ["id", "path", "function_id", ...Object.keys(ROUTE_OPTIONS)];
 
-/** Routes, the only place of their SQL. Changes are on the disk when the promise of a method is fulfilled. */
-export class RouteStore {
-  readonly #database: Database;
-  readonly #functions: FunctionStore;
+/** Routes, the only place of their SQL. */
+export class RouteTable implements RouteStore {
+  readonly #writer: ConfigurationWriter;
+  readonly #functions: FunctionTable;
   readonly #clock: Clock;
   readonly #byId: Cache<Route>;
   readonly #byPath: Cache<Route>;
-  /** All paths; read when the first one is asked for. Those of a function that was deleted with its routes go when they are met. */
-  #table: RouteTable | undefined;
+  /** All paths; read at the first request. Paths of routes that were deleted with their function are removed when they are met. */
+  #paths: PathTable | undefined;
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
   readonly #delete: Statement<never>;
@@ -37,10 +40,10 @@ export class RouteStore {
   readonly #get: Statement<RouteRow>;
   readonly #getByPath: Statement<RouteRow>;
   readonly #list: Statement<RouteRow>;
-  readonly #paths: Statement<{ path: string }>;
+  readonly #allPaths: Statement<{ path: string }>;
 
-  constructor(database: Database, functions: FunctionStore, clock: Clock) {
-    this.#database = database;
+  constructor(database: Database, writer: ConfigurationWriter, functions: FunctionTable, clock: Clock) {
+    this.#writer = writer;
     this.#functions = functions;
     this.#clock = clock;
     this.#byId = database.cache();
@@ -57,31 +60,29 @@ export class RouteStore {
     this.#get = database.prepare(`select ${COLUMNS.join()} from routes where id = $id`);
     this.#getByPath = database.prepare(`select ${COLUMNS.join()} from routes where path = $path`);
     this.#list = database.prepare(`select ${COLUMNS.join()} from routes order by created_at, rowid`);
-    this.#paths = database.prepare("select path from routes");
+    this.#allPaths = database.prepare("select path from routes");
   }
 
   get(id: string): Route | undefined {
     return this.#byId.get(id, () => this.#routeOf(this.#get.get({ id })));
   }
 
-  /** The route that a path leads to, and what a prefix leaves of it. Asked for every call. */
   match(path: string): { readonly route: Route; readonly path_rest: string | null } | undefined {
-    this.#table ??= new RouteTable(this.#paths.all().map((row) => row.path));
+    this.#paths ??= new PathTable(this.#allPaths.all().map((row) => row.path));
     for (;;) {
-      const found = this.#table.find(path);
+      const found = this.#paths.find(path);
       if (found === undefined) return undefined;
       const route = this.getByPath(found.path);
       if (route !== undefined) return { route, path_rest: found.path_rest };
-      this.#table.delete(found.path);
+      this.#paths.delete(found.path);
     }
   }
 
-  /** The route that was given exactly this path. Like all records, shared and frozen. */
   getByPath(path: string): Route | undefined {
     return this.#byPath.get(path, () => this.#routeOf(this.#getByPath.get({ path })));
   }
 
-  /** All routes, oldest first. Routes of one function share its record. */
+  /** Routes of one function share its record. */
   list(): Route[] {
     const functions = new Map<string, Function>(this.#functions.list().map((record) => [record.id, record]));
     return this.#list.all().flatMap((row) => {
@@ -94,23 +95,33 @@ export class RouteStore {
     return this.#count.get()?.count ?? 0;
   }
 
-  /** Throws `conflict` where the path is taken, `not_found` where the function is gone. */
-  async insert(route: Route): Promise<void> {
-    await this.#durably(
+  async insert(route: Route, basis?: Basis): Promise<void> {
+    await this.#write(
       () => this.insertNow(route),
-      () => this.#table?.add(route.path),
+      () => this.#paths?.add(route.path),
+      basis,
     );
   }
 
-  /** Part of a transaction (see `Store.together`): like `insert`. */
+  /** Part of a transaction: like `insert`. */
   insertNow(route: Route): void {
     const created_at = timestamp(this.#clock.now());
-    this.#write(route, (row) => this.#insert.run({ ...row, created_at }));
+    store(route, (row) => this.#insert.run({ ...row, created_at }));
   }
 
-  /** Part of a transaction: writes what the route with this id is now. */
-  replaceNow(route: Route): void {
-    this.#write(route, (row) => this.#update.run({ ...row }));
+  async replace(before: Route, after: Route, basis?: Basis): Promise<void> {
+    const committed = () => {
+      if (before.path === after.path) return;
+      this.#paths?.delete(before.path);
+      this.#paths?.add(after.path);
+    };
+    await this.#write(() => this.replaceNow(before, after), committed, basis);
+  }
+
+  /** Part of a transaction: like `replace`. */
+  replaceNow(before: Route, after: Route): void {
+    if (!Bun.deepEquals(this.#get.get({ id: before.id }), routeRow(before))) throw new StaleError();
+    store(after, (row) => this.#update.run({ ...row }));
   }
 
   /** Part of a transaction. */
@@ -120,43 +131,26 @@ export class RouteStore {
 
   /** Several have changed together. */
   refresh(): void {
-    this.#table = undefined;
+    this.#paths = undefined;
     this.#forget();
   }
 
-  /**
-   * Gives the route with this id the path and function that `change` makes of it as it is then; throws like `insert`.
-   * Undefined where there is none.
-   */
-  update(id: string, change: (current: Route) => Route): Promise<Changed<Route> | undefined> {
-    const work = () => {
-      const before = this.get(id);
-      if (before === undefined) return undefined;
-      const after = change(before);
-      this.replaceNow(after);
-      return { before, after };
-    };
-    return this.#durably(work, (changed) => {
-      if (changed === undefined || changed.before.path === changed.after.path) return;
-      this.#table?.delete(changed.before.path);
-      this.#table?.add(changed.after.path);
-    });
-  }
-
-  /** Tells what it was; undefined where there was none. */
   delete(id: string): Promise<Route | undefined> {
     const work = () => {
       const before = this.get(id);
       this.deleteNow(id);
       return before;
     };
-    return this.#durably(work, (deleted) => deleted && this.#table?.delete(deleted.path));
+    return this.#write(work, (deleted) => deleted && this.#paths?.delete(deleted.path));
   }
 
-  #durably<T>(work: () => T, committed: (result: T) => void): Promise<T> {
-    return this.#database.durably(work, (result) => {
-      this.#forget();
-      committed(result);
+  #write<T>(work: () => T, committed: (result: T) => void, basis?: Basis): Promise<T> {
+    return this.#writer.write(work, {
+      basis,
+      committed: (result) => {
+        this.#forget();
+        committed(result);
+      },
     });
   }
 
@@ -165,31 +159,32 @@ export class RouteStore {
     this.#byPath.clear();
   }
 
-  #write(route: Route, run: (row: RouteRow) => unknown): void {
-    const { path } = route;
-    try {
-      run(routeRow(route));
-    } catch (error) {
-      if (violates(error, "unique")) {
-        const message = `A route with the path ${JSON.stringify(path)} exists already: choose another path, or PATCH that one`;
-        throw new AppError("conflict", message, { cause: error });
-      }
-      if (violates(error, "foreign key")) {
-        throw new AppError(
-          "not_found",
-          `No function "${route.function.id}": it was deleted meanwhile, GET /v1/functions lists the others`,
-          {
-            cause: error,
-          },
-        );
-      }
-      throw error;
-    }
-  }
-
   #routeOf(row: RouteRow | undefined): Route | undefined {
     const found = row && this.#functions.get(row.function_id);
     return row && found && routeOf(row, found);
+  }
+}
+
+/** Runs a statement that writes a route, and turns what the database refuses into what a caller may see. */
+function store(route: Route, run: (row: RouteRow) => unknown): void {
+  const { path } = route;
+  try {
+    run(routeRow(route));
+  } catch (error) {
+    if (violates(error, "unique")) {
+      const message = `A route with the path ${JSON.stringify(path)} exists already: choose another path, or PATCH that one`;
+      throw new AppError("conflict", message, { cause: error });
+    }
+    if (violates(error, "foreign key")) {
+      throw new AppError(
+        "not_found",
+        `No function "${route.function.id}": it was deleted meanwhile, GET /v1/functions lists the others`,
+        {
+          cause: error,
+        },
+      );
+    }
+    throw error;
   }
 }
 
@@ -207,7 +202,12 @@ function routeRow({ function: { id }, ...route }: Route): RouteRow {
 function routeOf(row: RouteRow, fn: Function): Route {
   const { id, path, auth, max_request_bytes, version } = row;
   return deepFreeze({
-    ...{ id, path, function: fn, auth, max_request_bytes, version },
+    id,
+    path,
+    function: fn,
+    auth,
+    max_request_bytes,
+    version,
     methods: fromJson(row.methods),
     cors: fromNullableJson(row.cors),
     rate_limit: fromNullableJson(row.rate_limit),

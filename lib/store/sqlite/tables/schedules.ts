@@ -1,5 +1,8 @@
 import { AppError } from "../../../domain/errors.ts";
 import { Schedule } from "../../../domain/schedules.ts";
+import type { ScheduleStore } from "../../configuration.ts";
+import { StaleError } from "../../errors.ts";
+import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 import { violates } from "../errors.ts";
 import { fromJson } from "../database/json.ts";
@@ -9,9 +12,9 @@ type ScheduleRow = Omit<Schedule, "body" | "paused"> & { readonly body: string; 
 
 const COLUMNS: readonly string[] = Object.keys(Schedule.properties);
 
-/** Schedules, the only place of their SQL. Changes are on the disk when the promise of a method is fulfilled. */
-export class ScheduleStore {
-  readonly #database: Database;
+/** Schedules, the only place of their SQL. */
+export class ScheduleTable implements ScheduleStore {
+  readonly #writer: ConfigurationWriter;
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
   readonly #delete: Statement<never>;
@@ -19,8 +22,8 @@ export class ScheduleStore {
   readonly #list: Statement<ScheduleRow>;
   readonly #count: Statement<{ count: number }>;
 
-  constructor(database: Database) {
-    this.#database = database;
+  constructor(database: Database, writer: ConfigurationWriter) {
+    this.#writer = writer;
     const columns = COLUMNS.join();
     this.#insert = database.prepare(
       `insert into schedules (${columns}) values (${COLUMNS.map((column) => `$${column}`).join()})`,
@@ -39,7 +42,6 @@ export class ScheduleStore {
     return row && scheduleOf(row);
   }
 
-  /** All schedules, oldest first. */
   list(): Schedule[] {
     return this.#list.all().map(scheduleOf);
   }
@@ -48,25 +50,22 @@ export class ScheduleStore {
     return this.#count.get()?.count ?? 0;
   }
 
-  /** Throws `not_found` where the function is gone. */
   async insert(schedule: Schedule): Promise<void> {
-    await this.#database.durably(() => this.#write(schedule, this.#insert));
+    await this.#writer.write(() => this.#write(schedule, this.#insert));
   }
 
-  /** Replaces a schedule by what `change` makes of it as it is then; undefined where there is none. */
-  update(id: string, change: (current: Schedule) => Schedule): Promise<Schedule | undefined> {
-    return this.#database.durably(() => {
-      const before = this.get(id);
-      if (before === undefined) return undefined;
-      const after = change(before);
-      this.#write(after, this.#update);
-      return after;
-    });
+  async replace(before: Schedule, after: Schedule): Promise<void> {
+    await this.#writer.write(() => this.replaceNow(before, after));
   }
 
-  /** Tells what it was; undefined where there was none. */
+  /** Part of a transaction: like `replace`. */
+  replaceNow(before: Schedule, after: Schedule): void {
+    if (!Bun.deepEquals(this.get(before.id), before)) throw new StaleError();
+    this.#write(after, this.#update);
+  }
+
   delete(id: string): Promise<Schedule | undefined> {
-    return this.#database.durably(() => {
+    return this.#writer.write(() => {
       const before = this.get(id);
       this.#delete.run({ id });
       return before;

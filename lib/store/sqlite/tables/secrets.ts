@@ -1,17 +1,14 @@
 import { AppError } from "../../../domain/errors.ts";
 import type { Secret } from "../../../domain/secrets.ts";
 import type { Cache } from "../database/cache.ts";
-import type { Changed } from "./functions.ts";
+import { SECRETS } from "../../../domain/limits.ts";
+import type { Basis, SecretStore } from "../../configuration.ts";
+import type { Changed, SealedSecret, SecretUser } from "../../records.ts";
+import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Database, Statement } from "../database/database.ts";
 
-/** A secret as its row; the value is sealed, and `bytes` is how many it has in the clear. */
-export type SecretRow = Omit<Secret, "used_by"> & { readonly value: string; readonly bytes: number };
-
-/** A function that names a secret. */
-type SecretUser = Secret["used_by"][number];
-
 /**
- * Who uses which secret: functions as they are now, and those of their versions that routes name. A function comes
+ * The users of each secret: functions as they are now, and those of their versions that routes name. A function occurs
  * once for each secret.
  */
 const USES = `
@@ -25,21 +22,21 @@ const USES = `
     and versions.version in (routes.version, routes.split ->> 'version'),
   json_each(versions.record, '$.secrets') as used`;
 
-/** Secrets, the only place of their SQL. Values are sealed: what is in the database tells nothing without its key. */
-export class SecretStore {
-  readonly #database: Database;
-  readonly #byName: Cache<SecretRow>;
+/** Secrets, the only place of their SQL. */
+export class SecretTable implements SecretStore {
+  readonly #writer: ConfigurationWriter;
+  readonly #byName: Cache<SealedSecret>;
   readonly #put: Statement<never>;
   readonly #delete: Statement<never>;
-  readonly #get: Statement<SecretRow>;
+  readonly #get: Statement<SealedSecret>;
   readonly #list: Statement<Omit<Secret, "used_by">>;
   readonly #users: Statement<SecretUser>;
   readonly #uses: Statement<SecretUser & { readonly secret: string }>;
   readonly #count: Statement<{ count: number }>;
   readonly #anySealed: Statement<{ found: number }>;
 
-  constructor(database: Database) {
-    this.#database = database;
+  constructor(database: Database, writer: ConfigurationWriter) {
+    this.#writer = writer;
     this.#byName = database.cache();
     this.#put = database.prepare(
       "insert into secrets (name, value, bytes, created_at, updated_at) values ($name, $value, $bytes, $created_at, $updated_at) " +
@@ -56,12 +53,10 @@ export class SecretStore {
     );
   }
 
-  /** Asked for at every call of a function that uses it. */
-  get(name: string): SecretRow | undefined {
+  get(name: string): SealedSecret | undefined {
     return this.#byName.get(name, () => this.#get.get({ name }));
   }
 
-  /** All secrets by name, without their values. */
   list(): Secret[] {
     const users = Map.groupBy(this.#uses.all(), ({ secret }) => secret);
     return this.#list.all().map(({ name, ...times }) => {
@@ -70,7 +65,6 @@ export class SecretStore {
     });
   }
 
-  /** The functions that name a secret, oldest first. */
   users(name: string): SecretUser[] {
     return this.#users.all({ name });
   }
@@ -79,30 +73,26 @@ export class SecretStore {
     return this.#count.get()?.count ?? 0;
   }
 
-  /** Whether there is anything that only the key of the vault can open, the passwords of registries included. */
   anythingSealed(): boolean {
     return this.#anySealed.get()?.found === 1;
   }
 
-  /** Puts what `change` makes of the secret as it is then in its place; what that throws leaves it as it is. */
   put(
-    name: string,
-    change: (current: SecretRow | undefined) => SecretRow,
-  ): Promise<Changed<SecretRow | undefined> & { readonly after: SecretRow }> {
-    return this.#durably(() => {
-      const before = this.get(name);
-      const after = change(before);
-      this.#put.run({ ...after });
-      return { before, after };
-    });
+    secret: SealedSecret,
+    basis?: Basis,
+  ): Promise<Changed<SealedSecret | undefined> & { readonly after: SealedSecret }> {
+    return this.#write(() => {
+      const before = this.get(secret.name);
+      if (before === undefined && this.count() >= SECRETS) {
+        throw new AppError("conflict", `There are ${SECRETS} secrets already: delete some`);
+      }
+      this.#put.run({ ...secret });
+      return { before, after: { ...secret, created_at: before?.created_at ?? secret.created_at } };
+    }, basis);
   }
 
-  /**
-   * Deletes a secret and tells who used it; throws `conflict` where somebody does and `force` does not say that it may
-   * be. Undefined where there is none.
-   */
   delete(name: string, { force }: { readonly force: boolean }): Promise<Secret | undefined> {
-    return this.#durably(() => {
+    return this.#write(() => {
       const found = this.get(name);
       if (found === undefined) return undefined;
       const used_by = this.users(name);
@@ -113,12 +103,12 @@ export class SecretStore {
     });
   }
 
-  #durably<T>(work: () => T): Promise<T> {
-    return this.#database.durably(work, () => this.#byName.clear());
+  #write<T>(work: () => T, basis?: Basis): Promise<T> {
+    return this.#writer.write(work, { basis, committed: () => this.#byName.clear() });
   }
 }
 
-/** As many functions are named in a message. */
+/** The most functions that a message names. */
 const NAMED = 5;
 
 function stillUsed(secret: string, users: readonly SecretUser[]): AppError {

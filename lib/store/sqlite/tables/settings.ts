@@ -1,18 +1,21 @@
 import type { Clock } from "../../../clock.ts";
+import type { SettingStore } from "../../configuration.ts";
+import { StaleError } from "../../errors.ts";
+import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Database, Statement } from "../database/database.ts";
 
-/** What this database remembers of its server. */
+/** The names of the settings. */
 type Key = "owner_id" | "api_key_hash" | "secret_key_fingerprint" | "callback_secrets";
 
-/** The server's own settings, the only place of their SQL. Changes are on the disk when a method returns. */
-export class SettingStore {
-  readonly #database: Database;
+/** The server's own settings, the only place of their SQL. */
+export class SettingTable implements SettingStore {
+  readonly #writer: ConfigurationWriter;
   readonly #clock: Clock;
   readonly #get: Statement<{ value: string }>;
   readonly #set: Statement<never>;
 
-  constructor(database: Database, clock: Clock) {
-    this.#database = database;
+  constructor(database: Database, writer: ConfigurationWriter, clock: Clock) {
+    this.#writer = writer;
     this.#clock = clock;
     this.#get = database.prepare("select value from settings where key = $key");
     this.#set = database.prepare(
@@ -20,40 +23,36 @@ export class SettingStore {
     );
   }
 
-  /** A random id that marks this database's containers; made at the first call, and the same ever after. */
-  ownerId(): string {
-    return this.#read("owner_id") ?? this.#write("owner_id", this.#clock.uuid());
+  ownerId(): Promise<string> {
+    const known = this.#read("owner_id");
+    if (known !== undefined) return Promise.resolve(known);
+    return this.#writer.write(() => this.#read("owner_id") ?? this.#write("owner_id", this.#clock.uuid()));
   }
 
-  /** What `setApiKeyHash` was last given; null where no key was ever made. */
   apiKeyHash(): string | null {
     return this.#read("api_key_hash") ?? null;
   }
 
-  setApiKeyHash(hash: string): void {
-    this.#write("api_key_hash", hash);
+  async setApiKeyHash(hash: string): Promise<void> {
+    await this.#writer.write(() => this.#write("api_key_hash", hash));
   }
 
-  /** What the key is known by that everything sealed here was sealed with; null where there never was one. */
   secretKeyFingerprint(): string | null {
     return this.#read("secret_key_fingerprint") ?? null;
   }
 
-  setSecretKeyFingerprint(fingerprint: string): void {
-    this.#write("secret_key_fingerprint", fingerprint);
+  async setSecretKeyFingerprint(fingerprint: string): Promise<void> {
+    await this.#writer.write(() => this.#write("secret_key_fingerprint", fingerprint));
   }
 
-  /** What callbacks are signed with, sealed; null until the first one is to be. */
   callbackSecrets(): string | null {
     return this.#read("callback_secrets") ?? null;
   }
 
-  /** Puts what `change` makes of them as they are then in their place. On the disk when the promise is fulfilled. */
-  changeCallbackSecrets(change: (before: string | null) => string): Promise<string> {
-    return this.#database.durably(() => {
-      const value = change(this.callbackSecrets());
-      this.#set.run({ key: "callback_secrets", value });
-      return value;
+  async replaceCallbackSecrets(before: string | null, after: string): Promise<void> {
+    await this.#writer.write(() => {
+      if (this.callbackSecrets() !== before) throw new StaleError();
+      this.#write("callback_secrets", after);
     });
   }
 
@@ -62,7 +61,7 @@ export class SettingStore {
   }
 
   #write(key: Key, value: string): string {
-    this.#database.transaction("durable", () => this.#set.run({ key, value }));
+    this.#set.run({ key, value });
     return value;
   }
 }

@@ -2,6 +2,8 @@ import type { Function } from "../../../domain/functions/functions.ts";
 import { SETTING_DEFAULTS } from "../../../domain/functions/settings.ts";
 import { VERSIONS } from "../../../domain/limits.ts";
 import type { VersionQuery } from "../../../domain/functions/versions.ts";
+import type { VersionStore } from "../../configuration.ts";
+import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Cache } from "../database/cache.ts";
 import type { Database, Statement } from "../database/database.ts";
 import { deepFreeze, fromJson } from "../database/json.ts";
@@ -17,11 +19,11 @@ const NAMED = `
   select function_id, split ->> 'version' as version from routes where split is not null`;
 
 /**
- * Versions of functions, the only place of their SQL. Each is a whole record, and never changed, but that an image that
- * was not known is added; the one that the function is now is among them.
+ * Versions of functions, the only place of their SQL. Each is a whole record; the one that the function is now is among
+ * them.
  */
-export class VersionStore {
-  readonly #database: Database;
+export class VersionTable implements VersionStore {
+  readonly #writer: ConfigurationWriter;
   readonly #byNumber: Cache<Function>;
   readonly #insert: Statement<never>;
   readonly #prune: Statement<never>;
@@ -31,8 +33,8 @@ export class VersionStore {
   readonly #named: Statement<{ version: number }>;
   readonly #allNamed: Statement<{ id: string; version: number }>;
 
-  constructor(database: Database) {
-    this.#database = database;
+  constructor(database: Database, writer: ConfigurationWriter) {
+    this.#writer = writer;
     this.#byNumber = database.cache();
     this.#insert = database.prepare(
       "insert into versions (function_id, version, image_id, record, created_at) values ($id, $version, $image_id, $record, $updated_at)",
@@ -57,7 +59,7 @@ export class VersionStore {
     this.#allNamed = database.prepare(`select function_id as id, version from (${NAMED})`);
   }
 
-  /** A version as it was, its function's name and times included. The record is shared by all who ask, and frozen. */
+  /** A version as it was, its function's name and times included. Here any version can be had at once. */
   get(id: string, version: number): Function | undefined {
     return this.#byNumber.get(`${id} ${version}`, () => {
       const row = this.#get.get({ id, version });
@@ -65,39 +67,36 @@ export class VersionStore {
     });
   }
 
-  /** The versions of a function below a number, newest first. */
-  list(id: string, { below, limit }: VersionQuery): Function[] {
+  async find(id: string, version: number): Promise<Function | undefined> {
+    return this.get(id, version);
+  }
+
+  async list(id: string, { below, limit }: VersionQuery): Promise<Function[]> {
     return this.#list.all({ id, below, limit }).map(recordOf);
   }
 
-  /** The versions of a function that routes name. */
   named(id: string): number[] {
     return this.#named.all({ id }).map(({ version }) => version);
   }
 
-  /** The versions of all functions that routes name, each once. */
   allNamed(): readonly { readonly id: string; readonly version: number }[] {
     return this.#allNamed.all();
   }
 
-  /** Part of the transaction that changes the function: adds what it is now, and lets the oldest go that nobody names. */
+  /** Part of the transaction that changes the function: adds it as it is now, and removes the oldest that no route names. */
   add(fn: Function): void {
     const { id, version, image_id, updated_at } = fn;
     this.#insert.run({ id, version, image_id, record: JSON.stringify(fn), updated_at });
     this.#prune.run({ id });
   }
 
-  /** Part of a transaction: adds the image to a version of an older database, which did not know it. */
-  complete({ id, version, image_id, digest }: Pick<Function, "id" | "version" | "image_id" | "digest">): void {
+  /** Part of a transaction: like `complete`. */
+  completeNow({ id, version, image_id, digest }: Pick<Function, "id" | "version" | "image_id" | "digest">): void {
     this.#complete.run({ id, version, image_id, digest });
   }
 
-  /** The same by itself: for a version that its function is no more. */
-  async completeOld(fn: Pick<Function, "id" | "version" | "image_id" | "digest">): Promise<void> {
-    await this.#database.durably(
-      () => this.complete(fn),
-      () => this.forget(),
-    );
+  async complete(version: Pick<Function, "id" | "version" | "image_id" | "digest">): Promise<void> {
+    await this.#writer.write(() => this.completeNow(version), { committed: () => this.forget() });
   }
 
   /** Functions have changed. */
@@ -106,7 +105,7 @@ export class VersionStore {
   }
 }
 
-/** What an older server wrote lacks the settings that there were not yet. */
+/** A record of an older server lacks the settings that it did not know yet. */
 function recordOf({ record }: Row): Function {
   return deepFreeze({ ...SETTING_DEFAULTS, ...fromJson<Function>(record) });
 }

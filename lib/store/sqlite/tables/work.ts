@@ -1,38 +1,16 @@
+import type { ReadyWork, Work } from "../../records.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 
-/** An invocation that waits for an attempt, or is being attempted. */
-export interface Work {
-  readonly invocation_id: string;
-  readonly function_id: string;
-  readonly state: "waiting" | "ready" | "leased" | "lost";
-  readonly priority: number;
-  /** Not before this moment; milliseconds since the epoch. */
-  readonly due: number;
-  /** Attempts that were begun, lost ones among them. */
-  readonly attempts: number;
-  readonly lost_attempts: number;
-  /** Until when nobody else may attempt it, where it is held; milliseconds since the epoch. */
-  readonly lease_until: number | null;
-}
-
-/** How much of its work each function has that could be done now. */
-export interface ReadyWork {
-  readonly function_id: string;
-  readonly priority: number;
-}
-
-/** At most so many are moved at once: a millisecond or two of the event loop. */
+/** The most rows that are moved at once: a millisecond or two of the event loop. */
 const BATCH = 500;
 
 /**
- * What is left to do, the only place of its SQL. The methods are statements, not transactions: what belongs together
- * with the record of an invocation is put into one by the caller (`WorkStore.fast`, `.durably`).
+ * The work that is left to do, the only place of its SQL. The methods are part of the caller's transaction.
  *
- * Every question here is one look into an index, however many wait: what is due later has an index of its own, and
- * within a function the next one is the first of what is ready.
+ * Every question here is one look into an index, however many wait: work that is due later has an index of its own, and
+ * within a function the next one is the first of those that are ready.
  */
-export class WorkStore {
-  readonly #database: Database;
+export class WorkTable {
   readonly #insert: Statement<never>;
   readonly #get: Statement<Work>;
   readonly #next: Statement<Work>;
@@ -49,7 +27,6 @@ export class WorkStore {
   readonly #count: Statement<{ count: number }>;
 
   constructor(database: Database) {
-    this.#database = database;
     const columns = "invocation_id, function_id, state, priority, due, attempts, lost_attempts, lease_until";
     this.#insert = database.prepare(
       `insert into work (${columns})
@@ -69,7 +46,7 @@ export class WorkStore {
     );
     this.#hold = database.prepare(
       `update work set lease_until = max(lease_until, $lease_until)
-       where invocation_id = $invocation_id and state = 'leased'`,
+       where invocation_id = $invocation_id and attempts = $attempt and state = 'leased'`,
     );
     this.#put = database.prepare(
       `update work set state = $state, due = $due, attempts = $attempts, lost_attempts = $lost_attempts,
@@ -93,16 +70,6 @@ export class WorkStore {
     this.#count = database.prepare("select count(*) as count from work");
   }
 
-  /** One transaction that survives the death of the process; it must not await. */
-  fast<T>(change: () => T): T {
-    return this.#database.transaction("fast", change);
-  }
-
-  /** One transaction that is on the disk when the promise is fulfilled. */
-  durably<T>(change: () => T): Promise<T> {
-    return this.#database.durably(change);
-  }
-
   insert(work: Work): void {
     this.#insert.run(row(work));
   }
@@ -111,12 +78,12 @@ export class WorkStore {
     return this.#get.get({ invocation_id });
   }
 
-  /** What a function has to do next: the highest priority first, then what was due first. */
+  /** The next work of a function: the highest priority first, then what was due first. */
   next(function_id: string): Work | undefined {
     return this.#next.get({ function_id });
   }
 
-  /** Takes what is ready, and counts the attempt. Returns whether it was still ready. */
+  /** Takes work that is ready, and counts the attempt. Returns whether it was still ready. */
   lease(invocation_id: string, lease_until: number): boolean {
     return this.#lease.run({ invocation_id, lease_until }) > 0;
   }
@@ -126,12 +93,12 @@ export class WorkStore {
     this.#renew.run({ lease_until });
   }
 
-  /** Makes a lease last until then at least. */
-  hold(invocation_id: string, lease_until: number): void {
-    this.#hold.run({ invocation_id, lease_until });
+  /** Makes the lease of an attempt last until then at least. Returns whether it still has the lease. */
+  hold(invocation_id: string, attempt: number, lease_until: number): boolean {
+    return this.#hold.run({ invocation_id, attempt, lease_until }) > 0;
   }
 
-  /** Writes how things stand. */
+  /** Writes the state of work. */
   put(work: Work): void {
     const { state, due, attempts, lost_attempts, lease_until, invocation_id } = work;
     this.#put.run({ state, due, attempts, lost_attempts, lease_until, invocation_id });
@@ -141,22 +108,22 @@ export class WorkStore {
     this.#remove.run({ invocation_id });
   }
 
-  /** Makes ready what has become due, at most a batch, and tells whose it is. */
+  /** Makes ready what has become due, at most a batch, and returns whose it is. */
   wake(now: number): ReadyWork[] {
     return this.#wake.all({ now });
   }
 
-  /** When the next of what waits is due; null where nothing does. */
+  /** When the next waiting work is due; null if none waits. */
   soonest(): number | null {
     return this.#soonest.get()?.due ?? null;
   }
 
-  /** What was leased is lost: who held the leases is no more. Returns how much it was. */
+  /** Marks all leased work as lost: the server that held the leases has ended. Returns how much it was. */
   loseLeases(): number {
     return this.#loseLeases.run();
   }
 
-  /** What was lost and whose lease has ended by then, at most a batch. */
+  /** Lost work whose lease has ended by then, at most a batch. */
   lost(until: number): Work[] {
     return this.#lost.all({ until });
   }

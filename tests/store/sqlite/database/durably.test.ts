@@ -2,7 +2,16 @@ import { describe, expect, test } from "bun:test";
 import { ROUTE_DEFAULTS } from "../../../../lib/domain/routes/options.ts";
 import type { Database } from "../../../../lib/store/sqlite/database/database.ts";
 import { openDatabase } from "../../../../lib/store/sqlite/open.ts";
-import { listeningLog, newStore, rejectionOf, scratchDirectory, someFunction, stillClock } from "../support/stores.ts";
+import {
+  changeFunction,
+  changeRoute,
+  listeningLog,
+  newStore,
+  rejectionOf,
+  scratchDirectory,
+  someFunction,
+  stillClock,
+} from "../support/stores.ts";
 
 /** A database in a file, and its settings as a plain table of keys. */
 function withDatabase() {
@@ -21,7 +30,7 @@ function withDatabase() {
   };
 }
 
-/** How each of these promises ended: its value, or the message of its error. */
+/** The results of these promises: their values, or the messages of their errors. */
 async function ends(promises: readonly Promise<unknown>[]): Promise<unknown[]> {
   const settled = await Promise.allSettled(promises);
   return settled.map((end) => (end.status === "fulfilled" ? end.value : String(end.reason)));
@@ -65,7 +74,7 @@ describe("Database durably", () => {
     expect(keys()).toEqual(["after", "before"]);
   });
 
-  test("committed runs for what was written, before whoever waits for any of it", async () => {
+  test("committed runs for each write, before any caller that waits gets its answer", async () => {
     using each = withDatabase();
     const { database, write } = each;
     const events: string[] = [];
@@ -83,7 +92,7 @@ describe("Database durably", () => {
     expect(events).toEqual(["committed a", "committed c", "answered a", "answered c"]);
   });
 
-  test("a disk without room fails whom it must, and nobody is told that it worked", async () => {
+  test("a full disk fails the writes that it must, and no caller is told that they worked", async () => {
     using each = withDatabase();
     const { database, write, keys } = each;
     const pages = database.prepare<{ page_count: number }>("pragma page_count").get()?.page_count ?? 0;
@@ -166,11 +175,11 @@ describe("what stores keep in memory", () => {
       store.routes.getByPath("/a")?.function.timeout_ms,
     ];
     expect(shown()).toEqual([30_000, 30_000, 30_000]);
-    const change = store.functions.update("f1", (current) => ({ ...current, timeout_ms: current.timeout_ms + 1 }));
-    const again = store.functions.update("f1", (current) => ({ ...current, timeout_ms: current.timeout_ms + 1 }));
-    const failing = store.functions.update("f1", (current) => ({ ...current, timeout_ms: 5, name: "two" }));
-    // In the midst of the transaction it sees its own state; everyone else does not.
-    const inside = store.routes.update("r1", (current) => ({ ...current, path: `/${current.function.timeout_ms}` }));
+    const change = changeFunction(store, "f1", (current) => ({ ...current, timeout_ms: current.timeout_ms + 1 }));
+    const again = changeFunction(store, "f1", (current) => ({ ...current, timeout_ms: current.timeout_ms + 1 }));
+    const failing = changeFunction(store, "f1", (current) => ({ ...current, timeout_ms: 5, name: "two" }));
+    // What depends on a state that others change first is decided again.
+    const inside = changeRoute(store, "r1", (current) => ({ ...current, path: `/${current.function.timeout_ms}` }));
     expect(shown()).toEqual([30_000, 30_000, 30_000]);
     const [, , , refused] = await Promise.all([change, again, inside, rejectionOf(failing)]);
     expect(refused).toMatchObject({ reason: "conflict" });
@@ -189,7 +198,7 @@ describe("what stores keep in memory", () => {
     await store.functions.insert(f1);
     await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 });
     expect([store.functions.find("one"), store.routes.getByPath("/a")?.id]).toEqual([f1, "r1"]);
-    await store.functions.update("f1", (current) => ({ ...current, name: "other" }));
+    await changeFunction(store, "f1", (current) => ({ ...current, name: "other" }));
     expect([store.functions.find("one"), store.functions.find("other")?.id]).toEqual([undefined, "f1"]);
     await store.functions.delete("f1", { cascade: true });
     expect([store.functions.get("f1"), store.functions.find("other")]).toEqual([undefined, undefined]);
@@ -198,7 +207,7 @@ describe("what stores keep in memory", () => {
     expect([store.routes.getByPath("/a"), store.routes.get("r1")]).toEqual([undefined, undefined]);
   });
 
-  test("is shared, so nobody can change it", async () => {
+  test("is shared, so it cannot be changed", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1", { environment: { A: "1" } }));
     const found = store.functions.get("f1");

@@ -21,7 +21,7 @@ class SlowDisk implements Sync {
     this.syncedNow += 1;
   }
 
-  /** Waits until a sync has begun; the result ends it, with an error where it is given one. */
+  /** Waits until a sync has begun; the result ends it, with an error if it is given one. */
   async next(): Promise<(error?: Error) => void> {
     await this.#started.promise;
     this.#started = Promise.withResolvers();
@@ -76,7 +76,7 @@ describe("GroupCommit", () => {
     expect(events).toEqual(["committed c", "committed d", "answered c", "answered d"]);
   });
 
-  test("tells at once whom the commit has refused, and syncs nothing where that was all", async () => {
+  test("rejects at once the writes that the commit has refused, and syncs nothing if that was all", async () => {
     const { disk, events, write } = withDisk();
     const first = write("a");
     const end = await disk.next();
@@ -90,7 +90,7 @@ describe("GroupCommit", () => {
     expect(events.at(-1)).toBe("answered b");
   });
 
-  test("a sync that fails is told to all who waited for it; the next one may work", async () => {
+  test("a sync that fails rejects all writes that waited for it; the next one may work", async () => {
     const { disk, events, write } = withDisk();
     const asked = [write("a"), write("b")];
     (await disk.next())(new Error("on purpose"));
@@ -109,7 +109,7 @@ describe("GroupCommit", () => {
     expect(await refused).toMatchObject({ reason: "storage_full" });
   });
 
-  test("flush writes and syncs what waits, and what is in the midst of it, and answers everyone once", async () => {
+  test("flush writes and syncs everything that waits or is under way, and answers everyone once", async () => {
     const { disk, group, events, keys, write } = withDisk();
     const first = write("a");
     const end = await disk.next();

@@ -3,7 +3,7 @@ import { readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { LogSync } from "../../../../lib/store/sqlite/database/log-sync.ts";
 import { rejectionOf, scratchDirectory } from "../support/stores.ts";
 
-/** How many descriptors of this process are open on a file. */
+/** The number of descriptors of this process that are open on a file. */
 function descriptorsOf(path: string): number {
   return readdirSync("/proc/self/fd").filter((number) => {
     try {
@@ -28,7 +28,7 @@ describe("LogSync", () => {
     expect(descriptorsOf(path)).toBe(0);
   });
 
-  test("closed in the midst of a sync, it closes the file after that", async () => {
+  test("if it is closed during a sync, it closes the file after that", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("log");
     writeFileSync(path, "x");

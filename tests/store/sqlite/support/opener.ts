@@ -1,4 +1,4 @@
-import { StoreError } from "../../../../lib/store/sqlite/errors.ts";
+import { StoreError } from "../../../../lib/store/errors.ts";
 import { databasePath } from "../../../../lib/store/sqlite/store.ts";
 import { newStore } from "./stores.ts";
 

@@ -4,9 +4,12 @@ import { join } from "node:path";
 import type { Clock } from "../../../../lib/clock.ts";
 import { FUNCTION_DEFAULTS, type Function } from "../../../../lib/domain/functions/functions.ts";
 import type { Invocation } from "../../../../lib/domain/calls/invocations.ts";
+import type { Route } from "../../../../lib/domain/routes/routes.ts";
 import { timestamp } from "../../../../lib/domain/types.ts";
 import { createLogger, type Logger } from "../../../../lib/log.ts";
-import { openStore, type Store } from "../../../../lib/store/sqlite/store.ts";
+import { retryStale } from "../../../../lib/store/errors.ts";
+import type { Changed } from "../../../../lib/store/records.ts";
+import { openSqliteStore, type SqliteStore } from "../../../../lib/store/sqlite/store.ts";
 
 /** A moment to begin with. */
 export const START = Date.UTC(2026, 0, 31, 12);
@@ -43,8 +46,39 @@ export function scratchDirectory(): Disposable & { readonly path: string; file(n
 }
 
 /** An empty store in memory, or one in a file. */
-export function newStore(path = ":memory:", clock = stillClock()): Store {
-  return openStore(path, { log: listeningLog().log, clock });
+export function newStore(path = ":memory:", clock = stillClock()): SqliteStore {
+  return openSqliteStore(path, { log: listeningLog().log, clock });
+}
+
+/** Changes a function as services do: as it is then, and again if others change something first. Undefined if there is none. */
+export function changeFunction(
+  store: SqliteStore,
+  id: string,
+  change: (before: Function) => Function,
+): Promise<Changed<Function> | undefined> {
+  return retryStale(async () => {
+    const before = store.functions.get(id);
+    if (before === undefined) return undefined;
+    const after = change(before);
+    await store.functions.replace(before, after);
+    return { before, after };
+  });
+}
+
+/** The same for a route, which depends on everything that was read. */
+export function changeRoute(
+  store: SqliteStore,
+  id: string,
+  change: (before: Route) => Route,
+): Promise<Changed<Route> | undefined> {
+  return retryStale(async () => {
+    const { revision } = store;
+    const before = store.routes.get(id);
+    if (before === undefined) return undefined;
+    const after = change(before);
+    await store.routes.replace(before, after, { revision });
+    return { before, after };
+  });
 }
 
 /** A function with the id `id`. */
@@ -99,7 +133,7 @@ export function someInvocation(id: string, fields: Partial<Invocation> = {}): In
   };
 }
 
-/** What `run` throws. */
+/** The error that `run` throws. */
 export function thrownBy(run: () => unknown): unknown {
   try {
     run();
@@ -109,7 +143,7 @@ export function thrownBy(run: () => unknown): unknown {
   throw new Error("nothing was thrown");
 }
 
-/** What a promise is rejected with. */
+/** The error that a promise is rejected with. */
 export async function rejectionOf(promise: Promise<unknown>): Promise<unknown> {
   const [end] = await Promise.allSettled([promise]);
   if (end.status === "rejected") return end.reason;

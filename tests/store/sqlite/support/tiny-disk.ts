@@ -1,7 +1,7 @@
 import { closeSync, existsSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { AppError } from "../../../../lib/domain/errors.ts";
-import { StoreError } from "../../../../lib/store/sqlite/errors.ts";
+import { StoreError } from "../../../../lib/store/errors.ts";
 import { databasePath } from "../../../../lib/store/sqlite/store.ts";
 import { newStore, someFunction, someInvocation } from "./stores.ts";
 
@@ -53,11 +53,11 @@ async function insert(id: string): Promise<void> {
 /** All of them or none: `nothingElse` counts. */
 async function insertTogether(): Promise<void> {
   try {
-    await store.together(() => {
-      for (let i = 0; i < 100; i++) {
-        store.functions.insertNow(someFunction(`together-${i}`, { environment: { A: "x".repeat(2000) } }));
-      }
+    const functions = Array.from({ length: 100 }, (_, i) => {
+      const after = someFunction(`together-${i}`, { environment: { A: "x".repeat(2000) } });
+      return { name: after.id, after };
     });
+    await store.applyManifest({ functions, routes: [] }, { revision: store.revision, dry_run: false });
     acknowledged.push("together-0");
   } catch (error) {
     refusals.push(error instanceof AppError ? error.reason : String(error));
@@ -67,7 +67,7 @@ async function insertTogether(): Promise<void> {
 function saveRecords(): void {
   try {
     const logs = [{ stream: "stdout" as const, text: "x".repeat(1_000_000) }];
-    store.invocations.save([{ invocation: someInvocation("i1"), logs }]);
+    store.tables.invocations.save([{ invocation: someInvocation("i1"), logs }]);
   } catch (error) {
     refusals.push(error instanceof AppError ? error.reason : String(error));
   }

@@ -2,9 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { ROUTE_DEFAULTS } from "../../../../lib/domain/routes/options.ts";
 import fc from "fast-check";
 import { AppError } from "../../../../lib/domain/errors.ts";
-import { newStore, rejectionOf, someFunction } from "../support/stores.ts";
+import { changeFunction, newStore, rejectionOf, someFunction } from "../support/stores.ts";
 
-describe("FunctionStore", () => {
+describe("FunctionTable", () => {
   test("insert: what went in comes out", async () => {
     using store = newStore();
     const record = someFunction("f1", {
@@ -53,7 +53,7 @@ describe("FunctionStore", () => {
     const conflict = `A function named "${name}" exists already: choose another name, or PATCH that one`;
     for (const run of [
       () => store.functions.insert(someFunction("f3", { name })),
-      () => store.functions.update("f2", (current) => ({ ...current, name })),
+      () => changeFunction(store, "f2", (current) => ({ ...current, name })),
     ]) {
       const error: unknown = await run().catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(AppError);
@@ -65,16 +65,16 @@ describe("FunctionStore", () => {
   test("insert and update: many functions may have no name, and one may keep its own", async () => {
     using store = newStore();
     for (const id of ["f1", "f2", "f3"]) await store.functions.insert(someFunction(id));
-    expect(await store.functions.update("f1", (current) => ({ ...current, name: "mine" }))).toBeDefined();
-    expect(await store.functions.update("f1", (current) => ({ ...current, timeout_ms: 5000 }))).toEqual({
+    expect(await changeFunction(store, "f1", (current) => ({ ...current, name: "mine" }))).toBeDefined();
+    expect(await changeFunction(store, "f1", (current) => ({ ...current, timeout_ms: 5000 }))).toEqual({
       before: someFunction("f1", { name: "mine" }),
       after: someFunction("f1", { name: "mine", timeout_ms: 5000 }),
     });
     expect(store.functions.get("f1")).toMatchObject({ name: "mine", timeout_ms: 5000 });
-    expect(await store.functions.update("unknown", (current) => current)).toBeUndefined();
+    expect(await changeFunction(store, "unknown", (current) => current)).toBeUndefined();
   });
 
-  test("delete: tells what it was", async () => {
+  test("delete: returns what it was", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     expect(await store.functions.delete("f1", { cascade: false })).toEqual(someFunction("f1"));
@@ -124,7 +124,7 @@ describe("FunctionStore", () => {
       { id: "f3", name: null, on_success: "f2", on_failure: null },
     ]);
     // It cannot lead to itself, but an older server may have let it.
-    await store.functions.update("f2", (current) => ({ ...current, on_success: "f2" }));
+    await changeFunction(store, "f2", (current) => ({ ...current, on_success: "f2" }));
     await store.functions.delete("f3", { cascade: false });
     expect(await store.functions.delete("f2", { cascade: false })).toBeDefined();
   });

@@ -2,10 +2,10 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { STATUSES, type Invocation, type InvocationQuery } from "../../../../lib/domain/calls/invocations.ts";
 import { timestamp } from "../../../../lib/domain/types.ts";
-import type { InvocationStore } from "../../../../lib/store/sqlite/tables/invocations.ts";
+import type { InvocationTable } from "../../../../lib/store/sqlite/tables/invocations.ts";
 import { newStore, someInvocation, START, thrownBy } from "../support/stores.ts";
 
-describe("InvocationStore", () => {
+describe("InvocationTable", () => {
   test("save: what went in comes out, nulls and fractions too", () => {
     using store = newStore();
     const full = someInvocation("i1", {
@@ -27,10 +27,10 @@ describe("InvocationStore", () => {
       response_bytes: null,
       finished_at: null,
     });
-    store.invocations.save([{ invocation: full }, { invocation: bare }]);
-    expect(store.invocations.get("i1")).toStrictEqual(full);
-    expect(store.invocations.get("i2")).toStrictEqual(bare);
-    expect(store.invocations.get("i3")).toBeUndefined();
+    store.tables.invocations.save([{ invocation: full }, { invocation: bare }]);
+    expect(store.tables.invocations.get("i1")).toStrictEqual(full);
+    expect(store.tables.invocations.get("i2")).toStrictEqual(bare);
+    expect(store.tables.invocations.get("i3")).toBeUndefined();
   });
 
   test("save: a known one is replaced, and keeps its logs unless they come anew", () => {
@@ -39,42 +39,44 @@ describe("InvocationStore", () => {
       { stream: "stdout" as const, text: "one\n\0\u{1f600}\u001b[31m" },
       { stream: "stderr" as const, text: "" },
     ];
-    store.invocations.save([{ invocation: someInvocation("i1", { status: "running" }), logs: entries }]);
-    store.invocations.save([{ invocation: someInvocation("i1", { status: "failed" }) }]);
-    expect(store.invocations.get("i1")?.status).toBe("failed");
-    expect(store.invocations.logs("i1")).toEqual(entries);
-    store.invocations.save([{ invocation: someInvocation("i1"), logs: [] }]);
-    expect(store.invocations.logs("i1")).toEqual([]);
-    expect(store.invocations.logs("i2")).toEqual([]);
+    store.tables.invocations.save([{ invocation: someInvocation("i1", { status: "running" }), logs: entries }]);
+    store.tables.invocations.save([{ invocation: someInvocation("i1", { status: "failed" }) }]);
+    expect(store.tables.invocations.get("i1")?.status).toBe("failed");
+    expect(store.tables.invocations.logs("i1")).toEqual(entries);
+    store.tables.invocations.save([{ invocation: someInvocation("i1"), logs: [] }]);
+    expect(store.tables.invocations.logs("i1")).toEqual([]);
+    expect(store.tables.invocations.logs("i2")).toEqual([]);
   });
 
   test("save: all of a batch, or nothing", () => {
     using store = newStore();
     const impossible = { ...someInvocation("i2"), function_id: null } as unknown as Invocation; // what STRICT tables refuse
-    expect(() => store.invocations.save([{ invocation: someInvocation("i1") }, { invocation: impossible }])).toThrow();
-    expect(store.invocations.get("i1")).toBeUndefined();
-    store.invocations.save([{ invocation: someInvocation("i1") }]);
-    expect(store.invocations.get("i1")).toBeDefined();
+    expect(() =>
+      store.tables.invocations.save([{ invocation: someInvocation("i1") }, { invocation: impossible }]),
+    ).toThrow();
+    expect(store.tables.invocations.get("i1")).toBeUndefined();
+    store.tables.invocations.save([{ invocation: someInvocation("i1") }]);
+    expect(store.tables.invocations.get("i1")).toBeDefined();
   });
 
   test("remove: takes the logs along", () => {
     using store = newStore();
-    store.invocations.save([{ invocation: someInvocation("i1"), logs: [{ stream: "stdout", text: "x" }] }]);
-    store.invocations.remove("i1");
-    store.invocations.remove("unknown");
-    expect(store.invocations.get("i1")).toBeUndefined();
-    expect(store.invocations.logs("i1")).toEqual([]);
+    store.tables.invocations.save([{ invocation: someInvocation("i1"), logs: [{ stream: "stdout", text: "x" }] }]);
+    store.tables.invocations.remove("i1");
+    store.tables.invocations.remove("unknown");
+    expect(store.tables.invocations.get("i1")).toBeUndefined();
+    expect(store.tables.invocations.logs("i1")).toEqual([]);
   });
 
   test("markLost: ends what runs, and nothing else", () => {
     using store = newStore();
     const done = someInvocation("i1");
     const running = someInvocation("i2", { status: "running", finished_at: null });
-    store.invocations.save([{ invocation: done }, { invocation: running }]);
-    expect(store.invocations.markLost(START + 5000)).toBe(1);
-    expect(store.invocations.markLost(START + 6000)).toBe(0);
-    expect(store.invocations.get("i1")).toStrictEqual(done);
-    expect(store.invocations.get("i2")).toStrictEqual({
+    store.tables.invocations.save([{ invocation: done }, { invocation: running }]);
+    expect(store.tables.invocations.markLost(START + 5000)).toBe(1);
+    expect(store.tables.invocations.markLost(START + 6000)).toBe(0);
+    expect(store.tables.invocations.get("i1")).toStrictEqual(done);
+    expect(store.tables.invocations.get("i2")).toStrictEqual({
       ...running,
       status: "failed",
       reason: "instance_lost",
@@ -84,7 +86,7 @@ describe("InvocationStore", () => {
   });
 });
 
-describe("InvocationStore list", () => {
+describe("InvocationTable list", () => {
   const record = fc.record({
     // Few moments, so that many records share one.
     moment: fc.integer({ min: 0, max: 4 }),
@@ -107,7 +109,7 @@ describe("InvocationStore list", () => {
           const all = records.map(({ moment, ...fields }) =>
             someInvocation(crypto.randomUUID(), { ...fields, created_at: timestamp(START + moment) }),
           );
-          store.invocations.save(all.map((invocation) => ({ invocation })));
+          store.tables.invocations.save(all.map((invocation) => ({ invocation })));
           const expected = all
             .filter((each) => function_id === undefined || each.function_id === function_id)
             .filter((each) => status === undefined || each.status === status)
@@ -121,7 +123,7 @@ describe("InvocationStore list", () => {
             ...(since !== undefined && { since: timestamp(START + since) }),
             ...(until !== undefined && { until: timestamp(START + until) }),
           };
-          expect(allPages(store.invocations, query)).toEqual(expected);
+          expect(allPages(store.tables.invocations, query)).toEqual(expected);
         },
       ),
     );
@@ -130,11 +132,11 @@ describe("InvocationStore list", () => {
   test("a record that comes while somebody reads page after page moves nothing", () => {
     using store = newStore();
     const at = (ms: number) => ({ invocation: someInvocation(`i${ms}`, { created_at: timestamp(START + ms) }) });
-    store.invocations.save([1, 2, 3, 4].map(at));
-    const first = store.invocations.list({ limit: 2 });
-    store.invocations.save([at(5)]);
-    store.invocations.remove("i3");
-    const second = store.invocations.list({
+    store.tables.invocations.save([1, 2, 3, 4].map(at));
+    const first = store.tables.invocations.list({ limit: 2 });
+    store.tables.invocations.save([at(5)]);
+    store.tables.invocations.remove("i3");
+    const second = store.tables.invocations.list({
       limit: 2,
       ...(first.next_cursor !== null && { cursor: first.next_cursor }),
     });
@@ -155,7 +157,7 @@ describe("InvocationStore list", () => {
     `${encoded(["a", "b"])}=`,
   ])("refuses the cursor %j", (cursor) => {
     using store = newStore();
-    expect(thrownBy(() => store.invocations.list({ limit: 1, cursor }))).toMatchObject({
+    expect(thrownBy(() => store.tables.invocations.list({ limit: 1, cursor }))).toMatchObject({
       name: "AppError",
       reason: "invalid_request",
       message: expect.stringContaining('"next_cursor"'),
@@ -166,7 +168,7 @@ describe("InvocationStore list", () => {
     return Buffer.from(JSON.stringify(value)).toString("base64url");
   }
 
-  function allPages(store: InvocationStore, query: InvocationQuery): Invocation[] {
+  function allPages(store: InvocationTable, query: InvocationQuery): Invocation[] {
     const found: Invocation[] = [];
     let page = store.list(query);
     for (;;) {
@@ -179,49 +181,49 @@ describe("InvocationStore list", () => {
   }
 });
 
-describe("InvocationStore prune", () => {
-  const ids = (store: InvocationStore) => store.list({ limit: 500 }).invocations.map(({ id }) => id);
+describe("InvocationTable prune", () => {
+  const ids = (store: InvocationTable) => store.list({ limit: 500 }).invocations.map(({ id }) => id);
 
   function aged(count: number) {
     const store = newStore();
     const each = Array.from({ length: count }, (_, age) =>
       someInvocation(`i${age}`, { created_at: timestamp(START - age) }),
     );
-    store.invocations.save(each.map((invocation) => ({ invocation, logs: [{ stream: "stdout", text: "x" }] })));
+    store.tables.invocations.save(each.map((invocation) => ({ invocation, logs: [{ stream: "stdout", text: "x" }] })));
     return store;
   }
 
-  test("lets go what is older, oldest first and in batches", () => {
+  test("removes what is older, oldest first and in batches", () => {
     using store = aged(10);
     const pruning = { before: START - 4, keep: 100, batch: 3 };
-    expect(store.invocations.prune(pruning)).toBe(3);
-    expect(ids(store.invocations)).toEqual(["i0", "i1", "i2", "i3", "i4", "i5", "i6"]);
-    expect(store.invocations.prune(pruning)).toBe(2);
-    expect(store.invocations.prune(pruning)).toBe(0);
-    expect(ids(store.invocations)).toEqual(["i0", "i1", "i2", "i3", "i4"]);
-    expect(store.invocations.logs("i9")).toEqual([]);
+    expect(store.tables.invocations.prune(pruning)).toBe(3);
+    expect(ids(store.tables.invocations)).toEqual(["i0", "i1", "i2", "i3", "i4", "i5", "i6"]);
+    expect(store.tables.invocations.prune(pruning)).toBe(2);
+    expect(store.tables.invocations.prune(pruning)).toBe(0);
+    expect(ids(store.tables.invocations)).toEqual(["i0", "i1", "i2", "i3", "i4"]);
+    expect(store.tables.invocations.logs("i9")).toEqual([]);
   });
 
-  test("lets go all but the newest", () => {
+  test("removes all but the newest", () => {
     using store = aged(10);
-    expect(store.invocations.prune({ before: 0, keep: 4, batch: 100 })).toBe(6);
-    expect(ids(store.invocations)).toEqual(["i0", "i1", "i2", "i3"]);
-    expect(store.invocations.prune({ before: 0, keep: 4, batch: 100 })).toBe(0);
-    expect(store.invocations.prune({ before: 0, keep: 0, batch: 100 })).toBe(4);
+    expect(store.tables.invocations.prune({ before: 0, keep: 4, batch: 100 })).toBe(6);
+    expect(ids(store.tables.invocations)).toEqual(["i0", "i1", "i2", "i3"]);
+    expect(store.tables.invocations.prune({ before: 0, keep: 4, batch: 100 })).toBe(0);
+    expect(store.tables.invocations.prune({ before: 0, keep: 0, batch: 100 })).toBe(4);
   });
 
   test("whichever limit is narrower counts", () => {
     using store = aged(10);
-    expect(store.invocations.prune({ before: START - 1, keep: 4, batch: 100 })).toBe(8);
-    expect(ids(store.invocations)).toEqual(["i0", "i1"]);
+    expect(store.tables.invocations.prune({ before: START - 1, keep: 4, batch: 100 })).toBe(8);
+    expect(ids(store.tables.invocations)).toEqual(["i0", "i1"]);
   });
 
   test("leaves alone what runs", () => {
     using store = aged(3);
-    store.invocations.save([
+    store.tables.invocations.save([
       { invocation: someInvocation("old", { status: "running", created_at: timestamp(START - 1000) }) },
     ]);
-    expect(store.invocations.prune({ before: START + 1, keep: 0, batch: 100 })).toBe(3);
-    expect(ids(store.invocations)).toEqual(["old"]);
+    expect(store.tables.invocations.prune({ before: START + 1, keep: 0, batch: 100 })).toBe(3);
+    expect(ids(store.tables.invocations)).toEqual(["old"]);
   });
 });

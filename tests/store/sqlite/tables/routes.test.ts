@@ -1,7 +1,7 @@
 import { ROUTE_DEFAULTS } from "../../../../lib/domain/routes/options.ts";
 import { describe, expect, test } from "bun:test";
 import type { Route } from "../../../../lib/domain/routes/routes.ts";
-import { newStore, rejectionOf, someFunction } from "../support/stores.ts";
+import { changeFunction, changeRoute, newStore, rejectionOf, someFunction } from "../support/stores.ts";
 
 async function withFunctions() {
   const store = newStore();
@@ -11,7 +11,7 @@ async function withFunctions() {
   return { store, ...functions };
 }
 
-describe("RouteStore", () => {
+describe("RouteTable", () => {
   test("insert: found by id and by exact path, with its function", async () => {
     const { store, f1 } = await withFunctions();
     using _ = store;
@@ -37,7 +37,7 @@ describe("RouteStore", () => {
     expect(
       await rejectionOf(store.routes.insert({ ...ROUTE_DEFAULTS, id: "r3", path: "/a", function: f2 })),
     ).toMatchObject(conflict);
-    expect(await rejectionOf(store.routes.update("r2", (current) => ({ ...current, path: "/a" })))).toMatchObject(
+    expect(await rejectionOf(changeRoute(store, "r2", (current) => ({ ...current, path: "/a" })))).toMatchObject(
       conflict,
     );
     expect(store.routes.getByPath("/b")?.function.id).toBe("f1");
@@ -55,23 +55,23 @@ describe("RouteStore", () => {
     expect(
       await rejectionOf(store.routes.insert({ ...ROUTE_DEFAULTS, id: "r2", path: "/b", function: f2 })),
     ).toMatchObject(gone);
-    expect(await rejectionOf(store.routes.update("r1", (current) => ({ ...current, function: f2 })))).toMatchObject(
+    expect(await rejectionOf(changeRoute(store, "r1", (current) => ({ ...current, function: f2 })))).toMatchObject(
       gone,
     );
   });
 
-  test("update and delete: tell what it was, and whether there was one", async () => {
+  test("update and delete: return what it was, and undefined if there was none", async () => {
     const { store, f1, f2 } = await withFunctions();
     using _ = store;
     await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 });
     const change = (current: Route) => ({ ...current, path: "/z", function: f2 });
-    expect(await store.routes.update("r1", change)).toEqual({
+    expect(await changeRoute(store, "r1", change)).toEqual({
       before: { ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 },
       after: { ...ROUTE_DEFAULTS, id: "r1", path: "/z", function: f2 },
     });
     expect(store.routes.getByPath("/z")).toStrictEqual({ ...ROUTE_DEFAULTS, id: "r1", path: "/z", function: f2 });
     expect(store.routes.getByPath("/a")).toBeUndefined();
-    expect(await store.routes.update("r9", change)).toBeUndefined();
+    expect(await changeRoute(store, "r9", change)).toBeUndefined();
     expect(await store.routes.delete("r1")).toEqual({ ...ROUTE_DEFAULTS, id: "r1", path: "/z", function: f2 });
     expect(await store.routes.delete("r1")).toBeUndefined();
     expect(store.routes.list()).toEqual([]);
@@ -97,11 +97,11 @@ describe("RouteStore", () => {
     ]);
     await rejectionOf(put("r4", "/a/b/*"));
     expect(matched("/a/b/c")).toEqual(["r2", "c"]);
-    await store.routes.update("r1", (current) => ({ ...current, path: "/z/*" }));
+    await changeRoute(store, "r1", (current) => ({ ...current, path: "/z/*" }));
     expect([matched("/a/x"), matched("/z/x/y")]).toEqual([undefined, ["r1", "x/y"]]);
-    await store.routes.update("r1", (current) => ({ ...current, methods: ["GET"] }));
+    await changeRoute(store, "r1", (current) => ({ ...current, methods: ["GET"] }));
     expect(store.routes.match("/z")?.route.methods).toEqual(["GET"]);
-    await store.functions.update("f2", (current) => ({ ...current, image: "busybox:2" }));
+    await changeFunction(store, "f2", (current) => ({ ...current, image: "busybox:2" }));
     expect(store.routes.match("/a/b")?.route.function.image).toBe("busybox:2");
     await put("r5", "/a/*");
     await store.functions.delete("f2", { cascade: true });
@@ -130,7 +130,7 @@ describe("RouteStore", () => {
     const { store, f1 } = await withFunctions();
     using _ = store;
     await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 });
-    await store.functions.update("f1", (current) => ({ ...current, image: "busybox:2" }));
+    await changeFunction(store, "f1", (current) => ({ ...current, image: "busybox:2" }));
     expect(store.routes.getByPath("/a")?.function.image).toBe("busybox:2");
     expect(store.routes.list()[0]?.function.image).toBe("busybox:2");
   });

@@ -2,10 +2,11 @@ import { Database as Sqlite } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { ROUTE_DEFAULTS } from "../../../../lib/domain/routes/options.ts";
 import { timestamp } from "../../../../lib/domain/types.ts";
-import type { SecretRow } from "../../../../lib/store/sqlite/tables/secrets.ts";
-import { newStore, scratchDirectory, someFunction, START } from "../support/stores.ts";
+import type { SealedSecret } from "../../../../lib/store/records.ts";
+import { retryStale, StaleError } from "../../../../lib/store/errors.ts";
+import { newStore, rejectionOf, scratchDirectory, someFunction, START } from "../support/stores.ts";
 
-function row(name: string, fields: Partial<SecretRow> = {}): SecretRow {
+function row(name: string, fields: Partial<SealedSecret> = {}): SealedSecret {
   const now = timestamp(START);
   return { name, value: "sealed", bytes: 1, created_at: now, updated_at: now, ...fields };
 }
@@ -14,43 +15,45 @@ function uses(...names: readonly string[]) {
   return { secrets: names.map((name) => ({ name, environment: null })) };
 }
 
-describe("SecretStore", () => {
-  test("put: inserts, then replaces, and tells both", async () => {
+describe("SecretTable", () => {
+  test("put: inserts, then replaces, and returns both", async () => {
     using store = newStore();
     const first = row("a");
-    expect(await store.secrets.put("a", () => first)).toStrictEqual({ before: undefined, after: first });
+    expect(await store.secrets.put(first)).toStrictEqual({ before: undefined, after: first });
     expect(store.secrets.get("a")).toStrictEqual(first);
     const second = { ...first, value: "other", bytes: 7, updated_at: timestamp(START + 1) };
-    expect(await store.secrets.put("a", () => second)).toStrictEqual({ before: first, after: second });
+    expect(await store.secrets.put(second)).toStrictEqual({ before: first, after: second });
     expect(store.secrets.get("a")).toStrictEqual(second);
     expect(store.secrets.count()).toBe(1);
   });
 
-  test("put: leaves everything as it is where the change throws", async () => {
+  test("put: leaves everything as it is if its basis has changed", async () => {
     using store = newStore();
-    await store.secrets.put("a", () => row("a"));
-    const refused = store.secrets.put("a", () => {
-      throw new Error("no");
-    });
-    expect(await refused.catch(String)).toBe("Error: no");
+    const { revision } = store;
+    await store.secrets.put(row("a"));
+    const refused = store.secrets.put(row("a", { bytes: 2 }), { revision });
+    expect(await rejectionOf(refused)).toBeInstanceOf(StaleError);
     expect(store.secrets.get("a")).toStrictEqual(row("a"));
   });
 
   test("put: changes of one moment see each other", async () => {
     using store = newStore();
     const counts: (number | undefined)[] = [];
-    const change = (current: SecretRow | undefined) => {
-      counts.push(current?.bytes);
-      return row("a", { bytes: (current?.bytes ?? 0) + 1 });
-    };
-    await Promise.all([1, 2, 3].map(() => store.secrets.put("a", change)));
+    const change = () =>
+      retryStale(async () => {
+        const { revision } = store;
+        const bytes = (store.secrets.get("a")?.bytes ?? 0) + 1;
+        const { before } = await store.secrets.put(row("a", { bytes }), { revision });
+        counts.push(before?.bytes);
+      });
+    await Promise.all([1, 2, 3].map(change));
     expect(counts).toEqual([undefined, 1, 2]);
     expect(store.secrets.get("a")?.bytes).toBe(3);
   });
 
   test("list and users: who names a secret, oldest first, once each", async () => {
     using store = newStore();
-    for (const name of ["b", "a"]) await store.secrets.put(name, () => row(name));
+    for (const name of ["b", "a"]) await store.secrets.put(row(name));
     const late = { created_at: timestamp(START + 1) };
     await store.functions.insert(someFunction("f2", { ...uses("a"), ...late }));
     await store.functions.insert(
@@ -102,9 +105,9 @@ describe("SecretStore", () => {
     expect(["routed", "split", "idle"].map((name) => store.secrets.users(name))).toEqual([user, user, []]);
   });
 
-  test("delete: refuses while somebody names it, and tells who, unless forced", async () => {
+  test("delete: refuses while a function uses it, and says which, unless forced", async () => {
     using store = newStore();
-    await store.secrets.put("a", () => row("a"));
+    await store.secrets.put(row("a"));
     await store.functions.insert(someFunction("f1", uses("a")));
     const refused = await store.secrets.delete("a", { force: false }).catch((error: unknown) => error);
     expect(refused).toMatchObject({ reason: "conflict" });
@@ -119,7 +122,7 @@ describe("SecretStore", () => {
     const path = scratch.file("database.db");
     using store = newStore(path);
     expect(store.secrets.anythingSealed()).toBe(false);
-    await store.secrets.put("a", () => row("a"));
+    await store.secrets.put(row("a"));
     expect(store.secrets.anythingSealed()).toBe(true);
     await store.secrets.delete("a", { force: false });
     expect(store.secrets.anythingSealed()).toBe(false);

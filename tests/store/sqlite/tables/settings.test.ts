@@ -1,26 +1,26 @@
 import { expect, test } from "bun:test";
 import { newStore, scratchDirectory, stillClock } from "../support/stores.ts";
 
-test("ownerId: made once, and kept", () => {
+test("ownerId: made once, and kept", async () => {
   using scratch = scratchDirectory();
   const path = scratch.file("database.db");
   const clock = stillClock();
   let first: string;
   {
     using store = newStore(path, clock);
-    first = store.settings.ownerId();
-    expect(store.settings.ownerId()).toBe(first);
+    first = await store.settings.ownerId();
+    expect(await store.settings.ownerId()).toBe(first);
   }
   using store = newStore(path, clock);
-  expect(store.settings.ownerId()).toBe(first);
+  expect(await store.settings.ownerId()).toBe(first);
   using other = newStore(":memory:", clock);
-  expect(other.settings.ownerId()).not.toBe(first);
+  expect(await other.settings.ownerId()).not.toBe(first);
 });
 
-test("apiKeyHash: null until it was set", () => {
+test("apiKeyHash: null until it was set", async () => {
   using store = newStore();
   expect(store.settings.apiKeyHash()).toBeNull();
-  store.settings.setApiKeyHash("one");
-  store.settings.setApiKeyHash("two");
+  await store.settings.setApiKeyHash("one");
+  await store.settings.setApiKeyHash("two");
   expect(store.settings.apiKeyHash()).toBe("two");
 });

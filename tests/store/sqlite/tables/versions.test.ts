@@ -5,26 +5,26 @@ import { VERSIONS } from "../../../../lib/domain/limits.ts";
 import { ROUTE_DEFAULTS, type RouteOptions } from "../../../../lib/domain/routes/options.ts";
 import { numbered } from "../../../../lib/domain/functions/versions.ts";
 import { inTransaction, markVersion, MIGRATIONS } from "../../../../lib/store/sqlite/migrations/migrations.ts";
-import type { Store } from "../../../../lib/store/sqlite/store.ts";
-import { newStore, scratchDirectory, someFunction } from "../support/stores.ts";
+import type { SqliteStore } from "../../../../lib/store/sqlite/store.ts";
+import { changeFunction, newStore, scratchDirectory, someFunction } from "../support/stores.ts";
 
 const ALL = { below: Number.MAX_SAFE_INTEGER, limit: 10_000 };
 
-async function change(store: Store, id: string, fields: Partial<Function>): Promise<void> {
-  await store.functions.update(id, (current) => numbered(current, { ...current, ...fields }));
+async function change(store: SqliteStore, id: string, fields: Partial<Function>): Promise<void> {
+  await changeFunction(store, id, (current) => numbered(current, { ...current, ...fields }));
 }
 
-async function addRoute(store: Store, path: string, options: Partial<RouteOptions>): Promise<void> {
+async function addRoute(store: SqliteStore, path: string, options: Partial<RouteOptions>): Promise<void> {
   const fn = store.functions.list()[0];
   if (fn === undefined) throw new Error("no function");
   await store.routes.insert({ ...ROUTE_DEFAULTS, id: path, path, function: fn, ...options });
 }
 
-function numbers(store: Store, id = "f1"): number[] {
-  return store.versions.list(id, ALL).map(({ version }) => version);
+async function numbers(store: SqliteStore, id = "f1"): Promise<number[]> {
+  return (await store.versions.list(id, ALL)).map(({ version }) => version);
 }
 
-describe("VersionStore", () => {
+describe("VersionTable", () => {
   test("has each version whole, the first and the present one among them", async () => {
     using store = newStore();
     const first = someFunction("f1", {
@@ -39,14 +39,14 @@ describe("VersionStore", () => {
     expect(store.versions.get("f1", 2)).toStrictEqual({ ...first, image_id: "sha256:2", read_only: true, version: 2 });
     expect(store.versions.get("f1", 3)).toBeUndefined();
     expect(store.versions.get("f2", 1)).toBeUndefined();
-    expect(numbers(store)).toEqual([2, 1]);
+    expect(await numbers(store)).toEqual([2, 1]);
   });
 
   test("list: pages by number", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     for (let timeout_ms = 1; timeout_ms < 5; timeout_ms++) await change(store, "f1", { timeout_ms });
-    expect(store.versions.list("f1", { below: 4, limit: 2 }).map(({ version }) => version)).toEqual([3, 2]);
+    expect((await store.versions.list("f1", { below: 4, limit: 2 })).map(({ version }) => version)).toEqual([3, 2]);
   });
 
   test("undoes a version with the change that it is of", async () => {
@@ -55,16 +55,16 @@ describe("VersionStore", () => {
     await store.functions.insert(someFunction("f2", { name: "two" }));
     const refused = change(store, "f2", { name: "one", timeout_ms: 7 }).catch((error: unknown) => error);
     expect(await refused).toMatchObject({ reason: "conflict" });
-    expect(numbers(store, "f2")).toEqual([1]);
+    expect(await numbers(store, "f2")).toEqual([1]);
     await change(store, "f2", { timeout_ms: 8 });
-    expect(numbers(store, "f2")).toEqual([2, 1]);
+    expect(await numbers(store, "f2")).toEqual([2, 1]);
   });
 
   test("loses them with their function", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     await store.functions.delete("f1", { cascade: true });
-    expect(numbers(store)).toEqual([]);
+    expect(await numbers(store)).toEqual([]);
     expect(store.versions.get("f1", 1)).toBeUndefined();
   });
 
@@ -77,14 +77,14 @@ describe("VersionStore", () => {
     await store.functions.insert(someFunction("f2", { image_id: null }));
     await change(store, "f2", { timeout_ms: 7, image_id: "sha256:9" });
     expect(store.versions.get("f2", 1)).toMatchObject({ image_id: null });
-    await store.versions.completeOld({ id: "f2", version: 1, ...known });
+    await store.versions.complete({ id: "f2", version: 1, ...known });
     expect(store.versions.get("f2", 1)).toMatchObject(known);
     // Once it is known it is never changed.
-    await store.versions.completeOld({ id: "f2", version: 2, ...known });
+    await store.versions.complete({ id: "f2", version: 2, ...known });
     expect(store.versions.get("f2", 2)).toMatchObject({ image_id: "sha256:9", digest: null });
   });
 
-  test("tells which ones routes name", async () => {
+  test("knows which ones routes name", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     await addRoute(store, "/a", { version: 1 });
@@ -102,9 +102,8 @@ describe("VersionStore", () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     await addRoute(store, "/a", { version: 1, split: { version: 3, percent: 5, sticky_header: null } });
-    const changes = Array.from({ length: VERSIONS + 4 }, (_, i) => change(store, "f1", { timeout_ms: 1_000 + i }));
-    await Promise.all(changes);
-    const left = numbers(store);
+    for (let i = 0; i < VERSIONS + 4; i++) await change(store, "f1", { timeout_ms: 1_000 + i });
+    const left = await numbers(store);
     expect(left).toHaveLength(VERSIONS + 2);
     expect(left.slice(-4)).toEqual([7, 6, 3, 1]);
     expect(left[0]).toBe(VERSIONS + 5);
@@ -129,7 +128,7 @@ test("A function of an older database has its version 1", async () => {
   expect(fn).toMatchObject({ version: 1, read_only: true, environment: { A: '1\n"2"' } });
   expect(store.versions.get("f1", 1)).toStrictEqual(fn);
   await change(store, "f1", { timeout_ms: 7 });
-  expect(numbers(store)).toEqual([2, 1]);
+  expect(await numbers(store)).toEqual([2, 1]);
 });
 
 test("A function of go-serverless has its version 1", () => {
@@ -145,11 +144,11 @@ test("A function of go-serverless has its version 1", () => {
   expect(store.versions.get("f1", 1)).toStrictEqual(fn);
 });
 
-describe("PulledImageStore", () => {
-  test("tells which images no function needs", async () => {
+describe("PulledImageTable", () => {
+  test("knows which images no function needs", async () => {
     using store = newStore();
     const images = ["1", "2", "3", "4", "5", "other"].map((id) => ({ image_id: `sha256:${id}`, names: [`app:${id}`] }));
-    await store.pulledImages.update(() => images);
+    store.pulledImages.putNow(images);
     const unneeded = (keep: number) => store.pulledImages.unneeded(keep).map(({ names }) => names.join());
     expect(unneeded(1)).toHaveLength(6);
     await store.functions.insert(someFunction("f1"));

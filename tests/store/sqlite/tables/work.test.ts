@@ -1,12 +1,23 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { Database } from "bun:sqlite";
-import { beganAttempt } from "../../../../lib/services/work/attempt-record.ts";
+import { beganAttempt } from "../../../../lib/domain/calls/attempts.ts";
 import { timestamp } from "../../../../lib/domain/types.ts";
-import { databasePath, type Store } from "../../../../lib/store/sqlite/store.ts";
-import type { Work } from "../../../../lib/store/sqlite/tables/work.ts";
-import { newStore, rejectionOf, scratchDirectory, someInvocation, START, thrownBy } from "../support/stores.ts";
+import { databasePath, type SqliteStore } from "../../../../lib/store/sqlite/store.ts";
+import { openDatabase } from "../../../../lib/store/sqlite/open.ts";
+import { openTables } from "../../../../lib/store/sqlite/tables.ts";
+import type { Work } from "../../../../lib/store/records.ts";
+import {
+  listeningLog,
+  newStore,
+  rejectionOf,
+  scratchDirectory,
+  someInvocation,
+  START,
+  stillClock,
+  thrownBy,
+} from "../support/stores.ts";
 
-let store: Store;
+let store: SqliteStore;
 
 beforeEach(() => {
   store = newStore();
@@ -17,17 +28,21 @@ function queue(id: string, fields: Partial<Work> = {}, created = START): void {
   const { function_id = "f1" } = fields;
   const created_at = timestamp(created);
   const record = { function_id, status: "queued", mode: "async", attempts: 0, created_at, finished_at: null } as const;
-  store.work.fast(() => {
-    store.invocations.put(someInvocation(id, record));
-    store.work.insert({
-      ...{ invocation_id: id, function_id, state: "ready", priority: 0, due: START, attempts: 0 },
-      ...{ lost_attempts: 0, lease_until: null },
-      ...fields,
-    });
+  store.tables.invocations.put(someInvocation(id, record));
+  store.tables.work.insert({
+    invocation_id: id,
+    function_id,
+    state: "ready",
+    priority: 0,
+    due: START,
+    attempts: 0,
+    lost_attempts: 0,
+    lease_until: null,
+    ...fields,
   });
 }
 
-describe("WorkStore", () => {
+describe("WorkTable", () => {
   test("next: the highest priority first, then what was due first, of that function alone", () => {
     queue("late", { due: START + 5 });
     queue("early", { due: START + 1 });
@@ -35,53 +50,54 @@ describe("WorkStore", () => {
     queue("other", { function_id: "f2", priority: 9 });
     queue("waiting", { state: "waiting", priority: 9 });
     const order = [1, 2, 3].map(() => {
-      const { invocation_id = "" } = store.work.next("f1") ?? {};
-      store.work.remove(invocation_id);
+      const { invocation_id = "" } = store.tables.work.next("f1") ?? {};
+      store.tables.work.remove(invocation_id);
       return invocation_id;
     });
     expect(order).toEqual(["urgent", "early", "late"]);
-    expect(store.work.next("f1")).toBeUndefined();
+    expect(store.tables.work.next("f1")).toBeUndefined();
   });
 
   test("lease: takes what is ready, once, and counts the attempt", () => {
     queue("a");
-    expect(store.work.lease("a", START + 30_000)).toBe(true);
-    expect(store.work.lease("a", START + 90_000)).toBe(false);
-    expect(store.work.get("a")).toMatchObject({ state: "leased", attempts: 1, lease_until: START + 30_000 });
+    expect(store.tables.work.lease("a", START + 30_000)).toBe(true);
+    expect(store.tables.work.lease("a", START + 90_000)).toBe(false);
+    expect(store.tables.work.get("a")).toMatchObject({ state: "leased", attempts: 1, lease_until: START + 30_000 });
   });
 
   test("hold and renew: a lease never gets shorter, and only what is leased has one", () => {
     queue("a");
     queue("b");
-    store.work.lease("a", START + 30_000);
-    store.work.hold("a", START + 90_000);
-    store.work.hold("a", START + 10_000);
-    store.work.hold("b", START + 90_000);
-    store.work.renew(START + 40_000);
-    expect(store.work.get("a")?.lease_until).toBe(START + 90_000);
-    store.work.renew(START + 120_000);
-    expect(["a", "b"].map((id) => store.work.get(id)?.lease_until)).toEqual([START + 120_000, null]);
+    store.tables.work.lease("a", START + 30_000);
+    expect(store.tables.work.hold("a", 1, START + 90_000)).toBe(true);
+    expect(store.tables.work.hold("a", 1, START + 10_000)).toBe(true);
+    expect(store.tables.work.hold("b", 0, START + 90_000)).toBe(false);
+    expect(store.tables.work.hold("a", 2, START + 900_000)).toBe(false);
+    store.tables.work.renew(START + 40_000);
+    expect(store.tables.work.get("a")?.lease_until).toBe(START + 90_000);
+    store.tables.work.renew(START + 120_000);
+    expect(["a", "b"].map((id) => store.tables.work.get(id)?.lease_until)).toEqual([START + 120_000, null]);
   });
 
   test("loseLeases and lost: what a server left is free when its lease has ended", () => {
     for (const id of ["a", "b", "c"]) queue(id);
-    store.work.lease("a", START + 10);
-    store.work.lease("b", START + 20);
-    expect(store.work.loseLeases()).toBe(2);
-    expect(store.work.loseLeases()).toBe(0);
-    const lost = (until: number) => store.work.lost(until).map(({ invocation_id }) => invocation_id);
+    store.tables.work.lease("a", START + 10);
+    store.tables.work.lease("b", START + 20);
+    expect(store.tables.work.loseLeases()).toBe(2);
+    expect(store.tables.work.loseLeases()).toBe(0);
+    const lost = (until: number) => store.tables.work.lost(until).map(({ invocation_id }) => invocation_id);
     expect([lost(START + 9), lost(START + 10), lost(Infinity)]).toEqual([[], ["a"], ["a", "b"]]);
   });
 
   test("wake and soonest: what is due becomes ready, the soonest first, a batch at a time", () => {
     for (let n = 0; n < 501; n++) queue(`n${n}`, { state: "waiting", due: START + n, priority: n % 3 });
     queue("later", { state: "waiting", due: START + 5_000 });
-    expect(store.work.soonest()).toBe(START);
-    expect(store.work.wake(START + 1_000)).toHaveLength(500);
-    expect(store.work.soonest()).toBe(START + 500);
-    expect(store.work.wake(START + 1_000)).toEqual([{ function_id: "f1", priority: 500 % 3 }]);
-    expect(store.work.wake(START + 1_000)).toEqual([]);
-    expect(store.work.soonest()).toBe(START + 5_000);
+    expect(store.tables.work.soonest()).toBe(START);
+    expect(store.tables.work.wake(START + 1_000)).toHaveLength(500);
+    expect(store.tables.work.soonest()).toBe(START + 500);
+    expect(store.tables.work.wake(START + 1_000)).toEqual([{ function_id: "f1", priority: 500 % 3 }]);
+    expect(store.tables.work.wake(START + 1_000)).toEqual([]);
+    expect(store.tables.work.soonest()).toBe(START + 5_000);
   });
 
   test("ready: every function that has something to do, with its highest priority", () => {
@@ -89,20 +105,20 @@ describe("WorkStore", () => {
     queue("b", { priority: 4 });
     queue("c", { function_id: "f2" });
     queue("d", { function_id: "f3", state: "waiting" });
-    const ready = store.work.ready().toSorted((one, other) => one.function_id.localeCompare(other.function_id));
+    const ready = store.tables.work.ready().toSorted((one, other) => one.function_id.localeCompare(other.function_id));
     expect(ready).toEqual([
       { function_id: "f1", priority: 4 },
       { function_id: "f2", priority: 0 },
     ]);
-    expect(store.work.count()).toBe(4);
+    expect(store.tables.work.count()).toBe(4);
   });
 
   test("goes with its record, as do attempts and payloads", () => {
     queue("a");
-    store.attempts.save("a", beganAttempt(1, timestamp(START)), [{ stream: "stdout", text: "x" }]);
-    store.payloads.put({ ...{ invocation_id: "a", request: Buffer.from("{}") }, ...NOTHING_MORE });
-    store.invocations.remove("a");
-    expect([store.work.get("a"), store.attempts.list("a"), store.payloads.get("a")]).toEqual([
+    store.tables.attempts.save("a", beganAttempt(1, timestamp(START)), [{ stream: "stdout", text: "x" }]);
+    store.tables.payloads.put({ ...{ invocation_id: "a", request: Buffer.from("{}") }, ...NOTHING_MORE });
+    store.tables.invocations.remove("a");
+    expect([store.tables.work.get("a"), store.tables.attempts.list("a"), store.tables.payloads.get("a")]).toEqual([
       undefined,
       [],
       undefined,
@@ -111,7 +127,7 @@ describe("WorkStore", () => {
 
   test("needs its record", () => {
     const insert = () =>
-      store.work.insert({
+      store.tables.work.insert({
         ...{ invocation_id: "none", function_id: "f1", state: "ready", priority: 0, due: START, attempts: 0 },
         ...{ lost_attempts: 0, lease_until: null },
       });
@@ -119,29 +135,32 @@ describe("WorkStore", () => {
   });
 
   test("durably: what throws leaves nothing, and the others stay", async () => {
+    const clock = stillClock();
+    using database = openDatabase(":memory:", { log: listeningLog().log, clock });
+    const { invocations } = openTables(database, clock);
     const refused = rejectionOf(
-      store.work.durably(() => {
-        store.invocations.put(someInvocation("half", { status: "queued", mode: "async" }));
+      database.durably(() => {
+        invocations.put(someInvocation("half", { status: "queued", mode: "async" }));
         throw new Error("on purpose");
       }),
     );
-    await store.work.durably(() => store.invocations.put(someInvocation("whole")));
+    await database.durably(() => invocations.put(someInvocation("whole")));
     expect(await refused).toMatchObject({ message: "on purpose" });
-    expect([store.invocations.get("half"), store.invocations.get("whole")?.id]).toEqual([undefined, "whole"]);
+    expect([invocations.get("half"), invocations.get("whole")?.id]).toEqual([undefined, "whole"]);
   });
 });
 
 const NOTHING_MORE = { request_meta: null, response: null, response_meta: null };
 
-describe("InvocationStore prune, with work that is left to do,", () => {
+describe("InvocationTable prune, with work that is left to do,", () => {
   test("neither removes nor counts it", () => {
-    for (const n of [1, 2, 3]) store.invocations.save([{ invocation: someInvocation(`done${n}`) }]);
+    for (const n of [1, 2, 3]) store.tables.invocations.save([{ invocation: someInvocation(`done${n}`) }]);
     for (let n = 0; n < 10; n++) queue(`queued${n}`, {}, START + 1_000);
-    expect(store.invocations.prune({ before: 0, keep: 3, batch: 100 })).toBe(0);
-    expect(store.invocations.prune({ before: 0, keep: 2, batch: 100 })).toBe(1);
-    expect(store.invocations.prune({ before: START + 60_000, keep: 2, batch: 100 })).toBe(2);
-    expect(store.work.count()).toBe(10);
-    expect(store.invocations.get("queued0")?.status).toBe("queued");
+    expect(store.tables.invocations.prune({ before: 0, keep: 3, batch: 100 })).toBe(0);
+    expect(store.tables.invocations.prune({ before: 0, keep: 2, batch: 100 })).toBe(1);
+    expect(store.tables.invocations.prune({ before: START + 60_000, keep: 2, batch: 100 })).toBe(2);
+    expect(store.tables.work.count()).toBe(10);
+    expect(store.tables.invocations.get("queued0")?.status).toBe("queued");
   });
 });
 

@@ -1,9 +1,9 @@
 import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import { codeOf } from "./errors.ts";
+import { codeOf } from "./domain/errors.ts";
 
 /**
- * Creates an empty file that only its owner may read, unless it is there: databases hold environments with secrets,
+ * Creates an empty file that only its owner may read, unless it exists: databases hold environments with secrets,
  * and SQLite alone would create them readable for all. Returns whether it was created.
  */
 export function makePrivateFile(path: string): boolean {
@@ -29,8 +29,8 @@ export function syncFile(path: string): void {
 }
 
 /**
- * Gives a complete file its name, which nobody may have: unlike a rename, a link fails where somebody else has made the
- * file meanwhile. Some file systems have no links.
+ * Gives a complete file its name, which must be free: unlike a rename, a link fails if somebody else has made the file
+ * meanwhile. Some file systems have no links.
  */
 export function giveName(temporary: string, target: string): void {
   try {
@@ -40,4 +40,9 @@ export function giveName(temporary: string, target: string): void {
     if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(codeOf(error)) || existsSync(target)) throw error;
     renameSync(temporary, target);
   }
+}
+
+/** Returns whether a file could not be written because its disk, or a quota, is full. */
+export function isDiskFull(error: unknown): boolean {
+  return ["ENOSPC", "EDQUOT"].includes(codeOf(error));
 }

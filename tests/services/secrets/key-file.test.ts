@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { StoreError } from "../../../lib/store/sqlite/errors.ts";
-import { keyFilePath, makeKeyFile, readKeyFile } from "../../../lib/store/sqlite/key-file.ts";
-import { listeningLog, scratchDirectory, thrownBy } from "./support/stores.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
+import { keyFilePath, makeKeyFile, readKeyFile } from "../../../lib/services/secrets/key-file.ts";
+import { listeningLog, scratchDirectory, thrownBy } from "../../store/sqlite/support/stores.ts";
 
 const KEY = Buffer.alloc(32, "k");
 
@@ -39,7 +39,7 @@ describe("makeKeyFile", () => {
     expect(readdirSync(scratch.path)).toEqual(["secret.key"]);
   });
 
-  test("names the file and the remedy where there is no place for it", () => {
+  test("names the file and the remedy if there is no place for it", () => {
     using scratch = scratchDirectory();
     const path = scratch.file("none/secret.key");
     const error = thrownBy(() => makeKeyFile(path, KEY));
@@ -50,7 +50,7 @@ describe("makeKeyFile", () => {
 });
 
 describe("readKeyFile", () => {
-  test("finds nothing where there is no file", () => {
+  test("finds nothing if there is no file", () => {
     using scratch = scratchDirectory();
     expect(readKeyFile(keyFilePath(scratch.path), listeningLog().log)).toBeUndefined();
   });

@@ -1,9 +1,9 @@
 import { chmod, copyFile, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { EngineClient } from "../../.ci/engine/engine-client.ts";
-import { buildDirectory, hasImage, importDirectory, withDirectory } from "../../.ci/engine/image-tree.ts";
-import { ensureProgram, runOrThrow } from "../../.ci/packages.ts";
-import { ensureImage } from "../../.ci/engine/samples.ts";
+import type { EngineClient } from "../../../../.ci/engine/engine-client.ts";
+import { buildDirectory, hasImage, importDirectory, withDirectory } from "../../../../.ci/engine/image-tree.ts";
+import { ensureProgram, runOrThrow } from "../../../../.ci/packages.ts";
+import { ensureImage } from "../../../../.ci/engine/samples.ts";
 import { copyRepository } from "./repository.ts";
 
 const CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";

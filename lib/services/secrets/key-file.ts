@@ -1,17 +1,17 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { messageOf } from "../../domain/errors.ts";
+import { codeOf, messageOf } from "../../domain/errors.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "../../domain/parse-secret-key.ts";
 import type { Logger } from "../../log.ts";
-import { codeOf, isFull, StoreError } from "./errors.ts";
-import { giveName, makePrivateFile, syncFile } from "./files.ts";
+import { giveName, isDiskFull, makePrivateFile, syncFile } from "../../private-files.ts";
+import { StoreError } from "../../store/errors.ts";
 
-/** Where the key is that was made at the first start. Beside the database, not in it: a copy of that alone tells no secret. */
+/** The file of the key that was made at the first start: next to the database, so that a copy of the database alone reveals no secret. */
 export function keyFilePath(dataPath: string): string {
   return join(dataPath, "secret.key");
 }
 
-/** The key in the file at `path`; nothing where there is no file. Throws a `StoreError` where it holds no key. */
+/** The key in the file at `path`; undefined if there is no file. Throws a `StoreError` if it holds no key. */
 export function readKeyFile(path: string, log: Logger): Uint8Array | undefined {
   const shown = JSON.stringify(path);
   let text: string;
@@ -34,7 +34,7 @@ export function readKeyFile(path: string, log: Logger): Uint8Array | undefined {
   return key;
 }
 
-/** Writes a new key: complete under its name and on the disk, or not there at all. Throws a `StoreError`. */
+/** Writes a new key: complete under its name and on the disk, or not at all. Throws a `StoreError`. */
 export function makeKeyFile(path: string, key: Uint8Array): void {
   const temporary = `${path}.${process.pid}.tmp`;
   try {
@@ -46,7 +46,7 @@ export function makeKeyFile(path: string, key: Uint8Array): void {
     syncFile(path);
   } catch (error) {
     rmSync(temporary, { force: true });
-    const why = isFull(error)
+    const why = isDiskFull(error)
       ? "its disk is full: make room there, then start again"
       : `${messageOf(error)}: make its directory writable for this user, or give a key as SECRET_KEY`;
     throw new StoreError(`Cannot write the secret key ${JSON.stringify(path)}: ${why}`, { cause: error });

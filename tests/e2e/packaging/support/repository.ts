@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { runOrThrow } from "../../.ci/packages.ts";
+import { runOrThrow } from "../../../../.ci/packages.ts";
 
-export const REPOSITORY = join(import.meta.dir, "../..");
+export const REPOSITORY = join(import.meta.dir, "../../../..");
 
 /** Copies the files that a clone would have into `directory`, as they are now: committed or not, nothing ignored. */
 export async function copyRepository(directory: string): Promise<void> {

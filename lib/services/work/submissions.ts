@@ -1,0 +1,52 @@
+import type { Invocation } from "../../domain/calls/invocations.ts";
+import { timestamp } from "../../domain/types.ts";
+import type { NewInvocation } from "../../store/ledger.ts";
+import type { Target } from "../calls/invocations.ts";
+import { newRecord } from "../calls/record.ts";
+
+/** A call that is to be made later. */
+export interface Submission {
+  /** Becomes the id of the invocation. */
+  readonly id: string;
+  readonly target: Target;
+  readonly body: Uint8Array;
+  /** The contents of request.meta.json, as JSON; null if it was no HTTP request. */
+  readonly request_meta: string | null;
+  /** Not before this moment; milliseconds since the epoch. */
+  readonly due?: number;
+  readonly priority?: number;
+  readonly idempotency_key?: string;
+  readonly origin?: Origin;
+}
+
+/** Where an invocation comes from, and where its result goes. */
+export type Origin = Partial<
+  Pick<Invocation, "parent_id" | "replay_of" | "schedule_id" | "chain_depth" | "callback_url">
+>;
+
+/** The invocation that a submission becomes, as of `now`. */
+export function newInvocation(submission: Submission, now: number): NewInvocation {
+  const { body, request_meta, ...options } = submission;
+  return {
+    invocation: newQueuedRecord({ ...options, request_bytes: body.length }, now),
+    request: { request: body, request_meta },
+  };
+}
+
+/** The record of an invocation that is to be queued. */
+export function newQueuedRecord(
+  options: Omit<Submission, "body" | "request_meta"> & Pick<Invocation, "request_bytes">,
+  now: number,
+): NewInvocation["invocation"] {
+  const { id, target, request_bytes, priority = 0, due = now, origin } = options;
+  return {
+    ...newRecord(id, target, request_bytes, timestamp(now)),
+    status: "queued",
+    mode: "async",
+    attempts: 0,
+    priority,
+    run_at: timestamp(Math.max(due, now)),
+    callback_url: target.function.callback_url,
+    ...origin,
+  };
+}

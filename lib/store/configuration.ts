@@ -1,0 +1,179 @@
+import type { ChainLink } from "../domain/functions/chains.ts";
+import type { Function } from "../domain/functions/functions.ts";
+import type { VersionQuery } from "../domain/functions/versions.ts";
+import type { Pulled, PulledImage } from "../domain/images/pulled-images.ts";
+import type { Registry } from "../domain/images/registries.ts";
+import type { Key } from "../domain/keys.ts";
+import type { Route } from "../domain/routes/routes.ts";
+import type { Schedule } from "../domain/schedules.ts";
+import type { Secret } from "../domain/secrets.ts";
+import type { Changed, SealedRegistry, SealedSecret, SecretUser, StoredKey } from "./records.ts";
+
+/**
+ * The configuration: few records, read at every call. Reads are synchronous, from memory; records are shared by all
+ * readers, and frozen. Writes are commands that settle when they are on the disk, and reads see them from then on.
+ *
+ * A command is either right as of the moment of the write by itself (a taken name is a `conflict`), or it says what it is
+ * based on: `replace` takes the record as it was read, and `Basis` the revision of everything that was read. If that has
+ * changed meanwhile, nothing is written, and the command throws a `StaleError` (see `retryStale`).
+ */
+export interface Basis {
+  /** The `Store.revision` that was current before the reads that the write depends on. */
+  readonly revision: number;
+}
+
+export interface FunctionStore {
+  get(id: string): Function | undefined;
+  /** Finds a function by its id or else its name. */
+  find(idOrName: string): Function | undefined;
+  /** All functions, oldest first. */
+  list(): Function[];
+  /** All functions as parts of chains. */
+  links(): ChainLink[];
+  count(): number;
+  /** Adds a function with its first version. Throws `conflict` if the name is taken. */
+  insert(record: Function, basis?: Basis): Promise<void>;
+  /** Replaces a function; a new version number adds that version. Throws `conflict` if the name is taken. */
+  replace(before: Function, after: Function, basis?: Basis): Promise<void>;
+  /**
+   * Deletes a function and returns it; undefined if there is none. Throws `conflict` if routes lead to it or other
+   * functions name it (`on_success`, `on_failure`), unless `cascade` removes those.
+   */
+  delete(id: string, options: { readonly cascade: boolean }): Promise<Function | undefined>;
+}
+
+/** Versions are never changed, except that an image that was not known is added. */
+export interface VersionStore {
+  /** A version that a route names, from memory. */
+  get(id: string, version: number): Function | undefined;
+  /** Any version of a function that is kept. */
+  find(id: string, version: number): Promise<Function | undefined>;
+  /** The versions of a function below a number, newest first. */
+  list(id: string, query: VersionQuery): Promise<Function[]>;
+  /** The versions of a function that routes name. */
+  named(id: string): number[];
+  /** The versions of all functions that routes name, each once. */
+  allNamed(): readonly { readonly id: string; readonly version: number }[];
+  /** Adds the image to a version of an older database, which did not know it. */
+  complete(version: Pick<Function, "id" | "version" | "image_id" | "digest">): Promise<void>;
+}
+
+export interface RouteStore {
+  get(id: string): Route | undefined;
+  /** The route that a path leads to, and the part of the path that a prefix leaves. Called for every request below /r. */
+  match(path: string): { readonly route: Route; readonly path_rest: string | null } | undefined;
+  /** The route with exactly this path. */
+  getByPath(path: string): Route | undefined;
+  /** All routes, oldest first. */
+  list(): Route[];
+  count(): number;
+  /** Throws `conflict` if the path is taken, `not_found` if the function is gone. */
+  insert(route: Route, basis?: Basis): Promise<void>;
+  /** Throws like `insert`. */
+  replace(before: Route, after: Route, basis?: Basis): Promise<void>;
+  /** Deletes a route and returns it; undefined if there is none. */
+  delete(id: string): Promise<Route | undefined>;
+}
+
+export interface KeyStore {
+  get(id: string): Key | undefined;
+  /** The key whose token has this hash. Called for every request with a key. */
+  findByHash(hash: string): StoredKey | undefined;
+  /** All keys, oldest first, including those that are revoked or have expired. */
+  list(): Key[];
+  count(): number;
+  insert(stored: StoredKey): Promise<void>;
+  /** Marks a key as revoked, unless it is already; undefined if there is none. */
+  revoke(id: string, revoked_at: string): Promise<Key | undefined>;
+  /** Removes the keys that are revoked or have expired. */
+  forgetDead(now: string): Promise<void>;
+  /** Notes when keys were last used; a crash of the machine may lose it. */
+  noteUses(uses: readonly (readonly [id: string, last_used_at: string])[]): Promise<void>;
+}
+
+/** Values are sealed: without its key the database reveals none of them. */
+export interface SecretStore {
+  /** Called at every call of a function that uses the secret. */
+  get(name: string): SealedSecret | undefined;
+  /** All secrets by name, without their values. */
+  list(): Secret[];
+  /** The functions that use a secret, oldest first: as they are now, or in a version that a route names. */
+  users(name: string): SecretUser[];
+  count(): number;
+  /** Returns whether there is anything that only the key of the vault can open, the passwords of registries included. */
+  anythingSealed(): boolean;
+  /** Adds or replaces a secret; one that exists keeps its `created_at`. Throws `conflict` if there are too many. */
+  put(
+    secret: SealedSecret,
+    basis?: Basis,
+  ): Promise<Changed<SealedSecret | undefined> & { readonly after: SealedSecret }>;
+  /** Deletes a secret and returns it; undefined if there is none. Throws `conflict` if it is used, unless forced. */
+  delete(name: string, options: { readonly force: boolean }): Promise<Secret | undefined>;
+}
+
+export interface RegistryStore {
+  get(host: string): SealedRegistry | undefined;
+  /** All registries by host, without their secrets. */
+  list(): Registry[];
+  count(): number;
+  /** Adds or replaces credentials, all of them or none; those that exist keep their `created_at`. Throws `conflict` if there are too many. */
+  put(
+    those: readonly SealedRegistry[],
+  ): Promise<(Changed<SealedRegistry | undefined> & { readonly after: SealedRegistry })[]>;
+  /** Deletes the credentials of a registry and returns them; undefined if there are none. */
+  delete(host: string): Promise<SealedRegistry | undefined>;
+}
+
+export interface ScheduleStore {
+  get(id: string): Schedule | undefined;
+  /** All schedules, oldest first. */
+  list(): Schedule[];
+  count(): number;
+  /** Throws `not_found` if the function is gone. */
+  insert(schedule: Schedule): Promise<void>;
+  /** Throws like `insert`. */
+  replace(before: Schedule, after: Schedule): Promise<void>;
+  /** Deletes a schedule and returns it; undefined if there is none. */
+  delete(id: string): Promise<Schedule | undefined>;
+}
+
+/** The server's own settings. */
+export interface SettingStore {
+  /** A random id that marks the containers of this database; made at the first call, and the same ever after. */
+  ownerId(): Promise<string>;
+  /** The hash of the key that was made at the first start; null if none was made. */
+  apiKeyHash(): string | null;
+  setApiKeyHash(hash: string): Promise<void>;
+  /** The fingerprint of the key that everything here was sealed with; null if nothing ever was. */
+  secretKeyFingerprint(): string | null;
+  setSecretKeyFingerprint(fingerprint: string): Promise<void>;
+  /** The secrets that callbacks are signed with, sealed; null until the first callback needs them. */
+  callbackSecrets(): string | null;
+  /** Throws a `StaleError` if they are not `before` any more. */
+  replaceCallbackSecrets(before: string | null, after: string): Promise<void>;
+}
+
+/** The images that this server pulled. */
+export interface PulledImageStore {
+  list(): PulledImage[];
+  /** Those that no function needs if `keep` versions of each are kept, oldest first. */
+  unneeded(keep: number): PulledImage[];
+  isNeeded(imageId: string, keep: number): boolean;
+  /** Notes what a pull has changed on the engine. */
+  record(pulled: Pulled): Promise<void>;
+  delete(imageId: string): Promise<void>;
+}
+
+/** A record that a manifest adds (only `after`), changes, or deletes (only `before`). */
+export interface ManifestWrite<T> {
+  /** The name by which the manifest knows it. */
+  readonly name: string;
+  readonly before?: T;
+  readonly after?: T;
+}
+
+/** Everything that a manifest changes: all of it is written, or nothing. */
+export interface ManifestWrites {
+  readonly functions: readonly ManifestWrite<Function>[];
+  readonly routes: readonly ManifestWrite<Route>[];
+}

@@ -1,0 +1,143 @@
+import type { Attempt } from "../domain/calls/attempts.ts";
+import type { Delivery } from "../domain/calls/callbacks.ts";
+import type { Invocation, LogEntry } from "../domain/calls/invocations.ts";
+import type { Schedule } from "../domain/schedules.ts";
+import type { Payload, ReadyWork, Work } from "./records.ts";
+
+/**
+ * The ledger of asynchronous invocations: the work that is left, attempts, results, callbacks. Each command is one
+ * transaction. Those that a caller gets an answer for (`submit`, `submitScheduled`, `replayMany`, `cancelUnattended`,
+ * `resend`) are on the disk when they settle. The others survive the death of the process; if the machine loses power the
+ * work is done once more.
+ *
+ * An attempt holds its work by a lease: nobody else may attempt it before the lease ends. A write for an attempt names it
+ * (`AttemptId`), and does nothing if the work is not held by just that attempt any more: so an attempt that was given up
+ * cannot overwrite the one after it. All commands throw `storage_full` if the disk has no room.
+ */
+export interface Ledger {
+  /**
+   * Queues an invocation. With an idempotency key that came with the same request before, returns the invocation of then.
+   * Throws `overloaded` if too much is queued, `idempotency_mismatch` if the key came with another request.
+   */
+  submit(invocation: NewInvocation, key?: IdempotencyKey): Promise<Submitted>;
+  /**
+   * Queues the runs of a schedule and notes that they are done; with `overlap: skip` a run is left out if the one before
+   * has not ended. Throws a `StaleError` if the schedule is not as `before` any more, and `overloaded`.
+   */
+  submitScheduled(runs: ScheduledRuns): Promise<ScheduledSubmission>;
+  /** Queues invocations that replay others (`replay_of`), each only if no replay of it exists yet; returns those that were queued. */
+  replayMany(replays: readonly NewInvocation[]): Promise<Invocation[]>;
+  /** Takes the next work of a function that is ready, if there is any: the highest priority first, then what was due first. */
+  claim(functionId: string, lease: { readonly now: number; readonly until: number }): Promise<Claim>;
+  /** Makes the lease of an attempt last until then at least. Returns whether the attempt still had it. */
+  hold(attempt: AttemptId, until: number): Promise<boolean>;
+  /** Renews all leases of this server; none of them ends earlier than it did. */
+  renew(until: number): Promise<void>;
+  /** Writes the end of an attempt with everything that follows from it. Returns whether the attempt still had its lease. */
+  end(end: End): Promise<boolean>;
+  /** Marks the work that an earlier process of this server held as lost; returns how much it was. */
+  loseMine(): Promise<number>;
+  /** Lost work whose lease has ended by then, at most a batch. */
+  lost(until: number): Promise<Standing[]>;
+  /** Writes the ends of lost attempts, as `end` does, and returns those that were written: others may be faster. */
+  release(ends: readonly End[]): Promise<End[]>;
+  /** Makes ready what has become due, at most a batch, and returns whose it is. */
+  wake(now: number): Promise<ReadyWork[]>;
+  /** The moment when the next waiting work is due; null if none waits. */
+  nextDue(): Promise<number | null>;
+  /** The functions that have something to do, each with its highest priority. */
+  ready(): Promise<ReadyWork[]>;
+  /** How much work is left to do. */
+  count(): Promise<number>;
+  /** The work that is left for an invocation, if there is any. */
+  find(invocationId: string): Promise<Standing | undefined>;
+  /** Ends an invocation that no server attempts now (queued or lost). Returns whether that was so. */
+  cancelUnattended(end: End): Promise<boolean>;
+  /** Forgets idempotency keys from before that moment, at most a batch; returns how many. */
+  forgetKeys(before: number): Promise<number>;
+  /** The deliveries that are due, those that have waited longest first, and when the next one is due after `now`. */
+  dueDeliveries(now: number, limit: number): Promise<{ readonly deliveries: Delivery[]; readonly next: number | null }>;
+  /** Writes the state of a delivery. */
+  saveDelivery(delivery: Delivery): Promise<void>;
+  /** Makes a delivery that has ended due again; throws `conflict` if it waits anyway, undefined if there is none. */
+  resend(invocationId: string, now: number): Promise<Delivery | undefined>;
+}
+
+/** An asynchronous invocation that is to be queued: `run_at` says when it is due. */
+export interface NewInvocation {
+  readonly invocation: Invocation & { readonly run_at: string };
+  /** Its request, or the id of the invocation whose request it has. */
+  readonly request: Pick<Payload, "request" | "request_meta"> | { readonly copy_of: string };
+}
+
+/** The Idempotency-Key of a submission. */
+export interface IdempotencyKey {
+  readonly key: string;
+  /** Distinguishes requests that came with the same key. */
+  readonly request_hash: string;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** A submission that was taken, now or before under the same key. */
+export interface Submitted {
+  readonly invocation: Invocation;
+  readonly repeated: boolean;
+}
+
+/** The runs of a schedule that are due, oldest first, and up to when everything is done then. */
+export interface ScheduledRuns {
+  readonly before: Schedule;
+  readonly last_due: number;
+  readonly runs: readonly NewInvocation[];
+}
+
+/** The schedule after its runs were queued. */
+export interface ScheduledSubmission {
+  readonly schedule: Schedule;
+  readonly queued: readonly Invocation[];
+  readonly left_out: readonly NewInvocation[];
+}
+
+/** The name of an attempt: the invocation and the number of the attempt. */
+export interface AttemptId {
+  readonly invocation_id: string;
+  readonly attempt: number;
+}
+
+/** Work that is left, with its invocation and its latest attempt. */
+export interface Standing {
+  readonly work: Work;
+  readonly invocation: Invocation;
+  /** Null if none was begun, or if it has been forgotten. */
+  readonly attempt: Attempt | null;
+}
+
+/** Work that was taken, with the record of the attempt that begins. */
+export interface Claimed extends Standing {
+  readonly attempt: Attempt;
+}
+
+export interface Claim {
+  readonly claimed: Claimed | null;
+  /** The priority of what else of the function is ready; null if nothing is. */
+  readonly next_priority: number | null;
+}
+
+/** What an attempt leaves: the end of its invocation, or another attempt to make. */
+export interface End extends AttemptId {
+  /** The record as it is from now on. */
+  readonly invocation: Invocation;
+  /** The record of the attempt, `forgotten` if it never began, or `unchanged`. */
+  readonly record: Attempt | "forgotten" | "unchanged";
+  /** What was printed in the attempt, if it is known. */
+  readonly logs?: readonly LogEntry[];
+  /** The function's answer; null if none is known. */
+  readonly answer: Pick<Payload, "response" | "response_meta"> | null;
+  /** The work that is left; null if the invocation has ended. */
+  readonly left: Pick<Work, "due" | "attempts" | "lost_attempts"> | null;
+  /** The results that are to be sent. */
+  readonly deliveries: readonly Delivery[];
+  /** The invocations that follow. */
+  readonly submissions: readonly NewInvocation[];
+}

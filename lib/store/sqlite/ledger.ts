@@ -1,0 +1,261 @@
+import type { Clock } from "../../clock.ts";
+import { beganAttempt } from "../../domain/calls/attempts.ts";
+import type { Delivery } from "../../domain/calls/callbacks.ts";
+import type { Invocation } from "../../domain/calls/invocations.ts";
+import { moved } from "../../domain/calls/states.ts";
+import { AppError } from "../../domain/errors.ts";
+import { IDEMPOTENCY, QUEUED } from "../../domain/limits.ts";
+import { timestamp } from "../../domain/types.ts";
+import type {
+  AttemptId,
+  Claim,
+  Claimed,
+  End,
+  IdempotencyKey,
+  Ledger,
+  NewInvocation,
+  ScheduledRuns,
+  ScheduledSubmission,
+  Standing,
+  Submitted,
+} from "../ledger.ts";
+import type { ReadyWork, Work } from "../records.ts";
+import type { Database } from "./database/database.ts";
+import type { Tables } from "./tables.ts";
+
+/** The states of work at which no server makes an attempt. */
+const UNATTENDED: readonly Work["state"][] = ["waiting", "ready", "lost"];
+
+/**
+ * The ledger in SQLite. Commands that somebody waits for go through the group commit. The others are done when their
+ * method returns: as fast transactions, which need no sync of the disk.
+ */
+export class SqliteLedger implements Ledger {
+  readonly #database: Database;
+  readonly #tables: Tables;
+  readonly #clock: Clock;
+  #counted = { at: -Infinity, queued: 0 };
+
+  constructor(database: Database, tables: Tables, clock: Clock) {
+    this.#database = database;
+    this.#tables = tables;
+    this.#clock = clock;
+  }
+
+  submit(invocation: NewInvocation, key?: IdempotencyKey): Promise<Submitted> {
+    return this.#database.durably(() => {
+      const repeated = key && this.#repeated(invocation, key);
+      if (repeated !== undefined) return { invocation: repeated, repeated: true };
+      return { invocation: this.#queue(invocation), repeated: false };
+    });
+  }
+
+  submitScheduled({ before, last_due, runs }: ScheduledRuns): Promise<ScheduledSubmission> {
+    return this.#database.durably(() => {
+      const queued: Invocation[] = [];
+      const left_out: NewInvocation[] = [];
+      let { last_invocation_id } = before;
+      for (const run of runs) {
+        const busy = last_invocation_id !== null && this.#tables.work.get(last_invocation_id) !== undefined;
+        if (busy && before.overlap === "skip") {
+          left_out.push(run);
+          continue;
+        }
+        queued.push(this.#queue(run));
+        last_invocation_id = run.invocation.id;
+      }
+      const schedule = { ...before, last_due, last_invocation_id };
+      this.#tables.schedules.replaceNow(before, schedule);
+      return { schedule, queued, left_out };
+    });
+  }
+
+  replayMany(replays: readonly NewInvocation[]): Promise<Invocation[]> {
+    return this.#database.durably(() =>
+      replays.flatMap((replay) => {
+        const { replay_of } = replay.invocation;
+        const isTooLate =
+          replay_of === null || this.#tables.invocations.isReplayed(replay_of) || !this.#tables.payloads.has(replay_of);
+        return isTooLate ? [] : [this.#queue(replay)];
+      }),
+    );
+  }
+
+  async claim(functionId: string, { now, until }: { now: number; until: number }): Promise<Claim> {
+    const { work: queue, invocations, attempts } = this.#tables;
+    const claimed = this.#fast((): Claimed | null => {
+      const work = queue.next(functionId);
+      const record = work && invocations.get(work.invocation_id);
+      if (work === undefined || record === undefined) return null;
+      queue.lease(work.invocation_id, until);
+      const number = work.attempts + 1;
+      const attempt = beganAttempt(number, timestamp(now));
+      const invocation: Invocation = { ...moved(record, "claim"), attempts: number, run_at: null };
+      invocations.put(invocation);
+      attempts.save(work.invocation_id, attempt);
+      return { work: { ...work, state: "leased", attempts: number, lease_until: until }, invocation, attempt };
+    });
+    return { claimed, next_priority: queue.next(functionId)?.priority ?? null };
+  }
+
+  async hold({ invocation_id, attempt }: AttemptId, until: number): Promise<boolean> {
+    return this.#fast(() => this.#tables.work.hold(invocation_id, attempt, until));
+  }
+
+  async renew(until: number): Promise<void> {
+    this.#fast(() => this.#tables.work.renew(until));
+  }
+
+  async end(end: End): Promise<boolean> {
+    return this.#fast(() => this.#write(end, ["leased"]));
+  }
+
+  async loseMine(): Promise<number> {
+    return this.#fast(() => this.#tables.work.loseLeases());
+  }
+
+  async lost(until: number): Promise<Standing[]> {
+    return this.#tables.work.lost(until).flatMap((work) => this.#standing(work) ?? []);
+  }
+
+  async release(ends: readonly End[]): Promise<End[]> {
+    return this.#fast(() => ends.filter((end) => this.#write(end, ["lost"])));
+  }
+
+  async wake(now: number): Promise<ReadyWork[]> {
+    return this.#fast(() => this.#tables.work.wake(now));
+  }
+
+  async nextDue(): Promise<number | null> {
+    return this.#tables.work.soonest();
+  }
+
+  async ready(): Promise<ReadyWork[]> {
+    return this.#tables.work.ready();
+  }
+
+  async count(): Promise<number> {
+    return this.#tables.work.count();
+  }
+
+  async find(invocationId: string): Promise<Standing | undefined> {
+    const work = this.#tables.work.get(invocationId);
+    return work && this.#standing(work);
+  }
+
+  cancelUnattended(end: End): Promise<boolean> {
+    return this.#database.durably(() => this.#write(end, UNATTENDED));
+  }
+
+  async forgetKeys(before: number): Promise<number> {
+    return this.#fast(() => this.#tables.idempotencyKeys.prune(before));
+  }
+
+  async dueDeliveries(now: number, limit: number) {
+    const { deliveries } = this.#tables;
+    return { deliveries: deliveries.due(now, limit), next: deliveries.soonest(now) };
+  }
+
+  async saveDelivery(delivery: Delivery): Promise<void> {
+    this.#fast(() => this.#tables.deliveries.put(delivery));
+  }
+
+  resend(invocationId: string, now: number): Promise<Delivery | undefined> {
+    const { deliveries } = this.#tables;
+    return this.#database.durably(() => {
+      const before = deliveries.get(invocationId);
+      if (before === undefined) return undefined;
+      if (before.state === "waiting") {
+        const message = `The callback waits for its next attempt already, at ${timestamp(before.due)}`;
+        throw new AppError("conflict", message);
+      }
+      const after: Delivery = { ...before, state: "waiting", due: now, attempts: 0, delivered_at: null };
+      deliveries.put(after);
+      return after;
+    });
+  }
+
+  #fast<T>(work: () => T): T {
+    return this.#database.transaction("fast", work);
+  }
+
+  #standing(work: Work): Standing | undefined {
+    const invocation = this.#tables.invocations.get(work.invocation_id);
+    const attempt = this.#tables.attempts.get(work.invocation_id, work.attempts) ?? null;
+    return invocation && { work, invocation, attempt };
+  }
+
+  /** Part of a transaction: writes an end if the work is in one of these states, and at that attempt. */
+  #write(end: End, states: readonly Work["state"][]): boolean {
+    const { invocation_id: id, record, logs, answer, left } = end;
+    const { work: queue, invocations, attempts, payloads, deliveries } = this.#tables;
+    const work = queue.get(id);
+    if (work === undefined || work.attempts !== end.attempt || !states.includes(work.state)) return false;
+    if (record === "forgotten") attempts.remove(id, end.attempt);
+    else if (record !== "unchanged") attempts.save(id, record, logs);
+    if (left === null) queue.remove(id);
+    else queue.put({ ...work, ...left, state: "waiting", lease_until: null });
+    invocations.put(end.invocation, answer === null ? undefined : logs);
+    if (answer !== null) payloads.answer(id, answer);
+    for (const delivery of end.deliveries) deliveries.insert(delivery);
+    for (const submission of end.submissions) this.#insert(submission);
+    return true;
+  }
+
+  /** Part of a transaction: queues an invocation if there is room. */
+  #queue(submission: NewInvocation): Invocation {
+    if (this.#isFull()) {
+      const message = `${QUEUED} invocations are queued already: try again later, or cancel some`;
+      throw new AppError("overloaded", message, { retry_after_s: 60 });
+    }
+    return this.#insert(submission);
+  }
+
+  #insert({ invocation, request }: NewInvocation): Invocation {
+    const { id, function_id, priority, run_at, created_at } = invocation;
+    this.#tables.invocations.put(invocation);
+    if ("request" in request) {
+      this.#tables.payloads.put({ invocation_id: id, ...request, response: null, response_meta: null });
+    } else if (!this.#tables.payloads.copyRequest(id, request.copy_of)) {
+      throw new Error(`The request of invocation ${request.copy_of} is not kept`);
+    }
+    this.#tables.work.insert({
+      invocation_id: id,
+      function_id,
+      state: run_at > created_at ? "waiting" : "ready",
+      priority,
+      due: Date.parse(run_at),
+      attempts: 0,
+      lost_attempts: 0,
+      lease_until: null,
+    });
+    return invocation;
+  }
+
+  /** Counting takes 3 ms for 100,000 of them, so it is done once a second, and more rarely the more there are. */
+  #isFull(): boolean {
+    const now = this.#clock.monotonic();
+    if (now - this.#counted.at >= Math.max(1_000, this.#counted.queued / 100))
+      this.#counted = { at: now, queued: this.#tables.work.count() };
+    return this.#counted.queued++ >= QUEUED;
+  }
+
+  /** The invocation that came with the same key before; if there is none, keeps the key for this one. */
+  #repeated(
+    { invocation: { id, function_id } }: NewInvocation,
+    { key, request_hash, now }: IdempotencyKey,
+  ): Invocation | undefined {
+    const { idempotencyKeys, invocations } = this.#tables;
+    const known = idempotencyKeys.get(function_id, key);
+    const invocation = known && invocations.get(known.invocation_id);
+    if (known === undefined || invocation === undefined || known.created_at < now - IDEMPOTENCY.ttl_ms) {
+      idempotencyKeys.put({ function_id, key, request_hash, invocation_id: id, created_at: now });
+      return undefined;
+    }
+    if (known.request_hash === request_hash) return invocation;
+    throw new AppError(
+      "idempotency_mismatch",
+      `The Idempotency-Key ${JSON.stringify(key)} came with another body before: send a new key for a new request`,
+    );
+  }
+}

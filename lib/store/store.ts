@@ -1,0 +1,42 @@
+import type {
+  Basis,
+  FunctionStore,
+  KeyStore,
+  ManifestWrites,
+  PulledImageStore,
+  RegistryStore,
+  RouteStore,
+  ScheduleStore,
+  SecretStore,
+  SettingStore,
+  VersionStore,
+} from "./configuration.ts";
+import type { History } from "./history.ts";
+import type { Ledger } from "./ledger.ts";
+
+/**
+ * Where a server keeps everything. No database is known here: a maker (`sqlite/` is one) fulfils this contract, which
+ * tests/store/contract checks. Transactions are inside the commands; nobody outside opens one.
+ */
+export interface Store extends AsyncDisposable {
+  readonly functions: FunctionStore;
+  readonly versions: VersionStore;
+  readonly routes: RouteStore;
+  readonly keys: KeyStore;
+  readonly secrets: SecretStore;
+  readonly registries: RegistryStore;
+  readonly schedules: ScheduleStore;
+  readonly settings: SettingStore;
+  readonly pulledImages: PulledImageStore;
+  readonly ledger: Ledger;
+  readonly history: History;
+  /** Another number after each change of the configuration: what a `Basis` has. */
+  readonly revision: number;
+  /**
+   * Writes what a manifest changes, all of it or nothing. A dry run writes nothing, and throws whatever the write would.
+   * Throws `conflict` if a name is taken, and a `StaleError` (see `Basis`).
+   */
+  applyManifest(writes: ManifestWrites, options: Basis & { readonly dry_run: boolean }): Promise<void>;
+  /** Rejects with the reason if the database cannot be read. */
+  check(): Promise<void>;
+}

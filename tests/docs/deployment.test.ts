@@ -1,0 +1,23 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { OPTIONS } from "../../lib/config/options.ts";
+import { ROOT } from "./support/markdown-blocks.ts";
+
+const variables: ReadonlySet<string> = new Set(Object.values(OPTIONS).map(({ variable }) => variable));
+
+test("docker-compose.yml sets variables that the server has, and publishes its port on loopback alone", async () => {
+  const file: unknown = Bun.YAML.parse(await Bun.file(join(ROOT, "docker-compose.yml")).text());
+  expect(file).toMatchObject({
+    services: { slipway: { ports: ["127.0.0.1:9999:9999"], environment: { AUTH: "off" }, stop_grace_period: "45s" } },
+  });
+  const { environment } = (file as { services: { slipway: { environment: object } } }).services.slipway; // as above
+  expect(Object.keys(environment).filter((name) => !variables.has(name))).toEqual([]);
+});
+
+test("slipway.service sets variables that the server has, and gives it more time to stop than calls get", async () => {
+  const unit = await Bun.file(join(ROOT, ".ci/slipway.service")).text();
+  const set = [...unit.matchAll(/^Environment=(\w+)=/gm)].map(([, name = ""]) => name);
+  expect(set.length).toBeGreaterThan(0);
+  expect(set.filter((name) => !variables.has(name))).toEqual([]);
+  expect(unit).toContain("\nTimeoutStopSec=45\n");
+});

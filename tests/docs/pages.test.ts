@@ -1,0 +1,68 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { baseImage } from "../../.ci/engine/base-images.ts";
+import { acquireEngine, type Engine } from "../../.ci/engine/engine.ts";
+import { hasImage } from "../../.ci/engine/image-tree.ts";
+import { buildSample } from "../../.ci/engine/samples.ts";
+import { ensureProgram } from "../../.ci/packages.ts";
+import { blocksOf, pagePaths, readPage } from "./support/markdown-blocks.ts";
+import { NOT_RUN, PageRun } from "./support/page-run.ts";
+
+/** A page has up to twenty commands, each of which may start a container on a busy machine. */
+const PAGE_TIMEOUT_MS = 240_000;
+
+/** Images that pages take from a public registry, and what stands in for them here. */
+const PUBLIC = [
+  ["busybox:1", "busybox"],
+  ["oven/bun:1", "bun"],
+] as const;
+
+/** Images that pages build and name. */
+const MADE = ["count", "shout", "slipway/hello-world:1.4"] as const;
+
+const pages = await pagePaths();
+
+let engine: Engine;
+const tagged: string[] = [];
+
+beforeAll(async () => {
+  engine = await acquireEngine();
+  await ensureProgram("curl", ["curl"]);
+  for (const name of ["hello-world", "hello-sh", "http-sh"] as const) await buildSample(engine.client, name, true);
+  for (const [reference, standIn] of PUBLIC) {
+    if (await hasImage(engine.client, reference)) continue;
+    const [repository, tag] = reference.split(":");
+    await engine.client.request(
+      "POST",
+      `/images/${await baseImage(engine.client, standIn)}/tag?repo=${repository}&tag=${tag}`,
+    );
+    tagged.push(reference);
+  }
+}, PAGE_TIMEOUT_MS);
+
+afterAll(async () => {
+  for (const reference of [...tagged, ...MADE]) {
+    if (await hasImage(engine.client, reference)) {
+      await engine.client.request("DELETE", `/images/${reference}?noprune=1`);
+    }
+  }
+});
+
+describe("what a page shows is what happens:", () => {
+  test.each(pages)(
+    "%s",
+    async (page) => {
+      await PageRun.run(page);
+    },
+    PAGE_TIMEOUT_MS,
+  );
+});
+
+test("every reason for not running a block is one that some block has", async () => {
+  const given = new Set<string>();
+  for (const page of pages) {
+    for (const { directive } of blocksOf(page, await readPage(page))) {
+      if (directive?.name === "not run") given.add(directive.value);
+    }
+  }
+  expect([...given].toSorted()).toEqual([...NOT_RUN].toSorted());
+});

@@ -1,0 +1,86 @@
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import { deliveriesOf } from "../../../lib/domain/calls/callbacks.ts";
+import { endedAttempt } from "../../../lib/domain/calls/attempts.ts";
+import { moved } from "../../../lib/domain/calls/states.ts";
+import { timestamp } from "../../../lib/domain/types.ts";
+import type { End, NewInvocation, Standing } from "../../../lib/store/ledger.ts";
+import { someInvocation, START } from "../sqlite/support/stores.ts";
+
+export const LEASE_MS = 30_000;
+
+/** An asynchronous invocation that is to be queued, due at `run_at` (milliseconds since the epoch). */
+export function newWork(id: string, fields: Partial<Invocation> & { due?: number; at?: number } = {}): NewInvocation {
+  const { due, at = START, ...rest } = fields;
+  return {
+    invocation: {
+      ...someInvocation(id, {
+        status: "queued",
+        mode: "async",
+        attempts: 0,
+        created_at: timestamp(at),
+        finished_at: null,
+        ...rest,
+      }),
+      run_at: timestamp(due ?? at),
+    },
+    request: { request: Buffer.from(`the request of ${id}`), request_meta: null },
+  };
+}
+
+/** The end of an attempt that succeeded, with what follows from it. */
+export function success(
+  { work, invocation, attempt }: Standing,
+  submissions: readonly NewInvocation[] = [],
+  now = START,
+): End {
+  const fields = { reason: null, exit_code: 0 } as const;
+  const ended: Invocation = { ...moved(invocation, "succeed"), ...fields, finished_at: timestamp(now) };
+  return {
+    invocation_id: work.invocation_id,
+    attempt: work.attempts,
+    invocation: ended,
+    record:
+      attempt === null ? "unchanged" : endedAttempt(attempt, { status: "succeeded", fields }, false, timestamp(now)),
+    logs: [{ stream: "stdout", text: "done\n" }],
+    answer: { response: Buffer.from("{}"), response_meta: null },
+    left: null,
+    deliveries: deliveriesOf(ended, now),
+    submissions,
+  };
+}
+
+/** The end of an attempt that is to be made again at `due`. */
+export function again(standing: Standing, due: number, now = START): End {
+  const { work, invocation, attempt } = standing;
+  const finished = { status: "failed", fields: { reason: "function_failed" } } as const;
+  return {
+    invocation_id: work.invocation_id,
+    attempt: work.attempts,
+    invocation: { ...moved(invocation, "retry"), reason: "function_failed", run_at: timestamp(due) },
+    record: attempt === null ? "unchanged" : endedAttempt(attempt, finished, false, timestamp(now)),
+    answer: null,
+    left: { due, attempts: work.attempts, lost_attempts: work.lost_attempts },
+    deliveries: [],
+    submissions: [],
+  };
+}
+
+/** The end of an invocation that is cancelled while nobody attempts it. */
+export function cancelled({ work, invocation }: Standing, now = START): End {
+  const ended: Invocation = {
+    ...moved(invocation, "cancel"),
+    reason: "cancelled",
+    run_at: null,
+    finished_at: timestamp(now),
+  };
+  return {
+    invocation_id: work.invocation_id,
+    attempt: work.attempts,
+    invocation: ended,
+    record: "unchanged",
+    answer: null,
+    left: null,
+    deliveries: deliveriesOf(ended, now),
+    submissions: [],
+  };
+}
