@@ -12,7 +12,7 @@ import type { RegistryCredentials } from "../domain/images/registries.ts";
 export interface Platform extends AsyncDisposable {
   readonly images: PlatformImages;
   readonly inventory: ImageInventory;
-  /** Why no instance can be launched now, or nothing. */
+  /** The reason why no instance can be launched now, or nothing. */
   readonly problem: AppError | undefined;
   /**
    * Settles when it is known whether instances can be launched. A call that comes right after the start, or after the
@@ -42,7 +42,7 @@ export interface Platform extends AsyncDisposable {
 export interface PlatformListener {
   /** Instances can be launched, for the first time or again. */
   readonly onAvailable: () => void;
-  /** What the instances of a group shared is lost, so none of them can serve another call. */
+  /** The instances of a group have lost what they shared, so none of them can serve another call. */
   readonly onGroupLost: (group: string) => void;
   /** No instance of an earlier server with the same owner is left. */
   readonly onSwept: () => void;
@@ -72,11 +72,11 @@ export interface ChannelReader {
   readonly onBytes: (bytes: Uint8Array) => void;
   /** The instance ended, or the connection was lost. */
   readonly onEnd: (why: string) => void;
-  /** What came makes no sense. The channel is still to be closed. */
+  /** The stream makes no sense. The channel is still to be closed. */
   readonly onBroken: (problem: string) => void;
 }
 
-/** How an instance ended: by itself or from outside, because memory ran out, or along with the engine below. */
+/** The end of an instance: by itself or from outside, because memory ran out, or along with the engine below. */
 export type Ending =
   | { readonly how: "died" }
   | { readonly how: "out_of_memory" }

@@ -19,7 +19,7 @@ import { type Acquired, Pools } from "./pool/pools.ts";
 /** The runner's dependencies and limits; the limits come from the server's options. */
 export interface RunnerOptions {
   readonly platform: Platform;
-  /** How long an instance may take until its gate says READY, in milliseconds. */
+  /** The time an instance has until its gate says READY, in milliseconds. */
   readonly ready_timeout_ms: number;
   readonly context_path: string;
   readonly max_instances: number;
@@ -88,7 +88,7 @@ export class Runner implements AsyncDisposable {
     this.#pools.start();
   }
 
-  /** Why no function can run now, or nothing. */
+  /** The reason why no function can run now, or nothing. */
   get problem(): AppError | undefined {
     return this.#platform.problem;
   }
@@ -139,7 +139,7 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  /** Whether a call that nobody waits for could run now, with room left for calls that somebody waits for. */
+  /** Returns whether a call that nobody waits for could run now, with room left for calls that somebody waits for. */
   hasRoomBehind(fn: Function, coming: Coming): boolean {
     return this.#platform.problem === undefined && this.#admission.hasRoomBehind(fn, coming);
   }

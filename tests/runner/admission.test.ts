@@ -90,7 +90,7 @@ describe("Admission.enter", () => {
     expect(door.entered).toEqual(["a1", "b1", "b2", "a2"]);
   });
 
-  test("takes a raised limit for those who wait already, and a lowered one for those to come", async () => {
+  test("applies a raised limit to calls that already wait, and a lowered one to later calls", async () => {
     const door = new Door({ max_running: 9 });
     await door.calls("a1 a2 a3 a4", 1);
     await door.calls("a5", 3);
@@ -103,7 +103,7 @@ describe("Admission.enter", () => {
     expect(door.entered.at(-1)).toBe("a4");
   });
 
-  test("lets one who went away leave the queue, and gives the place to the next", async () => {
+  test("removes a caller that went away from the queue, and gives the place to the next", async () => {
     const door = new Door({ max_running: 1 });
     const caller = new AbortController();
     const gone = new Error("gone");
@@ -151,7 +151,7 @@ describe("Admission turns away", () => {
     expect(await failureOf(door.call("a3", { max: 5 }))).toMatchObject(overloaded);
   });
 
-  test("everything that would wait where there are no queues", async () => {
+  test("every call that would have to wait if there are no queues", async () => {
     const door = new Door({ max_running: 2, queue: 0, function_queue: 0 });
     await door.calls("a1", 1);
     expect(await failureOf(door.call("a2", { max: 1 }))).toMatchObject(tooMany);
@@ -268,7 +268,7 @@ describe("Admission.hasRoomBehind", () => {
   const nobody = { all: 0, own: 0 };
   const asks = (id: string, max_concurrency = 0) => ({ id, max_concurrency });
 
-  test("leaves a quarter of all places, and of a function's own, where there is more than one", async () => {
+  test("leaves a quarter of all places, and of a function's own, if there is more than one", async () => {
     const door = new Door({ max_running: 8 });
     await door.calls("a1 a2 a3 a4 a5");
     expect(door.admission.hasRoomBehind(asks("b"), nobody)).toBe(true);

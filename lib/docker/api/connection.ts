@@ -177,15 +177,12 @@ export class EngineConnection implements Disposable {
 
   /** Ends everything that is under way; those who wait for it get an error. */
   [Symbol.dispose](): void {
-    this.#closed.abort(new Error("the server is stopping"));
+    this.#closed.abort(stopping());
   }
 
   #closeWithUs(reply: IncomingMessage): void {
-    const { signal } = this.#closed;
-    reply.on(
-      "close",
-      onAbort(signal, () => reply.destroy(signal.reason)),
-    );
+    const stopListening = onAbort(this.#closed.signal, () => reply.destroy(stopping()));
+    reply.on("close", stopListening);
   }
 
   /** Aborts at the deadline, with the caller's signal, or when we are disposed of. The returned function stops that. */
@@ -260,7 +257,7 @@ async function loadModem(address: EngineAddress): Promise<DockerModem> {
     : new Modem({ host: `http://${address.host}`, port: address.port, protocol: "http" });
 }
 
-/** Whether this is the head of an answer, and not the two-way stream that an attach opens. */
+/** Returns whether this is the head of an answer, and not the two-way stream that an attach opens. */
 function isReply(reply: IncomingMessage | Duplex): reply is IncomingMessage {
   return "statusCode" in reply;
 }
@@ -358,4 +355,8 @@ function parseVersion(text: unknown): Version | undefined {
 
 function olderOf(a: Version, b: Version): Version {
   return a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]) ? a : b;
+}
+
+function stopping(): Error {
+  return new Error("the server is stopping");
 }

@@ -11,7 +11,7 @@ export class EngineError extends Error {
   }
 }
 
-/** Whether something thrown is the engine's answer with one of these statuses. */
+/** Returns whether something thrown is the engine's answer with one of these statuses. */
 export function isEngineStatus(thrown: unknown, ...statuses: readonly number[]): thrown is EngineError {
   return thrown instanceof EngineError && statuses.includes(thrown.status);
 }

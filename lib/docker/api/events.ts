@@ -72,7 +72,7 @@ export class EngineEvents implements AsyncDisposable {
     this.#loop ??= this.#run();
   }
 
-  /** Why the engine cannot be used now, or nothing if it can. */
+  /** The reason why the engine cannot be used now, or nothing if it can. */
   get problem(): AppError | undefined {
     return this.#problem;
   }

@@ -118,7 +118,7 @@ export class Images {
     }));
   }
 
-  /** Whether there is a container of an image, or of an image that was built from it. */
+  /** Returns whether there is a container of an image, or of an image that was built from it. */
   async hasContainers(id: string): Promise<boolean> {
     const reply = await this.#deps.connection.request({
       operation: "container list",

@@ -21,7 +21,7 @@ export interface Network {
   readonly name: string;
   /** `bridge`, `overlay`, `macvlan`, ...; `host` and `null` are the host's own and none at all. */
   readonly driver: string;
-  /** Why no container of ours can join it, or nothing. */
+  /** The reason why no container of ours can join it, or nothing. */
   readonly problem: string | undefined;
 }
 

@@ -44,7 +44,7 @@ export class PullTracker {
     return true;
   }
 
-  /** How far the pull is now. */
+  /** The progress of the pull so far. */
   get progress(): PullProgress {
     const layers = [...this.#layers].map(([id, { state, current, total }]) => ({
       id,

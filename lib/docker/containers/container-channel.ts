@@ -4,7 +4,7 @@ import type { Channel, ChannelReader, Ending } from "../../runner/platform.ts";
 import { Demultiplexer } from "../api/demultiplexer.ts";
 import type { EngineEvents } from "../api/events.ts";
 
-/** How long the engine has to report why a container ended after its stream did; exit to event takes 40 to 55 ms. */
+/** The time the engine has to report the end of a container after the end of its stream; it takes 40 to 55 ms. */
 const CONTAINER_END_MS = 1_000;
 
 interface ContainerChannelDeps {
@@ -28,7 +28,7 @@ export class ContainerChannel implements Channel {
   readonly #closed = Promise.withResolvers<void>();
   #open = true;
   #reader: ChannelReader | undefined;
-  /** Why the stream ended before anyone read it. */
+  /** The reason why the stream ended before anyone read it. */
   #lostBefore: string | undefined;
 
   constructor(deps: ContainerChannelDeps) {

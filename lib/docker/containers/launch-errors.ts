@@ -3,7 +3,7 @@ import type { Function } from "../../domain/functions/functions.ts";
 import { EngineError, isEngineStatus } from "../api/errors.ts";
 import { GATE_DIRECTORY } from "./gate-volume.ts";
 
-/** Whether the engine refused a container because it has lost the image. */
+/** Returns whether the engine refused a container because it has lost the image. */
 export function isImageGone(fn: Function, error: unknown): boolean {
   return (
     isEngineStatus(error, 404) &&
@@ -12,7 +12,7 @@ export function isImageGone(fn: Function, error: unknown): boolean {
   );
 }
 
-/** Whether the gate was not found. Podman prepares a container when it is attached to, and answers 409 then. */
+/** Returns whether the gate was not found. Podman prepares a container when it is attached to, and answers 409 then. */
 export function isGateMissing(error: unknown): error is EngineError {
   return (
     isEngineStatus(error, 400, 404, 409, 500) &&

@@ -31,7 +31,7 @@ interface LauncherDeps {
   readonly log: Logger;
   readonly owner: string;
   readonly context_root: string;
-  /** How long the gate of a container may take to speak, in milliseconds. */
+  /** The time a holder has until its gate says READY, in milliseconds. */
   readonly timeout_ms: number;
 }
 

@@ -42,7 +42,7 @@ export class OwnContainers implements AsyncDisposable {
     this.#deps = deps;
   }
 
-  /** Whether a container with this name is in the ledger, and not a stray. */
+  /** Returns whether a container with this name is in the ledger, and not a stray. */
   owns(name: string): boolean {
     return this.#names.has(name);
   }

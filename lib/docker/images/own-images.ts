@@ -82,7 +82,7 @@ function digestsFirst(a: string, b: string): number {
   return Number(b.includes("@")) - Number(a.includes("@"));
 }
 
-/** Whether all names are of one repository, and at most one of them is a tag. */
+/** Returns whether all names are of one repository, and at most one of them is a tag. */
 function isSingle(names: readonly string[]): boolean {
   const repositories = new Set(names.map((name) => parseImageReference(name).name));
   return repositories.size <= 1 && names.filter((name) => !name.includes("@")).length <= 1;

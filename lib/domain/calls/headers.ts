@@ -44,12 +44,12 @@ const CREDENTIALS: ReadonlySet<string> = new Set(["authorization", "x-api-key"])
 export const HEADER_NAME = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
 const headerName = new RegExp(HEADER_NAME);
 
-/** Whether this can be a header's name. */
+/** Returns whether this can be a header's name. */
 export function isHeaderName(name: string): boolean {
   return headerName.test(name);
 }
 
-/** Whether this can be a header's value: visible ASCII, spaces, tabs, and the bytes beyond ASCII as ISO 8859-1. */
+/** Returns whether this can be a header's value: visible ASCII, spaces, tabs, and the bytes beyond ASCII as ISO 8859-1. */
 export function isHeaderValue(value: string): boolean {
   return /^[\t\u0020-\u007e\u0080-\u00ff]*$/.test(value);
 }

@@ -6,7 +6,7 @@ export interface FunctionRequest {
   /** By name in lower case, without those that `headers.ts` keeps back. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: MessageBody;
-  /** How an HTTP request reached the function; null for a call by a schedule or after another function. */
+  /** The origin of an HTTP request; null for a call by a schedule or after another function. */
   readonly via: HttpOrigin | null;
 }
 
@@ -71,7 +71,7 @@ export function parseQuery(query: string): Record<string, string[]> {
   return Object.fromEntries(values);
 }
 
-/** Whether a content type says that the body is JSON: `application/json`, or one with the suffix `+json`. */
+/** Returns whether a content type says that the body is JSON: `application/json`, or one with the suffix `+json`. */
 export function isJsonType(contentType: string | null): boolean {
   const type = (contentType ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
   return type === "application/json" || /^[^/\s]+\/[^/\s]+\+json$/.test(type);

@@ -59,7 +59,7 @@ export function parseWait(text: string): number {
   );
 }
 
-/** Whether a client prefers not to wait for the end (RFC 7240). */
+/** Returns whether a client prefers not to wait for the end (RFC 7240). */
 export function prefersAsync(prefer: string | null): boolean {
   return (prefer ?? "").split(",").some((preference) => /^\s*respond-async\s*(;|$)/i.test(preference));
 }

@@ -4,9 +4,9 @@ import { type BufferedRequest, type HttpOrigin, parseQuery } from "../../domain/
 import { clientAddress } from "../access/client-address.ts";
 import { pathOf } from "../wire/errors.ts";
 
-/** How a request was led to its function. */
+/** The path that led a request to its function. */
 export interface CallPath extends Pick<HttpOrigin, "path" | "path_rest" | "route"> {
-  /** Whether its API key was for this server, so that the function must not see it. */
+  /** True if its API key was for this server, so that the function must not see it. */
   readonly keyed: boolean;
 }
 

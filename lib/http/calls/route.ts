@@ -89,7 +89,7 @@ function admit(visit: Visit, { rates, server, metrics }: RouteCalls, key: string
   throw beyondLimit(visit.standing);
 }
 
-/** Whether the server answers itself: an `OPTIONS` for a route with CORS whose function does not handle it. */
+/** Returns whether the server answers itself: an `OPTIONS` for a route with CORS whose function does not handle it. */
 function isPreflight({ request, route }: Visit): boolean {
   return request.method === "OPTIONS" && route.cors !== null && !callsFunction(route, "OPTIONS");
 }

@@ -50,7 +50,7 @@ function exchangeOf({ id, function: fn, request, secrets }: ContractCall, body: 
   };
 }
 
-/** Whether the function finds the body as `request.body` too: unless its sender says that it is JSON. */
+/** Returns whether the function finds the body as `request.body` too: unless its sender says that it is JSON. */
 function wantsBodyFile({ headers }: Pick<FunctionRequest, "headers">, body: Uint8Array): boolean {
   const type = headers["content-type"];
   return type === undefined ? body.length > 0 : !isJsonType(type);

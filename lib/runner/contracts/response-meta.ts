@@ -9,7 +9,7 @@ export interface ResponseMeta {
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** Lines for the function's log about the headers that are left out, each with the reason. */
   readonly dropped: readonly string[];
-  /** Whether an asynchronous invocation that failed should be tried again, and when, if the function says so. */
+  /** The wish of the function about another attempt at an asynchronous invocation that failed, if it has one. */
   readonly retry?: boolean;
   readonly retry_after_ms?: number;
 }

@@ -51,12 +51,12 @@ export class GateConversation {
     return this.#state;
   }
 
-  /** Whether the deadline passed: what follows is the end of a function that was told to exit. */
+  /** True if the deadline passed: what follows is the end of a function that was told to exit. */
   get expired(): boolean {
     return this.#expired;
   }
 
-  /** Whether the answer to the call is complete. */
+  /** True if the answer to the call is complete. */
   get answered(): boolean {
     return this.#state === "over" || this.#state === "resetting";
   }

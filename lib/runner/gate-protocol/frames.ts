@@ -34,7 +34,7 @@ export interface ExitFrame {
   readonly metaState: ResponseState;
   /** The length of the META frame that follows, or 0 if none does. */
   readonly metaBytes: number;
-  /** Whether the function wrote response.body, which replaces response.json. */
+  /** True if the function wrote response.body, which replaces response.json. */
   readonly bodyFile: boolean;
   readonly responseState: ResponseState;
   /** The total length of the RESPONSE frames that follow. */
@@ -65,9 +65,9 @@ export interface GateRequest {
   /** The most output that is passed on, in bytes; more is dropped. */
   readonly logLimit: number;
   readonly bodyLength: number;
-  /** Whether another request may follow this one. */
+  /** True if another request may follow this one. */
   readonly again: boolean;
-  /** Whether the function finds the body as `request.body` too. */
+  /** True if the function finds the body as `request.body` too. */
   readonly bodyFile: boolean;
   /** The number of ENV and FILE frames that follow. */
   readonly extraFrames: number;

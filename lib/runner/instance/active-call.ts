@@ -7,7 +7,7 @@ import type { AnswerFiles, Outcome, RunFacts } from "./outcome.ts";
 /** A call in the terms of a contract: what the gate is sent, and how its report is read. */
 export interface Exchange {
   readonly body: Uint8Array;
-  /** Whether the function finds the body as `request.body` too. */
+  /** True if the function finds the body as `request.body` too. */
   readonly body_file: boolean;
   /** Variables and files of this call only. */
   readonly extras: GateExtras;
@@ -25,7 +25,7 @@ export interface InstanceCall extends Exchange {
   readonly timeout_ms: number;
   readonly response_limit: number;
   readonly log_limit: number;
-  /** Whether the instance may serve another call after this one. */
+  /** True if the instance may serve another call after this one. */
   readonly again: boolean;
   readonly context_root: string;
   /** Aborts when nobody waits for the answer any longer: the function is killed. */

@@ -23,12 +23,12 @@ export class Capacity {
     return this.#instances;
   }
 
-  /** Whether there could ever be an instance with so much memory. */
+  /** Returns whether there could ever be an instance with so much memory. */
   allows(memoryBytes: number): boolean {
     return memoryBytes <= this.#limits.memory_bytes && this.#limits.instances > 0;
   }
 
-  /** Whether there is room for an instance, or would be after `freed` was given back. */
+  /** Returns whether there is room for an instance, or would be after `freed` was given back. */
   fits(memoryBytes: number, freed = NOTHING): boolean {
     return (
       this.#instances - freed.instances < this.#limits.instances &&

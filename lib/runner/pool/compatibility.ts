@@ -22,7 +22,7 @@ export const CONTAINER_FIELDS = [
   "max_calls",
 ] as const satisfies readonly (keyof Function)[];
 
-/** Whether an instance of one function can serve the other as it is. */
+/** Returns whether an instance of one function can serve the other as it is. */
 export function needsNoNewContainer(a: Function, b: Function): boolean {
   return CONTAINER_FIELDS.every((field) => JSON.stringify(a[field]) === JSON.stringify(b[field]));
 }

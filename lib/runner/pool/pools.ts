@@ -27,7 +27,7 @@ interface Membership {
   readonly pool: Pool;
   readonly generation: number;
   readonly room: Room;
-  /** Whether it has served a call. */
+  /** True if it has served a call. */
   returned: boolean;
 }
 

@@ -13,7 +13,7 @@ export class RefillPause implements Disposable {
   readonly #clock: Clock;
   readonly #onOver: () => void;
   #calls = 0;
-  /** When calls that run no longer put a refill off; and when calls that have ended no longer do, if none has begun. */
+  /** The times from which running calls, and calls that have ended if none has begun, no longer put a refill off. */
   #deadline = -Infinity;
   #quietAt = -Infinity;
   #cancel: (() => void) | undefined;
@@ -42,7 +42,7 @@ export class RefillPause implements Disposable {
     }
   }
 
-  /** Whether a refill may start now. If not, `onOver` will be called. */
+  /** Returns whether a refill may start now. If not, `onOver` will be called. */
   mayStart(): boolean {
     return this.#wait <= 0 || !this.#putOff();
   }

@@ -4,7 +4,7 @@ import { FakeClock } from "../../support/fake-clock.ts";
 
 const UNKNOWN = { oom: false, died: false, gone: false };
 
-test("ContainerEnds.wait tells what was known before it was asked", async () => {
+test("ContainerEnds.wait returns what was known before it was called", async () => {
   const clock = new FakeClock();
   const ends = new ContainerEnds(clock);
   ends.take("a", "oom");
@@ -27,7 +27,7 @@ test("ContainerEnds.wait is woken by the event it waits for, and by no other", a
   expect(clock.pending).toBe(0);
 });
 
-test("ContainerEnds.wait ends after its time with what is known then, and at once where it has none", async () => {
+test("ContainerEnds.wait ends after its time with what is known then, and at once without a time", async () => {
   const clock = new FakeClock();
   const ends = new ContainerEnds(clock);
   const waiting = ends.wait("a", "died", 100);
@@ -37,7 +37,7 @@ test("ContainerEnds.wait ends after its time with what is known then, and at onc
   expect(await ends.wait("b", "died", 0)).toEqual(UNKNOWN);
 });
 
-test("ContainerEnds.wait keeps what it was told although another forgets the container", async () => {
+test("ContainerEnds.wait keeps what it has heard even if another caller forgets the container", async () => {
   const ends = new ContainerEnds(new FakeClock());
   const waiting = ends.wait("a", "died", 100);
   ends.take("a", "destroy");

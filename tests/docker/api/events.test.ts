@@ -84,7 +84,7 @@ test("EngineEvents notices an engine that hangs by its heartbeat, and keeps one 
   expect(clock.pending).toBe(1);
 });
 
-test("EngineEvents tells the fates of its owner's containers, and shows new ones", async () => {
+test("EngineEvents reports the ends of its owner's containers, and new ones", async () => {
   const engine = await acquireEngine();
   events.start();
   await events.settled;

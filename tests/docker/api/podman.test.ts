@@ -96,7 +96,7 @@ test.each([
     'writing blob: storing blob to file "/var/tmp/storage20/1": Digest did not match',
     "image_unavailable",
   ],
-])("Images.pull finds an error after a 200, and tells no path of the host: %s", async (_, error, reason) => {
+])("Images.pull finds an error after a 200, and shows no path of the host: %s", async (_, error, reason) => {
   reply = (__, socket) => socket.end(http(`${JSON.stringify({ status: "Trying" })}\n${JSON.stringify({ error })}\n`));
   const thrown: unknown = await new Images({ connection, clock: systemClock, pull_timeout_ms: 5_000 })
     .pull("127.0.0.1:5000/x:1")

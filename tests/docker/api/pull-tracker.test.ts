@@ -15,7 +15,7 @@ function line(id: string, status: string, current?: number, total?: number) {
 }
 
 describe("PullTracker", () => {
-  test("counts the layers of a pull as the engine tells of it", () => {
+  test("counts the layers of a pull by the engine's lines", () => {
     const tracker = new PullTracker();
     expect(tracker.add({ status: "Pulling from team/a", id: "1" })).toBe(false);
     expect(tracker.add(line("a", "Already exists"))).toBe(true);
@@ -63,7 +63,7 @@ describe("PullTracker", () => {
     expect(tracker.progress.layers.map(({ status }) => status)).toEqual(["exists", "complete", "downloading"]);
   });
 
-  test("counts what comes of a layer whose size nobody tells", () => {
+  test("counts the bytes of a layer of unknown size", () => {
     const { progress } = trackerOf([line("a", "Downloading", 30, -1), line("b", "Downloading", 10, 0)]);
     expect(progress).toMatchObject({ downloaded_bytes: 40, total_bytes: 40 });
     expect(progress.layers.map(({ total_bytes }) => total_bytes)).toEqual([null, null]);

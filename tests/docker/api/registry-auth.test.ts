@@ -143,7 +143,7 @@ describe("checkCredentials", () => {
     expect(thrown.message).toContain("Nothing was stored");
   });
 
-  test("says engine_unavailable where the engine is away", async () => {
+  test("throws engine_unavailable if the engine is away", async () => {
     server.close();
     await rm(join(directory, "docker.sock"), { force: true });
     const thrown = await rejectionOf(checkCredentials(connection, CREDENTIALS));

@@ -80,7 +80,7 @@ test.each<[Partial<Function>, readonly string[]]>([
   expect(commandOf(own, image)).toEqual(expected);
 });
 
-test("containerSpec says a user, a directory, a runtime and labels where the function does; ours win", () => {
+test("containerSpec has the function's user, directory, runtime and labels; our labels win", () => {
   const labels = { team: "checkout", "slipway.owner": "someone" };
   const spec = specOf({ user: "7:8", working_dir: "/app", runtime: "runsc", labels, context_bytes: 5 * MIB });
   expect(spec).toMatchObject({
@@ -121,7 +121,7 @@ describe("containerSpec of the sandbox `strict`", () => {
     expect((specOf({ ...strict, user }, { user: ofImage }) as { User?: string }).User).toBe(expected);
   });
 
-  test("puts a sized tmpfs in the place of each volume, but where ours are", () => {
+  test("replaces each volume with a sized tmpfs, except ours", () => {
     const volumes = ["/data", "/data/", "/cache/../var/cache", "/.slipway", "/tmp", "/tmp/context"];
     const { Tmpfs } = specOf({ ...strict, memory_bytes: 64 * MIB }, { volumes }).HostConfig;
     const options = `rw,nosuid,nodev,exec,mode=1777,size=${16 * MIB}`;
@@ -194,7 +194,7 @@ test("containerSpec never lets a function out, whatever its settings and its ima
   );
 });
 
-test("containerSpec mounts a tmpfs for secrets where some are files, and tells nobody of any", () => {
+test("containerSpec mounts a tmpfs for secrets if some are files, and contains none of them", () => {
   const asFile = { name: "one", environment: null };
   const asVariable = { name: "two", environment: "TWO" };
   const mountOf = (settings: Partial<Function>) => {

@@ -58,7 +58,7 @@ class Networks {
   }
 }
 
-test("NetworkHolders gives a function one holder for all of its instances, and another function another", async () => {
+test("NetworkHolders gives each group one holder for all of its containers", async () => {
   const networks = new Networks();
   expect((await networks.join(shared)).network).toBe("container:h1");
   expect((await networks.join(shared)).network).toBe("container:h1");
@@ -68,7 +68,7 @@ test("NetworkHolders gives a function one holder for all of its instances, and a
   expect(networks.alive).toEqual(["h1", "h2"]);
 });
 
-test("NetworkHolders keeps a holder while there is its pool, instances or none", async () => {
+test("NetworkHolders keeps a holder until its group is released, with or without containers", async () => {
   const networks = new Networks();
   (await networks.join(shared)).container.close();
   await settled();
@@ -76,7 +76,7 @@ test("NetworkHolders keeps a holder while there is its pool, instances or none",
   expect(networks.alive).toEqual(["h1"]);
 });
 
-test("NetworkHolders lets a holder go with the last instance of its pool", async () => {
+test("NetworkHolders ends a holder with the last container of its group", async () => {
   const networks = new Networks();
   const { container } = await networks.join(shared);
   const starting = Promise.withResolvers<FakeContainer>();
@@ -93,7 +93,7 @@ test("NetworkHolders lets a holder go with the last instance of its pool", async
   expect(networks.lost).toEqual([]);
 });
 
-test("NetworkHolders lets a holder without instances go at once", async () => {
+test("NetworkHolders ends a holder without containers at once", async () => {
   const networks = new Networks();
   (await networks.join(shared)).container.close();
   await settled();
@@ -102,7 +102,7 @@ test("NetworkHolders lets a holder without instances go at once", async () => {
   expect(networks.alive).toEqual([]);
 });
 
-test("NetworkHolders tells of a holder that is lost, and the next instance gets a new one", async () => {
+test("NetworkHolders reports a lost holder, and the next container gets a new one", async () => {
   const networks = new Networks();
   await networks.join(shared);
   networks.started[0]?.close();
@@ -111,7 +111,7 @@ test("NetworkHolders tells of a holder that is lost, and the next instance gets 
   expect((await networks.join(shared)).network).toBe("container:h2");
 });
 
-test("NetworkHolders tells why there is no holder, and tries again for the next instance", async () => {
+test("NetworkHolders throws the reason why there is no holder, and tries again for the next container", async () => {
   const networks = new Networks();
   networks.problem = new Error("no engine");
   expect(await failureOf(networks.join(shared))).toBe(networks.problem);

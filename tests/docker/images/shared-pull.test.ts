@@ -26,7 +26,7 @@ function begin() {
 }
 
 describe("SharedPull", () => {
-  test("tells its watchers five times a second at most, and always the newest", async () => {
+  test("calls its watchers five times a second at most, always with the newest state", async () => {
     const { clock, note, watch } = begin();
     const { seen } = watch();
     expect(seen).toEqual([NO_PROGRESS.downloaded_bytes]);
@@ -37,7 +37,7 @@ describe("SharedPull", () => {
     expect(seen).toEqual([0, 200, 400, 600, 800, 1_000]);
   });
 
-  test("tells at once after a pause", async () => {
+  test("calls them at once after a pause", async () => {
     const { clock, note, watch } = begin();
     const { seen } = watch();
     await clock.advance(5_000);
@@ -49,7 +49,7 @@ describe("SharedPull", () => {
     expect([seen, clock.pending]).toEqual([[0, 1, 2], 0]);
   });
 
-  test("tells who comes late where it is, at once", async () => {
+  test("calls a late watcher at once", async () => {
     const { clock, note, watch } = begin();
     note(7);
     const { seen } = watch();
@@ -58,7 +58,7 @@ describe("SharedPull", () => {
     expect(seen).toEqual([7, 7]);
   });
 
-  test("leaves alone who has left, and goes on for the others", async () => {
+  test("does not call a watcher that has left, and goes on for the others", async () => {
     const { clock, note, watch } = begin();
     const [gone, other] = [watch(), watch()];
     gone.leave();
@@ -67,7 +67,7 @@ describe("SharedPull", () => {
     expect([gone.seen, other.seen]).toEqual([[0], [0, 1]]);
   });
 
-  test("tells the last of it before it ends, and leaves no timer", async () => {
+  test("reports the last state before it ends, and leaves no timer", async () => {
     const { clock, pull, end, note, watch } = begin();
     const { seen } = watch();
     note(999);

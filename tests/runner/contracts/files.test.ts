@@ -140,7 +140,7 @@ describe("judge of an answer of files", () => {
     expect(messageOf(META, '{"status": 99}')).toContain("response.meta.json has the status 99: give a whole number");
   });
 
-  test("tells in the function's log what was left out", () => {
+  test("writes into the function's log what was left out", () => {
     const meta = Buffer.from('{"headers": {"Connection": "close", "X-A": "b"}}');
     const outcome = judge({ ...EXIT, ...META }, { response: Buffer.from("{}"), meta }, facts());
     expect(outcome.response?.headers).toEqual([

@@ -105,7 +105,7 @@ describe("GateConversation of a call that another may follow", () => {
     return conversation;
   }
 
-  test("waits for READY after the answer, and begins anew with it", () => {
+  test("waits for READY after the answer, and begins again with it", () => {
     const conversation = calledAgain();
     say(conversation, log("abcd"), exit(2), response("[]"));
     expect(conversation).toMatchObject({ state: "resetting", answered: true });
@@ -127,7 +127,7 @@ describe("GateConversation of a call that another may follow", () => {
     }
   });
 
-  test("is over where the next READY is of another version", () => {
+  test("is over if the next READY has another version", () => {
     const conversation = calledAgain();
     say(conversation, exit(0), { type: "ready", version: 3 });
     expect(conversation.state).toBe("over");

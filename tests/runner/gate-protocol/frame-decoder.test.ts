@@ -168,7 +168,7 @@ test("encodeRequest lays the fields out as PROTOCOL.md says", () => {
   expect(() => encodeRequest({ ...request, contextRoot: "x".repeat(65_536) })).toThrow(RangeError);
 });
 
-test("encodeRequest tells another request and a body file apart", () => {
+test("encodeRequest has a flag each for another request and for a body file", () => {
   const sizes = { timeoutMs: 1, graceMs: 1, responseLimit: 1, logLimit: 1, bodyLength: 1, extraFrames: 0 };
   const flags = (again: boolean, bodyFile: boolean) =>
     encodeRequest({ ...sizes, again, bodyFile, contextRoot: "/", id: "x" })[5 + 24];

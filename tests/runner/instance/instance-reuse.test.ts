@@ -72,7 +72,7 @@ test("Instance cannot be called while it is resetting", async () => {
   expect(gate.instance.state).toBe("resetting");
 });
 
-test("Instance keeps its answer and its reuse where the caller goes away after the answer", async () => {
+test("Instance keeps its answer and can be reused if the caller goes away after the answer", async () => {
   gate = await readyGate();
   const caller = new AbortController();
   const pending = gate.serve({ signal: caller.signal });
@@ -128,7 +128,7 @@ describe("Instance retires in place of another call", () => {
     expect(run.outcome.status).toBe("succeeded");
   });
 
-  test("where the call was the last", async () => {
+  test("if the call was the last", async () => {
     gate = await readyGate();
     const run = gate.serve({ again: false });
     await gate.say(...answerOf("[1]"), READY);
@@ -171,7 +171,7 @@ describe("Instance retires in place of another call", () => {
     expect(gate.closed).toBe(true);
   });
 
-  test("where the kernel has killed for want of memory, of which the engine keeps the mark", async () => {
+  test("if the kernel has killed a process because memory ran out, as the engine marks the container", async () => {
     const run = await answered(...answerOf("[1]", { oomKills: 1 }));
     expect(run.outcome.status).toBe("succeeded");
     expect(await reusable(run)).toBe(false);

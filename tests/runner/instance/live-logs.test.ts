@@ -16,7 +16,7 @@ function told(secrets: readonly string[], text: string, cuts: readonly number[])
 const cuts = fc.array(fc.nat(), { maxLength: 20 });
 
 describe("LiveLogs", () => {
-  test("tells what is printed as it comes, whole characters only", () => {
+  test("passes on output as it comes, whole characters only", () => {
     expect(told([], "grüße\n", [3])).toEqual(["gr", "üße\n"]);
   });
 
@@ -29,7 +29,7 @@ describe("LiveLogs", () => {
     expect(entries[0]).toBe("key ");
   });
 
-  test("whatever the pieces are, all is told, and no value", () => {
+  test("passes on all output and no value, whatever the pieces are", () => {
     const letters = fc.string({ unit: fc.constantFrom("a", "b", "-", "\n"), maxLength: 60 });
     const values = fc.array(fc.string({ unit: fc.constantFrom("a", "b", "-"), minLength: 4, maxLength: 6 }), {
       maxLength: 3,

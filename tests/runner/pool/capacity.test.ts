@@ -33,7 +33,7 @@ test("Capacity is never above its limits, and counts what is given back once", (
   );
 });
 
-test("Capacity.fits tells what would be once others were gone", () => {
+test("Capacity.fits can count others as gone", () => {
   const capacity = new Capacity({ instances: 2, memory_bytes: 100 });
   capacity.take(60);
   expect(capacity.fits(50)).toBe(false);

@@ -5,7 +5,7 @@ const a = functionOf("a");
 const next = { ...a, version: 2, image_id: "sha256:2" };
 
 describe("Pools.update with another version", () => {
-  test("makes one of the new ready and lets the old go", async () => {
+  test("makes one new instance ready and retires the old ones", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     under.pools.update(next);
@@ -17,7 +17,7 @@ describe("Pools.update with another version", () => {
     expect(under.emptied).toEqual(["a"]);
   });
 
-  test("keeps the instances, and who waits for one, where the change is none to them", async () => {
+  test("keeps the instances, and the calls that wait, if the change does not affect them", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     const [kept] = under.instances;
@@ -51,7 +51,7 @@ describe("Pools.update with another version", () => {
     expect(under.pools.statesOf("a").map(({ version }) => version)).toEqual([2]);
   });
 
-  test("gives a late call an instance of the new version where they are alike", async () => {
+  test("gives a late call an instance of the new version if they are alike", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     under.pools.update({ ...a, version: 2, timeout_ms: 7 });
@@ -76,7 +76,7 @@ describe("Pools.update with another version", () => {
     expect(under.pools.statesOf("a")).toContainEqual({ version: 2, ready: target, starting: 0, busy: 0, target });
   });
 
-  test("keeps a version that routes name beside it, with the pool that it has", async () => {
+  test("keeps a version that routes name as well, with its pool", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     const [old] = under.instances;
@@ -92,7 +92,7 @@ describe("Pools.update with another version", () => {
 });
 
 describe("Pools.name", () => {
-  test("makes one instance of a version ready that routes name, once, and lets it go with the last of them", async () => {
+  test("makes one instance of a version that routes name ready, once, and retires it with the last of these routes", async () => {
     using under = new PoolsUnderTest();
     await under.warm(next);
     under.pools.name(next, [a]);

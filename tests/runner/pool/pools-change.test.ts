@@ -25,7 +25,7 @@ describe("Pools.update", () => {
     { max_calls: 7 },
     { read_only: true },
     { share_network: true },
-  ])("lets ready instances go that a change of %j makes different, and starts one that is not", async (change) => {
+  ])("retires ready instances that a change of %j affects, and starts a new one", async (change) => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     under.pools.update({ ...a, ...change });
@@ -43,7 +43,7 @@ describe("Pools.update", () => {
     { warm_max: 3 },
     { idle_ttl_ms: 9_000 },
     { updated_at: "2027-01-01T00:00:00.000Z" },
-  ])("keeps them where %j changes", async (change) => {
+  ])("keeps them if %j changes", async (change) => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     const [kept] = under.instances;
@@ -98,7 +98,7 @@ describe("Pools.update", () => {
     expect(under.starts).toEqual(["a"]);
   });
 
-  test("lets what is too many go at once", async () => {
+  test("retires surplus instances at once", async () => {
     using under = new PoolsUnderTest();
     const many = functionOf("a", { warm_min: 5 });
     await under.warm(many);
@@ -130,7 +130,7 @@ describe("Pools.giveBack", () => {
     expect(under.instances).toHaveLength(1);
   });
 
-  test("spares a start to a call that comes while an instance clears away, and starts where that fails", async () => {
+  test("starts nothing for a call that comes while an instance cleans up, unless that fails", async () => {
     using under = new PoolsUnderTest();
     await under.warm(reused);
     const { instance, leave } = await under.acquire(reused);
@@ -190,7 +190,7 @@ describe("Pools.giveBack", () => {
 });
 
 describe("Pools.remove", () => {
-  test("lets what is ready go, ends no call that runs, and tells when the last is over", async () => {
+  test("retires ready instances, ends no running call, and reports the end of the last one", async () => {
     using under = new PoolsUnderTest();
     await under.warm(functionOf("a", { warm_min: 2 }));
     const { instance, leave } = await under.acquire(a);
@@ -225,7 +225,7 @@ describe("Pools.remove", () => {
     }
   });
 
-  test("keeps nothing where the call that waited went away", async () => {
+  test("keeps nothing if the call that waited went away", async () => {
     using under = new PoolsUnderTest();
     const caller = new AbortController();
     const waiting = under.acquire(a, caller.signal);
@@ -275,7 +275,7 @@ describe("Pools that nobody calls", () => {
     expect(under.emptied).toEqual([]);
   });
 
-  test("vanish where none is to be kept, and their function is told of", async () => {
+  test("end if no instance is to be kept, and are reported", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     await under.clock.advance(a.idle_ttl_ms + 1_000);

@@ -26,7 +26,7 @@ describe("Pools makes room", () => {
     expect((await acquired).start).toBe("cold");
   });
 
-  test("for a refill only where that pool has cooled down", async () => {
+  test("for a refill only if that pool has cooled down", async () => {
     using under = new PoolsUnderTest({ instances: 2 });
     const greedy = functionOf("a", { warm_min: 2, idle_ttl_ms: 1_000_000 });
     await under.warm(b);
@@ -85,7 +85,7 @@ describe("Pools makes room", () => {
     expect((await waiting).start).toBe("cold");
   });
 
-  test("with nobody's instance where that would not be enough", async () => {
+  test("with nobody's instance if that would not be enough", async () => {
     using under = new PoolsUnderTest({ memory_bytes: 300 });
     const small = (id: string) => functionOf(id, { memory_bytes: 100 });
     await under.warm(small("a"));
@@ -150,7 +150,7 @@ describe("Pools makes room", () => {
     expect(under.stateOf("s").busy).toBe(3);
   });
 
-  test("for the others again where a large call that waited too long goes away", async () => {
+  test("for the others again if a large call that waited too long goes away", async () => {
     using under = new PoolsUnderTest({ memory_bytes: 300, starts_at_once: 8 });
     const small = functionOf("s", { memory_bytes: 100 });
     const running = [await startOne(under, small), await startOne(under, small)];

@@ -34,7 +34,7 @@ describe("Pools.acquire", () => {
     expect(under.stateOf("a")).toMatchObject({ ready: 0, starting: 1, busy: 0 });
   });
 
-  test("waits for a start where none is ready", async () => {
+  test("waits for a start if none is ready", async () => {
     using under = new PoolsUnderTest();
     const acquired = under.acquire(a);
     await settled();
@@ -65,7 +65,7 @@ describe("Pools.acquire", () => {
     expect(under.capacity.instances).toBe(1);
   });
 
-  test("starts another where all that waited have died", async () => {
+  test("starts another if all ready ones have died", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     under.instances[0]?.die();
@@ -75,7 +75,7 @@ describe("Pools.acquire", () => {
     expect((await acquired).start).toBe("cold");
   });
 
-  test("tells a start's failure to one call each, the oldest first", async () => {
+  test("fails one call for each failed start, the oldest first", async () => {
     using under = new PoolsUnderTest({ starts_at_once: 1 });
     const calls = [under.acquire(a), under.acquire(a), under.acquire(a)];
     await under.fail(boom);
@@ -89,7 +89,7 @@ describe("Pools.acquire", () => {
     expect(under.logged).toEqual([]);
   });
 
-  test("keeps the instance for others where its caller went away", async () => {
+  test("keeps the instance for others if its caller went away", async () => {
     using under = new PoolsUnderTest();
     const caller = new AbortController();
     const acquired = under.acquire(a, caller.signal);
@@ -101,7 +101,7 @@ describe("Pools.acquire", () => {
     expect((await under.acquire(a)).start).toBe("warm");
   });
 
-  test("keeps it also where the caller went away in the very moment that it came", async () => {
+  test("keeps it also if the caller went away just as it came", async () => {
     using under = new PoolsUnderTest();
     const caller = new AbortController();
     const acquired = under.acquire(a, caller.signal);
@@ -242,7 +242,7 @@ describe("Pools starts", () => {
     expect((await acquired).start).toBe("cold");
   });
 
-  test("nothing while the engine cannot be used, tells those who wait, and fills the pools when it is back", async () => {
+  test("nothing while the engine cannot be used, fails the calls that wait, and fills the pools when it is back", async () => {
     using under = new PoolsUnderTest({ starts_at_once: 1 });
     await under.warm(a);
     const problem = new AppError("engine_unavailable", "away");
@@ -266,7 +266,7 @@ describe("Pools starts", () => {
     expect(under.alive.map((instance) => instance.function.id).toSorted()).toEqual(["a", "b", "c", "c"]);
   });
 
-  test("nothing for a call that waits for room when the engine goes, which is told within a second", async () => {
+  test("nothing for a call that waits for room when the engine goes away, and fails it within a second", async () => {
     using under = new PoolsUnderTest({ instances: 1 });
     await under.warm(a);
     await under.acquire(a);
@@ -277,7 +277,7 @@ describe("Pools starts", () => {
     expect(await failureOf(waiting)).toBe(under.problem);
   });
 
-  test("nothing once it is closed, and those who wait are told", async () => {
+  test("nothing once it is closed, and fails the calls that wait", async () => {
     const under = new PoolsUnderTest({ starts_at_once: 1 });
     await under.warm(a);
     const calls = [under.acquire(b), under.acquire(c)];
