@@ -60,8 +60,8 @@ export function parseWait(text: string): number {
 }
 
 /** Returns whether a client prefers not to wait for the end (RFC 7240). */
-export function prefersAsync(prefer: string | null): boolean {
-  return (prefer ?? "").split(",").some((preference) => /^\s*respond-async\s*(;|$)/i.test(preference));
+export function prefersAsync(prefer: string): boolean {
+  return prefer.split(",").some((preference) => /^\s*respond-async\s*(;|$)/i.test(preference));
 }
 
 function readNumber(name: string, text: string, min: number, max: number): number {

@@ -67,7 +67,8 @@ export class Submissions {
     call: Omit<InvokeCall, "signal">,
     query: RawSubmissionQuery = {},
   ): Promise<Response | undefined> {
-    const prefers = prefersAsync(request.headers.get("prefer"));
+    const preference = request.headers.get("prefer");
+    const prefers = preference !== null && prefersAsync(preference);
     if (query.async !== "true" && !prefers) return checkSynchronous(query);
     const { callback_url, ...options } = parseSubmission(query, this.#deps.clock.now());
     if (callback_url !== null) this.#deps.checkCallbackUrl(callback_url);

@@ -3,20 +3,22 @@ import {
   bytesOf,
   type FunctionRequest,
   type FunctionResponse,
+  type HttpOrigin,
   isJsonType,
   JSON_TYPE,
   type ResponseHeader,
   WITHOUT_BODY,
 } from "../../domain/calls/http-message.ts";
 import type { Reason } from "../../domain/errors.ts";
+import type { Function } from "../../domain/functions/functions.ts";
 import type { RetryWish } from "../../domain/functions/retry.ts";
 import { RESPONSE_META_BYTES } from "../../domain/limits.ts";
+import { timestamp } from "../../domain/types.ts";
 import type { ExitFrame, GateFile, ResponseState } from "../gate-protocol/frames.ts";
 import type { Exchange } from "../instance/active-call.ts";
 import { type AnswerFiles, failed, finished, type Outcome, type RunFacts, usageOf } from "../instance/outcome.ts";
 import { OUT_OF_MEMORY } from "../platform.ts";
 import type { Contract, ContractCall } from "./contract.ts";
-import { encodeRequestMeta } from "./request-meta.ts";
 import { parseResponseMeta, PLAIN_RESPONSE, type ResponseMeta } from "./response-meta.ts";
 
 /**
@@ -48,6 +50,39 @@ function exchangeOf({ id, function: fn, request, secrets }: ContractCall, body: 
     secrets: [...Object.values(secrets.environment), ...secrets.files.map(({ value }) => value)],
     judge,
   };
+}
+
+/** The facts of a call that are known only when its function is about to start. */
+interface RunContext {
+  readonly request_id: string;
+  readonly function: Pick<Function, "id" | "name" | "version" | "timeout_ms">;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
+/** Returns the bytes of `request.meta.json`. */
+function encodeRequestMeta(
+  { method, url, headers }: Omit<FunctionRequest, "body" | "via">,
+  { path, path_rest, route, query, query_string, client_address }: HttpOrigin,
+  { request_id, function: { id, name, version, timeout_ms }, now }: RunContext,
+): Uint8Array {
+  // Functions read this with tools that are not JSON parsers, too: the order of the fields is part of the contract.
+  const meta = {
+    method,
+    url,
+    path,
+    path_rest,
+    route,
+    query,
+    query_string,
+    headers,
+    client_address,
+    request_id,
+    function: { id, name, version },
+    timeout_ms,
+    deadline: timestamp(now + timeout_ms),
+  };
+  return Buffer.from(JSON.stringify(meta));
 }
 
 /** Returns whether the function finds the body as `request.body` too: unless its sender says that it is JSON. */

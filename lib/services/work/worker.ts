@@ -207,7 +207,7 @@ export class Worker implements AsyncDisposable {
   async #claimSome(): Promise<boolean> {
     for (let claims = 0; claims < CLAIMS; claims++) {
       // When there is nothing to do, or no engine or room to do it with, somebody wakes the worker as that changes.
-      if (this.#stopped || !this.#deps.attempts.available) return false;
+      if (this.#stopped || this.#rotation.size === 0 || !this.#deps.attempts.available) return false;
       const functionId = this.#rotation.next((id) => this.#deps.attempts.hasRoom(id));
       if (functionId === undefined) return false;
       try {

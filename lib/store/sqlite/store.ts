@@ -36,6 +36,15 @@ class Rehearsed extends Error {}
 /** A store in one SQLite file that this process alone owns. */
 export class SqliteStore implements Store, Disposable {
   readonly tables: Tables;
+  readonly functions: Tables["functions"];
+  readonly versions: Tables["versions"];
+  readonly routes: Tables["routes"];
+  readonly keys: Tables["keys"];
+  readonly secrets: Tables["secrets"];
+  readonly registries: Tables["registries"];
+  readonly schedules: Tables["schedules"];
+  readonly settings: Tables["settings"];
+  readonly pulledImages: Tables["pulledImages"];
   readonly ledger: SqliteLedger;
   readonly history: SqliteHistory;
   readonly #database: Database;
@@ -43,44 +52,17 @@ export class SqliteStore implements Store, Disposable {
   constructor(database: Database, clock: Clock) {
     this.#database = database;
     this.tables = openTables(database, clock);
+    this.functions = this.tables.functions;
+    this.versions = this.tables.versions;
+    this.routes = this.tables.routes;
+    this.keys = this.tables.keys;
+    this.secrets = this.tables.secrets;
+    this.registries = this.tables.registries;
+    this.schedules = this.tables.schedules;
+    this.settings = this.tables.settings;
+    this.pulledImages = this.tables.pulledImages;
     this.ledger = new SqliteLedger(database, this.tables, clock);
     this.history = new SqliteHistory(this.tables);
-  }
-
-  get functions() {
-    return this.tables.functions;
-  }
-
-  get versions() {
-    return this.tables.versions;
-  }
-
-  get routes() {
-    return this.tables.routes;
-  }
-
-  get keys() {
-    return this.tables.keys;
-  }
-
-  get secrets() {
-    return this.tables.secrets;
-  }
-
-  get registries() {
-    return this.tables.registries;
-  }
-
-  get schedules() {
-    return this.tables.schedules;
-  }
-
-  get settings() {
-    return this.tables.settings;
-  }
-
-  get pulledImages() {
-    return this.tables.pulledImages;
   }
 
   get revision(): number {
