@@ -88,7 +88,7 @@ void feed_answer(void) {
   if (meta.left == 0) feed(RESPONSE, &response);
 }
 
-/* Whether some of the response files is not in the buffer yet. */
+/* Returns whether part of the response files is not in the buffer yet. */
 bool answer_is_left(void) { return meta.left > 0 || response.left > 0; }
 
 void close_answer(void) {

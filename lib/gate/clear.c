@@ -79,7 +79,7 @@ bool clear_directory(const char *path) {
   return clear(directory, 0, &entries) != STUCK;
 }
 
-/* Whether a directory is empty, or holds nothing but `except`. If it cannot be read, clear_directory() has to judge. */
+/* Returns whether a directory is empty, or holds only `except`. If it is unreadable, clear_directory() has to judge. */
 bool holds_only(const char *path, const char *except) {
   struct {
     uint64_t inode, offset;

@@ -62,7 +62,7 @@ static void await_path(int go, char path[PATH_MAX]) {
   path[n] = '\0';
 }
 
-/* Becomes the command, or writes the reason why not to `exec_errno`, which an exec closes. */
+/* Becomes the command, or writes the errno of the failure to `exec_errno`, which an exec closes. */
 _Noreturn void become_function(int input, int output, int error_output, int go, int exec_errno) {
   char path[PATH_MAX];
   setpgid(0, 0);

@@ -138,7 +138,7 @@ static void make_file(uint8_t place, const char *name) {
   if (filling.fd < 0) fail(errno == EEXIST ? FAILED_FRAMES : stage_of(place), errno);
 }
 
-/* Takes FILE: a file for the function, or more of the one before. Returns false if its name or place cannot be one. */
+/* Takes FILE: a file for the function, or more of the one before. Returns false if its name or place is not valid. */
 bool take_file(const uint8_t *payload, uint32_t length) {
   char name[NAME_MAX + 1];
   const uint32_t name_length = length < 3 ? 0 : get16(payload + 1);

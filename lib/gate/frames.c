@@ -1,7 +1,7 @@
 /*
  * The numbers in frames, and the buffer of frames to send.
  *
- * Whoever has something to tell the server puts a frame into the buffer; main.c has it flushed. A large payload is
+ * Code that has something to tell the server puts a frame into the buffer, and main.c flushes it. A large payload is
  * written straight into the buffer: ask payload_room() for a place, write there, then call commit_frame().
  *
  * Owns the buffer.
@@ -29,7 +29,7 @@ uint8_t *put(uint8_t *at, uint64_t value, int bytes) {
   return at;
 }
 
-/* Where to write a payload of at most `most` bytes, or NULL if the server must take some of the buffer first. */
+/* Returns the place for a payload of at most `most` bytes, or NULL if the server must take some of the buffer first. */
 uint8_t *payload_room(size_t most) {
   size_t need = HEADER + most + CONTROL_ROOM;
   if (sizeof out - (tail - head) < need) return NULL;

@@ -32,18 +32,18 @@ void kill_all(void) {
   else if (child > 0) kill(-child, SIGKILL);
 }
 
-/* Whether we are the only process left in the container: as PID 1, we become the parent of every orphan. */
+/* Returns whether we are the only process left in the container: as PID 1, we become the parent of every orphan. */
 bool alone(void) {
   siginfo_t info;
   return given.is_init && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 && errno == ECHILD;
 }
 
-/* As kill_all(), which makes the kernel look at every process of the machine, but only if there is one to kill. */
+/* Calls kill_all() only if there is a process to kill: it makes the kernel look at every process of the machine. */
 void kill_others(void) {
   if (!alone()) kill_all();
 }
 
-/* How many processes of this cgroup the kernel has killed for lack of memory; 0 if it does not say. */
+/* Returns the number of processes of this cgroup that the kernel has killed for lack of memory; 0 if unknown. */
 static uint64_t oom_kills(void) {
   char text[1024];
   if (oom_fd < 0) oom_fd = open("/sys/fs/cgroup/memory.events", O_RDONLY | O_CLOEXEC);
@@ -58,13 +58,13 @@ static uint64_t oom_kills(void) {
   return 0;
 }
 
-/* How far the counter has moved since the process was prepared. */
+/* Returns the number of such kills since the process was prepared. */
 uint32_t oom_kills_in_call(void) {
   uint64_t after = oom_kills();
   return after > oom_before ? (uint32_t)(after - oom_before) : 0;
 }
 
-/* Opens a descriptor that is at its end. An image may lack /dev/null; a pipe without a writer serves as well. */
+/* Opens a descriptor that is at its end. An image may lack /dev/null; a pipe without a writer does the same. */
 static int open_empty(void) {
   int ends[2];
   int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -118,7 +118,7 @@ void start_function(void) {
 /* Asks the function to end. */
 void terminate_function(void) { kill(-child, SIGTERM); }
 
-/* Ends the run: the function's process has ended, whoever may still hold its output open. */
+/* Ends the run: the function's process has ended, even if others still hold its output open. */
 void conclude(int status, const struct rusage *usage) {
   int error;
   outcome = (struct outcome){

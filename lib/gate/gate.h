@@ -44,7 +44,7 @@ enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRA
 
 /* ---- main.c: start-up and the poll loop ---- */
 
-/* What the engine started us with. set_up() changes some of it for the gate; the function gets it back as it was. */
+/* The state that the engine started us with. set_up() changes some of it for the gate; the function gets it back. */
 struct given {
   char **command;
   bool is_init; /* PID 1 of its namespace; false when a test runs the gate as a plain process */
@@ -60,7 +60,7 @@ enum phase { WAITING, RECEIVING, RUNNING, DRAINING, ANSWERING, RESETTING, LEAVIN
 enum phase phase(void);
 void enter(enum phase next);
 
-/* Whether another request may follow this one. */
+/* Returns whether another request may follow this one. */
 bool may_serve_again(void);
 void allow_another(bool allowed);
 
@@ -70,7 +70,7 @@ void clear_alarm(void);
 bool alarm_is_due(void);
 int poll_timeout(void);
 
-/* The two early ends of a call: with a FAILED frame, and without a word. */
+/* The two early ends of a call: with a FAILED frame, and without an answer. */
 void fail(uint8_t stage, int error);
 _Noreturn void leave(void);
 
@@ -131,7 +131,7 @@ void reset_logs(void);
 
 /* ---- function.c: the function's process, from fork to exit ---- */
 
-/* How the function ended. */
+/* The end of the function. */
 struct outcome {
   int status; /* as wait4() gives it */
   struct rusage usage;

@@ -15,7 +15,7 @@
 /* The most that a pipe can hold without privileges (fs.pipe-max-size): more than this is not read after the exit. */
 enum { DRAIN_MAX = 1 << 20 };
 
-/* We keep the function's end of each pipe open as well. Otherwise its exit would wake us once for each pipe that
+/* We also keep the function's end of each pipe open. Otherwise its exit would wake us once for each pipe that
  * closes, before the wake-up that counts. */
 static struct log {
   int fd, function_end;
@@ -40,7 +40,7 @@ int log_fd(int which) { return logs[which].fd; }
 
 int log_function_end(int which) { return logs[which].function_end; }
 
-/* How much output to send on in this call. */
+/* Sets the most output to send on in this call. */
 void limit_logs(uint32_t bytes) { left = bytes; }
 
 uint64_t log_bytes_dropped(void) { return dropped; }
@@ -51,8 +51,8 @@ void reset_logs(void) {
   for (struct log *log = logs; log < logs + LOGS; log++) log->drained = 0;
 }
 
-/* Whether to read the pipes now. Below the limit the function has to wait until the server keeps up; beyond it output
- * is dropped, which needs no room. */
+/* Returns whether to read the pipes now. Below the limit the function has to wait until the server keeps up; beyond it
+ * output is dropped, which needs no room. */
 bool logs_may_flow(void) { return left == 0 || payload_room(PAYLOAD_MAX) != NULL; }
 
 static void close_log(struct log *log) {
@@ -83,8 +83,8 @@ static size_t read_pipe(struct log *log) {
 
 void read_log(int which) { read_pipe(&logs[which]); }
 
-/* Takes what the pipes still hold after the exit and closes them. It stops at DRAIN_MAX: whoever has a pipe open now
- * may write forever. Returns false while the buffer of frames is full. */
+/* Takes what the pipes still hold after the exit and closes them. It stops at DRAIN_MAX: a process that has a pipe
+ * open now may write forever. Returns false while the buffer of frames is full. */
 bool drain_logs(void) {
   for (struct log *log = logs; log < logs + LOGS; log++) {
     while (log->fd >= 0) {

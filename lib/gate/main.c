@@ -40,7 +40,7 @@ static void take_signals(void) {
   reap();
 }
 
-/* Time is up: for the function to end, for it to die, or for the server to take the answer. */
+/* Acts on the alarm: time is up for the function to end, for it to die, or for the server to take the answer. */
 static void take_alarm(void) {
   const struct rusage none = {0};
   if (phase() == LEAVING) _exit(0);
@@ -84,7 +84,7 @@ static void watch_signals(void) {
 static bool set_up(char **command) {
   given.command = command;
   given.is_init = getpid() == 1;
-  /* No descriptor of whoever started us may reach the function. An engine too old for the call passes none on. */
+  /* No descriptor of our parent may reach the function. An engine too old for the call passes none on. */
   syscall(SYS_close_range, 3U, ~0U, 0U);
   given.umask = umask(0);
   watch_signals();
@@ -110,7 +110,7 @@ static void advance(void) {
 /* Waits for an event and takes it. */
 static void take_events(void) {
   const bool sent = all_sent();
-  /* What comes now belongs to the next request, and is not read until we are READY for it. */
+  /* Input that comes now belongs to the next request, and is not read until we are READY for it. */
   const bool early = may_serve_again() && (phase() == ANSWERING || phase() == RESETTING);
   const bool more = sent && (phase() == DRAINING || answer_is_left()); /* there is more to send: do not wait */
   const bool reading = phase() == RUNNING && logs_may_flow();
@@ -122,7 +122,7 @@ static void take_events(void) {
       {.fd = reading ? log_fd(1) : -1, .events = POLLIN},
   };
   if (poll(fds, sizeof fds / sizeof *fds, more ? 0 : poll_timeout()) < 0 && errno != EINTR) leave();
-  if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* nobody reads any more */
+  if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* the reader is gone */
   if (fds[0].revents && early) leave(); /* POLLRDHUP comes even if there is something unread */
   if (fds[0].revents) receive();
   if (fds[2].revents) take_signals();

@@ -1,5 +1,5 @@
 /*
- * How far the call has come, the alarm that bounds its current step, and the two ways to end it early.
+ * The progress of the call, the alarm that bounds its current step, and the two ways to end it early.
  *
  *     WAITING    for REQUEST; no alarm
  *     RECEIVING  ENV, FILE and BODY frames (request.c); the alarm is the deadline
@@ -60,7 +60,7 @@ void clear_alarm(void) { alarm_at = NEVER; }
 
 bool alarm_is_due(void) { return alarm_at <= now_us(); }
 
-/* Milliseconds until the alarm, rounded up, as poll() takes them. */
+/* Returns the milliseconds until the alarm, rounded up, as poll() takes them. */
 int poll_timeout(void) {
   uint64_t now = now_us();
   if (alarm_at == NEVER) return -1;

@@ -23,7 +23,7 @@ static uint32_t grace, response_most;
 static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length);
 static void discard(void);
 
-/* Reads from the server. At the end of stdin the call ends too, whatever the phase. */
+/* Reads from the server. At the end of stdin the call ends, whatever the phase. */
 void receive(void) {
   /* An answer is on its way: from here on only the end of stdin matters, though the server may still be sending a body
    * that we refused. */
@@ -56,13 +56,13 @@ static void discard(void) {
   leave();
 }
 
-/* Whether the server has yet to send some of what it announced. */
+/* Returns whether the server has yet to send some of what it announced. */
 bool request_is_unread(void) { return body_left > 0 || extras_left > 0; }
 
-/* The most that a response may hold, in bytes. */
+/* Returns the most that a response may hold, in bytes. */
 uint32_t response_limit(void) { return response_most; }
 
-/* From SIGTERM at the deadline to SIGKILL. */
+/* Returns the time from SIGTERM at the deadline to SIGKILL. */
 uint32_t grace_ms(void) { return grace; }
 
 static void start_when_complete(void) {

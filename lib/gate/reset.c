@@ -5,8 +5,8 @@
  * main.c tries it before the answer is sent, so that READY goes with the answer. Otherwise start_reset() kills what is
  * left, and finish_reset() removes the files when the last process is dead, lest it make new ones.
  *
- * What is cleared is what a function writes by habit. The rest of the container's writable layer stays as it is: that
- * is the price of `max_calls`.
+ * Only the places where functions usually write are cleared. The rest of the container's writable layer stays as it is:
+ * that is the price of `max_calls`.
  *
  * Owns nothing but whether the image can serve more than one call.
  */
@@ -20,15 +20,16 @@
 static const char *const OWN_FILES[] = {"request.json",  "request.meta.json",  "request.body",
                                         "response.json", "response.meta.json", "response.body"};
 
-/* Whether what is at `path` would be cleared away. */
+/* Returns whether a file at `path` would be cleared away. */
 static bool is_perishable(const char *path) {
   char real[PATH_MAX];
   if (realpath(path, real) == NULL) return false;
   return strncmp(real, "/tmp/", 5) == 0 || strncmp(real, "/dev/shm/", 9) == 0;
 }
 
-/* Whether the image can serve more than one call. It cannot if it keeps its working directory, its program or a file
- * that its command names where we clear. Call it before the first run, when all that is there came with the image. */
+/* Returns whether the image can serve more than one call. It cannot if it keeps its working directory, its program or a
+ * file that its command names in a place that we clear. Call it before the first run, when all files there came with
+ * the image. */
 bool is_reusable(void) {
   static enum { UNKNOWN, YES, NO } answer;
   if (answer == UNKNOWN) {
@@ -82,7 +83,8 @@ void start_reset(void) {
   set_alarm(PATIENCE_US);
 }
 
-/* Message queues are not written by habit, but they outlive their processes and count as memory. */
+/* Clears all but the context. Functions seldom use message queues, but these outlive their processes and count as
+ * memory. */
 static bool clear_container(void) {
   return clear_directory("/tmp") && clear_directory("/dev/shm") && clear_directory("/dev/mqueue") &&
          (!secrets_were_given() || clear_directory(SECRETS)) && clear_ipc_objects();

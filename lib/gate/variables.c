@@ -48,7 +48,7 @@ bool take_variable(const uint8_t *payload, uint32_t length) {
 }
 
 /* Sets the variables in this process and wipes the shared memory. An environment may hold a name twice, and putenv
- * replaces only the first, so each name is unset before. The copy that putenv keeps is gone after the exec. */
+ * replaces only the first, so each name is unset first. The copy that putenv keeps is gone after the exec. */
 bool set_variables(void) {
   if (variables->used == 0) return true;
   char *at = malloc(variables->used + 1);
