@@ -4,7 +4,7 @@ export interface AddressRange {
   readonly bits: number;
 }
 
-/** What may be called although it is not public: host names, whatever they resolve to, and ranges of addresses. */
+/** The hosts that may be called although they are not public: names, whatever they resolve to, and address ranges. */
 export interface Allowed {
   readonly names: ReadonlySet<string>;
   readonly ranges: readonly AddressRange[];
@@ -60,7 +60,7 @@ const GLOBAL_IPV6 = known("2000::/3");
 /** Those of them that are not public: protocol assignments (such as Teredo) and documentation. */
 const SPECIAL_IPV6 = ["2001::/23", "2001:db8::/32", "3fff::/20"].map(known);
 
-/** IPv6 addresses that contain an IPv4 address, and where it begins. */
+/** The IPv6 ranges whose addresses contain an IPv4 address, and the position of its first byte. */
 const EMBEDDING = [
   { range: known("::ffff:0:0/96"), at: 12 },
   { range: known("64:ff9b::/96"), at: 12 },

@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 
-/** Tasks in the background, for an owner that waits for all of them. Whoever starts a task handles its failure. */
+/** Keeps background tasks for an owner that waits for all of them. The code that starts a task handles its failure. */
 export class TaskGroup {
   readonly #running = new Set<Promise<unknown>>();
 
@@ -9,7 +9,7 @@ export class TaskGroup {
     return this.#running.size;
   }
 
-  /** Adds a task and returns it. It leaves the group when it ends, however it ends. */
+  /** Adds a task and returns it. It leaves the group when it succeeds or fails. */
   add<T>(task: Promise<T>): Promise<T> {
     this.#running.add(task);
     const leave = () => void this.#running.delete(task);
@@ -48,7 +48,7 @@ export function aborted(signal: AbortSignal): Promise<void> {
 /** A signal that aborts after a while or with other signals; disposing it stops its timer and its listeners. */
 export interface Deadline extends Disposable {
   readonly signal: AbortSignal;
-  /** Whether the time has run out, and not one of the other signals aborted. */
+  /** True if the time has run out; false if one of the other signals aborted. */
   readonly expired: boolean;
 }
 

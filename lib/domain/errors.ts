@@ -1,6 +1,6 @@
 /**
- * Why a request was refused or an invocation failed. A closed list: it is part of the API
- * (`reason` of every error envelope), and `http/errors.ts` gives each its status.
+ * The reasons why a request is refused or an invocation fails. The list is closed: it is part of the API (`reason` of
+ * every error envelope), and `http/wire/status-of.ts` gives each its status.
  */
 export const REASONS = [
   "invalid_request",
@@ -61,7 +61,7 @@ export class AppError extends Error {
   }
 }
 
-/** The code of an error: a system's, such as `EACCES`, or a library's own, such as `SQLITE_FULL`; empty if it has none. */
+/** Returns the code of an error: a system's (`EACCES`) or a library's own (`SQLITE_FULL`); empty if it has none. */
 export function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }

@@ -18,19 +18,19 @@ export const MAX_CONCURRENCY = { default: 0, max: 10_000 } as const;
 /** Instances that are kept ready: each costs about 5 MB of the machine's memory while it waits. */
 export const WARM_MIN = { default: 0, max: 1_000 } as const;
 export const WARM_MAX = { default: 10, max: 1_000 } as const;
-/** How long a function stays warm after its last call. */
+/** The time that a function stays warm after its last call, in milliseconds. */
 export const IDLE_TTL_MS = { default: 5 * 60_000, min: 1_000, max: 7 * 24 * 3_600_000 } as const;
 
 /** Attempts at an asynchronous invocation, and the wait between two, in milliseconds. */
 export const RETRY_ATTEMPTS = { default: 3, max: 100 } as const;
 export const RETRY_DELAY_MS = { min_default: 1_000, max_default: 60_000, max: 24 * 3_600_000 } as const;
-/** Attempts that may be lost with the server or the engine: a function that crashes them must not do so for ever. */
+/** Attempts that may be lost with the server or the engine: a function that crashes them must not do so forever. */
 export const LOST_ATTEMPTS = 100;
 /** The priority of an invocation among those of the same function; higher goes first. */
 export const PRIORITY = { min: -100, max: 100 } as const;
-/** How far ahead an invocation may be submitted, in milliseconds. */
+/** The longest time ahead that an invocation may be submitted, in milliseconds. */
 export const DELAY_MS = 366 * 24 * 3_600_000;
-/** How long an Idempotency-Key is remembered, in milliseconds, and how long it may be. */
+/** The time that an Idempotency-Key is remembered, in milliseconds, and the most characters that it may have. */
 export const IDEMPOTENCY = { ttl_ms: 24 * 3_600_000, key_length: 255 } as const;
 /** A callback's URL; many servers refuse longer ones. */
 export const CALLBACK_URL_LENGTH = 2048;
@@ -42,10 +42,10 @@ export const CALLBACK = {
   timeout_ms: 10_000,
   at_once: 8,
   response_bytes: MIB,
-  /** Of the receiver's answer, which is read and discarded. */
+  /** The most of the receiver's answer that is read and discarded. */
   answer_bytes: 64 * KIB,
 } as const;
-/** How long callbacks are also signed with the previous secret after a rotation, in milliseconds. */
+/** The time that callbacks are also signed with the previous secret after a rotation, in milliseconds. */
 export const CALLBACK_ROTATION_MS = 24 * 3_600_000;
 /** Links of a chain of functions (`on_success`, `on_failure`). */
 export const CHAIN_DEPTH = 16;
@@ -63,7 +63,7 @@ export const CONTEXT_BYTES = 64 * MIB;
 export const CONTEXT_SIZE = { min: MIB, max: 64 * 1024 * MIB } as const;
 /** Arguments of an entrypoint or a command; the kernel allows far more. */
 export const COMMAND_ARGUMENTS = 256;
-/** The total size of an entrypoint or a command: with the environment far below the kernel's limit. */
+/** The total size of an entrypoint or a command: even with the environment it is far below the kernel's limit. */
 export const COMMAND_BYTES = 256 * KIB;
 export const PATH_LENGTH = 4095;
 /** Labels of a function's containers. */
@@ -133,9 +133,9 @@ export const ROUTE_REQUEST_BYTES = 1024 * MIB;
 /** Records on a page of `GET /v1/invocations`. */
 export const PAGE = { default: 50, max: 500 } as const;
 
-/** From SIGTERM to SIGKILL for a function that ran past its timeout. */
+/** The time from SIGTERM to SIGKILL for a function that ran past its timeout. */
 export const KILL_GRACE_MS = 2_000;
-/** How long after the deadline the server waits for the gate's report before it answers 504 by itself. */
+/** The time after the deadline that the server waits for the gate's report before it answers 504 by itself. */
 export const TIMEOUT_SLACK_MS = 250;
 
 /** The largest head of a request, its path included. Beyond it, Bun answers an empty 431. Bun's default is 16 KiB. */

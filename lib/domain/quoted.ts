@@ -1,6 +1,6 @@
 import { AppError } from "./errors.ts";
 
-/** How much of a value a message repeats, in characters. */
+/** The most characters of a value that a message repeats. */
 const QUOTED_CHARACTERS = 100;
 
 /** Returns a value in quotes for a message, as JSON, cut off if it is long. */
@@ -8,7 +8,7 @@ export function quoted(text: string, characters = QUOTED_CHARACTERS): string {
   return JSON.stringify(text.length > characters ? `${text.slice(0, characters)}...` : text);
 }
 
-/** Where each kind of record is listed. */
+/** The hint for each kind of record: the endpoint that lists it. */
 const LISTS = {
   function: "GET /v1/functions lists them",
   invocation: "GET /v1/invocations lists those that are kept",

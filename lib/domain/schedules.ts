@@ -82,7 +82,7 @@ export const SCHEDULE_DEFAULTS = {
 export const LATE_MS = 60_000;
 /** The most late runs; a schedule for every second has 60 in `LATE_MS`. */
 const LATE_RUNS = 100;
-/** How many future times the API shows. */
+/** The number of future times that the API shows. */
 const NEXT_TIMES = 5;
 
 /** Throws `invalid_request` for an invalid expression, one that matches no time, and an unknown time zone. */
@@ -119,7 +119,7 @@ export function nextTimes({ cron, timezone, paused }: Schedule, after: number): 
     .map((time) => time.getTime());
 }
 
-/** The runs that are due, oldest first, and the time up to which all is done with them. */
+/** The runs that are due, oldest first, and the time up to which nothing else is due. */
 export interface Due {
   readonly runs: readonly number[];
   readonly last_due: number;

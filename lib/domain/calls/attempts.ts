@@ -30,7 +30,7 @@ export const Attempt = Type.Composite([
 ]);
 export type Attempt = Static<typeof Attempt>;
 
-/** What is known of a run when it has ended. */
+/** The facts that are known of a run that has ended. */
 export interface Finished {
   readonly status: "succeeded" | "failed" | "timed_out" | "cancelled";
   /** The fields of the record that the run determines. */
@@ -43,12 +43,12 @@ export const LOST_WITH_SERVER: Finished = {
   fields: { reason: "instance_lost", message: "The server ended before the function did" },
 };
 
-/** The record of an attempt that begins. */
+/** Returns the record of an attempt that begins. */
 export function beganAttempt(attempt: number, now: string): Attempt {
   return { ...NOT_RUN, attempt, status: "running", started_at: now };
 }
 
-/** The same record when the attempt has ended; a lost one has that status. */
+/** Returns the same record when the attempt has ended; a lost one has that status. */
 export function endedAttempt(began: Attempt, { status, fields }: Finished, lost: boolean, now: string): Attempt {
   const known = Object.keys(began).flatMap((name) =>
     name in fields ? [[name, fields[name as keyof typeof fields]] as const] : [],

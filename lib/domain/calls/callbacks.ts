@@ -11,7 +11,7 @@ export interface Delivery {
   readonly url: string;
   /** `waiting` for its next attempt, which may be under way; `delivered` and `failed` are its ends. */
   readonly state: "waiting" | "delivered" | "failed";
-  /** When the next attempt is due; milliseconds since the epoch. */
+  /** The time at which the next attempt is due, in milliseconds since the epoch. */
   readonly due: number;
   readonly attempts: number;
   readonly last_status: number | null;
@@ -20,7 +20,7 @@ export interface Delivery {
   readonly delivered_at: string | null;
 }
 
-/** The delivery that an invocation with a `callback_url` has when it ends; none for one without. */
+/** Returns the delivery that an invocation with a `callback_url` has when it ends; none for one without. */
 export function deliveriesOf({ id, callback_url: url }: Invocation, now: number): Delivery[] {
   if (url === null) return [];
   const delivery: Delivery = {
@@ -74,7 +74,7 @@ export const Callback = Type.Object({
 });
 export type Callback = Static<typeof Callback>;
 
-/** A delivery as it is shown. */
+/** Returns a delivery as the API shows it. */
 export function callbackOf({ due, ...delivery }: Delivery): Callback {
   return { ...delivery, next_at: delivery.state === "waiting" ? timestamp(due) : null };
 }
@@ -95,8 +95,8 @@ export const CallbackSecret = Type.Object({
 export type CallbackSecret = Static<typeof CallbackSecret>;
 
 /**
- * The body of a callback. It has the function's response as it was written, number for number; a response that is not JSON
- * in base64, and one that is too long for a callback not at all.
+ * Returns the body of a callback. It has the function's response as it was written, number for number. A response that
+ * is not JSON is in base64, and one that is too long for a callback is left out.
  */
 export function callbackBody(invocation: Invocation, response: Uint8Array | null): string {
   const { id, status, finished_at } = invocation;
@@ -141,12 +141,12 @@ export function parseAllowed(entries: readonly string[]): Allowed | undefined {
   return { names, ranges };
 }
 
-/** A host name of a URL without the dot that may end it. */
+/** Returns the host name of a URL without a dot at its end. */
 export function plainName(hostname: string): string {
   return hostname.replace(/\.$/, "");
 }
 
-/** The host of a URL if it is an address; undefined if it is a name. */
+/** Returns the host of a URL if it is an address; undefined if it is a name. */
 export function literalAddress({ hostname }: URL): string | undefined {
   const address = hostname.replace(/^\[(.*)\]$/, "$1");
   return addressBytes(address) === undefined ? undefined : address;
@@ -160,7 +160,7 @@ export function checkCallbackUrl(text: string, allowed: Allowed): void {
   throw new AppError("invalid_request", `Invalid "callback_url" ${shown}: ${problem}`);
 }
 
-/** The problem of a `callback_url`, with what to do; undefined if there is none. */
+/** Returns the problem with a `callback_url`, and what to do; undefined if there is none. */
 export function callbackUrlProblem(text: string, allowed: Allowed): string | undefined {
   // The parser normalises every spelling of an address: 0x7f.1, 2130706433, ①27.0.0.1.
   const url = URL.parse(text);
@@ -175,7 +175,7 @@ export function callbackUrlProblem(text: string, allowed: Allowed): string | und
   return notPublic(url.hostname, literal);
 }
 
-/** The problem of a host that leads to an address that must not be called. */
+/** Returns the problem with a host that leads to an address that must not be called. */
 export function notPublic(hostname: string, address: string): string {
   const leads =
     hostname.replace(/^\[(.*)\]$/, "$1") === address ? `${address} is` : `${hostname} leads to ${address}, which is`;

@@ -80,7 +80,7 @@ export function responseHeaderProblem(name: string): string | undefined {
   return undefined;
 }
 
-/** Returns the headers that a `Connection` header names, in lower case: they end at this server, too. */
+/** Returns the headers that a `Connection` header names, in lower case: they also end at this server. */
 function connectionOptions(connection: string | null): ReadonlySet<string> {
   return new Set((connection ?? "").split(",").map((option) => option.trim().toLowerCase()));
 }

@@ -10,12 +10,12 @@ export interface FunctionRequest {
   readonly via: HttpOrigin | null;
 }
 
-/** A request whose body has arrived. Requests that are stored and recorded are such ones. */
+/** A request whose body has arrived. Stored and recorded requests are of this kind. */
 export interface BufferedRequest extends FunctionRequest {
   readonly body: Uint8Array;
 }
 
-/** The facts of an HTTP request that a function is told besides the request itself. */
+/** The facts of an HTTP request that a function gets besides the request itself. */
 export interface HttpOrigin {
   /** The path after `/r`, percent-decoded; `/` for `POST /v1/functions/:id/invoke`. */
   readonly path: string;

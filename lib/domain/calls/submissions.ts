@@ -10,9 +10,9 @@ export interface RawSubmissionQuery {
   readonly callback_url?: string;
 }
 
-/** The same, checked. */
+/** The same query, checked. */
 export interface SubmissionOptions {
-  /** Not before this moment, in milliseconds since the epoch. */
+  /** The earliest time of the call, in milliseconds since the epoch. */
   readonly due: number;
   readonly priority: number;
   readonly callback_url: string | null;

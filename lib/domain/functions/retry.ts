@@ -7,7 +7,7 @@ import { Enum } from "../types.ts";
 export const RETRY_CAUSES = ["crash", "timeout", "non_zero_exit", "oom", "engine"] as const;
 export type RetryCause = (typeof RETRY_CAUSES)[number];
 
-/** How often an asynchronous invocation is attempted, when, and after which failures. */
+/** The rules for attempts at an asynchronous invocation: how many, when, and after which failures. */
 export const Retry = Type.Object(
   {
     max_attempts: Type.Integer({

@@ -35,7 +35,7 @@ function strictly(given: Partial<Settings>, before: Settings): Partial<Settings>
 /** Returns whether a `user`, or an image's USER, is root by number or name. */
 export function isRoot(user: string): boolean {
   const [account = ""] = user.split(":");
-  // Number("") is 0 too: an image that names no user runs as root.
+  // Number("") is also 0: an image that names no user runs as root.
   return account === "root" || Number(account) === 0;
 }
 

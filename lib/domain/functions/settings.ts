@@ -22,7 +22,7 @@ import { RETRY_DEFAULT } from "./retry.ts";
 import { SecretUse } from "../secrets.ts";
 import { Enum, Flag, Nullable } from "../types.ts";
 
-/** How tightly a container is confined. */
+/** The levels of confinement of a container. */
 export const SANDBOXES = ["default", "strict", "docker"] as const;
 
 const argument = Type.String({ maxLength: PATH_LENGTH });

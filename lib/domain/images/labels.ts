@@ -28,7 +28,7 @@ export const LABEL_SETTINGS = [
   "idle_ttl_ms",
 ] as const satisfies readonly (keyof Settings)[];
 
-/** Labels of our containers. An image that was committed from one has them too; they mean nothing there. */
+/** Labels of our containers. An image that was committed from one also has them; they mean nothing there. */
 const OF_CONTAINERS: ReadonlySet<string> = new Set(["owner", "function", "instance"]);
 
 /** Reads the settings in an image's labels. Throws `image_invalid` for an unknown label or a wrong value. */

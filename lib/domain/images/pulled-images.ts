@@ -7,7 +7,7 @@ export interface PulledImage {
 /** The effect of a pull on the engine. */
 export interface Pulled {
   readonly image_id: string;
-  /** Whether the pull brought the image. */
+  /** True if the pull brought the image. */
   readonly brought: boolean;
   /** The names that the pull gave the image, and whether each is new on the engine. */
   readonly names: readonly { readonly name: string; readonly created: boolean }[];

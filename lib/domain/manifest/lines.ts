@@ -1,6 +1,6 @@
 import type { AppliedManifest, FieldChange, ManifestChange } from "./manifest.ts";
 
-/** Longer values are cut off, in characters. */
+/** The most characters of a value; longer ones are cut off. */
 const VALUE_LENGTH = 80;
 
 const SIGNS = { created: "+", updated: "~", deleted: "-" } as const;

@@ -121,7 +121,7 @@ export type ApplyManifest = Static<typeof ApplyManifest>;
 /** The options of applying a manifest. */
 export type ApplyOptions = Readonly<Record<keyof typeof switches, boolean>>;
 
-/** A change of a function or a route, made or, in a dry run, due. */
+/** A change of a function or a route; in a dry run, one that would be made. */
 export const ManifestChange = Type.Object({
   kind: Enum(["function", "route"], { description: "The kind of record.", examples: ["function"] }),
   name: Type.String({ description: "The name of the function, or the path of the route.", examples: ["hello-world"] }),

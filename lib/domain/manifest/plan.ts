@@ -41,7 +41,7 @@ type Names = Pick<ReadonlyMap<string, unknown>, "has">;
 /** The fields of a record that change. */
 type Fields = Readonly<Record<string, FieldChange>>;
 
-/** What to do with a function or a route. */
+/** The step that creates, changes or deletes a function or a route, or leaves it as it is. */
 export type Step<Record, Target> =
   | { readonly action: "created"; readonly name: string; readonly target: Target }
   | {
@@ -157,7 +157,7 @@ export function checkFollowers(
   }
 }
 
-/** Returns a check whether a function will exist, by its name in manifests. */
+/** Returns a predicate: whether a function will exist, by its name in manifests. */
 function existence(present: Present, functions: Names, prune: boolean): (name: string) => boolean {
   const known = byManifestName(present.functions);
   return (name) => {
@@ -166,7 +166,7 @@ function existence(present: Present, functions: Names, prune: boolean): (name: s
   };
 }
 
-/** Whether `prune` deletes a function. Unnamed functions were made by hand: `prune` never deletes them. */
+/** Returns whether `prune` deletes a function. Unnamed functions were made by hand: `prune` never deletes them. */
 function isPruned({ name }: Function, { functions }: { readonly functions: Names }): boolean {
   return name !== null && !functions.has(name);
 }

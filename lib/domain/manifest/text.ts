@@ -3,7 +3,7 @@ import { MANIFEST_ALIASED_BYTES, MANIFEST_BYTES } from "../limits.ts";
 
 /** A possible alias: a star where a value can begin, and a name. */
 const ALIAS = /(?<![^\s,[\]{}:-])\*[^\s,[\]{}"'*]/g;
-/** How many more lines are tried after one at which the text seems to end too early: a value may be that long. */
+/** The number of lines that are tried after one at which the text seems to end too early: a value may be that long. */
 const LOOK_AHEAD = 50;
 /** The most bytes to parse in search of a wrong line: half a second of the event loop. */
 const SEARCH_LENGTH = 16 * MANIFEST_BYTES;

@@ -38,7 +38,7 @@ const text = {
   description: "Which pages of other origins may read the responses; null leaves that to the function.",
 };
 
-/** Which pages of other origins may read a route's responses. */
+/** The pages of other origins that may read a route's responses. */
 export const Cors = Type.Object(fields, text);
 export type Cors = Static<typeof Cors>;
 
