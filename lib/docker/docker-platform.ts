@@ -37,7 +37,7 @@ export interface DockerPlatformOptions {
   /** The part of CONTEXT_PATH before the id. */
   readonly context_path: string;
   readonly credentialsFor: (host: string) => CurrentCredentials | undefined;
-  /** Hears what each pull has done on the engine. */
+  /** Called with what each pull has done on the engine. */
   readonly onPulled: (pulled: Pulled) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -50,7 +50,7 @@ const NOBODY: PlatformListener = {
   onSwept: () => undefined,
 };
 
-/** Runs instances as containers of a Docker Engine, or of what speaks its API. */
+/** Runs instances as containers of a Docker Engine, or of another engine with its API. */
 export class DockerPlatform implements Platform {
   readonly images: ImageResolver;
   readonly inventory: OwnImages;

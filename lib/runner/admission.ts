@@ -79,9 +79,9 @@ export class Admission {
   }
 
   /**
-   * Returns whether a call that nobody waits for could run now. A quarter of all places, and of its function's own, is
-   * kept for calls that somebody waits for, as long as there is more than one place. `coming` counts calls of the first
-   * kind that are about to enter.
+   * Returns whether an asynchronous call could run now. A quarter of all places, and of its function's own, is kept for
+   * synchronous calls, as long as there is more than one place. `coming` counts asynchronous calls that are about to
+   * enter.
    */
   hasRoomBehind({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">, coming: Coming): boolean {
     const line = this.#lines.get(id);

@@ -38,13 +38,13 @@ export interface Platform extends AsyncDisposable {
   checkCredentials(credentials: RegistryCredentials): Promise<void>;
 }
 
-/** Hears from a platform that was started. */
+/** Listens to a platform that was started. */
 export interface PlatformListener {
-  /** Instances can be launched, for the first time or again. */
+  /** Called when instances can be launched, for the first time or again. */
   readonly onAvailable: () => void;
-  /** The instances of a group have lost what they shared, so none of them can serve another call. */
+  /** Called when the instances of a group have lost what they shared, so that none of them can serve another call. */
   readonly onGroupLost: (group: string) => void;
-  /** No instance of an earlier server with the same owner is left. */
+  /** Called when no instance of an earlier server with the same owner is left. */
   readonly onSwept: () => void;
 }
 
@@ -53,12 +53,12 @@ export interface Channel {
   readonly id: string;
   /** The command that the gate runs for a call. */
   readonly command: readonly string[];
-  /** Begins to read what the gate sends. To be called once and soon; nothing is lost before. */
+  /** Begins to read what the gate sends. Call it once and soon; nothing is lost before. */
   read(reader: ChannelReader): void;
   write(bytes: Uint8Array): void;
   /** Ends the instance. The reader hears nothing more. */
   close(): void;
-  /** Closes the channel, and has the platform check its gate before it starts another: this one did not act like one. */
+  /** Closes the channel, and has the platform check the gate before the next start: it did not behave like one. */
   reject(): void;
   /** Explains an end that `onEnd` reported. It may take a second until that is known. */
   ended(): Promise<Ending>;
@@ -68,11 +68,11 @@ export interface Channel {
 
 /** Takes what comes through a channel. The calls are synchronous: a warm call waits for each of them. */
 export interface ChannelReader {
-  /** Bytes of the gate's stdout, in pieces of any size. */
+  /** Called with the bytes of the gate's stdout, in pieces of any size. */
   readonly onBytes: (bytes: Uint8Array) => void;
-  /** The instance ended, or the connection was lost. */
+  /** Called when the instance has ended, or the connection was lost. */
   readonly onEnd: (why: string) => void;
-  /** The stream makes no sense. The channel is still to be closed. */
+  /** Called when the stream makes no sense. The channel is still to be closed. */
   readonly onBroken: (problem: string) => void;
 }
 
@@ -119,10 +119,10 @@ export interface PlatformImages {
   checkCommand(fn: Pick<Function, "image" | "image_id"> & OwnCommand): Promise<void>;
 }
 
-/** All images that are present, and how those that this server pulled are removed again. */
+/** Lists all images that are present, and removes those that this server pulled. */
 export interface ImageInventory {
   list(): Promise<NamedImage[]>;
-  /** Removes an image of ours, unless someone uses it or has given it a name that none of our pulls gave it. */
+  /** Removes an image of ours, unless it is in use or has a name that none of our pulls gave it. */
   remove(image: NamedImage, ours: PulledImage): Promise<Removal>;
 }
 

@@ -19,7 +19,7 @@ import { type Acquired, Pools } from "./pool/pools.ts";
 /** The runner's dependencies and limits; the limits come from the server's options. */
 export interface RunnerOptions {
   readonly platform: Platform;
-  /** The time an instance has until its gate says READY, in milliseconds. */
+  /** The time that an instance has until its gate says READY, in milliseconds. */
   readonly ready_timeout_ms: number;
   readonly context_path: string;
   readonly max_instances: number;
@@ -139,17 +139,17 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  /** Returns whether a call that nobody waits for could run now, with room left for calls that somebody waits for. */
+  /** Returns whether an asynchronous call could run now, with room left for synchronous calls. */
   hasRoomBehind(fn: Function, coming: Coming): boolean {
     return this.#platform.problem === undefined && this.#admission.hasRoomBehind(fn, coming);
   }
 
-  /** A function was registered or changed: its next call will be a warm one. `named` are the versions that routes name. */
+  /** Prepares a registered or changed function for a warm next call. `named` are the versions that routes name. */
   update(fn: Function, named: readonly Function[]): void {
     if (fn.image_id !== null) this.#pools.update(fn, named.filter(hasImage));
   }
 
-  /** The routes of a function name other versions than before: the next call of each will be a warm one. */
+  /** Prepares the versions that the routes of a function name now: the next call of each will be a warm one. */
   name(fn: Function, named: readonly Function[]): void {
     this.#pools.name(fn, named.filter(hasImage));
   }
@@ -159,12 +159,12 @@ export class Runner implements AsyncDisposable {
     if (hasImage(fn)) this.#pools.warm(fn);
   }
 
-  /** A function was deleted. */
+  /** Removes a deleted function. */
   remove(functionId: string): void {
     this.#pools.remove(functionId);
   }
 
-  /** The instances of a function by version. */
+  /** Returns the instances of a function by version. */
   poolsOf(functionId: string): VersionPool[] {
     return this.#pools.statesOf(functionId);
   }
@@ -238,7 +238,7 @@ export class Runner implements AsyncDisposable {
   }
 }
 
-/** A function of an older database may have no image yet; its first call finds it. */
+/** Returns whether a function has an image: one of an older database may get it at its first call. */
 function hasImage({ image_id }: Function): boolean {
   return image_id !== null;
 }

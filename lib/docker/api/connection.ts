@@ -175,7 +175,7 @@ export class EngineConnection implements Disposable {
     });
   }
 
-  /** Ends everything that is under way; those who wait for it get an error. */
+  /** Ends everything that is under way; the callers that wait for it get an error. */
   [Symbol.dispose](): void {
     this.#closed.abort(stopping());
   }
@@ -245,7 +245,7 @@ export class EngineConnection implements Disposable {
   }
 }
 
-/** Loads docker-modem with the first request: with the modules of the runtime that it needs it takes 10 ms of a start. */
+/** Loads docker-modem at the first request: with the runtime modules that it needs, it would add 10 ms to the start. */
 async function loadModem(address: EngineAddress): Promise<DockerModem> {
   const { default: Modem } = await import("docker-modem");
   const { default: modemHttp } = await import("docker-modem/lib/http.js");

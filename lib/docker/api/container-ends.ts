@@ -8,10 +8,10 @@ export interface ContainerEnd {
 }
 
 const UNKNOWN: ContainerEnd = { oom: false, died: false, gone: false };
-/** The most ends that are kept; beyond that the oldest are dropped, which nobody has asked for. */
+/** The most ends that are kept; beyond that the oldest, which nobody has asked for, are dropped. */
 const KEPT = 10_000;
 
-/** The ends of containers that are known, and those who wait for one. */
+/** Keeps the known ends of containers, and the callers that wait for one. */
 export class ContainerEnds {
   readonly #clock: Clock;
   readonly #known = new Map<string, ContainerEnd>();
@@ -21,7 +21,7 @@ export class ContainerEnds {
     this.#clock = clock;
   }
 
-  /** Takes an event of the engine. */
+  /** Takes an event from the engine. */
   take(containerId: string, action: "oom" | "die" | "destroy"): void {
     const before = this.#known.get(containerId) ?? UNKNOWN;
     const died = action !== "oom";

@@ -1,4 +1,4 @@
-/** Thrown if the engine answers with a status of 400 or above. The one who asked knows what that means for the caller. */
+/** Thrown if the engine answers with a status of 400 or above. The requester knows what that means for its caller. */
 export class EngineError extends Error {
   override readonly name = "EngineError";
   readonly operation: string;

@@ -11,7 +11,7 @@ import { type ContainerEnd, ContainerEnds } from "./container-ends.ts";
 
 /** The pause between a lost connection and the next attempt, in milliseconds: recovery is promised within 2 s. */
 const RETRY_MS = 500;
-/** An engine that does not answer a ping within this time is taken for dead, in milliseconds. */
+/** The time after which an engine that does not answer a ping counts as dead, in milliseconds. */
 const PING_MS = 2_000;
 /** The same for each request of an attempt to connect: one that hangs must not use up the time to recover. */
 const CONNECT_MS = 1_000;
@@ -191,7 +191,7 @@ export class EngineEvents implements AsyncDisposable {
     const wait = () => (cancel = this.#deps.clock.after(HEARTBEAT_MS, () => void beat()));
     const beat = async () => {
       const problem = await this.probe();
-      // It was stopped while it asked: another heartbeat has begun, or none is wanted.
+      // Stopped during the ping: another heartbeat has begun, or none is needed.
       if (stopped) return;
       if (problem) onDead(problem);
       else wait();

@@ -8,7 +8,7 @@ import { isEngineStatus } from "./errors.ts";
 import { PullTracker } from "./pull-tracker.ts";
 import { DENIED, registryAuthHeaders, shownWords, withoutSecret } from "./registry-auth.ts";
 
-/** A pull that has sent nothing for so long is given up, in milliseconds. */
+/** The time after which a pull that sends nothing is given up, in milliseconds. */
 const PULL_STALL_MS = 60_000;
 /** The longest line of progress, a JSON object. No engine sends lines nearly as long. */
 const PROGRESS_LINE_BYTES = 1024 * 1024;
@@ -121,7 +121,7 @@ function refusal(reference: string, said: string, credentials: RegistryCredentia
       `PUT /v1/registries/${host} with "username" and "password".`
     );
   }
-  // Without the username: callers of a function whose image is gone get this message, too.
+  // Without the username: callers of a function whose image is gone also get this message.
   const { host } = credentials;
   return (
     `the registry refused the stored credentials for "${host}" (${said}). ` +

@@ -131,7 +131,7 @@ export class Images {
 
   /**
    * Removes a name of an image, and the image with its last name; or removes the image with this id, if it has one tag at
-   * most and digests of the same repository. Returns false if the engine refuses because somebody uses it.
+   * most and digests of the same repository. Returns false if the engine refuses because it is in use.
    */
   async remove(nameOrId: string): Promise<boolean> {
     try {

@@ -74,7 +74,7 @@ function count(layer: Layer, current: number | undefined, total: number | undefi
   if (layer.total !== null) layer.current = Math.min(layer.current, layer.total);
 }
 
-/** Returns a count, or nothing if it is not one; the engine says -1 for unknown ones. */
+/** Returns a count, or nothing if the value is not one; the engine reports an unknown count as -1. */
 function bytes(value: unknown): number | undefined {
   // The sum of a thousand of these is exact.
   return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 2 ** 43 ? value : undefined;

@@ -9,7 +9,7 @@ const CHECK_TIMEOUT_MS = 90_000;
 /** The name of Docker Hub for a login; older engines know no other. */
 const HUB_ADDRESS = "https://index.docker.io/v1/";
 
-/** The words of engines for a registry that refuses these credentials, or wants some. */
+/** The words of engines for a registry that refuses these credentials, or requires some. */
 export const DENIED =
   /unauthorized|denied|no basic auth credentials|authentication required|incorrect username or password|forbidden/i;
 
@@ -66,7 +66,7 @@ function formsOf(credentials: RegistryCredentials): string[] {
   const basic = Buffer.from(`${username ?? ""}:${secret}`).toString("base64");
   const header = base64Url(JSON.stringify(authConfig(credentials)));
   const forms = [header, basic, secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)];
-  // The longest first: the rest of one in which another was replaced would still reveal something.
+  // Longest first: if a shorter form inside it were replaced first, the rest would still reveal something.
   return [...new Set(forms)].toSorted((a, b) => b.length - a.length);
 }
 
@@ -79,7 +79,7 @@ function loginError(credentials: RegistryCredentials, error: EngineError): AppEr
   const cause = withoutSecret(error, credentials);
   const said = shownWords(cause);
   const head = `Cannot log in to the registry "${host}"`;
-  // An engine before 23 always answers 500, and has the registry's status in its words.
+  // Engines before 23 always answer 500, with the registry's status in the message.
   const refused = [401, 403].includes(error.status) || /\b40[13]\b/.test(error.message);
   if (refused || DENIED.test(error.message)) {
     const who = kind === "password" ? `the username "${username}" with this password` : "this identity token";

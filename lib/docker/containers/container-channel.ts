@@ -4,7 +4,7 @@ import type { Channel, ChannelReader, Ending } from "../../runner/platform.ts";
 import { Demultiplexer } from "../api/demultiplexer.ts";
 import type { EngineEvents } from "../api/events.ts";
 
-/** The time the engine has to report the end of a container after the end of its stream; it takes 40 to 55 ms. */
+/** The time that the engine has to report the end of a container after the end of its stream; it takes 40 to 55 ms. */
 const CONTAINER_END_MS = 1_000;
 
 interface ContainerChannelDeps {
@@ -64,7 +64,7 @@ export class ContainerChannel implements Channel {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    // Not end(): an attach stream that is not read any more makes the engine's kill, rm and inspect hang.
+    // Not end(): an attach stream that is no longer read makes the engine's kill, rm and inspect hang.
     this.#deps.stream.destroy();
     this.#closed.resolve();
     this.#deps.onClosed();
@@ -91,7 +91,7 @@ export class ContainerChannel implements Channel {
     if (!this.#open) return;
     try {
       for (const { stream, bytes } of this.#demultiplexer.push(chunk)) {
-        // What the gate prints to stderr is a last word before it dies; the protocol is on stdout.
+        // The gate prints to stderr only to explain why it dies; the protocol is on stdout.
         if (stream !== "stdout") continue;
         reader.onBytes(bytes);
         if (!this.#open) return;

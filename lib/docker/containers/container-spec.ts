@@ -46,7 +46,7 @@ export function contextBytes({
 
 /**
  * Returns the tmpfs mounts that a function with a read-only root can write to besides the context: `/tmp`, and in `strict`
- * the image's volumes, which would be directories of the host without a limit. They count as memory, too.
+ * the image's volumes, which would be directories of the host without a limit. They also count as memory.
  */
 function temporaryFiles(fn: Function, image: ImageConfig): Readonly<Record<string, string>> {
   if (!fn.read_only && fn.sandbox !== "strict") return {};

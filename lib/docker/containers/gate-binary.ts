@@ -9,7 +9,7 @@ export interface GateBinary {
 
 /**
  * Imports of the files that .ci/build-gate.ts makes. `bun build --compile` embeds them. They are not at the top of
- * this file because a module that imports a missing file cannot be loaded at all, and then nobody could say why.
+ * this file because a module that imports a missing file cannot be loaded at all, and nothing could report why.
  */
 const IMPORTS = {
   x64: () => import("../../gate/bin/gate-x64", { with: { type: "file" } }),

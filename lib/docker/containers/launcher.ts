@@ -31,7 +31,7 @@ interface LauncherDeps {
   readonly log: Logger;
   readonly owner: string;
   readonly context_root: string;
-  /** The time a holder has until its gate says READY, in milliseconds. */
+  /** The time that a holder has until its gate says READY, in milliseconds. */
   readonly timeout_ms: number;
 }
 
@@ -78,7 +78,7 @@ export class Launcher implements Disposable {
     }
   }
 
-  /** Starts a container that only holds a network. Settles when its gate, which is never called, has spoken. */
+  /** Starts a container that only holds a network. Settles when its gate, which is never called, has sent something. */
   async launchHolder(fn: Function, signal: AbortSignal): Promise<ContainerChannel> {
     const channel = await this.launch(fn, signal);
     const { clock, timeout_ms } = this.#deps;

@@ -15,17 +15,17 @@ interface Holder {
   readonly channel: Promise<Holding>;
   /** Containers that are in its network, or are being started in it. */
   users: number;
-  /** No container will join it any more: it ends with the last that did. */
+  /** True if no other container will join it: it ends with the last one that did. */
   dismissed: boolean;
 }
 
 const NEVER = new AbortController().signal;
 
 /**
- * Containers that do nothing but hold a network namespace which the containers of one group join (`share_network`): the
+ * Keeps containers that only hold a network namespace, which the containers of one group join (`share_network`): the
  * engine sets up a namespace with a bridge once, and not for every container. The gate of a holder is never called, and
  * the holder dies with the server as all containers do. It is made from the function of the first container that joins,
- * whose image, network and runtime all of the group have, and lives until the group is released.
+ * whose image, network and runtime the whole group has, and lives until the group is released.
  */
 export class NetworkHolders {
   readonly #launcher: HolderLauncher;
@@ -78,7 +78,7 @@ export class NetworkHolders {
     channel
       .then(({ closed }) => closed)
       .then(() => this.#forget(group, holder) && this.#onLost(group))
-      .catch(() => undefined); // those who wait for the network get the error
+      .catch(() => undefined); // the callers that wait for the network get the error
     return holder;
   }
 

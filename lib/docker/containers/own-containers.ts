@@ -6,7 +6,7 @@ import { EngineError } from "../api/errors.ts";
 import type { EngineEvents } from "../api/events.ts";
 import type { Logger } from "../../log.ts";
 
-/** The time a container has to go by itself after its stream was closed, before the engine is told to remove it. */
+/** The time that a container has to end by itself after its stream was closed, before the engine must remove it. */
 const REMOVAL_GRACE_MS = 1_000;
 /** The most attempts to remove a container. After that the sweep removes it. */
 const REMOVAL_TRIES = 3;
@@ -56,7 +56,7 @@ export class OwnContainers implements AsyncDisposable {
       this.#present.set(id, { name, gone: Promise.withResolvers() });
       return { id, name };
     } catch (error) {
-      // An engine that refused has created nothing. One whose answer we did not get may have, or may yet.
+      // An engine that refused has created nothing. If its answer was lost, it may have created one, or may do so yet.
       if (error instanceof EngineError && error.status >= 400 && error.status < 500) this.#names.delete(name);
       else void this.#removals.add(this.#remove(name, name));
       throw error;

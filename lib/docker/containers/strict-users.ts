@@ -27,7 +27,7 @@ export class StrictUsers {
   /** Throws `entrypoint_failed` for a container of a `strict` function whose user would be root. */
   async check(fn: Function, image: ImageConfig, containerId: string): Promise<void> {
     const [account = ""] = (fn.user ?? image.user).split(":");
-    // Root by its own name is refused before, or replaced by another user.
+    // Root by its own name was refused earlier, or replaced by another user.
     if (fn.sandbox !== "strict" || isRoot(account) || /^\d+$/.test(account)) return;
     const key = JSON.stringify([fn.image_id, account]);
     if (this.#fine.has(key)) return;
@@ -44,7 +44,7 @@ export class StrictUsers {
   async #isRootIn(containerId: string, account: string): Promise<boolean> {
     try {
       const lines = await contentOf(await this.#containers.pack(containerId, PASSWD, PASSWD_BYTES));
-      // A list that is not a plain file says nothing, and the engine takes what is not a number for 0.
+      // A list that is not a plain file says nothing, and the engine reads anything but a number as 0.
       return lines === undefined || lines.some(({ name, uid }) => name === account && !(Number(uid) > 0));
     } catch (error) {
       // Without a list the engine finds no name and says so at the start.

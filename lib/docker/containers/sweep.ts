@@ -6,7 +6,7 @@ import type { Containers } from "../api/containers.ts";
 import type { EngineEvents } from "../api/events.ts";
 import type { OwnContainers } from "./own-containers.ts";
 
-/** From one sweep to the next, in milliseconds. */
+/** The time from one sweep to the next, in milliseconds. */
 const SWEEP_INTERVAL_MS = 60_000;
 /** The same after a sweep that failed or could not remove every stray. */
 const SWEEP_RETRY_MS = 1_000;
@@ -42,7 +42,7 @@ export class Sweep implements Disposable {
     this.#schedule(SWEEP_INTERVAL_MS);
   }
 
-  /** Sweeps now. What cannot be removed is tried again soon. */
+  /** Sweeps now. Containers that cannot be removed are tried again soon. */
   async run(): Promise<void> {
     const { own_containers, onClean, log } = this.#deps;
     try {
@@ -61,7 +61,7 @@ export class Sweep implements Disposable {
     this.#alarm.clear();
   }
 
-  /** Returns the names of those that are still there. */
+  /** Removes strays, and returns the names of those that are still there. */
   async #removeStrays(): Promise<string[]> {
     const { containers, own_containers, owner, log } = this.#deps;
     const strays = (await containers.listOwned(owner)).filter(({ name }) => !own_containers.owns(name));

@@ -19,7 +19,7 @@ const CONFIGS = 1_000;
 
 interface ImageResolverDeps {
   readonly images: Images;
-  /** Hears of each pull. */
+  /** Runs each pull, and reports what it has done. */
   readonly own: Pick<OwnImages, "during">;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -30,8 +30,8 @@ interface ImageResolverDeps {
 
 /**
  * Turns image references into images on the engine. Images are looked up first and pulled if they are missing: one that
- * exists only locally cannot be pulled. All who want the same image at once wait for one pull, and none of them can cancel
- * it for the others.
+ * exists only locally cannot be pulled. All callers that want the same image at once wait for one pull, and none of
+ * them can cancel it for the others.
  */
 export class ImageResolver implements PlatformImages {
   readonly #deps: ImageResolverDeps;
@@ -142,7 +142,7 @@ export class ImageResolver implements PlatformImages {
     const { normalized } = parseImageReference(reference);
     const host = registryOf(reference);
     const credentials = host === undefined ? undefined : this.#deps.credentialsFor(host);
-    // A pull that began with old credentials is no good to someone who has just changed them.
+    // A pull that began with old credentials is of no use to a caller who has just changed them.
     const key = `${credentials?.revision ?? ""} ${normalized}`;
     const pull = this.#pulls.get(key) ?? this.#begin(key, reference, credentials);
     if (watcher !== undefined) pull.watch(watcher);

@@ -34,13 +34,13 @@ export class OwnImages implements ImageInventory {
   }
 
   /**
-   * Removes an image of ours, unless somebody uses it or has given it a name that none of our pulls gave it: that name would
-   * be gone with the image, and names are all that others see of it.
+   * Removes an image of ours, unless it is in use or has a name that none of our pulls gave it: that name would be gone
+   * with the image, and names are all that others see of it.
    */
   async remove({ id, names }: NamedImage, ours: PulledImage): Promise<Removal> {
     if (names.some((name) => !ours.names.includes(name))) return "named_by_others";
     if (await this.#deps.images.hasContainers(id)) return "in_use";
-    // By its id the engine removes the names, too, and checks once more who uses it, but only if there is one tag.
+    // By its id, the engine also removes the names and checks again that it is unused, but only if there is one tag.
     for (const name of isSingle(names) ? [id] : names.toSorted(digestsFirst)) {
       if (!(await this.#deps.images.remove(name))) return "in_use";
     }

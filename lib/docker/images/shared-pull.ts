@@ -5,11 +5,11 @@ import { NO_PROGRESS, type PullProgress, type PullWatcher } from "../../domain/i
 const INTERVAL_MS = 200;
 
 /**
- * A pull that all who want the image wait for. A late watcher hears at once how far it is; one that leaves does not end
- * it.
+ * A pull that all callers that want the image wait for. A late watcher gets the progress at once; one that leaves does
+ * not end the pull.
  */
 export class SharedPull {
-  /** Settles when the pull has ended, after the watchers heard the last of it. */
+  /** Settles when the pull has ended, after the watchers got the last progress. */
   readonly done: Promise<void>;
   readonly #clock: Clock;
   readonly #watchers = new Set<PullWatcher>();

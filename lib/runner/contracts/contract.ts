@@ -2,7 +2,7 @@ import type { Call } from "../call.ts";
 import type { Exchange } from "../instance/active-call.ts";
 
 /**
- * How functions are spoken to. Above a contract a call is a `FunctionRequest` and its answer a `FunctionResponse`; below
+ * A way to call functions. Above a contract a call is a `FunctionRequest` and its answer a `FunctionResponse`; below
  * it they are frames to and from a gate. Everything else about a call (admission, pools, deadlines, records) is the same
  * for all contracts.
  *

@@ -66,7 +66,7 @@ function encodeRequestMeta(
   { path, path_rest, route, query, query_string, client_address }: HttpOrigin,
   { request_id, function: { id, name, version, timeout_ms }, now }: RunContext,
 ): Uint8Array {
-  // Functions read this with tools that are not JSON parsers, too: the order of the fields is part of the contract.
+  // Functions also read this with tools that are not JSON parsers: the order of the fields is part of the contract.
   const meta = {
     method,
     url,
@@ -85,7 +85,7 @@ function encodeRequestMeta(
   return Buffer.from(JSON.stringify(meta));
 }
 
-/** Returns whether the function finds the body as `request.body` too: unless its sender says that it is JSON. */
+/** Returns whether the function also finds the body as `request.body`: unless the sender says that it is JSON. */
 function wantsBodyFile({ headers }: Pick<FunctionRequest, "headers">, body: Uint8Array): boolean {
   const type = headers["content-type"];
   return type === undefined ? body.length > 0 : !isJsonType(type);
@@ -115,7 +115,7 @@ export function judge(exit: ExitFrame, { response, meta }: AnswerFiles, facts: R
 const UNTOUCHED = Buffer.from("{}");
 const SIGKILL = 9;
 
-/** A shell that lost a child to the kernel exits with 128 + 9. */
+/** Returns whether the kernel killed it, or a child of a shell, which then exits with 128 + 9. */
 function wasKilled({ signal, exitCode }: ExitFrame): boolean {
   return signal === SIGKILL || exitCode === 128 + SIGKILL;
 }

@@ -66,7 +66,7 @@ function readRetry(retry: unknown, after: unknown): Pick<ResponseMeta, "retry" |
   return { ...(retry !== undefined && { retry }), ...(after !== undefined && { retry_after_ms: after }) };
 }
 
-/** Functions cannot answer with 1xx: another answer would have to follow. */
+/** Reads the status. Functions cannot answer with 1xx: another answer would have to follow. */
 function readStatus(status: unknown): number {
   if (status === undefined) return PLAIN_RESPONSE.status;
   if (typeof status === "number" && Number.isInteger(status) && status >= 200 && status <= 599) return status;

@@ -101,7 +101,7 @@ export class GateConversation {
     }
   }
 
-  /** Throws unless the conversation was over. To be called when the stream has ended. */
+  /** Throws unless the conversation was over. Call it when the stream has ended. */
   end(): void {
     this.#decoder.end();
     if (this.#state !== "over") throw new ProtocolError(`The stream ends while the gate is ${this.#state}`);
@@ -168,7 +168,7 @@ export class GateConversation {
     if (this.#responseUsed === this.#response.length) this.#finish();
   }
 
-  /** A gate whose function ran past its deadline takes no further call. */
+  /** Moves on from a complete answer. A gate whose function ran past its deadline takes no further call. */
   #finish(): void {
     this.#state = this.#again && !this.#expired ? "resetting" : "over";
   }

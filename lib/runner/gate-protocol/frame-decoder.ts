@@ -53,7 +53,7 @@ export class FrameDecoder {
     }
   }
 
-  /** Throws if the stream ended in the middle of a frame. To be called when it has ended. */
+  /** Throws if the stream ended in the middle of a frame. Call it when the stream has ended. */
   end(): void {
     if (this.#broken) throw this.#broken;
     if (this.#form || this.#filled > 0) this.#break("The stream ends in the middle of a frame");
@@ -146,7 +146,7 @@ function entry<T>(table: readonly T[], index: number, what: string): T {
   return value;
 }
 
-/** Reads a u64. A value beyond 2^53 is true of no function, and no number in JavaScript. */
+/** Reads a u64. No function can reach a value beyond 2^53, and JavaScript has no exact number for it. */
 function counter(payload: Buffer, at: number): number {
   const value = payload.readBigUInt64BE(at);
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new ProtocolError(`a counter is ${value}`);

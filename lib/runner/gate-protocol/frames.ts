@@ -58,7 +58,7 @@ export interface GateRequest {
   /** The part of CONTEXT_PATH before the id; absolute. */
   readonly contextRoot: string;
   readonly timeoutMs: number;
-  /** From SIGTERM at the deadline to SIGKILL. */
+  /** The time from SIGTERM at the deadline to SIGKILL. */
   readonly graceMs: number;
   /** The most that response.json or response.body may hold, in bytes. */
   readonly responseLimit: number;
@@ -67,7 +67,7 @@ export interface GateRequest {
   readonly bodyLength: number;
   /** True if another request may follow this one. */
   readonly again: boolean;
-  /** True if the function finds the body as `request.body` too. */
+  /** True if the function also finds the body as `request.body`. */
   readonly bodyFile: boolean;
   /** The number of ENV and FILE frames that follow. */
   readonly extraFrames: number;
@@ -123,7 +123,7 @@ function fileFrames({ place, name, bytes }: GateFile): Uint8Array[] {
   const head = Buffer.concat([Buffer.of(FILE_PLACES.indexOf(place) + 1), text(name)]);
   const room = PAYLOAD_BYTES - head.length;
   const frames: Uint8Array[] = [];
-  // An empty file has a frame as well.
+  // An empty file also has a frame.
   for (let at = 0; at === 0 || at < bytes.length; at += room) {
     frames.push(frame(0x04, Buffer.concat([head, bytes.subarray(at, at + room)])));
   }

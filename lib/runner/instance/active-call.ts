@@ -7,7 +7,7 @@ import type { AnswerFiles, Outcome, RunFacts } from "./outcome.ts";
 /** A call in the terms of a contract: what the gate is sent, and how its report is read. */
 export interface Exchange {
   readonly body: Uint8Array;
-  /** True if the function finds the body as `request.body` too. */
+  /** True if the function also finds the body as `request.body`. */
   readonly body_file: boolean;
   /** Variables and files of this call only. */
   readonly extras: GateExtras;

@@ -8,7 +8,7 @@ import type { GateFrame } from "../gate-protocol/frames.ts";
 import { type Channel, endedEarly, notReady, OUT_OF_MEMORY } from "../platform.ts";
 import { cancelled, failed, judgeFailed, type Outcome, timedOut } from "./outcome.ts";
 
-/** The answer of a run, and its last word, which comes later if the function is still being ended. */
+/** The answer of a run, and its final outcome, which comes later if the function is still being ended. */
 export interface Run {
   readonly outcome: Outcome;
   readonly ended: Promise<Outcome>;
@@ -18,11 +18,11 @@ export interface Run {
 
 type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
 
-/** The time a gate has to clean up after a call, in milliseconds. */
+/** The time that a gate has to clean up after a call, in milliseconds. */
 const RESET_MS = 5_000;
 /**
- * From the complete answer of a last call to the end of the container, in milliseconds: ending it keeps the engine and
- * both cores busy, and the answer should be sent first. The gate waits 50 ms for the end of its stdin.
+ * The time from the complete answer of a last call to the end of the container, in milliseconds: ending it keeps the
+ * engine and both cores busy, and the answer should be sent first. The gate waits 50 ms for the end of its stdin.
  */
 const LINGER_MS = 5;
 
@@ -34,7 +34,7 @@ const LINGER_MS = 5;
  *                           +--READY-- resetting     if another call may follow
  *
  * - `starting`: it was launched, and its gate has not said READY. Any other frame, the end of the channel, or silence
- *   until the deadline retires it, and whoever waits for it gets an error.
+ *   until the deadline retires it, and the caller that waits for it gets an error.
  * - `ready`: it waits for a call. Any frame, or the end of the channel, retires it.
  * - `busy`: it serves one call. The call ends by EXIT with its whole RESPONSE, by FAILED, by EXPIRED, by the server's
  *   own timer when the gate has not said EXPIRED, by the caller's signal, by the end of the channel or by a frame that
@@ -60,7 +60,7 @@ export class Instance {
   constructor(channel: Channel, clock: Clock) {
     this.#channel = channel;
     this.#clock = clock;
-    this.#ready.promise.catch(() => undefined); // `ready()` passes it on, if anybody waits there
+    this.#ready.promise.catch(() => undefined); // `ready()` passes it on to its caller, if there is one
     channel.read({
       onBytes: (bytes) => this.#read(bytes),
       onEnd: (why) => this.#lose(why),
@@ -181,7 +181,7 @@ export class Instance {
     else if (this.#conversation.answered) this.#conclude(call);
   }
 
-  /** The call has its complete answer. */
+  /** Takes the complete answer of a call. */
   #conclude(call: ActiveCall): void {
     const outcome = this.#judge(call);
     call.answer(outcome, Promise.resolve(outcome));
@@ -191,7 +191,7 @@ export class Instance {
     void call.reusable.then(cancel);
   }
 
-  /** Not after memory ran out: the engine marks the whole container, and any later end would be blamed on memory. */
+  /** False after memory ran out: the engine marks the whole container, and any later end would be blamed on memory. */
   #mayServeAgain({ exit }: ActiveCall): boolean {
     return this.#conversation.state === "resetting" && exit?.oomKills === 0;
   }
@@ -209,7 +209,7 @@ export class Instance {
     return call.judge(call.exit, this.#conversation, call.facts);
   }
 
-  /** The gate has sent SIGTERM; its report comes when the function has ended or was killed after the grace period. */
+  /** Waits for the report of a gate that has sent SIGTERM: the function ends, or is killed after the grace period. */
   async #endAfterGrace(call: ActiveCall): Promise<Outcome> {
     const cancel = this.#clock.after(KILL_GRACE_MS + TIMEOUT_SLACK_MS, () => this.retire());
     await this.#retired.promise;
@@ -217,7 +217,7 @@ export class Instance {
     return timedOut(call.facts, call.exit);
   }
 
-  /** The deadline has passed and the gate has not said so. */
+  /** Ends a call whose deadline has passed without a word from the gate. */
   #expire(call: ActiveCall): void {
     this.#settle(call, timedOut(call.facts));
   }
@@ -236,14 +236,14 @@ export class Instance {
     else this.retire();
   }
 
-  /** The instance ended before it was ready. */
+  /** Ends an instance that was not ready yet. */
   #fail(error: AppError): void {
     this.#ready.reject(error);
     if (error.reason === "instance_lost") this.#channel.reject();
     this.retire();
   }
 
-  /** The channel was closed from the other side. If a call has no answer yet, the platform knows why. */
+  /** Ends an instance whose channel the other side closed. If a call has no answer yet, the platform knows why. */
   #lose(why: string): void {
     if (this.#state === "retired") return;
     const call = this.#call;

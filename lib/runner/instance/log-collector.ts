@@ -26,7 +26,7 @@ export class LogCollector {
     this.#redaction = new Redaction(secrets);
   }
 
-  /** Bytes so far. */
+  /** The number of bytes so far. */
   get bytes(): number {
     return this.#bytes;
   }

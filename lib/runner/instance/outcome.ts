@@ -24,7 +24,7 @@ export interface Outcome extends Pick<
   readonly status: Exclude<Invocation["status"], "running" | "queued" | "dead">;
   /** The function's own answer, or null if its caller gets an error of ours. */
   readonly response: FunctionResponse | null;
-  /** The function's wish about another attempt, if it said anything about that, however it ended. */
+  /** The function's wish about another attempt, if it has one, however it ended. */
   readonly wish: RetryWish;
   readonly logs: readonly LogEntry[];
 }

@@ -104,7 +104,7 @@ function begun(text: string, value: string): number {
   return matched;
 }
 
-/** Returns for each beginning of a value how much of its end is a beginning, too. */
+/** Returns for each beginning of a value how much of its end is also a beginning. */
 function bordersOf(value: string): Uint32Array {
   const borders = new Uint32Array(value.length);
   for (let at = 1, matched = 0; at < value.length; at++) {

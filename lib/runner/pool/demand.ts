@@ -34,7 +34,7 @@ export function targetOf(demand: Demand, settings: WarmSettings): number {
   return Math.min(Math.max(used + demand.peak, 1, settings.warm_min), settings.warm_max);
 }
 
-/** Takes a rate that has almost died away for none: `ceil` would make one instance of it. */
+/** Rounds a rate that has almost died away to zero: `ceil` would make one instance of it. */
 function round(value: number): number {
   return value < 0.05 ? 0 : value;
 }

@@ -10,7 +10,7 @@ interface WaitingCall {
   readonly fail: (error: unknown) => void;
 }
 
-/** The pause after a failed start, before the next one that nobody waits for, in milliseconds; doubled each time. */
+/** The pause after a failed start, before the next one that no call waits for, in milliseconds; doubled each time. */
 const BACKOFF_MS = { first: 1_000, most: 60_000 } as const;
 
 /**
@@ -166,7 +166,7 @@ export class Pool {
 
   /**
    * Notes that a start has failed: the call that has waited longest gets the error, and refills pause. A failure of the
-   * function as it was before a change does not matter any more.
+   * function as it was before a change no longer matters.
    */
   failed(generation: number, error: unknown): void {
     if (!this.#startEnded(generation)) return;
@@ -219,8 +219,8 @@ export class Pool {
   }
 
   /**
-   * The function, or this version of it, is gone: calls that have begun are served by the instances that exist or are being
-   * started, and none is kept ready.
+   * Ends the pool of a function, or a version of it, that is gone: calls that have begun are served by the instances
+   * that exist or are being started, and none is kept ready.
    */
   end(): void {
     this.#ended = true;

@@ -20,7 +20,7 @@ const REMOVED = FUNCTIONS;
 export class PoolsByVersion {
   readonly #make: (fn: Function, heirOf?: Pool) => Pool;
   readonly #pools = new Map<string, Pool>();
-  /** By the function's id, for functions that were changed since the start. Of the others every version is kept. */
+  /** By the function's id, for functions that were changed since the start. Every version of the others is kept. */
   readonly #kept = new Map<string, Kept>();
   /** Deleted functions, oldest first: a call that was admitted before may still come. */
   readonly #removed = new Set<string>();
@@ -74,7 +74,7 @@ export class PoolsByVersion {
     return named.filter(({ version }) => before?.has(version) !== true);
   }
 
-  /** Keeps nothing of a function any more. */
+  /** Stops keeping any version of a function. */
   remove(functionId: string): void {
     this.#removed.add(functionId);
     const oldest = this.#removed.values().next().value;

@@ -34,7 +34,7 @@ interface Membership {
 interface PoolsDeps {
   /** Starts an instance. Nothing aborts a start once it has begun, except the end of the server. */
   readonly launch: (pool: Pool) => Promise<Instance>;
-  /** Called for a pool that has no instance any more and will not get one. */
+  /** Called for a pool that has no instance left and will not get one. */
   readonly onEmpty: (pool: Pool) => void;
   readonly capacity: Capacity;
   readonly clock: Clock;
@@ -119,7 +119,7 @@ export class Pools implements Disposable {
   }
 
   /**
-   * A function was registered or changed: one instance of it is made ready. Instances that differ are retired, unless a
+   * Makes one instance ready of a function that was registered or changed. Instances that differ are retired, unless a
    * route names their version (`named`).
    */
   update(fn: Function, named: readonly Function[] = []): void {
@@ -134,7 +134,7 @@ export class Pools implements Disposable {
     this.#endOutdated(fn.id);
   }
 
-  /** The routes of a function name other versions than before: one instance of each new one is made ready. */
+  /** Takes the versions that the routes of a function name now: one instance of each new one is made ready. */
   name(fn: Function, named: readonly Function[]): void {
     for (const version of this.#pools.keep(fn, named)) this.#turns.consider(this.#pools.forCall(version));
     this.#endOutdated(fn.id);
@@ -146,7 +146,7 @@ export class Pools implements Disposable {
     this.#pump();
   }
 
-  /** The instances of a pool have lost something that they share, so new ones replace them. */
+  /** Replaces the instances of a pool, which have lost something that they share. */
   renew(key: string): void {
     for (const pool of this.#pools) {
       if (pool.key !== key) continue;
@@ -157,13 +157,13 @@ export class Pools implements Disposable {
     this.#pump();
   }
 
-  /** A function was deleted: calls that have begun are served, and nothing is kept. Its pools end when they are empty. */
+  /** Removes a deleted function: calls that have begun are served, nothing is kept, and empty pools end. */
   remove(functionId: string): void {
     this.#pools.remove(functionId);
     this.#endOutdated(functionId);
   }
 
-  /** The engine is back: pools fill again. */
+  /** Fills pools again when the engine is back. */
   resume(): void {
     for (const pool of this.#pools) {
       pool.forgive();

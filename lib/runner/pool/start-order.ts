@@ -3,8 +3,8 @@ import type { Room } from "./capacity.ts";
 import type { Pool } from "./pool.ts";
 
 /**
- * How long others may overtake a call that finds no room, in milliseconds. By then most calls are over, and small ones have
- * left room by chance; and it is a small part of the half minute that a caller waits by default.
+ * The time that others may overtake a call that finds no room, in milliseconds. By then most calls are over, and small
+ * ones have left room by chance; and it is a small part of the half minute that a caller waits by default.
  */
 const PATIENCE_MS = 5_000;
 
@@ -30,7 +30,7 @@ export class StartOrder {
   readonly #makeRoom: (pool: Pool, forCall: boolean) => Room | undefined;
   /** Pools that need a start, in the order of their turns. */
   readonly #needy = new Set<Pool>();
-  /** Pools whose calls wait and found no room, and since when none of their calls was served, oldest first. */
+  /** Pools whose waiting calls found no room, and the time since which none of their calls was served, oldest first. */
   readonly #deniedSince = new Map<Pool, number>();
 
   /** `makeRoom` takes room for one more instance of a pool if it can. */
