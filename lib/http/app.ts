@@ -43,7 +43,7 @@ import { healthRoutes, metricsRoutes } from "./api/status.ts";
 import { Submissions } from "./calls/submit.ts";
 import { versionsRoutes } from "./api/versions.ts";
 
-/** The services behind the API, and what it runs with. */
+/** The services behind the API, and its other dependencies. */
 export interface AppServices {
   readonly functions: FunctionService;
   readonly versions: VersionService;
@@ -70,7 +70,7 @@ export interface AppServices {
   readonly version: string;
 }
 
-/** Paths that anyone may call. Routes below `/r` may ask for a key, each by itself. */
+/** Paths that anyone may call. Each route below `/r` may require a key. */
 const OPEN = ["/r/*", "/healthz", "/readyz"];
 
 // The scopes for each need: one of a list is enough, and `admin` always is.
@@ -78,7 +78,7 @@ const DEPLOYING = { read: ["deploy", "read"], write: ["deploy"] } as const;
 const CALLING = { read: ["read"], write: ["invoke"] } as const;
 const ADMINISTERING = { read: ["admin"], write: ["admin"] } as const;
 
-/** The whole HTTP API. */
+/** Creates the whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
   const { functions, routes, metrics, access, clock, log, request_bytes, idle_timeouts } = services;
   const server = () => app.server;

@@ -6,15 +6,15 @@ import type { KeyService } from "../../services/access/keys.ts";
 import { clientAddress, unmapped } from "./client-address.ts";
 import type { KeyGuesses } from "./key-guesses.ts";
 
-/** Who may use `/v1`, `/docs`, `/swagger` and `/metrics` (lib/docs/operations-and-security.md). */
+/** The rules for access to `/v1`, `/docs`, `/swagger` and `/metrics` (lib/docs/operations-and-security.md). */
 export interface AccessPolicy {
   /** Finds the caller of a key. */
   readonly keys: Pick<KeyService, "identify">;
   /** Slows down clients that send wrong keys. */
   readonly guesses: Pick<KeyGuesses, "failed">;
-  /** Whether a request without a key is refused. */
+  /** True if a request without a key is refused. */
   readonly key_required: boolean;
-  /** Whether the server listens on loopback only; then every caller is on this machine. */
+  /** True if the server listens on loopback only; then every caller is on this machine. */
   readonly loopback: boolean;
   /** Names besides the loopback ones that a request without a key may have in `Host`. */
   readonly allowed_hosts: readonly string[];
@@ -22,7 +22,7 @@ export interface AccessPolicy {
   readonly gateways: () => readonly string[];
 }
 
-/** What an endpoint needs of its callers. */
+/** The requirements of an endpoint on its callers. */
 export interface Needs {
   /** Scopes of which one is enough; `admin` always is. */
   readonly scopes: readonly Scope[];
@@ -30,13 +30,13 @@ export interface Needs {
   readonly key_always?: boolean;
 }
 
-/** Returns who sends a request, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or `forbidden`. */
+/** Returns a request's caller, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or `forbidden`. */
 export type AccessCheck = (request: Request, server: Server<unknown> | null, needs: Needs) => Caller;
 
 /** A caller that needs no key is an administrator. */
 const KEYLESS = administrator(null);
 
-/** The check that comes before every resource except `/r` and the health endpoints. */
+/** Creates the check that comes before every resource except `/r` and the health endpoints. */
 export function createAccessCheck(policy: AccessPolicy): AccessCheck {
   // Nearly all requests have the same Host, so the last one that passed is not checked again.
   let passed: string | undefined;
@@ -62,7 +62,7 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
   };
 }
 
-/** A wrong key is refused even if none is required: the sender expects it to be checked. */
+/** Finds the caller of a key. A wrong key is refused even if none is required: the sender expects it to be checked. */
 function withKey({ keys, guesses }: AccessPolicy, key: string, address: () => string): Caller {
   const identified = keys.identify(key);
   if ("caller" in identified) return identified.caller;
@@ -75,7 +75,7 @@ function withKey({ keys, guesses }: AccessPolicy, key: string, address: () => st
   );
 }
 
-/** Whether an address or a host name can only mean this machine. */
+/** Returns whether an address or a host name can only mean this machine. */
 export function isLoopback(host: string): boolean {
   const name = unmapped(host.toLowerCase().replace(/^\[|\]$/g, ""));
   return name === "localhost" || name.endsWith(".localhost") || name === "::1" || /^127(?:\.\d{1,3}){3}$/.test(name);

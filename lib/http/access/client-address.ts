@@ -1,17 +1,17 @@
 import type { Server } from "bun";
 
-/** The address that a request came from, an IPv4-mapped one as IPv4; null if the connection is gone. */
+/** Returns the address that a request came from, an IPv4-mapped one as IPv4; null if the connection is gone. */
 export function clientAddress(request: Request, server: Server<unknown> | null): string | null {
   const address = server?.requestIP(request)?.address;
   return address === undefined ? null : unmapped(address);
 }
 
-/** An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) as the IPv4 address in it; any other as it is. */
+/** Returns an IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) as the IPv4 address in it; any other as it is. */
 export function unmapped(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, "");
 }
 
-/** The client behind an address: an IPv4 address, or an IPv6 /64, which is what one customer gets. */
+/** Returns the client behind an address: an IPv4 address, or an IPv6 /64, which is what one customer gets. */
 export function clientOf(address: string): string {
   const plain = unmapped(address);
   if (!plain.includes(":")) return plain;

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** How long an answer is kept, in milliseconds. A container can join and leave networks while it runs. */
+/** The time that an answer is kept, in milliseconds. A container can join and leave networks while it runs. */
 const FRESH_MS = 10_000;
 
 /** Returns the default gateways of this machine or container, from the kernel's routing table. */
@@ -24,7 +24,7 @@ function readGateways(): readonly string[] {
   }
 }
 
-/** Parses `/proc/net/route` and returns the gateways of destination 0, which stand there in little-endian hexadecimal. */
+/** Parses `/proc/net/route` and returns the gateways of destination 0, which are little-endian hexadecimal there. */
 export function parseRoutes(table: string): readonly string[] {
   const gateways: string[] = [];
   for (const line of table.split("\n").slice(1)) {

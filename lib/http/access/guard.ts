@@ -5,7 +5,7 @@ import { parseJson, type ReadBody } from "../wire/body.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AccessCheck } from "./access.ts";
 
-/** The most bytes that a body of `/v1` may have: far more than any needs, so that a wrong one is told what is wrong with it. */
+/** The most bytes that a body of `/v1` may have: far more than any needs, so that a wrong one gets a helpful answer. */
 export const API_BODY_BYTES = 6 * 1024 * 1024;
 
 /** The scopes of a resource, each list under the name of a need. One scope of a list is enough; `admin` always is. */
@@ -17,7 +17,7 @@ export interface Guard<Need extends string = "read" | "write"> {
   readonly scopes: ResourceScopes<Need>;
   /** Lets a request in whose caller has one of these scopes; throws for any other. */
   readonly admit: (request: Request, scopes: readonly Scope[]) => void;
-  /** Returns who sent a request that was let in. */
+  /** Returns the caller of a request that was let in. */
   readonly callerOf: (request: Request) => Caller;
   readonly readBody: ReadBody;
 }
@@ -52,9 +52,9 @@ interface EndpointOptions {
 
 /**
  * Begins a resource. Each endpoint says what it `needs`: one of the names in the guard's scopes. A HEAD needs what the GET
- * does. The resource checks access itself, so a path such as `/r/../v1/functions` meets the check too, and before anything
- * of the request is read: Elysia parses a body before it transforms, so the reader of the body checks first. A body is JSON
- * whatever its content type says; without a schema for it, it is not read.
+ * does. The resource checks access itself, so a path such as `/r/../v1/functions` is also checked, before anything of
+ * the request is read: Elysia parses a body before it transforms, so the reader of the body checks first. A body is
+ * JSON whatever its content type says; without a schema for it, it is not read.
  */
 export function resource<Need extends string>(guard: Guard<Need>, tag: string) {
   const { prefix, scopes, admit, readBody } = guard;
@@ -71,7 +71,7 @@ export function resource<Need extends string>(guard: Guard<Need>, tag: string) {
   }));
 }
 
-/** As much of a route of Elysia as tells whether it is guarded. */
+/** The parts of an Elysia route that show whether it is guarded. */
 interface GuardedRoute {
   readonly method: string;
   readonly path: string;
@@ -86,7 +86,7 @@ export function checkGuarded(routes: readonly GuardedRoute[], open: readonly str
   throw new Error(`No scopes for ${named}: say what it needs`);
 }
 
-/** The scopes in the `detail` of a route; undefined for a route that no guard stands before. */
+/** Returns the scopes in the `detail` of a route; undefined for a route without a guard. */
 function scopesIn(detail: unknown): readonly unknown[] | undefined {
   const scopes = detail !== null && typeof detail === "object" && "x-scopes" in detail ? detail["x-scopes"] : undefined;
   return Array.isArray(scopes) ? scopes : undefined;

@@ -4,7 +4,7 @@ import { TokenBuckets } from "./token-buckets.ts";
 
 /** Wrong keys that an address may send before it has to wait. */
 const BURST = 5;
-/** How long a wrong key counts, in milliseconds. */
+/** The time that a wrong key counts, in milliseconds. */
 const REFILL_MS = 12_000;
 /** The longest wait for an address, in milliseconds. */
 const LONGEST_MS = 15 * 60_000;
@@ -31,7 +31,7 @@ export class KeyGuesses {
     return tokens < 0 ? Math.ceil(((1 - tokens) * REFILL_MS) / 1_000) : undefined;
   }
 
-  /** How many addresses are remembered. */
+  /** The number of addresses that are remembered. */
   get size(): number {
     return this.#buckets.size;
   }

@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.ts";
 
-/** How many tokens a bucket holds, and how long an empty one takes to fill up. */
+/** The number of tokens that a bucket holds, and the time that an empty one takes to fill up. */
 export interface BucketSize {
   readonly tokens: number;
   readonly window_ms: number;
@@ -11,7 +11,7 @@ interface Bucket {
   /** Tokens that were missing then; in debt there may be more of them than the bucket holds. */
   readonly spent: number;
   readonly at: number;
-  /** When it will be full, and need not be remembered. */
+  /** The time at which it will be full, and can be forgotten. */
   readonly full_at: number;
 }
 
@@ -30,7 +30,7 @@ export class TokenBuckets {
     this.#max = max;
   }
 
-  /** How many tokens are left, with fractions; negative for a bucket in debt. */
+  /** Returns the number of tokens that are left, with fractions; negative for a bucket in debt. */
   left(key: string, size: BucketSize): number {
     return size.tokens - this.#spent(key, size);
   }
@@ -45,7 +45,7 @@ export class TokenBuckets {
     return size.tokens - spent;
   }
 
-  /** How many buckets are remembered. */
+  /** The number of buckets that are remembered. */
   get size(): number {
     return this.#buckets.size;
   }

@@ -26,7 +26,7 @@ import { Envelope, errors, success } from "../wire/envelope.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { invocationEvents } from "./invocation-events.ts";
 
-/** Everything that is known of calls, and done to them after they were made. */
+/** The services that know calls, and that act on them after they were made. */
 export interface InvocationTools {
   readonly invocations: InvocationService;
   readonly results: ResultService;
@@ -291,7 +291,7 @@ const REPLAY_DEAD = {
   description: "Newest first, each at most once: what was replayed before is left out.",
 };
 
-/** Throws `forbidden` for a key that is for one function, unless that is the function whose dead are asked for. */
+/** Throws `forbidden` for a key that is for one function, unless the request is only about that function. */
 function checkBulk({ function_id: only }: Caller, functionId: string | undefined): void {
   if (only === null || only === functionId) return;
   throw new AppError("forbidden", `This key is for one function: send "function_id": "${only}"`);

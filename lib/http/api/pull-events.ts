@@ -6,7 +6,7 @@ import { pathOf, type RequestId, shownError } from "../wire/errors.ts";
 import { type EventSink, eventStream, wantsEvents } from "../wire/event-stream.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
 
-/** What an answer with the events of a pull is made with. */
+/** The dependencies of an answer with the events of a pull. */
 export interface PullEventTools {
   readonly clock: Clock;
   readonly log: Logger;

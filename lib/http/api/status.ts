@@ -26,7 +26,7 @@ const NotReady = t.Object(READINESS, {
   ],
 });
 
-/** `GET /healthz` and `GET /readyz`: for what restarts the server, and for what sends it traffic. */
+/** `GET /healthz` for the supervisor that restarts the server, `GET /readyz` for the proxy that sends it traffic. */
 export function healthRoutes(status: StatusService) {
   return new Elysia({ tags: ["status"] })
     .get("/healthz", () => ({ status: "ok" as const }), {

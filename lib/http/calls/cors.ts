@@ -16,7 +16,7 @@ export function setCors(headers: Headers, cors: Cors, origin: string | null): vo
   if (cors.exposed_headers.length > 0) headers.set("Access-Control-Expose-Headers", cors.exposed_headers.join(", "));
 }
 
-/** Answers an `OPTIONS` without the function: with what a page of this origin may send, and with the methods for anyone. */
+/** Answers an `OPTIONS` without the function: with what a page of this origin may send, and for anyone the methods. */
 export function preflightAnswer(
   cors: Cors,
   origin: string | null,

@@ -6,13 +6,13 @@ import { TokenBuckets } from "../access/token-buckets.ts";
 
 /** Buckets that are remembered; each takes about 450 bytes. */
 const BUCKETS = 20_000;
-/** What rounding may lose of a token. A caller that waits as long as it was told must not be refused again. */
+/** The part of a token that rounding may lose. A caller that waits as long as it was told must not be refused again. */
 const ROUNDING = 1e-6;
 
 /** A caller's standing with a route's limit, after its request was counted. */
 export interface Standing {
   readonly limit: RateLimit;
-  /** Whether the request was within the limit; one that was not cost nothing. */
+  /** True if the request was within the limit; one that was not cost nothing. */
   readonly within: boolean;
   /** Requests that may follow immediately. */
   readonly left: number;
@@ -28,7 +28,7 @@ export class RateLimits {
     this.#buckets = new TokenBuckets({ clock, max: BUCKETS });
   }
 
-  /** Counts a request. `caller` is any name that tells callers apart. */
+  /** Counts a request. `caller` is any name that distinguishes callers. */
   count({ id, rate_limit }: Pick<Route, "id"> & { readonly rate_limit: RateLimit }, caller: string): Standing {
     const size = { tokens: rate_limit.requests, window_ms: rate_limit.window_ms };
     const key = `${id} ${caller}`;
@@ -41,7 +41,7 @@ export class RateLimits {
   }
 }
 
-/** The error for a request beyond the limit. */
+/** Returns the error for a request beyond the limit. */
 export function beyondLimit({ limit, wait_s }: Standing): AppError {
   const { requests, window_ms, by } = limit;
   return new AppError(

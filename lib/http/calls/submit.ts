@@ -53,7 +53,7 @@ interface SubmissionsDeps {
   readonly checkCallbackUrl: (url: string) => void;
 }
 
-/** Queues calls that nobody waits for. */
+/** Queues asynchronous calls. */
 export class Submissions {
   readonly #deps: SubmissionsDeps;
 

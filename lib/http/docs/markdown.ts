@@ -28,7 +28,7 @@ export interface RenderedPage {
   readonly sections: readonly Section[];
 }
 
-/** Renders one Markdown file. Links to other pages lead to `/docs`; what only a clone has is shown without a link. */
+/** Renders one Markdown file. Links to other pages lead to `/docs`; those to what only a clone has become text. */
 export function renderPage(name: string, markdown: string): RenderedPage {
   const headings: Heading[] = [];
   const seen = new Map<string, number>();

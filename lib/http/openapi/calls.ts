@@ -8,7 +8,7 @@ import { errorDetails } from "./operation.ts";
 /** The errors that any call can end with. */
 const CALL_ERRORS = [408, 413, 422, 429, 502, 503, 504, 507] as const satisfies readonly ErrorStatus[];
 
-/** The documentation of `/r/<path>`, for every method. */
+/** Returns the documentation of `/r/<path>`, for every method. */
 export function routeCallDetail() {
   const detail = callDetail("callRoute", "Call the function of a route", [400, 401, 403, 404, 405]);
   return {
@@ -50,7 +50,7 @@ export function routeCallDetail() {
   };
 }
 
-/** The documentation of an endpoint that answers with a function's own response, and of its `errors`. */
+/** Returns the documentation of an endpoint that answers with a function's own response, and of its `errors`. */
 export function callDetail(operationId: string, summary: string, errors: readonly ErrorStatus[]) {
   return {
     operationId,

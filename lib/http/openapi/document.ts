@@ -70,7 +70,7 @@ const NAMED = {
   VersionPage,
 };
 
-/** The OpenAPI 3.0 document of an app's routes, without those whose `detail` says `hide`. */
+/** Returns the OpenAPI 3.0 document of an app's routes, without those whose `detail` says `hide`. */
 export function openApiDocument(routes: readonly DocumentedRoute[], version: string): JsonObject {
   const schemas: JsonObject = Object.fromEntries(
     Object.entries(NAMED).map(([name, schema]) => [name, toOpenApi(schema)]),

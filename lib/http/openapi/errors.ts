@@ -128,7 +128,7 @@ const REQUEST_ID = "7d9f6a0e-4a1c-4f0b-9a53-2f6f8f1f3c55";
 /** The header of every answer. */
 export const REQUEST_ID_HEADER = { "X-Request-Id": { $ref: "#/components/headers/RequestId" } };
 
-/** `components.responses` of the document: one for each status of an error. */
+/** Returns `components.responses` of the document: one for each status of an error. */
 export function errorComponents(): JsonObject {
   const entries = Object.entries<ErrorText>(ERRORS).map(([status, text]): [string, JsonObject] => {
     const reasons = REASONS.filter((reason) => STATUS_OF[reason] === Number(status)).map((reason) => `\`${reason}\``);
@@ -155,12 +155,12 @@ export function errorComponents(): JsonObject {
   return Object.fromEntries(entries);
 }
 
-/** A reference to the response for an error status. */
+/** Returns a reference to the response for an error status. */
 export function errorReference(status: ErrorStatus): { $ref: string } {
   return { $ref: `#/components/responses/${ERRORS[status].name}` };
 }
 
-/** Whether a status has such a response. */
+/** Returns whether a status has such a response. */
 export function isErrorStatus(status: number): status is ErrorStatus {
   return Object.hasOwn(ERRORS, status);
 }

@@ -16,7 +16,7 @@ export interface DocumentedRoute {
   };
 }
 
-/** The path of a route in OpenAPI's form. OpenAPI has no wildcards: `/r/*` becomes `/r/{path}`. */
+/** Returns the path of a route in OpenAPI's form. OpenAPI has no wildcards: `/r/*` becomes `/r/{path}`. */
 export function documentedPath(path: string): string {
   const parts = path.split("/").map((part) => (part === "*" ? "{path}" : part.replace(/^:(.+)$/, "{$1}")));
   return parts.join("/").replace(/(.)\/$/, "$1");
@@ -25,7 +25,7 @@ export function documentedPath(path: string): string {
 /** The methods documented for a route that accepts any. `HEAD` is never documented: it goes with `GET`. */
 const ANY = ["POST", "GET", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
 
-/** The operations of a route by method. If it accepts any, each method has an operation id of its own. */
+/** Returns the operations of a route by method. If it accepts any, each method has an operation id of its own. */
 export function operations(route: DocumentedRoute): JsonObject {
   if (route.method !== "ALL") return { [route.method.toLowerCase()]: operation(route) };
   return Object.fromEntries(
@@ -45,7 +45,7 @@ function titleOf(method: string): string {
   return method.charAt(0) + method.slice(1).toLowerCase();
 }
 
-/** The operation of a route: its `detail`, and what follows from its schemas. */
+/** Returns the operation of a route: its `detail`, and what follows from its schemas. */
 function operation({ path, hooks }: DocumentedRoute): JsonObject {
   const detail = withScopes(toOpenApi(hooks.detail));
   const described = isObject(detail["responses"]) ? detail["responses"] : {};
@@ -96,7 +96,7 @@ function withScopes(detail: JsonObject): JsonObject {
   };
 }
 
-/** The error responses of an endpoint whose answers have no envelope, for its `detail`. */
+/** Returns the error responses of an endpoint whose answers have no envelope, for its `detail`. */
 export function errorDetails(...statuses: readonly ErrorStatus[]) {
   return Object.fromEntries(statuses.map((status) => [status, errorReference(status)]));
 }
@@ -138,7 +138,7 @@ function responsesOf(response: unknown): JsonObject {
   return Object.fromEntries(entries);
 }
 
-/** JSON content with a schema, whose description moves to the response or body around it. */
+/** Returns JSON content with a schema, whose description moves to the response or body around it. */
 function json(typebox: unknown): JsonObject {
   const { description: _description, ...schema } = toOpenApi(typebox);
   return { "application/json": { schema, example: exampleOf(schema) } };

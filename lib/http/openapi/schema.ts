@@ -4,7 +4,7 @@ export interface JsonObject {
   [key: string]: Json;
 }
 
-/** Whether a value is a JSON object. Its members are taken to be JSON, too. */
+/** Returns whether a value is a JSON object. Its members are taken to be JSON. */
 export function isObject(value: unknown): value is JsonObject {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
@@ -51,7 +51,7 @@ function oneOf(choices: readonly Json[]): JsonObject {
   return constants.length === choices.length ? { type: "string", enum: constants } : { anyOf: [...choices] };
 }
 
-/** An example for a schema, made of the examples of its parts. */
+/** Returns an example for a schema, made of the examples of its parts. */
 export function exampleOf(schema: Json): Json {
   if (!isObject(schema)) return null;
   if (schema["example"] !== undefined) return schema["example"];

@@ -56,8 +56,8 @@ async function asset(request: Request, path: string, type: string): Promise<Resp
 }
 
 /**
- * The document as @elysiajs/swagger publishes it. The plugin's own reading of the routes is excluded: it is not valid
- * OpenAPI and lacks wildcard paths. The plugin is loaded when it is first needed, to keep the start short.
+ * Returns the document as @elysiajs/swagger publishes it. The plugin's own reading of the routes is excluded: it is not
+ * valid OpenAPI and lacks wildcard paths. The plugin is loaded when it is first needed, to keep the start short.
  */
 async function published(document: JsonObject): Promise<unknown> {
   const { swagger } = await import("@elysiajs/swagger");

@@ -4,7 +4,7 @@ interface Registered {
   readonly path: string;
 }
 
-/** The methods that a path has, for the `Allow` of a 405; none if the path does not exist. */
+/** Returns the methods that a path has, for the `Allow` of a 405; none if the path does not exist. */
 export function allowedMethods(routes: readonly Registered[], path: string): readonly string[] {
   const methods = new Set<string>();
   for (const { method, path: pattern } of routes) {

@@ -2,7 +2,7 @@ import { Type, type TSchema } from "@sinclair/typebox";
 import { REASONS, type Reason } from "../../domain/errors.ts";
 import type { ErrorStatus } from "./status-of.ts";
 
-/** The schema of `{success, message, data}` around what an endpoint returns; `description` says what that is. */
+/** Returns the schema of `{success, message, data}` around an endpoint's data; `description` says what that is. */
 export function Envelope<T extends TSchema>(data: T, description: string) {
   return Type.Object({ success: Type.Literal(true), message: Type.Literal("success"), data }, { description });
 }
@@ -32,17 +32,17 @@ export const ErrorEnvelope = Type.Object(
   { description: "An error: any answer that is neither a success nor a function's own." },
 );
 
-/** The envelope of a success, in the seed's key order. */
+/** Returns the envelope of a success, in the seed's key order. */
 export function success<T>(data: T): { success: true; message: "success"; data: T } {
   return { success: true, message: "success", data };
 }
 
-/** The envelope of an error. */
+/** Returns the envelope of an error. */
 export function failure(reason: Reason, message: string, requestId: string) {
   return { success: false as const, message, data: null, reason, request_id: requestId };
 }
 
-/** The error responses of an endpoint, for its schema: those that any request can get, and its own. */
+/** Returns the error responses of an endpoint, for its schema: those that any request can get, and its own. */
 export function errors<const S extends ErrorStatus>(...statuses: readonly S[]) {
   return Object.fromEntries([401, 403, 421, 429, 500, ...statuses].map((status) => [status, ErrorEnvelope])) as Record<
     401 | 403 | 421 | 429 | 500 | S,

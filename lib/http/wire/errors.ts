@@ -16,7 +16,7 @@ export type RequestId = (answer: { readonly headers: Record<string, string | num
 /** Headers of every answer below `/r`: a function's page must not act in the origin of `/v1`. */
 export const SANDBOX_HEADERS = { "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox" } as const;
 
-/** What the answer to an error depends on besides the error. */
+/** The facts that the answer to an error depends on, besides the error. */
 export interface ErrorContext {
   readonly request_id: string;
   /** The `Accept` of the request: it may prefer RFC 9457 to an envelope. */
@@ -25,7 +25,7 @@ export interface ErrorContext {
   readonly allow?: readonly string[];
 }
 
-/** The answer to an error, with the headers that go with its status. */
+/** Returns the answer to an error, with the headers that go with its status. */
 export function errorResponse(error: AppError, { request_id, accept, allow }: ErrorContext): Response {
   const headers = new Headers();
   if (error.reason === "unauthorized") headers.set("WWW-Authenticate", 'Bearer realm="slipway"');
@@ -43,7 +43,7 @@ export function errorResponse(error: AppError, { request_id, accept, allow }: Er
 }
 
 /**
- * Handles every error; to be registered before any route. `allowed` returns the methods of a path, none for one that does
+ * Handles every error; register it before any route. `allowed` returns the methods of a path, none for one that does
  * not exist, so that a wrong method is a 405. Elysia only knows "not found".
  */
 export function errorHandler(options: {
@@ -110,7 +110,7 @@ function translate(error: unknown): AppError | undefined {
   return undefined;
 }
 
-/** The path of a request's URL. HTTP/1.0 without a Host gives a relative URL. */
+/** Returns the path of a request's URL. HTTP/1.0 without a Host gives a relative URL. */
 export function pathOf(url: string): string {
   const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("://") + 3);
   if (start === -1) return "/";

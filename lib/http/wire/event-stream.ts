@@ -21,7 +21,7 @@ export interface EventSink {
   end(): void;
 }
 
-/** Whether a client accepts server-sent events. */
+/** Returns whether a client accepts server-sent events. */
 export function wantsEvents(request: Request): boolean {
   return /(?:^|,)\s*text\/event-stream\s*(?:;|,|$)/i.test(request.headers.get("accept") ?? "");
 }

@@ -1,6 +1,6 @@
 import type { Server } from "bun";
 
-/** How long the server waits for clients. */
+/** The times that the server waits for clients. */
 export interface IdleTimeouts {
   /** Seconds that a connection may be idle between requests. Bun counts in steps of four, and allows 10 s for headers. */
   readonly idle_s: number;
@@ -17,7 +17,7 @@ export interface Watching {
    * connection, not even when the answer is out and no other request comes.
    */
   readonly unwatch: (request: Request) => void;
-  /** Sets it again. To be called before the answer is returned: afterwards is too late. */
+  /** Sets it again. Call it before the answer is returned: afterwards is too late. */
   readonly watch: (request: Request) => void;
 }
 

@@ -30,7 +30,7 @@ export const ProblemDetails = Type.Object(
   { description: `An error, for clients that prefer \`${PROBLEM_JSON}\` (RFC 9457).` },
 );
 
-/** An error in the form of RFC 9457. The members beyond the standard are those of the envelope. */
+/** Returns an error in the form of RFC 9457. The members beyond the standard are those of the envelope. */
 export function problemDetails({ reason, message }: Pick<AppError, "reason" | "message">, status: number, id: string) {
   return {
     type: `urn:slipway:reason:${reason}`,
@@ -44,8 +44,8 @@ export function problemDetails({ reason, message }: Pick<AppError, "reason" | "m
 }
 
 /**
- * Whether this `Accept` asks for errors in the form of RFC 9457: it names the type and does not prefer plain JSON. If both
- * weigh the same, it does: only errors have that type, and a client needs JSON for everything else.
+ * Returns whether this `Accept` asks for errors in the form of RFC 9457: it names the type and does not prefer plain
+ * JSON. If both weigh the same, it does: only errors have that type, and a client needs JSON for everything else.
  */
 export function prefersProblem(accept: string | null): boolean {
   if (accept === null || !/problem\+json/i.test(accept)) return false;
@@ -55,7 +55,7 @@ export function prefersProblem(accept: string | null): boolean {
   return problem > 0 && problem >= plain;
 }
 
-/** A media range and its weight, which is 0 if it is malformed. */
+/** Returns a media range and its weight, which is 0 if it is malformed. */
 function rangeOf(text: string): [range: string, weight: number] {
   const [range = "", ...parameters] = text.split(";").map((part) => part.trim().toLowerCase());
   const weight = parameters.find((parameter) => parameter.startsWith("q="))?.slice(2) ?? "1";

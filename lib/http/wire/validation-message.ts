@@ -9,7 +9,7 @@ interface Validator {
   readonly schema?: TSchema;
 }
 
-/** How many problems are looked at to find the most telling one. */
+/** The most problems that are searched for the most helpful one. */
 const PROBLEMS = 50;
 
 const NOUNS: Readonly<Record<string, string>> = { body: "body", query: "query parameter", params: "path parameter" };
@@ -35,7 +35,7 @@ export function validationMessage(where: string, validator: unknown, value: unkn
   return `Invalid ${shown}: it must be ${expectation(problem.schema)}, but it ${fault(problem)}`;
 }
 
-/** Whether a value of this schema must not be shown: a message may end up in a log. */
+/** Returns whether a value of this schema must not be shown: a message may end up in a log. */
 function holdsSecret(schema: TSchema): boolean {
   const properties: unknown = schema["properties"];
   const fields: readonly TSchema[] =
@@ -52,7 +52,7 @@ function isValidator(validator: unknown): validator is Validator {
   );
 }
 
-/** The problem with the choice that matched best, in an `anyOf`; the `anyOf` itself if none matched at all. */
+/** Returns the problem with the choice that matched best, in an `anyOf`; the `anyOf` itself if none matched at all. */
 function innermost(problem: ValueError): ValueError {
   const inner = problem.errors
     .map((choice) => choice.First())
@@ -75,13 +75,13 @@ function unknownField(noun: string, path: string, shown: string, schema: TSchema
   return close ? `Unknown ${what}: did you mean "${nearest}"?` : `Unknown ${what}: expected ${listed(known)}`;
 }
 
-/** Names in quotes, with an "or" before the last. */
+/** Returns names in quotes, with an "or" before the last. */
 function listed(names: readonly string[]): string {
   const quoted = names.map((name) => `"${name}"`);
   return quoted.length < 2 ? quoted.join("") : `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`;
 }
 
-/** Says what a value is, or has too much of, to violate its schema. */
+/** Returns what a value is, or has too much of, that violates its schema. */
 function fault({ schema, value }: ValueError): string {
   const choices: readonly TSchema[] = Array.isArray(schema["anyOf"]) ? schema["anyOf"] : [schema];
   if (Array.isArray(value) && choices.some(({ type }) => type === "array")) {
@@ -98,7 +98,7 @@ function repeatedIn(items: readonly unknown[]): unknown {
   return items.find((item) => seen.size === seen.add(item).size);
 }
 
-/** Whether one is a prefix of the other, such as "timeout" and "timeout_ms". */
+/** Returns whether one is a prefix of the other, such as "timeout" and "timeout_ms". */
 function isPart(given: string, known: string): boolean {
   return given.length >= 3 && (known.startsWith(given) || given.startsWith(known));
 }
