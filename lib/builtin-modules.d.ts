@@ -5,7 +5,7 @@ import type * as tty from "node:tty";
 declare global {
   namespace NodeJS {
     interface Process {
-      /** A module of the runtime, loaded when it is asked for: these three take 2 to 4 ms each, which a start need not wait for. */
+      /** Loads a module of the runtime when it is needed: these three take 2 to 4 ms each, which the start saves. */
       getBuiltinModule(name: "node:http"): typeof http;
       getBuiltinModule(name: "node:net"): typeof net;
       getBuiltinModule(name: "node:tty"): typeof tty;

@@ -55,7 +55,7 @@ export function createLogger(options: LoggerOptions): Logger {
   return withFields({});
 }
 
-/** Whether standard error is a terminal. The module for that is only loaded if it may be one. */
+/** Returns whether standard error is a terminal. The module for that is only loaded if it may be one. */
 function onTerminal(): boolean {
   try {
     return fstatSync(2).isCharacterDevice() && process.getBuiltinModule("node:tty").isatty(2);

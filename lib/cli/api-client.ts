@@ -72,7 +72,7 @@ export class ApiClient {
   }
 }
 
-/** Returns the message of an error envelope, or the whole text if it is none. */
+/** Returns the message of an error envelope, or the whole text if it is not one. */
 function messageIn(text: string): string {
   try {
     return (JSON.parse(text) as { message: string }).message; // the envelope of an error

@@ -6,7 +6,7 @@ import type { AppliedManifest, ApplyOptions } from "../domain/manifest/manifest.
 import { variablesIn } from "../domain/manifest/variables.ts";
 import { ApiClient } from "./api-client.ts";
 
-/** How long the server may take, in milliseconds: it may have many images to pull. */
+/** The time that the server may take, in milliseconds: it may have many images to pull. */
 const TIMEOUT_MS = 3_600_000;
 
 /** The exit code of a dry run that found changes; 1 and 2 are errors. */

@@ -1,7 +1,7 @@
 import type { Config } from "../config/config.ts";
 import { ApiClient } from "./api-client.ts";
 
-/** How long the server may take, in milliseconds. */
+/** The time that the server may take, in milliseconds. */
 const TIMEOUT_MS = 60_000;
 
 /** Prints the configured server's manifest as YAML and returns the exit code. */

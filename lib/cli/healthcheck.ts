@@ -2,7 +2,7 @@ import type { Config } from "../config/config.ts";
 import { messageOf } from "../domain/errors.ts";
 import { ApiClient } from "./api-client.ts";
 
-/** How long the server may take to answer, in milliseconds. */
+/** The time that the server may take to answer, in milliseconds. */
 const TIMEOUT_MS = 5_000;
 
 /** Asks the configured server whether it is ready, prints the answer, and returns the exit code. */

@@ -5,7 +5,7 @@ import { integer } from "./readers.ts";
 
 const MAX_INSTANCES = 10_000;
 
-/** How many instances and calls there may be at the same time. */
+/** Limits on the instances and calls that exist at the same time. */
 export const CAPACITY_OPTIONS = {
   maxInstances: {
     flag: "max-instances",

@@ -7,7 +7,7 @@ export interface Machine {
   readonly directory: string;
 }
 
-/** What a default may depend on. */
+/** The facts that a default may depend on. */
 export interface Origin extends Machine {
   readonly inContainer: boolean;
 }

@@ -30,12 +30,12 @@ function withUnit(
   return number >= min && number <= max ? number : undefined;
 }
 
-/** `6MiB` for 6291456: uses the largest unit that leaves a whole number. */
+/** Formats bytes in the largest unit that leaves a whole number: `6MiB` for 6291456. */
 export function showSize(bytes: number): string {
   return show(bytes, SIZES);
 }
 
-/** `30s` for 30000. */
+/** Formats milliseconds: `30s` for 30000. */
 export function showDuration(ms: number): string {
   return show(ms, DURATIONS);
 }

@@ -12,8 +12,8 @@ import { readApiKey } from "./key-files.ts";
 const GUESSABLE_LENGTH = 20;
 
 /**
- * Who may use the API. On loopback a key is required if one was given; on any other address always, unless AUTH=off.
- * `new_key` is the API key if it was made now. Throws a `ConfigError`.
+ * Creates the rules for access to the API. On loopback a key is required if one was given; on any other address it is
+ * always required, unless AUTH=off. `new_key` is the API key if it was made now. Throws a `ConfigError`.
  */
 export async function createAccess(
   { config, log, clock, stack }: Tools,

@@ -5,7 +5,7 @@ import { VERSION } from "../version.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
 
-/** Sending results to the callback URLs of asynchronous calls. */
+/** Composes what sends results to the callback URLs of asynchronous calls. */
 export function createCallbacks({ config, log, clock, stack }: Tools, { store, vault }: Data) {
   const callbackSecrets = new CallbackSecrets({ settings: store.settings, vault, clock });
   const sender = new CallbackSender({ allowed: config.callbackAllow, clock, user_agent: `slipway/${VERSION}` });

@@ -10,7 +10,7 @@ import type { Data } from "./data.ts";
 
 const DAY_MS = 86_400_000;
 
-/** Calls that somebody waits for, and the records of all calls. */
+/** Composes the services for synchronous calls, and for the records of all calls. */
 export function createCalls(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,

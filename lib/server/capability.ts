@@ -14,7 +14,7 @@ export interface Capability<Services extends object = object> {
   readonly drain?: (graceMs: number) => Promise<void>;
 }
 
-/** What the capabilities of one server share. */
+/** The tools that the capabilities of one server share. */
 export interface Tools {
   readonly config: Config;
   readonly log: Logger;

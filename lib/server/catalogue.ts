@@ -12,7 +12,7 @@ import { SecretService } from "../services/secrets/secrets.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
 
-/** What can be called: functions, their versions, routes, secrets and images. */
+/** Composes the services for what can be called: functions, their versions, routes, secrets and images. */
 export function createCatalogue(
   { config, log, clock, metrics, stack }: Tools,
   { store, vault }: Data,

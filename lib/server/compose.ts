@@ -24,7 +24,7 @@ export interface Composition {
 /** Puts a server together. Throws a `ConfigError`. */
 export async function compose(tools: Tools, data: Data, idle_timeouts: IdleTimeouts): Promise<Composition> {
   const { config, log, clock, metrics } = tools;
-  // The runner comes first, and is linked to what is made of it.
+  // The runner is made first, and calls services that are made with it.
   const links: RunnerLinks = {
     credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),
     onPulled: (pulled) => catalogue.services.retention.pulled(pulled),

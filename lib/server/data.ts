@@ -22,17 +22,17 @@ export async function openData({ config, log, clock, stack }: Tools): Promise<Da
   return { store, vault: await openVault(store, { given, key_file: keyFilePath(config.dataPath), log }) };
 }
 
-/** An empty database in memory, and a vault whose key is not kept. */
+/** Creates an empty database in memory, and a vault whose key is not kept. */
 export function temporaryData({ log, clock, stack }: Tools): Data {
   return { store: stack.use(openSqliteStore(":memory:", { log, clock })), vault: Vault.forgetful() };
 }
 
-/** Copies the database in the data directory to a new file, also while a server uses it. Throws a `StoreError`. */
+/** Copies the database in the data directory to a new file, even while a server uses it. Throws a `StoreError`. */
 export function backupDatabase(config: Config, file: string): void {
   backup(databasePath(config.dataPath), file);
 }
 
-/** The size of the database on the disk, its write-ahead log included. */
+/** Returns the size of the database on the disk, its write-ahead log included. */
 export function databaseBytes(config: Config): number {
   const file = databasePath(config.dataPath);
   return [file, `${file}-wal`].reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);

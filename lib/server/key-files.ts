@@ -3,12 +3,12 @@ import { type Config, ConfigError } from "../config/config.ts";
 import { messageOf } from "../domain/errors.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "../domain/parse-secret-key.ts";
 
-/** The API key that the options give, by itself or in a file; null if they give none. Throws a `ConfigError`. */
+/** Returns the API key, which the options give by itself or in a file; null if none. Throws a `ConfigError`. */
 export async function readApiKey({ apiKey, apiKeyFile }: Config): Promise<string | null> {
   return apiKeyFile === null ? apiKey : readKey("API_KEY_FILE", apiKeyFile);
 }
 
-/** The key for secrets that the options give, by itself or in a file; null if they give none. Throws a `ConfigError`. */
+/** Returns the key for secrets, which the options give by itself or in a file; null if none. Throws a `ConfigError`. */
 export async function readSecretKey({ secretKey, secretKeyFile }: Config): Promise<Uint8Array | null> {
   if (secretKeyFile === null) return secretKey;
   const key = parseSecretKey(await readKey("SECRET_KEY_FILE", secretKeyFile));

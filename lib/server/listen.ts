@@ -4,7 +4,7 @@ import { messageOf } from "../domain/errors.ts";
 import { HEADER_BYTES } from "../domain/limits.ts";
 import type { IdleTimeouts } from "../http/wire/idle-timeouts.ts";
 
-/** No limit of Bun's: it would answer 413 without a body. Our own limits answer with an envelope and hold no body whole. */
+/** Switches off Bun's limit, which answers 413 without a body. Ours answer with an envelope and hold no body whole. */
 const BUN_BODY_BYTES = Number.MAX_SAFE_INTEGER;
 
 /** Opens the port and returns the server's URL. Throws a `ConfigError` if it cannot. */

@@ -4,11 +4,11 @@ import { Runner, type RunnerOptions } from "../runner/runner.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
 
-/** What the runner and its platform ask of the rest of the server, and tell it. */
+/** The calls that the runner and its platform make to the rest of the server. */
 export type RunnerLinks = Pick<DockerPlatformOptions, "credentialsFor" | "onPulled"> &
   Pick<RunnerOptions, "onSwept" | "onRoom">;
 
-/** Running instances of functions on an engine. The only place that knows which platform it is. */
+/** Composes the platform and its runner. The only place that knows which platform it is. */
 export async function createPlatform(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,

@@ -5,7 +5,7 @@ import { type Data, databaseBytes } from "./data.ts";
 import { IdleCollector } from "./idle-collector.ts";
 import { watchProcess } from "./process-metrics.ts";
 
-/** The server as a process: whether it works, what it uses, and the memory that it gives back. */
+/** Composes the server as a process: whether it works, what it uses, and the memory that it gives back. */
 export function createProcess(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,

@@ -11,11 +11,12 @@ import { openData, temporaryData } from "./data.ts";
 import { listen } from "./listen.ts";
 
 /**
- * From opening the port to starting the work in the background, in milliseconds. Clients that wait for the port get their
- * answers first: the modules for the engine take 10 ms to load. A call that comes earlier waits until the engine is known.
+ * The time from opening the port to starting the work in the background, in milliseconds. Clients that wait for the
+ * port get their answers first: the modules for the engine take 10 ms to load. A call that comes earlier waits until
+ * the engine is known.
  */
 const FIRST_ANSWERS_MS = 10;
-/** From the end of the drain to the last answer being on the wire. */
+/** The time from the end of the drain until the last answer is on the wire, in milliseconds. */
 const FLUSH_MS = 1_000;
 
 /** A running server. */
@@ -62,7 +63,7 @@ async function stop(
   await owned[Symbol.asyncDispose]();
 }
 
-/** The OpenAPI document of a server with this configuration, which is put together and never started. */
+/** Returns the OpenAPI document of a server with this configuration, which is put together and never started. */
 export async function openApi(config: Config, { log }: { readonly log: Logger }): Promise<string> {
   await using stack = new AsyncDisposableStack();
   const open = { ...config, auth: "off", host: "localhost" } as const;

@@ -18,7 +18,7 @@ interface WorkLinks extends Pick<Catalogue, "functions" | "routes" | "secrets">,
   readonly callbacks: CallbackService;
 }
 
-/** Calls that nobody waits for: the queue, its worker, chains, schedules and replays. */
+/** Composes the services for asynchronous calls: the queue, its worker, chains, schedules and replays. */
 export function createWork({ log, clock, metrics, stack }: Tools, { store }: Data, links: WorkLinks) {
   const { runner, functions, routes, secrets, invocations, events, callbacks } = links;
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);

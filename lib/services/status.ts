@@ -1,7 +1,7 @@
 import { messageOf } from "../domain/errors.ts";
 import type { Runner } from "../runner/runner.ts";
 
-/** Whether a part of the server works; if not, the cause and how to fix it. */
+/** The state of a part of the server: `ok`, or the cause of its problem and how to fix it. */
 export interface Check {
   readonly ok: boolean;
   readonly problem: string | null;

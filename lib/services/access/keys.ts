@@ -26,12 +26,12 @@ export type Identification =
   | { readonly caller: Caller }
   | { readonly refused: "none" | "wrong" | "dead"; readonly message: string };
 
-/** The hash that a key is stored and compared by: SHA-256 in hex. */
+/** Returns the hash that a key is stored and compared by: SHA-256 in hex. */
 export function hashToken(token: string): string {
   return new Bun.CryptoHasher("sha256").update(token).digest("hex");
 }
 
-/** A new token, which only its owner ever sees. */
+/** Makes a new token, which only its owner ever sees. */
 export function newToken(): string {
   return `slipway_${crypto.getRandomValues(Buffer.alloc(TOKEN_BYTES)).toString("base64url")}`;
 }
@@ -48,7 +48,7 @@ interface KeyDeps {
 /** Manages keys, and identifies callers by their tokens. */
 export class KeyService implements AsyncDisposable {
   readonly #deps: KeyDeps;
-  /** When keys were last used, by their ids, as far as it is not noted in the store. */
+  /** The times at which keys were last used, by their ids, that are not noted in the store yet. */
   readonly #uses = new Map<string, string>();
   readonly #noteUses: Alarm;
   #isNoteDue = false;
@@ -58,7 +58,7 @@ export class KeyService implements AsyncDisposable {
     this.#noteUses = new Alarm(deps.clock, () => void this.#writeUses());
   }
 
-  /** All keys except the server's own, oldest first, including those that are revoked or have expired. */
+  /** Lists all keys except the server's own, oldest first, including those that are revoked or have expired. */
   list(): Key[] {
     return this.#deps.store.list().map((key) => this.#withUse(key));
   }

@@ -7,7 +7,7 @@ export interface ServerKey {
   readonly made: string | undefined;
 }
 
-/** The key of this server: the one it was given, else the one made at an earlier start, else, if one is needed, a new one. */
+/** Returns this server's key: the given one, else the one made at an earlier start, else, if needed, a new one. */
 export async function serverKey(
   settings: SettingStore,
   options: { readonly given: string | null; readonly needed: boolean },

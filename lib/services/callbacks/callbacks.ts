@@ -45,7 +45,7 @@ export class CallbackService implements AsyncDisposable {
     this.#alarm = new Alarm(deps.clock, () => this.wake());
   }
 
-  /** The state of the callback of an invocation; throws `not_found`. */
+  /** Returns the state of the callback of an invocation; throws `not_found`. */
   async get(invocationId: string): Promise<Callback> {
     const found = await this.#deps.store.history.delivery(invocationId);
     if (found === undefined) throw await this.#missing(invocationId);
@@ -132,7 +132,7 @@ export class CallbackService implements AsyncDisposable {
     return this.#deps.sender.send(url, { headers, body, signal: this.#stop.signal });
   }
 
-  /** The delivery after an attempt to send it. */
+  /** Returns a delivery as it is after an attempt to send it. */
   #after(before: Delivery, sent: Sent): Delivery {
     const now = this.#deps.clock.now();
     const attempts = before.attempts + 1;

@@ -9,7 +9,7 @@ import { CALLBACK } from "../../domain/limits.ts";
 /** The result of an attempt to send a callback: the status of the answer, or the reason why there was none. */
 export type Sent = { readonly status: number } | { readonly problem: string };
 
-/** All addresses of a host name. */
+/** Returns all addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<readonly string[]>;
 
 interface SenderDeps {
@@ -17,7 +17,7 @@ interface SenderDeps {
   readonly allowed: Allowed;
   readonly clock: Clock;
   readonly user_agent: string;
-  /** Resolves a host name; the system does if this is left out. */
+  /** Resolves a host name; by default the system does. */
   readonly resolve?: Resolve;
 }
 
@@ -64,7 +64,7 @@ export class CallbackSender {
     }
   }
 
-  /** The addresses to connect to. Throws if one of them is refused. */
+  /** Returns the addresses to connect to. Throws if one of them is refused. */
   async #addresses(url: URL): Promise<readonly string[]> {
     const name = plainName(url.hostname);
     const literal = literalAddress(url);
@@ -127,7 +127,7 @@ async function discarded(answer: IncomingMessage): Promise<void> {
   }
 }
 
-/** The message of an error; connections to several addresses fail with an error for each, of which this takes the first. */
+/** Returns the message of an error. Connections to several addresses fail with one for each: this takes the first. */
 function connectionProblem(error: unknown): string {
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
   return messageOf(first);

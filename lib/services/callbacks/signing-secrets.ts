@@ -14,7 +14,7 @@ const CONTEXT = "callback-secrets";
 /** The secrets as they are stored, sealed. */
 interface Secrets {
   readonly secret: string;
-  /** The secret before, which is valid until that moment (milliseconds since the epoch). */
+  /** The previous secret, which is valid until that moment (milliseconds since the epoch). */
   readonly previous: { readonly secret: string; readonly until: number } | null;
 }
 
@@ -32,7 +32,7 @@ export class CallbackSecrets {
     this.#deps = deps;
   }
 
-  /** The secret for those who verify callbacks. */
+  /** Returns the secret for receivers, which verify callbacks with it. */
   async get(): Promise<CallbackSecret> {
     return this.#shown(await this.#current());
   }
@@ -47,7 +47,7 @@ export class CallbackSecrets {
     return this.#shown(made);
   }
 
-  /** The headers of a callback that is sent now. */
+  /** Returns the headers of a callback that is sent now. */
   async headers(id: string, body: string): Promise<Readonly<Record<string, string>>> {
     const { secret, previous } = await this.#current();
     const now = this.#deps.clock.now();

@@ -1,13 +1,13 @@
 import type { Invocation, LogEntry } from "../../domain/calls/invocations.ts";
 
-/** An event of an invocation, for those who follow it. */
+/** An event of an invocation, for its listeners. */
 export type InvocationEvent =
   | { readonly type: "state"; readonly invocation: Invocation }
   | { readonly type: "log"; readonly entries: readonly LogEntry[] };
 
 type Listener = (event: InvocationEvent) => void;
 
-/** Tells those who follow an invocation what happens to it, as it happens. Events are not buffered; late subscribers read the store. */
+/** Passes on the events of invocations as they happen. Events are not buffered; late subscribers read the store. */
 export class InvocationEvents {
   readonly #listeners = new Map<string, Set<Listener>>();
 
@@ -28,12 +28,12 @@ export class InvocationEvents {
     };
   }
 
-  /** The state of an invocation has changed. */
+  /** Passes on that the state of an invocation has changed. */
   changed(invocation: Invocation): void {
     this.#tell(invocation.id, { type: "state", invocation });
   }
 
-  /** A function has printed something. */
+  /** Passes on what a function has printed. */
   logged(invocationId: string, entries: readonly LogEntry[]): void {
     if (entries.length > 0) this.#tell(invocationId, { type: "log", entries });
   }

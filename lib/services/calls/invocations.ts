@@ -144,7 +144,7 @@ export class InvocationService implements AsyncDisposable {
         onLogs: (entries) => this.#deps.events.logged(id, entries),
       });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...call, function: fn });
-      // The function may still be ending; what it does until then belongs into the record.
+      // The function may still be ending; what it does until then belongs in the record.
       void this.#active.add(
         run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)),
       );
@@ -177,7 +177,7 @@ export class InvocationService implements AsyncDisposable {
     return { invocation, response: outcome.response };
   }
 
-  /** A call that never reached a gate. */
+  /** Ends a call that never reached a gate. */
   #fail(record: Invocation, thrown: unknown, { target, signal: client }: InvokeCall): Answer {
     const error = client.aborted
       ? new AppError("cancelled", "The client went away before the function ran")

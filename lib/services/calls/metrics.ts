@@ -2,7 +2,7 @@ import type { Function } from "../../domain/functions/functions.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { Metrics } from "../../metrics.ts";
 
-/** The name of a function in metrics. */
+/** Returns the name of a function in metrics. */
 export function labelOf({ id, name }: Pick<Function, "id" | "name">): string {
   return name ?? id;
 }

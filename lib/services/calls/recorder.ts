@@ -19,7 +19,7 @@ const PRUNE_INTERVAL_MS = 60_000;
 const PRUNE_BATCH = 200;
 const PRUNE_PAUSE_MS = 50;
 
-/** How much history is kept. */
+/** The limits of the history that is kept. */
 export interface Retention {
   readonly max_age_ms: number;
   readonly max_count: number;
@@ -42,7 +42,7 @@ export class Recorder implements AsyncDisposable {
   readonly #nextPrune: Alarm;
   #isFlushDue = false;
   #isWriting = false;
-  /** Settles when all writes that were asked for are done: one after the other, so that a newer state never comes first. */
+  /** Settles when all requested writes are done: one after the other, so that a newer state never comes first. */
   #writes: Promise<void> = Promise.resolve();
 
   constructor(deps: RecorderDeps) {
@@ -101,7 +101,7 @@ export class Recorder implements AsyncDisposable {
   async #flushLater(): Promise<void> {
     this.#isFlushDue = false;
     await this.#afterWrites(async () => void (await this.#writeBatch()));
-    // The rest, or what could not be written, has its turn after everyone else had theirs.
+    // The rest, or what could not be written, waits for its turn, so that other tasks can run.
     if (this.#pending.size > 0 && !this.#isFlushDue) this.#scheduleFlush();
   }
 
@@ -111,7 +111,7 @@ export class Recorder implements AsyncDisposable {
     return done;
   }
 
-  /** Writes a batch. False if the disk is full. */
+  /** Writes a batch. Returns false if the disk is full. */
   async #writeBatch(): Promise<boolean> {
     const { history, log } = this.#deps;
     const batch = this.#nextBatch();
@@ -144,7 +144,7 @@ export class Recorder implements AsyncDisposable {
     return batch;
   }
 
-  /** One record that cannot be stored must not keep all others from it. */
+  /** Writes one record, so that one that cannot be stored does not keep the others from being stored. */
   async #writeOne(saved: SavedInvocation): Promise<void> {
     const { history, log, metrics } = this.#deps;
     this.#forget(saved);
@@ -156,7 +156,7 @@ export class Recorder implements AsyncDisposable {
     }
   }
 
-  /** A newer state of the same invocation stays. */
+  /** Forgets a state that was written. A newer one of the same invocation stays. */
   #forget(saved: SavedInvocation): void {
     const { id } = saved.invocation;
     if (this.#pending.get(id) === saved) this.#pending.delete(id);
@@ -169,7 +169,7 @@ export class Recorder implements AsyncDisposable {
     this.#deps.metrics.recordsDropped.inc();
   }
 
-  /** Removes a batch of records that are older, or more, than are kept. */
+  /** Removes a batch of the records that are too old or too many. */
   async #prune(): Promise<void> {
     const { history, clock, log, retention } = this.#deps;
     const { max_age_ms, max_count } = retention;

@@ -41,7 +41,7 @@ export class ResultService {
 
   /**
    * Calls `listener` with the state of an invocation and then with all that happens until it ends; then calls `onEnd`. If it
-   * has ended already, `listener` gets its output, too. Throws `not_found`.
+   * has ended already, `listener` also gets its output. Throws `not_found`.
    */
   async follow(id: string, listener: (event: InvocationEvent) => void, onEnd: () => void): Promise<() => void> {
     // Events come from now on; those that come before the record is read follow it.

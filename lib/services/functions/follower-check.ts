@@ -31,7 +31,7 @@ export class FollowerCheck {
     checkCallbackUrl(url, this.#deps.allowed);
   }
 
-  /** The followers that a body names by their ids or names, as ids. Throws `invalid_request` for one that does not exist. */
+  /** Returns the ids of the followers that a body names by id or name. Throws `invalid_request` for an unknown one. */
   resolve(body: Given): Pick<Given, "on_success" | "on_failure"> {
     if (typeof body.callback_url === "string") this.checkCallbackUrl(body.callback_url);
     const entries = FOLLOWERS.flatMap((setting) => {

@@ -63,7 +63,7 @@ export class FunctionService {
     return found;
   }
 
-  /** A function with its instances as they are now. */
+  /** Returns a function with its instances as they are now. */
   getWithPool(idOrName: string): FunctionWithPool {
     const found = this.get(idOrName);
     const pools = this.#deps.runner.poolsOf(found.id);
@@ -72,8 +72,8 @@ export class FunctionService {
   }
 
   /**
-   * A version of a function as calls run it: its name is the function's, and so is the number of calls of all versions
-   * that may run at once. Only for versions that routes name.
+   * Returns a version of a function as calls run it: its name is the function's, and so is the number of calls of all
+   * versions that may run at once. Only for versions that routes name.
    */
   at(fn: Function, version: number): Function | undefined {
     if (version === fn.version) return fn;
@@ -87,7 +87,7 @@ export class FunctionService {
     return version === fn.version || (await this.#deps.store.versions.find(fn.id, version)) !== undefined;
   }
 
-  /** The routes of a function have changed: keeps the versions ready that they name now. */
+  /** Keeps the versions ready that the routes of a function name now that they have changed. */
   routesChanged(id: string): void {
     const fn = this.#deps.store.functions.get(id);
     if (fn === undefined) return;
@@ -105,7 +105,7 @@ export class FunctionService {
     }
   }
 
-  /** The id for an id or a name; the id of a function that does not exist any more stands for itself. */
+  /** Returns the id for an id or a name; the id of a function that no longer exists stands for itself. */
   idOf(idOrName: string): string {
     return this.#deps.store.functions.find(idOrName)?.id ?? idOrName;
   }
@@ -133,7 +133,7 @@ export class FunctionService {
     return this.created(created.id);
   }
 
-  /** The record of a new function. */
+  /** Returns the record of a new function. */
   recordOf(name: string | null, { image, environment, settings, resolved }: FunctionTarget): Function {
     const now = timestamp(this.#deps.clock.now());
     const { image_id = null, digest = null } = resolved ?? {};
@@ -151,26 +151,26 @@ export class FunctionService {
     };
   }
 
-  /** The record of a function whose settings are all replaced, with its next version. */
+  /** Returns the record of a function whose settings are all replaced, with its next version. */
   replacementOf(before: Function, { image, environment, settings, resolved }: FunctionTarget): Function {
     const updated_at = timestamp(this.#deps.clock.now());
     return numbered(before, { ...before, ...settings, ...resolved, image, environment, updated_at });
   }
 
-  /** A function was added to the database: its next call is to be a warm one. */
+  /** Prepares a function that was added to the database: its next call should be a warm one. */
   created(id: string): Function {
     const stored = this.get(id);
     this.#deps.runner.update(stored, []);
     return stored;
   }
 
-  /** A function was changed in the database: calls that begin now see the change. */
+  /** Passes on a change of a function in the database: calls that begin now see it. */
   changed(before: Function, after: Function): void {
     this.#deps.runner.update(after, this.#named(after));
     if (after.name !== before.name) this.#deps.onForget(before);
   }
 
-  /** A function was deleted from the database. */
+  /** Passes on that a function was deleted from the database. */
   deleted(fn: Function): void {
     this.#deps.runner.remove(fn.id);
     this.#deps.retention.soon();
@@ -233,7 +233,7 @@ export class FunctionService {
     });
   }
 
-  /** The versions that routes name, as calls run them. */
+  /** Returns the versions that routes name, as calls run them. */
   #named(fn: Function): Function[] {
     return this.#deps.store.versions
       .named(fn.id)
@@ -279,7 +279,7 @@ export class FunctionService {
     return after;
   }
 
-  /** The basis of a write that depends on other records: on the secrets of the function, or on its followers. */
+  /** Returns the basis of a write that depends on other records: on the function's secrets, or on its followers. */
   #basisOf({ secrets, on_success, on_failure }: Function): Basis | undefined {
     if (secrets.length === 0 && on_success === null && on_failure === null) return undefined;
     return { revision: this.#deps.store.revision };

@@ -58,7 +58,7 @@ export class ManifestService {
     this.#deps = deps;
   }
 
-  /** The manifest of this server: applied here, it changes nothing. Works without the engine, too. */
+  /** Returns the manifest of this server: applied here, it changes nothing. Also works without the engine. */
   async export(): Promise<Manifest> {
     const [functions, routes] = [this.#deps.functions.list(), this.#deps.routes.list()];
     const labels = await this.#labelsOf(functions);
@@ -67,8 +67,8 @@ export class ManifestService {
   }
 
   /**
-   * Makes the functions and routes what a manifest says, all of them or none. Everything is checked and every image found
-   * before anything is changed. A dry run does the same, but pulls and changes nothing.
+   * Brings the functions and routes to the state that a manifest describes, all of them or none. Everything is checked
+   * and every image found before anything is changed. A dry run does the same, but pulls and changes nothing.
    */
   apply(manifest: Manifest, options: ApplyOptions): Promise<AppliedManifest> {
     return this.#deps.retention.holding(async () => {
@@ -113,7 +113,7 @@ export class ManifestService {
     return { functions: new Map(prepared), routes: targets };
   }
 
-  /** Plans and writes, again if somebody else changes something in between. */
+  /** Plans and writes, and repeats both if something else is changed in between. */
   #write(wanted: Wanted, { dry_run, prune }: ApplyOptions): Promise<Change> {
     const { store, functions, routes } = this.#deps;
     return retryStale(async () => {
@@ -137,7 +137,7 @@ export class ManifestService {
     });
   }
 
-  /** The writes of functions; `byName` gets the functions as they will be. */
+  /** Returns the writes of functions; `byName` gets the functions as they will be. */
   #functionWrites({ functions }: Plan, byName: Map<string, Function>): ManifestWrite<Function>[] {
     const changes = functions.flatMap((step) => {
       if (step.action === "unchanged" || step.action === "deleted") return [];
@@ -215,7 +215,7 @@ export class ManifestService {
     );
   }
 
-  /** The settings that image labels say, by the ids of their functions; without those that the engine does not know. */
+  /** Returns the settings that image labels give, by the ids of their functions; unknown ones are left out. */
   async #labelsOf(functions: readonly Function[]): Promise<Map<string, Partial<Settings>>> {
     const found = new Map<string, Partial<Settings>>();
     let away = false;
@@ -233,13 +233,13 @@ export class ManifestService {
   }
 }
 
-/** A function with its followers by their ids; a manifest has their names. */
+/** Returns a function with its followers by their ids; a manifest has their names. */
 function withIds(fn: Function, byName: ReadonlyMap<string, Function>): Function {
   const idOf = (name: string | null) => (name === null ? null : (byName.get(name)?.id ?? name));
   return { ...fn, on_success: idOf(fn.on_success), on_failure: idOf(fn.on_failure) };
 }
 
-/** Functions and routes may have been changed by others while images were looked for. */
+/** Throws `conflict` if an image is missing because others changed a function while images were looked for. */
 function checkImages({ functions }: Plan): void {
   for (const step of functions) {
     const wantsImage =
@@ -258,7 +258,7 @@ async function each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): P
   });
 }
 
-/** The functions of a store as they will be after some of them were added or changed. */
+/** Returns the functions of a store as they will be after some of them were added or changed. */
 function withChanges(functions: Pick<FunctionStore, "get" | "links">, changed: readonly Function[]) {
   const byId = new Map(changed.map((fn) => [fn.id, fn]));
   return {

@@ -71,7 +71,7 @@ export class FunctionPreparation {
       kept === undefined
         ? resolved && settingsOfLabels(image, (await this.#deps.runner.images.labels(resolved.image_id)) ?? {})
         : await this.labelsOf(kept);
-    // If the labels are not known (any more), the settings that they could set stay; an image that was not found has none.
+    // If the labels are not (or no longer) known, the settings that they could set stay; an image not found has none.
     const settings = settingsAtCreation(given, labels ?? (kept === undefined ? {} : labelSettings(kept)));
     checkSettings(settings);
     await this.#deps.runner.check(othersThan(before, { ...labels, ...given }));
@@ -82,8 +82,8 @@ export class FunctionPreparation {
   }
 
   /**
-   * The settings that the labels of a function's image set; undefined if the engine has lost the image, if it is not known
-   * yet, or if it was registered before such labels were read, and has invalid ones.
+   * Returns the settings that the labels of a function's image set; undefined if the engine has lost the image, if it
+   * is not known yet, or if it was registered before such labels were read, and has invalid ones.
    */
   async labelsOf({ image, image_id }: Function): Promise<Partial<Settings> | undefined> {
     const labels = image_id === null ? undefined : await this.#deps.runner.images.labels(image_id);
@@ -120,7 +120,7 @@ export function changesSecrets(
   return !Bun.deepEquals([before.secrets, before.environment], [after.secrets, after.environment]);
 }
 
-/** The settings that differ from those of a function: only these are checked with the engine. */
+/** Returns the settings that differ from those of a function: only these are checked with the engine. */
 function othersThan(before: Function | undefined, given: Partial<Settings>): Partial<Settings> {
   if (before === undefined) return given;
   return Object.fromEntries(

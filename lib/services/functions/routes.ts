@@ -44,7 +44,7 @@ export class RouteService {
     return found;
   }
 
-  /** The route that a path leads to; throws `not_found`. */
+  /** Returns the route that a path leads to; throws `not_found`. */
   match(path: string): Match {
     const found = this.#deps.store.routes.match(path);
     if (found === undefined) {
@@ -58,8 +58,8 @@ export class RouteService {
   }
 
   /**
-   * The function that a call of a route runs: as it is now, or in the version that the route says. `header` reads the
-   * request's headers; `id` is unique to the call.
+   * Returns the function that a call of a route runs: as it is now, or in the version that the route says. `header`
+   * reads the request's headers; `id` is unique to the call.
    */
   functionFor(route: Route, { id, header }: { id: string; header: (name: string) => string | null }): Function {
     const { sticky_header = null } = route.split ?? {};
@@ -86,7 +86,7 @@ export class RouteService {
     return created;
   }
 
-  /** The record of a new route. */
+  /** Returns the record of a new route. */
   recordOf(path: string, fn: Function, options: RouteOptions): Route {
     return { id: this.#deps.clock.uuid(), path, function: fn, ...options };
   }
@@ -116,7 +116,7 @@ export class RouteService {
     return deleted;
   }
 
-  /** A route was changed, added or deleted in the database: informs the functions whose versions it names, or named. */
+  /** Informs the functions whose versions a route names, or named, that it was changed, added or deleted. */
   changed(before: Route | undefined, after: Route | undefined): void {
     const [left, joined] = [before, after].map(
       (route) => route && { id: route.function.id, versions: namedVersions(route) },
@@ -158,8 +158,8 @@ function checkMove(before: Route, { version, split }: UpdateRoute): void {
 }
 
 /**
- * URL parsers resolve `.` and `..`, so a caller who sends them in disguise (`%2e%2e%2f`) wants the function to look
- * outside of the route.
+ * Refuses `.` and `..`. URL parsers resolve them, so a caller who sends them in disguise (`%2e%2e%2f`) wants the
+ * function to look outside of the route.
  */
 function checkRest(rest: string): void {
   if (!/(?:^|\/)\.\.?(?:\/|$)/.test(rest)) return;

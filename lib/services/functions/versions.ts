@@ -30,7 +30,7 @@ export class VersionService {
     this.#deps = deps;
   }
 
-  /** The versions of a function, newest first; throws `not_found`. */
+  /** Lists the versions of a function, newest first; throws `not_found`. */
   async list(idOrName: string, { below, limit }: VersionQuery): Promise<VersionPage> {
     const fn = this.#deps.functions.get(idOrName);
     const found = await this.#deps.store.list(fn.id, { below, limit: limit + 1 });
@@ -39,7 +39,7 @@ export class VersionService {
     return { versions, next_cursor: found.length > limit && last !== undefined ? String(last.version) : null };
   }
 
-  /** A version of a function; throws `not_found`. */
+  /** Returns a version of a function; throws `not_found`. */
   async get(idOrName: string, version: string): Promise<FunctionVersion> {
     const fn = this.#deps.functions.get(idOrName);
     const found = /^[1-9]\d{0,14}$/.test(version) ? await this.#deps.store.find(fn.id, Number(version)) : undefined;
@@ -64,7 +64,7 @@ export class VersionService {
     });
   }
 
-  /** The image of a version, on the engine. Throws `image_unavailable` if it cannot be pulled again. */
+  /** Returns the image of a version, on the engine. Throws `image_unavailable` if it cannot be pulled again. */
   async #image(target: Function): Promise<Pick<Function, "image_id" | "digest">> {
     const { image, image_id, digest, version } = target;
     if (image_id === null) return this.#deps.runner.images.resolve(image, target);
@@ -80,7 +80,7 @@ export class VersionService {
   }
 }
 
-/** The message for a version that a function does not have. */
+/** Returns the message for a version that a function does not have. */
 export function noVersion({ id, name, version }: Function, asked: string): string {
   return (
     `Function "${name ?? id}" has no version ${asked.slice(0, 20)}: the latest is ${version}, ` +

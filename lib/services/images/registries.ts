@@ -91,8 +91,8 @@ export class RegistryService {
   }
 
   /**
-   * The credentials for a pull from a registry, as they are now. Throws `secret_unavailable` if they cannot be opened:
-   * without them a private image would seem not to exist.
+   * Returns the credentials for a pull from a registry, as they are now. Throws `secret_unavailable` if they cannot be
+   * opened: without them a private image would seem not to exist.
    */
   credentialsFor(host: string): CurrentCredentials | undefined {
     const row = this.#deps.store.get(host);
@@ -126,7 +126,7 @@ export class RegistryService {
     }
   }
 
-  /** The entries that their registries do not accept. */
+  /** Returns the entries that their registries do not accept. */
   async #refused(found: readonly ConfigEntry[]): Promise<SkippedEntry[]> {
     const answers = await mapConcurrent(found, CHECKS_AT_ONCE, async ({ entry, credentials }) => {
       try {

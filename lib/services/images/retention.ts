@@ -20,7 +20,7 @@ interface RetentionDeps {
 }
 
 /**
- * Removes images from the engine that no function needs any more. It keeps those of functions as they are now, of their
+ * Removes images from the engine that no function needs. It keeps those of functions as they are now, of their
  * latest `keep` versions, and of versions that routes name; it removes only images that this server pulled and that nobody
  * else uses. It works in the background; an image that cannot be removed now is tried again later.
  */
@@ -39,12 +39,12 @@ export class ImageRetention implements AsyncDisposable {
     this.#nextRun = new Alarm(deps.clock, () => void this.#run());
   }
 
-  /** Looks a while after the start for images that an earlier server left. */
+  /** Schedules a look for images that an earlier server left, a while after the start. */
   start(): void {
     this.#schedule(RETRY_MS.first);
   }
 
-  /** Something has changed: looks soon for images that are not needed any more. */
+  /** Schedules a look for images that are no longer needed, soon after a change. */
   soon(): void {
     this.#retryMs = RETRY_MS.first;
     this.#schedule(DELAY_MS);

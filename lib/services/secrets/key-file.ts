@@ -6,12 +6,12 @@ import type { Logger } from "../../log.ts";
 import { giveName, isDiskFull, makePrivateFile, syncFile } from "../../private-files.ts";
 import { StoreError } from "../../store/errors.ts";
 
-/** The file of the key that was made at the first start: next to the database, so that a copy of the database alone reveals no secret. */
+/** Returns the path of the key made at the first start: not in the database, so that a copy of it reveals no secret. */
 export function keyFilePath(dataPath: string): string {
   return join(dataPath, "secret.key");
 }
 
-/** The key in the file at `path`; undefined if there is no file. Throws a `StoreError` if it holds no key. */
+/** Reads the key in the file at `path`; undefined if there is no file. Throws a `StoreError` if it holds no key. */
 export function readKeyFile(path: string, log: Logger): Uint8Array | undefined {
   const shown = JSON.stringify(path);
   let text: string;

@@ -83,8 +83,9 @@ export class SecretService {
   }
 
   /**
-   * The values for a call of this function, as they are now. Throws `secret_unavailable` if one was deleted since the
-   * function, or a version of it, named it, or cannot be opened. Nothing is kept in the clear: it takes 10 us a secret.
+   * Returns the values for a call of this function, as they are now. Throws `secret_unavailable` if one was deleted
+   * since the function, or a version of it, named it, or cannot be opened. Nothing is kept in the clear: opening takes
+   * 10 us a secret.
    */
   valuesFor(fn: Pick<Function, "id" | "secrets">): SecretValues {
     if (fn.secrets.length === 0) return NO_SECRETS;

@@ -9,7 +9,7 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const HEAD_BYTES = 1 + NONCE_BYTES;
 
-/** A sealed value cannot be opened: another key, another context, or not the bytes that `seal` made. */
+/** Thrown if a sealed value cannot be opened: another key, another context, or not the bytes that `seal` made. */
 export class VaultError extends Error {
   override readonly name = "VaultError";
 }
@@ -27,12 +27,12 @@ export class Vault {
     this.#key = Buffer.from(key);
   }
 
-  /** A vault with a new key that is not kept: for a database that ends with the process. */
+  /** Makes a vault with a new key that is not kept: for a database that ends with the process. */
   static forgetful(): Vault {
     return new Vault(newSecretKey());
   }
 
-  /** A fingerprint of the key: it reveals nothing of the key, and no other key has it. */
+  /** Returns a fingerprint of the key: it reveals nothing of the key, and no other key has it. */
   fingerprint(): string {
     return new Bun.CryptoHasher("sha256", this.#key).update("slipway: the key of a vault").digest("hex");
   }
@@ -68,7 +68,7 @@ export class Vault {
   }
 }
 
-/** A new key. */
+/** Makes a new key. */
 export function newSecretKey(): Uint8Array {
   return crypto.getRandomValues(Buffer.alloc(SECRET_KEY_BYTES));
 }

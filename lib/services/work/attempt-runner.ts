@@ -23,7 +23,7 @@ interface AttemptRunnerDeps {
   readonly metrics: Metrics;
 }
 
-/** Makes attempts at asynchronous invocations, with the same pools and limits as calls that someone waits for. */
+/** Makes attempts at asynchronous invocations, with the same pools and limits as synchronous calls. */
 export class AttemptRunner implements AttemptMaker {
   readonly #deps: AttemptRunnerDeps;
   /** Attempts that have no place among the running calls yet but will soon, of each function and in all. */
@@ -78,7 +78,7 @@ export class AttemptRunner implements AttemptMaker {
         timings = { ...timings, ...rounded(timing) };
       },
     });
-    // Not the first word: a function that ran past its deadline may still be ending.
+    // Not the first outcome: a function that ran past its deadline may still be ending.
     const outcome = await run.ended;
     const { response } = outcome;
     const { status, ...fields } = known(outcome);

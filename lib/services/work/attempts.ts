@@ -9,7 +9,7 @@ export interface Task {
   readonly attempt: number;
   /** Aborts when the invocation is cancelled or the server stops. */
   readonly signal: AbortSignal;
-  /** To be awaited before the function gets the request: from then on it may run for so many milliseconds. */
+  /** Awaited before the function gets the request: from then on it may run for so many milliseconds. */
   readonly onHandover: (forMs: number) => Promise<void>;
   readonly onLogs: (entries: readonly LogEntry[]) => void;
 }
@@ -22,7 +22,7 @@ export interface AttemptResult {
   readonly response_meta: string | null;
   readonly logs: readonly LogEntry[];
   readonly wish: RetryWish;
-  /** Whether the function may still run because its engine is away. */
+  /** True if the function may still run because its engine is away. */
   readonly lost: boolean;
   /** Settles when its container is known to be gone. */
   readonly gone: Promise<void>;
@@ -32,11 +32,11 @@ export interface AttemptResult {
 export interface AttemptMaker {
   /** Returns whether this function could be given a place now, with room left for callers who wait for an answer. */
   hasRoom(functionId: string): boolean;
-  /** Whether there is an engine to make attempts with. */
+  /** True if there is an engine to make attempts with. */
   readonly available: boolean;
   /** Makes an attempt. Throws if the function was not handed the request. */
   run(task: Task): Promise<AttemptResult>;
-  /** The rules by which an invocation that fails is tried again. */
+  /** Returns the rules by which an invocation that fails is tried again. */
   retryOf(invocation: Invocation): Retry;
 }
 

@@ -17,7 +17,7 @@ export class ChainService {
     this.#deps = deps;
   }
 
-  /** The invocations that follow when one ends, by the settings that its function has at this moment: one, or none. */
+  /** Returns the invocations that follow when one ends, by the current settings of its function: one, or none. */
   following(invocation: Invocation, result: AttemptResult | undefined): NewInvocation[] {
     const { clock, log } = this.#deps;
     const follower = this.#followerOf(invocation);
@@ -51,7 +51,7 @@ interface ChainDeps {
   readonly log: Logger;
 }
 
-/** The request of the next function: the response of the one before, or the reason why there is none. */
+/** Returns the request of the next function: the response of the one before, or the reason why there is none. */
 function requestOf(
   { id, function_id, reason, message }: Invocation,
   result: AttemptResult | undefined,

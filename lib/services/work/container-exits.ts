@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { onAbort } from "../../domain/concurrency.ts";
 import type { Running } from "./attempts.ts";
 
-/** How long a cancelled attempt waits to hear that its container is gone, in milliseconds. */
+/** The time that a cancelled attempt waits to hear that its container is gone, in milliseconds. */
 const CANCELLED_MS = 2_000;
 
 /** Waits for containers to be gone, after the attempts in them. */
@@ -15,8 +15,9 @@ export class ContainerExits {
   }
 
   /**
-   * Waits until a container is gone: a function that may still run is not tried again before that. What is cancelled is
-   * not tried again at all, so it does not wait for an engine that is away. False if the wait was abandoned.
+   * Waits until a container is gone: a function that may still run is not tried again before that. A cancelled
+   * invocation is not tried again, so it does not wait for an engine that is away. Returns false if the wait was
+   * abandoned.
    */
   async wait(running: Running, gone: Promise<void>): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();

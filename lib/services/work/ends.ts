@@ -25,10 +25,10 @@ const NO_PLACE_MS = 1_000;
 /** The message of an invocation that was cancelled in time. */
 const CANCELLED_BEFORE_IT_RAN = "It was cancelled before it ran";
 
-/** There was no place, no server, or no disk to note the beginning on: these reasons say nothing about the function. */
+/** The reasons that say nothing about the function: no place, no server, or no disk to note the beginning on. */
 const NO_PLACE: ReadonlySet<string> = new Set(["overloaded", "too_many_requests", "shutting_down", "storage_full"]);
 
-/** What is written of an attempt, besides its invocation. */
+/** The parts that are written of an attempt, besides its invocation. */
 type AttemptPart = Pick<End, "invocation_id" | "attempt" | "record" | "logs">;
 
 interface EndDeps {
@@ -46,7 +46,7 @@ export class EndJudge {
     this.#deps = deps;
   }
 
-  /** The end of an attempt that was made. */
+  /** Returns the end of an attempt that was made. */
   made(running: Running, result: AttemptResult): End {
     const { work, invocation: before, abort, cancelled } = running;
     const now = this.#deps.clock.now();
@@ -65,7 +65,7 @@ export class EndJudge {
     return requeue(part, work, moved(record, "retry"), now + verdict.after_ms);
   }
 
-  /** The end of an attempt whose function was not handed the request. */
+  /** Returns the end of an attempt whose function was not handed the request. */
   notBegun(running: Running, error: unknown): End {
     const { work, invocation, cancelled, abort } = running;
     const { attempts, clock, log } = this.#deps;
@@ -76,7 +76,7 @@ export class EndJudge {
     const record = { ...invocation, reason: known.reason, message: known.message };
     if (cancelled) {
       const ended = { ...moved(invocation, "cancel"), attempts: work.attempts - 1, finished_at: timestamp(now) };
-      // The reason that kept it from running does not matter any more.
+      // The reason that kept it from running no longer matters.
       const told: Invocation = { ...ended, reason: "cancelled", message: CANCELLED_BEFORE_IT_RAN };
       return this.#finish(partOf(work, "forgotten"), told, undefined);
     }
@@ -93,7 +93,7 @@ export class EndJudge {
     return this.#finish(part, { ...moved(record, "give_up"), finished_at: timestamp(now) }, undefined);
   }
 
-  /** The end of an attempt that was lost with an earlier server. */
+  /** Returns the end of an attempt that was lost with an earlier server. */
   lost({ work, invocation, attempt }: Standing): End {
     const now = timestamp(this.#deps.clock.now());
     const began = attempt ?? beganAttempt(work.attempts, now);
@@ -101,7 +101,7 @@ export class EndJudge {
     return this.#lose(part, work, { ...invocation, ...LOST_WITH_SERVER.fields, finished_at: now });
   }
 
-  /** The end of an invocation that is cancelled while no server attempts it: queued, or lost with its server. */
+  /** Returns the end of an invocation cancelled while no server attempts it: queued, or lost with its server. */
   cancelled({ work, invocation, attempt }: Standing): End {
     const now = timestamp(this.#deps.clock.now());
     const isLost = work.state === "lost";

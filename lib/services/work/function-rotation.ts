@@ -1,7 +1,7 @@
 /**
  * Gives turns to the functions that have something to do. Every other turn goes to the highest priority, and the ones in
- * between to the function that has waited longest: so priorities count, and no function can keep another one waiting for
- * ever by giving all of its work a high one.
+ * between to the function that has waited longest: so priorities count, and no function can keep another one waiting
+ * forever by giving all of its work a high one.
  */
 export class FunctionRotation {
   /** In the order of their last turns; the value is the highest priority of their work. */
@@ -12,13 +12,13 @@ export class FunctionRotation {
     return this.#functions.size;
   }
 
-  /** A function has something to do, of this priority. */
+  /** Adds a function that has something to do, of this priority. */
   add(functionId: string, priority: number): void {
     const known = this.#functions.get(functionId);
     if (known === undefined || known < priority) this.#functions.set(functionId, priority);
   }
 
-  /** A function has its turn, and leaves until it is added again. Returns the priority that it had. */
+  /** Gives a function its turn, and removes it until it is added again. Returns the priority that it had. */
   take(functionId: string): number {
     const priority = this.#functions.get(functionId) ?? 0;
     this.#functions.delete(functionId);
@@ -26,7 +26,7 @@ export class FunctionRotation {
     return priority;
   }
 
-  /** The function that is next, among those that `may` have a turn now. */
+  /** Returns the next function, among those that `may` have a turn now. */
   next(may: (functionId: string) => boolean): string | undefined {
     let best: string | undefined;
     let highest = -Infinity;

@@ -86,7 +86,7 @@ export class Queue implements Disposable {
     return end.invocation;
   }
 
-  /** The record of an invocation that is running now, when it is not any more. */
+  /** Waits until a running invocation no longer runs, and returns its record. */
   #afterAttempt(id: string): Promise<Invocation> {
     const { promise, resolve } = Promise.withResolvers<Invocation>();
     const unfollow = this.#deps.events.follow(id, (event) => {
@@ -99,7 +99,7 @@ export class Queue implements Disposable {
 
   async #prune(): Promise<void> {
     const { store, clock } = this.#deps;
-    // A full disk is no harm: expired keys are ignored, so they can stay.
+    // A full disk does no harm: expired keys are ignored, so they can stay.
     const forgotten = await store.ledger.forgetKeys(clock.now() - IDEMPOTENCY.ttl_ms).catch(() => 0);
     // If some were forgotten there may be more; others have their turn first.
     this.#nextPrune.set(forgotten > 0 ? PRUNE_PAUSE_MS : PRUNE_MS);

@@ -11,7 +11,7 @@ import type { Queue } from "./queue.ts";
 import { newQueuedRecord } from "./submissions.ts";
 import type { Worker } from "./worker.ts";
 
-/** Which invocations to replay. */
+/** The invocations to replay. */
 export interface ReplayQuery {
   readonly function_id?: string;
   readonly limit?: number;
@@ -41,7 +41,7 @@ export class ReplayService {
     this.#deps = deps;
   }
 
-  /** Queues the request of an invocation again. Throws `not_found` if the invocation, its request or its function does not exist any more. */
+  /** Queues an invocation's request again. Throws `not_found` if the invocation, request or function is gone. */
   async replay(id: string): Promise<Invocation> {
     const { store, invocations, functions, queue } = this.#deps;
     const original = await invocations.get(id);

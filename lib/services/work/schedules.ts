@@ -38,7 +38,7 @@ interface ScheduleDeps {
 /** Manages schedules, and queues their runs when they are due. */
 export class ScheduleService implements Disposable {
   readonly #deps: ScheduleDeps;
-  /** When each is due next; schedules that are paused, or never due again, are not in here. */
+  /** The time at which each schedule is due next; those that are paused, or never due again, are not in here. */
   readonly #next = new Map<string, number>();
   readonly #alarm: Alarm;
   #started = false;
@@ -87,7 +87,7 @@ export class ScheduleService implements Disposable {
       const current = this.#deps.store.schedules.get(id) ?? missing(id);
       const changed: Schedule = { ...current, ...body, ...function_id, updated_at: timestamp(now) };
       checkSchedule(changed, now);
-      // Another time table begins now, and nothing of a pause is made up for.
+      // Another timetable begins now, and runs that a pause left out are not made up for.
       const renewed = changed.cron !== current.cron || changed.timezone !== current.timezone || current.paused;
       const next = renewed ? { ...changed, last_due: Math.max(current.last_due, now) } : changed;
       await this.#deps.store.schedules.replace(current, next);

@@ -10,21 +10,21 @@ export interface Submission {
   readonly id: string;
   readonly target: Target;
   readonly body: Uint8Array;
-  /** The contents of request.meta.json, as JSON; null if it was no HTTP request. */
+  /** The contents of request.meta.json, as JSON; null if it was not an HTTP request. */
   readonly request_meta: string | null;
-  /** Not before this moment; milliseconds since the epoch. */
+  /** The earliest time of the call, in milliseconds since the epoch. */
   readonly due?: number;
   readonly priority?: number;
   readonly idempotency_key?: string;
   readonly origin?: Origin;
 }
 
-/** Where an invocation comes from, and where its result goes. */
+/** The origin of an invocation, and the destination of its result. */
 export type Origin = Partial<
   Pick<Invocation, "parent_id" | "replay_of" | "schedule_id" | "chain_depth" | "callback_url">
 >;
 
-/** The invocation that a submission becomes, as of `now`. */
+/** Returns the invocation that a submission becomes, as of `now`. */
 export function newInvocation(submission: Submission, now: number): NewInvocation {
   const { body, request_meta, ...options } = submission;
   return {
@@ -33,7 +33,7 @@ export function newInvocation(submission: Submission, now: number): NewInvocatio
   };
 }
 
-/** The record of an invocation that is to be queued. */
+/** Returns the record of an invocation that is to be queued. */
 export function newQueuedRecord(
   options: Omit<Submission, "body" | "request_meta"> & Pick<Invocation, "request_bytes">,
   now: number,

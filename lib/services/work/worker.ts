@@ -11,14 +11,14 @@ import { ContainerExits } from "./container-exits.ts";
 import type { EndJudge } from "./ends.ts";
 import { FunctionRotation } from "./function-rotation.ts";
 
-/** How long a lease lasts from its last renewal, and how often all are renewed, in milliseconds. */
+/** The time that a lease lasts from its last renewal, and the interval at which all are renewed, in milliseconds. */
 const LEASE_MS = 30_000;
 const RENEW_MS = 10_000;
-/** How often the worker looks for changes that it was not told of, in milliseconds: an engine that is back, work that is due. */
+/** The interval between looks for unreported changes, in milliseconds: an engine that is back, work that is due. */
 const TICK_MS = 1_000;
-/** How long a server that stops waits to hear that the containers of the attempts that it ended are gone, in milliseconds. */
+/** The most that a stopping server waits until the containers of attempts that it ended are gone, in milliseconds. */
 const LAST_ENDS_MS = 2_000;
-/** The most attempts that are begun in one go, in some 2 ms; then everyone else has a turn. */
+/** The most attempts that are begun in one go, in some 2 ms; then other tasks have a turn. */
 const CLAIMS = 20;
 
 interface WorkerDeps {
@@ -44,7 +44,7 @@ export class Worker implements AsyncDisposable {
   readonly #deps: WorkerDeps;
   readonly #rotation = new FunctionRotation();
   readonly #running = new Map<string, Running>();
-  /** Attempts with the writing of their ends, and looks for work. */
+  /** The attempts with the writing of their ends, and the looks for work. */
   readonly #tasks = new TaskGroup();
   readonly #exits: ContainerExits;
   readonly #nextTick: Alarm;
@@ -53,7 +53,7 @@ export class Worker implements AsyncDisposable {
   #isSwept = false;
   #stopped = true;
   #pumping = false;
-  /** Whether there is a reason to look for work again after the look under way. */
+  /** True if there is a reason to look for work again after the look under way. */
   #lookAgain = false;
   #renewedAt = -Infinity;
   #cancelLast: () => void = () => undefined;
@@ -64,7 +64,7 @@ export class Worker implements AsyncDisposable {
     this.#nextTick = new Alarm(deps.clock, () => this.#tick());
   }
 
-  /** How many attempts are being made. */
+  /** The number of attempts that are being made. */
   get running(): number {
     return this.#running.size;
   }
@@ -75,7 +75,7 @@ export class Worker implements AsyncDisposable {
     this.#tick();
   }
 
-  /** An invocation was queued: tells those who follow it, and takes it when it is due. */
+  /** Passes on that an invocation was queued, and takes it when it is due. */
   queued(invocation: Invocation): void {
     const { function_id, priority, run_at } = invocation;
     const isDue = Date.parse(run_at ?? "") <= this.#deps.clock.now();
@@ -84,7 +84,7 @@ export class Worker implements AsyncDisposable {
     this.#deps.events.changed(invocation);
   }
 
-  /** Looks for something to do, once everyone else had their turn. */
+  /** Looks for something to do, once other tasks have had their turn. */
   wake(): void {
     if (this.#stopped) return;
     this.#lookAgain = true;
@@ -93,7 +93,7 @@ export class Worker implements AsyncDisposable {
     setImmediate(() => void this.#tasks.add(this.#pump()));
   }
 
-  /** All containers of earlier servers are gone: the attempts in them may be made again. */
+  /** Notes that all containers of earlier servers are gone: the attempts in them may be made again. */
   swept(): void {
     if (this.#isSwept) return;
     this.#isSwept = true;
@@ -159,7 +159,7 @@ export class Worker implements AsyncDisposable {
         this.#renewedAt = clock.monotonic();
         if (this.#running.size > 0) await ledger.renew(now + LEASE_MS);
       }
-      // What is due already is more than a batch: the rest has its turn after everyone else had theirs.
+      // More than a batch is due already: the rest waits for its turn, so that other tasks can run.
       const next = await ledger.nextDue();
       if (next !== null) afterMs = Math.min(TICK_MS, Math.max(1, next - now));
     } catch (error) {
@@ -206,7 +206,7 @@ export class Worker implements AsyncDisposable {
   /** Begins attempts. Returns whether there may be more to begin. */
   async #claimSome(): Promise<boolean> {
     for (let claims = 0; claims < CLAIMS; claims++) {
-      // When there is nothing to do, or no engine or room to do it with, somebody wakes the worker as that changes.
+      // If there is nothing to do, or no engine or room to do it with, the worker is woken when that changes.
       if (this.#stopped || this.#rotation.size === 0 || !this.#deps.attempts.available) return false;
       const functionId = this.#rotation.next((id) => this.#deps.attempts.hasRoom(id));
       if (functionId === undefined) return false;
@@ -266,7 +266,7 @@ export class Worker implements AsyncDisposable {
     }
   }
 
-  /** Holds the work for as long as the function may run. Throws if somebody else has it by now. */
+  /** Holds the work for as long as the function may run. Throws if another server has it by now. */
   async #hold({ work: { invocation_id, attempts: attempt } }: Running, forMs: number): Promise<void> {
     const held = await this.#deps.ledger.hold({ invocation_id, attempt }, this.#deps.clock.now() + forMs);
     if (!held) throw new AppError("shutting_down", "The attempt has lost its lease");
@@ -298,7 +298,7 @@ export class Worker implements AsyncDisposable {
     for (const submission of submissions) this.queued(submission.invocation);
   }
 
-  /** Tells those who follow an invocation: a mistake of theirs does not undo what is written. */
+  /** Passes on a change of an invocation: an error of a listener does not undo what is written. */
   #changed(invocation: Invocation): void {
     try {
       this.#deps.events.changed(invocation);
