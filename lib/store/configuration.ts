@@ -26,9 +26,9 @@ export interface FunctionStore {
   get(id: string): Function | undefined;
   /** Finds a function by its id or else its name. */
   find(idOrName: string): Function | undefined;
-  /** All functions, oldest first. */
+  /** Lists all functions, oldest first. */
   list(): Function[];
-  /** All functions as parts of chains. */
+  /** Lists all functions as links in chains. */
   links(): ChainLink[];
   count(): number;
   /** Adds a function with its first version. Throws `conflict` if the name is taken. */
@@ -44,15 +44,15 @@ export interface FunctionStore {
 
 /** Versions are never changed, except that an image that was not known is added. */
 export interface VersionStore {
-  /** A version that a route names, from memory. */
+  /** Returns a version that a route names, from memory. */
   get(id: string, version: number): Function | undefined;
-  /** Any version of a function that is kept. */
+  /** Returns any version of a function that is kept. */
   find(id: string, version: number): Promise<Function | undefined>;
-  /** The versions of a function below a number, newest first. */
+  /** Lists the versions of a function below a number, newest first. */
   list(id: string, query: VersionQuery): Promise<Function[]>;
-  /** The versions of a function that routes name. */
+  /** Lists the versions of a function that routes name. */
   named(id: string): number[];
-  /** The versions of all functions that routes name, each once. */
+  /** Lists the versions of all functions that routes name, each once. */
   allNamed(): readonly { readonly id: string; readonly version: number }[];
   /** Adds the image to a version of an older database, which did not know it. */
   complete(version: Pick<Function, "id" | "version" | "image_id" | "digest">): Promise<void>;
@@ -60,11 +60,11 @@ export interface VersionStore {
 
 export interface RouteStore {
   get(id: string): Route | undefined;
-  /** The route that a path leads to, and the part of the path that a prefix leaves. Called for every request below /r. */
+  /** Returns the route of a path, and the rest of the path after a prefix. Called for every request below /r. */
   match(path: string): { readonly route: Route; readonly path_rest: string | null } | undefined;
-  /** The route with exactly this path. */
+  /** Returns the route with exactly this path. */
   getByPath(path: string): Route | undefined;
-  /** All routes, oldest first. */
+  /** Lists all routes, oldest first. */
   list(): Route[];
   count(): number;
   /** Throws `conflict` if the path is taken, `not_found` if the function is gone. */
@@ -77,9 +77,9 @@ export interface RouteStore {
 
 export interface KeyStore {
   get(id: string): Key | undefined;
-  /** The key whose token has this hash. Called for every request with a key. */
+  /** Returns the key whose token has this hash. Called for every request with a key. */
   findByHash(hash: string): StoredKey | undefined;
-  /** All keys, oldest first, including those that are revoked or have expired. */
+  /** Lists all keys, oldest first, including those that are revoked or have expired. */
   list(): Key[];
   count(): number;
   insert(stored: StoredKey): Promise<void>;
@@ -93,11 +93,11 @@ export interface KeyStore {
 
 /** Values are sealed: without its key the database reveals none of them. */
 export interface SecretStore {
-  /** Called at every call of a function that uses the secret. */
+  /** Returns a secret. Called at every call of a function that uses it. */
   get(name: string): SealedSecret | undefined;
-  /** All secrets by name, without their values. */
+  /** Lists all secrets by name, without their values. */
   list(): Secret[];
-  /** The functions that use a secret, oldest first: as they are now, or in a version that a route names. */
+  /** Lists the functions that use a secret, oldest first: as they are now, or in a version that a route names. */
   users(name: string): SecretUser[];
   count(): number;
   /** Returns whether there is anything that only the key of the vault can open, the passwords of registries included. */
@@ -113,10 +113,10 @@ export interface SecretStore {
 
 export interface RegistryStore {
   get(host: string): SealedRegistry | undefined;
-  /** All registries by host, without their secrets. */
+  /** Lists all registries by host, without their secrets. */
   list(): Registry[];
   count(): number;
-  /** Adds or replaces credentials, all of them or none; those that exist keep their `created_at`. Throws `conflict` if there are too many. */
+  /** Writes credentials, all or none; known ones keep their `created_at`. Throws `conflict` if there are too many. */
   put(
     those: readonly SealedRegistry[],
   ): Promise<(Changed<SealedRegistry | undefined> & { readonly after: SealedRegistry })[]>;
@@ -126,7 +126,7 @@ export interface RegistryStore {
 
 export interface ScheduleStore {
   get(id: string): Schedule | undefined;
-  /** All schedules, oldest first. */
+  /** Lists all schedules, oldest first. */
   list(): Schedule[];
   count(): number;
   /** Throws `not_found` if the function is gone. */
@@ -139,24 +139,24 @@ export interface ScheduleStore {
 
 /** The server's own settings. */
 export interface SettingStore {
-  /** A random id that marks the containers of this database; made at the first call, and the same ever after. */
+  /** Returns a random id that marks this database's containers; made at the first call, and the same from then on. */
   ownerId(): Promise<string>;
-  /** The hash of the key that was made at the first start; null if none was made. */
+  /** Returns the hash of the key that was made at the first start; null if none was made. */
   apiKeyHash(): string | null;
   setApiKeyHash(hash: string): Promise<void>;
-  /** The fingerprint of the key that everything here was sealed with; null if nothing ever was. */
+  /** Returns the fingerprint of the key that everything here was sealed with; null if nothing ever was. */
   secretKeyFingerprint(): string | null;
   setSecretKeyFingerprint(fingerprint: string): Promise<void>;
-  /** The secrets that callbacks are signed with, sealed; null until the first callback needs them. */
+  /** Returns the secrets that callbacks are signed with, sealed; null until the first callback needs them. */
   callbackSecrets(): string | null;
-  /** Throws a `StaleError` if they are not `before` any more. */
+  /** Throws a `StaleError` if they are no longer `before`. */
   replaceCallbackSecrets(before: string | null, after: string): Promise<void>;
 }
 
 /** The images that this server pulled. */
 export interface PulledImageStore {
   list(): PulledImage[];
-  /** Those that no function needs if `keep` versions of each are kept, oldest first. */
+  /** Lists the images that no function needs if `keep` versions of each are kept, oldest first. */
   unneeded(keep: number): PulledImage[];
   isNeeded(imageId: string, keep: number): boolean;
   /** Notes what a pull has changed on the engine. */

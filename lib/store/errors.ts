@@ -1,12 +1,12 @@
 /**
- * A database that cannot be opened, backed up or migrated. The message is for the person who started the process: it
- * names the file and the remedy. It never reaches a caller of the API.
+ * Thrown if a database cannot be opened, backed up or migrated. The message is for the person who started the process:
+ * it names the file and the remedy. It never reaches a caller of the API.
  */
 export class StoreError extends Error {
   override readonly name = "StoreError";
 }
 
-/** A write was refused because what it was based on has changed since it was read: read again, and decide again. */
+/** Thrown if a write is refused because its basis has changed since it was read: read again, and decide again. */
 export class StaleError extends Error {
   override readonly name = "StaleError";
 
@@ -15,7 +15,7 @@ export class StaleError extends Error {
   }
 }
 
-/** Runs `work`, which reads, decides and writes, again for as long as others change what it has read before it writes. */
+/** Runs `work`, which reads, decides and writes, and repeats it while others change what it has read in between. */
 export async function retryStale<T>(work: () => Promise<T>): Promise<T> {
   for (;;) {
     try {

@@ -5,27 +5,33 @@ import type { Payload, Pruning, SavedInvocation } from "./records.ts";
 
 /** The records of invocations, synchronous and asynchronous ones, with their logs, payloads and attempts. */
 export interface History {
-  /** A page, newest first. Throws `invalid_request` for a cursor that no page gave. */
+  /** Returns a page, newest first. Throws `invalid_request` for a cursor that no page gave. */
   list(query: InvocationQuery): Promise<InvocationPage>;
   get(id: string): Promise<Invocation | undefined>;
-  /** What the function printed, as far as it was kept; empty if it printed nothing or is not known. */
+  /** Returns the kept part of the function's output; empty if it printed nothing or the invocation is not known. */
   logs(id: string): Promise<LogEntry[]>;
   payload(id: string): Promise<Payload | undefined>;
-  /** The attempts at an invocation, the first one first. */
+  /** Lists the attempts at an invocation, the first one first. */
   attempts(id: string): Promise<Attempt[]>;
-  /** What the function printed in an attempt; undefined if there was no such attempt. */
+  /** Returns the function's output in an attempt; undefined if there was no such attempt. */
   attemptLogs(id: string, attempt: number): Promise<LogEntry[] | undefined>;
-  /** How the result gets to its `callback_url`; undefined if it has none, or no result yet. */
+  /** Returns the delivery of the result to its `callback_url`; undefined if it has none, or no result yet. */
   delivery(id: string): Promise<Delivery | undefined>;
-  /** Dead ones that could be replayed and were not yet, the newest first: their requests and functions still exist. */
+  /** Lists the dead ones not replayed yet whose requests and functions still exist, the newest first. */
   deadNotReplayed(functionId: string | null, limit: number): Promise<Invocation[]>;
   countDeadNotReplayed(functionId: string | null): Promise<number>;
   /** Writes records, new or known, in one transaction. They survive the death of the process, not of the machine. */
   save(records: readonly SavedInvocation[]): Promise<void>;
   /** Removes an invocation and its logs. */
   remove(id: string): Promise<void>;
-  /** Removes up to a batch of the oldest records; running ones stay, and those whose result is to be sent. Returns how many. */
+  /**
+   * Removes up to a batch of the oldest records, except running ones and those whose result is to be sent. Returns the
+   * number of removed records.
+   */
   prune(pruning: Pruning): Promise<number>;
-  /** Ends the synchronous invocations that an earlier process left running, as of `now` (milliseconds since the epoch). Returns how many. */
+  /**
+   * Ends the synchronous invocations that an earlier process left running, as of `now` (milliseconds since the epoch).
+   * Returns their number.
+   */
   markLost(now: number): Promise<number>;
 }

@@ -11,21 +11,21 @@ import type { Payload, ReadyWork, Work } from "./records.ts";
  * work is done once more.
  *
  * An attempt holds its work by a lease: nobody else may attempt it before the lease ends. A write for an attempt names it
- * (`AttemptId`), and does nothing if the work is not held by just that attempt any more: so an attempt that was given up
+ * (`AttemptId`), and does nothing if the work is no longer held by just that attempt: so an attempt that was given up
  * cannot overwrite the one after it. All commands throw `storage_full` if the disk has no room.
  */
 export interface Ledger {
   /**
-   * Queues an invocation. With an idempotency key that came with the same request before, returns the invocation of then.
+   * Queues an invocation. With an idempotency key that came with the same request before, returns that invocation.
    * Throws `overloaded` if too much is queued, `idempotency_mismatch` if the key came with another request.
    */
   submit(invocation: NewInvocation, key?: IdempotencyKey): Promise<Submitted>;
   /**
    * Queues the runs of a schedule and notes that they are done; with `overlap: skip` a run is left out if the one before
-   * has not ended. Throws a `StaleError` if the schedule is not as `before` any more, and `overloaded`.
+   * has not ended. Throws a `StaleError` if the schedule is no longer as `before`, and `overloaded`.
    */
   submitScheduled(runs: ScheduledRuns): Promise<ScheduledSubmission>;
-  /** Queues invocations that replay others (`replay_of`), each only if no replay of it exists yet; returns those that were queued. */
+  /** Queues replays of invocations (`replay_of`), each unless one exists already, and returns the queued ones. */
   replayMany(replays: readonly NewInvocation[]): Promise<Invocation[]>;
   /** Takes the next work of a function that is ready, if there is any: the highest priority first, then what was due first. */
   claim(functionId: string, lease: { readonly now: number; readonly until: number }): Promise<Claim>;
@@ -37,29 +37,29 @@ export interface Ledger {
   end(end: End): Promise<boolean>;
   /** Marks the work that an earlier process of this server held as lost; returns how much it was. */
   loseMine(): Promise<number>;
-  /** Lost work whose lease has ended by then, at most a batch. */
+  /** Lists lost work whose lease has ended by then, at most a batch. */
   lost(until: number): Promise<Standing[]>;
   /** Writes the ends of lost attempts, as `end` does, and returns those that were written: others may be faster. */
   release(ends: readonly End[]): Promise<End[]>;
-  /** Makes ready what has become due, at most a batch, and returns whose it is. */
+  /** Makes ready what has become due, at most a batch, and returns its functions and priorities. */
   wake(now: number): Promise<ReadyWork[]>;
-  /** The moment when the next waiting work is due; null if none waits. */
+  /** Returns the time at which the next waiting work is due; null if none waits. */
   nextDue(): Promise<number | null>;
-  /** The functions that have something to do, each with its highest priority. */
+  /** Lists the functions that have something to do, each with its highest priority. */
   ready(): Promise<ReadyWork[]>;
-  /** How much work is left to do. */
+  /** Counts the work that is left to do. */
   count(): Promise<number>;
-  /** The work that is left for an invocation, if there is any. */
+  /** Returns the work that is left for an invocation, if there is any. */
   find(invocationId: string): Promise<Standing | undefined>;
   /** Ends an invocation that no server attempts now (queued or lost). Returns whether that was so. */
   cancelUnattended(end: End): Promise<boolean>;
   /** Forgets idempotency keys from before that moment, at most a batch; returns how many. */
   forgetKeys(before: number): Promise<number>;
-  /** The deliveries that are due, those that have waited longest first, and when the next one is due after `now`. */
+  /** Returns the due deliveries, those that have waited longest first, and the time of the next one after `now`. */
   dueDeliveries(now: number, limit: number): Promise<{ readonly deliveries: Delivery[]; readonly next: number | null }>;
   /** Writes the state of a delivery. */
   saveDelivery(delivery: Delivery): Promise<void>;
-  /** Makes a delivery that has ended due again; throws `conflict` if it waits anyway, undefined if there is none. */
+  /** Makes an ended delivery due again; throws `conflict` if it waits anyway, returns undefined if there is none. */
   resend(invocationId: string, now: number): Promise<Delivery | undefined>;
 }
 
@@ -85,7 +85,7 @@ export interface Submitted {
   readonly repeated: boolean;
 }
 
-/** The runs of a schedule that are due, oldest first, and up to when everything is done then. */
+/** The runs of a schedule that are due, oldest first, and the time up to which everything is done then. */
 export interface ScheduledRuns {
   readonly before: Schedule;
   readonly last_due: number;
@@ -120,17 +120,17 @@ export interface Claimed extends Standing {
 
 export interface Claim {
   readonly claimed: Claimed | null;
-  /** The priority of what else of the function is ready; null if nothing is. */
+  /** The highest priority of the function's other ready work; null if there is none. */
   readonly next_priority: number | null;
 }
 
-/** What an attempt leaves: the end of its invocation, or another attempt to make. */
+/** The result of an attempt: the end of its invocation, or another attempt to make. */
 export interface End extends AttemptId {
   /** The record as it is from now on. */
   readonly invocation: Invocation;
   /** The record of the attempt, `forgotten` if it never began, or `unchanged`. */
   readonly record: Attempt | "forgotten" | "unchanged";
-  /** What was printed in the attempt, if it is known. */
+  /** The output of the attempt, if it is known. */
   readonly logs?: readonly LogEntry[];
   /** The function's answer; null if none is known. */
   readonly answer: Pick<Payload, "response" | "response_meta"> | null;

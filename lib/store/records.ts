@@ -22,12 +22,12 @@ export interface Work {
   /** `waiting` until it is due, then `ready`; `leased` while an attempt is made; `lost` if its server ended meanwhile. */
   readonly state: "waiting" | "ready" | "leased" | "lost";
   readonly priority: number;
-  /** Not before this moment; milliseconds since the epoch. */
+  /** The earliest time of the next attempt, in milliseconds since the epoch. */
   readonly due: number;
   /** Attempts that were begun, lost ones included. */
   readonly attempts: number;
   readonly lost_attempts: number;
-  /** Until when nobody else may attempt it, if it is held; milliseconds since the epoch. */
+  /** The time until which nobody else may attempt it, if it is held; in milliseconds since the epoch. */
   readonly lease_until: number | null;
 }
 
@@ -46,8 +46,8 @@ export interface SavedInvocation {
 }
 
 /**
- * Which records are to be removed: those from before `before` (milliseconds since the epoch), and all but the newest
- * `keep`; records of work that is left to do do not count.
+ * The records to remove: those from before `before` (milliseconds since the epoch), and all but the newest `keep`.
+ * Records of unfinished work do not count.
  */
 export interface Pruning {
   readonly before: number;

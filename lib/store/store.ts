@@ -15,8 +15,8 @@ import type { History } from "./history.ts";
 import type { Ledger } from "./ledger.ts";
 
 /**
- * Where a server keeps everything. No database is known here: a maker (`sqlite/` is one) fulfils this contract, which
- * tests/store/contract checks. Transactions are inside the commands; nobody outside opens one.
+ * Keeps everything that a server stores. No database is known here: an implementation (`sqlite/` is one) fulfils this
+ * contract, which tests/store/contract checks. Transactions are inside the commands; nobody outside opens one.
  */
 export interface Store extends AsyncDisposable {
   readonly functions: FunctionStore;
@@ -30,7 +30,7 @@ export interface Store extends AsyncDisposable {
   readonly pulledImages: PulledImageStore;
   readonly ledger: Ledger;
   readonly history: History;
-  /** Another number after each change of the configuration: what a `Basis` has. */
+  /** A number that differs after each change of the configuration; a `Basis` has it. */
   readonly revision: number;
   /**
    * Writes what a manifest changes, all of it or nothing. A dry run writes nothing, and throws whatever the write would.

@@ -19,7 +19,7 @@ export class ConfigurationWriter {
     this.#database = database;
   }
 
-  /** The number of changes so far. A change whose commit fails counts as well: then others are only asked to look again. */
+  /** The number of changes so far. A change whose commit fails also counts: it only makes others look again. */
   get revision(): number {
     return this.#revision;
   }

@@ -54,12 +54,12 @@ function sentence(error: unknown, path: string): string {
   return `Cannot open the database ${shown}: ${messageOf(error)}: check its directory and disk, or choose another directory with --data-path`;
 }
 
-/** The message for a file that is a damaged database. */
+/** Returns the message for a file that is a damaged database. */
 export function damaged(path: string, detail: string): string {
   return `The database ${JSON.stringify(path)} is damaged (${detail}): restore a backup in its place, or move it away to begin with an empty one; it was left as it is`;
 }
 
-/** The message for a file that is not a database. */
+/** Returns the message for a file that is not a database. */
 export function notADatabase(path: string): string {
   return `The file ${JSON.stringify(path)} is not a SQLite database: restore a backup in its place, or move it away to begin with an empty database`;
 }

@@ -27,7 +27,7 @@ import type { Tables } from "./tables.ts";
 const UNATTENDED: readonly Work["state"][] = ["waiting", "ready", "lost"];
 
 /**
- * The ledger in SQLite. Commands that somebody waits for go through the group commit. The others are done when their
+ * The ledger in SQLite. Commands that requests wait for go through the group commit. The others are done when their
  * method returns: as fast transactions, which need no sync of the disk.
  */
 export class SqliteLedger implements Ledger {
@@ -232,7 +232,7 @@ export class SqliteLedger implements Ledger {
     return invocation;
   }
 
-  /** Counting takes 3 ms for 100,000 of them, so it is done once a second, and more rarely the more there are. */
+  /** Returns whether the queue is full. Counting 100,000 takes 3 ms, so it is done once a second, or less often. */
   #isFull(): boolean {
     const now = this.#clock.monotonic();
     if (now - this.#counted.at >= Math.max(1_000, this.#counted.queued / 100))
@@ -240,7 +240,7 @@ export class SqliteLedger implements Ledger {
     return this.#counted.queued++ >= QUEUED;
   }
 
-  /** The invocation that came with the same key before; if there is none, keeps the key for this one. */
+  /** Returns the invocation that came with the same key before; if there is none, keeps the key for this one. */
   #repeated(
     { invocation: { id, function_id } }: NewInvocation,
     { key, request_hash, now }: IdempotencyKey,

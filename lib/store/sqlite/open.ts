@@ -52,7 +52,10 @@ export function openDatabase(path: string, options: { readonly log: Logger; read
   }
 }
 
-/** Checks for problems that SQLite would not report, or not so clearly. Before it opens a file, since it silently falls back to reading only. */
+/**
+ * Checks for problems that SQLite would not report, or not so clearly. Call it before SQLite opens the file, since
+ * SQLite silently falls back to reading only.
+ */
 function checkFile(path: string, log: Logger): void {
   const file = statSync(path, { throwIfNoEntry: false });
   accessSync(dirname(path), constants.W_OK);

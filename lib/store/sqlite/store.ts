@@ -97,7 +97,7 @@ export class SqliteStore implements Store, Disposable {
 
   /**
    * Part of a transaction. New functions come first, since routes lead to them; changed ones after the routes, which may
-   * keep an old version that would be removed otherwise; and deleted ones last, when no route leads to them any more.
+   * keep an old version that would be removed otherwise; and deleted ones last, when no route leads to them.
    */
   #writeManifest({ functions, routes }: ManifestWrites): void {
     const { functions: functionTable, routes: routeTable } = this.tables;

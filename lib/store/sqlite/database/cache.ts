@@ -14,7 +14,7 @@ export class Cache<V extends object> {
     this.#inTransaction = inTransaction;
   }
 
-  /** The cached record, else the one that `read` finds. A record that does not exist is read again each time. */
+  /** Returns the cached record, else the one that `read` finds. A missing record is read again each time. */
   get(key: string, read: () => V | undefined): V | undefined {
     if (this.#inTransaction()) return read();
     const known = this.#entries.get(key);
@@ -24,7 +24,7 @@ export class Cache<V extends object> {
     return found;
   }
 
-  /** Caches a record; to be called after a commit. */
+  /** Caches a record; call it after a commit. */
   set(key: string, value: V): void {
     this.#entries.set(key, value);
     if (this.#entries.size > ENTRIES) this.#dropOldest();

@@ -6,8 +6,8 @@ import type { Sync } from "./log-sync.ts";
 import { inTransaction } from "../migrations/migrations.ts";
 
 /**
- * What a committed transaction survives. Both kinds survive the death of the process. A `fast` one may be lost when the
- * machine loses power (never half of it, and the database stays whole); a `durable` one is on the disk.
+ * The durability of a committed transaction. Both kinds survive the death of the process. A `fast` one may be lost when
+ * the machine loses power (never half of it, and the database stays whole); a `durable` one is on the disk.
  */
 export type Durability = "fast" | "durable";
 
@@ -18,7 +18,7 @@ export type Bindings = Readonly<Record<string, string | number | Uint8Array | nu
 export interface Statement<Row> {
   get(bindings?: Bindings): Row | undefined;
   all(bindings?: Bindings): Row[];
-  /** Returns how many rows it changed, without those of cascades. */
+  /** Runs it and returns the number of rows that it changed, without those of cascades. */
   run(bindings?: Bindings): number;
 }
 
@@ -77,9 +77,9 @@ export class Database implements Disposable {
   }
 
   /**
-   * Like a durable transaction, but writes of the same moment share one sync of the disk, which blocks nobody. Settles when
-   * `work` is on the disk, or undone; in the order of the calls. A write that throws fails alone; a commit that fails fails
-   * all writes in it. (So does a sync that fails, but then nobody knows what is on the disk.)
+   * Like a durable transaction, but writes of the same moment share one sync of the disk, which blocks nothing else.
+   * Settles when `work` is on the disk, or undone; in the order of the calls. A write that throws fails alone; a commit
+   * that fails fails all writes in it. (So does a sync that fails, but then it is unknown what is on the disk.)
    *
    * `work` runs later, and sees the writes before it: everything that a change depends on must be read in it. It must not
    * await. `committed` runs right after the commit, before any other code can look: caches are updated there.
@@ -88,7 +88,7 @@ export class Database implements Disposable {
     return this.#durable.add(work, committed);
   }
 
-  /** A cache of records that are read here. */
+  /** Creates a cache of records that are read here. */
   cache<V extends object>(): Cache<V> {
     return new Cache(() => this.#sqlite.inTransaction);
   }

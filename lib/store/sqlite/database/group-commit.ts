@@ -3,7 +3,7 @@ import { mapRuntimeError } from "../errors.ts";
 import type { Sync } from "./log-sync.ts";
 import { inTransaction } from "../migrations/migrations.ts";
 
-/** The most writes of one transaction: some 2 ms of the event loop; the rest have their turn after everyone else had theirs. */
+/** The most writes of one transaction: some 2 ms of the event loop. The rest wait, so that other tasks have a turn. */
 const GROUP = 100;
 
 /** A write that waits for its turn. Only its caller knows the type of its result. */

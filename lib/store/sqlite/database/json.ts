@@ -10,7 +10,7 @@ export function fromNullableJson<T>(text: string | null): T | null {
   return text === null ? null : fromJson<T>(text);
 }
 
-/** A nullable value as JSON: null stays null, so that SQL can see it. */
+/** Returns a nullable value as JSON: null stays null, so that SQL can see it. */
 export function toNullableJson(value: unknown): string | null {
   return value === null ? null : JSON.stringify(value);
 }

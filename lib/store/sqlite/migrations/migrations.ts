@@ -24,7 +24,7 @@ export const MIGRATIONS: readonly string[] = [
   messages,
 ];
 
-/** "SLIP": distinguishes our databases from those of other programs that number their schemas too. */
+/** "SLIP": distinguishes our databases from those of other programs that number their schemas. */
 export const APPLICATION_ID = 0x534c4950;
 
 /** Applies the migrations after `version`, each in a transaction of its own. */

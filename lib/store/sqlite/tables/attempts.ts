@@ -45,12 +45,12 @@ export class AttemptTable {
     return this.list(invocation_id).find((one) => one.attempt === attempt);
   }
 
-  /** All attempts at an invocation, the first one first. */
+  /** Lists all attempts at an invocation, the first one first. */
   list(invocation_id: string): Attempt[] {
     return this.#list.all({ invocation_id });
   }
 
-  /** What the function printed in an attempt; undefined if there was no such attempt. */
+  /** Returns the function's output in an attempt; undefined if there was no such attempt. */
   logs(invocation_id: string, attempt: number): LogEntry[] | undefined {
     const found = this.#logs.get({ invocation_id, attempt });
     return found && (found.logs === null ? [] : fromJson<LogEntry[]>(found.logs));

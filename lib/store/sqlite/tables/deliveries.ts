@@ -45,12 +45,12 @@ export class DeliveryTable {
     return this.#get.get({ invocation_id });
   }
 
-  /** The deliveries that are due at a moment (milliseconds since the epoch), those that have waited longest first. */
+  /** Lists the deliveries due at a moment (milliseconds since the epoch), those that have waited longest first. */
   due(now: number, limit: number): Delivery[] {
     return this.#due.all({ now, limit });
   }
 
-  /** When the first one becomes due after a moment; null if none does. */
+  /** Returns the time at which the first one after a moment becomes due; null if none does. */
   soonest(now: number): number | null {
     return this.#soonest.get({ now })?.due ?? null;
   }

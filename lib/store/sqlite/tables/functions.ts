@@ -134,7 +134,7 @@ export class FunctionTable implements FunctionStore {
     this.#delete.run({ id });
   }
 
-  /** Several have changed together. */
+  /** Forgets what is cached, after several have changed together. */
   refresh(): void {
     this.#known.clear();
     for (const run of this.#listeners) run();
@@ -209,7 +209,7 @@ function followedBy(callers: readonly Function[]): string {
   return `the ${noun} ${names.join(", ")}${more} ${verb} it as "on_success" or "on_failure"`;
 }
 
-/** The record as named parameters. */
+/** Returns the record as named parameters. */
 export function functionRow(record: Function): Bindings & FunctionRow {
   return {
     ...record,

@@ -96,7 +96,7 @@ export class InvocationTable {
     return this.#get.get({ id });
   }
 
-  /** What the function printed, as far as it was kept; empty if it printed nothing or is not known. */
+  /** Returns the kept part of the function's output; empty if it printed nothing or the invocation is not known. */
   logs(id: string): LogEntry[] {
     const logs = this.#logs.get({ id })?.logs ?? null;
     if (logs === null) return [];
@@ -108,7 +108,7 @@ export class InvocationTable {
     this.#database.transaction("fast", () => this.#remove.run({ id }));
   }
 
-  /** A page, newest first. Throws `invalid_request` for a cursor that no page gave. */
+  /** Returns a page, newest first. Throws `invalid_request` for a cursor that no page gave. */
   list(query: InvocationQuery): InvocationPage {
     const limit = Math.min(Math.max(query.limit, 1), PAGE.max);
     const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
@@ -132,7 +132,10 @@ export class InvocationTable {
     return { invocations, next_cursor: last === undefined ? null : encodeCursor(last) };
   }
 
-  /** Removes up to a batch of the oldest records, with their logs; running ones stay, and those whose result is to be sent. Returns how many. */
+  /**
+   * Removes up to a batch of the oldest records with their logs, except running ones and those whose result is to be
+   * sent. Returns the number of removed records.
+   */
   prune({ before, keep, batch }: Pruning): number {
     // Nothing has the empty id, so this is everything before that moment.
     const tooOld = { created_at: timestamp(before), id: "" };
@@ -142,7 +145,7 @@ export class InvocationTable {
     return this.#database.transaction("fast", () => this.#prune.run({ created_at, id, batch }));
   }
 
-  /** Dead ones that could be replayed and were not yet, the newest first: their requests and functions still exist. */
+  /** Lists the dead ones not replayed yet whose requests and functions still exist, the newest first. */
   deadNotReplayed(function_id: string | null, limit: number): Invocation[] {
     return this.#dead.all({ function_id, limit });
   }
@@ -155,7 +158,10 @@ export class InvocationTable {
     return this.#countDead.get({ function_id })?.count ?? 0;
   }
 
-  /** Ends the synchronous invocations that a server that died left running, as of `now` (milliseconds since the epoch). Returns how many. */
+  /**
+   * Ends the synchronous invocations that a dead server left running, as of `now` (milliseconds since the epoch).
+   * Returns their number.
+   */
   markLost(now: number): number {
     const message = "The server ended before the function did";
     return this.#database.transaction("fast", () => this.#markLost.run({ message, now: timestamp(now) }));
@@ -168,7 +174,7 @@ interface Position {
   readonly id: string;
 }
 
-/** Opaque to clients: the position of the last record of a page. */
+/** Returns a cursor, which is opaque to clients: the position of the last record of a page. */
 function encodeCursor({ created_at, id }: Position): string {
   return Buffer.from(JSON.stringify([created_at, id])).toString("base64url");
 }

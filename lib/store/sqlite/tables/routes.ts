@@ -31,7 +31,7 @@ export class RouteTable implements RouteStore {
   readonly #clock: Clock;
   readonly #byId: Cache<Route>;
   readonly #byPath: Cache<Route>;
-  /** All paths; read at the first request. Paths of routes that were deleted with their function are removed when they are met. */
+  /** All paths, read at the first request. Those of routes deleted with their function are removed when met. */
   #paths: PathTable | undefined;
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
@@ -129,7 +129,7 @@ export class RouteTable implements RouteStore {
     this.#delete.run({ id });
   }
 
-  /** Several have changed together. */
+  /** Forgets what is cached, after several have changed together. */
   refresh(): void {
     this.#paths = undefined;
     this.#forget();

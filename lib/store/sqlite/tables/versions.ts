@@ -59,7 +59,7 @@ export class VersionTable implements VersionStore {
     this.#allNamed = database.prepare(`select function_id as id, version from (${NAMED})`);
   }
 
-  /** A version as it was, its function's name and times included. Here any version can be had at once. */
+  /** Returns a version as it was, its function's name and times included. Here any version can be had at once. */
   get(id: string, version: number): Function | undefined {
     return this.#byNumber.get(`${id} ${version}`, () => {
       const row = this.#get.get({ id, version });
@@ -99,13 +99,13 @@ export class VersionTable implements VersionStore {
     await this.#writer.write(() => this.completeNow(version), { committed: () => this.forget() });
   }
 
-  /** Functions have changed. */
+  /** Forgets what is cached, after functions have changed. */
   forget(): void {
     this.#byNumber.clear();
   }
 }
 
-/** A record of an older server lacks the settings that it did not know yet. */
+/** Reads a record: one of an older server lacks the settings that it did not know yet. */
 function recordOf({ record }: Row): Function {
   return deepFreeze({ ...SETTING_DEFAULTS, ...fromJson<Function>(record) });
 }

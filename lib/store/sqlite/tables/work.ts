@@ -78,7 +78,7 @@ export class WorkTable {
     return this.#get.get({ invocation_id });
   }
 
-  /** The next work of a function: the highest priority first, then what was due first. */
+  /** Returns the next work of a function: the highest priority first, then what was due first. */
   next(function_id: string): Work | undefined {
     return this.#next.get({ function_id });
   }
@@ -108,12 +108,12 @@ export class WorkTable {
     this.#remove.run({ invocation_id });
   }
 
-  /** Makes ready what has become due, at most a batch, and returns whose it is. */
+  /** Makes ready what has become due, at most a batch, and returns its functions and priorities. */
   wake(now: number): ReadyWork[] {
     return this.#wake.all({ now });
   }
 
-  /** When the next waiting work is due; null if none waits. */
+  /** Returns the time at which the next waiting work is due; null if none waits. */
   soonest(): number | null {
     return this.#soonest.get()?.due ?? null;
   }
@@ -123,12 +123,12 @@ export class WorkTable {
     return this.#loseLeases.run();
   }
 
-  /** Lost work whose lease has ended by then, at most a batch. */
+  /** Lists lost work whose lease has ended by then, at most a batch. */
   lost(until: number): Work[] {
     return this.#lost.all({ until });
   }
 
-  /** The functions that have something to do, each with its highest priority. */
+  /** Lists the functions that have something to do, each with its highest priority. */
   ready(): ReadyWork[] {
     return this.#ready.all();
   }
