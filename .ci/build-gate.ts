@@ -40,7 +40,7 @@ const FLAGS = `-std=c11 -O2 -static -s -Wl,--build-id=none ${WARNINGS}`.split(" 
 
 /** Makes bin/gate-x64 and bin/gate-arm64 if they are missing or do not match the sources. Its errors are for people. */
 export async function buildGate(): Promise<void> {
-  // In one order everywhere: it decides where the linker puts things.
+  // In the same order everywhere: it decides the layout of the binary.
   const names = (await readdir(DIRECTORY)).filter((name) => /\.[ch]$/.test(name)).toSorted();
   const hash = await hashOf(names);
   const sources = names.filter((name) => name.endsWith(".c")).map((name) => join(DIRECTORY, name));
@@ -96,7 +96,7 @@ async function ensureCompiler(target: Target): Promise<void> {
   if (!(await works(target))) throw new SetupError(`${needs}. Installing ${packages} was not enough`);
 }
 
-/** Whether the compiler can make a static program. A compiler alone is not enough: it links nothing without the library. */
+/** Returns whether the compiler can make a static program: without the C library it compiles but does not link. */
 async function works(target: Target): Promise<boolean> {
   if (Bun.which(target.compiler) === null) return false;
   const probe = join(BIN, `probe.${crypto.randomUUID()}`);

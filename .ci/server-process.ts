@@ -20,7 +20,7 @@ export async function startServer(variables: Readonly<Record<"DOCKER_HOST" | "PO
     cwd: ROOT,
     env: { LOG_LEVEL: "warn", ...process.env, ...variables, HOST: "127.0.0.1", DATA_PATH: dataPath },
     stdio: ["ignore", "inherit", "inherit"],
-    // In a process group of its own: Ctrl-C reaches us alone and we pass it on once; two signals would force its end.
+    // In a process group of its own: Ctrl-C reaches only us and we pass it on once; two signals would force its end.
     detached: true,
   });
   const stop = async (): Promise<void> => {

@@ -38,7 +38,7 @@ const SEAMS: readonly (readonly [folder: string, entry: RegExp, importer: Layer]
   ["lib/store/sqlite/", /^$/, "services"],
 ];
 
-/** Packages that one folder alone knows, so that they can be replaced there. */
+/** Packages that only one folder may import, so that they can be replaced there. */
 const OWNED: Readonly<Record<string, readonly string[]>> = {
   "bun:sqlite": ["store"],
   "docker-modem": ["docker"],
@@ -54,9 +54,9 @@ const FOLDER_FILES = 15;
 
 interface Import {
   readonly file: string;
-  /** A path from the root for what is ours, the name of the package for what is not. */
+  /** A path from the root for our own files, else the name of the package. */
   readonly target: string;
-  /** Whether only types are imported, which are gone when the code runs. */
+  /** True if only types are imported, which are gone when the code runs. */
   readonly typeOnly: boolean;
 }
 
@@ -105,7 +105,7 @@ const show = ({ file, target }: Import): string => `${file} -> ${target}`;
 
 /**
  * The cycles among the children of each folder, files and folders alike. Two files that import each other are such a
- * cycle, and so are two folders; a file that imports a folder beside it, and is imported from there, is one too.
+ * cycle, and so are two folders; a file that imports a folder next to it, and is imported from there, is one too.
  */
 function cyclesOf(links: readonly Pick<Import, "file" | "target">[]): string[] {
   const found: string[] = [];
@@ -149,19 +149,19 @@ describe("imports", () => {
     expect(wrong.map(show)).toEqual([]);
   });
 
-  test.each(SEAMS)("of %s are of its seam alone (%p) in lib/%s", (folder, entry, importer) => {
+  test.each(SEAMS)("of %s go only through its seam (%p) in lib/%s", (folder, entry, importer) => {
     const wrong = inside.filter(
       ({ file, target }) => layerOf(file) === importer && target.startsWith(folder) && !entry.test(target),
     );
     expect(wrong.map(show)).toEqual([]);
   });
 
-  test("of files in lib/ itself are of each other and of lib/domain alone", () => {
+  test("of files in lib/ itself are only of each other and of lib/domain", () => {
     const wrong = inside.filter(({ file, target }) => ROOT_FILES.has(file) && !ROOT_FILES.has(target));
     expect(wrong.filter(({ target }) => layerOf(target) !== "domain").map(show)).toEqual([]);
   });
 
-  test("of lib/docker and lib/store/sqlite are for lib/server alone", () => {
+  test("of lib/docker and lib/store/sqlite are only in lib/server", () => {
     const wrong = inside.filter(({ file, target }) => {
       const folder = /^lib\/(docker|store\/sqlite)\//.exec(target)?.[0];
       return folder !== undefined && !file.startsWith(folder) && layerOf(file) !== "server";
@@ -169,7 +169,7 @@ describe("imports", () => {
     expect(wrong.map(show)).toEqual([]);
   });
 
-  test("of lib/server and lib/cli are for index.ts alone, and of index.ts for nobody", () => {
+  test("of lib/server and lib/cli are only in index.ts, and of index.ts nowhere", () => {
     const wrong = inside.filter(({ file, target }) => {
       const folder = /^lib\/(server|cli)\//.exec(target)?.[0] ?? (target === "index.ts" ? "index.ts" : undefined);
       return folder !== undefined && !file.startsWith(folder) && file !== "index.ts";
@@ -177,13 +177,13 @@ describe("imports", () => {
     expect(wrong.map(show)).toEqual([]);
   });
 
-  test("of tests are in tests alone", async () => {
+  test("of tests are only in tests", async () => {
     const scripts = (await Promise.all((await sources(".ci/**/*.ts")).map(importsOf))).flat();
     const wrong = [...inside, ...scripts].filter(({ target }) => target.startsWith("tests/"));
     expect(wrong.map(show)).toEqual([]);
   });
 
-  test.each(Object.entries(OWNED))("of %s are in %j alone", (name, owners) => {
+  test.each(Object.entries(OWNED))("of %s are only in %j", (name, owners) => {
     const wrong = imports.filter(({ file, target, typeOnly }) => {
       if (target !== name || (layerOf(file) === "server" && typeOnly)) return false;
       return !owners.includes(layerOf(file) ?? basename(file));
@@ -192,7 +192,7 @@ describe("imports", () => {
     expect(imports.some(({ target }) => target === name)).toBe(true);
   });
 
-  test("have no cycle, neither of files nor of folders", () => {
+  test("have no cycles, neither of files nor of folders", () => {
     expect(cyclesOf(inside)).toEqual([]);
   });
 

@@ -11,7 +11,7 @@ export interface Engine extends AsyncDisposable {
   readonly host: string;
   /** The path of its socket. */
   readonly socket: string;
-  /** Whether we started it and nobody else uses it. */
+  /** True if we started it and nobody else uses it. */
   readonly isPrivate: boolean;
   readonly client: EngineClient;
   /** Runs the `docker` program against this engine and returns what it printed; a non-zero exit code throws. */

@@ -5,7 +5,7 @@ import { EngineClient } from "./engine-client.ts";
 import { takeSlot, writeConfig } from "./engine-slot.ts";
 import { ensureProgram, findProgram, requireProgram, run, SetupError } from "../packages.ts";
 
-/** How long a new engine may take to answer; a loaded machine needed 2 s. */
+/** The time that a new engine may take to answer; a loaded machine needed 2 s. */
 const START_TIMEOUT_MS = 30_000;
 const MAX_LAUNCHES = 3;
 const STOP_TIMEOUT_MS = 10_000;

@@ -15,7 +15,7 @@ const SAMPLES = {
 
 export type SampleName = keyof typeof SAMPLES;
 
-/** How long the registry may take to confirm that it has an image. */
+/** The time that the registry may take to confirm that it has an image. */
 const REGISTRY_TIMEOUT_MS = 15_000;
 
 /** A sample's image and, if it was not built on its own base image, the reason. */

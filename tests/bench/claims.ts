@@ -33,7 +33,7 @@ class InstantAttempts implements AttemptMaker {
     return this.#all.promise;
   }
 
-  /** The worker asks before it looks for whose turn it is. */
+  /** Answers the worker, which asks this before it chooses a function. */
   get available(): boolean {
     this.#looked = performance.now();
     return !this.#running && this.took.length < this.#count;

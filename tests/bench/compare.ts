@@ -15,7 +15,7 @@ export interface Measurement {
   readonly value: { readonly median: number; readonly min: number; readonly max: number };
   readonly unit: string;
   readonly target: number | null;
-  /** Whether a higher figure is better. */
+  /** True if a higher figure is better. */
   readonly higher: boolean;
   readonly sides: readonly Side[];
 }

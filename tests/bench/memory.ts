@@ -23,7 +23,7 @@ export async function memory({ docker, image }: Bench): Promise<readonly Measure
 
 /**
  * Makes all calls, without extrapolation, through HTTP to the compiled server: fresh processes in reused containers, a call
- * that does nothing. It reads resident memory after the server has returned what it does not need, within a minute after
+ * that does nothing. It reads resident memory after the server has returned unneeded memory, within a minute after
  * the last call; during calls it fluctuates with the garbage collector.
  */
 async function growth(docker: string, image: string): Promise<readonly Measurement[]> {

@@ -25,7 +25,7 @@ const FIRST_QUEUED = 10_000;
 const CLAIMS = 3_000;
 /** Nothing of it runs while it is measured. */
 const LATER = "async=true&delay_ms=86400000";
-/** An address at which no engine is: what is due stays queued. */
+/** An address without an engine: due work stays queued. */
 const NO_ENGINE = "unix:///nonexistent/slipway-bench.sock";
 
 /** The queue: how fast it takes work, and the cost of having much of it. */

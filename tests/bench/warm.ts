@@ -7,7 +7,7 @@ import { compareTimes, figure, type Measurement, type Operation, times } from ".
 import { dockerRun, invoke, warm } from "./sides.ts";
 import { quantile } from "./statistics.ts";
 
-/** How long the engine still works for the previous call once the pool is full, in milliseconds: about one removal. */
+/** The time that the engine works for the previous call once the pool is full, in milliseconds: about one removal. */
 const QUIET_MS = 400;
 /** The pause before a reuse call that finds all processes on its way idle, in milliseconds. */
 const ASLEEP_MS = 300;

@@ -26,7 +26,7 @@ describe("parseCommand", () => {
     expect(parse(argv).command).toBe(command);
   });
 
-  test("backup has a file", () => {
+  test("backup takes a file", () => {
     expect(parse(["backup", "copy.db", "--data-path=/d"])).toMatchObject({
       command: "backup",
       file: "copy.db",
@@ -42,7 +42,7 @@ describe("parseCommand", () => {
     expect(parse(argv)).toMatchObject({ command: "apply", ...expected });
   });
 
-  test("help and version work in a wrong environment", () => {
+  test("help and version work in an invalid environment", () => {
     expect(parse(["--help"], { PORT: "x" })).toEqual({ command: "help" });
     expect(parse(["version"], { PORT: "x" })).toEqual({ command: "version" });
   });

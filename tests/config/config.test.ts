@@ -51,7 +51,7 @@ describe("readConfig", () => {
     });
   });
 
-  test("OS_ENV=docker changes the defaults of host and data path, and no given value", () => {
+  test("OS_ENV=docker changes the defaults of host and data path, but not given values", () => {
     expect(config([], { OS_ENV: "docker" })).toMatchObject({ host: "0.0.0.0", dataPath: "/data" });
     expect(config(["--os-env=docker"])).toMatchObject({ host: "0.0.0.0", dataPath: "/data" });
     expect(config([], { OS_ENV: "docker", HOST: "127.0.0.1", DATA_PATH: "d" })).toMatchObject({
@@ -61,7 +61,7 @@ describe("readConfig", () => {
     expect(config([], { OS_ENV: "local" })).toMatchObject({ host: "127.0.0.1", dataPath: "/here" });
   });
 
-  test("the default of max-instances follows the memory, and is at least 1", () => {
+  test("the default of max-instances depends on the memory, and is at least 1", () => {
     expect(readConfig({}, {}, { ...machine, memory_bytes: 100 * MIB }).maxInstances).toBe(1);
     expect(readConfig({}, {}, { ...machine, memory_bytes: 1024 * MIB }).maxInstances).toBe(3);
     expect(readConfig({}, {}, { ...machine, memory_bytes: 1024 ** 5 }).maxInstances).toBe(10_000);
@@ -185,7 +185,7 @@ describe("readConfig", () => {
     ["RETENTION_DAYS", "forever", "a whole number"],
     ["LOG_LEVEL", "INFO", "one of debug, info, warn, error"],
     ["LOG_FORMAT", "xml", "one of auto, json, text"],
-  ])("%s %j is refused, with its name and what to give", (variable, value, allowed) => {
+  ])("%s %j is refused, with its name and the allowed values", (variable, value, allowed) => {
     const flag = `--${variable.toLowerCase().replaceAll("_", "-")}`;
     const shown = JSON.stringify(value);
     expect(() => config([], { [variable]: value })).toThrow(ConfigError);

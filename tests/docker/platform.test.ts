@@ -87,7 +87,7 @@ test("Platform.launch connects to a gate, and closing the channel ends the insta
   await channel.gone();
 });
 
-test("Platform.launch gives channels that explain an end from outside", async () => {
+test("Platform.launch returns channels that explain an end from outside", async () => {
   const channel = await platform.launch(await someFunction(), "a@1", NEVER);
   const { ready, ended } = greet(channel);
   await ready;
@@ -117,7 +117,7 @@ test("Platform reports a group whose shared part is lost, and releases it with i
   expect(lostGroups).toEqual(["shared@1"]);
 });
 
-test("Platform.launch throws for an image that is gone and came from no registry", async () => {
+test("Platform.launch throws for an image that is gone and did not come from a registry", async () => {
   const lost = await someFunction({ image_id: `sha256:${"0".repeat(64)}`, digest: null });
   expect(await failureOf(platform.launch(lost, "lost@1", NEVER))).toMatchObject({ reason: "image_unavailable" });
 });
@@ -127,13 +127,13 @@ test("Platform.launch throws the signal's reason", async () => {
   expect(await failureOf(platform.launch(await someFunction(), "a@1", AbortSignal.abort(reason)))).toBe(reason);
 });
 
-test("Platform.check names what instances can have", async () => {
+test("Platform.check names the networks that instances can have", async () => {
   await platform.check({ network: "none" });
   const error = await failureOf(platform.check({ network: "nowhere" }));
   expect(error).toMatchObject({ reason: "invalid_request", message: expect.stringContaining('"bridge"') });
 });
 
-test("Platform.images and its inventory agree on what is there", async () => {
+test("Platform.images and its inventory agree on the existing images", async () => {
   const image = await fixture("static");
   const { image_id } = await platform.images.resolve(image, {});
   expect(await platform.images.look(image, {})).toMatchObject({ image_id });

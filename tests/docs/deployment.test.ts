@@ -5,7 +5,7 @@ import { ROOT } from "./support/markdown-blocks.ts";
 
 const variables: ReadonlySet<string> = new Set(Object.values(OPTIONS).map(({ variable }) => variable));
 
-test("docker-compose.yml sets variables that the server has, and publishes its port on loopback alone", async () => {
+test("docker-compose.yml sets variables that the server has, and publishes its port only on loopback", async () => {
   const file: unknown = Bun.YAML.parse(await Bun.file(join(ROOT, "docker-compose.yml")).text());
   expect(file).toMatchObject({
     services: { slipway: { ports: ["127.0.0.1:9999:9999"], environment: { AUTH: "off" }, stop_grace_period: "45s" } },

@@ -19,7 +19,7 @@ function anchorsOf(path: string): readonly string[] {
 }
 
 describe("links", () => {
-  test.each(pages)("of %s lead to files and headings that are there", (page) => {
+  test.each(pages)("of %s lead to existing files and headings", (page) => {
     const links = [...proseOf(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)];
     const wrong = links.filter(([, path = "", anchor]) => {
       const target = path === "" ? page : normalize(join(dirname(page), path));
@@ -28,7 +28,7 @@ describe("links", () => {
     expect(wrong.map(([link]) => link)).toEqual([]);
   });
 
-  test("are many", () => {
+  test("are found at all", () => {
     const all = pages.flatMap((page) => [...proseOf(page).matchAll(/\]\((?!https?:)/g)]);
     expect(all.length).toBeGreaterThan(50);
   });
@@ -47,7 +47,7 @@ describe("files", () => {
     expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
   });
 
-  test("that README.md installs are those that a release has", async () => {
+  test("that README.md installs are those of a release", async () => {
     const script = await Bun.file(join(ROOT, ".ci/release.ts")).text();
     const suffix = /basename\(binary\)\}(\.\w+)/.exec(script)?.[1] ?? "";
     const made = ["x64", "arm64"].map((architecture) => `slipway-linux-${architecture}${suffix}`);

@@ -10,7 +10,7 @@ import { NOT_RUN, PageRun } from "./support/page-run.ts";
 /** A page has up to twenty commands, each of which may start a container on a busy machine. */
 const PAGE_TIMEOUT_MS = 240_000;
 
-/** Images that pages take from a public registry, and what stands in for them here. */
+/** Images that pages take from a public registry, and their stand-ins here. */
 const PUBLIC = [
   ["busybox:1", "busybox"],
   ["oven/bun:1", "bun"],
@@ -47,7 +47,7 @@ afterAll(async () => {
   }
 });
 
-describe("what a page shows is what happens:", () => {
+describe("the commands of a page do what it shows:", () => {
   test.each(pages)(
     "%s",
     async (page) => {
@@ -57,7 +57,7 @@ describe("what a page shows is what happens:", () => {
   );
 });
 
-test("every reason for not running a block is one that some block has", async () => {
+test("every accepted reason for not running a block is used", async () => {
   const given = new Set<string>();
   for (const page of pages) {
     for (const { directive } of blocksOf(page, await readPage(page))) {

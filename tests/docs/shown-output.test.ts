@@ -10,12 +10,12 @@ describe("firstDifference", () => {
   test.each([
     ["the same text", "+ function a\n1 created", "+ function a\n1 created\n"],
     ["JSON with other line breaks", '{"a": 1,\n  "b": [1, 2]}', '{"a":1,"b":[1,2]}'],
-    ["what is left out", '{"a": 1, …, "z": {"y": 2, …}}', '{"a":1,"b":2,"z":{"y":2,"x":3}}'],
-    ["what is left out at the end", "first\n…", "first\nsecond\nthird"],
+    ["an omission", '{"a": 1, …, "z": {"y": 2, …}}', '{"a":1,"b":2,"z":{"y":2,"x":3}}'],
+    ["an omission at the end", "first\n…", "first\nsecond\nthird"],
     ["another time", '{"at": "2026-01-31T12:00:00.000Z"}', '{"at":"2027-05-01T09:08:07.123Z"}'],
     ["another duration", "queue;dur=0.1, run;dur=12", "queue;dur=250.4, run;dur=3.25"],
     ["another digest", `sha256:${"0".repeat(64)}`, `sha256:${"ab".repeat(32)}`],
-  ])("takes %s", (_, shown, output) => {
+  ])("accepts %s", (_, shown, output) => {
     expect(differs(shown, output)).toBeUndefined();
   });
 
@@ -25,13 +25,13 @@ describe("firstDifference", () => {
     ["more than is shown", "1 created", "1 created\n2 updated", "1 created"],
     ["less than is shown", "1 created\n2 updated", "1 created", "1 created\n2 updated"],
     ["nothing at all", "text", "", "text"],
-    ["something where nothing is shown", "", "text", "the end of the output"],
+    ["output if none is shown", "", "text", "the end of the output"],
     ["other spaces in a sentence", "one two", "onetwo", "one two"],
   ])("finds %s", (_, shown, output, expected) => {
     expect(differs(shown, output)).toBe(expected);
   });
 
-  test("lets an id of the page stand for the same id always", () => {
+  test("maps an id of the page to the same id every time", () => {
     const values = new Values();
     expect(differs(`{"id": "${ID}"}`, `{"id": "${OTHER}"}`, values)).toBeUndefined();
     expect(values.inserted(`curl /v1/routes/${ID}`)).toBe(`curl /v1/routes/${OTHER}`);
@@ -39,12 +39,12 @@ describe("firstDifference", () => {
     expect(differs(`see ${ID}`, `see ${ID}`, values)).toBe(`see ${ID}`);
   });
 
-  test("wants the same id where the page has the same twice", () => {
+  test("requires the same id if the page repeats one", () => {
     expect(differs(`${ID} ${ID}`, `${OTHER} ${OTHER}`)).toBeUndefined();
     expect(differs(`${ID} ${ID}`, `${OTHER} ${ID}`)).toBe(`${ID} ${ID}`);
   });
 
-  test("takes an output that goes on when only its beginning is asked for", () => {
+  test("accepts output that continues if only its beginning is required", () => {
     expect(firstDifference("up", "up\nand running", new Values(), true)).toBeUndefined();
     expect(firstDifference("down", "up\nand running", new Values(), true)).toBe("down");
   });

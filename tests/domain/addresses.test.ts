@@ -37,7 +37,7 @@ describe("addressBytes", () => {
 
 describe("mayBeCalled", () => {
   test.each(["8.8.8.8", "1.1.1.1", "172.15.255.255", "172.32.0.0", "100.63.255.255", "100.128.0.0", "223.255.255.255"])(
-    "%s is public, also inside an address of IPv6",
+    "%s is public, also inside an IPv6 address",
     (address) => {
       const hex = Buffer.from(addressBytes(address) ?? []).toString("hex");
       const groups = `${hex.slice(0, 4)}:${hex.slice(4)}`;

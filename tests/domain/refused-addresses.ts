@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { type AddressRange, addressRange } from "../../lib/domain/addresses.ts";
 
-/** Repeated here by name: private, loopback, link-local, carrier-grade NAT, multicast, reserved, documentation. */
+/** Repeats them here by name: private, loopback, link-local, carrier-grade NAT, multicast, reserved, documentation. */
 export const REFUSED_IPV4 = [
   "0.0.0.0/8",
   "10.0.0.0/8",

@@ -25,6 +25,6 @@ test.each([
   [Type.Object({ a: Type.String() }), "an object"],
   [Type.Object({}, { additionalProperties: Type.String() }), "an object of strings"],
   [Type.Object({}, { additionalProperties: Type.String(), maxProperties: 2 }), "an object of at most 2 strings"],
-])("expectation of %j is in words", (schema, expected) => {
+])("expectation describes %j in words", (schema, expected) => {
   expect(expectation(schema)).toBe(expected);
 });

@@ -7,7 +7,7 @@ import { TestServer } from "../support/server.ts";
 const server = await TestServer.start();
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** What a call of a sample answers, by its README. */
+/** Tests that calls of a sample are answered as its README says. */
 function describeSample(name: SampleName, cases: readonly (readonly [string, number, string])[]): void {
   describe(name, () => {
     let fn: Function;

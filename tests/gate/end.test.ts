@@ -26,7 +26,7 @@ describe("at the deadline", () => {
     expect(call.exit?.wallUs).toBeWithin(590_000, 5_000_000);
   });
 
-  test("its whole process group gets it", async () => {
+  test("the whole process group of the function gets SIGTERM", async () => {
     const script = `/bin/sh -c 'trap "echo child" TERM; sleep 60 & wait' & trap 'wait; exit 0' TERM; wait`;
     const call = await callGate(root.path, sh(script), { id: crypto.randomUUID(), timeoutMs: 600, graceMs: 20_000 });
     expect(call).toMatchObject({ expired: true, stdout: "child\n" });

@@ -51,7 +51,7 @@ test.each([
   else expect(call.stdout).toBe(result);
 });
 
-test("gate takes an empty part of PATH for the working directory", async () => {
+test("gate treats an empty part of PATH as the working directory", async () => {
   const options = { env: { PATH: "/no-such:" }, cwd: `${root.path}/third` };
   expect((await callGate(contexts(), ["tool"], { id: crypto.randomUUID(), ...options })).stdout).toBe("third\n");
 });

@@ -95,7 +95,7 @@ describe("variables of a call", () => {
     await gate.expect("response");
     await gate.expect("ready");
     expect(await memoryOf(gate.pid)).not.toContain(value);
-    // The search does find what is there: the context's root is not a secret.
+    // The search works: it finds the context's root, which is not a secret.
     expect(await memoryOf(gate.pid)).toContain(root.path);
   });
 
@@ -149,14 +149,14 @@ describe("files of a call", () => {
 test.each([
   ["a short body", "\0\r\n\u{ff}"],
   ["a long body", "x".repeat(3 * PAYLOAD_BYTES)],
-])("gate gives %s as request.body too, without using more memory", async (_, body) => {
+])("gate writes %s to request.body too, without using more memory", async (_, body) => {
   const script = 'cd "$CONTEXT_PATH"; stat -c %i request.json request.body; cp request.body response.json';
   const call = await callGate(root.path, sh(script), { ...fresh(), body, bodyFile: true });
   expect(Buffer.from(call.response).toString()).toBe(body);
   expect(new Set(call.stdout.trim().split("\n")).size).toBe(1);
 });
 
-test("gate gives an empty body as an empty request.body, besides the {} in request.json", async () => {
+test("gate writes an empty body as an empty request.body, besides the {} in request.json", async () => {
   const script = 'cd "$CONTEXT_PATH"; stat -c "%s %a" request.body; cat request.json';
   expect((await callGate(root.path, sh(script), { ...fresh(), bodyFile: true })).stdout).toBe("0 666\n{}");
 });
@@ -211,7 +211,7 @@ test.each<[string, number, Buffer[], number]>([
   expect(await gate.next()).toEqual({ type: "failed", stage: "frames", errno });
 });
 
-test("gate starts the function when everything has arrived, however it is cut", async () => {
+test("gate starts the function when everything has arrived, however it is split", async () => {
   await using gate = new GateProcess(sh('printf "$A"; cat "$CONTEXT_PATH/f"; cat "$CONTEXT_PATH/request.json"'));
   await gate.expect("ready");
   gate.conversation.call(requestIn(root.path), Buffer.alloc(0));
@@ -263,7 +263,7 @@ function ignoreBrokenPipe(error: unknown): void {
   if (!(error instanceof Error && "code" in error && error.code === "EPIPE")) throw error;
 }
 
-/** All writable memory of a process as text; what is not ASCII does not matter here. */
+/** Returns all writable memory of a process as text; characters beyond ASCII do not matter here. */
 async function memoryOf(pid: number): Promise<string> {
   const maps = await Bun.file(`/proc/${pid}/maps`).text();
   const memory = await open(`/proc/${pid}/mem`);

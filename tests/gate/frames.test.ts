@@ -73,7 +73,7 @@ test("gate kills a running function when the server sends nonsense", async () =>
   await gone;
 });
 
-test("gate takes a path of the greatest length", async () => {
+test("gate accepts a path of the maximum length", async () => {
   const contextRoot = root.path + "/.".repeat(2_020 - root.path.length / 2);
   await using gate = new GateProcess(["true"]);
   await gate.expect("ready");

@@ -54,7 +54,7 @@ test("gate passes 6 MiB each way byte for byte", async () => {
   expect(large.equals(call.response)).toBe(true);
 });
 
-test("gate takes a request that arrives byte by byte", async () => {
+test("gate accepts a request that arrives byte by byte", async () => {
   await using gate = new GateProcess(sh('cp "$CONTEXT_PATH/request.json" "$CONTEXT_PATH/response.json"'));
   await gate.expect("ready");
   const request = {
@@ -87,7 +87,7 @@ test.each([
 });
 
 describe("the function's process", () => {
-  test("has REQUEST_ID and CONTEXT_PATH in place of the image's own, and the rest of its environment", async () => {
+  test("has REQUEST_ID and CONTEXT_PATH instead of the image's own, and the rest of its environment", async () => {
     const id = crypto.randomUUID();
     const env = { REQUEST_ID: "forged", CONTEXT_PATH: "/forged", LINES: "a\nb", EMPTY: "", PATH: "/usr/bin:/bin" };
     const call = await callGate(root.path, ["env", "-0"], { id, env });

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => root[Symbol.asyncDispose]());
 
-test("gate as PID 1 answers as it does elsewhere", async () => {
+test("gate as PID 1 answers a call like any other gate", async () => {
   const call = await callGate(
     root.path,
     sh('readlink /proc/1/exe; echo "[$$]" > "$CONTEXT_PATH/response.json"'),

@@ -127,7 +127,7 @@ describe("gate as PID 1 clears", () => {
   });
 });
 
-describe("gate as PID 1 exits in place of READY", () => {
+describe("gate as PID 1 exits instead of sending READY", () => {
   test.each([
     ["10,001 entries", "seq 10000 | (cd /tmp; xargs touch)"],
     [
@@ -215,7 +215,7 @@ test("gate as PID 1 serves a request that came before it was ready again", async
   expect(await outcome(held.gate)).toMatchObject({ stdout: "early\n", exit: { exitCode: 0 }, code: 0 });
 });
 
-/** A complete request that no conversation knows of. */
+/** A complete request that is unknown to every conversation. */
 function early(body: string): Buffer {
   const bytes = Buffer.from(body);
   const head = encodeRequest({ ...requestIn(ROOT, { id: "early" }), bodyLength: bytes.length, extraFrames: 0 });

@@ -45,7 +45,7 @@ test("gate gives every call its own process, id and context, without a trace of 
   expect(await readdir(here.path)).toEqual([]);
 });
 
-test("gate takes the same id again", async () => {
+test("gate accepts the same id again", async () => {
   await using gate = await readyGate();
   for (let call = 0; call < 3; call++) {
     const body = `echo '[${call}]' > "$CONTEXT_PATH/response.json"`;
@@ -82,7 +82,7 @@ test("gate leaks no descriptor in 200 calls, and loses no output at the end of a
     return stdout;
   };
   const shapes = [
-    // What is in the pipes at the end counts towards 1 MiB for each call, not for all of them.
+    // Output left in the pipes at the end counts towards the 1 MiB of its own call only.
     "printf %060000d 0",
     "exec >&- 2>&-",
     "rm -r $CONTEXT_PATH",
@@ -100,7 +100,7 @@ test("gate leaks no descriptor in 200 calls, and loses no output at the end of a
   expect(await open()).toBe(before);
 });
 
-test("gate takes bodies of any size one after another", async () => {
+test("gate accepts bodies of any size one after another", async () => {
   const copy = sh('cp "$CONTEXT_PATH/request.json" "$CONTEXT_PATH/response.json"');
   await using gate = await readyGate(copy);
   for (const size of [0, 1, 65_536, 65_537, 6 << 20, 2]) {
@@ -111,7 +111,7 @@ test("gate takes bodies of any size one after another", async () => {
   }
 });
 
-describe("gate exits in place of a second READY", () => {
+describe("gate exits instead of sending a second READY", () => {
   test("after EXPIRED, even if the function then exits with 0", async () => {
     await using gate = await readyGate();
     const body = "trap 'exit 0' TERM; sleep 60 & wait";

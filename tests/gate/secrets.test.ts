@@ -26,7 +26,7 @@ async function run(gate: GateProcess, body: string, values: Record<string, strin
 }
 
 test.each([false, true])(
-  "gate writes secrets for any user to read, and gives each call its own (nobody: %p)",
+  "gate writes secrets for any user to read, and gives each call its own (as the user nobody: %p)",
   async (nobody) => {
     await using gate = await initGate(host.path, { prepare: MOUNT, nobody });
     const look = 'cd /run/secrets; for name in $(ls -A); do echo "$name $(stat -c %a $name) $(cat $name)"; done';

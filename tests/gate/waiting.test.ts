@@ -48,7 +48,7 @@ describe("when the process that waits for a request is killed", () => {
   });
 });
 
-describe("gate as PID 1 says READY again", () => {
+describe("gate as PID 1 sends READY again", () => {
   test.each([
     ["in one write with the answer if nothing is left of the call", "true", 1],
     ["after the answer if a file is left", "touch /tmp/left", 2],

@@ -24,7 +24,7 @@ async function shell(line: string, ...known: readonly (readonly [string, string]
   return JSON.parse(await runOrThrow(["sh", "-c", text.replace("curl ", "curl -sS ")]));
 }
 
-test("curl lines of go-serverless work as they stand", async () => {
+test("curl lines of go-serverless work unchanged", async () => {
   expect(await shell("curl http://localhost:9999/v1/functions")).toEqual({
     success: true,
     message: "success",

@@ -10,7 +10,7 @@ const never = new AbortController().signal;
 class Door {
   readonly clock = new FakeClock();
   readonly admission: Admission;
-  /** The names of those who run, in the order in which they were let in. */
+  /** The names of the running calls, in the order in which they were let in. */
   readonly entered: string[] = [];
   readonly #places = new Map<string, Place>();
 
@@ -19,14 +19,14 @@ class Door {
     this.admission = new Admission(all, () => this.clock.monotonic());
   }
 
-  /** A call of a function; its name tells which. */
+  /** A call of a function; its name begins with the function's. */
   async call(name: string, { max = 0, signal = never } = {}): Promise<void> {
     const place = await this.admission.enter({ id: name.charAt(0), max_concurrency: max }, signal);
     this.#places.set(name, place);
     this.entered.push(name);
   }
 
-  /** The same for many, of which nobody waits for the answer. */
+  /** The same for many calls, without waiting for their answers. */
   async calls(names: string, max = 0): Promise<void> {
     for (const name of names.split(" ")) this.call(name, { max }).catch(() => undefined);
     await settled();
@@ -49,7 +49,7 @@ class Door {
 }
 
 describe("Admission.enter", () => {
-  test("lets as many in as may run, of all functions and of each", async () => {
+  test("lets in as many calls as may run, in total and per function", async () => {
     const door = new Door({ max_running: 3 });
     await door.calls("a1 a2 a3", 2);
     expect(door.entered).toEqual(["a1", "a2"]);
@@ -69,15 +69,15 @@ describe("Admission.enter", () => {
     expect(door.entered).toEqual(["a1", "a2", "a3", "a4"]);
   });
 
-  test("lets functions take turns, whatever crowd is before one", async () => {
+  test("lets functions take turns, however many calls wait for one of them", async () => {
     const door = new Door({ max_running: 1 });
     await door.calls("a1 a2 a3 a4 a5 b1 b2 c1");
     await door.endAll();
-    // a had its turn when b and c came: they are next.
+    // a had its turn when b and c came, so they are next.
     expect(door.entered.join(" ")).toBe("a1 a2 b1 c1 a3 b2 a4 a5");
   });
 
-  test("passes over functions that are full themselves", async () => {
+  test("skips functions that are at their own limit", async () => {
     const door = new Door({ max_running: 2 });
     await door.calls("a1 a2 a3", 1);
     await door.calls("b1 b2");
@@ -103,7 +103,7 @@ describe("Admission.enter", () => {
     expect(door.entered.at(-1)).toBe("a4");
   });
 
-  test("removes a caller that went away from the queue, and gives the place to the next", async () => {
+  test("removes a disconnected caller from the queue, and gives its place to the next", async () => {
     const door = new Door({ max_running: 1 });
     const caller = new AbortController();
     const gone = new Error("gone");
@@ -120,7 +120,7 @@ describe("Admission.enter", () => {
     expect([door.admission.running, door.admission.waiting]).toEqual([0, 0]);
   });
 
-  test("counts a place that is given back twice once", async () => {
+  test("counts a place that is given back twice only once", async () => {
     const door = new Door({ max_running: 1 });
     const place = await door.admission.enter({ id: "a", max_concurrency: 0 }, never);
     await door.calls("b1 b2");
@@ -132,11 +132,11 @@ describe("Admission.enter", () => {
   });
 });
 
-describe("Admission turns away", () => {
+describe("Admission refuses", () => {
   const overloaded = { reason: "overloaded", message: expect.stringContaining("MAX_INSTANCES") };
   const tooMany = { reason: "too_many_requests", message: expect.stringContaining('"max_concurrency"') };
 
-  test("at once what finds the function's queue full, because of the function", async () => {
+  test("a call at once if the queue of its function is full, and blames the function's limit", async () => {
     const door = new Door({ max_running: 9, function_queue: 2 });
     await door.calls("a1 a2 a3", 1);
     expect(await failureOf(door.call("a4", { max: 1 }))).toMatchObject(tooMany);
@@ -144,7 +144,7 @@ describe("Admission turns away", () => {
     expect(door.entered).toEqual(["a1", "b1"]);
   });
 
-  test("at once what finds the server's queue full, because of the server", async () => {
+  test("a call at once if the queue of the server is full, and blames the server's limit", async () => {
     const door = new Door({ max_running: 1, queue: 2, function_queue: 0 });
     await door.calls("a1 a2 b1");
     expect(await failureOf(door.call("c1"))).toMatchObject(overloaded);
@@ -159,7 +159,7 @@ describe("Admission turns away", () => {
     expect(await failureOf(door.call("c1"))).toMatchObject(overloaded);
   });
 
-  test("a crowd before one function before it has taken the whole queue", async () => {
+  test("calls of one function before they fill the whole queue", async () => {
     const door = new Door({ max_running: 1, queue: 100 });
     for (let call = 0; call < 200; call++) void failureOf(door.call(`a${call}`));
     await settled();
@@ -168,7 +168,7 @@ describe("Admission turns away", () => {
     expect(door.admission.waiting).toBe(93);
   });
 
-  test("with a Retry-After from 1 to 60 seconds that follows the pace at which places become free", async () => {
+  test("with a Retry-After from 1 to 60 seconds that follows the rate at which places become free", async () => {
     const door = new Door({ max_running: 1, queue: 10, function_queue: 5 });
     const retry = async () => {
       const error = await failureOf(door.call("z1"));
@@ -192,7 +192,7 @@ describe("Admission turns away", () => {
   });
 });
 
-test("Admission takes 10,000 calls at once and lets them through in as many steps", async () => {
+test("Admission accepts 10,000 calls at once and lets them through in as many steps", async () => {
   const most = { max_running: 0, queue: 20_000, function_queue: 20_000 };
   let steps = 0;
   // Every step of every decision asks for this limit.
@@ -209,7 +209,7 @@ test("Admission takes 10,000 calls at once and lets them through in as many step
   expect(steps).toBeLessThan(10_000 * 5);
 });
 
-test("Admission holds its limits, keeps the order and loses nobody, whatever comes", async () => {
+test("Admission keeps its limits and the order, and loses no call, for any sequence of events", async () => {
   const step = fc.oneof(
     { weight: 3, arbitrary: fc.record({ what: fc.constant("call" as const), value: fc.nat({ max: 3 }) }) },
     { weight: 2, arbitrary: fc.record({ what: fc.constant("end" as const), value: fc.nat() }) },
@@ -249,7 +249,7 @@ test("Admission holds its limits, keeps the order and loses nobody, whatever com
         for (const [index, limit] of max.entries()) {
           const own = running.filter(({ id }) => id === `f${index}`).length;
           if (limit > 0) expect(own).toBeLessThanOrEqual(limit);
-          // Nobody waits without a reason.
+          // No call waits without a reason.
           const waits = waiting.some(({ id }) => id === `f${index}`);
           if (waits) expect(running.length === most.max_running || own === limit).toBe(true);
         }
@@ -278,7 +278,7 @@ describe("Admission.hasRoomBehind", () => {
     expect(new Door({ max_running: 1 }).admission.hasRoomBehind(asks("b", 1), nobody)).toBe(true);
   });
 
-  test("counts those that are on their way, and lets nobody in while someone waits", async () => {
+  test("counts calls that are on their way, and is false while a call waits", async () => {
     const { admission } = new Door({ max_running: 8 });
     expect(admission.hasRoomBehind(asks("a"), { all: 5, own: 0 })).toBe(true);
     expect(admission.hasRoomBehind(asks("a"), { all: 6, own: 0 })).toBe(false);

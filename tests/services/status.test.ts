@@ -3,7 +3,7 @@ import { AppError } from "../../lib/domain/errors.ts";
 import type { Runner } from "../../lib/runner/runner.ts";
 import { StatusService } from "../../lib/services/status.ts";
 
-/** Of a runner, the service asks this alone. */
+/** The only part of a runner that the service uses. */
 function service(options: {
   problem?: AppError;
   probe?: AppError;
@@ -16,22 +16,19 @@ function service(options: {
 const AWAY = new AppError("engine_unavailable", "The engine is away: start it");
 const FINE = { ok: true, problem: null };
 
-test("readiness is there when engine and database work", async () => {
+test("readiness is true when the engine and the database work", async () => {
   expect(await service({}).readiness()).toEqual({ ready: true, engine: FINE, database: FINE });
 });
 
-test.each([{ problem: AWAY }, { probe: AWAY }])(
-  "readiness names what is wrong with the engine: %j",
-  async (options) => {
-    expect(await service(options).readiness()).toEqual({
-      ready: false,
-      engine: { ok: false, problem: "The engine is away: start it" },
-      database: FINE,
-    });
-  },
-);
+test.each([{ problem: AWAY }, { probe: AWAY }])("readiness names the problem of the engine: %j", async (options) => {
+  expect(await service(options).readiness()).toEqual({
+    ready: false,
+    engine: { ok: false, problem: "The engine is away: start it" },
+    database: FINE,
+  });
+});
 
-test("readiness names what is wrong with the database, and what to do", async () => {
+test("readiness names the problem of the database, and how to fix it", async () => {
   const probeDatabase = () => Promise.reject(new Error("disk I/O error"));
   expect(await service({ probeDatabase }).readiness()).toEqual({
     ready: false,

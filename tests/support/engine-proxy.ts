@@ -13,7 +13,7 @@ export interface ProxiedRequest {
 }
 
 /**
- * What the proxy does with a request.
+ * The proxy's treatment of a request.
  *
  * - `pass`: forwards it and returns the reply.
  * - `reset`: closes the connection without forwarding. `hang`: does nothing.

@@ -11,7 +11,7 @@ const DIRECTORY = join(import.meta.dir, "fixtures");
 interface Fixture {
   /** The value of `${BASE}` in its Dockerfile; absent if that starts from `scratch`. */
   readonly base?: BaseImage;
-  /** How the `chaos` program in the build directory is linked; absent if the image does not use it. */
+  /** The linking of the `chaos` program in the build directory; absent if the image does not use it. */
   readonly chaos?: "static" | "dynamic";
 }
 

@@ -3,7 +3,7 @@ import { eventually } from "./pace.ts";
 
 const OWNER_LABEL = "slipway.owner";
 
-/** How long the containers of a test may take to go after its end, in milliseconds. */
+/** The time that the containers of a test may take to go after its end, in milliseconds. */
 const GRACE_MS = 5_000;
 
 interface Listed {

@@ -10,7 +10,7 @@ export const BUSY_TIMEOUT_MS = 120_000;
 
 /** Processor time that a look at the machine uses. */
 const SPIN_MS = 50;
-/** How often a condition is looked at. */
+/** The interval at which a condition is checked. */
 const INTERVAL_MS = 20;
 
 const RECENT_MS = 60_000;

@@ -37,7 +37,7 @@ afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
 });
 
-/** What a request throws, and whether it did so in time. */
+/** Returns the error that a request throws; it must throw in time. */
 async function thrownBy(request: () => Promise<unknown>): Promise<unknown> {
   const started = performance.now();
   const thrown: unknown = await request().then(
@@ -48,7 +48,7 @@ async function thrownBy(request: () => Promise<unknown>): Promise<unknown> {
   return thrown;
 }
 
-describe("EngineConnection throws engine_unavailable in time, with the cause and the mend and no path, when the engine", () => {
+describe("EngineConnection throws engine_unavailable in time, with the cause, the fix and no path, when the engine", () => {
   test.each<[string, Fault, RegExp]>([
     [
       "closes the connection",
@@ -87,12 +87,12 @@ describe("EngineConnection throws engine_unavailable in time, with the cause and
   });
 });
 
-describe("EngineConnection gives an answer of 400 and above as an EngineError, with the engine's words", () => {
+describe("EngineConnection turns an answer of 400 and above into an EngineError, with the engine's message", () => {
   test.each([
     ["in a reply", () => connection.request(INFO)],
-    ["in place of a stream", () => connection.stream(EVENTS)],
-    ["in place of an attach stream", () => connection.attach("x")],
-    ["in place of bytes", () => connection.bytes(INFO, 1_000)],
+    ["instead of a stream", () => connection.stream(EVENTS)],
+    ["instead of an attach stream", () => connection.attach("x")],
+    ["instead of bytes", () => connection.bytes(INFO, 1_000)],
   ])("%s", async (_, request) => {
     proxy.change("error");
     const thrown = await thrownBy(request);
@@ -110,13 +110,13 @@ describe("EngineConnection gives an answer of 400 and above as an EngineError, w
   });
 });
 
-test("EngineConnection survives a redirect, which docker-modem would follow to a host that is none", async () => {
+test("EngineConnection survives a redirect, which docker-modem would follow to a host that does not exist", async () => {
   expect(await thrownBy(() => connection.request({ ...INFO, path: "/containers//json" }))).toMatchObject({
     reason: "engine_unavailable",
   });
 });
 
-test("EngineConnection.stream ends with an error when the engine goes away, not as if it were done", async () => {
+test("EngineConnection.stream ends with an error when the engine goes away, not as if it were complete", async () => {
   const stream = await connection.stream(EVENTS);
   const read = Array.fromAsync(stream).then(
     () => "done",
@@ -132,7 +132,7 @@ test("EngineConnection refuses a reply over its limit", async () => {
   });
 });
 
-test("EngineConnection ends what is under way when it is disposed of", async () => {
+test("EngineConnection ends open requests when it is disposed of", async () => {
   const stream = await connection.stream(EVENTS);
   const read = Array.fromAsync(stream).catch(() => "failed");
   proxy.change("hang");

@@ -4,7 +4,7 @@ import { FakeClock } from "../../support/fake-clock.ts";
 
 const UNKNOWN = { oom: false, died: false, gone: false };
 
-test("ContainerEnds.wait returns what was known before it was called", async () => {
+test("ContainerEnds.wait returns an end that was known before it was called", async () => {
   const clock = new FakeClock();
   const ends = new ContainerEnds(clock);
   ends.take("a", "oom");
@@ -27,7 +27,7 @@ test("ContainerEnds.wait is woken by the event it waits for, and by no other", a
   expect(clock.pending).toBe(0);
 });
 
-test("ContainerEnds.wait ends after its time with what is known then, and at once without a time", async () => {
+test("ContainerEnds.wait returns the known facts when its time is over, and at once without a time", async () => {
   const clock = new FakeClock();
   const ends = new ContainerEnds(clock);
   const waiting = ends.wait("a", "died", 100);
@@ -37,7 +37,7 @@ test("ContainerEnds.wait ends after its time with what is known then, and at onc
   expect(await ends.wait("b", "died", 0)).toEqual(UNKNOWN);
 });
 
-test("ContainerEnds.wait keeps what it has heard even if another caller forgets the container", async () => {
+test("ContainerEnds.wait keeps its result even if another caller forgets the container", async () => {
   const ends = new ContainerEnds(new FakeClock());
   const waiting = ends.wait("a", "died", 100);
   ends.take("a", "destroy");
@@ -46,7 +46,7 @@ test("ContainerEnds.wait keeps what it has heard even if another caller forgets 
   expect(await ends.wait("a", "died", 0)).toEqual(UNKNOWN);
 });
 
-test("ContainerEnds.giveUp wakes all who wait", async () => {
+test("ContainerEnds.giveUp wakes all waiting callers", async () => {
   const clock = new FakeClock();
   const ends = new ContainerEnds(clock);
   const waiting = [ends.wait("a", "died", 100), ends.wait("a", "gone", 100), ends.wait("b", "gone", 100)];
@@ -55,7 +55,7 @@ test("ContainerEnds.giveUp wakes all who wait", async () => {
   expect(clock.pending).toBe(0);
 });
 
-test("ContainerEnds keeps no more than it can hold", async () => {
+test("ContainerEnds drops the oldest end beyond its limit", async () => {
   const ends = new ContainerEnds(new FakeClock());
   for (let i = 0; i <= 10_000; i++) ends.take(String(i), "die");
   expect((await ends.wait("0", "died", 0)).died).toBe(false);

@@ -12,7 +12,7 @@ function frame(stream: StreamPiece["stream"], bytes: Uint8Array): Buffer {
   return Buffer.concat([header, bytes]);
 }
 
-/** What comes out for these chunks, pieces of one stream that follow each other joined. */
+/** Returns the output for these chunks, with consecutive pieces of one stream joined. */
 function demultiplex(chunks: readonly Uint8Array[]): [StreamPiece["stream"], string][] {
   const demultiplexer = new Demultiplexer();
   const joined: [StreamPiece["stream"], string][] = [];
@@ -31,7 +31,7 @@ const frames = fc.array(fc.tuple(fc.constantFrom(...STREAMS), fc.uint8Array({ mi
   maxLength: 12,
 });
 
-test("Demultiplexer gives back what was sent, however it comes in chunks", () => {
+test("Demultiplexer returns what was sent, however it is split into chunks", () => {
   fc.assert(
     fc.property(frames, fc.array(fc.integer({ min: 1, max: 40 })), (sent, sizes) => {
       const whole = Buffer.concat(sent.map(([stream, bytes]) => frame(stream, bytes)));
@@ -52,11 +52,11 @@ test("Demultiplexer passes a payload on as it comes, whatever length its header 
   expect(pieces.map(({ bytes }) => Buffer.from(bytes).toString())).toEqual(["a", "b"]);
 });
 
-test("Demultiplexer gives nothing for an empty frame", () => {
+test("Demultiplexer returns nothing for an empty frame", () => {
   expect(demultiplex([frame("stderr", Buffer.alloc(0)), frame("stdout", Buffer.from("x"))])).toEqual([["stdout", "x"]]);
 });
 
-test("Demultiplexer takes 540 KB of one-byte frames in less than a second", () => {
+test("Demultiplexer decodes 540 KB of one-byte frames in less than a second", () => {
   // docker-modem's own took 43 s for these and overflowed the stack.
   const whole = Buffer.concat(Array.from({ length: 60_000 }, () => frame("stdout", Buffer.of(65))));
   const used = processorTime();
@@ -67,7 +67,7 @@ test("Demultiplexer takes 540 KB of one-byte frames in less than a second", () =
 describe("Demultiplexer refuses", () => {
   test.each([
     ["an unknown stream", [3, 0, 0, 0, 0, 0, 0, 1]],
-    ["a padding that is none", [1, 0, 1, 0, 0, 0, 0, 1]],
+    ["a padding that is not zero", [1, 0, 1, 0, 0, 0, 0, 1]],
     ["text", [...Buffer.from("HTTP/1.1 ")]],
   ])("%s", (_, bytes) => {
     expect(() => demultiplex([Buffer.from(bytes)])).toThrow("malformed header");

@@ -30,7 +30,7 @@ beforeEach(async () => {
   connected = Promise.withResolvers();
   const address = { socketPath: proxy.host.slice("unix://".length) };
   events = new EngineEvents({
-    // Its deadlines are real, those of the watch are the test's.
+    // Its deadlines are real; those of the watch follow the test's clock.
     connection: new EngineConnection({ address, timeout_ms: 5_000, clock: systemClock, metrics: new Metrics() }),
     owner,
     clock,
@@ -76,7 +76,7 @@ test("EngineEvents notices an engine that hangs by its heartbeat, and keeps one 
   const pinged = nextRequest("/_ping");
   await clock.advance(HEARTBEAT_MS);
   await pinged;
-  // The stream is lost while a heartbeat waits for its answer: it must not go on beside the next one.
+  // The stream is lost while a heartbeat waits for its answer: it must not continue alongside the next one.
   const again = connected.promise;
   proxy.use("pass");
   await again;

@@ -11,14 +11,14 @@ import { Images } from "../../../lib/docker/api/images.ts";
 import { createLogger } from "../../../lib/log.ts";
 import { Metrics } from "../../../lib/metrics.ts";
 
-// What podman 4.3 says where Docker says something else, as it was recorded: the real engine of the tests is Docker.
+// Recorded answers of podman 4.3 that differ from Docker's: the real engine of the tests is Docker.
 
 let directory: string;
 let server: Server;
 let connection: EngineConnection;
-/** What it got, from the first byte on. */
+/** All bytes that it received. */
 let received: string;
-/** What it answers to anything but a ping. */
+/** Answers everything but a ping. */
 let reply: (head: string, socket: Socket) => void;
 
 beforeEach(async () => {
@@ -105,7 +105,7 @@ test.each([
   expect(thrown).toMatchObject({ reason, message: expect.not.stringContaining("/var/") });
 });
 
-test("EngineEvents asks for podman's names too, and takes a removal for the end of the container", async () => {
+test("EngineEvents asks for podman's names too, and treats a removal as the end of the container", async () => {
   const streaming = Promise.withResolvers<Socket>();
   reply = (_, socket) => {
     socket.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n");

@@ -55,7 +55,7 @@ describe("PullTracker", () => {
     tracker.add(line("b", "Verifying Checksum"));
     tracker.add(line("b", "Download complete"));
     expect(tracker.progress).toMatchObject({ downloaded_bytes: 110, total_bytes: 150 });
-    // What is extracted is counted from 0 again, which is no download.
+    // An extraction counts from 0 again, and is not a download.
     tracker.add(line("b", "Extracting", 5, 100));
     expect(tracker.progress.layers[1]).toEqual({ id: "b", status: "extracting", current_bytes: 100, total_bytes: 100 });
     tracker.add(line("b", "Pull complete"));
@@ -79,7 +79,7 @@ describe("PullTracker", () => {
     [{ id: "a", status: "constructor" }],
     [{ id: "a", status: "Pulling from x" }],
     [{ id: "x".repeat(200), status: "Waiting" }],
-  ])("passes over %j", (garbage) => {
+  ])("ignores %j", (garbage) => {
     const tracker = new PullTracker();
     expect(tracker.add(garbage)).toBe(false);
     expect(tracker.progress.layers).toEqual([]);
@@ -113,7 +113,7 @@ describe("PullTracker", () => {
     fc.jsonValue(),
   );
 
-  test("never counts below zero nor above its total, whatever comes in whatever order", () => {
+  test("never counts below zero or above its total, for any lines in any order", () => {
     const property = fc.property(fc.array(anyLine, { maxLength: 60 }), (lines) => {
       const tracker = new PullTracker();
       for (const one of lines) {
@@ -134,7 +134,7 @@ describe("PullTracker", () => {
     fc.assert(property, { numRuns: 500 });
   });
 
-  test("counts what was downloaded the same in whatever order its layers come", () => {
+  test("counts downloaded bytes the same for any order of the layers", () => {
     const layer = fc.record({
       total: fc.integer({ min: 1, max: 1e9 }),
       at: fc.double({ min: 0, max: 1, noNaN: true }),

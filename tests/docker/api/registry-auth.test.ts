@@ -14,7 +14,7 @@ import { createLogger } from "../../../lib/log.ts";
 import { Metrics } from "../../../lib/metrics.ts";
 import { rejectionOf } from "../../store/sqlite/support/stores.ts";
 
-// What engines of other versions say, and what no engine should: the real one is asked in tests/e2e/images/registries.test.ts.
+// Answers of other engine versions, and impossible ones; tests/e2e/images/registries.test.ts asks the real engine.
 
 interface Received {
   readonly path: string;
@@ -89,7 +89,7 @@ function decode(header: string): unknown {
 }
 
 describe("registryAuthHeaders", () => {
-  test("are none without credentials", () => {
+  test("are empty without credentials", () => {
     expect(registryAuthHeaders(undefined)).toEqual({});
   });
 
@@ -137,7 +137,7 @@ describe("checkCredentials", () => {
     [500, 'Get "https://x/v2/": dial tcp: lookup x: no such host', "registry_unavailable"],
     [500, 'Get "https://x/v2/": x509: certificate signed by unknown authority', "registry_unavailable"],
     [500, "context deadline exceeded", "registry_unavailable"],
-  ])("takes %i %s for %s", async (status, message, reason) => {
+  ])("treats %i %s as %s", async (status, message, reason) => {
     const thrown = await refusedLogin(CREDENTIALS, status, message);
     expect([thrown.reason as string, thrown.message.includes(message)]).toEqual([reason, true]);
     expect(thrown.message).toContain("Nothing was stored");
@@ -171,20 +171,20 @@ describe("a pull", () => {
     [404, "manifest for x not found: manifest unknown", "image_not_found", "the registry has no such image"],
     [500, "dial tcp: lookup x: no such host", "image_unavailable", "Check that the registry can be reached"],
     [500, "open /var/lib/docker/tmp/x: no space left on device", "image_unavailable", "a file of the engine"],
-  ])("takes %i %s for %s", async (status, said, reason, message) => {
+  ])("treats %i %s as %s", async (status, said, reason, message) => {
     const thrown = await refusedPull(CREDENTIALS, () => ({ status, text: JSON.stringify({ message: said }) }));
     expect([thrown.reason as string, thrown.message]).toEqual([reason, expect.stringContaining(message)]);
   });
 });
 
-describe("a password in the words of the engine", () => {
+describe("a password in the engine's messages", () => {
   // Some of them are words that messages are judged by.
   const secrets = fc.oneof(
     fc.string({ minLength: 4, maxLength: 30, unit: "grapheme" }),
     fc.constantFrom("unauthorized", 'quo"te\\d', "a b&c=d/e", "manifest unknown", "p%20q"),
   );
 
-  test("reaches neither a message nor the log, in whatever form", async () => {
+  test("reaches neither a message nor the log, in any form", async () => {
     const property = fc.asyncProperty(secrets, async (secret) => {
       const credentials = { ...CREDENTIALS, secret };
       const basic = Buffer.from(`someone:${secret}`).toString("base64");

@@ -10,7 +10,7 @@ class FakeStream extends Duplex {
   readonly written: Buffer[] = [];
 
   override _read(): void {
-    // What the test pushes is all there is.
+    // Nothing to do: the test pushes the bytes.
   }
 
   override _write(chunk: Buffer, _: BufferEncoding, done: () => void): void {
@@ -19,7 +19,7 @@ class FakeStream extends Duplex {
   }
 }
 
-/** Bytes as the engine wraps what a container prints. */
+/** Returns the output of a container as the engine wraps it. */
 function wrapped(text: string, stream: 0 | 1 | 2 = 1): Buffer {
   const bytes = Buffer.from(text);
   const header = Buffer.alloc(8);
@@ -32,7 +32,7 @@ let stream: FakeStream;
 let channel: ContainerChannel;
 let end: ContainerEnd;
 let problem: AppError | undefined;
-/** What happened, in order: what the reader heard, and what the channel told its launcher. */
+/** The events in order: those that the reader got, and those that the channel reported to its launcher. */
 let heard: string[];
 
 const reader = {
@@ -63,7 +63,7 @@ beforeEach(() => {
   });
 });
 
-test("ContainerChannel passes on the bytes of stdout, however the engine's stream is cut", async () => {
+test("ContainerChannel passes on the bytes of stdout, however the engine's stream is split", async () => {
   channel.read(reader);
   const whole = Buffer.concat([wrapped("ab"), wrapped("warning", 2), wrapped("c")]);
   for (const byte of whole) stream.push(Buffer.of(byte));
@@ -72,7 +72,7 @@ test("ContainerChannel passes on the bytes of stdout, however the engine's strea
   expect(heard).toEqual(["bytes a", "bytes b", "bytes c", "bytes de", "bytes f"]);
 });
 
-test("ContainerChannel keeps what comes before it is read", async () => {
+test("ContainerChannel keeps bytes that come before it is read", async () => {
   stream.push(wrapped("early"));
   await settled();
   channel.read(reader);
@@ -111,7 +111,7 @@ describe("ContainerChannel reports an end", () => {
     expect(stream.destroyed).toBe(true);
   });
 
-  test("that came before it was read", async () => {
+  test("that came before the channel was read", async () => {
     stream.destroy(new Error("cut"));
     await settled();
     channel.read(reader);
@@ -119,7 +119,7 @@ describe("ContainerChannel reports an end", () => {
   });
 });
 
-test("ContainerChannel.close says nothing to the reader, and drops what comes later in the same chunk", async () => {
+test("ContainerChannel.close reports nothing to the reader, and drops the rest of the same chunk", async () => {
   channel.read({ ...reader, onBytes: () => channel.close() });
   stream.push(Buffer.concat([wrapped("a"), wrapped("b")]));
   await settled();

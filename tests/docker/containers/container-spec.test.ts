@@ -33,7 +33,7 @@ const setting = {
   network: "bridge",
 };
 
-/** The spec of a function with these settings, on an image that says this. */
+/** The spec of a function with these settings, on an image with this configuration. */
 function specOf(settings: Partial<Function>, says: Partial<ImageConfig> = {}) {
   const spec = containerSpec({ ...fn, ...settings }, { ...setting, image: { ...image, ...says } });
   return { ...spec, HostConfig: spec["HostConfig"] as Record<string, unknown> }; // an object, by the engine's API
@@ -63,7 +63,7 @@ test("containerSpec keeps the container in its sandbox, and tied to its stream",
     Tmpfs: { "/tmp/context": `rw,nosuid,nodev,mode=1777,size=${64 * MIB}` },
     Mounts: [setting.gate_mount],
   });
-  // The image's own user and directory apply, and the engine's runtime.
+  // The user and directory of the image apply, and the runtime of the engine.
   for (const absent of ["User", "WorkingDir"]) expect(spec).not.toHaveProperty(absent);
   expect(spec.HostConfig).not.toHaveProperty("Runtime");
 });
@@ -76,7 +76,7 @@ test.each<[Partial<Function>, readonly string[]]>([
   [{ entrypoint: ["sh", "-c"], command: ["true"] }, ["sh", "-c", "true"]],
   [{ entrypoint: [], command: ["true"] }, ["true"]],
   [{ entrypoint: [] }, []],
-])("commandOf makes of %j what docker run makes of it", (own, expected) => {
+])("commandOf treats %j as docker run does", (own, expected) => {
   expect(commandOf(own, image)).toEqual(expected);
 });
 
@@ -91,7 +91,7 @@ test("containerSpec has the function's user, directory, runtime and labels; our 
   });
 });
 
-test("containerSpec leaves capabilities and privileges of the sandbox `docker` to the engine, and no limit", () => {
+test("containerSpec of the sandbox `docker` leaves capabilities and privileges to the engine, and keeps the limits", () => {
   const { HostConfig } = specOf({ sandbox: "docker" });
   for (const absent of ["CapDrop", "CapAdd", "SecurityOpt"]) expect(HostConfig).not.toHaveProperty(absent);
   expect(HostConfig).toMatchObject({ Memory: 256 * MIB, PidsLimit: 7, ReadonlyRootfs: false });
@@ -135,7 +135,7 @@ describe("containerSpec of the sandbox `strict`", () => {
   });
 });
 
-/** What would let a function out, or hold it less than we say. */
+/** Fields that would let a function escape, or loosen its limits. */
 const FORBIDDEN = [
   "Privileged",
   "Binds",
@@ -161,7 +161,7 @@ const FORBIDDEN = [
   "Links",
 ];
 
-test("containerSpec never lets a function out, whatever its settings and its image say", () => {
+test("containerSpec never lets a function escape, for any settings and any image", () => {
   const says = fc.record({
     entrypoint: fc.array(fc.string()),
     command: fc.array(fc.string()),
@@ -227,6 +227,9 @@ test.each([
   [1024 * MIB, null, 64 * MIB],
   [33_333_333, null, 16_666_666],
   [33_333_333, 33_333_332, 33_333_332],
-])("contextBytes leaves a function of %d bytes some memory beside its context of %j", (memory_bytes, own, expected) => {
-  expect(contextBytes({ memory_bytes, context_bytes: own })).toBe(expected);
-});
+])(
+  "contextBytes leaves a function of %d bytes some memory besides its context of %j",
+  (memory_bytes, own, expected) => {
+    expect(contextBytes({ memory_bytes, context_bytes: own })).toBe(expected);
+  },
+);

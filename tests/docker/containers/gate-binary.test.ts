@@ -6,7 +6,7 @@ import { GATE } from "../../gate/support/gate-process.ts";
 test.each([
   ["x86_64", "amd64", 62],
   ["aarch64", "arm64", 183],
-])("gateBinary gives the same static ELF for %s and %s", async (kernel, go, machine) => {
+])("gateBinary returns the same static ELF for %s and %s", async (kernel, go, machine) => {
   const gate = await gateBinary(kernel);
   const header = Buffer.from(gate.bytes.subarray(0, 64));
   expect(header.subarray(1, 4).toString()).toBe("ELF");
@@ -16,7 +16,7 @@ test.each([
   expect(await gateBinary(go)).toBe(gate);
 });
 
-test("gateBinary needs no interpreter, so that it runs in an image with nothing in it", async () => {
+test("gateBinary needs no interpreter, so that it runs in an empty image", async () => {
   const PT_INTERP = 3;
   for (const architecture of ["x86_64", "aarch64"]) {
     const elf = Buffer.from((await gateBinary(architecture)).bytes);
@@ -26,13 +26,13 @@ test("gateBinary needs no interpreter, so that it runs in an image with nothing 
   }
 });
 
-test("gateBinary names an architecture that it has no gate for", async () => {
+test("gateBinary names an architecture without a gate", async () => {
   const error = await gateBinary("riscv64").catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(AppError);
   expect(error).toMatchObject({ reason: "engine_unavailable", message: expect.stringContaining('"riscv64"') });
 });
 
-test("gate without a command says how it is used", () => {
+test("gate without a command prints its usage", () => {
   const { exitCode, stderr } = Bun.spawnSync([GATE], { stdout: "ignore", stderr: "pipe" });
   expect(exitCode).toBe(2);
   expect(stderr.toString()).toBe("usage: gate COMMAND [ARG...]\n");

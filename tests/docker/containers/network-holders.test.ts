@@ -6,7 +6,7 @@ import { failureOf, functionOf } from "../../runner/pool/fake-instances.ts";
 
 const shared = functionOf("a", { share_network: true });
 
-/** As much of a channel as its network is about. */
+/** The part of a channel that a network needs. */
 class FakeContainer {
   readonly #closed = Promise.withResolvers<void>();
   readonly id: string;
@@ -26,7 +26,7 @@ class FakeContainer {
   }
 }
 
-/** Holders over an engine that always succeeds, or says what a test tells it to. */
+/** Holders on an engine that always succeeds, or answers as the test chooses. */
 class Networks {
   readonly started: FakeContainer[] = [];
   readonly lost: string[] = [];
@@ -111,7 +111,7 @@ test("NetworkHolders reports a lost holder, and the next container gets a new on
   expect((await networks.join(shared)).network).toBe("container:h2");
 });
 
-test("NetworkHolders throws the reason why there is no holder, and tries again for the next container", async () => {
+test("NetworkHolders throws the reason for a missing holder, and tries again for the next container", async () => {
   const networks = new Networks();
   networks.problem = new Error("no engine");
   expect(await failureOf(networks.join(shared))).toBe(networks.problem);

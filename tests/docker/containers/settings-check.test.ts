@@ -24,7 +24,7 @@ const NETWORKS: readonly object[] = [
 ];
 const INFO: object = { Architecture: "x86_64", NCPU: 2, MemTotal: 1e9, Runtimes: { runc: {}, runsc: {} } };
 
-/** What is said of settings by an engine that answers with these, and which paths it was asked for. */
+/** Checks settings with an engine that answers with these; returns the problem and the requested paths. */
 async function check(
   settings: Partial<Settings>,
   { networks = NETWORKS, info = INFO, status = 200 } = {},
@@ -102,6 +102,6 @@ test.each([
   [{ runtime: "runc" }, { status: 500 }],
   [{ runtime: "runc" }, { info: {} }],
   [{ network: "mine" }, { networks: [{ Name: 5 }] }],
-])("SettingsCheck of %j with an engine that makes no sense (%j) is a 503", async (settings, answers) => {
+])("SettingsCheck of %j answers 503 if the engine makes no sense (%j)", async (settings, answers) => {
   expect((await check(settings, answers)).problem).toMatchObject({ reason: "engine_unavailable" });
 });

@@ -76,7 +76,7 @@ describe("SharedPull", () => {
     expect([seen, clock.pending]).toEqual([[0, 999], 0]);
   });
 
-  test("ends as the pull does when that fails", async () => {
+  test("fails as the pull does", async () => {
     const { clock, pull, end, note, watch } = begin();
     const { seen } = watch();
     note(5);

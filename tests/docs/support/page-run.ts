@@ -32,8 +32,9 @@ const ATTEMPTS = 20;
 const CREDENTIALS = { username: "deploy-bot", password: "correct horse" };
 
 /**
- * One page and what it needs: a directory, a shell, a server on a port and a database of its own, and, for pages that
- * speak of them, a registry and a receiver of callbacks. Names in the page are replaced by those of this run, and the other way round in output.
+ * A page with everything that it needs: a directory, a shell, a server on a port and a database of its own, and, if the
+ * page mentions them, a registry and a receiver of callbacks. Names in commands are replaced by those of this run, and
+ * back in output.
  */
 export class PageRun implements AsyncDisposable {
   readonly #held = new AsyncDisposableStack();
@@ -149,7 +150,7 @@ export class PageRun implements AsyncDisposable {
     for (const { command, output } of commandsOf(block)) await this.#compare(place, command, output);
   }
 
-  /** Runs a command that must print what is shown. It exits with 0 unless it says "exit code N" in a comment. */
+  /** Runs a command that must print the shown output. It exits with 0 unless it says "exit code N" in a comment. */
   async #compare(place: string, command: string, shown: string): Promise<void> {
     const { output, code } = await this.#runPatiently(command, shown);
     const expected = Number(/# exit code (\d+)/.exec(command)?.[1] ?? 0);
@@ -175,7 +176,7 @@ export class PageRun implements AsyncDisposable {
   }
 
   async #stay(block: Block): Promise<void> {
-    // What it prints may look like further commands.
+    // Its output may look like further commands.
     const [first = "", ...printed] = block.text.split("\n");
     if (!first.startsWith("$ ")) throw new Error(`${block.place}: it begins with the command that stays`);
     await this.#start(first.slice(2), printed.join("\n"), block.place);
@@ -208,12 +209,12 @@ export class PageRun implements AsyncDisposable {
     if (difference !== undefined) throw new Error(`${place}: not received:\n${difference}\nbut\n${received}`);
   }
 
-  /** A text of the page with the names and values of this run. */
+  /** Returns a text of the page with the names and values of this run. */
   #actual(text: string): string {
     return this.#names.reduce((all, [shown, actual]) => all.replaceAll(shown, actual), this.#values.inserted(text));
   }
 
-  /** A text of this run with the page's names. */
+  /** Returns a text of this run with the page's names. */
   #shown(text: string): string {
     return this.#names.reduce((all, [shown, actual]) => all.replaceAll(actual, shown), text);
   }

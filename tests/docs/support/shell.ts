@@ -2,7 +2,7 @@ import { chmod } from "node:fs/promises";
 import { ROOT } from "./markdown-blocks.ts";
 import { requireProgram } from "../../../.ci/packages.ts";
 
-/** The longest that a command of a page may take; those that stay may take as long until they have printed what is shown. */
+/** The longest that a command of a page may take; those that stay have as long to print the shown output. */
 const COMMAND_TIMEOUT_MS = 120_000;
 
 export interface Ended {
@@ -26,7 +26,7 @@ export class Shell implements AsyncDisposable {
     this.#output = new Output(this.#child.stdout);
   }
 
-  /** Runs one command or several lines; returns all that they print, to standard error as well. */
+  /** Runs one command or several lines; returns everything that they print, including to standard error. */
   async run(command: string): Promise<Ended> {
     const mark = `end-of-${crypto.randomUUID()}`;
     this.#output.clear();
@@ -61,7 +61,7 @@ export class StayingCommand implements AsyncDisposable {
     this.#output = new Output(this.#child.stdout);
   }
 
-  /** Waits until its output is as it should be; returns all of it so far. */
+  /** Waits until its output is as expected; returns all of it so far. */
   printed(complete: (output: string) => boolean): Promise<string> {
     return this.#output.until(complete, this.#command);
   }

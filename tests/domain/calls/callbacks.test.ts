@@ -58,7 +58,7 @@ const spelledIpv6 = fc
   });
 
 describe("callbackUrlProblem", () => {
-  test("no address of the refused ranges passes, in whatever spelling", () => {
+  test("no address of the refused ranges passes, in any spelling", () => {
     const around = fc.constantFrom<[string, string]>(
       ["http://", "/"],
       ["https://", ":8443/x?y"],
@@ -69,7 +69,7 @@ describe("callbackUrlProblem", () => {
     fc.assert(
       fc.property(fc.oneof(spelledIpv4, spelledIpv6), around, (host, [before, after]) => {
         const url = `${before}${host}${after}`;
-        // Some spellings are no URL at all, which is a problem as well.
+        // Some spellings are not a URL at all, which is a problem as well.
         expect([url, callbackUrlProblem(url, NOTHING)]).toEqual([url, expect.any(String)]);
       }),
       { numRuns: 5_000 },
@@ -83,7 +83,7 @@ describe("callbackUrlProblem", () => {
     ..."http://localhost/ http://LOCALHOST.:80/ https://any.localhost/ http://①②⑦.0.0.1/ http://169.254.169.254/".split(
       " ",
     ),
-  ])("%s leads to no public address", (url) => {
+  ])("%s does not lead to a public address", (url) => {
     expect(callbackUrlProblem(url, NOTHING)).toEndWith(
       "not a public address; whoever runs the server may allow it with CALLBACK_ALLOW",
     );
@@ -129,7 +129,7 @@ describe("callbackUrlProblem", () => {
     checkCallbackUrl(url, NOTHING);
   });
 
-  test("what is allowed can be called: names, addresses, ranges", () => {
+  test("allowed names, addresses and ranges can be called", () => {
     const allowed = parseAllowed(["Hooks.localhost.", "10.0.0.0/8", "127.0.0.1"]) ?? NOTHING;
     for (const url of ["http://hooks.localhost/", "http://HOOKS.localhost.:1/", "http://10.1/", "http://localhost/"])
       expect([url, callbackUrlProblem(url, allowed)]).toEqual([url, undefined]);
@@ -167,7 +167,7 @@ describe("callbackBody", () => {
     expect(parsed(null, "cancelled")).toMatchObject({ type: "invocation.cancelled" });
   });
 
-  test("any JSON stays as it is, number for number", () => {
+  test("any JSON stays unchanged, number for number", () => {
     expect(bodyOf(Buffer.from("[9223372036854775807, 1.0]"))).toEndWith('"response":[9223372036854775807, 1.0]}}');
     fc.assert(
       fc.property(fc.json(), (json) => {
@@ -177,7 +177,7 @@ describe("callbackBody", () => {
     );
   });
 
-  test("what is no JSON is there in base64", () => {
+  test("a response that is not JSON is in base64", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1 }), (bytes) => {
         const { data } = parsed(Buffer.concat([Buffer.from([0xff]), bytes])) as { data: { response_base64: string } };
@@ -188,7 +188,7 @@ describe("callbackBody", () => {
     expect(parsed(Buffer.from("\ufeff1"))).toMatchObject({ data: { response_base64: "77u/MQ==" } });
   });
 
-  test("what is too long is left out, with a note", () => {
+  test("a response that is too long is left out, with a note", () => {
     const long = Buffer.alloc(CALLBACK.response_bytes + 1, "1");
     const { data } = parsed(long) as { data: Record<string, unknown> };
     expect(data).toMatchObject({

@@ -92,7 +92,7 @@ test.each([
   ["😀", false],
 ])("isHeaderValue(%j) is %p", (text, expected) => expect(isHeaderValue(text)).toBe(expected));
 
-test("a header that passes is one that Headers takes", () => {
+test("Headers accepts every header that passes", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), (key, text) => {
       if (!isHeaderName(key) || !isHeaderValue(text)) return;

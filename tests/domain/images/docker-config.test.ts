@@ -18,18 +18,14 @@ describe("readDockerConfig", () => {
     ["a password with colons", { auth: base64("me:a:b:") }, { username: "me", secret: "a:b:" }],
     ["NULs after the password", { auth: base64("me:sesame\0\0") }, { username: "me", secret: "sesame" }],
     ["base64 without padding", { auth: base64("me:sesame!").replace(/=+$/, "") }, { secret: "sesame!" }],
-    ["what is not ASCII", { auth: base64("me:pässword") }, { secret: "pässword" }],
+    ["a password that is not ASCII", { auth: base64("me:pässword") }, { secret: "pässword" }],
     ["username and password", { username: "me", password: "sesame" }, { username: "me", secret: "sesame" }],
     [
       "an identity token",
       { auth: base64("me:"), identitytoken: "token" },
       { username: "me", kind: "identity_token", secret: "token" },
     ],
-    [
-      "an identity token alone",
-      { identitytoken: "token" },
-      { username: null, kind: "identity_token", secret: "token" },
-    ],
+    ["only an identity token", { identitytoken: "token" }, { username: null, kind: "identity_token", secret: "token" }],
     ["other fields, too", { auth: base64("me:sesame"), email: "me@example.com" }, { secret: "sesame" }],
   ])("reads %s", (_, entry, expected) => {
     const { found, skipped } = read({ auths: { "ghcr.io": entry }, psFormat: "table" });
@@ -54,8 +50,8 @@ describe("readDockerConfig", () => {
     ["no host", { auths: { "": { auth: base64("me:sesame") } } }, "it must be a host"],
     ["the store of the machine", { auths: { "ghcr.io": {} }, credsStore: "desktop" }, 'in the helper "desktop"'],
     ["a helper", { auths: { "gcr.io": {} }, credHelpers: { "gcr.io": "gcloud" } }, 'in the helper "gcloud"'],
-    ["a helper alone", { credHelpers: { "gcr.io": "gcloud" } }, "PUT /v1/registries/gcr.io instead"],
-    ["a store alone", { credsStore: "pass" }, 'in the helper "pass"; PUT /v1/registries/<host> instead'],
+    ["only a helper", { credHelpers: { "gcr.io": "gcloud" } }, "PUT /v1/registries/gcr.io instead"],
+    ["only a store", { credsStore: "pass" }, 'in the helper "pass"; PUT /v1/registries/<host> instead'],
   ])("skips %s, and shows nothing of it", (_, config, problem) => {
     const { found, skipped } = read(config);
     expect(found).toEqual([]);

@@ -25,7 +25,7 @@ describe("parseManifestText", () => {
     ["words that are truth values elsewhere", "a: yes\nb: off\nc: 010\n", { a: "yes", b: "off", c: 10 }],
     ["nothing", "", null],
     [
-      "stars that are no aliases",
+      "stars that are not aliases",
       `a: ["*"]\nb: '*'\nc: /x/*\n${"#* * *a\n".repeat(1_000)}`,
       { a: ["*"], b: "*", c: "/x/*" },
     ],

@@ -26,12 +26,12 @@ describe("expand", () => {
     ["$$${A}", "$one"],
     ["$$$$", "$$"],
     ["echo $HOME $1 $(date) 5$", "echo $HOME $1 $(date) 5$"],
-  ])("makes %j %j", (text, expected) => {
+  ])("turns %j into %j", (text, expected) => {
     expect(expand(text, Type.String(), VARIABLES)).toBe(expected);
   });
 
   test.each(["${}", "${1A}", "${A", "${A-x}", "${A%x}", "${ A }", "${a.b}", "${A:=x}", "${NONE:-${A}}"])(
-    "refuses %j and says where",
+    "refuses %j and names the place",
     (text) => {
       expect(() => expand({ functions: { f: { image: text } } }, Manifest, VARIABLES)).toThrow(
         'Invalid "functions/f/image": "${',

@@ -9,7 +9,7 @@ import { TestServer } from "../../support/server.ts";
 const KEY = "a-key-that-is-long-enough-for-this-test";
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/** Answers with what it learned of the request, with its body, and with a header that a HEAD shows too. */
+/** Answers with its view of the request, with its body, and with a header that a HEAD shows too. */
 const TELL = [
   "cd $CONTEXT_PATH",
   "body=$(cat request.json)",

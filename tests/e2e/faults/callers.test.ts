@@ -9,9 +9,9 @@ import { containersLeft, TestServer } from "../../support/server.ts";
 import { BUSY_TIMEOUT_MS, eventually, expectWithin, slowdown } from "../../support/pace.ts";
 import { expectProblem, watchHealth } from "./support/invariants.ts";
 
-/** How soon the function must be killed and its container gone. */
+/** The time within which the function must be killed and its container gone. */
 const GONE_MS = 1_000;
-/** How late a timeout may be answered. */
+/** The delay with which a timeout may be answered. */
 const LATE_MS = 500;
 
 let engine: Engine;

@@ -13,7 +13,7 @@ import { type KillableEngine, startKillableEngine } from "./support/killable-eng
 import { type Order, Submitter } from "./support/submitter.ts";
 import { eventually } from "../../support/pace.ts";
 
-/** `HISTORY=full` is what the README tells the numbers of: five minutes. */
+/** `HISTORY=full` gives the numbers in the README: five minutes. */
 const FULL = process.env["HISTORY"] === "full";
 const { orders: ORDERS, restarts: RESTARTS } = FULL ? { orders: 2_000, restarts: 20 } : { orders: 200, restarts: 5 };
 const CLIENTS = 8;
@@ -62,7 +62,7 @@ function start(): Promise<SpawnedServer> {
   });
 }
 
-/** Most are short and go well; some take long enough to be caught in the midst, some fail once, some always. */
+/** Most are short and succeed; some take long enough to be interrupted, some fail once, some always. */
 function someOrder(tag: number): Order {
   const [fresh, slow, failing] = [Math.random(), Math.random(), Math.random()];
   const [reused, single, hasty] = functions;
@@ -102,7 +102,7 @@ test(
       if (restart === engineKilled) engine.kill();
       if (restart === engineRestarted) engine.restart();
       await Bun.sleep((Math.random() * LIFE_MS) / 2);
-      // Every other one dies with a submission in its hands.
+      // Every other one dies while it handles a submission.
       if (restart % 2 === 0) await submitter.nextSent(1_000);
       await Bun.sleep(Math.random() * 8);
       submitter.offline();

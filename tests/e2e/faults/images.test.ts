@@ -224,7 +224,7 @@ describe("an image removed behind our back", () => {
     );
   });
 
-  test("is a 502 if it came from no registry", async () => {
+  test("is a 502 if it did not come from a registry", async () => {
     const tag = `slipway-test/local:${crypto.randomUUID()}`;
     const container = (await engine.docker("create", await fixture("static"))).trim();
     await engine.docker("commit", "--message", tag, container, tag);

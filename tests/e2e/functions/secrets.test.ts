@@ -45,7 +45,7 @@ function script(line: string, settings: Partial<Function> = {}, on = server): Pr
   return on.createFunction(shell, { entrypoint: ["sh", "-c"], command: [line], ...settings });
 }
 
-/** Returns what a function that is a line of shell writes for a caller. */
+/** Returns the answer of a function that is a line of shell. */
 async function said(fn: Named, on = server): Promise<string> {
   const response = await on.invoke(fn);
   const text = await response.text();
@@ -72,7 +72,7 @@ function file(name: string): SecretUse {
   return { name, environment: null };
 }
 
-/** Returns what the engine shows of a function's containers: their settings and what they have written. */
+/** Returns everything that the engine shows of a function's containers: their settings and their output. */
 async function engineKnows(fn: Named): Promise<string> {
   const ids = await containersOf(fn);
   expect(ids.length).toBeGreaterThan(0);
@@ -137,7 +137,7 @@ describe("a secret of a function", () => {
   });
 });
 
-describe("a secret is visible to nobody else:", () => {
+describe("a secret is not visible anywhere else:", () => {
   const mine = "mine-8b1f0c";
   const others = "others-77d2e9";
 

@@ -107,7 +107,7 @@ describe("POST /v1/functions with Accept: text/event-stream", () => {
     ["a wrong body", { image: 1 }, 400, "invalid_request"],
     ["a wrong reference", { image: "UPPER" }, 400, "invalid_request"],
     ["a network that is not there", { image: "127.0.0.1:9/x", network: "nowhere" }, 400, "invalid_request"],
-  ])("answers %s as ever", async (_, body, status, reason) => {
+  ])("answers %s without a stream", async (_, body, status, reason) => {
     const response = await send("POST", "/v1/functions", body);
     expect([response.status, response.headers.get("content-type")]).toEqual([
       status,

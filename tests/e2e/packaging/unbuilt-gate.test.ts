@@ -43,7 +43,7 @@ test.each(["--help", "--version", "openapi"])("bun index.ts %s needs no gate", a
 });
 
 test("build-gate.ts says which packages to install if there is no compiler and it may not install one", async () => {
-  // In a user namespace without a mapping, where we are not root and still own our files.
+  // In a user namespace without a mapping, in which we are not root and still own our files.
   const { code, stderr } = await run(["/usr/bin/unshare", "--user", process.execPath, ".ci/build-gate.ts"], {
     PATH: "/nonexistent",
   });

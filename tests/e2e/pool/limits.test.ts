@@ -4,7 +4,7 @@ import { expectWithin } from "../../support/pace.ts";
 import { containersOf, full, isWarm, pool, startOf, timingOf, warmServer } from "./pools.ts";
 
 const MIB = 1024 * 1024;
-/** How long a refusal may take, in milliseconds, with twenty of them in a row: callers are promised 50. */
+/** The time that a refusal may take, in milliseconds, with twenty of them in a row: callers are promised 50. */
 const REFUSAL_MS = 1_000;
 
 let image: string;

@@ -4,7 +4,7 @@ import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 
-/** As much of a function as names it. */
+/** The part of a function that names it. */
 export type Named = Pick<Function, "id">;
 
 /** Starts a server that keeps instances ready; each test has one of its own, whose end removes them. */
@@ -29,10 +29,10 @@ export async function pool(
   return state;
 }
 
-/** Whether an instance is ready and no other is starting. */
+/** Returns whether an instance is ready and no other is starting. */
 export const isWarm = ({ ready, starting }: PoolState) => ready > 0 && starting === 0;
 
-/** Waits until exactly so many instances of a function are ready and no other is starting. */
+/** Waits until exactly this many instances of a function are ready and no other is starting. */
 export function full(server: { readonly url: string }, fn: Named, count: number): Promise<PoolState> {
   return pool(server, fn, ({ ready, starting }) => ready === count && starting === 0);
 }
@@ -76,7 +76,7 @@ export async function containersOf(...functions: readonly Named[]): Promise<stri
   return (await Promise.all(listed)).flatMap((ids) => ids.split("\n").filter(Boolean));
 }
 
-/** Waits until these functions have so many containers. */
+/** Waits until these functions have this many containers. */
 export async function containersBecome(count: number, ...functions: readonly Named[]): Promise<void> {
   await eventually(async () => (await containersOf(...functions)).length === count);
   expect(await containersOf(...functions)).toHaveLength(count);

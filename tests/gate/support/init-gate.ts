@@ -1,7 +1,7 @@
 import { GATE, GateProcess, sh, type GateOptions } from "./gate-process.ts";
 
 /**
- * Makes a container of namespaces: the gate is PID 1, and all that it clears as PID 1 is a tmpfs that nobody else sees.
+ * Makes a container of namespaces: the gate is PID 1, and everything that it clears as PID 1 is a private tmpfs.
  * `set -e`: if one of them cannot be mounted, the gate is not started, lest it clear the machine's own directories.
  * $1 is a directory of the test, mounted at /dev/host; $2 the gate, copied to /dev/gate; $3 the context's root.
  */

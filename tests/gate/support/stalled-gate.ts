@@ -4,7 +4,7 @@ import { GATE, outcomeOf, requestIn, scratch, sh, witness, type CallOptions, typ
 
 /** A gate that has been called and whose output nobody reads. It fills the 64 KiB of a FIFO, and no more. */
 export class StalledGate implements AsyncDisposable {
-  /** Resolves when the function and all that it started are gone. */
+  /** Resolves when the function and everything that it started are gone. */
   readonly gone: Promise<unknown>;
   readonly #conversation = new GateConversation();
   readonly #child: Bun.Subprocess<"pipe", number, "inherit">;

@@ -221,7 +221,7 @@ describe("with AUTH=off on 0.0.0.0", () => {
   });
 });
 
-/** Whether the gateway of the engine's bridge is an address of this machine. */
+/** Returns whether the gateway of the engine's bridge is an address of this machine. */
 async function hostHasGateway(): Promise<boolean> {
   const { client } = await acquireEngine();
   // The engine's own format.

@@ -27,7 +27,7 @@ const LOOPBACK: AccessPolicy = {
 const LOCKED: AccessPolicy = { ...LOOPBACK, keys: ONE_KEY, key_required: true, loopback: false };
 const OPEN: AccessPolicy = { ...LOOPBACK, keys: ONE_KEY, loopback: false };
 
-/** Why a request is refused, or "passes". */
+/** Returns the reason why a request is refused, or "passes". */
 function verdict(
   policy: AccessPolicy,
   headers: Record<string, string>,

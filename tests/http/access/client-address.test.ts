@@ -44,7 +44,7 @@ describe("clientOf", () => {
     expect(clientOf(address)).toBe(client);
   });
 
-  test("is the same for all of a network, and different for two", () => {
+  test("is the same within a network, and different for two networks", () => {
     const prefix = fc.tuple(...Array.from({ length: 4 }, () => fc.integer({ min: 1, max: 0xffff })));
     const text = (groups: readonly number[]) => groups.map((group) => group.toString(16)).join(":");
     fc.assert(

@@ -17,9 +17,9 @@ test("parseRoutes finds the default gateways, in the byte order of the kernel", 
 
 test.each([
   ["nothing", ""],
-  ["a heading alone", HEAD],
+  ["only a heading", HEAD],
   ["a default route without a gateway", `${HEAD}\nppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n`],
-  ["what is no number", `${HEAD}\neth0\t00000000\tgateway!\t0003\n`],
+  ["something that is not a number", `${HEAD}\neth0\t00000000\tgateway!\t0003\n`],
   ["half a line", `${HEAD}\neth0\t00000000`],
 ])("parseRoutes finds none in %s", (_name, table) => {
   expect(parseRoutes(table)).toEqual([]);

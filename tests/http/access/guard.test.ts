@@ -65,7 +65,7 @@ describe("resource", () => {
 });
 
 describe("checkGuarded", () => {
-  test("accepts endpoints that say what they need, and open ones", () => {
+  test("accepts endpoints that state their scopes, and open ones", () => {
     const { things } = setUp();
     const app = new Elysia().use(things).get("/open", () => "open");
     expect(() => checkGuarded(app.routes, ["/open"])).not.toThrow();

@@ -83,7 +83,7 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 function send(method: string, path: string, token?: string): Promise<Response> {
-  // A request that passes does nothing: what it names does not exist, and its body is not JSON.
+  // A request that passes does nothing: its target does not exist, and its body is not JSON.
   const body = ["GET", "HEAD", "DELETE"].includes(method) ? undefined : "{";
   const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
   return fetch(server.url + path, { method, headers, ...(body !== undefined && { body }) });
@@ -160,7 +160,7 @@ test.each([
   "/swagger/swagger-ui.css",
   "/docs",
   "/docs/routes",
-])("GET %s accepts every key, and nobody without one", async (path) => {
+])("GET %s accepts every key, but no request without one", async (path) => {
   for (const scope of SCOPES) expect([scope, (await send("GET", path, tokens[scope])).status]).toEqual([scope, 200]);
   expect((await send("GET", path)).status).toBe(401);
 });

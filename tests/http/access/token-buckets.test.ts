@@ -59,7 +59,7 @@ describe("TokenBuckets", () => {
     expect(buckets.size).toBe(3);
   });
 
-  test("nobody gets more than a full bucket and what came back meanwhile, even if the system time jumps", async () => {
+  test("no client gets more than a full bucket plus the tokens that came back meanwhile, even if the system time jumps", async () => {
     const size = fc.record({
       tokens: fc.integer({ min: 1, max: 50 }),
       window_ms: fc.integer({ min: 1_000, max: 100_000 }),

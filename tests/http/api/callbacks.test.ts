@@ -139,7 +139,7 @@ describe("callback_url of a function", () => {
 describe("GET and POST /v1/invocations/:id/callback", () => {
   const path = (id: string) => `/v1/invocations/${id}/callback`;
 
-  test("shows what is wrong, and POST sends it again, one at a time", async () => {
+  test("GET shows the problem, and POST sends it again, one at a time", async () => {
     receiver.answer = 410;
     const { id } = await submit({ do: "echo" }, toReceiver());
     expect(await settledCallback(id)).toMatchObject({

@@ -137,7 +137,7 @@ describe("POST /v1/functions", () => {
     expectError(reply, { status: 400, reason: "invalid_request", message });
   });
 
-  test.each(NEVER)("POST /v1/functions knows no field %s", async (field) => {
+  test.each(NEVER)("POST /v1/functions answers 400 to the unknown field %s", async (field) => {
     const reply = await server.api("POST", "/v1/functions", { image, [field]: true });
     expectError(reply, { status: 400, reason: "invalid_request" });
     expect(reply.body.message).toStartWith(`Unknown field "${field}": `);

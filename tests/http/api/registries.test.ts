@@ -173,7 +173,7 @@ describe("POST /v1/registries/import", () => {
     ["a list", [], "The body must be a JSON object"],
     ["a list of registries", { auths: [{ auth }] }, 'Invalid "auths": it must be '],
     ["a text", { auths: auth }, 'Invalid "auths": it must be '],
-    ["a helper that is none", { credsStore: 1 }, 'Invalid "credsStore": it must be a string'],
+    ["a helper that is not a string", { credsStore: 1 }, 'Invalid "credsStore": it must be a string'],
     [
       "too many",
       { auths: Object.fromEntries(Array.from({ length: 101 }, (_, index) => [`r${index}.example`, { auth }])) },

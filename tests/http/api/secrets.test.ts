@@ -72,7 +72,7 @@ describe("PUT /v1/secrets/:name", () => {
     ["white space", " \n"],
     ["a NUL", "a\0b"],
     ["a byte order mark", "\ufeff"],
-    ["what is beyond the first plane", "\u{1f511}"],
+    ["a character beyond the first plane", "\u{1f511}"],
     ["the longest", "x".repeat(SECRET_BYTES)],
     ["the longest that is not ASCII", "ü".repeat(SECRET_BYTES / 2)],
   ])("PUT /v1/secrets/:name accepts any text: %s", async (_, value) => {

@@ -42,7 +42,7 @@ const meta = (status: number, headers: ResponseMeta["headers"] = []): ResponseMe
 });
 
 describe("answerResponse", () => {
-  test("leaves the body of a HEAD out and tells its length", async () => {
+  test("omits the body of a HEAD and states its length", async () => {
     const { status, headers, text } = await sent("hello", meta(200, [["content-type", "text/plain"]]), {
       method: "HEAD",
     });
@@ -50,7 +50,7 @@ describe("answerResponse", () => {
     expect(headers.get("content-type")).toBe("text/plain");
   });
 
-  test.each([204, 205, 304])("sends no body and no content type with %d, whatever there is", async (status) => {
+  test.each([204, 205, 304])("sends no body and no content type with %d, even if there are some", async (status) => {
     const reply = await sent("hello", meta(status, [["etag", '"1"']]));
     expect([reply.status, reply.text, reply.headers.get("etag")]).toEqual([status, "", '"1"']);
     expect(reply.headers.get("content-type")).toBeNull();
@@ -69,7 +69,7 @@ describe("answerResponse", () => {
     },
   );
 
-  test("of a function without meta is what it was before there was any", async () => {
+  test("of a function without meta is JSON with the status 200", async () => {
     const reply = await sent("{}", null, { body_file: false });
     expect([reply.status, reply.text, reply.headers.get("content-type")]).toEqual([200, "{}", "application/json"]);
   });
@@ -86,7 +86,7 @@ describe("answerResponse", () => {
     expect([reply.status, await reply.text()]).toEqual([201, "as it arrives"]);
   });
 
-  test("puts what a function says on the wire as it is, and nothing that it did not say", async () => {
+  test("sends the headers of a function unchanged, and no others", async () => {
     const OURS = ["x-content-type-options", "content-security-policy", "content-type", "x-function-exit-code"];
     const own = new Set([...OURS, "server-timing", "date", "content-length", "connection"]);
     const name = fc.stringMatching(/^x-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,10}$/);
@@ -111,7 +111,7 @@ describe("answerResponse", () => {
           ]);
           expect(new Set(said.map(([one]) => one))).toEqual(new Set(meant.map(([one]) => one)));
           for (const [key, text] of meant) {
-            // The test reads bytes as UTF-8; what is beyond ASCII is one byte each.
+            // The test reads bytes as UTF-8; characters beyond ASCII are one byte each.
             if (/^[\t\u0020-\u007e]*$/.test(text)) expect(reply.headers.get(key)).toBe(text);
           }
         },

@@ -58,7 +58,7 @@ describe("on_success and on_failure", () => {
     expect(await ended(third?.id ?? "")).toMatchObject({ parent_id: next?.id, chain_depth: 2, status: "succeeded" });
   });
 
-  test("a dead invocation goes to on_failure, with its response or else with what went wrong", async () => {
+  test("a dead invocation goes to on_failure, with its response or else with its error", async () => {
     const failed = await make("failed");
     const first = await make("first", { on_failure: failed.id });
     const silent = await following("first", { do: "exit", code: 3 });

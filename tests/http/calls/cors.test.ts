@@ -69,7 +69,7 @@ describe("setCors", () => {
 });
 
 describe("preflightAnswer", () => {
-  test("tells an allowed origin what it may send", () => {
+  test("lists for an allowed origin what it may send", () => {
     expect(preflighted({}, PAGE)).toEqual({
       allow: "GET, HEAD, OPTIONS, PUT",
       vary: "Origin",
@@ -89,7 +89,7 @@ describe("preflightAnswer", () => {
     });
   });
 
-  test.each([null, "https://evil.example"])("tells %j only the methods", (origin) => {
+  test.each([null, "https://evil.example"])("lists for %j only the methods", (origin) => {
     expect(preflighted({ credentials: true }, origin)).toEqual({ allow: "GET, HEAD, OPTIONS, PUT", vary: "Origin" });
   });
 });

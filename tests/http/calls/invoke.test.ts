@@ -115,7 +115,7 @@ describe("POST /r/*", () => {
 
   test.each([
     ["exits with 4 and wrote nothing", { do: "exit", code: 4 }, 502, "function_failed", "4"],
-    ["answers with what is no JSON", { do: "response", kind: "not_json" }, 502, "invalid_response", "0"],
+    ["answers with something that is not JSON", { do: "response", kind: "not_json" }, 502, "invalid_response", "0"],
     ["kills itself", { do: "signal", signal: 9 }, 502, "function_failed", null],
   ])("POST /r/* answers with an envelope when the function %s", async (_name, body, status, reason, exitCode) => {
     const response = await call("/echo", body);

@@ -60,7 +60,7 @@ describe("RateLimits", () => {
     });
   });
 
-  test("a caller that waits as long as it was told is accepted, whatever the limit", async () => {
+  test("a caller that waits as long as the answer says is accepted, whatever the limit", async () => {
     const limit = fc.record({
       requests: fc.integer({ min: 1, max: 1_000_000 }),
       window_ms: fc.integer({ min: 1_000, max: 86_400_000 }),

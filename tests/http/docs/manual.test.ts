@@ -3,7 +3,7 @@ import { TestServer } from "../../support/server.ts";
 import { startBrowser } from "../support/browser.ts";
 import { expectError } from "../support/replies.ts";
 
-/** A browser may have to be installed (13 s where the packages are near), and starts in 2 s. */
+/** A browser may have to be installed (13 s if the packages are near), and starts in 2 s. */
 const TIMEOUT_MS = 180_000;
 
 let server: TestServer;
@@ -70,7 +70,7 @@ describe("GET /docs", () => {
 });
 
 test(
-  "the manual is read and searched in a browser, by keyboard alone, and asks nobody else for anything",
+  "the manual can be read and searched in a browser, with only the keyboard, and loads nothing from elsewhere",
   async () => {
     await using browser = await startBrowser();
     const page = await browser.context.newPage();

@@ -197,7 +197,7 @@ describe("GET /swagger/json", () => {
     expect(bare.map(([where]) => where)).toEqual([]);
   });
 
-  test("GET /swagger/json has nothing that only TypeBox or JSON Schema knows", () => {
+  test("GET /swagger/json has nothing that exists only in TypeBox or JSON Schema", () => {
     const text = JSON.stringify(document.json);
     for (const word of ["$id", '"const"', "patternProperties", '"type":"null"', "examples", "TypeBox", '"hide"']) {
       expect(text).not.toContain(word);

@@ -13,7 +13,7 @@ const REQUESTS = 10_000;
 const RAW_REQUESTS = 1_000;
 const TIMEOUT_MS = 120_000;
 
-/** What no answer may contain: paths of this machine, SQL, stacks. */
+/** Texts that no answer may contain: paths of this machine, SQL, stacks. */
 const INSIDE = [tmpdir(), import.meta.dir, "SQLITE", "select ", "node_modules", ".ts:"];
 
 let directory: string;
@@ -201,7 +201,7 @@ test(
     const property = fc.asyncProperty(method, target, async (verb, path) => {
       const head = `${verb} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`;
       const { status, headers, text: body } = parseReply(await exchange(locked.url, Buffer.from(head, "latin1")));
-      // Bun itself refuses what is not a request.
+      // Bun itself refuses bytes that are not a request.
       if (status === 400 && !headers.has("x-request-id")) return;
       const { pathname } = new URL(`http://localhost${path}`);
       if (status === 200) expect(pathname.replace(/\/$/, "")).toBe("/healthz");

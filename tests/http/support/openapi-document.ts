@@ -31,7 +31,7 @@ export class OpenApiDocument {
     );
   }
 
-  /** A value, or what its `$ref` leads to. */
+  /** Returns a value, or the target of its `$ref`. */
   resolve(value: Json | undefined): Json | undefined {
     if (!isObject(value) || typeof value["$ref"] !== "string") return value;
     const keys = value["$ref"].replace("#/", "").split("/");

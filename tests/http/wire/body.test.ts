@@ -67,7 +67,7 @@ describe("a body that is not a JSON object", () => {
       'Unknown field "__proto__": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "version" or "split"',
     ],
     [
-      "an object that is no text",
+      "an object that is not text",
       '{"path": {"toString": false, "valueOf": 1}, "function_id": "x"}',
       'Invalid "path": it must be a string, but it is an object',
     ],

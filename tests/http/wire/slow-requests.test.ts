@@ -53,7 +53,7 @@ function open(): Socket {
   return connect({ host: "127.0.0.1", port: Number(new URL(server.url).port) });
 }
 
-/** What a connection received until it was closed, and after how many milliseconds. */
+/** Returns the text that a connection received until it was closed, and the milliseconds that this took. */
 async function slowly(first: string, piece?: string): Promise<{ text: string; ms: number }> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const began = performance.now();
@@ -192,7 +192,7 @@ test("5,000 idle connections do not slow /healthz", async () => {
   for (const socket of sockets) socket.destroy();
 });
 
-/** How many connections this process may still make; it has both ends of each. */
+/** Returns the number of connections that this process may still make; it has both ends of each. */
 function freeDescriptors(): number {
   const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
   return Math.floor((Number(limit ?? 1024) - 300) / 2);

@@ -32,10 +32,10 @@ function facts(): RunFacts {
   return { logs: new LogCollector(), timeout_ms: 1_000, response_limit: 100, command: ["/bin/function", "x"] };
 }
 
-/** What the caller gets: the function's own bytes, or a reason. */
+/** The caller's answer: the function's own bytes, or a reason. */
 type Answer = readonly ["succeeded" | "failed", Reason | null, "bytes" | null];
 
-describe("judge gives the answers of the table", () => {
+describe("judge returns the answers of the table", () => {
   test.each<[string, Partial<ExitFrame>, string | Uint8Array, Answer]>([
     ["exit 0, a response", {}, '{"a":1}', ["succeeded", null, "bytes"]],
     ["exit 0, nothing written", {}, "{}", ["succeeded", null, "bytes"]],
@@ -46,15 +46,15 @@ describe("judge gives the answers of the table", () => {
     ["a signal, its own error", { signal: 11 }, "[]", ["failed", "function_failed", "bytes"]],
     ["a signal, nothing written", { signal: 15 }, "{}", ["failed", "function_failed", null]],
     ["no file", { responseState: "missing" }, "", ["failed", "invalid_response", null]],
-    ["no regular file", { responseState: "no_regular_file" }, "", ["failed", "invalid_response", null]],
+    ["not a regular file", { responseState: "no_regular_file" }, "", ["failed", "invalid_response", null]],
     ["an unreadable file", { responseState: "unreadable" }, "", ["failed", "invalid_response", null]],
     ["too much", { responseState: "over_limit" }, "", ["failed", "response_too_large", null]],
     ["too much and exit 1", { responseState: "over_limit", exitCode: 1 }, "", ["failed", "response_too_large", null]],
     ["an empty file", {}, "", ["failed", "invalid_response", null]],
     ["a cut file", {}, '{"a":', ["failed", "invalid_response", null]],
-    ["no JSON", {}, "<html>", ["failed", "invalid_response", null]],
-    ["no JSON and exit 1", { exitCode: 1 }, "<html>", ["failed", "invalid_response", null]],
-    ["no UTF-8", {}, Uint8Array.of(0x22, 0xff, 0x22), ["failed", "invalid_response", null]],
+    ["not JSON", {}, "<html>", ["failed", "invalid_response", null]],
+    ["not JSON and exit 1", { exitCode: 1 }, "<html>", ["failed", "invalid_response", null]],
+    ["not UTF-8", {}, Uint8Array.of(0x22, 0xff, 0x22), ["failed", "invalid_response", null]],
     ["a byte order mark", {}, "\u{feff}{}", ["failed", "invalid_response", null]],
     ["killed for its memory", { signal: 9, oomKills: 1 }, "{}", ["failed", "out_of_memory", null]],
     ["a shell whose child was", { exitCode: 137, oomKills: 1 }, "{}", ["failed", "out_of_memory", null]],
@@ -99,14 +99,20 @@ describe("judge of an answer of files", () => {
     ["an empty meta file", { ...META, metaBytes: 0 }, "{}", "", ["failed", "invalid_response", null]],
     ["a wrong meta file", META, "{}", "[]", ["failed", "invalid_response", null]],
     ["a wrong meta file and exit 1", { ...META, exitCode: 1 }, "[]", "[]", ["failed", "invalid_response", null]],
-    ["a meta file that is none", { metaState: "no_regular_file" }, "{}", "", ["failed", "invalid_response", null]],
+    [
+      "a meta file that is not a regular file",
+      { metaState: "no_regular_file" },
+      "{}",
+      "",
+      ["failed", "invalid_response", null],
+    ],
     ["too much meta", { metaState: "over_limit" }, "{}", "", ["failed", "invalid_response", null]],
     ["unreadable meta", { metaState: "unreadable" }, "{}", "", ["failed", "invalid_response", null]],
     ["a body file of any bytes", BODY, "<html>", "", ["succeeded", null, "bytes"]],
     ["an empty body file", BODY, "", "", ["succeeded", null, "bytes"]],
     ["a body file and exit 1", { ...BODY, exitCode: 1 }, "{}", "", ["failed", "function_failed", "bytes"]],
     [
-      "a body file that is none",
+      "a body file that is not a regular file",
       { ...BODY, responseState: "no_regular_file" },
       "",
       "",
@@ -130,7 +136,7 @@ describe("judge of an answer of files", () => {
     expect(outcome.response?.headers).toEqual(bytes === null ? undefined : [["content-type", type]]);
   });
 
-  test("says which file it means", () => {
+  test("names the file in its message", () => {
     const messageOf = (exit: Partial<ExitFrame>, meta = "") =>
       judge({ ...EXIT, ...exit }, { response: Buffer.from("{}"), meta: Buffer.from(meta) }, facts()).message;
     expect(messageOf({ ...BODY, responseState: "over_limit" })).toContain(
@@ -140,7 +146,7 @@ describe("judge of an answer of files", () => {
     expect(messageOf(META, '{"status": 99}')).toContain("response.meta.json has the status 99: give a whole number");
   });
 
-  test("writes into the function's log what was left out", () => {
+  test("lists the headers that were left out in the function's log", () => {
     const meta = Buffer.from('{"headers": {"Connection": "close", "X-A": "b"}}');
     const outcome = judge({ ...EXIT, ...META }, { response: Buffer.from("{}"), meta }, facts());
     expect(outcome.response?.headers).toEqual([
@@ -174,7 +180,7 @@ describe("headOf", () => {
     expect([head.status, new Map(head.headers).get("content-type")]).toEqual([status, type]);
   });
 
-  test.each([204, 205, 304])("gives an answer with status %d no content type, as it has no body", (status) => {
+  test.each([204, 205, 304])("sets no content type for an answer with status %d, as it has no body", (status) => {
     expect(headOf({ status, headers: [["etag", "1"]] }, true, true)).toEqual({ status, headers: [["etag", "1"]] });
     expect(headOf({ status, headers: [] }, true, false).headers).toHaveLength(1);
   });
@@ -211,7 +217,7 @@ describe("FILES.exchange", () => {
     );
   });
 
-  test("writes none for any other call", async () => {
+  test("writes no request.meta.json for any other call", async () => {
     expect((await exchange({})).extras.files).toEqual([]);
   });
 
@@ -229,7 +235,7 @@ describe("FILES.exchange", () => {
     expect([Buffer.from(body).toString(), body_file]).toEqual([text, expected]);
   });
 
-  test("waits for a body that is still arriving, and not for one that is there", async () => {
+  test("waits for a body that is still arriving, but not for one that has arrived", async () => {
     expect(exchange({ body: Buffer.from("{}") })).not.toBeInstanceOf(Promise);
     const body = new Response("as it arrives").body ?? undefined;
     const arrived = exchange(body === undefined ? {} : { body });

@@ -67,7 +67,7 @@ describe("parseResponseMeta", () => {
     expect(parseResponseMeta(bytes)).toEqual({ problem: expect.stringContaining(problem) });
   });
 
-  test("leaves headers out that are not a function's, and says so", () => {
+  test("drops headers that a function may not set, and reports them", () => {
     const headers = { Connection: "x", "Transfer-Encoding": "chunked", "X-Request-Id": "mine", "x-mine": "yes" };
     expect(parse({ headers })).toEqual({
       status: 200,
@@ -80,12 +80,12 @@ describe("parseResponseMeta", () => {
     });
   });
 
-  test("shows no more than the beginning of a wrong value", () => {
+  test("shows only the beginning of a wrong value", () => {
     const found = parse({ status: "x".repeat(1_000) });
     expect("problem" in found && found.problem.length).toBeLessThan(150);
   });
 
-  test("lets nothing pass that is malformed or not a function's, whatever it is given", () => {
+  test("accepts no header that is malformed or not allowed, for any input", () => {
     const text = fc.oneof(
       fc.string({ unit: "binary", maxLength: 20 }),
       fc.constantFrom("connection", "Upgrade", "set-cookie", "x-a", "Content-Length", "TE", "a\nb"),
@@ -109,7 +109,7 @@ describe("parseResponseMeta", () => {
     );
   });
 
-  test("takes any bytes without throwing", () => {
+  test("never throws, for any bytes", () => {
     fc.assert(fc.property(fc.uint8Array(), (bytes) => void parseResponseMeta(bytes)));
   });
 });

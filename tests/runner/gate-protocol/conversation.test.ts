@@ -42,7 +42,7 @@ const exit = (responseBytes: number, metaBytes = 0): ExitFrame => ({
   responseBytes,
 });
 
-/** Hands the frames over in one chunk; returns what comes out. */
+/** Hands the frames over in one chunk; returns the resulting events. */
 function say(conversation: GateConversation, ...frames: GateFrame[]): GateFrame[] {
   return [...conversation.push(Buffer.concat(frames.map(encodeGateFrame)))];
 }
@@ -157,15 +157,15 @@ describe("GateConversation refuses", () => {
     ["a response over the limit", [exit(7)]],
     ["RESPONSE before EXIT", [response("{}")]],
     ["more RESPONSE than promised", [exit(2), response("{"), response("}}")]],
-    ["RESPONSE where none was promised", [exit(0), response("{}")]],
-    ["a META that fits no frame", [exit(0, PAYLOAD_BYTES + 1)]],
+    ["RESPONSE if none was promised", [exit(0), response("{}")]],
+    ["a META that does not fit into a frame", [exit(0, PAYLOAD_BYTES + 1)]],
     ["META before EXIT", [meta("{}")]],
     ["a META that was not promised", [exit(2), meta("{}")]],
     ["a META of another length", [exit(2, 3), meta("{}")]],
     ["META twice", [exit(2, 2), meta("{}"), meta("{}")]],
     ["META after RESPONSE", [exit(2, 2), response("{}"), meta("{}")]],
     ["RESPONSE before META", [exit(2, 2), response("{}")]],
-    ["anything after META where no response follows", [exit(0, 2), meta("{}"), expired]],
+    ["anything after META if no response follows", [exit(0, 2), meta("{}"), expired]],
     ["LOG after EXIT", [exit(2), log("a")]],
     ["EXIT after EXIT", [exit(2), exit(2)]],
     ["FAILED after EXIT", [exit(2), failed]],

@@ -72,7 +72,7 @@ function chunked(stream: Uint8Array, cuts: readonly number[]): Uint8Array[] {
   return [0, ...places].map((from, index) => stream.subarray(from, places[index] ?? stream.length));
 }
 
-test("FrameDecoder gives back every frame, however the stream is cut", () => {
+test("FrameDecoder returns every frame, however the stream is split", () => {
   fc.assert(
     fc.property(fc.array(frames), fc.array(fc.nat()), (sent, cuts) => {
       const stream = Buffer.concat(sent.map(encodeGateFrame));
@@ -81,7 +81,7 @@ test("FrameDecoder gives back every frame, however the stream is cut", () => {
   );
 });
 
-test("FrameDecoder gives the same frames and the same error for any bytes, however they are cut", () => {
+test("FrameDecoder returns the same frames and the same error for any bytes, however they are split", () => {
   // Mostly frames that are nearly right: plain noise dies in its first byte.
   const noise = fc.oneof(
     frames.map(encodeGateFrame),
@@ -140,7 +140,7 @@ test("FrameDecoder stays broken after a violation", () => {
   expect(() => decoder.end()).toThrow(ProtocolError);
 });
 
-test("FrameDecoder takes a stream of one-byte chunks and frames in linear time", () => {
+test("FrameDecoder decodes a stream of one-byte chunks and frames in linear time", () => {
   const frame = rawFrame(0x82, Buffer.of(1, 65));
   const stream = Buffer.concat(Array.from({ length: 50_000 }, () => frame));
   const singles = Array.from(stream, (_, index) => stream.subarray(index, index + 1));
@@ -189,7 +189,7 @@ test("extraFrames lays variables and files out as PROTOCOL.md says", () => {
   );
 });
 
-test("extraFrames of a file are at most the longest payload, begin alike, and together are the file", () => {
+test("extraFrames of a file stay within the payload limit, begin with its name, and add up to the file", () => {
   fc.assert(
     fc.property(fc.nat({ max: 3 * PAYLOAD_BYTES }), fc.string({ minLength: 1, maxLength: 60 }), (length, name) => {
       const bytes = Buffer.alloc(length, "slipway");
@@ -215,13 +215,13 @@ test("extraFrames of a file are at most the longest payload, begin alike, and to
   );
 });
 
-test("extraFrames refuses a variable that fits no frame", () => {
+test("extraFrames refuses a variable that does not fit into a frame", () => {
   const variable = (length: number) => extraFrames({ environment: { A: "x".repeat(length) }, files: [] });
   expect(variable(PAYLOAD_BYTES - 3).length).toBe(1);
   expect(() => variable(PAYLOAD_BYTES - 2)).toThrow('The variable "A" is too long for a frame');
 });
 
-test("bodyFrames are at most the longest payload, none empty, and together the body", () => {
+test("bodyFrames stay within the payload limit, are never empty, and add up to the body", () => {
   fc.assert(
     fc.property(fc.nat({ max: 3 * PAYLOAD_BYTES + 1 }), (length) => {
       const body = Buffer.alloc(length, "slipway");

@@ -8,7 +8,7 @@ export class FakeChannel implements Channel {
   readonly command: readonly string[] = ["command"];
   readonly written: Uint8Array[] = [];
   ending: Ending = { how: "died" };
-  /** How often it was asked for that. */
+  /** The number of times that `ended()` was called. */
   asked = 0;
   closed = false;
   rejected = false;
@@ -40,17 +40,17 @@ export class FakeChannel implements Channel {
     return Promise.resolve();
   }
 
-  /** Bytes of the gate arrive, also after the instance has closed the channel. */
+  /** Delivers bytes of the gate, even after the instance has closed the channel. */
   push(bytes: Uint8Array): void {
     this.#reader?.onBytes(bytes);
   }
 
-  /** The connection is lost, or the instance ends. */
+  /** Loses the connection, or ends the instance. */
   hangUp(why = "its stream ended"): void {
     this.#reader?.onEnd(why);
   }
 
-  /** What arrives makes no sense. */
+  /** Delivers bytes that make no sense. */
   garble(problem: string): void {
     this.#reader?.onBroken(problem);
   }

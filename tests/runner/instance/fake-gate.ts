@@ -9,7 +9,7 @@ import { FakeChannel, said } from "./fake-channel.ts";
 export const READY = { type: "ready", version: 2 } as const;
 export const EXPIRED = { type: "expired" } as const;
 
-/** The end of a function that went well, or as `changes` say. */
+/** The end of a function that succeeded, with these changes. */
 export function exitOf(changes: Partial<ExitFrame> = {}): ExitFrame {
   const counters = { oomKills: 0, userUs: 1, systemUs: 2, peakBytes: 3, wallUs: 4, logDroppedBytes: 0 };
   const files = {
@@ -42,34 +42,34 @@ export class FakeGate {
     this.instance = new Instance(this.#channel, this.clock);
   }
 
-  /** All that the server has written since the last call began. */
+  /** Everything that the server has written since the last call began. */
   get written(): Buffer {
     return Buffer.concat(this.#channel.written);
   }
 
-  /** How often the channel was asked why it ended. */
+  /** The number of times that the channel was asked why it ended. */
   get asked(): number {
     return this.#channel.asked;
   }
 
-  /** Whether the server has closed the channel, which ends the container. */
+  /** True if the server has closed the channel, which ends the container. */
   get closed(): boolean {
     return this.#channel.closed;
   }
 
-  /** Sends frames in one chunk, and lets happen what follows. */
+  /** Sends frames in one chunk, and waits for their consequences. */
   async say(...frames: readonly GateFrame[]): Promise<void> {
     this.#channel.push(said(...frames));
     await settled();
   }
 
-  /** The container ends. */
+  /** Ends the container. */
   async hangUp(): Promise<void> {
     this.#channel.hangUp();
     await settled();
   }
 
-  /** Hands the instance a call; what is written to the gate is kept apart for each. */
+  /** Hands the instance a call; bytes written to the gate are kept separately for each. */
   async serve(changes: Partial<InstanceCall> = {}): ReturnType<Instance["serve"]> {
     this.#channel.written.length = 0;
     return this.instance.serve({

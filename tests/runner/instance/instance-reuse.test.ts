@@ -6,7 +6,7 @@ import { answerOf, EXPIRED, exitOf, type FakeGate, logOf, READY, readyGate } fro
 
 let gate: FakeGate;
 
-/** A call that has its answer, after which the gate clears away. */
+/** A call that has its answer, after which the gate resets. */
 async function answered(...frames: readonly GateFrame[]): Promise<Run> {
   gate = await readyGate();
   const run = gate.serve();
@@ -14,7 +14,7 @@ async function answered(...frames: readonly GateFrame[]): Promise<Run> {
   return run;
 }
 
-/** Whether the instance can serve another call, or "unknown" as long as that is open. */
+/** Returns whether the instance can serve another call, or "unknown" until that is decided. */
 function reusable(run: Run): Promise<boolean | "unknown"> {
   return Promise.race([run.reusable, settled().then(() => "unknown" as const)]);
 }
@@ -84,7 +84,7 @@ test("Instance keeps its answer and can be reused if the caller goes away after 
   expect(await reusable(run)).toBe(true);
 });
 
-test("Instance that waits for another call retires when its stream ends or it speaks", async () => {
+test("Instance that waits for another call retires when its stream ends or its gate sends a frame", async () => {
   for (const frames of [[], [logOf("a")], [READY], [exitOf()]]) {
     const run = await answered();
     await gate.say(READY);
@@ -95,7 +95,7 @@ test("Instance that waits for another call retires when its stream ends or it sp
   }
 });
 
-describe("Instance retires in place of another call", () => {
+describe("Instance retires instead of serving another call", () => {
   test("when its gate is not ready again within 5 s", async () => {
     const run = await answered();
     await gate.clock.advance(4_999);
@@ -106,7 +106,7 @@ describe("Instance retires in place of another call", () => {
     expect(await reusable(run)).toBe(false);
   });
 
-  test("when its stream ends, and asks nobody why", async () => {
+  test("when its stream ends, without asking for the reason", async () => {
     const run = await answered();
     await gate.hangUp();
     expect(gate.instance.state).toBe("retired");
@@ -187,7 +187,7 @@ describe("Instance retires in place of another call", () => {
     expect(gate.asked).toBe(1);
   });
 
-  test("when it is retired from outside while it clears away", async () => {
+  test("when it is retired from outside while it is resetting", async () => {
     const run = await answered();
     gate.instance.retire();
     expect(await reusable(run)).toBe(false);

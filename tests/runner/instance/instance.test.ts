@@ -68,7 +68,7 @@ function call(more: Partial<InstanceCall> = {}): InstanceCall {
   return { id: "id", body: Buffer.from("{}"), signal: client.signal, ...limits, ...more };
 }
 
-/** Calls an instance that is ready, and lets its gate say these bytes. */
+/** Calls an instance that is ready, and lets its gate send these bytes. */
 async function served(...chunks: readonly Uint8Array[]): Promise<Run> {
   channel.push(said(ready));
   await instance.ready(TIMEOUT_MS, client.signal);
@@ -79,7 +79,7 @@ async function served(...chunks: readonly Uint8Array[]): Promise<Run> {
 }
 
 describe("Instance serves a call", () => {
-  test("and hands over the response, the logs and what it took", async () => {
+  test("and hands over the response, the logs and the resource use", async () => {
     const { outcome, ended } = await served(said(log("ab"), log("cd"), exit(2), response("[]")));
     expect(outcome).toMatchObject({
       status: "succeeded",
@@ -97,7 +97,7 @@ describe("Instance serves a call", () => {
     await instance.retired;
   });
 
-  test("however its stream comes in chunks", async () => {
+  test("however its stream is split into chunks", async () => {
     const whole = said(log("ab"), expired, log("c"), exit(3), response("1"), response("23"));
     await fc.assert(
       fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 20 }), { maxLength: 60 }), async (sizes) => {
@@ -133,18 +133,18 @@ describe("Instance fails the call, and nothing else, when its gate breaks the pr
     ["LOG within the response", said(exit(2), log("a"))],
   ])("%s", async (name, bytes) => {
     const { outcome, ended } = await served(bytes);
-    // What EXPIRED has answered stays answered.
+    // The answer of EXPIRED is final.
     const reason = name === "a second EXPIRED" ? "function_timeout" : "instance_lost";
     expect(outcome).toMatchObject({ reason, response: null });
     expect(await ended).toMatchObject({ reason });
     expect(instance.state).toBe("retired");
-    // Whatever still comes changes nothing and throws nowhere.
+    // Later events change nothing and throw nothing.
     channel.push(said(exit(1), response("1")));
     channel.hangUp("late");
     channel.garble("late");
   });
 
-  test("bytes that are not even a channel's", async () => {
+  test("bytes that the channel itself cannot read", async () => {
     const run = served();
     await settled();
     channel.garble("a malformed header");
@@ -160,7 +160,7 @@ describe("Instance fails the call, and nothing else, when its gate breaks the pr
     ["EXIT", said(exit(0))],
     ["another version", said({ type: "ready", version: 3 })],
     ["garbage", Buffer.from("garbage, and enough of it")],
-  ])("%s before READY rejects whoever waits for that", async (_, bytes) => {
+  ])("%s before READY rejects the caller that waits for READY", async (_, bytes) => {
     const waiting = instance.ready(TIMEOUT_MS, client.signal).catch((thrown: unknown) => thrown);
     channel.push(bytes);
     expect(await waiting).toMatchObject({
@@ -213,7 +213,7 @@ describe("Instance explains the end of its channel", () => {
 });
 
 describe("Instance ends in time", () => {
-  test("a gate that says nothing: the server's own timer answers, a little later", async () => {
+  test("a gate that sends nothing: the server's own timer answers, a little later", async () => {
     const run = served();
     let answered = false;
     void run.then(() => (answered = true));
@@ -224,7 +224,7 @@ describe("Instance ends in time", () => {
     expect(instance.state).toBe("retired");
   });
 
-  test("EXPIRED answers at once, and the function's last words come into the record", async () => {
+  test("EXPIRED answers at once, and the function's last output is recorded", async () => {
     const { outcome, ended } = await served(said(expired));
     expect(outcome).toMatchObject({ status: "timed_out", exit_code: null, logs: [] });
     expect(instance.state).toBe("busy");
@@ -232,14 +232,14 @@ describe("Instance ends in time", () => {
     expect(await ended).toMatchObject({ status: "timed_out", exit_code: 3, logs: [{ stream: "stdout", text: "bye" }] });
   });
 
-  test("a gate that falls silent after EXPIRED is given up after the grace", async () => {
+  test("a gate that falls silent after EXPIRED is given up after the grace period", async () => {
     const { ended } = await served(said(expired));
     await clock.advance(KILL_GRACE_MS + TIMEOUT_SLACK_MS);
     expect(instance.state).toBe("retired");
     expect(await ended).toMatchObject({ status: "timed_out", exit_code: null });
   });
 
-  test("a gate that never says READY", async () => {
+  test("a gate that never sends READY", async () => {
     const waiting = instance.ready(TIMEOUT_MS, client.signal).catch((error: unknown) => error);
     await clock.advance(TIMEOUT_MS);
     expect(await waiting).toMatchObject({
@@ -273,7 +273,7 @@ describe("Instance is retired by its caller's signal", () => {
   });
 });
 
-test("Instance.retire rejects whoever waits for READY", async () => {
+test("Instance.retire rejects the caller that waits for READY", async () => {
   const waiting = instance.ready(TIMEOUT_MS, client.signal).catch((error: unknown) => error);
   instance.retire();
   expect(await waiting).toBeInstanceOf(Error);

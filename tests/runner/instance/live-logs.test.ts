@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { LiveLogs } from "../../../lib/runner/instance/live-logs.ts";
 
-/** Cuts a text into pieces of bytes and gives what is told of them. */
+/** Splits a text into pieces of bytes and returns the log text that is published of them. */
 function told(secrets: readonly string[], text: string, cuts: readonly number[]): string[] {
   const entries: string[] = [];
   const live = new LiveLogs(secrets, (some) => entries.push(...some.map((entry) => entry.text)));
@@ -20,7 +20,7 @@ describe("LiveLogs", () => {
     expect(told([], "grüße\n", [3])).toEqual(["gr", "üße\n"]);
   });
 
-  test("masks a value that comes in pieces, and holds back what may be its beginning", () => {
+  test("masks a value that comes in pieces, and holds back a possible beginning of one", () => {
     const entries: string[] = [];
     const live = new LiveLogs(["s3cret!"], (some) => entries.push(...some.map(({ text }) => text)));
     for (const piece of ["key s3c", "ret!", " and s3", "x"]) live.add("stdout", Buffer.from(piece));
@@ -29,7 +29,7 @@ describe("LiveLogs", () => {
     expect(entries[0]).toBe("key ");
   });
 
-  test("passes on all output and no value, whatever the pieces are", () => {
+  test("passes on all output and no value, however it is split", () => {
     const letters = fc.string({ unit: fc.constantFrom("a", "b", "-", "\n"), maxLength: 60 });
     const values = fc.array(fc.string({ unit: fc.constantFrom("a", "b", "-"), minLength: 4, maxLength: 6 }), {
       maxLength: 3,

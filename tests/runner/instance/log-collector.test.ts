@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { LogCollector } from "../../../lib/runner/instance/log-collector.ts";
 import { processorTime } from "../../support/pace.ts";
 
-test("LogCollector keeps the order of the streams and joins what belongs together", () => {
+test("LogCollector keeps the order of the streams and joins consecutive output of one stream", () => {
   const logs = new LogCollector();
   logs.add("stdout", Buffer.from("a"));
   logs.add("stdout", Buffer.from("b"));
@@ -17,7 +17,7 @@ test("LogCollector keeps the order of the streams and joins what belongs togethe
   expect(logs.bytes).toBe(4);
 });
 
-test("LogCollector puts characters together that frames have cut, also across the other stream", () => {
+test("LogCollector joins characters that frames have split, even across output of the other stream", () => {
   const logs = new LogCollector();
   const euro = Buffer.from("€");
   logs.add("stdout", euro.subarray(0, 1));
@@ -30,13 +30,13 @@ test("LogCollector puts characters together that frames have cut, also across th
   ]);
 });
 
-test("LogCollector replaces bytes that are no UTF-8, and a character that never ended", () => {
+test("LogCollector replaces bytes that are not UTF-8, and an incomplete last character", () => {
   const logs = new LogCollector();
   logs.add("stdout", Buffer.from([0xff, 0x00, 0x1b, 0x41, 0xe2, 0x82]));
   expect(logs.finish()).toEqual([{ stream: "stdout", text: "\u{fffd}\u{0}\u{1b}A\u{fffd}" }]);
 });
 
-test("LogCollector.finish can be asked again, and later output does not change what it gave", () => {
+test("LogCollector.finish can be called again, and later output does not change its earlier result", () => {
   const logs = new LogCollector();
   logs.add("stdout", Buffer.from("a"));
   const first = logs.finish();
@@ -45,7 +45,7 @@ test("LogCollector.finish can be asked again, and later output does not change w
   expect(logs.finish()).toEqual([{ stream: "stdout", text: "ab" }]);
 });
 
-test("LogCollector gives back any text, however it is cut", () => {
+test("LogCollector returns any text unchanged, however it is split", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), fc.array(fc.integer({ min: 1, max: 7 })), (text, sizes) => {
       const bytes = Buffer.from(text);
@@ -60,7 +60,7 @@ test("LogCollector gives back any text, however it is cut", () => {
   );
 });
 
-test("LogCollector takes 64 KiB in frames of one byte at a reasonable price, in a bounded number of entries", () => {
+test("LogCollector stores 64 KiB of one-byte frames at a reasonable cost, in a bounded number of entries", () => {
   const logs = new LogCollector();
   const used = processorTime();
   for (let i = 0; i < 65_536; i++) logs.add(i % 2 === 0 ? "stdout" : "stderr", Buffer.of(65));

@@ -8,7 +8,7 @@ import { processorTime } from "../../support/pace.ts";
 const out = (text: string): LogEntry => ({ stream: "stdout", text });
 const err = (text: string): LogEntry => ({ stream: "stderr", text });
 
-/** The text of one stream, as somebody who reads it sees it. */
+/** The text of one stream, as a reader sees it. */
 function joined(entries: readonly LogEntry[], stream: LogEntry["stream"]): string {
   return entries.map((entry) => (entry.stream === stream ? entry.text : "")).join("");
 }
@@ -29,18 +29,18 @@ describe("Redaction.text", () => {
     ["a value without the white space at its ends", ["  hunter2\n"], "hunter2,", "***,"],
     ["a value that is little but white space", ["  a\n"], "a  a\n", "a***"],
     ["a value with stars", ["**secret**"], "a **secret** b", "a ### b"],
-    ["what a mask would make into a value", ["hunter2", "a###"], "ahunter2#", "a***#"],
+    ["text that a mask would turn into a value", ["hunter2", "a###"], "ahunter2#", "a***#"],
     ["the beginning of a value, at the end", ["hunter2"], "so: hunt", "so: ***"],
     ["not three characters of it", ["hunter2"], "so: hun", "so: hun"],
     ["not the beginning elsewhere", ["hunter2"], "hunt! hunter", "hunt! ***"],
     ["not its end", ["hunter2"], "unter2", "unter2"],
     ["a value that contains every mask", ["hunter2", "*#=\u2588"], "my hunter2", ""],
-    ["nothing where there is none", ["hunter2", "*#=\u2588"], "my text", "my text"],
+    ["nothing if there is no value", ["hunter2", "*#=\u2588"], "my text", "my text"],
   ])("masks %s", (_, values, text, expected) => expect(new Redaction(values).text(text)).toBe(expected));
 });
 
 describe("Redaction.entries", () => {
-  test("masks a value that is cut over entries, and by the other stream", () => {
+  test("masks a value that is split across entries, or by the other stream", () => {
     const entries = [out("a hun"), err("E1"), out("ter"), err("E2"), out("2 b")];
     expect(new Redaction(["hunter2"]).entries(entries)).toEqual([out("a ***"), err("E1"), err("E2"), out(" b")]);
   });
@@ -50,7 +50,7 @@ describe("Redaction.entries", () => {
     expect(new Redaction(["hunter2"]).entries(entries)).toEqual(entries);
   });
 
-  test("lets no value through, however the output is cut, and nothing else out", () => {
+  test("masks every value and keeps everything else, however the output is split", () => {
     const letter = fc.constantFrom("a", "b", "*", "#", " ", "é");
     const value = fc.string({ unit: letter, minLength: 1, maxLength: 8 });
     const piece = fc.record({
@@ -82,7 +82,7 @@ describe("Redaction.entries", () => {
   });
 });
 
-test("LogCollector masks a value that frames have cut within a character, in its entries and in messages", () => {
+test("LogCollector masks a value that frames have split within a character, in its entries and in messages", () => {
   const logs = new LogCollector(["pässwörd"]);
   const bytes = Buffer.from("my pässwörd\n");
   for (let at = 0; at < bytes.length; at++) logs.add("stdout", bytes.subarray(at, at + 1));

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { Capacity, type Room } from "../../../lib/runner/pool/capacity.ts";
 
-test("Capacity is never above its limits, and counts what is given back once", () => {
+test("Capacity never exceeds its limits, and counts a size that is given back only once", () => {
   const limits = fc.record({ instances: fc.nat({ max: 8 }), memory_bytes: fc.nat({ max: 1_000 }) });
   const step = fc.oneof(
     fc.record({ take: fc.nat({ max: 400 }) }),
@@ -33,7 +33,7 @@ test("Capacity is never above its limits, and counts what is given back once", (
   );
 });
 
-test("Capacity.fits can count others as gone", () => {
+test("Capacity.fits can treat other instances as gone", () => {
   const capacity = new Capacity({ instances: 2, memory_bytes: 100 });
   capacity.take(60);
   expect(capacity.fits(50)).toBe(false);
@@ -43,7 +43,7 @@ test("Capacity.fits can count others as gone", () => {
   expect(capacity.fits(41, { instances: 1, memory_bytes: 40 })).toBe(false);
 });
 
-test("Capacity.allows what would fit if nothing else was there", () => {
+test("Capacity.allows a size that would fit if nothing else ran", () => {
   const capacity = new Capacity({ instances: 1, memory_bytes: 100 });
   capacity.take(100);
   expect(capacity.allows(100)).toBe(true);

@@ -21,19 +21,29 @@ const anyDemand = fc.record({
 describe("targetOf", () => {
   test.each([
     ["one for a function that was registered and never called", idle, settings, 1],
-    ["none where none may be kept", { ...idle, rate: 9, peak: 9 }, { ...settings, warm_max: 0 }, 0],
-    ["the least that was asked for", idle, { ...settings, warm_min: 3 }, 3],
-    ["what came at once", { ...idle, peak: 7 }, settings, 7],
-    ["what comes while one is replaced, beside what came at once", { ...idle, rate: 5, peak: 2 }, settings, 3 + 2],
-    ["a fifth of it where each serves five", { ...idle, rate: 20, peak: 2 }, { ...settings, max_calls: 5 }, 2 + 2],
-    ["what came at once where each serves for ever", { ...idle, rate: 99, peak: 2 }, { ...settings, max_calls: 0 }, 2],
-    ["no more than the most", { ...idle, rate: 99, peak: 99 }, { ...settings, warm_max: 10 }, 10],
-    ["the least again once nobody calls", { ...idle, rate: 9, peak: 9, idle_ms: 300_000 }, settings, 0],
+    ["none if none may be kept", { ...idle, rate: 9, peak: 9 }, { ...settings, warm_max: 0 }, 0],
+    ["the configured minimum", idle, { ...settings, warm_min: 3 }, 3],
+    ["the peak of concurrent calls", { ...idle, peak: 7 }, settings, 7],
+    ["the calls during one refill, besides the peak", { ...idle, rate: 5, peak: 2 }, settings, 3 + 2],
+    [
+      "a fifth of the calls if each instance serves five",
+      { ...idle, rate: 20, peak: 2 },
+      { ...settings, max_calls: 5 },
+      2 + 2,
+    ],
+    [
+      "the peak alone if each instance serves forever",
+      { ...idle, rate: 99, peak: 2 },
+      { ...settings, max_calls: 0 },
+      2,
+    ],
+    ["no more than the configured maximum", { ...idle, rate: 99, peak: 99 }, { ...settings, warm_max: 10 }, 10],
+    ["the configured minimum again without calls", { ...idle, rate: 9, peak: 9, idle_ms: 300_000 }, settings, 0],
   ])("is %s", (_, demand, bounds, target) => {
     expect(targetOf(demand, bounds)).toBe(target);
   });
 
-  test("is a whole number from warm_min to warm_max, whatever was seen", () => {
+  test("is a whole number from warm_min to warm_max, for any demand", () => {
     fc.assert(
       fc.property(anyDemand, anySettings, (demand, bounds) => {
         const target = targetOf(demand, bounds);
@@ -44,7 +54,7 @@ describe("targetOf", () => {
     );
   });
 
-  test("never falls when more is asked for", () => {
+  test("never falls when the demand rises", () => {
     fc.assert(
       fc.property(anyDemand, anySettings, fc.nat({ max: 50 }), (demand, bounds, more) => {
         const before = targetOf(demand, bounds);
@@ -82,7 +92,7 @@ describe("DemandMeter", () => {
         for (let start = 0; start < 40; start++) meter.refilled(refillMs);
         stream(meter, 0, 120_000, everyMs, atOnce);
         // Just after a call the mean stands above the rate by at most that call's weight, just before by as much below.
-        // Two calls in 10 s are no rate.
+        // Two calls in 10 s are not a rate.
         const used = (rate: number) => (rate <= 0.2 ? 0 : Math.ceil((rate * refillMs) / 1000 / maxCalls));
         const rate = (1000 / everyMs) * atOnce;
         const off = 0.1 * atOnce + 0.01;
@@ -93,7 +103,7 @@ describe("DemandMeter", () => {
     );
   });
 
-  test("keeps one for a lone call, however long a refill takes", () => {
+  test("keeps one instance for a single call, however long a refill takes", () => {
     const meter = new DemandMeter(0);
     for (let start = 0; start < 40; start++) meter.refilled(5_000);
     for (let now = 0; now < 3_600_000; now += 60_000) {
@@ -112,7 +122,7 @@ describe("DemandMeter", () => {
     expect(targetAt(meter, 120_000)).toBe(1);
   });
 
-  test("counts calls that take long as long as they run", () => {
+  test("counts long calls for as long as they run", () => {
     const meter = new DemandMeter(0);
     for (let call = 0; call < 3; call++) meter.arrive(0);
     expect(meter.demand(900_000)).toMatchObject({ peak: 3, idle_ms: 0 });
@@ -120,7 +130,7 @@ describe("DemandMeter", () => {
     expect(meter.demand(900_500)).toMatchObject({ peak: 3, idle_ms: 500 });
   });
 
-  test("falls to warm_min when nobody has called for idle_ttl_ms, and not before", () => {
+  test("falls to warm_min after idle_ttl_ms without a call, and not before", () => {
     const meter = new DemandMeter(0);
     const bounds = { ...settings, warm_min: 2, idle_ttl_ms: 10_000 };
     stream(meter, 0, 60_000, 100);
@@ -130,7 +140,7 @@ describe("DemandMeter", () => {
     expect(targetAt(meter, end + 10_000, { ...bounds, warm_min: 0 })).toBe(0);
   });
 
-  test("keeps one ready for a function that was registered or changed, until idle_ttl_ms is over", () => {
+  test("keeps one instance ready for a registered or changed function, until idle_ttl_ms is over", () => {
     const meter = new DemandMeter(1_000);
     expect(targetAt(meter, 300_999)).toBe(1);
     expect(targetAt(meter, 301_000)).toBe(0);
@@ -154,14 +164,14 @@ describe("DemandMeter", () => {
     expect(after.at(-1)).toBe(1);
   });
 
-  test("learns what a refill takes", () => {
+  test("learns how long a refill takes", () => {
     const meter = new DemandMeter(0);
     expect(meter.demand(0).refill_ms).toBe(500);
     for (let start = 0; start < 20; start++) meter.refilled(900);
     expect(meter.demand(0).refill_ms).toBeWithin(890, 901);
   });
 
-  test("never shows anything negative, whatever comes in whatever order", () => {
+  test("is never negative, for any events in any order", () => {
     const step = fc.oneof(
       fc.constant({ what: "arrive", ms: 0 }),
       fc.constant({ what: "leave", ms: 0 }),

@@ -10,7 +10,7 @@ import { FakeChannel } from "../instance/fake-channel.ts";
 
 const NO_POOL = { version: 0, ready: 0, starting: 0, busy: 0, target: 0 };
 
-/** An instance whose state is the test's. */
+/** An instance whose state the test sets. */
 export class FakeInstance extends Instance {
   readonly #gone = Promise.withResolvers<void>();
   #shown: Instance["state"] = "ready";
@@ -41,7 +41,7 @@ export class FakeInstance extends Instance {
     this.#gone.resolve();
   }
 
-  /** It is dead, and nobody has been told yet. */
+  /** Dies without a report yet. */
   die(): void {
     this.#shown = "retired";
   }
@@ -61,7 +61,7 @@ interface AcquiredFake extends Acquired {
 export interface Launching {
   readonly pool: Pool;
   readonly function: Function;
-  /** It is ready. */
+  /** Makes the instance ready. */
   succeed(): FakeInstance;
   fail(error: unknown): void;
 }
@@ -72,7 +72,7 @@ export function functionOf(id: string, settings: Partial<Function> = {}): Functi
   return { ...FUNCTION_DEFAULTS, id, ...image, created_at: at, updated_at: at, ...settings };
 }
 
-/** What a promise was rejected with; nothing where it was not. */
+/** Returns the error that a promise was rejected with, or undefined if it was not. */
 export function failureOf(promise: Promise<unknown> | undefined): Promise<unknown> {
   return Promise.resolve(promise).then(
     () => undefined,
@@ -80,7 +80,7 @@ export function failureOf(promise: Promise<unknown> | undefined): Promise<unknow
   );
 }
 
-/** Pools over an engine that a test plays. */
+/** Pools on an engine that the test plays. */
 export class PoolsUnderTest implements Disposable {
   readonly clock = new FakeClock();
   readonly capacity: Capacity;
@@ -114,7 +114,7 @@ export class PoolsUnderTest implements Disposable {
     return this.instances.filter(({ state }) => state !== "retired");
   }
 
-  /** The pool of a function's latest version, empty where there is none. */
+  /** The pool of a function's latest version, empty if there is none. */
   stateOf(id: string): PoolState {
     const { version: _version, ...state } = this.pools.statesOf(id).at(-1) ?? NO_POOL;
     return state;
@@ -125,7 +125,7 @@ export class PoolsUnderTest implements Disposable {
     return this.launching.map(({ pool }) => pool.function.id);
   }
 
-  /** Lets the oldest start succeed, of this function where one is named, and all that follows happen. */
+  /** Lets the oldest start succeed (of this function, if one is named), and waits for the consequences. */
   async succeed(id?: string): Promise<FakeInstance> {
     const instance = this.#oldest(id).succeed();
     await settled();
@@ -137,13 +137,13 @@ export class PoolsUnderTest implements Disposable {
     await settled();
   }
 
-  /** Lets starts succeed until there is none under way and none to come, once the answers of calls have gone out. */
+  /** Lets starts succeed until none is under way or due, once the answers of calls have been sent. */
   async succeedAll(): Promise<void> {
     await this.clock.advance(5);
     while (this.launching.length > 0) await this.succeed();
   }
 
-  /** Makes so many instances of a function ready, as a registration and that many calls at once would. */
+  /** Makes this many instances of a function ready, as a registration and that many calls at once would. */
   async warm(fn: Function): Promise<void> {
     this.pools.update(fn);
     await this.clock.advance(20);

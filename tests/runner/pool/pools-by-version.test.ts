@@ -17,7 +17,7 @@ describe("Pools.update with another version", () => {
     expect(under.emptied).toEqual(["a"]);
   });
 
-  test("keeps the instances, and the calls that wait, if the change does not affect them", async () => {
+  test("keeps the instances and the waiting calls if the change does not affect them", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     const [kept] = under.instances;
@@ -31,7 +31,7 @@ describe("Pools.update with another version", () => {
     expect(under.emptied).toEqual([]);
   });
 
-  test("serves a call with the version that it came with, wherever it is by then", async () => {
+  test("serves a call with the version that it came with, wherever it waits by then", async () => {
     using under = new PoolsUnderTest({ starts_at_once: 9 });
     const waiting = under.acquire(a);
     under.pools.update(next);
@@ -51,7 +51,7 @@ describe("Pools.update with another version", () => {
     expect(under.pools.statesOf("a").map(({ version }) => version)).toEqual([2]);
   });
 
-  test("gives a late call an instance of the new version if they are alike", async () => {
+  test("gives a late call an instance of the new version if both make the same container", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     under.pools.update({ ...a, version: 2, timeout_ms: 7 });
@@ -59,7 +59,7 @@ describe("Pools.update with another version", () => {
     expect(under.pools.statesOf("a").map(({ version }) => version)).toEqual([2]);
   });
 
-  test("makes as many ready as the calls so far ask for", async () => {
+  test("makes as many instances ready as the calls so far require", async () => {
     using under = new PoolsUnderTest();
     const calls = [under.acquire(a), under.acquire(a), under.acquire(a)];
     await under.succeedAll();
@@ -76,7 +76,7 @@ describe("Pools.update with another version", () => {
     expect(under.pools.statesOf("a")).toContainEqual({ version: 2, ready: target, starting: 0, busy: 0, target });
   });
 
-  test("keeps a version that routes name as well, with its pool", async () => {
+  test("keeps the pool of an old version that routes still name", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     const [old] = under.instances;
@@ -108,7 +108,7 @@ describe("Pools.name", () => {
     expect(under.pools.statesOf("a")).toEqual([]);
   });
 
-  test("keeps a version again that was on its way out", async () => {
+  test("keeps a version that was about to be retired", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     const { instance, leave } = await under.acquire(a);
@@ -121,7 +121,7 @@ describe("Pools.name", () => {
     expect(new Set(under.alive.map((instance) => instance.function.version))).toEqual(new Set([1, 2]));
   });
 
-  test("brings nothing back of a function that was deleted", async () => {
+  test("starts nothing for a deleted function", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     under.pools.remove("a");

@@ -52,7 +52,7 @@ describe("Pools.update", () => {
     expect(under.alive).toEqual(kept ? [kept] : []);
   });
 
-  test("fails no call: one that runs ends, one that waits gets an instance of the new kind", async () => {
+  test("fails no call: a running one ends normally, a waiting one gets a new instance", async () => {
     using under = new PoolsUnderTest({ starts_at_once: 3 });
     await under.warm(a);
     const running = await under.acquire(a);
@@ -60,7 +60,7 @@ describe("Pools.update", () => {
     await settled();
     under.pools.update({ ...a, image_id: "sha256:2" });
     expect(running.instance.state).toBe("ready");
-    // The start before the change is no help, so another one has begun; nor does it harm when it fails.
+    // The start before the change does not help, so another one has begun; its failure does no harm either.
     expect(under.launching.map((launch) => launch.function.image_id)).toEqual(["sha256:1", "sha256:2"]);
     await under.fail(boom);
     await under.succeed();
@@ -69,7 +69,7 @@ describe("Pools.update", () => {
     expect(under.stateOf("a").busy).toBe(2);
   });
 
-  test("does not keep what was being started before", async () => {
+  test("does not keep instances that were starting before", async () => {
     using under = new PoolsUnderTest();
     under.pools.update(a);
     under.pools.update({ ...a, image_id: "sha256:2" });
@@ -80,7 +80,7 @@ describe("Pools.update", () => {
     expect(under.capacity.instances).toBe(1);
   });
 
-  test("warms a function that nobody has called for long", async () => {
+  test("warms a function that has not been called for a long time", async () => {
     using under = new PoolsUnderTest();
     const patient = functionOf("a", { warm_min: 1 });
     await under.warm(patient);
@@ -90,7 +90,7 @@ describe("Pools.update", () => {
     expect(under.stateOf("a")).toMatchObject({ ready: 1, target: 1 });
   });
 
-  test("forgets the failures of before", async () => {
+  test("forgets earlier failures", async () => {
     using under = new PoolsUnderTest();
     under.pools.update(a);
     await under.fail(boom);
@@ -157,7 +157,7 @@ describe("Pools.giveBack", () => {
     expect((await fourth).start).toBe("cold");
   });
 
-  test("retires one of an older generation, one that is dead, and one that is unknown", async () => {
+  test("retires an instance that is of an older generation, dead, or unknown", async () => {
     using under = new PoolsUnderTest({ instances: 4 });
     const calls = [under.acquire(reused), under.acquire(reused)];
     await under.succeedAll();
@@ -179,7 +179,7 @@ describe("Pools.giveBack", () => {
     expect(under.stateOf("a").ready).toBe(1);
   });
 
-  test("starts no replacement for one that will come back", async () => {
+  test("starts no replacement for an instance that will come back", async () => {
     using under = new PoolsUnderTest();
     await under.warm(reused);
     const { leave } = await under.acquire(reused);
@@ -206,7 +206,7 @@ describe("Pools.remove", () => {
     expect(under.capacity.instances).toBe(0);
   });
 
-  test("serves a call that waits, and keeps nothing afterwards, reuse or not", async () => {
+  test("serves a call that waits, and keeps nothing afterwards, with or without reuse", async () => {
     for (const max_calls of [1, 0]) {
       using under = new PoolsUnderTest();
       const waiting = under.acquire(functionOf("a", { max_calls, warm_min: 3 }));
@@ -236,7 +236,7 @@ describe("Pools.remove", () => {
     expect(under.alive).toEqual([]);
   });
 
-  test("serves a call that was admitted before, but brings no pool back for it", async () => {
+  test("serves a call that was admitted before, but keeps no pool for it", async () => {
     using under = new PoolsUnderTest();
     const kept = functionOf("a", { warm_min: 2 });
     await under.warm(kept);
@@ -256,7 +256,7 @@ describe("Pools.remove", () => {
   });
 });
 
-describe("Pools that nobody calls", () => {
+describe("Pools without calls", () => {
   test("shrink to warm_min after idle_ttl_ms", async () => {
     using under = new PoolsUnderTest();
     const fn = functionOf("a", { warm_min: 1, idle_ttl_ms: 60_000 });
@@ -275,7 +275,7 @@ describe("Pools that nobody calls", () => {
     expect(under.emptied).toEqual([]);
   });
 
-  test("end if no instance is to be kept, and are reported", async () => {
+  test("end if no instance is to be kept, which is reported", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     await under.clock.advance(a.idle_ttl_ms + 1_000);
@@ -286,7 +286,7 @@ describe("Pools that nobody calls", () => {
     expect(under.clock.pending).toBe(1);
   });
 
-  test("retire what is beyond the target, longest waiting first, once a burst is a minute ago", async () => {
+  test("retire surplus instances, longest waiting first, a minute after a burst", async () => {
     using under = new PoolsUnderTest();
     const fn = functionOf("a", { max_calls: 0 });
     const calls = [under.acquire(fn), under.acquire(fn), under.acquire(fn)];

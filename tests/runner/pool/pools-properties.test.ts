@@ -5,7 +5,7 @@ import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { settled } from "../../support/fake-clock.ts";
 import { fake, type FakeInstance, functionOf, PoolsUnderTest } from "./fake-instances.ts";
 
-/** What may happen to the pools, each with a number that chooses among what there is. */
+/** The events that pools may see, each with a number that chooses its target. */
 const STEPS = {
   call: fc.nat({ max: 4 }),
   leave: fc.nat(),
@@ -41,7 +41,7 @@ interface RunningCall {
   readonly leave: () => void;
 }
 
-/** Plays a trace, and after each step looks whether all that must hold does. */
+/** Plays a trace, and checks the invariants after each step. */
 class Play {
   readonly under: PoolsUnderTest;
   readonly #functions: Function[];
@@ -49,7 +49,7 @@ class Play {
   readonly #running: RunningCall[] = [];
   readonly #waiting = new Map<AbortController, Promise<unknown>>();
   readonly #removed = new Set<string>();
-  /** By the function's id: all that it was, and those versions that routes name. */
+  /** By the function's id: all of its states, and the versions that routes name. */
   readonly #history = new Map<string, Function[]>();
   readonly #named = new Map<string, Function[]>();
   #changes = 0;
@@ -119,7 +119,7 @@ class Play {
         instance.holders++;
         expect(instance.holders).toBe(1);
         expect(instance.function.id).toBe(fn.id);
-        // It runs what it came for, whatever the function has become.
+        // It runs the version that it came for, however the function has changed.
         expect(instance.function.image_id).toBe(fn.image_id);
         this.#running.push({ instance, leave });
       },
@@ -164,15 +164,15 @@ class Play {
     }
     const { busy, starting } = under.pools.totals;
     expect(starting).toBe(under.launching.length);
-    // A call whose instance died under it still holds it here; the pools know better.
+    // A call whose instance died still holds it here, but not in the pools.
     expect(busy).toBeLessThanOrEqual(this.#running.length + this.#waiting.size);
   }
 
-  /** From here on all goes well: everyone who waits is served, and when nobody calls any more nothing stays. */
+  /** Lets everything succeed from here on: every waiting call is served, and without further calls nothing stays. */
   async end(): Promise<void> {
     const { under } = this;
     under.problem = undefined;
-    // Word of a death comes in the end.
+    // A death is reported in the end.
     for (const instance of under.instances) if (instance.state === "retired") instance.retire();
     under.pools.resume();
     while (this.#waiting.size > 0 || this.#running.length > 0) {
@@ -193,7 +193,7 @@ class Play {
     await under.clock.advance(2_000);
     const least = this.#functions.filter(({ id }) => !this.#removed.has(id)).map(({ warm_min }) => warm_min);
     const all = least.reduce((sum, count) => sum + count, 0);
-    // A pool that gave way to another's call gets its own back only where there is room.
+    // A pool that gave way to another's call gets its instance back only if there is room.
     const ready = under.alive.filter(({ state }) => state === "ready");
     expect(ready.length).toBeLessThanOrEqual(all);
     expect(under.capacity.instances).toBe(under.alive.length);
@@ -205,7 +205,7 @@ class Play {
   }
 }
 
-test("Pools stay within their limits, serve everyone in the end and keep nothing, whatever happens", async () => {
+test("Pools stay within their limits, serve every call in the end and leave nothing behind, for any sequence of events", async () => {
   const limits = fc.record({
     instances: fc.integer({ min: 1, max: 6 }),
     memory_bytes: fc.integer({ min: 300, max: 1_000 }),

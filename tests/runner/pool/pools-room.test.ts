@@ -44,7 +44,7 @@ describe("Pools makes room", () => {
     expect(under.stateOf("b")).toMatchObject({ ready: 0, target: 1 });
   });
 
-  test("for no refill at the cost of a pool that was called since", async () => {
+  test("for no refill with an instance of a pool that was called more recently", async () => {
     using under = new PoolsUnderTest({ instances: 1 });
     await under.warm(a);
     await under.clock.advance(60_000);
@@ -56,13 +56,13 @@ describe("Pools makes room", () => {
     expect(under.stateOf("a")).toMatchObject({ ready: 0, target: 1 });
   });
 
-  test("without holding up the refill of a pool behind one that finds none", async () => {
+  test("without delaying the refill of a pool that is queued behind one without room", async () => {
     using under = new PoolsUnderTest({ instances: 2 });
     await under.warm(a);
     await under.clock.advance(20_000);
     await under.warm(functionOf("b", { warm_min: 2 }));
     expect(under.stateOf("b").ready).toBe(2);
-    // a wants one and has nobody to take it from; c does, behind it.
+    // a wants one and has no pool to take it from; c, behind it, has one.
     await under.clock.advance(20_000);
     under.pools.update(c);
     await under.succeedAll();
@@ -70,7 +70,7 @@ describe("Pools makes room", () => {
     expect(under.stateOf("c").ready).toBe(1);
   });
 
-  test("never at the cost of a busy instance, and starts the call when one is gone", async () => {
+  test("never with a busy instance, and starts an instance for the call when one is gone", async () => {
     using under = new PoolsUnderTest({ instances: 1 });
     await under.warm(a);
     const { instance, leave } = await under.acquire(a);
@@ -85,7 +85,7 @@ describe("Pools makes room", () => {
     expect((await waiting).start).toBe("cold");
   });
 
-  test("with nobody's instance if that would not be enough", async () => {
+  test("with no instance at all if that would not be enough", async () => {
     using under = new PoolsUnderTest({ memory_bytes: 300 });
     const small = (id: string) => functionOf(id, { memory_bytes: 100 });
     await under.warm(small("a"));
@@ -129,7 +129,7 @@ describe("Pools makes room", () => {
     const large = under.acquire(functionOf("l", { memory_bytes: 250 }));
     const got: number[] = [];
     void large.then(() => got.push(under.clock.monotonic()));
-    // Five calls of a second each are there at any time, three of which have an instance.
+    // Five calls of a second each are present at any time, three of which have an instance.
     for (let round = 0; got.length === 0 && round < 30; round++) {
       await under.clock.advance(350);
       const { instance, leave } = await (calls.shift() ?? Promise.reject(new Error("nobody calls")));

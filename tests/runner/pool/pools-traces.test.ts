@@ -4,20 +4,20 @@ import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { type FakeClock, settled } from "../../support/fake-clock.ts";
 import { functionOf, PoolsUnderTest } from "./fake-instances.ts";
 
-/** How an engine and a function behave, all in milliseconds. */
+/** The durations of an engine and a function, in milliseconds. */
 interface Times {
   /** From the decision to start an instance until it is ready. */
   readonly refill: number;
   readonly run: number;
 }
 
-/** What came of a trace of calls. */
+/** The result of a trace of calls. */
 interface Report {
   readonly cold: number;
   readonly warm: number;
   /** The mean time that calls of the last third waited for an instance, in milliseconds. */
   readonly lateWait: number;
-  /** Most calls that were there at once. */
+  /** The most calls that were present at once. */
   readonly peak: number;
 }
 
@@ -43,7 +43,7 @@ class Trace {
     return this.under.clock;
   }
 
-  /** Lets so many milliseconds pass, in which starts that have taken long enough succeed. */
+  /** Lets this many milliseconds pass; starts that have taken long enough succeed. */
   async pass(ms: number): Promise<void> {
     const end = this.clock.monotonic() + ms;
     while (this.clock.monotonic() < end) {
@@ -84,7 +84,7 @@ class Trace {
     expect(ready + starting + busy).toBeLessThanOrEqual(INSTANCES);
     expect(under.capacity.instances).toBeLessThanOrEqual(INSTANCES);
     expect(target).toBeWithin(this.#fn.warm_min, this.#fn.warm_max + 1);
-    // What came for calls and was not needed goes when the pools next look; more than that is never kept.
+    // Surplus instances that were started for calls are retired at the next look; the pool never keeps more than that.
     expect(ready).toBeLessThanOrEqual(this.#fn.warm_max);
   }
 
@@ -115,7 +115,7 @@ function every(ms: number, from: number, to: number): number[] {
 const kept = functionOf("a", { warm_max: 20 });
 
 describe("Pools under a trace of calls", () => {
-  test("that is steady have an instance ready for every one, and no more than that takes", async () => {
+  test("that is steady have an instance ready for every call, and no more than needed", async () => {
     await fc.assert(
       fc.asyncProperty(times, fc.integer({ min: 250, max: 2_000 }), async (how, gap) => {
         const trace = new Trace(kept, how);
@@ -178,7 +178,7 @@ describe("Pools under a trace of calls", () => {
         using under = trace.under;
         const arrivals = steps.flatMap((gap, index) => every(gap, 2_000 + index * 8_000, 2_000 + (index + 1) * 8_000));
         const { lateWait } = await trace.play(arrivals);
-        // Someone may come a moment before an instance is ready, again and again where calls are as regular as these.
+        // A call may come a moment before an instance is ready, again and again if calls are as regular as these.
         expect(lateWait).toBeLessThan(how.refill / 5);
         const { target } = under.stateOf("a");
         expect(target).toBeGreaterThan(1);

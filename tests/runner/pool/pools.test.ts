@@ -8,7 +8,7 @@ const b = functionOf("b");
 const c = functionOf("c");
 const boom = new Error("boom");
 
-/** A call that takes an instance and gives it up, with its answer, at once. */
+/** Makes a call that takes an instance and gives it up, with its answer, at once. */
 async function call(under: PoolsUnderTest, fn = a): Promise<"warm" | "cold"> {
   const { instance, start, leave } = await under.acquire(fn);
   instance.retire();
@@ -18,7 +18,7 @@ async function call(under: PoolsUnderTest, fn = a): Promise<"warm" | "cold"> {
 }
 
 describe("Pools.acquire", () => {
-  test("takes a ready instance at once, and a replacement starts when the call is over and its answer out", async () => {
+  test("takes a ready instance at once, and a replacement starts when the call is over and its answer is sent", async () => {
     using under = new PoolsUnderTest();
     await under.warm(a);
     expect(under.stateOf("a")).toEqual({ ready: 1, starting: 0, busy: 0, target: 1 });
@@ -44,7 +44,7 @@ describe("Pools.acquire", () => {
     expect(under.stateOf("a")).toMatchObject({ busy: 1, starting: 0 });
   });
 
-  test("gives the newest first, and an instance that comes to the call that has waited longest", async () => {
+  test("gives the newest instance first, and a new one to the call that has waited longest", async () => {
     using under = new PoolsUnderTest({ starts_at_once: 1 });
     const calls = [under.acquire(a), under.acquire(a)];
     const first = await under.succeed();
@@ -101,7 +101,7 @@ describe("Pools.acquire", () => {
     expect((await under.acquire(a)).start).toBe("warm");
   });
 
-  test("keeps it also if the caller went away just as it came", async () => {
+  test("keeps it even if the caller leaves just as it becomes ready", async () => {
     using under = new PoolsUnderTest();
     const caller = new AbortController();
     const acquired = under.acquire(a, caller.signal);
@@ -191,7 +191,7 @@ describe("Pools starts", () => {
     expect(under.instances.length).toBe(before + 8);
   });
 
-  test("one when a function is registered, and the least that it asks for", async () => {
+  test("one instance when a function is registered, or as many as its warm_min", async () => {
     using under = new PoolsUnderTest();
     under.pools.update(a);
     under.pools.update(functionOf("b", { warm_min: 3 }));
@@ -211,7 +211,7 @@ describe("Pools starts", () => {
     expect(under.capacity.instances).toBe(1);
   });
 
-  test("again after a failure that nobody waited for, 1 s, 2 s ... 60 s later", async () => {
+  test("a refill again after a failure, 1 s, 2 s ... 60 s later", async () => {
     using under = new PoolsUnderTest();
     under.pools.update(functionOf("a", { warm_min: 1 }));
     for (const pause of [1, 2, 4, 8, 16, 32, 60, 60]) {
@@ -232,7 +232,7 @@ describe("Pools starts", () => {
     expect(under.starts).toEqual(["a"]);
   });
 
-  test("for a call at once, whatever has failed before", async () => {
+  test("for a call at once, even after failures", async () => {
     using under = new PoolsUnderTest();
     under.pools.update(a);
     await under.fail(boom);
@@ -277,7 +277,7 @@ describe("Pools starts", () => {
     expect(await failureOf(waiting)).toBe(under.problem);
   });
 
-  test("nothing once it is closed, and fails the calls that wait", async () => {
+  test("nothing after it is closed, and fails the calls that wait", async () => {
     const under = new PoolsUnderTest({ starts_at_once: 1 });
     await under.warm(a);
     const calls = [under.acquire(b), under.acquire(c)];

@@ -44,7 +44,7 @@ describe("KeyService.identify", () => {
     });
   });
 
-  test("finds every token that was made, and no other", async () => {
+  test("accepts every token that was created, and no other", async () => {
     using set = await setUp();
     const made = await Promise.all(Array.from({ length: 20 }, (_, i) => set.keys.create({ ...DEPLOY, name: `k${i}` })));
     const owner = new Map(made.map(({ token, id }) => [token, id]));
@@ -91,7 +91,7 @@ describe("KeyService.identify", () => {
     });
   });
 
-  test("forgets a key with its function", async () => {
+  test("forgets the key of a deleted function", async () => {
     using set = await setUp();
     const { token } = await set.keys.create({ name: "caller", scopes: ["invoke"], function_id: "hello" });
     expect(set.keys.identify(token)).toMatchObject({ caller: { function_id: "f1" } });
@@ -108,8 +108,8 @@ describe("KeyService.identify", () => {
   });
 });
 
-describe("KeyService, of last uses", () => {
-  test("writes them down once a minute at most, all at once, and shows them before", async () => {
+describe("KeyService and last uses", () => {
+  test("writes them at most once a minute, all together, and shows them before that", async () => {
     using set = await setUp();
     const one = await set.keys.create(DEPLOY);
     const other = await set.keys.create({ ...DEPLOY, name: "other" });
@@ -132,7 +132,7 @@ describe("KeyService, of last uses", () => {
     expect([set.writes.length, set.clock.pending]).toEqual([1, 0]);
   });
 
-  test("writes what is left when the server stops", async () => {
+  test("writes the remaining ones when the server stops", async () => {
     using set = await setUp();
     const { id, token } = await set.keys.create(DEPLOY);
     set.keys.identify(token);
@@ -165,7 +165,7 @@ test("a token has 256 bits and is nowhere in the database", async () => {
   expect(set.store.keys.findByHash(hashToken(token))?.hash).toBe(createHash("sha256").update(token).digest("hex"));
 });
 
-test("KeyService.create makes room by forgetting keys that are dead, and refuses if there are none", async () => {
+test("KeyService.create makes room by forgetting dead keys, and refuses if there are none", async () => {
   using set = await setUp();
   const { id } = await set.keys.create(DEPLOY);
   const count = set.store.keys.count.bind(set.store.keys);

@@ -22,14 +22,14 @@ test("serverKey makes none if none is needed, but remembers one", async () => {
   expect(await serverKey(store.settings, { given: null, needed: false })).toEqual({ hash, made: undefined });
 });
 
-test("serverKey takes the one that is given, and stores nothing", async () => {
+test("serverKey uses a given key, and stores nothing", async () => {
   using store = newStore();
   const given = { hash: hashToken("given"), made: undefined };
   expect(await serverKey(store.settings, { given: "given", needed: true })).toEqual(given);
   expect(store.settings.apiKeyHash()).toBeNull();
 });
 
-test("serverKey makes no two alike", async () => {
+test("serverKey never makes the same key twice", async () => {
   using one = newStore();
   using two = newStore();
   const made = await Promise.all([one, two].map((store) => serverKey(store.settings, { given: null, needed: true })));

@@ -28,7 +28,7 @@ const services: CallbackService[] = [];
 beforeEach(async () => {
   receiver = await Receiver.start();
   clock = new FakeClock();
-  // The library of the receivers looks at the time of day.
+  // The library of the receivers checks the time of day.
   clock.jump(Date.now() - clock.now());
   store = newStore();
 });
@@ -68,7 +68,7 @@ function started(sends?: (url: string) => Promise<Sent>) {
   return { service, secrets, events, written };
 }
 
-/** Ends an invocation, with what follows from it. */
+/** Ends an invocation, with its consequences. */
 function ends(service: CallbackService, id: string, fields: Partial<Invocation> = {}, response: string | null = "{}") {
   const invocation = someInvocation(id, { mode: "async", callback_url: receiver.url, ...fields });
   store.tables.invocations.put(invocation);
@@ -142,7 +142,7 @@ describe("CallbackService", () => {
     ends(service, "i1");
     await written();
     expect(shown(await service.get("i1"))).toEqual(["waiting", 1, 500, "It was answered with 500"]);
-    // Between 5 and 10 s, and chance draws the middle.
+    // Between 5 and 10 s; the random number gives the middle.
     expect(Date.parse((await service.get("i1")).next_at ?? "") - clock.now()).toBe(7_500);
     receiver.answer = 200;
     await clock.advance(7_499);
@@ -164,7 +164,7 @@ describe("CallbackService", () => {
     expect(events).toContainEqual(expect.objectContaining({ level: "warn", event: "a callback failed for good" }));
   });
 
-  test("410 ends it, and 307 says why it failed", async () => {
+  test("a 410 ends the callback, and a 307 is retried with an explanation", async () => {
     const { service } = started((url) => Promise.resolve({ status: url.endsWith("gone") ? 410 : 307 }));
     ends(service, "i1", { callback_url: "http://127.0.0.1/gone" });
     ends(service, "i2", { callback_url: "http://127.0.0.1/moved" });
@@ -178,7 +178,7 @@ describe("CallbackService", () => {
     ]);
   });
 
-  test("a private address is a problem that is shown", async () => {
+  test("shows that a private address is refused", async () => {
     const { service, written } = started();
     ends(service, "i1", { callback_url: "http://10.0.0.1/" });
     await written();
@@ -187,7 +187,7 @@ describe("CallbackService", () => {
     });
   });
 
-  test("retry: sends again what has ended, and refuses what waits", async () => {
+  test("retry: sends a finished callback again, and refuses a waiting one", async () => {
     let status = 410;
     const { service } = started(() => Promise.resolve({ status }));
     ends(service, "i1");
@@ -205,7 +205,7 @@ describe("CallbackService", () => {
     expect(await rejectionOf(service.retry("i2"))).toMatchObject({ reason: "not_found" });
   });
 
-  test("retry: a hundred at once are one", async () => {
+  test("retry: a hundred concurrent ones send it once", async () => {
     let sent = 0;
     const { service } = started(async () => ({ status: sent++ === 0 ? 410 : 200 }));
     ends(service, "i1");
@@ -217,7 +217,7 @@ describe("CallbackService", () => {
   });
 });
 
-describe("CallbackService: many, and faults", () => {
+describe("CallbackService under load and with faults", () => {
   test("sends eight at once, none twice at the same time, and all of them", async () => {
     const sending = new Set<string>();
     const held: (() => void)[] = [];
@@ -243,7 +243,7 @@ describe("CallbackService: many, and faults", () => {
     expect(new Set(sentTo).size).toBe(50);
   });
 
-  test("survives a restart, also in the middle of an attempt", async () => {
+  test("survives a restart, even in the middle of an attempt", async () => {
     using directory = scratchDirectory();
     store[Symbol.dispose]();
     store = newStore(directory.file("database.db"));
@@ -265,7 +265,7 @@ describe("CallbackService: many, and faults", () => {
     store = newStore();
   });
 
-  test("a server that stops does not count the attempt that it ends", async () => {
+  test("a server that stops does not count the attempt that it interrupts", async () => {
     receiver.answer = () => undefined;
     const { service } = started();
     ends(service, "i1");
@@ -277,7 +277,7 @@ describe("CallbackService: many, and faults", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("what was answered is not sent again while the disk is full", async () => {
+  test("an answered callback is not sent again while the disk is full", async () => {
     let sent = 0;
     const { service, events } = started(async () => ({ status: 200 + sent++ }));
     const full = [1, 2, 3];
@@ -295,7 +295,7 @@ describe("CallbackService: many, and faults", () => {
     expect(events.filter(({ level }) => level === "error")).toHaveLength(3);
   });
 
-  test("a record is kept as long as its result is to be sent", async () => {
+  test("a record is kept until its result has been sent", async () => {
     const { service } = started((url) => Promise.resolve({ status: url.endsWith("1") ? 500 : 200 }));
     for (const id of ["1", "2"]) ends(service, id, { callback_url: `http://127.0.0.1/${id}` });
     await clock.advance(0);
@@ -318,7 +318,7 @@ describe("CallbackSecrets", () => {
     expect(store.settings.callbackSecrets()).not.toContain("whsec_");
   });
 
-  test("rotate: signs with both for a day, then with the new one alone", async () => {
+  test("rotate: signs with both for a day, then only with the new one", async () => {
     const secrets = made();
     const before = (await secrets.get()).secret;
     const { secret, previous_until } = await secrets.rotate();

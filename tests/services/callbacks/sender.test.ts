@@ -56,7 +56,7 @@ describe("CallbackSender", () => {
     expect(receiver.received).toHaveLength(1);
   });
 
-  test("an answer that never comes is waited for 10 s", async () => {
+  test("waits 10 s for an answer that never comes", async () => {
     receiver.answer = () => undefined;
     const sent = send(toLoopback(), receiver.url);
     const { closed } = await receiver.get(1);
@@ -67,13 +67,13 @@ describe("CallbackSender", () => {
     await closed;
   });
 
-  test("an answer whose body never ends is one after 10 s", async () => {
+  test("an answer whose body never ends counts after 10 s", async () => {
     const { promise: flushed, resolve } = Promise.withResolvers<void>();
     receiver.answer = (response) => response.writeHead(200).write("x", () => resolve());
     const sent = send(toLoopback(), receiver.url);
     const { closed } = await receiver.get(1);
     await flushed;
-    // What was sent before is there before the answer to this.
+    // Everything sent earlier arrives before the answer to this.
     receiver.answer = 204;
     await fetch(receiver.url);
     await clock.advance(CALLBACK.timeout_ms);
@@ -81,7 +81,7 @@ describe("CallbackSender", () => {
     await closed;
   });
 
-  test("an answer without an end is cut off", async () => {
+  test("an endless answer is cut off", async () => {
     let written = 0;
     receiver.answer = (response) => {
       response.writeHead(200);
@@ -95,17 +95,17 @@ describe("CallbackSender", () => {
     await (
       await receiver.get(1)
     ).closed;
-    // What the kernel's buffers take is not ours to limit.
+    // We cannot limit the kernel's buffers.
     expect(written).toBeLessThan(100 * CALLBACK.answer_bytes);
   });
 
   test.each<[what: string, answer: string, problem: string]>([
     ["nothing", "", "socket hang up"],
-    ["no HTTP", "SSH-2.0-OpenSSH_9.2\r\n\r\n", "Parse Error"],
+    ["something that is not HTTP", "SSH-2.0-OpenSSH_9.2\r\n\r\n", "Parse Error"],
     ["half a head", "HTTP/1.1 200 OK\r\nA: ", "socket hang up"],
     ["a head without an end", `HTTP/1.1 200 OK\r\n${"A: b\r\n".repeat(50_000)}`, "Parse Error"],
     ["a switch of protocols", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", ""],
-  ])("%s in place of an answer is a problem", async (_, answer, problem) => {
+  ])("%s instead of an answer is a problem", async (_, answer, problem) => {
     const server = createServer((socket) => {
       socket.on("error", () => undefined);
       socket.once("data", () => socket.end(answer));
@@ -131,7 +131,7 @@ describe("CallbackSender", () => {
     }
   });
 
-  test("a server that stops ends it", async () => {
+  test("a server that stops ends the attempt", async () => {
     receiver.answer = () => undefined;
     const abort = new AbortController();
     const sent = send(toLoopback(), receiver.url, abort.signal);
@@ -146,7 +146,7 @@ describe("CallbackSender", () => {
 describe("CallbackSender: addresses", () => {
   const url = () => `http://hooks.example:${receiver.port}/x`;
 
-  test("a name is resolved once for each attempt, and the connection goes to what it led to", async () => {
+  test("a name is resolved once for each attempt, and the connection goes to that address", async () => {
     const asked: string[] = [];
     // The second answer is for a sender that resolves twice: nothing listens there.
     const sender = senderTo(["127.0.0.1"], async (name) => [asked.push(name) === 1 ? "127.0.0.1" : "127.0.0.9"]);
@@ -170,8 +170,8 @@ describe("CallbackSender: addresses", () => {
     ["a private one among public ones", ["8.8.8.8", "192.168.0.1", "1.1.1.1"], "192.168.0.1"],
     ["loopback", ["127.0.0.1"], "127.0.0.1"],
     ["loopback, mapped", ["::ffff:127.0.0.1"], "::ffff:127.0.0.1"],
-    ["what is no address", ["fe80::1%eth0"], "fe80::1%eth0"],
-  ])("a name that leads to %s is refused, and nothing is connected to", async (_, addresses, refused) => {
+    ["something that is not an address", ["fe80::1%eth0"], "fe80::1%eth0"],
+  ])("a name that resolves to %s is refused without a connection", async (_, addresses, refused) => {
     expect(
       await send(
         senderTo([], async () => addresses),
@@ -184,7 +184,7 @@ describe("CallbackSender: addresses", () => {
   });
 
   test.each(["http://127.0.0.1", "http://2130706433", "http://[::ffff:7f00:1]", "http://0x7f.1"])(
-    "%s is refused, and resolved by nobody",
+    "%s is refused without being resolved",
     async (origin) => {
       const sender = senderTo([], () => Promise.reject(new Error("it was resolved")));
       expect(await send(sender, `${origin}:${receiver.port}/`)).toEqual({
@@ -200,7 +200,7 @@ describe("CallbackSender: addresses", () => {
     expect(await send(senderTo(["localhost"]), local)).toEqual({ status: 204 });
   });
 
-  test("an allowed name may lead anywhere", async () => {
+  test("an allowed name may resolve to any address", async () => {
     const sender = senderTo(["hooks.example"], async () => ["127.0.0.1"]);
     expect(await send(sender, url().replace("example", "EXAMPLE."))).toEqual({ status: 204 });
     expect(await send(sender, url().replace("hooks", "other"))).toMatchObject({ problem: expect.any(String) });
@@ -217,7 +217,7 @@ describe("CallbackSender: addresses", () => {
     expect(await send(failing, url())).toEqual({ problem: "getaddrinfo ENOTFOUND hooks.example" });
   });
 
-  test("a name whose resolution takes for ever is given up after 10 s", async () => {
+  test("a name that never resolves is given up after 10 s", async () => {
     const sent = send(
       senderTo([], () => new Promise(() => undefined)),
       url(),

@@ -83,8 +83,8 @@ async function writeOld(
   raw.close();
 }
 
-describe("A database of the version before", () => {
-  test("has its queued work called with the request that was stored", async () => {
+describe("A database of the previous version", () => {
+  test("has its queued work run with the stored request", async () => {
     await writeOld(
       { status: "queued", finished_at: null },
       { request_meta: old({ message: MESSAGE, body_file: true }) },
@@ -110,7 +110,7 @@ describe("A database of the version before", () => {
     ["succeeded", { meta: said(201), body_file: true }, 201, [["x-a", "b"], BYTES_HEADER]],
     ["succeeded", { meta: null, body_file: false }, 200, [JSON_HEADER]],
     ["dead", { meta: said(201), body_file: false }, 500, [["x-a", "b"], JSON_HEADER]],
-  ])("gives the result that was stored: %s with %j", async (status, stored, expected, sent) => {
+  ])("returns the stored result: %s with %j", async (status, stored, expected, sent) => {
     await writeOld(
       { status, finished_at: "2026-01-31T12:00:00.000Z" },
       { request_meta: null, response: "result", response_meta: old(stored) },
@@ -127,7 +127,7 @@ describe("A database of the version before", () => {
     expect(response).toEqual({ status: expected, headers: sent, body: new Uint8Array(Buffer.from("result")) });
   });
 
-  test("cannot be opened by the version before any more", async () => {
+  test("can no longer be opened by the previous version", async () => {
     newStore(path)[Symbol.dispose]();
     const raw = new Sqlite(path);
     expect(raw.query("pragma user_version").get()).toEqual({ user_version: 10 });
@@ -166,7 +166,7 @@ describe("readStoredRequest", () => {
   });
 });
 
-test("readStoredResponse takes a row without a column for JSON", () => {
+test("readStoredResponse accepts a row without a column for JSON", () => {
   expect(readStoredResponse(null, true)).toEqual({ status: 200, headers: [JSON_HEADER] });
 });
 
@@ -177,7 +177,7 @@ test.each<[string, string | null, string | null]>([
   ["no column", null, null],
   ["any bytes", old({ status: 200, headers: [BYTES_HEADER] }), "application/octet-stream"],
   ["any bytes in the old form", old({ meta: null, body_file: true }), "application/octet-stream"],
-])("requestAfter makes of %s a request of the same type", (_, column, type) => {
+])("requestAfter turns %s into a request of the same type", (_, column, type) => {
   const request = requestAfter(column);
   expect(request === null ? null : readStoredRequest(request, Buffer.from("")).headers["content-type"]).toBe(
     type ?? null,

@@ -10,7 +10,7 @@ import { FakeClock } from "../../support/fake-clock.ts";
 
 const FOREVER: Retention = { max_age_ms: 1e12, max_count: 1e9 };
 
-/** A recorder before a store in memory; `save` may stand in the way of writing. */
+/** A recorder with a store in memory; `save` may prevent writing. */
 function setUp({
   retention = FOREVER,
   save,
@@ -44,7 +44,7 @@ function idsOf(store: InvocationTable): string[] {
 }
 
 describe("Recorder", () => {
-  test("writes nothing on the path of a call, and everything 100 ms later, together", async () => {
+  test("writes nothing during a call, and everything together 100 ms later", async () => {
     using world = setUp();
     const { recorder, store, clock, batches } = world;
     for (const id of ["a", "b", "c"]) recorder.put(someInvocation(id));
@@ -66,7 +66,7 @@ describe("Recorder", () => {
     expect(store.logs("a")).toEqual([{ stream: "stdout", text: "hello" }]);
   });
 
-  test("flush writes now, for those who read", async () => {
+  test("flush writes immediately, for readers", async () => {
     using world = setUp();
     const { recorder, store, clock } = world;
     recorder.put(someInvocation("a"));
@@ -75,7 +75,7 @@ describe("Recorder", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("drop forgets what was written and what was not", async () => {
+  test("drop forgets written and unwritten records", async () => {
     using world = setUp();
     const { recorder, store } = world;
     recorder.put(someInvocation("written"));
@@ -98,7 +98,7 @@ describe("Recorder", () => {
     expect(batches).toEqual([200, 200, 52, 1]);
   });
 
-  test("keeps records while the disk is full, and writes them when it is not", async () => {
+  test("keeps records while the disk is full, and writes them when there is room", async () => {
     let full = true;
     using world = setUp({
       save: () => {
@@ -138,7 +138,7 @@ describe("Recorder", () => {
     expect((await metrics.render()).text).toContain("slipway_records_dropped_total 5\n");
   });
 
-  test("removes what is too old every minute, and after a full batch sooner", async () => {
+  test("removes expired records every minute, and sooner after a full batch", async () => {
     using world = setUp({ retention: { max_age_ms: 1_000, max_count: 1e9 } });
     const { recorder, store, clock } = world;
     for (let i = 0; i < 450; i++) recorder.put(someInvocation(`a${i}`));
@@ -154,7 +154,7 @@ describe("Recorder", () => {
     expect(clock.pending).toBe(0);
   });
 
-  test("removes the oldest beyond the number that is kept", async () => {
+  test("removes the oldest records beyond the limit", async () => {
     using world = setUp({ retention: { max_age_ms: 1e12, max_count: 2 } });
     const { recorder, store, clock } = world;
     for (let i = 0; i < 5; i++) recorder.put(someInvocation(`a${i}`, { created_at: timestamp(clock.now() + i) }));
@@ -165,7 +165,7 @@ describe("Recorder", () => {
     await recorder[Symbol.asyncDispose]();
   });
 
-  test("marks what an earlier server left running as lost", async () => {
+  test("marks invocations that an earlier server left running as lost", async () => {
     using world = setUp();
     const { recorder, store, events } = world;
     recorder.put(someInvocation("a", { status: "running", finished_at: null }));

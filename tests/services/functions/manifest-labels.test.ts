@@ -14,7 +14,7 @@ describe("image labels", () => {
   const labels = { "slipway.timeout_ms": "1000", "slipway.memory_bytes": "1073741824" };
   const manifest: Manifest = { version: 1, functions: { f: { image: "labelled", context_bytes: 536_870_912 } } };
 
-  test("are defaults of what a manifest leaves out, also for what they alone make possible", async () => {
+  test("are defaults of omitted settings, and are checked together with those of the manifest", async () => {
     using set = manifestServices();
     set.engine.labels.set("labelled", labels);
     await set.manifests.apply(manifest, PLAIN);
@@ -44,7 +44,7 @@ describe("image labels", () => {
     expect(summary((await set.manifests.apply(exported, { ...PLAIN, prune: true })).changes)).toEqual(["unchanged f"]);
   });
 
-  test("are exported, and an application is refused, if the engine is away", async () => {
+  test("are exported, and apply is refused, if the engine is away", async () => {
     using set = manifestServices();
     set.engine.labels.set("labelled", labels);
     await set.manifests.apply(manifest, PLAIN);

@@ -116,7 +116,7 @@ function throughYaml(manifest: Manifest): Manifest {
 }
 
 test(
-  "what is exported, applied to the same server, changes nothing",
+  "an export that is applied to the same server changes nothing",
   async () => {
     const property = fc.asyncProperty(someFunctions, someRoutes, fc.boolean(), async (functions, routes, forgetful) => {
       using set = manifestServices();
@@ -175,7 +175,7 @@ const someManifest = fc
   });
 
 test(
-  "what is applied is what is exported, on this server and on the next",
+  "a manifest is exported as it was applied, on this server and on the next",
   async () => {
     const property = fc.asyncProperty(someManifest, async (manifest) => {
       using first = manifestServices();
@@ -199,7 +199,7 @@ test(
           ([name, value]) => fn.image === "plain" && Bun.deepEquals(value, Reflect.get(SETTING_DEFAULTS, name)),
         ),
       );
-      // A sandbox that is strict brings others along, which may be what is usual elsewhere.
+      // A strict sandbox implies other settings, which may be the defaults otherwise.
       expect(unset.filter(([name]) => name !== "network" && name !== "read_only")).toEqual([]);
     });
     await fc.assert(property, { numRuns: 100 });
@@ -208,7 +208,7 @@ test(
 );
 
 test(
-  "a dry run says what is done then, and changes nothing",
+  "a dry run reports what apply then does, and changes nothing",
   async () => {
     const property = fc.asyncProperty(someManifest, someManifest, fc.boolean(), async (one, other, prune) => {
       using set = manifestServices();

@@ -21,7 +21,7 @@ function summary(changes: readonly { action: string; name: string }[]): string[]
 }
 
 describe("ManifestService.apply", () => {
-  test("makes what is not there, and the second time nothing", async () => {
+  test("creates missing functions and routes, and changes nothing the second time", async () => {
     using set = manifestServices();
     const first = await set.manifests.apply(HELLO, PLAIN);
     expect(first.dry_run).toBe(false);
@@ -56,7 +56,7 @@ describe("ManifestService.apply", () => {
     expect(set.engine.told).toHaveLength(2);
   });
 
-  test("changes what is another, and takes what is left out for the default", async () => {
+  test("changes what differs, and treats omitted settings as their defaults", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     const { id } = set.functions.get("hello");
@@ -131,7 +131,7 @@ describe("ManifestService.apply", () => {
     expect(set.engine.told).toEqual([`update ${id} to version 2`, expect.stringMatching(/ to version 3$/)]);
   });
 
-  test("with prune deletes what is not mentioned, and leaves functions without a name and their routes", async () => {
+  test("with prune deletes what is not mentioned, but keeps unnamed functions and their routes", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     const other = set.functions.get("other");
@@ -153,7 +153,7 @@ describe("ManifestService.apply", () => {
     expect(set.engine.told).toEqual([`remove ${other.id}`, "forget other"]);
   });
 
-  test("moves a route away from a function that goes", async () => {
+  test("moves a route away from a function that it deletes", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     const next: Manifest = {
@@ -172,7 +172,7 @@ describe("ManifestService.apply", () => {
     expect(set.routes.match("/hello").route.function).toMatchObject({ name: "new", image: "new:1" });
   });
 
-  test("lets a route lead to a function that is on the server only, unless that goes", async () => {
+  test("accepts a route to a function that exists only on the server, unless it deletes that function", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     const next: Manifest = { version: 1, routes: { "/more": { function: "hello" } } };
@@ -215,7 +215,7 @@ describe("ManifestService.apply", () => {
     ]);
   });
 
-  test("changes nothing if its last part is impossible, in a dry run and in earnest", async () => {
+  test("changes nothing if its last part is impossible, in a dry run or not", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     const before = await set.dump();
@@ -237,7 +237,7 @@ describe("ManifestService.apply", () => {
     expect(() => set.routes.match("/new")).toThrow("No route");
   });
 
-  test("changes nothing if the name of the last function was taken while images were found", async () => {
+  test("changes nothing if the name of the last function was taken while images were looked up", async () => {
     using set = manifestServices();
     let created: Promise<unknown> | undefined;
     set.engine.onFind = async (reference) => {
@@ -254,7 +254,7 @@ describe("ManifestService.apply", () => {
     expect(set.functions.list().map(({ id }) => id)).toEqual(["last"]);
   });
 
-  test("is refused if a function was deleted while images were found, and works when applied again", async () => {
+  test("is refused if a function was deleted while images were looked up, and works when applied again", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     set.engine.onFind = async () => {
@@ -270,7 +270,7 @@ describe("ManifestService.apply", () => {
     expect(summary((await set.manifests.apply(next, PLAIN)).changes)).toContain("created hello");
   });
 
-  test("keeps what others changed meanwhile in what it does not name", async () => {
+  test("keeps concurrent changes to anything that it does not name", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     set.engine.onFind = async () => {
@@ -283,7 +283,7 @@ describe("ManifestService.apply", () => {
     expect(summary(changes)).toEqual(["updated hello", "deleted /hello", "deleted /other/*", "deleted moved"]);
   });
 
-  test("pull moves functions to what their references mean now", async () => {
+  test("pull moves functions to the current images of their references", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);
     set.engine.pulled.length = 0;
@@ -297,7 +297,7 @@ describe("ManifestService.apply", () => {
     expect(summary((await set.manifests.apply(HELLO, { ...PLAIN, pull: true })).changes)).toContain("unchanged hello");
   });
 
-  test("looks for four images at once, and names the function whose image cannot be had", async () => {
+  test("looks up four images at once, and names the function whose image is not available", async () => {
     using set = manifestServices();
     let now = 0;
     let most = 0;
@@ -376,7 +376,7 @@ describe("ManifestService.apply", () => {
     });
   });
 
-  test("asks the engine only about what is new", async () => {
+  test("asks the engine only about changed settings", async () => {
     using set = manifestServices();
     await set.manifests.apply({ version: 1, functions: { f: { image: "x", network: "db" } } }, PLAIN);
     const asked: unknown[] = [];

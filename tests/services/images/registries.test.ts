@@ -41,7 +41,7 @@ function serviceWith(vault: Vault): RegistryService {
 }
 
 describe("RegistryService.put", () => {
-  test("keeps what the registry accepts, sealed, under the host that images name", async () => {
+  test("stores credentials that the registry accepts, sealed, under the host that images name", async () => {
     const { registry, created } = await registries.put("https://index.docker.io/v1/", BODY, { check: true });
     expect([registry.host, created]).toEqual(["docker.io", true]);
     expect(asked).toEqual([{ host: "docker.io", username: "someone", kind: "password", secret: "open sesame" }]);
@@ -51,21 +51,21 @@ describe("RegistryService.put", () => {
     expect(registries.get("registry-1.docker.io").checked_at).toBeNull();
   });
 
-  test("gives other credentials another revision, also the same ones sealed anew", async () => {
+  test("gives new credentials a new revision, even if they are the same ones sealed again", async () => {
     await registries.put("ghcr.io", BODY, UNCHECKED);
     const before = registries.credentialsFor("ghcr.io")?.revision;
     await registries.put("ghcr.io", BODY, UNCHECKED);
     expect(registries.credentialsFor("ghcr.io")?.revision).not.toBe(before);
   });
 
-  test("keeps nothing if the registry refuses", async () => {
+  test("stores nothing if the registry refuses", async () => {
     const refusal = new AppError("registry_denied", "no");
     answer = () => Promise.reject(refusal);
     expect(await rejectionOf(registries.put("ghcr.io", BODY, { check: true }))).toBe(refusal);
     expect(registries.list()).toEqual([]);
   });
 
-  test("keeps nothing if the engine is away, and says what would", async () => {
+  test("stores nothing if the engine is away, and suggests check=false", async () => {
     answer = () => Promise.reject(new AppError("engine_unavailable", "Gone.", { retry_after_s: 2 }));
     expect(await rejectionOf(registries.put("ghcr.io", BODY, { check: true }))).toMatchObject({
       reason: "engine_unavailable",
@@ -76,7 +76,7 @@ describe("RegistryService.put", () => {
     expect(registries.list()).toEqual([]);
   });
 
-  test(`keeps those of ${REGISTRIES} registries, and changes them then, too`, async () => {
+  test(`stores the credentials of at most ${REGISTRIES} registries, and can still replace them then`, async () => {
     const auths = (from: number) =>
       Object.fromEntries(
         Array.from({ length: 100 }, (_, index) => [`r${from + index}.example`, { username: "u", password: "p" }]),
@@ -94,7 +94,7 @@ describe("RegistryService.put", () => {
 });
 
 describe("RegistryService.credentialsFor", () => {
-  test("is nothing for a registry without", () => {
+  test("is undefined for a registry without credentials", () => {
     expect(registries.credentialsFor("ghcr.io")).toBeUndefined();
   });
 
@@ -109,7 +109,7 @@ describe("RegistryService.credentialsFor", () => {
     expect(events).toEqual([expect.objectContaining({ event: "the credentials of a registry cannot be opened" })]);
   });
 
-  test("opens no row of another registry", async () => {
+  test("does not open a row of another registry", async () => {
     await registries.put("ghcr.io", BODY, UNCHECKED);
     const row = store.registries.get("ghcr.io");
     if (row === undefined) throw new Error("It is not there");
@@ -121,7 +121,7 @@ describe("RegistryService.credentialsFor", () => {
 describe("RegistryService.import", () => {
   const auths = { "a.example": BODY, "b.example": BODY, "c.example": {} };
 
-  test("keeps what registries accept, and says why not the others", async () => {
+  test("stores accepted credentials, and says why it skipped the others", async () => {
     answer = ({ host }) =>
       host === "b.example" ? Promise.reject(new AppError("registry_denied", "no")) : Promise.resolve();
     const { imported, skipped } = await registries.import({ auths }, { check: true });
@@ -138,7 +138,7 @@ describe("RegistryService.import", () => {
     expect(asked).toEqual([]);
   });
 
-  test("keeps nothing if the engine is away", async () => {
+  test("stores nothing if the engine is away", async () => {
     answer = () => Promise.reject(new AppError("engine_unavailable", "Gone."));
     expect(await rejectionOf(registries.import({ auths }, { check: true }))).toMatchObject({
       reason: "engine_unavailable",

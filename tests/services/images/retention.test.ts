@@ -52,7 +52,7 @@ class Setting implements Disposable {
     return this.store.pulledImages.list().map(({ image_id }: PulledImage) => image_id);
   }
 
-  /** Also what is written to the disk meanwhile. */
+  /** Includes everything that is written to the disk meanwhile. */
   async pass(ms: number): Promise<void> {
     await this.clock.advance(ms);
     for (let i = 0; i < 10; i++) await settled();
@@ -64,7 +64,7 @@ class Setting implements Disposable {
 }
 
 describe("ImageRetention", () => {
-  test("removes what no function needs, 2 s after a change, and forgets it", async () => {
+  test("removes images that no function needs, 2 s after a change, and forgets them", async () => {
     using setting = new Setting();
     await setting.store.functions.insert(someFunction("f1", { image_id: "A" }));
     await setting.pulled("A", "B");
@@ -79,7 +79,7 @@ describe("ImageRetention", () => {
     expect(setting.clock.pending).toBe(0);
   });
 
-  test("asks the engine nothing if all images that were pulled are needed", async () => {
+  test("asks the engine nothing if all pulled images are needed", async () => {
     using setting = new Setting();
     await setting.store.functions.insert(someFunction("f1", { image_id: "A" }));
     await setting.pulled("A");
@@ -88,7 +88,7 @@ describe("ImageRetention", () => {
     expect([setting.lists, setting.clock.pending]).toEqual([0, 0]);
   });
 
-  test("looks a minute after the start for what was left", async () => {
+  test("looks for leftover images a minute after the start", async () => {
     using setting = new Setting();
     await setting.pulled("A");
     setting.retention.start();
@@ -157,7 +157,7 @@ describe("ImageRetention", () => {
     expect(setting.removed).toEqual(["A", "B"]);
   });
 
-  test("hands on what the held work throws, and is free again", async () => {
+  test("rethrows the error of the held work, and is free again", async () => {
     using setting = new Setting();
     await setting.pulled("A");
     const failed = setting.retention.holding(() => Promise.reject(new Error("no")));
@@ -166,7 +166,7 @@ describe("ImageRetention", () => {
     expect(setting.removed).toEqual(["A"]);
   });
 
-  test("does nothing any more once it is disposed", async () => {
+  test("does nothing after it is disposed of", async () => {
     using setting = new Setting();
     await setting.pulled("A");
     setting.retention.soon();

@@ -7,7 +7,7 @@ import { listeningLog, scratchDirectory, thrownBy } from "../../store/sqlite/sup
 const KEY = Buffer.alloc(32, "k");
 
 describe("makeKeyFile", () => {
-  test("writes what readKeyFile reads, for its owner alone, and leaves nothing else", () => {
+  test("writes a file that readKeyFile reads, for its owner only, and leaves nothing else behind", () => {
     using scratch = scratchDirectory();
     const path = keyFilePath(scratch.path);
     const before = process.umask(0);
@@ -22,7 +22,7 @@ describe("makeKeyFile", () => {
     expect(readFileSync(path, "utf8")).toBe(`${KEY.toString("base64")}\n`);
   });
 
-  test("never writes over a file, and leaves nothing behind", () => {
+  test("never overwrites a file, and leaves nothing behind", () => {
     using scratch = scratchDirectory();
     const path = keyFilePath(scratch.path);
     writeFileSync(path, "mine");
@@ -31,7 +31,7 @@ describe("makeKeyFile", () => {
     expect(readdirSync(scratch.path)).toEqual(["secret.key"]);
   });
 
-  test("replaces what an earlier start that was killed has left of one", () => {
+  test("replaces a partial file that a killed start left behind", () => {
     using scratch = scratchDirectory();
     const path = keyFilePath(scratch.path);
     writeFileSync(`${path}.${process.pid}.tmp`, "half");
@@ -39,7 +39,7 @@ describe("makeKeyFile", () => {
     expect(readdirSync(scratch.path)).toEqual(["secret.key"]);
   });
 
-  test("names the file and the remedy if there is no place for it", () => {
+  test("names the file and the remedy if it cannot be written", () => {
     using scratch = scratchDirectory();
     const path = scratch.file("none/secret.key");
     const error = thrownBy(() => makeKeyFile(path, KEY));
@@ -50,7 +50,7 @@ describe("makeKeyFile", () => {
 });
 
 describe("readKeyFile", () => {
-  test("finds nothing if there is no file", () => {
+  test("returns undefined if there is no file", () => {
     using scratch = scratchDirectory();
     expect(readKeyFile(keyFilePath(scratch.path), listeningLog().log)).toBeUndefined();
   });
@@ -73,7 +73,7 @@ describe("readKeyFile", () => {
     ["half a key", (path) => writeFileSync(path, KEY.toString("base64").slice(0, 20)), /holds no key/],
     ["a directory", (path) => mkdirSync(path), /Cannot read the secret key .+: make it a file that this user may read/],
     ["a link in a circle", (path) => symlinkSync(path, path), /Cannot read the secret key /],
-  ])("refuses %s, and leaves it as it is", (_, prepare, message) => {
+  ])("refuses %s, and leaves it unchanged", (_, prepare, message) => {
     using scratch = scratchDirectory();
     const path = keyFilePath(scratch.path);
     prepare(path);

@@ -41,7 +41,7 @@ async function seal(store: SqliteStore, vault: Vault): Promise<void> {
 }
 
 describe("openVault", () => {
-  test("makes a key at the first start, for its owner alone, and uses it ever after", async () => {
+  test("makes a key at the first start, for its owner only, and uses it from then on", async () => {
     using here = place();
     const sealed = (await here.open()).seal("c", "text");
     expect(statSync(here.file).mode & 0o777).toBe(0o600);
@@ -52,14 +52,14 @@ describe("openVault", () => {
     expect(here.events).toHaveLength(1);
   });
 
-  test("takes a key that is given, and makes no file", async () => {
+  test("uses a given key, and makes no file", async () => {
     using here = place();
     const sealed = (await here.open(OURS)).seal("c", "text");
     expect(readdirSync(here.directory)).toEqual([]);
     expect((await here.open(OURS)).open("c", sealed)).toBe("text");
   });
 
-  test("takes the content of its own file as a given key: so it can be moved elsewhere", async () => {
+  test("accepts the content of its own file as a given key, so that the key can be moved", async () => {
     using here = place();
     const sealed = (await here.open()).seal("c", "text");
     const key = readKeyFile(here.file, listeningLog().log) ?? null;
@@ -67,7 +67,7 @@ describe("openVault", () => {
     expect((await here.open(key)).open("c", sealed)).toBe("text");
   });
 
-  test("takes another key, or makes a new one, as long as nothing is sealed", async () => {
+  test("accepts another key, or makes a new one, as long as nothing is sealed", async () => {
     using here = place();
     await here.open(OURS);
     await here.open(OTHER);
@@ -77,7 +77,7 @@ describe("openVault", () => {
     expect((await here.open()).open("c", sealed)).toBe("text");
   });
 
-  test("makes no new key if the one that something was sealed with is gone", async () => {
+  test("makes no new key if the one that secrets were sealed with is gone", async () => {
     using here = place();
     await seal(here.store, await here.open());
     const key = readFileSync(here.file);
@@ -96,7 +96,7 @@ describe("openVault", () => {
   test.each<[what: string, given: Uint8Array | null, source: (file: string) => string]>([
     ["in its file", null, (file) => `The key in ${JSON.stringify(file)}`],
     ["that was given", OTHER, () => "The key given as SECRET_KEY"],
-  ])("refuses a wrong key %s, and leaves everything as it is", async (_, given, source) => {
+  ])("refuses a wrong key %s, and changes nothing", async (_, given, source) => {
     using here = place();
     const vault = await here.open(OURS);
     await seal(here.store, vault);
@@ -106,12 +106,12 @@ describe("openVault", () => {
     expect(String(error)).toContain(
       `${source(here.file)} is not the one that the secrets in the database were encrypted with: give that one.`,
     );
-    // A key does not show in what is printed at a start.
+    // The output of a start does not contain a key.
     expect(String(error)).not.toContain(OTHER.toString("hex"));
     expect((await here.open(OURS)).open("secret:a", here.store.secrets.get("a")?.value ?? "")).toBe("value");
   });
 
-  test("what callbacks are signed with is sealed as well, and lost with its key", async () => {
+  test("the secret that signs callbacks is sealed as well, and lost with the key", async () => {
     using here = place();
     const vault = await here.open(OURS);
     await here.store.settings.replaceCallbackSecrets(null, vault.seal("callback-secrets", "{}"));
@@ -120,7 +120,7 @@ describe("openVault", () => {
     await here.open(OURS);
   });
 
-  test("can begin anew when the key is lost, as its message says", async () => {
+  test("can start over when the key is lost, as its message says", async () => {
     using here = place();
     await seal(here.store, await here.open());
     rmSync(here.file);

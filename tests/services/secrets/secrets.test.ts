@@ -6,7 +6,7 @@ import { Vault } from "../../../lib/services/secrets/vault.ts";
 import type { SealedSecret } from "../../../lib/store/records.ts";
 import { listeningLog, newStore, someFunction, stillClock, thrownBy } from "../../store/sqlite/support/stores.ts";
 
-/** Secrets in a database in memory, and what was logged. */
+/** Secrets in a database in memory, with the logged events. */
 function newSecrets(vault = Vault.forgetful()) {
   const store = newStore();
   const { log, events } = listeningLog();
@@ -41,7 +41,7 @@ describe("SecretService", () => {
     expect(set.secrets.valuesFor(someFunction("f"))).toEqual({ environment: {}, files: [] });
   });
 
-  test("valuesFor: any text comes back as it was put", async () => {
+  test("valuesFor: returns any text as it was put", async () => {
     using set = newSecrets();
     const text = fc.oneof(fc.string({ unit: "binary" }), fc.constantFrom("", "\0", "\ufeffx", "a\r\n"));
     const fn = someFunction("f", { secrets: [file("a")] });
@@ -115,7 +115,7 @@ describe("SecretService", () => {
     });
   });
 
-  test("put: the same value is never in the database twice in the same words, nor in the clear", async () => {
+  test("put: seals the same value differently each time, and never stores it in the clear", async () => {
     using set = newSecrets();
     const stored: unknown[] = [];
     for (const name of ["a", "b", "a"]) {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Vault, VaultError } from "../../../lib/services/secrets/vault.ts";
 
-/** Any text that UTF-8 can hold: the empty one, NUL, what is beyond the first plane. */
+/** Any text that UTF-8 can hold: the empty one, NUL, characters beyond the first plane. */
 const text = fc.oneof(
   fc.string({ unit: "binary" }),
   fc.string({ unit: "grapheme" }),
@@ -15,7 +15,7 @@ function bytesOf(sealed: string): Buffer {
 }
 
 describe("Vault", () => {
-  test("open: gives back any text that seal was given", () => {
+  test("open: returns any text that was sealed", () => {
     fc.assert(
       fc.property(key, text, text, (bytes, context, plaintext) => {
         // Another object with the same key: the next start of the server.
@@ -25,13 +25,13 @@ describe("Vault", () => {
     );
   });
 
-  test("open: gives back a text of many kilobytes", () => {
+  test("open: returns a text of many kilobytes", () => {
     const vault = Vault.forgetful();
     const plaintext = "\u{1f511}ü\n".repeat(20_000);
     expect(vault.open("c", vault.seal("c", plaintext))).toBe(plaintext);
   });
 
-  test("open: refuses what has any of its bits changed, be it version, nonce, text or tag", () => {
+  test("open: refuses a value with any bit changed, in its version, nonce, text or tag", () => {
     const vault = Vault.forgetful();
     fc.assert(
       fc.property(text, fc.nat(), fc.nat({ max: 7 }), (plaintext, at, bit) => {
@@ -94,7 +94,7 @@ describe("Vault", () => {
     expect(() => vault.open("context", change(vault.seal("context", "x".repeat(15))))).toThrow(VaultError);
   });
 
-  test("seal: never makes the same twice, and hides nothing but the length", () => {
+  test("seal: never returns the same text twice, and reveals nothing but the length", () => {
     const vault = Vault.forgetful();
     const sealed = Array.from({ length: 1_000 }, () => vault.seal("context", "plain value"));
     expect(new Set(sealed).size).toBe(1_000);
@@ -103,11 +103,11 @@ describe("Vault", () => {
     expect(bytesOf(sealed[0] ?? "")).toHaveLength(1 + 12 + "plain value".length + 16);
   });
 
-  test("seal: refuses half of a surrogate pair, which would not come back", () => {
+  test("seal: refuses half of a surrogate pair, which would not be returned", () => {
     expect(() => Vault.forgetful().seal("context", "\ud800")).toThrow(RangeError);
   });
 
-  test("fingerprint: the same for the same key, another one for another, and nothing of the key", () => {
+  test("fingerprint: is the same for the same key, different for another, and reveals nothing of the key", () => {
     fc.assert(
       fc.property(key, key, (one, other) => {
         const fingerprint = new Vault(one).fingerprint();
@@ -119,7 +119,7 @@ describe("Vault", () => {
     );
   });
 
-  test("its key has 32 bytes, and does not show", () => {
+  test("the key has 32 bytes, and is never shown", () => {
     for (const length of [0, 16, 31, 33]) expect(() => new Vault(new Uint8Array(length))).toThrow(RangeError);
     const vault = new Vault(Buffer.alloc(32, "k"));
     expect(Bun.inspect(vault, { depth: 9 }) + JSON.stringify(vault)).not.toMatch(/kkk|6b6b|107, 107/);

@@ -12,7 +12,7 @@ type Labels = Readonly<Record<string, string>>;
 
 /** The part of a runner that services need to change functions: images with labels, and a note of its calls. */
 export class FakeEngine {
-  /** Labels of images by reference; each is there under the id `id of <reference>`. */
+  /** Labels of images by reference; each image has the id `id of <reference>`. */
   readonly labels = new Map<string, Labels>();
   /** The ids of images that the engine has lost or never had. */
   readonly lost = new Set<string>();

@@ -34,7 +34,7 @@ export class WorkWorld implements AsyncDisposable {
   readonly store: SqliteStore;
   readonly wrongs: string[] = [];
   readonly submitted: string[] = [];
-  /** Of committed transactions alone. */
+  /** From committed transactions only. */
   readonly consequences: Invocation[] = [];
   /** The number of times that a worker has asked whether there is an engine. */
   looks = 0;
@@ -50,7 +50,7 @@ export class WorkWorld implements AsyncDisposable {
   #server: ReturnType<WorkWorld["startServer"]>;
   /** The cancels that this server was asked for; those of a server that was killed get no answer. */
   #cancels: Promise<unknown>[] = [];
-  /** Whether listeners of invocations throw. */
+  /** True if listeners of invocations throw. */
   listenersFail = false;
 
   constructor() {
@@ -62,7 +62,7 @@ export class WorkWorld implements AsyncDisposable {
       () => {
         const result = change();
         if (!this.#isFull) return result;
-        // At the end, so that everything is rolled back, and nobody may have believed in it.
+        // At the end, so that everything is rolled back, and no caller may have relied on it.
         throw new AppError("storage_full", "The disk is full");
       };
     database.transaction = (durability, change) => transaction(durability, refusing(change));
@@ -99,7 +99,7 @@ export class WorkWorld implements AsyncDisposable {
     return [...this.#pending.values()];
   }
 
-  /** SIGKILL, and another server: functions run on until the sweep, or their deadline. */
+  /** Kills the server and starts another: functions run on until the sweep, or their deadline. */
   async kill(): Promise<void> {
     await settled();
     this.#pending = new Map();
@@ -108,7 +108,7 @@ export class WorkWorld implements AsyncDisposable {
     this.#next();
   }
 
-  /** SIGTERM, and another server. */
+  /** Stops the server and starts another. */
   async stop(): Promise<void> {
     const drained = this.#server.worker.drain(1_000);
     await this.advance(5_000);
@@ -116,7 +116,7 @@ export class WorkWorld implements AsyncDisposable {
     await this.kill();
   }
 
-  /** Containers that no attempt has are removed: those of earlier servers, and those that were lost with the engine. */
+  /** Removes containers without an attempt: those of earlier servers, and those that were lost with the engine. */
   sweep(): void {
     if (!this.#isEngineUp) return;
     for (const id of this.#functions.keys()) if (!this.#pending.has(id)) this.#functions.delete(id);
@@ -125,7 +125,7 @@ export class WorkWorld implements AsyncDisposable {
     this.#server.worker.swept();
   }
 
-  /** The engine dies: its functions run on, and their streams are lost. */
+  /** Kills the engine: its functions run on, and their streams are lost. */
   engineDown(): void {
     if (!this.#isEngineUp) return;
     this.#isEngineUp = false;
@@ -136,7 +136,7 @@ export class WorkWorld implements AsyncDisposable {
     }
   }
 
-  /** It answers again; what it runs is not swept yet. */
+  /** Lets the engine answer again; its running functions are not swept yet. */
   engineUp(): void {
     this.#isEngineUp = true;
   }
@@ -145,7 +145,7 @@ export class WorkWorld implements AsyncDisposable {
     this.#isFull = isFull;
   }
 
-  /** Submits; what is refused was not promised. */
+  /** Submits an invocation; a refused one was not promised. */
   async submit(functionId: string, priority: number, delayMs: number): Promise<void> {
     const id = `${functionId}-${this.submitted.length}`;
     const target = { function: someFunction(functionId), route_id: null };
@@ -168,7 +168,7 @@ export class WorkWorld implements AsyncDisposable {
     this.#cancels.push(cancelled);
   }
 
-  /** The function is handed its request, and runs. */
+  /** Hands the function its request, and lets it run. */
   async handOver(one: Pending): Promise<void> {
     if (one.handedOver) return;
     const { id } = one.task.invocation;
@@ -183,14 +183,14 @@ export class WorkWorld implements AsyncDisposable {
     this.runs.set(id, (this.runs.get(id) ?? 0) + 1);
   }
 
-  /** The function ends. */
+  /** Ends the function. */
   finish(one: Pending, ending: Ending): void {
     if (!one.handedOver) return;
     this.#functions.delete(one.task.invocation.id);
     this.#settle(one, ending);
   }
 
-  /** The attempt finds no place, or no image, or something breaks before the function is handed anything. */
+  /** Fails the attempt before the function gets its request: no place, no image, or another fault. */
   refuse(one: Pending, error: unknown): void {
     if (!one.handedOver) this.#throw(one, error);
   }
@@ -204,7 +204,7 @@ export class WorkWorld implements AsyncDisposable {
     await settled();
   }
 
-  /** Lets everything come to its end. Returns whether it did. */
+  /** Lets everything end, and returns whether it did. */
   async settle(): Promise<boolean> {
     this.diskFull(false);
     this.engineUp();
@@ -246,7 +246,7 @@ export class WorkWorld implements AsyncDisposable {
     return { worker, queue };
   }
 
-  /** The clock of a dead server stands still: none of its timers ever runs. */
+  /** Starts the next server with a new clock, so that no timer of the dead one ever runs. */
   #next(): void {
     const now = this.clock.now();
     this.clock = new FakeClock();
@@ -262,7 +262,7 @@ export class WorkWorld implements AsyncDisposable {
     const pending = this.#pending;
     const isAvailable = () => {
       this.looks++;
-      // A dead server's worker may have a look left to do.
+      // The worker of a dead server may still look once.
       return this.#isEngineUp && this.#pending === pending;
     };
     return {

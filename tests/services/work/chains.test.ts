@@ -52,7 +52,7 @@ function result(fields: Partial<AttemptResult> = {}): AttemptResult {
   };
 }
 
-/** Ends an invocation, and gives what follows from it. */
+/** Ends an invocation, and returns its follower. */
 async function follow(
   fields: Partial<Invocation>,
   ending: AttemptResult | "unseen" = result(),
@@ -86,7 +86,7 @@ function newSubmission() {
 }
 
 describe("ChainService", () => {
-  test("on_success gets the response of what succeeded as its request", async () => {
+  test("on_success gets the response of a succeeded invocation as its request", async () => {
     const { next, body, meta } = await follow({});
     expect(next).toMatchObject({
       function_id: "good",
@@ -100,7 +100,7 @@ describe("ChainService", () => {
     expect(store.tables.work.get(next?.id ?? "")?.state).toBe("ready");
   });
 
-  test("a response that may be any bytes is there as request.body too", async () => {
+  test("a response of any bytes is passed on as request.body too", async () => {
     const response = Buffer.from([0xff, 0]);
     const { meta } = await follow(
       {},
@@ -109,16 +109,16 @@ describe("ChainService", () => {
     expect(readStoredRequest(meta, response).headers).toEqual({ "content-type": "application/octet-stream" });
   });
 
-  test("on_failure gets the response of what is dead, or what went wrong", async () => {
+  test("on_failure gets the response of a dead invocation", async () => {
     const { next, body } = await follow({ status: "dead" }, result({ response: Buffer.from('{"error":"no"}') }));
     expect(next).toMatchObject({ function_id: "bad", parent_id: "parent", callback_url: null });
     expect(body).toBe('{"error":"no"}');
   });
 
   test.each([
-    ["that wrote none", result({ response: null })],
-    ["that nobody saw the end of", "unseen" as const],
-  ])("on_failure gets what went wrong with one %s", async (_, ending) => {
+    ["that wrote no response", result({ response: null })],
+    ["whose end was not seen", "unseen" as const],
+  ])("on_failure gets the error of an invocation %s", async (_, ending) => {
     const fields = { status: "dead", reason: "out_of_memory", message: "It ran" } as const;
     const { next } = await follow(fields, ending);
     expect(next?.function_id).toBe("bad");
@@ -131,16 +131,16 @@ describe("ChainService", () => {
   });
 
   test.each<[what: string, fields: Partial<Invocation>]>([
-    ["one that was cancelled", { status: "cancelled" }],
-    ["one whose function names nobody", { function_id: "good" }],
+    ["a cancelled invocation", { status: "cancelled" }],
+    ["one whose function has no followers", { function_id: "good" }],
     ["one whose function is gone", { function_id: "gone" }],
-    ["the last one of a chain that is as long as may be", { chain_depth: CHAIN_DEPTH }],
+    ["the last one of a chain of the maximum length", { chain_depth: CHAIN_DEPTH }],
   ])("nothing follows from %s", async (_, fields) => {
     expect((await follow(fields)).next).toBeUndefined();
     expect(store.tables.work.count()).toBe(0);
   });
 
-  test("a chain that is too long leaves a word in the log", async () => {
+  test("a chain that is too long is logged", async () => {
     expect((await follow({ chain_depth: CHAIN_DEPTH - 1 })).next?.chain_depth).toBe(CHAIN_DEPTH);
     expect(events).toEqual([]);
     chains.following(someInvocation("parent", { mode: "async", chain_depth: CHAIN_DEPTH }), result());
@@ -149,7 +149,7 @@ describe("ChainService", () => {
     ]);
   });
 
-  test("a full queue does not keep what follows out: it takes the place of what has ended", async () => {
+  test("a full queue accepts a follower: it takes the place of the invocation that ended", async () => {
     const { next } = await follow({}, result(), async () => {
       store.tables.work.count = () => QUEUED;
       await clock.advance(2_000);
@@ -160,7 +160,7 @@ describe("ChainService", () => {
     expect(await refused).toMatchObject({ reason: "overloaded" });
   });
 
-  test("what is undone leaves nothing", async () => {
+  test("an end that is undone leaves no follower", async () => {
     const submissions = chains.following(someInvocation("parent"), result());
     const end: End = {
       invocation_id: "parent",
@@ -172,7 +172,7 @@ describe("ChainService", () => {
       deliveries: [],
       submissions,
     };
-    // Nobody holds it.
+    // No attempt holds it.
     expect(await store.ledger.end(end)).toBe(false);
     expect(store.tables.work.count()).toBe(0);
     expect(store.tables.invocations.list({ limit: 10 }).invocations).toEqual([]);
@@ -184,7 +184,7 @@ describe("FollowerCheck", () => {
   const check = (after: Partial<Function> & { id: string }, changes: Partial<Function> = after) =>
     settings().check(someFunction(after.id, after), changes);
 
-  test("resolve: names become ids, and nothing else is said", async () => {
+  test("resolve: returns the ids of named functions, and nothing else", async () => {
     await store.functions.insert(someFunction("f9", { name: "nine" }));
     expect(settings().resolve({ on_success: "nine", on_failure: "good" })).toEqual({
       on_success: "f9",
@@ -209,7 +209,7 @@ describe("FollowerCheck", () => {
     });
   });
 
-  test("check: what was deleted meanwhile, and what leads back, is refused", () => {
+  test("check: refuses a function that was deleted meanwhile, and one that leads back", () => {
     expect(thrownBy(() => check({ id: "good", on_success: "gone" }))).toMatchObject({
       message: expect.stringContaining('"gone": there is no such function'),
     });
@@ -217,7 +217,7 @@ describe("FollowerCheck", () => {
       message: expect.stringContaining('"good" -> "f1" -> "good"'),
     });
     check({ id: "good", on_failure: "bad" });
-    // A change of something else is not held up by what is wrong already.
+    // An existing fault does not prevent a change of another setting.
     check({ id: "good", on_failure: "f1" }, { timeout_ms: 5_000, on_success: null });
   });
 });

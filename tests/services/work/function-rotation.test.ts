@@ -17,7 +17,7 @@ describe("FunctionRotation", () => {
     expect(order).toEqual(["a", "b", "c", "a", "b", "c"]);
   });
 
-  test("next: every other turn goes to the highest priority, the others to whoever waits longest", () => {
+  test("next: every other turn goes to the highest priority, the others to the function that has waited longest", () => {
     const turns = new FunctionRotation();
     turns.add("low", 0);
     turns.add("lower", -1);
@@ -32,7 +32,7 @@ describe("FunctionRotation", () => {
     expect(order).toEqual(["high", "low", "high", "lower", "high", "low", "high", "lower"]);
   });
 
-  test("next: who may not run is passed, and who has nothing left is gone", () => {
+  test("next: skips functions that may not run, and drops those without work", () => {
     const turns = new FunctionRotation();
     turns.add("a", 1);
     turns.add("b", 0);
@@ -43,7 +43,7 @@ describe("FunctionRotation", () => {
     expect(turns.size).toBe(0);
   });
 
-  test("nobody waits longer than twice as many turns as there are functions", () => {
+  test("no function waits longer than twice as many turns as there are functions", () => {
     const priorities = fc.array(fc.integer({ min: -100, max: 100 }), { minLength: 1, maxLength: 20 });
     fc.assert(
       fc.property(priorities, (given) => {

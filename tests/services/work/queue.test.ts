@@ -48,7 +48,7 @@ async function bench(store: SqliteStore = newStore()) {
     request_meta: null,
     ...fields,
   });
-  // As much of it as schedules ask for.
+  // The part that schedules use.
   const functions = { get: () => fn } as unknown as FunctionService;
   const schedules = new ScheduleService({ store, functions, worker, clock, log });
   return { store, clock, queue, submission, schedules, cancelled };
@@ -60,7 +60,7 @@ afterEach(() => {
 });
 
 describe("Queue", () => {
-  test("submit: what was taken is on the disk, with its request", async () => {
+  test("submit: accepted work is on disk, with its request", async () => {
     const { store, queue, submission, clock } = await bench();
     open.push(store);
     const { invocation, repeated } = await queue.submit(submission("a", { priority: 3 }));
@@ -73,7 +73,7 @@ describe("Queue", () => {
     expect(store.tables.work.get("b")?.state).toBe("waiting");
   });
 
-  test("submit: the same key and body give the first invocation for 24 hours, another body is refused", async () => {
+  test("submit: the same key and body return the first invocation for 24 hours, another body is refused", async () => {
     const { store, queue, submission, clock } = await bench();
     open.push(store);
     const key = { idempotency_key: "order-17" };
@@ -89,7 +89,7 @@ describe("Queue", () => {
     expect(store.tables.work.count()).toBe(3);
   });
 
-  test("submit: a hundred at once with one key make one invocation", async () => {
+  test("submit: a hundred concurrent ones with one key make one invocation", async () => {
     const { store, queue, submission } = await bench();
     open.push(store);
     const all = await Promise.all(
@@ -99,7 +99,7 @@ describe("Queue", () => {
     expect(store.tables.work.count()).toBe(1);
   });
 
-  test("cancel: what is queued ends at once, and cannot be cancelled twice", async () => {
+  test("cancel: a queued invocation ends at once, and cannot be cancelled twice", async () => {
     const { store, queue, submission, cancelled } = await bench();
     open.push(store);
     await queue.submit(submission("a", { origin: { callback_url: "https://example.com/" } }));
@@ -114,7 +114,7 @@ describe("Queue", () => {
 describe("ScheduleService", () => {
   const minutely = { function_id: "f1", cron: "* * * * *" };
 
-  test("queues one invocation for each time, and leaves one out while the last has not ended", async () => {
+  test("queues one invocation for each time, and skips one while the last has not ended", async () => {
     const { store, clock, schedules } = await bench();
     open.push(store, schedules);
     schedules.start();
@@ -132,7 +132,7 @@ describe("ScheduleService", () => {
     expect(store.tables.work.count()).toBe(3);
   });
 
-  test("a restart neither loses nor doubles a run", async () => {
+  test("a restart neither loses nor repeats a run", async () => {
     const store = newStore();
     open.push(store);
     let first = await bench(store);
@@ -141,7 +141,7 @@ describe("ScheduleService", () => {
     for (let restart = 1; restart <= 5; restart++) {
       await first.clock.advance(60_000);
       first.schedules[Symbol.dispose]();
-      // Five seconds later another server has the database; its time goes on where the first one's was.
+      // Five seconds later another server has the database; its clock continues from the first one's.
       const next = await bench(store);
       next.clock.jump(first.clock.now() + 5_000 - next.clock.now());
       next.schedules.start();
@@ -156,7 +156,7 @@ describe("ScheduleService", () => {
     expect(due).toHaveLength(5);
   });
 
-  test("a pause runs nothing, and nothing is made up for", async () => {
+  test("a paused schedule runs nothing, and does not catch up later", async () => {
     const { store, clock, schedules } = await bench();
     open.push(store, schedules);
     schedules.start();

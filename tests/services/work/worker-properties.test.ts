@@ -23,7 +23,7 @@ const REFUSALS: readonly Error[] = [
 const DELAYS = [0, 0, 0, 2_000, 60_000];
 const PAUSES = [1, 1_000, 5_000, 31_000, 100_000];
 
-/** The events, with the weights of their choice; the numbers choose what they happen to, and how. */
+/** The events with their weights; the numbers choose their targets and variants. */
 const HAPPENINGS = {
   submit: [6, (world, n, m) => world.submit(at(["a", "b", "c"], n) ?? "", (m % 3) - 1, at(DELAYS, m) ?? 0)],
   handOver: [6, (world, n) => attempt(world, n, (one) => world.handOver(one))],
@@ -83,7 +83,7 @@ function judge(world: WorkWorld, id: string): void {
 }
 
 describe("Worker", () => {
-  test("ends everything once, never runs it twice at the same time, and loses nothing, whatever happens", async () => {
+  test("ends every invocation once, never runs one twice at the same time, and loses none, for any sequence of events", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(happenings, { maxLength: 300, size: "max" }), async (history) => {
         await using world = new WorkWorld();
@@ -103,12 +103,12 @@ describe("Worker", () => {
         for (const id of world.submitted) judge(world, id);
         expect(world.consequences).toHaveLength(world.submitted.length);
       }),
-      // Looking for the shortest history takes long: what it has by then is told.
+      // The search for the shortest history takes long: it reports what it has found by then.
       { numRuns: 100, plugins: [fc.timeout(10_000), fc.interruptAfterTimeLimit(60_000)] },
     );
   }, 90_000);
 
-  test("what is cancelled says so, whatever kept it from its beginning", async () => {
+  test("a cancelled invocation ends as cancelled, whatever kept it from starting", async () => {
     await using world = new WorkWorld();
     await world.submit("a", 0, 0);
     await settled();
@@ -126,7 +126,7 @@ describe("Worker", () => {
     judge(world, "a-0");
   });
 
-  test("rests while the engine is away, with work and without", async () => {
+  test("is idle while the engine is away, with work and without", async () => {
     await using world = new WorkWorld();
     await world.advance(1);
     world.engineDown();
@@ -140,7 +140,7 @@ describe("Worker", () => {
     expect(world.pending).toHaveLength(1);
   });
 
-  test("wakes a crowd that is due in batches, between which everyone else has a turn", async () => {
+  test("wakes a large number of due invocations in batches, between which other work has a turn", async () => {
     await using world = new WorkWorld();
     for (let n = 0; n < 1_200; n++) await world.submit("a", 0, 10_000);
     const { work } = world.store.tables;
@@ -156,7 +156,7 @@ describe("Worker", () => {
     expect(new Set(batches.map(([now]) => now)).size).toBe(3);
   });
 
-  test("ends what is cancelled although its engine is away, and the rest when its containers are gone", async () => {
+  test("ends cancelled work even while the engine is away, and the rest when its containers are gone", async () => {
     await using world = new WorkWorld();
     for (const id of ["a", "b"]) await world.submit(id, 0, 0);
     await settled();
@@ -174,7 +174,7 @@ describe("Worker", () => {
     expect(world.store.tables.attempts.list("b-1").map(({ status }) => status)).toEqual(["lost", "succeeded"]);
   });
 
-  test("what was lost with a server can be cancelled at once", async () => {
+  test("work that was lost with a server can be cancelled at once", async () => {
     await using world = new WorkWorld();
     await world.submit("a", 0, 0);
     await settled();

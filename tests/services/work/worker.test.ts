@@ -11,7 +11,7 @@ import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 import { listeningLog, newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
 
-/** Attempts whose ends the test chooses. */
+/** Attempts that end as the test chooses. */
 class FakeAttempts implements AttemptMaker {
   available = true;
   /** Does not hear that an attempt is to end. */
@@ -144,7 +144,7 @@ afterEach(() => {
 });
 
 describe("Worker", () => {
-  test("makes an attempt at what is submitted, and writes its end once", async () => {
+  test("attempts submitted work, and writes its end once", async () => {
     const { store, attempts, submit, immediately, statusOf, ended, committed } = started();
     submit("a");
     await immediately();
@@ -153,14 +153,14 @@ describe("Worker", () => {
     await immediately();
     expect(statusOf("a")).toBe("succeeded");
     expect(ended.map(({ id }) => id)).toEqual(["a"]);
-    // What follows is told of after the commit.
+    // Consequences are announced after the commit.
     expect(committed).toEqual(["a"]);
     expect(store.tables.work.get("a")).toBeUndefined();
     expect(store.tables.attempts.list("a")).toMatchObject([{ attempt: 1, status: "succeeded", exit_code: 0 }]);
     expect(store.tables.payloads.get("a")?.response).toEqual(new Uint8Array(Buffer.from("{}")));
   });
 
-  test("tries again what failed, after its backoff, until no attempt is left", async () => {
+  test("retries failed work after its backoff, until no attempt is left", async () => {
     const { store, attempts, clock, submit, immediately, statusOf } = started();
     submit("a");
     for (const wait of [1_500, 2_500]) {
@@ -185,7 +185,7 @@ describe("Worker", () => {
     ]);
   });
 
-  test("waits for what is due later, and takes the highest priority first, then what was due first", async () => {
+  test("waits for work that is due later, and takes the highest priority first, then the earliest due", async () => {
     const { attempts, clock, submit, immediately } = started();
     attempts.room = 0;
     submit("later", { due: clock.now() + 5_000, priority: 100 });
@@ -229,7 +229,7 @@ describe("Worker", () => {
     expect([statusOf("a"), attempts.running]).toEqual(["queued", []]);
   });
 
-  test("an attempt that was lost is made again when its container is gone, and does not count", async () => {
+  test("a lost attempt is repeated when its container is gone, and does not count", async () => {
     const { store, attempts, clock, submit, immediately, statusOf } = started();
     submit("a");
     await immediately();
@@ -246,13 +246,13 @@ describe("Worker", () => {
     expect(store.tables.attempts.list("a").map(({ status }) => status)).toEqual(["lost", "running"]);
   });
 
-  test("what a server that died had begun waits for the sweep, or for its deadline", async () => {
+  test("work that a dead server had begun waits for the sweep, or for its deadline", async () => {
     const first = started();
     first.submit("a");
     first.submit("b");
     await first.immediately();
     await first.attempts.tasks.find(({ invocation }) => invocation.id === "b")?.onHandover(300_000);
-    // The first server is gone without a word; the second one has its database.
+    // The first server is gone without notice; the second one has its database.
     const second = started(first.store);
     await second.immediately();
     expect(second.attempts.running).toEqual([]);
@@ -266,7 +266,7 @@ describe("Worker", () => {
     expect(second.store.tables.attempts.list("b").map(({ status }) => status)).toEqual(["lost", "running"]);
   });
 
-  test("cancel ends a running attempt, and nothing is tried again", async () => {
+  test("cancel ends a running attempt, which is not retried", async () => {
     const { store, attempts, worker, submit, immediately, statusOf, ended } = started();
     submit("a");
     await immediately();
@@ -277,7 +277,7 @@ describe("Worker", () => {
     expect(worker.cancel("a")).toBe(false);
   });
 
-  test("cancel of an attempt that finds no place says that it was cancelled", async () => {
+  test("cancel of an attempt that finds no place ends it as cancelled", async () => {
     const { attempts, worker, submit, immediately, store } = started();
     submit("a");
     await immediately();
@@ -289,7 +289,7 @@ describe("Worker", () => {
     expect(store.tables.attempts.list("a")).toEqual([]);
   });
 
-  test("a server that stops loses its attempts to the next one", async () => {
+  test("a server that stops leaves its attempts to the next one", async () => {
     const { store, worker, submit, immediately, statusOf } = started();
     submit("a");
     await immediately();

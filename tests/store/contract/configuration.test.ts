@@ -46,7 +46,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
   });
   afterEach(() => store[Symbol.asyncDispose]());
 
-  test("functions: a hundred at once with one name are one, and the others conflict", async () => {
+  test("functions: one of a hundred concurrent ones with the same name is stored, and the others conflict", async () => {
     const all = await Promise.allSettled(
       Array.from({ length: 100 }, (_, i) => store.functions.insert(someFunction(`n${i}`, { name: "same" }))),
     );
@@ -57,7 +57,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(store.functions.find("same")?.id).toBe("n0");
   });
 
-  test("functions: replace is refused if the record is not as it was read", async () => {
+  test("functions: replace is refused if the record has changed since it was read", async () => {
     await store.functions.replace(f1, { ...f1, timeout_ms: 5_000 });
     expect(await rejectionOf(store.functions.replace(f1, { ...f1, timeout_ms: 7_000 }))).toBeInstanceOf(StaleError);
     expect(store.functions.get("f1")?.timeout_ms).toBe(5_000);
@@ -65,7 +65,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(await rejectionOf(store.functions.replace(gone, gone))).toBeInstanceOf(StaleError);
   });
 
-  test("functions: twenty changes at once are all made", async () => {
+  test("functions: twenty concurrent changes are all made", async () => {
     const change = () =>
       retryStale(async () => {
         const before = store.functions.get("f1") ?? f1;
@@ -117,7 +117,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(store.versions.get("f1", 1)).toEqual(f1);
   });
 
-  test("versions: an image that was not known is added once", async () => {
+  test("versions: an unknown image is added once", async () => {
     const known = { id: "f2", version: 1, image_id: "sha256:7", digest: "busybox@sha256:8" };
     await store.functions.insert(someFunction("f2", { image_id: null }));
     await store.versions.complete(known);
@@ -142,7 +142,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(await store.routes.delete("r0")).toBeUndefined();
   });
 
-  test("secrets: keep their first time, and are refused to be deleted while they are used", async () => {
+  test("secrets: keep created_at, and cannot be deleted while they are used", async () => {
     const later = timestamp(START + 1);
     expect(await store.secrets.put(secret("s"))).toEqual({ before: undefined, after: secret("s") });
     const changed = await store.secrets.put(secret("s", { value: "other", created_at: later, updated_at: later }));
@@ -155,7 +155,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect([store.secrets.get("s"), store.secrets.anythingSealed()]).toEqual([undefined, false]);
   });
 
-  test("registries: all of those that are put, or none", async () => {
+  test("registries: are stored together, listed without secrets, and deleted once", async () => {
     const times = { checked_at: null, created_at: NOW, updated_at: NOW };
     const credentials = { kind: "password", username: "u", secret: "sealed", ...times } as const;
     const stored = await store.registries.put(["a", "b"].map((host) => ({ host, ...credentials })));
@@ -169,7 +169,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(await store.registries.delete("a")).toBeUndefined();
   });
 
-  test("keys: are found by their hash until they are revoked for good", async () => {
+  test("keys: are found by their hash until they are forgotten after being revoked", async () => {
     const times = { created_at: NOW, expires_at: null, last_used_at: null, revoked_at: null };
     const key = { id: "k1", name: "ci", scopes: ["deploy" as const], function_id: "f1", ...times };
     await store.keys.insert({ key, hash: "h1" });
@@ -203,7 +203,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     });
   });
 
-  test("schedules: leave a run out while the last one has not ended", async () => {
+  test("schedules: skip a run while the last one has not ended", async () => {
     const first = schedule("s1");
     await store.schedules.insert(first);
     const submit = (before: Schedule, ...ids: readonly string[]) => {
@@ -219,7 +219,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect((await submit(two.schedule, "d")).queued.map(({ id }) => id)).toEqual(["d"]);
   });
 
-  test("schedules: are deleted with their function, and made for none that is gone", async () => {
+  test("schedules: are deleted with their function, and cannot be made for a deleted one", async () => {
     await store.schedules.insert(schedule("s1"));
     await store.schedules.replace(schedule("s1"), schedule("s1", { paused: true }));
     expect(await rejectionOf(store.schedules.replace(schedule("s1"), schedule("s1")))).toBeInstanceOf(StaleError);
@@ -230,7 +230,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(await store.schedules.delete("s1")).toBeUndefined();
   });
 
-  test("settings: are kept, and the secrets of callbacks replaced only as they were read", async () => {
+  test("settings: are stored, and callback secrets are replaced only if they are as they were read", async () => {
     const owner = await store.settings.ownerId();
     expect(await store.settings.ownerId()).toBe(owner);
     expect([store.settings.apiKeyHash(), store.settings.secretKeyFingerprint()]).toEqual([null, null]);

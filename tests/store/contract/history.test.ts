@@ -34,7 +34,7 @@ describe.each(MAKERS)("History of $name", ({ open }) => {
     expect(await store.history.payload("a")).toBeUndefined();
   });
 
-  test("list: pages are newest first, each record once, by what the query asks for", async () => {
+  test("list: returns the matches of a query in pages, newest first, each once", async () => {
     const all = Array.from({ length: 25 }, (_, n) =>
       someInvocation(`i${String(n).padStart(2, "0")}`, {
         function_id: n % 2 === 0 ? "f1" : "f2",
@@ -56,7 +56,7 @@ describe.each(MAKERS)("History of $name", ({ open }) => {
     });
   });
 
-  test("prune: removes the oldest in batches, and neither what runs nor what is to be sent", async () => {
+  test("prune: removes the oldest in batches, but keeps running invocations and unsent results", async () => {
     const old = Array.from({ length: 5 }, (_, n) => someInvocation(`i${n}`, { created_at: timestamp(START - 10 + n) }));
     await save(...old, someInvocation("running", { status: "running", created_at: timestamp(START - 20) }));
     await store.ledger.submit(newWork("sent", { at: START - 30, callback_url: "https://example.com/" }));

@@ -13,7 +13,7 @@ interface Entry {
   lease_until: number | null;
 }
 
-/** The least ledger that there is: what every maker must do, on plain objects in memory. */
+/** A minimal ledger on plain objects in memory, as the model for every maker. */
 export class LedgerModel {
   readonly entries = new Map<string, Entry>();
   readonly #keys = new Map<string, { readonly id: string; readonly hash: string }>();

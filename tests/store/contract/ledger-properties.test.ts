@@ -13,7 +13,7 @@ const KEYS = [undefined, "k1", "k2"] as const;
 const DELAYS = [0, 0, 1_000, 20_000] as const;
 const STEPS = [0, 1, 1_000, 40_000] as const;
 
-/** A ledger, its model, and every attempt that was ever begun: stale ones among them. */
+/** A ledger, its model, and every attempt that was ever begun, including stale ones. */
 class Pair {
   readonly model = new LedgerModel();
   readonly #store: Store;
@@ -102,7 +102,7 @@ class Pair {
     this.#now += pick(STEPS, n);
   }
 
-  /** Everything that can be seen of the ledger is as in the model. */
+  /** Checks that everything visible of the ledger is as in the model. */
   async compare(): Promise<void> {
     const { ledger, history } = this.#store;
     const ready = Object.fromEntries(
@@ -172,7 +172,7 @@ function at<T>(list: readonly T[], n: number): T | undefined {
 }
 
 describe.each(MAKERS)("Ledger of $name", ({ open }) => {
-  test("does what its model in memory does, for any sequence of commands, those of stale attempts included", async () => {
+  test("behaves like its model in memory, for any sequence of commands, including those of stale attempts", async () => {
     await fc.assert(
       fc.asyncProperty(commands, async (history) => {
         const store = await open(new FakeClock());

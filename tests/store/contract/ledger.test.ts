@@ -25,7 +25,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
   const statusOf = async (id: string) => (await store.history.get(id))?.status;
   const statusesOf = (...ids: readonly string[]) => Promise.all(ids.map(statusOf));
 
-  test("submit: what was taken is there, with its request", async () => {
+  test("submit: accepted work is stored, with its request", async () => {
     const { invocation, request } = newWork("a", { priority: 3, due: START + 5 });
     expect(await store.ledger.submit({ invocation, request })).toEqual({ invocation, repeated: false });
     expect(await store.history.get("a")).toEqual(invocation);
@@ -45,7 +45,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     expect(await store.ledger.count()).toBe(1);
   });
 
-  test("submit: a key and its request give the first invocation for 24 hours, another request is refused", async () => {
+  test("submit: a key and its request return the first invocation for 24 hours, another request is refused", async () => {
     const key: IdempotencyKey = { key: "order-17", request_hash: "one", now: START };
     await store.ledger.submit(newWork("a"), key);
     expect(await store.ledger.submit(newWork("b"), key)).toMatchObject({ repeated: true, invocation: { id: "a" } });
@@ -57,7 +57,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     expect(await statusesOf("b", "c")).toEqual([undefined, undefined]);
   });
 
-  test("submit: a hundred at once with one key are one", async () => {
+  test("submit: a hundred concurrent ones with one key make one invocation", async () => {
     const key: IdempotencyKey = { key: "k", request_hash: "one", now: START };
     const all = await Promise.all(Array.from({ length: 100 }, (_, i) => store.ledger.submit(newWork(`i${i}`), key)));
     expect(new Set(all.map(({ invocation }) => invocation.id)).size).toBe(1);
@@ -73,7 +73,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     expect(other.repeated).toBe(false);
   });
 
-  test("claim: the highest priority first, then what was due first, of that function alone", async () => {
+  test("claim: the highest priority first, then the earliest due, of that function only", async () => {
     await store.ledger.submit(newWork("late", { at: START + 5 }));
     await store.ledger.submit(newWork("early", { at: START + 1 }));
     await store.ledger.submit(newWork("urgent", { at: START + 9, priority: 1 }));
@@ -92,7 +92,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     expect(await claim()).toBeNull();
   });
 
-  test("claim: writes that the attempt has begun", async () => {
+  test("claim: records that the attempt has begun", async () => {
     await store.ledger.submit(newWork("a"));
     const { work, invocation, attempt } = await claimed();
     expect(work).toMatchObject({ state: "leased", attempts: 1, lease_until: START + LEASE_MS });
@@ -119,7 +119,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     expect(await store.ledger.count()).toBe(0);
   });
 
-  test("end: a result is there with its callback and with what follows from it", async () => {
+  test("end: a result is stored with its callback and its followers", async () => {
     await store.ledger.submit(newWork("a", { callback_url: "https://example.com/" }));
     const end = success(await claimed(), [newWork("next", { function_id: "f2", parent_id: "a" })]);
     expect(await store.ledger.end(end)).toBe(true);
@@ -188,7 +188,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     expect(await store.ledger.cancelUnattended(cancelled(stale))).toBe(false);
     expect(await state()).toEqual(before);
     expect(await store.ledger.end(success(current))).toBe(true);
-    // Idempotent: nobody holds it the second time.
+    // Idempotent: no attempt holds it the second time.
     expect(await store.ledger.end(success(current))).toBe(false);
     expect(await statusOf("a")).toBe("succeeded");
   });
@@ -246,7 +246,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     ]);
   });
 
-  test("cancelUnattended: ends what is queued or lost, with its callback, and nothing that runs", async () => {
+  test("cancelUnattended: ends queued or lost work, with its callback, but no running work", async () => {
     for (const id of ["queued", "lost", "running"])
       await store.ledger.submit(newWork(id, { function_id: id, callback_url: "https://example.com/" }));
     await claimed("lost");

@@ -3,7 +3,7 @@ import { openSqliteStore } from "../../../lib/store/sqlite/store.ts";
 import type { Store } from "../../../lib/store/store.ts";
 import { listeningLog } from "../sqlite/support/stores.ts";
 
-/** A kind of database, and how to have an empty one. */
+/** A kind of database, with a function that opens an empty one. */
 export interface Maker {
   readonly name: string;
   readonly open: (clock: Clock) => Promise<Store>;

@@ -27,7 +27,7 @@ export function newWork(id: string, fields: Partial<Invocation> & { due?: number
   };
 }
 
-/** The end of an attempt that succeeded, with what follows from it. */
+/** The end of an attempt that succeeded, with its consequences. */
 export function success(
   { work, invocation, attempt }: Standing,
   submissions: readonly NewInvocation[] = [],
@@ -65,7 +65,7 @@ export function again(standing: Standing, due: number, now = START): End {
   };
 }
 
-/** The end of an invocation that is cancelled while nobody attempts it. */
+/** The end of an invocation that is cancelled without a running attempt. */
 export function cancelled({ work, invocation }: Standing, now = START): End {
   const ended: Invocation = {
     ...moved(invocation, "cancel"),

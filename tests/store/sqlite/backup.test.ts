@@ -5,7 +5,7 @@ import { StoreError } from "../../../lib/store/errors.ts";
 import { newStore, scratchDirectory, someFunction, someInvocation, thrownBy } from "./support/stores.ts";
 
 describe("backup", () => {
-  test("copies what a running server has, and the copy opens as a database", async () => {
+  test("copies the data of a running server, and the copy opens as a database", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     const copy = scratch.file("copy.db");
@@ -26,7 +26,7 @@ describe("backup", () => {
     expect(await restored.settings.ownerId()).toBe(owner);
   });
 
-  test("copies a whole moment while another process writes", async () => {
+  test("copies a consistent state while another process writes", async () => {
     using scratch = scratchDirectory();
     const child = Bun.spawn([process.execPath, `${import.meta.dir}/support/writer.ts`, scratch.path]);
     const lines = child.stdout.getReader();
@@ -48,7 +48,7 @@ describe("backup", () => {
     expect(earlier).toBeGreaterThan(0);
   });
 
-  test("copies what a server that is not running has left", async () => {
+  test("copies the data of a stopped server", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     {

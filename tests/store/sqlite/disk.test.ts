@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { databasePath } from "../../../lib/store/sqlite/store.ts";
 import { newStore, scratchDirectory, someFunction } from "./support/stores.ts";
 
-// Mounts are made in a mount namespace of the test's own: nothing is left, whatever happens. Who is not root gets a user
+// Mounts are made in a mount namespace of the test's own: nothing is left, whatever happens. Without root it has a user
 // namespace too.
 const NAMESPACE = ["unshare", ...(process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"]), "--mount"];
 

@@ -43,7 +43,7 @@ describe("openDatabase", () => {
     await store.check();
   });
 
-  test("an empty file becomes a database, with a word of warning", async () => {
+  test("an empty file becomes a database, with a warning", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     writeFileSync(path, "");
@@ -89,7 +89,7 @@ describe("openDatabase", () => {
       },
       "is damaged (it is empty, while its write-ahead log is not)",
     ],
-  ])("refuses %s and leaves it as it is", (_, spoil, problem) => {
+  ])("refuses %s and leaves it unchanged", (_, spoil, problem) => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     spoil(path);
@@ -115,7 +115,7 @@ describe("openDatabase", () => {
     expect(messageOf(() => newStore(path))).toContain("is in use by another program: stop that one");
   });
 
-  test("a truncated one is refused and left as it is, no matter where it was cut", async () => {
+  test("a truncated one is refused and left unchanged, wherever it was cut", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     const whole = await fullDatabase(path);
@@ -130,7 +130,7 @@ describe("openDatabase", () => {
     }
   });
 
-  test("one with garbage in it is refused and left as it is, or works", async () => {
+  test("one with garbage in it is refused and left unchanged, or works", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     const whole = await fullDatabase(path);
@@ -210,7 +210,7 @@ describe("Database transaction", () => {
     expect(synchronous()).toEqual({ synchronous: 1 });
   });
 
-  test("a throw undoes all of it", async () => {
+  test("a throw undoes all of its writes", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     const taken = someInvocation("i1");
@@ -265,7 +265,7 @@ function startWriter(directory: string, mode: "hold" | "write") {
   return { child, lines: completeLines(child.stdout) };
 }
 
-/** Not half of a last one: it was never acknowledged. */
+/** Drops half of a last line: it was never acknowledged. */
 async function* completeLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, undefined> {
   let rest = "";
   const decoder = new TextDecoder();

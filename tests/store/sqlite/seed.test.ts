@@ -91,7 +91,7 @@ describe("a database of go-serverless", () => {
     expect(events).toEqual([]);
   });
 
-  test("an empty one, and one without routes, too", () => {
+  test("is taken over even if it is empty or has no routes", () => {
     using scratch = scratchDirectory();
     writeSeed(scratch.file("empty.db"), [], []);
     {
@@ -107,7 +107,7 @@ describe("a database of go-serverless", () => {
     expect(store.functions.get("f")?.environment).toEqual({ A: "1" });
   });
 
-  test("keeps ids whatever they are", () => {
+  test("keeps any ids", () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     const ids = ["plain", "with space/and?more", "é", "12", F1.toUpperCase()];
@@ -122,7 +122,7 @@ describe("a database of go-serverless", () => {
     for (const [index, id] of ids.entries()) expect(store.routes.getByPath(`/${index}`)?.function.id).toBe(id);
   });
 
-  test("names what it cannot keep, and leaves that in the copy", () => {
+  test("names records that it cannot keep, and leaves them in the copy", () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     const functions: Cell[][] = [
@@ -188,7 +188,7 @@ describe("a database of go-serverless", () => {
     expect(rowsOf(copy, "routes")).toHaveLength(routes.length);
   });
 
-  test("a copy that is there already is kept", () => {
+  test("keeps an existing copy", () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     writeSeed(path, [[F1, "busybox", ""]], []);
@@ -200,12 +200,12 @@ describe("a database of go-serverless", () => {
     expect(events).toContainEqual(expect.objectContaining({ level: "warn", copy: `${path}.go-serverless` }));
   });
 
-  test("is left as it is when something fails on the way", () => {
+  test("is left unchanged when the takeover fails", () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     writeSeed(path, [[F1, "busybox", "A=1\n"]], [["r1", "/a", F1]]);
     {
-      // What is in the way of a table of ours.
+      // It conflicts with a table of ours.
       using sqlite = new Sqlite(path);
       sqlite.run("create table settings (x)");
     }

@@ -7,7 +7,7 @@ export interface DiaryRun {
   readonly began: number;
   /** The time of its last report. */
   last: number;
-  /** Whether it ended by itself. */
+  /** True if it ended by itself. */
   ended: boolean;
 }
 

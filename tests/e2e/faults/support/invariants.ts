@@ -7,7 +7,7 @@ import { expectWithin } from "../../../support/pace.ts";
 
 /** The interval of `/healthz` requests. */
 const HEALTH_INTERVAL_MS = 25;
-/** How long a reply may take: if the server is busy, and if only the machine is. */
+/** The time that a reply may take: if the server is busy, and if only the machine is. */
 const HEALTH_MS = { own: 100, any: 1_000 } as const;
 
 /** Matches what no caller may see: host paths, SQL, stacks. */

@@ -5,11 +5,11 @@ export interface Order {
   readonly tag: number;
   readonly function_id: string;
   readonly body: object;
-  /** Whether to send it, with an idempotency key, until it is answered; otherwise it is sent once. */
+  /** If true, it is sent with an idempotency key until it is answered; otherwise once. */
   readonly insists: boolean;
 }
 
-/** Submits orders to a server that dies again and again, and logs what was promised. */
+/** Submits orders to a server that dies again and again, and logs its promises. */
 export class Submitter {
   /** The invocation of each order whose 202 arrived. */
   readonly acknowledged = new Map<number, string>();

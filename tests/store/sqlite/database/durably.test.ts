@@ -30,7 +30,7 @@ function withDatabase() {
   };
 }
 
-/** The results of these promises: their values, or the messages of their errors. */
+/** The values of these promises, or the messages of their errors. */
 async function ends(promises: readonly Promise<unknown>[]): Promise<unknown[]> {
   const settled = await Promise.allSettled(promises);
   return settled.map((end) => (end.status === "fulfilled" ? end.value : String(end.reason)));
@@ -41,7 +41,7 @@ function maxPages(database: Database, pages: number): void {
 }
 
 describe("Database durably", () => {
-  test("what is asked for at once is one transaction, in order", async () => {
+  test("concurrent writes are one transaction, in order", async () => {
     using each = withDatabase();
     const { database, write, keys } = each;
     const seen: unknown[] = [];
@@ -57,7 +57,7 @@ describe("Database durably", () => {
     expect(seen).toEqual([["b"], ["a", "b"], ["a", "b", "c"]]);
   });
 
-  test("one that throws is undone as a whole, and alone", async () => {
+  test("a write that throws is undone completely, and no other", async () => {
     using each = withDatabase();
     const { database, write, keys } = each;
     const half = () => {
@@ -113,11 +113,11 @@ describe("Database durably", () => {
     expect([keys(), committed]).toEqual([["large"], ["large"]]);
   });
 
-  test("a commit that fails, fails them all", async () => {
+  test("a commit that fails rejects all of its writes", async () => {
     using each = withDatabase();
     const { database, write, keys } = each;
     const committed: string[] = [];
-    // A constraint that is looked at when the transaction ends.
+    // A constraint that is checked when the transaction ends.
     database.prepare("create table parents (id integer primary key)").run();
     database.prepare("create table children (id integer references parents (id) deferrable initially deferred)").run();
     const orphan = database.prepare("insert into children (id) values (1)");
@@ -140,7 +140,7 @@ describe("Database durably", () => {
     expect(await database.durably(() => write("a"))).toBe(1);
   });
 
-  test("many more than one transaction takes, all written in order", async () => {
+  test("more writes than one transaction takes are all written in order", async () => {
     using each = withDatabase();
     const { database, write } = each;
     const order: number[] = [];
@@ -151,7 +151,7 @@ describe("Database durably", () => {
     expect(order).toEqual(Array.from({ length: 1050 }, (_, index) => index));
   });
 
-  test("a close writes what waits; after it there is nothing to write to", async () => {
+  test("a close writes everything that waits, and rejects later writes", async () => {
     using scratch = scratchDirectory();
     const store = newStore(scratch.file("database.db"));
     const asked = ["f1", "f2"].map((id) => store.functions.insert(someFunction(id)));
@@ -163,8 +163,8 @@ describe("Database durably", () => {
   });
 });
 
-describe("what stores keep in memory", () => {
-  test("is the committed state, whatever is under way or failed", async () => {
+describe("the memory of stores", () => {
+  test("is the committed state, whatever is in progress or has failed", async () => {
     using store = newStore();
     const f1 = someFunction("f1", { name: "one" });
     await Promise.all([store.functions.insert(f1), store.functions.insert(someFunction("f2", { name: "two" }))]);
@@ -178,7 +178,7 @@ describe("what stores keep in memory", () => {
     const change = changeFunction(store, "f1", (current) => ({ ...current, timeout_ms: current.timeout_ms + 1 }));
     const again = changeFunction(store, "f1", (current) => ({ ...current, timeout_ms: current.timeout_ms + 1 }));
     const failing = changeFunction(store, "f1", (current) => ({ ...current, timeout_ms: 5, name: "two" }));
-    // What depends on a state that others change first is decided again.
+    // A change that depends on a state that others change first is made again.
     const inside = changeRoute(store, "r1", (current) => ({ ...current, path: `/${current.function.timeout_ms}` }));
     expect(shown()).toEqual([30_000, 30_000, 30_000]);
     const [, , , refused] = await Promise.all([change, again, inside, rejectionOf(failing)]);
@@ -192,7 +192,7 @@ describe("what stores keep in memory", () => {
     ]);
   });
 
-  test("forgets what was renamed or deleted, with its routes", async () => {
+  test("forgets renamed and deleted functions, with their routes", async () => {
     using store = newStore();
     const f1 = someFunction("f1", { name: "one" });
     await store.functions.insert(f1);
@@ -216,7 +216,7 @@ describe("what stores keep in memory", () => {
     expect(() => Object.assign(found?.environment ?? {}, { A: "2" })).toThrow(TypeError);
   });
 
-  test("more records than are kept are found all the same", async () => {
+  test("finds records beyond the number that it keeps", async () => {
     using store = newStore();
     const ids = Array.from({ length: 700 }, (_, index) => `f${index}`);
     await Promise.all(ids.map((id) => store.functions.insert(someFunction(id))));

@@ -4,7 +4,7 @@ import { GroupCommit } from "../../../../lib/store/sqlite/database/group-commit.
 import type { Sync } from "../../../../lib/store/sqlite/database/log-sync.ts";
 import { rejectionOf } from "../support/stores.ts";
 
-/** A disk whose syncs end when the test says so. */
+/** A disk whose syncs end when the test decides. */
 class SlowDisk implements Sync {
   readonly #syncs: PromiseWithResolvers<void>[] = [];
   #started = Promise.withResolvers<void>();
@@ -32,7 +32,7 @@ class SlowDisk implements Sync {
   [Symbol.dispose](): void {}
 }
 
-/** A table of keys, and who was told what about them. */
+/** A table of keys, with the answers that their callers got. */
 function withDisk() {
   const sqlite = new Sqlite(":memory:", { strict: true });
   sqlite.run("create table keys (key text primary key)");
@@ -57,7 +57,7 @@ function withDisk() {
 }
 
 describe("GroupCommit", () => {
-  test("answers after the sync of what it has committed, and collects the next group meanwhile", async () => {
+  test("answers after the sync of its commit, and collects the next group meanwhile", async () => {
     const { disk, events, keys, write } = withDisk();
     const first = [write("a"), write("b")];
     const endFirst = await disk.next();
@@ -76,7 +76,7 @@ describe("GroupCommit", () => {
     expect(events).toEqual(["committed c", "committed d", "answered c", "answered d"]);
   });
 
-  test("rejects at once the writes that the commit has refused, and syncs nothing if that was all", async () => {
+  test("rejects at once the writes that the commit has refused, and syncs nothing if there were no others", async () => {
     const { disk, events, write } = withDisk();
     const first = write("a");
     const end = await disk.next();
@@ -109,7 +109,7 @@ describe("GroupCommit", () => {
     expect(await refused).toMatchObject({ reason: "storage_full" });
   });
 
-  test("flush writes and syncs everything that waits or is under way, and answers everyone once", async () => {
+  test("flush writes and syncs everything that waits or is under way, and answers every caller once", async () => {
     const { disk, group, events, keys, write } = withDisk();
     const first = write("a");
     const end = await disk.next();

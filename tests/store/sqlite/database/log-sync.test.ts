@@ -39,7 +39,7 @@ describe("LogSync", () => {
     expect(descriptorsOf(path)).toBe(0);
   });
 
-  test("rejects with what the system says", async () => {
+  test("rejects with the error of the system", async () => {
     using scratch = scratchDirectory();
     using log = new LogSync(scratch.file("missing"));
     expect(await rejectionOf(log.sync())).toMatchObject({ code: "ENOENT" });

@@ -2,7 +2,7 @@ import { StoreError } from "../../../../lib/store/errors.ts";
 import { databasePath } from "../../../../lib/store/sqlite/store.ts";
 import { newStore } from "./stores.ts";
 
-// Opens the database in the directory it is given, and prints the message of the refusal, or nothing.
+// Opens the database in the given directory, and prints the message of the refusal, or nothing.
 try {
   newStore(databasePath(process.argv[2] ?? "."))[Symbol.dispose]();
 } catch (error) {

@@ -11,7 +11,7 @@ import { retryStale } from "../../../../lib/store/errors.ts";
 import type { Changed } from "../../../../lib/store/records.ts";
 import { openSqliteStore, type SqliteStore } from "../../../../lib/store/sqlite/store.ts";
 
-/** A moment to begin with. */
+/** The time at which tests begin. */
 export const START = Date.UTC(2026, 0, 31, 12);
 
 /** A clock that stands still, and numbers its UUIDs. */
@@ -26,7 +26,7 @@ export function stillClock(now = START): Clock {
   };
 }
 
-/** A logger, and what it was told. */
+/** A logger, with the events that it got. */
 export function listeningLog(): { log: Logger; events: Record<string, unknown>[] } {
   const events: Record<string, unknown>[] = [];
   const write = (line: string) => {
@@ -50,7 +50,7 @@ export function newStore(path = ":memory:", clock = stillClock()): SqliteStore {
   return openSqliteStore(path, { log: listeningLog().log, clock });
 }
 
-/** Changes a function as services do: as it is then, and again if others change something first. Undefined if there is none. */
+/** Changes a function as services do: retries if others change something first. Undefined if there is none. */
 export function changeFunction(
   store: SqliteStore,
   id: string,
@@ -95,7 +95,7 @@ export function someFunction(id: string, fields: Partial<Function> = {}): Functi
   };
 }
 
-/** An invocation that went well. */
+/** An invocation that succeeded. */
 export function someInvocation(id: string, fields: Partial<Invocation> = {}): Invocation {
   return {
     id,

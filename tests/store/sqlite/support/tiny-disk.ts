@@ -5,7 +5,7 @@ import { StoreError } from "../../../../lib/store/errors.ts";
 import { databasePath } from "../../../../lib/store/sqlite/store.ts";
 import { newStore, someFunction, someInvocation } from "./stores.ts";
 
-// What happens on a disk that is full: run on a tiny file system, it prints what it saw as JSON.
+// Fills its disk: run on a tiny file system, it prints its observations as JSON.
 const directory = process.argv[2] ?? ".";
 const ballast = join(directory, "ballast");
 const acknowledged: string[] = [];

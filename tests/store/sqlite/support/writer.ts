@@ -3,8 +3,8 @@ import { createInterface } from "node:readline";
 import { databasePath } from "../../../../lib/store/sqlite/store.ts";
 import { newStore, someFunction, someInvocation } from "./stores.ts";
 
-// A server that is to be killed: opens the database in the directory it is given, says "ready", and writes for as long
-// as it lives. Each line that it prints names what has been written by then.
+// A server that is to be killed: opens the database in the given directory, prints "ready", and writes for as long
+// as it lives. Each line that it prints names records that are written by then.
 const [directory = ".", mode = "write"] = process.argv.slice(2);
 const store = newStore(databasePath(directory));
 console.log("ready");

@@ -5,7 +5,7 @@ import { AppError } from "../../../../lib/domain/errors.ts";
 import { changeFunction, newStore, rejectionOf, someFunction } from "../support/stores.ts";
 
 describe("FunctionTable", () => {
-  test("insert: what went in comes out", async () => {
+  test("insert: keeps every field", async () => {
     using store = newStore();
     const record = someFunction("f1", {
       name: "hello",
@@ -74,7 +74,7 @@ describe("FunctionTable", () => {
     expect(await changeFunction(store, "unknown", (current) => current)).toBeUndefined();
   });
 
-  test("delete: returns what it was", async () => {
+  test("delete: returns the deleted record", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     expect(await store.functions.delete("f1", { cascade: false })).toEqual(someFunction("f1"));
@@ -113,7 +113,7 @@ describe("FunctionTable", () => {
     expect(await rejectionOf(store.functions.delete("f2", { cascade: false }))).toMatchObject({
       message: expect.stringContaining('the function "f3" names it as '),
     });
-    // Known by heart, until they change.
+    // Kept in memory until they change.
     for (const key of ["f2", "f3", "first"]) expect(store.functions.find(key)?.on_failure).toBe("f1");
     expect(await store.functions.delete("f1", { cascade: true })).toMatchObject({ name: "last" });
     expect(store.functions.find("first")).toMatchObject({ on_success: null, on_failure: null });

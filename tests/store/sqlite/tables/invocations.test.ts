@@ -6,7 +6,7 @@ import type { InvocationTable } from "../../../../lib/store/sqlite/tables/invoca
 import { newStore, someInvocation, START, thrownBy } from "../support/stores.ts";
 
 describe("InvocationTable", () => {
-  test("save: what went in comes out, nulls and fractions too", () => {
+  test("save: keeps every field, including nulls and fractions", () => {
     using store = newStore();
     const full = someInvocation("i1", {
       route_id: "r1",
@@ -33,7 +33,7 @@ describe("InvocationTable", () => {
     expect(store.tables.invocations.get("i3")).toBeUndefined();
   });
 
-  test("save: a known one is replaced, and keeps its logs unless they come anew", () => {
+  test("save: replaces a known invocation, and keeps its logs unless new ones are given", () => {
     using store = newStore();
     const entries = [
       { stream: "stdout" as const, text: "one\n\0\u{1f600}\u001b[31m" },
@@ -59,7 +59,7 @@ describe("InvocationTable", () => {
     expect(store.tables.invocations.get("i1")).toBeDefined();
   });
 
-  test("remove: takes the logs along", () => {
+  test("remove: also removes the logs", () => {
     using store = newStore();
     store.tables.invocations.save([{ invocation: someInvocation("i1"), logs: [{ stream: "stdout", text: "x" }] }]);
     store.tables.invocations.remove("i1");
@@ -68,7 +68,7 @@ describe("InvocationTable", () => {
     expect(store.tables.invocations.logs("i1")).toEqual([]);
   });
 
-  test("markLost: ends what runs, and nothing else", () => {
+  test("markLost: ends running invocations, and no others", () => {
     using store = newStore();
     const done = someInvocation("i1");
     const running = someInvocation("i2", { status: "running", finished_at: null });
@@ -95,7 +95,7 @@ describe("InvocationTable list", () => {
   });
   const optional = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
 
-  test("its pages are all that fits the query, newest first, each once", () => {
+  test("returns all matches in pages, newest first, each once", () => {
     fc.assert(
       fc.property(
         fc.array(record, { maxLength: 40 }),
@@ -129,7 +129,7 @@ describe("InvocationTable list", () => {
     );
   });
 
-  test("a record that comes while somebody reads page after page moves nothing", () => {
+  test("is not shifted by a record that comes while a caller pages through it", () => {
     using store = newStore();
     const at = (ms: number) => ({ invocation: someInvocation(`i${ms}`, { created_at: timestamp(START + ms) }) });
     store.tables.invocations.save([1, 2, 3, 4].map(at));
@@ -193,7 +193,7 @@ describe("InvocationTable prune", () => {
     return store;
   }
 
-  test("removes what is older, oldest first and in batches", () => {
+  test("removes older records, oldest first and in batches", () => {
     using store = aged(10);
     const pruning = { before: START - 4, keep: 100, batch: 3 };
     expect(store.tables.invocations.prune(pruning)).toBe(3);
@@ -212,13 +212,13 @@ describe("InvocationTable prune", () => {
     expect(store.tables.invocations.prune({ before: 0, keep: 0, batch: 100 })).toBe(4);
   });
 
-  test("whichever limit is narrower counts", () => {
+  test("applies the stricter limit", () => {
     using store = aged(10);
     expect(store.tables.invocations.prune({ before: START - 1, keep: 4, batch: 100 })).toBe(8);
     expect(ids(store.tables.invocations)).toEqual(["i0", "i1"]);
   });
 
-  test("leaves alone what runs", () => {
+  test("keeps running invocations", () => {
     using store = aged(3);
     store.tables.invocations.save([
       { invocation: someInvocation("old", { status: "running", created_at: timestamp(START - 1000) }) },

@@ -60,7 +60,7 @@ describe("RouteTable", () => {
     );
   });
 
-  test("update and delete: return what it was, and undefined if there was none", async () => {
+  test("update and delete: return the earlier record, or undefined if there was none", async () => {
     const { store, f1, f2 } = await withFunctions();
     using _ = store;
     await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: f1 });
@@ -77,7 +77,7 @@ describe("RouteTable", () => {
     expect(store.routes.list()).toEqual([]);
   });
 
-  test("match: follows every change, and what is deleted with a function", async () => {
+  test("match: follows every change, including deletion with a function", async () => {
     const { store, f1, f2 } = await withFunctions();
     using _ = store;
     const put = (id: string, path: string, fn = f1) =>
@@ -115,7 +115,7 @@ describe("RouteTable", () => {
     expect([matched("/a/b"), matched("/a/b/c")]).toEqual([["r6", null], undefined]);
   });
 
-  test("match: knows the routes that were there before", async () => {
+  test("match: finds routes of an existing database", async () => {
     const { store, f1 } = await withFunctions();
     using _ = store;
     await store.routes.insert({ ...ROUTE_DEFAULTS, id: "r1", path: "/a/*", function: f1 });

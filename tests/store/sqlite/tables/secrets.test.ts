@@ -27,7 +27,7 @@ describe("SecretTable", () => {
     expect(store.secrets.count()).toBe(1);
   });
 
-  test("put: leaves everything as it is if its basis has changed", async () => {
+  test("put: changes nothing if its basis has changed", async () => {
     using store = newStore();
     const { revision } = store;
     await store.secrets.put(row("a"));
@@ -36,7 +36,7 @@ describe("SecretTable", () => {
     expect(store.secrets.get("a")).toStrictEqual(row("a"));
   });
 
-  test("put: changes of one moment see each other", async () => {
+  test("put: concurrent changes see each other", async () => {
     using store = newStore();
     const counts: (number | undefined)[] = [];
     const change = () =>
@@ -51,7 +51,7 @@ describe("SecretTable", () => {
     expect(store.secrets.get("a")?.bytes).toBe(3);
   });
 
-  test("list and users: who names a secret, oldest first, once each", async () => {
+  test("list and users: the functions that name a secret, oldest first, once each", async () => {
     using store = newStore();
     for (const name of ["b", "a"]) await store.secrets.put(row(name));
     const late = { created_at: timestamp(START + 1) };
@@ -80,7 +80,7 @@ describe("SecretTable", () => {
     ]);
   });
 
-  test("users: a version that a route names counts, one that none names does not", async () => {
+  test("users: counts a version that a route names, and no other", async () => {
     using scratch = scratchDirectory();
     const path = scratch.file("database.db");
     using store = newStore(path);

@@ -17,7 +17,7 @@ test("ownerId: made once, and kept", async () => {
   expect(await other.settings.ownerId()).not.toBe(first);
 });
 
-test("apiKeyHash: null until it was set", async () => {
+test("apiKeyHash: null until it is set", async () => {
   using store = newStore();
   expect(store.settings.apiKeyHash()).toBeNull();
   await store.settings.setApiKeyHash("one");

@@ -25,7 +25,7 @@ async function numbers(store: SqliteStore, id = "f1"): Promise<number[]> {
 }
 
 describe("VersionTable", () => {
-  test("has each version whole, the first and the present one among them", async () => {
+  test("has every version in full, including the first and the current one", async () => {
     using store = newStore();
     const first = someFunction("f1", {
       name: "one",
@@ -49,7 +49,7 @@ describe("VersionTable", () => {
     expect((await store.versions.list("f1", { below: 4, limit: 2 })).map(({ version }) => version)).toEqual([3, 2]);
   });
 
-  test("undoes a version with the change that it is of", async () => {
+  test("undoes a version together with its change", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1", { name: "one" }));
     await store.functions.insert(someFunction("f2", { name: "two" }));
@@ -60,7 +60,7 @@ describe("VersionTable", () => {
     expect(await numbers(store, "f2")).toEqual([2, 1]);
   });
 
-  test("loses them with their function", async () => {
+  test("deletes versions with their function", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     await store.functions.delete("f1", { cascade: true });
@@ -68,7 +68,7 @@ describe("VersionTable", () => {
     expect(store.versions.get("f1", 1)).toBeUndefined();
   });
 
-  test("completes a version with the image that it always meant", async () => {
+  test("completes an older version with its image, once", async () => {
     using store = newStore();
     const known = { image_id: "sha256:7", digest: "busybox@sha256:8" };
     await store.functions.insert(someFunction("f1", { image_id: null }));
@@ -84,7 +84,7 @@ describe("VersionTable", () => {
     expect(store.versions.get("f2", 2)).toMatchObject({ image_id: "sha256:9", digest: null });
   });
 
-  test("knows which ones routes name", async () => {
+  test("knows the versions that routes name", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));
     await addRoute(store, "/a", { version: 1 });
@@ -145,7 +145,7 @@ test("A function of go-serverless has its version 1", () => {
 });
 
 describe("PulledImageTable", () => {
-  test("knows which images no function needs", async () => {
+  test("knows the images that no function needs", async () => {
     using store = newStore();
     const images = ["1", "2", "3", "4", "5", "other"].map((id) => ({ image_id: `sha256:${id}`, names: [`app:${id}`] }));
     store.pulledImages.putNow(images);

@@ -43,7 +43,7 @@ function queue(id: string, fields: Partial<Work> = {}, created = START): void {
 }
 
 describe("WorkTable", () => {
-  test("next: the highest priority first, then what was due first, of that function alone", () => {
+  test("next: the highest priority first, then the earliest due, of that function only", () => {
     queue("late", { due: START + 5 });
     queue("early", { due: START + 1 });
     queue("urgent", { due: START + 9, priority: 1 });
@@ -58,14 +58,14 @@ describe("WorkTable", () => {
     expect(store.tables.work.next("f1")).toBeUndefined();
   });
 
-  test("lease: takes what is ready, once, and counts the attempt", () => {
+  test("lease: takes ready work once, and counts the attempt", () => {
     queue("a");
     expect(store.tables.work.lease("a", START + 30_000)).toBe(true);
     expect(store.tables.work.lease("a", START + 90_000)).toBe(false);
     expect(store.tables.work.get("a")).toMatchObject({ state: "leased", attempts: 1, lease_until: START + 30_000 });
   });
 
-  test("hold and renew: a lease never gets shorter, and only what is leased has one", () => {
+  test("hold and renew: a lease never gets shorter, and only leased work has one", () => {
     queue("a");
     queue("b");
     store.tables.work.lease("a", START + 30_000);
@@ -79,7 +79,7 @@ describe("WorkTable", () => {
     expect(["a", "b"].map((id) => store.tables.work.get(id)?.lease_until)).toEqual([START + 120_000, null]);
   });
 
-  test("loseLeases and lost: what a server left is free when its lease has ended", () => {
+  test("loseLeases and lost: the work of a server that died is free when its lease has ended", () => {
     for (const id of ["a", "b", "c"]) queue(id);
     store.tables.work.lease("a", START + 10);
     store.tables.work.lease("b", START + 20);
@@ -89,7 +89,7 @@ describe("WorkTable", () => {
     expect([lost(START + 9), lost(START + 10), lost(Infinity)]).toEqual([[], ["a"], ["a", "b"]]);
   });
 
-  test("wake and soonest: what is due becomes ready, the soonest first, a batch at a time", () => {
+  test("wake and soonest: due work becomes ready in batches, the soonest first", () => {
     for (let n = 0; n < 501; n++) queue(`n${n}`, { state: "waiting", due: START + n, priority: n % 3 });
     queue("later", { state: "waiting", due: START + 5_000 });
     expect(store.tables.work.soonest()).toBe(START);
@@ -113,7 +113,7 @@ describe("WorkTable", () => {
     expect(store.tables.work.count()).toBe(4);
   });
 
-  test("goes with its record, as do attempts and payloads", () => {
+  test("is deleted with its record, as are attempts and payloads", () => {
     queue("a");
     store.tables.attempts.save("a", beganAttempt(1, timestamp(START)), [{ stream: "stdout", text: "x" }]);
     store.tables.payloads.put({
@@ -144,7 +144,7 @@ describe("WorkTable", () => {
     expect(String(thrownBy(insert))).toContain("FOREIGN KEY");
   });
 
-  test("durably: what throws leaves nothing, and the others stay", async () => {
+  test("durably: a write that throws leaves nothing, and the others stay", async () => {
     const clock = stillClock();
     using database = openDatabase(":memory:", { log: listeningLog().log, clock });
     const { invocations } = openTables(database, clock);
@@ -162,7 +162,7 @@ describe("WorkTable", () => {
 
 const NOTHING_MORE = { request_meta: null, response: null, response_meta: null };
 
-describe("InvocationTable prune, with work that is left to do,", () => {
+describe("InvocationTable prune, with unfinished work,", () => {
   test("neither removes nor counts it", () => {
     for (const n of [1, 2, 3]) store.tables.invocations.save([{ invocation: someInvocation(`done${n}`) }]);
     for (let n = 0; n < 10; n++) queue(`queued${n}`, {}, START + 1_000);
@@ -174,7 +174,7 @@ describe("InvocationTable prune, with work that is left to do,", () => {
   });
 });
 
-test("what the worker asks at every turn is one look into an index, however much is queued", () => {
+test("each query of a worker's turn is one index look-up, however much is queued", () => {
   using scratch = scratchDirectory();
   newStore(databasePath(scratch.path))[Symbol.dispose]();
   using database = new Database(databasePath(scratch.path));
