@@ -1,6 +1,5 @@
 import type { Clock } from "../clock.ts";
 import type { EngineAddress } from "../domain/engine-address.ts";
-import type { AppError } from "../domain/errors.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import type { Settings } from "../domain/functions/settings.ts";
 import type { Pulled } from "../domain/images/pulled-images.ts";
@@ -52,10 +51,10 @@ const NOBODY: PlatformListener = {
 
 /** Runs instances as containers of a Docker Engine, or of another engine with its API. */
 export class DockerPlatform implements Platform {
+  readonly health: EngineEvents;
   readonly images: ImageResolver;
   readonly inventory: OwnImages;
   readonly #connection: EngineConnection;
-  readonly #events: EngineEvents;
   readonly #own: OwnContainers;
   readonly #launcher: Launcher;
   readonly #holders: NetworkHolders;
@@ -69,7 +68,7 @@ export class DockerPlatform implements Platform {
     const connection = new EngineConnection({ address, timeout_ms: options.engine_timeout_ms, clock, metrics });
     const containers = new Containers(connection);
     this.#connection = connection;
-    this.#events = new EngineEvents({
+    this.health = new EngineEvents({
       connection,
       owner,
       clock,
@@ -80,7 +79,7 @@ export class DockerPlatform implements Platform {
       },
       onCreated: (container) => this.#own.noteCreated(container),
     });
-    const events = this.#events;
+    const events = this.health;
     this.#own = new OwnContainers({ containers, events, clock, log });
     this.#settings = new SettingsCheck(connection);
     const images = new Images({ connection, clock, pull_timeout_ms: options.pull_timeout_ms });
@@ -106,21 +105,9 @@ export class DockerPlatform implements Platform {
     });
   }
 
-  get problem(): AppError | undefined {
-    return this.#events.problem;
-  }
-
-  get settled(): Promise<void> {
-    return this.#events.settled;
-  }
-
-  probe(): Promise<AppError | undefined> {
-    return this.#events.probe();
-  }
-
   start(listener: PlatformListener): void {
     this.#listener = listener;
-    this.#events.start();
+    this.health.start();
     this.#sweep.start();
   }
 
@@ -152,7 +139,7 @@ export class DockerPlatform implements Platform {
     this.#sweep[Symbol.dispose]();
     this.#launcher[Symbol.dispose]();
     await this.#own[Symbol.asyncDispose]();
-    await this.#events[Symbol.asyncDispose]();
+    await this.health[Symbol.asyncDispose]();
     this.#connection[Symbol.dispose]();
   }
 
@@ -169,7 +156,7 @@ export class DockerPlatform implements Platform {
     return new Launcher({
       containers,
       own_containers,
-      events: this.#events,
+      events: this.health,
       images: this.images,
       gates,
       clock,

@@ -12,15 +12,7 @@ import type { RegistryCredentials } from "../domain/images/registries.ts";
 export interface Platform extends AsyncDisposable {
   readonly images: PlatformImages;
   readonly inventory: ImageInventory;
-  /** The reason why no instance can be launched now, or nothing. */
-  readonly problem: AppError | undefined;
-  /**
-   * Settles when it is known whether instances can be launched. A call that comes right after the start, or after the
-   * connection was cut, waits for this instead of being refused.
-   */
-  readonly settled: Promise<void>;
-  /** Asks now, with a short timeout, and returns why no instance can be launched, or nothing. The answer is not kept. */
-  probe(): Promise<AppError | undefined>;
+  readonly health: PlatformHealth;
   /** Connects and stays connected. Does not wait for the first connection. */
   start(listener: PlatformListener): void;
   /**
@@ -36,6 +28,19 @@ export interface Platform extends AsyncDisposable {
   check(settings: Partial<Settings>): Promise<void>;
   /** Throws `registry_denied` or `registry_unavailable` if a registry does not accept these credentials. */
   checkCredentials(credentials: RegistryCredentials): Promise<void>;
+}
+
+/** The state of a platform. */
+export interface PlatformHealth {
+  /** The reason why no instance can be launched now, or nothing. */
+  readonly problem: AppError | undefined;
+  /**
+   * Settles when it is known whether instances can be launched. A call that comes right after the start, or after the
+   * connection was cut, waits for this instead of being refused.
+   */
+  readonly settled: Promise<void>;
+  /** Asks now, with a short timeout, and returns why no instance can be launched, or nothing. The answer is not kept. */
+  probe(): Promise<AppError | undefined>;
 }
 
 /** Listens to a platform that was started. */

@@ -69,7 +69,7 @@ export class Runner implements AsyncDisposable {
       launch: (pool) => this.#launches.add(this.#launch(pool)),
       onEmpty: ({ key }) => platform.release(key),
       capacity: new Capacity({ instances: options.max_instances, memory_bytes: options.memory_budget }),
-      problem: () => platform.problem,
+      problem: () => platform.health.problem,
       clock,
       log,
       starts_at_once,
@@ -90,12 +90,12 @@ export class Runner implements AsyncDisposable {
 
   /** The reason why no function can run now, or nothing. */
   get problem(): AppError | undefined {
-    return this.#platform.problem;
+    return this.#platform.health.problem;
   }
 
   /** Asks the platform now, with a short timeout, and returns why it cannot be used, or nothing. */
   probe(): Promise<AppError | undefined> {
-    return this.#platform.probe();
+    return this.#platform.health.probe();
   }
 
   /** Throws `invalid_request` if instances cannot have these settings, naming what they can have. */
@@ -120,7 +120,7 @@ export class Runner implements AsyncDisposable {
       const admitted = clock.monotonic();
       call.onTiming({ queue_ms: admitted - asked });
       // Only in the first moments of a server, before its platform was asked whether it is there.
-      await this.#platform.settled;
+      await this.#platform.health.settled;
       const acquired = await this.#pools.acquire(call.function, call.signal);
       const started = clock.monotonic();
       call.onTiming({ start_ms: started - admitted, start: acquired.start });
@@ -141,7 +141,7 @@ export class Runner implements AsyncDisposable {
 
   /** Returns whether an asynchronous call could run now, with room left for synchronous calls. */
   hasRoomBehind(fn: Function, coming: Coming): boolean {
-    return this.#platform.problem === undefined && this.#admission.hasRoomBehind(fn, coming);
+    return this.#platform.health.problem === undefined && this.#admission.hasRoomBehind(fn, coming);
   }
 
   /** Prepares a registered or changed function for a warm next call. `named` are the versions that routes name. */

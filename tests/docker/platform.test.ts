@@ -68,15 +68,15 @@ function greet(channel: Channel) {
 }
 
 test("Platform launches nothing before it is started, and says why", async () => {
-  expect(platform.problem?.reason).toBe("engine_unavailable");
+  expect(platform.health.problem?.reason).toBe("engine_unavailable");
   platform.start({
     onAvailable: () => available.resolve(),
     onGroupLost: (group) => lostGroups.push(group),
     onSwept: () => swept.resolve(),
   });
-  await Promise.all([platform.settled, available.promise, swept.promise]);
-  expect(platform.problem).toBeUndefined();
-  expect(await platform.probe()).toBeUndefined();
+  await Promise.all([platform.health.settled, available.promise, swept.promise]);
+  expect(platform.health.problem).toBeUndefined();
+  expect(await platform.health.probe()).toBeUndefined();
 });
 
 test("Platform.launch connects to a gate, and closing the channel ends the instance", async () => {

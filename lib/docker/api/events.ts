@@ -53,36 +53,30 @@ interface EngineEventsDeps {
  * an event; `onCreated` for each new container with our label and name.
  */
 export class EngineEvents implements AsyncDisposable {
+  /** The reason why the engine cannot be used now, or nothing if it can. A field, as every warm call reads it several times. */
+  problem: AppError | undefined = new AppError("engine_unavailable", "The Docker Engine has not been asked yet", {
+    retry_after_s: 1,
+  });
+  /**
+   * Settles when it is known whether the engine can be used. A call that comes right after the start, or after the stream
+   * was cut (some proxies cut endless streams), waits for this instead of getting a 503.
+   */
+  settled: Promise<void>;
   readonly #deps: EngineEventsDeps;
   readonly #stop = new AbortController();
   readonly #ends: ContainerEnds;
   #settled = Promise.withResolvers<void>();
-  #problem: AppError | undefined = new AppError("engine_unavailable", "The Docker Engine has not been asked yet", {
-    retry_after_s: 1,
-  });
   #loop: Promise<void> | undefined;
 
   constructor(deps: EngineEventsDeps) {
     this.#deps = deps;
     this.#ends = new ContainerEnds(deps.clock);
+    this.settled = this.#settled.promise;
   }
 
   /** Begins to watch. Does not wait for the engine. */
   start(): void {
     this.#loop ??= this.#run();
-  }
-
-  /** The reason why the engine cannot be used now, or nothing if it can. */
-  get problem(): AppError | undefined {
-    return this.#problem;
-  }
-
-  /**
-   * Settles when it is known whether the engine can be used. A call that comes right after the start, or after the stream
-   * was cut (some proxies cut endless streams), waits for this instead of getting a 503.
-   */
-  get settled(): Promise<void> {
-    return this.#settled.promise;
   }
 
   /** Asks the engine now and returns why it cannot be used, or nothing. The answer is not remembered. */
@@ -100,7 +94,7 @@ export class EngineEvents implements AsyncDisposable {
    * known then. It does not wait while the engine is away, as nothing can be learnt.
    */
   async containerEnd(containerId: string, until: "died" | "gone", timeoutMs: number): Promise<ContainerEnd> {
-    return this.#ends.wait(containerId, until, this.#problem === undefined ? timeoutMs : 0);
+    return this.#ends.wait(containerId, until, this.problem === undefined ? timeoutMs : 0);
   }
 
   /** Forgets a container that nobody will ask for again. */
@@ -122,6 +116,7 @@ export class EngineEvents implements AsyncDisposable {
       // A stream that was cut after a while is not a sign of a dead engine: the first attempt comes at once.
       if (connectedAt !== undefined && this.#deps.clock.monotonic() - connectedAt > RETRY_MS) {
         this.#settled = Promise.withResolvers<void>();
+        this.settled = this.#settled.promise;
       } else {
         this.#settled.resolve();
         await this.#pause(signal);
@@ -165,7 +160,7 @@ export class EngineEvents implements AsyncDisposable {
     const stopListening = onAbort(signal, () => stream.destroy());
     const stopHeartbeat = this.#heartbeat((error) => stream.destroy(error));
     try {
-      this.#problem = undefined;
+      this.problem = undefined;
       this.#settled.resolve();
       this.#deps.log.info("engine connected");
       // Not awaited: events must be read during the sweep, which may wait for some of them.
@@ -217,9 +212,9 @@ export class EngineEvents implements AsyncDisposable {
 
   #setProblem(error: unknown): void {
     const problem = asProblem(error);
-    if (this.#problem?.message !== problem.message)
+    if (this.problem?.message !== problem.message)
       this.#deps.log.warn("engine unavailable", { problem: problem.message });
-    this.#problem = problem;
+    this.problem = problem;
     this.#ends.giveUp();
   }
 

@@ -19,11 +19,12 @@ const ENTRIES = 2_000;
 export class LogCollector {
   readonly #decoders: Record<Stream, TextDecoder> = { stdout: decoder(), stderr: decoder() };
   readonly #entries: { stream: Stream; text: string }[] = [];
-  readonly #redaction: Redaction;
+  /** Nothing if there is nothing to mask. */
+  readonly #redaction: Redaction | undefined;
   #bytes = 0;
 
   constructor(secrets: readonly string[] = []) {
-    this.#redaction = new Redaction(secrets);
+    if (secrets.length > 0) this.#redaction = new Redaction(secrets);
   }
 
   /** The number of bytes so far. */
@@ -39,12 +40,13 @@ export class LogCollector {
   /** Returns all entries so far, in order. */
   finish(): LogEntry[] {
     for (const stream of ["stdout", "stderr"] as const) this.#append(stream, this.#decoders[stream].decode());
-    return this.#redaction.entries(this.#entries.map((entry) => ({ ...entry })));
+    const entries = this.#entries.map((entry) => ({ ...entry }));
+    return this.#redaction?.entries(entries) ?? entries;
   }
 
   /** Masks the values of secrets in a message about the call, as in its output. */
   mask(message: string): string {
-    return this.#redaction.text(message);
+    return this.#redaction?.text(message) ?? message;
   }
 
   #append(stream: Stream, text: string): void {

@@ -130,7 +130,8 @@ export class InvocationService implements AsyncDisposable {
     const release = forwardAborts([call.signal, this.#abortAll.signal], abort);
     let timings: Partial<Invocation> = {};
     try {
-      const fn = await this.#deps.functions.withImage(target.function);
+      const asked = target.function;
+      const fn = asked.image_id === null ? await this.#deps.functions.withImage(asked) : asked;
       Object.assign(record, { image_id: fn.image_id });
       this.#deps.recorder.put(record);
       this.#deps.events.changed(record);

@@ -3,7 +3,7 @@ import { Cache } from "./cache.ts";
 import { mapRuntimeError } from "../errors.ts";
 import { GroupCommit } from "./group-commit.ts";
 import type { Sync } from "./log-sync.ts";
-import { inTransaction } from "../migrations/migrations.ts";
+import { inTransaction } from "./transaction.ts";
 
 /**
  * The durability of a committed transaction. Both kinds survive the death of the process. A `fast` one may be lost when

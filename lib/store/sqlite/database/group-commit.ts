@@ -1,7 +1,7 @@
 import type { Database as Sqlite } from "bun:sqlite";
 import { mapRuntimeError } from "../errors.ts";
 import type { Sync } from "./log-sync.ts";
-import { inTransaction } from "../migrations/migrations.ts";
+import { inTransaction } from "./transaction.ts";
 
 /** The most writes of one transaction: some 2 ms of the event loop. The rest wait, so that other tasks have a turn. */
 const GROUP = 100;

@@ -9,6 +9,7 @@ import work from "./0008-work.sql" with { type: "text" };
 import schedules from "./0009-schedules.sql" with { type: "text" };
 import messages from "./0010-messages.sql" with { type: "text" };
 import keys from "./0007-keys.sql" with { type: "text" };
+import { inTransaction } from "../database/transaction.ts";
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
 export const MIGRATIONS: readonly string[] = [
@@ -41,18 +42,4 @@ export function migrate(sqlite: Sqlite, version: number): void {
 /** Part of the transaction that it is called in. */
 export function markVersion(sqlite: Sqlite, version: number): void {
   sqlite.run(`pragma application_id = ${APPLICATION_ID}; pragma user_version = ${version}`);
-}
-
-/** Runs `work` in one write transaction: all of it happens, or nothing. */
-export function inTransaction<T>(sqlite: Sqlite, work: () => T): T {
-  sqlite.run("begin immediate");
-  try {
-    const result = work();
-    sqlite.run("commit");
-    return result;
-  } catch (error) {
-    // SQLite has rolled back by itself after some errors, a full disk among them.
-    if (sqlite.inTransaction) sqlite.run("rollback");
-    throw error;
-  }
 }
