@@ -24,6 +24,11 @@ export interface Basis {
 
 export interface FunctionStore {
   get(id: string): Function | undefined;
+  /**
+   * Returns the function as the writes under way will leave it: the right `before` of a `replace`, which then can share
+   * its commit with them. If one of them fails, so does that `replace`, with a `StaleError`.
+   */
+  latest(id: string): Function | undefined;
   /** Finds a function by its id or else its name. */
   find(idOrName: string): Function | undefined;
   /** Lists all functions, oldest first. */

@@ -262,7 +262,7 @@ export class FunctionService {
   async change(id: string, changes: Partial<Function>): Promise<Function> {
     const { store, secrets, followers, clock } = this.#deps;
     const { before, after } = await retryStale(async () => {
-      const before = store.functions.get(id);
+      const before = store.functions.latest(id);
       if (before === undefined) throw notFound("function", id);
       const settings = settingsAfterChange(before, changes);
       const updated_at = timestamp(clock.now());

@@ -75,6 +75,21 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(store.functions.get("f1")?.timeout_ms).toBe(f1.timeout_ms + 20);
   });
 
+  test("functions: changes of the latest record are made in one round; one that fails takes those after it along", async () => {
+    const change = async (changes: Partial<Function>) => {
+      const before = store.functions.latest("f1") ?? f1;
+      await store.functions.replace(before, { ...before, ...changes, pids: before.pids + 1 });
+    };
+    await Promise.all(Array.from({ length: 20 }, () => change({})));
+    expect(store.functions.get("f1")?.pids).toBe(f1.pids + 20);
+    await store.functions.insert({ ...someFunction("f9"), name: "taken" });
+    const outcomes = await Promise.allSettled([change({ cpus: 2 }), change({ name: "taken" }), change({ cpus: 3 })]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected"]);
+    expect(outcomes[2]).toMatchObject({ reason: expect.any(StaleError) });
+    expect(store.functions.get("f1")).toMatchObject({ cpus: 2, pids: f1.pids + 21 });
+    expect(store.functions.latest("f1")).toEqual(store.functions.get("f1"));
+  });
+
   test("functions: deleting one that is used conflicts, and cascade takes its routes", async () => {
     await store.routes.insert(route("r1", "/a", f1));
     expect(await rejectionOf(store.functions.delete("f1", { cascade: false }))).toMatchObject({ reason: "conflict" });

@@ -6,6 +6,7 @@ import type { Basis, FunctionStore } from "../../configuration.ts";
 import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
+import { PendingWrites } from "../database/pending-writes.ts";
 import { violates } from "../errors.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
@@ -32,6 +33,7 @@ export class FunctionTable implements FunctionStore {
   /** By id, and by name if they have one. */
   readonly #known: Cache<Function>;
   readonly #listeners: (() => void)[] = [];
+  readonly #pending = new PendingWrites<Function>();
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
   readonly #delete: Statement<never>;
@@ -87,6 +89,10 @@ export class FunctionTable implements FunctionStore {
     return found?.id === id ? found : undefined;
   }
 
+  latest(id: string): Function | undefined {
+    return this.#pending.get(id) ?? this.get(id);
+  }
+
   find(idOrName: string): Function | undefined {
     return this.#known.get(idOrName, () => optional(this.#find.get({ key: idOrName })));
   }
@@ -118,7 +124,10 @@ export class FunctionTable implements FunctionStore {
       this.#forget(before);
       this.#remember(deepFreeze({ ...after }));
     };
-    await this.#writer.write(() => this.replaceNow(before, after), { basis, committed });
+    await this.#pending.during(
+      after,
+      this.#writer.write(() => this.replaceNow(before, after), { basis, committed }),
+    );
   }
 
   /** Part of a transaction: like `replace`. */

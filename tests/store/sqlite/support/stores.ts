@@ -57,7 +57,7 @@ export function changeFunction(
   change: (before: Function) => Function,
 ): Promise<Changed<Function> | undefined> {
   return retryStale(async () => {
-    const before = store.functions.get(id);
+    const before = store.functions.latest(id);
     if (before === undefined) return undefined;
     const after = change(before);
     await store.functions.replace(before, after);
