@@ -19,7 +19,7 @@ const ENTRIES = 2_000;
 export class LogCollector {
   readonly #decoders: Record<Stream, TextDecoder> = { stdout: decoder(), stderr: decoder() };
   readonly #entries: { stream: Stream; text: string }[] = [];
-  /** Nothing if there is nothing to mask. */
+  /** Masks the values of secrets; undefined for a call without secrets. */
   readonly #redaction: Redaction | undefined;
   #bytes = 0;
 

@@ -62,6 +62,7 @@ export class RouteService {
    * reads the request's headers; `id` is unique to the call.
    */
   functionFor(route: Route, { id, header }: { id: string; header: (name: string) => string | null }): Function {
+    // Most routes name no version: their calls draw no ticket.
     if (route.version === null && route.split === null) return route.function;
     const { sticky_header = null } = route.split ?? {};
     const version = versionOf(route, (sticky_header === null ? null : header(sticky_header)) ?? id);
