@@ -130,7 +130,7 @@ export class InvocationService implements AsyncDisposable {
     const release = forwardAborts([call.signal, this.#abortAll.signal], abort);
     let timings: Partial<Invocation> = {};
     try {
-      // The image is nearly always known. Then the call does not wait for another turn of the event loop.
+      // The image is nearly always known. Then the call does not wait for a promise.
       const asked = target.function;
       const fn = asked.image_id === null ? await this.#deps.functions.withImage(asked) : asked;
       Object.assign(record, { image_id: fn.image_id });
