@@ -3,8 +3,8 @@ import { isRoot } from "../../domain/functions/rules.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Containers } from "../api/containers.ts";
-import { isEngineStatus } from "../api/errors.ts";
 import type { ImageConfig } from "../api/images.ts";
+import { isEngineStatus } from "../api/connection.ts";
 
 const PASSWD = "/etc/passwd";
 /** The most bytes of a list of accounts and its archive; images have a kilobyte or two. */
