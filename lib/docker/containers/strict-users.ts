@@ -28,7 +28,7 @@ export class StrictUsers {
   async check(fn: Function, image: ImageConfig, containerId: string): Promise<void> {
     const [account = ""] = (fn.user ?? image.user).split(":");
     // Root by its own name was refused earlier, or replaced by another user.
-    if (fn.sandbox !== "strict" || isRoot(account) || /^\d+$/.test(account)) return;
+    if (isRoot(account) || /^\d+$/.test(account)) return;
     const key = JSON.stringify([fn.image_id, account]);
     if (this.#fine.has(key)) return;
     if (await this.#isRootIn(containerId, account)) {
