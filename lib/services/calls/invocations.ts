@@ -15,8 +15,7 @@ import type { History } from "../../store/history.ts";
 import type { Payload } from "../../store/records.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { InvocationEvents } from "./events.ts";
-import { countRun } from "./metrics.ts";
-import { known, newRecord, rounded, type Target } from "./record.ts";
+import { countRun, known, newRecord, rounded, type Target } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
 import { storedRequest, storedResponse } from "./stored-messages.ts";
 

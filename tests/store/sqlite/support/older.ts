@@ -1,7 +1,7 @@
 import { Database as Sqlite } from "bun:sqlite";
 import { renameSync } from "node:fs";
 import { markVersion, MIGRATIONS } from "../../../../lib/store/sqlite/migrations/migrations.ts";
-import { inTransaction } from "../../../../lib/store/sqlite/database/transaction.ts";
+import { inTransaction } from "../../../../lib/store/sqlite/database/group-commit.ts";
 
 /** Turns a database into one of an older schema, with everything that this one knew. Nobody may have it open. */
 export function makeOlder(path: string, version: number): void {
