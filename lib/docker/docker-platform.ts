@@ -119,8 +119,10 @@ export class DockerPlatform implements Platform {
 
   /** Starts a container; an image that the engine has lost is pulled again, once. */
   async launch(fn: Function, group: string, signal: AbortSignal): Promise<ContainerChannel> {
-    const start = (as: Function) =>
-      this.#holders.join(group, as, (network) => this.#launcher.launch(as, signal, network));
+    const start = (as: Function): Promise<ContainerChannel> => {
+      if (!as.share_network) return this.#launcher.launch(as, signal);
+      return this.#holders.join(group, as, (network) => this.#launcher.launch(as, signal, network));
+    };
     try {
       return await start(fn);
     } catch (error) {

@@ -3,7 +3,7 @@ import { AppError, messageOf } from "../../domain/errors.ts";
 import { parseImageReference, spelledOut } from "../../domain/images/reference.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
 import type { Logger } from "../../log.ts";
-import { EngineError } from "../api/errors.ts";
+import { EngineError } from "../api/connection.ts";
 import type { Image, Images } from "../api/images.ts";
 
 /** The most digests that are remembered to be in their registry. */

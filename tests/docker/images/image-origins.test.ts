@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { EngineError } from "../../../lib/docker/api/errors.ts";
+import { EngineError } from "../../../lib/docker/api/connection.ts";
 import type { Image } from "../../../lib/docker/api/images.ts";
 import { ImageOrigins } from "../../../lib/docker/images/image-origins.ts";
 import type { RegistryCredentials } from "../../../lib/domain/images/registries.ts";
