@@ -2,6 +2,7 @@ import type { Server } from "bun";
 import { t } from "elysia";
 import { checkFunction } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
+import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
 import type { InvocationService, Target } from "../../services/calls/invocations.ts";
 import type { ReadBody } from "../wire/body.ts";
@@ -10,7 +11,7 @@ import { type CallPath, functionRequest } from "./request.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
-import { SubmissionQuery, type Submissions } from "./submit.ts";
+import { type Shown, SubmissionQuery, type Submissions } from "./submit.ts";
 
 /** The dependencies of both ways to call a function. */
 export interface Calls {
@@ -29,7 +30,8 @@ interface Called {
   readonly id: string;
   readonly target: Target;
   readonly path: CallPath;
-  readonly query?: RawSubmissionQuery;
+  /** Queues the call if its sender wants that; undefined if it cannot be asynchronous. */
+  readonly submission?: { readonly query?: RawSubmissionQuery; readonly shown: Shown } | undefined;
 }
 
 /** The path of a call without a route: its key, if it has one, was for this server. */
@@ -43,7 +45,11 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
       const fn = functions.get(id);
       checkFunction(guard.callerOf(request), fn.id);
       const target = { function: fn, route_id: null };
-      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query });
+      // The sender knows the URL that it has sent.
+      const shown = (record: Invocation) =>
+        record.callback_url === query.callback_url ? record : guard.shown(request, record);
+      const submission = { query, shown };
+      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission });
     },
     {
       needs: "invoke",
@@ -61,11 +67,11 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 export async function call(
   { invocations, submissions, readBody, server, request_bytes }: Calls,
   request: Request,
-  { id, target, path, query }: Called,
+  { id, target, path, submission }: Called,
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
   const asked = { id, target, request: functionRequest(request, server(), path, body) };
-  const taken = await submissions.take(request, asked, query);
+  const taken = submission && (await submissions.take(request, asked, submission));
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
   return answerResponse(answer, request.headers.get("accept"));

@@ -8,6 +8,7 @@ import {
   type RawSubmissionQuery,
 } from "../../domain/calls/submissions.ts";
 import { DELAY_MS, PRIORITY } from "../../domain/limits.ts";
+import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { InvokeCall } from "../../services/calls/invocations.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import { storedRequest } from "../../services/calls/stored-messages.ts";
@@ -53,6 +54,12 @@ interface SubmissionsDeps {
   readonly checkCallbackUrl: (url: string) => void;
 }
 
+/** Returns what the sender of a call may see of its record. */
+export type Shown = (invocation: Invocation) => Partial<Invocation>;
+
+/** What a caller of a route learns of its asynchronous call: strangers may call routes. */
+export const shownOnRoutes: Shown = ({ id, status, created_at }) => ({ id, status, created_at });
+
 /** Queues asynchronous calls. */
 export class Submissions {
   readonly #deps: SubmissionsDeps;
@@ -61,11 +68,14 @@ export class Submissions {
     this.#deps = deps;
   }
 
-  /** Returns the 202 for a call whose query or `Prefer` asks for one, or nothing if its sender waits for the answer. */
+  /**
+   * Returns the 202 for a call whose query or `Prefer` asks for one, or nothing if its sender waits for the answer. `shown`
+   * returns what the sender may see of the record.
+   */
   async take(
     request: Request,
     call: Omit<InvokeCall, "signal">,
-    query: RawSubmissionQuery = {},
+    { query = {}, shown }: { readonly query?: RawSubmissionQuery; readonly shown: Shown },
   ): Promise<Response | undefined> {
     const preference = request.headers.get("prefer");
     const prefers = preference !== null && prefersAsync(preference);
@@ -86,7 +96,7 @@ export class Submissions {
     const headers = new Headers({ Location: `/v1/invocations/${invocation.id}` });
     if (prefers) headers.set("Preference-Applied", "respond-async");
     if (repeated) headers.set("Idempotency-Replayed", "true");
-    return Response.json(success(invocation), { status: 202, headers });
+    return Response.json(success(shown(invocation)), { status: 202, headers });
   }
 }
 
