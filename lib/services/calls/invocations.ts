@@ -15,8 +15,7 @@ import type { History } from "../../store/history.ts";
 import type { Payload } from "../../store/records.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { InvocationEvents } from "./events.ts";
-import { countRun } from "./metrics.ts";
-import { known, newRecord, rounded } from "./record.ts";
+import { known, newRecord, rounded, countRun } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
 import { storedRequest, storedResponse } from "./stored-messages.ts";
 

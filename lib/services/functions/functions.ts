@@ -118,19 +118,26 @@ export class FunctionService {
   async #create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
     this.#check(body, null);
     this.preparation.check(body);
-    const followers = this.#deps.followers.resolve(body);
+    const followers = leadsSomewhere(body) ? this.#deps.followers.resolve(body) : {};
     if (this.#deps.store.functions.count() >= FUNCTIONS) {
       throw new AppError("conflict", `There are ${FUNCTIONS} functions already: delete some`);
     }
     const target = await this.preparation.prepare(body, { find: "resolve", watcher });
     const created: Function = { ...this.recordOf(body.name ?? null, target), ...followers };
-    await retryStale(() => {
-      const basis = this.#basisOf(created);
-      this.#deps.secrets.check(created);
-      this.#deps.followers.check(created, created);
-      return this.#deps.store.functions.insert(created, basis);
-    });
+    await this.#insert(created);
     return this.created(created.id);
+  }
+
+  /** Writes a new function; one that names other records is checked against them as they are at that moment. */
+  #insert(created: Function): Promise<void> {
+    const { store, secrets, followers } = this.#deps;
+    if (this.#basisOf(created) === undefined) return store.functions.insert(created);
+    return retryStale(() => {
+      const basis = this.#basisOf(created);
+      secrets.check(created);
+      followers.check(created, created);
+      return store.functions.insert(created, basis);
+    });
   }
 
   /** Returns the record of a new function. */
@@ -292,6 +299,10 @@ function touchesSecrets(changes: UpdateFunction | Partial<Function>): boolean {
   return changes.secrets !== undefined || changes.environment !== undefined;
 }
 
-function touchesFollowers(changes: Partial<Function>): boolean {
+function leadsSomewhere(body: CreateFunction): boolean {
+  return touchesFollowers(body) || typeof body.callback_url === "string";
+}
+
+function touchesFollowers(changes: Partial<Pick<Function, (typeof FOLLOWERS)[number]>>): boolean {
   return FOLLOWERS.some((setting) => typeof changes[setting] === "string");
 }

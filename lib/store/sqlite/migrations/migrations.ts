@@ -10,7 +10,7 @@ import schedules from "./0009-schedules.sql" with { type: "text" };
 import messages from "./0010-messages.sql" with { type: "text" };
 import budgets from "./0011-budgets.sql" with { type: "text" };
 import keys from "./0007-keys.sql" with { type: "text" };
-import { inTransaction } from "../database/transaction.ts";
+import { inTransaction } from "../database/group-commit.ts";
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
 export const MIGRATIONS: readonly string[] = [
