@@ -82,9 +82,7 @@ export const SCHEDULE_DEFAULTS = {
 export const LATE_MS = 60_000;
 /** The most late runs; a schedule for every second has 60 in `LATE_MS`. */
 const LATE_RUNS = 100;
-/** The intervals that are compared with the floor: those of a day, or of an hour if there are so many. `nextRun` keeps it anyway. */
-const INTERVALS = 400;
-const INTERVALS_MS = 24 * 3_600_000;
+const MINUTE_MS = 60_000;
 /** The number of future times that the API shows. */
 const NEXT_TIMES = 5;
 
@@ -117,13 +115,16 @@ export function checkSchedule(
 
 /** Returns the shortest time between the next runs, or the first that is below the floor; in milliseconds. */
 function shortestInterval(when: Pick<Schedule, "cron" | "timezone">, now: number, floorMs: number): number {
+  // Without seconds, runs are a minute apart at least.
+  if (floorMs <= MINUTE_MS && when.cron.trim().split(/\s+/).length < 6) return Infinity;
   const first = nextAfter(when, now);
+  // Every minute that matches has the same seconds, and every hour the same minutes. So there are few runs to compare:
+  // they end with the first two that are too close.
+  const until = (first ?? 0) + 2 * (floorMs <= MINUTE_MS ? MINUTE_MS : 60 * MINUTE_MS);
   let shortest = Infinity;
-  let last = first;
-  for (let runs = 0; runs < INTERVALS && first !== undefined && last !== undefined; runs++) {
+  for (let last = first; last !== undefined && last < until && shortest >= floorMs; ) {
     const next = nextAfter(when, last);
     if (next !== undefined) shortest = Math.min(shortest, next - last);
-    if (shortest < floorMs || last - first > INTERVALS_MS) break;
     last = next;
   }
   return shortest;

@@ -98,6 +98,21 @@ describe("PATCH and DELETE /v1/schedules/:id", () => {
   });
 });
 
+test("POST /v1/schedules refuses runs that are too close, and PATCH cannot make them closer (B10)", async () => {
+  await using strict = await TestServer.start();
+  const { id: function_id } = await strict.createFunction(await fixture("chaos"));
+  const post = (cron: string) => strict.api<ScheduleWithTimes>("POST", "/v1/schedules", { function_id, cron });
+  const message =
+    'Invalid "cron" "*/5 * * * * *": it has runs 5 s apart, and the server allows one in 10 s (MIN_SCHEDULE_INTERVAL_MS): give longer intervals';
+  expectError(await post("*/5 * * * * *"), { status: 400, reason: "invalid_request", message });
+  const { id } = expectSuccess(await post("*/10 * * * * *"), 201);
+  expectError(await strict.api("PATCH", `/v1/schedules/${id}`, { cron: "*/5 * * * * *" }), {
+    status: 400,
+    reason: "invalid_request",
+    message,
+  });
+});
+
 test("a schedule for every second calls its function on the engine, with its body", async () => {
   const { id } = await create({ cron: "* * * * * *", body: { do: "echo", by: "clock" } });
   let run: Invocation | undefined;

@@ -91,6 +91,7 @@ export class InvocationTable {
         if (payload !== undefined && this.#payloads.makeRoom(sizeOf(payload)))
           this.#payloads.put(payload, Date.parse(invocation.finished_at ?? invocation.created_at));
       }
+      if (records.some(({ payload }) => payload !== undefined)) this.#payloads.trim();
     });
   }
 
