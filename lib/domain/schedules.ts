@@ -122,7 +122,7 @@ function shortestInterval(when: Pick<Schedule, "cron" | "timezone">, now: number
   // they end with the first two that are too close.
   const until = (first ?? 0) + 2 * (floorMs <= MINUTE_MS ? MINUTE_MS : 60 * MINUTE_MS);
   let shortest = Infinity;
-  for (let last = first; last !== undefined && last < until && shortest >= floorMs; ) {
+  for (let last = first; last !== undefined && last < until && shortest >= floorMs;) {
     const next = nextAfter(when, last);
     if (next !== undefined) shortest = Math.min(shortest, next - last);
     last = next;

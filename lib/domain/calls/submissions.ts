@@ -1,4 +1,5 @@
 import { AppError } from "../errors.ts";
+import type { Invocation } from "./invocations.ts";
 import { DELAY_MS, IDEMPOTENCY, PRIORITY, WAIT_MS } from "../limits.ts";
 
 /** The query of an asynchronous call. */
@@ -45,6 +46,15 @@ export function parseIdempotencyKey(header: string | null): string | undefined {
     "invalid_request",
     `The Idempotency-Key has ${key.length} characters: give 1 to ${IDEMPOTENCY.key_length}`,
   );
+}
+
+/**
+ * Returns the caller that an `Idempotency-Key` belongs to: the one with this API key, all callers of a public route together,
+ * or, as an empty text, those that need no key for `/v1`.
+ */
+export function idempotencyOwner({ key_id, route_id }: Pick<Invocation, "key_id" | "route_id">): string {
+  if (key_id !== null) return `key ${key_id}`;
+  return route_id === null ? "" : `route ${route_id}`;
 }
 
 /** Parses how long to wait, such as `30s` or `1500ms`, into milliseconds. Throws `invalid_request`. */

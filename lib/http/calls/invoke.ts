@@ -3,15 +3,15 @@ import { t } from "elysia";
 import { checkFunction } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
-import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
-import type { InvocationService, Target } from "../../services/calls/invocations.ts";
+import type { InvocationService } from "../../services/calls/invocations.ts";
+import type { Target } from "../../services/calls/record.ts";
 import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
-import { type Shown, SubmissionQuery, type Submissions } from "./submit.ts";
+import { type Asked, SubmissionQuery, type Submissions } from "./submit.ts";
 
 /** The dependencies of both ways to call a function. */
 export interface Calls {
@@ -31,7 +31,7 @@ interface Called {
   readonly target: Target;
   readonly path: CallPath;
   /** Queues the call if its sender wants that; undefined if it cannot be asynchronous. */
-  readonly submission?: { readonly query?: RawSubmissionQuery; readonly shown: Shown } | undefined;
+  readonly submission?: Asked | undefined;
 }
 
 /** The path of a call without a route: its key, if it has one, was for this server. */
@@ -43,12 +43,13 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
     "/:id/invoke",
     async ({ request, set, params: { id }, query }) => {
       const fn = functions.get(id);
-      checkFunction(guard.callerOf(request), fn.id);
-      const target = { function: fn, route_id: null };
+      const caller = guard.callerOf(request);
+      checkFunction(caller, fn.id);
+      const target = { function: fn, route_id: null, key_id: caller.key_id };
       // The sender knows the URL that it has sent.
       const shown = (record: Invocation) =>
         record.callback_url === query.callback_url ? record : guard.shown(request, record);
-      const submission = { query, shown };
+      const submission = { query, caller, shown };
       return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission });
     },
     {

@@ -7,6 +7,7 @@ import {
   prefersAsync,
   type RawSubmissionQuery,
 } from "../../domain/calls/submissions.ts";
+import { type Caller, isAdministrator } from "../../domain/keys.ts";
 import { DELAY_MS, PRIORITY } from "../../domain/limits.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { InvokeCall } from "../../services/calls/invocations.ts";
@@ -34,7 +35,7 @@ export const SubmissionQuery = t.Object(
     ),
     priority: t.Optional(
       t.String({
-        description: `With \`async\`: higher goes first among the invocations of one function, from ${PRIORITY.min} to ${PRIORITY.max}.`,
+        description: `With \`async\`: higher goes first among the invocations of one function, from ${PRIORITY.min} to ${PRIORITY.max}; above 0 only with the scope \`admin\`.`,
         examples: ["0"],
       }),
     ),
@@ -48,14 +49,22 @@ export const SubmissionQuery = t.Object(
   { additionalProperties: false },
 );
 
+/** Returns what the sender of a call may see of its record. */
+type Shown = (invocation: Invocation) => Partial<Invocation>;
+
+/** The wishes of an asynchronous call; on a route they are the route's own. */
+export interface Asked {
+  readonly query?: RawSubmissionQuery;
+  /** Whoever chose what is in the query. */
+  readonly caller?: Caller;
+  readonly shown: Shown;
+}
+
 interface SubmissionsDeps {
   readonly queue: Queue;
   readonly clock: Clock;
   readonly checkCallbackUrl: (url: string) => void;
 }
-
-/** Returns what the sender of a call may see of its record. */
-export type Shown = (invocation: Invocation) => Partial<Invocation>;
 
 /** What a caller of a route learns of its asynchronous call: strangers may call routes. */
 export const shownOnRoutes: Shown = ({ id, status, created_at }) => ({ id, status, created_at });
@@ -69,18 +78,18 @@ export class Submissions {
   }
 
   /**
-   * Returns the 202 for a call whose query or `Prefer` asks for one, or nothing if its sender waits for the answer. `shown`
-   * returns what the sender may see of the record.
+   * Returns the 202 for a call whose query or `Prefer` asks for one, or nothing if its sender waits for the answer.
    */
   async take(
     request: Request,
     call: Omit<InvokeCall, "signal">,
-    { query = {}, shown }: { readonly query?: RawSubmissionQuery; readonly shown: Shown },
+    { query = {}, caller, shown }: Asked,
   ): Promise<Response | undefined> {
     const preference = request.headers.get("prefer");
     const prefers = preference !== null && prefersAsync(preference);
     if (query.async !== "true" && !prefers) return checkSynchronous(query);
     const { callback_url, ...options } = parseSubmission(query, this.#deps.clock.now());
+    if (caller !== undefined) checkPriority(caller, options.priority);
     if (callback_url !== null) this.#deps.checkCallbackUrl(callback_url);
     const { target } = call;
     const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
@@ -98,6 +107,15 @@ export class Submissions {
     if (repeated) headers.set("Idempotency-Replayed", "true");
     return Response.json(success(shown(invocation)), { status: 202, headers });
   }
+}
+
+/** Throws `forbidden` for a priority that would push the work of others back. */
+function checkPriority(caller: Caller, priority: number): void {
+  if (priority <= 0 || isAdministrator(caller)) return;
+  throw new AppError(
+    "forbidden",
+    `The priority ${priority} needs a key with the scope "admin": leave it out, or give one from ${PRIORITY.min} to 0`,
+  );
 }
 
 /** Refuses options that only asynchronous calls can have: the sender expects them to work. */

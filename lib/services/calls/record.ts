@@ -3,10 +3,19 @@ import { type Invocation, NOT_RUN } from "../../domain/calls/invocations.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { Metrics } from "../../metrics.ts";
 
+/** What is called, and how its caller came to it. */
+export interface Target {
+  readonly function: Function;
+  /** The route that led to it; null if the call named the function itself. */
+  readonly route_id: string | null;
+  /** The id of the caller's key; null if none was needed. */
+  readonly key_id: string | null;
+}
+
 /** Returns the record of an invocation that begins. */
 export function newRecord(
   id: string,
-  { function: fn, route_id }: { readonly function: Function; readonly route_id: string | null },
+  { function: fn, route_id, key_id }: Target,
   requestBytes: number,
   now: string,
 ): Invocation {
@@ -28,6 +37,7 @@ export function newRecord(
     schedule_id: null,
     chain_depth: 0,
     callback_url: null,
+    key_id,
     created_at: now,
   };
 }
