@@ -217,7 +217,8 @@ export class SqliteLedger implements Ledger {
     // The request of one that failed stays, for a replay.
     else if (answer !== null && invocation.status === "succeeded") payloads.remove(id);
     if (left !== null) return;
-    if (deliveries.length === 0) payloads.settle(id, this.#clock.now());
+    // A callback needs the answer, if there is one.
+    if (deliveries.length === 0 || (answer?.response ?? null) === null) payloads.settle(id, this.#clock.now());
     payloads.trim();
   }
 

@@ -12,7 +12,7 @@ let server: TestServer;
 let fn: Function;
 
 beforeAll(async () => {
-  server = await TestServer.start();
+  server = await TestServer.start({ MIN_SCHEDULE_INTERVAL_MS: "1s" });
   fn = await server.createFunction(await fixture("chaos"), { name: "chaos" });
 });
 afterAll(() => server[Symbol.asyncDispose]());
