@@ -1,7 +1,7 @@
 import type { Server } from "bun";
 import { type Context, Elysia } from "elysia";
 import type { Caller, Scope } from "../../domain/keys.ts";
-import { parseJson, type ReadBody } from "../wire/body.ts";
+import { parseJson, type ReadBody, refuseEncoding } from "../wire/body.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AccessCheck } from "./access.ts";
 import { shownTo } from "./callback-paths.ts";
@@ -43,8 +43,12 @@ export function createGuards(deps: {
     if (caller === undefined) throw new Error("The endpoint does not say what it needs");
     return caller;
   };
+  const readBody: ReadBody = (request, limitBytes) => {
+    refuseEncoding(request);
+    return deps.readBody(request, limitBytes);
+  };
   const shown = <T>(request: Request, data: T): T => shownTo(callerOf(request), data);
-  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, shown, readBody: deps.readBody });
+  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, shown, readBody });
 }
 
 /** The options of an endpoint, as far as its guard reads and completes them. */
