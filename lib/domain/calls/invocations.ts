@@ -95,7 +95,12 @@ export const Invocation = Type.Object({
       examples: ["2026-01-31T12:00:00.000Z"],
     }),
   ),
-  version: Nullable(Type.Integer({ description: "The version of the function that ran.", examples: [1] })),
+  version: Nullable(
+    Type.Integer({
+      description: "The version of the function that ran; while it is queued, the current one when it was submitted.",
+      examples: [1],
+    }),
+  ),
   parent_id: Nullable(Type.String({ description: "The invocation whose end caused it (`on_success`, `on_failure`)." })),
   replay_of: Nullable(Type.String({ description: "The invocation whose request it repeats." })),
   schedule_id: Nullable(Type.String({ description: "The schedule that caused it." })),

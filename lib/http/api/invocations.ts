@@ -258,7 +258,7 @@ function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: 
       {
         needs: "write",
         body: Replay,
-        response: { 202: Envelope(Replayed, "What was queued."), ...errors(400, 404, 408, 413, 503, 507) },
+        response: { 202: Envelope(Replayed, "What was queued."), ...errors(400, 404, 408, 413, 415, 503, 507) },
         detail: REPLAY_DEAD,
       },
     );

@@ -30,7 +30,10 @@ export const SubmissionQuery = t.Object(
       }),
     ),
     run_at: t.Optional(
-      t.String({ description: "With `async`: not before this time.", examples: ["2026-01-31T12:00:00Z"] }),
+      t.String({
+        description: "With `async`: not before this time, with its offset from UTC.",
+        examples: ["2026-01-31T12:00:00Z"],
+      }),
     ),
     priority: t.Optional(
       t.String({

@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
 import { AppError } from "../../domain/errors.ts";
 import { FOLLOWERS } from "../../domain/functions/chains.ts";
-import { checkSettings, settingsAfterChange } from "../../domain/functions/rules.ts";
+import { checkSettings, fullSettings, settingsAfterChange } from "../../domain/functions/rules.ts";
 import {
   type CreateFunction,
   type Function,
@@ -191,8 +191,8 @@ export class FunctionService {
 
   async #update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
     const before = this.get(idOrName);
-    const { environment, ...changes } = body;
-    const { name: _name, image, ...given } = changes;
+    const { environment, name, image, ...settings } = body;
+    const given = fullSettings(settings);
     this.#check(body, before.id);
     const followers = this.#deps.followers.resolve(body);
     const variables = environment === undefined ? before.environment : (environment ?? {});
@@ -206,7 +206,9 @@ export class FunctionService {
     }
     const resolved = image === undefined ? {} : await this.#deps.runner.images.resolve(image, after, watcher);
     return this.change(before.id, {
-      ...changes,
+      ...given,
+      ...(name !== undefined && { name }),
+      ...(image !== undefined && { image }),
       ...followers,
       ...resolved,
       ...(environment !== undefined && { environment: variables }),
