@@ -32,6 +32,7 @@ import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
+import type { SlowReaders } from "./wire/slow-readers.ts";
 import { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
 import { checkGuarded, createGuards } from "./access/guard.ts";
@@ -67,6 +68,7 @@ export interface AppServices {
   readonly log: Logger;
   readonly request_bytes: number;
   readonly idle_timeouts: IdleTimeouts;
+  readonly slowReaders: SlowReaders;
   readonly version: string;
 }
 
@@ -80,16 +82,24 @@ const ADMINISTERING = { read: ["admin"], write: ["admin"] } as const;
 
 /** Creates the whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, metrics, access, clock, log, request_bytes, idle_timeouts } = services;
+  const { functions, routes, metrics, access, clock, log, request_bytes, idle_timeouts, slowReaders } = services;
   const server = () => app.server;
   const { watch, unwatch } = watching(server, idle_timeouts);
   const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
-  const guard = createGuards({ access, server, unwatch, readBody });
+  const guard = createGuards({ access, server, unwatch, readBody, slowReaders });
   // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
   const tools = { ...services, requestId };
   const submissions = new Submissions(services);
-  const calls = { invocations: services.invocations, submissions, readBody, requestId, server, request_bytes };
+  const calls = {
+    invocations: services.invocations,
+    submissions,
+    readBody,
+    requestId,
+    slowReaders,
+    server,
+    request_bytes,
+  };
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
     .mapResponse({ as: "global" }, ({ request, set }) => {
       watch(request);

@@ -1,5 +1,6 @@
 import type { AnyElysia } from "elysia";
 import { createApp } from "../http/app.ts";
+import { SlowReaders } from "../http/wire/slow-readers.ts";
 import { VERSION } from "../version.ts";
 import { createAccess } from "./access.ts";
 import { createCallbacks } from "./callbacks.ts";
@@ -14,6 +15,7 @@ import { createWork } from "./work.ts";
 /** A server that was put together and not started. */
 export interface Composition {
   readonly app: AnyElysia;
+  readonly slowReaders: SlowReaders;
   /** In the order in which they are prepared, started and drained. */
   readonly capabilities: readonly Capability[];
   /** The API key if it was made now. */
@@ -22,7 +24,7 @@ export interface Composition {
 
 /** Puts a server together. Throws a `ConfigError`. */
 export async function compose(tools: Tools, data: Data): Promise<Composition> {
-  const { config, log, clock, metrics } = tools;
+  const { config, log, clock, metrics, stack } = tools;
   // The runner is made first, and calls services that are made with it.
   const links: RunnerLinks = {
     credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),
@@ -38,6 +40,8 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
   const work = createWork(tools, data, services);
   const access = await createAccess(tools, data, services);
   const serverProcess = createProcess(tools, data, services);
+  const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
+  const slowReaders = stack.use(new SlowReaders({ clock, timeouts: idle_timeouts }));
   const app = createApp({
     ...services,
     ...work.services,
@@ -48,11 +52,13 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     clock,
     log,
     request_bytes: config.maxRequestBytes,
-    idle_timeouts: { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs },
+    idle_timeouts,
+    slowReaders,
     version: VERSION,
   });
   return {
     app,
+    slowReaders,
     capabilities: [calls, platform, catalogue, work, callbacks, access, serverProcess],
     new_key: access.new_key,
   };

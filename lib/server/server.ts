@@ -1,11 +1,10 @@
-import type { AnyElysia } from "elysia";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { requireGates } from "../docker/containers/gate-binary.ts";
 import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
-import type { Capability, Tools } from "./capability.ts";
-import { compose } from "./compose.ts";
+import type { Tools } from "./capability.ts";
+import { compose, type Composition } from "./compose.ts";
 import { openData, temporaryData } from "./data.ts";
 import { listen } from "./listen.ts";
 
@@ -36,7 +35,8 @@ export async function start(
   await requireGates();
   await using stack = new AsyncDisposableStack();
   const tools: Tools = { config, log, clock, metrics: new Metrics(), stack };
-  const { app, capabilities, new_key } = await compose(tools, await openData(tools));
+  const composition = await compose(tools, await openData(tools));
+  const { app, capabilities, new_key } = composition;
   for (const each of capabilities) await each.prepare?.();
   const url = listen(app, config);
   const cancelStart = clock.after(FIRST_ANSWERS_MS, () => {
@@ -44,20 +44,22 @@ export async function start(
   });
   stack.defer(cancelStart);
   const owned = stack.move();
-  const end = (graceMs: number) => stop(app, capabilities, owned, graceMs);
+  const end = (graceMs: number) => stop(composition, owned, clock, graceMs);
   return { url, new_key, stop: end, [Symbol.asyncDispose]: () => end(0) };
 }
 
 async function stop(
-  app: AnyElysia,
-  capabilities: readonly Capability[],
+  { app, capabilities, slowReaders }: Composition,
   owned: AsyncDisposable,
+  clock: Clock,
   graceMs: number,
 ): Promise<void> {
+  const end = clock.monotonic() + graceMs;
   // Closes the port at once. The promise settles when all answers are out.
   const answered = app.server?.stop(false);
   await Promise.all(capabilities.map(async (each) => each.drain?.(graceMs)));
   await Promise.race([answered, Bun.sleep(FLUSH_MS)]);
+  await slowReaders.settled(end - clock.monotonic());
   await app.server?.stop(true);
   await owned[Symbol.asyncDispose]();
 }

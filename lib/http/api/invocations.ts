@@ -119,6 +119,7 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
   return resource(guard, "invocations")
     .get("/", async ({ query: raw }) => success(await invocations.list(parseInvocationQuery(raw))), {
       needs: "read",
+      long: true,
       query: filter,
       response: { 200: Envelope(InvocationPage, "A page of invocations, newest first."), ...errors(400) },
       detail: { operationId: "listInvocations", summary: "List the invocations, newest first" },
@@ -142,12 +143,14 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
     )
     .get("/:id/logs", async ({ params: { id } }) => success(await invocations.logs(id)), {
       needs: "read",
+      long: true,
       params,
       response: { 200: Envelope(InvocationLogs, "What the function printed, as far as it was kept."), ...errors(404) },
       detail: { operationId: "getInvocationLogs", summary: "Show what the function printed" },
     })
     .get("/:id/events", ({ params: { id } }) => invocationEvents(results, clock, id), {
       needs: "read",
+      long: true,
       params,
       response: errors(404),
       detail: {
@@ -167,6 +170,7 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
         answerResponse(await results.result(id), request.headers.get("accept"), requestId(set)),
       {
         needs: "read",
+        long: true,
         params,
         response: errors(404, 409),
         detail: {
@@ -188,6 +192,7 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
       async ({ params: { id, attempt } }) => success(await results.attemptLogs(id, numberOf(attempt))),
       {
         needs: "read",
+        long: true,
         params: attemptParams,
         response: {
           200: Envelope(InvocationLogs, "What the attempt printed, as far as it was kept."),

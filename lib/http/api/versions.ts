@@ -29,6 +29,7 @@ export function versionsRoutes(guard: Guard, versions: VersionService) {
       async ({ params: { id }, query: raw }) => success(await versions.list(id, parseVersionQuery(raw))),
       {
         needs: "read",
+        long: true,
         params,
         query,
         response: { 200: Envelope(VersionPage, "A page of versions, newest first."), ...errors(400, 404) },

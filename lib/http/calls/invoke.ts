@@ -1,6 +1,7 @@
 import type { Server } from "bun";
 import { t } from "elysia";
 import { type Caller, checkFunction } from "../../domain/keys.ts";
+import type { FunctionResponse } from "../../domain/calls/http-message.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
@@ -9,6 +10,7 @@ import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
 import type { RequestId } from "../wire/errors.ts";
+import { LONG_ANSWER_BYTES, type SlowReaders } from "../wire/slow-readers.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { SubmissionQuery, type Submissions } from "./submit.ts";
@@ -19,6 +21,7 @@ export interface Calls {
   readonly submissions: Submissions;
   readonly readBody: ReadBody;
   readonly requestId: RequestId;
+  readonly slowReaders: SlowReaders;
   readonly server: () => Server<unknown> | null;
   /** The largest request body. */
   readonly request_bytes: number;
@@ -63,7 +66,7 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(
-  { invocations, submissions, readBody, server, request_bytes }: Calls,
+  { invocations, submissions, readBody, slowReaders, server, request_bytes }: Calls,
   request: Request,
   { id, target, path, ...wishes }: Called,
 ): Promise<Response> {
@@ -72,5 +75,12 @@ export async function call(
   const taken = await submissions.take(request, asked, wishes);
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
+  if (answer.response !== null && (isLong(answer.response) || request.signal.aborted)) {
+    slowReaders.follow({ request, server: server(), onUndelivered: (why) => invocations.undelivered(id, why) });
+  }
   return answerResponse(answer, request.headers.get("accept"));
+}
+
+function isLong({ body }: FunctionResponse): boolean {
+  return !(body instanceof Uint8Array) || body.length >= LONG_ANSWER_BYTES;
 }
