@@ -19,6 +19,7 @@ import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { VersionService } from "../services/functions/versions.ts";
 import type { AccessCheck } from "./access/access.ts";
+import type { ClientAddress } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { callbackSecretRoutes } from "./api/callbacks.ts";
@@ -64,6 +65,7 @@ export interface AppServices {
   readonly status: StatusService;
   readonly metrics: Metrics;
   readonly access: AccessCheck;
+  readonly clientAddress: ClientAddress;
   readonly clock: Clock;
   readonly log: Logger;
   readonly request_bytes: number;
@@ -82,7 +84,8 @@ const ADMINISTERING = { read: ["admin"], write: ["admin"] } as const;
 
 /** Creates the whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, metrics, access, clock, log, request_bytes, idle_timeouts, slowReaders } = services;
+  const { functions, routes, metrics, access, clientAddress, clock, log, request_bytes, idle_timeouts, slowReaders } =
+    services;
   const server = () => app.server;
   const { watch, unwatch } = watching(server, idle_timeouts);
   const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
@@ -91,15 +94,8 @@ export function createApp(services: AppServices): AnyElysia {
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
   const tools = { ...services, requestId };
   const submissions = new Submissions(services);
-  const calls = {
-    invocations: services.invocations,
-    submissions,
-    readBody,
-    requestId,
-    slowReaders,
-    server,
-    request_bytes,
-  };
+  const { invocations } = services;
+  const calls = { invocations, submissions, readBody, requestId, slowReaders, server, clientAddress, request_bytes };
   const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
     .mapResponse({ as: "global" }, ({ request, set }) => {
       watch(request);

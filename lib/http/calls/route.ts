@@ -5,12 +5,13 @@ import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Match, RouteService } from "../../services/functions/routes.ts";
 import type { AccessCheck, Needs } from "../access/access.ts";
-import { clientAddress, clientOf } from "../access/client-address.ts";
+import { clientOf } from "../access/client-address.ts";
 import { call, type Calls } from "./invoke.ts";
 import { preflightAnswer, setCors } from "./cors.ts";
 import { errorResponse, pathOf, SANDBOX_HEADERS, shownError } from "../wire/errors.ts";
 import { callsFunction, routeMethods } from "./route-methods.ts";
 import { routeCallDetail } from "../openapi/calls.ts";
+import { shownOnRoutes } from "./submit.ts";
 import { beyondLimit, type RateLimits, setRateLimit, type Standing } from "./rate-limits.ts";
 
 /** The dependencies of calls by routes. */
@@ -31,6 +32,7 @@ interface Visit extends Match {
   standing?: Standing;
 }
 
+const ON_ROUTES = { shown: shownOnRoutes };
 const KEYED: Needs = { scopes: ["invoke"], key_always: true };
 
 /** `/r/<path>`: public unless the route says otherwise; the answer is the function's own. */
@@ -67,6 +69,7 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
     id,
     target: { function: fn, route_id: route.id, key_id: key },
     path: { path, path_rest, route: route.path, keyed },
+    submission: route.async ? ON_ROUTES : undefined,
   });
 }
 
@@ -78,7 +81,7 @@ function keyOf({ request, route }: Visit, { access, server }: RouteCalls): strin
 }
 
 /** Throws for a request beyond the route's limit, before any of it is read. */
-function admit(visit: Visit, { rates, server, metrics }: RouteCalls, key: string | null): void {
+function admit(visit: Visit, { rates, server, clientAddress, metrics }: RouteCalls, key: string | null): void {
   const { request, route } = visit;
   const { id, rate_limit } = route;
   if (rate_limit === null) return;
