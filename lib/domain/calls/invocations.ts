@@ -151,7 +151,6 @@ export const NOT_RUN = {
   response_bytes: null,
   log_bytes: 0,
   log_dropped_bytes: 0,
-  undelivered: null,
   finished_at: null,
 } as const satisfies Partial<Invocation>;
 
