@@ -1,6 +1,7 @@
 import type { Server } from "bun";
 import { t } from "elysia";
-import { checkFunction } from "../../domain/keys.ts";
+import { publicError } from "../../domain/calls/public-message.ts";
+import { checkFunction, hasScope } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
 import type { InvocationService, Target } from "../../services/calls/invocations.ts";
@@ -30,6 +31,8 @@ interface Called {
   readonly target: Target;
   readonly path: CallPath;
   readonly query?: RawSubmissionQuery;
+  /** True if the caller may read the record of its call. */
+  readonly may_read: boolean;
 }
 
 /** The path of a call without a route: its key, if it has one, was for this server. */
@@ -41,9 +44,15 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
     "/:id/invoke",
     async ({ request, set, params: { id }, query }) => {
       const fn = functions.get(id);
-      checkFunction(guard.callerOf(request), fn.id);
+      const caller = guard.callerOf(request);
+      checkFunction(caller, fn.id);
       const target = { function: fn, route_id: null };
-      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query });
+      const may_read = hasScope(caller, ["read"]);
+      try {
+        return await call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query, may_read });
+      } catch (error) {
+        throw may_read ? error : publicError(error);
+      }
     },
     {
       needs: "invoke",
@@ -61,12 +70,12 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 export async function call(
   { invocations, submissions, readBody, server, request_bytes }: Calls,
   request: Request,
-  { id, target, path, query }: Called,
+  { id, target, path, query, may_read }: Called,
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
   const asked = { id, target, request: functionRequest(request, server(), path, body) };
   const taken = await submissions.take(request, asked, query);
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
-  return answerResponse(answer, request.headers.get("accept"));
+  return answerResponse(answer, { accept: request.headers.get("accept"), may_read });
 }
