@@ -4,8 +4,7 @@ import { parseImageReference, pullTarget } from "../../domain/images/reference.t
 import { NotJson, parseJsonText } from "../../domain/json-text.ts";
 import type { PullProgress } from "../../domain/images/pull-progress.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
-import type { EngineConnection } from "./connection.ts";
-import { isEngineStatus } from "./errors.ts";
+import { type EngineConnection, isEngineStatus } from "./connection.ts";
 import { PullTracker } from "./pull-tracker.ts";
 import { DENIED, registryAuthHeaders, shownWords, withoutSecret } from "./registry-auth.ts";
 
@@ -86,7 +85,9 @@ function progressLine(text: string): unknown {
   try {
     return parseJsonText(text);
   } catch (error) {
-    if (error instanceof NotJson) throw new Error(`the engine's progress is not JSON: ${error.message}`);
+    if (error instanceof NotJson) {
+      throw new Error(`the engine's progress is not JSON: ${error.message}`, { cause: error });
+    }
     throw error;
   }
 }

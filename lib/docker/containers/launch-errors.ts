@@ -1,8 +1,8 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import { EngineError, isEngineStatus } from "../api/errors.ts";
 import { shownWords } from "../api/registry-auth.ts";
 import { GATE_DIRECTORY } from "./gate-volume.ts";
+import { EngineError, isEngineStatus } from "../api/connection.ts";
 
 /** Returns whether the engine refused a container because it has lost the image. */
 export function isImageGone(fn: Function, error: unknown): boolean {

@@ -5,9 +5,8 @@ import type { Function } from "../../domain/functions/functions.ts";
 import type { Logger } from "../../log.ts";
 import type { Containers } from "../api/containers.ts";
 import type { EngineEvents } from "../api/events.ts";
-import type { ImageConfig } from "../api/images.ts";
+import { type ImageConfig, commandOf } from "../api/images.ts";
 import { endedEarly, notReady } from "../../runner/platform.ts";
-import { commandOf } from "../images/command.ts";
 import type { ImageResolver } from "../images/image-resolver.ts";
 import { ContainerChannel } from "./container-channel.ts";
 import { containerSpec } from "./container-spec.ts";
@@ -117,7 +116,7 @@ export class Launcher implements Disposable {
       const setting = { owner, image, gate, gate_mount: gates.mount(true), context_root, network };
       const doubtGate = gates.doubt();
       const container = await own_containers.create("", containerSpec(fn, setting));
-      await this.#checkUser(fn, image, container);
+      if (fn.sandbox === "strict") await this.#checkUser(fn, image, container);
       return await this.#start({ container, command: commandOf(fn, image), doubtGate }, signal);
     } catch (error) {
       throw isImageGone(fn, error) ? new ImageGoneError(imageId) : error;

@@ -3,8 +3,8 @@ import { isRoot } from "../../domain/functions/rules.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Containers } from "../api/containers.ts";
-import { isEngineStatus } from "../api/errors.ts";
 import type { ImageConfig } from "../api/images.ts";
+import { isEngineStatus } from "../api/connection.ts";
 
 const PASSWD = "/etc/passwd";
 /** The most bytes of a list of accounts and its archive; images have a kilobyte or two. */
@@ -28,7 +28,7 @@ export class StrictUsers {
   async check(fn: Function, image: ImageConfig, containerId: string): Promise<void> {
     const [account = ""] = (fn.user ?? image.user).split(":");
     // Root by its own name was refused earlier, or replaced by another user.
-    if (fn.sandbox !== "strict" || isRoot(account) || /^\d+$/.test(account)) return;
+    if (isRoot(account) || /^\d+$/.test(account)) return;
     const key = JSON.stringify([fn.image_id, account]);
     if (this.#fine.has(key)) return;
     if (await this.#isRootIn(containerId, account)) {

@@ -14,6 +14,7 @@ const PUBLIC_MESSAGES = {
   not_found: null,
   method_not_allowed: null,
   request_timeout: null,
+  unsupported_encoding: null,
   conflict: null,
   payload_too_large: null,
   idempotency_mismatch: null,

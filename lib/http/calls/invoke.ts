@@ -1,10 +1,11 @@
 import type { Server } from "bun";
 import { t } from "elysia";
 import { publicError } from "../../domain/calls/public-message.ts";
-import { checkFunction, hasScope } from "../../domain/keys.ts";
+import { type Caller, checkFunction, hasScope } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
-import type { InvocationService, Target } from "../../services/calls/invocations.ts";
+import type { InvocationService } from "../../services/calls/invocations.ts";
+import type { Target } from "../../services/calls/record.ts";
 import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
@@ -31,6 +32,8 @@ interface Called {
   readonly target: Target;
   readonly path: CallPath;
   readonly query?: RawSubmissionQuery;
+  /** Whoever chose what is in the query. */
+  readonly caller?: Caller;
   /** True if the caller may read the record of its call. */
   readonly may_read: boolean;
 }
@@ -46,13 +49,12 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
       const fn = functions.get(id);
       const caller = guard.callerOf(request);
       checkFunction(caller, fn.id);
-      const target = { function: fn, route_id: null };
+      const target = { function: fn, route_id: null, key_id: caller.key_id };
       const may_read = hasScope(caller, ["read"]);
-      try {
-        return await call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query, may_read });
-      } catch (error) {
+      const called = { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query, caller, may_read };
+      return call(calls, request, called).catch((error: unknown) => {
         throw may_read ? error : publicError(error);
-      }
+      });
     },
     {
       needs: "invoke",
@@ -70,11 +72,11 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 export async function call(
   { invocations, submissions, readBody, server, request_bytes }: Calls,
   request: Request,
-  { id, target, path, query, may_read }: Called,
+  { id, target, path, may_read, ...wishes }: Called,
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
   const asked = { id, target, request: functionRequest(request, server(), path, body) };
-  const taken = await submissions.take(request, asked, query);
+  const taken = await submissions.take(request, asked, wishes);
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
   return answerResponse(answer, { accept: request.headers.get("accept"), may_read });
