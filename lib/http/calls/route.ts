@@ -9,6 +9,7 @@ import { clientAddress, clientOf } from "../access/client-address.ts";
 import { call, type Calls } from "./invoke.ts";
 import { preflightAnswer, setCors } from "./cors.ts";
 import { errorResponse, pathOf, SANDBOX_HEADERS, shownError } from "../wire/errors.ts";
+import { percentDecoded } from "../wire/raw-paths.ts";
 import { callsFunction, routeMethods } from "./route-methods.ts";
 import { routeCallDetail } from "../openapi/calls.ts";
 import { beyondLimit, type RateLimits, setRateLimit, type Standing } from "./rate-limits.ts";
@@ -39,7 +40,7 @@ export function callRoutes(routes: RouteService, calls: RouteCalls) {
     "/r/*",
     async ({ request, set }) => {
       Object.assign(set.headers, SANDBOX_HEADERS);
-      const path = calledPath(request.url);
+      const path = percentDecoded(pathOf(request.url).slice("/r".length));
       const visit: Visit = { ...routes.match(path), request, path, id: calls.requestId(set) };
       const answer = await answerTo(visit, routes, calls).catch((error: unknown) => refusal(visit, calls.log, error));
       // Also for errors: the page that gets one needs to read it.
@@ -110,20 +111,4 @@ function refusal({ request, id }: Visit, log: Logger, error: unknown): Response 
 
 function originOf({ headers }: Request): string | null {
   return headers.get("origin");
-}
-
-/** Returns the percent-decoded path after `/r`. */
-function calledPath(url: string): string {
-  const path = pathOf(url).slice("/r".length);
-  try {
-    return decodeURIComponent(path);
-  } catch (error) {
-    throw new AppError(
-      "invalid_request",
-      "The path has a percent sign that no valid code follows: write the sign itself as %25",
-      {
-        cause: error,
-      },
-    );
-  }
 }
