@@ -19,6 +19,7 @@ import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { VersionService } from "../services/functions/versions.ts";
 import type { AccessCheck } from "./access/access.ts";
+import type { ClientAddress } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { callbackSecretRoutes } from "./api/callbacks.ts";
@@ -64,6 +65,7 @@ export interface AppServices {
   readonly status: StatusService;
   readonly metrics: Metrics;
   readonly access: AccessCheck;
+  readonly clientAddress: ClientAddress;
   readonly clock: Clock;
   readonly log: Logger;
   /** The callers that routes have counted, on all listeners. */

@@ -27,6 +27,8 @@ describe("readConfig", () => {
       secretKey: null,
       secretKeyFile: null,
       auth: "auto",
+      trustGateway: "off",
+      trustedProxies: [],
       allowedHosts: [],
       dockerHost: { socketPath: "/var/run/docker.sock" },
       contextName: "serverless_context",
@@ -64,6 +66,28 @@ describe("readConfig", () => {
     });
     expect(config([], { OS_ENV: "local" })).toMatchObject({ host: "127.0.0.1", dataPath: "/here" });
   });
+
+  test("TRUST_GATEWAY=on is refused outside of a container, where the gateway is the network's router (A3)", () => {
+    expect(config([], { OS_ENV: "docker", TRUST_GATEWAY: "on" }).trustGateway).toBe("on");
+    expect(config([], { OS_ENV: "docker" }).trustGateway).toBe("off");
+    for (const env of [{}, { OS_ENV: "local" }, { HOST: "0.0.0.0", AUTH: "off" }]) {
+      expect(() => config([], { ...env, TRUST_GATEWAY: "on" })).toThrow(
+        new ConfigError(
+          "TRUST_GATEWAY=on is for a server in a container (OS_ENV=docker): elsewhere the gateway is the network's router. " +
+            "Leave it out.",
+        ),
+      );
+    }
+  });
+
+  test.each(["localhost", "10.0.0.0/33", "10.0.0.0/", "1.2.3", "::/129", "10.0.0.1:80", "fe80::1%eth0"])(
+    "TRUSTED_PROXIES %s is refused",
+    (value) => {
+      expect(() => config([], { TRUSTED_PROXIES: `127.0.0.1,${value}` })).toThrow(
+        "give a list of IP addresses and ranges such as 10.0.0.0/8, separated by commas",
+      );
+    },
+  );
 
   test("the default of max-instances depends on the memory, and is at least 1", () => {
     expect(readConfig({}, {}, { ...machine, memory_bytes: 100 * MIB }).maxInstances).toBe(1);

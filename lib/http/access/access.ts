@@ -3,7 +3,7 @@ import { AppError } from "../../domain/errors.ts";
 import { administrator, type Caller, checkScope, type Scope } from "../../domain/keys.ts";
 import { quoted } from "../../domain/quoted.ts";
 import type { KeyService } from "../../services/access/keys.ts";
-import { clientAddress, unmapped } from "./client-address.ts";
+import { type ClientAddress, peerAddress, unmapped } from "./client-address.ts";
 import type { KeyGuesses } from "./key-guesses.ts";
 
 /** The rules for access to `/v1`, `/docs`, `/swagger` and `/metrics` (lib/docs/operations-and-security.md). */
@@ -18,7 +18,9 @@ export interface AccessPolicy {
   readonly loopback: boolean;
   /** Names besides the loopback ones that a request without a key may have in `Host`. */
   readonly allowed_hosts: readonly string[];
-  /** Addresses of this machine's default gateways: connections to a port published on loopback come from there. */
+  /** Finds the client of a request, which may have come through proxies. */
+  readonly clientAddress: ClientAddress;
+  /** Trusted addresses of default gateways: connections to a container's port that is published on loopback come from there. */
   readonly gateways: () => readonly string[];
 }
 
@@ -44,7 +46,7 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     if (policy.key_required || needs.key_always === true) {
       throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
     }
-    if (!policy.loopback) checkAddress(clientAddress(request, server) ?? "", policy.gateways());
+    if (!policy.loopback) checkAddress(peerAddress(request, server) ?? "", policy.gateways());
     checkForwarded(request.headers);
     const host = request.headers.get("host") ?? "";
     if (host !== passed) checkHost(host, policy.allowed_hosts);
@@ -57,7 +59,7 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     const caller =
       key === undefined
         ? withoutKey(request, server, needs)
-        : withKey(policy, key, () => clientAddress(request, server) ?? "");
+        : withKey(policy, key, () => policy.clientAddress(request, server) ?? "");
     checkScope(caller, needs.scopes);
     return caller;
   };
@@ -98,7 +100,8 @@ function checkAddress(address: string, gateways: readonly string[]): void {
   if (isLoopback(address) || gateways.includes(address)) return;
   throw new AppError(
     "unauthorized",
-    "With AUTH=off only this machine may do this: set API_KEY and send the key to do it from elsewhere",
+    "With AUTH=off only this machine may do this: set API_KEY and send the key to do it from elsewhere. If the server runs in a " +
+      "container whose port is published on 127.0.0.1 only, TRUST_GATEWAY=on lets this machine in",
   );
 }
 

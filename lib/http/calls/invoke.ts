@@ -5,6 +5,7 @@ import type { FunctionService } from "../../services/functions/functions.ts";
 import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { Target } from "../../services/calls/record.ts";
+import type { ClientAddress } from "../access/client-address.ts";
 import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
@@ -20,6 +21,7 @@ export interface Calls {
   readonly readBody: ReadBody;
   readonly requestId: RequestId;
   readonly server: () => Server<unknown> | null;
+  readonly clientAddress: ClientAddress;
   /** The largest request body. */
   readonly request_bytes: number;
 }
@@ -63,12 +65,12 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(
-  { invocations, submissions, readBody, server, request_bytes }: Calls,
+  { invocations, submissions, readBody, server, clientAddress, request_bytes }: Calls,
   request: Request,
   { id, target, path, ...wishes }: Called,
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
-  const asked = { id, target, request: functionRequest(request, server(), path, body) };
+  const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
   const taken = await submissions.take(request, asked, wishes);
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });

@@ -5,7 +5,7 @@ import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Match, RouteService } from "../../services/functions/routes.ts";
 import type { AccessCheck, Needs } from "../access/access.ts";
-import { clientAddress, clientOf } from "../access/client-address.ts";
+import { clientOf } from "../access/client-address.ts";
 import { call, type Calls } from "./invoke.ts";
 import { preflightAnswer, setCors } from "./cors.ts";
 import { errorResponse, pathOf, SANDBOX_HEADERS, shownError } from "../wire/errors.ts";
@@ -79,7 +79,7 @@ function keyOf({ request, route }: Visit, { access, server }: RouteCalls): strin
 }
 
 /** Throws for a request beyond the route's limit, before any of it is read. */
-function admit(visit: Visit, { rates, server, metrics }: RouteCalls, key: string | null): void {
+function admit(visit: Visit, { rates, server, clientAddress, metrics }: RouteCalls, key: string | null): void {
   const { request, route } = visit;
   const { id, rate_limit } = route;
   if (rate_limit === null) return;

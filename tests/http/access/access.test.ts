@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Server } from "bun";
 import { AppError } from "../../../lib/domain/errors.ts";
+import { peerAddress } from "../../../lib/http/access/client-address.ts";
 import { type AccessPolicy, createAccessCheck, isLoopback, type Needs } from "../../../lib/http/access/access.ts";
 import { administrator, checkScope, type Scope } from "../../../lib/domain/keys.ts";
 import { thrownBy } from "../../store/sqlite/support/stores.ts";
@@ -22,6 +23,7 @@ const LOOPBACK: AccessPolicy = {
   key_required: false,
   loopback: true,
   allowed_hosts: ["slipway.example", "other.example:8443"],
+  clientAddress: peerAddress,
   gateways: () => [GATEWAY],
 };
 const LOCKED: AccessPolicy = { ...LOOPBACK, keys: ONE_KEY, key_required: true, loopback: false };
