@@ -30,6 +30,8 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
   const links: RunnerLinks = {
     credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),
     onPulled: (pulled) => catalogue.services.retention.pulled(pulled),
+    pulledNames: (imageId) => catalogue.services.retention.namesOf(imageId),
+    onImageRenamed: (renamed) => catalogue.services.functions.imageRenamed(renamed),
     onSwept: () => work.services.worker.swept(),
     onRoom: () => work.services.worker.wake(),
   };

@@ -1,8 +1,8 @@
 import type { Server } from "bun";
 import { t } from "elysia";
-import { type Caller, checkFunction } from "../../domain/keys.ts";
+import { checkFunction } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
-import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
+import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { Target } from "../../services/calls/record.ts";
 import type { ClientAddress } from "../access/client-address.ts";
@@ -12,7 +12,7 @@ import { type CallPath, functionRequest } from "./request.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
-import { SubmissionQuery, type Submissions } from "./submit.ts";
+import { type Asked, SubmissionQuery, type Submissions } from "./submit.ts";
 
 /** The dependencies of both ways to call a function. */
 export interface Calls {
@@ -32,9 +32,8 @@ interface Called {
   readonly id: string;
   readonly target: Target;
   readonly path: CallPath;
-  readonly query?: RawSubmissionQuery;
-  /** Whoever chose what is in the query. */
-  readonly caller?: Caller;
+  /** Queues the call if its sender wants that; undefined if it cannot be asynchronous. */
+  readonly submission?: Asked | undefined;
 }
 
 /** The path of a call without a route: its key, if it has one, was for this server. */
@@ -49,7 +48,11 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
       const caller = guard.callerOf(request);
       checkFunction(caller, fn.id);
       const target = { function: fn, route_id: null, key_id: caller.key_id };
-      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query, caller });
+      // The sender knows the URL that it has sent.
+      const shown = (record: Invocation) =>
+        record.callback_url === query.callback_url ? record : guard.shown(request, record);
+      const submission = { query, caller, shown };
+      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission });
     },
     {
       needs: "invoke",
@@ -67,11 +70,11 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 export async function call(
   { invocations, submissions, readBody, server, clientAddress, request_bytes }: Calls,
   request: Request,
-  { id, target, path, ...wishes }: Called,
+  { id, target, path, submission }: Called,
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
   const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
-  const taken = await submissions.take(request, asked, wishes);
+  const taken = submission && (await submissions.take(request, asked, submission));
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
   return answerResponse(answer, request.headers.get("accept"));

@@ -12,6 +12,7 @@ import { errorResponse, pathOf, SANDBOX_HEADERS, shownError } from "../wire/erro
 import { percentDecoded } from "../wire/raw-paths.ts";
 import { callsFunction, routeMethods } from "./route-methods.ts";
 import { routeCallDetail } from "../openapi/calls.ts";
+import { shownOnRoutes } from "./submit.ts";
 import { beyondLimit, type RateLimits, setRateLimit, type Standing } from "./rate-limits.ts";
 
 /** The dependencies of calls by routes. */
@@ -32,6 +33,7 @@ interface Visit extends Match {
   standing?: Standing;
 }
 
+const ON_ROUTES = { shown: shownOnRoutes };
 const KEYED: Needs = { scopes: ["invoke"], key_always: true };
 
 /** `/r/<path>`: public unless the route says otherwise; the answer is the function's own. */
@@ -68,6 +70,7 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
     id,
     target: { function: fn, route_id: route.id, key_id: key },
     path: { path, path_rest, route: route.path, keyed },
+    submission: route.async ? ON_ROUTES : undefined,
   });
 }
 
