@@ -1,5 +1,6 @@
 import type { AnyElysia } from "elysia";
-import { createApp } from "../http/app.ts";
+import { type AppServices, createApp, createPublicApp } from "../http/app.ts";
+import { RateLimits } from "../http/calls/rate-limits.ts";
 import { SlowReaders } from "../http/wire/slow-readers.ts";
 import { VERSION } from "../version.ts";
 import { createAccess } from "./access.ts";
@@ -15,6 +16,8 @@ import { createWork } from "./work.ts";
 /** A server that was put together and not started. */
 export interface Composition {
   readonly app: AnyElysia;
+  /** The app of the public listener; undefined without one. */
+  readonly publicApp: AnyElysia | undefined;
   readonly slowReaders: SlowReaders;
   /** In the order in which they are prepared, started and drained. */
   readonly capabilities: readonly Capability[];
@@ -44,7 +47,7 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
   const serverProcess = createProcess(tools, data, services);
   const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
   const slowReaders = stack.use(new SlowReaders({ clock, timeouts: idle_timeouts }));
-  const app = createApp({
+  const appServices: AppServices = {
     ...services,
     ...work.services,
     ...access.services,
@@ -53,13 +56,15 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     metrics,
     clock,
     log,
+    rates: new RateLimits(clock),
     request_bytes: config.maxRequestBytes,
     idle_timeouts,
     slowReaders,
     version: VERSION,
-  });
+  };
   return {
-    app,
+    app: createApp(appServices),
+    publicApp: config.publicPort === null ? undefined : createPublicApp(appServices),
     slowReaders,
     capabilities: [calls, platform, catalogue, work, callbacks, access, serverProcess],
     new_key: access.new_key,

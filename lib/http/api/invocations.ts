@@ -183,7 +183,11 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
     .get(
       "/:id/result",
       async ({ params: { id }, request, set }) =>
-        answerResponse(await results.result(id), request.headers.get("accept"), requestId(set)),
+        answerResponse(await results.result(id), {
+          accept: request.headers.get("accept"),
+          request_id: requestId(set),
+          may_read: true,
+        }),
       {
         needs: "read",
         long: true,
