@@ -13,6 +13,7 @@ import type { CurrentCredentials, OwnCommand, PlatformImages, ResolvedImage } fr
 import { commandOf } from "./command.ts";
 import type { OwnImages } from "./own-images.ts";
 import { SharedPull } from "./shared-pull.ts";
+import { volumeProblem } from "./volumes.ts";
 
 /** The most images whose configuration is remembered. */
 const CONFIGS = 1_000;
@@ -176,6 +177,8 @@ export class ImageResolver implements PlatformImages {
 
   #resolved(reference: string, image: Image, own: OwnCommand): ResolvedImage {
     checkCommand(reference, own, image.config);
+    const problem = volumeProblem(image.config.volumes);
+    if (problem !== undefined) throw new AppError("image_invalid", `Image "${reference}" cannot be run: ${problem}`);
     const { name } = parseImageReference(reference);
     const digest = image.digests.find((candidate) => candidate.startsWith(`${name}@`)) ?? image.digests[0] ?? null;
     return { image_id: image.id, digest };

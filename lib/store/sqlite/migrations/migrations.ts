@@ -8,6 +8,7 @@ import routes from "./0006-routes.sql" with { type: "text" };
 import work from "./0008-work.sql" with { type: "text" };
 import schedules from "./0009-schedules.sql" with { type: "text" };
 import messages from "./0010-messages.sql" with { type: "text" };
+import openFiles from "./0011-open-files.sql" with { type: "text" };
 import keys from "./0007-keys.sql" with { type: "text" };
 import { inTransaction } from "../database/transaction.ts";
 
@@ -23,6 +24,7 @@ export const MIGRATIONS: readonly string[] = [
   work,
   schedules,
   messages,
+  openFiles,
 ];
 
 /** "SLIP": distinguishes our databases from those of other programs that number their schemas. */
