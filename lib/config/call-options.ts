@@ -1,7 +1,14 @@
-import { CONTEXT_BYTES, LOG_BYTES, REQUEST_BYTES, RESPONSE_BYTES } from "../domain/limits.ts";
+import {
+  CONTEXT_BYTES,
+  KEEP_ALIVE_MS,
+  LOG_BYTES,
+  REQUEST_BYTES,
+  RESPONSE_BYTES,
+  STALL_TIMEOUT_MS,
+} from "../domain/limits.ts";
 import { callbackAllow } from "./network-readers.ts";
 import type { OptionTable } from "./option.ts";
-import { duration, showSize, size } from "./quantity-readers.ts";
+import { duration, showDuration, showSize, size } from "./quantity-readers.ts";
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
@@ -31,6 +38,22 @@ export const CALL_OPTIONS = {
     help: "The most output that is kept per call.",
     read: size(0, CONTEXT_BYTES),
     default: showSize(LOG_BYTES),
+  },
+  keepAliveMs: {
+    flag: "keep-alive-ms",
+    variable: "KEEP_ALIVE_MS",
+    value: "TIME",
+    help: "How long a connection stays open for its next request: longer than a balancer in front of the server keeps it.",
+    read: duration(KEEP_ALIVE_MS.min, KEEP_ALIVE_MS.max),
+    default: showDuration(KEEP_ALIVE_MS.default),
+  },
+  stallTimeoutMs: {
+    flag: "stall-timeout-ms",
+    variable: "STALL_TIMEOUT_MS",
+    value: "TIME",
+    help: "How long a client may neither send a byte of a request body nor take one of an answer.",
+    read: duration(STALL_TIMEOUT_MS.min, STALL_TIMEOUT_MS.max),
+    default: showDuration(STALL_TIMEOUT_MS.default),
   },
   drainMs: {
     flag: "drain-ms",

@@ -114,7 +114,10 @@ export class DockerPlatform implements Platform {
 
   /** Starts a container; an image that the engine has lost is pulled again, once. */
   async launch(fn: Function, group: string, signal: AbortSignal): Promise<ContainerChannel> {
-    const start = () => this.#holders.join(group, fn, (network) => this.#launcher.launch(fn, signal, network));
+    const start = (): Promise<ContainerChannel> => {
+      if (!fn.share_network) return this.#launcher.launch(fn, signal);
+      return this.#holders.join(group, fn, (network) => this.#launcher.launch(fn, signal, network));
+    };
     try {
       return await start();
     } catch (error) {

@@ -14,6 +14,7 @@ export const REASONS = [
   "request_timeout",
   "conflict",
   "payload_too_large",
+  "unsupported_encoding",
   "idempotency_mismatch",
   "misdirected_request",
   "too_many_requests",

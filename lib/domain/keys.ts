@@ -116,6 +116,24 @@ export function checkFunction(caller: Caller, functionId: string): void {
   );
 }
 
+/** Returns whether a caller may do everything. */
+export function isAdministrator({ scopes }: Pick<Caller, "scopes">): boolean {
+  return scopes.includes("admin");
+}
+
+/** Throws `forbidden` unless the caller made the invocation; administrators may act on all of them. */
+export function checkOwnWork(
+  caller: Caller,
+  { function_id, key_id }: { readonly function_id: string; readonly key_id: string | null },
+): void {
+  checkFunction(caller, function_id);
+  if (isAdministrator(caller) || caller.key_id === key_id) return;
+  throw new AppError(
+    "forbidden",
+    'This key may only act on invocations that were made with it: send that key, or one with the scope "admin"',
+  );
+}
+
 function listed(scopes: readonly Scope[], word: "and" | "or"): string {
   const names = scopes.map((scope) => `"${scope}"`);
   return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} ${word} ${names.at(-1)}`;

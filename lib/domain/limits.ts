@@ -142,5 +142,12 @@ export const KILL_GRACE_MS = 2_000;
 /** The time after the deadline that the server waits for the gate's report before it answers 504 by itself. */
 export const TIMEOUT_SLACK_MS = 250;
 
+/** The slowest a request body may be on average, in bytes a second, so that few slow clients cannot hold much for long. */
+export const LEAST_BYTES_PER_S = 1_000;
+/** Between two requests of a connection, in milliseconds. Bun counts up to 255 s. */
+export const KEEP_ALIVE_MS = { default: 75_000, min: 1_000, max: 240_000 } as const;
+/** Without a byte in a request body or an answer, in milliseconds. */
+export const STALL_TIMEOUT_MS = { default: 60_000, min: 1_000, max: 3_600_000 } as const;
+
 /** The largest head of a request, its path included. Beyond it, Bun answers an empty 431. Bun's default is 16 KiB. */
 export const HEADER_BYTES = 64 * KIB;

@@ -1,8 +1,8 @@
 import { Type, type Static } from "@sinclair/typebox";
-import { Cron } from "croner";
 import { AppError, messageOf } from "./errors.ts";
 import { CRON_LENGTH } from "./limits.ts";
 import { quoted } from "./quoted.ts";
+import { type Timetable, timetableOf } from "./time/timetable.ts";
 import { Enum, Flag, Nullable, Timestamp } from "./types.ts";
 
 /** A schedule: when it runs a function, and with what request. */
@@ -23,7 +23,7 @@ export const Schedule = Type.Object({
     minLength: 1,
     maxLength: 64,
     description:
-      "An IANA time zone. When clocks go forward, a skipped time runs at the change; when they go back, a repeated time runs once.",
+      "An IANA time zone. When its clocks change, an expression that names hours runs at each of its times once: what is skipped runs at the change, what comes twice runs the first time. One for every hour keeps its interval.",
     examples: ["Europe/Berlin"],
   }),
   body: Type.Unknown({ description: "The request body: any JSON.", examples: [{ report: "daily" }] }),
@@ -108,15 +108,17 @@ function knownTimezone(timezone: string): boolean {
 
 /** Returns the first time after `after`, in milliseconds since the epoch, or undefined. Throws `invalid_request`. */
 export function nextAfter({ cron, timezone }: Pick<Schedule, "cron" | "timezone">, after: number): number | undefined {
-  return parse(cron, timezone).nextRun(new Date(after))?.getTime();
+  return readTimetable(cron, timezone).after(after);
 }
 
 /** Returns the next five times after `after`; none while the schedule is paused. */
 export function nextTimes({ cron, timezone, paused }: Schedule, after: number): number[] {
   if (paused) return [];
-  return parse(cron, timezone)
-    .nextRuns(NEXT_TIMES, new Date(after))
-    .map((time) => time.getTime());
+  const timetable = readTimetable(cron, timezone);
+  const times: number[] = [];
+  let time = timetable.after(after);
+  while (time !== undefined && times.push(time) < NEXT_TIMES) time = timetable.after(time);
+  return times;
 }
 
 /** The runs that are due, oldest first, and the time up to which nothing else is due. */
@@ -143,9 +145,9 @@ export function dueBy(schedule: Pick<Schedule, "cron" | "timezone" | "catch_up" 
   return { runs: recent.length > 0 ? recent : [first], last_due: recent.at(-1) ?? now };
 }
 
-function parse(cron: string, timezone: string): Cron {
+function readTimetable(cron: string, timezone: string): Timetable {
   try {
-    return new Cron(cron, { timezone, paused: true });
+    return timetableOf(cron, timezone);
   } catch (error) {
     const why = messageOf(error).replace(/^CronPattern: /, "");
     throw new AppError(

@@ -33,9 +33,38 @@ export function timestamp(epochMs: number): string {
   return new Date(epochMs).toISOString();
 }
 
-/** Converts a time in any zone to a `Timestamp`. Throws `invalid_request`. */
+/** A moment as RFC 3339 has it; the seconds may be left out. A plus that a query does not encode arrives as a space. */
+const MOMENT = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?:Z|([+\- ])(\d\d):?(\d\d))$/i;
+const DAY = /^\d{4}-\d\d-\d\d$/;
+
+/**
+ * Parses a moment into milliseconds since the epoch; undefined for anything else, also for a time without an offset from
+ * UTC: that would be another moment on each machine.
+ */
+export function parseMoment(text: string): number | undefined {
+  const [, day, clock, sign = "+", hours = "00", minutes = "00"] = MOMENT.exec(text) ?? [];
+  // Parsers turn 30 February into 2 March.
+  if (day === undefined || !isDay(day)) return undefined;
+  const time = Date.parse(`${day}T${clock}${sign === "-" ? "-" : "+"}${hours}:${minutes}`);
+  return Number.isNaN(time) ? undefined : time;
+}
+
+function isDay(text: string): boolean {
+  const midnight = DAY.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN;
+  return !Number.isNaN(midnight) && timestamp(midnight).startsWith(text);
+}
+
+/** Converts a moment, or a day (which begins at midnight in UTC), to a `Timestamp`. Throws `invalid_request`. */
 export function readTime(name: string, text: string): string {
-  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(time)) return timestamp(time);
-  throw new AppError("invalid_request", `Invalid "${name}" ${quoted(text)}: give a time such as 2026-01-31T12:00:00Z`);
+  const time = parseMoment(isDay(text) ? `${text}T00:00:00Z` : text);
+  if (time !== undefined) return timestamp(time);
+  throw new AppError(
+    "invalid_request",
+    `Invalid "${name}" ${quoted(text)}: ${offsetProblem(text)}give a time such as 2026-01-31T12:00:00Z`,
+  );
+}
+
+/** Returns the part of a message that says that only the offset from UTC is missing, if that is so. */
+export function offsetProblem(text: string): string {
+  return parseMoment(`${text}Z`) === undefined ? "" : "it does not say how far it is from UTC; ";
 }

@@ -83,7 +83,7 @@ export function createApp(services: AppServices): AnyElysia {
   const { functions, routes, metrics, access, clock, log, request_bytes, idle_timeouts } = services;
   const server = () => app.server;
   const { watch, unwatch } = watching(server, idle_timeouts);
-  const readBody = createBodyReader({ clock, unwatch, body_ms: idle_timeouts.body_ms });
+  const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
   const guard = createGuards({ access, server, unwatch, readBody });
   // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));

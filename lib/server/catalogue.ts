@@ -1,6 +1,5 @@
 import type { Platform } from "../runner/platform.ts";
 import type { Runner } from "../runner/runner.ts";
-import { labelOf } from "../services/calls/metrics.ts";
 import { FollowerCheck } from "../services/functions/follower-check.ts";
 import { FunctionService } from "../services/functions/functions.ts";
 import { ManifestService } from "../services/functions/manifest.ts";
@@ -11,6 +10,7 @@ import { ImageRetention } from "../services/images/retention.ts";
 import { SecretService } from "../services/secrets/secrets.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
+import { labelOf } from "../services/calls/record.ts";
 
 /** Composes the services for what can be called: functions, their versions, routes, secrets and images. */
 export function createCatalogue(

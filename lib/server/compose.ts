@@ -1,6 +1,5 @@
 import type { AnyElysia } from "elysia";
 import { createApp } from "../http/app.ts";
-import type { IdleTimeouts } from "../http/wire/idle-timeouts.ts";
 import { VERSION } from "../version.ts";
 import { createAccess } from "./access.ts";
 import { createCallbacks } from "./callbacks.ts";
@@ -22,7 +21,7 @@ export interface Composition {
 }
 
 /** Puts a server together. Throws a `ConfigError`. */
-export async function compose(tools: Tools, data: Data, idle_timeouts: IdleTimeouts): Promise<Composition> {
+export async function compose(tools: Tools, data: Data): Promise<Composition> {
   const { config, log, clock, metrics } = tools;
   // The runner is made first, and calls services that are made with it.
   const links: RunnerLinks = {
@@ -49,7 +48,7 @@ export async function compose(tools: Tools, data: Data, idle_timeouts: IdleTimeo
     clock,
     log,
     request_bytes: config.maxRequestBytes,
-    idle_timeouts,
+    idle_timeouts: { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs },
     version: VERSION,
   });
   return {

@@ -2,7 +2,7 @@ import type { AnyElysia } from "elysia";
 import { type Config, ConfigError } from "../config/config.ts";
 import { messageOf } from "../domain/errors.ts";
 import { HEADER_BYTES } from "../domain/limits.ts";
-import type { IdleTimeouts } from "../http/wire/idle-timeouts.ts";
+import { bunTimeout } from "../http/wire/idle-timeouts.ts";
 
 /** Switches off Bun's limit, which answers 413 without a body. Ours answer with an envelope and hold no body whole. */
 const BUN_BODY_BYTES = Number.MAX_SAFE_INTEGER;
@@ -10,8 +10,7 @@ const BUN_BODY_BYTES = Number.MAX_SAFE_INTEGER;
 /** Opens the port and returns the server's URL. Throws a `ConfigError` if it cannot. */
 export function listen(
   app: AnyElysia,
-  { host, port }: Pick<Config, "host" | "port">,
-  { idle_s }: IdleTimeouts,
+  { host, port, keepAliveMs }: Pick<Config, "host" | "port" | "keepAliveMs">,
 ): string {
   try {
     allowHeaders(HEADER_BYTES);
@@ -20,7 +19,7 @@ export function listen(
       port,
       // By default Bun lets a second server share the port silently.
       reusePort: false,
-      idleTimeout: idle_s,
+      idleTimeout: bunTimeout(keepAliveMs),
       maxRequestBodySize: BUN_BODY_BYTES,
       // Otherwise a bad response header ends in Bun's own HTML page.
       development: false,

@@ -2,7 +2,6 @@ import type { AnyElysia } from "elysia";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { requireGates } from "../docker/containers/gate-binary.ts";
-import { IDLE_TIMEOUTS, type IdleTimeouts } from "../http/wire/idle-timeouts.ts";
 import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
 import type { Capability, Tools } from "./capability.ts";
@@ -31,15 +30,15 @@ export interface Server extends AsyncDisposable {
 /** Puts the server together and starts it. Throws a `ConfigError` or a `StoreError`. */
 export async function start(
   config: Config,
-  options: { readonly log: Logger; readonly clock?: Clock; readonly idle_timeouts?: IdleTimeouts },
+  options: { readonly log: Logger; readonly clock?: Clock },
 ): Promise<Server> {
-  const { log, clock = systemClock, idle_timeouts = IDLE_TIMEOUTS } = options;
+  const { log, clock = systemClock } = options;
   await requireGates();
   await using stack = new AsyncDisposableStack();
   const tools: Tools = { config, log, clock, metrics: new Metrics(), stack };
-  const { app, capabilities, new_key } = await compose(tools, await openData(tools), idle_timeouts);
+  const { app, capabilities, new_key } = await compose(tools, await openData(tools));
   for (const each of capabilities) await each.prepare?.();
-  const url = listen(app, config, idle_timeouts);
+  const url = listen(app, config);
   const cancelStart = clock.after(FIRST_ANSWERS_MS, () => {
     for (const each of capabilities) each.start?.();
   });
@@ -68,7 +67,7 @@ export async function openApi(config: Config, { log }: { readonly log: Logger })
   await using stack = new AsyncDisposableStack();
   const open = { ...config, auth: "off", host: "localhost" } as const;
   const tools: Tools = { config: open, log, clock: systemClock, metrics: new Metrics(), stack };
-  const { app } = await compose(tools, temporaryData(tools), IDLE_TIMEOUTS);
+  const { app } = await compose(tools, temporaryData(tools));
   const reply: Response = await app.handle(
     new Request("http://localhost/swagger/json", { headers: { host: "localhost" } }),
   );

@@ -3,6 +3,9 @@ import type { Delivery } from "../domain/calls/callbacks.ts";
 import type { Invocation, InvocationPage, InvocationQuery, LogEntry } from "../domain/calls/invocations.ts";
 import type { Payload, Pruning, SavedInvocation } from "./records.ts";
 
+/** Which dead invocations: of a function, and made with a key; null for any. */
+export type DeadFilter = { readonly [F in "function_id" | "key_id"]: string | null };
+
 /** The records of invocations, synchronous and asynchronous ones, with their logs, payloads and attempts. */
 export interface History {
   /** Returns a page, newest first. Throws `invalid_request` for a cursor that no page gave. */
@@ -18,8 +21,8 @@ export interface History {
   /** Returns the delivery of the result to its `callback_url`; undefined if it has none, or no result yet. */
   delivery(id: string): Promise<Delivery | undefined>;
   /** Lists the dead ones not replayed yet whose requests and functions still exist, the newest first. */
-  deadNotReplayed(functionId: string | null, limit: number): Promise<Invocation[]>;
-  countDeadNotReplayed(functionId: string | null): Promise<number>;
+  deadNotReplayed(filter: DeadFilter, limit: number): Promise<Invocation[]>;
+  countDeadNotReplayed(filter: DeadFilter): Promise<number>;
   /** Writes records, new or known, in one transaction. They survive the death of the process, not of the machine. */
   save(records: readonly SavedInvocation[]): Promise<void>;
   /** Removes an invocation and its logs. */

@@ -16,7 +16,8 @@ import type { Payload, ReadyWork, Work } from "./records.ts";
  */
 export interface Ledger {
   /**
-   * Queues an invocation. With an idempotency key that came with the same request before, returns that invocation.
+   * Queues an invocation. With an idempotency key that came from the same caller with the same request before, returns
+   * that invocation.
    * Throws `overloaded` if too much is queued, `idempotency_mismatch` if the key came with another request.
    */
   submit(invocation: NewInvocation, key?: IdempotencyKey): Promise<Submitted>;

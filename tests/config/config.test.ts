@@ -39,6 +39,8 @@ describe("readConfig", () => {
       maxRequestBytes: 6 * MIB,
       maxResponseBytes: 6 * MIB,
       logBytes: 64 * 1024,
+      keepAliveMs: 75_000,
+      stallTimeoutMs: 60_000,
       drainMs: 30_000,
       engineTimeoutMs: 30_000,
       pullTimeoutMs: 600_000,

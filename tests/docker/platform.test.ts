@@ -97,6 +97,19 @@ test("Platform.launch returns channels that explain an end from outside", async 
   await channel.gone();
 });
 
+test("Platform.launch starts an instance that shares nothing in the network of its function, with no holder", async () => {
+  for (const network of ["bridge", "none"]) {
+    const channel = await platform.launch(await someFunction({ network }), "a@1", NEVER);
+    await greet(channel).ready;
+    const ids = (await engine.docker("ps", "-q", "--no-trunc")).trim().split("\n");
+    expect(ids).toEqual([channel.id]);
+    const mode = await engine.docker("inspect", "--format", "{{.HostConfig.NetworkMode}}", channel.id);
+    expect(mode.trim()).toBe(network);
+    channel.close();
+    await channel.gone();
+  }
+});
+
 test("Platform reports a group whose shared part is lost, and releases it with its last instance", async () => {
   const fn = await someFunction({ share_network: true });
   const channels = await Promise.all([1, 2].map(() => platform.launch(fn, "shared@1", NEVER)));

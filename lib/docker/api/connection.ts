@@ -6,7 +6,24 @@ import { onAbort } from "../../domain/concurrency.ts";
 import type { EngineAddress } from "../../domain/engine-address.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Metrics } from "../../metrics.ts";
-import { EngineError } from "./errors.ts";
+
+/** Thrown if the engine answers with a status of 400 or above. The requester knows what that means for its caller. */
+export class EngineError extends Error {
+  override readonly name = "EngineError";
+  readonly operation: string;
+  readonly status: number;
+
+  constructor(operation: string, status: number, message: string) {
+    super(message);
+    this.operation = operation;
+    this.status = status;
+  }
+}
+
+/** Returns whether something thrown is the engine's answer with one of these statuses. */
+export function isEngineStatus(thrown: unknown, ...statuses: readonly number[]): thrown is EngineError {
+  return thrown instanceof EngineError && statuses.includes(thrown.status);
+}
 
 /** The newest API whose behaviour we know. Older engines are asked in their own version, newer ones in their oldest. */
 const NEWEST_API = [1, 44] as const;

@@ -1,8 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { Duplex } from "node:stream";
-import type { EngineConnection } from "./connection.ts";
-import { EngineError, isEngineStatus } from "./errors.ts";
+import { type EngineConnection, EngineError, isEngineStatus } from "./connection.ts";
 
 /** The label that says which server a container belongs to: a random id kept in its database. */
 export const OWNER_LABEL = "slipway.owner";

@@ -3,8 +3,7 @@ import { AppError, messageOf } from "../../domain/errors.ts";
 import { parseImageReference, pullTarget } from "../../domain/images/reference.ts";
 import type { PullProgress } from "../../domain/images/pull-progress.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
-import type { EngineConnection } from "./connection.ts";
-import { isEngineStatus } from "./errors.ts";
+import { type EngineConnection, isEngineStatus } from "./connection.ts";
 import { PullTracker } from "./pull-tracker.ts";
 import { DENIED, registryAuthHeaders, shownWords, withoutSecret } from "./registry-auth.ts";
 

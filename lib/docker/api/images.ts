@@ -4,9 +4,8 @@ import type { Clock } from "../../clock.ts";
 import { OWN_LABELS } from "../../domain/functions/rules.ts";
 import { spelledOut } from "../../domain/images/reference.ts";
 import { Nullable } from "../../domain/types.ts";
-import type { NamedImage } from "../../runner/platform.ts";
-import type { EngineConnection } from "./connection.ts";
-import { EngineError, isEngineStatus } from "./errors.ts";
+import type { NamedImage, OwnCommand } from "../../runner/platform.ts";
+import { type EngineConnection, EngineError, isEngineStatus } from "./connection.ts";
 import { pullImage, type PullOptions } from "./image-pull.ts";
 
 const list = Type.Optional(Nullable(Type.Array(Type.String())));
@@ -44,6 +43,12 @@ export interface ImageConfig {
   readonly volumes: readonly string[];
   /** The labels that begin with `slipway.`; the others do not concern us. */
   readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Returns the whole command of a function. An entrypoint of its own drops the image's command, as with `docker run`. */
+export function commandOf({ entrypoint, command }: OwnCommand, image: ImageConfig): readonly string[] {
+  const ofImage = entrypoint ? [] : image.command;
+  return [...(entrypoint ?? image.entrypoint), ...(command ?? ofImage)];
 }
 
 /** An image that is on the engine. */

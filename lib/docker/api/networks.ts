@@ -1,8 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { Nullable } from "../../domain/types.ts";
-import type { EngineConnection } from "./connection.ts";
-import { EngineError } from "./errors.ts";
+import { type EngineConnection, EngineError } from "./connection.ts";
 
 const flag = Type.Optional(Nullable(Type.Boolean()));
 const Listed = Type.Array(

@@ -1,7 +1,6 @@
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { DOCKER_HUB, type RegistryCredentials } from "../../domain/images/registries.ts";
-import type { EngineConnection } from "./connection.ts";
-import { EngineError } from "./errors.ts";
+import { type EngineConnection, EngineError } from "./connection.ts";
 
 /** The engine itself gives a registry 30 s to answer a connection, and tries plain HTTP after that on some hosts. */
 const CHECK_TIMEOUT_MS = 90_000;

@@ -3,8 +3,7 @@ import type { Function } from "../../domain/functions/functions.ts";
 import { CONTEXT_BYTES, NOFILE, SECRETS_FILES_BYTES } from "../../domain/limits.ts";
 import { type ContainerSpec, FUNCTION_LABEL, OWNER_LABEL } from "../api/containers.ts";
 import type { NumericUser } from "./accounts.ts";
-import type { ImageConfig } from "../api/images.ts";
-import { commandOf } from "../images/command.ts";
+import { type ImageConfig, commandOf } from "../api/images.ts";
 import { GATE_DIRECTORY, pathOf } from "../images/volumes.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { type Containers, OWNER_LABEL } from "../api/containers.ts";
-import { EngineError } from "../api/errors.ts";
+import { EngineError } from "../api/connection.ts";
 import { GATE_DIRECTORY, withoutVolumes } from "../images/volumes.ts";
 import type { GateBinary } from "./gate-binary.ts";
 import type { OwnContainers } from "./own-containers.ts";

@@ -1,6 +1,6 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import { EngineError, isEngineStatus } from "../api/errors.ts";
+import { EngineError, isEngineStatus } from "../api/connection.ts";
 import { GATE_DIRECTORY } from "../images/volumes.ts";
 
 /** Returns whether the engine refused a container because it has lost the image. */

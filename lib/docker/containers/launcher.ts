@@ -5,9 +5,8 @@ import type { Function } from "../../domain/functions/functions.ts";
 import type { Logger } from "../../log.ts";
 import type { Containers } from "../api/containers.ts";
 import type { EngineEvents } from "../api/events.ts";
-import type { ImageConfig } from "../api/images.ts";
+import { type ImageConfig, commandOf } from "../api/images.ts";
 import { type Channel, endedEarly, notReady } from "../../runner/platform.ts";
-import { commandOf } from "../images/command.ts";
 import type { ImageResolver } from "../images/image-resolver.ts";
 import { GATE_DIRECTORY, pathOf, volumeProblem } from "../images/volumes.ts";
 import { ContainerChannel } from "./container-channel.ts";
@@ -134,7 +133,7 @@ export class Launcher implements Disposable {
     const helper = { id: imageId, volumes: image.volumes };
     try {
       const gate = await gates.ensure(helper);
-      const user = await this.#users.find(fn, image);
+      const user = fn.sandbox === "strict" ? await this.#users.find(fn, image) : undefined;
       const mount = gates.mount(true);
       const setting = {
         owner,

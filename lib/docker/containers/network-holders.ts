@@ -38,9 +38,8 @@ export class NetworkHolders {
     this.#onLost = onLost;
   }
 
-  /** Starts a container of a group in the network that its function asks for. */
+  /** Starts a container in the network that its group shares; the first one brings the container that holds it. */
   async join<C extends Joining>(group: string, fn: Function, start: (network: string) => Promise<C>): Promise<C> {
-    if (!fn.share_network) return start(fn.network);
     const holder = this.#holders.get(group) ?? this.#hold(group, fn);
     holder.users++;
     try {

@@ -2,9 +2,9 @@ import type { Clock } from "../../clock.ts";
 import { TaskGroup } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { type Containers, type ContainerSpec, NAME_PREFIX } from "../api/containers.ts";
-import { EngineError } from "../api/errors.ts";
 import type { EngineEvents } from "../api/events.ts";
 import type { Logger } from "../../log.ts";
+import { EngineError } from "../api/connection.ts";
 
 /** The time that a container has to end by itself after its stream was closed, before the engine must remove it. */
 const REMOVAL_GRACE_MS = 1_000;

@@ -1,8 +1,7 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Settings } from "../../domain/functions/settings.ts";
 import { CPUS, MEMORY_BYTES } from "../../domain/limits.ts";
-import type { EngineConnection } from "../api/connection.ts";
-import { EngineError } from "../api/errors.ts";
+import { type EngineConnection, EngineError } from "../api/connection.ts";
 import { listNetworks } from "../api/networks.ts";
 import { engineSystem, type System } from "../api/system.ts";
 

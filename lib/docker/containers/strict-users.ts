@@ -4,7 +4,7 @@ import { isRoot } from "../../domain/functions/rules.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { AppError } from "../../domain/errors.ts";
 import { type Containers, OWNER_LABEL } from "../api/containers.ts";
-import { isEngineStatus } from "../api/errors.ts";
+import { isEngineStatus } from "../api/connection.ts";
 import type { ImageConfig } from "../api/images.ts";
 import { withoutVolumes } from "../images/volumes.ts";
 import { type AccountLists, type NumericUser, resolveUser } from "./accounts.ts";
@@ -38,12 +38,11 @@ export class StrictUsers {
   }
 
   /**
-   * Returns the user of a function of this sandbox; nothing for one of another, and for one whose image says root, which
-   * gets a user of ours. Throws `entrypoint_failed` for a user that would be root, or is none.
+   * Returns the user of a function of this sandbox, or nothing if its image says root: then it gets one of ours. Throws `entrypoint_failed` for a user that would be root, or is none.
    */
   async find(fn: Function, image: ImageConfig): Promise<NumericUser | undefined> {
     const user = fn.user ?? image.user;
-    if (fn.sandbox !== "strict" || (fn.user === null && isRoot(user))) return undefined;
+    if (fn.user === null && isRoot(user)) return undefined;
     const found = await this.#lookedUp(fn.image_id ?? "", image, user);
     if (typeof found !== "string") return found;
     throw new AppError(

@@ -3,16 +3,15 @@ import type { Function } from "../../domain/functions/functions.ts";
 import { parseImageReference } from "../../domain/images/reference.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
-import { EngineError } from "../api/errors.ts";
 import type { PullOptions } from "../api/image-pull.ts";
-import type { Image, ImageConfig, Images } from "../api/images.ts";
+import { type Image, type ImageConfig, type Images, commandOf } from "../api/images.ts";
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { CurrentCredentials, OwnCommand, PlatformImages, ResolvedImage } from "../../runner/platform.ts";
-import { commandOf } from "./command.ts";
 import type { OwnImages } from "./own-images.ts";
 import { SharedPull } from "./shared-pull.ts";
+import { EngineError } from "../api/connection.ts";
 import { volumeProblem } from "./volumes.ts";
 
 /** The most images whose configuration is remembered. */

@@ -172,14 +172,17 @@ export function callbackUrlProblem(text: string, allowed: Allowed): string | und
   if (literal === undefined || allowed.names.has(plainName(url.hostname)) || mayBeCalled(literal, allowed)) {
     return undefined;
   }
-  return notPublic(url.hostname, literal);
+  return notPublic(url);
 }
 
-/** Returns the problem with a host that leads to an address that must not be called. */
-export function notPublic(hostname: string, address: string): string {
-  const leads =
-    hostname.replace(/^\[(.*)\]$/, "$1") === address ? `${address} is` : `${hostname} leads to ${address}, which is`;
-  return `${leads} not a public address; whoever runs the server may allow it with CALLBACK_ALLOW`;
+/**
+ * Returns the problem with a URL that leads to an address that must not be called. It does not name the address of a name:
+ * whoever may choose the URL must not learn what names of the server's network resolve to.
+ */
+export function notPublic(url: URL): string {
+  const literal = literalAddress(url);
+  const fault = literal === undefined ? `${url.hostname} does not lead to` : `${literal} is not`;
+  return `${fault} a public address; whoever runs the server may allow it with CALLBACK_ALLOW`;
 }
 
 function isLocalhost({ hostname }: URL): boolean {

@@ -95,12 +95,23 @@ export const Invocation = Type.Object({
       examples: ["2026-01-31T12:00:00.000Z"],
     }),
   ),
-  version: Nullable(Type.Integer({ description: "The version of the function that ran.", examples: [1] })),
+  version: Nullable(
+    Type.Integer({
+      description: "The version of the function that ran; while it is queued, the current one when it was submitted.",
+      examples: [1],
+    }),
+  ),
   parent_id: Nullable(Type.String({ description: "The invocation whose end caused it (`on_success`, `on_failure`)." })),
   replay_of: Nullable(Type.String({ description: "The invocation whose request it repeats." })),
   schedule_id: Nullable(Type.String({ description: "The schedule that caused it." })),
   chain_depth: Type.Integer({ description: "How many invocations led to it, one after the other.", examples: [0] }),
   callback_url: Nullable(Type.String({ description: "Where its result is sent." })),
+  key_id: Nullable(
+    Type.String({
+      description: "The id of the key that its caller sent, `server` for the server's own; null if none was needed.",
+      examples: ["c3a1f0de-5b5c-4f0e-8f43-2d1f6f0b7a90"],
+    }),
+  ),
   created_at: Timestamp,
   finished_at: Nullable(Timestamp),
 });

@@ -1,5 +1,7 @@
 import { AppError } from "../errors.ts";
+import type { Invocation } from "./invocations.ts";
 import { DELAY_MS, IDEMPOTENCY, PRIORITY, WAIT_MS } from "../limits.ts";
+import { offsetProblem, parseMoment } from "../types.ts";
 
 /** The query of an asynchronous call. */
 export interface RawSubmissionQuery {
@@ -47,6 +49,15 @@ export function parseIdempotencyKey(header: string | null): string | undefined {
   );
 }
 
+/**
+ * Returns the caller that an `Idempotency-Key` belongs to: the one with this API key, all callers of a public route together,
+ * or, as an empty text, those that need no key for `/v1`.
+ */
+export function idempotencyOwner({ key_id, route_id }: Pick<Invocation, "key_id" | "route_id">): string {
+  if (key_id !== null) return `key ${key_id}`;
+  return route_id === null ? "" : `route ${route_id}`;
+}
+
 /** Parses how long to wait, such as `30s` or `1500ms`, into milliseconds. Throws `invalid_request`. */
 export function parseWait(text: string): number {
   const [, digits, unit] = /^(\d{1,6})(ms|s)?$/.exec(text) ?? [];
@@ -72,11 +83,11 @@ function readNumber(name: string, text: string, min: number, max: number): numbe
 }
 
 function readMoment(text: string, now: number): number {
-  const time = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : Number.NaN;
-  if (time <= now + DELAY_MS) return time;
+  const time = parseMoment(text);
+  if (time !== undefined && time <= now + DELAY_MS) return time;
   const shown = JSON.stringify(text.slice(0, 40));
   throw new AppError(
     "invalid_request",
-    `Invalid "run_at" ${shown}: give a time within a year, such as 2026-01-31T12:00:00Z`,
+    `Invalid "run_at" ${shown}: ${offsetProblem(text)}give a time within a year, such as 2026-01-31T12:00:00Z`,
   );
 }

@@ -1,7 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { Environment } from "../environment.ts";
 import { AppError } from "../errors.ts";
-import { FunctionName, SETTING_DEFAULTS, SETTINGS, type Settings } from "./settings.ts";
+import { FunctionName, SETTING_DEFAULTS, GIVEN_SETTINGS, SETTINGS, type Settings } from "./settings.ts";
 import { IMAGE_REFERENCE_LENGTH } from "../limits.ts";
 import { Nullable, Timestamp } from "../types.ts";
 
@@ -77,7 +77,7 @@ export type FunctionWithPool = Static<typeof FunctionWithPool>;
 export const CreateFunction = Type.Composite(
   [
     Type.Pick(Function, ["image"]),
-    Type.Partial(Type.Object({ name: Function.properties.name, ...SETTINGS })),
+    Type.Partial(Type.Object({ name: Function.properties.name, ...GIVEN_SETTINGS })),
     Type.Object({ environment: Type.Optional(Nullable(Environment)) }),
   ],
   { additionalProperties: false },

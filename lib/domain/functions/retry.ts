@@ -42,6 +42,13 @@ export const Retry = Type.Object(
 );
 export type Retry = Static<typeof Retry>;
 
+/** The same as a request gives it: fields that are left out have their defaults. */
+export const GivenRetry = Type.Partial(Retry, {
+  additionalProperties: false,
+  description: "How failed asynchronous invocations are retried; fields that are left out have their defaults.",
+});
+export type GivenRetry = Static<typeof GivenRetry>;
+
 /** Three attempts, with waits of up to 1 and 2 seconds, after each failure that a retry may fix. */
 export const RETRY_DEFAULT: Retry = {
   max_attempts: RETRY_ATTEMPTS.default,

@@ -1,15 +1,24 @@
 import { posix } from "node:path";
 import { AppError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
+import { type GivenRetry, RETRY_DEFAULT } from "./retry.ts";
 import { SETTING_DEFAULTS, type Settings } from "./settings.ts";
 import { COMMAND_BYTES, LABELS } from "../limits.ts";
 
 /** The prefix of our own labels, on containers and on images. */
 export const OWN_LABELS = "slipway.";
 
+/** The settings that a request gives. */
+export type GivenSettings = Partial<Omit<Settings, "retry">> & { readonly retry?: GivenRetry };
+
 /** The highest uid and gid that the engine takes. */
 const HIGHEST_ID = 2 ** 31 - 1;
 const ACCOUNT = /^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$/;
+
+/** Returns settings as a request gives them with a whole `retry`: fields that it leaves out have their defaults. */
+export function fullSettings({ retry, ...given }: GivenSettings): Partial<Settings> {
+  return retry === undefined ? given : { ...given, retry: { ...RETRY_DEFAULT, ...retry } };
+}
 
 /** Returns the settings of a new function: from the request, else from the image's labels, else the defaults. */
 export function settingsAtCreation(given: Partial<Settings>, ofImage: Partial<Settings>): Settings {

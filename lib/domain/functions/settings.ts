@@ -19,7 +19,7 @@ import {
   WARM_MIN,
 } from "../limits.ts";
 import { ASYNC_SETTINGS } from "./async-settings.ts";
-import { RETRY_DEFAULT } from "./retry.ts";
+import { GivenRetry, RETRY_DEFAULT } from "./retry.ts";
 import { SecretUse } from "../secrets.ts";
 import { Enum, Flag, Nullable } from "../types.ts";
 
@@ -220,6 +220,9 @@ const instances = {
 
 /** The schemas of the settings, which have defaults and can be changed; so can `environment`. */
 export const SETTINGS = { ...process, ...resources, ...surroundings, ...instances, ...ASYNC_SETTINGS } as const;
+
+/** The same as a request gives them: what it leaves out of `retry` has its default. */
+export const GIVEN_SETTINGS = { ...SETTINGS, retry: GivenRetry } as const;
 
 /** A function's settings. */
 export const Settings = Type.Object(SETTINGS);

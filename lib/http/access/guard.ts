@@ -1,7 +1,7 @@
 import type { Server } from "bun";
 import { type Context, Elysia } from "elysia";
 import type { Caller, Scope } from "../../domain/keys.ts";
-import { parseJson, type ReadBody } from "../wire/body.ts";
+import { parseJson, type ReadBody, refuseEncoding } from "../wire/body.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AccessCheck } from "./access.ts";
 
@@ -40,7 +40,11 @@ export function createGuards(deps: {
     if (caller === undefined) throw new Error("The endpoint does not say what it needs");
     return caller;
   };
-  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, readBody: deps.readBody });
+  const readBody: ReadBody = (request, limitBytes) => {
+    refuseEncoding(request);
+    return deps.readBody(request, limitBytes);
+  };
+  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, readBody });
 }
 
 /** The options of an endpoint, as far as its guard reads and completes them. */

@@ -60,7 +60,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
       {
         needs: "write",
         body: CreateFunction,
-        response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 502, 503, 507) },
+        response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 415, 502, 503, 507) },
         detail: creation,
       },
     )
@@ -78,7 +78,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
         needs: "write",
         params,
         body: UpdateFunction,
-        response: { 200: changed, ...errors(400, 404, 408, 409, 413, 502, 503, 507) },
+        response: { 200: changed, ...errors(400, 404, 408, 409, 413, 415, 502, 503, 507) },
         detail: change,
       },
     )

@@ -12,7 +12,7 @@ import {
 } from "../../domain/calls/invocations.ts";
 import { parseWait } from "../../domain/calls/submissions.ts";
 import { AppError } from "../../domain/errors.ts";
-import { type Caller, checkFunction } from "../../domain/keys.ts";
+import { type Caller, checkOwnWork } from "../../domain/keys.ts";
 import { CALLBACK, PAGE, REPLAYS, WAIT_MS } from "../../domain/limits.ts";
 import { quoted } from "../../domain/quoted.ts";
 import type { CallbackService } from "../../services/callbacks/callbacks.ts";
@@ -209,9 +209,9 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
 }
 
 function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: InvocationTools) {
-  /** Returns the id if the caller may act on the function of its invocation; throws `forbidden` if not. */
+  /** Returns the id if the caller may act on its invocation; throws `forbidden` if not. */
   const own = async (request: Request, id: string): Promise<string> => {
-    checkFunction(guard.callerOf(request), (await invocations.get(id)).function_id);
+    checkOwnWork(guard.callerOf(request), await invocations.get(id));
     return id;
   };
   return resource(guard, "invocations")
@@ -234,7 +234,7 @@ function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: 
     .post(
       "/:id/replay",
       async ({ params: { id }, request, set }) => {
-        const replay = await replays.replay(await own(request, id));
+        const replay = await replays.replay(await own(request, id), guard.callerOf(request));
         set.status = 202;
         set.headers["location"] = `/v1/invocations/${replay.id}`;
         return success(replay);
@@ -249,46 +249,46 @@ function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: 
     .post(
       "/replay",
       async ({ body: { function_id, limit }, request, set }) => {
-        checkBulk(guard.callerOf(request), function_id);
+        const caller = guard.callerOf(request);
+        checkBulk(caller, function_id);
         set.status = 202;
-        return success(
-          await replays.replayDead({
-            ...(function_id !== undefined && { function_id }),
-            ...(limit !== undefined && { limit }),
-          }),
-        );
+        const query = { ...(function_id !== undefined && { function_id }), ...(limit !== undefined && { limit }) };
+        return success(await replays.replayDead(query, caller));
       },
       {
         needs: "write",
         body: Replay,
-        response: { 202: Envelope(Replayed, "What was queued."), ...errors(400, 404, 408, 413, 503, 507) },
+        response: { 202: Envelope(Replayed, "What was queued."), ...errors(400, 404, 408, 413, 415, 503, 507) },
         detail: REPLAY_DEAD,
       },
     );
 }
 
+const OWN = "A key without the scope `admin` can do this to invocations that were made with it.";
 const CANCEL = {
   operationId: "cancelInvocation",
   summary: "Cancel a queued or running asynchronous invocation",
-  description: "A running function gets SIGKILL. The answer comes when it has ended.",
+  description: "A running function gets SIGKILL. The answer comes when it has ended. " + OWN,
 };
 const RETRY_CALLBACK = {
   operationId: "retryCallback",
   summary: "Send a result to its callback_url again",
   description:
     `Even if it was delivered. It gets ${CALLBACK.attempts} new attempts and keeps its \`webhook-id\`. ` +
-    "409 if it is waiting to be sent anyway.",
+    "409 if it is waiting to be sent anyway. " +
+    OWN,
 };
 const REPLAY = {
   operationId: "replayInvocation",
   summary: "Run an invocation again",
   description:
-    "Makes a new asynchronous invocation with the request that was kept; synchronous ones keep it if the function has `record_bodies`.",
+    "Makes a new asynchronous invocation with the request that was kept; synchronous ones keep it if the function has " +
+    `\`record_bodies\`. ${OWN}`,
 };
 const REPLAY_DEAD = {
   operationId: "replayInvocations",
   summary: "Run dead invocations again",
-  description: "Newest first, each at most once: what was replayed before is left out.",
+  description: `Newest first, each at most once: what was replayed before is left out. ${OWN}`,
 };
 
 /** Throws `forbidden` for a key that is for one function, unless the request is only about that function. */

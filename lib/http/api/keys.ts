@@ -31,7 +31,7 @@ export function keysRoutes(guard: Guard, keys: KeyService) {
       {
         needs: "write",
         body: CreateKey,
-        response: { 201: Envelope(NewKey, "The new key and its token."), ...errors(400, 408, 409, 413, 507) },
+        response: { 201: Envelope(NewKey, "The new key and its token."), ...errors(400, 408, 409, 413, 415, 507) },
         detail: {
           operationId: "createKey",
           summary: "Create a key",

@@ -89,7 +89,7 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
         query,
         response: {
           200: Envelope(AppliedManifest, "What has changed, or would change."),
-          ...errors(400, 408, 409, 413, 502, 503, 507),
+          ...errors(400, 408, 409, 413, 415, 502, 503, 507),
         },
         detail: apply,
       },

@@ -39,7 +39,7 @@ export function registriesRoutes(guard: Guard, registries: RegistryService) {
         body: DockerConfig,
         response: {
           200: Envelope(RegistryImport, "What was stored and what was left out."),
-          ...errors(400, 408, 409, 413, 503, 507),
+          ...errors(400, 408, 409, 413, 415, 503, 507),
         },
         detail: {
           operationId: "importRegistries",
@@ -70,7 +70,7 @@ export function registriesRoutes(guard: Guard, registries: RegistryService) {
         response: {
           200: Envelope(Registry, "The registry, whose credentials were replaced."),
           201: Envelope(Registry, "The registry, which had no credentials before."),
-          ...errors(400, 408, 409, 413, 502, 503, 507),
+          ...errors(400, 408, 409, 413, 415, 502, 503, 507),
         },
         detail: {
           operationId: "putRegistry",

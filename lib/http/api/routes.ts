@@ -21,7 +21,7 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
     .post("/", async ({ body }) => success(await routes.create(body)), {
       needs: "write",
       body: CreateRoute,
-      response: { 200: Envelope(Route, "The new route."), ...errors(400, 404, 408, 409, 413, 507) },
+      response: { 200: Envelope(Route, "The new route."), ...errors(400, 404, 408, 409, 413, 415, 507) },
       detail: { operationId: "createRoute", summary: "Create a route to a function" },
     })
     .get("/:id", ({ params: { id } }) => success(routes.get(id)), {
@@ -34,7 +34,7 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
       needs: "write",
       params,
       body: UpdateRoute,
-      response: { 200: Envelope(Route, "The route as it is now."), ...errors(400, 404, 408, 409, 413, 507) },
+      response: { 200: Envelope(Route, "The route as it is now."), ...errors(400, 404, 408, 409, 413, 415, 507) },
       detail: { operationId: "updateRoute", summary: "Change a route" },
     })
     .delete("/:id", async ({ params: { id } }) => success(await routes.delete(id)), {

@@ -27,7 +27,10 @@ export function schedulesRoutes(guard: Guard, schedules: ScheduleService) {
       {
         needs: "write",
         body: CreateSchedule,
-        response: { 201: Envelope(ScheduleWithTimes, "The new schedule."), ...errors(400, 404, 408, 409, 413, 507) },
+        response: {
+          201: Envelope(ScheduleWithTimes, "The new schedule."),
+          ...errors(400, 404, 408, 409, 413, 415, 507),
+        },
         detail: {
           operationId: "createSchedule",
           summary: "Call a function on a schedule",
@@ -47,7 +50,7 @@ export function schedulesRoutes(guard: Guard, schedules: ScheduleService) {
       body: UpdateSchedule,
       response: {
         200: Envelope(ScheduleWithTimes, "The schedule as it is now."),
-        ...errors(400, 404, 408, 413, 507),
+        ...errors(400, 404, 408, 413, 415, 507),
       },
       detail: { operationId: "updateSchedule", summary: "Change or pause a schedule" },
     })

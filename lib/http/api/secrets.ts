@@ -44,7 +44,7 @@ export function secretsRoutes(guard: Guard, secrets: SecretService) {
         response: {
           200: Envelope(Secret, "The secret, whose value was replaced."),
           201: Envelope(Secret, "The new secret."),
-          ...errors(400, 408, 409, 413, 507),
+          ...errors(400, 408, 409, 413, 415, 507),
         },
         detail: {
           operationId: "putSecret",

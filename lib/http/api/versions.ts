@@ -53,7 +53,7 @@ export function versionsRoutes(guard: Guard, versions: VersionService) {
       body: Rollback,
       response: {
         200: Envelope(Function, "The function as it is now."),
-        ...errors(400, 404, 408, 413, 502, 503, 507),
+        ...errors(400, 404, 408, 413, 415, 502, 503, 507),
       },
       detail: {
         operationId: "rollbackFunction",

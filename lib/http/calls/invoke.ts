@@ -1,9 +1,10 @@
 import type { Server } from "bun";
 import { t } from "elysia";
-import { checkFunction } from "../../domain/keys.ts";
+import { type Caller, checkFunction } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
-import type { InvocationService, Target } from "../../services/calls/invocations.ts";
+import type { InvocationService } from "../../services/calls/invocations.ts";
+import type { Target } from "../../services/calls/record.ts";
 import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
@@ -30,6 +31,8 @@ interface Called {
   readonly target: Target;
   readonly path: CallPath;
   readonly query?: RawSubmissionQuery;
+  /** Whoever chose what is in the query. */
+  readonly caller?: Caller;
 }
 
 /** The path of a call without a route: its key, if it has one, was for this server. */
@@ -41,9 +44,10 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
     "/:id/invoke",
     async ({ request, set, params: { id }, query }) => {
       const fn = functions.get(id);
-      checkFunction(guard.callerOf(request), fn.id);
-      const target = { function: fn, route_id: null };
-      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query });
+      const caller = guard.callerOf(request);
+      checkFunction(caller, fn.id);
+      const target = { function: fn, route_id: null, key_id: caller.key_id };
+      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query, caller });
     },
     {
       needs: "invoke",
@@ -61,11 +65,11 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 export async function call(
   { invocations, submissions, readBody, server, request_bytes }: Calls,
   request: Request,
-  { id, target, path, query }: Called,
+  { id, target, path, ...wishes }: Called,
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
   const asked = { id, target, request: functionRequest(request, server(), path, body) };
-  const taken = await submissions.take(request, asked, query);
+  const taken = await submissions.take(request, asked, wishes);
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
   return answerResponse(answer, request.headers.get("accept"));

@@ -65,7 +65,7 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
   const fn = routes.functionFor(route, { id, header: (name) => request.headers.get(name) });
   return call({ ...calls, request_bytes: limit }, request, {
     id,
-    target: { function: fn, route_id: route.id },
+    target: { function: fn, route_id: route.id, key_id: key },
     path: { path, path_rest, route: route.path, keyed },
   });
 }

@@ -7,6 +7,7 @@ import {
   prefersAsync,
   type RawSubmissionQuery,
 } from "../../domain/calls/submissions.ts";
+import { type Caller, isAdministrator } from "../../domain/keys.ts";
 import { DELAY_MS, PRIORITY } from "../../domain/limits.ts";
 import type { InvokeCall } from "../../services/calls/invocations.ts";
 import type { Queue } from "../../services/work/queue.ts";
@@ -29,11 +30,14 @@ export const SubmissionQuery = t.Object(
       }),
     ),
     run_at: t.Optional(
-      t.String({ description: "With `async`: not before this time.", examples: ["2026-01-31T12:00:00Z"] }),
+      t.String({
+        description: "With `async`: not before this time, with its offset from UTC.",
+        examples: ["2026-01-31T12:00:00Z"],
+      }),
     ),
     priority: t.Optional(
       t.String({
-        description: `With \`async\`: higher goes first among the invocations of one function, from ${PRIORITY.min} to ${PRIORITY.max}.`,
+        description: `With \`async\`: higher goes first among the invocations of one function, from ${PRIORITY.min} to ${PRIORITY.max}; above 0 only with the scope \`admin\`.`,
         examples: ["0"],
       }),
     ),
@@ -46,6 +50,12 @@ export const SubmissionQuery = t.Object(
   },
   { additionalProperties: false },
 );
+
+/** The wishes of an asynchronous call; on a route they are the route's own. */
+interface Asked {
+  readonly query?: RawSubmissionQuery;
+  readonly caller?: Caller;
+}
 
 interface SubmissionsDeps {
   readonly queue: Queue;
@@ -65,12 +75,13 @@ export class Submissions {
   async take(
     request: Request,
     call: Omit<InvokeCall, "signal">,
-    query: RawSubmissionQuery = {},
+    { query = {}, caller }: Asked = {},
   ): Promise<Response | undefined> {
     const preference = request.headers.get("prefer");
     const prefers = preference !== null && prefersAsync(preference);
     if (query.async !== "true" && !prefers) return checkSynchronous(query);
     const { callback_url, ...options } = parseSubmission(query, this.#deps.clock.now());
+    if (caller !== undefined) checkPriority(caller, options.priority);
     if (callback_url !== null) this.#deps.checkCallbackUrl(callback_url);
     const { target } = call;
     const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
@@ -88,6 +99,15 @@ export class Submissions {
     if (repeated) headers.set("Idempotency-Replayed", "true");
     return Response.json(success(invocation), { status: 202, headers });
   }
+}
+
+/** Throws `forbidden` for a priority that would push the work of others back. */
+function checkPriority(caller: Caller, priority: number): void {
+  if (priority <= 0 || isAdministrator(caller)) return;
+  throw new AppError(
+    "forbidden",
+    `The priority ${priority} needs a key with the scope "admin": leave it out, or give one from ${PRIORITY.min} to 0`,
+  );
 }
 
 /** Refuses options that only asynchronous calls can have: the sender expects them to work. */

@@ -68,6 +68,13 @@ const ERRORS = {
     reason: "payload_too_large",
     message: "The request body is over the limit of 6291456 bytes: send a smaller one",
   },
+  415: {
+    name: "UnsupportedMediaType",
+    description: "The body has a `Content-Encoding`.",
+    reason: "unsupported_encoding",
+    message: 'Content-Encoding "gzip" is not supported here: send the body without one',
+    headers: { "Accept-Encoding": "`identity`: the only encoding that is read." },
+  },
   422: {
     name: "UnprocessableContent",
     description: "The `Idempotency-Key` was used for another request.",

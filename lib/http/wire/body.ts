@@ -1,5 +1,8 @@
 import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
+import { LEAST_BYTES_PER_S } from "../../domain/limits.ts";
+import { quoted } from "../../domain/quoted.ts";
+import { BodyPace, tooLate } from "./body-pace.ts";
 import type { Watching } from "./idle-timeouts.ts";
 
 /** The deepest nesting of a JSON body. Ours have three levels; anything deeper than this is an attack. */
@@ -10,32 +13,44 @@ const JSON_VALUES = 20_000;
 /** Reads the body of a request, of at most so many bytes. */
 export type ReadBody = (request: Request, limitBytes: number) => Promise<Uint8Array>;
 
+interface BodyReaderDeps {
+  readonly clock: Clock;
+  readonly unwatch: Watching["unwatch"];
+  /** The longest time without a byte, in milliseconds. Once it is over, `LEAST_BYTES_PER_S` must have come on average. */
+  readonly stall_ms: number;
+}
+
 /**
  * Makes the reader of bodies. It throws `payload_too_large` as soon as a body is known to be over the limit, with or
- * without a length, `request_timeout` if the body does not arrive in time, and `cancelled` if the client goes away. It
- * first lifts the idle timeout of the connection: Bun would close one that is slower than 16 KB/s, without an answer.
+ * without a length, `request_timeout` if the body stops arriving or is too slow, and `cancelled` if the client goes away.
+ * It first lifts the idle timeout of the connection: Bun would close one that is slower than 16 KB/s, without an answer.
  */
-export function createBodyReader(options: { clock: Clock; unwatch: Watching["unwatch"]; body_ms: number }): ReadBody {
+export function createBodyReader({ clock, unwatch, stall_ms }: BodyReaderDeps): ReadBody {
+  // The rate alone demands that a body of this size is complete after `stall_ms`.
+  const smallBytes = (stall_ms / 1_000) * LEAST_BYTES_PER_S;
   return async (request, limitBytes) => {
-    const encoding = request.headers.get("content-encoding")?.toLowerCase() ?? "identity";
-    if (encoding !== "identity") {
-      const shown = JSON.stringify(encoding.slice(0, 40));
-      throw new AppError("invalid_request", `Content-Encoding ${shown} is not supported: send the body without one`);
-    }
-    options.unwatch(request);
+    unwatch(request);
     const announced = request.headers.get("content-length");
     if (Number(announced ?? 0) > limitBytes) throw tooLarge(limitBytes);
     if (request.body === null) return new Uint8Array();
-    return announced === null
-      ? collect(request.body, limitBytes, options.clock, options.body_ms)
-      : whole(request, options.clock, options.body_ms);
+    return announced !== null && Number(announced) <= smallBytes
+      ? whole(request, clock, stall_ms)
+      : collect(request.body, limitBytes, new BodyPace(clock, stall_ms));
   };
+}
+
+/** Refuses an encoded body (`unsupported_encoding`). For bodies that we read ourselves: a function gets its body as it was sent. */
+export function refuseEncoding({ headers }: Request): void {
+  const encoding = headers.get("content-encoding");
+  if (encoding === null || /^(?:identity)?$/i.test(encoding)) return;
+  const message = `Content-Encoding ${quoted(encoding, 40)} is not supported here: send the body without one`;
+  throw new AppError("unsupported_encoding", message);
 }
 
 /** Reads a body whose length is known, which Bun enforces. Read as a stream it would take 7 us more, twice as long. */
 async function whole(request: Request, clock: Clock, withinMs: number): Promise<Uint8Array> {
   const { promise: late, reject } = Promise.withResolvers<never>();
-  const cancelTimer = clock.after(withinMs, () => reject(tooSlow(withinMs)));
+  const cancelTimer = clock.after(withinMs, () => reject(tooLate(withinMs)));
   try {
     return new Uint8Array(await Promise.race([request.arrayBuffer(), late]));
   } catch (error) {
@@ -45,25 +60,15 @@ async function whole(request: Request, clock: Clock, withinMs: number): Promise<
   }
 }
 
-async function collect(
-  body: ReadableStream<Uint8Array>,
-  limitBytes: number,
-  clock: Clock,
-  withinMs: number,
-): Promise<Uint8Array> {
+async function collect(body: ReadableStream<Uint8Array>, limitBytes: number, pace: BodyPace): Promise<Uint8Array> {
   const reader = body.getReader();
   const chunks: Uint8Array[] = [];
-  let size = 0;
-  let late = false;
   const giveUp = () => void reader.cancel().catch(() => undefined);
-  const cancelTimer = clock.after(withinMs, () => {
-    late = true;
-    giveUp();
-  });
+  pace.start(giveUp);
   try {
     for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
-      size += piece.value.length;
-      if (size > limitBytes) {
+      pace.arrived(piece.value.length);
+      if (pace.bytes > limitBytes) {
         giveUp();
         throw tooLarge(limitBytes);
       }
@@ -72,18 +77,14 @@ async function collect(
   } catch (error) {
     throw error instanceof AppError ? error : gone(error);
   } finally {
-    cancelTimer();
+    pace.stop();
   }
-  if (late) throw tooSlow(withinMs);
+  if (pace.problem !== undefined) throw pace.problem;
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
 }
 
 function gone(cause: unknown): AppError {
   return new AppError("cancelled", "The client went away before its whole body had arrived", { cause });
-}
-
-function tooSlow(withinMs: number): AppError {
-  return new AppError("request_timeout", `The request body did not arrive within ${withinMs / 1000} s: send it faster`);
 }
 
 function tooLarge(limitBytes: number): AppError {

@@ -33,6 +33,7 @@ export function errorResponse(error: AppError, { request_id, accept, allow }: Er
   const retryAfter = error.retry_after_s ?? (status === 503 || status === 429 ? RETRY_AFTER_S : undefined);
   if (retryAfter !== undefined) headers.set("Retry-After", String(retryAfter));
   if (allow) headers.set("Allow", allow.join(", "));
+  if (error.reason === "unsupported_encoding") headers.set("Accept-Encoding", "identity");
   // Does not wait for the rest of a slow body.
   if (error.reason === "request_timeout") headers.set("Connection", "close");
   headers.set("Vary", "Accept");

@@ -1,11 +1,7 @@
 import type { Clock } from "../../clock.ts";
-import { IDLE_TIMEOUTS } from "./idle-timeouts.ts";
 
-/**
- * The interval between comments, in milliseconds. They keep the connection open (Bun closes one that is silent for
- * `IDLE_TIMEOUTS.idle_s`, proxies do so later) and reveal readers that have left.
- */
-const HEARTBEAT_MS = (IDLE_TIMEOUTS.idle_s * 1_000) / 2;
+/** The interval between comments, in milliseconds. They keep proxies from closing the connection and reveal readers that have left. */
+export const HEARTBEAT_MS = 5_000;
 /** The most bytes that may wait for a slow reader. Beyond it the stream is closed. */
 const WAITING_BYTES = 4 * 1024 * 1024;
 

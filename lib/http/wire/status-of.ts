@@ -13,6 +13,7 @@ export const STATUS_OF = {
   request_timeout: 408,
   conflict: 409,
   payload_too_large: 413,
+  unsupported_encoding: 415,
   idempotency_mismatch: 422,
   misdirected_request: 421,
   too_many_requests: 429,

@@ -85,9 +85,10 @@ function encodeRequestMeta(
   return Buffer.from(JSON.stringify(meta));
 }
 
-/** Returns whether the function also finds the body as `request.body`: unless the sender says that it is JSON. */
+/** Returns whether the function also finds the body as `request.body`: unless the sender says that it is JSON, not encoded. */
 function wantsBodyFile({ headers }: Pick<FunctionRequest, "headers">, body: Uint8Array): boolean {
-  const type = headers["content-type"];
+  const { "content-type": type, "content-encoding": encoding = "identity" } = headers;
+  if (encoding.toLowerCase() !== "identity") return true;
   return type === undefined ? body.length > 0 : !isJsonType(type);
 }
 

@@ -143,7 +143,7 @@ export class CallbackService implements AsyncDisposable {
       return { ...before, ...last, due: now + backoff(CALLBACK, attempts, this.#deps.clock.random()) };
     }
     const { invocation_id: request_id } = before;
-    this.#deps.log.warn("a callback failed for good", { request_id, attempts, problem });
+    this.#deps.log.warn("a callback failed for good", { request_id, attempts, problem, ...detailOf(sent) });
     return { ...before, ...last, state: "failed" };
   }
 
@@ -183,6 +183,10 @@ export class CallbackService implements AsyncDisposable {
 
 /** The receiver wants no more. */
 const GONE = 410;
+
+function detailOf(sent: Sent): { readonly detail?: string } {
+  return "detail" in sent ? { detail: sent.detail } : {};
+}
 
 function sendProblem(sent: Sent): string | null {
   if ("problem" in sent) return sent.problem;

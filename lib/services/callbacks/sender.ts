@@ -6,8 +6,11 @@ import { onAbort } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { CALLBACK } from "../../domain/limits.ts";
 
-/** The result of an attempt to send a callback: the status of the answer, or the reason why there was none. */
-export type Sent = { readonly status: number } | { readonly problem: string };
+/**
+ * The result of an attempt to send a callback: the status of the answer, or the reason why there was none. `detail` is the
+ * reason with addresses that a name resolved to, for the server's log only.
+ */
+export type Sent = { readonly status: number } | { readonly problem: string; readonly detail?: string };
 
 /** Returns all addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<readonly string[]>;
@@ -45,9 +48,10 @@ export class CallbackSender {
     const forget = onAbort(signal, () => reject(new Error("The server stopped")));
     // If the answer comes first, nobody handles this one.
     late.catch(() => undefined);
+    const target = new URL(url);
+    let addresses: readonly string[] = [];
     try {
-      const target = new URL(url);
-      const addresses = await Promise.race([this.#addresses(target), late]);
+      addresses = await Promise.race([this.#addresses(target), late]);
       const length = String(Buffer.byteLength(body));
       const fields = {
         "content-type": "application/json",
@@ -57,7 +61,7 @@ export class CallbackSender {
       const options = { method: "POST", headers: { ...fields, ...headers, connection: "close" } };
       return { status: await post(target, addresses, options, body, late) };
     } catch (error) {
-      return { problem: connectionProblem(error) };
+      return problemOf(error, target, addresses);
     } finally {
       cancel();
       forget();
@@ -71,7 +75,7 @@ export class CallbackSender {
     const addresses = literal === undefined ? await (this.#deps.resolve ?? resolveBySystem)(url.hostname) : [literal];
     if (addresses.length === 0) throw new Error(`${url.hostname} has no address`);
     const refused = addresses.find((address) => !mayBeCalled(address, this.#deps.allowed));
-    if (refused !== undefined && !this.#deps.allowed.names.has(name)) throw new Error(notPublic(url.hostname, refused));
+    if (refused !== undefined && !this.#deps.allowed.names.has(name)) throw new RefusedAddress(url, refused);
     return addresses;
   }
 }
@@ -127,8 +131,29 @@ async function discarded(answer: IncomingMessage): Promise<void> {
   }
 }
 
-/** Returns the message of an error. Connections to several addresses fail with one for each: this takes the first. */
-function connectionProblem(error: unknown): string {
+/** Thrown for a host that leads to an address that must not be called. */
+class RefusedAddress extends Error {
+  readonly address: string;
+
+  constructor(url: URL, address: string) {
+    super(notPublic(url));
+    this.address = address;
+  }
+}
+
+/**
+ * Returns the problem of an attempt that failed. Connections to several addresses fail with an error for each: this takes
+ * the first. The errors of the system name addresses; the problem names the host in their place.
+ */
+function problemOf(error: unknown, url: URL, addresses: readonly string[]): Sent {
+  if (error instanceof RefusedAddress) {
+    const problem = error.message;
+    return literalAddress(url) === undefined ? { problem, detail: `${problem}: ${error.address}` } : { problem };
+  }
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
-  return messageOf(first);
+  const detail = messageOf(first);
+  // The longest first: one may be the beginning of another.
+  const known = addresses.toSorted((a, b) => b.length - a.length);
+  const problem = known.reduce((text, address) => text.replaceAll(address, url.hostname), detail);
+  return problem === detail ? { problem } : { problem, detail };
 }

@@ -27,6 +27,8 @@ interface SecretDeps {
 /** Signs callbacks (standardwebhooks.com) with one secret for the whole server, made when it is first needed. */
 export class CallbackSecrets {
   readonly #deps: SecretDeps;
+  /** The secrets that callbacks are signed with, opened once. Only this server can change them: it owns the database. */
+  #opened: Secrets | undefined;
 
   constructor(deps: SecretDeps) {
     this.#deps = deps;
@@ -58,18 +60,17 @@ export class CallbackSecrets {
   }
 
   async #current(): Promise<Secrets> {
-    const sealed = this.#deps.settings.callbackSecrets();
-    if (sealed !== null) return this.#open(sealed);
-    return this.#change((before) => before ?? { secret: newSecret(), previous: null });
+    return (this.#opened ??= await this.#change((before) => before ?? { secret: newSecret(), previous: null }));
   }
 
   #change(change: (before: Secrets | null) => Secrets): Promise<Secrets> {
     const { settings, vault } = this.#deps;
     return retryStale(async () => {
       const before = settings.callbackSecrets();
-      const after = change(before === null ? null : this.#open(before));
-      await settings.replaceCallbackSecrets(before, vault.seal(CONTEXT, JSON.stringify(after)));
-      return after;
+      const known = before === null ? null : this.#open(before);
+      const after = change(known);
+      if (after !== known) await settings.replaceCallbackSecrets(before, vault.seal(CONTEXT, JSON.stringify(after)));
+      return (this.#opened = after);
     });
   }
 

@@ -15,17 +15,9 @@ import type { History } from "../../store/history.ts";
 import type { Payload } from "../../store/records.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { InvocationEvents } from "./events.ts";
-import { countRun } from "./metrics.ts";
-import { known, newRecord, rounded } from "./record.ts";
+import { countRun, known, newRecord, rounded, type Target } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
 import { storedRequest, storedResponse } from "./stored-messages.ts";
-
-/** The function to run, and the route that led to it. */
-export interface Target {
-  readonly function: Function;
-  /** Null if the call named the function itself. */
-  readonly route_id: string | null;
-}
 
 /** A call as it came in. */
 export interface InvokeCall {

@@ -1,11 +1,21 @@
 import type { Function } from "../../domain/functions/functions.ts";
 import { type Invocation, NOT_RUN } from "../../domain/calls/invocations.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
+import type { Metrics } from "../../metrics.ts";
+
+/** What is called, and how its caller came to it. */
+export interface Target {
+  readonly function: Function;
+  /** The route that led to it; null if the call named the function itself. */
+  readonly route_id: string | null;
+  /** The id of the caller's key; null if none was needed. */
+  readonly key_id: string | null;
+}
 
 /** Returns the record of an invocation that begins. */
 export function newRecord(
   id: string,
-  { function: fn, route_id }: { readonly function: Function; readonly route_id: string | null },
+  { function: fn, route_id, key_id }: Target,
   requestBytes: number,
   now: string,
 ): Invocation {
@@ -27,6 +37,7 @@ export function newRecord(
     schedule_id: null,
     chain_depth: 0,
     callback_url: null,
+    key_id,
     created_at: now,
   };
 }
@@ -45,4 +56,28 @@ export function rounded(timing: Partial<Invocation>): Partial<Invocation> {
 export function known(outcome: Outcome): Omit<Outcome, "response" | "wish" | "logs"> {
   const { response: _response, wish: _wish, logs: _logs, ...fields } = outcome;
   return fields;
+}
+
+/** Returns the name of a function in metrics. */
+export function labelOf({ id, name }: Pick<Function, "id" | "name">): string {
+  return name ?? id;
+}
+
+/** Counts a run that has ended, and measures its waits. */
+export function countRun(
+  metrics: Metrics,
+  {
+    status,
+    start,
+    queue_ms,
+    start_ms,
+    run_ms,
+  }: Pick<Invocation, "status" | "start" | "queue_ms" | "start_ms" | "run_ms">,
+  fn: Pick<Function, "id" | "name">,
+): void {
+  const label = labelOf(fn);
+  metrics.invocations.inc({ function: label, status, start: start ?? "none" });
+  if (queue_ms !== null) metrics.queueSeconds.observe({ function: label }, queue_ms / 1000);
+  if (start_ms !== null) metrics.startSeconds.observe({ function: label }, start_ms / 1000);
+  if (run_ms !== null) metrics.runSeconds.observe({ function: label }, run_ms / 1000);
 }

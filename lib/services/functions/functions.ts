@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
 import { AppError } from "../../domain/errors.ts";
 import { FOLLOWERS } from "../../domain/functions/chains.ts";
-import { checkSettings, settingsAfterChange } from "../../domain/functions/rules.ts";
+import { checkSettings, fullSettings, settingsAfterChange } from "../../domain/functions/rules.ts";
 import {
   type CreateFunction,
   type Function,
@@ -118,19 +118,26 @@ export class FunctionService {
   async #create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
     this.#check(body, null);
     this.preparation.check(body);
-    const followers = this.#deps.followers.resolve(body);
+    const followers = leadsSomewhere(body) ? this.#deps.followers.resolve(body) : {};
     if (this.#deps.store.functions.count() >= FUNCTIONS) {
       throw new AppError("conflict", `There are ${FUNCTIONS} functions already: delete some`);
     }
     const target = await this.preparation.prepare(body, { find: "resolve", watcher });
     const created: Function = { ...this.recordOf(body.name ?? null, target), ...followers };
-    await retryStale(() => {
-      const basis = this.#basisOf(created);
-      this.#deps.secrets.check(created);
-      this.#deps.followers.check(created, created);
-      return this.#deps.store.functions.insert(created, basis);
-    });
+    await this.#insert(created);
     return this.created(created.id);
+  }
+
+  /** Writes a new function; one that names other records is checked against them as they are at that moment. */
+  #insert(created: Function): Promise<void> {
+    const { store, secrets, followers } = this.#deps;
+    if (this.#basisOf(created) === undefined) return store.functions.insert(created);
+    return retryStale(() => {
+      const basis = this.#basisOf(created);
+      secrets.check(created);
+      followers.check(created, created);
+      return store.functions.insert(created, basis);
+    });
   }
 
   /** Returns the record of a new function. */
@@ -184,8 +191,8 @@ export class FunctionService {
 
   async #update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
     const before = this.get(idOrName);
-    const { environment, ...changes } = body;
-    const { name: _name, image, ...given } = changes;
+    const { environment, name, image, ...settings } = body;
+    const given = fullSettings(settings);
     this.#check(body, before.id);
     const followers = this.#deps.followers.resolve(body);
     const variables = environment === undefined ? before.environment : (environment ?? {});
@@ -199,7 +206,9 @@ export class FunctionService {
     }
     const resolved = image === undefined ? {} : await this.#deps.runner.images.resolve(image, after, watcher);
     return this.change(before.id, {
-      ...changes,
+      ...given,
+      ...(name !== undefined && { name }),
+      ...(image !== undefined && { image }),
       ...followers,
       ...resolved,
       ...(environment !== undefined && { environment: variables }),
@@ -292,6 +301,10 @@ function touchesSecrets(changes: UpdateFunction | Partial<Function>): boolean {
   return changes.secrets !== undefined || changes.environment !== undefined;
 }
 
-function touchesFollowers(changes: Partial<Function>): boolean {
+function leadsSomewhere(body: CreateFunction): boolean {
+  return touchesFollowers(body) || typeof body.callback_url === "string";
+}
+
+function touchesFollowers(changes: Partial<Pick<Function, (typeof FOLLOWERS)[number]>>): boolean {
   return FOLLOWERS.some((setting) => typeof changes[setting] === "string");
 }

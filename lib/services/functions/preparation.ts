@@ -1,6 +1,6 @@
 import { checkEnvironment } from "../../domain/environment.ts";
 import { AppError } from "../../domain/errors.ts";
-import { checkSettings, settingsAtCreation } from "../../domain/functions/rules.ts";
+import { checkSettings, fullSettings, settingsAtCreation } from "../../domain/functions/rules.ts";
 import { type Settings, SETTINGS } from "../../domain/functions/settings.ts";
 import type { CreateFunction, Function } from "../../domain/functions/functions.ts";
 import { LABEL_SETTINGS, settingsOfLabels } from "../../domain/images/labels.ts";
@@ -52,7 +52,8 @@ export class FunctionPreparation {
    * of this change.
    */
   check(body: CreateFunction, before?: Function): void {
-    const { environment, name: _name, image, ...given } = body;
+    const { environment, name: _name, image, ...settings } = body;
+    const given = fullSettings(settings);
     if (environment) checkEnvironment(environment);
     const use = { secrets: given.secrets ?? [], environment: environment ?? {} };
     if (before === undefined || changesSecrets(before, use)) this.#deps.secrets.check(use);
@@ -62,7 +63,8 @@ export class FunctionPreparation {
 
   /** Finds the image and checks the settings with the engine; the image's labels are defaults for settings. */
   async prepare(body: CreateFunction, { before, find, watcher }: Preparing): Promise<FunctionTarget> {
-    const { environment, name: _name, image, ...given } = body;
+    const { environment, name: _name, image, ...others } = body;
+    const given = fullSettings(others);
     // Before the image is pulled.
     await this.#deps.runner.check(othersThan(before, given));
     const kept = before?.image === image && find !== "refresh" ? before : undefined;

@@ -10,8 +10,7 @@ import type { Store } from "../../store/store.ts";
 import type { AttemptResult, AttemptMaker, Task } from "./attempts.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { RouteService } from "../functions/routes.ts";
-import { countRun } from "../calls/metrics.ts";
-import { known, rounded } from "../calls/record.ts";
+import { known, rounded, countRun } from "../calls/record.ts";
 import { readStoredRequest, storedResponse } from "../calls/stored-messages.ts";
 
 interface AttemptRunnerDeps {

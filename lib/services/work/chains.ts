@@ -30,7 +30,7 @@ export class ChainService {
     }
     const submission: Submission = {
       id: clock.uuid(),
-      target: { function: follower, route_id: null },
+      target: { function: follower, route_id: null, key_id: null },
       ...requestOf(invocation, result),
       origin: { parent_id, chain_depth: chain_depth + 1 },
     };

@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { AppError } from "../../domain/errors.ts";
+import { type Caller, isAdministrator } from "../../domain/keys.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { REPLAYS } from "../../domain/limits.ts";
 import type { NewInvocation } from "../../store/ledger.ts";
@@ -16,6 +17,9 @@ export interface ReplayQuery {
   readonly function_id?: string;
   readonly limit?: number;
 }
+
+/** The caller that replays belong to. */
+type Replayer = Pick<Caller, "key_id" | "scopes">;
 
 /** The result of a bulk replay. */
 export interface Replayed {
@@ -42,7 +46,7 @@ export class ReplayService {
   }
 
   /** Queues an invocation's request again. Throws `not_found` if the invocation, request or function is gone. */
-  async replay(id: string): Promise<Invocation> {
+  async replay(id: string, by: Replayer): Promise<Invocation> {
     const { store, invocations, functions, queue } = this.#deps;
     const original = await invocations.get(id);
     const fn = functions.get(original.function_id);
@@ -52,30 +56,36 @@ export class ReplayService {
       throw new AppError("not_found", message);
     }
     const { request: body, request_meta } = payload;
-    return (await queue.submit({ ...this.#optionsOf(original, fn), body, request_meta })).invocation;
+    return (await queue.submit({ ...this.#optionsOf(original, fn, by), body, request_meta })).invocation;
   }
 
-  /** Queues dead invocations again, the newest first, each once: those that were replayed already are left out. */
-  async replayDead({ function_id, limit = REPLAYS.default }: ReplayQuery): Promise<Replayed> {
+  /**
+   * Queues dead invocations again, the newest first, each once: those that were replayed already are left out, and, unless
+   * an administrator asks, those that others made.
+   */
+  async replayDead({ function_id, limit = REPLAYS.default }: ReplayQuery, by: Replayer): Promise<Replayed> {
     const { store, functions, worker, clock } = this.#deps;
-    const id = function_id === undefined ? null : functions.get(function_id).id;
-    const dead = await store.history.deadNotReplayed(id, limit);
+    const filter = {
+      function_id: function_id === undefined ? null : functions.get(function_id).id,
+      key_id: isAdministrator(by) ? null : by.key_id,
+    };
+    const dead = await store.history.deadNotReplayed(filter, limit);
     const replays = dead.flatMap((original): NewInvocation[] => {
       const fn = store.functions.get(original.function_id);
       if (fn === undefined) return [];
       const { request_bytes } = original;
-      const invocation = newQueuedRecord({ ...this.#optionsOf(original, fn), request_bytes }, clock.now());
+      const invocation = newQueuedRecord({ ...this.#optionsOf(original, fn, by), request_bytes }, clock.now());
       return [{ invocation, request: { copy_of: original.id } }];
     });
     const invocations = await store.ledger.replayMany(replays);
     for (const invocation of invocations) worker.queued(invocation);
-    return { invocations, left: await store.history.countDeadNotReplayed(id) };
+    return { invocations, left: await store.history.countDeadNotReplayed(filter) };
   }
 
-  #optionsOf(original: Invocation, fn: Function) {
+  #optionsOf(original: Invocation, fn: Function, { key_id }: Replayer) {
     return {
       id: this.#deps.clock.uuid(),
-      target: { function: fn, route_id: original.route_id },
+      target: { function: fn, route_id: original.route_id, key_id },
       priority: original.priority,
       origin: { replay_of: original.id, callback_url: original.callback_url },
     };

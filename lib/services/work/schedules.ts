@@ -178,7 +178,7 @@ export class ScheduleService implements Disposable {
     const { functions, clock } = this.#deps;
     const submission = {
       id: clock.uuid(),
-      target: { function: functions.get(function_id), route_id: null },
+      target: { function: functions.get(function_id), route_id: null, key_id: null },
       body: Buffer.from(JSON.stringify(body ?? null)),
       request_meta: null,
       origin: { schedule_id: id },

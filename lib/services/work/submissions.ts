@@ -1,8 +1,7 @@
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { NewInvocation } from "../../store/ledger.ts";
-import type { Target } from "../calls/invocations.ts";
-import { newRecord } from "../calls/record.ts";
+import { newRecord, type Target } from "../calls/record.ts";
 
 /** A call that is to be made later. */
 export interface Submission {

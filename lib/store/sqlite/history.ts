@@ -1,7 +1,7 @@
 import type { Attempt } from "../../domain/calls/attempts.ts";
 import type { Delivery } from "../../domain/calls/callbacks.ts";
 import type { Invocation, InvocationPage, InvocationQuery, LogEntry } from "../../domain/calls/invocations.ts";
-import type { History } from "../history.ts";
+import type { DeadFilter, History } from "../history.ts";
 import type { Payload, Pruning, SavedInvocation } from "../records.ts";
 import type { Tables } from "./tables.ts";
 
@@ -41,12 +41,12 @@ export class SqliteHistory implements History {
     return this.#tables.deliveries.get(id);
   }
 
-  async deadNotReplayed(functionId: string | null, limit: number): Promise<Invocation[]> {
-    return this.#tables.invocations.deadNotReplayed(functionId, limit);
+  async deadNotReplayed(filter: DeadFilter, limit: number): Promise<Invocation[]> {
+    return this.#tables.invocations.deadNotReplayed(filter, limit);
   }
 
-  async countDeadNotReplayed(functionId: string | null): Promise<number> {
-    return this.#tables.invocations.countDeadNotReplayed(functionId);
+  async countDeadNotReplayed(filter: DeadFilter): Promise<number> {
+    return this.#tables.invocations.countDeadNotReplayed(filter);
   }
 
   async save(records: readonly SavedInvocation[]): Promise<void> {

@@ -3,6 +3,7 @@ import { beganAttempt } from "../../domain/calls/attempts.ts";
 import type { Delivery } from "../../domain/calls/callbacks.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { moved } from "../../domain/calls/states.ts";
+import { idempotencyOwner } from "../../domain/calls/submissions.ts";
 import { AppError } from "../../domain/errors.ts";
 import { IDEMPOTENCY, QUEUED } from "../../domain/limits.ts";
 import { timestamp } from "../../domain/types.ts";
@@ -241,18 +242,17 @@ export class SqliteLedger implements Ledger {
   }
 
   /** Returns the invocation that came with the same key before; if there is none, keeps the key for this one. */
-  #repeated(
-    { invocation: { id, function_id } }: NewInvocation,
-    { key, request_hash, now }: IdempotencyKey,
-  ): Invocation | undefined {
+  #repeated({ invocation }: NewInvocation, { key, request_hash, now }: IdempotencyKey): Invocation | undefined {
     const { idempotencyKeys, invocations } = this.#tables;
-    const known = idempotencyKeys.get(function_id, key);
-    const invocation = known && invocations.get(known.invocation_id);
-    if (known === undefined || invocation === undefined || known.created_at < now - IDEMPOTENCY.ttl_ms) {
-      idempotencyKeys.put({ function_id, key, request_hash, invocation_id: id, created_at: now });
+    const { id, function_id } = invocation;
+    const owned = { function_id, owner: idempotencyOwner(invocation), key };
+    const known = idempotencyKeys.get(owned);
+    const first = known && invocations.get(known.invocation_id);
+    if (known === undefined || first === undefined || known.created_at < now - IDEMPOTENCY.ttl_ms) {
+      idempotencyKeys.put({ ...owned, request_hash, invocation_id: id, created_at: now });
       return undefined;
     }
-    if (known.request_hash === request_hash) return invocation;
+    if (known.request_hash === request_hash) return first;
     throw new AppError(
       "idempotency_mismatch",
       `The Idempotency-Key ${JSON.stringify(key)} came with another body before: send a new key for a new request`,

@@ -9,8 +9,8 @@ import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
 import { copyInto } from "./backup.ts";
 import { FUNCTION_COLUMNS, functionRow } from "./tables/functions.ts";
-import { inTransaction } from "./database/transaction.ts";
 import { markVersion, MIGRATIONS } from "./migrations/migrations.ts";
+import { inTransaction } from "./database/group-commit.ts";
 
 /** A row of go-serverless, whose columns take anything, null ids included. */
 interface SeedFunction {

@@ -1,7 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { systemClock } from "../../../lib/clock.ts";
-import { EngineConnection } from "../../../lib/docker/api/connection.ts";
-import { EngineError } from "../../../lib/docker/api/errors.ts";
+import { EngineConnection, EngineError } from "../../../lib/docker/api/connection.ts";
 import { Metrics } from "../../../lib/metrics.ts";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy, type Fault } from "../../support/engine-proxy.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { GateVolume, type HelperImage } from "../../../lib/docker/containers/gate-volume.ts";
 import type { Containers, ContainerSpec } from "../../../lib/docker/api/containers.ts";
-import { EngineError } from "../../../lib/docker/api/errors.ts";
+import { EngineError } from "../../../lib/docker/api/connection.ts";
 import type { OwnContainers } from "../../../lib/docker/containers/own-containers.ts";
 
 const GATE = { name: "gate-1", bytes: new Uint8Array([1, 2, 3]) };

@@ -63,8 +63,6 @@ test("NetworkHolders gives each group one holder for all of its containers", asy
   expect((await networks.join(shared)).network).toBe("container:h1");
   expect((await networks.join(shared)).network).toBe("container:h1");
   expect((await networks.join({ ...shared, id: "b" })).network).toBe("container:h2");
-  expect((await networks.join(functionOf("c"))).network).toBe("bridge");
-  expect((await networks.join(functionOf("d", { network: "none" }))).network).toBe("none");
   expect(networks.alive).toEqual(["h1", "h2"]);
 });
 

@@ -125,6 +125,30 @@ describe("request.meta.json", () => {
   });
 });
 
+// D4
+describe("an encoded body", () => {
+  const packed = Bun.gzipSync(Buffer.from('{"packed": true}'));
+  const ECHO = "cp request.body response.body; cmp -s request.body request.json || exit 1";
+  const headers = { "Content-Encoding": "gzip", "Content-Type": "application/json" };
+
+  test.each([
+    ["POST /r/*", (more: Record<string, string>) => run(ECHO, { headers: more, body: packed })],
+    [
+      "POST /v1/functions/:id/invoke",
+      (more: Record<string, string>) => server.invoke(fn, packed, { headers: { ...script(ECHO), ...more } }),
+    ],
+  ])("of %s reaches the function byte for byte", async (_name, send) => {
+    const response = await send(headers);
+    expect(response.status).toBe(200);
+    expect(Buffer.from(await response.arrayBuffer()).equals(packed)).toBe(true);
+  });
+
+  test("comes with its Content-Encoding", async () => {
+    const meta = await jsonOf(await run(ANSWER_META, { headers, body: packed }));
+    expect(meta["headers"]).toMatchObject({ "content-encoding": "gzip", "content-type": "application/json" });
+  });
+});
+
 describe("request.body", () => {
   const LIST = `{ printf '"'; ls request.body 2>&1 | tr -d '\\n'; printf '"'; } > response.json`;
   const bytes = crypto.getRandomValues(new Uint8Array(100_000));

@@ -237,11 +237,28 @@ describe("a synchronous call", () => {
   });
 });
 
+// EDGE.md E8.
+test("a queued call runs the version that is current when its attempt begins", async () => {
+  const script = 'printf \'{"step":"%s"}\' "$STEP" > "$CONTEXT_PATH/response.json"';
+  const { id: to } = await shell(script, { environment: { STEP: "1" } });
+  const { id } = await submit({}, { to, query: "&delay_ms=60000" });
+  const soon = await submit({}, { to, query: "&delay_ms=1000" });
+  await server.api("PATCH", `/v1/functions/${to}`, { environment: { STEP: "2" } });
+  expect(await ended(soon.id)).toMatchObject({ status: "succeeded", version: 2 });
+  expect(await (await fetch(`${server.url}/v1/invocations/${soon.id}/result`)).json()).toEqual({ step: "2" });
+  expectSuccess(await server.api("POST", `/v1/invocations/${id}/cancel`));
+});
+
 describe("asynchronous calls refuse", () => {
   test.each([
     ["&delay_ms=-1", 'Invalid "delay_ms" "-1": give a whole number from 0 to'],
     ["&delay_ms=1&run_at=2030-01-01T00:00:00Z", 'Both "delay_ms" and "run_at" were given'],
     ["&run_at=tomorrow", 'Invalid "run_at" "tomorrow": give a time within a year'],
+    // EDGE.md E7.
+    [
+      "&run_at=2026-12-01T12:00:00",
+      'Invalid "run_at" "2026-12-01T12:00:00": it does not say how far it is from UTC; give a time within a year',
+    ],
     ["&priority=1000", 'Invalid "priority" "1000": give a whole number from -100 to 100'],
     ["&callback_url=ftp://x", 'Invalid "callback_url" "ftp://x"'],
     ["&later=1", 'Unknown query parameter "later"'],

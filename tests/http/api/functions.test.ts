@@ -108,6 +108,33 @@ describe("POST /v1/functions", () => {
     expect(expectSuccess(await server.api("GET", `/v1/functions/${id}`))).toMatchObject({ image, ...settings });
   });
 
+  // EDGE.md E8.
+  test("a retry that is given in part has the defaults for the rest", async () => {
+    const whole = {
+      max_attempts: 3,
+      min_ms: 1_000,
+      max_ms: 60_000,
+      on: ["crash", "timeout", "non_zero_exit", "oom", "engine"],
+    };
+    const created = await server.api<Function>("POST", "/v1/functions", { image, retry: { max_attempts: 5 } });
+    const { id, retry } = expectSuccess(created, 201);
+    expect(retry).toEqual({ ...whole, max_attempts: 5 } as Function["retry"]); // the same words
+    for (const [given, after] of [
+      [
+        { min_ms: 5, on: ["oom"] },
+        { ...whole, min_ms: 5, on: ["oom"] },
+      ],
+      [{}, whole],
+    ]) {
+      const changed = await server.api("PATCH", `/v1/functions/${id}`, { retry: given });
+      expect(expectSuccess(changed)).toMatchObject({ retry: after });
+      expect(expectSuccess(await server.api("GET", `/v1/functions/${id}`))).toMatchObject({ retry: after });
+    }
+    const wrong = await server.api("PATCH", `/v1/functions/${id}`, { retry: { attempts: 5 } });
+    expectError(wrong, { status: 400, reason: "invalid_request" });
+    expect(wrong.body.message).toStartWith('Unknown field "retry/attempts"');
+  });
+
   test("POST /v1/functions stores a variable named __proto__", async () => {
     const body = `{"image": ${JSON.stringify(image)}, "environment": {"__proto__": "kept", "toString": "too"}}`;
     const { status } = await server.api("POST", "/v1/functions", body);

@@ -147,6 +147,7 @@ describe("GET /v1/invocations/:id", () => {
       schedule_id: null,
       chain_depth: 0,
       callback_url: null,
+      key_id: null,
       created_at: expect.stringMatching(/Z$/),
       finished_at: expect.stringMatching(/Z$/),
     });

@@ -17,7 +17,7 @@ const fn = {
   created_at: "",
   updated_at: "",
 };
-const record = { ...newRecord("i", { function: fn, route_id: null }, 0, ""), exit_code: 0 };
+const record = { ...newRecord("i", { function: fn, route_id: null, key_id: null }, 0, ""), exit_code: 0 };
 
 let answer: Answer;
 const server = Bun.serve({

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type EventSink, eventStream, wantsEvents } from "../../../lib/http/wire/event-stream.ts";
-import { IDLE_TIMEOUTS } from "../../../lib/http/wire/idle-timeouts.ts";
+import { type EventSink, eventStream, HEARTBEAT_MS, wantsEvents } from "../../../lib/http/wire/event-stream.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
 function follow(begin: (sink: EventSink) => void = () => undefined) {
@@ -34,7 +33,7 @@ describe("eventStream", () => {
   test("sends heartbeats until its reader leaves", async () => {
     const { clock, read, reader, sink, cleaned } = follow();
     // Bun would close the connection after twice as long.
-    await clock.advance((IDLE_TIMEOUTS.idle_s * 1_000) / 2);
+    await clock.advance(HEARTBEAT_MS);
     expect(await read()).toBe(": still here\n\n");
     await reader.cancel();
     sink.send({ event: "late", data: 1 });

@@ -58,7 +58,7 @@ describe("a server", () => {
     ["PUT", "/v1/functions", "{}", {}, 405, "method_not_allowed"],
     ["POST", "/v1/functions", "{", {}, 400, "invalid_request"],
     ["POST", "/v1/functions", '{"imgae": "x"}', {}, 400, "invalid_request"],
-    ["POST", "/v1/functions", "{}", { "Content-Encoding": "gzip" }, 400, "invalid_request"],
+    ["POST", "/v1/functions", "{}", { "Content-Encoding": "gzip" }, 415, "unsupported_encoding"],
     ["GET", "/v1/invocations?limit=0", undefined, {}, 400, "invalid_request"],
     ["GET", "/v1/functions", undefined, { Authorization: "Bearer x" }, 401, "unauthorized"],
     ["GET", "/v1/functions", undefined, { Origin: "https://evil.example" }, 403, "forbidden"],

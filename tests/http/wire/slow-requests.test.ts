@@ -6,15 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../../lib/clock.ts";
 import { readConfig, thisMachine } from "../../../lib/config/config.ts";
-import type { IdleTimeouts } from "../../../lib/http/wire/idle-timeouts.ts";
 import { createLogger } from "../../../lib/log.ts";
 import { start, type Server } from "../../../lib/server/server.ts";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
+import { TestServer } from "../../support/server.ts";
 import { parseReply } from "../support/raw-request.ts";
 import { expectWithin } from "../../support/pace.ts";
 
-const IDLE_S = 1;
 /** Bun counts in steps of four seconds, and may be busy. */
 const IDLE_MS = 10_000;
 /** Bun always waits 10 s for the headers of a request. */
@@ -30,7 +29,8 @@ let logged: (text: string) => Promise<string>;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "slipway-slow-"));
   const { host } = await acquireEngine();
-  const variables = { PORT: "0", WARM_MAX: "0", DATA_PATH: directory, DOCKER_HOST: host };
+  const times = { KEEP_ALIVE_MS: "1s", STALL_TIMEOUT_MS: String(BODY_MS) };
+  const variables = { PORT: "0", WARM_MAX: "0", DATA_PATH: directory, DOCKER_HOST: host, ...times };
   const config = readConfig({}, variables, thisMachine());
   const watched: { text: string; found: (line: string) => void }[] = [];
   logged = (text) => new Promise((found) => watched.push({ text, found }));
@@ -38,8 +38,7 @@ beforeAll(async () => {
     for (const { text, found } of watched) if (line.includes(text)) found(line);
   };
   const log = createLogger({ level: "debug", format: "json", clock: systemClock, write });
-  const idle_timeouts: IdleTimeouts = { idle_s: IDLE_S, body_ms: BODY_MS };
-  server = await start(config, { log, idle_timeouts });
+  server = await start(config, { log });
   const body = JSON.stringify({ image: await fixture("static"), name: "slow" });
   await fetch(`${server.url}/v1/functions`, { method: "POST", body });
 });
@@ -49,15 +48,15 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-function open(): Socket {
-  return connect({ host: "127.0.0.1", port: Number(new URL(server.url).port) });
+function open(url = server.url): Socket {
+  return connect({ host: "127.0.0.1", port: Number(new URL(url).port) });
 }
 
 /** Returns the text that a connection received until it was closed, and the milliseconds that this took. */
-async function slowly(first: string, piece?: string): Promise<{ text: string; ms: number }> {
+async function slowly(first: string, piece?: string, url?: string): Promise<{ text: string; ms: number }> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const began = performance.now();
-  const socket = open();
+  const socket = open(url);
   let text = "";
   socket.on("data", (chunk: Buffer) => (text += chunk.toString()));
   socket.on("error", reject);
@@ -105,25 +104,78 @@ describe("a slow connection", () => {
     TEST_TIMEOUT_MS,
   );
 
-  test.concurrent.each<readonly [string, string, string | undefined]>([
-    ["stops in its body", post("/v1/routes", "Content-Length: 100"), undefined],
-    ["drips its body", post("/v1/routes", "Content-Length: 100"), " "],
-    ["drips a body without a length", post("/v1/routes", "Transfer-Encoding: chunked"), "1\r\n \r\n"],
+  // D2
+  const late = "did not arrive within 6 s: send it faster";
+  const slow = "arrived at less than 1000 bytes a second: send it faster";
+  const half = " ".repeat(40_000);
+  test.concurrent.each<readonly [string, string, string | undefined, string]>([
+    ["stops before its body", post("/v1/routes", "Content-Length: 100000"), undefined, late],
+    ["stops in a short body", post("/v1/routes", "Content-Length: 100"), undefined, late],
+    ["drips a short body", post("/v1/routes", "Content-Length: 100"), " ", late],
+    ["drips a long body", post("/v1/routes", "Content-Length: 100000"), " ", slow],
+    ["drips a body without a length", post("/v1/routes", "Transfer-Encoding: chunked"), "1\r\n \r\n", slow],
+    [
+      "stops in the middle of a long body",
+      post("/v1/routes", "Content-Length: 100000") + half,
+      undefined,
+      "stopped arriving for 6 s: send it again, without such a pause",
+    ],
   ])(
     "gets a 408 when it %s",
-    async (_name, first, piece) => {
+    async (_name, first, piece, problem) => {
       const { text, ms } = await slowly(first, piece);
       const { status, headers, text: body } = parseReply(text);
       expect(status).toBe(408);
       expect(JSON.parse(body)).toEqual({
         success: false,
-        message: "The request body did not arrive within 6 s: send it faster",
+        message: `The request body ${problem}`,
         data: null,
         reason: "request_timeout",
         request_id: headers.get("x-request-id"),
       });
       expect(ms).toBeGreaterThan(BODY_MS - 1);
       await expectWithin(ms, BODY_MS + 2_000);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  // D2
+  test.concurrent.each<readonly [string, string, (piece: string) => string, string]>([
+    ["with", "Content-Length: 90000", (piece) => piece, ""],
+    ["without", "Transfer-Encoding: chunked", (piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`, "0\r\n\r\n"],
+  ])(
+    "is served when its body %s a length takes longer than the stall time, but keeps coming",
+    async (_name, length, framed, last) => {
+      const { promise, resolve, reject } = Promise.withResolvers<string>();
+      const socket = open();
+      socket.on("data", (chunk: Buffer) => resolve(chunk.toString()));
+      socket.on("close", () => reject(new Error("closed without an answer")));
+      socket.write(post("/v1/routes", length));
+      const began = performance.now();
+      const pieces = 30;
+      for (let sent = 0; sent < pieces; sent++) {
+        socket.write(framed(" ".repeat(90_000 / pieces)));
+        await Bun.sleep((BODY_MS * 1.5) / pieces);
+      }
+      socket.write(last);
+      expect(await promise).toStartWith("HTTP/1.1 400 ");
+      expect(performance.now() - began).toBeGreaterThan(BODY_MS);
+      socket.destroy();
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  // D3
+  test.concurrent(
+    "stays open for KEEP_ALIVE_MS after an answer",
+    async () => {
+      await using patient = await TestServer.start({
+        KEEP_ALIVE_MS: "14s",
+        DOCKER_HOST: "unix:///nowhere/docker.sock",
+      });
+      const { ms } = await slowly("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", undefined, patient.url);
+      expect(ms).toBeGreaterThan(14_000);
+      await expectWithin(ms, 24_000);
     },
     TEST_TIMEOUT_MS,
   );
@@ -180,7 +232,7 @@ test.each(["/v1/functions/slow/invoke", "/v1/routes"])(
 );
 
 test("5,000 idle connections do not slow /healthz", async () => {
-  const sockets = Array.from({ length: Math.min(5_000, freeDescriptors()) }, open);
+  const sockets = Array.from({ length: Math.min(5_000, freeDescriptors()) }, () => open());
   await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.on("connect", resolve))));
   const times: number[] = [];
   for (let call = 0; call < 20; call++) {

@@ -126,7 +126,8 @@ describe("CallbackSender", () => {
     for (const addresses of [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"]]) {
       const sender = senderTo(["127.0.0.0/8"], async () => addresses);
       expect(await send(sender, `http://hooks.example:${port}/`)).toEqual({
-        problem: expect.stringMatching(/ECONNREFUSED/),
+        problem: expect.stringMatching(/ECONNREFUSED hooks\.example:/),
+        detail: expect.stringMatching(/ECONNREFUSED 127\./),
       });
     }
   });
@@ -153,7 +154,7 @@ describe("CallbackSender: addresses", () => {
     expect(await send(sender, url())).toEqual({ status: 204 });
     expect(asked).toEqual(["hooks.example"]);
     expect(receiver.received[0]?.headers.host).toBe(`hooks.example:${receiver.port}`);
-    expect(await send(sender, url())).toEqual({ problem: expect.stringContaining("127.0.0.9") });
+    expect(await send(sender, url())).toMatchObject({ detail: expect.stringContaining("127.0.0.9") });
   });
 
   test("the next address is tried if the first has no listener", async () => {
@@ -164,6 +165,23 @@ describe("CallbackSender: addresses", () => {
       ),
     ).toEqual({ status: 204 });
   });
+
+  const NOT_PUBLIC =
+    "hooks.example does not lead to a public address; whoever runs the server may allow it with CALLBACK_ALLOW";
+
+  test.each([["127.0.0.1"], ["::1"]])(
+    "a failed connection to %s does not tell the sender's caller that address",
+    async (address) => {
+      const sent = await send(
+        senderTo(["hooks.example"], async () => [address]),
+        "http://hooks.example:1/",
+      );
+      expect(sent).toEqual({
+        problem: "connect ECONNREFUSED hooks.example:1",
+        detail: `connect ECONNREFUSED ${address}:1`,
+      });
+    },
+  );
 
   test.each([
     ["a private one", ["10.0.0.1"], "10.0.0.1"],
@@ -178,7 +196,9 @@ describe("CallbackSender: addresses", () => {
         url(),
       ),
     ).toEqual({
-      problem: `hooks.example leads to ${refused}, which is not a public address; whoever runs the server may allow it with CALLBACK_ALLOW`,
+      problem: NOT_PUBLIC,
+      // Only the server's log has the address (B9).
+      detail: `${NOT_PUBLIC}: ${refused}`,
     });
     expect(receiver.received).toEqual([]);
   });
@@ -196,7 +216,10 @@ describe("CallbackSender: addresses", () => {
 
   test("localhost is resolved by the system, and refused unless it is allowed", async () => {
     const local = `http://localhost:${receiver.port}/`;
-    expect(await send(senderTo([]), local)).toEqual({ problem: expect.stringContaining("localhost leads to ") });
+    expect(await send(senderTo([]), local)).toEqual({
+      problem: expect.stringContaining("localhost does not lead to "),
+      detail: expect.any(String),
+    });
     expect(await send(senderTo(["localhost"]), local)).toEqual({ status: 204 });
   });
 

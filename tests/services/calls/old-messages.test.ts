@@ -15,6 +15,7 @@ import {
   requestAfter,
   storedRequest,
 } from "../../../lib/services/calls/stored-messages.ts";
+import { MIGRATIONS } from "../../../lib/store/sqlite/migrations/migrations.ts";
 import { AttemptRunner } from "../../../lib/services/work/attempt-runner.ts";
 import {
   newStore,
@@ -23,6 +24,7 @@ import {
   someInvocation,
   stillClock,
 } from "../../store/sqlite/support/stores.ts";
+import { makeOlder } from "../../store/sqlite/support/older.ts";
 import { manifestServices } from "../support/fake-engine.ts";
 
 const MESSAGE = {
@@ -78,9 +80,7 @@ async function writeOld(
       });
     });
   }
-  const raw = new Sqlite(path);
-  raw.run("pragma user_version = 9");
-  raw.close();
+  makeOlder(path, 9);
 }
 
 describe("A database of the previous version", () => {
@@ -130,7 +130,7 @@ describe("A database of the previous version", () => {
   test("can no longer be opened by the previous version", async () => {
     newStore(path)[Symbol.dispose]();
     const raw = new Sqlite(path);
-    expect(raw.query("pragma user_version").get()).toEqual({ user_version: 10 });
+    expect(raw.query("pragma user_version").get()).toEqual({ user_version: MIGRATIONS.length });
     raw.close();
   });
 });

@@ -148,7 +148,7 @@ export class WorkWorld implements AsyncDisposable {
   /** Submits an invocation; a refused one was not promised. */
   async submit(functionId: string, priority: number, delayMs: number): Promise<void> {
     const id = `${functionId}-${this.submitted.length}`;
-    const target = { function: someFunction(functionId), route_id: null };
+    const target = { function: someFunction(functionId), route_id: null, key_id: null };
     const submission = { id, target, body: Buffer.from("{}"), request_meta: null, priority };
     const promise = this.#server.queue.submit({ ...submission, due: this.clock.now() + delayMs });
     const isPromised = await promise.then(

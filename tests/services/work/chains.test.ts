@@ -81,7 +81,7 @@ async function follow(
 }
 
 function newSubmission() {
-  const target = { function: someFunction("f1"), route_id: null };
+  const target = { function: someFunction("f1"), route_id: null, key_id: null };
   return newInvocation({ id: "parent", target, body: Buffer.from("{}"), request_meta: null }, clock.now());
 }
 

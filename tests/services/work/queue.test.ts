@@ -43,6 +43,7 @@ async function bench(store: SqliteStore = newStore()) {
     target: {
       function: fn,
       route_id: null,
+      key_id: null,
     },
     body: Buffer.from('{"a":1}'),
     request_meta: null,
@@ -82,7 +83,7 @@ describe("Queue", () => {
     expect(await rejectionOf(queue.submit(submission("c", { ...key, body: Buffer.from("{}") })))).toMatchObject({
       reason: "idempotency_mismatch",
     });
-    const other = { function: someFunction("f2"), route_id: null };
+    const other = { function: someFunction("f2"), route_id: null, key_id: null };
     expect((await queue.submit(submission("d", { ...key, target: other }))).repeated).toBe(false);
     clock.jump(IDEMPOTENCY.ttl_ms + 1);
     expect((await queue.submit(submission("e", key))).invocation.id).toBe("e");

@@ -82,17 +82,24 @@ describe.each(MAKERS)("History of $name", ({ open }) => {
   test("deadNotReplayed: dead ones that could be replayed, newest first, of functions that exist", async () => {
     await store.functions.insert(someFunction("f1"));
     for (const [n, function_id] of ["f1", "f1", "gone"].entries()) {
-      await store.ledger.submit(newWork(`i${n}`, { function_id, at: START + n }));
+      await store.ledger.submit(newWork(`i${n}`, { function_id, key_id: `k${n}`, at: START + n }));
       const { claimed } = await store.ledger.claim(function_id, { now: START, until: START + 1 });
       if (claimed === null) throw new Error("nothing was ready");
       const end = success(claimed);
       await store.ledger.end({ ...end, invocation: { ...end.invocation, status: "dead" } });
     }
-    const ids = async (limit: number) => (await store.history.deadNotReplayed(null, limit)).map(({ id }) => id);
+    const ids = async (limit: number) =>
+      (await store.history.deadNotReplayed({ function_id: null, key_id: null }, limit)).map(({ id }) => id);
     expect([await ids(10), await ids(1)]).toEqual([["i1", "i0"], ["i1"]]);
-    expect(await store.history.countDeadNotReplayed("f1")).toBe(2);
+    expect(await store.history.countDeadNotReplayed({ function_id: "f1", key_id: null })).toBe(2);
+    expect(await store.history.countDeadNotReplayed({ function_id: null, key_id: "k0" })).toBe(1);
+    const own = await store.history.deadNotReplayed({ function_id: "f1", key_id: "k1" }, 10);
+    expect(own.map(({ id }) => id)).toEqual(["i1"]);
     const { invocation } = newWork("replay", { replay_of: "i1" });
     await store.ledger.replayMany([{ invocation, request: { copy_of: "i1" } }]);
-    expect([await ids(10), await store.history.countDeadNotReplayed(null)]).toEqual([["i0"], 1]);
+    expect([await ids(10), await store.history.countDeadNotReplayed({ function_id: null, key_id: null })]).toEqual([
+      ["i0"],
+      1,
+    ]);
   });
 });

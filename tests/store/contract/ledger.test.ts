@@ -57,6 +57,29 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     expect(await statusesOf("b", "c")).toEqual([undefined, undefined]);
   });
 
+  test("submit: a key belongs to its caller, another one may use the same", async () => {
+    const key: IdempotencyKey = { key: "order-17", request_hash: "one", now: START };
+    const callers = [
+      { key_id: null, route_id: null },
+      { key_id: "server", route_id: null },
+      { key_id: "k1", route_id: null },
+      { key_id: "k2", route_id: null },
+      { key_id: null, route_id: "r1" },
+      { key_id: null, route_id: "r2" },
+    ];
+    for (const [i, caller] of callers.entries()) {
+      const other = { ...key, request_hash: `of ${i}` };
+      expect((await store.ledger.submit(newWork(`first ${i}`, caller), other)).repeated).toBe(false);
+    }
+    for (const [i, caller] of callers.entries()) {
+      const same = { ...key, request_hash: `of ${i}` };
+      expect((await store.ledger.submit(newWork(`second ${i}`, caller), same)).invocation.id).toBe(`first ${i}`);
+    }
+    // The same API key on a route and without one is one caller.
+    const onRoute = store.ledger.submit(newWork("x", { key_id: "k1", route_id: "r1" }), key);
+    expect(await rejectionOf(onRoute)).toMatchObject({ reason: "idempotency_mismatch" });
+  });
+
   test("submit: a hundred concurrent ones with one key make one invocation", async () => {
     const key: IdempotencyKey = { key: "k", request_hash: "one", now: START };
     const all = await Promise.all(Array.from({ length: 100 }, (_, i) => store.ledger.submit(newWork(`i${i}`), key)));

@@ -1,9 +1,8 @@
 import type { Database as Sqlite, SQLQueryBindings } from "bun:sqlite";
 import { Cache } from "./cache.ts";
 import { mapRuntimeError } from "../errors.ts";
-import { GroupCommit } from "./group-commit.ts";
+import { GroupCommit, inTransaction } from "./group-commit.ts";
 import type { Sync } from "./log-sync.ts";
-import { inTransaction } from "./transaction.ts";
 
 /**
  * The durability of a committed transaction. Both kinds survive the death of the process. A `fast` one may be lost when

@@ -1,7 +1,6 @@
 import type { Database as Sqlite } from "bun:sqlite";
 import { mapRuntimeError } from "../errors.ts";
 import type { Sync } from "./log-sync.ts";
-import { inTransaction } from "./transaction.ts";
 
 /** The most writes of one transaction: some 2 ms of the event loop. The rest wait, so that other tasks have a turn. */
 const GROUP = 100;
@@ -117,5 +116,19 @@ export class GroupCommit {
       failures.set(write, error);
     }
     sqlite.run("release write");
+  }
+}
+
+/** Runs `work` in one write transaction: all of it happens, or nothing. */
+export function inTransaction<T>(sqlite: Sqlite, work: () => T): T {
+  sqlite.run("begin immediate");
+  try {
+    const result = work();
+    sqlite.run("commit");
+    return result;
+  } catch (error) {
+    // SQLite has rolled back by itself after some errors, a full disk among them.
+    if (sqlite.inTransaction) sqlite.run("rollback");
+    throw error;
   }
 }

@@ -8,9 +8,10 @@ import routes from "./0006-routes.sql" with { type: "text" };
 import work from "./0008-work.sql" with { type: "text" };
 import schedules from "./0009-schedules.sql" with { type: "text" };
 import messages from "./0010-messages.sql" with { type: "text" };
-import openFiles from "./0011-open-files.sql" with { type: "text" };
+import owners from "./0011-owners.sql" with { type: "text" };
+import openFiles from "./0012-open-files.sql" with { type: "text" };
 import keys from "./0007-keys.sql" with { type: "text" };
-import { inTransaction } from "../database/transaction.ts";
+import { inTransaction } from "../database/group-commit.ts";
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
 export const MIGRATIONS: readonly string[] = [
@@ -24,6 +25,7 @@ export const MIGRATIONS: readonly string[] = [
   work,
   schedules,
   messages,
+  owners,
   openFiles,
 ];
 

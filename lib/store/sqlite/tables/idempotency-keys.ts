@@ -3,6 +3,8 @@ import type { Database, Statement } from "../database/database.ts";
 /** A submission that came with an Idempotency-Key, as its row. */
 export interface IdempotencyRow {
   readonly function_id: string;
+  /** The caller that the key belongs to (`idempotencyOwner`). */
+  readonly owner: string;
   readonly key: string;
   /** Distinguishes requests that came with the same key. */
   readonly request_hash: string;
@@ -21,19 +23,21 @@ export class IdempotencyKeyTable {
   readonly #prune: Statement<never>;
 
   constructor(database: Database) {
-    this.#get = database.prepare("select * from idempotency_keys where function_id = $function_id and key = $key");
+    this.#get = database.prepare(
+      "select * from idempotency_keys where function_id = $function_id and owner = $owner and key = $key",
+    );
     this.#put = database.prepare(
-      `insert or replace into idempotency_keys (function_id, key, request_hash, invocation_id, created_at)
-       values ($function_id, $key, $request_hash, $invocation_id, $created_at)`,
+      `insert or replace into idempotency_keys (function_id, owner, key, request_hash, invocation_id, created_at)
+       values ($function_id, $owner, $key, $request_hash, $invocation_id, $created_at)`,
     );
     this.#prune = database.prepare(
-      `delete from idempotency_keys where (function_id, key) in (
-         select function_id, key from idempotency_keys where created_at < $before order by created_at limit ${BATCH})`,
+      `delete from idempotency_keys where (function_id, owner, key) in (
+         select function_id, owner, key from idempotency_keys where created_at < $before order by created_at limit ${BATCH})`,
     );
   }
 
-  get(function_id: string, key: string): IdempotencyRow | undefined {
-    return this.#get.get({ function_id, key });
+  get(key: Pick<IdempotencyRow, "function_id" | "owner" | "key">): IdempotencyRow | undefined {
+    return this.#get.get({ ...key });
   }
 
   /** Keeps a key; it replaces one that has expired. */

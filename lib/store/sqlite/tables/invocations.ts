@@ -9,13 +9,14 @@ import {
 import { PAGE } from "../../../domain/limits.ts";
 import { timestamp } from "../../../domain/types.ts";
 import type { Database, Statement } from "../database/database.ts";
+import type { DeadFilter } from "../../history.ts";
 import type { Pruning, SavedInvocation } from "../../records.ts";
 import type { PayloadTable } from "./payloads.ts";
 
 /** The columns are the record's fields. */
 const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
 /** Fields that never change. An update that names them would write their indices again, for nothing. */
-const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "created_at", "replay_of"]);
+const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of"]);
 
 /** Queued invocations are skipped by the index on the status, however many there are. */
 const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "running");
@@ -62,6 +63,7 @@ export class InvocationTable {
          limit $batch)`,
     );
     const dead = `from invocations where status = 'dead' and ($function_id is null or function_id = $function_id)
+       and ($key_id is null or key_id = $key_id)
        and not exists (select 1 from invocations as replay where replay.replay_of = invocations.id)
        and exists (select 1 from payloads where invocation_id = invocations.id)
        and exists (select 1 from functions where functions.id = invocations.function_id)`;
@@ -146,16 +148,16 @@ export class InvocationTable {
   }
 
   /** Lists the dead ones not replayed yet whose requests and functions still exist, the newest first. */
-  deadNotReplayed(function_id: string | null, limit: number): Invocation[] {
-    return this.#dead.all({ function_id, limit });
+  deadNotReplayed(filter: DeadFilter, limit: number): Invocation[] {
+    return this.#dead.all({ ...filter, limit });
   }
 
   isReplayed(id: string): boolean {
     return this.#isReplayed.get({ id }) !== undefined;
   }
 
-  countDeadNotReplayed(function_id: string | null): number {
-    return this.#countDead.get({ function_id })?.count ?? 0;
+  countDeadNotReplayed(filter: DeadFilter): number {
+    return this.#countDead.get({ ...filter })?.count ?? 0;
   }
 
   /**

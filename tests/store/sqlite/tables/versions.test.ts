@@ -4,10 +4,10 @@ import type { Function } from "../../../../lib/domain/functions/functions.ts";
 import { VERSIONS } from "../../../../lib/domain/limits.ts";
 import { ROUTE_DEFAULTS, type RouteOptions } from "../../../../lib/domain/routes/options.ts";
 import { numbered } from "../../../../lib/domain/functions/versions.ts";
-import { inTransaction } from "../../../../lib/store/sqlite/database/transaction.ts";
 import { markVersion, MIGRATIONS } from "../../../../lib/store/sqlite/migrations/migrations.ts";
 import type { SqliteStore } from "../../../../lib/store/sqlite/store.ts";
 import { changeFunction, newStore, scratchDirectory, someFunction } from "../support/stores.ts";
+import { inTransaction } from "../../../../lib/store/sqlite/database/group-commit.ts";
 
 const ALL = { below: Number.MAX_SAFE_INTEGER, limit: 10_000 };
 
