@@ -28,7 +28,7 @@ export interface NumericUser {
  * number from 1 to 2^31-1 is refused. The group may be 0, which is no privilege without capabilities: images for OpenShift
  * have an arbitrary user in that group.
  *
- * As with engines, the first line with a name counts, a number needs no line, and the groups that list a user are his only
+ * As with engines, the first line with a name counts (unless another one makes it root), a number needs no line, and the groups that list a user are his only
  * if no group is named.
  */
 export function resolveUser(user: string, lists: AccountLists): NumericUser | string {
@@ -37,9 +37,11 @@ export function resolveUser(user: string, lists: AccountLists): NumericUser | st
   const number = idOf(account);
   // Digits are never a name: engines take them for a number, however large.
   if (number === undefined && DIGITS.test(account)) return `its user ${quoted(account)} is over ${HIGHEST_ID}`;
-  const entry = lines(lists.passwd).find(([name, , uid]) =>
+  const entries = lines(lists.passwd).filter(([name, , uid]) =>
     number === undefined ? name === account : uid !== undefined && idOf(uid) === number,
   );
+  // One root among them is enough: engines and C libraries need not agree on which line counts.
+  const entry = entries.find(([, , uid]) => !isOrdinary(uid)) ?? entries[0];
   if (number === undefined && entry === undefined) return `the image has no user ${quoted(account)}`;
   const uid = number ?? idOf(entry?.[2] ?? "");
   if (uid === undefined && DIGITS.test(entry?.[2] ?? ""))
@@ -74,6 +76,11 @@ function groupsOf(name: string | undefined, gid: number, list: string): number[]
 function idOf(text: string): number | undefined {
   const id = /^[0-9]{1,10}$/.test(text) ? Number(text) : HIGHEST_ID + 1;
   return id <= HIGHEST_ID ? id : undefined;
+}
+
+function isOrdinary(uid: string | undefined): boolean {
+  const id = idOf(uid ?? "");
+  return id !== undefined && id > 0;
 }
 
 function lines(list: string): string[][] {
