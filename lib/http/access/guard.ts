@@ -4,6 +4,7 @@ import type { Caller, Scope } from "../../domain/keys.ts";
 import { parseJson, type ReadBody, refuseEncoding } from "../wire/body.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AccessCheck } from "./access.ts";
+import { shownTo } from "./callback-paths.ts";
 
 /** The most bytes that a body of `/v1` may have: far more than any needs, so that a wrong one gets a helpful answer. */
 export const API_BODY_BYTES = 6 * 1024 * 1024;
@@ -19,6 +20,8 @@ export interface Guard<Need extends string = "read" | "write"> {
   readonly admit: (request: Request, scopes: readonly Scope[]) => void;
   /** Returns the caller of a request that was let in. */
   readonly callerOf: (request: Request) => Caller;
+  /** Returns what the caller of a request that was let in may see of records. */
+  readonly shown: <T>(request: Request, data: T) => T;
   readonly readBody: ReadBody;
 }
 
@@ -44,7 +47,8 @@ export function createGuards(deps: {
     refuseEncoding(request);
     return deps.readBody(request, limitBytes);
   };
-  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, readBody });
+  const shown = <T>(request: Request, data: T): T => shownTo(callerOf(request), data);
+  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, shown, readBody });
 }
 
 /** The options of an endpoint, as far as its guard reads and completes them. */
