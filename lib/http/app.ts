@@ -33,6 +33,7 @@ import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
+import type { SlowReaders } from "./wire/slow-readers.ts";
 import type { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
 import { checkGuarded, createGuards } from "./access/guard.ts";
@@ -72,6 +73,7 @@ export interface AppServices {
   readonly rates: RateLimits;
   readonly request_bytes: number;
   readonly idle_timeouts: IdleTimeouts;
+  readonly slowReaders: SlowReaders;
   readonly version: string;
 }
 
@@ -118,7 +120,7 @@ export function createPublicApp(services: AppServices): AnyElysia {
 
 /** Begins an app with what every answer and every error has, and makes the tools of its resources. */
 function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
-  const { access, clock, log, request_bytes, idle_timeouts } = services;
+  const { access, clock, log, request_bytes, idle_timeouts, slowReaders } = services;
   const server = () => app().server;
   const { watch, unwatch } = watching(server, idle_timeouts);
   const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
@@ -140,7 +142,7 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const submissions = new Submissions(services);
   return {
     base,
-    guard: createGuards({ access, server, unwatch, readBody }),
+    guard: createGuards({ access, server, unwatch, readBody, slowReaders }),
     tools: { ...services, requestId },
     calls: { ...services, submissions, readBody, requestId, server, request_bytes },
   };
