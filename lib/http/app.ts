@@ -8,6 +8,7 @@ import type { CallbackService } from "../services/callbacks/callbacks.ts";
 import type { ResultService } from "../services/calls/results.ts";
 import type { FunctionService } from "../services/functions/functions.ts";
 import type { InvocationService } from "../services/calls/invocations.ts";
+import type { AuditService } from "../services/access/audit.ts";
 import type { KeyService } from "../services/access/keys.ts";
 import type { ManifestService } from "../services/functions/manifest.ts";
 import type { Queue } from "../services/work/queue.ts";
@@ -22,6 +23,7 @@ import type { AccessCheck } from "./access/access.ts";
 import type { ClientAddress } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
+import { auditRoutes } from "./api/audit.ts";
 import { callbackSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { manualRoutes } from "./docs/routes.ts";
@@ -65,6 +67,7 @@ export interface AppServices {
   readonly metrics: Metrics;
   readonly access: AccessCheck;
   readonly clientAddress: ClientAddress;
+  readonly audit: AuditService;
   readonly clock: Clock;
   readonly log: Logger;
   readonly request_bytes: number;
@@ -86,7 +89,7 @@ export function createApp(services: AppServices): AnyElysia {
   const server = () => app.server;
   const { watch, unwatch } = watching(server, idle_timeouts);
   const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
-  const guard = createGuards({ access, server, unwatch, readBody });
+  const guard = createGuards({ access, server, unwatch, readBody, clientAddress, audit: services.audit });
   // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
   const tools = { ...services, requestId };
@@ -110,6 +113,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(invocationsRoutes(guard("/v1/invocations", CALLING), tools))
     .use(callbackSecretRoutes(guard("/v1/callbacks/secret", ADMINISTERING), services.callbackSecrets))
     .use(keysRoutes(guard("/v1/keys", ADMINISTERING), services.keys))
+    .use(auditRoutes(guard("/v1/audit", { read: ["admin"] }), services.audit))
     .use(metricsRoutes(guard("/metrics", { read: ["read"] }), metrics))
     .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
     .use(manualRoutes(guard("/docs", { read: SCOPES }), services.version))

@@ -82,8 +82,8 @@ test("A3: the gateway is trusted only with TRUST_GATEWAY=on: with the port on al
   const socket = `${engine.socket}:/var/run/docker.sock`;
   await engine.docker("run", "-d", "--name", open, "-p", "0:9999", ...settings, "-v", socket, image);
   try {
-    const published = (await engine.docker("port", open, "9999")).trim().split(/[:\n]/).at(-1);
-    const openUrl = `http://localhost:${published}`;
+    const [, published] = /^0\.0\.0\.0:(\d+)$/m.exec(await engine.docker("port", open, "9999")) ?? [];
+    const openUrl = `http://127.0.0.1:${published}`;
     expect(await eventually(async () => (await fetch(`${openUrl}/healthz`)).ok)).toBe(true);
     const gateway = (await engine.docker("inspect", "-f", "{{.NetworkSettings.Gateway}}", open)).trim();
     const request = { do: "fetch", ip: gateway, port: Number(published), path: "/v1/functions", host: "localhost" };

@@ -43,6 +43,7 @@ const SURFACE = [
   "POST /v1/invocations/{id}/replay",
   "GET /v1/invocations/{id}/result",
   "POST /v1/invocations/replay",
+  "GET /v1/audit",
   "GET /v1/keys",
   "POST /v1/keys",
   "GET /v1/keys/{id}",
