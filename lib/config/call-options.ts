@@ -79,6 +79,14 @@ export const CALL_OPTIONS = {
     read: duration(SECOND, 24 * HOUR),
     default: "10m",
   },
+  minScheduleIntervalMs: {
+    flag: "min-schedule-interval-ms",
+    variable: "MIN_SCHEDULE_INTERVAL_MS",
+    value: "TIME",
+    help: "The shortest time between two runs of a schedule; older schedules that are more frequent leave out runs.",
+    read: duration(SECOND, HOUR),
+    default: "10s",
+  },
   callbackAllow: {
     flag: "callback-allow",
     variable: "CALLBACK_ALLOW",

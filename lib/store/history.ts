@@ -28,8 +28,8 @@ export interface History {
   /** Removes an invocation and its logs. */
   remove(id: string): Promise<void>;
   /**
-   * Removes up to a batch of the oldest records, except running ones and those whose result is to be sent. Returns the
-   * number of removed records.
+   * Removes up to a batch of the records that ended first, except those whose result is to be sent, and results beyond
+   * their part of the budget. Returns the number of removed records; while it is not 0 there may be more.
    */
   prune(pruning: Pruning): Promise<number>;
   /**

@@ -52,6 +52,7 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
       throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
     }
     if (!policy.loopback) checkAddress(peerAddress(request, server) ?? "", policy.gateways());
+    checkForwarded(request.headers);
     const host = request.headers.get("host") ?? "";
     if (host !== passed) checkHost(host, policy.allowed_hosts);
     passed = host;
@@ -98,7 +99,12 @@ function callerOf(identified: Identification, { guesses }: AccessPolicy, address
 /** Returns whether an address or a host name can only mean this machine. */
 export function isLoopback(host: string): boolean {
   const name = unmapped(host.toLowerCase().replace(/^\[|\]$/g, ""));
-  return name === "localhost" || name.endsWith(".localhost") || name === "::1" || /^127(?:\.\d{1,3}){3}$/.test(name);
+  return (
+    name === "localhost" ||
+    /^(?:[a-z0-9_-]+\.)+localhost$/.test(name) ||
+    name === "::1" ||
+    /^127(?:\.\d{1,3}){3}$/.test(name)
+  );
 }
 
 function keyOf(request: Request): string | undefined {
@@ -115,6 +121,22 @@ function checkAddress(address: string, gateways: readonly string[]): void {
     "With AUTH=off only this machine may do this: set API_KEY and send the key to do it from elsewhere. If the server runs in a " +
       "container whose port is published on 127.0.0.1 only, TRUST_GATEWAY=on lets this machine in",
   );
+}
+
+/** Headers by which proxies say for whom they speak, in lower case. */
+const FORWARDED =
+  /^(?:forwarded$|via$|x-forwarded|x-real-ip|x-original-|x-client-ip|x-cluster-client-ip|client-ip|true-client-ip|cf-|cdn-loop|x-envoy-)/;
+
+/** Refuses what a proxy on this machine passes on: its address says nothing about the one who asks. */
+function checkForwarded(headers: Headers): void {
+  for (const name of headers.keys()) {
+    if (!FORWARDED.test(name)) continue;
+    throw new AppError(
+      "forbidden",
+      `This request came through a proxy (it has the header ${quoted(name)}), so it needs an API key: set AUTH=on and send ` +
+        "the key, or point the proxy at PUBLIC_PORT, which has the routes of functions only",
+    );
+  }
 }
 
 /** Refuses a page that has rebound its own name to our address: the browser sends that name here. */

@@ -6,6 +6,7 @@ import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AuditService } from "../../services/access/audit.ts";
 import { pathOf } from "../wire/errors.ts";
 import type { AccessCheck } from "./access.ts";
+import { shownTo } from "./callback-paths.ts";
 import type { ClientAddress } from "./client-address.ts";
 
 /** The most bytes that a body of `/v1` may have: far more than any needs, so that a wrong one gets a helpful answer. */
@@ -24,6 +25,8 @@ export interface Guard<Need extends string = "read" | "write"> {
   readonly changed: (request: Request, status: number) => void;
   /** Returns the caller of a request that was let in. */
   readonly callerOf: (request: Request) => Caller;
+  /** Returns what the caller of a request that was let in may see of records. */
+  readonly shown: <T>(request: Request, data: T) => T;
   readonly readBody: ReadBody;
 }
 
@@ -62,12 +65,14 @@ export function createGuards(deps: {
     refuseEncoding(request);
     return deps.readBody(request, limitBytes);
   };
+  const shown = <T>(request: Request, data: T): T => shownTo(callerOf(request), data);
   return (prefix, scopes) => ({
     prefix,
     scopes,
     admit: (request, need) => admit(request, scopes[need], need === "write"),
     changed,
     callerOf,
+    shown,
     readBody,
   });
 }

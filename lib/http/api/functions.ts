@@ -45,7 +45,7 @@ const pull = {
 /** `/v1/functions`: images plus their settings. */
 export function functionsRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
   return resource(guard, "functions")
-    .get("/", () => success(functions.list()), {
+    .get("/", ({ request }) => success(guard.shown(request, functions.list())), {
       needs: "read",
       response: { 200: Envelope(Type.Array(Function), "The functions, oldest first."), ...errors() },
       detail: { operationId: "listFunctions", summary: "List the functions" },
@@ -64,7 +64,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
         detail: creation,
       },
     )
-    .get("/:id", ({ params: { id } }) => success(functions.getWithPool(id)), {
+    .get("/:id", ({ params: { id }, request }) => success(guard.shown(request, functions.getWithPool(id))), {
       needs: "read",
       params,
       response: { 200: data, ...errors(404) },

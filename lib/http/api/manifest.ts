@@ -97,7 +97,7 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
     .get(
       "/export",
       async ({ request }) => {
-        const manifest = await manifests.export();
+        const manifest = guard.shown(request, await manifests.export());
         const answer = prefersJson(request.headers.get("accept"))
           ? Response.json(success(manifest))
           : new Response(`${Bun.YAML.stringify(manifest, null, 2)}\n`, { headers: { "Content-Type": YAML } });

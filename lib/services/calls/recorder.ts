@@ -179,8 +179,8 @@ export class Recorder implements AsyncDisposable {
     } catch (error) {
       log.warn("old records not removed", { problem: messageOf(error) });
     }
-    // A full batch means that there may be more.
-    this.#nextPrune.set(removed < PRUNE_BATCH ? PRUNE_INTERVAL_MS : PRUNE_PAUSE_MS);
+    // If some were removed there may be more: a batch is also limited by the bytes of its payloads.
+    this.#nextPrune.set(removed === 0 ? PRUNE_INTERVAL_MS : PRUNE_PAUSE_MS);
   }
 }
 

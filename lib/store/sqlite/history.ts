@@ -58,6 +58,7 @@ export class SqliteHistory implements History {
   }
 
   async prune(pruning: Pruning): Promise<number> {
+    this.#tables.payloads.trim();
     return this.#tables.invocations.prune(pruning);
   }
 

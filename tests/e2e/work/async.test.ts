@@ -19,7 +19,7 @@ beforeAll(async () => {
     name: "chaos",
     retry: { ...AT_ONCE, on: [...AT_ONCE.on], max_attempts: 2 },
   });
-  await server.createRoute("/chaos", id);
+  expectSuccess(await server.api("POST", "/v1/routes", { path: "/chaos", function_id: id, async: true }));
 });
 afterAll(() => server[Symbol.asyncDispose]());
 

@@ -198,16 +198,10 @@ describe("POST /v1/functions", () => {
     [{ image: "x", cpus: 0 }, 'Invalid "cpus": it must be a number from 0.01 to 1024, but it is 0'],
     ['{"image": "x", "cpus": 1e999}', 'Invalid "cpus": it must be a number from 0.01 to 1024, but it is Infinity'],
     [{ image: "x", pids: 3 }, 'Invalid "pids": it must be a whole number from 4 to 32768, but it is 3'],
-    [
-      { image: "x", environment: [] },
-      'Invalid "environment": it must be an object of strings or null, but it is a list',
-    ],
-    [
-      { image: "x", environment: "A=b" },
-      'Invalid "environment": it must be an object of strings or null, but it is "A=b"',
-    ],
-    [{ image: "x", environment: { A: 1 } }, 'Invalid "environment/A": it must be a string, but it is 1'],
-    [{ image: "x", environment: { "\u2028": 1 } }, 'Invalid "environment/\u2028": it must be a string, but it is 1'],
+    [{ image: "x", environment: [] }, 'Invalid "environment": it must be an object of strings or null'],
+    [{ image: "x", environment: "A=b" }, 'Invalid "environment": it must be an object of strings or null'],
+    [{ image: "x", environment: { A: 1 } }, 'Invalid "environment/A": it must be a string'],
+    [{ image: "x", environment: { "\u2028": 1 } }, 'Invalid "environment/\u2028": it must be a string'],
     [{ image: "x", environment: { "": "x" } }, 'Invalid "environment": a key is empty: give every variable a name'],
     [{ image: "x", environment: { "A=B": "x" } }, 'Invalid "environment": the key "A=B" contains "=": remove it'],
     [

@@ -9,7 +9,8 @@ import work from "./0008-work.sql" with { type: "text" };
 import schedules from "./0009-schedules.sql" with { type: "text" };
 import messages from "./0010-messages.sql" with { type: "text" };
 import owners from "./0011-owners.sql" with { type: "text" };
-import audit from "./0012-audit.sql" with { type: "text" };
+import budgets from "./0012-budgets.sql" with { type: "text" };
+import audit from "./0013-audit.sql" with { type: "text" };
 import keys from "./0007-keys.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
@@ -26,6 +27,7 @@ export const MIGRATIONS: readonly string[] = [
   schedules,
   messages,
   owners,
+  budgets,
   audit,
 ];
 
