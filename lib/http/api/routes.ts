@@ -15,6 +15,7 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
   return resource(guard, "routes")
     .get("/", ({ request }) => success(guard.shown(request, routes.list())), {
       needs: "read",
+      long: true,
       response: { 200: Envelope(Type.Array(Route), "The routes, oldest first."), ...errors() },
       detail: { operationId: "listRoutes", summary: "List the routes" },
     })

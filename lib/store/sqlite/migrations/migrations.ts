@@ -10,7 +10,8 @@ import schedules from "./0009-schedules.sql" with { type: "text" };
 import messages from "./0010-messages.sql" with { type: "text" };
 import owners from "./0011-owners.sql" with { type: "text" };
 import budgets from "./0012-budgets.sql" with { type: "text" };
-import audit from "./0013-audit.sql" with { type: "text" };
+import undelivered from "./0013-undelivered.sql" with { type: "text" };
+import audit from "./0014-audit.sql" with { type: "text" };
 import keys from "./0007-keys.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
@@ -28,6 +29,7 @@ export const MIGRATIONS: readonly string[] = [
   messages,
   owners,
   budgets,
+  undelivered,
   audit,
 ];
 
