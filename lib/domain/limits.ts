@@ -61,6 +61,8 @@ export const CRON_LENGTH = 256;
 /** Dead invocations that one request replays, and the longest wait for the end of an invocation, in milliseconds. */
 export const REPLAYS = { default: 100, max: 1_000 } as const;
 export const WAIT_MS = 60_000;
+/** Entries of the audit log that are kept, by event. They take about 200 bytes each. */
+export const AUDIT = { change: 100_000, refused_key: 10_000 } as const;
 /** Queued invocations of all functions. */
 export const QUEUED = 1_000_000;
 

@@ -11,7 +11,8 @@ import messages from "./0010-messages.sql" with { type: "text" };
 import owners from "./0011-owners.sql" with { type: "text" };
 import budgets from "./0012-budgets.sql" with { type: "text" };
 import undelivered from "./0013-undelivered.sql" with { type: "text" };
-import openFiles from "./0014-open-files.sql" with { type: "text" };
+import audit from "./0014-audit.sql" with { type: "text" };
+import openFiles from "./0015-open-files.sql" with { type: "text" };
 import keys from "./0007-keys.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
@@ -30,6 +31,7 @@ export const MIGRATIONS: readonly string[] = [
   owners,
   budgets,
   undelivered,
+  audit,
   openFiles,
 ];
 
