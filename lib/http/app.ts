@@ -8,6 +8,7 @@ import type { CallbackService } from "../services/callbacks/callbacks.ts";
 import type { ResultService } from "../services/calls/results.ts";
 import type { FunctionService } from "../services/functions/functions.ts";
 import type { InvocationService } from "../services/calls/invocations.ts";
+import type { AuditService } from "../services/access/audit.ts";
 import type { KeyService } from "../services/access/keys.ts";
 import type { ManifestService } from "../services/functions/manifest.ts";
 import type { Queue } from "../services/work/queue.ts";
@@ -22,10 +23,11 @@ import type { AccessCheck } from "./access/access.ts";
 import type { ClientAddress } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
+import { auditRoutes } from "./api/audit.ts";
 import { callbackSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { manualRoutes } from "./docs/routes.ts";
-import { errorHandler, type RequestId } from "./wire/errors.ts";
+import { answeringErrors, errorHandler, refusing, type RequestId } from "./wire/errors.ts";
 import { functionsRoutes } from "./api/functions.ts";
 import { invocationsRoutes } from "./api/invocations.ts";
 import { keysRoutes } from "./api/keys.ts";
@@ -33,14 +35,16 @@ import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
-import { RateLimits } from "./calls/rate-limits.ts";
+import type { SlowReaders } from "./wire/slow-readers.ts";
+import type { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
 import { checkGuarded, createGuards } from "./access/guard.ts";
 import { callRoutes } from "./calls/route.ts";
 import { routesRoutes } from "./api/routes.ts";
+import { rawPathRoutes } from "./wire/raw-paths.ts";
 import { schedulesRoutes } from "./api/schedules.ts";
 import { secretsRoutes } from "./api/secrets.ts";
-import { healthRoutes, metricsRoutes } from "./api/status.ts";
+import { healthRoutes, metricsRoutes, publicHealthRoutes } from "./api/status.ts";
 import { Submissions } from "./calls/submit.ts";
 import { versionsRoutes } from "./api/versions.ts";
 
@@ -65,10 +69,14 @@ export interface AppServices {
   readonly metrics: Metrics;
   readonly access: AccessCheck;
   readonly clientAddress: ClientAddress;
+  readonly audit: AuditService;
   readonly clock: Clock;
   readonly log: Logger;
+  /** The callers that routes have counted, on all listeners. */
+  readonly rates: RateLimits;
   readonly request_bytes: number;
   readonly idle_timeouts: IdleTimeouts;
+  readonly slowReaders: SlowReaders;
   readonly version: string;
 }
 
@@ -82,23 +90,10 @@ const ADMINISTERING = { read: ["admin"], write: ["admin"] } as const;
 
 /** Creates the whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, metrics, access, clientAddress, clock, log, request_bytes, idle_timeouts } = services;
-  const server = () => app.server;
-  const { watch, unwatch } = watching(server, idle_timeouts);
-  const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
-  const guard = createGuards({ access, server, unwatch, readBody });
-  // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
-  const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
-  const tools = { ...services, requestId };
-  const submissions = new Submissions(services);
-  const { invocations } = services;
-  const calls = { invocations, submissions, readBody, requestId, server, clientAddress, request_bytes };
-  const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
-    .mapResponse({ as: "global" }, ({ request, set }) => {
-      watch(request);
-      requestId(set);
-    })
-    .use(errorHandler({ log, watch, requestId, allowed: (path) => allowedMethods(app.routes, path) }))
+  const { functions, routes, metrics } = services;
+  const nowhere = "No such path: GET /docs has the manual, GET /swagger the API, and functions are called below /r";
+  const { base, guard, tools, calls } = begin(services, () => app, nowhere);
+  const app: AnyElysia = base
     .use(functionsRoutes(guard("/v1/functions", DEPLOYING), functions, tools))
     .use(versionsRoutes(guard("/v1/functions", DEPLOYING), services.versions))
     .use(invokeRoutes(guard("/v1/functions", { invoke: ["invoke"] }), functions, calls))
@@ -110,11 +105,49 @@ export function createApp(services: AppServices): AnyElysia {
     .use(invocationsRoutes(guard("/v1/invocations", CALLING), tools))
     .use(callbackSecretRoutes(guard("/v1/callbacks/secret", ADMINISTERING), services.callbackSecrets))
     .use(keysRoutes(guard("/v1/keys", ADMINISTERING), services.keys))
+    .use(auditRoutes(guard("/v1/audit", { read: ["admin"] }), services.audit))
     .use(metricsRoutes(guard("/metrics", { read: ["read"] }), metrics))
     .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
     .use(manualRoutes(guard("/docs", { read: SCOPES }), services.version))
-    .use(callRoutes(routes, { ...calls, access, log, metrics, rates: new RateLimits(clock) }))
+    .use(callRoutes(routes, calls))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);
   return app;
+}
+
+/** Creates the part of the HTTP API that is for everyone: the routes of functions, and the health of the server. */
+export function createPublicApp(services: AppServices): AnyElysia {
+  const { base, calls } = begin(services, () => app, "No such path: functions are called below /r");
+  const app: AnyElysia = base.use(callRoutes(services.routes, calls)).use(publicHealthRoutes(services.status));
+  return app;
+}
+
+/** Begins an app with what every answer and every error has, and makes the tools of its resources. */
+function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
+  const { clock, log, request_bytes, idle_timeouts } = services;
+  const server = () => app().server;
+  const { watch, unwatch } = watching(server, idle_timeouts);
+  const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
+  // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
+  const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
+  const allowed = (path: string) => allowedMethods(app().routes, path);
+  const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere });
+  const dispatch = (request: Request) => app().fetch(request);
+  const base = new Elysia({
+    normalize: false,
+    handler: { standardHostname: false },
+    serve: { routes: rawPathRoutes({ nowhere, dispatch, refuse: refusing(answerError) }) },
+  })
+    .mapResponse({ as: "global" }, ({ request, set }) => {
+      watch(request);
+      requestId(set);
+    })
+    .use(errorHandler(answerError));
+  const submissions = new Submissions(services);
+  return {
+    base,
+    guard: createGuards({ ...services, server, unwatch, readBody }),
+    tools: { ...services, requestId },
+    calls: { ...services, submissions, readBody, requestId, server, request_bytes },
+  };
 }

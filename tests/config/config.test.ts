@@ -19,6 +19,8 @@ describe("readConfig", () => {
     expect(readConfig({}, {}, machine)).toEqual({
       host: "127.0.0.1",
       port: 9999,
+      publicHost: null,
+      publicPort: null,
       dataPath: "/here",
       apiKey: null,
       apiKeyFile: null,
@@ -51,6 +53,7 @@ describe("readConfig", () => {
       callbackAllow: { names: new Set(), ranges: [] },
       retentionDays: 7,
       retentionCount: 100_000,
+      auditDays: 90,
       keepVersions: 5,
       logLevel: "info",
       logFormat: "auto",
@@ -100,6 +103,19 @@ describe("readConfig", () => {
     expect(config([], { PORT: "2" }).port).toBe(2);
     expect(config([], { PORT: "" }).port).toBe(9999);
     expect(config(["--port=1", "--port=3"]).port).toBe(3);
+  });
+
+  test("the public listener has a port, and by default the address of the other", () => {
+    expect(config(["--public-port=0"])).toMatchObject({ publicHost: null, publicPort: 0 });
+    expect(config([], { PUBLIC_HOST: "[::1]", PUBLIC_PORT: "80" })).toMatchObject({
+      publicHost: "::1",
+      publicPort: 80,
+    });
+    expect(() => config([], { PUBLIC_HOST: "0.0.0.0" })).toThrow(
+      new ConfigError(
+        "PUBLIC_HOST is given without PUBLIC_PORT (or their flags): give the port of the public listener",
+      ),
+    );
   });
 
   test.each([

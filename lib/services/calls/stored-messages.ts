@@ -1,3 +1,4 @@
+import { responseHeaderProblem } from "../../domain/calls/headers.ts";
 import {
   ANY_BYTES_TYPE,
   type BufferedRequest,
@@ -51,8 +52,14 @@ export function storedResponse({ status, headers }: StoredResponse): string {
 export function readStoredResponse(text: string | null, succeeded: boolean): StoredResponse {
   if (text === null) return headOf(PLAIN_RESPONSE, false, succeeded);
   const stored = JSON.parse(text) as StoredResponse | OldResponse; // `storedResponse` wrote it, or that of an older version
-  if (!("body_file" in stored)) return stored;
-  return headOf(stored.meta ?? PLAIN_RESPONSE, stored.body_file, succeeded);
+  // An older version let headers pass that are left out now.
+  if (!("body_file" in stored)) return { ...stored, headers: stored.headers.filter(([name]) => mayPass(name)) };
+  const { status, headers } = stored.meta ?? PLAIN_RESPONSE;
+  return headOf({ status, headers: headers.filter(([name]) => mayPass(name)) }, stored.body_file, succeeded);
+}
+
+function mayPass(name: string): boolean {
+  return responseHeaderProblem(name) === undefined;
 }
 
 /** Returns the request column for a call whose body is another call's answer, by the column of that answer. */

@@ -112,6 +112,22 @@ test.each([
   ["clear-site-data", "all that this server answers"],
   ["report-to", "all that this server answers"],
   ["strict-transport-security", "all that this server answers"],
+  // C5: what browsers keep for the origin, and what proxies act on.
+  ...["accept-ch", "critical-ch", "set-login", "reporting-endpoints", "public-key-pins", "expect-ct"].map(
+    (one) => [one, "all that this server answers"] as const,
+  ),
+  ...[
+    "x-accel-redirect",
+    "x-accel-buffering",
+    "x-accel-new-in-2030",
+    "x_accel_redirect",
+    "x-sendfile",
+    "x-sendfile2",
+  ].map((one) => [one, "a proxy in front of this server"] as const),
+  ...["x-lighttpd-send-file", "x-litespeed-location", "x-litespeed-purge", "x-reproxy-url", "x-reproxy-file"].map(
+    (one) => [one, "a proxy in front of this server"] as const,
+  ),
+  ["x-envoy-immediate-health-check-fail", "a proxy in front of this server"],
 ])("responseHeaderProblem refuses %s", (header, why) => expect(responseHeaderProblem(header)).toContain(why));
 
 test.each(["content-type", "location", "set-cookie", "cache-control", "etag", "content-security-policy", "x-mine"])(

@@ -24,6 +24,7 @@ const LOOPBACK: AccessPolicy = {
   loopback: true,
   allowed_hosts: ["slipway.example", "other.example:8443"],
   clientAddress: peerAddress,
+  audit: { refused: () => undefined },
   gateways: () => [GATEWAY],
 };
 const LOCKED: AccessPolicy = { ...LOOPBACK, keys: ONE_KEY, key_required: true, loopback: false };
@@ -119,7 +120,7 @@ describe("createAccessCheck, by earlier wrong keys", () => {
     ["if the server has no key, none is a guess", { ...slow, keys: NO_KEY }, bearer("any"), "unauthorized"],
     [
       "a revoked key is not a guess",
-      { ...slow, keys: { identify: () => ({ refused: "dead", message: "revoked" }) } },
+      { ...slow, keys: { identify: () => ({ refused: "dead", message: "revoked", key_id: "k" }) } },
       bearer("any"),
       "unauthorized",
     ],
@@ -160,6 +161,9 @@ describe("createAccessCheck, by the Host of a request without a key", () => {
     ["other.example:8444", "misdirected_request"],
     ["evil.example", "misdirected_request"],
     ["localhost.evil.example", "misdirected_request"],
+    ["a@b.localhost", "misdirected_request"],
+    ["evil.example/.localhost", "misdirected_request"],
+    [".localhost", "misdirected_request"],
     ["127.0.0.1.evil.example", "misdirected_request"],
     ["evil.example:127", "misdirected_request"],
     ["localhost, evil.example", "misdirected_request"],
@@ -171,6 +175,43 @@ describe("createAccessCheck, by the Host of a request without a key", () => {
   ])("%j", (host, expected) => {
     expect(verdict(LOOPBACK, { Host: host })).toBe(expected);
   });
+});
+
+describe("createAccessCheck, by the proxy that a request came through", () => {
+  const forwarding: readonly Record<string, string>[] = [
+    { Forwarded: "for=203.0.113.9" },
+    { "X-Forwarded-For": "203.0.113.9" },
+    { "x-forwarded-for": "127.0.0.1" },
+    { "X-Forwarded-For": "" },
+    { "X-FORWARDED-PROTO": "https" },
+    { "X-Forwarded-Host": "localhost" },
+    { "X-Forwarded-Server": "a" },
+    { "X-Forwarded-Anything": "a" },
+    { "X-Real-IP": "127.0.0.1" },
+    { Via: "1.1 Caddy" },
+    { "X-Original-Forwarded-For": "203.0.113.9" },
+    { "CF-Connecting-IP": "203.0.113.9" },
+    { "True-Client-IP": "203.0.113.9" },
+  ];
+
+  test.each(forwarding)("%j needs a key, on whatever address and under whatever name", (headers) => {
+    for (const policy of [LOOPBACK, OPEN, { ...LOOPBACK, allowed_hosts: ["slipway.example"] }]) {
+      expect(verdict(policy, headers)).toBe("forbidden");
+      expect(verdict(policy, { ...headers, Host: "slipway.example" })).toBe("forbidden");
+    }
+    expect(verdict(LOCKED, headers)).toBe("unauthorized");
+    for (const policy of [LOCKED, OPEN]) {
+      expect(verdict(policy, { ...headers, ...bearer(KEY) }, "203.0.113.9")).toBe("passes");
+      expect(verdict(policy, { ...headers, ...bearer("wrong") })).toBe("unauthorized");
+    }
+  });
+
+  test.each([{ Viable: "x" }, { "X-Request-Id": "x" }, { From: "x" }, { Referer: "http://x/" }])(
+    "%j is sent by callers themselves",
+    (headers) => {
+      expect(verdict(LOOPBACK, headers)).toBe("passes");
+    },
+  );
 });
 
 describe("createAccessCheck, by the site of a request without a key", () => {
