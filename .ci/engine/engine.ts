@@ -39,8 +39,8 @@ export function acquireEngine(): Promise<Engine> {
  * Throws a `SetupError` if it cannot be had.
  */
 export async function startNewestEngine(): Promise<Engine> {
-  const { client, stop } = await startPrivateEngine("newest");
-  return engineOf(client, true, stop);
+  const started = await startPrivateEngine("newest");
+  return engineOf(started.client, true, () => started.stop());
 }
 
 /** Returns the engine of this process if `acquireEngine` has been called. */

@@ -72,9 +72,15 @@ async function download(apt: string): Promise<string[]> {
   await Bun.write(join(apt, "dpkg/status"), "");
   await Bun.write(join(apt, "etc/sources.list"), `deb [signed-by=${KEYRING}] ${await archive()} ${SUITE} main\n`);
   const options = [
-    ...[`Dir::Etc=${apt}/etc`, `Dir::State=${apt}`, `Dir::State::status=${apt}/dpkg/status`, `Dir::Cache=${apt}`],
-    ...["APT::Sandbox::User=root", "Acquire::Languages=none", "Acquire::Check-Valid-Until=false"],
-    ...["Acquire::Retries=3", "Acquire::http::Timeout=30"],
+    `Dir::Etc=${apt}/etc`,
+    `Dir::State=${apt}`,
+    `Dir::State::status=${apt}/dpkg/status`,
+    `Dir::Cache=${apt}`,
+    "APT::Sandbox::User=root",
+    "Acquire::Languages=none",
+    "Acquire::Check-Valid-Until=false",
+    "Acquire::Retries=3",
+    "Acquire::http::Timeout=30",
   ].flatMap((option) => ["-o", option]);
   const get = (...words: string[]) => runOrThrow(["apt-get", "-q", ...options, ...words]);
   await get("update");
