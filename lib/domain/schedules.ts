@@ -2,6 +2,7 @@ import { Type, type Static } from "@sinclair/typebox";
 import { AppError, messageOf } from "./errors.ts";
 import { CRON_LENGTH } from "./limits.ts";
 import { quoted } from "./quoted.ts";
+import { isAhead } from "./time/set-back.ts";
 import { type Timetable, timetableOf } from "./time/timetable.ts";
 import { Enum, Flag, Nullable, Timestamp } from "./types.ts";
 
@@ -127,9 +128,15 @@ export interface Due {
   readonly last_due: number;
 }
 
+/** Returns the time up to which all runs are done. A mark of a clock that was ahead is taken back to now. */
+export function doneBy({ last_due }: Pick<Schedule, "last_due">, now: number): number {
+  return isAhead(last_due, now) ? now : last_due;
+}
+
 /** Finds the runs that are due by `now`, after those that were done by `last_due`. */
 export function dueBy(schedule: Pick<Schedule, "cron" | "timezone" | "catch_up" | "last_due">, now: number): Due {
-  const { catch_up, last_due } = schedule;
+  const { catch_up } = schedule;
+  const last_due = doneBy(schedule, now);
   const first = nextAfter(schedule, last_due);
   if (first === undefined || first > now) return { runs: [], last_due };
   const recent: number[] = [];

@@ -44,6 +44,8 @@ describe("readConfig", () => {
       drainMs: 30_000,
       engineTimeoutMs: 30_000,
       pullTimeoutMs: 600_000,
+      callbackTimeoutMs: 15_000,
+      callbackRetryFor: 24 * 3_600_000,
       callbackAllow: { names: new Set(), ranges: [] },
       retentionDays: 7,
       retentionCount: 100_000,

@@ -6,6 +6,7 @@ import { notFound } from "../../domain/quoted.ts";
 import {
   checkSchedule,
   type CreateSchedule,
+  doneBy,
   dueBy,
   nextAfter,
   nextTimes,
@@ -14,6 +15,7 @@ import {
   type ScheduleWithTimes,
   type UpdateSchedule,
 } from "../../domain/schedules.ts";
+import { ClockWatch, isAhead } from "../../domain/time/set-back.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
 import { retryStale } from "../../store/errors.ts";
@@ -41,6 +43,7 @@ export class ScheduleService implements Disposable {
   /** The time at which each schedule is due next; those that are paused, or never due again, are not in here. */
   readonly #next = new Map<string, number>();
   readonly #alarm: Alarm;
+  readonly #watch = new ClockWatch();
   #started = false;
 
   constructor(deps: ScheduleDeps) {
@@ -89,7 +92,7 @@ export class ScheduleService implements Disposable {
       checkSchedule(changed, now);
       // Another timetable begins now, and runs that a pause left out are not made up for.
       const renewed = changed.cron !== current.cron || changed.timezone !== current.timezone || current.paused;
-      const next = renewed ? { ...changed, last_due: Math.max(current.last_due, now) } : changed;
+      const next = renewed ? { ...changed, last_due: Math.max(doneBy(current, now), now) } : changed;
       await this.#deps.store.schedules.replace(current, next);
       return next;
     });
@@ -107,7 +110,7 @@ export class ScheduleService implements Disposable {
   /** Begins to watch the clock; runs that were missed meanwhile are judged first. */
   start(): void {
     this.#started = true;
-    for (const schedule of this.#deps.store.schedules.list()) this.#plan(schedule);
+    this.#planAll();
     this.#sleep();
   }
 
@@ -116,11 +119,21 @@ export class ScheduleService implements Disposable {
     this.#alarm[Symbol.dispose]();
   }
 
+  #planAll(): void {
+    for (const schedule of this.#deps.store.schedules.list()) this.#plan(schedule);
+  }
+
   #plan(schedule: Schedule): void {
-    const next = schedule.paused ? undefined : nextAfter(schedule, schedule.last_due);
+    const next = schedule.paused ? undefined : this.#nextOf(schedule);
     if (next === undefined) this.#next.delete(schedule.id);
     else this.#next.set(schedule.id, next);
     if (this.#started) this.#sleep();
+  }
+
+  /** Returns when a schedule is to be looked at next: at once if its mark is to be taken back. */
+  #nextOf(schedule: Schedule): number | undefined {
+    const now = this.#deps.clock.now();
+    return isAhead(schedule.last_due, now) ? now : nextAfter(schedule, schedule.last_due);
   }
 
   /** Sleeps until the next one is due. */
@@ -132,6 +145,7 @@ export class ScheduleService implements Disposable {
 
   async #look(): Promise<void> {
     const now = this.#deps.clock.now();
+    if (this.#watch.wasSetBack(now)) this.#planAll();
     const due = [...this.#next].filter(([, next]) => next <= now);
     for (const [id] of due) await this.#runOrRetry(id, now);
     if (this.#started) this.#sleep();
@@ -188,7 +202,8 @@ export class ScheduleService implements Disposable {
 
   #shown(schedule: Schedule): ScheduleWithTimes {
     const { last_due: _, ...shown } = schedule;
-    const after = Math.max(this.#deps.clock.now(), schedule.last_due);
+    const now = this.#deps.clock.now();
+    const after = Math.max(now, doneBy(schedule, now));
     return { ...shown, next: nextTimes(schedule, after).map(timestamp) };
   }
 }

@@ -9,6 +9,7 @@ import work from "./0008-work.sql" with { type: "text" };
 import schedules from "./0009-schedules.sql" with { type: "text" };
 import messages from "./0010-messages.sql" with { type: "text" };
 import owners from "./0011-owners.sql" with { type: "text" };
+import time from "./0012-time.sql" with { type: "text" };
 import keys from "./0007-keys.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
@@ -25,6 +26,7 @@ export const MIGRATIONS: readonly string[] = [
   schedules,
   messages,
   owners,
+  time,
 ];
 
 /** "SLIP": distinguishes our databases from those of other programs that number their schemas. */
