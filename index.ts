@@ -51,7 +51,13 @@ async function run(command: Command): Promise<number> {
 async function serve(config: Config): Promise<number> {
   const log = loggerOf(config);
   const server = await start(config, { log });
-  log.info("listening", { url: server.url, version: VERSION, data_path: config.dataPath });
+  const { url, public_url } = server;
+  log.info("listening", {
+    url,
+    ...(public_url !== undefined && { public_url }),
+    version: VERSION,
+    data_path: config.dataPath,
+  });
   if (server.new_key !== undefined) {
     // Not through the logger: logs are stored and shipped, and the key must be shown only once.
     console.error(`slipway: the API key, shown only now: ${server.new_key}`);

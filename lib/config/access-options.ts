@@ -1,5 +1,5 @@
 import { apiKey, secretKey } from "./key-readers.ts";
-import { host, hosts } from "./network-readers.ts";
+import { addressRanges, host, hosts } from "./network-readers.ts";
 import type { OptionTable } from "./option.ts";
 import { integer, oneOf, text } from "./readers.ts";
 
@@ -21,6 +21,24 @@ export const ACCESS_OPTIONS = {
     help: "Port to listen on; 0 picks a free one.",
     read: integer(0, 65_535),
     default: "9999",
+  },
+  publicHost: {
+    flag: "public-host",
+    variable: "PUBLIC_HOST",
+    value: "ADDRESS",
+    help: "Address of the public listener (see --public-port).",
+    read: host,
+    default: null,
+    defaultHelp: "the same as --host",
+  },
+  publicPort: {
+    flag: "public-port",
+    variable: "PUBLIC_PORT",
+    value: "PORT",
+    help: "Port of the public listener, which has the routes of functions, /healthz and /readyz, but not the API: point a reverse proxy at it.",
+    read: integer(0, 65_535),
+    default: null,
+    defaultHelp: "no public listener",
   },
   dataPath: {
     flag: "data-path",
@@ -74,6 +92,23 @@ export const ACCESS_OPTIONS = {
     help: "Who may use the API: on = only with the key; off = anyone who can reach it; auto = on, except on a loopback address.",
     read: oneOf("auto", "on", "off"),
     default: "auto",
+  },
+  trustGateway: {
+    flag: "trust-gateway",
+    variable: "TRUST_GATEWAY",
+    value: "MODE",
+    help: "on: with AUTH=off in a container, requests from the default gateway count as this machine's. Only for a port that is published on 127.0.0.1: otherwise functions and strangers come from there, too.",
+    read: oneOf("on", "off"),
+    default: "off",
+  },
+  trustedProxies: {
+    flag: "trusted-proxies",
+    variable: "TRUSTED_PROXIES",
+    value: "ADDRESS,...",
+    help: "Addresses and ranges of reverse proxies, whose X-Forwarded-For or Forwarded is believed: rate limits, limits on wrong keys and client_address then go by the proxy's client.",
+    read: addressRanges,
+    default: "",
+    defaultHelp: "none",
   },
   allowedHosts: {
     flag: "allowed-hosts",

@@ -81,6 +81,14 @@ export const CALL_OPTIONS = {
     read: duration(SECOND, 24 * HOUR),
     default: "10m",
   },
+  minScheduleIntervalMs: {
+    flag: "min-schedule-interval-ms",
+    variable: "MIN_SCHEDULE_INTERVAL_MS",
+    value: "TIME",
+    help: "The shortest time between two runs of a schedule; older schedules that are more frequent leave out runs.",
+    read: duration(SECOND, HOUR),
+    default: "10s",
+  },
   callbackTimeoutMs: {
     flag: "callback-timeout-ms",
     variable: "CALLBACK_TIMEOUT_MS",

@@ -62,4 +62,12 @@ export const CAPACITY_OPTIONS = {
     read: integer(0, 1_000_000),
     default: "100",
   },
+  queueBytes: {
+    flag: "queue-bytes",
+    variable: "QUEUE_BYTES",
+    value: "SIZE",
+    help: "The most that queued requests, and requests and results that are kept, may take in the database; beyond it new asynchronous calls get a 507, and the oldest results make room.",
+    read: size(1024 ** 2, 1024 ** 5),
+    default: "2GiB",
+  },
 } as const satisfies OptionTable;

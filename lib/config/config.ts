@@ -38,6 +38,16 @@ export function readConfig(flags: Flags, env: Variables, machine: Machine): Conf
     if (value === null || file === null) continue;
     throw new ConfigError(`Both ${name} and ${name}_FILE are given (or their flags): leave one of them out`);
   }
+  if (config.publicHost !== null && config.publicPort === null) {
+    throw new ConfigError(
+      "PUBLIC_HOST is given without PUBLIC_PORT (or their flags): give the port of the public listener",
+    );
+  }
+  if (config.trustGateway === "on" && !origin.inContainer) {
+    throw new ConfigError(
+      "TRUST_GATEWAY=on is for a server in a container (OS_ENV=docker): elsewhere the gateway is the network's router. Leave it out.",
+    );
+  }
   return { ...config, dataPath: resolve(machine.directory, config.dataPath) };
 }
 

@@ -1,8 +1,8 @@
 import { posix } from "node:path";
-import type { Allowed } from "../domain/addresses.ts";
+import { type AddressRange, type Allowed, plainRange } from "../domain/addresses.ts";
 import { parseAllowed } from "../domain/calls/callbacks.ts";
 import type { EngineAddress } from "../domain/engine-address.ts";
-import { integer, type Reader, ValueError } from "./readers.ts";
+import { integer, type Reader, refuse, ValueError } from "./readers.ts";
 
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/i;
 
@@ -26,6 +26,17 @@ export const hosts: Reader<readonly string[]> = (value) => {
   } catch {
     throw new ValueError("a list of host names and IP addresses, without ports, separated by commas");
   }
+};
+
+/** Addresses and ranges separated by commas. */
+export const addressRanges: Reader<readonly AddressRange[]> = (value) => {
+  const entries = value.split(",").map((entry) => entry.trim().replace(/^\[(.*)\]$/, "$1"));
+  return entries
+    .filter((entry) => entry !== "")
+    .map(
+      (entry) =>
+        plainRange(entry) ?? refuse("a list of IP addresses and ranges such as 10.0.0.0/8, separated by commas"),
+    );
 };
 
 /** Host names, addresses and ranges separated by commas. */

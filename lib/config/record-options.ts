@@ -11,7 +11,7 @@ export const RECORD_OPTIONS = {
     flag: "retention-days",
     variable: "RETENTION_DAYS",
     value: "DAYS",
-    help: "How long invocation records are kept.",
+    help: "How long invocation records are kept, counted from the end of the invocation.",
     read: integer(0, 36_500),
     default: "7",
   },

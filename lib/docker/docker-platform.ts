@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { EngineAddress } from "../domain/engine-address.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import type { Settings } from "../domain/functions/settings.ts";
-import type { Pulled } from "../domain/images/pulled-images.ts";
+import type { Pulled, RenamedImage } from "../domain/images/pulled-images.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
@@ -38,6 +38,10 @@ export interface DockerPlatformOptions {
   readonly credentialsFor: (host: string) => CurrentCredentials | undefined;
   /** Called with what each pull has done on the engine. */
   readonly onPulled: (pulled: Pulled) => Promise<void>;
+  /** Returns the names that pulls of this server gave an image, in full. */
+  readonly pulledNames: (imageId: string) => readonly string[];
+  /** Called when the engine has an image under another id than before: it has changed its image store. */
+  readonly onImageRenamed: (renamed: RenamedImage) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -91,6 +95,8 @@ export class DockerPlatform implements Platform {
       log,
       clock,
       credentialsFor: options.credentialsFor,
+      pulledNames: options.pulledNames,
+      onRenamed: options.onImageRenamed,
     });
     this.#launcher = this.#createLauncher(options, containers);
     this.#holders = new NetworkHolders(this.#launcher, (group) => this.#listener.onGroupLost(group));
@@ -113,16 +119,15 @@ export class DockerPlatform implements Platform {
 
   /** Starts a container; an image that the engine has lost is pulled again, once. */
   async launch(fn: Function, group: string, signal: AbortSignal): Promise<ContainerChannel> {
-    const start = (): Promise<ContainerChannel> => {
-      if (!fn.share_network) return this.#launcher.launch(fn, signal);
-      return this.#holders.join(group, fn, (network) => this.#launcher.launch(fn, signal, network));
+    const start = (as: Function): Promise<ContainerChannel> => {
+      if (!as.share_network) return this.#launcher.launch(as, signal);
+      return this.#holders.join(group, as, (network) => this.#launcher.launch(as, signal, network));
     };
     try {
-      return await start();
+      return await start(fn);
     } catch (error) {
       if (!(error instanceof ImageGoneError)) throw error;
-      await this.images.restore(fn);
-      return start();
+      return start({ ...fn, image_id: await this.images.restore(fn) });
     }
   }
 

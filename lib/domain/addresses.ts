@@ -25,6 +25,30 @@ export function addressRange(text: string): AddressRange | undefined {
   return bits <= most ? { bytes, bits } : undefined;
 }
 
+/** Returns an address in one spelling for all (RFC 5952), an IPv4-mapped one as IPv4; undefined for anything else. */
+export function canonicalAddress(text: string): string | undefined {
+  const bytes = addressBytes(text);
+  if (bytes === undefined) return undefined;
+  const ipv4 = bytes.length === 4 ? bytes : mappedIpv4(bytes);
+  // The parser of URLs writes IPv6 addresses that way.
+  return ipv4?.join(".") ?? URL.parse(`http://[${text}]`)?.hostname.slice(1, -1);
+}
+
+/** Returns whether an address is in one of these ranges; an IPv4-mapped one counts as IPv4, too. */
+export function isInRanges(address: string, ranges: readonly AddressRange[]): boolean {
+  const bytes = addressBytes(address);
+  if (bytes === undefined) return false;
+  const mapped = mappedIpv4(bytes);
+  return ranges.some((range) => isIn(bytes, range) || (mapped !== undefined && isIn(mapped, range)));
+}
+
+/** Reads a range; one of IPv4-mapped addresses becomes the range of those IPv4 addresses. */
+export function plainRange(text: string): AddressRange | undefined {
+  const range = addressRange(text);
+  const ipv4 = range && range.bits >= MAPPED.bits ? mappedIpv4(range.bytes) : undefined;
+  return range && ipv4 ? { bytes: ipv4, bits: range.bits - MAPPED.bits } : range;
+}
+
 /**
  * Returns whether an address may be called: it is public or in an allowed range. IPv6 addresses that stand for an IPv4
  * address (mapped, NAT64, 6to4) count as that one.
@@ -60,9 +84,16 @@ const GLOBAL_IPV6 = known("2000::/3");
 /** Those of them that are not public: protocol assignments (such as Teredo) and documentation. */
 const SPECIAL_IPV6 = ["2001::/23", "2001:db8::/32", "3fff::/20"].map(known);
 
+/** The addresses that stand for an IPv4 address on a socket for both families. */
+const MAPPED = known("::ffff:0:0/96");
+
+function mappedIpv4(bytes: Uint8Array): Uint8Array | undefined {
+  return isIn(bytes, MAPPED) ? bytes.subarray(12) : undefined;
+}
+
 /** The IPv6 ranges whose addresses contain an IPv4 address, and the position of its first byte. */
 const EMBEDDING = [
-  { range: known("::ffff:0:0/96"), at: 12 },
+  { range: MAPPED, at: 12 },
   { range: known("64:ff9b::/96"), at: 12 },
   { range: known("2002::/16"), at: 2 },
 ];

@@ -88,6 +88,39 @@ export async function mapConcurrent<T, R>(
   return results;
 }
 
+/** The longest that a slice of long work takes, in milliseconds. */
+const SLICE_MS = 5;
+
+/**
+ * Cuts long work into slices, between which other tasks have their turn: `if (slices.over) await slices.next()` after each
+ * step. It measures real time, since that is what others wait for.
+ */
+export class Slices {
+  #began = performance.now();
+
+  /** True if others should have their turn now. */
+  get over(): boolean {
+    return performance.now() - this.#began > SLICE_MS;
+  }
+
+  /** Waits until other tasks have had their turn. */
+  async next(): Promise<void> {
+    await new Promise<void>((resolve) => void setImmediate(resolve));
+    this.#began = performance.now();
+  }
+}
+
+/** Maps items in order, in slices. The first failure rejects. */
+export async function mapInSlices<T, R>(items: Iterable<T>, work: (item: T) => R): Promise<R[]> {
+  const slices = new Slices();
+  const results: R[] = [];
+  for (const item of items) {
+    results.push(work(item));
+    if (slices.over) await slices.next();
+  }
+  return results;
+}
+
 /** A timer for the soonest of several moments: setting it again moves it, and it goes off once. */
 export class Alarm implements Disposable {
   readonly #clock: Clock;

@@ -83,11 +83,19 @@ export const SCHEDULE_DEFAULTS = {
 export const LATE_MS = 60_000;
 /** The most late runs; a schedule for every second has 60 in `LATE_MS`. */
 const LATE_RUNS = 100;
+const MINUTE_MS = 60_000;
 /** The number of future times that the API shows. */
 const NEXT_TIMES = 5;
 
-/** Throws `invalid_request` for an invalid expression, one that matches no time, and an unknown time zone. */
-export function checkSchedule({ cron, timezone }: Pick<Schedule, "cron" | "timezone">, now: number): void {
+/**
+ * Throws `invalid_request` for an invalid expression, one that matches no time, an unknown time zone, and runs that follow
+ * each other within less than `floorMs`.
+ */
+export function checkSchedule(
+  { cron, timezone }: Pick<Schedule, "cron" | "timezone">,
+  now: number,
+  floorMs: number,
+): void {
   if (!knownTimezone(timezone)) {
     throw new AppError(
       "invalid_request",
@@ -97,6 +105,30 @@ export function checkSchedule({ cron, timezone }: Pick<Schedule, "cron" | "timez
   if (nextAfter({ cron, timezone }, now) === undefined) {
     throw new AppError("invalid_request", `Invalid "cron" ${quoted(cron, CRON_LENGTH)}: no time matches it`);
   }
+  const interval = shortestInterval({ cron, timezone }, now, floorMs);
+  if (interval >= floorMs) return;
+  throw new AppError(
+    "invalid_request",
+    `Invalid "cron" ${quoted(cron, CRON_LENGTH)}: it has runs ${interval / 1_000} s apart, and the server allows one in ` +
+      `${floorMs / 1_000} s (MIN_SCHEDULE_INTERVAL_MS): give longer intervals`,
+  );
+}
+
+/** Returns the shortest time between the next runs, or the first that is below the floor; in milliseconds. */
+function shortestInterval(when: Pick<Schedule, "cron" | "timezone">, now: number, floorMs: number): number {
+  // Without seconds, runs are a minute apart at least.
+  if (floorMs <= MINUTE_MS && when.cron.trim().split(/\s+/).length < 6) return Infinity;
+  const first = nextAfter(when, now);
+  // Every minute that matches has the same seconds, and every hour the same minutes. So there are few runs to compare:
+  // they end with the first two that are too close.
+  const until = (first ?? 0) + 2 * (floorMs <= MINUTE_MS ? MINUTE_MS : 60 * MINUTE_MS);
+  let shortest = Infinity;
+  for (let last = first; last !== undefined && last < until && shortest >= floorMs;) {
+    const next = nextAfter(when, last);
+    if (next !== undefined) shortest = Math.min(shortest, next - last);
+    last = next;
+  }
+  return shortest;
 }
 
 function knownTimezone(timezone: string): boolean {
@@ -122,6 +154,24 @@ export function nextTimes({ cron, timezone, paused }: Schedule, after: number): 
   return times;
 }
 
+/**
+ * Returns the first time after the last run that is at least `floorMs` after it: a schedule that is older than the floor,
+ * and more frequent, leaves out the runs in between.
+ */
+export function nextRun(
+  schedule: Pick<Schedule, "cron" | "timezone" | "last_due">,
+  floorMs: number,
+): number | undefined {
+  return nextSpaced(schedule, schedule.last_due, floorMs);
+}
+
+function nextSpaced(when: Pick<Schedule, "cron" | "timezone">, last: number, floorMs: number): number | undefined {
+  const next = nextAfter(when, last);
+  // Only a run has a distance: a schedule may have been created, or changed, at any time before its first one.
+  const isTooSoon = next !== undefined && next - last < floorMs && nextAfter(when, last - 1) === last;
+  return isTooSoon ? nextAfter(when, last + floorMs - 1) : next;
+}
+
 /** The runs that are due, oldest first, and the time up to which nothing else is due. */
 export interface Due {
   readonly runs: readonly number[];
@@ -133,18 +183,22 @@ export function doneBy({ last_due }: Pick<Schedule, "last_due">, now: number): n
   return isAhead(last_due, now) ? now : last_due;
 }
 
-/** Finds the runs that are due by `now`, after those that were done by `last_due`. */
-export function dueBy(schedule: Pick<Schedule, "cron" | "timezone" | "catch_up" | "last_due">, now: number): Due {
+/** Finds the runs that are due by `now`, after those that were done by `last_due`; `floorMs` as for `nextRun`. */
+export function dueBy(
+  schedule: Pick<Schedule, "cron" | "timezone" | "catch_up" | "last_due">,
+  now: number,
+  floorMs: number,
+): Due {
   const { catch_up } = schedule;
   const last_due = doneBy(schedule, now);
-  const first = nextAfter(schedule, last_due);
+  const first = nextRun({ ...schedule, last_due }, floorMs);
   if (first === undefined || first > now) return { runs: [], last_due };
   const recent: number[] = [];
   // From just before the last minute: `nextAfter` returns only later times.
-  let time = nextAfter(schedule, Math.max(last_due, now - LATE_MS));
+  let time = last_due > now - LATE_MS ? first : nextAfter(schedule, now - LATE_MS);
   while (time !== undefined && time <= now && recent.length < LATE_RUNS) {
     recent.push(time);
-    time = nextAfter(schedule, time);
+    time = nextSpaced(schedule, time, floorMs);
   }
   const missed = first <= now - LATE_MS;
   if (!missed || catch_up === "none") return { runs: recent, last_due: recent.at(-1) ?? now };

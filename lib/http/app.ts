@@ -19,12 +19,13 @@ import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { VersionService } from "../services/functions/versions.ts";
 import type { AccessCheck } from "./access/access.ts";
+import type { ClientAddress } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { callbackSecretRoutes, functionSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { manualRoutes } from "./docs/routes.ts";
-import { errorHandler, type RequestId } from "./wire/errors.ts";
+import { answeringErrors, errorHandler, refusing, type RequestId } from "./wire/errors.ts";
 import { functionsRoutes } from "./api/functions.ts";
 import { invocationsRoutes } from "./api/invocations.ts";
 import { keysRoutes } from "./api/keys.ts";
@@ -32,14 +33,16 @@ import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
-import { RateLimits } from "./calls/rate-limits.ts";
+import type { SlowReaders } from "./wire/slow-readers.ts";
+import type { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
 import { checkGuarded, createGuards } from "./access/guard.ts";
 import { callRoutes } from "./calls/route.ts";
 import { routesRoutes } from "./api/routes.ts";
+import { rawPathRoutes } from "./wire/raw-paths.ts";
 import { schedulesRoutes } from "./api/schedules.ts";
 import { secretsRoutes } from "./api/secrets.ts";
-import { healthRoutes, metricsRoutes } from "./api/status.ts";
+import { healthRoutes, metricsRoutes, publicHealthRoutes } from "./api/status.ts";
 import { Submissions } from "./calls/submit.ts";
 import { versionsRoutes } from "./api/versions.ts";
 
@@ -63,10 +66,14 @@ export interface AppServices {
   readonly status: StatusService;
   readonly metrics: Metrics;
   readonly access: AccessCheck;
+  readonly clientAddress: ClientAddress;
   readonly clock: Clock;
   readonly log: Logger;
+  /** The callers that routes have counted, on all listeners. */
+  readonly rates: RateLimits;
   readonly request_bytes: number;
   readonly idle_timeouts: IdleTimeouts;
+  readonly slowReaders: SlowReaders;
   readonly version: string;
 }
 
@@ -80,22 +87,10 @@ const ADMINISTERING = { read: ["admin"], write: ["admin"] } as const;
 
 /** Creates the whole HTTP API. */
 export function createApp(services: AppServices): AnyElysia {
-  const { functions, routes, metrics, access, clock, log, request_bytes, idle_timeouts } = services;
-  const server = () => app.server;
-  const { watch, unwatch } = watching(server, idle_timeouts);
-  const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
-  const guard = createGuards({ access, server, unwatch, readBody });
-  // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
-  const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
-  const tools = { ...services, requestId };
-  const submissions = new Submissions(services);
-  const calls = { invocations: services.invocations, submissions, readBody, requestId, server, request_bytes };
-  const app: AnyElysia = new Elysia({ normalize: false, handler: { standardHostname: false } })
-    .mapResponse({ as: "global" }, ({ request, set }) => {
-      watch(request);
-      requestId(set);
-    })
-    .use(errorHandler({ log, watch, requestId, allowed: (path) => allowedMethods(app.routes, path) }))
+  const { functions, routes, metrics } = services;
+  const nowhere = "No such path: GET /docs has the manual, GET /swagger the API, and functions are called below /r";
+  const { base, guard, tools, calls } = begin(services, () => app, nowhere);
+  const app: AnyElysia = base
     .use(functionsRoutes(guard("/v1/functions", DEPLOYING), functions, tools))
     .use(versionsRoutes(guard("/v1/functions", DEPLOYING), services.versions))
     .use(invokeRoutes(guard("/v1/functions", { invoke: ["invoke"] }), functions, calls))
@@ -111,8 +106,45 @@ export function createApp(services: AppServices): AnyElysia {
     .use(metricsRoutes(guard("/metrics", { read: ["read"] }), metrics))
     .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
     .use(manualRoutes(guard("/docs", { read: SCOPES }), services.version))
-    .use(callRoutes(routes, { ...calls, access, log, metrics, rates: new RateLimits(clock) }))
+    .use(callRoutes(routes, calls))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);
   return app;
+}
+
+/** Creates the part of the HTTP API that is for everyone: the routes of functions, and the health of the server. */
+export function createPublicApp(services: AppServices): AnyElysia {
+  const { base, calls } = begin(services, () => app, "No such path: functions are called below /r");
+  const app: AnyElysia = base.use(callRoutes(services.routes, calls)).use(publicHealthRoutes(services.status));
+  return app;
+}
+
+/** Begins an app with what every answer and every error has, and makes the tools of its resources. */
+function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
+  const { access, clock, log, request_bytes, idle_timeouts, slowReaders } = services;
+  const server = () => app().server;
+  const { watch, unwatch } = watching(server, idle_timeouts);
+  const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
+  // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
+  const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
+  const allowed = (path: string) => allowedMethods(app().routes, path);
+  const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere });
+  const dispatch = (request: Request) => app().fetch(request);
+  const base = new Elysia({
+    normalize: false,
+    handler: { standardHostname: false },
+    serve: { routes: rawPathRoutes({ nowhere, dispatch, refuse: refusing(answerError) }) },
+  })
+    .mapResponse({ as: "global" }, ({ request, set }) => {
+      watch(request);
+      requestId(set);
+    })
+    .use(errorHandler(answerError));
+  const submissions = new Submissions(services);
+  return {
+    base,
+    guard: createGuards({ access, server, unwatch, readBody, slowReaders }),
+    tools: { ...services, requestId },
+    calls: { ...services, submissions, readBody, requestId, server, request_bytes },
+  };
 }

@@ -115,9 +115,12 @@ export interface PlatformImages {
   /** Returns the same without pulling, or nothing if it is missing. */
   look(reference: string, own: OwnCommand): Promise<ResolvedImage | undefined>;
   /** Returns the image that the reference means now: pulled again, or looked up again if it exists only locally. */
-  refresh(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage>;
-  /** Pulls a function's own image again, by its digest. Throws `image_unavailable` if that is impossible. */
-  restore(fn: Function): Promise<void>;
+  refresh(reference: string, own: RefreshedFunction, watcher?: PullWatcher): Promise<ResolvedImage>;
+  /**
+   * Makes sure that a function's own image is present, pulling it again by its digest, and returns the id that it has
+   * now. Throws `image_unavailable` if that is impossible.
+   */
+  restore(fn: Function): Promise<string>;
   /** Returns an image's own `slipway.` labels, or nothing if the image is lost. */
   labels(imageId: string): Promise<Readonly<Record<string, string>> | undefined>;
   /** Throws `image_invalid` if a function whose image is known would have nothing to run. */
@@ -133,6 +136,9 @@ export interface ImageInventory {
 
 /** A function's own values for its image's entrypoint and command. */
 export type OwnCommand = Partial<Pick<Settings, "entrypoint" | "command">>;
+
+/** A function whose image is looked up again: its command, and the digest that it has now. */
+export type RefreshedFunction = OwnCommand & Partial<Pick<Function, "digest">>;
 
 /** The fields of a function that say which image it runs. */
 export interface ResolvedImage {

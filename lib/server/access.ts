@@ -1,4 +1,5 @@
 import { createAccessCheck, isLoopback } from "../http/access/access.ts";
+import { createClientAddress } from "../http/access/client-address.ts";
 import { defaultGateways } from "../http/access/gateways.ts";
 import { KeyGuesses } from "../http/access/key-guesses.ts";
 import { KeyService } from "../services/access/keys.ts";
@@ -28,13 +29,17 @@ export async function createAccess(
   const key_required = config.auth === "on" || (config.auth === "auto" && (!loopback || given !== null));
   const { hash, made } = await serverKey(store.settings, { given, needed: key_required });
   const keys = stack.use(new KeyService({ store: store.keys, functions, clock, log, server_hash: hash }));
+  const clientAddress = createClientAddress(config.trustedProxies);
   const access = createAccessCheck({
     keys,
     guesses: new KeyGuesses(clock),
     key_required,
     loopback,
     allowed_hosts: config.allowedHosts,
-    gateways: defaultGateways(() => clock.monotonic()),
+    clientAddress,
+    gateways: config.trustGateway === "on" ? defaultGateways(() => clock.monotonic()) : () => [],
   });
-  return { services: { access, keys }, new_key: made } satisfies Capability & { new_key: string | undefined };
+  return { services: { access, keys, clientAddress }, new_key: made } satisfies Capability & {
+    new_key: string | undefined;
+  };
 }

@@ -17,7 +17,9 @@ export interface Data {
 
 /** Opens the database in the data directory and its vault. Throws a `StoreError` or a `ConfigError`. */
 export async function openData({ config, log, clock, stack }: Tools): Promise<Data> {
-  const store = stack.use(openSqliteStore(databasePath(config.dataPath), { log, clock }));
+  const store = stack.use(
+    openSqliteStore(databasePath(config.dataPath), { log, clock, queue_bytes: config.queueBytes }),
+  );
   const given = await readSecretKey(config);
   return { store, vault: await openVault(store, { given, key_file: keyFilePath(config.dataPath), log }) };
 }

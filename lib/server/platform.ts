@@ -5,19 +5,21 @@ import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
 
 /** The calls that the runner and its platform make to the rest of the server. */
-export type RunnerLinks = Pick<DockerPlatformOptions, "credentialsFor" | "onPulled"> &
+export type RunnerLinks = Pick<
+  DockerPlatformOptions,
+  "credentialsFor" | "onPulled" | "pulledNames" | "onImageRenamed"
+> &
   Pick<RunnerOptions, "onSwept" | "onRoom">;
 
 /** Composes the platform and its runner. The only place that knows which platform it is. */
 export async function createPlatform(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,
-  { credentialsFor, onPulled, onSwept, onRoom }: RunnerLinks,
+  { onSwept, onRoom, ...images }: RunnerLinks,
 ): Promise<Capability<{ platform: Platform; runner: Runner }>> {
   const platform: Platform = stack.use(
     new DockerPlatform({
-      credentialsFor,
-      onPulled,
+      ...images,
       log,
       clock,
       metrics,

@@ -11,7 +11,7 @@ export function createProcess(
   { store }: Data,
   { runner }: { readonly runner: Runner },
 ) {
-  const status = new StatusService({ runner, probeDatabase: () => store.check() });
+  const status = new StatusService({ runner, probeDatabase: () => store.check(), clock });
   watchProcess(metrics, clock, () => databaseBytes(config));
   const collector = stack.use(new IdleCollector({ log, clock }));
   return { services: { status }, start: () => collector.start() } satisfies Capability;

@@ -1,16 +1,15 @@
-import type { AnyElysia } from "elysia";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { requireGates } from "../docker/containers/gate-binary.ts";
 import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
-import type { Capability, Tools } from "./capability.ts";
-import { compose } from "./compose.ts";
+import type { Tools } from "./capability.ts";
+import { compose, type Composition } from "./compose.ts";
 import { openData, temporaryData } from "./data.ts";
-import { listen } from "./listen.ts";
+import { listen, type Listeners } from "./listen.ts";
 
 /**
- * The time from opening the port to starting the work in the background, in milliseconds. Clients that wait for the
+ * The time from opening the ports to starting the work in the background, in milliseconds. Clients that wait for the
  * port get their answers first: the modules for the engine take 10 ms to load. A call that comes earlier waits until
  * the engine is known.
  */
@@ -21,9 +20,11 @@ const FLUSH_MS = 1_000;
 /** A running server. */
 export interface Server extends AsyncDisposable {
   readonly url: string;
+  /** The URL of the public listener; undefined without one. */
+  readonly public_url: string | undefined;
   /** The API key if it was made at this start; it is shown once. */
   readonly new_key: string | undefined;
-  /** Closes the port, waits at most so many milliseconds for running calls, then ends them and releases everything. */
+  /** Closes the ports, waits at most so many milliseconds for running calls, then ends them and releases everything. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -36,29 +37,31 @@ export async function start(
   await requireGates();
   await using stack = new AsyncDisposableStack();
   const tools: Tools = { config, log, clock, metrics: new Metrics(), stack };
-  const { app, capabilities, new_key } = await compose(tools, await openData(tools));
+  const composition = await compose(tools, await openData(tools));
+  const { capabilities, new_key } = composition;
   for (const each of capabilities) await each.prepare?.();
-  const url = listen(app, config);
+  const { url, public_url, close } = listen(composition, config, stack);
   const cancelStart = clock.after(FIRST_ANSWERS_MS, () => {
     for (const each of capabilities) each.start?.();
   });
   stack.defer(cancelStart);
   const owned = stack.move();
-  const end = (graceMs: number) => stop(app, capabilities, owned, graceMs);
-  return { url, new_key, stop: end, [Symbol.asyncDispose]: () => end(0) };
+  const end = (graceMs: number) => stop(close, composition, owned, clock, graceMs);
+  return { url, public_url, new_key, stop: end, [Symbol.asyncDispose]: () => end(0) };
 }
 
 async function stop(
-  app: AnyElysia,
-  capabilities: readonly Capability[],
+  close: Listeners["close"],
+  { capabilities, slowReaders }: Composition,
   owned: AsyncDisposable,
+  clock: Clock,
   graceMs: number,
 ): Promise<void> {
-  // Closes the port at once. The promise settles when all answers are out.
-  const answered = app.server?.stop(false);
+  const end = clock.monotonic() + graceMs;
+  const answered = close();
   await Promise.all(capabilities.map(async (each) => each.drain?.(graceMs)));
   await Promise.race([answered, Bun.sleep(FLUSH_MS)]);
-  await app.server?.stop(true);
+  await slowReaders.settled(end - clock.monotonic());
   await owned[Symbol.asyncDispose]();
 }
 

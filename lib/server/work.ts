@@ -19,7 +19,7 @@ interface WorkLinks extends Pick<Catalogue, "functions" | "routes" | "secrets">,
 }
 
 /** Composes the services for asynchronous calls: the queue, its worker, chains, schedules and replays. */
-export function createWork({ log, clock, metrics, stack }: Tools, { store }: Data, links: WorkLinks) {
+export function createWork({ config, log, clock, metrics, stack }: Tools, { store }: Data, links: WorkLinks) {
   const { runner, functions, routes, secrets, invocations, events, callbacks } = links;
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const attempts = new AttemptRunner({ store, functions, routes, runner, secretsFor, metrics });
@@ -27,7 +27,16 @@ export function createWork({ log, clock, metrics, stack }: Tools, { store }: Dat
   const ends = new EndJudge({ attempts, chains, clock, log });
   const worker = stack.use(new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, clock, log }));
   const queue = stack.use(new Queue({ store, worker, ends, events, callbacks, clock }));
-  const schedules = stack.use(new ScheduleService({ store, functions, worker, clock, log }));
+  const schedules = stack.use(
+    new ScheduleService({
+      store,
+      functions,
+      worker,
+      clock,
+      log,
+      min_interval_ms: config.minScheduleIntervalMs,
+    }),
+  );
   const replays = new ReplayService({ store, invocations, functions, queue, worker, clock });
   return {
     services: { worker, queue, schedules, replays },

@@ -1,3 +1,4 @@
+import type { Clock } from "../clock.ts";
 import { messageOf } from "../domain/errors.ts";
 import type { Runner } from "../runner/runner.ts";
 
@@ -13,18 +14,38 @@ export interface Readiness {
   readonly database: Check;
 }
 
+/** The time that an answer is kept, in milliseconds: anyone may ask, and each look costs a request to the engine. */
+const FRESH_MS = 1_000;
+
+interface StatusDeps {
+  readonly runner: Pick<Runner, "probe" | "problem">;
+  /** Rejects if the database cannot be read. */
+  readonly probeDatabase: () => Promise<void>;
+  readonly clock: Pick<Clock, "monotonic">;
+}
+
 /** Checks whether the server can run functions. */
 export class StatusService {
-  readonly #runner: Runner;
-  readonly #probeDatabase: () => Promise<void>;
+  readonly #deps: StatusDeps;
+  #latest: { readonly answer: Promise<Readiness>; known_at: number } | undefined;
 
-  /** `probeDatabase` rejects if the database cannot be read. */
-  constructor(options: { runner: Runner; probeDatabase: () => Promise<void> }) {
-    this.#runner = options.runner;
-    this.#probeDatabase = options.probeDatabase;
+  constructor(deps: StatusDeps) {
+    this.#deps = deps;
   }
 
-  async readiness(): Promise<Readiness> {
+  /** Returns the state of at most a second ago. All who ask while it is found out get the same answer. */
+  readiness(): Promise<Readiness> {
+    const now = this.#deps.clock.monotonic();
+    if (this.#latest === undefined || now - this.#latest.known_at >= FRESH_MS) {
+      const latest = { answer: this.#look(), known_at: Infinity };
+      this.#latest = latest;
+      const known = () => (latest.known_at = this.#deps.clock.monotonic());
+      latest.answer.then(known, known);
+    }
+    return this.#latest.answer;
+  }
+
+  async #look(): Promise<Readiness> {
     const engine = await this.#checkEngine();
     const database = await this.#checkDatabase();
     return { ready: engine.ok && database.ok, engine, database };
@@ -32,13 +53,13 @@ export class StatusService {
 
   async #checkEngine(): Promise<Check> {
     // The probe comes first: right after the start, all that is known is that the engine was not asked yet.
-    const problem = (await this.#runner.probe()) ?? this.#runner.problem;
+    const problem = (await this.#deps.runner.probe()) ?? this.#deps.runner.problem;
     return { ok: problem === undefined, problem: problem?.message ?? null };
   }
 
   async #checkDatabase(): Promise<Check> {
     try {
-      await this.#probeDatabase();
+      await this.#deps.probeDatabase();
       return { ok: true, problem: null };
     } catch (error) {
       return {

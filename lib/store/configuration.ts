@@ -1,7 +1,7 @@
 import type { ChainLink } from "../domain/functions/chains.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import type { VersionQuery } from "../domain/functions/versions.ts";
-import type { Pulled, PulledImage } from "../domain/images/pulled-images.ts";
+import type { Pulled, PulledImage, RenamedImage } from "../domain/images/pulled-images.ts";
 import type { Registry } from "../domain/images/registries.ts";
 import type { Key } from "../domain/keys.ts";
 import type { Route } from "../domain/routes/routes.ts";
@@ -41,13 +41,18 @@ export interface FunctionStore {
   /** Replaces a function; a new version number adds that version. Throws `conflict` if the name is taken. */
   replace(before: Function, after: Function, basis?: Basis): Promise<void>;
   /**
+   * Replaces an image's id in functions and in versions that have it by this digest; they keep their numbers. Returns the
+   * functions that have changed, or have a version that has, as they are now.
+   */
+  renameImage(renamed: RenamedImage): Promise<Function[]>;
+  /**
    * Deletes a function and returns it; undefined if there is none. Throws `conflict` if routes lead to it or other
    * functions name it (`on_success`, `on_failure`), unless `cascade` removes those.
    */
   delete(id: string, options: { readonly cascade: boolean }): Promise<Function | undefined>;
 }
 
-/** Versions are never changed, except that an image that was not known is added. */
+/** Versions are never changed, except that an image that was not known is added, and that an image gets another id. */
 export interface VersionStore {
   /** Returns a version that a route names, from memory. */
   get(id: string, version: number): Function | undefined;
@@ -160,6 +165,7 @@ export interface SettingStore {
 
 /** The images that this server pulled. */
 export interface PulledImageStore {
+  get(imageId: string): PulledImage | undefined;
   list(): PulledImage[];
   /** Lists the images that no function needs if `keep` versions of each are kept, oldest first. */
   unneeded(keep: number): PulledImage[];

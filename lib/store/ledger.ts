@@ -18,12 +18,13 @@ export interface Ledger {
   /**
    * Queues an invocation. With an idempotency key that came from the same caller with the same request before, returns
    * that invocation.
-   * Throws `overloaded` if too much is queued, `idempotency_mismatch` if the key came with another request.
+   * Throws `overloaded` if too many are queued, `storage_full` if the budget for requests and results has no room, and
+   * `idempotency_mismatch` if the key came with another request.
    */
   submit(invocation: NewInvocation, key?: IdempotencyKey): Promise<Submitted>;
   /**
    * Queues the runs of a schedule and notes that they are done; with `overlap: skip` a run is left out if the one before
-   * has not ended. Throws a `StaleError` if the schedule is no longer as `before`, and `overloaded`.
+   * has not ended. Throws a `StaleError` if the schedule is no longer as `before`, `overloaded` and `storage_full`.
    */
   submitScheduled(runs: ScheduledRuns): Promise<ScheduledSubmission>;
   /** Queues replays of invocations (`replay_of`), each unless one exists already, and returns the queued ones. */
@@ -34,7 +35,10 @@ export interface Ledger {
   hold(attempt: AttemptId, until: number): Promise<boolean>;
   /** Renews all leases of this server; none of them ends earlier than it did. */
   renew(until: number): Promise<void>;
-  /** Writes the end of an attempt with everything that follows from it. Returns whether the attempt still had its lease. */
+  /**
+   * Writes the end of an attempt with everything that follows from it. Returns whether the attempt still had its lease.
+   * An answer that the budget has no room for is not kept, and what follows is dead at once if there is none for its request.
+   */
   end(end: End): Promise<boolean>;
   /** Marks the work that an earlier process of this server held as lost; returns how much it was. */
   loseMine(): Promise<number>;

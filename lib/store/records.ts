@@ -51,7 +51,7 @@ export interface SavedInvocation {
 }
 
 /**
- * The records to remove: those from before `before` (milliseconds since the epoch), and all but the newest `keep`.
+ * The records to remove: those that ended before `before` (milliseconds since the epoch), and all but the `keep` that ended last.
  * Records of unfinished work do not count.
  */
 export interface Pruning {

@@ -19,12 +19,16 @@ describe("readConfig", () => {
     expect(readConfig({}, {}, machine)).toEqual({
       host: "127.0.0.1",
       port: 9999,
+      publicHost: null,
+      publicPort: null,
       dataPath: "/here",
       apiKey: null,
       apiKeyFile: null,
       secretKey: null,
       secretKeyFile: null,
       auth: "auto",
+      trustGateway: "off",
+      trustedProxies: [],
       allowedHosts: [],
       dockerHost: { socketPath: "/var/run/docker.sock" },
       contextName: "serverless_context",
@@ -36,6 +40,7 @@ describe("readConfig", () => {
       warmMax: 1000,
       queueLimit: 1000,
       functionQueueLimit: 100,
+      queueBytes: 2 * 1024 * MIB,
       maxRequestBytes: 6 * MIB,
       maxResponseBytes: 6 * MIB,
       logBytes: 64 * 1024,
@@ -44,6 +49,7 @@ describe("readConfig", () => {
       drainMs: 30_000,
       engineTimeoutMs: 30_000,
       pullTimeoutMs: 600_000,
+      minScheduleIntervalMs: 10_000,
       callbackTimeoutMs: 15_000,
       callbackRetryFor: 24 * 3_600_000,
       callbackAllow: { names: new Set(), ranges: [] },
@@ -65,6 +71,28 @@ describe("readConfig", () => {
     expect(config([], { OS_ENV: "local" })).toMatchObject({ host: "127.0.0.1", dataPath: "/here" });
   });
 
+  test("TRUST_GATEWAY=on is refused outside of a container, where the gateway is the network's router (A3)", () => {
+    expect(config([], { OS_ENV: "docker", TRUST_GATEWAY: "on" }).trustGateway).toBe("on");
+    expect(config([], { OS_ENV: "docker" }).trustGateway).toBe("off");
+    for (const env of [{}, { OS_ENV: "local" }, { HOST: "0.0.0.0", AUTH: "off" }]) {
+      expect(() => config([], { ...env, TRUST_GATEWAY: "on" })).toThrow(
+        new ConfigError(
+          "TRUST_GATEWAY=on is for a server in a container (OS_ENV=docker): elsewhere the gateway is the network's router. " +
+            "Leave it out.",
+        ),
+      );
+    }
+  });
+
+  test.each(["localhost", "10.0.0.0/33", "10.0.0.0/", "1.2.3", "::/129", "10.0.0.1:80", "fe80::1%eth0"])(
+    "TRUSTED_PROXIES %s is refused",
+    (value) => {
+      expect(() => config([], { TRUSTED_PROXIES: `127.0.0.1,${value}` })).toThrow(
+        "give a list of IP addresses and ranges such as 10.0.0.0/8, separated by commas",
+      );
+    },
+  );
+
   test("the default of max-instances depends on the memory, and is at least 1", () => {
     expect(readConfig({}, {}, { ...machine, memory_bytes: 100 * MIB }).maxInstances).toBe(1);
     expect(readConfig({}, {}, { ...machine, memory_bytes: 1024 * MIB }).maxInstances).toBe(3);
@@ -76,6 +104,19 @@ describe("readConfig", () => {
     expect(config([], { PORT: "2" }).port).toBe(2);
     expect(config([], { PORT: "" }).port).toBe(9999);
     expect(config(["--port=1", "--port=3"]).port).toBe(3);
+  });
+
+  test("the public listener has a port, and by default the address of the other", () => {
+    expect(config(["--public-port=0"])).toMatchObject({ publicHost: null, publicPort: 0 });
+    expect(config([], { PUBLIC_HOST: "[::1]", PUBLIC_PORT: "80" })).toMatchObject({
+      publicHost: "::1",
+      publicPort: 80,
+    });
+    expect(() => config([], { PUBLIC_HOST: "0.0.0.0" })).toThrow(
+      new ConfigError(
+        "PUBLIC_HOST is given without PUBLIC_PORT (or their flags): give the port of the public listener",
+      ),
+    );
   });
 
   test.each([

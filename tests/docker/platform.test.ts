@@ -32,6 +32,8 @@ beforeAll(async () => {
     context_path: "/tmp/context",
     credentialsFor: () => undefined,
     onPulled: () => Promise.resolve(),
+    pulledNames: () => [],
+    onImageRenamed: () => Promise.resolve(),
     clock: systemClock,
     log: createLogger({ level: "error", format: "json", clock: systemClock, write: () => undefined }),
     metrics: new Metrics(),

@@ -8,7 +8,13 @@ const variables: ReadonlySet<string> = new Set(Object.values(OPTIONS).map(({ var
 test("docker-compose.yml sets variables that the server has, and publishes its port only on loopback", async () => {
   const file: unknown = Bun.YAML.parse(await Bun.file(join(ROOT, "docker-compose.yml")).text());
   expect(file).toMatchObject({
-    services: { slipway: { ports: ["127.0.0.1:9999:9999"], environment: { AUTH: "off" }, stop_grace_period: "45s" } },
+    services: {
+      slipway: {
+        ports: ["127.0.0.1:9999:9999"],
+        environment: { AUTH: "off", TRUST_GATEWAY: "on" },
+        stop_grace_period: "45s",
+      },
+    },
   });
   const { environment } = (file as { services: { slipway: { environment: object } } }).services.slipway; // as above
   expect(Object.keys(environment).filter((name) => !variables.has(name))).toEqual([]);

@@ -9,6 +9,9 @@ import {
   type Schedule,
 } from "../../lib/domain/schedules.ts";
 
+/** The default of MIN_SCHEDULE_INTERVAL_MS. */
+const FLOOR_MS = 10_000;
+
 const at = (time: string) => Date.parse(time);
 const show = (times: readonly number[]) => times.map((time) => new Date(time).toISOString().slice(0, 16));
 
@@ -50,11 +53,14 @@ describe("checkSchedule", () => {
   const problem =
     (cron: string, timezone = "UTC") =>
     () =>
-      checkSchedule({ cron, timezone }, at("2026-01-31T12:00:00Z"));
+      checkSchedule({ cron, timezone }, at("2026-01-31T12:00:00Z"), FLOOR_MS);
 
-  test.each(["* * * * *", "*/5 * * * * *", "@daily", "0 9 * * MON-FRI", "0 0 29 2 *"])("accepts %j", (cron) => {
-    expect(problem(cron)).not.toThrow();
-  });
+  test.each(["* * * * *", "*/10 * * * * *", "59 * * * * *", "@daily", "0 9 * * MON-FRI", "0 0 29 2 *"])(
+    "accepts %j",
+    (cron) => {
+      expect(problem(cron)).not.toThrow();
+    },
+  );
 
   test.each([
     ["* * *", 'Invalid "cron" "* * *"'],
@@ -66,6 +72,28 @@ describe("checkSchedule", () => {
     expect(problem(cron)).toThrow(message === "exactly five" ? "Invalid" : message);
   });
 
+  test.each([
+    ["* * * * * *", 1],
+    ["*/5 * * * * *", 5],
+    ["0,55 * * * * *", 5],
+    ["0,20,29 30 2 * * *", 9],
+    ["58 0 0 1 1 *", undefined],
+    ["0,59 0,1 0 1 1 *", 1],
+  ])("refuses %j for runs that are closer than the floor", (cron, seconds) => {
+    if (seconds === undefined) expect(problem(cron)).not.toThrow();
+    else
+      expect(problem(cron)).toThrow(
+        `it has runs ${seconds} s apart, and the server allows one in 10 s (MIN_SCHEDULE_INTERVAL_MS)`,
+      );
+  });
+
+  test("takes a floor of minutes", () => {
+    const check = (cron: string) => () => checkSchedule({ cron, timezone: "UTC" }, at("2026-01-31T12:00:00Z"), 300_000);
+    expect(check("*/5 * * * *")).not.toThrow();
+    expect(check("0,4 * * * *")).toThrow("it has runs 240 s apart");
+    expect(check("0,56 * * * *")).toThrow("it has runs 240 s apart");
+  });
+
   test("refuses an unknown time zone, with an example", () => {
     expect(problem("* * * * *", "Mars/Olympus")).toThrow('Invalid "timezone" "Mars/Olympus": give an IANA name');
   });
@@ -74,7 +102,7 @@ describe("checkSchedule", () => {
 describe("dueBy", () => {
   const hourly = { cron: "0 * * * *", timezone: "UTC", catch_up: "none" as const };
   const due = (fields: object, last: string, now: string) => {
-    const { runs, last_due } = dueBy({ ...hourly, ...fields, last_due: at(last) }, at(now));
+    const { runs, last_due } = dueBy({ ...hourly, ...fields, last_due: at(last) }, at(now), FLOOR_MS);
     return { runs: show(runs), last_due: show([last_due])[0] };
   };
 
@@ -95,6 +123,20 @@ describe("dueBy", () => {
     expect(due({}, "2026-01-31T12:00:00Z", "2026-01-31T15:30:00Z").runs).toEqual([]);
     expect(due({ catch_up: "one" }, "2026-01-31T12:00:00Z", "2026-01-31T15:30:00Z").runs).toHaveLength(1);
     expect(due({ catch_up: "one" }, "2026-01-31T12:00:00Z", "2026-01-31T15:00:30Z").runs).toEqual(["2026-01-31T15:00"]);
+  });
+
+  test("an older schedule that is more frequent than the floor leaves out the runs in between", () => {
+    const everySecond = { cron: "* * * * * *", timezone: "UTC", catch_up: "none" as const };
+    let last_due = at("2026-01-31T12:00:00.500Z");
+    const runs: number[] = [];
+    for (let now = last_due; now < at("2026-01-31T12:00:45Z"); now += 700) {
+      const found = dueBy({ ...everySecond, last_due }, now, FLOOR_MS);
+      runs.push(...found.runs);
+      ({ last_due } = found);
+    }
+    expect(runs.map((time) => (time - at("2026-01-31T12:00:00Z")) / 1_000)).toEqual([1, 11, 21, 31, 41]);
+    const late = dueBy({ ...everySecond, last_due: at("2026-01-31T11:00:00Z") }, at("2026-01-31T12:00:00Z"), FLOOR_MS);
+    expect(late.runs).toHaveLength(6);
   });
 
   // EDGE.md E2.
@@ -121,7 +163,7 @@ describe("dueBy", () => {
         let [now, last_due] = [start, start];
         for (const ms of passing) {
           now += ms;
-          const found = dueBy({ ...schedule, last_due }, now);
+          const found = dueBy({ ...schedule, last_due }, now, FLOOR_MS);
           runs.push(...found.runs);
           expect(found.last_due).toBeGreaterThanOrEqual(last_due);
           last_due = found.last_due;

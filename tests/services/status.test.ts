@@ -1,16 +1,16 @@
 import { expect, test } from "bun:test";
 import { AppError } from "../../lib/domain/errors.ts";
-import type { Runner } from "../../lib/runner/runner.ts";
 import { StatusService } from "../../lib/services/status.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
-/** The only part of a runner that the service uses. */
 function service(options: {
   problem?: AppError;
   probe?: AppError;
   probeDatabase?: () => Promise<void>;
 }): StatusService {
-  const runner = { problem: options.problem, probe: () => Promise.resolve(options.probe) } as unknown as Runner;
-  return new StatusService({ runner, probeDatabase: options.probeDatabase ?? (() => Promise.resolve()) });
+  const runner = { problem: options.problem, probe: () => Promise.resolve(options.probe) };
+  const clock = new FakeClock();
+  return new StatusService({ runner, probeDatabase: options.probeDatabase ?? (() => Promise.resolve()), clock });
 }
 
 const AWAY = new AppError("engine_unavailable", "The engine is away: start it");
@@ -35,4 +35,38 @@ test("readiness names the problem of the database, and how to fix it", async () 
     engine: FINE,
     database: { ok: false, problem: "The database cannot be read: disk I/O error. Check the disk and the data path." },
   });
+});
+
+test("readiness asks the engine once a second at most, and once for all who ask meanwhile (B6)", async () => {
+  const clock = new FakeClock();
+  const looks: PromiseWithResolvers<AppError | undefined>[] = [];
+  const probe = () => {
+    const look = Promise.withResolvers<AppError | undefined>();
+    looks.push(look);
+    return look.promise;
+  };
+  const status = new StatusService({
+    runner: { problem: undefined, probe },
+    probeDatabase: () => Promise.resolve(),
+    clock,
+  });
+  const ready = async () => (await status.readiness()).ready;
+  const first = [ready(), ready()];
+  // A slow engine: the answer is fresh from when it came.
+  await clock.advance(5_000);
+  first.push(ready());
+  expect(looks).toHaveLength(1);
+  looks[0]?.resolve(undefined);
+  expect(await Promise.all(first)).toEqual([true, true, true]);
+  await clock.advance(999);
+  expect(await ready()).toBe(true);
+  expect(looks).toHaveLength(1);
+  await clock.advance(1);
+  const second = ready();
+  expect(looks).toHaveLength(2);
+  looks[1]?.resolve(AWAY);
+  expect(await second).toBe(false);
+  await clock.advance(999);
+  expect(await ready()).toBe(false);
+  expect(looks).toHaveLength(2);
 });

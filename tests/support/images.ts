@@ -83,3 +83,9 @@ async function hashOfFiles(words: readonly string[], files: readonly string[]): 
   for (const file of files) hash.update(await Bun.file(file).bytes());
   return hash.digest("hex").slice(0, 16);
 }
+
+/** Returns whether an engine keeps its images in containerd, as new installations do since Docker 29. */
+export async function hasContainerdStore(client: EngineClient): Promise<boolean> {
+  const info = (await client.json("GET", "/info")) as { DriverStatus?: string[][] }; // the engine's own format
+  return (info.DriverStatus ?? []).some(([, value]) => value === "io.containerd.snapshotter.v1");
+}

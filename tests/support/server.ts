@@ -69,6 +69,11 @@ export class TestServer implements AsyncDisposable {
     return this.#server.url;
   }
 
+  /** The URL of the public listener; empty without one. */
+  get publicUrl(): string {
+    return this.#server.public_url ?? "";
+  }
+
   get dataPath(): string {
     return this.#directory;
   }

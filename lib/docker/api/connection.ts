@@ -73,10 +73,16 @@ export class EngineConnection implements Disposable {
   readonly #deps: EngineConnectionDeps;
   readonly #closed = new AbortController();
   #version: string | undefined;
+  #isPodman = false;
   #modem: Promise<DockerModem> | undefined;
 
   constructor(deps: EngineConnectionDeps) {
     this.#deps = deps;
+  }
+
+  /** True if the engine that answers is Podman; false before any has answered. */
+  get isPodman(): boolean {
+    return this.#isPodman;
   }
 
   /** Asks the engine which API it speaks and remembers the version for all later requests. */
@@ -84,6 +90,7 @@ export class EngineConnection implements Disposable {
     const ping = await this.#request({ operation: "ping", method: "GET", path: "/_ping", timeout_ms: timeoutMs });
     const offered = parseVersion(ping.headers["api-version"]);
     if (offered === undefined) throw unavailable("ping", "what answers there is no Docker Engine");
+    this.#isPodman = ping.headers["libpod-api-version"] !== undefined;
     let version = olderOf(offered, NEWEST_API);
     if (version === NEWEST_API) {
       const about = await this.#request({

@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { parseImageReference, pullTarget } from "../../domain/images/reference.ts";
+import { NotJson, parseJsonText } from "../../domain/json-text.ts";
 import type { PullProgress } from "../../domain/images/pull-progress.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
 import { type EngineConnection, isEngineStatus } from "./connection.ts";
@@ -80,9 +81,20 @@ async function followPull(
   }
 }
 
+function progressLine(text: string): unknown {
+  try {
+    return parseJsonText(text);
+  } catch (error) {
+    if (error instanceof NotJson) {
+      throw new Error(`the engine's progress is not JSON: ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
 function readLine(text: string, onLine: (line: unknown) => void): void {
   if (text.trim() === "") return;
-  const line: unknown = JSON.parse(text);
+  const line = progressLine(text);
   if (line !== null && typeof line === "object" && "error" in line) throw new Error(String(line.error));
   onLine(line);
 }
@@ -90,12 +102,15 @@ function readLine(text: string, onLine: (line: unknown) => void): void {
 const NOT_FOUND =
   /manifest unknown|manifest for .* not found|not found|does not exist|no such (?:image|manifest)|name unknown/i;
 
-/** Podman says the same if a registry has the manifest but has lost a layer. */
-const OTHER_LOSS = /no such host|blob/i;
+/** Engines say "not found" of other things too: of a host, or of a layer that the registry has lost. */
+const OTHER_LOSS = /no such host|blob|content descriptor|content digest|failed to copy/i;
+
+/** The registry has the image, but only for other machines. */
+const OTHER_PLATFORM = /no match(?:ing manifest)? for \S+/i;
 
 function pullError(reference: string, error: unknown, credentials: RegistryCredentials | undefined): AppError {
-  // Judged by the original words: a password, which is masked below, may be one of them.
-  const words = messageOf(error);
+  // Judged by the original words: a password, which is masked below, may be one of them. So may be the image's own name.
+  const words = withoutName(messageOf(error), reference);
   const cause = withoutSecret(error, credentials);
   const said = shownWords(cause);
   const head = `Cannot pull image "${reference}"`;
@@ -103,12 +118,24 @@ function pullError(reference: string, error: unknown, credentials: RegistryCrede
   if (DENIED.test(words)) {
     return new AppError("registry_denied", `${head}: ${refusal(reference, said, credentials)}`, { cause });
   }
-  if (NOT_FOUND.test(words) && !OTHER_LOSS.test(words)) {
+  if (NOT_FOUND.test(words) && !OTHER_LOSS.test(words) && !OTHER_PLATFORM.test(words)) {
     const text = `${head}: the registry has no such image (${said}). Check the name and the tag.`;
     return new AppError("image_not_found", text, { cause });
   }
-  const text = `${head}: ${said}. Check that the registry can be reached from the engine.`;
+  const hint = OTHER_PLATFORM.test(words)
+    ? "Its registry has it for other machines only: build it for the engine's."
+    : "Check that the registry can be reached from the engine.";
+  const text = `${head}: ${said}. ${hint}`;
   return new AppError("image_unavailable", text, { cause, retry_after_s: 10 });
+}
+
+/** Returns an error's words without the image's name in any of its forms: it may be called `denied` or `blob`. */
+function withoutName(words: string, reference: string): string {
+  const { normalized, name, path, tag, digest } = parseImageReference(reference);
+  const version = digest === null ? `:${tag ?? ""}` : `@${digest}`;
+  const forms = [reference, normalized, name + version, path + version, name, path];
+  // A bare word such as `blob` stays: it may be the engine's own.
+  return forms.filter((form) => /[/:@]/.test(form)).reduce((text, form) => text.replaceAll(form, "..."), words);
 }
 
 /** Returns two hints: registries also refuse names that do not exist (Docker Hub does, if the caller has no right to them). */

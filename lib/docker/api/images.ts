@@ -2,11 +2,16 @@ import { Type, type Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { Clock } from "../../clock.ts";
 import { OWN_LABELS } from "../../domain/functions/rules.ts";
+import type { RegistryCredentials } from "../../domain/images/registries.ts";
 import { spelledOut } from "../../domain/images/reference.ts";
 import { Nullable } from "../../domain/types.ts";
 import type { NamedImage, OwnCommand } from "../../runner/platform.ts";
 import { type EngineConnection, EngineError, isEngineStatus } from "./connection.ts";
 import { pullImage, type PullOptions } from "./image-pull.ts";
+import { DENIED, registryAuthHeaders } from "./registry-auth.ts";
+
+/** The time that a registry has to say whether it has an image, in milliseconds. */
+const REGISTRY_QUERY_MS = 10_000;
 
 const list = Type.Optional(Nullable(Type.Array(Type.String())));
 
@@ -111,6 +116,36 @@ export class Images {
     };
     return pullImage(setting, reference, options);
   }
+
+  /**
+   * Returns whether an image's digests prove that it came from a registry (or was pushed to one). They do in Docker's older
+   * image store. The containerd image store gives every image a digest, which is also its id; so does Podman.
+   */
+  digestsProvePulls(id: string, digests: readonly string[]): boolean {
+    return !this.#deps.connection.isPodman && digests.every((digest) => !digest.endsWith(`@${id}`));
+  }
+
+  /**
+   * Asks the registry of a digest (`repository@sha256:...`) whether it has it and gives it to us. Throws `EngineError` or
+   * `engine_unavailable` if it cannot be asked.
+   */
+  async inRegistry(digest: string, credentials: RegistryCredentials | undefined): Promise<boolean> {
+    try {
+      await this.#deps.connection.request({
+        operation: "registry query",
+        method: "GET",
+        path: `/distribution/${encodeURIComponent(digest)}/json`,
+        headers: registryAuthHeaders(credentials),
+        timeout_ms: REGISTRY_QUERY_MS,
+      });
+      return true;
+    } catch (error) {
+      if (isEngineStatus(error, 401, 403, 404)) return false;
+      if (error instanceof EngineError && DENIED.test(error.message)) return false;
+      throw error;
+    }
+  }
+
   /** Lists all images that have a name, or are not part of another. */
   async list(): Promise<NamedImage[]> {
     const reply = await this.#deps.connection.request({ operation: "image list", method: "GET", path: "/images/json" });

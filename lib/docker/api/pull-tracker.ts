@@ -24,7 +24,11 @@ interface Layer {
 
 /**
  * Tracks a pull by the lines of progress that the engine sends. Whatever they say, no count is negative or above its
- * total.
+ * total, and no total shrinks.
+ *
+ * An engine with the containerd image store looks at its downloads ten times a second, and says nothing about the size of
+ * a layer that came faster. It offers no other way to learn it (the manifest can only be had from the registry, where it
+ * counts as another pull), so such a layer is complete with a size that stays unknown.
  */
 export class PullTracker {
   readonly #layers = new Map<string, Layer>();
@@ -39,8 +43,10 @@ export class PullTracker {
     if (!this.#layers.has(id) && this.#layers.size >= LAYERS) return false;
     this.#layers.set(id, layer);
     layer.state = state;
-    const { current, total } = fieldsOf(progressDetail);
-    count(layer, bytes(current), bytes(total));
+    const { current, total, units } = fieldsOf(progressDetail);
+    // The containerd image store counts the seconds of an extraction.
+    if (units === undefined || units === "bytes") count(layer, bytes(current), bytes(total));
+    else count(layer, undefined, undefined);
     return true;
   }
 
@@ -67,11 +73,12 @@ function stateOf(status: string): LayerState | undefined {
 
 /** Counts bytes while they are downloaded. During extraction the engine counts again, from 0 to the same total. */
 function count(layer: Layer, current: number | undefined, total: number | undefined): void {
-  if (total !== undefined && total > 0) layer.total = total;
-  if (layer.state === "downloading" && current !== undefined) layer.current = current;
+  // What is known of the size only grows: of a layer of unknown size that is the part that has come.
+  if (total !== undefined && total > 0) layer.total = Math.max(total, layer.total ?? layer.current);
+  if (layer.state === "downloading" && current !== undefined)
+    layer.current = layer.total === null ? Math.max(current, layer.current) : Math.min(current, layer.total);
   const over = layer.state === "downloaded" || layer.state === "extracting" || layer.state === "complete";
   if (over && layer.total !== null) layer.current = layer.total;
-  if (layer.total !== null) layer.current = Math.min(layer.current, layer.total);
 }
 
 /** Returns a count, or nothing if the value is not one; the engine reports an unknown count as -1. */

@@ -1,5 +1,6 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
+import { shownWords } from "../api/registry-auth.ts";
 import { GATE_DIRECTORY } from "./gate-volume.ts";
 import { EngineError, isEngineStatus } from "../api/connection.ts";
 
@@ -21,23 +22,28 @@ export function isGateMissing(error: unknown): error is EngineError {
   );
 }
 
-/** Returns the error for the caller if the engine refused a container. The engine's own text may name paths of the host. */
+/**
+ * Returns the error of a container that the engine refused, with the engine's own words: they are for the record of the
+ * call. Callers of `/r` never see them (lib/domain/calls/public-message.ts).
+ */
 export function refusal(fn: Function, error: unknown): unknown {
   if (!(error instanceof EngineError)) return error;
   const head = `Cannot start a container of image "${fn.image}"`;
+  const own = [fn.working_dir, ...(fn.entrypoint ?? []), ...(fn.command ?? [])].filter((text) => text !== null);
+  const said = `The engine said: ${shownWords(error, own)}`;
   const network = lostNetwork(fn, error);
   if (network !== undefined) {
     return new AppError(
       "engine_unavailable",
-      `${head}: the engine has no network "${network}" any more: create it again, or PATCH the function's "network"`,
+      `${head}: the engine has no network "${network}" any more: create it again, or PATCH the function's "network". ${said}`,
       { cause: error, retry_after_s: 5 },
     );
   }
   const wrong = wrongSetting(fn, error.message);
-  if (wrong !== undefined) return new AppError("entrypoint_failed", `${head}: ${wrong}`, { cause: error });
+  if (wrong !== undefined) return new AppError("entrypoint_failed", `${head}: ${wrong}. ${said}`, { cause: error });
   return new AppError(
     "engine_unavailable",
-    `${head}: the engine refused (${error.operation}, status ${error.status}); the server's log has its words`,
+    `${head}: the engine refused (${error.operation}, status ${error.status}). ${said}`,
     {
       cause: error,
       retry_after_s: 5,

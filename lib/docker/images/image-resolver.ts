@@ -2,13 +2,21 @@ import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { parseImageReference } from "../../domain/images/reference.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
+import type { RenamedImage } from "../../domain/images/pulled-images.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
 import type { PullOptions } from "../api/image-pull.ts";
 import { type Image, type ImageConfig, type Images, commandOf } from "../api/images.ts";
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
-import type { CurrentCredentials, OwnCommand, PlatformImages, ResolvedImage } from "../../runner/platform.ts";
+import type {
+  CurrentCredentials,
+  OwnCommand,
+  PlatformImages,
+  RefreshedFunction,
+  ResolvedImage,
+} from "../../runner/platform.ts";
+import { ImageOrigins } from "./image-origins.ts";
 import type { OwnImages } from "./own-images.ts";
 import { SharedPull } from "./shared-pull.ts";
 import { EngineError } from "../api/connection.ts";
@@ -25,6 +33,10 @@ interface ImageResolverDeps {
   readonly clock: Clock;
   /** Returns a registry's credentials; called at each pull. */
   readonly credentialsFor: (host: string) => CurrentCredentials | undefined;
+  /** Returns the names that pulls of this server gave an image, in full. */
+  readonly pulledNames: (imageId: string) => readonly string[];
+  /** Called when the engine has an image under another id than before. */
+  readonly onRenamed: (renamed: RenamedImage) => Promise<void>;
 }
 
 /**
@@ -34,11 +46,13 @@ interface ImageResolverDeps {
  */
 export class ImageResolver implements PlatformImages {
   readonly #deps: ImageResolverDeps;
+  readonly #origins: ImageOrigins;
   readonly #pulls = new Map<string, SharedPull>();
   readonly #configs = new Map<string, ImageConfig>();
 
   constructor(deps: ImageResolverDeps) {
     this.#deps = deps;
+    this.#origins = new ImageOrigins(deps);
   }
 
   async resolve(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
@@ -53,9 +67,10 @@ export class ImageResolver implements PlatformImages {
     return present && this.#resolved(reference, present, own);
   }
 
-  async refresh(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
+  async refresh(reference: string, own: RefreshedFunction, watcher?: PullWatcher): Promise<ResolvedImage> {
     const present = await this.#inspect(reference);
-    const local = present !== undefined && present.digests.length === 0;
+    const local =
+      present !== undefined && !(await this.#origins.isFromRegistry(reference, present, own.digest ?? null));
     return this.#resolved(reference, local ? present : await this.#pullAndInspect(reference, watcher), own);
   }
 
@@ -69,32 +84,27 @@ export class ImageResolver implements PlatformImages {
     if (config !== undefined) checkCommand(image, own, config);
   }
 
-  async restore({ image, image_id, digest }: Function): Promise<void> {
+  async restore({ image, image_id, digest }: Function): Promise<string> {
     // It was never gone, or another call has restored it since the engine said so.
-    if (image_id !== null && (await this.#inspect(image_id)) !== undefined) return;
+    if (image_id !== null && (await this.#inspect(image_id)) !== undefined) return image_id;
     if (digest === null || image_id === null) {
       throw new AppError(
         "image_unavailable",
         `Image "${image}" is gone from the engine and came from no registry: build it again, then POST /v1/functions/<id>/pull`,
       );
     }
-    try {
-      await this.#pull(digest);
-    } catch (error) {
-      if (error instanceof AppError && error.reason === "engine_unavailable") throw error;
-      throw new AppError(
-        "image_unavailable",
-        `Image "${image}" is gone from the engine and cannot be pulled again: ${messageOf(error)}`,
-        {
-          cause: error,
-        },
-      );
+    const { id } = (await this.#inspect(digest)) ?? (await this.#pullAgain(image, digest));
+    // A digest always means the same image, but each of the engine's image stores has ids of its own.
+    if (id !== image_id) {
+      this.#deps.log.info("the engine has an image under another id", {
+        image,
+        digest,
+        before: image_id,
+        image_id: id,
+      });
+      await this.#deps.onRenamed({ digest, before: image_id, image_id: id });
     }
-    if ((await this.#inspect(image_id)) !== undefined) return;
-    throw new AppError(
-      "image_unavailable",
-      `Image "${image}" is gone from the engine, and its digest now gives another image: POST /v1/functions/<id>/pull`,
-    );
+    return id;
   }
 
   /** Returns an image's configuration for its containers, or nothing if the engine has lost it. */
@@ -125,10 +135,24 @@ export class ImageResolver implements PlatformImages {
     this.#configs.set(image.id, image.config);
   }
 
+  async #pullAgain(image: string, digest: string): Promise<Image> {
+    try {
+      return await this.#pullAndInspect(digest, undefined);
+    } catch (error) {
+      if (error instanceof AppError && error.reason === "engine_unavailable") throw error;
+      throw new AppError(
+        "image_unavailable",
+        `Image "${image}" is gone from the engine and cannot be pulled again: ${messageOf(error)}`,
+        { cause: error },
+      );
+    }
+  }
+
   async #pullAndInspect(reference: string, watcher: PullWatcher | undefined): Promise<Image> {
     await this.#pull(reference, watcher);
     const image = await this.#inspect(reference);
-    if (image === undefined) {
+    if (image !== undefined) this.#origins.notePulled(reference, image);
+    else {
       throw new AppError(
         "image_unavailable",
         `Image "${reference}" was pulled and is gone again: is something removing images from this engine?`,
@@ -173,11 +197,9 @@ export class ImageResolver implements PlatformImages {
     }
   }
 
-  #resolved(reference: string, image: Image, own: OwnCommand): ResolvedImage {
+  async #resolved(reference: string, image: Image, own: OwnCommand): Promise<ResolvedImage> {
     checkCommand(reference, own, image.config);
-    const { name } = parseImageReference(reference);
-    const digest = image.digests.find((candidate) => candidate.startsWith(`${name}@`)) ?? image.digests[0] ?? null;
-    return { image_id: image.id, digest };
+    return { image_id: image.id, digest: await this.#origins.digestOf(reference, image) };
   }
 }
 

@@ -2,6 +2,7 @@ import { Type, type Static } from "@sinclair/typebox";
 import { addressBytes, addressRange, type Allowed, mayBeCalled } from "../addresses.ts";
 import { AppError } from "../errors.ts";
 import type { Invocation } from "./invocations.ts";
+import { publicMessage } from "./public-message.ts";
 import { CALLBACK, CALLBACK_URL_LENGTH } from "../limits.ts";
 import { Nullable, Timestamp, timestamp } from "../types.ts";
 
@@ -104,12 +105,16 @@ export type CallbackSecret = Static<typeof CallbackSecret>;
 
 /**
  * Returns the body of a callback. It has the function's response as it was written, number for number. A response that
- * is not JSON is in base64, and one that is too long for a callback is left out.
+ * is not JSON is in base64, and one that is too long for a callback is left out. The message of a failure is the one for
+ * strangers.
  */
 export function callbackBody(invocation: Invocation, response: Uint8Array | null): string {
-  const { id, status, finished_at } = invocation;
+  const { id, status, finished_at, reason, message } = invocation;
+  // Its receiver need not be one who may read the record. If there is a response, the message is only about the exit.
+  const isPrivate = response === null && reason !== null && message !== null;
+  const shown = isPrivate ? { ...invocation, message: publicMessage(reason, message) } : invocation;
   const head = JSON.stringify({ type: `invocation.${status}`, timestamp: finished_at });
-  return `${head.slice(0, -1)},"data":{"invocation":${JSON.stringify(invocation)},${responseFields(id, response)}}}`;
+  return `${head.slice(0, -1)},"data":{"invocation":${JSON.stringify(shown)},${responseFields(id, response)}}}`;
 }
 
 function responseFields(id: string, response: Uint8Array | null): string {

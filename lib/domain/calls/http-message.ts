@@ -1,7 +1,7 @@
 /** A request to a function, whatever contract the function is spoken to by. */
 export interface FunctionRequest {
   readonly method: string;
-  /** Path and query as they were sent, `/r` included. */
+  /** Path and query, `/r` included: as they were sent, but for characters that Bun percent-encodes. */
   readonly url: string;
   /** By name in lower case, without those that `headers.ts` keeps back. */
   readonly headers: Readonly<Record<string, string>>;

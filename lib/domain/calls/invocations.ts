@@ -20,6 +20,13 @@ export const InvocationStatus = Type.Union(
 );
 export type InvocationStatus = (typeof STATUSES)[number];
 
+/**
+ * Why an answer did not reach its caller in whole, though the function had given it: the caller closed the connection, took
+ * no byte for too long, or was still reading when the server stopped.
+ */
+export const UNDELIVERED = ["client_closed", "client_stalled", "shutting_down"] as const;
+export type Undelivered = (typeof UNDELIVERED)[number];
+
 const milliseconds = (description: string, example: number) =>
   Nullable(Type.Number({ description: `${description}, in milliseconds.`, examples: [example] }));
 const bytes = (description: string, example: number) =>
@@ -111,6 +118,18 @@ export const Invocation = Type.Object({
       description: "The id of the key that its caller sent, `server` for the server's own; null if none was needed.",
       examples: ["c3a1f0de-5b5c-4f0e-8f43-2d1f6f0b7a90"],
     }),
+  ),
+  undelivered: Nullable(
+    Type.Unsafe<Undelivered>(
+      Type.Union(
+        UNDELIVERED.map((why) => Type.Literal(why)),
+        {
+          description:
+            "Why the function's answer did not reach a caller who waited for it. Null if it did, or if all that was left of it " +
+            "fitted into the machine's buffers, which do not say whether it arrived.",
+        },
+      ),
+    ),
   ),
   created_at: Timestamp,
   finished_at: Nullable(Timestamp),

@@ -26,7 +26,8 @@ export const PullProgress = Type.Object({
       total_bytes: Nullable(
         Type.Integer({
           minimum: 0,
-          description: "Bytes to download; null until the download begins, when the engine reports it.",
+          description:
+            "Bytes to download; null until the download begins, and for a layer that came so fast that the engine never said it.",
           examples: [1048576],
         }),
       ),
@@ -36,7 +37,8 @@ export const PullProgress = Type.Object({
   downloaded_bytes: Type.Integer({ minimum: 0, description: "Bytes downloaded of all layers.", examples: [524288] }),
   total_bytes: Type.Integer({
     minimum: 0,
-    description: "Bytes of the layers whose size is known: it grows until the last download has begun.",
+    description:
+      "Bytes of the layers whose size is known: it grows until the last download has begun, and never shrinks.",
     examples: [1048576],
   }),
 });

@@ -13,6 +13,13 @@ export interface Pulled {
   readonly names: readonly { readonly name: string; readonly created: boolean }[];
 }
 
+/** An image that the engine now has under another id: ids belong to its image store, digests to the image. */
+export interface RenamedImage {
+  readonly digest: string;
+  readonly before: string;
+  readonly image_id: string;
+}
+
 /**
  * Returns the images that change with a pull, each as a whole record. An image is ours if one of our pulls brought it. A
  * name is ours if one of our pulls created it, even if a later pull moved it to another image.

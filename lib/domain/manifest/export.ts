@@ -6,7 +6,7 @@ import type { Manifest, ManifestFunction, ManifestRoute } from "./manifest.ts";
 import { byManifestName } from "./manifest.ts";
 import { withNames } from "./plan.ts";
 import { escapeDollars } from "./variables.ts";
-import { ROUTE_DEFAULTS, ROUTE_OPTIONS } from "../routes/options.ts";
+import { defaultsFor, ROUTE_DEFAULTS, ROUTE_OPTIONS } from "../routes/options.ts";
 import type { Route } from "../routes/routes.ts";
 
 /** The state of a server. */
@@ -58,6 +58,7 @@ function functionEntry(fn: Function, labels: Partial<Settings> | undefined): Man
 }
 
 function routeEntry(route: Route, fn: string): ManifestRoute {
-  const own = OPTION_NAMES.filter((name) => !Bun.deepEquals(route[name], ROUTE_DEFAULTS[name]));
+  const asNew = { ...defaultsFor(route.auth), auth: ROUTE_DEFAULTS.auth };
+  const own = OPTION_NAMES.filter((name) => !Bun.deepEquals(route[name], asNew[name]));
   return { function: fn, ...Object.fromEntries(own.map((name) => [name, route[name]])) };
 }

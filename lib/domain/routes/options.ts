@@ -3,7 +3,7 @@ import { checkCors, Cors, fullCors, GivenCors } from "./cors.ts";
 import { AppError } from "../errors.ts";
 import { HEADER_NAME } from "../calls/headers.ts";
 import { HEADER_LENGTH, RATE, ROUTE_REQUEST_BYTES } from "../limits.ts";
-import { Enum, Nullable } from "../types.ts";
+import { Enum, Flag, Nullable } from "../types.ts";
 
 /** Methods that a route can have. */
 export const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
@@ -91,6 +91,11 @@ export const ROUTE_OPTIONS = {
       examples: [null],
     }),
   ),
+  async: Flag(
+    "Whether a caller may ask for an asynchronous call with `Prefer: respond-async`; its request is kept until it has " +
+      "run, and its result as long as the record. By default only on a route with `auth: key`. Elsewhere the " +
+      "preference is ignored: the caller waits for the answer.",
+  ),
   version: Nullable(
     Type.Integer({
       minimum: 1,
@@ -114,16 +119,33 @@ export const GIVEN_ROUTE_OPTIONS = {
 const GivenRouteOptions = Type.Object(GIVEN_ROUTE_OPTIONS);
 export type GivenRouteOptions = Static<typeof GivenRouteOptions>;
 
-/** The defaults of a route. */
+/** The defaults of a public route; see `completeOptions` for others. */
 export const ROUTE_DEFAULTS: RouteOptions = {
   methods: ["POST"],
   auth: "public",
   cors: null,
   rate_limit: null,
   max_request_bytes: null,
+  async: false,
   version: null,
   split: null,
 };
+
+/** Returns the options of a new route: callers that are known by their keys may call it asynchronously, strangers may not. */
+export function completeOptions(given: GivenRouteOptions): RouteOptions {
+  return { ...defaultsFor(given.auth ?? ROUTE_DEFAULTS.auth), ...fullOptions(given) };
+}
+
+/** Returns the defaults of a route with this `auth`. */
+export function defaultsFor(auth: RouteOptions["auth"]): RouteOptions {
+  return { ...ROUTE_DEFAULTS, auth, async: auth === "key" };
+}
+
+/** Returns the options of a route after a change. One that becomes public takes no asynchronous calls unless the change says so. */
+export function changedOptions(before: RouteOptions, given: GivenRouteOptions): Partial<RouteOptions> {
+  const opened = before.auth !== "public" && given.auth === "public";
+  return { ...(opened && { async: false }), ...fullOptions(given) };
+}
 
 /** Fills in the defaults within the given options. */
 export function fullOptions({ cors, rate_limit, ...rest }: GivenRouteOptions): Partial<RouteOptions> {

@@ -3,7 +3,7 @@ import { AppError } from "../../domain/errors.ts";
 import { administrator, type Caller, checkScope, type Scope } from "../../domain/keys.ts";
 import { quoted } from "../../domain/quoted.ts";
 import type { KeyService } from "../../services/access/keys.ts";
-import { clientAddress, unmapped } from "./client-address.ts";
+import { type ClientAddress, peerAddress, unmapped } from "./client-address.ts";
 import type { KeyGuesses } from "./key-guesses.ts";
 
 /** The rules for access to `/v1`, `/docs`, `/swagger` and `/metrics` (lib/docs/operations-and-security.md). */
@@ -18,7 +18,9 @@ export interface AccessPolicy {
   readonly loopback: boolean;
   /** Names besides the loopback ones that a request without a key may have in `Host`. */
   readonly allowed_hosts: readonly string[];
-  /** Addresses of this machine's default gateways: connections to a port published on loopback come from there. */
+  /** Finds the client of a request, which may have come through proxies. */
+  readonly clientAddress: ClientAddress;
+  /** Trusted addresses of default gateways: connections to a container's port that is published on loopback come from there. */
   readonly gateways: () => readonly string[];
 }
 
@@ -44,7 +46,8 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     if (policy.key_required || needs.key_always === true) {
       throw new AppError("unauthorized", 'An API key is needed: send it as "Authorization: Bearer <key>"');
     }
-    if (!policy.loopback) checkAddress(clientAddress(request, server) ?? "", policy.gateways());
+    if (!policy.loopback) checkAddress(peerAddress(request, server) ?? "", policy.gateways());
+    checkForwarded(request.headers);
     const host = request.headers.get("host") ?? "";
     if (host !== passed) checkHost(host, policy.allowed_hosts);
     passed = host;
@@ -56,7 +59,7 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     const caller =
       key === undefined
         ? withoutKey(request, server, needs)
-        : withKey(policy, key, () => clientAddress(request, server) ?? "");
+        : withKey(policy, key, () => policy.clientAddress(request, server) ?? "");
     checkScope(caller, needs.scopes);
     return caller;
   };
@@ -78,7 +81,12 @@ function withKey({ keys, guesses }: AccessPolicy, key: string, address: () => st
 /** Returns whether an address or a host name can only mean this machine. */
 export function isLoopback(host: string): boolean {
   const name = unmapped(host.toLowerCase().replace(/^\[|\]$/g, ""));
-  return name === "localhost" || name.endsWith(".localhost") || name === "::1" || /^127(?:\.\d{1,3}){3}$/.test(name);
+  return (
+    name === "localhost" ||
+    /^(?:[a-z0-9_-]+\.)+localhost$/.test(name) ||
+    name === "::1" ||
+    /^127(?:\.\d{1,3}){3}$/.test(name)
+  );
 }
 
 function keyOf(request: Request): string | undefined {
@@ -92,8 +100,25 @@ function checkAddress(address: string, gateways: readonly string[]): void {
   if (isLoopback(address) || gateways.includes(address)) return;
   throw new AppError(
     "unauthorized",
-    "With AUTH=off only this machine may do this: set API_KEY and send the key to do it from elsewhere",
+    "With AUTH=off only this machine may do this: set API_KEY and send the key to do it from elsewhere. If the server runs in a " +
+      "container whose port is published on 127.0.0.1 only, TRUST_GATEWAY=on lets this machine in",
   );
+}
+
+/** Headers by which proxies say for whom they speak, in lower case. */
+const FORWARDED =
+  /^(?:forwarded$|via$|x-forwarded|x-real-ip|x-original-|x-client-ip|x-cluster-client-ip|client-ip|true-client-ip|cf-|cdn-loop|x-envoy-)/;
+
+/** Refuses what a proxy on this machine passes on: its address says nothing about the one who asks. */
+function checkForwarded(headers: Headers): void {
+  for (const name of headers.keys()) {
+    if (!FORWARDED.test(name)) continue;
+    throw new AppError(
+      "forbidden",
+      `This request came through a proxy (it has the header ${quoted(name)}), so it needs an API key: set AUTH=on and send ` +
+        "the key, or point the proxy at PUBLIC_PORT, which has the routes of functions only",
+    );
+  }
 }
 
 /** Refuses a page that has rebound its own name to our address: the browser sends that name here. */

@@ -1,9 +1,44 @@
 import type { Server } from "bun";
+import { type AddressRange, isInRanges } from "../../domain/addresses.ts";
+import { forwarded, forwardedFor, type Hops } from "./forwarded.ts";
 
-/** Returns the address that a request came from, an IPv4-mapped one as IPv4; null if the connection is gone. */
-export function clientAddress(request: Request, server: Server<unknown> | null): string | null {
+/** Returns the address of a request's client; null if the connection is gone. */
+export type ClientAddress = (request: Request, server: Server<unknown> | null) => string | null;
+
+/** Returns the address that a connection came from, an IPv4-mapped one as IPv4; null if it is gone. */
+export const peerAddress: ClientAddress = (request, server) => {
   const address = server?.requestIP(request)?.address;
   return address === undefined ? null : unmapped(address);
+};
+
+/**
+ * Creates the function that finds a request's client. Behind trusted proxies it is the last hop of `X-Forwarded-For` or
+ * `Forwarded` that is not one of them; if that hop has no address, it is the proxy that named it. If both headers come and
+ * disagree, neither is believed: a proxy that writes one of them passes the other on as its caller sent it.
+ */
+export function createClientAddress(trusted: readonly AddressRange[]): ClientAddress {
+  if (trusted.length === 0) return peerAddress;
+  return (request, server) => {
+    const peer = peerAddress(request, server);
+    if (peer === null || !isInRanges(peer, trusted)) return peer;
+    const header = request.headers.get("x-forwarded-for");
+    const standard = request.headers.get("forwarded");
+    const clients = new Set<string>();
+    if (header !== null) clients.add(lastUntrusted(peer, forwardedFor(header), trusted));
+    if (standard !== null) clients.add(lastUntrusted(peer, forwarded(standard), trusted));
+    const [client = peer] = clients;
+    return clients.size > 1 ? peer : client;
+  };
+}
+
+function lastUntrusted(peer: string, hops: Hops, trusted: readonly AddressRange[]): string {
+  let client = peer;
+  for (const hop of hops) {
+    if (hop === undefined) return client;
+    client = hop;
+    if (!isInRanges(hop, trusted)) return client;
+  }
+  return client;
 }
 
 /** Returns an IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) as the IPv4 address in it; any other as it is. */

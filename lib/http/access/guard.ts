@@ -2,8 +2,10 @@ import type { Server } from "bun";
 import { type Context, Elysia } from "elysia";
 import type { Caller, Scope } from "../../domain/keys.ts";
 import { parseJson, type ReadBody, refuseEncoding } from "../wire/body.ts";
+import type { SlowReaders } from "../wire/slow-readers.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AccessCheck } from "./access.ts";
+import { shownTo } from "./callback-paths.ts";
 
 /** The most bytes that a body of `/v1` may have: far more than any needs, so that a wrong one gets a helpful answer. */
 export const API_BODY_BYTES = 6 * 1024 * 1024;
@@ -19,7 +21,11 @@ export interface Guard<Need extends string = "read" | "write"> {
   readonly admit: (request: Request, scopes: readonly Scope[]) => void;
   /** Returns the caller of a request that was let in. */
   readonly callerOf: (request: Request) => Caller;
+  /** Returns what the caller of a request that was let in may see of records. */
+  readonly shown: <T>(request: Request, data: T) => T;
   readonly readBody: ReadBody;
+  /** Follows an answer that may be long. */
+  readonly follow: (request: Request) => void;
 }
 
 /** Makes the guards of the resources. */
@@ -28,6 +34,7 @@ export function createGuards(deps: {
   readonly server: () => Server<unknown> | null;
   readonly unwatch: Watching["unwatch"];
   readonly readBody: ReadBody;
+  readonly slowReaders: Pick<SlowReaders, "follow">;
 }): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>) => Guard<Need> {
   const callers = new WeakMap<Request, Caller>();
   const admit = (request: Request, scopes: readonly Scope[]): void => {
@@ -44,7 +51,9 @@ export function createGuards(deps: {
     refuseEncoding(request);
     return deps.readBody(request, limitBytes);
   };
-  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, readBody });
+  const follow = (request: Request): void => deps.slowReaders.follow({ request, server: deps.server() });
+  const shown = <T>(request: Request, data: T): T => shownTo(callerOf(request), data);
+  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, shown, readBody, follow });
 }
 
 /** The options of an endpoint, as far as its guard reads and completes them. */
@@ -58,11 +67,14 @@ interface EndpointOptions {
  * Begins a resource. Each endpoint says what it `needs`: one of the names in the guard's scopes. A HEAD needs what the GET
  * does. The resource checks access itself, so a path such as `/r/../v1/functions` is also checked, before anything of
  * the request is read: Elysia parses a body before it transforms, so the reader of the body checks first. A body is
- * JSON whatever its content type says; without a schema for it, it is not read.
+ * JSON whatever its content type says; without a schema for it, it is not read. An answer that can have more than
+ * `LONG_ANSWER_BYTES`, or take its time, is marked as `long`, so that slow readers get it whole.
  */
 export function resource<Need extends string>(guard: Guard<Need>, tag: string) {
-  const { prefix, scopes, admit, readBody } = guard;
-  return new Elysia({ prefix, detail: { tags: [tag] }, normalize: false }).macro("needs", (need: Need) => ({
+  const { prefix, scopes, admit, readBody, follow } = guard;
+  const tagged = new Elysia({ prefix, detail: { tags: [tag] }, normalize: false });
+  const followed = tagged.macro("long", { afterHandle: ({ request }: Pick<Context, "request">) => follow(request) });
+  return followed.macro("needs", (need: Need) => ({
     transform: ({ request }: Pick<Context, "request">) => admit(request, scopes[need]),
     introspect: (options: EndpointOptions) => {
       options.detail = { ...options.detail, "x-scopes": scopes[need] };

@@ -45,8 +45,9 @@ const pull = {
 /** `/v1/functions`: images plus their settings. */
 export function functionsRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
   return resource(guard, "functions")
-    .get("/", () => success(functions.list()), {
+    .get("/", ({ request }) => success(guard.shown(request, functions.list())), {
       needs: "read",
+      long: true,
       response: { 200: Envelope(Type.Array(Function), "The functions, oldest first."), ...errors() },
       detail: { operationId: "listFunctions", summary: "List the functions" },
     })
@@ -59,12 +60,13 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
       },
       {
         needs: "write",
+        long: true,
         body: CreateFunction,
         response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 415, 502, 503, 507) },
         detail: creation,
       },
     )
-    .get("/:id", ({ params: { id } }) => success(functions.getWithPool(id)), {
+    .get("/:id", ({ params: { id }, request }) => success(guard.shown(request, functions.getWithPool(id))), {
       needs: "read",
       params,
       response: { 200: data, ...errors(404) },
@@ -76,6 +78,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
         answerPull(tools, { set, request }, (watcher) => functions.update(id, body, watcher)),
       {
         needs: "write",
+        long: true,
         params,
         body: UpdateFunction,
         response: { 200: changed, ...errors(400, 404, 408, 409, 413, 415, 502, 503, 507) },
@@ -105,6 +108,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
         answerPull(tools, { set, request }, (watcher) => functions.pull(id, watcher)),
       {
         needs: "write",
+        long: true,
         params,
         response: { 200: changed, ...errors(400, 404, 502, 503, 507) },
         detail: pull,

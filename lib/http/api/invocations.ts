@@ -20,6 +20,7 @@ import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { ResultService } from "../../services/calls/results.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import type { ReplayService } from "../../services/work/replays.ts";
+import { urlShownTo } from "../access/callback-paths.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { answerResponse } from "../calls/answer.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
@@ -117,16 +118,27 @@ export function invocationsRoutes(guard: Guard, tools: InvocationTools) {
 
 function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationTools) {
   return resource(guard, "invocations")
-    .get("/", async ({ query: raw }) => success(await invocations.list(parseInvocationQuery(raw))), {
-      needs: "read",
-      query: filter,
-      response: { 200: Envelope(InvocationPage, "A page of invocations, newest first."), ...errors(400) },
-      detail: { operationId: "listInvocations", summary: "List the invocations, newest first" },
-    })
+    .get(
+      "/",
+      async ({ query: raw, request }) =>
+        success(guard.shown(request, await invocations.list(parseInvocationQuery(raw)))),
+      {
+        needs: "read",
+        long: true,
+        query: filter,
+        response: { 200: Envelope(InvocationPage, "A page of invocations, newest first."), ...errors(400) },
+        detail: { operationId: "listInvocations", summary: "List the invocations, newest first" },
+      },
+    )
     .get(
       "/:id",
       async ({ params: { id }, query: { wait }, request }) =>
-        success(await (wait === undefined ? invocations.get(id) : results.wait(id, parseWait(wait), request.signal))),
+        success(
+          guard.shown(
+            request,
+            await (wait === undefined ? invocations.get(id) : results.wait(id, parseWait(wait), request.signal)),
+          ),
+        ),
       {
         needs: "read",
         params,
@@ -142,31 +154,43 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
     )
     .get("/:id/logs", async ({ params: { id } }) => success(await invocations.logs(id)), {
       needs: "read",
+      long: true,
       params,
       response: { 200: Envelope(InvocationLogs, "What the function printed, as far as it was kept."), ...errors(404) },
       detail: { operationId: "getInvocationLogs", summary: "Show what the function printed" },
     })
-    .get("/:id/events", ({ params: { id } }) => invocationEvents(results, clock, id), {
-      needs: "read",
-      params,
-      response: errors(404),
-      detail: {
-        operationId: "followInvocation",
-        summary: "Follow an invocation",
-        description:
-          "Server-sent events: `state` with the record whenever it changes, `log` with what the function prints, and `end`.",
+    .get(
+      "/:id/events",
+      ({ params: { id }, request }) => invocationEvents(results, clock, id, (record) => guard.shown(request, record)),
+      {
+        needs: "read",
+        long: true,
+        params,
+        response: errors(404),
+        detail: {
+          operationId: "followInvocation",
+          summary: "Follow an invocation",
+          description:
+            "Server-sent events: `state` with the record whenever it changes, `log` with what the function prints, and `end`.",
+        },
       },
-    });
+    );
 }
 
 function resultRoutes(guard: Guard, { results, callbacks, requestId }: InvocationTools) {
+  const shownCallback = callbackShown(guard);
   return resource(guard, "invocations")
     .get(
       "/:id/result",
       async ({ params: { id }, request, set }) =>
-        answerResponse(await results.result(id), request.headers.get("accept"), requestId(set)),
+        answerResponse(await results.result(id), {
+          accept: request.headers.get("accept"),
+          request_id: requestId(set),
+          may_read: true,
+        }),
       {
         needs: "read",
+        long: true,
         params,
         response: errors(404, 409),
         detail: {
@@ -188,6 +212,7 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
       async ({ params: { id, attempt } }) => success(await results.attemptLogs(id, numberOf(attempt))),
       {
         needs: "read",
+        long: true,
         params: attemptParams,
         response: {
           200: Envelope(InvocationLogs, "What the attempt printed, as far as it was kept."),
@@ -196,16 +221,28 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
         detail: { operationId: "getAttemptLogs", summary: "Show what the function printed in an attempt" },
       },
     )
-    .get("/:id/callback", async ({ params: { id } }) => success(await callbacks.get(id)), {
-      needs: "read",
-      params,
-      response: { 200: Envelope(Callback, "The state of the callback."), ...errors(404) },
-      detail: {
-        operationId: "getCallback",
-        summary: "Show whether a result has reached its callback_url",
-        description: "404 for an invocation that has not ended or has no `callback_url`.",
+    .get(
+      "/:id/callback",
+      async ({ params: { id }, request }) => success(shownCallback(request, await callbacks.get(id))),
+      {
+        needs: "read",
+        params,
+        response: { 200: Envelope(Callback, "The state of the callback."), ...errors(404) },
+        detail: {
+          operationId: "getCallback",
+          summary: "Show whether a result has reached its callback_url",
+          description: "404 for an invocation that has not ended or has no `callback_url`.",
+        },
       },
-    });
+    );
+}
+
+/** Returns the function that hides the path of a callback's URL from callers that must not see it. */
+function callbackShown({ callerOf }: Guard) {
+  return (request: Request, callback: Callback): Callback => ({
+    ...callback,
+    url: urlShownTo(callerOf(request), callback.url),
+  });
 }
 
 function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: InvocationTools) {
@@ -214,16 +251,22 @@ function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: 
     checkOwnWork(guard.callerOf(request), await invocations.get(id));
     return id;
   };
+  const shownCallback = callbackShown(guard);
   return resource(guard, "invocations")
-    .post("/:id/cancel", async ({ params: { id }, request }) => success(await queue.cancel(await own(request, id))), {
-      needs: "write",
-      params,
-      response: { 200: Envelope(Invocation, "The invocation as it is now."), ...errors(404, 409, 507) },
-      detail: CANCEL,
-    })
+    .post(
+      "/:id/cancel",
+      async ({ params: { id }, request }) => success(guard.shown(request, await queue.cancel(await own(request, id)))),
+      {
+        needs: "write",
+        params,
+        response: { 200: Envelope(Invocation, "The invocation as it is now."), ...errors(404, 409, 507) },
+        detail: CANCEL,
+      },
+    )
     .post(
       "/:id/callback",
-      async ({ params: { id }, request }) => success(await callbacks.retry(await own(request, id))),
+      async ({ params: { id }, request }) =>
+        success(shownCallback(request, await callbacks.retry(await own(request, id)))),
       {
         needs: "write",
         params,
@@ -237,7 +280,7 @@ function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: 
         const replay = await replays.replay(await own(request, id), guard.callerOf(request));
         set.status = 202;
         set.headers["location"] = `/v1/invocations/${replay.id}`;
-        return success(replay);
+        return success(guard.shown(request, replay));
       },
       {
         needs: "write",
@@ -253,7 +296,7 @@ function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: 
         checkBulk(caller, function_id);
         set.status = 202;
         const query = { ...(function_id !== undefined && { function_id }), ...(limit !== undefined && { limit }) };
-        return success(await replays.replayDead(query, caller));
+        return success(guard.shown(request, await replays.replayDead(query, caller)));
       },
       {
         needs: "write",

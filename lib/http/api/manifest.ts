@@ -85,6 +85,7 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
       },
       {
         needs: "write",
+        long: true,
         parse: "none",
         query,
         response: {
@@ -97,7 +98,7 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
     .get(
       "/export",
       async ({ request }) => {
-        const manifest = await manifests.export();
+        const manifest = guard.shown(request, await manifests.export());
         const answer = prefersJson(request.headers.get("accept"))
           ? Response.json(success(manifest))
           : new Response(`${Bun.YAML.stringify(manifest, null, 2)}\n`, { headers: { "Content-Type": YAML } });
@@ -107,6 +108,7 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
       },
       {
         needs: "read",
+        long: true,
         response: { 200: Envelope(Manifest, "The manifest of this server."), ...errors(503) },
         detail: exporting,
       },

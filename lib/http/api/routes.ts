@@ -13,8 +13,9 @@ const data = Envelope(Route, "The route.");
 /** `/v1/routes`: URL paths below `/r` that lead to functions. */
 export function routesRoutes(guard: Guard, routes: RouteService) {
   return resource(guard, "routes")
-    .get("/", () => success(routes.list()), {
+    .get("/", ({ request }) => success(guard.shown(request, routes.list())), {
       needs: "read",
+      long: true,
       response: { 200: Envelope(Type.Array(Route), "The routes, oldest first."), ...errors() },
       detail: { operationId: "listRoutes", summary: "List the routes" },
     })
@@ -24,7 +25,7 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
       response: { 200: Envelope(Route, "The new route."), ...errors(400, 404, 408, 409, 413, 415, 507) },
       detail: { operationId: "createRoute", summary: "Create a route to a function" },
     })
-    .get("/:id", ({ params: { id } }) => success(routes.get(id)), {
+    .get("/:id", ({ params: { id }, request }) => success(guard.shown(request, routes.get(id))), {
       needs: "read",
       params,
       response: { 200: data, ...errors(404) },

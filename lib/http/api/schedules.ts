@@ -12,8 +12,9 @@ const params = t.Object({
 /** `/v1/schedules`: calling functions by the clock. */
 export function schedulesRoutes(guard: Guard, schedules: ScheduleService) {
   return resource(guard, "schedules")
-    .get("/", () => success(schedules.list()), {
+    .get("/", async () => success(await schedules.list()), {
       needs: "read",
+      long: true,
       response: { 200: Envelope(Type.Array(ScheduleWithTimes), "The schedules, oldest first."), ...errors() },
       detail: { operationId: "listSchedules", summary: "List the schedules" },
     })

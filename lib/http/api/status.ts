@@ -1,15 +1,15 @@
 import { Elysia, t } from "elysia";
-import type { StatusService } from "../../services/status.ts";
+import type { Check, StatusService } from "../../services/status.ts";
 import type { Metrics } from "../../metrics.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
 import { errorDetails } from "../openapi/operation.ts";
 import { type Guard, resource } from "../access/guard.ts";
 
-const Check = t.Object({
+const CheckSchema = t.Object({
   ok: t.Boolean({ examples: [true] }),
   problem: t.Nullable(t.String({ description: "The cause and how to fix it." })),
 });
-const READINESS = { ready: t.Boolean(), engine: Check, database: Check };
+const READINESS = { ready: t.Boolean(), engine: CheckSchema, database: CheckSchema };
 const Ready = t.Object(READINESS, { description: "The server can run functions." });
 const NotReady = t.Object(READINESS, {
   description: "The server cannot run functions; `problem` says why.",
@@ -27,7 +27,7 @@ const NotReady = t.Object(READINESS, {
 });
 
 /** `GET /healthz` for the supervisor that restarts the server, `GET /readyz` for the proxy that sends it traffic. */
-export function healthRoutes(status: StatusService) {
+export function healthRoutes(status: Pick<StatusService, "readiness">) {
   return new Elysia({ tags: ["status"] })
     .get("/healthz", () => ({ status: "ok" as const }), {
       response: { 200: t.Object({ status: t.Literal("ok") }, { description: "The server is up." }) },
@@ -50,6 +50,20 @@ export function healthRoutes(status: StatusService) {
         },
       },
     );
+}
+
+/** What strangers are told of a problem: the server's owner finds the rest on its other listener, and in its log. */
+const HIDDEN = "See /readyz of the server's own port.";
+
+/** The health endpoints for strangers: whether something is wrong, not what. */
+export function publicHealthRoutes(status: Pick<StatusService, "readiness">) {
+  const hidden = ({ ok }: Check): Check => ({ ok, problem: ok ? null : HIDDEN });
+  return healthRoutes({
+    readiness: async () => {
+      const { ready, engine, database } = await status.readiness();
+      return { ready, engine: hidden(engine), database: hidden(database) };
+    },
+  });
 }
 
 /** `GET /metrics` in Prometheus form. */

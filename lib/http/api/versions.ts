@@ -26,9 +26,11 @@ export function versionsRoutes(guard: Guard, versions: VersionService) {
   return resource(guard, "versions")
     .get(
       "/:id/versions",
-      async ({ params: { id }, query: raw }) => success(await versions.list(id, parseVersionQuery(raw))),
+      async ({ params: { id }, query: raw, request }) =>
+        success(guard.shown(request, await versions.list(id, parseVersionQuery(raw)))),
       {
         needs: "read",
+        long: true,
         params,
         query,
         response: { 200: Envelope(VersionPage, "A page of versions, newest first."), ...errors(400, 404) },
@@ -41,12 +43,16 @@ export function versionsRoutes(guard: Guard, versions: VersionService) {
         },
       },
     )
-    .get("/:id/versions/:version", async ({ params: { id, version } }) => success(await versions.get(id, version)), {
-      needs: "read",
-      params: t.Object({ id, version: t.String({ description: "The number of the version.", examples: ["1"] }) }),
-      response: { 200: Envelope(FunctionVersion, "The version."), ...errors(404) },
-      detail: { operationId: "getVersion", summary: "Show a version of a function" },
-    })
+    .get(
+      "/:id/versions/:version",
+      async ({ params: { id, version }, request }) => success(guard.shown(request, await versions.get(id, version))),
+      {
+        needs: "read",
+        params: t.Object({ id, version: t.String({ description: "The number of the version.", examples: ["1"] }) }),
+        response: { 200: Envelope(FunctionVersion, "The version."), ...errors(404) },
+        detail: { operationId: "getVersion", summary: "Show a version of a function" },
+      },
+    )
     .post("/:id/rollback", async ({ params: { id }, body }) => success(await versions.rollback(id, body.version)), {
       needs: "write",
       params,

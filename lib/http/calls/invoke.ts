@@ -1,17 +1,21 @@
 import type { Server } from "bun";
 import { t } from "elysia";
-import { type Caller, checkFunction } from "../../domain/keys.ts";
+import { publicError } from "../../domain/calls/public-message.ts";
+import type { FunctionResponse } from "../../domain/calls/http-message.ts";
+import { checkFunction, hasScope } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
-import type { RawSubmissionQuery } from "../../domain/calls/submissions.ts";
+import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { Target } from "../../services/calls/record.ts";
+import type { ClientAddress } from "../access/client-address.ts";
 import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
 import type { RequestId } from "../wire/errors.ts";
+import { LONG_ANSWER_BYTES, type SlowReaders } from "../wire/slow-readers.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
-import { SubmissionQuery, type Submissions } from "./submit.ts";
+import { type Asked, SubmissionQuery, type Submissions } from "./submit.ts";
 
 /** The dependencies of both ways to call a function. */
 export interface Calls {
@@ -19,7 +23,9 @@ export interface Calls {
   readonly submissions: Submissions;
   readonly readBody: ReadBody;
   readonly requestId: RequestId;
+  readonly slowReaders: SlowReaders;
   readonly server: () => Server<unknown> | null;
+  readonly clientAddress: ClientAddress;
   /** The largest request body. */
   readonly request_bytes: number;
 }
@@ -30,9 +36,10 @@ interface Called {
   readonly id: string;
   readonly target: Target;
   readonly path: CallPath;
-  readonly query?: RawSubmissionQuery;
-  /** Whoever chose what is in the query. */
-  readonly caller?: Caller;
+  /** Queues the call if its sender wants that; undefined if it cannot be asynchronous. */
+  readonly submission?: Asked | undefined;
+  /** True if the caller may read the record of its call. */
+  readonly may_read: boolean;
 }
 
 /** The path of a call without a route: its key, if it has one, was for this server. */
@@ -47,7 +54,15 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
       const caller = guard.callerOf(request);
       checkFunction(caller, fn.id);
       const target = { function: fn, route_id: null, key_id: caller.key_id };
-      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, query, caller });
+      // The sender knows the URL that it has sent.
+      const shown = (record: Invocation) =>
+        record.callback_url === query.callback_url ? record : guard.shown(request, record);
+      const submission = { query, caller, shown };
+      const may_read = hasScope(caller, ["read"]);
+      const called = { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission, may_read };
+      return call(calls, request, called).catch((error: unknown) => {
+        throw may_read ? error : publicError(error);
+      });
     },
     {
       needs: "invoke",
@@ -63,14 +78,21 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(
-  { invocations, submissions, readBody, server, request_bytes }: Calls,
+  { invocations, submissions, readBody, slowReaders, server, clientAddress, request_bytes }: Calls,
   request: Request,
-  { id, target, path, ...wishes }: Called,
+  { id, target, path, submission, may_read }: Called,
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
-  const asked = { id, target, request: functionRequest(request, server(), path, body) };
-  const taken = await submissions.take(request, asked, wishes);
+  const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
+  const taken = submission && (await submissions.take(request, asked, submission));
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
-  return answerResponse(answer, request.headers.get("accept"));
+  if (answer.response !== null && (isLong(answer.response) || request.signal.aborted)) {
+    slowReaders.follow({ request, server: server(), onUndelivered: (why) => invocations.undelivered(id, why) });
+  }
+  return answerResponse(answer, { accept: request.headers.get("accept"), may_read });
+}
+
+function isLong({ body }: FunctionResponse): boolean {
+  return !(body instanceof Uint8Array) || body.length >= LONG_ANSWER_BYTES;
 }

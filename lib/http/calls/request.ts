@@ -1,7 +1,5 @@
-import type { Server } from "bun";
 import { requestHeaders } from "../../domain/calls/headers.ts";
 import { type BufferedRequest, type HttpOrigin, parseQuery } from "../../domain/calls/http-message.ts";
-import { clientAddress } from "../access/client-address.ts";
 import { pathOf } from "../wire/errors.ts";
 
 /** The path that led a request to its function. */
@@ -10,10 +8,10 @@ export interface CallPath extends Pick<HttpOrigin, "path" | "path_rest" | "route
   readonly keyed: boolean;
 }
 
-/** Returns the request that a function is called with. */
+/** Returns the request that a function is called with. `client_address` is null if the connection is gone. */
 export function functionRequest(
   request: Request,
-  server: Server<unknown> | null,
+  client_address: string | null,
   { path, path_rest, route, keyed }: CallPath,
   body: Uint8Array,
 ): BufferedRequest {
@@ -29,7 +27,7 @@ export function functionRequest(
       route,
       query: parseQuery(query),
       query_string: query,
-      client_address: clientAddress(request, server),
+      client_address,
     },
   };
 }

@@ -1,16 +1,19 @@
 import { Elysia } from "elysia";
 import { AppError } from "../../domain/errors.ts";
+import { publicError } from "../../domain/calls/public-message.ts";
 import { checkFunction } from "../../domain/keys.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Match, RouteService } from "../../services/functions/routes.ts";
 import type { AccessCheck, Needs } from "../access/access.ts";
-import { clientAddress, clientOf } from "../access/client-address.ts";
+import { clientOf } from "../access/client-address.ts";
 import { call, type Calls } from "./invoke.ts";
 import { preflightAnswer, setCors } from "./cors.ts";
 import { errorResponse, pathOf, SANDBOX_HEADERS, shownError } from "../wire/errors.ts";
+import { percentDecoded } from "../wire/raw-paths.ts";
 import { callsFunction, routeMethods } from "./route-methods.ts";
 import { routeCallDetail } from "../openapi/calls.ts";
+import { shownOnRoutes } from "./submit.ts";
 import { beyondLimit, type RateLimits, setRateLimit, type Standing } from "./rate-limits.ts";
 
 /** The dependencies of calls by routes. */
@@ -31,6 +34,7 @@ interface Visit extends Match {
   standing?: Standing;
 }
 
+const ON_ROUTES = { shown: shownOnRoutes };
 const KEYED: Needs = { scopes: ["invoke"], key_always: true };
 
 /** `/r/<path>`: public unless the route says otherwise; the answer is the function's own. */
@@ -39,7 +43,7 @@ export function callRoutes(routes: RouteService, calls: RouteCalls) {
     "/r/*",
     async ({ request, set }) => {
       Object.assign(set.headers, SANDBOX_HEADERS);
-      const path = calledPath(request.url);
+      const path = percentDecoded(pathOf(request.url).slice("/r".length));
       const visit: Visit = { ...routes.match(path), request, path, id: calls.requestId(set) };
       const answer = await answerTo(visit, routes, calls).catch((error: unknown) => refusal(visit, calls.log, error));
       // Also for errors: the page that gets one needs to read it.
@@ -67,6 +71,8 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
     id,
     target: { function: fn, route_id: route.id, key_id: key },
     path: { path, path_rest, route: route.path, keyed },
+    may_read: false,
+    submission: route.async ? ON_ROUTES : undefined,
   });
 }
 
@@ -78,7 +84,7 @@ function keyOf({ request, route }: Visit, { access, server }: RouteCalls): strin
 }
 
 /** Throws for a request beyond the route's limit, before any of it is read. */
-function admit(visit: Visit, { rates, server, metrics }: RouteCalls, key: string | null): void {
+function admit(visit: Visit, { rates, server, clientAddress, metrics }: RouteCalls, key: string | null): void {
   const { request, route } = visit;
   const { id, rate_limit } = route;
   if (rate_limit === null) return;
@@ -105,25 +111,12 @@ function wrongMethod({ request, route, id }: Visit): Response {
 
 function refusal({ request, id }: Visit, log: Logger, error: unknown): Response {
   const where = { request_id: id, method: request.method, path: pathOf(request.url) };
-  return errorResponse(shownError(error, log, where), { request_id: id, accept: request.headers.get("accept") });
+  return errorResponse(publicError(shownError(error, log, where)), {
+    request_id: id,
+    accept: request.headers.get("accept"),
+  });
 }
 
 function originOf({ headers }: Request): string | null {
   return headers.get("origin");
-}
-
-/** Returns the percent-decoded path after `/r`. */
-function calledPath(url: string): string {
-  const path = pathOf(url).slice("/r".length);
-  try {
-    return decodeURIComponent(path);
-  } catch (error) {
-    throw new AppError(
-      "invalid_request",
-      "The path has a percent sign that no valid code follows: write the sign itself as %25",
-      {
-        cause: error,
-      },
-    );
-  }
 }

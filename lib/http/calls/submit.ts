@@ -9,6 +9,7 @@ import {
 } from "../../domain/calls/submissions.ts";
 import { type Caller, isAdministrator } from "../../domain/keys.ts";
 import { DELAY_MS, PRIORITY } from "../../domain/limits.ts";
+import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { InvokeCall } from "../../services/calls/invocations.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import { storedRequest } from "../../services/calls/stored-messages.ts";
@@ -51,10 +52,15 @@ export const SubmissionQuery = t.Object(
   { additionalProperties: false },
 );
 
+/** Returns what the sender of a call may see of its record. */
+type Shown = (invocation: Invocation) => Partial<Invocation>;
+
 /** The wishes of an asynchronous call; on a route they are the route's own. */
-interface Asked {
+export interface Asked {
   readonly query?: RawSubmissionQuery;
+  /** Whoever chose what is in the query. */
   readonly caller?: Caller;
+  readonly shown: Shown;
 }
 
 interface SubmissionsDeps {
@@ -62,6 +68,9 @@ interface SubmissionsDeps {
   readonly clock: Clock;
   readonly checkCallbackUrl: (url: string) => void;
 }
+
+/** What a caller of a route learns of its asynchronous call: strangers may call routes. */
+export const shownOnRoutes: Shown = ({ id, status, created_at }) => ({ id, status, created_at });
 
 /** Queues asynchronous calls. */
 export class Submissions {
@@ -71,11 +80,13 @@ export class Submissions {
     this.#deps = deps;
   }
 
-  /** Returns the 202 for a call whose query or `Prefer` asks for one, or nothing if its sender waits for the answer. */
+  /**
+   * Returns the 202 for a call whose query or `Prefer` asks for one, or nothing if its sender waits for the answer.
+   */
   async take(
     request: Request,
     call: Omit<InvokeCall, "signal">,
-    { query = {}, caller }: Asked = {},
+    { query = {}, caller, shown }: Asked,
   ): Promise<Response | undefined> {
     const preference = request.headers.get("prefer");
     const prefers = preference !== null && prefersAsync(preference);
@@ -89,7 +100,7 @@ export class Submissions {
       id: call.id,
       target,
       body: call.request.body,
-      request_meta: storedRequest(call.request),
+      request_meta: storedRequest(call.request, target.function),
       ...options,
       ...(key !== undefined && { idempotency_key: key }),
       origin: { callback_url: callback_url ?? target.function.callback_url },
@@ -97,7 +108,7 @@ export class Submissions {
     const headers = new Headers({ Location: `/v1/invocations/${invocation.id}` });
     if (prefers) headers.set("Preference-Applied", "respond-async");
     if (repeated) headers.set("Idempotency-Replayed", "true");
-    return Response.json(success(invocation), { status: 202, headers });
+    return Response.json(success(shown(invocation)), { status: 202, headers });
   }
 }
 

@@ -1,3 +1,4 @@
+import { type TSchema, Type } from "@sinclair/typebox";
 import { Invocation } from "../../domain/calls/invocations.ts";
 import { Envelope } from "../wire/envelope.ts";
 import type { ErrorStatus } from "../wire/status-of.ts";
@@ -16,11 +17,15 @@ export function routeCallDetail() {
     description:
       `${detail.description}\n\nThe route decides which methods call its function (\`POST\` by default; the others get a 405 ` +
       "with `Allow`), whether a call needs a key with the scope `invoke`, how often a client may call (`RateLimit`, and " +
-      "429 beyond it), how large a body may be, and which pages may read the answer (CORS).",
+      "429 beyond it), how large a body may be, whether a call may be asynchronous, and which pages may read the answer (CORS).",
     // Only some routes need a key.
     security: [{}, { key: [] }],
     responses: {
       ...detail.responses,
+      202: accepted(
+        Type.Pick(Invocation, ["id", "status", "created_at"]),
+        "The call is on the disk and will be made. Only on a route with `async`; any other ignores the preference.",
+      ),
       204: {
         description:
           "The answer to a CORS preflight, if the route has CORS and its function is not called for `OPTIONS`.",
@@ -69,7 +74,7 @@ export function callDetail(operationId: string, summary: string, errors: readonl
         success: true,
         data: { message: "hello-world" },
       }),
-      202: accepted(),
+      202: accepted(Invocation, "The call is on the disk and will be made. `data` is the invocation."),
       default: own(
         "The status in the `response.meta.json` of a function that exited with 0, with its headers and content type.",
         { made: true },
@@ -83,10 +88,10 @@ export function callDetail(operationId: string, summary: string, errors: readonl
   };
 }
 
-function accepted() {
-  const schema = toOpenApi(Envelope(Invocation, "The invocation, queued."));
+function accepted(record: TSchema, description: string) {
+  const schema = toOpenApi(Envelope(record, "The invocation, queued."));
   return {
-    description: "The call is on the disk and will be made. `data` is the invocation.",
+    description,
     headers: {
       ...REQUEST_ID_HEADER,
       Location: header("The path of the invocation.", "string"),

@@ -43,36 +43,61 @@ export function errorResponse(error: AppError, { request_id, accept, allow }: Er
   return Response.json(problemDetails(error, status, request_id), { status, headers });
 }
 
+/** Answers errors. A `set` collects headers of an answer besides those of the response. */
+export type AnswerError = (
+  error: unknown,
+  request: Request,
+  set: { headers: Record<string, string | number> },
+) => Response;
+
 /**
- * Handles every error; register it before any route. `allowed` returns the methods of a path, none for one that does
- * not exist, so that a wrong method is a 405. Elysia only knows "not found".
+ * Answers every error. `allowed` returns the methods of a path, none for one that does not exist, so that a wrong method
+ * is a 405: Elysia only knows "not found". `nowhere` is the message for a path that does not exist.
  */
-export function errorHandler(options: {
+export function answeringErrors(options: {
   log: Logger;
   watch: Watching["watch"];
   requestId: RequestId;
   allowed: (path: string) => readonly string[];
-}) {
-  return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, set }) => {
+  nowhere: string;
+}): AnswerError {
+  return (error, request, set) => {
     options.watch(request);
     const requestId = options.requestId(set);
     const context = { request_id: requestId, accept: request.headers.get("accept") };
     const path = pathOf(request.url);
     if (path.startsWith("/r/")) Object.assign(set.headers, SANDBOX_HEADERS);
-    const known = translate(error);
-    if (known?.reason === "not_found" && error instanceof NotFoundError) {
-      const allow = options.allowed(path);
-      if (allow.length > 0) {
-        const refused = new AppError(
-          "method_not_allowed",
-          `Method ${request.method} is not allowed: use ${allow.join(" or ")}`,
-        );
-        return errorResponse(refused, { ...context, allow });
-      }
+    const lost = error instanceof NotFoundError;
+    const allow = lost ? options.allowed(path) : [];
+    if (allow.length > 0) {
+      const refused = new AppError(
+        "method_not_allowed",
+        `Method ${request.method} is not allowed: use ${allow.join(" or ")}`,
+      );
+      return errorResponse(refused, { ...context, allow });
     }
+    const shown = lost ? new AppError("not_found", options.nowhere) : error;
     const where = { request_id: requestId, method: request.method, path };
-    return errorResponse(shownError(error, options.log, where), context);
-  });
+    return errorResponse(shownError(shown, options.log, where), context);
+  };
+}
+
+/** Gives every error to `answer`. Register it before any route. */
+export function errorHandler(answer: AnswerError) {
+  return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, set }) =>
+    answer(error, request, set),
+  );
+}
+
+/** Makes what answers requests that no handler gets. */
+export function refusing(answer: AnswerError): (request: Request, error: unknown) => Response {
+  return (request, error) => {
+    // Whatever a path was meant to be, its answer must not act in the origin of `/v1`.
+    const set: Parameters<AnswerError>[2] = { headers: { ...SANDBOX_HEADERS } };
+    const response = answer(error, request, set);
+    for (const [name, value] of Object.entries(set.headers)) response.headers.set(name, String(value));
+    return response;
+  };
 }
 
 /** Returns what a client may see of anything that was thrown, and logs all of it. */
@@ -103,11 +128,6 @@ function translate(error: unknown): AppError | undefined {
   if (error instanceof ValidationError && error.type !== "response") {
     return new AppError("invalid_request", validationMessage(error.type, error.validator, error.value));
   }
-  if (error instanceof NotFoundError)
-    return new AppError(
-      "not_found",
-      "No such path: GET /docs has the manual, GET /swagger the API, and functions are called below /r",
-    );
   return undefined;
 }
 

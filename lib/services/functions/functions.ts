@@ -16,6 +16,7 @@ import { FUNCTIONS } from "../../domain/limits.ts";
 import { notFound } from "../../domain/quoted.ts";
 import type { FunctionTarget } from "../../domain/manifest/plan.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
+import type { RenamedImage } from "../../domain/images/pulled-images.ts";
 import { timestamp } from "../../domain/types.ts";
 import { numbered } from "../../domain/functions/versions.ts";
 import type { Runner } from "../../runner/runner.ts";
@@ -240,6 +241,13 @@ export class FunctionService {
       await this.#deps.store.versions.complete({ ...fn, ...resolved });
       return { ...fn, ...resolved };
     });
+  }
+
+  /** Gives functions and their versions the id by which the platform now knows their image. That makes no new version. */
+  async imageRenamed(renamed: RenamedImage): Promise<void> {
+    for (const fn of await this.#deps.store.functions.renameImage(renamed)) {
+      this.#deps.runner.update(fn, this.#named(fn));
+    }
   }
 
   /** Returns the versions that routes name, as calls run them. */

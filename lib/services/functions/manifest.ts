@@ -18,7 +18,7 @@ import {
   type RouteTarget,
   type Wanted,
 } from "../../domain/manifest/plan.ts";
-import { checkRouteOptions, fullOptions, ROUTE_DEFAULTS } from "../../domain/routes/options.ts";
+import { checkRouteOptions, completeOptions } from "../../domain/routes/options.ts";
 import { checkRoutePath, type Route } from "../../domain/routes/routes.ts";
 import { about, errorAbout } from "../../domain/manifest/about.ts";
 import { mapConcurrent } from "../../domain/concurrency.ts";
@@ -94,7 +94,7 @@ export class ManifestService {
     }
     const targets = new Map(
       Object.entries(routes).map(([path, { function: fn, ...given }]): [string, RouteTarget] => {
-        const options = { ...ROUTE_DEFAULTS, ...fullOptions(given) };
+        const options = completeOptions(given);
         checkRoutePath(path);
         about("Route", path, () => checkRouteOptions(options));
         return [path, { function: fn, options }];

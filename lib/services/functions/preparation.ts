@@ -8,7 +8,7 @@ import { parseImageReference } from "../../domain/images/reference.ts";
 import { MEMORY_BYTES, WARM_MAX } from "../../domain/limits.ts";
 import type { FunctionTarget } from "../../domain/manifest/plan.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
-import type { Platform, PlatformImages, ResolvedImage } from "../../runner/platform.ts";
+import type { Platform, PlatformImages, RefreshedFunction, ResolvedImage } from "../../runner/platform.ts";
 import type { SecretService } from "../secrets/secrets.ts";
 
 /** The ways to find an image: pull it if it is missing, pull it again, or only look whether it exists. */
@@ -68,7 +68,10 @@ export class FunctionPreparation {
     // Before the image is pulled.
     await this.#deps.runner.check(othersThan(before, given));
     const kept = before?.image === image && find !== "refresh" ? before : undefined;
-    const resolved = kept === undefined ? await this.#find(find, image, given, watcher) : undefined;
+    const resolved =
+      kept === undefined
+        ? await this.#find(find, image, { ...given, digest: before?.digest ?? null }, watcher)
+        : undefined;
     const labels =
       kept === undefined
         ? resolved && settingsOfLabels(image, (await this.#deps.runner.images.labels(resolved.image_id)) ?? {})
@@ -100,7 +103,7 @@ export class FunctionPreparation {
   #find(
     find: Finding,
     image: string,
-    own: Partial<Settings>,
+    own: RefreshedFunction,
     watcher?: PullWatcher,
   ): Promise<ResolvedImage | undefined> {
     switch (find) {

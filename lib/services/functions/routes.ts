@@ -1,7 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import { ROUTES } from "../../domain/limits.ts";
-import { checkRouteOptions, fullOptions, ROUTE_DEFAULTS, type RouteOptions } from "../../domain/routes/options.ts";
+import { changedOptions, checkRouteOptions, completeOptions, type RouteOptions } from "../../domain/routes/options.ts";
 import { checkRoutePath, type CreateRoute, type Route, type UpdateRoute } from "../../domain/routes/routes.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { checkDirections, namedVersions, versionOf } from "../../domain/routes/version-choice.ts";
@@ -77,7 +77,7 @@ export class RouteService {
       throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
     const { path, function_id, ...given } = body;
     const fn = this.#deps.functions.get(function_id);
-    const options = { ...ROUTE_DEFAULTS, ...fullOptions(given) };
+    const options = completeOptions(given);
     checkRouteOptions(options);
     const created = this.recordOf(path, fn, options);
     await retryStale(async () => {
@@ -99,7 +99,7 @@ export class RouteService {
     const { before, after } = await retryStale(async () => {
       const before = this.get(id);
       const fn = function_id === undefined ? before.function : this.#deps.functions.get(function_id);
-      const after: Route = { ...before, ...fullOptions(changes), function: fn };
+      const after: Route = { ...before, ...changedOptions(before, changes), function: fn };
       checkRouteOptions(after);
       if (fn.id !== before.function.id) checkMove(before, body);
       const basis = await this.checkVersions(after);

@@ -69,14 +69,13 @@ export class VersionService {
     const { image, image_id, digest, version } = target;
     if (image_id === null) return this.#deps.runner.images.resolve(image, target);
     try {
-      await this.#deps.runner.images.restore(target);
+      return { image_id: await this.#deps.runner.images.restore(target), digest };
     } catch (error) {
       if (!(error instanceof AppError) || error.reason !== "image_unavailable") throw error;
       throw new AppError("image_unavailable", `Cannot roll back to version ${version}: ${messageOf(error)}`, {
         cause: error,
       });
     }
-    return { image_id, digest };
   }
 }
 

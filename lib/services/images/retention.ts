@@ -62,6 +62,11 @@ export class ImageRetention implements AsyncDisposable {
     }
   }
 
+  /** Returns the names that pulls of this server gave an image. */
+  namesOf(imageId: string): readonly string[] {
+    return this.#deps.store.get(imageId)?.names ?? [];
+  }
+
   /** Notes what a pull has changed. */
   async pulled(pulled: Pulled): Promise<void> {
     await this.#deps.store.record(pulled);

@@ -1,5 +1,5 @@
 import type { Clock } from "../../clock.ts";
-import { Alarm } from "../../domain/concurrency.ts";
+import { Alarm, mapInSlices, Slices } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { SCHEDULES } from "../../domain/limits.ts";
 import { notFound } from "../../domain/quoted.ts";
@@ -8,7 +8,7 @@ import {
   type CreateSchedule,
   doneBy,
   dueBy,
-  nextAfter,
+  nextRun,
   nextTimes,
   type Schedule,
   SCHEDULE_DEFAULTS,
@@ -35,6 +35,8 @@ interface ScheduleDeps {
   readonly worker: Pick<Worker, "queued">;
   readonly clock: Clock;
   readonly log: Logger;
+  /** The shortest time between two runs of a schedule, in milliseconds. */
+  readonly min_interval_ms: number;
 }
 
 /** Manages schedules, and queues their runs when they are due. */
@@ -51,8 +53,9 @@ export class ScheduleService implements Disposable {
     this.#alarm = new Alarm(deps.clock, () => void this.#look());
   }
 
-  list(): ScheduleWithTimes[] {
-    return this.#deps.store.schedules.list().map((schedule) => this.#shown(schedule));
+  /** Lists them in slices: the next times of one take up to a millisecond, and there may be thousands. */
+  list(): Promise<ScheduleWithTimes[]> {
+    return mapInSlices(this.#deps.store.schedules.list(), (schedule) => this.#shown(schedule));
   }
 
   /** Finds a schedule by its id; throws `not_found`. */
@@ -76,7 +79,7 @@ export class ScheduleService implements Disposable {
       created_at: at,
       updated_at: at,
     };
-    checkSchedule(created, now);
+    checkSchedule(created, now, this.#deps.min_interval_ms);
     await this.#deps.store.schedules.insert(created);
     this.#plan(created);
     return this.#shown(created);
@@ -89,9 +92,11 @@ export class ScheduleService implements Disposable {
     const after = await retryStale(async () => {
       const current = this.#deps.store.schedules.get(id) ?? missing(id);
       const changed: Schedule = { ...current, ...body, ...function_id, updated_at: timestamp(now) };
-      checkSchedule(changed, now);
+      // One that is older than the floor may be paused, and have another body.
+      const isSame = changed.cron === current.cron && changed.timezone === current.timezone;
+      checkSchedule(changed, now, isSame ? 0 : this.#deps.min_interval_ms);
       // Another timetable begins now, and runs that a pause left out are not made up for.
-      const renewed = changed.cron !== current.cron || changed.timezone !== current.timezone || current.paused;
+      const renewed = !isSame || current.paused;
       const next = renewed ? { ...changed, last_due: Math.max(doneBy(current, now), now) } : changed;
       await this.#deps.store.schedules.replace(current, next);
       return next;
@@ -110,8 +115,9 @@ export class ScheduleService implements Disposable {
   /** Begins to watch the clock; runs that were missed meanwhile are judged first. */
   start(): void {
     this.#started = true;
-    this.#planAll();
-    this.#sleep();
+    // What an earlier server has marked is looked at now.
+    this.#watch.wasSetBack(this.#deps.clock.now());
+    void this.#planAll();
   }
 
   [Symbol.dispose](): void {
@@ -119,35 +125,58 @@ export class ScheduleService implements Disposable {
     this.#alarm[Symbol.dispose]();
   }
 
-  #planAll(): void {
-    for (const schedule of this.#deps.store.schedules.list()) this.#plan(schedule);
+  /** Plans what is stored, in slices. What was created or changed meanwhile is planned already. */
+  async #planAll(): Promise<void> {
+    const { schedules } = this.#deps.store;
+    await mapInSlices(
+      schedules.list().map(({ id }) => id),
+      (id) => {
+        const schedule = this.#next.has(id) || !this.#started ? undefined : schedules.get(id);
+        if (schedule !== undefined) this.#note(schedule);
+      },
+    );
+    if (this.#started) this.#sleep();
   }
 
   #plan(schedule: Schedule): void {
+    this.#note(schedule);
+    if (this.#started) this.#sleep();
+  }
+
+  #note(schedule: Schedule): void {
     const next = schedule.paused ? undefined : this.#nextOf(schedule);
     if (next === undefined) this.#next.delete(schedule.id);
     else this.#next.set(schedule.id, next);
-    if (this.#started) this.#sleep();
   }
 
   /** Returns when a schedule is to be looked at next: at once if its mark is to be taken back. */
   #nextOf(schedule: Schedule): number | undefined {
     const now = this.#deps.clock.now();
-    return isAhead(schedule.last_due, now) ? now : nextAfter(schedule, schedule.last_due);
+    return isAhead(schedule.last_due, now) ? now : nextRun(schedule, this.#deps.min_interval_ms);
   }
 
   /** Sleeps until the next one is due. */
   #sleep(): void {
-    const soonest = Math.min(...this.#next.values());
+    let soonest = Infinity;
+    for (const next of this.#next.values()) soonest = Math.min(soonest, next);
     const ms = Math.min(LONGEST_SLEEP_MS, Math.max(0, soonest - this.#deps.clock.now()));
     this.#alarm.set(ms);
   }
 
   async #look(): Promise<void> {
     const now = this.#deps.clock.now();
-    if (this.#watch.wasSetBack(now)) this.#planAll();
+    if (this.#watch.wasSetBack(now)) {
+      this.#next.clear();
+      await this.#planAll();
+    }
     const due = [...this.#next].filter(([, next]) => next <= now);
-    for (const [id] of due) await this.#runOrRetry(id, now);
+    // Each waits for its commit; those that have nothing to write must not take the loop either.
+    const slices = new Slices();
+    for (const [id] of due) {
+      if (!this.#started) return;
+      await this.#runOrRetry(id, now);
+      if (slices.over) await slices.next();
+    }
     if (this.#started) this.#sleep();
   }
 
@@ -155,7 +184,7 @@ export class ScheduleService implements Disposable {
     try {
       const after = await this.#run(id, now);
       if (after === undefined) this.#next.delete(id);
-      else this.#plan(after);
+      else this.#note(after);
     } catch (error) {
       this.#deps.log.error("a schedule could not be run, will try again", {
         schedule_id: id,
@@ -172,7 +201,7 @@ export class ScheduleService implements Disposable {
     const done = await retryStale(async () => {
       const before = store.schedules.get(id);
       if (before === undefined) return undefined;
-      const { runs: times, last_due } = dueBy(before, now);
+      const { runs: times, last_due } = dueBy(before, now, this.#deps.min_interval_ms);
       const runs = (before.paused ? [] : times).map((due) => {
         const run = this.#newRun(before);
         dueOf.set(run.invocation.id, due);

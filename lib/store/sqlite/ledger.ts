@@ -24,6 +24,7 @@ import type {
 } from "../ledger.ts";
 import type { ReadyWork, Work } from "../records.ts";
 import type { Database } from "./database/database.ts";
+import { sizeOf } from "./tables/payloads.ts";
 import type { Tables } from "./tables.ts";
 
 /** The states of work at which no server makes an attempt. */
@@ -46,11 +47,12 @@ export class SqliteLedger implements Ledger {
   }
 
   submit(invocation: NewInvocation, key?: IdempotencyKey): Promise<Submitted> {
-    return this.#database.durably(() => {
+    const work = () => {
       const repeated = key && this.#repeated(invocation, key);
       if (repeated !== undefined) return { invocation: repeated, repeated: true };
       return { invocation: this.#queue(invocation), repeated: false };
-    });
+    };
+    return this.#database.durably(work, undefined, "request" in invocation.request ? sizeOf(invocation.request) : 0);
   }
 
   submitScheduled({ before, last_due, runs }: ScheduledRuns): Promise<ScheduledSubmission> {
@@ -176,11 +178,15 @@ export class SqliteLedger implements Ledger {
   }
 
   async saveDelivery(delivery: Delivery): Promise<void> {
-    this.#fast(() => this.#tables.deliveries.put(delivery));
+    const { deliveries, payloads } = this.#tables;
+    this.#fast(() => {
+      deliveries.put(delivery);
+      if (delivery.state !== "waiting") payloads.settle(delivery.invocation_id, this.#clock.now());
+    });
   }
 
   resend(invocationId: string, now: number): Promise<Delivery | undefined> {
-    const { deliveries } = this.#tables;
+    const { deliveries, payloads } = this.#tables;
     return this.#database.durably(() => {
       const before = deliveries.get(invocationId);
       if (before === undefined) return undefined;
@@ -190,6 +196,7 @@ export class SqliteLedger implements Ledger {
       }
       const after: Delivery = { ...before, state: "waiting", due: now, since: now, attempts: 0, delivered_at: null };
       deliveries.put(after);
+      payloads.settle(invocationId, null);
       return after;
     });
   }
@@ -207,7 +214,7 @@ export class SqliteLedger implements Ledger {
   /** Part of a transaction: writes an end if the work is in one of these states, and at that attempt. */
   #write(end: End, states: readonly Work["state"][]): boolean {
     const { invocation_id: id, record, logs, answer, left } = end;
-    const { work: queue, invocations, attempts, payloads, deliveries } = this.#tables;
+    const { work: queue, invocations, attempts, deliveries } = this.#tables;
     const work = queue.get(id);
     if (work === undefined || work.attempts !== end.attempt || !states.includes(work.state)) return false;
     if (record === "forgotten") attempts.remove(id, end.attempt);
@@ -215,14 +222,44 @@ export class SqliteLedger implements Ledger {
     if (left === null) queue.remove(id);
     else queue.put({ ...work, ...left, state: "waiting", lease_until: null });
     invocations.put(end.invocation, answer === null ? undefined : logs);
-    if (answer !== null) payloads.answer(id, answer);
     for (const delivery of end.deliveries) deliveries.insert(delivery);
-    for (const submission of end.submissions) this.#insert(submission);
+    this.#keepPayload(end);
+    for (const submission of end.submissions) this.#follow(submission);
     return true;
+  }
+
+  /** Part of a transaction: keeps an answer if the budget has room for it, and notes when nothing needs it any more. */
+  #keepPayload({ invocation_id: id, invocation, answer, left, deliveries }: End): void {
+    const { payloads } = this.#tables;
+    if (answer !== null && payloads.makeRoom(sizeOf(answer))) payloads.answer(id, answer);
+    // The request of one that failed stays, for a replay.
+    else if (answer !== null && invocation.status === "succeeded") payloads.remove(id);
+    if (left !== null) return;
+    // A callback needs the answer, if there is one.
+    if (deliveries.length === 0 || (answer?.response ?? null) === null) payloads.settle(id, this.#clock.now());
+    payloads.trim();
+  }
+
+  /** Part of a transaction: queues an invocation that follows from another; without room for its request it is dead at once. */
+  #follow(submission: NewInvocation): void {
+    if (this.#tables.payloads.makeRoom(this.#bytesOf(submission))) return void this.#insert(submission);
+    this.#tables.invocations.put({
+      ...submission.invocation,
+      status: "dead",
+      reason: "storage_full",
+      message: "It never ran: there was no room for its request within QUEUE_BYTES",
+      run_at: null,
+      finished_at: timestamp(this.#clock.now()),
+    });
+  }
+
+  #bytesOf({ request }: NewInvocation): number {
+    return "request" in request ? sizeOf(request) : this.#tables.payloads.bytesOf(request.copy_of);
   }
 
   /** Part of a transaction: queues an invocation if there is room. */
   #queue(submission: NewInvocation): Invocation {
+    this.#tables.payloads.requireRoom(this.#bytesOf(submission));
     if (this.#isFull()) {
       const message = `${QUEUED} invocations are queued already: try again later, or cancel some`;
       throw new AppError("overloaded", message, { retry_after_s: 60 });

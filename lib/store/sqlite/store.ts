@@ -18,11 +18,18 @@ export function databasePath(dataPath: string): string {
   return join(dataPath, "database.db");
 }
 
+interface StoreOptions {
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** The most bytes of queued requests, and of requests and results that are kept; no limit by default. */
+  readonly queue_bytes?: number;
+}
+
 /** Opens the database at `path` (or `:memory:`) with all its tables. Throws a `StoreError`. */
-export function openSqliteStore(path: string, options: { readonly log: Logger; readonly clock: Clock }): SqliteStore {
+export function openSqliteStore(path: string, options: StoreOptions): SqliteStore {
   const database = openDatabase(path, options);
   try {
-    return new SqliteStore(database, options.clock);
+    return new SqliteStore(database, options.clock, options.queue_bytes);
   } catch (error) {
     // A damaged one may look whole until a statement names a column that is not there.
     database[Symbol.dispose]();
@@ -49,9 +56,9 @@ export class SqliteStore implements Store, Disposable {
   readonly history: SqliteHistory;
   readonly #database: Database;
 
-  constructor(database: Database, clock: Clock) {
+  constructor(database: Database, clock: Clock, queueBytes?: number) {
     this.#database = database;
-    this.tables = openTables(database, clock);
+    this.tables = openTables(database, clock, queueBytes);
     this.functions = this.tables.functions;
     this.versions = this.tables.versions;
     this.routes = this.tables.routes;

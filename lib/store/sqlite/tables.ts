@@ -21,11 +21,11 @@ import { WorkTable } from "./tables/work.ts";
 export type Tables = ReturnType<typeof openTables>;
 
 /** Prepares the statements of all tables. Throws if a column that they name does not exist. */
-export function openTables(database: Database, clock: Clock) {
+export function openTables(database: Database, clock: Clock, queueBytes?: number) {
   const writer = new ConfigurationWriter(database);
   const versions = new VersionTable(database, writer);
   const functions = new FunctionTable(database, writer, versions);
-  const payloads = new PayloadTable(database);
+  const payloads = new PayloadTable(database, queueBytes);
   return {
     writer,
     functions,

@@ -1,8 +1,10 @@
+import { Database as Sqlite } from "bun:sqlite";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Reason } from "../../../lib/domain/errors.ts";
 import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
+import { imageWith } from "../../support/image-with.ts";
 import { fixture } from "../../support/images.ts";
 import { type Registry, startRegistry } from "../../support/registry.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
@@ -65,6 +67,13 @@ async function functionsOf(image: string): Promise<Function[]> {
 /** A name in the registry that no test has used. */
 function freshName(): string {
   return `team/f${crypto.randomUUID().slice(0, 8)}:1`;
+}
+
+/** Makes an image here, which no registry has, and returns its id. */
+async function makeImage(...tags: readonly string[]): Promise<string> {
+  const id = await imageWith(engine, await fixture("static"), `LABEL unique=${crypto.randomUUID()}`);
+  for (const tag of tags) await engine.docker("tag", id, tag);
+  return id;
 }
 
 describe("POST /v1/functions pulls a missing image", () => {
@@ -197,6 +206,80 @@ describe("a function keeps the image that it was registered with", () => {
     expect([after.status, await imageOf(after)]).toEqual([200, moved.body.data.image_id]);
     expect(moved.body.data.image_id).not.toBe(fn.image_id);
   });
+});
+
+describe("an image that was only made here is looked up again, although its engine shows a digest for it", () => {
+  test.each<[string, () => string]>([
+    ["with a short name", () => `slipway-test/made:${crypto.randomUUID()}`],
+    ["with the name of a registry that is away", () => `127.0.0.1:9/team/made:${crypto.randomUUID()}`],
+    ["with the name of a registry that does not have it", () => `${registry.host}/team/made:${crypto.randomUUID()}`],
+  ])("%s", async (_, name) => {
+    const reference = name();
+    const [first, second] = [await makeImage(reference), await makeImage()];
+    const fn = await server.createFunction(reference);
+    expect(fn).toMatchObject({ image_id: first, digest: null });
+    await engine.docker("tag", second, reference);
+    const moved = await server.api<Function>("POST", `/v1/functions/${fn.id}/pull`);
+    expect(moved).toMatchObject({ status: 200, body: { data: { image_id: second, digest: null } } });
+    await engine.docker("tag", first, reference);
+    const manifest = { version: 1, functions: { [`f${fn.id.slice(0, 8)}`]: { image: reference } } };
+    for (const image_id of [first, second]) {
+      await engine.docker("tag", image_id, reference);
+      const applied = await server.api("POST", "/v1/apply", { manifest, pull: true });
+      expect(applied.status).toBe(200);
+      expect((await functionsOf(reference)).at(-1)).toMatchObject({ image_id, digest: null });
+    }
+    expect(pulls).toEqual([]);
+    await engine.docker("rmi", "-f", first, second);
+  });
+
+  test("also under a name that its registry has for another image, which does not replace it", async () => {
+    const { reference } = await registry.pushUnique(freshName());
+    const fn = await register(reference);
+    const own = await makeImage(reference);
+    pulls = [];
+    const moved = await server.api<Function>("POST", `/v1/functions/${fn.id}/pull`);
+    expect(moved).toMatchObject({ status: 200, body: { data: { image_id: own, digest: null } } });
+    expect(pulls).toEqual([]);
+    await engine.docker("rmi", "-f", own);
+  });
+
+  test("but one that somebody else has pulled keeps its registry's digest, and is pulled again", async () => {
+    const name = freshName();
+    const first = await registry.pushUnique(name);
+    await engine.docker("pull", "-q", first.reference);
+    const fn = await register(first.reference);
+    expect(fn.digest).toBe(`${first.reference.replace(/:1$/, "")}@${first.digest}`);
+    const second = await registry.pushUnique(name);
+    const moved = await server.api<Function>("POST", `/v1/functions/${fn.id}/pull`);
+    expect(moved.body.data.digest).toBe(`${first.reference.replace(/:1$/, "")}@${second.digest}`);
+    pulled.push(moved.body.data.image_id ?? "");
+  });
+});
+
+test("an image that the engine has under another id, in another image store, is found by its digest", async () => {
+  const { reference } = await registry.pushUnique(freshName());
+  await using before = await TestServer.start({ DOCKER_HOST: proxy.host });
+  const fn = await before.createFunction(reference);
+  await before.api("PATCH", `/v1/functions/${fn.id}`, { environment: { STEP: "2" } });
+  pulled.push(fn.image_id ?? "");
+  await before.stop(0);
+  // As it is in the database of a server whose engine had the other store.
+  const other = `sha256:${"0".repeat(64)}`;
+  const database = new Sqlite(`${before.dataPath}/database.db`);
+  database.run("update functions set image_id = ?", [other]);
+  database.run("update versions set image_id = ?1, record = json_set(record, '$.image_id', ?1)", [other]);
+  database.close();
+  await using after = await TestServer.start({ DOCKER_HOST: proxy.host, DATA_PATH: before.dataPath });
+  pulls = [];
+  const calls = Array.from({ length: 5 }, () => after.invoke(fn));
+  expect((await Promise.all(calls)).map(({ status }) => status)).toEqual([200, 200, 200, 200, 200]);
+  const shown = await after.api<Function>("GET", `/v1/functions/${fn.id}`);
+  expect(shown.body.data).toMatchObject({ image_id: fn.image_id, digest: fn.digest, version: 2 });
+  const rolledBack = await after.api<Function>("POST", `/v1/functions/${fn.id}/rollback`, { version: 1 });
+  expect(rolledBack.body.data).toMatchObject({ image_id: fn.image_id, digest: fn.digest, version: 3 });
+  expect((await after.invoke(fn)).status).toBe(200);
+  expect(pulls).toEqual([]);
 });
 
 describe("an image removed behind our back", () => {

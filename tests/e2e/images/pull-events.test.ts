@@ -6,7 +6,7 @@ import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { allEvents, eventsOf, type ReceivedEvent } from "../../support/events.ts";
 import { buildDirectory, withDirectory } from "../../../.ci/engine/image-tree.ts";
-import { fixture } from "../../support/images.ts";
+import { fixture, hasContainerdStore } from "../../support/images.ts";
 import { type Pushed, type Registry, startRegistry } from "../../support/registry.ts";
 import { TestServer } from "../../support/server.ts";
 
@@ -85,12 +85,17 @@ describe("POST /v1/functions with Accept: text/event-stream", () => {
     const last = progress.at(-1);
     const fetched = last?.layers.filter(({ status }) => status === "complete") ?? [];
     expect(fetched).toHaveLength(LAYERS);
-    for (const { total_bytes, current_bytes } of fetched) {
+    // The containerd image store says nothing about the size of a layer that came fast.
+    const sized = fetched.filter(({ total_bytes }) => total_bytes !== null);
+    if (!(await hasContainerdStore(engine.client))) expect(sized).toHaveLength(LAYERS);
+    for (const { total_bytes, current_bytes } of sized) {
       expect(total_bytes).toBeGreaterThan(2 * MIB);
       expect(current_bytes).toBe(total_bytes ?? 0);
     }
     expect(last?.downloaded_bytes).toBe(last?.total_bytes ?? 0);
-    expect(last?.total_bytes).toBeGreaterThan(LAYERS * 2 * MIB);
+    expect(last?.total_bytes).toBeGreaterThanOrEqual(sized.length * 2 * MIB);
+    const totals = progress.map(({ total_bytes }) => total_bytes);
+    expect(totals).toEqual(totals.toSorted((a, b) => a - b));
     const end = events.at(-1);
     expect(end?.event).toBe("function");
     expect(Value.Check(Function, end?.data)).toBe(true);
@@ -144,7 +149,8 @@ describe("POST /v1/functions with Accept: text/event-stream", () => {
     const first = await create(reference, { signal: leaving.signal });
     const seen = eventsOf(first);
     let known: PullProgress = { layers: [], downloaded_bytes: 0, total_bytes: 0 };
-    while (known.layers.length === 0) known = Value.Decode(PullProgress, (await seen.next()).value?.data);
+    // The engine may name the layers one by one; when it has named them all, nothing more comes.
+    while (known.layers.length < LAYERS) known = Value.Decode(PullProgress, (await seen.next()).value?.data);
     const late = await create(reference);
     const events = eventsOf(late);
     expect((await events.next()).value).toEqual({ event: "progress", data: known });
@@ -182,7 +188,10 @@ describe("other endpoints with Accept: text/event-stream", () => {
     expect(pulled.map(({ event }) => event)).toEqual(["progress", "function"]);
     expect(pulled.at(-1)).toMatchObject({ event: "function", data: { id: fn.id, digest: fn.digest } });
     const changed = await allEvents(await send("PATCH", `/v1/functions/${fn.id}`, { image: second.reference }));
-    expect(progressOf(changed).at(-1)?.total_bytes).toBeGreaterThan(LAYERS * 2 * MIB);
+    const fetched = progressOf(changed)
+      .at(-1)
+      ?.layers.filter(({ status }) => status === "complete");
+    expect(fetched).toHaveLength(LAYERS);
     expect(changed.at(-1)).toMatchObject({ event: "function", data: { id: fn.id, image: second.reference } });
     const unknown = await send("POST", "/v1/functions/nobody/pull", undefined);
     expect(unknown.status).toBe(404);

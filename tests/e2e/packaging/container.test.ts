@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
+import { eventually } from "../../support/pace.ts";
 import { buildServerImage } from "./support/server-image.ts";
 
 /** The first build installs compilers and packages. */
@@ -15,7 +16,16 @@ const contextName = `slipway-test-context-${process.pid}`;
 beforeAll(async () => {
   engine = await acquireEngine();
   image = await buildServerImage(engine.client);
-  const settings = ["-e", "AUTH=off", "-e", "WARM_MAX=0", "-e", `CONTEXT_NAME=${contextName}`];
+  const settings = [
+    "-e",
+    "AUTH=off",
+    "-e",
+    "TRUST_GATEWAY=on",
+    "-e",
+    "WARM_MAX=0",
+    "-e",
+    `CONTEXT_NAME=${contextName}`,
+  ];
   const socket = `${engine.socket}:/var/run/docker.sock`;
   await engine.docker("run", "-d", "--name", name, "-p", "127.0.0.1:0:9999", ...settings, "-v", socket, image);
   const published = await engine.docker("port", name, "9999");
@@ -64,6 +74,25 @@ test("a function cannot reach /v1 of a server on its bridge, whatever Host heade
   const request = { do: "fetch", ip: address.trim(), port: 9999, path: "/v1/functions", host: "localhost:9999" };
   const { data } = await curl("/r/hello-world", JSON.stringify(request));
   expect(data["status"]).toBe(401);
+});
+
+test("A3: the gateway is trusted only with TRUST_GATEWAY=on: with the port on all addresses, functions come from there", async () => {
+  const open = `${name}-open`;
+  const settings = ["-e", "AUTH=off", "-e", "WARM_MAX=0", "-e", `CONTEXT_NAME=${contextName}`];
+  const socket = `${engine.socket}:/var/run/docker.sock`;
+  await engine.docker("run", "-d", "--name", open, "-p", "0:9999", ...settings, "-v", socket, image);
+  try {
+    const published = (await engine.docker("port", open, "9999")).trim().split(/[:\n]/).at(-1);
+    const openUrl = `http://localhost:${published}`;
+    expect(await eventually(async () => (await fetch(`${openUrl}/healthz`)).ok)).toBe(true);
+    const gateway = (await engine.docker("inspect", "-f", "{{.NetworkSettings.Gateway}}", open)).trim();
+    const request = { do: "fetch", ip: gateway, port: Number(published), path: "/v1/functions", host: "localhost" };
+    const { data } = await curl("/r/hello-world", JSON.stringify(request));
+    expect(data).toMatchObject({ status: 401, body: expect.stringContaining("TRUST_GATEWAY=on") });
+    expect((await fetch(`${openUrl}/v1/functions`)).status).toBe(401);
+  } finally {
+    await engine.docker("rm", "-fv", open);
+  }
 });
 
 test("the image has a health check and stops at SIGTERM with exit code 0", async () => {

@@ -137,6 +137,27 @@ describe("without API_KEY", () => {
     expect((await get({ Origin: server.url, "Sec-Fetch-Site": "same-origin" })).status).toBe(200);
   });
 
+  test("on loopback a request that a proxy passes on needs a key, but not to call a route", async () => {
+    await using server = await TestServer.start();
+    const fn = await server.createFunction(await fixture("static"));
+    await server.createRoute("/open", fn.id);
+    const passedOn = { "X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https" };
+    for (const [method, path] of GUARDED) {
+      expectError(await server.api(method, path, method === "POST" ? "{" : undefined, passedOn), {
+        status: 403,
+        reason: "forbidden",
+        message:
+          'This request came through a proxy (it has the header "x-forwarded-for"), so it needs an API key: set AUTH=on and ' +
+          "send the key, or point the proxy at PUBLIC_PORT, which has the routes of functions only",
+      });
+    }
+    const call = await fetch(`${server.url}/r/open`, { method: "POST", body: "[1]", headers: passedOn });
+    expect([call.status, await call.text()]).toEqual([200, "[1]"]);
+    expect(await statusOf(`${server.url}/healthz`, passedOn)).toBe(200);
+    const { body } = await server.api<{ token: string }>("POST", "/v1/keys", { name: "proxy", scopes: ["read"] });
+    expect(await statusOf(`${server.url}/v1/functions`, { ...passedOn, ...bearer(body.data.token) })).toBe(200);
+  });
+
   test("AUTH=on makes a key even on loopback", async () => {
     await using server = await TestServer.start({ AUTH: "on" });
     expect(await statusOf(`${server.url}/v1/functions`)).toBe(401);
@@ -207,7 +228,7 @@ describe("with AUTH=off on 0.0.0.0", () => {
     };
     const admin = await ask({ path: "/v1/functions" });
     const forged = await ask({
-      path: "/r/../v1/functions",
+      path: "/v1/functions",
       headers: `X-Forwarded-For: 127.0.0.1\r\nOrigin: http://localhost\r\n`,
     });
     const route = await ask({ path: "/r/self", method: "POST", body: "[1]" });

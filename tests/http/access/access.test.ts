@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Server } from "bun";
 import { AppError } from "../../../lib/domain/errors.ts";
+import { peerAddress } from "../../../lib/http/access/client-address.ts";
 import { type AccessPolicy, createAccessCheck, isLoopback, type Needs } from "../../../lib/http/access/access.ts";
 import { administrator, checkScope, type Scope } from "../../../lib/domain/keys.ts";
 import { thrownBy } from "../../store/sqlite/support/stores.ts";
@@ -22,6 +23,7 @@ const LOOPBACK: AccessPolicy = {
   key_required: false,
   loopback: true,
   allowed_hosts: ["slipway.example", "other.example:8443"],
+  clientAddress: peerAddress,
   gateways: () => [GATEWAY],
 };
 const LOCKED: AccessPolicy = { ...LOOPBACK, keys: ONE_KEY, key_required: true, loopback: false };
@@ -158,6 +160,9 @@ describe("createAccessCheck, by the Host of a request without a key", () => {
     ["other.example:8444", "misdirected_request"],
     ["evil.example", "misdirected_request"],
     ["localhost.evil.example", "misdirected_request"],
+    ["a@b.localhost", "misdirected_request"],
+    ["evil.example/.localhost", "misdirected_request"],
+    [".localhost", "misdirected_request"],
     ["127.0.0.1.evil.example", "misdirected_request"],
     ["evil.example:127", "misdirected_request"],
     ["localhost, evil.example", "misdirected_request"],
@@ -169,6 +174,43 @@ describe("createAccessCheck, by the Host of a request without a key", () => {
   ])("%j", (host, expected) => {
     expect(verdict(LOOPBACK, { Host: host })).toBe(expected);
   });
+});
+
+describe("createAccessCheck, by the proxy that a request came through", () => {
+  const forwarding: readonly Record<string, string>[] = [
+    { Forwarded: "for=203.0.113.9" },
+    { "X-Forwarded-For": "203.0.113.9" },
+    { "x-forwarded-for": "127.0.0.1" },
+    { "X-Forwarded-For": "" },
+    { "X-FORWARDED-PROTO": "https" },
+    { "X-Forwarded-Host": "localhost" },
+    { "X-Forwarded-Server": "a" },
+    { "X-Forwarded-Anything": "a" },
+    { "X-Real-IP": "127.0.0.1" },
+    { Via: "1.1 Caddy" },
+    { "X-Original-Forwarded-For": "203.0.113.9" },
+    { "CF-Connecting-IP": "203.0.113.9" },
+    { "True-Client-IP": "203.0.113.9" },
+  ];
+
+  test.each(forwarding)("%j needs a key, on whatever address and under whatever name", (headers) => {
+    for (const policy of [LOOPBACK, OPEN, { ...LOOPBACK, allowed_hosts: ["slipway.example"] }]) {
+      expect(verdict(policy, headers)).toBe("forbidden");
+      expect(verdict(policy, { ...headers, Host: "slipway.example" })).toBe("forbidden");
+    }
+    expect(verdict(LOCKED, headers)).toBe("unauthorized");
+    for (const policy of [LOCKED, OPEN]) {
+      expect(verdict(policy, { ...headers, ...bearer(KEY) }, "203.0.113.9")).toBe("passes");
+      expect(verdict(policy, { ...headers, ...bearer("wrong") })).toBe("unauthorized");
+    }
+  });
+
+  test.each([{ Viable: "x" }, { "X-Request-Id": "x" }, { From: "x" }, { Referer: "http://x/" }])(
+    "%j is sent by callers themselves",
+    (headers) => {
+      expect(verdict(LOOPBACK, headers)).toBe("passes");
+    },
+  );
 });
 
 describe("createAccessCheck, by the site of a request without a key", () => {

@@ -127,7 +127,7 @@ describe("POST /v1/routes", () => {
     [{ path: "/x", function: "x" }, 'Unknown field "function": did you mean "function_id"?'],
     [
       { route: "/x", function_id: "x" },
-      'Unknown field "route": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "version" or "split"',
+      'Unknown field "route": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "async", "version" or "split"',
     ],
   ])("POST /v1/routes answers 400 to %j", async (body, message) => {
     expectError(await server.api("POST", "/v1/routes", body), { status: 400, reason: "invalid_request", message });

@@ -12,7 +12,7 @@ let server: TestServer;
 let fn: Function;
 
 beforeAll(async () => {
-  server = await TestServer.start();
+  server = await TestServer.start({ MIN_SCHEDULE_INTERVAL_MS: "1s" });
   fn = await server.createFunction(await fixture("chaos"), { name: "chaos" });
 });
 afterAll(() => server[Symbol.asyncDispose]());
@@ -95,6 +95,21 @@ describe("PATCH and DELETE /v1/schedules/:id", () => {
     const { id } = await create({ function_id: other.id, cron: "@daily" });
     expectSuccess(await server.api("DELETE", `/v1/functions/${other.id}`));
     expectError(await server.api("GET", `/v1/schedules/${id}`), { status: 404, reason: "not_found" });
+  });
+});
+
+test("POST /v1/schedules refuses runs that are too close, and PATCH cannot make them closer (B10)", async () => {
+  await using strict = await TestServer.start();
+  const { id: function_id } = await strict.createFunction(await fixture("chaos"));
+  const post = (cron: string) => strict.api<ScheduleWithTimes>("POST", "/v1/schedules", { function_id, cron });
+  const message =
+    'Invalid "cron" "*/5 * * * * *": it has runs 5 s apart, and the server allows one in 10 s (MIN_SCHEDULE_INTERVAL_MS): give longer intervals';
+  expectError(await post("*/5 * * * * *"), { status: 400, reason: "invalid_request", message });
+  const { id } = expectSuccess(await post("*/10 * * * * *"), 201);
+  expectError(await strict.api("PATCH", `/v1/schedules/${id}`, { cron: "*/5 * * * * *" }), {
+    status: 400,
+    reason: "invalid_request",
+    message,
   });
 });
 

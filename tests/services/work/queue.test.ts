@@ -51,7 +51,7 @@ async function bench(store: SqliteStore = newStore()) {
   });
   // The part that schedules use.
   const functions = { get: () => fn } as unknown as FunctionService;
-  const schedules = new ScheduleService({ store, functions, worker, clock, log });
+  const schedules = new ScheduleService({ store, functions, worker, clock, log, min_interval_ms: 1_000 });
   return { store, clock, queue, submission, schedules, cancelled };
 }
 

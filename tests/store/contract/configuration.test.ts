@@ -140,6 +140,27 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(await store.versions.find("f2", 1)).toMatchObject({ image_id: "sha256:7" });
   });
 
+  test("functions: an image gets another id wherever its digest is the same, without a new version", async () => {
+    const before = "sha256:before";
+    const known = { image_id: before, digest: "app@sha256:1" };
+    const fn = someFunction("old", known);
+    await store.functions.insert(fn);
+    await store.functions.replace(fn, { ...fn, version: 2, image_id: "sha256:2", digest: "app@sha256:2" });
+    await store.functions.insert(someFunction("now", known));
+    const other = someFunction("other", { image_id: before, digest: null });
+    await store.functions.insert(other);
+    const renamed = { digest: known.digest, before, image_id: "sha256:after" };
+    const changed = await store.functions.renameImage(renamed);
+    expect(changed.map(({ id, version, image_id }) => [id, version, image_id]).toSorted()).toEqual([
+      ["now", 1, "sha256:after"],
+      ["old", 2, "sha256:2"],
+    ]);
+    expect(store.functions.get("now")).toMatchObject({ image_id: "sha256:after", digest: known.digest, version: 1 });
+    expect(await store.versions.find("old", 1)).toMatchObject({ image_id: "sha256:after", digest: known.digest });
+    expect(store.functions.get("other")).toEqual(other);
+    expect(await store.functions.renameImage(renamed)).toEqual([]);
+  });
+
   test("routes: a path is taken once, and a function must exist", async () => {
     const paths = Array.from({ length: 100 }, (_, i) => store.routes.insert(route(`r${i}`, "/a", f1)));
     const all = await Promise.allSettled(paths);
@@ -272,6 +293,10 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
       false,
     ]);
     expect(store.pulledImages.unneeded(1).map(({ image_id }) => image_id)).toEqual(["sha256:2"]);
+    expect([store.pulledImages.get("sha256:1")?.names, store.pulledImages.get("sha256:3")]).toEqual([
+      ["app:1"],
+      undefined,
+    ]);
     await store.pulledImages.delete("sha256:2");
     expect(store.pulledImages.list()).toHaveLength(1);
   });

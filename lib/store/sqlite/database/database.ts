@@ -81,10 +81,11 @@ export class Database implements Disposable {
    * that fails fails all writes in it. (So does a sync that fails, but then it is unknown what is on the disk.)
    *
    * `work` runs later, and sees the writes before it: everything that a change depends on must be read in it. It must not
-   * await. `committed` runs right after the commit, before any other code can look: caches are updated there.
+   * await. `committed` runs right after the commit, before any other code can look: caches are updated there. `bytes` is
+   * about what it writes, if that is much.
    */
-  durably<T>(work: () => T, committed?: (result: T) => void): Promise<T> {
-    return this.#durable.add(work, committed);
+  durably<T>(work: () => T, committed?: (result: T) => void, bytes = 0): Promise<T> {
+    return this.#durable.add(work, committed, bytes);
   }
 
   /** Creates a cache of records that are read here. */

@@ -4,6 +4,8 @@ import type { Sync } from "./log-sync.ts";
 
 /** The most writes of one transaction: some 2 ms of the event loop. The rest wait, so that other tasks have a turn. */
 const GROUP = 100;
+/** The most bytes of one transaction: some 10 ms of the event loop. A larger write has a transaction of its own. */
+const GROUP_BYTES = 8 * 1024 * 1024;
 
 /** A write that waits for its turn. Only its caller knows the type of its result. */
 interface Write {
@@ -11,6 +13,7 @@ interface Write {
   readonly run: () => void;
   /** Called right after the commit. */
   readonly committed: () => void;
+  readonly bytes: number;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -38,12 +41,13 @@ export class GroupCommit {
   }
 
   /** See `Database.durably`. */
-  add<T>(work: () => T, committed?: (result: T) => void): Promise<T> {
+  add<T>(work: () => T, committed?: (result: T) => void, bytes = 0): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let result: { readonly value: T } | undefined;
       this.#waiting.push({
         run: () => (result = { value: work() }),
         committed: () => result && committed?.(result.value),
+        bytes,
         resolve: () => result && resolve(result.value),
         reject,
       });
@@ -87,8 +91,8 @@ export class GroupCommit {
 
   /** Commits the next group and rejects the writes that failed; returns the others. */
   #commit(): Write[] {
-    const group = this.#waiting.slice(0, GROUP);
-    this.#waiting = this.#waiting.slice(GROUP);
+    const group = this.#waiting.slice(0, this.#groupSize());
+    this.#waiting = this.#waiting.slice(group.length);
     const failures = new Map<Write, unknown>();
     try {
       inTransaction(this.#sqlite, () => {
@@ -101,6 +105,18 @@ export class GroupCommit {
     const written = group.filter((write) => !failures.has(write));
     for (const write of written) write.committed();
     return written;
+  }
+
+  /** Returns how many of the writes that wait go into the next transaction: one at least. */
+  #groupSize(): number {
+    let bytes = 0;
+    let size = 0;
+    for (const write of this.#waiting) {
+      bytes += write.bytes;
+      if (size > 0 && bytes > GROUP_BYTES) break;
+      if (++size === GROUP) break;
+    }
+    return size;
   }
 
   /** Throws only if the transaction as a whole is lost. */

@@ -9,7 +9,9 @@ import work from "./0008-work.sql" with { type: "text" };
 import schedules from "./0009-schedules.sql" with { type: "text" };
 import messages from "./0010-messages.sql" with { type: "text" };
 import owners from "./0011-owners.sql" with { type: "text" };
-import time from "./0012-time.sql" with { type: "text" };
+import budgets from "./0012-budgets.sql" with { type: "text" };
+import undelivered from "./0013-undelivered.sql" with { type: "text" };
+import time from "./0014-time.sql" with { type: "text" };
 import keys from "./0007-keys.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
@@ -26,6 +28,8 @@ export const MIGRATIONS: readonly string[] = [
   schedules,
   messages,
   owners,
+  budgets,
+  undelivered,
   time,
 ];
 

@@ -1,6 +1,7 @@
 import type { ChainLink } from "../../../domain/functions/chains.ts";
 import { AppError } from "../../../domain/errors.ts";
 import { Function } from "../../../domain/functions/functions.ts";
+import type { RenamedImage } from "../../../domain/images/pulled-images.ts";
 import type { Cache } from "../database/cache.ts";
 import type { Basis, FunctionStore } from "../../configuration.ts";
 import { StaleError } from "../../errors.ts";
@@ -12,7 +13,7 @@ import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../datab
 import type { VersionTable } from "./versions.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
-type Flag = "share_network" | "read_only" | "record_bodies";
+type Flag = "share_network" | "read_only" | "record_bodies" | "store_credentials";
 
 /** Fields that are JSON in their column; null stays null. */
 type Structure = "environment" | "entrypoint" | "command" | "secrets" | "labels" | "retry";
@@ -46,6 +47,7 @@ export class FunctionTable implements FunctionStore {
   readonly #get: Statement<FunctionRow>;
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
+  readonly #renameImage: Statement<{ id: string }>;
 
   constructor(database: Database, writer: ConfigurationWriter, versions: VersionTable) {
     const columns = FUNCTION_COLUMNS;
@@ -77,6 +79,9 @@ export class FunctionTable implements FunctionStore {
       "select * from functions where id = $key or name = $key order by id = $key desc limit 1",
     );
     this.#list = database.prepare("select * from functions order by created_at, rowid");
+    this.#renameImage = database.prepare(
+      "update functions set image_id = $image_id where image_id = $before and digest = $digest returning id",
+    );
   }
 
   /** Calls `run` when functions have changed, and routes with them, before anyone can look. */
@@ -136,6 +141,15 @@ export class FunctionTable implements FunctionStore {
     this.#write(after, this.#update);
     if (after.version !== before.version) this.#versions.add(after);
     else if (after.image_id !== before.image_id) this.#versions.completeNow(after);
+  }
+
+  renameImage(renamed: RenamedImage): Promise<Function[]> {
+    const work = () => {
+      const functions = this.#renameImage.all({ ...renamed });
+      return new Set([...functions.map(({ id }) => id), ...this.#versions.renameImageNow(renamed)]);
+    };
+    const written = this.#writer.write(work, { committed: () => this.refresh() });
+    return written.then((ids) => [...ids].map((id) => this.get(id)).filter((fn) => fn !== undefined));
   }
 
   /** Part of a transaction: deletes a function to which no route leads. */
@@ -231,6 +245,7 @@ export function functionRow(record: Function): Bindings & FunctionRow {
     share_network: Number(record.share_network),
     read_only: Number(record.read_only),
     record_bodies: Number(record.record_bodies),
+    store_credentials: Number(record.store_credentials),
   };
 }
 
@@ -250,5 +265,6 @@ function functionOf(row: FunctionRow): Function {
     share_network: row.share_network === 1,
     read_only: row.read_only === 1,
     record_bodies: row.record_bodies === 1,
+    store_credentials: row.store_credentials === 1,
   });
 }

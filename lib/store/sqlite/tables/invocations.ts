@@ -5,32 +5,40 @@ import {
   type InvocationQuery,
   type LogEntry,
   STATUSES,
+  type Undelivered,
 } from "../../../domain/calls/invocations.ts";
 import { PAGE } from "../../../domain/limits.ts";
 import { timestamp } from "../../../domain/types.ts";
 import type { Database, Statement } from "../database/database.ts";
 import type { DeadFilter } from "../../history.ts";
 import type { Pruning, SavedInvocation } from "../../records.ts";
-import type { PayloadTable } from "./payloads.ts";
+import { type PayloadTable, sizeOf } from "./payloads.ts";
 
 /** The columns are the record's fields. */
 const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
 /** Fields that never change. An update that names them would write their indices again, for nothing. */
 const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of"]);
 
+/** Fields that keep their value when a record is written again without one. */
+const KEPT: readonly string[] = ["undelivered", "logs"];
+
 /** Queued invocations are skipped by the index on the status, however many there are. */
 const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "running");
+
+/** The bytes of payloads that one batch of the retention removes. */
+const PRUNE_BYTES = 16 * 1024 * 1024;
 
 /** The records of invocations and their logs, the only place of their SQL. */
 export class InvocationTable {
   readonly #database: Database;
   readonly #payloads: PayloadTable;
   readonly #save: Statement<never>;
+  readonly #markUndelivered: Statement<never>;
   readonly #remove: Statement<never>;
   readonly #get: Statement<Invocation>;
   readonly #logs: Statement<{ logs: string | null }>;
-  readonly #firstBeyond: Statement<Position>;
-  readonly #prune: Statement<never>;
+  readonly #firstBeyond: Statement<{ finished_at: string; id: string }>;
+  readonly #prunable: Statement<{ id: string; bytes: number }>;
   readonly #markLost: Statement<never>;
   readonly #dead: Statement<Invocation>;
   readonly #countDead: Statement<{ count: number }>;
@@ -40,27 +48,28 @@ export class InvocationTable {
     this.#database = database;
     this.#payloads = payloads;
     const columns = COLUMNS.join();
-    // A record that is written again without logs keeps its logs.
+    const written = [...COLUMNS, "logs"].filter((column) => !FIXED.has(column));
     this.#save = database.prepare(
       `insert into invocations (${columns}, logs) values (${COLUMNS.map((column) => `$${column}`).join()}, $logs)
        on conflict (id) do update set
-         ${COLUMNS.filter((column) => !FIXED.has(column))
-           .map((column) => `${column} = excluded.${column}`)
-           .join()}, logs = coalesce(excluded.logs, logs)`,
+         ${written.map((column) => `${column} = ${KEPT.includes(column) ? `coalesce(excluded.${column}, ${column})` : `excluded.${column}`}`).join()}`,
     );
+    this.#markUndelivered = database.prepare("update invocations set undelivered = $why where id = $id");
     this.#remove = database.prepare("delete from invocations where id = $id");
     this.#get = database.prepare(`select ${columns} from invocations where id = $id`);
     this.#logs = database.prepare("select logs from invocations where id = $id");
+    // The index on the end has no unfinished ones.
     this.#firstBeyond = database.prepare(
-      `select created_at, id from invocations order by created_at desc, id desc
-       limit 1 offset $keep + (select count(*) from work)`,
+      `select finished_at, id from invocations where finished_at is not null order by finished_at desc, id desc
+       limit 1 offset $keep`,
     );
-    this.#prune = database.prepare(
-      `delete from invocations where id in (
-         select id from invocations
-         where (created_at, id) <= ($created_at, $id) and status in (${ENDS.map((end) => `'${end}'`).join()})
-           and not exists (select 1 from deliveries where invocation_id = invocations.id and state = 'waiting')
-         limit $batch)`,
+    this.#prunable = database.prepare(
+      `select id, coalesce(bytes, 0) as bytes from invocations
+       left join payload_sizes on payload_sizes.invocation_id = invocations.id
+       where finished_at is not null and (finished_at, id) <= ($finished_at, $id)
+         and status in (${ENDS.map((end) => `'${end}'`).join()})
+         and not exists (select 1 from deliveries where invocation_id = invocations.id and state = 'waiting')
+       order by finished_at, id limit $batch`,
     );
     const dead = `from invocations where status = 'dead' and ($function_id is null or function_id = $function_id)
        and ($key_id is null or key_id = $key_id)
@@ -84,8 +93,11 @@ export class InvocationTable {
     this.#database.transaction("fast", () => {
       for (const { invocation, logs, payload } of records) {
         this.put(invocation, logs);
-        if (payload !== undefined) this.#payloads.put(payload);
+        // Without room nothing is kept of it besides its record.
+        if (payload !== undefined && this.#payloads.makeRoom(sizeOf(payload)))
+          this.#payloads.put(payload, Date.parse(invocation.finished_at ?? invocation.created_at));
       }
+      if (records.some(({ payload }) => payload !== undefined)) this.#payloads.trim();
     });
   }
 
@@ -103,6 +115,11 @@ export class InvocationTable {
     const logs = this.#logs.get({ id })?.logs ?? null;
     if (logs === null) return [];
     return JSON.parse(logs) as LogEntry[]; // `save` wrote it
+  }
+
+  /** Notes that the answer of an invocation did not reach its caller. */
+  markUndelivered(id: string, why: Undelivered): void {
+    this.#database.transaction("fast", () => this.#markUndelivered.run({ id, why }));
   }
 
   /** Removes an invocation and its logs. */
@@ -135,16 +152,26 @@ export class InvocationTable {
   }
 
   /**
-   * Removes up to a batch of the oldest records with their logs, except running ones and those whose result is to be
-   * sent. Returns the number of removed records.
+   * Removes up to a batch of the records that ended first with their logs, except those whose result is to be sent.
+   * Returns the number of removed records.
    */
   prune({ before, keep, batch }: Pruning): number {
-    // Nothing has the empty id, so this is everything before that moment.
-    const tooOld = { created_at: timestamp(before), id: "" };
+    // Nothing has the empty id, so this is everything that ended before that moment.
+    const tooOld = { finished_at: timestamp(before), id: "" };
     const tooMany = this.#firstBeyond.get({ keep });
-    const last = tooMany !== undefined && tooMany.created_at >= tooOld.created_at ? tooMany : tooOld;
-    const { created_at, id } = last;
-    return this.#database.transaction("fast", () => this.#prune.run({ created_at, id, batch }));
+    const last = tooMany !== undefined && tooMany.finished_at >= tooOld.finished_at ? tooMany : tooOld;
+    return this.#database.transaction("fast", () => {
+      let removed = 0;
+      let bytes = 0;
+      for (const { id, bytes: payload } of this.#prunable.all({ ...last, batch })) {
+        // The pages of a payload are read when it is removed: 16 MiB take some 10 ms.
+        if (bytes >= PRUNE_BYTES) break;
+        this.#remove.run({ id });
+        bytes += payload;
+        removed++;
+      }
+      return removed;
+    });
   }
 
   /** Lists the dead ones not replayed yet whose requests and functions still exist, the newest first. */

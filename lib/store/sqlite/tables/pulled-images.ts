@@ -31,6 +31,7 @@ export class PulledImageTable implements PulledImageStore {
   readonly #clock: Clock;
   readonly #put: Statement<never>;
   readonly #delete: Statement<never>;
+  readonly #get: Statement<Row>;
   readonly #list: Statement<Row>;
   readonly #unneeded: Statement<Row>;
   readonly #isNeeded: Statement<{ needed: number }>;
@@ -43,11 +44,17 @@ export class PulledImageTable implements PulledImageStore {
         "on conflict (image_id) do update set names = excluded.names",
     );
     this.#delete = database.prepare("delete from pulled_images where image_id = $image_id");
+    this.#get = database.prepare("select image_id, names from pulled_images where image_id = $image_id");
     this.#list = database.prepare("select image_id, names from pulled_images order by pulled_at, image_id");
     this.#unneeded = database.prepare(
       `select image_id, names from pulled_images where not (${needed("pulled_images.image_id")}) order by pulled_at, image_id`,
     );
     this.#isNeeded = database.prepare(`select ${needed("$image_id")} as needed`);
+  }
+
+  get(imageId: string): PulledImage | undefined {
+    const row = this.#get.get({ image_id: imageId });
+    return row === undefined ? undefined : imageOf(row);
   }
 
   list(): PulledImage[] {

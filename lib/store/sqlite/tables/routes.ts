@@ -18,7 +18,10 @@ import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../datab
 type Structure = "methods" | "cors" | "rate_limit" | "split";
 
 /** A route as its row. */
-type RouteRow = Omit<Route, "function" | Structure> & { readonly function_id: string } & {
+type RouteRow = Omit<Route, "function" | "async" | Structure> & {
+  readonly function_id: string;
+  readonly async: number;
+} & {
   readonly [field in Structure]: null extends Route[field] ? string | null : string;
 };
 
@@ -192,6 +195,7 @@ function routeRow({ function: { id }, ...route }: Route): RouteRow {
   return {
     ...route,
     function_id: id,
+    async: Number(route.async),
     methods: JSON.stringify(route.methods),
     cors: toNullableJson(route.cors),
     rate_limit: toNullableJson(route.rate_limit),
@@ -207,6 +211,7 @@ function routeOf(row: RouteRow, fn: Function): Route {
     function: fn,
     auth,
     max_request_bytes,
+    async: row.async === 1,
     version,
     methods: fromJson(row.methods),
     cors: fromNullableJson(row.cors),

@@ -1,6 +1,7 @@
 import type { Function } from "../../../domain/functions/functions.ts";
 import { SETTING_DEFAULTS } from "../../../domain/functions/settings.ts";
 import { VERSIONS } from "../../../domain/limits.ts";
+import type { RenamedImage } from "../../../domain/images/pulled-images.ts";
 import type { VersionQuery } from "../../../domain/functions/versions.ts";
 import type { VersionStore } from "../../configuration.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
@@ -28,6 +29,7 @@ export class VersionTable implements VersionStore {
   readonly #insert: Statement<never>;
   readonly #prune: Statement<never>;
   readonly #complete: Statement<never>;
+  readonly #renameImage: Statement<{ id: string }>;
   readonly #get: Statement<Row>;
   readonly #list: Statement<Row>;
   readonly #named: Statement<{ version: number }>;
@@ -50,6 +52,10 @@ export class VersionTable implements VersionStore {
     this.#complete = database.prepare(
       "update versions set image_id = $image_id, record = json_set(record, '$.image_id', $image_id, '$.digest', $digest) " +
         "where function_id = $id and version = $version and image_id is null",
+    );
+    this.#renameImage = database.prepare(
+      "update versions set image_id = $image_id, record = json_set(record, '$.image_id', $image_id) " +
+        "where image_id = $before and record ->> 'digest' = $digest returning function_id as id",
     );
     this.#get = database.prepare("select record from versions where function_id = $id and version = $version");
     this.#list = database.prepare(
@@ -97,6 +103,11 @@ export class VersionTable implements VersionStore {
 
   async complete(version: Pick<Function, "id" | "version" | "image_id" | "digest">): Promise<void> {
     await this.#writer.write(() => this.completeNow(version), { committed: () => this.forget() });
+  }
+
+  /** Part of the transaction that changes the functions: gives versions an image's new id, and returns their functions. */
+  renameImageNow(renamed: RenamedImage): string[] {
+    return this.#renameImage.all({ ...renamed }).map(({ id }) => id);
   }
 
   /** Forgets what is cached, after functions have changed. */

@@ -187,7 +187,7 @@ describe("InvocationTable prune", () => {
   function aged(count: number) {
     const store = newStore();
     const each = Array.from({ length: count }, (_, age) =>
-      someInvocation(`i${age}`, { created_at: timestamp(START - age) }),
+      someInvocation(`i${age}`, { created_at: timestamp(START - age), finished_at: timestamp(START - age) }),
     );
     store.tables.invocations.save(each.map((invocation) => ({ invocation, logs: [{ stream: "stdout", text: "x" }] })));
     return store;
@@ -218,10 +218,39 @@ describe("InvocationTable prune", () => {
     expect(ids(store.tables.invocations)).toEqual(["i0", "i1"]);
   });
 
+  test("counts the age from the end: a record that was delayed for a month stays as long as any other (E1)", () => {
+    using store = aged(3);
+    const delayed = { created_at: timestamp(START - 30 * 86_400_000), finished_at: timestamp(START) };
+    store.tables.invocations.save([{ invocation: someInvocation("delayed", delayed) }]);
+    expect(store.tables.invocations.prune({ before: START - 1, keep: 100, batch: 100 })).toBe(1);
+    expect(ids(store.tables.invocations)).toEqual(["i0", "i1", "delayed"]);
+    expect(store.tables.invocations.prune({ before: 0, keep: 2, batch: 100 })).toBe(1);
+    expect(ids(store.tables.invocations)).toEqual(["i0", "delayed"]);
+  });
+
+  test("removes few records at once if their payloads are large, so that the event loop goes on (B5)", () => {
+    using store = newStore();
+    const payload = { request: Buffer.alloc(6 << 20), request_meta: null, response: null, response_meta: null };
+    const records = ["a", "b", "c", "d", "e"].map((id) => ({
+      invocation: someInvocation(id),
+      payload: { ...payload, invocation_id: id },
+    }));
+    store.tables.invocations.save(records);
+    const pruning = { before: START + 1_000, keep: 0, batch: 100 };
+    expect(store.tables.invocations.prune(pruning)).toBe(3);
+    expect(store.tables.invocations.prune(pruning)).toBe(2);
+  });
+
   test("keeps running invocations", () => {
     using store = aged(3);
     store.tables.invocations.save([
-      { invocation: someInvocation("old", { status: "running", created_at: timestamp(START - 1000) }) },
+      {
+        invocation: someInvocation("old", {
+          status: "running",
+          created_at: timestamp(START - 1000),
+          finished_at: null,
+        }),
+      },
     ]);
     expect(store.tables.invocations.prune({ before: START + 1, keep: 0, batch: 100 })).toBe(3);
     expect(ids(store.tables.invocations)).toEqual(["old"]);

@@ -1,0 +1,40 @@
+import type { Caller } from "../../domain/keys.ts";
+
+/** Stands for the path and query of a callback URL, which often have a token. */
+const HIDDEN = "/***";
+/** Fields with names that users choose: what they hold is not ours. */
+const USERS_OWN: ReadonlySet<string> = new Set(["environment", "labels"]);
+
+/** Returns whether a caller may see callback URLs whole: one that may set them. */
+function seesCallbackPaths({ scopes }: Caller): boolean {
+  return scopes.some((scope) => scope === "admin" || scope === "deploy");
+}
+
+/**
+ * Returns what a caller may see of records: as they are for one that may set callback URLs; for any other, each
+ * `callback_url`, also within lists and records, has `/***` in place of its path.
+ */
+export function shownTo<T>(caller: Caller, data: T): T {
+  // Only the values of strings change, so the type stays.
+  return seesCallbackPaths(caller) ? data : (withoutPaths(data) as T);
+}
+
+/** Returns a callback URL as this caller may see it. */
+export function urlShownTo(caller: Caller, url: string): string {
+  return seesCallbackPaths(caller) ? url : withoutPath(url);
+}
+
+function withoutPaths(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutPaths);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, shownField(name, field)]));
+}
+
+function shownField(name: string, field: unknown): unknown {
+  if (name === "callback_url" && typeof field === "string") return withoutPath(field);
+  return USERS_OWN.has(name) ? field : withoutPaths(field);
+}
+
+function withoutPath(url: string): string {
+  return (URL.parse(url)?.origin ?? "") + HIDDEN;
+}
