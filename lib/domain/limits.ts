@@ -10,6 +10,12 @@ export const MEMORY_BYTES = { default: 256 * MIB, min: 16 * MIB, max: 1024 * 102
 export const CPUS = { default: 1, min: 0.01, max: 1024 } as const;
 /** The minimum is for the gate, the function, and a child or two. */
 export const PIDS = { default: 128, min: 4, max: 32_768 } as const;
+/**
+ * Open files per process. The default is what systemd gives a service: programs that use select() break above 1,024, and
+ * those that need more raise their own limit. The minimum is for the gate, which has a dozen
+ * of its own; the maximum is the kernel's (fs.nr_open).
+ */
+export const NOFILE = { soft: 1024, hard: 65_536, min: 64, max: 1_048_576 } as const;
 
 /** Calls that one instance serves; 0 for no limit. By default each call gets a fresh container. */
 export const MAX_CALLS = { default: 1, max: 1_000_000 } as const;
@@ -60,6 +66,8 @@ export const CRON_LENGTH = 256;
 /** Dead invocations that one request replays, and the longest wait for the end of an invocation, in milliseconds. */
 export const REPLAYS = { default: 100, max: 1_000 } as const;
 export const WAIT_MS = 60_000;
+/** Entries of the audit log that are kept, by event. They take about 200 bytes each. */
+export const AUDIT = { change: 100_000, refused_key: 10_000 } as const;
 /** Queued invocations of all functions. */
 export const QUEUED = 1_000_000;
 
@@ -90,8 +98,6 @@ export const REGISTRY_USERNAME_LENGTH = 255;
 /** Entries of a config.json: each one is checked with its registry. */
 export const REGISTRY_IMPORTS = 100;
 export const KEYS = 10_000;
-/** Open files per process, like `docker run --ulimit nofile`. */
-export const NOFILE = 1024;
 
 /** The request body for a function, and its response; both are server options with this default. */
 export const REQUEST_BYTES = 6 * MIB;

@@ -55,6 +55,7 @@ describe("readConfig", () => {
       callbackAllow: { names: new Set(), ranges: [] },
       retentionDays: 7,
       retentionCount: 100_000,
+      auditDays: 90,
       keepVersions: 5,
       logLevel: "info",
       logFormat: "auto",

@@ -1,6 +1,7 @@
 import type { ChainLink } from "../../../domain/functions/chains.ts";
 import { AppError } from "../../../domain/errors.ts";
 import { Function } from "../../../domain/functions/functions.ts";
+import type { Page, PageQuery, Position } from "../../../domain/pages.ts";
 import type { RenamedImage } from "../../../domain/images/pulled-images.ts";
 import type { Cache } from "../database/cache.ts";
 import type { Basis, FunctionStore } from "../../configuration.ts";
@@ -8,6 +9,7 @@ import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 import { PendingWrites } from "../database/pending-writes.ts";
+import { cutPage, pageOf } from "../database/pages.ts";
 import { violates } from "../errors.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
@@ -47,6 +49,7 @@ export class FunctionTable implements FunctionStore {
   readonly #get: Statement<FunctionRow>;
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
+  readonly #page: Statement<FunctionRow & Position>;
   readonly #renameImage: Statement<{ id: string }>;
 
   constructor(database: Database, writer: ConfigurationWriter, versions: VersionTable) {
@@ -79,6 +82,7 @@ export class FunctionTable implements FunctionStore {
       "select * from functions where id = $key or name = $key order by id = $key desc limit 1",
     );
     this.#list = database.prepare("select * from functions order by created_at, rowid");
+    this.#page = database.prepare(pageOf("functions", "*"));
     this.#renameImage = database.prepare(
       "update functions set image_id = $image_id where image_id = $before and digest = $digest returning id",
     );
@@ -104,6 +108,10 @@ export class FunctionTable implements FunctionStore {
 
   list(): Function[] {
     return this.#list.all().map(functionOf);
+  }
+
+  page({ after, limit }: PageQuery): Page<Function> {
+    return cutPage(this.#page.all({ ...after, count: limit + 1 }), limit, functionOf);
   }
 
   links(): ChainLink[] {
