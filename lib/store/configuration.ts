@@ -3,7 +3,7 @@ import type { Function } from "../domain/functions/functions.ts";
 import type { VersionQuery } from "../domain/functions/versions.ts";
 import type { Pulled, PulledImage, RenamedImage } from "../domain/images/pulled-images.ts";
 import type { Registry } from "../domain/images/registries.ts";
-import type { Page, PageQuery } from "../domain/pages.ts";
+import type { Page, PageQuery } from "../domain/functions/pages.ts";
 import type { Key } from "../domain/keys.ts";
 import type { Route } from "../domain/routes/routes.ts";
 import type { Schedule } from "../domain/schedules.ts";

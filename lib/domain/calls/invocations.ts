@@ -1,7 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { REASONS } from "../errors.ts";
 import { PAGE } from "../limits.ts";
-import { parseLimit } from "../pages.ts";
+import { parseLimit } from "../functions/pages.ts";
 import { Nullable, readTime, Timestamp } from "../types.ts";
 
 /**

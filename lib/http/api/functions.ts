@@ -1,6 +1,6 @@
 import { t } from "elysia";
 import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../../domain/functions/functions.ts";
-import { cursorOf, parsePageQuery } from "../../domain/pages.ts";
+import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
 import { ListOrPage, PageParameters } from "../wire/pages.ts";

@@ -1,6 +1,6 @@
 import { t } from "elysia";
 import { CreateRoute, Route, UpdateRoute } from "../../domain/routes/routes.ts";
-import { cursorOf, parsePageQuery } from "../../domain/pages.ts";
+import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { RouteService } from "../../services/functions/routes.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
 import { ListOrPage, PageParameters } from "../wire/pages.ts";

@@ -13,7 +13,7 @@ import {
   type VersionPool,
 } from "../../domain/functions/functions.ts";
 import { FUNCTIONS } from "../../domain/limits.ts";
-import type { Page, PageQuery } from "../../domain/pages.ts";
+import type { Page, PageQuery } from "../../domain/functions/pages.ts";
 import { notFound } from "../../domain/quoted.ts";
 import type { FunctionTarget } from "../../domain/manifest/plan.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";

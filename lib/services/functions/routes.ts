@@ -3,7 +3,7 @@ import { AppError } from "../../domain/errors.ts";
 import { ROUTES } from "../../domain/limits.ts";
 import { changedOptions, checkRouteOptions, completeOptions, type RouteOptions } from "../../domain/routes/options.ts";
 import { checkRoutePath, type CreateRoute, type Route, type UpdateRoute } from "../../domain/routes/routes.ts";
-import type { Page, PageQuery } from "../../domain/pages.ts";
+import type { Page, PageQuery } from "../../domain/functions/pages.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { checkDirections, namedVersions, versionOf } from "../../domain/routes/version-choice.ts";
 import { notFound, quoted } from "../../domain/quoted.ts";

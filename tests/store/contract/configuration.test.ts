@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
-import type { Page, Position } from "../../../lib/domain/pages.ts";
+import type { Page, Position } from "../../../lib/domain/functions/pages.ts";
 import { ROUTE_DEFAULTS } from "../../../lib/domain/routes/options.ts";
 import type { Route } from "../../../lib/domain/routes/routes.ts";
 import { type Schedule, SCHEDULE_DEFAULTS } from "../../../lib/domain/schedules.ts";

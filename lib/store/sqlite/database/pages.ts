@@ -1,4 +1,4 @@
-import type { Page, Position } from "../../../domain/pages.ts";
+import type { Page, Position } from "../../../domain/functions/pages.ts";
 
 /** Returns the statement of a page of a table, oldest first: `$count` rows after `$created_at` and `$place`. */
 export function pageOf(table: string, columns: string): string {

@@ -1,7 +1,7 @@
 import type { ChainLink } from "../../../domain/functions/chains.ts";
 import { AppError } from "../../../domain/errors.ts";
 import { Function } from "../../../domain/functions/functions.ts";
-import type { Page, PageQuery, Position } from "../../../domain/pages.ts";
+import type { Page, PageQuery, Position } from "../../../domain/functions/pages.ts";
 import type { RenamedImage } from "../../../domain/images/pulled-images.ts";
 import type { Cache } from "../database/cache.ts";
 import type { Basis, FunctionStore } from "../../configuration.ts";

@@ -3,7 +3,7 @@ import { AppError } from "../../../domain/errors.ts";
 import type { Function } from "../../../domain/functions/functions.ts";
 import { ROUTE_OPTIONS } from "../../../domain/routes/options.ts";
 import { RouteTable as PathTable } from "../../../domain/routes/table.ts";
-import type { Page, PageQuery, Position } from "../../../domain/pages.ts";
+import type { Page, PageQuery, Position } from "../../../domain/functions/pages.ts";
 import type { Route } from "../../../domain/routes/routes.ts";
 import { timestamp } from "../../../domain/types.ts";
 import type { Basis, RouteStore } from "../../configuration.ts";

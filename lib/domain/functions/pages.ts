@@ -1,6 +1,6 @@
-import { AppError } from "./errors.ts";
-import { PAGE } from "./limits.ts";
-import { quoted } from "./quoted.ts";
+import { AppError } from "../errors.ts";
+import { PAGE } from "../limits.ts";
+import { quoted } from "../quoted.ts";
 
 /** The query of a list as it was sent. */
 export interface RawPageQuery {
