@@ -3,7 +3,7 @@ import { cp, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect } from "node:tls";
+import { connect, type TLSSocket } from "node:tls";
 import { ApiClient } from "../../lib/cli/api-client.ts";
 import { healthcheck } from "../../lib/cli/healthcheck.ts";
 import { type Config, ConfigError, readConfig, thisMachine } from "../../lib/config/config.ts";
@@ -38,10 +38,13 @@ async function startWith(name: string, variables: Record<string, string> = {}): 
 /** Returns the name in the certificate that a new connection gets. */
 function nameAt(url: string): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const socket = connect({ host: "127.0.0.1", port: Number(new URL(url).port), rejectUnauthorized: false }, () => {
-    resolve(String(socket.getPeerCertificate().subject.CN));
-    socket.end();
-  });
+  const socket: TLSSocket = connect(
+    { host: "127.0.0.1", port: Number(new URL(url).port), rejectUnauthorized: false },
+    () => {
+      resolve(socket.getPeerCertificate().subject.CN);
+      socket.end();
+    },
+  );
   socket.on("error", reject);
   return promise;
 }
@@ -76,9 +79,9 @@ describe("TLS_CERT and TLS_KEY (A5)", () => {
     const kept = new Agent({ keepAlive: true, maxSockets: 1 });
     expect(await get(`${server.url}/healthz`, kept)).toBe(200);
     let answered = 0;
-    let isOver = false;
+    const over = new AbortController();
     const callers = Array.from({ length: 4 }, async () => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         expect(await get(`${server.url}/healthz`, new Agent({ keepAlive: false }))).toBe(200);
         answered += 1;
       }
@@ -89,7 +92,7 @@ describe("TLS_CERT and TLS_KEY (A5)", () => {
       expect(await eventually(async () => (await nameAt(server.url)) === name, 15_000)).toBe(true);
       expect(await get(`${server.url}/healthz`, kept)).toBe(200);
     }
-    isOver = true;
+    over.abort();
     await all;
     kept.destroy();
     expect(answered).toBeGreaterThan(10);
@@ -163,7 +166,7 @@ describe("the command line (A5)", () => {
 
   test("sends a key over plain http to this machine, and to another one only when told", async () => {
     const sent: (string | null)[] = [];
-    await using other = Bun.serve({
+    using other = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
       fetch: (received) => {
@@ -184,7 +187,7 @@ describe("the command line (A5)", () => {
   });
 
   test("does not follow a redirect with its key", async () => {
-    await using other = Bun.serve({
+    using other = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
       fetch: () => Response.redirect("http://127.0.0.1:1/"),

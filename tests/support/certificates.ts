@@ -5,11 +5,12 @@ import { ensureProgram, runOrThrow } from "../../.ci/packages.ts";
 export async function makeCertificate(directory: string, name: string, { by }: { by?: string } = {}): Promise<void> {
   const openssl = await ensureProgram("openssl", ["openssl"]);
   const at = (file: string) => join(directory, file);
-  const signer = by === undefined ? [] : ["-CA", at(`${by}.pem`), "-CAkey", at(`${by}.key`)];
-  const isAuthority = by === undefined ? [] : ["-addext", "basicConstraints=critical,CA:FALSE"];
-  await runOrThrow([
-    ...[openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
-    ...["-keyout", at(`${name}.key`), "-out", at(`${name}.pem`), "-subj", `/CN=${name}`, ...signer, ...isAuthority],
-    ...["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-  ]);
+  const command = [
+    ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
+    ["-keyout", at(`${name}.key`), "-out", at(`${name}.pem`), "-subj", `/CN=${name}`],
+    ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+    by === undefined ? [] : ["-CA", at(`${by}.pem`), "-CAkey", at(`${by}.key`)],
+    by === undefined ? [] : ["-addext", "basicConstraints=critical,CA:FALSE"],
+  ];
+  await runOrThrow([openssl, ...command.flat()]);
 }

@@ -67,7 +67,7 @@ export async function listen({ app, publicApp }: Apps, tools: Tools): Promise<Li
 function followFiles(files: TlsFiles, ports: readonly Port[], { clock, log, stack }: Tools): void {
   // How often the same problem was seen: the two files are not written at the same moment, so the first time is not told.
   let seen = { problem: "", times: 0 };
-  const look = new Alarm(clock, async () => {
+  const look = async (): Promise<void> => {
     try {
       const tls = await files.changed();
       if (tls !== undefined) {
@@ -80,10 +80,11 @@ function followFiles(files: TlsFiles, ports: readonly Port[], { clock, log, stac
       seen = { problem, times: problem === seen.problem ? seen.times + 1 : 1 };
       if (seen.times === 2) log.warn("the new certificate cannot be used, the old one stays", { problem });
     }
-    look.set(LOOK_MS);
-  });
-  look.set(LOOK_MS);
-  stack.use(look);
+    next.set(LOOK_MS);
+  };
+  const next = new Alarm(clock, () => void look());
+  next.set(LOOK_MS);
+  stack.use(next);
 }
 
 /** An address to listen on, and the option that chooses its port. */

@@ -17,7 +17,7 @@ let port: number;
 let image: string;
 
 beforeAll(async () => {
-  const { docker, socket } = await acquireEngine();
+  const source = await acquireEngine();
   directory = await mkdtemp(join(tmpdir(), "slipway-engine-tls-"));
   const at = (name: string) => join(directory, name);
   await makeCertificate(directory, "ca");
@@ -52,9 +52,8 @@ beforeAll(async () => {
     );
   expect(await eventually(isUp, 30_000)).toBe(true);
   image = await fixture("static");
-  await docker("save", "-o", at("image.tar"), image);
+  await source.docker("save", "-o", at("image.tar"), image);
   await runOrThrow([...there, "load", "-i", at("image.tar")]);
-  expect(socket).not.toBe(at("docker.sock"));
 }, 120_000);
 
 afterAll(async () => {
@@ -89,9 +88,7 @@ describe("an engine that is reached by TLS (A5)", () => {
   test("starts containers and runs calls in them", async () => {
     await using server = await startAs("mine");
     const fn = await server.createFunction(image, { network: "none" });
-    const answers = await Promise.all(
-      [1, 2, 3].map(async (n) => (await server.invoke(fn, { do: "echo", n })).json() as Promise<unknown>),
-    );
+    const answers = await Promise.all([1, 2, 3].map(async (n) => (await server.invoke(fn, { do: "echo", n })).json()));
     expect(answers).toEqual([1, 2, 3].map((n) => expect.objectContaining({ n })));
     const large = JSON.stringify({ do: "echo", text: "x".repeat(3_000_000) });
     expect(await (await server.invoke(fn, large)).text()).toHaveLength(large.length);
