@@ -24,7 +24,7 @@ import type { ClientAddress } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { auditRoutes } from "./api/audit.ts";
-import { callbackSecretRoutes } from "./api/callbacks.ts";
+import { callbackSecretRoutes, functionSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { manualRoutes } from "./docs/routes.ts";
 import { answeringErrors, errorHandler, refusing, type RequestId } from "./wire/errors.ts";
@@ -97,6 +97,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(functionsRoutes(guard("/v1/functions", DEPLOYING), functions, tools))
     .use(versionsRoutes(guard("/v1/functions", DEPLOYING), services.versions))
     .use(invokeRoutes(guard("/v1/functions", { invoke: ["invoke"] }), functions, calls))
+    .use(functionSecretRoutes(guard("/v1/functions", { secret: ["deploy"] }), services))
     .use(routesRoutes(guard("/v1/routes", DEPLOYING), routes))
     .use(secretsRoutes(guard("/v1/secrets", DEPLOYING), services.secrets))
     .use(registriesRoutes(guard("/v1/registries", DEPLOYING), services.registries))

@@ -50,6 +50,8 @@ describe("readConfig", () => {
       engineTimeoutMs: 30_000,
       pullTimeoutMs: 600_000,
       minScheduleIntervalMs: 10_000,
+      callbackTimeoutMs: 15_000,
+      callbackRetryFor: 24 * 3_600_000,
       callbackAllow: { names: new Set(), ranges: [] },
       retentionDays: 7,
       retentionCount: 100_000,

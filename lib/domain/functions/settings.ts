@@ -258,4 +258,5 @@ export const SETTING_DEFAULTS: Settings = {
   on_success: null,
   on_failure: null,
   record_bodies: false,
+  store_credentials: false,
 };

@@ -15,7 +15,7 @@ import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../datab
 import type { VersionTable } from "./versions.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
-type Flag = "share_network" | "read_only" | "record_bodies";
+type Flag = "share_network" | "read_only" | "record_bodies" | "store_credentials";
 
 /** Fields that are JSON in their column; null stays null. */
 type Structure = "environment" | "entrypoint" | "command" | "secrets" | "labels" | "retry";
@@ -253,6 +253,7 @@ export function functionRow(record: Function): Bindings & FunctionRow {
     share_network: Number(record.share_network),
     read_only: Number(record.read_only),
     record_bodies: Number(record.record_bodies),
+    store_credentials: Number(record.store_credentials),
   };
 }
 
@@ -272,5 +273,6 @@ function functionOf(row: FunctionRow): Function {
     share_network: row.share_network === 1,
     read_only: row.read_only === 1,
     record_bodies: row.record_bodies === 1,
+    store_credentials: row.store_credentials === 1,
   });
 }
