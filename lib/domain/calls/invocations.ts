@@ -1,6 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
-import { AppError, REASONS } from "../errors.ts";
+import { REASONS } from "../errors.ts";
 import { PAGE } from "../limits.ts";
+import { parseLimit } from "../functions/pages.ts";
 import { Nullable, readTime, Timestamp } from "../types.ts";
 
 /**
@@ -190,19 +191,10 @@ export interface RawInvocationQuery extends Omit<InvocationQuery, "limit"> {
 export function parseInvocationQuery({ since, until, limit, ...rest }: RawInvocationQuery): InvocationQuery {
   return {
     ...rest,
-    limit: limit === undefined ? PAGE.default : readLimit(limit),
+    limit: limit === undefined ? PAGE.default : parseLimit(limit),
     ...(since !== undefined && { since: readTime("since", since) }),
     ...(until !== undefined && { until: readTime("until", until) }),
   };
-}
-
-function readLimit(text: string): number {
-  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (limit >= 1 && limit <= PAGE.max) return limit;
-  throw new AppError(
-    "invalid_request",
-    `Invalid "limit" ${JSON.stringify(text.slice(0, 40))}: give a whole number from 1 to ${PAGE.max}`,
-  );
 }
 
 /** A page of invocations, and the cursor of the next page if there is one. */

@@ -1,5 +1,5 @@
 import { AppError } from "../errors.ts";
-import { MANIFEST_DEPTH, MANIFEST_VALUES } from "../limits.ts";
+import { MANIFEST_DEPTH, MANIFEST_PART_ENTRIES, MANIFEST_VALUES } from "../limits.ts";
 
 /** Parses a text, and throws what `Bun.YAML.parse` and `JSON.parse` throw. Without `wanted` the value does not matter. */
 export type ParseText = (text: string, format: "yaml" | "json", wanted: boolean) => Promise<unknown>;
@@ -34,28 +34,36 @@ const sizeOf = (value, depth) => {
     size += sizeOf(value[key], depth + 1);
     if (size > ${MANIFEST_VALUES}) throw new Error("TOO MANY VALUES");
   }
+  if (!Array.isArray(value) && Object.keys(value).length > ${MANIFEST_PART_ENTRIES}) throw new Error("TOO MANY ENTRIES");
   return size;
 };
-let parts = [], values = 0;
-const flush = () => { postMessage({ parts }); parts = []; values = 0; };
-const add = (path, value, size) => {
-  parts.push({ path, value });
-  values += size;
-  if (values >= ${MESSAGE_VALUES}) flush();
-};
-const send = (path, value) => {
+function* partsOf(path, value) {
   const size = sizeOf(value, 0);
-  if (size <= ${MESSAGE_VALUES} || Array.isArray(value) || path.length > 4) return add(path, value, size);
-  add(path, {}, 1);
-  for (const key of Object.keys(value)) send([...path, key], value[key]);
-};
+  if (size <= ${MESSAGE_VALUES} || Array.isArray(value) || path.length > 4) return yield { path, value, size };
+  yield { path, value: {}, size: 1 };
+  for (const key of Object.keys(value)) yield* partsOf([...path, key], value[key]);
+}
+function* messagesOf(value) {
+  let parts = [], values = 0;
+  for (const { path, value: part, size } of partsOf([], value)) {
+    parts.push({ path, value: part });
+    values += size;
+    if (values < ${MESSAGE_VALUES}) continue;
+    yield { parts };
+    parts = []; values = 0;
+  }
+  yield { parts };
+}
+let messages;
 self.onmessage = ({ data: { text, format, wanted } }) => {
-  parts = []; values = 0;
   try {
-    const value = format === "json" ? JSON.parse(text) : Bun.YAML.parse(text);
-    // No manifest is a list: it is refused, whatever is in it.
-    if (wanted) { send([], Array.isArray(value) ? [] : value); flush(); }
-    postMessage({ done: true });
+    if (text !== undefined) {
+      const value = format === "json" ? JSON.parse(text) : Bun.YAML.parse(text);
+      // No manifest is a list: it is refused, whatever is in it.
+      messages = wanted ? messagesOf(Array.isArray(value) ? [] : value) : [].values();
+    }
+    const { done, value } = messages.next();
+    postMessage(done ? { done } : value);
   } catch (error) {
     postMessage({ error: { name: error.name, message: error.message } });
   }
@@ -83,8 +91,11 @@ class ParserThread implements Disposable {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     let value: unknown;
     worker.onmessage = ({ data }: MessageEvent<Message>) => {
-      if ("parts" in data) for (const part of data.parts) value = withPart(value, part);
-      else if ("done" in data) resolve(value);
+      if ("parts" in data) {
+        for (const part of data.parts) value = withPart(value, part);
+        // Asks for the next ones only now, so that other tasks have their turn between them.
+        worker.postMessage({});
+      } else if ("done" in data) resolve(value);
       else reject(errorOf(data.error));
     };
     worker.onerror = ({ message }) => reject(new Error(message));
@@ -116,6 +127,7 @@ function withPart(whole: unknown, { path, value }: Part): unknown {
 }
 
 function errorOf({ name, message }: { readonly name: string; readonly message: string }): Error {
+  if (message === "TOO MANY ENTRIES") return tooLarge(`has an object with more than ${MANIFEST_PART_ENTRIES} fields`);
   if (message === "TOO MANY VALUES") return tooLarge(`has more than ${MANIFEST_VALUES} values`);
   return name === "RangeError" ? new RangeError(message) : new SyntaxError(message);
 }

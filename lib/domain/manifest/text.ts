@@ -63,11 +63,11 @@ async function yamlProblem(text: string, error: unknown, parse: ParseText): Prom
  * parses. A value of several lines does not parse until its end, so some more lines are tried before one is blamed.
  */
 async function wrongLine(text: string, parse: ParseText): Promise<number | undefined> {
-  const lines = text.split("\n");
+  const ends = lineEnds(text);
   let left = SEARCH_LENGTH;
   const fine = async (count: number) => {
     if (left < 0) return false;
-    const head = lines.slice(0, count).join("\n");
+    const head = text.slice(0, ends[count - 1]);
     left -= head.length;
     if (left < 0) return false;
     try {
@@ -78,7 +78,7 @@ async function wrongLine(text: string, parse: ParseText): Promise<number | undef
     }
   };
   let good = 0;
-  let bad = lines.length;
+  let bad = ends.length;
   while (bad - good > 1) {
     const middle = Math.floor((good + bad) / 2);
     const further = (await fine(middle)) ? middle : await nextFine(fine, middle, Math.min(bad, middle + LOOK_AHEAD));
@@ -86,6 +86,13 @@ async function wrongLine(text: string, parse: ParseText): Promise<number | undef
     else good = further;
   }
   return left < 0 ? undefined : bad;
+}
+
+/** Returns where each line ends. */
+function lineEnds(text: string): number[] {
+  const ends: number[] = [];
+  for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n", end + 1)) ends.push(end);
+  return [...ends, text.length];
 }
 
 async function nextFine(

@@ -2,11 +2,14 @@ import type { Server } from "bun";
 import { type Context, Elysia } from "elysia";
 import type { Caller, Scope } from "../../domain/keys.ts";
 import { parseJson, type ReadBody, refuseEncoding } from "../wire/body.ts";
-import { bodyCheck } from "../wire/body-check.ts";
+import { bodyCheck } from "../wire/validation-message.ts";
 import type { SlowReaders } from "../wire/slow-readers.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
+import type { AuditService } from "../../services/access/audit.ts";
+import { pathOf } from "../wire/errors.ts";
 import type { AccessCheck } from "./access.ts";
 import { shownTo } from "./callback-paths.ts";
+import type { ClientAddress } from "./client-address.ts";
 
 /** The most bytes that a body of `/v1` may have, but a manifest: it is parsed and checked in one go, within milliseconds. */
 const API_BODY_BYTES = 128 * 1024;
@@ -21,8 +24,10 @@ type ResourceScopes<Need extends string> = Readonly<Record<Need, readonly Scope[
 export interface Guard<Need extends string = "read" | "write"> {
   readonly prefix: string;
   readonly scopes: ResourceScopes<Need>;
-  /** Lets a request in whose caller has one of these scopes; throws for any other. */
-  readonly admit: (request: Request, scopes: readonly Scope[]) => void;
+  /** Lets a request in whose caller has one of the scopes for this need; throws for any other. */
+  readonly admit: (request: Request, need: Need) => void;
+  /** Records the end of a request that was let in to change something. */
+  readonly changed: (request: Request, status: number) => void;
   /** Returns the caller of a request that was let in. */
   readonly callerOf: (request: Request) => Caller;
   /** Returns what the caller of a request that was let in may see of records. */
@@ -39,12 +44,25 @@ export function createGuards(deps: {
   readonly unwatch: Watching["unwatch"];
   readonly readBody: ReadBody;
   readonly slowReaders: Pick<SlowReaders, "follow">;
+  readonly clientAddress: ClientAddress;
+  readonly audit: Pick<AuditService, "changed">;
 }): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>) => Guard<Need> {
   const callers = new WeakMap<Request, Caller>();
-  const admit = (request: Request, scopes: readonly Scope[]): void => {
+  /** Where requests that change something came from: after the answer the connection may be gone. */
+  const addresses = new WeakMap<Request, string | null>();
+  const admit = (request: Request, scopes: readonly Scope[], isChange: boolean): void => {
     callers.set(request, deps.access(request, deps.server(), { scopes }));
+    if (isChange) addresses.set(request, deps.clientAddress(request, deps.server()));
     // A pull may take minutes without a byte on this connection.
     deps.unwatch(request);
+  };
+  const changed = (request: Request, status: number): void => {
+    const caller = callers.get(request);
+    // The access check has recorded a request that it refused, if it had a key.
+    if (caller === undefined) return;
+    const { method, url } = request;
+    const address = addresses.get(request) ?? null;
+    deps.audit.changed({ key_id: caller.key_id, address, method, path: pathOf(url), status });
   };
   const callerOf = (request: Request): Caller => {
     const caller = callers.get(request);
@@ -57,7 +75,21 @@ export function createGuards(deps: {
   };
   const follow = (request: Request): void => deps.slowReaders.follow({ request, server: deps.server() });
   const shown = <T>(request: Request, data: T): T => shownTo(callerOf(request), data);
-  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, shown, readBody, follow });
+  return (prefix, scopes) => ({
+    prefix,
+    scopes,
+    admit: (request, need) => admit(request, scopes[need], need === "write"),
+    changed,
+    callerOf,
+    shown,
+    readBody,
+    follow,
+  });
+}
+
+/** A request that was answered, with what its handler or the error handler returned. */
+interface Ended extends Pick<Context, "request" | "set"> {
+  readonly responseValue?: unknown;
 }
 
 /** The options of an endpoint, as far as its guard reads and completes them. */
@@ -75,17 +107,21 @@ interface EndpointOptions {
  * `LONG_ANSWER_BYTES`, or take its time, is marked as `long`, so that slow readers get it whole.
  */
 export function resource<Need extends string>(guard: Guard<Need>, tag: string, bodyBytes = API_BODY_BYTES) {
-  const { prefix, scopes, admit, readBody, follow } = guard;
+  const { prefix, scopes, admit, changed, readBody, follow } = guard;
   const tagged = new Elysia({ prefix, detail: { tags: [tag] }, normalize: false });
   const followed = tagged.macro("long", { afterHandle: ({ request }: Pick<Context, "request">) => follow(request) });
   return followed.macro("needs", (need: Need) => ({
-    transform: ({ request }: Pick<Context, "request">) => admit(request, scopes[need]),
+    transform: ({ request }: Pick<Context, "request">) => admit(request, need),
+    ...(need === "write" && {
+      afterResponse: ({ request, set, responseValue }: Ended) =>
+        changed(request, responseValue instanceof Response ? responseValue.status : Number(set.status ?? 200)),
+    }),
     introspect: (options: EndpointOptions) => {
       options.detail = { ...options.detail, "x-scopes": scopes[need] };
       if (options.body === undefined) return;
       const checkBody = bodyCheck(options.body);
       options.parse = async ({ request }) => {
-        admit(request, scopes[need]);
+        admit(request, need);
         return checkBody(parseJson(await readBody(request, bodyBytes)));
       };
     },

@@ -13,7 +13,7 @@ import {
 import { parseWait } from "../../domain/calls/submissions.ts";
 import { AppError } from "../../domain/errors.ts";
 import { type Caller, checkOwnWork } from "../../domain/keys.ts";
-import { CALLBACK, PAGE, REPLAYS, WAIT_MS } from "../../domain/limits.ts";
+import { PAGE, REPLAYS, WAIT_MS } from "../../domain/limits.ts";
 import { quoted } from "../../domain/quoted.ts";
 import type { CallbackService } from "../../services/callbacks/callbacks.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
@@ -317,7 +317,7 @@ const RETRY_CALLBACK = {
   operationId: "retryCallback",
   summary: "Send a result to its callback_url again",
   description:
-    `Even if it was delivered. It gets ${CALLBACK.attempts} new attempts and keeps its \`webhook-id\`. ` +
+    `Even if it was delivered. It is tried for as long as a new one and keeps its \`webhook-id\`. ` +
     "409 if it is waiting to be sent anyway. " +
     OWN,
 };

@@ -237,12 +237,12 @@ export class InvocationService implements AsyncDisposable {
 }
 
 /** Returns what is kept of a synchronous call if its function says so. An answer that is still arriving is not kept. */
-function payloadOf({ id, request }: InvokeCall, { response }: Outcome): Payload {
+function payloadOf({ id, request, target }: InvokeCall, { response }: Outcome): Payload {
   const kept = response !== null && response.body instanceof Uint8Array ? response.body : null;
   return {
     invocation_id: id,
     request: request.body,
-    request_meta: storedRequest(request),
+    request_meta: storedRequest(request, target.function),
     response: kept,
     response_meta: response === null || kept === null ? null : storedResponse(response),
   };

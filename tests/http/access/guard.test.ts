@@ -21,6 +21,8 @@ function setUp(...granted: Scope[]) {
       asked.push("body");
       return new Uint8Array(await request.arrayBuffer());
     },
+    clientAddress: () => null,
+    audit: { changed: () => undefined },
   })("/things", { read: ["read"], write: ["deploy"] });
   const things = resource(guard, "things")
     .get("/", ({ request }) => guard.callerOf(request).key_id ?? "nobody", { needs: "read" })
