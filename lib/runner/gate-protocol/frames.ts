@@ -1,7 +1,7 @@
 /** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
 /** The version in our gate's READY. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 /** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */
@@ -28,7 +28,7 @@ export interface ExitFrame {
   readonly systemUs: number;
   readonly peakBytes: number;
   readonly wallUs: number;
-  /** Output beyond the limit, in bytes. */
+  /** Output beyond the limit, in bytes; the last of it came in TAIL frames. */
   readonly logDroppedBytes: number;
   /** The state of response.meta.json; usually `missing`, as few functions write it. */
   readonly metaState: ResponseState;
@@ -45,6 +45,7 @@ export interface ExitFrame {
 export type GateFrame =
   | { readonly type: "ready"; readonly version: number }
   | { readonly type: "log"; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
+  | { readonly type: "tail"; readonly stream: "stdout" | "stderr"; readonly age_ms: number; readonly bytes: Uint8Array }
   | { readonly type: "expired" }
   | ExitFrame
   | { readonly type: "meta"; readonly bytes: Uint8Array }
@@ -62,7 +63,7 @@ export interface GateRequest {
   readonly graceMs: number;
   /** The most that response.json or response.body may hold, in bytes. */
   readonly responseLimit: number;
-  /** The most output that is passed on, in bytes; more is dropped. */
+  /** The most output that is passed on while the function runs, in bytes; `tailLimit` of what comes after it follows. */
   readonly logLimit: number;
   readonly bodyLength: number;
   /** True if another request may follow this one. */
@@ -88,6 +89,14 @@ export interface GateFile {
   readonly place: (typeof FILE_PLACES)[number];
   readonly name: string;
   readonly bytes: Uint8Array;
+}
+
+/** The most that a gate keeps of the output beyond the limit. */
+const TAIL_BYTES = 2 * 1024 * 1024;
+
+/** Returns how many bytes of the output beyond a limit come in TAIL frames, at most. */
+export function tailLimit(logLimit: number): number {
+  return Math.min(Math.floor(logLimit / 2), TAIL_BYTES);
 }
 
 /** Thrown if a gate's stream violates PROTOCOL.md: the call fails and the instance retires. */

@@ -13,7 +13,7 @@ import { FakeChannel, said } from "./fake-channel.ts";
 import { rawFrame } from "../../gate/support/gate-frames.ts";
 
 const TIMEOUT_MS = 1_000;
-const ready: GateFrame = { type: "ready", version: 2 };
+const ready: GateFrame = { type: "ready", version: 3 };
 const expired: GateFrame = { type: "expired" };
 const log = (text: string): GateFrame => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) });
 const response = (text: string): GateFrame => ({ type: "response", bytes: Buffer.from(text) });
@@ -158,7 +158,7 @@ describe("Instance fails the call, and nothing else, when its gate breaks the pr
   test.each<[string, Uint8Array]>([
     ["LOG", said(log("a"))],
     ["EXIT", said(exit(0))],
-    ["another version", said({ type: "ready", version: 3 })],
+    ["another version", said({ type: "ready", version: 4 })],
     ["garbage", Buffer.from("garbage, and enough of it")],
   ])("%s before READY rejects the caller that waits for READY", async (_, bytes) => {
     const waiting = instance.ready(TIMEOUT_MS, client.signal).catch((thrown: unknown) => thrown);
