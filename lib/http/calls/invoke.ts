@@ -1,6 +1,7 @@
 import type { Server } from "bun";
 import { t } from "elysia";
 import { publicError } from "../../domain/calls/public-message.ts";
+import type { FunctionResponse } from "../../domain/calls/http-message.ts";
 import { checkFunction, hasScope } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
@@ -11,6 +12,7 @@ import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
 import type { RequestId } from "../wire/errors.ts";
+import { LONG_ANSWER_BYTES, type SlowReaders } from "../wire/slow-readers.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { type Asked, SubmissionQuery, type Submissions } from "./submit.ts";
@@ -21,6 +23,7 @@ export interface Calls {
   readonly submissions: Submissions;
   readonly readBody: ReadBody;
   readonly requestId: RequestId;
+  readonly slowReaders: SlowReaders;
   readonly server: () => Server<unknown> | null;
   readonly clientAddress: ClientAddress;
   /** The largest request body. */
@@ -75,7 +78,7 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(
-  { invocations, submissions, readBody, server, clientAddress, request_bytes }: Calls,
+  { invocations, submissions, readBody, slowReaders, server, clientAddress, request_bytes }: Calls,
   request: Request,
   { id, target, path, submission, may_read }: Called,
 ): Promise<Response> {
@@ -84,5 +87,12 @@ export async function call(
   const taken = submission && (await submissions.take(request, asked, submission));
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
+  if (answer.response !== null && (isLong(answer.response) || request.signal.aborted)) {
+    slowReaders.follow({ request, server: server(), onUndelivered: (why) => invocations.undelivered(id, why) });
+  }
   return answerResponse(answer, { accept: request.headers.get("accept"), may_read });
+}
+
+function isLong({ body }: FunctionResponse): boolean {
+  return !(body instanceof Uint8Array) || body.length >= LONG_ANSWER_BYTES;
 }

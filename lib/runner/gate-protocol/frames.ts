@@ -41,9 +41,17 @@ export interface ExitFrame {
   readonly responseBytes: number;
 }
 
+/** A gate that is up, and the user that it and its functions run as. Only the version is known of a gate of another one. */
+export interface ReadyFrame {
+  readonly type: "ready";
+  readonly version: number;
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
 /** A frame from the gate. */
 export type GateFrame =
-  | { readonly type: "ready"; readonly version: number }
+  | ReadyFrame
   | { readonly type: "log"; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
   | { readonly type: "tail"; readonly stream: "stdout" | "stderr"; readonly age_ms: number; readonly bytes: Uint8Array }
   | { readonly type: "expired" }

@@ -5,7 +5,7 @@ import { LogCollector } from "../../../lib/runner/instance/log-collector.ts";
 import { processorTime } from "../../support/pace.ts";
 
 function untimed(entries: readonly LogEntry[]): Omit<LogEntry, "time">[] {
-  return entries.map(({ time: _, ...entry }) => entry);
+  return entries.map(({ stream, text }) => ({ stream, text }));
 }
 
 test("LogCollector keeps the order of the streams and joins consecutive output of one stream", () => {
