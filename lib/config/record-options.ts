@@ -23,6 +23,14 @@ export const RECORD_OPTIONS = {
     read: integer(0, RECORDS),
     default: "100000",
   },
+  auditDays: {
+    flag: "audit-days",
+    variable: "AUDIT_DAYS",
+    value: "DAYS",
+    help: "How long it is recorded who changed what, and whose key was refused (GET /v1/audit).",
+    read: integer(0, 36_500),
+    default: "90",
+  },
   keepVersions: {
     flag: "keep-versions",
     variable: "KEEP_VERSIONS",

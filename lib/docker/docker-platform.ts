@@ -18,6 +18,7 @@ import { gateBinary } from "./containers/gate-binary.ts";
 import { GateVolume } from "./containers/gate-volume.ts";
 import { ImageGoneError, Launcher } from "./containers/launcher.ts";
 import { NetworkHolders } from "./containers/network-holders.ts";
+import { OpenFiles } from "./containers/open-files.ts";
 import { OwnContainers } from "./containers/own-containers.ts";
 import { SettingsCheck } from "./containers/settings-check.ts";
 import { Sweep } from "./containers/sweep.ts";
@@ -167,6 +168,7 @@ export class DockerPlatform implements Platform {
       events: this.health,
       images: this.images,
       gates,
+      open_files: OpenFiles.of(options.engine),
       clock,
       log,
       owner,

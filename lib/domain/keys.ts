@@ -97,9 +97,14 @@ export function administrator(keyId: string | null): Caller {
   return { key_id: keyId, scopes: ["admin"], function_id: null };
 }
 
+/** Returns whether a caller has one of these scopes; `admin` has them all. */
+export function hasScope({ scopes }: Pick<Caller, "scopes">, needed: readonly Scope[]): boolean {
+  return scopes.some((scope) => scope === "admin" || needed.includes(scope));
+}
+
 /** Throws `forbidden` for a caller that has none of these scopes; `admin` has them all. */
 export function checkScope(caller: Caller, needed: readonly Scope[]): void {
-  if (caller.scopes.some((scope) => scope === "admin" || needed.includes(scope))) return;
+  if (hasScope(caller, needed)) return;
   throw new AppError(
     "forbidden",
     `This needs a key with the scope ${listed(needed.includes("admin") ? needed : [...needed, "admin"], "or")}, ` +

@@ -10,6 +10,12 @@ export const MEMORY_BYTES = { default: 256 * MIB, min: 16 * MIB, max: 1024 * 102
 export const CPUS = { default: 1, min: 0.01, max: 1024 } as const;
 /** The minimum is for the gate, the function, and a child or two. */
 export const PIDS = { default: 128, min: 4, max: 32_768 } as const;
+/**
+ * Open files per process. The default is what systemd gives a service: programs that use select() break above 1,024, and
+ * those that need more raise their own limit. The minimum is for the gate, which has a dozen
+ * of its own; the maximum is the kernel's (fs.nr_open).
+ */
+export const NOFILE = { soft: 1024, hard: 65_536, min: 64, max: 1_048_576 } as const;
 
 /** Calls that one instance serves; 0 for no limit. By default each call gets a fresh container. */
 export const MAX_CALLS = { default: 1, max: 1_000_000 } as const;
@@ -26,6 +32,8 @@ export const RETRY_ATTEMPTS = { default: 3, max: 100 } as const;
 export const RETRY_DELAY_MS = { min_default: 1_000, max_default: 60_000, max: 24 * 3_600_000 } as const;
 /** Attempts that may be lost with the server or the engine: a function that crashes them must not do so forever. */
 export const LOST_ATTEMPTS = 100;
+/** The longest lease of an attempt, in milliseconds: a function's longest run, with a minute for its end. */
+export const LONGEST_LEASE_MS = TIMEOUT_MS.max + 60_000;
 /** The priority of an invocation among those of the same function; higher goes first. */
 export const PRIORITY = { min: -100, max: 100 } as const;
 /** The longest time ahead that an invocation may be submitted, in milliseconds. */
@@ -34,13 +42,16 @@ export const DELAY_MS = 366 * 24 * 3_600_000;
 export const IDEMPOTENCY = { ttl_ms: 24 * 3_600_000, key_length: 255 } as const;
 /** A callback's URL; many servers refuse longer ones. */
 export const CALLBACK_URL_LENGTH = 2048;
-/** Sending callbacks: attempts, waits between them, the time limit of an attempt, and size limits. */
+/** Sending callbacks: how long, the waits in between, how many at once in all and to one receiver, and size limits. */
 export const CALLBACK = {
-  attempts: 12,
+  /** How long a callback is tried, and the time limit of one attempt; both are options of the server. */
+  retry_for_ms: 24 * 3_600_000,
+  timeout_ms: 15_000,
+  /** The wait before the second attempt, and the longest one: also that which a receiver can ask for. */
   min_ms: 5_000,
   max_ms: 3_600_000,
-  timeout_ms: 10_000,
-  at_once: 8,
+  at_once: 32,
+  to_one_receiver: 2,
   response_bytes: MIB,
   /** The most of the receiver's answer that is read and discarded. */
   answer_bytes: 64 * KIB,
@@ -55,6 +66,8 @@ export const CRON_LENGTH = 256;
 /** Dead invocations that one request replays, and the longest wait for the end of an invocation, in milliseconds. */
 export const REPLAYS = { default: 100, max: 1_000 } as const;
 export const WAIT_MS = 60_000;
+/** Entries of the audit log that are kept, by event. They take about 200 bytes each. */
+export const AUDIT = { change: 100_000, refused_key: 10_000 } as const;
 /** Queued invocations of all functions. */
 export const QUEUED = 1_000_000;
 
@@ -85,8 +98,6 @@ export const REGISTRY_USERNAME_LENGTH = 255;
 /** Entries of a config.json: each one is checked with its registry. */
 export const REGISTRY_IMPORTS = 100;
 export const KEYS = 10_000;
-/** Open files per process, like `docker run --ulimit nofile`. */
-export const NOFILE = 1024;
 
 /** The request body for a function, and its response; both are server options with this default. */
 export const REQUEST_BYTES = 6 * MIB;

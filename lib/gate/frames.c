@@ -53,7 +53,12 @@ void send_control(uint8_t type, const uint8_t *payload, size_t length) {
   commit_frame(type, length);
 }
 
-void send_ready(void) { send_control(READY, (const uint8_t[]){VERSION}, 1); }
+/* Tells who we are: the server knows whom it asked for, and the engine may have made somebody else of it. */
+void send_ready(void) {
+  uint8_t payload[9], *at = put(payload, VERSION, 1);
+  put(put(at, geteuid(), 4), getegid(), 4);
+  send_control(READY, payload, sizeof payload);
+}
 
 /* Gives stdout as much as it takes without blocking. */
 void flush_frames(void) {

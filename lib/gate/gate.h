@@ -29,7 +29,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { VERSION = 2, HEADER = 5, PAYLOAD_MAX = 65536 };
+enum { VERSION = 3, HEADER = 5, PAYLOAD_MAX = 65536 };
 /* Frames from the server. */
 enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04 };
 /* Frames from the gate. */

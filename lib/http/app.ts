@@ -8,6 +8,7 @@ import type { CallbackService } from "../services/callbacks/callbacks.ts";
 import type { ResultService } from "../services/calls/results.ts";
 import type { FunctionService } from "../services/functions/functions.ts";
 import type { InvocationService } from "../services/calls/invocations.ts";
+import type { AuditService } from "../services/access/audit.ts";
 import type { KeyService } from "../services/access/keys.ts";
 import type { ManifestService } from "../services/functions/manifest.ts";
 import type { Queue } from "../services/work/queue.ts";
@@ -22,7 +23,8 @@ import type { AccessCheck } from "./access/access.ts";
 import type { ClientAddress } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
-import { callbackSecretRoutes } from "./api/callbacks.ts";
+import { auditRoutes } from "./api/audit.ts";
+import { callbackSecretRoutes, functionSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { manualRoutes } from "./docs/routes.ts";
 import { answeringErrors, errorHandler, refusing, type RequestId } from "./wire/errors.ts";
@@ -33,6 +35,7 @@ import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
+import type { SlowReaders } from "./wire/slow-readers.ts";
 import type { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
 import { checkGuarded, createGuards } from "./access/guard.ts";
@@ -66,12 +69,14 @@ export interface AppServices {
   readonly metrics: Metrics;
   readonly access: AccessCheck;
   readonly clientAddress: ClientAddress;
+  readonly audit: AuditService;
   readonly clock: Clock;
   readonly log: Logger;
   /** The callers that routes have counted, on all listeners. */
   readonly rates: RateLimits;
   readonly request_bytes: number;
   readonly idle_timeouts: IdleTimeouts;
+  readonly slowReaders: SlowReaders;
   readonly version: string;
 }
 
@@ -92,6 +97,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(functionsRoutes(guard("/v1/functions", DEPLOYING), functions, tools))
     .use(versionsRoutes(guard("/v1/functions", DEPLOYING), services.versions))
     .use(invokeRoutes(guard("/v1/functions", { invoke: ["invoke"] }), functions, calls))
+    .use(functionSecretRoutes(guard("/v1/functions", { secret: ["deploy"] }), services))
     .use(routesRoutes(guard("/v1/routes", DEPLOYING), routes))
     .use(secretsRoutes(guard("/v1/secrets", DEPLOYING), services.secrets))
     .use(registriesRoutes(guard("/v1/registries", DEPLOYING), services.registries))
@@ -100,6 +106,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(invocationsRoutes(guard("/v1/invocations", CALLING), tools))
     .use(callbackSecretRoutes(guard("/v1/callbacks/secret", ADMINISTERING), services.callbackSecrets))
     .use(keysRoutes(guard("/v1/keys", ADMINISTERING), services.keys))
+    .use(auditRoutes(guard("/v1/audit", { read: ["admin"] }), services.audit))
     .use(metricsRoutes(guard("/metrics", { read: ["read"] }), metrics))
     .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
     .use(manualRoutes(guard("/docs", { read: SCOPES }), services.version))
@@ -118,7 +125,7 @@ export function createPublicApp(services: AppServices): AnyElysia {
 
 /** Begins an app with what every answer and every error has, and makes the tools of its resources. */
 function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
-  const { access, clock, log, request_bytes, idle_timeouts } = services;
+  const { clock, log, request_bytes, idle_timeouts } = services;
   const server = () => app().server;
   const { watch, unwatch } = watching(server, idle_timeouts);
   const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
@@ -140,7 +147,7 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const submissions = new Submissions(services);
   return {
     base,
-    guard: createGuards({ access, server, unwatch, readBody }),
+    guard: createGuards({ ...services, server, unwatch, readBody }),
     tools: { ...services, requestId },
     calls: { ...services, submissions, readBody, requestId, server, request_bytes },
   };

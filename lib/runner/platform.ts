@@ -58,6 +58,11 @@ export interface Channel {
   readonly id: string;
   /** The command that the gate runs for a call. */
   readonly command: readonly string[];
+  /**
+   * Takes what a READY says of the gate's user, and returns why the instance must not serve a call, or nothing. A comparison
+   * of numbers: a warm call waits for it.
+   */
+  accept(user: { readonly uid?: number; readonly gid?: number }): AppError | undefined;
   /** Begins to read what the gate sends. Call it once and soon; nothing is lost before. */
   read(reader: ChannelReader): void;
   write(bytes: Uint8Array): void;

@@ -2,6 +2,7 @@ import { createAccessCheck, isLoopback } from "../http/access/access.ts";
 import { createClientAddress } from "../http/access/client-address.ts";
 import { defaultGateways } from "../http/access/gateways.ts";
 import { KeyGuesses } from "../http/access/key-guesses.ts";
+import { AuditService } from "../services/access/audit.ts";
 import { KeyService } from "../services/access/keys.ts";
 import { serverKey } from "../services/access/server-key.ts";
 import type { Capability, Tools } from "./capability.ts";
@@ -9,6 +10,7 @@ import type { Catalogue } from "./catalogue.ts";
 import type { Data } from "./data.ts";
 import { readApiKey } from "./key-files.ts";
 
+const DAY_MS = 86_400_000;
 /** A right key passes however many wrong ones came before, so one that the user chose should be longer than this. */
 const GUESSABLE_LENGTH = 20;
 
@@ -30,6 +32,8 @@ export async function createAccess(
   const { hash, made } = await serverKey(store.settings, { given, needed: key_required });
   const keys = stack.use(new KeyService({ store: store.keys, functions, clock, log, server_hash: hash }));
   const clientAddress = createClientAddress(config.trustedProxies);
+  const max_age_ms = config.auditDays * DAY_MS;
+  const audit = stack.use(new AuditService({ store: store.audit, clock, log, max_age_ms }));
   const access = createAccessCheck({
     keys,
     guesses: new KeyGuesses(clock),
@@ -37,9 +41,14 @@ export async function createAccess(
     loopback,
     allowed_hosts: config.allowedHosts,
     clientAddress,
+    audit,
     gateways: config.trustGateway === "on" ? defaultGateways(() => clock.monotonic()) : () => [],
   });
-  return { services: { access, keys, clientAddress }, new_key: made } satisfies Capability & {
+  return {
+    services: { access, keys, clientAddress, audit },
+    new_key: made,
+    start: () => audit.start(),
+  } satisfies Capability & {
     new_key: string | undefined;
   };
 }

@@ -1,6 +1,7 @@
 import type { AnyElysia } from "elysia";
 import { type AppServices, createApp, createPublicApp } from "../http/app.ts";
 import { RateLimits } from "../http/calls/rate-limits.ts";
+import { SlowReaders } from "../http/wire/slow-readers.ts";
 import { VERSION } from "../version.ts";
 import { createAccess } from "./access.ts";
 import { createCallbacks } from "./callbacks.ts";
@@ -17,6 +18,7 @@ export interface Composition {
   readonly app: AnyElysia;
   /** The app of the public listener; undefined without one. */
   readonly publicApp: AnyElysia | undefined;
+  readonly slowReaders: SlowReaders;
   /** In the order in which they are prepared, started and drained. */
   readonly capabilities: readonly Capability[];
   /** The API key if it was made now. */
@@ -25,7 +27,7 @@ export interface Composition {
 
 /** Puts a server together. Throws a `ConfigError`. */
 export async function compose(tools: Tools, data: Data): Promise<Composition> {
-  const { config, log, clock, metrics } = tools;
+  const { config, log, clock, metrics, stack } = tools;
   // The runner is made first, and calls services that are made with it.
   const links: RunnerLinks = {
     credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),
@@ -43,6 +45,8 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
   const work = createWork(tools, data, services);
   const access = await createAccess(tools, data, services);
   const serverProcess = createProcess(tools, data, services);
+  const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
+  const slowReaders = stack.use(new SlowReaders({ clock, timeouts: idle_timeouts }));
   const appServices: AppServices = {
     ...services,
     ...work.services,
@@ -54,12 +58,14 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     log,
     rates: new RateLimits(clock),
     request_bytes: config.maxRequestBytes,
-    idle_timeouts: { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs },
+    idle_timeouts,
+    slowReaders,
     version: VERSION,
   };
   return {
     app: createApp(appServices),
     publicApp: config.publicPort === null ? undefined : createPublicApp(appServices),
+    slowReaders,
     capabilities: [calls, platform, catalogue, work, callbacks, access, serverProcess],
     new_key: access.new_key,
   };

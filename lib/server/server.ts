@@ -3,8 +3,8 @@ import type { Config } from "../config/config.ts";
 import { requireGates } from "../docker/containers/gate-binary.ts";
 import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
-import type { Capability, Tools } from "./capability.ts";
-import { compose } from "./compose.ts";
+import type { Tools } from "./capability.ts";
+import { compose, type Composition } from "./compose.ts";
 import { openData, temporaryData } from "./data.ts";
 import { listen, type Listeners } from "./listen.ts";
 
@@ -37,27 +37,31 @@ export async function start(
   await requireGates();
   await using stack = new AsyncDisposableStack();
   const tools: Tools = { config, log, clock, metrics: new Metrics(), stack };
-  const { capabilities, new_key, ...apps } = await compose(tools, await openData(tools));
+  const composition = await compose(tools, await openData(tools));
+  const { capabilities, new_key } = composition;
   for (const each of capabilities) await each.prepare?.();
-  const { url, public_url, close } = listen(apps, config, stack);
+  const { url, public_url, close } = listen(composition, config, stack);
   const cancelStart = clock.after(FIRST_ANSWERS_MS, () => {
     for (const each of capabilities) each.start?.();
   });
   stack.defer(cancelStart);
   const owned = stack.move();
-  const end = (graceMs: number) => stop(close, capabilities, owned, graceMs);
+  const end = (graceMs: number) => stop(close, composition, owned, clock, graceMs);
   return { url, public_url, new_key, stop: end, [Symbol.asyncDispose]: () => end(0) };
 }
 
 async function stop(
   close: Listeners["close"],
-  capabilities: readonly Capability[],
+  { capabilities, slowReaders }: Composition,
   owned: AsyncDisposable,
+  clock: Clock,
   graceMs: number,
 ): Promise<void> {
+  const end = clock.monotonic() + graceMs;
   const answered = close();
   await Promise.all(capabilities.map(async (each) => each.drain?.(graceMs)));
   await Promise.race([answered, Bun.sleep(FLUSH_MS)]);
+  await slowReaders.settled(end - clock.monotonic());
   await owned[Symbol.asyncDispose]();
 }
 

@@ -1,6 +1,12 @@
 import type { Attempt } from "../domain/calls/attempts.ts";
 import type { Delivery } from "../domain/calls/callbacks.ts";
-import type { Invocation, InvocationPage, InvocationQuery, LogEntry } from "../domain/calls/invocations.ts";
+import type {
+  Invocation,
+  InvocationPage,
+  InvocationQuery,
+  LogEntry,
+  Undelivered,
+} from "../domain/calls/invocations.ts";
 import type { Payload, Pruning, SavedInvocation } from "./records.ts";
 
 /** Which dead invocations: of a function, and made with a key; null for any. */
@@ -25,6 +31,8 @@ export interface History {
   countDeadNotReplayed(filter: DeadFilter): Promise<number>;
   /** Writes records, new or known, in one transaction. They survive the death of the process, not of the machine. */
   save(records: readonly SavedInvocation[]): Promise<void>;
+  /** Notes that the answer of an invocation did not reach its caller. Later states of the record keep the note. */
+  markUndelivered(id: string, why: Undelivered): Promise<void>;
   /** Removes an invocation and its logs. */
   remove(id: string): Promise<void>;
   /**

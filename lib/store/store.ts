@@ -1,3 +1,4 @@
+import type { AuditLog } from "./audit.ts";
 import type {
   Basis,
   FunctionStore,
@@ -30,6 +31,7 @@ export interface Store extends AsyncDisposable {
   readonly pulledImages: PulledImageStore;
   readonly ledger: Ledger;
   readonly history: History;
+  readonly audit: AuditLog;
   /** A number that differs after each change of the configuration; a `Basis` has it. */
   readonly revision: number;
   /**

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { checkSettings } from "../../lib/domain/functions/rules.ts";
 import { SANDBOXES, SETTING_DEFAULTS, type Settings } from "../../lib/domain/functions/settings.ts";
-import { CONTEXT_SIZE, CPUS, MEMORY_BYTES, PIDS } from "../../lib/domain/limits.ts";
+import { CONTEXT_SIZE, CPUS, MEMORY_BYTES, NOFILE, PIDS } from "../../lib/domain/limits.ts";
 
 const words = fc.option(fc.array(fc.string({ minLength: 1 }), { maxLength: 4 }));
 const count = (max: number) => fc.integer({ min: 0, max });
@@ -18,6 +18,7 @@ export const anySettings: fc.Arbitrary<Settings> = fc
       memory_bytes: fc.integer({ min: MEMORY_BYTES.min, max: MEMORY_BYTES.max }),
       cpus: fc.double({ min: CPUS.min, max: CPUS.max, noNaN: true }),
       pids: fc.integer({ min: PIDS.min, max: PIDS.max }),
+      nofile: fc.option(fc.integer({ min: NOFILE.min, max: NOFILE.max })),
       context_bytes: fc.option(fc.integer({ min: CONTEXT_SIZE.min, max: CONTEXT_SIZE.max })),
       log_bytes: fc.option(count(4_194_304)),
       network: fc.oneof(fc.constantFrom("bridge", "none", "host", "container:x"), fc.string({ minLength: 1 })),

@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { parseImageReference, pullTarget } from "../../domain/images/reference.ts";
+import { NotJson, parseJsonText } from "../../domain/json-text.ts";
 import type { PullProgress } from "../../domain/images/pull-progress.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
 import { type EngineConnection, isEngineStatus } from "./connection.ts";
@@ -80,9 +81,20 @@ async function followPull(
   }
 }
 
+function progressLine(text: string): unknown {
+  try {
+    return parseJsonText(text);
+  } catch (error) {
+    if (error instanceof NotJson) {
+      throw new Error(`the engine's progress is not JSON: ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
 function readLine(text: string, onLine: (line: unknown) => void): void {
   if (text.trim() === "") return;
-  const line: unknown = JSON.parse(text);
+  const line = progressLine(text);
   if (line !== null && typeof line === "object" && "error" in line) throw new Error(String(line.error));
   onLine(line);
 }

@@ -13,7 +13,7 @@ export const DENIED =
   /unauthorized|denied|no basic auth credentials|authentication required|incorrect username or password|forbidden/i;
 
 /** Paths of the engine's host, which callers must not see; podman and full disks name them. */
-const HOST_PATH = /(?<![\w.:@-])"?\/(?:var|run|tmp|home|root|mnt|srv|opt)\/[^\s":]*"?/g;
+const HOST_PATH = /(?<![\w.:@-])"?\/(?:var|run|tmp|home|root|mnt|srv|opt|usr|etc)\/[^\s":]*"?/g;
 
 /** Returns the header with the credentials for a pull. Padded: the engine ignores unpadded base64url. */
 export function registryAuthHeaders(credentials: RegistryCredentials | undefined): Record<string, string> {
@@ -37,9 +37,18 @@ export async function checkCredentials(connection: EngineConnection, credentials
   }
 }
 
-/** Returns the words of the engine or a registry without paths of the engine's host, so that they can be shown. */
-export function shownWords(error: unknown): string {
-  return messageOf(error).replaceAll(HOST_PATH, "a file of the engine");
+/** The most characters that are shown of what an engine or a registry said. */
+const SHOWN_WORDS = 2_000;
+
+/**
+ * Returns the words of the engine or a registry so that they can be shown: without paths of the engine's host. The paths
+ * in `own` lie inside a container, and stay.
+ */
+export function shownWords(error: unknown, own: readonly string[] = []): string {
+  const shown = messageOf(error).replaceAll(HOST_PATH, (path) =>
+    own.includes(path.replaceAll('"', "")) ? path : "a file of the engine",
+  );
+  return shown.length > SHOWN_WORDS ? `${shown.slice(0, SHOWN_WORDS)}...` : shown;
 }
 
 /** Returns the same error without the secret in any of its forms: a registry's answer may repeat what it got. */

@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import { messageOf } from "../../domain/errors.ts";
+import { type AppError, messageOf } from "../../domain/errors.ts";
 import type { Channel, ChannelReader, Ending } from "../../runner/platform.ts";
 import { Demultiplexer } from "../api/demultiplexer.ts";
 import type { EngineEvents } from "../api/events.ts";
@@ -13,6 +13,8 @@ interface ContainerChannelDeps {
   /** The attach stream of the container. */
   readonly stream: Duplex;
   readonly events: Pick<EngineEvents, "containerEnd" | "problem">;
+  /** Judges the user that the gate says it runs as; returns why it must not be called. */
+  readonly accept: Channel["accept"];
   /** Called once, when the stream is closed from either side. That makes the gate exit and the engine remove the container. */
   readonly onClosed: () => void;
   /** Has the gate in the volume checked before the next start. */
@@ -49,6 +51,10 @@ export class ContainerChannel implements Channel {
   /** Settles when the stream is closed from either side. */
   get closed(): Promise<void> {
     return this.#closed.promise;
+  }
+
+  accept(user: Parameters<Channel["accept"]>[0]): AppError | undefined {
+    return this.#deps.accept(user);
   }
 
   read(reader: ChannelReader): void {

@@ -1,10 +1,10 @@
-import { posix } from "node:path";
 import { isRoot } from "../../domain/functions/rules.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { CONTEXT_BYTES, NOFILE, SECRETS_FILES_BYTES } from "../../domain/limits.ts";
 import { type ContainerSpec, FUNCTION_LABEL, OWNER_LABEL } from "../api/containers.ts";
+import type { NumericUser } from "./accounts.ts";
 import { type ImageConfig, commandOf } from "../api/images.ts";
-import { GATE_DIRECTORY } from "./gate-volume.ts";
+import { GATE_DIRECTORY, pathOf } from "../images/volumes.ts";
 
 /**
  * Dropped from Docker's default capabilities, as no function needs them. Dropping all would break images whose root
@@ -25,6 +25,10 @@ export interface ContainerSetting {
   readonly owner: string;
   /** The image's own values, for what the function does not set. */
   readonly image: ImageConfig;
+  /** The user, if it was looked up in the image. */
+  readonly user?: NumericUser | undefined;
+  /** The hard limit of open files that the engine allows by default. */
+  readonly open_files: number;
   /** The path of the gate in the container. */
   readonly gate: string;
   /** The mount that brings the gate. */
@@ -44,16 +48,23 @@ export function contextBytes({
 }
 
 /**
- * Returns the tmpfs mounts that a function with a read-only root can write to besides the context: `/tmp`, and in `strict`
- * the image's volumes, which would be directories of the host without a limit. They also count as memory.
+ * Returns the tmpfs mounts that a function with a read-only root can write to besides the context: `/tmp`, and the image's
+ * volumes, which would be directories of the host without a limit. They also count as memory.
  */
 function temporaryFiles(fn: Function, image: ImageConfig): Readonly<Record<string, string>> {
   if (!fn.read_only && fn.sandbox !== "strict") return {};
-  const volumes =
-    fn.sandbox === "strict" ? image.volumes.map(withoutSlash).filter((path) => path !== GATE_DIRECTORY) : [];
+  const volumes = image.volumes.map(pathOf).filter((path) => path !== GATE_DIRECTORY);
   const bytes = Math.min(CONTEXT_BYTES, Math.floor(fn.memory_bytes / 4));
   const options = `rw,nosuid,nodev,exec,mode=1777,size=${bytes}`;
   return Object.fromEntries(["/tmp", ...volumes].map((path) => [path, options]));
+}
+
+/** Returns the limits of each process. A core dump would fill the host's disk, where no limit of ours counts it. */
+function ulimits({ nofile }: Function, hard: number): readonly Readonly<Record<string, unknown>>[] {
+  return [
+    { Name: "nofile", Soft: nofile ?? NOFILE.soft, Hard: nofile ?? hard },
+    { Name: "core", Soft: 0, Hard: 0 },
+  ];
 }
 
 /** Returns the tmpfs mount for secrets that are files. It is created with the container; the files come and go with a call. */
@@ -62,12 +73,9 @@ function secretFiles({ secrets }: Function): Readonly<Record<string, string>> {
   return { "/run/secrets": `rw,nosuid,nodev,noexec,mode=1777,size=${SECRETS_FILES_BYTES}` };
 }
 
-function withoutSlash(path: string): string {
-  return posix.normalize(path).replace(/(?<=.)\/$/, "");
-}
-
 /** Returns the user of the process, unless the image decides. */
-function userOf({ user, sandbox }: Function, image: ImageConfig): { readonly User?: string } {
+function userOf({ user, sandbox }: Function, { image, user: found }: ContainerSetting): { readonly User?: string } {
+  if (found !== undefined) return { User: `${found.uid}:${found.gid}` };
   if (user !== null) return { User: user };
   return sandbox === "strict" && isRoot(image.user) ? { User: NOBODY } : {};
 }
@@ -90,7 +98,7 @@ export function containerSpec(fn: Function, setting: ContainerSetting): Containe
     Image: fn.image_id,
     Entrypoint: [setting.gate],
     Cmd: commandOf(fn, setting.image),
-    ...userOf(fn, setting.image),
+    ...userOf(fn, setting),
     ...(fn.working_dir !== null && { WorkingDir: fn.working_dir }),
     Env: Object.entries(fn.environment).map(([key, value]) => `${key}=${value}`),
     // An image's labels merge into its containers' labels; ours win.
@@ -108,6 +116,7 @@ export function containerSpec(fn: Function, setting: ContainerSetting): Containe
       LogConfig: { Type: "none", Config: {} },
       NetworkMode: setting.network,
       ...restrictions(fn),
+      ...(setting.user && setting.user.groups.length > 0 && { GroupAdd: setting.user.groups.map(String) }),
       ...(fn.runtime !== null && { Runtime: fn.runtime }),
       Memory: fn.memory_bytes,
       MemorySwap: fn.memory_bytes,
@@ -115,11 +124,12 @@ export function containerSpec(fn: Function, setting: ContainerSetting): Containe
       PidsLimit: fn.pids,
       // Docker's default, given because podman and a daemon's own setting differ.
       ShmSize: SHM_BYTES,
-      Ulimits: [{ Name: "nofile", Soft: NOFILE, Hard: NOFILE }],
+      Ulimits: ulimits(fn, setting.open_files),
       Tmpfs: {
         ...temporaryFiles(fn, setting.image),
         ...secretFiles(fn),
-        [setting.context_root]: `rw,nosuid,nodev,mode=1777,size=${contextBytes(fn)}`,
+        // The engine's default is noexec, with which nothing that a function unpacks there can run.
+        [setting.context_root]: `rw,nosuid,nodev,${fn.sandbox === "strict" ? "noexec" : "exec"},mode=1777,size=${contextBytes(fn)}`,
       },
       Mounts: [setting.gate_mount],
     },

@@ -1,7 +1,8 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import { GATE_DIRECTORY } from "./gate-volume.ts";
+import { shownWords } from "../api/registry-auth.ts";
 import { EngineError, isEngineStatus } from "../api/connection.ts";
+import { GATE_DIRECTORY } from "../images/volumes.ts";
 
 /** Returns whether the engine refused a container because it has lost the image. */
 export function isImageGone(fn: Function, error: unknown): boolean {
@@ -21,23 +22,42 @@ export function isGateMissing(error: unknown): error is EngineError {
   );
 }
 
-/** Returns the error for the caller if the engine refused a container. The engine's own text may name paths of the host. */
+/** Returns whether the engine may not set a limit of a container's processes: runc and crun name the call. */
+export function isLimitRefused(error: unknown): error is EngineError {
+  return error instanceof EngineError && /rlimit/i.test(error.message);
+}
+
+/** Returns the error for a container that did not find the gate though it is in its volume: the image hides it. */
+export function gateHidden(fn: Function, cause: EngineError): AppError {
+  const message =
+    `Cannot start a container of image "${fn.image}": ${GATE_DIRECTORY}, where Slipway's own files are, is hidden in it: ` +
+    `remove what the image has there, and any VOLUME that is a link to it`;
+  return new AppError("entrypoint_failed", message, { cause });
+}
+
+/**
+ * Returns the error of a container that the engine refused, with the engine's own words: they are for the record of the
+ * call. Callers of `/r` never see them (lib/domain/calls/public-message.ts).
+ */
 export function refusal(fn: Function, error: unknown): unknown {
   if (!(error instanceof EngineError)) return error;
   const head = `Cannot start a container of image "${fn.image}"`;
+  const own = [fn.working_dir, ...(fn.entrypoint ?? []), ...(fn.command ?? [])].filter((text) => text !== null);
+  const said = `The engine said: ${shownWords(error, own)}`;
   const network = lostNetwork(fn, error);
   if (network !== undefined) {
     return new AppError(
       "engine_unavailable",
-      `${head}: the engine has no network "${network}" any more: create it again, or PATCH the function's "network"`,
+      `${head}: the engine has no network "${network}" any more: create it again, or PATCH the function's "network". ${said}`,
       { cause: error, retry_after_s: 5 },
     );
   }
+  if (/not a directory/i.test(error.message) && error.message.includes(GATE_DIRECTORY)) return gateHidden(fn, error);
   const wrong = wrongSetting(fn, error.message);
-  if (wrong !== undefined) return new AppError("entrypoint_failed", `${head}: ${wrong}`, { cause: error });
+  if (wrong !== undefined) return new AppError("entrypoint_failed", `${head}: ${wrong}. ${said}`, { cause: error });
   return new AppError(
     "engine_unavailable",
-    `${head}: the engine refused (${error.operation}, status ${error.status}); the server's log has its words`,
+    `${head}: the engine refused (${error.operation}, status ${error.status}). ${said}`,
     {
       cause: error,
       retry_after_s: 5,
@@ -64,5 +84,6 @@ function wrongSetting(fn: Function, said: string): string | undefined {
       ? "its WORKDIR cannot be entered; check that it is a directory and that its USER may"
       : `"working_dir" ${JSON.stringify(fn.working_dir)} cannot be entered; check that it is a directory and that the user may`;
   }
+  if (/rlimit/i.test(said)) return `"nofile" is ${fn.nofile}, and the engine may not give that many: lower it`;
   return /memory/i.test(said) ? '"memory_bytes" is too small for the engine' : undefined;
 }

@@ -6,12 +6,14 @@ import type { Logger } from "../../log.ts";
 import type { Containers } from "../api/containers.ts";
 import type { EngineEvents } from "../api/events.ts";
 import { type ImageConfig, commandOf } from "../api/images.ts";
-import { endedEarly, notReady } from "../../runner/platform.ts";
+import { type Channel, endedEarly, notReady } from "../../runner/platform.ts";
 import type { ImageResolver } from "../images/image-resolver.ts";
+import { GATE_DIRECTORY, pathOf, volumeProblem } from "../images/volumes.ts";
 import { ContainerChannel } from "./container-channel.ts";
 import { containerSpec } from "./container-spec.ts";
 import type { GateVolume } from "./gate-volume.ts";
-import { isGateMissing, isImageGone, refusal } from "./launch-errors.ts";
+import { gateHidden, isGateMissing, isImageGone, isLimitRefused, refusal } from "./launch-errors.ts";
+import type { OpenFiles } from "./open-files.ts";
 import type { OwnContainer, OwnContainers } from "./own-containers.ts";
 import { StrictUsers } from "./strict-users.ts";
 
@@ -26,6 +28,7 @@ interface LauncherDeps {
   readonly events: EngineEvents;
   readonly images: ImageResolver;
   readonly gates: GateVolume;
+  readonly open_files: OpenFiles;
   readonly clock: Clock;
   readonly log: Logger;
   readonly owner: string;
@@ -39,6 +42,7 @@ interface Created {
   readonly container: OwnContainer;
   readonly command: readonly string[];
   readonly doubtGate: () => void;
+  readonly accept: Channel["accept"];
 }
 
 /** Creates and starts the containers of functions. */
@@ -49,7 +53,7 @@ export class Launcher implements Disposable {
 
   constructor(deps: LauncherDeps) {
     this.#deps = deps;
-    this.#users = new StrictUsers(deps.containers);
+    this.#users = new StrictUsers(deps);
   }
 
   /**
@@ -61,7 +65,7 @@ export class Launcher implements Disposable {
     await events.settled;
     if (events.problem) throw events.problem;
     try {
-      return await this.#launch(fn, signal, network);
+      return await this.#launchWithinLimits(fn, signal, network);
     } catch (error) {
       // No byte of a call has reached the gate: it is safe to try again, and the next start finds the gate lost or damaged.
       if (!isGateMissing(error)) throw refusal(fn, error);
@@ -71,9 +75,9 @@ export class Launcher implements Disposable {
       });
     }
     try {
-      return await this.#launch(fn, signal, network);
+      return await this.#launchWithinLimits(fn, signal, network);
     } catch (error) {
-      throw refusal(fn, error);
+      throw isGateMissing(error) ? gateHidden(fn, error) : refusal(fn, error);
     }
   }
 
@@ -105,30 +109,48 @@ export class Launcher implements Disposable {
     for (const channel of this.#channels) channel.close();
   }
 
-  async #launch(fn: Function, signal: AbortSignal, network: string): Promise<ContainerChannel> {
-    signal.throwIfAborted();
-    const { images, gates, own_containers, owner, context_root } = this.#deps;
-    const imageId = fn.image_id ?? "";
-    const image = await images.config(imageId);
-    if (image === undefined) throw new ImageGoneError(imageId);
-    try {
-      const gate = await gates.ensure(imageId);
-      const setting = { owner, image, gate, gate_mount: gates.mount(true), context_root, network };
-      const doubtGate = gates.doubt();
-      const container = await own_containers.create("", containerSpec(fn, setting));
-      if (fn.sandbox === "strict") await this.#checkUser(fn, image, container);
-      return await this.#start({ container, command: commandOf(fn, image), doubtGate }, signal);
-    } catch (error) {
-      throw isImageGone(fn, error) ? new ImageGoneError(imageId) : error;
+  /** Starts a container with as many open files as the engine allows, unless its function says how many. */
+  async #launchWithinLimits(fn: Function, signal: AbortSignal, network: string): Promise<ContainerChannel> {
+    const { open_files, log } = this.#deps;
+    for (;;) {
+      const { hard } = open_files;
+      try {
+        return await this.#launch(fn, signal, network);
+      } catch (error) {
+        if (fn.nofile !== null || !isLimitRefused(error) || !open_files.refuse(hard)) throw error;
+        log.warn("the engine refuses a limit of open files, trying a smaller one", { hard, problem: error.message });
+      }
     }
   }
 
-  async #checkUser(fn: Function, image: ImageConfig, container: OwnContainer): Promise<void> {
+  async #launch(fn: Function, signal: AbortSignal, network: string): Promise<ContainerChannel> {
+    signal.throwIfAborted();
+    const { images, gates, own_containers, owner, context_root, open_files } = this.#deps;
+    const imageId = fn.image_id ?? "";
+    const image = await images.config(imageId);
+    if (image === undefined) throw new ImageGoneError(imageId);
+    refuseVolumes(fn, image);
+    const helper = { id: imageId, volumes: image.volumes };
     try {
-      await this.#users.check(fn, image, container.id);
+      const gate = await gates.ensure(helper);
+      const user = fn.sandbox === "strict" ? await this.#users.find(fn, image) : undefined;
+      const mount = gates.mount(true);
+      const setting = {
+        owner,
+        image,
+        user,
+        gate,
+        gate_mount: mount,
+        context_root,
+        network,
+        open_files: open_files.hard,
+      };
+      const doubtGate = gates.doubt(helper);
+      const container = await own_containers.create("", containerSpec(fn, setting));
+      const accept = accepting(fn, () => gates.prove(helper));
+      return await this.#start({ container, command: commandOf(fn, image), doubtGate, accept }, signal);
     } catch (error) {
-      this.#deps.own_containers.remove(container);
-      throw error;
+      throw isImageGone(fn, error) ? new ImageGoneError(imageId) : error;
     }
   }
 
@@ -146,7 +168,7 @@ export class Launcher implements Disposable {
     }
   }
 
-  async #attach({ container, command, doubtGate }: Created): Promise<ContainerChannel> {
+  async #attach({ container, command, doubtGate, accept }: Created): Promise<ContainerChannel> {
     const { containers, own_containers, events } = this.#deps;
     let stream: Duplex;
     try {
@@ -161,6 +183,7 @@ export class Launcher implements Disposable {
       stream,
       events,
       doubtGate,
+      accept,
       onClosed: () => {
         this.#channels.delete(channel);
         own_containers.seeOff(container);
@@ -170,6 +193,27 @@ export class Launcher implements Disposable {
     this.#channels.add(channel);
     return channel;
   }
+}
+
+/** Throws for a function that was registered before its image's volumes were looked at. One at our directory does nothing. */
+function refuseVolumes(fn: Function, { volumes }: ImageConfig): void {
+  const problem = volumeProblem(volumes.filter((volume) => pathOf(volume) !== GATE_DIRECTORY));
+  if (problem === undefined) return;
+  throw new AppError("entrypoint_failed", `Cannot start a container of image "${fn.image}": ${problem}`);
+}
+
+/** Returns the judge of a container's user. Our numbers make no root; this is for an engine that reads them otherwise. */
+function accepting(fn: Function, onReady: () => void): Channel["accept"] {
+  return ({ uid }) => {
+    if (fn.sandbox === "strict" && uid === 0) {
+      return new AppError(
+        "entrypoint_failed",
+        `Cannot start a container of image "${fn.image}": the sandbox "strict" has no root user, and the engine made it one: give another "user", or the sandbox "default"`,
+      );
+    }
+    onReady();
+    return undefined;
+  };
 }
 
 function isLost(error: unknown): boolean {

@@ -48,7 +48,7 @@ export class OwnContainers implements AsyncDisposable {
   }
 
   /** Creates a container; `purpose` becomes part of its name. */
-  async create(purpose: "" | "fill-", spec: ContainerSpec): Promise<OwnContainer> {
+  async create(purpose: "" | "fill-" | "look-", spec: ContainerSpec): Promise<OwnContainer> {
     const name = `${NAME_PREFIX}${purpose}${this.#deps.clock.uuid()}`;
     this.#names.add(name);
     try {

@@ -1,74 +1,111 @@
+import { posix } from "node:path";
 import { extract } from "tar-stream";
 import { isRoot } from "../../domain/functions/rules.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { AppError } from "../../domain/errors.ts";
-import type { Containers } from "../api/containers.ts";
-import type { ImageConfig } from "../api/images.ts";
+import { type Containers, OWNER_LABEL } from "../api/containers.ts";
 import { isEngineStatus } from "../api/connection.ts";
+import type { ImageConfig } from "../api/images.ts";
+import { withoutVolumes } from "../images/volumes.ts";
+import { type AccountLists, type NumericUser, resolveUser } from "./accounts.ts";
+import type { OwnContainers } from "./own-containers.ts";
 
-const PASSWD = "/etc/passwd";
 /** The most bytes of a list of accounts and its archive; images have a kilobyte or two. */
-const PASSWD_BYTES = 4 * 1024 * 1024;
-/** The most names that are remembered. */
+const LIST_BYTES = 4 * 1024 * 1024;
+/** The most links from a list's path to its file. */
+const LINKS = 8;
+/** The most users that are remembered. */
 const KNOWN = 1_000;
 
+interface StrictUsersDeps {
+  readonly containers: Pick<Containers, "pack">;
+  readonly own_containers: Pick<OwnContainers, "create" | "remove">;
+  readonly owner: string;
+}
+
 /**
- * Makes sure that a `strict` function is not root under another name: only its image knows whether `toor` is 0. The engine
- * looks names up in the image's own list of accounts, and so do we, once for each image and name.
+ * Finds the users of `strict` functions, as numbers: only its image knows whether `toor` is 0, and engines read its list of
+ * accounts so kindly that many a line makes root. The list is read by a helper container that is never started, once for
+ * each image and user; the numbers are then all that the engine is told.
  */
 export class StrictUsers {
-  readonly #containers: Pick<Containers, "pack">;
-  readonly #fine = new Set<string>();
+  readonly #deps: StrictUsersDeps;
+  /** A user, or why there is none; by image and user. */
+  readonly #known = new Map<string, Promise<NumericUser | string>>();
 
-  constructor(containers: Pick<Containers, "pack">) {
-    this.#containers = containers;
+  constructor(deps: StrictUsersDeps) {
+    this.#deps = deps;
   }
 
-  /** Throws `entrypoint_failed` for a container of a `strict` function whose user would be root. */
-  async check(fn: Function, image: ImageConfig, containerId: string): Promise<void> {
-    const [account = ""] = (fn.user ?? image.user).split(":");
-    // Root by its own name was refused earlier, or replaced by another user.
-    if (isRoot(account) || /^\d+$/.test(account)) return;
-    const key = JSON.stringify([fn.image_id, account]);
-    if (this.#fine.has(key)) return;
-    if (await this.#isRootIn(containerId, account)) {
-      throw new AppError(
-        "entrypoint_failed",
-        `Cannot start a container of image "${fn.image}": the sandbox "strict" has no root user, and its user "${account}" is one: give another "user", or the sandbox "default"`,
-      );
-    }
-    if (this.#fine.size >= KNOWN) this.#fine.clear();
-    this.#fine.add(key);
+  /**
+   * Returns the user of a function of this sandbox, or nothing if its image says root: then it gets one of ours. Throws `entrypoint_failed` for a user that would be root, or is none.
+   */
+  async find(fn: Function, image: ImageConfig): Promise<NumericUser | undefined> {
+    const user = fn.user ?? image.user;
+    if (fn.user === null && isRoot(user)) return undefined;
+    const found = await this.#lookedUp(fn.image_id ?? "", image, user);
+    if (typeof found !== "string") return found;
+    throw new AppError(
+      "entrypoint_failed",
+      `Cannot start a container of image "${fn.image}": ${found}: give another "user", or the sandbox "default"`,
+    );
   }
 
-  async #isRootIn(containerId: string, account: string): Promise<boolean> {
+  async #lookedUp(imageId: string, image: ImageConfig, user: string): Promise<NumericUser | string> {
+    const key = JSON.stringify([imageId, user]);
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    if (this.#known.size >= KNOWN) this.#known.clear();
+    const looking = this.#readLists(imageId, image).then((lists) => resolveUser(user, lists));
+    this.#known.set(key, looking);
+    // Not kept: the engine failed, and may not the next time.
+    looking.catch(() => this.#known.delete(key));
+    return looking;
+  }
+
+  async #readLists(imageId: string, image: ImageConfig): Promise<AccountLists> {
+    const { own_containers, owner } = this.#deps;
+    const helper = await own_containers.create("look-", {
+      Image: imageId,
+      Entrypoint: ["/never-started"],
+      Cmd: [],
+      Labels: { [OWNER_LABEL]: owner },
+      HostConfig: { NetworkMode: "none", Tmpfs: withoutVolumes(image) },
+    });
     try {
-      const lines = await contentOf(await this.#containers.pack(containerId, PASSWD, PASSWD_BYTES));
-      // A list that is not a plain file says nothing, and the engine reads anything but a number as 0.
-      return lines === undefined || lines.some(({ name, uid }) => name === account && !(Number(uid) > 0));
+      return { passwd: await this.#read(helper.id, "/etc/passwd"), group: await this.#read(helper.id, "/etc/group") };
+    } finally {
+      own_containers.remove(helper);
+    }
+  }
+
+  /** Returns the text of a file, or nothing if there is none. A link is followed within the container, as engines do. */
+  async #read(containerId: string, path: string): Promise<string> {
+    try {
+      for (let links = 0, at = path; links <= LINKS; links++) {
+        const found = await fileOf(await this.#deps.containers.pack(containerId, at, LIST_BYTES));
+        if (typeof found === "string") return found;
+        at = posix.resolve(posix.dirname(at), found.link);
+      }
+      return "";
     } catch (error) {
-      // Without a list the engine finds no name and says so at the start.
-      if (isEngineStatus(error, 404)) return false;
+      if (isEngineStatus(error, 404)) return "";
       throw error;
     }
   }
 }
 
-interface Account {
-  readonly name: string | undefined;
-  readonly uid: string | undefined;
-}
-
-/** Returns the accounts in the archive of a list of them, or nothing if it is not a plain file. */
-async function contentOf(archive: Buffer): Promise<readonly Account[] | undefined> {
+/** Returns the text of the file in an archive, or where it leads if it is a link. Anything else has no accounts. */
+async function fileOf(archive: Buffer): Promise<string | { readonly link: string }> {
   const unpacked = extract();
   unpacked.end(archive);
   for await (const entry of unpacked) {
-    if (entry.header.type !== "file") return undefined;
+    const { type, linkname } = entry.header;
+    if (type === "symlink" && linkname) return { link: linkname };
+    if (type !== "file") return "";
     const chunks: Uint8Array[] = [];
     for await (const chunk of entry) if (chunk instanceof Uint8Array) chunks.push(chunk);
-    const lines = Buffer.concat(chunks).toString().split("\n");
-    return lines.map((line) => line.trim().split(":")).map(([name, _password, uid]) => ({ name, uid }));
+    return Buffer.concat(chunks).toString();
   }
-  return undefined;
+  return "";
 }

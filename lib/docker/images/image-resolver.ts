@@ -20,6 +20,7 @@ import { ImageOrigins } from "./image-origins.ts";
 import type { OwnImages } from "./own-images.ts";
 import { SharedPull } from "./shared-pull.ts";
 import { EngineError } from "../api/connection.ts";
+import { volumeProblem } from "./volumes.ts";
 
 /** The most images whose configuration is remembered. */
 const CONFIGS = 1_000;
@@ -199,6 +200,8 @@ export class ImageResolver implements PlatformImages {
 
   async #resolved(reference: string, image: Image, own: OwnCommand): Promise<ResolvedImage> {
     checkCommand(reference, own, image.config);
+    const problem = volumeProblem(image.config.volumes);
+    if (problem !== undefined) throw new AppError("image_invalid", `Image "${reference}" cannot be run: ${problem}`);
     return { image_id: image.id, digest: await this.#origins.digestOf(reference, image) };
   }
 }

@@ -2,6 +2,7 @@ import { Type, type Static } from "@sinclair/typebox";
 import { addressBytes, addressRange, type Allowed, mayBeCalled } from "../addresses.ts";
 import { AppError } from "../errors.ts";
 import type { Invocation } from "./invocations.ts";
+import { publicMessage } from "./public-message.ts";
 import { CALLBACK, CALLBACK_URL_LENGTH } from "../limits.ts";
 import { Nullable, Timestamp, timestamp } from "../types.ts";
 
@@ -13,6 +14,8 @@ export interface Delivery {
   readonly state: "waiting" | "delivered" | "failed";
   /** The time at which the next attempt is due, in milliseconds since the epoch. */
   readonly due: number;
+  /** The time at which the first attempt was due, also when it is sent again; in milliseconds since the epoch. */
+  readonly since: number;
   readonly attempts: number;
   readonly last_status: number | null;
   readonly last_problem: string | null;
@@ -28,6 +31,7 @@ export function deliveriesOf({ id, callback_url: url }: Invocation, now: number)
     url,
     state: "waiting",
     due: now,
+    since: now,
     attempts: 0,
     last_status: null,
     last_problem: null,
@@ -35,6 +39,11 @@ export function deliveriesOf({ id, callback_url: url }: Invocation, now: number)
     delivered_at: null,
   };
   return [delivery];
+}
+
+/** Returns the receiver of a URL, the name under which its callbacks have their turns: host and port. */
+export function receiverOf(url: string): string {
+  return URL.parse(url)?.host ?? "";
 }
 
 /** The answer of `GET /v1/invocations/:id/callback`. */
@@ -48,7 +57,7 @@ export const Callback = Type.Object({
     Type.Union(
       (["waiting", "delivered", "failed"] as const).map((state) => Type.Literal(state)),
       {
-        description: `\`waiting\` for its next attempt; \`delivered\`: it was answered with 2xx; \`failed\`: it was not, in ${CALLBACK.attempts} attempts, or was answered with 410.`,
+        description: `\`waiting\` for its next attempt; \`delivered\`: it was answered with 2xx; \`failed\`: it was not for \`CALLBACK_RETRY_FOR\`, or it was answered with 410.`,
         examples: ["delivered"],
       },
     ),
@@ -75,7 +84,7 @@ export const Callback = Type.Object({
 export type Callback = Static<typeof Callback>;
 
 /** Returns a delivery as the API shows it. */
-export function callbackOf({ due, ...delivery }: Delivery): Callback {
+export function callbackOf({ due, since: _since, ...delivery }: Delivery): Callback {
   return { ...delivery, next_at: delivery.state === "waiting" ? timestamp(due) : null };
 }
 
@@ -96,12 +105,16 @@ export type CallbackSecret = Static<typeof CallbackSecret>;
 
 /**
  * Returns the body of a callback. It has the function's response as it was written, number for number. A response that
- * is not JSON is in base64, and one that is too long for a callback is left out.
+ * is not JSON is in base64, and one that is too long for a callback is left out. The message of a failure is the one for
+ * strangers.
  */
 export function callbackBody(invocation: Invocation, response: Uint8Array | null): string {
-  const { id, status, finished_at } = invocation;
+  const { id, status, finished_at, reason, message } = invocation;
+  // Its receiver need not be one who may read the record. If there is a response, the message is only about the exit.
+  const isPrivate = response === null && reason !== null && message !== null;
+  const shown = isPrivate ? { ...invocation, message: publicMessage(reason, message) } : invocation;
   const head = JSON.stringify({ type: `invocation.${status}`, timestamp: finished_at });
-  return `${head.slice(0, -1)},"data":{"invocation":${JSON.stringify(invocation)},${responseFields(id, response)}}}`;
+  return `${head.slice(0, -1)},"data":{"invocation":${JSON.stringify(shown)},${responseFields(id, response)}}}`;
 }
 
 function responseFields(id: string, response: Uint8Array | null): string {

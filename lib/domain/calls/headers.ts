@@ -29,16 +29,65 @@ const OWN: ReadonlySet<string> = new Set([
 
 /** Headers that speak for the whole origin, which `/v1` shares, and not for one answer. */
 const OF_THE_ORIGIN: ReadonlySet<string> = new Set([
+  "accept-ch",
+  "accept-ch-lifetime",
   "alt-svc",
+  "alternate-protocol",
   "clear-site-data",
+  "critical-ch",
+  "expect-ct",
+  "idp-signin-status",
   "nel",
+  "origin-agent-cluster",
+  "public-key-pins",
+  "public-key-pins-report-only",
   "report-to",
+  "reporting-endpoints",
+  "sec-session-challenge",
+  "sec-session-registration",
+  "secure-session-challenge",
+  "secure-session-registration",
   "service-worker-allowed",
+  "set-login",
+  "shared-storage-write",
   "strict-transport-security",
+  "use-as-dictionary",
 ]);
+
+/**
+ * Headers that a web server or proxy in front of this one obeys, to serve one of its own files or internal locations or
+ * to change its own state, and then takes out of the answer.
+ */
+const FOR_PROXIES: ReadonlySet<string> = new Set([
+  // Apache (mod_xsendfile), lighttpd, Cherokee, uWSGI, IIS.
+  "x-sendfile",
+  "x-sendfile2",
+  "x-sendfile-temporary",
+  "x-send-file",
+]);
+const FOR_PROXIES_BEGIN: readonly string[] = [
+  // nginx: Redirect, Expires, Limit-Rate, Buffering, Charset.
+  "x-accel-",
+  // lighttpd: Send-File, Send-Tempfile.
+  "x-lighttpd-",
+  // LiteSpeed: Location, Purge, Tag, Vary, Cache-Control.
+  "x-litespeed-",
+  // Perlbal, H2O and nginx: URL, File, Cache-For.
+  "x-reproxy-",
+  // Envoy: Immediate-Health-Check-Fail takes this server out of its balancing.
+  "x-envoy-",
+];
 
 /** Headers that can carry an API key. */
 const CREDENTIALS: ReadonlySet<string> = new Set(["authorization", "x-api-key"]);
+
+/**
+ * The words in the names of headers with which a caller proves who it is: `Authorization`, `Cookie`, `X-Api-Key`,
+ * `X-Auth-Token`, `X-Amz-Security-Token`, `Cf-Access-Jwt-Assertion`, `X-Session-Id` ... Signatures of a body are not among
+ * them: they are of no use for another one.
+ */
+const CREDENTIAL_WORDS =
+  /(?:^|[-_])(?:authorization|cookie|apikey|(?:api|auth|functions|subscription)[-_]key|(?:access|auth|id|refresh|session)?token|secret|password|passwd|jwt|session(?:id)?|credentials?|oidc|auth$)(?:$|[-_\d])/;
 
 /** The pattern of a header's name: a token of RFC 9110, 5.6.2. */
 export const HEADER_NAME = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
@@ -72,12 +121,30 @@ export function requestHeaders(headers: Headers, withoutCredentials: boolean): R
   return Object.fromEntries(passing);
 }
 
+/** Returns whether a header, named in lower case, has what a caller proves with who it is. */
+export function isCredential(name: string): boolean {
+  return CREDENTIAL_WORDS.test(name);
+}
+
+/** Returns headers without those that are credentials. */
+export function storableHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  // Not by assignment: "__proto__" is a valid name of a header.
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !isCredential(name)));
+}
+
 /** Returns why a header of a function's answer is left out, or nothing. The name is in lower case. */
 export function responseHeaderProblem(name: string): string | undefined {
   if (HOP_BY_HOP.has(name)) return "it is about one connection only";
   if (OWN.has(name)) return "the server sets it";
   if (OF_THE_ORIGIN.has(name)) return "it would speak for all that this server answers";
+  if (isForProxies(name)) return "a proxy in front of this server would act on it";
   return undefined;
+}
+
+/** With underscores it is the same header to some proxies, which map both to the name of one variable. */
+function isForProxies(written: string): boolean {
+  const name = written.replaceAll("_", "-");
+  return FOR_PROXIES.has(name) || FOR_PROXIES_BEGIN.some((beginning) => name.startsWith(beginning));
 }
 
 /** Returns the headers that a `Connection` header names, in lower case: they also end at this server. */

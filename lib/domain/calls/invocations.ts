@@ -1,6 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
-import { AppError, REASONS } from "../errors.ts";
+import { REASONS } from "../errors.ts";
 import { PAGE } from "../limits.ts";
+import { parseLimit } from "../functions/pages.ts";
 import { Nullable, readTime, Timestamp } from "../types.ts";
 
 /**
@@ -19,6 +20,13 @@ export const InvocationStatus = Type.Union(
   },
 );
 export type InvocationStatus = (typeof STATUSES)[number];
+
+/**
+ * Why an answer did not reach its caller in whole, though the function had given it: the caller closed the connection, took
+ * no byte for too long, or was still reading when the server stopped.
+ */
+export const UNDELIVERED = ["client_closed", "client_stalled", "shutting_down"] as const;
+export type Undelivered = (typeof UNDELIVERED)[number];
 
 const milliseconds = (description: string, example: number) =>
   Nullable(Type.Number({ description: `${description}, in milliseconds.`, examples: [example] }));
@@ -112,6 +120,18 @@ export const Invocation = Type.Object({
       examples: ["c3a1f0de-5b5c-4f0e-8f43-2d1f6f0b7a90"],
     }),
   ),
+  undelivered: Nullable(
+    Type.Unsafe<Undelivered>(
+      Type.Union(
+        UNDELIVERED.map((why) => Type.Literal(why)),
+        {
+          description:
+            "Why the function's answer did not reach a caller who waited for it. Null if it did, or if all that was left of it " +
+            "fitted into the machine's buffers, which do not say whether it arrived.",
+        },
+      ),
+    ),
+  ),
   created_at: Timestamp,
   finished_at: Nullable(Timestamp),
 });
@@ -171,19 +191,10 @@ export interface RawInvocationQuery extends Omit<InvocationQuery, "limit"> {
 export function parseInvocationQuery({ since, until, limit, ...rest }: RawInvocationQuery): InvocationQuery {
   return {
     ...rest,
-    limit: limit === undefined ? PAGE.default : readLimit(limit),
+    limit: limit === undefined ? PAGE.default : parseLimit(limit),
     ...(since !== undefined && { since: readTime("since", since) }),
     ...(until !== undefined && { until: readTime("until", until) }),
   };
-}
-
-function readLimit(text: string): number {
-  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (limit >= 1 && limit <= PAGE.max) return limit;
-  throw new AppError(
-    "invalid_request",
-    `Invalid "limit" ${JSON.stringify(text.slice(0, 40))}: give a whole number from 1 to ${PAGE.max}`,
-  );
 }
 
 /** A page of invocations, and the cursor of the next page if there is one. */

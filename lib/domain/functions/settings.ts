@@ -10,6 +10,7 @@ import {
   MAX_CONCURRENCY,
   MEMORY_BYTES,
   NAME_LENGTH,
+  NOFILE,
   PATH_LENGTH,
   PIDS,
   SECRETS_OF_FUNCTION,
@@ -104,6 +105,16 @@ const resources = {
     description: "The most processes and threads, the gate included.",
     examples: [PIDS.default],
   }),
+  nofile: Nullable(
+    Type.Integer({
+      minimum: NOFILE.min,
+      maximum: NOFILE.max,
+      description:
+        `The most files that a process may have open (RLIMIT_NOFILE, soft and hard); null for ${NOFILE.soft}, which a process may raise ` +
+        `for itself up to ${NOFILE.hard}.`,
+      examples: [null],
+    }),
+  ),
   context_bytes: Nullable(
     Type.Integer({
       minimum: CONTEXT_SIZE.min,
@@ -154,7 +165,9 @@ const surroundings = {
       examples: [null],
     }),
   ),
-  read_only: Flag("Mount the root filesystem read-only, with a tmpfs at /tmp that counts towards the memory."),
+  read_only: Flag(
+    "Mount the root filesystem read-only, with a tmpfs at /tmp, and one in place of each of the image's volumes, that count towards the memory.",
+  ),
   labels: Type.Unsafe<Record<string, string>>(
     // Not Type.Record: its pattern lets a key with a line separator (U+2028) have a value of any type.
     Type.Object(
@@ -226,6 +239,7 @@ export const SETTING_DEFAULTS: Settings = {
   memory_bytes: MEMORY_BYTES.default,
   cpus: CPUS.default,
   pids: PIDS.default,
+  nofile: null,
   context_bytes: null,
   log_bytes: null,
   network: "bridge",
@@ -244,4 +258,5 @@ export const SETTING_DEFAULTS: Settings = {
   on_success: null,
   on_failure: null,
   record_bodies: false,
+  store_credentials: false,
 };

@@ -16,6 +16,7 @@ export const LABEL_SETTINGS = [
   "memory_bytes",
   "cpus",
   "pids",
+  "nofile",
   "context_bytes",
   "log_bytes",
   "share_network",

@@ -9,7 +9,9 @@ const LOOK_AHEAD = 50;
 const SEARCH_LENGTH = 16 * MANIFEST_BYTES;
 
 /** Parses the text of a manifest: YAML, which includes JSON. Throws `invalid_request` and `payload_too_large`. */
-export function parseManifestText(text: string): unknown {
+export function parseManifestText(written: string): unknown {
+  // The byte order mark that some editors write.
+  const text = written.replace(/^\u{feff}/u, "");
   const bytes = Buffer.byteLength(text);
   if (bytes > MANIFEST_BYTES) {
     throw new AppError(
@@ -26,7 +28,7 @@ export function parseManifestText(text: string): unknown {
   try {
     return Bun.YAML.parse(text);
   } catch (error) {
-    throw invalidYaml(yamlProblem(text, error), error);
+    throw invalidYaml(yamlProblem(text, error));
   }
 }
 
@@ -39,8 +41,8 @@ function parsedJson(text: string): unknown {
   }
 }
 
-function invalidYaml(problem: string, cause?: unknown): AppError {
-  return new AppError("invalid_request", `The manifest is not valid YAML: ${problem}`, { cause });
+function invalidYaml(problem: string): AppError {
+  return new AppError("invalid_request", `The manifest is not valid YAML: ${problem}`);
 }
 
 function yamlProblem(text: string, error: unknown): string {

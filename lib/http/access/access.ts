@@ -2,7 +2,10 @@ import type { Server } from "bun";
 import { AppError } from "../../domain/errors.ts";
 import { administrator, type Caller, checkScope, type Scope } from "../../domain/keys.ts";
 import { quoted } from "../../domain/quoted.ts";
-import type { KeyService } from "../../services/access/keys.ts";
+import type { AuditService } from "../../services/access/audit.ts";
+import type { Identification, KeyService } from "../../services/access/keys.ts";
+import { pathOf } from "../wire/errors.ts";
+import { STATUS_OF } from "../wire/status-of.ts";
 import { type ClientAddress, peerAddress, unmapped } from "./client-address.ts";
 import type { KeyGuesses } from "./key-guesses.ts";
 
@@ -18,6 +21,8 @@ export interface AccessPolicy {
   readonly loopback: boolean;
   /** Names besides the loopback ones that a request without a key may have in `Host`. */
   readonly allowed_hosts: readonly string[];
+  /** Records requests whose key is refused. */
+  readonly audit: Pick<AuditService, "refused">;
   /** Finds the client of a request, which may have come through proxies. */
   readonly clientAddress: ClientAddress;
   /** Trusted addresses of default gateways: connections to a container's port that is published on loopback come from there. */
@@ -56,18 +61,31 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
   };
   return (request, server, needs) => {
     const key = keyOf(request);
-    const caller =
-      key === undefined
-        ? withoutKey(request, server, needs)
-        : withKey(policy, key, () => policy.clientAddress(request, server) ?? "");
-    checkScope(caller, needs.scopes);
-    return caller;
+    if (key === undefined) {
+      const caller = withoutKey(request, server, needs);
+      checkScope(caller, needs.scopes);
+      return caller;
+    }
+    const identified = policy.keys.identify(key);
+    try {
+      const caller = callerOf(identified, policy, () => policy.clientAddress(request, server) ?? "");
+      checkScope(caller, needs.scopes);
+      return caller;
+    } catch (error) {
+      if (error instanceof AppError) {
+        const key_id =
+          "caller" in identified ? identified.caller.key_id : "key_id" in identified ? identified.key_id : null;
+        const { method, url } = request;
+        const address = policy.clientAddress(request, server);
+        policy.audit.refused({ key_id, address, method, path: pathOf(url), status: STATUS_OF[error.reason] });
+      }
+      throw error;
+    }
   };
 }
 
-/** Finds the caller of a key. A wrong key is refused even if none is required: the sender expects it to be checked. */
-function withKey({ keys, guesses }: AccessPolicy, key: string, address: () => string): Caller {
-  const identified = keys.identify(key);
+/** Returns the caller of a key. A wrong key is refused even if none is required: the sender expects it to be checked. */
+function callerOf(identified: Identification, { guesses }: AccessPolicy, address: () => string): Caller {
   if ("caller" in identified) return identified.caller;
   const wait = identified.refused === "wrong" ? guesses.failed(address()) : undefined;
   if (wait === undefined) throw new AppError("unauthorized", identified.message);

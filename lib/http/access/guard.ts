@@ -2,9 +2,13 @@ import type { Server } from "bun";
 import { type Context, Elysia } from "elysia";
 import type { Caller, Scope } from "../../domain/keys.ts";
 import { parseJson, type ReadBody, refuseEncoding } from "../wire/body.ts";
+import type { SlowReaders } from "../wire/slow-readers.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
+import type { AuditService } from "../../services/access/audit.ts";
+import { pathOf } from "../wire/errors.ts";
 import type { AccessCheck } from "./access.ts";
 import { shownTo } from "./callback-paths.ts";
+import type { ClientAddress } from "./client-address.ts";
 
 /** The most bytes that a body of `/v1` may have: far more than any needs, so that a wrong one gets a helpful answer. */
 export const API_BODY_BYTES = 6 * 1024 * 1024;
@@ -16,13 +20,17 @@ type ResourceScopes<Need extends string> = Readonly<Record<Need, readonly Scope[
 export interface Guard<Need extends string = "read" | "write"> {
   readonly prefix: string;
   readonly scopes: ResourceScopes<Need>;
-  /** Lets a request in whose caller has one of these scopes; throws for any other. */
-  readonly admit: (request: Request, scopes: readonly Scope[]) => void;
+  /** Lets a request in whose caller has one of the scopes for this need; throws for any other. */
+  readonly admit: (request: Request, need: Need) => void;
+  /** Records the end of a request that was let in to change something. */
+  readonly changed: (request: Request, status: number) => void;
   /** Returns the caller of a request that was let in. */
   readonly callerOf: (request: Request) => Caller;
   /** Returns what the caller of a request that was let in may see of records. */
   readonly shown: <T>(request: Request, data: T) => T;
   readonly readBody: ReadBody;
+  /** Follows an answer that may be long. */
+  readonly follow: (request: Request) => void;
 }
 
 /** Makes the guards of the resources. */
@@ -31,12 +39,26 @@ export function createGuards(deps: {
   readonly server: () => Server<unknown> | null;
   readonly unwatch: Watching["unwatch"];
   readonly readBody: ReadBody;
+  readonly slowReaders: Pick<SlowReaders, "follow">;
+  readonly clientAddress: ClientAddress;
+  readonly audit: Pick<AuditService, "changed">;
 }): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>) => Guard<Need> {
   const callers = new WeakMap<Request, Caller>();
-  const admit = (request: Request, scopes: readonly Scope[]): void => {
+  /** Where requests that change something came from: after the answer the connection may be gone. */
+  const addresses = new WeakMap<Request, string | null>();
+  const admit = (request: Request, scopes: readonly Scope[], isChange: boolean): void => {
     callers.set(request, deps.access(request, deps.server(), { scopes }));
+    if (isChange) addresses.set(request, deps.clientAddress(request, deps.server()));
     // A pull may take minutes without a byte on this connection.
     deps.unwatch(request);
+  };
+  const changed = (request: Request, status: number): void => {
+    const caller = callers.get(request);
+    // The access check has recorded a request that it refused, if it had a key.
+    if (caller === undefined) return;
+    const { method, url } = request;
+    const address = addresses.get(request) ?? null;
+    deps.audit.changed({ key_id: caller.key_id, address, method, path: pathOf(url), status });
   };
   const callerOf = (request: Request): Caller => {
     const caller = callers.get(request);
@@ -47,8 +69,23 @@ export function createGuards(deps: {
     refuseEncoding(request);
     return deps.readBody(request, limitBytes);
   };
+  const follow = (request: Request): void => deps.slowReaders.follow({ request, server: deps.server() });
   const shown = <T>(request: Request, data: T): T => shownTo(callerOf(request), data);
-  return (prefix, scopes) => ({ prefix, scopes, admit, callerOf, shown, readBody });
+  return (prefix, scopes) => ({
+    prefix,
+    scopes,
+    admit: (request, need) => admit(request, scopes[need], need === "write"),
+    changed,
+    callerOf,
+    shown,
+    readBody,
+    follow,
+  });
+}
+
+/** A request that was answered, with what its handler or the error handler returned. */
+interface Ended extends Pick<Context, "request" | "set"> {
+  readonly responseValue?: unknown;
 }
 
 /** The options of an endpoint, as far as its guard reads and completes them. */
@@ -62,17 +99,24 @@ interface EndpointOptions {
  * Begins a resource. Each endpoint says what it `needs`: one of the names in the guard's scopes. A HEAD needs what the GET
  * does. The resource checks access itself, so a path such as `/r/../v1/functions` is also checked, before anything of
  * the request is read: Elysia parses a body before it transforms, so the reader of the body checks first. A body is
- * JSON whatever its content type says; without a schema for it, it is not read.
+ * JSON whatever its content type says; without a schema for it, it is not read. An answer that can have more than
+ * `LONG_ANSWER_BYTES`, or take its time, is marked as `long`, so that slow readers get it whole.
  */
 export function resource<Need extends string>(guard: Guard<Need>, tag: string) {
-  const { prefix, scopes, admit, readBody } = guard;
-  return new Elysia({ prefix, detail: { tags: [tag] }, normalize: false }).macro("needs", (need: Need) => ({
-    transform: ({ request }: Pick<Context, "request">) => admit(request, scopes[need]),
+  const { prefix, scopes, admit, changed, readBody, follow } = guard;
+  const tagged = new Elysia({ prefix, detail: { tags: [tag] }, normalize: false });
+  const followed = tagged.macro("long", { afterHandle: ({ request }: Pick<Context, "request">) => follow(request) });
+  return followed.macro("needs", (need: Need) => ({
+    transform: ({ request }: Pick<Context, "request">) => admit(request, need),
+    ...(need === "write" && {
+      afterResponse: ({ request, set, responseValue }: Ended) =>
+        changed(request, responseValue instanceof Response ? responseValue.status : Number(set.status ?? 200)),
+    }),
     introspect: (options: EndpointOptions) => {
       options.detail = { ...options.detail, "x-scopes": scopes[need] };
       if (options.body === undefined) return;
       options.parse = async ({ request }) => {
-        admit(request, scopes[need]);
+        admit(request, need);
         return parseJson(await readBody(request, API_BODY_BYTES));
       };
     },

@@ -1,8 +1,9 @@
-import { Type } from "@sinclair/typebox";
 import { t } from "elysia";
 import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../../domain/functions/functions.ts";
+import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { ListOrPage, PageParameters } from "../wire/pages.ts";
 import { flag } from "../wire/flag.ts";
 import { wantsEvents } from "../wire/event-stream.ts";
 import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
@@ -45,11 +46,26 @@ const pull = {
 /** `/v1/functions`: images plus their settings. */
 export function functionsRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
   return resource(guard, "functions")
-    .get("/", ({ request }) => success(guard.shown(request, functions.list())), {
-      needs: "read",
-      response: { 200: Envelope(Type.Array(Function), "The functions, oldest first."), ...errors() },
-      detail: { operationId: "listFunctions", summary: "List the functions" },
-    })
+    .get(
+      "/",
+      ({ query, request }) => {
+        const asked = parsePageQuery(query);
+        if (asked === undefined) return success(guard.shown(request, functions.list()));
+        const page = functions.page(asked);
+        return success({ functions: guard.shown(request, page.records), next_cursor: cursorOf(page) });
+      },
+      {
+        needs: "read",
+        long: true,
+        query: PageParameters,
+        response: { 200: Envelope(ListOrPage(Function, "functions"), "The functions, oldest first."), ...errors(400) },
+        detail: {
+          operationId: "listFunctions",
+          summary: "List the functions",
+          description: 'All of them; with `limit` or `cursor`, a page: `{"functions": [...], "next_cursor": ...}`.',
+        },
+      },
+    )
     .post(
       "/",
       async ({ body, set, request }) => {
@@ -59,6 +75,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
       },
       {
         needs: "write",
+        long: true,
         body: CreateFunction,
         response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 415, 502, 503, 507) },
         detail: creation,
@@ -76,6 +93,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
         answerPull(tools, { set, request }, (watcher) => functions.update(id, body, watcher)),
       {
         needs: "write",
+        long: true,
         params,
         body: UpdateFunction,
         response: { 200: changed, ...errors(400, 404, 408, 409, 413, 415, 502, 503, 507) },
@@ -105,6 +123,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
         answerPull(tools, { set, request }, (watcher) => functions.pull(id, watcher)),
       {
         needs: "write",
+        long: true,
         params,
         response: { 200: changed, ...errors(400, 404, 502, 503, 507) },
         detail: pull,

@@ -13,7 +13,7 @@ import {
 import { parseWait } from "../../domain/calls/submissions.ts";
 import { AppError } from "../../domain/errors.ts";
 import { type Caller, checkOwnWork } from "../../domain/keys.ts";
-import { CALLBACK, PAGE, REPLAYS, WAIT_MS } from "../../domain/limits.ts";
+import { PAGE, REPLAYS, WAIT_MS } from "../../domain/limits.ts";
 import { quoted } from "../../domain/quoted.ts";
 import type { CallbackService } from "../../services/callbacks/callbacks.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
@@ -124,6 +124,7 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
         success(guard.shown(request, await invocations.list(parseInvocationQuery(raw)))),
       {
         needs: "read",
+        long: true,
         query: filter,
         response: { 200: Envelope(InvocationPage, "A page of invocations, newest first."), ...errors(400) },
         detail: { operationId: "listInvocations", summary: "List the invocations, newest first" },
@@ -153,6 +154,7 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
     )
     .get("/:id/logs", async ({ params: { id } }) => success(await invocations.logs(id)), {
       needs: "read",
+      long: true,
       params,
       response: { 200: Envelope(InvocationLogs, "What the function printed, as far as it was kept."), ...errors(404) },
       detail: { operationId: "getInvocationLogs", summary: "Show what the function printed" },
@@ -162,6 +164,7 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
       ({ params: { id }, request }) => invocationEvents(results, clock, id, (record) => guard.shown(request, record)),
       {
         needs: "read",
+        long: true,
         params,
         response: errors(404),
         detail: {
@@ -180,9 +183,14 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
     .get(
       "/:id/result",
       async ({ params: { id }, request, set }) =>
-        answerResponse(await results.result(id), request.headers.get("accept"), requestId(set)),
+        answerResponse(await results.result(id), {
+          accept: request.headers.get("accept"),
+          request_id: requestId(set),
+          may_read: true,
+        }),
       {
         needs: "read",
+        long: true,
         params,
         response: errors(404, 409),
         detail: {
@@ -204,6 +212,7 @@ function resultRoutes(guard: Guard, { results, callbacks, requestId }: Invocatio
       async ({ params: { id, attempt } }) => success(await results.attemptLogs(id, numberOf(attempt))),
       {
         needs: "read",
+        long: true,
         params: attemptParams,
         response: {
           200: Envelope(InvocationLogs, "What the attempt printed, as far as it was kept."),
@@ -308,7 +317,7 @@ const RETRY_CALLBACK = {
   operationId: "retryCallback",
   summary: "Send a result to its callback_url again",
   description:
-    `Even if it was delivered. It gets ${CALLBACK.attempts} new attempts and keeps its \`webhook-id\`. ` +
+    `Even if it was delivered. It is tried for as long as a new one and keeps its \`webhook-id\`. ` +
     "409 if it is waiting to be sent anyway. " +
     OWN,
 };

@@ -14,6 +14,7 @@ export function keysRoutes(guard: Guard, keys: KeyService) {
   return resource(guard, "keys")
     .get("/", () => success(keys.list()), {
       needs: "read",
+      long: true,
       response: { 200: Envelope(Type.Array(Key), "The keys, oldest first."), ...errors() },
       detail: {
         operationId: "listKeys",

@@ -44,13 +44,14 @@ function manifestOf(value: unknown, variables: Readonly<Record<string, string>>)
     );
   }
   const given = Object.entries(value).filter(([name, part]) => part !== null || !PARTS.some((known) => known === name));
-  return checked(Manifest, expand(Object.fromEntries(given), Manifest, variables));
+  return checked(Manifest, expand(Object.fromEntries(given), Manifest, variables), Object.values(variables));
 }
 
-function checked<T extends TSchema>(schema: T, value: unknown) {
+/** Returns the value if it is of the schema. The message for one that is not shows no value of a variable. */
+function checked<T extends TSchema>(schema: T, value: unknown, variables: readonly string[] = []) {
   if (Value.Check(schema, value)) return value;
   const validator = { schema, Errors: (wrong: unknown) => Value.Errors(schema, wrong) };
-  throw invalid(validationMessage("body", validator, value));
+  throw invalid(validationMessage("body", validator, value, variables));
 }
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });

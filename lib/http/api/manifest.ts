@@ -85,6 +85,7 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
       },
       {
         needs: "write",
+        long: true,
         parse: "none",
         query,
         response: {
@@ -107,6 +108,7 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
       },
       {
         needs: "read",
+        long: true,
         response: { 200: Envelope(Manifest, "The manifest of this server."), ...errors(503) },
         detail: exporting,
       },

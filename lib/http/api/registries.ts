@@ -27,6 +27,7 @@ export function registriesRoutes(guard: Guard, registries: RegistryService) {
   return resource(guard, "registries")
     .get("/", () => success(registries.list()), {
       needs: "read",
+      long: true,
       response: { 200: Envelope(Type.Array(Registry), "The registries by host, without passwords."), ...errors() },
       detail: { operationId: "listRegistries", summary: "List the registries with credentials" },
     })

@@ -14,6 +14,7 @@ export function schedulesRoutes(guard: Guard, schedules: ScheduleService) {
   return resource(guard, "schedules")
     .get("/", async () => success(await schedules.list()), {
       needs: "read",
+      long: true,
       response: { 200: Envelope(Type.Array(ScheduleWithTimes), "The schedules, oldest first."), ...errors() },
       detail: { operationId: "listSchedules", summary: "List the schedules" },
     })

@@ -21,6 +21,7 @@ export function secretsRoutes(guard: Guard, secrets: SecretService) {
   return resource(guard, "secrets")
     .get("/", () => success(secrets.list()), {
       needs: "read",
+      long: true,
       response: { 200: Envelope(Type.Array(Secret), "The secrets by name, without their values."), ...errors() },
       detail: { operationId: "listSecrets", summary: "List the secrets" },
     })

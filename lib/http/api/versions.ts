@@ -30,6 +30,7 @@ export function versionsRoutes(guard: Guard, versions: VersionService) {
         success(guard.shown(request, await versions.list(id, parseVersionQuery(raw)))),
       {
         needs: "read",
+        long: true,
         params,
         query,
         response: { 200: Envelope(VersionPage, "A page of versions, newest first."), ...errors(400, 404) },

@@ -1,28 +1,48 @@
 import { AppError } from "../../domain/errors.ts";
+import { publicMessage } from "../../domain/calls/public-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { type FunctionResponse, type ResponseHeader, WITHOUT_BODY } from "../../domain/calls/http-message.ts";
 import type { Answer } from "../../services/calls/invocations.ts";
 import { errorResponse, SANDBOX_HEADERS } from "../wire/errors.ts";
 
+/** The client that an answer is for. */
+export interface Reader {
+  /** The `Accept` of its request. */
+  readonly accept: string | null;
+  /** The `X-Request-Id` of its answer, unless that is the invocation's id. */
+  readonly request_id?: string;
+  /** True if it may read the invocation's record. Any other client gets a sentence that says nothing about the function. */
+  readonly may_read: boolean;
+}
+
 /**
  * Returns the HTTP answer to a call: the function's own, or an envelope (a problem document for callers that `accept` one)
  * that says why there is none. Bun leaves out the body of a HEAD.
  */
-export function answerResponse(answer: Answer, accept: string | null, requestId = answer.invocation.id): Response {
-  const response = answer.response === null ? refusal(answer, accept, requestId) : ownResponse(answer.response);
+export function answerResponse(answer: Answer, { accept, request_id, may_read }: Reader): Response {
+  const response =
+    answer.response === null
+      ? refusal(answer, accept, request_id ?? answer.invocation.id, may_read)
+      : ownResponse(answer.response);
   const { invocation } = answer;
   if (invocation.exit_code !== null) response.headers.set("X-Function-Exit-Code", String(invocation.exit_code));
   response.headers.set("Server-Timing", serverTiming(invocation));
   return response;
 }
 
-function refusal({ invocation, retry_after_s }: Answer, accept: string | null, requestId: string): Response {
-  const { reason, message } = invocation;
+function refusal(
+  { invocation, retry_after_s }: Answer,
+  accept: string | null,
+  requestId: string,
+  mayRead: boolean,
+): Response {
+  const reason = invocation.reason ?? "internal";
+  const message = invocation.message ?? "The function gave no answer: see its logs";
   const details = retry_after_s === undefined ? {} : { retry_after_s };
-  return errorResponse(
-    new AppError(reason ?? "internal", message ?? "The function gave no answer: see its logs", details),
-    { request_id: requestId, accept },
-  );
+  return errorResponse(new AppError(reason, mayRead ? message : publicMessage(reason, message), details), {
+    request_id: requestId,
+    accept,
+  });
 }
 
 function ownResponse({ status, headers, body }: FunctionResponse): Response {

@@ -1,6 +1,8 @@
 import type { Server } from "bun";
 import { t } from "elysia";
-import { checkFunction } from "../../domain/keys.ts";
+import { publicError } from "../../domain/calls/public-message.ts";
+import type { FunctionResponse } from "../../domain/calls/http-message.ts";
+import { checkFunction, hasScope } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
@@ -10,6 +12,7 @@ import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
 import type { RequestId } from "../wire/errors.ts";
+import { LONG_ANSWER_BYTES, type SlowReaders } from "../wire/slow-readers.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { type Asked, SubmissionQuery, type Submissions } from "./submit.ts";
@@ -20,6 +23,7 @@ export interface Calls {
   readonly submissions: Submissions;
   readonly readBody: ReadBody;
   readonly requestId: RequestId;
+  readonly slowReaders: SlowReaders;
   readonly server: () => Server<unknown> | null;
   readonly clientAddress: ClientAddress;
   /** The largest request body. */
@@ -34,6 +38,8 @@ interface Called {
   readonly path: CallPath;
   /** Queues the call if its sender wants that; undefined if it cannot be asynchronous. */
   readonly submission?: Asked | undefined;
+  /** True if the caller may read the record of its call. */
+  readonly may_read: boolean;
 }
 
 /** The path of a call without a route: its key, if it has one, was for this server. */
@@ -52,7 +58,11 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
       const shown = (record: Invocation) =>
         record.callback_url === query.callback_url ? record : guard.shown(request, record);
       const submission = { query, caller, shown };
-      return call(calls, request, { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission });
+      const may_read = hasScope(caller, ["read"]);
+      const called = { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission, may_read };
+      return call(calls, request, called).catch((error: unknown) => {
+        throw may_read ? error : publicError(error);
+      });
     },
     {
       needs: "invoke",
@@ -68,14 +78,21 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(
-  { invocations, submissions, readBody, server, clientAddress, request_bytes }: Calls,
+  { invocations, submissions, readBody, slowReaders, server, clientAddress, request_bytes }: Calls,
   request: Request,
-  { id, target, path, submission }: Called,
+  { id, target, path, submission, may_read }: Called,
 ): Promise<Response> {
   const body = await readBody(request, request_bytes);
   const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
   const taken = submission && (await submissions.take(request, asked, submission));
   if (taken !== undefined) return taken;
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
-  return answerResponse(answer, request.headers.get("accept"));
+  if (answer.response !== null && (isLong(answer.response) || request.signal.aborted)) {
+    slowReaders.follow({ request, server: server(), onUndelivered: (why) => invocations.undelivered(id, why) });
+  }
+  return answerResponse(answer, { accept: request.headers.get("accept"), may_read });
+}
+
+function isLong({ body }: FunctionResponse): boolean {
+  return !(body instanceof Uint8Array) || body.length >= LONG_ANSWER_BYTES;
 }

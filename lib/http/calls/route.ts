@@ -1,5 +1,6 @@
 import { Elysia } from "elysia";
 import { AppError } from "../../domain/errors.ts";
+import { publicError } from "../../domain/calls/public-message.ts";
 import { checkFunction } from "../../domain/keys.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
@@ -70,6 +71,7 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
     id,
     target: { function: fn, route_id: route.id, key_id: key },
     path: { path, path_rest, route: route.path, keyed },
+    may_read: false,
     submission: route.async ? ON_ROUTES : undefined,
   });
 }
@@ -109,7 +111,10 @@ function wrongMethod({ request, route, id }: Visit): Response {
 
 function refusal({ request, id }: Visit, log: Logger, error: unknown): Response {
   const where = { request_id: id, method: request.method, path: pathOf(request.url) };
-  return errorResponse(shownError(error, log, where), { request_id: id, accept: request.headers.get("accept") });
+  return errorResponse(publicError(shownError(error, log, where)), {
+    request_id: id,
+    accept: request.headers.get("accept"),
+  });
 }
 
 function originOf({ headers }: Request): string | null {

@@ -100,7 +100,7 @@ export class Submissions {
       id: call.id,
       target,
       body: call.request.body,
-      request_meta: storedRequest(call.request),
+      request_meta: storedRequest(call.request, target.function),
       ...options,
       ...(key !== undefined && { idempotency_key: key }),
       origin: { callback_url: callback_url ?? target.function.callback_url },

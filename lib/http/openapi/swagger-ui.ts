@@ -33,7 +33,7 @@ const ZSTD = [0x28, 0xb5] as const;
 export function docsRoutes(guard: Guard<"read">, document: () => JsonObject) {
   let made: Promise<unknown> | undefined;
   // A new object for each: Elysia completes the options that it is given.
-  const hidden = () => ({ needs: "read", detail: { hide: true } }) as const;
+  const hidden = () => ({ needs: "read", long: true, detail: { hide: true } }) as const;
   const text = (body: string, type: string) =>
     new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
   return resource(guard, "documentation")

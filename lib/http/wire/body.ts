@@ -1,5 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
+import { decodeText, NotJson, parseJsonText } from "../../domain/json-text.ts";
 import { LEAST_BYTES_PER_S } from "../../domain/limits.ts";
 import { quoted } from "../../domain/quoted.ts";
 import { BodyPace, tooLate } from "./body-pace.ts";
@@ -94,21 +95,18 @@ function tooLarge(limitBytes: number): AppError {
   );
 }
 
-const UTF8 = new TextDecoder("utf-8", { fatal: true });
-
 /** Parses a body as JSON whatever its content type says: `curl -d` sends it as a form. No body is undefined. */
 export function parseJson(bytes: Uint8Array, mostValues = JSON_VALUES): unknown {
   if (bytes.length === 0) return undefined;
   try {
-    const text = UTF8.decode(bytes);
+    const text = decodeText(bytes);
     const { depth, values } = sizeOf(text);
-    if (depth > JSON_DEPTH) throw new Error(`it is nested deeper than ${JSON_DEPTH} levels`);
-    if (values > mostValues) throw new Error(`it has more than ${mostValues} values`);
-    return withConversion(JSON.parse(text));
+    if (depth > JSON_DEPTH) throw new NotJson(`it is nested deeper than ${JSON_DEPTH} levels`);
+    if (values > mostValues) throw new NotJson(`it has more than ${mostValues} values`);
+    return withConversion(parseJsonText(text));
   } catch (error) {
-    // Without the word that the parser quotes, and without its error as the cause: both end up in the log, and a body may be a secret.
-    const why = error instanceof Error ? error.message.replace(/^JSON Parse error: |(?<=identifier) ".*"$/gs, "") : "";
-    throw new AppError("invalid_request", `The request body is not JSON: ${why}`);
+    if (!(error instanceof NotJson)) throw error;
+    throw new AppError("invalid_request", `The request body is not JSON: ${error.message}`);
   }
 }
 

@@ -14,8 +14,16 @@ const PROBLEMS = 50;
 
 const NOUNS: Readonly<Record<string, string>> = { body: "body", query: "query parameter", params: "path parameter" };
 
-/** Says in one sentence what is wrong with a body, a query or path parameters, and how to fix it. */
-export function validationMessage(where: string, validator: unknown, value: unknown): string {
+/**
+ * Says in one sentence what is wrong with a body, a query or path parameters, and how to fix it. A value that contains one
+ * of `hidden` is not shown.
+ */
+export function validationMessage(
+  where: string,
+  validator: unknown,
+  value: unknown,
+  hidden: readonly string[] = [],
+): string {
   const noun = NOUNS[where] ?? where;
   if (!isValidator(validator)) return `Invalid ${noun}`;
   const problems = [...Iterator.from(validator.Errors(value)).take(PROBLEMS)];
@@ -31,9 +39,15 @@ export function validationMessage(where: string, validator: unknown, value: unkn
   if (problem.type === ValueErrorType.ObjectAdditionalProperties)
     return unknownField(noun, path, shown, problem.schema);
   if (problem.value === undefined) return `Missing ${shown}: it must be ${expectation(problem.schema)}`;
-  if (holdsSecret(problem.schema)) return `Invalid ${shown}: it must be ${expectation(problem.schema)}`;
+  const isHidden = hidden.some((part) => part !== "" && String(problem.value).includes(part));
+  if (isHidden || holdsSecret(problem.schema) || PRIVATE_FIELD.test(path)) {
+    return `Invalid ${shown}: it must be ${expectation(problem.schema)}`;
+  }
   return `Invalid ${shown}: it must be ${expectation(problem.schema)}, but it ${fault(problem)}`;
 }
+
+/** The paths of values that may be secrets, though they are not always. */
+const PRIVATE_FIELD = /(?:^|\/)(?:environment|variables)(?:\/|$)/;
 
 /** Returns whether a value of this schema must not be shown: a message may end up in a log. */
 function holdsSecret(schema: TSchema): boolean {

@@ -13,6 +13,7 @@ import type { Reason } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { RetryWish } from "../../domain/functions/retry.ts";
 import { RESPONSE_META_BYTES } from "../../domain/limits.ts";
+import { decodeText, NotJson, parseJsonText, withoutByteOrderMark } from "../../domain/json-text.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { ExitFrame, GateFile, ResponseState } from "../gate-protocol/frames.ts";
 import type { Exchange } from "../instance/active-call.ts";
@@ -108,7 +109,8 @@ export function judge(exit: ExitFrame, { response, meta }: AnswerFiles, facts: R
   const answered = "meta" in said ? said.meta : PLAIN_RESPONSE;
   for (const line of answered.dropped) facts.logs.add("stderr", Buffer.from(`slipway: ${line}\n`));
   const { status, headers } = headOf(answered, exit.bodyFile, success);
-  const answer = { wish, response: { status, headers, body: response }, ...usage };
+  const body = exit.bodyFile ? response : withoutByteOrderMark(response);
+  const answer = { wish, response: { status, headers, body }, ...usage };
   if (success) return finished(facts, { status: "succeeded", reason: null, message: null, ...answer });
   return finished(facts, { status: "failed", reason: "function_failed", message, ...answer });
 }
@@ -174,16 +176,16 @@ function fileProblem(name: string, state: ResponseState, limit: number): Problem
   }
 }
 
-/** Returns the problem with a response, or nothing. Its bytes are never changed: numbers beyond 2^53 stay as they are. */
+/** Returns the problem with a response, or nothing. It is only read: numbers beyond 2^53 reach the caller as they are. */
 function responseProblem(exit: ExitFrame, response: Uint8Array, limit: number): Problem | undefined {
   const unusable = fileProblem(exit.bodyFile ? "response.body" : "response.json", exit.responseState, limit);
   if (unusable !== undefined || exit.bodyFile) return unusable;
   if (response.length === 0) return { reason: "invalid_response", message: "response.json is empty" };
   try {
-    JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(response));
+    parseJsonText(decodeText(response));
     return undefined;
   } catch (error) {
-    const why = error instanceof Error ? error.message.replace(/^JSON Parse error: /, "") : "";
-    return { reason: "invalid_response", message: `response.json is not JSON: ${why}` };
+    if (!(error instanceof NotJson)) throw error;
+    return { reason: "invalid_response", message: `response.json is not JSON: ${error.message}` };
   }
 }

@@ -2,6 +2,7 @@ import {
   FAILED_STAGES,
   HEADER_BYTES,
   PAYLOAD_BYTES,
+  PROTOCOL_VERSION,
   ProtocolError,
   RESPONSE_STATES,
   type ExitFrame,
@@ -17,8 +18,11 @@ interface Form {
   readonly read: (payload: Buffer) => GateFrame;
 }
 
+/** The payload of READY in our version: the version, uid and gid. */
+const READY_BYTES = 9;
+
 const FORMS: ReadonlyMap<number, Form> = new Map([
-  [0x81, { name: "READY", least: 1, most: 1, read: (payload) => ({ type: "ready", version: payload.readUInt8(0) }) }],
+  [0x81, { name: "READY", least: 1, most: 256, read: readReady }],
   [0x82, { name: "LOG", least: 2, most: PAYLOAD_BYTES, read: readLog }],
   [0x83, { name: "EXPIRED", least: 0, most: 0, read: () => ({ type: "expired" }) }],
   [0x84, { name: "EXIT", least: 57, most: 57, read: readExit }],
@@ -97,6 +101,14 @@ export class FrameDecoder {
     this.#broken = new ProtocolError(message);
     throw this.#broken;
   }
+}
+
+/** Reads the version first: another one may have another payload, which nobody can read here. */
+function readReady(payload: Buffer): GateFrame {
+  const version = payload.readUInt8(0);
+  if (version !== PROTOCOL_VERSION) return { type: "ready", version };
+  if (payload.length !== READY_BYTES) throw new ProtocolError(`it has ${payload.length} bytes`);
+  return { type: "ready", version, uid: payload.readUInt32BE(1), gid: payload.readUInt32BE(5) };
 }
 
 function readLog(payload: Buffer): GateFrame {

@@ -1,7 +1,7 @@
 /** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
 /** The version in our gate's READY. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 /** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */
@@ -41,9 +41,17 @@ export interface ExitFrame {
   readonly responseBytes: number;
 }
 
+/** A gate that is up, and the user that it and its functions run as. Only the version is known of a gate of another one. */
+export interface ReadyFrame {
+  readonly type: "ready";
+  readonly version: number;
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
 /** A frame from the gate. */
 export type GateFrame =
-  | { readonly type: "ready"; readonly version: number }
+  | ReadyFrame
   | { readonly type: "log"; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
   | { readonly type: "expired" }
   | ExitFrame

@@ -171,7 +171,8 @@ export class Instance {
     if (frame.type === "ready") {
       // A gate of another version says so, and its conversation is over.
       if (this.#conversation.state !== "ready") throw new Error(`its gate speaks version ${frame.version}`);
-      return this.#becomeReady();
+      const problem = this.#channel.accept(frame);
+      return problem === undefined ? this.#becomeReady() : this.#fail(problem);
     }
     const call = this.#call;
     if (call === undefined) throw new Error(`${frame.type} came before a request`);
@@ -236,7 +237,7 @@ export class Instance {
     else this.retire();
   }
 
-  /** Ends an instance that was not ready yet. */
+  /** Ends an instance that was not ready yet, or is not acceptable now. */
   #fail(error: AppError): void {
     this.#ready.reject(error);
     if (error.reason === "instance_lost") this.#channel.reject();

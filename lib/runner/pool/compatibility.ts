@@ -12,6 +12,7 @@ export const CONTAINER_FIELDS = [
   "memory_bytes",
   "cpus",
   "pids",
+  "nofile",
   "context_bytes",
   "network",
   "share_network",

@@ -24,7 +24,8 @@ const USES_MS = 60_000;
 /** The caller that a token belongs to, or why it is refused. A `dead` key is revoked or has expired: its sender did not guess. */
 export type Identification =
   | { readonly caller: Caller }
-  | { readonly refused: "none" | "wrong" | "dead"; readonly message: string };
+  | { readonly refused: "none" | "wrong"; readonly message: string }
+  | { readonly refused: "dead"; readonly message: string; readonly key_id: string };
 
 /** Returns the hash that a key is stored and compared by: SHA-256 in hex. */
 export function hashToken(token: string): string {
@@ -106,10 +107,10 @@ export class KeyService implements AsyncDisposable {
       return { caller: administrator("server") };
     const found = this.#deps.store.findByHash(hash);
     if (found === undefined || !sameHash(hash, found.hash)) return this.#unidentified();
-    const { id, name, scopes, function_id, revoked_at, expires_at } = found.key;
+    const { id, scopes, function_id, revoked_at, expires_at } = found.key;
     const now = timestamp(this.#deps.clock.now());
-    if (revoked_at !== null) return dead(name, `was revoked at ${revoked_at}`);
-    if (expires_at !== null && expires_at <= now) return dead(name, `expired at ${expires_at}`);
+    if (revoked_at !== null) return dead(found.key, `was revoked at ${revoked_at}`);
+    if (expires_at !== null && expires_at <= now) return dead(found.key, `expired at ${expires_at}`);
     this.#uses.set(id, now);
     if (!this.#isNoteDue) this.#noteUses.set(USES_MS);
     this.#isNoteDue = true;
@@ -164,9 +165,9 @@ export class KeyService implements AsyncDisposable {
   }
 }
 
-function dead(name: string, fate: string): Identification {
+function dead({ id, name }: Key, fate: string): Identification {
   const message = `The API key ${JSON.stringify(name)} ${fate}: send another, which an administrator makes with POST /v1/keys`;
-  return { refused: "dead", message };
+  return { refused: "dead", message, key_id: id };
 }
 
 function sameHash(a: string, b: string): boolean {

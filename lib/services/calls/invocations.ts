@@ -3,7 +3,13 @@ import { onAbort, TaskGroup } from "../../domain/concurrency.ts";
 import { AppError, messageOf, type Reason } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { BufferedRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
-import type { Invocation, InvocationLogs, InvocationPage, InvocationQuery } from "../../domain/calls/invocations.ts";
+import type {
+  Invocation,
+  InvocationLogs,
+  InvocationPage,
+  InvocationQuery,
+  Undelivered,
+} from "../../domain/calls/invocations.ts";
 import { notFound } from "../../domain/quoted.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import { timestamp } from "../../domain/types.ts";
@@ -90,6 +96,13 @@ export class InvocationService implements AsyncDisposable {
   async logs(id: string): Promise<InvocationLogs> {
     const { log_dropped_bytes } = await this.get(id);
     return { entries: await this.#deps.history.logs(id), dropped_bytes: log_dropped_bytes };
+  }
+
+  /** Notes in the record that the function's answer did not reach its caller in whole. */
+  undelivered(id: string, why: Undelivered): void {
+    const noted = this.#draining ? "shutting_down" : why;
+    this.#deps.log.info("answer not delivered", { request_id: id, why: noted });
+    this.#deps.recorder.undelivered(id, noted);
   }
 
   /** Takes no more calls, waits for those that run, and ends them after the grace period. */
@@ -224,12 +237,12 @@ export class InvocationService implements AsyncDisposable {
 }
 
 /** Returns what is kept of a synchronous call if its function says so. An answer that is still arriving is not kept. */
-function payloadOf({ id, request }: InvokeCall, { response }: Outcome): Payload {
+function payloadOf({ id, request, target }: InvokeCall, { response }: Outcome): Payload {
   const kept = response !== null && response.body instanceof Uint8Array ? response.body : null;
   return {
     invocation_id: id,
     request: request.body,
-    request_meta: storedRequest(request),
+    request_meta: storedRequest(request, target.function),
     response: kept,
     response_meta: response === null || kept === null ? null : storedResponse(response),
   };

@@ -38,6 +38,7 @@ export function newRecord(
     chain_depth: 0,
     callback_url: null,
     key_id,
+    undelivered: null,
     created_at: now,
   };
 }

@@ -1,5 +1,5 @@
 import type { Clock } from "../../clock.ts";
-import type { Invocation, LogEntry } from "../../domain/calls/invocations.ts";
+import type { Invocation, LogEntry, Undelivered } from "../../domain/calls/invocations.ts";
 import { Alarm } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
@@ -26,7 +26,7 @@ export interface Retention {
 }
 
 interface RecorderDeps {
-  readonly history: Pick<History, "save" | "remove" | "prune" | "markLost">;
+  readonly history: Pick<History, "save" | "markUndelivered" | "remove" | "prune" | "markLost">;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -78,13 +78,23 @@ export class Recorder implements AsyncDisposable {
     });
   }
 
+  /** Notes that an answer did not reach its caller, once the record is written. */
+  undelivered(id: string, why: Undelivered): void {
+    const { history, log } = this.#deps;
+    const noted = this.#afterWrites(async () => {
+      await this.#writeAll();
+      await history.markUndelivered(id, why);
+    });
+    noted.catch((error: unknown) => {
+      log.warn("not noted that an answer did not arrive", { request_id: id, problem: messageOf(error) });
+    });
+  }
+
   /** Writes everything now: readers call it, so that they find what has happened. An error of the database is logged. */
   flush(): Promise<void> {
     this.#nextFlush.clear();
     this.#isFlushDue = false;
-    return this.#afterWrites(async () => {
-      while (this.#pending.size > 0) if (!(await this.#writeBatch())) return;
-    });
+    return this.#afterWrites(() => this.#writeAll());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -109,6 +119,10 @@ export class Recorder implements AsyncDisposable {
     const done = this.#writes.then(work);
     this.#writes = done.catch(() => undefined);
     return done;
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#pending.size > 0) if (!(await this.#writeBatch())) return;
   }
 
   /** Writes a batch. Returns false if the disk is full. */

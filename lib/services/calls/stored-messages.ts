@@ -1,3 +1,4 @@
+import { responseHeaderProblem } from "../../domain/calls/headers.ts";
 import {
   ANY_BYTES_TYPE,
   type BufferedRequest,
@@ -8,6 +9,8 @@ import {
   JSON_TYPE,
   plainRequest,
 } from "../../domain/calls/http-message.ts";
+import { storableHeaders } from "../../domain/calls/headers.ts";
+import type { Function } from "../../domain/functions/functions.ts";
 import { headOf } from "../../runner/contracts/files.ts";
 import { PLAIN_RESPONSE, type ResponseMeta } from "../../runner/contracts/response-meta.ts";
 
@@ -27,9 +30,13 @@ interface OldResponse {
   readonly body_file: boolean;
 }
 
-/** Returns the column for a request. */
-export function storedRequest({ method, url, headers, via }: FunctionRequest): string {
-  return JSON.stringify({ method, url, headers, via } satisfies StoredRequest);
+/** Returns the column for a request to a function; without its caller's credentials, unless the function asks for them. */
+export function storedRequest(
+  { method, url, headers, via }: FunctionRequest,
+  { store_credentials }: Pick<Function, "store_credentials">,
+): string {
+  const kept = store_credentials ? headers : storableHeaders(headers);
+  return JSON.stringify({ method, url, headers: kept, via } satisfies StoredRequest);
 }
 
 /** Returns a request by its columns; without the first one it is JSON that no HTTP request brought. */
@@ -51,13 +58,19 @@ export function storedResponse({ status, headers }: StoredResponse): string {
 export function readStoredResponse(text: string | null, succeeded: boolean): StoredResponse {
   if (text === null) return headOf(PLAIN_RESPONSE, false, succeeded);
   const stored = JSON.parse(text) as StoredResponse | OldResponse; // `storedResponse` wrote it, or that of an older version
-  if (!("body_file" in stored)) return stored;
-  return headOf(stored.meta ?? PLAIN_RESPONSE, stored.body_file, succeeded);
+  // An older version let headers pass that are left out now.
+  if (!("body_file" in stored)) return { ...stored, headers: stored.headers.filter(([name]) => mayPass(name)) };
+  const { status, headers } = stored.meta ?? PLAIN_RESPONSE;
+  return headOf({ status, headers: headers.filter(([name]) => mayPass(name)) }, stored.body_file, succeeded);
+}
+
+function mayPass(name: string): boolean {
+  return responseHeaderProblem(name) === undefined;
 }
 
 /** Returns the request column for a call whose body is another call's answer, by the column of that answer. */
 export function requestAfter(response: string | null): string | null {
   const { headers } = readStoredResponse(response, true);
   const type = headers.find(([name]) => name === "content-type")?.[1] ?? JSON_TYPE;
-  return isJsonType(type) ? null : storedRequest(plainRequest(new Uint8Array(0), type));
+  return isJsonType(type) ? null : storedRequest(plainRequest(new Uint8Array(0), type), { store_credentials: true });
 }

@@ -1,6 +1,12 @@
 import type { Attempt } from "../../domain/calls/attempts.ts";
 import type { Delivery } from "../../domain/calls/callbacks.ts";
-import type { Invocation, InvocationPage, InvocationQuery, LogEntry } from "../../domain/calls/invocations.ts";
+import type {
+  Invocation,
+  InvocationPage,
+  InvocationQuery,
+  LogEntry,
+  Undelivered,
+} from "../../domain/calls/invocations.ts";
 import type { DeadFilter, History } from "../history.ts";
 import type { Payload, Pruning, SavedInvocation } from "../records.ts";
 import type { Tables } from "./tables.ts";
@@ -51,6 +57,10 @@ export class SqliteHistory implements History {
 
   async save(records: readonly SavedInvocation[]): Promise<void> {
     this.#tables.invocations.save(records);
+  }
+
+  async markUndelivered(id: string, why: Undelivered): Promise<void> {
+    this.#tables.invocations.markUndelivered(id, why);
   }
 
   async remove(id: string): Promise<void> {

@@ -5,7 +5,8 @@ import type { Invocation } from "../../domain/calls/invocations.ts";
 import { moved } from "../../domain/calls/states.ts";
 import { idempotencyOwner } from "../../domain/calls/submissions.ts";
 import { AppError } from "../../domain/errors.ts";
-import { IDEMPOTENCY, QUEUED } from "../../domain/limits.ts";
+import { IDEMPOTENCY, LONGEST_LEASE_MS, QUEUED } from "../../domain/limits.ts";
+import { furthest } from "../../domain/time/set-back.ts";
 import { timestamp } from "../../domain/types.ts";
 import type {
   AttemptId,
@@ -19,6 +20,7 @@ import type {
   ScheduledSubmission,
   Standing,
   Submitted,
+  WaitingReceiver,
 } from "../ledger.ts";
 import type { ReadyWork, Work } from "../records.ts";
 import type { Database } from "./database/database.ts";
@@ -154,9 +156,25 @@ export class SqliteLedger implements Ledger {
     return this.#fast(() => this.#tables.idempotencyKeys.prune(before));
   }
 
-  async dueDeliveries(now: number, limit: number) {
-    const { deliveries } = this.#tables;
-    return { deliveries: deliveries.due(now, limit), next: deliveries.soonest(now) };
+  async takeBack(now: number): Promise<number> {
+    const { work, invocations, deliveries, idempotencyKeys } = this.#tables;
+    return this.#fast(() => {
+      const waits = work.takeBack(now, furthest(now));
+      for (const { invocation_id, due } of waits) {
+        const record = invocations.get(invocation_id);
+        if (record !== undefined) invocations.put({ ...record, run_at: timestamp(due) });
+      }
+      const leases = work.shortenLeases(now + LONGEST_LEASE_MS);
+      return waits.length + leases + deliveries.takeBack(now) + idempotencyKeys.takeBack(now);
+    });
+  }
+
+  async receivers(): Promise<WaitingReceiver[]> {
+    return this.#tables.deliveries.receivers();
+  }
+
+  async dueDeliveries(receiver: string, { now, limit }: { now: number; limit: number }): Promise<Delivery[]> {
+    return this.#tables.deliveries.due(receiver, now, limit);
   }
 
   async saveDelivery(delivery: Delivery): Promise<void> {
@@ -176,7 +194,7 @@ export class SqliteLedger implements Ledger {
         const message = `The callback waits for its next attempt already, at ${timestamp(before.due)}`;
         throw new AppError("conflict", message);
       }
-      const after: Delivery = { ...before, state: "waiting", due: now, attempts: 0, delivered_at: null };
+      const after: Delivery = { ...before, state: "waiting", due: now, since: now, attempts: 0, delivered_at: null };
       deliveries.put(after);
       payloads.settle(invocationId, null);
       return after;
@@ -249,7 +267,7 @@ export class SqliteLedger implements Ledger {
     return this.#insert(submission);
   }
 
-  #insert({ invocation, request }: NewInvocation): Invocation {
+  #insert({ invocation, request, waits_since }: NewInvocation): Invocation {
     const { id, function_id, priority, run_at, created_at } = invocation;
     this.#tables.invocations.put(invocation);
     if ("request" in request) {
@@ -266,6 +284,7 @@ export class SqliteLedger implements Ledger {
       attempts: 0,
       lost_attempts: 0,
       lease_until: null,
+      waits_since: waits_since ?? null,
     });
     return invocation;
   }

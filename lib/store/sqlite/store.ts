@@ -54,6 +54,7 @@ export class SqliteStore implements Store, Disposable {
   readonly pulledImages: Tables["pulledImages"];
   readonly ledger: SqliteLedger;
   readonly history: SqliteHistory;
+  readonly audit: Tables["audit"];
   readonly #database: Database;
 
   constructor(database: Database, clock: Clock, queueBytes?: number) {
@@ -68,6 +69,7 @@ export class SqliteStore implements Store, Disposable {
     this.schedules = this.tables.schedules;
     this.settings = this.tables.settings;
     this.pulledImages = this.tables.pulledImages;
+    this.audit = this.tables.audit;
     this.ledger = new SqliteLedger(database, this.tables, clock);
     this.history = new SqliteHistory(this.tables);
   }

@@ -57,6 +57,7 @@ beforeEach(() => {
     command: ["command"],
     stream,
     events,
+    accept: () => undefined,
     onClosed: () => heard.push("closed"),
     doubtGate: () => heard.push("gate doubted"),
     gone: () => Promise.resolve(),

@@ -29,6 +29,7 @@ const setting = {
   gate: "/.slipway/gate-1",
   gate_mount: { Type: "volume", Source: "v" },
   context_root: "/tmp/context",
+  open_files: 65_536,
   network: "bridge",
 };
 
@@ -59,7 +60,7 @@ test("containerSpec keeps the container in its sandbox, and tied to its stream",
     ReadonlyRootfs: false,
     CapDrop: ["NET_RAW", "MKNOD", "SETFCAP", "AUDIT_WRITE"],
     SecurityOpt: ["no-new-privileges"],
-    Tmpfs: { "/tmp/context": `rw,nosuid,nodev,mode=1777,size=${64 * MIB}` },
+    Tmpfs: { "/tmp/context": `rw,nosuid,nodev,exec,mode=1777,size=${64 * MIB}` },
     Mounts: [setting.gate_mount],
   });
   // The user and directory of the image apply, and the runtime of the engine.
@@ -86,9 +87,25 @@ test("containerSpec has the function's user, directory, runtime and labels; our 
     User: "7:8",
     WorkingDir: "/app",
     Labels: { team: "checkout", "slipway.owner": "o", "slipway.function": "f" },
-    HostConfig: { Runtime: "runsc", Tmpfs: { "/tmp/context": `rw,nosuid,nodev,mode=1777,size=${5 * MIB}` } },
+    HostConfig: { Runtime: "runsc", Tmpfs: { "/tmp/context": `rw,nosuid,nodev,exec,mode=1777,size=${5 * MIB}` } },
   });
 });
+
+test.each([
+  [null, 1024, 65_536],
+  [64, 64, 64],
+  [100_000, 100_000, 100_000],
+])(
+  "containerSpec limits open files for a `nofile` of %p to %i, hard %i, and makes no core dumps",
+  (nofile, Soft, Hard) => {
+    for (const sandbox of SANDBOXES) {
+      expect(specOf({ nofile, sandbox }).HostConfig["Ulimits"]).toEqual([
+        { Name: "nofile", Soft, Hard },
+        { Name: "core", Soft: 0, Hard: 0 },
+      ]);
+    }
+  },
+);
 
 test("containerSpec of the sandbox `docker` leaves capabilities and privileges to the engine, and keeps the limits", () => {
   const { HostConfig } = specOf({ sandbox: "docker" });
@@ -107,6 +124,14 @@ describe("containerSpec of the sandbox `strict`", () => {
     });
   });
 
+  test("runs a user that was looked up by numbers alone, with his groups", () => {
+    const found = { uid: 12, gid: 13, groups: [14, 15] };
+    const spec = containerSpec({ ...fn, ...strict, user: "app" }, { ...setting, user: found });
+    expect(spec).toMatchObject({ User: "12:13", HostConfig: { GroupAdd: ["14", "15"] } });
+    const alone = containerSpec({ ...fn, ...strict }, { ...setting, user: { ...found, groups: [] } });
+    expect(alone["HostConfig"]).not.toHaveProperty("GroupAdd");
+  });
+
   test.each([
     ["", null, "65534:65534"],
     ["root", null, "65534:65534"],
@@ -121,14 +146,20 @@ describe("containerSpec of the sandbox `strict`", () => {
   });
 
   test("replaces each volume with a sized tmpfs, except ours", () => {
-    const volumes = ["/data", "/data/", "/cache/../var/cache", "/.slipway", "/tmp", "/tmp/context"];
+    const volumes = ["/data", "/data/", "/cache/../var/cache", "relative/", "/.slipway", "/tmp", "/tmp/context"];
     const { Tmpfs } = specOf({ ...strict, memory_bytes: 64 * MIB }, { volumes }).HostConfig;
     const options = `rw,nosuid,nodev,exec,mode=1777,size=${16 * MIB}`;
     expect(Tmpfs).toEqual({
       "/data": options,
       "/var/cache": options,
+      "/relative": options,
       "/tmp": options,
-      "/tmp/context": `rw,nosuid,nodev,mode=1777,size=${32 * MIB}`,
+      "/tmp/context": `rw,nosuid,nodev,noexec,mode=1777,size=${32 * MIB}`,
+    });
+    // A read-only root would be none where the image may write to a volume (EDGE C3).
+    expect(specOf({ read_only: true, memory_bytes: 64 * MIB }, { volumes }).HostConfig["Tmpfs"]).toMatchObject({
+      "/data": options,
+      "/relative": options,
     });
     expect(specOf({}, { volumes }).HostConfig["Tmpfs"]).not.toHaveProperty("/data");
   });

@@ -167,6 +167,19 @@ describe("callbackBody", () => {
     expect(parsed(null, "cancelled")).toMatchObject({ type: "invocation.cancelled" });
   });
 
+  test("has the message for strangers if there is no response", () => {
+    const failed = { status: "dead", reason: "secret_unavailable", message: 'The secret "db" is gone' } as const;
+    const body = callbackBody(someInvocation("i1", failed), null);
+    expect(body).not.toContain('\\"db\\"');
+    expect(JSON.parse(body)).toMatchObject({
+      data: { invocation: { reason: "secret_unavailable", message: expect.stringContaining("present settings") } },
+    });
+    const exited = { status: "dead", reason: "function_failed", message: "The function exited with code 3" } as const;
+    expect(JSON.parse(callbackBody(someInvocation("i1", exited), Buffer.from("1")))).toMatchObject({
+      data: { invocation: { message: exited.message }, response: 1 },
+    });
+  });
+
   test("any JSON stays unchanged, number for number", () => {
     expect(bodyOf(Buffer.from("[9223372036854775807, 1.0]"))).toEndWith('"response":[9223372036854775807, 1.0]}}');
     fc.assert(

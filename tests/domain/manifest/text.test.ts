@@ -24,6 +24,8 @@ describe("parseManifestText", () => {
     ["anchors, aliases and merges", "a: &a {x: 1}\nb: {<<: *a, y: *a}\n", { a: { x: 1 }, b: { x: 1, y: { x: 1 } } }],
     ["words that are truth values elsewhere", "a: yes\nb: off\nc: 010\n", { a: "yes", b: "off", c: 10 }],
     ["nothing", "", null],
+    ["a byte order mark before YAML", "\u{feff}a: 1\n", { a: 1 }],
+    ["a byte order mark before JSON", '\u{feff}{\n\t"a": "\\ud800"}', { a: "\ud800" }],
     [
       "stars that are not aliases",
       `a: ["*"]\nb: '*'\nc: /x/*\n${"#* * *a\n".repeat(1_000)}`,

@@ -33,7 +33,7 @@ async function withAccount(line: string): Promise<string> {
 
 describe("sandbox", () => {
   test("`strict` has no capabilities, a read-only root, no network, a user other than root and a tmpfs for each volume", async () => {
-    const own = await imageWith(engine, image, "VOLUME /data", "VOLUME /tmp/context", "VOLUME /.slipway");
+    const own = await imageWith(engine, image, "VOLUME /data", "VOLUME /tmp/context");
     const fn = await server.createFunction(own, { sandbox: "strict", memory_bytes: 64 * MIB });
     const seen = await inside(server, fn);
     const { CapEff, CapBnd, CapPrm, NoNewPrivs, Seccomp } = seen.status;

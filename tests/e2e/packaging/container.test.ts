@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
-import { eventually } from "../../support/pace.ts";
 import { buildServerImage } from "./support/server-image.ts";
 
 /** The first build installs compilers and packages. */
@@ -39,10 +38,10 @@ afterAll(async () => {
 });
 
 /** Runs the image's own health check until it succeeds. */
-async function untilHealthy(): Promise<void> {
+async function untilHealthy(container = name): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
-      await engine.docker("exec", name, "slipway", "healthcheck");
+      await engine.docker("exec", container, "slipway", "healthcheck");
       return;
     } catch (error) {
       if (attempt === 50) throw error;
@@ -82,9 +81,9 @@ test("A3: the gateway is trusted only with TRUST_GATEWAY=on: with the port on al
   const socket = `${engine.socket}:/var/run/docker.sock`;
   await engine.docker("run", "-d", "--name", open, "-p", "0:9999", ...settings, "-v", socket, image);
   try {
-    const published = (await engine.docker("port", open, "9999")).trim().split(/[:\n]/).at(-1);
-    const openUrl = `http://localhost:${published}`;
-    expect(await eventually(async () => (await fetch(`${openUrl}/healthz`)).ok)).toBe(true);
+    const [, published] = /^0\.0\.0\.0:(\d+)$/m.exec(await engine.docker("port", open, "9999")) ?? [];
+    const openUrl = `http://127.0.0.1:${published}`;
+    await untilHealthy(open);
     const gateway = (await engine.docker("inspect", "-f", "{{.NetworkSettings.Gateway}}", open)).trim();
     const request = { do: "fetch", ip: gateway, port: Number(published), path: "/v1/functions", host: "localhost" };
     const { data } = await curl("/r/hello-world", JSON.stringify(request));

@@ -237,6 +237,45 @@ describe("a synchronous call", () => {
   });
 });
 
+// EDGE.md E9.
+describe("credentials of callers", () => {
+  const CREDENTIALS = { authorization: "Bearer s3cret", cookie: "session=s3cret", "x-auth-token": "s3cret" };
+
+  /** The headers that a function on a public route is told of, called in both ways. */
+  async function told(settings: Partial<Function>): Promise<{ sync: string; async: string; replayed: string }> {
+    const script = 'cat "$CONTEXT_PATH/request.meta.json" > "$CONTEXT_PATH/response.json"';
+    const fn = await shell(script, { record_bodies: true, ...settings });
+    const path = `/told-${fn.id}`;
+    expectSuccess(await server.api("POST", "/v1/routes", { path, function_id: fn.id, async: true }));
+    const call = (headers: Record<string, string>) =>
+      fetch(`${server.url}/r${path}`, { method: "POST", body: "{}", headers: { ...CREDENTIALS, ...headers } });
+    const sync = await call({});
+    const queued = await call({ prefer: "respond-async" });
+    const { data } = (await queued.json()) as { data: Invocation };
+    await ended(data.id);
+    const first = sync.headers.get("x-request-id") ?? "";
+    const replay = expectSuccess(await server.api<Invocation>("POST", `/v1/invocations/${first}/replay`), 202);
+    await ended(replay.id);
+    const resultOf = async (id: string) => (await fetch(`${server.url}/v1/invocations/${id}/result`)).text();
+    return { sync: await sync.text(), async: await resultOf(data.id), replayed: await resultOf(replay.id) };
+  }
+
+  test("reach a synchronous call, and are not stored", async () => {
+    const { sync, async: queued, replayed } = await told({});
+    for (const value of Object.values(CREDENTIALS)) expect(sync).toContain(value);
+    for (const text of [queued, replayed]) expect(text).not.toContain("s3cret");
+    expect(queued).toContain('"user-agent"');
+  });
+
+  test("are stored if the function asks for them", async () => {
+    const { async: queued, replayed } = await told({ store_credentials: true });
+    for (const value of Object.values(CREDENTIALS)) {
+      expect(queued).toContain(value);
+      expect(replayed).toContain(value);
+    }
+  });
+});
+
 // EDGE.md E8.
 test("a queued call runs the version that is current when its attempt begins", async () => {
   const script = 'printf \'{"step":"%s"}\' "$STEP" > "$CONTEXT_PATH/response.json"';

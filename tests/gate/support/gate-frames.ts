@@ -1,10 +1,15 @@
-import { FAILED_STAGES, RESPONSE_STATES, type GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
+import {
+  FAILED_STAGES,
+  RESPONSE_STATES,
+  type GateFrame,
+  type ReadyFrame,
+} from "../../../lib/runner/gate-protocol/frames.ts";
 
 /** Encodes a frame as the gate would: the inverse of FrameDecoder. */
 export function encodeGateFrame(frame: GateFrame): Buffer {
   switch (frame.type) {
     case "ready":
-      return rawFrame(0x81, Buffer.of(frame.version));
+      return rawFrame(0x81, ready(frame));
     case "log":
       return rawFrame(0x82, Buffer.concat([Buffer.of(frame.stream === "stdout" ? 1 : 2), frame.bytes]));
     case "expired":
@@ -42,4 +47,14 @@ export function rawFrame(type: number, payload: Uint8Array): Buffer {
   header.writeUInt8(type, 0);
   header.writeUInt32BE(payload.length, 1);
   return Buffer.concat([header, payload]);
+}
+
+/** The payload of READY: other versions than ours have nothing but the number that is known. */
+function ready({ version, uid, gid }: ReadyFrame): Buffer {
+  if (uid === undefined || gid === undefined) return Buffer.of(version);
+  const payload = Buffer.alloc(9);
+  payload.writeUInt8(version, 0);
+  payload.writeUInt32BE(uid, 1);
+  payload.writeUInt32BE(gid, 5);
+  return payload;
 }

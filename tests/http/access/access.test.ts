@@ -24,6 +24,7 @@ const LOOPBACK: AccessPolicy = {
   loopback: true,
   allowed_hosts: ["slipway.example", "other.example:8443"],
   clientAddress: peerAddress,
+  audit: { refused: () => undefined },
   gateways: () => [GATEWAY],
 };
 const LOCKED: AccessPolicy = { ...LOOPBACK, keys: ONE_KEY, key_required: true, loopback: false };
@@ -119,7 +120,7 @@ describe("createAccessCheck, by earlier wrong keys", () => {
     ["if the server has no key, none is a guess", { ...slow, keys: NO_KEY }, bearer("any"), "unauthorized"],
     [
       "a revoked key is not a guess",
-      { ...slow, keys: { identify: () => ({ refused: "dead", message: "revoked" }) } },
+      { ...slow, keys: { identify: () => ({ refused: "dead", message: "revoked", key_id: "k" }) } },
       bearer("any"),
       "unauthorized",
     ],

@@ -16,17 +16,21 @@ function setUp(...granted: Scope[]) {
     },
     server: () => null,
     unwatch: () => undefined,
+    slowReaders: { follow: ({ request }) => void asked.push(`${request.method} followed`) },
     readBody: async (request) => {
       asked.push("body");
       return new Uint8Array(await request.arrayBuffer());
     },
+    clientAddress: () => null,
+    audit: { changed: () => undefined },
   })("/things", { read: ["read"], write: ["deploy"] });
   const things = resource(guard, "things")
     .get("/", ({ request }) => guard.callerOf(request).key_id ?? "nobody", { needs: "read" })
+    .get("/all", () => "all", { needs: "read", long: true })
     .post("/", ({ body }) => body, { needs: "write", body: Type.Object({ name: Type.String() }) })
     .delete("/", () => "deleted", { needs: "write" });
-  const send = (method: string, body?: string) =>
-    things.handle(new Request("http://localhost/things", { method, ...(body !== undefined && { body }) }));
+  const send = (method: string, body?: string, path = "") =>
+    things.handle(new Request(`http://localhost/things${path}`, { method, ...(body !== undefined && { body }) }));
   return { asked, things, guard, send };
 }
 
@@ -56,6 +60,13 @@ describe("resource", () => {
     expect(asked.indexOf("body")).toBe(1);
     expect(await (await send("DELETE", "{")).text()).toBe("deleted");
     expect(asked.filter((what) => what === "body")).toHaveLength(1);
+  });
+
+  test("follows the answers of endpoints that are marked as long", async () => {
+    const { asked, send } = setUp("read");
+    await send("GET");
+    expect(await (await send("GET", undefined, "/all")).text()).toBe("all");
+    expect(asked).toEqual(["GET read", "GET read", "GET followed"]);
   });
 
   test("throws when asked for the caller of a request that it has not let in", () => {

@@ -111,7 +111,7 @@ describe("B9: a key with the scope invoke", () => {
 });
 
 test("B4: an Idempotency-Key belongs to the key or the public route that it came with", async () => {
-  const route = { path: "/shop", function_id: "work" };
+  const route = { path: "/shop", function_id: "work", async: true };
   expectSuccess(await server.api("POST", "/v1/routes", route, ADMIN));
   const idempotent = { "Idempotency-Key": "order-17" };
   // The stranger is first, with a body of its own.

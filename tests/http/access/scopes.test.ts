@@ -65,6 +65,7 @@ const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   createKey: ["admin"],
   getKey: ["admin"],
   revokeKey: ["admin"],
+  listAudit: ["admin"],
 };
 
 let server: TestServer;

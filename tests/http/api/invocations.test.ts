@@ -148,6 +148,7 @@ describe("GET /v1/invocations/:id", () => {
       chain_depth: 0,
       callback_url: null,
       key_id: null,
+      undelivered: null,
       created_at: expect.stringMatching(/Z$/),
       finished_at: expect.stringMatching(/Z$/),
     });

@@ -151,7 +151,7 @@ describe("POST /v1/apply", () => {
     ],
     [
       "version: 1\nfunctions: {a: {image: x, environment: {PORT: 80}}}",
-      'Invalid "functions/a/environment/PORT": it must be a string, but it is 80',
+      'Invalid "functions/a/environment/PORT": it must be a string',
     ],
     [
       "version: 1\nfunctions: {A: {image: x}}",
@@ -190,7 +190,11 @@ describe("POST /v1/apply", () => {
     [{ manifest: null }, "The manifest must be an object such as "],
     [{ manifest: { version: 1 }, prun: true }, 'Unknown field "prun": did you mean "prune"?'],
     [{ manifest: { version: 1 }, dry_run: "yes" }, 'Invalid "dry_run": it must be true or false, but it is "yes"'],
-    [{ manifest: { version: 1 }, variables: { A: 1 } }, 'Invalid "variables/A": it must be a string, but it is 1'],
+    [{ manifest: { version: 1 }, variables: { A: 1 } }, 'Invalid "variables/A": it must be a string'],
+    [
+      { manifest: "version: 1\nfunctions: {a: {image: x, pids: '${PW}'}}", variables: { PW: "hunter2" } },
+      'Invalid "functions/a/pids": it must be a whole number from 4 to 32768',
+    ],
     [{ manifest: { version: 1 }, variables: [] }, 'Invalid "variables": it must be an object of strings'],
     [`{"a": ${"[".repeat(65)}`, "The request body is not JSON: it is nested deeper than 64 levels"],
     [`[${"[".repeat(5_000)}`, "The manifest is not valid YAML: it is nested too deeply"],

@@ -24,7 +24,7 @@ const server = Bun.serve({
   port: 0,
   hostname: "127.0.0.1",
   development: false,
-  fetch: () => answerResponse(answer, null),
+  fetch: () => answerResponse(answer, { accept: null, may_read: false }),
 });
 afterAll(() => server.stop(true));
 

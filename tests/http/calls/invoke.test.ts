@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { Reason } from "../../../lib/domain/errors.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
@@ -134,7 +135,39 @@ describe("POST /r/*", () => {
     expectSandbox(response);
     const reply = await replyOf(response);
     expectError(reply, { status: 504, reason: "function_timeout" });
-    expect(reply.body.message).toContain("300 ms");
+    expect(reply.body.message).toStartWith("The function did not answer in time");
+    const record = await server.invocation(response.headers.get("x-request-id") ?? "");
+    expect(record.message).toContain("300 ms");
+  });
+
+  // B7: the engine's words name users, paths and images.
+  test.each<[Partial<Function>, Reason, string]>([
+    [{ user: "no-such-user" }, "entrypoint_failed", "The engine said: "],
+    [{ user: "no-such-user" }, "entrypoint_failed", "no-such-user"],
+    [{ entrypoint: ["/no/such/program"] }, "entrypoint_failed", '"/no/such/program" cannot be executed'],
+    [{ entrypoint: ["/static"], command: [] }, "entrypoint_failed", '"/static" cannot be executed'],
+  ])("tells strangers no more than the reason, and the record why (%j)", async (settings, reason, words) => {
+    const broken = await server.createFunction(fn.image, settings);
+    const path = `/broken-${broken.id}`;
+    await server.createRoute(path, broken.id);
+    for (const accept of ["*/*", "application/problem+json"]) {
+      const response = await fetch(`${server.url}/r${path}`, { method: "POST", headers: { accept } });
+      const text = await response.text();
+      expect([response.status, text]).toEqual([502, expect.stringContaining(`"${reason}"`)]);
+      for (const told of ["no-such", "/no/", "static", "engine said", fn.image, broken.id])
+        expect(text).not.toContain(told);
+      const record = await server.invocation(response.headers.get("x-request-id") ?? "");
+      expect(record.reason).toBe(reason);
+      expect(record.message).toContain(words);
+    }
+    // A caller that may read the record gets it at once; a key that may only call does not.
+    const full = await server.api("POST", `/v1/functions/${broken.id}/invoke`, {});
+    expect(full.body.message).toContain(words);
+    const key = await server.api<{ token: string }>("POST", "/v1/keys", { name: "caller", scopes: ["invoke"] });
+    const authorization = { authorization: `Bearer ${key.body.data?.token ?? ""}` };
+    const called = await server.api("POST", `/v1/functions/${broken.id}/invoke`, {}, authorization);
+    expect([called.status, called.body.reason]).toEqual([502, reason]);
+    expect(called.body.message).not.toContain(words);
   });
 
   test("POST /r/* passes {} for an empty body", async () => {

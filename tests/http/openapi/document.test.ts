@@ -18,6 +18,7 @@ const SURFACE = [
   "OPTIONS /r/{path}",
   "GET /readyz",
   "POST /v1/apply",
+  "GET /v1/audit",
   "GET /v1/callbacks/secret",
   "POST /v1/callbacks/secret/rotate",
   "GET /v1/export",

@@ -6,7 +6,7 @@ import type { SecretValues } from "../../../lib/domain/secrets.ts";
 import type { ExitFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import { FILES, headOf, judge } from "../../../lib/runner/contracts/files.ts";
 import { LogCollector } from "../../../lib/runner/instance/log-collector.ts";
-import type { RunFacts } from "../../../lib/runner/instance/outcome.ts";
+import type { Outcome, RunFacts } from "../../../lib/runner/instance/outcome.ts";
 import { functionOf } from "../pool/fake-instances.ts";
 
 const EXIT: ExitFrame = {
@@ -55,7 +55,6 @@ describe("judge returns the answers of the table", () => {
     ["not JSON", {}, "<html>", ["failed", "invalid_response", null]],
     ["not JSON and exit 1", { exitCode: 1 }, "<html>", ["failed", "invalid_response", null]],
     ["not UTF-8", {}, Uint8Array.of(0x22, 0xff, 0x22), ["failed", "invalid_response", null]],
-    ["a byte order mark", {}, "\u{feff}{}", ["failed", "invalid_response", null]],
     ["killed for its memory", { signal: 9, oomKills: 1 }, "{}", ["failed", "out_of_memory", null]],
     ["a shell whose child was", { exitCode: 137, oomKills: 1 }, "{}", ["failed", "out_of_memory", null]],
     ["a child was, and it coped", { oomKills: 1 }, "[1]", ["succeeded", null, "bytes"]],
@@ -143,7 +142,9 @@ describe("judge of an answer of files", () => {
       "response.body is over the limit of 100 bytes",
     );
     expect(messageOf({ metaState: "over_limit" })).toContain("response.meta.json is over the limit of 65536 bytes");
-    expect(messageOf(META, '{"status": 99}')).toContain("response.meta.json has the status 99: give a whole number");
+    expect(messageOf(META, '{"status": 99}')).toContain(
+      'response.meta.json has a "status" that is a number: give a whole number',
+    );
   });
 
   test("lists the headers that were left out in the function's log", () => {
@@ -161,11 +162,33 @@ describe("judge of an answer of files", () => {
     ]);
   });
 
-  test("masks secrets in its message", () => {
-    const secret = { ...facts(), logs: new LogCollector(["hunter2"]) };
-    const meta = Buffer.from('{"status": "hunter2"}');
-    const outcome = judge({ ...EXIT, ...META }, { response: Buffer.from("{}"), meta }, secret);
-    expect(outcome.message).toContain('response.meta.json has the status "***"');
+  test.each([
+    "hunter2",
+    '{"a": hunter2}',
+    '{"a": "hunter2',
+    '"\\hunter2"',
+    "\u{feff}hunter2",
+    "'hunter2'",
+    '"\\uhunter2"',
+    "#hunter2",
+    "1 hunter2",
+  ])("quotes nothing of a response that is not JSON: %j", (text) => {
+    const outcome = judge({ ...EXIT }, { response: Buffer.from(text), meta: NO_META }, facts());
+    expect(outcome.reason).toBe("invalid_response");
+    const why = /^The function exited with code 0, and response\.json is not JSON: (.*): see its logs$/.exec(
+      outcome.message ?? "",
+    );
+    expect(KNOWN_WORDS).toContain(why?.[1] ?? "");
+  });
+
+  test.each(["{}", '{"a": 12345678901234567890}', "[]", '"x"'])("sends %s without its byte order mark", (json) => {
+    const response = Buffer.from(`\u{feff}${json}`);
+    const outcome = judge({ ...EXIT }, { response, meta: NO_META }, facts());
+    expect(outcome.status).toBe("succeeded");
+    expect(Buffer.from(bytesIn(outcome)).toString()).toBe(json);
+    // Other files are passed on as they are.
+    const other = judge({ ...EXIT, bodyFile: true }, { response, meta: NO_META }, facts());
+    expect(Buffer.from(bytesIn(other))).toEqual(response);
   });
 });
 
@@ -250,3 +273,17 @@ describe("FILES.exchange", () => {
     expect(secrets).toEqual(["1", "2"]);
   });
 });
+
+const KNOWN_WORDS = [
+  "Unexpected identifier",
+  "Unterminated string",
+  "Invalid escape character",
+  "Single quotes (') are not allowed in JSON",
+  "Unrecognized token",
+  "its syntax is wrong",
+];
+
+function bytesIn({ response }: Outcome): Uint8Array {
+  if (!(response?.body instanceof Uint8Array)) throw new Error("There is no response, or one that is still arriving");
+  return response.body;
+}

@@ -31,33 +31,32 @@ describe("parseResponseMeta", () => {
   test.each([
     ["", "is empty"],
     ["{", "is not JSON: "],
-    ["\u{feff}{}", "is not JSON: "],
     [Uint8Array.of(0x22, 0xff, 0x22), "is not JSON: "],
-    ["[]", "must be an object, and is []"],
+    ["[]", "must be an object, and is a list"],
     ["null", "must be an object, and is null"],
-    [
-      { statusCode: 200 },
-      'has an unknown field "statusCode": it may have "status", "headers", "retry", "retry_after_ms"',
-    ],
-    [{ retry: "no" }, 'has the retry "no": give true or false'],
-    [{ retry_after_ms: -1 }, "has the retry_after_ms -1: give a whole number of milliseconds"],
-    [{ status: 199 }, "has the status 199: give a whole number from 200 to 599"],
-    [{ status: 101 }, "has the status 101"],
-    [{ status: 600 }, "has the status 600"],
-    [{ status: 200.5 }, "has the status 200.5"],
-    [{ status: "201" }, 'has the status "201"'],
-    [{ status: null }, "has the status null"],
+    [{ statusCode: 200 }, 'has an unknown field, number 1: it may have "status", "headers", "retry", "retry_after_ms"'],
+    [{ retry: "no" }, 'has a "retry" that is a string: give true or false'],
+    [{ retry_after_ms: -1 }, 'has a "retry_after_ms" that is a number: give a whole number of milliseconds, from 0'],
+    [{ status: 199 }, 'has a "status" that is a number: give a whole number from 200 to 599'],
+    [{ status: 101 }, 'has a "status" that is a number'],
+    [{ status: 600 }, 'has a "status" that is a number'],
+    [{ status: 200.5 }, 'has a "status" that is a number'],
+    [{ status: "201" }, 'has a "status" that is a string'],
+    [{ status: null }, 'has a "status" that is null'],
     [{ headers: [] }, 'has "headers" that are no object'],
     [{ headers: null }, 'has "headers" that are no object'],
-    [{ headers: { "a b": "c" } }, 'has a header with the malformed name "a b"'],
-    [{ headers: { "": "c" } }, 'has a header with the malformed name ""'],
-    [{ headers: { "a\r\nset-cookie": "c" } }, "malformed name"],
-    [{ headers: { "x-a": 1 } }, 'has the header "x-a" with the value 1: give a string, or a list of them'],
-    [{ headers: { "x-a": ["b", null] } }, "with the value null"],
-    [{ headers: { "x-a": "b\r\nc: d" } }, 'has the header "x-a" with a character that no header can have'],
+    [{ headers: { "a b": "c" } }, "has a malformed name for header 1"],
+    [{ headers: { "": "c" } }, "has a malformed name for header 1"],
+    [{ headers: { "a\r\nset-cookie": "c" } }, "malformed name for header 1"],
+    [{ headers: { "x-a": 1 } }, "has a number as the value of header 1: give a string, or a list of them"],
+    [{ headers: { "x-a": ["b", null] } }, "has null as the value of header 1"],
+    [
+      { headers: { "x-a": "b\r\nc: d" } },
+      "has a character that no header can have in the value of header 1: encode it",
+    ],
     [{ headers: { "x-a": "€" } }, "character that no header can have"],
     [{ headers: { connection: "a\nb" } }, "character that no header can have"],
-    [{ headers: { "X-A": "1", "x-a": "2" } }, 'has the header "x-a" twice: give its values as a list'],
+    [{ headers: { "X-A": "1", "x-a": "2" } }, "has the same name again for header 2: give its values as a list"],
     [{ headers: { "content-type": ["a/b", "c/d"] } }, 'must have one "content-type"'],
     [{ headers: { location: [] } }, 'must have one "location"'],
     [{ headers: { "x-a": Array.from({ length: 257 }, () => "") } }, "has more than 256 headers"],
@@ -80,9 +79,21 @@ describe("parseResponseMeta", () => {
     });
   });
 
-  test("shows only the beginning of a wrong value", () => {
-    const found = parse({ status: "x".repeat(1_000) });
-    expect("problem" in found && found.problem.length).toBeLessThan(150);
+  test("reads past a byte order mark", () => {
+    expect(parse(`\u{feff}{"status": 201}`)).toEqual({ status: 201, headers: [], dropped: [] });
+  });
+
+  test("quotes nothing of the file in a problem, wherever it is", () => {
+    const secret = "hunter2";
+    const wrong = [secret, `"${secret}`, `{"status": ${secret}`, `"\\u${secret}"`, `{'${secret}': 1}`, `${secret}: 1`];
+    const values: unknown[] = [secret, [secret], { [secret]: 1 }, { status: secret }, { headers: { [secret]: 1 } }];
+    values.push({ headers: { [`${secret} `]: "x" } }, { headers: { [secret]: [{ a: secret }] } }, { retry: secret });
+    values.push({ headers: { [secret]: `${secret}\n` } }, { headers: { [secret]: "", [secret.toUpperCase()]: "" } });
+    for (const text of [...wrong, ...values]) {
+      const found = parse(text);
+      expect("problem" in found && found.problem).toBeString();
+      expect(JSON.stringify(found).toLowerCase()).not.toContain(secret);
+    }
   });
 
   test("accepts no header that is malformed or not allowed, for any input", () => {

@@ -4,6 +4,7 @@ import { FrameDecoder } from "../../../lib/runner/gate-protocol/frame-decoder.ts
 import {
   FAILED_STAGES,
   PAYLOAD_BYTES,
+  PROTOCOL_VERSION,
   ProtocolError,
   RESPONSE_STATES,
   bodyFrames,
@@ -19,7 +20,8 @@ const counter = fc.maxSafeNat();
 const bytes = fc.uint8Array({ minLength: 1, maxLength: 300 }).map((value) => Buffer.from(value));
 
 const frames: fc.Arbitrary<GateFrame> = fc.oneof(
-  fc.record({ type: fc.constant("ready" as const), version: u8 }),
+  fc.record({ type: fc.constant("ready" as const), version: fc.constantFrom(0, 2, 4, 255) }),
+  fc.record({ type: fc.constant("ready" as const), version: fc.constant(PROTOCOL_VERSION), uid: u32, gid: u32 }),
   fc.record({
     type: fc.constant("log" as const),
     stream: fc.constantFrom("stdout" as const, "stderr" as const),
@@ -104,7 +106,9 @@ test.each([
   ["the server's own frames", rawFrame(0x02, Buffer.alloc(1)), "unknown type 2"],
   ["a payload over the limit", rawFrame(0x85, Buffer.alloc(PAYLOAD_BYTES + 1)), "RESPONSE has 65537 bytes"],
   ["a length of four gigabytes", Buffer.of(0x82, 255, 255, 255, 255), "LOG has 4294967295 bytes"],
-  ["a READY of two bytes", rawFrame(0x81, Buffer.alloc(2)), "READY has 2 bytes"],
+  ["a READY of ten bytes", rawFrame(0x81, Buffer.alloc(10, PROTOCOL_VERSION)), "READY: it has 10 bytes"],
+  ["a READY without its user", rawFrame(0x81, Buffer.of(PROTOCOL_VERSION)), "READY: it has 1 bytes"],
+  ["an empty READY", rawFrame(0x81, Buffer.alloc(0)), "READY has 0 bytes"],
   ["a LOG without a byte", rawFrame(0x82, Buffer.of(1)), "LOG has 1 bytes"],
   ["a LOG of no stream", rawFrame(0x82, Buffer.of(3, 65)), "LOG: unknown stream"],
   ["an EXPIRED with a payload", rawFrame(0x83, Buffer.alloc(1)), "EXPIRED has 1 bytes"],

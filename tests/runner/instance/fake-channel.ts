@@ -1,3 +1,4 @@
+import { AppError } from "../../../lib/domain/errors.ts";
 import type { GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import type { Channel, ChannelReader, Ending } from "../../../lib/runner/platform.ts";
 import { encodeGateFrame } from "../../gate/support/gate-frames.ts";
@@ -10,9 +11,15 @@ export class FakeChannel implements Channel {
   ending: Ending = { how: "died" };
   /** The number of times that `ended()` was called. */
   asked = 0;
+  /** The uid that the platform does not accept. */
+  refused: number | undefined = -1;
   closed = false;
   rejected = false;
   #reader: ChannelReader | undefined;
+
+  accept({ uid }: { readonly uid?: number }): AppError | undefined {
+    return uid === this.refused ? new AppError("entrypoint_failed", `user ${uid}`) : undefined;
+  }
 
   read(reader: ChannelReader): void {
     this.#reader = reader;

@@ -117,7 +117,7 @@ describe("Instance retires instead of serving another call", () => {
   test.each<[string, GateFrame]>([
     ["a second answer", exitOf()],
     ["a log", logOf("a")],
-    ["a READY of another version", { type: "ready", version: 3 }],
+    ["a READY of another version", { type: "ready", version: 2 }],
     ["EXPIRED", EXPIRED],
     ["FAILED", { type: "failed", stage: "frames", errno: 71 }],
   ])("when its gate sends %s before READY", async (_, frame) => {

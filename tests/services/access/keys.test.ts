@@ -70,6 +70,7 @@ describe("KeyService.identify", () => {
     expect(revoked.revoked_at).toBe("2026-01-31T12:00:00.000Z");
     const refusal = {
       refused: "dead",
+      key_id: "00000000-0000-4000-8000-000000000001",
       message:
         'The API key "ci" was revoked at 2026-01-31T12:00:00.000Z: send another, which an administrator makes with POST /v1/keys',
     };

@@ -30,7 +30,7 @@ async function bench(store: SqliteStore = newStore()) {
   const cancelled: string[] = [];
   const callbacks = {
     wake: () => {
-      for (const { invocation_id: id } of store.tables.deliveries.due(clock.now(), 10))
+      for (const { invocation_id: id } of store.tables.deliveries.due("example.com", clock.now(), 10))
         cancelled.push(`${id} ${store.tables.invocations.get(id)?.status}`);
     },
   };
@@ -155,6 +155,49 @@ describe("ScheduleService", () => {
       .invocations.map(({ created_at }) => created_at.slice(0, 16));
     expect(new Set(due).size).toBe(due.length);
     expect(due).toHaveLength(5);
+  });
+
+  // EDGE.md E2.
+  test.each([
+    ["while the server runs", false],
+    ["between two servers", true],
+  ])("a clock that was ahead for a day, and is set back %s, leaves no schedule dead", async (_when, restarts) => {
+    const store = newStore();
+    open.push(store);
+    const first = await bench(store);
+    first.clock.jump(24 * 3_600_000);
+    first.schedules.start();
+    const { id } = await first.schedules.create({ ...minutely, overlap: "queue" });
+    await first.clock.advance(60_000);
+    expect(store.tables.work.count()).toBe(1);
+    let now = first;
+    if (restarts) {
+      first.schedules[Symbol.dispose]();
+      now = await bench(store);
+      now.schedules.start();
+    } else {
+      first.clock.jump(-24 * 3_600_000);
+    }
+    open.push(now.schedules);
+    // Ten seconds until it is noticed, and then a minute until it is due.
+    await now.clock.advance(70_000);
+    expect(store.tables.work.count()).toBe(2);
+    const { next } = now.schedules.get(id);
+    expect(Date.parse(next[0] ?? "") - now.clock.now()).toBeLessThanOrEqual(60_000);
+    await now.clock.advance(60_000);
+    expect(store.tables.work.count()).toBe(3);
+  });
+
+  // EDGE.md E2.
+  test("a change of a schedule whose mark is ahead begins now", async () => {
+    const { store, clock, schedules } = await bench();
+    open.push(store, schedules);
+    clock.jump(24 * 3_600_000);
+    const { id } = await schedules.create(minutely);
+    clock.jump(-24 * 3_600_000);
+    const { next } = await schedules.update(id, { cron: "*/2 * * * *" });
+    expect(Date.parse(next[0] ?? "") - clock.now()).toBeLessThanOrEqual(120_000);
+    expect(store.schedules.get(id)?.last_due).toBe(clock.now());
   });
 
   test("a paused schedule runs nothing, and does not catch up later", async () => {

@@ -34,6 +34,16 @@ describe.each(MAKERS)("History of $name", ({ open }) => {
     expect(await store.history.payload("a")).toBeUndefined();
   });
 
+  test("markUndelivered: the note stays when the record is written again, and an unknown id is none", async () => {
+    await save(someInvocation("a"));
+    await store.history.markUndelivered("a", "client_stalled");
+    await save(someInvocation("a", { peak_memory_bytes: 7 }));
+    const expected = someInvocation("a", { peak_memory_bytes: 7, undelivered: "client_stalled" });
+    expect(await store.history.get("a")).toEqual(expected);
+    await store.history.markUndelivered("none", "client_closed");
+    expect(await store.history.get("none")).toBeUndefined();
+  });
+
   test("list: returns the matches of a query in pages, newest first, each once", async () => {
     const all = Array.from({ length: 25 }, (_, n) =>
       someInvocation(`i${String(n).padStart(2, "0")}`, {

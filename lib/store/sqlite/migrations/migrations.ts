@@ -1,16 +1,20 @@
 import type { Database as Sqlite } from "bun:sqlite";
-import first from "./0001-first.sql" with { type: "text" };
-import pools from "./0002-pools.sql" with { type: "text" };
-import settings from "./0003-settings.sql" with { type: "text" };
-import secrets from "./0004-secrets.sql" with { type: "text" };
-import versions from "./0005-versions.sql" with { type: "text" };
-import routes from "./0006-routes.sql" with { type: "text" };
-import work from "./0008-work.sql" with { type: "text" };
-import schedules from "./0009-schedules.sql" with { type: "text" };
-import messages from "./0010-messages.sql" with { type: "text" };
+import first from "./0001-0010/0001-first.sql" with { type: "text" };
+import pools from "./0001-0010/0002-pools.sql" with { type: "text" };
+import settings from "./0001-0010/0003-settings.sql" with { type: "text" };
+import secrets from "./0001-0010/0004-secrets.sql" with { type: "text" };
+import versions from "./0001-0010/0005-versions.sql" with { type: "text" };
+import routes from "./0001-0010/0006-routes.sql" with { type: "text" };
+import work from "./0001-0010/0008-work.sql" with { type: "text" };
+import schedules from "./0001-0010/0009-schedules.sql" with { type: "text" };
+import messages from "./0001-0010/0010-messages.sql" with { type: "text" };
 import owners from "./0011-owners.sql" with { type: "text" };
 import budgets from "./0012-budgets.sql" with { type: "text" };
-import keys from "./0007-keys.sql" with { type: "text" };
+import undelivered from "./0013-undelivered.sql" with { type: "text" };
+import audit from "./0014-audit.sql" with { type: "text" };
+import openFiles from "./0015-open-files.sql" with { type: "text" };
+import time from "./0016-time.sql" with { type: "text" };
+import keys from "./0001-0010/0007-keys.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
@@ -27,6 +31,10 @@ export const MIGRATIONS: readonly string[] = [
   messages,
   owners,
   budgets,
+  undelivered,
+  audit,
+  openFiles,
+  time,
 ];
 
 /** "SLIP": distinguishes our databases from those of other programs that number their schemas. */

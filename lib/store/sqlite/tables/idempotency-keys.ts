@@ -1,3 +1,4 @@
+import { furthest } from "../../../domain/time/set-back.ts";
 import type { Database, Statement } from "../database/database.ts";
 
 /** A submission that came with an Idempotency-Key, as its row. */
@@ -21,6 +22,7 @@ export class IdempotencyKeyTable {
   readonly #get: Statement<IdempotencyRow>;
   readonly #put: Statement<never>;
   readonly #prune: Statement<never>;
+  readonly #takeBack: Statement<never>;
 
   constructor(database: Database) {
     this.#get = database.prepare(
@@ -34,6 +36,10 @@ export class IdempotencyKeyTable {
       `delete from idempotency_keys where (function_id, owner, key) in (
          select function_id, owner, key from idempotency_keys where created_at < $before order by created_at limit ${BATCH})`,
     );
+    this.#takeBack = database.prepare(
+      `update idempotency_keys set created_at = $now where (function_id, owner, key) in (
+         select function_id, owner, key from idempotency_keys where created_at > $furthest limit ${BATCH})`,
+    );
   }
 
   get(key: Pick<IdempotencyRow, "function_id" | "owner" | "key">): IdempotencyRow | undefined {
@@ -43,6 +49,11 @@ export class IdempotencyKeyTable {
   /** Keeps a key; it replaces one that has expired. */
   put(key: IdempotencyRow): void {
     this.#put.run({ ...key });
+  }
+
+  /** Makes keys as old as now that a clock that was ahead has kept, at most a batch; returns how many. */
+  takeBack(now: number): number {
+    return this.#takeBack.run({ now, furthest: furthest(now) });
   }
 
   /** Removes keys from before that moment, at most a batch; returns how many. */

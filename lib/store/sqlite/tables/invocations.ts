@@ -5,6 +5,7 @@ import {
   type InvocationQuery,
   type LogEntry,
   STATUSES,
+  type Undelivered,
 } from "../../../domain/calls/invocations.ts";
 import { PAGE } from "../../../domain/limits.ts";
 import { timestamp } from "../../../domain/types.ts";
@@ -18,6 +19,9 @@ const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
 /** Fields that never change. An update that names them would write their indices again, for nothing. */
 const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of"]);
 
+/** Fields that keep their value when a record is written again without one. */
+const KEPT: readonly string[] = ["undelivered", "logs"];
+
 /** Queued invocations are skipped by the index on the status, however many there are. */
 const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "running");
 
@@ -29,6 +33,7 @@ export class InvocationTable {
   readonly #database: Database;
   readonly #payloads: PayloadTable;
   readonly #save: Statement<never>;
+  readonly #markUndelivered: Statement<never>;
   readonly #remove: Statement<never>;
   readonly #get: Statement<Invocation>;
   readonly #logs: Statement<{ logs: string | null }>;
@@ -43,14 +48,13 @@ export class InvocationTable {
     this.#database = database;
     this.#payloads = payloads;
     const columns = COLUMNS.join();
-    // A record that is written again without logs keeps its logs.
+    const written = [...COLUMNS, "logs"].filter((column) => !FIXED.has(column));
     this.#save = database.prepare(
       `insert into invocations (${columns}, logs) values (${COLUMNS.map((column) => `$${column}`).join()}, $logs)
        on conflict (id) do update set
-         ${COLUMNS.filter((column) => !FIXED.has(column))
-           .map((column) => `${column} = excluded.${column}`)
-           .join()}, logs = coalesce(excluded.logs, logs)`,
+         ${written.map((column) => `${column} = ${KEPT.includes(column) ? `coalesce(excluded.${column}, ${column})` : `excluded.${column}`}`).join()}`,
     );
+    this.#markUndelivered = database.prepare("update invocations set undelivered = $why where id = $id");
     this.#remove = database.prepare("delete from invocations where id = $id");
     this.#get = database.prepare(`select ${columns} from invocations where id = $id`);
     this.#logs = database.prepare("select logs from invocations where id = $id");
@@ -111,6 +115,11 @@ export class InvocationTable {
     const logs = this.#logs.get({ id })?.logs ?? null;
     if (logs === null) return [];
     return JSON.parse(logs) as LogEntry[]; // `save` wrote it
+  }
+
+  /** Notes that the answer of an invocation did not reach its caller. */
+  markUndelivered(id: string, why: Undelivered): void {
+    this.#database.transaction("fast", () => this.#markUndelivered.run({ id, why }));
   }
 
   /** Removes an invocation and its logs. */

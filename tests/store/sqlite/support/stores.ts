@@ -127,6 +127,7 @@ export function someInvocation(id: string, fields: Partial<Invocation> = {}): In
     schedule_id: null,
     chain_depth: 0,
     key_id: null,
+    undelivered: null,
     callback_url: null,
     created_at: timestamp(START),
     finished_at: timestamp(START + 104),
