@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect } from "node:tls";
+import { connect, type TLSSocket } from "node:tls";
 import { ensureProgram, requireProgram, runOrThrow } from "../../../.ci/packages.ts";
 import { eventually } from "../../support/pace.ts";
 import { type ProxyName, proxyProgram } from "./proxy-programs.ts";
@@ -89,7 +89,12 @@ export class Proxy implements AsyncDisposable {
   exchange(bytes: string): Promise<string> {
     const { promise, resolve } = Promise.withResolvers<string>();
     const chunks: Buffer[] = [];
-    const socket = connect({ host: "127.0.0.1", port: this.port, servername: SITE, rejectUnauthorized: false });
+    const socket: TLSSocket = connect({
+      host: "127.0.0.1",
+      port: this.port,
+      servername: SITE,
+      rejectUnauthorized: false,
+    });
     socket.on("secureConnect", () => socket.write(Buffer.from(bytes, "utf8")));
     socket.on("data", (chunk: Buffer) => void chunks.push(chunk));
     const end = () => resolve(Buffer.concat(chunks).toString());
