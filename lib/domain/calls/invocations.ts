@@ -161,13 +161,31 @@ export const LogEntry = Type.Object({
     Type.Union([Type.Literal("stdout"), Type.Literal("stderr")], { description: "Where it was printed." }),
   ),
   text: Type.String({ description: "What was printed.", examples: ["greeted\n"] }),
+  time: Type.Optional(
+    Type.String({
+      description: "When the first of it was read (RFC 3339); absent from output that an older version recorded.",
+      examples: ["2026-01-31T12:00:00.000Z"],
+    }),
+  ),
+  dropped_before_bytes: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      description:
+        "Size of the output that was dropped before this entry, if any was: the beginning and the end are kept.",
+      examples: [936_000],
+    }),
+  ),
 });
 export type LogEntry = Static<typeof LogEntry>;
 
 /** The answer of `GET /v1/invocations/:id/logs`. */
 export const InvocationLogs = Type.Object({
-  entries: Type.Array(LogEntry, { description: "In the order in which the gate read them." }),
-  dropped_bytes: Type.Integer({ description: "Size of the output beyond the limit, which was dropped." }),
+  entries: Type.Array(LogEntry, {
+    description: "In the order in which the gate read them; of a function that runs, those so far.",
+  }),
+  dropped_bytes: Type.Integer({
+    description: "Size of the output beyond the limit, which was dropped; known when the function has ended.",
+  }),
 });
 export type InvocationLogs = Static<typeof InvocationLogs>;
 

@@ -157,11 +157,15 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
       long: true,
       params,
       response: { 200: Envelope(InvocationLogs, "What the function printed, as far as it was kept."), ...errors(404) },
-      detail: { operationId: "getInvocationLogs", summary: "Show what the function printed" },
+      detail: { operationId: "getInvocationLogs", summary: "Show what the function printed, or has printed so far" },
     })
     .get(
       "/:id/events",
-      ({ params: { id }, request }) => invocationEvents(results, clock, id, (record) => guard.shown(request, record)),
+      ({ params: { id }, request }) =>
+        invocationEvents(results, clock, id, {
+          last_event_id: request.headers.get("last-event-id"),
+          shown: (record) => guard.shown(request, record),
+        }),
       {
         needs: "read",
         long: true,
@@ -171,7 +175,9 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
           operationId: "followInvocation",
           summary: "Follow an invocation",
           description:
-            "Server-sent events: `state` with the record whenever it changes, `log` with what the function prints, and `end`.",
+            "Server-sent events: `state` with the record whenever it changes, `log` with what the function has printed so far " +
+            "and then with what it prints, and `end`. Each has an `id`; a client that was cut off sends the last one as " +
+            "`Last-Event-ID` and gets what it has missed.",
         },
       },
     );
