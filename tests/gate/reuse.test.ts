@@ -21,7 +21,12 @@ async function readyGate(command: readonly string[] = SCRIPT): Promise<GateProce
 test("gate is ready again after a call that another one may follow, and exits after the last", async () => {
   await using gate = await readyGate();
   await gate.serve(root.path, { body: "exit 3" });
-  expect(await gate.expect("ready")).toEqual({ type: "ready", version: 3, uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 });
+  expect(await gate.expect("ready")).toEqual({
+    type: "ready",
+    version: 3,
+    uid: process.geteuid?.() ?? 0,
+    gid: process.getegid?.() ?? 0,
+  });
   await gate.call(root.path, { body: "exit 4" });
   expect(await outcome(gate)).toMatchObject({ exit: { exitCode: 4 }, code: 0 });
 });

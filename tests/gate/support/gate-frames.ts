@@ -1,4 +1,9 @@
-import { FAILED_STAGES, RESPONSE_STATES, type GateFrame, type ReadyFrame } from "../../../lib/runner/gate-protocol/frames.ts";
+import {
+  FAILED_STAGES,
+  RESPONSE_STATES,
+  type GateFrame,
+  type ReadyFrame,
+} from "../../../lib/runner/gate-protocol/frames.ts";
 
 /** Encodes a frame as the gate would: the inverse of FrameDecoder. */
 export function encodeGateFrame(frame: GateFrame): Buffer {
