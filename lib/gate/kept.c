@@ -27,10 +27,13 @@
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The most mounts, and what one of them may hold: beyond it, comparing takes longer than a new container is worth. */
 enum { MOUNTS = 64, MOUNT_DEPTH = 32, MOUNT_ENTRIES = 1000 };
+/* The most entries of a directory that are compared one by one. */
+enum { QUICK_ENTRIES = 32 };
 /* Files of /proc/self that root can write to for another process; all of them are short. */
 static const char *const PROC_FILES[] = {"/proc/self/oom_score_adj", "/proc/self/coredump_filter", "/proc/self/autogroup"};
 enum { PROC = sizeof PROC_FILES / sizeof *PROC_FILES };
@@ -47,9 +50,19 @@ struct process {
   char proc[PROC][64];
 };
 
+/* An entry of a FULL mount's root, for a comparison without listing it. */
+struct entry {
+  char *name;
+  uint64_t sum;
+};
+
 struct mount {
   char *path;
+  int fd; /* of the root: a path takes several times as long to look up */
   enum { CLEARED_WHOLE, EMPTY, FULL } kind;
+  struct timespec listed; /* when the root's list of names last changed; 0 if it must be read every time */
+  struct entry *entries;
+  int entry_count;
   uint64_t sum; /* of the whole if it is FULL, else of its root */
   bool counted; /* a tmpfs, whose free space is comparable */
   uint64_t blocks, inodes;
@@ -87,8 +100,16 @@ bool process_is_kept(void) {
 
 /* Adds bytes to a sum. Without the key nobody can choose names that leave it the same. */
 static uint64_t add(uint64_t sum, const void *bytes, size_t length) {
-  for (const uint8_t *at = bytes; length > 0; length--) sum = (sum ^ *at++) * (key[0] | 1);
-  return sum ^ sum >> 29;
+  for (const uint8_t *at = bytes; length > 0;) {
+    uint64_t word = 0;
+    const size_t taken = length < sizeof word ? length : sizeof word;
+    memcpy(&word, at, taken);
+    sum = (sum ^ word ^ (uint64_t)taken << 60) * (key[0] | 1);
+    sum ^= sum >> 29;
+    at += taken;
+    length -= taken;
+  }
+  return sum;
 }
 
 /* Returns the sum of a file without its contents. The time of the last change tells all that is done to a regular file or
@@ -119,7 +140,7 @@ static bool add_entry(int parent, const char *name, dev_t device, int depth, int
     if (fd >= 0 && !add_directory(fd, device, depth + 1, entries, &inside)) return false;
     own = inside;
   }
-  *sum += add(own, &own, sizeof own); /* in whatever order the directory lists them */
+  *sum += add(key[1], &own, sizeof own); /* in whatever order the directory lists them */
   return true;
 }
 
@@ -138,22 +159,67 @@ static bool add_directory(int directory, dev_t device, int depth, int *entries, 
   return fine;
 }
 
+/* Sums up a mount's root; false if it has been replaced. */
+static bool sum_root(const struct mount *mount, struct stat *found, uint64_t *sum) {
+  if (fstat(mount->fd, found) < 0 || found->st_nlink == 0) return false;
+  if (mount->kind == CLEARED_WHOLE) found->st_ino = 0; /* an overlay may number it anew when it is first written to */
+  *sum = sum_of(found, S_ISDIR(found->st_mode) ? flistxattr(mount->fd, NULL, 0) : 0);
+  return true;
+}
+
 /* Sums up a mount as its kind demands. */
 static bool sum_up(const struct mount *mount, uint64_t *sum) {
   struct stat found;
   int entries = MOUNT_ENTRIES;
-  if (lstat(mount->path, &found) < 0) return false;
-  if (mount->kind == CLEARED_WHOLE) found.st_ino = 0; /* an overlay may number a directory anew when it is first written to */
-  *sum = sum_of(&found, S_ISDIR(found.st_mode) ? listxattr(mount->path, NULL, 0) : 0);
+  if (!sum_root(mount, &found, sum)) return false;
   if (mount->kind != FULL || !S_ISDIR(found.st_mode)) return true;
   int directory = open(mount->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (directory < 0) return access(mount->path, W_OK) < 0;
   return add_directory(directory, found.st_dev, 0, &entries, sum);
 }
 
-static void count_free(const char *path, struct mount *mount) {
+/* Notes the entries of a FULL mount whose directories are its root alone, such as /dev: as long as the list of names has
+ * not changed since long before the first call, it is enough to look at each. Anything else is summed up whole. */
+static void note_entries(struct mount *mount) {
+  static struct entry noted[QUICK_ENTRIES];
+  struct timespec now;
+  struct stat root, found;
+  DIR *stream = fdopendir(open(mount->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (stream == NULL || fstat(mount->fd, &root) < 0) return;
+  int count = 0;
+  bool plain = true;
+  for (struct dirent *entry; plain && (entry = readdir(stream)) != NULL;) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    plain = fstatat(dirfd(stream), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0;
+    if (plain && found.st_dev != root.st_dev) continue;
+    plain = plain && count < QUICK_ENTRIES && !S_ISDIR(found.st_mode);
+    if (plain) noted[count++] = (struct entry){strdup(entry->d_name), sum_of(&found, 0)};
+  }
+  closedir(stream);
+  clock_gettime(CLOCK_REALTIME, &now);
+  /* A change within the tick of the last one would show no other time. */
+  const bool old = now.tv_sec - root.st_ctim.tv_sec > 1 || (now.tv_sec - root.st_ctim.tv_sec) * 1000 + (now.tv_nsec - root.st_ctim.tv_nsec) / 1000000 > 20;
+  mount->entries = plain && old ? malloc(sizeof *noted * (size_t)(count + 1)) : NULL;
+  if (mount->entries == NULL) return;
+  memcpy(mount->entries, noted, sizeof *noted * (size_t)count);
+  mount->entry_count = count;
+  mount->listed = root.st_ctim;
+}
+
+/* Returns whether a look at each noted entry shows that a FULL mount is as it was. */
+static bool is_quickly_kept(const struct mount *mount) {
+  struct stat found;
+  if (mount->entries == NULL || fstat(mount->fd, &found) < 0) return false;
+  if (found.st_ctim.tv_sec != mount->listed.tv_sec || found.st_ctim.tv_nsec != mount->listed.tv_nsec) return false;
+  for (const struct entry *entry = mount->entries; entry < mount->entries + mount->entry_count; entry++) {
+    if (fstatat(mount->fd, entry->name, &found, AT_SYMLINK_NOFOLLOW) < 0 || sum_of(&found, 0) != entry->sum) return false;
+  }
+  return true;
+}
+
+static void count_free(struct mount *mount) {
   struct statfs found;
-  mount->counted = statfs(path, &found) == 0 && found.f_type == TMPFS_MAGIC;
+  mount->counted = fstatfs(mount->fd, &found) == 0 && found.f_type == TMPFS_MAGIC;
   mount->blocks = mount->counted ? found.f_bfree : 0;
   mount->inodes = mount->counted ? found.f_ffree : 0;
 }
@@ -164,9 +230,16 @@ static bool remember_mount(const char *path, bool cleared) {
   if (mount_count == MOUNTS) return false;
   struct mount *mount = &mounts[mount_count++];
   mount->path = strdup(path);
+  mount->fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  /* Attributes are not to be had through O_PATH; but what we may not read, a function may not either. */
+  int readable = S_ISDIR(found.st_mode) ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+  if (readable >= 0) close_fd(&mount->fd);
+  if (readable >= 0) mount->fd = readable;
   mount->kind = cleared ? CLEARED_WHOLE : S_ISDIR(found.st_mode) && holds_only(path, "") ? EMPTY : FULL;
-  count_free(path, mount);
-  return mount->path != NULL && sum_up(mount, &mount->sum);
+  count_free(mount);
+  if (mount->path == NULL || mount->fd < 0 || !sum_up(mount, &mount->sum)) return false;
+  if (mount->kind == FULL && S_ISDIR(found.st_mode)) note_entries(mount);
+  return true;
 }
 
 static bool is_among(const char *word, const char *const *words, size_t count) {
@@ -230,9 +303,10 @@ bool remember(const char *context) {
 bool mounts_are_kept(void) {
   for (const struct mount *mount = mounts; mount < mounts + mount_count; mount++) {
     struct mount now = *mount;
+    if (is_quickly_kept(mount)) continue;
     if (mount->kind == EMPTY && !holds_only(mount->path, "")) return false;
     if (!sum_up(mount, &now.sum) || now.sum != mount->sum) return false;
-    count_free(mount->path, &now);
+    if (mount->counted) count_free(&now);
     if (mount->counted && (now.blocks < mount->blocks || now.inodes < mount->inodes)) return false;
   }
   return true;
