@@ -1,7 +1,7 @@
-// `bun run engine`: a real engine for as long as this runs; prints the DOCKER_HOST to use.
-import { acquireEngine } from "./engine/engine.ts";
+// `bun run engine [-- --newest]`: a real engine for as long as this runs; prints the DOCKER_HOST to use.
+import { acquireEngine, startNewestEngine } from "./engine/engine.ts";
 import { untilSignal } from "./signals.ts";
 
-await using engine = await acquireEngine();
+await using engine = await (process.argv.includes("--newest") ? startNewestEngine() : acquireEngine());
 console.log(`export DOCKER_HOST=${engine.host}`);
 if (engine.isPrivate) await untilSignal();

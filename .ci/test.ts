@@ -1,6 +1,9 @@
-// `bun run test [arguments of bun test]`: sets up everything that the tests need, runs them and prints the counts.
-import { acquireEngine } from "./engine/engine.ts";
-import { runOrThrow } from "./packages.ts";
+// `bun run test [--newest] [arguments of bun test]`: sets up everything that the tests need, runs them and prints the
+// counts. Without arguments it runs all tests on the engine of this machine, and some a second time on the newest engine.
+// Arguments go to one run alone, on the machine's engine or, with --newest, on the newest one.
+import { acquireEngine, type Engine, startNewestEngine } from "./engine/engine.ts";
+import { NEWEST_TESTS } from "./engine/newest-tests.ts";
+import { runOrThrow, SetupError } from "./packages.ts";
 import { buildGate } from "./build-gate.ts";
 import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
 
@@ -11,24 +14,51 @@ import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
 const TEST_TIMEOUT_MS = 30_000;
 
 await main(async () => {
+  const args = process.argv.slice(2).filter((arg) => arg !== "--newest");
+  const newest = process.argv.includes("--newest");
   say("Packages and gate");
   await installPackages();
   await buildGate();
-  await using engine = await acquireEngine();
-  say(`Engine: ${engine.isPrivate ? "a private one" : "the one that is running"}, ${engine.host}`);
-  process.env["DOCKER_HOST"] = engine.host;
-  say("Images for the tests");
-  await runOrThrow([process.execPath, inRepository("tests/support/build-fixtures.ts")]);
-  say("Tests");
-  const { code, passed, failed } = await runTests(process.argv.slice(2));
+  const results: Result[] = [];
+  if (!newest) results.push(await runOn("The machine's engine", acquireEngine, args));
+  if (newest || args.length === 0) results.push(await runOnNewest(args.length === 0 ? NEWEST_TESTS : args));
+  const passed = results.reduce((sum, result) => sum + result.passed, 0);
+  const failed = results.reduce((sum, result) => sum + result.failed, 0);
   console.log(`\n${passed} passed, ${failed} failed`);
-  return code === 0 && passed === 0 ? 1 : code;
+  return results.find(({ code }) => code !== 0)?.code ?? (passed === 0 ? 1 : 0);
 });
 
 interface Result {
   readonly code: number;
   readonly passed: number;
   readonly failed: number;
+}
+
+/** Runs tests on the newest engine. If it cannot be had, that is a failure: nobody else would notice. */
+async function runOnNewest(args: readonly string[]): Promise<Result> {
+  try {
+    return await runOn("The newest engine", startNewestEngine, args);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.error(`\n${error.message}`);
+    return { code: 1, passed: 0, failed: 1 };
+  }
+}
+
+/** Runs tests on an engine, with their images, and stops it if it is a private one. */
+async function runOn(what: string, start: () => Promise<Engine>, args: readonly string[]): Promise<Result> {
+  await using engine = await start();
+  process.env["DOCKER_HOST"] = engine.host;
+  say(`${what}: ${await versionOf(engine)}, ${engine.isPrivate ? "a private one" : "running already"}, ${engine.host}`);
+  await runOrThrow([process.execPath, inRepository("tests/support/build-fixtures.ts")]);
+  say("Tests");
+  return runTests(args);
+}
+
+/** Returns an engine's version and where it keeps images, such as `28.5.2+dfsg4 (overlayfs)`. */
+async function versionOf({ client }: Engine): Promise<string> {
+  const { ServerVersion, Driver } = (await client.json("GET", "/info")) as { ServerVersion?: string; Driver?: string };
+  return `${ServerVersion} (${Driver})`;
 }
 
 async function runTests(args: readonly string[]): Promise<Result> {

@@ -57,7 +57,7 @@ function tryLock(path: string): Database | undefined {
  * Writes the engine's configuration, with a bridge of its own: `docker0` may belong to another engine, and two engines on
  * one bridge hand out the same addresses. The bridge outlives the engine (without members it is idle) and is reused.
  */
-export async function writeConfig(slot: EngineSlot): Promise<void> {
+export async function writeConfig(slot: EngineSlot, more: object = {}): Promise<void> {
   const bridge = `slipway${slot.number}`;
   const ip = requireProgram("ip");
   const existing = await run([ip, "-4", "addr", "show", "dev", bridge]);
@@ -66,7 +66,7 @@ export async function writeConfig(slot: EngineSlot): Promise<void> {
     await runOrThrow([ip, "addr", "add", `${await freeSubnet(slot.number)}.1/24`, "dev", bridge]);
   }
   await runOrThrow([ip, "link", "set", bridge, "up"]);
-  await Bun.write(join(slot.directory, "daemon.json"), JSON.stringify({ bridge, "log-level": "warn" }));
+  await Bun.write(join(slot.directory, "daemon.json"), JSON.stringify({ bridge, "log-level": "warn", ...more }));
 }
 
 /** Returns the first three numbers of a /24 in which no interface of this machine has an address. */

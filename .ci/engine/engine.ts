@@ -34,6 +34,15 @@ export function acquireEngine(): Promise<Engine> {
   return acquired;
 }
 
+/**
+ * Starts the newest engine that Debian has, with the containerd image store. It is private and ends with this process.
+ * Throws a `SetupError` if it cannot be had.
+ */
+export async function startNewestEngine(): Promise<Engine> {
+  const started = await startPrivateEngine("newest");
+  return engineOf(started.client, true, () => started.stop());
+}
+
 /** Returns the engine of this process if `acquireEngine` has been called. */
 export function acquiredEngine(): Promise<Engine> | undefined {
   return acquired;

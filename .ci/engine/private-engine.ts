@@ -1,8 +1,10 @@
 import { readFile, rm } from "node:fs/promises";
 import { openSync, closeSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EngineClient } from "./engine-client.ts";
 import { takeSlot, writeConfig } from "./engine-slot.ts";
+import { type EngineRoot, newestRoot } from "./newest-root.ts";
 import { ensureProgram, findProgram, requireProgram, run, SetupError } from "../packages.ts";
 
 /** The time that a new engine may take to answer; a loaded machine needed 2 s. */
@@ -21,17 +23,25 @@ export interface PrivateEngine {
  * Starts a Docker engine in namespaces of its own, so that even a SIGKILL of this process leaves no process or mount
  * behind. It shares the host's network: functions are on its bridge, and it reaches a registry on loopback.
  * Its images are in the system's temporary directory and stay for the next run.
+ *
+ * The engine is the one that this machine has, or gets from its Debian; or the `newest`, with the containerd image store
+ * that new installations have.
  */
-export async function startPrivateEngine(): Promise<PrivateEngine> {
+export async function startPrivateEngine(kind: "installed" | "newest" = "installed"): Promise<PrivateEngine> {
   if (process.getuid?.() !== 0) {
     throw new SetupError(
       "No Docker engine answers. Start Docker, or point DOCKER_HOST at an engine (or run this as root, to get a private one).",
     );
   }
-  const dockerd = await ensureEnginePrograms();
+  await ensureProgram("unshare", ["util-linux"]);
+  await ensureProgram("ip", ["iproute2"]);
+  const dockerd = kind === "installed" ? await ensureEngine() : "dockerd";
+  // Since Debian 13 the client is a package of its own.
+  await ensureProgram("docker", ["docker-cli"]);
+  const root = kind === "newest" ? await newestRoot() : undefined;
   await using slot = await takeSlot();
-  await writeConfig(slot);
-  const { client, child } = await launchEngine(dockerd, slot.directory);
+  await writeConfig(slot, kind === "newest" ? { features: { "containerd-snapshotter": true } } : {});
+  const { client, child } = await launchEngine(engineCommand(dockerd, slot.directory, root), slot.directory);
   const release = slot.keep();
   return {
     client,
@@ -43,18 +53,13 @@ export async function startPrivateEngine(): Promise<PrivateEngine> {
   };
 }
 
-async function ensureEnginePrograms(): Promise<string> {
-  await ensureProgram("unshare", ["util-linux"]);
-  await ensureProgram("ip", ["iproute2"]);
-  const dockerd = await ensureProgram("dockerd", ["docker.io", "iptables", "ca-certificates"]);
-  // Since Debian 13 the client is a package of its own.
-  await ensureProgram("docker", ["docker-cli"]);
-  return dockerd;
+function ensureEngine(): Promise<string> {
+  return ensureProgram("dockerd", ["docker.io", "iptables", "ca-certificates"]);
 }
 
 /** Starts the engine, with retries: two engines that set up the host's packet filter at the same moment can collide. */
 async function launchEngine(
-  dockerd: string,
+  command: readonly string[],
   directory: string,
 ): Promise<{ client: EngineClient; child: Bun.Subprocess }> {
   const log = join(directory, "dockerd.log");
@@ -62,7 +67,7 @@ async function launchEngine(
   for (let launch = 1; ; launch++) {
     await removeRemains(directory);
     const logFile = openSync(log, "w");
-    const child = Bun.spawn(engineCommand(dockerd, directory), { stdin: "ignore", stdout: logFile, stderr: logFile });
+    const child = Bun.spawn([...command], { stdin: "ignore", stdout: logFile, stderr: logFile });
     closeSync(logFile);
     child.unref();
     try {
@@ -85,17 +90,41 @@ async function removeRemains(directory: string): Promise<void> {
 }
 
 /**
+ * Makes `$1` the root of a private mount namespace and runs the rest of its arguments there. runc refuses a root that is
+ * no mount point, so this is no chroot. Programs of the old root have no libraries in the new one: busybox needs none.
+ */
+const ENTER_ROOT = `
+set -e
+root=$1 shared=$2
+shift 2
+mount --bind "$root" "$root"
+for dir in /sys /dev "$shared"; do mount --rbind "$dir" "$root$dir"; done
+for dir in /etc/ssl /etc/hosts /etc/resolv.conf /lib/modules; do
+  if [ -e "$dir" ]; then mount --bind "$dir" "$root$dir"; fi
+done
+mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/run"
+mount -t tmpfs tmpfs "$root/etc/docker"
+cd "$root"
+pivot_root . old
+exec /bin/busybox sh -c '/bin/busybox umount -l /old && exec "$@"' sh "$@"
+`;
+
+/**
  * setpriv ties the engine's life to ours, and unshare ties everything in it to the engine. The first process in the
  * namespace is tini, which reaps the shims of ended containers.
  */
-function engineCommand(dockerd: string, directory: string): string[] {
+function engineCommand(dockerd: string, directory: string, root: EngineRoot | undefined): string[] {
   const at = (name: string): string => join(directory, name);
-  const init = findProgram("docker-init");
+  // A store of its own: each kind of engine may be the next in this slot.
+  const data = root === undefined ? "root" : "root-newest";
+  const init = root === undefined ? findProgram("docker-init") : "/usr/bin/docker-init";
   return [
     [requireProgram("setsid"), requireProgram("setpriv"), "--pdeathsig", "KILL"],
     [requireProgram("unshare"), "-m", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"],
+    root === undefined ? [] : ["sh", "-c", ENTER_ROOT, "enter-root", root.directory, tmpdir()],
     init === null ? [] : [init, "--"],
-    [dockerd, "--config-file", at("daemon.json"), "--data-root", at("root"), "--exec-root", at("exec")],
+    [dockerd, "--config-file", at("daemon.json"), "--data-root", at(data), "--exec-root", at("exec")],
     ["-p", at("docker.pid"), "-H", `unix://${at("docker.sock")}`],
   ].flat();
 }

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { type Config, ConfigError } from "../config/config.ts";
 import { messageOf } from "../domain/errors.ts";
-import { serverUrl } from "./server-url.ts";
+import { isThisMachine, serverUrl } from "./server-url.ts";
 
 /** A request to the API of a running server. */
 interface ApiRequest {
@@ -34,13 +34,17 @@ export class ApiClient {
   /** Sends a request with the configured key and returns the body of the reply. Throws if there is none, or an error. */
   async call(request: ApiRequest): Promise<string> {
     const key = await this.#key();
+    if (key !== null) this.#checkConfidential();
     const reply = await this.#send(request, {
       Accept: "application/yaml, application/json",
       ...(key !== null && { Authorization: `Bearer ${key}` }),
     }).catch((error: unknown) => {
-      throw new Error(`no answer from ${this.url}: ${messageOf(error)}. Name the server with --host and --port`, {
-        cause: error,
-      });
+      throw new Error(
+        `no answer from ${this.url}: ${messageOf(error)}. Name the server with --url, or --host and --port`,
+        {
+          cause: error,
+        },
+      );
     });
     if (reply.ok) return reply.text;
     throw new Error(messageIn(reply.text));
@@ -55,10 +59,34 @@ export class ApiClient {
       headers,
       ...(body !== undefined && { body }),
       signal: AbortSignal.timeout(timeout_ms),
+      // The key is for this server alone.
+      redirect: "error",
+      tls: await this.#tls(),
       // Besides the signal: Bun drops a connection that is silent for five minutes.
       timeout: timeout_ms,
     });
     return { ok: reply.ok, text: await reply.text() };
+  }
+
+  /** Throws a `ConfigError` if the key could be read on its way. */
+  #checkConfidential(): void {
+    const { allowHttp } = this.#config;
+    if (allowHttp === "on" || this.url.startsWith("https:") || isThisMachine(this.url)) return;
+    throw new ConfigError(
+      `The API key would go to ${this.url} unencrypted, where everyone on the way can read it: use --url https://..., ` +
+        "or --allow-http on if the network is yours",
+    );
+  }
+
+  /** Returns how to check the server's certificate. The one of a server on this machine need not have its name. */
+  async #tls(): Promise<{ readonly ca?: string; readonly rejectUnauthorized?: boolean }> {
+    const { ca, url } = this.#config;
+    if (ca === null) return url === null && isThisMachine(this.url) ? { rejectUnauthorized: false } : {};
+    try {
+      return { ca: await readFile(ca, "utf8") };
+    } catch (error) {
+      throw new ConfigError(`Cannot read SLIPWAY_CA "${ca}": ${messageOf(error)}`, { cause: error });
+    }
   }
 
   async #key(): Promise<string | null> {

@@ -16,11 +16,14 @@ export type Command =
 /** All commands; `argument` is empty for those that take none. */
 export const COMMANDS = {
   serve: { argument: "", help: "Start the server (the default command)." },
-  healthcheck: { argument: "", help: "Ask the server at --host and --port whether it is ready; exit 0 if it is." },
+  healthcheck: {
+    argument: "",
+    help: "Ask the server at --url, or --host and --port, whether it is ready; exit 0 if it is.",
+  },
   apply: {
     argument: "[FILE]",
     help:
-      "Apply FILE (default slipway.yaml, - for stdin) to the server at --host and --port, with the variables of this " +
+      "Apply FILE (default slipway.yaml, - for stdin) to the server at --url, or --host and --port, with the variables of this " +
       "environment. Prints the changes.",
   },
   export: { argument: "", help: "Print the functions and routes of that server as such a file." },

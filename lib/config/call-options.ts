@@ -1,4 +1,5 @@
 import {
+  CALLBACK,
   CONTEXT_BYTES,
   KEEP_ALIVE_MS,
   LOG_BYTES,
@@ -11,7 +12,8 @@ import type { OptionTable } from "./option.ts";
 import { duration, showDuration, showSize, size } from "./quantity-readers.ts";
 
 const SECOND = 1000;
-const HOUR = 3600 * SECOND;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
 
 /** Limits of calls, of requests to the engine, and of callbacks. */
 export const CALL_OPTIONS = {
@@ -86,6 +88,22 @@ export const CALL_OPTIONS = {
     help: "The shortest time between two runs of a schedule; older schedules that are more frequent leave out runs.",
     read: duration(SECOND, HOUR),
     default: "10s",
+  },
+  callbackTimeoutMs: {
+    flag: "callback-timeout-ms",
+    variable: "CALLBACK_TIMEOUT_MS",
+    value: "TIME",
+    help: "How long a receiver of a callback may take to answer.",
+    read: duration(100, 5 * MINUTE),
+    default: showDuration(CALLBACK.timeout_ms),
+  },
+  callbackRetryFor: {
+    flag: "callback-retry-for",
+    variable: "CALLBACK_RETRY_FOR",
+    value: "TIME",
+    help: "How long a callback that is not answered with 2xx is tried again; 0 for a single attempt.",
+    read: duration(0, 30 * 24 * HOUR),
+    default: showDuration(CALLBACK.retry_for_ms),
   },
   callbackAllow: {
     flag: "callback-allow",

@@ -43,6 +43,10 @@ export function readConfig(flags: Flags, env: Variables, machine: Machine): Conf
       "PUBLIC_HOST is given without PUBLIC_PORT (or their flags): give the port of the public listener",
     );
   }
+  if ((config.tlsCert === null) !== (config.tlsKey === null)) {
+    const [given, missing] = config.tlsKey === null ? ["TLS_CERT", "TLS_KEY"] : ["TLS_KEY", "TLS_CERT"];
+    throw new ConfigError(`${given} is given without ${missing} (or their flags): give both, or neither`);
+  }
   if (config.trustGateway === "on" && !origin.inContainer) {
     throw new ConfigError(
       "TRUST_GATEWAY=on is for a server in a container (OS_ENV=docker): elsewhere the gateway is the network's router. Leave it out.",

@@ -47,7 +47,13 @@ export const callbackAllow: Reader<Allowed> = (value) => {
   throw new ValueError("a list of host names, IP addresses and ranges such as 10.0.0.0/8, separated by commas");
 };
 
-const ENGINE_PORT = 2375;
+/** The URL of a server, without a path. */
+export const serverAddress: Reader<string> = (value) => {
+  const url = URL.parse(value);
+  const plain = url !== null && url.pathname === "/" && url.search === "" && url.hash === "" && url.username === "";
+  if (plain && url.password === "" && /^https?:$/.test(url.protocol)) return url.origin;
+  throw new ValueError("a URL such as https://slipway.example.com or http://127.0.0.1:9999, without a path");
+};
 
 /** `DOCKER_HOST` as Docker's own client reads it, except ssh://. */
 export const engineAddress: Reader<EngineAddress> = (value) => {
@@ -62,7 +68,7 @@ export const engineAddress: Reader<EngineAddress> = (value) => {
   if (scheme === "unix" && posix.isAbsolute(rest) && !rest.includes("\0")) return { socketPath: rest };
   const [, name = "", port] = /^(\[[^\]]+\]|[^:/]+)(?::(\d{1,5}))?\/?$/.exec(scheme === "tcp" ? rest : "") ?? [];
   try {
-    return { host: host(name), port: port === undefined ? ENGINE_PORT : integer(1, 65_535)(port) };
+    return { host: host(name), ...(port !== undefined && { port: integer(1, 65_535)(port) }) };
   } catch {
     throw new ValueError(allowed);
   }

@@ -1,2 +1,11 @@
-/** The address that the engine listens on: a Unix socket, or TCP. */
-export type EngineAddress = { readonly socketPath: string } | { readonly host: string; readonly port: number };
+/** The certificates for an engine that is reached by TLS, as PEM: who signed the engine's, and our own with its key. */
+export interface EngineTls {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** The address that the engine listens on: a Unix socket, or TCP; by default on port 2375, or 2376 with TLS. */
+export type EngineAddress =
+  | { readonly socketPath: string }
+  | { readonly host: string; readonly port?: number; readonly tls?: EngineTls };

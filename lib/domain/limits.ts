@@ -32,6 +32,8 @@ export const RETRY_ATTEMPTS = { default: 3, max: 100 } as const;
 export const RETRY_DELAY_MS = { min_default: 1_000, max_default: 60_000, max: 24 * 3_600_000 } as const;
 /** Attempts that may be lost with the server or the engine: a function that crashes them must not do so forever. */
 export const LOST_ATTEMPTS = 100;
+/** The longest lease of an attempt, in milliseconds: a function's longest run, with a minute for its end. */
+export const LONGEST_LEASE_MS = TIMEOUT_MS.max + 60_000;
 /** The priority of an invocation among those of the same function; higher goes first. */
 export const PRIORITY = { min: -100, max: 100 } as const;
 /** The longest time ahead that an invocation may be submitted, in milliseconds. */
@@ -40,13 +42,16 @@ export const DELAY_MS = 366 * 24 * 3_600_000;
 export const IDEMPOTENCY = { ttl_ms: 24 * 3_600_000, key_length: 255 } as const;
 /** A callback's URL; many servers refuse longer ones. */
 export const CALLBACK_URL_LENGTH = 2048;
-/** Sending callbacks: attempts, waits between them, the time limit of an attempt, and size limits. */
+/** Sending callbacks: how long, the waits in between, how many at once in all and to one receiver, and size limits. */
 export const CALLBACK = {
-  attempts: 12,
+  /** How long a callback is tried, and the time limit of one attempt; both are options of the server. */
+  retry_for_ms: 24 * 3_600_000,
+  timeout_ms: 15_000,
+  /** The wait before the second attempt, and the longest one: also that which a receiver can ask for. */
   min_ms: 5_000,
   max_ms: 3_600_000,
-  timeout_ms: 10_000,
-  at_once: 8,
+  at_once: 32,
+  to_one_receiver: 2,
   response_bytes: MIB,
   /** The most of the receiver's answer that is read and discarded. */
   answer_bytes: 64 * KIB,
@@ -126,6 +131,10 @@ export const MANIFEST_BYTES = MIB;
 export const MANIFEST_VALUES = 100_000;
 export const MANIFEST_EXPANDED_LENGTH = 4 * MIB;
 export const MANIFEST_DEPTH = 32;
+/** Entries of one list or object in a manifest: its functions, or its routes. */
+export const MANIFEST_PART_ENTRIES = 10_000;
+/** Values of one function or one route in a manifest: some 10 ms of the event loop. */
+export const MANIFEST_ENTRY_VALUES = 10_000;
 /** The most bytes that the parser may copy: it copies a text for each of its aliases. */
 export const MANIFEST_ALIASED_BYTES = 128 * MIB;
 

@@ -2,6 +2,7 @@ import { Type, type Static } from "@sinclair/typebox";
 import { AppError, messageOf } from "./errors.ts";
 import { CRON_LENGTH } from "./limits.ts";
 import { quoted } from "./quoted.ts";
+import { isAhead } from "./time/set-back.ts";
 import { type Timetable, timetableOf } from "./time/timetable.ts";
 import { Enum, Flag, Nullable, Timestamp } from "./types.ts";
 
@@ -177,14 +178,20 @@ export interface Due {
   readonly last_due: number;
 }
 
+/** Returns the time up to which all runs are done. A mark of a clock that was ahead is taken back to now. */
+export function doneBy({ last_due }: Pick<Schedule, "last_due">, now: number): number {
+  return isAhead(last_due, now) ? now : last_due;
+}
+
 /** Finds the runs that are due by `now`, after those that were done by `last_due`; `floorMs` as for `nextRun`. */
 export function dueBy(
   schedule: Pick<Schedule, "cron" | "timezone" | "catch_up" | "last_due">,
   now: number,
   floorMs: number,
 ): Due {
-  const { catch_up, last_due } = schedule;
-  const first = nextRun(schedule, floorMs);
+  const { catch_up } = schedule;
+  const last_due = doneBy(schedule, now);
+  const first = nextRun({ ...schedule, last_due }, floorMs);
   if (first === undefined || first > now) return { runs: [], last_due };
   const recent: number[] = [];
   // From just before the last minute: `nextAfter` returns only later times.

@@ -33,7 +33,7 @@ enum { VERSION = 3, HEADER = 5, PAYLOAD_MAX = 65536 };
 /* Frames from the server. */
 enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04 };
 /* Frames from the gate. */
-enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86, META = 0x87 };
+enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86, META = 0x87, TAIL = 0x88 };
 /* Stages of FAILED. */
 enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRAMES, FAILED_SECRETS };
 
@@ -126,6 +126,7 @@ void limit_logs(uint32_t bytes);
 bool logs_may_flow(void);
 void read_log(int which);
 bool drain_logs(void);
+bool feed_tail(void);
 uint64_t log_bytes_dropped(void);
 void reset_logs(void);
 

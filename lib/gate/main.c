@@ -96,7 +96,7 @@ static bool set_up(char **command) {
 
 /* Does all that can be done now. */
 static void advance(void) {
-  if (phase() == DRAINING && drain_logs()) send_exit();
+  if (phase() == DRAINING && drain_logs() && feed_tail()) send_exit();
   if (phase() == ANSWERING) feed_answer();
   if (phase() == ANSWERING && may_serve_again() && !answer_is_left()) reset_at_once();
   flush_frames();

@@ -7,6 +7,7 @@ import type { CallbackSecrets } from "../services/callbacks/signing-secrets.ts";
 import type { CallbackService } from "../services/callbacks/callbacks.ts";
 import type { ResultService } from "../services/calls/results.ts";
 import type { FunctionService } from "../services/functions/functions.ts";
+import type { IdempotentCalls } from "../services/calls/idempotent-calls.ts";
 import type { InvocationService } from "../services/calls/invocations.ts";
 import type { AuditService } from "../services/access/audit.ts";
 import type { KeyService } from "../services/access/keys.ts";
@@ -24,7 +25,7 @@ import type { ClientAddress } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { auditRoutes } from "./api/audit.ts";
-import { callbackSecretRoutes } from "./api/callbacks.ts";
+import { callbackSecretRoutes, functionSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { manualRoutes } from "./docs/routes.ts";
 import { answeringErrors, errorHandler, refusing, type RequestId } from "./wire/errors.ts";
@@ -57,6 +58,7 @@ export interface AppServices {
   readonly registries: RegistryService;
   readonly manifests: ManifestService;
   readonly invocations: InvocationService;
+  readonly idempotentCalls: IdempotentCalls;
   readonly results: ResultService;
   readonly queue: Queue;
   readonly checkCallbackUrl: (url: string) => void;
@@ -97,6 +99,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(functionsRoutes(guard("/v1/functions", DEPLOYING), functions, tools))
     .use(versionsRoutes(guard("/v1/functions", DEPLOYING), services.versions))
     .use(invokeRoutes(guard("/v1/functions", { invoke: ["invoke"] }), functions, calls))
+    .use(functionSecretRoutes(guard("/v1/functions", { secret: ["deploy"] }), services))
     .use(routesRoutes(guard("/v1/routes", DEPLOYING), routes))
     .use(secretsRoutes(guard("/v1/secrets", DEPLOYING), services.secrets))
     .use(registriesRoutes(guard("/v1/registries", DEPLOYING), services.registries))

@@ -8,7 +8,14 @@ import type { Data } from "./data.ts";
 /** Composes what sends results to the callback URLs of asynchronous calls. */
 export function createCallbacks({ config, log, clock, stack }: Tools, { store, vault }: Data) {
   const callbackSecrets = new CallbackSecrets({ settings: store.settings, vault, clock });
-  const sender = new CallbackSender({ allowed: config.callbackAllow, clock, user_agent: `slipway/${VERSION}` });
-  const callbacks = stack.use(new CallbackService({ store, secrets: callbackSecrets, sender, clock, log }));
+  const sender = new CallbackSender({
+    allowed: config.callbackAllow,
+    clock,
+    user_agent: `slipway/${VERSION}`,
+    timeout_ms: config.callbackTimeoutMs,
+  });
+  const callbacks = stack.use(
+    new CallbackService({ store, secrets: callbackSecrets, sender, retry_for_ms: config.callbackRetryFor, clock, log }),
+  );
   return { services: { callbacks, callbackSecrets }, start: () => callbacks.start() } satisfies Capability;
 }

@@ -3,6 +3,7 @@ import type { Platform } from "../runner/platform.ts";
 import { Runner, type RunnerOptions } from "../runner/runner.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
+import { readEngineAddress } from "./key-files.ts";
 
 /** The calls that the runner and its platform make to the rest of the server. */
 export type RunnerLinks = Pick<
@@ -24,7 +25,7 @@ export async function createPlatform(
       clock,
       metrics,
       owner: await store.settings.ownerId(),
-      engine: config.dockerHost,
+      engine: await readEngineAddress(config),
       engine_timeout_ms: config.engineTimeoutMs,
       pull_timeout_ms: config.pullTimeoutMs,
       context_name: config.contextName,

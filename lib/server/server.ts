@@ -6,7 +6,7 @@ import { Metrics } from "../metrics.ts";
 import type { Tools } from "./capability.ts";
 import { compose, type Composition } from "./compose.ts";
 import { openData, temporaryData } from "./data.ts";
-import { listen, type Listeners } from "./listen.ts";
+import { listen, type Listeners } from "./ports/listen.ts";
 
 /**
  * The time from opening the ports to starting the work in the background, in milliseconds. Clients that wait for the
@@ -40,7 +40,7 @@ export async function start(
   const composition = await compose(tools, await openData(tools));
   const { capabilities, new_key } = composition;
   for (const each of capabilities) await each.prepare?.();
-  const { url, public_url, close } = listen(composition, config, stack);
+  const { url, public_url, close } = await listen(composition, tools);
   const cancelStart = clock.after(FIRST_ANSWERS_MS, () => {
     for (const each of capabilities) each.start?.();
   });

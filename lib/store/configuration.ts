@@ -3,6 +3,7 @@ import type { Function } from "../domain/functions/functions.ts";
 import type { VersionQuery } from "../domain/functions/versions.ts";
 import type { Pulled, PulledImage, RenamedImage } from "../domain/images/pulled-images.ts";
 import type { Registry } from "../domain/images/registries.ts";
+import type { Page, PageQuery } from "../domain/functions/pages.ts";
 import type { Key } from "../domain/keys.ts";
 import type { Route } from "../domain/routes/routes.ts";
 import type { Schedule } from "../domain/schedules.ts";
@@ -33,6 +34,8 @@ export interface FunctionStore {
   find(idOrName: string): Function | undefined;
   /** Lists all functions, oldest first. */
   list(): Function[];
+  /** Lists the functions of a page, in the order of `list`. */
+  page(query: PageQuery): Page<Function>;
   /** Lists all functions as links in chains. */
   links(): ChainLink[];
   count(): number;
@@ -76,6 +79,8 @@ export interface RouteStore {
   getByPath(path: string): Route | undefined;
   /** Lists all routes, oldest first. */
   list(): Route[];
+  /** Lists the routes of a page, in the order of `list`. */
+  page(query: PageQuery): Page<Route>;
   count(): number;
   /** Throws `conflict` if the path is taken, `not_found` if the function is gone. */
   insert(route: Route, basis?: Basis): Promise<void>;

@@ -58,10 +58,26 @@ export interface Ledger {
   find(invocationId: string): Promise<Standing | undefined>;
   /** Ends an invocation that no server attempts now (queued or lost). Returns whether that was so. */
   cancelUnattended(end: End): Promise<boolean>;
+  /**
+   * Takes back to now what a clock that was ahead has written: waits begin again, leases last as long as any may, and keys
+   * and deliveries are as old as the server. At most a batch of each; returns how many they were.
+   */
+  takeBack(now: number): Promise<number>;
+  /**
+   * Keeps the key of a synchronous call that is about to be made. Returns what the first request with the key was answered
+   * so far, or undefined if this is the first one. Throws `idempotency_mismatch` as `submit` does.
+   */
+  keepKey(invocation: Invocation, key: IdempotencyKey): Promise<StoredAnswer | undefined>;
+  /** Keeps the answer to the first request with a key for as long as the key; without its body if there is no room. */
+  keepAnswer(answer: StoredAnswer): Promise<void>;
+  /** Forgets the key of a call that was not made. */
+  dropKey(invocation: Invocation, key: IdempotencyKey): Promise<void>;
   /** Forgets idempotency keys from before that moment, at most a batch; returns how many. */
   forgetKeys(before: number): Promise<number>;
-  /** Returns the due deliveries, those that have waited longest first, and the time of the next one after `now`. */
-  dueDeliveries(now: number, limit: number): Promise<{ readonly deliveries: Delivery[]; readonly next: number | null }>;
+  /** Lists the receivers that deliveries wait for. */
+  receivers(): Promise<WaitingReceiver[]>;
+  /** Returns the due deliveries to a receiver, those that have waited longest first. */
+  dueDeliveries(receiver: string, due: { readonly now: number; readonly limit: number }): Promise<Delivery[]>;
   /** Writes the state of a delivery. */
   saveDelivery(delivery: Delivery): Promise<void>;
   /** Makes an ended delivery due again; throws `conflict` if it waits anyway, returns undefined if there is none. */
@@ -73,11 +89,30 @@ export interface NewInvocation {
   readonly invocation: Invocation & { readonly run_at: string };
   /** Its request, or the id of the invocation whose request it has. */
   readonly request: Pick<Payload, "request" | "request_meta"> | { readonly copy_of: string };
+  /** When its wait began, if it waits for some time (milliseconds since the epoch), and not for a moment that was named. */
+  readonly waits_since?: number;
 }
 
-/** The Idempotency-Key of a submission. */
+/** A receiver of callbacks, and when the next delivery to it is due, in milliseconds since the epoch. */
+export interface WaitingReceiver {
+  readonly receiver: string;
+  readonly due: number;
+}
+
+/** What a request with an Idempotency-Key was answered. */
+export interface StoredAnswer {
+  /** The invocation as it was then; `running` if the call has not been answered. */
+  readonly invocation: Invocation;
+  /** The function's own answer, as in `Payload`. */
+  readonly response: Uint8Array | null;
+  readonly response_meta: string | null;
+}
+
+/** The Idempotency-Key of a request. */
 export interface IdempotencyKey {
   readonly key: string;
+  /** Distinguishes the callers of a public route; null or left out if they are one. */
+  readonly caller?: string | null;
   /** Distinguishes requests that came with the same key. */
   readonly request_hash: string;
   /** Milliseconds since the epoch. */
@@ -140,7 +175,7 @@ export interface End extends AttemptId {
   /** The function's answer; null if none is known. */
   readonly answer: Pick<Payload, "response" | "response_meta"> | null;
   /** The work that is left; null if the invocation has ended. */
-  readonly left: Pick<Work, "due" | "attempts" | "lost_attempts"> | null;
+  readonly left: Pick<Work, "due" | "attempts" | "lost_attempts" | "waits_since"> | null;
   /** The results that are to be sent. */
   readonly deliveries: readonly Delivery[];
   /** The invocations that follow. */

@@ -29,6 +29,11 @@ export interface Work {
   readonly lost_attempts: number;
   /** The time until which nobody else may attempt it, if it is held; in milliseconds since the epoch. */
   readonly lease_until: number | null;
+  /**
+   * The time at which the wait for the next attempt began, in milliseconds since the epoch; null if it does not wait, or
+   * for a moment that its caller named.
+   */
+  readonly waits_since: number | null;
 }
 
 /** A function that has work to do now, and the highest priority of it. */

@@ -28,9 +28,16 @@ describe("readConfig", () => {
       secretKeyFile: null,
       auth: "auto",
       trustGateway: "off",
+      tlsCert: null,
+      tlsKey: null,
+      url: null,
+      ca: null,
+      allowHttp: "off",
       trustedProxies: [],
       allowedHosts: [],
       dockerHost: { socketPath: "/var/run/docker.sock" },
+      dockerTlsVerify: null,
+      dockerCertPath: null,
       contextName: "serverless_context",
       contextPath: "/tmp/context",
       osEnv: null,
@@ -50,6 +57,8 @@ describe("readConfig", () => {
       engineTimeoutMs: 30_000,
       pullTimeoutMs: 600_000,
       minScheduleIntervalMs: 10_000,
+      callbackTimeoutMs: 15_000,
+      callbackRetryFor: 24 * 3_600_000,
       callbackAllow: { names: new Set(), ranges: [] },
       retentionDays: 7,
       retentionCount: 100_000,
@@ -161,7 +170,7 @@ describe("readConfig", () => {
     ["DOCKER_HOST", "unix:///run/user/1000/docker.sock", { dockerHost: { socketPath: "/run/user/1000/docker.sock" } }],
     ["DOCKER_HOST", "tcp://docker:2376", { dockerHost: { host: "docker", port: 2376 } }],
     ["DOCKER_HOST", "tcp://[::1]:2375/", { dockerHost: { host: "::1", port: 2375 } }],
-    ["DOCKER_HOST", "tcp://10.0.0.1", { dockerHost: { host: "10.0.0.1", port: 2375 } }],
+    ["DOCKER_HOST", "tcp://10.0.0.1", { dockerHost: { host: "10.0.0.1" } }],
     ["CONTEXT_NAME", "my-volume_1.x", { contextName: "my-volume_1.x" }],
     ["CONTEXT_PATH", "/var/task/", { contextPath: "/var/task" }],
     ["CONTEXT_PATH", "/...", { contextPath: "/..." }],
@@ -252,7 +261,9 @@ describe("the table of options", () => {
   test("flags and variables match the property's name, each once", () => {
     for (const [name, { flag, variable }] of Object.entries(OPTIONS)) {
       expect<string>(flag).toBe(name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
-      expect<string>(variable).toBe(flag.toUpperCase().replaceAll("-", "_"));
+      const same = flag.toUpperCase().replaceAll("-", "_");
+      // Other programs have variables such as URL.
+      expect<string[]>([same, `SLIPWAY_${same}`]).toContain(variable);
       expect(
         closest(
           flag,

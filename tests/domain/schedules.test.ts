@@ -139,6 +139,19 @@ describe("dueBy", () => {
     expect(late.runs).toHaveLength(6);
   });
 
+  // EDGE.md E2.
+  test("a mark of a clock that was ahead is taken back to now, and what comes then runs", () => {
+    const marked = due({}, "2027-01-31T12:00:00Z", "2026-01-31T12:10:00Z");
+    expect(marked).toEqual({ runs: [], last_due: "2026-01-31T12:10" });
+    expect(due({}, "2026-01-31T12:10:00Z", "2026-01-31T13:00:00Z").runs).toEqual(["2026-01-31T13:00"]);
+    expect(due({ catch_up: "one" }, "2027-01-31T12:00:00Z", "2026-01-31T13:00:00Z").runs).toEqual([]);
+  });
+
+  // EDGE.md E2.
+  test("a clock that is corrected by seconds does not run a time twice", () => {
+    expect(due({}, "2026-01-31T13:00:00Z", "2026-01-31T12:59:50Z")).toEqual({ runs: [], last_due: "2026-01-31T13:00" });
+  });
+
   test("every time runs exactly once, however often the clock is read", () => {
     const start = at("2026-10-24T20:00:00Z");
     const steps = fc.array(fc.integer({ min: 0, max: 59_000 }), { minLength: 1, maxLength: 200 });

@@ -134,6 +134,32 @@ describe("gate's logs", () => {
     expect(call.exit).toMatchObject({ logDroppedBytes: 6 });
   });
 
+  // C9: an error is usually told at the end.
+  test("beyond the limit are kept as far as half of it goes, the last of them", async () => {
+    const script = "printf 1234567890; printf abcdefgh >&2; printf klmno";
+    const { stdout, frames, exit } = await callGate(root.path, sh(script), { id: crypto.randomUUID(), logLimit: 10 });
+    const tail = frames.filter((frame) => frame.type === "tail");
+    expect([stdout.length, exit?.logDroppedBytes]).toEqual([10, 13]);
+    expect(tail.reduce((sum, { bytes }) => sum + bytes.length, 0)).toBe(5);
+    expect(frames.map((frame) => frame.type).indexOf("tail")).toBeGreaterThan(0);
+    for (const { age_ms } of tail) expect(age_ms).toBeLessThan(30_000);
+  });
+
+  test("end with the last bytes, however many there were, each piece with its age", async () => {
+    const script =
+      "head -c 3000000 /dev/zero; i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; sleep 0.3; echo last >&2";
+    const { frames, exit } = await callGate(root.path, sh(script), { id: crypto.randomUUID(), logLimit: 2_000 });
+    const tail = frames.filter((frame) => frame.type === "tail");
+    const out = tail.filter(({ stream }) => stream === "stdout");
+    const err = tail.filter(({ stream }) => stream === "stderr");
+    const text = Buffer.concat(out.map(({ bytes }) => bytes)).toString();
+    expect(text).toEndWith("line 2998\nline 2999\n");
+    expect(Buffer.concat(err.map(({ bytes }) => bytes)).toString()).toBe("last\n");
+    expect(text.length + 5).toBe(1_000);
+    expect(exit?.logDroppedBytes).toBe(3_000_000 + printedLines(3_000) + 5 - 2_000);
+    expect((out.at(-1)?.age_ms ?? 0) - (err[0]?.age_ms ?? 0)).toBeGreaterThanOrEqual(250);
+  });
+
   test("are dropped entirely if the limit is 0", async () => {
     const call = await callGate(root.path, ["echo", "hello"], { id: crypto.randomUUID(), logLimit: 0 });
     expect(call.frames.map((frame) => frame.type)).toEqual(["exit", "response"]);
@@ -194,3 +220,8 @@ test("gate answers even if another process writes to its pipe forever", async ()
   // Its pipe has no reader now, so it ends.
   await gone;
 });
+
+/** The bytes that `echo line $i` prints for every number below this one. */
+function printedLines(count: number): number {
+  return Array.from({ length: count }, (_, i) => `line ${i}\n`.length).reduce((sum, length) => sum + length, 0);
+}

@@ -2,8 +2,8 @@ import { appendFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
-import { buildDirectory, withDirectory } from "../../.ci/engine/image-tree.ts";
-import { fixture } from "./images.ts";
+import { type FixtureName, fixture } from "./images.ts";
+import { addLayers, MANIFEST_TYPES } from "./registry/add-layers.ts";
 import { ensureProgram, requireProgram } from "../../.ci/packages.ts";
 
 /** The user of a registry that requires a login. */
@@ -28,8 +28,10 @@ export interface Registry extends AsyncDisposable {
   readonly directory: string;
   /** Pushes an image of the engine under a name such as `team/echo:1`, which the engine does not keep. */
   push(image: string, name: string): Promise<Pushed>;
-  /** Pushes the `chaos` function with a layer of its own, so that a pull has something to fetch. */
+  /** Puts the `chaos` function with a layer of its own there, so that a pull has something to fetch. */
   pushUnique(name: string): Promise<Pushed>;
+  /** Puts a function there, with a layer for each of these files, which no engine has. */
+  pushLayers(name: string, of: FixtureName, files: readonly Uint8Array<ArrayBuffer>[]): Promise<Pushed>;
   /** Breaks the last layer of a pushed image: removes its file, or replaces its bytes. */
   breakBlob(pushed: Pushed, how: "missing" | "corrupt"): Promise<void>;
   stop(): Promise<void>;
@@ -53,11 +55,22 @@ export async function startRegistry(credentials?: Credentials): Promise<Registry
     await rm(directory, { recursive: true, force: true });
   };
   const push = (image: string, name: string): Promise<Pushed> => pushImage(host, image, name, credentials);
+  const bases = new Map<FixtureName, Promise<Pushed>>();
+  const pushLayers: Registry["pushLayers"] = async (name, of, files) => {
+    const base = bases.get(of) ?? fixture(of).then((image) => push(image, `base/${of}:1`));
+    bases.set(of, base);
+    await base;
+    const [repository = "", tag = "latest"] = name.split(":");
+    const request = (path: string, init?: RequestInit) => registryRequest(host, path, credentials, init);
+    const digest = await addLayers(request, { repository: `base/${of}`, tag: "1" }, { repository, tag }, files);
+    return { reference: `${host}/${repository}:${tag}`, digest };
+  };
   return {
     host,
     directory,
     push,
-    pushUnique: (name) => pushUnique(host, name, credentials),
+    pushUnique: (name) => pushLayers(name, "chaos", [crypto.getRandomValues(new Uint8Array(4096))]),
+    pushLayers,
     breakBlob: (pushed, how) => breakBlob(host, directory, pushed, how, credentials),
     stop,
     [Symbol.asyncDispose]: stop,
@@ -114,20 +127,6 @@ async function pushImage(
   return { reference, digest: manifest.headers.get("docker-content-digest") ?? "" };
 }
 
-async function pushUnique(host: string, name: string, credentials: Credentials | undefined): Promise<Pushed> {
-  const { client } = await acquireEngine();
-  const local = `slipway-test/unique:${crypto.randomUUID()}`;
-  const base = await fixture("chaos");
-  await withDirectory(async (directory) => {
-    await Bun.write(join(directory, "Dockerfile"), `FROM ${base}\nCOPY unique /unique\n`);
-    await Bun.write(join(directory, "unique"), crypto.getRandomValues(new Uint8Array(4096)));
-    await buildDirectory(client, directory, local);
-  });
-  const pushed = await pushImage(host, local, name, credentials);
-  await client.request("DELETE", `/images/${local}`);
-  return pushed;
-}
-
 async function breakBlob(
   host: string,
   directory: string,
@@ -144,16 +143,17 @@ async function breakBlob(
   else await appendFile(blob, "spoilt");
 }
 
-async function registryRequest(host: string, path: string, credentials: Credentials | undefined): Promise<Response> {
-  const response = await fetch(`http://${host}/v2/${path}`, {
-    headers: {
-      accept: "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json",
-      ...(credentials === undefined
-        ? {}
-        : { authorization: `Basic ${base64(`${credentials.username}:${credentials.password}`)}` }),
-    },
-  });
-  if (!response.ok) throw new Error(`The registry answered ${response.status} for ${path}`);
+async function registryRequest(
+  host: string,
+  path: string,
+  credentials: Credentials | undefined,
+  init: RequestInit = { headers: { accept: MANIFEST_TYPES } },
+): Promise<Response> {
+  const headers = new Headers(init.headers);
+  if (credentials !== undefined)
+    headers.set("authorization", `Basic ${base64(`${credentials.username}:${credentials.password}`)}`);
+  const response = await fetch(`http://${host}/v2/${path}`, { ...init, headers });
+  if (!response.ok) throw new Error(`The registry answered ${response.status} for ${path}: ${await response.text()}`);
   return response;
 }
 

@@ -278,7 +278,15 @@ async function loadModem(address: EngineAddress): Promise<DockerModem> {
   // Without an explicit host docker-modem would read DOCKER_HOST itself and ignore the socket.
   return "socketPath" in address
     ? new Modem({ socketPath: address.socketPath, host: undefined })
-    : new Modem({ host: `http://${address.host}`, port: address.port, protocol: "http" });
+    : new Modem(tcpOptions(address));
+}
+
+const ENGINE_PORT = 2375;
+const ENGINE_TLS_PORT = 2376;
+
+function tcpOptions({ host, port, tls }: Exclude<EngineAddress, { readonly socketPath: string }>) {
+  if (tls === undefined) return { host: `http://${host}`, port: port ?? ENGINE_PORT, protocol: "http" } as const;
+  return { host: `https://${host}`, port: port ?? ENGINE_TLS_PORT, protocol: "https", ...tls } as const;
 }
 
 /** Returns whether this is the head of an answer, and not the two-way stream that an attach opens. */

@@ -14,6 +14,8 @@ export interface Delivery {
   readonly state: "waiting" | "delivered" | "failed";
   /** The time at which the next attempt is due, in milliseconds since the epoch. */
   readonly due: number;
+  /** The time at which the first attempt was due, also when it is sent again; in milliseconds since the epoch. */
+  readonly since: number;
   readonly attempts: number;
   readonly last_status: number | null;
   readonly last_problem: string | null;
@@ -29,6 +31,7 @@ export function deliveriesOf({ id, callback_url: url }: Invocation, now: number)
     url,
     state: "waiting",
     due: now,
+    since: now,
     attempts: 0,
     last_status: null,
     last_problem: null,
@@ -36,6 +39,11 @@ export function deliveriesOf({ id, callback_url: url }: Invocation, now: number)
     delivered_at: null,
   };
   return [delivery];
+}
+
+/** Returns the receiver of a URL, the name under which its callbacks have their turns: host and port. */
+export function receiverOf(url: string): string {
+  return URL.parse(url)?.host ?? "";
 }
 
 /** The answer of `GET /v1/invocations/:id/callback`. */
@@ -49,7 +57,7 @@ export const Callback = Type.Object({
     Type.Union(
       (["waiting", "delivered", "failed"] as const).map((state) => Type.Literal(state)),
       {
-        description: `\`waiting\` for its next attempt; \`delivered\`: it was answered with 2xx; \`failed\`: it was not, in ${CALLBACK.attempts} attempts, or was answered with 410.`,
+        description: `\`waiting\` for its next attempt; \`delivered\`: it was answered with 2xx; \`failed\`: it was not for \`CALLBACK_RETRY_FOR\`, or it was answered with 410.`,
         examples: ["delivered"],
       },
     ),
@@ -76,7 +84,7 @@ export const Callback = Type.Object({
 export type Callback = Static<typeof Callback>;
 
 /** Returns a delivery as the API shows it. */
-export function callbackOf({ due, ...delivery }: Delivery): Callback {
+export function callbackOf({ due, since: _since, ...delivery }: Delivery): Callback {
   return { ...delivery, next_at: delivery.state === "waiting" ? timestamp(due) : null };
 }
 

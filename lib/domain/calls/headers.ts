@@ -81,6 +81,14 @@ const FOR_PROXIES_BEGIN: readonly string[] = [
 /** Headers that can carry an API key. */
 const CREDENTIALS: ReadonlySet<string> = new Set(["authorization", "x-api-key"]);
 
+/**
+ * The words in the names of headers with which a caller proves who it is: `Authorization`, `Cookie`, `X-Api-Key`,
+ * `X-Auth-Token`, `X-Amz-Security-Token`, `Cf-Access-Jwt-Assertion`, `X-Session-Id` ... Signatures of a body are not among
+ * them: they are of no use for another one.
+ */
+const CREDENTIAL_WORDS =
+  /(?:^|[-_])(?:authorization|cookie|apikey|(?:api|auth|functions|subscription)[-_]key|(?:access|auth|id|refresh|session)?token|secret|password|passwd|jwt|session(?:id)?|credentials?|oidc|auth$)(?:$|[-_\d])/;
+
 /** The pattern of a header's name: a token of RFC 9110, 5.6.2. */
 export const HEADER_NAME = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
 const headerName = new RegExp(HEADER_NAME);
@@ -111,6 +119,17 @@ export function requestHeaders(headers: Headers, withoutCredentials: boolean): R
   );
   // Not by assignment: "__proto__" is a valid name of a header.
   return Object.fromEntries(passing);
+}
+
+/** Returns whether a header, named in lower case, has what a caller proves with who it is. */
+export function isCredential(name: string): boolean {
+  return CREDENTIAL_WORDS.test(name);
+}
+
+/** Returns headers without those that are credentials. */
+export function storableHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  // Not by assignment: "__proto__" is a valid name of a header.
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !isCredential(name)));
 }
 
 /** Returns why a header of a function's answer is left out, or nothing. The name is in lower case. */

@@ -1,6 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
-import { AppError, REASONS } from "../errors.ts";
+import { REASONS } from "../errors.ts";
 import { PAGE } from "../limits.ts";
+import { parseLimit } from "../functions/pages.ts";
 import { Nullable, readTime, Timestamp } from "../types.ts";
 
 /**
@@ -160,13 +161,31 @@ export const LogEntry = Type.Object({
     Type.Union([Type.Literal("stdout"), Type.Literal("stderr")], { description: "Where it was printed." }),
   ),
   text: Type.String({ description: "What was printed.", examples: ["greeted\n"] }),
+  time: Type.Optional(
+    Type.String({
+      description: "When the first of it was read (RFC 3339); absent from output that an older version recorded.",
+      examples: ["2026-01-31T12:00:00.000Z"],
+    }),
+  ),
+  dropped_before_bytes: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      description:
+        "Size of the output that was dropped before this entry, if any was: the beginning and the end are kept.",
+      examples: [936_000],
+    }),
+  ),
 });
 export type LogEntry = Static<typeof LogEntry>;
 
 /** The answer of `GET /v1/invocations/:id/logs`. */
 export const InvocationLogs = Type.Object({
-  entries: Type.Array(LogEntry, { description: "In the order in which the gate read them." }),
-  dropped_bytes: Type.Integer({ description: "Size of the output beyond the limit, which was dropped." }),
+  entries: Type.Array(LogEntry, {
+    description: "In the order in which the gate read them; of a function that runs, those so far.",
+  }),
+  dropped_bytes: Type.Integer({
+    description: "Size of the output beyond the limit, which was dropped; known when the function has ended.",
+  }),
 });
 export type InvocationLogs = Static<typeof InvocationLogs>;
 
@@ -190,19 +209,10 @@ export interface RawInvocationQuery extends Omit<InvocationQuery, "limit"> {
 export function parseInvocationQuery({ since, until, limit, ...rest }: RawInvocationQuery): InvocationQuery {
   return {
     ...rest,
-    limit: limit === undefined ? PAGE.default : readLimit(limit),
+    limit: limit === undefined ? PAGE.default : parseLimit(limit),
     ...(since !== undefined && { since: readTime("since", since) }),
     ...(until !== undefined && { until: readTime("until", until) }),
   };
-}
-
-function readLimit(text: string): number {
-  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (limit >= 1 && limit <= PAGE.max) return limit;
-  throw new AppError(
-    "invalid_request",
-    `Invalid "limit" ${JSON.stringify(text.slice(0, 40))}: give a whole number from 1 to ${PAGE.max}`,
-  );
 }
 
 /** A page of invocations, and the cursor of the next page if there is one. */

@@ -16,6 +16,8 @@ export interface RawSubmissionQuery {
 export interface SubmissionOptions {
   /** The earliest time of the call, in milliseconds since the epoch. */
   readonly due: number;
+  /** When a wait for some time began, also in milliseconds since the epoch; null if a moment was named. */
+  readonly waits_since: number | null;
   readonly priority: number;
   readonly callback_url: string | null;
 }
@@ -32,6 +34,7 @@ export function parseSubmission(
     run_at === undefined ? now + readNumber("delay_ms", delay_ms ?? "0", 0, DELAY_MS) : readMoment(run_at, now);
   return {
     due,
+    waits_since: run_at === undefined && due > now ? now : null,
     priority: readNumber("priority", priority ?? "0", PRIORITY.min, PRIORITY.max),
     callback_url: callback_url ?? null,
   };

@@ -28,4 +28,8 @@ export const ASYNC_SETTINGS = {
   record_bodies: Flag(
     "Also keep the requests and results of synchronous invocations, so that they can be shown and replayed.",
   ),
+  store_credentials: Flag(
+    "Keep the callers' credentials (`Authorization`, `Cookie` and the like) in stored requests, which are those of asynchronous " +
+      "invocations and of `record_bodies`. By default they are left out, so that such an invocation runs without them.",
+  ),
 } as const;

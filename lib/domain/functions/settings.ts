@@ -129,7 +129,7 @@ const resources = {
     Type.Integer({
       minimum: 0,
       maximum: LOG_LIMIT.max,
-      description: "The most output that is kept per call, in bytes; null for the server's LOG_BYTES.",
+      description: "The most output that is kept per call, in bytes: of more, the first half and the last are kept. Null for the server's LOG_BYTES.",
       examples: [null],
     }),
   ),
@@ -258,4 +258,5 @@ export const SETTING_DEFAULTS: Settings = {
   on_success: null,
   on_failure: null,
   record_bodies: false,
+  store_credentials: false,
 };

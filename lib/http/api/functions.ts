@@ -1,12 +1,13 @@
-import { Type } from "@sinclair/typebox";
 import { t } from "elysia";
 import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../../domain/functions/functions.ts";
+import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { ListOrPage, PageParameters } from "../wire/pages.ts";
 import { flag } from "../wire/flag.ts";
 import { wantsEvents } from "../wire/event-stream.ts";
 import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
-import { type Guard, resource } from "../access/guard.ts";
+import { type Guard, LARGE_BODY_BYTES, resource } from "../access/guard.ts";
 
 const params = t.Object({
   id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
@@ -44,13 +45,27 @@ const pull = {
 
 /** `/v1/functions`: images plus their settings. */
 export function functionsRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
-  return resource(guard, "functions")
-    .get("/", ({ request }) => success(guard.shown(request, functions.list())), {
-      needs: "read",
-      long: true,
-      response: { 200: Envelope(Type.Array(Function), "The functions, oldest first."), ...errors() },
-      detail: { operationId: "listFunctions", summary: "List the functions" },
-    })
+  return resource(guard, "functions", LARGE_BODY_BYTES)
+    .get(
+      "/",
+      ({ query, request }) => {
+        const asked = parsePageQuery(query);
+        if (asked === undefined) return success(guard.shown(request, functions.list()));
+        const page = functions.page(asked);
+        return success({ functions: guard.shown(request, page.records), next_cursor: cursorOf(page) });
+      },
+      {
+        needs: "read",
+        long: true,
+        query: PageParameters,
+        response: { 200: Envelope(ListOrPage(Function, "functions"), "The functions, oldest first."), ...errors(400) },
+        detail: {
+          operationId: "listFunctions",
+          summary: "List the functions",
+          description: 'All of them; with `limit` or `cursor`, a page: `{"functions": [...], "next_cursor": ...}`.',
+        },
+      },
+    )
     .post(
       "/",
       async ({ body, set, request }) => {

@@ -1,37 +1,55 @@
 import type { Clock } from "../../clock.ts";
 import type { ResultService } from "../../services/calls/results.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
+import type { InvocationEvent } from "../../services/calls/events.ts";
 import { eventStream } from "../wire/event-stream.ts";
+import { OutputPosition } from "../../domain/calls/output-position.ts";
 
-/** Follows an invocation with server-sent events: `state` with its record, `log` with what was printed, `end`. `shown` returns what the reader may see. */
+/** The reader of an invocation's events. */
+interface EventReader {
+  /** The id of the last event that it got before it was cut off. */
+  readonly last_event_id: string | null;
+  /** Returns the part of a record that it may see. */
+  readonly shown: (record: Invocation) => Invocation;
+}
+
+/**
+ * Follows an invocation with server-sent events: `state` with its record, `log` with what was printed so far and then with
+ * what is printed, `end`.
+ */
 export async function invocationEvents(
   results: ResultService,
   clock: Clock,
   id: string,
-  shown: (record: Invocation) => Invocation,
+  { last_event_id, shown }: EventReader,
 ): Promise<Response> {
   // Checked before the answer begins, so that an unknown id is a 404.
   await results.attempts(id);
+  const position = new OutputPosition(last_event_id);
   return eventStream(clock, (sink) => {
     let isOpen = true;
+    let past = true;
     let unfollow = (): void => undefined;
+    const tell = (event: InvocationEvent): void => {
+      if (event.type === "state") {
+        position.begin(event.invocation.attempts);
+        return sink.send({ id: position.id, event: "state", data: shown(event.invocation), past });
+      }
+      const entries = position.take(event.entries);
+      if (entries.length > 0) sink.send({ id: position.id, event: "log", data: { entries }, past });
+    };
     const end = () => {
-      sink.send({ event: "end", data: {} });
+      sink.send({ id: position.id, event: "end", data: {} });
       sink.end();
     };
-    const following = results.follow(
-      id,
-      (event) =>
-        event.type === "state"
-          ? sink.send({ event: "state", data: shown(event.invocation) })
-          : sink.send({ event: "log", data: { entries: event.entries } }),
-      end,
-    );
-    following.then(
-      (stop) => (isOpen ? (unfollow = stop) : stop()),
+    results
+      .follow(id, tell, end)
       // The record was removed meanwhile.
-      () => sink.end(),
-    );
+      .then(
+        (stop) => (isOpen ? (unfollow = stop) : stop()),
+        () => sink.end(),
+      )
+      .finally(() => (past = false));
     return () => {
       isOpen = false;
       unfollow();

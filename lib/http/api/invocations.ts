@@ -13,7 +13,7 @@ import {
 import { parseWait } from "../../domain/calls/submissions.ts";
 import { AppError } from "../../domain/errors.ts";
 import { type Caller, checkOwnWork } from "../../domain/keys.ts";
-import { CALLBACK, PAGE, REPLAYS, WAIT_MS } from "../../domain/limits.ts";
+import { PAGE, REPLAYS, WAIT_MS } from "../../domain/limits.ts";
 import { quoted } from "../../domain/quoted.ts";
 import type { CallbackService } from "../../services/callbacks/callbacks.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
@@ -157,11 +157,15 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
       long: true,
       params,
       response: { 200: Envelope(InvocationLogs, "What the function printed, as far as it was kept."), ...errors(404) },
-      detail: { operationId: "getInvocationLogs", summary: "Show what the function printed" },
+      detail: { operationId: "getInvocationLogs", summary: "Show what the function printed, or has printed so far" },
     })
     .get(
       "/:id/events",
-      ({ params: { id }, request }) => invocationEvents(results, clock, id, (record) => guard.shown(request, record)),
+      ({ params: { id }, request }) =>
+        invocationEvents(results, clock, id, {
+          last_event_id: request.headers.get("last-event-id"),
+          shown: (record) => guard.shown(request, record),
+        }),
       {
         needs: "read",
         long: true,
@@ -171,7 +175,9 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
           operationId: "followInvocation",
           summary: "Follow an invocation",
           description:
-            "Server-sent events: `state` with the record whenever it changes, `log` with what the function prints, and `end`.",
+            "Server-sent events: `state` with the record whenever it changes, `log` with what the function has printed so far " +
+            "and then with what it prints, and `end`. Each has an `id`; a client that was cut off sends the last one as " +
+            "`Last-Event-ID` and gets what it has missed.",
         },
       },
     );
@@ -317,7 +323,7 @@ const RETRY_CALLBACK = {
   operationId: "retryCallback",
   summary: "Send a result to its callback_url again",
   description:
-    `Even if it was delivered. It gets ${CALLBACK.attempts} new attempts and keeps its \`webhook-id\`. ` +
+    `Even if it was delivered. It is tried for as long as a new one and keeps its \`webhook-id\`. ` +
     "409 if it is waiting to be sent anyway. " +
     OWN,
 };

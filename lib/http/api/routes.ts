@@ -1,8 +1,9 @@
-import { Type } from "@sinclair/typebox";
 import { t } from "elysia";
 import { CreateRoute, Route, UpdateRoute } from "../../domain/routes/routes.ts";
+import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { RouteService } from "../../services/functions/routes.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { ListOrPage, PageParameters } from "../wire/pages.ts";
 import { type Guard, resource } from "../access/guard.ts";
 
 const params = t.Object({
@@ -13,12 +14,26 @@ const data = Envelope(Route, "The route.");
 /** `/v1/routes`: URL paths below `/r` that lead to functions. */
 export function routesRoutes(guard: Guard, routes: RouteService) {
   return resource(guard, "routes")
-    .get("/", ({ request }) => success(guard.shown(request, routes.list())), {
-      needs: "read",
-      long: true,
-      response: { 200: Envelope(Type.Array(Route), "The routes, oldest first."), ...errors() },
-      detail: { operationId: "listRoutes", summary: "List the routes" },
-    })
+    .get(
+      "/",
+      ({ query, request }) => {
+        const asked = parsePageQuery(query);
+        if (asked === undefined) return success(guard.shown(request, routes.list()));
+        const page = routes.page(asked);
+        return success({ routes: guard.shown(request, page.records), next_cursor: cursorOf(page) });
+      },
+      {
+        needs: "read",
+        long: true,
+        query: PageParameters,
+        response: { 200: Envelope(ListOrPage(Route, "routes"), "The routes, oldest first."), ...errors(400) },
+        detail: {
+          operationId: "listRoutes",
+          summary: "List the routes",
+          description: 'All of them; with `limit` or `cursor`, a page: `{"routes": [...], "next_cursor": ...}`.',
+        },
+      },
+    )
     .post("/", async ({ body }) => success(await routes.create(body)), {
       needs: "write",
       body: CreateRoute,

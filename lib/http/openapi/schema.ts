@@ -58,6 +58,8 @@ export function exampleOf(schema: Json): Json {
   if (schema["nullable"] === true) return null;
   const choices = schema["enum"];
   if (Array.isArray(choices)) return choices[0] ?? null;
+  const alternatives = schema["anyOf"];
+  if (Array.isArray(alternatives)) return exampleOf(alternatives[0] ?? {});
   const properties = schema["properties"];
   if (isObject(properties)) {
     return Object.fromEntries(Object.entries(properties).map(([name, property]) => [name, exampleOf(property)]));

@@ -7,8 +7,12 @@ const WAITING_BYTES = 4 * 1024 * 1024;
 
 /** One event of a stream. The data is sent as JSON. */
 export interface ServerEvent {
+  /** What a client sends as `Last-Event-ID` to go on after this event. */
+  readonly id?: string;
   readonly event: string;
   readonly data: unknown;
+  /** True for what happened before the reader came: its size does not count as waiting. */
+  readonly past?: boolean;
 }
 
 /** Sends events to a reader. Ignores everything after `end`, and once the reader has left. */
@@ -45,10 +49,13 @@ export function eventStream(clock: Clock, begin: (sink: EventSink) => () => void
           if (open) controller.close();
           finish();
         };
-        const write = (text: string) => {
+        let allowed = WAITING_BYTES;
+        const write = (text: string, past = false) => {
           if (!open) return;
-          controller.enqueue(encoder.encode(text));
-          if ((controller.desiredSize ?? 0) < -WAITING_BYTES) close();
+          const bytes = encoder.encode(text);
+          if (past) allowed += bytes.length;
+          controller.enqueue(bytes);
+          if ((controller.desiredSize ?? 0) < -allowed) close();
         };
         const beat = () => {
           write(": still here\n\n");
@@ -56,7 +63,8 @@ export function eventStream(clock: Clock, begin: (sink: EventSink) => () => void
         };
         cancelBeat = clock.after(HEARTBEAT_MS, beat);
         // JSON has no newline of its own, so one data line is enough.
-        const send = ({ event, data }: ServerEvent) => write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+        const send = ({ id, event, data, past }: ServerEvent) =>
+          write(`event: ${event}\ndata: ${JSON.stringify(data)}\n${id === undefined ? "" : `id: ${id}\n`}\n`, past);
         cleanUp = begin({ send, end: close });
         // The stream may have ended inside of `begin`.
         if (!open) cleanUp();

@@ -107,7 +107,7 @@ export function judge(exit: ExitFrame, { response, meta }: AnswerFiles, facts: R
     return failed(facts, "function_failed", `${message} and wrote no response: see its logs`, { ...usage, wish });
   }
   const answered = "meta" in said ? said.meta : PLAIN_RESPONSE;
-  for (const line of answered.dropped) facts.logs.add("stderr", Buffer.from(`slipway: ${line}\n`));
+  for (const line of answered.dropped) facts.logs.note(`slipway: ${line}\n`);
   const { status, headers } = headOf(answered, exit.bodyFile, success);
   const body = exit.bodyFile ? response : withoutByteOrderMark(response);
   const answer = { wish, response: { status, headers, body }, ...usage };

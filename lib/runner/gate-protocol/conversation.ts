@@ -5,6 +5,7 @@ import {
   ProtocolError,
   bodyFrames,
   encodeRequest,
+  tailLimit,
   extraFrames,
   type ExitFrame,
   type GateExtras,
@@ -26,7 +27,7 @@ export type ConversationState = "starting" | "ready" | "called" | "answering" | 
  *
  *   starting    the gate has not said READY
  *   ready       it has; call() moves on
- *   called      LOG frames, and EXPIRED at most once, until EXIT or FAILED
+ *   called      LOG frames, then TAIL frames if the limit was reached, and EXPIRED at most once, until EXIT or FAILED
  *   answering   META if EXIT promised one, then RESPONSE frames until they add up to what EXIT promised
  *   resetting   the answer is complete and another call may follow: READY again moves on to ready
  *   over        nothing may follow
@@ -41,6 +42,7 @@ export class GateConversation {
   #expired = false;
   #again = false;
   #logLeft = 0;
+  #tailLeft = 0;
   #responseLimit = 0;
   #meta = new Uint8Array(0);
   #metaDue = false;
@@ -83,6 +85,7 @@ export class GateConversation {
     this.#expired = false;
     this.#again = request.again;
     this.#logLeft = request.logLimit;
+    this.#tailLeft = tailLimit(request.logLimit);
     this.#responseLimit = request.responseLimit;
     this.#meta = new Uint8Array(0);
     this.#metaDue = false;
@@ -117,6 +120,12 @@ export class GateConversation {
         this.#require("called", frame);
         this.#logLeft -= frame.bytes.length;
         if (this.#logLeft < 0) throw new ProtocolError("LOG frames hold more than the limit");
+        return;
+      case "tail":
+        this.#require("called", frame);
+        if (this.#logLeft > 0) throw new ProtocolError("TAIL came before LOG frames held the limit");
+        this.#tailLeft -= frame.bytes.length;
+        if (this.#tailLeft < 0) throw new ProtocolError("TAIL frames hold more than their limit");
         return;
       case "expired":
         this.#require("called", frame);

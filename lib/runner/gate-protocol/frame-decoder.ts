@@ -24,6 +24,7 @@ const READY_BYTES = 9;
 const FORMS: ReadonlyMap<number, Form> = new Map([
   [0x81, { name: "READY", least: 1, most: 256, read: readReady }],
   [0x82, { name: "LOG", least: 2, most: PAYLOAD_BYTES, read: readLog }],
+  [0x88, { name: "TAIL", least: 6, most: PAYLOAD_BYTES, read: readTail }],
   [0x83, { name: "EXPIRED", least: 0, most: 0, read: () => ({ type: "expired" }) }],
   [0x84, { name: "EXIT", least: 57, most: 57, read: readExit }],
   [
@@ -112,8 +113,15 @@ function readReady(payload: Buffer): GateFrame {
 }
 
 function readLog(payload: Buffer): GateFrame {
-  const stream = entry(["stdout", "stderr"] as const, payload.readUInt8(0) - 1, "stream");
-  return { type: "log", stream, bytes: payload.subarray(1) };
+  return { type: "log", stream: readStream(payload), bytes: payload.subarray(1) };
+}
+
+function readTail(payload: Buffer): GateFrame {
+  return { type: "tail", stream: readStream(payload), age_ms: payload.readUInt32BE(1), bytes: payload.subarray(5) };
+}
+
+function readStream(payload: Buffer): "stdout" | "stderr" {
+  return entry(["stdout", "stderr"] as const, payload.readUInt8(0) - 1, "stream");
 }
 
 function readFailed(payload: Buffer): GateFrame {

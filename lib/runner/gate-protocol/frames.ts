@@ -28,7 +28,7 @@ export interface ExitFrame {
   readonly systemUs: number;
   readonly peakBytes: number;
   readonly wallUs: number;
-  /** Output beyond the limit, in bytes. */
+  /** Output beyond the limit, in bytes; the last of it came in TAIL frames. */
   readonly logDroppedBytes: number;
   /** The state of response.meta.json; usually `missing`, as few functions write it. */
   readonly metaState: ResponseState;
@@ -53,6 +53,7 @@ export interface ReadyFrame {
 export type GateFrame =
   | ReadyFrame
   | { readonly type: "log"; readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }
+  | { readonly type: "tail"; readonly stream: "stdout" | "stderr"; readonly age_ms: number; readonly bytes: Uint8Array }
   | { readonly type: "expired" }
   | ExitFrame
   | { readonly type: "meta"; readonly bytes: Uint8Array }
@@ -70,7 +71,7 @@ export interface GateRequest {
   readonly graceMs: number;
   /** The most that response.json or response.body may hold, in bytes. */
   readonly responseLimit: number;
-  /** The most output that is passed on, in bytes; more is dropped. */
+  /** The most output that is passed on while the function runs, in bytes; `tailLimit` of what comes after it follows. */
   readonly logLimit: number;
   readonly bodyLength: number;
   /** True if another request may follow this one. */
@@ -96,6 +97,14 @@ export interface GateFile {
   readonly place: (typeof FILE_PLACES)[number];
   readonly name: string;
   readonly bytes: Uint8Array;
+}
+
+/** The most that a gate keeps of the output beyond the limit. */
+const TAIL_BYTES = 2 * 1024 * 1024;
+
+/** Returns how many bytes of the output beyond a limit come in TAIL frames, at most. */
+export function tailLimit(logLimit: number): number {
+  return Math.min(Math.floor(logLimit / 2), TAIL_BYTES);
 }
 
 /** Thrown if a gate's stream violates PROTOCOL.md: the call fails and the instance retires. */

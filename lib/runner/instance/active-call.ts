@@ -1,6 +1,6 @@
 import type { LogEntry } from "../../domain/calls/invocations.ts";
 import type { ExitFrame, GateExtras, GateFrame } from "../gate-protocol/frames.ts";
-import { LiveLogs } from "./live-logs.ts";
+import { LiveLogs, type TailPiece } from "./live-logs.ts";
 import { LogCollector } from "./log-collector.ts";
 import type { AnswerFiles, Outcome, RunFacts } from "./outcome.ts";
 
@@ -42,12 +42,19 @@ export class ActiveCall {
   readonly #outcome = Promise.withResolvers<Outcome>();
   readonly #ended = Promise.withResolvers<Outcome>();
   readonly #reusable = Promise.withResolvers<boolean>();
+  readonly #now: () => number;
+  readonly #began: number;
+  /** The end of the output beyond the limit, until it is known how much is missing before it. */
+  readonly #tail: TailPiece[] = [];
   exit: ExitFrame | undefined;
   answered = false;
 
-  constructor(call: InstanceCall, command: readonly string[]) {
+  /** `now` returns milliseconds since 1970. */
+  constructor(call: InstanceCall, command: readonly string[], now: () => number) {
+    this.#now = now;
+    this.#began = now();
     this.facts = {
-      logs: new LogCollector(call.secrets),
+      logs: new LogCollector(now, call.secrets),
       timeout_ms: call.timeout_ms,
       response_limit: call.response_limit,
       command,
@@ -76,10 +83,24 @@ export class ActiveCall {
 
   take(frame: GateFrame): void {
     if (frame.type === "log") {
-      this.facts.logs.add(frame.stream, frame.bytes);
+      const at = this.#now();
+      this.facts.logs.add(frame.stream, frame.bytes, at);
       if (this.#onLogs) this.#live ??= new LiveLogs(this.#secrets, this.#onLogs);
-      this.#live?.add(frame.stream, frame.bytes);
-    } else if (frame.type === "exit") this.exit = frame;
+      this.#live?.add(frame.stream, frame.bytes, at);
+    } else if (frame.type === "tail") {
+      const { stream, bytes, age_ms } = frame;
+      const at = Math.max(this.#began, this.#now() - age_ms);
+      this.facts.logs.addTail(stream, bytes, at);
+      if (this.#live) this.#tail.push({ stream, bytes, at });
+    } else if (frame.type === "exit") {
+      this.exit = frame;
+      this.#endLive(frame);
+    }
+  }
+
+  #endLive({ logDroppedBytes }: ExitFrame): void {
+    const told = this.#tail.reduce((bytes, piece) => bytes + piece.bytes.length, 0);
+    this.#live?.addTail(this.#tail, Math.max(0, logDroppedBytes - told));
   }
 
   /** Gives the caller its answer, or a promise of one. Only the first call counts. */

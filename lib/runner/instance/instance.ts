@@ -105,7 +105,7 @@ export class Instance {
   /** Hands a call to the gate. Never throws once the first byte is sent: whatever happens then is an outcome. */
   async serve(call: InstanceCall): Promise<Run> {
     this.#transition("ready", "busy");
-    const active = new ActiveCall(call, this.#channel.command);
+    const active = new ActiveCall(call, this.#channel.command, () => this.#clock.now());
     this.#call = active;
     this.#calls++;
     const expire = () => this.#expire(active);

@@ -129,7 +129,7 @@ const NOTHING_KNOWN = {
 
 export function finished(facts: Pick<RunFacts, "logs">, outcome: Omit<Outcome, "logs" | "log_bytes">): Outcome {
   const message = outcome.message === null ? null : facts.logs.mask(outcome.message);
-  return { ...outcome, message, logs: facts.logs.finish(), log_bytes: facts.logs.bytes };
+  return { ...outcome, message, logs: facts.logs.finish(outcome.log_dropped_bytes), log_bytes: facts.logs.bytes };
 }
 
 const EXPLAINED: Readonly<Record<string, string>> = {

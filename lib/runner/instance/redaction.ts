@@ -27,15 +27,24 @@ export class Redaction {
     return this.#apply([text])[0] ?? "";
   }
 
-  /** Returns the same entries without the values, and without those that held nothing else. */
-  entries(entries: readonly LogEntry[]): LogEntry[] {
-    if (this.#values.length === 0) return [...entries];
+  /**
+   * Returns the same entries without the values, and without those that held nothing else. Something may be missing between
+   * `entries` and the `end` of the output: then the end may begin within a value.
+   */
+  entries(entries: readonly LogEntry[], end: readonly LogEntry[] = []): LogEntry[] {
+    const all = [...entries, ...end];
+    if (this.#values.length === 0) return all;
     const shown = new Map<LogEntry, string>();
     for (const stream of ["stdout", "stderr"] as const) {
-      const own = entries.filter((entry) => entry.stream === stream);
-      this.#apply(own.map(({ text }) => text)).forEach((text, index) => own[index] && shown.set(own[index], text));
+      const own = all.filter((entry) => entry.stream === stream);
+      const head = entries.reduce((length, entry) => length + (entry.stream === stream ? entry.text.length : 0), 0);
+      const texts = own.map(({ text }) => text);
+      const masked = end.length === 0 ? this.#apply(texts) : this.#apply(texts, head);
+      masked.forEach((text, index) => own[index] && shown.set(own[index], text));
     }
-    return entries.map((entry) => ({ ...entry, text: shown.get(entry) ?? "" })).filter(({ text }) => text !== "");
+    return all
+      .map((entry) => ({ ...entry, text: shown.get(entry) ?? "" }))
+      .filter(({ text, dropped_before_bytes }) => text !== "" || dropped_before_bytes !== undefined);
   }
 
   /**
@@ -49,10 +58,11 @@ export class Redaction {
     return { shown: this.text(text.slice(0, cut)), rest: text.slice(cut) };
   }
 
-  /** Masks the values in texts that follow one another. */
-  #apply(texts: readonly string[]): string[] {
+  /** Masks the values in texts that follow one another, except that something may be missing at `gap`. */
+  #apply(texts: readonly string[], gap?: number): string[] {
     const joined = texts.join("");
-    const ranges = merged(this.#values.flatMap((value) => occurrences(joined, value)));
+    const around = gap === undefined ? [] : this.#values.flatMap((value) => aroundGap(joined, value, gap));
+    const ranges = merged([...this.#values.flatMap((value) => occurrences(joined, value)), ...around]);
     if (ranges.length === 0) return [...texts];
     const mask = this.#mask;
     if (mask === undefined) return texts.map(() => "");
@@ -63,6 +73,21 @@ export class Redaction {
       return masked;
     });
   }
+}
+
+/** Returns the beginning of a value at the end of what is before a gap, and the end of one that begins what is after it. */
+function aroundGap(text: string, value: string, gap: number): Range[] {
+  const after = text.slice(gap);
+  const end = occurrences(reversed(after), reversed(value)).at(-1);
+  const begins: Range[] = end?.[1] === after.length ? [[gap, text.length - end[0]]] : [];
+  // All that is after the gap may lie within one value.
+  if (after.length >= MASKED_BYTES && value.includes(after)) begins.push([gap, text.length]);
+  return [...occurrences(text.slice(0, gap), value), ...begins];
+}
+
+/** Reverses the code units of a text, which may be none of Unicode's then. */
+function reversed(text: string): string {
+  return Array.from({ length: text.length }, (_, at) => text[text.length - 1 - at]).join("");
 }
 
 /** Returns the part of a value to look for: the value without white space at its ends; nothing if that is short. */

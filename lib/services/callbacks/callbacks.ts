@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { type Callback, callbackBody, callbackOf, type Delivery } from "../../domain/calls/callbacks.ts";
 import { Alarm, aborted, deadline } from "../../domain/concurrency.ts";
+import { retryAfterMs } from "../../domain/calls/retry-after.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { backoff } from "../../domain/functions/retry.ts";
 import { CALLBACK } from "../../domain/limits.ts";
@@ -8,6 +9,7 @@ import { quoted } from "../../domain/quoted.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
 import type { Store } from "../../store/store.ts";
+import { ReceiverTurns } from "./receiver-turns.ts";
 import type { CallbackSender, Sent } from "./sender.ts";
 import type { CallbackSecrets } from "./signing-secrets.ts";
 
@@ -20,19 +22,22 @@ interface CallbackDeps {
   readonly store: Pick<Store, "ledger" | "history">;
   readonly secrets: CallbackSecrets;
   readonly sender: Pick<CallbackSender, "send">;
+  /** How long a callback is tried, in milliseconds. */
+  readonly retry_for_ms: number;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /**
  * Sends the results of invocations to their callback URLs. A delivery is written together with the end of its invocation,
- * and waits in the database until it was answered with 2xx, with 410 (the receiver wants no more), or often enough with
+ * and waits in the database until it was answered with 2xx, with 410 (the receiver wants no more), or for long enough with
  * something else. It is at least once: a server that dies between an answer and its note sends again, under the same id.
  */
 export class CallbackService implements AsyncDisposable {
   readonly #deps: CallbackDeps;
   /** The deliveries under way, so that none is sent twice at the same time. */
   readonly #sending = new Map<string, Promise<void>>();
+  readonly #turns = new ReceiverTurns();
   /** The deliveries that were sent since the look under way began: it may have read them as they were before. */
   readonly #sentMeanwhile = new Set<string>();
   readonly #stop = new AbortController();
@@ -91,23 +96,34 @@ export class CallbackService implements AsyncDisposable {
     if (!this.#started) return LONGEST_SLEEP_MS;
     try {
       const now = this.#deps.clock.now();
-      const most = CALLBACK.at_once;
       this.#sentMeanwhile.clear();
-      // Deliveries under way are still due: they are among them.
-      const { deliveries, next } = await this.#deps.store.ledger.dueDeliveries(now, most);
-      for (const delivery of deliveries) {
-        const { invocation_id: id } = delivery;
-        if (this.#sending.size >= most || this.#sending.has(id) || this.#sentMeanwhile.has(id)) continue;
-        this.#sending.set(id, this.#send(delivery));
+      const waiting = await this.#deps.store.ledger.receivers();
+      for (const receiver of this.#turns.order(waiting, now)) {
+        // The end of a sending wakes this service.
+        if (this.#sending.size >= CALLBACK.at_once) break;
+        await this.#beginTo(receiver, now);
       }
-      return next === null ? LONGEST_SLEEP_MS : Math.min(LONGEST_SLEEP_MS, next - now);
+      const later = waiting.filter(({ due }) => due > now).map(({ due }) => due - now);
+      return Math.min(LONGEST_SLEEP_MS, ...later);
     } catch (error) {
       this.#deps.log.error("callback tick failed, retrying", { problem: messageOf(error) });
       return STORAGE_MS;
     }
   }
 
-  async #send(delivery: Delivery): Promise<void> {
+  /** Begins to send what is due to a receiver, as far as there is room. */
+  async #beginTo(receiver: string, now: number): Promise<void> {
+    // Deliveries under way are still due: they are among them.
+    const limit = CALLBACK.to_one_receiver;
+    for (const delivery of await this.#deps.store.ledger.dueDeliveries(receiver, { now, limit })) {
+      const { invocation_id: id } = delivery;
+      if (this.#sending.size >= CALLBACK.at_once || !this.#turns.hasRoom(receiver)) return;
+      if (this.#sending.has(id) || this.#sentMeanwhile.has(id)) continue;
+      this.#sending.set(id, this.#send(delivery, this.#turns.begin(receiver)));
+    }
+  }
+
+  async #send(delivery: Delivery, ended: () => void): Promise<void> {
     const { invocation_id: id } = delivery;
     try {
       const sent = await this.#attempt(delivery);
@@ -116,6 +132,7 @@ export class CallbackService implements AsyncDisposable {
       this.#deps.log.error("a callback could not be sent, will try again", { request_id: id, error });
       await this.#pause();
     } finally {
+      ended();
       this.#sending.delete(id);
       this.#sentMeanwhile.add(id);
     }
@@ -128,7 +145,7 @@ export class CallbackService implements AsyncDisposable {
     // Its record was removed, and the delivery with it.
     if (invocation === undefined) return undefined;
     const body = callbackBody(invocation, (await history.payload(id))?.response ?? null);
-    const headers = await this.#deps.secrets.headers(id, body);
+    const headers = await this.#deps.secrets.headers(invocation, body);
     return this.#deps.sender.send(url, { headers, body, signal: this.#stop.signal });
   }
 
@@ -139,8 +156,12 @@ export class CallbackService implements AsyncDisposable {
     const problem = sendProblem(sent);
     const last = { attempts, last_status: "status" in sent ? sent.status : null, last_problem: problem };
     if (problem === null) return { ...before, ...last, state: "delivered", delivered_at: timestamp(now) };
-    if (last.last_status !== GONE && attempts < CALLBACK.attempts) {
-      return { ...before, ...last, due: now + backoff(CALLBACK, attempts, this.#deps.clock.random()) };
+    const end = before.since + this.#deps.retry_for_ms;
+    if (last.last_status !== GONE && now < end) {
+      const wait = backoff(CALLBACK, attempts, this.#deps.clock.random());
+      const asked = "status" in sent ? Math.min(retryAfterMs(sent.retry_after, now), CALLBACK.max_ms) : 0;
+      // The last attempt is made when its time is over: a receiver that is back by then still gets it.
+      return { ...before, ...last, due: Math.min(now + Math.max(wait, asked), end) };
     }
     const { invocation_id: request_id } = before;
     this.#deps.log.warn("a callback failed for good", { request_id, attempts, problem, ...detailOf(sent) });

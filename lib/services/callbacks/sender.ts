@@ -10,7 +10,13 @@ import { CALLBACK } from "../../domain/limits.ts";
  * The result of an attempt to send a callback: the status of the answer, or the reason why there was none. `detail` is the
  * reason with addresses that a name resolved to, for the server's log only.
  */
-export type Sent = { readonly status: number } | { readonly problem: string; readonly detail?: string };
+export type Sent =
+  | {
+      readonly status: number;
+      /** The `Retry-After` of the answer, if it has one. */
+      readonly retry_after?: string;
+    }
+  | { readonly problem: string; readonly detail?: string };
 
 /** Returns all addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<readonly string[]>;
@@ -20,6 +26,8 @@ interface SenderDeps {
   readonly allowed: Allowed;
   readonly clock: Clock;
   readonly user_agent: string;
+  /** The time limit of an attempt, in milliseconds. */
+  readonly timeout_ms: number;
   /** Resolves a host name; by default the system does. */
   readonly resolve?: Resolve;
 }
@@ -42,8 +50,9 @@ export class CallbackSender {
     { headers, body, signal }: { headers: Readonly<Record<string, string>>; body: string; signal: AbortSignal },
   ): Promise<Sent> {
     const { promise: late, reject } = Promise.withResolvers<never>();
-    const cancel = this.#deps.clock.after(CALLBACK.timeout_ms, () =>
-      reject(new Error(`There was no answer within ${CALLBACK.timeout_ms / 1000} s`)),
+    const { clock, timeout_ms } = this.#deps;
+    const cancel = clock.after(timeout_ms, () =>
+      reject(new Error(`There was no answer within ${timeout_ms / 1000} s`)),
     );
     const forget = onAbort(signal, () => reject(new Error("The server stopped")));
     // If the answer comes first, nobody handles this one.
@@ -59,7 +68,7 @@ export class CallbackSender {
         "user-agent": this.#deps.user_agent,
       };
       const options = { method: "POST", headers: { ...fields, ...headers, connection: "close" } };
-      return { status: await post(target, addresses, options, body, late) };
+      return await post(target, addresses, options, body, late);
     } catch (error) {
       return problemOf(error, target, addresses);
     } finally {
@@ -85,14 +94,14 @@ async function resolveBySystem(hostname: string): Promise<readonly string[]> {
   return (await lookup(hostname, { all: true })).map(({ address }) => address);
 }
 
-/** Posts, and resolves with the status once the answer has been read up to its limit. `late` ends it. */
+/** Posts, and resolves once the answer has been read up to its limit. `late` ends it. */
 async function post(
   url: URL,
   addresses: readonly string[],
   options: RequestOptions,
   body: string,
   late: Promise<never>,
-): Promise<number> {
+): Promise<Sent> {
   // Loaded when needed: each takes 3 ms, too much for the start.
   const { request } = await (url.protocol === "https:" ? import("node:https") : import("node:http"));
   const found = addresses.map((address) => ({ address, family: addressBytes(address)?.length === 4 ? 4 : 6 }));
@@ -106,9 +115,10 @@ async function post(
   try {
     sent.end(body);
     const answer = await Promise.race([answerOf(sent), late]);
-    // Only the status matters.
+    // Only its head matters.
     await Promise.race([discarded(answer), late]).catch(() => undefined);
-    return answer.statusCode ?? 0;
+    const retry_after = answer.headers["retry-after"];
+    return { status: answer.statusCode ?? 0, ...(retry_after !== undefined && { retry_after }) };
   } finally {
     sent.destroy();
   }

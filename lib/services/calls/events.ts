@@ -1,4 +1,5 @@
 import type { Invocation, LogEntry } from "../../domain/calls/invocations.ts";
+import { LiveOutput } from "./live-output.ts";
 
 /** An event of an invocation, for its listeners. */
 export type InvocationEvent =
@@ -7,9 +8,13 @@ export type InvocationEvent =
 
 type Listener = (event: InvocationEvent) => void;
 
-/** Passes on the events of invocations as they happen. Events are not buffered; late subscribers read the store. */
+/**
+ * Passes on the events of invocations as they happen. The output of those that run is kept until they end, for whoever comes
+ * later; everything else is read from the store.
+ */
 export class InvocationEvents {
   readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #outputs = new Map<string, LiveOutput>();
 
   /** The number of listeners. */
   get size(): number {
@@ -28,14 +33,24 @@ export class InvocationEvents {
     };
   }
 
-  /** Passes on that the state of an invocation has changed. */
+  /** Returns what an invocation has printed so far, if it runs and has printed something. */
+  output(invocationId: string): LogEntry[] | undefined {
+    return this.#outputs.get(invocationId)?.entries;
+  }
+
+  /** Passes on that the state of an invocation has changed; its output is in the store by then, unless it runs. */
   changed(invocation: Invocation): void {
+    if (invocation.status !== "running" && this.#outputs.size > 0) this.#outputs.delete(invocation.id);
     this.#tell(invocation.id, { type: "state", invocation });
   }
 
-  /** Passes on what a function has printed. */
+  /** Passes on what a function has printed. Call it only before the change that ends the invocation. */
   logged(invocationId: string, entries: readonly LogEntry[]): void {
-    if (entries.length > 0) this.#tell(invocationId, { type: "log", entries });
+    if (entries.length === 0) return;
+    const output = this.#outputs.get(invocationId) ?? new LiveOutput();
+    this.#outputs.set(invocationId, output);
+    output.add(entries);
+    this.#tell(invocationId, { type: "log", entries });
   }
 
   #tell(invocationId: string, event: InvocationEvent): void {

@@ -39,6 +39,8 @@ export interface InvokeCall {
 export interface Answer {
   readonly invocation: Invocation;
   readonly response: FunctionResponse | null;
+  /** True if the call was never handed to the function. */
+  readonly not_begun?: true;
   /** Seconds after which another attempt makes sense, if that is known. */
   readonly retry_after_s?: number;
 }
@@ -93,9 +95,15 @@ export class InvocationService implements AsyncDisposable {
     return found;
   }
 
+  /** Returns what the function has printed, in its latest attempt; while it runs, so far. */
   async logs(id: string): Promise<InvocationLogs> {
-    const { log_dropped_bytes } = await this.get(id);
-    return { entries: await this.#deps.history.logs(id), dropped_bytes: log_dropped_bytes };
+    const { status, attempts, log_dropped_bytes } = await this.get(id);
+    const { history, events } = this.#deps;
+    const live = status === "running" ? events.output(id) : undefined;
+    if (live !== undefined) return { entries: live, dropped_bytes: 0 };
+    // Between two attempts, the logs are those of the last one.
+    const entries = status === "queued" ? await history.attemptLogs(id, attempts) : await history.logs(id);
+    return { entries: entries ?? [], dropped_bytes: log_dropped_bytes };
   }
 
   /** Notes in the record that the function's answer did not reach its caller in whole. */
@@ -134,6 +142,7 @@ export class InvocationService implements AsyncDisposable {
     const abort = new AbortController();
     const release = forwardAborts([call.signal, this.#abortAll.signal], abort);
     let timings: Partial<Invocation> = {};
+    let answered = false;
     try {
       // The image is nearly always known. Then the call does not wait for a promise.
       const asked = target.function;
@@ -148,7 +157,8 @@ export class InvocationService implements AsyncDisposable {
         secrets: this.#deps.secretsFor(fn),
         signal: abort.signal,
         onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
-        onLogs: (entries) => this.#deps.events.logged(id, entries),
+        // A function that ran past its deadline may print something after the call has its answer.
+        onLogs: (entries) => answered || this.#deps.events.logged(id, entries),
       });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...call, function: fn });
       // The function may still be ending; what it does until then belongs in the record.
@@ -159,6 +169,7 @@ export class InvocationService implements AsyncDisposable {
     } catch (error) {
       return this.#fail({ ...record, ...timings }, error, call);
     } finally {
+      answered = true;
       release();
     }
   }
@@ -207,6 +218,7 @@ export class InvocationService implements AsyncDisposable {
     return {
       invocation,
       response: null,
+      not_begun: true,
       ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
     };
   }
@@ -237,12 +249,12 @@ export class InvocationService implements AsyncDisposable {
 }
 
 /** Returns what is kept of a synchronous call if its function says so. An answer that is still arriving is not kept. */
-function payloadOf({ id, request }: InvokeCall, { response }: Outcome): Payload {
+function payloadOf({ id, request, target }: InvokeCall, { response }: Outcome): Payload {
   const kept = response !== null && response.body instanceof Uint8Array ? response.body : null;
   return {
     invocation_id: id,
     request: request.body,
-    request_meta: storedRequest(request),
+    request_meta: storedRequest(request, target.function),
     response: kept,
     response_meta: response === null || kept === null ? null : storedResponse(response),
   };

@@ -40,21 +40,24 @@ export class ResultService {
   }
 
   /**
-   * Calls `listener` with the state of an invocation and then with all that happens until it ends; then calls `onEnd`. If it
-   * has ended already, `listener` also gets its output. Throws `not_found`.
+   * Calls `listener` with the state of an invocation, with what it has printed so far, and then with all that happens until
+   * it ends; then calls `onEnd`. Throws `not_found`.
    */
   async follow(id: string, listener: (event: InvocationEvent) => void, onEnd: () => void): Promise<() => void> {
+    const { events, invocations } = this.#deps;
     // Events come from now on; those that come before the record is read follow it.
     const early: InvocationEvent[] = [];
     let tell = (event: InvocationEvent): void => void early.push(event);
-    const unfollow = this.#deps.events.follow(id, (event) => tell(event));
+    const printed = events.output(id);
+    const unfollow = events.follow(id, (event) => tell(event));
     try {
-      const invocation = await this.#deps.invocations.get(id);
+      const invocation = await invocations.get(id);
+      const isOver = hasEnded(invocation);
+      const past = invocation.status === "running" ? (printed ?? []) : (await invocations.logs(id)).entries;
       listener({ type: "state", invocation });
-      if (hasEnded(invocation)) {
+      if (past.length > 0) listener({ type: "log", entries: past });
+      if (isOver) {
         unfollow();
-        const { entries } = await this.#deps.invocations.logs(id);
-        if (entries.length > 0) listener({ type: "log", entries });
         onEnd();
         return () => undefined;
       }

@@ -9,6 +9,8 @@ import {
   JSON_TYPE,
   plainRequest,
 } from "../../domain/calls/http-message.ts";
+import { storableHeaders } from "../../domain/calls/headers.ts";
+import type { Function } from "../../domain/functions/functions.ts";
 import { headOf } from "../../runner/contracts/files.ts";
 import { PLAIN_RESPONSE, type ResponseMeta } from "../../runner/contracts/response-meta.ts";
 
@@ -28,9 +30,13 @@ interface OldResponse {
   readonly body_file: boolean;
 }
 
-/** Returns the column for a request. */
-export function storedRequest({ method, url, headers, via }: FunctionRequest): string {
-  return JSON.stringify({ method, url, headers, via } satisfies StoredRequest);
+/** Returns the column for a request to a function; without its caller's credentials, unless the function asks for them. */
+export function storedRequest(
+  { method, url, headers, via }: FunctionRequest,
+  { store_credentials }: Pick<Function, "store_credentials">,
+): string {
+  const kept = store_credentials ? headers : storableHeaders(headers);
+  return JSON.stringify({ method, url, headers: kept, via } satisfies StoredRequest);
 }
 
 /** Returns a request by its columns; without the first one it is JSON that no HTTP request brought. */
@@ -66,5 +72,5 @@ function mayPass(name: string): boolean {
 export function requestAfter(response: string | null): string | null {
   const { headers } = readStoredResponse(response, true);
   const type = headers.find(([name]) => name === "content-type")?.[1] ?? JSON_TYPE;
-  return isJsonType(type) ? null : storedRequest(plainRequest(new Uint8Array(0), type));
+  return isJsonType(type) ? null : storedRequest(plainRequest(new Uint8Array(0), type), { store_credentials: true });
 }

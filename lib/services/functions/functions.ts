@@ -13,6 +13,7 @@ import {
   type VersionPool,
 } from "../../domain/functions/functions.ts";
 import { FUNCTIONS } from "../../domain/limits.ts";
+import type { Page, PageQuery } from "../../domain/functions/pages.ts";
 import { notFound } from "../../domain/quoted.ts";
 import type { FunctionTarget } from "../../domain/manifest/plan.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
@@ -55,6 +56,10 @@ export class FunctionService {
 
   list(): Function[] {
     return this.#deps.store.functions.list();
+  }
+
+  page(query: PageQuery): Page<Function> {
+    return this.#deps.store.functions.page(query);
   }
 
   /** Finds a function by its id or name; throws `not_found`. */

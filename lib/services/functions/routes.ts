@@ -3,6 +3,7 @@ import { AppError } from "../../domain/errors.ts";
 import { ROUTES } from "../../domain/limits.ts";
 import { changedOptions, checkRouteOptions, completeOptions, type RouteOptions } from "../../domain/routes/options.ts";
 import { checkRoutePath, type CreateRoute, type Route, type UpdateRoute } from "../../domain/routes/routes.ts";
+import type { Page, PageQuery } from "../../domain/functions/pages.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { checkDirections, namedVersions, versionOf } from "../../domain/routes/version-choice.ts";
 import { notFound, quoted } from "../../domain/quoted.ts";
@@ -35,6 +36,10 @@ export class RouteService {
 
   list(): Route[] {
     return this.#deps.store.routes.list();
+  }
+
+  page(query: PageQuery): Page<Route> {
+    return this.#deps.store.routes.page(query);
   }
 
   /** Finds a route by its id; throws `not_found`. */

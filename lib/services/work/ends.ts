@@ -62,7 +62,7 @@ export class EndJudge {
     if (lost) return this.#lose(part, work, record);
     const verdict = this.#judge(running, record, result);
     if (!verdict.retry) return this.#finish(part, moved(record, "give_up"), result);
-    return requeue(part, work, moved(record, "retry"), now + verdict.after_ms);
+    return requeue(part, work, moved(record, "retry"), { now, ms: verdict.after_ms });
   }
 
   /** Returns the end of an attempt whose function was not handed the request. */
@@ -84,12 +84,12 @@ export class EndJudge {
     if (abort.signal.aborted || !attempts.available || NO_PLACE.has(known.reason)) {
       const after = known.retry_after_s === undefined ? NO_PLACE_MS : known.retry_after_s * 1000;
       const left = { ...work, attempts: work.attempts - 1 };
-      return requeue(partOf(work, "forgotten"), left, moved(record, "lose"), now + after);
+      return requeue(partOf(work, "forgotten"), left, moved(record, "lose"), { now, ms: after });
     }
     const finished: Finished = { status: "failed", fields: { reason: known.reason, message: known.message } };
     const part = partOf(work, endedAttempt(running.attempt, finished, false, timestamp(now)));
     const verdict = this.#judge(running, record);
-    if (verdict.retry) return requeue(part, work, moved(record, "retry"), now + verdict.after_ms);
+    if (verdict.retry) return requeue(part, work, moved(record, "retry"), { now, ms: verdict.after_ms });
     return this.#finish(part, { ...moved(record, "give_up"), finished_at: timestamp(now) }, undefined);
   }
 
@@ -123,9 +123,10 @@ export class EndJudge {
   }
 
   #lose(part: AttemptPart, work: Work, record: Invocation): End {
+    const now = this.#deps.clock.now();
     const lost_attempts = work.lost_attempts + 1;
     const left = { ...work, lost_attempts };
-    if (lost_attempts < LOST_ATTEMPTS) return requeue(part, left, moved(record, "lose"), this.#deps.clock.now());
+    if (lost_attempts < LOST_ATTEMPTS) return requeue(part, left, moved(record, "lose"), { now, ms: 0 });
     const message = `${LOST_ATTEMPTS} attempts were lost with the server or the engine: POST /v1/invocations/<id>/replay tries again`;
     return this.#finish(part, { ...moved(record, "give_up"), reason: "instance_lost", message }, undefined);
   }
@@ -146,12 +147,19 @@ function partOf({ invocation_id, attempts }: Work, record: Attempt | "forgotten"
   return { invocation_id, attempt: attempts, record };
 }
 
-function requeue(part: AttemptPart, { attempts, lost_attempts }: Work, record: Invocation, due: number): End {
+/** Returns the end of an attempt after which another is made, so many milliseconds from now. */
+function requeue(
+  part: AttemptPart,
+  { attempts, lost_attempts }: Work,
+  record: Invocation,
+  { now, ms }: { readonly now: number; readonly ms: number },
+): End {
+  const due = now + ms;
   return {
     ...part,
     invocation: { ...record, attempts, run_at: timestamp(due), finished_at: null },
     answer: null,
-    left: { due, attempts, lost_attempts },
+    left: { due, attempts, lost_attempts, waits_since: now },
     deliveries: [],
     submissions: [],
   };

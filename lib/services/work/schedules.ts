@@ -6,6 +6,7 @@ import { notFound } from "../../domain/quoted.ts";
 import {
   checkSchedule,
   type CreateSchedule,
+  doneBy,
   dueBy,
   nextRun,
   nextTimes,
@@ -14,6 +15,7 @@ import {
   type ScheduleWithTimes,
   type UpdateSchedule,
 } from "../../domain/schedules.ts";
+import { ClockWatch, isAhead } from "../../domain/time/set-back.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
 import { retryStale } from "../../store/errors.ts";
@@ -43,6 +45,7 @@ export class ScheduleService implements Disposable {
   /** The time at which each schedule is due next; those that are paused, or never due again, are not in here. */
   readonly #next = new Map<string, number>();
   readonly #alarm: Alarm;
+  readonly #watch = new ClockWatch();
   #started = false;
 
   constructor(deps: ScheduleDeps) {
@@ -94,7 +97,7 @@ export class ScheduleService implements Disposable {
       checkSchedule(changed, now, isSame ? 0 : this.#deps.min_interval_ms);
       // Another timetable begins now, and runs that a pause left out are not made up for.
       const renewed = !isSame || current.paused;
-      const next = renewed ? { ...changed, last_due: Math.max(current.last_due, now) } : changed;
+      const next = renewed ? { ...changed, last_due: Math.max(doneBy(current, now), now) } : changed;
       await this.#deps.store.schedules.replace(current, next);
       return next;
     });
@@ -112,6 +115,8 @@ export class ScheduleService implements Disposable {
   /** Begins to watch the clock; runs that were missed meanwhile are judged first. */
   start(): void {
     this.#started = true;
+    // What an earlier server has marked is looked at now.
+    this.#watch.wasSetBack(this.#deps.clock.now());
     void this.#planAll();
   }
 
@@ -139,9 +144,15 @@ export class ScheduleService implements Disposable {
   }
 
   #note(schedule: Schedule): void {
-    const next = schedule.paused ? undefined : nextRun(schedule, this.#deps.min_interval_ms);
+    const next = schedule.paused ? undefined : this.#nextOf(schedule);
     if (next === undefined) this.#next.delete(schedule.id);
     else this.#next.set(schedule.id, next);
+  }
+
+  /** Returns when a schedule is to be looked at next: at once if its mark is to be taken back. */
+  #nextOf(schedule: Schedule): number | undefined {
+    const now = this.#deps.clock.now();
+    return isAhead(schedule.last_due, now) ? now : nextRun(schedule, this.#deps.min_interval_ms);
   }
 
   /** Sleeps until the next one is due. */
@@ -154,6 +165,10 @@ export class ScheduleService implements Disposable {
 
   async #look(): Promise<void> {
     const now = this.#deps.clock.now();
+    if (this.#watch.wasSetBack(now)) {
+      this.#next.clear();
+      await this.#planAll();
+    }
     const due = [...this.#next].filter(([, next]) => next <= now);
     // Each waits for its commit; those that have nothing to write must not take the loop either.
     const slices = new Slices();
@@ -216,7 +231,8 @@ export class ScheduleService implements Disposable {
 
   #shown(schedule: Schedule): ScheduleWithTimes {
     const { last_due: _, ...shown } = schedule;
-    const after = Math.max(this.#deps.clock.now(), schedule.last_due);
+    const now = this.#deps.clock.now();
+    const after = Math.max(now, doneBy(schedule, now));
     return { ...shown, next: nextTimes(schedule, after).map(timestamp) };
   }
 }

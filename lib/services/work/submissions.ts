@@ -1,4 +1,5 @@
 import type { Invocation } from "../../domain/calls/invocations.ts";
+import type { IdempotentRequest } from "../../domain/calls/idempotency.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { NewInvocation } from "../../store/ledger.ts";
 import { newRecord, type Target } from "../calls/record.ts";
@@ -13,8 +14,10 @@ export interface Submission {
   readonly request_meta: string | null;
   /** The earliest time of the call, in milliseconds since the epoch. */
   readonly due?: number;
+  /** When its wait began, if it waits for some time (milliseconds since the epoch), and not for a moment that was named. */
+  readonly waits_since?: number | null;
   readonly priority?: number;
-  readonly idempotency_key?: string;
+  readonly idempotency?: IdempotentRequest;
   readonly origin?: Origin;
 }
 
@@ -25,10 +28,11 @@ export type Origin = Partial<
 
 /** Returns the invocation that a submission becomes, as of `now`. */
 export function newInvocation(submission: Submission, now: number): NewInvocation {
-  const { body, request_meta, ...options } = submission;
+  const { body, request_meta, waits_since, ...options } = submission;
   return {
     invocation: newQueuedRecord({ ...options, request_bytes: body.length }, now),
     request: { request: body, request_meta },
+    ...(typeof waits_since === "number" && { waits_since }),
   };
 }
 

@@ -2,6 +2,7 @@ import type { Clock } from "../../clock.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { Alarm, TaskGroup } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
+import { ClockWatch } from "../../domain/time/set-back.ts";
 import type { Logger } from "../../log.ts";
 import type { End, Ledger } from "../../store/ledger.ts";
 import type { CallbackService } from "../callbacks/callbacks.ts";
@@ -56,6 +57,9 @@ export class Worker implements AsyncDisposable {
   /** True if there is a reason to look for work again after the look under way. */
   #lookAgain = false;
   #renewedAt = -Infinity;
+  readonly #watch = new ClockWatch();
+  /** True if times may be stored that are ahead of the clock. */
+  #isAhead = false;
   #cancelLast: () => void = () => undefined;
 
   constructor(deps: WorkerDeps) {
@@ -77,9 +81,10 @@ export class Worker implements AsyncDisposable {
 
   /** Passes on that an invocation was queued, and takes it when it is due. */
   queued(invocation: Invocation): void {
-    const { function_id, priority, run_at } = invocation;
-    const isDue = Date.parse(run_at ?? "") <= this.#deps.clock.now();
-    if (isDue) this.#rotation.add(function_id, priority);
+    const { function_id, priority, run_at, created_at } = invocation;
+    // Not by the clock, which may have been set back since: as the ledger decides whether it is ready.
+    const isReady = run_at !== null && run_at <= created_at;
+    if (isReady) this.#rotation.add(function_id, priority);
     this.wake();
     this.#deps.events.changed(invocation);
   }
@@ -152,6 +157,8 @@ export class Worker implements AsyncDisposable {
     let afterMs = TICK_MS;
     try {
       if (this.#earlier === "unmarked") await this.#takeOver();
+      this.#isAhead ||= this.#watch.wasSetBack(now);
+      if (this.#isAhead) await this.#takeBack(now);
       // Nothing is written if there is nothing to do, so that an idle server stays idle.
       if (((await ledger.nextDue()) ?? Infinity) <= now) await this.#wakeDue(now);
       if (this.#earlier === "lost") await this.#free(this.#isSwept ? Infinity : now);
@@ -177,6 +184,17 @@ export class Worker implements AsyncDisposable {
     this.#earlier = "lost";
     if (lost > 0) log.warn("attempts lost with an earlier server, they will be made again", { count: lost });
     for (const { function_id, priority } of await ledger.ready()) this.#rotation.add(function_id, priority);
+  }
+
+  /** Lets what was put off while the clock was ahead be due as if it had been right. */
+  async #takeBack(now: number): Promise<void> {
+    const { ledger, callbacks, log } = this.#deps;
+    let count = 0;
+    for (let taken = await ledger.takeBack(now); taken > 0; taken = await ledger.takeBack(now)) count += taken;
+    this.#isAhead = false;
+    if (count === 0) return;
+    log.warn("the clock was ahead, what it had put off is due as if it had been right", { count });
+    callbacks.wake();
   }
 
   async #wakeDue(now: number): Promise<void> {

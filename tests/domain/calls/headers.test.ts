@@ -5,6 +5,7 @@ import {
   isHeaderValue,
   requestHeaders,
   responseHeaderProblem,
+  storableHeaders,
 } from "../../../lib/domain/calls/headers.ts";
 
 const HOP_BY_HOP = [
@@ -134,3 +135,57 @@ test.each(["content-type", "location", "set-cookie", "cache-control", "etag", "c
   "responseHeaderProblem lets %s pass",
   (header) => expect(responseHeaderProblem(header)).toBeUndefined(),
 );
+
+// EDGE.md E9.
+describe("storableHeaders", () => {
+  test.each([
+    "authorization",
+    "proxy-authorization",
+    "x-forwarded-authorization",
+    "cookie",
+    "x-api-key",
+    "x_api_key",
+    "apikey",
+    "api-key",
+    "ocp-apim-subscription-key",
+    "x-functions-key",
+    "x-auth-key",
+    "x-auth",
+    "x-auth-token",
+    "x-access-token",
+    "x-accesstoken",
+    "x-amz-security-token",
+    "x-amzn-oidc-data",
+    "x-csrf-token",
+    "private-token",
+    "x-vault-token",
+    "cf-access-jwt-assertion",
+    "x-goog-iap-jwt-assertion",
+    "x-session-id",
+    "x-client-secret",
+    "x-password",
+    "x-token2",
+  ])("leaves out %s", (name) => {
+    expect(storableHeaders({ [name]: "s3cret", accept: "*/*" })).toEqual({ accept: "*/*" });
+  });
+
+  test.each([
+    "accept",
+    "content-type",
+    "idempotency-key",
+    "x-hub-signature-256",
+    "stripe-signature",
+    "x-request-id",
+    "x-author",
+    "x-auth-request-email",
+    "x-tokenizer",
+    "x-passage",
+    "x-keyboard",
+    "user-agent",
+    "x-forwarded-for",
+    "__proto__",
+  ])("keeps %s", (name) => {
+    const headers = Object.fromEntries([[name, "1"]]);
+    expect(Object.entries(storableHeaders(headers))).toEqual([[name, "1"]]);
+  });
+});

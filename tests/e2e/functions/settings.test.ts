@@ -107,6 +107,11 @@ describe("context_bytes and log_bytes", () => {
     const record = await server.invocation(response.headers.get("x-request-id") ?? "");
     const kept = log_bytes ?? 16;
     expect(record).toMatchObject({ log_bytes: kept, log_dropped_bytes: 16 - kept });
+    const { entries, dropped_bytes } = await server.logs(record.id);
+    expect([entries.map(({ text }) => text).join("|"), dropped_bytes]).toEqual([
+      { 0: "", 10: "01234|bcdef", null: "0123456789abcdef" }[String(log_bytes)] ?? "",
+      16 - kept,
+    ]);
   });
 });
 

@@ -5,7 +5,6 @@ import { PullProgress } from "../../../lib/domain/images/pull-progress.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { allEvents, eventsOf, type ReceivedEvent } from "../../support/events.ts";
-import { buildDirectory, withDirectory } from "../../../.ci/engine/image-tree.ts";
 import { fixture, hasContainerdStore } from "../../support/images.ts";
 import { type Pushed, type Registry, startRegistry } from "../../support/registry.ts";
 import { TestServer } from "../../support/server.ts";
@@ -36,23 +35,11 @@ afterAll(async () => {
   if (ours.length > 0) await engine.docker("rmi", "-f", ...new Set(ours));
 });
 
-/** Pushes an image with incompressible layers of 2 MiB each, which the engine does not keep. */
-async function pushLayers(): Promise<Pushed> {
-  const base = await fixture("static");
-  const local = `slipway-test/layers:${crypto.randomUUID()}`;
-  await withDirectory(async (directory) => {
-    const names = Array.from({ length: LAYERS }, (_, index) => `layer-${index}`);
-    for (const name of names) {
-      const chunks = Array.from({ length: 32 }, () => crypto.getRandomValues(new Uint8Array(MIB / 16)));
-      await Bun.write(`${directory}/${name}`, Buffer.concat(chunks));
-    }
-    const copies = names.map((name) => `COPY ${name} /${name}\n`).join("");
-    await Bun.write(`${directory}/Dockerfile`, `FROM ${base}\n${copies}`);
-    await buildDirectory(engine.client, directory, local);
-  });
-  const pushed = await registry.push(local, `team/l${crypto.randomUUID().slice(0, 8)}:1`);
-  await engine.docker("rmi", local);
-  return pushed;
+/** Puts an image with incompressible layers of 2 MiB each into the registry. */
+function pushLayers(): Promise<Pushed> {
+  const layer = () => Buffer.concat(Array.from({ length: 32 }, () => crypto.getRandomValues(new Uint8Array(MIB / 16))));
+  const name = `team/l${crypto.randomUUID().slice(0, 8)}:1`;
+  return registry.pushLayers(name, "static", Array.from({ length: LAYERS }, layer));
 }
 
 function send(method: string, path: string, body: object | undefined, init: RequestInit = {}): Promise<Response> {

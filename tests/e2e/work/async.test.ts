@@ -4,6 +4,7 @@ import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Invocation, InvocationLogs } from "../../../lib/domain/calls/invocations.ts";
 import { expectError, expectSuccess } from "../../http/support/replies.ts";
 import { fixture } from "../../support/images.ts";
+import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 
 /** Retries without a wait. */
@@ -52,13 +53,14 @@ function shell(script: string, settings: Partial<Function> = {}) {
 }
 
 /** Reads server-sent events until the stream ends. */
-async function eventsOf(id: string) {
-  const text = await (await fetch(`${server.url}/v1/invocations/${id}/events`)).text();
+async function eventsOf(id: string, lastEventId = "") {
+  const headers = { "Last-Event-ID": lastEventId };
+  const text = await (await fetch(`${server.url}/v1/invocations/${id}/events`, { headers })).text();
   return text
     .split("\n\n")
     .filter((block) => block.startsWith("event:"))
     .map((block) => {
-      const [, event = "", data = ""] = /^event: (.*)\ndata: (.*)$/.exec(block) ?? [];
+      const [, event = "", data = ""] = /^event: (.*)\ndata: (.*)$/m.exec(block) ?? [];
       return { event, data: JSON.parse(data) as { status?: string; entries?: { text: string }[] } };
     });
 }
@@ -75,15 +77,16 @@ async function nextState(id: string, wanted: Invocation["status"]): Promise<void
   }
 }
 
-/** Waits until the function has printed something. */
-async function printed(id: string): Promise<void> {
+/** Waits until the function has printed something, and returns what came until then. */
+async function printed(id: string): Promise<string> {
   const response = await fetch(`${server.url}/v1/invocations/${id}/events`);
   const decoder = new TextDecoder();
   let text = "";
   for await (const chunk of response.body ?? []) {
     text += decoder.decode(chunk, { stream: true });
-    if (text.includes("event: log")) return;
+    if (/event: log\n.*\n.*\n\n/.test(text)) return text;
   }
+  return text;
 }
 
 describe("an asynchronous call", () => {
@@ -95,7 +98,7 @@ describe("an asynchronous call", () => {
     expect([result.status, result.headers.get("x-function-exit-code")]).toEqual([200, "0"]);
     expect(await result.json()).toEqual({ logged: 8 });
     const logs = expectSuccess(await server.api<InvocationLogs>("GET", `/v1/invocations/${id}/attempts/1/logs`));
-    expect(logs.entries).toEqual([{ stream: "stdout", text: "greeted\n" }]);
+    expect(logs.entries).toEqual([{ stream: "stdout", text: "greeted\n", time: expect.any(String) }]);
     expect(expectSuccess(await server.api<InvocationLogs>("GET", `/v1/invocations/${id}/logs`))).toEqual(logs);
   });
 
@@ -190,6 +193,29 @@ describe("an asynchronous call", () => {
     expect((await eventsOf(id)).map(({ event }) => event)).toEqual(["state", "log", "end"]);
   });
 
+  // E6
+  test("has logs and events of what was printed before, and goes on after Last-Event-ID", async () => {
+    const fn = await shell("echo early; echo more >&2; sleep 300");
+    const { id } = await submit({}, { to: fn.id });
+    await printed(id);
+    const logs = async () => expectSuccess(await server.api<InvocationLogs>("GET", `/v1/invocations/${id}/logs`));
+    await eventually(async () => (await logs()).entries.length === 2);
+    const { entries } = await logs();
+    expect(entries.find(({ stream }) => stream === "stdout")?.text).toBe("early\n");
+    for (const { time } of entries) expect(Math.abs(Date.now() - Date.parse(time ?? ""))).toBeLessThan(60_000);
+    // One that comes late has it, too, and is told where it is.
+    const late = await printed(id);
+    expect(late).toContain("early\\n");
+    const position = /^id: (1-6-5)$/m.exec(late)?.[1];
+    expect(position).toBe("1-6-5");
+    expectSuccess(await server.api("POST", `/v1/invocations/${id}/cancel`));
+    // The end is read from the store: nothing comes twice.
+    expect((await eventsOf(id, position)).map(({ event }) => event)).toEqual(["state", "end"]);
+    const rest = (await eventsOf(id, "1-2-5")).flatMap(({ data }) => data.entries ?? []);
+    expect(rest.map(({ text }) => text)).toEqual(["rly\n"]);
+    expect((await eventsOf(id, "nonsense")).map(({ event }) => event)).toEqual(["state", "log", "end"]);
+  });
+
   test("can be replayed, one by one or all that are dead, each once", async () => {
     const fn = await server.createFunction(image, { retry: { ...AT_ONCE, on: [], max_attempts: 1 } });
     const dead = await Promise.all([1, 2, 3].map((n) => submit({ do: "exit", code: n }, { to: fn.id })));
@@ -234,6 +260,45 @@ describe("a synchronous call", () => {
     expectError(await server.api("GET", `/v1/invocations/${id}/result`), { status: 404, reason: "not_found" });
     expectError(await server.api("POST", `/v1/invocations/${id}/replay`), { status: 404, reason: "not_found" });
     expectError(await server.api("POST", `/v1/invocations/${id}/cancel`), { status: 409, reason: "conflict" });
+  });
+});
+
+// EDGE.md E9.
+describe("credentials of callers", () => {
+  const CREDENTIALS = { authorization: "Bearer s3cret", cookie: "session=s3cret", "x-auth-token": "s3cret" };
+
+  /** The headers that a function on a public route is told of, called in both ways. */
+  async function told(settings: Partial<Function>): Promise<{ sync: string; async: string; replayed: string }> {
+    const script = 'cat "$CONTEXT_PATH/request.meta.json" > "$CONTEXT_PATH/response.json"';
+    const fn = await shell(script, { record_bodies: true, ...settings });
+    const path = `/told-${fn.id}`;
+    expectSuccess(await server.api("POST", "/v1/routes", { path, function_id: fn.id, async: true }));
+    const call = (headers: Record<string, string>) =>
+      fetch(`${server.url}/r${path}`, { method: "POST", body: "{}", headers: { ...CREDENTIALS, ...headers } });
+    const sync = await call({});
+    const queued = await call({ prefer: "respond-async" });
+    const { data } = (await queued.json()) as { data: Invocation };
+    await ended(data.id);
+    const first = sync.headers.get("x-request-id") ?? "";
+    const replay = expectSuccess(await server.api<Invocation>("POST", `/v1/invocations/${first}/replay`), 202);
+    await ended(replay.id);
+    const resultOf = async (id: string) => (await fetch(`${server.url}/v1/invocations/${id}/result`)).text();
+    return { sync: await sync.text(), async: await resultOf(data.id), replayed: await resultOf(replay.id) };
+  }
+
+  test("reach a synchronous call, and are not stored", async () => {
+    const { sync, async: queued, replayed } = await told({});
+    for (const value of Object.values(CREDENTIALS)) expect(sync).toContain(value);
+    for (const text of [queued, replayed]) expect(text).not.toContain("s3cret");
+    expect(queued).toContain('"user-agent"');
+  });
+
+  test("are stored if the function asks for them", async () => {
+    const { async: queued, replayed } = await told({ store_credentials: true });
+    for (const value of Object.values(CREDENTIALS)) {
+      expect(queued).toContain(value);
+      expect(replayed).toContain(value);
+    }
   });
 });
 

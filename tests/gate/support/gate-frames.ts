@@ -12,6 +12,12 @@ export function encodeGateFrame(frame: GateFrame): Buffer {
       return rawFrame(0x81, ready(frame));
     case "log":
       return rawFrame(0x82, Buffer.concat([Buffer.of(frame.stream === "stdout" ? 1 : 2), frame.bytes]));
+    case "tail": {
+      const payload = Buffer.alloc(5);
+      payload.writeUInt8(frame.stream === "stdout" ? 1 : 2, 0);
+      payload.writeUInt32BE(frame.age_ms, 1);
+      return rawFrame(0x88, Buffer.concat([payload, frame.bytes]));
+    }
     case "expired":
       return rawFrame(0x83, Buffer.alloc(0));
     case "exit": {

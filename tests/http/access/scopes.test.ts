@@ -24,6 +24,7 @@ const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   listVersions: ["admin", "deploy", "read"],
   getVersion: ["admin", "deploy", "read"],
   rollbackFunction: ["admin", "deploy"],
+  getFunctionCallbackSecret: ["admin", "deploy"],
   invokeFunction: ["admin", "invoke"],
   listRoutes: ["admin", "deploy", "read"],
   createRoute: ["admin", "deploy"],

@@ -83,6 +83,7 @@ describe("POST /v1/functions", () => {
       on_success: null,
       on_failure: null,
       record_bodies: false,
+      store_credentials: false,
       created_at: expect.stringMatching(TIME),
       updated_at: created.created_at,
     });
@@ -182,7 +183,7 @@ describe("POST /v1/functions", () => {
     [{ image: "x", env: {} }, 'Unknown field "env": did you mean "environment"?'],
     [
       { image: "x", id: NOWHERE },
-      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "timeout_ms", "memory_bytes", "cpus", "pids", "nofile", "context_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "labels", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies" or "environment"',
+      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "timeout_ms", "memory_bytes", "cpus", "pids", "nofile", "context_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "labels", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "store_credentials" or "environment"',
     ],
     [
       { image: "x", timeout_ms: 99 },

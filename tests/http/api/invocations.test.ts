@@ -176,7 +176,7 @@ describe("GET /v1/invocations/:id", () => {
 describe("GET /v1/invocations/:id/logs", () => {
   test("GET /v1/invocations/:id/logs shows what the function printed", async () => {
     expect(expectSuccess(await server.api("GET", `/v1/invocations/${ids[0]}/logs`))).toEqual({
-      entries: [{ stream: "stdout", text: "hello\n" }],
+      entries: [{ stream: "stdout", text: "hello\n", time: expect.stringMatching(/^\d{4}-.*Z$/) }],
       dropped_bytes: 0,
     });
   });

@@ -7,7 +7,8 @@ import { isObject, type Json } from "../../../lib/http/openapi/schema.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { OpenApiDocument, type Operation } from "../support/openapi-document.ts";
-import { exchange, parseReply } from "../support/raw-request.ts";
+import { hostileHeaders, type Manner, manner, sendHostile } from "../support/hostile-client.ts";
+import { exchange, parseReply, type RawReply } from "../support/raw-request.ts";
 
 const REQUESTS = 10_000;
 const RAW_REQUESTS = 1_000;
@@ -48,6 +49,8 @@ interface FuzzedRequest {
   readonly url: string;
   readonly body: Uint8Array | string | undefined;
   readonly headers: Record<string, string>;
+  /** How a hostile client sends it, with which further headers; null for `fetch`. */
+  readonly hostile: { readonly how: Manner; readonly more: readonly (readonly [string, string])[] } | null;
 }
 
 const text = fc.oneof(
@@ -140,6 +143,10 @@ function fuzzed(): fc.Arbitrary<FuzzedRequest> {
       }),
       body: operation.method === "GET" ? fc.constant(undefined) : bodyFor(operation),
       headers: fc.oneof({ weight: 3, arbitrary: fc.constant({}) }, headers),
+      hostile: fc.oneof(
+        { weight: 7, arbitrary: fc.constant(null) },
+        { weight: 1, arbitrary: fc.record({ how: manner, more: hostileHeaders }) },
+      ),
     });
   });
 }
@@ -149,29 +156,34 @@ function segment(id: string): string {
   return id === "" || id === "." || id === ".." ? "x" : id.toWellFormed();
 }
 
-async function check({ operation, url, body, headers }: FuzzedRequest): Promise<void> {
-  const response = await fetch(server.url + url, {
-    method: operation.method,
-    headers,
-    ...(body !== undefined && { body }),
-  });
-  const reply = await response.text();
-  expect(INSIDE.filter((word) => reply.includes(word))).toEqual([]);
-  expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
-  expect(response.status).not.toBe(500);
-  const documented = document.object(operation.operation["responses"])[response.status];
-  expect([operation.method, url, response.status, documented === undefined]).toEqual([
-    operation.method,
-    url,
-    response.status,
-    false,
-  ]);
-  if (["/metrics", "/v1/export"].includes(new URL(response.url).pathname) && response.ok) return;
-  const value: unknown = JSON.parse(reply);
+/** Sends a request; returns nothing if it was sent in a way that may have no answer. */
+async function send({ operation, url, body, headers, hostile }: FuzzedRequest): Promise<RawReply | undefined> {
+  const { method } = operation;
+  if (hostile === null) {
+    const response = await fetch(server.url + url, { method, headers, ...(body !== undefined && { body }) });
+    return { status: response.status, headers: response.headers, text: await response.text() };
+  }
+  const own = Object.entries({ Host: "localhost", ...headers });
+  const bytes = body === undefined ? new Uint8Array() : Buffer.from(body);
+  return sendHostile(server.url, { method, target: url, headers: [...own, ...hostile.more], body: bytes }, hostile.how);
+}
+
+async function check(request: FuzzedRequest): Promise<void> {
+  const { operation, url } = request;
+  const reply = await send(request);
+  if (reply === undefined) return;
+  const { status, headers, text } = reply;
+  expect(INSIDE.filter((word) => text.includes(word))).toEqual([]);
+  expect(headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+  expect(status).not.toBe(500);
+  const documented = document.object(operation.operation["responses"])[status];
+  expect([operation.method, url, status, documented === undefined]).toEqual([operation.method, url, status, false]);
+  if (["/metrics", "/v1/export"].includes(new URL(url, server.url).pathname) && status === 200) return;
+  const value: unknown = JSON.parse(text);
   const { schema } = document.media(documented) ?? {};
   expect([url, document.mismatch(schema, value)]).toEqual([url, undefined]);
   if (isObject(value) && value["success"] === false)
-    expect(value["request_id"]).toBe(response.headers.get("x-request-id") ?? "");
+    expect(value["request_id"]).toBe(headers.get("x-request-id") ?? "");
 }
 
 test(

@@ -63,6 +63,11 @@ export class OpenApiDocument {
         ? undefined
         : `${at} is ${JSON.stringify(value)}, which is not in its enum`;
     }
+    const alternatives = schema["anyOf"];
+    if (Array.isArray(alternatives)) {
+      const reasons = alternatives.map((one) => this.mismatch(one, value, at));
+      return reasons.includes(undefined) ? undefined : reasons.join(", and ");
+    }
     switch (schema["type"]) {
       case undefined:
         return undefined;
@@ -126,6 +131,7 @@ const KNOWN = new Set([
   "maxItems",
   "uniqueItems",
   "maxProperties",
+  "anyOf",
 ]);
 
 function itemsMismatch(schema: JsonObject, value: readonly unknown[], at: string): string | undefined {

@@ -29,7 +29,7 @@ const EXIT: ExitFrame = {
 const NO_META = new Uint8Array(0);
 
 function facts(): RunFacts {
-  return { logs: new LogCollector(), timeout_ms: 1_000, response_limit: 100, command: ["/bin/function", "x"] };
+  return { logs: new LogCollector(() => 0), timeout_ms: 1_000, response_limit: 100, command: ["/bin/function", "x"] };
 }
 
 /** The caller's answer: the function's own bytes, or a reason. */
@@ -158,6 +158,7 @@ describe("judge of an answer of files", () => {
       {
         stream: "stderr",
         text: 'slipway: the header "connection" of response.meta.json is left out: it is about one connection only\n',
+        time: "1970-01-01T00:00:00.000Z",
       },
     ]);
   });

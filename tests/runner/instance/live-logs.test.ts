@@ -8,7 +8,7 @@ function told(secrets: readonly string[], text: string, cuts: readonly number[])
   const live = new LiveLogs(secrets, (some) => entries.push(...some.map((entry) => entry.text)));
   const bytes = Buffer.from(text);
   const places = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).toSorted((a, b) => a - b), bytes.length];
-  places.slice(1).forEach((end, i) => live.add("stdout", bytes.subarray(places[i], end)));
+  places.slice(1).forEach((end, i) => live.add("stdout", bytes.subarray(places[i], end), 0));
   live.end();
   return entries;
 }
@@ -23,7 +23,7 @@ describe("LiveLogs", () => {
   test("masks a value that comes in pieces, and holds back a possible beginning of one", () => {
     const entries: string[] = [];
     const live = new LiveLogs(["s3cret!"], (some) => entries.push(...some.map(({ text }) => text)));
-    for (const piece of ["key s3c", "ret!", " and s3", "x"]) live.add("stdout", Buffer.from(piece));
+    for (const piece of ["key s3c", "ret!", " and s3", "x"]) live.add("stdout", Buffer.from(piece), 0);
     live.end();
     expect(entries.join("")).toBe("key *** and s3x");
     expect(entries[0]).toBe("key ");

@@ -22,7 +22,7 @@ const EXIT: ExitFrame = {
 };
 
 function facts(): RunFacts {
-  return { logs: new LogCollector(), timeout_ms: 1_000, response_limit: 100, command: ["/bin/function", "x"] };
+  return { logs: new LogCollector(() => 0), timeout_ms: 1_000, response_limit: 100, command: ["/bin/function", "x"] };
 }
 
 describe("judgeFailed", () => {
@@ -54,7 +54,7 @@ describe("judgeFailed", () => {
 });
 
 test("judgeFailed masks secrets", () => {
-  const secret = { ...facts(), logs: new LogCollector(["hunter2", "/bin/function"]) };
+  const secret = { ...facts(), logs: new LogCollector(() => 0, ["hunter2", "/bin/function"]) };
   expect(judgeFailed({ type: "failed", stage: "exec", errno: 2 }, secret).message).toContain('The command "***"');
 });
 

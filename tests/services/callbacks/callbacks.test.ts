@@ -3,7 +3,7 @@ import { Webhook } from "standardwebhooks";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { type Callback, deliveriesOf, parseAllowed } from "../../../lib/domain/calls/callbacks.ts";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
-import { CALLBACK, CALLBACK_ROTATION_MS } from "../../../lib/domain/limits.ts";
+import { CALLBACK } from "../../../lib/domain/limits.ts";
 import { CallbackSecrets } from "../../../lib/services/callbacks/signing-secrets.ts";
 import { CallbackSender, type Sent } from "../../../lib/services/callbacks/sender.ts";
 import { CallbackService } from "../../../lib/services/callbacks/callbacks.ts";
@@ -42,7 +42,7 @@ afterEach(async () => {
 /** A service that sends to loopback, and a promise for its next sending. */
 function started(sends?: (url: string) => Promise<Sent>) {
   const allowed = parseAllowed(["127.0.0.0/8"]) ?? { names: new Set<string>(), ranges: [] };
-  const sender = new CallbackSender({ allowed, clock, user_agent: "slipway/test" });
+  const sender = new CallbackSender({ allowed, clock, user_agent: "slipway/test", timeout_ms: CALLBACK.timeout_ms });
   const sent: (() => void)[] = [];
   const secrets = new CallbackSecrets({ settings: store.settings, vault, clock });
   const { log, events } = listeningLog();
@@ -51,6 +51,7 @@ function started(sends?: (url: string) => Promise<Sent>) {
     secrets,
     clock,
     log,
+    retry_for_ms: CALLBACK.retry_for_ms,
     sender: {
       send: async (url, options) => {
         const result = await (sends ? sends(url) : sender.send(url, options));
@@ -156,12 +157,54 @@ describe("CallbackService", () => {
     expect(second?.headers["webhook-id"]).toBe("i1");
   });
 
-  test("gives up after 12 attempts, which take some hours", async () => {
-    const { service, events } = started(() => Promise.resolve({ problem: "connect ECONNREFUSED" }));
+  // EDGE.md E5.
+  test("gives up after CALLBACK_RETRY_FOR, the last attempt at its end", async () => {
+    const sentAt: number[] = [];
+    const { service, events } = started(() => {
+      sentAt.push(clock.now());
+      return Promise.resolve({ problem: "connect ECONNREFUSED" });
+    });
+    const start = clock.now();
     ends(service, "i1");
-    await clock.advance(24 * 3_600_000);
-    expect(shown(await service.get("i1"))).toEqual(["failed", CALLBACK.attempts, null, "connect ECONNREFUSED"]);
+    await clock.advance(CALLBACK.retry_for_ms - 1);
+    expect(await service.get("i1")).toMatchObject({ state: "waiting" });
+    await clock.advance(1);
+    expect(shown(await service.get("i1"))).toEqual(["failed", sentAt.length, null, "connect ECONNREFUSED"]);
+    expect((sentAt.at(-1) ?? 0) - start).toBe(CALLBACK.retry_for_ms);
+    // By exponential backoff up to an hour: not a stampede, and not once a day.
+    expect(sentAt.length).toBeGreaterThan(30);
+    expect(sentAt.length).toBeLessThan(100);
     expect(events).toContainEqual(expect.objectContaining({ level: "warn", event: "a callback failed for good" }));
+    await service.retry("i1");
+    await clock.advance(CALLBACK.retry_for_ms - 1);
+    expect(await service.get("i1")).toMatchObject({ state: "waiting" });
+  });
+
+  // EDGE.md E5.
+  test.each([
+    ["120", 120_000],
+    // Not sooner than without it, and not later than the longest wait.
+    ["1", 7_500],
+    ["86400", 3_600_000],
+    ["99999999999999999999", 3_600_000],
+    ["-5", 7_500],
+    ["soon", 7_500],
+    ["", 7_500],
+  ])("waits as a Retry-After of %j says, within limits", async (retry_after, wait) => {
+    const { service } = started(() => Promise.resolve({ status: 503, retry_after }));
+    ends(service, "i1");
+    await clock.advance(0);
+    expect(Date.parse((await service.get("i1")).next_at ?? "") - clock.now()).toBe(wait);
+  });
+
+  // EDGE.md E5.
+  test("waits until the date of a Retry-After, as receivers send it", async () => {
+    const { service, written } = started();
+    const date = new Date(Math.ceil(clock.now() / 1000) * 1000 + 600_000);
+    receiver.answer = (response) => void response.writeHead(429, { "Retry-After": date.toUTCString() }).end();
+    ends(service, "i1");
+    await written();
+    expect((await service.get("i1")).next_at).toBe(date.toISOString());
   });
 
   test("a 410 ends the callback, and a 307 is retried with an explanation", async () => {
@@ -218,7 +261,7 @@ describe("CallbackService", () => {
 });
 
 describe("CallbackService under load and with faults", () => {
-  test("sends eight at once, none twice at the same time, and all of them", async () => {
+  test("sends many at once, two to each receiver, none twice at the same time, and all of them", async () => {
     const sending = new Set<string>();
     const held: (() => void)[] = [];
     let most = 0;
@@ -227,20 +270,64 @@ describe("CallbackService under load and with faults", () => {
       expect(sending.has(url)).toBe(false);
       sending.add(url);
       most = Math.max(most, sending.size);
+      const { host } = new URL(url);
+      expect([...sending].filter((one) => new URL(one).host === host).length).toBeLessThanOrEqual(2);
       await new Promise<void>((resolve) => held.push(resolve));
       sending.delete(url);
       sentTo.push(url);
       return { status: 200 };
     });
-    for (let i = 0; i < 50; i++) ends(service, `i${i}`, { callback_url: `http://127.0.0.1/${i}` });
-    while (sentTo.length < 50) {
+    for (let i = 0; i < 80; i++) ends(service, `i${i}`, { callback_url: `http://127.0.0.1:${8000 + (i % 20)}/${i}` });
+    while (sentTo.length < 80) {
       await clock.advance(1_000);
       service.wake();
       held.shift()?.();
       await settled();
     }
     expect(most).toBe(CALLBACK.at_once);
-    expect(new Set(sentTo).size).toBe(50);
+    expect(new Set(sentTo).size).toBe(80);
+  });
+
+  // EDGE.md E4.
+  test("a receiver that hangs does not keep another one waiting, however much waits for it", async () => {
+    const hanging = Promise.withResolvers<Sent>();
+    const { service } = started((url) => (url.includes("hangs") ? hanging.promise : Promise.resolve({ status: 200 })));
+    for (let i = 0; i < 200; i++) ends(service, `slow${i}`, { callback_url: "http://hangs.example.com/" });
+    ends(service, "healthy", { callback_url: "http://healthy.example.com/" });
+    await clock.advance(0);
+    expect(shown(await service.get("healthy"))).toEqual(["delivered", 1, 200, null]);
+    // Also those that come later.
+    ends(service, "later", { callback_url: "http://healthy.example.com/" });
+    await clock.advance(0);
+    expect(shown(await service.get("later"))).toEqual(["delivered", 1, 200, null]);
+    expect(shown(await service.get("slow0"))).toEqual(["waiting", 0, null, null]);
+    hanging.resolve({ status: 410 });
+  });
+
+  // EDGE.md E4.
+  test("receivers that take all places give them up in turns", async () => {
+    const held: (() => void)[] = [];
+    const { service } = started(async (url) => {
+      if (url.includes("slow")) await new Promise<void>((resolve) => held.push(resolve));
+      return { status: 200 };
+    });
+    // Enough to take all places again and again.
+    for (let i = 0; i < 400; i++) ends(service, `slow${i}`, { callback_url: `http://slow${i % 40}.example.com/` });
+    await clock.advance(0);
+    expect(held).toHaveLength(CALLBACK.at_once);
+    ends(service, "healthy", { callback_url: "http://healthy.example.com/" });
+    await clock.advance(0);
+    expect(await service.get("healthy")).toMatchObject({ state: "waiting" });
+    // Not after the backlog of the others: after those that have not had a turn yet.
+    for (let ended = 0; ended < 40; ended++) {
+      held.shift()?.();
+      await settled();
+    }
+    expect(await service.get("healthy")).toMatchObject({ state: "delivered" });
+    while (held.length > 0) {
+      held.shift()?.();
+      await settled();
+    }
   });
 
   test("survives a restart, even in the middle of an attempt", async () => {
@@ -303,42 +390,5 @@ describe("CallbackService under load and with faults", () => {
     expect(store.tables.invocations.get("1")).toBeDefined();
     expect(store.tables.invocations.get("2")).toBeUndefined();
     expect(store.tables.deliveries.get("2")).toBeUndefined();
-  });
-});
-
-describe("CallbackSecrets", () => {
-  const made = () => new CallbackSecrets({ settings: store.settings, vault, clock });
-
-  test("is made once, kept sealed, and the same for all", async () => {
-    const secrets = made();
-    const [one, two] = await Promise.all([secrets.get(), made().get()]);
-    expect(one.secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
-    expect(two).toEqual(one);
-    expect(await made().get()).toEqual({ secret: one.secret, previous_until: null });
-    expect(store.settings.callbackSecrets()).not.toContain("whsec_");
-  });
-
-  test("rotate: signs with both for a day, then only with the new one", async () => {
-    const secrets = made();
-    const before = (await secrets.get()).secret;
-    const { secret, previous_until } = await secrets.rotate();
-    expect(secret).not.toBe(before);
-    expect(Date.parse(previous_until ?? "") - clock.now()).toBe(CALLBACK_ROTATION_MS);
-    const headers = await secrets.headers("i1", "{}");
-    for (const one of [before, secret]) new Webhook(one).verify("{}", headers);
-    await clock.advance(CALLBACK_ROTATION_MS);
-    expect((await secrets.headers("i1", "{}"))["webhook-signature"]?.split(" ")).toHaveLength(1);
-    expect(await secrets.get()).toEqual({ secret, previous_until: null });
-  });
-
-  test("rotate: twice in a row leaves the last two, and the first rotation may make the first secret", async () => {
-    const secrets = made();
-    const one = await secrets.rotate();
-    expect(one.previous_until).toBeNull();
-    const two = await secrets.rotate();
-    const three = await secrets.rotate();
-    const headers = await secrets.headers("i1", "{}");
-    for (const { secret } of [two, three]) new Webhook(secret).verify("{}", headers);
-    expect(() => new Webhook(one.secret).verify("{}", headers)).toThrow();
   });
 });

@@ -17,7 +17,8 @@ afterEach(() => receiver[Symbol.asyncDispose]());
 
 function senderTo(allow: readonly string[], resolve?: Resolve): CallbackSender {
   const allowed = parseAllowed(allow) ?? { names: new Set(), ranges: [] };
-  return new CallbackSender({ allowed, clock, user_agent: "slipway/test", ...(resolve && { resolve }) });
+  const { timeout_ms } = CALLBACK;
+  return new CallbackSender({ allowed, clock, user_agent: "slipway/test", timeout_ms, ...(resolve && { resolve }) });
 }
 
 function send(sender: CallbackSender, url: string, signal = new AbortController().signal) {
@@ -56,14 +57,14 @@ describe("CallbackSender", () => {
     expect(receiver.received).toHaveLength(1);
   });
 
-  test("waits 10 s for an answer that never comes", async () => {
+  test("waits 15 s for an answer that never comes", async () => {
     receiver.answer = () => undefined;
     const sent = send(toLoopback(), receiver.url);
     const { closed } = await receiver.get(1);
     await clock.advance(CALLBACK.timeout_ms - 1);
     expect(await Promise.race([sent, settled()])).toBeUndefined();
     await clock.advance(1);
-    expect(await sent).toEqual({ problem: "There was no answer within 10 s" });
+    expect(await sent).toEqual({ problem: "There was no answer within 15 s" });
     await closed;
   });
 
@@ -240,12 +241,12 @@ describe("CallbackSender: addresses", () => {
     expect(await send(failing, url())).toEqual({ problem: "getaddrinfo ENOTFOUND hooks.example" });
   });
 
-  test("a name that never resolves is given up after 10 s", async () => {
+  test("a name that never resolves is given up after 15 s", async () => {
     const sent = send(
       senderTo([], () => new Promise(() => undefined)),
       url(),
     );
     await clock.advance(CALLBACK.timeout_ms);
-    expect(await sent).toEqual({ problem: "There was no answer within 10 s" });
+    expect(await sent).toEqual({ problem: "There was no answer within 15 s" });
   });
 });

@@ -56,18 +56,6 @@ describe("ManifestService.apply", () => {
     expect(set.engine.told).toHaveLength(2);
   });
 
-  // EDGE.md E8.
-  test("fills in what a retry leaves out", async () => {
-    using set = manifestServices();
-    const functions = { hello: { image: "hello:1", retry: { max_attempts: 7 } } };
-    await set.manifests.apply({ version: 1, functions }, PLAIN);
-    expect(set.functions.get("hello").retry).toEqual({ ...SETTING_DEFAULTS.retry, max_attempts: 7 });
-    const again = await set.manifests.apply({ version: 1, functions }, PLAIN);
-    expect(summary(again.changes)).toEqual(["unchanged hello"]);
-    const exported = await set.manifests.export();
-    expect(summary((await set.manifests.apply(exported, PLAIN)).changes)).toEqual(["unchanged hello"]);
-  });
-
   test("changes what differs, and treats omitted settings as their defaults", async () => {
     using set = manifestServices();
     await set.manifests.apply(HELLO, PLAIN);

@@ -30,7 +30,7 @@ async function bench(store: SqliteStore = newStore()) {
   const cancelled: string[] = [];
   const callbacks = {
     wake: () => {
-      for (const { invocation_id: id } of store.tables.deliveries.due(clock.now(), 10))
+      for (const { invocation_id: id } of store.tables.deliveries.due("example.com", clock.now(), 10))
         cancelled.push(`${id} ${store.tables.invocations.get(id)?.status}`);
     },
   };
@@ -74,13 +74,14 @@ describe("Queue", () => {
     expect(store.tables.work.get("b")?.state).toBe("waiting");
   });
 
-  test("submit: the same key and body return the first invocation for 24 hours, another body is refused", async () => {
+  test("submit: the same key and request return the first invocation for 24 hours, another request is refused", async () => {
     const { store, queue, submission, clock } = await bench();
     open.push(store);
-    const key = { idempotency_key: "order-17" };
+    const key = { idempotency: { key: "order-17", request_hash: "one", caller: null } };
+    const another = { idempotency: { ...key.idempotency, request_hash: "two" } };
     await queue.submit(submission("a", key));
     expect(await queue.submit(submission("b", key))).toMatchObject({ repeated: true, invocation: { id: "a" } });
-    expect(await rejectionOf(queue.submit(submission("c", { ...key, body: Buffer.from("{}") })))).toMatchObject({
+    expect(await rejectionOf(queue.submit(submission("c", another)))).toMatchObject({
       reason: "idempotency_mismatch",
     });
     const other = { function: someFunction("f2"), route_id: null, key_id: null };
@@ -94,7 +95,9 @@ describe("Queue", () => {
     const { store, queue, submission } = await bench();
     open.push(store);
     const all = await Promise.all(
-      Array.from({ length: 100 }, (_, i) => queue.submit(submission(`i${i}`, { idempotency_key: "k" }))),
+      Array.from({ length: 100 }, (_, i) =>
+        queue.submit(submission(`i${i}`, { idempotency: { key: "k", request_hash: "one", caller: null } })),
+      ),
     );
     expect(new Set(all.map(({ invocation }) => invocation.id)).size).toBe(1);
     expect(store.tables.work.count()).toBe(1);
@@ -155,6 +158,49 @@ describe("ScheduleService", () => {
       .invocations.map(({ created_at }) => created_at.slice(0, 16));
     expect(new Set(due).size).toBe(due.length);
     expect(due).toHaveLength(5);
+  });
+
+  // EDGE.md E2.
+  test.each([
+    ["while the server runs", false],
+    ["between two servers", true],
+  ])("a clock that was ahead for a day, and is set back %s, leaves no schedule dead", async (_when, restarts) => {
+    const store = newStore();
+    open.push(store);
+    const first = await bench(store);
+    first.clock.jump(24 * 3_600_000);
+    first.schedules.start();
+    const { id } = await first.schedules.create({ ...minutely, overlap: "queue" });
+    await first.clock.advance(60_000);
+    expect(store.tables.work.count()).toBe(1);
+    let now = first;
+    if (restarts) {
+      first.schedules[Symbol.dispose]();
+      now = await bench(store);
+      now.schedules.start();
+    } else {
+      first.clock.jump(-24 * 3_600_000);
+    }
+    open.push(now.schedules);
+    // Ten seconds until it is noticed, and then a minute until it is due.
+    await now.clock.advance(70_000);
+    expect(store.tables.work.count()).toBe(2);
+    const { next } = now.schedules.get(id);
+    expect(Date.parse(next[0] ?? "") - now.clock.now()).toBeLessThanOrEqual(60_000);
+    await now.clock.advance(60_000);
+    expect(store.tables.work.count()).toBe(3);
+  });
+
+  // EDGE.md E2.
+  test("a change of a schedule whose mark is ahead begins now", async () => {
+    const { store, clock, schedules } = await bench();
+    open.push(store, schedules);
+    clock.jump(24 * 3_600_000);
+    const { id } = await schedules.create(minutely);
+    clock.jump(-24 * 3_600_000);
+    const { next } = await schedules.update(id, { cron: "*/2 * * * *" });
+    expect(Date.parse(next[0] ?? "") - clock.now()).toBeLessThanOrEqual(120_000);
+    expect(store.schedules.get(id)?.last_due).toBe(clock.now());
   });
 
   test("a paused schedule runs nothing, and does not catch up later", async () => {

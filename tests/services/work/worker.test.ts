@@ -100,6 +100,7 @@ function bench(store: SqliteStore = newStore()) {
       mode: "async",
       attempts: 0,
       priority,
+      created_at: timestamp(clock.now()),
       run_at: timestamp(due),
       callback_url: "https://example.com/",
       finished_at: null,
@@ -121,6 +122,7 @@ function bench(store: SqliteStore = newStore()) {
       attempts: 0,
       lost_attempts: 0,
       lease_until: null,
+      waits_since: null,
     });
     worker.queued(invocation);
   };
@@ -144,6 +146,67 @@ afterEach(() => {
 });
 
 describe("Worker", () => {
+  // EDGE.md E2.
+  test.each([
+    ["while the server runs", false],
+    ["between two servers", true],
+  ])("a retry that waits by a clock that is set back %s is made after its own wait", async (_when, restarts) => {
+    const store = newStore();
+    open.push(store);
+    const first = started(store);
+    await first.clock.advance(0);
+    first.clock.jump(24 * 3_600_000);
+    await first.clock.advance(1_000);
+    first.submit("a");
+    await first.immediately();
+    first.attempts.end("a", { status: "failed", reason: "function_failed" });
+    await first.immediately();
+    expect(store.tables.work.get("a")).toMatchObject({ state: "waiting", attempts: 1 });
+    let now = first;
+    if (restarts) {
+      await first.worker.drain(0);
+      now = started(store);
+    } else {
+      first.clock.jump(-24 * 3_600_000);
+    }
+    // The longest wait of a first retry is 2 s.
+    await now.clock.advance(4_000);
+    await now.immediately();
+    expect(now.attempts.running).toEqual(["a"]);
+    now.attempts.end("a", {});
+    await now.immediately();
+    expect(now.statusOf("a")).toBe("succeeded");
+  });
+
+  // EDGE.md E2.
+  test("work that is queued just before the clock is set back by a moment is not forgotten", async () => {
+    const { clock, attempts, submit, immediately, store, worker } = started();
+    await clock.advance(0);
+    submit("other", { function_id: "f2" });
+    await immediately();
+    attempts.end("other", {});
+    await immediately();
+    const invocation = someInvocation("a", {
+      function_id: "f1",
+      status: "queued",
+      mode: "async",
+      attempts: 0,
+      created_at: timestamp(clock.now()),
+      run_at: timestamp(clock.now()),
+      finished_at: null,
+    });
+    await store.ledger.submit({
+      invocation: { ...invocation, run_at: timestamp(clock.now()) },
+      request: { request: Buffer.from("{}"), request_meta: null },
+    });
+    clock.jump(-500);
+    worker.queued(invocation);
+    await immediately();
+    expect(attempts.running).toEqual(["a"]);
+    attempts.end("a", {});
+    await immediately();
+  });
+
   test("attempts submitted work, and writes its end once", async () => {
     const { store, attempts, submit, immediately, statusOf, ended, committed } = started();
     submit("a");

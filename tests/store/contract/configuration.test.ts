@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
+import type { Page, Position } from "../../../lib/domain/functions/pages.ts";
 import { ROUTE_DEFAULTS } from "../../../lib/domain/routes/options.ts";
 import type { Route } from "../../../lib/domain/routes/routes.ts";
 import { type Schedule, SCHEDULE_DEFAULTS } from "../../../lib/domain/schedules.ts";
@@ -45,6 +46,31 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     await store.functions.insert(f1);
   });
   afterEach(() => store[Symbol.asyncDispose]());
+
+  test("functions and routes: pages are the list in pieces, also of records made at the same time or deleted meanwhile", async () => {
+    for (let n = 0; n < 7; n++) {
+      const fn = someFunction(`p${n}`, { created_at: timestamp(START + Math.floor(n / 4)) });
+      await store.functions.insert(fn);
+      await store.routes.insert(route(`r${n}`, `/${6 - n}`, fn));
+    }
+    for (const table of [store.functions, store.routes]) {
+      for (const limit of [1, 2, 3, 7, 8, 500]) {
+        const found: object[] = [];
+        let after: Position | null = { created_at: "", place: 0 };
+        while (after !== null) {
+          const page: Page<object> = table.page({ after, limit });
+          expect(page.records.length).toBeWithin(1, limit + 1);
+          found.push(...page.records);
+          after = page.last;
+        }
+        expect(found).toEqual(table.list());
+      }
+    }
+    const first = store.routes.page({ after: { created_at: "", place: 0 }, limit: 3 });
+    await store.routes.delete("r2");
+    const next = store.routes.page({ after: first.last ?? { created_at: "", place: 0 }, limit: 3 });
+    expect([...first.records, ...next.records].map(({ id }) => id)).toEqual(["r0", "r1", "r2", "r3", "r4", "r5"]);
+  });
 
   test("functions: one of a hundred concurrent ones with the same name is stored, and the others conflict", async () => {
     const all = await Promise.allSettled(

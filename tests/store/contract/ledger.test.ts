@@ -41,6 +41,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
       attempts: 0,
       lost_attempts: 0,
       lease_until: null,
+      waits_since: null,
     });
     expect(await store.ledger.count()).toBe(1);
   });
@@ -183,7 +184,11 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
   test("end: an attempt that never began is forgotten", async () => {
     await store.ledger.submit(newWork("a"));
     const end = again(await claimed(), START);
-    await store.ledger.end({ ...end, record: "forgotten", left: { due: START, attempts: 0, lost_attempts: 0 } });
+    await store.ledger.end({
+      ...end,
+      record: "forgotten",
+      left: { due: START, attempts: 0, lost_attempts: 0, waits_since: START },
+    });
     expect(await store.history.attempts("a")).toEqual([]);
     expect((await store.ledger.find("a"))?.work.attempts).toBe(0);
   });
@@ -309,20 +314,25 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
       await store.ledger.submit(newWork(id, { callback_url: `https://example.com/${id}` }));
       await store.ledger.end(success(await claimed()));
     }
-    const { deliveries, next } = await store.ledger.dueDeliveries(START, 1);
-    expect([deliveries.length, next]).toEqual([1, null]);
+    const receiver = "example.com";
+    expect(await store.ledger.receivers()).toEqual([{ receiver, due: START }]);
+    const due = (limit: number) => store.ledger.dueDeliveries(receiver, { now: START, limit });
+    expect(await due(1)).toHaveLength(1);
+    expect(await store.ledger.dueDeliveries("other.example.com", { now: START, limit: 1 })).toEqual([]);
     const a = await store.history.delivery("a");
     if (a === undefined) throw new Error("no delivery");
     expect(await rejectionOf(store.ledger.resend("a", START))).toMatchObject({ reason: "conflict" });
     await store.ledger.saveDelivery({ ...a, due: START + 5_000, attempts: 1, last_status: 500 });
-    expect(await store.ledger.dueDeliveries(START, 10)).toMatchObject({
-      deliveries: [{ invocation_id: "b" }],
-      next: START + 5_000,
-    });
+    expect(await due(10)).toMatchObject([{ invocation_id: "b" }]);
     await store.ledger.saveDelivery({ ...a, state: "failed", attempts: 12, last_status: 500 });
     const resent = await Promise.allSettled(Array.from({ length: 10 }, () => store.ledger.resend("a", START + 7)));
     expect(resent.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-    expect(await store.history.delivery("a")).toMatchObject({ state: "waiting", due: START + 7, attempts: 0 });
+    expect(await store.history.delivery("a")).toMatchObject({
+      state: "waiting",
+      due: START + 7,
+      since: START + 7,
+      attempts: 0,
+    });
     expect(await store.ledger.resend("nobody", START)).toBeUndefined();
   });
 });

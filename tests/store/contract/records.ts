@@ -59,7 +59,7 @@ export function again(standing: Standing, due: number, now = START): End {
     invocation: { ...moved(invocation, "retry"), reason: "function_failed", run_at: timestamp(due) },
     record: attempt === null ? "unchanged" : endedAttempt(attempt, finished, false, timestamp(now)),
     answer: null,
-    left: { due, attempts: work.attempts, lost_attempts: work.lost_attempts },
+    left: { due, attempts: work.attempts, lost_attempts: work.lost_attempts, waits_since: now },
     deliveries: [],
     submissions: [],
   };

@@ -1,4 +1,7 @@
-import type { Delivery } from "../../../domain/calls/callbacks.ts";
+import { type Delivery, receiverOf } from "../../../domain/calls/callbacks.ts";
+import { CALLBACK } from "../../../domain/limits.ts";
+import { furthest } from "../../../domain/time/set-back.ts";
+import type { WaitingReceiver } from "../../ledger.ts";
 import type { Database, Statement } from "../database/database.ts";
 
 const COLUMNS = [
@@ -6,6 +9,7 @@ const COLUMNS = [
   "url",
   "state",
   "due",
+  "since",
   "attempts",
   "last_status",
   "last_problem",
@@ -13,18 +17,22 @@ const COLUMNS = [
   "delivered_at",
 ] as const;
 
+/** The most rows that are changed at once: a millisecond or two of the event loop. */
+const BATCH = 500;
+
 /** Results that are to be sent, the only place of their SQL. The methods are part of the caller's transaction. */
 export class DeliveryTable {
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
   readonly #get: Statement<Delivery>;
+  readonly #receivers: Statement<WaitingReceiver>;
   readonly #due: Statement<Delivery>;
-  readonly #soonest: Statement<{ due: number | null }>;
+  readonly #takeBack: Statement<never>;
 
   constructor(database: Database) {
     const columns = COLUMNS.join();
     this.#insert = database.prepare(
-      `insert into deliveries (${columns}) values (${COLUMNS.map((column) => `$${column}`).join()})`,
+      `insert into deliveries (${columns}, receiver) values (${COLUMNS.map((column) => `$${column}`).join()}, $receiver)`,
     );
     this.#update = database.prepare(
       `update deliveries set ${COLUMNS.map((column) => `${column} = $${column}`).join()}
@@ -32,27 +40,48 @@ export class DeliveryTable {
     );
     this.#get = database.prepare(`select ${columns} from deliveries where invocation_id = $invocation_id`);
     this.#due = database.prepare(
-      `select ${columns} from deliveries where state = 'waiting' and due <= $now order by due limit $limit`,
+      `select ${columns} from deliveries where state = 'waiting' and receiver = $receiver and due <= $now
+       order by due limit $limit`,
     );
-    this.#soonest = database.prepare("select min(due) as due from deliveries where state = 'waiting' and due > $now");
+    // From one receiver to the next one by the index, however many deliveries wait for each.
+    this.#receivers = database.prepare(
+      `with recursive receivers (receiver) as (
+         select min(receiver) from deliveries where state = 'waiting'
+         union all
+         select (select min(receiver) from deliveries where state = 'waiting' and receiver > receivers.receiver)
+         from receivers where receiver is not null)
+       select receiver,
+         (select min(due) from deliveries where state = 'waiting' and receiver = receivers.receiver) as due
+       from receivers where receiver is not null`,
+    );
+    this.#takeBack = database.prepare(
+      `update deliveries set due = min(due, $now), since = min(since, $now) where invocation_id in (
+         select invocation_id from deliveries where state = 'waiting' and (due > $latest or since > $furthest)
+         limit ${BATCH})`,
+    );
   }
 
   insert(delivery: Delivery): void {
-    this.#insert.run({ ...delivery });
+    this.#insert.run({ ...delivery, receiver: receiverOf(delivery.url) });
   }
 
   get(invocation_id: string): Delivery | undefined {
     return this.#get.get({ invocation_id });
   }
 
-  /** Lists the deliveries due at a moment (milliseconds since the epoch), those that have waited longest first. */
-  due(now: number, limit: number): Delivery[] {
-    return this.#due.all({ now, limit });
+  /** Lists the receivers that deliveries wait for, each with the time at which the next one is due. */
+  receivers(): WaitingReceiver[] {
+    return this.#receivers.all();
   }
 
-  /** Returns the time at which the first one after a moment becomes due; null if none does. */
-  soonest(now: number): number | null {
-    return this.#soonest.get({ now })?.due ?? null;
+  /** Lists a receiver's deliveries due at a moment (milliseconds since the epoch), those that have waited longest first. */
+  due(receiver: string, now: number, limit: number): Delivery[] {
+    return this.#due.all({ receiver, now, limit });
+  }
+
+  /** Makes due now what would be later than any wait allows, and lets what a clock that was ahead began begin now; returns how many. */
+  takeBack(now: number): number {
+    return this.#takeBack.run({ now, latest: furthest(now) + CALLBACK.max_ms, furthest: furthest(now) });
   }
 
   /** Writes the state of a delivery. */

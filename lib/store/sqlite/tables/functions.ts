@@ -1,6 +1,7 @@
 import type { ChainLink } from "../../../domain/functions/chains.ts";
 import { AppError } from "../../../domain/errors.ts";
 import { Function } from "../../../domain/functions/functions.ts";
+import type { Page, PageQuery, Position } from "../../../domain/functions/pages.ts";
 import type { RenamedImage } from "../../../domain/images/pulled-images.ts";
 import type { Cache } from "../database/cache.ts";
 import type { Basis, FunctionStore } from "../../configuration.ts";
@@ -8,12 +9,13 @@ import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 import { PendingWrites } from "../database/pending-writes.ts";
+import { cutPage, pageOf } from "../database/pages.ts";
 import { violates } from "../errors.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
-type Flag = "share_network" | "read_only" | "record_bodies";
+type Flag = "share_network" | "read_only" | "record_bodies" | "store_credentials";
 
 /** Fields that are JSON in their column; null stays null. */
 type Structure = "environment" | "entrypoint" | "command" | "secrets" | "labels" | "retry";
@@ -47,6 +49,7 @@ export class FunctionTable implements FunctionStore {
   readonly #get: Statement<FunctionRow>;
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
+  readonly #page: Statement<FunctionRow & Position>;
   readonly #renameImage: Statement<{ id: string }>;
 
   constructor(database: Database, writer: ConfigurationWriter, versions: VersionTable) {
@@ -79,6 +82,7 @@ export class FunctionTable implements FunctionStore {
       "select * from functions where id = $key or name = $key order by id = $key desc limit 1",
     );
     this.#list = database.prepare("select * from functions order by created_at, rowid");
+    this.#page = database.prepare(pageOf("functions", "*"));
     this.#renameImage = database.prepare(
       "update functions set image_id = $image_id where image_id = $before and digest = $digest returning id",
     );
@@ -104,6 +108,10 @@ export class FunctionTable implements FunctionStore {
 
   list(): Function[] {
     return this.#list.all().map(functionOf);
+  }
+
+  page({ after, limit }: PageQuery): Page<Function> {
+    return cutPage(this.#page.all({ ...after, count: limit + 1 }), limit, functionOf);
   }
 
   links(): ChainLink[] {
@@ -245,6 +253,7 @@ export function functionRow(record: Function): Bindings & FunctionRow {
     share_network: Number(record.share_network),
     read_only: Number(record.read_only),
     record_bodies: Number(record.record_bodies),
+    store_credentials: Number(record.store_credentials),
   };
 }
 
@@ -264,5 +273,6 @@ function functionOf(row: FunctionRow): Function {
     share_network: row.share_network === 1,
     read_only: row.read_only === 1,
     record_bodies: row.record_bodies === 1,
+    store_credentials: row.store_credentials === 1,
   });
 }

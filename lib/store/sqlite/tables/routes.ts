@@ -3,6 +3,7 @@ import { AppError } from "../../../domain/errors.ts";
 import type { Function } from "../../../domain/functions/functions.ts";
 import { ROUTE_OPTIONS } from "../../../domain/routes/options.ts";
 import { RouteTable as PathTable } from "../../../domain/routes/table.ts";
+import type { Page, PageQuery, Position } from "../../../domain/functions/pages.ts";
 import type { Route } from "../../../domain/routes/routes.ts";
 import { timestamp } from "../../../domain/types.ts";
 import type { Basis, RouteStore } from "../../configuration.ts";
@@ -11,6 +12,7 @@ import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Cache } from "../database/cache.ts";
 import type { Database, Statement } from "../database/database.ts";
 import { violates } from "../errors.ts";
+import { cutPage, pageOf } from "../database/pages.ts";
 import type { FunctionTable } from "./functions.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
 
@@ -43,6 +45,7 @@ export class RouteTable implements RouteStore {
   readonly #get: Statement<RouteRow>;
   readonly #getByPath: Statement<RouteRow>;
   readonly #list: Statement<RouteRow>;
+  readonly #page: Statement<RouteRow & Position>;
   readonly #allPaths: Statement<{ path: string }>;
 
   constructor(database: Database, writer: ConfigurationWriter, functions: FunctionTable, clock: Clock) {
@@ -63,6 +66,7 @@ export class RouteTable implements RouteStore {
     this.#get = database.prepare(`select ${COLUMNS.join()} from routes where id = $id`);
     this.#getByPath = database.prepare(`select ${COLUMNS.join()} from routes where path = $path`);
     this.#list = database.prepare(`select ${COLUMNS.join()} from routes order by created_at, rowid`);
+    this.#page = database.prepare(pageOf("routes", COLUMNS.join()));
     this.#allPaths = database.prepare("select path from routes");
   }
 
@@ -91,6 +95,14 @@ export class RouteTable implements RouteStore {
     return this.#list.all().flatMap((row) => {
       const found = functions.get(row.function_id);
       return found === undefined ? [] : [routeOf(row, found)];
+    });
+  }
+
+  page({ after, limit }: PageQuery): Page<Route> {
+    return cutPage(this.#page.all({ ...after, count: limit + 1 }), limit, (row) => {
+      const found = this.#functions.get(row.function_id);
+      if (found === undefined) throw new Error(`Route ${row.id} leads to a function that is gone`);
+      return routeOf(row, found);
     });
   }
 

@@ -24,13 +24,16 @@ export class WorkTable {
   readonly #lost: Statement<Work>;
   readonly #loseLeases: Statement<never>;
   readonly #ready: Statement<ReadyWork>;
+  readonly #takeBack: Statement<Pick<Work, "invocation_id" | "due">>;
+  readonly #shortenLeases: Statement<never>;
   readonly #count: Statement<{ count: number }>;
 
   constructor(database: Database) {
-    const columns = "invocation_id, function_id, state, priority, due, attempts, lost_attempts, lease_until";
+    const columns =
+      "invocation_id, function_id, state, priority, due, attempts, lost_attempts, lease_until, waits_since";
     this.#insert = database.prepare(
       `insert into work (${columns})
-       values ($invocation_id, $function_id, $state, $priority, $due, $attempts, $lost_attempts, $lease_until)`,
+       values ($invocation_id, $function_id, $state, $priority, $due, $attempts, $lost_attempts, $lease_until, $waits_since)`,
     );
     this.#get = database.prepare(`select ${columns} from work where invocation_id = $invocation_id`);
     this.#next = database.prepare(
@@ -50,7 +53,7 @@ export class WorkTable {
     );
     this.#put = database.prepare(
       `update work set state = $state, due = $due, attempts = $attempts, lost_attempts = $lost_attempts,
-         lease_until = $lease_until
+         lease_until = $lease_until, waits_since = $waits_since
        where invocation_id = $invocation_id`,
     );
     this.#remove = database.prepare("delete from work where invocation_id = $invocation_id");
@@ -66,6 +69,14 @@ export class WorkTable {
     this.#loseLeases = database.prepare("update work set state = 'lost' where state = 'leased'");
     this.#ready = database.prepare(
       "select function_id, max(priority) as priority from work where state = 'ready' group by function_id",
+    );
+    this.#takeBack = database.prepare(
+      `update work set due = $now + due - waits_since, waits_since = $now where invocation_id in (
+         select invocation_id from work where state = 'waiting' and waits_since > $furthest limit ${BATCH})
+       returning invocation_id, due`,
+    );
+    this.#shortenLeases = database.prepare(
+      "update work set lease_until = $longest where state = 'lost' and lease_until > $longest",
     );
     this.#count = database.prepare("select count(*) as count from work");
   }
@@ -100,8 +111,8 @@ export class WorkTable {
 
   /** Writes the state of work. */
   put(work: Work): void {
-    const { state, due, attempts, lost_attempts, lease_until, invocation_id } = work;
-    this.#put.run({ state, due, attempts, lost_attempts, lease_until, invocation_id });
+    const { state, due, attempts, lost_attempts, lease_until, waits_since, invocation_id } = work;
+    this.#put.run({ state, due, attempts, lost_attempts, lease_until, waits_since, invocation_id });
   }
 
   remove(invocation_id: string): void {
@@ -131,6 +142,16 @@ export class WorkTable {
   /** Lists the functions that have something to do, each with its highest priority. */
   ready(): ReadyWork[] {
     return this.#ready.all();
+  }
+
+  /** Lets waits begin now that began after `furthest`, at most a batch; returns them with the times at which they end. */
+  takeBack(now: number, furthest: number): Pick<Work, "invocation_id" | "due">[] {
+    return this.#takeBack.all({ now, furthest });
+  }
+
+  /** Lets the leases of lost work end at `longest` if they would end later. Returns how many these were. */
+  shortenLeases(longest: number): number {
+    return this.#shortenLeases.run({ longest });
   }
 
   count(): number {

@@ -38,6 +38,7 @@ function queue(id: string, fields: Partial<Work> = {}, created = START): void {
     attempts: 0,
     lost_attempts: 0,
     lease_until: null,
+    waits_since: null,
     ...fields,
   });
 }
@@ -140,6 +141,7 @@ describe("WorkTable", () => {
         attempts: 0,
         lost_attempts: 0,
         lease_until: null,
+        waits_since: null,
       });
     expect(String(thrownBy(insert))).toContain("FOREIGN KEY");
   });

@@ -1,0 +1,18 @@
+/**
+ * The tests that `bun run test` runs a second time, on the newest engine: those that touch what differs between engines,
+ * which are images, pulls, containers and the settings of containers. Folders, and files of other folders.
+ * `tests/newest-engine.test.ts` says which tests must be here.
+ */
+export const NEWEST_TESTS: readonly string[] = [
+  "tests/docker",
+  "tests/e2e/functions",
+  "tests/e2e/images",
+  "tests/e2e/calls/calls.test.ts",
+  "tests/e2e/calls/hostile-images.test.ts",
+  "tests/e2e/calls/sandbox.test.ts",
+  "tests/e2e/faults/gate-volume.test.ts",
+  "tests/e2e/faults/images.test.ts",
+  "tests/e2e/pool/network.test.ts",
+  "tests/http/api/function-settings.test.ts",
+  "tests/http/api/versions.test.ts",
+];

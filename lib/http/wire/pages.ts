@@ -1,0 +1,30 @@
+import { type TSchema, Type } from "@sinclair/typebox";
+import { t } from "elysia";
+import { PAGE } from "../../domain/limits.ts";
+import { Nullable } from "../../domain/types.ts";
+
+/** The query of a list that comes whole unless it has one of these parameters. Others are ignored, as they always were. */
+export const PageParameters = t.Object(
+  {
+    cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
+    // A string: Elysia's own conversion has no message that says which parameter was wrong.
+    limit: t.Optional(
+      t.String({
+        description: `Answer with a page of at most so many records, from 1 to ${PAGE.max}; with only a \`cursor\`, ${PAGE.default}.`,
+        examples: ["50"],
+      }),
+    ),
+  },
+  // Elysia's own default is false.
+  { additionalProperties: true },
+);
+
+/** Returns the schema of a list: all records, or a page of them under their name with the cursor of the next one. */
+export function ListOrPage<T extends TSchema, N extends string>(record: T, name: N) {
+  const all = Type.Array(record);
+  const page = Type.Object({
+    [name]: all,
+    next_cursor: Nullable(Type.String({ description: "Send it as `cursor` for the next page; null on the last one." })),
+  });
+  return Type.Union([all, page], { description: "A list; with `limit` or `cursor`, a page of it." });
+}

@@ -1,0 +1,74 @@
+import { readFile, stat } from "node:fs/promises";
+import { type Config, ConfigError } from "../../config/config.ts";
+import { messageOf } from "../../domain/errors.ts";
+
+/** The contents of two files: a certificate with its chain, and its private key, as PEM. */
+export interface TlsPair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** The certificate files of a server. */
+export class TlsFiles {
+  readonly #cert: string;
+  readonly #key: string;
+  #read: string | undefined;
+
+  private constructor(cert: string, key: string) {
+    this.#cert = cert;
+    this.#key = key;
+  }
+
+  /** Returns the files that the options name; undefined if the server speaks plain http. */
+  static of({ tlsCert, tlsKey }: Pick<Config, "tlsCert" | "tlsKey">): TlsFiles | undefined {
+    return tlsCert === null || tlsKey === null ? undefined : new TlsFiles(tlsCert, tlsKey);
+  }
+
+  /** Reads the files. Throws a `ConfigError` if they cannot be used. */
+  async read(): Promise<TlsPair> {
+    const state = await this.#state();
+    const [cert, key] = await Promise.all([readPem("TLS_CERT", this.#cert), readPem("TLS_KEY", this.#key)]);
+    await check(cert, key);
+    this.#read = state;
+    return { cert, key };
+  }
+
+  /** Reads the files again if they are not those that were read last; undefined if they are. Throws like `read`. */
+  async changed(): Promise<TlsPair | undefined> {
+    return (await this.#state()) === this.#read ? undefined : this.read();
+  }
+
+  /** Describes the files so that any change shows, also one of a symbolic link to another file. */
+  async #state(): Promise<string> {
+    const files = [this.#cert, this.#key].map(async (file) => {
+      const { ino, size, mtimeMs, ctimeMs } = await stat(file);
+      return [ino, size, mtimeMs, ctimeMs].join();
+    });
+    return (await Promise.all(files).catch(() => ["unreadable"])).join(" ");
+  }
+}
+
+async function readPem(variable: string, file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new ConfigError(`Cannot read ${variable} "${file}": ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function check(cert: string, key: string): Promise<void> {
+  // Loaded only if the server speaks https.
+  const { createPrivateKey, X509Certificate } = await import("node:crypto");
+  const certificate = parsed("TLS_CERT", "a certificate", () => new X509Certificate(cert));
+  const privateKey = parsed("TLS_KEY", "a private key without a password", () => createPrivateKey(key));
+  if (certificate.checkPrivateKey(privateKey)) return;
+  throw new ConfigError("TLS_KEY is not the key of the certificate in TLS_CERT: give the two that belong together");
+}
+
+function parsed<T>(variable: string, what: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new ConfigError(`${variable} holds no PEM with ${what}: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,40 @@
+import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { NEWEST_TESTS } from "../.ci/engine/newest-tests.ts";
+
+const ROOT = join(import.meta.dir, "..");
+
+/** What a test uses only if it touches images, pulls, containers or their settings: imports, and calls of `docker`. */
+const TOUCHES = [
+  /from "[./]*\/support\/(?:registry|image-with)\.ts"/,
+  /from "[./]*\/lib\/docker\/docker-platform\.ts"/,
+  /\bdocker\("(?:pull|tag|rmi|network|volume)"/,
+];
+
+/** Tests that use one of these by the way: a volume that is to be missing, an image of the server with its compilers. */
+const OTHER_USES: ReadonlySet<string> = new Set([
+  "tests/e2e/faults/callers.test.ts",
+  "tests/e2e/faults/engine-requests.test.ts",
+  "tests/e2e/packaging/container.test.ts",
+]);
+
+describe("NEWEST_TESTS", () => {
+  test("names folders and files that exist, each once", () => {
+    expect(NEWEST_TESTS.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+    expect(
+      NEWEST_TESTS.filter((path, index) => NEWEST_TESTS.some((other, at) => at !== index && path.startsWith(other))),
+    ).toEqual([]);
+  });
+
+  test("names all tests that touch images, pulls, containers and their settings", async () => {
+    const missing: string[] = [];
+    for await (const file of new Bun.Glob("tests/**/*.test.ts").scan({ cwd: ROOT })) {
+      const text = await Bun.file(join(ROOT, file)).text();
+      const touches = TOUCHES.some((pattern) => pattern.test(text));
+      const named = NEWEST_TESTS.some((path) => file === path || file.startsWith(`${path}/`));
+      if (touches && !named && !OTHER_USES.has(file)) missing.push(file);
+    }
+    expect(missing.toSorted()).toEqual([]);
+  });
+});
