@@ -1,3 +1,4 @@
+import { COMMANDS } from "../../lib/cli/command.ts";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { OPTIONS } from "../../lib/config/options.ts";
@@ -33,6 +34,10 @@ test("slipway.service sets variables that the server has, and gives it more time
   expect(set.filter((name) => !variables.has(name))).toEqual([]);
   expect(unit).toContain("\nTimeoutStopSec=45\n");
   expect(unit).toContain("\nLimitCORE=0\n");
+  // F6
+  const commands = [...unit.matchAll(/^Exec\w+=-?\/usr\/local\/bin\/slipway (\S+)$/gm)].map(([, command]) => command);
+  expect(commands).toEqual(["serve", "sweep"]);
+  expect(Object.keys(COMMANDS)).toEqual(expect.arrayContaining(commands));
 });
 
 // C12: Bun otherwise runs the install scripts of packages on a list of its own, one of which reports home.

@@ -7,7 +7,7 @@ import { ListOrPage, PageParameters } from "../wire/pages.ts";
 import { flag } from "../wire/flag.ts";
 import { wantsEvents } from "../wire/event-stream.ts";
 import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
-import { type Guard, resource } from "../access/guard.ts";
+import { type Guard, LARGE_BODY_BYTES, resource } from "../access/guard.ts";
 
 const params = t.Object({
   id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
@@ -45,7 +45,7 @@ const pull = {
 
 /** `/v1/functions`: images plus their settings. */
 export function functionsRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
-  return resource(guard, "functions")
+  return resource(guard, "functions", LARGE_BODY_BYTES)
     .get(
       "/",
       ({ query, request }) => {
