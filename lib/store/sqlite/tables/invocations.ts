@@ -20,7 +20,7 @@ const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
 const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of"]);
 
 /** Fields that keep their value when a record is written again without one. */
-const KEPT: readonly string[] = ["undelivered", "logs"];
+const KEPT: ReadonlySet<string> = new Set(["undelivered", "logs"]);
 
 /** Queued invocations are skipped by the index on the status, however many there are. */
 const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "running");
@@ -52,7 +52,7 @@ export class InvocationTable {
     this.#save = database.prepare(
       `insert into invocations (${columns}, logs) values (${COLUMNS.map((column) => `$${column}`).join()}, $logs)
        on conflict (id) do update set
-         ${written.map((column) => `${column} = ${KEPT.includes(column) ? `coalesce(excluded.${column}, ${column})` : `excluded.${column}`}`).join()}`,
+         ${written.map((column) => `${column} = ${KEPT.has(column) ? `coalesce(excluded.${column}, ${column})` : `excluded.${column}`}`).join()}`,
     );
     this.#markUndelivered = database.prepare("update invocations set undelivered = $why where id = $id");
     this.#remove = database.prepare("delete from invocations where id = $id");
