@@ -43,9 +43,13 @@ export function parseJsonText(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    // Not with the parser's error as the cause: it ends up in the log.
-    throw new NotJson(parserWords(error));
+    throw notJson(error);
   }
+}
+
+/** Returns the error for what the parser has thrown; not with that as the cause, which would end up in the log. */
+export function notJson(thrown: unknown): NotJson {
+  return new NotJson(parserWords(thrown));
 }
 
 /** Returns the bytes without a byte order mark: RFC 8259 (8.1) allows none in JSON that is sent. */

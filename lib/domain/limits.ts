@@ -131,6 +131,10 @@ export const MANIFEST_BYTES = MIB;
 export const MANIFEST_VALUES = 100_000;
 export const MANIFEST_EXPANDED_LENGTH = 4 * MIB;
 export const MANIFEST_DEPTH = 32;
+/** Entries of one list or object in a manifest: its functions, or its routes. */
+export const MANIFEST_PART_ENTRIES = 10_000;
+/** Values of one function or one route in a manifest: some 10 ms of the event loop. */
+export const MANIFEST_ENTRY_VALUES = 10_000;
 /** The most bytes that the parser may copy: it copies a text for each of its aliases. */
 export const MANIFEST_ALIASED_BYTES = 128 * MIB;
 

@@ -68,7 +68,11 @@ function parse(text: string): unknown {
   return /^-?\d+(?:\.\d+)?$/.test(text) ? Number(text) : text;
 }
 
-function hint(name: string): string {
+/** The most characters of a label's name that are compared with those we know: the time grows with the square of it. */
+const COMPARED = 64;
+
+function hint(given: string): string {
+  const name = given.slice(0, COMPARED);
   const nearest = LABEL_SETTINGS.toSorted((a, b) => distance(a, name) - distance(b, name))[0] ?? "";
   return distance(nearest, name) <= Math.max(1, nearest.length / 2.5)
     ? `which is unknown: did its author mean "${OWN_LABELS}${nearest}"?`

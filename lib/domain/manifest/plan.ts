@@ -4,6 +4,7 @@ import { AppError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
 import { SETTINGS, type Settings } from "../functions/settings.ts";
 import type { Function } from "../functions/functions.ts";
+import { mapInSlices } from "../concurrency.ts";
 import { FUNCTIONS, ROUTES } from "../limits.ts";
 import { byManifestName, type FieldChange, type ManifestChange } from "./manifest.ts";
 import { ROUTE_OPTIONS, type RouteOptions } from "../routes/options.ts";
@@ -65,7 +66,7 @@ const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 const OPTION_NAMES = Object.keys(ROUTE_OPTIONS) as readonly (keyof RouteOptions)[];
 
 /** Plans the steps to what a manifest wants. Throws `invalid_request` if a route has no function, `conflict` if a limit is exceeded. */
-export function planOf(present: Present, wanted: Wanted, { prune }: { readonly prune: boolean }): Plan {
+export async function planOf(present: Present, wanted: Wanted, { prune }: { readonly prune: boolean }): Promise<Plan> {
   checkTargets(present, wanted, { prune });
   const known = byManifestName(present.functions);
   const nameOf = new Map([...known].map(([name, { id }]) => [id, name]));
@@ -75,15 +76,15 @@ export function planOf(present: Present, wanted: Wanted, { prune }: { readonly p
     (route) => prune && !wanted.routes.has(route.path) && (route.function.name !== null || mentioned(route.function)),
   );
   const plan: Plan = {
-    functions: [...wanted.functions].map(([name, target]) =>
+    functions: await mapInSlices(wanted.functions, ([name, target]) =>
       stepOf({ name, before: known.get(name), target }, (fn) => functionFields(withNames(fn, nameOf), target)),
     ),
     routes: [
-      ...[...wanted.routes].map(([name, target]) =>
+      ...(await mapInSlices(wanted.routes, ([name, target]) =>
         stepOf({ name, before: paths.get(name), target }, (route) =>
           routeFields(route, nameOf.get(route.function.id) ?? "", target),
         ),
-      ),
+      )),
       ...deletedRoutes.map((before) => ({ action: "deleted" as const, name: before.path, before })),
     ],
     deletedFunctions: present.functions

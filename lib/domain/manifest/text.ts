@@ -1,15 +1,16 @@
 import { AppError, messageOf } from "../errors.ts";
+import type { ParseText } from "./parser-thread.ts";
 import { MANIFEST_ALIASED_BYTES, MANIFEST_BYTES } from "../limits.ts";
 
 /** A possible alias: a star where a value can begin, and a name. */
 const ALIAS = /(?<![^\s,[\]{}:-])\*[^\s,[\]{}"'*]/g;
 /** The number of lines that are tried after one at which the text seems to end too early: a value may be that long. */
 const LOOK_AHEAD = 50;
-/** The most bytes to parse in search of a wrong line: half a second of the event loop. */
+/** The most bytes to parse in search of a wrong line: half a second of a thread. */
 const SEARCH_LENGTH = 16 * MANIFEST_BYTES;
 
 /** Parses the text of a manifest: YAML, which includes JSON. Throws `invalid_request` and `payload_too_large`. */
-export function parseManifestText(written: string): unknown {
+export async function parseManifestText(written: string, parse: ParseText): Promise<unknown> {
   // The byte order mark that some editors write.
   const text = written.replace(/^\u{feff}/u, "");
   const bytes = Buffer.byteLength(text);
@@ -19,24 +20,25 @@ export function parseManifestText(written: string): unknown {
       `The manifest has ${bytes} bytes: at most ${MANIFEST_BYTES} are allowed; apply it in parts`,
     );
   }
-  const json = text.trimStart().startsWith("{") ? parsedJson(text) : undefined;
+  const json = text.trimStart().startsWith("{") ? await parsedJson(text, parse) : undefined;
   if (json !== undefined) return json;
   // Before parsing: the parser copies a text for each alias, and a few kilobytes could take all memory.
-  if ((text.match(ALIAS)?.length ?? 0) * bytes > MANIFEST_ALIASED_BYTES) {
+  if (text.includes("*") && (text.match(ALIAS)?.length ?? 0) * bytes > MANIFEST_ALIASED_BYTES) {
     throw invalidYaml("it has too many aliases (*name) for its size: write out what they stand for");
   }
   try {
-    return Bun.YAML.parse(text);
+    return await parse(text, "yaml", true);
   } catch (error) {
-    throw invalidYaml(yamlProblem(text, error));
+    throw error instanceof AppError ? error : invalidYaml(await yamlProblem(text, error, parse));
   }
 }
 
 /** Parses JSON with its own parser, which accepts all of it; undefined for other texts, which may still be YAML. */
-function parsedJson(text: string): unknown {
+async function parsedJson(text: string, parse: ParseText): Promise<unknown> {
   try {
-    return JSON.parse(text);
-  } catch {
+    return await parse(text, "json", true);
+  } catch (error) {
+    if (error instanceof AppError) throw error;
     return undefined;
   }
 }
@@ -45,13 +47,13 @@ function invalidYaml(problem: string): AppError {
   return new AppError("invalid_request", `The manifest is not valid YAML: ${problem}`);
 }
 
-function yamlProblem(text: string, error: unknown): string {
+async function yamlProblem(text: string, error: unknown, parse: ParseText): Promise<string> {
   if (error instanceof RangeError) {
     return error.message.startsWith("Out of memory")
       ? "it is too large when all aliases and merges are followed"
       : "it is nested too deeply";
   }
-  const line = wrongLine(text);
+  const line = await wrongLine(text, parse);
   const why = messageOf(error).replace(/^YAML Parse error: /, "");
   return `${why.charAt(0).toLowerCase()}${why.slice(1)}${line === undefined ? "" : `, near line ${line}`}`;
 }
@@ -60,32 +62,44 @@ function yamlProblem(text: string, error: unknown): string {
  * Finds the line of a mistake, which the parser does not report: a binary search for the line up to which the text
  * parses. A value of several lines does not parse until its end, so some more lines are tried before one is blamed.
  */
-function wrongLine(text: string): number | undefined {
-  const lines = text.split("\n");
+async function wrongLine(text: string, parse: ParseText): Promise<number | undefined> {
+  const ends = lineEnds(text);
   let left = SEARCH_LENGTH;
-  const fine = (count: number) => {
-    const head = lines.slice(0, count).join("\n");
+  const fine = async (count: number) => {
+    if (left < 0) return false;
+    const head = text.slice(0, ends[count - 1]);
     left -= head.length;
     if (left < 0) return false;
     try {
-      Bun.YAML.parse(head);
+      await parse(head, "yaml", false);
       return true;
     } catch {
       return false;
     }
   };
   let good = 0;
-  let bad = lines.length;
+  let bad = ends.length;
   while (bad - good > 1) {
     const middle = Math.floor((good + bad) / 2);
-    const further = fine(middle) ? middle : nextFine(fine, middle, Math.min(bad, middle + LOOK_AHEAD));
+    const further = (await fine(middle)) ? middle : await nextFine(fine, middle, Math.min(bad, middle + LOOK_AHEAD));
     if (further === undefined) bad = middle;
     else good = further;
   }
   return left < 0 ? undefined : bad;
 }
 
-function nextFine(fine: (count: number) => boolean, from: number, to: number): number | undefined {
-  for (let count = from + 1; count < to; count++) if (fine(count)) return count;
+/** Returns where each line ends. */
+function lineEnds(text: string): number[] {
+  const ends: number[] = [];
+  for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n", end + 1)) ends.push(end);
+  return [...ends, text.length];
+}
+
+async function nextFine(
+  fine: (count: number) => Promise<boolean>,
+  from: number,
+  to: number,
+): Promise<number | undefined> {
+  for (let count = from + 1; count < to; count++) if (await fine(count)) return count;
   return undefined;
 }

@@ -2,18 +2,24 @@ import { type TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { AppError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
-import { MANIFEST_DEPTH, MANIFEST_EXPANDED_LENGTH, MANIFEST_VALUES } from "../limits.ts";
+import { Slices } from "../concurrency.ts";
+import { MANIFEST_DEPTH, MANIFEST_ENTRY_VALUES, MANIFEST_EXPANDED_LENGTH, MANIFEST_VALUES } from "../limits.ts";
 
 /** `$$`, `${...}`, or an unclosed `${`. */
 const MENTION = /\$\$|\$\{(?:([^}]*)\})?/g;
+/** The same after the last `}` of a text, where nothing is closed: looking for it from each `${` would take quadratic time. */
+const UNCLOSED = /\$\$|\$\{/g;
 /** The text in the braces: a name and, after `:-`, a default. */
 const VARIABLE = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s;
+/** The most variables and escaped dollars of one value: some 10 ms of the event loop. */
+const MENTIONS = 10_000;
 /** The most names in a message. */
 const NAMES = 50;
 
 /** Returns the names of the variables that a text mentions. */
 export function variablesIn(text: string): Set<string> {
-  const mentioned = [...text.matchAll(MENTION)].map(([, inside = ""]) => VARIABLE.exec(inside)?.[1]);
+  const closed = text.slice(0, text.lastIndexOf("}") + 1);
+  const mentioned = [...closed.matchAll(MENTION)].map(([, inside = ""]) => VARIABLE.exec(inside)?.[1]);
   return new Set(mentioned.filter((name) => name !== undefined));
 }
 
@@ -33,8 +39,40 @@ export function escapeDollars(value: unknown): unknown {
 export function expand(value: unknown, schema: TSchema, variables: Readonly<Record<string, string>>): unknown {
   const expansion = new Expansion(variables);
   const expanded = expansion.of(value, schema, []);
-  const missing = [...expansion.missing].map((name) => JSON.stringify(name));
-  if (missing.length === 0) return expanded;
+  expansion.requireAll();
+  return expanded;
+}
+
+/** Like `expand` for an object whose fields may have thousands of entries, which are expanded in slices. */
+export async function expandInSlices(
+  value: Readonly<Record<string, unknown>>,
+  schema: TSchema,
+  variables: Readonly<Record<string, string>>,
+): Promise<Readonly<Record<string, unknown>>> {
+  const expansion = new Expansion(variables);
+  const slices = new Slices();
+  const fields: [string, unknown][] = [];
+  for (const [name, part] of Object.entries(value)) {
+    const partSchema = propertyOf(schema, name);
+    if (!isObject(part)) {
+      fields.push([name, expansion.part(name, part, partSchema, [name])]);
+      continue;
+    }
+    const entries: [string, unknown][] = [];
+    for (const [key, entry] of Object.entries(part)) {
+      entries.push([key, expansion.part(key, entry, propertyOf(partSchema, key), [name, key])]);
+      if (slices.over) await slices.next();
+    }
+    fields.push([name, Object.fromEntries(entries)]);
+  }
+  expansion.requireAll();
+  return Object.fromEntries(fields);
+}
+
+/** Throws `invalid_request` if variables are missing. */
+function requireAll(names: ReadonlySet<string>): void {
+  const missing = [...names].map((name) => JSON.stringify(name));
+  if (missing.length === 0) return;
   const named = missing.length > NAMES ? [...missing.slice(0, NAMES), `${missing.length - NAMES} more`] : missing;
   throw new AppError(
     "invalid_request",
@@ -46,14 +84,32 @@ class Expansion {
   readonly missing = new Set<string>();
   readonly #variables: Readonly<Record<string, string>>;
   #values = 0;
+  #most = MANIFEST_VALUES;
   #length = 0;
 
   constructor(variables: Readonly<Record<string, string>>) {
     this.#variables = variables;
   }
 
+  /** Throws `invalid_request` if variables were missing so far. */
+  requireAll(): void {
+    requireAll(this.missing);
+  }
+
+  /** Expands a part of a manifest, which may have so many values that it takes some milliseconds. */
+  part(key: string, value: unknown, schema: TSchema | undefined, path: readonly string[]): unknown {
+    this.#count(key);
+    const before = this.#values;
+    this.#most = Math.min(MANIFEST_VALUES, before + MANIFEST_ENTRY_VALUES);
+    return this.of(value, schema, path);
+  }
+
   of(value: unknown, schema: TSchema | undefined, path: readonly string[]): unknown {
-    if (++this.#values > MANIFEST_VALUES) throw tooLarge(`has more than ${MANIFEST_VALUES} values`);
+    if (++this.#values > this.#most) {
+      throw this.#most === MANIFEST_VALUES
+        ? tooLarge(`has more than ${MANIFEST_VALUES} values`)
+        : tooLarge(`has more than ${MANIFEST_ENTRY_VALUES} values in ${quoted(path.slice(0, 2).join("/"))}`);
+    }
     if (path.length > MANIFEST_DEPTH) throw tooLarge(`is nested deeper than ${MANIFEST_DEPTH} levels`);
     if (typeof value === "string") return this.#text(value, schema, path);
     if (Array.isArray(value)) {
@@ -72,12 +128,19 @@ class Expansion {
 
   #text(text: string, schema: TSchema | undefined, path: readonly string[]): unknown {
     this.#count(text);
-    const expanded = text.includes("$")
-      ? text.replaceAll(MENTION, (mention: string, inside: string | undefined) =>
-          mention === "$$" ? "$" : this.#valueOf(mention, inside, path),
-        )
-      : text;
+    const expanded = text.includes("$") ? this.#replaced(text, path) : text;
     return expanded === text || schema === undefined ? expanded : typed(expanded, schema);
+  }
+
+  #replaced(text: string, path: readonly string[]): string {
+    const end = text.lastIndexOf("}") + 1;
+    let mentions = 0;
+    const replaced = (mention: string, inside: string | undefined) => {
+      if (++mentions > MENTIONS) throw tooLarge(`has more than ${MENTIONS} dollars in ${quoted(path.join("/"), 200)}`);
+      return mention === "$$" ? "$" : this.#valueOf(mention, inside, path);
+    };
+    const closed = text.slice(0, end).replaceAll(MENTION, replaced);
+    return closed + text.slice(end).replaceAll(UNCLOSED, (mention) => replaced(mention, undefined));
   }
 
   #valueOf(mention: string, inside: string | undefined, path: readonly string[]): string {
@@ -141,6 +204,10 @@ function propertyOf(schema: TSchema | undefined, key: string): TSchema | undefin
       return own ?? (additionalProperties as unknown);
     })
     .find(isSchema);
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 function isSchema(value: unknown): value is TSchema {

@@ -2,6 +2,7 @@ import type { Server } from "bun";
 import { type Context, Elysia } from "elysia";
 import type { Caller, Scope } from "../../domain/keys.ts";
 import { parseJson, type ReadBody, refuseEncoding } from "../wire/body.ts";
+import { bodyCheck } from "../wire/validation-message.ts";
 import type { SlowReaders } from "../wire/slow-readers.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AuditService } from "../../services/access/audit.ts";
@@ -10,8 +11,11 @@ import type { AccessCheck } from "./access.ts";
 import { shownTo } from "./callback-paths.ts";
 import type { ClientAddress } from "./client-address.ts";
 
-/** The most bytes that a body of `/v1` may have: far more than any needs, so that a wrong one gets a helpful answer. */
-export const API_BODY_BYTES = 6 * 1024 * 1024;
+/** The most bytes that a body of `/v1` may have, but a manifest: it is parsed and checked in one go, within milliseconds. */
+const API_BODY_BYTES = 128 * 1024;
+
+/** The same for functions and secrets, whose environment, command and values may be large. */
+export const LARGE_BODY_BYTES = 1024 * 1024;
 
 /** The scopes of a resource, each list under the name of a need. One scope of a list is enough; `admin` always is. */
 type ResourceScopes<Need extends string> = Readonly<Record<Need, readonly Scope[]>>;
@@ -102,7 +106,7 @@ interface EndpointOptions {
  * JSON whatever its content type says; without a schema for it, it is not read. An answer that can have more than
  * `LONG_ANSWER_BYTES`, or take its time, is marked as `long`, so that slow readers get it whole.
  */
-export function resource<Need extends string>(guard: Guard<Need>, tag: string) {
+export function resource<Need extends string>(guard: Guard<Need>, tag: string, bodyBytes = API_BODY_BYTES) {
   const { prefix, scopes, admit, changed, readBody, follow } = guard;
   const tagged = new Elysia({ prefix, detail: { tags: [tag] }, normalize: false });
   const followed = tagged.macro("long", { afterHandle: ({ request }: Pick<Context, "request">) => follow(request) });
@@ -115,9 +119,10 @@ export function resource<Need extends string>(guard: Guard<Need>, tag: string) {
     introspect: (options: EndpointOptions) => {
       options.detail = { ...options.detail, "x-scopes": scopes[need] };
       if (options.body === undefined) return;
+      const checkBody = bodyCheck(options.body);
       options.parse = async ({ request }) => {
         admit(request, need);
-        return parseJson(await readBody(request, API_BODY_BYTES));
+        return checkBody(parseJson(await readBody(request, bodyBytes)));
       };
     },
   }));

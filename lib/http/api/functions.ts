@@ -7,7 +7,7 @@ import { ListOrPage, PageParameters } from "../wire/pages.ts";
 import { flag } from "../wire/flag.ts";
 import { wantsEvents } from "../wire/event-stream.ts";
 import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
-import { type Guard, resource } from "../access/guard.ts";
+import { type Guard, LARGE_BODY_BYTES, resource } from "../access/guard.ts";
 
 const params = t.Object({
   id: t.String({ description: "The id or the name of the function.", examples: ["hello-world"] }),
@@ -52,7 +52,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
 
 /** All functions: their list, and a new one. */
 function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
-  return resource(guard, "functions")
+  return resource(guard, "functions", LARGE_BODY_BYTES)
     .get(
       "/",
       ({ query, request }) => {
@@ -92,7 +92,7 @@ function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
 
 /** One function. */
 function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
-  return resource(guard, "functions")
+  return resource(guard, "functions", LARGE_BODY_BYTES)
     .get("/:id", ({ params: { id }, request }) => success(guard.shown(request, functions.getWithPool(id))), {
       needs: "read",
       params,

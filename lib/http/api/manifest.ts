@@ -5,9 +5,11 @@ import { Envelope, errors, success } from "../wire/envelope.ts";
 import { flag } from "../wire/flag.ts";
 import { parseManifestBody } from "./manifest-body.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
-import { API_BODY_BYTES, type Guard, resource } from "../access/guard.ts";
+import { type Guard, resource } from "../access/guard.ts";
 
 const YAML = "application/yaml";
+/** The most bytes of a body with a manifest, which is read in slices: 10,000 functions in JSON. */
+const APPLY_BODY_BYTES = 6 * 1024 * 1024;
 
 const query = t.Object(
   {
@@ -77,8 +79,8 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
     .post(
       "/apply",
       async ({ request, query }) => {
-        const bytes = await guard.readBody(request, API_BODY_BYTES);
-        const { manifest, ...body } = parseManifestBody(bytes, request.headers.get("content-type"));
+        const bytes = await guard.readBody(request, APPLY_BODY_BYTES);
+        const { manifest, ...body } = await parseManifestBody(bytes, request.headers.get("content-type"));
         const chosen = (name: keyof ApplyOptions) => (query[name] ? query[name] === "true" : (body[name] ?? false));
         const options = { dry_run: chosen("dry_run"), prune: chosen("prune"), pull: chosen("pull") };
         return success(await manifests.apply(manifest, options));

@@ -4,7 +4,7 @@ import { PutSecret, Secret, SecretName } from "../../domain/secrets.ts";
 import type { SecretService } from "../../services/secrets/secrets.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
 import { flag } from "../wire/flag.ts";
-import { type Guard, resource } from "../access/guard.ts";
+import { type Guard, LARGE_BODY_BYTES, resource } from "../access/guard.ts";
 
 const params = t.Object({
   name: t.String({ description: "The name of the secret.", examples: ["database-password"] }),
@@ -18,7 +18,7 @@ const deletion = t.Object(
 
 /** `/v1/secrets`: values that only functions can read. */
 export function secretsRoutes(guard: Guard, secrets: SecretService) {
-  return resource(guard, "secrets")
+  return resource(guard, "secrets", LARGE_BODY_BYTES)
     .get("/", () => success(secrets.list()), {
       needs: "read",
       long: true,

@@ -21,7 +21,7 @@ import {
 import { checkRouteOptions, completeOptions } from "../../domain/routes/options.ts";
 import { checkRoutePath, type Route } from "../../domain/routes/routes.ts";
 import { about, errorAbout } from "../../domain/manifest/about.ts";
-import { mapConcurrent } from "../../domain/concurrency.ts";
+import { mapConcurrent, mapInSlices, Slices } from "../../domain/concurrency.ts";
 import type { ChainLink } from "../../domain/functions/chains.ts";
 import type { FunctionStore, ManifestWrite, ManifestWrites } from "../../store/configuration.ts";
 import { retryStale } from "../../store/errors.ts";
@@ -74,7 +74,7 @@ export class ManifestService {
     return this.#deps.retention.holding(async () => {
       const wanted = await this.#prepared(manifest, options);
       const change = await this.#write(wanted, options);
-      if (!options.dry_run) this.#tell(change);
+      if (!options.dry_run) await this.#tell(change);
       return { changes: changesOf(change.plan), dry_run: options.dry_run };
     });
   }
@@ -85,25 +85,30 @@ export class ManifestService {
     const bodies = new Map(Object.entries(functions));
     const present = { functions: this.#deps.functions.list(), routes: [] };
     const known = byManifestName(present.functions);
+    const slices = new Slices();
     for (const [name, body] of bodies) {
+      if (slices.over) await slices.next();
       checkManifestName(name);
       about("Function", name, () => {
         this.#deps.functions.preparation.check(body, known.get(name));
         if (typeof body.callback_url === "string") this.#deps.followers.checkCallbackUrl(body.callback_url);
       });
     }
-    const targets = new Map(
-      Object.entries(routes).map(([path, { function: fn, ...given }]): [string, RouteTarget] => {
+    const entries = await mapInSlices(
+      Object.entries(routes),
+      ([path, { function: fn, ...given }]): [string, RouteTarget] => {
         const options = completeOptions(given);
         checkRoutePath(path);
         about("Route", path, () => checkRouteOptions(options));
         return [path, { function: fn, options }];
-      }),
+      },
     );
+    const targets = new Map(entries);
     checkTargets(present, { functions: bodies, routes: targets }, { prune });
     checkFollowers(present, bodies, { prune });
     const find = dry_run ? "look" : pull ? "refresh" : "resolve";
     const prepared = await each([...bodies], async ([name, body]) => {
+      if (slices.over) await slices.next();
       const preparing = this.#deps.functions.preparation.prepare(body, { before: known.get(name), find });
       const target = await preparing.catch((error: unknown) => {
         throw errorAbout("Function", name, error);
@@ -120,10 +125,10 @@ export class ManifestService {
       const { revision } = store;
       // As it is now: finding images may have taken minutes.
       const present = { functions: functions.list(), routes: routes.list() };
-      const plan = planOf(present, wanted, { prune });
+      const plan = await planOf(present, wanted, { prune });
       if (!dry_run) checkImages(plan);
       const byName = byManifestName(present.functions);
-      const changed = this.#functionWrites(plan, byName);
+      const changed = await this.#functionWrites(plan, byName);
       const deleted = plan.deletedFunctions.flatMap((step) =>
         step.action === "deleted" ? [{ name: step.name, before: step.before }] : [],
       );
@@ -138,8 +143,8 @@ export class ManifestService {
   }
 
   /** Returns the writes of functions; `byName` gets the functions as they will be. */
-  #functionWrites({ functions }: Plan, byName: Map<string, Function>): ManifestWrite<Function>[] {
-    const changes = functions.flatMap((step) => {
+  async #functionWrites({ functions }: Plan, byName: Map<string, Function>): Promise<ManifestWrite<Function>[]> {
+    const steps = await mapInSlices(functions, (step) => {
       if (step.action === "unchanged" || step.action === "deleted") return [];
       const { name, target } = step;
       const before = step.action === "updated" ? step.before : undefined;
@@ -150,6 +155,7 @@ export class ManifestService {
       byName.set(name, after);
       return [{ name, before, after }];
     });
+    const changes = steps.flat();
     // All of them have their ids now, so that each can hand its results to any other.
     const linked = changes.map((change) => ({ ...change, after: withIds(change.after, byName) }));
     for (const { name, after } of linked) byName.set(name, after);
@@ -157,11 +163,14 @@ export class ManifestService {
       this.#deps.store.functions,
       linked.map(({ after }) => after),
     );
+    const slices = new Slices();
     for (const { name, before, after } of linked) {
+      if (slices.over) await slices.next();
       if (before !== undefined && !changesSecrets(before, after)) continue;
       about("Function", name, () => this.#deps.secrets.check(after));
     }
     for (const { name, after } of linked) {
+      if (slices.over) await slices.next();
       about("Function", name, () => this.#deps.followers.check(after, after, known));
     }
     return linked.map(({ name, before, after }) => (before === undefined ? { name, after } : { name, before, after }));
@@ -169,7 +178,9 @@ export class ManifestService {
 
   async #routeWrites({ routes }: Plan, byName: ReadonlyMap<string, Function>): Promise<ManifestWrite<Route>[]> {
     const writes: ManifestWrite<Route>[] = [];
+    const slices = new Slices();
     for (const step of routes) {
+      if (slices.over) await slices.next();
       const { name } = step;
       if (step.action === "deleted") writes.push({ name, before: step.before });
       if (step.action === "deleted" || step.action === "unchanged") continue;
@@ -190,8 +201,10 @@ export class ManifestService {
   }
 
   /** Informs the services that keep instances. */
-  #tell({ functions, routes }: ManifestWrites): void {
+  async #tell({ functions, routes }: ManifestWrites): Promise<void> {
+    const slices = new Slices();
     for (const { before, after } of functions) {
+      if (slices.over) await slices.next();
       if (after === undefined) {
         if (before !== undefined) this.#deps.functions.deleted(before);
         continue;
@@ -202,7 +215,10 @@ export class ManifestService {
       if (before === undefined) this.#deps.functions.created(now.id);
       else this.#deps.functions.changed(before, now);
     }
-    for (const { before, after } of routes) this.#deps.routes.changed(before, after);
+    for (const { before, after } of routes) {
+      if (slices.over) await slices.next();
+      this.#deps.routes.changed(before, after);
+    }
   }
 
   #checkSecrets(names: readonly string[]): void {
@@ -261,8 +277,10 @@ async function each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): P
 /** Returns the functions of a store as they will be after some of them were added or changed. */
 function withChanges(functions: Pick<FunctionStore, "get" | "links">, changed: readonly Function[]) {
   const byId = new Map(changed.map((fn) => [fn.id, fn]));
+  let links: ChainLink[] | undefined;
   return {
     get: (id: string) => byId.get(id) ?? functions.get(id),
-    links: (): ChainLink[] => [...functions.links().filter(({ id }) => !byId.has(id)), ...changed],
+    // Once for all functions of the manifest: nothing else is written before them.
+    links: (): ChainLink[] => (links ??= [...functions.links().filter(({ id }) => !byId.has(id)), ...changed]),
   };
 }

@@ -3,11 +3,14 @@ import fc from "fast-check";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { MANIFEST_BYTES } from "../../../lib/domain/limits.ts";
 import { parseManifestText } from "../../../lib/domain/manifest/text.ts";
-import { thrownBy } from "../../store/sqlite/support/stores.ts";
+import { withParser } from "../../../lib/domain/manifest/parser-thread.ts";
+import { rejectionOf } from "../../store/sqlite/support/stores.ts";
 import { processorTime } from "../../support/pace.ts";
 
-function refusal(text: string): AppError {
-  const error = thrownBy(() => parseManifestText(text));
+const parse = (text: string) => withParser((parseText) => parseManifestText(text, parseText));
+
+async function refusal(text: string): Promise<AppError> {
+  const error = await rejectionOf(parse(text));
   if (error instanceof AppError) return error;
   throw error;
 }
@@ -31,8 +34,8 @@ describe("parseManifestText", () => {
       `a: ["*"]\nb: '*'\nc: /x/*\n${"#* * *a\n".repeat(1_000)}`,
       { a: ["*"], b: "*", c: "/x/*" },
     ],
-  ])("accepts %s", (_what, text, expected) => {
-    expect(parseManifestText(text)).toEqual(expected);
+  ])("accepts %s", async (_what, text, expected) => {
+    expect(await parse(text)).toEqual(expected);
   });
 
   test.each<[text: string, problem: string]>([
@@ -52,28 +55,28 @@ describe("parseManifestText", () => {
       `a: &a {${Array.from({ length: 60_000 }, (_, i) => `k${i}: v`).join()}}\n${"b: {<<: *a}\n".repeat(10_000)}`,
       "it has too many aliases (*name) for its size: write out what they stand for",
     ],
-  ])("refuses %#: %j", (text, problem) => {
-    expect(refusal(text)).toMatchObject({
+  ])("refuses %#: %j", async (text, problem) => {
+    expect(await refusal(text)).toMatchObject({
       reason: "invalid_request",
       message: `The manifest is not valid YAML: ${problem}`,
     });
   });
 
-  test("searches for the line of a mistake only for a short time", () => {
+  test("searches for the line of a mistake only for a short time", async () => {
     const used = processorTime();
-    expect(refusal(`a: [\n${"  x,\n".repeat(150_000)}\nb: c: d\n`).message).toEndWith("unexpected token");
+    expect((await refusal(`a: [\n${"  x,\n".repeat(150_000)}\nb: c: d\n`)).message).toEndWith("unexpected token");
     expect(used()).toBeLessThan(2_000);
   });
 
-  test("refuses a text beyond the limit", () => {
-    expect(parseManifestText(`#${"x".repeat(MANIFEST_BYTES - 1)}`)).toBeNull();
-    expect(refusal(`#${"x".repeat(MANIFEST_BYTES)}`)).toMatchObject({
+  test("refuses a text beyond the limit", async () => {
+    expect(await parse(`#${"x".repeat(MANIFEST_BYTES - 1)}`)).toBeNull();
+    expect(await refusal(`#${"x".repeat(MANIFEST_BYTES)}`)).toMatchObject({
       reason: "payload_too_large",
       message: "The manifest has 1048577 bytes: at most 1048576 are allowed; apply it in parts",
     });
   });
 
-  test("accepts or refuses any text", () => {
+  test("accepts or refuses any text", async () => {
     const line = fc.array(
       fc.oneof(
         fc.constantFrom(
@@ -108,13 +111,13 @@ describe("parseManifestText", () => {
         { maxLength: 8 },
       )
       .map((lines) => lines.join("\n"));
-    const property = fc.property(text, (some) => {
+    const property = fc.asyncProperty(text, async (some) => {
       try {
-        parseManifestText(some);
+        await parse(some);
       } catch (error) {
         expect(error).toBeInstanceOf(AppError);
       }
     });
-    fc.assert(property, { numRuns: 20_000 });
+    await fc.assert(property, { numRuns: 20_000 });
   });
 });

@@ -112,8 +112,9 @@ function teach(engine: FakeEngine): void {
   for (const [image, labels] of Object.entries(IMAGES)) engine.labels.set(image, labels);
 }
 
-function throughYaml(manifest: Manifest): Manifest {
-  return parseManifestBody(Buffer.from(Bun.YAML.stringify(manifest, null, 2) ?? ""), "application/yaml").manifest;
+async function throughYaml(manifest: Manifest): Promise<Manifest> {
+  const text = Bun.YAML.stringify(manifest, null, 2) ?? "";
+  return (await parseManifestBody(Buffer.from(text), "application/yaml")).manifest;
 }
 
 test(
@@ -135,7 +136,7 @@ test(
         if (fn !== undefined) await set.store.routes.insert({ id: `r${index}`, path, function: fn, ...options });
       }
       const before = await set.dump();
-      const manifest = throughYaml(await set.manifests.export());
+      const manifest = await throughYaml(await set.manifests.export());
       const { changes } = await set.manifests.apply(manifest, { ...PLAIN, prune: true });
       expect(changes.filter(({ action }) => action !== "unchanged")).toEqual([]);
       expect(changes).toHaveLength(before.functions.length + before.routes.length);
@@ -193,7 +194,7 @@ test(
       expect(again.changes.every(({ action }) => action === "unchanged")).toBe(true);
 
       const exported = await first.manifests.export();
-      await second.manifests.apply(throughYaml(exported), PLAIN);
+      await second.manifests.apply(await throughYaml(exported), PLAIN);
       expect(await second.manifests.export()).toEqual(exported);
       const unset = Object.values(exported.functions ?? {}).flatMap((fn) =>
         Object.entries(fn).filter(
