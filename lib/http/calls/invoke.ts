@@ -7,7 +7,8 @@ import type { FunctionService } from "../../services/functions/functions.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { Target } from "../../services/calls/record.ts";
-import type { ClientAddress } from "../access/client-address.ts";
+import { type ClientAddress, clientOf } from "../access/client-address.ts";
+import { type BodyMemory, expectedBytes } from "./body-memory.ts";
 import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
@@ -22,6 +23,7 @@ export interface Calls {
   readonly invocations: InvocationService;
   readonly submissions: Submissions;
   readonly readBody: ReadBody;
+  readonly bodyMemory: BodyMemory;
   readonly requestId: RequestId;
   readonly slowReaders: SlowReaders;
   readonly server: () => Server<unknown> | null;
@@ -78,19 +80,31 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(
-  { invocations, submissions, readBody, slowReaders, server, clientAddress, request_bytes }: Calls,
+  { invocations, submissions, readBody, bodyMemory, slowReaders, server, clientAddress, request_bytes }: Calls,
   request: Request,
   { id, target, path, submission, may_read }: Called,
 ): Promise<Response> {
-  const body = await readBody(request, request_bytes);
-  const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
-  const taken = submission && (await submissions.take(request, asked, submission));
-  if (taken !== undefined) return taken;
-  const answer = await invocations.invoke({ ...asked, signal: request.signal });
-  if (answer.response !== null && (isLong(answer.response) || request.signal.aborted)) {
-    slowReaders.follow({ request, server: server(), onUndelivered: (why) => invocations.undelivered(id, why) });
+  const client = () => clientOf(clientAddress(request, server()) ?? "");
+  const room = bodyMemory.take(expectedBytes(request, request_bytes), client);
+  try {
+    const body = await readBody(request, request_bytes);
+    bodyMemory.shrink(room, body.length);
+    const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
+    const taken = submission && (await submissions.take(request, asked, submission));
+    if (taken !== undefined) return taken;
+    const answer = await invocations.invoke({ ...asked, signal: request.signal });
+    const bytes = answer.response?.body instanceof Uint8Array ? answer.response.body.length : 0;
+    if (bytes >= LONG_ANSWER_BYTES) {
+      const sent = bodyMemory.take(bytes, client);
+      bodyMemory.releaseWhenOut(sent, () => server()?.requestIP(request) === null);
+    }
+    if (answer.response !== null && (isLong(answer.response) || request.signal.aborted)) {
+      slowReaders.follow({ request, server: server(), onUndelivered: (why) => invocations.undelivered(id, why) });
+    }
+    return answerResponse(answer, { accept: request.headers.get("accept"), may_read });
+  } finally {
+    bodyMemory.release(room);
   }
-  return answerResponse(answer, { accept: request.headers.get("accept"), may_read });
 }
 
 function isLong({ body }: FunctionResponse): boolean {
