@@ -8,6 +8,7 @@ import { healthcheck } from "./lib/cli/healthcheck.ts";
 import { helpText } from "./lib/cli/help.ts";
 import { createLogger } from "./lib/log.ts";
 import { backupDatabase } from "./lib/server/data.ts";
+import { sweep } from "./lib/server/platform.ts";
 import { openApi, start } from "./lib/server/server.ts";
 import { VERSION } from "./lib/version.ts";
 
@@ -35,6 +36,11 @@ async function run(command: Command): Promise<number> {
           `the data directory, or SECRET_KEY), which is not in the copy: keep the key, too, in another place`,
       );
       return 0;
+    case "sweep": {
+      const removed = await sweep(command.config, loggerOf(command.config));
+      console.error(`slipway: ${removed === 1 ? "1 leftover container" : `${removed} leftover containers`} removed`);
+      return 0;
+    }
     case "openapi":
       console.log(await openApi(command.config, { log: loggerOf(command.config) }));
       return 0;

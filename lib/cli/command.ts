@@ -8,7 +8,7 @@ import { OPTIONS } from "../config/options.ts";
 
 /** A command with its arguments, as the command line gives it. */
 export type Command =
-  | { readonly command: "serve" | "healthcheck" | "openapi" | "export"; readonly config: Config }
+  | { readonly command: "serve" | "healthcheck" | "sweep" | "openapi" | "export"; readonly config: Config }
   | ({ readonly command: "apply"; readonly config: Config; readonly file: string } & ApplyOptions)
   | { readonly command: "backup"; readonly config: Config; readonly file: string }
   | { readonly command: "help" | "version" };
@@ -28,6 +28,10 @@ export const COMMANDS = {
   },
   export: { argument: "", help: "Print the functions and routes of that server as such a file." },
   backup: { argument: "FILE", help: "Copy the database to a new FILE; safe while the server is running." },
+  sweep: {
+    argument: "",
+    help: "Remove the containers that a killed server left on the engine; only while no server uses the data directory.",
+  },
   openapi: { argument: "", help: "Print the OpenAPI document." },
   help: { argument: "", help: "Print this help." },
   version: { argument: "", help: "Print the version." },

@@ -7,6 +7,7 @@ import type { CallbackSecrets } from "../services/callbacks/signing-secrets.ts";
 import type { CallbackService } from "../services/callbacks/callbacks.ts";
 import type { ResultService } from "../services/calls/results.ts";
 import type { FunctionService } from "../services/functions/functions.ts";
+import type { IdempotentCalls } from "../services/calls/idempotent-calls.ts";
 import type { InvocationService } from "../services/calls/invocations.ts";
 import type { AuditService } from "../services/access/audit.ts";
 import type { KeyService } from "../services/access/keys.ts";
@@ -58,6 +59,7 @@ export interface AppServices {
   readonly registries: RegistryService;
   readonly manifests: ManifestService;
   readonly invocations: InvocationService;
+  readonly idempotentCalls: IdempotentCalls;
   readonly results: ResultService;
   readonly queue: Queue;
   readonly checkCallbackUrl: (url: string) => void;

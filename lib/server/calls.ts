@@ -1,6 +1,7 @@
 import type { Function } from "../domain/functions/functions.ts";
 import type { Runner } from "../runner/runner.ts";
 import { InvocationEvents } from "../services/calls/events.ts";
+import { IdempotentCalls } from "../services/calls/idempotent-calls.ts";
 import { InvocationService } from "../services/calls/invocations.ts";
 import { Recorder } from "../services/calls/recorder.ts";
 import { ResultService } from "../services/calls/results.ts";
@@ -33,12 +34,16 @@ export function createCalls(
       events,
     }),
   );
+  const idempotentCalls = new IdempotentCalls({ ledger: store.ledger, invocations, clock, log });
   const results = new ResultService({ history: store.history, invocations, events, clock });
   return {
-    services: { invocations, results, events },
+    services: { invocations, idempotentCalls, results, events },
     // Before the first request: every call that a record says is running was lost with an earlier server.
     prepare: () => recorder.start(),
-    drain: (graceMs: number) => invocations.drain(graceMs),
+    drain: async (graceMs: number) => {
+      await invocations.drain(graceMs);
+      await idempotentCalls.settled();
+    },
   } satisfies Capability;
 }
 

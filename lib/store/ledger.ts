@@ -63,6 +63,15 @@ export interface Ledger {
    * and deliveries are as old as the server. At most a batch of each; returns how many they were.
    */
   takeBack(now: number): Promise<number>;
+  /**
+   * Keeps the key of a synchronous call that is about to be made. Returns what the first request with the key was answered
+   * so far, or undefined if this is the first one. Throws `idempotency_mismatch` as `submit` does.
+   */
+  keepKey(invocation: Invocation, key: IdempotencyKey): Promise<StoredAnswer | undefined>;
+  /** Keeps the answer to the first request with a key for as long as the key; without its body if there is no room. */
+  keepAnswer(answer: StoredAnswer): Promise<void>;
+  /** Forgets the key of a call that was not made. */
+  dropKey(invocation: Invocation, key: IdempotencyKey): Promise<void>;
   /** Forgets idempotency keys from before that moment, at most a batch; returns how many. */
   forgetKeys(before: number): Promise<number>;
   /** Lists the receivers that deliveries wait for. */
@@ -90,9 +99,20 @@ export interface WaitingReceiver {
   readonly due: number;
 }
 
-/** The Idempotency-Key of a submission. */
+/** What a request with an Idempotency-Key was answered. */
+export interface StoredAnswer {
+  /** The invocation as it was then; `running` if the call has not been answered. */
+  readonly invocation: Invocation;
+  /** The function's own answer, as in `Payload`. */
+  readonly response: Uint8Array | null;
+  readonly response_meta: string | null;
+}
+
+/** The Idempotency-Key of a request. */
 export interface IdempotencyKey {
   readonly key: string;
+  /** Distinguishes the callers of a public route; null or left out if they are one. */
+  readonly caller?: string | null;
   /** Distinguishes requests that came with the same key. */
   readonly request_hash: string;
   /** Milliseconds since the epoch. */

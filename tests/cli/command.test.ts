@@ -15,6 +15,7 @@ describe("parseCommand", () => {
     [["--port", "1"], "serve"],
     [["healthcheck"], "healthcheck"],
     [["export"], "export"],
+    [["sweep"], "sweep"],
     [["--port=1", "openapi"], "openapi"],
     [["help"], "help"],
     [["-h"], "help"],

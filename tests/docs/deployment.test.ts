@@ -1,3 +1,4 @@
+import { COMMANDS } from "../../lib/cli/command.ts";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { OPTIONS } from "../../lib/config/options.ts";
@@ -26,4 +27,8 @@ test("slipway.service sets variables that the server has, and gives it more time
   expect(set.length).toBeGreaterThan(0);
   expect(set.filter((name) => !variables.has(name))).toEqual([]);
   expect(unit).toContain("\nTimeoutStopSec=45\n");
+  // F6
+  const commands = [...unit.matchAll(/^Exec\w+=-?\/usr\/local\/bin\/slipway (\S+)$/gm)].map(([, command]) => command);
+  expect(commands).toEqual(["serve", "sweep"]);
+  expect(Object.keys(COMMANDS)).toEqual(expect.arrayContaining(commands));
 });

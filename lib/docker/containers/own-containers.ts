@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import { TaskGroup } from "../../domain/concurrency.ts";
-import { messageOf } from "../../domain/errors.ts";
+import { AppError, messageOf } from "../../domain/errors.ts";
 import { type Containers, type ContainerSpec, NAME_PREFIX } from "../api/containers.ts";
 import type { EngineEvents } from "../api/events.ts";
 import type { Logger } from "../../log.ts";
@@ -10,6 +10,8 @@ import { EngineError } from "../api/connection.ts";
 const REMOVAL_GRACE_MS = 1_000;
 /** The most attempts to remove a container. After that the sweep removes it. */
 const REMOVAL_TRIES = 3;
+/** The wait for containers that the engine is creating when the server stops. A slower engine's are swept later. */
+const LAST_CREATIONS_MS = 1_500;
 /** The wait for the last containers when the server stops. If the engine hangs, the next start sweeps them. */
 const LAST_REMOVALS_MS = 5_000;
 
@@ -20,8 +22,8 @@ export interface OwnContainer {
 }
 
 interface OwnContainersDeps {
-  readonly containers: Containers;
-  readonly events: EngineEvents;
+  readonly containers: Pick<Containers, "create" | "remove">;
+  readonly events: Pick<EngineEvents, "problem" | "containerEnd" | "forget">;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -36,7 +38,9 @@ export class OwnContainers implements AsyncDisposable {
   readonly #names = new Set<string>();
   /** Containers that are not known to be gone, by their ids: name, and a promise of that. */
   readonly #present = new Map<string, { readonly name: string; readonly gone: PromiseWithResolvers<void> }>();
+  readonly #creations = new TaskGroup();
   readonly #removals = new TaskGroup();
+  #stopping = false;
 
   constructor(deps: OwnContainersDeps) {
     this.#deps = deps;
@@ -47,20 +51,27 @@ export class OwnContainers implements AsyncDisposable {
     return this.#names.has(name);
   }
 
-  /** Creates a container; `purpose` becomes part of its name. */
-  async create(purpose: "" | "fill-" | "look-", spec: ContainerSpec): Promise<OwnContainer> {
+  /** Creates a container; `purpose` becomes part of its name. Throws `shutting_down` if the server stops meanwhile. */
+  create(purpose: "" | "fill-" | "look-", spec: ContainerSpec): Promise<OwnContainer> {
+    return this.#creations.add(this.#create(purpose, spec));
+  }
+
+  async #create(purpose: "" | "fill-" | "look-", spec: ContainerSpec): Promise<OwnContainer> {
     const name = `${NAME_PREFIX}${purpose}${this.#deps.clock.uuid()}`;
     this.#names.add(name);
     try {
       const id = await this.#deps.containers.create(name, spec);
       this.#present.set(id, { name, gone: Promise.withResolvers() });
-      return { id, name };
+      if (!this.#stopping) return { id, name };
+      // Nobody else would remove it: it has never been started, and those who asked for it are gone.
+      this.remove({ id, name });
     } catch (error) {
       // An engine that refused has created nothing. If its answer was lost, it may have created one, or may do so yet.
       if (error instanceof EngineError && error.status >= 400 && error.status < 500) this.#names.delete(name);
       else void this.#removals.add(this.#remove(name, name));
       throw error;
     }
+    throw new AppError("shutting_down", "The server stopped: try again in a moment");
   }
 
   /** Settles when a container that was created here is known to be gone. */
@@ -91,9 +102,11 @@ export class OwnContainers implements AsyncDisposable {
     this.remove(container);
   }
 
-  /** Waits for the removals that are under way, but not for long if the engine does not answer. */
+  /** Waits for the creations and removals that are under way, but not for long if the engine does not answer. */
   async [Symbol.asyncDispose](): Promise<void> {
     const { clock, log } = this.#deps;
+    this.#stopping = true;
+    await this.#creations.settledWithin(clock, LAST_CREATIONS_MS);
     if (await this.#removals.settledWithin(clock, LAST_REMOVALS_MS)) return;
     log.warn("containers not removed, the next start will", { count: this.#removals.size });
   }

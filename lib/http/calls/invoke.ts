@@ -2,10 +2,13 @@ import type { Server } from "bun";
 import { t } from "elysia";
 import { publicError } from "../../domain/calls/public-message.ts";
 import type { FunctionResponse } from "../../domain/calls/http-message.ts";
+import { idempotentRequest } from "../../domain/calls/idempotency.ts";
+import { parseIdempotencyKey } from "../../domain/calls/submissions.ts";
 import { checkFunction, hasScope } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
-import type { InvocationService } from "../../services/calls/invocations.ts";
+import type { IdempotentCalls } from "../../services/calls/idempotent-calls.ts";
+import type { Answer, InvocationService } from "../../services/calls/invocations.ts";
 import type { Target } from "../../services/calls/record.ts";
 import { type ClientAddress, clientOf } from "../access/client-address.ts";
 import { type BodyMemory, expectedBytes } from "./body-memory.ts";
@@ -16,11 +19,12 @@ import type { RequestId } from "../wire/errors.ts";
 import { LONG_ANSWER_BYTES, type SlowReaders } from "../wire/slow-readers.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
-import { type Asked, SubmissionQuery, type Submissions } from "./submit.ts";
+import { accepted, type Asked, shownOnRoutes, SubmissionQuery, type Submissions } from "./submit.ts";
 
 /** The dependencies of both ways to call a function. */
 export interface Calls {
   readonly invocations: InvocationService;
+  readonly idempotentCalls: IdempotentCalls;
   readonly submissions: Submissions;
   readonly readBody: ReadBody;
   readonly bodyMemory: BodyMemory;
@@ -79,32 +83,61 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 }
 
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
-export async function call(
-  { invocations, submissions, readBody, bodyMemory, slowReaders, server, clientAddress, request_bytes }: Calls,
-  request: Request,
-  { id, target, path, submission, may_read }: Called,
-): Promise<Response> {
-  const client = () => clientOf(clientAddress(request, server()) ?? "");
-  const room = bodyMemory.take(expectedBytes(request, request_bytes), client);
+export async function call(calls: Calls, request: Request, called: Called): Promise<Response> {
+  const { bodyMemory, readBody, request_bytes } = calls;
+  const room = bodyMemory.take(expectedBytes(request, request_bytes), () => clientOfRequest(calls, request));
   try {
     const body = await readBody(request, request_bytes);
     bodyMemory.shrink(room, body.length);
-    const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
-    const taken = submission && (await submissions.take(request, asked, submission));
-    if (taken !== undefined) return taken;
-    const answer = await invocations.invoke({ ...asked, signal: request.signal });
-    const bytes = answer.response?.body instanceof Uint8Array ? answer.response.body.length : 0;
-    if (bytes >= LONG_ANSWER_BYTES) {
-      const sent = bodyMemory.take(bytes, client);
-      bodyMemory.releaseWhenOut(sent, () => server()?.requestIP(request) === null);
-    }
-    if (answer.response !== null && (isLong(answer.response) || request.signal.aborted)) {
-      slowReaders.follow({ request, server: server(), onUndelivered: (why) => invocations.undelivered(id, why) });
-    }
-    return answerResponse(answer, { accept: request.headers.get("accept"), may_read });
+    return await answerTo(calls, request, called, body);
   } finally {
     bodyMemory.release(room);
   }
+}
+
+async function answerTo(
+  calls: Calls,
+  request: Request,
+  { id, target, path, submission, may_read }: Called,
+  body: Uint8Array,
+): Promise<Response> {
+  const { invocations, idempotentCalls, submissions, slowReaders, server, clientAddress } = calls;
+  const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
+  const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
+  const isPublic = target.route_id !== null && target.key_id === null;
+  const idempotency = key === undefined ? undefined : idempotentRequest(key, asked.request, isPublic);
+  const taken = submission && (await submissions.take(request, asked, submission, idempotency));
+  if (taken !== undefined) return taken;
+  const reader = { accept: request.headers.get("accept"), may_read };
+  if (idempotency !== undefined) {
+    const made = await idempotentCalls.invoke({ ...asked, signal: request.signal }, idempotency);
+    if ("queued" in made) return accepted((submission?.shown ?? shownOnRoutes)(made.queued), made.queued.id, true);
+    holdAnswer(calls, request, made.answer);
+    const response = answerResponse(made.answer, reader);
+    if (made.replayed) response.headers.set("Idempotent-Replayed", "true");
+    // The invocation that gave the answer, not one that this request would have been.
+    response.headers.set("X-Request-Id", made.answer.invocation.id);
+    return response;
+  }
+  const answer = await invocations.invoke({ ...asked, signal: request.signal });
+  holdAnswer(calls, request, answer);
+  if (answer.response !== null && (isLong(answer.response) || request.signal.aborted)) {
+    slowReaders.follow({ request, server: server(), onUndelivered: (why) => invocations.undelivered(id, why) });
+  }
+  return answerResponse(answer, reader);
+}
+
+/** Takes room for a long answer until its reader has it. Throws `overloaded` if there is none. */
+function holdAnswer(calls: Calls, request: Request, { response }: Answer): void {
+  const bytes = response?.body instanceof Uint8Array ? response.body.length : 0;
+  if (bytes < LONG_ANSWER_BYTES) return;
+  const { bodyMemory, server } = calls;
+  const room = bodyMemory.take(bytes, () => clientOfRequest(calls, request));
+  bodyMemory.releaseWhenOut(room, () => server()?.requestIP(request) === null);
+}
+
+function clientOfRequest({ clientAddress, server }: Calls, request: Request): string {
+  return clientOf(clientAddress(request, server()) ?? "");
 }
 
 function isLong({ body }: FunctionResponse): boolean {

@@ -1,14 +1,10 @@
 import type { Clock } from "../../clock.ts";
 import { t } from "elysia";
 import { AppError } from "../../domain/errors.ts";
-import {
-  parseIdempotencyKey,
-  parseSubmission,
-  prefersAsync,
-  type RawSubmissionQuery,
-} from "../../domain/calls/submissions.ts";
+import { parseSubmission, prefersAsync, type RawSubmissionQuery } from "../../domain/calls/submissions.ts";
 import { type Caller, isAdministrator } from "../../domain/keys.ts";
 import { DELAY_MS, PRIORITY } from "../../domain/limits.ts";
+import type { IdempotentRequest } from "../../domain/calls/idempotency.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { InvokeCall } from "../../services/calls/invocations.ts";
 import type { Queue } from "../../services/work/queue.ts";
@@ -87,6 +83,7 @@ export class Submissions {
     request: Request,
     call: Omit<InvokeCall, "signal">,
     { query = {}, caller, shown }: Asked,
+    idempotency?: IdempotentRequest,
   ): Promise<Response | undefined> {
     const preference = request.headers.get("prefer");
     const prefers = preference !== null && prefersAsync(preference);
@@ -95,21 +92,30 @@ export class Submissions {
     if (caller !== undefined) checkPriority(caller, options.priority);
     if (callback_url !== null) this.#deps.checkCallbackUrl(callback_url);
     const { target } = call;
-    const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
     const { invocation, repeated } = await this.#deps.queue.submit({
       id: call.id,
       target,
       body: call.request.body,
       request_meta: storedRequest(call.request, target.function),
       ...options,
-      ...(key !== undefined && { idempotency_key: key }),
+      ...(idempotency && { idempotency }),
       origin: { callback_url: callback_url ?? target.function.callback_url },
     });
-    const headers = new Headers({ Location: `/v1/invocations/${invocation.id}` });
-    if (prefers) headers.set("Preference-Applied", "respond-async");
-    if (repeated) headers.set("Idempotency-Replayed", "true");
-    return Response.json(success(shown(invocation)), { status: 202, headers });
+    const response = accepted(shown(invocation), invocation.id, repeated);
+    if (prefers) response.headers.set("Preference-Applied", "respond-async");
+    return response;
   }
+}
+
+/** Returns the 202 for a queued call; `repeated` if an earlier request with its Idempotency-Key has queued it. */
+export function accepted(shown: Partial<Invocation>, id: string, repeated: boolean): Response {
+  const headers = new Headers({ Location: `/v1/invocations/${id}` });
+  if (repeated) {
+    headers.set("Idempotent-Replayed", "true");
+    // Its first name, which clients may know.
+    headers.set("Idempotency-Replayed", "true");
+  }
+  return Response.json(success(shown), { status: 202, headers });
 }
 
 /** Throws `forbidden` for a priority that would push the work of others back. */

@@ -66,7 +66,8 @@ export function callDetail(operationId: string, summary: string, errors: readonl
       "The answer is the function's `response.json` or `response.body`, with the status and headers of its " +
       "`response.meta.json` if it wrote one. Every call runs in a container of its own.\n\n" +
       "With `Prefer: respond-async` (or `async=true`, if there is that parameter) the answer is 202 as soon as the call is on " +
-      "the disk; the function is called later, at least once. Calls with the same `Idempotency-Key` within 24 hours are one.",
+      "the disk; the function is called later, at least once. Calls with the same `Idempotency-Key` within 24 hours, " +
+      "synchronous ones too, are one: later ones get the answer of the first, with `Idempotent-Replayed: true`.",
     requestBody: { content: { "application/json": { schema: {}, example: { message: "hello-world" } } } },
     responses: {
       ...errorDetails(...errors, ...CALL_ERRORS),
@@ -88,6 +89,8 @@ export function callDetail(operationId: string, summary: string, errors: readonl
   };
 }
 
+const REPLAYED = header("`true` if an earlier request with this `Idempotency-Key` was answered with this.", "string");
+
 function accepted(record: TSchema, description: string) {
   const schema = toOpenApi(Envelope(record, "The invocation, queued."));
   return {
@@ -96,7 +99,8 @@ function accepted(record: TSchema, description: string) {
       ...REQUEST_ID_HEADER,
       Location: header("The path of the invocation.", "string"),
       "Preference-Applied": header("`respond-async`, if the request preferred it.", "string"),
-      "Idempotency-Replayed": header("`true` if the call was made before.", "string"),
+      "Idempotent-Replayed": REPLAYED,
+      "Idempotency-Replayed": header("The same under its first name.", "string"),
     },
     content: { "application/json": { schema, example: exampleOf(schema) } },
   };
@@ -108,6 +112,7 @@ function own(description: string, example: object) {
     headers: {
       ...REQUEST_ID_HEADER,
       "X-Function-Exit-Code": header("The exit code of the function.", "integer"),
+      "Idempotent-Replayed": REPLAYED,
       "Server-Timing": header("The parts of the caller's wait, in milliseconds: queue, start, run.", "string"),
     },
     content: { "application/json": { schema: {}, example } },

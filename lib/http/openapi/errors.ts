@@ -79,7 +79,8 @@ const ERRORS = {
     name: "UnprocessableContent",
     description: "The `Idempotency-Key` was used for another request.",
     reason: "idempotency_mismatch",
-    message: 'The Idempotency-Key "order-17" came with another body before: send a new key for a new request',
+    message:
+      'The Idempotency-Key "order-17" came with another method, path, query or body before: send a new key for a new request',
   },
   421: {
     name: "MisdirectedRequest",

@@ -67,11 +67,14 @@ export async function listen({ app, publicApp }: Apps, tools: Tools): Promise<Li
 function followFiles(files: TlsFiles, ports: readonly Port[], { clock, log, stack }: Tools): void {
   // How often the same problem was seen: the two files are not written at the same moment, so the first time is not told.
   let seen = { problem: "", times: 0 };
+  let latest: TlsPair | undefined;
+  let isOver = false;
   const look = async (): Promise<void> => {
     try {
-      const tls = await files.changed();
-      if (tls !== undefined) {
-        for (const port of ports) await port.renew(tls);
+      latest = (await files.changed()) ?? latest;
+      if (latest !== undefined) {
+        for (const port of ports) await port.renew(latest);
+        latest = undefined;
         log.info("the certificate is new");
       }
       seen = { problem: "", times: 0 };
@@ -80,11 +83,14 @@ function followFiles(files: TlsFiles, ports: readonly Port[], { clock, log, stac
       seen = { problem, times: problem === seen.problem ? seen.times + 1 : 1 };
       if (seen.times === 2) log.warn("the new certificate cannot be used, the old one stays", { problem });
     }
-    next.set(LOOK_MS);
+    if (!isOver) next.set(LOOK_MS);
   };
   const next = new Alarm(clock, () => void look());
   next.set(LOOK_MS);
-  stack.use(next);
+  stack.defer(() => {
+    isOver = true;
+    next[Symbol.dispose]();
+  });
 }
 
 /** An address to listen on, and the option that chooses its port. */
@@ -144,6 +150,7 @@ class Port {
     const { promise, resolve } = Promise.withResolvers<void>();
     clock.after(HANDSHAKE_MS, resolve);
     await promise;
+    if (this.#isClosed) return;
     void before.stop(false).finally(() => this.#servers.delete(before));
   }
 

@@ -39,6 +39,7 @@ export class AuditService implements AsyncDisposable {
   readonly #nextFlush: Alarm;
   readonly #nextPrune: Alarm;
   #isFlushDue = false;
+  #isOver = false;
   /** Refused keys that may still be recorded, as of a time. */
   #room = { left: REFUSED_BURST, at: 0 };
   #unrecorded = 0;
@@ -90,6 +91,7 @@ export class AuditService implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
     this.#nextPrune[Symbol.dispose]();
     this.#tellUnrecorded();
     await this.flush();
@@ -128,6 +130,6 @@ export class AuditService implements AsyncDisposable {
       log.warn("old audit entries are not removed, will try again", { problem: messageOf(error) });
       return 0;
     });
-    this.#nextPrune.set(removed > 0 ? PRUNE_PAUSE_MS : PRUNE_MS);
+    if (!this.#isOver) this.#nextPrune.set(removed > 0 ? PRUNE_PAUSE_MS : PRUNE_MS);
   }
 }

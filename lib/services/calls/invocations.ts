@@ -39,6 +39,8 @@ export interface InvokeCall {
 export interface Answer {
   readonly invocation: Invocation;
   readonly response: FunctionResponse | null;
+  /** True if the call was never handed to the function. */
+  readonly not_begun?: true;
   /** Seconds after which another attempt makes sense, if that is known. */
   readonly retry_after_s?: number;
 }
@@ -216,6 +218,7 @@ export class InvocationService implements AsyncDisposable {
     return {
       invocation,
       response: null,
+      not_begun: true,
       ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
     };
   }

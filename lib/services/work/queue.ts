@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { Clock } from "../../clock.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { Alarm } from "../../domain/concurrency.ts";
@@ -51,12 +50,9 @@ export class Queue implements Disposable {
    */
   async submit(submission: Submission): Promise<Submitted> {
     const { store, worker, clock } = this.#deps;
-    const { idempotency_key: key, body } = submission;
+    const { idempotency } = submission;
     const now = clock.now();
-    const submitted = await store.ledger.submit(
-      newInvocation(submission, now),
-      key === undefined ? undefined : { key, request_hash: hashOf(body), now },
-    );
+    const submitted = await store.ledger.submit(newInvocation(submission, now), idempotency && { ...idempotency, now });
     if (!submitted.repeated) worker.queued(submitted.invocation);
     return submitted;
   }
@@ -104,10 +100,6 @@ export class Queue implements Disposable {
     // If some were forgotten there may be more; others have their turn first.
     this.#nextPrune.set(forgotten > 0 ? PRUNE_PAUSE_MS : PRUNE_MS);
   }
-}
-
-function hashOf(body: Uint8Array): string {
-  return createHash("sha256").update(body).digest("hex");
 }
 
 function notCancellable(id: string, record: Invocation | undefined): AppError {

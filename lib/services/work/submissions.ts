@@ -1,4 +1,5 @@
 import type { Invocation } from "../../domain/calls/invocations.ts";
+import type { IdempotentRequest } from "../../domain/calls/idempotency.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { NewInvocation } from "../../store/ledger.ts";
 import { newRecord, type Target } from "../calls/record.ts";
@@ -16,7 +17,7 @@ export interface Submission {
   /** When its wait began, if it waits for some time (milliseconds since the epoch), and not for a moment that was named. */
   readonly waits_since?: number | null;
   readonly priority?: number;
-  readonly idempotency_key?: string;
+  readonly idempotency?: IdempotentRequest;
   readonly origin?: Origin;
 }
 

@@ -3,9 +3,8 @@ import { beganAttempt } from "../../domain/calls/attempts.ts";
 import type { Delivery } from "../../domain/calls/callbacks.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { moved } from "../../domain/calls/states.ts";
-import { idempotencyOwner } from "../../domain/calls/submissions.ts";
 import { AppError } from "../../domain/errors.ts";
-import { IDEMPOTENCY, LONGEST_LEASE_MS, QUEUED } from "../../domain/limits.ts";
+import { LONGEST_LEASE_MS, QUEUED } from "../../domain/limits.ts";
 import { furthest } from "../../domain/time/set-back.ts";
 import { timestamp } from "../../domain/types.ts";
 import type {
@@ -19,11 +18,13 @@ import type {
   ScheduledRuns,
   ScheduledSubmission,
   Standing,
+  StoredAnswer,
   Submitted,
   WaitingReceiver,
 } from "../ledger.ts";
 import type { ReadyWork, Work } from "../records.ts";
 import type { Database } from "./database/database.ts";
+import { IdempotencyRecords } from "./idempotency.ts";
 import { sizeOf } from "./tables/payloads.ts";
 import type { Tables } from "./tables.ts";
 
@@ -38,18 +39,20 @@ export class SqliteLedger implements Ledger {
   readonly #database: Database;
   readonly #tables: Tables;
   readonly #clock: Clock;
+  readonly #idempotency: IdempotencyRecords;
   #counted = { at: -Infinity, queued: 0 };
 
   constructor(database: Database, tables: Tables, clock: Clock) {
     this.#database = database;
     this.#tables = tables;
     this.#clock = clock;
+    this.#idempotency = new IdempotencyRecords(tables);
   }
 
   submit(invocation: NewInvocation, key?: IdempotencyKey): Promise<Submitted> {
     const work = () => {
-      const repeated = key && this.#repeated(invocation, key);
-      if (repeated !== undefined) return { invocation: repeated, repeated: true };
+      const first = key && this.#idempotency.first(invocation.invocation, key);
+      if (first !== undefined) return { invocation: first.invocation, repeated: true };
       return { invocation: this.#queue(invocation), repeated: false };
     };
     return this.#database.durably(work, undefined, "request" in invocation.request ? sizeOf(invocation.request) : 0);
@@ -150,6 +153,18 @@ export class SqliteLedger implements Ledger {
 
   cancelUnattended(end: End): Promise<boolean> {
     return this.#database.durably(() => this.#write(end, UNATTENDED));
+  }
+
+  keepKey(invocation: Invocation, key: IdempotencyKey): Promise<StoredAnswer | undefined> {
+    return this.#database.durably(() => this.#idempotency.first(invocation, key));
+  }
+
+  async keepAnswer(answer: StoredAnswer): Promise<void> {
+    await this.#database.durably(() => this.#idempotency.answer(answer));
+  }
+
+  async dropKey(invocation: Invocation, key: IdempotencyKey): Promise<void> {
+    this.#fast(() => this.#idempotency.forget(invocation, key));
   }
 
   async forgetKeys(before: number): Promise<number> {
@@ -295,23 +310,5 @@ export class SqliteLedger implements Ledger {
     if (now - this.#counted.at >= Math.max(1_000, this.#counted.queued / 100))
       this.#counted = { at: now, queued: this.#tables.work.count() };
     return this.#counted.queued++ >= QUEUED;
-  }
-
-  /** Returns the invocation that came with the same key before; if there is none, keeps the key for this one. */
-  #repeated({ invocation }: NewInvocation, { key, request_hash, now }: IdempotencyKey): Invocation | undefined {
-    const { idempotencyKeys, invocations } = this.#tables;
-    const { id, function_id } = invocation;
-    const owned = { function_id, owner: idempotencyOwner(invocation), key };
-    const known = idempotencyKeys.get(owned);
-    const first = known && invocations.get(known.invocation_id);
-    if (known === undefined || first === undefined || known.created_at < now - IDEMPOTENCY.ttl_ms) {
-      idempotencyKeys.put({ ...owned, request_hash, invocation_id: id, created_at: now });
-      return undefined;
-    }
-    if (known.request_hash === request_hash) return first;
-    throw new AppError(
-      "idempotency_mismatch",
-      `The Idempotency-Key ${JSON.stringify(key)} came with another body before: send a new key for a new request`,
-    );
   }
 }

@@ -50,7 +50,9 @@ export class PageRun implements AsyncDisposable {
   #server: StayingCommand | undefined;
   #receiver: Receiver | undefined;
 
-  private constructor(directory: string, inClone: boolean, port: number, engine: Engine, foreign: ReadonlySet<string>) {
+  private constructor(directory: string, inClone: boolean, engine: Engine, foreign: ReadonlySet<string>) {
+    const port = freePort();
+    const publicPort = freePort();
     this.#directory = directory;
     this.#engine = engine;
     this.#foreign = foreign;
@@ -66,7 +68,10 @@ export class PageRun implements AsyncDisposable {
       CALLBACK_ALLOW: "127.0.0.1",
     };
     this.#shell = this.#held.use(new Shell(this.#workingDirectory, this.#environment));
-    this.#names.push(["localhost:9999", `localhost:${port}`], ["127.0.0.1:9999", `127.0.0.1:${port}`]);
+    for (const before of ["localhost:", "127.0.0.1:"]) {
+      this.#names.push([`${before}9999`, `${before}${port}`], [`${before}9998`, `${before}${publicPort}`]);
+    }
+    this.#names.push(["PUBLIC_PORT=9998", `PUBLIC_PORT=${publicPort}`]);
     for (const path of ["/var/lib/slipway", "/etc/slipway", "/usr/local/bin"]) {
       this.#names.push([path, `${directory}${path}`]);
     }
@@ -84,7 +89,7 @@ export class PageRun implements AsyncDisposable {
     for (const path of CLONE) await symlink(join(ROOT, path), join(directory, path));
     await writeRelease(directory);
     const inClone = markdown.includes("<!-- directory: a clone -->");
-    await using run = new PageRun(directory, inClone, freePort(), await acquireEngine(), await foreignOwners());
+    await using run = new PageRun(directory, inClone, await acquireEngine(), await foreignOwners());
     await run.#provide(markdown);
     for (const block of blocksOf(page, markdown)) await run.#check(block);
   }
@@ -133,7 +138,9 @@ export class PageRun implements AsyncDisposable {
         await Bun.write(join(this.#directory, value), `${this.#actual(text)}\n`);
         return;
       case "checked":
-        await checkFile(value, text, join(this.#directory, "checked"));
+        return checkFile(value, text);
+      case "proxy":
+        // tests/docs/proxies.test.ts runs it.
         return;
       case "received":
         return this.#compareReceived(place, text);

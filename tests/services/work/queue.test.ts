@@ -74,13 +74,14 @@ describe("Queue", () => {
     expect(store.tables.work.get("b")?.state).toBe("waiting");
   });
 
-  test("submit: the same key and body return the first invocation for 24 hours, another body is refused", async () => {
+  test("submit: the same key and request return the first invocation for 24 hours, another request is refused", async () => {
     const { store, queue, submission, clock } = await bench();
     open.push(store);
-    const key = { idempotency_key: "order-17" };
+    const key = { idempotency: { key: "order-17", request_hash: "one", caller: null } };
+    const another = { idempotency: { ...key.idempotency, request_hash: "two" } };
     await queue.submit(submission("a", key));
     expect(await queue.submit(submission("b", key))).toMatchObject({ repeated: true, invocation: { id: "a" } });
-    expect(await rejectionOf(queue.submit(submission("c", { ...key, body: Buffer.from("{}") })))).toMatchObject({
+    expect(await rejectionOf(queue.submit(submission("c", another)))).toMatchObject({
       reason: "idempotency_mismatch",
     });
     const other = { function: someFunction("f2"), route_id: null, key_id: null };
@@ -94,7 +95,9 @@ describe("Queue", () => {
     const { store, queue, submission } = await bench();
     open.push(store);
     const all = await Promise.all(
-      Array.from({ length: 100 }, (_, i) => queue.submit(submission(`i${i}`, { idempotency_key: "k" }))),
+      Array.from({ length: 100 }, (_, i) =>
+        queue.submit(submission(`i${i}`, { idempotency: { key: "k", request_hash: "one", caller: null } })),
+      ),
     );
     expect(new Set(all.map(({ invocation }) => invocation.id)).size).toBe(1);
     expect(store.tables.work.count()).toBe(1);

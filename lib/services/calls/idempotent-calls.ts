@@ -1,0 +1,135 @@
+import type { Clock } from "../../clock.ts";
+import { bytesOf } from "../../domain/calls/http-message.ts";
+import type { IdempotentRequest } from "../../domain/calls/idempotency.ts";
+import type { Invocation } from "../../domain/calls/invocations.ts";
+import { aborted, TaskGroup } from "../../domain/concurrency.ts";
+import { AppError, type Reason } from "../../domain/errors.ts";
+import { timestamp } from "../../domain/types.ts";
+import type { Logger } from "../../log.ts";
+import type { IdempotencyKey, Ledger, StoredAnswer } from "../../store/ledger.ts";
+import type { Answer, InvocationService, InvokeCall } from "./invocations.ts";
+import { newRecord } from "./record.ts";
+import { readStoredResponse, storedResponse } from "./stored-messages.ts";
+
+interface IdempotentDeps {
+  readonly ledger: Pick<Ledger, "keepKey" | "keepAnswer" | "dropKey">;
+  readonly invocations: Pick<InvocationService, "invoke">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** The answer to a call with a key: the function's, or the queued invocation if the first request was asynchronous. */
+export type IdempotentAnswer =
+  | { readonly answer: Answer; readonly replayed: boolean }
+  | { readonly queued: Invocation };
+
+/** A call that was made, or what the first request with its key was answered. */
+type Made = { readonly answer: Answer } | { readonly first: StoredAnswer };
+
+/**
+ * Makes synchronous calls that come with an Idempotency-Key: the first request with a key calls the function, those that come
+ * meanwhile wait for its answer, and later ones get the answer that is stored. The key is on the disk before the call begins,
+ * so that no call is made twice: if the server ends before the answer is stored, nobody knows what the function did, and
+ * later requests are told so. The call runs to its end when its client goes away, which can then ask again.
+ */
+export class IdempotentCalls {
+  readonly #deps: IdempotentDeps;
+  /** The calls under way, by the ids of their invocations. */
+  readonly #running = new Map<string, Promise<Made>>();
+  readonly #tasks = new TaskGroup();
+
+  constructor(deps: IdempotentDeps) {
+    this.#deps = deps;
+  }
+
+  /** Returns the answer to a call. Throws `idempotency_mismatch` if its key came with another request, and what calls throw. */
+  async invoke(call: InvokeCall, request: IdempotentRequest): Promise<IdempotentAnswer> {
+    const { id, signal } = call;
+    const made = this.#tasks.add(this.#make(call, { ...request, now: this.#deps.clock.now() }));
+    // Before the key is kept: whoever finds that must find the call, too.
+    this.#running.set(id, made);
+    // And whoever has found the key without an answer must still find the call.
+    const forget = () => void setImmediate(() => this.#running.delete(id));
+    made.then(forget, forget);
+    const own = await untilGone(made, signal);
+    return "answer" in own ? { answer: own.answer, replayed: false } : this.#repeat(own.first, signal);
+  }
+
+  /** Waits for the calls under way, which end as all calls do. */
+  settled(): Promise<void> {
+    return this.#tasks.settled();
+  }
+
+  async #make(call: InvokeCall, key: IdempotencyKey): Promise<Made> {
+    const { ledger, invocations } = this.#deps;
+    const { id, target, request } = call;
+    const record = newRecord(id, target, request.body.length, timestamp(key.now));
+    const first = await ledger.keepKey(record, key);
+    if (first !== undefined) return { first };
+    try {
+      const answer = await invocations.invoke({ ...call, signal: new AbortController().signal });
+      if (answer.not_begun !== true) return { answer: await this.#keep(answer) };
+      await ledger.dropKey(record, key);
+      return { answer };
+    } catch (error) {
+      await ledger.dropKey(record, key);
+      throw error;
+    }
+  }
+
+  /** Stores an answer, and returns it so that it can be read more than once. */
+  async #keep(answer: Answer): Promise<Answer> {
+    const { invocation, response } = answer;
+    // What a stopping server has cut off is told of as lost.
+    if (invocation.reason === "shutting_down") return answer;
+    const body = response === null ? null : await bytesOf(response.body);
+    try {
+      const response_meta = response === null ? null : storedResponse(response);
+      await this.#deps.ledger.keepAnswer({ invocation, response: body, response_meta });
+    } catch (error) {
+      this.#deps.log.error("the answer to a request with an Idempotency-Key is not stored", {
+        request_id: invocation.id,
+        error,
+      });
+    }
+    return { ...answer, response: response && body && { ...response, body } };
+  }
+
+  async #repeat(first: StoredAnswer, signal: AbortSignal): Promise<IdempotentAnswer> {
+    const { invocation } = first;
+    if (invocation.mode === "async") return { queued: invocation };
+    const running = this.#running.get(invocation.id);
+    const made = running && (await untilGone(running, signal));
+    return { answer: made !== undefined && "answer" in made ? made.answer : storedAnswer(first), replayed: true };
+  }
+}
+
+function storedAnswer({ invocation, response, response_meta }: StoredAnswer): Answer {
+  const refused = (reason: Reason, message: string): Answer => ({
+    invocation: { ...invocation, status: "failed", reason, message },
+    response: null,
+  });
+  if (invocation.status === "running") {
+    return refused(
+      "instance_lost",
+      "The server ended before the first request with this Idempotency-Key was answered, so it is not known what the function did: send a new key to call it again",
+    );
+  }
+  if (response_meta === null) return { invocation, response: null };
+  if (response === null) {
+    return refused(
+      "storage_full",
+      `The first request with this Idempotency-Key ${invocation.status}, but there was no room for its answer within QUEUE_BYTES: send a new key to call the function again`,
+    );
+  }
+  const head = readStoredResponse(response_meta, invocation.status === "succeeded");
+  return { invocation, response: { ...head, body: response } };
+}
+
+/** Waits for a call; throws once its client is gone. */
+function untilGone<T>(call: Promise<T>, signal: AbortSignal): Promise<T> {
+  const gone = aborted(signal).then((): never => {
+    throw new AppError("cancelled", "The client went away before the function had answered");
+  });
+  return Promise.race([call, gone]);
+}

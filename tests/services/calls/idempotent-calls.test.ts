@@ -1,0 +1,119 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import type { IdempotentRequest } from "../../../lib/domain/calls/idempotency.ts";
+import { plainRequest } from "../../../lib/domain/calls/http-message.ts";
+import { AppError } from "../../../lib/domain/errors.ts";
+import { IdempotentCalls } from "../../../lib/services/calls/idempotent-calls.ts";
+import type { Answer } from "../../../lib/services/calls/invocations.ts";
+import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
+import {
+  listeningLog,
+  newStore,
+  rejectionOf,
+  someFunction,
+  someInvocation,
+} from "../../store/sqlite/support/stores.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+
+// EDGE.md D5.
+
+const KEY: IdempotentRequest = { key: "k", request_hash: "one", caller: null };
+
+let store: SqliteStore;
+beforeEach(() => {
+  store = newStore();
+});
+afterEach(() => store[Symbol.dispose]());
+
+/** Calls of a server whose function gives these answers, and the ids of the calls that were made. */
+function server(answer: (id: string) => Promise<Answer> = async (id) => ok(id)) {
+  const made: string[] = [];
+  const invocations = {
+    invoke: ({ id }: { readonly id: string }) => {
+      made.push(id);
+      return answer(id);
+    },
+  };
+  const calls = new IdempotentCalls({
+    ledger: store.ledger,
+    invocations,
+    clock: new FakeClock(),
+    log: listeningLog().log,
+  });
+  const call = (id: string, signal = new AbortController().signal) =>
+    calls.invoke(
+      {
+        id,
+        target: { function: someFunction("f1"), route_id: null, key_id: null },
+        request: plainRequest(Buffer.from("{}")),
+        signal,
+      },
+      KEY,
+    );
+  return { call, made };
+}
+
+function ok(id: string, fields: Partial<Answer> = {}): Answer {
+  const body = new Response("stream").body ?? Buffer.from("");
+  return { invocation: someInvocation(id), response: { status: 201, headers: [["x-a", "1"]], body }, ...fields };
+}
+
+/** The text of an answer's body, which can be read once only if it is a stream. */
+async function textOf(made: Awaited<ReturnType<IdempotentCalls["invoke"]>>): Promise<string> {
+  if ("queued" in made) throw new Error("it is queued");
+  const body = made.answer.response?.body;
+  return body === undefined ? "" : new Response(body instanceof Uint8Array ? Buffer.from(body) : body).text();
+}
+
+test("an answer that is a stream is read once, and given to all that wait", async () => {
+  const { call, made } = server();
+  const all = await Promise.all(["a", "b", "c"].map((id) => call(id)));
+  expect(await Promise.all(all.map(textOf))).toEqual(["stream", "stream", "stream"]);
+  expect(await textOf(await server().call("d"))).toBe("stream");
+  expect(made).toEqual(["a"]);
+  expect(await call("e")).toMatchObject({
+    replayed: true,
+    answer: { response: { status: 201, headers: [["x-a", "1"]] } },
+  });
+});
+
+test("a call that never reached its function may be made again with the key", async () => {
+  const refusal = new AppError("overloaded", "Too much waits");
+  let answers: (() => Promise<Answer>)[] = [
+    () => Promise.reject(refusal),
+    async () => ({
+      invocation: someInvocation("b", { reason: "engine_unavailable" }),
+      response: null,
+      not_begun: true,
+    }),
+  ];
+  const { call, made } = server((id) => (answers.shift() ?? (async () => ok(id)))());
+  expect(await rejectionOf(call("a"))).toBe(refusal);
+  expect(await call("b")).toMatchObject({ replayed: false, answer: { response: null } });
+  expect(await call("c")).toMatchObject({ replayed: false });
+  expect(await call("d")).toMatchObject({ replayed: true });
+  expect(made).toEqual(["a", "b", "c"]);
+});
+
+test("what was cut off with its server is not made twice, and said to be lost", async () => {
+  const never = new Promise<Answer>(() => undefined);
+  void server(() => never).call("a");
+  const next = server();
+  expect(await next.call("b")).toMatchObject({
+    replayed: true,
+    answer: { invocation: { id: "a", reason: "instance_lost" }, response: null },
+  });
+  expect(next.made).toEqual([]);
+});
+
+test("a client that goes away does not end the call", async () => {
+  const end = Promise.withResolvers<Answer>();
+  const { call, made } = server(() => end.promise);
+  const gone = new AbortController();
+  const first = call("a", gone.signal);
+  gone.abort();
+  expect(await rejectionOf(first)).toMatchObject({ reason: "cancelled" });
+  const second = call("b");
+  end.resolve(ok("a"));
+  expect(await second).toMatchObject({ replayed: true, answer: { invocation: { id: "a" } } });
+  expect(made).toEqual(["a"]);
+});
