@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { type Config, ConfigError } from "../config/config.ts";
 import { messageOf } from "../domain/errors.ts";
+import { readSmallFile } from "../private-files.ts";
 import { isThisMachine, serverUrl } from "./server-url.ts";
 
 /** A request to the API of a running server. */
@@ -83,7 +83,7 @@ export class ApiClient {
     const { ca, url } = this.#config;
     if (ca === null) return url === null && isThisMachine(this.url) ? { rejectUnauthorized: false } : {};
     try {
-      return { ca: await readFile(ca, "utf8") };
+      return { ca: readSmallFile(ca) };
     } catch (error) {
       throw new ConfigError(`Cannot read SLIPWAY_CA "${ca}": ${messageOf(error)}`, { cause: error });
     }
@@ -93,7 +93,7 @@ export class ApiClient {
     const { apiKey, apiKeyFile: file } = this.#config;
     if (file === null) return apiKey;
     try {
-      return (await readFile(file, "utf8")).trim();
+      return readSmallFile(file).trim();
     } catch (error) {
       throw new ConfigError(`Cannot read API_KEY_FILE "${file}": ${messageOf(error)}`, { cause: error });
     }

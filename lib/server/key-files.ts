@@ -1,10 +1,10 @@
-import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { type Config, ConfigError } from "../config/config.ts";
 import type { EngineAddress } from "../domain/engine-address.ts";
 import { messageOf } from "../domain/errors.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "../domain/parse-secret-key.ts";
+import { readSmallFile } from "../private-files.ts";
 
 /** Returns the API key, which the options give by itself or in a file; null if none. Throws a `ConfigError`. */
 export async function readApiKey({ apiKey, apiKeyFile }: Config): Promise<string | null> {
@@ -30,7 +30,7 @@ export async function readEngineAddress({
   const read = async (name: string) => {
     const file = join(directory, name);
     try {
-      return await readFile(file, "utf8");
+      return readSmallFile(file);
     } catch (error) {
       throw new ConfigError(`Cannot read "${file}" for DOCKER_TLS_VERIFY: ${messageOf(error)}. Set DOCKER_CERT_PATH.`, {
         cause: error,
@@ -43,7 +43,7 @@ export async function readEngineAddress({
 
 async function readKey(variable: "API_KEY_FILE" | "SECRET_KEY_FILE", file: string): Promise<string> {
   try {
-    const key = (await readFile(file, "utf8")).trim();
+    const key = readSmallFile(file).trim();
     if (key !== "") return key;
   } catch (error) {
     throw new ConfigError(`Cannot read ${variable} "${file}": ${messageOf(error)}`, { cause: error });

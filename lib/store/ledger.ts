@@ -59,8 +59,8 @@ export interface Ledger {
   /** Ends an invocation that no server attempts now (queued or lost). Returns whether that was so. */
   cancelUnattended(end: End): Promise<boolean>;
   /**
-   * Takes back to now what a clock that was ahead has written: waits begin again, leases last as long as any may, and keys
-   * and deliveries are as old as the server. At most a batch of each; returns how many they were.
+   * Takes back to now what a clock that was ahead has written: waits begin again, leases last as long as any may, and keys,
+   * deliveries and the ends of invocations are of now, so that they age. At most a batch of each; returns how many they were.
    */
   takeBack(now: number): Promise<number>;
   /**

@@ -14,6 +14,12 @@ test("docker-compose.yml sets variables that the server has, and publishes its p
         ports: ["127.0.0.1:9999:9999"],
         environment: { AUTH: "off", TRUST_GATEWAY: "on" },
         stop_grace_period: "45s",
+        // C12
+        read_only: true,
+        cap_drop: ["ALL"],
+        security_opt: ["no-new-privileges:true"],
+        pids_limit: 512,
+        ulimits: { core: 0 },
       },
     },
   });
@@ -27,8 +33,15 @@ test("slipway.service sets variables that the server has, and gives it more time
   expect(set.length).toBeGreaterThan(0);
   expect(set.filter((name) => !variables.has(name))).toEqual([]);
   expect(unit).toContain("\nTimeoutStopSec=45\n");
+  expect(unit).toContain("\nLimitCORE=0\n");
   // F6
   const commands = [...unit.matchAll(/^Exec\w+=-?\/usr\/local\/bin\/slipway (\S+)$/gm)].map(([, command]) => command);
   expect(commands).toEqual(["serve", "sweep"]);
   expect(Object.keys(COMMANDS)).toEqual(expect.arrayContaining(commands));
+});
+
+// C12: Bun otherwise runs the install scripts of packages on a list of its own, one of which reports home.
+test("package.json trusts no install script", async () => {
+  const { trustedDependencies } = (await Bun.file(join(ROOT, "package.json")).json()) as Record<string, unknown>;
+  expect(trustedDependencies).toEqual([]);
 });

@@ -1,4 +1,4 @@
-import { t } from "elysia";
+import { Elysia, t } from "elysia";
 import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../../domain/functions/functions.ts";
 import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
@@ -45,6 +45,13 @@ const pull = {
 
 /** `/v1/functions`: images plus their settings. */
 export function functionsRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
+  return new Elysia({ normalize: false })
+    .use(allRoutes(guard, functions, tools))
+    .use(oneRoutes(guard, functions, tools));
+}
+
+/** All functions: their list, and a new one. */
+function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
   return resource(guard, "functions", LARGE_BODY_BYTES)
     .get(
       "/",
@@ -80,7 +87,12 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
         response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 415, 502, 503, 507) },
         detail: creation,
       },
-    )
+    );
+}
+
+/** One function. */
+function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
+  return resource(guard, "functions", LARGE_BODY_BYTES)
     .get("/:id", ({ params: { id }, request }) => success(guard.shown(request, functions.getWithPool(id))), {
       needs: "read",
       params,

@@ -20,7 +20,7 @@ export const PageParameters = t.Object(
 );
 
 /** Returns the schema of a list: all records, or a page of them under their name with the cursor of the next one. */
-export function ListOrPage<T extends TSchema, N extends string>(record: T, name: N) {
+export function ListOrPage<T extends TSchema>(record: T, name: "functions" | "routes") {
   const all = Type.Array(record);
   const page = Type.Object({
     [name]: all,

@@ -1,6 +1,7 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { type Config, ConfigError } from "../../config/config.ts";
 import { messageOf } from "../../domain/errors.ts";
+import { readSmallFile } from "../../private-files.ts";
 
 /** The contents of two files: a certificate with its chain, and its private key, as PEM. */
 export interface TlsPair {
@@ -50,7 +51,7 @@ export class TlsFiles {
 
 async function readPem(variable: string, file: string): Promise<string> {
   try {
-    return await readFile(file, "utf8");
+    return readSmallFile(file);
   } catch (error) {
     throw new ConfigError(`Cannot read ${variable} "${file}": ${messageOf(error)}`, { cause: error });
   }

@@ -1,9 +1,9 @@
-import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, messageOf } from "../../domain/errors.ts";
 import { parseSecretKey, SECRET_KEY_FORM } from "../../domain/parse-secret-key.ts";
 import type { Logger } from "../../log.ts";
-import { giveName, isDiskFull, makePrivateFile, syncFile } from "../../private-files.ts";
+import { giveName, isDiskFull, makePrivateFile, readSmallFile, syncFile } from "../../private-files.ts";
 import { StoreError } from "../../store/errors.ts";
 
 /** Returns the path of the key made at the first start: not in the database, so that a copy of it reveals no secret. */
@@ -16,7 +16,7 @@ export function readKeyFile(path: string, log: Logger): Uint8Array | undefined {
   const shown = JSON.stringify(path);
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readSmallFile(path);
     if ((statSync(path).mode & 0o077) !== 0) {
       log.warn("the secret key can be read by others than its owner: chmod 600 it", { path });
     }

@@ -180,7 +180,12 @@ export class SqliteLedger implements Ledger {
         if (record !== undefined) invocations.put({ ...record, run_at: timestamp(due) });
       }
       const leases = work.shortenLeases(now + LONGEST_LEASE_MS);
-      return waits.length + leases + deliveries.takeBack(now) + idempotencyKeys.takeBack(now);
+      const others = [
+        deliveries.takeBack(now),
+        idempotencyKeys.takeBack(now),
+        invocations.takeBack(now, furthest(now)),
+      ];
+      return others.reduce((sum, count) => sum + count, waits.length + leases);
     });
   }
 

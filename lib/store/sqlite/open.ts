@@ -4,13 +4,13 @@ import { dirname } from "node:path";
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
 import { Database } from "./database/database.ts";
-import { makePrivateFile } from "../../private-files.ts";
+import { makePrivate, makePrivateFile } from "../../private-files.ts";
 import { StoreError } from "../errors.ts";
 import { damaged, mapOpenError, notADatabase } from "./errors.ts";
 import { LogSync } from "./database/log-sync.ts";
 import { APPLICATION_ID, migrate, MIGRATIONS } from "./migrations/migrations.ts";
 import { takeOwnership } from "./owner.ts";
-import { isSeed, migrateSeed } from "./seed.ts";
+import { isSeed, migrateSeed, SEED_COPY } from "./seed.ts";
 
 /**
  * The log is moved into the database when it has this many pages (8 MiB). That blocks the event loop for some 10 ms, as it
@@ -32,7 +32,7 @@ export function openDatabase(path: string, options: { readonly log: Logger; read
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       checkFile(path, options.log);
       ownership = takeOwnership(path);
-      makePrivateFile(path);
+      if (!makePrivateFile(path)) closeToOthers(path, options.log);
     }
     sqlite = new Sqlite(path, { readwrite: true, create: inMemory, strict: true });
     prepareSchema(sqlite, path, options);
@@ -50,6 +50,13 @@ export function openDatabase(path: string, options: { readonly log: Logger; read
     ownership?.[Symbol.dispose]();
     throw mapOpenError(error, path);
   }
+}
+
+/** Takes the rights of others from a database that was made by an older program, from its log, and from its copies. */
+function closeToOthers(path: string, log: Logger): void {
+  const files = ["", "-wal", "-shm", "-journal", SEED_COPY].map((suffix) => `${path}${suffix}`);
+  const changed = files.filter(makePrivate);
+  if (changed.length > 0) log.warn("others could read the database, and no longer can", { files: changed });
 }
 
 /**

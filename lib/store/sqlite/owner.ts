@@ -1,6 +1,6 @@
 import { Database as Sqlite } from "bun:sqlite";
 import { codeOf } from "../../domain/errors.ts";
-import { makePrivateFile } from "../../private-files.ts";
+import { makePrivate, makePrivateFile } from "../../private-files.ts";
 import { StoreError } from "../errors.ts";
 
 /**
@@ -13,7 +13,8 @@ import { StoreError } from "../errors.ts";
  */
 export function takeOwnership(path: string): Disposable {
   const file = `${path}-owner`;
-  makePrivateFile(file);
+  // Before it is opened: SQLite gives its journal the same rights.
+  if (!makePrivateFile(file)) makePrivate(file);
   const side = new Sqlite(file, { readwrite: true, create: true });
   try {
     side.run("pragma busy_timeout = 0; begin exclusive");

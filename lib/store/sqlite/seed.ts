@@ -35,6 +35,9 @@ export function isSeed(sqlite: Sqlite): boolean {
   return columns("functions") === "id,image,environment" && ["id,path,function_id", ""].includes(columns("routes"));
 }
 
+/** The end of the name of the copy of a go-serverless database, before it was taken over. */
+export const SEED_COPY = ".go-serverless";
+
 /**
  * Takes over a database of go-serverless in one transaction, after writing a copy next to it. Rows that cannot be kept are
  * named in the log, and stay in the copy.
@@ -44,7 +47,7 @@ export function migrateSeed(
   path: string,
   { log, clock }: { readonly log: Logger; readonly clock: Clock },
 ): void {
-  const copy = `${path}.go-serverless`;
+  const copy = `${path}${SEED_COPY}`;
   if (existsSync(copy)) log.warn("there is a copy of a go-serverless database already: it is kept", { copy });
   else copyInto(sqlite, copy);
   const now = timestamp(clock.now());

@@ -2,7 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { StoreError } from "../../../lib/store/errors.ts";
 import { keyFilePath, makeKeyFile, readKeyFile } from "../../../lib/services/secrets/key-file.ts";
-import { listeningLog, scratchDirectory, thrownBy } from "../../store/sqlite/support/stores.ts";
+import type { Config } from "../../../lib/config/config.ts";
+import { readSmallFile } from "../../../lib/private-files.ts";
+import { readApiKey, readSecretKey } from "../../../lib/server/key-files.ts";
+import { listeningLog, rejectionOf, scratchDirectory, thrownBy } from "../../store/sqlite/support/stores.ts";
 
 const KEY = Buffer.alloc(32, "k");
 
@@ -82,5 +85,43 @@ describe("readKeyFile", () => {
     expect(String(error)).toMatch(message);
     expect(String(error)).toContain(JSON.stringify(path));
     expect(readdirSync(scratch.path)).toEqual(["secret.key"]);
+  });
+});
+
+// C12
+describe("a key file that is not a regular file is refused at once:", () => {
+  const refused = async (path: string) => {
+    expect(() => readSmallFile(path)).toThrow("it is not a regular file");
+    const { log } = listeningLog();
+    expect(thrownBy(() => readKeyFile(path, log))).toBeInstanceOf(StoreError);
+    const options = { apiKey: null, apiKeyFile: path, secretKey: null, secretKeyFile: path };
+    // Only these options are read.
+    const config = options as unknown as Config;
+    expect(await rejectionOf(readApiKey(config))).toMatchObject({ message: expect.stringContaining("API_KEY_FILE") });
+    expect(await rejectionOf(readSecretKey(config))).toMatchObject({
+      message: expect.stringContaining("SECRET_KEY_FILE"),
+    });
+  };
+
+  test("a fifo, and a link to one", async () => {
+    using scratch = scratchDirectory();
+    await Bun.$`mkfifo ${scratch.file("fifo")}`;
+    symlinkSync(scratch.file("fifo"), scratch.file("link"));
+    await refused(scratch.file("fifo"));
+    await refused(scratch.file("link"));
+  });
+
+  test("a device", () => refused("/dev/zero"));
+
+  test("a directory", async () => {
+    using scratch = scratchDirectory();
+    await refused(scratch.path);
+  });
+
+  test("and a link to a regular file is read", () => {
+    using scratch = scratchDirectory();
+    writeFileSync(scratch.file("key"), "hello");
+    symlinkSync(scratch.file("key"), scratch.file("link"));
+    expect(readSmallFile(scratch.file("link"))).toBe("hello");
   });
 });

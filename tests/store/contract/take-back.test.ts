@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { LONGEST_LEASE_MS } from "../../../lib/domain/limits.ts";
 import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
-import { START } from "../sqlite/support/stores.ts";
+import { someInvocation, START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
 import { again, LEASE_MS, newWork, success } from "./records.ts";
 
@@ -68,8 +68,18 @@ describe.each(MAKERS)("Ledger of $name, after a clock that was ahead for a year:
     const delivery = await store.history.delivery("a");
     if (delivery === undefined) throw new Error("no delivery");
     await store.ledger.saveDelivery({ ...delivery, due: AHEAD + 60_000, attempts: 1 });
-    expect(await taken()).toBe(1);
+    // With the end of its invocation.
+    expect(await taken()).toBe(2);
     expect(await store.history.delivery("a")).toMatchObject({ due: START, since: START, attempts: 1 });
+  });
+
+  test("a record ages from now, and so the retention removes it", async () => {
+    const finished_at = new Date(AHEAD).toISOString();
+    await store.history.save([{ invocation: someInvocation("a", { created_at: finished_at, finished_at }) }]);
+    expect(await taken()).toBe(1);
+    const pruned = (before: number) => store.history.prune({ before, keep: 100, batch: 10 });
+    expect(await pruned(START)).toBe(0);
+    expect(await pruned(START + 1)).toBe(1);
   });
 
   test("many of them are taken back in batches", async () => {

@@ -1,7 +1,7 @@
 import { Database as Sqlite } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { ROUTE_DEFAULTS } from "../../../lib/domain/routes/options.ts";
-import { mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { MIGRATIONS } from "../../../lib/store/sqlite/migrations/migrations.ts";
@@ -26,6 +26,23 @@ function messageOf(run: () => unknown): string {
 }
 
 describe("openDatabase", () => {
+  // C12
+  test("takes the rights of others from a database that exists, its log and its copies", () => {
+    using scratch = scratchDirectory();
+    const path = databasePath(scratch.path);
+    newStore(path)[Symbol.dispose]();
+    writeFileSync(`${path}.go-serverless`, "");
+    const names = ["", "-owner", ".go-serverless"];
+    for (const name of names) chmodSync(`${path}${name}`, 0o644);
+    const { log, events } = listeningLog();
+    using _database = openDatabase(path, { log, clock: stillClock() });
+    for (const name of readdirSync(scratch.path)) expect(statSync(scratch.file(name)).mode & 0o777).toBe(0o600);
+    const files = ["", ".go-serverless"].map((name) => `${path}${name}`);
+    expect(events).toContainEqual(
+      expect.objectContaining({ event: "others could read the database, and no longer can", files }),
+    );
+  });
+
   test("makes the directory and the file, readable for their owner only, and leaves one file behind", async () => {
     using scratch = scratchDirectory();
     const path = databasePath(scratch.file("new/data"));

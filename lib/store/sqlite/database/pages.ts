@@ -18,7 +18,7 @@ export function cutPage<R extends Position, T>(
   const shown = rows.slice(0, limit);
   const last = rows.length > limit ? shown.at(-1) : undefined;
   return {
-    records: shown.map(({ place: _, ...row }) => recordOf(row)),
+    records: shown.map(({ place: _place, ...row }) => recordOf(row)),
     last: last === undefined ? null : { created_at: last.created_at, place: last.place },
   };
 }

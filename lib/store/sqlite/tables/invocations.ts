@@ -20,7 +20,10 @@ const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
 const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of"]);
 
 /** Fields that keep their value when a record is written again without one. */
-const KEPT: readonly string[] = ["undelivered", "logs"];
+const KEPT: ReadonlySet<string> = new Set(["undelivered", "logs"]);
+
+/** The most records that are taken back at once: a few milliseconds of the event loop. */
+const TAKE_BACK_BATCH = 200;
 
 /** Queued invocations are skipped by the index on the status, however many there are. */
 const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "running");
@@ -40,6 +43,7 @@ export class InvocationTable {
   readonly #firstBeyond: Statement<{ finished_at: string; id: string }>;
   readonly #prunable: Statement<{ id: string; bytes: number }>;
   readonly #markLost: Statement<never>;
+  readonly #takeBack: Statement<never>;
   readonly #dead: Statement<Invocation>;
   readonly #countDead: Statement<{ count: number }>;
   readonly #isReplayed: Statement<unknown>;
@@ -52,7 +56,7 @@ export class InvocationTable {
     this.#save = database.prepare(
       `insert into invocations (${columns}, logs) values (${COLUMNS.map((column) => `$${column}`).join()}, $logs)
        on conflict (id) do update set
-         ${written.map((column) => `${column} = ${KEPT.includes(column) ? `coalesce(excluded.${column}, ${column})` : `excluded.${column}`}`).join()}`,
+         ${written.map((column) => `${column} = ${KEPT.has(column) ? `coalesce(excluded.${column}, ${column})` : `excluded.${column}`}`).join()}`,
     );
     this.#markUndelivered = database.prepare("update invocations set undelivered = $why where id = $id");
     this.#remove = database.prepare("delete from invocations where id = $id");
@@ -79,6 +83,10 @@ export class InvocationTable {
     this.#dead = database.prepare(`select ${columns} ${dead} order by created_at desc, id desc limit $limit`);
     this.#countDead = database.prepare(`select count(*) as count ${dead}`);
     this.#isReplayed = database.prepare("select 1 from invocations where replay_of = $id limit 1");
+    this.#takeBack = database.prepare(
+      `update invocations set finished_at = $now where id in (
+         select id from invocations where finished_at > $furthest limit ${TAKE_BACK_BATCH})`,
+    );
     this.#markLost = database.prepare(
       `update invocations set status = 'failed', reason = 'instance_lost', message = $message, finished_at = $now
        where status = 'running' and mode = 'sync'`,
@@ -172,6 +180,11 @@ export class InvocationTable {
       }
       return removed;
     });
+  }
+
+  /** Part of a transaction: lets records that ended after `furthest` end now, at most a batch, so that they age; returns how many. */
+  takeBack(now: number, furthest: number): number {
+    return this.#takeBack.run({ now: timestamp(now), furthest: timestamp(furthest) });
   }
 
   /** Lists the dead ones not replayed yet whose requests and functions still exist, the newest first. */
