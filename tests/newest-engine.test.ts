@@ -7,7 +7,8 @@ const ROOT = join(import.meta.dir, "..");
 
 /** What a test uses only if it touches images, pulls, containers or their settings: imports, and calls of `docker`. */
 const TOUCHES = [
-  /from "[./]*\/support\/(?:registry|image-with)\.ts"/,
+  /from "[./]*\/support\/registry\.ts"/,
+  /\bimageWith\b/,
   /from "[./]*\/lib\/docker\/docker-platform\.ts"/,
   /\bdocker\("(?:pull|tag|rmi|network|volume)"/,
 ];

@@ -168,6 +168,14 @@ bool clear_directory(const char *path);
 bool clear_ipc_objects(void);
 bool holds_only(const char *path, const char *except);
 
+/* ---- kept.c: what has to be as it was before the first call ---- */
+
+void open_proc_files(void);
+bool remember(const char *context);
+bool process_is_kept(void);
+bool mounts_are_kept(void);
+bool clear_mounts(void);
+
 /* ---- reset.c: from an answer to the next READY ---- */
 
 bool is_reusable(void);

@@ -90,6 +90,7 @@ static bool set_up(char **command) {
   watch_signals();
   fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
   fcntl(STDOUT_FILENO, F_SETFL, fcntl(STDOUT_FILENO, F_GETFL) | O_NONBLOCK);
+  open_proc_files();
   return signals >= 0 && map_variables();
 }
 

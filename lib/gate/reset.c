@@ -5,8 +5,8 @@
  * main.c tries it before the answer is sent, so that READY goes with the answer. Otherwise start_reset() kills what is
  * left, and finish_reset() removes the files when the last process is dead, lest it make new ones.
  *
- * Only the places where functions usually write are cleared. The rest of the container's writable layer stays as it is:
- * that is the price of `max_calls`.
+ * The places where functions usually write are cleared, and every mount. The rest of the container's writable layer stays
+ * as it is: that is the price of `max_calls`.
  *
  * Owns nothing but whether the image can serve more than one call.
  */
@@ -28,14 +28,17 @@ static bool is_perishable(const char *path) {
 }
 
 /* Returns whether the image can serve more than one call. It cannot if it keeps its working directory, its program or a
- * file that its command names in a place that we clear. Call it before the first run, when all files there came with
- * the image. */
+ * file that its command names in a place that we clear, or has volumes that cannot be compared. Call it before the first
+ * run, when all files there came with the image, and before the context is made. */
 bool is_reusable(void) {
   static enum { UNKNOWN, YES, NO } answer;
   if (answer == UNKNOWN) {
     answer = given.is_init && is_perishable(".") ? NO : YES;
     for (char **word = given.command; given.is_init && *word != NULL; word++)
       if (is_perishable(*word)) answer = NO;
+    char root[PATH_MAX];
+    context_root(root);
+    if (answer == YES && !remember(root)) answer = NO;
   }
   return answer == YES;
 }
@@ -66,11 +69,12 @@ bool reset_at_once(void) {
   if (access(root, W_OK) < 0 || !holds_only(root, context_id())) return false;
   const char *in_tmp = strncmp(root, "/tmp/", 5) == 0 ? root + 5 : "";
   if (!holds_only("/tmp", in_tmp) || !holds_only("/dev/shm", "") || !holds_only("/dev/mqueue", "")) return false;
-  if (!clear_ipc_objects()) return false;
+  if (!clear_ipc_objects() || !process_is_kept()) return false;
   for (size_t i = 0; i < sizeof OWN_FILES / sizeof *OWN_FILES; i++) unlinkat(context_descriptor(), OWN_FILES[i], 0);
   if (secrets_were_given() && !clear_directory(SECRETS)) return false;
   if (rmdir(context_path()) < 0) return false;
-  close_call();
+  close_call(); /* or the files that were just removed would still count */
+  if (!mounts_are_kept()) return false;
   begin_anew();
   return true;
 }
@@ -87,7 +91,7 @@ void start_reset(void) {
  * memory. */
 static bool clear_container(void) {
   return clear_directory("/tmp") && clear_directory("/dev/shm") && clear_directory("/dev/mqueue") &&
-         (!secrets_were_given() || clear_directory(SECRETS)) && clear_ipc_objects();
+         (!secrets_were_given() || clear_directory(SECRETS)) && clear_ipc_objects() && clear_mounts() && mounts_are_kept();
 }
 
 /* Clears away what can hold a trace of the call, once no process is left, and says READY again. */
@@ -97,5 +101,6 @@ void finish_reset(void) {
   if (access(root, W_OK) < 0 || !clear_directory(root)) leave();
   /* Tests run the gate as a plain process, on a machine whose /tmp is not ours to clear. */
   if (given.is_init && !clear_container()) leave();
+  if (!process_is_kept()) leave();
   begin_anew();
 }

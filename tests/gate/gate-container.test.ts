@@ -70,3 +70,37 @@ test.each([
     }
   },
 );
+
+// EDGE C3
+test.each([
+  ["a volume that was empty", "/empty", "mkdir -p /empty/a && echo left > /empty/a/b"],
+  ["the root of cgroups, where root may write", "/sys/fs/cgroup", "echo left > /sys/fs/cgroup/left || true"],
+])("gate finds nothing of a call in a real container in %s", async (_, path, leave) => {
+  await using gate = await containerGate("--tmpfs", "/empty:rw,mode=1777,size=1m");
+  const calls: string[] = [];
+  for (let call = 0; call < 3; call++) {
+    const { stdout } = await gate.serve(ROOT, { body: `ls -A ${path}; { ${leave}; } 2> /dev/null` });
+    calls.push(stdout);
+    const next = await gate.next();
+    if (next === undefined) break; // as good: the container is gone
+  }
+  expect(new Set(calls)).toEqual(new Set([calls[0] ?? ""]));
+  expect(calls[0]).not.toContain("left");
+});
+
+// EDGE C3, C4
+test.each([
+  ["a file in /dev", "touch /dev/left"],
+  ["names of hosts", "echo 192.0.2.1 evil >> /etc/hosts"],
+  ["servers of names", "echo nameserver 192.0.2.1 > /etc/resolv.conf"],
+  ["a closed device", "chmod 600 /dev/null"],
+  ["a score", "echo 900 > /proc/1/oom_score_adj"],
+  ["a niceness", "renice -n 5 -p 1"],
+])("gate exits instead of sending READY in a real container after a call that left %s", async (_, leave) => {
+  await using gate = await containerGate();
+  await gate.serve(ROOT, { body: "cat /etc/hosts > /dev/null; : > /dev/null; exec 3</dev/zero" });
+  await gate.expect("ready");
+  const { exit } = await gate.serve(ROOT, { body: leave });
+  expect(exit).toMatchObject({ exitCode: 0 });
+  expect(await gate.next()).toBeUndefined();
+});

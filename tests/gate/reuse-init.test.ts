@@ -6,6 +6,7 @@ import {
   outcome,
   requestIn,
   scratch,
+  scratchIn,
   witness,
   type Scratch,
   type Told,
@@ -107,8 +108,11 @@ test("gate as PID 1 that is not root keeps the files of other users, and clears 
 });
 
 test("gate as PID 1 counts out-of-memory kills anew in each call", async () => {
-  const counter = "/sys/fs/cgroup/memory.events";
-  await using gate = await initGate(host.path, { prepare: `echo "oom_kill 5" > ${counter}` });
+  // Behind a link out of the mount: the gate compares what is in it.
+  await using elsewhere = await scratchIn("/var/tmp");
+  const counter = `${elsewhere.path}/memory.events`;
+  const prepare = `echo "oom_kill 5" > ${counter}; ln -s ${counter} /sys/fs/cgroup/memory.events`;
+  await using gate = await initGate(host.path, { prepare });
   const kills = async (body: string) => (await run(gate, body)).exit?.oomKills;
   expect(await kills("true")).toBe(0);
   expect(await kills(`echo "oom_kill 8" > ${counter}`)).toBe(3);

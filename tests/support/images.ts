@@ -2,7 +2,7 @@ import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { baseImage, type BaseImage } from "../../.ci/engine/base-images.ts";
 import { compile } from "../../.ci/engine/compile.ts";
-import { acquireEngine } from "../../.ci/engine/engine.ts";
+import { acquireEngine, type Engine } from "../../.ci/engine/engine.ts";
 import type { EngineClient } from "../../.ci/engine/engine-client.ts";
 import { buildDirectory, hasImage, withDirectory } from "../../.ci/engine/image-tree.ts";
 
@@ -88,4 +88,14 @@ async function hashOfFiles(words: readonly string[], files: readonly string[]): 
 export async function hasContainerdStore(client: EngineClient): Promise<boolean> {
   const info = (await client.json("GET", "/info")) as { DriverStatus?: string[][] }; // the engine's own format
   return (info.DriverStatus ?? []).some(([, value]) => value === "io.containerd.snapshotter.v1");
+}
+
+/** Makes an image from another and these Dockerfile lines, and returns its id. The caller removes it. */
+export async function imageWith(engine: Engine, image: string, ...changes: readonly string[]): Promise<string> {
+  const container = (await engine.docker("create", image, "never-started")).trim();
+  try {
+    return (await engine.docker("commit", ...changes.flatMap((change) => ["--change", change]), container)).trim();
+  } finally {
+    await engine.docker("rm", container);
+  }
 }

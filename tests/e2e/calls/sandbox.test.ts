@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
-import { imageWith } from "../../support/image-with.ts";
-import { fixture } from "../../support/images.ts";
+import { fixture, imageWith } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { forget, inside, inspected, mountAt } from "./inside.ts";
 

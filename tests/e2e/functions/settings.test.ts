@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
-import { imageWith } from "../../support/image-with.ts";
-import { fixture } from "../../support/images.ts";
+import { fixture, imageWith } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { forget, inside, inspected, mountAt } from "../calls/inside.ts";
 import { containersOf, full, isWarm, type Named, pool, warmServer } from "../pool/pools.ts";

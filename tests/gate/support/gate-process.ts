@@ -14,8 +14,12 @@ export interface Scratch extends AsyncDisposable {
   readonly path: string;
 }
 
-export async function scratch(): Promise<Scratch> {
-  const path = await mkdtemp(`${tmpdir()}/slipway-gate-`);
+export function scratch(): Promise<Scratch> {
+  return scratchIn(tmpdir());
+}
+
+export async function scratchIn(parent: string): Promise<Scratch> {
+  const path = await mkdtemp(`${parent}/slipway-gate-`);
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 

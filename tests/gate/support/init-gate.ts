@@ -2,6 +2,7 @@ import { GATE, GateProcess, sh, type GateOptions } from "./gate-process.ts";
 
 /**
  * Makes a container of namespaces: the gate is PID 1, and everything that it clears as PID 1 is a private tmpfs.
+ * The machine's other mounts are not in it: the gate would take them for the container's.
  * `set -e`: if one of them cannot be mounted, the gate is not started, lest it clear the machine's own directories.
  * $1 is a directory of the test, mounted at /dev/host; $2 the gate, copied to /dev/gate; $3 the context's root.
  */
@@ -19,6 +20,12 @@ const CONTAINER = `
   mount -t tmpfs -o mode=1777 none /tmp
   mkdir -p "$3"
   mount -t tmpfs -o mode=1777 none "$3"
+  cut -d' ' -f5 /proc/self/mountinfo | sort -r | while read -r at; do
+    case "$at" in
+      / | /proc | /sys | /dev | /dev/host | /dev/shm | /dev/mqueue | /sys/fs/cgroup | /tmp | "$3") ;;
+      *) umount -l "$at" 2> /dev/null || true ;;
+    esac
+  done
 `;
 
 /** Differences between the container of a test and the usual one. */

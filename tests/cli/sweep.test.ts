@@ -1,14 +1,14 @@
 import { expect, test } from "bun:test";
 import { Database } from "bun:sqlite";
 import { join } from "node:path";
-import { acquireEngine } from "../../../.ci/engine/engine.ts";
-import { fixture } from "../../support/images.ts";
-import { SpawnedServer } from "../../support/spawned-server.ts";
-import { startLookAlikes } from "./support/look-alikes.ts";
+import { acquireEngine } from "../../.ci/engine/engine.ts";
+import { fixture } from "../support/images.ts";
+import { SpawnedServer } from "../support/spawned-server.ts";
+import { startLookAlikes } from "../e2e/faults/support/look-alikes.ts";
 
 /** Runs `slipway sweep` on a server's data and an engine. */
 async function sweep(dataPath: string, host: string): Promise<{ code: number; said: string }> {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "../../../index.ts"), "sweep"], {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "../../index.ts"), "sweep"], {
     env: { PATH: process.env["PATH"] ?? "", DATA_PATH: dataPath, DOCKER_HOST: host },
     stdio: ["ignore", "ignore", "pipe"],
   });
