@@ -62,6 +62,15 @@ export const CAPACITY_OPTIONS = {
     read: integer(0, 1_000_000),
     default: "100",
   },
+  bodyMemory: {
+    flag: "body-memory",
+    variable: "BODY_MEMORY",
+    value: "SIZE",
+    help: "The most memory for bodies of calls that are read, wait, run or are sent to slow readers; beyond it a call gets a 503 before its body is read. One client may have half of it.",
+    read: size(16 * 1024 ** 2, 1024 ** 4),
+    default: ({ memory_bytes }) => String(Math.max(64 * 1024 ** 2, Math.min(1024 ** 3, Math.floor(memory_bytes / 4)))),
+    defaultHelp: "a quarter of the memory, at most 1GiB",
+  },
   queueBytes: {
     flag: "queue-bytes",
     variable: "QUEUE_BYTES",

@@ -36,6 +36,7 @@ import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
+import type { BodyMemory } from "./calls/body-memory.ts";
 import type { SlowReaders } from "./wire/slow-readers.ts";
 import type { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
@@ -79,6 +80,7 @@ export interface AppServices {
   readonly request_bytes: number;
   readonly idle_timeouts: IdleTimeouts;
   readonly slowReaders: SlowReaders;
+  readonly bodyMemory: BodyMemory;
   readonly version: string;
 }
 

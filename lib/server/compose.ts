@@ -1,6 +1,7 @@
 import type { AnyElysia } from "elysia";
 import { type AppServices, createApp, createPublicApp } from "../http/app.ts";
 import { RateLimits } from "../http/calls/rate-limits.ts";
+import { BodyMemory } from "../http/calls/body-memory.ts";
 import { SlowReaders } from "../http/wire/slow-readers.ts";
 import { VERSION } from "../version.ts";
 import { createAccess } from "./access.ts";
@@ -46,6 +47,7 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
   const access = await createAccess(tools, data, services);
   const serverProcess = createProcess(tools, data, services);
   const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
+  const bodyMemory = stack.use(new BodyMemory({ clock, budget: config.bodyMemory }));
   const slowReaders = stack.use(new SlowReaders({ clock, timeouts: idle_timeouts }));
   const appServices: AppServices = {
     ...services,
@@ -59,6 +61,7 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     rates: new RateLimits(clock),
     request_bytes: config.maxRequestBytes,
     idle_timeouts,
+    bodyMemory,
     slowReaders,
     version: VERSION,
   };

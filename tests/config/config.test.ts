@@ -47,6 +47,7 @@ describe("readConfig", () => {
       warmMax: 1000,
       queueLimit: 1000,
       functionQueueLimit: 100,
+      bodyMemory: 1024 * MIB,
       queueBytes: 2 * 1024 * MIB,
       maxRequestBytes: 6 * MIB,
       maxResponseBytes: 6 * MIB,

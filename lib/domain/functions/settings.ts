@@ -129,7 +129,8 @@ const resources = {
     Type.Integer({
       minimum: 0,
       maximum: LOG_LIMIT.max,
-      description: "The most output that is kept per call, in bytes: of more, the first half and the last are kept. Null for the server's LOG_BYTES.",
+      description:
+        "The most output that is kept per call, in bytes: of more, the first half and the last are kept. Null for the server's LOG_BYTES.",
       examples: [null],
     }),
   ),

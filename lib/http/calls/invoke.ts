@@ -8,9 +8,10 @@ import { checkFunction, hasScope } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { IdempotentCalls } from "../../services/calls/idempotent-calls.ts";
-import type { InvocationService } from "../../services/calls/invocations.ts";
+import type { Answer, InvocationService } from "../../services/calls/invocations.ts";
 import type { Target } from "../../services/calls/record.ts";
-import type { ClientAddress } from "../access/client-address.ts";
+import { type ClientAddress, clientOf } from "../access/client-address.ts";
+import { type BodyMemory, expectedBytes } from "./body-memory.ts";
 import type { ReadBody } from "../wire/body.ts";
 import { answerResponse } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
@@ -26,6 +27,7 @@ export interface Calls {
   readonly idempotentCalls: IdempotentCalls;
   readonly submissions: Submissions;
   readonly readBody: ReadBody;
+  readonly bodyMemory: BodyMemory;
   readonly requestId: RequestId;
   readonly slowReaders: SlowReaders;
   readonly server: () => Server<unknown> | null;
@@ -81,12 +83,25 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 }
 
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
-export async function call(
-  { invocations, idempotentCalls, submissions, readBody, slowReaders, server, clientAddress, request_bytes }: Calls,
+export async function call(calls: Calls, request: Request, called: Called): Promise<Response> {
+  const { bodyMemory, readBody, request_bytes } = calls;
+  const room = bodyMemory.take(expectedBytes(request, request_bytes), () => clientOfRequest(calls, request));
+  try {
+    const body = await readBody(request, request_bytes);
+    bodyMemory.shrink(room, body.length);
+    return await answerTo(calls, request, called, body);
+  } finally {
+    bodyMemory.release(room);
+  }
+}
+
+async function answerTo(
+  calls: Calls,
   request: Request,
   { id, target, path, submission, may_read }: Called,
+  body: Uint8Array,
 ): Promise<Response> {
-  const body = await readBody(request, request_bytes);
+  const { invocations, idempotentCalls, submissions, slowReaders, server, clientAddress } = calls;
   const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
   const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
   const isPublic = target.route_id !== null && target.key_id === null;
@@ -97,6 +112,7 @@ export async function call(
   if (idempotency !== undefined) {
     const made = await idempotentCalls.invoke({ ...asked, signal: request.signal }, idempotency);
     if ("queued" in made) return accepted((submission?.shown ?? shownOnRoutes)(made.queued), made.queued.id, true);
+    holdAnswer(calls, request, made.answer);
     const response = answerResponse(made.answer, reader);
     if (made.replayed) response.headers.set("Idempotent-Replayed", "true");
     // The invocation that gave the answer, not one that this request would have been.
@@ -104,10 +120,24 @@ export async function call(
     return response;
   }
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
+  holdAnswer(calls, request, answer);
   if (answer.response !== null && (isLong(answer.response) || request.signal.aborted)) {
     slowReaders.follow({ request, server: server(), onUndelivered: (why) => invocations.undelivered(id, why) });
   }
   return answerResponse(answer, reader);
+}
+
+/** Takes room for a long answer until its reader has it. Throws `overloaded` if there is none. */
+function holdAnswer(calls: Calls, request: Request, { response }: Answer): void {
+  const bytes = response?.body instanceof Uint8Array ? response.body.length : 0;
+  if (bytes < LONG_ANSWER_BYTES) return;
+  const { bodyMemory, server } = calls;
+  const room = bodyMemory.take(bytes, () => clientOfRequest(calls, request));
+  bodyMemory.releaseWhenOut(room, () => server()?.requestIP(request) === null);
+}
+
+function clientOfRequest({ clientAddress, server }: Calls, request: Request): string {
+  return clientOf(clientAddress(request, server()) ?? "");
 }
 
 function isLong({ body }: FunctionResponse): boolean {

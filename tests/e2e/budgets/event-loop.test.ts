@@ -19,7 +19,7 @@ let answers: AsyncIterator<string>;
 beforeAll(async () => {
   server = await SpawnedServer.start();
   image = await fixture("static");
-  const program = join(import.meta.dir, "../../support/health-probe.ts");
+  const program = join(import.meta.dir, "health-probe.ts");
   probe = Bun.spawn([process.execPath, program, server.url], { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
   answers = lines(probe.stdout);
   await longest();
