@@ -56,8 +56,9 @@ export function cursorOf<T>({ last }: Page<T>): string | null {
 function decodeCursor(cursor: string): Position {
   try {
     const value: unknown = JSON.parse(Buffer.from(cursor, "base64url").toString());
-    if (Array.isArray(value) && encode(value) === cursor) {
-      const [created_at, place, ...more]: unknown[] = value;
+    const parts: readonly unknown[] = Array.isArray(value) ? value : [];
+    if (encode(parts) === cursor) {
+      const [created_at, place, ...more] = parts;
       if (typeof created_at === "string" && Number.isSafeInteger(place) && more.length === 0) {
         return { created_at, place: Number(place) };
       }

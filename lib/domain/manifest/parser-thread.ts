@@ -90,18 +90,26 @@ class ParserThread implements Disposable {
     const worker = (this.#worker ??= this.#begin());
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     let value: unknown;
-    worker.onmessage = ({ data }: MessageEvent<Message>) => {
+    const onMessage = ({ data }: MessageEvent<Message>) => {
       if ("parts" in data) {
         for (const part of data.parts) value = withPart(value, part);
         // Asks for the next ones only now, so that other tasks have their turn between them.
+        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker has no origin
         worker.postMessage({});
       } else if ("done" in data) resolve(value);
       else reject(errorOf(data.error));
     };
-    worker.onerror = ({ message }) => reject(new Error(message));
+    const onError = ({ message }: ErrorEvent) => reject(new Error(message));
+    worker.addEventListener("message", onMessage);
+    worker.addEventListener("error", onError);
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- as above
     worker.postMessage({ text, format, wanted });
     const timer = setTimeout(() => reject(tooSlow()), LONGEST_MS);
-    return promise.finally(() => clearTimeout(timer));
+    return promise.finally(() => {
+      clearTimeout(timer);
+      worker.removeEventListener("message", onMessage);
+      worker.removeEventListener("error", onError);
+    });
   }
 
   [Symbol.dispose](): void {

@@ -46,7 +46,7 @@ async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string
 
 /** Returns the longest time that /healthz took since the last call, in milliseconds. */
 async function longest(): Promise<number> {
-  probe.stdin.write("\n");
+  await probe.stdin.write("\n");
   await probe.stdin.flush();
   return Number((await answers.next()).value);
 }

@@ -112,7 +112,7 @@ test("those that come meanwhile wait for the first, also if its client goes away
   gone.abort();
   const all = await Promise.all(waiting);
   expect(new Set(all.map(({ status, text }) => `${status} ${text}`)).size).toBe(1);
-  expect(all.map(({ status, replayed }) => [status, replayed])).toEqual(Array(5).fill([200, "true"]));
+  expect(all.map(({ status, replayed }) => [status, replayed])).toEqual(all.map(() => [200, "true"]));
   expect(await count("slow")).toBe(1);
   const later = await call(key, "/r/slow", { body: "{}" });
   expect([later.text, later.replayed]).toEqual([all[0]?.text ?? "", "true"]);

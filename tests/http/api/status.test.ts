@@ -75,7 +75,9 @@ describe("without an engine", () => {
     expectError(reply, { status: 503, reason: "engine_unavailable" });
     expect(reply.headers.get("retry-after")).toMatch(/^[1-9]\d*$/);
     // Strangers do not learn what the server runs on.
-    const words = path.startsWith("/r/") ? "Functions cannot be run now: try again" : "The Docker Engine cannot be reached";
+    const words = path.startsWith("/r/")
+      ? "Functions cannot be run now: try again"
+      : "The Docker Engine cannot be reached";
     expect(reply.body.message).toStartWith(words);
     expect(reply.body.message).not.toContain(directory);
   });

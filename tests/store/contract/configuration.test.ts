@@ -177,7 +177,11 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     await store.functions.insert(other);
     const renamed = { digest: known.digest, before, image_id: "sha256:after" };
     const changed = await store.functions.renameImage(renamed);
-    expect(changed.map(({ id, version, image_id }) => [id, version, image_id]).toSorted()).toEqual([
+    expect(
+      changed
+        .map(({ id, version, image_id }) => [id, version, image_id])
+        .toSorted(([a = ""], [b = ""]) => String(a).localeCompare(String(b))),
+    ).toEqual([
       ["now", 1, "sha256:after"],
       ["old", 2, "sha256:2"],
     ]);
