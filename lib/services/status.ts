@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { messageOf } from "../domain/errors.ts";
+import { type AppError, messageOf } from "../domain/errors.ts";
 import type { Runner } from "../runner/runner.ts";
 
 /** The state of a part of the server: `ok`, or the cause of its problem and how to fix it. */
@@ -24,25 +24,39 @@ interface StatusDeps {
   readonly clock: Pick<Clock, "monotonic">;
 }
 
+/** An answer, when it was known (infinity until then), and what was known of the engine at that moment. */
+interface Look {
+  readonly answer: Promise<Readiness>;
+  known_at: number;
+  problem: AppError | undefined;
+}
+
 /** Checks whether the server can run functions. */
 export class StatusService {
   readonly #deps: StatusDeps;
-  #latest: { readonly answer: Promise<Readiness>; known_at: number } | undefined;
+  #latest: Look | undefined;
 
   constructor(deps: StatusDeps) {
     this.#deps = deps;
   }
 
-  /** Returns the state of at most a second ago. All who ask while it is found out get the same answer. */
+  /**
+   * Returns the state of at most a second ago; what has become known of the engine since then counts at once. All who ask
+   * while it is found out get the same answer.
+   */
   readiness(): Promise<Readiness> {
-    const now = this.#deps.clock.monotonic();
-    if (this.#latest === undefined || now - this.#latest.known_at >= FRESH_MS) {
-      const latest = { answer: this.#look(), known_at: Infinity };
-      this.#latest = latest;
-      const known = () => (latest.known_at = this.#deps.clock.monotonic());
-      latest.answer.then(known, known);
-    }
-    return this.#latest.answer;
+    const { runner, clock } = this.#deps;
+    const { known_at = -Infinity, problem } = this.#latest ?? {};
+    const isFresh = clock.monotonic() - known_at < FRESH_MS && (known_at === Infinity || problem === runner.problem);
+    if (this.#latest !== undefined && isFresh) return this.#latest.answer;
+    const latest: Look = { answer: this.#look(), known_at: Infinity, problem: undefined };
+    this.#latest = latest;
+    const known = () => {
+      latest.known_at = clock.monotonic();
+      latest.problem = runner.problem;
+    };
+    latest.answer.then(known, known);
+    return latest.answer;
   }
 
   async #look(): Promise<Readiness> {

@@ -37,6 +37,17 @@ test("readiness names the problem of the database, and how to fix it", async () 
   });
 });
 
+test("readiness is looked at again as soon as the engine is known to be lost, or to be back", async () => {
+  const runner = { problem: undefined as AppError | undefined, probe: () => Promise.resolve(runner.problem) };
+  const status = new StatusService({ runner, probeDatabase: () => Promise.resolve(), clock: new FakeClock() });
+  const ready = async () => (await status.readiness()).ready;
+  expect(await ready()).toBe(true);
+  runner.problem = AWAY;
+  expect([await ready(), await ready()]).toEqual([false, false]);
+  runner.problem = undefined;
+  expect(await ready()).toBe(true);
+});
+
 test("readiness asks the engine once a second at most, and once for all who ask meanwhile (B6)", async () => {
   const clock = new FakeClock();
   const looks: PromiseWithResolvers<AppError | undefined>[] = [];
