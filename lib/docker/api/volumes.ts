@@ -35,7 +35,8 @@ export async function namedVolumeProblem(connection: EngineConnection, name: str
 function problemOf({ Labels, Options }: Inspected): string | undefined {
   const own = Object.keys(Labels ?? {}).find((label) => label.startsWith(OWN_LABELS) && label !== VOLUME_LABEL);
   if (own !== undefined) return `its label "${own}" says that it is Slipway's own`;
-  if (Object.hasOwn(Labels ?? {}, ANONYMOUS_LABEL)) return "the engine made it for one container, and removes it with that";
+  if (Object.hasOwn(Labels ?? {}, ANONYMOUS_LABEL))
+    return "the engine made it for one container, and removes it with that";
   return Object.entries(Options ?? {}).some(([key, value]) => namesHost(key.toLowerCase(), value))
     ? "its driver's options name a device or a path, which may be the host's"
     : undefined;

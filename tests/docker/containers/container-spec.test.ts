@@ -208,7 +208,12 @@ test("containerSpec never lets a function escape, for any settings and any image
       const shared = settings.volumes.map(({ path }) => `--shared=${path}`);
       const isOption = commandOf(settings, { ...image, ...from })[0]?.startsWith("--") ?? false;
       const options = shared.length > 0 || isOption ? [...shared, "--"] : [];
-      expect(spec).toMatchObject({ Entrypoint: [setting.gate, ...options], OpenStdin: true, StdinOnce: true, Tty: false });
+      expect(spec).toMatchObject({
+        Entrypoint: [setting.gate, ...options],
+        OpenStdin: true,
+        StdinOnce: true,
+        Tty: false,
+      });
       expect(spec).toMatchObject({ Labels: { "slipway.owner": "o", "slipway.function": "f" } });
       expect(HostConfig).toMatchObject({
         AutoRemove: true,
@@ -250,7 +255,13 @@ test("containerSpec mounts named volumes, also in place of the image's, and tell
   expect(spec.HostConfig["Mounts"]).toEqual([
     setting.gate_mount,
     { Type: "volume", Source: "models", Target: "/models", ReadOnly: true, VolumeOptions: { NoCopy: true, Labels } },
-    { Type: "volume", Source: "cache", Target: "/var/cache/x", ReadOnly: false, VolumeOptions: { NoCopy: false, Labels } },
+    {
+      Type: "volume",
+      Source: "cache",
+      Target: "/var/cache/x",
+      ReadOnly: false,
+      VolumeOptions: { NoCopy: false, Labels },
+    },
   ]);
   expect(Object.keys(spec.HostConfig["Tmpfs"] as object)).toEqual(["/tmp", "/data", "/tmp/context"]);
 });

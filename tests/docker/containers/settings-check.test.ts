@@ -152,7 +152,9 @@ test.each([
   ["gates", "it brings Slipway's own program into containers"],
   ["anonymous", "the engine made it for one container, and removes it with that"],
 ])("SettingsCheck refuses the volume %j: %s", async (name, why) => {
-  const { problem } = await check({ volumes: [...(volumesOf("plain").volumes ?? []), { name, path: "/w", read_only: false }] });
+  const { problem } = await check({
+    volumes: [...(volumesOf("plain").volumes ?? []), { name, path: "/w", read_only: false }],
+  });
   const message = `Invalid "volumes": a function cannot have the volume "${name}": ${why}: name another volume`;
   expect(problem).toMatchObject({ reason: "invalid_request", message });
 });
@@ -175,6 +177,9 @@ test("SettingsCheck takes a volume beside Slipway's own mounts", async () => {
 });
 
 test("SettingsCheck of volumes answers 503 if the engine makes no sense", async () => {
-  for (const [name, status] of [["plain", 500], ["senseless", 200]] as const)
+  for (const [name, status] of [
+    ["plain", 500],
+    ["senseless", 200],
+  ] as const)
     expect((await check(volumesOf(name), { status })).problem).toMatchObject({ reason: "engine_unavailable" });
 });

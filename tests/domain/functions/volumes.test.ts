@@ -99,6 +99,8 @@ test("volumes are writable unless a request says otherwise, and in `strict` only
   expect(fullSettings({})).toEqual({});
   checkSettings({ ...SETTING_DEFAULTS, ...given, sandbox: "docker" });
   const strict = { ...SETTING_DEFAULTS, sandbox: "strict", read_only: true } as const;
-  expect(() => checkSettings({ ...strict, ...given })).toThrow('The volume "models" is writable, and the sandbox "strict"');
+  expect(() => checkSettings({ ...strict, ...given })).toThrow(
+    'The volume "models" is writable, and the sandbox "strict"',
+  );
   checkSettings({ ...strict, ...fullSettings({ volumes: [{ name: "models", path: "/models", read_only: true }] }) });
 });
