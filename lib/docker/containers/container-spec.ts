@@ -54,8 +54,8 @@ export function contextBytes({
  */
 function temporaryFiles(fn: Function, image: ImageConfig): Readonly<Record<string, string>> {
   if (!fn.read_only && fn.sandbox !== "strict") return {};
-  const mounted = [GATE_DIRECTORY, ...fn.volumes.map(({ path }) => path)];
-  const volumes = image.volumes.map(pathOf).filter((path) => !mounted.includes(path));
+  const mounted = new Set([GATE_DIRECTORY, ...fn.volumes.map(({ path }) => path)]);
+  const volumes = image.volumes.map(pathOf).filter((path) => !mounted.has(path));
   const bytes = Math.min(CONTEXT_BYTES, Math.floor(fn.memory_bytes / 4));
   const options = `rw,nosuid,nodev,exec,mode=1777,size=${bytes}`;
   return Object.fromEntries(["/tmp", ...volumes].map((path) => [path, options]));
