@@ -86,7 +86,10 @@ export class DockerPlatform implements Platform {
     });
     const events = this.health;
     this.#own = new OwnContainers({ containers, events, clock, log });
-    this.#settings = new SettingsCheck(connection);
+    this.#settings = new SettingsCheck(connection, {
+      gate_volume: options.context_name,
+      context_root: options.context_path,
+    });
     const images = new Images({ connection, clock, pull_timeout_ms: options.pull_timeout_ms });
     this.inventory = new OwnImages({ images, onPulled: options.onPulled, log });
     this.images = new ImageResolver({
@@ -168,6 +171,7 @@ export class DockerPlatform implements Platform {
       events: this.health,
       images: this.images,
       gates,
+      settings: this.#settings,
       open_files: OpenFiles.of(options.engine),
       clock,
       log,

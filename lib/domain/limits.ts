@@ -79,6 +79,8 @@ export const COMMAND_ARGUMENTS = 256;
 /** The total size of an entrypoint or a command: even with the environment it is far below the kernel's limit. */
 export const COMMAND_BYTES = 256 * KIB;
 export const PATH_LENGTH = 4095;
+/** Named volumes of a function. A volume is a directory of the engine's, so its name is no longer than a file's. */
+export const VOLUMES = { max: 16, name_length: 255 } as const;
 /** Labels of a function's containers. */
 export const LABELS = { max: 64, key_length: 255, value_length: 4096 } as const;
 /** Secrets of one function: they are handed over at each call. */

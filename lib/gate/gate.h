@@ -47,6 +47,8 @@ enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRA
 /* The state that the engine started us with. set_up() changes some of it for the gate; the function gets it back. */
 struct given {
   char **command;
+  char **shared; /* paths of mounts that calls share, as the server wants it: they are neither cleared nor compared */
+  int shared_count;
   bool is_init; /* PID 1 of its namespace; false when a test runs the gate as a plain process */
   mode_t umask;
   sigset_t signals;

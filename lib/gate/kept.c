@@ -11,6 +11,8 @@
  * keyed sum over what a function cannot forge: inode numbers and, for files, the time of the last change, which nobody can
  * set. The free space of each tmpfs is compared too: a deleted file in a socket that is in flight outlives its process.
  *
+ * Named volumes, whose data is meant to outlive calls, are left alone: the server says where they are.
+ *
  * Owns what is remembered.
  */
 #include "gate.h"
@@ -30,6 +32,8 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The most mounts that calls share. */
+enum { SHARED = 16 };
 /* The most mounts, and what one of them may hold: beyond it, comparing takes longer than a new container is worth. */
 enum { MOUNTS = 64, MOUNT_DEPTH = 32, MOUNT_ENTRIES = 1000 };
 /* The most entries of a directory that are compared one by one. */
@@ -68,6 +72,14 @@ struct mount {
   uint64_t blocks, inodes;
 };
 
+/* A mount that calls share. Links are resolved, as in mountinfo. */
+struct shared {
+  char *path;
+  dev_t device;
+  ino_t inode;
+};
+
+static struct shared shared[SHARED];
 static struct process process_before;
 static int proc_fds[PROC];
 static struct mount mounts[MOUNTS];
@@ -126,12 +138,26 @@ static uint64_t sum_of(const struct stat *found, ssize_t attributes) {
 
 static bool add_directory(int directory, dev_t device, int depth, int *entries, uint64_t *sum);
 
+/* Returns whether an entry is a mount that calls share: it can be of the same filesystem as the volume that it lies in. */
+static bool is_shared_root(const struct stat *found) {
+  for (const struct shared *mount = shared; mount < shared + given.shared_count; mount++)
+    if (found->st_dev == mount->device && found->st_ino == mount->inode) return true;
+  return false;
+}
+
+/* Returns whether what calls share takes space of a filesystem. */
+static bool is_used_by_shared(dev_t device) {
+  for (const struct shared *mount = shared; mount < shared + given.shared_count; mount++)
+    if (mount->device == device) return true;
+  return false;
+}
+
 /* Adds an entry and, if it is a directory of the same filesystem, what it holds. Another one is a mount of its own. */
 static bool add_entry(int parent, const char *name, dev_t device, int depth, int *entries, uint64_t *sum) {
   struct stat found;
   uint64_t own = add(key[1] + (uint64_t)depth, name, strlen(name));
   if (--*entries < 0 || fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0) return false;
-  if (found.st_dev == device) {
+  if (found.st_dev == device && !is_shared_root(&found)) {
     int fd = S_ISDIR(found.st_mode) ? openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
     own ^= sum_of(&found, fd < 0 ? 0 : flistxattr(fd, NULL, 0));
     /* What we can neither read nor write is the image's, and the function's as little. */
@@ -237,6 +263,7 @@ static bool remember_mount(const char *path, bool cleared) {
   if (readable >= 0) mount->fd = readable;
   mount->kind = cleared ? CLEARED_WHOLE : S_ISDIR(found.st_mode) && holds_only(path, "") ? EMPTY : FULL;
   count_free(mount);
+  if (is_used_by_shared(found.st_dev)) mount->counted = false;
   if (mount->path == NULL || mount->fd < 0 || !sum_up(mount, &mount->sum)) return false;
   if (mount->kind == FULL && S_ISDIR(found.st_mode)) note_entries(mount);
   return true;
@@ -245,6 +272,34 @@ static bool remember_mount(const char *path, bool cleared) {
 static bool is_among(const char *word, const char *const *words, size_t count) {
   for (size_t i = 0; i < count; i++)
     if (strcmp(word, words[i]) == 0) return true;
+  return false;
+}
+
+static bool is_within(const char *path, const char *directory) {
+  const size_t length = strlen(directory);
+  return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
+/* Finds the mounts that calls share. Returns false if one lies in a directory that is cleared, as a link of the image can
+ * have it: the container must not serve another call then, lest the volume be emptied. */
+static bool find_shared(const char *context) {
+  if (given.shared_count > SHARED) return false;
+  for (int i = 0; i < given.shared_count; i++) {
+    struct stat found;
+    char *path = realpath(given.shared[i], NULL);
+    /* Where we may not look, a function may not either. */
+    if (path == NULL || lstat(path, &found) < 0) return false;
+    shared[i] = (struct shared){path, found.st_dev, found.st_ino};
+    if (is_within(path, context) || is_within(path, SECRETS)) return false;
+    for (size_t at = 0; at < sizeof CLEARED / sizeof *CLEARED; at++)
+      if (is_within(path, CLEARED[at])) return false;
+  }
+  return true;
+}
+
+static bool is_shared(const char *path) {
+  for (int i = 0; i < given.shared_count; i++)
+    if (strcmp(path, shared[i].path) == 0) return true;
   return false;
 }
 
@@ -278,6 +333,7 @@ static bool take_mount(char *line, const char *context) {
   unescape(path);
   if (strcmp(path, "/") == 0 || is_read_only(before[OPTIONS]) || is_read_only(after[SUPER])) return true;
   if (is_among(after[TYPE], NOT_FILES, sizeof NOT_FILES / sizeof *NOT_FILES)) return true;
+  if (is_shared(path)) return true;
   if (strcmp(path, context) == 0 || is_among(path, CLEARED, sizeof CLEARED / sizeof *CLEARED)) return true;
   return remember_mount(path, false);
 }
@@ -288,6 +344,7 @@ bool remember(const char *context) {
   look_at_process(&process_before);
   if (!given.is_init) return true;
   if (getrandom(key, sizeof key, 0) != sizeof key) return false;
+  if (!find_shared(context)) return false;
   FILE *list = fopen("/proc/self/mountinfo", "re");
   char *line = NULL;
   size_t room = 0;

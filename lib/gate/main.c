@@ -1,7 +1,7 @@
 /*
  * Start-up, and the loop that everything runs in.
  *
- *     gate COMMAND [ARG...]
+ *     gate [--shared=PATH...] [--] COMMAND [ARG...]
  *
  * Each turn of the loop does all that can be done without waiting, then polls stdin, stdout, signals and the function's
  * output, and hands each event to its owner.
@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -81,6 +82,17 @@ static void watch_signals(void) {
   signals = signalfd(-1, &watched, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
+/* Takes the options in front of the command, and returns the command. */
+static char **take_options(char **words) {
+  static const char SHARED[] = "--shared=";
+  given.shared = words;
+  for (; *words != NULL && strncmp(*words, SHARED, sizeof SHARED - 1) == 0; words++) {
+    *words += sizeof SHARED - 1;
+    given.shared_count++;
+  }
+  return *words != NULL && strcmp(*words, "--") == 0 ? words + 1 : words;
+}
+
 static bool set_up(char **command) {
   given.command = command;
   given.is_init = getpid() == 1;
@@ -135,11 +147,12 @@ static void take_events(void) {
 int main(int argc, char **argv) {
   /* First of all: a process of the same user could otherwise open our descriptors through /proc. */
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  if (argc < 2) {
-    fputs("usage: gate COMMAND [ARG...]\n", stderr);
+  char **command = argc < 1 ? argv : take_options(argv + 1);
+  if (*command == NULL) {
+    fputs("usage: gate [--shared=PATH...] [--] COMMAND [ARG...]\n", stderr);
     return 2;
   }
-  if (!set_up(argv + 1)) return 1;
+  if (!set_up(command)) return 1;
   send_ready();
   for (;;) {
     advance();

@@ -16,6 +16,9 @@ const PUBLIC = [
   ["oven/bun:1", "bun"],
 ] as const;
 
+/** A volume that pages have the engine make. */
+const VOLUME = "slipway-example-cache";
+
 /** Images that pages build and name. */
 const MADE = ["count", "shout", "slipway/hello-world:1.4"] as const;
 
@@ -40,6 +43,7 @@ beforeAll(async () => {
 }, PAGE_TIMEOUT_MS);
 
 afterAll(async () => {
+  await engine.docker("volume", "rm", "--force", VOLUME);
   for (const reference of [...tagged, ...MADE]) {
     if (await hasImage(engine.client, reference)) {
       await engine.client.request("DELETE", `/images/${reference}?noprune=1`);

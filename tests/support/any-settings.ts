@@ -6,6 +6,12 @@ import { CONTEXT_SIZE, CPUS, MEMORY_BYTES, NOFILE, PIDS } from "../../lib/domain
 const words = fc.option(fc.array(fc.string({ minLength: 1 }), { maxLength: 4 }));
 const count = (max: number) => fc.integer({ min: 0, max });
 
+const anyVolume = fc.record({
+  name: fc.constantFrom("models", "cache"),
+  path: fc.constantFrom("/models", "/cache", "/data/models", "/data", "/var/lib/x", "/tmp/x", "relative"),
+  read_only: fc.boolean(),
+});
+
 /** Generates settings that the schema and the rules allow. */
 export const anySettings: fc.Arbitrary<Settings> = fc
   .record(
@@ -26,6 +32,7 @@ export const anySettings: fc.Arbitrary<Settings> = fc
       sandbox: fc.constantFrom(...SANDBOXES),
       runtime: fc.option(fc.constantFrom("runc", "runsc")),
       read_only: fc.boolean(),
+      volumes: fc.array(anyVolume, { maxLength: 3 }),
       labels: fc.dictionary(fc.string(), fc.string()),
       max_calls: count(1_000_000),
       max_concurrency: count(10_000),

@@ -5,6 +5,7 @@ import { type ContainerSpec, FUNCTION_LABEL, OWNER_LABEL } from "../api/containe
 import type { NumericUser } from "./accounts.ts";
 import { type ImageConfig, commandOf } from "../api/images.ts";
 import { GATE_DIRECTORY, pathOf } from "../images/volumes.ts";
+import { VOLUME_LABEL } from "../api/volumes.ts";
 
 /**
  * Dropped from Docker's default capabilities, as no function needs them. Dropping all would break images whose root
@@ -53,7 +54,8 @@ export function contextBytes({
  */
 function temporaryFiles(fn: Function, image: ImageConfig): Readonly<Record<string, string>> {
   if (!fn.read_only && fn.sandbox !== "strict") return {};
-  const volumes = image.volumes.map(pathOf).filter((path) => path !== GATE_DIRECTORY);
+  const mounted = new Set([GATE_DIRECTORY, ...fn.volumes.map(({ path }) => path)]);
+  const volumes = image.volumes.map(pathOf).filter((path) => !mounted.has(path));
   const bytes = Math.min(CONTEXT_BYTES, Math.floor(fn.memory_bytes / 4));
   const options = `rw,nosuid,nodev,exec,mode=1777,size=${bytes}`;
   return Object.fromEntries(["/tmp", ...volumes].map((path) => [path, options]));
@@ -71,6 +73,29 @@ function ulimits({ nofile }: Function, hard: number): readonly Readonly<Record<s
 function secretFiles({ secrets }: Function): Readonly<Record<string, string>> {
   if (secrets.every(({ environment }) => environment !== null)) return {};
   return { "/run/secrets": `rw,nosuid,nodev,noexec,mode=1777,size=${SECRETS_FILES_BYTES}` };
+}
+
+/**
+ * Returns the mounts of named volumes. As with `docker run`, the engine creates a missing one, and fills an empty one with what
+ * the image has at its path; but not one that the function may only read.
+ */
+function volumeMounts({ volumes }: Function, owner: string): readonly Readonly<Record<string, unknown>>[] {
+  return volumes.map(({ name, path, read_only }) => ({
+    Type: "volume",
+    Source: name,
+    Target: path,
+    ReadOnly: read_only,
+    VolumeOptions: { NoCopy: read_only, Labels: { [VOLUME_LABEL]: owner } },
+  }));
+}
+
+/**
+ * Returns the gate's own arguments: it neither clears nor compares what calls are meant to share. `--` ends them if the command
+ * could be taken for one.
+ */
+function gateOptions({ volumes }: Function, command: readonly string[]): readonly string[] {
+  const options = volumes.map(({ path }) => `--shared=${path}`);
+  return options.length > 0 || command[0]?.startsWith("--") ? [...options, "--"] : [];
 }
 
 /** Returns the user of the process, unless the image decides. */
@@ -94,10 +119,11 @@ function restrictions({ sandbox, read_only }: Function): Readonly<Record<string,
 
 /** Returns the body that creates a function's container: the gate in front of the function's command, in its sandbox. */
 export function containerSpec(fn: Function, setting: ContainerSetting): ContainerSpec {
+  const command = commandOf(fn, setting.image);
   return {
     Image: fn.image_id,
-    Entrypoint: [setting.gate],
-    Cmd: commandOf(fn, setting.image),
+    Entrypoint: [setting.gate, ...gateOptions(fn, command)],
+    Cmd: command,
     ...userOf(fn, setting),
     ...(fn.working_dir !== null && { WorkingDir: fn.working_dir }),
     Env: Object.entries(fn.environment).map(([key, value]) => `${key}=${value}`),
@@ -131,7 +157,7 @@ export function containerSpec(fn: Function, setting: ContainerSetting): Containe
         // The engine's default is noexec, with which nothing that a function unpacks there can run.
         [setting.context_root]: `rw,nosuid,nodev,${fn.sandbox === "strict" ? "noexec" : "exec"},mode=1777,size=${contextBytes(fn)}`,
       },
-      Mounts: [setting.gate_mount],
+      Mounts: [setting.gate_mount, ...volumeMounts(fn, setting.owner)],
     },
   };
 }

@@ -1,5 +1,6 @@
 import { type Containers, OWNER_LABEL } from "../api/containers.ts";
 import { EngineError } from "../api/connection.ts";
+import { GATE_LABEL } from "../api/volumes.ts";
 import { GATE_DIRECTORY, withoutVolumes } from "../images/volumes.ts";
 import type { GateBinary } from "./gate-binary.ts";
 import type { OwnContainers } from "./own-containers.ts";
@@ -88,7 +89,7 @@ export class GateVolume {
       Source: this.#deps.volume,
       Target: GATE_DIRECTORY,
       ReadOnly: readOnly,
-      VolumeOptions: { NoCopy: true },
+      VolumeOptions: { NoCopy: true, Labels: { [GATE_LABEL]: this.#deps.owner } },
     };
   }
 

@@ -15,6 +15,7 @@ import type { GateVolume } from "./gate-volume.ts";
 import { gateHidden, isGateMissing, isImageGone, isLimitRefused, refusal } from "./launch-errors.ts";
 import type { OpenFiles } from "./open-files.ts";
 import type { OwnContainer, OwnContainers } from "./own-containers.ts";
+import type { SettingsCheck } from "./settings-check.ts";
 import { StrictUsers } from "./strict-users.ts";
 
 /** Thrown if the engine does not have the image that a function runs. It may be possible to pull it again. */
@@ -28,6 +29,7 @@ interface LauncherDeps {
   readonly events: EngineEvents;
   readonly images: ImageResolver;
   readonly gates: GateVolume;
+  readonly settings: SettingsCheck;
   readonly open_files: OpenFiles;
   readonly clock: Clock;
   readonly log: Logger;
@@ -130,6 +132,7 @@ export class Launcher implements Disposable {
     const image = await images.config(imageId);
     if (image === undefined) throw new ImageGoneError(imageId);
     refuseVolumes(fn, image);
+    await this.#checkNamedVolumes(fn);
     const helper = { id: imageId, volumes: image.volumes };
     try {
       const gate = await gates.ensure(helper);
@@ -152,6 +155,13 @@ export class Launcher implements Disposable {
     } catch (error) {
       throw isImageGone(fn, error) ? new ImageGoneError(imageId) : error;
     }
+  }
+
+  /** Throws if somebody has made a volume since the function was registered that it may not have. */
+  async #checkNamedVolumes({ image, volumes }: Function): Promise<void> {
+    const problem = volumes.length > 0 ? await this.#deps.settings.volumesProblem(volumes) : undefined;
+    if (problem === undefined) return;
+    throw new AppError("entrypoint_failed", `Cannot start a container of image "${image}": ${problem}`);
   }
 
   async #start(created: Created, signal: AbortSignal): Promise<ContainerChannel> {

@@ -4,22 +4,37 @@ import { CPUS, MEMORY_BYTES } from "../../domain/limits.ts";
 import { type EngineConnection, EngineError } from "../api/connection.ts";
 import { listNetworks } from "../api/networks.ts";
 import { engineSystem, type System } from "../api/system.ts";
+import { namedVolumeProblem } from "../api/volumes.ts";
+import { overlap } from "../../domain/functions/volumes.ts";
+import { GATE_DIRECTORY } from "../images/volumes.ts";
 
 /** The networks that every engine has. */
 const ALWAYS = ["bridge", "none"];
 
+/** The parts of every container that no function's volume may be or hide. */
+interface OwnMounts {
+  /** The name of the volume that brings the gate. */
+  readonly gate_volume: string;
+  /** The part of CONTEXT_PATH before the id. */
+  readonly context_root: string;
+}
+
 /** Checks whether the engine has what settings need. It is asked only about things that not every engine has. */
 export class SettingsCheck {
   readonly #connection: EngineConnection;
+  readonly #own: OwnMounts;
 
-  constructor(connection: EngineConnection) {
+  constructor(connection: EngineConnection, own: OwnMounts) {
     this.#connection = connection;
+    this.#own = own;
   }
 
   /** Throws `invalid_request` naming what the engine has, and `engine_unavailable` if it cannot be asked. */
   async check(settings: Partial<Settings>): Promise<void> {
-    const { network, runtime, cpus = 0, memory_bytes = 0 } = settings;
+    const { network, runtime, cpus = 0, memory_bytes = 0, volumes = [] } = settings;
     try {
+      const problem = await this.volumesProblem(volumes);
+      if (problem !== undefined) throw new AppError("invalid_request", `Invalid "volumes": ${problem}`);
       if (network !== undefined && !ALWAYS.includes(network)) await this.#checkNetwork(network);
       if (runtime || cpus > CPUS.default || memory_bytes > MEMORY_BYTES.default) {
         checkMachine(settings, await engineSystem(this.#connection));
@@ -30,6 +45,25 @@ export class SettingsCheck {
         cause: error,
       });
     }
+  }
+
+  /**
+   * Returns why a function cannot have these volumes, or nothing. Also asked before each start: somebody may have made a
+   * volume of this name since. Throws `EngineError` or `engine_unavailable`.
+   */
+  async volumesProblem(volumes: Settings["volumes"]): Promise<string | undefined> {
+    for (const { name, path } of volumes) {
+      const taken = [GATE_DIRECTORY, this.#own.context_root].find((directory) => overlap(directory, path));
+      if (taken !== undefined) {
+        return `the path ${JSON.stringify(path)} is at, above or below ${taken}, which Slipway uses itself: give another path`;
+      }
+      const problem =
+        name === this.#own.gate_volume
+          ? "it brings Slipway's own program into containers"
+          : await namedVolumeProblem(this.#connection, name);
+      if (problem !== undefined) return `a function cannot have the volume "${name}": ${problem}: name another volume`;
+    }
+    return undefined;
   }
 
   async #checkNetwork(name: string): Promise<void> {

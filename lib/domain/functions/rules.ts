@@ -4,20 +4,28 @@ import { quoted } from "../quoted.ts";
 import { type GivenRetry, RETRY_DEFAULT } from "./retry.ts";
 import { SETTING_DEFAULTS, type Settings } from "./settings.ts";
 import { COMMAND_BYTES, LABELS } from "../limits.ts";
+import { type GivenVolume, fullVolume, volumesProblem } from "./volumes.ts";
 
 /** The prefix of our own labels, on containers and on images. */
 export const OWN_LABELS = "slipway.";
 
 /** The settings that a request gives. */
-export type GivenSettings = Partial<Omit<Settings, "retry">> & { readonly retry?: GivenRetry };
+export type GivenSettings = Partial<Omit<Settings, "retry" | "volumes">> & {
+  readonly retry?: GivenRetry;
+  readonly volumes?: GivenVolume[];
+};
 
 /** The highest uid and gid that the engine takes. */
 const HIGHEST_ID = 2 ** 31 - 1;
 const ACCOUNT = /^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$/;
 
-/** Returns settings as a request gives them with a whole `retry`: fields that it leaves out have their defaults. */
-export function fullSettings({ retry, ...given }: GivenSettings): Partial<Settings> {
-  return retry === undefined ? given : { ...given, retry: { ...RETRY_DEFAULT, ...retry } };
+/** Returns settings as a request gives them with whole `retry` and `volumes`: fields that it leaves out have their defaults. */
+export function fullSettings({ retry, volumes, ...given }: GivenSettings): Partial<Settings> {
+  return {
+    ...given,
+    ...(retry !== undefined && { retry: { ...RETRY_DEFAULT, ...retry } }),
+    ...(volumes !== undefined && { volumes: volumes.map(fullVolume) }),
+  };
 }
 
 /** Returns the settings of a new function: from the request, else from the image's labels, else the defaults. */
@@ -66,6 +74,7 @@ const CHECKS: readonly ((settings: Settings) => string | undefined)[] = [
   directoryProblem,
   networkProblem,
   readOnlyProblem,
+  ({ volumes, sandbox }) => volumesProblem(volumes, sandbox),
   labelsProblem,
 ];
 

@@ -15,11 +15,13 @@ import {
   PIDS,
   SECRETS_OF_FUNCTION,
   TIMEOUT_MS,
+  VOLUMES,
   WARM_MAX,
   WARM_MIN,
 } from "../limits.ts";
 import { ASYNC_SETTINGS } from "./async-settings.ts";
 import { GivenRetry, RETRY_DEFAULT } from "./retry.ts";
+import { GivenVolume, NamedVolume } from "./volumes.ts";
 import { SecretUse } from "../secrets.ts";
 import { Enum, Flag, Nullable } from "../types.ts";
 
@@ -136,6 +138,15 @@ const resources = {
   ),
 };
 
+/** The list of volumes, as a record or a request has them. */
+const volumes = {
+  maxItems: VOLUMES.max,
+  description:
+    "Named volumes of the engine, and where the function finds each; never a path of the host. What a call writes there stays for " +
+    "every other call, and for other functions with the volume. In the sandbox `strict` only those with `read_only`.",
+  examples: [[{ name: "models", path: "/models", read_only: true }]],
+};
+
 /** The surroundings of a container, and its confinement. */
 const surroundings = {
   network: Type.String({
@@ -169,6 +180,7 @@ const surroundings = {
   read_only: Flag(
     "Mount the root filesystem read-only, with a tmpfs at /tmp, and one in place of each of the image's volumes, that count towards the memory.",
   ),
+  volumes: Type.Array(NamedVolume, volumes),
   labels: Type.Unsafe<Record<string, string>>(
     // Not Type.Record: its pattern lets a key with a line separator (U+2028) have a value of any type.
     Type.Object(
@@ -222,8 +234,8 @@ const instances = {
 /** The schemas of the settings, which have defaults and can be changed; so can `environment`. */
 export const SETTINGS = { ...process, ...resources, ...surroundings, ...instances, ...ASYNC_SETTINGS } as const;
 
-/** The same as a request gives them: what it leaves out of `retry` has its default. */
-export const GIVEN_SETTINGS = { ...SETTINGS, retry: GivenRetry } as const;
+/** The same as a request gives them: what it leaves out of `retry` and `volumes` has its default. */
+export const GIVEN_SETTINGS = { ...SETTINGS, retry: GivenRetry, volumes: Type.Array(GivenVolume, volumes) } as const;
 
 /** A function's settings. */
 export const Settings = Type.Object(SETTINGS);
@@ -248,6 +260,7 @@ export const SETTING_DEFAULTS: Settings = {
   sandbox: "default",
   runtime: null,
   read_only: false,
+  volumes: [],
   labels: {},
   max_calls: MAX_CALLS.default,
   max_concurrency: MAX_CONCURRENCY.default,

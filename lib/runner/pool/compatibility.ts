@@ -19,6 +19,7 @@ export const CONTAINER_FIELDS = [
   "sandbox",
   "runtime",
   "read_only",
+  "volumes",
   "labels",
   "max_calls",
 ] as const satisfies readonly (keyof Function)[];

@@ -205,7 +205,15 @@ test("containerSpec never lets a function escape, for any settings and any image
       for (const name of FORBIDDEN) expect(HostConfig).not.toHaveProperty(name);
       expect(spec).not.toHaveProperty("ExposedPorts");
       expect(spec).not.toHaveProperty("Volumes");
-      expect(spec).toMatchObject({ Entrypoint: [setting.gate], OpenStdin: true, StdinOnce: true, Tty: false });
+      const shared = settings.volumes.map(({ path }) => `--shared=${path}`);
+      const isOption = commandOf(settings, { ...image, ...from })[0]?.startsWith("--") ?? false;
+      const options = shared.length > 0 || isOption ? [...shared, "--"] : [];
+      expect(spec).toMatchObject({
+        Entrypoint: [setting.gate, ...options],
+        OpenStdin: true,
+        StdinOnce: true,
+        Tty: false,
+      });
       expect(spec).toMatchObject({ Labels: { "slipway.owner": "o", "slipway.function": "f" } });
       expect(HostConfig).toMatchObject({
         AutoRemove: true,
@@ -214,14 +222,55 @@ test("containerSpec never lets a function escape, for any settings and any image
         MemorySwap: settings.memory_bytes,
         PidsLimit: settings.pids,
         NetworkMode: "bridge",
-        Mounts: [setting.gate_mount],
       });
+      const mounts = HostConfig["Mounts"] as readonly Readonly<Record<string, unknown>>[]; // as above
+      expect(mounts[0]).toEqual(setting.gate_mount);
+      expect(mounts.length).toBe(1 + settings.volumes.length);
+      for (const { Type, Source, Target, ReadOnly } of mounts.slice(1)) {
+        expect([Type, ["models", "cache"].includes(String(Source))]).toEqual(["volume", true]);
+        // An engine refuses two mounts at one path.
+        expect(Object.keys(HostConfig["Tmpfs"] as object)).not.toContain(Target);
+        if (settings.sandbox === "strict") expect(ReadOnly).toBe(true);
+      }
       expect(Object.keys(HostConfig["Tmpfs"] as object)).not.toContain("/.slipway");
       for (const options of Object.values(HostConfig["Tmpfs"] as object)) expect(options).toMatch(/,size=\d+$/);
       if (settings.sandbox !== "docker") expect(HostConfig["SecurityOpt"]).toEqual(["no-new-privileges"]);
       if (settings.sandbox === "strict") expect(HostConfig).toMatchObject({ CapDrop: ["ALL"], ReadonlyRootfs: true });
     }),
   );
+});
+
+// Issue 10, C: named volumes
+test("containerSpec mounts named volumes, also in place of the image's, and tells the gate where they are", () => {
+  const volumes = [
+    { name: "models", path: "/models", read_only: true },
+    { name: "cache", path: "/var/cache/x", read_only: false },
+  ];
+  const spec = specOf({ volumes, read_only: true }, { volumes: ["models/", "/data"] });
+  expect(spec).toMatchObject({
+    Entrypoint: [setting.gate, "--shared=/models", "--shared=/var/cache/x", "--"],
+    Cmd: ["/entry", "arg"],
+  });
+  const Labels = { "slipway.volume": "o" };
+  expect(spec.HostConfig["Mounts"]).toEqual([
+    setting.gate_mount,
+    { Type: "volume", Source: "models", Target: "/models", ReadOnly: true, VolumeOptions: { NoCopy: true, Labels } },
+    {
+      Type: "volume",
+      Source: "cache",
+      Target: "/var/cache/x",
+      ReadOnly: false,
+      VolumeOptions: { NoCopy: false, Labels },
+    },
+  ]);
+  expect(Object.keys(spec.HostConfig["Tmpfs"] as object)).toEqual(["/tmp", "/data", "/tmp/context"]);
+});
+
+test("containerSpec keeps the gate from taking a command for its own options", () => {
+  expect(specOf({ entrypoint: ["--shared=/data", "x"] })).toMatchObject({
+    Entrypoint: [setting.gate, "--"],
+    Cmd: ["--shared=/data", "x"],
+  });
 });
 
 test("containerSpec mounts a tmpfs for secrets if some are files, and contains none of them", () => {

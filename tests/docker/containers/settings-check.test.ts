@@ -24,6 +24,32 @@ const NETWORKS: readonly object[] = [
 ];
 const INFO: object = { Architecture: "x86_64", NCPU: 2, MemTotal: 1e9, Runtimes: { runc: {}, runsc: {} } };
 
+const OWN = { gate_volume: "gates", context_root: "/ctx/own" };
+/** Volumes as the engine inspects them. */
+const VOLUMES: Readonly<Record<string, object>> = {
+  plain: { Labels: null, Options: null },
+  named: { Labels: { "slipway.volume": "o", team: "a" }, Options: {} },
+  quota: { Labels: {}, Options: { size: "10G", o: "size=10G,uid=5" } },
+  sshfs: { Driver: "sshfs", Options: { sshcmd: "user@host:/data" } },
+  bind: { Options: { type: "none", o: "bind", device: "/etc" } },
+  binds: { Options: { type: "none", o: "ro, RBIND" } },
+  disk: { Options: { type: "ext4", Device: "sda1" } },
+  persist: { Driver: "local-persist", Options: { mountpoint: " /data" } },
+  gate: { Labels: { "slipway.gate": "other" }, Options: null },
+  anonymous: { Labels: { "com.docker.volume.anonymous": "" }, Options: null },
+  // Podman finds a volume by the beginning of its name.
+  pre: { Name: "prefix", Options: { device: "/etc" } },
+  senseless: { Options: { device: 5 } },
+};
+
+function volumeNamed(name: string, status: number): Response {
+  const found = VOLUMES[name];
+  if (found === undefined) return Response.json({ message: `no such volume: ${name}` }, { status: 404 });
+  return Response.json({ Name: name, Driver: "local", Mountpoint: `/volumes/${name}/_data`, ...found }, { status });
+}
+
+const volumesOf = (name: string, path = "/v"): Partial<Settings> => ({ volumes: [{ name, path, read_only: true }] });
+
 /** Checks settings with an engine that answers with these; returns the problem and the requested paths. */
 async function check(
   settings: Partial<Settings>,
@@ -38,6 +64,7 @@ async function check(
       const path = pathname.replace(/^\/v1\.\d+/, "");
       if (path === "/_ping") return new Response("OK", { headers: { "Api-Version": "1.41" } });
       asked.push(path);
+      if (path.startsWith("/volumes/")) return volumeNamed(path.slice("/volumes/".length), status);
       return Response.json(path === "/networks" ? networks : info, { status });
     },
   });
@@ -47,7 +74,7 @@ async function check(
     clock: systemClock,
     metrics: new Metrics(),
   });
-  const problem = await new SettingsCheck(connection).check(settings).catch((error: unknown) => error);
+  const problem = await new SettingsCheck(connection, OWN).check(settings).catch((error: unknown) => error);
   return { problem, asked };
 }
 
@@ -104,4 +131,55 @@ test.each([
   [{ network: "mine" }, { networks: [{ Name: 5 }] }],
 ])("SettingsCheck of %j answers 503 if the engine makes no sense (%j)", async (settings, answers) => {
   expect((await check(settings, answers)).problem).toMatchObject({ reason: "engine_unavailable" });
+});
+
+// Issue 10, C: named volumes
+test.each(["plain", "named", "quota", "sshfs", "missing", "pre"])(
+  "SettingsCheck lets a function have the volume %j",
+  async (name) => {
+    expect(await check(volumesOf(name))).toEqual({ problem: undefined, asked: [`/volumes/${name}`] });
+  },
+);
+
+const HOST = "its driver's options name a device or a path, which may be the host's";
+
+test.each([
+  ["bind", HOST],
+  ["binds", HOST],
+  ["disk", HOST],
+  ["persist", HOST],
+  ["gate", 'its label "slipway.gate" says that it is Slipway\'s own'],
+  ["gates", "it brings Slipway's own program into containers"],
+  ["anonymous", "the engine made it for one container, and removes it with that"],
+])("SettingsCheck refuses the volume %j: %s", async (name, why) => {
+  const { problem } = await check({
+    volumes: [...(volumesOf("plain").volumes ?? []), { name, path: "/w", read_only: false }],
+  });
+  const message = `Invalid "volumes": a function cannot have the volume "${name}": ${why}: name another volume`;
+  expect(problem).toMatchObject({ reason: "invalid_request", message });
+});
+
+test.each(["/.slipway", "/.slipway/x", "/ctx", "/ctx/own", "/ctx/own/x"])(
+  "SettingsCheck refuses a volume at %j, where Slipway's own mounts are, and asks nobody",
+  async (path) => {
+    const { problem, asked } = await check(volumesOf("plain", path));
+    expect(problem).toMatchObject({
+      reason: "invalid_request",
+      message: expect.stringContaining("which Slipway uses itself"),
+    });
+    expect(asked).toEqual([]);
+  },
+);
+
+test("SettingsCheck takes a volume beside Slipway's own mounts", async () => {
+  for (const path of ["/.slipway2", "/ctx/owner", "/ctx/other"])
+    expect((await check(volumesOf("plain", path))).problem).toBeUndefined();
+});
+
+test("SettingsCheck of volumes answers 503 if the engine makes no sense", async () => {
+  for (const [name, status] of [
+    ["plain", 500],
+    ["senseless", 200],
+  ] as const)
+    expect((await check(volumesOf(name), { status })).problem).toMatchObject({ reason: "engine_unavailable" });
 });

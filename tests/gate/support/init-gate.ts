@@ -36,17 +36,19 @@ export interface ContainerOptions extends Pick<GateOptions, "cwd"> {
   readonly prepare?: string;
   /** Runs the gate as `nobody`. */
   readonly nobody?: boolean;
+  /** Options of the gate. */
+  readonly options?: readonly string[];
   /** Replaces the shell that runs its request. */
   readonly command?: readonly string[];
 }
 
 /** Starts a gate as PID 1 and waits for READY; each request is the script that its call runs. `host` is a directory. */
 export async function initGate(host: string, options: ContainerOptions = {}): Promise<GateProcess> {
-  const { root = "/tmp/context", prepare = "", nobody = false, cwd = "/" } = options;
+  const { root = "/tmp/context", prepare = "", nobody = false, cwd = "/", options: own = [] } = options;
   const user = nobody ? ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] : [];
   const script = `${CONTAINER}\n${prepare}\ncd "$4"\nshift 4\nexec "$@"`;
   const prefix = ["unshare", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", ...sh(script), "sh"];
-  const gate = new GateProcess(options.command ?? sh('. "$CONTEXT_PATH/request.json"'), {
+  const gate = new GateProcess([...own, ...(options.command ?? sh('. "$CONTEXT_PATH/request.json"'))], {
     prefix: [...prefix, host, GATE, root, cwd, ...user],
     gate: "/dev/gate",
     cwd: "/",

@@ -107,13 +107,22 @@ const INVALID: readonly (readonly [object, string])[] = [
   [{ idle_ttl_ms: 0 }, 'Invalid "idle_ttl_ms": it must be a whole number from 1000 to 604800000, but it is 0'],
   [{ share_network: "yes" }, 'Invalid "share_network": it must be true or false, but it is "yes"'],
   [{ secrets: [{ name: "a", enviroment: null }] }, 'Unknown field "secrets/0/enviroment": did you mean "environment"?'],
+  [{ volumes: ["/etc:/data"] }, 'Invalid "volumes/0": it must be an object, but it is "/etc:/data"'],
+  [
+    { volumes: [{ name: "/etc", path: "/data" }] },
+    'Invalid "volumes/0/name": it must be a string of at most 255 characters that matches ^[a-zA-Z0-9][a-zA-Z0-9_.-]+$, but it is "/etc"',
+  ],
+  [{ volumes: [{ name: "models", path: "/data/" }] }, 'Invalid "volumes/0/path" "/data/": write it as "/data"'],
+  [
+    { volumes: ["/data", "/data/x"].map((path) => ({ name: "models", path })) },
+    'Invalid "volumes/1/path" "/data/x": it is the same as, above or below "/data", where the volume "models" is: give another path',
+  ],
 ];
 
 /** Settings that no function gets, under any name. */
 const NEVER = [
   "privileged",
   "binds",
-  "volumes",
   "mounts",
   "devices",
   "host_config",

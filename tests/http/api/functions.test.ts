@@ -67,6 +67,7 @@ describe("POST /v1/functions", () => {
       sandbox: "default",
       runtime: null,
       read_only: false,
+      volumes: [],
       labels: {},
       max_calls: 1,
       max_concurrency: 0,
@@ -183,7 +184,7 @@ describe("POST /v1/functions", () => {
     [{ image: "x", env: {} }, 'Unknown field "env": did you mean "environment"?'],
     [
       { image: "x", id: NOWHERE },
-      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "timeout_ms", "memory_bytes", "cpus", "pids", "nofile", "context_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "labels", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "store_credentials" or "environment"',
+      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "timeout_ms", "memory_bytes", "cpus", "pids", "nofile", "context_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "volumes", "labels", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "store_credentials" or "environment"',
     ],
     [
       { image: "x", timeout_ms: 99 },

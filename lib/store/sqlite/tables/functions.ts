@@ -18,7 +18,7 @@ import type { VersionTable } from "./versions.ts";
 type Flag = "share_network" | "read_only" | "record_bodies" | "store_credentials";
 
 /** Fields that are JSON in their column; null stays null. */
-type Structure = "environment" | "entrypoint" | "command" | "secrets" | "labels" | "retry";
+type Structure = "environment" | "entrypoint" | "command" | "secrets" | "volumes" | "labels" | "retry";
 
 /** A function as its row. */
 export type FunctionRow = Omit<Function, Structure | Flag> &
@@ -248,6 +248,7 @@ export function functionRow(record: Function): Bindings & FunctionRow {
     entrypoint: toNullableJson(record.entrypoint),
     command: toNullableJson(record.command),
     secrets: JSON.stringify(record.secrets),
+    volumes: JSON.stringify(record.volumes),
     labels: JSON.stringify(record.labels),
     retry: JSON.stringify(record.retry),
     share_network: Number(record.share_network),
@@ -268,6 +269,7 @@ function functionOf(row: FunctionRow): Function {
     entrypoint: fromNullableJson(row.entrypoint),
     command: fromNullableJson(row.command),
     secrets: fromJson(row.secrets),
+    volumes: fromJson(row.volumes),
     labels: fromJson(row.labels),
     retry: fromJson(row.retry),
     share_network: row.share_network === 1,
