@@ -140,7 +140,7 @@ describe("a function past its timeout gets SIGTERM, 2 s, SIGKILL, and its caller
     await expectProblem(response, "function_timeout");
     expect(await containersLeft()).toEqual([]);
     expect(await server.invocation(id)).toMatchObject({ status: "timed_out", exit_code: 3, signal: null });
-    const words = { stream: "stdout", text: "last words\n", time: expect.any(String) };
+    const words = { stream: "stdout" as const, text: "last words\n", time: expect.any(String) };
     expect((await server.logs(id)).entries).toContainEqual(words);
     await engine.docker("rmi", "-f", trapping);
   });
