@@ -1,12 +1,12 @@
 import { AppError } from "../../domain/errors.ts";
-import type { Settings } from "../../domain/functions/settings.ts";
+import { ISOLATED, type Settings } from "../../domain/functions/settings.ts";
 import { CPUS, MEMORY_BYTES } from "../../domain/limits.ts";
 import { type EngineConnection, EngineError } from "../api/connection.ts";
 import { listNetworks } from "../api/networks.ts";
 import { engineSystem, type System } from "../api/system.ts";
 
-/** The networks that every engine has. */
-const ALWAYS = ["bridge", "none"];
+/** The networks that every engine has, and the one that the server makes when it is first needed. */
+const ALWAYS = ["bridge", ISOLATED, "none"];
 
 /** Checks whether the engine has what settings need. It is asked only about things that not every engine has. */
 export class SettingsCheck {
@@ -19,6 +19,7 @@ export class SettingsCheck {
   /** Throws `invalid_request` naming what the engine has, and `engine_unavailable` if it cannot be asked. */
   async check(settings: Partial<Settings>): Promise<void> {
     const { network, runtime, cpus = 0, memory_bytes = 0 } = settings;
+    if (network === ISOLATED && this.#connection.isPodman) throw podmanIsolates();
     try {
       if (network !== undefined && !ALWAYS.includes(network)) await this.#checkNetwork(network);
       if (runtime || cpus > CPUS.default || memory_bytes > MEMORY_BYTES.default) {
@@ -46,6 +47,13 @@ export class SettingsCheck {
         "use one of these, or create it with `docker network create`",
     );
   }
+}
+
+function podmanIsolates(): AppError {
+  return new AppError(
+    "invalid_request",
+    'Podman has no network that is "isolated": it cannot keep containers on a bridge apart; use "none", or "bridge" if functions may reach each other',
+  );
 }
 
 function checkMachine({ runtime, cpus = 0, memory_bytes = 0 }: Partial<Settings>, system: System): void {
