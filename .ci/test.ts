@@ -52,7 +52,8 @@ async function runOn(what: string, start: () => Promise<Engine>, args: readonly 
   say(`${what}: ${await versionOf(engine)}, ${engine.isPrivate ? "a private one" : "running already"}, ${engine.host}`);
   await runOrThrow([process.execPath, inRepository("tests/support/build-fixtures.ts")]);
   say("Tests");
-  return runTests(args);
+  // Awaited here: the engine stops at the end of this scope.
+  return await runTests(args);
 }
 
 /** Returns an engine's version and where it keeps images, such as `28.5.2+dfsg4 (overlayfs)`. */
