@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { TaskGroup } from "../domain/concurrency.ts";
 import type { EngineAddress } from "../domain/engine-address.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import type { Settings } from "../domain/functions/settings.ts";
@@ -11,6 +12,7 @@ import { EngineConnection } from "./api/connection.ts";
 import { Containers } from "./api/containers.ts";
 import { EngineEvents } from "./api/events.ts";
 import { Images } from "./api/images.ts";
+import { Networks } from "./api/networks.ts";
 import { checkCredentials } from "./api/registry-auth.ts";
 import { engineArchitecture } from "./api/system.ts";
 import type { ContainerChannel } from "./containers/container-channel.ts";
@@ -24,6 +26,7 @@ import { SettingsCheck } from "./containers/settings-check.ts";
 import { Sweep } from "./containers/sweep.ts";
 import { ImageResolver } from "./images/image-resolver.ts";
 import { OwnImages } from "./images/own-images.ts";
+import { IsolatedNetwork } from "./networks/isolated-network.ts";
 
 export interface DockerPlatformOptions {
   /** The id of this database, which our containers carry as a label. */
@@ -48,6 +51,9 @@ export interface DockerPlatformOptions {
   readonly metrics: Metrics;
 }
 
+/** The wait for the removal of our network when the server stops. If the engine hangs, `slipway sweep` removes it. */
+const LAST_NETWORK_MS = 2_000;
+
 const NOBODY: PlatformListener = {
   onAvailable: () => undefined,
   onGroupLost: () => undefined,
@@ -59,8 +65,10 @@ export class DockerPlatform implements Platform {
   readonly health: EngineEvents;
   readonly images: ImageResolver;
   readonly inventory: OwnImages;
+  readonly #clock: Clock;
   readonly #connection: EngineConnection;
   readonly #own: OwnContainers;
+  readonly #isolated: IsolatedNetwork;
   readonly #launcher: Launcher;
   readonly #holders: NetworkHolders;
   readonly #settings: SettingsCheck;
@@ -72,6 +80,7 @@ export class DockerPlatform implements Platform {
     const address = options.engine;
     const connection = new EngineConnection({ address, timeout_ms: options.engine_timeout_ms, clock, metrics });
     const containers = new Containers(connection);
+    this.#clock = clock;
     this.#connection = connection;
     this.health = new EngineEvents({
       connection,
@@ -90,6 +99,7 @@ export class DockerPlatform implements Platform {
       gate_volume: options.context_name,
       context_root: options.context_path,
     });
+    this.#isolated = new IsolatedNetwork({ networks: new Networks(connection), owner, log });
     const images = new Images({ connection, clock, pull_timeout_ms: options.pull_timeout_ms });
     this.inventory = new OwnImages({ images, onPulled: options.onPulled, log });
     this.images = new ImageResolver({
@@ -151,8 +161,17 @@ export class DockerPlatform implements Platform {
     this.#sweep[Symbol.dispose]();
     this.#launcher[Symbol.dispose]();
     await this.#own[Symbol.asyncDispose]();
+    await this.#removeNetwork();
     await this.health[Symbol.asyncDispose]();
     this.#connection[Symbol.dispose]();
+  }
+
+  /** Waits for the network's removal, but not for long if the engine does not answer. */
+  async #removeNetwork(): Promise<void> {
+    if (this.health.problem !== undefined) return;
+    const removal = new TaskGroup();
+    void removal.add(this.#isolated.removeAtEnd());
+    await removal.settledWithin(this.#clock, LAST_NETWORK_MS);
   }
 
   #createLauncher(options: DockerPlatformOptions, containers: Containers): Launcher {
@@ -172,6 +191,7 @@ export class DockerPlatform implements Platform {
       images: this.images,
       gates,
       settings: this.#settings,
+      isolated: this.#isolated,
       open_files: OpenFiles.of(options.engine),
       clock,
       log,

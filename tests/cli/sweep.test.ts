@@ -6,6 +6,8 @@ import { fixture } from "../support/images.ts";
 import { SpawnedServer } from "../support/spawned-server.ts";
 import { startLookAlikes } from "../e2e/faults/support/look-alikes.ts";
 
+const ICC_OFF = "com.docker.network.bridge.enable_icc=false";
+
 /** Runs `slipway sweep` on a server's data and an engine. */
 async function sweep(dataPath: string, host: string): Promise<{ code: number; said: string }> {
   const child = Bun.spawn([process.execPath, join(import.meta.dir, "../../index.ts"), "sweep"], {
@@ -38,11 +40,18 @@ test("F6: slipway sweep removes what a killed server left, and nothing else, and
     code: 1,
     said: expect.stringContaining("The Docker Engine cannot be reached"),
   });
+  // EDGE C6: it goes with them; one that another server owns, whatever its name, does not.
+  const [own, foreign] = [`slipway-isolated-${owner}`, `slipway-isolated-${crypto.randomUUID()}`];
+  await engine.docker("network", "create", "-o", ICC_OFF, "--label", `slipway.owner=${owner}`, own);
+  await engine.docker("network", "create", "-o", ICC_OFF, "--label", `slipway.owner=${owner}`, foreign);
   const end = (count: number) => ({
     code: 0,
     said: expect.stringContaining(`slipway: ${count} leftover containers removed`),
   });
   expect(await sweep(server.dataPath, engine.host)).toEqual(end(2));
   expect(await sweep(server.dataPath, engine.host)).toEqual(end(0));
+  const networks = await engine.docker("network", "ls", "--format", "{{.Name}}");
+  await engine.docker("network", "rm", foreign);
+  expect([networks.includes(own), networks.includes(foreign)]).toEqual([false, true]);
   expect(await others.running()).toEqual([...others.names]);
 });

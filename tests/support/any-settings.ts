@@ -27,7 +27,10 @@ export const anySettings: fc.Arbitrary<Settings> = fc
       nofile: fc.option(fc.integer({ min: NOFILE.min, max: NOFILE.max })),
       context_bytes: fc.option(fc.integer({ min: CONTEXT_SIZE.min, max: CONTEXT_SIZE.max })),
       log_bytes: fc.option(count(4_194_304)),
-      network: fc.oneof(fc.constantFrom("bridge", "none", "host", "container:x"), fc.string({ minLength: 1 })),
+      network: fc.oneof(
+        fc.constantFrom("bridge", "isolated", "none", "host", "container:x"),
+        fc.string({ minLength: 1 }),
+      ),
       share_network: fc.boolean(),
       sandbox: fc.constantFrom(...SANDBOXES),
       runtime: fc.option(fc.constantFrom("runc", "runsc")),

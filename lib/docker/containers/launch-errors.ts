@@ -1,5 +1,6 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
+import { ISOLATED } from "../../domain/functions/settings.ts";
 import { shownWords } from "../api/registry-auth.ts";
 import { EngineError, isEngineStatus } from "../api/connection.ts";
 import { GATE_DIRECTORY } from "../images/volumes.ts";
@@ -46,6 +47,13 @@ export function refusal(fn: Function, error: unknown): unknown {
   const said = `The engine said: ${shownWords(error, own)}`;
   const network = lostNetwork(fn, error);
   if (network !== undefined) {
+    if (network === ISOLATED) {
+      return new AppError(
+        "engine_unavailable",
+        `${head}: its network is removed as often as it is created: find out by whom. ${said}`,
+        { cause: error, retry_after_s: 5 },
+      );
+    }
     return new AppError(
       "engine_unavailable",
       `${head}: the engine has no network "${network}" any more: create it again, or PATCH the function's "network". ${said}`,
@@ -68,6 +76,19 @@ export function refusal(fn: Function, error: unknown): unknown {
 /** Returns the network that the engine misses, at create or at start. Its name may be `my-image`, so this is checked first. */
 function lostNetwork({ network }: Function, error: unknown): string | undefined {
   return isEngineStatus(error, 404) && /network\b.*\bnot found/i.test(error.message) ? network : undefined;
+}
+
+/**
+ * Returns whether a container could not join the network because that is gone, or is going, or has lost its bridge, by the
+ * words of Docker 20.10 to 29: at create, at start, and while a network is being removed.
+ */
+export function isNetworkLost(error: unknown): error is EngineError {
+  return (
+    error instanceof EngineError &&
+    /network\b.*\b(?:not found|does not exist|no longer|being (?:removed|deleted))|could not find bridge|no such network interface/i.test(
+      error.message,
+    )
+  );
 }
 
 /** Returns which setting the engine refuses, and what to do, by the words of Docker 20.10 to 29. */

@@ -2,6 +2,7 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
+import { ISOLATED } from "../../domain/functions/settings.ts";
 import type { Logger } from "../../log.ts";
 import type { Containers } from "../api/containers.ts";
 import type { EngineEvents } from "../api/events.ts";
@@ -9,10 +10,11 @@ import { type ImageConfig, commandOf } from "../api/images.ts";
 import { type Channel, endedEarly, notReady } from "../../runner/platform.ts";
 import type { ImageResolver } from "../images/image-resolver.ts";
 import { GATE_DIRECTORY, pathOf, volumeProblem } from "../images/volumes.ts";
+import type { IsolatedNetwork } from "../networks/isolated-network.ts";
 import { ContainerChannel } from "./container-channel.ts";
 import { containerSpec } from "./container-spec.ts";
 import type { GateVolume } from "./gate-volume.ts";
-import { gateHidden, isGateMissing, isImageGone, isLimitRefused, refusal } from "./launch-errors.ts";
+import { gateHidden, isGateMissing, isImageGone, isLimitRefused, isNetworkLost, refusal } from "./launch-errors.ts";
 import type { OpenFiles } from "./open-files.ts";
 import type { OwnContainer, OwnContainers } from "./own-containers.ts";
 import type { SettingsCheck } from "./settings-check.ts";
@@ -30,6 +32,7 @@ interface LauncherDeps {
   readonly images: ImageResolver;
   readonly gates: GateVolume;
   readonly settings: SettingsCheck;
+  readonly isolated: IsolatedNetwork;
   readonly open_files: OpenFiles;
   readonly clock: Clock;
   readonly log: Logger;
@@ -38,6 +41,9 @@ interface LauncherDeps {
   /** The time that a holder has until its gate says READY, in milliseconds. */
   readonly timeout_ms: number;
 }
+
+/** The most starts of a container in the isolated network, which somebody may be removing. */
+const ISOLATED_TRIES = 3;
 
 /** A container that was created, and what it was made of. */
 interface Created {
@@ -117,10 +123,26 @@ export class Launcher implements Disposable {
     for (;;) {
       const { hard } = open_files;
       try {
-        return await this.#launch(fn, signal, network);
+        return await this.#launchIn(fn, signal, network);
       } catch (error) {
         if (fn.nofile !== null || !isLimitRefused(error) || !open_files.refuse(hard)) throw error;
         log.warn("the engine refuses a limit of open files, trying a smaller one", { hard, problem: error.message });
+      }
+    }
+  }
+
+  /** Starts a container in a network. The isolated one is made, and made again if it turns out to be gone: no call has begun. */
+  async #launchIn(fn: Function, signal: AbortSignal, network: string): Promise<ContainerChannel> {
+    if (network !== ISOLATED) return this.#launch(fn, signal, network);
+    const { isolated, log } = this.#deps;
+    for (let tries = 1; ; tries++) {
+      const id = await isolated.id();
+      try {
+        return await this.#launch(fn, signal, id);
+      } catch (error) {
+        if (!isNetworkLost(error) || tries === ISOLATED_TRIES) throw error;
+        log.warn("the isolated network is lost, making it again", { problem: error.message });
+        await isolated.doubt(id);
       }
     }
   }

@@ -6,6 +6,8 @@ import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import { EngineConnection, EngineError } from "../api/connection.ts";
 import { Containers } from "../api/containers.ts";
+import { Networks } from "../api/networks.ts";
+import { IsolatedNetwork } from "../networks/isolated-network.ts";
 
 /** Containers that are removed at the same time. */
 const REMOVALS_AT_ONCE = 8;
@@ -29,7 +31,7 @@ interface LeftoversOptions {
 }
 
 /**
- * Removes the containers that servers with this owner left on the engine, and returns how many. No such server may be
+ * Removes the containers that servers with this owner left on the engine, and their network; returns how many containers. No such server may be
  * running. Throws `engine_unavailable` if the engine cannot be asked, or does not remove some of them.
  */
 export async function removeLeftovers(options: LeftoversOptions): Promise<number> {
@@ -55,7 +57,19 @@ export async function removeLeftovers(options: LeftoversOptions): Promise<number
       }
     });
   }
+  await removeNetwork(new IsolatedNetwork({ networks: new Networks(connection), owner, log }));
   return removed.size;
+}
+
+async function removeNetwork(isolated: IsolatedNetwork): Promise<void> {
+  try {
+    await isolated.remove();
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    throw new AppError("engine_unavailable", `Cannot look at the engine's networks: ${error.message}`, {
+      cause: error,
+    });
+  }
 }
 
 async function listed(containers: Containers, owner: string) {

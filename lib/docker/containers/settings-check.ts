@@ -1,5 +1,5 @@
 import { AppError } from "../../domain/errors.ts";
-import type { Settings } from "../../domain/functions/settings.ts";
+import { ISOLATED, type Settings } from "../../domain/functions/settings.ts";
 import { CPUS, MEMORY_BYTES } from "../../domain/limits.ts";
 import { type EngineConnection, EngineError } from "../api/connection.ts";
 import { listNetworks } from "../api/networks.ts";
@@ -8,8 +8,8 @@ import { namedVolumeProblem } from "../api/volumes.ts";
 import { overlap } from "../../domain/functions/volumes.ts";
 import { GATE_DIRECTORY } from "../images/volumes.ts";
 
-/** The networks that every engine has. */
-const ALWAYS = ["bridge", "none"];
+/** The networks that every engine has, and the one that the server makes when it is first needed. */
+const ALWAYS = ["bridge", ISOLATED, "none"];
 
 /** The parts of every container that no function's volume may be or hide. */
 interface OwnMounts {
@@ -32,6 +32,7 @@ export class SettingsCheck {
   /** Throws `invalid_request` naming what the engine has, and `engine_unavailable` if it cannot be asked. */
   async check(settings: Partial<Settings>): Promise<void> {
     const { network, runtime, cpus = 0, memory_bytes = 0, volumes = [] } = settings;
+    if (network === ISOLATED && this.#connection.isPodman) throw podmanIsolates();
     try {
       const problem = await this.volumesProblem(volumes);
       if (problem !== undefined) throw new AppError("invalid_request", `Invalid "volumes": ${problem}`);
@@ -80,6 +81,13 @@ export class SettingsCheck {
         "use one of these, or create it with `docker network create`",
     );
   }
+}
+
+function podmanIsolates(): AppError {
+  return new AppError(
+    "invalid_request",
+    'Podman has no network that is "isolated": it cannot keep containers on a bridge apart; use "none", or "bridge" if functions may reach each other',
+  );
 }
 
 function checkMachine({ runtime, cpus = 0, memory_bytes = 0 }: Partial<Settings>, system: System): void {

@@ -124,7 +124,7 @@ function directoryProblem({ working_dir }: Settings): string | undefined {
 }
 
 function networkProblem({ network }: Settings): string | undefined {
-  const remedy = 'use "bridge", "none" or the name of one of the engine\'s networks';
+  const remedy = 'use "bridge", "isolated", "none" or the name of one of the engine\'s networks';
   if (network === "host") return `"network" cannot be "host": a function never joins the host's network; ${remedy}`;
   if (network === "default") return '"network" cannot be "default": use "bridge", which it stands for';
   if (/^(?:container|ns|service):/.test(network)) {

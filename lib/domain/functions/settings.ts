@@ -147,13 +147,17 @@ const volumes = {
   examples: [[{ name: "models", path: "/models", read_only: true }]],
 };
 
+/** The value of `network` for the server's own bridge, whose containers cannot reach each other. */
+export const ISOLATED = "isolated";
+
 /** The surroundings of a container, and its confinement. */
 const surroundings = {
   network: Type.String({
     minLength: 1,
     maxLength: 128,
     description:
-      "`bridge`, `none`, or the name of one of the engine's networks; never `host` or another container's network. " +
+      "`bridge`; `isolated`, a bridge on which functions cannot connect to each other; `none`; or the name of one of the engine's networks. " +
+      "Never `host` or another container's network. " +
       "With the sandbox `strict` the default is `none`.",
     examples: ["bridge"],
   }),

@@ -14,6 +14,7 @@ const NETWORKS: readonly object[] = [
   { ...network, Name: "none", Driver: "null" },
   { ...network, Name: "second-host", Driver: "host" },
   { ...network, Name: "mine", Driver: "bridge" },
+  { ...network, Name: "slipway-isolated-o", Driver: "bridge", Labels: { "slipway.owner": "o" } },
   { ...network, Name: "wire", Driver: "macvlan" },
   { ...network, Name: "ingress", Driver: "overlay", Scope: "swarm", Ingress: true },
   { ...network, Name: "config", Driver: "null", ConfigOnly: true },
@@ -53,7 +54,7 @@ const volumesOf = (name: string, path = "/v"): Partial<Settings> => ({ volumes: 
 /** Checks settings with an engine that answers with these; returns the problem and the requested paths. */
 async function check(
   settings: Partial<Settings>,
-  { networks = NETWORKS, info = INFO, status = 200 } = {},
+  { networks = NETWORKS, info = INFO, status = 200, podman = false } = {},
 ): Promise<{ problem: unknown; asked: string[] }> {
   const asked: string[] = [];
   using server = Bun.serve({
@@ -62,7 +63,10 @@ async function check(
     fetch(request) {
       const { pathname } = new URL(request.url);
       const path = pathname.replace(/^\/v1\.\d+/, "");
-      if (path === "/_ping") return new Response("OK", { headers: { "Api-Version": "1.41" } });
+      if (path === "/_ping")
+        return new Response("OK", {
+          headers: { "Api-Version": "1.41", ...(podman && { "Libpod-Api-Version": "4.3.1" }) },
+        });
       asked.push(path);
       if (path.startsWith("/volumes/")) return volumeNamed(path.slice("/volumes/".length), status);
       return Response.json(path === "/networks" ? networks : info, { status });
@@ -74,6 +78,8 @@ async function check(
     clock: systemClock,
     metrics: new Metrics(),
   });
+  // As the server does when it connects.
+  if (podman) await connection.negotiate();
   const problem = await new SettingsCheck(connection, OWN).check(settings).catch((error: unknown) => error);
   return { problem, asked };
 }
@@ -82,6 +88,7 @@ test.each<Partial<Settings>>([
   {},
   { network: "bridge" },
   { network: "none" },
+  { network: "isolated" }, // EDGE C6
   { cpus: 1, memory_bytes: 268_435_456, runtime: null, sandbox: "strict" },
 ])("SettingsCheck asks the engine nothing about %j", async (settings) => {
   expect(await check(settings)).toEqual({ problem: undefined, asked: [] });
@@ -99,6 +106,10 @@ test.each<Partial<Settings>>([
 test.each<[Partial<Settings>, string]>([
   [{ network: "second-host" }, 'A function cannot join the network "second-host": it has the driver "host"'],
   [{ network: "ingress" }, 'A function cannot join the network "ingress": it is a swarm\'s ingress network'],
+  [
+    { network: "slipway-isolated-o" },
+    'A function cannot join the network "slipway-isolated-o": it is what "isolated" stands for, and comes and goes: give that',
+  ],
   [{ network: "config" }, 'A function cannot join the network "config": it has the driver "null"'],
   [
     { network: "services" },
@@ -106,7 +117,7 @@ test.each<[Partial<Settings>, string]>([
   ],
   [
     { network: "Mine" },
-    'The engine has no network "Mine", but "bridge", "none", "mine", "wire", "open", "podman": use one of these, or create it with `docker network create`',
+    'The engine has no network "Mine", but "bridge", "isolated", "none", "mine", "wire", "open", "podman": use one of these, or create it with `docker network create`',
   ],
   [
     { runtime: "kata" },
@@ -118,10 +129,20 @@ test.each<[Partial<Settings>, string]>([
   expect((await check(settings)).problem).toMatchObject({ reason: "invalid_request", message });
 });
 
+// EDGE C6: Podman leaves out the option that keeps containers apart.
+test("SettingsCheck refuses `isolated` on Podman, and says what to use", async () => {
+  const { problem } = await check({ network: "isolated" }, { podman: true });
+  expect(problem).toMatchObject({
+    reason: "invalid_request",
+    message: expect.stringMatching(/^Podman has no network that is "isolated": .*; use "none", or "bridge"/),
+  });
+  expect(await check({ network: "mine" }, { podman: true })).toMatchObject({ problem: undefined });
+});
+
 test("SettingsCheck lists a few of many networks", async () => {
   const networks = Array.from({ length: 100 }, (_, i) => ({ ...network, Name: `n${i}`, Driver: "bridge" }));
   const { problem } = await check({ network: "other" }, { networks });
-  expect(problem).toMatchObject({ message: expect.stringContaining('"n17" and 82 more: use one of these') });
+  expect(problem).toMatchObject({ message: expect.stringContaining('"n16" and 83 more: use one of these') });
 });
 
 test.each([

@@ -17,6 +17,7 @@ export const NOT_RUN = [
   "it needs a second machine",
   "it takes many minutes",
   "it runs these very tests",
+  "tests/docs/firewall.test.ts does",
   "tests/e2e/packaging/container.test.ts does",
   "tests/e2e/packaging/binary.test.ts does",
 ] as const;

@@ -19,7 +19,7 @@ beforeAll(async () => {
 
 afterAll(() => server[Symbol.asyncDispose]());
 
-const NETWORKS = 'use "bridge", "none" or the name of one of the engine\'s networks';
+const NETWORKS = 'use "bridge", "isolated", "none" or the name of one of the engine\'s networks';
 const USERS = 'give "user", "uid", "user:group" or "uid:gid", with numbers up to 2147483647';
 const UNTEXT = "a NUL character or half of a surrogate pair";
 const WORDS = "a list of at most 256 strings or null";
@@ -193,7 +193,7 @@ describe("POST /v1/functions", () => {
       expect((await server.createFunction(image, { network: name })).network).toBe(name);
       const reply = await server.api("POST", "/v1/functions", { image, network: "nowhere" });
       expectError(reply, { status: 400, reason: "invalid_request" });
-      expect(reply.body.message).toStartWith('The engine has no network "nowhere", but "bridge", "none", ');
+      expect(reply.body.message).toStartWith('The engine has no network "nowhere", but "bridge", "isolated", "none", ');
       expect(reply.body.message).toContain(`"${name}"`);
       expect(reply.body.message).toEndWith(": use one of these, or create it with `docker network create`");
       expect(reply.body.message).not.toContain('"host"');
