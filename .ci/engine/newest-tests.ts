@@ -4,6 +4,7 @@
  * `tests/newest-engine.test.ts` says which tests must be here.
  */
 export const NEWEST_TESTS: readonly string[] = [
+  "tests/cli/sweep.test.ts",
   "tests/docker",
   "tests/e2e/functions",
   "tests/e2e/images",
@@ -12,6 +13,7 @@ export const NEWEST_TESTS: readonly string[] = [
   "tests/e2e/calls/sandbox.test.ts",
   "tests/e2e/faults/gate-volume.test.ts",
   "tests/e2e/faults/images.test.ts",
+  "tests/e2e/pool/isolated-network.test.ts",
   "tests/e2e/pool/network.test.ts",
   "tests/http/api/function-settings.test.ts",
   "tests/http/api/versions.test.ts",
