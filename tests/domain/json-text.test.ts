@@ -30,15 +30,20 @@ describe("parseJsonText", () => {
       "1.@",
     );
     fc.assert(
-      fc.property(wrong, fc.stringMatching(/^[g-mo-qsv-z][a-z]{4,8}$/), fc.stringMatching(/^[G-MO-QSV-Z][A-Z]{4,8}$/), (text, one, other) => {
-        const said = problemOf(() => parseJsonText(text.replace("@", one)));
-        expect(said).toBeString();
-        expect(said?.toLowerCase()).not.toContain(one);
-        const again = problemOf(() => parseJsonText(text.replace("@", other))) ?? "";
-        // Capitals are other escapes than small letters. (None begins an escape, or a digit of one.)
-        if (!text.includes("\\")) expect(again).toBe(said ?? "");
-        expect(again.toUpperCase()).not.toContain(other);
-      }),
+      fc.property(
+        wrong,
+        fc.stringMatching(/^[g-mo-qsv-z][a-z]{4,8}$/),
+        fc.stringMatching(/^[G-MO-QSV-Z][A-Z]{4,8}$/),
+        (text, one, other) => {
+          const said = problemOf(() => parseJsonText(text.replace("@", one)));
+          expect(said).toBeString();
+          expect(said?.toLowerCase()).not.toContain(one);
+          const again = problemOf(() => parseJsonText(text.replace("@", other))) ?? "";
+          // Capitals are other escapes than small letters. (None begins an escape, or a digit of one.)
+          if (!text.includes("\\")) expect(again).toBe(said ?? "");
+          expect(again.toUpperCase()).not.toContain(other);
+        },
+      ),
       { examples: [['"\\@"', "hunter", "HUNTER"]] },
     );
   });
