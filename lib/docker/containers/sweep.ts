@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { Alarm } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
-import type { Containers } from "../api/containers.ts";
+import type { Containers, ListedContainer } from "../api/containers.ts";
 import type { EngineEvents } from "../api/events.ts";
 import type { OwnContainers } from "./own-containers.ts";
 
@@ -63,19 +63,24 @@ export class Sweep implements Disposable {
 
   /** Removes strays, and returns the names of those that are still there. */
   async #removeStrays(): Promise<string[]> {
-    const { containers, own_containers, owner, log } = this.#deps;
-    const strays = (await containers.listOwned(owner)).filter(({ name }) => !own_containers.owns(name));
-    const left: string[] = [];
+    const { containers, log } = this.#deps;
+    const strays = await this.#listStrays();
     for (const { id, name, state } of strays) {
       try {
         await containers.remove(id);
         log.info("stray container removed", { container: name, state });
       } catch (error) {
-        left.push(name);
         log.warn("stray container not removed", { container: name, state, problem: messageOf(error) });
       }
     }
-    return left;
+    // The list alone says what is gone: an engine that was killed may take a removal for under way that nobody makes.
+    const left = strays.length === 0 ? [] : await this.#listStrays();
+    return left.map(({ name }) => name);
+  }
+
+  async #listStrays(): Promise<readonly ListedContainer[]> {
+    const { containers, own_containers, owner } = this.#deps;
+    return (await containers.listOwned(owner)).filter(({ name }) => !own_containers.owns(name));
   }
 
   #tick(): void {
