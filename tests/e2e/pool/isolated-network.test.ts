@@ -25,6 +25,9 @@ esac
 printf '"%s"' "$said" > "$CONTEXT_PATH/response.json"
 `;
 
+/** A line of /proc/net/tcp or tcp6: port 8080 in hexadecimal, and the state LISTEN. */
+const LISTENING = /:1F90 [0-9A-F]+:0000 0A/;
+
 let engine: Engine;
 let server: TestServer;
 /** The name of the server's isolated network. */
@@ -80,8 +83,10 @@ async function listenTo(fn: Named): Promise<Listener> {
   const caller = new AbortController();
   const call = server.invoke(fn, '"listen"', { signal: caller.signal }).catch(() => undefined);
   const listens = async () => {
-    const shown = (await containersOf(fn)).map((id) => engine.docker("top", id).catch(() => ""));
-    return (await Promise.all(shown)).some((processes) => processes.includes("httpd -f"));
+    // Not by `docker top`: it needs a `ps` on the engine's machine.
+    const look = ["sh", "-c", "cat /proc/net/tcp*"];
+    const shown = (await containersOf(fn)).map((id) => engine.docker("exec", id, ...look).catch(() => ""));
+    return (await Promise.all(shown)).some((sockets) => LISTENING.test(sockets));
   };
   if (!(await eventually(listens, 20_000))) throw new Error("The function does not listen");
   const format = "{{.Name}}{{range .NetworkSettings.Networks}} {{.IPAddress}} {{.Gateway}}{{end}}";

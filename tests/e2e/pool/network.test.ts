@@ -13,10 +13,10 @@ beforeAll(async () => {
 
 async function networksOf(fn: Named): Promise<{ holders: string[]; joined: string[] }> {
   const ids = await containersOf(fn);
-  const modes = (await engine.docker("inspect", "--format", "{{.Id}} {{.HostConfig.NetworkMode}}", ...ids))
-    .trim()
-    .split("\n");
-  const networks = modes.map((line) => line.split(" "));
+  // One at a time: some may be going meanwhile.
+  const format = "{{.Id}} {{.HostConfig.NetworkMode}}";
+  const shown = await Promise.all(ids.map((id) => engine.docker("inspect", "--format", format, id).catch(() => "")));
+  const networks = shown.flatMap((line) => (line === "" ? [] : [line.trim().split(" ")]));
   return {
     holders: networks.flatMap(([id = "", mode]) => (mode === "bridge" ? [id] : [])),
     joined: networks.flatMap(([, mode = ""]) => (mode === "bridge" ? [] : [mode])),
