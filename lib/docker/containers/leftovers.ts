@@ -31,8 +31,9 @@ interface LeftoversOptions {
 }
 
 /**
- * Removes the containers that servers with this owner left on the engine, and their network; returns how many containers. No such server may be
- * running. Throws `engine_unavailable` if the engine cannot be asked, or does not remove some of them.
+ * Removes the containers that servers with this owner left on the engine, and their network. Returns the number of
+ * containers. No such server may be running. Throws `engine_unavailable` if the engine cannot be asked, or does not
+ * remove some of them.
  */
 export async function removeLeftovers(options: LeftoversOptions): Promise<number> {
   const { owner, engine, engine_timeout_ms, clock, log, metrics, pause } = options;
