@@ -4,7 +4,7 @@ import { PAGE } from "./limits.ts";
 import { quoted } from "./quoted.ts";
 import { Enum, Nullable, Timestamp } from "./types.ts";
 
-/** What is recorded: requests that change something, and keys that are refused. */
+/** The recorded kinds: requests that change something, and keys that are refused. */
 export const AUDIT_EVENTS = ["change", "refused_key"] as const;
 
 /** One request that changed something, or tried to, or whose key was refused. */

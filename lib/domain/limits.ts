@@ -44,7 +44,7 @@ export const IDEMPOTENCY = { ttl_ms: 24 * 3_600_000, key_length: 255 } as const;
 export const CALLBACK_URL_LENGTH = 2048;
 /** Sending callbacks: how long, the waits in between, how many at once in all and to one receiver, and size limits. */
 export const CALLBACK = {
-  /** How long a callback is tried, and the time limit of one attempt; both are options of the server. */
+  /** The time for which a callback is tried, and the limit of one attempt; both are options of the server. */
   retry_for_ms: 24 * 3_600_000,
   timeout_ms: 15_000,
   /** The wait before the second attempt, and the longest one: also that which a receiver can ask for. */

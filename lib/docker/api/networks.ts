@@ -43,7 +43,7 @@ export async function listNetworks(connection: EngineConnection): Promise<Networ
   return body.map((listed) => ({ name: listed.Name, driver: listed.Driver, problem: problemOf(listed) }));
 }
 
-/** What decides whether a network is one of ours. */
+/** The marks of a network that is ours. */
 export interface NetworkDetails {
   readonly id: string;
   readonly driver: string;

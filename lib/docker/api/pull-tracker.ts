@@ -73,7 +73,7 @@ function stateOf(status: string): LayerState | undefined {
 
 /** Counts bytes while they are downloaded. During extraction the engine counts again, from 0 to the same total. */
 function count(layer: Layer, current: number | undefined, total: number | undefined): void {
-  // What is known of the size only grows: of a layer of unknown size that is the part that has come.
+  // The known size only grows: for a layer of unknown size it is the part that has come.
   if (total !== undefined && total > 0) layer.total = Math.max(total, layer.total ?? layer.current);
   if (layer.state === "downloading" && current !== undefined)
     layer.current = layer.total === null ? Math.max(current, layer.current) : Math.min(current, layer.total);

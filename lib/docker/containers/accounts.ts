@@ -46,7 +46,7 @@ export function resolveUser(user: string, lists: AccountLists): NumericUser | st
   const uid = number ?? idOf(entry?.[2] ?? "");
   if (uid === undefined && DIGITS.test(entry?.[2] ?? ""))
     return `the uid of its user "${account}" is over ${HIGHEST_ID}`;
-  // What is no number is 0 for engines.
+  // Engines take anything but a number for 0.
   if (uid === undefined || uid === 0) return `the sandbox "strict" has no root user, and its user "${account}" is one`;
   if (group !== undefined) {
     const gid = idOf(group) ?? gidOf(group, lists.group);

@@ -4,7 +4,7 @@ interface Span {
   readonly from: number;
   /** The span ends here, exclusive; Infinity for the last one. */
   readonly until: number;
-  /** What the clocks show, minus UTC. */
+  /** The time that the clocks show, minus UTC. */
   readonly offset: number;
 }
 

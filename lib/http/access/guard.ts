@@ -48,7 +48,7 @@ export function createGuards(deps: {
   readonly audit: Pick<AuditService, "changed">;
 }): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>) => Guard<Need> {
   const callers = new WeakMap<Request, Caller>();
-  /** Where requests that change something came from: after the answer the connection may be gone. */
+  /** The addresses of requests that change something: after the answer the connection may be gone. */
   const addresses = new WeakMap<Request, string | null>();
   const admit = (request: Request, scopes: readonly Scope[], isChange: boolean): void => {
     callers.set(request, deps.access(request, deps.server(), { scopes }));

@@ -52,7 +52,7 @@ export function healthRoutes(status: Pick<StatusService, "readiness">) {
     );
 }
 
-/** What strangers are told of a problem: the server's owner finds the rest on its other listener, and in its log. */
+/** The words for strangers about a problem: the server's owner finds the rest on its other listener, and in its log. */
 const HIDDEN = "See /readyz of the server's own port.";
 
 /** The health endpoints for strangers: whether something is wrong, not what. */

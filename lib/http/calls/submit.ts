@@ -65,7 +65,7 @@ interface SubmissionsDeps {
   readonly checkCallbackUrl: (url: string) => void;
 }
 
-/** What a caller of a route learns of its asynchronous call: strangers may call routes. */
+/** The part of an asynchronous call that a caller of a route sees: strangers may call routes. */
 export const shownOnRoutes: Shown = ({ id, status, created_at }) => ({ id, status, created_at });
 
 /** Queues asynchronous calls. */

@@ -7,7 +7,7 @@ const WAITING_BYTES = 4 * 1024 * 1024;
 
 /** One event of a stream. The data is sent as JSON. */
 export interface ServerEvent {
-  /** What a client sends as `Last-Event-ID` to go on after this event. */
+  /** The `Last-Event-ID` with which a client goes on after this event. */
   readonly id?: string;
   readonly event: string;
   readonly data: unknown;
