@@ -31,6 +31,12 @@ describe("judge", () => {
     expect(judge(BASE, tree, false)).toMatchObject({ median: 1.08, worse: false });
   });
 
+  test("a tree that answers nothing is worse, and so is no base that does not", () => {
+    expect(judge(BASE, [0, 0, 0, 0, 0, 0, 0], true).worse).toBe(true);
+    expect(judge([0, 0, 0], [0, 0, 0], true)).toEqual({ median: 1, min: 1, max: 1, worse: false });
+    expect(judge([0, 0, 0], [9, 9, 9], true).worse).toBe(false);
+  });
+
   test("one round that was disturbed says nothing", () => {
     expect(
       judge(

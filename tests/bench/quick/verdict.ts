@@ -17,9 +17,12 @@ export interface Verdict {
   readonly worse: boolean;
 }
 
+/** What a server that answered nothing counts for: a ratio needs something. */
+const NOTHING = 1e-3;
+
 /** Compares rounds of two sides that were measured in turns; `higher` says whether more is better. */
 export function judge(base: readonly number[], tree: readonly number[], higher: boolean): Verdict {
-  const ratios = tree.map((value, round) => value / (base[round] ?? Number.NaN));
+  const ratios = tree.map((value, round) => Math.max(value, NOTHING) / Math.max(base[round] ?? 0, NOTHING));
   // Positive means worse. Logarithms, so that twice and half are as far from the middle.
   const losses = ratios.map((ratio) => (higher ? -Math.log(ratio) : Math.log(ratio)));
   const middle = median(losses);
