@@ -28,13 +28,14 @@ export interface Statement<Row> {
 export class Database implements Disposable {
   readonly #sqlite: Sqlite;
   readonly #durable: GroupCommit;
+  #epoch = 0;
   /** Released in this order when the database is closed. */
   readonly #owned: readonly (Disposable | undefined)[];
 
   /** `log` syncs its write-ahead log; a database in memory has none, and no owner. */
   constructor(sqlite: Sqlite, { log, ownership }: { readonly log?: Sync; readonly ownership?: Disposable }) {
     this.#sqlite = sqlite;
-    this.#durable = new GroupCommit(sqlite, log);
+    this.#durable = new GroupCommit(sqlite, log, () => this.#epoch++);
     this.#owned = [log, ownership];
   }
 
@@ -65,6 +66,7 @@ export class Database implements Disposable {
     // In WAL mode, NORMAL leaves the log unsynced until the next checkpoint; FULL syncs it at each commit, with
     // all that was written before. It is a property of the connection.
     const durable = durability === "durable";
+    this.#epoch++;
     try {
       if (durable) this.#sqlite.run("pragma synchronous = full");
       return inTransaction(this.#sqlite, work);
@@ -86,6 +88,11 @@ export class Database implements Disposable {
    */
   durably<T>(work: () => T, committed?: (result: T) => void, bytes = 0): Promise<T> {
     return this.#durable.add(work, committed, bytes);
+  }
+
+  /** A number that changes with each transaction, and when a part of one is undone. */
+  get epoch(): number {
+    return this.#epoch;
   }
 
   /** Creates a cache of records that are read here. */

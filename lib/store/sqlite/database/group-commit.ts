@@ -34,10 +34,16 @@ export class GroupCommit {
   #syncing: readonly Write[] = [];
   #busy = false;
 
-  /** Without a log there is nothing to sync: the database is in memory. */
-  constructor(sqlite: Sqlite, log: Sync | undefined) {
+  readonly #onEpoch: () => void;
+
+  /**
+   * Without a log there is nothing to sync: the database is in memory. `onEpoch` is called when a transaction begins, and
+   * when a part of it is undone.
+   */
+  constructor(sqlite: Sqlite, log: Sync | undefined, onEpoch: () => void = () => undefined) {
     this.#sqlite = sqlite;
     this.#log = log;
+    this.#onEpoch = onEpoch;
   }
 
   /** See `Database.durably`. */
@@ -94,6 +100,7 @@ export class GroupCommit {
     const group = this.#waiting.slice(0, this.#groupSize());
     this.#waiting = this.#waiting.slice(group.length);
     const failures = new Map<Write, unknown>();
+    this.#onEpoch();
     try {
       inTransaction(this.#sqlite, () => {
         for (const write of group) this.#attempt(write, failures);
@@ -129,6 +136,7 @@ export class GroupCommit {
       // After some errors, a full disk among them, SQLite has rolled everything back by itself.
       if (!sqlite.inTransaction) throw error;
       sqlite.run("rollback to write");
+      this.#onEpoch();
       failures.set(write, error);
     }
     sqlite.query("release write").run();
