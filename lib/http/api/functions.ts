@@ -1,8 +1,10 @@
 import { Elysia, t } from "elysia";
 import { CreateFunction, Function, FunctionWithPool, UpdateFunction } from "../../domain/functions/functions.ts";
+import { mapInSlices } from "../../domain/concurrency.ts";
 import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { inSlices } from "../sliced/json.ts";
 import { ListOrPage, PageParameters } from "../wire/pages.ts";
 import { flag } from "../wire/flag.ts";
 import { wantsEvents } from "../wire/event-stream.ts";
@@ -55,11 +57,12 @@ function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
   return resource(guard, "functions", LARGE_BODY_BYTES)
     .get(
       "/",
-      ({ query, request }) => {
+      async ({ query, request }) => {
         const asked = parsePageQuery(query);
-        if (asked === undefined) return success(guard.shown(request, functions.list()));
-        const page = functions.page(asked);
-        return success({ functions: guard.shown(request, page.records), next_cursor: cursorOf(page) });
+        const shown = (records: readonly unknown[]) => mapInSlices(records, (record) => guard.shown(request, record));
+        if (asked === undefined) return inSlices(success(await shown(await functions.list())));
+        const page = await functions.page(asked);
+        return inSlices(success({ functions: await shown(page.records), next_cursor: cursorOf(page) }));
       },
       {
         needs: "read",
