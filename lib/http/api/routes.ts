@@ -20,10 +20,10 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
       "/",
       async ({ query, request }) => {
         const asked = parsePageQuery(query);
-        const shown = (records: readonly unknown[]) => mapInSlices(records, (record) => guard.shown(request, record));
-        if (asked === undefined) return inSlices(success(await shown(await routes.list())));
+        const each = (records: readonly unknown[]) => mapInSlices(records, (record) => guard.shown(request, record));
+        if (asked === undefined) return inSlices(success(await each(await routes.list())));
         const page = await routes.page(asked);
-        return inSlices(success({ routes: await shown(page.records), next_cursor: cursorOf(page) }));
+        return inSlices(success({ routes: await each(page.records), next_cursor: cursorOf(page) }));
       },
       {
         needs: "read",

@@ -49,5 +49,5 @@ export function openCatalogue(database: Database, clock: Clock) {
   const writer = new ConfigurationWriter(database);
   const versions = new VersionTable(database, writer);
   const functions = new FunctionTable(database, writer, versions);
-  return { writer, functions, versions, routes: new RouteTable(database, writer, functions, clock) };
+  return { writer, functions, versions, routes: new RouteTable(database, writer, { functions, versions }, clock) };
 }
