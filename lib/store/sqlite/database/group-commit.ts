@@ -29,15 +29,20 @@ interface Write {
 export class GroupCommit {
   readonly #sqlite: Sqlite;
   readonly #log: Sync | undefined;
+  readonly #held: () => Promise<void> | undefined;
   #waiting: Write[] = [];
   /** Committed, and not yet known to be on the disk. */
   #syncing: readonly Write[] = [];
   #busy = false;
 
-  /** Without a log there is nothing to sync: the database is in memory. */
-  constructor(sqlite: Sqlite, log: Sync | undefined) {
+  /**
+   * Without a log there is nothing to sync: the database is in memory. While `held` returns a promise, another transaction
+   * is under way, and groups wait for it.
+   */
+  constructor(sqlite: Sqlite, log: Sync | undefined, held: () => Promise<void> | undefined = () => undefined) {
     this.#sqlite = sqlite;
     this.#log = log;
+    this.#held = held;
   }
 
   /** See `Database.durably`. */
@@ -76,6 +81,7 @@ export class GroupCommit {
   }
 
   async #turn(): Promise<void> {
+    for (let held = this.#held(); held !== undefined; held = this.#held()) await held;
     const written = this.#commit();
     this.#syncing = written;
     try {

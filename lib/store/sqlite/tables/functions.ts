@@ -9,7 +9,7 @@ import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 import { PendingWrites } from "../database/pending-writes.ts";
-import { cutPage, pageOf } from "../database/pages.ts";
+import { pageOf, readAll, readPage } from "../database/pages.ts";
 import { violates } from "../errors.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
@@ -47,6 +47,7 @@ export class FunctionTable implements FunctionStore {
   readonly #links: Statement<ChainLink>;
   readonly #count: Statement<{ count: number }>;
   readonly #get: Statement<FunctionRow>;
+  readonly #isId: Statement<unknown>;
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
   readonly #page: Statement<FunctionRow & Position>;
@@ -77,6 +78,7 @@ export class FunctionTable implements FunctionStore {
     this.#links = database.prepare("select id, name, on_success, on_failure from functions");
     this.#count = database.prepare("select count(*) as count from functions");
     this.#get = database.prepare("select * from functions where id = $id");
+    this.#isId = database.prepare("select 1 from functions where id = $id");
     // Ids go first: those of an older database may look like names.
     this.#find = database.prepare(
       "select * from functions where id = $key or name = $key order by id = $key desc limit 1",
@@ -110,8 +112,17 @@ export class FunctionTable implements FunctionStore {
     return this.#list.all().map(functionOf);
   }
 
-  page({ after, limit }: PageQuery): Page<Function> {
-    return cutPage(this.#page.all({ ...after, count: limit + 1 }), limit, functionOf);
+  all(): Promise<Function[]> {
+    return this.#writer.asOfOneMoment(() => this.readNow());
+  }
+
+  /** Like `all`, but each record is as of its own moment. */
+  readNow(): Promise<Function[]> {
+    return readAll<FunctionRow & Position, Function>((place) => this.#page.all({ ...place }), functionOf);
+  }
+
+  page(query: PageQuery): Promise<Page<Function>> {
+    return readPage<FunctionRow & Position, Function>((place) => this.#page.all({ ...place }), query, functionOf);
   }
 
   links(): ChainLink[] {
@@ -128,8 +139,17 @@ export class FunctionTable implements FunctionStore {
 
   /** Part of a transaction: like `insert`. */
   insertNow(record: Function): void {
-    this.#write(record, this.#insert);
-    this.#versions.add(record);
+    this.inserting(record)();
+  }
+
+  /** Returns the part of a transaction that inserts a function. Its row is made now: that is half of the work. */
+  inserting(record: Function): () => void {
+    const row = functionRow(record);
+    const addVersion = this.#versions.adding(record);
+    return () => {
+      this.#write(row, this.#insert);
+      addVersion();
+    };
   }
 
   async replace(before: Function, after: Function, basis?: Basis): Promise<void> {
@@ -148,9 +168,18 @@ export class FunctionTable implements FunctionStore {
   /** Part of a transaction: like `replace`. */
   replaceNow(before: Function, after: Function): void {
     if (!Bun.deepEquals(this.get(before.id), before)) throw new StaleError();
-    this.#write(after, this.#update);
-    if (after.version !== before.version) this.#versions.add(after);
-    else if (after.image_id !== before.image_id) this.#versions.completeNow(after);
+    this.replacing(before, after)();
+  }
+
+  /** Like `inserting` for a change of a function that is known to be as `before`. */
+  replacing(before: Function, after: Function): () => void {
+    const row = functionRow(after);
+    const addVersion = after.version === before.version ? undefined : this.#versions.adding(after);
+    return () => {
+      this.#write(row, this.#update);
+      if (addVersion !== undefined) addVersion();
+      else if (after.image_id !== before.image_id) this.#versions.completeNow(after);
+    };
   }
 
   renameImage(renamed: RenamedImage): Promise<Function[]> {
@@ -215,12 +244,12 @@ export class FunctionTable implements FunctionStore {
     if (record.name !== null) this.#known.set(record.name, record);
   }
 
-  #write(record: Function, statement: Statement<never>): void {
-    const { id, name } = record;
+  #write(row: Bindings & FunctionRow, statement: Statement<never>): void {
+    const { id, name } = row;
     // A name that is another one's odd id (they exist in older databases) could never be found.
-    if (name !== null && name !== id && this.#get.get({ id: name }) !== undefined) throw nameTaken(name);
+    if (name !== null && name !== id && this.#isId.get({ id: name }) !== undefined) throw nameTaken(name);
     try {
-      statement.run(functionRow(record));
+      statement.run(row);
     } catch (error) {
       throw name !== null && violates(error, "unique") ? nameTaken(name, error) : error;
     }
