@@ -1,4 +1,5 @@
 import { Elysia, t } from "elysia";
+import { mapInSlices } from "../../domain/concurrency.ts";
 import {
   CreateFunction,
   Function,
@@ -8,6 +9,7 @@ import {
 } from "../../domain/functions/functions.ts";
 import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
+import { inSlices } from "../sliced/json.ts";
 import { Envelope, errors, JSON_ANSWER, success, successText } from "../wire/envelope.ts";
 import { ListOrPage, PageParameters } from "../wire/pages.ts";
 import { flag } from "../wire/flag.ts";
@@ -61,11 +63,12 @@ function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
   return resource(guard, "functions", LARGE_BODY_BYTES)
     .get(
       "/",
-      ({ query, request }) => {
+      async ({ query, request }) => {
         const asked = parsePageQuery(query);
-        if (asked === undefined) return success(guard.shown(request, functions.list()));
-        const page = functions.page(asked);
-        return success({ functions: guard.shown(request, page.records), next_cursor: cursorOf(page) });
+        const each = (records: readonly unknown[]) => mapInSlices(records, (record) => guard.shown(request, record));
+        if (asked === undefined) return inSlices(success(await each(await functions.list())));
+        const page = await functions.page(asked);
+        return inSlices(success({ functions: await each(page.records), next_cursor: cursorOf(page) }));
       },
       {
         needs: "read",

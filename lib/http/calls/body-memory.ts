@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { Alarm } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
+import type { ReadBody } from "../wire/body.ts";
 
 /** Bodies from this size on count for their client, too. Counting takes longer than a small body is worth. */
 const COUNTED_BYTES = 64 * 1024;
@@ -119,4 +120,20 @@ function full(bytes: number, budget: number, whose: string): AppError {
     `No room for a body of ${bytes} bytes: those of ${whose} take ${budget} bytes at most (BODY_MEMORY), try again in a moment`,
     { retry_after_s: RETRY_AFTER_S },
   );
+}
+
+/** Makes a reader of bodies that takes room for each before it reads it, and gives it back when it has. */
+export function readerWithin(
+  memory: Pick<BodyMemory, "take" | "release">,
+  readBody: ReadBody,
+  clientOf: (request: Request) => string,
+): ReadBody {
+  return async (request, limitBytes) => {
+    const room = memory.take(expectedBytes(request, limitBytes), () => clientOf(request));
+    try {
+      return await readBody(request, limitBytes);
+    } finally {
+      memory.release(room);
+    }
+  };
 }

@@ -55,11 +55,12 @@ export class FunctionService {
     this.#deps = deps;
   }
 
-  list(): Function[] {
-    return this.#deps.store.functions.list();
+  /** Lists all functions, oldest first. */
+  list(): Promise<Function[]> {
+    return this.#deps.store.functions.all();
   }
 
-  page(query: PageQuery): Page<Function> {
+  page(query: PageQuery): Promise<Page<Function>> {
     return this.#deps.store.functions.page(query);
   }
 
@@ -107,9 +108,9 @@ export class FunctionService {
   }
 
   /** Starts the instances of functions, and of their versions, that are to be ready before they are called. */
-  warm(): void {
+  async warm(): Promise<void> {
     const warm = (fn: Function | undefined) => fn !== undefined && fn.warm_min > 0 && this.#deps.runner.warm(fn);
-    for (const fn of this.list()) warm(fn);
+    for (const { id } of await this.list()) warm(this.#deps.store.functions.get(id));
     for (const { id, version } of this.#deps.store.versions.allNamed()) {
       const fn = this.#deps.store.functions.get(id);
       if (fn !== undefined) warm(this.at(fn, version));

@@ -29,21 +29,26 @@ interface Write {
 export class GroupCommit {
   readonly #sqlite: Sqlite;
   readonly #log: Sync | undefined;
+  readonly #held: () => Promise<void> | undefined;
+  readonly #onEpoch: () => void;
   #waiting: Write[] = [];
   /** Committed, and not yet known to be on the disk. */
   #syncing: readonly Write[] = [];
   #busy = false;
 
-  readonly #onEpoch: () => void;
-
   /**
-   * Without a log there is nothing to sync: the database is in memory. `onEpoch` is called when a transaction begins, and
-   * when a part of it is undone.
+   * Without a log there is nothing to sync: the database is in memory. While `held` returns a promise, another transaction
+   * is under way, and groups wait for it. `onEpoch` is called when a transaction begins, and when a part of it is undone.
    */
-  constructor(sqlite: Sqlite, log: Sync | undefined, onEpoch: () => void = () => undefined) {
+  constructor(
+    sqlite: Sqlite,
+    log: Sync | undefined,
+    { held, onEpoch }: { readonly held?: () => Promise<void> | undefined; readonly onEpoch?: () => void } = {},
+  ) {
     this.#sqlite = sqlite;
     this.#log = log;
-    this.#onEpoch = onEpoch;
+    this.#held = held ?? (() => undefined);
+    this.#onEpoch = onEpoch ?? (() => undefined);
   }
 
   /** See `Database.durably`. */
@@ -82,6 +87,7 @@ export class GroupCommit {
   }
 
   async #turn(): Promise<void> {
+    for (let held = this.#held(); held !== undefined; held = this.#held()) await held;
     const written = this.#commit();
     this.#syncing = written;
     try {

@@ -9,7 +9,7 @@ import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 import { PendingWrites } from "../database/pending-writes.ts";
-import { cutPage, pageOf } from "../database/pages.ts";
+import { pageOf, readAll, readPage } from "../database/pages.ts";
 import { violates } from "../errors.ts";
 import { deepFreeze, fromJson, fromNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
@@ -54,6 +54,7 @@ export class FunctionTable implements FunctionStore {
   readonly #links: Statement<ChainLink>;
   readonly #count: Statement<{ count: number }>;
   readonly #get: Statement<FunctionRow>;
+  readonly #isId: Statement<unknown>;
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
   readonly #page: Statement<FunctionRow & Position>;
@@ -82,6 +83,7 @@ export class FunctionTable implements FunctionStore {
     this.#links = database.prepare("select id, name, on_success, on_failure from functions");
     this.#count = database.prepare("select count(*) as count from functions");
     this.#get = database.prepare("select * from functions where id = $id");
+    this.#isId = database.prepare("select 1 from functions where id = $id");
     // Ids go first: those of an older database may look like names.
     this.#find = database.prepare(
       "select * from functions where id = $key or name = $key order by id = $key desc limit 1",
@@ -115,8 +117,17 @@ export class FunctionTable implements FunctionStore {
     return this.#list.all().map(functionOf);
   }
 
-  page({ after, limit }: PageQuery): Page<Function> {
-    return cutPage(this.#page.all({ ...after, count: limit + 1 }), limit, functionOf);
+  all(): Promise<Function[]> {
+    return this.#writer.asOfOneMoment(() => this.readNow());
+  }
+
+  /** Like `all`, but each record is as of its own moment. */
+  readNow(): Promise<Function[]> {
+    return readAll<FunctionRow & Position, Function>((place) => this.#page.all({ ...place }), functionOf);
+  }
+
+  page(query: PageQuery): Promise<Page<Function>> {
+    return readPage<FunctionRow & Position, Function>((place) => this.#page.all({ ...place }), query, functionOf);
   }
 
   links(): ChainLink[] {
@@ -133,8 +144,17 @@ export class FunctionTable implements FunctionStore {
 
   /** Part of a transaction: like `insert`. */
   insertNow(record: Function): void {
-    this.#store(record, () => this.#insert.run(functionRow(record)));
-    this.#versions.add(record);
+    this.inserting(record)();
+  }
+
+  /** Returns the part of a transaction that inserts a function. Its row is made now: that is half of the work. */
+  inserting(record: Function): () => void {
+    const row = functionRow(record);
+    const addVersion = this.#versions.adding(record);
+    return () => {
+      this.#store(record, () => this.#insert.run(row));
+      addVersion();
+    };
   }
 
   async replace(before: Function, after: Function, basis?: Basis): Promise<void> {
@@ -153,10 +173,19 @@ export class FunctionTable implements FunctionStore {
   /** Part of a transaction: like `replace`. */
   replaceNow(before: Function, after: Function): void {
     if (!this.#isNow(before)) throw new StaleError();
-    this.#store(after, () => this.#updateTo(after, before), before);
+    this.replacing(before, after)();
     this.#leave(after);
-    if (after.version !== before.version) this.#versions.add(after);
-    else if (after.image_id !== before.image_id) this.#versions.completeNow(after);
+  }
+
+  /** Like `inserting` for a change of a function that is known to be as `before`. */
+  replacing(before: Function, after: Function): () => void {
+    const update = this.#updateOf(before, after);
+    const addVersion = after.version === before.version ? undefined : this.#versions.adding(after);
+    return () => {
+      this.#store(after, update, before);
+      if (addVersion !== undefined) addVersion();
+      else if (after.image_id !== before.image_id) this.#versions.completeNow(after);
+    };
   }
 
   renameImage(renamed: RenamedImage): Promise<Function[]> {
@@ -237,14 +266,15 @@ export class FunctionTable implements FunctionStore {
     this.#left.records.set(record.id, record);
   }
 
-  /** Part of a transaction: writes the columns that differ. SQLite looks up each value by its name, which takes longest. */
-  #updateTo(after: Function, before: Function): void {
+  /** Returns what writes the columns that differ. SQLite looks up each value by its name, which takes longest. */
+  #updateOf(before: Function, after: Function): () => void {
     const changed = FUNCTION_COLUMNS.filter((column) => after[column] !== before[column]);
-    if (changed.length === 0) return;
+    if (changed.length === 0) return () => undefined;
     const isKept = this.#updates.size < UPDATES || this.#updates.has(changed.join());
     const columns = isKept ? changed : FUNCTION_COLUMNS;
     const update = this.#updates.get(columns.join()) ?? this.#prepareUpdate(columns);
-    update.run({ id: after.id, ...rowOf(after, columns) });
+    const row = { id: after.id, ...rowOf(after, columns) };
+    return () => void update.run(row);
   }
 
   #prepareUpdate(columns: readonly string[]): Statement<never> {
@@ -258,7 +288,7 @@ export class FunctionTable implements FunctionStore {
     const { id, name } = record;
     const isNew = name !== null && name !== before?.name;
     // A name that is another one's odd id (they exist in older databases) could never be found.
-    if (isNew && name !== id && this.#get.get({ id: name }) !== undefined) throw nameTaken(name);
+    if (isNew && name !== id && this.#isId.get({ id: name }) !== undefined) throw nameTaken(name);
     try {
       write();
     } catch (error) {
