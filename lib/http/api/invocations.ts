@@ -20,6 +20,7 @@ import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { ResultService } from "../../services/calls/results.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import type { ReplayService } from "../../services/work/replays.ts";
+import { Listeners } from "../access/listeners.ts";
 import { urlShownTo } from "../access/callback-paths.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { answerResponse } from "../calls/answer.ts";
@@ -117,6 +118,7 @@ export function invocationsRoutes(guard: Guard, tools: InvocationTools) {
 }
 
 function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationTools) {
+  const listeners = new Listeners();
   return resource(guard, "invocations")
     .get(
       "/",
@@ -165,12 +167,13 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
         invocationEvents(results, clock, id, {
           last_event_id: request.headers.get("last-event-id"),
           shown: (record) => guard.shown(request, record),
+          enter: () => listeners.enter(guard.callerOf(request).key_id),
         }),
       {
         needs: "read",
         long: true,
         params,
-        response: errors(404),
+        response: errors(404, 503),
         detail: {
           operationId: "followInvocation",
           summary: "Follow an invocation",

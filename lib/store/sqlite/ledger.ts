@@ -91,7 +91,7 @@ export class SqliteLedger implements Ledger {
 
   async claim(functionId: string, { now, until }: { now: number; until: number }): Promise<Claim> {
     const { work: queue, invocations, attempts } = this.#tables;
-    const claimed = this.#fast((): Claimed | null => {
+    const claimed = await this.#fast((): Claimed | null => {
       const work = queue.next(functionId);
       const record = work && invocations.get(work.invocation_id);
       if (work === undefined || record === undefined) return null;
@@ -111,7 +111,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async renew(until: number): Promise<void> {
-    this.#fast(() => this.#tables.work.renew(until));
+    await this.#fast(() => this.#tables.work.renew(until));
   }
 
   async end(end: End): Promise<boolean> {
@@ -164,7 +164,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async dropKey(invocation: Invocation, key: IdempotencyKey): Promise<void> {
-    this.#fast(() => this.#idempotency.forget(invocation, key));
+    await this.#fast(() => this.#idempotency.forget(invocation, key));
   }
 
   async forgetKeys(before: number): Promise<number> {
@@ -199,7 +199,7 @@ export class SqliteLedger implements Ledger {
 
   async saveDelivery(delivery: Delivery): Promise<void> {
     const { deliveries, payloads } = this.#tables;
-    this.#fast(() => {
+    await this.#fast(() => {
       deliveries.put(delivery);
       if (delivery.state !== "waiting") payloads.settle(delivery.invocation_id, this.#clock.now());
     });
@@ -221,8 +221,8 @@ export class SqliteLedger implements Ledger {
     });
   }
 
-  #fast<T>(work: () => T): T {
-    return this.#database.transaction("fast", work);
+  #fast<T>(work: () => T): Promise<T> {
+    return this.#database.fast(work);
   }
 
   #standing(work: Work): Standing | undefined {
