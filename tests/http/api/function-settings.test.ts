@@ -324,32 +324,13 @@ describe("labels slipway.* of an image", () => {
       "slipway.warm_max=0",
       "slipway.share_network=true",
       "slipway.log_bytes=100",
-      "slipway.max_calls=3",
       "slipway.owner=x",
       "maintainer=y",
     );
-    const stored = {
-      timeout_ms: 5000,
-      cpus: 0.5,
-      sandbox: "strict",
-      warm_max: 0,
-      share_network: true,
-      log_bytes: 100,
-      max_calls: 3,
-    };
+    const stored = { timeout_ms: 5000, cpus: 0.5, sandbox: "strict", warm_max: 0, share_network: true, log_bytes: 100 };
     expect(await server.createFunction(own)).toMatchObject({ ...stored, network: "none", read_only: true, labels: {} });
-    const said = {
-      timeout_ms: 700,
-      max_calls: 1,
-      sandbox: "default",
-      log_bytes: null,
-    } as const;
-    expect(await server.createFunction(own, said)).toMatchObject({
-      ...stored,
-      ...said,
-      network: "bridge",
-      isolation: "container",
-    });
+    const said = { timeout_ms: 700, sandbox: "default", log_bytes: null } as const;
+    expect(await server.createFunction(own, said)).toMatchObject({ ...stored, ...said, network: "bridge" });
     const { id } = await server.createFunction(image);
     const moved = expectSuccess(await server.api<Function>("PATCH", `/v1/functions/${id}`, { image: own }));
     expect(moved).toMatchObject({ timeout_ms: 30_000, sandbox: "default" });
