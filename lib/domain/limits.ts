@@ -75,8 +75,11 @@ export const QUEUED = 1_000_000;
 export const CONTEXT_BYTES = 64 * MIB;
 export const CONTEXT_SIZE = { min: MIB, max: 64 * 1024 * MIB } as const;
 /** A cell's scratch space, which counts as memory, too: by default the memory divided by the share. */
-export const SCRATCH_SIZE = { min: MIB, max: 64 * 1024 * MIB } as const;
-export const SCRATCH_SHARE = 4;
+export const SCRATCH_SIZE = { min: MIB, max: 64 * 1024 * MIB, share: 4 } as const;
+/** The cell's `/dev` is a tmpfs of its own, of a quarter of the scratch space. */
+export const CELL_DEV_SHARE = 4;
+/** The memory that the gate keeps for itself and its helpers: a share of the function's, up to a number of bytes. */
+export const GATE_RESERVE = { share: 8, most: 4 * MIB } as const;
 /** Arguments of an entrypoint or a command; the kernel allows far more. */
 export const COMMAND_ARGUMENTS = 256;
 /** The total size of an entrypoint or a command: even with the environment it is far below the kernel's limit. */

@@ -1,5 +1,5 @@
 import { AppError } from "../errors.ts";
-import { CONTEXT_BYTES, MAX_CALLS, SCRATCH_SHARE } from "../limits.ts";
+import { CELL_DEV_SHARE, CONTEXT_BYTES, GATE_RESERVE, MAX_CALLS, SCRATCH_SIZE } from "../limits.ts";
 import { quoted } from "../quoted.ts";
 
 /** What each call gets fresh, the strongest first (lib/docs/pools-and-isolation.md, Isolation). */
@@ -88,11 +88,11 @@ export function scratchProblem(settings: IsolationSettings & Sizes): string | un
       'give null, or the isolation "cell"'
     );
   }
-  const context = contextBytes(settings);
-  if (scratch_bytes + context < memory_bytes) return undefined;
+  const most = mostScratch(settings);
+  if (scratch_bytes <= most) return undefined;
   return (
-    `"scratch_bytes" is ${scratch_bytes}, the context has ${context} bytes, and "memory_bytes", which both count as, is only ` +
-    `${memory_bytes}: lower "scratch_bytes" or "context_bytes", or raise "memory_bytes"`
+    `"scratch_bytes" is ${scratch_bytes}, and beside the context of ${contextBytes(settings)} bytes at most ${most} fit into ` +
+    `the "memory_bytes" of ${memory_bytes}: lower "scratch_bytes" or "context_bytes", or raise "memory_bytes"`
   );
 }
 
@@ -101,11 +101,25 @@ export function contextBytes({ context_bytes, memory_bytes }: Omit<Sizes, "scrat
   return context_bytes ?? Math.min(CONTEXT_BYTES, Math.floor(memory_bytes / 2));
 }
 
-/** Returns the size of a cell's scratch space: by default a share of the memory, and half of what the context leaves at most. */
+/**
+ * Returns the size of a cell's scratch space: by default a share of the memory, and at most half of what fits, so that
+ * something is left for the function itself.
+ */
 export function scratchBytes(sizes: Sizes): number {
   const { scratch_bytes, memory_bytes } = sizes;
-  const left = Math.floor((memory_bytes - contextBytes(sizes)) / 2);
-  return scratch_bytes ?? Math.max(PAGE, Math.min(Math.floor(memory_bytes / SCRATCH_SHARE), left));
+  const half = Math.floor(mostScratch(sizes) / 2);
+  return scratch_bytes ?? Math.max(PAGE, Math.min(Math.floor(memory_bytes / SCRATCH_SIZE.share), half));
+}
+
+/** Returns the memory that the gate of a function's cells keeps for itself, in bytes. */
+export function gateReserve(memory_bytes: number): number {
+  return Math.min(GATE_RESERVE.most, Math.floor(memory_bytes / GATE_RESERVE.share));
+}
+
+/** Returns the largest scratch space that the memory has room for, beside the context, the cell's `/dev` and the gate. */
+function mostScratch(sizes: Sizes): number {
+  const left = sizes.memory_bytes - contextBytes(sizes) - gateReserve(sizes.memory_bytes);
+  return Math.max(0, Math.floor(left / (1 + 1 / CELL_DEV_SHARE)));
 }
 
 /** Returns the error for a body that asks for cells where the engine cannot make them; the cause is in plain words. */

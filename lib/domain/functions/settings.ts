@@ -134,8 +134,8 @@ const resources = {
       minimum: SCRATCH_SIZE.min,
       maximum: SCRATCH_SIZE.max,
       description:
-        "With the isolation `cell`: the most that a call can write besides the context, in bytes; a file of the image that is changed counts as a whole. " +
-        "Counts towards `memory_bytes`, and is less than that without the context. Null for a quarter of the memory, or half of what the context leaves if that is less.",
+        "With the isolation `cell`: the most that a call can write to the root filesystem, in bytes; a file of the image that is changed counts as a whole. " +
+        "Counts towards `memory_bytes`. Null for a quarter of the memory, or half of what fits beside the context if that is less. A read-only root needs none.",
       examples: [null],
     }),
   ),
