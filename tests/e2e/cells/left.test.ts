@@ -62,7 +62,7 @@ const nameOf = ({ name }: Difference) => name;
 describe("a call that tries to leave something for the next", () => {
   test("leaves files of the writable layer in a container that is used again, and nothing else", async () => {
     await using server = await warmServer();
-    const fn = await server.createFunction(image, { max_calls: 0, warm_max: 1, sandbox: "docker" });
+    const fn = await server.createFunction(image, { isolation: "process", warm_max: 1, sandbox: "docker" });
     const { found, sameContainer } = await foundAfter(server, fn, "leave_in_writable_layer");
     expect(sameContainer).toBe(true);
     expect(found.map(nameOf).toSorted()).toEqual(WRITABLE_LAYER);
@@ -70,7 +70,7 @@ describe("a call that tries to leave something for the next", () => {
 
   test("leaves nothing by other means: what cannot be cleared away ends the container", async () => {
     await using server = await warmServer();
-    const fn = await server.createFunction(image, { max_calls: 0, warm_max: 1, sandbox: "docker" });
+    const fn = await server.createFunction(image, { isolation: "process", warm_max: 1, sandbox: "docker" });
     const { found, sameContainer, left } = await foundAfter(server, fn, "leave");
     expect(left).toBeGreaterThan(100);
     expect(sameContainer).toBe(false);
@@ -79,7 +79,7 @@ describe("a call that tries to leave something for the next", () => {
 
   test("by a signal to its group and to all processes reaches nobody else", async () => {
     await using server = await warmServer();
-    const fn = await server.createFunction(image, { max_calls: 0, warm_max: 1 });
+    const fn = await server.createFunction(image, { isolation: "process", warm_max: 1 });
     const before = await warmProbe(server, fn, "look");
     expect((await server.invoke(fn, { do: "kill_all" })).status).toBe(502);
     expect(containerOf(await warmProbe(server, fn, "look"))).toBe(containerOf(before));
