@@ -46,6 +46,18 @@ export function settingsAfterChange(before: Settings, given: Partial<Settings>):
   return { ...given, ...isolationAfter(before, given), ...(becomesStrict && strictly(given, before)) };
 }
 
+/** The settings on which it depends whether an engine can make a function's cells. */
+const CELL_FIELDS = ["isolation", "runtime", "sandbox"] as const satisfies readonly (keyof Settings)[];
+
+/**
+ * Returns what the engine is asked about the cells of a new or changed function: nothing without them, or if they are as they
+ * were. An engine that has changed since keeps no one from changing something else.
+ */
+export function cellsToCheck(before: Settings | undefined, after: Settings): Partial<Settings> {
+  if (after.isolation !== "cell" || CELL_FIELDS.every((field) => before?.[field] === after[field])) return {};
+  return Object.fromEntries(CELL_FIELDS.map((field) => [field, after[field]])); // each has its own value
+}
+
 /** Returns the settings that `strict` implies, so that the record shows them: a read-only root, and no network unless named. */
 function strictly(given: Partial<Settings>, before: Settings): Partial<Settings> {
   return {

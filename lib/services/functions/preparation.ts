@@ -1,6 +1,6 @@
 import { checkEnvironment } from "../../domain/environment.ts";
 import { AppError } from "../../domain/errors.ts";
-import { checkSettings, fullSettings, settingsAtCreation } from "../../domain/functions/rules.ts";
+import { cellsToCheck, checkSettings, fullSettings, settingsAtCreation } from "../../domain/functions/rules.ts";
 import { type Settings, SETTINGS } from "../../domain/functions/settings.ts";
 import type { CreateFunction, Function } from "../../domain/functions/functions.ts";
 import { LABEL_SETTINGS, settingsOfLabels } from "../../domain/images/labels.ts";
@@ -31,7 +31,7 @@ interface Preparing {
 const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 
 /** The labels that allow the most: settings that are wrong with these are wrong with any image. */
-const MOST_HELPFUL: Partial<Settings> = { memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max };
+const MOST_HELPFUL: Partial<Settings> = { memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max, isolation: "cell" };
 
 interface PreparationDeps {
   readonly secrets: SecretService;
@@ -79,7 +79,8 @@ export class FunctionPreparation {
     // If the labels are not (or no longer) known, the settings that they could set stay; an image not found has none.
     const settings = settingsAtCreation(given, labels ?? (kept === undefined ? {} : labelSettings(kept)));
     checkSettings(settings);
-    await this.#deps.runner.check(othersThan(before, { ...labels, ...given }));
+    const asked = { ...othersThan(before, { ...labels, ...given }), ...cellsToCheck(before, settings) };
+    await this.#deps.runner.check(asked, (kept ?? resolved)?.image_id);
     if (kept !== undefined && (!same(kept, settings, "entrypoint") || !same(kept, settings, "command"))) {
       await this.#deps.runner.images.checkCommand({ ...kept, ...settings });
     }
