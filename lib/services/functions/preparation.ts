@@ -31,7 +31,7 @@ interface Preparing {
 const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 
 /** The labels that allow the most: settings that are wrong with these are wrong with any image. */
-const MOST_HELPFUL: Partial<Settings> = { memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max, isolation: "cell" };
+const MOST_HELPFUL: Partial<Settings> = { memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max };
 
 interface PreparationDeps {
   readonly secrets: SecretService;

@@ -60,10 +60,10 @@ describe("a new function", () => {
     [{ max_calls: 1 }, { max_calls: 3 }, container],
     // What is given goes before the image's labels, also where the one follows from the other.
     [{ isolation: "container" }, { max_calls: 3 }, container],
-    [{ isolation: "container" }, { isolation: "cell", scratch_bytes: 9 * MIB }, container],
+    [{ isolation: "container" }, { isolation: "process", scratch_bytes: 9 * MIB }, container],
+    [{ isolation: "cell" }, { scratch_bytes: 9 * MIB }, { ...cell, scratch_bytes: 9 * MIB }],
     [{ max_calls: 3 }, { isolation: "container" }, { ...process, max_calls: 3 }],
     [{ isolation: "cell" }, { max_calls: 3 }, { ...cell, max_calls: 3 }],
-    [{ max_calls: 3 }, { isolation: "cell" }, { ...cell, max_calls: 3 }],
   ])("%j with an image that says %j has %j", (given, ofImage, expected) => {
     const settings = settingsAtCreation(given, ofImage);
     expect<Given>(chosen(settings)).toEqual(expected);
