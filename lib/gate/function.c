@@ -126,6 +126,7 @@ void conclude(int status, const struct rusage *usage) {
       .usage = *usage,
       .wall_us = started_us > 0 ? now_us() - started_us : 0,
   };
+  if (may_serve_again()) look_for_sockets();
   kill_others();
   wipe_variables(); /* in case it was killed before it took them */
   if (exec_errno_fd >= 0 && read(exec_errno_fd, &error, sizeof error) == sizeof error) return fail(FAILED_EXEC, error);

@@ -57,13 +57,8 @@ async function growth(docker: string, image: string): Promise<readonly Measureme
     },
   ];
   return [
-    figure(
-      { metric: `growth of memory by ${CALLS} calls`, target: 1 },
-      [(after.idle - before.idle) / MIB],
-      "MiB",
-      sides,
-    ),
-    figure({ metric: `idle memory after ${FIRST_CALLS + CALLS} calls`, target: 76 }, [after.idle / MIB], "MiB"),
+    figure("growthByCalls", [(after.idle - before.idle) / MIB], "MiB", sides),
+    figure("memoryAfterCalls", [after.idle / MIB], "MiB"),
   ];
 }
 
@@ -95,7 +90,7 @@ async function instances(docker: string, image: string): Promise<Measurement> {
   while ((await ownedContainers(client)).length < INSTANCES) await Bun.sleep(100);
   await Bun.sleep(2_000);
   const each = (before - availableBytes()) / INSTANCES / MIB;
-  return figure({ metric: `memory of an instance that waits, of ${INSTANCES}`, target: 6 }, [each], "MiB");
+  return figure("instanceMemory", [each], "MiB");
 }
 
 function availableBytes(): number {
