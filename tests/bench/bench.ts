@@ -13,7 +13,7 @@ import { queue } from "./queue.ts";
 import { rates } from "./rates.ts";
 import { warmCalls } from "./warm.ts";
 import type { Measurement } from "./compare.ts";
-import { formatTable } from "./report.ts";
+import { formatTable } from "./manual/table.ts";
 
 /** The arguments of a benchmark. */
 export interface Bench {

@@ -77,6 +77,11 @@ function filesOf({ directory }: { readonly directory: string }): number {
 }
 
 async function instances(docker: string, image: string): Promise<Measurement> {
+  return figure("instanceMemory", [await instanceMib(docker, image)], "MiB");
+}
+
+/** Returns the memory that each of many waiting instances of a function with these settings takes from the machine. */
+export async function instanceMib(docker: string, image: string, settings: object = {}): Promise<number> {
   await using server = await SpawnedServer.start({
     DOCKER_HOST: docker,
     WARM_MAX: "100",
@@ -86,11 +91,10 @@ async function instances(docker: string, image: string): Promise<Measurement> {
   const client = new EngineClient(docker);
   await Bun.sleep(2_000);
   const before = availableBytes();
-  await server.createFunction(image, { warm_min: INSTANCES, warm_max: INSTANCES });
+  await server.createFunction(image, { ...settings, warm_min: INSTANCES, warm_max: INSTANCES });
   while ((await ownedContainers(client)).length < INSTANCES) await Bun.sleep(100);
   await Bun.sleep(2_000);
-  const each = (before - availableBytes()) / INSTANCES / MIB;
-  return figure("instanceMemory", [each], "MiB");
+  return (before - availableBytes()) / INSTANCES / MIB;
 }
 
 function availableBytes(): number {

@@ -67,7 +67,7 @@ async function tail(server: SpawnedServer, image: string): Promise<Measurement> 
 }
 
 /** Runs the same program as a process on the host with a context directory, the cheapest possible way. */
-async function hostSpawn(): Promise<{ readonly operation: Operation } & AsyncDisposable> {
+export async function hostSpawn(): Promise<{ readonly operation: Operation } & AsyncDisposable> {
   const directory = await mkdtemp(join(tmpdir(), "slipway-bench-"));
   const program = join(directory, "chaos");
   const { compile } = await import("../../.ci/engine/compile.ts");

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { ROOT } from "../../../.ci/steps.ts";
-import { formatTable } from "../report.ts";
+import { formatTable } from "./table.ts";
 import type { Results } from "./results.ts";
 import type { RowName } from "./rows.ts";
 

@@ -1,5 +1,5 @@
-import { type Measurement, show } from "./compare.ts";
-import { type Row, ROWS } from "./manual/rows.ts";
+import { type Measurement, show } from "../compare.ts";
+import { type Row, ROWS } from "./rows.ts";
 
 /** Formats measurements as a Markdown table. */
 export function formatTable(measurements: readonly Measurement[]): string {
