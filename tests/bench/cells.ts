@@ -13,9 +13,26 @@ const SECONDS = 5;
 /** Containers at once that keep two cores busy. */
 const ENGINE_AT_ONCE = 4;
 
-/** Compares calls in cells with reused processes, with the host's own spawn and with the engine. */
+/**
+ * Compares calls in cells with reused processes, with the host's own spawn and with the engine. With an engine that cannot
+ * have them it says why, and measures nothing.
+ */
 export async function cells(bench: Bench): Promise<readonly Measurement[]> {
+  const refusal = await refusalOf(bench);
+  if (refusal !== undefined) {
+    console.error(`There are no rows for cells: ${refusal}`);
+    return [];
+  }
   return [...(await times(bench)), ...(await rates(bench)), await memory(bench)];
+}
+
+/** Returns why this engine cannot have cells; nothing if it can. */
+async function refusalOf({ docker, image }: Bench): Promise<string | undefined> {
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker });
+  const body = JSON.stringify({ image, isolation: "cell" });
+  const response = await fetch(`${server.url}/v1/functions`, { method: "POST", body });
+  const { message } = (await response.json()) as { message: string }; // what every answer has
+  return response.status === 201 ? undefined : message;
 }
 
 async function times({ docker, image, rounds }: Bench): Promise<readonly Measurement[]> {
