@@ -17,9 +17,9 @@ const WITHOUT_SYS_ADMIN: Rule = ({ path }) =>
   path.startsWith("/containers/create") ? { swap: ["SYS_ADMIN", "SYS_PACCT"] } : "pass";
 
 const REFUSED =
-  /^"isolation" cannot be "cell" with this engine: .+; give "container" for a fresh container for each call, or "process"/;
+  /^"isolation" cannot be "cell": this engine cannot make one \(.+\); give "container" for a fresh container for each call, or "process"/;
 const UNAVAILABLE =
-  /^The function's isolation is "cell", and the engine cannot make one: .+; change the engine, or the function's "isolation"/;
+  /^The function's isolation is "cell", and the engine cannot make one \(.+\): change the engine, or the function's "isolation"/;
 
 beforeAll(async () => {
   image = await fixture("static");
