@@ -140,5 +140,6 @@ export function cellsUnavailable(cause: string): AppError {
     "isolation_unavailable",
     `The function's isolation is "cell", and the engine cannot make one (${cause}): change the engine, or the function's ` +
       '"isolation" to "container" or "process"',
+    { cause: new Error(cause) },
   );
 }
