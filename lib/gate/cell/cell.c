@@ -166,7 +166,7 @@ const char *start_cells(void) {
   const bool proven = wait_for(&next);
   end_now(&next);
   if (!proven) return problem;
-  if (!note_sockets()) return "the sockets of the network namespace cannot be counted";
+  if (!note_sockets(cell_setting.shares_network)) return "the sockets of the network namespace cannot be counted";
   make(&next, false);
   if (!wait_for(&next)) {
     end_now(&next);
@@ -189,13 +189,19 @@ bool take_next_cell(void) {
   return true;
 }
 
+/* Gives the next cell up. Another one is made when the call has ended; while none goes on, the server has been told that
+ * there is one, and this ends. */
+static void lose_next_cell(void) {
+  discard(&next);
+  if (phase() == WAITING) leave();
+}
+
 /* Takes what a cell says: of the one in use (0), or the next (1). */
 void hear_cell(int which) {
   struct message message;
   if (which == 1) {
     if (next.state == MAKING) return hear_of_making(&next);
-    discard(&next); /* it was ready, and its process has been killed for want of memory */
-    return;
+    return lose_next_cell(); /* it was ready, and its process has been killed for want of memory */
   }
   if (hear(current.link, &message, NULL)) {
     if (message.kind != ENDED) return;
@@ -223,7 +229,7 @@ void kill_cell(void) {
 bool cell_died(pid_t pid) {
   if (pid == next.init) {
     next.init = 0;
-    if (next.state != NO_CELL) discard(&next);
+    if (next.state != NO_CELL) lose_next_cell();
   }
   if (pid != current.init) return false;
   while (current.link >= 0) hear_cell(0);

@@ -37,6 +37,7 @@ struct cell_setting {
   gid_t gid;
   gid_t *groups;
   int group_count;
+  bool shares_network; /* with other containers, whose sockets cannot be told from ours */
   uint64_t dropped; /* the capabilities that it does not have, as bits */
   char **without;   /* mounts of the container that cells do not have */
   int without_count;
@@ -136,7 +137,7 @@ int cell_recheck_ms(void);
 
 /* ---- end.c ---- */
 
-bool note_sockets(void);
+bool note_sockets(bool shared);
 bool sockets_are_left(int own);
 
 /* ---- probe.c ---- */
