@@ -62,6 +62,12 @@ static void discard(struct cell *cell) {
   cell->init = init; /* still to be waited for */
 }
 
+/* Notes why there is no cell: what could not be made, or, without an error, what is wrong with it. */
+static void note_problem(const char *what, int error) {
+  if (error == 0) snprintf(problem, sizeof problem, "%s", what);
+  else snprintf(problem, sizeof problem, "the gate cannot set up %s (%s)", what, strerror(error));
+}
+
 /* Clones this process into new namespaces: a fork whose child is the first process there. */
 static pid_t clone_into_namespaces(void) {
   hold_sys_admin(true);
@@ -105,7 +111,7 @@ static void make(struct cell *cell, bool probing) {
   const bool wired = wire(cell, &wiring);
   const pid_t pid = wired ? clone_into_namespaces() : -1;
   if (pid == 0) run_init(&plan, &wiring, probing);
-  if (pid < 0) snprintf(problem, sizeof problem, "%s: %s", wired ? "new namespaces" : "its pipes", strerror(errno));
+  if (pid < 0) note_problem(wired ? "new namespaces" : "pipes", errno);
   close_fd(&wiring.link);
   close_fd(&wiring.go);
   close_fd(&wiring.exec_errno);
@@ -127,11 +133,11 @@ static void hear_of_making(struct cell *cell) {
       cell->state = READY_TO_GO;
       return;
     }
-    snprintf(problem, sizeof problem, "%s: %s", message.where, strerror(message.error));
+    note_problem(message.where, message.error);
   } else if (errno == EAGAIN || errno == EINTR) {
     return;
   } else {
-    snprintf(problem, sizeof problem, "its first process has ended");
+    snprintf(problem, sizeof problem, "the first process of a cell ends at once");
   }
   discard(cell);
 }
@@ -141,7 +147,7 @@ static bool wait_for(struct cell *cell) {
   while (cell->state == MAKING) {
     struct pollfd fd = {.fd = cell->link, .events = POLLIN};
     if (poll(&fd, 1, MAKING_MS) == 0) {
-      snprintf(problem, sizeof problem, "it is not made within %d s", MAKING_MS / 1000);
+      snprintf(problem, sizeof problem, "a cell is not made within %d s", MAKING_MS / 1000);
       discard(cell);
     } else {
       hear_of_making(cell);
