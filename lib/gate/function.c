@@ -121,7 +121,6 @@ void start_function(void) {
   /* One write, which the child reads as one: a path is shorter than what a pipe keeps together. If the child is dead
    * already, reap() will find out. */
   if (write(go_fd, context_path(), strlen(context_path())) < 0 && errno != EPIPE) return fail(FAILED_START, errno);
-  if (cells_are_on() && may_serve_again()) make_next_cell();
 }
 
 /* Asks the function to end. */

@@ -1,8 +1,9 @@
 /*
  * The gate's side of cells: makes one ahead of each call, starts the function in it, and hears of its end.
  *
- * There are at most two. The next one is made while the call of the other runs, and waits: with everything done but the
- * exec. It gets a call only when nothing is left of the other.
+ * There are at most two. The next one is made beside a call that takes long, or else when that has been answered: made
+ * earlier it would keep a processor from a short one. It waits with everything done but the exec, and gets a call only
+ * when nothing is left of the other.
  *
  * Owns the cells.
  */
@@ -21,6 +22,8 @@
 
 /* A cell that is not made within this time will not be. */
 enum { MAKING_MS = 10000 };
+/* A call that takes longer is a long one. */
+enum { LONG_CALL_MS = 10 };
 /* How often what a cell may have left is looked for, and for how long: the kernel's collector takes 5 to 40 ms. */
 enum { RECHECK_MS = 2 };
 #define LEFT_US (1000 * 1000ULL)
@@ -37,6 +40,8 @@ static struct cell current = {NO_DESCRIPTORS}, next = {NO_DESCRIPTORS};
 static struct plan plan;
 static char problem[256];
 static uint64_t ended_us; /* when the last one was gone, but perhaps not what it left */
+static uint64_t taken_us; /* when the one in use was taken */
+static bool tried;        /* to make the next one, since then */
 static bool on;
 
 bool cells_are_on(void) { return on; }
@@ -120,9 +125,17 @@ static void make(struct cell *cell, bool probing) {
   if (pid < 0) discard(cell);
 }
 
-/* Begins to make the next cell, if there is none. If that fails for now, it is tried again when this call's cell is gone. */
+/* Begins to make the next cell, once for each call, if there is none. If that fails for now, it is tried again when this
+ * call's cell is gone. */
 void make_next_cell(void) {
-  if (next.state == NO_CELL && next.init == 0) make(&next, false);
+  if (!on || tried || !may_serve_again() || next.state != NO_CELL || next.init != 0) return;
+  tried = true;
+  make(&next, false);
+}
+
+/* Makes the next cell beside a call that has become a long one. */
+void make_beside_long_call(void) {
+  if (phase() == RUNNING && now_us() - taken_us >= LONG_CALL_MS * 1000ULL) make_next_cell();
 }
 
 /* Takes what a cell that is being made says. */
@@ -187,6 +200,8 @@ bool take_next_cell(void) {
   if (next.state != READY_TO_GO) return false;
   current = next;
   current.state = IN_USE;
+  taken_us = now_us();
+  tried = false;
   next = NOTHING;
   adopt_logs(current.output, current.output_end);
   current.output[0] = current.output[1] = current.output_end[0] = current.output_end[1] = -1;
@@ -266,9 +281,11 @@ bool cell_has_ended(void) {
   return next.state == READY_TO_GO;
 }
 
-/* Returns how soon cell_has_ended() should be asked again though nothing happens, in milliseconds; -1 if it need not. */
+/* Returns how soon there is something to do for cells though nothing happens, in milliseconds; -1 if there is nothing. */
 int cell_recheck_ms(void) {
-  if (phase() != RESETTING || !on) return -1;
+  if (!on) return -1;
+  if (phase() == RUNNING && !tried && may_serve_again()) return LONG_CALL_MS;
+  if (phase() != RESETTING) return -1;
   if (current.init == 0 && current.state == OVER) return RECHECK_MS;
   return next.state == NO_CELL ? RECHECK_MS : -1;
 }

@@ -123,6 +123,7 @@ struct sock_fprog cell_filter(void);
 const char *start_cells(void);
 bool cells_are_on(void);
 void make_next_cell(void);
+void make_beside_long_call(void);
 bool take_next_cell(void);
 int cell_place(int place);
 int cell_link(int which);
