@@ -6,7 +6,7 @@
  * left, and finish_reset() removes the files when the last process is dead, lest it make new ones.
  *
  * The places where functions usually write are cleared, and every mount. The rest of the container's writable layer stays
- * as it is: that is the price of `max_calls`.
+ * as it is: that is the price of the isolation `process`.
  *
  * Owns nothing but whether the image can serve more than one call.
  */
