@@ -102,7 +102,7 @@ void prepare_ahead(void) {
   if (prepared) return;
   prepared = true;
   oom_before = oom_kills();
-  if (!cells_are_on()) prepare();
+  if (!cell_setting.wanted) prepare();
 }
 
 /* Takes the process of a cell: `init` is the cell's first one, and its end is the function's. */
@@ -115,13 +115,12 @@ void adopt_function(pid_t init, int go, int exec_errno) {
 /* Starts the command. */
 void start_function(void) {
   if (child < 0) allow_another(false); /* the attempt that failed has left descriptors open */
-  if (child < 0 && (cells_are_on() || !prepare())) return fail(FAILED_START, errno);
+  if (child < 0 && (cell_setting.wanted || !prepare())) return fail(FAILED_START, errno);
   started_us = now_us();
   enter(RUNNING);
   /* One write, which the child reads as one: a path is shorter than what a pipe keeps together. If the child is dead
    * already, reap() will find out. */
   if (write(go_fd, context_path(), strlen(context_path())) < 0 && errno != EPIPE) return fail(FAILED_START, errno);
-  if (cells_are_on() && may_serve_again()) make_next_cell();
 }
 
 /* Asks the function to end. */

@@ -101,6 +101,7 @@ bool reset_at_once(void) {
 /* Kills what the function started. */
 void start_reset(void) {
   if (!cells_are_on()) kill_others();
+  make_next_cell();
   close_call();
   close_cell();
   enter(RESETTING);
