@@ -4,6 +4,7 @@ import type { Settings } from "../domain/functions/settings.ts";
 import type { PullWatcher } from "../domain/images/pull-progress.ts";
 import type { PulledImage } from "../domain/images/pulled-images.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
+import type { ReadyFrame } from "./gate-protocol/frames.ts";
 
 /**
  * Runs instances. Everything above this interface knows functions and the bytes of their gates; everything about the
@@ -59,10 +60,10 @@ export interface Channel {
   /** The command that the gate runs for a call. */
   readonly command: readonly string[];
   /**
-   * Takes what a READY says of the gate's user, and returns why the instance must not serve a call, or nothing. A comparison
-   * of numbers: a warm call waits for it.
+   * Takes what a READY says of the function's user and surroundings, and returns why the instance must not serve a call, or
+   * nothing. A comparison of numbers: a warm call waits for it.
    */
-  accept(user: { readonly uid?: number; readonly gid?: number }): AppError | undefined;
+  accept(ready: Omit<ReadyFrame, "type" | "version">): AppError | undefined;
   /** Begins to read what the gate sends. Call it once and soon; nothing is lost before. */
   read(reader: ChannelReader): void;
   write(bytes: Uint8Array): void;

@@ -9,6 +9,7 @@ import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { Admission, type Coming } from "./admission.ts";
 import type { Call, RunnerRun } from "./call.ts";
+import { CellCheck } from "./cell-check.ts";
 import { FILES } from "./contracts/files.ts";
 import { Instance, type Run } from "./instance/instance.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
@@ -49,6 +50,7 @@ export class Runner implements AsyncDisposable {
   readonly #platform: Platform;
   readonly #admission: Admission;
   readonly #pools: Pools;
+  readonly #cells: CellCheck;
   readonly #launches = new TaskGroup();
   readonly #stopping = new AbortController();
 
@@ -75,13 +77,18 @@ export class Runner implements AsyncDisposable {
       starts_at_once,
       warm_max,
     });
+    const { signal } = this.#stopping;
+    this.#cells = new CellCheck({ platform, clock, signal, ready_timeout_ms: options.ready_timeout_ms });
     this.#addMetrics(options.metrics);
   }
 
   /** Connects the platform and begins to fill pools; does not wait for either. */
   start(): void {
     this.#platform.start({
-      onAvailable: () => this.#pools.resume(),
+      onAvailable: () => {
+        this.#cells.forget();
+        this.#pools.resume();
+      },
       onGroupLost: (group) => this.#pools.renew(group),
       onSwept: this.#options.onSwept,
     });
@@ -98,9 +105,13 @@ export class Runner implements AsyncDisposable {
     return this.#platform.health.probe();
   }
 
-  /** Throws `invalid_request` if instances cannot have these settings, naming what they can have. */
-  check(settings: Partial<Settings>): Promise<void> {
-    return this.#platform.check(settings);
+  /**
+   * Throws `invalid_request` if instances cannot have these settings, naming what they can have. Whether cells can be made is
+   * found out with an image that is present.
+   */
+  async check(settings: Partial<Settings>, imageId?: string | null): Promise<void> {
+    await this.#platform.check(settings);
+    if (settings.isolation === "cell" && imageId) await this.#cells.check(settings, imageId);
   }
 
   /** Throws `registry_denied` or `registry_unavailable` if a registry does not accept these credentials. */
@@ -230,6 +241,10 @@ export class Runner implements AsyncDisposable {
   #addMetrics(metrics: Metrics): void {
     metrics.gauge("slipway_instances", "Instances by state", ["state"], () =>
       Object.entries(this.#pools.totals).map(([state, value]) => ({ labels: { state }, value })),
+    );
+    const help = "Instances by what a call gets fresh: a container, a cell or a process";
+    metrics.gauge("slipway_instances_by_isolation", help, ["isolation"], () =>
+      Object.entries(this.#pools.byIsolation).map(([isolation, value]) => ({ labels: { isolation }, value })),
     );
     metrics.gauge("slipway_queued_calls", "Calls that wait for a place among the running instances", [], () => [
       { value: this.#admission.waiting },

@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { fixture } from "../support/images.ts";
 import { binary } from "./binary.ts";
+import { cells } from "./cells.ts";
 import { cold } from "./cold.ts";
 import { http } from "./http.ts";
 import { writePages } from "./manual/pages.ts";
@@ -30,6 +31,7 @@ const BENCHMARKS: readonly {
   { name: "warm", run: warmCalls },
   { name: "rates", run: rates },
   { name: "cold", run: cold },
+  { name: "cells", run: cells },
   { name: "http", run: http },
   { name: "binary", run: binary },
   { name: "memory", run: memory },

@@ -1,8 +1,9 @@
+import { contextBytes } from "../../domain/functions/isolation.ts";
 import { isRoot } from "../../domain/functions/rules.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { CONTEXT_BYTES, NOFILE, SECRETS_FILES_BYTES } from "../../domain/limits.ts";
 import { type ContainerSpec, FUNCTION_LABEL, OWNER_LABEL } from "../api/containers.ts";
-import type { NumericUser } from "./accounts.ts";
+import { NOBODY, type NumericUser } from "./accounts.ts";
 import { type ImageConfig, commandOf } from "../api/images.ts";
 import { GATE_DIRECTORY, pathOf } from "../images/volumes.ts";
 import { VOLUME_LABEL } from "../api/volumes.ts";
@@ -14,9 +15,6 @@ import { VOLUME_LABEL } from "../api/volumes.ts";
 const DROPPED_CAPABILITIES = ["NET_RAW", "MKNOD", "SETFCAP", "AUDIT_WRITE"];
 
 const NO_NEW_PRIVILEGES = ["no-new-privileges"];
-
-/** The user of a `strict` function whose image says root: the overflow ids, which own no file of an image. */
-const NOBODY = "65534:65534";
 
 /** The size of `/dev/shm`, whose content counts as memory. */
 const SHM_BYTES = 64 * 1024 * 1024;
@@ -38,14 +36,6 @@ export interface ContainerSetting {
   readonly context_root: string;
   /** A network of the engine, or the namespace of another container of the function (`container:<id>`). */
   readonly network: string;
-}
-
-/** Returns the size of a function's context, which counts as memory, so it must leave some. */
-export function contextBytes({
-  context_bytes,
-  memory_bytes,
-}: Pick<Function, "context_bytes" | "memory_bytes">): number {
-  return context_bytes ?? Math.min(CONTEXT_BYTES, Math.floor(memory_bytes / 2));
 }
 
 /**
@@ -102,7 +92,7 @@ function gateOptions({ volumes }: Function, command: readonly string[]): readonl
 function userOf({ user, sandbox }: Function, { image, user: found }: ContainerSetting): { readonly User?: string } {
   if (found !== undefined) return { User: `${found.uid}:${found.gid}` };
   if (user !== null) return { User: user };
-  return sandbox === "strict" && isRoot(image.user) ? { User: NOBODY } : {};
+  return sandbox === "strict" && isRoot(image.user) ? { User: `${NOBODY.uid}:${NOBODY.gid}` } : {};
 }
 
 /** Returns the restrictions of each sandbox (lib/docs/operations-and-security.md, Sandbox); `docker` leaves them to the engine. */
@@ -115,6 +105,11 @@ function restrictions({ sandbox, read_only }: Function): Readonly<Record<string,
     case "docker":
       return { ReadonlyRootfs: read_only };
   }
+}
+
+/** Returns the capabilities that a function's sandbox takes from the engine's default ones. */
+export function droppedCapabilities({ sandbox }: Function): readonly string[] | "all" {
+  return { default: DROPPED_CAPABILITIES, strict: "all" as const, docker: [] }[sandbox];
 }
 
 /** Returns the body that creates a function's container: the gate in front of the function's command, in its sandbox. */

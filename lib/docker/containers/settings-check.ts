@@ -1,4 +1,5 @@
 import { AppError } from "../../domain/errors.ts";
+import { cellsRefused } from "../../domain/functions/isolation.ts";
 import { ISOLATED, type Settings } from "../../domain/functions/settings.ts";
 import { CPUS, MEMORY_BYTES } from "../../domain/limits.ts";
 import { type EngineConnection, EngineError } from "../api/connection.ts";
@@ -37,6 +38,10 @@ export class SettingsCheck {
       const problem = await this.volumesProblem(volumes);
       if (problem !== undefined) throw new AppError("invalid_request", `Invalid "volumes": ${problem}`);
       if (network !== undefined && !ALWAYS.includes(network)) await this.#checkNetwork(network);
+      if (settings.isolation === "cell") {
+        const cause = this.#cellProblem();
+        if (cause !== null) throw cellsRefused(cause);
+      }
       if (runtime || cpus > CPUS.default || memory_bytes > MEMORY_BYTES.default) {
         checkMachine(settings, await engineSystem(this.#connection));
       }
@@ -46,6 +51,14 @@ export class SettingsCheck {
         cause: error,
       });
     }
+  }
+
+  /**
+   * Returns why the engine cannot make cells, in plain words that follow a colon, or null if that is not known: the runner
+   * finds out by having a gate try.
+   */
+  #cellProblem(): string | null {
+    return this.#connection.isPodman ? "cells have not been tried with Podman" : null;
   }
 
   /**

@@ -14,6 +14,7 @@ export const CONTAINER_FIELDS = [
   "pids",
   "nofile",
   "context_bytes",
+  "scratch_bytes",
   "network",
   "share_network",
   "sandbox",
@@ -21,6 +22,7 @@ export const CONTAINER_FIELDS = [
   "read_only",
   "volumes",
   "labels",
+  "isolation",
   "max_calls",
 ] as const satisfies readonly (keyof Function)[];
 

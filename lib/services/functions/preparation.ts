@@ -1,6 +1,6 @@
 import { checkEnvironment } from "../../domain/environment.ts";
 import { AppError } from "../../domain/errors.ts";
-import { checkSettings, fullSettings, settingsAtCreation } from "../../domain/functions/rules.ts";
+import { cellsToCheck, checkSettings, fullSettings, settingsAtCreation } from "../../domain/functions/rules.ts";
 import { type Settings, SETTINGS } from "../../domain/functions/settings.ts";
 import type { CreateFunction, Function } from "../../domain/functions/functions.ts";
 import { LABEL_SETTINGS, settingsOfLabels } from "../../domain/images/labels.ts";
@@ -8,7 +8,8 @@ import { parseImageReference } from "../../domain/images/reference.ts";
 import { MEMORY_BYTES, WARM_MAX } from "../../domain/limits.ts";
 import type { FunctionTarget } from "../../domain/manifest/plan.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
-import type { Platform, PlatformImages, RefreshedFunction, ResolvedImage } from "../../runner/platform.ts";
+import type { PlatformImages, RefreshedFunction, ResolvedImage } from "../../runner/platform.ts";
+import type { Runner } from "../../runner/runner.ts";
 import type { SecretService } from "../secrets/secrets.ts";
 
 /** The ways to find an image: pull it if it is missing, pull it again, or only look whether it exists. */
@@ -17,7 +18,7 @@ type Finding = "resolve" | "refresh" | "look";
 /** The part of the runner that knows what the engine has. */
 export interface EngineKnowledge {
   readonly images: Omit<PlatformImages, "restore">;
-  readonly check: Platform["check"];
+  readonly check: Runner["check"];
 }
 
 interface Preparing {
@@ -79,7 +80,8 @@ export class FunctionPreparation {
     // If the labels are not (or no longer) known, the settings that they could set stay; an image not found has none.
     const settings = settingsAtCreation(given, labels ?? (kept === undefined ? {} : labelSettings(kept)));
     checkSettings(settings);
-    await this.#deps.runner.check(othersThan(before, { ...labels, ...given }));
+    const asked = { ...othersThan(before, { ...labels, ...given }), ...cellsToCheck(before, settings) };
+    await this.#deps.runner.check(asked, (kept ?? resolved)?.image_id);
     if (kept !== undefined && (!same(kept, settings, "entrypoint") || !same(kept, settings, "command"))) {
       await this.#deps.runner.images.checkCommand({ ...kept, ...settings });
     }

@@ -35,6 +35,23 @@ export const ROWS = {
   },
   cold: { metric: "cold call / `docker run --rm`", goal: 0.75, stretch: null },
   coldShared: { metric: "the same with `share_network`", goal: 0.4, stretch: null },
+  cellReuse: { metric: "call in a cell / reuse call, back to back", goal: 1.25, stretch: 1.1 },
+  cellSpawn: {
+    metric: "call in a cell / spawning the command on the host, each after 0.3 s of silence",
+    goal: 2.2,
+    stretch: 1.6,
+  },
+  cellEngineRate: {
+    metric: "fresh calls in cells, 8 clients / the engine's own rate, bridge",
+    goal: 60,
+    stretch: 120,
+  },
+  cellProcessRate: { metric: "the same / reuse calls, 8 clients", goal: 0.6, stretch: 0.8 },
+  cellMemory: {
+    metric: "memory of an instance that waits with a prepared cell, beyond one without",
+    goal: 1,
+    stretch: 0.3,
+  },
   get: { metric: "management GET, 32 clients / bare `Bun.serve`", goal: 0.7, stretch: 0.85 },
   write: { metric: "durable management write, 32 clients / bare `Bun.serve`", goal: 0.25, stretch: 0.4 },
   start: { metric: "start to the first answer / bare compiled `Bun.serve`", goal: 6, stretch: 4 },
