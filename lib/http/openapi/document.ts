@@ -1,3 +1,4 @@
+import { mapInSlices } from "../../domain/concurrency.ts";
 import { CreateFunction, Function, UpdateFunction } from "../../domain/functions/functions.ts";
 import { Invocation, InvocationLogs, InvocationPage, LogEntry } from "../../domain/calls/invocations.ts";
 import { CreateKey, Key, NewKey } from "../../domain/keys.ts";
@@ -12,7 +13,7 @@ import { ErrorEnvelope } from "../wire/envelope.ts";
 import { errorComponents } from "./errors.ts";
 import { documentedPath, type DocumentedRoute, operations } from "./operation.ts";
 import { ProblemDetails } from "../wire/problem-details.ts";
-import { isObject, type JsonObject, toOpenApi, withReferences } from "./schema.ts";
+import { isObject, type Json, type JsonObject, type References, referencesTo, toOpenApi } from "./schema.ts";
 
 const DESCRIPTION = `Runs any Docker image as a serverless function, in a brand-new container for every call.
 
@@ -70,20 +71,26 @@ const NAMED = {
   VersionPage,
 };
 
-/** Returns the OpenAPI 3.0 document of an app's routes, without those whose `detail` says `hide`. */
-export function openApiDocument(routes: readonly DocumentedRoute[], version: string): JsonObject {
+/**
+ * Returns the OpenAPI 3.0 document of an app's routes, without those whose `detail` says `hide`. It takes some 200 ms in all,
+ * so it is made in slices.
+ */
+export async function openApiDocument(routes: readonly DocumentedRoute[], version: string): Promise<JsonObject> {
   const schemas: JsonObject = Object.fromEntries(
-    Object.entries(NAMED).map(([name, schema]) => [name, toOpenApi(schema)]),
+    await mapInSlices(Object.entries(NAMED), ([name, schema]) => [name, toOpenApi(schema)] as const),
   );
+  const references = referencesTo(schemas);
   return {
     openapi: "3.0.3",
     info: { title: "Slipway", description: DESCRIPTION, version, license: { name: "MIT" } },
     servers: [{ url: "/" }],
     tags: TAGS,
     security: [{}, { key: [] }],
-    paths: withReferences(pathsOf(routes), schemas),
+    paths: await pathsOf(routes, references),
     components: {
-      schemas: withReferences(schemas, schemas),
+      schemas: Object.fromEntries(
+        await mapInSlices(Object.entries(schemas), ([name, schema]) => [name, references.inside(schema)] as const),
+      ),
       responses: errorComponents(),
       headers: {
         RequestId: {
@@ -98,13 +105,17 @@ export function openApiDocument(routes: readonly DocumentedRoute[], version: str
   };
 }
 
-function pathsOf(routes: readonly DocumentedRoute[]): JsonObject {
-  const paths = new Map<string, JsonObject>();
-  for (const route of routes) {
-    const detail = route.hooks.detail;
-    if (isObject(detail) && detail["hide"] === true) continue;
-    const path = documentedPath(route.path);
-    paths.set(path, { ...paths.get(path), ...operations(route) });
+async function pathsOf(routes: readonly DocumentedRoute[], references: References): Promise<JsonObject> {
+  const paths = new Map<string, Json>();
+  const operationsOf = (route: DocumentedRoute) =>
+    [documentedPath(route.path), references.inside(operations(route))] as const;
+  for (const [path, methods] of await mapInSlices(routes.filter(isShown), operationsOf)) {
+    const others = paths.get(path);
+    paths.set(path, isObject(others) && isObject(methods) ? { ...others, ...methods } : methods);
   }
   return Object.fromEntries([...paths].toSorted(([a], [b]) => a.localeCompare(b)));
+}
+
+function isShown({ hooks: { detail } }: DocumentedRoute): boolean {
+  return !(isObject(detail) && detail["hide"] === true);
 }

@@ -79,8 +79,13 @@ export function exampleOf(schema: Json): Json {
   }
 }
 
-/** Replaces every schema that is in `components` by a reference. In `components` itself, only nested ones are replaced. */
-export function withReferences(value: Json, components: JsonObject): Json {
+/** Puts references in place of schemas that have a name: in any part of a document, or in the named schemas themselves. */
+export interface References {
+  inside(part: Json): Json;
+}
+
+/** Returns what puts references to `components` in place of every schema that is in it. */
+export function referencesTo(components: JsonObject): References {
   const names = new Map(Object.entries(components).map(([name, schema]) => [JSON.stringify(schema), name]));
   const refer = (part: Json): Json => {
     const name = names.get(JSON.stringify(part));
@@ -91,7 +96,5 @@ export function withReferences(value: Json, components: JsonObject): Json {
     if (!isObject(part)) return part;
     return Object.fromEntries(Object.entries(part).map(([key, entry]) => [key, refer(entry)]));
   };
-  return value === components
-    ? Object.fromEntries(Object.entries(components).map(([name, schema]) => [name, inside(schema)]))
-    : inside(value);
+  return { inside };
 }

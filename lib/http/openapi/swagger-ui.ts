@@ -30,7 +30,7 @@ const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swa
 const ZSTD = [0x28, 0xb5] as const;
 
 /** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made at the first request for it. */
-export function docsRoutes(guard: Guard<"read">, document: () => JsonObject) {
+export function docsRoutes(guard: Guard<"read">, document: () => Promise<JsonObject>) {
   let made: Promise<unknown> | undefined;
   // A new object for each: Elysia completes the options that it is given.
   const hidden = () => ({ needs: "read", long: true, detail: { hide: true } }) as const;
@@ -38,7 +38,7 @@ export function docsRoutes(guard: Guard<"read">, document: () => JsonObject) {
     new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
   return resource(guard, "documentation")
     .get("/", () => text(PAGE, "text/html; charset=utf-8"), hidden())
-    .get("/json", () => (made ??= published(document())), hidden())
+    .get("/json", () => (made ??= document().then(published)), hidden())
     .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hidden())
     .get("/swagger-ui.js", ({ request }) => asset(request, script, "text/javascript; charset=utf-8"), hidden())
     .get("/swagger-ui.css", ({ request }) => asset(request, style, "text/css; charset=utf-8"), hidden());

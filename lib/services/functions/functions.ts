@@ -76,8 +76,8 @@ export class FunctionService {
     let pool = NO_POOL;
     const version_pools: VersionPool[] = [];
     for (const state of this.#deps.runner.poolsOf(id)) {
-      const { version, ready, starting, busy, target } = state;
-      if (version === current) pool = { ready, starting, busy, target };
+      const { version, ...instances } = state;
+      if (version === current) pool = instances;
       else version_pools.push(state);
     }
     return { pool, version_pools };

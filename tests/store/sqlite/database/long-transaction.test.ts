@@ -30,9 +30,9 @@ const apply = (dry_run = false) =>
 /** Counts the functions that a reader sees at each turn of the event loop until the promise settles. */
 async function countsUntil(done: Promise<unknown>): Promise<number[]> {
   const counts: number[] = [];
-  let going = true;
-  void done.catch(() => undefined).then(() => (going = false));
-  while (going) {
+  const watched = { isOver: false };
+  void done.catch(() => undefined).then(() => (watched.isOver = true));
+  while (!watched.isOver) {
     counts.push(store.functions.count());
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -93,10 +93,10 @@ describe("a manifest of many functions", () => {
 
 /** Waits until a write of another has to wait, which means that the transaction is open. */
 async function open(applied: Promise<unknown>): Promise<void> {
-  let isOver = false;
-  const over = () => (isOver = true);
+  const watched = { isOver: false };
+  const over = () => (watched.isOver = true);
   applied.then(over, over);
-  while (!isOver) {
+  while (!watched.isOver) {
     let isSaved = false;
     const saved = store.history.save([{ invocation: someInvocation(crypto.randomUUID()) }]);
     saved.then(
@@ -114,9 +114,9 @@ async function open(applied: Promise<unknown>): Promise<void> {
 describe("a list of many functions", () => {
   test("is as of one moment, also while others keep changing them", async () => {
     await apply();
-    let going = true;
+    const work = { isWanted: true };
     const changing = (async () => {
-      for (let n = 0; going; n++) {
+      for (let n = 0; work.isWanted; n++) {
         // Two functions in one commit: every list has both changes, or neither.
         const [a, b] = [store.functions.get("many-0"), store.functions.get(`many-${COUNT - 1}`)];
         if (a === undefined || b === undefined) throw new Error("They are gone");
@@ -136,7 +136,7 @@ describe("a list of many functions", () => {
       expect(all).toHaveLength(COUNT);
       expect(times.get("many-0")).toBe(times.get(`many-${COUNT - 1}`) ?? 0);
     }
-    going = false;
+    work.isWanted = false;
     await changing;
   });
 });

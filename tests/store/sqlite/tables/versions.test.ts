@@ -49,7 +49,7 @@ describe("VersionTable", () => {
     const fn = someFunction("f1", { name: "one" });
     await store.functions.insert(fn);
     for (let timeout_ms = 1; timeout_ms < 4; timeout_ms++) await change(store, "f1", { timeout_ms });
-    const named = () => store.versions.named("f1").toSorted();
+    const named = () => store.versions.named("f1").toSorted((a, b) => a - b);
     const route = { ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: fn, version: 1 };
     expect(named()).toEqual([]);
     await store.routes.insert(route);
