@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { type Config, ConfigError } from "../../config/config.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { readSmallFile } from "../../private-files.ts";
@@ -41,6 +40,7 @@ export class TlsFiles {
 
   /** Describes the files so that any change shows, also one of a symbolic link to another file. */
   async #state(): Promise<string> {
+    const { stat } = process.getBuiltinModule("node:fs/promises");
     const files = [this.#cert, this.#key].map(async (file) => {
       const { ino, size, mtimeMs, ctimeMs } = await stat(file);
       return [ino, size, mtimeMs, ctimeMs].join();
