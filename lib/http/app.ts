@@ -132,7 +132,7 @@ export function createPublicApp(services: AppServices): AnyElysia {
  * the first one's body.
  */
 function takeHeaders({ headers }: Response, set: { headers: Record<string, string | number> }): void {
-  for (const [name, value] of Object.entries(set.headers)) if (!headers.has(name)) headers.set(name, String(value));
+  for (const name in set.headers) if (!headers.has(name)) headers.set(name, String(set.headers[name]));
   set.headers = {};
 }
 

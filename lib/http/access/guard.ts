@@ -54,6 +54,8 @@ export function createGuards(deps: {
   /** The addresses of requests that change something: after the answer the connection may be gone. */
   const addresses = new WeakMap<Request, string | null>();
   const admit = (request: Request, scopes: readonly Scope[], isChange: boolean): void => {
+    // The reader of its body has let it in.
+    if (callers.has(request)) return;
     callers.set(request, deps.access(request, deps.server(), { scopes }));
     if (isChange) addresses.set(request, deps.clientAddress(request, deps.server()));
     // A pull may take minutes without a byte on this connection.

@@ -59,7 +59,7 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
 
 /** All functions: their list, and a new one. */
 function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
-  const shown = guard.shownJson;
+  const { shownJson: shown, follow } = guard;
   return resource(guard, "functions", LARGE_BODY_BYTES)
     .get(
       "/",
@@ -85,10 +85,9 @@ function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
     .post(
       "/",
       ({ body, set, request }) =>
-        answerPull(tools, { set, request, status: 201, shown }, (watcher) => functions.create(body, watcher)),
+        answerPull(tools, { set, request, status: 201, shown, follow }, (watcher) => functions.create(body, watcher)),
       {
         needs: "write",
-        long: true,
         body: CreateFunction,
         response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 415, 502, 503, 507) },
         detail: creation,
@@ -107,7 +106,7 @@ function withPools(json: string, pools: FunctionPools): string {
  * an asynchronous one, which would cost three turns.
  */
 function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
-  const shown = guard.shownJson;
+  const { shownJson: shown, follow } = guard;
   return resource(guard, "functions", LARGE_BODY_BYTES)
     .get(
       "/:id",
@@ -126,10 +125,11 @@ function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
     .patch(
       "/:id",
       ({ params: { id }, body, set, request }) =>
-        answerPull(tools, { set, request, status: 200, shown }, (watcher) => functions.update(id, body, watcher)),
+        answerPull(tools, { set, request, status: 200, shown, follow }, (watcher) =>
+          functions.update(id, body, watcher),
+        ),
       {
         needs: "write",
-        long: true,
         params,
         body: UpdateFunction,
         response: { 200: changed, ...errors(400, 404, 408, 409, 413, 415, 502, 503, 507) },
@@ -156,10 +156,9 @@ function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
     .post(
       "/:id/pull",
       ({ params: { id }, set, request }) =>
-        answerPull(tools, { set, request, status: 200, shown }, (watcher) => functions.pull(id, watcher)),
+        answerPull(tools, { set, request, status: 200, shown, follow }, (watcher) => functions.pull(id, watcher)),
       {
         needs: "write",
-        long: true,
         params,
         response: { 200: changed, ...errors(400, 404, 502, 503, 507) },
         detail: pull,

@@ -340,7 +340,9 @@ const REPLAY = {
 const REPLAY_DEAD = {
   operationId: "replayInvocations",
   summary: "Run dead invocations again",
-  description: `Newest first, each at most once: what was replayed before is left out. ${OWN}`,
+  description:
+    "Newest first, each at most once: what was replayed before is left out. Nothing is queued if there is no room for all " +
+    `of them; if the room goes to others meanwhile, \`left\` counts those that were not queued. ${OWN}`,
 };
 
 /** Throws `forbidden` for a key that is for one function, unless the request is only about that function. */

@@ -13,10 +13,9 @@ const LOOK_MS = 500;
 const RETRY_AFTER_S = 2;
 
 /** Returns the most bytes that a request's body may turn out to have; 0 for one that will be refused for its length. */
-export function expectedBytes({ headers, body }: Request, limitBytes: number): number {
-  if (body === null) return 0;
-  const announced = headers.get("content-length");
-  if (announced === null) return limitBytes;
+export function expectedBytes(request: Request, limitBytes: number): number {
+  const announced = request.headers.get("content-length");
+  if (announced === null) return request.body === null ? 0 : limitBytes;
   return Number(announced) > limitBytes ? 0 : Number(announced);
 }
 

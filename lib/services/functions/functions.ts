@@ -9,6 +9,7 @@ import {
   type FunctionPools,
   FUNCTION_DEFAULTS,
   checkFunctionName,
+  type PoolState,
   type UpdateFunction,
   type VersionPool,
 } from "../../domain/functions/functions.ts";
@@ -72,9 +73,14 @@ export class FunctionService {
 
   /** Returns the instances of a function as they are now. */
   poolsOf({ id, version: current }: Function): FunctionPools {
-    const pools = this.#deps.runner.poolsOf(id);
-    const { version: _version, ...pool } = pools.find(({ version }) => version === current) ?? NO_POOL;
-    return { pool, version_pools: pools.filter(({ version }) => version !== current) };
+    let pool = NO_POOL;
+    const version_pools: VersionPool[] = [];
+    for (const state of this.#deps.runner.poolsOf(id)) {
+      const { version, ready, starting, busy, target } = state;
+      if (version === current) pool = { ready, starting, busy, target };
+      else version_pools.push(state);
+    }
+    return { pool, version_pools };
   }
 
   /**
@@ -308,7 +314,7 @@ export class FunctionService {
   }
 }
 
-const NO_POOL: VersionPool = { version: 0, ready: 0, starting: 0, busy: 0, target: 0 };
+const NO_POOL: PoolState = { ready: 0, starting: 0, busy: 0, target: 0 };
 
 function touchesSecrets(changes: UpdateFunction | Partial<Function>): boolean {
   return changes.secrets !== undefined || changes.environment !== undefined;

@@ -111,15 +111,15 @@ describe("/healthz answers in time during", () => {
   });
 });
 
-/** As many functions as EDGE.md's row has, each with a route; `value` makes them differ from those before. */
+/** Functions with a route each, so many that one go would take several times the limit; `value` makes them differ. */
 const many = (value: string) => {
-  const names = Array.from({ length: 3_000 }, (_, n) => `many-${n}`);
+  const names = Array.from({ length: 1_000 }, (_, n) => `many-${n}`);
   const functions = names.map((name) => `  ${name}: {image: "${image}", environment: {VALUE: "${value}"}}\n`);
   const routes = names.map((name) => `  /${name}: {function: ${name}}\n`);
   return `version: 1\nfunctions:\n${functions.join("")}routes:\n${routes.join("")}`;
 };
 
-describe("/healthz answers in time with 3,000 functions and routes during", () => {
+describe("/healthz answers in time with 1,000 functions and routes during", () => {
   const during = async (request: (attempt: number) => Promise<Response>) => {
     const times: number[] = [];
     while (times.length < TRIES && Math.min(...times) > LIMIT_MS) {

@@ -29,6 +29,7 @@ export interface Statement<Row> {
 export class Database implements Disposable {
   readonly #sqlite: Sqlite;
   readonly #durable: GroupCommit;
+  #epoch = 0;
   readonly #log: Sync | undefined;
   /** The transaction in slices that is under way, and its end. */
   #long: { readonly transaction: LongTransaction; readonly ended: Promise<void> } | undefined;
@@ -39,7 +40,7 @@ export class Database implements Disposable {
   constructor(sqlite: Sqlite, { log, ownership }: { readonly log?: Sync; readonly ownership?: Disposable }) {
     this.#sqlite = sqlite;
     this.#log = log;
-    this.#durable = new GroupCommit(sqlite, log, () => this.#long?.ended);
+    this.#durable = new GroupCommit(sqlite, log, { held: () => this.#long?.ended, onEpoch: () => this.#epoch++ });
     this.#owned = [log, ownership];
   }
 
@@ -70,6 +71,7 @@ export class Database implements Disposable {
     // In WAL mode, NORMAL leaves the log unsynced until the next checkpoint; FULL syncs it at each commit, with
     // all that was written before. It is a property of the connection.
     const durable = durability === "durable";
+    this.#epoch++;
     try {
       if (durable) this.#sqlite.run("pragma synchronous = full");
       return inTransaction(this.#sqlite, work);
@@ -91,6 +93,11 @@ export class Database implements Disposable {
    */
   durably<T>(work: () => T, committed?: (result: T) => void, bytes = 0): Promise<T> {
     return this.#durable.add(work, committed, bytes);
+  }
+
+  /** A number that changes with each transaction, and when a part of one is undone. */
+  get epoch(): number {
+    return this.#epoch;
   }
 
   /** Like `transaction`, after the transaction in slices that may be under way. Anything outside of the start uses this. */
