@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { extract } from "tar-stream";
+import type { Extract } from "tar-stream";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
 import { EngineError } from "../api/connection.ts";
@@ -48,9 +48,11 @@ export class MovedImages {
   }
 
   async #look(before: string, id: string): Promise<boolean> {
+    // Loaded before the archive comes, which may break off at any moment.
+    const { extract } = await import("tar-stream");
     const archive = await this.#deps.images.archive(id);
     try {
-      return await hasFile(archive, `blobs/${before.replace(":", "/")}`);
+      return await hasFile(archive, extract(), `blobs/${before.replace(":", "/")}`);
     } finally {
       archive.destroy();
     }
@@ -58,8 +60,7 @@ export class MovedImages {
 }
 
 /** Returns whether a tar archive has a file; reads no further than its header. Rejects if the archive is cut. */
-async function hasFile(archive: IncomingMessage, name: string): Promise<boolean> {
-  const unpacked = extract();
+async function hasFile(archive: IncomingMessage, unpacked: Extract, name: string): Promise<boolean> {
   archive.on("error", (error) => unpacked.destroy(error));
   archive.on("aborted", () => unpacked.destroy(new Error("the archive was cut")));
   archive.pipe(unpacked);
