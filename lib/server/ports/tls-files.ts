@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { type Config, ConfigError } from "../../config/config.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { readSmallFile } from "../../private-files.ts";
@@ -42,6 +41,7 @@ export class TlsFiles {
 
 /** Describes files so that any change shows, also one of a symbolic link to another file. */
 export async function stateOf(paths: readonly string[]): Promise<string> {
+  const { stat } = process.getBuiltinModule("node:fs/promises");
   const files = paths.map(async (file) => {
     const { ino, size, mtimeMs, ctimeMs } = await stat(file);
     return [ino, size, mtimeMs, ctimeMs].join();
