@@ -168,7 +168,7 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
       unwatch,
       readBody: readerWithin(bodyMemory, readBody, clientOfRequest),
     }),
-    tools: { ...services, requestId },
+    tools: { ...services, requestId, server },
     calls: { ...services, submissions, readBody, requestId, server, request_bytes },
   };
 }

@@ -46,7 +46,7 @@ export interface FunctionStore {
   /** Replaces a function; a new version number adds that version. Throws `conflict` if the name is taken. */
   replace(before: Function, after: Function, basis?: Basis): Promise<void>;
   /**
-   * Replaces an image's id in functions and in versions that have it by this digest; they keep their numbers. Returns the
+   * Replaces an image's id in functions and in versions that have it by this digest, or by none; they keep their numbers. Returns the
    * functions that have changed, or have a version that has, as they are now.
    */
   renameImage(renamed: RenamedImage): Promise<Function[]>;

@@ -1,3 +1,4 @@
+import type { Server } from "bun";
 import { Type } from "@sinclair/typebox";
 import { Elysia, t } from "elysia";
 import type { Clock } from "../../clock.ts";
@@ -21,9 +22,12 @@ import type { ResultService } from "../../services/calls/results.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import type { ReplayService } from "../../services/work/replays.ts";
 import { Listeners } from "../access/listeners.ts";
+import type { ClientAddress } from "../access/client-address.ts";
 import { urlShownTo } from "../access/callback-paths.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { answerResponse } from "../calls/answer.ts";
+import type { BodyMemory } from "../calls/body-memory.ts";
+import { holdUntilOut } from "../calls/invoke.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { invocationEvents } from "./invocation-events.ts";
@@ -37,6 +41,10 @@ export interface InvocationTools {
   readonly replays: ReplayService;
   readonly clock: Clock;
   readonly requestId: RequestId;
+  /** Takes room for an answer until its reader has it. */
+  readonly bodyMemory: BodyMemory;
+  readonly clientAddress: ClientAddress;
+  readonly server: () => Server<unknown> | null;
 }
 
 const id = t.String({
@@ -186,22 +194,24 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
     );
 }
 
-function resultRoutes(guard: Guard, { results, callbacks, requestId }: InvocationTools) {
+function resultRoutes(guard: Guard, tools: InvocationTools) {
+  const { invocations, results, callbacks, requestId } = tools;
   const shownCallback = callbackShown(guard);
   return resource(guard, "invocations")
     .get(
       "/:id/result",
-      async ({ params: { id }, request, set }) =>
-        answerResponse(await results.result(id), {
-          accept: request.headers.get("accept"),
-          request_id: requestId(set),
-          may_read: true,
-        }),
+      async ({ params: { id }, request, set }) => {
+        // Before it is read.
+        holdUntilOut(tools, request, (await invocations.get(id)).response_bytes ?? 0);
+        const answer = await results.result(id);
+        const accept = request.headers.get("accept");
+        return answerResponse(answer, { accept, request_id: requestId(set), may_read: true });
+      },
       {
         needs: "read",
         long: true,
         params,
-        response: errors(404, 409),
+        response: errors(404, 409, 503),
         detail: {
           operationId: "getInvocationResult",
           summary: "Get the function's own answer",

@@ -53,6 +53,19 @@ export class BodyMemory implements Disposable {
     return this.#used;
   }
 
+  /** True if all of it is taken. */
+  get isFull(): boolean {
+    if (this.#used >= this.#budget) this.#sweep();
+    return this.#used >= this.#budget;
+  }
+
+  /** Counts a body for which there need not be room; the returned function gives it back. */
+  hold(bytes: number): () => void {
+    const room: Room = { bytes, client: undefined };
+    this.#used += bytes;
+    return () => this.release(room);
+  }
+
   /** Takes room for a body. Throws `overloaded` if there is none, or the client has its part already. */
   take(bytes: number, client: () => string): Room {
     if (this.#used + bytes > this.#budget) this.#sweep();

@@ -190,6 +190,11 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(await store.versions.find("old", 1)).toMatchObject({ image_id: "sha256:after", digest: known.digest });
     expect(store.functions.get("other")).toEqual(other);
     expect(await store.functions.renameImage(renamed)).toEqual([]);
+    // One from no registry has no digest, and is as much the same.
+    await store.functions.renameImage({ digest: null, before, image_id: "sha256:local" });
+    expect(store.functions.get("other")).toMatchObject({ image_id: "sha256:local", digest: null, version: 1 });
+    expect(await store.versions.find("other", 1)).toMatchObject({ image_id: "sha256:local", digest: null });
+    expect(store.functions.get("now")).toMatchObject({ image_id: "sha256:after" });
   });
 
   test("routes: a path is taken once, and a function must exist", async () => {

@@ -91,7 +91,7 @@ export class FunctionTable implements FunctionStore {
     this.#list = database.prepare("select * from functions order by created_at, rowid");
     this.#page = database.prepare(pageOf("functions", "*"));
     this.#renameImage = database.prepare(
-      "update functions set image_id = $image_id where image_id = $before and digest = $digest returning id",
+      "update functions set image_id = $image_id where image_id = $before and digest is $digest returning id",
     );
   }
 

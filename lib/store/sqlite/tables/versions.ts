@@ -59,7 +59,7 @@ export class VersionTable implements VersionStore {
     );
     this.#renameImage = database.prepare(
       "update versions set image_id = $image_id, record = json_set(record, '$.image_id', $image_id) " +
-        "where image_id = $before and record ->> 'digest' = $digest returning function_id as id",
+        "where image_id = $before and record ->> 'digest' is $digest returning function_id as id",
     );
     this.#get = database.prepare("select record from versions where function_id = $id and version = $version");
     this.#list = database.prepare(
