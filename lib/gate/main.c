@@ -108,6 +108,7 @@ static bool set_up(char **command) {
   fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
   fcntl(STDOUT_FILENO, F_SETFL, fcntl(STDOUT_FILENO, F_GETFL) | O_NONBLOCK);
   open_proc_files();
+  open_socket_lists();
   return signals >= 0 && map_variables();
 }
 
@@ -152,6 +153,7 @@ static void take_events(void) {
     if (fds[3 + LOGS + i].revents) hear_cell(i);
   if (fds[2].revents) take_signals();
   if (alarm_is_due()) take_alarm();
+  make_beside_long_call();
   for (int i = 0; i < LOGS; i++)
     if (fds[3 + i].revents && phase() == RUNNING && logs_may_flow()) read_log(i);
 }

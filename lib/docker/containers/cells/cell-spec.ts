@@ -147,6 +147,7 @@ function gateOptions(fn: Function, setting: CellSetting, scratch: number, hidden
     `--context=${setting.context_root}`,
     `--user=${[uid, gid, ...groups].join(":")}`,
     `--drop=${maskOf(setting.dropped)}`,
+    ...(fn.share_network ? ["--network=shared"] : []),
     ...fn.volumes.map(({ path }) => `--shared=${path}`),
     ...[GATE_DIRECTORY, ...hidden].map((path) => `--without=${posix.normalize(path)}`),
   ];
