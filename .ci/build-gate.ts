@@ -1,5 +1,5 @@
 /**
- * Compiles the gate, lib/gate/*.c, for both architectures into lib/gate/bin/: `bun .ci/build-gate.ts`.
+ * Compiles the gate, all of the C below lib/gate/, for both architectures into lib/gate/bin/: `bun .ci/build-gate.ts`.
  *
  * It runs before anything else exists (on a new machine, before the packages are installed and before the tests), so it
  * imports nothing from node_modules. As root on Debian or Ubuntu it installs missing compilers itself.
@@ -47,7 +47,7 @@ const FLAGS = `-std=c11 -O2 ${HARDENING} -s -Wl,--build-id=none ${WARNINGS}`.spl
 /** Makes bin/gate-x64 and bin/gate-arm64 if they are missing or do not match the sources. Its errors are for people. */
 export async function buildGate(): Promise<void> {
   // In the same order everywhere: it decides the layout of the binary.
-  const names = (await readdir(DIRECTORY)).filter((name) => /\.[ch]$/.test(name)).toSorted();
+  const names = (await readdir(DIRECTORY, { recursive: true })).filter((name) => /\.[ch]$/.test(name)).toSorted();
   const hash = await hashOf(names);
   const sources = names.filter((name) => name.endsWith(".c")).map((name) => join(DIRECTORY, name));
   await mkdir(BIN, { recursive: true });

@@ -93,10 +93,14 @@ static bool context_failed(void) {
 
 /* Makes the context. Anyone may read and write there: the image may switch to another user than ours, and ours may be
  * any. Returns false if the call has failed. */
-bool make_context(bool empty_body, bool body_file) {
+bool make_context(void) {
   if (mkdir(path, 0777) < 0) return context_failed();
   context_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (context_fd < 0) return context_failed();
+  return context_fd >= 0 || context_failed();
+}
+
+/* Makes the files of the contract `files`. Returns false if the call has failed. */
+bool make_files(bool empty_body, bool body_file) {
   body_fd = openat(context_fd, "request.json", NEW_FILE, 0666);
   int response = body_fd < 0 ? -1 : openat(context_fd, "response.json", NEW_FILE, 0666);
   if (response < 0) return context_failed();

@@ -77,7 +77,7 @@ static int open_empty(void) {
  * exits. */
 static bool prepare(void) {
   int go[2], exec_errno[2];
-  int input = open_empty();
+  int input = given.stdio ? open_input() : open_empty();
   if (input < 0 || !open_logs() || pipe2(go, O_CLOEXEC) < 0 || pipe2(exec_errno, O_CLOEXEC) < 0) return false;
   pid_t pid = fork();
   if (pid < 0) return false;
@@ -118,6 +118,11 @@ void start_function(void) {
 /* Asks the function to end. */
 void terminate_function(void) { kill(-child, SIGTERM); }
 
+/* Ends the function, if it still runs. */
+void kill_function(void) {
+  if (phase() == RUNNING) kill(-child, SIGKILL);
+}
+
 /* Ends the run: the function's process has ended, even if others still hold its output open. */
 void conclude(int status, const struct rusage *usage) {
   int error;
@@ -127,6 +132,7 @@ void conclude(int status, const struct rusage *usage) {
       .wall_us = started_us > 0 ? now_us() - started_us : 0,
   };
   kill_others();
+  close_input();
   wipe_variables(); /* in case it was killed before it took them */
   if (exec_errno_fd >= 0 && read(exec_errno_fd, &error, sizeof error) == sizeof error) return fail(FAILED_EXEC, error);
   enter(DRAINING);

@@ -1,7 +1,7 @@
 /*
  * Start-up, and the loop that everything runs in.
  *
- *     gate [--shared=PATH...] [--] COMMAND [ARG...]
+ *     gate [--stdio] [--shared=PATH...] [--] COMMAND [ARG...]
  *
  * Each turn of the loop does all that can be done without waiting, then polls stdin, stdout, signals and the function's
  * output, and hands each event to its owner.
@@ -85,6 +85,8 @@ static void watch_signals(void) {
 /* Takes the options in front of the command, and returns the command. */
 static char **take_options(char **words) {
   static const char SHARED[] = "--shared=";
+  given.stdio = *words != NULL && strcmp(*words, "--stdio") == 0;
+  if (given.stdio) words++;
   given.shared = words;
   for (; *words != NULL && strncmp(*words, SHARED, sizeof SHARED - 1) == 0; words++) {
     *words += sizeof SHARED - 1;
@@ -110,7 +112,8 @@ static bool set_up(char **command) {
 static void advance(void) {
   if (phase() == DRAINING && drain_logs() && feed_tail()) send_exit();
   if (phase() == ANSWERING) feed_answer();
-  if (phase() == ANSWERING && may_serve_again() && !answer_is_left()) reset_at_once();
+  if (phase() == RUNNING) send_credit();
+  if (phase() == ANSWERING && may_serve_again() && !answer_is_left() && !request_is_unread()) reset_at_once();
   flush_frames();
   if (phase() == WAITING) prepare_ahead();
   /* A server that is still sending its body must find our answer, not a broken pipe: we read until it closes stdin. */
@@ -124,7 +127,7 @@ static void advance(void) {
 static void take_events(void) {
   const bool sent = all_sent();
   /* Input that comes now belongs to the next request, and is not read until we are READY for it. */
-  const bool early = may_serve_again() && (phase() == ANSWERING || phase() == RESETTING);
+  const bool early = may_serve_again() && (phase() == ANSWERING || phase() == RESETTING) && !request_is_unread();
   const bool more = sent && (phase() == DRAINING || answer_is_left()); /* there is more to send: do not wait */
   const bool reading = phase() == RUNNING && logs_may_flow();
   struct pollfd fds[] = {
@@ -133,6 +136,7 @@ static void take_events(void) {
       {.fd = signals, .events = POLLIN},
       {.fd = reading ? log_fd(0) : -1, .events = POLLIN},
       {.fd = reading ? log_fd(1) : -1, .events = POLLIN},
+      {.fd = waiting_input(), .events = POLLOUT},
   };
   if (poll(fds, sizeof fds / sizeof *fds, more ? 0 : poll_timeout()) < 0 && errno != EINTR) leave();
   if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* the reader is gone */
@@ -140,6 +144,7 @@ static void take_events(void) {
   if (fds[0].revents) receive();
   if (fds[2].revents) take_signals();
   if (alarm_is_due()) take_alarm();
+  if (fds[5].revents) feed_input();
   for (int i = 0; i < LOGS; i++)
     if (fds[3 + i].revents && phase() == RUNNING && logs_may_flow()) read_log(i);
 }
@@ -149,7 +154,7 @@ int main(int argc, char **argv) {
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   char **command = argc < 1 ? argv : take_options(argv + 1);
   if (*command == NULL) {
-    fputs("usage: gate [--shared=PATH...] [--] COMMAND [ARG...]\n", stderr);
+    fputs("usage: gate [--stdio] [--shared=PATH...] [--] COMMAND [ARG...]\n", stderr);
     return 2;
   }
   if (!set_up(command)) return 1;

@@ -54,6 +54,7 @@ static void close_call(void) {
 static void begin_anew(void) {
   forget_function();
   reset_logs();
+  reset_streams();
   allow_another(false);
   clear_alarm();
   enter(WAITING);

@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { contractAfter, contractProblem } from "./contract.ts";
 import { AppError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
 import { type GivenRetry, RETRY_DEFAULT } from "./retry.ts";
@@ -31,14 +32,22 @@ export function fullSettings({ retry, volumes, ...given }: GivenSettings): Parti
 /** Returns the settings of a new function: from the request, else from the image's labels, else the defaults. */
 export function settingsAtCreation(given: Partial<Settings>, ofImage: Partial<Settings>): Settings {
   const chosen = { ...ofImage, ...given };
-  const settings = { ...SETTING_DEFAULTS, ...chosen };
+  const contract = contractAfter(chosen.contract ?? SETTING_DEFAULTS.contract, given);
+  const settings = { ...SETTING_DEFAULTS, ...chosen, ...contract };
   return settings.sandbox === "strict" ? { ...settings, ...strictly(chosen, SETTING_DEFAULTS) } : settings;
 }
 
-/** Returns all changes of an update: the sandbox `strict` also sets the network and the root, which stay afterwards. */
+/**
+ * Returns all changes of an update: the sandbox `strict` also sets the network and the root, which stay afterwards, and another
+ * contract than `stdio` takes away what only that has.
+ */
 export function settingsAfterChange(before: Settings, given: Partial<Settings>): Partial<Settings> {
   const becomesStrict = given.sandbox === "strict" && before.sandbox !== "strict";
-  return becomesStrict ? { ...given, ...strictly(given, before) } : given;
+  return {
+    ...given,
+    ...(given.contract !== undefined && contractAfter(given.contract, given)),
+    ...(becomesStrict && strictly(given, before)),
+  };
 }
 
 /** Returns the settings that `strict` implies, so that the record shows them: a read-only root, and no network unless named. */
@@ -72,6 +81,7 @@ const CHECKS: readonly ((settings: Settings) => string | undefined)[] = [
   firstWordProblem,
   userProblem,
   directoryProblem,
+  contractProblem,
   networkProblem,
   readOnlyProblem,
   ({ volumes, sandbox }) => volumesProblem(volumes, sandbox),

@@ -1,5 +1,4 @@
-import type { Function } from "../../../domain/functions/functions.ts";
-import { SETTING_DEFAULTS } from "../../../domain/functions/settings.ts";
+import { type Function, FUNCTION_DEFAULTS } from "../../../domain/functions/functions.ts";
 import { VERSIONS } from "../../../domain/limits.ts";
 import type { RenamedImage } from "../../../domain/images/pulled-images.ts";
 import type { VersionQuery } from "../../../domain/functions/versions.ts";
@@ -117,7 +116,7 @@ export class VersionTable implements VersionStore {
   }
 }
 
-/** Reads a record: one of an older server lacks the settings that it did not know yet. */
+/** Reads a record: one of an older server lacks the fields that it did not know yet. */
 function recordOf({ record }: Row): Function {
-  return deepFreeze({ ...SETTING_DEFAULTS, ...fromJson<Function>(record) });
+  return deepFreeze({ ...FUNCTION_DEFAULTS, ...fromJson<Function>(record) });
 }
