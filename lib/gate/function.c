@@ -131,6 +131,7 @@ void conclude(int status, const struct rusage *usage) {
       .usage = *usage,
       .wall_us = started_us > 0 ? now_us() - started_us : 0,
   };
+  if (may_serve_again()) look_for_sockets();
   kill_others();
   close_input();
   wipe_variables(); /* in case it was killed before it took them */

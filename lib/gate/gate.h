@@ -186,6 +186,10 @@ void close_answer(void);
 bool clear_directory(const char *path);
 bool clear_ipc_objects(void);
 bool holds_only(const char *path, const char *except);
+void open_socket_lists(void);
+void look_for_sockets(void);
+bool sockets_are_left(void);
+bool collect_sockets(void);
 
 /* ---- kept.c: what has to be as it was before the first call ---- */
 

@@ -105,6 +105,7 @@ static bool set_up(char **command) {
   fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
   fcntl(STDOUT_FILENO, F_SETFL, fcntl(STDOUT_FILENO, F_GETFL) | O_NONBLOCK);
   open_proc_files();
+  open_socket_lists();
   return signals >= 0 && map_variables();
 }
 

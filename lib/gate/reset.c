@@ -4,6 +4,7 @@
  * There are two ways. reset_at_once() is for a function that left neither a process nor a file outside its context:
  * main.c tries it before the answer is sent, so that READY goes with the answer. Otherwise start_reset() kills what is
  * left, and finish_reset() removes the files when the last process is dead, lest it make new ones.
+ * Sockets in flight outlive even that, and what they hold (clear.c).
  *
  * The places where functions usually write are cleared, and every mount. The rest of the container's writable layer stays
  * as it is: that is the price of `max_calls`.
@@ -39,6 +40,7 @@ bool is_reusable(void) {
     char root[PATH_MAX];
     context_root(root);
     if (answer == YES && !remember(root)) answer = NO;
+    look_for_sockets();
   }
   return answer == YES;
 }
@@ -66,7 +68,7 @@ static void begin_anew(void) {
 bool reset_at_once(void) {
   char root[PATH_MAX];
   context_root(root);
-  if (!alone()) return false;
+  if (!alone() || sockets_are_left()) return false;
   if (access(root, W_OK) < 0 || !holds_only(root, context_id())) return false;
   const char *in_tmp = strncmp(root, "/tmp/", 5) == 0 ? root + 5 : "";
   if (!holds_only("/tmp", in_tmp) || !holds_only("/dev/shm", "") || !holds_only("/dev/mqueue", "")) return false;
@@ -88,11 +90,17 @@ void start_reset(void) {
   set_alarm(PATIENCE_US);
 }
 
+/* Returns whether every mount is as it was, perhaps not before files that were in flight are closed. */
+static bool mounts_are_kept_at_last(void) { return mounts_are_kept() || (collect_sockets() && mounts_are_kept()); }
+
 /* Clears all but the context. Functions seldom use message queues, but these outlive their processes and count as
  * memory. */
 static bool clear_container(void) {
+  look_for_sockets();
+  if (sockets_are_left() && !collect_sockets()) return false;
   return clear_directory("/tmp") && clear_directory("/dev/shm") && clear_directory("/dev/mqueue") &&
-         (!secrets_were_given() || clear_directory(SECRETS)) && clear_ipc_objects() && clear_mounts() && mounts_are_kept();
+         (!secrets_were_given() || clear_directory(SECRETS)) && clear_ipc_objects() && clear_mounts() &&
+         mounts_are_kept_at_last();
 }
 
 /* Clears away what can hold a trace of the call, once no process is left, and says READY again. */

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { open } from "node:fs/promises";
 import { type GateProcess, scratch, type Scratch } from "./support/gate-process.ts";
-import { type ContainerOptions, initGate } from "./support/init-gate.ts";
+import { type ContainerOptions, initGate, initOf } from "./support/init-gate.ts";
 
 const ROOT = "/tmp/context";
 
@@ -97,13 +98,16 @@ describe("gate as PID 1 exits instead of sending READY if a function has changed
   test.each([
     ...LIMITS.map((name) => [`limit ${name}`, `prlimit --pid 1 --${name}=900:900`] as const),
     ["soft limit alone", "prlimit --pid 1 --nofile=64:"],
-    ["niceness", "renice -n 5 -p 1"],
+    ["niceness", "renice -n 9 -p 1"],
     ["niceness by its user", "renice -n 1 -u $(id -u)"],
     ["scheduling", "chrt -b -p 0 1"],
     ["scheduling to idle", "chrt -i -p 0 1"],
     ["priority of input and output", "ionice -c 2 -n 7 -p 1"],
     ["score for the end of memory", "echo 700 > /proc/1/oom_score_adj"],
     ["filter of core dumps", "echo 1 > /proc/1/coredump_filter"],
+    ["affinity", "taskset --pid --cpu-list 0 1"],
+    ["timer slack", "echo 70000 > /proc/1/timerslack_ns"],
+    ["group of the scheduler", "echo 5 > /proc/1/autogroup"],
   ])("%s", async (_, body) => {
     await using gate = await initGate(host.path);
     expect((await run(gate, `{ ${body}; } > /dev/null`)).ready).toBe(false);
@@ -111,7 +115,7 @@ describe("gate as PID 1 exits instead of sending READY if a function has changed
 
   test.each([
     ["limit", "prlimit --pid 1 --nofile=200:200"],
-    ["niceness", "renice -n 5 -p 1 > /dev/null"],
+    ["niceness", "renice -n 9 -p 1 > /dev/null"],
     ["scheduling", "chrt -b -p 0 1"],
   ])("%s as its own user", async (_, body) => {
     await using gate = await initGate(host.path, { nobody: true });
@@ -122,6 +126,16 @@ describe("gate as PID 1 exits instead of sending READY if a function has changed
     await using gate = await initGate(host.path);
     expect((await run(gate, "touch /tmp/left; prlimit --pid 1 --nofile=200:200")).ready).toBe(false);
   });
+});
+
+test("gate as PID 1 exits instead of sending READY if somebody still holds a file that the function has deleted", async () => {
+  await using gate = await initGate(host.path);
+  await Bun.$`mkfifo ${host.path}/made ${host.path}/held`;
+  const call = run(gate, "echo > /tmp/deleted; echo > /dev/host/made; read _ < /dev/host/held; rm /tmp/deleted");
+  await Bun.$`cat ${host.path}/made`.quiet();
+  await using _held = await open(`/proc/${await initOf(gate)}/root/tmp/deleted`);
+  await Bun.$`sh -c ${`echo > ${host.path}/held`}`;
+  expect((await call).ready).toBe(false);
 });
 
 test("gate as PID 1 is ready again if a function has changed its own limits and priority", async () => {

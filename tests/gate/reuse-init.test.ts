@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
+import { compile } from "../../.ci/engine/compile.ts";
 import { bodyFrames, encodeRequest } from "../../lib/runner/gate-protocol/frames.ts";
 import {
   type GateProcess,
@@ -11,7 +12,7 @@ import {
   type Scratch,
   type Told,
 } from "./support/gate-process.ts";
-import { initGate } from "./support/init-gate.ts";
+import { initGate, initOf } from "./support/init-gate.ts";
 
 const ROOT = "/tmp/context";
 
@@ -19,7 +20,8 @@ let host: Scratch;
 beforeAll(async () => {
   host = await scratch();
   await Bun.$`chmod 755 ${host.path} && mkdir ${host.path}/keep && touch ${host.path}/keep/file`;
-});
+  await compile(`${import.meta.dir}/support/in-flight`, `${host.path}/in-flight`, "static");
+}, 30_000);
 afterAll(() => host[Symbol.asyncDispose]());
 
 /** Runs a script, after which the gate has to be ready again. */
@@ -249,3 +251,54 @@ async function childrenOf(pid: number): Promise<number[]> {
   const children = await Bun.file(`/proc/${pid}/task/${pid}/children`).text();
   return children.trim().split(" ").filter(Boolean).map(Number);
 }
+
+const IN_FLIGHT_CALLS = 3;
+
+async function exitCode(gate: GateProcess, body: string): Promise<number | undefined> {
+  return (await gate.serve(ROOT, { body })).exit?.exitCode;
+}
+
+// CELLS, the first trap
+describe("gate as PID 1 has what is in flight collected before it is ready again:", () => {
+  test.each([
+    ["root", false],
+    ["another user", true],
+  ])("as %s, call after call", async (_, nobody) => {
+    await using gate = await initGate(host.path, { nobody });
+    for (let call = 0; call < IN_FLIGHT_CALLS; call++) {
+      // The port would be taken, and the file missing in the space of the mount.
+      expect(await exitCode(gate, "/dev/host/in-flight 8080 /tmp/deleted")).toBe(0);
+      await gate.expect("ready");
+    }
+  });
+
+  test("also where the function left other things", async () => {
+    await using gate = await initGate(host.path);
+    for (let call = 0; call < IN_FLIGHT_CALLS; call++) {
+      expect(
+        await exitCode(gate, "/dev/host/in-flight 8080 /dev/shm/deleted || exit; sleep 60 & touch /tmp/left"),
+      ).toBe(0);
+      await gate.expect("ready");
+    }
+  });
+
+  test("where sockets of others stay, it does not wait for them", async () => {
+    await using gate = await initGate(host.path);
+    expect(await exitCode(gate, "true")).toBe(0);
+    await gate.expect("ready");
+    const other = Bun.spawn(["nsenter", "--target", String(await initOf(gate)), "--net", "sh", "-c", HOLD_SOCKET], {
+      stdin: "pipe",
+      stdout: "pipe",
+    });
+    expect((await other.stdout.getReader().read()).done).toBe(false);
+    for (let call = 0; call < IN_FLIGHT_CALLS; call++) {
+      expect(await exitCode(gate, "/dev/host/in-flight 8080 /tmp/deleted")).toBe(0);
+      await gate.expect("ready");
+    }
+    await other.stdin.end();
+    expect(await other.exited).toBe(0);
+  });
+});
+
+/** Holds a unix socket until the end of its input. */
+const HOLD_SOCKET = `exec perl -MSocket -e 'socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, 0) or die; $| = 1; print "up\n"; <STDIN>'`;

@@ -26,7 +26,8 @@ beforeAll(async () => {
   proxy = await EngineProxy.start(engine.client.socket);
   server = await TestServer.start({ DOCKER_HOST: proxy.host, ENGINE_TIMEOUT_MS: String(engineTimeoutMs) });
   fn = await server.createFunction(image);
-  expect((await server.invoke(fn)).status).toBe(200);
+  // The first container of a new engine can take longer than the engine's time-out.
+  expect(await eventually(async () => (await server.invoke(fn)).status === 200, 30_000)).toBe(true);
 }, 60_000);
 
 afterEach(async () => {

@@ -47,7 +47,18 @@ export async function initGate(host: string, options: ContainerOptions = {}): Pr
   const { root = "/tmp/context", prepare = "", nobody = false, cwd = "/", options: own = [] } = options;
   const user = nobody ? ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] : [];
   const script = `${CONTAINER}\n${prepare}\ncd "$4"\nshift 4\nexec "$@"`;
-  const prefix = ["unshare", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", ...sh(script), "sh"];
+  const prefix = [
+    "setsid",
+    "unshare",
+    "--mount",
+    "--ipc",
+    "--net",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    ...sh(script),
+    "sh",
+  ];
   const gate = new GateProcess([...own, ...(options.command ?? sh('. "$CONTEXT_PATH/request.json"'))], {
     prefix: [...prefix, host, GATE, root, cwd, ...user],
     gate: "/dev/gate",
@@ -55,4 +66,9 @@ export async function initGate(host: string, options: ContainerOptions = {}): Pr
   });
   await gate.expect("ready");
   return gate;
+}
+
+/** Returns the process id, outside, of a gate that is PID 1 inside. */
+export async function initOf({ pid }: GateProcess): Promise<number> {
+  return Number((await Bun.file(`/proc/${pid}/task/${pid}/children`).text()).trim());
 }
