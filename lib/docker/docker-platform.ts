@@ -149,8 +149,8 @@ export class DockerPlatform implements Platform {
     this.#holders.release(group);
   }
 
-  check(settings: Partial<Settings>): Promise<void> {
-    return this.#settings.check(settings);
+  check(settings: Partial<Settings>, imageId?: string | null): Promise<void> {
+    return this.#settings.check(settings, imageId ?? undefined);
   }
 
   checkCredentials(credentials: RegistryCredentials): Promise<void> {

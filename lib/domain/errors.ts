@@ -30,6 +30,7 @@ export const REASONS = [
   "out_of_memory",
   "instance_lost",
   "engine_unavailable",
+  "isolation_unavailable",
   "overloaded",
   "shutting_down",
   "function_timeout",

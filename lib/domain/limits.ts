@@ -17,8 +17,8 @@ export const PIDS = { default: 128, min: 4, max: 32_768 } as const;
  */
 export const NOFILE = { soft: 1024, hard: 65_536, min: 64, max: 1_048_576 } as const;
 
-/** Calls that one instance serves; 0 for no limit. By default each call gets a fresh container. */
-export const MAX_CALLS = { default: 1, max: 1_000_000 } as const;
+/** Calls that one instance serves; 0 for no limit, the default of cells and of processes. By default each call gets a fresh container. */
+export const MAX_CALLS = { default: 1, unlimited: 0, max: 1_000_000 } as const;
 /** Calls of a function that run at the same time; 0 for the server's limit only. */
 export const MAX_CONCURRENCY = { default: 0, max: 10_000 } as const;
 /** Instances that are kept ready: each costs about 5 MB of the machine's memory while it waits. */
@@ -74,6 +74,12 @@ export const QUEUED = 1_000_000;
 /** The largest tmpfs for the context; it counts as memory, so a small function gets half of its memory. */
 export const CONTEXT_BYTES = 64 * MIB;
 export const CONTEXT_SIZE = { min: MIB, max: 64 * 1024 * MIB } as const;
+/** A cell's scratch space, which counts as memory, too: by default the memory divided by the share. */
+export const SCRATCH_SIZE = { min: MIB, max: 64 * 1024 * MIB, share: 4 } as const;
+/** The cell's `/dev` is a tmpfs of its own, of a quarter of the scratch space. */
+export const CELL_DEV_SHARE = 4;
+/** The memory that the gate keeps for itself and its helpers: a share of the function's, up to a number of bytes. */
+export const GATE_RESERVE = { share: 8, most: 4 * MIB } as const;
 /** Arguments of an entrypoint or a command; the kernel allows far more. */
 export const COMMAND_ARGUMENTS = 256;
 /** The total size of an entrypoint or a command: even with the environment it is far below the kernel's limit. */

@@ -24,8 +24,11 @@ export interface Platform extends AsyncDisposable {
   launch(fn: Function, group: string, signal: AbortSignal): Promise<Channel>;
   /** Frees what the instances of a group share when the last of them has ended. */
   release(group: string): void;
-  /** Throws `invalid_request` if instances cannot have these settings, naming what they can have. */
-  check(settings: Partial<Settings>): Promise<void>;
+  /**
+   * Throws `invalid_request` if instances cannot have these settings, naming what they can have. Whether cells can be made
+   * is found out with an image that is present; without one, only what is known already counts.
+   */
+  check(settings: Partial<Settings>, imageId?: string | null): Promise<void>;
   /** Throws `registry_denied` or `registry_unavailable` if a registry does not accept these credentials. */
   checkCredentials(credentials: RegistryCredentials): Promise<void>;
 }

@@ -2,7 +2,6 @@ import type { Clock } from "../clock.ts";
 import { TaskGroup } from "../domain/concurrency.ts";
 import { AppError, messageOf } from "../domain/errors.ts";
 import type { Function, VersionPool } from "../domain/functions/functions.ts";
-import type { Settings } from "../domain/functions/settings.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import type { Logger } from "../log.ts";
@@ -99,8 +98,8 @@ export class Runner implements AsyncDisposable {
   }
 
   /** Throws `invalid_request` if instances cannot have these settings, naming what they can have. */
-  check(settings: Partial<Settings>): Promise<void> {
-    return this.#platform.check(settings);
+  check(...asked: Parameters<Platform["check"]>): Promise<void> {
+    return this.#platform.check(...asked);
   }
 
   /** Throws `registry_denied` or `registry_unavailable` if a registry does not accept these credentials. */
@@ -230,6 +229,10 @@ export class Runner implements AsyncDisposable {
   #addMetrics(metrics: Metrics): void {
     metrics.gauge("slipway_instances", "Instances by state", ["state"], () =>
       Object.entries(this.#pools.totals).map(([state, value]) => ({ labels: { state }, value })),
+    );
+    const help = "Instances by what a call gets fresh: a container, a cell or a process";
+    metrics.gauge("slipway_instances_by_isolation", help, ["isolation"], () =>
+      Object.entries(this.#pools.byIsolation).map(([isolation, value]) => ({ labels: { isolation }, value })),
     );
     metrics.gauge("slipway_queued_calls", "Calls that wait for a place among the running instances", [], () => [
       { value: this.#admission.waiting },

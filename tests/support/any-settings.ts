@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { CONTRACTS, OUTPUTS } from "../../lib/domain/functions/contract.ts";
+import { ISOLATIONS } from "../../lib/domain/functions/isolation.ts";
 import { checkSettings } from "../../lib/domain/functions/rules.ts";
 import { SANDBOXES, SETTING_DEFAULTS, type Settings } from "../../lib/domain/functions/settings.ts";
-import { CONTEXT_SIZE, CPUS, MEMORY_BYTES, NOFILE, PIDS } from "../../lib/domain/limits.ts";
+import { CONTEXT_SIZE, CPUS, MEMORY_BYTES, NOFILE, PIDS, SCRATCH_SIZE } from "../../lib/domain/limits.ts";
 
 const words = fc.option(fc.array(fc.string({ minLength: 1 }), { maxLength: 4 }));
 const count = (max: number) => fc.integer({ min: 0, max });
@@ -30,6 +31,7 @@ export const anySettings: fc.Arbitrary<Settings> = fc
       pids: fc.integer({ min: PIDS.min, max: PIDS.max }),
       nofile: fc.option(fc.integer({ min: NOFILE.min, max: NOFILE.max })),
       context_bytes: fc.option(fc.integer({ min: CONTEXT_SIZE.min, max: CONTEXT_SIZE.max })),
+      scratch_bytes: fc.option(fc.integer({ min: SCRATCH_SIZE.min, max: SCRATCH_SIZE.max }), { freq: 1 }),
       log_bytes: fc.option(count(4_194_304)),
       network: fc.oneof(
         fc.constantFrom("bridge", "isolated", "none", "host", "container:x"),
@@ -41,7 +43,8 @@ export const anySettings: fc.Arbitrary<Settings> = fc
       read_only: fc.boolean(),
       volumes: fc.array(anyVolume, { maxLength: 3 }),
       labels: fc.dictionary(fc.string(), fc.string()),
-      max_calls: count(1_000_000),
+      isolation: fc.constantFrom(...ISOLATIONS),
+      max_calls: fc.oneof(fc.constant(1), count(1_000_000)),
       max_concurrency: count(10_000),
       warm_min: count(1_000),
       warm_max: count(1_000),

@@ -13,6 +13,8 @@ interface Fixture {
   readonly base?: BaseImage;
   /** The linking of the `chaos` program in the build directory; absent if the image does not use it. */
   readonly chaos?: "static" | "dynamic";
+  /** The same for the program `probe`. */
+  readonly probe?: "static";
 }
 
 /**
@@ -36,6 +38,7 @@ const FIXTURES = {
   "volume-at-context": { chaos: "static" },
   "own-gate": { base: "busybox", chaos: "static" },
   "exit-127": { base: "busybox" },
+  probe: { base: "busybox", probe: "static" },
 } satisfies Record<string, Fixture>;
 
 export type FixtureName = keyof typeof FIXTURES;
@@ -58,16 +61,17 @@ export async function fixture(name: FixtureName): Promise<string> {
 }
 
 async function buildFixture(client: EngineClient, name: FixtureName): Promise<string> {
-  const { base, chaos }: Fixture = FIXTURES[name];
+  const { base, chaos, probe }: Fixture = FIXTURES[name];
+  const [program, linked] = probe === undefined ? (["chaos", chaos] as const) : (["probe", probe] as const);
   const buildArgs: Record<string, string> = base === undefined ? {} : { BASE: await baseImage(client, base) };
-  const sources = name === "chaos" ? [] : await sourcesIn(join(DIRECTORY, name));
-  const programs = chaos === undefined ? [] : await sourcesIn(join(DIRECTORY, "chaos"));
-  const tag = await hashOfFiles([name, chaos ?? "", JSON.stringify(buildArgs)], [...sources, ...programs]);
+  const sources = name === program ? [] : await sourcesIn(join(DIRECTORY, name));
+  const programs = linked === undefined ? [] : await sourcesIn(join(DIRECTORY, program));
+  const tag = await hashOfFiles([name, linked ?? "", JSON.stringify(buildArgs)], [...sources, ...programs]);
   const reference = `slipway-test/${name}:${tag}`;
   if (await hasImage(client, reference)) return reference;
   await withDirectory(async (directory) => {
     await cp(join(DIRECTORY, name), directory, { recursive: true });
-    if (chaos !== undefined) await compile(join(DIRECTORY, "chaos"), join(directory, "chaos"), chaos);
+    if (linked !== undefined) await compile(join(DIRECTORY, program), join(directory, program), linked);
     await buildDirectory(client, directory, reference, buildArgs);
   });
   return reference;

@@ -1,3 +1,4 @@
+import { contextBytes } from "../../domain/functions/isolation.ts";
 import { isRoot } from "../../domain/functions/rules.ts";
 import type { ContractName } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
@@ -39,14 +40,6 @@ export interface ContainerSetting {
   readonly context_root: string;
   /** A network of the engine, or the namespace of another container of the function (`container:<id>`). */
   readonly network: string;
-}
-
-/** Returns the size of a function's context, which counts as memory, so it must leave some. */
-export function contextBytes({
-  context_bytes,
-  memory_bytes,
-}: Pick<Function, "context_bytes" | "memory_bytes">): number {
-  return context_bytes ?? Math.min(CONTEXT_BYTES, Math.floor(memory_bytes / 2));
 }
 
 /**

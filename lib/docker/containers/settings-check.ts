@@ -1,4 +1,5 @@
 import { AppError } from "../../domain/errors.ts";
+import { cellsRefused } from "../../domain/functions/isolation.ts";
 import { ISOLATED, type Settings } from "../../domain/functions/settings.ts";
 import { CPUS, MEMORY_BYTES } from "../../domain/limits.ts";
 import { type EngineConnection, EngineError } from "../api/connection.ts";
@@ -30,13 +31,17 @@ export class SettingsCheck {
   }
 
   /** Throws `invalid_request` naming what the engine has, and `engine_unavailable` if it cannot be asked. */
-  async check(settings: Partial<Settings>): Promise<void> {
+  async check(settings: Partial<Settings>, imageId?: string): Promise<void> {
     const { network, runtime, cpus = 0, memory_bytes = 0, volumes = [] } = settings;
     if (network === ISOLATED && this.#connection.isPodman) throw podmanIsolates();
     try {
       const problem = await this.volumesProblem(volumes);
       if (problem !== undefined) throw new AppError("invalid_request", `Invalid "volumes": ${problem}`);
       if (network !== undefined && !ALWAYS.includes(network)) await this.#checkNetwork(network);
+      if (settings.isolation === "cell") {
+        const cause = await this.cellProblem(settings, imageId);
+        if (cause !== null) throw cellsRefused(cause);
+      }
       if (runtime || cpus > CPUS.default || memory_bytes > MEMORY_BYTES.default) {
         checkMachine(settings, await engineSystem(this.#connection));
       }
@@ -46,6 +51,14 @@ export class SettingsCheck {
         cause: error,
       });
     }
+  }
+
+  /**
+   * Returns why the engine cannot make cells with these settings, in plain words that follow a colon, or null. Without the id
+   * of an image that is present, only what is known already counts.
+   */
+  async cellProblem(_settings: Partial<Settings>, _imageId: string | undefined): Promise<string | null> {
+    return "this server does not make cells yet";
   }
 
   /**

@@ -31,6 +31,7 @@ const PUBLIC_MESSAGES = {
   registry_unavailable: `The function's image is not available: ${CAUSE}`,
   image_unavailable: `The function's image is not available: ${CAUSE}`,
   secret_unavailable: `The function cannot be run with its present settings: ${CAUSE}`,
+  isolation_unavailable: `The function cannot be run with its present settings: ${CAUSE}`,
   entrypoint_failed: `The function could not be started: ${CAUSE}`,
   engine_unavailable: `Functions cannot be run now: try again later; ${CAUSE}`,
   instance_lost: `The function was lost before it answered: ${CAUSE}`,

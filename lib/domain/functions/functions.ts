@@ -56,6 +56,12 @@ export const PoolState = Type.Object({
   starting: Type.Integer({ description: "Being started." }),
   busy: Type.Integer({ description: "Serving a call." }),
   target: Type.Integer({ description: "How many should be ready, based on recent calls." }),
+  problem: Type.Optional(
+    Type.String({
+      description:
+        "Why the last start of an instance failed, and how to fix it. Only there until a start succeeds, the function is changed or the engine is back.",
+    }),
+  ),
 });
 export type PoolState = Static<typeof PoolState>;
 

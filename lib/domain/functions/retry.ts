@@ -65,6 +65,7 @@ const CAUSE_OF: Partial<Record<Reason, RetryCause>> = {
   out_of_memory: "oom",
   engine_unavailable: "engine",
   image_unavailable: "engine",
+  isolation_unavailable: "engine",
 };
 
 /** Returns the cause that a reason counts as; undefined if a retry would end the same way. */

@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import { contractAfter, contractProblem } from "./contract.ts";
 import { AppError } from "../errors.ts";
+import { isolationAfter, isolationProblem, scratchProblem } from "./isolation.ts";
 import { quoted } from "../quoted.ts";
 import { type GivenRetry, RETRY_DEFAULT } from "./retry.ts";
 import { SETTING_DEFAULTS, type Settings } from "./settings.ts";
@@ -32,22 +33,36 @@ export function fullSettings({ retry, volumes, ...given }: GivenSettings): Parti
 /** Returns the settings of a new function: from the request, else from the image's labels, else the defaults. */
 export function settingsAtCreation(given: Partial<Settings>, ofImage: Partial<Settings>): Settings {
   const chosen = { ...ofImage, ...given };
+  const asImage = { ...SETTING_DEFAULTS, ...ofImage, ...isolationAfter(SETTING_DEFAULTS, ofImage) };
   const contract = contractAfter(chosen.contract ?? SETTING_DEFAULTS.contract, given);
-  const settings = { ...SETTING_DEFAULTS, ...chosen, ...contract };
+  const settings = { ...asImage, ...given, ...isolationAfter(asImage, given), ...contract };
   return settings.sandbox === "strict" ? { ...settings, ...strictly(chosen, SETTING_DEFAULTS) } : settings;
 }
 
 /**
- * Returns all changes of an update: the sandbox `strict` also sets the network and the root, which stay afterwards, and another
- * contract than `stdio` takes away what only that has.
+ * Returns all changes of an update: the sandbox `strict` also sets the network and the root, which stay afterwards,
+ * `isolation` and `max_calls` follow each other, and another contract than `stdio` takes away what only that has.
  */
 export function settingsAfterChange(before: Settings, given: Partial<Settings>): Partial<Settings> {
   const becomesStrict = given.sandbox === "strict" && before.sandbox !== "strict";
   return {
     ...given,
+    ...isolationAfter(before, given),
     ...(given.contract !== undefined && contractAfter(given.contract, given)),
     ...(becomesStrict && strictly(given, before)),
   };
+}
+
+/** The settings on which it depends whether an engine can make a function's cells. */
+const CELL_FIELDS = ["isolation", "runtime", "sandbox"] as const satisfies readonly (keyof Settings)[];
+
+/**
+ * Returns what the engine is asked about the cells of a new or changed function: nothing without them, or if they are as they
+ * were. An engine that has changed since keeps no one from changing something else.
+ */
+export function cellsToCheck(before: Settings | undefined, after: Settings): Partial<Settings> {
+  if (after.isolation !== "cell" || CELL_FIELDS.every((field) => before?.[field] === after[field])) return {};
+  return Object.fromEntries(CELL_FIELDS.map((field) => [field, after[field]])); // each has its own value
 }
 
 /** Returns the settings that `strict` implies, so that the record shows them: a read-only root, and no network unless named. */
@@ -76,6 +91,8 @@ export function checkSettings(settings: Settings): void {
 const CHECKS: readonly ((settings: Settings) => string | undefined)[] = [
   warmProblem,
   contextProblem,
+  isolationProblem,
+  scratchProblem,
   ({ entrypoint }) => commandProblem("entrypoint", entrypoint),
   ({ command }) => commandProblem("command", command),
   firstWordProblem,

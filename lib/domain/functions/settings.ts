@@ -13,6 +13,7 @@ import {
   NOFILE,
   PATH_LENGTH,
   PIDS,
+  SCRATCH_SIZE,
   SECRETS_OF_FUNCTION,
   TIMEOUT_MS,
   VOLUMES,
@@ -21,6 +22,7 @@ import {
 } from "../limits.ts";
 import { CONTRACT_DEFAULTS, CONTRACTS, OUTPUTS } from "./contract.ts";
 import { ASYNC_SETTINGS } from "./async-settings.ts";
+import { ISOLATIONS } from "./isolation.ts";
 import { GivenRetry, RETRY_DEFAULT } from "./retry.ts";
 import { GivenVolume, NamedVolume } from "./volumes.ts";
 import { SecretUse } from "../secrets.ts";
@@ -153,6 +155,16 @@ const resources = {
       examples: [null],
     }),
   ),
+  scratch_bytes: Nullable(
+    Type.Integer({
+      minimum: SCRATCH_SIZE.min,
+      maximum: SCRATCH_SIZE.max,
+      description:
+        "With the isolation `cell`: the most that a call can write to the root filesystem, in bytes; a file of the image that is changed counts as a whole. " +
+        "Counts towards `memory_bytes`. Null for a quarter of the memory, or half of what fits beside the context if that is less. A read-only root needs none.",
+      examples: [null],
+    }),
+  ),
   log_bytes: Nullable(
     Type.Integer({
       minimum: 0,
@@ -227,12 +239,19 @@ const surroundings = {
 
 /** The pool of instances. */
 const instances = {
+  isolation: Enum(ISOLATIONS, {
+    description:
+      "What each call gets fresh. `container`: a container of its own. `cell`: a filesystem and a process tree of its own in a container that " +
+      "may have served calls before; not every engine can. `process`: a process of its own there. " +
+      "A `max_calls` other than 1 without `isolation` is `process`.",
+    examples: ["container"],
+  }),
   max_calls: Type.Integer({
     minimum: 0,
     maximum: MAX_CALLS.max,
     description:
-      "How many calls an instance serves before it is replaced; 0 for no limit. With 1 every call gets a brand-new container; " +
-      "with more, a brand-new process in a container that may have served calls before.",
+      "How many calls a container serves before it is replaced; 0 for no limit. Always 1 with the isolation `container`; " +
+      "0 by default with `cell` and `process`.",
     examples: [MAX_CALLS.default],
   }),
   max_concurrency: Type.Integer({
@@ -292,6 +311,7 @@ export const SETTING_DEFAULTS: Settings = {
   pids: PIDS.default,
   nofile: null,
   context_bytes: null,
+  scratch_bytes: null,
   log_bytes: null,
   network: "bridge",
   share_network: false,
@@ -300,6 +320,7 @@ export const SETTING_DEFAULTS: Settings = {
   read_only: false,
   volumes: [],
   labels: {},
+  isolation: "container",
   max_calls: MAX_CALLS.default,
   max_concurrency: MAX_CONCURRENCY.default,
   warm_min: WARM_MIN.default,

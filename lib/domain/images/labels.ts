@@ -21,10 +21,12 @@ export const LABEL_SETTINGS = [
   "pids",
   "nofile",
   "context_bytes",
+  "scratch_bytes",
   "log_bytes",
   "share_network",
   "sandbox",
   "read_only",
+  "isolation",
   "max_calls",
   "max_concurrency",
   "warm_min",
@@ -55,15 +57,16 @@ function valueOf(image: string, setting: (typeof LABEL_SETTINGS)[number], text: 
   if (!Value.Check(SETTINGS[setting], value) || value === null) {
     throw badLabel(image, `has ${label}, which must be ${expectation(SETTINGS[setting]).replace(/ or null$/, "")}`);
   }
-  // People register images without reading their labels: a label may restrict the sandbox, but not loosen it.
-  if (value === "docker") {
-    throw badLabel(
-      image,
-      `has ${label}: an image cannot loosen its own sandbox; set "sandbox" on the function instead`,
-    );
-  }
-  return value;
+  const problem = LOOSENING[setting]?.[String(value)];
+  if (problem === undefined) return value;
+  throw badLabel(image, `has ${label}: ${problem}; set "${setting}" on the function instead`);
 }
+
+/** Values that no label gives. People register images without reading their labels: one may restrict a function, but not loosen it. */
+const LOOSENING: Partial<Record<keyof Settings, Readonly<Record<string, string>>>> = {
+  sandbox: { docker: "an image cannot loosen its own sandbox" },
+  isolation: { cell: "an image cannot ask for a container with CAP_SYS_ADMIN, which cells need" },
+};
 
 /** Reads numbers, true and false as in JSON; anything else is text. */
 function parse(text: string): unknown {

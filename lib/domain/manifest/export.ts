@@ -1,3 +1,4 @@
+import { isolationTo } from "../functions/isolation.ts";
 import { settingsAtCreation } from "../functions/rules.ts";
 import { SETTINGS, type Settings } from "../functions/settings.ts";
 import type { Function } from "../functions/functions.ts";
@@ -46,9 +47,10 @@ function functionEntry(fn: Function, labels: Partial<Settings> | undefined): Man
   // If the labels of the image are unknown, every setting that they could give is written out.
   const written: readonly (keyof Settings)[] = labels === undefined ? LABEL_SETTINGS : [];
   const sandbox = settingsAtCreation({}, labels ?? {}).sandbox === fn.sandbox ? {} : { sandbox: fn.sandbox };
-  const asNew = settingsAtCreation(sandbox, labels ?? {});
+  const given = { ...sandbox, ...isolationTo(settingsAtCreation(sandbox, labels ?? {}), fn) };
+  const asNew = settingsAtCreation(given, labels ?? {});
   const own = SETTING_NAMES.filter(
-    (name) => name in sandbox || written.includes(name) || !Bun.deepEquals(fn[name], asNew[name]),
+    (name) => name in given || written.includes(name) || !Bun.deepEquals(fn[name], asNew[name]),
   );
   return {
     image: fn.image,

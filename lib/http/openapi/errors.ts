@@ -104,7 +104,7 @@ const ERRORS = {
   },
   502: {
     name: "BadGateway",
-    description: "The function gave no answer, or its image or one of its secrets is not available.",
+    description: "The function gave no answer, or its image, its isolation or one of its secrets is not available.",
     reason: "function_failed",
     message: "The function exited with code 1 and wrote no response: see its logs",
   },

@@ -26,6 +26,7 @@ export const STATUS_OF = {
   entrypoint_failed: 502,
   image_unavailable: 502,
   secret_unavailable: 502,
+  isolation_unavailable: 502,
   registry_unavailable: 502,
   out_of_memory: 502,
   instance_lost: 502,

@@ -15,6 +15,7 @@ export const CONTAINER_FIELDS = [
   "pids",
   "nofile",
   "context_bytes",
+  "scratch_bytes",
   "network",
   "share_network",
   "sandbox",
@@ -22,6 +23,7 @@ export const CONTAINER_FIELDS = [
   "read_only",
   "volumes",
   "labels",
+  "isolation",
   "max_calls",
 ] as const satisfies readonly (keyof Function)[];
 

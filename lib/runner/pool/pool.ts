@@ -1,5 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import { onAbort } from "../../domain/concurrency.ts";
+import { messageOf } from "../../domain/errors.ts";
 import type { Function, PoolState } from "../../domain/functions/functions.ts";
 import { DemandMeter, targetOf } from "./demand.ts";
 import type { Instance } from "../instance/instance.ts";
@@ -41,6 +42,7 @@ export class Pool {
   #current = 0;
   #ended = false;
   #failures = 0;
+  #problem: string | undefined;
   #refillsAfter = -Infinity;
 
   /**
@@ -81,7 +83,8 @@ export class Pool {
   }
 
   get state(): PoolState {
-    return { ready: this.#ready.length, starting: this.#starting, busy: this.#busy.size, target: this.target };
+    const state = { ready: this.#ready.length, starting: this.#starting, busy: this.#busy.size, target: this.target };
+    return this.#problem === undefined ? state : { ...state, problem: this.#problem };
   }
 
   get target(): number {
@@ -171,6 +174,7 @@ export class Pool {
   failed(generation: number, error: unknown): void {
     if (!this.#startEnded(generation)) return;
     this.#refillsAfter = this.#clock.monotonic() + Math.min(BACKOFF_MS.first * 2 ** this.#failures++, BACKOFF_MS.most);
+    this.#problem = messageOf(error);
     this.#nextWaiting()?.fail(error);
   }
 
@@ -230,6 +234,7 @@ export class Pool {
   forgive(): void {
     this.#refillsAfter = -Infinity;
     this.#failures = 0;
+    this.#problem = undefined;
   }
 
   /** Notes the end of a start. Returns whether it was of the current generation. */

@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function, PoolState } from "../../domain/functions/functions.ts";
+import type { Isolation } from "../../domain/functions/isolation.ts";
 import type { Logger } from "../../log.ts";
 import type { Instance } from "../instance/instance.ts";
 import type { Capacity, Room } from "./capacity.ts";
@@ -181,13 +182,20 @@ export class Pools implements Disposable {
   }
 
   /** The sums over all pools. */
-  get totals(): Omit<PoolState, "target"> {
+  get totals(): Omit<PoolState, "target" | "problem"> {
     const sum = { ready: 0, starting: 0, busy: 0 };
     for (const { state } of this.#pools) {
       sum.ready += state.ready;
       sum.starting += state.starting;
       sum.busy += state.busy;
     }
+    return sum;
+  }
+
+  /** The instances of all pools, by what a call gets fresh in them. */
+  get byIsolation(): Readonly<Record<Isolation, number>> {
+    const sum = { container: 0, cell: 0, process: 0 };
+    for (const { function: fn, state } of this.#pools) sum[fn.isolation] += state.ready + state.starting + state.busy;
     return sum;
   }
 

@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
 import { AppError } from "../../domain/errors.ts";
 import { FOLLOWERS } from "../../domain/functions/chains.ts";
-import { checkSettings, fullSettings, settingsAfterChange } from "../../domain/functions/rules.ts";
+import { cellsToCheck, checkSettings, fullSettings, settingsAfterChange } from "../../domain/functions/rules.ts";
 import {
   type CreateFunction,
   type Function,
@@ -208,11 +208,13 @@ export class FunctionService {
     checkSettings(after);
     this.#deps.followers.check({ ...after, ...followers }, followers);
     if (touchesSecrets(body)) this.#deps.secrets.check(after);
-    await this.#deps.runner.check(given);
+    const cells = cellsToCheck(before, after);
+    await this.#deps.runner.check({ ...given, ...cells }, image === undefined ? before.image_id : null);
     if (image === undefined && (given.entrypoint !== undefined || given.command !== undefined)) {
       await this.#deps.runner.images.checkCommand(after);
     }
-    const resolved = image === undefined ? {} : await this.#deps.runner.images.resolve(image, after, watcher);
+    const resolved = image === undefined ? undefined : await this.#deps.runner.images.resolve(image, after, watcher);
+    if (resolved !== undefined) await this.#deps.runner.check(cells, resolved.image_id);
     return this.change(before.id, {
       ...given,
       ...(given.contract !== undefined && { contract_reason: "setting" }),

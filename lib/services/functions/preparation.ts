@@ -1,7 +1,7 @@
 import { checkEnvironment } from "../../domain/environment.ts";
 import { AppError } from "../../domain/errors.ts";
 import { contractReason } from "../../domain/functions/contract.ts";
-import { checkSettings, fullSettings, settingsAtCreation } from "../../domain/functions/rules.ts";
+import { cellsToCheck, checkSettings, fullSettings, settingsAtCreation } from "../../domain/functions/rules.ts";
 import { type Settings, SETTINGS } from "../../domain/functions/settings.ts";
 import type { CreateFunction, Function } from "../../domain/functions/functions.ts";
 import { LABEL_SETTINGS, settingsOfLabels } from "../../domain/images/labels.ts";
@@ -80,7 +80,8 @@ export class FunctionPreparation {
     // If the labels are not (or no longer) known, the settings that they could set stay; an image not found has none.
     const settings = settingsAtCreation(given, labels ?? (kept === undefined ? {} : labelSettings(kept)));
     checkSettings(settings);
-    await this.#deps.runner.check(othersThan(before, { ...labels, ...given }));
+    const asked = { ...othersThan(before, { ...labels, ...given }), ...cellsToCheck(before, settings) };
+    await this.#deps.runner.check(asked, (kept ?? resolved)?.image_id);
     if (kept !== undefined && (!same(kept, settings, "entrypoint") || !same(kept, settings, "command"))) {
       await this.#deps.runner.images.checkCommand({ ...kept, ...settings });
     }

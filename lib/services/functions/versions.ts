@@ -1,5 +1,5 @@
 import { AppError, messageOf } from "../../domain/errors.ts";
-import { checkSettings } from "../../domain/functions/rules.ts";
+import { cellsToCheck, checkSettings } from "../../domain/functions/rules.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import {
   type FunctionVersion,
@@ -8,7 +8,7 @@ import {
   type VersionPage,
   type VersionQuery,
 } from "../../domain/functions/versions.ts";
-import type { Runner } from "../../runner/runner.ts";
+import type { Platform, PlatformImages } from "../../runner/platform.ts";
 import type { VersionStore } from "../../store/configuration.ts";
 import type { FunctionService } from "./functions.ts";
 import type { ImageRetention } from "../images/retention.ts";
@@ -18,8 +18,8 @@ interface VersionDeps {
   readonly store: Pick<VersionStore, "find" | "list">;
   readonly functions: FunctionService;
   readonly secrets: SecretService;
-  readonly retention: ImageRetention;
-  readonly runner: Runner;
+  readonly retention: Pick<ImageRetention, "holding">;
+  readonly runner: Pick<Platform, "check"> & { readonly images: Pick<PlatformImages, "resolve" | "restore"> };
 }
 
 /** Shows the versions of functions, and goes back to them. */
@@ -60,7 +60,9 @@ export class VersionService {
       checkSettings(target);
       this.#deps.secrets.check(target);
       await this.#deps.runner.check(target);
-      return this.#deps.functions.change(fn.id, { ...versionedFields(target), ...(await this.#image(target)) });
+      const image = await this.#image(target);
+      await this.#deps.runner.check(cellsToCheck(undefined, target), image.image_id);
+      return this.#deps.functions.change(fn.id, { ...versionedFields(target), ...image });
     });
   }
 

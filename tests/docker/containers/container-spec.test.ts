@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { contextBytes } from "../../../lib/domain/functions/isolation.ts";
 import { SANDBOXES, SETTING_DEFAULTS } from "../../../lib/domain/functions/settings.ts";
 import { FUNCTION_DEFAULTS } from "../../../lib/domain/functions/functions.ts";
 import { type ImageConfig, commandOf } from "../../../lib/docker/api/images.ts";
-import { containerSpec, contextBytes } from "../../../lib/docker/containers/container-spec.ts";
+import { containerSpec } from "../../../lib/docker/containers/container-spec.ts";
 import { CONTAINER_FIELDS } from "../../../lib/runner/pool/compatibility.ts";
 import { anySettings } from "../../support/any-settings.ts";
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { isolationAfter } from "../../../lib/domain/functions/isolation.ts";
 import { checkSettings, isRoot, settingsAfterChange, settingsAtCreation } from "../../../lib/domain/functions/rules.ts";
 import { SETTING_DEFAULTS, type Settings } from "../../../lib/domain/functions/settings.ts";
 import { anySettings } from "../../support/any-settings.ts";
@@ -52,10 +53,12 @@ describe("settingsAfterChange", () => {
     );
   });
 
-  test("changes only given settings if the sandbox stays", () => {
+  test("changes only given settings, and what follows from them for the isolation, if the sandbox stays", () => {
     fc.assert(
       fc.property(anySettings, someSettings, ({ sandbox, ...before }, given) => {
-        expect(settingsAfterChange({ ...before, sandbox }, { ...given, sandbox })).toEqual({ ...given, sandbox });
+        const following = isolationAfter(before, given);
+        const after = settingsAfterChange({ ...before, sandbox }, { ...given, sandbox });
+        expect(after).toEqual({ ...given, sandbox, ...following });
       }),
     );
   });

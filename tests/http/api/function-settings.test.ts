@@ -97,6 +97,15 @@ const INVALID: readonly (readonly [object, string])[] = [
   [{ labels: { [LONG]: "x" } }, `Invalid "labels": the key "${SHOWN}" has 256 characters: at most 255 are allowed`],
   [{ labels: { "a b": "x" } }, `Invalid "labels": the key "a b" contains a space or ${UNTEXT}`],
   [{ labels: { a: "\0" } }, `Invalid "labels": the value of "a" contains ${UNTEXT}`],
+  [{ isolation: "vm" }, 'Invalid "isolation": it must be "container", "cell" or "process", but it is "vm"'],
+  [
+    { isolation: "container", max_calls: 5 },
+    '"isolation" is "container", which is a fresh container for each call, and "max_calls" is 5: leave "max_calls" out, or give the isolation "cell" or "process"',
+  ],
+  [
+    { scratch_bytes: MIB },
+    '"scratch_bytes" is 1048576, which only a cell has, and the isolation is "container": give null, or the isolation "cell"',
+  ],
   [{ max_calls: -1 }, 'Invalid "max_calls": it must be a whole number from 0 to 1000000, but it is -1'],
   [
     { max_concurrency: 1e9 },
@@ -256,6 +265,10 @@ describe("PATCH /v1/functions/:id", () => {
     [{ sandbox: "strict", network: "bridge" }, { sandbox: "strict" }, { network: "bridge" }],
     [{ sandbox: "strict" }, { sandbox: "default" }, { network: "none", read_only: true }],
     [{ sandbox: "strict" }, { sandbox: "docker", network: "bridge", read_only: false }, { network: "bridge" }],
+    [{}, { max_calls: 0 }, { isolation: "process" }],
+    [{ max_calls: 5 }, { max_calls: 1 }, { isolation: "container" }],
+    [{ isolation: "process", max_calls: 5 }, { isolation: "container" }, { max_calls: 1 }],
+    [{}, { isolation: "process" }, { max_calls: 0 }],
     [{ entrypoint: ["sh"] }, { entrypoint: null }, { entrypoint: null }],
     [{ context_bytes: 64 * MIB }, { context_bytes: null, memory_bytes: 32 * MIB }, { context_bytes: null }],
   ])("PATCH /v1/functions/:id of %j with %j gives %j", async (before, change, after) => {

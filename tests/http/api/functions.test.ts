@@ -65,6 +65,7 @@ describe("POST /v1/functions", () => {
       pids: 128,
       nofile: null,
       context_bytes: null,
+      scratch_bytes: null,
       log_bytes: null,
       network: "bridge",
       share_network: false,
@@ -73,6 +74,7 @@ describe("POST /v1/functions", () => {
       read_only: false,
       volumes: [],
       labels: {},
+      isolation: "container",
       max_calls: 1,
       max_concurrency: 0,
       warm_min: 0,
@@ -188,7 +190,7 @@ describe("POST /v1/functions", () => {
     [{ image: "x", env: {} }, 'Unknown field "env": did you mean "environment"?'],
     [
       { image: "x", id: NOWHERE },
-      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "contract", "content_type", "output", "timeout_ms", "memory_bytes", "cpus", "pids", "nofile", "context_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "volumes", "labels", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "store_credentials" or "environment"',
+      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "contract", "content_type", "output", "timeout_ms", "memory_bytes", "cpus", "pids", "nofile", "context_bytes", "scratch_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "volumes", "labels", "isolation", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "store_credentials" or "environment"',
     ],
     [
       { image: "x", timeout_ms: 99 },

@@ -33,6 +33,7 @@ describe("GET /metrics", () => {
       slipway_start_seconds: "histogram",
       slipway_run_seconds: "histogram",
       slipway_instances: "gauge",
+      slipway_instances_by_isolation: "gauge",
       slipway_queued_calls: "gauge",
       slipway_engine_up: "gauge",
       slipway_engine_calls_total: "counter",
@@ -88,6 +89,10 @@ describe("GET /metrics", () => {
     const busy = async () => total(await metrics(), "slipway_instances", { state: "busy" });
     await eventually(async () => (await busy()) === 1, 10_000);
     expect(await busy()).toBe(1);
+    const families = await metrics();
+    const of = (isolation: string) => total(families, "slipway_instances_by_isolation", { isolation });
+    expect([of("cell"), of("process")]).toEqual([0, 0]);
+    expect(of("container")).toBeGreaterThanOrEqual(1);
     controller.abort();
     await call;
   });

@@ -89,6 +89,34 @@ describe("Pools.acquire", () => {
     expect(under.logged).toEqual([]);
   });
 
+  test("say why the last start failed until one succeeds, the function changes or the engine is back", async () => {
+    using under = new PoolsUnderTest({ starts_at_once: 1 });
+    const shown = () => under.stateOf("a").problem;
+    const fail = async () => {
+      const call = under.acquire(a);
+      await settled();
+      await under.fail(boom);
+      await failureOf(call);
+    };
+    expect(shown()).toBeUndefined();
+    await fail();
+    expect(shown()).toBe(boom.message);
+    const next = under.acquire(a);
+    await settled();
+    expect(shown()).toBe(boom.message);
+    await under.succeed();
+    under.instances.at(-1)?.retire();
+    expect([shown(), "problem" in under.stateOf("a")]).toEqual([undefined, false]);
+    (await next).leave();
+    await fail();
+    under.pools.resume();
+    expect(shown()).toBeUndefined();
+    await fail();
+    expect(shown()).toBe(boom.message);
+    under.pools.update({ ...a, version: 2, isolation: "process", max_calls: 0 });
+    expect(shown()).toBeUndefined();
+  });
+
   test("keeps the instance for others if its caller went away", async () => {
     using under = new PoolsUnderTest();
     const caller = new AbortController();

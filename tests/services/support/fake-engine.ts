@@ -21,7 +21,7 @@ export class FakeEngine {
   /** Called whenever an image is looked for by its reference. */
   onFind: (reference: string) => Promise<void> = () => Promise.resolve();
   /** Throws if settings are impossible. */
-  onCheck: (settings: Partial<Settings>) => void = () => undefined;
+  onCheck: (settings: Partial<Settings>, imageId?: string | null) => void = () => undefined;
 
   readonly images = {
     resolve: async (reference: string) => {
@@ -48,9 +48,8 @@ export class FakeEngine {
         : Promise.resolve(),
   };
 
-  check(settings: Partial<Settings>): Promise<void> {
-    this.onCheck(settings);
-    return Promise.resolve();
+  async check(settings: Partial<Settings>, imageId?: string | null): Promise<void> {
+    this.onCheck(settings, imageId);
   }
 
   poolsOf(): [] {

@@ -15,7 +15,8 @@ import audit from "./0014-audit.sql" with { type: "text" };
 import openFiles from "./0015-open-files.sql" with { type: "text" };
 import time from "./0016-time.sql" with { type: "text" };
 import volumes from "./0017-volumes.sql" with { type: "text" };
-import contracts from "./0018-contracts.sql" with { type: "text" };
+import cells from "./0018-cells.sql" with { type: "text" };
+import contracts from "./0019-contracts.sql" with { type: "text" };
 import keys from "./0001-0010/0007-keys.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
@@ -38,6 +39,7 @@ export const MIGRATIONS: readonly string[] = [
   openFiles,
   time,
   volumes,
+  cells,
   contracts,
 ];
 

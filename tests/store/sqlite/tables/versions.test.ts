@@ -5,6 +5,7 @@ import { VERSIONS } from "../../../../lib/domain/limits.ts";
 import { ROUTE_DEFAULTS, type RouteOptions } from "../../../../lib/domain/routes/options.ts";
 import { numbered } from "../../../../lib/domain/functions/versions.ts";
 import { markVersion, MIGRATIONS } from "../../../../lib/store/sqlite/migrations/migrations.ts";
+import { functionRow } from "../../../../lib/store/sqlite/tables/functions.ts";
 import type { SqliteStore } from "../../../../lib/store/sqlite/store.ts";
 import { changeFunction, newStore, scratchDirectory, someFunction } from "../support/stores.ts";
 import { inTransaction } from "../../../../lib/store/sqlite/database/group-commit.ts";
@@ -131,6 +132,54 @@ test("A function of an older database has its version 1", async () => {
   await change(store, "f1", { timeout_ms: 7 });
   expect(await numbers(store)).toEqual([2, 1]);
 });
+
+// Schema 17 has no `isolation`: what it meant by `max_calls` is what its functions and versions have.
+test("Functions and versions of a database without isolation keep their meaning", async () => {
+  using directory = scratchDirectory();
+  const file = directory.file("database.db");
+  const before = MIGRATIONS.length - 1;
+  const old = new Sqlite(file, { strict: true });
+  inTransaction(old, () => {
+    for (const sql of MIGRATIONS.slice(0, before)) old.run(sql);
+    markVersion(old, before);
+  });
+  const { isolation: _isolation, scratch_bytes: _scratch, ...known } = functionRow(someFunction("f1"));
+  const add = (row: object) => {
+    const columns = Object.keys(row);
+    old
+      .prepare(`insert into functions (${columns.join()}) values (${columns.map((name) => `$${name}`).join()})`)
+      .run({ ...row });
+  };
+  const addVersion = (version: number, max_calls: number) =>
+    old
+      .prepare(
+        "insert into versions (function_id, version, image_id, record, created_at) values ('f1', $v, null, $r, '')",
+      )
+      .run({ v: version, r: JSON.stringify(withoutIsolation({ ...someFunction("f1"), version, max_calls })) });
+  add({ ...known, version: 3, max_calls: 0 });
+  add({ ...known, id: "f2" });
+  for (const [index, max_calls] of [1, 5, 0].entries()) addVersion(index + 1, max_calls);
+  old.close();
+  using store = newStore(file);
+  const kept = (fn: Function | undefined) => [fn?.isolation, fn?.max_calls, fn?.scratch_bytes];
+  expect(kept(store.functions.get("f1"))).toEqual(["process", 0, null]);
+  expect(kept(store.functions.get("f2"))).toEqual(["container", 1, null]);
+  expect((await store.versions.list("f1", ALL)).map(kept)).toEqual([
+    ["process", 0, null],
+    ["process", 5, null],
+    ["container", 1, null],
+  ]);
+  // The same again is no new version.
+  await change(store, "f1", { isolation: "process", max_calls: 0 });
+  expect(await numbers(store)).toEqual([3, 2, 1]);
+  await change(store, "f1", { isolation: "cell", scratch_bytes: 4_194_304 });
+  expect(kept(store.functions.get("f1"))).toEqual(["cell", 0, 4_194_304]);
+  expect(store.versions.get("f1", 4)).toStrictEqual(store.functions.get("f1"));
+});
+
+function withoutIsolation({ isolation: _isolation, scratch_bytes: _scratch, ...known }: Function): object {
+  return known;
+}
 
 test("A function of go-serverless has its version 1", () => {
   using directory = scratchDirectory();

@@ -1,0 +1,76 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { fixture } from "../../support/images.ts";
+import { TestServer } from "../../support/server.ts";
+import { differences, isWeaker, normal, probe, type View } from "./probe.ts";
+
+let image: string;
+let server: TestServer;
+
+beforeAll(async () => {
+  image = await fixture("probe");
+  server = await TestServer.start();
+}, 60_000);
+
+afterAll(() => server[Symbol.asyncDispose]());
+
+/** What a function sees and may do with these settings. */
+async function seenWith(settings: Partial<Function>): Promise<View> {
+  const fn = await server.createFunction(image, settings);
+  const view = normal(await probe(server, fn, "look_and_escape"));
+  await server.api("DELETE", `/v1/functions/${fn.id}`);
+  return view;
+}
+
+/** Attempts that must fail in every sandbox, whoever makes them. */
+const NEVER = [
+  /^unshare 0x(?:20000|2000000|4000000|8000000|10000000|20000000|40000000|80)(?: with a user namespace)?$/,
+  /^clone 0x(?:20000|2000000|4000000|8000000|10000000|20000000|40000000)$/,
+  /^i386 (?:unshare|clone) 0x(?:20000|2000000|4000000|8000000|10000000|20000000|40000000)$/,
+  /^(?:remount|share|bind|move|unmount|mount over|open the mount) .*\/|^mount a new /,
+  /^try (?:mount|umount|swap|pivot_root|open_tree|clone_tree|open_tree_attr|move_mount|fsopen|fsconfig|fsmount|fspick)$/,
+  /^try (?:mount_setattr|sethostname|setdomainname|syslog|quotactl|quotactl_fd|fanotify|bpf_map|perf|userfaultfd)$/,
+  /^try (?:add_key|request_key|keyctl_\w+|init_module|finit_module|delete_module|kexec|reboot|acct|settime)$/,
+  /^i386 (?:mount|bind mount|remount|umount|ptrace|sethostname|setdomainname|syslog|quotactl|pivot_root|setns|bpf)/,
+  /^i386 (?:lookup_dcookie|perf_event_open|fanotify_init|open_by_handle_at|open_tree|move_mount|fs\w+|mount_setattr)/,
+  /^(?:trace|seize|read the memory of|write the memory of|take a descriptor of|enter the namespaces of) /,
+  /^open (?:by a handle|namespace) /,
+  /^own namespace \w+: entered$/,
+  /^write file \/(?:proc\/(?:sys\/|sysrq|kcore|irq)|sys\/|dev\/(?:mem|kmsg|fuse|kvm|console|net)|\.slipway)/,
+  /^opened for writing: \/(?:proc\/sys|sys)\//,
+  /^(?:read|write) (?:root|cwd|mem|environ|exe|fd\/\d+|root\/\S+|cwd\/\S+|ns\/\w+) of process 1$/,
+  /^through a ring: \/proc/,
+  /^x32 call /,
+];
+
+/** Devices that an engine lets a root with MKNOD open: the console of the container and, before 23.0, tunnels. */
+const ENGINE_DEVICES = /^device character (?:5:1|10:200) /;
+
+/** Returns the results of a view that no sandbox may have. */
+function breaches(view: View): string[] {
+  const found = [...view].filter(([name, result]) => {
+    if (result.includes("OUTSIDE")) return true;
+    if (name.startsWith("device ")) return result.includes("opened ok") && !ENGINE_DEVICES.test(name);
+    return /(?:^|\b)ok\b/.test(result) && NEVER.some((pattern) => pattern.test(name));
+  });
+  return found.map(([name, result]) => `${name}: ${result}`);
+}
+
+describe("a hostile function", () => {
+  const sandboxes = ["default", "strict", "docker"] as const;
+  const users = [null, "bun"];
+
+  test.each(sandboxes.flatMap((sandbox) => users.map((user) => [sandbox, user] as const)))(
+    "in the sandbox %s as user %p gets out of neither a container nor one that is used again",
+    async (sandbox, user) => {
+      const settings = { sandbox, user, timeout_ms: 60_000 };
+      const [container, reused] = await Promise.all([seenWith(settings), seenWith({ ...settings, isolation: "process" })]);
+      expect(container.size).toBeGreaterThan(3_000);
+      expect(breaches(container)).toEqual([]);
+      const found = differences(container, reused);
+      expect(found.filter(isWeaker)).toEqual([]);
+      expect(found).toEqual([]);
+    },
+    60_000,
+  );
+});
