@@ -392,5 +392,11 @@ describe("ManifestService.apply", () => {
 });
 
 function target(image: string) {
-  return { image, environment: {}, settings: SETTING_DEFAULTS, contract_reason: "default" as const, resolved: undefined };
+  return {
+    image,
+    environment: {},
+    settings: SETTING_DEFAULTS,
+    contract_reason: "default" as const,
+    resolved: undefined,
+  };
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { rawFrame } from "./support/gate-frames.ts";
+import { rawFrame } from "../support/gate-frames.ts";
 import {
   callGate,
   GateProcess,
@@ -9,8 +9,8 @@ import {
   sh,
   witness,
   type Scratch,
-} from "./support/gate-process.ts";
-import { initGate } from "./support/init-gate.ts";
+} from "../support/gate-process.ts";
+import { initGate } from "../support/init-gate.ts";
 
 let root: Scratch;
 beforeAll(async () => {
