@@ -1,5 +1,5 @@
 /**
- * Compiles the gate, all of the C below lib/gate/, for both architectures into lib/gate/bin/: `bun .ci/build-gate.ts`.
+ * Compiles the gate, the C sources of lib/gate and its folders, for both architectures into lib/gate/bin/: `bun .ci/build-gate.ts`.
  *
  * It runs before anything else exists (on a new machine, before the packages are installed and before the tests), so it
  * imports nothing from node_modules. As root on Debian or Ubuntu it installs missing compilers itself.

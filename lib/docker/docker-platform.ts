@@ -149,8 +149,8 @@ export class DockerPlatform implements Platform {
     this.#holders.release(group);
   }
 
-  check(settings: Partial<Settings>, imageId?: string | null): Promise<void> {
-    return this.#settings.check(settings, imageId ?? undefined);
+  check(settings: Partial<Settings>): Promise<void> {
+    return this.#settings.check(settings);
   }
 
   checkCredentials(credentials: RegistryCredentials): Promise<void> {

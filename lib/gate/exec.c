@@ -1,7 +1,8 @@
 /*
  * The child's side of the fork: gets everything ready, waits for a request, and becomes the command.
  *
- * function.c calls become_function() in the process that it has just forked. Nothing here runs in the gate itself.
+ * function.c calls this in the process that it has just forked, and cell/init.c in that of a cell. Nothing here runs in the
+ * gate itself.
  *
  * Owns no state.
  */
@@ -62,19 +63,22 @@ static void await_path(int go, char path[PATH_MAX]) {
   path[n] = '\0';
 }
 
-/* Becomes the command, or writes the errno of the failure to `exec_errno`, which an exec closes. */
-_Noreturn void become_function(int input, int output, int error_output, int go, int exec_errno) {
-  char path[PATH_MAX];
+/* Gives this process what the function is to have: its group, streams and signals. Returns false if a stream is missing. */
+bool prepare_function(int input, int output, int error_output) {
   setpgid(0, 0);
-  dup2(input, STDIN_FILENO);
-  dup2(output, STDOUT_FILENO);
-  dup2(error_output, STDERR_FILENO);
+  const bool wired = dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 && dup2(error_output, STDERR_FILENO) >= 0;
   prefer_as_victim();
   umask(given.umask);
   sigaction(SIGPIPE, &given.sigpipe, NULL);
   sigaction(SIGCHLD, &given.sigchld, NULL);
   unsetenv("CONTEXT_PATH"); /* an environment may hold a name twice, and setenv replaces only the first */
   unsetenv("REQUEST_ID");
+  return wired;
+}
+
+/* Becomes the command, or writes the errno of the failure to `exec_errno`, which an exec closes. */
+_Noreturn void become_function(int go, int exec_errno) {
+  char path[PATH_MAX];
   await_path(go, path);
   int result = ENOMEM;
   if (set_variables() && setenv("CONTEXT_PATH", path, 1) == 0 && setenv("REQUEST_ID", strrchr(path, '/') + 1, 1) == 0) {

@@ -6,7 +6,7 @@
  *
  * Owns the context's path and descriptors, and the file that FILE frames are filling.
  */
-#include "gate.h"
+#include "cell/cell.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,11 +78,25 @@ static bool write_bytes(int fd, const void *bytes, size_t length, uint8_t stage)
 /* Adds to request.json. */
 bool write_body(const uint8_t *bytes, size_t length) { return write_bytes(body_fd, bytes, length, FAILED_REQUEST); }
 
+/* Gives what was made to the function's user, where that is not ours. */
+static bool give(int fd) { return !cells_are_on() || fchown(fd, cell_setting.uid, cell_setting.gid) == 0; }
+
+static int make_at(int directory, const char *name, mode_t mode) {
+  const int fd = openat(directory, name, NEW_FILE, mode);
+  if (fd >= 0 && !give(fd)) {
+    const int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+  }
+  return fd;
+}
+
 /* Makes request.body. It is a second name of request.json, which takes no memory; but if the body is empty,
  * request.json holds a "{}" that nobody sent, and request.body is a file of its own. */
 static bool make_body_file(bool empty_body) {
   if (!empty_body) return linkat(context_fd, "request.json", context_fd, "request.body", 0) == 0;
-  int fd = openat(context_fd, "request.body", NEW_FILE, 0666);
+  int fd = make_at(context_fd, "request.body", 0666);
   return fd >= 0 && close(fd) == 0;
 }
 
@@ -91,18 +105,26 @@ static bool context_failed(void) {
   return false;
 }
 
+/* Makes the context's directory and opens it. That of a cell is reached through a descriptor from before its function. */
+static int make_directory(void) {
+  if (!cells_are_on()) return mkdir(path, 0777) < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  const int root = take_next_cell() ? cell_place(CONTEXT_ROOT) : -1;
+  if (root < 0 || mkdirat(root, id, 0777) < 0) return -1;
+  const int fd = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  return fd >= 0 && give(fd) ? fd : -1;
+}
+
 /* Makes the context. Anyone may read and write there: the image may switch to another user than ours, and ours may be
  * any. Returns false if the call has failed. */
 bool make_context(void) {
-  if (mkdir(path, 0777) < 0) return context_failed();
-  context_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  context_fd = make_directory();
   return context_fd >= 0 || context_failed();
 }
 
 /* Makes the files of the contract `files`. Returns false if the call has failed. */
 bool make_files(bool empty_body, bool body_file) {
-  body_fd = openat(context_fd, "request.json", NEW_FILE, 0666);
-  int response = body_fd < 0 ? -1 : openat(context_fd, "response.json", NEW_FILE, 0666);
+  body_fd = make_at(context_fd, "request.json", 0666);
+  int response = body_fd < 0 ? -1 : make_at(context_fd, "response.json", 0666);
   if (response < 0) return context_failed();
   if (!write_bytes(response, "{}", 2, FAILED_REQUEST)) return false;
   close(response);
@@ -113,7 +135,7 @@ bool make_files(bool empty_body, bool body_file) {
 /* Opens the directory for secrets. A secret must never reach a disk, so it has to be a tmpfs. */
 static int open_secrets(void) {
   struct statfs found;
-  int fd = open(SECRETS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  int fd = cells_are_on() ? fcntl(cell_place(SECRETS_ROOT), F_DUPFD_CLOEXEC, 3) : open(SECRETS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0 || (fstatfs(fd, &found) == 0 && found.f_type == TMPFS_MAGIC)) return fd;
   close(fd);
   errno = ENODEV;
@@ -124,7 +146,7 @@ static int make_secret(const char *name) {
   int directory = open_secrets();
   secrets_given = true;
   if (directory < 0) return -1;
-  int fd = openat(directory, name, NEW_FILE, 0444);
+  int fd = make_at(directory, name, 0444);
   int error = errno;
   close(directory);
   errno = error;
@@ -136,7 +158,7 @@ static uint8_t stage_of(uint8_t place) { return place == PLACE_CONTEXT ? FAILED_
 /* Makes a file for the function and leaves it open, as more of it may follow. */
 static void make_file(uint8_t place, const char *name) {
   close_fd(&filling.fd);
-  filling.fd = place == PLACE_CONTEXT ? openat(context_fd, name, NEW_FILE, 0666) : make_secret(name);
+  filling.fd = place == PLACE_CONTEXT ? make_at(context_fd, name, 0666) : make_secret(name);
   filling.place = place;
   strcpy(filling.name, name);
   if (filling.fd < 0) fail(errno == EEXIST ? FAILED_FRAMES : stage_of(place), errno);

@@ -6,14 +6,16 @@
  *
  * Owns the buffer.
  */
-#include "gate.h"
+#include "cell/cell.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 /* READY, EXPIRED, and EXIT or FAILED need less than this together. LOG, META and RESPONSE always leave it free. */
-enum { CONTROL_ROOM = 256 };
+enum { CONTROL_ROOM = 512 };
+/* Surroundings of a function, in READY. */
+enum { IN_PROCESSES = 0, IN_CELLS = 1, WITHOUT_CELLS = 2 };
 
 static uint8_t out[4 * (HEADER + PAYLOAD_MAX)]; /* stdout has yet to take out[head..tail) */
 static size_t head, tail;
@@ -53,11 +55,16 @@ void send_control(uint8_t type, const uint8_t *payload, size_t length) {
   commit_frame(type, length);
 }
 
-/* Tells who we are: the server knows whom it asked for, and the engine may have made somebody else of it. */
-void send_ready(void) {
-  uint8_t payload[9], *at = put(payload, VERSION, 1);
-  put(put(at, geteuid(), 4), getegid(), 4);
-  send_control(READY, payload, sizeof payload);
+/* Tells who the function is: the server knows whom it asked for, and the engine may have made somebody else of it.
+ * `no_cells` says why there are none though the server has asked for them; it is NULL if all is well. */
+void send_ready(const char *no_cells) {
+  uint8_t payload[CONTROL_ROOM - HEADER - 16], *at = put(payload, VERSION, 1);
+  const size_t most = sizeof payload - 10, said = no_cells == NULL ? 0 : strnlen(no_cells, most);
+  const bool in_cell = cell_setting.wanted && no_cells == NULL;
+  at = put(put(at, in_cell ? cell_setting.uid : geteuid(), 4), in_cell ? cell_setting.gid : getegid(), 4);
+  at = put(at, in_cell ? IN_CELLS : no_cells == NULL ? IN_PROCESSES : WITHOUT_CELLS, 1);
+  if (said > 0) memcpy(at, no_cells, said);
+  send_control(READY, payload, (size_t)(at - payload) + said);
 }
 
 /* Gives stdout as much as it takes without blocking. */

@@ -7,7 +7,7 @@
  *
  * Owns the process, the two pipes between us and it, how it ended, and the counter of out-of-memory kills.
  */
-#include "gate.h"
+#include "cell/cell.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,13 +77,16 @@ static int open_empty(void) {
  * exits. */
 static bool prepare(void) {
   int go[2], exec_errno[2];
-  int input = given.stdio ? open_input() : open_empty();
+  int input = -1;
+  if (!given.stdio) input = open_empty();
+  else adopt_input(open_input(&input));
   if (input < 0 || !open_logs() || pipe2(go, O_CLOEXEC) < 0 || pipe2(exec_errno, O_CLOEXEC) < 0) return false;
   pid_t pid = fork();
   if (pid < 0) return false;
   if (pid == 0) {
     close(go[1]); /* or it would never see us close ours */
-    become_function(input, log_function_end(0), log_function_end(1), go[0], exec_errno[1]);
+    prepare_function(input, log_function_end(0), log_function_end(1));
+    become_function(go[0], exec_errno[1]);
   }
   child = pid;
   setpgid(child, child); /* both sides do it: whichever comes first, a signal to the group finds it */
@@ -96,43 +99,56 @@ static bool prepare(void) {
   return true;
 }
 
-/* Prepares the process for the next request, once, while nobody waits for it. */
+/* Prepares the process for the next request, once, while nobody waits for it. That of a cell is there already. */
 void prepare_ahead(void) {
   if (prepared) return;
   prepared = true;
   oom_before = oom_kills();
-  prepare();
+  if (!cells_are_on()) prepare();
+}
+
+/* Takes the process of a cell: `init` is the cell's first one, and its end is the function's. */
+void adopt_function(pid_t init, int go, int exec_errno) {
+  child = init;
+  go_fd = go;
+  exec_errno_fd = exec_errno;
 }
 
 /* Starts the command. */
 void start_function(void) {
   if (child < 0) allow_another(false); /* the attempt that failed has left descriptors open */
-  if (child < 0 && !prepare()) return fail(FAILED_START, errno);
+  if (child < 0 && (cells_are_on() || !prepare())) return fail(FAILED_START, errno);
   started_us = now_us();
   enter(RUNNING);
   /* One write, which the child reads as one: a path is shorter than what a pipe keeps together. If the child is dead
    * already, reap() will find out. */
   if (write(go_fd, context_path(), strlen(context_path())) < 0 && errno != EPIPE) return fail(FAILED_START, errno);
+  if (cells_are_on() && may_serve_again()) make_next_cell();
 }
 
 /* Asks the function to end. */
-void terminate_function(void) { kill(-child, SIGTERM); }
+void terminate_function(void) {
+  if (cells_are_on()) order_cell(TERMINATE);
+  else kill(-child, SIGTERM);
+}
 
-/* Ends the function, if it still runs. */
+/* Kills the function, and what it has started; it is still heard of how it ends. */
 void kill_function(void) {
-  if (phase() == RUNNING) kill(-child, SIGKILL);
+  if (cells_are_on()) order_cell(KILL);
+  else kill_all();
 }
 
 /* Ends the run: the function's process has ended, even if others still hold its output open. */
 void conclude(int status, const struct rusage *usage) {
   int error;
+  if (phase() != RUNNING && phase() != RECEIVING) return;
   outcome = (struct outcome){
       .status = status,
       .usage = *usage,
       .wall_us = started_us > 0 ? now_us() - started_us : 0,
   };
-  if (may_serve_again()) look_for_sockets();
-  kill_others();
+  if (may_serve_again() && !cells_are_on()) look_for_sockets();
+  if (!cells_are_on()) kill_others(); /* a cell ends as a whole */
   close_input();
   wipe_variables(); /* in case it was killed before it took them */
   if (exec_errno_fd >= 0 && read(exec_errno_fd, &error, sizeof error) == sizeof error) return fail(FAILED_EXEC, error);
@@ -147,6 +163,10 @@ bool reap(void) {
   struct rusage usage;
   pid_t pid;
   while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
+    if (cells_are_on()) {
+      if (cell_died(pid)) conclude(SIGKILL, &(struct rusage){0}); /* the cell was killed, and could not say how */
+      continue;
+    }
     if (pid == child && phase() == WAITING) leave();
     if (pid == child && phase() == RECEIVING) allow_another(false);
     if (pid == child && (phase() == RUNNING || phase() == RECEIVING)) conclude(status, &usage);

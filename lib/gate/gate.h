@@ -29,12 +29,12 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { VERSION = 3, HEADER = 5, PAYLOAD_MAX = 65536 };
+enum { VERSION = 4, HEADER = 5, PAYLOAD_MAX = 65536 };
 /* Frames from the server. */
 enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04, ENV_DEFAULT = 0x0B };
 /* Frames from the gate. */
 enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86, META = 0x87, TAIL = 0x88 };
-enum { DATA = 0x8A, CREDIT = 0x8B };
+enum { STREAM_DATA = 0x8A, STREAM_CREDIT = 0x8B };
 /* Stages of FAILED. */
 enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRAMES, FAILED_SECRETS };
 
@@ -44,6 +44,9 @@ enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRA
 #define SECRETS "/run/secrets"
 
 /* ---- main.c: start-up and the poll loop ---- */
+
+/* The most mounts that calls share. */
+enum { SHARED_MOST = 16 };
 
 /* The state that the engine started us with. set_up() changes some of it for the gate; the function gets it back. */
 struct given {
@@ -87,7 +90,7 @@ uint8_t *put(uint8_t *at, uint64_t value, int bytes);
 uint8_t *payload_room(size_t most);
 void commit_frame(uint8_t type, size_t length);
 void send_control(uint8_t type, const uint8_t *payload, size_t length);
-void send_ready(void);
+void send_ready(const char *no_cells);
 void flush_frames(void);
 bool all_sent(void);
 
@@ -125,6 +128,7 @@ void wipe_variables(void);
 
 enum { LOGS = 2 };
 bool open_logs(void);
+void adopt_logs(const int fds[LOGS], const int function_ends[LOGS]);
 int log_fd(int which);
 int log_function_end(int which);
 void limit_logs(uint32_t bytes);
@@ -147,6 +151,7 @@ void prepare_ahead(void);
 void start_function(void);
 void terminate_function(void);
 void kill_function(void);
+void adopt_function(pid_t init, int go, int exec_errno);
 void conclude(int status, const struct rusage *usage);
 bool reap(void);
 void kill_all(void);
@@ -159,7 +164,8 @@ void forget_function(void);
 
 /* ---- contracts/stdio.c: the function's stdin, and its stdout as the answer ---- */
 
-int open_input(void);
+int open_input(int *function_end);
+void adopt_input(int fd);
 void begin_input(uint32_t length);
 bool take_input(const uint8_t *bytes, uint32_t length, uint32_t left);
 void feed_input(void);
@@ -172,7 +178,8 @@ void reset_streams(void);
 
 /* ---- exec.c: the child's side of the fork ---- */
 
-_Noreturn void become_function(int input, int output, int error_output, int go, int exec_errno);
+bool prepare_function(int input, int output, int error_output);
+_Noreturn void become_function(int go, int exec_errno);
 
 /* ---- answer.c: EXIT, and the files that the function leaves as its answer ---- */
 
@@ -188,7 +195,7 @@ bool clear_ipc_objects(void);
 bool holds_only(const char *path, const char *except);
 void open_socket_lists(void);
 void look_for_sockets(void);
-bool sockets_are_left(void);
+bool sockets_may_be_left(void);
 bool collect_sockets(void);
 
 /* ---- kept.c: what has to be as it was before the first call ---- */
@@ -205,5 +212,6 @@ bool is_reusable(void);
 bool reset_at_once(void);
 void start_reset(void);
 void finish_reset(void);
+bool reset_must_wait(void);
 
 #endif

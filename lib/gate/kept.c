@@ -32,8 +32,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The most mounts that calls share. */
-enum { SHARED = 16 };
 /* The most mounts, and what one of them may hold: beyond it, comparing takes longer than a new container is worth. */
 enum { MOUNTS = 64, MOUNT_DEPTH = 32, MOUNT_ENTRIES = 1000 };
 /* The most entries of a directory that are compared one by one. */
@@ -79,7 +77,7 @@ struct shared {
   ino_t inode;
 };
 
-static struct shared shared[SHARED];
+static struct shared shared[SHARED_MOST];
 static struct process process_before;
 static int proc_fds[PROC];
 static struct mount mounts[MOUNTS];
@@ -283,7 +281,7 @@ static bool is_within(const char *path, const char *directory) {
 /* Finds the mounts that calls share. Returns false if one lies in a directory that is cleared, as a link of the image can
  * have it: the container must not serve another call then, lest the volume be emptied. */
 static bool find_shared(const char *context) {
-  if (given.shared_count > SHARED) return false;
+  if (given.shared_count > SHARED_MOST) return false;
   for (int i = 0; i < given.shared_count; i++) {
     struct stat found;
     char *path = realpath(given.shared[i], NULL);

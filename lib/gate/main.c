@@ -2,13 +2,14 @@
  * Start-up, and the loop that everything runs in.
  *
  *     gate [--stdio] [--shared=PATH...] [--] COMMAND [ARG...]
+ *     gate [--stdio] --cell=... (cell/options.c) [--shared=PATH...] -- COMMAND [ARG...]
  *
  * Each turn of the loop does all that can be done without waiting, then polls stdin, stdout, signals and the function's
  * output, and hands each event to its owner.
  *
  * Owns `given`, the descriptor for signals, and how far the deadline has been enforced.
  */
-#include "gate.h"
+#include "cell/cell.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +58,7 @@ static void take_alarm(void) {
       return;
     case TERMINATED:
       expiry = KILLED;
-      kill_all();
+      kill_function();
       set_alarm(PATIENCE_US);
       return;
     case KILLED: /* and not dead: it has switched to another user, and will die with us */
@@ -85,12 +86,16 @@ static void watch_signals(void) {
 /* Takes the options in front of the command, and returns the command. */
 static char **take_options(char **words) {
   static const char SHARED[] = "--shared=";
+  static char *shared[SHARED_MOST + 1];
   given.stdio = *words != NULL && strcmp(*words, "--stdio") == 0;
   if (given.stdio) words++;
-  given.shared = words;
-  for (; *words != NULL && strncmp(*words, SHARED, sizeof SHARED - 1) == 0; words++) {
-    *words += sizeof SHARED - 1;
-    given.shared_count++;
+  given.shared = shared;
+  for (; *words != NULL; words++) {
+    if (strncmp(*words, SHARED, sizeof SHARED - 1) != 0) {
+      if (!take_cell_option(*words)) break;
+    } else if (given.shared_count <= SHARED_MOST) {
+      shared[given.shared_count++] = *words + sizeof SHARED - 1;
+    }
   }
   return *words != NULL && strcmp(*words, "--") == 0 ? words + 1 : words;
 }
@@ -124,6 +129,9 @@ static void advance(void) {
   set_alarm(LINGER_US);
 }
 
+/* Returns the shorter of two timeouts of poll(). */
+static int shorter(int one, int other) { return one < 0 || (other >= 0 && other < one) ? other : one; }
+
 /* Waits for an event and takes it. */
 static void take_events(void) {
   const bool sent = all_sent();
@@ -137,15 +145,19 @@ static void take_events(void) {
       {.fd = signals, .events = POLLIN},
       {.fd = reading ? log_fd(0) : -1, .events = POLLIN},
       {.fd = reading ? log_fd(1) : -1, .events = POLLIN},
+      {.fd = cell_link(0), .events = POLLIN},
+      {.fd = cell_link(1), .events = POLLIN},
       {.fd = waiting_input(), .events = POLLOUT},
   };
-  if (poll(fds, sizeof fds / sizeof *fds, more ? 0 : poll_timeout()) < 0 && errno != EINTR) leave();
+  if (poll(fds, sizeof fds / sizeof *fds, more ? 0 : shorter(poll_timeout(), cell_recheck_ms())) < 0 && errno != EINTR) leave();
   if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* the reader is gone */
   if (fds[0].revents && early) leave(); /* POLLRDHUP comes even if there is something unread */
   if (fds[0].revents) receive();
+  for (int i = 0; i < 2; i++)
+    if (fds[3 + LOGS + i].revents) hear_cell(i);
   if (fds[2].revents) take_signals();
   if (alarm_is_due()) take_alarm();
-  if (fds[5].revents) feed_input();
+  if (fds[3 + LOGS + 2].revents) feed_input();
   for (int i = 0; i < LOGS; i++)
     if (fds[3 + i].revents && phase() == RUNNING && logs_may_flow()) read_log(i);
 }
@@ -159,10 +171,11 @@ int main(int argc, char **argv) {
     return 2;
   }
   if (!set_up(command)) return 1;
-  send_ready();
+  const char *no_cells = cell_setting.wanted ? start_cells() : NULL;
+  send_ready(no_cells);
   for (;;) {
     advance();
-    if (phase() == RESETTING && !reap()) finish_reset();
+    if (phase() == RESETTING && !reset_must_wait()) finish_reset();
     else take_events();
   }
 }

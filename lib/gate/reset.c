@@ -11,7 +11,7 @@
  *
  * Owns nothing but whether the image can serve more than one call.
  */
-#include "gate.h"
+#include "cell/cell.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +33,7 @@ static bool is_perishable(const char *path) {
  * run, when all files there came with the image, and before the context is made. */
 bool is_reusable(void) {
   static enum { UNKNOWN, YES, NO } answer;
+  if (cells_are_on()) return true;
   if (answer == UNKNOWN) {
     answer = given.is_init && is_perishable(".") ? NO : YES;
     for (char **word = given.command; given.is_init && *word != NULL; word++)
@@ -60,15 +61,31 @@ static void begin_anew(void) {
   allow_another(false);
   clear_alarm();
   enter(WAITING);
-  send_ready();
+  send_ready(NULL);
+}
+
+/* Lets go of the cell of the call. Returns whether it is gone, and the next one is there. */
+static bool reset_cell(void) {
+  close_call();
+  close_cell();
+  if (!cell_has_ended()) return false;
+  begin_anew();
+  return true;
+}
+
+/* Returns whether something is awaited before finish_reset(). */
+bool reset_must_wait(void) {
+  const bool others_live = reap();
+  return cells_are_on() ? !cell_has_ended() : others_live;
 }
 
 /* Does the whole reset in less time than it takes to send the answer, which spares everyone between here and the
  * server one wake-up. Returns false, with the rest still to be cleared, if the function left more than that. */
 bool reset_at_once(void) {
   char root[PATH_MAX];
+  if (cells_are_on()) return reset_cell();
   context_root(root);
-  if (!alone() || sockets_are_left()) return false;
+  if (!alone() || sockets_may_be_left()) return false;
   if (access(root, W_OK) < 0 || !holds_only(root, context_id())) return false;
   const char *in_tmp = strncmp(root, "/tmp/", 5) == 0 ? root + 5 : "";
   if (!holds_only("/tmp", in_tmp) || !holds_only("/dev/shm", "") || !holds_only("/dev/mqueue", "")) return false;
@@ -84,8 +101,9 @@ bool reset_at_once(void) {
 
 /* Kills what the function started. */
 void start_reset(void) {
-  kill_others();
+  if (!cells_are_on()) kill_others();
   close_call();
+  close_cell();
   enter(RESETTING);
   set_alarm(PATIENCE_US);
 }
@@ -97,7 +115,7 @@ static bool mounts_are_kept_at_last(void) { return mounts_are_kept() || (collect
  * memory. */
 static bool clear_container(void) {
   look_for_sockets();
-  if (sockets_are_left() && !collect_sockets()) return false;
+  if (sockets_may_be_left() && !collect_sockets()) return false;
   return clear_directory("/tmp") && clear_directory("/dev/shm") && clear_directory("/dev/mqueue") &&
          (!secrets_were_given() || clear_directory(SECRETS)) && clear_ipc_objects() && clear_mounts() &&
          mounts_are_kept_at_last();
@@ -106,6 +124,7 @@ static bool clear_container(void) {
 /* Clears away what can hold a trace of the call, once no process is left, and says READY again. */
 void finish_reset(void) {
   char root[PATH_MAX];
+  if (cells_are_on()) return begin_anew();
   context_root(root);
   if (access(root, W_OK) < 0 || !clear_directory(root)) leave();
   /* Tests run the gate as a plain process, on a machine whose /tmp is not ours to clear. */

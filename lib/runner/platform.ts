@@ -4,6 +4,7 @@ import type { Settings } from "../domain/functions/settings.ts";
 import type { PullWatcher } from "../domain/images/pull-progress.ts";
 import type { PulledImage } from "../domain/images/pulled-images.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
+import type { ReadyFrame } from "./gate-protocol/frames.ts";
 
 /**
  * Runs instances. Everything above this interface knows functions and the bytes of their gates; everything about the
@@ -24,11 +25,8 @@ export interface Platform extends AsyncDisposable {
   launch(fn: Function, group: string, signal: AbortSignal): Promise<Channel>;
   /** Frees what the instances of a group share when the last of them has ended. */
   release(group: string): void;
-  /**
-   * Throws `invalid_request` if instances cannot have these settings, naming what they can have. Whether cells can be made
-   * is found out with an image that is present; without one, only what is known already counts.
-   */
-  check(settings: Partial<Settings>, imageId?: string | null): Promise<void>;
+  /** Throws `invalid_request` if instances cannot have these settings, naming what they can have. */
+  check(settings: Partial<Settings>): Promise<void>;
   /** Throws `registry_denied` or `registry_unavailable` if a registry does not accept these credentials. */
   checkCredentials(credentials: RegistryCredentials): Promise<void>;
 }
@@ -62,10 +60,10 @@ export interface Channel {
   /** The command that the gate runs for a call. */
   readonly command: readonly string[];
   /**
-   * Takes what a READY says of the gate's user, and returns why the instance must not serve a call, or nothing. A comparison
-   * of numbers: a warm call waits for it.
+   * Takes what a READY says of the function's user and surroundings, and returns why the instance must not serve a call, or
+   * nothing. A comparison of numbers: a warm call waits for it.
    */
-  accept(user: { readonly uid?: number; readonly gid?: number }): AppError | undefined;
+  accept(ready: Omit<ReadyFrame, "type" | "version">): AppError | undefined;
   /** Begins to read what the gate sends. Call it once and soon; nothing is lost before. */
   read(reader: ChannelReader): void;
   write(bytes: Uint8Array): void;

@@ -2,12 +2,14 @@ import type { Clock } from "../clock.ts";
 import { TaskGroup } from "../domain/concurrency.ts";
 import { AppError, messageOf } from "../domain/errors.ts";
 import type { Function, VersionPool } from "../domain/functions/functions.ts";
+import type { Settings } from "../domain/functions/settings.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { Admission, type Coming } from "./admission.ts";
 import type { Call, RunnerRun } from "./call.ts";
+import { CellCheck } from "./cell-check.ts";
 import { BY_NAME } from "./contracts/contracts.ts";
 import { Instance, type Run } from "./instance/instance.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
@@ -48,6 +50,7 @@ export class Runner implements AsyncDisposable {
   readonly #platform: Platform;
   readonly #admission: Admission;
   readonly #pools: Pools;
+  readonly #cells: CellCheck;
   readonly #launches = new TaskGroup();
   readonly #stopping = new AbortController();
 
@@ -74,13 +77,18 @@ export class Runner implements AsyncDisposable {
       starts_at_once,
       warm_max,
     });
+    const { signal } = this.#stopping;
+    this.#cells = new CellCheck({ platform, clock, signal, ready_timeout_ms: options.ready_timeout_ms });
     this.#addMetrics(options.metrics);
   }
 
   /** Connects the platform and begins to fill pools; does not wait for either. */
   start(): void {
     this.#platform.start({
-      onAvailable: () => this.#pools.resume(),
+      onAvailable: () => {
+        this.#cells.forget();
+        this.#pools.resume();
+      },
       onGroupLost: (group) => this.#pools.renew(group),
       onSwept: this.#options.onSwept,
     });
@@ -97,9 +105,13 @@ export class Runner implements AsyncDisposable {
     return this.#platform.health.probe();
   }
 
-  /** Throws `invalid_request` if instances cannot have these settings, naming what they can have. */
-  check(...asked: Parameters<Platform["check"]>): Promise<void> {
-    return this.#platform.check(...asked);
+  /**
+   * Throws `invalid_request` if instances cannot have these settings, naming what they can have. Whether cells can be made is
+   * found out with an image that is present.
+   */
+  async check(settings: Partial<Settings>, imageId?: string | null): Promise<void> {
+    await this.#platform.check(settings);
+    if (settings.isolation === "cell" && imageId) await this.#cells.check(settings, imageId);
   }
 
   /** Throws `registry_denied` or `registry_unavailable` if a registry does not accept these credentials. */

@@ -23,9 +23,11 @@ test("gate is ready again after a call that another one may follow, and exits af
   await gate.serve(root.path, { body: "exit 3" });
   expect(await gate.expect("ready")).toEqual({
     type: "ready",
-    version: 3,
+    version: 4,
     uid: process.geteuid?.() ?? 0,
     gid: process.getegid?.() ?? 0,
+    surroundings: "processes",
+    why: "",
   });
   await gate.call(root.path, { body: "exit 4" });
   expect(await outcome(gate)).toMatchObject({ exit: { exitCode: 4 }, code: 0 });

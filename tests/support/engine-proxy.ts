@@ -20,10 +20,15 @@ export interface ProxiedRequest {
  * - `garbage`: replies with bytes that are not HTTP. `error`: replies with HTTP 500.
  * - `lose`: forwards it, drops the reply and closes the connection. `stall`: the same, but keeps the connection open.
  * - `cut`: returns this many bytes of the reply, then closes the connection.
+ * - `swap`: forwards it with another word of the same length in the place of one, and returns the reply.
  * - `upload`, `download`: passes on this many bytes of the request or of the reply, then stops reading.
  */
 export type Fault = "pass" | "reset" | "hang" | "garbage" | "error" | "lose" | "stall" | PartialFault;
-type PartialFault = { readonly cut: number } | { readonly upload: number } | { readonly download: number };
+type PartialFault =
+  | { readonly swap: readonly [string, string] }
+  | { readonly cut: number }
+  | { readonly upload: number }
+  | { readonly download: number };
 
 /** Chooses the fault of each request. */
 export type Rule = (request: ProxiedRequest) => Fault;
@@ -158,8 +163,10 @@ export class EngineProxy implements AsyncDisposable {
     this.#track(engine);
     engine.on("close", () => (fault === "stall" ? undefined : client.destroy()));
     client.on("close", () => engine.destroy());
-    engine.write(bytes);
+    const swap = typeof fault === "object" && "swap" in fault ? fault.swap : undefined;
+    engine.write(swapped(bytes, swap));
     if (typeof fault === "object" && "upload" in fault) this.#passOnly(client, engine, fault.upload);
+    else if (swap !== undefined) client.on("data", (chunk: Buffer) => engine.write(swapped(chunk, swap))).resume();
     else client.pipe(engine);
     if (fault === "stall") engine.resume();
     else if (fault === "lose") engine.once("data", () => client.destroy());
@@ -194,6 +201,11 @@ export class EngineProxy implements AsyncDisposable {
 function oneRequest(head: string): string {
   if (/^connection:\s*upgrade/im.test(head)) return head;
   return `${head.replace(/\r\nconnection:[^\r]*/gi, "")}\r\nConnection: close`;
+}
+
+/** Returns bytes with all that is one word made another. A word that two chunks share stays. */
+function swapped(bytes: Buffer, swap: readonly [string, string] | undefined): Buffer {
+  return swap === undefined ? bytes : Buffer.from(bytes.toString("latin1").replaceAll(...swap), "latin1");
 }
 
 function errorReply(body: string): string {

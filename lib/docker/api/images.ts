@@ -25,6 +25,7 @@ const ImageInspect = Type.Object({
         Entrypoint: list,
         Cmd: list,
         User: Type.Optional(Nullable(Type.String())),
+        Env: list,
         // No Type.Record: its pattern lets a key with a line separator (U+2028) have a value of any type.
         Volumes: Type.Optional(Nullable(Type.Object({}, { additionalProperties: true }))),
         Labels: Type.Optional(
@@ -44,6 +45,8 @@ export interface ImageConfig {
   readonly command: readonly string[];
   /** Empty if it names none, which means root. */
   readonly user: string;
+  /** True if its variables have a HOME. */
+  readonly sets_home?: boolean;
   /** The paths that get a volume each. */
   readonly volumes: readonly string[];
   /** The labels that begin with `slipway.`; the others do not concern us. */
@@ -89,7 +92,7 @@ export class Images {
       if (!Value.Check(ImageInspect, reply.body))
         throw new EngineError("image inspect", reply.status, "unexpected reply");
       const body: Static<typeof ImageInspect> = reply.body;
-      const { Entrypoint, Cmd, User, Volumes, Labels } = body.Config ?? {};
+      const { Entrypoint, Cmd, User, Env, Volumes, Labels } = body.Config ?? {};
       return {
         id: body.Id,
         digests: body.RepoDigests ?? [],
@@ -97,6 +100,7 @@ export class Images {
           entrypoint: Entrypoint ?? [],
           command: Cmd ?? [],
           user: User ?? "",
+          ...(Env?.some((entry) => entry.startsWith("HOME=")) && { sets_home: true }),
           volumes: Object.keys(Volumes ?? {}),
           labels: Object.fromEntries(Object.entries(Labels ?? {}).filter(([key]) => key.startsWith(OWN_LABELS))),
         },

@@ -6,6 +6,9 @@ const DIGITS = /^[0-9]+$/;
 /** The most groups of a user that are passed on. */
 const GROUPS = 256;
 
+/** The user of a `strict` function whose image says root: the overflow ids, which own no file of an image. */
+export const NOBODY: NumericUser = { uid: 65_534, gid: 65_534, groups: [] };
+
 /** The texts of an image's lists of accounts. */
 export interface AccountLists {
   /** `/etc/passwd`; empty if there is none. */
@@ -57,14 +60,15 @@ export function resolveUser(user: string, lists: AccountLists): NumericUser | st
   return { uid, gid, groups: groupsOf(entry?.[0], gid, lists.group) };
 }
 
-function gidOf(name: string, list: string): number | string {
+/** Returns the number of a group that is named, or in words why it has none. */
+export function gidOf(name: string, list: string): number | string {
   const entry = DIGITS.test(name) ? undefined : lines(list).find(([other]) => other === name);
   if (entry === undefined) return `the image has no group ${quoted(name)}`;
   return idOf(entry[2] ?? "") ?? `the gid of its group ${quoted(name)} is not a number up to ${HIGHEST_ID}`;
 }
 
 /** Returns the groups that list a user; those without a proper number are nobody's. */
-function groupsOf(name: string | undefined, gid: number, list: string): number[] {
+export function groupsOf(name: string | undefined, gid: number, list: string): number[] {
   if (name === undefined || name === "") return [];
   const ids = lines(list).flatMap(([, , id = "", members = ""]) =>
     members.split(",").includes(name) ? (idOf(id) ?? []) : [],
@@ -73,7 +77,7 @@ function groupsOf(name: string | undefined, gid: number, list: string): number[]
 }
 
 /** Reads an id: decimal digits alone, since engines and C libraries disagree on everything else. */
-function idOf(text: string): number | undefined {
+export function idOf(text: string): number | undefined {
   const id = /^[0-9]{1,10}$/.test(text) ? Number(text) : HIGHEST_ID + 1;
   return id <= HIGHEST_ID ? id : undefined;
 }
@@ -83,6 +87,7 @@ function isOrdinary(uid: string | undefined): boolean {
   return id !== undefined && id > 0;
 }
 
-function lines(list: string): string[][] {
+/** Returns the fields of each line. */
+export function lines(list: string): string[][] {
   return list.split("\n").map((line) => line.trim().split(":"));
 }

@@ -4,7 +4,7 @@ import type { ContractName } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { CONTEXT_BYTES, NOFILE, SECRETS_FILES_BYTES } from "../../domain/limits.ts";
 import { type ContainerSpec, FUNCTION_LABEL, OWNER_LABEL } from "../api/containers.ts";
-import type { NumericUser } from "./accounts.ts";
+import { NOBODY, type NumericUser } from "./accounts.ts";
 import { type ImageConfig, commandOf } from "../api/images.ts";
 import { GATE_DIRECTORY, pathOf } from "../images/volumes.ts";
 import { VOLUME_LABEL } from "../api/volumes.ts";
@@ -16,9 +16,6 @@ import { VOLUME_LABEL } from "../api/volumes.ts";
 const DROPPED_CAPABILITIES = ["NET_RAW", "MKNOD", "SETFCAP", "AUDIT_WRITE"];
 
 const NO_NEW_PRIVILEGES = ["no-new-privileges"];
-
-/** The user of a `strict` function whose image says root: the overflow ids, which own no file of an image. */
-const NOBODY = "65534:65534";
 
 /** The size of `/dev/shm`, whose content counts as memory. */
 const SHM_BYTES = 64 * 1024 * 1024;
@@ -99,7 +96,7 @@ const GATE_CONTRACT: Readonly<Record<ContractName, readonly string[]>> = { files
 function userOf({ user, sandbox }: Function, { image, user: found }: ContainerSetting): { readonly User?: string } {
   if (found !== undefined) return { User: `${found.uid}:${found.gid}` };
   if (user !== null) return { User: user };
-  return sandbox === "strict" && isRoot(image.user) ? { User: NOBODY } : {};
+  return sandbox === "strict" && isRoot(image.user) ? { User: `${NOBODY.uid}:${NOBODY.gid}` } : {};
 }
 
 /** Returns the restrictions of each sandbox (lib/docs/operations-and-security.md, Sandbox); `docker` leaves them to the engine. */
@@ -112,6 +109,11 @@ function restrictions({ sandbox, read_only }: Function): Readonly<Record<string,
     case "docker":
       return { ReadonlyRootfs: read_only };
   }
+}
+
+/** Returns the capabilities that a function's sandbox takes from the engine's default ones. */
+export function droppedCapabilities({ sandbox }: Function): readonly string[] | "all" {
+  return { default: DROPPED_CAPABILITIES, strict: "all" as const, docker: [] }[sandbox];
 }
 
 /** Returns the body that creates a function's container: the gate in front of the function's command, in its sandbox. */

@@ -2,22 +2,25 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
+import { cellsUnavailable } from "../../domain/functions/isolation.ts";
 import { ISOLATED } from "../../domain/functions/settings.ts";
 import type { Logger } from "../../log.ts";
-import type { Containers } from "../api/containers.ts";
+import type { Containers, ContainerSpec } from "../api/containers.ts";
 import type { EngineEvents } from "../api/events.ts";
 import { type ImageConfig, commandOf } from "../api/images.ts";
 import { type Channel, endedEarly, notReady } from "../../runner/platform.ts";
 import type { ImageResolver } from "../images/image-resolver.ts";
 import { GATE_DIRECTORY, pathOf, volumeProblem } from "../images/volumes.ts";
 import type { IsolatedNetwork } from "../networks/isolated-network.ts";
+import { cellSpec } from "./cells/cell-spec.ts";
 import { ContainerChannel } from "./container-channel.ts";
-import { containerSpec } from "./container-spec.ts";
+import { type ContainerSetting, containerSpec, droppedCapabilities } from "./container-spec.ts";
 import type { GateVolume } from "./gate-volume.ts";
 import { gateHidden, isGateMissing, isImageGone, isLimitRefused, isNetworkLost, refusal } from "./launch-errors.ts";
 import type { OpenFiles } from "./open-files.ts";
 import type { OwnContainer, OwnContainers } from "./own-containers.ts";
 import type { SettingsCheck } from "./settings-check.ts";
+import { NOBODY } from "./accounts.ts";
 import { StrictUsers } from "./strict-users.ts";
 
 /** Thrown if the engine does not have the image that a function runs. It may be possible to pull it again. */
@@ -91,7 +94,8 @@ export class Launcher implements Disposable {
 
   /** Starts a container that only holds a network. Settles when its gate, which is never called, has sent something. */
   async launchHolder(fn: Function, signal: AbortSignal): Promise<ContainerChannel> {
-    const channel = await this.launch(fn, signal);
+    // Its gate is never called, so it needs no cells.
+    const channel = await this.launch({ ...fn, isolation: "container" }, signal);
     const { clock, timeout_ms } = this.#deps;
     const spoken = Promise.withResolvers<void>();
     const cancel = clock.after(timeout_ms, () => spoken.reject(notReady(timeout_ms)));
@@ -171,12 +175,21 @@ export class Launcher implements Disposable {
         open_files: open_files.hard,
       };
       const doubtGate = gates.doubt(helper);
-      const container = await own_containers.create("", containerSpec(fn, setting));
+      const container = await own_containers.create("", await this.#spec(fn, setting));
       const accept = accepting(fn, () => gates.prove(helper));
       return await this.#start({ container, command: commandOf(fn, image), doubtGate, accept }, signal);
     } catch (error) {
       throw isImageGone(fn, error) ? new ImageGoneError(imageId) : error;
     }
+  }
+
+  async #spec(fn: Function, setting: ContainerSetting): Promise<ContainerSpec> {
+    const spec = containerSpec(fn, setting);
+    if (fn.isolation !== "cell") return spec;
+    const { image, context_root } = setting;
+    const strict = fn.sandbox === "strict" ? (setting.user ?? NOBODY) : undefined;
+    const user = await this.#users.findForCell(fn, image, strict);
+    return cellSpec(fn, { user, image, context_root, dropped: droppedCapabilities(fn) }, spec);
   }
 
   /** Throws if somebody has made a volume since the function was registered that it may not have. */
@@ -234,9 +247,13 @@ function refuseVolumes(fn: Function, { volumes }: ImageConfig): void {
   throw new AppError("entrypoint_failed", `Cannot start a container of image "${fn.image}": ${problem}`);
 }
 
-/** Returns the judge of a container's user. Our numbers make no root; this is for an engine that reads them otherwise. */
+/**
+ * Returns the judge of what a gate says of its user and of its cells. Our numbers make no root; this is for an engine that
+ * reads them otherwise.
+ */
 function accepting(fn: Function, onReady: () => void): Channel["accept"] {
-  return ({ uid }) => {
+  return ({ uid, surroundings, why = "" }) => {
+    if (fn.isolation === "cell" && surroundings !== "cells") return cellsUnavailable(why);
     if (fn.sandbox === "strict" && uid === 0) {
       return new AppError(
         "entrypoint_failed",

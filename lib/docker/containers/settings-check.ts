@@ -31,7 +31,7 @@ export class SettingsCheck {
   }
 
   /** Throws `invalid_request` naming what the engine has, and `engine_unavailable` if it cannot be asked. */
-  async check(settings: Partial<Settings>, imageId?: string): Promise<void> {
+  async check(settings: Partial<Settings>): Promise<void> {
     const { network, runtime, cpus = 0, memory_bytes = 0, volumes = [] } = settings;
     if (network === ISOLATED && this.#connection.isPodman) throw podmanIsolates();
     try {
@@ -39,7 +39,7 @@ export class SettingsCheck {
       if (problem !== undefined) throw new AppError("invalid_request", `Invalid "volumes": ${problem}`);
       if (network !== undefined && !ALWAYS.includes(network)) await this.#checkNetwork(network);
       if (settings.isolation === "cell") {
-        const cause = await this.cellProblem(settings, imageId);
+        const cause = this.#cellProblem();
         if (cause !== null) throw cellsRefused(cause);
       }
       if (runtime || cpus > CPUS.default || memory_bytes > MEMORY_BYTES.default) {
@@ -54,11 +54,11 @@ export class SettingsCheck {
   }
 
   /**
-   * Returns why the engine cannot make cells with these settings, in plain words that follow a colon, or null. Without the id
-   * of an image that is present, only what is known already counts.
+   * Returns why the engine cannot make cells, in plain words that follow a colon, or null if that is not known: the runner
+   * finds out by having a gate try.
    */
-  async cellProblem(_settings: Partial<Settings>, _imageId: string | undefined): Promise<string | null> {
-    return "this server does not make cells yet";
+  #cellProblem(): string | null {
+    return this.#connection.isPodman ? "cells have not been tried with Podman" : null;
   }
 
   /**

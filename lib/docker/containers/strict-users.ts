@@ -8,14 +8,15 @@ import { isEngineStatus } from "../api/connection.ts";
 import type { ImageConfig } from "../api/images.ts";
 import { withoutVolumes } from "../images/volumes.ts";
 import { type AccountLists, type NumericUser, resolveUser } from "./accounts.ts";
+import { type CellUser, resolveCellUser } from "./cells/cell-users.ts";
 import type { OwnContainers } from "./own-containers.ts";
 
 /** The most bytes of a list of accounts and its archive; images have a kilobyte or two. */
 const LIST_BYTES = 4 * 1024 * 1024;
 /** The most links from a list's path to its file. */
 const LINKS = 8;
-/** The most users that are remembered. */
-const KNOWN = 1_000;
+/** The most images whose lists are remembered; most have a kilobyte or two. */
+const KNOWN = 100;
 
 interface StrictUsersDeps {
   readonly containers: Pick<Containers, "pack">;
@@ -30,8 +31,8 @@ interface StrictUsersDeps {
  */
 export class StrictUsers {
   readonly #deps: StrictUsersDeps;
-  /** A user, or why there is none; by image and user. */
-  readonly #known = new Map<string, Promise<NumericUser | string>>();
+  /** The lists of accounts, by image. */
+  readonly #known = new Map<string, Promise<AccountLists>>();
 
   constructor(deps: StrictUsersDeps) {
     this.#deps = deps;
@@ -43,23 +44,28 @@ export class StrictUsers {
   async find(fn: Function, image: ImageConfig): Promise<NumericUser | undefined> {
     const user = fn.user ?? image.user;
     if (fn.user === null && isRoot(user)) return undefined;
-    const found = await this.#lookedUp(fn.image_id ?? "", image, user);
+    const found = resolveUser(user, await this.#lists(fn, image));
     if (typeof found !== "string") return found;
-    throw new AppError(
-      "entrypoint_failed",
-      `Cannot start a container of image "${fn.image}": ${found}: give another "user", or the sandbox "default"`,
-    );
+    throw noUser(fn, `${found}: give another "user", or the sandbox "default"`);
   }
 
-  async #lookedUp(imageId: string, image: ImageConfig, user: string): Promise<NumericUser | string> {
-    const key = JSON.stringify([imageId, user]);
-    const known = this.#known.get(key);
+  /** Returns the user of a function in a cell: the gate runs as root and becomes that user itself. Throws as `find` does. */
+  async findForCell(fn: Function, image: ImageConfig, strict: NumericUser | undefined): Promise<CellUser> {
+    const user = strict === undefined ? (fn.user ?? image.user) : `${strict.uid}:${strict.gid}`;
+    const found = resolveCellUser(user, await this.#lists(fn, image));
+    if (typeof found === "string") throw noUser(fn, `${found}: give another "user"`);
+    return { ...found, groups: strict?.groups ?? found.groups };
+  }
+
+  async #lists({ image_id }: Function, image: ImageConfig): Promise<AccountLists> {
+    const imageId = image_id ?? "";
+    const known = this.#known.get(imageId);
     if (known !== undefined) return known;
     if (this.#known.size >= KNOWN) this.#known.clear();
-    const looking = this.#readLists(imageId, image).then((lists) => resolveUser(user, lists));
-    this.#known.set(key, looking);
+    const looking = this.#readLists(imageId, image);
+    this.#known.set(imageId, looking);
     // Not kept: the engine failed, and may not the next time.
-    looking.catch(() => this.#known.delete(key));
+    looking.catch(() => this.#known.delete(imageId));
     return looking;
   }
 
@@ -93,6 +99,10 @@ export class StrictUsers {
       throw error;
     }
   }
+}
+
+function noUser({ image }: Function, why: string): AppError {
+  return new AppError("entrypoint_failed", `Cannot start a container of image "${image}": ${why}`);
 }
 
 /** Returns the text of the file in an archive, or where it leads if it is a link. Anything else has no accounts. */

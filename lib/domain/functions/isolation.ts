@@ -126,8 +126,8 @@ function mostScratch(sizes: Sizes): number {
 export function cellsRefused(cause: string): AppError {
   return new AppError(
     "invalid_request",
-    `"isolation" cannot be "cell" with this engine: ${cause}; give "container" for a fresh container for each call, or ` +
-      '"process" for a fresh process in a reused one',
+    `"isolation" cannot be "cell": this engine cannot make one (${cause}); give "container" for a fresh container for each ` +
+      'call, or "process" for a fresh process in a reused one',
   );
 }
 
@@ -138,7 +138,8 @@ export function cellsRefused(cause: string): AppError {
 export function cellsUnavailable(cause: string): AppError {
   return new AppError(
     "isolation_unavailable",
-    `The function's isolation is "cell", and the engine cannot make one: ${cause}; change the engine, or the function's ` +
+    `The function's isolation is "cell", and the engine cannot make one (${cause}): change the engine, or the function's ` +
       '"isolation" to "container" or "process"',
+    { cause: new Error(cause) },
   );
 }

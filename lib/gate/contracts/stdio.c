@@ -33,14 +33,18 @@ static uint32_t returned; /* bytes that the function has taken since the last CR
 static uint64_t output;   /* bytes */
 static bool too_much_output;
 
-/* Opens the pipe and returns the function's end, or -1. */
-int open_input(void) {
+/* Opens the pipe of a process that is being prepared. Returns our end of it, or -1. */
+int open_input(int *function_end) {
   int ends[2];
+  *function_end = -1;
   if (pipe2(ends, O_CLOEXEC) < 0) return -1;
-  input_fd = ends[1];
-  fcntl(input_fd, F_SETFL, O_NONBLOCK); /* our end only: the function's must block */
-  return ends[0];
+  fcntl(ends[1], F_SETFL, O_NONBLOCK); /* ours only: the function's must block */
+  *function_end = ends[0];
+  return ends[1];
 }
+
+/* Takes the pipe of the process that gets the next call. */
+void adopt_input(int fd) { input_fd = fd; }
 
 /* Takes a request, whose body has so many bytes. */
 void begin_input(uint32_t length) {
@@ -97,7 +101,7 @@ void send_credit(void) {
   uint8_t *payload;
   if (returned < WINDOW / 2 || credit >= unsent || (payload = payload_room(STREAM_HEADER + 4)) == NULL) return;
   put(put(payload, FUNCTION_STREAM, 4), returned, 4);
-  commit_frame(CREDIT, STREAM_HEADER + 4);
+  commit_frame(STREAM_CREDIT, STREAM_HEADER + 4);
   credit += returned;
   returned = 0;
 }
@@ -113,11 +117,11 @@ ssize_t read_output(int fd) {
   if (n <= 0) return n;
   if (payload == NULL) {
     too_much_output = true;
-    kill_function();
+    if (phase() == RUNNING) kill_function();
     return 0;
   }
   put(payload, FUNCTION_STREAM, STREAM_HEADER);
-  commit_frame(DATA, STREAM_HEADER + (size_t)n);
+  commit_frame(STREAM_DATA, STREAM_HEADER + (size_t)n);
   output += (uint64_t)n;
   return n;
 }

@@ -5,6 +5,7 @@ import {
   PROTOCOL_VERSION,
   ProtocolError,
   RESPONSE_STATES,
+  SURROUNDINGS,
   type ExitFrame,
   type GateFrame,
   type ResponseState,
@@ -18,11 +19,11 @@ interface Form {
   readonly read: (payload: Buffer) => GateFrame;
 }
 
-/** The payload of READY in our version: the version, uid and gid. */
-const READY_BYTES = 9;
+/** The payload of READY in our version: the version, uid, gid and surroundings; a reason why there are no cells follows. */
+const READY_BYTES = 10;
 
 const FORMS: ReadonlyMap<number, Form> = new Map([
-  [0x81, { name: "READY", least: 1, most: 256, read: readReady }],
+  [0x81, { name: "READY", least: 1, most: 512, read: readReady }],
   [0x82, { name: "LOG", least: 2, most: PAYLOAD_BYTES, read: readLog }],
   [0x88, { name: "TAIL", least: 6, most: PAYLOAD_BYTES, read: readTail }],
   [0x83, { name: "EXPIRED", least: 0, most: 0, read: () => ({ type: "expired" }) }],
@@ -110,8 +111,11 @@ export class FrameDecoder {
 function readReady(payload: Buffer): GateFrame {
   const version = payload.readUInt8(0);
   if (version !== PROTOCOL_VERSION) return { type: "ready", version };
-  if (payload.length !== READY_BYTES) throw new ProtocolError(`it has ${payload.length} bytes`);
-  return { type: "ready", version, uid: payload.readUInt32BE(1), gid: payload.readUInt32BE(5) };
+  if (payload.length < READY_BYTES) throw new ProtocolError(`it has ${payload.length} bytes`);
+  const surroundings = entry(SURROUNDINGS, payload.readUInt8(9), "surroundings");
+  const why = payload.subarray(READY_BYTES).toString();
+  if ((surroundings === "no_cells") !== (why !== "")) throw new ProtocolError("a reason is missing or means nothing");
+  return { type: "ready", version, uid: payload.readUInt32BE(1), gid: payload.readUInt32BE(5), surroundings, why };
 }
 
 function readLog(payload: Buffer): GateFrame {

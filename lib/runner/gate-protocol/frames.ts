@@ -1,7 +1,7 @@
 /** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
 /** The version in our gate's READY. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 /** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */
@@ -45,12 +45,19 @@ export interface ExitFrame {
   readonly responseBytes: number;
 }
 
-/** A gate that is up, and the user that it and its functions run as. Only the version is known of a gate of another one. */
+/** What a gate runs functions in: processes of its container, or cells, unless it cannot make any. In the order of their numbers. */
+export const SURROUNDINGS = ["processes", "cells", "no_cells"] as const;
+export type Surroundings = (typeof SURROUNDINGS)[number];
+
+/** A gate that is up, and the user that its functions run as. Only the version is known of a gate of another one. */
 export interface ReadyFrame {
   readonly type: "ready";
   readonly version: number;
   readonly uid?: number;
   readonly gid?: number;
+  readonly surroundings?: Surroundings;
+  /** Why there are no cells, in words; empty unless that is so. */
+  readonly why?: string;
 }
 
 /** A frame from the gate. */

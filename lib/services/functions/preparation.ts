@@ -9,7 +9,8 @@ import { parseImageReference } from "../../domain/images/reference.ts";
 import { MEMORY_BYTES, WARM_MAX } from "../../domain/limits.ts";
 import type { FunctionTarget } from "../../domain/manifest/plan.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
-import type { Platform, PlatformImages, RefreshedFunction, ResolvedImage } from "../../runner/platform.ts";
+import type { PlatformImages, RefreshedFunction, ResolvedImage } from "../../runner/platform.ts";
+import type { Runner } from "../../runner/runner.ts";
 import type { SecretService } from "../secrets/secrets.ts";
 
 /** The ways to find an image: pull it if it is missing, pull it again, or only look whether it exists. */
@@ -18,7 +19,7 @@ type Finding = "resolve" | "refresh" | "look";
 /** The part of the runner that knows what the engine has. */
 export interface EngineKnowledge {
   readonly images: Omit<PlatformImages, "restore">;
-  readonly check: Platform["check"];
+  readonly check: Runner["check"];
 }
 
 interface Preparing {

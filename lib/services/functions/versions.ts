@@ -8,7 +8,8 @@ import {
   type VersionPage,
   type VersionQuery,
 } from "../../domain/functions/versions.ts";
-import type { Platform, PlatformImages } from "../../runner/platform.ts";
+import type { PlatformImages } from "../../runner/platform.ts";
+import type { Runner } from "../../runner/runner.ts";
 import type { VersionStore } from "../../store/configuration.ts";
 import type { FunctionService } from "./functions.ts";
 import type { ImageRetention } from "../images/retention.ts";
@@ -19,7 +20,7 @@ interface VersionDeps {
   readonly functions: FunctionService;
   readonly secrets: SecretService;
   readonly retention: Pick<ImageRetention, "holding">;
-  readonly runner: Pick<Platform, "check"> & { readonly images: Pick<PlatformImages, "resolve" | "restore"> };
+  readonly runner: Pick<Runner, "check"> & { readonly images: Pick<PlatformImages, "resolve" | "restore"> };
 }
 
 /** Shows the versions of functions, and goes back to them. */

@@ -64,7 +64,10 @@ describe("a hostile function", () => {
     "in the sandbox %s as user %p gets out of neither a container nor one that is used again",
     async (sandbox, user) => {
       const settings = { sandbox, user, timeout_ms: 60_000 };
-      const [container, reused] = await Promise.all([seenWith(settings), seenWith({ ...settings, isolation: "process" })]);
+      const [container, reused] = await Promise.all([
+        seenWith(settings),
+        seenWith({ ...settings, isolation: "process" }),
+      ]);
       expect(container.size).toBeGreaterThan(3_000);
       expect(breaches(container)).toEqual([]);
       const found = differences(container, reused);

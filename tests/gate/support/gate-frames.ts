@@ -1,6 +1,7 @@
 import {
   FAILED_STAGES,
   RESPONSE_STATES,
+  SURROUNDINGS,
   type GateFrame,
   type ReadyFrame,
 } from "../../../lib/runner/gate-protocol/frames.ts";
@@ -67,11 +68,12 @@ function numbers(...values: readonly number[]): Buffer {
 }
 
 /** The payload of READY: other versions than ours have nothing but the number that is known. */
-function ready({ version, uid, gid }: ReadyFrame): Buffer {
+function ready({ version, uid, gid, surroundings = "processes", why = "" }: ReadyFrame): Buffer {
   if (uid === undefined || gid === undefined) return Buffer.of(version);
-  const payload = Buffer.alloc(9);
+  const payload = Buffer.alloc(10);
   payload.writeUInt8(version, 0);
   payload.writeUInt32BE(uid, 1);
   payload.writeUInt32BE(gid, 5);
-  return payload;
+  payload.writeUInt8(SURROUNDINGS.indexOf(surroundings), 9);
+  return Buffer.concat([payload, Buffer.from(why)]);
 }

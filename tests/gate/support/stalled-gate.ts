@@ -64,7 +64,7 @@ export class StalledGate implements AsyncDisposable {
   }
 
   #takeReady(): void {
-    const ready = Buffer.alloc(14); // the header, and version, uid and gid
+    const ready = Buffer.alloc(15); // the header, and version, uid, gid and surroundings
     for (let at = 0; at < ready.length;) at += readSync(this.#output ?? -1, ready, at, ready.length - at, null);
     for (const frame of this.#conversation.push(ready)) if (frame.type !== "ready") throw new Error(frame.type);
   }

@@ -20,8 +20,23 @@ const counter = fc.maxSafeNat();
 const bytes = fc.uint8Array({ minLength: 1, maxLength: 300 }).map((value) => Buffer.from(value));
 
 const frames: fc.Arbitrary<GateFrame> = fc.oneof(
-  fc.record({ type: fc.constant("ready" as const), version: fc.constantFrom(0, 2, 4, 255) }),
-  fc.record({ type: fc.constant("ready" as const), version: fc.constant(PROTOCOL_VERSION), uid: u32, gid: u32 }),
+  fc.record({ type: fc.constant("ready" as const), version: fc.constantFrom(0, 2, 3, 5, 255) }),
+  fc.record({
+    type: fc.constant("ready" as const),
+    version: fc.constant(PROTOCOL_VERSION),
+    uid: u32,
+    gid: u32,
+    surroundings: fc.constantFrom("processes" as const, "cells" as const),
+    why: fc.constant(""),
+  }),
+  fc.record({
+    type: fc.constant("ready" as const),
+    version: fc.constant(PROTOCOL_VERSION),
+    uid: u32,
+    gid: u32,
+    surroundings: fc.constant("no_cells" as const),
+    why: fc.constantFrom("the root: Invalid argument", "x"),
+  }),
   fc.record({
     type: fc.constant("log" as const),
     stream: fc.constantFrom("stdout" as const, "stderr" as const),
@@ -106,7 +121,10 @@ test.each([
   ["the server's own frames", rawFrame(0x02, Buffer.alloc(1)), "unknown type 2"],
   ["a payload over the limit", rawFrame(0x85, Buffer.alloc(PAYLOAD_BYTES + 1)), "RESPONSE has 65537 bytes"],
   ["a length of four gigabytes", Buffer.of(0x82, 255, 255, 255, 255), "LOG has 4294967295 bytes"],
-  ["a READY of ten bytes", rawFrame(0x81, Buffer.alloc(10, PROTOCOL_VERSION)), "READY: it has 10 bytes"],
+  ["a READY of nine bytes", rawFrame(0x81, Buffer.alloc(9, PROTOCOL_VERSION)), "READY: it has 9 bytes"],
+  ["a READY of no surroundings", rawFrame(0x81, Buffer.alloc(10, PROTOCOL_VERSION)), "READY: unknown surroundings"],
+  ["a READY without cells and without a reason", readyWith(2), "READY: a reason is missing"],
+  ["a READY with cells and with a reason", readyWith(1, "why"), "READY: a reason is missing or means nothing"],
   ["a READY without its user", rawFrame(0x81, Buffer.of(PROTOCOL_VERSION)), "READY: it has 1 bytes"],
   ["an empty READY", rawFrame(0x81, Buffer.alloc(0)), "READY has 0 bytes"],
   ["a LOG without a byte", rawFrame(0x82, Buffer.of(1)), "LOG has 1 bytes"],
@@ -135,6 +153,14 @@ function exitWith(...pairs: readonly number[]): Buffer {
   const payload = Buffer.alloc(57);
   for (let index = 0; index < pairs.length; index += 2) payload[pairs[index] ?? 0] = pairs[index + 1] ?? 0;
   return rawFrame(0x84, payload);
+}
+
+/** A READY of our version that speaks of its cells. */
+function readyWith(surroundings: number, why = ""): Buffer {
+  const payload = Buffer.alloc(10);
+  payload[0] = PROTOCOL_VERSION;
+  payload[9] = surroundings;
+  return rawFrame(0x81, Buffer.concat([payload, Buffer.from(why)]));
 }
 
 test("FrameDecoder stays broken after a violation", () => {

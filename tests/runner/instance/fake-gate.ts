@@ -6,7 +6,7 @@ import { FakeClock, settled } from "../../support/fake-clock.ts";
 import { judge } from "../../../lib/runner/contracts/files.ts";
 import { FakeChannel, said } from "./fake-channel.ts";
 
-export const READY = { type: "ready", version: 3, uid: 1000, gid: 1000 } as const;
+export const READY = { type: "ready", version: 4, uid: 1000, gid: 1000 } as const;
 export const EXPIRED = { type: "expired" } as const;
 
 /** The end of a function that succeeded, with these changes. */

@@ -12,8 +12,8 @@ const CAUSE = "its containers are confined by SELinux";
 const REFUSED = {
   reason: "invalid_request",
   message:
-    `"isolation" cannot be "cell" with this engine: ${CAUSE}; give "container" for a fresh container for each call, or ` +
-    '"process" for a fresh process in a reused one',
+    `"isolation" cannot be "cell": this engine cannot make one (${CAUSE}); give "container" for a fresh container for each ` +
+    'call, or "process" for a fresh process in a reused one',
 };
 
 /** The questions that were asked about cells: the settings, and the image to try with. */

@@ -1,0 +1,158 @@
+import { posix } from "node:path";
+import { contextBytes, gateReserve, scratchBytes } from "../../../domain/functions/isolation.ts";
+import type { Function } from "../../../domain/functions/functions.ts";
+import { CELL_DEV_SHARE, CONTEXT_BYTES } from "../../../domain/limits.ts";
+import type { ContainerSpec } from "../../api/containers.ts";
+import type { ImageConfig } from "../../api/images.ts";
+import { GATE_DIRECTORY, pathOf } from "../../images/volumes.ts";
+import type { CellUser } from "./cell-users.ts";
+
+/** What a function's cells are made of, besides its container. */
+export interface CellSetting {
+  readonly user: CellUser;
+  readonly image: ImageConfig;
+  /** The part of CONTEXT_PATH before the id. */
+  readonly context_root: string;
+  /** The capabilities that the function does not have of the engine's default ones, or all. */
+  readonly dropped: readonly string[] | "all";
+}
+
+/** The numbers of the capabilities that are named here (linux/capability.h). */
+const CAPABILITIES: Readonly<Record<string, number>> = {
+  NET_RAW: 13,
+  SYS_ADMIN: 21,
+  MKNOD: 27,
+  AUDIT_WRITE: 29,
+  SETFCAP: 31,
+};
+
+/**
+ * The capabilities of the gate. SYS_ADMIN is for the namespaces and mounts, MKNOD for the cell's devices, and SYS_CHROOT, SETPCAP,
+ * SETUID, SETGID and KILL for the function's process. An overlay acts with the capabilities of the process that mounted it, so
+ * the gate needs those that let a user change files of its own, also those that carry capabilities.
+ */
+const GATE_CAPABILITIES = [
+  "SYS_ADMIN",
+  "SYS_CHROOT",
+  "SETPCAP",
+  "SETUID",
+  "SETGID",
+  "KILL",
+  "CHOWN",
+  "DAC_OVERRIDE",
+  "FOWNER",
+  "FSETID",
+  "SETFCAP",
+  "MKNOD",
+];
+
+/** Room among the processes for the gate's helpers: the first process of a cell, and the next cell's two. */
+const OWN_PIDS = 3;
+/** The least size of a tmpfs; with 0 it would have no limit. */
+const LEAST_BYTES = 64 * 1024;
+/** What a tmpfs may hold in bytes for each of its files: an empty one takes some 2 KiB of memory, its overlay included. */
+const BYTES_PER_FILE = 8192;
+const LEAST_FILES = 256;
+/** The scratch space of a read-only root holds copies of a few files of the engine's. */
+const READ_ONLY_SCRATCH_BYTES = 1024 * 1024;
+/** The size of `/dev/shm` in a container. */
+const SHM_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Returns the container whose gate makes the function's cells, from the one that the function would have itself. The gate
+ * runs as root, with what making a cell takes; the function gets the user, the capabilities and the mounts that it has in a
+ * container.
+ */
+export function cellSpec(fn: Function, setting: CellSetting, spec: ContainerSpec): ContainerSpec {
+  const { Entrypoint, Env, HostConfig, ...others } = spec;
+  const host = HostConfig as HostConfig; // written by containerSpec
+  const [gate = ""] = Entrypoint as readonly string[]; // the same
+  const { GroupAdd: _groups, ...ofHost } = host;
+  const readOnly = host.ReadonlyRootfs;
+  const hidden = readOnly ? [] : setting.image.volumes.map(pathOf);
+  const sizes = sizesOf(fn, readOnly, Object.keys(host.Tmpfs).length);
+  return {
+    ...others,
+    Entrypoint: [gate, ...gateOptions(fn, setting, sizes.scratch, hidden), "--"],
+    User: "0:0",
+    Env: withHome(Env as readonly string[], fn, setting),
+    HostConfig: {
+      ...ofHost,
+      CapDrop: host.CapDrop?.includes("ALL") === true ? ["ALL"] : [],
+      CapAdd: GATE_CAPABILITIES,
+      // The function enters the engine's profile at its exec; the profile would not let the gate mount.
+      SecurityOpt: [...(host.SecurityOpt ?? []), "apparmor=unconfined"],
+      PidsLimit: host.PidsLimit + OWN_PIDS,
+      ShmSize: sizes.shm,
+      Tmpfs: {
+        ...Object.fromEntries(Object.entries(host.Tmpfs).map(([path, options]) => [path, bounded(path, options)])),
+        // In place of volumes, which the engine would make of the host's disk, and which no cell shows.
+        ...Object.fromEntries(hidden.map((path) => [path, `size=${LEAST_BYTES}`])),
+      },
+    },
+  };
+
+  function bounded(path: string, options: string): string {
+    const own = path === setting.context_root || path === "/run/secrets";
+    const bytes = Number(/size=(\d+)/.exec(options)?.[1]);
+    const size = own ? bytes : Math.min(bytes, sizes.temporary);
+    return `${options.replace(/size=\d+/, `size=${size}`)},nr_inodes=${filesIn(size)}`;
+  }
+}
+
+/** The parts of a container's HostConfig that differ with cells. */
+interface HostConfig {
+  readonly CapDrop?: readonly string[];
+  readonly SecurityOpt?: readonly string[];
+  readonly GroupAdd?: readonly string[];
+  readonly ReadonlyRootfs: boolean;
+  readonly PidsLimit: number;
+  readonly Tmpfs: Readonly<Record<string, string>>;
+}
+
+/**
+ * Returns the sizes of what a function can write to, in bytes: together with its context and the gate they are below the
+ * memory, so that a full one is the function's own mistake, and never ends the gate.
+ */
+function sizesOf(fn: Function, readOnly: boolean, mounts: number) {
+  const { memory_bytes } = fn;
+  const scratch = readOnly ? READ_ONLY_SCRATCH_BYTES : scratchBytes(fn);
+  const dev = Math.floor(scratch / CELL_DEV_SHARE); // as the gate gives it
+  const rest = memory_bytes - contextBytes(fn) - scratch - dev - gateReserve(memory_bytes);
+  const shm = clamp(Math.floor(rest / 2), SHM_BYTES);
+  const temporary = clamp(Math.floor((rest - shm) / Math.max(1, mounts)), CONTEXT_BYTES);
+  return { scratch, shm, temporary };
+}
+
+function clamp(bytes: number, most: number): number {
+  return Math.min(most, Math.max(LEAST_BYTES, bytes));
+}
+
+function filesIn(bytes: number): number {
+  return Math.max(LEAST_FILES, Math.floor(bytes / BYTES_PER_FILE));
+}
+
+/** Returns the gate's options (lib/gate/cell/options.c). */
+function gateOptions(fn: Function, setting: CellSetting, scratch: number, hidden: readonly string[]): string[] {
+  const { uid, gid, groups } = setting.user;
+  return [
+    `--cell=${scratch}`,
+    `--context=${setting.context_root}`,
+    `--user=${[uid, gid, ...groups].join(":")}`,
+    `--drop=${maskOf(setting.dropped)}`,
+    ...fn.volumes.map(({ path }) => `--shared=${path}`),
+    ...[GATE_DIRECTORY, ...hidden].map((path) => `--without=${posix.normalize(path)}`),
+  ];
+}
+
+/** Returns the capabilities that the function does not get, as the hexadecimal digits of their bits. */
+function maskOf(dropped: CellSetting["dropped"]): string {
+  if (dropped === "all") return "ffffffffffffffff";
+  const bits = ["SYS_ADMIN", ...dropped].map((name) => 1n << BigInt(CAPABILITIES[name] ?? 63));
+  return bits.reduce((mask, bit) => mask | bit, 0n).toString(16);
+}
+
+/** Returns the variables with HOME: the engine would set that of the gate's user. */
+function withHome(env: readonly string[], fn: Function, { image, user }: CellSetting): readonly string[] {
+  return image.sets_home === true || fn.environment["HOME"] !== undefined ? env : [...env, `HOME=${user.home}`];
+}

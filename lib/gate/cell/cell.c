@@ -1,0 +1,269 @@
+/*
+ * The gate's side of cells: makes one ahead of each call, starts the function in it, and hears of its end.
+ *
+ * There are at most two. The next one is made while the call of the other runs, and waits: with everything done but the
+ * exec. It gets a call only when nothing is left of the other.
+ *
+ * Owns the cells.
+ */
+#include "cell.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A cell that is not made within this time will not be. */
+enum { MAKING_MS = 10000 };
+/* How often what a cell may have left is looked for, and for how long: the kernel's collector takes 5 to 40 ms. */
+enum { RECHECK_MS = 2 };
+#define LEFT_US (1000 * 1000ULL)
+
+struct cell {
+  enum { NO_CELL, MAKING, READY_TO_GO, IN_USE, OVER } state;
+  pid_t init; /* 0 once it has been waited for */
+  int link, go, exec_errno, input, output[LOGS], output_end[LOGS];
+  int places[PLACES];
+};
+#define NO_DESCRIPTORS .link = -1, .go = -1, .exec_errno = -1, .input = -1, .output = {-1, -1}, .output_end = {-1, -1}, .places = {-1, -1}
+static const struct cell NOTHING = {NO_DESCRIPTORS};
+static struct cell current = {NO_DESCRIPTORS}, next = {NO_DESCRIPTORS};
+static struct plan plan;
+static char problem[256];
+static uint64_t ended_us; /* when the last one was gone, but perhaps not what it left */
+static bool on;
+
+bool cells_are_on(void) { return on; }
+
+/* Returns the descriptor of a directory of the cell in use. */
+int cell_place(int place) { return current.places[place]; }
+
+/* Returns the descriptor to poll for what a cell has to say: of the one in use (0), or the next (1). */
+int cell_link(int which) { return which == 0 ? current.link : next.link; }
+
+static void discard(struct cell *cell) {
+  if (cell->init > 0) kill(cell->init, SIGKILL);
+  const pid_t init = cell->init;
+  close_fd(&cell->link);
+  close_fd(&cell->go);
+  close_fd(&cell->exec_errno);
+  close_fd(&cell->input);
+  for (int i = 0; i < LOGS; i++) {
+    close_fd(&cell->output[i]);
+    close_fd(&cell->output_end[i]);
+  }
+  for (int i = 0; i < PLACES; i++) close_fd(&cell->places[i]);
+  *cell = NOTHING;
+  cell->init = init; /* still to be waited for */
+}
+
+/* Clones this process into new namespaces: a fork whose child is the first process there. */
+static pid_t clone_into_namespaces(void) {
+  hold_sys_admin(true);
+  const pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD, NULL, NULL, NULL, NULL);
+  if (pid == 0) return 0;
+  const int error = errno;
+  hold_sys_admin(false);
+  errno = error;
+  return pid;
+}
+
+/* Opens the pipes and the socket of a cell: ours into `cell`, its into `wiring`. The function's streams belong to its user,
+ * so that it can open /dev/stdin and /dev/stdout. */
+static bool wire(struct cell *cell, struct wiring *wiring) {
+  int ends[2];
+  *wiring = (struct wiring){-1, -1, -1, {-1, -1}, -1};
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return false;
+  cell->link = ends[0];
+  wiring->link = ends[1];
+  if (pipe2(ends, O_CLOEXEC) < 0) return false;
+  wiring->go = ends[0];
+  cell->go = ends[1];
+  if (pipe2(ends, O_CLOEXEC) < 0) return false;
+  cell->exec_errno = ends[0];
+  wiring->exec_errno = ends[1];
+  fcntl(cell->link, F_SETFL, O_NONBLOCK);
+  fcntl(cell->exec_errno, F_SETFL, O_NONBLOCK);
+  if (given.stdio) {
+    cell->input = open_input(&wiring->input);
+    if (cell->input < 0 || fchown(cell->input, cell_setting.uid, cell_setting.gid) < 0) return false;
+  }
+  for (int i = 0; i < LOGS; i++) {
+    if (pipe2(ends, O_CLOEXEC) < 0) return false;
+    cell->output[i] = ends[0];
+    wiring->output[i] = cell->output_end[i] = ends[1];
+    fcntl(cell->output[i], F_SETFL, O_NONBLOCK);
+    if (fchown(ends[1], cell_setting.uid, cell_setting.gid) < 0) return false;
+  }
+  return true;
+}
+
+static void make(struct cell *cell, bool probing) {
+  struct wiring wiring;
+  *cell = NOTHING;
+  const bool wired = wire(cell, &wiring);
+  const pid_t pid = wired ? clone_into_namespaces() : -1;
+  if (pid == 0) run_init(&plan, &wiring, probing);
+  if (pid < 0) snprintf(problem, sizeof problem, "%s: %s", wired ? "new namespaces" : "its pipes", strerror(errno));
+  close_fd(&wiring.link);
+  close_fd(&wiring.go);
+  close_fd(&wiring.exec_errno);
+  close_fd(&wiring.input);
+  cell->init = pid < 0 ? 0 : pid;
+  cell->state = MAKING;
+  if (pid < 0) discard(cell);
+}
+
+/* Begins to make the next cell, if there is none. If that fails for now, it is tried again when this call's cell is gone. */
+void make_next_cell(void) {
+  if (next.state == NO_CELL && next.init == 0) make(&next, false);
+}
+
+/* Takes what a cell that is being made says. */
+static void hear_of_making(struct cell *cell) {
+  struct message message;
+  if (hear(cell->link, &message, cell->places)) {
+    if (message.kind == MADE) {
+      cell->state = READY_TO_GO;
+      return;
+    }
+    snprintf(problem, sizeof problem, "%s: %s", message.where, strerror(message.error));
+  } else if (errno == EAGAIN || errno == EINTR) {
+    return;
+  } else {
+    snprintf(problem, sizeof problem, "its first process has ended");
+  }
+  discard(cell);
+}
+
+/* Waits until a cell is made, before there is a server that could wait for anything else. */
+static bool wait_for(struct cell *cell) {
+  while (cell->state == MAKING) {
+    struct pollfd fd = {.fd = cell->link, .events = POLLIN};
+    if (poll(&fd, 1, MAKING_MS) == 0) {
+      snprintf(problem, sizeof problem, "it is not made within %d s", MAKING_MS / 1000);
+      discard(cell);
+    } else {
+      hear_of_making(cell);
+    }
+  }
+  return cell->state == READY_TO_GO;
+}
+
+/* Ends a cell without a call. */
+static void end_now(struct cell *cell) {
+  discard(cell);
+  if (cell->init > 0) waitpid(cell->init, NULL, __WALL);
+  *cell = NOTHING;
+}
+
+/* Makes the first cell, tries its walls, and makes the one of the first call. Returns why there are none, or NULL. */
+const char *start_cells(void) {
+  hold_sys_admin(false);
+  if (cell_setting.context == NULL || !given.is_init) return "the gate was started without what a cell needs";
+  if (!make_plan(&plan)) return plan_refusal();
+  make(&next, true);
+  const bool proven = wait_for(&next);
+  end_now(&next);
+  if (!proven) return problem;
+  if (!note_sockets()) return "the sockets of the network namespace cannot be counted";
+  make(&next, false);
+  if (!wait_for(&next)) {
+    end_now(&next);
+    return problem;
+  }
+  on = true;
+  return NULL;
+}
+
+/* Takes the next cell into use. Returns false if there is none: then the gate has said READY too early. */
+bool take_next_cell(void) {
+  if (next.state != READY_TO_GO) return false;
+  current = next;
+  current.state = IN_USE;
+  next = NOTHING;
+  adopt_logs(current.output, current.output_end);
+  current.output[0] = current.output[1] = current.output_end[0] = current.output_end[1] = -1;
+  adopt_function(current.init, current.go, current.exec_errno);
+  adopt_input(current.input);
+  current.go = current.exec_errno = current.input = -1;
+  return true;
+}
+
+/* Takes what a cell says: of the one in use (0), or the next (1). */
+void hear_cell(int which) {
+  struct message message;
+  if (which == 1) {
+    if (next.state == MAKING) return hear_of_making(&next);
+    discard(&next); /* it was ready, and its process has been killed for want of memory */
+    return;
+  }
+  if (hear(current.link, &message, NULL)) {
+    if (message.kind != ENDED) return;
+    close_fd(&current.link);
+    current.state = OVER;
+    conclude(message.status, &message.usage);
+    return;
+  }
+  if (errno == EAGAIN || errno == EINTR) return;
+  close_fd(&current.link);
+}
+
+/* Tells the first process of the cell in use what to do. */
+void order_cell(uint8_t order) {
+  if (current.link >= 0 && send(current.link, &order, 1, MSG_NOSIGNAL) < 0) kill_cell();
+}
+
+/* Ends the cell in use at once. */
+void kill_cell(void) {
+  if (current.init > 0) kill(current.init, SIGKILL);
+}
+
+/* Takes note that a process has been waited for. Returns whether it was the first one of the cell in use, and that has not
+ * told the end of its function. */
+bool cell_died(pid_t pid) {
+  if (pid == next.init) {
+    next.init = 0;
+    if (next.state != NO_CELL) discard(&next);
+  }
+  if (pid != current.init) return false;
+  while (current.link >= 0) hear_cell(0);
+  const bool untold = current.state == IN_USE;
+  current.state = OVER;
+  current.init = 0;
+  ended_us = now_us();
+  return untold;
+}
+
+/* Closes what is open of the cell in use. */
+void close_cell(void) {
+  for (int i = 0; i < PLACES; i++) close_fd(&current.places[i]);
+}
+
+/* Returns whether nothing is left of the last cell, and the next one is there. */
+bool cell_has_ended(void) {
+  if (current.init > 0) return false;
+  if (current.state == OVER) {
+    const int own = next.link < 0 ? 0 : next.state == MAKING || next.state == READY_TO_GO ? 2 : 1;
+    if (sockets_are_left(own)) {
+      if (now_us() - ended_us > LEFT_US) leave();
+      return false;
+    }
+    current = NOTHING;
+  }
+  if (next.state == NO_CELL && next.init == 0) make(&next, false);
+  return next.state == READY_TO_GO;
+}
+
+/* Returns how soon cell_has_ended() should be asked again though nothing happens, in milliseconds; -1 if it need not. */
+int cell_recheck_ms(void) {
+  if (phase() != RESETTING || !on) return -1;
+  if (current.init == 0 && current.state == OVER) return RECHECK_MS;
+  return next.state == NO_CELL ? RECHECK_MS : -1;
+}

@@ -1,0 +1,97 @@
+/*
+ * The filter of system calls of a function in a cell: it takes back what an engine's profile grants with CAP_SYS_ADMIN, which
+ * is for the gate alone. Without that capability most of these calls fail anyway; those with user namespaces would not.
+ *
+ * The engine's profile lets two architectures through on each machine, and numbers differ among all four. Any other kills, as
+ * engines have it.
+ *
+ * Owns the program, which is written once for each architecture of machines.
+ */
+#include "cell.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+
+/* Bits of clone()'s flags: namespaces of mounts, cgroups, UTS, IPC, users, PIDs and network. That of time, and that which
+ * enters a cgroup, exist in other calls only. */
+#define NEW_NAMESPACES 0x7E020000U
+/* Numbers of x32, a second set on x64. */
+#define X32_BIT 0x40000000U
+#define NONE (-1)
+
+/* The numbers of an architecture. Those from 424 on are the same everywhere. */
+struct numbers {
+  uint32_t architecture;
+  int clone, mount, umount, umount2, unshare, setns, pivot_root, bpf, perf_event_open, quotactl, fanotify_init;
+  int lookup_dcookie, name_to_handle_at, sethostname, setdomainname, syslog;
+};
+enum { OPEN_TREE = 428, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, FSPICK, CLONE3 = 435, MOUNT_SETATTR = 442, QUOTACTL_FD, OPEN_TREE_ATTR = 467 };
+
+static const struct numbers X64 = {AUDIT_ARCH_X86_64, 56, 165, NONE, 166, 272, 308, 155, 321, 298, 179, 300, 212, 303, 170, 171, 103};
+static const struct numbers I386 = {AUDIT_ARCH_I386, 120, 21, 22, 52, 310, 346, 217, 357, 336, 131, 338, 253, 341, 74, 121, 103};
+static const struct numbers ARM64 = {AUDIT_ARCH_AARCH64, 220, 40, NONE, 39, 97, 268, 41, 280, 241, 60, 262, 18, 264, 161, 162, 116};
+static const struct numbers ARM = {AUDIT_ARCH_ARM, 120, 21, 22, 52, 337, 375, 218, 386, 364, 131, 367, 249, 370, 74, 121, 103};
+
+/* Each refused number takes two instructions, twice. */
+enum { INSTRUCTIONS = 160 };
+static struct sock_filter program[INSTRUCTIONS];
+static unsigned short length;
+
+static void add(uint16_t code, uint8_t if_true, uint8_t if_false, uint32_t operand) {
+  program[length++] = (struct sock_filter){code, if_true, if_false, operand};
+}
+
+static void answer(uint32_t action) { add(BPF_RET | BPF_K, 0, 0, action); }
+
+static void refuse(int number, int error) {
+  if (number == NONE) return;
+  add(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (uint32_t)number);
+  answer(SECCOMP_RET_ERRNO | (uint32_t)error);
+}
+
+/* Adds the rules for one architecture. Others pass them over. */
+static void add_rules(const struct numbers *of) {
+  const int refused[] = {of->mount,     of->umount,          of->umount2,       of->unshare,        of->setns,
+                         of->pivot_root, of->bpf,            of->perf_event_open, of->quotactl,     of->fanotify_init,
+                         of->lookup_dcookie, of->name_to_handle_at, of->sethostname, of->setdomainname, of->syslog,
+                         OPEN_TREE,     MOVE_MOUNT,          FSOPEN,            FSCONFIG,           FSMOUNT,
+                         FSPICK,        MOUNT_SETATTR,       QUOTACTL_FD,       OPEN_TREE_ATTR};
+  add(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, arch));
+  add(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, of->architecture);
+  const unsigned short jump = length;
+  add(BPF_JMP | BPF_JA, 0, 0, 0);
+  add(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr));
+  if (of->architecture == AUDIT_ARCH_X86_64) {
+    add(BPF_JMP | BPF_JGE | BPF_K, 0, 1, X32_BIT);
+    answer(SECCOMP_RET_ERRNO | ENOSYS);
+  }
+  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) refuse(refused[i], EPERM);
+  refuse(CLONE3, ENOSYS); /* its flags are in memory, where no filter can see them; C libraries fall back to clone */
+  add(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, (uint32_t)of->clone);
+  answer(SECCOMP_RET_ALLOW);
+  add(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, args)); /* the lower half: all are little-endian */
+  add(BPF_JMP | BPF_JSET | BPF_K, 0, 1, NEW_NAMESPACES);
+  answer(SECCOMP_RET_ERRNO | EPERM);
+  answer(SECCOMP_RET_ALLOW);
+  program[jump].k = (uint32_t)(length - jump - 1);
+}
+
+/* Returns the filter for x64 machines, or for arm64. */
+struct sock_fprog filter_for(bool arm) {
+  length = 0;
+  add_rules(arm ? &ARM64 : &X64);
+  add_rules(arm ? &ARM : &I386);
+  answer(SECCOMP_RET_KILL_PROCESS);
+  return (struct sock_fprog){length, program};
+}
+
+/* Returns the filter for this machine. */
+struct sock_fprog cell_filter(void) {
+#ifdef __aarch64__
+  return filter_for(true);
+#else
+  return filter_for(false);
+#endif
+}
