@@ -89,8 +89,8 @@ function gateOptions({ contract, volumes }: Function, command: readonly string[]
   return options.length > 0 || command[0]?.startsWith("--") ? [...options, "--"] : [];
 }
 
-/** The gate's argument for each contract. */
-const GATE_CONTRACT: Readonly<Record<ContractName, readonly string[]>> = { files: [], stdio: ["--stdio"] };
+/** The gate's first argument, by the contract. */
+export const GATE_CONTRACT: Readonly<Record<ContractName, readonly string[]>> = { files: [], stdio: ["--stdio"] };
 
 /** Returns the user of the process, unless the image decides. */
 function userOf({ user, sandbox }: Function, { image, user: found }: ContainerSetting): { readonly User?: string } {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { Function } from "../../../lib/domain/functions/functions.ts";
-import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import type { Function, FunctionWithPool } from "../../../lib/domain/functions/functions.ts";
+import type { Invocation, InvocationPage } from "../../../lib/domain/calls/invocations.ts";
 import { imageWith, fixture } from "../../support/images.ts";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { expectError, expectSuccess } from "../../http/support/replies.ts";
@@ -13,12 +13,7 @@ let server: TestServer;
 let image: string;
 
 beforeAll(async () => {
-  server = await TestServer.start({
-    WARM_MAX: "1",
-    MAX_RESPONSE_BYTES: String(8 << 20),
-    MAX_REQUEST_BYTES: String(8 << 20),
-    CALLBACK_ALLOW: "127.0.0.1",
-  });
+  server = await TestServer.start({ CALLBACK_ALLOW: "127.0.0.1" });
   image = await fixture("shell");
 });
 afterAll(() => server[Symbol.asyncDispose]());
@@ -27,98 +22,83 @@ const make = (settings: Partial<Function>) => server.createFunction(image, { con
 
 /** Registers a script that is a function by the contract `stdio`. */
 const script = (text: string, settings: Partial<Function> = {}) =>
-  make({ entrypoint: ["/bin/sh", "-c"], command: [text], network: "none", warm_max: 0, ...settings });
+  make({ entrypoint: ["/bin/sh", "-c"], command: [text], network: "none", ...settings });
 
-/** One container for all calls, so that no test waits for another. */
-const REUSED = { max_calls: 0, warm_max: 1 };
+const LIMITS = { MAX_RESPONSE_BYTES: String(8 << 20), MAX_REQUEST_BYTES: String(8 << 20) };
 
-/** Registers a function that runs the first line of its input. */
-const runner = (settings: Partial<Function>) => script('read -r line; eval "$line"', settings);
+/** One container for all calls, so that no call waits for another one. */
+const REUSED = { isolation: "process", warm_max: 1 } as const;
 
-const recordOf = (answer: Response) => server.invocation(answer.headers.get("x-request-id") ?? "");
 const MIB = 1 << 20;
 const long = new Uint8Array(new Uint32Array((6 * MIB) / 4).map((_, index) => index * 2_654_435_761).buffer);
 
-describe("a function by the contract stdio", () => {
-  /** Each kind of isolation has its own way from a request to a process. */
-  describe.each([
-    ["container", { max_calls: 1 }],
-    ["process", REUSED],
-  ] as const)("in a %s", (_, settings) => {
-    let echo: Function;
-    let run: Function;
-    beforeAll(async () => {
-      echo = await script("exec cat", settings);
-      run = await runner(settings);
-    });
+/** What a script answers: its status, and its output or the reason why there is none. */
+const ANSWERS: readonly (readonly [script: string, status: number, said: string])[] = [
+  ["echo fine", 200, "fine\n"],
+  ["echo no >&2; echo its own error; exit 3", 500, "its own error\n"],
+  ["exit 3", 502, "function_failed"],
+  ["printf part; kill -9 $$", 500, "part"],
+  ["kill -9 $$", 502, "function_failed"],
+  ["exec yes", 502, "response_too_large"],
+  ["exec head -c 1073741824 /dev/zero", 502, "response_too_large"],
+  ["sleep 100 & sleep 100 & setsid sleep 100 & echo done", 200, "done\n"],
+  ["printf part; exec >&-; exit 0", 200, "part"],
+  ["ls -A $CONTEXT_PATH", 200, ""],
+  ["exec 0<&-; echo closed", 200, "closed\n"],
+  ["read -r more < /dev/stdin; echo $?; : > /dev/stdout; echo ok > /dev/stderr", 200, "1\n"],
+];
 
-    test.each([0, 1, 65_536, 6 * MIB])("answers %i bytes with the same, twice", async (length) => {
-      for (let call = 0; call < 2; call++) {
-        const answer = await server.invoke(echo, long.subarray(0, length));
+describe("a function by the contract stdio", () => {
+  // Each kind of isolation has its own way from a request to a process. Only one container is started for all calls in it.
+  test.each([
+    ["container", 0],
+    ["cell", 1],
+    ["process", 1],
+  ] as const)(
+    "in a %s answers, is ended and leaves nothing for the next call",
+    async (isolation, warm_max) => {
+      await using own = await TestServer.start({ WARM_MAX: String(warm_max), ...LIMITS });
+      const fn = await own.createFunction(image, {
+        contract: "stdio",
+        entrypoint: ["/bin/sh", "-c"],
+        command: ['read -r line; eval "$line"'],
+        network: "none",
+        isolation,
+        warm_max,
+      });
+      const run = (line: string, rest: Uint8Array = new Uint8Array(0), init: RequestInit = {}) =>
+        own.invoke(fn, Buffer.concat([Buffer.from(`${line}\n`), rest]), init);
+      for (const length of [0, 1, 65_536, 6 * MIB]) {
+        const answer = await run("exec cat", long.subarray(0, length));
         expect(answer.status).toBe(200);
         expect(Buffer.compare(Buffer.from(await answer.arrayBuffer()), long.subarray(0, length))).toBe(0);
-        expect(await recordOf(answer)).toMatchObject({
-          contract: "stdio",
-          request_bytes: length,
-          response_bytes: length,
-        });
+        const record = await own.invocation(answer.headers.get("x-request-id") ?? "");
+        expect(record).toMatchObject({ contract: "stdio", request_bytes: length + 9, response_bytes: length });
       }
-    });
-
-    test.each<[string, number, string | null, string]>([
-      ["echo fine", 200, null, "fine\n"],
-      ["echo no >&2; echo its own error; exit 3", 500, null, "its own error\n"],
-      ["exit 3", 502, "function_failed", ""],
-      ["printf part; kill -9 $$", 500, null, "part"],
-      ["kill -9 $$", 502, "function_failed", ""],
-      ["exec yes", 502, "response_too_large", ""],
-      ["exec head -c 1073741824 /dev/zero", 502, "response_too_large", ""],
-      ["sleep 100 & sleep 100 & setsid sleep 100 & echo done", 200, null, "done\n"],
-      ["printf part; exec >&-; exit 0", 200, null, "part"],
-      ["ls -A $CONTEXT_PATH", 200, null, ""],
-    ])("answers `%s` with %i", async (line, status, reason, body) => {
-      const answer = await server.invoke(run, `${line}\n`);
-      const text = await answer.text();
-      expect([answer.status, reason === null ? text : null]).toEqual([status, reason === null ? body : null]);
-      if (reason !== null) expect(JSON.parse(text)).toMatchObject({ reason });
-    });
-
-    test("may leave a long body unread, and the next call begins clean", async () => {
-      for (let call = 0; call < 3; call++) {
-        const answer = await server.invoke(run, Buffer.concat([Buffer.from("date +%s; exit 0\n"), long]));
-        expect([answer.status, await answer.text()]).toEqual([200, expect.stringMatching(/^\d+\n$/)]);
+      for (const [line, status, said] of ANSWERS) {
+        const answer = await run(line);
+        const text = await answer.text();
+        const shown = status === 502 ? (JSON.parse(text) as { reason: string }).reason : text; // an envelope
+        expect([line, answer.status, shown]).toEqual([line, status, said]);
       }
-      expect(await (await server.invoke(run, "wc -c\n12345")).text()).toBe("5\n");
-    });
-
-    test("is ended at its deadline, whatever it does with its streams", async () => {
-      const fn = await script("cat > /dev/null; exec yes >&2", { ...settings, timeout_ms: 300, log_bytes: 1000 });
-      expectErrorOf(await server.invoke(fn, long), 504, "function_timeout");
-      const stuck = await script("exec sleep 60", { ...settings, timeout_ms: 300 });
-      expectErrorOf(await server.invoke(stuck, long), 504, "function_timeout");
-    });
-
-    test("is ended when its caller goes away, though it has read nothing", async () => {
-      const fn = await script("exec sleep 60", settings);
+      // A long body that nobody reads, and then a call that sees only its own.
+      expect(await (await run("echo unread", long)).text()).toBe("unread\n");
+      expect((await (await run("wc -c", Buffer.from("12345"))).text()).trim()).toBe("5");
       const gone = new AbortController();
-      const call = server.invoke(fn, long, { signal: gone.signal });
-      const listed = async () =>
-        (await server.api<{ invocations: Invocation[] }>("GET", `/v1/invocations?function_id=${fn.id}`)).body.data
-          .invocations[0];
-      await eventually(
-        async () =>
-          (await server.api<{ pool: { busy: number } }>("GET", `/v1/functions/${fn.id}`)).body.data.pool.busy === 1,
-      );
+      const call = run("exec sleep 60", long, { signal: gone.signal }).catch(() => undefined);
+      const busy = async () => (await own.api<FunctionWithPool>("GET", `/v1/functions/${fn.id}`)).body.data.pool.busy;
+      await eventually(async () => (await busy()) === 1);
       gone.abort();
-      await call.catch(() => undefined);
-      await eventually(async () => (await listed())?.status === "cancelled");
-    });
-  });
-
-  function expectErrorOf(answer: Response, status: number, reason: string): void {
-    expect(answer.status).toBe(status);
-    expect(answer.json()).resolves.toMatchObject({ reason });
-  }
+      await call;
+      const list = `/v1/invocations?function_id=${fn.id}&status=cancelled`;
+      await eventually(async () => (await own.api<InvocationPage>("GET", list)).body.data.invocations.length === 1);
+      await own.api("PATCH", `/v1/functions/${fn.id}`, { timeout_ms: 500 });
+      for (const line of ["exec sleep 60", "cat > /dev/null; exec yes >&2"]) {
+        expect(await (await run(line, long)).json()).toMatchObject({ reason: "function_timeout" });
+      }
+    },
+    120_000,
+  );
 
   test("keeps its log apart from its answer", async () => {
     const fn = await script("echo working >&2; echo answer; echo finished >&2");
@@ -188,7 +168,6 @@ describe("the variables of a request", () => {
   let url = "";
   beforeAll(async () => {
     const fn = await script("env; exec cat >&2", {
-      ...REUSED,
       environment: { HTTP_MINE: "of the function", SERVER_NAME: "named" },
     });
     const { body } = await server.api("POST", "/v1/routes", {
@@ -253,12 +232,7 @@ describe("the variables of a request", () => {
 });
 
 describe("a CGI program", () => {
-  let cgi: Function;
-  beforeAll(async () => {
-    cgi = await runner({ ...REUSED, output: "cgi" });
-  });
-
-  test.each<[string, string, number, string]>([
+  const ANSWERED: readonly (readonly [what: string, script: string, status: number, said: string])[] = [
     ["no head", "echo hi; echo", 502, 'its output has no ":" in line 1'],
     ["no empty line", "echo Status: 200", 502, "its output ends before the empty line"],
     [
@@ -271,26 +245,28 @@ describe("a CGI program", () => {
       "a NUL in the head",
       "printf 'Status: 200\\nX: \\0\\n\\n'",
       502,
-      "its output has a character that no header can have in line 2",
+      "has a character that no header can have in line 2",
     ],
     ["bare LF", "printf 'Status: 201\\n\\nok'", 201, "ok"],
     ["CR LF", "printf 'Status: 201\\r\\n\\r\\nok'", 201, "ok"],
     ["no output", "true", 502, "its output is empty"],
     ["no end", "printf 'Status: 200\\n\\n'; exec yes", 502, "it printed more than the limit"],
-    [
-      "headers of the server",
-      "printf 'Status: 200\\nTransfer-Encoding: chunked\\nConnection: close\\nContent-Length: 9999\\n\\nok'",
-      200,
-      "ok",
-    ],
-  ])("with %s", async (_, text, status, said) => {
-    const answer = await server.invoke(cgi, `${text}\n`);
-    const body = await answer.text();
-    expect([answer.status, body]).toEqual([
-      status,
-      expect.stringContaining(status === 502 ? JSON.stringify(said).slice(1, -1) : said),
-    ]);
-  });
+    ["headers of the server", "printf 'Status: 200\\nConnection: close\\nContent-Length: 9999\\n\\nok'", 200, "ok"],
+    ["a failure", "printf 'Status: 404\\n\\nno'; exit 1", 500, "no"],
+  ];
+
+  test("is answered by the rules, or refused with the reason", async () => {
+    await using own = await TestServer.start({ WARM_MAX: "1", ...LIMITS });
+    const command = ['read -r line; eval "$line"'];
+    const cgi = { contract: "stdio", output: "cgi", entrypoint: ["/bin/sh", "-c"], command, ...REUSED } as const;
+    const fn = await own.createFunction(image, { ...cgi, entrypoint: [...cgi.entrypoint] });
+    for (const [what, text, status, said] of ANSWERED) {
+      const answer = await own.invoke(fn, `${text}\n`);
+      const body = await answer.text();
+      const shown = status === 502 ? (JSON.parse(body) as { message: string }).message : body; // an envelope
+      expect([what, answer.status, shown]).toEqual([what, status, expect.stringContaining(said)]);
+    }
+  }, 60_000);
 });
 
 describe("the setting contract", () => {
