@@ -1,9 +1,11 @@
 // `bun run bench [arguments of tests/bench/bench.ts]`: installs what the benchmarks need, then runs them.
+// `bun run bench --quick [BASE]` is the short form, tests/bench/quick/quick.ts.
 import { buildGate } from "./build-gate.ts";
 import { installPackages, main, runScript } from "./steps.ts";
 
 await main(async () => {
   await installPackages();
   await buildGate();
-  return runScript("tests/bench/bench.ts", ...process.argv.slice(2));
+  const args = process.argv.slice(2);
+  return runScript(args.includes("--quick") ? "tests/bench/quick/quick.ts" : "tests/bench/bench.ts", ...args);
 });

@@ -62,9 +62,16 @@ export function findProgram(program: string): string | null {
   return Bun.which(program, { PATH: `${process.env["PATH"] ?? ""}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin` });
 }
 
+/**
+ * Runs the rest of a command while no other process of ours uses apt: tests run side by side, and apt gives up at once
+ * when another one updates its lists. Any directory can be locked.
+ */
+const ALONE_WITH_APT: readonly string[] = ["flock", "/var/lib/apt"];
+
 /** Installs Debian packages without prompts. Updates the package lists at most once per process. */
 export async function installDebianPackages(packages: readonly string[]): Promise<void> {
   const install = [
+    ...ALONE_WITH_APT,
     "env",
     "DEBIAN_FRONTEND=noninteractive",
     "apt-get",
@@ -77,8 +84,13 @@ export async function installDebianPackages(packages: readonly string[]): Promis
   ];
   // Debian's images come without package lists. With fresh lists the first try succeeds, at no further cost.
   if (listsUpdated || (await run(install)).code !== 0) {
-    if (!listsUpdated) await runOrThrow(["apt-get", "update"]);
+    if (!listsUpdated) await updatePackageLists();
     listsUpdated = true;
     await runOrThrow(install);
   }
+}
+
+/** Fetches Debian's lists of packages. */
+export async function updatePackageLists(): Promise<void> {
+  await runOrThrow([...ALONE_WITH_APT, "apt-get", "update"]);
 }

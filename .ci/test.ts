@@ -1,7 +1,8 @@
 // `bun run test [--newest] [arguments of bun test]`: sets up everything that the tests need, runs them and prints the
 // counts. Without arguments it runs all tests on the engine of this machine, and some a second time on the newest engine.
 // Arguments go to one run alone, on the machine's engine or, with --newest, on the newest one.
-import { acquireEngine, type Engine, startNewestEngine } from "./engine/engine.ts";
+import { ALONE_TESTS } from "./engine/alone-tests.ts";
+import { acquireEngine, acquireSecondEngine, type Engine, startNewestEngine } from "./engine/engine.ts";
 import { NEWEST_TESTS } from "./engine/newest-tests.ts";
 import { runOrThrow, SetupError } from "./packages.ts";
 import { buildGate } from "./build-gate.ts";
@@ -20,8 +21,13 @@ await main(async () => {
   await installPackages();
   await buildGate();
   const results: Result[] = [];
-  if (!newest) results.push(await runOn("The machine's engine", acquireEngine, args));
-  if (newest || args.length === 0) results.push(await runOnNewest(args.length === 0 ? NEWEST_TESTS : args));
+  if (args.length > 0) {
+    const start = newest ? startNewestEngine : acquireEngine;
+    results.push(...(await runOn(nameOf(newest), [start], (engines) => runTests(engines, args))));
+  } else {
+    if (!newest) results.push(...(await runOn(nameOf(false), [acquireEngine, acquireSecondEngine], runAll)));
+    results.push(...(await runOn(nameOf(true), [startNewestEngine, startNewestEngine], runNewest)));
+  }
   const passed = results.reduce((sum, result) => sum + result.passed, 0);
   const failed = results.reduce((sum, result) => sum + result.failed, 0);
   console.log(`\n${passed} passed, ${failed} failed`);
@@ -34,26 +40,38 @@ interface Result {
   readonly failed: number;
 }
 
-/** Runs tests on the newest engine. If it cannot be had, that is a failure: nobody else would notice. */
-async function runOnNewest(args: readonly string[]): Promise<Result> {
+type Start = () => Promise<Engine | undefined>;
+
+function nameOf(newest: boolean): string {
+  return newest ? "The newest engine" : "The machine's engine";
+}
+
+/** Runs tests on engines, with their images, and stops the private ones. An engine that cannot be had is a failure. */
+async function runOn(
+  what: string,
+  starts: readonly Start[],
+  tests: (engines: readonly Engine[]) => Promise<Result | readonly Result[]>,
+): Promise<readonly Result[]> {
+  await using held = new AsyncDisposableStack();
+  const engines: Engine[] = [];
   try {
-    return await runOn("The newest engine", startNewestEngine, args);
+    for (const start of starts) {
+      const engine = await start();
+      if (engine !== undefined) engines.push(held.use(engine));
+    }
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     console.error(`\n${error.message}`);
-    return { code: 1, passed: 0, failed: 1 };
+    return [{ code: 1, passed: 0, failed: 1 }];
   }
-}
-
-/** Runs tests on an engine, with their images, and stops it if it is a private one. */
-async function runOn(what: string, start: () => Promise<Engine>, args: readonly string[]): Promise<Result> {
-  await using engine = await start();
-  process.env["DOCKER_HOST"] = engine.host;
-  say(`${what}: ${await versionOf(engine)}, ${engine.isPrivate ? "a private one" : "running already"}, ${engine.host}`);
-  await runOrThrow([process.execPath, inRepository("tests/support/build-fixtures.ts")]);
+  for (const engine of engines)
+    say(
+      `${what}: ${await versionOf(engine)}, ${engine.isPrivate ? "a private one" : "running already"}, ${engine.host}`,
+    );
+  await Promise.all(engines.map((engine) => buildFixtures(engine)));
   say("Tests");
-  // Awaited here: the engine stops at the end of this scope.
-  return await runTests(args);
+  // Awaited here: the engines stop at the end of this scope.
+  return [await tests(engines)].flat();
 }
 
 /** Returns an engine's version and where it keeps images, such as `28.5.2+dfsg4 (overlayfs)`. */
@@ -62,14 +80,49 @@ async function versionOf({ client }: Engine): Promise<string> {
   return `${ServerVersion} (${Driver})`;
 }
 
-async function runTests(args: readonly string[]): Promise<Result> {
-  const child = Bun.spawn([process.execPath, "test", `--timeout=${TEST_TIMEOUT_MS}`, ...args], {
-    cwd: ROOT,
-    env: { ...process.env, ...(process.stderr.isTTY ? { FORCE_COLOR: "1" } : {}) },
-    stdin: "ignore",
-    stdout: "inherit",
-    stderr: "pipe",
-  });
+async function buildFixtures({ host }: Engine): Promise<void> {
+  await runOrThrow(["env", `DOCKER_HOST=${host}`, process.execPath, inRepository("tests/support/build-fixtures.ts")]);
+}
+
+/** Runs all tests: first side by side, then those that must be alone. */
+async function runAll(engines: readonly Engine[]): Promise<readonly Result[]> {
+  const files = (await Array.fromAsync(new Bun.Glob("tests/**/*.test.ts").scan({ cwd: ROOT }))).toSorted();
+  const isAlone = (file: string) => ALONE_TESTS.some((path) => file === path || file.startsWith(`${path}/`));
+  const together = await runTests(
+    engines,
+    files.filter((file) => !isAlone(file)),
+  );
+  say("Tests that must be alone");
+  return [together, await runTests(engines.slice(0, 1), files.filter(isAlone))];
+}
+
+function runNewest(engines: readonly Engine[]): Promise<Result> {
+  return runTests(engines, NEWEST_TESTS);
+}
+
+/** Runs tests in as many processes as there are engines, each with one of its own; see tests/support/preload.ts. */
+async function runTests(engines: readonly Engine[], args: readonly string[]): Promise<Result> {
+  const hosts = engines.map(({ host }) => host);
+  const [first = ""] = hosts;
+  const sideBySide = hosts.length > 1;
+  const child = Bun.spawn(
+    [
+      [process.execPath, "test", `--timeout=${TEST_TIMEOUT_MS}`],
+      sideBySide ? [`--parallel=${hosts.length}`, "--parallel-delay=0", "--no-isolate"] : [],
+      args,
+    ].flat(),
+    {
+      cwd: ROOT,
+      env: {
+        ...process.env,
+        ...(sideBySide ? { SLIPWAY_TEST_ENGINES: hosts.join(" ") } : { DOCKER_HOST: first }),
+        ...(process.stderr.isTTY ? { FORCE_COLOR: "1" } : {}),
+      },
+      stdin: "ignore",
+      stdout: "inherit",
+      stderr: "pipe",
+    },
+  );
   const [output, code] = await Promise.all([passOn(child.stderr), child.exited]);
   const passed = lastCount(output, "pass");
   const failed = lastCount(output, "fail");

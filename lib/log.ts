@@ -26,12 +26,15 @@ export interface LoggerOptions {
   readonly format: LogFormat;
   readonly clock: Pick<Clock, "now">;
   /** Writes one line, newline included; by default to standard error. */
-  readonly write?: (line: string) => void;
+  readonly write?: (line: string, level: LogLevel) => void;
 }
 
-/** Creates a logger that writes one line for each event, immediately, and never throws. */
+/** Made with the first logger that writes there. */
+let standardError: ReturnType<typeof bursts> | undefined;
+
+/** Creates a logger that writes one line for each event, within `BURST_MS`, and never throws. */
 export function createLogger(options: LoggerOptions): Logger {
-  const write = options.write ?? writeToStandardError;
+  const write = options.write ?? (standardError ??= bursts(writeToStandardError));
   const text = options.format === "text" || (options.format === "auto" && onTerminal());
   const format = text ? textLine : jsonLine;
   const threshold = LOG_LEVELS.indexOf(options.level);
@@ -41,7 +44,7 @@ export function createLogger(options: LoggerOptions): Logger {
       if (LOG_LEVELS.indexOf(level) < threshold) return () => undefined;
       return (event: string, fields?: LogFields): void => {
         const time = new Date(options.clock.now()).toISOString();
-        write(format(time, level, event, plainFields({ ...bound, ...fields })));
+        write(format(time, level, event, plainFields({ ...bound, ...fields })), level);
       };
     };
     return {
@@ -107,9 +110,21 @@ function isRecord(value: Plain): value is { readonly [key: string]: Plain } {
 const MAX_DEPTH = 6;
 const MAX_ENTRIES = 100;
 const MAX_TEXT = 16 * 1024;
+const UNREADABLE = "[unreadable]";
 
 function plainFields(fields: LogFields): PlainFields {
-  return Object.fromEntries(Object.keys(fields).map((key) => [key, attempt(() => plain(fields[key], []))]));
+  return Object.fromEntries(Object.keys(fields).map((key) => [key, plainField(fields, key)]));
+}
+
+function plainField(fields: LogFields, key: string): Plain {
+  try {
+    const value = fields[key];
+    // Nearly all fields are one of these.
+    if (value === null || (typeof value === "string" && value.length <= MAX_TEXT)) return value;
+    return plain(value, []);
+  } catch {
+    return UNREADABLE;
+  }
 }
 
 /** Converts any value to JSON's types, bounded in depth and size. `above` are the objects that contain it. */
@@ -158,8 +173,39 @@ function attempt(read: () => Plain): Plain {
   try {
     return read();
   } catch {
-    return "[unreadable]";
+    return UNREADABLE;
   }
+}
+
+/** The longest time that a line is kept back, in milliseconds. */
+const BURST_MS = 10;
+
+/**
+ * Passes on a line at once, and those of the next moment together: under load each write would cost as much as the rest of
+ * a line, and wake the reader of the log. A warning or an error is not kept back, nor are the lines before it.
+ */
+export function bursts(write: (text: string) => void): (line: string, level: LogLevel) => void {
+  let kept = "";
+  let isBurst = false;
+  const passOn = () => {
+    const text = kept;
+    kept = "";
+    if (text !== "") write(text);
+  };
+  const wait = () => {
+    isBurst = true;
+    setTimeout(() => {
+      isBurst = kept !== "";
+      passOn();
+      if (isBurst) wait();
+    }, BURST_MS).unref();
+  };
+  process.on("exit", passOn);
+  return (line, level) => {
+    kept += line;
+    if (!isBurst || level === "warn" || level === "error") passOn();
+    if (!isBurst) wait();
+  };
 }
 
 /**

@@ -1,5 +1,7 @@
-import { expect, test } from "bun:test";
-import { createLogger, type LogFormat, type LogLevel } from "../lib/log.ts";
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { bursts, createLogger, type LogFormat, type LogLevel } from "../lib/log.ts";
+import { eventually } from "./support/pace.ts";
 
 const clock = { now: () => Date.UTC(2026, 0, 31, 12) };
 
@@ -139,4 +141,36 @@ test("standard error: a reader that goes away does not end the process", async (
   const output = await new Response(child.stdout).text();
   expect(output).toContain('{"time":"1970-01-01T00:00:00.000Z","level":"info","event":"event","i":0');
   expect(output).toContain("still here");
+});
+
+describe("bursts", () => {
+  test("a line goes out at once, those of the next moment together, and a warning with all that was kept back", async () => {
+    const written: string[] = [];
+    const write = bursts((text) => written.push(text));
+    write("1\n", "info");
+    expect(written).toEqual(["1\n"]);
+    write("2\n", "info");
+    write("3\n", "debug");
+    expect(written).toEqual(["1\n"]);
+    write("4\n", "warn");
+    expect(written).toEqual(["1\n", "2\n3\n4\n"]);
+    write("5\n", "info");
+    write("6\n", "info");
+    expect(await eventually(() => written.length === 3)).toBe(true);
+    expect(written[2]).toBe("5\n6\n");
+  });
+
+  test("the lines before an exit arrive, whatever they were kept back for", async () => {
+    const script = `
+      import { createLogger } from ${JSON.stringify(join(import.meta.dir, "../lib/log.ts"))};
+      const log = createLogger({ level: "info", format: "json", clock: { now: () => 0 } });
+      for (const event of ["1", "2", "3"]) log.info(event);
+      process.exit(0);`;
+    const child = Bun.spawn([process.execPath, "-e", script], { stdout: "ignore", stderr: "pipe" });
+    const events = (await child.stderr.text())
+      .trim()
+      .split("\n")
+      .map((line) => fieldsOf(line)["event"]);
+    expect(events).toEqual(["1", "2", "3"]);
+  });
 });

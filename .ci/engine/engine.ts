@@ -35,6 +35,16 @@ export function acquireEngine(): Promise<Engine> {
 }
 
 /**
+ * Returns another engine of the same kind, for tests that run side by side; nothing if the first one is not private: then
+ * there is no more than one.
+ */
+export async function acquireSecondEngine(): Promise<Engine | undefined> {
+  if (!(await acquireEngine()).isPrivate) return undefined;
+  const started = await startPrivateEngine();
+  return engineOf(started.client, true, () => started.stop());
+}
+
+/**
  * Starts the newest engine that Debian has, with the containerd image store. It is private and ends with this process.
  * Throws a `SetupError` if it cannot be had.
  */

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { ensureProgram, requireProgram, run, runOrThrow, SetupError } from "../packages.ts";
+import { ensureProgram, requireProgram, run, runOrThrow, SetupError, updatePackageLists } from "../packages.ts";
 
 /** The release of Debian that gets new engines first. */
 const SUITE = "sid";
@@ -99,7 +99,7 @@ async function archive(): Promise<string> {
   // Debian's images come without package lists.
   let line = await find();
   if (line === undefined) {
-    await runOrThrow(["apt-get", "update"]);
+    await updatePackageLists();
     line = await find();
   }
   const address = line?.split(" ")[2];

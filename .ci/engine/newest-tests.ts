@@ -8,7 +8,7 @@ export const NEWEST_TESTS: readonly string[] = [
   "tests/docker",
   "tests/e2e/functions",
   "tests/e2e/images",
-  "tests/e2e/calls/calls.test.ts",
+  "tests/e2e/calls/container.test.ts",
   "tests/e2e/calls/hostile-images.test.ts",
   "tests/e2e/calls/sandbox.test.ts",
   "tests/e2e/faults/gate-volume.test.ts",

@@ -108,8 +108,12 @@ static bool context_failed(void) {
 /* Makes the context's directory and opens it. That of a cell is reached through a descriptor from before its function. */
 static int make_directory(void) {
   if (!cells_are_on()) return mkdir(path, 0777) < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  const int root = take_next_cell() ? cell_place(CONTEXT_ROOT) : -1;
-  if (root < 0 || mkdirat(root, id, 0777) < 0) return -1;
+  char told[PATH_MAX];
+  context_root(told);
+  errno = EINVAL;
+  if (strcmp(told, cell_setting.context) != 0 || !take_next_cell()) return -1;
+  const int root = cell_place(CONTEXT_ROOT);
+  if (mkdirat(root, id, 0777) < 0) return -1;
   const int fd = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   return fd >= 0 && give(fd) ? fd : -1;
 }

@@ -104,7 +104,7 @@ void prepare_ahead(void) {
   if (prepared) return;
   prepared = true;
   oom_before = oom_kills();
-  if (!cells_are_on()) prepare();
+  if (!cell_setting.wanted) prepare();
 }
 
 /* Takes the process of a cell: `init` is the cell's first one, and its end is the function's. */
@@ -117,13 +117,12 @@ void adopt_function(pid_t init, int go, int exec_errno) {
 /* Starts the command. */
 void start_function(void) {
   if (child < 0) allow_another(false); /* the attempt that failed has left descriptors open */
-  if (child < 0 && (cells_are_on() || !prepare())) return fail(FAILED_START, errno);
+  if (child < 0 && (cell_setting.wanted || !prepare())) return fail(FAILED_START, errno);
   started_us = now_us();
   enter(RUNNING);
   /* One write, which the child reads as one: a path is shorter than what a pipe keeps together. If the child is dead
    * already, reap() will find out. */
   if (write(go_fd, context_path(), strlen(context_path())) < 0 && errno != EPIPE) return fail(FAILED_START, errno);
-  if (cells_are_on() && may_serve_again()) make_next_cell();
 }
 
 /* Asks the function to end. */
@@ -147,8 +146,10 @@ void conclude(int status, const struct rusage *usage) {
       .usage = *usage,
       .wall_us = started_us > 0 ? now_us() - started_us : 0,
   };
-  if (may_serve_again() && !cells_are_on()) look_for_sockets();
-  if (!cells_are_on()) kill_others(); /* a cell ends as a whole */
+  if (!cells_are_on()) { /* a cell ends as a whole */
+    if (may_serve_again()) look_for_sockets();
+    kill_others();
+  }
   close_input();
   wipe_variables(); /* in case it was killed before it took them */
   if (exec_errno_fd >= 0 && read(exec_errno_fd, &error, sizeof error) == sizeof error) return fail(FAILED_EXEC, error);

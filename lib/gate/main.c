@@ -158,6 +158,7 @@ static void take_events(void) {
   if (fds[2].revents) take_signals();
   if (alarm_is_due()) take_alarm();
   if (fds[3 + LOGS + 2].revents) feed_input();
+  make_beside_long_call();
   for (int i = 0; i < LOGS; i++)
     if (fds[3 + i].revents && phase() == RUNNING && logs_may_flow()) read_log(i);
 }

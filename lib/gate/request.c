@@ -7,7 +7,7 @@
  *
  * Owns the input buffer, what is still to come of the request, and the request's own settings.
  */
-#include "gate.h"
+#include "cell/cell.h"
 
 #include <errno.h>
 #include <string.h>
@@ -79,6 +79,7 @@ static void start_when_complete(void) {
 
 /* Takes REQUEST. Returns false if the frame is not of the form that PROTOCOL.md gives it. */
 static bool take_request(const uint8_t *payload, uint32_t length) {
+  if (cell_setting.wanted && !cells_are_on()) leave(); /* never in anything weaker: READY has said so */
   if (length < 29 || payload[24] > (FLAG_AGAIN | FLAG_BODY_FILE)) return false;
   const uint32_t root_length = get16(payload + 25);
   if (length < 29 + root_length) return false;

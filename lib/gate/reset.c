@@ -7,7 +7,7 @@
  * Sockets in flight outlive even that, and what they hold (clear.c).
  *
  * The places where functions usually write are cleared, and every mount. The rest of the container's writable layer stays
- * as it is: that is the price of `max_calls`.
+ * as it is: that is the price of the isolation `process`.
  *
  * Owns nothing but whether the image can serve more than one call.
  */
@@ -102,6 +102,7 @@ bool reset_at_once(void) {
 /* Kills what the function started. */
 void start_reset(void) {
   if (!cells_are_on()) kill_others();
+  make_next_cell();
   close_call();
   close_cell();
   enter(RESETTING);

@@ -127,6 +127,15 @@ export function createPublicApp(services: AppServices): AnyElysia {
   return app;
 }
 
+/**
+ * Moves the headers of `set` to a response, whose own take precedence. Elysia would make a second response, with a stream of
+ * the first one's body.
+ */
+function takeHeaders({ headers }: Response, set: { headers: Record<string, string | number> }): void {
+  for (const [name, value] of Object.entries(set.headers)) if (!headers.has(name)) headers.set(name, String(value));
+  set.headers = {};
+}
+
 /** Begins an app with what every answer and every error has, and makes the tools of its resources. */
 function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const { clock, log, request_bytes, idle_timeouts } = services;
@@ -143,9 +152,10 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
     handler: { standardHostname: false },
     serve: { routes: rawPathRoutes({ nowhere, dispatch, refuse: refusing(answerError) }) },
   })
-    .mapResponse({ as: "global" }, ({ request, set }) => {
+    .mapResponse({ as: "global" }, ({ request, set, responseValue }) => {
       watch(request);
       requestId(set);
+      if (responseValue instanceof Response) takeHeaders(responseValue, set);
     })
     .use(errorHandler(answerError));
   const submissions = new Submissions(services);

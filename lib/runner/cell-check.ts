@@ -38,9 +38,12 @@ export class CellCheck {
    * Throws `invalid_request` with the cause if no cell can be made with these settings, and `engine_unavailable` if the engine
    * cannot be asked. An image whose container does not start for another reason says nothing of cells.
    */
-  async check({ runtime = null, sandbox = "default" }: Partial<Settings>, imageId: string): Promise<void> {
-    const key = JSON.stringify([runtime, sandbox]);
-    const trial = this.#known.get(key) ?? this.#try({ runtime, sandbox }, imageId);
+  async check(
+    { runtime = null, sandbox = "default", read_only = false }: Partial<Settings>,
+    imageId: string,
+  ): Promise<void> {
+    const key = JSON.stringify([runtime, sandbox, read_only]);
+    const trial = this.#known.get(key) ?? this.#try({ runtime, sandbox, read_only }, imageId);
     this.#known.set(key, trial);
     try {
       await trial;
@@ -52,7 +55,7 @@ export class CellCheck {
     }
   }
 
-  async #try(settings: Pick<Settings, "runtime" | "sandbox">, imageId: string): Promise<void> {
+  async #try(settings: Pick<Settings, "runtime" | "sandbox" | "read_only">, imageId: string): Promise<void> {
     const { platform, clock, ready_timeout_ms, signal } = this.#deps;
     const now = new Date(clock.now()).toISOString();
     const fn: Function = {

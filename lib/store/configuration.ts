@@ -64,7 +64,7 @@ export interface VersionStore {
   /** Lists the versions of a function below a number, newest first. */
   list(id: string, query: VersionQuery): Promise<Function[]>;
   /** Lists the versions of a function that routes name. */
-  named(id: string): number[];
+  named(id: string): readonly number[];
   /** Lists the versions of all functions that routes name, each once. */
   allNamed(): readonly { readonly id: string; readonly version: number }[];
   /** Adds the image to a version of an older database, which did not know it. */

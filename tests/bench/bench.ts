@@ -1,16 +1,20 @@
-// `bun run bench [--json FILE] [--rounds N] [--only TEXT]`: measures the README's table of numbers.
+// `bun run bench [--json FILE] [--rounds N] [--only TEXT]`: measures the table of numbers and writes it into the manual.
+// With --only it measures some of the benchmarks, and writes nothing.
 import { parseArgs } from "node:util";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { fixture } from "../support/images.ts";
 import { binary } from "./binary.ts";
+import { cells } from "./cells.ts";
 import { cold } from "./cold.ts";
 import { http } from "./http.ts";
+import { writePages } from "./manual/pages.ts";
+import { describeRun, writeResults } from "./manual/results.ts";
 import { memory } from "./memory.ts";
 import { queue } from "./queue.ts";
 import { rates } from "./rates.ts";
 import { warmCalls } from "./warm.ts";
 import type { Measurement } from "./compare.ts";
-import { formatTable } from "./report.ts";
+import { formatTable } from "./manual/table.ts";
 
 /** The arguments of a benchmark. */
 export interface Bench {
@@ -27,6 +31,7 @@ const BENCHMARKS: readonly {
   { name: "warm", run: warmCalls },
   { name: "rates", run: rates },
   { name: "cold", run: cold },
+  { name: "cells", run: cells },
   { name: "http", run: http },
   { name: "binary", run: binary },
   { name: "memory", run: memory },
@@ -42,14 +47,20 @@ const engine = await acquireEngine();
 try {
   process.env["DOCKER_HOST"] = engine.host;
   const bench: Bench = { docker: engine.host, image: await fixture("chaos"), rounds: Number(values.rounds) };
+  const run = await describeRun(engine.client);
   const measured: Measurement[] = [];
-  for (const { name, run } of BENCHMARKS) {
+  for (const { name, run: measure } of BENCHMARKS) {
     if (values.only !== undefined && !name.includes(values.only)) continue;
     console.error(`measuring: ${name}`);
-    measured.push(...(await run(bench)));
+    measured.push(...(await measure(bench)));
   }
   console.log(formatTable(measured));
   if (values.json !== undefined) await Bun.write(values.json, `${JSON.stringify(measured, null, 2)}\n`);
+  if (values.only === undefined) {
+    await writeResults({ ...run, measured });
+    await writePages({ ...run, measured });
+    console.error("The table is in lib/docs/benchmarks.md, and its figures are in the other pages: commit them.");
+  }
 } finally {
   await engine.stop();
 }

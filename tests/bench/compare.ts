@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { RowName } from "./manual/rows.ts";
 import { median, quantile } from "./statistics.ts";
 
 /** A figure of one side, with its spread. */
@@ -6,15 +7,16 @@ export interface Side {
   readonly name: string;
   /** The measured values for people: `3.1 / 4.0 / 9.8 ms, 8 ms CPU`. */
   readonly figure: string;
+  /** The median alone: milliseconds, or operations per second. */
+  readonly median?: number;
 }
 
 /** Two sides measured in turns, or one figure and its limit. */
 export interface Measurement {
-  readonly metric: string;
+  readonly row: RowName;
   /** For each round, the first side divided by the second, or the figure itself. */
   readonly value: { readonly median: number; readonly min: number; readonly max: number };
   readonly unit: string;
-  readonly target: number | null;
   /** True if a higher figure is better. */
   readonly higher: boolean;
   readonly sides: readonly Side[];
@@ -28,19 +30,14 @@ export interface Operation {
   readonly settle?: () => Promise<unknown>;
 }
 
-interface Goal {
-  readonly metric: string;
-  readonly target: number | null;
-}
-
 /**
  * Compares the durations of two operations, A B A B: machines are shared, and only measurements of the same minute are
  * comparable. CPU time is that of the whole machine, because the engine works in other processes.
  */
 export async function compareTimes(
-  goal: Goal,
+  row: RowName,
   options: { readonly rounds: number; readonly perRound: number; readonly sides: readonly [Operation, Operation] },
-): Promise<Measurement & { readonly p50: readonly [number, number] }> {
+): Promise<Measurement> {
   const samples = options.sides.map(() => ({ all: [] as number[], medians: [] as number[], cpu: 0 }));
   for (const side of options.sides) {
     await side.settle?.();
@@ -65,13 +62,12 @@ export async function compareTimes(
   }
   const [first, second] = samples;
   return {
-    ...goal,
+    row,
     ...ratios(first?.medians ?? [], second?.medians ?? []),
     higher: false,
-    p50: [median(first?.all ?? []), median(second?.all ?? [])],
     sides: options.sides.map(({ name }, index) => {
       const { all, cpu } = samples[index] ?? { all: [], cpu: 0 };
-      return { name, figure: `${times(all)}, ${show(cpu / all.length)} ms CPU` };
+      return { name, figure: `${times(all)}, ${show(cpu / all.length)} ms CPU`, median: median(all) };
     }),
   };
 }
@@ -83,23 +79,31 @@ export interface Rate {
 }
 
 /** Compares two rates, measured in turns. */
-export async function compareRates(goal: Goal, rounds: number, sides: readonly [Rate, Rate]): Promise<Measurement> {
+export async function compareRates(row: RowName, rounds: number, sides: readonly [Rate, Rate]): Promise<Measurement> {
   const rates: [number[], number[]] = [[], []];
   for (let round = 0; round < rounds; round++) {
     rates[0].push(await sides[0].measure());
     rates[1].push(await sides[1].measure());
   }
   return {
-    ...goal,
+    row,
     ...ratios(...rates),
     higher: true,
-    sides: sides.map(({ name }, index) => ({ name, figure: `${show(median(rates[index] ?? []))}/s` })),
+    sides: sides.map(({ name }, index) => {
+      const rate = median(rates[index] ?? []);
+      return { name, figure: `${show(rate)}/s`, median: rate };
+    }),
   };
 }
 
 /** Makes a measurement of a single figure. */
-export function figure(goal: Goal, values: readonly number[], unit: string, sides: readonly Side[] = []): Measurement {
-  return { ...goal, value: spread(values), unit, higher: false, sides };
+export function figure(
+  row: RowName,
+  values: readonly number[],
+  unit: string,
+  sides: readonly Side[] = [],
+): Measurement {
+  return { row, value: spread(values), unit, higher: false, sides };
 }
 
 /** Formats a sample of durations in milliseconds as `p50 / p90 / p99 ms`. */

@@ -50,14 +50,8 @@ async function submitting(executable: string, docker: string, image: string, rou
   });
   await submit.measure();
   return [
-    await compareRates({ metric: "submissions / plain inserts, a commit each", target: 0.5 }, rounds, [
-      submit,
-      inserts(1),
-    ]),
-    await compareRates({ metric: `submissions / plain inserts, ${CLIENTS} a commit`, target: null }, rounds, [
-      submit,
-      inserts(CLIENTS),
-    ]),
+    await compareRates("submissions", rounds, [submit, inserts(1)]),
+    await compareRates("submissionsBatched", rounds, [submit, inserts(CLIENTS)]),
   ];
 }
 
@@ -75,13 +69,11 @@ async function having(executable: string, docker: string, image: string): Promis
     const full = await start(executable, directory);
     const claims = await claimsIn(directory);
     return [
-      figure({ metric: `claim with ${QUEUED} queued, p99`, target: 2 }, [quantile(claims, 0.99)], "ms", [
+      figure("claim", [quantile(claims, 0.99)], "ms", [
         { name: `${CLAIMS} claims, p50 / p90 / p99`, figure: times(claims) },
       ]),
       memory,
-      figure({ metric: `start to the first answer with ${QUEUED} queued`, target: 1_000 }, [full], "ms", [
-        { name: "with none", figure: `${show(empty)} ms` },
-      ]),
+      figure("startWithQueue", [full], "ms", [{ name: "with none", figure: `${show(empty)} ms` }]),
     ];
   } finally {
     await rm(directory, { recursive: true, force: true });
@@ -107,15 +99,10 @@ async function growth(
   const before = await idleAfter(FIRST_QUEUED);
   const after = await idleAfter(QUEUED - FIRST_QUEUED);
   const resident = ({ busy, idle }: typeof before) => `${show(idle / MIB)} MiB (${show(busy / MIB)} at the last 202)`;
-  return figure(
-    { metric: `growth of memory by ${QUEUED - FIRST_QUEUED} queued`, target: 2 },
-    [(after.idle - before.idle) / MIB],
-    "MiB",
-    [
-      { name: `idle with ${FIRST_QUEUED}`, figure: resident(before) },
-      { name: `idle with ${QUEUED}`, figure: resident(after) },
-    ],
-  );
+  return figure("growthByQueue", [(after.idle - before.idle) / MIB], "MiB", [
+    { name: `idle with ${FIRST_QUEUED}`, figure: resident(before) },
+    { name: `idle with ${QUEUED}`, figure: resident(after) },
+  ]);
 }
 
 async function submitAll({ url }: Running, functions: readonly Function[], count: number): Promise<void> {

@@ -30,30 +30,18 @@ export async function warmCalls({ docker, image, rounds }: Bench): Promise<reado
   const reuseCall = { name: "reuse call", run: () => invoke(server.url, reused) };
   const perRound = 8;
   return [
-    await compareTimes(
-      { metric: "warm fresh call / `docker run --rm`, each after the refill and 0.4 s", target: 0.01 },
-      { rounds, perRound, sides: [freshCall, { ...dockerRun(image), settle: quiet }] },
-    ),
-    await compareTimes(
-      { metric: "warm fresh call / spawning the command on the host, each after the refill and 0.4 s", target: 2.5 },
-      { rounds, perRound, sides: [freshCall, { ...host.operation, settle: quiet }] },
-    ),
+    await compareTimes("warmDocker", { rounds, perRound, sides: [freshCall, { ...dockerRun(image), settle: quiet }] }),
+    await compareTimes("warmSpawn", { rounds, perRound, sides: [freshCall, { ...host.operation, settle: quiet }] }),
     await tail(server, image),
-    await compareTimes(
-      { metric: "reuse call / spawning the command on the host, back to back", target: 1.6 },
-      { rounds, perRound: 100, sides: [reuseCall, host.operation] },
-    ),
-    await compareTimes(
-      { metric: "the same, each after 0.3 s of silence", target: null },
-      {
-        rounds,
-        perRound: 10,
-        sides: [
-          { ...reuseCall, settle: asleep },
-          { ...host.operation, settle: asleep },
-        ],
-      },
-    ),
+    await compareTimes("reuseSpawn", { rounds, perRound: 100, sides: [reuseCall, host.operation] }),
+    await compareTimes("reuseSpawnAsleep", {
+      rounds,
+      perRound: 10,
+      sides: [
+        { ...reuseCall, settle: asleep },
+        { ...host.operation, settle: asleep },
+      ],
+    }),
   ];
 }
 
@@ -73,16 +61,13 @@ async function tail(server: SpawnedServer, image: string): Promise<Measurement> 
   }
   // The pool learns the rate in its first calls.
   const sample = (await Promise.all(calls)).slice(CALLS / 6);
-  return figure(
-    { metric: `warm fresh call, p99 / p50 at ${RATE} calls/s (open loop)`, target: 5 },
-    [quantile(sample, 0.99) / quantile(sample, 0.5)],
-    "",
-    [{ name: "p50 / p90 / p99", figure: times(sample) }],
-  );
+  return figure("warmTail", [quantile(sample, 0.99) / quantile(sample, 0.5)], "", [
+    { name: "p50 / p90 / p99", figure: times(sample) },
+  ]);
 }
 
 /** Runs the same program as a process on the host with a context directory, the cheapest possible way. */
-async function hostSpawn(): Promise<{ readonly operation: Operation } & AsyncDisposable> {
+export async function hostSpawn(): Promise<{ readonly operation: Operation } & AsyncDisposable> {
   const directory = await mkdtemp(join(tmpdir(), "slipway-bench-"));
   const program = join(directory, "chaos");
   const { compile } = await import("../../.ci/engine/compile.ts");

@@ -34,6 +34,16 @@ describe("nextTimes", () => {
     ]);
   });
 
+  // EDGE.md E3. domain/time/timetable.test.ts has every zone and form.
+  test.each([
+    ["*/15 2 * * *", "2026-03-29T00:00:00Z", ["2026-03-29T01:00", "2026-03-30T00:00"]],
+    ["0,30 2 * * *", "2026-03-29T00:00:00Z", ["2026-03-29T01:00", "2026-03-30T00:00"]],
+    ["0 2,3 * * *", "2026-10-24T12:00:00Z", ["2026-10-25T00:00", "2026-10-25T02:00", "2026-10-26T01:00"]],
+    ["*/30 2 * * *", "2026-10-24T12:00:00Z", ["2026-10-25T00:00", "2026-10-25T00:30", "2026-10-26T01:00"]],
+  ])("%s, with a fixed hour, runs once for what is skipped or doubled", (cron, after, expected) => {
+    expect(times(cron, "Europe/Berlin", after).slice(0, expected.length)).toEqual(expected);
+  });
+
   test("every half hour stays every half hour when the clocks change", () => {
     for (const change of ["2026-03-29T00:00:00Z", "2026-10-25T00:00:00Z"]) {
       const found = nextTimes(

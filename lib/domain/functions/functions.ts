@@ -72,17 +72,18 @@ export const VersionPool = Type.Composite([
 ]);
 export type VersionPool = Static<typeof VersionPool>;
 
-/** The answer of `GET /v1/functions/:id`: the record and its instances. */
-export const FunctionWithPool = Type.Composite([
-  Function,
-  Type.Object({
-    pool: PoolState,
-    version_pools: Type.Array(VersionPool, {
-      description: "The instances of other versions: those that routes name and those that are still in use.",
-      examples: [[]],
-    }),
+/** The instances of a function: those of its current version, and of others. */
+const FunctionPools = Type.Object({
+  pool: PoolState,
+  version_pools: Type.Array(VersionPool, {
+    description: "The instances of other versions: those that routes name and those that are still in use.",
+    examples: [[]],
   }),
-]);
+});
+export type FunctionPools = Static<typeof FunctionPools>;
+
+/** The answer of `GET /v1/functions/:id`: the record and its instances. */
+export const FunctionWithPool = Type.Composite([Function, FunctionPools]);
 export type FunctionWithPool = Static<typeof FunctionWithPool>;
 
 /** The body of `POST /v1/functions`. */

@@ -54,7 +54,7 @@ export function settingsAfterChange(before: Settings, given: Partial<Settings>):
 }
 
 /** The settings on which it depends whether an engine can make a function's cells. */
-const CELL_FIELDS = ["isolation", "runtime", "sandbox"] as const satisfies readonly (keyof Settings)[];
+const CELL_FIELDS = ["isolation", "runtime", "sandbox", "read_only"] as const satisfies readonly (keyof Settings)[];
 
 /**
  * Returns what the engine is asked about the cells of a new or changed function: nothing without them, or if they are as they

@@ -88,7 +88,10 @@ export function shownVersion(record: Function, current: number): FunctionVersion
 export function numbered(before: Function, after: Function): Function {
   const known = before.image_id !== null;
   const same = COMPARED.every(
-    (field) => (!known && (field === "image_id" || field === "digest")) || Bun.deepEquals(before[field], after[field]),
+    (field) =>
+      before[field] === after[field] ||
+      (!known && (field === "image_id" || field === "digest")) ||
+      Bun.deepEquals(before[field], after[field]),
   );
   return { ...after, version: same ? before.version : before.version + 1 };
 }

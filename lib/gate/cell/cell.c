@@ -1,8 +1,9 @@
 /*
  * The gate's side of cells: makes one ahead of each call, starts the function in it, and hears of its end.
  *
- * There are at most two. The next one is made while the call of the other runs, and waits: with everything done but the
- * exec. It gets a call only when nothing is left of the other.
+ * There are at most two. The next one is made beside a call that takes long, or else when that has been answered: made
+ * earlier it would keep a processor from a short one. It waits with everything done but the exec, and gets a call only
+ * when nothing is left of the other.
  *
  * Owns the cells.
  */
@@ -21,6 +22,8 @@
 
 /* A cell that is not made within this time will not be. */
 enum { MAKING_MS = 10000 };
+/* A call that takes longer is a long one. */
+enum { LONG_CALL_MS = 10 };
 /* How often what a cell may have left is looked for, and for how long: the kernel's collector takes 5 to 40 ms. */
 enum { RECHECK_MS = 2 };
 #define LEFT_US (1000 * 1000ULL)
@@ -37,6 +40,8 @@ static struct cell current = {NO_DESCRIPTORS}, next = {NO_DESCRIPTORS};
 static struct plan plan;
 static char problem[256];
 static uint64_t ended_us; /* when the last one was gone, but perhaps not what it left */
+static uint64_t taken_us; /* when the one in use was taken */
+static bool tried;        /* to make the next one, since then */
 static bool on;
 
 bool cells_are_on(void) { return on; }
@@ -61,6 +66,12 @@ static void discard(struct cell *cell) {
   for (int i = 0; i < PLACES; i++) close_fd(&cell->places[i]);
   *cell = NOTHING;
   cell->init = init; /* still to be waited for */
+}
+
+/* Notes why there is no cell: what could not be made, or, without an error, what is wrong with it. */
+static void note_problem(const char *what, int error) {
+  if (error == 0) snprintf(problem, sizeof problem, "%s", what);
+  else snprintf(problem, sizeof problem, "the gate cannot set up %s (%s)", what, strerror(error));
 }
 
 /* Clones this process into new namespaces: a fork whose child is the first process there. */
@@ -110,7 +121,7 @@ static void make(struct cell *cell, bool probing) {
   const bool wired = wire(cell, &wiring);
   const pid_t pid = wired ? clone_into_namespaces() : -1;
   if (pid == 0) run_init(&plan, &wiring, probing);
-  if (pid < 0) snprintf(problem, sizeof problem, "%s: %s", wired ? "new namespaces" : "its pipes", strerror(errno));
+  if (pid < 0) note_problem(wired ? "new namespaces" : "pipes", errno);
   close_fd(&wiring.link);
   close_fd(&wiring.go);
   close_fd(&wiring.exec_errno);
@@ -120,9 +131,17 @@ static void make(struct cell *cell, bool probing) {
   if (pid < 0) discard(cell);
 }
 
-/* Begins to make the next cell, if there is none. If that fails for now, it is tried again when this call's cell is gone. */
+/* Begins to make the next cell, once for each call, if there is none. If that fails for now, it is tried again when this
+ * call's cell is gone. */
 void make_next_cell(void) {
-  if (next.state == NO_CELL && next.init == 0) make(&next, false);
+  if (!on || tried || !may_serve_again() || next.state != NO_CELL || next.init != 0) return;
+  tried = true;
+  make(&next, false);
+}
+
+/* Makes the next cell beside a call that has become a long one. */
+void make_beside_long_call(void) {
+  if (phase() == RUNNING && now_us() - taken_us >= LONG_CALL_MS * 1000ULL) make_next_cell();
 }
 
 /* Takes what a cell that is being made says. */
@@ -133,11 +152,11 @@ static void hear_of_making(struct cell *cell) {
       cell->state = READY_TO_GO;
       return;
     }
-    snprintf(problem, sizeof problem, "%s: %s", message.where, strerror(message.error));
+    note_problem(message.where, message.error);
   } else if (errno == EAGAIN || errno == EINTR) {
     return;
   } else {
-    snprintf(problem, sizeof problem, "its first process has ended");
+    snprintf(problem, sizeof problem, "the first process of a cell ends at once");
   }
   discard(cell);
 }
@@ -147,7 +166,7 @@ static bool wait_for(struct cell *cell) {
   while (cell->state == MAKING) {
     struct pollfd fd = {.fd = cell->link, .events = POLLIN};
     if (poll(&fd, 1, MAKING_MS) == 0) {
-      snprintf(problem, sizeof problem, "it is not made within %d s", MAKING_MS / 1000);
+      snprintf(problem, sizeof problem, "a cell is not made within %d s", MAKING_MS / 1000);
       discard(cell);
     } else {
       hear_of_making(cell);
@@ -172,7 +191,7 @@ const char *start_cells(void) {
   const bool proven = wait_for(&next);
   end_now(&next);
   if (!proven) return problem;
-  if (!note_sockets()) return "the sockets of the network namespace cannot be counted";
+  if (!note_sockets(cell_setting.shares_network)) return "the sockets of the network namespace cannot be counted";
   make(&next, false);
   if (!wait_for(&next)) {
     end_now(&next);
@@ -187,6 +206,8 @@ bool take_next_cell(void) {
   if (next.state != READY_TO_GO) return false;
   current = next;
   current.state = IN_USE;
+  taken_us = now_us();
+  tried = false;
   next = NOTHING;
   adopt_logs(current.output, current.output_end);
   current.output[0] = current.output[1] = current.output_end[0] = current.output_end[1] = -1;
@@ -196,13 +217,19 @@ bool take_next_cell(void) {
   return true;
 }
 
+/* Gives the next cell up. Another one is made when the call has ended; while none goes on, the server has been told that
+ * there is one, and this ends. */
+static void lose_next_cell(void) {
+  discard(&next);
+  if (phase() == WAITING) leave();
+}
+
 /* Takes what a cell says: of the one in use (0), or the next (1). */
 void hear_cell(int which) {
   struct message message;
   if (which == 1) {
     if (next.state == MAKING) return hear_of_making(&next);
-    discard(&next); /* it was ready, and its process has been killed for want of memory */
-    return;
+    return lose_next_cell(); /* it was ready, and its process has been killed for want of memory */
   }
   if (hear(current.link, &message, NULL)) {
     if (message.kind != ENDED) return;
@@ -230,7 +257,7 @@ void kill_cell(void) {
 bool cell_died(pid_t pid) {
   if (pid == next.init) {
     next.init = 0;
-    if (next.state != NO_CELL) discard(&next);
+    if (next.state != NO_CELL) lose_next_cell();
   }
   if (pid != current.init) return false;
   while (current.link >= 0) hear_cell(0);
@@ -251,7 +278,7 @@ bool cell_has_ended(void) {
   if (current.init > 0) return false;
   if (current.state == OVER) {
     const int own = next.link < 0 ? 0 : next.state == MAKING || next.state == READY_TO_GO ? 2 : 1;
-    if (sockets_are_left(own)) {
+    if (cell_left_sockets(own)) {
       if (now_us() - ended_us > LEFT_US) leave();
       return false;
     }
@@ -261,9 +288,11 @@ bool cell_has_ended(void) {
   return next.state == READY_TO_GO;
 }
 
-/* Returns how soon cell_has_ended() should be asked again though nothing happens, in milliseconds; -1 if it need not. */
+/* Returns how soon there is something to do for cells though nothing happens, in milliseconds; -1 if there is nothing. */
 int cell_recheck_ms(void) {
-  if (phase() != RESETTING || !on) return -1;
+  if (!on) return -1;
+  if (phase() == RUNNING && !tried && may_serve_again()) return LONG_CALL_MS;
+  if (phase() != RESETTING) return -1;
   if (current.init == 0 && current.state == OVER) return RECHECK_MS;
   return next.state == NO_CELL ? RECHECK_MS : -1;
 }

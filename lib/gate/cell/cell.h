@@ -37,6 +37,7 @@ struct cell_setting {
   gid_t gid;
   gid_t *groups;
   int group_count;
+  bool shares_network; /* with other containers, whose sockets cannot be told from ours */
   uint64_t dropped; /* the capabilities that it does not have, as bits */
   char **without;   /* mounts of the container that cells do not have */
   int without_count;
@@ -123,6 +124,7 @@ struct sock_fprog cell_filter(void);
 const char *start_cells(void);
 bool cells_are_on(void);
 void make_next_cell(void);
+void make_beside_long_call(void);
 bool take_next_cell(void);
 int cell_place(int place);
 int cell_link(int which);
@@ -137,8 +139,8 @@ int cell_recheck_ms(void);
 
 /* ---- end.c ---- */
 
-bool note_sockets(void);
-bool sockets_are_left(int own);
+bool note_sockets(bool shared);
+bool cell_left_sockets(int own);
 
 /* ---- probe.c ---- */
 

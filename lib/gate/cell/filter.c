@@ -1,6 +1,7 @@
 /*
  * The filter of system calls of a function in a cell: it takes back what an engine's profile grants with CAP_SYS_ADMIN, which
- * is for the gate alone. Without that capability most of these calls fail anyway; those with user namespaces would not.
+ * is for the gate alone. Without that capability most of these calls fail anyway; those with user namespaces would not. The
+ * same goes for chroot() and CAP_SYS_CHROOT, if the function does not have it.
  *
  * The engine's profile lets two architectures through on each machine, and numbers differ among all four. Any other kills, as
  * engines have it.
@@ -11,6 +12,7 @@
 
 #include <errno.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 
@@ -25,14 +27,14 @@
 struct numbers {
   uint32_t architecture;
   int clone, mount, umount, umount2, unshare, setns, pivot_root, bpf, perf_event_open, quotactl, fanotify_init;
-  int lookup_dcookie, name_to_handle_at, sethostname, setdomainname, syslog;
+  int lookup_dcookie, name_to_handle_at, sethostname, setdomainname, syslog, chroot;
 };
 enum { OPEN_TREE = 428, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, FSPICK, CLONE3 = 435, MOUNT_SETATTR = 442, QUOTACTL_FD, OPEN_TREE_ATTR = 467 };
 
-static const struct numbers X64 = {AUDIT_ARCH_X86_64, 56, 165, NONE, 166, 272, 308, 155, 321, 298, 179, 300, 212, 303, 170, 171, 103};
-static const struct numbers I386 = {AUDIT_ARCH_I386, 120, 21, 22, 52, 310, 346, 217, 357, 336, 131, 338, 253, 341, 74, 121, 103};
-static const struct numbers ARM64 = {AUDIT_ARCH_AARCH64, 220, 40, NONE, 39, 97, 268, 41, 280, 241, 60, 262, 18, 264, 161, 162, 116};
-static const struct numbers ARM = {AUDIT_ARCH_ARM, 120, 21, 22, 52, 337, 375, 218, 386, 364, 131, 367, 249, 370, 74, 121, 103};
+static const struct numbers X64 = {AUDIT_ARCH_X86_64, 56, 165, NONE, 166, 272, 308, 155, 321, 298, 179, 300, 212, 303, 170, 171, 103, 161};
+static const struct numbers I386 = {AUDIT_ARCH_I386, 120, 21, 22, 52, 310, 346, 217, 357, 336, 131, 338, 253, 341, 74, 121, 103, 61};
+static const struct numbers ARM64 = {AUDIT_ARCH_AARCH64, 220, 40, NONE, 39, 97, 268, 41, 280, 241, 60, 262, 18, 264, 161, 162, 116, 51};
+static const struct numbers ARM = {AUDIT_ARCH_ARM, 120, 21, 22, 52, 337, 375, 218, 386, 364, 131, 367, 249, 370, 74, 121, 103, 61};
 
 /* Each refused number takes two instructions, twice. */
 enum { INSTRUCTIONS = 160 };
@@ -68,6 +70,7 @@ static void add_rules(const struct numbers *of) {
     answer(SECCOMP_RET_ERRNO | ENOSYS);
   }
   for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) refuse(refused[i], EPERM);
+  if ((cell_setting.dropped >> CAP_SYS_CHROOT & 1) != 0) refuse(of->chroot, EPERM);
   refuse(CLONE3, ENOSYS); /* its flags are in memory, where no filter can see them; C libraries fall back to clone */
   add(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, (uint32_t)of->clone);
   answer(SECCOMP_RET_ALLOW);

@@ -63,7 +63,7 @@ static _Noreturn void break_off(int link, const char *where) {
 static _Noreturn void run_function(const struct plan *plan, struct wiring *wiring, const int places[PLACES], bool probing) {
   const struct message made = {.kind = MADE};
   const int input = given.stdio ? wiring->input : open("/dev/null", O_RDONLY | O_CLOEXEC);
-  const char *failed = prepare_function(input, wiring->output[0], wiring->output[1]) ? NULL : "its streams";
+  const char *failed = prepare_function(input, wiring->output[0], wiring->output[1]) ? NULL : "the function's streams";
   if (failed == NULL && chdir(plan->directory) < 0) failed = "the working directory";
   if (failed == NULL) failed = raise_walls();
   if (failed == NULL && probing) failed = probe_walls();
@@ -107,7 +107,7 @@ _Noreturn void run_init(const struct plan *plan, struct wiring *wiring, bool pro
   sigaddset(&watched, SIGCHLD);
   const int signals = signalfd(-1, &watched, SFD_NONBLOCK | SFD_CLOEXEC);
   const pid_t function = signals < 0 ? -1 : fork();
-  if (function < 0) break_off(wiring->link, "its process");
+  if (function < 0) break_off(wiring->link, "the function's process");
   if (function == 0) run_function(plan, wiring, places, probing);
   close_all_but((int[]){wiring->link, signals}, 2);
   setpgid(function, function); /* both sides do it: whichever comes first, a signal to the group finds it */

@@ -1,7 +1,7 @@
 /*
  * What the server says of the cells, on the gate's command line.
  *
- *     --cell=BYTES --context=PATH --user=UID:GID[:GROUP...] --drop=HEX [--without=PATH...]
+ *     --cell=BYTES --context=PATH --user=UID:GID[:GROUP...] --drop=HEX [--without=PATH...] [--network=shared]
  *
  * main.c hands each option over that it does not know.
  *
@@ -49,6 +49,7 @@ bool take_cell_option(char *word) {
     cell_setting.dropped = strtoull(value, NULL, 16);
     return true;
   }
+  if (strcmp(word, "--network=shared") == 0) return cell_setting.shares_network = true;
   if ((value = value_of(word, "--context=")) != NULL) {
     cell_setting.context = value;
     return true;

@@ -231,6 +231,12 @@ static bool plan_dev(struct plan *plan, const struct mounted *mount) {
   return refuse("a cell cannot have the container's mount at", mount->path);
 }
 
+static bool is_added(const struct plan *plan, const char *path) {
+  for (int i = 0; i < plan->count; i++)
+    if ((steps[i].kind == FOLDER || steps[i].kind == NODE) && strcmp(steps[i].path, path) == 0) return true;
+  return false;
+}
+
 static bool is_shared(const char *path) {
   for (int i = 0; i < given.shared_count; i++) {
     char real[PATH_MAX];
@@ -245,6 +251,29 @@ static bool is_left_out(const char *path) {
     if (realpath(cell_setting.without[i], real) != NULL && strcmp(path, real) == 0) return true;
   }
   return false;
+}
+
+/* Makes the place of a mount that lies in a tmpfs of the cell's own, where the container's is not to be seen. */
+static bool add_place(struct plan *plan, const struct mounted *tmpfs, const struct mounted *mount) {
+  char path[PATH_MAX];
+  struct stat found;
+  for (const char *end = mount->path + strlen(tmpfs->path); *end != '\0';) {
+    end = strchrnul(end + 1, '/');
+    snprintf(path, sizeof path, "%.*s", (int)(end - mount->path), mount->path);
+    if (lstat(path, &found) < 0) return refuse("there is no place for the container's mount at", mount->path);
+    struct step *step = is_added(plan, path) ? NULL : add(plan, S_ISDIR(found.st_mode) ? FOLDER : NODE, path);
+    if (step != NULL) step->mode = S_ISDIR(found.st_mode) ? found.st_mode : S_IFREG | 0644;
+  }
+  return true;
+}
+
+/* Makes the places of the mounts below a tmpfs that the cell has of its own. */
+static bool add_places(struct plan *plan, const struct mounted *tmpfs, const struct mounted *mounts, int count) {
+  for (const struct mounted *mount = mounts; mount < mounts + count; mount++)
+    if (mount != tmpfs && strcmp(mount->path, tmpfs->path) != 0 && is_within(mount->path, tmpfs->path) && !is_left_out(mount->path) &&
+        !add_place(plan, tmpfs, mount))
+      return false;
+  return true;
 }
 
 static bool plan_mount(struct plan *plan, const struct mounted *mount) {
@@ -274,6 +303,9 @@ bool make_plan(struct plan *plan) {
     if (mount + 1 < mounts + count && strcmp(mount->path, mount[1].path) == 0) continue;
     if (strcmp(mount->path, "/") == 0) plan->read_only = (mount->flags & MS_RDONLY) != 0;
     else if (!plan_mount(plan, mount)) return false;
+    const struct step *last = plan->count > 0 ? &steps[plan->count - 1] : NULL;
+    const bool fresh = last != NULL && last->kind == FRESH && strcmp(last->path, mount->path) == 0 && strcmp(last->type, "tmpfs") == 0;
+    if (fresh && !add_places(plan, mount, mounts, count)) return false;
   }
   return true;
 }

@@ -6,7 +6,7 @@ const HIDDEN = "/***";
 const USERS_OWN: ReadonlySet<string> = new Set(["environment", "labels"]);
 
 /** Returns whether a caller may see callback URLs whole: one that may set them. */
-function seesCallbackPaths({ scopes }: Caller): boolean {
+export function seesCallbackPaths({ scopes }: Caller): boolean {
   return scopes.some((scope) => scope === "admin" || scope === "deploy");
 }
 

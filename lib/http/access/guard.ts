@@ -10,6 +10,7 @@ import { pathOf } from "../wire/errors.ts";
 import type { AccessCheck } from "./access.ts";
 import { shownTo } from "./callback-paths.ts";
 import type { ClientAddress } from "./client-address.ts";
+import { shownJson } from "./shown-json.ts";
 
 /** The most bytes that a body of `/v1` may have, but a manifest: it is parsed and checked in one go, within milliseconds. */
 const API_BODY_BYTES = 128 * 1024;
@@ -32,6 +33,8 @@ export interface Guard<Need extends string = "read" | "write"> {
   readonly callerOf: (request: Request) => Caller;
   /** Returns what the caller of a request that was let in may see of records. */
   readonly shown: <T>(request: Request, data: T) => T;
+  /** The same as JSON, for a record that never changes. */
+  readonly shownJson: (request: Request, record: Readonly<Record<string, unknown>>) => string;
   readonly readBody: ReadBody;
   /** Follows an answer that may be long. */
   readonly follow: (request: Request) => void;
@@ -82,6 +85,7 @@ export function createGuards(deps: {
     changed,
     callerOf,
     shown,
+    shownJson: (request, record) => shownJson(callerOf(request), record),
     readBody,
     follow,
   });
@@ -111,10 +115,11 @@ export function resource<Need extends string>(guard: Guard<Need>, tag: string, b
   const tagged = new Elysia({ prefix, detail: { tags: [tag] }, normalize: false });
   const followed = tagged.macro("long", { afterHandle: ({ request }: Pick<Context, "request">) => follow(request) });
   return followed.macro("needs", (need: Need) => ({
-    transform: ({ request }: Pick<Context, "request">) => admit(request, need),
+    transform: atOnce(({ request }: Pick<Context, "request">) => admit(request, need)),
     ...(need === "write" && {
-      afterResponse: ({ request, set, responseValue }: Ended) =>
+      afterResponse: atOnce(({ request, set, responseValue }: Ended) =>
         changed(request, responseValue instanceof Response ? responseValue.status : Number(set.status ?? 200)),
+      ),
     }),
     introspect: (options: EndpointOptions) => {
       options.detail = { ...options.detail, "x-scopes": scopes[need] };
@@ -126,6 +131,14 @@ export function resource<Need extends string>(guard: Guard<Need>, tag: string, b
       };
     },
   }));
+}
+
+/**
+ * Marks a hook as one that returns no promise. Elysia (1.4) reads its source to find out, takes the call of any function
+ * for a promise, and then awaits. Its types do not know that a hook can be an object, which is what it makes of a function.
+ */
+function atOnce<C>(fn: (context: C) => void): (context: C) => void {
+  return { fn, isAsync: false, hasReturn: false } as unknown as typeof fn;
 }
 
 /** The parts of an Elysia route that show whether it is guarded. */

@@ -1,7 +1,8 @@
 import type { Clock } from "../../clock.ts";
+import type { Function } from "../../domain/functions/functions.ts";
 import type { PullProgress, PullWatcher } from "../../domain/images/pull-progress.ts";
 import type { Logger } from "../../log.ts";
-import { failure, success } from "../wire/envelope.ts";
+import { failure, JSON_ANSWER, successText } from "../wire/envelope.ts";
 import { pathOf, type RequestId, shownError } from "../wire/errors.ts";
 import { type EventSink, eventStream, wantsEvents } from "../wire/event-stream.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
@@ -16,17 +17,24 @@ export interface PullEventTools {
 interface PullContext {
   readonly request: Request;
   readonly set: Parameters<RequestId>[0];
+  /** The status of an answer without events. */
+  readonly status: 200 | 201;
+  /** Returns the function as JSON, as the caller may see it. */
+  readonly shown: (request: Request, fn: Function) => string;
 }
 
-/** Answers a request that may begin with a pull: with an envelope, or with events if the client accepts them. */
-export async function answerPull<T>(
+/**
+ * Answers a request that may begin with a pull: with an envelope, or with events if the client accepts them. Elysia accepts
+ * a Response in place of the data in the schema; its types do not.
+ */
+export async function answerPull(
   tools: PullEventTools,
   context: PullContext,
-  work: (watcher?: PullWatcher) => Promise<T>,
-) {
-  if (!wantsEvents(context.request)) return success(await work());
-  // Elysia accepts a Response in place of the data in the schema; its types do not.
-  return (await pullEvents(tools, context, work)) as never;
+  work: (watcher?: PullWatcher) => Promise<Function>,
+): Promise<never> {
+  if (wantsEvents(context.request)) return (await pullEvents(tools, context, work)) as never;
+  const { request, status, shown } = context;
+  return new Response(successText(shown(request, await work())), { ...JSON_ANSWER, status }) as never;
 }
 
 /**
@@ -35,7 +43,7 @@ export async function answerPull<T>(
  */
 async function pullEvents(
   { clock, log, requestId }: PullEventTools,
-  context: PullContext,
+  context: Pick<PullContext, "request" | "set">,
   work: (watcher: PullWatcher) => Promise<unknown>,
 ): Promise<Response> {
   const left = new AbortController();

@@ -6,7 +6,7 @@ import { idempotentRequest } from "../../domain/calls/idempotency.ts";
 import { parseIdempotencyKey } from "../../domain/calls/submissions.ts";
 import { checkFunction, hasScope } from "../../domain/keys.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
-import type { Invocation } from "../../domain/calls/invocations.ts";
+import type { Invocation, Undelivered } from "../../domain/calls/invocations.ts";
 import type { IdempotentCalls } from "../../services/calls/idempotent-calls.ts";
 import type { Answer, InvocationService } from "../../services/calls/invocations.ts";
 import type { Target } from "../../services/calls/record.ts";
@@ -101,7 +101,7 @@ async function answerTo(
   { id, target, path, submission, may_read }: Called,
   body: Uint8Array,
 ): Promise<Response> {
-  const { invocations, idempotentCalls, submissions, slowReaders, server, clientAddress } = calls;
+  const { invocations, idempotentCalls, submissions, server, clientAddress } = calls;
   const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
   const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
   const isPublic = target.route_id !== null && target.key_id === null;
@@ -113,6 +113,7 @@ async function answerTo(
     const made = await idempotentCalls.invoke({ ...asked, signal: request.signal }, idempotency);
     if ("queued" in made) return accepted((submission?.shown ?? shownOnRoutes)(made.queued), made.queued.id, true);
     holdAnswer(calls, request, made.answer);
+    followReader(calls, request, made.answer, made.replayed);
     const response = answerResponse(made.answer, reader);
     if (made.replayed) response.headers.set("Idempotent-Replayed", "true");
     // The invocation that gave the answer, not one that this request would have been.
@@ -121,10 +122,18 @@ async function answerTo(
   }
   const answer = await invocations.invoke({ ...asked, signal: request.signal });
   holdAnswer(calls, request, answer);
-  if (answer.response !== null && (isLong(answer.response) || request.signal.aborted)) {
-    slowReaders.follow({ request, server: server(), onUndelivered: (why) => invocations.undelivered(id, why) });
-  }
+  followReader(calls, request, answer, false);
   return answerResponse(answer, reader);
+}
+
+/** Gives the reader of a long answer time, and notes if it leaves before it has all: of a repeat, the record does not tell. */
+function followReader(calls: Calls, request: Request, { invocation, response }: Answer, isRepeat: boolean): void {
+  const { invocations, slowReaders, server } = calls;
+  if (response === null || !(isLong(response) || request.signal.aborted)) return;
+  const onUndelivered = (why: Undelivered) => {
+    if (!isRepeat) invocations.undelivered(invocation.id, why);
+  };
+  slowReaders.follow({ request, server: server(), onUndelivered });
 }
 
 /** Takes room for a long answer until its reader has it. Throws `overloaded` if there is none. */

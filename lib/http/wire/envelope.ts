@@ -32,9 +32,17 @@ export const ErrorEnvelope = Type.Object(
   { description: "An error: any answer that is neither a success nor a function's own." },
 );
 
+/** The options of a response whose body is JSON already. */
+export const JSON_ANSWER = { headers: { "Content-Type": "application/json;charset=utf-8" } } as const;
+
 /** Returns the envelope of a success, in the seed's key order. */
 export function success<T>(data: T): { success: true; message: "success"; data: T } {
   return { success: true, message: "success", data };
+}
+
+/** Returns the same as JSON, around data that is JSON already. */
+export function successText(data: string): string {
+  return `{"success":true,"message":"success","data":${data}}`;
 }
 
 /** Returns the envelope of an error. */

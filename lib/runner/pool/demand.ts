@@ -57,7 +57,7 @@ export class DemandMeter {
   #inFlight = 0;
   #refillMs = FIRST_REFILL_MS;
   /** The most calls at once in each step of time, newest last. */
-  #peaks: { readonly step: number; peak: number }[] = [];
+  readonly #peaks: { readonly step: number; peak: number }[] = [];
 
   /** A function that was just registered or changed counts as called. */
   constructor(now: number) {
@@ -109,7 +109,7 @@ export class DemandMeter {
 
   #note(now: number): void {
     const step = Math.floor(now / PEAK_STEP_MS);
-    this.#peaks = this.#peaks.filter((entry) => entry.step > step - PEAK_STEPS);
+    while (this.#peaks[0] !== undefined && this.#peaks[0].step <= step - PEAK_STEPS) this.#peaks.shift();
     const last = this.#peaks.at(-1);
     if (last?.step === step) last.peak = Math.max(last.peak, this.#inFlight);
     else this.#peaks.push({ step, peak: this.#inFlight });

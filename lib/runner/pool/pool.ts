@@ -89,7 +89,8 @@ export class Pool {
 
   get target(): number {
     if (this.#ended) return 0;
-    const settings = { ...this.#fn, warm_max: Math.min(this.#fn.warm_max, this.#warmMax) };
+    const { warm_min, warm_max, idle_ttl_ms, max_calls } = this.#fn;
+    const settings = { warm_min, warm_max: Math.min(warm_max, this.#warmMax), idle_ttl_ms, max_calls };
     return targetOf(this.#meter.demand(this.#clock.monotonic()), settings);
   }
 

@@ -13,7 +13,7 @@ import { readStoredResponse, storedResponse } from "./stored-messages.ts";
 
 interface IdempotentDeps {
   readonly ledger: Pick<Ledger, "keepKey" | "keepAnswer" | "dropKey">;
-  readonly invocations: Pick<InvocationService, "invoke">;
+  readonly invocations: Pick<InvocationService, "invoke" | "undelivered">;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -51,8 +51,22 @@ export class IdempotentCalls {
     // And whoever has found the key without an answer must still find the call.
     const forget = () => void setImmediate(() => this.#running.delete(id));
     made.then(forget, forget);
-    const own = await untilGone(made, signal);
+    const own = await untilGone(made, signal).catch((error: unknown): never => {
+      if (signal.aborted) this.#noteUndelivered(made);
+      throw error;
+    });
     return "answer" in own ? { answer: own.answer, replayed: false } : this.#repeat(own.first, signal);
+  }
+
+  /** Notes, once there is an answer, that the client who made the call has gone. */
+  #noteUndelivered(made: Promise<Made>): void {
+    const note = (own: Made) => {
+      if ("answer" in own && own.answer.response !== null) {
+        this.#deps.invocations.undelivered(own.answer.invocation.id, "client_closed");
+      }
+    };
+    // What it threw is logged where calls are made.
+    void made.then(note, () => undefined);
   }
 
   /** Waits for the calls under way, which end as all calls do. */

@@ -6,7 +6,7 @@ import { cellsToCheck, checkSettings, fullSettings, settingsAfterChange } from "
 import {
   type CreateFunction,
   type Function,
-  type FunctionWithPool,
+  type FunctionPools,
   FUNCTION_DEFAULTS,
   checkFunctionName,
   type UpdateFunction,
@@ -69,12 +69,11 @@ export class FunctionService {
     return found;
   }
 
-  /** Returns a function with its instances as they are now. */
-  getWithPool(idOrName: string): FunctionWithPool {
-    const found = this.get(idOrName);
-    const pools = this.#deps.runner.poolsOf(found.id);
-    const { version: _version, ...pool } = pools.find(({ version }) => version === found.version) ?? NO_POOL;
-    return { ...found, pool, version_pools: pools.filter(({ version }) => version !== found.version) };
+  /** Returns the instances of a function as they are now. */
+  poolsOf({ id, version: current }: Function): FunctionPools {
+    const pools = this.#deps.runner.poolsOf(id);
+    const { version: _version, ...pool } = pools.find(({ version }) => version === current) ?? NO_POOL;
+    return { pool, version_pools: pools.filter(({ version }) => version !== current) };
   }
 
   /**

@@ -31,7 +31,7 @@ export function openTables(database: Database, clock: Clock, queueBytes?: number
     writer,
     functions,
     versions,
-    routes: new RouteTable(database, writer, functions, clock),
+    routes: new RouteTable(database, writer, { functions, versions }, clock),
     keys: new KeyTable(database, writer, functions),
     secrets: new SecretTable(database, writer),
     registries: new RegistryTable(database, writer),

@@ -1,5 +1,5 @@
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
-import { findProgram, run, runOrThrow } from "../../../.ci/packages.ts";
+import { findProgram, run, runOrThrow, updatePackageLists } from "../../../.ci/packages.ts";
 import { inRepository } from "../../../.ci/steps.ts";
 
 /** Where Debian's packages are unpacked, once for a clone. */
@@ -49,7 +49,12 @@ async function unpackAll(): Promise<void> {
     "for file in *.deb; do dpkg-deb --extract $file . && rm $file; done",
   ].join(" && ");
   // A new machine has no lists of packages.
-  if ((await run(["sh", "-c", unpack])).code !== 0) await runOrThrow(["sh", "-c", `apt-get update && ${unpack}`]);
-  await rm(UNPACKED, { recursive: true, force: true });
-  await rename(directory, UNPACKED);
+  if ((await run(["sh", "-c", unpack])).code !== 0) {
+    await updatePackageLists();
+    await runOrThrow(["sh", "-c", unpack]);
+  }
+  // Tests run side by side: another one may have unpacked them meanwhile.
+  const found = await Promise.all(PROXIES.map((name) => unpacked(name)));
+  await rm(found.includes(undefined) ? UNPACKED : directory, { recursive: true, force: true });
+  if (found.includes(undefined)) await rename(directory, UNPACKED);
 }

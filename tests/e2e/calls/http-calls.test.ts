@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { rawRequest } from "../../http/support/raw-request.ts";
 import { fixture } from "../../support/images.ts";
+import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 
 /** A function that runs the script in the header `x-script`, in its context, so that the body can be anything. */
@@ -83,6 +84,23 @@ describe("request.meta.json", () => {
     });
     const deadline = Date.parse(String(meta["deadline"]));
     expect(deadline).toBeWithin(before + 20_000, Date.now() + 20_001);
+  });
+
+  // EDGE.md E9
+  test.each([
+    [{}, { "x-mine": "one" }],
+    [{ store_credentials: true }, { "x-mine": "one", cookie: "a=b" }],
+  ])("of an asynchronous call of a function with %j has the headers that were stored", async (settings, expected) => {
+    const changed = await server.api("PATCH", `/v1/functions/${fn.id}`, settings);
+    expect(changed.status).toBe(200);
+    const path = `/v1/functions/${fn.id}/invoke?async=true`;
+    const headers = { "X-Mine": "one", Cookie: "a=b", ...script(ANSWER_META) };
+    const queued = await fetch(server.url + path, { method: "POST", headers, body: "{}" });
+    const { data } = (await queued.json()) as { data: { id: string } }; // an envelope with the record
+    expect(await eventually(async () => (await server.invocation(data.id)).status === "succeeded")).toBe(true);
+    const meta = await jsonOf(await fetch(`${server.url}/v1/invocations/${data.id}/result`));
+    const { "x-mine": mine, cookie } = meta["headers"] as Record<string, string>; // of the server's own file
+    expect({ "x-mine": mine, ...(cookie !== undefined && { cookie }) }).toEqual(expected);
   });
 
   test("has no connection headers", async () => {

@@ -77,11 +77,33 @@ describe("a call that tries to leave something for the next", () => {
     expect(found).toEqual([]);
   });
 
-  test("by a signal to its group and to all processes reaches nobody else", async () => {
+  test("leaves nothing in a cell: the next call in the same container finds what the first one found", async () => {
     await using server = await warmServer();
-    const fn = await server.createFunction(image, { isolation: "process", warm_max: 1 });
-    const before = await warmProbe(server, fn, "look");
-    expect((await server.invoke(fn, { do: "kill_all" })).status).toBe(502);
-    expect(containerOf(await warmProbe(server, fn, "look"))).toBe(containerOf(before));
+    const fn = await server.createFunction(image, { isolation: "cell", warm_max: 1, sandbox: "docker" });
+    for (const command of ["leave", "leave_in_writable_layer"]) {
+      const { found, sameContainer, left } = await foundAfter(server, fn, command);
+      expect(left).toBeGreaterThan(command === "leave" ? 100 : 10);
+      expect(found).toEqual([]);
+      expect(sameContainer).toBe(true);
+    }
   });
+
+  test("leaves a port in TIME_WAIT, whose network namespace is the container's", async () => {
+    await using server = await warmServer();
+    const fn = await server.createFunction(image, { isolation: "cell", warm_max: 1 });
+    const { found, sameContainer } = await foundAfter(server, fn, "leave_connection");
+    expect(sameContainer).toBe(true);
+    expect(found).toEqual([{ name: "listen on port 7778", before: "ok", after: "EADDRINUSE" }]);
+  });
+
+  test.each(["cell", "process"] as const)(
+    "by a signal to its group and to all processes reaches nobody else: %s",
+    async (isolation) => {
+      await using server = await warmServer();
+      const fn = await server.createFunction(image, { isolation, warm_max: 1 });
+      const before = await warmProbe(server, fn, "look");
+      expect((await server.invoke(fn, { do: "kill_all" })).status).toBe(502);
+      expect(containerOf(await warmProbe(server, fn, "look"))).toBe(containerOf(before));
+    },
+  );
 });

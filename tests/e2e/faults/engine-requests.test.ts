@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
-import { acquireEngine } from "../../../.ci/engine/engine.ts";
+import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy, type Fault } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { BUSY_TIMEOUT_MS, expectWithin, slowdown } from "../../support/pace.ts";
+import { BUSY_TIMEOUT_MS, eventually, expectWithin, slowdown } from "../../support/pace.ts";
+import { containersOf } from "../pool/pools.ts";
 import { expectProblem, watchHealth } from "./support/invariants.ts";
 
 /** On a quiet machine: far above what one request needs, far below the default. */
@@ -12,55 +13,81 @@ const ENGINE_TIMEOUT_MS = 2_000;
 /** More requests than any call makes, retries included. */
 const MOST_REQUESTS = 40;
 
+/** Faults are waited for side by side: each place has a server, a function and a proxy of its own. */
+const PLACES = 4;
+
+let engine: Engine;
 let engineTimeoutMs: number;
-let proxy: EngineProxy;
 
 beforeAll(async () => {
-  proxy = await EngineProxy.start((await acquireEngine()).socket);
+  engine = await acquireEngine();
   engineTimeoutMs = Math.ceil(ENGINE_TIMEOUT_MS * (await slowdown()));
 });
 
-afterAll(async () => {
-  await proxy[Symbol.asyncDispose]();
-});
+interface Place {
+  readonly proxy: EngineProxy;
+  readonly call: () => Promise<Response>;
+  /** Runs before each fault. */
+  readonly prepare?: () => Promise<void>;
+  /** Waits until the containers of the calls are gone; returns those that are left. */
+  readonly left: () => Promise<readonly string[]>;
+}
 
-/** Makes the first, the second, ... engine request of a call fail, until the call makes fewer requests. */
-async function failEach(
-  fault: Fault,
-  call: () => Promise<Response>,
-  prepare: () => Promise<void> = async () => {},
-): Promise<number> {
-  for (let n = 1; n < MOST_REQUESTS; n++) {
-    await prepare();
-    proxy.change(({ number }) => (number === n ? fault : "pass"));
-    const started = performance.now();
-    const response = await call();
-    await expectWithin(performance.now() - started, engineTimeoutMs + 2_500);
-    // A failed request that was retried, or that the call did not wait for, does not affect the caller.
-    if (response.status !== 200) await expectProblem(response, "engine_unavailable");
-    const reached = proxy.count >= n;
-    proxy.change("pass");
-    const next = await call();
-    expect([next.status, await next.text()]).toEqual([200, '{"do":"echo"}']);
-    expect(await containersLeft()).toEqual([]);
-    if (!reached) return n - 1;
-  }
-  throw new Error(`A call makes more than ${MOST_REQUESTS} requests`);
+/** Makes the first, the second, ... engine request of a call fail, until the call makes fewer requests; returns how many. */
+async function failEach(fault: Fault, places: readonly Place[]): Promise<number> {
+  let next = 1;
+  let most = MOST_REQUESTS;
+  const failSome = async (place: Place) => {
+    while (next <= most) {
+      const n = next++;
+      if (n >= MOST_REQUESTS) throw new Error(`A call makes more than ${MOST_REQUESTS} requests`);
+      if (!(await failOne(fault, n, place))) most = Math.min(most, n - 1);
+    }
+  };
+  await Promise.all(places.map(failSome));
+  return most;
+}
+
+/** Makes the n-th engine request of a call fail; returns whether the call made so many. */
+async function failOne(fault: Fault, n: number, { proxy, call, prepare, left }: Place): Promise<boolean> {
+  await prepare?.();
+  proxy.change(({ number }) => (number === n ? fault : "pass"));
+  const started = performance.now();
+  const response = await call();
+  await expectWithin(performance.now() - started, engineTimeoutMs + 2_500);
+  // A failed request that was retried, or that the call did not wait for, does not affect the caller.
+  if (response.status !== 200) await expectProblem(response, "engine_unavailable");
+  const reached = proxy.count >= n;
+  proxy.change("pass");
+  const after = await call();
+  expect([after.status, await after.text()]).toEqual([200, '{"do":"echo"}']);
+  expect(await left()).toEqual([]);
+  return reached;
 }
 
 describe("a call whose n-th engine request fails is answered, and the next one works", () => {
-  let server: TestServer;
-  let fn: Function;
+  const held = new AsyncDisposableStack();
+  const places: Place[] = [];
+  const urls: string[] = [];
 
   beforeAll(async () => {
-    server = await TestServer.start({ DOCKER_HOST: proxy.host, ENGINE_TIMEOUT_MS: String(engineTimeoutMs) });
-    fn = await server.createFunction(await fixture("static"));
-    expect((await server.invoke(fn, { do: "echo" })).status).toBe(200);
+    for (let place = 0; place < PLACES; place++) {
+      const proxy = held.use(await EngineProxy.start(engine.socket));
+      const variables = { DOCKER_HOST: proxy.host, ENGINE_TIMEOUT_MS: String(engineTimeoutMs) };
+      const server = held.use(await TestServer.start(variables));
+      const fn = await server.createFunction(await fixture("static"));
+      expect((await server.invoke(fn, { do: "echo" })).status).toBe(200);
+      const left = async () => {
+        let ids: readonly string[] = [];
+        await eventually(async () => (ids = await containersOf(fn)).length === 0);
+        return ids;
+      };
+      places.push({ proxy, call: () => server.invoke(fn, { do: "echo" }), left });
+      urls.push(server.url);
+    }
   });
 
-  afterAll(async () => {
-    await server[Symbol.asyncDispose]();
-  });
+  afterAll(() => held.disposeAsync());
 
   test.each<[string, Fault]>([
     ["reset", "reset"],
@@ -73,9 +100,11 @@ describe("a call whose n-th engine request fails is answered, and the next one w
   ])(
     "%s",
     async (_, fault) => {
-      await using _health = watchHealth(server.url);
+      await using watched = new AsyncDisposableStack();
+      for (const url of urls) watched.use(watchHealth(url));
       // create, attach, start
-      expect(await failEach(fault, () => server.invoke(fn, { do: "echo" }))).toBeGreaterThanOrEqual(3);
+      expect(await failEach(fault, places)).toBeGreaterThanOrEqual(3);
+      expect(await containersLeft()).toEqual([]);
     },
     BUSY_TIMEOUT_MS,
   );
@@ -83,9 +112,15 @@ describe("a call whose n-th engine request fails is answered, and the next one w
 
 describe("the first call of a server, with the gate volume empty, whose n-th engine request fails", () => {
   const volumes: string[] = [];
+  let proxy: EngineProxy;
+
+  beforeAll(async () => {
+    proxy = await EngineProxy.start(engine.socket);
+  });
 
   afterAll(async () => {
-    await (await acquireEngine()).docker("volume", "rm", "-f", ...volumes);
+    await proxy[Symbol.asyncDispose]();
+    await engine.docker("volume", "rm", "-f", ...volumes);
   });
 
   test.each<Fault>(["reset", "lose"])(
@@ -112,7 +147,7 @@ describe("the first call of a server, with the gate volume empty, whose n-th eng
       };
       try {
         // info, the helper's create, stat and unpack, create, attach, start, and the concurrent removal of the helper
-        expect(await failEach(fault, call, prepare)).toBeGreaterThanOrEqual(8);
+        expect(await failEach(fault, [{ proxy, call, prepare, left: containersLeft }])).toBeGreaterThanOrEqual(8);
       } finally {
         await server?.[Symbol.asyncDispose]();
       }

@@ -13,7 +13,7 @@ import { type KillableEngine, startKillableEngine } from "./support/killable-eng
 import { type Order, Submitter } from "./support/submitter.ts";
 import { eventually } from "../../support/pace.ts";
 
-/** `HISTORY=full` gives the numbers in the README: five minutes. */
+/** `HISTORY=full` is the long run of `lib/docs/asynchronous-calls.md`: five minutes. */
 const FULL = process.env["HISTORY"] === "full";
 const { orders: ORDERS, restarts: RESTARTS } = FULL ? { orders: 2_000, restarts: 20 } : { orders: 200, restarts: 5 };
 const CLIENTS = 8;

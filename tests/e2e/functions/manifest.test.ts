@@ -28,7 +28,8 @@ async function apply(server: TestServer, body: object, query = ""): Promise<stri
 
 /** A manifest with one function and a route; calls return the step. */
 function manifestOf(step: number, of: string = image) {
-  const fn = { image: of, environment: { STEP: String(step) }, max_calls: step % 2 };
+  // Half of the engine's work for a container is its network.
+  const fn = { image: of, environment: { STEP: String(step) }, max_calls: step % 2, network: "none" };
   return { manifest: { version: 1, functions: { app: fn }, routes: { "/app": { function: "app" } } } };
 }
 
@@ -53,7 +54,7 @@ describe("a manifest", () => {
       const callers = Array.from({ length: 3 }, async () => {
         while (!done.signal.aborted) statuses.push((await call(server)).status);
       });
-      for (let step = 1; step <= 6; step++) {
+      for (let step = 1; step <= 4; step++) {
         const body = manifestOf(step, step % 3 === 0 ? other : image);
         expect(await apply(server, body)).toEqual(["updated app", "unchanged /app"]);
         expect((await environmentOf(await call(server)))["STEP"]).toBe(String(step));
@@ -62,7 +63,7 @@ describe("a manifest", () => {
       }
       done.abort();
       await Promise.all(callers);
-      expect(statuses.length).toBeGreaterThan(6);
+      expect(statuses.length).toBeGreaterThan(4);
       expect(statuses.filter((status) => status !== 200)).toEqual([]);
     },
     LONG_MS,

@@ -55,6 +55,8 @@ describe("a rollback", () => {
     const settingsOf = (step: string) => ({
       environment: { STEP: step },
       secrets: [{ name: `step-${step}`, environment: "SECRET" }],
+      // Half of the engine's work for a container is its network.
+      network: "none",
     });
     const fn = await server.createFunction(image, settingsOf("1"));
     await change(server, fn, { ...settingsOf("2"), image: other, max_calls: 0 });
@@ -62,7 +64,7 @@ describe("a rollback", () => {
     const over = new AbortController();
     const wrong: unknown[] = [];
     const done = { calls: 0 };
-    const callers = Array.from({ length: 4 }, async () => {
+    const callers = Array.from({ length: 3 }, async () => {
       while (!over.signal.aborted) {
         const response = await server.invoke(fn, { do: "env" });
         const environment = response.status === 200 ? await environmentOf(response) : { said: await response.text() };
@@ -75,10 +77,8 @@ describe("a rollback", () => {
       [1, "1"],
       [2, "2"],
       [3, "1"],
-      [2, "2"],
-      [1, "1"],
     ] as const) {
-      const enough = done.calls + 8;
+      const enough = done.calls + 5;
       await rollback(server, fn, version);
       expect(await stepOf(await server.invoke(fn, { do: "env" }))).toBe(step);
       while (done.calls < enough) await server.invoke(fn, { do: "exit" });
@@ -86,7 +86,7 @@ describe("a rollback", () => {
     over.abort();
     await Promise.all(callers);
     expect(wrong).toEqual([]);
-    expect((await shown(server, fn)).version).toBe(7);
+    expect((await shown(server, fn)).version).toBe(5);
   });
 });
 

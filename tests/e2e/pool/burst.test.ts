@@ -4,8 +4,8 @@ import { fixture } from "../../support/images.ts";
 import type { TestServer } from "../../support/server.ts";
 import { full, seenBy, startOf, warmServer } from "./pools.ts";
 
-const CALLS = 200;
-const LONG_MS = 180_000;
+const CALLS = 100;
+const LONG_MS = 120_000;
 
 /** Makes all calls at once; every second one returns where it ran, the others must return their bytes. */
 async function burst(server: TestServer, fn: Function): Promise<{ warm: number; containers: number }> {

@@ -167,3 +167,16 @@ describe("The path of a callback URL", () => {
     expect(expectSuccess(await invoke(`&callback_url=${encodeURIComponent(own)}`), 202).callback_url).toBe(own);
   });
 });
+
+// E7
+describe("`run_at`", () => {
+  const tomorrow = new Date(Date.now() + 86_400_000).toISOString().slice(0, 10);
+
+  test.each([`${tomorrow}T02:30:00`, `${tomorrow} 02:30`, `${tomorrow}T02:30`, tomorrow])(
+    "%p is refused: in which zone is not said",
+    async (time) => {
+      const path = `/v1/functions/${fn.id}/invoke?async=true&run_at=${encodeURIComponent(time)}`;
+      expectError(await server.api("POST", path, {}), { status: 400, reason: "invalid_request" });
+    },
+  );
+});

@@ -37,8 +37,8 @@ class Reader {
   readonly id: Promise<string>;
   bytes = 0;
 
-  constructor(url: string, bytes = ANSWER_BYTES) {
-    const body = JSON.stringify({ do: "response", kind: "big", bytes });
+  constructor(url: string, idempotencyKey?: string) {
+    const body = JSON.stringify({ do: "response", kind: "big", bytes: ANSWER_BYTES });
     const closed = Promise.withResolvers<void>();
     const id = Promise.withResolvers<string>();
     this.closed = closed.promise;
@@ -56,6 +56,7 @@ class Reader {
     socket.on("error", () => undefined);
     socket.on("close", () => closed.resolve());
     const head = ["POST /v1/functions/big/invoke HTTP/1.1", "Host: localhost", `Content-Length: ${body.length}`];
+    if (idempotencyKey !== undefined) head.push(`Idempotency-Key: ${idempotencyKey}`);
     socket.write([...head, "", body].join("\r\n"));
   }
 
@@ -171,11 +172,17 @@ describe("SlowReaders", () => {
 });
 
 // D1
-describe("a reader of a long answer", () => {
+describe.each([
+  ["an answer", undefined],
+  ["an answer with an Idempotency-Key", "key"],
+])("a reader of %s", (_, key) => {
+  /** Each test has a key of its own. */
+  const newReader = (name: string) => new Reader(server.url, key && `${key}-${name}`);
+
   test.concurrent(
     "gets it whole, however slow it is, as long as it reads",
     async () => {
-      const reader = new Reader(server.url);
+      const reader = newReader("slow");
       await reader.id;
       // 20 KB/s, far longer than a connection may be idle and longer than the stall time.
       for (let second = 0; second < 7; second++) {
@@ -199,7 +206,7 @@ describe("a reader of a long answer", () => {
   test.concurrent(
     "is given up when it takes nothing for the stall time, and the record says so",
     async () => {
-      const reader = new Reader(server.url);
+      const reader = newReader("stalled");
       await reader.id;
       const began = performance.now();
       const isNoted = async () => (await server.invocation(await reader.id)).undelivered !== null;
@@ -218,7 +225,7 @@ describe("a reader of a long answer", () => {
   test.concurrent(
     "who leaves in the middle is in the record",
     async () => {
-      const reader = new Reader(server.url);
+      const reader = newReader("leaves");
       await reader.id;
       await reader.readSome(500_000);
       reader.leave();

@@ -240,7 +240,7 @@ test("5,000 idle connections do not slow /healthz", async () => {
     expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
     times.push(performance.now() - began);
   }
-  expect(times.filter((ms) => ms > 100)).toEqual([]);
+  await expectWithin(Math.max(...times), 100);
   for (const socket of sockets) socket.destroy();
 });
 

@@ -27,7 +27,9 @@ afterEach(() => store[Symbol.dispose]());
 /** Calls of a server whose function gives these answers, and the ids of the calls that were made. */
 function server(answer: (id: string) => Promise<Answer> = async (id) => ok(id)) {
   const made: string[] = [];
+  const undelivered: string[] = [];
   const invocations = {
+    undelivered: (id: string) => void undelivered.push(id),
     invoke: ({ id }: { readonly id: string }) => {
       made.push(id);
       return answer(id);
@@ -49,7 +51,7 @@ function server(answer: (id: string) => Promise<Answer> = async (id) => ok(id)) 
       },
       KEY,
     );
-  return { call, made };
+  return { call, made, undelivered };
 }
 
 function ok(id: string, fields: Partial<Answer> = {}): Answer {
@@ -74,6 +76,21 @@ test("an answer that is a stream is read once, and given to all that wait", asyn
     replayed: true,
     answer: { response: { status: 201, headers: [["x-a", "1"]] } },
   });
+});
+
+test("a caller who leaves before the answer did not get it, and one who leaves a repeat changes nothing", async () => {
+  const answered = Promise.withResolvers<void>();
+  const { call, undelivered } = server(async (id) => answered.promise.then(() => ok(id)));
+  const [first, second] = [new AbortController(), new AbortController()];
+  const left = [rejectionOf(call("a", first.signal)), rejectionOf(call("b", second.signal))];
+  second.abort();
+  await left[1];
+  first.abort();
+  await left[0];
+  expect(undelivered).toEqual([]);
+  answered.resolve();
+  await call("c");
+  expect(undelivered).toEqual(["a"]);
 });
 
 test("a call that never reached its function may be made again with the key", async () => {

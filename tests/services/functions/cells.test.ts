@@ -41,7 +41,10 @@ describe("a function with cells on an engine that cannot make them", () => {
     set.state.able = false;
     expect(await rejectionOf(set.functions.create({ image: "x", isolation: "cell" }))).toMatchObject(REFUSED);
     expect(set.functions.list()).toEqual([]);
-    expect(asked.at(-1)).toEqual([{ isolation: "cell", runtime: null, sandbox: "default" }, "id of x"]);
+    expect(asked.at(-1)).toEqual([
+      { isolation: "cell", runtime: null, sandbox: "default", read_only: false },
+      "id of x",
+    ]);
   });
 
   test("is refused with the label of an image on any engine: its gate has more rights than the image should choose", async () => {
@@ -69,7 +72,10 @@ describe("a function with cells on an engine that cannot make them", () => {
     expect(asked.at(-1)?.[1]).toBe("id of x");
     const refused = set.functions.update(id, { isolation: "cell", image: "y", runtime: "runsc" });
     expect(await rejectionOf(refused)).toMatchObject(REFUSED);
-    expect(asked.at(-1)).toEqual([{ isolation: "cell", runtime: "runsc", sandbox: "default" }, "id of y"]);
+    expect(asked.at(-1)).toEqual([
+      { isolation: "cell", runtime: "runsc", sandbox: "default", read_only: false },
+      "id of y",
+    ]);
     expect(await set.dump()).toEqual(before);
   });
 
@@ -111,7 +117,7 @@ describe("a function with cells whose engine has changed since", () => {
     const body = { image: "y", isolation: "cell", scratch_bytes: 2 ** 20, timeout_ms: 800 } as const;
     await set.manifests.apply({ version: 1, functions: { f: body } }, PLAIN);
     expect(asked).toEqual([]);
-    for (const change of [{ runtime: "runsc" }, { sandbox: "strict" as const }]) {
+    for (const change of [{ runtime: "runsc" }, { sandbox: "strict" as const }, { read_only: true }]) {
       expect(await rejectionOf(set.functions.update(id, change))).toMatchObject(REFUSED);
     }
     expect(await set.functions.update(id, { isolation: "process" })).toMatchObject({

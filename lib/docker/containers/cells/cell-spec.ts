@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { contextBytes, gateReserve, scratchBytes } from "../../../domain/functions/isolation.ts";
 import type { Function } from "../../../domain/functions/functions.ts";
-import { CELL_DEV_SHARE, CONTEXT_BYTES } from "../../../domain/limits.ts";
+import { CELL_DEV_SHARE, CONTEXT_BYTES, SECRETS_FILES_BYTES } from "../../../domain/limits.ts";
 import type { ContainerSpec } from "../../api/containers.ts";
 import type { ImageConfig } from "../../api/images.ts";
 import { GATE_DIRECTORY, pathOf } from "../../images/volumes.ts";
@@ -56,6 +56,8 @@ const BYTES_PER_FILE = 8192;
 const LEAST_FILES = 256;
 /** The scratch space of a read-only root holds copies of a few files of the engine's. */
 const READ_ONLY_SCRATCH_BYTES = 1024 * 1024;
+/** The tmpfs with secrets that are files. */
+const SECRETS_PATH = "/run/secrets";
 /** The size of `/dev/shm` in a container. */
 const SHM_BYTES = 64 * 1024 * 1024;
 
@@ -71,7 +73,12 @@ export function cellSpec(fn: Function, setting: CellSetting, spec: ContainerSpec
   const { GroupAdd: _groups, ...ofHost } = host;
   const readOnly = host.ReadonlyRootfs;
   const hidden = readOnly ? [] : setting.image.volumes.map(pathOf);
-  const sizes = sizesOf(fn, readOnly, Object.keys(host.Tmpfs).length);
+  const ofOwnSize = (path: string) => path === setting.context_root || path === SECRETS_PATH;
+  const paths = Object.keys(host.Tmpfs);
+  const sizes = sizesOf(fn, readOnly, {
+    secrets: paths.includes(SECRETS_PATH) ? SECRETS_FILES_BYTES : 0,
+    mounts: paths.filter((path) => !ofOwnSize(path)).length,
+  });
   return {
     ...others,
     Entrypoint: [gate, ...gateOptions(fn, setting, sizes.scratch, hidden), "--"],
@@ -94,9 +101,8 @@ export function cellSpec(fn: Function, setting: CellSetting, spec: ContainerSpec
   };
 
   function bounded(path: string, options: string): string {
-    const own = path === setting.context_root || path === "/run/secrets";
     const bytes = Number(/size=(\d+)/.exec(options)?.[1]);
-    const size = own ? bytes : Math.min(bytes, sizes.temporary);
+    const size = ofOwnSize(path) ? bytes : Math.min(bytes, sizes.temporary);
     return `${options.replace(/size=\d+/, `size=${size}`)},nr_inodes=${filesIn(size)}`;
   }
 }
@@ -115,12 +121,13 @@ interface HostConfig {
  * Returns the sizes of what a function can write to, in bytes: together with its context and the gate they are below the
  * memory, so that a full one is the function's own mistake, and never ends the gate.
  */
-function sizesOf(fn: Function, readOnly: boolean, mounts: number) {
+function sizesOf(fn: Function, readOnly: boolean, { secrets, mounts }: Record<"secrets" | "mounts", number>) {
   const { memory_bytes } = fn;
   const scratch = readOnly ? READ_ONLY_SCRATCH_BYTES : scratchBytes(fn);
   const dev = Math.floor(scratch / CELL_DEV_SHARE); // as the gate gives it
-  const rest = memory_bytes - contextBytes(fn) - scratch - dev - gateReserve(memory_bytes);
-  const shm = clamp(Math.floor(rest / 2), SHM_BYTES);
+  const rest = memory_bytes - contextBytes(fn) - secrets - scratch - dev - gateReserve(memory_bytes);
+  // Without other mounts, the memory of a function by default has room for as much as a container gives.
+  const shm = clamp(mounts === 0 ? rest : Math.floor(rest / 2), SHM_BYTES);
   const temporary = clamp(Math.floor((rest - shm) / Math.max(1, mounts)), CONTEXT_BYTES);
   return { scratch, shm, temporary };
 }
@@ -142,6 +149,7 @@ function gateOptions(fn: Function, setting: CellSetting, scratch: number, hidden
     `--context=${setting.context_root}`,
     `--user=${[uid, gid, ...groups].join(":")}`,
     `--drop=${maskOf(setting.dropped)}`,
+    ...(fn.share_network ? ["--network=shared"] : []),
     ...fn.volumes.map(({ path }) => `--shared=${path}`),
     ...[GATE_DIRECTORY, ...hidden].map((path) => `--without=${posix.normalize(path)}`),
   ];

@@ -122,7 +122,7 @@ export class GroupCommit {
   /** Throws only if the transaction as a whole is lost. */
   #attempt(write: Write, failures: Map<Write, unknown>): void {
     const sqlite = this.#sqlite;
-    sqlite.run("savepoint write");
+    sqlite.query("savepoint write").run();
     try {
       write.run();
     } catch (error) {
@@ -131,16 +131,17 @@ export class GroupCommit {
       sqlite.run("rollback to write");
       failures.set(write, error);
     }
-    sqlite.run("release write");
+    sqlite.query("release write").run();
   }
 }
 
 /** Runs `work` in one write transaction: all of it happens, or nothing. */
 export function inTransaction<T>(sqlite: Sqlite, work: () => T): T {
-  sqlite.run("begin immediate");
+  // `query` keeps what it has prepared; `run` would parse it at every call.
+  sqlite.query("begin immediate").run();
   try {
     const result = work();
-    sqlite.run("commit");
+    sqlite.query("commit").run();
     return result;
   } catch (error) {
     // SQLite has rolled back by itself after some errors, a full disk among them.

@@ -135,11 +135,13 @@ export class FunctionTable implements FunctionStore {
   async replace(before: Function, after: Function, basis?: Basis): Promise<void> {
     const committed = () => {
       this.#forget(before);
-      this.#remember(deepFreeze({ ...after }));
+      this.#remember(frozen);
     };
+    // Its readers share it with the writer: what one of them makes of it is there for the others.
+    const frozen = deepFreeze(after);
     await this.#pending.during(
-      after,
-      this.#writer.write(() => this.replaceNow(before, after), { basis, committed }),
+      frozen,
+      this.#writer.write(() => this.replaceNow(before, frozen), { basis, committed }),
     );
   }
 
@@ -183,6 +185,7 @@ export class FunctionTable implements FunctionStore {
     };
     const { before } = await this.#writer.write(work, {
       committed: ({ before, callers }) => {
+        this.#versions.routesChanged();
         for (const changed of before === undefined ? [] : [before, ...callers]) this.#forget(changed);
       },
     });

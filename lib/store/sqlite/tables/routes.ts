@@ -14,6 +14,7 @@ import type { Database, Statement } from "../database/database.ts";
 import { violates } from "../errors.ts";
 import { cutPage, pageOf } from "../database/pages.ts";
 import type { FunctionTable } from "./functions.ts";
+import type { VersionTable } from "./versions.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
 
 /** Fields that are JSON in their column; null stays null. */
@@ -33,6 +34,7 @@ const COLUMNS = ["id", "path", "function_id", ...Object.keys(ROUTE_OPTIONS)];
 export class RouteTable implements RouteStore {
   readonly #writer: ConfigurationWriter;
   readonly #functions: FunctionTable;
+  readonly #versions: VersionTable;
   readonly #clock: Clock;
   readonly #byId: Cache<Route>;
   readonly #byPath: Cache<Route>;
@@ -48,9 +50,15 @@ export class RouteTable implements RouteStore {
   readonly #page: Statement<RouteRow & Position>;
   readonly #allPaths: Statement<{ path: string }>;
 
-  constructor(database: Database, writer: ConfigurationWriter, functions: FunctionTable, clock: Clock) {
+  constructor(
+    database: Database,
+    writer: ConfigurationWriter,
+    { functions, versions }: { readonly functions: FunctionTable; readonly versions: VersionTable },
+    clock: Clock,
+  ) {
     this.#writer = writer;
     this.#functions = functions;
+    this.#versions = versions;
     this.#clock = clock;
     this.#byId = database.cache();
     this.#byPath = database.cache();
@@ -147,6 +155,7 @@ export class RouteTable implements RouteStore {
   /** Forgets what is cached, after several have changed together. */
   refresh(): void {
     this.#paths = undefined;
+    this.#versions.routesChanged();
     this.#forget();
   }
 
@@ -163,6 +172,7 @@ export class RouteTable implements RouteStore {
     return this.#writer.write(work, {
       basis,
       committed: (result) => {
+        this.#versions.routesChanged();
         this.#forget();
         committed(result);
       },

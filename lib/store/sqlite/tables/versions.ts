@@ -26,6 +26,8 @@ const NAMED = `
 export class VersionTable implements VersionStore {
   readonly #writer: ConfigurationWriter;
   readonly #byNumber: Cache<Function>;
+  /** The numbers that routes name, by function. */
+  readonly #namedOf: Cache<readonly number[]>;
   readonly #insert: Statement<never>;
   readonly #prune: Statement<never>;
   readonly #complete: Statement<never>;
@@ -38,6 +40,7 @@ export class VersionTable implements VersionStore {
   constructor(database: Database, writer: ConfigurationWriter) {
     this.#writer = writer;
     this.#byNumber = database.cache();
+    this.#namedOf = database.cache();
     this.#insert = database.prepare(
       "insert into versions (function_id, version, image_id, record, created_at) values ($id, $version, $image_id, $record, $updated_at)",
     );
@@ -81,8 +84,9 @@ export class VersionTable implements VersionStore {
     return this.#list.all({ id, below, limit }).map(recordOf);
   }
 
-  named(id: string): number[] {
-    return this.#named.all({ id }).map(({ version }) => version);
+  named(id: string): readonly number[] {
+    const read = () => this.#named.all({ id }).map(({ version }) => version);
+    return this.#namedOf.get(id, read) ?? [];
   }
 
   allNamed(): readonly { readonly id: string; readonly version: number }[] {
@@ -114,6 +118,11 @@ export class VersionTable implements VersionStore {
   /** Forgets what is cached, after functions have changed. */
   forget(): void {
     this.#byNumber.clear();
+  }
+
+  /** Forgets which versions routes name, after routes have changed: that is a look at all of them. */
+  routesChanged(): void {
+    this.#namedOf.clear();
   }
 }
 

@@ -44,6 +44,30 @@ describe("VersionTable", () => {
     expect(await numbers(store)).toEqual([2, 1]);
   });
 
+  test("named: follows every change of routes", async () => {
+    using store = newStore();
+    const fn = someFunction("f1", { name: "one" });
+    await store.functions.insert(fn);
+    for (let timeout_ms = 1; timeout_ms < 4; timeout_ms++) await change(store, "f1", { timeout_ms });
+    const named = () => store.versions.named("f1").toSorted();
+    const route = { ...ROUTE_DEFAULTS, id: "r1", path: "/a", function: fn, version: 1 };
+    expect(named()).toEqual([]);
+    await store.routes.insert(route);
+    expect(named()).toEqual([1]);
+    await store.routes.replace(route, { ...route, version: 2 });
+    expect(named()).toEqual([2]);
+    const after = { ...route, id: "r2", path: "/b", version: 3 };
+    await store.applyManifest(
+      { functions: [], routes: [{ name: "/b", after }] },
+      { revision: store.revision, dry_run: false },
+    );
+    expect(named()).toEqual([2, 3]);
+    await store.routes.delete("r1");
+    expect(named()).toEqual([3]);
+    await store.functions.delete("f1", { cascade: true });
+    expect(named()).toEqual([]);
+  });
+
   test("list: pages by number", async () => {
     using store = newStore();
     await store.functions.insert(someFunction("f1"));

@@ -1,0 +1,5 @@
+/**
+ * The tests that `bun run test` runs by themselves, after the others: those that measure against a fixed limit, or that
+ * load the machine so much that other tests would wait. Folders, and files of other folders.
+ */
+export const ALONE_TESTS: readonly string[] = ["tests/e2e/budgets", "tests/e2e/faults/overload.test.ts"];

@@ -1,0 +1,205 @@
+import { beforeAll, expect, test } from "bun:test";
+import { scratch } from "../support/gate-process.ts";
+
+/** The numbers of `AUDIT_ARCH_*` (linux/audit.h). */
+const ARCHITECTURES = { x64: 0xc000003e, i386: 0x40000003, arm64: 0xc00000b7, arm: 0x40000028 } as const;
+type Architecture = keyof typeof ARCHITECTURES;
+
+/** The machine whose filter an architecture's calls meet. */
+const MACHINE = { x64: "x64", i386: "x64", arm64: "arm64", arm: "arm64" } as const;
+
+/** The numbers of calls, as libseccomp 2.5.4 has them: mount, umount, umount2, unshare, and so on by name. */
+const NUMBERS: Readonly<Record<Architecture, Readonly<Record<string, number>>>> = {
+  x64: {
+    mount: 165,
+    umount2: 166,
+    unshare: 272,
+    setns: 308,
+    pivot_root: 155,
+    bpf: 321,
+    perf_event_open: 298,
+    quotactl: 179,
+    fanotify_init: 300,
+    lookup_dcookie: 212,
+    name_to_handle_at: 303,
+    sethostname: 170,
+    setdomainname: 171,
+    syslog: 103,
+  },
+  i386: {
+    mount: 21,
+    umount: 22,
+    umount2: 52,
+    unshare: 310,
+    setns: 346,
+    pivot_root: 217,
+    bpf: 357,
+    perf_event_open: 336,
+    quotactl: 131,
+    fanotify_init: 338,
+    lookup_dcookie: 253,
+    name_to_handle_at: 341,
+    sethostname: 74,
+    setdomainname: 121,
+    syslog: 103,
+  },
+  arm64: {
+    mount: 40,
+    umount2: 39,
+    unshare: 97,
+    setns: 268,
+    pivot_root: 41,
+    bpf: 280,
+    perf_event_open: 241,
+    quotactl: 60,
+    fanotify_init: 262,
+    lookup_dcookie: 18,
+    name_to_handle_at: 264,
+    sethostname: 161,
+    setdomainname: 162,
+    syslog: 116,
+  },
+  arm: {
+    mount: 21,
+    umount2: 52,
+    unshare: 337,
+    setns: 375,
+    pivot_root: 218,
+    bpf: 386,
+    perf_event_open: 364,
+    quotactl: 131,
+    fanotify_init: 367,
+    lookup_dcookie: 249,
+    name_to_handle_at: 370,
+    sethostname: 74,
+    setdomainname: 121,
+    syslog: 103,
+  },
+};
+/** Those that have one number everywhere. */
+const COMMON = {
+  open_tree: 428,
+  move_mount: 429,
+  fsopen: 430,
+  fsconfig: 431,
+  fsmount: 432,
+  fspick: 433,
+  mount_setattr: 442,
+  quotactl_fd: 443,
+  open_tree_attr: 467,
+};
+const CLONE = { x64: 56, i386: 120, arm64: 220, arm: 120 } as const;
+const CLONE3 = 435;
+
+const ALLOW = "allow";
+const EPERM = "errno 1";
+const ENOSYS = "errno 38";
+const KILL = "kill";
+
+/** A seccomp_data: what a filter sees of a call. */
+interface SystemCall {
+  readonly architecture: number;
+  readonly number: number;
+  readonly flags?: number;
+}
+
+type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, operand: number];
+
+const programs = new Map<string, readonly Instruction[]>();
+
+/** Prints the programs of both kinds of machines. */
+const MAIN = `
+  #include "cell.h"
+  #include <stdio.h>
+  int main(void) {
+    for (int arm = 0; arm < 2; arm++) {
+      struct sock_fprog filter = filter_for(arm == 1);
+      for (int i = 0; i < filter.len; i++)
+        printf("%s %d %d %d %u\\n", arm == 1 ? "arm64" : "x64", filter.filter[i].code, filter.filter[i].jt, filter.filter[i].jf, filter.filter[i].k);
+    }
+  }`;
+
+beforeAll(async () => {
+  await using here = await scratch();
+  const cell = `${import.meta.dir}/../../../lib/gate/cell`;
+  await Bun.write(`${here.path}/main.c`, MAIN);
+  await Bun.$`gcc -std=c11 -I ${cell} -o ${here.path}/print ${here.path}/main.c ${cell}/filter.c`.quiet();
+  const lines = (await Bun.$`${here.path}/print`.text()).trim().split("\n");
+  for (const [machine, of] of Map.groupBy(lines, (line) => line.split(" ")[0] ?? "")) {
+    programs.set(
+      machine,
+      of.map((line) => line.split(" ").slice(1).map(Number) as unknown as Instruction),
+    ); // four numbers
+  }
+});
+
+/** Returns what a filter answers, by the rules of classic BPF (linux/filter.h, linux/seccomp.h). */
+function answerOf(program: readonly Instruction[], { architecture, number, flags = 0 }: SystemCall): string {
+  const words = new Map([
+    [0, number >>> 0],
+    [4, architecture],
+    [16, flags >>> 0],
+  ]);
+  let value = 0;
+  for (let at = 0; ; at++) {
+    const [code, ifTrue, ifFalse, operand] = program[at] ?? [0, 0, 0, 0];
+    if (code === 0x20) value = words.get(operand) ?? Number.NaN;
+    else if (code === 0x05) at += operand;
+    else if (code === 0x15) at += value === operand ? ifTrue : ifFalse;
+    else if (code === 0x35) at += value >= operand ? ifTrue : ifFalse;
+    else if (code === 0x45) at += (value & operand) === 0 ? ifFalse : ifTrue;
+    else if (code === 0x06) return actionOf(operand);
+    else throw new Error(`Instruction ${at} has the code ${code}`);
+  }
+}
+
+function actionOf(operand: number): string {
+  if (operand === 0x7fff0000) return ALLOW;
+  if (operand === 0x80000000) return KILL;
+  if (operand >>> 16 === 5) return `errno ${operand & 0xffff}`;
+  throw new Error(`No action has the number ${operand}`);
+}
+
+function ask(architecture: Architecture, number: number, flags?: number): string {
+  const program = programs.get(MACHINE[architecture]) ?? [];
+  return answerOf(program, {
+    architecture: ARCHITECTURES[architecture],
+    number,
+    ...(flags !== undefined && { flags }),
+  });
+}
+
+const all = Object.keys(ARCHITECTURES) as readonly Architecture[]; // its own keys
+
+test.each(all)(
+  "a cell's filter refuses on %s what the engine's profile grants with CAP_SYS_ADMIN, and nothing else",
+  (architecture) => {
+    const refused = new Set([...Object.values(NUMBERS[architecture]), ...Object.values(COMMON)]);
+    // An old call of i386, which 32-bit arm has no more.
+    if (architecture === "arm") refused.add(22);
+    for (let number = 0; number < 1_000; number++) {
+      const expected = refused.has(number) ? EPERM : number === CLONE3 ? ENOSYS : ALLOW;
+      expect(`${number} ${ask(architecture, number)}`).toBe(`${number} ${expected}`);
+    }
+  },
+);
+
+test.each(all)("a cell's filter lets clone on %s make processes and threads, and no namespaces", (architecture) => {
+  const number = CLONE[architecture];
+  // A fork, a vfork and a thread as C libraries make them.
+  for (const flags of [17, 0x4111, 0x3d0f00, 0x1200011]) expect(ask(architecture, number, flags)).toBe(ALLOW);
+  for (const bit of [17, 25, 26, 27, 28, 29, 30]) {
+    expect(ask(architecture, number, (2 ** bit) | 17)).toBe(EPERM);
+  }
+});
+
+test("a cell's filter has no x32, and kills what comes by another architecture", () => {
+  for (const number of [0, 165, 272, CLONE3]) expect(ask("x64", 0x40000000 + number)).toBe(ENOSYS);
+  for (const [machine, program] of programs) {
+    // s390x, ppc64le, mips and riscv64, and those of the other machine.
+    const others = all.filter((name) => MACHINE[name] !== machine).map((name) => ARCHITECTURES[name]);
+    for (const architecture of [0x80000016, 0xc0000015, 8, 0xc00000f3, ...others]) {
+      expect(answerOf(program, { architecture, number: 0 })).toBe(KILL);
+    }
+  }
+});
