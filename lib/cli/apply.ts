@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { type Config, ConfigError, type Variables } from "../config/config.ts";
 import { messageOf } from "../domain/errors.ts";
 import { linesOf } from "../domain/manifest/lines.ts";
@@ -35,7 +34,9 @@ export async function applyFile(command: ApplyCommand, env: Variables): Promise<
 
 async function read(file: string): Promise<string> {
   try {
-    return await (file === "-" ? Bun.stdin.text() : readFile(file, "utf8"));
+    return await (file === "-"
+      ? Bun.stdin.text()
+      : process.getBuiltinModule("node:fs/promises").readFile(file, "utf8"));
   } catch (error) {
     throw new ConfigError(`Cannot read the manifest "${file}": ${messageOf(error)}`, { cause: error });
   }

@@ -1,4 +1,3 @@
-import { parseArgs } from "node:util";
 import { closest } from "fastest-levenshtein";
 import { messageOf } from "../domain/errors.ts";
 import type { ApplyOptions } from "../domain/manifest/manifest.ts";
@@ -87,7 +86,9 @@ function isFlag(entry: [string, unknown]): entry is [string, string] {
 }
 
 function parseFlags(argv: readonly string[]) {
+  if (argv.length === 0) return { values: {}, positionals: [] };
   const args = [...argv];
+  const { parseArgs } = process.getBuiltinModule("node:util");
   const { tokens } = parseArgs({ args, options: FLAGS, strict: false, tokens: true });
   const unknown = tokens.find((token) => token.kind === "option" && !Object.hasOwn(FLAGS, token.name));
   if (unknown?.kind === "option") {

@@ -66,7 +66,7 @@ export const CAPACITY_OPTIONS = {
     flag: "body-memory",
     variable: "BODY_MEMORY",
     value: "SIZE",
-    help: "The most memory for bodies of calls that are read, wait, run or are sent to slow readers; beyond it a call gets a 503 before its body is read. One client may have half of it.",
+    help: "The most memory for bodies of calls and attempts that are read, wait, run or are sent to slow readers; beyond it a call gets a 503 before its body is read. One client may have half of it.",
     read: size(16 * 1024 ** 2, 1024 ** 4),
     default: ({ memory_bytes }) => String(Math.max(64 * 1024 ** 2, Math.min(1024 ** 3, Math.floor(memory_bytes / 4)))),
     defaultHelp: "a quarter of the memory, at most 1GiB",

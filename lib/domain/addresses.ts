@@ -61,7 +61,7 @@ export function mayBeCalled(address: string, { ranges }: Allowed): boolean {
 }
 
 /** IPv4 addresses that are not public (IANA's registry of special-purpose addresses), and multicast. */
-const SPECIAL_IPV4 = [
+const specialIpv4 = ranges([
   "0.0.0.0/8",
   "10.0.0.0/8",
   "100.64.0.0/10",
@@ -77,15 +77,15 @@ const SPECIAL_IPV4 = [
   "203.0.113.0/24",
   "224.0.0.0/4",
   "240.0.0.0/4",
-].map(known);
+]);
 
 /** Contains all public IPv6 addresses; loopback, unique-local, link-local and multicast are outside. */
-const GLOBAL_IPV6 = known("2000::/3");
+const globalIpv6 = ranges(["2000::/3"]);
 /** Those of them that are not public: protocol assignments (such as Teredo) and documentation. */
-const SPECIAL_IPV6 = ["2001::/23", "2001:db8::/32", "3fff::/20"].map(known);
+const specialIpv6 = ranges(["2001::/23", "2001:db8::/32", "3fff::/20"]);
 
-/** The addresses that stand for an IPv4 address on a socket for both families. */
-const MAPPED = known("::ffff:0:0/96");
+/** The addresses that stand for an IPv4 address on a socket for both families: `::ffff:0:0/96`. */
+const MAPPED: AddressRange = { bytes: Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0), bits: 96 };
 
 function mappedIpv4(bytes: Uint8Array): Uint8Array | undefined {
   return isIn(bytes, MAPPED) ? bytes.subarray(12) : undefined;
@@ -93,19 +93,19 @@ function mappedIpv4(bytes: Uint8Array): Uint8Array | undefined {
 
 /** The IPv6 ranges whose addresses contain an IPv4 address, and the position of its first byte. */
 const EMBEDDING = [
-  { range: MAPPED, at: 12 },
-  { range: known("64:ff9b::/96"), at: 12 },
-  { range: known("2002::/16"), at: 2 },
+  { ranges: () => [MAPPED], at: 12 },
+  { ranges: ranges(["64:ff9b::/96"]), at: 12 },
+  { ranges: ranges(["2002::/16"]), at: 2 },
 ];
 
 function embeddedIpv4(bytes: Uint8Array): Uint8Array | undefined {
-  const form = EMBEDDING.find(({ range }) => isIn(bytes, range));
+  const form = EMBEDDING.find((one) => one.ranges().some((range) => isIn(bytes, range)));
   return form && bytes.subarray(form.at, form.at + 4);
 }
 
 function isPublic(bytes: Uint8Array): boolean {
-  if (bytes.length === 4) return !SPECIAL_IPV4.some((range) => isIn(bytes, range));
-  return isIn(bytes, GLOBAL_IPV6) && !SPECIAL_IPV6.some((range) => isIn(bytes, range));
+  const isWithin = (those: () => readonly AddressRange[]) => those().some((range) => isIn(bytes, range));
+  return bytes.length === 4 ? !isWithin(specialIpv4) : isWithin(globalIpv6) && !isWithin(specialIpv6);
 }
 
 function isIn(bytes: Uint8Array, range: AddressRange): boolean {
@@ -114,6 +114,12 @@ function isIn(bytes: Uint8Array, range: AddressRange): boolean {
     const bits = Math.min(8, Math.max(0, range.bits - i * 8));
     return (byte ^ (range.bytes[i] ?? 0)) >> (8 - bits) === 0;
   });
+}
+
+/** Returns what reads these ranges when they are first asked for: the start of the server does without them. */
+function ranges(texts: readonly string[]): () => readonly AddressRange[] {
+  let read: readonly AddressRange[] | undefined;
+  return () => (read ??= texts.map(known));
 }
 
 function known(text: string): AddressRange {

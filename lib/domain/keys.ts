@@ -56,20 +56,23 @@ export const Key = Type.Object({
 export type Key = Static<typeof Key>;
 
 /** The answer of `POST /v1/keys`. */
-export const NewKey = Type.Composite([
-  Key,
-  Type.Object({
-    token: Type.String({
-      description: "Sent as `Authorization: Bearer <token>`. Shown only once: the server keeps only its hash.",
-      examples: ["slipway_9pJ2nV0c4bq1mT7wYxR5sZkL8aHfD3eGuIoWvQyXtNM"],
-    }),
+export const NewKey = Type.Object({
+  ...Key.properties,
+  token: Type.String({
+    description: "Sent as `Authorization: Bearer <token>`. Shown only once: the server keeps only its hash.",
+    examples: ["slipway_9pJ2nV0c4bq1mT7wYxR5sZkL8aHfD3eGuIoWvQyXtNM"],
   }),
-]);
+});
 export type NewKey = Static<typeof NewKey>;
 
 /** The body of `POST /v1/keys`. */
-export const CreateKey = Type.Composite(
-  [Type.Pick(Key, ["name", "scopes"]), Type.Partial(Type.Pick(Key, ["function_id", "expires_at"]))],
+export const CreateKey = Type.Object(
+  {
+    name: Key.properties.name,
+    scopes: Key.properties.scopes,
+    function_id: Type.Optional(Key.properties.function_id),
+    expires_at: Type.Optional(Key.properties.expires_at),
+  },
   { additionalProperties: false },
 );
 export type CreateKey = Static<typeof CreateKey>;

@@ -49,19 +49,21 @@ export const Schedule = Type.Object({
 export type Schedule = Static<typeof Schedule>;
 
 /** A schedule as the API shows it: with its next five times. */
-export const ScheduleWithTimes = Type.Composite([
-  Type.Omit(Schedule, ["last_due"]),
-  Type.Object({
-    next: Type.Array(Timestamp, { description: "The next five times; empty while paused." }),
-  }),
-]);
+export const ScheduleWithTimes = Type.Object({
+  ...Type.Omit(Schedule, ["last_due"]).properties,
+  next: Type.Array(Timestamp, { description: "The next five times; empty while paused." }),
+});
 export type ScheduleWithTimes = Static<typeof ScheduleWithTimes>;
 
 const OPTIONS = ["body", "timezone", "overlap", "catch_up", "paused"] as const;
 
 /** The body of `POST /v1/schedules`. */
-export const CreateSchedule = Type.Composite(
-  [Type.Pick(Schedule, ["function_id", "cron"]), Type.Partial(Type.Pick(Schedule, [...OPTIONS]))],
+export const CreateSchedule = Type.Object(
+  {
+    function_id: Schedule.properties.function_id,
+    cron: Schedule.properties.cron,
+    ...Type.Partial(Type.Pick(Schedule, [...OPTIONS])).properties,
+  },
   { additionalProperties: false },
 );
 export type CreateSchedule = Static<typeof CreateSchedule>;

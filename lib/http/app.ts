@@ -21,7 +21,7 @@ import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { VersionService } from "../services/functions/versions.ts";
 import type { AccessCheck } from "./access/access.ts";
-import type { ClientAddress } from "./access/client-address.ts";
+import { type ClientAddress, clientOf } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { auditRoutes } from "./api/audit.ts";
@@ -36,7 +36,7 @@ import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
-import type { BodyMemory } from "./calls/body-memory.ts";
+import { type BodyMemory, readerWithin } from "./calls/body-memory.ts";
 import type { SlowReaders } from "./wire/slow-readers.ts";
 import type { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
@@ -132,15 +132,16 @@ export function createPublicApp(services: AppServices): AnyElysia {
  * the first one's body.
  */
 function takeHeaders({ headers }: Response, set: { headers: Record<string, string | number> }): void {
-  for (const [name, value] of Object.entries(set.headers)) if (!headers.has(name)) headers.set(name, String(value));
+  for (const name in set.headers) if (!headers.has(name)) headers.set(name, String(set.headers[name]));
   set.headers = {};
 }
 
 /** Begins an app with what every answer and every error has, and makes the tools of its resources. */
 function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
-  const { clock, log, request_bytes, idle_timeouts } = services;
+  const { clock, log, request_bytes, idle_timeouts, bodyMemory } = services;
   const server = () => app().server;
   const { watch, unwatch } = watching(server, idle_timeouts);
+  const clientOfRequest = (request: Request) => clientOf(services.clientAddress(request, server()) ?? "");
   const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
   // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
@@ -161,8 +162,13 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const submissions = new Submissions(services);
   return {
     base,
-    guard: createGuards({ ...services, server, unwatch, readBody }),
-    tools: { ...services, requestId },
+    guard: createGuards({
+      ...services,
+      server,
+      unwatch,
+      readBody: readerWithin(bodyMemory, readBody, clientOfRequest),
+    }),
+    tools: { ...services, requestId, server },
     calls: { ...services, submissions, readBody, requestId, server, request_bytes },
   };
 }

@@ -1,3 +1,4 @@
+import { messageOf } from "../domain/errors.ts";
 import type { Platform } from "../runner/platform.ts";
 import type { Runner } from "../runner/runner.ts";
 import { FollowerCheck } from "../services/functions/follower-check.ts";
@@ -41,12 +42,16 @@ export function createCatalogue(
   });
   const versions = new VersionService({ store: store.versions, functions, secrets, retention, runner });
   const routes = new RouteService({ store, functions, clock });
+  let warming: Promise<void> = Promise.resolve();
+  stack.defer(() => warming);
   const manifests = new ManifestService({ store, functions, routes, secrets, retention, followers });
   return {
     services: { functions, versions, routes, secrets, registries, manifests, retention, followers },
     start: () => {
       retention.start();
-      functions.warm();
+      warming = functions.warm().catch((error: unknown) => {
+        log.warn("functions could not be made ready, each will be at its first call", { problem: messageOf(error) });
+      });
     },
   } satisfies Capability;
 }

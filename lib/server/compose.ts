@@ -43,11 +43,11 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
   const calls = createCalls(tools, data, { ...platform.services, ...catalogue.services });
   const callbacks = createCallbacks(tools, data);
   const services = { ...platform.services, ...catalogue.services, ...calls.services, ...callbacks.services };
-  const work = createWork(tools, data, services);
+  const bodyMemory = stack.use(new BodyMemory({ clock, budget: config.bodyMemory }));
+  const work = createWork(tools, data, { ...services, bodyMemory });
   const access = await createAccess(tools, data, services);
   const serverProcess = createProcess(tools, data, services);
   const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
-  const bodyMemory = stack.use(new BodyMemory({ clock, budget: config.bodyMemory }));
   const slowReaders = stack.use(new SlowReaders({ clock, timeouts: idle_timeouts }));
   const appServices: AppServices = {
     ...services,

@@ -10,7 +10,7 @@ import { Runner, type RunnerOptions } from "../runner/runner.ts";
 import type { Capability, Tools } from "./capability.ts";
 import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
 import type { Data } from "./data.ts";
-import { readEngineAddress } from "./key-files.ts";
+import { readEngineAddress } from "./engine-certificates.ts";
 
 /** The calls that the runner and its platform make to the rest of the server. */
 export type RunnerLinks = Pick<
@@ -32,7 +32,7 @@ export async function createPlatform(
       clock,
       metrics,
       owner: await store.settings.ownerId(),
-      engine: await readEngineAddress(config),
+      engine: await readEngineAddress(config, { clock, log }),
       engine_timeout_ms: config.engineTimeoutMs,
       pull_timeout_ms: config.pullTimeoutMs,
       context_name: config.contextName,
@@ -73,7 +73,7 @@ export async function sweep(config: Config, log: Logger): Promise<number> {
   using store = openSqliteStore(path, { log, clock: systemClock });
   return await removeLeftovers({
     owner: await store.settings.ownerId(),
-    engine: config.dockerHost,
+    engine: await readEngineAddress(config, { clock: systemClock, log }),
     engine_timeout_ms: config.engineTimeoutMs,
     clock: systemClock,
     log,

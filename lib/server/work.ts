@@ -1,7 +1,7 @@
 import type { Function } from "../domain/functions/functions.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { CallbackService } from "../services/callbacks/callbacks.ts";
-import { AttemptRunner } from "../services/work/attempt-runner.ts";
+import { type AttemptMemory, AttemptRunner } from "../services/work/attempt-runner.ts";
 import { ChainService } from "../services/work/chains.ts";
 import { EndJudge } from "../services/work/ends.ts";
 import { Queue } from "../services/work/queue.ts";
@@ -16,13 +16,14 @@ import type { Data } from "./data.ts";
 interface WorkLinks extends Pick<Catalogue, "functions" | "routes" | "secrets">, Pick<Calls, "invocations" | "events"> {
   readonly runner: Runner;
   readonly callbacks: CallbackService;
+  readonly bodyMemory: AttemptMemory;
 }
 
 /** Composes the services for asynchronous calls: the queue, its worker, chains, schedules and replays. */
 export function createWork({ config, log, clock, metrics, stack }: Tools, { store }: Data, links: WorkLinks) {
-  const { runner, functions, routes, secrets, invocations, events, callbacks } = links;
+  const { runner, functions, routes, secrets, invocations, events, callbacks, bodyMemory: memory } = links;
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
-  const attempts = new AttemptRunner({ store, functions, routes, runner, secretsFor, metrics });
+  const attempts = new AttemptRunner({ store, functions, routes, runner, secretsFor, metrics, memory });
   const chains = new ChainService({ functions: store.functions, clock, log });
   const ends = new EndJudge({ attempts, chains, clock, log });
   const worker = stack.use(new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, clock, log }));

@@ -32,10 +32,12 @@ export interface FunctionStore {
   latest(id: string): Function | undefined;
   /** Finds a function by its id or else its name. */
   find(idOrName: string): Function | undefined;
-  /** Lists all functions, oldest first. */
+  /** Lists all functions, oldest first, at once: 10,000 take a fifth of a second. */
   list(): Function[];
-  /** Lists the functions of a page, in the order of `list`. */
-  page(query: PageQuery): Page<Function>;
+  /** Lists the same in slices, as of one moment. */
+  all(): Promise<Function[]>;
+  /** Lists the functions of a page, in the order of `list` and in slices. */
+  page(query: PageQuery): Promise<Page<Function>>;
   /** Lists all functions as links in chains. */
   links(): ChainLink[];
   count(): number;
@@ -44,7 +46,7 @@ export interface FunctionStore {
   /** Replaces a function; a new version number adds that version. Throws `conflict` if the name is taken. */
   replace(before: Function, after: Function, basis?: Basis): Promise<void>;
   /**
-   * Replaces an image's id in functions and in versions that have it by this digest; they keep their numbers. Returns the
+   * Replaces an image's id in functions and in versions that have it by this digest, or by none; they keep their numbers. Returns the
    * functions that have changed, or have a version that has, as they are now.
    */
   renameImage(renamed: RenamedImage): Promise<Function[]>;
@@ -77,10 +79,12 @@ export interface RouteStore {
   match(path: string): { readonly route: Route; readonly path_rest: string | null } | undefined;
   /** Returns the route with exactly this path. */
   getByPath(path: string): Route | undefined;
-  /** Lists all routes, oldest first. */
+  /** Lists all routes, oldest first, at once, as `FunctionStore.list` does. */
   list(): Route[];
-  /** Lists the routes of a page, in the order of `list`. */
-  page(query: PageQuery): Page<Route>;
+  /** Lists the same in slices, as of one moment. */
+  all(): Promise<Route[]>;
+  /** Lists the routes of a page, in the order of `list` and in slices. */
+  page(query: PageQuery): Promise<Page<Route>>;
   count(): number;
   /** Throws `conflict` if the path is taken, `not_found` if the function is gone. */
   insert(route: Route, basis?: Basis): Promise<void>;

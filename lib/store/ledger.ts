@@ -5,10 +5,10 @@ import type { Schedule } from "../domain/schedules.ts";
 import type { Payload, ReadyWork, Work } from "./records.ts";
 
 /**
- * The ledger of asynchronous invocations: the work that is left, attempts, results, callbacks. Each command is one
- * transaction. Those that a caller gets an answer for (`submit`, `submitScheduled`, `replayMany`, `cancelUnattended`,
- * `resend`) are on the disk when they settle. The others survive the death of the process; if the machine loses power the
- * work is done once more.
+ * The ledger of asynchronous invocations: the work that is left, attempts, results, callbacks. Each command but
+ * `replayMany` is one transaction. Those that a caller gets an answer for (`submit`, `submitScheduled`, `replayMany`,
+ * `cancelUnattended`, `resend`) are on the disk when they settle. The others survive the death of the process; if the
+ * machine loses power the work is done once more.
  *
  * An attempt holds its work by a lease: nobody else may attempt it before the lease ends. A write for an attempt names it
  * (`AttemptId`), and does nothing if the work is no longer held by just that attempt: so an attempt that was given up
@@ -27,7 +27,11 @@ export interface Ledger {
    * has not ended. Throws a `StaleError` if the schedule is no longer as `before`, `overloaded` and `storage_full`.
    */
   submitScheduled(runs: ScheduledRuns): Promise<ScheduledSubmission>;
-  /** Queues replays of invocations (`replay_of`), each unless one exists already, and returns the queued ones. */
+  /**
+   * Queues replays of invocations (`replay_of`), each unless one exists already, and returns the queued ones. Large ones are
+   * several transactions. Without room for all of them it throws and queues none; if the room goes to others meanwhile,
+   * returns those that were queued.
+   */
   replayMany(replays: readonly NewInvocation[]): Promise<Invocation[]>;
   /** Takes the next work of a function that is ready, if there is any: the highest priority first, then what was due first. */
   claim(functionId: string, lease: { readonly now: number; readonly until: number }): Promise<Claim>;

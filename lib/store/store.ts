@@ -1,3 +1,5 @@
+import type { Function } from "../domain/functions/functions.ts";
+import type { Route } from "../domain/routes/routes.ts";
 import type { AuditLog } from "./audit.ts";
 import type {
   Basis,
@@ -34,6 +36,8 @@ export interface Store extends AsyncDisposable {
   readonly audit: AuditLog;
   /** A number that differs after each change of the configuration; a `Basis` has it. */
   readonly revision: number;
+  /** Lists all functions and all routes, oldest first, in slices and as of one moment. */
+  catalogue(): Promise<{ readonly functions: Function[]; readonly routes: Route[] }>;
   /**
    * Writes what a manifest changes, all of it or nothing. A dry run writes nothing, and throws whatever the write would.
    * Throws `conflict` if a name is taken, and a `StaleError` (see `Basis`).

@@ -1,4 +1,3 @@
-import type DockerModem from "docker-modem";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../../clock.ts";
@@ -6,6 +5,7 @@ import { onAbort } from "../../domain/concurrency.ts";
 import type { EngineAddress } from "../../domain/engine-address.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Metrics } from "../../metrics.ts";
+import { Modem } from "./modem.ts";
 
 /** Thrown if the engine answers with a status of 400 or above. The requester knows what that means for its caller. */
 export class EngineError extends Error {
@@ -72,12 +72,13 @@ interface EngineConnectionDeps {
 export class EngineConnection implements Disposable {
   readonly #deps: EngineConnectionDeps;
   readonly #closed = new AbortController();
+  readonly #modem: Modem;
   #version: string | undefined;
   #isPodman = false;
-  #modem: Promise<DockerModem> | undefined;
 
   constructor(deps: EngineConnectionDeps) {
     this.#deps = deps;
+    this.#modem = new Modem(deps.address);
   }
 
   /** True if the engine that answers is Podman; false before any has answered. */
@@ -224,7 +225,7 @@ export class EngineConnection implements Disposable {
   }
 
   async #dial(request: EngineRequest, signal: AbortSignal, hijack: boolean): Promise<IncomingMessage | Duplex> {
-    const modem = await (this.#modem ??= loadModem(this.#deps.address));
+    const modem = await this.#modem.now();
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage | Duplex>();
     // docker-modem never calls back if the engine dies before the head of a reply: only the signal ends the wait.
     const stopListening = onAbort(signal, () => reject(signal.reason));
@@ -267,26 +268,6 @@ export class EngineConnection implements Disposable {
       this.#deps.metrics.engineSeconds.observe({ operation }, (this.#deps.clock.monotonic() - started) / 1000);
     }
   }
-}
-
-/** Loads docker-modem at the first request: with the runtime modules that it needs, it would add 10 ms to the start. */
-async function loadModem(address: EngineAddress): Promise<DockerModem> {
-  const { default: Modem } = await import("docker-modem");
-  const { default: modemHttp } = await import("docker-modem/lib/http.js");
-  // docker-modem follows a 301 (an empty id gives one) to a host named "containers" and takes the process down with it.
-  modemHttp.maxRedirects = 0;
-  // Without an explicit host docker-modem would read DOCKER_HOST itself and ignore the socket.
-  return "socketPath" in address
-    ? new Modem({ socketPath: address.socketPath, host: undefined })
-    : new Modem(tcpOptions(address));
-}
-
-const ENGINE_PORT = 2375;
-const ENGINE_TLS_PORT = 2376;
-
-function tcpOptions({ host, port, tls }: Exclude<EngineAddress, { readonly socketPath: string }>) {
-  if (tls === undefined) return { host: `http://${host}`, port: port ?? ENGINE_PORT, protocol: "http" } as const;
-  return { host: `https://${host}`, port: port ?? ENGINE_TLS_PORT, protocol: "https", ...tls } as const;
 }
 
 /** Returns whether this is the head of an answer, and not the two-way stream that an attach opens. */

@@ -1,5 +1,6 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import type { IncomingMessage } from "node:http";
 import type { Clock } from "../../clock.ts";
 import { OWN_LABELS } from "../../domain/functions/rules.ts";
 import type { RegistryCredentials } from "../../domain/images/registries.ts";
@@ -148,6 +149,24 @@ export class Images {
       if (error instanceof EngineError && DENIED.test(error.message)) return false;
       throw error;
     }
+  }
+
+  /**
+   * Returns whether the engine has an image in the containerd image store. There its id is the digest of its manifest; in
+   * Docker's older store, and in Podman, it is the digest of its configuration.
+   */
+  isByManifest({ id, digests }: Pick<Image, "id" | "digests">): boolean {
+    return !this.#deps.connection.isPodman && digests.some((digest) => digest.endsWith(`@${id}`));
+  }
+
+  /** Returns the tar archive that `docker save` makes of an image. It fails if it is not read in the time of a pull. */
+  async archive(id: string): Promise<IncomingMessage> {
+    const { connection, clock, pull_timeout_ms } = this.#deps;
+    const path = `/images/${encodeURIComponent(id)}/get`;
+    const archive = await connection.stream({ operation: "image save", method: "GET", path });
+    const cancel = clock.after(pull_timeout_ms, () => archive.destroy(new Error(`not read in ${pull_timeout_ms} ms`)));
+    archive.on("close", cancel);
+    return archive;
   }
 
   /** Lists all images that have a name, or are not part of another. */

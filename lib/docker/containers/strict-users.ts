@@ -1,5 +1,4 @@
 import { posix } from "node:path";
-import { extract } from "tar-stream";
 import { isRoot } from "../../domain/functions/rules.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { AppError } from "../../domain/errors.ts";
@@ -107,6 +106,8 @@ function noUser({ image }: Function, why: string): AppError {
 
 /** Returns the text of the file in an archive, or where it leads if it is a link. Anything else has no accounts. */
 async function fileOf(archive: Buffer): Promise<string | { readonly link: string }> {
+  // Loaded with the first function that needs it.
+  const { extract } = await import("tar-stream");
   const unpacked = extract();
   unpacked.end(archive);
   for await (const entry of unpacked) {

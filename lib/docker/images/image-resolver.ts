@@ -17,6 +17,7 @@ import type {
   ResolvedImage,
 } from "../../runner/platform.ts";
 import { ImageOrigins } from "./image-origins.ts";
+import { MovedImages } from "./moved-images.ts";
 import type { OwnImages } from "./own-images.ts";
 import { SharedPull } from "./shared-pull.ts";
 import { EngineError } from "../api/connection.ts";
@@ -48,12 +49,14 @@ interface ImageResolverDeps {
 export class ImageResolver implements PlatformImages {
   readonly #deps: ImageResolverDeps;
   readonly #origins: ImageOrigins;
+  readonly #moved: MovedImages;
   readonly #pulls = new Map<string, SharedPull>();
   readonly #configs = new Map<string, ImageConfig>();
 
   constructor(deps: ImageResolverDeps) {
     this.#deps = deps;
     this.#origins = new ImageOrigins(deps);
+    this.#moved = new MovedImages(deps);
   }
 
   async resolve(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
@@ -88,13 +91,17 @@ export class ImageResolver implements PlatformImages {
   async restore({ image, image_id, digest }: Function): Promise<string> {
     // It was never gone, or another call has restored it since the engine said so.
     if (image_id !== null && (await this.#inspect(image_id)) !== undefined) return image_id;
-    if (digest === null || image_id === null) {
+    const found =
+      digest === null
+        ? image_id !== null && (await this.#findMoved(image, image_id))
+        : ((await this.#inspect(digest)) ?? (await this.#pullAgain(image, digest)));
+    if (image_id === null || !found) {
       throw new AppError(
         "image_unavailable",
         `Image "${image}" is gone from the engine and came from no registry: build it again, then POST /v1/functions/<id>/pull`,
       );
     }
-    const { id } = (await this.#inspect(digest)) ?? (await this.#pullAgain(image, digest));
+    const { id } = found;
     // A digest always means the same image, but each of the engine's image stores has ids of its own.
     if (id !== image_id) {
       this.#deps.log.info("the engine has an image under another id", {
@@ -106,6 +113,12 @@ export class ImageResolver implements PlatformImages {
       await this.#deps.onRenamed({ digest, before: image_id, image_id: id });
     }
     return id;
+  }
+
+  /** Returns the image under a function's own name, if it is the one that the engine had under another id. */
+  async #findMoved(image: string, before: string): Promise<Image | undefined> {
+    const found = await this.#inspect(image);
+    return found !== undefined && (await this.#moved.isSame(before, found)) ? found : undefined;
   }
 
   /** Returns an image's configuration for its containers, or nothing if the engine has lost it. */

@@ -3,31 +3,28 @@ import { Enum, Nullable, Timestamp } from "../types.ts";
 import { Invocation, NOT_RUN } from "./invocations.ts";
 
 /** One try at an asynchronous invocation, and how it ended. */
-export const Attempt = Type.Composite([
-  Type.Object({
-    attempt: Type.Integer({ description: "From 1.", examples: [1] }),
-    status: Enum(["running", "succeeded", "failed", "timed_out", "cancelled", "lost"], {
-      description: "`lost`: it ended with the server or the engine.",
-      examples: ["succeeded"],
-    }),
+export const Attempt = Type.Object({
+  attempt: Type.Integer({ description: "From 1.", examples: [1] }),
+  status: Enum(["running", "succeeded", "failed", "timed_out", "cancelled", "lost"], {
+    description: "`lost`: it ended with the server or the engine.",
+    examples: ["succeeded"],
   }),
-  Type.Pick(Invocation, [
-    "reason",
-    "message",
-    "exit_code",
-    "signal",
-    "start",
-    "queue_ms",
-    "start_ms",
-    "run_ms",
-    "cpu_ms",
-    "peak_memory_bytes",
-    "response_bytes",
-    "log_bytes",
-    "log_dropped_bytes",
-  ]),
-  Type.Object({ started_at: Timestamp, finished_at: Nullable(Timestamp) }),
-]);
+  reason: Invocation.properties.reason,
+  message: Invocation.properties.message,
+  exit_code: Invocation.properties.exit_code,
+  signal: Invocation.properties.signal,
+  start: Invocation.properties.start,
+  queue_ms: Invocation.properties.queue_ms,
+  start_ms: Invocation.properties.start_ms,
+  run_ms: Invocation.properties.run_ms,
+  cpu_ms: Invocation.properties.cpu_ms,
+  peak_memory_bytes: Invocation.properties.peak_memory_bytes,
+  response_bytes: Invocation.properties.response_bytes,
+  log_bytes: Invocation.properties.log_bytes,
+  log_dropped_bytes: Invocation.properties.log_dropped_bytes,
+  started_at: Timestamp,
+  finished_at: Nullable(Timestamp),
+});
 export type Attempt = Static<typeof Attempt>;
 
 /** The facts that are known of a run that has ended. */

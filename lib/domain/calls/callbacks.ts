@@ -165,12 +165,14 @@ export function literalAddress({ hostname }: URL): string | undefined {
   return addressBytes(address) === undefined ? undefined : address;
 }
 
-/** Throws `invalid_request` for a `callback_url` that could never be called. A name is resolved at each call. */
+/**
+ * Throws `invalid_request` for a `callback_url` that could never be called. A name is resolved at each call. The message does
+ * not quote the URL: its path or query often has a token.
+ */
 export function checkCallbackUrl(text: string, allowed: Allowed): void {
   const problem = callbackUrlProblem(text, allowed);
   if (problem === undefined) return;
-  const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text);
-  throw new AppError("invalid_request", `Invalid "callback_url" ${shown}: ${problem}`);
+  throw new AppError("invalid_request", `Invalid "callback_url": ${problem}`);
 }
 
 /** Returns the problem with a `callback_url`, and what to do; undefined if there is none. */

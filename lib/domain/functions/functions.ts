@@ -66,10 +66,10 @@ export const PoolState = Type.Object({
 export type PoolState = Static<typeof PoolState>;
 
 /** The instances of one version of a function. */
-export const VersionPool = Type.Composite([
-  Type.Object({ version: Type.Integer({ description: "The number of the version.", examples: [1] }) }),
-  PoolState,
-]);
+export const VersionPool = Type.Object({
+  version: Type.Integer({ description: "The number of the version.", examples: [1] }),
+  ...PoolState.properties,
+});
 export type VersionPool = Static<typeof VersionPool>;
 
 /** The instances of a function: those of its current version, and of others. */
@@ -83,16 +83,16 @@ const FunctionPools = Type.Object({
 export type FunctionPools = Static<typeof FunctionPools>;
 
 /** The answer of `GET /v1/functions/:id`: the record and its instances. */
-export const FunctionWithPool = Type.Composite([Function, FunctionPools]);
+export const FunctionWithPool = Type.Object({ ...Function.properties, ...FunctionPools.properties });
 export type FunctionWithPool = Static<typeof FunctionWithPool>;
 
 /** The body of `POST /v1/functions`. */
-export const CreateFunction = Type.Composite(
-  [
-    Type.Pick(Function, ["image"]),
-    Type.Partial(Type.Object({ name: Function.properties.name, ...GIVEN_SETTINGS })),
-    Type.Object({ environment: Type.Optional(Nullable(Environment)) }),
-  ],
+export const CreateFunction = Type.Object(
+  {
+    image: Function.properties.image,
+    ...Type.Partial(Type.Object({ name: Function.properties.name, ...GIVEN_SETTINGS })).properties,
+    environment: Type.Optional(Nullable(Environment)),
+  },
   { additionalProperties: false },
 );
 export type CreateFunction = Static<typeof CreateFunction>;

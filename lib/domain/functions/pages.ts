@@ -27,7 +27,7 @@ export interface Page<T> {
 }
 
 /** Comes before every record. */
-const START: Position = { created_at: "", place: 0 };
+export const START: Position = { created_at: "", place: 0 };
 
 /** Reads a query; undefined if it asks for the whole list. Throws `invalid_request`. */
 export function parsePageQuery({ cursor, limit }: RawPageQuery): PageQuery | undefined {

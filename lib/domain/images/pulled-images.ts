@@ -15,7 +15,8 @@ export interface Pulled {
 
 /** An image that the engine now has under another id: ids belong to its image store, digests to the image. */
 export interface RenamedImage {
-  readonly digest: string;
+  /** Null for an image that came from no registry. */
+  readonly digest: string | null;
   readonly before: string;
   readonly image_id: string;
 }

@@ -1,4 +1,5 @@
 import { isolationTo } from "../functions/isolation.ts";
+import { mapInSlices } from "../concurrency.ts";
 import { settingsAtCreation } from "../functions/rules.ts";
 import { SETTINGS, type Settings } from "../functions/settings.ts";
 import type { Function } from "../functions/functions.ts";
@@ -23,24 +24,29 @@ export interface Exported {
 const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 const OPTION_NAMES = Object.keys(ROUTE_OPTIONS) as readonly (keyof typeof ROUTE_OPTIONS)[];
 
-/** Makes the manifest of a server: applied to it, it changes nothing. Defaults are left out. */
-export function manifestOf({ functions, routes, secrets, labelsOf }: Exported): Manifest {
+/** Makes the manifest of a server, in slices: applied to it, it changes nothing. Defaults are left out. */
+export async function manifestOf({ functions, routes, secrets, labelsOf }: Exported): Promise<Manifest> {
   const names = byManifestName(functions);
   const nameOf = new Map([...names].map(([name, { id }]) => [id, name]));
   // In the order of the list, oldest first.
-  const entries = functions.map(
-    (fn) => [nameOf.get(fn.id) ?? fn.id, functionEntry(withNames(fn, nameOf), labelsOf(fn))] as const,
-  );
-  const manifest: Manifest = {
+  const functionEntries = await mapInSlices(functions, (fn): [string, ManifestFunction] => [
+    nameOf.get(fn.id) ?? fn.id,
+    escaped(functionEntry(withNames(fn, nameOf), labelsOf(fn))),
+  ]);
+  const routeEntries = await mapInSlices(routes, (route): [string, ManifestRoute] => [
+    route.path,
+    escaped(routeEntry(route, nameOf.get(route.function.id) ?? "")),
+  ]);
+  return {
     version: 1,
-    functions: Object.fromEntries(entries),
-    routes: Object.fromEntries(
-      routes.map((route) => [route.path, routeEntry(route, nameOf.get(route.function.id) ?? "")] as const),
-    ),
-    secrets: [...secrets],
+    functions: Object.fromEntries(functionEntries),
+    routes: Object.fromEntries(routeEntries),
+    secrets: escaped([...secrets]),
   };
-  // Only texts differ: the shape is the same.
-  return escapeDollars(manifest) as Manifest;
+}
+
+function escaped<T>(value: T): T {
+  return escapeDollars(value) as T; // only texts differ: the shape is the same
 }
 
 function functionEntry(fn: Function, labels: Partial<Settings> | undefined): ManifestFunction {

@@ -1,6 +1,6 @@
 import type { Server } from "bun";
 import { AppError } from "../../domain/errors.ts";
-import { administrator, type Caller, checkScope, type Scope } from "../../domain/keys.ts";
+import { administrator, type Caller, checkFunction, checkScope, type Scope } from "../../domain/keys.ts";
 import { quoted } from "../../domain/quoted.ts";
 import type { AuditService } from "../../services/access/audit.ts";
 import type { Identification, KeyService } from "../../services/access/keys.ts";
@@ -35,6 +35,8 @@ export interface Needs {
   readonly scopes: readonly Scope[];
   /** Refuses a request without a key, wherever it comes from. The exceptions for callers on this machine are for `/v1`. */
   readonly key_always?: boolean;
+  /** Refuses a key that is for another function. */
+  readonly function_id?: string;
 }
 
 /** Returns a request's caller, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or `forbidden`. */
@@ -70,6 +72,7 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     try {
       const caller = callerOf(identified, policy, () => policy.clientAddress(request, server) ?? "");
       checkScope(caller, needs.scopes);
+      if (needs.function_id !== undefined) checkFunction(caller, needs.function_id);
       return caller;
     } catch (error) {
       if (error instanceof AppError) {

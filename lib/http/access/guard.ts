@@ -7,6 +7,7 @@ import type { SlowReaders } from "../wire/slow-readers.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AuditService } from "../../services/access/audit.ts";
 import { pathOf } from "../wire/errors.ts";
+import { STATUS_OF } from "../wire/status-of.ts";
 import type { AccessCheck } from "./access.ts";
 import { shownTo } from "./callback-paths.ts";
 import type { ClientAddress } from "./client-address.ts";
@@ -29,6 +30,8 @@ export interface Guard<Need extends string = "read" | "write"> {
   readonly admit: (request: Request, need: Need) => void;
   /** Records the end of a request that was let in to change something. */
   readonly changed: (request: Request, status: number) => void;
+  /** Records that a request was let in, but its key may not do just this. */
+  readonly refused: (request: Request) => void;
   /** Returns the caller of a request that was let in. */
   readonly callerOf: (request: Request) => Caller;
   /** Returns what the caller of a request that was let in may see of records. */
@@ -48,12 +51,14 @@ export function createGuards(deps: {
   readonly readBody: ReadBody;
   readonly slowReaders: Pick<SlowReaders, "follow">;
   readonly clientAddress: ClientAddress;
-  readonly audit: Pick<AuditService, "changed">;
+  readonly audit: Pick<AuditService, "changed" | "refused">;
 }): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>) => Guard<Need> {
   const callers = new WeakMap<Request, Caller>();
   /** The addresses of requests that change something: after the answer the connection may be gone. */
   const addresses = new WeakMap<Request, string | null>();
   const admit = (request: Request, scopes: readonly Scope[], isChange: boolean): void => {
+    // The reader of its body has let it in.
+    if (callers.has(request)) return;
     callers.set(request, deps.access(request, deps.server(), { scopes }));
     if (isChange) addresses.set(request, deps.clientAddress(request, deps.server()));
     // A pull may take minutes without a byte on this connection.
@@ -66,6 +71,12 @@ export function createGuards(deps: {
     const { method, url } = request;
     const address = addresses.get(request) ?? null;
     deps.audit.changed({ key_id: caller.key_id, address, method, path: pathOf(url), status });
+  };
+  const refused = (request: Request): void => {
+    const { method, url } = request;
+    const address = deps.clientAddress(request, deps.server());
+    const { key_id } = callerOf(request);
+    deps.audit.refused({ key_id, address, method, path: pathOf(url), status: STATUS_OF.forbidden });
   };
   const callerOf = (request: Request): Caller => {
     const caller = callers.get(request);
@@ -83,6 +94,7 @@ export function createGuards(deps: {
     scopes,
     admit: (request, need) => admit(request, scopes[need], need === "write"),
     changed,
+    refused,
     callerOf,
     shown,
     shownJson: (request, record) => shownJson(callerOf(request), record),

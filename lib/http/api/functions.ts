@@ -1,4 +1,5 @@
 import { Elysia, t } from "elysia";
+import { mapInSlices } from "../../domain/concurrency.ts";
 import {
   CreateFunction,
   Function,
@@ -8,6 +9,7 @@ import {
 } from "../../domain/functions/functions.ts";
 import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
+import { inSlices } from "../sliced/json.ts";
 import { Envelope, errors, JSON_ANSWER, success, successText } from "../wire/envelope.ts";
 import { ListOrPage, PageParameters } from "../wire/pages.ts";
 import { flag } from "../wire/flag.ts";
@@ -57,15 +59,16 @@ export function functionsRoutes(guard: Guard, functions: FunctionService, tools:
 
 /** All functions: their list, and a new one. */
 function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
-  const shown = guard.shownJson;
+  const { shownJson: shown, follow } = guard;
   return resource(guard, "functions", LARGE_BODY_BYTES)
     .get(
       "/",
-      ({ query, request }) => {
+      async ({ query, request }) => {
         const asked = parsePageQuery(query);
-        if (asked === undefined) return success(guard.shown(request, functions.list()));
-        const page = functions.page(asked);
-        return success({ functions: guard.shown(request, page.records), next_cursor: cursorOf(page) });
+        const each = (records: readonly unknown[]) => mapInSlices(records, (record) => guard.shown(request, record));
+        if (asked === undefined) return inSlices(success(await each(await functions.list())));
+        const page = await functions.page(asked);
+        return inSlices(success({ functions: await each(page.records), next_cursor: cursorOf(page) }));
       },
       {
         needs: "read",
@@ -82,10 +85,9 @@ function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
     .post(
       "/",
       ({ body, set, request }) =>
-        answerPull(tools, { set, request, status: 201, shown }, (watcher) => functions.create(body, watcher)),
+        answerPull(tools, { set, request, status: 201, shown, follow }, (watcher) => functions.create(body, watcher)),
       {
         needs: "write",
-        long: true,
         body: CreateFunction,
         response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 415, 502, 503, 507) },
         detail: creation,
@@ -104,7 +106,7 @@ function withPools(json: string, pools: FunctionPools): string {
  * an asynchronous one, which would cost three turns.
  */
 function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
-  const shown = guard.shownJson;
+  const { shownJson: shown, follow } = guard;
   return resource(guard, "functions", LARGE_BODY_BYTES)
     .get(
       "/:id",
@@ -123,10 +125,11 @@ function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
     .patch(
       "/:id",
       ({ params: { id }, body, set, request }) =>
-        answerPull(tools, { set, request, status: 200, shown }, (watcher) => functions.update(id, body, watcher)),
+        answerPull(tools, { set, request, status: 200, shown, follow }, (watcher) =>
+          functions.update(id, body, watcher),
+        ),
       {
         needs: "write",
-        long: true,
         params,
         body: UpdateFunction,
         response: { 200: changed, ...errors(400, 404, 408, 409, 413, 415, 502, 503, 507) },
@@ -153,10 +156,9 @@ function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
     .post(
       "/:id/pull",
       ({ params: { id }, set, request }) =>
-        answerPull(tools, { set, request, status: 200, shown }, (watcher) => functions.pull(id, watcher)),
+        answerPull(tools, { set, request, status: 200, shown, follow }, (watcher) => functions.pull(id, watcher)),
       {
         needs: "write",
-        long: true,
         params,
         response: { 200: changed, ...errors(400, 404, 502, 503, 507) },
         detail: pull,

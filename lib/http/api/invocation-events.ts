@@ -11,6 +11,8 @@ interface EventReader {
   readonly last_event_id: string | null;
   /** Returns the part of a record that it may see. */
   readonly shown: (record: Invocation) => Invocation;
+  /** Counts the reader, and returns what ends that; throws if there are too many. */
+  readonly enter: () => () => void;
 }
 
 /**
@@ -21,11 +23,12 @@ export async function invocationEvents(
   results: ResultService,
   clock: Clock,
   id: string,
-  { last_event_id, shown }: EventReader,
+  { last_event_id, shown, enter }: EventReader,
 ): Promise<Response> {
   // Checked before the answer begins, so that an unknown id is a 404.
   await results.attempts(id);
   const position = new OutputPosition(last_event_id);
+  const leave = enter();
   return eventStream(clock, (sink) => {
     let isOpen = true;
     let past = true;
@@ -52,6 +55,7 @@ export async function invocationEvents(
       .finally(() => (past = false));
     return () => {
       isOpen = false;
+      leave();
       unfollow();
     };
   });

@@ -1,3 +1,4 @@
+import type { Server } from "bun";
 import { Type } from "@sinclair/typebox";
 import { Elysia, t } from "elysia";
 import type { Clock } from "../../clock.ts";
@@ -20,9 +21,13 @@ import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { ResultService } from "../../services/calls/results.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import type { ReplayService } from "../../services/work/replays.ts";
+import { Listeners } from "../access/listeners.ts";
+import type { ClientAddress } from "../access/client-address.ts";
 import { urlShownTo } from "../access/callback-paths.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { answerResponse } from "../calls/answer.ts";
+import type { BodyMemory } from "../calls/body-memory.ts";
+import { holdUntilOut } from "../calls/invoke.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { invocationEvents } from "./invocation-events.ts";
@@ -36,6 +41,10 @@ export interface InvocationTools {
   readonly replays: ReplayService;
   readonly clock: Clock;
   readonly requestId: RequestId;
+  /** Takes room for an answer until its reader has it. */
+  readonly bodyMemory: BodyMemory;
+  readonly clientAddress: ClientAddress;
+  readonly server: () => Server<unknown> | null;
 }
 
 const id = t.String({
@@ -117,6 +126,7 @@ export function invocationsRoutes(guard: Guard, tools: InvocationTools) {
 }
 
 function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationTools) {
+  const listeners = new Listeners();
   return resource(guard, "invocations")
     .get(
       "/",
@@ -165,12 +175,13 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
         invocationEvents(results, clock, id, {
           last_event_id: request.headers.get("last-event-id"),
           shown: (record) => guard.shown(request, record),
+          enter: () => listeners.enter(guard.callerOf(request).key_id),
         }),
       {
         needs: "read",
         long: true,
         params,
-        response: errors(404),
+        response: errors(404, 503),
         detail: {
           operationId: "followInvocation",
           summary: "Follow an invocation",
@@ -183,22 +194,24 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
     );
 }
 
-function resultRoutes(guard: Guard, { results, callbacks, requestId }: InvocationTools) {
+function resultRoutes(guard: Guard, tools: InvocationTools) {
+  const { invocations, results, callbacks, requestId } = tools;
   const shownCallback = callbackShown(guard);
   return resource(guard, "invocations")
     .get(
       "/:id/result",
-      async ({ params: { id }, request, set }) =>
-        answerResponse(await results.result(id), {
-          accept: request.headers.get("accept"),
-          request_id: requestId(set),
-          may_read: true,
-        }),
+      async ({ params: { id }, request, set }) => {
+        // Before it is read.
+        holdUntilOut(tools, request, (await invocations.get(id)).response_bytes ?? 0);
+        const answer = await results.result(id);
+        const accept = request.headers.get("accept");
+        return answerResponse(answer, { accept, request_id: requestId(set), may_read: true });
+      },
       {
         needs: "read",
         long: true,
         params,
-        response: errors(404, 409),
+        response: errors(404, 409, 503),
         detail: {
           operationId: "getInvocationResult",
           summary: "Get the function's own answer",
@@ -337,7 +350,9 @@ const REPLAY = {
 const REPLAY_DEAD = {
   operationId: "replayInvocations",
   summary: "Run dead invocations again",
-  description: `Newest first, each at most once: what was replayed before is left out. ${OWN}`,
+  description:
+    "Newest first, each at most once: what was replayed before is left out. Nothing is queued if there is no room for all " +
+    `of them; if the room goes to others meanwhile, \`left\` counts those that were not queued. ${OWN}`,
 };
 
 /** Throws `forbidden` for a key that is for one function, unless the request is only about that function. */

@@ -3,6 +3,9 @@ import { AppliedManifest, type ApplyOptions, Manifest } from "../../domain/manif
 import type { ManifestService } from "../../services/functions/manifest.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
 import { flag } from "../wire/flag.ts";
+import { JSON_TYPE, jsonInSlices, inSlices } from "../sliced/json.ts";
+import { manifestYaml } from "../sliced/yaml.ts";
+import { mapInSlices } from "../../domain/concurrency.ts";
 import { parseManifestBody } from "./manifest-body.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
 import { type Guard, resource } from "../access/guard.ts";
@@ -83,7 +86,7 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
         const { manifest, ...body } = await parseManifestBody(bytes, request.headers.get("content-type"));
         const chosen = (name: keyof ApplyOptions) => (query[name] ? query[name] === "true" : (body[name] ?? false));
         const options = { dry_run: chosen("dry_run"), prune: chosen("prune"), pull: chosen("pull") };
-        return success(await manifests.apply(manifest, options));
+        return inSlices(success(await manifests.apply(manifest, options)));
       },
       {
         needs: "write",
@@ -100,10 +103,10 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
     .get(
       "/export",
       async ({ request }) => {
-        const manifest = guard.shown(request, await manifests.export());
+        const manifest = await shownManifest(await manifests.export(), (entry) => guard.shown(request, entry));
         const answer = prefersJson(request.headers.get("accept"))
-          ? Response.json(success(manifest))
-          : new Response(`${Bun.YAML.stringify(manifest, null, 2)}\n`, { headers: { "Content-Type": YAML } });
+          ? new Response(await jsonInSlices(success(manifest)), { headers: { "Content-Type": JSON_TYPE } })
+          : new Response(await manifestYaml(manifest), { headers: { "Content-Type": YAML } });
         answer.headers.set("Vary", "Accept");
         // Elysia accepts a Response in place of the data in the schema; its types do not.
         return answer as never;
@@ -119,4 +122,11 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
 
 function prefersJson(accept: string | null): boolean {
   return accept !== null && /\bapplication\/json\b/i.test(accept) && !/\byaml\b/i.test(accept);
+}
+
+/** Returns a manifest with what `shown` leaves of each function and each route. */
+async function shownManifest(manifest: Manifest, shown: <T>(entry: T) => T): Promise<Manifest> {
+  const part = async <T>(entries: Readonly<Record<string, T>> = {}) =>
+    Object.fromEntries(await mapInSlices(Object.entries(entries), ([name, entry]) => [name, shown(entry)] as const));
+  return { ...manifest, functions: await part(manifest.functions), routes: await part(manifest.routes) };
 }

@@ -5,7 +5,11 @@ import type { Logger } from "../../log.ts";
 import { failure, JSON_ANSWER, successText } from "../wire/envelope.ts";
 import { pathOf, type RequestId, shownError } from "../wire/errors.ts";
 import { type EventSink, eventStream, wantsEvents } from "../wire/event-stream.ts";
+import { LONG_ANSWER_BYTES } from "../wire/slow-readers.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
+
+/** The most bytes of UTF-8 that a unit of a string takes. */
+const BYTES_PER_UNIT = 3;
 
 /** The dependencies of an answer with the events of a pull. */
 export interface PullEventTools {
@@ -19,6 +23,8 @@ interface PullContext {
   readonly set: Parameters<RequestId>[0];
   /** The status of an answer without events. */
   readonly status: 200 | 201;
+  /** Follows an answer that may be long, or take its time. */
+  readonly follow: (request: Request) => void;
   /** Returns the function as JSON, as the caller may see it. */
   readonly shown: (request: Request, fn: Function) => string;
 }
@@ -32,9 +38,15 @@ export async function answerPull(
   context: PullContext,
   work: (watcher?: PullWatcher) => Promise<Function>,
 ): Promise<never> {
-  if (wantsEvents(context.request)) return (await pullEvents(tools, context, work)) as never;
-  const { request, status, shown } = context;
-  return new Response(successText(shown(request, await work())), { ...JSON_ANSWER, status }) as never;
+  const { request, status, shown, follow } = context;
+  if (wantsEvents(request)) {
+    const events = await pullEvents(tools, context, work);
+    follow(request);
+    return events as never;
+  }
+  const text = successText(shown(request, await work()));
+  if (text.length * BYTES_PER_UNIT >= LONG_ANSWER_BYTES) follow(request);
+  return new Response(text, { ...JSON_ANSWER, status }) as never;
 }
 
 /**

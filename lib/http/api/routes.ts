@@ -1,8 +1,10 @@
 import { t } from "elysia";
 import { CreateRoute, Route, UpdateRoute } from "../../domain/routes/routes.ts";
+import { mapInSlices } from "../../domain/concurrency.ts";
 import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { RouteService } from "../../services/functions/routes.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { inSlices } from "../sliced/json.ts";
 import { ListOrPage, PageParameters } from "../wire/pages.ts";
 import { type Guard, resource } from "../access/guard.ts";
 
@@ -16,11 +18,12 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
   return resource(guard, "routes")
     .get(
       "/",
-      ({ query, request }) => {
+      async ({ query, request }) => {
         const asked = parsePageQuery(query);
-        if (asked === undefined) return success(guard.shown(request, routes.list()));
-        const page = routes.page(asked);
-        return success({ routes: guard.shown(request, page.records), next_cursor: cursorOf(page) });
+        const each = (records: readonly unknown[]) => mapInSlices(records, (record) => guard.shown(request, record));
+        if (asked === undefined) return inSlices(success(await each(await routes.list())));
+        const page = await routes.page(asked);
+        return inSlices(success({ routes: await each(page.records), next_cursor: cursorOf(page) }));
       },
       {
         needs: "read",

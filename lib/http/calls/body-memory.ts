@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { Alarm } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
+import type { ReadBody } from "../wire/body.ts";
 
 /** Bodies from this size on count for their client, too. Counting takes longer than a small body is worth. */
 const COUNTED_BYTES = 64 * 1024;
@@ -12,10 +13,9 @@ const LOOK_MS = 500;
 const RETRY_AFTER_S = 2;
 
 /** Returns the most bytes that a request's body may turn out to have; 0 for one that will be refused for its length. */
-export function expectedBytes({ headers, body }: Request, limitBytes: number): number {
-  if (body === null) return 0;
-  const announced = headers.get("content-length");
-  if (announced === null) return limitBytes;
+export function expectedBytes(request: Request, limitBytes: number): number {
+  const announced = request.headers.get("content-length");
+  if (announced === null) return request.body === null ? 0 : limitBytes;
   return Number(announced) > limitBytes ? 0 : Number(announced);
 }
 
@@ -51,6 +51,19 @@ export class BodyMemory implements Disposable {
   /** The bytes that are taken. */
   get used(): number {
     return this.#used;
+  }
+
+  /** True if all of it is taken. */
+  get isFull(): boolean {
+    if (this.#used >= this.#budget) this.#sweep();
+    return this.#used >= this.#budget;
+  }
+
+  /** Counts a body for which there need not be room; the returned function gives it back. */
+  hold(bytes: number): () => void {
+    const room: Room = { bytes, client: undefined };
+    this.#used += bytes;
+    return () => this.release(room);
   }
 
   /** Takes room for a body. Throws `overloaded` if there is none, or the client has its part already. */
@@ -120,4 +133,20 @@ function full(bytes: number, budget: number, whose: string): AppError {
     `No room for a body of ${bytes} bytes: those of ${whose} take ${budget} bytes at most (BODY_MEMORY), try again in a moment`,
     { retry_after_s: RETRY_AFTER_S },
   );
+}
+
+/** Makes a reader of bodies that takes room for each before it reads it, and gives it back when it has. */
+export function readerWithin(
+  memory: Pick<BodyMemory, "take" | "release">,
+  readBody: ReadBody,
+  clientOf: (request: Request) => string,
+): ReadBody {
+  return async (request, limitBytes) => {
+    const room = memory.take(expectedBytes(request, limitBytes), () => clientOf(request));
+    try {
+      return await readBody(request, limitBytes);
+    } finally {
+      memory.release(room);
+    }
+  };
 }

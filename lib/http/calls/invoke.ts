@@ -1,5 +1,6 @@
 import type { Server } from "bun";
 import { t } from "elysia";
+import { AppError } from "../../domain/errors.ts";
 import { publicError } from "../../domain/calls/public-message.ts";
 import type { FunctionResponse } from "../../domain/calls/http-message.ts";
 import { idempotentRequest } from "../../domain/calls/idempotency.ts";
@@ -58,7 +59,6 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
     async ({ request, set, params: { id }, query }) => {
       const fn = functions.get(id);
       const caller = guard.callerOf(request);
-      checkFunction(caller, fn.id);
       const target = { function: fn, route_id: null, key_id: caller.key_id };
       // The sender knows the URL that it has sent.
       const shown = (record: Invocation) =>
@@ -66,9 +66,15 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
       const submission = { query, caller, shown };
       const may_read = hasScope(caller, ["read"]);
       const called = { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission, may_read };
-      return call(calls, request, called).catch((error: unknown) => {
-        throw may_read ? error : publicError(error);
-      });
+      try {
+        checkFunction(caller, fn.id);
+        return await call(calls, request, called).catch((error: unknown) => {
+          throw may_read ? error : publicError(error);
+        });
+      } catch (error) {
+        if (error instanceof AppError && error.reason === "forbidden") guard.refused(request);
+        throw error;
+      }
     },
     {
       needs: "invoke",
@@ -136,16 +142,23 @@ function followReader(calls: Calls, request: Request, { invocation, response }: 
   slowReaders.follow({ request, server: server(), onUndelivered });
 }
 
-/** Takes room for a long answer until its reader has it. Throws `overloaded` if there is none. */
 function holdAnswer(calls: Calls, request: Request, { response }: Answer): void {
-  const bytes = response?.body instanceof Uint8Array ? response.body.length : 0;
+  holdUntilOut(calls, request, response?.body instanceof Uint8Array ? response.body.length : 0);
+}
+
+/** Takes room for an answer, if it is a long one, until its reader has it. Throws `overloaded` if there is none. */
+export function holdUntilOut(
+  calls: Pick<Calls, "bodyMemory" | "clientAddress" | "server">,
+  request: Request,
+  bytes: number,
+): void {
   if (bytes < LONG_ANSWER_BYTES) return;
   const { bodyMemory, server } = calls;
   const room = bodyMemory.take(bytes, () => clientOfRequest(calls, request));
   bodyMemory.releaseWhenOut(room, () => server()?.requestIP(request) === null);
 }
 
-function clientOfRequest({ clientAddress, server }: Calls, request: Request): string {
+function clientOfRequest({ clientAddress, server }: Pick<Calls, "clientAddress" | "server">, request: Request): string {
   return clientOf(clientAddress(request, server()) ?? "");
 }
 

@@ -1,7 +1,6 @@
 import { Elysia } from "elysia";
 import { AppError } from "../../domain/errors.ts";
 import { publicError } from "../../domain/calls/public-message.ts";
-import { checkFunction } from "../../domain/keys.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Match, RouteService } from "../../services/functions/routes.ts";
@@ -78,9 +77,7 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
 
 /** Returns the caller's key. Throws if none was sent, or one that may not call the function. */
 function keyOf({ request, route }: Visit, { access, server }: RouteCalls): string | null {
-  const caller = access(request, server(), KEYED);
-  checkFunction(caller, route.function.id);
-  return caller.key_id;
+  return access(request, server(), { ...KEYED, function_id: route.function.id }).key_id;
 }
 
 /** Throws for a request beyond the route's limit, before any of it is read. */

@@ -22,9 +22,11 @@ export function routeCallDetail() {
     security: [{}, { key: [] }],
     responses: {
       ...detail.responses,
-      202: accepted(
-        Type.Pick(Invocation, ["id", "status", "created_at"]),
-        "The call is on the disk and will be made. Only on a route with `async`; any other ignores the preference.",
+      202: later(() =>
+        accepted(
+          Type.Pick(Invocation, ["id", "status", "created_at"]),
+          "The call is on the disk and will be made. Only on a route with `async`; any other ignores the preference.",
+        ),
       ),
       204: {
         description:
@@ -78,7 +80,7 @@ export function callDetail(operationId: string, summary: string, errors: readonl
         success: true,
         data: { message: "hello-world" },
       }),
-      202: accepted(Invocation, "The call is on the disk and will be made. `data` is the invocation."),
+      202: later(() => accepted(Invocation, "The call is on the disk and will be made. `data` is the invocation.")),
       default: own(
         "The status in the `response.meta.json` of a function that exited with 0, with its headers and content type.",
         { made: true },
@@ -90,6 +92,12 @@ export function callDetail(operationId: string, summary: string, errors: readonl
       ),
     },
   };
+}
+
+/** Returns what becomes a part of the document when that is made: most servers are never asked for it. */
+function later<T extends object>(make: () => T): T {
+  // The document is made of the JSON of its parts.
+  return { toJSON: make } as unknown as T;
 }
 
 const REPLAYED = header("`true` if an earlier request with this `Idempotency-Key` was answered with this.", "string");

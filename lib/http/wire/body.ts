@@ -33,10 +33,10 @@ export function createBodyReader({ clock, unwatch, stall_ms }: BodyReaderDeps): 
     unwatch(request);
     const announced = request.headers.get("content-length");
     if (Number(announced ?? 0) > limitBytes) throw tooLarge(limitBytes);
+    // To ask for `body` makes a stream, a sixth of a small request.
+    if (announced !== null && Number(announced) <= smallBytes) return whole(request, clock, stall_ms);
     if (request.body === null) return new Uint8Array();
-    return announced !== null && Number(announced) <= smallBytes
-      ? whole(request, clock, stall_ms)
-      : collect(request.body, limitBytes, new BodyPace(clock, stall_ms));
+    return collect(request.body, limitBytes, new BodyPace(clock, stall_ms));
   };
 }
 

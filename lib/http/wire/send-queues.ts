@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { addressBytes } from "../../domain/addresses.ts";
 
 /** The kernel's tables of TCP connections, which every process may read: those of its own network namespace (proc(5)). */
@@ -22,6 +21,7 @@ export function connectionKey(localPort: number, { address, port }: Peer): strin
 
 /** Reads how many bytes each connection still has to deliver; undefined where there is no such table (outside of Linux). */
 export async function readSendQueues(tables: readonly string[] = TABLES): Promise<SendQueues | undefined> {
+  const { readFile } = process.getBuiltinModule("node:fs/promises");
   const texts = await Promise.all(tables.map((table) => readFile(table, "latin1").catch(() => undefined)));
   if (texts.every((text) => text === undefined)) return undefined;
   const queues = new Map<string, number>();

@@ -2,7 +2,6 @@ import type { Reason } from "../../domain/errors.ts";
 import type { Invocation, LogEntry } from "../../domain/calls/invocations.ts";
 import type { FunctionResponse } from "../../domain/calls/http-message.ts";
 import type { RetryWish } from "../../domain/functions/retry.ts";
-import { getSystemErrorName } from "node:util";
 import type { ExitFrame, FailedStage, GateFrame } from "../gate-protocol/frames.ts";
 import type { LogCollector } from "./log-collector.ts";
 
@@ -143,7 +142,7 @@ const EXPLAINED: Readonly<Record<string, string>> = {
 
 function errorName(errno: number): string {
   try {
-    const name = getSystemErrorName(-errno);
+    const name = process.getBuiltinModule("node:util").getSystemErrorName(-errno);
     return EXPLAINED[name] ?? name;
   } catch {
     return `error ${errno}`;

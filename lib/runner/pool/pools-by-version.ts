@@ -20,6 +20,7 @@ const REMOVED = FUNCTIONS;
 export class PoolsByVersion {
   readonly #make: (fn: Function, heirOf?: Pool) => Pool;
   readonly #pools = new Map<string, Pool>();
+  readonly #byFunction = new Map<string, Set<Pool>>();
   /** By the function's id, for functions that were changed since the start. Every version of the others is kept. */
   readonly #kept = new Map<string, Kept>();
   /** Deleted functions, oldest first: a call that was admitted before may still come. */
@@ -35,8 +36,8 @@ export class PoolsByVersion {
   }
 
   /** Returns all pools of a function. */
-  of(functionId: string): Pool[] {
-    return [...this.#pools.values()].filter((pool) => pool.function.id === functionId);
+  of(functionId: string): Iterable<Pool> {
+    return this.#byFunction.get(functionId) ?? [];
   }
 
   /** Returns the pool for a call. A late call, after a change that needs no new container, goes to the current pool. */
@@ -88,16 +89,23 @@ export class PoolsByVersion {
 
   /** Returns the pools of a function that are not kept. */
   outdated(functionId: string): Pool[] {
-    return this.of(functionId).filter((pool) => !this.#isKept(pool.function));
+    return [...this.of(functionId)].filter((pool) => !this.#isKept(pool.function));
   }
 
   delete(pool: Pool): void {
+    const { id } = pool.function;
     this.#pools.delete(poolKey(pool.function));
+    const own = this.#byFunction.get(id);
+    own?.delete(pool);
+    if (own?.size === 0) this.#byFunction.delete(id);
   }
 
   #add(fn: Function, heirOf?: Pool): Pool {
     const pool = this.#make(fn, heirOf);
     this.#pools.set(poolKey(fn), pool);
+    const own = this.#byFunction.get(fn.id);
+    if (own === undefined) this.#byFunction.set(fn.id, new Set([pool]));
+    else own.add(pool);
     return pool;
   }
 

@@ -175,10 +175,9 @@ export class Pools implements Disposable {
 
   /** Returns the instances of a function by version, lowest first. */
   statesOf(functionId: string): (PoolState & { readonly version: number })[] {
-    return this.#pools
-      .of(functionId)
-      .map(({ function: { version }, state }) => ({ version, ...state }))
-      .toSorted((a, b) => a.version - b.version);
+    const states: (PoolState & { readonly version: number })[] = [];
+    for (const { function: fn, state } of this.#pools.of(functionId)) states.push({ version: fn.version, ...state });
+    return states.length < 2 ? states : states.toSorted((a, b) => a.version - b.version);
   }
 
   /** The sums over all pools. */

@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { type Config, ConfigError } from "../../config/config.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { readSmallFile } from "../../private-files.ts";
@@ -27,26 +26,27 @@ export class TlsFiles {
 
   /** Reads the files. Throws a `ConfigError` if they cannot be used. */
   async read(): Promise<TlsPair> {
-    const state = await this.#state();
+    const state = await stateOf([this.#cert, this.#key]);
     const [cert, key] = await Promise.all([readPem("TLS_CERT", this.#cert), readPem("TLS_KEY", this.#key)]);
-    await check(cert, key);
+    await checkPair(["TLS_CERT", cert], ["TLS_KEY", key]);
     this.#read = state;
     return { cert, key };
   }
 
   /** Reads the files again if they are not those that were read last; undefined if they are. Throws like `read`. */
   async changed(): Promise<TlsPair | undefined> {
-    return (await this.#state()) === this.#read ? undefined : this.read();
+    return (await stateOf([this.#cert, this.#key])) === this.#read ? undefined : this.read();
   }
+}
 
-  /** Describes the files so that any change shows, also one of a symbolic link to another file. */
-  async #state(): Promise<string> {
-    const files = [this.#cert, this.#key].map(async (file) => {
-      const { ino, size, mtimeMs, ctimeMs } = await stat(file);
-      return [ino, size, mtimeMs, ctimeMs].join();
-    });
-    return (await Promise.all(files).catch(() => ["unreadable"])).join(" ");
-  }
+/** Describes files so that any change shows, also one of a symbolic link to another file. */
+export async function stateOf(paths: readonly string[]): Promise<string> {
+  const { stat } = process.getBuiltinModule("node:fs/promises");
+  const files = paths.map(async (file) => {
+    const { ino, size, mtimeMs, ctimeMs } = await stat(file);
+    return [ino, size, mtimeMs, ctimeMs].join();
+  });
+  return (await Promise.all(files).catch(() => ["unreadable"])).join(" ");
 }
 
 async function readPem(variable: string, file: string): Promise<string> {
@@ -57,13 +57,19 @@ async function readPem(variable: string, file: string): Promise<string> {
   }
 }
 
-async function check(cert: string, key: string): Promise<void> {
+/** A name for messages, and the PEM that goes by it. */
+type NamedPem = readonly [name: string, pem: string];
+
+/** Throws a `ConfigError` unless these are a certificate and its private key. */
+export async function checkPair([certName, cert]: NamedPem, [keyName, key]: NamedPem): Promise<void> {
   // Loaded only if the server speaks https.
   const { createPrivateKey, X509Certificate } = await import("node:crypto");
-  const certificate = parsed("TLS_CERT", "a certificate", () => new X509Certificate(cert));
-  const privateKey = parsed("TLS_KEY", "a private key without a password", () => createPrivateKey(key));
+  const certificate = parsed(certName, "a certificate", () => new X509Certificate(cert));
+  const privateKey = parsed(keyName, "a private key without a password", () => createPrivateKey(key));
   if (certificate.checkPrivateKey(privateKey)) return;
-  throw new ConfigError("TLS_KEY is not the key of the certificate in TLS_CERT: give the two that belong together");
+  throw new ConfigError(
+    `${keyName} is not the key of the certificate in ${certName}: give the two that belong together`,
+  );
 }
 
 function parsed<T>(variable: string, what: string, parse: () => T): T {

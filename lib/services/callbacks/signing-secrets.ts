@@ -1,4 +1,3 @@
-import { hkdfSync } from "node:crypto";
 import type { Clock } from "../../clock.ts";
 import type { CallbackSecret } from "../../domain/calls/callbacks.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
@@ -112,6 +111,7 @@ function newSecret(): string {
 /** Derives a function's secret by HKDF-SHA256 (RFC 5869). */
 function derived(secret: string, functionId: string): string {
   const key = Buffer.from(secret.slice(PREFIX.length), "base64");
+  const { hkdfSync } = process.getBuiltinModule("node:crypto");
   return (
     PREFIX + Buffer.from(hkdfSync("sha256", key, "", `callbacks of ${functionId}`, SECRET_BYTES)).toString("base64")
   );

@@ -9,6 +9,7 @@ import {
   type FunctionPools,
   FUNCTION_DEFAULTS,
   checkFunctionName,
+  type PoolState,
   type UpdateFunction,
   type VersionPool,
 } from "../../domain/functions/functions.ts";
@@ -54,11 +55,12 @@ export class FunctionService {
     this.#deps = deps;
   }
 
-  list(): Function[] {
-    return this.#deps.store.functions.list();
+  /** Lists all functions, oldest first. */
+  list(): Promise<Function[]> {
+    return this.#deps.store.functions.all();
   }
 
-  page(query: PageQuery): Page<Function> {
+  page(query: PageQuery): Promise<Page<Function>> {
     return this.#deps.store.functions.page(query);
   }
 
@@ -71,9 +73,14 @@ export class FunctionService {
 
   /** Returns the instances of a function as they are now. */
   poolsOf({ id, version: current }: Function): FunctionPools {
-    const pools = this.#deps.runner.poolsOf(id);
-    const { version: _version, ...pool } = pools.find(({ version }) => version === current) ?? NO_POOL;
-    return { pool, version_pools: pools.filter(({ version }) => version !== current) };
+    let pool = NO_POOL;
+    const version_pools: VersionPool[] = [];
+    for (const state of this.#deps.runner.poolsOf(id)) {
+      const { version, ready, starting, busy, target } = state;
+      if (version === current) pool = { ready, starting, busy, target };
+      else version_pools.push(state);
+    }
+    return { pool, version_pools };
   }
 
   /**
@@ -101,9 +108,9 @@ export class FunctionService {
   }
 
   /** Starts the instances of functions, and of their versions, that are to be ready before they are called. */
-  warm(): void {
+  async warm(): Promise<void> {
     const warm = (fn: Function | undefined) => fn !== undefined && fn.warm_min > 0 && this.#deps.runner.warm(fn);
-    for (const fn of this.list()) warm(fn);
+    for (const { id } of await this.list()) warm(this.#deps.store.functions.get(id));
     for (const { id, version } of this.#deps.store.versions.allNamed()) {
       const fn = this.#deps.store.functions.get(id);
       if (fn !== undefined) warm(this.at(fn, version));
@@ -312,7 +319,7 @@ export class FunctionService {
   }
 }
 
-const NO_POOL: VersionPool = { version: 0, ready: 0, starting: 0, busy: 0, target: 0 };
+const NO_POOL: PoolState = { ready: 0, starting: 0, busy: 0, target: 0 };
 
 function touchesSecrets(changes: UpdateFunction | Partial<Function>): boolean {
   return changes.secrets !== undefined || changes.environment !== undefined;

@@ -42,7 +42,7 @@ interface Change extends ManifestWrites {
 }
 
 interface ManifestDeps {
-  readonly store: Pick<Store, "functions" | "applyManifest" | "revision">;
+  readonly store: Pick<Store, "functions" | "catalogue" | "applyManifest" | "revision">;
   readonly functions: FunctionService;
   readonly routes: RouteService;
   readonly secrets: SecretService;
@@ -60,7 +60,7 @@ export class ManifestService {
 
   /** Returns the manifest of this server: applied here, it changes nothing. Also works without the engine. */
   async export(): Promise<Manifest> {
-    const [functions, routes] = [this.#deps.functions.list(), this.#deps.routes.list()];
+    const { functions, routes } = await this.#deps.store.catalogue();
     const labels = await this.#labelsOf(functions);
     const secrets = this.#deps.secrets.list().map(({ name }) => name);
     return manifestOf({ functions, routes, secrets, labelsOf: ({ id }) => labels.get(id) });
@@ -83,7 +83,7 @@ export class ManifestService {
     const { functions = {}, routes = {}, secrets = [] } = manifest;
     this.#checkSecrets(secrets);
     const bodies = new Map(Object.entries(functions));
-    const present = { functions: this.#deps.functions.list(), routes: [] };
+    const present = { functions: await this.#deps.functions.list(), routes: [] };
     const known = byManifestName(present.functions);
     const slices = new Slices();
     for (const [name, body] of bodies) {
@@ -120,11 +120,11 @@ export class ManifestService {
 
   /** Plans and writes, and repeats both if something else is changed in between. */
   #write(wanted: Wanted, { dry_run, prune }: ApplyOptions): Promise<Change> {
-    const { store, functions, routes } = this.#deps;
+    const { store } = this.#deps;
     return retryStale(async () => {
       const { revision } = store;
       // As it is now: finding images may have taken minutes.
-      const present = { functions: functions.list(), routes: routes.list() };
+      const present = await store.catalogue();
       const plan = await planOf(present, wanted, { prune });
       if (!dry_run) checkImages(plan);
       const byName = byManifestName(present.functions);

@@ -34,11 +34,12 @@ export class RouteService {
     this.#deps = deps;
   }
 
-  list(): Route[] {
-    return this.#deps.store.routes.list();
+  /** Lists all routes, oldest first. */
+  list(): Promise<Route[]> {
+    return this.#deps.store.routes.all();
   }
 
-  page(query: PageQuery): Page<Route> {
+  page(query: PageQuery): Promise<Page<Route>> {
     return this.#deps.store.routes.page(query);
   }
 

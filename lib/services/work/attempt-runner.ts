@@ -13,6 +13,13 @@ import type { RouteService } from "../functions/routes.ts";
 import { known, rounded, countRun } from "../calls/record.ts";
 import { readStoredRequest, storedResponse } from "../calls/stored-messages.ts";
 
+/** The memory for bodies, which requests of attempts share with those of callers who wait. */
+export interface AttemptMemory {
+  readonly isFull: boolean;
+  /** Counts a body; the returned function ends that. */
+  hold(bytes: number): () => void;
+}
+
 interface AttemptRunnerDeps {
   readonly store: Pick<Store, "functions" | "history" | "routes">;
   readonly functions: FunctionService;
@@ -20,6 +27,7 @@ interface AttemptRunnerDeps {
   readonly runner: Runner;
   readonly secretsFor: (fn: Function) => SecretValues;
   readonly metrics: Metrics;
+  readonly memory: AttemptMemory;
 }
 
 /** Makes attempts at asynchronous invocations, with the same pools and limits as synchronous calls. */
@@ -28,6 +36,7 @@ export class AttemptRunner implements AttemptMaker {
   /** Attempts that have no place among the running calls yet but will soon, of each function and in all. */
   readonly #coming = new Map<string, number>();
   #comingInAll = 0;
+  #underWay = 0;
 
   constructor(deps: AttemptRunnerDeps) {
     this.#deps = deps;
@@ -41,6 +50,8 @@ export class AttemptRunner implements AttemptMaker {
     const fn = this.#deps.store.functions.get(functionId);
     // Work of a deleted function need not wait for a place: it ends when it is tried.
     if (fn === undefined) return true;
+    // One goes on whatever callers send, so the memory may have one more body than it should.
+    if (this.#underWay > 0 && this.#deps.memory.isFull) return false;
     return this.#deps.runner.hasRoomBehind(fn, { all: this.#comingInAll, own: this.#coming.get(functionId) ?? 0 });
   }
 
@@ -50,9 +61,13 @@ export class AttemptRunner implements AttemptMaker {
 
   async run(task: Task): Promise<AttemptResult> {
     const arrived = this.#come(task.invocation.function_id);
+    const release = this.#deps.memory.hold(task.invocation.request_bytes);
+    this.#underWay += 1;
     try {
       return await this.#run(task, arrived);
     } finally {
+      this.#underWay -= 1;
+      release();
       arrived();
     }
   }

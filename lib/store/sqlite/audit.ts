@@ -31,7 +31,7 @@ export class AuditTable implements AuditLog {
   }
 
   async append(entries: readonly Omit<AuditEntry, "id">[]): Promise<void> {
-    this.#database.transaction("fast", () => {
+    await this.#database.fast(() => {
       for (const entry of entries) this.#insert.run({ ...entry });
     });
   }
@@ -45,7 +45,7 @@ export class AuditTable implements AuditLog {
   }
 
   async prune({ before, keep, batch }: AuditRetention): Promise<number> {
-    return this.#database.transaction("fast", () =>
+    return this.#database.fast(() =>
       AUDIT_EVENTS.reduce(
         (sum, event) => sum + this.#prune.run({ event, before: timestamp(before), keep: keep[event], batch }),
         0,

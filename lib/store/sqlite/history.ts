@@ -56,15 +56,15 @@ export class SqliteHistory implements History {
   }
 
   async save(records: readonly SavedInvocation[]): Promise<void> {
-    this.#tables.invocations.save(records);
+    await this.#tables.invocations.save(records);
   }
 
   async markUndelivered(id: string, why: Undelivered): Promise<void> {
-    this.#tables.invocations.markUndelivered(id, why);
+    await this.#tables.invocations.markUndelivered(id, why);
   }
 
   async remove(id: string): Promise<void> {
-    this.#tables.invocations.remove(id);
+    await this.#tables.invocations.remove(id);
   }
 
   async prune(pruning: Pruning): Promise<number> {

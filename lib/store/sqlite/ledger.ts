@@ -31,6 +31,10 @@ import type { Tables } from "./tables.ts";
 /** The states of work at which no server makes an attempt. */
 const UNATTENDED: readonly Work["state"][] = ["waiting", "ready", "lost"];
 
+/** The most replays of one transaction, and about the bytes that it copies: some 10 ms of the event loop. */
+const REPLAYS_AT_ONCE = 50;
+const REPLAYED_BYTES = 4 * 1024 * 1024;
+
 /**
  * The ledger in SQLite. Commands that requests wait for go through the group commit. The others are done when their
  * method returns: as fast transactions, which need no sync of the disk.
@@ -78,20 +82,33 @@ export class SqliteLedger implements Ledger {
     });
   }
 
-  replayMany(replays: readonly NewInvocation[]): Promise<Invocation[]> {
-    return this.#database.durably(() =>
-      replays.flatMap((replay) => {
-        const { replay_of } = replay.invocation;
-        const isTooLate =
-          replay_of === null || this.#tables.invocations.isReplayed(replay_of) || !this.#tables.payloads.has(replay_of);
-        return isTooLate ? [] : [this.#queue(replay)];
-      }),
-    );
+  async replayMany(replays: readonly NewInvocation[]): Promise<Invocation[]> {
+    const sized = replays
+      .filter((replay) => this.#canReplay(replay))
+      .map((replay) => ({ replay, bytes: this.#bytesOf(replay) }));
+    let room = sized.reduce((sum, { bytes }) => sum + bytes, 0);
+    const queued: Invocation[] = [];
+    for (const slice of slicesOf(sized)) {
+      const needed = room;
+      const write = () => {
+        this.#tables.payloads.requireRoom(needed);
+        return slice.replays.flatMap((replay) => (this.#canReplay(replay) ? [this.#queue(replay)] : []));
+      };
+      try {
+        queued.push(...(await this.#database.durably(write, undefined, slice.bytes)));
+      } catch (error) {
+        // The caller has to learn of those that are queued already.
+        if (queued.length === 0) throw error;
+        break;
+      }
+      room -= slice.bytes;
+    }
+    return queued;
   }
 
   async claim(functionId: string, { now, until }: { now: number; until: number }): Promise<Claim> {
     const { work: queue, invocations, attempts } = this.#tables;
-    const claimed = this.#fast((): Claimed | null => {
+    const claimed = await this.#fast((): Claimed | null => {
       const work = queue.next(functionId);
       const record = work && invocations.get(work.invocation_id);
       if (work === undefined || record === undefined) return null;
@@ -111,7 +128,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async renew(until: number): Promise<void> {
-    this.#fast(() => this.#tables.work.renew(until));
+    await this.#fast(() => this.#tables.work.renew(until));
   }
 
   async end(end: End): Promise<boolean> {
@@ -164,7 +181,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async dropKey(invocation: Invocation, key: IdempotencyKey): Promise<void> {
-    this.#fast(() => this.#idempotency.forget(invocation, key));
+    await this.#fast(() => this.#idempotency.forget(invocation, key));
   }
 
   async forgetKeys(before: number): Promise<number> {
@@ -199,7 +216,7 @@ export class SqliteLedger implements Ledger {
 
   async saveDelivery(delivery: Delivery): Promise<void> {
     const { deliveries, payloads } = this.#tables;
-    this.#fast(() => {
+    await this.#fast(() => {
       deliveries.put(delivery);
       if (delivery.state !== "waiting") payloads.settle(delivery.invocation_id, this.#clock.now());
     });
@@ -221,8 +238,8 @@ export class SqliteLedger implements Ledger {
     });
   }
 
-  #fast<T>(work: () => T): T {
-    return this.#database.transaction("fast", work);
+  #fast<T>(work: () => T): Promise<T> {
+    return this.#database.fast(work);
   }
 
   #standing(work: Work): Standing | undefined {
@@ -273,6 +290,12 @@ export class SqliteLedger implements Ledger {
     });
   }
 
+  /** Part of a transaction: returns whether nobody has replayed that invocation yet, and its request is still kept. */
+  #canReplay({ invocation: { replay_of } }: NewInvocation): boolean {
+    const { invocations, payloads } = this.#tables;
+    return replay_of !== null && !invocations.isReplayed(replay_of) && payloads.has(replay_of);
+  }
+
   #bytesOf({ request }: NewInvocation): number {
     return "request" in request ? sizeOf(request) : this.#tables.payloads.bytesOf(request.copy_of);
   }
@@ -316,4 +339,24 @@ export class SqliteLedger implements Ledger {
       this.#counted = { at: now, queued: this.#tables.work.count() };
     return this.#counted.queued++ >= QUEUED;
   }
+}
+
+/** Replays for one transaction. */
+interface ReplaySlice {
+  readonly replays: NewInvocation[];
+  bytes: number;
+}
+
+function slicesOf(sized: readonly { readonly replay: NewInvocation; readonly bytes: number }[]): ReplaySlice[] {
+  const slices: ReplaySlice[] = [];
+  for (const { replay, bytes } of sized) {
+    let slice = slices.at(-1);
+    if (slice === undefined || slice.replays.length === REPLAYS_AT_ONCE || slice.bytes + bytes > REPLAYED_BYTES) {
+      slice = { replays: [], bytes: 0 };
+      slices.push(slice);
+    }
+    slice.replays.push(replay);
+    slice.bytes += bytes;
+  }
+  return slices;
 }

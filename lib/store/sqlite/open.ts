@@ -8,7 +8,7 @@ import { makePrivate, makePrivateFile } from "../../private-files.ts";
 import { StoreError } from "../errors.ts";
 import { damaged, mapOpenError, notADatabase } from "./errors.ts";
 import { LogSync } from "./database/log-sync.ts";
-import { APPLICATION_ID, migrate, MIGRATIONS } from "./migrations/migrations.ts";
+import { APPLICATION_ID, create, migrate, MIGRATIONS } from "./migrations/migrations.ts";
 import { takeOwnership } from "./owner.ts";
 import { isSeed, migrateSeed, SEED_COPY } from "./seed.ts";
 
@@ -108,7 +108,7 @@ function prepareSchema(sqlite: Sqlite, path: string, options: { readonly log: Lo
     // With a write-ahead log, the migrations need no sync of the disk; with a journal each needs three, which is most of a
     // first start. A file that has pages already may be a damaged database, which is left as it is.
     if (numberOf(sqlite, "page_count") === 0) sqlite.run("pragma journal_mode = wal; pragma synchronous = normal");
-    return migrate(sqlite, 0);
+    return create(sqlite);
   }
   if (application === 0 && version === 0 && isSeed(sqlite)) return migrateSeed(sqlite, path, options);
   throw new StoreError(

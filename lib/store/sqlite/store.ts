@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import type { Clock } from "../../clock.ts";
 import { messageOf } from "../../domain/errors.ts";
-import { about } from "../../domain/manifest/about.ts";
+import type { Function } from "../../domain/functions/functions.ts";
+import type { Route } from "../../domain/routes/routes.ts";
 import type { Logger } from "../../log.ts";
 import type { Basis, ManifestWrites } from "../configuration.ts";
 import { StoreError } from "../errors.ts";
@@ -11,7 +12,8 @@ import { damaged } from "./errors.ts";
 import { SqliteHistory } from "./history.ts";
 import { SqliteLedger } from "./ledger.ts";
 import { openDatabase } from "./open.ts";
-import { openTables, type Tables } from "./tables.ts";
+import { manifestSteps } from "./manifest-steps.ts";
+import { openCatalogue, openTables, type Tables } from "./tables.ts";
 
 /** The path of the database in the server's data directory. */
 export function databasePath(dataPath: string): string {
@@ -37,6 +39,9 @@ export function openSqliteStore(path: string, options: StoreOptions): SqliteStor
   }
 }
 
+/** Functions and routes that a manifest changes in one go, in some 10 ms; more of them are written in slices. */
+const AT_ONCE = 100;
+
 /** Undoes the transaction of a dry run. */
 class Rehearsed extends Error {}
 
@@ -56,9 +61,11 @@ export class SqliteStore implements Store, Disposable {
   readonly history: SqliteHistory;
   readonly audit: Tables["audit"];
   readonly #database: Database;
+  readonly #clock: Clock;
 
   constructor(database: Database, clock: Clock, queueBytes?: number) {
     this.#database = database;
+    this.#clock = clock;
     this.tables = openTables(database, clock, queueBytes);
     this.functions = this.tables.functions;
     this.versions = this.tables.versions;
@@ -78,16 +85,29 @@ export class SqliteStore implements Store, Disposable {
     return this.tables.writer.revision;
   }
 
+  catalogue(): Promise<{ functions: Function[]; routes: Route[] }> {
+    return this.tables.writer.asOfOneMoment(async () => {
+      const functions = await this.functions.readNow();
+      return { functions, routes: await this.routes.readNow(functions) };
+    });
+  }
+
   async applyManifest(writes: ManifestWrites, { dry_run, ...basis }: Basis & { dry_run: boolean }): Promise<void> {
-    const work = () => {
-      this.#writeManifest(writes);
-      if (dry_run) throw new Rehearsed();
-    };
     const committed = () => {
       this.tables.functions.refresh();
       this.tables.routes.refresh();
     };
-    await this.tables.writer.write(work, { basis, committed }).catch((error: unknown) => {
+    const { writer } = this.tables;
+    if (this.#database.canSlice && writes.functions.length + writes.routes.length > AT_ONCE) {
+      const stepsOn = (connection: Database) => manifestSteps(openCatalogue(connection, this.#clock), writes);
+      return writer.writeInSlices(stepsOn, { basis, committed, rehearsal: dry_run });
+    }
+    const steps = await manifestSteps(this.tables, writes);
+    const work = () => {
+      for (const step of steps) step();
+      if (dry_run) throw new Rehearsed();
+    };
+    await writer.write(work, { basis, committed }).catch((error: unknown) => {
       if (!(error instanceof Rehearsed)) throw error;
     });
   }
@@ -102,31 +122,5 @@ export class SqliteStore implements Store, Disposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this[Symbol.dispose]();
-  }
-
-  /**
-   * Part of a transaction. New functions come first, since routes lead to them; changed ones after the routes, which may
-   * keep an old version that would be removed otherwise; and deleted ones last, when no route leads to them.
-   */
-  #writeManifest({ functions, routes }: ManifestWrites): void {
-    const { functions: functionTable, routes: routeTable } = this.tables;
-    for (const { name, before, after } of functions) {
-      if (before === undefined && after !== undefined) about("Function", name, () => functionTable.insertNow(after));
-    }
-    for (const { name, before, after } of routes) {
-      about("Route", name, () => {
-        if (before !== undefined && after !== undefined) routeTable.replaceNow(before, after);
-        else if (after !== undefined) routeTable.insertNow(after);
-        else if (before !== undefined) routeTable.deleteNow(before.id);
-      });
-    }
-    for (const { name, before, after } of functions) {
-      if (before !== undefined && after !== undefined) {
-        about("Function", name, () => functionTable.replaceNow(before, after));
-      }
-    }
-    for (const { before, after } of functions) {
-      if (before !== undefined && after === undefined) functionTable.deleteNow(before.id);
-    }
   }
 }

@@ -23,15 +23,11 @@ export type Tables = ReturnType<typeof openTables>;
 
 /** Prepares the statements of all tables. Throws if a column that they name does not exist. */
 export function openTables(database: Database, clock: Clock, queueBytes?: number) {
-  const writer = new ConfigurationWriter(database);
-  const versions = new VersionTable(database, writer);
-  const functions = new FunctionTable(database, writer, versions);
+  const catalogue = openCatalogue(database, clock);
+  const { writer, functions } = catalogue;
   const payloads = new PayloadTable(database, queueBytes);
   return {
-    writer,
-    functions,
-    versions,
-    routes: new RouteTable(database, writer, { functions, versions }, clock),
+    ...catalogue,
     keys: new KeyTable(database, writer, functions),
     secrets: new SecretTable(database, writer),
     registries: new RegistryTable(database, writer),
@@ -46,4 +42,12 @@ export function openTables(database: Database, clock: Clock, queueBytes?: number
     idempotencyKeys: new IdempotencyKeyTable(database),
     deliveries: new DeliveryTable(database),
   };
+}
+
+/** Prepares the statements of the tables for functions, their versions and routes. */
+export function openCatalogue(database: Database, clock: Clock) {
+  const writer = new ConfigurationWriter(database);
+  const versions = new VersionTable(database, writer);
+  const functions = new FunctionTable(database, writer, versions);
+  return { writer, functions, versions, routes: new RouteTable(database, writer, { functions, versions }, clock) };
 }

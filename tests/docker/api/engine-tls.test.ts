@@ -105,6 +105,48 @@ describe("an engine that is reached by TLS (A5)", () => {
     expect(await ready.json()).toMatchObject({ engine: { ok: false, problem: expect.any(String) } });
   });
 
+  test("reads the files again when they have changed and belong together", async () => {
+    await makeClient("renewed", { ca: "ca", cert: "other" });
+    await using server = await startAs("renewed");
+    const isReady = async () => (await fetch(`${server.url}/readyz`)).status === 200;
+    expect(await isReady()).toBe(false);
+    await cp(join(directory, "client.key"), join(directory, "renewed", "key.pem"));
+    await Bun.sleep(1_500); // so that it looks at the files in between
+    expect(await isReady()).toBe(false);
+    await cp(join(directory, "client.pem"), join(directory, "renewed", "cert.pem"));
+    expect(await eventually(isReady, 20_000)).toBe(true);
+    const fn = await server.createFunction(image, { network: "none" });
+    expect((await server.invoke(fn)).status).toBe(200);
+    await cp(join(directory, "other.key"), join(directory, "renewed", "key.pem"));
+    await Bun.sleep(1_500);
+    expect(await isReady()).toBe(true);
+  }, 60_000);
+
+  test("slipway sweep reaches it, too", async () => {
+    await using server = await startAs("mine");
+    await server.stop(0);
+    const child = Bun.spawn([process.execPath, join(import.meta.dir, "../../../index.ts"), "sweep"], {
+      env: {
+        PATH: process.env["PATH"] ?? "",
+        DATA_PATH: server.dataPath,
+        DOCKER_HOST: `tcp://127.0.0.1:${port}`,
+        DOCKER_TLS_VERIFY: "1",
+        DOCKER_CERT_PATH: join(directory, "mine"),
+      },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    expect(await child.stderr.text()).toContain("0 leftover containers removed");
+    expect(await child.exited).toBe(0);
+  }, 60_000);
+
+  test("a key that is not that of the certificate is told at the start", async () => {
+    await makeClient("mixed", { ca: "ca", cert: "client" });
+    await cp(join(directory, "other.key"), join(directory, "mixed", "key.pem"));
+    const error = await startAs("mixed").catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(String(error)).toContain("/mixed/key.pem is not the key of the certificate in ");
+  });
+
   test("a missing file is told at the start", async () => {
     const error = await startAs("nowhere").catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(ConfigError);

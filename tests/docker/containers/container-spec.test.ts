@@ -197,7 +197,7 @@ test("containerSpec never lets a function escape, for any settings and any image
   const says = fc.record({
     entrypoint: fc.array(fc.string()),
     command: fc.array(fc.string()),
-    user: fc.string(),
+    user: fc.oneof(fc.string(), fc.constantFrom("", "0", "root", "0:0", "root:root", "00", "0:1000")),
     volumes: fc.array(fc.constantFrom("/data", "/.slipway", "/.slipway/", "/tmp", "/tmp/context/", "/run/secrets")),
   });
   fc.assert(
@@ -239,6 +239,9 @@ test("containerSpec never lets a function escape, for any settings and any image
       for (const options of Object.values(HostConfig["Tmpfs"] as object)) expect(options).toMatch(/,size=\d+$/);
       if (settings.sandbox !== "docker") expect(HostConfig["SecurityOpt"]).toEqual(["no-new-privileges"]);
       if (settings.sandbox === "strict") expect(HostConfig).toMatchObject({ CapDrop: ["ALL"], ReadonlyRootfs: true });
+      // Any other user is looked up before the start.
+      const saysRoot = settings.user === null && /^(?:|0+|root)(?::.*)?$/.test(from.user);
+      if (settings.sandbox === "strict" && saysRoot) expect(spec).toMatchObject({ User: "65534:65534" });
     }),
   );
 });

@@ -3,6 +3,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Reason } from "../../../lib/domain/errors.ts";
 import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
+import { withDirectory } from "../../../.ci/engine/image-tree.ts";
+import { requireProgram, runOrThrow } from "../../../.ci/packages.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture, imageWith } from "../../support/images.ts";
 import { type Registry, startRegistry } from "../../support/registry.ts";
@@ -263,12 +265,7 @@ test("an image that the engine has under another id, in another image store, is 
   await before.api("PATCH", `/v1/functions/${fn.id}`, { environment: { STEP: "2" } });
   pulled.push(fn.image_id ?? "");
   await before.stop(0);
-  // As it is in the database of a server whose engine had the other store.
-  const other = `sha256:${"0".repeat(64)}`;
-  const database = new Sqlite(`${before.dataPath}/database.db`);
-  database.run("update functions set image_id = ?", [other]);
-  database.run("update versions set image_id = ?1, record = json_set(record, '$.image_id', ?1)", [other]);
-  database.close();
+  setImageIds(before.dataPath, `sha256:${"0".repeat(64)}`);
   await using after = await TestServer.start({ DOCKER_HOST: proxy.host, DATA_PATH: before.dataPath });
   pulls = [];
   const calls = Array.from({ length: 5 }, () => after.invoke(fn));
@@ -280,6 +277,79 @@ test("an image that the engine has under another id, in another image store, is 
   expect((await after.invoke(fn)).status).toBe(200);
   expect(pulls).toEqual([]);
 });
+
+describe("an image from no registry that the engine has under another id, in another image store", () => {
+  test("is found by its name, if `docker save` and `docker load` have moved it", async () => {
+    const reference = `slipway-test/moved:${crypto.randomUUID()}`;
+    await makeImage(reference);
+    const [loaded, older] = await saveAndLoad(reference);
+    await using before = await TestServer.start({ DOCKER_HOST: proxy.host });
+    const fn = await before.createFunction(reference);
+    expect(fn).toMatchObject({ image_id: loaded, digest: null });
+    await before.stop(0);
+    setImageIds(before.dataPath, older);
+    const read = countArchives();
+    await using after = await TestServer.start({ DOCKER_HOST: proxy.host, DATA_PATH: before.dataPath });
+    const calls = Array.from({ length: 5 }, () => after.invoke(fn));
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual([200, 200, 200, 200, 200]);
+    const shown = await after.api<Function>("GET", `/v1/functions/${fn.id}`);
+    expect(shown.body.data).toMatchObject({ image_id: loaded, digest: null, version: 1 });
+    // The older store's id is the digest of the configuration, so that nothing was moved there.
+    expect(read()).toBe(loaded === older ? 0 : 1);
+    await after.api("DELETE", `/v1/functions/${fn.id}`);
+    await containersBecome(0, fn);
+    await engine.docker("rmi", "-f", loaded);
+  });
+
+  test("is not taken for another one of its name, which is read once", async () => {
+    const reference = `slipway-test/moved:${crypto.randomUUID()}`;
+    const id = await makeImage(reference);
+    const isOlder = (await saveAndLoad(reference))[1] === id;
+    await using before = await TestServer.start({ DOCKER_HOST: proxy.host });
+    const fn = await before.createFunction(reference);
+    await before.stop(0);
+    setImageIds(before.dataPath, `sha256:${"0".repeat(64)}`);
+    const read = countArchives();
+    await using after = await TestServer.start({ DOCKER_HOST: proxy.host, DATA_PATH: before.dataPath });
+    for (let call = 1; call <= 3; call++) {
+      await expectProblem(await after.invoke(fn), "image_unavailable", /came from no registry: build it again/);
+    }
+    expect(read()).toBe(isOlder ? 0 : 1);
+    await after.api("DELETE", `/v1/functions/${fn.id}`);
+    await engine.docker("rmi", "-f", reference);
+  });
+});
+
+/** Moves an image as to another engine. Returns its id here, and the one that Docker's older image store gives it. */
+async function saveAndLoad(reference: string): Promise<readonly [here: string, older: string]> {
+  return withDirectory(async (directory) => {
+    const archive = `${directory}/image.tar`;
+    await engine.docker("save", "-o", archive, reference);
+    await engine.docker("rmi", "-f", reference);
+    await engine.docker("load", "-i", archive);
+    const manifest = await runOrThrow([requireProgram("tar"), "-xOf", archive, "manifest.json"]);
+    const config = /"Config":"(?:blobs\/sha256\/)?([0-9a-f]{64})/.exec(manifest)?.[1] ?? "";
+    return [(await engine.docker("image", "inspect", "-f", "{{.Id}}", reference)).trim(), `sha256:${config}`];
+  });
+}
+
+/** Gives all functions an image id, as in the database of a server whose engine had the other store. */
+function setImageIds(dataPath: string, id: string): void {
+  const database = new Sqlite(`${dataPath}/database.db`);
+  database.run("update functions set image_id = ?", [id]);
+  database.run("update versions set image_id = ?1, record = json_set(record, '$.image_id', ?1)", [id]);
+  database.close();
+}
+
+/** Counts the images that the server reads from now on. */
+function countArchives(): () => number {
+  let count = 0;
+  proxy.change(({ path }) => {
+    if (/^\/images\/[^/]+\/get\b/.test(path)) count++;
+    return "pass";
+  });
+  return () => count;
+}
 
 describe("an image removed behind our back", () => {
   test("is pulled again, once for 20 calls", async () => {

@@ -325,7 +325,7 @@ describe("asynchronous calls refuse", () => {
       'Invalid "run_at" "2026-12-01T12:00:00": it does not say how far it is from UTC; give a time within a year',
     ],
     ["&priority=1000", 'Invalid "priority" "1000": give a whole number from -100 to 100'],
-    ["&callback_url=ftp://x", 'Invalid "callback_url" "ftp://x"'],
+    ["&callback_url=ftp://x", 'Invalid "callback_url": give a URL'],
     ["&later=1", 'Unknown query parameter "later"'],
   ])("%s", async (query, message) => {
     const reply = await server.api("POST", `/v1/functions/chaos/invoke?async=true${query}`, {});

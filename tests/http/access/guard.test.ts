@@ -22,7 +22,7 @@ function setUp(...granted: Scope[]) {
       return new Uint8Array(await request.arrayBuffer());
     },
     clientAddress: () => null,
-    audit: { changed: () => undefined },
+    audit: { changed: () => undefined, refused: () => undefined },
   })("/things", { read: ["read"], write: ["deploy"] });
   const things = resource(guard, "things")
     .get("/", ({ request }) => guard.callerOf(request).key_id ?? "nobody", { needs: "read" })

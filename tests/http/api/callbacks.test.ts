@@ -102,7 +102,7 @@ describe("callback_url of a call", () => {
     const path = `/v1/functions/chaos/invoke?async=true&callback_url=${encodeURIComponent(url)}`;
     const reply = await server.api("POST", path, {});
     expectError(reply, { status: 400, reason: "invalid_request" });
-    expect(reply.body.message).toStartWith(`Invalid "callback_url" ${JSON.stringify(url)}: ${problem}`);
+    expect(reply.body.message).toStartWith(`Invalid "callback_url": ${problem}`);
   });
 });
 

@@ -386,7 +386,7 @@ describe("CallbackService under load and with faults", () => {
     const { service } = started((url) => Promise.resolve({ status: url.endsWith("1") ? 500 : 200 }));
     for (const id of ["1", "2"]) ends(service, id, { callback_url: `http://127.0.0.1/${id}` });
     await clock.advance(0);
-    expect(store.tables.invocations.prune({ before: clock.now() + 1, keep: 0, batch: 10 })).toBe(1);
+    expect(await store.tables.invocations.prune({ before: clock.now() + 1, keep: 0, batch: 10 })).toBe(1);
     expect(store.tables.invocations.get("1")).toBeDefined();
     expect(store.tables.invocations.get("2")).toBeUndefined();
     expect(store.tables.deliveries.get("2")).toBeUndefined();

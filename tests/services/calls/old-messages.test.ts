@@ -97,7 +97,9 @@ describe("A database of the previous version", () => {
         return Promise.reject(new Error("enough"));
       },
     } as unknown as Runner; // an attempt asks it for nothing else
-    const attempts = new AttemptRunner({ ...services, runner, secretsFor: () => NO_SECRETS, metrics: new Metrics() });
+    const memory = { isFull: false, hold: () => () => undefined };
+    const metrics = new Metrics();
+    const attempts = new AttemptRunner({ ...services, runner, secretsFor: () => NO_SECRETS, metrics, memory });
     const invocation = (await services.store.history.get("i")) ?? someInvocation("none");
     const task = { invocation, attempt: 1, signal: new AbortController().signal };
     await attempts

@@ -40,7 +40,7 @@ describe("a function with cells on an engine that cannot make them", () => {
     using set = servicesWithCells();
     set.state.able = false;
     expect(await rejectionOf(set.functions.create({ image: "x", isolation: "cell" }))).toMatchObject(REFUSED);
-    expect(set.functions.list()).toEqual([]);
+    expect(await set.functions.list()).toEqual([]);
     expect(asked.at(-1)).toEqual([
       { isolation: "cell", runtime: null, sandbox: "default", read_only: false },
       "id of x",
@@ -87,7 +87,7 @@ describe("a function with cells on an engine that cannot make them", () => {
       ...REFUSED,
       message: `Function "cells": ${REFUSED.message}`,
     });
-    expect(set.functions.list()).toEqual([]);
+    expect(await set.functions.list()).toEqual([]);
   });
 
   test("is refused by a rollback", async () => {

@@ -147,8 +147,8 @@ describe("ManifestService.apply", () => {
     set.engine.told.length = 0;
     const { changes } = await set.manifests.apply(next, { ...PLAIN, prune: true });
     expect(summary(changes)).toEqual(["unchanged hello", "deleted /hello", "deleted /other/*", "deleted other"]);
-    expect(set.functions.list().map(({ name }) => name)).toEqual(["hello", null]);
-    expect(set.routes.list().map(({ path }) => path)).toEqual(["/by-hand"]);
+    expect(set.store.functions.list().map(({ name }) => name)).toEqual(["hello", null]);
+    expect(set.store.routes.list().map(({ path }) => path)).toEqual(["/by-hand"]);
     expect(() => set.routes.match("/hello")).toThrow("No route");
     expect(set.engine.told).toEqual([`remove ${other.id}`, "forget other"]);
   });
@@ -251,7 +251,7 @@ describe("ManifestService.apply", () => {
       reason: "conflict",
       message: expect.stringContaining('Function "last": A function named "last" exists already'),
     });
-    expect(set.functions.list().map(({ id }) => id)).toEqual(["last"]);
+    expect(set.store.functions.list().map(({ id }) => id)).toEqual(["last"]);
   });
 
   test("is refused if a function was deleted while images were looked up, and works when applied again", async () => {
@@ -266,7 +266,7 @@ describe("ManifestService.apply", () => {
       reason: "conflict",
       message: 'The function "hello" was changed or deleted meanwhile: apply again',
     });
-    expect(set.functions.list().map(({ name }) => name)).toEqual(["other"]);
+    expect(set.store.functions.list().map(({ name }) => name)).toEqual(["other"]);
     expect(summary((await set.manifests.apply(next, PLAIN)).changes)).toContain("created hello");
   });
 
@@ -317,7 +317,7 @@ describe("ManifestService.apply", () => {
       message: 'Function "f5": The engine is away',
       retry_after_s: 7,
     });
-    expect([most, set.engine.pulled.length, set.functions.list()]).toEqual([4, 12, []]);
+    expect([most, set.engine.pulled.length, set.store.functions.list()]).toEqual([4, 12, []]);
   });
 
   test.each<[what: string, manifest: Omit<Manifest, "version">, message: string]>([
@@ -392,11 +392,6 @@ describe("ManifestService.apply", () => {
 });
 
 function target(image: string) {
-  return {
-    image,
-    environment: {},
-    settings: SETTING_DEFAULTS,
-    contract_reason: "default" as const,
-    resolved: undefined,
-  };
+  const contract_reason = "default" as const;
+  return { image, environment: {}, settings: SETTING_DEFAULTS, contract_reason, resolved: undefined };
 }

@@ -198,10 +198,7 @@ describe("FollowerCheck", () => {
       { on_success: "nobody" },
       'Invalid "on_success" "nobody": there is no such function: GET /v1/functions lists them',
     ],
-    [
-      { callback_url: "http://10.0.0.1/" },
-      'Invalid "callback_url" "http://10.0.0.1/": 10.0.0.1 is not a public address',
-    ],
+    [{ callback_url: "http://10.0.0.1/" }, 'Invalid "callback_url": 10.0.0.1 is not a public address'],
   ])("resolve: %j is refused", (body, message) => {
     expect(thrownBy(() => settings().resolve(body))).toMatchObject({
       reason: "invalid_request",

@@ -58,17 +58,18 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
         const found: object[] = [];
         let after: Position | null = { created_at: "", place: 0 };
         while (after !== null) {
-          const page: Page<object> = table.page({ after, limit });
+          const page: Page<object> = await table.page({ after, limit });
           expect(page.records.length).toBeWithin(1, limit + 1);
           found.push(...page.records);
           after = page.last;
         }
         expect(found).toEqual(table.list());
+        expect(await table.all()).toEqual(table.list());
       }
     }
-    const first = store.routes.page({ after: { created_at: "", place: 0 }, limit: 3 });
+    const first = await store.routes.page({ after: { created_at: "", place: 0 }, limit: 3 });
     await store.routes.delete("r2");
-    const next = store.routes.page({ after: first.last ?? { created_at: "", place: 0 }, limit: 3 });
+    const next = await store.routes.page({ after: first.last ?? { created_at: "", place: 0 }, limit: 3 });
     expect([...first.records, ...next.records].map(({ id }) => id)).toEqual(["r0", "r1", "r2", "r3", "r4", "r5"]);
   });
 
@@ -189,6 +190,11 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(await store.versions.find("old", 1)).toMatchObject({ image_id: "sha256:after", digest: known.digest });
     expect(store.functions.get("other")).toEqual(other);
     expect(await store.functions.renameImage(renamed)).toEqual([]);
+    // One from no registry has no digest, and is as much the same.
+    await store.functions.renameImage({ digest: null, before, image_id: "sha256:local" });
+    expect(store.functions.get("other")).toMatchObject({ image_id: "sha256:local", digest: null, version: 1 });
+    expect(await store.versions.find("other", 1)).toMatchObject({ image_id: "sha256:local", digest: null });
+    expect(store.functions.get("now")).toMatchObject({ image_id: "sha256:after" });
   });
 
   test("routes: a path is taken once, and a function must exist", async () => {

@@ -14,7 +14,7 @@ describe("backup", () => {
       using store = newStore(path);
       owner = await store.settings.ownerId();
       await store.functions.insert(someFunction("f1"));
-      store.tables.invocations.save([{ invocation: someInvocation("i1") }]);
+      await store.tables.invocations.save([{ invocation: someInvocation("i1") }]);
       backup(path, copy);
       await store.functions.insert(someFunction("after"));
     }

@@ -232,7 +232,7 @@ describe("Database transaction", () => {
     await store.functions.insert(someFunction("f1"));
     const taken = someInvocation("i1");
     expect(await rejectionOf(store.functions.insert(someFunction("f1")))).toBeInstanceOf(Error);
-    store.tables.invocations.save([{ invocation: taken }]);
+    await store.tables.invocations.save([{ invocation: taken }]);
     expect(store.functions.count()).toBe(1);
   });
 
@@ -314,7 +314,7 @@ async function fullDatabase(path: string): Promise<Buffer> {
       await store.routes.insert({ ...ROUTE_DEFAULTS, id: `r${index}`, path: `/${index}`, function: record });
     }
     const entries = [{ stream: "stdout" as const, text: "x".repeat(5000) }];
-    store.tables.invocations.save(
+    await store.tables.invocations.save(
       range(0, 20, 1).map((index) => ({ invocation: someInvocation(`i${index}`), logs: entries })),
     );
   }

@@ -3,6 +3,7 @@ import { Cache } from "./cache.ts";
 import { mapRuntimeError } from "../errors.ts";
 import { GroupCommit, inTransaction } from "./group-commit.ts";
 import type { Sync } from "./log-sync.ts";
+import { LongTransaction, type Step } from "./long-transaction.ts";
 
 /**
  * The durability of a committed transaction. Both kinds survive the death of the process. A `fast` one may be lost when
@@ -28,13 +29,18 @@ export interface Statement<Row> {
 export class Database implements Disposable {
   readonly #sqlite: Sqlite;
   readonly #durable: GroupCommit;
+  #epoch = 0;
+  readonly #log: Sync | undefined;
+  /** The transaction in slices that is under way, and its end. */
+  #long: { readonly transaction: LongTransaction; readonly ended: Promise<void> } | undefined;
   /** Released in this order when the database is closed. */
   readonly #owned: readonly (Disposable | undefined)[];
 
   /** `log` syncs its write-ahead log; a database in memory has none, and no owner. */
   constructor(sqlite: Sqlite, { log, ownership }: { readonly log?: Sync; readonly ownership?: Disposable }) {
     this.#sqlite = sqlite;
-    this.#durable = new GroupCommit(sqlite, log);
+    this.#log = log;
+    this.#durable = new GroupCommit(sqlite, log, { held: () => this.#long?.ended, onEpoch: () => this.#epoch++ });
     this.#owned = [log, ownership];
   }
 
@@ -65,6 +71,7 @@ export class Database implements Disposable {
     // In WAL mode, NORMAL leaves the log unsynced until the next checkpoint; FULL syncs it at each commit, with
     // all that was written before. It is a property of the connection.
     const durable = durability === "durable";
+    this.#epoch++;
     try {
       if (durable) this.#sqlite.run("pragma synchronous = full");
       return inTransaction(this.#sqlite, work);
@@ -88,6 +95,52 @@ export class Database implements Disposable {
     return this.#durable.add(work, committed, bytes);
   }
 
+  /** A number that changes with each transaction, and when a part of one is undone. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Like `transaction`, after the transaction in slices that may be under way. Anything outside of the start uses this. */
+  async fast<T>(work: () => T): Promise<T> {
+    while (this.#long !== undefined) await this.#long.ended;
+    return this.transaction("fast", work);
+  }
+
+  /** True if it can have transactions in slices: a database in memory has one connection only. */
+  get canSlice(): boolean {
+    return this.#log !== undefined;
+  }
+
+  /**
+   * Like `durably` for a write of thousands of rows, which would stop the event loop: it is made in slices on a connection of
+   * its own. Readers see none of it before the commit; other writes wait. `stepsOn` prepares the steps, for the connection
+   * that it is given. `check` is called before them. A `rehearsal` is undone.
+   */
+  async inSlices(
+    stepsOn: (connection: Database) => Promise<readonly Step[]>,
+    options: { readonly check: () => void; readonly committed: () => void; readonly rehearsal: boolean },
+  ): Promise<void> {
+    using transaction = new LongTransaction(this.#sqlite.filename);
+    const steps = await stepsOn(new Database(transaction.sqlite, {}));
+    while (this.#long !== undefined) await this.#long.ended;
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    this.#long = { transaction, ended };
+    try {
+      await transaction.run(steps, options.check);
+      if (options.rehearsal) return;
+      transaction.commit();
+      options.committed();
+    } catch (error) {
+      throw mapRuntimeError(error);
+    } finally {
+      // Before others write: it may have to be undone.
+      transaction[Symbol.dispose]();
+      this.#long = undefined;
+      end();
+    }
+    await this.#log?.sync();
+  }
+
   /** Creates a cache of records that are read here. */
   cache<V extends object>(): Cache<V> {
     return new Cache(() => this.#sqlite.inTransaction);
@@ -100,6 +153,7 @@ export class Database implements Disposable {
 
   /** Writes everything that waits, then closes. */
   [Symbol.dispose](): void {
+    this.#long?.transaction[Symbol.dispose]();
     this.#durable.flush();
     this.#sqlite.close();
     for (const owned of this.#owned) owned?.[Symbol.dispose]();

@@ -29,15 +29,26 @@ interface Write {
 export class GroupCommit {
   readonly #sqlite: Sqlite;
   readonly #log: Sync | undefined;
+  readonly #held: () => Promise<void> | undefined;
+  readonly #onEpoch: () => void;
   #waiting: Write[] = [];
   /** Committed, and not yet known to be on the disk. */
   #syncing: readonly Write[] = [];
   #busy = false;
 
-  /** Without a log there is nothing to sync: the database is in memory. */
-  constructor(sqlite: Sqlite, log: Sync | undefined) {
+  /**
+   * Without a log there is nothing to sync: the database is in memory. While `held` returns a promise, another transaction
+   * is under way, and groups wait for it. `onEpoch` is called when a transaction begins, and when a part of it is undone.
+   */
+  constructor(
+    sqlite: Sqlite,
+    log: Sync | undefined,
+    { held, onEpoch }: { readonly held?: () => Promise<void> | undefined; readonly onEpoch?: () => void } = {},
+  ) {
     this.#sqlite = sqlite;
     this.#log = log;
+    this.#held = held ?? (() => undefined);
+    this.#onEpoch = onEpoch ?? (() => undefined);
   }
 
   /** See `Database.durably`. */
@@ -76,6 +87,7 @@ export class GroupCommit {
   }
 
   async #turn(): Promise<void> {
+    for (let held = this.#held(); held !== undefined; held = this.#held()) await held;
     const written = this.#commit();
     this.#syncing = written;
     try {
@@ -94,6 +106,7 @@ export class GroupCommit {
     const group = this.#waiting.slice(0, this.#groupSize());
     this.#waiting = this.#waiting.slice(group.length);
     const failures = new Map<Write, unknown>();
+    this.#onEpoch();
     try {
       inTransaction(this.#sqlite, () => {
         for (const write of group) this.#attempt(write, failures);
@@ -129,6 +142,7 @@ export class GroupCommit {
       // After some errors, a full disk among them, SQLite has rolled everything back by itself.
       if (!sqlite.inTransaction) throw error;
       sqlite.run("rollback to write");
+      this.#onEpoch();
       failures.set(write, error);
     }
     sqlite.query("release write").run();

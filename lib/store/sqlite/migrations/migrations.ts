@@ -18,6 +18,7 @@ import volumes from "./0017-volumes.sql" with { type: "text" };
 import cells from "./0018-cells.sql" with { type: "text" };
 import contracts from "./0019-contracts.sql" with { type: "text" };
 import keys from "./0001-0010/0007-keys.sql" with { type: "text" };
+import asOf17 from "./as-of-0017.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
@@ -45,6 +46,18 @@ export const MIGRATIONS: readonly string[] = [
 
 /** "SLIP": distinguishes our databases from those of other programs that number their schemas. */
 export const APPLICATION_ID = 0x534c4950;
+
+/** The state that the first migrations make of an empty database: to make it at once takes a tenth of the time. */
+const STATE = { version: 17, sql: asOf17 };
+
+/** Makes an empty database what all migrations would make of it. */
+export function create(sqlite: Sqlite): void {
+  inTransaction(sqlite, () => {
+    sqlite.run(STATE.sql);
+    markVersion(sqlite, STATE.version);
+  });
+  migrate(sqlite, STATE.version);
+}
 
 /** Applies the migrations after `version`, each in a transaction of its own. */
 export function migrate(sqlite: Sqlite, version: number): void {

@@ -9,9 +9,9 @@ import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 import { PendingWrites } from "../database/pending-writes.ts";
-import { cutPage, pageOf } from "../database/pages.ts";
+import { pageOf, readAll, readPage } from "../database/pages.ts";
 import { violates } from "../errors.ts";
-import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
+import { deepFreeze, fromJson, fromNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
@@ -27,7 +27,10 @@ export type FunctionRow = Omit<Function, Structure | Flag> &
   };
 
 /** The columns are the record's fields. */
-export const FUNCTION_COLUMNS: readonly string[] = Object.keys(Function.properties);
+export const FUNCTION_COLUMNS = Object.keys(Function.properties) as readonly (keyof Function)[]; // keys forgets their type
+
+/** The most different sets of columns whose statements are kept; a change of another set writes all columns. */
+const UPDATES = 64;
 
 /** Functions, the only place of their SQL. Each version of a function is written with the change that made it. */
 export class FunctionTable implements FunctionStore {
@@ -38,7 +41,11 @@ export class FunctionTable implements FunctionStore {
   readonly #listeners: (() => void)[] = [];
   readonly #pending = new PendingWrites<Function>();
   readonly #insert: Statement<never>;
-  readonly #update: Statement<never>;
+  readonly #database: Database;
+  /** By the columns that they change. */
+  readonly #updates = new Map<string, Statement<never>>();
+  /** Records as this transaction has left them, as long as nothing in it was undone (`Database.epoch`). */
+  #left: { readonly epoch: number; readonly records: Map<string, Function> } = { epoch: -1, records: new Map() };
   readonly #delete: Statement<never>;
   readonly #deleteRoutes: Statement<never>;
   readonly #countRoutes: Statement<{ count: number }>;
@@ -47,6 +54,7 @@ export class FunctionTable implements FunctionStore {
   readonly #links: Statement<ChainLink>;
   readonly #count: Statement<{ count: number }>;
   readonly #get: Statement<FunctionRow>;
+  readonly #isId: Statement<unknown>;
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
   readonly #page: Statement<FunctionRow & Position>;
@@ -54,15 +62,13 @@ export class FunctionTable implements FunctionStore {
 
   constructor(database: Database, writer: ConfigurationWriter, versions: VersionTable) {
     const columns = FUNCTION_COLUMNS;
+    this.#database = database;
     this.#writer = writer;
     this.#versions = versions;
     this.whenChanged(() => versions.forget());
     this.#known = database.cache();
     this.#insert = database.prepare(
       `insert into functions (${columns.join()}) values (${columns.map((column) => `$${column}`).join()})`,
-    );
-    this.#update = database.prepare(
-      `update functions set ${columns.map((column) => `${column} = $${column}`).join()} where id = $id`,
     );
     this.#delete = database.prepare("delete from functions where id = $id");
     this.#deleteRoutes = database.prepare("delete from routes where function_id = $id");
@@ -77,6 +83,7 @@ export class FunctionTable implements FunctionStore {
     this.#links = database.prepare("select id, name, on_success, on_failure from functions");
     this.#count = database.prepare("select count(*) as count from functions");
     this.#get = database.prepare("select * from functions where id = $id");
+    this.#isId = database.prepare("select 1 from functions where id = $id");
     // Ids go first: those of an older database may look like names.
     this.#find = database.prepare(
       "select * from functions where id = $key or name = $key order by id = $key desc limit 1",
@@ -84,7 +91,7 @@ export class FunctionTable implements FunctionStore {
     this.#list = database.prepare("select * from functions order by created_at, rowid");
     this.#page = database.prepare(pageOf("functions", "*"));
     this.#renameImage = database.prepare(
-      "update functions set image_id = $image_id where image_id = $before and digest = $digest returning id",
+      "update functions set image_id = $image_id where image_id = $before and digest is $digest returning id",
     );
   }
 
@@ -110,8 +117,17 @@ export class FunctionTable implements FunctionStore {
     return this.#list.all().map(functionOf);
   }
 
-  page({ after, limit }: PageQuery): Page<Function> {
-    return cutPage(this.#page.all({ ...after, count: limit + 1 }), limit, functionOf);
+  all(): Promise<Function[]> {
+    return this.#writer.asOfOneMoment(() => this.readNow());
+  }
+
+  /** Like `all`, but each record is as of its own moment. */
+  readNow(): Promise<Function[]> {
+    return readAll<FunctionRow & Position, Function>((place) => this.#page.all({ ...place }), functionOf);
+  }
+
+  page(query: PageQuery): Promise<Page<Function>> {
+    return readPage<FunctionRow & Position, Function>((place) => this.#page.all({ ...place }), query, functionOf);
   }
 
   links(): ChainLink[] {
@@ -128,8 +144,17 @@ export class FunctionTable implements FunctionStore {
 
   /** Part of a transaction: like `insert`. */
   insertNow(record: Function): void {
-    this.#write(record, this.#insert);
-    this.#versions.add(record);
+    this.inserting(record)();
+  }
+
+  /** Returns the part of a transaction that inserts a function. Its row is made now: that is half of the work. */
+  inserting(record: Function): () => void {
+    const row = functionRow(record);
+    const addVersion = this.#versions.adding(record);
+    return () => {
+      this.#store(record, () => this.#insert.run(row));
+      addVersion();
+    };
   }
 
   async replace(before: Function, after: Function, basis?: Basis): Promise<void> {
@@ -147,14 +172,25 @@ export class FunctionTable implements FunctionStore {
 
   /** Part of a transaction: like `replace`. */
   replaceNow(before: Function, after: Function): void {
-    if (!Bun.deepEquals(this.get(before.id), before)) throw new StaleError();
-    this.#write(after, this.#update);
-    if (after.version !== before.version) this.#versions.add(after);
-    else if (after.image_id !== before.image_id) this.#versions.completeNow(after);
+    if (!this.#isNow(before)) throw new StaleError();
+    this.replacing(before, after)();
+    this.#leave(after);
+  }
+
+  /** Like `inserting` for a change of a function that is known to be as `before`. */
+  replacing(before: Function, after: Function): () => void {
+    const update = this.#updateOf(before, after);
+    const addVersion = after.version === before.version ? undefined : this.#versions.adding(after);
+    return () => {
+      this.#store(after, update, before);
+      if (addVersion !== undefined) addVersion();
+      else if (after.image_id !== before.image_id) this.#versions.completeNow(after);
+    };
   }
 
   renameImage(renamed: RenamedImage): Promise<Function[]> {
     const work = () => {
+      this.#left.records.clear();
       const functions = this.#renameImage.all({ ...renamed });
       return new Set([...functions.map(({ id }) => id), ...this.#versions.renameImageNow(renamed)]);
     };
@@ -164,6 +200,7 @@ export class FunctionTable implements FunctionStore {
 
   /** Part of a transaction: deletes a function to which no route leads. */
   deleteNow(id: string): void {
+    this.#left.records.clear();
     this.#delete.run({ id });
   }
 
@@ -215,12 +252,45 @@ export class FunctionTable implements FunctionStore {
     if (record.name !== null) this.#known.set(record.name, record);
   }
 
-  #write(record: Function, statement: Statement<never>): void {
+  /** Part of a transaction: returns whether a record is the one in the database. */
+  #isNow(record: Function): boolean {
+    const { epoch, records } = this.#left;
+    const left = epoch === this.#database.epoch ? records.get(record.id) : undefined;
+    return left === record || Bun.deepEquals(left ?? this.get(record.id), record);
+  }
+
+  /** Part of a transaction: notes what it has made of a record. */
+  #leave(record: Function): void {
+    const { epoch } = this.#database;
+    if (this.#left.epoch !== epoch) this.#left = { epoch, records: new Map() };
+    this.#left.records.set(record.id, record);
+  }
+
+  /** Returns what writes the columns that differ. SQLite looks up each value by its name, which takes longest. */
+  #updateOf(before: Function, after: Function): () => void {
+    const changed = FUNCTION_COLUMNS.filter((column) => after[column] !== before[column]);
+    if (changed.length === 0) return () => undefined;
+    const isKept = this.#updates.size < UPDATES || this.#updates.has(changed.join());
+    const columns = isKept ? changed : FUNCTION_COLUMNS;
+    const update = this.#updates.get(columns.join()) ?? this.#prepareUpdate(columns);
+    const row = { id: after.id, ...rowOf(after, columns) };
+    return () => void update.run(row);
+  }
+
+  #prepareUpdate(columns: readonly string[]): Statement<never> {
+    const sets = columns.map((column) => `${column} = $${column}`).join();
+    const update = this.#database.prepare<never>(`update functions set ${sets} where id = $id`);
+    this.#updates.set(columns.join(), update);
+    return update;
+  }
+
+  #store(record: Function, write: () => unknown, before?: Function): void {
     const { id, name } = record;
+    const isNew = name !== null && name !== before?.name;
     // A name that is another one's odd id (they exist in older databases) could never be found.
-    if (name !== null && name !== id && this.#get.get({ id: name }) !== undefined) throw nameTaken(name);
+    if (isNew && name !== id && this.#isId.get({ id: name }) !== undefined) throw nameTaken(name);
     try {
-      statement.run(functionRow(record));
+      write();
     } catch (error) {
       throw name !== null && violates(error, "unique") ? nameTaken(name, error) : error;
     }
@@ -244,21 +314,23 @@ function followedBy(callers: readonly Function[]): string {
 }
 
 /** Returns the record as named parameters. */
-export function functionRow(record: Function): Bindings & FunctionRow {
-  return {
-    ...record,
-    environment: JSON.stringify(record.environment),
-    entrypoint: toNullableJson(record.entrypoint),
-    command: toNullableJson(record.command),
-    secrets: JSON.stringify(record.secrets),
-    volumes: JSON.stringify(record.volumes),
-    labels: JSON.stringify(record.labels),
-    retry: JSON.stringify(record.retry),
-    share_network: Number(record.share_network),
-    read_only: Number(record.read_only),
-    record_bodies: Number(record.record_bodies),
-    store_credentials: Number(record.store_credentials),
-  };
+export function functionRow(record: Function): Bindings {
+  return rowOf(record, FUNCTION_COLUMNS);
+}
+
+/** Returns some fields of a record as their columns hold them: booleans as 0 and 1, structures as JSON. */
+function rowOf(record: Function, columns: readonly (keyof Function)[]): Bindings {
+  const row: Record<string, string | number | null> = {};
+  for (const column of columns) {
+    const value = record[column];
+    row[column] =
+      typeof value === "boolean"
+        ? Number(value)
+        : value !== null && typeof value === "object"
+          ? JSON.stringify(value)
+          : value;
+  }
+  return row;
 }
 
 function optional(row: FunctionRow | undefined): Function | undefined {

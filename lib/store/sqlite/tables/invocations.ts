@@ -97,8 +97,8 @@ export class InvocationTable {
    * Writes records, new or known, in one transaction. It survives the death of the process, not of the machine;
    * some 25 us a record in a batch of hundreds.
    */
-  save(records: readonly SavedInvocation[]): void {
-    this.#database.transaction("fast", () => {
+  save(records: readonly SavedInvocation[]): Promise<void> {
+    return this.#database.fast(() => {
       for (const { invocation, logs, payload } of records) {
         this.put(invocation, logs);
         // Without room nothing is kept of it besides its record.
@@ -126,13 +126,13 @@ export class InvocationTable {
   }
 
   /** Notes that the answer of an invocation did not reach its caller. */
-  markUndelivered(id: string, why: Undelivered): void {
-    this.#database.transaction("fast", () => this.#markUndelivered.run({ id, why }));
+  async markUndelivered(id: string, why: Undelivered): Promise<void> {
+    await this.#database.fast(() => this.#markUndelivered.run({ id, why }));
   }
 
   /** Removes an invocation and its logs. */
-  remove(id: string): void {
-    this.#database.transaction("fast", () => this.#remove.run({ id }));
+  async remove(id: string): Promise<void> {
+    await this.#database.fast(() => this.#remove.run({ id }));
   }
 
   /** Returns a page, newest first. Throws `invalid_request` for a cursor that no page gave. */
@@ -163,12 +163,12 @@ export class InvocationTable {
    * Removes up to a batch of the records that ended first with their logs, except those whose result is to be sent.
    * Returns the number of removed records.
    */
-  prune({ before, keep, batch }: Pruning): number {
+  prune({ before, keep, batch }: Pruning): Promise<number> {
     // Nothing has the empty id, so this is everything that ended before that moment.
     const tooOld = { finished_at: timestamp(before), id: "" };
     const tooMany = this.#firstBeyond.get({ keep });
     const last = tooMany !== undefined && tooMany.finished_at >= tooOld.finished_at ? tooMany : tooOld;
-    return this.#database.transaction("fast", () => {
+    return this.#database.fast(() => {
       let removed = 0;
       let bytes = 0;
       for (const { id, bytes: payload } of this.#prunable.all({ ...last, batch })) {
@@ -204,9 +204,9 @@ export class InvocationTable {
    * Ends the synchronous invocations that a dead server left running, as of `now` (milliseconds since the epoch).
    * Returns their number.
    */
-  markLost(now: number): number {
+  markLost(now: number): Promise<number> {
     const message = "The server ended before the function did";
-    return this.#database.transaction("fast", () => this.#markLost.run({ message, now: timestamp(now) }));
+    return this.#database.fast(() => this.#markLost.run({ message, now: timestamp(now) }));
   }
 }
 

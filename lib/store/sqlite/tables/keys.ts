@@ -81,7 +81,7 @@ export class KeyTable implements KeyStore {
   }
 
   async noteUses(uses: readonly (readonly [id: string, last_used_at: string])[]): Promise<void> {
-    this.#database.transaction("fast", () => {
+    await this.#database.fast(() => {
       for (const [id, last_used_at] of uses) this.#use.run({ id, last_used_at });
     });
   }

@@ -12,7 +12,7 @@ import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Cache } from "../database/cache.ts";
 import type { Database, Statement } from "../database/database.ts";
 import { violates } from "../errors.ts";
-import { cutPage, pageOf } from "../database/pages.ts";
+import { pageOf, readAll, readPage } from "../database/pages.ts";
 import type { FunctionTable } from "./functions.ts";
 import type { VersionTable } from "./versions.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
@@ -106,12 +106,30 @@ export class RouteTable implements RouteStore {
     });
   }
 
-  page({ after, limit }: PageQuery): Page<Route> {
-    return cutPage(this.#page.all({ ...after, count: limit + 1 }), limit, (row) => {
-      const found = this.#functions.get(row.function_id);
-      if (found === undefined) throw new Error(`Route ${row.id} leads to a function that is gone`);
-      return routeOf(row, found);
-    });
+  all(): Promise<Route[]> {
+    return this.#writer.asOfOneMoment(async () => this.readNow(await this.#functions.readNow()));
+  }
+
+  /** Reads all routes in slices, each as of its own moment. Routes of one function share its record. */
+  async readNow(functions: readonly Function[]): Promise<Route[]> {
+    const byId = new Map(functions.map((record) => [record.id, record]));
+    const found = await readAll(
+      (place) => this.#page.all({ ...place }),
+      (row) => {
+        const fn = byId.get(row.function_id);
+        return fn && routeOf(row, fn);
+      },
+    );
+    return found.filter((route) => route !== undefined);
+  }
+
+  async page(query: PageQuery): Promise<Page<Route>> {
+    const { records, last } = await readPage(
+      (place) => this.#page.all({ ...place }),
+      query,
+      (row) => this.#routeOf(row),
+    );
+    return { records: records.filter((route) => route !== undefined), last };
   }
 
   count(): number {
@@ -128,8 +146,13 @@ export class RouteTable implements RouteStore {
 
   /** Part of a transaction: like `insert`. */
   insertNow(route: Route): void {
-    const created_at = timestamp(this.#clock.now());
-    store(route, (row) => this.#insert.run({ ...row, created_at }));
+    this.inserting(route)();
+  }
+
+  /** Returns the part of a transaction that inserts a route. Its row is made now. */
+  inserting(route: Route): () => void {
+    const row = { ...routeRow(route), created_at: timestamp(this.#clock.now()) };
+    return () => store(route, () => this.#insert.run(row));
   }
 
   async replace(before: Route, after: Route, basis?: Basis): Promise<void> {
@@ -144,7 +167,13 @@ export class RouteTable implements RouteStore {
   /** Part of a transaction: like `replace`. */
   replaceNow(before: Route, after: Route): void {
     if (!Bun.deepEquals(this.#get.get({ id: before.id }), routeRow(before))) throw new StaleError();
-    store(after, (row) => this.#update.run({ ...row }));
+    this.replacing(after)();
+  }
+
+  /** Like `inserting` for a change of a route that is known to be as it was read. */
+  replacing(after: Route): () => void {
+    const row = { ...routeRow(after) };
+    return () => store(after, () => this.#update.run(row));
   }
 
   /** Part of a transaction. */
@@ -184,6 +213,7 @@ export class RouteTable implements RouteStore {
     this.#byPath.clear();
   }
 
+  /** Returns the route of a row; undefined if its function is gone. */
   #routeOf(row: RouteRow | undefined): Route | undefined {
     const found = row && this.#functions.get(row.function_id);
     return row && found && routeOf(row, found);
@@ -191,10 +221,10 @@ export class RouteTable implements RouteStore {
 }
 
 /** Runs a statement that writes a route, and turns what the database refuses into what a caller may see. */
-function store(route: Route, run: (row: RouteRow) => unknown): void {
+function store(route: Route, run: () => unknown): void {
   const { path } = route;
   try {
-    run(routeRow(route));
+    run();
   } catch (error) {
     if (violates(error, "unique")) {
       const message = `A route with the path ${JSON.stringify(path)} exists already: choose another path, or PATCH that one`;

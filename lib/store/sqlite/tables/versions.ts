@@ -58,7 +58,7 @@ export class VersionTable implements VersionStore {
     );
     this.#renameImage = database.prepare(
       "update versions set image_id = $image_id, record = json_set(record, '$.image_id', $image_id) " +
-        "where image_id = $before and record ->> 'digest' = $digest returning function_id as id",
+        "where image_id = $before and record ->> 'digest' is $digest returning function_id as id",
     );
     this.#get = database.prepare("select record from versions where function_id = $id and version = $version");
     this.#list = database.prepare(
@@ -93,12 +93,18 @@ export class VersionTable implements VersionStore {
     return this.#allNamed.all();
   }
 
-  /** Part of the transaction that changes the function: adds it as it is now, and removes the oldest that no route names. */
-  add(fn: Function): void {
+  /**
+   * Returns the part of the transaction that changes the function: it adds the function as it is now, and removes the
+   * oldest versions that no route names.
+   */
+  adding(fn: Function): () => void {
     const { id, version, image_id, updated_at } = fn;
-    this.#insert.run({ id, version, image_id, record: JSON.stringify(fn), updated_at });
-    // Versions are numbered from 1, so there cannot be more of them yet. The look takes 10 times as long as the insert.
-    if (version > VERSIONS) this.#prune.run({ id });
+    const row = { id, version, image_id, record: JSON.stringify(fn), updated_at };
+    return () => {
+      this.#insert.run(row);
+      // Versions are numbered from 1, so there cannot be more of them yet. The look takes 10 times as long as the insert.
+      if (version > VERSIONS) this.#prune.run({ id });
+    };
   }
 
   /** Part of a transaction: like `complete`. */

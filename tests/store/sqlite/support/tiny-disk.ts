@@ -16,7 +16,7 @@ await insert("before");
 fill();
 for (let attempt = 0; attempt < 2000 && refusals.length < 20; attempt += 1) await insert(`full-${attempt}`);
 await insertTogether();
-saveRecords();
+await saveRecords();
 const readWhileFull = acknowledged.every((id) => store.functions.get(id) !== undefined);
 const countWhileFull = store.functions.count();
 rmSync(ballast);
@@ -64,10 +64,10 @@ async function insertTogether(): Promise<void> {
   }
 }
 
-function saveRecords(): void {
+async function saveRecords(): Promise<void> {
   try {
     const logs = [{ stream: "stdout" as const, text: "x".repeat(1_000_000) }];
-    store.tables.invocations.save([{ invocation: someInvocation("i1"), logs }]);
+    await store.tables.invocations.save([{ invocation: someInvocation("i1"), logs }]);
   } catch (error) {
     refusals.push(error instanceof AppError ? error.reason : String(error));
   }

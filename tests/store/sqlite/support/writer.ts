@@ -18,7 +18,7 @@ if (mode === "hold") {
     await store.functions.insert(record);
     await store.routes.insert({ ...ROUTE_DEFAULTS, id: crypto.randomUUID(), path: `/${record.id}`, function: record });
     const ids = Array.from({ length: 20 }, () => crypto.randomUUID());
-    store.tables.invocations.save(
+    await store.tables.invocations.save(
       ids.map((id) => ({ invocation: someInvocation(id), logs: [{ stream: "stdout", text: "x".repeat(1000) }] })),
     );
     console.log(JSON.stringify({ function: record.id, invocations: ids }));

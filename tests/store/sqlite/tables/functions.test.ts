@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { ROUTE_DEFAULTS } from "../../../../lib/domain/routes/options.ts";
 import fc from "fast-check";
 import { AppError } from "../../../../lib/domain/errors.ts";
+import { anySettings } from "../../../support/any-settings.ts";
 import { changeFunction, newStore, rejectionOf, someFunction } from "../support/stores.ts";
 
 describe("FunctionTable", () => {
@@ -32,6 +33,61 @@ describe("FunctionTable", () => {
         expect(store.functions.get(id)?.environment).toEqual(environment);
       }),
     );
+  });
+
+  test("replace: keeps every field, whichever of them change", async () => {
+    using store = newStore();
+    const environment = fc.dictionary(fc.string(), fc.string(), { noNullPrototype: true });
+    let last = someFunction("f1");
+    await store.functions.insert(last);
+    await fc.assert(
+      fc.asyncProperty(anySettings, environment, fc.boolean(), async (settings, environment, isSmall) => {
+        const { timeout_ms, secrets } = settings;
+        const changes = isSmall ? { timeout_ms, secrets } : { ...settings, environment };
+        const next = { ...last, ...changes, version: last.version + 1 };
+        await store.functions.replace(last, next);
+        expect(store.functions.list()).toStrictEqual([next]);
+        last = next;
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test("replace: of several in one commit, what is based on the record as it is then", async () => {
+    using store = newStore();
+    const digest = "busybox@sha256:2";
+    await store.functions.insert(someFunction("f1", { name: "one", digest }));
+    await store.functions.insert(someFunction("f2", { name: "two" }));
+    const [first, other] = [store.functions.get("f1"), store.functions.get("f2")];
+    if (first === undefined || other === undefined) throw new Error("not inserted");
+    const second = { ...first, timeout_ms: 2, version: 2 };
+    // Its version exists: it is undone after its record was written.
+    const undone = { ...second, timeout_ms: 9, version: 1 };
+    const third = { ...second, timeout_ms: 3, version: 3 };
+    const { functions } = store;
+    const results = await Promise.allSettled([
+      functions.replace(first, second),
+      functions.replace(first, { ...first, timeout_ms: 7 }),
+      functions.replace(second, undone),
+      functions.replace(undone, { ...undone, timeout_ms: 8 }),
+      functions.replace(other, { ...other, name: "one" }),
+      functions.replace(second, third),
+      functions.renameImage({ before: String(third.image_id), image_id: "sha256:new", digest }),
+      functions.replace(third, { ...third, timeout_ms: 4, version: 4 }),
+    ]);
+    const kinds = results.map((result) => (result.status === "fulfilled" ? "done" : (result.reason as Error).name));
+    expect(kinds).toEqual([
+      "done",
+      "StaleError",
+      "SQLiteError",
+      "StaleError",
+      "AppError",
+      "done",
+      "done",
+      "StaleError",
+    ]);
+    expect(functions.get("f1")).toMatchObject({ timeout_ms: 3, version: 3, name: "one", image_id: "sha256:new" });
+    expect(functions.get("f2")).toStrictEqual(other);
   });
 
   test("find: by id, then by name", async () => {

@@ -56,6 +56,49 @@ describe("The budget of payloads", () => {
     expect(total(store)).toBe(BUDGET - SIZE);
   });
 
+  /** A store with dead invocations of `SIZE` bytes that can be replayed, and their replays. */
+  async function replayable(store: SqliteStore, count: number): Promise<NewInvocation[]> {
+    const ids = Array.from({ length: count }, (_, n) => `dead-${n}`);
+    for (const id of ids) await store.ledger.submit(work(id));
+    return ids.map((id) => ({
+      invocation: newWork(`again-${id}`, { replay_of: id }).invocation,
+      request: { copy_of: id },
+    }));
+  }
+
+  test("hundreds of replays let others write in between, and are queued once each", async () => {
+    using store = openSqliteStore(":memory:", { log: listeningLog().log, clock: stillClock() });
+    const replays = await replayable(store, 300);
+    const replayed = Promise.all([store.ledger.replayMany(replays), store.ledger.replayMany(replays)]);
+    await store.ledger.submit(work("other"));
+    expect(await store.ledger.count()).toBeLessThan(600);
+    const [first, second] = await replayed;
+    expect(first.length + second.length).toBe(300);
+    expect(new Set([...first, ...second].map(({ replay_of }) => replay_of)).size).toBe(300);
+    expect(await store.ledger.count()).toBe(601);
+  });
+
+  test("replays that do not fit are refused as a whole", async () => {
+    const stored = { log: listeningLog().log, clock: stillClock() };
+    using store = openSqliteStore(":memory:", { ...stored, queue_bytes: 550 * SIZE });
+    const replays = await replayable(store, 300);
+    expect(await rejection(store.ledger.replayMany(replays))).toMatchObject({ reason: "storage_full" });
+    expect([await store.ledger.count(), total(store)]).toEqual([300, 300 * SIZE]);
+  });
+
+  test("replays whose room goes to others meanwhile: those that are queued are returned", async () => {
+    const stored = { log: listeningLog().log, clock: stillClock() };
+    using store = openSqliteStore(":memory:", { ...stored, queue_bytes: 610 * SIZE });
+    const replays = await replayable(store, 300);
+    const replaying = store.ledger.replayMany(replays);
+    await store.ledger.submit(work("other", 100 * SIZE));
+    const replayed = await replaying;
+    expect(replayed.length).toBeGreaterThan(0);
+    expect(replayed.length).toBeLessThan(300);
+    expect(await store.ledger.count()).toBe(301 + replayed.length);
+    for (const { id } of replayed) expect((await store.history.get(id))?.status).toBe("queued");
+  });
+
   test("answers push out the oldest ones, at most half of it is kept, and queued requests stay", async () => {
     using store = smallStore();
     for (const id of ["a", "b", "c"]) await store.ledger.submit(work(id, 500));

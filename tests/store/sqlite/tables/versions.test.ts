@@ -205,10 +205,10 @@ test("Functions and versions of a database without isolation and contract keep t
   expect(store.versions.get("f1", 4)).toStrictEqual(store.functions.get("f1"));
 });
 
-const LATER = ["isolation", "scratch_bytes", "contract", "contract_reason", "content_type", "output"];
+const LATER = new Set(["isolation", "scratch_bytes", "contract", "contract_reason", "content_type", "output"]);
 
 function ofSchema17(record: object): object {
-  return Object.fromEntries(Object.entries(record).filter(([field]) => !LATER.includes(field)));
+  return Object.fromEntries(Object.entries(record).filter(([field]) => !LATER.has(field)));
 }
 
 test("A function of go-serverless has its version 1", () => {

@@ -114,7 +114,7 @@ describe("WorkTable", () => {
     expect(store.tables.work.count()).toBe(4);
   });
 
-  test("is deleted with its record, as are attempts and payloads", () => {
+  test("is deleted with its record, as are attempts and payloads", async () => {
     queue("a");
     store.tables.attempts.save("a", beganAttempt(1, timestamp(START)), [{ stream: "stdout", text: "x" }]);
     store.tables.payloads.put({
@@ -122,7 +122,7 @@ describe("WorkTable", () => {
       request: Buffer.from("{}"),
       ...NOTHING_MORE,
     });
-    store.tables.invocations.remove("a");
+    await store.tables.invocations.remove("a");
     expect([store.tables.work.get("a"), store.tables.attempts.list("a"), store.tables.payloads.get("a")]).toEqual([
       undefined,
       [],
@@ -165,12 +165,12 @@ describe("WorkTable", () => {
 const NOTHING_MORE = { request_meta: null, response: null, response_meta: null };
 
 describe("InvocationTable prune, with unfinished work,", () => {
-  test("neither removes nor counts it", () => {
-    for (const n of [1, 2, 3]) store.tables.invocations.save([{ invocation: someInvocation(`done${n}`) }]);
+  test("neither removes nor counts it", async () => {
+    for (const n of [1, 2, 3]) await store.tables.invocations.save([{ invocation: someInvocation(`done${n}`) }]);
     for (let n = 0; n < 10; n++) queue(`queued${n}`, {}, START + 1_000);
-    expect(store.tables.invocations.prune({ before: 0, keep: 3, batch: 100 })).toBe(0);
-    expect(store.tables.invocations.prune({ before: 0, keep: 2, batch: 100 })).toBe(1);
-    expect(store.tables.invocations.prune({ before: START + 60_000, keep: 2, batch: 100 })).toBe(2);
+    expect(await store.tables.invocations.prune({ before: 0, keep: 3, batch: 100 })).toBe(0);
+    expect(await store.tables.invocations.prune({ before: 0, keep: 2, batch: 100 })).toBe(1);
+    expect(await store.tables.invocations.prune({ before: START + 60_000, keep: 2, batch: 100 })).toBe(2);
     expect(store.tables.work.count()).toBe(10);
     expect(store.tables.invocations.get("queued0")?.status).toBe("queued");
   });
