@@ -23,6 +23,8 @@ const BASES = {
   bun: bunTree,
   /** The C library, certificates and accounts; no shell. */
   distroless: distrolessTree,
+  /** A shell and programs of Debian that know nothing of functions. */
+  programs: programsTree,
 } satisfies Record<string, () => Promise<ImageTree>>;
 
 export type BaseImage = keyof typeof BASES;
@@ -82,6 +84,37 @@ async function distrolessTree(): Promise<ImageTree> {
     texts: ACCOUNTS,
     directories: { tmp: 0o1777, "home/nonroot": 0o755 },
     changes: ["ENV PATH=/usr/local/bin:/usr/bin:/bin SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"],
+  };
+}
+
+/** Programs of Debian by their names: their packages. */
+const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
+  jq: ["jq"],
+  perl: ["perl-base"],
+  "php-cgi": ["php-cgi"],
+  sox: ["sox"],
+  git: ["git"],
+};
+
+/** A part of git's that answers a web server's requests, and the programs that it starts. */
+const GIT_HTTP = ["/usr/lib/git-core/git-http-backend", "/usr/lib/git-core/git"];
+
+async function programsTree(): Promise<ImageTree> {
+  const shell = await busyboxTree();
+  const found: [string, string][] = [];
+  for (const [name, packages] of Object.entries(PROGRAMS)) found.push([name, await ensureProgram(name, packages)]);
+  const programs = [...found.map(([, path]) => path), ...GIT_HTTP];
+  const libraries = await Promise.all(programs.map(librariesOf));
+  return {
+    ...shell,
+    files: {
+      ...shell.files,
+      ...inPlace([...new Set(libraries.flat())]),
+      ...Object.fromEntries(found.map(([name, path]) => [`usr/bin/${name}`, path])),
+      ...Object.fromEntries(GIT_HTTP.map((path) => [path.slice(1), path])),
+    },
+    links: Object.fromEntries(Object.entries(shell.links ?? {}).filter(([path]) => !(basename(path) in PROGRAMS))),
+    changes: ["ENV PATH=/usr/bin:/bin", 'CMD ["sh"]'],
   };
 }
 

@@ -11,6 +11,7 @@ const SAMPLES = {
   "hello-world": { base: "oven/bun:1", standIn: "bun" },
   "hello-sh": { base: "busybox:1", standIn: "busybox" },
   "http-sh": { base: "busybox:1", standIn: "busybox" },
+  "checksum-stdio": { base: "busybox:1", standIn: "busybox" },
 } as const satisfies Record<string, { base: string; standIn: BaseImage }>;
 
 export type SampleName = keyof typeof SAMPLES;

@@ -113,6 +113,10 @@ export const RESPONSE_BYTES = 6 * MIB;
 /** A function's response.meta.json: one frame of the gate's protocol. */
 export const RESPONSE_META_BYTES = 64 * KIB;
 export const RESPONSE_HEADERS = 256;
+/** The headers that a CGI program prints in front of its answer; many servers stop at less. */
+export const CGI_HEAD_BYTES = 64 * KIB;
+/** The variables of a call, its secrets included: the room that the gate has for them. */
+export const GATE_VARIABLES_BYTES = MIB;
 /** The output that is kept of a call. */
 export const LOG_BYTES = 64 * KIB;
 /** The most that a function may ask for: the logs of a call are in memory until it ends. */

@@ -39,16 +39,20 @@ static uint8_t open_file(struct file *file, const char *name, uint32_t limit) {
 
 static uint64_t microseconds(struct timeval time) { return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_usec; }
 
-/* Opens the response files and sends EXIT, which describes them. */
+/* Opens the response files, unless the answer was the output, and sends EXIT, which describes it. */
 void send_exit(void) {
   uint8_t payload[64], *at = payload;
   const struct outcome *outcome = function_outcome();
   const int status = outcome->status;
   const uint32_t oom_kills = oom_kills_in_call();
-  const uint8_t meta_state = open_file(&meta, "response.meta.json", PAYLOAD_MAX);
-  uint8_t state = open_file(&response, "response.body", response_limit());
-  const bool made_body = state != FILE_MISSING;
-  if (!made_body) state = open_file(&response, "response.json", response_limit());
+  uint8_t meta_state = FILE_MISSING, state = output_was_too_much() ? FILE_LARGE : FILE_FINE;
+  bool made_body = true;
+  if (!given.stdio) {
+    meta_state = open_file(&meta, "response.meta.json", PAYLOAD_MAX);
+    state = open_file(&response, "response.body", response_limit());
+    made_body = state != FILE_MISSING;
+    if (!made_body) state = open_file(&response, "response.json", response_limit());
+  }
   at = put(at, WIFEXITED(status) ? (uint64_t)WEXITSTATUS(status) : 0, 1);
   at = put(at, WIFSIGNALED(status) ? (uint64_t)WTERMSIG(status) : 0, 1);
   at = put(at, oom_kills, 4);

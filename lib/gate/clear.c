@@ -177,7 +177,7 @@ void look_for_sockets(void) {
   left = left || (now > lowest && has_unix_sockets());
 }
 
-bool sockets_are_left(void) { return left; }
+bool sockets_may_be_left(void) { return left; }
 
 /* Sends a unix socket, and a descriptor with it, through itself. Closes the descriptor, and then what starts the collector:
  * so nothing of it is ours when it is collected. */

@@ -120,9 +120,13 @@ static int make_directory(void) {
 
 /* Makes the context. Anyone may read and write there: the image may switch to another user than ours, and ours may be
  * any. Returns false if the call has failed. */
-bool make_context(bool empty_body, bool body_file) {
+bool make_context(void) {
   context_fd = make_directory();
-  if (context_fd < 0) return context_failed();
+  return context_fd >= 0 || context_failed();
+}
+
+/* Makes the files of the contract `files`. Returns false if the call has failed. */
+bool make_files(bool empty_body, bool body_file) {
   body_fd = make_at(context_fd, "request.json", 0666);
   int response = body_fd < 0 ? -1 : make_at(context_fd, "response.json", 0666);
   if (response < 0) return context_failed();

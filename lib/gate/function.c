@@ -77,7 +77,9 @@ static int open_empty(void) {
  * exits. */
 static bool prepare(void) {
   int go[2], exec_errno[2];
-  int input = open_empty();
+  int input = -1;
+  if (!given.stdio) input = open_empty();
+  else adopt_input(open_input(&input));
   if (input < 0 || !open_logs() || pipe2(go, O_CLOEXEC) < 0 || pipe2(exec_errno, O_CLOEXEC) < 0) return false;
   pid_t pid = fork();
   if (pid < 0) return false;
@@ -148,6 +150,7 @@ void conclude(int status, const struct rusage *usage) {
     if (may_serve_again()) look_for_sockets();
     kill_others();
   }
+  close_input();
   wipe_variables(); /* in case it was killed before it took them */
   if (exec_errno_fd >= 0 && read(exec_errno_fd, &error, sizeof error) == sizeof error) return fail(FAILED_EXEC, error);
   enter(DRAINING);

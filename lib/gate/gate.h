@@ -31,9 +31,10 @@
 
 enum { VERSION = 4, HEADER = 5, PAYLOAD_MAX = 65536 };
 /* Frames from the server. */
-enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04 };
+enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04, ENV_DEFAULT = 0x0B };
 /* Frames from the gate. */
 enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86, META = 0x87, TAIL = 0x88 };
+enum { STREAM_DATA = 0x8A, STREAM_CREDIT = 0x8B };
 /* Stages of FAILED. */
 enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRAMES, FAILED_SECRETS };
 
@@ -52,6 +53,7 @@ struct given {
   char **command;
   char **shared; /* paths of mounts that calls share, as the server wants it: they are neither cleared nor compared */
   int shared_count;
+  bool stdio;   /* the contract is `stdio`, not `files` */
   bool is_init; /* PID 1 of its namespace; false when a test runs the gate as a plain process */
   mode_t umask;
   sigset_t signals;
@@ -106,7 +108,8 @@ const char *context_path(void);
 const char *context_id(void);
 void context_root(char root[PATH_MAX]);
 int context_descriptor(void);
-bool make_context(bool empty_body, bool body_file);
+bool make_context(void);
+bool make_files(bool empty_body, bool body_file);
 bool write_body(const uint8_t *bytes, size_t length);
 bool take_file(const uint8_t *payload, uint32_t length);
 bool secrets_were_given(void);
@@ -117,7 +120,7 @@ void close_fd(int *fd);
 /* ---- variables.c: environment variables that a request brings ---- */
 
 bool map_variables(void);
-bool take_variable(const uint8_t *payload, uint32_t length);
+bool take_variable(const uint8_t *payload, uint32_t length, bool is_default);
 bool set_variables(void);
 void wipe_variables(void);
 
@@ -159,6 +162,20 @@ uint32_t oom_kills_in_call(void);
 void close_function(void);
 void forget_function(void);
 
+/* ---- contracts/stdio.c: the function's stdin, and its stdout as the answer ---- */
+
+int open_input(int *function_end);
+void adopt_input(int fd);
+void begin_input(uint32_t length);
+bool take_input(const uint8_t *bytes, uint32_t length, uint32_t left);
+void feed_input(void);
+int waiting_input(void);
+void close_input(void);
+void send_credit(void);
+ssize_t read_output(int fd);
+bool output_was_too_much(void);
+void reset_streams(void);
+
 /* ---- exec.c: the child's side of the fork ---- */
 
 bool prepare_function(int input, int output, int error_output);
@@ -178,7 +195,7 @@ bool clear_ipc_objects(void);
 bool holds_only(const char *path, const char *except);
 void open_socket_lists(void);
 void look_for_sockets(void);
-bool sockets_are_left(void);
+bool sockets_may_be_left(void);
 bool collect_sockets(void);
 
 /* ---- kept.c: what has to be as it was before the first call ---- */

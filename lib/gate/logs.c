@@ -1,5 +1,6 @@
 /*
- * The function's stdout and stderr: two pipes, sent on as LOG frames up to the call's limit. Of what comes after that
+ * The function's stdout and stderr: two pipes, sent on as LOG frames up to the call's limit (contracts/stdio.c takes
+ * stdout where that is the answer). Of what comes after that
  * the last bytes are kept and sent as TAIL frames when the function has ended: an error is usually told at the end.
  *
  * function.c opens them for each process that it forks, main.c reads them while the function runs, and drains them
@@ -78,8 +79,8 @@ void reset_logs(void) {
 }
 
 /* Returns whether to read the pipes now. Below the limit the function has to wait until the server keeps up; beyond it
- * output is dropped, which needs no room. */
-bool logs_may_flow(void) { return left == 0 || payload_room(PAYLOAD_MAX) != NULL; }
+ * output is dropped, which needs no room; an answer is not. */
+bool logs_may_flow(void) { return (left == 0 && !given.stdio) || payload_room(PAYLOAD_MAX) != NULL; }
 
 static void close_log(struct log *log) {
   close_fd(&log->fd);
@@ -145,17 +146,13 @@ bool feed_tail(void) {
   return true;
 }
 
-/* Reads once from a pipe, if logs_may_flow(). Returns the number of bytes, 0 if there are none now. */
-static size_t read_pipe(struct log *log) {
+/* Reads once from a pipe that is a log, as read() does. */
+static ssize_t read_piece(struct log *log) {
   static uint8_t beyond[PAYLOAD_MAX]; /* output that is dropped */
   size_t keep = left < PAYLOAD_MAX - 1 ? left : PAYLOAD_MAX - 1;
   uint8_t *payload = keep > 0 ? payload_room(1 + keep) : NULL;
   ssize_t n = payload != NULL ? read(log->fd, payload + 1, keep) : read(log->fd, beyond, sizeof beyond);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
-  if (n <= 0) {
-    close_log(log);
-    return 0;
-  }
+  if (n <= 0) return n;
   if (payload != NULL) {
     payload[0] = log->stream;
     commit_frame(LOG, 1 + (size_t)n);
@@ -164,7 +161,15 @@ static size_t read_pipe(struct log *log) {
     dropped += (uint64_t)n;
     keep_tail(log->stream, beyond, (size_t)n);
   }
-  return (size_t)n;
+  return n;
+}
+
+/* Reads once from a pipe, if logs_may_flow(). Returns the number of bytes, 0 if there are none now. */
+static size_t read_pipe(struct log *log) {
+  ssize_t n = given.stdio && log == logs ? read_output(log->fd) : read_piece(log);
+  if (n > 0) return (size_t)n;
+  if (n == 0 || (errno != EAGAIN && errno != EINTR)) close_log(log);
+  return 0;
 }
 
 void read_log(int which) { read_pipe(&logs[which]); }

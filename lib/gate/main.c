@@ -1,8 +1,8 @@
 /*
  * Start-up, and the loop that everything runs in.
  *
- *     gate [--shared=PATH...] [--] COMMAND [ARG...]
- *     gate --cell=... (cell/options.c) [--shared=PATH...] -- COMMAND [ARG...]
+ *     gate [--stdio] [--shared=PATH...] [--] COMMAND [ARG...]
+ *     gate [--stdio] --cell=... (cell/options.c) [--shared=PATH...] -- COMMAND [ARG...]
  *
  * Each turn of the loop does all that can be done without waiting, then polls stdin, stdout, signals and the function's
  * output, and hands each event to its owner.
@@ -87,6 +87,8 @@ static void watch_signals(void) {
 static char **take_options(char **words) {
   static const char SHARED[] = "--shared=";
   static char *shared[SHARED_MOST + 1];
+  given.stdio = *words != NULL && strcmp(*words, "--stdio") == 0;
+  if (given.stdio) words++;
   given.shared = shared;
   for (; *words != NULL; words++) {
     if (strncmp(*words, SHARED, sizeof SHARED - 1) != 0) {
@@ -116,7 +118,8 @@ static bool set_up(char **command) {
 static void advance(void) {
   if (phase() == DRAINING && drain_logs() && feed_tail()) send_exit();
   if (phase() == ANSWERING) feed_answer();
-  if (phase() == ANSWERING && may_serve_again() && !answer_is_left()) reset_at_once();
+  if (phase() == RUNNING) send_credit();
+  if (phase() == ANSWERING && may_serve_again() && !answer_is_left() && !request_is_unread()) reset_at_once();
   flush_frames();
   if (phase() == WAITING) prepare_ahead();
   /* A server that is still sending its body must find our answer, not a broken pipe: we read until it closes stdin. */
@@ -133,7 +136,7 @@ static int shorter(int one, int other) { return one < 0 || (other >= 0 && other 
 static void take_events(void) {
   const bool sent = all_sent();
   /* Input that comes now belongs to the next request, and is not read until we are READY for it. */
-  const bool early = may_serve_again() && (phase() == ANSWERING || phase() == RESETTING);
+  const bool early = may_serve_again() && (phase() == ANSWERING || phase() == RESETTING) && !request_is_unread();
   const bool more = sent && (phase() == DRAINING || answer_is_left()); /* there is more to send: do not wait */
   const bool reading = phase() == RUNNING && logs_may_flow();
   struct pollfd fds[] = {
@@ -144,6 +147,7 @@ static void take_events(void) {
       {.fd = reading ? log_fd(1) : -1, .events = POLLIN},
       {.fd = cell_link(0), .events = POLLIN},
       {.fd = cell_link(1), .events = POLLIN},
+      {.fd = waiting_input(), .events = POLLOUT},
   };
   if (poll(fds, sizeof fds / sizeof *fds, more ? 0 : shorter(poll_timeout(), cell_recheck_ms())) < 0 && errno != EINTR) leave();
   if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* the reader is gone */
@@ -153,6 +157,7 @@ static void take_events(void) {
     if (fds[3 + LOGS + i].revents) hear_cell(i);
   if (fds[2].revents) take_signals();
   if (alarm_is_due()) take_alarm();
+  if (fds[3 + LOGS + 2].revents) feed_input();
   make_beside_long_call();
   for (int i = 0; i < LOGS; i++)
     if (fds[3 + i].revents && phase() == RUNNING && logs_may_flow()) read_log(i);
@@ -163,7 +168,7 @@ int main(int argc, char **argv) {
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   char **command = argc < 1 ? argv : take_options(argv + 1);
   if (*command == NULL) {
-    fputs("usage: gate [--shared=PATH...] [--] COMMAND [ARG...]\n", stderr);
+    fputs("usage: gate [--stdio] [--shared=PATH...] [--] COMMAND [ARG...]\n", stderr);
     return 2;
   }
   if (!set_up(command)) return 1;

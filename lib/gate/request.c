@@ -1,8 +1,9 @@
 /*
- * Frames from the server: REQUEST, then ENV and FILE, then BODY. When all of them are here, the function starts.
+ * Frames from the server: REQUEST, then ENV and FILE, then BODY. When all of them are here, the function starts; with the
+ * contract `stdio` it does not wait for BODY.
  *
  * main.c calls receive() whenever stdin has something to read. What a frame brings goes to its owner: variables to
- * variables.c, files and the body to files.c.
+ * variables.c, files and the body to files.c or contracts/stdio.c.
  *
  * Owns the input buffer, what is still to come of the request, and the request's own settings.
  */
@@ -23,18 +24,22 @@ static uint32_t grace, response_most;
 static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length);
 static void discard(void);
 
+/* Returns whether an answer is on its way: no frame counts any more, but for the rest of a body that the function did not
+ * wait for if another request may follow it. */
+static bool is_over(void) { return phase() == ANSWERING && !(given.stdio && may_serve_again() && request_is_unread()); }
+
 /* Reads from the server. At the end of stdin the call ends, whatever the phase. */
 void receive(void) {
   /* An answer is on its way: from here on only the end of stdin matters, though the server may still be sending a body
    * that we refused. */
-  if (phase() == ANSWERING || phase() == LEAVING) return discard();
+  if (is_over() || phase() == LEAVING) return discard();
   ssize_t n = read(STDIN_FILENO, in + in_used, sizeof in - in_used);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) leave();
   in_used += (size_t)n;
   size_t at = 0;
   bool secret = false; /* some of these bytes must not stay in the buffer once they are taken */
-  while (phase() != ANSWERING && in_used - at >= HEADER) {
+  while (!is_over() && in_used - at >= HEADER) {
     uint32_t length = get32(in + at + 1);
     if (length > PAYLOAD_MAX) return fail(FAILED_FRAMES, EMSGSIZE);
     if (in_used - at < HEADER + length) break;
@@ -45,7 +50,7 @@ void receive(void) {
   in_used -= at; /* one move for each read, not for each frame: many small frames stay cheap */
   memmove(in, in + at, in_used);
   if (secret || extras_left > 0) explicit_bzero(in + in_used, at);
-  if ((phase() == RUNNING || phase() == DRAINING) && in_used > 0) fail(FAILED_FRAMES, EPROTO);
+  if ((phase() == RUNNING || phase() == DRAINING) && in_used > 0 && !request_is_unread()) fail(FAILED_FRAMES, EPROTO);
 }
 
 /* Reads from the server and forgets it. Whatever the buffer holds by now is of no use either. */
@@ -66,9 +71,10 @@ uint32_t response_limit(void) { return response_most; }
 uint32_t grace_ms(void) { return grace; }
 
 static void start_when_complete(void) {
-  if (request_is_unread()) return;
+  if (extras_left > 0 || (body_left > 0 && !given.stdio)) return;
   close_request_files();
   start_function();
+  if (given.stdio && phase() == RUNNING) begin_input(body_left);
 }
 
 /* Takes REQUEST. Returns false if the frame is not of the form that PROTOCOL.md gives it. */
@@ -91,14 +97,17 @@ static bool take_request(const uint8_t *payload, uint32_t length) {
   body_left = get32(payload + 16);
   extras_left = get32(payload + 20);
   allow_another((payload[24] & FLAG_AGAIN) != 0 && is_reusable());
-  if (!make_context(body_left == 0, (payload[24] & FLAG_BODY_FILE) != 0)) return true;
+  if (!make_context()) return true;
+  if (!given.stdio && !make_files(body_left == 0, (payload[24] & FLAG_BODY_FILE) != 0)) return true;
   enter(RECEIVING);
   start_when_complete();
   return true;
 }
 
 static bool take_extra(uint8_t type, const uint8_t *payload, uint32_t length) {
-  bool taken = type == ENV ? take_variable(payload, length) : type == FILE_PIECE && take_file(payload, length);
+  const bool is_default = type == ENV_DEFAULT;
+  bool taken = type == FILE_PIECE && take_file(payload, length);
+  if (type == ENV || is_default) taken = take_variable(payload, length, is_default);
   if (taken && phase() == RECEIVING) {
     extras_left--;
     start_when_complete();
@@ -106,7 +115,13 @@ static bool take_extra(uint8_t type, const uint8_t *payload, uint32_t length) {
   return taken;
 }
 
+/* Takes BODY. One that goes to the function's stdin may be cut short by an empty piece. */
 static bool take_body(const uint8_t *payload, uint32_t length) {
+  if (given.stdio) {
+    if (body_left == 0 || length > body_left) return false;
+    body_left = length == 0 ? 0 : body_left - length;
+    return take_input(payload, length, body_left);
+  }
   if (length == 0 || length > body_left) return false;
   body_left -= length;
   if (write_body(payload, length)) start_when_complete();
@@ -117,6 +132,6 @@ static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
   bool taken = false;
   if (phase() == WAITING) taken = type == REQUEST && take_request(payload, length);
   else if (phase() == RECEIVING && extras_left > 0) taken = take_extra(type, payload, length);
-  else if (phase() == RECEIVING) taken = type == BODY && take_body(payload, length);
+  else if (phase() == RECEIVING || given.stdio) taken = type == BODY && take_body(payload, length);
   if (!taken) fail(FAILED_FRAMES, EPROTO);
 }

@@ -57,6 +57,7 @@ static void close_call(void) {
 static void begin_anew(void) {
   forget_function();
   reset_logs();
+  reset_streams();
   allow_another(false);
   clear_alarm();
   enter(WAITING);
@@ -84,7 +85,7 @@ bool reset_at_once(void) {
   char root[PATH_MAX];
   if (cells_are_on()) return reset_cell();
   context_root(root);
-  if (!alone() || sockets_are_left()) return false;
+  if (!alone() || sockets_may_be_left()) return false;
   if (access(root, W_OK) < 0 || !holds_only(root, context_id())) return false;
   const char *in_tmp = strncmp(root, "/tmp/", 5) == 0 ? root + 5 : "";
   if (!holds_only("/tmp", in_tmp) || !holds_only("/dev/shm", "") || !holds_only("/dev/mqueue", "")) return false;
@@ -115,7 +116,7 @@ static bool mounts_are_kept_at_last(void) { return mounts_are_kept() || (collect
  * memory. */
 static bool clear_container(void) {
   look_for_sockets();
-  if (sockets_are_left() && !collect_sockets()) return false;
+  if (sockets_may_be_left() && !collect_sockets()) return false;
   return clear_directory("/tmp") && clear_directory("/dev/shm") && clear_directory("/dev/mqueue") &&
          (!secrets_were_given() || clear_directory(SECRETS)) && clear_ipc_objects() && clear_mounts() &&
          mounts_are_kept_at_last();

@@ -1,5 +1,5 @@
 /*
- * Environment variables that a request brings in ENV frames.
+ * Environment variables that a request brings in ENV and ENV_DEFAULT frames.
  *
  * The function's process is forked before the request comes, so they reach it through memory that both processes share:
  * the gate adds to it (request.c), the child sets them and wipes the memory (exec.c), and the gate wipes it again when
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* "NAME=value" of each variable, each with its NUL. Pages that no call needs cost nothing, and the kernel accepts
+/* "NAME=value" of each variable, each with its NUL, and with "=" in front if it is a default. Pages that no call needs cost nothing, and the kernel accepts
  * little more than this much in an environment anyway. */
 static struct {
   size_t used;
@@ -27,28 +27,30 @@ bool map_variables(void) {
   return variables != MAP_FAILED;
 }
 
-/* Takes ENV. Returns false if the payload is not a name and a value. */
-bool take_variable(const uint8_t *payload, uint32_t length) {
+/* Takes ENV, or ENV_DEFAULT. Returns false if the payload is not a name and a value. */
+bool take_variable(const uint8_t *payload, uint32_t length, bool is_default) {
   const uint32_t name_length = length < 2 ? 0 : get16(payload);
   if (name_length == 0 || length < 2 + name_length) return false;
   const uint8_t *name = payload + 2, *value = name + name_length;
   const size_t value_length = length - 2 - name_length;
   if (memchr(name, '=', name_length) != NULL || memchr(name, '\0', length - 2) != NULL) return false;
-  if (sizeof variables->bytes - variables->used < name_length + value_length + 2) {
+  if (sizeof variables->bytes - variables->used < name_length + value_length + 2 + is_default) {
     fail(FAILED_EXEC, E2BIG); /* as the kernel would say */
     return true;
   }
   char *at = variables->bytes + variables->used;
+  if (is_default) *at++ = '=';
   memcpy(at, name, name_length);
   at[name_length] = '=';
   memcpy(at + name_length + 1, value, value_length);
   at[name_length + 1 + value_length] = '\0';
-  variables->used += name_length + value_length + 2;
+  variables->used += name_length + value_length + 2 + is_default;
   return true;
 }
 
-/* Sets the variables in this process and wipes the shared memory. An environment may hold a name twice, and putenv
- * replaces only the first, so each name is unset first. The copy that putenv keeps is gone after the exec. */
+/* Sets the variables in this process and wipes the shared memory; a default only if nothing else has set its name. An
+ * environment may hold a name twice, and putenv replaces only the first, so each name is unset first. The copy that putenv
+ * keeps is gone after the exec. */
 bool set_variables(void) {
   if (variables->used == 0) return true;
   char *at = malloc(variables->used + 1);
@@ -57,11 +59,14 @@ bool set_variables(void) {
   const char *end = at + variables->used;
   wipe_variables();
   for (; at < end; at += strlen(at) + 1) {
+    const bool is_default = *at == '=';
+    at += is_default;
     char *equals = strchr(at, '=');
     *equals = '\0';
-    unsetenv(at);
+    const bool is_set = is_default && getenv(at) != NULL;
+    if (!is_set) unsetenv(at);
     *equals = '=';
-    if (putenv(at) != 0) return false;
+    if (!is_set && putenv(at) != 0) return false;
   }
   return true;
 }

@@ -10,7 +10,7 @@ import type { Metrics } from "../metrics.ts";
 import { Admission, type Coming } from "./admission.ts";
 import type { Call, RunnerRun } from "./call.ts";
 import { CellCheck } from "./cell-check.ts";
-import { FILES } from "./contracts/files.ts";
+import { BY_NAME } from "./contracts/contracts.ts";
 import { Instance, type Run } from "./instance/instance.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
@@ -192,7 +192,7 @@ export class Runner implements AsyncDisposable {
     try {
       // Synchronous calls have none, and wait for nothing here.
       if (call.onHandover !== undefined) await call.onHandover(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
-      const exchange = FILES.exchange(call, this.#options.clock.now());
+      const exchange = BY_NAME[call.function.contract].exchange(call, this.#options.clock.now());
       const run = await instance.serve({
         ...(exchange instanceof Promise ? await exchange : exchange),
         id: call.id,

@@ -30,7 +30,8 @@ const tagged: string[] = [];
 beforeAll(async () => {
   engine = await acquireEngine();
   await ensureProgram("curl", ["curl"]);
-  for (const name of ["hello-world", "hello-sh", "http-sh"] as const) await buildSample(engine.client, name, true);
+  for (const name of ["hello-world", "hello-sh", "http-sh", "checksum-stdio"] as const)
+    await buildSample(engine.client, name, true);
   for (const [reference, standIn] of PUBLIC) {
     if (await hasImage(engine.client, reference)) continue;
     const [repository, tag] = reference.split(":");

@@ -85,3 +85,21 @@ describe("http-sh", () => {
     expect(answer.headers.get("x-function-exit-code")).toBe("0");
   });
 });
+
+describe("checksum-stdio", () => {
+  let fn: Function;
+
+  beforeAll(async () => {
+    const { client } = await acquireEngine();
+    fn = await server.createFunction((await buildSample(client, "checksum-stdio", true)).reference);
+  });
+
+  test.each([
+    ["hello", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824  -\n"],
+    ["", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  -\n"],
+  ])("answers %p with its checksum", async (request, response) => {
+    const answer = await server.invoke(fn, request);
+    expect([answer.status, await answer.text()]).toEqual([200, response]);
+    expect(answer.headers.get("content-type")).toBe("text/plain");
+  });
+});

@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { CONTRACTS, OUTPUTS } from "../../lib/domain/functions/contract.ts";
 import { ISOLATIONS } from "../../lib/domain/functions/isolation.ts";
 import { checkSettings } from "../../lib/domain/functions/rules.ts";
 import { SANDBOXES, SETTING_DEFAULTS, type Settings } from "../../lib/domain/functions/settings.ts";
@@ -21,6 +22,9 @@ export const anySettings: fc.Arbitrary<Settings> = fc
       command: words,
       user: fc.option(fc.constantFrom("1000", "1000:0", "nobody", "root", "0", "www-data:100")),
       working_dir: fc.option(fc.constantFrom("/", "/app", "/.slipway", "/sys")),
+      contract: fc.constantFrom(...CONTRACTS),
+      content_type: fc.option(fc.constantFrom("text/plain", "text/html; charset=utf-8", "image/svg+xml", "nonsense")),
+      output: fc.constantFrom(...OUTPUTS),
       timeout_ms: fc.integer({ min: 100, max: 900_000 }),
       memory_bytes: fc.integer({ min: MEMORY_BYTES.min, max: MEMORY_BYTES.max }),
       cpus: fc.double({ min: CPUS.min, max: CPUS.max, noNaN: true }),

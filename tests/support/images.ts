@@ -26,6 +26,7 @@ const FIXTURES = {
   static: { chaos: "static" },
   distroless: { base: "distroless", chaos: "dynamic" },
   shell: { base: "busybox" },
+  programs: { base: "programs" },
   bun: { base: "bun" },
   nonroot: { chaos: "static" },
   "path-entrypoint": { base: "busybox", chaos: "static" },

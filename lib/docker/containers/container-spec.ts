@@ -1,5 +1,6 @@
 import { contextBytes } from "../../domain/functions/isolation.ts";
 import { isRoot } from "../../domain/functions/rules.ts";
+import type { ContractName } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { CONTEXT_BYTES, NOFILE, SECRETS_FILES_BYTES } from "../../domain/limits.ts";
 import { type ContainerSpec, FUNCTION_LABEL, OWNER_LABEL } from "../api/containers.ts";
@@ -80,13 +81,16 @@ function volumeMounts({ volumes }: Function, owner: string): readonly Readonly<R
 }
 
 /**
- * Returns the gate's own arguments: it neither clears nor compares what calls are meant to share. `--` ends them if the command
- * could be taken for one.
+ * Returns the gate's own arguments: the contract, and what calls are meant to share, which it neither clears nor compares. `--`
+ * ends them if the command could be taken for one.
  */
-function gateOptions({ volumes }: Function, command: readonly string[]): readonly string[] {
-  const options = volumes.map(({ path }) => `--shared=${path}`);
+function gateOptions({ contract, volumes }: Function, command: readonly string[]): readonly string[] {
+  const options = [...GATE_CONTRACT[contract], ...volumes.map(({ path }) => `--shared=${path}`)];
   return options.length > 0 || command[0]?.startsWith("--") ? [...options, "--"] : [];
 }
+
+/** The gate's first argument, by the contract. */
+export const GATE_CONTRACT: Readonly<Record<ContractName, readonly string[]>> = { files: [], stdio: ["--stdio"] };
 
 /** Returns the user of the process, unless the image decides. */
 function userOf({ user, sandbox }: Function, { image, user: found }: ContainerSetting): { readonly User?: string } {

@@ -1,8 +1,9 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { REASONS } from "../errors.ts";
+import { CONTRACTS } from "../functions/contract.ts";
 import { PAGE } from "../limits.ts";
 import { parseLimit } from "../functions/pages.ts";
-import { Nullable, readTime, Timestamp } from "../types.ts";
+import { Enum, Nullable, readTime, Timestamp } from "../types.ts";
 
 /**
  * A synchronous one is `running` until it ends; `failed` is every end that has no status of its own, and `reason` says
@@ -83,7 +84,7 @@ export const Invocation = Type.Object({
   cpu_ms: milliseconds("User and system time of the function's process and its children", 2.5),
   peak_memory_bytes: bytes("Largest resident set of the function's process", 1_376_256),
   request_bytes: Type.Integer({ description: "Size of the request body.", examples: [26] }),
-  response_bytes: bytes("Size of response.json or response.body", 50),
+  response_bytes: bytes("Size of the answer's body: response.json, response.body or standard output", 50),
   log_bytes: Type.Integer({ description: "Size of the logs that were kept.", examples: [8] }),
   log_dropped_bytes: Type.Integer({
     description: "Size of the output beyond the limit, which was dropped.",
@@ -109,6 +110,7 @@ export const Invocation = Type.Object({
       examples: [1],
     }),
   ),
+  contract: Enum(CONTRACTS, { description: "How the function was spoken to.", examples: ["files"] }),
   parent_id: Nullable(Type.String({ description: "The invocation whose end caused it (`on_success`, `on_failure`)." })),
   replay_of: Nullable(Type.String({ description: "The invocation whose request it repeats." })),
   schedule_id: Nullable(Type.String({ description: "The schedule that caused it." })),

@@ -1,9 +1,10 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { Environment } from "../environment.ts";
+import { CONTRACT_REASONS } from "./contract.ts";
 import { AppError } from "../errors.ts";
 import { FunctionName, SETTING_DEFAULTS, GIVEN_SETTINGS, SETTINGS, type Settings } from "./settings.ts";
 import { IMAGE_REFERENCE_LENGTH } from "../limits.ts";
-import { Nullable, Timestamp } from "../types.ts";
+import { Enum, Nullable, Timestamp } from "../types.ts";
 
 /** An image plus its settings, registered under an id. */
 export const Function = Type.Object({
@@ -33,6 +34,11 @@ export const Function = Type.Object({
   ),
   environment: Environment,
   ...SETTINGS,
+  contract_reason: Enum(CONTRACT_REASONS, {
+    description:
+      "What chose `contract`: the `setting` itself, a `label` of the image, or the `default`, as nothing said otherwise.",
+    examples: ["default"],
+  }),
   version: Type.Integer({
     minimum: 1,
     description:
@@ -96,10 +102,11 @@ export const UpdateFunction = Type.Partial(CreateFunction, { additionalPropertie
 export type UpdateFunction = Static<typeof UpdateFunction>;
 
 /** The defaults of a function. */
-export const FUNCTION_DEFAULTS: Settings & Pick<Function, "name" | "environment" | "version"> = {
+export const FUNCTION_DEFAULTS: Settings & Pick<Function, "name" | "environment" | "version" | "contract_reason"> = {
   ...SETTING_DEFAULTS,
   name: null,
   environment: {},
+  contract_reason: "default",
   version: 1,
 };
 

@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { contractAfter, contractProblem } from "./contract.ts";
 import { AppError } from "../errors.ts";
 import { isolationAfter, isolationProblem, scratchProblem } from "./isolation.ts";
 import { quoted } from "../quoted.ts";
@@ -33,17 +34,23 @@ export function fullSettings({ retry, volumes, ...given }: GivenSettings): Parti
 export function settingsAtCreation(given: Partial<Settings>, ofImage: Partial<Settings>): Settings {
   const chosen = { ...ofImage, ...given };
   const asImage = { ...SETTING_DEFAULTS, ...ofImage, ...isolationAfter(SETTING_DEFAULTS, ofImage) };
-  const settings = { ...asImage, ...given, ...isolationAfter(asImage, given) };
+  const contract = contractAfter(chosen.contract ?? SETTING_DEFAULTS.contract, given);
+  const settings = { ...asImage, ...given, ...isolationAfter(asImage, given), ...contract };
   return settings.sandbox === "strict" ? { ...settings, ...strictly(chosen, SETTING_DEFAULTS) } : settings;
 }
 
 /**
- * Returns all changes of an update: the sandbox `strict` also sets the network and the root, which stay afterwards, and
- * `isolation` and `max_calls` follow each other.
+ * Returns all changes of an update: the sandbox `strict` also sets the network and the root, which stay afterwards,
+ * `isolation` and `max_calls` follow each other, and another contract than `stdio` takes away what only that has.
  */
 export function settingsAfterChange(before: Settings, given: Partial<Settings>): Partial<Settings> {
   const becomesStrict = given.sandbox === "strict" && before.sandbox !== "strict";
-  return { ...given, ...isolationAfter(before, given), ...(becomesStrict && strictly(given, before)) };
+  return {
+    ...given,
+    ...isolationAfter(before, given),
+    ...(given.contract !== undefined && contractAfter(given.contract, given)),
+    ...(becomesStrict && strictly(given, before)),
+  };
 }
 
 /** The settings on which it depends whether an engine can make a function's cells. */
@@ -91,6 +98,7 @@ const CHECKS: readonly ((settings: Settings) => string | undefined)[] = [
   firstWordProblem,
   userProblem,
   directoryProblem,
+  contractProblem,
   networkProblem,
   readOnlyProblem,
   ({ volumes, sandbox }) => volumesProblem(volumes, sandbox),

@@ -20,6 +20,7 @@ import {
   WARM_MAX,
   WARM_MIN,
 } from "../limits.ts";
+import { CONTRACT_DEFAULTS, CONTRACTS, OUTPUTS } from "./contract.ts";
 import { ASYNC_SETTINGS } from "./async-settings.ts";
 import { ISOLATIONS } from "./isolation.ts";
 import { GivenRetry, RETRY_DEFAULT } from "./retry.ts";
@@ -80,6 +81,31 @@ const process = {
     maxItems: SECRETS_OF_FUNCTION,
     description: "The secrets that each call hands to the function.",
     examples: [[{ name: "database-password", environment: null }]],
+  }),
+};
+
+/** The way in which the function is spoken to. */
+const contract = {
+  contract: Enum(CONTRACTS, {
+    description:
+      "`files`: the request and the answer are files of the context. `stdio`: the request body is standard input, standard output is the answer. " +
+      "`files` unless the image has a label `slipway.contract`.",
+    examples: ["files"],
+  }),
+  content_type: Nullable(
+    Type.String({
+      minLength: 1,
+      maxLength: 255,
+      description:
+        "The content type of an answer that names none, with the contract `stdio`; null for `application/octet-stream`.",
+      examples: [null],
+    }),
+  ),
+  output: Enum(OUTPUTS, {
+    description:
+      "What the function prints with the contract `stdio`. `raw`: the body of the answer. `cgi`: headers, an empty line and the body, as CGI " +
+      "programs do.",
+    examples: ["raw"],
   }),
 };
 
@@ -255,7 +281,14 @@ const instances = {
 };
 
 /** The schemas of the settings, which have defaults and can be changed; so can `environment`. */
-export const SETTINGS = { ...process, ...resources, ...surroundings, ...instances, ...ASYNC_SETTINGS } as const;
+export const SETTINGS = {
+  ...process,
+  ...contract,
+  ...resources,
+  ...surroundings,
+  ...instances,
+  ...ASYNC_SETTINGS,
+} as const;
 
 /** The same as a request gives them: what it leaves out of `retry` and `volumes` has its default. */
 export const GIVEN_SETTINGS = { ...SETTINGS, retry: GivenRetry, volumes: Type.Array(GivenVolume, volumes) } as const;
@@ -271,6 +304,7 @@ export const SETTING_DEFAULTS: Settings = {
   user: null,
   working_dir: null,
   secrets: [],
+  ...CONTRACT_DEFAULTS,
   timeout_ms: TIMEOUT_MS.default,
   memory_bytes: MEMORY_BYTES.default,
   cpus: CPUS.default,

@@ -13,10 +13,13 @@ const VERSIONED = {
   digest: Function.properties.digest,
   environment: Function.properties.environment,
   ...SETTINGS,
+  contract_reason: Function.properties.contract_reason,
 } as const;
 
 // Object.keys forgets the type of the keys.
 const FIELDS = Object.keys(VERSIONED) as readonly (keyof typeof VERSIONED)[];
+/** A contract is the same whatever chose it. */
+const COMPARED = FIELDS.filter((field) => field !== "contract_reason");
 
 /** A function as it was at a version. It never changes. */
 export const FunctionVersion = Type.Object({
@@ -84,7 +87,7 @@ export function shownVersion(record: Function, current: number): FunctionVersion
  */
 export function numbered(before: Function, after: Function): Function {
   const known = before.image_id !== null;
-  const same = FIELDS.every(
+  const same = COMPARED.every(
     (field) =>
       before[field] === after[field] ||
       (!known && (field === "image_id" || field === "digest")) ||

@@ -12,6 +12,9 @@ import { type Settings, SETTINGS } from "../functions/settings.ts";
  * runtime, secrets).
  */
 export const LABEL_SETTINGS = [
+  "contract",
+  "content_type",
+  "output",
   "timeout_ms",
   "memory_bytes",
   "cpus",

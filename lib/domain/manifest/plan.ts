@@ -1,5 +1,6 @@
 import { FOLLOWERS } from "../functions/chains.ts";
 import type { Environment } from "../environment.ts";
+import type { ContractReason } from "../functions/contract.ts";
 import { AppError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
 import { SETTINGS, type Settings } from "../functions/settings.ts";
@@ -15,6 +16,7 @@ export interface FunctionTarget {
   readonly image: string;
   readonly environment: Environment;
   readonly settings: Settings;
+  readonly contract_reason: ContractReason;
   /** The image that its reference resolved to; undefined if the function keeps its image, or in a dry run. */
   readonly resolved: Pick<Function, "image_id" | "digest"> | undefined;
 }

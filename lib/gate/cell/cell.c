@@ -31,10 +31,10 @@ enum { RECHECK_MS = 2 };
 struct cell {
   enum { NO_CELL, MAKING, READY_TO_GO, IN_USE, OVER } state;
   pid_t init; /* 0 once it has been waited for */
-  int link, go, exec_errno, output[LOGS], output_end[LOGS];
+  int link, go, exec_errno, input, output[LOGS], output_end[LOGS];
   int places[PLACES];
 };
-#define NO_DESCRIPTORS .link = -1, .go = -1, .exec_errno = -1, .output = {-1, -1}, .output_end = {-1, -1}, .places = {-1, -1}
+#define NO_DESCRIPTORS .link = -1, .go = -1, .exec_errno = -1, .input = -1, .output = {-1, -1}, .output_end = {-1, -1}, .places = {-1, -1}
 static const struct cell NOTHING = {NO_DESCRIPTORS};
 static struct cell current = {NO_DESCRIPTORS}, next = {NO_DESCRIPTORS};
 static struct plan plan;
@@ -58,6 +58,7 @@ static void discard(struct cell *cell) {
   close_fd(&cell->link);
   close_fd(&cell->go);
   close_fd(&cell->exec_errno);
+  close_fd(&cell->input);
   for (int i = 0; i < LOGS; i++) {
     close_fd(&cell->output[i]);
     close_fd(&cell->output_end[i]);
@@ -84,11 +85,11 @@ static pid_t clone_into_namespaces(void) {
   return pid;
 }
 
-/* Opens the pipes and the socket of a cell: ours into `cell`, its into `wiring`. What is written to the pipes belongs to
- * the function's user, so that it can open /dev/stdout. */
+/* Opens the pipes and the socket of a cell: ours into `cell`, its into `wiring`. The function's streams belong to its user,
+ * so that it can open /dev/stdin and /dev/stdout. */
 static bool wire(struct cell *cell, struct wiring *wiring) {
   int ends[2];
-  *wiring = (struct wiring){-1, -1, -1, {-1, -1}};
+  *wiring = (struct wiring){-1, -1, -1, {-1, -1}, -1};
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return false;
   cell->link = ends[0];
   wiring->link = ends[1];
@@ -100,6 +101,10 @@ static bool wire(struct cell *cell, struct wiring *wiring) {
   wiring->exec_errno = ends[1];
   fcntl(cell->link, F_SETFL, O_NONBLOCK);
   fcntl(cell->exec_errno, F_SETFL, O_NONBLOCK);
+  if (given.stdio) {
+    cell->input = open_input(&wiring->input);
+    if (cell->input < 0 || fchown(cell->input, cell_setting.uid, cell_setting.gid) < 0) return false;
+  }
   for (int i = 0; i < LOGS; i++) {
     if (pipe2(ends, O_CLOEXEC) < 0) return false;
     cell->output[i] = ends[0];
@@ -120,6 +125,7 @@ static void make(struct cell *cell, bool probing) {
   close_fd(&wiring.link);
   close_fd(&wiring.go);
   close_fd(&wiring.exec_errno);
+  close_fd(&wiring.input);
   cell->init = pid < 0 ? 0 : pid;
   cell->state = MAKING;
   if (pid < 0) discard(cell);
@@ -206,7 +212,8 @@ bool take_next_cell(void) {
   adopt_logs(current.output, current.output_end);
   current.output[0] = current.output[1] = current.output_end[0] = current.output_end[1] = -1;
   adopt_function(current.init, current.go, current.exec_errno);
-  current.go = current.exec_errno = -1;
+  adopt_input(current.input);
+  current.go = current.exec_errno = current.input = -1;
   return true;
 }
 

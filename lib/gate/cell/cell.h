@@ -90,6 +90,7 @@ const char *mount_cell(const struct plan *plan, int places[PLACES]);
 /* The ends of pipes and sockets that a cell is given. */
 struct wiring {
   int link, go, exec_errno, output[LOGS];
+  int input; /* -1 with a contract that has none */
 };
 _Noreturn void run_init(const struct plan *plan, struct wiring *wiring, bool probing);
 

@@ -62,7 +62,7 @@ static _Noreturn void break_off(int link, const char *where) {
 /* The function's process: gives up what the function does not have, says that the cell is made, and waits for a call. */
 static _Noreturn void run_function(const struct plan *plan, struct wiring *wiring, const int places[PLACES], bool probing) {
   const struct message made = {.kind = MADE};
-  const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  const int input = given.stdio ? wiring->input : open("/dev/null", O_RDONLY | O_CLOEXEC);
   const char *failed = prepare_function(input, wiring->output[0], wiring->output[1]) ? NULL : "the function's streams";
   if (failed == NULL && chdir(plan->directory) < 0) failed = "the working directory";
   if (failed == NULL) failed = raise_walls();
@@ -96,7 +96,7 @@ static void obey(pid_t function, int link) {
 
 /* Becomes the first process of the cell that this process is the first of. */
 _Noreturn void run_init(const struct plan *plan, struct wiring *wiring, bool probing) {
-  const int kept[] = {wiring->link, wiring->go, wiring->exec_errno, wiring->output[0], wiring->output[1]};
+  const int kept[] = {wiring->link, wiring->go, wiring->exec_errno, wiring->output[0], wiring->output[1], wiring->input};
   int places[PLACES];
   sigset_t watched;
   setsid(); /* a function's kill(0) would otherwise reach the gate */

@@ -20,6 +20,7 @@ import type { Exchange } from "../instance/active-call.ts";
 import { type AnswerFiles, failed, finished, type Outcome, type RunFacts, usageOf } from "../instance/outcome.ts";
 import { OUT_OF_MEMORY } from "../platform.ts";
 import type { Contract, ContractCall } from "./contract.ts";
+import { endingOf, hasSucceeded, ranOutOfMemory } from "./ending.ts";
 import { parseResponseMeta, PLAIN_RESPONSE, type ResponseMeta } from "./response-meta.ts";
 
 /**
@@ -96,9 +97,9 @@ function wantsBodyFile({ headers }: Pick<FunctionRequest, "headers">, body: Uint
 /** Judges a function that has ended by the gate's report and the files that it left. */
 export function judge(exit: ExitFrame, { response, meta }: AnswerFiles, facts: RunFacts): Outcome {
   const usage = usageOf(exit, exit.responseState === "fine" ? response.length : null);
-  if (exit.oomKills > 0 && wasKilled(exit)) return failed(facts, "out_of_memory", OUT_OF_MEMORY, usage);
-  const success = exit.signal === 0 && exit.exitCode === 0;
-  const message = `The function ${exit.signal === 0 ? `exited with code ${exit.exitCode}` : `was ended by signal ${exit.signal}`}`;
+  if (ranOutOfMemory(exit)) return failed(facts, "out_of_memory", OUT_OF_MEMORY, usage);
+  const success = hasSucceeded(exit);
+  const message = endingOf(exit);
   const said = readMeta(exit, meta);
   const wish = "meta" in said ? wishOf(said.meta) : {};
   const problem = responseProblem(exit, response, facts.response_limit) ?? ("reason" in said ? said : undefined);
@@ -116,13 +117,6 @@ export function judge(exit: ExitFrame, { response, meta }: AnswerFiles, facts: R
 }
 
 const UNTOUCHED = Buffer.from("{}");
-const SIGKILL = 9;
-
-/** Returns whether the kernel killed it, or a child of a shell, which then exits with 128 + 9. */
-function wasKilled({ signal, exitCode }: ExitFrame): boolean {
-  return signal === SIGKILL || exitCode === 128 + SIGKILL;
-}
-
 /**
  * Returns status and headers of an answer. The status in `response.meta.json` counts only if the function succeeded, and
  * a content type that it does not give depends on the file that the body is in.

@@ -1,5 +1,7 @@
+import { CreditedBody } from "./credited-body.ts";
 import { FrameDecoder } from "./frame-decoder.ts";
 import {
+  FUNCTION_STREAM,
   PAYLOAD_BYTES,
   PROTOCOL_VERSION,
   ProtocolError,
@@ -14,7 +16,10 @@ import {
 } from "./frames.ts";
 
 /** A REQUEST frame without the numbers that the conversation counts itself. */
-export type CallRequest = Omit<GateRequest, "bodyLength" | "extraFrames">;
+export interface CallRequest extends Omit<GateRequest, "bodyLength" | "extraFrames"> {
+  /** True for a gate of the contract `stdio`: the function reads the body while it runs, and its output is the response. */
+  readonly streamed?: boolean;
+}
 
 /** The extras of a call that has no variables and files of its own. */
 export const NO_EXTRAS: GateExtras = { environment: {}, files: [] };
@@ -27,7 +32,8 @@ export type ConversationState = "starting" | "ready" | "called" | "answering" | 
  *
  *   starting    the gate has not said READY
  *   ready       it has; call() moves on
- *   called      LOG frames, then TAIL frames if the limit was reached, and EXPIRED at most once, until EXIT or FAILED
+ *   called      LOG frames, then TAIL frames if the limit was reached, and EXPIRED at most once, until EXIT or FAILED; if
+ *               the call is streamed, also CREDIT and DATA frames
  *   answering   META if EXIT promised one, then RESPONSE frames until they add up to what EXIT promised
  *   resetting   the answer is complete and another call may follow: READY again moves on to ready
  *   over        nothing may follow
@@ -48,6 +54,9 @@ export class GateConversation {
   #metaDue = false;
   #response = new Uint8Array(0);
   #responseUsed = 0;
+  /** The body of a streamed call; nothing for any other. */
+  #body: CreditedBody | undefined;
+  readonly #output: Uint8Array[] = [];
 
   get state(): ConversationState {
     return this.#state;
@@ -68,7 +77,7 @@ export class GateConversation {
     return this.#meta;
   }
 
-  /** The same of response.json or response.body, by `responseState`. */
+  /** The same of response.json or response.body, by `responseState`; or of the output of a streamed call. */
   get response(): Uint8Array {
     return this.#response;
   }
@@ -91,9 +100,26 @@ export class GateConversation {
     this.#metaDue = false;
     this.#response = new Uint8Array(0);
     this.#responseUsed = 0;
+    this.#output.length = 0;
+    this.#body = request.streamed === true ? new CreditedBody(body) : undefined;
     const head = [first, ...more];
+    if (this.#body !== undefined) return joined(Buffer.concat(head), this.#body.next());
     if (body.length <= PAYLOAD_BYTES) return [Buffer.concat([...head, ...bodyFrames(body)])];
     return concatenate(Buffer.concat(head), bodyFrames(body));
+  }
+
+  /** True if part of the body of a streamed call was not sent: its gate takes no other call before that has ended. */
+  get owes(): boolean {
+    return this.#body?.isOwed ?? false;
+  }
+
+  /**
+   * Yields what may be written to the gate after a frame of it: more of the body after CREDIT, its early end after EXIT. Only a
+   * gate that serves another call waits for that end.
+   */
+  *rest(): Generator<Uint8Array, void, void> {
+    if (this.#state === "called") yield* this.#body?.next() ?? [];
+    else if (this.#state === "resetting") yield* this.#body?.end() ?? [];
   }
 
   /** Yields the frames that end in this chunk of the gate's stream, each checked. Run it to its end. */
@@ -127,6 +153,10 @@ export class GateConversation {
         this.#tailLeft -= frame.bytes.length;
         if (this.#tailLeft < 0) throw new ProtocolError("TAIL frames hold more than their limit");
         return;
+      case "data":
+        return this.#takeOutput(frame);
+      case "credit":
+        return this.#streamed(frame.stream, frame).allow(frame.more);
       case "expired":
         this.#require("called", frame);
         if (this.#expired) throw new ProtocolError("EXPIRED came twice");
@@ -148,7 +178,22 @@ export class GateConversation {
     }
   }
 
+  /** Returns the body of the call, which must be streamed and under way. */
+  #streamed(stream: number, frame: GateFrame): CreditedBody {
+    this.#require("called", frame);
+    if (this.#body !== undefined && stream === FUNCTION_STREAM) return this.#body;
+    throw new ProtocolError(`${frame.type.toUpperCase()} came for a stream that is not open`);
+  }
+
+  #takeOutput(frame: Extract<GateFrame, { type: "data" }>): void {
+    this.#streamed(frame.stream, frame);
+    this.#responseUsed += frame.bytes.length;
+    if (this.#responseUsed > this.#responseLimit) throw new ProtocolError("DATA frames hold more than the limit");
+    this.#output.push(frame.bytes);
+  }
+
   #expectResponse({ metaBytes, responseBytes }: ExitFrame): void {
+    if (this.#body !== undefined) return this.#endOutput(metaBytes + responseBytes);
     if (metaBytes > PAYLOAD_BYTES) throw new ProtocolError("EXIT promises a META that fits no frame");
     if (responseBytes > this.#responseLimit) throw new ProtocolError("EXIT promises a response over the limit");
     this.#meta = new Uint8Array(metaBytes);
@@ -156,6 +201,13 @@ export class GateConversation {
     this.#response = new Uint8Array(responseBytes);
     if (metaBytes > 0 || responseBytes > 0) this.#state = "answering";
     else this.#finish();
+  }
+
+  #endOutput(promised: number): void {
+    if (promised > 0) throw new ProtocolError("EXIT promises files, and the call was streamed");
+    this.#response = Buffer.concat(this.#output);
+    this.#output.length = 0;
+    this.#finish();
   }
 
   #takeMeta(bytes: Uint8Array): void {
@@ -186,6 +238,13 @@ export class GateConversation {
     if (this.#state !== state)
       throw new ProtocolError(`${frame.type.toUpperCase()} came while the gate was ${this.#state}`);
   }
+}
+
+/** Yields the head together with the first frame of the body, then the rest: a usual call is one write. */
+function* joined(head: Uint8Array, body: Generator<Uint8Array, void, void>): Generator<Uint8Array, void, void> {
+  const first = body.next();
+  yield first.done === true ? head : Buffer.concat([head, first.value]);
+  yield* body;
 }
 
 function* concatenate(head: Uint8Array, rest: Iterable<Uint8Array>): Generator<Uint8Array, void, void> {

@@ -33,6 +33,8 @@ const FORMS: ReadonlyMap<number, Form> = new Map([
     { name: "RESPONSE", least: 1, most: PAYLOAD_BYTES, read: (payload) => ({ type: "response", bytes: payload }) },
   ],
   [0x87, { name: "META", least: 1, most: PAYLOAD_BYTES, read: (payload) => ({ type: "meta", bytes: payload }) }],
+  [0x8a, { name: "DATA", least: 5, most: PAYLOAD_BYTES, read: readData }],
+  [0x8b, { name: "CREDIT", least: 8, most: 8, read: readCredit }],
   [0x86, { name: "FAILED", least: 5, most: 5, read: readFailed }],
 ] satisfies [number, Form][]);
 
@@ -122,6 +124,14 @@ function readLog(payload: Buffer): GateFrame {
 
 function readTail(payload: Buffer): GateFrame {
   return { type: "tail", stream: readStream(payload), age_ms: payload.readUInt32BE(1), bytes: payload.subarray(5) };
+}
+
+function readData(payload: Buffer): GateFrame {
+  return { type: "data", stream: payload.readUInt32BE(0), bytes: payload.subarray(4) };
+}
+
+function readCredit(payload: Buffer): GateFrame {
+  return { type: "credit", stream: payload.readUInt32BE(0), more: payload.readUInt32BE(4) };
 }
 
 function readStream(payload: Buffer): "stdout" | "stderr" {

@@ -6,6 +6,10 @@ export const PROTOCOL_VERSION = 4;
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */
 export const HEADER_BYTES = 5;
+/** The bytes of a body for a function's stdin that may be sent before the gate gives credit for more. */
+export const CREDIT_BYTES = 256 * 1024;
+/** The stream of DATA and CREDIT that is the function itself: its stdin and stdout. */
+export const FUNCTION_STREAM = 0;
 
 /** The states of a file of the answer when the function had ended, in the order of their numbers. */
 export const RESPONSE_STATES = ["fine", "missing", "no_regular_file", "over_limit", "unreadable"] as const;
@@ -34,7 +38,7 @@ export interface ExitFrame {
   readonly metaState: ResponseState;
   /** The length of the META frame that follows, or 0 if none does. */
   readonly metaBytes: number;
-  /** True if the function wrote response.body, which replaces response.json. */
+  /** True if the function wrote response.body, which replaces response.json, or if its output is the response. */
   readonly bodyFile: boolean;
   readonly responseState: ResponseState;
   /** The total length of the RESPONSE frames that follow. */
@@ -65,6 +69,8 @@ export type GateFrame =
   | ExitFrame
   | { readonly type: "meta"; readonly bytes: Uint8Array }
   | { readonly type: "response"; readonly bytes: Uint8Array }
+  | { readonly type: "data"; readonly stream: number; readonly bytes: Uint8Array }
+  | { readonly type: "credit"; readonly stream: number; readonly more: number }
   | { readonly type: "failed"; readonly stage: FailedStage; readonly errno: number };
 
 /** The REQUEST frame of a call. */
@@ -76,7 +82,7 @@ export interface GateRequest {
   readonly timeoutMs: number;
   /** The time from SIGTERM at the deadline to SIGKILL. */
   readonly graceMs: number;
-  /** The most that response.json or response.body may hold, in bytes. */
+  /** The most that response.json, response.body or the output of the contract `stdio` may hold, in bytes. */
   readonly responseLimit: number;
   /** The most output that is passed on while the function runs, in bytes; `tailLimit` of what comes after it follows. */
   readonly logLimit: number;
@@ -93,6 +99,8 @@ export interface GateRequest {
 export interface GateExtras {
   /** Variables, over those of the image and the container. */
   readonly environment: Readonly<Record<string, string>>;
+  /** The same for names that nothing else has set; each character is one byte (ISO 8859-1). */
+  readonly defaults?: Readonly<Record<string, string>>;
   readonly files: readonly GateFile[];
 }
 
@@ -131,16 +139,21 @@ export function encodeRequest(request: GateRequest): Uint8Array {
 }
 
 /**
- * Returns the ENV and FILE frames of a call. A file that is longer than a frame has several in a row. A variable that does
+ * Returns the ENV, ENV_DEFAULT and FILE frames of a call. A file that is longer than a frame has several in a row. A variable that does
  * not fit into a frame throws a RangeError: the kernel would not pass it to a process either.
  */
-export function extraFrames({ environment, files }: GateExtras): Uint8Array[] {
-  const variables = Object.entries(environment).map(([name, value]) => {
-    const payload = Buffer.concat([text(name), Buffer.from(value)]);
-    if (payload.length > PAYLOAD_BYTES) throw new RangeError(`The variable "${name}" is too long for a frame`);
-    return frame(0x03, payload);
-  });
-  return [...variables, ...files.flatMap(fileFrames)];
+export function extraFrames({ environment, defaults = {}, files }: GateExtras): Uint8Array[] {
+  const variables = Object.entries(environment).map(([name, value]) => variableFrame(0x03, name, Buffer.from(value)));
+  const others = Object.entries(defaults).map(([name, value]) =>
+    variableFrame(0x0b, name, Buffer.from(value, "latin1")),
+  );
+  return [...variables, ...others, ...files.flatMap(fileFrames)];
+}
+
+function variableFrame(type: number, name: string, value: Uint8Array): Uint8Array {
+  const payload = Buffer.concat([text(name), value]);
+  if (payload.length > PAYLOAD_BYTES) throw new RangeError(`The variable "${name}" is too long for a frame`);
+  return frame(type, payload);
 }
 
 function fileFrames({ place, name, bytes }: GateFile): Uint8Array[] {
@@ -160,6 +173,9 @@ export function* bodyFrames(body: Uint8Array): Generator<Uint8Array, void, void>
     yield frame(0x02, body.subarray(at, at + PAYLOAD_BYTES));
   }
 }
+
+/** The BODY frame that ends a body for a function's stdin before its length. */
+export const EMPTY_BODY = frame(0x02, new Uint8Array(0));
 
 /** Puts header and payload into one buffer: the copy is cheaper than a write of five bytes for each header. */
 function frame(type: number, payload: Uint8Array): Uint8Array {

@@ -9,6 +9,8 @@ export interface Exchange {
   readonly body: Uint8Array;
   /** True if the function also finds the body as `request.body`. */
   readonly body_file: boolean;
+  /** True if the function reads the body while it runs, and its output is the response. */
+  readonly streamed?: boolean;
   /** Variables and files of this call only. */
   readonly extras: GateExtras;
   /** Values that are masked in everything that is reported of the call. */

@@ -121,6 +121,7 @@ export class Instance {
       logLimit: call.log_limit,
       again: call.again,
       bodyFile: call.body_file,
+      ...(call.streamed === true && { streamed: true }),
     };
     for (const piece of this.#conversation.call(request, call.body, call.extras)) this.#channel.write(piece);
     if (call.signal.aborted) onGone();
@@ -177,9 +178,15 @@ export class Instance {
     const call = this.#call;
     if (call === undefined) throw new Error(`${frame.type} came before a request`);
     call.take(frame);
+    if (this.#conversation.owes) this.#sendRest();
     if (frame.type === "failed") this.#settle(call, judgeFailed(frame, call.facts));
     else if (frame.type === "expired") call.answer(timedOut(call.facts), this.#endAfterGrace(call));
     else if (this.#conversation.answered) this.#conclude(call);
+  }
+
+  /** Sends more of a body that the function reads while it runs. */
+  #sendRest(): void {
+    for (const piece of this.#conversation.rest()) this.#channel.write(piece);
   }
 
   /** Takes the complete answer of a call. */

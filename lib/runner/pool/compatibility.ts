@@ -9,6 +9,7 @@ export const CONTAINER_FIELDS = [
   "working_dir",
   "environment",
   "secrets",
+  "contract",
   "memory_bytes",
   "cpus",
   "pids",

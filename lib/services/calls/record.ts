@@ -32,6 +32,7 @@ export function newRecord(
     priority: 0,
     run_at: null,
     version: fn.version,
+    contract: fn.contract,
     parent_id: null,
     replay_of: null,
     schedule_id: null,

@@ -153,12 +153,13 @@ export class FunctionService {
   }
 
   /** Returns the record of a new function. */
-  recordOf(name: string | null, { image, environment, settings, resolved }: FunctionTarget): Function {
+  recordOf(name: string | null, { image, environment, settings, contract_reason, resolved }: FunctionTarget): Function {
     const now = timestamp(this.#deps.clock.now());
     const { image_id = null, digest = null } = resolved ?? {};
     return {
       ...FUNCTION_DEFAULTS,
       ...settings,
+      contract_reason,
       image_id,
       digest,
       image,
@@ -171,9 +172,10 @@ export class FunctionService {
   }
 
   /** Returns the record of a function whose settings are all replaced, with its next version. */
-  replacementOf(before: Function, { image, environment, settings, resolved }: FunctionTarget): Function {
+  replacementOf(before: Function, target: FunctionTarget): Function {
+    const { image, environment, settings, contract_reason, resolved } = target;
     const updated_at = timestamp(this.#deps.clock.now());
-    return numbered(before, { ...before, ...settings, ...resolved, image, environment, updated_at });
+    return numbered(before, { ...before, ...settings, contract_reason, ...resolved, image, environment, updated_at });
   }
 
   /** Prepares a function that was added to the database: its next call should be a warm one. */
@@ -221,6 +223,7 @@ export class FunctionService {
     if (resolved !== undefined) await this.#deps.runner.check(cells, resolved.image_id);
     return this.change(before.id, {
       ...given,
+      ...(given.contract !== undefined && { contract_reason: "setting" }),
       ...(name !== undefined && { name }),
       ...(image !== undefined && { image }),
       ...followers,

@@ -1,5 +1,6 @@
 import { checkEnvironment } from "../../domain/environment.ts";
 import { AppError } from "../../domain/errors.ts";
+import { contractReason } from "../../domain/functions/contract.ts";
 import { cellsToCheck, checkSettings, fullSettings, settingsAtCreation } from "../../domain/functions/rules.ts";
 import { type Settings, SETTINGS } from "../../domain/functions/settings.ts";
 import type { CreateFunction, Function } from "../../domain/functions/functions.ts";
@@ -32,7 +33,7 @@ interface Preparing {
 const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 
 /** The labels that allow the most: settings that are wrong with these are wrong with any image. */
-const MOST_HELPFUL: Partial<Settings> = { memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max };
+const MOST_HELPFUL: Partial<Settings> = { contract: "stdio", memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max };
 
 interface PreparationDeps {
   readonly secrets: SecretService;
@@ -85,7 +86,9 @@ export class FunctionPreparation {
     if (kept !== undefined && (!same(kept, settings, "entrypoint") || !same(kept, settings, "command"))) {
       await this.#deps.runner.images.checkCommand({ ...kept, ...settings });
     }
-    return { image, environment: environment ?? {}, settings, resolved };
+    const lost = kept !== undefined && labels === undefined && given.contract === undefined;
+    const contract_reason = lost ? kept.contract_reason : contractReason(given, labels);
+    return { image, environment: environment ?? {}, settings, contract_reason, resolved };
   }
 
   /**

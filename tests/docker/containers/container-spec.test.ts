@@ -5,6 +5,7 @@ import { contextBytes } from "../../../lib/domain/functions/isolation.ts";
 import { SANDBOXES, SETTING_DEFAULTS } from "../../../lib/domain/functions/settings.ts";
 import { FUNCTION_DEFAULTS } from "../../../lib/domain/functions/functions.ts";
 import { type ImageConfig, commandOf } from "../../../lib/docker/api/images.ts";
+import { cellSpec } from "../../../lib/docker/containers/cells/cell-spec.ts";
 import { containerSpec } from "../../../lib/docker/containers/container-spec.ts";
 import { CONTAINER_FIELDS } from "../../../lib/runner/pool/compatibility.ts";
 import { anySettings } from "../../support/any-settings.ts";
@@ -208,7 +209,8 @@ test("containerSpec never lets a function escape, for any settings and any image
       expect(spec).not.toHaveProperty("Volumes");
       const shared = settings.volumes.map(({ path }) => `--shared=${path}`);
       const isOption = commandOf(settings, { ...image, ...from })[0]?.startsWith("--") ?? false;
-      const options = shared.length > 0 || isOption ? [...shared, "--"] : [];
+      const own = [...(settings.contract === "stdio" ? ["--stdio"] : []), ...shared];
+      const options = own.length > 0 || isOption ? [...own, "--"] : [];
       expect(spec).toMatchObject({
         Entrypoint: [setting.gate, ...options],
         OpenStdin: true,
@@ -268,6 +270,20 @@ test("containerSpec mounts named volumes, also in place of the image's, and tell
     },
   ]);
   expect(Object.keys(spec.HostConfig["Tmpfs"] as object)).toEqual(["/tmp", "/data", "/tmp/context"]);
+});
+
+test("containerSpec and cellSpec tell the gate of the contract first", () => {
+  const stdio = { contract: "stdio" } as const;
+  const volumes = [{ name: "models", path: "/models", read_only: true }];
+  expect(specOf(stdio)).toMatchObject({ Entrypoint: [setting.gate, "--stdio", "--"], Cmd: ["/entry", "arg"] });
+  expect(specOf({ ...stdio, volumes })).toMatchObject({
+    Entrypoint: [setting.gate, "--stdio", "--shared=/models", "--"],
+  });
+  const user = { uid: 1, gid: 2, groups: [], home: "/" };
+  const cells = { user, image: setting.image, context_root: "/tmp/context", dropped: "all" } as const;
+  const { Entrypoint } = cellSpec({ ...fn, ...stdio, isolation: "cell" }, cells, specOf(stdio));
+  expect(Entrypoint).toEqual(expect.arrayContaining([expect.stringMatching(/^--cell=/)]));
+  expect(Entrypoint).toMatchObject({ 0: setting.gate, 1: "--stdio" });
 });
 
 test("containerSpec keeps the gate from taking a command for its own options", () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { contractAfter } from "../../../lib/domain/functions/contract.ts";
 import { isolationAfter } from "../../../lib/domain/functions/isolation.ts";
 import { checkSettings, isRoot, settingsAfterChange, settingsAtCreation } from "../../../lib/domain/functions/rules.ts";
 import { SETTING_DEFAULTS, type Settings } from "../../../lib/domain/functions/settings.ts";
@@ -53,10 +54,11 @@ describe("settingsAfterChange", () => {
     );
   });
 
-  test("changes only given settings, and what follows from them for the isolation, if the sandbox stays", () => {
+  test("changes only given settings, and what follows from them for isolation and contract, if the sandbox stays", () => {
     fc.assert(
       fc.property(anySettings, someSettings, ({ sandbox, ...before }, given) => {
-        const following = isolationAfter(before, given);
+        const contract = given.contract === undefined ? {} : contractAfter(given.contract, given);
+        const following = { ...isolationAfter(before, given), ...contract };
         const after = settingsAfterChange({ ...before, sandbox }, { ...given, sandbox });
         expect(after).toEqual({ ...given, sandbox, ...following });
       }),

@@ -39,6 +39,10 @@ export function encodeGateFrame(frame: GateFrame): Buffer {
       return rawFrame(0x87, frame.bytes);
     case "response":
       return rawFrame(0x85, frame.bytes);
+    case "data":
+      return rawFrame(0x8a, Buffer.concat([numbers(frame.stream), frame.bytes]));
+    case "credit":
+      return rawFrame(0x8b, numbers(frame.stream, frame.more));
     case "failed": {
       const payload = Buffer.alloc(5);
       payload.writeUInt8(FAILED_STAGES.indexOf(frame.stage) + 1, 0);
@@ -54,6 +58,13 @@ export function rawFrame(type: number, payload: Uint8Array): Buffer {
   header.writeUInt8(type, 0);
   header.writeUInt32BE(payload.length, 1);
   return Buffer.concat([header, payload]);
+}
+
+/** Encodes numbers of four bytes. */
+function numbers(...values: readonly number[]): Buffer {
+  const payload = Buffer.alloc(4 * values.length);
+  values.forEach((value, index) => payload.writeUInt32BE(value, 4 * index));
+  return payload;
 }
 
 /** The payload of READY: other versions than ours have nothing but the number that is known. */

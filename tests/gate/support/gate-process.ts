@@ -68,7 +68,10 @@ export class GateProcess implements AsyncDisposable {
   async *#read(): AsyncGenerator<GateFrame, void, void> {
     for await (const chunk of this.#child.stdout) {
       this.chunks++;
-      yield* this.conversation.push(chunk);
+      for (const frame of this.conversation.push(chunk)) {
+        if (this.conversation.owes) await this.send(...this.conversation.rest());
+        yield frame;
+      }
     }
   }
 
@@ -95,9 +98,10 @@ export class GateProcess implements AsyncDisposable {
   /** Sends a request; the gate must be ready. */
   async call(contextRoot: string, { body = "", ...options }: CallOptions = {}): Promise<void> {
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-    const { environment = {}, files = [] } = options;
+    const { environment = {}, defaults = {}, files = [] } = options;
     const request = requestIn(contextRoot, options);
-    for (const piece of this.conversation.call(request, bytes, { environment, files })) await this.send(piece);
+    for (const piece of this.conversation.call(request, bytes, { environment, defaults, files }))
+      await this.send(piece);
   }
 
   /** Makes a call that another one may follow, up to the end of its answer; the gate must be ready. */
@@ -125,9 +129,9 @@ export class GateProcess implements AsyncDisposable {
 /** A request with generous limits. */
 export function requestIn(contextRoot: string, options: CallOptions = {}): CallRequest {
   const { id = "the-id", timeoutMs = 30_000, graceMs = 1_000, responseLimit = 16 << 20, logLimit = 16 << 20 } = options;
-  const { again = false, bodyFile = false } = options;
+  const { again = false, bodyFile = false, streamed = false } = options;
   const root = options.contextRoot ?? contextRoot;
-  return { id, contextRoot: root, timeoutMs, graceMs, responseLimit, logLimit, again, bodyFile };
+  return { id, contextRoot: root, timeoutMs, graceMs, responseLimit, logLimit, again, bodyFile, streamed };
 }
 
 /** Everything that a gate has reported about a call. */
@@ -161,7 +165,8 @@ export async function outcome(gate: GateProcess): Promise<Outcome> {
   const frames: GateFrame[] = [];
   for (let frame = await gate.next(); frame; frame = await gate.next()) {
     frames.push(frame);
-    if (frame.type === "failed") await gate.hangUp(); // it may still wait for the rest of the body
+    // It may still wait for the rest of the body.
+    if (frame.type === "failed" || (frame.type === "exit" && gate.conversation.owes)) await gate.hangUp();
   }
   return outcomeOf(gate.conversation, frames, await gate.exited);
 }

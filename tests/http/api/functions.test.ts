@@ -55,6 +55,10 @@ describe("POST /v1/functions", () => {
       user: null,
       working_dir: null,
       secrets: [],
+      contract: "files",
+      contract_reason: "default",
+      content_type: null,
+      output: "raw",
       timeout_ms: 30_000,
       memory_bytes: 256 * 1024 * 1024,
       cpus: 1,
@@ -186,7 +190,7 @@ describe("POST /v1/functions", () => {
     [{ image: "x", env: {} }, 'Unknown field "env": did you mean "environment"?'],
     [
       { image: "x", id: NOWHERE },
-      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "timeout_ms", "memory_bytes", "cpus", "pids", "nofile", "context_bytes", "scratch_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "volumes", "labels", "isolation", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "store_credentials" or "environment"',
+      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "contract", "content_type", "output", "timeout_ms", "memory_bytes", "cpus", "pids", "nofile", "context_bytes", "scratch_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "volumes", "labels", "isolation", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "store_credentials" or "environment"',
     ],
     [
       { image: "x", timeout_ms: 99 },

@@ -142,6 +142,7 @@ describe("GET /v1/invocations/:id", () => {
       priority: 0,
       run_at: null,
       version: fn.version,
+      contract: "files" as const,
       parent_id: null,
       replay_of: null,
       schedule_id: null,

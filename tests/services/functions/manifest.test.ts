@@ -392,5 +392,6 @@ describe("ManifestService.apply", () => {
 });
 
 function target(image: string) {
-  return { image, environment: {}, settings: SETTING_DEFAULTS, resolved: undefined };
+  const contract_reason = "default" as const;
+  return { image, environment: {}, settings: SETTING_DEFAULTS, contract_reason, resolved: undefined };
 }

@@ -5,6 +5,7 @@ import { CELL_DEV_SHARE, CONTEXT_BYTES, SECRETS_FILES_BYTES } from "../../../dom
 import type { ContainerSpec } from "../../api/containers.ts";
 import type { ImageConfig } from "../../api/images.ts";
 import { GATE_DIRECTORY, pathOf } from "../../images/volumes.ts";
+import { GATE_CONTRACT } from "../container-spec.ts";
 import type { CellUser } from "./cell-users.ts";
 
 /** What a function's cells are made of, besides its container. */
@@ -143,6 +144,7 @@ function filesIn(bytes: number): number {
 function gateOptions(fn: Function, setting: CellSetting, scratch: number, hidden: readonly string[]): string[] {
   const { uid, gid, groups } = setting.user;
   return [
+    ...GATE_CONTRACT[fn.contract],
     `--cell=${scratch}`,
     `--context=${setting.context_root}`,
     `--user=${[uid, gid, ...groups].join(":")}`,

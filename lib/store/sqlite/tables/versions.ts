@@ -1,6 +1,5 @@
-import type { Function } from "../../../domain/functions/functions.ts";
+import { type Function, FUNCTION_DEFAULTS } from "../../../domain/functions/functions.ts";
 import { type Isolation, isolationByCalls } from "../../../domain/functions/isolation.ts";
-import { SETTING_DEFAULTS } from "../../../domain/functions/settings.ts";
 import { VERSIONS } from "../../../domain/limits.ts";
 import type { RenamedImage } from "../../../domain/images/pulled-images.ts";
 import type { VersionQuery } from "../../../domain/functions/versions.ts";
@@ -133,8 +132,8 @@ export class VersionTable implements VersionStore {
   }
 }
 
-/** Reads a record: one of an older server lacks the settings that it did not know yet. */
+/** Reads a record: one of an older server lacks the fields that it did not know yet. */
 function recordOf({ record }: Row): Function {
   const { isolation, ...known } = fromJson<Function & { readonly isolation: Isolation | undefined }>(record);
-  return deepFreeze({ ...SETTING_DEFAULTS, ...known, isolation: isolation ?? isolationByCalls(known.max_calls) });
+  return deepFreeze({ ...FUNCTION_DEFAULTS, ...known, isolation: isolation ?? isolationByCalls(known.max_calls) });
 }

@@ -102,6 +102,7 @@ export function someInvocation(id: string, fields: Partial<Invocation> = {}): In
     function_id: "f1",
     route_id: null,
     image_id: "sha256:1",
+    contract: "files",
     status: "succeeded",
     reason: null,
     message: null,

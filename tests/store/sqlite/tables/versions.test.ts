@@ -157,17 +157,17 @@ test("A function of an older database has its version 1", async () => {
   expect(await numbers(store)).toEqual([2, 1]);
 });
 
-// Schema 17 has no `isolation`: what it meant by `max_calls` is what its functions and versions have.
-test("Functions and versions of a database without isolation keep their meaning", async () => {
+// Schema 17 has no `isolation`: what it meant by `max_calls` is what its functions and versions have. All of them are `files`.
+test("Functions and versions of a database without isolation and contract keep their meaning", async () => {
   using directory = scratchDirectory();
   const file = directory.file("database.db");
-  const before = MIGRATIONS.length - 1;
+  const before = 17;
   const old = new Sqlite(file, { strict: true });
   inTransaction(old, () => {
     for (const sql of MIGRATIONS.slice(0, before)) old.run(sql);
     markVersion(old, before);
   });
-  const { isolation: _isolation, scratch_bytes: _scratch, ...known } = functionRow(someFunction("f1"));
+  const known = ofSchema17(functionRow(someFunction("f1")));
   const add = (row: object) => {
     const columns = Object.keys(row);
     old
@@ -179,7 +179,7 @@ test("Functions and versions of a database without isolation keep their meaning"
       .prepare(
         "insert into versions (function_id, version, image_id, record, created_at) values ('f1', $v, null, $r, '')",
       )
-      .run({ v: version, r: JSON.stringify(withoutIsolation({ ...someFunction("f1"), version, max_calls })) });
+      .run({ v: version, r: JSON.stringify(ofSchema17({ ...someFunction("f1"), version, max_calls })) });
   add({ ...known, version: 3, max_calls: 0 });
   add({ ...known, id: "f2" });
   for (const [index, max_calls] of [1, 5, 0].entries()) addVersion(index + 1, max_calls);
@@ -193,6 +193,10 @@ test("Functions and versions of a database without isolation keep their meaning"
     ["process", 5, null],
     ["container", 1, null],
   ]);
+  const spoken = { contract: "files", contract_reason: "default", content_type: null, output: "raw" };
+  expect([store.functions.get("f1"), ...(await store.versions.list("f1", ALL))]).toEqual(
+    Array.from({ length: 4 }, () => expect.objectContaining(spoken)),
+  );
   // The same again is no new version.
   await change(store, "f1", { isolation: "process", max_calls: 0 });
   expect(await numbers(store)).toEqual([3, 2, 1]);
@@ -201,8 +205,10 @@ test("Functions and versions of a database without isolation keep their meaning"
   expect(store.versions.get("f1", 4)).toStrictEqual(store.functions.get("f1"));
 });
 
-function withoutIsolation({ isolation: _isolation, scratch_bytes: _scratch, ...known }: Function): object {
-  return known;
+const LATER = new Set(["isolation", "scratch_bytes", "contract", "contract_reason", "content_type", "output"]);
+
+function ofSchema17(record: object): object {
+  return Object.fromEntries(Object.entries(record).filter(([field]) => !LATER.has(field)));
 }
 
 test("A function of go-serverless has its version 1", () => {

@@ -1,0 +1,136 @@
+/*
+ * The contract `stdio`: the body goes to the function's stdin as it arrives, and what it writes to its stdout is the
+ * answer.
+ *
+ * Input and output know nothing of each other: a function may answer before it has read everything, or read nothing at
+ * all. The server sends no more of the body than it has credit for, so that there is always room for it here: stdin of
+ * the gate is read whatever the function does, and its end is noticed.
+ *
+ * function.c opens the input for each process that it forks, request.c fills it, and logs.c, which has the pipes of the
+ * output, leaves stdout to this file.
+ *
+ * Owns the pipe to the function's stdin, what is to be written to it, the credit, and the count of the output.
+ */
+#include "../gate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The most of the body that waits here. The server has credit for so much of it from the beginning. */
+enum { WINDOW = 256 << 10 };
+/* The stream of DATA and CREDIT that is the function itself. */
+enum { FUNCTION_STREAM = 0, STREAM_HEADER = 4 };
+
+static int input_fd = -1;
+static uint8_t waiting[WINDOW]; /* a ring. A page of it that is never written takes no memory */
+static size_t start, used;
+static bool complete;     /* all of the body is here */
+static uint32_t unsent;   /* bytes of the body that the server has yet to send */
+static uint32_t credit;   /* bytes of the body that it may send now */
+static uint32_t returned; /* bytes that the function has taken since the last CREDIT */
+static uint64_t output;   /* bytes */
+static bool too_much_output;
+
+/* Opens the pipe of a process that is being prepared. Returns our end of it, or -1. */
+int open_input(int *function_end) {
+  int ends[2];
+  *function_end = -1;
+  if (pipe2(ends, O_CLOEXEC) < 0) return -1;
+  fcntl(ends[1], F_SETFL, O_NONBLOCK); /* ours only: the function's must block */
+  *function_end = ends[0];
+  return ends[1];
+}
+
+/* Takes the pipe of the process that gets the next call. */
+void adopt_input(int fd) { input_fd = fd; }
+
+/* Takes a request, whose body has so many bytes. */
+void begin_input(uint32_t length) {
+  unsent = length;
+  credit = WINDOW;
+  complete = length == 0;
+  feed_input();
+}
+
+/* Takes a piece of the body, of which so many bytes are still to come. Returns false if the server had no credit for it. */
+bool take_input(const uint8_t *bytes, uint32_t length, uint32_t left) {
+  if (length > credit) return false;
+  unsent = left;
+  credit -= length;
+  complete = unsent == 0;
+  if (input_fd >= 0) {
+    const size_t end = (start + used) % WINDOW;
+    const size_t before_wrap = length < WINDOW - end ? length : WINDOW - end;
+    memcpy(waiting + end, bytes, before_wrap);
+    memcpy(waiting, bytes + before_wrap, length - before_wrap);
+    used += length;
+  }
+  feed_input();
+  return true;
+}
+
+/* Gives the function as much as its pipe takes, and the end once that was all. A function that has closed its stdin
+ * gets no more, and neither does the server get more credit. */
+void feed_input(void) {
+  while (input_fd >= 0 && used > 0) {
+    const size_t before_wrap = used < WINDOW - start ? used : WINDOW - start;
+    ssize_t n = write(input_fd, waiting + start, before_wrap);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) return close_input();
+    start = (start + (size_t)n) % WINDOW;
+    used -= (size_t)n;
+    returned += (uint32_t)n;
+  }
+  if (complete) close_input();
+}
+
+/* Returns the descriptor to wait for until it can be written to, or -1. */
+int waiting_input(void) { return used > 0 ? input_fd : -1; }
+
+void close_input(void) {
+  close_fd(&input_fd);
+  start = used = 0;
+  returned = 0;
+}
+
+/* Tells the server of more credit, in steps that are worth a frame. It needs none for a body that it may send whole. */
+void send_credit(void) {
+  uint8_t *payload;
+  if (returned < WINDOW / 2 || credit >= unsent || (payload = payload_room(STREAM_HEADER + 4)) == NULL) return;
+  put(put(payload, FUNCTION_STREAM, 4), returned, 4);
+  commit_frame(STREAM_CREDIT, STREAM_HEADER + 4);
+  credit += returned;
+  returned = 0;
+}
+
+/* Reads once from the function's stdout, as read() does; the buffer of frames has room. What is beyond the limit of the
+ * response ends the output, and the function with it. */
+ssize_t read_output(int fd) {
+  uint8_t beyond;
+  const uint64_t left = response_limit() - output;
+  const size_t keep = left < PAYLOAD_MAX - STREAM_HEADER ? (size_t)left : PAYLOAD_MAX - STREAM_HEADER;
+  uint8_t *payload = keep > 0 ? payload_room(STREAM_HEADER + keep) : NULL;
+  ssize_t n = payload != NULL ? read(fd, payload + STREAM_HEADER, keep) : read(fd, &beyond, 1);
+  if (n <= 0) return n;
+  if (payload == NULL) {
+    too_much_output = true;
+    if (phase() == RUNNING) kill_function();
+    return 0;
+  }
+  put(payload, FUNCTION_STREAM, STREAM_HEADER);
+  commit_frame(STREAM_DATA, STREAM_HEADER + (size_t)n);
+  output += (uint64_t)n;
+  return n;
+}
+
+bool output_was_too_much(void) { return too_much_output; }
+
+/* Makes ready for the next call. */
+void reset_streams(void) {
+  close_input();
+  output = 0;
+  too_much_output = false;
+}

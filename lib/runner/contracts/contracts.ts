@@ -1,0 +1,7 @@
+import type { ContractName } from "../../domain/functions/contract.ts";
+import type { Contract } from "./contract.ts";
+import { FILES } from "./files.ts";
+import { STDIO } from "./stdio.ts";
+
+/** The contracts by their names. */
+export const BY_NAME: Readonly<Record<ContractName, Contract>> = { files: FILES, stdio: STDIO };
