@@ -87,6 +87,9 @@ const COMMON = {
   mount_setattr: 442,
   quotactl_fd: 443,
   open_tree_attr: 467,
+  lsm_get_self_attr: 459,
+  lsm_set_self_attr: 460,
+  lsm_list_modules: 461,
 };
 const CLONE = { x64: 56, i386: 120, arm64: 220, arm: 120 } as const;
 const CLONE3 = 435;
@@ -111,7 +114,10 @@ const programs = new Map<string, readonly Instruction[]>();
 const MAIN = `
   #include "cell.h"
   #include <stdio.h>
-  int main(void) {
+  #include <stdlib.h>
+  struct cell_setting cell_setting;
+  int main(int argc, char **argv) {
+    if (argc > 1) cell_setting.dropped = strtoull(argv[1], NULL, 16);
     for (int arm = 0; arm < 2; arm++) {
       struct sock_fprog filter = filter_for(arm == 1);
       for (int i = 0; i < filter.len; i++)
