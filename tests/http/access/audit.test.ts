@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { AuditPage } from "../../../lib/domain/audit.ts";
 import type { Key, NewKey } from "../../../lib/domain/keys.ts";
+import { fixture } from "../../support/images.ts";
 import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 import { expectError, expectSuccess } from "../support/replies.ts";
@@ -90,6 +91,24 @@ describe("GET /v1/audit (A6)", () => {
     for (const secret of ["a-wrong-key", dead.token, reader.token, "the-key", "the-value-of-the-secret"]) {
       expect(everything).not.toContain(secret);
     }
+  });
+
+  test("has one row for each call that its key does not permit", async () => {
+    const image = await fixture("static");
+    const make = async (name: string) =>
+      expectSuccess(await server.api<{ id: string }>("POST", "/v1/functions", { image, name }, ADMIN), 201).id;
+    const [mine, other] = [await make("mine"), await make("other")];
+    const route = { path: "/other", function_id: other, auth: "key" };
+    expectSuccess(await server.api("POST", "/v1/routes", route, ADMIN));
+    const body = { name: "one", scopes: ["invoke"], function_id: mine };
+    const one = expectSuccess(await server.api<NewKey>("POST", "/v1/keys", body, ADMIN), 201);
+    const headers = { ...bearer(one.token), ...from("192.0.2.3") };
+    const invoked = [`/v1/functions/${other}/invoke`, "/v1/functions/other/invoke", "/r/other"];
+    const paths = [...invoked, "/v1/functions/mine/invoke?async=true&priority=100"];
+    for (const path of paths) expect((await server.api("POST", path, "[1]", headers)).status).toBe(403);
+    expect(await recorded("192.0.2.3", 4)).toEqual(
+      paths.map((path) => ["refused_key", one.id, "POST", path.replace(/\?.*/, ""), 403]),
+    );
   });
 
   test("needs the scope admin, comes in pages and can be filtered", async () => {

@@ -370,7 +370,7 @@ describe("labels slipway.* of an image", () => {
   test("answer 400 for an unknown one, with a list of those that exist", async () => {
     const reply = await server.api("POST", "/v1/functions", { image: await labelled("slipway.network=host") });
     expectError(reply, { status: 400, reason: "image_invalid" });
-    expect(reply.body.message).toContain('"slipway.network", which is unknown: known are "slipway.timeout_ms", ');
+    expect(reply.body.message).toContain('"slipway.network", which is unknown: known are "slipway.contract", ');
   });
 
   test("are checked together with the body", async () => {
