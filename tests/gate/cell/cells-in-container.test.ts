@@ -75,7 +75,6 @@ test.each<readonly [string, readonly string[], RegExp]>([
     [...CAPABILITIES, "-v", "/data"],
     /^a cell cannot have the container's mount at \/data$/,
   ],
-  ["has no scratch space", [...CAPABILITIES, "--read-only", "--tmpfs", "/run"], /^the gate cannot set up .* \(/],
 ])("gate that %s says so in place of READY for calls, and serves none", async (_, options, why) => {
   await using gate = cellGate(...options);
   const ready = await gate.expect("ready");
