@@ -25,8 +25,10 @@ await main(async () => {
     const start = newest ? startNewestEngine : acquireEngine;
     results.push(...(await runOn(nameOf(newest), [start], (engines) => runTests(engines, args))));
   } else {
-    if (!newest) results.push(...(await runOn(nameOf(false), [acquireEngine, acquireSecondEngine], runAll)));
-    results.push(...(await runOn(nameOf(true), [startNewestEngine, startNewestEngine], runNewest)));
+    const two = [acquireEngine, acquireSecondEngine];
+    if (!newest) results.push(...(await runOn(nameOf(false), two, (engines) => runBelow(engines, ["tests"]))));
+    const newestTwo = [startNewestEngine, startNewestEngine];
+    results.push(...(await runOn(nameOf(true), newestTwo, (engines) => runBelow(engines, NEWEST_TESTS))));
   }
   const passed = results.reduce((sum, result) => sum + result.passed, 0);
   const failed = results.reduce((sum, result) => sum + result.failed, 0);
@@ -84,20 +86,22 @@ async function buildFixtures({ host }: Engine): Promise<void> {
   await runOrThrow(["env", `DOCKER_HOST=${host}`, process.execPath, inRepository("tests/support/build-fixtures.ts")]);
 }
 
-/** Runs all tests: first side by side, then those that must be alone. */
-async function runAll(engines: readonly Engine[]): Promise<readonly Result[]> {
-  const files = (await Array.fromAsync(new Bun.Glob("tests/**/*.test.ts").scan({ cwd: ROOT }))).toSorted();
-  const isAlone = (file: string) => ALONE_TESTS.some((path) => file === path || file.startsWith(`${path}/`));
+/** Runs the test files below `paths`: first side by side, then those that must be alone. */
+async function runBelow(engines: readonly Engine[], paths: readonly string[]): Promise<readonly Result[]> {
+  const files = (await Array.fromAsync(new Bun.Glob("tests/**/*.test.ts").scan({ cwd: ROOT })))
+    .filter((file) => isBelow(file, paths))
+    .toSorted();
   const together = await runTests(
     engines,
-    files.filter((file) => !isAlone(file)),
+    files.filter((file) => !isBelow(file, ALONE_TESTS)),
   );
   say("Tests that must be alone");
-  return [together, await runTests(engines.slice(0, 1), files.filter(isAlone))];
+  const alone = files.filter((file) => isBelow(file, ALONE_TESTS));
+  return [together, await runTests(engines.slice(0, 1), alone)];
 }
 
-function runNewest(engines: readonly Engine[]): Promise<Result> {
-  return runTests(engines, NEWEST_TESTS);
+function isBelow(file: string, paths: readonly string[]): boolean {
+  return paths.some((path) => file === path || file.startsWith(`${path}/`));
 }
 
 /** Runs tests in as many processes as there are engines, each with one of its own; see tests/support/preload.ts. */
