@@ -95,8 +95,9 @@ async function runBelow(engines: readonly Engine[], paths: readonly string[]): P
     engines,
     files.filter((file) => !isBelow(file, ALONE_TESTS)),
   );
-  say("Tests that must be alone");
   const alone = files.filter((file) => isBelow(file, ALONE_TESTS));
+  if (alone.length === 0) return [together];
+  say("Tests that must be alone");
   return [together, await runTests(engines.slice(0, 1), alone)];
 }
 
