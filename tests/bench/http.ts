@@ -27,7 +27,7 @@ export async function http({ docker, image, rounds }: Bench): Promise<readonly M
   ];
 }
 
-/** What wrk sends, and for how long. */
+/** The requests that wrk sends, and for how long. */
 interface Load {
   readonly method?: string;
   readonly body?: string;

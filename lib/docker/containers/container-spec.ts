@@ -13,12 +13,16 @@ import { VOLUME_LABEL } from "../api/volumes.ts";
  * Dropped from Docker's default capabilities, as no function needs them. Dropping all would break images whose root
  * touches files of other users.
  */
-const DROPPED_CAPABILITIES = ["NET_RAW", "MKNOD", "SETFCAP", "AUDIT_WRITE"];
+const DROPPED_CAPABILITIES = ["NET_RAW", "MKNOD", "SETFCAP", "AUDIT_WRITE"] as const;
+export type DroppedCapability = (typeof DROPPED_CAPABILITIES)[number];
 
 const NO_NEW_PRIVILEGES = ["no-new-privileges"];
 
+/** The tmpfs with secrets that are files. */
+export const SECRETS_PATH = "/run/secrets";
+
 /** The size of `/dev/shm`, whose content counts as memory. */
-const SHM_BYTES = 64 * 1024 * 1024;
+export const SHM_BYTES = 64 * 1024 * 1024;
 
 /** The parts of a container that do not come from the function's settings. */
 export interface ContainerSetting {
@@ -63,7 +67,7 @@ function ulimits({ nofile }: Function, hard: number): readonly Readonly<Record<s
 /** Returns the tmpfs mount for secrets that are files. It is created with the container; the files come and go with a call. */
 function secretFiles({ secrets }: Function): Readonly<Record<string, string>> {
   if (secrets.every(({ environment }) => environment !== null)) return {};
-  return { "/run/secrets": `rw,nosuid,nodev,noexec,mode=1777,size=${SECRETS_FILES_BYTES}` };
+  return { [SECRETS_PATH]: `rw,nosuid,nodev,noexec,mode=1777,size=${SECRETS_FILES_BYTES}` };
 }
 
 /**
@@ -112,7 +116,7 @@ function restrictions({ sandbox, read_only }: Function): Readonly<Record<string,
 }
 
 /** Returns the capabilities that a function's sandbox takes from the engine's default ones. */
-export function droppedCapabilities({ sandbox }: Function): readonly string[] | "all" {
+export function droppedCapabilities({ sandbox }: Function): readonly DroppedCapability[] | "all" {
   return { default: DROPPED_CAPABILITIES, strict: "all" as const, docker: [] }[sandbox];
 }
 

@@ -21,7 +21,7 @@ import type { OpenFiles } from "./open-files.ts";
 import type { OwnContainer, OwnContainers } from "./own-containers.ts";
 import type { SettingsCheck } from "./settings-check.ts";
 import { NOBODY } from "./accounts.ts";
-import { StrictUsers } from "./strict-users.ts";
+import { ImageUsers } from "./image-users.ts";
 
 /** Thrown if the engine does not have the image that a function runs. It may be possible to pull it again. */
 export class ImageGoneError extends Error {
@@ -59,12 +59,12 @@ interface Created {
 /** Creates and starts the containers of functions. */
 export class Launcher implements Disposable {
   readonly #deps: LauncherDeps;
-  readonly #users: StrictUsers;
+  readonly #users: ImageUsers;
   readonly #channels = new Set<ContainerChannel>();
 
   constructor(deps: LauncherDeps) {
     this.#deps = deps;
-    this.#users = new StrictUsers(deps);
+    this.#users = new ImageUsers(deps);
   }
 
   /**

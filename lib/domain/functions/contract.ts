@@ -8,7 +8,7 @@ export type ContractName = (typeof CONTRACTS)[number];
 export const OUTPUTS = ["raw", "cgi"] as const;
 export type Output = (typeof OUTPUTS)[number];
 
-/** What chose a function's contract: its own setting, its image's label, or nothing, which is `files`. */
+/** The origins of a function's contract: its own setting, its image's label, or nothing, which is `files`. */
 export const CONTRACT_REASONS = ["setting", "label", "default"] as const;
 export type ContractReason = (typeof CONTRACT_REASONS)[number];
 
@@ -44,7 +44,7 @@ const TOKEN = "[A-Za-z0-9!#$%&'*+.^_`|~-]+";
 /** A media type with its parameters (RFC 9110, 8.3.1), in ASCII. */
 const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}(?:[ \\t]*;[\\t -~]*)?$`);
 
-/** Returns what is wrong with the contract of a function, or nothing. */
+/** Returns the problem with the contract of a function, or nothing. */
 export function contractProblem({ contract, content_type, output }: ContractSettings): string | undefined {
   if (content_type !== null && !MEDIA_TYPE.test(content_type)) {
     return `Invalid "content_type" ${quoted(content_type)}: give a media type such as "text/plain; charset=utf-8"`;

@@ -2,7 +2,7 @@ import { AppError } from "../errors.ts";
 import { CELL_DEV_SHARE, CONTEXT_BYTES, GATE_RESERVE, MAX_CALLS, SCRATCH_SIZE } from "../limits.ts";
 import { quoted } from "../quoted.ts";
 
-/** What each call gets fresh, the strongest first (lib/docs/pools-and-isolation.md, Isolation). */
+/** The parts of its surroundings that each call gets fresh, the strongest isolation first (lib/docs/pools-and-isolation.md, Isolation). */
 export const ISOLATIONS = ["container", "cell", "process"] as const;
 export type Isolation = (typeof ISOLATIONS)[number];
 

@@ -24,7 +24,7 @@
 enum { MAKING_MS = 10000 };
 /* A call that takes longer is a long one. */
 enum { LONG_CALL_MS = 10 };
-/* How often what a cell may have left is looked for, and for how long: the kernel's collector takes 5 to 40 ms. */
+/* The pauses between looks for what a cell may have left, and the longest wait for its end: the kernel's collector takes 5 to 40 ms. */
 enum { RECHECK_MS = 2 };
 #define LEFT_US (1000 * 1000ULL)
 

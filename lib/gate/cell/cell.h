@@ -5,7 +5,7 @@
  * /dev. Its first process (init.c) is a clone of the gate; the function is that one's child. When the first process ends,
  * everything in the cell ends.
  *
- *     options.c   what the server says of the cells, on the gate's command line
+ *     options.c   the server's settings of the cells, on the gate's command line
  *     plan.c      which mounts a cell gets, by the mounts of the container: decided once
  *     mounts.c    makes them, in the cell's first process
  *     init.c      the cell's first process
@@ -28,7 +28,7 @@
 
 /* ---- options.c ---- */
 
-/* What the server says of the cells. */
+/* The server's settings of the cells. */
 struct cell_setting {
   bool wanted;
   uint64_t scratch;    /* bytes that a function can write to its root */

@@ -1,5 +1,5 @@
 /*
- * Whether a cell has left anything in the network namespace, which calls share.
+ * The check that a cell has left nothing in the network namespace, which calls share.
  *
  * A unix socket can hold files and sockets, and itself, in messages that nobody reads: such a cycle outlives every process.
  * The kernel frees it some time after a unix socket is closed, so this closes one, and counts the sockets. Where other

@@ -1,5 +1,5 @@
 /*
- * What the server says of the cells, on the gate's command line.
+ * The server's settings of the cells, on the gate's command line.
  *
  *     --cell=BYTES --context=PATH --user=UID:GID[:GROUP...] --drop=HEX [--without=PATH...] [--network=shared]
  *

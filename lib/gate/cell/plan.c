@@ -1,5 +1,5 @@
 /*
- * Which mounts a cell gets, by the mounts of the container: decided once, before the first cell.
+ * The mounts that a cell gets, by the mounts of the container: decided once, before the first cell.
  *
  * Every line of mountinfo is decided on. What cannot be decided is an error: a mount that a cell lacks would be noticed, and
  * one that two cells share would carry something over.
@@ -284,7 +284,7 @@ static bool plan_mount(struct plan *plan, const struct mounted *mount) {
   if (is_left_out(mount->path)) return true;
   if (is_shared(mount->path)) return add_from(plan, SHARE, mount, 0);
   if (strcmp(mount->type, "tmpfs") == 0 && strcmp(mount->root, "/") == 0) return add_fresh(plan, mount);
-  /* What nobody can write to carries nothing over. */
+  /* A mount that nobody can write to carries nothing over. */
   if ((mount->flags & MS_RDONLY) != 0) return add_from(plan, BIND, mount, 0);
   if (stat(mount->path, &found) == 0 && S_ISREG(found.st_mode) && found.st_size <= 1 << 20) return add_from(plan, COPY, mount, 0);
   return refuse("a cell cannot have the container's mount at", mount->path);

@@ -1,5 +1,5 @@
 /*
- * What the function's process gives up before it becomes the command, and what every process of a cell closes.
+ * The rights that the function's process gives up before it becomes the command, and the descriptors that a cell closes.
  *
  * The order matters: a filter is installed with CAP_SYS_ADMIN or no_new_privs, the bounding set cut with CAP_SETPCAP, and the
  * user changed with CAP_SETUID.

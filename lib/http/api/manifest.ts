@@ -1,9 +1,9 @@
 import { t } from "elysia";
 import { AppliedManifest, type ApplyOptions, Manifest } from "../../domain/manifest/manifest.ts";
 import type { ManifestService } from "../../services/functions/manifest.ts";
-import { Envelope, errors, success } from "../wire/envelope.ts";
+import { Envelope, errors, JSON_ANSWER, success } from "../wire/envelope.ts";
 import { flag } from "../wire/flag.ts";
-import { JSON_TYPE, jsonInSlices, inSlices } from "../sliced/json.ts";
+import { jsonInSlices, inSlices } from "../sliced/json.ts";
 import { manifestYaml } from "../sliced/yaml.ts";
 import { mapInSlices } from "../../domain/concurrency.ts";
 import { parseManifestBody } from "./manifest-body.ts";
@@ -105,7 +105,7 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
       async ({ request }) => {
         const manifest = await shownManifest(await manifests.export(), (entry) => guard.shown(request, entry));
         const answer = prefersJson(request.headers.get("accept"))
-          ? new Response(await jsonInSlices(success(manifest)), { headers: { "Content-Type": JSON_TYPE } })
+          ? new Response(await jsonInSlices(success(manifest)), JSON_ANSWER)
           : new Response(await manifestYaml(manifest), { headers: { "Content-Type": YAML } });
         answer.headers.set("Vary", "Accept");
         // Elysia accepts a Response in place of the data in the schema; its types do not.

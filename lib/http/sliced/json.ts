@@ -1,7 +1,6 @@
+import { JSON_ANSWER } from "../wire/envelope.ts";
 import { SlicedText } from "./text.ts";
 
-/** The content type that Elysia gives JSON. */
-export const JSON_TYPE = "application/json;charset=utf-8";
 /** The levels of an answer at whose entries it is cut: the envelope, its data, and a list or an object in that. */
 const LEVELS = 3;
 
@@ -10,8 +9,7 @@ const LEVELS = 3;
  * data in the schema; its types do not.
  */
 export async function inSlices(value: object): Promise<never> {
-  const body = await jsonInSlices(value);
-  return new Response(body, { headers: { "Content-Type": JSON_TYPE } }) as never;
+  return new Response(await jsonInSlices(value), JSON_ANSWER) as never;
 }
 
 /** Returns the same as `JSON.stringify` for plain data, as bytes and made in slices. */

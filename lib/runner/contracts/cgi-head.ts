@@ -2,7 +2,7 @@ import { isHeaderName, isHeaderValue, responseHeaderProblem } from "../../domain
 import type { ResponseHeader } from "../../domain/calls/http-message.ts";
 import { CGI_HEAD_BYTES, RESPONSE_HEADERS } from "../../domain/limits.ts";
 
-/** What a CGI program has printed, cut into its head and its body. */
+/** The output of a CGI program, cut into its head and its body. */
 export interface CgiResponse {
   readonly status: number;
   /** Names in lower case, in the order in which they were printed. */

@@ -45,7 +45,7 @@ export interface ExitFrame {
   readonly responseBytes: number;
 }
 
-/** What a gate runs functions in: processes of its container, or cells, unless it cannot make any. In the order of their numbers. */
+/** The surroundings in which a gate runs functions: processes of its container, or cells, unless it cannot make any. In the order of their numbers. */
 export const SURROUNDINGS = ["processes", "cells", "no_cells"] as const;
 export type Surroundings = (typeof SURROUNDINGS)[number];
 
@@ -56,7 +56,7 @@ export interface ReadyFrame {
   readonly uid?: number;
   readonly gid?: number;
   readonly surroundings?: Surroundings;
-  /** Why there are no cells, in words; empty unless that is so. */
+  /** The reason why there are no cells, in words; empty if there are. */
   readonly why?: string;
 }
 

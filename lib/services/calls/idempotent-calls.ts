@@ -65,7 +65,7 @@ export class IdempotentCalls {
         this.#deps.invocations.undelivered(own.answer.invocation.id, "client_closed");
       }
     };
-    // What it threw is logged where calls are made.
+    // The code that makes calls logs its error.
     void made.then(note, () => undefined);
   }
 

@@ -56,6 +56,6 @@ function figureOf(name: string, { measured }: Results): string {
   if (source === undefined) throw new Error(`The benchmark has no figure "${name}"`);
   const median = measured.find(({ row }) => row === source.row)?.sides[source.side]?.median;
   if (median === undefined) throw new Error(`The results have no value for the figure "${name}"`);
-  // What a reader remembers: two digits.
+  // Readers remember two digits.
   return Number(median.toPrecision(2)).toLocaleString("en");
 }

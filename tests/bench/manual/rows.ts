@@ -1,9 +1,9 @@
 /** A row of the benchmark's table. */
 export interface Row {
   readonly metric: string;
-  /** What we want to reach; null where a row only informs. */
+  /** The value to reach; null for a row that only informs. */
   readonly goal: number | null;
-  /** What would be excellent. */
+  /** An excellent value. */
   readonly stretch: number | null;
 }
 

@@ -58,7 +58,7 @@ async function compare(commit: string, started: number): Promise<readonly Result
   for (const row of hasCells ? [...QUICK_ROWS, ...CELL_ROWS] : QUICK_ROWS) {
     console.error(`measuring: ${row.metric}`);
     let result = await measure(row, base, tree);
-    // What looks worse once may be chance among so many rows.
+    // A row that looks worse once may be chance among so many.
     if (result.worse && performance.now() - started < AGAIN_UNTIL_MS) result = await measure(row, base, tree);
     results.push(result);
   }

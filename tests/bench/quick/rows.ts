@@ -8,7 +8,7 @@ import { median } from "../statistics.ts";
 const MIB = 1024 * 1024;
 /** Clients of the rows about calls. */
 const CLIENTS = 8;
-/** How long a rate is measured in each round. */
+/** The time for which a rate is measured in each round, in seconds. */
 const SECONDS = 1;
 /** The time that the engine works for the previous call once the pool is full, in milliseconds. */
 const QUIET_MS = 250;

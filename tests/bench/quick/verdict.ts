@@ -2,7 +2,7 @@ import { median } from "../statistics.ts";
 
 /** A row counts as worse only from here on: less is not worth a look. */
 const WORSE_FROM = 1.05;
-/** How many standard errors of the median a difference must have. */
+/** The least difference that is no noise, in standard errors of the median. */
 const ERRORS = 3;
 /** The standard error of a median, of values that are normally distributed, over that of their mean. */
 const MEDIAN_ERROR = 1.2533;
@@ -17,7 +17,7 @@ export interface Verdict {
   readonly worse: boolean;
 }
 
-/** What a server that answered nothing counts for: a ratio needs something. */
+/** The value of a server that answered nothing: a ratio needs one above 0. */
 const NOTHING = 1e-3;
 
 /** Compares rounds of two sides that were measured in turns; `higher` says whether more is better. */

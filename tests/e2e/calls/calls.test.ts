@@ -2,30 +2,24 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
+import { answerOf, chaosFunctions } from "./support/answers.ts";
 
 const MIB = 1024 * 1024;
 
 let server: TestServer;
 let chaos: Function;
-/** Little time and memory, for functions that use all they get. */
 let tight: Function;
 
 beforeAll(async () => {
   server = await TestServer.start();
-  chaos = await server.createFunction(await fixture("chaos"));
-  tight = await server.createFunction(await fixture("chaos"), { timeout_ms: 1_500, memory_bytes: 64 * MIB });
+  ({ chaos, tight } = await chaosFunctions(server));
 });
 
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-async function call(fn: Pick<Function, "id">, request: object | string) {
-  const response = await server.invoke(fn, request);
-  const text = await response.text();
-  const id = response.headers.get("x-request-id") ?? "";
-  return { response, status: response.status, text, id, json: (): Record<string, unknown> => JSON.parse(text) };
-}
+const call = (fn: Pick<Function, "id">, request: object | string) => answerOf(server, fn, request);
 
 describe("a function finds", () => {
   test("its environment, its context, and nothing of ours", async () => {

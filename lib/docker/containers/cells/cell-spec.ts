@@ -5,21 +5,21 @@ import { CELL_DEV_SHARE, CONTEXT_BYTES, SECRETS_FILES_BYTES } from "../../../dom
 import type { ContainerSpec } from "../../api/containers.ts";
 import type { ImageConfig } from "../../api/images.ts";
 import { GATE_DIRECTORY, pathOf } from "../../images/volumes.ts";
-import { GATE_CONTRACT } from "../container-spec.ts";
+import { type DroppedCapability, GATE_CONTRACT, SECRETS_PATH, SHM_BYTES } from "../container-spec.ts";
 import type { CellUser } from "./cell-users.ts";
 
-/** What a function's cells are made of, besides its container. */
+/** The parts of a function's cells that are not in its container. */
 export interface CellSetting {
   readonly user: CellUser;
   readonly image: ImageConfig;
   /** The part of CONTEXT_PATH before the id. */
   readonly context_root: string;
   /** The capabilities that the function does not have of the engine's default ones, or all. */
-  readonly dropped: readonly string[] | "all";
+  readonly dropped: readonly DroppedCapability[] | "all";
 }
 
 /** The numbers of the capabilities that are named here (linux/capability.h). */
-const CAPABILITIES: Readonly<Record<string, number>> = {
+const CAPABILITIES: Readonly<Record<DroppedCapability | "SYS_ADMIN", number>> = {
   NET_RAW: 13,
   SYS_ADMIN: 21,
   MKNOD: 27,
@@ -51,15 +51,11 @@ const GATE_CAPABILITIES = [
 const OWN_PIDS = 3;
 /** The least size of a tmpfs; with 0 it would have no limit. */
 const LEAST_BYTES = 64 * 1024;
-/** What a tmpfs may hold in bytes for each of its files: an empty one takes some 2 KiB of memory, its overlay included. */
+/** The bytes of a tmpfs for each file that it may hold: an empty one takes some 2 KiB of memory, its overlay included. */
 const BYTES_PER_FILE = 8192;
 const LEAST_FILES = 256;
 /** The scratch space of a read-only root holds copies of a few files of the engine's. */
 const READ_ONLY_SCRATCH_BYTES = 1024 * 1024;
-/** The tmpfs with secrets that are files. */
-const SECRETS_PATH = "/run/secrets";
-/** The size of `/dev/shm` in a container. */
-const SHM_BYTES = 64 * 1024 * 1024;
 
 /**
  * Returns the container whose gate makes the function's cells, from the one that the function would have itself. The gate
@@ -158,7 +154,7 @@ function gateOptions(fn: Function, setting: CellSetting, scratch: number, hidden
 /** Returns the capabilities that the function does not get, as the hexadecimal digits of their bits. */
 function maskOf(dropped: CellSetting["dropped"]): string {
   if (dropped === "all") return "ffffffffffffffff";
-  const bits = ["SYS_ADMIN", ...dropped].map((name) => 1n << BigInt(CAPABILITIES[name] ?? 63));
+  const bits = (["SYS_ADMIN", ...dropped] as const).map((name) => 1n << BigInt(CAPABILITIES[name]));
   return bits.reduce((mask, bit) => mask | bit, 0n).toString(16);
 }
 

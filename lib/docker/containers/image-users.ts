@@ -17,23 +17,23 @@ const LINKS = 8;
 /** The most images whose lists are remembered; most have a kilobyte or two. */
 const KNOWN = 100;
 
-interface StrictUsersDeps {
+interface ImageUsersDeps {
   readonly containers: Pick<Containers, "pack">;
   readonly own_containers: Pick<OwnContainers, "create" | "remove">;
   readonly owner: string;
 }
 
 /**
- * Finds the users of `strict` functions, as numbers: only its image knows whether `toor` is 0, and engines read its list of
- * accounts so kindly that many a line makes root. The list is read by a helper container that is never started, once for
- * each image and user; the numbers are then all that the engine is told.
+ * Finds users in the lists of accounts of images, as numbers: those of `strict` functions, since engines read a list so kindly
+ * that many a line makes root, and those of functions in cells, whose gate becomes the user itself. A helper container that is
+ * never started reads the lists, once for each image; the numbers are then all that the engine or the gate is told.
  */
-export class StrictUsers {
-  readonly #deps: StrictUsersDeps;
+export class ImageUsers {
+  readonly #deps: ImageUsersDeps;
   /** The lists of accounts, by image. */
   readonly #known = new Map<string, Promise<AccountLists>>();
 
-  constructor(deps: StrictUsersDeps) {
+  constructor(deps: ImageUsersDeps) {
     this.#deps = deps;
   }
 
