@@ -6,11 +6,14 @@ export interface Clock {
   monotonic(): number;
   /** Calls `run` once after `ms`, unless the returned function is called first. A pending timer does not keep the process alive. */
   after(ms: number, run: () => void): () => void;
-  /**
-   * A UUID of version 7: the time in milliseconds, a counter, and 62 bits that nobody can guess. New rows of the store come
-   * after those before them, in the same pages of each index; random ids would touch a page each.
-   */
+  /** A UUID that is random in every part. */
   uuid(): string;
+  /**
+   * A UUID for a request and its invocation, of version 7: the time in milliseconds, a counter, and 62 bits that nobody can
+   * guess. New rows of the store come after those before them, in the same pages of each index; random ids would touch a page
+   * each.
+   */
+  invocationId(): string;
   /** A random number from 0 to below 1, uniformly distributed. */
   random(): number;
 }
@@ -23,6 +26,7 @@ export const systemClock: Clock = {
     timer.unref();
     return () => clearTimeout(timer);
   },
-  uuid: () => Bun.randomUUIDv7(),
+  uuid: () => crypto.randomUUID(),
+  invocationId: () => Bun.randomUUIDv7(),
   random: () => Math.random(),
 };

@@ -144,7 +144,7 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const clientOfRequest = (request: Request) => clientOf(services.clientAddress(request, server()) ?? "");
   const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
   // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
-  const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.uuid()));
+  const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.invocationId()));
   const allowed = (path: string) => allowedMethods(app().routes, path);
   const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere });
   const dispatch = (request: Request) => app().fetch(request);

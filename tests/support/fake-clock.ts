@@ -31,6 +31,10 @@ export class FakeClock implements Clock {
     return `00000000-0000-4000-8000-${(++this.#uuids).toString(16).padStart(12, "0")}`;
   }
 
+  invocationId(): string {
+    return this.uuid();
+  }
+
   /** The next random number; a test may set it. */
   chance = 0.5;
 

@@ -29,7 +29,7 @@ export class ChainService {
       return [];
     }
     const submission: Submission = {
-      id: clock.uuid(),
+      id: clock.invocationId(),
       target: { function: follower, route_id: null, key_id: null },
       ...requestOf(invocation, result),
       origin: { parent_id, chain_depth: chain_depth + 1 },

@@ -84,7 +84,7 @@ export class ReplayService {
 
   #optionsOf(original: Invocation, fn: Function, { key_id }: Replayer) {
     return {
-      id: this.#deps.clock.uuid(),
+      id: this.#deps.clock.invocationId(),
       target: { function: fn, route_id: original.route_id, key_id },
       priority: original.priority,
       origin: { replay_of: original.id, callback_url: original.callback_url },

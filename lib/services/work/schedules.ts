@@ -220,7 +220,7 @@ export class ScheduleService implements Disposable {
   #newRun({ id, function_id, body }: Schedule) {
     const { functions, clock } = this.#deps;
     const submission = {
-      id: clock.uuid(),
+      id: clock.invocationId(),
       target: { function: functions.get(function_id), route_id: null, key_id: null },
       body: Buffer.from(JSON.stringify(body ?? null)),
       request_meta: null,

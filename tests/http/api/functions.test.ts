@@ -4,7 +4,7 @@ import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { expectError, expectSuccess } from "../support/replies.ts";
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const NOWHERE = "00000000-0000-4000-8000-000000000000";
 

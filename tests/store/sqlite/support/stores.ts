@@ -17,12 +17,14 @@ export const START = Date.UTC(2026, 0, 31, 12);
 /** A clock that stands still, and numbers its UUIDs. */
 export function stillClock(now = START): Clock {
   let uuids = 0;
+  const uuid = () => `00000000-0000-4000-8000-${String(uuids++).padStart(12, "0")}`;
   return {
     now: () => now,
     monotonic: () => now,
     after: () => () => undefined,
     random: () => 0.5,
-    uuid: () => `00000000-0000-4000-8000-${String(uuids++).padStart(12, "0")}`,
+    uuid,
+    invocationId: uuid,
   };
 }
 
