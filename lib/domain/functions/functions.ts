@@ -55,6 +55,16 @@ export const PoolState = Type.Object({
   ready: Type.Integer({ description: "Waiting for a call." }),
   starting: Type.Integer({ description: "Being started." }),
   busy: Type.Integer({ description: "Serving a call." }),
+  booting: Type.Optional(
+    Type.Integer({
+      description: "Started, and not ready yet as the function boots; only with the contract `http`.",
+    }),
+  ),
+  streams: Type.Optional(
+    Type.Integer({
+      description: "The calls that the busy instances serve: each up to `concurrency`; only with the contract `http`.",
+    }),
+  ),
   target: Type.Integer({ description: "How many should be ready, based on recent calls." }),
   problem: Type.Optional(
     Type.String({

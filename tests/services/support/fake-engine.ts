@@ -88,6 +88,7 @@ export function manifestServices(path?: string) {
     clock,
     log,
     vault: Vault.forgetful(),
+    onChange: (name) => void engine.told.push(`secret ${name}`),
   });
   const retention = { holding: <T>(work: () => Promise<T>) => work(), soon: () => undefined };
   const followers = new FollowerCheck({
