@@ -247,13 +247,12 @@ export class BootedInstance implements PoolInstance {
     served.end(verdict);
     this.#active.delete(served);
     if (this.#state === "busy" && this.#isLast) this.#state = "draining";
-    if (this.#state === "draining") {
+    if (this.#state === "draining" && this.#active.size === 0) {
       this.#closing.add(served);
-      if (this.#active.size === 0) this.#finish(FINISH_MS);
-      return;
+      return this.#finish(FINISH_MS);
     }
     if (this.#state === "busy" && this.#active.size === 0) this.#state = "ready";
-    served.close(this.#state !== "retired");
+    served.close(this.#state === "ready" || this.#state === "busy");
   }
 
   /** True if all calls that the instance may serve have begun. */
