@@ -148,6 +148,9 @@ export const ENVIRONMENT_ENTRIES = 1000;
 
 export const NAME_LENGTH = 63;
 export const ROUTE_PATH_BYTES = 1024;
+/** Host names of one route, and the characters of a name (RFC 1035, 2.3.4). */
+export const ROUTE_HOSTS = 16;
+export const HOST_LENGTH = 253;
 export const IMAGE_REFERENCE_LENGTH = 512;
 
 /** Functions and routes are listed on one page, so their numbers are limited. */

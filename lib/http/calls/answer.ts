@@ -13,17 +13,19 @@ export interface Reader {
   readonly request_id?: string;
   /** True if it may read the invocation's record. Any other client gets a sentence that says nothing about the function. */
   readonly may_read: boolean;
+  /** True if the function has an origin of its own: then only its own headers say what a browser may do with its answer. */
+  readonly own_origin?: boolean;
 }
 
 /**
  * Returns the HTTP answer to a call: the function's own, or an envelope (a problem document for callers that `accept` one)
  * that says why there is none. Bun leaves out the body of a HEAD.
  */
-export function answerResponse(answer: Answer, { accept, request_id, may_read }: Reader): Response {
+export function answerResponse(answer: Answer, { accept, request_id, may_read, own_origin = false }: Reader): Response {
   const response =
     answer.response === null
       ? refusal(answer, accept, request_id ?? answer.invocation.id, may_read)
-      : ownResponse(answer.response);
+      : ownResponse(answer.response, own_origin);
   const { invocation } = answer;
   if (invocation.exit_code !== null) response.headers.set("X-Function-Exit-Code", String(invocation.exit_code));
   response.headers.set("Server-Timing", serverTiming(invocation));
@@ -45,17 +47,17 @@ function refusal(
   });
 }
 
-function ownResponse({ status, headers, body }: FunctionResponse): Response {
-  return new Response(WITHOUT_BODY.has(status) ? null : bodyOf(body), { status, headers: ownHeaders(headers) });
+function ownResponse({ status, headers, body }: FunctionResponse, ownOrigin: boolean): Response {
+  return new Response(WITHOUT_BODY.has(status) ? null : bodyOf(body), { status, headers: ownHeaders(headers, ownOrigin) });
 }
 
 function bodyOf(body: FunctionResponse["body"]): Bun.BodyInit {
   return body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : body;
 }
 
-/** Adds the function's headers to ours: of several policies a browser obeys all. */
-function ownHeaders(said: readonly ResponseHeader[]): Headers {
-  const headers = new Headers(SANDBOX_HEADERS);
+/** Adds the function's headers to ours, if there are any: of several policies a browser obeys all. */
+function ownHeaders(said: readonly ResponseHeader[], ownOrigin: boolean): Headers {
+  const headers = new Headers(ownOrigin ? {} : SANDBOX_HEADERS);
   for (const [name, value] of said) headers.append(name, value);
   return headers;
 }

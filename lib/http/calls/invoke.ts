@@ -114,7 +114,7 @@ async function answerTo(
   const idempotency = key === undefined ? undefined : idempotentRequest(key, asked.request, isPublic);
   const taken = submission && (await submissions.take(request, asked, submission, idempotency));
   if (taken !== undefined) return taken;
-  const reader = { accept: request.headers.get("accept"), may_read };
+  const reader = { accept: request.headers.get("accept"), may_read, own_origin: path.host !== undefined };
   if (idempotency !== undefined) {
     const made = await idempotentCalls.invoke({ ...asked, signal: request.signal }, idempotency);
     if ("queued" in made) return accepted((submission?.shown ?? shownOnRoutes)(made.queued), made.queued.id, true);
