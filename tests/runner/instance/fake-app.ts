@@ -25,6 +25,9 @@ const FUNCTION: Function = {
   updated_at: "2026-01-31T12:00:00.000Z",
 };
 
+/** ENV, FILE and ENV_DEFAULT, which follow BOOT. */
+const VARIABLES: ReadonlySet<number> = new Set([0x03, 0x04, 0x0b]);
+
 /** A stream as the app sees it. */
 interface AppStream {
   /** All that the server has sent. */
@@ -58,7 +61,8 @@ export class FakeApp {
   /** Sends bytes of the app on a stream, and perhaps its end. */
   send(stream: number, text: string, ends = false): Promise<void> {
     const end: GateFrame = { type: "close", stream, ending: "end", errno: 0 };
-    return this.say({ type: "data", stream, bytes: Buffer.from(text, "latin1") }, ...(ends ? [end] : []));
+    const data: GateFrame = { type: "data", stream, bytes: Buffer.from(text, "latin1") };
+    return this.say(...(text === "" ? [] : [data]), ...(ends ? [end] : []));
   }
 
   log(text: string): Promise<void> {
@@ -109,6 +113,7 @@ export class FakeApp {
   }
 
   #hear(type: number, payload: Buffer): void {
+    if (VARIABLES.has(type)) return;
     if (type < 0x06 || type > 0x09) return void this.told.push(type);
     const number = payload.readUInt32BE(0);
     if (type === 0x06) this.streams.set(number, { received: "", closed: false });
