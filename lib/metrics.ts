@@ -45,6 +45,18 @@ export class Metrics {
     CALL_BUCKETS,
     ["function"],
   );
+  readonly bootSeconds = this.#histogram(
+    "slipway_boot_seconds",
+    "Time that instances of the contract http took until they listened",
+    CALL_BUCKETS,
+    ["function"],
+  );
+  readonly bootFailures = new Counter({
+    name: "slipway_boot_failures_total",
+    help: "Instances of the contract http that did not boot, by reason",
+    labelNames: ["reason"],
+    registers: [this.#registry],
+  });
   readonly engineCalls = new Counter({
     name: "slipway_engine_calls_total",
     help: "Requests to the engine, by operation",
@@ -108,7 +120,7 @@ export class Metrics {
 
   /** Drops the series of a deleted function, so that they do not accumulate. */
   forget(functionLabel: string): void {
-    for (const histogram of [this.queueSeconds, this.startSeconds, this.runSeconds])
+    for (const histogram of [this.queueSeconds, this.startSeconds, this.runSeconds, this.bootSeconds])
       histogram.remove({ function: functionLabel });
     for (const status of ["succeeded", "failed", "timed_out", "cancelled"]) {
       for (const start of ["cold", "warm", "none"]) this.invocations.remove({ function: functionLabel, status, start });

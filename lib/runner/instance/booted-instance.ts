@@ -122,7 +122,7 @@ export class BootedInstance implements PoolInstance {
    * nothing has reached the function and the call is still whole.
    */
   async serve(call: StreamCall): Promise<Run> {
-    if (this.free === 0) throw new Error(`An instance that is ${this.#state} takes no call`);
+    if (this.free === 0) throw new NotDelivered(`The instance of the function is ${this.#state} and takes no call`);
     const served = this.#take(call);
     const refused = Promise.withResolvers<never>();
     const stops = [
