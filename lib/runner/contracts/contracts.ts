@@ -11,7 +11,7 @@ export const BY_NAME: Readonly<Record<ContractName, Contract>> = {
   // Its instances are booted before their call and have no exchange with a gate.
   http: {
     exchange() {
-      throw new AppError("instance_lost", "Functions of the contract \"http\" cannot be called yet");
+      throw new AppError("instance_lost", 'Functions of the contract "http" cannot be called yet');
     },
   },
 };
