@@ -48,7 +48,10 @@ function refusal(
 }
 
 function ownResponse({ status, headers, body }: FunctionResponse, ownOrigin: boolean): Response {
-  return new Response(WITHOUT_BODY.has(status) ? null : bodyOf(body), { status, headers: ownHeaders(headers, ownOrigin) });
+  return new Response(WITHOUT_BODY.has(status) ? null : bodyOf(body), {
+    status,
+    headers: ownHeaders(headers, ownOrigin),
+  });
 }
 
 function bodyOf(body: FunctionResponse["body"]): Bun.BodyInit {
