@@ -35,6 +35,7 @@ import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
+import { createUploads } from "./wire/upload.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
 import { type BodyMemory, readerWithin } from "./calls/body-memory.ts";
 import type { SlowReaders } from "./wire/slow-readers.ts";
@@ -143,6 +144,7 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const { watch, unwatch } = watching(server, idle_timeouts);
   const clientOfRequest = (request: Request) => clientOf(services.clientAddress(request, server()) ?? "");
   const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
+  const beginUpload = createUploads({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
   // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.invocationId()));
   const allowed = (path: string) => allowedMethods(app().routes, path);
@@ -169,6 +171,6 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
       readBody: readerWithin(bodyMemory, readBody, clientOfRequest),
     }),
     tools: { ...services, requestId, server },
-    calls: { ...services, submissions, readBody, requestId, server, request_bytes },
+    calls: { ...services, submissions, readBody, beginUpload, requestId, server, request_bytes },
   };
 }

@@ -1,8 +1,10 @@
+import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import { bytesOf, type FunctionRequest } from "../../domain/calls/http-message.ts";
+import { bytesOf, type FunctionRequest, type FunctionResponse } from "../../domain/calls/http-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
-import { type Retry, RETRY_DEFAULT } from "../../domain/functions/retry.ts";
+import { retryAfterMs } from "../../domain/calls/retry-after.ts";
+import { type Retry, RETRY_DEFAULT, type RetryWish } from "../../domain/functions/retry.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Runner } from "../../runner/runner.ts";
@@ -10,8 +12,9 @@ import type { Store } from "../../store/store.ts";
 import type { AttemptResult, AttemptMaker, Task } from "./attempts.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { RouteService } from "../functions/routes.ts";
-import { known, rounded, countRun } from "../calls/record.ts";
+import { known, rounded, countRun, verdictOf } from "../calls/record.ts";
 import { readStoredRequest, storedResponse } from "../calls/stored-messages.ts";
+import { wholeOutcome } from "../calls/whole-outcome.ts";
 
 /** The memory for bodies, which requests of attempts share with those of callers who wait. */
 export interface AttemptMemory {
@@ -26,8 +29,11 @@ interface AttemptRunnerDeps {
   readonly routes: RouteService;
   readonly runner: Runner;
   readonly secretsFor: (fn: Function) => SecretValues;
+  readonly clock: Clock;
   readonly metrics: Metrics;
   readonly memory: AttemptMemory;
+  /** The most bytes of an answer. */
+  readonly response_bytes: number;
 }
 
 /** Makes attempts at asynchronous invocations, with the same pools and limits as synchronous calls. */
@@ -78,13 +84,14 @@ export class AttemptRunner implements AttemptMaker {
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
     const request = readStoredRequest(payload.request_meta, payload.request);
     const fn = await this.#deps.functions.withImage(this.#functionOf(invocation, request));
-    let timings: Partial<Invocation> = { image_id: fn.image_id, version: fn.version, contract: fn.contract };
+    let timings: Partial<Invocation> = { image_id: fn.image_id, version: fn.version, contract: fn.contract, ...NOT_STREAMED };
+    const abort = new AbortController();
     const run = await this.#deps.runner.run({
       id,
       function: fn,
       request,
       secrets: this.#deps.secretsFor(fn),
-      signal,
+      signal: fn.contract === "http" ? AbortSignal.any([signal, abort.signal]) : signal,
       onHandover,
       onLogs,
       onTiming: (timing) => {
@@ -92,18 +99,18 @@ export class AttemptRunner implements AttemptMaker {
         timings = { ...timings, ...rounded(timing) };
       },
     });
+    const { response, wish } = await wholeOutcome(run, this.#deps.response_bytes, (error) => abort.abort(error));
     // Not the first outcome: a function that ran past its deadline may still be ending.
     const outcome = await run.ended;
-    const { response } = outcome;
-    const { status, ...fields } = known(outcome);
-    countRun(this.#deps.metrics, { ...invocation, ...timings, status }, fn);
+    const { status, ...fields } = { ...known(outcome), ...verdictOf(outcome, abort.signal) };
+    countRun(this.#deps.metrics, { ...invocation, ...timings, ...fields, status }, fn);
     const hasEnded = outcome.exit_code !== null || outcome.signal !== null;
     return {
       finished: { status, fields: { ...timings, ...fields } },
       response: response && (await bytesOf(response.body)),
       response_meta: response && storedResponse(response),
       logs: outcome.logs,
-      wish: outcome.wish,
+      wish: { ...(response && wishOf(response, this.#deps.clock.now())), ...wish, ...outcome.wish },
       lost: outcome.reason === "engine_unavailable",
       gone: hasEnded ? Promise.resolve() : run.gone(),
     };
@@ -131,4 +138,14 @@ export class AttemptRunner implements AttemptMaker {
     if (route?.function.id !== function_id) return this.#deps.functions.get(function_id);
     return this.#deps.routes.functionFor(route, { id, header: (name) => headers[name.toLowerCase()] ?? null });
   }
+}
+
+/** Those of an earlier attempt do not stay. */
+const NOT_STREAMED = { boot_ms: null, first_byte_ms: null } as const;
+
+/** Returns the wish of a server that says when it can be asked again. */
+function wishOf({ status, headers }: Pick<FunctionResponse, "status" | "headers">, now: number): RetryWish {
+  if (status !== 503 && status !== 429) return {};
+  const retry_after_ms = retryAfterMs(headers.find(([name]) => name === "retry-after")?.[1], now);
+  return retry_after_ms === 0 ? {} : { retry_after_ms };
 }
