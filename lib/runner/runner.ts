@@ -68,7 +68,7 @@ export class Runner implements AsyncDisposable {
       () => clock.monotonic(),
     );
     this.#pools = new Pools({
-      launch: (pool) => this.#launches.add(this.#launch(pool)),
+      launch: (pool, onBoot) => this.#launches.add(this.#launch(pool, onBoot)),
       onEmpty: ({ key }) => platform.release(key),
       capacity: new Capacity({ instances: options.max_instances, memory_bytes: options.memory_budget }),
       problem: () => platform.health.problem,
@@ -89,7 +89,7 @@ export class Runner implements AsyncDisposable {
         this.#cells.forget();
         this.#pools.resume();
       },
-      onGroupLost: (group) => this.#pools.renew(group),
+      onGroupLost: (group) => this.#pools.renew(({ key }) => key === group),
       onSwept: this.#options.onSwept,
     });
     this.#pools.start();
@@ -170,6 +170,25 @@ export class Runner implements AsyncDisposable {
     if (hasImage(fn)) this.#pools.warm(fn);
   }
 
+  /**
+   * Replaces the instances that were handed a secret's value when they booted. Functions of other contracts get the values of
+   * their secrets with each call.
+   */
+  secretChanged(name: string): void {
+    const uses = ({ contract, secrets }: Function) =>
+      contract === "http" && secrets.some((secret) => secret.name === name);
+    this.#pools.renew((pool) => uses(pool.function));
+  }
+
+  /**
+   * Waits until a function could serve a call, with an instance that its next call gets. Throws the error that keeps one from
+   * being started, and the signal's reason if it aborts.
+   */
+  async tryOut(fn: Function, signal: AbortSignal): Promise<void> {
+    await this.#platform.health.settled;
+    await this.#pools.tryOut(fn, signal);
+  }
+
   /** Removes a deleted function. */
   remove(functionId: string): void {
     this.#pools.remove(functionId);
@@ -239,9 +258,13 @@ export class Runner implements AsyncDisposable {
   }
 
   #addMetrics(metrics: Metrics): void {
-    metrics.gauge("slipway_instances", "Instances by state", ["state"], () =>
-      Object.entries(this.#pools.totals).map(([state, value]) => ({ labels: { state }, value })),
-    );
+    metrics.gauge("slipway_instances", "Instances by state", ["state"], () => {
+      const { totals } = this.#pools;
+      return INSTANCE_STATES.map((state) => ({ labels: { state }, value: totals[state] }));
+    });
+    metrics.gauge("slipway_streams", "Calls that instances of the contract http serve", [], () => [
+      { value: this.#pools.totals.streams },
+    ]);
     const help = "Instances by what a call gets fresh: a container, a cell or a process";
     metrics.gauge("slipway_instances_by_isolation", help, ["isolation"], () =>
       Object.entries(this.#pools.byIsolation).map(([isolation, value]) => ({ labels: { isolation }, value })),
@@ -252,6 +275,8 @@ export class Runner implements AsyncDisposable {
     metrics.gauge("slipway_engine_up", "1 while the engine answers", [], () => [{ value: this.problem ? 0 : 1 }]);
   }
 }
+
+const INSTANCE_STATES = ["ready", "starting", "booting", "busy"] as const;
 
 /** Returns whether a function has an image: one of an older database may get it at its first call. */
 function hasImage({ image_id }: Function): boolean {

@@ -29,7 +29,13 @@ export function createCatalogue(
       log,
     }),
   );
-  const secrets = new SecretService({ store, vault, clock, log });
+  const secrets = new SecretService({
+    store,
+    vault,
+    clock,
+    log,
+    onChange: (name) => runner.secretChanged(name),
+  });
   const followers = new FollowerCheck({ functions: store.functions, allowed: config.callbackAllow });
   const functions = new FunctionService({
     store,

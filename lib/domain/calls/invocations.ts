@@ -193,6 +193,12 @@ export const LogEntry = Type.Object({
       examples: [936_000],
     }),
   ),
+  boot: Type.Optional(
+    Type.Literal(true, {
+      description:
+        "Printed while the instance booted, before its first call; only for functions of the contract `http`.",
+    }),
+  ),
 });
 export type LogEntry = Static<typeof LogEntry>;
 

@@ -1,10 +1,10 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { Environment } from "../environment.ts";
-import { CONTRACT_REASONS } from "./contract.ts";
+import { CONTRACT_REASONS, PORT_REASONS } from "./contract.ts";
 import { AppError } from "../errors.ts";
 import { FunctionName, SETTING_DEFAULTS, GIVEN_SETTINGS, SETTINGS, type Settings } from "./settings.ts";
-import { IMAGE_REFERENCE_LENGTH } from "../limits.ts";
-import { Enum, Nullable, Timestamp } from "../types.ts";
+import { IMAGE_REFERENCE_LENGTH, PORT } from "../limits.ts";
+import { Enum, Flag, Nullable, Timestamp } from "../types.ts";
 
 /** An image plus its settings, registered under an id. */
 export const Function = Type.Object({
@@ -36,8 +36,23 @@ export const Function = Type.Object({
   ...SETTINGS,
   contract_reason: Enum(CONTRACT_REASONS, {
     description:
-      "What chose `contract`: the `setting` itself, a `label` of the image, or the `default`, as nothing said otherwise.",
+      "What chose `contract`: the `setting` itself; a `label` of the image; a sign of the image: OpenFaaS's `watchdog`, the port of AWS's " +
+      "`web_adapter`, the launcher of a `buildpack`, the `functions_framework`, or, since it listened in a trial, its `port_variable` PORT or its " +
+      "`exposed_port`; `ended` if it exited there instead; or the `default`, as nothing said otherwise.",
     examples: ["default"],
+  }),
+  port_reason: Nullable(
+    Enum(PORT_REASONS, {
+      description:
+        "What named `port`: the `setting` itself, a `label` of the image, the `variable` `PORT` of the function or its image, the one port that " +
+        `the image has \`exposed\`, or the \`default\`, ${PORT.default}. Null for other contracts than \`http\`.`,
+      examples: [null],
+    }),
+  ),
+  extra_ports: Type.Array(Type.Integer({ minimum: PORT.min, maximum: PORT.max }), {
+    description:
+      "Further ports that must listen before a function of the contract `http` gets a call, such as that of the server behind OpenFaaS's watchdog. The image names them.",
+    examples: [[]],
   }),
   version: Type.Integer({
     minimum: 1,
@@ -50,11 +65,24 @@ export const Function = Type.Object({
 });
 export type Function = Static<typeof Function>;
 
+/** The fields that follow from the image, the settings and the variables, and that no request gives. */
+export type Origins = Pick<Function, "contract_reason" | "port_reason" | "extra_ports">;
+
 /** The current instances of a function. */
 export const PoolState = Type.Object({
   ready: Type.Integer({ description: "Waiting for a call." }),
   starting: Type.Integer({ description: "Being started." }),
   busy: Type.Integer({ description: "Serving a call." }),
+  booting: Type.Optional(
+    Type.Integer({
+      description: "Started, and not ready yet as the function boots; only with the contract `http`.",
+    }),
+  ),
+  streams: Type.Optional(
+    Type.Integer({
+      description: "The calls that the busy instances serve: each up to `concurrency`; only with the contract `http`.",
+    }),
+  ),
   target: Type.Integer({ description: "How many should be ready, based on recent calls." }),
   problem: Type.Optional(
     Type.String({
@@ -92,21 +120,28 @@ export const CreateFunction = Type.Object(
     image: Function.properties.image,
     ...Type.Partial(Type.Object({ name: Function.properties.name, ...GIVEN_SETTINGS })).properties,
     environment: Type.Optional(Nullable(Environment)),
+    probe: Type.Optional(
+      Flag(
+        "Start a function of the contract `http` once now, and say in the answer if it does not listen; true unless it is given. Nothing of it is kept.",
+      ),
+    ),
   },
   { additionalProperties: false },
 );
 export type CreateFunction = Static<typeof CreateFunction>;
 
 /** The body of `PATCH /v1/functions/:id`: absent fields stay as they are. */
-export const UpdateFunction = Type.Partial(CreateFunction, { additionalProperties: false });
+export const UpdateFunction = Type.Partial(Type.Omit(CreateFunction, ["probe"]), { additionalProperties: false });
 export type UpdateFunction = Static<typeof UpdateFunction>;
 
 /** The defaults of a function. */
-export const FUNCTION_DEFAULTS: Settings & Pick<Function, "name" | "environment" | "version" | "contract_reason"> = {
+export const FUNCTION_DEFAULTS: Settings & Pick<Function, "name" | "environment" | "version" | keyof Origins> = {
   ...SETTING_DEFAULTS,
   name: null,
   environment: {},
   contract_reason: "default",
+  port_reason: null,
+  extra_ports: [],
   version: 1,
 };
 

@@ -1,8 +1,13 @@
 import { Type, type Static } from "@sinclair/typebox";
 import {
+  BOOT_TIMEOUT_MS,
+  COLLECTED_TIMEOUT_MS,
   COMMAND_ARGUMENTS,
+  CONCURRENCY,
   CONTEXT_SIZE,
   CPUS,
+  HTTP_WARM_MAX,
+  IDLE_TIMEOUT_MS,
   IDLE_TTL_MS,
   LABELS,
   LOG_LIMIT,
@@ -13,6 +18,8 @@ import {
   NOFILE,
   PATH_LENGTH,
   PIDS,
+  PORT,
+  READY_PATH_LENGTH,
   SCRATCH_SIZE,
   SECRETS_OF_FUNCTION,
   TIMEOUT_MS,
@@ -20,7 +27,7 @@ import {
   WARM_MAX,
   WARM_MIN,
 } from "../limits.ts";
-import { CONTRACT_DEFAULTS, CONTRACTS, OUTPUTS } from "./contract.ts";
+import { CONTRACT_DEFAULTS, CONTRACTS, IDLES, OUTPUTS } from "./contract.ts";
 import { ASYNC_SETTINGS } from "./async-settings.ts";
 import { ISOLATIONS } from "./isolation.ts";
 import { GivenRetry, RETRY_DEFAULT } from "./retry.ts";
@@ -89,6 +96,7 @@ const contract = {
   contract: Enum(CONTRACTS, {
     description:
       "`files`: the request and the answer are files of the context. `stdio`: the request body is standard input, standard output is the answer. " +
+      "`http`: the function is an HTTP server, which is started before its call. " +
       "`files` unless the image has a label `slipway.contract`.",
     examples: ["files"],
   }),
@@ -109,12 +117,73 @@ const contract = {
   }),
 };
 
+/** The settings that belong to the contract `http`. */
+const http = {
+  port: Nullable(
+    Type.Integer({
+      minimum: PORT.min,
+      maximum: PORT.max,
+      description:
+        "The TCP port on which the function listens, with the contract `http`, on any address. Null in a request for the image's own, " +
+        `which the record then has: its label, its variable \`PORT\`, the one port that it exposes, or ${PORT.default}.`,
+      examples: [null],
+    }),
+  ),
+  ready_path: Nullable(
+    Type.String({
+      minLength: 1,
+      maxLength: READY_PATH_LENGTH,
+      description:
+        "With the contract `http`: a path that must answer a GET with a status below 400 before the function gets a call. " +
+        "Null if it is ready as soon as it listens.",
+      examples: [null],
+    }),
+  ),
+  boot_timeout_ms: Type.Integer({
+    minimum: BOOT_TIMEOUT_MS.min,
+    maximum: BOOT_TIMEOUT_MS.max,
+    description:
+      "With the contract `http`: how long the function may take until it is ready, in milliseconds. It does not count towards `timeout_ms`.",
+    examples: [BOOT_TIMEOUT_MS.default],
+  }),
+  concurrency: Type.Integer({
+    minimum: 1,
+    maximum: CONCURRENCY.max,
+    description:
+      "With the contract `http`: the most calls that one instance serves at the same time. More than 1 needs a `max_calls` other than 1.",
+    examples: [CONCURRENCY.default],
+  }),
+  idle_timeout_ms: Nullable(
+    Type.Integer({
+      minimum: IDLE_TIMEOUT_MS.min,
+      maximum: IDLE_TIMEOUT_MS.max,
+      description:
+        "With the contract `http`: how long a call may go on without a byte in either direction, in milliseconds; null for no such limit.",
+      examples: [null],
+    }),
+  ),
+  idle: Nullable(
+    Enum(IDLES, {
+      description:
+        "With the contract `http`: what an instance does while it has no call. `freeze`: nothing, its processes are stopped. `run`: what it likes. " +
+        "Null for `freeze` if `max_calls` is 1, else `run`.",
+      examples: [null],
+    }),
+  ),
+  buffer_request: Flag(
+    "With the contract `http`: take a request body of unknown length in as a whole and send it with its length, for servers that do not " +
+      "read chunked bodies.",
+  ),
+};
+
 /** The resources of a container. */
 const resources = {
   timeout_ms: Type.Integer({
     minimum: TIMEOUT_MS.min,
     maximum: TIMEOUT_MS.max,
-    description: "How long a call may run, in milliseconds; then it is killed and the caller gets a 504.",
+    description:
+      "How long a call may run, in milliseconds; then it is killed and the caller gets a 504. " +
+      `More than ${COLLECTED_TIMEOUT_MS} only with the contract \`http\`.`,
     examples: [TIMEOUT_MS.default],
   }),
   memory_bytes: Type.Integer({
@@ -196,7 +265,7 @@ const surroundings = {
     description:
       "`bridge`; `isolated`, a bridge on which functions cannot connect to each other; `none`; or the name of one of the engine's networks. " +
       "Never `host` or another container's network. " +
-      "With the sandbox `strict` the default is `none`.",
+      "With the sandbox `strict` the default is `none`, else with the contract `http` it is `isolated`.",
     examples: ["bridge"],
   }),
   share_network: Flag(
@@ -243,15 +312,15 @@ const instances = {
     description:
       "What each call gets fresh. `container`: a container of its own. `cell`: a filesystem and a process tree of its own in a container that " +
       "may have served calls before; not every engine can. `process`: a process of its own there. " +
-      "A `max_calls` other than 1 without `isolation` is `process`.",
+      "A `max_calls` other than 1 without `isolation` is `process`. With the contract `http` always `container`.",
     examples: ["container"],
   }),
   max_calls: Type.Integer({
     minimum: 0,
     maximum: MAX_CALLS.max,
     description:
-      "How many calls a container serves before it is replaced; 0 for no limit. Always 1 with the isolation `container`; " +
-      "0 by default with `cell` and `process`.",
+      "How many calls a container serves before it is replaced; 0 for no limit. Always 1 with the isolation `container`, but for the " +
+      "contract `http`; 0 by default with `cell` and `process`.",
     examples: [MAX_CALLS.default],
   }),
   max_concurrency: Type.Integer({
@@ -269,7 +338,7 @@ const instances = {
   warm_max: Type.Integer({
     minimum: 0,
     maximum: WARM_MAX.max,
-    description: "The most instances that are kept ready; with 0 every call is cold.",
+    description: `The most instances that are kept ready; with 0 every call is cold. ${HTTP_WARM_MAX} by default with the contract \`http\`.`,
     examples: [WARM_MAX.default],
   }),
   idle_ttl_ms: Type.Integer({
@@ -284,6 +353,7 @@ const instances = {
 export const SETTINGS = {
   ...process,
   ...contract,
+  ...http,
   ...resources,
   ...surroundings,
   ...instances,

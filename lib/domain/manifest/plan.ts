@@ -1,10 +1,9 @@
 import { FOLLOWERS } from "../functions/chains.ts";
 import type { Environment } from "../environment.ts";
-import type { ContractReason } from "../functions/contract.ts";
 import { AppError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
 import { SETTINGS, type Settings } from "../functions/settings.ts";
-import type { Function } from "../functions/functions.ts";
+import type { Function, Origins } from "../functions/functions.ts";
 import { mapInSlices } from "../concurrency.ts";
 import { FUNCTIONS, ROUTES } from "../limits.ts";
 import { byManifestName, type FieldChange, type ManifestChange } from "./manifest.ts";
@@ -16,7 +15,7 @@ export interface FunctionTarget {
   readonly image: string;
   readonly environment: Environment;
   readonly settings: Settings;
-  readonly contract_reason: ContractReason;
+  readonly origins: Origins;
   /** The image that its reference resolved to; undefined if the function keeps its image, or in a dry run. */
   readonly resolved: Pick<Function, "image_id" | "digest"> | undefined;
 }

@@ -61,9 +61,9 @@ export class ManifestService {
   /** Returns the manifest of this server: applied here, it changes nothing. Also works without the engine. */
   async export(): Promise<Manifest> {
     const { functions, routes } = await this.#deps.store.catalogue();
-    const labels = await this.#labelsOf(functions);
+    const settings = await this.#settingsOfImages(functions);
     const secrets = this.#deps.secrets.list().map(({ name }) => name);
-    return manifestOf({ functions, routes, secrets, labelsOf: ({ id }) => labels.get(id) });
+    return manifestOf({ functions, routes, secrets, settingsOfImage: ({ id }) => settings.get(id) });
   }
 
   /**
@@ -231,14 +231,14 @@ export class ManifestService {
     );
   }
 
-  /** Returns the settings that image labels give, by the ids of their functions; unknown ones are left out. */
-  async #labelsOf(functions: readonly Function[]): Promise<Map<string, Partial<Settings>>> {
+  /** Returns the settings that images give, by the ids of their functions; unknown ones are left out. */
+  async #settingsOfImages(functions: readonly Function[]): Promise<Map<string, Partial<Settings>>> {
     const found = new Map<string, Partial<Settings>>();
     let away = false;
     await each(functions, async (fn) => {
       try {
-        const labels = away ? undefined : await this.#deps.functions.preparation.labelsOf(fn);
-        if (labels !== undefined) found.set(fn.id, labels);
+        const settings = away ? undefined : await this.#deps.functions.preparation.settingsOfImage(fn);
+        if (settings !== undefined) found.set(fn.id, settings);
       } catch (error) {
         if (!(error instanceof AppError) || error.reason !== "engine_unavailable") throw error;
         // The engine would keep each of them waiting.

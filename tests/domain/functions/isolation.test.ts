@@ -30,7 +30,7 @@ const someIsolation: fc.Arbitrary<Given> = fc.record(
   { requiredKeys: [] },
 );
 
-function chosen({ isolation, max_calls, scratch_bytes }: Settings): IsolationSettings {
+function chosen({ isolation, max_calls, scratch_bytes }: Settings): Omit<IsolationSettings, "contract"> {
   return { isolation, max_calls, scratch_bytes };
 }
 

@@ -308,8 +308,8 @@ test("Pools.renew replaces the ready instances of a function without failing a c
   await under.warm(a);
   const [before] = under.instances;
   const waiting = under.acquire(functionOf("b"));
-  under.pools.renew("a@1");
-  under.pools.renew("unknown");
+  under.pools.renew(({ key }) => key === "a@1");
+  under.pools.renew(() => false);
   expect(before?.state).toBe("retired");
   await under.succeedAll();
   (await waiting).leave();
