@@ -1,5 +1,5 @@
 import type { Clock } from "../../clock.ts";
-import { onAbort, TaskGroup } from "../../domain/concurrency.ts";
+import { aborted, onAbort, TaskGroup } from "../../domain/concurrency.ts";
 import { AppError, type Reason } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { FunctionRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
@@ -244,7 +244,9 @@ export class InvocationService implements AsyncDisposable {
       end();
       passing[Symbol.dispose]();
     };
-    void this.#active.add(run.ended.then(finish));
+    // A reader that takes its time has the end of the answer later than the run; a call that is ended does not wait for it.
+    const passed = Promise.race([passing.settled, aborted(abort.signal)]);
+    void this.#active.add(run.ended.then((last) => passed.then(() => finish(last))));
     return { invocation: running, response: { ...response, body: passing.download(response.body) } };
   }
 

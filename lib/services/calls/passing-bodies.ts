@@ -4,6 +4,12 @@ import { AppError } from "../../domain/errors.ts";
 import type { MessageBody } from "../../domain/calls/http-message.ts";
 import { KeptBody, type KeptMemory } from "./kept-body.ts";
 
+/**
+ * The time from the last piece of an answer that fails to the cut, in milliseconds: Bun resets the connection, and a reset that
+ * comes right behind the bytes lets the kernel of the reader throw them away.
+ */
+const CUT_MS = 50;
+
 interface PassingDeps {
   readonly clock: Clock;
   /** The longest time without a byte in either direction, in milliseconds; null for no limit. */
@@ -30,6 +36,7 @@ export class PassingBodies implements Disposable {
   #requestBytes = 0;
   #responseBytes = 0;
   #endedAt: number | undefined;
+  readonly #settled = Promise.withResolvers<void>();
 
   constructor(deps: PassingDeps) {
     this.#deps = deps;
@@ -49,6 +56,11 @@ export class PassingBodies implements Disposable {
   /** When the last byte of the answer was passed on, on the monotonic clock; undefined before that. */
   get endedAt(): number | undefined {
     return this.#endedAt;
+  }
+
+  /** Resolves when the reader of the answer has all of it, or will get no more. */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
   }
 
   /** The whole request; null if it is not kept, or was not read to its end. */
@@ -101,10 +113,17 @@ export class PassingBodies implements Disposable {
       },
       onEnd: () => {
         this.#endedAt = this.#deps.clock.monotonic();
-        this.#idle.clear();
         kept?.end();
+        this.#settle();
       },
-      onLeft: () => this.#deps.abort(new DOMException("The reader of the answer has left", "AbortError")),
+      onFail: () => {
+        this.#settle();
+        return new Promise((resolve) => void this.#deps.clock.after(CUT_MS, resolve));
+      },
+      onLeft: () => {
+        this.#deps.abort(new DOMException("The reader of the answer has left", "AbortError"));
+        this.#settle();
+      },
     });
   }
 
@@ -113,6 +132,11 @@ export class PassingBodies implements Disposable {
     this.#idle[Symbol.dispose]();
     this.#keptRequest?.[Symbol.dispose]();
     this.#keptResponse?.[Symbol.dispose]();
+  }
+
+  #settle(): void {
+    this.#idle.clear();
+    this.#settled.resolve();
   }
 
   #keep(): KeptBody | undefined {
@@ -142,6 +166,8 @@ interface Passing {
   readonly onPiece: (piece: Uint8Array) => void;
   /** Called when all of it was passed on. */
   readonly onEnd: () => void;
+  /** Awaited when it fails, before its reader is told. */
+  readonly onFail?: () => Promise<void>;
   /** Called when the reader wants no more of it. */
   readonly onLeft?: () => void;
 }
@@ -154,8 +180,7 @@ function passedOn(body: ReadableStream<Uint8Array>, passing: Passing): ReadableS
       pull: async (controller) => {
         passing.onWait?.();
         const piece = await reader.read().catch(async (error: unknown): Promise<never> => {
-          // Bun drops what it has not sent when a stream fails.
-          await new Promise(setImmediate);
+          await passing.onFail?.();
           throw error;
         });
         if (piece.done) {

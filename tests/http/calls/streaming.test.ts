@@ -238,7 +238,7 @@ describe("an answer of a server", () => {
     using client = new RawClient(app.url);
     client.send("GET / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br\r\nConnection: close\r\n\r\n");
     await client.closed;
-    expect(client.text.match(/^set-cookie: .*$/gim)).toEqual(["Set-Cookie: a=1; Path=/", "Set-Cookie: b=2"]);
+    expect(client.text.match(/^set-cookie: .*$/gim)).toEqual(["set-cookie: a=1; Path=/", "set-cookie: b=2"]);
     expect(client.text.match(/content-length: \d+/gi)).toEqual(["Content-Length: 3"]);
     expect(client.text).toMatch(/content-encoding: br\r\n/i);
     expect(client.text).toEndWith("\r\n\r\nabc");

@@ -227,23 +227,38 @@ export function bytes(text: string, status = 200, headers: FunctionResponse["hea
 
 /** An answer that comes in pieces, each when a test sends it. */
 export class Pieces {
-  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  readonly #coming: (Uint8Array | "end" | "fail")[] = [];
+  #wake: () => void = () => undefined;
   readonly left = Promise.withResolvers<void>();
-  readonly body = new ReadableStream<Uint8Array>({
-    start: (controller) => void (this.#controller = controller),
-    cancel: () => this.left.resolve(),
-  });
+  readonly body = new ReadableStream<Uint8Array>(
+    {
+      pull: async (controller) => {
+        while (this.#coming.length === 0) await new Promise<void>((resolve) => (this.#wake = resolve));
+        const next = this.#coming.shift();
+        if (next === "fail") throw new Error("the function is gone");
+        if (next === "end" || next === undefined) controller.close();
+        else controller.enqueue(next);
+      },
+      cancel: () => this.left.resolve(),
+    },
+    { highWaterMark: 0 },
+  );
 
   send(text: string): void {
-    this.#controller?.enqueue(Buffer.from(text));
+    this.#push(Buffer.from(text));
   }
 
   end(): void {
-    this.#controller?.close();
+    this.#push("end");
   }
 
   fail(): void {
-    this.#controller?.error(new Error("the function is gone"));
+    this.#push("fail");
+  }
+
+  #push(one: Uint8Array | "end" | "fail"): void {
+    this.#coming.push(one);
+    this.#wake();
   }
 }
 
