@@ -29,7 +29,6 @@ export function createWork({ config, log, clock, metrics, stack }: Tools, { stor
     routes,
     runner,
     secretsFor,
-    clock,
     metrics,
     memory,
     response_bytes: config.maxResponseBytes,

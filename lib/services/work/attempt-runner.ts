@@ -1,10 +1,8 @@
-import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import { bytesOf, type FunctionRequest, type FunctionResponse } from "../../domain/calls/http-message.ts";
+import { bytesOf, type FunctionRequest } from "../../domain/calls/http-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
-import { retryAfterMs } from "../../domain/calls/retry-after.ts";
-import { type Retry, RETRY_DEFAULT, type RetryWish } from "../../domain/functions/retry.ts";
+import { type Retry, RETRY_DEFAULT } from "../../domain/functions/retry.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Runner } from "../../runner/runner.ts";
@@ -25,11 +23,10 @@ export interface AttemptMemory {
 
 interface AttemptRunnerDeps {
   readonly store: Pick<Store, "functions" | "history" | "routes">;
-  readonly functions: FunctionService;
-  readonly routes: RouteService;
-  readonly runner: Runner;
+  readonly functions: Pick<FunctionService, "get" | "withImage">;
+  readonly routes: Pick<RouteService, "functionFor">;
+  readonly runner: Pick<Runner, "run" | "problem" | "hasRoomBehind">;
   readonly secretsFor: (fn: Function) => SecretValues;
-  readonly clock: Clock;
   readonly metrics: Metrics;
   readonly memory: AttemptMemory;
   /** The most bytes of an answer. */
@@ -99,7 +96,7 @@ export class AttemptRunner implements AttemptMaker {
         timings = { ...timings, ...rounded(timing) };
       },
     });
-    const { response, wish } = await wholeOutcome(run, this.#deps.response_bytes, (error) => abort.abort(error));
+    const { response } = await wholeOutcome(run, this.#deps.response_bytes, (error) => abort.abort(error));
     // Not the first outcome: a function that ran past its deadline may still be ending.
     const outcome = await run.ended;
     const { status, ...fields } = { ...known(outcome), ...verdictOf(outcome, abort.signal) };
@@ -110,7 +107,7 @@ export class AttemptRunner implements AttemptMaker {
       response: response && (await bytesOf(response.body)),
       response_meta: response && storedResponse(response),
       logs: outcome.logs,
-      wish: { ...(response && wishOf(response, this.#deps.clock.now())), ...wish, ...outcome.wish },
+      wish: outcome.wish,
       lost: outcome.reason === "engine_unavailable",
       gone: hasEnded ? Promise.resolve() : run.gone(),
     };
@@ -142,10 +139,3 @@ export class AttemptRunner implements AttemptMaker {
 
 /** Those of an earlier attempt do not stay. */
 const NOT_STREAMED = { boot_ms: null, first_byte_ms: null } as const;
-
-/** Returns the wish of a server that says when it can be asked again. */
-function wishOf({ status, headers }: Pick<FunctionResponse, "status" | "headers">, now: number): RetryWish {
-  if (status !== 503 && status !== 429) return {};
-  const retry_after_ms = retryAfterMs(headers.find(([name]) => name === "retry-after")?.[1], now);
-  return retry_after_ms === 0 ? {} : { retry_after_ms };
-}
