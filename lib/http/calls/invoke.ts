@@ -1,5 +1,6 @@
 import type { Server } from "bun";
 import { t } from "elysia";
+import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import { publicError } from "../../domain/calls/public-message.ts";
 import type { FunctionResponse } from "../../domain/calls/http-message.ts";
@@ -17,6 +18,7 @@ import type { ReadBody } from "../wire/body.ts";
 import type { BeginUpload } from "../wire/upload.ts";
 import { answerResponse, type Reader } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
+import { asksForWebSocket, callByWebSocket } from "./websocket/upgrade.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { LONG_ANSWER_BYTES, type SlowReaders } from "../wire/slow-readers.ts";
 import { callDetail } from "../openapi/calls.ts";
@@ -40,6 +42,7 @@ export interface Calls {
   readonly beginUpload: BeginUpload;
   readonly bodyMemory: BodyMemory;
   readonly requestId: RequestId;
+  readonly clock: Clock;
   readonly slowReaders: SlowReaders;
   readonly server: () => Server<unknown> | null;
   readonly clientAddress: ClientAddress;
@@ -101,6 +104,7 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(calls: Calls, request: Request, called: Called): Promise<Response> {
   const { bodyMemory, readBody, request_bytes } = calls;
+  if (called.target.function.contract === "http" && asksForWebSocket(request)) return connect(calls, request, called);
   if (isStreamed(request, called)) return stream(calls, request, called);
   const room = bodyMemory.take(expectedBytes(request, request_bytes), () => clientOfRequest(calls, request));
   try {
@@ -132,6 +136,15 @@ async function stream(calls: Calls, request: Request, { id, target, path, submis
   const asked = functionRequest(request, clientAddress(request, server()), path, body);
   const answer = await invocations.invoke({ id, target, request: asked, signal });
   answered();
+  return respond(calls, request, answer, { accept: request.headers.get("accept"), may_read });
+}
+
+/** Calls a function by a WebSocket. */
+async function connect(calls: Calls, request: Request, { id, target, path, may_read }: Called): Promise<Response> {
+  const asked = functionRequest(request, calls.clientAddress(request, calls.server()), path, new Uint8Array(0));
+  const answer = await callByWebSocket(calls, request, { id, target, request: asked });
+  // Bun does not look at the answer to a request that was upgraded.
+  if (answer === "upgraded") return new Response(null);
   return respond(calls, request, answer, { accept: request.headers.get("accept"), may_read });
 }
 

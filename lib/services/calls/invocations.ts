@@ -207,9 +207,9 @@ export class InvocationService implements AsyncDisposable {
     }
   }
 
-  #passing({ function: fn, abort }: BegunCall): PassingBodies {
+  #passing({ function: fn, request, abort }: BegunCall): PassingBodies {
     const { clock, memory, kept_bytes } = this.#deps;
-    const keep = fn.record_bodies ? { bytes: kept_bytes, memory } : null;
+    const keep = fn.record_bodies && request.upgrade !== true ? { bytes: kept_bytes, memory } : null;
     return new PassingBodies({
       clock,
       idle_timeout_ms: fn.idle_timeout_ms,

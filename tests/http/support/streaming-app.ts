@@ -1,4 +1,4 @@
-import type { Server } from "bun";
+import type { Server, ServerWebSocket } from "bun";
 import { type Clock, systemClock } from "../../../lib/clock.ts";
 import type { FunctionResponse, MessageBody } from "../../../lib/domain/calls/http-message.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
@@ -99,6 +99,7 @@ export class StreamingApp implements AsyncDisposable {
       beginUpload: createUploads({ clock, unwatch, stall_ms: stallMs }),
       bodyMemory: this.bodyMemory,
       requestId: () => clock.uuid(),
+      clock,
       slowReaders: this.slowReaders,
       server,
       clientAddress: () => "127.0.0.1",
@@ -108,6 +109,13 @@ export class StreamingApp implements AsyncDisposable {
       port: 0,
       idleTimeout: 255,
       development: false,
+      // As Elysia does it: what a socket does is in its data.
+      websocket: {
+        open: (socket) => dataOf(socket).open(socket),
+        message: (socket, message) => dataOf(socket).message(socket, message),
+        drain: (socket) => dataOf(socket).drain(),
+        close: (socket, code, reason) => dataOf(socket).close(socket, code, reason),
+      },
       fetch: async (request) => {
         const id = clock.uuid();
         const target = { function: this.fn, route_id: null, key_id: null };
@@ -175,6 +183,18 @@ export class StreamingApp implements AsyncDisposable {
     const body = told(answer.body, one.signal, (end) => ended.resolve({ ...head, cpu_ms: 3, ...end }));
     return { outcome: { ...head, response: { ...answer, body } }, ended: ended.promise, ...LEFT };
   }
+}
+
+type Socket = ServerWebSocket<unknown>;
+interface SocketData {
+  open(socket: Socket): void;
+  message(socket: Socket, message: string | Buffer): void;
+  drain(): void;
+  close(socket: Socket, code: number, reason: string): void;
+}
+
+function dataOf({ data }: Socket): SocketData {
+  return data as SocketData; // `callByWebSocket` made it
 }
 
 const LEFT = { reusable: Promise.resolve(false), gone: () => Promise.resolve() };
@@ -245,7 +265,11 @@ export class Pieces {
   );
 
   send(text: string): void {
-    this.#push(Buffer.from(text));
+    this.sendBytes(Buffer.from(text));
+  }
+
+  sendBytes(bytes: Uint8Array): void {
+    this.#push(bytes);
   }
 
   end(): void {
