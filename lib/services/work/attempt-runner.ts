@@ -6,6 +6,7 @@ import { type Retry, RETRY_DEFAULT } from "../../domain/functions/retry.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Runner } from "../../runner/runner.ts";
+import type { History } from "../../store/history.ts";
 import type { Store } from "../../store/store.ts";
 import type { AttemptResult, AttemptMaker, Task } from "./attempts.ts";
 import type { FunctionService } from "../functions/functions.ts";
@@ -22,7 +23,7 @@ export interface AttemptMemory {
 }
 
 interface AttemptRunnerDeps {
-  readonly store: Pick<Store, "functions" | "history" | "routes">;
+  readonly store: Pick<Store, "functions" | "routes"> & { readonly history: Pick<History, "payload"> };
   readonly functions: Pick<FunctionService, "get" | "withImage">;
   readonly routes: Pick<RouteService, "functionFor">;
   readonly runner: Pick<Runner, "run" | "problem" | "hasRoomBehind">;

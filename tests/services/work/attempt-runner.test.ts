@@ -31,6 +31,8 @@ const HEAD: Outcome = {
   logs: [],
 };
 
+const PAYLOAD = { invocation_id: "i", request: Buffer.from("{}"), request_meta: null, response: null, response_meta: null };
+
 /** Makes an attempt whose function answers in this way. */
 async function attempt(run: (call: Call) => RunnerRun) {
   const fn = someFunction("f1", { contract: "http", port: 8080 });
@@ -38,10 +40,7 @@ async function attempt(run: (call: Call) => RunnerRun) {
     store: {
       functions: store.functions,
       routes: store.routes,
-      history: {
-        ...store.history,
-        payload: async () => ({ invocation_id: "i", request: Buffer.from("{}"), request_meta: null, response: null, response_meta: null }),
-      },
+      history: { payload: async () => PAYLOAD },
     },
     functions: { get: () => fn, withImage: async (one) => one },
     routes: { functionFor: () => fn },

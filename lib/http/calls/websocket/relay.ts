@@ -17,6 +17,8 @@ const CODES = { failed: 1011, overloaded: 1013, protocol: 1002 } as const;
 /** The code that Bun tells of a connection that ended without a close frame. */
 const LOST = 1006;
 
+type BodyReader = ReturnType<ReadableStream<Uint8Array>["getReader"]>;
+
 interface RelayDeps {
   readonly clock: Clock;
   /** Counts bytes that wait for the function; the returned function ends that. */
@@ -36,7 +38,7 @@ export class WebSocketRelay {
   #isClosed = false;
   #wake: () => void = () => undefined;
   #drained: () => void = () => undefined;
-  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  #reader: BodyReader | undefined;
   #cancelClose: () => void = () => undefined;
 
   constructor(deps: RelayDeps) {
@@ -51,8 +53,9 @@ export class WebSocketRelay {
 
   /** Begins to pass on what the function says, once its client has the connection. */
   open(socket: ServerWebSocket<unknown>, body: ReadableStream<Uint8Array>): void {
-    this.#reader = body.getReader();
-    void this.#pass(socket, this.#reader);
+    const reader = body.getReader();
+    this.#reader = reader;
+    void this.#pass(socket, reader);
   }
 
   message(socket: ServerWebSocket<unknown>, message: string | Uint8Array): void {
@@ -82,7 +85,7 @@ export class WebSocketRelay {
     void this.#reader?.cancel().catch(() => undefined);
   }
 
-  async #pass(socket: ServerWebSocket<unknown>, reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  async #pass(socket: ServerWebSocket<unknown>, reader: BodyReader): Promise<void> {
     const frames = new FrameReader();
     try {
       for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
