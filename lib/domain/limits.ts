@@ -129,6 +129,10 @@ export const RESPONSE_META_BYTES = 64 * KIB;
 export const RESPONSE_HEADERS = 256;
 /** The headers that a CGI program prints in front of its answer; many servers stop at less. */
 export const CGI_HEAD_BYTES = 64 * KIB;
+/** The head of an answer of the contract `http`, interim answers included. */
+export const RESPONSE_HEAD_BYTES = 64 * KIB;
+/** An answer of the contract `http` that declares at most this length is taken as a whole and sent with its length. */
+export const COLLECTED_BYTES = 256 * KIB;
 /** The variables of a call, its secrets included: the room that the gate has for them. */
 export const GATE_VARIABLES_BYTES = MIB;
 /** The output that is kept of a call. */
@@ -144,6 +148,9 @@ export const ENVIRONMENT_ENTRIES = 1000;
 
 export const NAME_LENGTH = 63;
 export const ROUTE_PATH_BYTES = 1024;
+/** Host names of one route, and the characters of a name (RFC 1035, 2.3.4). */
+export const ROUTE_HOSTS = 16;
+export const HOST_LENGTH = 253;
 export const IMAGE_REFERENCE_LENGTH = 512;
 
 /** Functions and routes are listed on one page, so their numbers are limited. */

@@ -47,7 +47,7 @@ void send_exit(void) {
   const uint32_t oom_kills = oom_kills_in_call();
   uint8_t meta_state = FILE_MISSING, state = output_was_too_much() ? FILE_LARGE : FILE_FINE;
   bool made_body = true;
-  if (!given.stdio) {
+  if (!given.stdio && !given.boot) {
     meta_state = open_file(&meta, "response.meta.json", PAYLOAD_MAX);
     state = open_file(&response, "response.body", response_limit());
     made_body = state != FILE_MISSING;

@@ -81,7 +81,8 @@ _Noreturn void become_function(int go, int exec_errno) {
   char path[PATH_MAX];
   await_path(go, path);
   int result = ENOMEM;
-  if (set_variables() && setenv("CONTEXT_PATH", path, 1) == 0 && setenv("REQUEST_ID", strrchr(path, '/') + 1, 1) == 0) {
+  const bool is_set = set_variables();
+  if (is_set && (given.boot || (setenv("CONTEXT_PATH", path, 1) == 0 && setenv("REQUEST_ID", strrchr(path, '/') + 1, 1) == 0))) {
     sigprocmask(SIG_SETMASK, &given.signals, NULL);
     result = execute(given.command);
   }

@@ -174,7 +174,7 @@ bool take_file(const uint8_t *payload, uint32_t length) {
   const uint32_t name_length = length < 3 ? 0 : get16(payload + 1);
   if (name_length == 0 || name_length > NAME_MAX || length < 3 + name_length) return false;
   const uint8_t place = payload[0];
-  if (place != PLACE_CONTEXT && place != PLACE_SECRETS) return false;
+  if (place != PLACE_SECRETS && (place != PLACE_CONTEXT || given.boot)) return false;
   memcpy(name, payload + 3, name_length);
   name[name_length] = '\0';
   if (strlen(name) != name_length || strchr(name, '/') != NULL) return false;

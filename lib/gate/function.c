@@ -7,6 +7,7 @@
  *
  * Owns the process, the two pipes between us and it, how it ended, and the counter of out-of-memory kills.
  */
+#include "boot/boot.h"
 #include "cell/cell.h"
 
 #include <errno.h>
@@ -25,12 +26,15 @@ static struct outcome outcome;
 static int oom_fd = -1;
 static uint64_t oom_before;
 
-/* Kills the function and everything that it started. As PID 1, kill(-1) reaches every process of the container in one
- * step that no fork can slip through. Anywhere else it would kill the whole machine: there we kill the group. */
-void kill_all(void) {
-  if (given.is_init) kill(-1, SIGKILL);
-  else if (child > 0) kill(-child, SIGKILL);
+/* Signals the function and everything that it started. As PID 1, kill(-1) reaches every process of the container in one
+ * step that no fork can slip through. Anywhere else it would reach the whole machine: there we signal the group. A process
+ * of a user that we may not signal is left out. */
+void signal_all(int number) {
+  if (given.is_init) kill(-1, number);
+  else if (child > 0) kill(-child, number);
 }
+
+void kill_all(void) { signal_all(SIGKILL); }
 
 /* Returns whether we are the only process left in the container: as PID 1, we become the parent of every orphan. */
 bool alone(void) {
@@ -122,7 +126,8 @@ void start_function(void) {
   enter(RUNNING);
   /* One write, which the child reads as one: a path is shorter than what a pipe keeps together. If the child is dead
    * already, reap() will find out. */
-  if (write(go_fd, context_path(), strlen(context_path())) < 0 && errno != EPIPE) return fail(FAILED_START, errno);
+  const char *path = given.boot ? "/" : context_path(); /* an instance has none, and does not look at it */
+  if (write(go_fd, path, strlen(path)) < 0 && errno != EPIPE) return fail(FAILED_START, errno);
 }
 
 /* Asks the function to end. */
@@ -150,6 +155,7 @@ void conclude(int status, const struct rusage *usage) {
     if (may_serve_again()) look_for_sockets();
     kill_others();
   }
+  if (given.boot) begin_drain();
   close_input();
   wipe_variables(); /* in case it was killed before it took them */
   if (exec_errno_fd >= 0 && read(exec_errno_fd, &error, sizeof error) == sizeof error) return fail(FAILED_EXEC, error);

@@ -29,14 +29,15 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { VERSION = 4, HEADER = 5, PAYLOAD_MAX = 65536 };
+enum { VERSION = 5, HEADER = 5, PAYLOAD_MAX = 65536 };
 /* Frames from the server. */
 enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04, ENV_DEFAULT = 0x0B };
+enum { BOOT = 0x05, OPEN = 0x06, APP_DATA = 0x07, APP_CREDIT = 0x08, APP_CLOSE = 0x09, FINISH = 0x0A };
 /* Frames from the gate. */
 enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86, META = 0x87, TAIL = 0x88 };
-enum { STREAM_DATA = 0x8A, STREAM_CREDIT = 0x8B };
+enum { BOOTED = 0x89, STREAM_DATA = 0x8A, STREAM_CREDIT = 0x8B, STREAM_CLOSE = 0x8C };
 /* Stages of FAILED. */
-enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRAMES, FAILED_SECRETS };
+enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRAMES, FAILED_SECRETS, FAILED_LISTENING };
 
 /* The longest wait for others: for the server to take the answer, and for killed processes to die. */
 #define PATIENCE_US (30 * 1000000ULL)
@@ -54,6 +55,7 @@ struct given {
   char **shared; /* paths of mounts that calls share, as the server wants it: they are neither cleared nor compared */
   int shared_count;
   bool stdio;   /* the contract is `stdio`, not `files` */
+  bool boot;    /* the command serves calls through streams (boot/boot.h) */
   bool is_init; /* PID 1 of its namespace; false when a test runs the gate as a plain process */
   mode_t umask;
   sigset_t signals;
@@ -133,7 +135,7 @@ int log_fd(int which);
 int log_function_end(int which);
 void limit_logs(uint32_t bytes);
 bool logs_may_flow(void);
-void read_log(int which);
+bool read_log(int which);
 bool drain_logs(void);
 bool feed_tail(void);
 uint64_t log_bytes_dropped(void);
@@ -154,6 +156,7 @@ void kill_function(void);
 void adopt_function(pid_t init, int go, int exec_errno);
 void conclude(int status, const struct rusage *usage);
 bool reap(void);
+void signal_all(int number);
 void kill_all(void);
 void kill_others(void);
 bool alone(void);

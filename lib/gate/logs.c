@@ -172,7 +172,8 @@ static size_t read_pipe(struct log *log) {
   return 0;
 }
 
-void read_log(int which) { read_pipe(&logs[which]); }
+/* Returns whether there was something. */
+bool read_log(int which) { return read_pipe(&logs[which]) > 0; }
 
 /* Takes what the pipes still hold after the exit and closes them. It stops at DRAIN_MAX: a process that has a pipe
  * open now may write forever. Returns false while the buffer of frames is full. */

@@ -1,7 +1,7 @@
 /*
  * Start-up, and the loop that everything runs in.
  *
- *     gate [--stdio] [--shared=PATH...] [--] COMMAND [ARG...]
+ *     gate [--stdio | --boot] [--shared=PATH...] [--] COMMAND [ARG...]
  *     gate [--stdio] --cell=... (cell/options.c) [--shared=PATH...] -- COMMAND [ARG...]
  *
  * Each turn of the loop does all that can be done without waiting, then polls stdin, stdout, signals and the function's
@@ -9,6 +9,7 @@
  *
  * Owns `given`, the descriptor for signals, and how far the deadline has been enforced.
  */
+#include "boot/boot.h"
 #include "cell/cell.h"
 
 #include <errno.h>
@@ -47,6 +48,7 @@ static void take_alarm(void) {
   const struct rusage none = {0};
   if (phase() == LEAVING) _exit(0);
   if (phase() != RECEIVING && phase() != RUNNING) leave();
+  if (given.boot) return take_boot_alarm();
   switch (expiry) {
     case IN_TIME:
       expiry = TERMINATED;
@@ -68,7 +70,7 @@ static void take_alarm(void) {
 
 static void watch_signals(void) {
   sigset_t watched;
-  struct sigaction ignore = {.sa_handler = SIG_IGN}, keep = {.sa_handler = SIG_DFL};
+  struct sigaction ignore = {.sa_handler = SIG_IGN}, keep = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP};
   /* A signal to PID 1 is lost if it has no handler, unless it is blocked: so we block them. STOPSIGNAL of an image may
    * be any of these. */
   sigemptyset(&watched);
@@ -88,7 +90,8 @@ static char **take_options(char **words) {
   static const char SHARED[] = "--shared=";
   static char *shared[SHARED_MOST + 1];
   given.stdio = *words != NULL && strcmp(*words, "--stdio") == 0;
-  if (given.stdio) words++;
+  given.boot = *words != NULL && strcmp(*words, "--boot") == 0;
+  if (given.stdio || given.boot) words++;
   given.shared = shared;
   for (; *words != NULL; words++) {
     if (strncmp(*words, SHARED, sizeof SHARED - 1) != 0) {
@@ -114,9 +117,13 @@ static bool set_up(char **command) {
   return signals >= 0 && map_variables();
 }
 
+/* Returns whether the answer is complete but for the output: an app that has ended may have left bytes in its streams. */
+static bool end_is_known(void) { return !given.boot || streams_are_drained(); }
+
 /* Does all that can be done now. */
 static void advance(void) {
-  if (phase() == DRAINING && drain_logs() && feed_tail()) send_exit();
+  if (given.boot) advance_boot();
+  if (phase() == DRAINING && end_is_known() && drain_logs() && feed_tail()) given.boot ? conclude_boot() : send_exit();
   if (phase() == ANSWERING) feed_answer();
   if (phase() == RUNNING) send_credit();
   if (phase() == ANSWERING && may_serve_again() && !answer_is_left() && !request_is_unread()) reset_at_once();
@@ -132,14 +139,17 @@ static void advance(void) {
 /* Returns the shorter of two timeouts of poll(). */
 static int shorter(int one, int other) { return one < 0 || (other >= 0 && other < one) ? other : one; }
 
+/* The descriptors that are polled before those of streams. */
+enum { OTHERS = 8 };
+
 /* Waits for an event and takes it. */
 static void take_events(void) {
   const bool sent = all_sent();
   /* Input that comes now belongs to the next request, and is not read until we are READY for it. */
   const bool early = may_serve_again() && (phase() == ANSWERING || phase() == RESETTING) && !request_is_unread();
-  const bool more = sent && (phase() == DRAINING || answer_is_left()); /* there is more to send: do not wait */
-  const bool reading = phase() == RUNNING && logs_may_flow();
-  struct pollfd fds[] = {
+  const bool more = sent && ((phase() == DRAINING && end_is_known()) || answer_is_left()); /* there is more to send: do not wait */
+  const bool reading = phase() == RUNNING && logs_may_flow() && !tail_is_due();
+  struct pollfd fds[OTHERS + STREAMS_MOST] = {
       {.fd = STDIN_FILENO, .events = early ? POLLRDHUP : POLLIN},
       {.fd = STDOUT_FILENO, .events = sent ? 0 : POLLOUT},
       {.fd = signals, .events = POLLIN},
@@ -149,7 +159,9 @@ static void take_events(void) {
       {.fd = cell_link(1), .events = POLLIN},
       {.fd = waiting_input(), .events = POLLOUT},
   };
-  if (poll(fds, sizeof fds / sizeof *fds, more ? 0 : shorter(poll_timeout(), cell_recheck_ms())) < 0 && errno != EINTR) leave();
+  const int streams = poll_streams(fds + OTHERS);
+  const int recheck = given.boot ? boot_recheck_ms() : cell_recheck_ms();
+  if (poll(fds, (nfds_t)(OTHERS + streams), more ? 0 : shorter(poll_timeout(), recheck)) < 0 && errno != EINTR) leave();
   if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* the reader is gone */
   if (fds[0].revents && early) leave(); /* POLLRDHUP comes even if there is something unread */
   if (fds[0].revents) receive();
@@ -159,16 +171,21 @@ static void take_events(void) {
   if (alarm_is_due()) take_alarm();
   if (fds[3 + LOGS + 2].revents) feed_input();
   make_beside_long_call();
+  /* In turns, so that neither takes all of the room in the buffer of frames. */
+  static bool streams_first;
+  streams_first = !streams_first;
+  if (streams_first) relay_streams(fds + OTHERS, streams);
   for (int i = 0; i < LOGS; i++)
     if (fds[3 + i].revents && phase() == RUNNING && logs_may_flow()) read_log(i);
+  if (!streams_first) relay_streams(fds + OTHERS, streams);
 }
 
 int main(int argc, char **argv) {
   /* First of all: a process of the same user could otherwise open our descriptors through /proc. */
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   char **command = argc < 1 ? argv : take_options(argv + 1);
-  if (*command == NULL) {
-    fputs("usage: gate [--stdio] [--shared=PATH...] [--] COMMAND [ARG...]\n", stderr);
+  if (*command == NULL || (given.boot && cell_setting.wanted)) {
+    fputs("usage: gate [--stdio | --boot] [--shared=PATH...] [--] COMMAND [ARG...]\n", stderr);
     return 2;
   }
   if (!set_up(command)) return 1;

@@ -1,12 +1,14 @@
 /*
  * Frames from the server: REQUEST, then ENV and FILE, then BODY. When all of them are here, the function starts; with the
- * contract `stdio` it does not wait for BODY.
+ * contract `stdio` it does not wait for BODY. In place of REQUEST, BOOT starts a command that serves calls through streams:
+ * what comes after that goes to boot/boot.c.
  *
  * main.c calls receive() whenever stdin has something to read. What a frame brings goes to its owner: variables to
  * variables.c, files and the body to files.c or contracts/stdio.c.
  *
  * Owns the input buffer, what is still to come of the request, and the request's own settings.
  */
+#include "boot/boot.h"
 #include "cell/cell.h"
 
 #include <errno.h>
@@ -50,7 +52,7 @@ void receive(void) {
   in_used -= at; /* one move for each read, not for each frame: many small frames stay cheap */
   memmove(in, in + at, in_used);
   if (secret || extras_left > 0) explicit_bzero(in + in_used, at);
-  if ((phase() == RUNNING || phase() == DRAINING) && in_used > 0 && !request_is_unread()) fail(FAILED_FRAMES, EPROTO);
+  if (!given.boot && (phase() == RUNNING || phase() == DRAINING) && in_used > 0 && !request_is_unread()) fail(FAILED_FRAMES, EPROTO);
 }
 
 /* Reads from the server and forgets it. Whatever the buffer holds by now is of no use either. */
@@ -75,6 +77,7 @@ static void start_when_complete(void) {
   close_request_files();
   start_function();
   if (given.stdio && phase() == RUNNING) begin_input(body_left);
+  if (given.boot && phase() == RUNNING) begin_boot();
 }
 
 /* Takes REQUEST. Returns false if the frame is not of the form that PROTOCOL.md gives it. */
@@ -99,6 +102,17 @@ static bool take_request(const uint8_t *payload, uint32_t length) {
   allow_another((payload[24] & FLAG_AGAIN) != 0 && is_reusable());
   if (!make_context()) return true;
   if (!given.stdio && !make_files(body_left == 0, (payload[24] & FLAG_BODY_FILE) != 0)) return true;
+  enter(RECEIVING);
+  start_when_complete();
+  return true;
+}
+
+/* Takes BOOT: from here on, the command has so long until it listens. */
+static bool take_boot(const uint8_t *payload, uint32_t length) {
+  if (!read_boot(payload, length)) return false;
+  set_alarm(get32(payload + 1) * 1000ULL);
+  limit_logs(get32(payload + 5));
+  extras_left = get32(payload + 9);
   enter(RECEIVING);
   start_when_complete();
   return true;
@@ -130,8 +144,10 @@ static bool take_body(const uint8_t *payload, uint32_t length) {
 
 static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
   bool taken = false;
-  if (phase() == WAITING) taken = type == REQUEST && take_request(payload, length);
+  if (phase() == WAITING && given.boot) taken = type == BOOT && take_boot(payload, length);
+  else if (phase() == WAITING) taken = type == REQUEST && take_request(payload, length);
   else if (phase() == RECEIVING && extras_left > 0) taken = take_extra(type, payload, length);
+  else if (given.boot) taken = take_instance_frame(type, payload, length);
   else if (phase() == RECEIVING || given.stdio) taken = type == BODY && take_body(payload, length);
   if (!taken) fail(FAILED_FRAMES, EPROTO);
 }

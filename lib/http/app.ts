@@ -42,6 +42,7 @@ import type { SlowReaders } from "./wire/slow-readers.ts";
 import type { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
 import { checkGuarded, createGuards } from "./access/guard.ts";
+import { hostRoutes } from "./calls/host.ts";
 import { callRoutes } from "./calls/route.ts";
 import { routesRoutes } from "./api/routes.ts";
 import { rawPathRoutes } from "./wire/raw-paths.ts";
@@ -150,18 +151,22 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const allowed = (path: string) => allowedMethods(app().routes, path);
   const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere });
   const dispatch = (request: Request) => app().fetch(request);
+  const submissions = new Submissions(services);
+  const calls = { ...services, submissions, readBody, beginUpload, requestId, server, request_bytes };
+  const hosts = hostRoutes(services.routes, { ...calls, watch });
   const base = new Elysia({
     normalize: false,
     handler: { standardHostname: false },
-    serve: { routes: rawPathRoutes({ nowhere, dispatch, refuse: refusing(answerError) }) },
+    serve: { routes: rawPathRoutes({ nowhere, dispatch, isForHost: hosts.isFor, refuse: refusing(answerError) }) },
   })
+    // Around all handlers, those that Elysia gives to Bun directly among them.
+    .wrap((next, request) => (hosts.isFor(request) ? hosts.answer : next))
     .mapResponse({ as: "global" }, ({ request, set, responseValue }) => {
       watch(request);
       requestId(set);
       if (responseValue instanceof Response) takeHeaders(responseValue, set);
     })
     .use(errorHandler(answerError));
-  const submissions = new Submissions(services);
   return {
     base,
     guard: createGuards({
@@ -171,6 +176,6 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
       readBody: readerWithin(bodyMemory, readBody, clientOfRequest),
     }),
     tools: { ...services, requestId, server },
-    calls: { ...services, submissions, readBody, beginUpload, requestId, server, request_bytes },
+    calls,
   };
 }

@@ -113,8 +113,8 @@ export class Admission {
     if (left > 0 && waiting.size < CROWD * left) return;
     const retry_after_s = this.#pace.secondsFor(this.#waiting);
     this.#forget(line);
-    const running = [...this.#lines.values()].reduce((sum, one) => sum + one.running, 0);
-    const message = `The server runs ${running} calls at once and ${this.#waiting} wait already: try again in ${retry_after_s} s, or raise MAX_INSTANCES or QUEUE_LIMIT`;
+    const calls = [...this.#lines.values()].reduce((sum, one) => sum + one.running, 0);
+    const message = `The server runs ${calls} calls at once and ${this.#waiting} wait already: try again in ${retry_after_s} s, or raise MAX_INSTANCES or QUEUE_LIMIT`;
     throw new AppError("overloaded", message, { retry_after_s });
   }
 
@@ -169,10 +169,11 @@ export class Admission {
   /** Gives free places to the lines whose turn it is, after this line has changed. A line that got one goes to the end. */
   #admit(changed: Line): void {
     this.#queueUp(changed);
+    let latest = changed;
     for (;;) {
-      // With all places taken, a line that has changed or waits alone may have one call more in a place that its calls share.
+      // With all places taken, a line that has just changed or waits alone may have a call more in a place that its calls share.
       const full = this.#running >= this.#limits.max_running;
-      const line = full ? this.#sharing(changed) : this.#turns.values().next().value;
+      const line = full ? this.#sharing(latest) : this.#turns.values().next().value;
       const letIn = line?.waiting.values().next().value;
       if (line === undefined || letIn === undefined) return;
       line.waiting.delete(letIn);
@@ -181,11 +182,12 @@ export class Admission {
       const place = this.#place(line);
       this.#queueUp(line);
       letIn(place);
+      latest = line;
     }
   }
 
-  #sharing(changed: Line): Line | undefined {
-    const line = this.#turns.size === 1 ? this.#turns.values().next().value : changed;
+  #sharing(latest: Line): Line | undefined {
+    const line = this.#turns.size === 1 ? this.#turns.values().next().value : latest;
     return line !== undefined && this.#turns.has(line) && this.#fits(line) ? line : undefined;
   }
 

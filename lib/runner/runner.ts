@@ -4,14 +4,18 @@ import { AppError, messageOf } from "../domain/errors.ts";
 import type { Function, VersionPool } from "../domain/functions/functions.ts";
 import type { Settings } from "../domain/functions/settings.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
+import type { SecretValues } from "../domain/secrets.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { Admission, type Coming } from "./admission.ts";
 import type { Call, RunnerRun } from "./call.ts";
 import { CellCheck } from "./cell-check.ts";
-import { BY_NAME } from "./contracts/contracts.ts";
+import { HTTP } from "./contracts/http.ts";
+import { handOver } from "./hand-over.ts";
+import { BootedInstance, NotDelivered } from "./instance/booted-instance.ts";
 import { Instance, type Run } from "./instance/instance.ts";
+import type { PoolInstance } from "./instance/pool-instance.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
 import type { Pool } from "./pool/pool.ts";
@@ -31,6 +35,8 @@ export interface RunnerOptions {
   readonly function_queue_limit: number;
   readonly response_bytes: number;
   readonly log_bytes: number;
+  /** Returns the current values of a function's secrets, for instances that boot. Throws if one is missing. */
+  readonly secretsFor: (fn: Function) => SecretValues;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -42,6 +48,9 @@ export interface RunnerOptions {
 
 /** The wait for starts under way when the server stops, in milliseconds: their containers must be known to be removed. */
 const LAST_LAUNCHES_MS = 1_000;
+
+/** The instances that a call is tried with, as long as nothing of it has reached one of them. */
+const DELIVERY_TRIES = 3;
 
 /** Runs calls: admits each one, gets it an instance from a pool, and has the instance serve it. */
 export class Runner implements AsyncDisposable {
@@ -132,18 +141,14 @@ export class Runner implements AsyncDisposable {
       call.onTiming({ queue_ms: admitted - asked });
       // Only in the first moments of a server, before its platform was asked whether it is there.
       await this.#platform.health.settled;
-      const acquired = await this.#pools.acquire(call.function, call.signal);
-      const started = clock.monotonic();
-      call.onTiming({ start_ms: started - admitted, start: acquired.start });
-      const run = await this.#serve(call, acquired);
-      call.onTiming({ run_ms: clock.monotonic() - started });
+      const { run, gone } = await this.#runOn(call, admitted);
       const free = () => {
         leave();
         this.#options.onRoom();
       };
       // A function that is still being ended keeps its place.
       void run.ended.finally(free);
-      return { ...run, gone: () => acquired.instance.gone() };
+      return { ...run, gone };
     } catch (error) {
       leave();
       throw error;
@@ -206,23 +211,30 @@ export class Runner implements AsyncDisposable {
     await this.#launches.settledWithin(this.#options.clock, LAST_LAUNCHES_MS);
   }
 
+  /** Gets an instance for a call that was admitted at this time, and has it serve the call. */
+  async #runOn(call: Call, admitted: number): Promise<{ readonly run: Run; readonly gone: () => Promise<void> }> {
+    const { clock } = this.#options;
+    for (let tries = 1; ; tries++) {
+      const acquired = await this.#pools.acquire(call.function, call.signal);
+      const started = clock.monotonic();
+      call.onTiming({ start_ms: started - admitted, start: acquired.start });
+      try {
+        const run = await this.#serve(call, acquired);
+        call.onTiming({ run_ms: clock.monotonic() - started });
+        return { run, gone: () => acquired.instance.gone() };
+      } catch (error) {
+        if (!(error instanceof NotDelivered)) throw error;
+        if (tries === DELIVERY_TRIES) throw new AppError("instance_lost", `${error.message}: see its logs`);
+      }
+    }
+  }
+
   async #serve(call: Call, { instance, leave }: Acquired): Promise<Run> {
-    const { max_calls, timeout_ms } = call.function;
+    const { timeout_ms } = call.function;
     try {
       // Synchronous calls have none, and wait for nothing here.
       if (call.onHandover !== undefined) await call.onHandover(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
-      const exchange = BY_NAME[call.function.contract].exchange(call, this.#options.clock.now());
-      const run = await instance.serve({
-        ...(exchange instanceof Promise ? await exchange : exchange),
-        id: call.id,
-        timeout_ms,
-        response_limit: this.#options.response_bytes,
-        log_limit: call.function.log_bytes ?? this.#options.log_bytes,
-        again: max_calls === 0 || instance.calls + 1 < max_calls,
-        context_root: this.#options.context_path,
-        signal: call.signal,
-        ...(call.onLogs && { onLogs: call.onLogs }),
-      });
+      const run = await handOver(call, instance, this.#options);
       void run.reusable.then((reusable) => reusable && this.#pools.giveBack(instance));
       return run;
     } catch (error) {
@@ -235,25 +247,34 @@ export class Runner implements AsyncDisposable {
   }
 
   /** Starts an instance. One that is lost before it is ready is started once more: no call has reached its gate. */
-  async #launch(pool: Pool): Promise<Instance> {
+  async #launch(pool: Pool, onBoot: () => void): Promise<PoolInstance> {
     try {
-      return await this.#launchOnce(pool);
+      return await this.#launchOnce(pool, onBoot);
     } catch (error) {
       if (!(error instanceof AppError && error.reason === "instance_lost")) throw error;
       this.#options.log.warn("a container ended before it was ready, trying once more", {
         function_id: pool.function.id,
         problem: messageOf(error),
       });
-      return this.#launchOnce(pool);
+      return this.#launchOnce(pool, onBoot);
     }
   }
 
-  async #launchOnce(pool: Pool): Promise<Instance> {
+  async #launchOnce(pool: Pool, onBoot: () => void): Promise<PoolInstance> {
     // Not the caller's signal: if the caller goes away, the instance serves the next one.
     const { signal } = this.#stopping;
-    const channel = await this.#platform.launch(pool.function, pool.key, signal);
-    const instance = new Instance(channel, this.#options.clock);
-    await instance.ready(this.#options.ready_timeout_ms, signal);
+    const { clock, ready_timeout_ms, secretsFor } = this.#options;
+    const fn = pool.function;
+    // Before a container is started that could not get them.
+    const plan = fn.contract === "http" ? HTTP.plan(fn, secretsFor(fn), this.#options) : undefined;
+    const channel = await this.#platform.launch(fn, pool.key, signal);
+    if (plan === undefined) {
+      const instance = new Instance(channel, clock);
+      await instance.ready(ready_timeout_ms, signal);
+      return instance;
+    }
+    const instance = new BootedInstance(channel, clock, plan);
+    await instance.ready(ready_timeout_ms, signal, onBoot);
     return instance;
   }
 

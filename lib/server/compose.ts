@@ -37,6 +37,7 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     onImageRenamed: (renamed) => catalogue.services.functions.imageRenamed(renamed),
     onSwept: () => work.services.worker.swept(),
     onRoom: () => work.services.worker.wake(),
+    secretsFor: (fn) => catalogue.services.secrets.valuesFor(fn),
   };
   const platform = await createPlatform(tools, data, links);
   const catalogue = createCatalogue(tools, data, platform.services);

@@ -1,7 +1,7 @@
 /** A request to a function, whatever contract the function is spoken to by. */
 export interface FunctionRequest {
   readonly method: string;
-  /** Path and query, `/r` included: as they were sent, but for characters that Bun percent-encodes. */
+  /** Path and query, `/r` included if that led to the function: as they were sent, but for characters that Bun percent-encodes. */
   readonly url: string;
   /** By name in lower case, without those that `headers.ts` keeps back. */
   readonly headers: Readonly<Record<string, string>>;
@@ -22,11 +22,13 @@ export interface BufferedRequest extends FunctionRequest {
 
 /** The facts of an HTTP request that a function gets besides the request itself. */
 export interface HttpOrigin {
-  /** The path after `/r`, percent-decoded; `/` for `POST /v1/functions/:id/invoke`. */
+  /** The host of the route, if the request came by one; then its whole path is the function's. Left out of stored requests of other routes. */
+  readonly host?: string;
+  /** The path after `/r` or at the host, percent-decoded; `/` for `POST /v1/functions/:id/invoke`. */
   readonly path: string;
   /** The rest of the path after a prefix route, without a slash in front; null for any other. */
   readonly path_rest: string | null;
-  /** The path of the route, such as `/hello/*`; null for `POST /v1/functions/:id/invoke`. */
+  /** The path of the route, such as `/hello/*`, or its host and `/*`; null for `POST /v1/functions/:id/invoke`. */
   readonly route: string | null;
   /** Every value of each name, decoded. */
   readonly query: Readonly<Record<string, readonly string[]>>;

@@ -114,6 +114,24 @@ export type FunctionPools = Static<typeof FunctionPools>;
 export const FunctionWithPool = Type.Object({ ...Function.properties, ...FunctionPools.properties });
 export type FunctionWithPool = Static<typeof FunctionWithPool>;
 
+/** The answer to a registration or a change: the record, and what is wrong with it. */
+export const ChangedFunction = Type.Object({
+  ...Function.properties,
+  warnings: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        "Why the function would not serve a call as it is, although it was saved: an instance exits, or listens on another port. " +
+        "Only there if something is wrong; `probe` false leaves it out.",
+      examples: [
+        [
+          "The function was saved, but it does not run: it ended before it listened on port 8080, with exit code 1: Error: DATABASE_URL is not set",
+        ],
+      ],
+    }),
+  ),
+});
+export type ChangedFunction = Static<typeof ChangedFunction>;
+
 /** The body of `POST /v1/functions`. */
 export const CreateFunction = Type.Object(
   {
@@ -122,7 +140,8 @@ export const CreateFunction = Type.Object(
     environment: Type.Optional(Nullable(Environment)),
     probe: Type.Optional(
       Flag(
-        "Start a function of the contract `http` once now, and say in the answer if it does not listen; true unless it is given. Nothing of it is kept.",
+        "Wait until an instance of a function of the contract `http` listens, for its `boot_timeout_ms` at most, and say in the answer (`warnings`) if " +
+          "it does not; true unless it is given. It is no setting of the function.",
       ),
     ),
   },
@@ -131,7 +150,7 @@ export const CreateFunction = Type.Object(
 export type CreateFunction = Static<typeof CreateFunction>;
 
 /** The body of `PATCH /v1/functions/:id`: absent fields stay as they are. */
-export const UpdateFunction = Type.Partial(Type.Omit(CreateFunction, ["probe"]), { additionalProperties: false });
+export const UpdateFunction = Type.Partial(CreateFunction, { additionalProperties: false });
 export type UpdateFunction = Static<typeof UpdateFunction>;
 
 /** The defaults of a function. */

@@ -9,7 +9,7 @@ import { byManifestName } from "./manifest.ts";
 import { withNames } from "./plan.ts";
 import { escapeDollars } from "./variables.ts";
 import { defaultsFor, ROUTE_DEFAULTS, ROUTE_OPTIONS } from "../routes/options.ts";
-import type { Route } from "../routes/routes.ts";
+import { type Route, routeName } from "../routes/routes.ts";
 
 /** The state of a server. */
 export interface Exported {
@@ -37,7 +37,7 @@ export async function manifestOf({ functions, routes, secrets, settingsOfImage }
     escaped(functionEntry(withNames(fn, nameOf), settingsOfImage(fn))),
   ]);
   const routeEntries = await mapInSlices(routes, (route): [string, ManifestRoute] => [
-    route.path,
+    routeName(route),
     escaped(routeEntry(route, nameOf.get(route.function.id) ?? "")),
   ]);
   return {
@@ -72,7 +72,7 @@ function functionEntry(fn: Function, known: Partial<Settings> | undefined): Mani
 }
 
 function routeEntry(route: Route, fn: string): ManifestRoute {
-  const asNew = { ...defaultsFor(route.auth), auth: ROUTE_DEFAULTS.auth };
+  const asNew = { ...defaultsFor(route.auth, route.function.contract), auth: ROUTE_DEFAULTS.auth };
   const own = OPTION_NAMES.filter((name) => !Bun.deepEquals(route[name], asNew[name]));
   return { function: fn, ...Object.fromEntries(own.map((name) => [name, route[name]])) };
 }

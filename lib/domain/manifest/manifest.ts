@@ -61,7 +61,7 @@ export const Manifest = Type.Object(
           {
             additionalProperties: ManifestRoute,
             maxProperties: ROUTES,
-            description: "The routes by path.",
+            description: "The routes by path; those with `hosts` by the first of them.",
             examples: [{ "/hello-world": { function: "hello-world", methods: ["GET", "POST"] } }],
           },
         ),

@@ -16,17 +16,22 @@ export interface Reader {
   readonly method?: string;
   /** True if it may read the invocation's record. Any other client gets a sentence that says nothing about the function. */
   readonly may_read: boolean;
+  /** True if the function has an origin of its own: then only its own headers say what a browser may do with its answer. */
+  readonly own_origin?: boolean;
 }
 
 /**
  * Returns the HTTP answer to a call: the function's own, or an envelope (a problem document for callers that `accept` one)
  * that says why there is none. Bun leaves out the body of a HEAD.
  */
-export function answerResponse(answer: Answer, { accept, method, request_id, may_read }: Reader): Response {
+export function answerResponse(
+  answer: Answer,
+  { accept, method, request_id, may_read, own_origin = false }: Reader,
+): Response {
   const response =
     answer.response === null
       ? refusal(answer, accept, request_id ?? answer.invocation.id, may_read)
-      : ownResponse(answer.response, method === "HEAD");
+      : ownResponse(answer.response, { isHead: method === "HEAD", ownOrigin: own_origin });
   const { invocation } = answer;
   if (invocation.exit_code !== null) response.headers.set("X-Function-Exit-Code", String(invocation.exit_code));
   response.headers.set("Server-Timing", serverTiming(invocation));
@@ -49,12 +54,12 @@ function refusal(
 }
 
 /** A function that was asked for the head alone says how long the body would be; any other length is that of the body. */
-function ownResponse(response: FunctionResponse, isHead: boolean): Response {
+function ownResponse(response: FunctionResponse, { isHead, ownOrigin }: { isHead: boolean; ownOrigin: boolean }): Response {
   const { status, body } = response;
   const length = isHead ? response.headers.find(([name]) => name === "content-length") : undefined;
   const isBare = WITHOUT_BODY.has(status) || length !== undefined;
   if (isBare && body instanceof ReadableStream) void body.cancel().catch(() => undefined);
-  const headers = ownHeaders(response.headers);
+  const headers = ownHeaders(response.headers, ownOrigin);
   if (length !== undefined) headers.set(...length);
   return new Response(isBare ? null : bodyOf(response), { status, headers });
 }
@@ -65,9 +70,9 @@ function bodyOf(response: FunctionResponse): Bun.BodyInit {
   return isEventStream(response) ? withOpening(body) : body;
 }
 
-/** Adds the function's headers to ours: of several policies a browser obeys all. */
-function ownHeaders(said: readonly ResponseHeader[]): Headers {
-  const headers = new Headers(SANDBOX_HEADERS);
+/** Adds the function's headers to ours, if there are any: of several policies a browser obeys all. */
+function ownHeaders(said: readonly ResponseHeader[], ownOrigin: boolean): Headers {
+  const headers = new Headers(ownOrigin ? {} : SANDBOX_HEADERS);
   for (const [name, value] of said) if (name !== "content-length") headers.append(name, value);
   return headers;
 }

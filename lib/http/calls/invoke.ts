@@ -136,7 +136,7 @@ async function stream(calls: Calls, request: Request, { id, target, path, submis
   const asked = functionRequest(request, clientAddress(request, server()), path, body);
   const answer = await invocations.invoke({ id, target, request: asked, signal });
   answered();
-  return respond(calls, request, answer, { accept: request.headers.get("accept"), may_read });
+  return respond(calls, request, answer, readerOf(request, { path, may_read }));
 }
 
 /** Calls a function by a WebSocket. */
@@ -145,7 +145,7 @@ async function connect(calls: Calls, request: Request, { id, target, path, may_r
   const answer = await callByWebSocket(calls, request, { id, target, request: asked });
   // Bun does not look at the answer to a request that was upgraded.
   if (answer === "upgraded") return new Response(null);
-  return respond(calls, request, answer, { accept: request.headers.get("accept"), may_read });
+  return respond(calls, request, answer, readerOf(request, { path, may_read }));
 }
 
 async function answerTo(
@@ -161,7 +161,7 @@ async function answerTo(
   const idempotency = key === undefined ? undefined : idempotentRequest(key, asked.request, isPublic);
   const taken = submission && (await submissions.take(request, asked, submission, idempotency));
   if (taken !== undefined) return taken;
-  const reader = { accept: request.headers.get("accept"), may_read };
+  const reader = readerOf(request, { path, may_read });
   if (idempotency !== undefined) {
     const made = await idempotentCalls.invoke({ ...asked, signal: request.signal }, idempotency);
     if ("queued" in made) return accepted((submission?.shown ?? shownOnRoutes)(made.queued), made.queued.id, true);
@@ -174,12 +174,16 @@ async function answerTo(
   return respond(calls, request, await invocations.invoke({ ...asked, signal: request.signal }), reader);
 }
 
+function readerOf({ method, headers }: Request, { path, may_read }: Pick<Called, "path" | "may_read">): Reader {
+  return { accept: headers.get("accept"), method, may_read, own_origin: path.host !== undefined };
+}
+
 /** Returns the HTTP answer to a call, and follows it to its reader. A body that will not be read is given up. */
 function respond(calls: Calls, request: Request, answer: Answer, reader: Reader, isRepeat = false): Response {
   try {
     holdAnswer(calls, request, answer);
     followReader(calls, request, answer, isRepeat);
-    return answerResponse(answer, { ...reader, method: request.method });
+    return answerResponse(answer, reader);
   } catch (error) {
     const body = answer.response?.body;
     if (body instanceof ReadableStream) void body.cancel(error).catch(() => undefined);

@@ -3,7 +3,7 @@ import { type FunctionRequest, type HttpOrigin, type MessageBody, parseQuery } f
 import { pathOf } from "../wire/errors.ts";
 
 /** The path that led a request to its function. */
-export interface CallPath extends Pick<HttpOrigin, "path" | "path_rest" | "route"> {
+export interface CallPath extends Pick<HttpOrigin, "host" | "path" | "path_rest" | "route"> {
   /** True if its API key was for this server, so that the function must not see it. */
   readonly keyed: boolean;
 }
@@ -12,7 +12,7 @@ export interface CallPath extends Pick<HttpOrigin, "path" | "path_rest" | "route
 export function functionRequest<Body extends MessageBody>(
   request: Request,
   client_address: string | null,
-  { path, path_rest, route, keyed }: CallPath,
+  { host, path, path_rest, route, keyed }: CallPath,
   body: Body,
 ): FunctionRequest & { readonly body: Body } {
   const query = queryOf(request.url);
@@ -22,6 +22,7 @@ export function functionRequest<Body extends MessageBody>(
     headers: requestHeaders(request.headers, keyed),
     body,
     via: {
+      ...(host !== undefined && { host }),
       path,
       path_rest,
       route,

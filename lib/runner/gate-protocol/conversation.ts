@@ -2,6 +2,7 @@ import { CreditedBody } from "./credited-body.ts";
 import { FrameDecoder } from "./frame-decoder.ts";
 import {
   FUNCTION_STREAM,
+  NO_EXTRAS,
   PAYLOAD_BYTES,
   PROTOCOL_VERSION,
   ProtocolError,
@@ -10,7 +11,6 @@ import {
   tailLimit,
   extraFrames,
   type ExitFrame,
-  type GateExtras,
   type GateFrame,
   type GateRequest,
 } from "./frames.ts";
@@ -20,9 +20,6 @@ export interface CallRequest extends Omit<GateRequest, "bodyLength" | "extraFram
   /** True for a gate of the contract `stdio`: the function reads the body while it runs, and its output is the response. */
   readonly streamed?: boolean;
 }
-
-/** The extras of a call that has no variables and files of its own. */
-export const NO_EXTRAS: GateExtras = { environment: {}, files: [] };
 
 /** The states of a conversation; see GateConversation. */
 export type ConversationState = "starting" | "ready" | "called" | "answering" | "resetting" | "over";
@@ -175,6 +172,10 @@ export class GateConversation {
       case "response":
         this.#require("answering", frame);
         return this.#takeResponse(frame.bytes);
+      case "booted":
+      case "not_listening":
+      case "close":
+        throw new ProtocolError(`${frame.type.toUpperCase()} came from a gate that boots nothing`);
     }
   }
 

@@ -1,3 +1,4 @@
+import { STREAMS_MOST } from "./boot-frames.ts";
 import {
   FAILED_STAGES,
   HEADER_BYTES,
@@ -5,9 +6,11 @@ import {
   PROTOCOL_VERSION,
   ProtocolError,
   RESPONSE_STATES,
+  STREAM_ENDINGS,
   SURROUNDINGS,
   type ExitFrame,
   type GateFrame,
+  type Listener,
   type ResponseState,
 } from "./frames.ts";
 
@@ -22,6 +25,11 @@ interface Form {
 /** The payload of READY in our version: the version, uid, gid and surroundings; a reason why there are no cells follows. */
 const READY_BYTES = 10;
 
+/** The stage of FAILED that has a list of listeners behind it, and the most and the size of these: an address and a port. */
+const NOT_LISTENING = 7;
+const LISTENERS_MOST = 64;
+const LISTENER_BYTES = 18;
+
 const FORMS: ReadonlyMap<number, Form> = new Map([
   [0x81, { name: "READY", least: 1, most: 512, read: readReady }],
   [0x82, { name: "LOG", least: 2, most: PAYLOAD_BYTES, read: readLog }],
@@ -35,7 +43,9 @@ const FORMS: ReadonlyMap<number, Form> = new Map([
   [0x87, { name: "META", least: 1, most: PAYLOAD_BYTES, read: (payload) => ({ type: "meta", bytes: payload }) }],
   [0x8a, { name: "DATA", least: 5, most: PAYLOAD_BYTES, read: readData }],
   [0x8b, { name: "CREDIT", least: 8, most: 8, read: readCredit }],
-  [0x86, { name: "FAILED", least: 5, most: 5, read: readFailed }],
+  [0x86, { name: "FAILED", least: 5, most: 6 + LISTENERS_MOST * LISTENER_BYTES, read: readFailed }],
+  [0x89, { name: "BOOTED", least: 28, most: 28, read: readBooted }],
+  [0x8c, { name: "CLOSE", least: 9, most: 9, read: readClose }],
 ] satisfies [number, Form][]);
 
 /**
@@ -138,7 +148,41 @@ function readStream(payload: Buffer): "stdout" | "stderr" {
   return entry(["stdout", "stderr"] as const, payload.readUInt8(0) - 1, "stream");
 }
 
+function readBooted(payload: Buffer): GateFrame {
+  const streams = payload.readUInt16BE(26);
+  if (streams < 1 || streams > STREAMS_MOST) throw new ProtocolError(`it allows ${streams} streams`);
+  return { type: "booted", bootUs: counter(payload, 0), ...readListener(payload, 8), streams };
+}
+
+function readClose(payload: Buffer): GateFrame {
+  return {
+    type: "close",
+    stream: payload.readUInt32BE(0),
+    ending: entry(STREAM_ENDINGS, payload.readUInt8(4) - 1, "ending"),
+    errno: payload.readUInt32BE(5),
+  };
+}
+
+function readNotListening(payload: Buffer): GateFrame {
+  const count = payload.length > 5 ? payload.readUInt8(5) : 0;
+  if (payload.length !== 6 + count * LISTENER_BYTES) throw new ProtocolError(`it has ${payload.length} bytes`);
+  const listeners = Array.from({ length: count }, (_, index) => readListener(payload, 6 + index * LISTENER_BYTES));
+  return { type: "not_listening", listeners };
+}
+
+/** Reads an address of 16 bytes and a port. IPv4 addresses are mapped ones (::ffff:0:0/96). */
+function readListener(payload: Buffer, at: number): Listener {
+  const port = payload.readUInt16BE(at + 16);
+  const words = Array.from({ length: 8 }, (_, index) => payload.readUInt16BE(at + 2 * index));
+  const isMapped = words.slice(0, 5).every((word) => word === 0) && words[5] === 0xffff;
+  if (isMapped) return { address: payload.subarray(at + 12, at + 16).join("."), port };
+  const { hostname } = new URL(`http://[${words.map((word) => word.toString(16)).join(":")}]`);
+  return { address: hostname.slice(1, -1), port };
+}
+
 function readFailed(payload: Buffer): GateFrame {
+  if (payload.readUInt8(0) === NOT_LISTENING) return readNotListening(payload);
+  if (payload.length !== 5) throw new ProtocolError(`it has ${payload.length} bytes`);
   return {
     type: "failed",
     stage: entry(FAILED_STAGES, payload.readUInt8(0) - 1, "stage"),

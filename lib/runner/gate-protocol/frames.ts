@@ -1,7 +1,7 @@
 /** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
 /** The version in our gate's READY. */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 /** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */
@@ -71,7 +71,37 @@ export type GateFrame =
   | { readonly type: "response"; readonly bytes: Uint8Array }
   | { readonly type: "data"; readonly stream: number; readonly bytes: Uint8Array }
   | { readonly type: "credit"; readonly stream: number; readonly more: number }
-  | { readonly type: "failed"; readonly stage: FailedStage; readonly errno: number };
+  | { readonly type: "failed"; readonly stage: FailedStage; readonly errno: number }
+  | NotListeningFrame
+  | BootedFrame
+  | { readonly type: "close"; readonly stream: number; readonly ending: StreamEnding; readonly errno: number };
+
+/** An address at which something listens. */
+export interface Listener {
+  /** `127.0.0.1`, `0.0.0.0`, `::1`, `::`, ... */
+  readonly address: string;
+  readonly port: number;
+}
+
+/** An app whose ports all listen. */
+export interface BootedFrame extends Listener {
+  readonly type: "booted";
+  /** From the start of the command until then. */
+  readonly bootUs: number;
+  /** The most streams that the gate has memory for at once, 1 to 64. */
+  readonly streams: number;
+}
+
+/** FAILED of stage 7: an app whose ports did not all listen in time. It was killed. */
+export interface NotListeningFrame {
+  readonly type: "not_listening";
+  /** All that does listen, the first 64 of them. */
+  readonly listeners: readonly Listener[];
+}
+
+/** The endings of a stream in CLOSE, in the order of their numbers, from 1. After `end`, one of the others follows. */
+export const STREAM_ENDINGS = ["end", "reset", "unconnected"] as const;
+export type StreamEnding = (typeof STREAM_ENDINGS)[number];
 
 /** The REQUEST frame of a call. */
 export interface GateRequest {
@@ -103,6 +133,9 @@ export interface GateExtras {
   readonly defaults?: Readonly<Record<string, string>>;
   readonly files: readonly GateFile[];
 }
+
+/** The extras of a call that has no variables and files of its own. */
+export const NO_EXTRAS: GateExtras = { environment: {}, files: [] };
 
 /** The places of files: next to request.json, or below `/run/secrets`. In the order of their numbers, from 1. */
 export const FILE_PLACES = ["context", "secrets"] as const;
@@ -178,11 +211,14 @@ export function* bodyFrames(body: Uint8Array): Generator<Uint8Array, void, void>
 export const EMPTY_BODY = frame(0x02, new Uint8Array(0));
 
 /** Puts header and payload into one buffer: the copy is cheaper than a write of five bytes for each header. */
-function frame(type: number, payload: Uint8Array): Uint8Array {
+export function frame(type: number, ...payload: readonly Uint8Array[]): Uint8Array {
   const header = Buffer.alloc(HEADER_BYTES);
   header.writeUInt8(type, 0);
-  header.writeUInt32BE(payload.length, 1);
-  return Buffer.concat([header, payload]);
+  header.writeUInt32BE(
+    payload.reduce((length, piece) => length + piece.length, 0),
+    1,
+  );
+  return Buffer.concat([header, ...payload]);
 }
 
 function text(value: string): Buffer {

@@ -8,6 +8,8 @@ import { callsOfOne, SharedInstances } from "./shared-instances.ts";
 
 /** A call that waits for an instance. */
 interface WaitingCall {
+  /** True if it only wants to know whether there is one. */
+  readonly trial: boolean;
   readonly give: (instance: PoolInstance) => void;
   readonly fail: (error: unknown) => void;
 }
@@ -43,6 +45,8 @@ export class Pool {
   /** The calls of each instance, once the function lets one serve several at once. */
   #shared: SharedInstances | undefined;
   readonly #waiting = new Set<WaitingCall>();
+  /** Those of them that give their instance back unused. */
+  #trials = 0;
   #starting = 0;
   /** The starts whose instances boot: the platform has done its part. */
   #booting = 0;
@@ -117,8 +121,7 @@ export class Pool {
   /** The number of starts that would bring the pool to its target; none for a while after one has failed. */
   get refillNeed(): number {
     if (this.#clock.monotonic() < this.#refillsAfter) return 0;
-    const coming = Math.max(0, this.#current - this.#startsFor(this.#unserved));
-    return Math.max(0, this.target - this.#kept - coming);
+    return Math.max(0, this.target - this.#kept - this.#coming);
   }
 
   /** The instances beyond the target, those that have waited longest first. */
@@ -135,6 +138,12 @@ export class Pool {
     if (count === 0) return 0;
     for (const instance of this.#busy) if (instance.state === "resetting" && --count === 0) return 0;
     return count;
+  }
+
+  /** The number of starts whose instances will be kept: those that calls wait for as well, unless each serves one call only. */
+  get #coming(): number {
+    if (this.#fn.max_calls !== 1) return this.#current;
+    return Math.max(0, this.#current - Math.max(0, this.#unserved - this.#trials));
   }
 
   /** The number of instances that are or will be ready: a busy one comes back unless it serves its last calls. */
@@ -168,14 +177,18 @@ export class Pool {
     return taken;
   }
 
-  /** Waits for the next instance. Rejects with the error of a start, or the signal's reason. */
-  wait(signal: AbortSignal): Promise<PoolInstance> {
+  /**
+   * Waits for the next instance; with `trial` to give it back at once. Rejects with the error of a start, or the signal's
+   * reason.
+   */
+  wait(signal: AbortSignal, trial = false): Promise<PoolInstance> {
     const { promise, resolve, reject } = Promise.withResolvers<PoolInstance>();
     if (signal.aborted) return Promise.reject(signal.reason);
-    const call: WaitingCall = { give: resolve, fail: reject };
+    const call: WaitingCall = { trial, give: resolve, fail: reject };
     this.#waiting.add(call);
+    if (trial) this.#trials++;
     const stopListening = onAbort(signal, () => {
-      this.#waiting.delete(call);
+      this.#leaves(call);
       reject(signal.reason);
     });
     return promise.finally(stopListening);
@@ -316,8 +329,12 @@ export class Pool {
 
   #nextWaiting(): WaitingCall | undefined {
     const call = this.#waiting.values().next().value;
-    if (call !== undefined) this.#waiting.delete(call);
+    if (call !== undefined) this.#leaves(call);
     return call;
+  }
+
+  #leaves(call: WaitingCall): void {
+    if (this.#waiting.delete(call) && call.trial) this.#trials--;
   }
 }
 

@@ -182,7 +182,7 @@ export class Pools implements Disposable {
     if (this.#closed) throw stopped();
     const pool = this.#pools.forCall(fn);
     try {
-      this.refund(this.#takeReady(pool) ?? (await this.#waitFor(pool, signal)));
+      this.refund(this.#takeReady(pool) ?? (await this.#waitFor(pool, signal, true)));
     } finally {
       this.#turns.consider(pool);
       this.#pump();
@@ -246,13 +246,13 @@ export class Pools implements Disposable {
     }
   }
 
-  async #waitFor(pool: Pool, signal: AbortSignal): Promise<PoolInstance> {
+  async #waitFor(pool: Pool, signal: AbortSignal, trial = false): Promise<PoolInstance> {
     const problem = this.#deps.problem();
     if (problem) throw problem;
     const { memory_bytes } = pool.function;
     if (!this.#deps.capacity.allows(memory_bytes)) throw neverFits(memory_bytes);
     signal.throwIfAborted();
-    const waiting = pool.wait(signal);
+    const waiting = pool.wait(signal, trial);
     this.#turns.consider(pool);
     this.#pump();
     const instance = await waiting;

@@ -1,7 +1,8 @@
 import type { Clock } from "../../clock.ts";
 import { deadline } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
-import type { Function } from "../../domain/functions/functions.ts";
+import type { ChangedFunction, CreateFunction, Function } from "../../domain/functions/functions.ts";
+import { needsNoNewContainer } from "../../runner/pool/compatibility.ts";
 import type { Runner } from "../../runner/runner.ts";
 
 /**
@@ -27,8 +28,21 @@ export class DeploymentProbe {
     this.#deps = deps;
   }
 
-  /** Returns what is wrong with the function, or nothing. */
-  async warningOf(fn: Function): Promise<string | undefined> {
+  /**
+   * Returns a function that was just saved with what is wrong with it. Only functions of the contract `http` boot, and only a
+   * change of what their instances are made of is worth a try.
+   */
+  async tryOut(
+    before: Function | undefined,
+    after: Function,
+    { probe = true }: Pick<CreateFunction, "probe">,
+  ): Promise<ChangedFunction> {
+    if (after.contract !== "http" || !probe || (before !== undefined && needsNoNewContainer(before, after))) return after;
+    const warning = await this.#warningOf(after);
+    return warning === undefined ? after : { ...after, warnings: [warning] };
+  }
+
+  async #warningOf(fn: Function): Promise<string | undefined> {
     const { runner, clock } = this.#deps;
     const most = fn.boot_timeout_ms + CONTAINER_MS;
     using limit = deadline(clock, most);

@@ -1,11 +1,13 @@
 import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
+import type { Boot } from "../../domain/calls/boots.ts";
 import { AppError } from "../../domain/errors.ts";
 import { contractOf } from "../../domain/functions/contract.ts";
 import type { Settings } from "../../domain/functions/settings.ts";
 import { FOLLOWERS } from "../../domain/functions/chains.ts";
 import { cellsToCheck, checkSettings, fullSettings, settingsAfterChange } from "../../domain/functions/rules.ts";
 import {
+  type ChangedFunction,
   type CreateFunction,
   type Function,
   type FunctionPools,
@@ -27,6 +29,7 @@ import type { Runner } from "../../runner/runner.ts";
 import type { Basis } from "../../store/configuration.ts";
 import { retryStale } from "../../store/errors.ts";
 import type { Store } from "../../store/store.ts";
+import { DeploymentProbe } from "./deployment-probe.ts";
 import type { FollowerCheck } from "./follower-check.ts";
 import { type EngineKnowledge, FunctionPreparation } from "./preparation.ts";
 import { portsAfterPull } from "./contract-change.ts";
@@ -34,7 +37,8 @@ import type { ImageRetention } from "../images/retention.ts";
 import type { SecretService } from "../secrets/secrets.ts";
 
 /** The part of the runner that functions need. */
-type FunctionRunner = EngineKnowledge & Pick<Runner, "poolsOf" | "name" | "warm" | "update" | "remove">;
+type FunctionRunner = EngineKnowledge &
+  Pick<Runner, "poolsOf" | "lastBootOf" | "name" | "warm" | "update" | "remove" | "tryOut">;
 
 interface FunctionDeps {
   readonly store: Pick<Store, "functions" | "versions" | "revision">;
@@ -52,9 +56,11 @@ export class FunctionService {
   /** Prepares functions that are described as a whole. */
   readonly preparation: FunctionPreparation;
   readonly #deps: FunctionDeps;
+  readonly #probe: DeploymentProbe;
 
   constructor(deps: FunctionDeps) {
     this.preparation = new FunctionPreparation(deps);
+    this.#probe = new DeploymentProbe(deps);
     this.#deps = deps;
   }
 
@@ -84,6 +90,16 @@ export class FunctionService {
       else version_pools.push(state);
     }
     return { pool, version_pools };
+  }
+
+  /** Returns how a function booted last; throws `not_found` for one that has not booted since the server's start. */
+  lastBootOf(idOrName: string): Boot {
+    const { id, name, contract } = this.get(idOrName);
+    const boot = this.#deps.runner.lastBootOf(id);
+    if (boot !== undefined) return boot;
+    const why =
+      contract === "http" ? "has not booted since the server's start" : `has the contract "${contract}" and never boots`;
+    throw new AppError("not_found", `The function "${name ?? id}" ${why}`);
   }
 
   /**
@@ -126,8 +142,9 @@ export class FunctionService {
   }
 
   /** Registers an image, which is pulled if the engine does not have it; its labels are defaults for the settings. */
-  create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
-    return this.#deps.retention.holding(() => this.#create(body, watcher));
+  async create(body: CreateFunction, watcher?: PullWatcher): Promise<ChangedFunction> {
+    const created = await this.#deps.retention.holding(() => this.#create(body, watcher));
+    return this.#probe.tryOut(undefined, created, body);
   }
 
   async #create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
@@ -205,13 +222,14 @@ export class FunctionService {
    * Changes the fields that the body has; a changed image is resolved as at registration, and chooses the contract if nobody has,
    * but its other labels are ignored.
    */
-  update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
-    return this.#deps.retention.holding(() => this.#update(idOrName, body, watcher));
+  async update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<ChangedFunction> {
+    const before = this.get(idOrName);
+    const after = await this.#deps.retention.holding(() => this.#update(before, body, watcher));
+    return this.#probe.tryOut(before, after, body);
   }
 
-  async #update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
-    const before = this.get(idOrName);
-    const { environment, name, image, ...settings } = body;
+  async #update(before: Function, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
+    const { environment, name, image, probe: _probe, ...settings } = body;
     const given = fullSettings(settings);
     this.#check(body, before.id);
     const followers = this.#deps.followers.resolve(body);

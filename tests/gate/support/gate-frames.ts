@@ -1,8 +1,10 @@
 import {
   FAILED_STAGES,
   RESPONSE_STATES,
+  STREAM_ENDINGS,
   SURROUNDINGS,
   type GateFrame,
+  type Listener,
   type ReadyFrame,
 } from "../../../lib/runner/gate-protocol/frames.ts";
 
@@ -49,6 +51,24 @@ export function encodeGateFrame(frame: GateFrame): Buffer {
       payload.writeUInt32BE(frame.errno, 1);
       return rawFrame(0x86, payload);
     }
+    case "not_listening": {
+      const head = Buffer.of(7, 0, 0, 0, 0, frame.listeners.length);
+      return rawFrame(0x86, Buffer.concat([head, ...frame.listeners.map(listener)]));
+    }
+    case "booted": {
+      const payload = Buffer.alloc(28);
+      payload.writeBigUInt64BE(BigInt(frame.bootUs), 0);
+      listener(frame).copy(payload, 8);
+      payload.writeUInt16BE(frame.streams, 26);
+      return rawFrame(0x89, payload);
+    }
+    case "close": {
+      const payload = Buffer.alloc(9);
+      payload.writeUInt32BE(frame.stream, 0);
+      payload.writeUInt8(STREAM_ENDINGS.indexOf(frame.ending) + 1, 4);
+      payload.writeUInt32BE(frame.errno, 5);
+      return rawFrame(0x8c, payload);
+    }
   }
 }
 
@@ -58,6 +78,24 @@ export function rawFrame(type: number, payload: Uint8Array): Buffer {
   header.writeUInt8(type, 0);
   header.writeUInt32BE(payload.length, 1);
   return Buffer.concat([header, payload]);
+}
+
+/** An address, with IPv4 as a mapped one, and a port. */
+function listener({ address, port }: Listener): Buffer {
+  const bytes = Buffer.alloc(18);
+  bytes.writeUInt16BE(port, 16);
+  if (address.includes(".")) {
+    bytes.writeUInt16BE(0xffff, 10);
+    address.split(".").forEach((part, index) => bytes.writeUInt8(Number(part), 12 + index));
+    return bytes;
+  }
+  const [front = "", back = ""] = address.split("::");
+  const words = (half: string) => half.split(":").filter((word) => word !== "");
+  words(front).forEach((word, index) => bytes.writeUInt16BE(parseInt(word, 16), 2 * index));
+  words(back)
+    .toReversed()
+    .forEach((word, index) => bytes.writeUInt16BE(parseInt(word, 16), 14 - 2 * index));
+  return bytes;
 }
 
 /** Encodes numbers of four bytes. */

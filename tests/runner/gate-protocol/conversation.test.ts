@@ -19,7 +19,7 @@ const request = {
   again: false,
   bodyFile: false,
 };
-const ready = { type: "ready", version: 4, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
+const ready = { type: "ready", version: 5, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
 const expired = { type: "expired" } as const;
 const failed = { type: "failed", stage: "exec", errno: 2 } as const;
 const log = (text: string) => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) }) as const;
@@ -129,7 +129,7 @@ describe("GateConversation of a call that another may follow", () => {
 
   test("is over if the next READY has another version", () => {
     const conversation = calledAgain();
-    say(conversation, exit(0), { type: "ready", version: 5 });
+    say(conversation, exit(0), { type: "ready", version: 4 });
     expect(conversation.state).toBe("over");
   });
 
@@ -140,7 +140,7 @@ describe("GateConversation of a call that another may follow", () => {
 
 test("GateConversation reports a READY of another version, and such a gate cannot be called", () => {
   const conversation = new GateConversation();
-  expect(say(conversation, { type: "ready", version: 5 })).toEqual([{ type: "ready", version: 5 }]);
+  expect(say(conversation, { type: "ready", version: 4 })).toEqual([{ type: "ready", version: 4 }]);
   expect(conversation.state).toBe("over");
   expect(() => conversation.call(request, Buffer.alloc(0))).toThrow("Cannot call a gate that is over");
 });

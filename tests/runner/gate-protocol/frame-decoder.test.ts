@@ -7,6 +7,7 @@ import {
   PROTOCOL_VERSION,
   ProtocolError,
   RESPONSE_STATES,
+  STREAM_ENDINGS,
   bodyFrames,
   encodeRequest,
   extraFrames,
@@ -19,8 +20,13 @@ const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 const counter = fc.maxSafeNat();
 const bytes = fc.uint8Array({ minLength: 1, maxLength: 300 }).map((value) => Buffer.from(value));
 
+const listener = {
+  address: fc.constantFrom("0.0.0.0", "127.0.0.1", "10.1.2.255", "::", "::1", "fe80::1:2", "2001:db8::"),
+  port: fc.integer({ min: 0, max: 65_535 }),
+};
+
 const frames: fc.Arbitrary<GateFrame> = fc.oneof(
-  fc.record({ type: fc.constant("ready" as const), version: fc.constantFrom(0, 2, 3, 5, 255) }),
+  fc.record({ type: fc.constant("ready" as const), version: fc.constantFrom(0, 2, 3, 4, 255) }),
   fc.record({
     type: fc.constant("ready" as const),
     version: fc.constant(PROTOCOL_VERSION),
@@ -68,6 +74,24 @@ const frames: fc.Arbitrary<GateFrame> = fc.oneof(
   fc.record({ type: fc.constant("meta" as const), bytes }),
   fc.record({ type: fc.constant("response" as const), bytes }),
   fc.record({ type: fc.constant("failed" as const), stage: fc.constantFrom(...FAILED_STAGES), errno: u32 }),
+  fc.record({ type: fc.constant("data" as const), stream: u32, bytes }),
+  fc.record({ type: fc.constant("credit" as const), stream: u32, more: u32 }),
+  fc.record({
+    type: fc.constant("close" as const),
+    stream: u32,
+    ending: fc.constantFrom(...STREAM_ENDINGS),
+    errno: u32,
+  }),
+  fc.record({
+    type: fc.constant("not_listening" as const),
+    listeners: fc.array(fc.record(listener), { maxLength: 64 }),
+  }),
+  fc.record({
+    type: fc.constant("booted" as const),
+    bootUs: counter,
+    ...listener,
+    streams: fc.integer({ min: 1, max: 64 }),
+  }),
 );
 
 /** The frames of a stream that comes in these chunks, and the error that ends it, if one does. */
@@ -103,7 +127,7 @@ test("FrameDecoder returns the same frames and the same error for any bytes, how
   const noise = fc.oneof(
     frames.map(encodeGateFrame),
     fc.uint8Array({ maxLength: 60 }),
-    fc.tuple(fc.integer({ min: 0x80, max: 0x88 }), fc.uint8Array({ maxLength: 60 })).map((raw) => rawFrame(...raw)),
+    fc.tuple(fc.integer({ min: 0x80, max: 0x8c }), fc.uint8Array({ maxLength: 60 })).map((raw) => rawFrame(...raw)),
   );
   fc.assert(
     fc.property(fc.array(noise, { maxLength: 8 }), fc.array(fc.nat()), (pieces, cuts) => {
@@ -140,6 +164,15 @@ test.each([
   ["an EXIT with a counter of 2^63", exitWith(6, 128), "EXIT: a counter is 9223372036854775808"],
   ["an empty RESPONSE", rawFrame(0x85, Buffer.alloc(0)), "RESPONSE has 0 bytes"],
   ["a FAILED of no stage", rawFrame(0x86, Buffer.alloc(5)), "FAILED: unknown stage"],
+  ["a FAILED of no stage that has listeners", rawFrame(0x86, Buffer.of(4, 0, 0, 0, 2, 0)), "FAILED: it has 6 bytes"],
+  ["a FAILED of stage 7 without its list", rawFrame(0x86, Buffer.of(7, 0, 0, 0, 0)), "FAILED: it has 5 bytes"],
+  ["a FAILED that lacks a listener", rawFrame(0x86, Buffer.of(7, 0, 0, 0, 0, 1)), "FAILED: it has 6 bytes"],
+  ["a BOOTED of no streams", rawFrame(0x89, Buffer.alloc(28)), "BOOTED: it allows 0 streams"],
+  ["a BOOTED of too many streams", rawFrame(0x89, Buffer.alloc(28, 1)), "BOOTED: it allows 257 streams"],
+  ["a short BOOTED", rawFrame(0x89, Buffer.alloc(27)), "BOOTED has 27 bytes"],
+  ["a CLOSE of no ending", rawFrame(0x8c, Buffer.alloc(9)), "CLOSE: unknown ending"],
+  ["a DATA without a byte", rawFrame(0x8a, Buffer.alloc(4)), "DATA has 4 bytes"],
+  ["a long CREDIT", rawFrame(0x8b, Buffer.alloc(9)), "CREDIT has 9 bytes"],
   ["a cut frame", rawFrame(0x81, Buffer.of(1)).subarray(0, 5), "in the middle of a frame"],
   ["a cut header", Buffer.of(0x81), "in the middle of a frame"],
 ])("FrameDecoder refuses %s", (_, stream, message) => {

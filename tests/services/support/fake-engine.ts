@@ -119,7 +119,7 @@ export function manifestServices(path?: string) {
     clock,
     onForget: ({ name }) => void engine.told.push(`forget ${name}`),
   });
-  const routes = new RouteService({ store, functions, clock });
+  const routes = new RouteService({ store, functions, clock, ownNames: new Set(["api.example.com"]) });
   const manifests = new ManifestService({ store, functions, routes, secrets, followers, retention });
   return {
     store,

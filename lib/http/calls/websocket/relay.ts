@@ -17,7 +17,7 @@ const CODES = { failed: 1011, overloaded: 1013, protocol: 1002 } as const;
 /** The code that Bun tells of a connection that ended without a close frame. */
 const LOST = 1006;
 
-type BodyReader = ReturnType<ReadableStream<Uint8Array>["getReader"]>;
+type BodyReader = Pick<ReadableStreamDefaultReader<Uint8Array>, "read" | "cancel">;
 
 interface RelayDeps {
   readonly clock: Clock;

@@ -1,0 +1,222 @@
+/*
+ * The life of an instance that boots: BOOT, the wait until it listens, its calls, and its end.
+ *
+ *     BOOTING   the command runs, and not all of its ports listen; the alarm is the time it has for that
+ *     SERVING   BOOTED was said: the server may open streams. The instance is frozen while none is open, if it is to be
+ *     ENDING    FINISH has come: SIGTERM was sent, and the alarm is the time until SIGKILL
+ *     KILLED    the alarm is our patience with processes that do not die
+ *     LATE      the same of an app that did not listen in time
+ *
+ * The command may end in any of them: conclude() in function.c ends the run, and conclude_boot() says so when all that the
+ * app has sent is on its way. A FINISH that crosses this says nothing new.
+ *
+ * Owns what BOOT asks for, how far the instance has come, and whether it is frozen.
+ */
+#include "boot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FLAG_FREEZE = 1, BOOT_SIZE = 14, CLOSE_BOTH = 2 };
+/* The listeners that are looked at, and those that FAILED tells of. */
+enum { LISTENERS_MOST = 1024, TOLD_MOST = 64, LISTENER_SIZE = 18 };
+/* Probes come 1, 2, 4, 8 ms after the start, then every 10 ms. */
+enum { PROBE_FIRST_US = 1000, PROBE_MOST_US = 10000 };
+/* Streams may take this part of the container's memory; but some there must be. */
+enum { MEMORY_PART = 16, STREAMS_LEAST = 4, STREAM_MEMORY = 64 << 10 };
+
+static bool freezes;
+static uint16_t ports[PORTS_MOST];
+static int port_count;
+static uint32_t log_limit;
+static enum { BOOTING, SERVING, ENDING, KILLED, LATE } state;
+static bool frozen, tail_due;
+static uint64_t begun_us, probe_at_us, probe_step_us;
+static struct listener found[LISTENERS_MOST];
+static int found_count;
+
+/* Returns the memory limit of the container in bytes, or UINT64_MAX if there is none. */
+static uint64_t memory_limit(void) {
+  char text[32];
+  int fd = open("/sys/fs/cgroup/memory.max", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fd = open("/sys/fs/cgroup/memory/memory.limit_in_bytes", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  close_fd(&fd);
+  if (n <= 0 || text[0] < '0' || text[0] > '9') return UINT64_MAX;
+  text[n] = '\0';
+  return strtoull(text, NULL, 10);
+}
+
+/* Returns how many streams may be open at once: what waits here for the app counts as the container's memory. */
+static int streams_allowed(void) {
+  const uint64_t fit = memory_limit() / MEMORY_PART / STREAM_MEMORY;
+  if (fit < STREAMS_LEAST) return STREAMS_LEAST;
+  return fit < STREAMS_MOST ? (int)fit : STREAMS_MOST;
+}
+
+/* Takes what BOOT asks for, but for the numbers that request.c takes. Returns false if the frame is not of its form. */
+bool read_boot(const uint8_t *payload, uint32_t length) {
+  if (length < BOOT_SIZE || payload[0] > FLAG_FREEZE) return false;
+  freezes = (payload[0] & FLAG_FREEZE) != 0;
+  log_limit = get32(payload + 5);
+  port_count = payload[13];
+  if (port_count < 1 || port_count > PORTS_MOST || length != BOOT_SIZE + 2U * (uint32_t)port_count) return false;
+  for (int i = 0; i < port_count; i++) {
+    ports[i] = (uint16_t)get16(payload + BOOT_SIZE + 2 * i);
+    if (ports[i] == 0) return false;
+  }
+  return true;
+}
+
+/* Begins to look for listeners: the command has just been started. */
+void begin_boot(void) {
+  begun_us = now_us();
+  probe_step_us = PROBE_FIRST_US;
+  probe_at_us = begun_us + probe_step_us;
+}
+
+/* Finds out where a port listens. Where the kernel does not tell, it is tried. */
+static bool find_listener(uint16_t port, struct listener *where) {
+  if (found_count < 0) return answers(port, where);
+  const struct listener *best = best_listener(found, found_count, port);
+  if (best != NULL) *where = *best;
+  return best != NULL;
+}
+
+static uint8_t *put_listener(uint8_t *at, const struct listener *listener) {
+  memcpy(at, listener->address, sizeof listener->address);
+  return put(at + sizeof listener->address, listener->port, 2);
+}
+
+static void send_booted(const struct listener *at_port) {
+  uint8_t payload[8 + LISTENER_SIZE + 2], *at = put(payload, now_us() - begun_us, 8);
+  const int most = streams_allowed();
+  put(put_listener(at, at_port), (uint64_t)most, 2);
+  send_control(BOOTED, payload, sizeof payload);
+  limit_streams(most);
+}
+
+/* Looks whether all ports listen now. */
+static void probe(void) {
+  struct listener first, other;
+  probe_step_us = 2 * probe_step_us < PROBE_MOST_US ? 2 * probe_step_us : PROBE_MOST_US;
+  found_count = list_listeners(found, LISTENERS_MOST);
+  bool all = find_listener(ports[0], &first);
+  for (int i = 1; all && i < port_count; i++) all = find_listener(ports[i], &other);
+  probe_at_us = now_us() + probe_step_us;
+  if (!all) return;
+  close_listener_list();
+  clear_alarm();
+  state = SERVING;
+  set_target(&first);
+  send_booted(&first);
+}
+
+static void thaw(void) {
+  if (frozen) signal_all(SIGCONT);
+  frozen = false;
+}
+
+/* Returns whether the last stream has been closed, and output beyond the limit is to be sent before anything else is read. */
+bool tail_is_due(void) { return tail_due && state == SERVING && stream_count() == 0; }
+
+/* Freezes an instance that has nothing to do. No stream is open, so nobody waits for it. */
+static void freeze(void) {
+  if (!freezes || frozen || state != SERVING || stream_count() > 0) return;
+  frozen = true;
+  signal_all(SIGSTOP);
+}
+
+/* Does all that can be done now. */
+void advance_boot(void) {
+  if (phase() != RUNNING && phase() != DRAINING) return;
+  if (phase() == RUNNING && state == BOOTING && probe_at_us <= now_us()) probe();
+  send_stream_frames();
+  if (phase() != RUNNING || (tail_is_due() && !feed_tail())) return;
+  if (stream_count() == 0) tail_due = false;
+  freeze();
+}
+
+/* Returns the milliseconds until something is to be done that no event announces, or -1. */
+int boot_recheck_ms(void) {
+  if (phase() == DRAINING) return quiet_ms() > 0 ? quiet_ms() : -1;
+  if (phase() != RUNNING || state != BOOTING) return -1;
+  const uint64_t now = now_us();
+  return probe_at_us <= now ? 0 : (int)((probe_at_us - now + 999) / 1000);
+}
+
+/* Reads the output that is there: what a call has printed comes before the end of its stream. */
+static void collect_logs(void) {
+  enum { READS_MOST = 16 };
+  for (int i = 0; i < LOGS; i++)
+    for (int reads = 0; reads < READS_MOST && logs_may_flow() && read_log(i); reads++) continue;
+}
+
+static bool take_open(uint32_t number) {
+  if (number == 0 || number % 2 != 0) return false;
+  if (phase() == RUNNING && state != SERVING) return false;
+  thaw();
+  limit_logs(log_limit);
+  tail_due = true;
+  return open_stream(number);
+}
+
+static bool take_close(uint32_t number) {
+  if (phase() == RUNNING) collect_logs();
+  close_stream(number);
+  return true;
+}
+
+static bool take_finish(uint32_t after_ms) {
+  if (state == ENDING || state == KILLED) return false;
+  if (state == LATE || phase() == DRAINING) return true;
+  state = ENDING;
+  terminate_function();
+  thaw();
+  set_alarm(after_ms * 1000ULL);
+  return true;
+}
+
+/* Takes a frame to an instance that was started. Returns false if it must not come now, or is not of its form. */
+bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
+  if (length < 4) return false;
+  const uint32_t number = get32(payload);
+  switch (type) {
+    case OPEN:
+      return length == 4 && take_open(number);
+    case APP_DATA:
+      return length > 4 && take_stream_data(number, payload + 4, length - 4);
+    case APP_CREDIT:
+      return length == 8 && take_stream_credit(number, get32(payload + 4));
+    case APP_CLOSE:
+      return length == 9 && payload[4] == CLOSE_BOTH && take_close(number);
+    case FINISH:
+      return length == 4 && take_finish(number);
+    default:
+      return false;
+  }
+}
+
+/* Acts on the alarm while the command runs, or is about to. */
+void take_boot_alarm(void) {
+  if (phase() == RECEIVING || state == KILLED || state == LATE) leave();
+  if (state == BOOTING) found_count = list_listeners(found, LISTENERS_MOST);
+  state = state == BOOTING ? LATE : KILLED;
+  kill_function();
+  set_alarm(PATIENCE_US);
+}
+
+/* Says how the app has ended. */
+void conclude_boot(void) {
+  if (state != LATE) return send_exit();
+  uint8_t *payload = payload_room(6 + TOLD_MOST * LISTENER_SIZE);
+  if (payload == NULL) return;
+  const int count = found_count < 0 ? 0 : found_count < TOLD_MOST ? found_count : TOLD_MOST;
+  uint8_t *at = put(put(put(payload, FAILED_LISTENING, 1), ETIMEDOUT, 4), (uint64_t)count, 1);
+  for (int i = 0; i < count; i++) at = put_listener(at, &found[i]);
+  commit_frame(FAILED, (size_t)(at - payload));
+  enter(ANSWERING);
+}

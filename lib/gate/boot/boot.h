@@ -1,0 +1,68 @@
+/*
+ * An instance that boots: the command is started before there is a call, listens on a port, and serves calls through
+ * streams, byte streams of TCP that the server opens and that the gate relays. The gate knows nothing of what they carry.
+ *
+ *     boot.c       from BOOT to FINISH: waits until the ports listen, freezes the instance while nothing is open, ends it
+ *     listeners.c  which ports listen, and at which address
+ *     dial.c       connections to them
+ *     streams.c    relays bytes between connections and frames, within the credit of either side
+ *
+ * The phases are those of phase.c: RECEIVING until all that BOOT announces is here, RUNNING while the command runs, and
+ * DRAINING until what it has sent before its end is on its way.
+ */
+#ifndef BOOT_H
+#define BOOT_H
+
+#include "../gate.h"
+
+#include <poll.h>
+
+/* The most streams, and the most ports that must listen. */
+enum { STREAMS_MOST = 64, PORTS_MOST = 16 };
+
+/* ---- boot.c ---- */
+
+bool read_boot(const uint8_t *payload, uint32_t length);
+void begin_boot(void);
+bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length);
+void advance_boot(void);
+void take_boot_alarm(void);
+int boot_recheck_ms(void);
+bool tail_is_due(void);
+void conclude_boot(void);
+
+/* ---- listeners.c ---- */
+
+/* A socket that listens. IPv4 addresses are mapped ones (::ffff:0:0/96). */
+struct listener {
+  uint8_t address[16];
+  uint16_t port;
+  uint32_t interface; /* that it is bound to, or 0 */
+  bool only_v6;
+};
+int list_listeners(struct listener *found, int most);
+void close_listener_list(void);
+const struct listener *best_listener(const struct listener *found, int count, uint16_t port);
+
+/* ---- dial.c ---- */
+
+int dial(const struct listener *listener);
+bool answers(uint16_t port, struct listener *found);
+
+/* ---- streams.c ---- */
+
+void limit_streams(int most);
+void set_target(const struct listener *listener);
+int stream_count(void);
+bool open_stream(uint32_t number);
+bool take_stream_data(uint32_t number, const uint8_t *bytes, uint32_t length);
+bool take_stream_credit(uint32_t number, uint32_t more);
+bool close_stream(uint32_t number);
+void send_stream_frames(void);
+int poll_streams(struct pollfd *fds);
+void relay_streams(const struct pollfd *fds, int count);
+void begin_drain(void);
+bool streams_are_drained(void);
+int quiet_ms(void);
+
+#endif

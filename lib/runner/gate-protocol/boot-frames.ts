@@ -1,0 +1,71 @@
+/** The server's frames to a gate that boots its command, as PROTOCOL.md has them. */
+import { frame, PAYLOAD_BYTES } from "./frames.ts";
+
+/** The bytes of one stream that the app may send before the server gives credit for more. */
+export const CREDIT_FROM_APP = 256 * 1024;
+/** The bytes of one stream that the server may send before the gate gives credit for more. */
+export const CREDIT_TO_APP = 64 * 1024;
+/** The most streams that a gate has open at once; one with little memory has fewer. */
+export const STREAMS_MOST = 64;
+/** The most ports that must listen. */
+export const PORTS_MOST = 16;
+
+/** The BOOT of an instance. */
+export interface BootRequest {
+  /** True if the app stands still while no stream is open. */
+  readonly freeze: boolean;
+  /** The time from BOOT until all ports listen. */
+  readonly bootTimeoutMs: number;
+  /** The most output that is passed on, in bytes; each stream that is opened allows as much again. */
+  readonly logLimit: number;
+  /** The ports that must listen, 1 to 16; streams go to the first. */
+  readonly ports: readonly number[];
+}
+
+/** Returns the BOOT frame. A number that does not fit its field throws a RangeError: that is a bug of ours. */
+export function bootFrame({ freeze, bootTimeoutMs, logLimit, ports }: BootRequest, extraFrames: number): Uint8Array {
+  if (ports.length < 1 || ports.length > PORTS_MOST) throw new RangeError(`An instance has 1 to ${PORTS_MOST} ports`);
+  const payload = Buffer.alloc(14 + 2 * ports.length);
+  payload.writeUInt8(freeze ? 1 : 0, 0);
+  payload.writeUInt32BE(bootTimeoutMs, 1);
+  payload.writeUInt32BE(logLimit, 5);
+  payload.writeUInt32BE(extraFrames, 9);
+  payload.writeUInt8(ports.length, 13);
+  ports.forEach((port, index) => payload.writeUInt16BE(port, 14 + 2 * index));
+  return frame(0x05, payload);
+}
+
+export function openFrame(stream: number): Uint8Array {
+  return frame(0x06, numbers(stream));
+}
+
+/** Yields the DATA frames that carry these bytes. */
+export function* dataFrames(stream: number, bytes: Uint8Array): Generator<Uint8Array, void, void> {
+  const head = numbers(stream);
+  const room = PAYLOAD_BYTES - head.length;
+  for (let at = 0; at < bytes.length; at += room) {
+    yield frame(0x07, head, bytes.subarray(at, at + room));
+  }
+}
+
+export function creditFrame(stream: number, more: number): Uint8Array {
+  return frame(0x08, numbers(stream, more));
+}
+
+/** The server closes streams in both directions only, and has no error to report. */
+export function closeFrame(stream: number): Uint8Array {
+  const payload = Buffer.alloc(9);
+  payload.writeUInt32BE(stream, 0);
+  payload.writeUInt8(2, 4);
+  return frame(0x09, payload);
+}
+
+export function finishFrame(afterMs: number): Uint8Array {
+  return frame(0x0a, numbers(afterMs));
+}
+
+function numbers(...values: readonly number[]): Buffer {
+  const payload = Buffer.alloc(4 * values.length);
+  values.forEach((value, index) => payload.writeUInt32BE(value, 4 * index));
+  return payload;
+}

@@ -1,0 +1,147 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { CREDIT_FROM_APP, CREDIT_TO_APP } from "../../../lib/runner/gate-protocol/boot-frames.ts";
+import { app, BootGate, freePort } from "./boot-gate.ts";
+
+let echo: BootGate;
+
+beforeAll(async () => {
+  const port = await freePort();
+  echo = await BootGate.booted(app("echo", port), port);
+});
+afterAll(() => echo[Symbol.asyncDispose]());
+
+test("a stream carries bytes both ways, and its place is free when it is closed", async () => {
+  for (let round = 0; round < 3; round++) {
+    const stream = echo.open();
+    expect(stream.write("hello")).toBe(true);
+    await stream.until(({ text }) => text === "hello");
+    stream.write(" again");
+    await stream.until(({ text }) => text === "hello again");
+    stream.stream.close();
+  }
+  await echo.until(() => echo.conversation.heldStreams === 0);
+});
+
+test("64 streams at once each get their own bytes, and a 65th is refused here", async () => {
+  const streams = Array.from({ length: 64 }, () => echo.open());
+  expect(() => echo.open()).toThrow("64 streams are open already");
+  const bodies = streams.map((_, index) => Buffer.alloc(150_000, `${index}.`));
+  streams.forEach((stream, index) => stream.write(bodies[index] ?? ""));
+  for (const [index, stream] of streams.entries()) {
+    await stream.until(({ stream: { received } }) => received === 150_000);
+    expect(stream.bytes.equals(bodies[index] ?? Buffer.alloc(0))).toBe(true);
+  }
+  for (const { stream } of streams) stream.close();
+  const after = echo.open();
+  after.write("still there");
+  await after.until(({ text }) => text === "still there");
+  after.stream.close();
+});
+
+test("a stream that nobody reads holds neither the others nor the gate up", async () => {
+  const stuck = echo.open();
+  stuck.reads = false;
+  stuck.write(new Uint8Array(40 << 20));
+  await stuck.until(({ stream: { received } }) => received === CREDIT_FROM_APP);
+  const other = echo.open();
+  other.write("quick");
+  await other.until(({ text }) => text === "quick");
+  expect(stuck.stream.received).toBe(CREDIT_FROM_APP);
+  // It goes on where it was.
+  stuck.reads = true;
+  stuck.stream.consumed(CREDIT_FROM_APP);
+  await stuck.until(({ stream: { received } }) => received === 40 << 20);
+  stuck.stream.close();
+  other.stream.close();
+});
+
+test("an app that reads nothing gets no more than the windows hold, and holds nobody else up", async () => {
+  const port = await freePort();
+  await using gate = await BootGate.booted(app("deaf", port), port);
+  const stuck = gate.open();
+  const all = 64 << 20;
+  expect(stuck.write(new Uint8Array(all))).toBe(false);
+  // The connections of others go on, and so do the gate's ends of streams.
+  for (let round = 0; round < 3; round++) {
+    const other = gate.open();
+    expect(other.write("x")).toBe(true);
+    other.stream.close();
+    await gate.until(() => gate.conversation.heldStreams === 1);
+  }
+  expect(stuck.stream.sent).toBeGreaterThanOrEqual(CREDIT_TO_APP);
+  expect(stuck.stream.sent).toBeLessThan(all);
+  stuck.stream.close();
+  await gate.until(() => gate.conversation.heldStreams === 0);
+});
+
+test("an app counts what a long upload brings", async () => {
+  const port = await freePort();
+  await using gate = await BootGate.booted(app("count", port), port);
+  const stream = gate.open();
+  for (let sent = 0; sent < 10; sent++) {
+    const rooms = stream.rooms;
+    if (!stream.write(Buffer.alloc(1 << 20))) await stream.until((now) => now.rooms > rooms);
+  }
+  stream.write("\n");
+  await stream.until(({ text }) => text.endsWith("\n"));
+  expect(stream.text).toBe(`${(10 << 20) + 1}\n`);
+  expect(stream.stream.sent).toBe((10 << 20) + 1);
+});
+
+test("the app's end comes after all of its bytes", async () => {
+  const port = await freePort();
+  await using gate = await BootGate.booted(app("pour", port), port);
+  const streams = [1, 2, 3].map(() => gate.open());
+  for (const stream of streams) stream.write("3000000");
+  for (const stream of streams) expect((await stream.rest()).length).toBe(3_000_000);
+  expect(streams.every(({ ended, reset }) => ended && reset === undefined)).toBe(true);
+});
+
+test("an answer before the end of the upload arrives, though the app has closed the connection", async () => {
+  const port = await freePort();
+  await using gate = await BootGate.booted(app("refuse", port), port);
+  const stream = gate.open();
+  stream.write(new Uint8Array(8 << 20));
+  expect(await stream.rest()).toBe("413");
+});
+
+test("a reset is told, and whether the app may have got something", async () => {
+  const port = await freePort();
+  await using gate = await BootGate.booted(app("reset", port), port);
+  const stream = gate.open();
+  stream.write("x");
+  await stream.rest();
+  expect(stream).toMatchObject({ ended: false, reset: { delivered: true }, text: "" });
+});
+
+test("a connection that is reset before anything was sent has delivered nothing", async () => {
+  const port = await freePort();
+  await using gate = await BootGate.booted(app("rebuff", port), port);
+  const stream = gate.open();
+  await stream.rest();
+  expect(stream).toMatchObject({ ended: false, reset: { errno: 104, delivered: false } });
+});
+
+test("an app that has stopped listening is found out before a byte is delivered", async () => {
+  const port = await freePort();
+  await using gate = await BootGate.booted(app("withdraw", port), port);
+  const first = gate.open();
+  first.write("x");
+  await first.until(({ text }) => text === "closed");
+  const second = gate.open();
+  second.write("lost");
+  await second.rest();
+  expect(second).toMatchObject({ ended: false, reset: { errno: 111, delivered: false } });
+});
+
+test("an app that ends says its last words first, and then EXIT comes", async () => {
+  const port = await freePort();
+  await using gate = await BootGate.booted(app("die", port), port);
+  const stream = gate.open();
+  stream.write("x");
+  expect(await stream.rest()).toBe("last words");
+  expect(await gate.expect("exit")).toMatchObject({ exitCode: 7, signal: 0, metaBytes: 0, responseBytes: 0 });
+  await gate.hangUp();
+  expect(await gate.exited).toBe(0);
+  expect(gate.problem).toBeUndefined();
+});

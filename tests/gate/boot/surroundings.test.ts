@@ -1,0 +1,87 @@
+import { describe, expect, test } from "bun:test";
+import { sh } from "../support/gate-process.ts";
+import { app, BootGate, freePort } from "./boot-gate.ts";
+
+/**
+ * Makes the gate PID 1 of namespaces of its own. Bun and the app are at /mnt, where any user reaches them; something else
+ * listens at 127.0.0.1:3000 before the gate starts.
+ */
+const CONTAINER = `
+  set -e
+  ip link set lo up
+  mount -t tmpfs none /mnt
+  touch /mnt/bun /mnt/app.ts
+  mount --bind "$1" /mnt/bun
+  mount --bind "$2" /mnt/app.ts
+  shift 2
+  { /mnt/bun /mnt/app.ts echo 3000 & } 2>&1 | head -n 1 > /mnt/up
+  exec "$@"
+`;
+const OWN_NAMESPACES = [
+  ...["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc"],
+  ...sh(CONTAINER),
+  ...["sh", process.execPath, `${import.meta.dir}/app.ts`],
+];
+
+describe.each([
+  ["root", []],
+  ["another user", ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]],
+  ["root without capabilities", ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]],
+])("as PID 1 and %s", (_who, user) => {
+  const prefix = [...OWN_NAMESPACES, ...user];
+
+  test("an app boots, is frozen with all of its processes, and is ended", async () => {
+    const command = sh("/mnt/bun /mnt/app.ts tick 8080 ::1 & wait");
+    await using gate = await BootGate.booted(command, 8080, { prefix, freeze: true });
+    expect(await gate.expect("booted")).toMatchObject({ address: "::1" });
+    const counts: number[] = [];
+    for (let call = 0; call < 2; call++) {
+      const stream = gate.open();
+      stream.write("x");
+      counts.push(Number(await stream.rest()));
+      stream.stream.close();
+      await gate.until(() => gate.conversation.heldStreams === 0);
+      await Bun.sleep(300); // 60 ticks, if it ran
+    }
+    expect((counts[1] ?? 0) - (counts[0] ?? 0)).toBeLessThan(20);
+    gate.conversation.finish(0);
+    await gate.expect("exit");
+    expect(await gate.exited).toBe(0);
+  });
+
+  test("what listens is told of an app that does not", async () => {
+    await using gate = await BootGate.boot(["sleep", "100"], 8080, { prefix, bootTimeoutMs: 100 });
+    expect((await gate.expect("not_listening")).listeners).toEqual([{ address: "127.0.0.1", port: 3000 }]);
+  });
+});
+
+test("an app of a user whom the gate may not signal is neither frozen nor in the way of the end", async () => {
+  const prefix = [...OWN_NAMESPACES, "setpriv", "--bounding-set=-kill", "--inh-caps=-kill"];
+  const user = "setpriv --reuid=nobody --regid=nogroup --clear-groups";
+  const command = sh(`${user} /mnt/bun /mnt/app.ts tick 8080 & wait`);
+  await using gate = await BootGate.booted(command, 8080, { prefix, freeze: true });
+  const stream = gate.open();
+  stream.write("x");
+  expect(Number(await stream.rest())).toBeGreaterThanOrEqual(0);
+  stream.stream.close();
+  gate.conversation.finish(0);
+  await gate.expect("exit");
+  expect(await gate.exited).toBe(0);
+});
+
+describe("where the kernel does not tell what listens", () => {
+  const prefix = [process.execPath, `${import.meta.dir}/without-netlink.ts`];
+
+  test.each(["127.0.0.1", "::1"])("an app on %s is found by a connection", async (address) => {
+    const port = await freePort();
+    await using gate = await BootGate.booted(app("echo", port, address), port, { prefix });
+    const stream = gate.open();
+    stream.write("x");
+    await stream.until(({ text }) => text === "x");
+  });
+
+  test("an app that never listens is killed, and no listeners are told", async () => {
+    await using gate = await BootGate.boot(sh("sleep 100"), await freePort(), { prefix, bootTimeoutMs: 100 });
+    expect((await gate.expect("not_listening")).listeners).toEqual([]);
+  });
+});
