@@ -149,7 +149,7 @@ static void take_events(void) {
   const bool early = may_serve_again() && (phase() == ANSWERING || phase() == RESETTING) && !request_is_unread();
   const bool more = sent && ((phase() == DRAINING && end_is_known()) || answer_is_left()); /* there is more to send: do not wait */
   const bool reading = phase() == RUNNING && logs_may_flow() && !tail_is_due();
-  struct pollfd fds[OTHERS + STREAMS_MOST] = {
+  struct pollfd fds[OTHERS + STREAM_POLLS] = {
       {.fd = STDIN_FILENO, .events = early ? POLLRDHUP : POLLIN},
       {.fd = STDOUT_FILENO, .events = sent ? 0 : POLLOUT},
       {.fd = signals, .events = POLLIN},
@@ -159,7 +159,7 @@ static void take_events(void) {
       {.fd = cell_link(1), .events = POLLIN},
       {.fd = waiting_input(), .events = POLLOUT},
   };
-  const int streams = poll_streams(fds + OTHERS);
+  const int streams = given.boot ? poll_streams(fds + OTHERS) : 0;
   const int recheck = given.boot ? boot_recheck_ms() : cell_recheck_ms();
   if (poll(fds, (nfds_t)(OTHERS + streams), more ? 0 : shorter(poll_timeout(), recheck)) < 0 && errno != EINTR) leave();
   if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* the reader is gone */
@@ -174,10 +174,10 @@ static void take_events(void) {
   /* In turns, so that neither takes all of the room in the buffer of frames. */
   static bool streams_first;
   streams_first = !streams_first;
-  if (streams_first) relay_streams(fds + OTHERS, streams);
+  if (streams > 0 && streams_first) relay_streams(fds + OTHERS, streams);
   for (int i = 0; i < LOGS; i++)
     if (fds[3 + i].revents && phase() == RUNNING && logs_may_flow()) read_log(i);
-  if (!streams_first) relay_streams(fds + OTHERS, streams);
+  if (streams > 0 && !streams_first) relay_streams(fds + OTHERS, streams);
 }
 
 int main(int argc, char **argv) {

@@ -113,6 +113,7 @@ static bool take_boot(const uint8_t *payload, uint32_t length) {
   set_alarm(get32(payload + 1) * 1000ULL);
   limit_logs(get32(payload + 5));
   extras_left = get32(payload + 9);
+  if (!prepare_boot()) return true;
   enter(RECEIVING);
   start_when_complete();
   return true;

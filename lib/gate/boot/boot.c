@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FLAG_FREEZE = 1, BOOT_SIZE = 14, CLOSE_BOTH = 2 };
+enum { FLAG_FREEZE = 1, FLAG_SERVE = 2, BOOT_SIZE = 14, CLOSE_BOTH = 2 };
 /* The listeners that are looked at, and those that FAILED tells of. */
 enum { LISTENERS_MOST = 1024, TOLD_MOST = 64, LISTENER_SIZE = 18 };
 /* Probes come 1, 2, 4, 8 ms after the start, then every 10 ms. */
@@ -29,6 +29,8 @@ enum { PROBE_FIRST_US = 1000, PROBE_MOST_US = 10000 };
 enum { MEMORY_PART = 16, STREAMS_LEAST = 4, STREAM_MEMORY = 64 << 10 };
 
 static bool freezes;
+static bool serves;  /* the app connects to us, not we to it */
+static bool in_call; /* between CALL and CALL, of such an app */
 static uint16_t ports[PORTS_MOST];
 static int port_count;
 static uint32_t log_limit;
@@ -59,7 +61,7 @@ static int streams_allowed(void) {
 
 /* Takes what BOOT asks for, but for the numbers that request.c takes. Returns false if the frame is not of its form. */
 bool read_boot(const uint8_t *payload, uint32_t length) {
-  if (length < BOOT_SIZE || payload[0] > FLAG_FREEZE) return false;
+  if (length < BOOT_SIZE || payload[0] > (FLAG_FREEZE | FLAG_SERVE)) return false;
   freezes = (payload[0] & FLAG_FREEZE) != 0;
   log_limit = get32(payload + 5);
   port_count = payload[13];
@@ -68,22 +70,15 @@ bool read_boot(const uint8_t *payload, uint32_t length) {
     ports[i] = (uint16_t)get16(payload + BOOT_SIZE + 2 * i);
     if (ports[i] == 0) return false;
   }
-  return true;
+  in_call = serves = (payload[0] & FLAG_SERVE) != 0;
+  return !serves || port_count == 1;
 }
 
-/* Begins to look for listeners: the command has just been started. */
-void begin_boot(void) {
-  begun_us = now_us();
-  probe_step_us = PROBE_FIRST_US;
-  probe_at_us = begun_us + probe_step_us;
-}
-
-/* Finds out where a port listens. Where the kernel does not tell, it is tried. */
-static bool find_listener(uint16_t port, struct listener *where) {
-  if (found_count < 0) return answers(port, where);
-  const struct listener *best = best_listener(found, found_count, port);
-  if (best != NULL) *where = *best;
-  return best != NULL;
+/* Begins to listen for an app that asks for its calls. Returns false if the call has failed. */
+bool prepare_boot(void) {
+  if (!serves || listen_for_app(ports[0])) return true;
+  fail(FAILED_START, errno);
+  return false;
 }
 
 static uint8_t *put_listener(uint8_t *at, const struct listener *listener) {
@@ -99,6 +94,33 @@ static void send_booted(const struct listener *at_port) {
   limit_streams(most);
 }
 
+static void become_ready(const struct listener *at) {
+  clear_alarm();
+  state = SERVING;
+  send_booted(at);
+}
+
+/* Begins to look for listeners: the command has just been started. One that asks for its calls listens nowhere. */
+void begin_boot(void) {
+  static const struct listener own = {.address = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
+  begun_us = now_us();
+  if (serves) {
+    struct listener at = own;
+    at.port = ports[0];
+    return become_ready(&at);
+  }
+  probe_step_us = PROBE_FIRST_US;
+  probe_at_us = begun_us + probe_step_us;
+}
+
+/* Finds out where a port listens. Where the kernel does not tell, it is tried. */
+static bool find_listener(uint16_t port, struct listener *where) {
+  if (found_count < 0) return answers(port, where);
+  const struct listener *best = best_listener(found, found_count, port);
+  if (best != NULL) *where = *best;
+  return best != NULL;
+}
+
 /* Looks whether all ports listen now. */
 static void probe(void) {
   struct listener first, other;
@@ -109,10 +131,8 @@ static void probe(void) {
   probe_at_us = now_us() + probe_step_us;
   if (!all) return;
   close_listener_list();
-  clear_alarm();
-  state = SERVING;
   set_target(&first);
-  send_booted(&first);
+  become_ready(&first);
 }
 
 static void thaw(void) {
@@ -120,12 +140,15 @@ static void thaw(void) {
   frozen = false;
 }
 
-/* Returns whether the last stream has been closed, and output beyond the limit is to be sent before anything else is read. */
-bool tail_is_due(void) { return tail_due && state == SERVING && stream_count() == 0; }
+/* Returns whether no call is under way, as far as can be told: an app that asks for its calls keeps a connection. */
+static bool is_idle(void) { return serves ? !in_call : stream_count() == 0; }
 
-/* Freezes an instance that has nothing to do. No stream is open, so nobody waits for it. */
+/* Returns whether the last call has ended, and output beyond the limit is to be sent before anything else is read. */
+bool tail_is_due(void) { return tail_due && state == SERVING && is_idle(); }
+
+/* Freezes an instance that has nothing to do. */
 static void freeze(void) {
-  if (!freezes || frozen || state != SERVING || stream_count() > 0) return;
+  if (!freezes || frozen || state != SERVING || !is_idle()) return;
   frozen = true;
   signal_all(SIGSTOP);
 }
@@ -136,7 +159,7 @@ void advance_boot(void) {
   if (phase() == RUNNING && state == BOOTING && probe_at_us <= now_us()) probe();
   send_stream_frames();
   if (phase() != RUNNING || (tail_is_due() && !feed_tail())) return;
-  if (stream_count() == 0) tail_due = false;
+  if (is_idle()) tail_due = false;
   freeze();
 }
 
@@ -155,13 +178,26 @@ static void collect_logs(void) {
     for (int reads = 0; reads < READS_MOST && logs_may_flow() && read_log(i); reads++) continue;
 }
 
-static bool take_open(uint32_t number) {
-  if (number == 0 || number % 2 != 0) return false;
-  if (phase() == RUNNING && state != SERVING) return false;
+static void begin_call(void) {
   thaw();
   limit_logs(log_limit);
   tail_due = true;
+}
+
+static bool take_open(uint32_t number) {
+  if (serves || number == 0 || number % 2 != 0) return false;
+  if (phase() == RUNNING && state != SERVING) return false;
+  begin_call();
   return open_stream(number);
+}
+
+/* Takes CALL of an app that asks for its calls: whether one begins or has ended. */
+static bool take_call(uint8_t begins) {
+  if (!serves || begins > 1 || (begins == 1) == in_call) return false;
+  if (begins == 1) begin_call();
+  else if (phase() == RUNNING) collect_logs();
+  in_call = begins == 1;
+  return true;
 }
 
 static bool take_close(uint32_t number) {
@@ -182,6 +218,7 @@ static bool take_finish(uint32_t after_ms) {
 
 /* Takes a frame to an instance that was started. Returns false if it must not come now, or is not of its form. */
 bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
+  if (type == CALL) return length == 1 && take_call(payload[0]);
   if (length < 4) return false;
   const uint32_t number = get32(payload);
   switch (type) {

@@ -5,6 +5,7 @@
  *     boot.c       from BOOT to FINISH: waits until the ports listen, freezes the instance while nothing is open, ends it
  *     listeners.c  which ports listen, and at which address
  *     dial.c       connections to them
+ *     serve.c      connections from the app, where that is the one who asks for calls
  *     streams.c    relays bytes between connections and frames, within the credit of either side
  *
  * The phases are those of phase.c: RECEIVING until all that BOOT announces is here, RUNNING while the command runs, and
@@ -17,12 +18,13 @@
 
 #include <poll.h>
 
-/* The most streams, and the most ports that must listen. */
-enum { STREAMS_MOST = 64, PORTS_MOST = 16 };
+/* The most streams, the most ports that must listen, and the most descriptors that poll_streams() waits for. */
+enum { STREAMS_MOST = 64, PORTS_MOST = 16, STREAM_POLLS = STREAMS_MOST + 1 };
 
 /* ---- boot.c ---- */
 
 bool read_boot(const uint8_t *payload, uint32_t length);
+bool prepare_boot(void);
 void begin_boot(void);
 bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length);
 void advance_boot(void);
@@ -49,12 +51,19 @@ const struct listener *best_listener(const struct listener *found, int count, ui
 int dial(const struct listener *listener);
 bool answers(uint16_t port, struct listener *found);
 
+/* ---- serve.c ---- */
+
+bool listen_for_app(uint16_t port);
+int app_listener(void);
+void accept_app(void);
+
 /* ---- streams.c ---- */
 
 void limit_streams(int most);
 void set_target(const struct listener *listener);
 int stream_count(void);
 bool open_stream(uint32_t number);
+bool adopt_stream(uint32_t number, int fd);
 bool take_stream_data(uint32_t number, const uint8_t *bytes, uint32_t length);
 bool take_stream_credit(uint32_t number, uint32_t more);
 bool close_stream(uint32_t number);

@@ -97,18 +97,28 @@ static void finish_stream(struct stream *stream, int error) {
   live--;
 }
 
+/* Makes a stream of a connection. Returns NULL if there is one of that number, or no place for another one. */
+static struct stream *begin_stream(uint32_t number, int fd) {
+  struct stream *stream = streams;
+  if (live >= limit || find(number) != NULL) return NULL;
+  while (stream->live) stream++;
+  *stream = (struct stream){.live = true, .number = number, .fd = fd, .credit = WINDOW_TO_SERVER, .room = WINDOW_TO_APP};
+  live++;
+  return stream;
+}
+
 /* Takes OPEN. Returns false if there is such a stream, or no place for another one. */
 bool open_stream(uint32_t number) {
-  struct stream *stream = streams;
-  if (live >= limit || find(number) != NULL) return false;
-  while (stream->live) stream++;
-  *stream = (struct stream){.live = true, .number = number, .credit = WINDOW_TO_SERVER, .room = WINDOW_TO_APP};
-  live++;
+  struct stream *stream = begin_stream(number, -1);
+  if (stream == NULL) return false;
   errno = ECONNREFUSED;
   stream->fd = phase() == RUNNING ? dial(&target) : -1;
   if (stream->fd < 0) finish_stream(stream, errno);
   return true;
 }
+
+/* Takes a connection of the app's. Returns false if there is no place for it. */
+bool adopt_stream(uint32_t number, int fd) { return begin_stream(number, fd) != NULL; }
 
 /* The app takes no more. It may have said something before that, which is still to be read. */
 static void stop_writing(struct stream *stream, int error) {
@@ -227,23 +237,26 @@ static bool read_stream(struct stream *stream) {
   return true;
 }
 
-/* Fills in a place for each stream. One that waits for nothing has none: a reset connection would wake us all the time. */
+/* Fills in a place for each stream, behind that of connections to come. One that waits for nothing has none: a reset connection would wake us all the time. */
 int poll_streams(struct pollfd *fds) {
-  if (live == 0) return 0;
   const bool room = payload_room(PAYLOAD_MAX) != NULL;
+  *fds++ = (struct pollfd){.fd = room ? app_listener() : -1, .events = POLLIN};
+  if (live == 0) return 1;
   for (int i = 0; i < STREAMS_MOST; i++) {
     const struct stream *stream = &streams[i];
     const bool in = stream->live && !stream->ended && stream->credit > 0 && room;
     const bool out = stream->live && stream->waiting_used > 0;
     fds[i] = (struct pollfd){.fd = in || out ? stream->fd : -1, .events = (short)((in ? POLLIN : 0) | (out ? POLLOUT : 0))};
   }
-  return STREAMS_MOST;
+  return STREAM_POLLS;
 }
 
 /* Takes the events of streams that poll_streams() has waited for. The one that finds no room is the next one's first. */
 void relay_streams(const struct pollfd *fds, int count) {
   const int from = first;
-  if (count > 0) first = (first + 1) % count;
+  if (fds->revents != 0) accept_app();
+  fds++;
+  if (--count > 0) first = (first + 1) % count;
   for (int k = 0; k < count; k++) {
     const int i = (from + k) % count;
     struct stream *stream = &streams[i];

@@ -1,4 +1,4 @@
-import { bootFrame, finishFrame, openFrame, type BootRequest } from "./boot-frames.ts";
+import { bootFrame, callFrame, finishFrame, openFrame, type BootRequest } from "./boot-frames.ts";
 import { FrameDecoder } from "./frame-decoder.ts";
 import {
   extraFrames,
@@ -10,13 +10,13 @@ import {
   type GateFrame,
 } from "./frames.ts";
 import { GateStream } from "./gate-stream.ts";
-import type { InstanceStream, StreamReader } from "./instance-stream.ts";
+import type { InstanceStream, StreamAcceptor, StreamReader } from "./instance-stream.ts";
 
 /** The states of a conversation; see BootConversation. */
 export type BootState = "starting" | "ready" | "booting" | "serving" | "finishing" | "over";
 
 /** A frame that says something about the instance. Those of a stream go to its reader. */
-export type BootFrame = Exclude<GateFrame, { type: "data" | "credit" | "close" }>;
+export type BootFrame = Exclude<GateFrame, { type: "data" | "credit" | "close" | "accept" }>;
 
 /**
  * Checks what the server and one gate that boots its command say, and in which order. It does no I/O: what is to be written
@@ -36,6 +36,7 @@ export type BootFrame = Exclude<GateFrame, { type: "data" | "credit" | "close" }
 export class BootConversation {
   readonly #decoder = new FrameDecoder();
   readonly #wake: () => void;
+  readonly #accepts: StreamAcceptor | undefined;
   readonly #streams = new Map<number, GateStream>();
   #pending: Uint8Array[] = [];
   #state: BootState = "starting";
@@ -45,9 +46,13 @@ export class BootConversation {
   #mostStreams = 0;
   #lastStream = 0;
 
-  /** `wake` is called when there is something for `take()`, and not again before it was taken. */
-  constructor(wake: () => void) {
+  /**
+   * `wake` is called when there is something for `take()`, and not again before it was taken; `accepts` with each connection of an
+   * app that connects to ask for its calls.
+   */
+  constructor(wake: () => void, accepts?: StreamAcceptor) {
     this.#wake = wake;
+    this.#accepts = accepts;
   }
 
   get state(): BootState {
@@ -103,6 +108,18 @@ export class BootConversation {
     return stream;
   }
 
+  /** Says that a call begins: the app goes on if it was frozen, and its log may reach its limit once more. */
+  beginCall(): void {
+    if (this.#state !== "serving") throw new Error(`Cannot begin a call while the gate is ${this.#state}`);
+    this.#allowLogs();
+    this.#send(callFrame(true));
+  }
+
+  /** Says that a call, or the start of the app, has ended. */
+  endCall(): void {
+    if (this.#state === "serving") this.#send(callFrame(false));
+  }
+
   /** Has the gate end the app: SIGTERM, and SIGKILL so many milliseconds later. EXIT follows, unless it is on its way. */
   finish(afterMs: number): void {
     if (this.#state !== "booting" && this.#state !== "serving") return;
@@ -119,6 +136,7 @@ export class BootConversation {
       if (frame.type === "data") this.#stream(frame).takeBytes(frame.bytes);
       else if (frame.type === "credit") this.#stream(frame).takeCredit(frame.more);
       else if (frame.type === "close") this.#close(frame);
+      else if (frame.type === "accept") this.#take(frame);
       else {
         this.#accept(frame);
         yield frame;
@@ -169,6 +187,15 @@ export class BootConversation {
       default:
         throw new ProtocolError(`${frame.type.toUpperCase()} came from a gate that boots its command`);
     }
+  }
+
+  #take(frame: Extract<GateFrame, { type: "accept" }>): void {
+    const isFree = frame.stream % 2 === 1 && !this.#streams.has(frame.stream);
+    if (this.#accepts === undefined || !isFree || this.#streams.size >= this.#mostStreams) {
+      throw new ProtocolError("ACCEPT came for a stream that cannot be");
+    }
+    const stream = new GateStream(frame.stream, this.#accepts, (bytes) => this.#send(bytes));
+    this.#streams.set(frame.stream, stream);
   }
 
   #stream(frame: Extract<GateFrame, { type: "data" | "credit" | "close" }>): GateStream {

@@ -20,13 +20,21 @@ export interface BootRequest {
   readonly logLimit: number;
   /** The ports that must listen, 1 to 16; streams go to the first. */
   readonly ports: readonly number[];
+  /**
+   * True if it is the app that connects, to ask for its calls: the gate listens at the port, the only one, and the instance is
+   * booted as soon as its command runs.
+   */
+  readonly serve?: boolean;
 }
 
 /** Returns the BOOT frame. A number that does not fit its field throws a RangeError: that is a bug of ours. */
-export function bootFrame({ freeze, bootTimeoutMs, logLimit, ports }: BootRequest, extraFrames: number): Uint8Array {
+export function bootFrame(
+  { freeze, serve, bootTimeoutMs, logLimit, ports }: BootRequest,
+  extraFrames: number,
+): Uint8Array {
   if (ports.length < 1 || ports.length > PORTS_MOST) throw new RangeError(`An instance has 1 to ${PORTS_MOST} ports`);
   const payload = Buffer.alloc(14 + 2 * ports.length);
-  payload.writeUInt8(freeze ? 1 : 0, 0);
+  payload.writeUInt8((freeze ? 1 : 0) | (serve === true ? 2 : 0), 0);
   payload.writeUInt32BE(bootTimeoutMs, 1);
   payload.writeUInt32BE(logLimit, 5);
   payload.writeUInt32BE(extraFrames, 9);
@@ -58,6 +66,11 @@ export function closeFrame(stream: number): Uint8Array {
   payload.writeUInt32BE(stream, 0);
   payload.writeUInt8(2, 4);
   return frame(0x09, payload);
+}
+
+/** Says that a call begins, or has ended, of an app that connects to ask for them. */
+export function callFrame(begins: boolean): Uint8Array {
+  return frame(0x0c, Buffer.of(begins ? 1 : 0));
 }
 
 export function finishFrame(afterMs: number): Uint8Array {

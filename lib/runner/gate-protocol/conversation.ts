@@ -174,6 +174,7 @@ export class GateConversation {
         return this.#takeResponse(frame.bytes);
       case "booted":
       case "not_listening":
+      case "accept":
       case "close":
         throw new ProtocolError(`${frame.type.toUpperCase()} came from a gate that boots nothing`);
     }

@@ -45,6 +45,7 @@ const FORMS: ReadonlyMap<number, Form> = new Map([
   [0x8b, { name: "CREDIT", least: 8, most: 8, read: readCredit }],
   [0x86, { name: "FAILED", least: 5, most: 6 + LISTENERS_MOST * LISTENER_BYTES, read: readFailed }],
   [0x89, { name: "BOOTED", least: 28, most: 28, read: readBooted }],
+  [0x8d, { name: "ACCEPT", least: 4, most: 4, read: readAccept }],
   [0x8c, { name: "CLOSE", least: 9, most: 9, read: readClose }],
 ] satisfies [number, Form][]);
 
@@ -152,6 +153,10 @@ function readBooted(payload: Buffer): GateFrame {
   const streams = payload.readUInt16BE(26);
   if (streams < 1 || streams > STREAMS_MOST) throw new ProtocolError(`it allows ${streams} streams`);
   return { type: "booted", bootUs: counter(payload, 0), ...readListener(payload, 8), streams };
+}
+
+function readAccept(payload: Buffer): GateFrame {
+  return { type: "accept", stream: payload.readUInt32BE(0) };
 }
 
 function readClose(payload: Buffer): GateFrame {

@@ -74,6 +74,7 @@ export type GateFrame =
   | { readonly type: "failed"; readonly stage: FailedStage; readonly errno: number }
   | NotListeningFrame
   | BootedFrame
+  | { readonly type: "accept"; readonly stream: number }
   | { readonly type: "close"; readonly stream: number; readonly ending: StreamEnding; readonly errno: number };
 
 /** An address at which something listens. */

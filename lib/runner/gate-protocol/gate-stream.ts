@@ -1,6 +1,6 @@
 import { closeFrame, creditFrame, CREDIT_FROM_APP, CREDIT_TO_APP, dataFrames } from "./boot-frames.ts";
 import { ProtocolError, type StreamEnding } from "./frames.ts";
-import type { InstanceStream, StreamReader } from "./instance-stream.ts";
+import type { InstanceStream, StreamAcceptor, StreamReader } from "./instance-stream.ts";
 
 /** ECONNRESET: the end of a stream whose gate is gone. */
 const CONNECTION_RESET = 104;
@@ -30,10 +30,11 @@ export class GateStream implements InstanceStream {
   #consumed = 0;
   #returned = 0;
 
-  constructor(number: number, reader: StreamReader, send: (frame: Uint8Array) => void) {
+  /** Takes the stream's reader, or what makes it. */
+  constructor(number: number, reader: StreamReader | StreamAcceptor, send: (frame: Uint8Array) => void) {
     this.#number = number;
-    this.#reader = reader;
     this.#send = send;
+    this.#reader = typeof reader === "function" ? reader(this) : reader;
   }
 
   get sent(): number {

@@ -34,3 +34,6 @@ export interface InstanceStream {
   /** The bytes that have come from the app. */
   readonly received: number;
 }
+
+/** Takes a connection of the app's, and returns what reads it. */
+export type StreamAcceptor = (stream: InstanceStream) => StreamReader;

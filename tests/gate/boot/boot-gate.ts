@@ -3,10 +3,18 @@ import type { BootFrame } from "../../../lib/runner/gate-protocol/boot-conversat
 import { BootConversation } from "../../../lib/runner/gate-protocol/boot-conversation.ts";
 import type { BootRequest } from "../../../lib/runner/gate-protocol/boot-frames.ts";
 import type { GateExtras } from "../../../lib/runner/gate-protocol/frames.ts";
-import type { InstanceStream, StreamReader, StreamReset } from "../../../lib/runner/gate-protocol/instance-stream.ts";
+import type {
+  InstanceStream,
+  StreamAcceptor,
+  StreamReader,
+  StreamReset,
+} from "../../../lib/runner/gate-protocol/instance-stream.ts";
 import { GATE, type GateOptions } from "../support/gate-process.ts";
 
-export interface BootOptions extends GateOptions, Partial<BootRequest>, Partial<GateExtras> {}
+export interface BootOptions extends GateOptions, Partial<BootRequest>, Partial<GateExtras> {
+  /** Takes the connections of an app that connects. */
+  readonly accepts?: StreamAcceptor;
+}
 
 /** Returns the command that runs app.ts. */
 export function app(mode: string, port: number, address = "127.0.0.1", ...flags: readonly string[]): string[] {
@@ -25,7 +33,7 @@ export async function freePort(): Promise<number> {
 
 /** A gate that boots its command, as a plain process with pipes, and the server's side of the conversation. */
 export class BootGate implements AsyncDisposable {
-  readonly conversation = new BootConversation(() => queueMicrotask(() => this.#flush()));
+  readonly conversation: BootConversation;
   readonly frames: BootFrame[] = [];
   /** What broke the conversation, if something did. */
   problem: unknown;
@@ -34,7 +42,8 @@ export class BootGate implements AsyncDisposable {
   #isDone = false;
   #arrival = Promise.withResolvers<void>();
 
-  constructor(command: readonly string[], { prefix = [], env, cwd, gate = GATE }: BootOptions = {}) {
+  constructor(command: readonly string[], { prefix = [], env, cwd, gate = GATE, accepts }: BootOptions = {}) {
+    this.conversation = new BootConversation(() => queueMicrotask(() => this.#flush()), accepts);
     this.#child = Bun.spawn([...prefix, gate, "--boot", "--", ...command], {
       stdin: "pipe",
       stdout: "pipe",
@@ -77,8 +86,9 @@ export class BootGate implements AsyncDisposable {
   }
 
   boot(options: BootOptions & Pick<BootRequest, "ports">): void {
-    const { freeze = false, bootTimeoutMs = 30_000, logLimit = 1 << 20, ports, environment = {}, files = [] } = options;
-    this.conversation.boot({ freeze, bootTimeoutMs, logLimit, ports }, { environment, files });
+    const { freeze = false, serve = false, bootTimeoutMs = 30_000, logLimit = 1 << 20, ports } = options;
+    const { environment = {}, files = [] } = options;
+    this.conversation.boot({ freeze, serve, bootTimeoutMs, logLimit, ports }, { environment, files });
   }
 
   open(): TestStream {

@@ -18,9 +18,16 @@ const CONTAINER = `
   exec "$@"
 `;
 const OWN_NAMESPACES = [
-  ...["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc"],
+  "unshare",
+  "--mount",
+  "--net",
+  "--pid",
+  "--fork",
+  "--mount-proc",
   ...sh(CONTAINER),
-  ...["sh", process.execPath, `${import.meta.dir}/app.ts`],
+  "sh",
+  process.execPath,
+  `${import.meta.dir}/app.ts`,
 ];
 
 describe.each([

@@ -62,6 +62,8 @@ export function encodeGateFrame(frame: GateFrame): Buffer {
       payload.writeUInt16BE(frame.streams, 26);
       return rawFrame(0x89, payload);
     }
+    case "accept":
+      return rawFrame(0x8d, numbers(frame.stream));
     case "close": {
       const payload = Buffer.alloc(9);
       payload.writeUInt32BE(frame.stream, 0);

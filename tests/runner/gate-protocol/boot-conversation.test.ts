@@ -256,6 +256,7 @@ const ANY_FRAME: readonly [string, GateFrame][] = [
   data(2, "x"),
   credit(2, 1),
   close(2, "end"),
+  { type: "accept", stream: 1 } as const,
 ].map((frame) => [frame.type, frame]);
 
 describe.each(before)("a gate that is %s", (state, conversation) => {
@@ -267,6 +268,51 @@ describe.each(before)("a gate that is %s", (state, conversation) => {
     } else {
       expect(() => say(open, frame)).toThrow(ProtocolError);
     }
+  });
+});
+
+describe("an app that connects to ask for its calls", () => {
+  function accepting(readers: Recorder[]): BootConversation {
+    const conversation = new BootConversation(
+      () => undefined,
+      (stream) => {
+        const reader = new Recorder();
+        readers.push(reader);
+        stream.write(Buffer.from("hello"));
+        return reader;
+      },
+    );
+    say(conversation, ready);
+    conversation.boot({ ...request, ports: [9001], serve: true });
+    say(conversation, booted);
+    expect(serverFrames(conversation)[0]?.[1][0]).toBe(3);
+    return conversation;
+  }
+  const accept = (stream: number) => ({ type: "accept", stream }) as const;
+
+  test("is heard through the streams that it opens, and told of calls", () => {
+    const readers: Recorder[] = [];
+    const conversation = accepting(readers);
+    say(conversation, accept(1), data(1, "GET"), accept(3), data(3, "POST"), close(1, "end"));
+    expect(readers.map(({ events }) => events)).toEqual([["GET", "end"], ["POST"]]);
+    conversation.endCall();
+    conversation.beginCall();
+    expect(serverFrames(conversation)).toEqual([
+      [0x07, Buffer.from("\0\0\0\x01hello")],
+      [0x07, Buffer.from("\0\0\0\x03hello")],
+      [0x0c, Buffer.of(0)],
+      [0x0c, Buffer.of(1)],
+    ]);
+    say(conversation, log("12345678"));
+    expect(() => say(conversation, log("9"))).toThrow("LOG frames hold more than the limit");
+  });
+
+  test.each([
+    ["a number of the server's", [accept(2)]],
+    ["a number that is taken", [accept(1), accept(1)]],
+    ["more streams than there may be", [accept(1), accept(3), accept(5), accept(7), accept(9)]],
+  ])("may not open a stream with %s", (_what, frames) => {
+    expect(() => say(accepting([]), ...frames)).toThrow("ACCEPT came for a stream that cannot be");
   });
 });
 

@@ -76,6 +76,7 @@ const frames: fc.Arbitrary<GateFrame> = fc.oneof(
   fc.record({ type: fc.constant("failed" as const), stage: fc.constantFrom(...FAILED_STAGES), errno: u32 }),
   fc.record({ type: fc.constant("data" as const), stream: u32, bytes }),
   fc.record({ type: fc.constant("credit" as const), stream: u32, more: u32 }),
+  fc.record({ type: fc.constant("accept" as const), stream: u32 }),
   fc.record({
     type: fc.constant("close" as const),
     stream: u32,
@@ -127,7 +128,7 @@ test("FrameDecoder returns the same frames and the same error for any bytes, how
   const noise = fc.oneof(
     frames.map(encodeGateFrame),
     fc.uint8Array({ maxLength: 60 }),
-    fc.tuple(fc.integer({ min: 0x80, max: 0x8c }), fc.uint8Array({ maxLength: 60 })).map((raw) => rawFrame(...raw)),
+    fc.tuple(fc.integer({ min: 0x80, max: 0x8d }), fc.uint8Array({ maxLength: 60 })).map((raw) => rawFrame(...raw)),
   );
   fc.assert(
     fc.property(fc.array(noise, { maxLength: 8 }), fc.array(fc.nat()), (pieces, cuts) => {
