@@ -1,3 +1,4 @@
+import type { ReadableStreamDefaultReader } from "node:stream/web";
 import type { ServerWebSocket } from "bun";
 import type { Clock } from "../../../clock.ts";
 import { messageOf } from "../../../domain/errors.ts";
@@ -17,7 +18,8 @@ const CODES = { failed: 1011, overloaded: 1013, protocol: 1002 } as const;
 /** The code that Bun tells of a connection that ended without a close frame. */
 const LOST = 1006;
 
-type BodyReader = Pick<ReadableStreamDefaultReader<Uint8Array>, "read" | "cancel">;
+/** What `getReader` returns; the global type has a method of Bun more. */
+type BodyReader = ReadableStreamDefaultReader<Uint8Array>;
 
 interface RelayDeps {
   readonly clock: Clock;
