@@ -88,7 +88,10 @@ export const Invocation = Type.Object({
     "From handing over the request to the head of the function's answer; with the contract `http`",
     4.5,
   ),
-  run_ms: milliseconds("From handing over the request to the end of the function, or to the last byte of its answer", 6.25),
+  run_ms: milliseconds(
+    "From handing over the request to the end of the function, or to the last byte of its answer",
+    6.25,
+  ),
   cpu_ms: milliseconds("User and system time of the function's process and its children", 2.5),
   peak_memory_bytes: bytes("Largest resident set of the function's process", 1_376_256),
   request_bytes: Type.Integer({

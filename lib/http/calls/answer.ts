@@ -54,7 +54,10 @@ function refusal(
 }
 
 /** A function that was asked for the head alone says how long the body would be; any other length is that of the body. */
-function ownResponse(response: FunctionResponse, { isHead, ownOrigin }: { isHead: boolean; ownOrigin: boolean }): Response {
+function ownResponse(
+  response: FunctionResponse,
+  { isHead, ownOrigin }: { isHead: boolean; ownOrigin: boolean },
+): Response {
   const { status, body } = response;
   const length = isHead ? response.headers.find(([name]) => name === "content-length") : undefined;
   const isBare = WITHOUT_BODY.has(status) || length !== undefined;

@@ -8,7 +8,11 @@ const COMMENT = Buffer.from(":\n");
 /** Returns whether an answer is a stream of events as they are sent. */
 export function isEventStream({ status, headers }: Pick<FunctionResponse, "status" | "headers">): boolean {
   const type = headers.find(([name]) => name === "content-type")?.[1] ?? "";
-  return status === 200 && /^text\/event-stream\s*(?:;|$)/i.test(type) && !headers.some(([name]) => name === "content-encoding");
+  return (
+    status === 200 &&
+    /^text\/event-stream\s*(?:;|$)/i.test(type) &&
+    !headers.some(([name]) => name === "content-encoding")
+  );
 }
 
 /**

@@ -129,7 +129,11 @@ function isStreamed(request: Request, { target, submission }: Called): boolean {
 }
 
 /** Calls a function that reads the body of the request while it comes: nothing of it is held. */
-async function stream(calls: Calls, request: Request, { id, target, path, submission, may_read }: Called): Promise<Response> {
+async function stream(
+  calls: Calls,
+  request: Request,
+  { id, target, path, submission, may_read }: Called,
+): Promise<Response> {
   const { invocations, beginUpload, request_bytes, server, clientAddress } = calls;
   if (submission !== undefined) checkSynchronous(submission.query ?? {});
   const { body, signal, answered } = beginUpload(request, request_bytes);

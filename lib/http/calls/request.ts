@@ -1,5 +1,10 @@
 import { requestHeaders } from "../../domain/calls/headers.ts";
-import { type FunctionRequest, type HttpOrigin, type MessageBody, parseQuery } from "../../domain/calls/http-message.ts";
+import {
+  type FunctionRequest,
+  type HttpOrigin,
+  type MessageBody,
+  parseQuery,
+} from "../../domain/calls/http-message.ts";
 import { pathOf } from "../wire/errors.ts";
 
 /** The path that led a request to its function. */

@@ -193,7 +193,8 @@ export class InvocationService implements AsyncDisposable {
         // A function that ran past its deadline may print something after the call has its answer.
         onLogs: (entries) => answered || this.#deps.events.logged(id, entries),
       });
-      if (passing !== undefined) return await this.#streamed({ ...record, ...timings }, run, { ...begun, passing, end });
+      if (passing !== undefined)
+        return await this.#streamed({ ...record, ...timings }, run, { ...begun, passing, end });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, begun);
       end();
       // The function may still be ending; what it does until then belongs in the record.
@@ -231,7 +232,9 @@ export class InvocationService implements AsyncDisposable {
       const answer = this.#finish({ ...record, request_bytes: sentBytes(asked, call) }, asked, call);
       end();
       const put = (last: Outcome) => this.#put({ ...answer.invocation, ...endOf(answer, last, call) }, last);
-      void this.#active.add(run.ended.then((last) => last !== asked && put(last)).finally(() => passing[Symbol.dispose]()));
+      void this.#active.add(
+        run.ended.then((last) => last !== asked && put(last)).finally(() => passing[Symbol.dispose]()),
+      );
       return answer;
     }
     const running: Invocation = { ...record, ...known(run.outcome), status: "running", reason: null, message: null };

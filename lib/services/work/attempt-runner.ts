@@ -82,7 +82,12 @@ export class AttemptRunner implements AttemptMaker {
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
     const request = readStoredRequest(payload.request_meta, payload.request);
     const fn = await this.#deps.functions.withImage(this.#functionOf(invocation, request));
-    let timings: Partial<Invocation> = { image_id: fn.image_id, version: fn.version, contract: fn.contract, ...NOT_STREAMED };
+    let timings: Partial<Invocation> = {
+      image_id: fn.image_id,
+      version: fn.version,
+      contract: fn.contract,
+      ...NOT_STREAMED,
+    };
     const abort = new AbortController();
     const run = await this.#deps.runner.run({
       id,

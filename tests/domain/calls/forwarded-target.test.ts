@@ -24,15 +24,21 @@ describe("forwardedTarget", () => {
   });
 
   test("the rest of a path decodes to the decoded rest, however it was encoded", () => {
-    const encoded = fc.string({ unit: "grapheme", maxLength: 8 }).map((text) => encodeURIComponent(text.toWellFormed()));
-    const property = fc.property(fc.array(encoded, { maxLength: 6 }), fc.array(encoded, { maxLength: 6 }), (before, after) => {
-      const rest = decodeURIComponent(after.join(""));
-      const path = `/p${decodeURIComponent(before.join(""))}/${rest}`;
-      const url = `/r/p${before.join("")}/${after.join("")}?q`;
-      const { target, prefix } = forwardedTarget({ url, via: via(path, rest, "/p/*") });
-      expect(target).toBe(`/${after.join("")}?q`);
-      expect(prefix).toBe(`/r/p${before.join("")}`);
-    });
+    const encoded = fc
+      .string({ unit: "grapheme", maxLength: 8 })
+      .map((text) => encodeURIComponent(text.toWellFormed()));
+    const property = fc.property(
+      fc.array(encoded, { maxLength: 6 }),
+      fc.array(encoded, { maxLength: 6 }),
+      (before, after) => {
+        const rest = decodeURIComponent(after.join(""));
+        const path = `/p${decodeURIComponent(before.join(""))}/${rest}`;
+        const url = `/r/p${before.join("")}/${after.join("")}?q`;
+        const { target, prefix } = forwardedTarget({ url, via: via(path, rest, "/p/*") });
+        expect(target).toBe(`/${after.join("")}?q`);
+        expect(prefix).toBe(`/r/p${before.join("")}`);
+      },
+    );
     fc.assert(property);
   });
 });

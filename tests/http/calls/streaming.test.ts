@@ -47,7 +47,14 @@ describe("an answer that streams", () => {
     pieces.end();
     expect((await texts.next()).done).toBe(true);
     const record = await recordOf(hasEnded);
-    expect(record).toMatchObject({ id, status: "succeeded", response_bytes: 11, boot_ms: 7, cpu_ms: 3, undelivered: null });
+    expect(record).toMatchObject({
+      id,
+      status: "succeeded",
+      response_bytes: 11,
+      boot_ms: 7,
+      cpu_ms: 3,
+      undelivered: null,
+    });
     expect(record?.first_byte_ms).toBeLessThan(record?.run_ms ?? 0);
     expect(response.headers.get("server-timing")).toMatch(
       /^queue;dur=[\d.]+, start;dur=[\d.]+;desc=cold, boot;dur=7.00, run;dur=[\d.]+$/,
@@ -135,16 +142,19 @@ describe("an answer that streams", () => {
   test.each([
     ["timed_out", "function_timeout", 504],
     ["timed_out", "function_timeout", 200],
-  ] as const)("is %s (%s) after idle_timeout_ms of silence, before the head or after it", async (status, reason, sent) => {
-    app.fn = { ...app.fn, idle_timeout_ms: 150 };
-    const pieces = new Pieces();
-    app.behave = () => (sent === 200 ? answerOf(pieces) : new Promise(() => undefined));
-    pieces.send("one");
-    const response = await fetch(app.url);
-    expect(response.status).toBe(sent);
-    if (sent === 200) expect(response.text()).rejects.toThrow();
-    expect(await recordOf(hasEnded)).toMatchObject({ status, reason });
-  });
+  ] as const)(
+    "is %s (%s) after idle_timeout_ms of silence, before the head or after it",
+    async (status, reason, sent) => {
+      app.fn = { ...app.fn, idle_timeout_ms: 150 };
+      const pieces = new Pieces();
+      app.behave = () => (sent === 200 ? answerOf(pieces) : new Promise(() => undefined));
+      pieces.send("one");
+      const response = await fetch(app.url);
+      expect(response.status).toBe(sent);
+      if (sent === 200) expect(response.text()).rejects.toThrow();
+      expect(await recordOf(hasEnded)).toMatchObject({ status, reason });
+    },
+  );
 
   test("is not silent while bytes pass", async () => {
     app.fn = { ...app.fn, idle_timeout_ms: 400 };

@@ -56,13 +56,13 @@ describe("a request body", () => {
   test("reaches the function while it comes, and the answer goes back meanwhile", async () => {
     echo();
     using client = new RawClient(app.url);
-    void client.send(CHUNKED);
+    client.send(CHUNKED);
     for (const text of ["one", "two", "three"]) {
-      void client.send(chunk(text));
+      client.send(chunk(text));
       await client.until(text.toUpperCase());
       expect(app.bodyMemory.used).toBe(0);
     }
-    void client.send("0\r\n\r\n");
+    client.send("0\r\n\r\n");
     await client.until("0\r\n\r\n");
     expect(await ended()).toMatchObject({ status: "succeeded", request_bytes: 11, response_bytes: 11 });
   });
@@ -77,11 +77,11 @@ describe("a request body", () => {
       return bytes(String(size));
     };
     using client = new RawClient(app.url);
-    void client.send(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${48 * MIB}\r\n\r\n`);
+    client.send(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${48 * MIB}\r\n\r\n`);
     let out = 0;
     const piece = Buffer.alloc(MIB, "x");
     const sending = (async () => {
-      for (; out < 48; out++) await client.send(piece);
+      for (; out < 48; out++) await client.sent(piece);
     })();
     let before = -1;
     await eventually(() => out === before || ((before = out), false));
@@ -114,8 +114,8 @@ describe("a request body", () => {
       return bytes("ok");
     };
     using client = new RawClient(app.url);
-    void client.send(`POST / HTTP/1.1\r\nHost: x\r\n${header}Transfer-Encoding: chunked\r\n\r\n${chunk("one")}`);
-    void client.send(`${chunk("two")}0\r\n\r\n`);
+    client.send(`POST / HTTP/1.1\r\nHost: x\r\n${header}Transfer-Encoding: chunked\r\n\r\n${chunk("one")}`);
+    client.send(`${chunk("two")}0\r\n\r\n`);
     await client.until("ok");
     expect(body).toEqual(new Uint8Array(Buffer.from("onetwo")));
   });
@@ -123,7 +123,7 @@ describe("a request body", () => {
   test("that is announced to be too long is refused before the function is called", async () => {
     count();
     using client = new RawClient(app.url);
-    void client.send(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${MIB + 1}\r\n\r\n`);
+    client.send(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${MIB + 1}\r\n\r\n`);
     expect(await client.until("payload_too_large")).toStartWith("HTTP/1.1 413 ");
     expect(await app.records()).toEqual([]);
   });
@@ -131,8 +131,8 @@ describe("a request body", () => {
   test("that turns out to be too long ends the call with 413", async () => {
     count();
     using client = new RawClient(app.url);
-    void client.send(CHUNKED);
-    for (let sent = 0; sent <= MIB; sent += 65_536) void client.send(chunk("x".repeat(65_536)));
+    client.send(CHUNKED);
+    for (let sent = 0; sent <= MIB; sent += 65_536) client.send(chunk("x".repeat(65_536)));
     expect(await client.until("payload_too_large")).toStartWith("HTTP/1.1 413 ");
     expect(await ended()).toMatchObject({ status: "failed", reason: "payload_too_large" });
   });
@@ -140,9 +140,9 @@ describe("a request body", () => {
   test("that turns out to be too long after the head cuts the answer", async () => {
     echo();
     using client = new RawClient(app.url);
-    void client.send(CHUNKED + chunk("one"));
+    client.send(CHUNKED + chunk("one"));
     await client.until("ONE");
-    for (let sent = 0; sent <= MIB; sent += 65_536) void client.send(chunk("x".repeat(65_536)));
+    for (let sent = 0; sent <= MIB; sent += 65_536) client.send(chunk("x".repeat(65_536)));
     client.count();
     await client.closed;
     expect(await ended()).toMatchObject({ status: "failed", reason: "payload_too_large" });
@@ -157,10 +157,10 @@ describe("a request body", () => {
       return bytes(String(size));
     };
     using patient = new RawClient(app.url);
-    void patient.send(LONG + "x".repeat(100_000));
+    patient.send(LONG + "x".repeat(100_000));
     await patient.until("\r\n\r\n100000");
     using client = new RawClient(app.url);
-    void client.send(LONG + "x".repeat(70_000));
+    client.send(LONG + "x".repeat(70_000));
     expect(await client.until("request_timeout")).toStartWith("HTTP/1.1 408 ");
     const records = await app.records();
     expect(records.map(({ status, reason }) => [status, reason])).toContainEqual(["failed", "request_timeout"]);
@@ -170,10 +170,10 @@ describe("a request body", () => {
     await withLimits({ stallMs: 300 });
     echo();
     using client = new RawClient(app.url);
-    void client.send(CHUNKED + chunk("one"));
+    client.send(CHUNKED + chunk("one"));
     await client.until("ONE");
     await Bun.sleep(700);
-    void client.send(`${chunk("two")}0\r\n\r\n`);
+    client.send(`${chunk("two")}0\r\n\r\n`);
     await client.until("TWO");
     await client.until("0\r\n\r\n");
     expect(await ended()).toMatchObject({ status: "succeeded" });
@@ -182,7 +182,7 @@ describe("a request body", () => {
   test("need not be read for an answer", async () => {
     app.behave = () => bytes("who are you", 401);
     using client = new RawClient(app.url);
-    void client.send(LONG + "x".repeat(10_000));
+    client.send(LONG + "x".repeat(10_000));
     expect(await client.until("who are you")).toStartWith("HTTP/1.1 401 ");
     expect(await ended()).toMatchObject({ status: "succeeded", response_bytes: 11 });
   });
@@ -195,7 +195,7 @@ describe("a request body", () => {
       return app.behave(call);
     };
     const client = new RawClient(app.url);
-    await client.send(LONG + "x".repeat(70_000));
+    await client.sent(LONG + "x".repeat(70_000));
     await eventually(async () => (await app.records()).length === 1);
     client[Symbol.dispose]();
     await left.promise;

@@ -34,8 +34,12 @@ export class RawClient implements Disposable {
     return this.#closed.promise;
   }
 
-  /** Sends bytes; resolves when the kernel has them. */
-  send(bytes: string | Uint8Array): Promise<void> {
+  send(bytes: string | Uint8Array): void {
+    this.#socket.write(bytes);
+  }
+
+  /** Sends bytes, and resolves when the kernel has them. */
+  sent(bytes: string | Uint8Array): Promise<void> {
     return new Promise((resolve) => void this.#socket.write(bytes, () => resolve()));
   }
 

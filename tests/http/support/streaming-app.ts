@@ -119,11 +119,12 @@ export class StreamingApp implements AsyncDisposable {
       fetch: async (request) => {
         const id = clock.uuid();
         const target = { function: this.fn, route_id: null, key_id: null };
-        const response = await call(calls, request, { id, target, path: PATH, may_read: true }).catch((error: unknown) =>
-          errorResponse(shownError(error, log, { request_id: id, method: request.method, path: "/" }), {
-            request_id: id,
-            accept: null,
-          }),
+        const response = await call(calls, request, { id, target, path: PATH, may_read: true }).catch(
+          (error: unknown) =>
+            errorResponse(shownError(error, log, { request_id: id, method: request.method, path: "/" }), {
+              request_id: id,
+              accept: null,
+            }),
         );
         watch(request);
         if (!response.headers.has("x-request-id")) response.headers.set("x-request-id", id);

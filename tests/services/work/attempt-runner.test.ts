@@ -31,7 +31,13 @@ const HEAD: Outcome = {
   logs: [],
 };
 
-const PAYLOAD = { invocation_id: "i", request: Buffer.from("{}"), request_meta: null, response: null, response_meta: null };
+const PAYLOAD = {
+  invocation_id: "i",
+  request: Buffer.from("{}"),
+  request_meta: null,
+  response: null,
+  response_meta: null,
+};
 
 /** Makes an attempt whose function answers in this way. */
 async function attempt(run: (call: Call) => RunnerRun) {
@@ -81,7 +87,9 @@ function stream(...texts: string[]): ReadableStream<Uint8Array> {
 describe("AttemptRunner", () => {
   test("collects an answer that streams", async () => {
     const response = { status: 201, headers: [["x-a", "1"]] as const, body: stream("one", "two") };
-    const result = await attempt(() => runOf(response, { first_byte_ms: 2 }, Promise.resolve({ cpu_ms: 3, response_bytes: 6 })));
+    const result = await attempt(() =>
+      runOf(response, { first_byte_ms: 2 }, Promise.resolve({ cpu_ms: 3, response_bytes: 6 })),
+    );
     expect(Buffer.from(result.response ?? []).toString()).toBe("onetwo");
     expect(JSON.parse(result.response_meta ?? "")).toEqual({ status: 201, headers: [["x-a", "1"]] });
     const fields = { cpu_ms: 3, response_bytes: 6, first_byte_ms: 2, boot_ms: null };

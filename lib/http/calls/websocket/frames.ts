@@ -86,14 +86,17 @@ export class FrameReader {
     const [first, second] = rest;
     if (first === undefined || second === undefined) return undefined;
     const opcode = NAMES.get(first & 0x0f);
-    if ((first & 0x70) !== 0 || opcode === undefined) throw new BadFrame("it sent a frame of a kind that nobody asked for");
+    if ((first & 0x70) !== 0 || opcode === undefined)
+      throw new BadFrame("it sent a frame of a kind that nobody asked for");
     if ((second & 0x80) !== 0) throw new BadFrame("it masked a frame, which only clients do");
     const extra = (second & 0x7f) < 126 ? 0 : (second & 0x7f) === 126 ? 2 : 8;
     if (rest.length < 2 + extra) return undefined;
     const length = extra === 0 ? second & 0x7f : extra === 2 ? rest.readUInt16BE(2) : Number(rest.readBigUInt64BE(2));
     const isFinal = (first & 0x80) !== 0;
-    if (first & 0x08 && (length > CONTROL_BYTES || !isFinal)) throw new BadFrame("it sent a frame of control that is too long");
-    if (this.#partBytes + length > MESSAGE_BYTES) throw new BadFrame(`it sent a message of more than ${MESSAGE_BYTES} bytes`);
+    if (first & 0x08 && (length > CONTROL_BYTES || !isFinal))
+      throw new BadFrame("it sent a frame of control that is too long");
+    if (this.#partBytes + length > MESSAGE_BYTES)
+      throw new BadFrame(`it sent a message of more than ${MESSAGE_BYTES} bytes`);
     const end = 2 + extra + length;
     if (rest.length < end) {
       this.#needed = end;

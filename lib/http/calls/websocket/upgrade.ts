@@ -49,7 +49,12 @@ export async function callByWebSocket(
     throw error;
   };
   if (headerOf(response, "sec-websocket-accept") !== acceptOf(headers["sec-websocket-key"] ?? "")) {
-    refuse(new AppError("invalid_response", "The function's WebSocket handshake has a wrong Sec-WebSocket-Accept: see its logs"));
+    refuse(
+      new AppError(
+        "invalid_response",
+        "The function's WebSocket handshake has a wrong Sec-WebSocket-Accept: see its logs",
+      ),
+    );
   }
   const said = new Headers({ "X-Request-Id": call.id });
   for (const [name, value] of response.headers) if (!OWN.has(name)) said.append(name, value);
@@ -61,7 +66,12 @@ export async function callByWebSocket(
     close: (_socket: ServerWebSocket<unknown>, code: number, reason: string) => relay.close(code, reason),
   };
   if (server()?.upgrade(request, { headers: said, data }) === true) return "upgraded";
-  return refuse(new AppError("invalid_request", "The WebSocket handshake is incomplete: send Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key"));
+  return refuse(
+    new AppError(
+      "invalid_request",
+      "The WebSocket handshake is incomplete: send Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key",
+    ),
+  );
 }
 
 function headerOf({ headers }: FunctionResponse, name: string): string | undefined {

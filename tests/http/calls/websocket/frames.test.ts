@@ -26,22 +26,30 @@ const payload = fc.uint8Array({ maxLength: 400 });
 
 describe("FrameReader", () => {
   test("reads messages wherever their frames and bytes are cut", () => {
-    const property = fc.property(fc.array(payload, { minLength: 1, maxLength: 4 }), fc.array(fc.nat(2_000)), (parts, cuts) => {
-      const frames = parts.map((part, index) => {
-        const final = index === parts.length - 1 ? 0x80 : 0;
-        return [serverFrame(final | (index === 0 ? 2 : 0), part), serverFrame(0x89, Buffer.from("p"))];
-      });
-      const said = read(Buffer.concat(frames.flat()), cuts);
-      const whole: Said = { type: "binary", bytes: Buffer.concat(parts) };
-      expect(said.filter(({ type }) => type === "ping")).toHaveLength(parts.length);
-      expect(said.filter(({ type }) => type === "binary").map(hexOf)).toEqual([hexOf(whole)]);
-    });
+    const property = fc.property(
+      fc.array(payload, { minLength: 1, maxLength: 4 }),
+      fc.array(fc.nat(2_000)),
+      (parts, cuts) => {
+        const frames = parts.map((part, index) => {
+          const final = index === parts.length - 1 ? 0x80 : 0;
+          return [serverFrame(final | (index === 0 ? 2 : 0), part), serverFrame(0x89, Buffer.from("p"))];
+        });
+        const said = read(Buffer.concat(frames.flat()), cuts);
+        const whole: Said = { type: "binary", bytes: Buffer.concat(parts) };
+        expect(said.filter(({ type }) => type === "ping")).toHaveLength(parts.length);
+        expect(said.filter(({ type }) => type === "binary").map(hexOf)).toEqual([hexOf(whole)]);
+      },
+    );
     fc.assert(property, { numRuns: 50 });
   });
 
   test("reads texts and the end", () => {
     const close = Buffer.concat([Buffer.from([0x03, 0xe8]), Buffer.from("bye")]);
-    const bytes = Buffer.concat([serverFrame(0x81, Buffer.from("grüß")), serverFrame(0x88, close), serverFrame(0x88, Buffer.from(""))]);
+    const bytes = Buffer.concat([
+      serverFrame(0x81, Buffer.from("grüß")),
+      serverFrame(0x88, close),
+      serverFrame(0x88, Buffer.from("")),
+    ]);
     expect(read(bytes)).toEqual([
       { type: "text", text: "grüß" },
       { type: "close", code: 1000, reason: "bye" },

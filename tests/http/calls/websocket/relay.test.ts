@@ -162,7 +162,12 @@ describe("a WebSocket", () => {
 
   test("that the function refuses is answered with its own words", async () => {
     app.behave = ({ request }) => bytes(`no ${request.upgrade}`, 403);
-    const headers = { Upgrade: "websocket", Connection: "Upgrade", "Sec-WebSocket-Key": "a2V5", "Sec-WebSocket-Version": "13" };
+    const headers = {
+      Upgrade: "websocket",
+      Connection: "Upgrade",
+      "Sec-WebSocket-Key": "a2V5",
+      "Sec-WebSocket-Version": "13",
+    };
     const response = await fetch(app.url, { headers });
     expect([response.status, await response.text()]).toEqual([403, "no true"]);
   });
@@ -170,7 +175,12 @@ describe("a WebSocket", () => {
   test("with a wrong accept is 502", async () => {
     const peer = new Pieces();
     app.behave = () => ({ status: 101, headers: [["sec-websocket-accept", "x"]], body: peer.body });
-    const headers = { Upgrade: "websocket", Connection: "Upgrade", "Sec-WebSocket-Key": "a2V5", "Sec-WebSocket-Version": "13" };
+    const headers = {
+      Upgrade: "websocket",
+      Connection: "Upgrade",
+      "Sec-WebSocket-Key": "a2V5",
+      "Sec-WebSocket-Version": "13",
+    };
     expect((await fetch(app.url, { headers })).status).toBe(502);
     await peer.left.promise;
   });
