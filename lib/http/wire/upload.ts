@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import { onAbort } from "../../domain/concurrency.ts";
-import { AppError } from "../../domain/errors.ts";
+import type { AppError } from "../../domain/errors.ts";
 import { gone, tooLarge } from "./body.ts";
 import { BodyPace } from "./body-pace.ts";
 import type { Watching } from "./idle-timeouts.ts";

@@ -25,6 +25,9 @@ const FUNCTION: Function = {
   updated_at: "2026-01-31T12:00:00.000Z",
 };
 
+/** ENV, FILE and ENV_DEFAULT, which follow BOOT. */
+const VARIABLES: ReadonlySet<number> = new Set([0x03, 0x04, 0x0b]);
+
 /** A stream as the app sees it. */
 interface AppStream {
   /** All that the server has sent. */
@@ -46,11 +49,7 @@ export class FakeApp {
 
   constructor(settings: Partial<Function> = {}, secrets = NO_SECRETS) {
     this.function = { ...FUNCTION, ...settings };
-    this.instance = new BootedInstance(
-      this.channel,
-      this.clock,
-      HTTP.plan(this.function, secrets, { log_bytes: 1_000 }),
-    );
+    this.instance = new BootedInstance(this.channel, this.clock, HTTP.plan(this.function, secrets, { log_bytes: 1_000 }));
   }
 
   /** Sends frames of the gate in one chunk, and takes what the server writes then. */
@@ -62,7 +61,8 @@ export class FakeApp {
   /** Sends bytes of the app on a stream, and perhaps its end. */
   send(stream: number, text: string, ends = false): Promise<void> {
     const end: GateFrame = { type: "close", stream, ending: "end", errno: 0 };
-    return this.say({ type: "data", stream, bytes: Buffer.from(text, "latin1") }, ...(ends ? [end] : []));
+    const data: GateFrame = { type: "data", stream, bytes: Buffer.from(text, "latin1") };
+    return this.say(...(text === "" ? [] : [data]), ...(ends ? [end] : []));
   }
 
   log(text: string): Promise<void> {
@@ -71,13 +71,7 @@ export class FakeApp {
 
   exit(changes: Partial<Extract<GateFrame, { type: "exit" }>> = {}): Promise<void> {
     const counters = { oomKills: 0, userUs: 1_000, systemUs: 2_000, peakBytes: 3, wallUs: 4, logDroppedBytes: 0 };
-    const files = {
-      metaState: "missing",
-      metaBytes: 0,
-      bodyFile: false,
-      responseState: "missing",
-      responseBytes: 0,
-    } as const;
+    const files = { metaState: "missing", metaBytes: 0, bodyFile: false, responseState: "missing", responseBytes: 0 } as const;
     return this.say({ type: "exit", exitCode: 0, signal: 0, ...counters, ...files, ...changes });
   }
 
@@ -119,6 +113,7 @@ export class FakeApp {
   }
 
   #hear(type: number, payload: Buffer): void {
+    if (VARIABLES.has(type)) return;
     if (type < 0x06 || type > 0x09) return void this.told.push(type);
     const number = payload.readUInt32BE(0);
     if (type === 0x06) this.streams.set(number, { received: "", closed: false });

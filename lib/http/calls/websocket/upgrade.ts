@@ -45,7 +45,7 @@ export async function callByWebSocket(
   detach();
   const { body } = response;
   const refuse = (error: AppError): never => {
-    void body.cancel(error).catch(() => undefined);
+    leave(body, error);
     throw error;
   };
   if (headerOf(response, "sec-websocket-accept") !== acceptOf(headers["sec-websocket-key"] ?? "")) {
@@ -72,6 +72,10 @@ export async function callByWebSocket(
       "The WebSocket handshake is incomplete: send Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key",
     ),
   );
+}
+
+function leave(body: ReadableStream<Uint8Array>, why: AppError): void {
+  void body.cancel(why).catch(() => undefined);
 }
 
 function headerOf({ headers }: FunctionResponse, name: string): string | undefined {

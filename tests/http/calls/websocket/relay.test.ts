@@ -70,12 +70,14 @@ function client(protocols: string[] = []) {
   const got: string[] = [];
   const open = Promise.withResolvers<void>();
   const closed = Promise.withResolvers<string>();
-  socket.onopen = () => open.resolve();
-  socket.onmessage = ({ data }) => void got.push(typeof data === "string" ? data : Buffer.from(data).toString("hex"));
-  socket.onclose = ({ code, reason }) => {
+  socket.addEventListener("open", () => open.resolve());
+  socket.addEventListener("message", ({ data }: MessageEvent<string | ArrayBuffer>) => {
+    got.push(typeof data === "string" ? data : Buffer.from(data).toString("hex"));
+  });
+  socket.addEventListener("close", ({ code, reason }) => {
     open.resolve();
     closed.resolve(`${code} ${reason}`);
-  };
+  });
   return { socket, got, open: open.promise, closed: closed.promise };
 }
 
