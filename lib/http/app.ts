@@ -35,7 +35,7 @@ import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
-import { createUploads } from "./wire/upload.ts";
+import { createUploads } from "./calls/upload.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
 import { type BodyMemory, readerWithin } from "./calls/body-memory.ts";
 import type { SlowReaders } from "./wire/slow-readers.ts";

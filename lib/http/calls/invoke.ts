@@ -15,7 +15,7 @@ import type { Target } from "../../services/calls/record.ts";
 import { type ClientAddress, clientOf } from "../access/client-address.ts";
 import { type BodyMemory, expectedBytes } from "./body-memory.ts";
 import type { ReadBody } from "../wire/body.ts";
-import type { BeginUpload } from "../wire/upload.ts";
+import type { BeginUpload } from "./upload.ts";
 import { answerResponse, type Reader } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
 import { asksForWebSocket, callByWebSocket } from "./websocket/upgrade.ts";

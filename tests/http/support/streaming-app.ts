@@ -9,7 +9,7 @@ import { createBodyReader } from "../../../lib/http/wire/body.ts";
 import { errorResponse, shownError } from "../../../lib/http/wire/errors.ts";
 import { watching } from "../../../lib/http/wire/idle-timeouts.ts";
 import { SlowReaders } from "../../../lib/http/wire/slow-readers.ts";
-import { createUploads } from "../../../lib/http/wire/upload.ts";
+import { createUploads } from "../../../lib/http/calls/upload.ts";
 import { Metrics } from "../../../lib/metrics.ts";
 import type { Call, RunnerRun } from "../../../lib/runner/call.ts";
 import type { Outcome } from "../../../lib/runner/instance/outcome.ts";

@@ -1,9 +1,9 @@
 import type { Clock } from "../../clock.ts";
 import { onAbort } from "../../domain/concurrency.ts";
 import type { AppError } from "../../domain/errors.ts";
-import { gone, tooLarge } from "./body.ts";
-import { BodyPace } from "./body-pace.ts";
-import type { Watching } from "./idle-timeouts.ts";
+import { gone, tooLarge } from "../wire/body.ts";
+import { BodyPace } from "../wire/body-pace.ts";
+import type { Watching } from "../wire/idle-timeouts.ts";
 
 /** The body of a request that is read while its function runs. */
 export interface Upload {
