@@ -47,10 +47,16 @@ export class Metrics {
   );
   readonly bootSeconds = this.#histogram(
     "slipway_boot_seconds",
-    "Time that functions took to listen, once for each instance that was called",
+    "Time that instances of the contract http took until they listened",
     CALL_BUCKETS,
     ["function"],
   );
+  readonly bootFailures = new Counter({
+    name: "slipway_boot_failures_total",
+    help: "Instances of the contract http that did not boot, by reason",
+    labelNames: ["reason"],
+    registers: [this.#registry],
+  });
   readonly firstByteSeconds = this.#histogram(
     "slipway_first_byte_seconds",
     "Time from handing over the request to the head of the answer of a function that streams",

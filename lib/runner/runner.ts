@@ -1,6 +1,8 @@
 import type { Clock } from "../clock.ts";
 import { TaskGroup } from "../domain/concurrency.ts";
-import { AppError, messageOf } from "../domain/errors.ts";
+import type { Boot } from "../domain/calls/boots.ts";
+import { AppError } from "../domain/errors.ts";
+import type { TrialEnd } from "../domain/functions/detection.ts";
 import type { Function, VersionPool } from "../domain/functions/functions.ts";
 import type { Settings } from "../domain/functions/settings.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
@@ -11,15 +13,15 @@ import type { Metrics } from "../metrics.ts";
 import { Admission, type Coming } from "./admission.ts";
 import type { Call, RunnerRun } from "./call.ts";
 import { CellCheck } from "./cell-check.ts";
-import { HTTP } from "./contracts/http.ts";
 import { handOver } from "./hand-over.ts";
 import { BootedInstance, NotDelivered } from "./instance/booted-instance.ts";
-import { Instance, type Run } from "./instance/instance.ts";
+import type { Run } from "./instance/instance.ts";
 import type { PoolInstance } from "./instance/pool-instance.ts";
+import { InstanceStarter } from "./instance-starter.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
-import type { Pool } from "./pool/pool.ts";
 import { type Acquired, Pools } from "./pool/pools.ts";
+import { TrialBoot } from "./trial-boot.ts";
 
 /** The runner's dependencies and limits; the limits come from the server's options. */
 export interface RunnerOptions {
@@ -60,6 +62,8 @@ export class Runner implements AsyncDisposable {
   readonly #admission: Admission;
   readonly #pools: Pools;
   readonly #cells: CellCheck;
+  readonly #starter: InstanceStarter;
+  readonly #trials: TrialBoot;
   readonly #launches = new TaskGroup();
   readonly #stopping = new AbortController();
 
@@ -76,17 +80,23 @@ export class Runner implements AsyncDisposable {
       },
       () => clock.monotonic(),
     );
+    const { signal } = this.#stopping;
+    this.#starter = new InstanceStarter({ ...options, signal });
+    const capacity = new Capacity({ instances: options.max_instances, memory_bytes: options.memory_budget });
     this.#pools = new Pools({
-      launch: (pool, onBoot) => this.#launches.add(this.#launch(pool, onBoot)),
+      launch: (pool, onBoot) => this.#launches.add(this.#starter.start(pool.function, pool.key, onBoot)),
       onEmpty: ({ key }) => platform.release(key),
-      capacity: new Capacity({ instances: options.max_instances, memory_bytes: options.memory_budget }),
+      capacity,
       problem: () => platform.health.problem,
       clock,
       log,
       starts_at_once,
       warm_max,
     });
-    const { signal } = this.#stopping;
+    this.#trials = new TrialBoot({
+      boot: (fn, group) => this.#launches.add(this.#tryBoot(fn, group)),
+      capacity,
+    });
     this.#cells = new CellCheck({ platform, clock, signal, ready_timeout_ms: options.ready_timeout_ms });
     this.#addMetrics(options.metrics);
   }
@@ -194,13 +204,27 @@ export class Runner implements AsyncDisposable {
     await this.#pools.tryOut(fn, signal);
   }
 
+  /**
+   * Starts a function of the contract `http` once to see whether it is a server. Throws the error that keeps its container from
+   * being started.
+   */
+  trialBoot(fn: Function): Promise<TrialEnd> {
+    return this.#trials.run(fn);
+  }
+
+  /** Returns how a function booted last, or nothing. */
+  lastBootOf(functionId: string): Boot | undefined {
+    return this.#starter.lastBoots.of(functionId);
+  }
+
   /** Removes a deleted function. */
   remove(functionId: string): void {
+    this.#starter.lastBoots.forget(functionId);
     this.#pools.remove(functionId);
   }
 
   /** Returns the instances of a function by version. */
-  poolsOf(functionId: string): VersionPool[] {
+  poolsOf(functionId: string): readonly VersionPool[] {
     return this.#pools.statesOf(functionId);
   }
 
@@ -235,47 +259,29 @@ export class Runner implements AsyncDisposable {
       // Synchronous calls have none, and wait for nothing here.
       if (call.onHandover !== undefined) await call.onHandover(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
       const run = await handOver(call, instance, this.#options);
-      void run.reusable.then((reusable) => reusable && this.#pools.giveBack(instance));
+      const boots = instance instanceof BootedInstance;
+      // One that boots may serve other calls besides.
+      void run.reusable.then((reusable) => (reusable || boots) && this.#pools.giveBack(instance, reusable));
+      // An answer that streams goes on after this.
+      if (boots) void run.ended.finally(leave);
+      else leave();
       return run;
     } catch (error) {
       // The handover was refused (the disk is full), or the call did not fit into frames and the gate may have got a part.
-      instance.retire();
-      throw error;
-    } finally {
+      if (instance instanceof BootedInstance) this.#pools.giveBack(instance, false);
+      else instance.retire();
       leave();
+      throw error;
     }
   }
 
-  /** Starts an instance. One that is lost before it is ready is started once more: no call has reached its gate. */
-  async #launch(pool: Pool, onBoot: () => void): Promise<PoolInstance> {
+  async #tryBoot(fn: Function, group: string): Promise<PoolInstance> {
     try {
-      return await this.#launchOnce(pool, onBoot);
-    } catch (error) {
-      if (!(error instanceof AppError && error.reason === "instance_lost")) throw error;
-      this.#options.log.warn("a container ended before it was ready, trying once more", {
-        function_id: pool.function.id,
-        problem: messageOf(error),
-      });
-      return this.#launchOnce(pool, onBoot);
+      return await this.#starter.start(fn, group, () => undefined);
+    } finally {
+      this.#starter.lastBoots.forget(fn.id);
+      this.#platform.release(group);
     }
-  }
-
-  async #launchOnce(pool: Pool, onBoot: () => void): Promise<PoolInstance> {
-    // Not the caller's signal: if the caller goes away, the instance serves the next one.
-    const { signal } = this.#stopping;
-    const { clock, ready_timeout_ms, secretsFor } = this.#options;
-    const fn = pool.function;
-    // Before a container is started that could not get them.
-    const plan = fn.contract === "http" ? HTTP.plan(fn, secretsFor(fn), this.#options) : undefined;
-    const channel = await this.#platform.launch(fn, pool.key, signal);
-    if (plan === undefined) {
-      const instance = new Instance(channel, clock);
-      await instance.ready(ready_timeout_ms, signal);
-      return instance;
-    }
-    const instance = new BootedInstance(channel, clock, plan);
-    await instance.ready(ready_timeout_ms, signal, onBoot);
-    return instance;
   }
 
   #addMetrics(metrics: Metrics): void {

@@ -15,6 +15,9 @@ import type { HttpRequest } from "./http-head.ts";
 /** The statuses that count as a failure of the function: the caller gets them, and an asynchronous call may be tried again. */
 const FAILURES: ReadonlySet<number> = new Set([408, 429]);
 
+/** The reader of a request's body. */
+type Upload = Pick<ReadableStreamDefaultReader<Uint8Array>, "read" | "cancel">;
+
 /** One request and its answer, over a connection of their own. */
 export class HttpDialogue implements StreamReader, Dialogue {
   readonly #listener: AnswerListener;
@@ -23,7 +26,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
   readonly #coding: HttpRequest["coding"];
   readonly #now: () => number;
   readonly #wholeBody: boolean;
-  #upload: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  #upload: Upload | undefined;
   #room: (() => void) | undefined;
   #answer: StreamAnswer | undefined;
   /** The pieces of an answer that is short enough to be sent as a whole. */
@@ -160,7 +163,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
   }
 
   /** Sends a body as it comes, no faster than the function reads it. */
-  async #send(upload: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  async #send(upload: Upload): Promise<void> {
     try {
       for (;;) {
         const { done, value } = await upload.read();

@@ -15,6 +15,7 @@ export function readyByPath(path: string): NonNullable<BootPlan["isReady"]> {
   return async (open, clock, goesOn) => {
     while (goesOn()) {
       if ((await statusOf(path, open, clock)) < NOT_YET) return;
+      if (!goesOn()) return;
       await pause(clock, PAUSE_MS);
     }
   };

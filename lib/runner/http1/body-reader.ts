@@ -99,7 +99,7 @@ class ChunkLines {
     this.#line = [];
     this.#bytes = 0;
     if (line[line.length - 2] !== CR) throw new MalformedResponse("has a line among its chunks that ends without CR LF");
-    return line.latin1Slice(0, line.length - 2);
+    return line.toString("latin1", 0, line.length - 2);
   }
 
   #take(line: string): number | "end" | undefined {

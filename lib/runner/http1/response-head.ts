@@ -82,7 +82,7 @@ export class ResponseHeadReader {
     const line = Buffer.concat(this.#line);
     this.#line = [];
     if (line[line.length - 2] !== CR) throw new MalformedResponse("has a line that ends without CR LF");
-    return line.latin1Slice(0, line.length - 2);
+    return line.toString("latin1", 0, line.length - 2);
   }
 
   /** Returns the head of these lines, or nothing for an interim answer. */

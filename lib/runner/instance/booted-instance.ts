@@ -3,12 +3,12 @@ import { onAbort } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { BootConversation, type BootFrame } from "../gate-protocol/boot-conversation.ts";
 import type { ExitFrame } from "../gate-protocol/frames.ts";
-import { type Channel, endedEarly, notReady, OUT_OF_MEMORY } from "../platform.ts";
+import { type Channel, endedEarly, notReady } from "../platform.ts";
 import { bootError, type BootPlan, notReadyInTime } from "./boot-plan.ts";
+import { type EarlierOutput, IdleOutput, joined, markedAsBoot } from "./idle-output.ts";
 import type { Run } from "./instance.ts";
-import { LogCollector } from "./log-collector.ts";
 import type { InstanceState, PoolInstance } from "./pool-instance.ts";
-import { type EarlierOutput, ServedCall } from "./served-call.ts";
+import { lostAnswer, MEMORY, ServedCall } from "./served-call.ts";
 import type { AnswerListener, StreamCall } from "./stream-exchange.ts";
 
 /** The time from SIGTERM to SIGKILL for an app that has served its last call: access logs and telemetry get out. */
@@ -45,6 +45,7 @@ export class BootedInstance implements PoolInstance {
   readonly #booted = Promise.withResolvers<void>();
   readonly #retired = Promise.withResolvers<void>();
   readonly #exit = Promise.withResolvers<ExitFrame | undefined>();
+  readonly #idleOutput: IdleOutput;
   readonly #active = new Set<ServedCall>();
   /** Calls that have their answer while the function that served them is being ended. */
   readonly #closing = new Set<ServedCall>();
@@ -53,7 +54,6 @@ export class BootedInstance implements PoolInstance {
   #finishing = false;
   #bootMs: number | undefined;
   #bootLogs: EarlierOutput | undefined;
-  #idleLogs: LogCollector;
   #cancelReport: () => void = () => undefined;
 
   /** Takes over the channel of an instance that has just been launched. */
@@ -61,7 +61,7 @@ export class BootedInstance implements PoolInstance {
     this.#channel = channel;
     this.#clock = clock;
     this.#plan = plan;
-    this.#idleLogs = this.#newLogs();
+    this.#idleOutput = new IdleOutput(() => clock.now(), plan.secrets);
     this.#conversation = new BootConversation(() => queueMicrotask(() => this.#flush()));
     for (const { promise } of [this.#up, this.#booted]) promise.catch(() => undefined); // `ready()` passes them on
     channel.read({
@@ -122,7 +122,7 @@ export class BootedInstance implements PoolInstance {
    * nothing has reached the function and the call is still whole.
    */
   async serve(call: StreamCall): Promise<Run> {
-    if (this.free === 0) throw new Error(`An instance that is ${this.#state} takes no call`);
+    if (this.free === 0) throw new NotDelivered(`The instance of the function is ${this.#state} and takes no call`);
     const served = this.#take(call);
     const refused = Promise.withResolvers<never>();
     const stops = [
@@ -168,11 +168,11 @@ export class BootedInstance implements PoolInstance {
     if (isReady !== undefined) {
       const left = Math.max(1, boot_timeout_ms - (this.#clock.monotonic() - began));
       const answers = isReady((reader) => this.#conversation.open(reader), this.#clock, () => this.#state === "booting");
-      await this.#within(left, Promise.race([answers, this.#exit.promise]), () => this.#pathError());
+      await this.#within(left, Promise.race([answers, this.#exit.promise]), () => notReadyInTime(this.#plan, this.#idleOutput.take().entries, true));
       if (this.#state !== "booting") return this.#booted.promise;
     }
     this.#bootMs = this.#clock.monotonic() - began;
-    this.#bootLogs = this.#earlier(true);
+    this.#bootLogs = markedAsBoot(this.#idleOutput.take());
     this.#state = "ready";
   }
 
@@ -191,15 +191,14 @@ export class BootedInstance implements PoolInstance {
     const isFirst = this.#calls === 0;
     this.#calls++;
     this.#state = "busy";
-    const earlier = this.#earlier(false);
-    const boot = this.#bootLogs;
+    const earlier = joined(this.#bootLogs, this.#idleOutput.take());
     this.#bootLogs = undefined;
     const served = new ServedCall(call, {
       now: () => this.#clock.now(),
       monotonic: () => this.#clock.monotonic(),
       secrets: this.#plan.secrets,
       command: this.#channel.command,
-      earlier: boot ? { entries: [...boot.entries, ...earlier.entries], bytes: boot.bytes + earlier.bytes } : earlier,
+      earlier,
       boot_ms: isFirst ? this.#bootMs : undefined,
     });
     this.#active.add(served);
@@ -239,7 +238,7 @@ export class BootedInstance implements PoolInstance {
     const cancel = this.#clock.after(DEATH_MS, () => waited.resolve(undefined));
     const exit = await Promise.race([this.#exit.promise, waited.promise]);
     cancel();
-    this.#settle(served, { kind: "failed", ...explained(message, exit) });
+    this.#settle(served, { kind: "failed", ...lostAnswer(message, exit) });
   }
 
   #settle(served: ServedCall, verdict: Parameters<ServedCall["end"]>[0]): void {
@@ -299,7 +298,7 @@ export class BootedInstance implements PoolInstance {
         return this.#logger.logTail(frame.stream, frame.bytes, frame.age_ms);
       case "failed":
       case "not_listening":
-        return this.#fail(bootError(frame, this.#plan, this.#channel.command, this.#allLogs()));
+        return this.#fail(bootError(frame, this.#plan, this.#channel.command, this.#idleOutput.take().entries));
       case "exit":
         return this.#end(frame);
       default:
@@ -310,24 +309,18 @@ export class BootedInstance implements PoolInstance {
   /** The place of output: the call that has run longest, or the calls that are being closed, or nobody's yet. */
   get #logger(): Pick<ServedCall, "log" | "logTail"> {
     const [call] = this.#active.size > 0 ? this.#active : this.#closing;
-    const logs = this.#idleLogs;
-    return (
-      call ?? {
-        log: (stream, bytes) => logs.add(stream, bytes),
-        logTail: (stream, bytes, ageMs) => logs.addTail(stream, bytes, this.#clock.now() - ageMs),
-      }
-    );
+    return call ?? this.#idleOutput;
   }
 
   /** Takes the end of the command. */
   #end(exit: ExitFrame): void {
     if (this.#state === "starting" || this.#state === "booting") {
-      return this.#fail(bootError(exit, this.#plan, this.#channel.command, this.#allLogs()));
+      return this.#fail(bootError(exit, this.#plan, this.#channel.command, this.#idleOutput.take().entries));
     }
     const endedByUs = this.#finishing && exit.oomKills === 0;
     this.#exit.resolve(exit);
     for (const call of this.#active) {
-      const failure = explained("The function closed the connection", exit);
+      const failure = lostAnswer("The function closed the connection", exit);
       call.dialogue?.stop(new Error(failure.message));
       call.end({ kind: "failed", ...failure });
       this.#closing.add(call);
@@ -336,26 +329,6 @@ export class BootedInstance implements PoolInstance {
     for (const call of this.#closing) call.close(false, exit, endedByUs);
     this.#closing.clear();
     this.retire();
-  }
-
-  #earlier(boot: boolean): EarlierOutput {
-    const logs = this.#idleLogs;
-    if (logs.bytes === 0) return NO_OUTPUT;
-    this.#idleLogs = this.#newLogs();
-    const entries = logs.finish();
-    return { entries: boot ? entries.map((entry) => ({ ...entry, boot: true as const })) : entries, bytes: logs.bytes };
-  }
-
-  #allLogs(): EarlierOutput["entries"] {
-    return this.#earlier(false).entries;
-  }
-
-  #newLogs(): LogCollector {
-    return new LogCollector(() => this.#clock.now(), this.#plan.secrets);
-  }
-
-  #pathError(): AppError {
-    return notReadyInTime(this.#plan, this.#allLogs(), true);
   }
 
   #flush(): void {
@@ -390,15 +363,4 @@ export class BootedInstance implements PoolInstance {
       this.retire();
     });
   }
-}
-
-const NO_OUTPUT: EarlierOutput = { entries: [], bytes: 0 };
-const MEMORY = { reason: "out_of_memory", message: OUT_OF_MEMORY } as const;
-
-/** Returns the failure of a call whose connection was closed, by the end of the function if that is known. */
-function explained(message: string, exit: ExitFrame | undefined) {
-  if (exit === undefined) return { reason: "invalid_response", message: `${message}: see its logs` } as const;
-  if (exit.oomKills > 0) return MEMORY;
-  const how = exit.signal === 0 ? `exited with code ${exit.exitCode}` : `was ended by signal ${exit.signal}`;
-  return { reason: "invalid_response", message: `The function ${how} before its answer was complete: see its logs` } as const;
 }

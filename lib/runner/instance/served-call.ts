@@ -1,18 +1,14 @@
 import type { LogEntry } from "../../domain/calls/invocations.ts";
 import type { Reason } from "../../domain/errors.ts";
 import type { ExitFrame } from "../gate-protocol/frames.ts";
+import type { EarlierOutput } from "./idle-output.ts";
 import { LiveLogs } from "./live-logs.ts";
 import { LogCollector } from "./log-collector.ts";
+import { OUT_OF_MEMORY } from "../platform.ts";
 import { cancelled, failed, finished, type Outcome, type RunFacts, timedOut, usageOf } from "./outcome.ts";
 import type { Dialogue, StreamAnswer, StreamCall } from "./stream-exchange.ts";
 
 type Stream = LogEntry["stream"];
-
-/** The output of an instance before a call: of its boot, or since the call before. */
-export interface EarlierOutput {
-  readonly entries: readonly LogEntry[];
-  readonly bytes: number;
-}
 
 /** The facts of an instance that its calls have in their records. */
 interface Surroundings {
@@ -148,3 +144,14 @@ export class ServedCall {
 }
 
 const NO_ANSWER = { status: "failed", reason: "internal", message: null, wish: {}, response: null } as const;
+
+/** The failure of a call because memory ran out. */
+export const MEMORY = { reason: "out_of_memory", message: OUT_OF_MEMORY } as const;
+
+/** Returns the failure of a call whose connection was closed, by the end of the function if that is known. */
+export function lostAnswer(message: string, exit?: ExitFrame): Pick<Failure, "reason" | "message"> {
+  if (exit === undefined) return { reason: "invalid_response", message: `${message}: see its logs` };
+  if (exit.oomKills > 0) return MEMORY;
+  const how = exit.signal === 0 ? `exited with code ${exit.exitCode}` : `was ended by signal ${exit.signal}`;
+  return { reason: "invalid_response", message: `The function ${how} before its answer was complete: see its logs` };
+}

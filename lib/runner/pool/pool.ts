@@ -172,7 +172,7 @@ export class Pool {
   take(): PoolInstance | undefined {
     const instance = this.#ready.pop();
     if (instance === undefined && this.#shared === undefined) return undefined;
-    const taken = instance ?? this.#shared?.leastLoaded(this.#fn.concurrency);
+    const taken = instance ?? this.#shared?.leastLoaded();
     if (taken !== undefined) this.#use(taken);
     return taken;
   }
@@ -316,7 +316,7 @@ export class Pool {
   #offerShared(shared: SharedInstances, instance: PoolInstance): void {
     if (shared.has(instance)) shared.end(instance);
     else shared.add(instance, this.#fn);
-    while (shared.hasRoom(instance, this.#fn.concurrency)) {
+    while (shared.hasRoom(instance)) {
       const call = this.#nextWaiting();
       if (call === undefined) break;
       this.#use(instance);

@@ -4,6 +4,8 @@ import type { PoolInstance } from "../instance/pool-instance.ts";
 interface Load {
   /** Calls that it serves, or was chosen for a moment ago: each is a stream to it. */
   streams: number;
+  /** The most that it serves at once: the function's `concurrency`, or what its gate has memory for. */
+  readonly most: number;
   /** The calls that it may still be given; none if it drains. */
   left: number;
 }
@@ -44,7 +46,7 @@ export class SharedInstances {
 
   /** Adds an instance that is ready for its first call. */
   add(instance: PoolInstance, { max_calls }: Sharing): void {
-    this.#loads.set(instance, { streams: 0, left: max_calls === 0 ? Infinity : max_calls });
+    this.#loads.set(instance, { streams: 0, most: instance.free, left: max_calls === 0 ? Infinity : max_calls });
   }
 
   has(instance: PoolInstance): boolean {
@@ -93,17 +95,17 @@ export class SharedInstances {
   }
 
   /** Returns whether an instance can be given another call. */
-  hasRoom(instance: PoolInstance, concurrency: number): boolean {
+  hasRoom(instance: PoolInstance): boolean {
     const load = this.#loads.get(instance);
-    return load !== undefined && load.left > 0 && load.streams < concurrency;
+    return load !== undefined && load.left > 0 && load.streams < load.most;
   }
 
   /** Returns the instance with the fewest calls that serves some and can be given another, or nothing. */
-  leastLoaded(concurrency: number): PoolInstance | undefined {
+  leastLoaded(): PoolInstance | undefined {
     let least: PoolInstance | undefined;
-    let fewest = concurrency;
-    for (const [instance, { streams, left }] of this.#loads) {
-      if (left === 0 || streams === 0 || streams >= fewest) continue;
+    let fewest = Infinity;
+    for (const [instance, { streams, most, left }] of this.#loads) {
+      if (left === 0 || streams === 0 || streams >= most || streams >= fewest) continue;
       if (streams === 1) return instance;
       least = instance;
       fewest = streams;

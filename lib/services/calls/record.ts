@@ -78,13 +78,12 @@ export function labelOf({ id, name }: Pick<Function, "id" | "name">): string {
 
 /** Counts a run that has ended, and measures its waits. */
 export function countRun(metrics: Metrics, run: CountedRun, fn: Pick<Function, "id" | "name">): void {
-  const { status, start, queue_ms, start_ms, boot_ms, first_byte_ms, run_ms, request_bytes, response_bytes } = run;
+  const { status, start, queue_ms, start_ms, first_byte_ms, run_ms, request_bytes, response_bytes } = run;
   const label = labelOf(fn);
   metrics.invocations.inc({ function: label, status, start: start ?? "none" });
   metrics.bodyBytes.add(label, request_bytes, response_bytes ?? 0);
   if (queue_ms !== null) metrics.queueSeconds.observe({ function: label }, queue_ms / 1000);
   if (start_ms !== null) metrics.startSeconds.observe({ function: label }, start_ms / 1000);
-  if (boot_ms !== null) metrics.bootSeconds.observe({ function: label }, boot_ms / 1000);
   if (first_byte_ms !== null) metrics.firstByteSeconds.observe({ function: label }, first_byte_ms / 1000);
   if (run_ms !== null) metrics.runSeconds.observe({ function: label }, run_ms / 1000);
 }
@@ -95,7 +94,6 @@ type CountedRun = Pick<
   | "start"
   | "queue_ms"
   | "start_ms"
-  | "boot_ms"
   | "first_byte_ms"
   | "run_ms"
   | "request_bytes"

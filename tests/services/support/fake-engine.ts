@@ -1,5 +1,6 @@
 import { AppError } from "../../../lib/domain/errors.ts";
 import type { ImageSignals } from "../../../lib/domain/functions/detection.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Settings } from "../../../lib/domain/functions/settings.ts";
 import { FollowerCheck } from "../../../lib/services/functions/follower-check.ts";
 import type { TrialBoot } from "../../../lib/services/functions/contract-choice.ts";
@@ -69,6 +70,18 @@ export class FakeEngine {
 
   poolsOf(): [] {
     return [];
+  }
+
+  /** The error of a trial of an instance; it works if there is none. */
+  onTryOut: (fn: Function) => Promise<void> = () => Promise.resolve();
+
+  tryOut(fn: Function): Promise<void> {
+    this.told.push(`try out ${fn.name ?? fn.id}`);
+    return this.onTryOut(fn);
+  }
+
+  lastBootOf(): undefined {
+    return undefined;
   }
 
   name({ id }: { readonly id: string }): void {
