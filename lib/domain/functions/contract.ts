@@ -1,5 +1,5 @@
 import { quoted } from "../quoted.ts";
-import { BOOT_TIMEOUT_MS, CONCURRENCY, PORT } from "../limits.ts";
+import { BOOT_TIMEOUT_MS, CONCURRENCY } from "../limits.ts";
 
 /** The ways in which functions are spoken to (lib/docs/contracts.md). */
 export const CONTRACTS = ["files", "stdio", "http"] as const;

@@ -92,8 +92,9 @@ export class FunctionPreparation {
     const ofImage = choice?.ofImage ?? (kept === undefined ? unknownImage(before, given) : labelSettings(kept));
     const settings = settingsAtCreation(given, ofImage);
     checkSettings(settings);
+    const { contract: _contract, port: _port, ...labels } = choice?.ofImage ?? {};
     const asked = {
-      ...othersThan(before, { ...choice?.ofImage, ...given, ...networkOf(settings) }),
+      ...othersThan(before, { ...labels, ...given, ...networkOf(settings) }),
       ...cellsToCheck(before, settings),
     };
     await this.#deps.runner.check(asked, (kept ?? resolved)?.image_id);

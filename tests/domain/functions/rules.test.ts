@@ -9,7 +9,12 @@ import { anySettings } from "../../support/any-settings.ts";
 /** Generates some of the settings, as in a body or in an image's labels. */
 const someSettings: fc.Arbitrary<Partial<Settings>> = fc
   .tuple(anySettings, fc.subarray(Object.keys(SETTING_DEFAULTS)))
-  .map(([settings, names]) => Object.fromEntries(Object.entries(settings).filter(([name]) => names.includes(name))));
+  .map(([settings, names]) =>
+    // A port that is null is the image's.
+    Object.fromEntries(
+      Object.entries(settings).filter(([name, value]) => names.includes(name) && !(name === "port" && value === null)),
+    ),
+  );
 
 /** Returns whether a record shows what the sandbox `strict` implies. */
 function isTrue({ sandbox, read_only }: Settings): boolean {
