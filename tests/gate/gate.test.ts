@@ -184,7 +184,7 @@ test("gate needs nothing in the image: no /dev/null, no /proc, no shell", async 
   // Any static program will do as the function: here it is the gate itself, which prints its usage.
   const call = await callGate("/tmp", ["/gate"], { ...fresh(), prefix: ["chroot", image], gate: "/gate" });
   expect(call).toMatchObject({
-    stderr: "usage: gate [--stdio] [--shared=PATH...] [--] COMMAND [ARG...]\n",
+    stderr: "usage: gate [--stdio | --boot] [--shared=PATH...] [--] COMMAND [ARG...]\n",
     exit: { exitCode: 2, responseState: "fine" },
   });
 });

@@ -76,6 +76,18 @@ test("an app of a user whom the gate may not signal is neither frozen nor in the
   expect(await gate.exited).toBe(0);
 });
 
+test.each([
+  [16 << 20, 16],
+  [1 << 20, 4],
+  [1 << 30, 64],
+  ["max", 64],
+])("a container of %s bytes of memory has %d streams at most", async (bytes, streams) => {
+  const limit = `mount -t tmpfs none /sys/fs/cgroup && echo ${bytes} > /sys/fs/cgroup/memory.max && exec "$@"`;
+  const prefix = [...OWN_NAMESPACES, ...sh(limit), "sh"];
+  await using gate = await BootGate.booted(["sleep", "100"], 3000, { prefix });
+  expect(await gate.expect("booted")).toMatchObject({ streams });
+});
+
 describe("where the kernel does not tell what listens", () => {
   const prefix = [process.execPath, `${import.meta.dir}/without-netlink.ts`];
 
