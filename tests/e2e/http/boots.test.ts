@@ -24,7 +24,7 @@ async function bootOf({ id }: Pick<Function, "id">): Promise<Boot> {
 }
 
 test("POST /v1/functions boots a function once: the instance is ready for its first call, and its boot is shown", async () => {
-  const fn = await register(server);
+  await using fn = await register(server);
   expect(fn.warnings).toBeUndefined();
   const boot = await bootOf(fn);
   expect(boot).toMatchObject({ version: 1, problem: null, boot_ms: expect.any(Number) });
@@ -36,7 +36,7 @@ test("POST /v1/functions boots a function once: the instance is ready for its fi
 });
 
 test("POST /v1/functions warns of a function that exits, and the pool, the boot and its calls say so too", async () => {
-  const fn = await register(server, { environment: { FAIL: "1" } });
+  await using fn = await register(server, { environment: { FAIL: "1" } });
   const [warning = ""] = fn.warnings ?? [];
   expect(warning).toContain("no DATABASE_URL");
   expect(warning).toContain("3");
@@ -53,7 +53,7 @@ test("POST /v1/functions warns of a function that exits, and the pool, the boot 
 });
 
 test("PATCH /v1/functions/:id warns of a port on which nothing listens, and says which port does", async () => {
-  const fn = await register(server, { max_calls: 0 });
+  await using fn = await register(server, { max_calls: 0 });
   const change = { port: 9999, boot_timeout_ms: 1_000, environment: { LISTEN: "3000" } };
   const changed = await server.api<{ warnings?: string[] }>("PATCH", `/v1/functions/${fn.id}`, change);
   const [warning = ""] = changed.body.data.warnings ?? [];
@@ -63,7 +63,7 @@ test("PATCH /v1/functions/:id warns of a port on which nothing listens, and says
 });
 
 test("POST /v1/functions with probe false does not wait for the boot", async () => {
-  const fn = await register(server, { environment: { FAIL: "1" }, probe: false });
+  await using fn = await register(server, { environment: { FAIL: "1" }, probe: false });
   expect(fn.warnings).toBeUndefined();
 });
 
@@ -99,7 +99,7 @@ test.each([
   [undefined, "isolated", "refused"],
   ["bridge", "bridge", "reached"],
 ])("a neighbour on the same network connects to an instance that waits for its call (network %p, so %s): %s", async (network, actual, expected) => {
-  const fn = await register(server, network === undefined ? {} : { network });
+  await using fn = await register(server, network === undefined ? {} : { network });
   expect(fn.network).toBe(actual);
   await full(server, fn, 1);
   const [id = ""] = await containersOf(fn);
@@ -109,6 +109,8 @@ test.each([
   const neighbour = await server.createFunction(await fixture("chaos"), { entrypoint, network: actual });
   const response = await server.invoke(neighbour, JSON.stringify(address));
   expect([response.status, await response.json()]).toEqual([200, expected]);
+  await server.api("DELETE", `/v1/functions/${neighbour.id}`);
+  await containersBecome(0, neighbour);
 });
 
 /** Returns the processor time that a container has used, in milliseconds, by its cgroup. */
@@ -119,7 +121,7 @@ async function usedBy(id: string): Promise<number> {
 }
 
 async function usedWhileIdle(settings: object): Promise<number> {
-  const fn = await register(server, { environment: { SPIN: "1" }, ...settings });
+  await using fn = await register(server, { environment: { SPIN: "1" }, ...settings });
   await full(server, fn, 1);
   const [id = ""] = await containersOf(fn);
   const before = await usedBy(id);

@@ -2,6 +2,7 @@ import { expect } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { fixture } from "../../support/images.ts";
 import type { TestServer } from "../../support/server.ts";
+import { containersBecome } from "../pool/pools.ts";
 
 /**
  * A server that says which of its instances it is, and how many calls that has had. A call may wait until so many are present
@@ -42,13 +43,18 @@ export interface Registered extends Function {
   readonly warnings?: readonly string[];
 }
 
-/** Registers the app as a function of the contract `http`. */
-export async function register(server: TestServer, settings: object = {}): Promise<Registered> {
+/** Registers the app as a function of the contract `http`; it is deleted at the end, and nothing of it is left. */
+export async function register(server: TestServer, settings: object = {}): Promise<Registered & AsyncDisposable> {
   const command = ["bun", "-e", APP];
   const body = { image: await fixture("bun"), contract: "http", command, ...settings };
   const { status, body: reply } = await server.api<Registered>("POST", "/v1/functions", body);
   expect([status, reply.message]).toEqual([201, expect.any(String)]);
-  return reply.data;
+  return Object.assign(reply.data, {
+    async [Symbol.asyncDispose]() {
+      await server.api("DELETE", `/v1/functions/${reply.data.id}`);
+      await containersBecome(0, reply.data);
+    },
+  });
 }
 
 export async function saidBy(response: Response): Promise<Said> {

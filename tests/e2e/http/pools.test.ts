@@ -13,14 +13,14 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 test("an instance of a function with max_calls 0 serves one call after the other", async () => {
-  const fn = await register(server, { max_calls: 0 });
+  await using fn = await register(server, { max_calls: 0 });
   const first = await call(server, fn);
   const second = await call(server, fn);
   expect([first.call, second]).toEqual([1, { ...first, call: 2 }]);
 });
 
 test("an instance is replaced after max_calls calls", async () => {
-  const fn = await register(server, { max_calls: 2 });
+  await using fn = await register(server, { max_calls: 2 });
   const said: Said[] = [];
   for (let count = 0; count < 4; count++) said.push(await call(server, fn));
   expect(said.map((one) => one.call)).toEqual([1, 2, 1, 2]);
@@ -28,7 +28,7 @@ test("an instance is replaced after max_calls calls", async () => {
 });
 
 test("32 calls are served by one instance at the same time, and the pool shows them", async () => {
-  const fn = await register(server, { max_calls: 0, concurrency: 32, warm_max: 1 });
+  await using fn = await register(server, { max_calls: 0, concurrency: 32, warm_max: 1 });
   const early = Array.from({ length: 31 }, () => call(server, fn, { hold: 32 }));
   const state = await pool(server, fn, ({ streams }) => streams === 31);
   expect(state).toMatchObject({ busy: 1, ready: 0, booting: 0 });
@@ -41,7 +41,7 @@ test("32 calls are served by one instance at the same time, and the pool shows t
 
 test("a deploy under load fails no call: those under way end in the old instance, later ones get the new", async () => {
   const settings = { max_calls: 0, concurrency: 8, warm_max: 1, environment: { RELEASE: "1" } };
-  const fn = await register(server, settings);
+  await using fn = await register(server, settings);
   // Two calls stay in the old instance until a third comes to it.
   const held = [call(server, fn, { hold: 3 }), call(server, fn, { hold: 3 })];
   await pool(server, fn, ({ streams }) => streams === 2);
@@ -71,7 +71,7 @@ test("a deploy under load fails no call: those under way end in the old instance
 test("a rotated secret is in the next call, and a call under way ends as it began", async () => {
   const secrets = [{ name: "pool-token", environment: "TOKEN" }];
   await server.api("PUT", "/v1/secrets/pool-token", { value: "first-value" });
-  const fn = await register(server, { max_calls: 0, concurrency: 4, warm_max: 1, secrets });
+  await using fn = await register(server, { max_calls: 0, concurrency: 4, warm_max: 1, secrets });
   const before = await call(server, fn);
   const caller = new AbortController();
   const held = server.invoke(fn, { hold: 2 }, { signal: caller.signal });
