@@ -36,6 +36,8 @@ void signal_all(int number) {
 
 void kill_all(void) { signal_all(SIGKILL); }
 
+pid_t function_process(void) { return child; }
+
 /* Returns whether we are the only process left in the container: as PID 1, we become the parent of every orphan. */
 bool alone(void) {
   siginfo_t info;

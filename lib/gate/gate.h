@@ -156,6 +156,7 @@ void kill_function(void);
 void adopt_function(pid_t init, int go, int exec_errno);
 void conclude(int status, const struct rusage *usage);
 bool reap(void);
+pid_t function_process(void);
 void signal_all(int number);
 void kill_all(void);
 void kill_others(void);

@@ -97,6 +97,7 @@ static void send_booted(const struct listener *at_port) {
 static void become_ready(const struct listener *at) {
   clear_alarm();
   state = SERVING;
+  begin_watch();
   send_booted(at);
 }
 
@@ -146,9 +147,12 @@ static bool is_idle(void) { return serves ? !in_call : stream_count() == 0; }
 /* Returns whether the last call has ended, and output beyond the limit is to be sent before anything else is read. */
 bool tail_is_due(void) { return tail_due && state == SERVING && is_idle(); }
 
+/* Returns whether the instance is to be frozen as soon as it is calm. One that asks for its calls has told us itself. */
+static bool wants_freeze(void) { return freezes && !frozen && state == SERVING && is_idle(); }
+
 /* Freezes an instance that has nothing to do. */
 static void freeze(void) {
-  if (!freezes || frozen || state != SERVING || !is_idle()) return;
+  if (!wants_freeze() || !(serves || has_been_calm())) return;
   frozen = true;
   signal_all(SIGSTOP);
 }
@@ -166,6 +170,7 @@ void advance_boot(void) {
 /* Returns the milliseconds until something is to be done that no event announces, or -1. */
 int boot_recheck_ms(void) {
   if (phase() == DRAINING) return quiet_ms() > 0 ? quiet_ms() : -1;
+  if (phase() == RUNNING && wants_freeze()) return (int)(next_look_us() / 1000) + 1;
   if (phase() != RUNNING || state != BOOTING) return -1;
   const uint64_t now = now_us();
   return probe_at_us <= now ? 0 : (int)((probe_at_us - now + 999) / 1000);
