@@ -69,7 +69,10 @@ export function detectContract(image: string, signals: ImageSignals, own: Own): 
   if (variables.AWS_LWA_PORT !== undefined) return sure("web_adapter");
   const first = own.entrypoint ? own.entrypoint[0] : signals.entrypoint[0];
   if (first !== undefined && /^\/cnb\/(?:process\/|lifecycle\/launcher$)/.test(first)) return sure("buildpack");
-  if (variables.FUNCTION_TARGET !== undefined || words.some((word) => /^functions-framework/.test(programOf(word)))) {
+  if (
+    variables.FUNCTION_TARGET !== undefined ||
+    words.some((word) => programOf(word).startsWith("functions-framework"))
+  ) {
     return sure("functions_framework");
   }
   const { exposed_ports: ports } = signals;

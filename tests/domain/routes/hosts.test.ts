@@ -97,7 +97,7 @@ describe("nameInHost", () => {
         port,
         (name, upper, dot, end) => {
           const host = name.toLowerCase();
-          const spelled = [...host]
+          const spelled = Array.from(host)
             .map((char, at) => (upper[at % upper.length] === true ? char.toUpperCase() : char))
             .join("");
           expect(nameInHost(spelled + dot + end)).toBe(host);

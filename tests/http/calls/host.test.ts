@@ -94,7 +94,9 @@ describe("a host of a route", () => {
     );
     await fc.assert(
       fc.asyncProperty(spelling, async ([upper, dot, port]) => {
-        const spelled = [...HOST].map((char, at) => (upper[at] === true ? char.toUpperCase() : char)).join("");
+        const spelled = Array.from(HOST)
+          .map((char, at) => (upper[at] === true ? char.toUpperCase() : char))
+          .join("");
         expect(seen(await at(spelled + dot + port, "/v1/functions")).url).toBe("/v1/functions");
       }),
       { numRuns: 20 },
