@@ -45,5 +45,9 @@ function lastOf(logs: readonly LogEntry[]): LogEntry[] {
 /** Returns the last lines of an output. */
 export function lastLines(logs: readonly LogEntry[], lines: number): string[] {
   const text = logs.map((entry) => entry.text).join("");
-  return text.split("\n").map((line) => line.trimEnd()).filter((line) => line !== "").slice(-lines);
+  return text
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .filter((line) => line !== "")
+    .slice(-lines);
 }

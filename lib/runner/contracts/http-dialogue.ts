@@ -16,7 +16,10 @@ import type { HttpRequest } from "./http-head.ts";
 const FAILURES: ReadonlySet<number> = new Set([408, 429]);
 
 /** The reader of a request's body. */
-type Upload = Pick<ReadableStreamDefaultReader<Uint8Array>, "read" | "cancel">;
+interface Upload {
+  read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
+  cancel(): Promise<void>;
+}
 
 /** One request and its answer, over a connection of their own. */
 export class HttpDialogue implements StreamReader, Dialogue {
@@ -168,7 +171,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
       for (;;) {
         const { done, value } = await upload.read();
         if (this.#over) return;
-        if (done) break;
+        if (done || value === undefined) break;
         if (value.length === 0) continue;
         this.#sent += value.length;
         if (!this.#stream.write(this.#coding === "chunked" ? encodeChunk(value) : value)) await this.#roomAgain();

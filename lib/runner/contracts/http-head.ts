@@ -12,7 +12,14 @@ export interface HttpRequest {
 }
 
 /** Headers that the server writes itself, or that it has obeyed already. */
-const OWN: ReadonlySet<string> = new Set(["content-length", "expect", "forwarded", "host", "x-real-ip", "x-request-id"]);
+const OWN: ReadonlySet<string> = new Set([
+  "content-length",
+  "expect",
+  "forwarded",
+  "host",
+  "x-real-ip",
+  "x-request-id",
+]);
 const FORWARDED = "x-forwarded-";
 /** The methods whose requests have a length even if their body is empty (RFC 9110, 8.6). */
 const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
@@ -59,7 +66,9 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
 /** Returns the length of a request's body; null if it is not known, and undefined if there is no body. */
 function bodyLength({ method, headers, body }: FunctionRequest): number | null | undefined {
   if (body instanceof Uint8Array) {
-    return body.length > 0 || WITH_BODY.has(method) || headers["content-length"] !== undefined ? body.length : undefined;
+    return body.length > 0 || WITH_BODY.has(method) || headers["content-length"] !== undefined
+      ? body.length
+      : undefined;
   }
   const given = headers["content-length"];
   return given !== undefined && /^\d{1,15}$/.test(given) ? Number(given) : null;

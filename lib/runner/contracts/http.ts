@@ -43,10 +43,7 @@ export const HTTP = {
   },
 
   /** Turns a call into its exchange. Returns a promise only if the body of the request must arrive first. */
-  exchange(
-    { id, function: fn, request }: ContractCall,
-    now: () => number,
-  ): StreamExchange | Promise<StreamExchange> {
+  exchange({ id, function: fn, request }: ContractCall, now: () => number): StreamExchange | Promise<StreamExchange> {
     const { body, headers } = request;
     if (!(body instanceof Uint8Array) && fn.buffer_request && headers["content-length"] === undefined) {
       return bytesOf(body).then((bytes) => exchangeOf(id, { ...request, body: bytes }, now));

@@ -98,7 +98,8 @@ class ChunkLines {
     const line = Buffer.concat(this.#line);
     this.#line = [];
     this.#bytes = 0;
-    if (line[line.length - 2] !== CR) throw new MalformedResponse("has a line among its chunks that ends without CR LF");
+    if (line[line.length - 2] !== CR)
+      throw new MalformedResponse("has a line among its chunks that ends without CR LF");
     return line.toString("latin1", 0, line.length - 2);
   }
 

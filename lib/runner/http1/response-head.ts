@@ -74,8 +74,10 @@ export class ResponseHeadReader {
 
   #count(bytes: number): void {
     this.#bytes += bytes;
-    if (this.#bytes > RESPONSE_HEAD_BYTES) throw new MalformedResponse(`has a head of over ${RESPONSE_HEAD_BYTES} bytes`);
-    if (this.#lines.length > RESPONSE_HEADERS + 1) throw new MalformedResponse(`has more than ${RESPONSE_HEADERS} headers`);
+    if (this.#bytes > RESPONSE_HEAD_BYTES)
+      throw new MalformedResponse(`has a head of over ${RESPONSE_HEAD_BYTES} bytes`);
+    if (this.#lines.length > RESPONSE_HEADERS + 1)
+      throw new MalformedResponse(`has more than ${RESPONSE_HEADERS} headers`);
   }
 
   #takeLine(): string {

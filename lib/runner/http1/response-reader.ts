@@ -42,7 +42,9 @@ export class ResponseReader {
   *close(): Generator<ResponsePart, void, void> {
     if (this.#ended) return;
     if (this.#body === undefined) {
-      throw new MalformedResponse(this.isEmpty ? "is missing: it closed the connection" : "ends in the middle of its head");
+      throw new MalformedResponse(
+        this.isEmpty ? "is missing: it closed the connection" : "ends in the middle of its head",
+      );
     }
     this.#body.close();
     yield this.#end();

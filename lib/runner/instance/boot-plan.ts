@@ -69,7 +69,9 @@ function portsOf({ request: { ports } }: BootPlan): string {
 function instead(listeners: readonly Listener[]): string {
   const [first] = listeners;
   if (first === undefined) return 'nothing listens; raise "boot_timeout_ms", or see its logs';
-  const all = listeners.map(({ address, port }) => (address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`));
+  const all = listeners.map(({ address, port }) =>
+    address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`,
+  );
   return `it listens on ${all.join(", ")}; set "port" to ${first.port}`;
 }
 

@@ -167,8 +167,14 @@ export class BootedInstance implements PoolInstance {
     await this.#within(boot_timeout_ms + REPORT_MS, this.#booted.promise, () => notReadyInTime(this.#plan, []));
     if (isReady !== undefined) {
       const left = Math.max(1, boot_timeout_ms - (this.#clock.monotonic() - began));
-      const answers = isReady((reader) => this.#conversation.open(reader), this.#clock, () => this.#state === "booting");
-      await this.#within(left, Promise.race([answers, this.#exit.promise]), () => notReadyInTime(this.#plan, this.#idleOutput.take().entries, true));
+      const answers = isReady(
+        (reader) => this.#conversation.open(reader),
+        this.#clock,
+        () => this.#state === "booting",
+      );
+      await this.#within(left, Promise.race([answers, this.#exit.promise]), () =>
+        notReadyInTime(this.#plan, this.#idleOutput.take().entries, true),
+      );
       if (this.#state !== "booting") return this.#booted.promise;
     }
     this.#bootMs = this.#clock.monotonic() - began;

@@ -101,7 +101,10 @@ export class Pool {
       starting: this.#starting - this.#booting,
       busy: this.#busy.size,
       target: this.target,
-      ...(this.#fn.contract === "http" && { booting: this.#booting, streams: this.#shared?.streams ?? this.#busy.size }),
+      ...(this.#fn.contract === "http" && {
+        booting: this.#booting,
+        streams: this.#shared?.streams ?? this.#busy.size,
+      }),
     };
     return this.#problem === undefined ? state : { ...state, problem: this.#problem };
   }

@@ -348,7 +348,8 @@ export class Pools implements Disposable {
   /** Gives an instance no further call: it is retired now, or when the calls that it serves besides are over. */
   #letGo(instance: PoolInstance): void {
     const pool = this.#members.get(instance)?.pool;
-    if (pool === undefined || instance.state === "retired" || pool.release(instance) === 0) return this.#retire(instance);
+    if (pool === undefined || instance.state === "retired" || pool.release(instance) === 0)
+      return this.#retire(instance);
     this.#turns.consider(pool);
   }
 

@@ -75,7 +75,10 @@ export async function portsAfterPull(
   const { image, environment, entrypoint, command } = fn;
   const given = { contract, entrypoint, command, ...(port_reason === "setting" && { port }) };
   try {
-    const { ofImage, origins } = await chooseContract({ image, signals, given, environment, with: undefined }, undefined);
+    const { ofImage, origins } = await chooseContract(
+      { image, signals, given, environment, with: undefined },
+      undefined,
+    );
     const { port_reason: reason, extra_ports } = origins;
     return { ...(ofImage.port !== undefined && { port: ofImage.port }), port_reason: reason, extra_ports };
   } catch (error) {
@@ -90,6 +93,7 @@ function withoutImage(before: Function, given: Partial<Settings>): Consequences 
   const contract = given.contract ?? before.contract;
   const chosen = given.contract !== undefined && { contract_reason: "setting" as const };
   if (contract !== "http") return { ...chosen, port_reason: null, extra_ports: [] };
-  const port_reason = typeof given.port === "number" ? "setting" : given.port === null ? "default" : (before.port_reason ?? "default");
+  const port_reason =
+    typeof given.port === "number" ? "setting" : given.port === null ? "default" : (before.port_reason ?? "default");
   return { ...chosen, port_reason };
 }

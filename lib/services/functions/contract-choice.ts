@@ -59,7 +59,8 @@ export async function chooseContract(asked: Undecided, trialBoot: TrialBoot | un
   const known = portGiven(given, labels);
   if (known !== undefined) return { ofImage, origins: { contract_reason, port_reason: known, extra_ports } };
   const found = portOf(signals, own);
-  if (found === undefined) throw severalPorts(image, signals.exposed_ports, 'give as "port" the one that takes requests');
+  if (found === undefined)
+    throw severalPorts(image, signals.exposed_ports, 'give as "port" the one that takes requests');
   const { port, port_reason } = found;
   return { ofImage: { ...ofImage, port }, origins: { contract_reason, port_reason, extra_ports } };
 }
@@ -92,7 +93,8 @@ async function contractFor(
   if (trialBoot === undefined || !isPossible(candidate)) return files;
   const { listens } = await trialBoot({ ...candidate, extra_ports: [] });
   if (!listens) return { contract: "files", contract_reason: "ended" };
-  if (blind) throw severalPorts(image, signals.exposed_ports, 'give "contract" and, for "http", the "port" that takes requests');
+  if (blind)
+    throw severalPorts(image, signals.exposed_ports, 'give "contract" and, for "http", the "port" that takes requests');
   return { contract: "http", contract_reason: detected.reason };
 }
 

@@ -98,7 +98,9 @@ export class ManifestService {
       });
     }
     const targetsFor = async (contractOf: (fn: string) => ContractName) =>
-      new Map(await mapInSlices(Object.entries(routes), ([name, route]) => [name, this.#target(name, route, contractOf)]));
+      new Map(
+        await mapInSlices(Object.entries(routes), ([name, route]) => [name, this.#target(name, route, contractOf)]),
+      );
     // Before an image is looked for. What follows from the contracts comes after that.
     checkTargets(present, { functions: bodies, routes: await targetsFor(() => "files") }, { prune });
     checkFollowers(present, bodies, { prune });
@@ -117,7 +119,11 @@ export class ManifestService {
   }
 
   /** Reads a route of a manifest. Its name is its path, or the first of its hosts. */
-  #target(name: string, { function: fn, ...given }: ManifestRoute, contractOf: (fn: string) => ContractName): RouteTarget {
+  #target(
+    name: string,
+    { function: fn, ...given }: ManifestRoute,
+    contractOf: (fn: string) => ContractName,
+  ): RouteTarget {
     const { hosts = [] } = given;
     if (hosts.length === 0) this.#deps.routes.placeOf({ path: name });
     return about("Route", name, () => {
@@ -201,7 +207,11 @@ export class ManifestService {
       const before = step.action === "updated" ? step.before : undefined;
       const after: Route =
         before === undefined
-          ? this.#deps.routes.recordOf({ path: options.hosts.length > 0 ? null : name, hosts: options.hosts }, fn, options)
+          ? this.#deps.routes.recordOf(
+              { path: options.hosts.length > 0 ? null : name, hosts: options.hosts },
+              fn,
+              options,
+            )
           : { id: before.id, path: before.path, function: fn, ...options };
       await this.#deps.routes.checkVersions(after).catch((error: unknown) => {
         throw errorAbout("Route", name, error);
@@ -261,7 +271,10 @@ export class ManifestService {
 }
 
 function wrongName(host: string): AppError {
-  return new AppError("invalid_request", `a route with hosts is named by the first of them: write its name as ${quoted(host)}`);
+  return new AppError(
+    "invalid_request",
+    `a route with hosts is named by the first of them: write its name as ${quoted(host)}`,
+  );
 }
 
 /** Returns a function with its followers by their ids; a manifest has their names. */

@@ -1,9 +1,20 @@
 import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
 import { contractOf } from "../../domain/functions/contract.ts";
-import { cellsToCheck, checkSettings, fullSettings, settingsAfterChange, settingsAtCreation } from "../../domain/functions/rules.ts";
+import {
+  cellsToCheck,
+  checkSettings,
+  fullSettings,
+  settingsAfterChange,
+  settingsAtCreation,
+} from "../../domain/functions/rules.ts";
 import { type Settings, SETTINGS } from "../../domain/functions/settings.ts";
-import { type CreateFunction, type Function, FUNCTION_DEFAULTS, type Origins } from "../../domain/functions/functions.ts";
+import {
+  type CreateFunction,
+  type Function,
+  FUNCTION_DEFAULTS,
+  type Origins,
+} from "../../domain/functions/functions.ts";
 import { LABEL_SETTINGS } from "../../domain/images/labels.ts";
 import { timestamp } from "../../domain/types.ts";
 import { parseImageReference } from "../../domain/images/reference.ts";
@@ -36,7 +47,6 @@ interface Preparing {
 
 // Object.keys forgets the type of the keys.
 const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
-
 
 interface ChoosingOptions {
   readonly before: Function | undefined;
@@ -122,7 +132,10 @@ export class FunctionPreparation {
     const { runner } = this.#deps;
     const image_id = change.resolved?.image_id ?? before.image_id;
     const signals = image_id === null ? undefined : await runner.images.signals(image_id);
-    const consequences = await contractAfterChange(before, change, { signals, trialBoot: runner.trialBoot?.bind(runner) });
+    const consequences = await contractAfterChange(before, change, {
+      signals,
+      trialBoot: runner.trialBoot?.bind(runner),
+    });
     const after = { ...before, ...settingsAfterChange(before, { ...change.given, ...consequences }) };
     checkSettings(after);
     if (after.contract !== before.contract) await runner.check(othersThan(before, networkOf(after)));
@@ -137,7 +150,8 @@ export class FunctionPreparation {
   ): Promise<Choice | undefined> {
     const image_id = (kept ?? resolved)?.image_id ?? null;
     const signals = image_id === null ? undefined : await this.#deps.runner.images.signals(image_id);
-    if (signals === undefined || (kept !== undefined && (await this.settingsOfImage(kept)) === undefined)) return undefined;
+    if (signals === undefined || (kept !== undefined && (await this.settingsOfImage(kept)) === undefined))
+      return undefined;
     const now = timestamp(this.#deps.clock.now());
     const record = { ...FUNCTION_DEFAULTS, ...target, id: this.#deps.clock.uuid(), created_at: now, updated_at: now };
     const candidate = (ofImage: Partial<Settings>): Function => ({

@@ -87,7 +87,11 @@ export class RouteService {
   }
 
   /** Returns the place of a new route. Throws as `placeOf` does; `asked` is the `Host` of the request, if it came by HTTP. */
-  placeOf(given: { readonly path?: string | null; readonly hosts?: readonly string[] }, before?: Place, asked?: string): Place {
+  placeOf(
+    given: { readonly path?: string | null; readonly hosts?: readonly string[] },
+    before?: Place,
+    asked?: string,
+  ): Place {
     const { ownNames } = this.#deps;
     return placeOf(given, asked === undefined ? ownNames : new Set([...ownNames, nameInHost(asked)]), before);
   }
@@ -135,7 +139,12 @@ export class RouteService {
     const { before, after } = await retryStale(async () => {
       const before = this.get(id);
       const fn = function_id === undefined ? before.function : this.#deps.functions.get(function_id);
-      const after: Route = { ...before, ...changedOptions(before, changes), function: fn, ...this.placeOf(body, before, asked) };
+      const after: Route = {
+        ...before,
+        ...changedOptions(before, changes),
+        function: fn,
+        ...this.placeOf(body, before, asked),
+      };
       checkRouteOptions(after);
       if (fn.id !== before.function.id) checkMove(before, body);
       const basis = await this.checkVersions(after);

@@ -51,7 +51,12 @@ describe("a server in Bun", () => {
   test("answers a call that it has booted for, and is used once", async () => {
     const answer = await server.invoke(fn, "hello", { headers: { "content-type": "text/plain" } });
     expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "application/json;charset=utf-8"]);
-    const said = (await answer.json()) as { method: string; url: string; body: string; headers: Record<string, string> };
+    const said = (await answer.json()) as {
+      method: string;
+      url: string;
+      body: string;
+      headers: Record<string, string>;
+    };
     const id = answer.headers.get("x-request-id") ?? "";
     expect(said).toMatchObject({ method: "POST", body: "hello" });
     expect(new URL(said.url).pathname).toBe("/");
@@ -74,7 +79,11 @@ describe("a server in Bun", () => {
   });
 
   test("gets the path behind its route and the query as they were sent", async () => {
-    const answer = await fetch(`${url}/a%20b/c?d=%2F&e`, { method: "PUT", body: "x", headers: { Forwarded: "for=evil" } });
+    const answer = await fetch(`${url}/a%20b/c?d=%2F&e`, {
+      method: "PUT",
+      body: "x",
+      headers: { Forwarded: "for=evil" },
+    });
     const said = (await answer.json()) as { method: string; url: string; headers: Record<string, string> };
     expect([said.method, said.url.replace(/^.*?\/\/[^/]*/, "")]).toEqual(["PUT", "/a%20b/c?d=%2F&e"]);
     expect(said.headers["x-forwarded-prefix"]).toBe("/r/echo");
@@ -90,7 +99,10 @@ describe("a server in Bun", () => {
 
   test("that exits in a call: 502 with its exit code", async () => {
     const answer = await fetch(`${url}/exit?code=7`);
-    expect([answer.status, await answer.json()]).toEqual([502, expect.objectContaining({ reason: "invalid_response" })]);
+    expect([answer.status, await answer.json()]).toEqual([
+      502,
+      expect.objectContaining({ reason: "invalid_response" }),
+    ]);
     const record = await eventuallyDone(answer.headers.get("x-request-id") ?? "");
     expect(record).toMatchObject({ exit_code: 7, message: expect.stringContaining("exited with code 7") });
   });
@@ -98,7 +110,10 @@ describe("a server in Bun", () => {
   test("that does not answer in time: 504", async () => {
     const slow = await register({ timeout_ms: 300 });
     const answer = await fetch(`${await routeTo(slow, "/slow")}/hang`);
-    expect([answer.status, await answer.json()]).toEqual([504, expect.objectContaining({ reason: "function_timeout" })]);
+    expect([answer.status, await answer.json()]).toEqual([
+      504,
+      expect.objectContaining({ reason: "function_timeout" }),
+    ]);
   });
 });
 
@@ -129,12 +144,17 @@ test("a server on another port: 504 boot_timeout, which names that port", async 
 });
 
 test("busybox httpd serves its pages, with HEAD and without a body for 304", async () => {
-  const script = "mkdir -p /tmp/www && echo '<h1>hello</h1>' > /tmp/www/index.html && exec httpd -f -p $PORT -h /tmp/www";
+  const script =
+    "mkdir -p /tmp/www && echo '<h1>hello</h1>' > /tmp/www/index.html && exec httpd -f -p $PORT -h /tmp/www";
   const shell = await fixture("shell");
   const fn = await server.createFunction(shell, { contract: "http", command: ["-c", script], network: "none" });
   const url = await routeTo(fn, "/pages");
   const page = await fetch(`${url}/`);
-  expect([page.status, page.headers.get("content-type"), await page.text()]).toEqual([200, "text/html", "<h1>hello</h1>\n"]);
+  expect([page.status, page.headers.get("content-type"), await page.text()]).toEqual([
+    200,
+    "text/html",
+    "<h1>hello</h1>\n",
+  ]);
   const head = await fetch(`${url}/`, { method: "HEAD" });
   expect([head.status, await head.text()]).toEqual([200, ""]);
   expect((await fetch(`${url}/missing`)).status).toBe(404);

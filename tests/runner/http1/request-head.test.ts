@@ -6,9 +6,12 @@ const encode = (method: string, target: string, headers: [string, string][]) =>
   Buffer.from(encodeRequestHead({ method, target, headers })).toString("latin1");
 
 test("encodeRequestHead writes a request line, the headers as they are, and an empty line", () => {
-  expect(encode("GET", "/a%20b?c=d", [["Host", "example.com"], ["X", "caf\xe9"]])).toBe(
-    "GET /a%20b?c=d HTTP/1.1\r\nHost: example.com\r\nX: caf\xe9\r\n\r\n",
-  );
+  expect(
+    encode("GET", "/a%20b?c=d", [
+      ["Host", "example.com"],
+      ["X", "caf\xe9"],
+    ]),
+  ).toBe("GET /a%20b?c=d HTTP/1.1\r\nHost: example.com\r\nX: caf\xe9\r\n\r\n");
 });
 
 test.each([

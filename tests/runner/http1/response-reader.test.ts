@@ -15,8 +15,16 @@ describe("ResponseReader reads", () => {
     ["a body until the end of the connection", `${OK}\r\nhi`, "hi"],
     ["the same of HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\nhi", "hi"],
     ["chunks", `${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n01\r\n!\r\n0\r\n\r\n`, "hi!"],
-    ["chunks with extensions and trailers", `${OK}transfer-encoding: Chunked\r\n\r\n2;a="b"\r\nhi\r\n0\r\nX: y\r\n\r\n`, "hi"],
-    ["an answer behind interim ones", `HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${OK}\r\nhi`, "hi"],
+    [
+      "chunks with extensions and trailers",
+      `${OK}transfer-encoding: Chunked\r\n\r\n2;a="b"\r\nhi\r\n0\r\nX: y\r\n\r\n`,
+      "hi",
+    ],
+    [
+      "an answer behind interim ones",
+      `HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${OK}\r\nhi`,
+      "hi",
+    ],
     ["no body of a 204", "HTTP/1.1 204 No Content\r\n\r\nhi", ""],
     ["no body of a 304 that has a length", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", ""],
     ["a status without its phrase", "HTTP/1.1 404\r\n\r\nhi", "hi"],
@@ -82,7 +90,11 @@ describe("ResponseReader refuses", () => {
     ["257 headers", `${OK}${"X: y\r\n".repeat(257)}\r\n`, "more than 256 headers"],
     ["a body that is too short", `${OK}Content-Length: 3\r\n\r\nhi`, "in the middle of its body"],
     ["chunks without an end", `${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n`, "in the middle of its body"],
-    ["a chunk that is too long", `${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi!\r\n0\r\n\r\n`, "longer than its size"],
+    [
+      "a chunk that is too long",
+      `${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi!\r\n0\r\n\r\n`,
+      "longer than its size",
+    ],
     ["a chunk without a size", `${OK}Transfer-Encoding: chunked\r\n\r\n;a\r\nhi\r\n`, "size is no number"],
     ["a negative size", `${OK}Transfer-Encoding: chunked\r\n\r\n-2\r\nhi\r\n`, "size is no number"],
     ["a size beyond 2^53", `${OK}Transfer-Encoding: chunked\r\n\r\n${"f".repeat(16)}\r\n`, "size is no number"],
@@ -96,7 +108,9 @@ describe("ResponseReader refuses", () => {
   });
 });
 
-const name = fc.stringMatching(/^[a-z0-9!#$%&'*+.^_`|~-]{1,12}$/).filter((name) => !/^(content-length|transfer-encoding)$/.test(name));
+const name = fc
+  .stringMatching(/^[a-z0-9!#$%&'*+.^_`|~-]{1,12}$/)
+  .filter((name) => !/^(content-length|transfer-encoding)$/.test(name));
 const value = fc
   .array(fc.integer({ min: 0, max: 255 }), { maxLength: 20 })
   .map((codes) => String.fromCharCode(...codes).trim())
@@ -115,8 +129,14 @@ test("ResponseReader reads what was written, however it is cut", () => {
       places,
       (status, headers, pieces, how, cuts) => {
         const body = pieces.join("");
-        const own = { length: `Content-Length: ${body.length}\r\n`, chunked: "Transfer-Encoding: chunked\r\n", until_close: "" };
-        const chunked = pieces.filter((piece) => piece !== "").map((piece) => encodeChunk(Buffer.from(piece, "latin1")));
+        const own = {
+          length: `Content-Length: ${body.length}\r\n`,
+          chunked: "Transfer-Encoding: chunked\r\n",
+          until_close: "",
+        };
+        const chunked = pieces
+          .filter((piece) => piece !== "")
+          .map((piece) => encodeChunk(Buffer.from(piece, "latin1")));
         const coded = how === "chunked" ? Buffer.concat([...chunked, LAST_CHUNK]).toString("latin1") : body;
         const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`).join("");
         const text = `HTTP/1.1 ${status} \r\n${lines}${own[how]}\r\n${coded}`;
@@ -134,7 +154,25 @@ test("ResponseReader reads what was written, however it is cut", () => {
 const hostile = fc
   .array(
     fc.oneof(
-      { weight: 5, arbitrary: fc.constantFrom(OK, "\r\n", "\n", "\r", ":", " ", "0", "0\r\n\r\n", "ffffffff", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", "HTTP/1.1 100 \r\n\r\n", "1\r\na\r\n", "\0") },
+      {
+        weight: 5,
+        arbitrary: fc.constantFrom(
+          OK,
+          "\r\n",
+          "\n",
+          "\r",
+          ":",
+          " ",
+          "0",
+          "0\r\n\r\n",
+          "ffffffff",
+          "Content-Length: 3\r\n",
+          "Transfer-Encoding: chunked\r\n",
+          "HTTP/1.1 100 \r\n\r\n",
+          "1\r\na\r\n",
+          "\0",
+        ),
+      },
       { weight: 1, arbitrary: bytes },
     ),
     { maxLength: 20 },
@@ -157,7 +195,12 @@ test("ResponseReader gives the same answer or the same problem for hostile bytes
 
 test("a problem quotes nothing of the answer", () => {
   const secret = "s3cr3t-v4lu3";
-  for (const text of [`${secret}\r\n\r\n`, `${OK}${secret}\r\n\r\n`, `${OK}X-${secret} : a\r\n\r\n`, `${OK}X: ${secret}\0\r\n\r\n`]) {
+  for (const text of [
+    `${secret}\r\n\r\n`,
+    `${OK}${secret}\r\n\r\n`,
+    `${OK}X-${secret} : a\r\n\r\n`,
+    `${OK}X: ${secret}\0\r\n\r\n`,
+  ]) {
     const { problem } = readResponse([text]);
     expect(problem).not.toContain(secret);
     expect(problem).toBeString();

@@ -55,7 +55,13 @@ describe("BootedInstance boots", () => {
     ["is out of memory", { ...exitFrame(), signal: 9, oomKills: 1 }, "out_of_memory", /memory_bytes/],
     [
       "listens elsewhere",
-      { type: "not_listening", listeners: [{ address: "127.0.0.1", port: 3000 }, { address: "::1", port: 3001 }] },
+      {
+        type: "not_listening",
+        listeners: [
+          { address: "127.0.0.1", port: 3000 },
+          { address: "::1", port: 3001 },
+        ],
+      },
       "boot_timeout",
       /did not listen on port 8080 within 60000 ms: it listens on 127\.0\.0\.1:3000, \[::1\]:3001; set "port" to 3000/,
     ],
@@ -67,7 +73,11 @@ describe("BootedInstance boots", () => {
     await app.say({ type: "ready", version: 5, uid: 0, gid: 0, surroundings: "processes", why: "" });
     await app.log("a\nb\nc\nd\ne\n\nno DATABASE_URL\n");
     await app.say(frame);
-    expect(await ready).toMatchObject({ reason, message: expect.stringMatching(message), logs: [{ stream: "stdout" }] });
+    expect(await ready).toMatchObject({
+      reason,
+      message: expect.stringMatching(message),
+      logs: [{ stream: "stdout" }],
+    });
     expect([app.instance.state, app.channel.rejected]).toEqual(["retired", false]);
   });
 
@@ -87,7 +97,7 @@ describe("BootedInstance boots", () => {
   });
 
   test("with ready_path until its deadline", async () => {
-    app = new FakeApp({ ready_path: "/healthz", boot_timeout_ms: 1_000 });
+    app = new FakeApp({ ready_path: "/healthz", boot_timeout_ms: 900 });
     const ready = app.instance.ready(1_000, new AbortController().signal).catch((error: unknown) => error);
     await app.say({ type: "ready", version: 5, uid: 0, gid: 0, surroundings: "processes", why: "" });
     await app.say({ type: "booted", bootUs: 1, address: "127.0.0.1", port: 8080, streams: 64 });
@@ -105,7 +115,13 @@ describe("BootedInstance serves a call", () => {
     await app.clock.advance(5);
     await app.send(2, SHORT);
     const run = await pending;
-    expect(run.outcome).toMatchObject({ status: "succeeded", first_byte_ms: 5, boot_ms: 0, response_bytes: 2, cpu_ms: null });
+    expect(run.outcome).toMatchObject({
+      status: "succeeded",
+      first_byte_ms: 5,
+      boot_ms: 0,
+      response_bytes: 2,
+      cpu_ms: null,
+    });
     expect(await textOf(run.outcome)).toBe("hi");
     await app.heard();
     expect([app.instance.state, app.stream(1).closed, app.told]).toEqual(["draining", true, [0x05, FINISH]]);
@@ -218,7 +234,11 @@ describe("BootedInstance serves a call", () => {
     await app.heard();
     caller.abort();
     const run = await pending;
-    expect([run.outcome.status, (await run.ended).status, app.channel.closed]).toEqual(["cancelled", "cancelled", true]);
+    expect([run.outcome.status, (await run.ended).status, app.channel.closed]).toEqual([
+      "cancelled",
+      "cancelled",
+      true,
+    ]);
   });
 
   test("that was not delivered: the same call may go to another instance", async () => {
@@ -326,6 +346,12 @@ describe("BootedInstance that serves several calls", () => {
 
 function exitFrame() {
   const counters = { oomKills: 0, userUs: 1, systemUs: 2, peakBytes: 3, wallUs: 4, logDroppedBytes: 0 };
-  const files = { metaState: "missing", metaBytes: 0, bodyFile: false, responseState: "missing", responseBytes: 0 } as const;
+  const files = {
+    metaState: "missing",
+    metaBytes: 0,
+    bodyFile: false,
+    responseState: "missing",
+    responseBytes: 0,
+  } as const;
   return { type: "exit", exitCode: 0, signal: 0, ...counters, ...files } as const;
 }

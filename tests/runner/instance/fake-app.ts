@@ -49,7 +49,11 @@ export class FakeApp {
 
   constructor(settings: Partial<Function> = {}, secrets = NO_SECRETS) {
     this.function = { ...FUNCTION, ...settings };
-    this.instance = new BootedInstance(this.channel, this.clock, HTTP.plan(this.function, secrets, { log_bytes: 1_000 }));
+    this.instance = new BootedInstance(
+      this.channel,
+      this.clock,
+      HTTP.plan(this.function, secrets, { log_bytes: 1_000 }),
+    );
   }
 
   /** Sends frames of the gate in one chunk, and takes what the server writes then. */
@@ -71,7 +75,13 @@ export class FakeApp {
 
   exit(changes: Partial<Extract<GateFrame, { type: "exit" }>> = {}): Promise<void> {
     const counters = { oomKills: 0, userUs: 1_000, systemUs: 2_000, peakBytes: 3, wallUs: 4, logDroppedBytes: 0 };
-    const files = { metaState: "missing", metaBytes: 0, bodyFile: false, responseState: "missing", responseBytes: 0 } as const;
+    const files = {
+      metaState: "missing",
+      metaBytes: 0,
+      bodyFile: false,
+      responseState: "missing",
+      responseBytes: 0,
+    } as const;
     return this.say({ type: "exit", exitCode: 0, signal: 0, ...counters, ...files, ...changes });
   }
 

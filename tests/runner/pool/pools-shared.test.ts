@@ -17,7 +17,11 @@ async function call(under: PoolsUnderTest, fn: Function, count: number) {
 }
 
 /** Ends a call of an instance, which serves others or none. */
-function end(under: PoolsUnderTest, { instance, leave }: { instance: FakeInstance; leave: () => void }, others = 0): void {
+function end(
+  under: PoolsUnderTest,
+  { instance, leave }: { instance: FakeInstance; leave: () => void },
+  others = 0,
+): void {
   leave();
   if (others === 0) instance.state = "ready";
   under.pools.giveBack(instance);

@@ -72,7 +72,8 @@ function check(model: Model, real: Real): void {
     if (instance.state === "retired") continue;
     streams += one.streams;
     // One that takes no more calls, or of a version that is gone, ends with the last of its calls.
-    if (one.streams === 0 && one.open === "no") throw new Error("An instance without calls that must not be given any is kept");
+    if (one.streams === 0 && one.open === "no")
+      throw new Error("An instance without calls that must not be given any is kept");
   }
   const shown = under.pools.totals;
   expect(shown.streams).toBe(streams);
@@ -246,7 +247,9 @@ const EVENTS = [
 ] as const;
 
 const commands = fc.commands(
-  EVENTS.flatMap(([weight, Kind]) => Array.from({ length: weight }, () => fc.nat({ max: 2_000 }).map((n) => new Kind(n)))),
+  EVENTS.flatMap(([weight, Kind]) =>
+    Array.from({ length: weight }, () => fc.nat({ max: 2_000 }).map((n) => new Kind(n))),
+  ),
   { maxCommands: 60, size: "max" },
 );
 
@@ -276,7 +279,10 @@ test("Pools of instances that serve several calls at once give each no more than
     warm_max: fc.constantFrom(0, 1, 3),
     contract: fc.constant("http" as const),
   });
-  const limits = fc.record({ instances: fc.integer({ min: 1, max: 5 }), starts_at_once: fc.integer({ min: 1, max: 3 }) });
+  const limits = fc.record({
+    instances: fc.integer({ min: 1, max: 5 }),
+    starts_at_once: fc.integer({ min: 1, max: 3 }),
+  });
   await fc.assert(
     fc.asyncProperty(settings, limits, commands, async (how, most, events) => {
       const setup = () => ({
