@@ -35,6 +35,7 @@ import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
+import { createUploads } from "./calls/upload.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
 import { type BodyMemory, readerWithin } from "./calls/body-memory.ts";
 import type { SlowReaders } from "./wire/slow-readers.ts";
@@ -144,13 +145,14 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const { watch, unwatch } = watching(server, idle_timeouts);
   const clientOfRequest = (request: Request) => clientOf(services.clientAddress(request, server()) ?? "");
   const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
+  const beginUpload = createUploads({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
   // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.invocationId()));
   const allowed = (path: string) => allowedMethods(app().routes, path);
   const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere });
   const dispatch = (request: Request) => app().fetch(request);
   const submissions = new Submissions(services);
-  const calls = { ...services, submissions, readBody, requestId, server, request_bytes };
+  const calls = { ...services, submissions, readBody, beginUpload, requestId, server, request_bytes };
   const hosts = hostRoutes(services.routes, { ...calls, watch });
   const base = new Elysia({
     normalize: false,

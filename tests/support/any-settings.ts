@@ -60,7 +60,9 @@ export const anySettings: fc.Arbitrary<Settings> = fc
     { requiredKeys: [] },
   )
   // A server has a port, whether it was given or not.
-  .map((some) => (some.contract === "http" ? { ...some, port: some.port ?? 8080, isolation: "container" as const } : some))
+  .map((some) =>
+    some.contract === "http" ? { ...some, port: some.port ?? 8080, isolation: "container" as const } : some,
+  )
   .map((some): Settings => ({ ...SETTING_DEFAULTS, ...some }))
   .filter((settings) => {
     try {

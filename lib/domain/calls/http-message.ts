@@ -8,6 +8,11 @@ export interface FunctionRequest {
   readonly body: MessageBody;
   /** The origin of an HTTP request; null for a call by a schedule or after another function. */
   readonly via: HttpOrigin | null;
+  /**
+   * True if it asks for a WebSocket: if the function accepts (101), both bodies are what its connection carries then, as bytes. Only
+   * the contract `http` knows it.
+   */
+  readonly upgrade?: true;
 }
 
 /** A request whose body has arrived. Stored and recorded requests are of this kind. */

@@ -144,7 +144,9 @@ function wordsOf(signals: ImageSignals, { entrypoint, command }: Own): string[] 
 }
 
 function isWatchdog(words: readonly string[], { fprocess, function_process }: Variables): boolean {
-  return fprocess !== undefined || function_process !== undefined || words.some((word) => programOf(word) === "fwatchdog");
+  return (
+    fprocess !== undefined || function_process !== undefined || words.some((word) => programOf(word) === "fwatchdog")
+  );
 }
 
 function programOf(word: string): string {

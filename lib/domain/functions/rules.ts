@@ -67,7 +67,8 @@ export function settingsAfterChange(before: Settings, given: Partial<Settings>):
 function contractDefaults(before: Settings, given: Partial<Settings>): Partial<Settings> {
   const contract = given.contract ?? before.contract;
   if ((contract === "http") === (before.contract === "http")) return {};
-  const [from, to] = contract === "http" ? [SETTING_DEFAULTS.warm_max, HTTP_WARM_MAX] : [HTTP_WARM_MAX, SETTING_DEFAULTS.warm_max];
+  const [from, to] =
+    contract === "http" ? [SETTING_DEFAULTS.warm_max, HTTP_WARM_MAX] : [HTTP_WARM_MAX, SETTING_DEFAULTS.warm_max];
   const warm_min = given.warm_min ?? before.warm_min;
   return {
     ...(given.warm_max === undefined && before.warm_max === from && { warm_max: Math.max(to, warm_min) }),
@@ -180,7 +181,7 @@ function timeoutProblem({ contract, timeout_ms }: Settings): string | undefined 
   if (contract === "http" || timeout_ms <= COLLECTED_TIMEOUT_MS) return undefined;
   return (
     `"timeout_ms" is ${timeout_ms}, and a function of the contract ${quoted(contract)} may run for ${COLLECTED_TIMEOUT_MS} ms at most: ` +
-    "lower it; a server that streams its answers can have the contract \"http\""
+    'lower it; a server that streams its answers can have the contract "http"'
   );
 }
 

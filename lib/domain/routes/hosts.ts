@@ -25,7 +25,8 @@ export function hostProblem(host: string, own: ReadonlySet<string>): string | un
   const canonical = canonicalName(host.replace(/:\d*$/, ""));
   if (canonical === undefined) return "it is no name that a host can have";
   if (IPV4.test(canonical)) return "it is an address: give a name";
-  if (canonical === "localhost" || canonical.endsWith(".localhost")) return "it means this machine, where the API is: give another name";
+  if (canonical === "localhost" || canonical.endsWith(".localhost"))
+    return "it means this machine, where the API is: give another name";
   if (own.has(canonical)) return "the API of this server is reached by that name: give another one";
   return canonical === host ? undefined : `write it as ${quoted(canonical)}`;
 }
@@ -34,7 +35,8 @@ export function hostProblem(host: string, own: ReadonlySet<string>): string | un
 export function checkHosts(hosts: readonly string[], own: ReadonlySet<string>): void {
   for (const [at, host] of hosts.entries()) {
     const problem = hostProblem(host, own);
-    if (problem !== undefined) throw new AppError("invalid_request", `Invalid "hosts/${at}" ${quoted(host)}: ${problem}`);
+    if (problem !== undefined)
+      throw new AppError("invalid_request", `Invalid "hosts/${at}" ${quoted(host)}: ${problem}`);
   }
 }
 

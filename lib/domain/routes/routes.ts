@@ -18,7 +18,9 @@ const Path = Type.String({
 /** A URL path below `/r`, or host names, that lead to a function; the function is embedded. */
 export const Route = Type.Object({
   id: Type.String({ description: "A UUID made by the server.", examples: ["5d1c7c0e-8a53-44c5-b7a3-0f4f7c1f0e0a"] }),
-  path: Nullable(Type.String({ description: `${Path.description} Null for a route with \`hosts\`.`, examples: ["/hello-world"] })),
+  path: Nullable(
+    Type.String({ description: `${Path.description} Null for a route with \`hosts\`.`, examples: ["/hello-world"] }),
+  ),
   function: Function,
   ...ROUTE_OPTIONS,
 });
@@ -66,7 +68,10 @@ export function placeOf(
     hosts: [...(hosts ?? (typeof path === "string" ? [] : before.hosts))],
   };
   if (place.path !== null && place.hosts.length > 0) {
-    throw new AppError("invalid_request", 'A route is at a "path" below /r, or at "hosts" of its own: give one of the two');
+    throw new AppError(
+      "invalid_request",
+      'A route is at a "path" below /r, or at "hosts" of its own: give one of the two',
+    );
   }
   if (place.path === null && place.hosts.length === 0) {
     throw new AppError("invalid_request", 'Missing "path": it must be a string; or give "hosts" in its place');

@@ -54,13 +54,17 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
       response: { 200: data, ...errors(404) },
       detail: { operationId: "getRoute", summary: "Show a route" },
     })
-    .patch("/:id", async ({ params: { id }, body, request }) => success(await routes.update(id, body, hostOf(request))), {
-      needs: "write",
-      params,
-      body: UpdateRoute,
-      response: { 200: Envelope(Route, "The route as it is now."), ...errors(400, 404, 408, 409, 413, 415, 507) },
-      detail: { operationId: "updateRoute", summary: "Change a route" },
-    })
+    .patch(
+      "/:id",
+      async ({ params: { id }, body, request }) => success(await routes.update(id, body, hostOf(request))),
+      {
+        needs: "write",
+        params,
+        body: UpdateRoute,
+        response: { 200: Envelope(Route, "The route as it is now."), ...errors(400, 404, 408, 409, 413, 415, 507) },
+        detail: { operationId: "updateRoute", summary: "Change a route" },
+      },
+    )
     .delete("/:id", async ({ params: { id } }) => success(await routes.delete(id)), {
       needs: "write",
       params,

@@ -26,9 +26,12 @@ export function hostRoutes(routes: RouteService, calls: HostCalls): HostRoutes {
     answer: async (request) => {
       const set: { headers: Record<string, string | number> } = { headers: {} };
       const id = calls.requestId(set);
-      const response = await answerTo(request, id).catch((error: unknown) => refusal({ request, id }, calls.log, error));
+      const response = await answerTo(request, id).catch((error: unknown) =>
+        refusal({ request, id }, calls.log, error),
+      );
       calls.watch(request);
-      for (const name in set.headers) if (!response.headers.has(name)) response.headers.set(name, String(set.headers[name]));
+      for (const name in set.headers)
+        if (!response.headers.has(name)) response.headers.set(name, String(set.headers[name]));
       return response;
     },
   };

@@ -1,5 +1,10 @@
 import { requestHeaders } from "../../domain/calls/headers.ts";
-import { type BufferedRequest, type HttpOrigin, parseQuery } from "../../domain/calls/http-message.ts";
+import {
+  type FunctionRequest,
+  type HttpOrigin,
+  type MessageBody,
+  parseQuery,
+} from "../../domain/calls/http-message.ts";
 import { pathOf } from "../wire/errors.ts";
 
 /** The path that led a request to its function. */
@@ -9,12 +14,12 @@ export interface CallPath extends Pick<HttpOrigin, "host" | "path" | "path_rest"
 }
 
 /** Returns the request that a function is called with. `client_address` is null if the connection is gone. */
-export function functionRequest(
+export function functionRequest<Body extends MessageBody>(
   request: Request,
   client_address: string | null,
   { host, path, path_rest, route, keyed }: CallPath,
-  body: Uint8Array,
-): BufferedRequest {
+  body: Body,
+): FunctionRequest & { readonly body: Body } {
   const query = queryOf(request.url);
   return {
     method: request.method,

@@ -29,6 +29,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
   readonly #coding: HttpRequest["coding"];
   readonly #now: () => number;
   readonly #wholeBody: boolean;
+  readonly #isHead: boolean;
   #upload: Upload | undefined;
   #room: (() => void) | undefined;
   #answer: StreamAnswer | undefined;
@@ -50,7 +51,8 @@ export class HttpDialogue implements StreamReader, Dialogue {
     this.#coding = coding;
     this.#now = now;
     this.#wholeBody = body instanceof Uint8Array;
-    this.#reader = new ResponseReader({ method: head.method, upgrade: false });
+    this.#isHead = head.method === "HEAD";
+    this.#reader = new ResponseReader({ method: head.method, upgrade: coding === "raw" });
     const first = encodeRequestHead(head);
     this.#stream = open(this);
     this.#stream.write(first);
@@ -117,7 +119,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
 
   #takeHead(head: ResponseHead): void {
     const { framing, length } = head;
-    this.#answer = answerOf(head, this.#now());
+    this.#answer = answerOf(head, this.#now(), this.#isHead);
     if (framing.kind === "none" || (length !== null && length <= COLLECTED_BYTES)) this.#collected = [];
     else {
       this.#arriving = new ArrivingBody(this.#stream, () => {
@@ -194,16 +196,21 @@ export class HttpDialogue implements StreamReader, Dialogue {
 }
 
 /** Judges an answer by its head. */
-function answerOf({ status, headers }: ResponseHead, now: number): StreamAnswer {
+function answerOf({ status, headers }: ResponseHead, now: number, isHead: boolean): StreamAnswer {
   const response: FunctionResponse = {
     status,
-    headers: headers.filter(([name]) => responseHeaderProblem(name) === undefined),
+    // The head alone says how long the body would be; any other body has its length by itself.
+    headers: headers.filter(
+      ([name]) => responseHeaderProblem(name) === undefined || (isHead && name === "content-length"),
+    ),
     body: new Uint8Array(0),
   };
   if (status < 500 && !FAILURES.has(status)) {
     return { status: "succeeded", reason: null, message: null, wish: {}, response };
   }
   const [, after] = headers.find(([name]) => name === "retry-after") ?? [];
-  const wish = after === undefined ? {} : { retry_after_ms: retryAfterMs(after, now) };
+  const retry_after_ms = retryAfterMs(after, now);
+  // 0 is what a malformed header says, too, which is no wish to be called again at once.
+  const wish = retry_after_ms === 0 ? {} : { retry_after_ms };
   return { status: "failed", reason: "function_failed", message: `The function answered ${status}`, wish, response };
 }

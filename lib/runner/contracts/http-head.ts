@@ -2,8 +2,8 @@ import { forwardedTarget } from "../../domain/calls/forwarded-target.ts";
 import type { FunctionRequest } from "../../domain/calls/http-message.ts";
 import type { RequestHead } from "../http1/request-head.ts";
 
-/** The end of the request's body, as its head declares it. */
-export type BodyCoding = "none" | "length" | "chunked";
+/** The end of the request's body, as its head declares it; `raw` is what follows a handshake. */
+export type BodyCoding = "none" | "length" | "chunked" | "raw";
 
 /** A request as a function of the contract `http` gets it. */
 export interface HttpRequest {
@@ -21,6 +21,11 @@ const OWN: ReadonlySet<string> = new Set([
   "x-request-id",
 ]);
 const FORWARDED = "x-forwarded-";
+const CLOSE = [["Connection", "close"]] as const;
+const UPGRADE = [
+  ["Connection", "Upgrade"],
+  ["Upgrade", "websocket"],
+] as const;
 /** The methods whose requests have a length even if their body is empty (RFC 9110, 8.6). */
 const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
 /** A trace of W3C Trace Context, version 00. */
@@ -35,7 +40,9 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
   const { target, prefix } = forwardedTarget(request);
   const host = headers["host"] ?? "localhost";
   const passing = Object.entries(headers).filter(([name]) => !OWN.has(name) && !name.startsWith(FORWARDED));
-  const length = bodyLength(request);
+  const upgrade = request.upgrade === true;
+  // What follows a handshake is no body.
+  const length = upgrade ? undefined : bodyLength(request);
   const coding = length === undefined ? "none" : length === null ? "chunked" : "length";
   const proto = headers["x-forwarded-proto"] === "https" ? "https" : "http";
   const client = via?.client_address ?? null;
@@ -56,10 +63,10 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
         ...(prefix === "" ? [] : [["X-Forwarded-Prefix", prefix] as const]),
         ["X-Request-Id", id],
         ...(trace !== undefined && TRACE.test(trace) ? [] : [["traceparent", newTrace(id)] as const]),
-        ["Connection", "close"],
+        ...(upgrade ? UPGRADE : CLOSE),
       ],
     },
-    coding: body instanceof Uint8Array && body.length === 0 ? "none" : coding,
+    coding: upgrade ? "raw" : body instanceof Uint8Array && body.length === 0 ? "none" : coding,
   };
 }
 

@@ -32,7 +32,7 @@ const LF = 0x0a;
 const CR = 0x0d;
 
 /** The statuses without a body, whatever their headers say (RFC 9112, 6.3). 205 has none either (RFC 9110, 15.3.6). */
-const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
+const NO_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
 
 /**
  * Reads the head of an answer as it arrives, strictly by RFC 9112: every line ends with CR LF, no line continues another one,
@@ -146,6 +146,8 @@ function bodyOf(
     throw new MalformedResponse("has a Transfer-Encoding other than chunked");
   }
   if (codings.length > 0 && old) throw new MalformedResponse("has Transfer-Encoding, which HTTP/1.0 does not know");
+  // What follows is the other protocol's.
+  if (status === 101) return { framing: { kind: "until_close" }, length: null };
   if (method === "HEAD" || NO_BODY.has(status)) return { framing: { kind: "none" }, length };
   if (codings.length > 0) return { framing: { kind: "chunked" }, length };
   return { framing: length === null ? { kind: "until_close" } : { kind: "length", bytes: length }, length };

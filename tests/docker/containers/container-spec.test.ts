@@ -24,7 +24,15 @@ const fn: Function = {
   created_at: "",
   updated_at: "",
 };
-const image: ImageConfig = { entrypoint: ["/entry"], command: ["arg"], user: "", variables: {}, exposed_ports: [], volumes: [], labels: {} };
+const image: ImageConfig = {
+  entrypoint: ["/entry"],
+  command: ["arg"],
+  user: "",
+  variables: {},
+  exposed_ports: [],
+  volumes: [],
+  labels: {},
+};
 const setting = {
   owner: "o",
   image,

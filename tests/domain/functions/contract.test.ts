@@ -78,7 +78,9 @@ describe("the contract of a function", () => {
     const http = { ...fn, ...HTTP };
     expect(needsNoNewContainer(fn, { ...fn, contract: "stdio" })).toBe(false);
     expect(needsNoNewContainer({ ...fn, ...STDIO }, { ...fn, contract: "stdio" })).toBe(true);
-    expect(needsNoNewContainer(http, { ...http, boot_timeout_ms: 1_000, idle_timeout_ms: null, timeout_ms: 1_000 })).toBe(true);
+    expect(
+      needsNoNewContainer(http, { ...http, boot_timeout_ms: 1_000, idle_timeout_ms: null, timeout_ms: 1_000 }),
+    ).toBe(true);
     for (const other of [{ port: 1 }, { extra_ports: [1] }, { ready_path: null }, { concurrency: 1 }, { idle: null }]) {
       expect(needsNoNewContainer(http, { ...http, ...other })).toBe(false);
     }
@@ -108,9 +110,15 @@ describe("a server", () => {
   });
 
   test.each<readonly [Partial<Settings>, string]>([
-    [{ isolation: "cell" }, '"isolation" is "cell", and a function of the contract "http" is a server in a container of its own'],
+    [
+      { isolation: "cell" },
+      '"isolation" is "cell", and a function of the contract "http" is a server in a container of its own',
+    ],
     [{ isolation: "process" }, '"isolation" is "process"'],
-    [{ share_network: true }, '"share_network" is true, and instances of the contract "http" all listen on the same port'],
+    [
+      { share_network: true },
+      '"share_network" is true, and instances of the contract "http" all listen on the same port',
+    ],
     [{ concurrency: 2 }, '"concurrency" is 2, and "max_calls" is 1, so that an instance serves a single call'],
     [{ content_type: "text/plain" }, '"content_type" belongs to the contract "stdio", and the contract is "http"'],
     [{ output: "cgi" }, '"output" belongs to the contract "stdio"'],

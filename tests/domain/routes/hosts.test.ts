@@ -6,10 +6,15 @@ import { placeOf } from "../../../lib/domain/routes/routes.ts";
 const OWN = new Set(["api.example.com", "box", "127.0.0.1"]);
 
 describe("hostProblem", () => {
-  test.each(["app.example.com", "a", "my_app", "xn--bcher-kva.example", "1app.example", "a-b.c-d.example", "3.example"])(
-    "takes %s",
-    (host) => expect(hostProblem(host, OWN)).toBeUndefined(),
-  );
+  test.each([
+    "app.example.com",
+    "a",
+    "my_app",
+    "xn--bcher-kva.example",
+    "1app.example",
+    "a-b.c-d.example",
+    "3.example",
+  ])("takes %s", (host) => expect(hostProblem(host, OWN)).toBeUndefined());
 
   test.each([
     ["App.Example.com", 'write it as "app.example.com"'],
@@ -79,13 +84,25 @@ describe("hostProblem", () => {
 
 describe("nameInHost", () => {
   test("is the same name for every spelling of a Host", () => {
-    const port = fc.oneof(fc.constant(""), fc.constant(":"), fc.nat(65_535).map((number) => `:${number}`));
+    const port = fc.oneof(
+      fc.constant(""),
+      fc.constant(":"),
+      fc.nat(65_535).map((number) => `:${number}`),
+    );
     fc.assert(
-      fc.property(fc.domain(), fc.array(fc.boolean(), { minLength: 1 }), fc.constantFrom("", "."), port, (name, upper, dot, end) => {
-        const host = name.toLowerCase();
-        const spelled = [...host].map((char, at) => (upper[at % upper.length] === true ? char.toUpperCase() : char)).join("");
-        expect(nameInHost(spelled + dot + end)).toBe(host);
-      }),
+      fc.property(
+        fc.domain(),
+        fc.array(fc.boolean(), { minLength: 1 }),
+        fc.constantFrom("", "."),
+        port,
+        (name, upper, dot, end) => {
+          const host = name.toLowerCase();
+          const spelled = [...host]
+            .map((char, at) => (upper[at % upper.length] === true ? char.toUpperCase() : char))
+            .join("");
+          expect(nameInHost(spelled + dot + end)).toBe(host);
+        },
+      ),
     );
   });
 
@@ -94,10 +111,17 @@ describe("nameInHost", () => {
       fc.property(fc.oneof(fc.string(), fc.webAuthority()), (header) => {
         const name = nameInHost(header);
         // Whatever is found for it is what a client that sends this header means.
-        if (hostProblem(name, new Set()) === undefined) expect(URL.parse(`http://${header}/`)?.hostname.replace(/\.$/, "")).toBe(name);
+        if (hostProblem(name, new Set()) === undefined)
+          expect(URL.parse(`http://${header}/`)?.hostname.replace(/\.$/, "")).toBe(name);
       }),
     );
-    for (const header of ["app.example.com..", "app.example.com:80:80", "app.example.com:x", " app.example.com", "x@app.example.com"]) {
+    for (const header of [
+      "app.example.com..",
+      "app.example.com:80:80",
+      "app.example.com:x",
+      " app.example.com",
+      "x@app.example.com",
+    ]) {
       expect(nameInHost(header)).not.toBe("app.example.com");
     }
   });

@@ -45,7 +45,16 @@ function seen({ status, text }: RawReply): { path: string; path_rest: string; ro
 
 async function pathsOfApi(): Promise<readonly string[]> {
   const document = (await (await fetch(`${server.url}/swagger/json`)).json()) as { paths: object }; // OpenAPI
-  const others = ["/", "/swagger", "/swagger/json", "/swagger/swagger-ui.js", "/docs", "/docs/functions", "/docs/search.json", "/ui"];
+  const others = [
+    "/",
+    "/swagger",
+    "/swagger/json",
+    "/swagger/swagger-ui.js",
+    "/docs",
+    "/docs/functions",
+    "/docs/search.json",
+    "/ui",
+  ];
   return [...Object.keys(document.paths), ...others].map((path) => path.replace(/\{[a-z]+\}/g, fn.id));
 }
 
@@ -57,7 +66,12 @@ describe("a host of a route", () => {
     expect(reply.headers.get("content-security-policy")).toBe("default-src *");
     expect(reply.headers.get("x-content-type-options")).toBeNull();
     expect(reply.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
-    expect(seen(await at("www.example.com", "/"))).toMatchObject({ path: "/", path_rest: "", route: "www.example.com/*", url: "/" });
+    expect(seen(await at("www.example.com", "/"))).toMatchObject({
+      path: "/",
+      path_rest: "",
+      route: "www.example.com/*",
+      url: "/",
+    });
     expect((await server.invocation(reply.headers.get("x-request-id") ?? "")).route_id).toBe(app.id);
   });
 
@@ -85,7 +99,14 @@ describe("a host of a route", () => {
       }),
       { numRuns: 20 },
     );
-    for (const host of ["localhost", "example.com", `x.${HOST}`, `${HOST}.evil.example`, `${HOST}..`, "app-example-com"]) {
+    for (const host of [
+      "localhost",
+      "example.com",
+      `x.${HOST}`,
+      `${HOST}.evil.example`,
+      `${HOST}..`,
+      "app-example-com",
+    ]) {
       const { text } = await at(host, "/healthz");
       expect([host, text.includes("path_rest")]).toEqual([host, false]);
     }
@@ -108,7 +129,9 @@ describe("a host of a route", () => {
     expect(absolute.text).not.toContain('"success"');
     const { text } = await at("localhost", `http://${HOST}/v1/routes/${app.id}`);
     expect(text).not.toContain("path_rest");
-    const two = await rawRequest(server.url, "GET /v1/functions HTTP/1.1", { headers: ["Host: localhost", `Host: ${HOST}`] });
+    const two = await rawRequest(server.url, "GET /v1/functions HTTP/1.1", {
+      headers: ["Host: localhost", `Host: ${HOST}`],
+    });
     expect([200, 400]).toContain(two.status);
     // One of them counts for everything.
     if (two.status === 200) expect(two.text.includes("path_rest")).not.toBe(two.text.includes('"success"'));
@@ -127,7 +150,10 @@ describe("a host of a route", () => {
     const preflight = await rawRequest(server.url, "OPTIONS / HTTP/1.1", {
       headers: ["Host: keyed.example.com", "Origin: https://page.example"],
     });
-    expect([preflight.status, preflight.headers.get("access-control-allow-origin")]).toEqual([204, "https://page.example"]);
+    expect([preflight.status, preflight.headers.get("access-control-allow-origin")]).toEqual([
+      204,
+      "https://page.example",
+    ]);
     expectSuccess(await server.api("DELETE", `/v1/routes/${keyed.id}`));
     expect((await at("keyed.example.com", "/", "POST")).text).not.toContain("path_rest");
   });
@@ -143,7 +169,8 @@ describe("the hosts of a route", () => {
     });
     const moved = await route({ path: "/moved" });
     expect(moved).toMatchObject({ path: "/moved", hosts: [], methods: ["POST"] });
-    const patch = async (body: object) => expectSuccess(await server.api<Route>("PATCH", `/v1/routes/${moved.id}`, body));
+    const patch = async (body: object) =>
+      expectSuccess(await server.api<Route>("PATCH", `/v1/routes/${moved.id}`, body));
     expect(await patch({ hosts: ["new.example.com"] })).toMatchObject({ path: null, hosts: ["new.example.com"] });
     expect((await fetch(`${server.url}/r/moved`, { method: "POST" })).status).toBe(404);
     seen(await at("new.example.com", "/", "POST"));
@@ -156,9 +183,15 @@ describe("the hosts of a route", () => {
   test.each<[body: object, message: string]>([
     [{ hosts: ["App.example.com"] }, 'Invalid "hosts/0" "App.example.com": write it as "app.example.com"'],
     [{ hosts: ["*.example.com"] }, 'Invalid "hosts/0" "*.example.com": there are no wildcards: name each host'],
-    [{ hosts: ["api.example.com"] }, 'Invalid "hosts/0" "api.example.com": the API of this server is reached by that name: give another one'],
+    [
+      { hosts: ["api.example.com"] },
+      'Invalid "hosts/0" "api.example.com": the API of this server is reached by that name: give another one',
+    ],
     [{ hosts: ["127.0.0.1"] }, 'Invalid "hosts/0" "127.0.0.1": it is an address: give a name'],
-    [{ hosts: ["a.example"], path: "/a" }, 'A route is at a "path" below /r, or at "hosts" of its own: give one of the two'],
+    [
+      { hosts: ["a.example"], path: "/a" },
+      'A route is at a "path" below /r, or at "hosts" of its own: give one of the two',
+    ],
     [{ hosts: [] }, 'Missing "path": it must be a string; or give "hosts" in its place'],
     [{ hosts: "a.example" }, 'Invalid "hosts": it must be a list of at most 16 strings, but it is "a.example"'],
   ])("are refused where they could not work: %j", async (body, message) => {
@@ -183,10 +216,16 @@ describe("the hosts of a route", () => {
       expectSuccess(await server.api("POST", "/v1/apply", { manifest: { version: 1, routes }, prune }));
     const name = Object.keys((await server.api<{ functions: object }>("GET", "/v1/export")).body.data.functions)[0];
     expect(await apply(exported.routes)).toMatchObject({ changes: [{ action: "unchanged", name: HOST }] });
-    const split = { [HOST]: { function: name, hosts: [HOST] }, "www.example.com": { function: name, hosts: ["www.example.com"] } };
+    const split = {
+      [HOST]: { function: name, hosts: [HOST] },
+      "www.example.com": { function: name, hosts: ["www.example.com"] },
+    };
     expect(await apply(split)).toMatchObject({ changes: [{ action: "updated", name: HOST }, { action: "created" }] });
     expect((await at("www.example.com", "/", "GET")).status).toBe(405);
-    const back = [{ action: "updated", name: HOST }, { action: "deleted", name: "www.example.com" }];
+    const back = [
+      { action: "updated", name: HOST },
+      { action: "deleted", name: "www.example.com" },
+    ];
     expect(await apply(exported.routes, true)).toMatchObject({ changes: back });
     seen(await at("www.example.com", "/"));
   });

@@ -7,7 +7,13 @@ import { rejectionOf } from "../../store/sqlite/support/stores.ts";
 import { manifestServices } from "../support/fake-engine.ts";
 
 const PLAIN: ApplyOptions = { dry_run: false, prune: false, pull: false };
-const FILES = { contract: "files", contract_reason: "default", port: null, port_reason: null, extra_ports: [] } as const;
+const FILES = {
+  contract: "files",
+  contract_reason: "default",
+  port: null,
+  port_reason: null,
+  extra_ports: [],
+} as const;
 
 /** Services whose engine has images that say this, and lets some of them listen in a trial. */
 function servicesWith(signs: Readonly<Record<string, Partial<ImageSignals>>>, listening: readonly string[] = []) {
@@ -35,9 +41,22 @@ describe("a registration", () => {
   test("of an image that exposes one port is `http` if it listens in a trial, and `files` if it ends", async () => {
     using set = servicesWith({ nginx: NGINX, batch: NGINX }, ["nginx"]);
     const served = { contract: "http", contract_reason: "exposed_port", port: 80, port_reason: "exposed" };
-    expect(await set.functions.create({ image: "nginx", environment: { A: "1" } })).toMatchObject({ ...served, network: "isolated" });
-    expect(set.tried[0]).toMatchObject({ image: "nginx", image_id: "id of nginx", contract: "http", port: 80, environment: { A: "1" } });
-    expect(await set.functions.create({ image: "batch" })).toMatchObject({ ...FILES, contract_reason: "ended", network: "bridge" });
+    expect(await set.functions.create({ image: "nginx", environment: { A: "1" } })).toMatchObject({
+      ...served,
+      network: "isolated",
+    });
+    expect(set.tried[0]).toMatchObject({
+      image: "nginx",
+      image_id: "id of nginx",
+      contract: "http",
+      port: 80,
+      environment: { A: "1" },
+    });
+    expect(await set.functions.create({ image: "batch" })).toMatchObject({
+      ...FILES,
+      contract_reason: "ended",
+      network: "bridge",
+    });
   });
 
   test("of an image with a variable PORT is tried as well", async () => {
@@ -50,7 +69,8 @@ describe("a registration", () => {
     using set = servicesWith({ caddy: CADDY, batch: CADDY }, ["caddy"]);
     expect(await rejectionOf(set.functions.create({ image: "caddy" }))).toMatchObject({
       reason: "invalid_request",
-      message: 'Image "caddy" exposes the ports 80, 443: give "contract" and, for "http", the "port" that takes requests',
+      message:
+        'Image "caddy" exposes the ports 80, 443: give "contract" and, for "http", the "port" that takes requests',
     });
     expect(set.tried[0]?.boot_timeout_ms).toBe(10_000);
     expect(await set.functions.create({ image: "batch" })).toMatchObject({ ...FILES, contract_reason: "ended" });
@@ -63,7 +83,10 @@ describe("a registration", () => {
 
   test("with a contract starts nothing", async () => {
     using set = servicesWith({ nginx: NGINX });
-    expect(await set.functions.create({ image: "nginx", contract: "files" })).toMatchObject({ ...FILES, contract_reason: "setting" });
+    expect(await set.functions.create({ image: "nginx", contract: "files" })).toMatchObject({
+      ...FILES,
+      contract_reason: "setting",
+    });
     const http = { contract: "http", contract_reason: "setting", port: 80, port_reason: "exposed" };
     expect(await set.functions.create({ image: "nginx", contract: "http" })).toMatchObject(http);
     const set3000 = { ...http, port: 3000, port_reason: "setting" };
@@ -84,12 +107,22 @@ describe("a registration", () => {
     const said = { contract: "http", contract_reason: "label", port: 81, port_reason: "label", ready_path: "/up" };
     expect(await set.functions.create({ image: "app" })).toMatchObject(said);
     set.engine.labels.set("app", { "slipway.contract": "stdio", "slipway.port": "81" });
-    expect(await set.functions.create({ image: "app" })).toMatchObject({ ...FILES, contract: "stdio", contract_reason: "label" });
+    expect(await set.functions.create({ image: "app" })).toMatchObject({
+      ...FILES,
+      contract: "stdio",
+      contract_reason: "label",
+    });
   });
 
   test("waits for the server behind a watchdog", async () => {
     using set = servicesWith({ watchdog: WATCHDOG });
-    const served = { contract: "http", contract_reason: "watchdog", port: 8080, port_reason: "default", extra_ports: [3000] };
+    const served = {
+      contract: "http",
+      contract_reason: "watchdog",
+      port: 8080,
+      port_reason: "default",
+      extra_ports: [3000],
+    };
     expect(await set.functions.create({ image: "watchdog" })).toMatchObject(served);
   });
 
@@ -101,7 +134,8 @@ describe("a registration", () => {
     });
     expect(await set.functions.create({ image: "lambda", contract: "files" })).toMatchObject({ contract: "files" });
     expect(await rejectionOf(set.functions.create({ image: "plain", port: 80 }))).toMatchObject({
-      message: '"port" belongs to the contract "http", and the contract is "files": leave it out, or give the contract "http"',
+      message:
+        '"port" belongs to the contract "http", and the contract is "files": leave it out, or give the contract "http"',
     });
     const both = set.functions.create({ image: "plain", port: 80, output: "cgi" });
     expect(await rejectionOf(both)).toBeInstanceOf(AppError);
@@ -123,12 +157,20 @@ describe("a change", () => {
     const http = { contract: "http", contract_reason: "exposed_port", port: 80, port_reason: "exposed", version: 2 };
     expect(await set.functions.update(id, { image: "nginx" })).toMatchObject({ ...http, network: "isolated" });
     expect(set.tried[0]).toMatchObject({ id, image: "nginx", image_id: "id of nginx", contract: "http", port: 80 });
-    expect(await set.functions.update(id, { image: "watchdog" })).toMatchObject({ contract_reason: "watchdog", port: 8080, extra_ports: [3000] });
+    expect(await set.functions.update(id, { image: "watchdog" })).toMatchObject({
+      contract_reason: "watchdog",
+      port: 8080,
+      extra_ports: [3000],
+    });
     expect(await set.functions.update(id, { image: "plain" })).toMatchObject(FILES);
     await set.functions.update(id, { contract: "files" });
     expect(await set.functions.update(id, { image: "nginx" })).toMatchObject({ ...FILES, contract_reason: "setting" });
     await set.functions.update(id, { contract: "http" });
-    expect(await set.functions.update(id, { image: "plain" })).toMatchObject({ contract: "http", port: 8080, port_reason: "default" });
+    expect(await set.functions.update(id, { image: "plain" })).toMatchObject({
+      contract: "http",
+      port: 8080,
+      port_reason: "default",
+    });
     expect(set.tried).toHaveLength(1);
   });
 
@@ -137,10 +179,16 @@ describe("a change", () => {
     const { id } = await set.functions.create({ image: "nginx", contract: "files" });
     const http = { contract: "http", contract_reason: "setting", port: 80, port_reason: "exposed", warm_max: 3 };
     expect(await set.functions.update(id, { contract: "http" })).toMatchObject(http);
-    expect(await set.functions.update(id, { contract: "files" })).toMatchObject({ ...FILES, contract_reason: "setting", warm_max: 10 });
+    expect(await set.functions.update(id, { contract: "files" })).toMatchObject({
+      ...FILES,
+      contract_reason: "setting",
+      warm_max: 10,
+    });
     const stdio = { contract: "stdio", port: null, port_reason: null };
     expect(await set.functions.update(id, { contract: "stdio", output: "cgi" })).toMatchObject(stdio);
-    expect(await rejectionOf(set.functions.update(id, { port: 80 }))).toMatchObject({ message: expect.stringContaining('belongs to the contract "http"') });
+    expect(await rejectionOf(set.functions.update(id, { port: 80 }))).toMatchObject({
+      message: expect.stringContaining('belongs to the contract "http"'),
+    });
   });
 
   test("of a variable PORT is one of the port, unless that was a setting", async () => {
@@ -150,7 +198,10 @@ describe("a change", () => {
     expect(await set.functions.update(id, { environment: { PORT: "3000" } })).toMatchObject(variable);
     expect(await set.functions.update(id, { environment: {} })).toMatchObject({ port: 80, port_reason: "exposed" });
     expect(await set.functions.update(id, { port: 81 })).toMatchObject({ port: 81, port_reason: "setting" });
-    expect(await set.functions.update(id, { environment: { PORT: "3000" } })).toMatchObject({ port: 81, port_reason: "setting" });
+    expect(await set.functions.update(id, { environment: { PORT: "3000" } })).toMatchObject({
+      port: 81,
+      port_reason: "setting",
+    });
     expect(await set.functions.update(id, { port: null })).toMatchObject(variable);
     set.engine.lost.add("id of nginx");
     expect(await set.functions.update(id, { environment: {} })).toMatchObject(variable);
@@ -169,7 +220,12 @@ describe("a change", () => {
 describe("a manifest", () => {
   test("says what only a trial could, and changes nothing where it was exported", async () => {
     using set = servicesWith({ nginx: NGINX, batch: NGINX, watchdog: WATCHDOG }, ["nginx"]);
-    const images = { nginx: { image: "nginx" }, batch: { image: "batch" }, watchdog: { image: "watchdog" }, plain: { image: "plain" } };
+    const images = {
+      nginx: { image: "nginx" },
+      batch: { image: "batch" },
+      watchdog: { image: "watchdog" },
+      plain: { image: "plain" },
+    };
     await set.manifests.apply({ version: 1, functions: images }, PLAIN);
     expect(set.tried).toHaveLength(2);
     const exported = await set.manifests.export();
@@ -189,13 +245,23 @@ describe("a manifest", () => {
   test("starts nothing in a dry run", async () => {
     using set = servicesWith({ nginx: NGINX }, ["nginx"]);
     set.engine.labels.set("nginx", {});
-    await set.manifests.apply({ version: 1, functions: { nginx: { image: "nginx", port: 80 } } }, { ...PLAIN, dry_run: true });
+    await set.manifests.apply(
+      { version: 1, functions: { nginx: { image: "nginx", port: 80 } } },
+      { ...PLAIN, dry_run: true },
+    );
     expect(set.tried).toEqual([]);
   });
 
   test("with the settings of a server keeps them", async () => {
     using set = servicesWith({ nginx: NGINX });
-    const web = { image: "nginx", contract: "http" as const, max_calls: 0, concurrency: 32, idle: "run" as const, network: "bridge" };
+    const web = {
+      image: "nginx",
+      contract: "http" as const,
+      max_calls: 0,
+      concurrency: 32,
+      idle: "run" as const,
+      network: "bridge",
+    };
     await set.manifests.apply({ version: 1, functions: { web } }, PLAIN);
     expect(set.functions.get("web")).toMatchObject({ ...web, isolation: "container", port: 80, warm_max: 3 });
     expect((await set.manifests.export()).functions?.["web"]).toEqual(web);
