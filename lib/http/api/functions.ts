@@ -98,7 +98,10 @@ function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
       {
         needs: "write",
         body: CreateFunction,
-        response: { 201: Envelope(ChangedFunction, "The new function."), ...errors(400, 408, 409, 413, 415, 502, 503, 507) },
+        response: {
+          201: Envelope(ChangedFunction, "The new function."),
+          ...errors(400, 408, 409, 413, 415, 502, 503, 507),
+        },
         detail: creation,
       },
     );

@@ -37,7 +37,8 @@ export class DeploymentProbe {
     after: Function,
     { probe = true }: Pick<CreateFunction, "probe">,
   ): Promise<ChangedFunction> {
-    if (after.contract !== "http" || !probe || (before !== undefined && needsNoNewContainer(before, after))) return after;
+    if (after.contract !== "http" || !probe || (before !== undefined && needsNoNewContainer(before, after)))
+      return after;
     const warning = await this.#warningOf(after);
     return warning === undefined ? after : { ...after, warnings: [warning] };
   }

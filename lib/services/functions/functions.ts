@@ -98,7 +98,9 @@ export class FunctionService {
     const boot = this.#deps.runner.lastBootOf(id);
     if (boot !== undefined) return boot;
     const why =
-      contract === "http" ? "has not booted since the server's start" : `has the contract "${contract}" and never boots`;
+      contract === "http"
+        ? "has not booted since the server's start"
+        : `has the contract "${contract}" and never boots`;
     throw new AppError("not_found", `The function "${name ?? id}" ${why}`);
   }
 
