@@ -45,6 +45,25 @@ export class Metrics {
     CALL_BUCKETS,
     ["function"],
   );
+  readonly bootSeconds = this.#histogram(
+    "slipway_boot_seconds",
+    "Time that instances of the contract http took until they listened",
+    CALL_BUCKETS,
+    ["function"],
+  );
+  readonly bootFailures = new Counter({
+    name: "slipway_boot_failures_total",
+    help: "Instances of the contract http that did not boot, by reason",
+    labelNames: ["reason"],
+    registers: [this.#registry],
+  });
+  readonly firstByteSeconds = this.#histogram(
+    "slipway_first_byte_seconds",
+    "Time from handing over the request to the head of the answer of a function that streams",
+    CALL_BUCKETS,
+    ["function"],
+  );
+  readonly bodyBytes = new BodyBytes();
   readonly engineCalls = new Counter({
     name: "slipway_engine_calls_total",
     help: "Requests to the engine, by operation",
@@ -74,6 +93,19 @@ export class Metrics {
     help: "Invocation records that could not be stored",
     registers: [this.#registry],
   });
+
+  constructor() {
+    const counter: Counter = new Counter({
+      name: "slipway_body_bytes_total",
+      help: "Bytes of the bodies of requests and of answers of invocations that ended, by function and direction",
+      labelNames: ["function", "direction"],
+      registers: [this.#registry],
+      collect: () => {
+        counter.reset();
+        for (const [labels, bytes] of this.bodyBytes.samples()) counter.inc(labels, bytes);
+      },
+    });
+  }
 
   #histogram(name: string, help: string, buckets: number[], labelNames: string[]): Histogram {
     return new Histogram({ name, help, buckets, labelNames, registers: [this.#registry] });
@@ -108,8 +140,10 @@ export class Metrics {
 
   /** Drops the series of a deleted function, so that they do not accumulate. */
   forget(functionLabel: string): void {
-    for (const histogram of [this.queueSeconds, this.startSeconds, this.runSeconds])
+    const { queueSeconds, startSeconds, bootSeconds, firstByteSeconds, runSeconds } = this;
+    for (const histogram of [queueSeconds, startSeconds, bootSeconds, firstByteSeconds, runSeconds])
       histogram.remove({ function: functionLabel });
+    this.bodyBytes.forget(functionLabel);
     for (const status of ["succeeded", "failed", "timed_out", "cancelled"]) {
       for (const start of ["cold", "warm", "none"]) this.invocations.remove({ function: functionLabel, status, start });
     }
@@ -118,5 +152,32 @@ export class Metrics {
   /** Returns the text of `/metrics` and its content type. */
   async render(): Promise<{ readonly text: string; readonly contentType: string }> {
     return { text: await this.#registry.metrics(), contentType: this.#registry.contentType };
+  }
+}
+
+/** Sums of the bytes of bodies: two additions a call, where a counter with labels takes a microsecond. */
+class BodyBytes {
+  readonly #sums = new Map<string, { request: number; response: number }>();
+
+  /** Adds the bodies of a call of a function. */
+  add(functionLabel: string, request: number, response: number): void {
+    const sums = this.#sums.get(functionLabel);
+    if (sums === undefined) this.#sums.set(functionLabel, { request, response });
+    else {
+      sums.request += request;
+      sums.response += response;
+    }
+  }
+
+  forget(functionLabel: string): void {
+    this.#sums.delete(functionLabel);
+  }
+
+  /** Returns the sums with their labels. */
+  samples(): (readonly [{ readonly function: string; readonly direction: "request" | "response" }, number])[] {
+    return [...this.#sums].flatMap(([name, { request, response }]) => [
+      [{ function: name, direction: "request" }, request] as const,
+      [{ function: name, direction: "response" }, response] as const,
+    ]);
   }
 }

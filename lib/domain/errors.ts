@@ -24,6 +24,7 @@ export const REASONS = [
   "invalid_response",
   "response_too_large",
   "entrypoint_failed",
+  "boot_failed",
   "image_unavailable",
   "secret_unavailable",
   "registry_unavailable",
@@ -33,6 +34,7 @@ export const REASONS = [
   "isolation_unavailable",
   "overloaded",
   "shutting_down",
+  "boot_timeout",
   "function_timeout",
   "storage_full",
 ] as const;

@@ -4,7 +4,19 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 /** The defaults and bounds of a function's settings. */
-export const TIMEOUT_MS = { default: 30_000, min: 100, max: 15 * 60_000 } as const;
+export const TIMEOUT_MS = { default: 30_000, min: 100, max: 24 * 3_600_000 } as const;
+/** The longest timeout where an answer is collected before it is sent; with the contract `http` it may go on for a day. */
+export const COLLECTED_TIMEOUT_MS = 15 * 60_000;
+/** The time that a server of the contract `http` has until it listens, in milliseconds: a JVM takes seconds, a model's weights a minute. */
+export const BOOT_TIMEOUT_MS = { default: 60_000, min: 100, max: 15 * 60_000 } as const;
+/** Silence in either direction of a call of the contract `http`, in milliseconds. */
+export const IDLE_TIMEOUT_MS = { min: 100, max: 24 * 3_600_000 } as const;
+/** Calls that one instance of the contract `http` serves at the same time: each is a stream of its gate. */
+export const CONCURRENCY = { default: 1, max: 64 } as const;
+/** TCP ports, and the one that servers use that are told none: Cloud Run, Knative and OpenFaaS all mean 8080. */
+export const PORT = { default: 8080, min: 1, max: 65_535 } as const;
+/** The path by which a server of the contract `http` says that it is ready. */
+export const READY_PATH_LENGTH = 1024;
 /** The minimum is for the context's tmpfs, which counts as memory, and a small program. */
 export const MEMORY_BYTES = { default: 256 * MIB, min: 16 * MIB, max: 1024 * 1024 * MIB } as const;
 export const CPUS = { default: 1, min: 0.01, max: 1024 } as const;
@@ -24,6 +36,8 @@ export const MAX_CONCURRENCY = { default: 0, max: 10_000 } as const;
 /** Instances that are kept ready: each costs about 5 MB of the machine's memory while it waits. */
 export const WARM_MIN = { default: 0, max: 1_000 } as const;
 export const WARM_MAX = { default: 10, max: 1_000 } as const;
+/** With the contract `http` each instance that waits holds a booted server, not 5 MB. */
+export const HTTP_WARM_MAX = 3;
 /** The time that a function stays warm after its last call, in milliseconds. */
 export const IDLE_TTL_MS = { default: 5 * 60_000, min: 1_000, max: 7 * 24 * 3_600_000 } as const;
 
@@ -115,6 +129,10 @@ export const RESPONSE_META_BYTES = 64 * KIB;
 export const RESPONSE_HEADERS = 256;
 /** The headers that a CGI program prints in front of its answer; many servers stop at less. */
 export const CGI_HEAD_BYTES = 64 * KIB;
+/** The head of an answer of the contract `http`, interim answers included. */
+export const RESPONSE_HEAD_BYTES = 64 * KIB;
+/** An answer of the contract `http` that declares at most this length is taken as a whole and sent with its length. */
+export const COLLECTED_BYTES = 256 * KIB;
 /** The variables of a call, its secrets included: the room that the gate has for them. */
 export const GATE_VARIABLES_BYTES = MIB;
 /** The output that is kept of a call. */
@@ -130,6 +148,9 @@ export const ENVIRONMENT_ENTRIES = 1000;
 
 export const NAME_LENGTH = 63;
 export const ROUTE_PATH_BYTES = 1024;
+/** Host names of one route, and the characters of a name (RFC 1035, 2.3.4). */
+export const ROUTE_HOSTS = 16;
+export const HOST_LENGTH = 253;
 export const IMAGE_REFERENCE_LENGTH = 512;
 
 /** Functions and routes are listed on one page, so their numbers are limited. */

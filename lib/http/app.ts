@@ -35,12 +35,14 @@ import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
+import { createUploads } from "./calls/upload.ts";
 import { type IdleTimeouts, watching } from "./wire/idle-timeouts.ts";
 import { type BodyMemory, readerWithin } from "./calls/body-memory.ts";
 import type { SlowReaders } from "./wire/slow-readers.ts";
 import type { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
 import { checkGuarded, createGuards } from "./access/guard.ts";
+import { hostRoutes } from "./calls/host.ts";
 import { callRoutes } from "./calls/route.ts";
 import { routesRoutes } from "./api/routes.ts";
 import { rawPathRoutes } from "./wire/raw-paths.ts";
@@ -143,23 +145,28 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const { watch, unwatch } = watching(server, idle_timeouts);
   const clientOfRequest = (request: Request) => clientOf(services.clientAddress(request, server()) ?? "");
   const readBody = createBodyReader({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
+  const beginUpload = createUploads({ clock, unwatch, stall_ms: idle_timeouts.stall_ms });
   // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.invocationId()));
   const allowed = (path: string) => allowedMethods(app().routes, path);
   const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere });
   const dispatch = (request: Request) => app().fetch(request);
+  const submissions = new Submissions(services);
+  const calls = { ...services, submissions, readBody, beginUpload, requestId, server, request_bytes };
+  const hosts = hostRoutes(services.routes, { ...calls, watch });
   const base = new Elysia({
     normalize: false,
     handler: { standardHostname: false },
-    serve: { routes: rawPathRoutes({ nowhere, dispatch, refuse: refusing(answerError) }) },
+    serve: { routes: rawPathRoutes({ nowhere, dispatch, isForHost: hosts.isFor, refuse: refusing(answerError) }) },
   })
+    // Around all handlers, those that Elysia gives to Bun directly among them.
+    .wrap((next, request) => (hosts.isFor(request) ? hosts.answer : next))
     .mapResponse({ as: "global" }, ({ request, set, responseValue }) => {
       watch(request);
       requestId(set);
       if (responseValue instanceof Response) takeHeaders(responseValue, set);
     })
     .use(errorHandler(answerError));
-  const submissions = new Submissions(services);
   return {
     base,
     guard: createGuards({
@@ -169,6 +176,6 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
       readBody: readerWithin(bodyMemory, readBody, clientOfRequest),
     }),
     tools: { ...services, requestId, server },
-    calls: { ...services, submissions, readBody, requestId, server, request_bytes },
+    calls,
   };
 }

@@ -12,14 +12,22 @@ interface Line {
   readonly id: string;
   /** The most that may run at once, as the latest call says. */
   max: number;
+  /** The calls that share an instance, and so a place of the server's. */
+  sharing: number;
   running: number;
+  /** The places that its running calls take. */
+  places: number;
   /** In order of arrival. A Set, so that a caller that gives up leaves in constant time. */
   readonly waiting: Set<LetIn>;
   readonly pace: Pace;
 }
 
+/** The settings of a function that say how many of its calls run at once. */
+type AdmittedFunction = Pick<Function, "id" | "max_concurrency" | "concurrency">;
+
 /** The most calls that may run and wait. */
 export interface AdmissionLimits {
+  /** Calls that run at once; those that share an instance count as one. */
   readonly max_running: number;
   /** Calls that may wait, of all functions. */
   readonly queue: number;
@@ -39,7 +47,7 @@ const CROWD = 9;
 /**
  * Limits how many calls run at once, of all functions and of each (`max_concurrency`), and how many may wait. Calls of one
  * function are served in order of arrival. Functions take turns, so that a crowd waiting for one does not keep out the
- * callers of another. A call that finds its queue full is refused at once: with `overloaded` if the server is the
+ * callers of another. Calls that can share an instance (`concurrency`) take one place together. A call that finds its queue full is refused at once: with `overloaded` if the server is the
  * bottleneck, with `too_many_requests` if the function is.
  */
 export class Admission {
@@ -67,13 +75,12 @@ export class Admission {
   }
 
   /** Waits for a place. Throws `overloaded` or `too_many_requests` if the queue is full, and the signal's reason if it aborts. */
-  async enter(fn: Pick<Function, "id" | "max_concurrency">, signal: AbortSignal): Promise<Place> {
+  async enter(fn: AdmittedFunction, signal: AbortSignal): Promise<Place> {
     signal.throwIfAborted();
     const line = this.#lineOf(fn);
     // If the limit was raised, calls that already wait go first.
     this.#admit(line);
-    if (line.waiting.size === 0 && line.running < line.max && this.#running < this.#limits.max_running)
-      return this.#place(line);
+    if (line.waiting.size === 0 && line.running < line.max && this.#fits(line)) return this.#place(line);
     this.#checkQueues(line);
     return this.#wait(line, signal);
   }
@@ -86,10 +93,12 @@ export class Admission {
   hasRoomBehind({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">, coming: Coming): boolean {
     const line = this.#lines.get(id);
     const max = max_concurrency === 0 ? Infinity : max_concurrency;
+    const own = (line?.running ?? 0) + coming.own;
+    const shared = line !== undefined && own < line.places * line.sharing;
     return (
       this.#waiting === 0 &&
-      this.#running + coming.all < withRoomLeft(this.#limits.max_running) &&
-      (line?.running ?? 0) + coming.own < withRoomLeft(max)
+      (shared || this.#running + coming.all < withRoomLeft(this.#limits.max_running)) &&
+      own < withRoomLeft(max)
     );
   }
 
@@ -104,7 +113,8 @@ export class Admission {
     if (left > 0 && waiting.size < CROWD * left) return;
     const retry_after_s = this.#pace.secondsFor(this.#waiting);
     this.#forget(line);
-    const message = `The server runs ${this.#running} calls at once and ${this.#waiting} wait already: try again in ${retry_after_s} s, or raise MAX_INSTANCES or QUEUE_LIMIT`;
+    const calls = [...this.#lines.values()].reduce((sum, one) => sum + one.running, 0);
+    const message = `The server runs ${calls} calls at once and ${this.#waiting} wait already: try again in ${retry_after_s} s, or raise MAX_INSTANCES or QUEUE_LIMIT`;
     throw new AppError("overloaded", message, { retry_after_s });
   }
 
@@ -116,22 +126,38 @@ export class Admission {
     const stopListening = onAbort(signal, () => {
       if (!line.waiting.delete(resolve)) return;
       this.#waiting--;
-      this.#queueUp(line);
+      this.#admit(line);
       this.#forget(line);
       reject(signal.reason);
     });
     return promise.finally(stopListening);
   }
 
+  /**
+   * Returns whether there is a place for one more call of a line: a free one, or one that its calls share. While other lines
+   * wait for a place, a line with several does not fill them up again, so that one becomes free.
+   */
+  #fits(line: Line): boolean {
+    if (this.#running < this.#limits.max_running) return true;
+    if (line.running >= line.places * line.sharing) return false;
+    return line.places === 1 || this.#turns.size <= (this.#turns.has(line) ? 1 : 0);
+  }
+
+  /** Counts a call of a line that begins (1) or ends (-1). */
+  #count(line: Line, change: number): void {
+    line.running += change;
+    const places = line.sharing === 1 ? line.running : Math.ceil(line.running / line.sharing);
+    this.#running += places - line.places;
+    line.places = places;
+  }
+
   #place(line: Line): Place {
-    this.#running++;
-    line.running++;
+    this.#count(line, 1);
     let given = false;
     return () => {
       if (given) return;
       given = true;
-      this.#running--;
-      line.running--;
+      this.#count(line, -1);
       const now = this.#monotonic();
       this.#pace.freed(now);
       line.pace.freed(now);
@@ -143,8 +169,11 @@ export class Admission {
   /** Gives free places to the lines whose turn it is, after this line has changed. A line that got one goes to the end. */
   #admit(changed: Line): void {
     this.#queueUp(changed);
-    while (this.#running < this.#limits.max_running) {
-      const line = this.#turns.values().next().value;
+    let latest = changed;
+    for (;;) {
+      // With all places taken, a line that has just changed or waits alone may have a call more in a place that its calls share.
+      const full = this.#running >= this.#limits.max_running;
+      const line = full ? this.#sharing(latest) : this.#turns.values().next().value;
       const letIn = line?.waiting.values().next().value;
       if (line === undefined || letIn === undefined) return;
       line.waiting.delete(letIn);
@@ -153,7 +182,13 @@ export class Admission {
       const place = this.#place(line);
       this.#queueUp(line);
       letIn(place);
+      latest = line;
     }
+  }
+
+  #sharing(latest: Line): Line | undefined {
+    const line = this.#turns.size === 1 ? this.#turns.values().next().value : latest;
+    return line !== undefined && this.#turns.has(line) && this.#fits(line) ? line : undefined;
   }
 
   /** Gives a line a turn if it can use one. A line that already has one keeps its position. */
@@ -162,11 +197,11 @@ export class Admission {
     else this.#turns.delete(line);
   }
 
-  #lineOf({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">): Line {
+  #lineOf({ id, max_concurrency, concurrency }: AdmittedFunction): Line {
     const max = max_concurrency === 0 ? Infinity : max_concurrency;
     const known = this.#lines.get(id);
-    if (known !== undefined) return Object.assign(known, { max });
-    const line: Line = { id, max, running: 0, waiting: new Set(), pace: new Pace() };
+    if (known !== undefined) return Object.assign(known, { max, sharing: concurrency });
+    const line: Line = { id, max, sharing: concurrency, running: 0, places: 0, waiting: new Set(), pace: new Pace() };
     this.#lines.set(id, line);
     return line;
   }

@@ -1,5 +1,6 @@
 import { AppError } from "../domain/errors.ts";
 import type { Function } from "../domain/functions/functions.ts";
+import type { ImageSignals } from "../domain/functions/detection.ts";
 import type { Settings } from "../domain/functions/settings.ts";
 import type { PullWatcher } from "../domain/images/pull-progress.ts";
 import type { PulledImage } from "../domain/images/pulled-images.ts";
@@ -127,8 +128,8 @@ export interface PlatformImages {
    * now. Throws `image_unavailable` if that is impossible.
    */
   restore(fn: Function): Promise<string>;
-  /** Returns an image's own `slipway.` labels, or nothing if the image is lost. */
-  labels(imageId: string): Promise<Readonly<Record<string, string>> | undefined>;
+  /** Returns what an image says of how it is spoken to, its `slipway.` labels among it, or nothing if the image is lost. */
+  signals(imageId: string): Promise<ImageSignals | undefined>;
   /** Throws `image_invalid` if a function whose image is known would have nothing to run. */
   checkCommand(fn: Pick<Function, "image" | "image_id"> & OwnCommand): Promise<void>;
 }

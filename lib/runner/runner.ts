@@ -1,21 +1,27 @@
 import type { Clock } from "../clock.ts";
 import { TaskGroup } from "../domain/concurrency.ts";
-import { AppError, messageOf } from "../domain/errors.ts";
+import type { Boot } from "../domain/calls/boots.ts";
+import { AppError } from "../domain/errors.ts";
+import type { TrialEnd } from "../domain/functions/detection.ts";
 import type { Function, VersionPool } from "../domain/functions/functions.ts";
 import type { Settings } from "../domain/functions/settings.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
+import type { SecretValues } from "../domain/secrets.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { Admission, type Coming } from "./admission.ts";
 import type { Call, RunnerRun } from "./call.ts";
 import { CellCheck } from "./cell-check.ts";
-import { BY_NAME } from "./contracts/contracts.ts";
-import { Instance, type Run } from "./instance/instance.ts";
+import { handOver } from "./hand-over.ts";
+import { BootedInstance, NotDelivered } from "./instance/booted-instance.ts";
+import type { Run } from "./instance/instance.ts";
+import type { PoolInstance } from "./instance/pool-instance.ts";
+import { InstanceStarter } from "./instance-starter.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
-import type { Pool } from "./pool/pool.ts";
 import { type Acquired, Pools } from "./pool/pools.ts";
+import { TrialBoot } from "./trial-boot.ts";
 
 /** The runner's dependencies and limits; the limits come from the server's options. */
 export interface RunnerOptions {
@@ -31,6 +37,8 @@ export interface RunnerOptions {
   readonly function_queue_limit: number;
   readonly response_bytes: number;
   readonly log_bytes: number;
+  /** Returns the current values of a function's secrets, for instances that boot. Throws if one is missing. */
+  readonly secretsFor: (fn: Function) => SecretValues;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -43,6 +51,9 @@ export interface RunnerOptions {
 /** The wait for starts under way when the server stops, in milliseconds: their containers must be known to be removed. */
 const LAST_LAUNCHES_MS = 1_000;
 
+/** The instances that a call is tried with, as long as nothing of it has reached one of them. */
+const DELIVERY_TRIES = 3;
+
 /** Runs calls: admits each one, gets it an instance from a pool, and has the instance serve it. */
 export class Runner implements AsyncDisposable {
   readonly images: PlatformImages;
@@ -51,6 +62,8 @@ export class Runner implements AsyncDisposable {
   readonly #admission: Admission;
   readonly #pools: Pools;
   readonly #cells: CellCheck;
+  readonly #starter: InstanceStarter;
+  readonly #trials: TrialBoot;
   readonly #launches = new TaskGroup();
   readonly #stopping = new AbortController();
 
@@ -67,17 +80,23 @@ export class Runner implements AsyncDisposable {
       },
       () => clock.monotonic(),
     );
+    const { signal } = this.#stopping;
+    this.#starter = new InstanceStarter({ ...options, signal });
+    const capacity = new Capacity({ instances: options.max_instances, memory_bytes: options.memory_budget });
     this.#pools = new Pools({
-      launch: (pool) => this.#launches.add(this.#launch(pool)),
+      launch: (pool, onBoot) => this.#launches.add(this.#starter.start(pool.function, pool.key, onBoot)),
       onEmpty: ({ key }) => platform.release(key),
-      capacity: new Capacity({ instances: options.max_instances, memory_bytes: options.memory_budget }),
+      capacity,
       problem: () => platform.health.problem,
       clock,
       log,
       starts_at_once,
       warm_max,
     });
-    const { signal } = this.#stopping;
+    this.#trials = new TrialBoot({
+      boot: (fn, group) => this.#launches.add(this.#tryBoot(fn, group)),
+      capacity,
+    });
     this.#cells = new CellCheck({ platform, clock, signal, ready_timeout_ms: options.ready_timeout_ms });
     this.#addMetrics(options.metrics);
   }
@@ -89,7 +108,7 @@ export class Runner implements AsyncDisposable {
         this.#cells.forget();
         this.#pools.resume();
       },
-      onGroupLost: (group) => this.#pools.renew(group),
+      onGroupLost: (group) => this.#pools.renew(({ key }) => key === group),
       onSwept: this.#options.onSwept,
     });
     this.#pools.start();
@@ -132,18 +151,14 @@ export class Runner implements AsyncDisposable {
       call.onTiming({ queue_ms: admitted - asked });
       // Only in the first moments of a server, before its platform was asked whether it is there.
       await this.#platform.health.settled;
-      const acquired = await this.#pools.acquire(call.function, call.signal);
-      const started = clock.monotonic();
-      call.onTiming({ start_ms: started - admitted, start: acquired.start });
-      const run = await this.#serve(call, acquired);
-      call.onTiming({ run_ms: clock.monotonic() - started });
+      const { run, gone } = await this.#runOn(call, admitted);
       const free = () => {
         leave();
         this.#options.onRoom();
       };
       // A function that is still being ended keeps its place.
       void run.ended.finally(free);
-      return { ...run, gone: () => acquired.instance.gone() };
+      return { ...run, gone };
     } catch (error) {
       leave();
       throw error;
@@ -170,13 +185,46 @@ export class Runner implements AsyncDisposable {
     if (hasImage(fn)) this.#pools.warm(fn);
   }
 
+  /**
+   * Replaces the instances that were handed a secret's value when they booted. Functions of other contracts get the values of
+   * their secrets with each call.
+   */
+  secretChanged(name: string): void {
+    const uses = ({ contract, secrets }: Function) =>
+      contract === "http" && secrets.some((secret) => secret.name === name);
+    this.#pools.renew((pool) => uses(pool.function));
+  }
+
+  /**
+   * Waits until a function could serve a call, with an instance that its next call gets. Throws the error that keeps one from
+   * being started, and the signal's reason if it aborts.
+   */
+  async tryOut(fn: Function, signal: AbortSignal): Promise<void> {
+    await this.#platform.health.settled;
+    await this.#pools.tryOut(fn, signal);
+  }
+
+  /**
+   * Starts a function of the contract `http` once to see whether it is a server. Throws the error that keeps its container from
+   * being started.
+   */
+  trialBoot(fn: Function): Promise<TrialEnd> {
+    return this.#trials.run(fn);
+  }
+
+  /** Returns how a function booted last, or nothing. */
+  lastBootOf(functionId: string): Boot | undefined {
+    return this.#starter.lastBoots.of(functionId);
+  }
+
   /** Removes a deleted function. */
   remove(functionId: string): void {
+    this.#starter.lastBoots.forget(functionId);
     this.#pools.remove(functionId);
   }
 
   /** Returns the instances of a function by version. */
-  poolsOf(functionId: string): VersionPool[] {
+  poolsOf(functionId: string): readonly VersionPool[] {
     return this.#pools.statesOf(functionId);
   }
 
@@ -187,61 +235,63 @@ export class Runner implements AsyncDisposable {
     await this.#launches.settledWithin(this.#options.clock, LAST_LAUNCHES_MS);
   }
 
+  /** Gets an instance for a call that was admitted at this time, and has it serve the call. */
+  async #runOn(call: Call, admitted: number): Promise<{ readonly run: Run; readonly gone: () => Promise<void> }> {
+    const { clock } = this.#options;
+    for (let tries = 1; ; tries++) {
+      const acquired = await this.#pools.acquire(call.function, call.signal);
+      const started = clock.monotonic();
+      call.onTiming({ start_ms: started - admitted, start: acquired.start });
+      try {
+        const run = await this.#serve(call, acquired);
+        call.onTiming({ run_ms: clock.monotonic() - started });
+        return { run, gone: () => acquired.instance.gone() };
+      } catch (error) {
+        if (!(error instanceof NotDelivered)) throw error;
+        if (tries === DELIVERY_TRIES) throw new AppError("instance_lost", `${error.message}: see its logs`);
+      }
+    }
+  }
+
   async #serve(call: Call, { instance, leave }: Acquired): Promise<Run> {
-    const { max_calls, timeout_ms } = call.function;
+    const { timeout_ms } = call.function;
     try {
       // Synchronous calls have none, and wait for nothing here.
       if (call.onHandover !== undefined) await call.onHandover(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
-      const exchange = BY_NAME[call.function.contract].exchange(call, this.#options.clock.now());
-      const run = await instance.serve({
-        ...(exchange instanceof Promise ? await exchange : exchange),
-        id: call.id,
-        timeout_ms,
-        response_limit: this.#options.response_bytes,
-        log_limit: call.function.log_bytes ?? this.#options.log_bytes,
-        again: max_calls === 0 || instance.calls + 1 < max_calls,
-        context_root: this.#options.context_path,
-        signal: call.signal,
-        ...(call.onLogs && { onLogs: call.onLogs }),
-      });
-      void run.reusable.then((reusable) => reusable && this.#pools.giveBack(instance));
+      const run = await handOver(call, instance, this.#options);
+      const boots = instance instanceof BootedInstance;
+      // One that boots may serve other calls besides.
+      void run.reusable.then((reusable) => (reusable || boots) && this.#pools.giveBack(instance, reusable));
+      // An answer that streams goes on after this.
+      if (boots) void run.ended.finally(leave);
+      else leave();
       return run;
     } catch (error) {
       // The handover was refused (the disk is full), or the call did not fit into frames and the gate may have got a part.
-      instance.retire();
-      throw error;
-    } finally {
+      if (instance instanceof BootedInstance) this.#pools.giveBack(instance, false);
+      else instance.retire();
       leave();
+      throw error;
     }
   }
 
-  /** Starts an instance. One that is lost before it is ready is started once more: no call has reached its gate. */
-  async #launch(pool: Pool): Promise<Instance> {
+  async #tryBoot(fn: Function, group: string): Promise<PoolInstance> {
     try {
-      return await this.#launchOnce(pool);
-    } catch (error) {
-      if (!(error instanceof AppError && error.reason === "instance_lost")) throw error;
-      this.#options.log.warn("a container ended before it was ready, trying once more", {
-        function_id: pool.function.id,
-        problem: messageOf(error),
-      });
-      return this.#launchOnce(pool);
+      return await this.#starter.start(fn, group, () => undefined);
+    } finally {
+      this.#starter.lastBoots.forget(fn.id);
+      this.#platform.release(group);
     }
-  }
-
-  async #launchOnce(pool: Pool): Promise<Instance> {
-    // Not the caller's signal: if the caller goes away, the instance serves the next one.
-    const { signal } = this.#stopping;
-    const channel = await this.#platform.launch(pool.function, pool.key, signal);
-    const instance = new Instance(channel, this.#options.clock);
-    await instance.ready(this.#options.ready_timeout_ms, signal);
-    return instance;
   }
 
   #addMetrics(metrics: Metrics): void {
-    metrics.gauge("slipway_instances", "Instances by state", ["state"], () =>
-      Object.entries(this.#pools.totals).map(([state, value]) => ({ labels: { state }, value })),
-    );
+    metrics.gauge("slipway_instances", "Instances by state", ["state"], () => {
+      const { totals } = this.#pools;
+      return INSTANCE_STATES.map((state) => ({ labels: { state }, value: totals[state] }));
+    });
+    metrics.gauge("slipway_streams", "Calls that instances of the contract http serve", [], () => [
+      { value: this.#pools.totals.streams },
+    ]);
     const help = "Instances by what a call gets fresh: a container, a cell or a process";
     metrics.gauge("slipway_instances_by_isolation", help, ["isolation"], () =>
       Object.entries(this.#pools.byIsolation).map(([isolation, value]) => ({ labels: { isolation }, value })),
@@ -252,6 +302,8 @@ export class Runner implements AsyncDisposable {
     metrics.gauge("slipway_engine_up", "1 while the engine answers", [], () => [{ value: this.problem ? 0 : 1 }]);
   }
 }
+
+const INSTANCE_STATES = ["ready", "starting", "booting", "busy"] as const;
 
 /** Returns whether a function has an image: one of an older database may get it at its first call. */
 function hasImage({ image_id }: Function): boolean {

@@ -2,6 +2,7 @@ import type { Function } from "../domain/functions/functions.ts";
 import type { Runner } from "../runner/runner.ts";
 import { InvocationEvents } from "../services/calls/events.ts";
 import { IdempotentCalls } from "../services/calls/idempotent-calls.ts";
+import type { KeptMemory } from "../services/calls/kept-body.ts";
 import { InvocationService } from "../services/calls/invocations.ts";
 import { Recorder } from "../services/calls/recorder.ts";
 import { ResultService } from "../services/calls/results.ts";
@@ -11,11 +12,16 @@ import type { Data } from "./data.ts";
 
 const DAY_MS = 86_400_000;
 
+interface CallLinks extends Pick<Catalogue, "functions" | "secrets"> {
+  readonly runner: Runner;
+  readonly bodyMemory: KeptMemory;
+}
+
 /** Composes the services for synchronous calls, and for the records of all calls. */
 export function createCalls(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,
-  { runner, functions, secrets }: Pick<Catalogue, "functions" | "secrets"> & { readonly runner: Runner },
+  { runner, functions, secrets, bodyMemory: memory }: CallLinks,
 ) {
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
   const recorder = stack.use(new Recorder({ history: store.history, clock, log, metrics, retention }));
@@ -27,6 +33,8 @@ export function createCalls(
       recorder,
       functions,
       runner,
+      memory,
+      kept_bytes: config.maxResponseBytes,
       secretsFor,
       clock,
       log,

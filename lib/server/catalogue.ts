@@ -1,4 +1,7 @@
+import { hostname } from "node:os";
+import type { Config } from "../config/config.ts";
 import { messageOf } from "../domain/errors.ts";
+import { nameInHost } from "../domain/routes/hosts.ts";
 import type { Platform } from "../runner/platform.ts";
 import type { Runner } from "../runner/runner.ts";
 import { FollowerCheck } from "../services/functions/follower-check.ts";
@@ -29,7 +32,13 @@ export function createCatalogue(
       log,
     }),
   );
-  const secrets = new SecretService({ store, vault, clock, log });
+  const secrets = new SecretService({
+    store,
+    vault,
+    clock,
+    log,
+    onChange: (name) => runner.secretChanged(name),
+  });
   const followers = new FollowerCheck({ functions: store.functions, allowed: config.callbackAllow });
   const functions = new FunctionService({
     store,
@@ -41,7 +50,7 @@ export function createCatalogue(
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
   const versions = new VersionService({ store: store.versions, functions, secrets, retention, runner });
-  const routes = new RouteService({ store, functions, clock });
+  const routes = new RouteService({ store, functions, clock, ownNames: ownNames(config) });
   let warming: Promise<void> = Promise.resolve();
   stack.defer(() => warming);
   const manifests = new ManifestService({ store, functions, routes, secrets, retention, followers });
@@ -54,6 +63,11 @@ export function createCatalogue(
       });
     },
   } satisfies Capability;
+}
+
+/** Returns the names by which the API is reached, as far as the configuration and the machine know them. */
+function ownNames({ host, allowedHosts }: Config): ReadonlySet<string> {
+  return new Set([host, hostname(), ...allowedHosts].map(nameInHost));
 }
 
 /** The services of the catalogue. */

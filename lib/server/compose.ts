@@ -37,13 +37,14 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     onImageRenamed: (renamed) => catalogue.services.functions.imageRenamed(renamed),
     onSwept: () => work.services.worker.swept(),
     onRoom: () => work.services.worker.wake(),
+    secretsFor: (fn) => catalogue.services.secrets.valuesFor(fn),
   };
   const platform = await createPlatform(tools, data, links);
   const catalogue = createCatalogue(tools, data, platform.services);
-  const calls = createCalls(tools, data, { ...platform.services, ...catalogue.services });
+  const bodyMemory = stack.use(new BodyMemory({ clock, budget: config.bodyMemory }));
+  const calls = createCalls(tools, data, { ...platform.services, ...catalogue.services, bodyMemory });
   const callbacks = createCallbacks(tools, data);
   const services = { ...platform.services, ...catalogue.services, ...calls.services, ...callbacks.services };
-  const bodyMemory = stack.use(new BodyMemory({ clock, budget: config.bodyMemory }));
   const work = createWork(tools, data, { ...services, bodyMemory });
   const access = await createAccess(tools, data, services);
   const serverProcess = createProcess(tools, data, services);

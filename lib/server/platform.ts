@@ -17,13 +17,13 @@ export type RunnerLinks = Pick<
   DockerPlatformOptions,
   "credentialsFor" | "onPulled" | "pulledNames" | "onImageRenamed"
 > &
-  Pick<RunnerOptions, "onSwept" | "onRoom">;
+  Pick<RunnerOptions, "onSwept" | "onRoom" | "secretsFor">;
 
 /** Composes the platform and its runner. The only place that knows which platform it is. */
 export async function createPlatform(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,
-  { onSwept, onRoom, ...images }: RunnerLinks,
+  { onSwept, onRoom, secretsFor, ...images }: RunnerLinks,
 ): Promise<Capability<{ platform: Platform; runner: Runner }>> {
   const platform: Platform = stack.use(
     new DockerPlatform({
@@ -44,6 +44,7 @@ export async function createPlatform(
       platform,
       onSwept,
       onRoom,
+      secretsFor,
       log,
       clock,
       metrics,

@@ -23,7 +23,16 @@ interface WorkLinks extends Pick<Catalogue, "functions" | "routes" | "secrets">,
 export function createWork({ config, log, clock, metrics, stack }: Tools, { store }: Data, links: WorkLinks) {
   const { runner, functions, routes, secrets, invocations, events, callbacks, bodyMemory: memory } = links;
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
-  const attempts = new AttemptRunner({ store, functions, routes, runner, secretsFor, metrics, memory });
+  const attempts = new AttemptRunner({
+    store,
+    functions,
+    routes,
+    runner,
+    secretsFor,
+    metrics,
+    memory,
+    response_bytes: config.maxResponseBytes,
+  });
   const chains = new ChainService({ functions: store.functions, clock, log });
   const ends = new EndJudge({ attempts, chains, clock, log });
   const worker = stack.use(new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, clock, log }));

@@ -79,6 +79,10 @@ export interface RouteStore {
   match(path: string): { readonly route: Route; readonly path_rest: string | null } | undefined;
   /** Returns the route with exactly this path. */
   getByPath(path: string): Route | undefined;
+  /** False if no route has a host. Asked at every request. */
+  readonly hasHosts: boolean;
+  /** Returns the route with this host. */
+  atHost(host: string): Route | undefined;
   /** Lists all routes, oldest first, at once, as `FunctionStore.list` does. */
   list(): Route[];
   /** Lists the same in slices, as of one moment. */
@@ -86,7 +90,7 @@ export interface RouteStore {
   /** Lists the routes of a page, in the order of `list` and in slices. */
   page(query: PageQuery): Promise<Page<Route>>;
   count(): number;
-  /** Throws `conflict` if the path is taken, `not_found` if the function is gone. */
+  /** Throws `conflict` if the path or a host is taken, `not_found` if the function is gone. */
   insert(route: Route, basis?: Basis): Promise<void>;
   /** Throws like `insert`. */
   replace(before: Route, after: Route, basis?: Basis): Promise<void>;

@@ -153,6 +153,6 @@ test("Platform.images and its inventory agree on the existing images", async () 
   const { image_id } = await platform.images.resolve(image, {});
   expect(await platform.images.look(image, {})).toMatchObject({ image_id });
   expect(await platform.images.look("nowhere:1", {})).toBeUndefined();
-  expect(await platform.images.labels(image_id)).toEqual({});
+  expect(await platform.images.signals(image_id)).toMatchObject({ labels: {} });
   expect((await platform.inventory.list()).map(({ id }) => id)).toContain(image_id);
 });

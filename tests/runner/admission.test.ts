@@ -20,8 +20,8 @@ class Door {
   }
 
   /** A call of a function; its name begins with the function's. */
-  async call(name: string, { max = 0, signal = never } = {}): Promise<void> {
-    const place = await this.admission.enter({ id: name.charAt(0), max_concurrency: max }, signal);
+  async call(name: string, { max = 0, signal = never, concurrency = 1 } = {}): Promise<void> {
+    const place = await this.admission.enter({ id: name.charAt(0), max_concurrency: max, concurrency }, signal);
     this.#places.set(name, place);
     this.entered.push(name);
   }
@@ -122,7 +122,7 @@ describe("Admission.enter", () => {
 
   test("counts a place that is given back twice only once", async () => {
     const door = new Door({ max_running: 1 });
-    const place = await door.admission.enter({ id: "a", max_concurrency: 0 }, never);
+    const place = await door.admission.enter({ id: "a", max_concurrency: 0, concurrency: 1 }, never);
     await door.calls("b1 b2");
     place();
     place();
@@ -200,7 +200,7 @@ test("Admission accepts 10,000 calls at once and lets them through in as many st
   const admission = new Admission(limits, () => 0);
   const calls = Array.from({ length: 10_000 }, (_, index) =>
     // A thousand functions, half of which may run one call at a time.
-    admission.enter({ id: `f${index % 1_000}`, max_concurrency: index % 2 }, never),
+    admission.enter({ id: `f${index % 1_000}`, max_concurrency: index % 2, concurrency: 1 }, never),
   );
   expect(admission.running).toBe(8);
   expect(admission.waiting).toBe(9_992);
@@ -221,8 +221,9 @@ test("Admission keeps its limits and the order, and loses no call, for any seque
     function_queue: fc.nat({ max: 6 }),
   });
   const maxima = fc.array(fc.nat({ max: 3 }), { minLength: 4, maxLength: 4 });
+  const sharing = fc.array(fc.constantFrom(1, 1, 2, 3), { minLength: 4, maxLength: 4 });
   await fc.assert(
-    fc.asyncProperty(limits, maxima, fc.array(step, { maxLength: 80 }), async (most, max, steps) => {
+    fc.asyncProperty(limits, maxima, sharing, fc.array(step, { maxLength: 80 }), async (most, max, share, steps) => {
       const admission = new Admission(most, () => 0);
       const running: { id: string; place: Place }[] = [];
       const waiting: { id: string; order: number; caller: AbortController }[] = [];
@@ -232,7 +233,8 @@ test("Admission keeps its limits and the order, and loses no call, for any seque
         const one = { id: `f${index}`, order: order++, caller };
         waiting.push(one);
         const leave = () => waiting.splice(waiting.indexOf(one), 1);
-        admission.enter({ id: one.id, max_concurrency: max[index] ?? 0 }, caller.signal).then((place) => {
+        const fn = { id: one.id, max_concurrency: max[index] ?? 0, concurrency: share[index] ?? 1 };
+        admission.enter(fn, caller.signal).then((place) => {
           leave();
           running.push({ id: one.id, place });
           for (const other of waiting) if (other.id === one.id) expect(other.order).toBeGreaterThan(one.order);
@@ -243,15 +245,19 @@ test("Admission keeps its limits and the order, and loses no call, for any seque
         else if (what === "end") running.splice(value % Math.max(1, running.length), 1)[0]?.place();
         else waiting[value % Math.max(1, waiting.length)]?.caller.abort(new Error("gone"));
         await settled();
-        expect([admission.running, admission.waiting]).toEqual([running.length, waiting.length]);
-        expect(running.length).toBeLessThanOrEqual(most.max_running);
+        const own = share.map((_, index) => running.filter(({ id }) => id === `f${index}`).length);
+        const places = own.reduce((sum, calls, index) => sum + Math.ceil(calls / (share[index] ?? 1)), 0);
+        expect([admission.running, admission.waiting]).toEqual([places, waiting.length]);
+        expect(places).toBeLessThanOrEqual(most.max_running);
         expect(waiting.length).toBeLessThanOrEqual(most.queue);
         for (const [index, limit] of max.entries()) {
-          const own = running.filter(({ id }) => id === `f${index}`).length;
-          if (limit > 0) expect(own).toBeLessThanOrEqual(limit);
-          // No call waits without a reason.
+          const calls = own[index] ?? 0;
+          if (limit > 0) expect(calls).toBeLessThanOrEqual(limit);
+          // No call waits without a reason: its function is full, or all places are taken and it can share none.
           const waits = waiting.some(({ id }) => id === `f${index}`);
-          if (waits) expect(running.length === most.max_running || own === limit).toBe(true);
+          const alone = calls <= (share[index] ?? 1) || !waiting.some(({ id }) => id !== `f${index}`);
+          const full = places === most.max_running && (calls % (share[index] ?? 1) === 0 || !alone);
+          if (waits) expect(full || calls === limit).toBe(true);
         }
       }
       while (running.length > 0) {
@@ -262,6 +268,36 @@ test("Admission keeps its limits and the order, and loses no call, for any seque
     }),
     { numRuns: 200 },
   );
+});
+
+describe("Admission of calls that share an instance", () => {
+  test("gives them one place together, and the next one to the call that needs an instance more", async () => {
+    const door = new Door({ max_running: 2 });
+    for (const name of ["a1", "a2", "a3", "a4"]) await door.call(name, { concurrency: 4 });
+    expect(door.admission.running).toBe(1);
+    await door.calls("b1 b2");
+    expect([door.admission.running, door.admission.waiting]).toEqual([2, 1]);
+    void door.call("a5", { concurrency: 4 });
+    await settled();
+    expect(door.admission.waiting).toBe(2);
+    // b2 has waited longer, but there is no place for it; a5 shares the one that its function has.
+    await door.end("a1");
+    expect(door.entered).toContain("a5");
+    expect([door.admission.running, door.admission.waiting]).toEqual([2, 1]);
+  });
+});
+
+test("Admission takes a shared place back from a function that has several while others wait for one", async () => {
+  const door = new Door({ max_running: 2 });
+  for (const name of ["a1", "a2", "a3"]) await door.call(name, { concurrency: 2 });
+  await door.calls("b1");
+  void door.call("a4", { concurrency: 2 });
+  await settled();
+  expect([door.admission.running, door.admission.waiting]).toEqual([2, 2]);
+  await door.end("a1");
+  expect(door.entered).toEqual(["a1", "a2", "a3", "b1"]);
+  await door.end("a2");
+  expect(door.entered.at(-1)).toBe("a4");
 });
 
 describe("Admission.hasRoomBehind", () => {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { CONTRACTS, OUTPUTS } from "../../lib/domain/functions/contract.ts";
+import { CONTRACTS, IDLES, OUTPUTS } from "../../lib/domain/functions/contract.ts";
 import { ISOLATIONS } from "../../lib/domain/functions/isolation.ts";
 import { checkSettings } from "../../lib/domain/functions/rules.ts";
 import { SANDBOXES, SETTING_DEFAULTS, type Settings } from "../../lib/domain/functions/settings.ts";
@@ -25,6 +25,13 @@ export const anySettings: fc.Arbitrary<Settings> = fc
       contract: fc.constantFrom(...CONTRACTS),
       content_type: fc.option(fc.constantFrom("text/plain", "text/html; charset=utf-8", "image/svg+xml", "nonsense")),
       output: fc.constantFrom(...OUTPUTS),
+      port: fc.option(fc.integer({ min: 1, max: 65_535 }), { freq: 1 }),
+      ready_path: fc.option(fc.constantFrom("/healthz", "/?ready", "nonsense"), { freq: 1 }),
+      boot_timeout_ms: fc.constantFrom(60_000, 60_000, 5_000),
+      concurrency: fc.constantFrom(1, 1, 8),
+      idle_timeout_ms: fc.option(fc.integer({ min: 100, max: 86_400_000 }), { freq: 1 }),
+      idle: fc.option(fc.constantFrom(...IDLES), { freq: 1 }),
+      buffer_request: fc.constantFrom(false, false, true),
       timeout_ms: fc.integer({ min: 100, max: 900_000 }),
       memory_bytes: fc.integer({ min: MEMORY_BYTES.min, max: MEMORY_BYTES.max }),
       cpus: fc.double({ min: CPUS.min, max: CPUS.max, noNaN: true }),
@@ -51,6 +58,10 @@ export const anySettings: fc.Arbitrary<Settings> = fc
       idle_ttl_ms: fc.integer({ min: 1_000, max: 604_800_000 }),
     },
     { requiredKeys: [] },
+  )
+  // A server has a port, whether it was given or not.
+  .map((some) =>
+    some.contract === "http" ? { ...some, port: some.port ?? 8080, isolation: "container" as const } : some,
   )
   .map((some): Settings => ({ ...SETTING_DEFAULTS, ...some }))
   .filter((settings) => {

@@ -2,6 +2,8 @@ import { Type, type Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../../clock.ts";
+import { type ImageSignals, SIGNAL_VARIABLES } from "../../domain/functions/detection.ts";
+import { PORT } from "../../domain/limits.ts";
 import { OWN_LABELS } from "../../domain/functions/rules.ts";
 import type { RegistryCredentials } from "../../domain/images/registries.ts";
 import { spelledOut } from "../../domain/images/reference.ts";
@@ -27,6 +29,7 @@ const ImageInspect = Type.Object({
         Cmd: list,
         User: Type.Optional(Nullable(Type.String())),
         Env: list,
+        ExposedPorts: Type.Optional(Nullable(Type.Object({}, { additionalProperties: true }))),
         // No Type.Record: its pattern lets a key with a line separator (U+2028) have a value of any type.
         Volumes: Type.Optional(Nullable(Type.Object({}, { additionalProperties: true }))),
         Labels: Type.Optional(
@@ -41,23 +44,40 @@ const ImageInspect = Type.Object({
 const ImageList = Type.Array(Type.Object({ Id: Type.String({ minLength: 1 }), RepoTags: list, RepoDigests: list }));
 
 /** An image's configuration for containers that are created from it. */
-export interface ImageConfig {
-  readonly entrypoint: readonly string[];
-  readonly command: readonly string[];
+export interface ImageConfig extends ImageSignals {
   /** Empty if it names none, which means root. */
   readonly user: string;
   /** True if its variables have a HOME. */
   readonly sets_home?: boolean;
   /** The paths that get a volume each. */
   readonly volumes: readonly string[];
-  /** The labels that begin with `slipway.`; the others do not concern us. */
-  readonly labels: Readonly<Record<string, string>>;
 }
 
 /** Returns the whole command of a function. An entrypoint of its own drops the image's command, as with `docker run`. */
-export function commandOf({ entrypoint, command }: OwnCommand, image: ImageConfig): readonly string[] {
+export function commandOf(
+  { entrypoint, command }: OwnCommand,
+  image: Pick<ImageConfig, "entrypoint" | "command">,
+): readonly string[] {
   const ofImage = entrypoint ? [] : image.command;
   return [...(entrypoint ?? image.entrypoint), ...(command ?? ofImage)];
+}
+
+/** Returns those of an image's variables that say how it is spoken to. */
+function signalVariables(entries: readonly string[]): Readonly<Record<string, string>> {
+  const pairs = entries.map((entry): [string, string] => {
+    const end = entry.indexOf("=");
+    return end === -1 ? [entry, ""] : [entry.slice(0, end), entry.slice(end + 1)];
+  });
+  return Object.fromEntries(pairs.filter(([name]) => SIGNAL_VARIABLES.some((known) => known === name)));
+}
+
+/** Returns the TCP ports of an image's `ExposedPorts`, such as `80/tcp`. */
+function tcpPorts(exposed: readonly string[]): number[] {
+  const ports = exposed.flatMap((port) => {
+    const [, number] = /^(\d{1,5})(?:\/tcp)?$/i.exec(port) ?? [];
+    return number === undefined ? [] : [Number(number)];
+  });
+  return ports.filter((port) => port >= PORT.min && port <= PORT.max).toSorted((a, b) => a - b);
 }
 
 /** An image that is on the engine. */
@@ -93,7 +113,7 @@ export class Images {
       if (!Value.Check(ImageInspect, reply.body))
         throw new EngineError("image inspect", reply.status, "unexpected reply");
       const body: Static<typeof ImageInspect> = reply.body;
-      const { Entrypoint, Cmd, User, Env, Volumes, Labels } = body.Config ?? {};
+      const { Entrypoint, Cmd, User, Env, ExposedPorts, Volumes, Labels } = body.Config ?? {};
       return {
         id: body.Id,
         digests: body.RepoDigests ?? [],
@@ -102,6 +122,8 @@ export class Images {
           command: Cmd ?? [],
           user: User ?? "",
           ...(Env?.some((entry) => entry.startsWith("HOME=")) && { sets_home: true }),
+          variables: signalVariables(Env ?? []),
+          exposed_ports: tcpPorts(Object.keys(ExposedPorts ?? {})),
           volumes: Object.keys(Volumes ?? {}),
           labels: Object.fromEntries(Object.entries(Labels ?? {}).filter(([key]) => key.startsWith(OWN_LABELS))),
         },

@@ -94,7 +94,11 @@ function gateOptions({ contract, volumes }: Function, command: readonly string[]
 }
 
 /** The gate's first argument, by the contract. */
-export const GATE_CONTRACT: Readonly<Record<ContractName, readonly string[]>> = { files: [], stdio: ["--stdio"] };
+export const GATE_CONTRACT: Readonly<Record<ContractName, readonly string[]>> = {
+  files: [],
+  stdio: ["--stdio"],
+  http: ["--boot"],
+};
 
 /** Returns the user of the process, unless the image decides. */
 function userOf({ user, sandbox }: Function, { image, user: found }: ContainerSetting): { readonly User?: string } {

@@ -1,6 +1,7 @@
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { parseImageReference } from "../../domain/images/reference.ts";
+import type { ImageSignals } from "../../domain/functions/detection.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import type { RenamedImage } from "../../domain/images/pulled-images.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
@@ -78,8 +79,8 @@ export class ImageResolver implements PlatformImages {
     return this.#resolved(reference, local ? present : await this.#pullAndInspect(reference, watcher), own);
   }
 
-  async labels(imageId: string): Promise<Readonly<Record<string, string>> | undefined> {
-    return (await this.config(imageId))?.labels;
+  signals(imageId: string): Promise<ImageSignals | undefined> {
+    return this.config(imageId);
   }
 
   async checkCommand({ image, image_id, ...own }: Pick<Function, "image" | "image_id"> & OwnCommand): Promise<void> {

@@ -16,6 +16,8 @@ export const Attempt = Type.Object({
   start: Invocation.properties.start,
   queue_ms: Invocation.properties.queue_ms,
   start_ms: Invocation.properties.start_ms,
+  boot_ms: Invocation.properties.boot_ms,
+  first_byte_ms: Invocation.properties.first_byte_ms,
   run_ms: Invocation.properties.run_ms,
   cpu_ms: Invocation.properties.cpu_ms,
   peak_memory_bytes: Invocation.properties.peak_memory_bytes,

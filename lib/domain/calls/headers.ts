@@ -132,11 +132,14 @@ export function storableHeaders(headers: Readonly<Record<string, string>>): Reco
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !isCredential(name)));
 }
 
-/** Returns why a header of a function's answer is left out, or nothing. The name is in lower case. */
-export function responseHeaderProblem(name: string): string | undefined {
+/**
+ * Returns why a header of a function's answer is left out, or nothing. The name is in lower case. At a host of its own
+ * (`ownOrigin`) a function may speak for the whole origin.
+ */
+export function responseHeaderProblem(name: string, ownOrigin = false): string | undefined {
   if (HOP_BY_HOP.has(name)) return "it is about one connection only";
-  if (OWN.has(name)) return "the server sets it";
-  if (OF_THE_ORIGIN.has(name)) return "it would speak for all that this server answers";
+  if (OWN.has(name) && !(ownOrigin && name === "x-content-type-options")) return "the server sets it";
+  if (OF_THE_ORIGIN.has(name) && !ownOrigin) return "it would speak for all that this server answers";
   if (isForProxies(name)) return "a proxy in front of this server would act on it";
   return undefined;
 }

@@ -1,13 +1,18 @@
 /** A request to a function, whatever contract the function is spoken to by. */
 export interface FunctionRequest {
   readonly method: string;
-  /** Path and query, `/r` included: as they were sent, but for characters that Bun percent-encodes. */
+  /** Path and query, `/r` included if that led to the function: as they were sent, but for characters that Bun percent-encodes. */
   readonly url: string;
   /** By name in lower case, without those that `headers.ts` keeps back. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: MessageBody;
   /** The origin of an HTTP request; null for a call by a schedule or after another function. */
   readonly via: HttpOrigin | null;
+  /**
+   * True if it asks for a WebSocket: if the function accepts (101), both bodies are what its connection carries then, as bytes. Only
+   * the contract `http` knows it.
+   */
+  readonly upgrade?: true;
 }
 
 /** A request whose body has arrived. Stored and recorded requests are of this kind. */
@@ -17,11 +22,13 @@ export interface BufferedRequest extends FunctionRequest {
 
 /** The facts of an HTTP request that a function gets besides the request itself. */
 export interface HttpOrigin {
-  /** The path after `/r`, percent-decoded; `/` for `POST /v1/functions/:id/invoke`. */
+  /** The host of the route, if the request came by one; then its whole path is the function's. Left out of stored requests of other routes. */
+  readonly host?: string;
+  /** The path after `/r` or at the host, percent-decoded; `/` for `POST /v1/functions/:id/invoke`. */
   readonly path: string;
   /** The rest of the path after a prefix route, without a slash in front; null for any other. */
   readonly path_rest: string | null;
-  /** The path of the route, such as `/hello/*`; null for `POST /v1/functions/:id/invoke`. */
+  /** The path of the route, such as `/hello/*`, or its host and `/*`; null for `POST /v1/functions/:id/invoke`. */
   readonly route: string | null;
   /** Every value of each name, decoded. */
   readonly query: Readonly<Record<string, readonly string[]>>;

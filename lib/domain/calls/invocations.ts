@@ -80,11 +80,28 @@ export const Invocation = Type.Object({
   ),
   queue_ms: milliseconds("Wait for a place among the running instances", 0.12),
   start_ms: milliseconds("Wait for an instance to be ready", 412.5),
-  run_ms: milliseconds("From handing over the request to the end of the function", 6.25),
+  boot_ms: milliseconds(
+    "Time that the function took to listen, in the record of its instance's first call; with the contract `http`",
+    850,
+  ),
+  first_byte_ms: milliseconds(
+    "From handing over the request to the head of the function's answer; with the contract `http`",
+    4.5,
+  ),
+  run_ms: milliseconds(
+    "From handing over the request to the end of the function, or to the last byte of its answer",
+    6.25,
+  ),
   cpu_ms: milliseconds("User and system time of the function's process and its children", 2.5),
   peak_memory_bytes: bytes("Largest resident set of the function's process", 1_376_256),
-  request_bytes: Type.Integer({ description: "Size of the request body.", examples: [26] }),
-  response_bytes: bytes("Size of the answer's body: response.json, response.body or standard output", 50),
+  request_bytes: Type.Integer({
+    description: "Size of the request body; of a streamed one, what the function was sent.",
+    examples: [26],
+  }),
+  response_bytes: bytes(
+    "Size of the answer's body: response.json, response.body, standard output, or what a server has sent",
+    50,
+  ),
   log_bytes: Type.Integer({ description: "Size of the logs that were kept.", examples: [8] }),
   log_dropped_bytes: Type.Integer({
     description: "Size of the output beyond the limit, which was dropped.",
@@ -148,6 +165,8 @@ export const NOT_RUN = {
   start: null,
   queue_ms: null,
   start_ms: null,
+  boot_ms: null,
+  first_byte_ms: null,
   run_ms: null,
   cpu_ms: null,
   peak_memory_bytes: null,
@@ -175,6 +194,12 @@ export const LogEntry = Type.Object({
       description:
         "Size of the output that was dropped before this entry, if any was: the beginning and the end are kept.",
       examples: [936_000],
+    }),
+  ),
+  boot: Type.Optional(
+    Type.Literal(true, {
+      description:
+        "Printed while the instance booted, before its first call; only for functions of the contract `http`.",
     }),
   ),
 });

@@ -33,6 +33,8 @@ const PUBLIC_MESSAGES = {
   secret_unavailable: `The function cannot be run with its present settings: ${CAUSE}`,
   isolation_unavailable: `The function cannot be run with its present settings: ${CAUSE}`,
   entrypoint_failed: `The function could not be started: ${CAUSE}`,
+  boot_failed: `The function could not be started: ${CAUSE}`,
+  boot_timeout: `The function did not start in time: ${CAUSE}`,
   engine_unavailable: `Functions cannot be run now: try again later; ${CAUSE}`,
   instance_lost: `The function was lost before it answered: ${CAUSE}`,
   function_failed: `The function failed and gave no answer: ${CAUSE}`,

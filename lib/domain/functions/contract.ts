@@ -1,56 +1,137 @@
 import { quoted } from "../quoted.ts";
+import { BOOT_TIMEOUT_MS, CONCURRENCY } from "../limits.ts";
 
 /** The ways in which functions are spoken to (lib/docs/contracts.md). */
-export const CONTRACTS = ["files", "stdio"] as const;
+export const CONTRACTS = ["files", "stdio", "http"] as const;
 export type ContractName = (typeof CONTRACTS)[number];
 
 /** The forms of what a function of the contract `stdio` prints: a body, or headers and a body. */
 export const OUTPUTS = ["raw", "cgi"] as const;
 export type Output = (typeof OUTPUTS)[number];
 
-/** The origins of a function's contract: its own setting, its image's label, or nothing, which is `files`. */
-export const CONTRACT_REASONS = ["setting", "label", "default"] as const;
+/** What the processes of an instance of the contract `http` may do between two calls: nothing at all, or what they like. */
+export const IDLES = ["freeze", "run"] as const;
+export type Idle = (typeof IDLES)[number];
+
+/**
+ * The origins of a function's contract: its own setting, its image's label, another sign of the image (detection.ts), a trial in
+ * which it ended instead of listening, or nothing, which is `files`.
+ */
+export const CONTRACT_REASONS = [
+  "setting",
+  "label",
+  "watchdog",
+  "web_adapter",
+  "buildpack",
+  "functions_framework",
+  "port_variable",
+  "exposed_port",
+  "ended",
+  "default",
+] as const;
 export type ContractReason = (typeof CONTRACT_REASONS)[number];
 
-/** The settings that depend on each other: the others belong to `stdio` alone. */
+/** The origins of the port of a function of the contract `http`. */
+export const PORT_REASONS = ["setting", "label", "variable", "exposed", "default"] as const;
+export type PortReason = (typeof PORT_REASONS)[number];
+
+/** The contract, and the settings that belong to one contract alone. */
 export interface ContractSettings {
   readonly contract: ContractName;
   readonly content_type: string | null;
   readonly output: Output;
+  readonly port: number | null;
+  readonly ready_path: string | null;
+  readonly boot_timeout_ms: number;
+  readonly concurrency: number;
+  readonly idle_timeout_ms: number | null;
+  readonly idle: Idle | null;
+  readonly buffer_request: boolean;
 }
 
-export const CONTRACT_DEFAULTS: ContractSettings = { contract: "files", content_type: null, output: "raw" };
+export const CONTRACT_DEFAULTS: ContractSettings = {
+  contract: "files",
+  content_type: null,
+  output: "raw",
+  port: null,
+  ready_path: null,
+  boot_timeout_ms: BOOT_TIMEOUT_MS.default,
+  concurrency: CONCURRENCY.default,
+  idle_timeout_ms: null,
+  idle: null,
+  buffer_request: false,
+};
 
-/** Returns what follows from a contract for the settings that a request leaves out: what belongs to `stdio` goes with it. */
+type OwnedSetting = Exclude<keyof ContractSettings, "contract">;
+
+/** The contract that each of the settings belongs to. */
+const OWNERS: Readonly<Record<OwnedSetting, ContractName>> = {
+  content_type: "stdio",
+  output: "stdio",
+  port: "http",
+  ready_path: "http",
+  boot_timeout_ms: "http",
+  concurrency: "http",
+  idle_timeout_ms: "http",
+  idle: "http",
+  buffer_request: "http",
+};
+// Object.keys forgets the type of the keys.
+const OWNED = Object.keys(OWNERS) as readonly OwnedSetting[];
+
+/** Returns what follows from a contract for the settings that a request leaves out: what belongs to another one goes. */
 export function contractAfter(
   contract: ContractName,
   given: Partial<ContractSettings>,
 ): Partial<Omit<ContractSettings, "contract">> {
-  if (contract === "stdio") return {};
-  const { content_type, output } = CONTRACT_DEFAULTS;
-  return { ...(given.content_type === undefined && { content_type }), ...(given.output === undefined && { output }) };
+  const gone = OWNED.filter((name) => OWNERS[name] !== contract && given[name] === undefined);
+  return Object.fromEntries(gone.map((name) => [name, CONTRACT_DEFAULTS[name]])); // each its own default
 }
 
-/** Returns what has chosen the contract of a function that is described as a whole. */
-export function contractReason(
-  given: Partial<ContractSettings>,
-  ofImage: Partial<ContractSettings> | undefined,
-): ContractReason {
-  if (given.contract !== undefined) return "setting";
-  return ofImage?.contract === undefined ? "default" : "label";
+/** Returns the contract that the other settings of a request belong to, if they do. */
+export function contractOf(given: Partial<ContractSettings>): ContractName | undefined {
+  const owned = OWNED.find((name) => !isDefault(name, given));
+  return owned && OWNERS[owned];
+}
+
+/** Returns those settings that belong to a contract alone. */
+export function ownedBy(contract: ContractName, settings: Partial<ContractSettings>): Partial<ContractSettings> {
+  const own = OWNED.filter((name) => OWNERS[name] === contract && settings[name] !== undefined);
+  return Object.fromEntries(own.map((name) => [name, settings[name]])); // each its own value
 }
 
 const TOKEN = "[A-Za-z0-9!#$%&'*+.^_`|~-]+";
 /** A media type with its parameters (RFC 9110, 8.3.1), in ASCII. */
 const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}(?:[ \\t]*;[\\t -~]*)?$`);
 
+/** The path and query of a request as they are sent: no space, no control character, no fragment. */
+const REQUEST_TARGET = /^\/[!"$-~]*$/;
+
 /** Returns the problem with the contract of a function, or nothing. */
-export function contractProblem({ contract, content_type, output }: ContractSettings): string | undefined {
+export function contractProblem(settings: ContractSettings & { readonly max_calls: number }): string | undefined {
+  const { contract, content_type, ready_path, concurrency, max_calls } = settings;
   if (content_type !== null && !MEDIA_TYPE.test(content_type)) {
     return `Invalid "content_type" ${quoted(content_type)}: give a media type such as "text/plain; charset=utf-8"`;
   }
-  if (contract === "stdio") return undefined;
-  const own = content_type !== null ? "content_type" : output !== CONTRACT_DEFAULTS.output ? "output" : undefined;
-  if (own === undefined) return undefined;
-  return `"${own}" belongs to the contract "stdio", and the contract is ${quoted(contract)}: leave it out, or give the contract "stdio"`;
+  if (ready_path !== null && !REQUEST_TARGET.test(ready_path)) {
+    return `Invalid "ready_path" ${quoted(ready_path)}: give a path that begins with "/", such as "/healthz", with other characters than ASCII percent-encoded`;
+  }
+  const foreign = OWNED.find((name) => OWNERS[name] !== contract && !isDefault(name, settings));
+  if (foreign !== undefined) {
+    const owner = quoted(OWNERS[foreign]);
+    return `"${foreign}" belongs to the contract ${owner}, and the contract is ${quoted(contract)}: leave it out, or give the contract ${owner}`;
+  }
+  if (concurrency > 1 && max_calls === 1) {
+    return `"concurrency" is ${concurrency}, and "max_calls" is 1, so that an instance serves a single call: give "max_calls" 0 for no limit, or leave "concurrency" out`;
+  }
+  return undefined;
+}
+
+/** Returns what a function of the contract `http` does between two calls. */
+export function idleOf({ idle, max_calls }: { readonly idle: Idle | null; readonly max_calls: number }): Idle {
+  return idle ?? (max_calls === 1 ? "freeze" : "run");
+}
+
+function isDefault(name: OwnedSetting, settings: Partial<ContractSettings>): boolean {
+  return settings[name] === undefined || settings[name] === CONTRACT_DEFAULTS[name];
 }

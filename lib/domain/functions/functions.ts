@@ -1,10 +1,10 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { Environment } from "../environment.ts";
-import { CONTRACT_REASONS } from "./contract.ts";
+import { CONTRACT_REASONS, PORT_REASONS } from "./contract.ts";
 import { AppError } from "../errors.ts";
 import { FunctionName, SETTING_DEFAULTS, GIVEN_SETTINGS, SETTINGS, type Settings } from "./settings.ts";
-import { IMAGE_REFERENCE_LENGTH } from "../limits.ts";
-import { Enum, Nullable, Timestamp } from "../types.ts";
+import { IMAGE_REFERENCE_LENGTH, PORT } from "../limits.ts";
+import { Enum, Flag, Nullable, Timestamp } from "../types.ts";
 
 /** An image plus its settings, registered under an id. */
 export const Function = Type.Object({
@@ -36,8 +36,23 @@ export const Function = Type.Object({
   ...SETTINGS,
   contract_reason: Enum(CONTRACT_REASONS, {
     description:
-      "What chose `contract`: the `setting` itself, a `label` of the image, or the `default`, as nothing said otherwise.",
+      "What chose `contract`: the `setting` itself; a `label` of the image; a sign of the image: OpenFaaS's `watchdog`, the port of AWS's " +
+      "`web_adapter`, the launcher of a `buildpack`, the `functions_framework`, or, since it listened in a trial, its `port_variable` PORT or its " +
+      "`exposed_port`; `ended` if it exited there instead; or the `default`, as nothing said otherwise.",
     examples: ["default"],
+  }),
+  port_reason: Nullable(
+    Enum(PORT_REASONS, {
+      description:
+        "What named `port`: the `setting` itself, a `label` of the image, the `variable` `PORT` of the function or its image, the one port that " +
+        `the image has \`exposed\`, or the \`default\`, ${PORT.default}. Null for other contracts than \`http\`.`,
+      examples: [null],
+    }),
+  ),
+  extra_ports: Type.Array(Type.Integer({ minimum: PORT.min, maximum: PORT.max }), {
+    description:
+      "Further ports that must listen before a function of the contract `http` gets a call, such as that of the server behind OpenFaaS's watchdog. The image names them.",
+    examples: [[]],
   }),
   version: Type.Integer({
     minimum: 1,
@@ -50,11 +65,24 @@ export const Function = Type.Object({
 });
 export type Function = Static<typeof Function>;
 
+/** The fields that follow from the image, the settings and the variables, and that no request gives. */
+export type Origins = Pick<Function, "contract_reason" | "port_reason" | "extra_ports">;
+
 /** The current instances of a function. */
 export const PoolState = Type.Object({
   ready: Type.Integer({ description: "Waiting for a call." }),
   starting: Type.Integer({ description: "Being started." }),
   busy: Type.Integer({ description: "Serving a call." }),
+  booting: Type.Optional(
+    Type.Integer({
+      description: "Started, and not ready yet as the function boots; only with the contract `http`.",
+    }),
+  ),
+  streams: Type.Optional(
+    Type.Integer({
+      description: "The calls that the busy instances serve: each up to `concurrency`; only with the contract `http`.",
+    }),
+  ),
   target: Type.Integer({ description: "How many should be ready, based on recent calls." }),
   problem: Type.Optional(
     Type.String({
@@ -86,12 +114,36 @@ export type FunctionPools = Static<typeof FunctionPools>;
 export const FunctionWithPool = Type.Object({ ...Function.properties, ...FunctionPools.properties });
 export type FunctionWithPool = Static<typeof FunctionWithPool>;
 
+/** The answer to a registration or a change: the record, and what is wrong with it. */
+export const ChangedFunction = Type.Object({
+  ...Function.properties,
+  warnings: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        "Why the function would not serve a call as it is, although it was saved: an instance exits, or listens on another port. " +
+        "Only there if something is wrong; `probe` false leaves it out.",
+      examples: [
+        [
+          "The function was saved, but it does not run: it ended before it listened on port 8080, with exit code 1: Error: DATABASE_URL is not set",
+        ],
+      ],
+    }),
+  ),
+});
+export type ChangedFunction = Static<typeof ChangedFunction>;
+
 /** The body of `POST /v1/functions`. */
 export const CreateFunction = Type.Object(
   {
     image: Function.properties.image,
     ...Type.Partial(Type.Object({ name: Function.properties.name, ...GIVEN_SETTINGS })).properties,
     environment: Type.Optional(Nullable(Environment)),
+    probe: Type.Optional(
+      Flag(
+        "Wait until an instance of a function of the contract `http` listens, for its `boot_timeout_ms` at most, and say in the answer (`warnings`) if " +
+          "it does not; true unless it is given. It is no setting of the function.",
+      ),
+    ),
   },
   { additionalProperties: false },
 );
@@ -102,11 +154,13 @@ export const UpdateFunction = Type.Partial(CreateFunction, { additionalPropertie
 export type UpdateFunction = Static<typeof UpdateFunction>;
 
 /** The defaults of a function. */
-export const FUNCTION_DEFAULTS: Settings & Pick<Function, "name" | "environment" | "version" | "contract_reason"> = {
+export const FUNCTION_DEFAULTS: Settings & Pick<Function, "name" | "environment" | "version" | keyof Origins> = {
   ...SETTING_DEFAULTS,
   name: null,
   environment: {},
   contract_reason: "default",
+  port_reason: null,
+  extra_ports: [],
   version: 1,
 };
 

@@ -1,6 +1,7 @@
 import { AppError } from "../errors.ts";
 import { CELL_DEV_SHARE, CONTEXT_BYTES, GATE_RESERVE, MAX_CALLS, SCRATCH_SIZE } from "../limits.ts";
 import { quoted } from "../quoted.ts";
+import type { ContractName } from "./contract.ts";
 
 /** The parts of its surroundings that each call gets fresh, the strongest isolation first (lib/docs/pools-and-isolation.md, Isolation). */
 export const ISOLATIONS = ["container", "cell", "process"] as const;
@@ -8,6 +9,7 @@ export type Isolation = (typeof ISOLATIONS)[number];
 
 /** The settings that depend on each other: the last one belongs to cells alone. */
 export interface IsolationSettings {
+  readonly contract: ContractName;
   readonly isolation: Isolation;
   readonly max_calls: number;
   readonly scratch_bytes: number | null;
@@ -31,14 +33,18 @@ export function isolationByCalls(max_calls: number): Isolation {
 /**
  * Returns what follows from a change for those of the settings that it leaves out. `max_calls` alone chooses between a fresh
  * container and a fresh process, as it did before there was `isolation`, and leaves cells as they are; `isolation` alone takes
- * its own default for `max_calls`; what belongs to cells goes with them.
+ * its own default for `max_calls`; what belongs to cells goes with them. A server of the contract `http` has a container of its
+ * own, whose calls are counted all the same.
  */
 export function isolationAfter(
   before: IsolationSettings,
   given: Partial<IsolationSettings>,
-): Partial<IsolationSettings> {
-  const isolation = given.isolation ?? isolationFor(before, given.max_calls);
-  const max_calls = given.max_calls ?? callsFor(before, isolation);
+): Partial<Omit<IsolationSettings, "contract">> {
+  const contract = given.contract ?? before.contract;
+  // The number of calls of a server says nothing about those of another contract, and the other way round.
+  const base = (contract === "http") === (before.contract === "http") ? before : ANEW;
+  const isolation = given.isolation ?? (contract === "http" ? "container" : isolationFor(base, given.max_calls));
+  const max_calls = given.max_calls ?? (contract === "http" ? base.max_calls : callsFor(base, isolation));
   return {
     ...(isolation !== before.isolation && { isolation }),
     ...(max_calls !== before.max_calls && { max_calls }),
@@ -48,19 +54,23 @@ export function isolationAfter(
   };
 }
 
-function isolationFor(before: IsolationSettings, max_calls: number | undefined): Isolation {
+const ANEW = { isolation: "container", max_calls: MAX_CALLS.default } as const;
+
+type Reuse = Pick<IsolationSettings, "isolation" | "max_calls">;
+
+function isolationFor(before: Reuse, max_calls: number | undefined): Isolation {
   const same = max_calls === undefined || max_calls === before.max_calls;
   return same || before.isolation === "cell" ? before.isolation : isolationByCalls(max_calls);
 }
 
-function callsFor({ isolation, max_calls }: IsolationSettings, after: Isolation): number {
+function callsFor({ isolation, max_calls }: Reuse, after: Isolation): number {
   if (after === isolation) return max_calls;
   if (after === "container") return MAX_CALLS.default;
   return isolation === "container" ? MAX_CALLS.unlimited : max_calls;
 }
 
 /** Returns the fewest settings that make a function with these ones out of `before`: those that manifests had already if they do. */
-export function isolationTo(before: IsolationSettings, after: IsolationSettings): Partial<IsolationSettings> {
+export function isolationTo(before: IsolationSettings, after: IsolationSettings): Partial<Reuse> {
   const { isolation, max_calls } = after;
   const enough = [{}, { max_calls }, { isolation }].find((given) => {
     const made = { ...before, ...given, ...isolationAfter(before, given) };
@@ -70,7 +80,14 @@ export function isolationTo(before: IsolationSettings, after: IsolationSettings)
 }
 
 /** Returns what is wrong with the isolation of a function, or nothing. */
-export function isolationProblem({ isolation, max_calls }: IsolationSettings): string | undefined {
+export function isolationProblem({ contract, isolation, max_calls }: IsolationSettings): string | undefined {
+  if (contract === "http") {
+    if (isolation === "container") return undefined;
+    return (
+      `"isolation" is ${quoted(isolation)}, and a function of the contract "http" is a server in a container of its own: ` +
+      'leave "isolation" out, or give "container"; "max_calls" says how many calls one server gets'
+    );
+  }
   if (isolation !== "container" || max_calls === 1) return undefined;
   return (
     `"isolation" is "container", which is a fresh container for each call, and "max_calls" is ${max_calls}: ` +

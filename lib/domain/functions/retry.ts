@@ -59,8 +59,10 @@ export const RETRY_DEFAULT: Retry = {
 
 const CAUSE_OF: Partial<Record<Reason, RetryCause>> = {
   instance_lost: "crash",
+  boot_failed: "crash",
   internal: "engine",
   function_timeout: "timeout",
+  boot_timeout: "timeout",
   function_failed: "non_zero_exit",
   out_of_memory: "oom",
   engine_unavailable: "engine",

@@ -4,8 +4,8 @@ import { AppError } from "../errors.ts";
 import { isolationAfter, isolationProblem, scratchProblem } from "./isolation.ts";
 import { quoted } from "../quoted.ts";
 import { type GivenRetry, RETRY_DEFAULT } from "./retry.ts";
-import { SETTING_DEFAULTS, type Settings } from "./settings.ts";
-import { COMMAND_BYTES, LABELS } from "../limits.ts";
+import { ISOLATED, SETTING_DEFAULTS, type Settings } from "./settings.ts";
+import { COLLECTED_TIMEOUT_MS, COMMAND_BYTES, HTTP_WARM_MAX, LABELS, PORT } from "../limits.ts";
 import { type GivenVolume, fullVolume, volumesProblem } from "./volumes.ts";
 
 /** The prefix of our own labels, on containers and on images. */
@@ -35,21 +35,46 @@ export function settingsAtCreation(given: Partial<Settings>, ofImage: Partial<Se
   const chosen = { ...ofImage, ...given };
   const asImage = { ...SETTING_DEFAULTS, ...ofImage, ...isolationAfter(SETTING_DEFAULTS, ofImage) };
   const contract = contractAfter(chosen.contract ?? SETTING_DEFAULTS.contract, given);
-  const settings = { ...asImage, ...given, ...isolationAfter(asImage, given), ...contract };
+  const defaults = contractDefaults(SETTING_DEFAULTS, chosen);
+  const settings = { ...asImage, ...defaults, ...given, ...isolationAfter(asImage, given), ...contract };
+  if (settings.contract === "http") settings.port ??= ofImage.port ?? PORT.default;
   return settings.sandbox === "strict" ? { ...settings, ...strictly(chosen, SETTING_DEFAULTS) } : settings;
 }
 
 /**
  * Returns all changes of an update: the sandbox `strict` also sets the network and the root, which stay afterwards,
- * `isolation` and `max_calls` follow each other, and another contract than `stdio` takes away what only that has.
+ * `isolation` and `max_calls` follow each other, and another contract takes away what only the one before has. A server always
+ * has a port.
  */
 export function settingsAfterChange(before: Settings, given: Partial<Settings>): Partial<Settings> {
+  const { contract, port } = { ...before, ...given };
   const becomesStrict = given.sandbox === "strict" && before.sandbox !== "strict";
   return {
     ...given,
     ...isolationAfter(before, given),
+    ...contractDefaults(before, given),
     ...(given.contract !== undefined && contractAfter(given.contract, given)),
+    ...(contract === "http" && port === null && { port: PORT.default }),
     ...(becomesStrict && strictly(given, before)),
+  };
+}
+
+/**
+ * Returns the settings whose defaults depend on whether the contract is `http`, if that changes: instances that listen before
+ * their call are on the network where nobody else reaches them, and fewer of them wait. `isolated` stays if the contract is
+ * changed back.
+ */
+function contractDefaults(before: Settings, given: Partial<Settings>): Partial<Settings> {
+  const contract = given.contract ?? before.contract;
+  if ((contract === "http") === (before.contract === "http")) return {};
+  const [from, to] =
+    contract === "http" ? [SETTING_DEFAULTS.warm_max, HTTP_WARM_MAX] : [HTTP_WARM_MAX, SETTING_DEFAULTS.warm_max];
+  const warm_min = given.warm_min ?? before.warm_min;
+  return {
+    ...(given.warm_max === undefined && before.warm_max === from && { warm_max: Math.max(to, warm_min) }),
+    ...(contract === "http" &&
+      given.network === undefined &&
+      before.network === SETTING_DEFAULTS.network && { network: ISOLATED }),
   };
 }
 
@@ -99,6 +124,8 @@ const CHECKS: readonly ((settings: Settings) => string | undefined)[] = [
   userProblem,
   directoryProblem,
   contractProblem,
+  timeoutProblem,
+  sharedNetworkProblem,
   networkProblem,
   readOnlyProblem,
   ({ volumes, sandbox }) => volumesProblem(volumes, sandbox),
@@ -148,6 +175,19 @@ function directoryProblem({ working_dir }: Settings): string | undefined {
   if (!isText(working_dir)) return `${head}it contains ${NOT_TEXT}`;
   // Its descriptors let a container escape on engines with an old runc (CVE-2024-21626).
   return /^\/proc(\/|$)/.test(posix.normalize(working_dir)) ? `${head}it must not be below /proc` : undefined;
+}
+
+function timeoutProblem({ contract, timeout_ms }: Settings): string | undefined {
+  if (contract === "http" || timeout_ms <= COLLECTED_TIMEOUT_MS) return undefined;
+  return (
+    `"timeout_ms" is ${timeout_ms}, and a function of the contract ${quoted(contract)} may run for ${COLLECTED_TIMEOUT_MS} ms at most: ` +
+    'lower it; a server that streams its answers can have the contract "http"'
+  );
+}
+
+function sharedNetworkProblem({ contract, share_network }: Settings): string | undefined {
+  if (contract !== "http" || !share_network) return undefined;
+  return '"share_network" is true, and instances of the contract "http" all listen on the same port: leave it out, or give false';
 }
 
 function networkProblem({ network }: Settings): string | undefined {

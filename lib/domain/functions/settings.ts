@@ -1,8 +1,10 @@
 import { Type, type Static } from "@sinclair/typebox";
 import {
+  COLLECTED_TIMEOUT_MS,
   COMMAND_ARGUMENTS,
   CONTEXT_SIZE,
   CPUS,
+  HTTP_WARM_MAX,
   IDLE_TTL_MS,
   LABELS,
   LOG_LIMIT,
@@ -22,6 +24,7 @@ import {
 } from "../limits.ts";
 import { CONTRACT_DEFAULTS, CONTRACTS, OUTPUTS } from "./contract.ts";
 import { ASYNC_SETTINGS } from "./async-settings.ts";
+import { HTTP_SETTINGS } from "./http-settings.ts";
 import { ISOLATIONS } from "./isolation.ts";
 import { GivenRetry, RETRY_DEFAULT } from "./retry.ts";
 import { GivenVolume, NamedVolume } from "./volumes.ts";
@@ -89,6 +92,7 @@ const contract = {
   contract: Enum(CONTRACTS, {
     description:
       "`files`: the request and the answer are files of the context. `stdio`: the request body is standard input, standard output is the answer. " +
+      "`http`: the function is an HTTP server, which is started before its call. " +
       "`files` unless the image has a label `slipway.contract`.",
     examples: ["files"],
   }),
@@ -114,7 +118,9 @@ const resources = {
   timeout_ms: Type.Integer({
     minimum: TIMEOUT_MS.min,
     maximum: TIMEOUT_MS.max,
-    description: "How long a call may run, in milliseconds; then it is killed and the caller gets a 504.",
+    description:
+      "How long a call may run, in milliseconds; then it is killed and the caller gets a 504. " +
+      `More than ${COLLECTED_TIMEOUT_MS} only with the contract \`http\`.`,
     examples: [TIMEOUT_MS.default],
   }),
   memory_bytes: Type.Integer({
@@ -196,7 +202,7 @@ const surroundings = {
     description:
       "`bridge`; `isolated`, a bridge on which functions cannot connect to each other; `none`; or the name of one of the engine's networks. " +
       "Never `host` or another container's network. " +
-      "With the sandbox `strict` the default is `none`.",
+      "With the sandbox `strict` the default is `none`, else with the contract `http` it is `isolated`.",
     examples: ["bridge"],
   }),
   share_network: Flag(
@@ -243,15 +249,15 @@ const instances = {
     description:
       "What each call gets fresh. `container`: a container of its own. `cell`: a filesystem and a process tree of its own in a container that " +
       "may have served calls before; not every engine can. `process`: a process of its own there. " +
-      "A `max_calls` other than 1 without `isolation` is `process`.",
+      "A `max_calls` other than 1 without `isolation` is `process`. With the contract `http` always `container`.",
     examples: ["container"],
   }),
   max_calls: Type.Integer({
     minimum: 0,
     maximum: MAX_CALLS.max,
     description:
-      "How many calls a container serves before it is replaced; 0 for no limit. Always 1 with the isolation `container`; " +
-      "0 by default with `cell` and `process`.",
+      "How many calls a container serves before it is replaced; 0 for no limit. Always 1 with the isolation `container`, but for the " +
+      "contract `http`; 0 by default with `cell` and `process`.",
     examples: [MAX_CALLS.default],
   }),
   max_concurrency: Type.Integer({
@@ -269,7 +275,7 @@ const instances = {
   warm_max: Type.Integer({
     minimum: 0,
     maximum: WARM_MAX.max,
-    description: "The most instances that are kept ready; with 0 every call is cold.",
+    description: `The most instances that are kept ready; with 0 every call is cold. ${HTTP_WARM_MAX} by default with the contract \`http\`.`,
     examples: [WARM_MAX.default],
   }),
   idle_ttl_ms: Type.Integer({
@@ -284,6 +290,7 @@ const instances = {
 export const SETTINGS = {
   ...process,
   ...contract,
+  ...HTTP_SETTINGS,
   ...resources,
   ...surroundings,
   ...instances,

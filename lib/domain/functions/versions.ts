@@ -14,12 +14,14 @@ const VERSIONED = {
   environment: Function.properties.environment,
   ...SETTINGS,
   contract_reason: Function.properties.contract_reason,
+  port_reason: Function.properties.port_reason,
+  extra_ports: Function.properties.extra_ports,
 } as const;
 
 // Object.keys forgets the type of the keys.
 const FIELDS = Object.keys(VERSIONED) as readonly (keyof typeof VERSIONED)[];
-/** A contract is the same whatever chose it. */
-const COMPARED = FIELDS.filter((field) => field !== "contract_reason");
+/** A contract and a port are the same whatever chose them. */
+const COMPARED = FIELDS.filter((field) => field !== "contract_reason" && field !== "port_reason");
 
 /** A function as it was at a version. It never changes. */
 export const FunctionVersion = Type.Object({

@@ -9,15 +9,18 @@ import { byManifestName } from "./manifest.ts";
 import { withNames } from "./plan.ts";
 import { escapeDollars } from "./variables.ts";
 import { defaultsFor, ROUTE_DEFAULTS, ROUTE_OPTIONS } from "../routes/options.ts";
-import type { Route } from "../routes/routes.ts";
+import { type Route, routeName } from "../routes/routes.ts";
 
 /** The state of a server. */
 export interface Exported {
   readonly functions: readonly Function[];
   readonly routes: readonly Route[];
   readonly secrets: readonly string[];
-  /** Returns the settings that the labels of a function's image give; undefined if they are unknown. */
-  readonly labelsOf: (fn: Function) => Partial<Settings> | undefined;
+  /**
+   * Returns the settings that a function's image gives; undefined if they are unknown. Without a contract among them, it is for the
+   * manifest to say it.
+   */
+  readonly settingsOfImage: (fn: Function) => Partial<Settings> | undefined;
 }
 
 // Object.keys forgets the type of the keys.
@@ -25,16 +28,16 @@ const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 const OPTION_NAMES = Object.keys(ROUTE_OPTIONS) as readonly (keyof typeof ROUTE_OPTIONS)[];
 
 /** Makes the manifest of a server, in slices: applied to it, it changes nothing. Defaults are left out. */
-export async function manifestOf({ functions, routes, secrets, labelsOf }: Exported): Promise<Manifest> {
+export async function manifestOf({ functions, routes, secrets, settingsOfImage }: Exported): Promise<Manifest> {
   const names = byManifestName(functions);
   const nameOf = new Map([...names].map(([name, { id }]) => [id, name]));
   // In the order of the list, oldest first.
   const functionEntries = await mapInSlices(functions, (fn): [string, ManifestFunction] => [
     nameOf.get(fn.id) ?? fn.id,
-    escaped(functionEntry(withNames(fn, nameOf), labelsOf(fn))),
+    escaped(functionEntry(withNames(fn, nameOf), settingsOfImage(fn))),
   ]);
   const routeEntries = await mapInSlices(routes, (route): [string, ManifestRoute] => [
-    route.path,
+    routeName(route),
     escaped(routeEntry(route, nameOf.get(route.function.id) ?? "")),
   ]);
   return {
@@ -49,12 +52,15 @@ function escaped<T>(value: T): T {
   return escapeDollars(value) as T; // only texts differ: the shape is the same
 }
 
-function functionEntry(fn: Function, labels: Partial<Settings> | undefined): ManifestFunction {
-  // If the labels of the image are unknown, every setting that they could give is written out.
-  const written: readonly (keyof Settings)[] = labels === undefined ? LABEL_SETTINGS : [];
-  const sandbox = settingsAtCreation({}, labels ?? {}).sandbox === fn.sandbox ? {} : { sandbox: fn.sandbox };
-  const given = { ...sandbox, ...isolationTo(settingsAtCreation(sandbox, labels ?? {}), fn) };
-  const asNew = settingsAtCreation(given, labels ?? {});
+function functionEntry(fn: Function, known: Partial<Settings> | undefined): ManifestFunction {
+  // If nothing is known of the image, every setting that it could give is written out.
+  const written: readonly (keyof Settings)[] = known === undefined ? LABEL_SETTINGS : [];
+  const ofImage = known ?? {};
+  const contract = ofImage.contract === fn.contract ? {} : { contract: fn.contract };
+  const sandbox = settingsAtCreation({}, ofImage).sandbox === fn.sandbox ? {} : { sandbox: fn.sandbox };
+  const first = { ...contract, ...sandbox };
+  const given = { ...first, ...isolationTo(settingsAtCreation(first, ofImage), fn) };
+  const asNew = settingsAtCreation(given, ofImage);
   const own = SETTING_NAMES.filter(
     (name) => name in given || written.includes(name) || !Bun.deepEquals(fn[name], asNew[name]),
   );
@@ -66,7 +72,7 @@ function functionEntry(fn: Function, labels: Partial<Settings> | undefined): Man
 }
 
 function routeEntry(route: Route, fn: string): ManifestRoute {
-  const asNew = { ...defaultsFor(route.auth), auth: ROUTE_DEFAULTS.auth };
+  const asNew = { ...defaultsFor(route.auth, route.function.contract), auth: ROUTE_DEFAULTS.auth };
   const own = OPTION_NAMES.filter((name) => !Bun.deepEquals(route[name], asNew[name]));
   return { function: fn, ...Object.fromEntries(own.map((name) => [name, route[name]])) };
 }

@@ -11,8 +11,8 @@ import { GIVEN_ROUTE_OPTIONS } from "../routes/options.ts";
 import { SecretName } from "../secrets.ts";
 import { Enum, Flag } from "../types.ts";
 
-/** A function in a manifest: what `POST /v1/functions` takes, less its name. */
-const ManifestFunction = Type.Omit(CreateFunction, ["name"], {
+/** A function in a manifest: what `POST /v1/functions` takes, less its name and what is for that request alone. */
+const ManifestFunction = Type.Omit(CreateFunction, ["name", "probe"], {
   additionalProperties: false,
   description: "The image and the settings; settings that are left out have the defaults of a new function.",
 });
@@ -61,7 +61,7 @@ export const Manifest = Type.Object(
           {
             additionalProperties: ManifestRoute,
             maxProperties: ROUTES,
-            description: "The routes by path.",
+            description: "The routes by path; those with `hosts` by the first of them.",
             examples: [{ "/hello-world": { function: "hello-world", methods: ["GET", "POST"] } }],
           },
         ),

@@ -1,22 +1,21 @@
 import { FOLLOWERS } from "../functions/chains.ts";
 import type { Environment } from "../environment.ts";
-import type { ContractReason } from "../functions/contract.ts";
 import { AppError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
 import { SETTINGS, type Settings } from "../functions/settings.ts";
-import type { Function } from "../functions/functions.ts";
+import type { Function, Origins } from "../functions/functions.ts";
 import { mapInSlices } from "../concurrency.ts";
 import { FUNCTIONS, ROUTES } from "../limits.ts";
 import { byManifestName, type FieldChange, type ManifestChange } from "./manifest.ts";
 import { ROUTE_OPTIONS, type RouteOptions } from "../routes/options.ts";
-import type { Route } from "../routes/routes.ts";
+import { type Place, type Route, routeName } from "../routes/routes.ts";
 
 /** A function as a manifest wants it. */
 export interface FunctionTarget {
   readonly image: string;
   readonly environment: Environment;
   readonly settings: Settings;
-  readonly contract_reason: ContractReason;
+  readonly origins: Origins;
   /** The image that its reference resolved to; undefined if the function keeps its image, or in a dry run. */
   readonly resolved: Pick<Function, "image_id" | "digest"> | undefined;
 }
@@ -27,7 +26,7 @@ export interface RouteTarget {
   readonly options: RouteOptions;
 }
 
-/** All that a manifest wants, by name and by path. */
+/** All that a manifest wants, by name and by path or host. */
 export interface Wanted {
   readonly functions: ReadonlyMap<string, FunctionTarget>;
   readonly routes: ReadonlyMap<string, RouteTarget>;
@@ -73,9 +72,10 @@ export async function planOf(present: Present, wanted: Wanted, { prune }: { read
   const known = byManifestName(present.functions);
   const nameOf = new Map([...known].map(([name, { id }]) => [id, name]));
   const mentioned = (fn: Function) => wanted.functions.has(nameOf.get(fn.id) ?? "");
-  const paths = new Map(present.routes.map((route) => [route.path, route]));
+  const kept = matchRoutes(present.routes, wanted.routes);
+  const isKept = new Set(kept.values());
   const deletedRoutes = present.routes.filter(
-    (route) => prune && !wanted.routes.has(route.path) && (route.function.name !== null || mentioned(route.function)),
+    (route) => prune && !isKept.has(route) && (route.function.name !== null || mentioned(route.function)),
   );
   const plan: Plan = {
     functions: await mapInSlices(wanted.functions, ([name, target]) =>
@@ -83,11 +83,11 @@ export async function planOf(present: Present, wanted: Wanted, { prune }: { read
     ),
     routes: [
       ...(await mapInSlices(wanted.routes, ([name, target]) =>
-        stepOf({ name, before: paths.get(name), target }, (route) =>
+        stepOf({ name, before: kept.get(name), target }, (route) =>
           routeFields(route, nameOf.get(route.function.id) ?? "", target),
         ),
       )),
-      ...deletedRoutes.map((before) => ({ action: "deleted" as const, name: before.path, before })),
+      ...deletedRoutes.map((before) => ({ action: "deleted" as const, name: routeName(before), before })),
     ],
     deletedFunctions: present.functions
       .filter((fn) => prune && isPruned(fn, wanted))
@@ -96,6 +96,28 @@ export async function planOf(present: Present, wanted: Wanted, { prune }: { read
   checkCount("functions", FUNCTIONS, present.functions.length, [...plan.functions, ...plan.deletedFunctions]);
   checkCount("routes", ROUTES, present.routes.length, plan.routes);
   return plan;
+}
+
+/** Maps the names of wanted routes to the routes that are there: those at the same path, or at one of the same hosts. */
+function matchRoutes(routes: readonly Route[], wanted: ReadonlyMap<string, RouteTarget>): Map<string, Route> {
+  const byPlace = new Map<string, Route>();
+  for (const route of routes) for (const place of placesOf(route)) byPlace.set(place, route);
+  const found = new Map<string, Route>();
+  const taken = new Set<Route>();
+  for (const [name, { options }] of wanted) {
+    const place = { path: options.hosts.length > 0 ? null : name, hosts: options.hosts };
+    const match = placesOf(place)
+      .map((one) => byPlace.get(one))
+      .find((route) => route !== undefined && !taken.has(route));
+    if (match === undefined) continue;
+    found.set(name, match);
+    taken.add(match);
+  }
+  return found;
+}
+
+function placesOf({ path, hosts }: Place): readonly string[] {
+  return path === null ? hosts : [path];
 }
 
 function checkCount(what: string, limit: number, before: number, steps: readonly { readonly action: string }[]): void {

@@ -1,6 +1,8 @@
 import { Type, type Static } from "@sinclair/typebox";
+import { Hosts } from "./hosts.ts";
 import { checkCors, Cors, fullCors, GivenCors } from "./cors.ts";
 import { AppError } from "../errors.ts";
+import type { ContractName } from "../functions/contract.ts";
 import { HEADER_NAME } from "../calls/headers.ts";
 import { HEADER_LENGTH, RATE, ROUTE_REQUEST_BYTES } from "../limits.ts";
 import { Enum, Flag, Nullable } from "../types.ts";
@@ -73,7 +75,8 @@ export const ROUTE_OPTIONS = {
     minItems: 1,
     maxItems: METHODS.length,
     uniqueItems: true,
-    description: "The methods that call the function. `HEAD` goes with `GET`.",
+    description:
+      "The methods that call the function. `HEAD` goes with `GET`. `POST` alone by default, and all of them if the function's contract is `http`.",
     examples: [["POST"]],
   }),
   auth: Enum(["public", "key"], {
@@ -104,6 +107,7 @@ export const ROUTE_OPTIONS = {
     }),
   ),
   split: Nullable(Split),
+  hosts: Hosts,
 } as const;
 
 /** A route's options. */
@@ -119,7 +123,7 @@ export const GIVEN_ROUTE_OPTIONS = {
 const GivenRouteOptions = Type.Object(GIVEN_ROUTE_OPTIONS);
 export type GivenRouteOptions = Static<typeof GivenRouteOptions>;
 
-/** The defaults of a public route; see `completeOptions` for others. */
+/** The defaults of a public route to a function that is no server; see `completeOptions` for others. */
 export const ROUTE_DEFAULTS: RouteOptions = {
   methods: ["POST"],
   auth: "public",
@@ -129,16 +133,21 @@ export const ROUTE_DEFAULTS: RouteOptions = {
   async: false,
   version: null,
   split: null,
+  hosts: [],
 };
 
-/** Returns the options of a new route: callers that are known by their keys may call it asynchronously, strangers may not. */
-export function completeOptions(given: GivenRouteOptions): RouteOptions {
-  return { ...defaultsFor(given.auth ?? ROUTE_DEFAULTS.auth), ...fullOptions(given) };
+/**
+ * Returns the options of a new route to a function of this contract: callers that are known by their keys may call it
+ * asynchronously, strangers may not; and a server knows by itself which methods it has.
+ */
+export function completeOptions(given: GivenRouteOptions, contract: ContractName): RouteOptions {
+  return { ...defaultsFor(given.auth ?? ROUTE_DEFAULTS.auth, contract), ...fullOptions(given) };
 }
 
-/** Returns the defaults of a route with this `auth`. */
-export function defaultsFor(auth: RouteOptions["auth"]): RouteOptions {
-  return { ...ROUTE_DEFAULTS, auth, async: auth === "key" };
+/** Returns the defaults of a route with this `auth` to a function of this contract. */
+export function defaultsFor(auth: RouteOptions["auth"], contract: ContractName): RouteOptions {
+  const methods = contract === "http" ? [...METHODS] : ROUTE_DEFAULTS.methods;
+  return { ...ROUTE_DEFAULTS, methods, auth, async: auth === "key" };
 }
 
 /** Returns the options of a route after a change. One that becomes public takes no asynchronous calls unless the change says so. */

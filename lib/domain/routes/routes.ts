@@ -3,18 +3,24 @@ import { AppError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
 import { Function } from "../functions/functions.ts";
 import { ROUTE_PATH_BYTES } from "../limits.ts";
+import { Nullable } from "../types.ts";
+import { checkHosts } from "./hosts.ts";
 import { GIVEN_ROUTE_OPTIONS, ROUTE_OPTIONS } from "./options.ts";
 import { isPrefix } from "./table.ts";
 
-/** A URL path below `/r` that leads to a function; the function is embedded. */
+const Path = Type.String({
+  description:
+    "The part of the URL after `/r`, percent-decoded. It is matched exactly unless it ends in `/*`: then it matches " +
+    "everything below it, and itself. An exact path takes precedence over prefixes, and a longer prefix over a shorter one.",
+  examples: ["/hello-world"],
+});
+
+/** A URL path below `/r`, or host names, that lead to a function; the function is embedded. */
 export const Route = Type.Object({
   id: Type.String({ description: "A UUID made by the server.", examples: ["5d1c7c0e-8a53-44c5-b7a3-0f4f7c1f0e0a"] }),
-  path: Type.String({
-    description:
-      "The part of the URL after `/r`, percent-decoded. It is matched exactly unless it ends in `/*`: then it matches " +
-      "everything below it, and itself. An exact path takes precedence over prefixes, and a longer prefix over a shorter one.",
-    examples: ["/hello-world"],
-  }),
+  path: Nullable(
+    Type.String({ description: `${Path.description} Null for a route with \`hosts\`.`, examples: ["/hello-world"] }),
+  ),
   function: Function,
   ...ROUTE_OPTIONS,
 });
@@ -23,7 +29,7 @@ export type Route = Static<typeof Route>;
 /** The body of `POST /v1/routes`. */
 export const CreateRoute = Type.Object(
   {
-    path: Route.properties.path,
+    path: Type.Optional(Path),
     function_id: Type.String({
       description: "The id or the name of the function.",
       examples: ["0b9a4f2e-3f0c-4a52-9a57-6a3d5e2f8c11"],
@@ -37,6 +43,41 @@ export type CreateRoute = Static<typeof CreateRoute>;
 /** The body of `PATCH /v1/routes/:id`: absent fields stay as they are. */
 export const UpdateRoute = Type.Partial(CreateRoute, { additionalProperties: false });
 export type UpdateRoute = Static<typeof UpdateRoute>;
+
+/** Where a route is: at a path below `/r`, or at host names. */
+export type Place = Pick<Route, "path" | "hosts">;
+
+/** Returns the name of a route in manifests and messages: its path, or the first of its hosts. */
+export function routeName({ path, hosts }: Place): string {
+  return path ?? hosts[0] ?? "";
+}
+
+/**
+ * Returns where a route is after a request: one of the two takes the place of the other. Throws `invalid_request` for none and
+ * for both, and for what cannot be called. `own` are the names by which the API is reached.
+ */
+export function placeOf(
+  { path, hosts }: { readonly path?: string | null; readonly hosts?: readonly string[] },
+  own: ReadonlySet<string>,
+  before: Place = { path: null, hosts: [] },
+): Place {
+  if (typeof path === "string") checkRoutePath(path);
+  if (hosts !== undefined) checkHosts(hosts, own);
+  const place = {
+    path: path ?? (hosts !== undefined && hosts.length > 0 ? null : before.path),
+    hosts: [...(hosts ?? (typeof path === "string" ? [] : before.hosts))],
+  };
+  if (place.path !== null && place.hosts.length > 0) {
+    throw new AppError(
+      "invalid_request",
+      'A route is at a "path" below /r, or at "hosts" of its own: give one of the two',
+    );
+  }
+  if (place.path === null && place.hosts.length === 0) {
+    throw new AppError("invalid_request", 'Missing "path": it must be a string; or give "hosts" in its place');
+  }
+  return place;
+}
 
 /**
  * Returns why a path could never be called, or undefined. URL parsers resolve `.` and `..`, turn `\` into `/`, and end the

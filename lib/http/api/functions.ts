@@ -1,6 +1,8 @@
 import { Elysia, t } from "elysia";
 import { mapInSlices } from "../../domain/concurrency.ts";
+import { Boot } from "../../domain/calls/boots.ts";
 import {
+  ChangedFunction,
   CreateFunction,
   Function,
   type FunctionPools,
@@ -26,20 +28,27 @@ const deletion = t.Object(
   { additionalProperties: false },
 );
 const data = Envelope(FunctionWithPool, "The function and its instances.");
-const changed = Envelope(Function, "The function as it is now.");
+const changed = Envelope(ChangedFunction, "The function as it is now.");
+const boot = {
+  operationId: "getLastBoot",
+  summary: "Show how a function booted last",
+  description:
+    "Only functions of the contract `http` boot. Answers 404 if this one has not since the server's start: boots are not stored.",
+};
 const creation = {
   operationId: "createFunction",
   summary: "Register an image as a function",
   description:
-    "Pulls the image if the engine does not have it, and answers when the function can be called. With " +
-    "`Accept: text/event-stream` the answer begins with the pull and reports its progress.",
+    "Pulls the image if the engine does not have it, and answers when the function can be called: one of the contract `http` when it listens, " +
+    "or with the reason why it does not in `warnings`, unless `probe` is false. With `Accept: text/event-stream` the answer begins with the pull " +
+    "and reports its progress.",
   responses: PULL_EVENTS_DETAIL,
 };
 const change = {
   operationId: "updateFunction",
   summary: "Change a function",
   description:
-    "Fields that are absent stay as they are; `environment` is replaced as a whole. Running calls are not affected.",
+    "Fields that are absent stay as they are; `environment` is replaced as a whole. Running calls are not affected. `probe` as at registration.",
   responses: PULL_EVENTS_DETAIL,
 };
 const pull = {
@@ -89,7 +98,10 @@ function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
       {
         needs: "write",
         body: CreateFunction,
-        response: { 201: Envelope(Function, "The new function."), ...errors(400, 408, 409, 413, 415, 502, 503, 507) },
+        response: {
+          201: Envelope(ChangedFunction, "The new function."),
+          ...errors(400, 408, 409, 413, 415, 502, 503, 507),
+        },
         detail: creation,
       },
     );
@@ -122,6 +134,12 @@ function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
         detail: { operationId: "getFunction", summary: "Show a function and its instances" },
       },
     )
+    .get("/:id/boot", ({ params: { id } }) => success(functions.lastBootOf(id)), {
+      needs: "read",
+      params,
+      response: { 200: Envelope(Boot, "The last boot."), ...errors(404) },
+      detail: boot,
+    })
     .patch(
       "/:id",
       ({ params: { id }, body, set, request }) =>

@@ -13,7 +13,12 @@ const params = t.Object({
 });
 const data = Envelope(Route, "The route.");
 
-/** `/v1/routes`: URL paths below `/r` that lead to functions. */
+/** Returns the name by which a request has reached the API. */
+function hostOf({ headers }: Request): string {
+  return headers.get("host") ?? "";
+}
+
+/** `/v1/routes`: URL paths below `/r`, and host names, that lead to functions. */
 export function routesRoutes(guard: Guard, routes: RouteService) {
   return resource(guard, "routes")
     .get(
@@ -37,7 +42,7 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
         },
       },
     )
-    .post("/", async ({ body }) => success(await routes.create(body)), {
+    .post("/", async ({ body, request }) => success(await routes.create(body, hostOf(request))), {
       needs: "write",
       body: CreateRoute,
       response: { 200: Envelope(Route, "The new route."), ...errors(400, 404, 408, 409, 413, 415, 507) },
@@ -49,13 +54,17 @@ export function routesRoutes(guard: Guard, routes: RouteService) {
       response: { 200: data, ...errors(404) },
       detail: { operationId: "getRoute", summary: "Show a route" },
     })
-    .patch("/:id", async ({ params: { id }, body }) => success(await routes.update(id, body)), {
-      needs: "write",
-      params,
-      body: UpdateRoute,
-      response: { 200: Envelope(Route, "The route as it is now."), ...errors(400, 404, 408, 409, 413, 415, 507) },
-      detail: { operationId: "updateRoute", summary: "Change a route" },
-    })
+    .patch(
+      "/:id",
+      async ({ params: { id }, body, request }) => success(await routes.update(id, body, hostOf(request))),
+      {
+        needs: "write",
+        params,
+        body: UpdateRoute,
+        response: { 200: Envelope(Route, "The route as it is now."), ...errors(400, 404, 408, 409, 413, 415, 507) },
+        detail: { operationId: "updateRoute", summary: "Change a route" },
+      },
+    )
     .delete("/:id", async ({ params: { id } }) => success(await routes.delete(id)), {
       needs: "write",
       params,

@@ -1,5 +1,6 @@
 import type { Server } from "bun";
 import { t } from "elysia";
+import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import { publicError } from "../../domain/calls/public-message.ts";
 import type { FunctionResponse } from "../../domain/calls/http-message.ts";
@@ -14,22 +15,34 @@ import type { Target } from "../../services/calls/record.ts";
 import { type ClientAddress, clientOf } from "../access/client-address.ts";
 import { type BodyMemory, expectedBytes } from "./body-memory.ts";
 import type { ReadBody } from "../wire/body.ts";
-import { answerResponse } from "./answer.ts";
+import type { BeginUpload } from "./upload.ts";
+import { answerResponse, type Reader } from "./answer.ts";
 import { type CallPath, functionRequest } from "./request.ts";
+import { asksForWebSocket, callByWebSocket } from "./websocket/upgrade.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { LONG_ANSWER_BYTES, type SlowReaders } from "../wire/slow-readers.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
-import { accepted, type Asked, shownOnRoutes, SubmissionQuery, type Submissions } from "./submit.ts";
+import {
+  accepted,
+  type Asked,
+  checkSynchronous,
+  isAsynchronous,
+  shownOnRoutes,
+  SubmissionQuery,
+  type Submissions,
+} from "./submit.ts";
 
 /** The dependencies of both ways to call a function. */
 export interface Calls {
   readonly invocations: InvocationService;
-  readonly idempotentCalls: IdempotentCalls;
-  readonly submissions: Submissions;
+  readonly idempotentCalls: Pick<IdempotentCalls, "invoke">;
+  readonly submissions: Pick<Submissions, "take">;
   readonly readBody: ReadBody;
+  readonly beginUpload: BeginUpload;
   readonly bodyMemory: BodyMemory;
   readonly requestId: RequestId;
+  readonly clock: Clock;
   readonly slowReaders: SlowReaders;
   readonly server: () => Server<unknown> | null;
   readonly clientAddress: ClientAddress;
@@ -91,6 +104,8 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(calls: Calls, request: Request, called: Called): Promise<Response> {
   const { bodyMemory, readBody, request_bytes } = calls;
+  if (called.target.function.contract === "http" && asksForWebSocket(request)) return connect(calls, request, called);
+  if (isStreamed(request, called)) return stream(calls, request, called);
   const room = bodyMemory.take(expectedBytes(request, request_bytes), () => clientOfRequest(calls, request));
   try {
     const body = await readBody(request, request_bytes);
@@ -99,6 +114,42 @@ export async function call(calls: Calls, request: Request, called: Called): Prom
   } finally {
     bodyMemory.release(room);
   }
+}
+
+/** Announced bodies up to this size are read before the call: an instance does not wait for them, and they fit into one window of its stream. */
+const WHOLE_BYTES = 64 * 1024;
+
+/** Returns whether the function reads the body while it comes. What is stored with the call, or may be tried again, is read before. */
+function isStreamed(request: Request, { target, submission }: Called): boolean {
+  const { contract, buffer_request } = target.function;
+  if (contract !== "http" || buffer_request || request.headers.has("idempotency-key")) return false;
+  const announced = request.headers.get("content-length");
+  const isLong = announced === null ? request.body !== null : Number(announced) > WHOLE_BYTES;
+  return isLong && !(submission !== undefined && isAsynchronous(request, submission));
+}
+
+/** Calls a function that reads the body of the request while it comes: nothing of it is held. */
+async function stream(
+  calls: Calls,
+  request: Request,
+  { id, target, path, submission, may_read }: Called,
+): Promise<Response> {
+  const { invocations, beginUpload, request_bytes, server, clientAddress } = calls;
+  if (submission !== undefined) checkSynchronous(submission.query ?? {});
+  const { body, signal, answered } = beginUpload(request, request_bytes);
+  const asked = functionRequest(request, clientAddress(request, server()), path, body);
+  const answer = await invocations.invoke({ id, target, request: asked, signal });
+  answered();
+  return respond(calls, request, answer, readerOf(request, { path, may_read }));
+}
+
+/** Calls a function by a WebSocket. */
+async function connect(calls: Calls, request: Request, { id, target, path, may_read }: Called): Promise<Response> {
+  const asked = functionRequest(request, calls.clientAddress(request, calls.server()), path, new Uint8Array(0));
+  const answer = await callByWebSocket(calls, request, { id, target, request: asked });
+  // Bun does not look at the answer to a request that was upgraded.
+  if (answer === "upgraded") return new Response(null);
+  return respond(calls, request, answer, readerOf(request, { path, may_read }));
 }
 
 async function answerTo(
@@ -114,22 +165,34 @@ async function answerTo(
   const idempotency = key === undefined ? undefined : idempotentRequest(key, asked.request, isPublic);
   const taken = submission && (await submissions.take(request, asked, submission, idempotency));
   if (taken !== undefined) return taken;
-  const reader = { accept: request.headers.get("accept"), may_read };
+  const reader = readerOf(request, { path, may_read });
   if (idempotency !== undefined) {
     const made = await idempotentCalls.invoke({ ...asked, signal: request.signal }, idempotency);
     if ("queued" in made) return accepted((submission?.shown ?? shownOnRoutes)(made.queued), made.queued.id, true);
-    holdAnswer(calls, request, made.answer);
-    followReader(calls, request, made.answer, made.replayed);
-    const response = answerResponse(made.answer, reader);
+    const response = respond(calls, request, made.answer, reader, made.replayed);
     if (made.replayed) response.headers.set("Idempotent-Replayed", "true");
     // The invocation that gave the answer, not one that this request would have been.
     response.headers.set("X-Request-Id", made.answer.invocation.id);
     return response;
   }
-  const answer = await invocations.invoke({ ...asked, signal: request.signal });
-  holdAnswer(calls, request, answer);
-  followReader(calls, request, answer, false);
-  return answerResponse(answer, reader);
+  return respond(calls, request, await invocations.invoke({ ...asked, signal: request.signal }), reader);
+}
+
+function readerOf({ method, headers }: Request, { path, may_read }: Pick<Called, "path" | "may_read">): Reader {
+  return { accept: headers.get("accept"), method, may_read, own_origin: path.host !== undefined };
+}
+
+/** Returns the HTTP answer to a call, and follows it to its reader. A body that will not be read is given up. */
+function respond(calls: Calls, request: Request, answer: Answer, reader: Reader, isRepeat = false): Response {
+  try {
+    holdAnswer(calls, request, answer);
+    followReader(calls, request, answer, isRepeat);
+    return answerResponse(answer, reader);
+  } catch (error) {
+    const body = answer.response?.body;
+    if (body instanceof ReadableStream) void body.cancel(error).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Gives the reader of a long answer time, and notes if it leaves before it has all: of a repeat, the record does not tell. */

@@ -1,20 +1,25 @@
 import { requestHeaders } from "../../domain/calls/headers.ts";
-import { type BufferedRequest, type HttpOrigin, parseQuery } from "../../domain/calls/http-message.ts";
+import {
+  type FunctionRequest,
+  type HttpOrigin,
+  type MessageBody,
+  parseQuery,
+} from "../../domain/calls/http-message.ts";
 import { pathOf } from "../wire/errors.ts";
 
 /** The path that led a request to its function. */
-export interface CallPath extends Pick<HttpOrigin, "path" | "path_rest" | "route"> {
+export interface CallPath extends Pick<HttpOrigin, "host" | "path" | "path_rest" | "route"> {
   /** True if its API key was for this server, so that the function must not see it. */
   readonly keyed: boolean;
 }
 
 /** Returns the request that a function is called with. `client_address` is null if the connection is gone. */
-export function functionRequest(
+export function functionRequest<Body extends MessageBody>(
   request: Request,
   client_address: string | null,
-  { path, path_rest, route, keyed }: CallPath,
-  body: Uint8Array,
-): BufferedRequest {
+  { host, path, path_rest, route, keyed }: CallPath,
+  body: Body,
+): FunctionRequest & { readonly body: Body } {
   const query = queryOf(request.url);
   return {
     method: request.method,
@@ -22,6 +27,7 @@ export function functionRequest(
     headers: requestHeaders(request.headers, keyed),
     body,
     via: {
+      ...(host !== undefined && { host }),
       path,
       path_rest,
       route,

@@ -16,7 +16,7 @@ import { shownOnRoutes } from "./submit.ts";
 import { beyondLimit, type RateLimits, setRateLimit, type Standing } from "./rate-limits.ts";
 
 /** The dependencies of calls by routes. */
-interface RouteCalls extends Calls {
+export interface RouteCalls extends Calls {
   readonly access: AccessCheck;
   readonly rates: RateLimits;
   readonly log: Logger;
@@ -24,10 +24,12 @@ interface RouteCalls extends Calls {
 }
 
 /** A request that has found its route. */
-interface Visit extends Match {
+export interface Visit extends Match {
   readonly request: Request;
   readonly id: string;
-  /** The percent-decoded path after `/r`. */
+  /** The host of the route, if the request came by one. */
+  readonly host?: string;
+  /** The percent-decoded path after `/r`, or at the host. */
   readonly path: string;
   /** The caller's standing with the route's limit, once it is known. */
   standing?: Standing;
@@ -43,19 +45,24 @@ export function callRoutes(routes: RouteService, calls: RouteCalls) {
     async ({ request, set }) => {
       Object.assign(set.headers, SANDBOX_HEADERS);
       const path = percentDecoded(pathOf(request.url).slice("/r".length));
-      const visit: Visit = { ...routes.match(path), request, path, id: calls.requestId(set) };
-      const answer = await answerTo(visit, routes, calls).catch((error: unknown) => refusal(visit, calls.log, error));
-      // Also for errors: the page that gets one needs to read it.
-      if (visit.standing) setRateLimit(answer.headers, visit.standing);
-      if (visit.route.cors && !isPreflight(visit)) setCors(answer.headers, visit.route.cors, originOf(request));
-      return answer;
+      return receive({ ...routes.match(path), request, path, id: calls.requestId(set) }, routes, calls);
     },
     { parse: "none", detail: routeCallDetail() },
   );
 }
 
+/** Answers a request that has found its route. It never rejects. */
+export async function receive(visit: Visit, routes: RouteService, calls: RouteCalls): Promise<Response> {
+  const { request, route } = visit;
+  const answer = await answerTo(visit, routes, calls).catch((error: unknown) => refusal(visit, calls.log, error));
+  // Also for errors: the page that gets one needs to read it.
+  if (visit.standing) setRateLimit(answer.headers, visit.standing);
+  if (route.cors && !isPreflight(visit)) setCors(answer.headers, route.cors, originOf(request));
+  return answer;
+}
+
 async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): Promise<Response> {
-  const { request, route, path, path_rest, id } = visit;
+  const { request, route, host, path, path_rest, id } = visit;
   const { cors, methods } = route;
   if (cors !== null && isPreflight(visit)) {
     return preflightAnswer(cors, originOf(request), { methods, allow: routeMethods(route) });
@@ -69,7 +76,7 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
   return call({ ...calls, request_bytes: limit }, request, {
     id,
     target: { function: fn, route_id: route.id, key_id: key },
-    path: { path, path_rest, route: route.path, keyed },
+    path: { ...(host !== undefined && { host }), path, path_rest, route: route.path ?? `${host}/*`, keyed },
     may_read: false,
     submission: route.async ? ON_ROUTES : undefined,
   });
@@ -106,7 +113,8 @@ function wrongMethod({ request, route, id }: Visit): Response {
   return errorResponse(error, { request_id: id, accept: request.headers.get("accept"), allow });
 }
 
-function refusal({ request, id }: Visit, log: Logger, error: unknown): Response {
+/** Returns what answers a request whose call came to nothing. */
+export function refusal({ request, id }: Pick<Visit, "request" | "id">, log: Logger, error: unknown): Response {
   const where = { request_id: id, method: request.method, path: pathOf(request.url) };
   return errorResponse(publicError(shownError(error, log, where)), {
     request_id: id,

@@ -5,6 +5,7 @@ import { parseSubmission, prefersAsync, type RawSubmissionQuery } from "../../do
 import { type Caller, isAdministrator } from "../../domain/keys.ts";
 import { DELAY_MS, PRIORITY } from "../../domain/limits.ts";
 import type { IdempotentRequest } from "../../domain/calls/idempotency.ts";
+import type { BufferedRequest } from "../../domain/calls/http-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { InvokeCall } from "../../services/calls/invocations.ts";
 import type { Queue } from "../../services/work/queue.ts";
@@ -81,12 +82,11 @@ export class Submissions {
    */
   async take(
     request: Request,
-    call: Omit<InvokeCall, "signal">,
+    call: Omit<InvokeCall, "signal"> & { readonly request: BufferedRequest },
     { query = {}, caller, shown }: Asked,
     idempotency?: IdempotentRequest,
   ): Promise<Response | undefined> {
-    const preference = request.headers.get("prefer");
-    const prefers = preference !== null && prefersAsync(preference);
+    const prefers = prefersAnswerLater(request);
     if (query.async !== "true" && !prefers) return checkSynchronous(query);
     const { callback_url, ...options } = parseSubmission(query, this.#deps.clock.now());
     if (caller !== undefined) checkPriority(caller, options.priority);
@@ -105,6 +105,16 @@ export class Submissions {
     if (prefers) response.headers.set("Preference-Applied", "respond-async");
     return response;
   }
+}
+
+/** Returns whether the sender of a call does not wait for its answer. */
+export function isAsynchronous(request: Request, { query = {} }: Pick<Asked, "query">): boolean {
+  return query.async === "true" || prefersAnswerLater(request);
+}
+
+function prefersAnswerLater({ headers }: Request): boolean {
+  const preference = headers.get("prefer");
+  return preference !== null && prefersAsync(preference);
 }
 
 /** Returns the 202 for a queued call; `repeated` if an earlier request with its Idempotency-Key has queued it. */
@@ -128,7 +138,7 @@ function checkPriority(caller: Caller, priority: number): void {
 }
 
 /** Refuses options that only asynchronous calls can have: the sender expects them to work. */
-function checkSynchronous(query: RawSubmissionQuery): undefined {
+export function checkSynchronous(query: RawSubmissionQuery): undefined {
   const { async: _, ...others } = query;
   const [name] = Object.keys(others);
   if (name === undefined) return;

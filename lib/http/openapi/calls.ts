@@ -124,7 +124,7 @@ function own(description: string, example: object) {
       ...REQUEST_ID_HEADER,
       "X-Function-Exit-Code": header("The exit code of the function.", "integer"),
       "Idempotent-Replayed": REPLAYED,
-      "Server-Timing": header("The parts of the caller's wait, in milliseconds: queue, start, run.", "string"),
+      "Server-Timing": header("The parts of the caller's wait, in milliseconds: queue, start, boot, run.", "string"),
     },
     content: { "application/json": { schema: {}, example } },
   };

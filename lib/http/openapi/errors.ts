@@ -117,7 +117,7 @@ const ERRORS = {
   },
   504: {
     name: "GatewayTimeout",
-    description: "The function exceeded its timeout and was ended.",
+    description: "The function exceeded its timeout and was ended, or did not listen in time.",
     reason: "function_timeout",
     message: 'The function ran past its timeout of 30000 ms and was ended: raise "timeout_ms", or see its logs',
   },

@@ -9,10 +9,13 @@ import { LEAST_BYTES_PER_S } from "../../domain/limits.ts";
 export class BodyPace {
   readonly #clock: Clock;
   readonly #stallMs: number;
-  readonly #began: number;
+  #began: number;
   #latest: number;
   #giveUp: () => void = () => undefined;
   #cancelTimer: () => void = () => undefined;
+  /** When nobody began to wait for bytes; undefined while somebody does. */
+  #pausedAt: number | undefined;
+  #isLifted = false;
   bytes = 0;
   /** The error for a body that was too slow. */
   problem: AppError | undefined;
@@ -27,12 +30,34 @@ export class BodyPace {
   /** Begins to watch; `giveUp` is called once if the body is too slow. */
   start(giveUp: () => void): void {
     this.#giveUp = giveUp;
-    this.#check();
+    if (this.#pausedAt === undefined) this.#check();
   }
 
   arrived(bytes: number): void {
     this.bytes += bytes;
     this.#latest = this.#clock.monotonic();
+  }
+
+  /** Stops the clock until `resume`: nobody takes what has arrived. */
+  pause(): void {
+    this.#cancelTimer();
+    this.#pausedAt = this.#clock.monotonic();
+  }
+
+  /** Goes on after a pause, which does not count. */
+  resume(): void {
+    if (this.#pausedAt === undefined) return;
+    const paused = this.#clock.monotonic() - this.#pausedAt;
+    this.#pausedAt = undefined;
+    this.#began += paused;
+    this.#latest += paused;
+    this.#check();
+  }
+
+  /** Ends the watch: from now on the body may be as slow as it likes. */
+  lift(): void {
+    this.#isLifted = true;
+    this.#cancelTimer();
   }
 
   stop(): void {
@@ -41,6 +66,7 @@ export class BodyPace {
 
   /** Looks when the body can first be too slow: bytes that arrive until then only move that moment. */
   #check(): void {
+    if (this.#isLifted) return;
     const now = this.#clock.monotonic();
     const silentAt = this.#latest + this.#stallMs;
     const slowAt = this.#began + Math.max(this.#stallMs, (this.bytes / LEAST_BYTES_PER_S) * 1_000);

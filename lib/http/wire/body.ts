@@ -84,11 +84,11 @@ async function collect(body: ReadableStream<Uint8Array>, limitBytes: number, pac
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
 }
 
-function gone(cause: unknown): AppError {
+export function gone(cause: unknown): AppError {
   return new AppError("cancelled", "The client went away before its whole body had arrived", { cause });
 }
 
-function tooLarge(limitBytes: number): AppError {
+export function tooLarge(limitBytes: number): AppError {
   return new AppError(
     "payload_too_large",
     `The request body is over the limit of ${limitBytes} bytes: send a smaller one`,

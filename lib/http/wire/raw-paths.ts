@@ -10,6 +10,8 @@ interface Destinations {
   /** The message for a path that does not exist. */
   readonly nowhere: string;
   readonly dispatch: (request: Request) => Response | Promise<Response>;
+  /** Returns whether a request is for a function with a host of its own, which also has the path `/`. */
+  readonly isForHost: (request: Request) => boolean;
   readonly refuse: (request: Request, error: unknown) => Response;
 }
 
@@ -22,7 +24,7 @@ interface Destinations {
  * but only reveals it as parameters, which are never empty. So there is a route for every number of segments, and one for
  * what follows them after an empty segment. Elysia adds routes of its own, which take precedence and match in the same way.
  */
-export function rawPathRoutes({ nowhere, dispatch, refuse }: Destinations) {
+export function rawPathRoutes({ nowhere, dispatch, isForHost, refuse }: Destinations) {
   const checked =
     (end: "" | "/") =>
     (request: BunRequest): Response | Promise<Response> => {
@@ -36,7 +38,10 @@ export function rawPathRoutes({ nowhere, dispatch, refuse }: Destinations) {
     };
   const routes: Record<string, (request: BunRequest) => Response | Promise<Response>> = {
     // "/", or an empty segment at the beginning, behind which the path is not known: no resource has one.
-    "/*": (request) => refuse(request, new AppError("not_found", nowhere)),
+    "/*": (request) =>
+      pathOf(request.url) === "/" && isForHost(request)
+        ? dispatch(request)
+        : refuse(request, new AppError("not_found", nowhere)),
   };
   let pattern = "";
   for (let count = 1; count <= COMPARED; count++) {

@@ -24,6 +24,7 @@ export const STATUS_OF = {
   invalid_response: 502,
   response_too_large: 502,
   entrypoint_failed: 502,
+  boot_failed: 502,
   image_unavailable: 502,
   secret_unavailable: 502,
   isolation_unavailable: 502,
@@ -33,6 +34,7 @@ export const STATUS_OF = {
   engine_unavailable: 503,
   overloaded: 503,
   shutting_down: 503,
+  boot_timeout: 504,
   function_timeout: 504,
   storage_full: 507,
 } as const satisfies Record<Reason, number>;

@@ -65,7 +65,8 @@ function requestVariables(
 /** Returns the path that leads to the function and the rest of it, decoded; without a route the function is at `/`. */
 function pathVariables(via: FunctionRequest["via"]): { readonly SCRIPT_NAME: string; readonly PATH_INFO: string } {
   if (via === null || via.route === null) return { SCRIPT_NAME: "", PATH_INFO: "/" };
-  const { path, path_rest } = via;
+  const { host, path, path_rest } = via;
+  if (host !== undefined) return { SCRIPT_NAME: "", PATH_INFO: path };
   if (path_rest === null) return { SCRIPT_NAME: ROUTES + path, PATH_INFO: "" };
   const script = path.slice(0, path.length - path_rest.length);
   return script.endsWith("/")

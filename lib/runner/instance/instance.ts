@@ -6,6 +6,7 @@ import { ActiveCall, type InstanceCall } from "./active-call.ts";
 import { GateConversation } from "../gate-protocol/conversation.ts";
 import type { GateFrame } from "../gate-protocol/frames.ts";
 import { type Channel, endedEarly, notReady, OUT_OF_MEMORY } from "../platform.ts";
+import type { InstanceState, PoolInstance } from "./pool-instance.ts";
 import { cancelled, failed, judgeFailed, type Outcome, timedOut } from "./outcome.ts";
 
 /** The answer of a run, and its final outcome, which comes later if the function is still being ended. */
@@ -15,8 +16,6 @@ export interface Run {
   /** Settles with whether the instance is ready for another call. */
   readonly reusable: Promise<boolean>;
 }
-
-type InstanceState = "starting" | "ready" | "busy" | "resetting" | "retired";
 
 /** The time that a gate has to clean up after a call, in milliseconds. */
 const RESET_MS = 5_000;
@@ -45,7 +44,7 @@ const LINGER_MS = 5;
  * - `retired`: the channel is closed, or about to be if the call has its complete answer. The gate then kills whatever
  *   runs and exits, and the platform cleans up. Frames that come now are ignored. Nothing leaves this state.
  */
-export class Instance {
+export class Instance implements PoolInstance {
   readonly #channel: Channel;
   readonly #clock: Clock;
   readonly #conversation = new GateConversation();
@@ -54,6 +53,7 @@ export class Instance {
   #state: InstanceState = "starting";
   #call: ActiveCall | undefined;
   #calls = 0;
+  #drained = false;
   #cancelLinger: () => void = () => undefined;
 
   /** Takes over the channel of an instance that has just been launched. */
@@ -75,6 +75,10 @@ export class Instance {
   /** The number of calls that it was handed. */
   get calls(): number {
     return this.#calls;
+  }
+
+  get free(): number {
+    return this.#state === "ready" ? 1 : 0;
   }
 
   /** Settles when the instance has been retired. */
@@ -131,6 +135,12 @@ export class Instance {
       cancelTimer();
       call.signal.removeEventListener("abort", onGone);
     }
+  }
+
+  /** Serves no call after the one that it has. */
+  drain(): void {
+    this.#drained = true;
+    if (this.#state !== "busy" && this.#state !== "resetting") this.retire();
   }
 
   /** Ends the instance in any state. */
@@ -201,7 +211,7 @@ export class Instance {
 
   /** False after memory ran out: the engine marks the whole container, and any later end would be blamed on memory. */
   #mayServeAgain({ exit }: ActiveCall): boolean {
-    return this.#conversation.state === "resetting" && exit?.oomKills === 0;
+    return this.#conversation.state === "resetting" && exit?.oomKills === 0 && !this.#drained;
   }
 
   #becomeReady(): void {
@@ -209,7 +219,8 @@ export class Instance {
     this.#call = undefined;
     this.#transition(call === undefined ? "starting" : "resetting", "ready");
     this.#ready.resolve();
-    call?.reset(true);
+    call?.reset(!this.#drained);
+    if (this.#drained) this.retire();
   }
 
   #judge(call: ActiveCall): Outcome {

@@ -25,6 +25,12 @@ export interface Outcome extends Pick<
   readonly response: FunctionResponse | null;
   /** The function's wish about another attempt, if it has one, however it ended. */
   readonly wish: RetryWish;
+  /** The time that the instance took until it listened, in milliseconds; only of one that boots, and at its first call. */
+  readonly boot_ms?: number;
+  /** From handing over the request to the first byte of the answer, in milliseconds; only of functions that stream. */
+  readonly first_byte_ms?: number;
+  /** The bytes of the request's body that were sent to the function; only of functions that stream. */
+  readonly sent_bytes?: number;
   readonly logs: readonly LogEntry[];
 }
 

@@ -16,22 +16,24 @@ export interface WarmSettings {
   readonly warm_max: number;
   readonly idle_ttl_ms: number;
   readonly max_calls: number;
+  readonly concurrency: number;
 }
 
 /**
  * Returns how many instances should be ready:
  *
- *     ceil(rate x refill time / max_calls) + peak    between 1 (or warm_min) and warm_max
- *     warm_min                                       after idle_ttl_ms without a call
+ *     ceil(rate x refill time / max_calls) + ceil(peak / concurrency)    between 1 (or warm_min) and warm_max
+ *     warm_min                                                           after idle_ttl_ms without a call
  *
  * By Little's law, rate x refill time calls arrive while one instance is being replaced, which happens every max_calls
- * calls. The peak came at once and may come at once again.
+ * calls. The peak came at once and may come at once again; an instance serves `concurrency` of its calls.
  */
 export function targetOf(demand: Demand, settings: WarmSettings): number {
   if (demand.idle_ms >= settings.idle_ttl_ms) return Math.min(settings.warm_min, settings.warm_max);
   const arriving = demand.rate * (demand.refill_ms / 1000);
   const used = settings.max_calls === 0 ? 0 : Math.ceil(round(arriving / settings.max_calls));
-  return Math.min(Math.max(used + demand.peak, 1, settings.warm_min), settings.warm_max);
+  const present = Math.ceil(demand.peak / settings.concurrency);
+  return Math.min(Math.max(used + present, 1, settings.warm_min), settings.warm_max);
 }
 
 /** Rounds a rate that has almost died away to zero: `ceil` would make one instance of it. */

@@ -1,4 +1,4 @@
-import type { Instance } from "../instance/instance.ts";
+import type { PoolInstance } from "../instance/pool-instance.ts";
 import type { Capacity } from "./capacity.ts";
 import type { Pool } from "./pool.ts";
 
@@ -18,10 +18,10 @@ export function chooseEvictions(
   all: Iterable<Pool>,
   capacity: Capacity,
   forCall: boolean,
-): readonly Instance[] | undefined {
+): readonly PoolInstance[] | undefined {
   const { memory_bytes } = pool.function;
   if (capacity.fits(memory_bytes)) return [];
-  const victims: Instance[] = [];
+  const victims: PoolInstance[] = [];
   let freedBytes = 0;
   for (const other of leastRecentlyCalled(pool, all, forCall)) {
     for (const instance of other.ready) {

@@ -3,11 +3,14 @@ import { onAbort } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { Function, PoolState } from "../../domain/functions/functions.ts";
 import { DemandMeter, targetOf } from "./demand.ts";
-import type { Instance } from "../instance/instance.ts";
+import type { PoolInstance } from "../instance/pool-instance.ts";
+import { callsOfOne, SharedInstances } from "./shared-instances.ts";
 
 /** A call that waits for an instance. */
 interface WaitingCall {
-  readonly give: (instance: Instance) => void;
+  /** True if it only wants to know whether there is one. */
+  readonly trial: boolean;
+  readonly give: (instance: PoolInstance) => void;
   readonly fail: (error: unknown) => void;
 }
 
@@ -18,10 +21,13 @@ const BACKOFF_MS = { first: 1_000, most: 60_000 } as const;
  * The instances of one version of a function. A pool knows how many it needs; `Pools`, which sees all pools, decides
  * whether and when they are started. It does no I/O.
  *
- * An instance is *starting* from the moment `Pools` begins to launch it, *ready* while it waits here, and *busy* from
- * the moment a call took it until it comes back (`max_calls`) or is gone. A call takes a ready one, or waits for
- * the next one, wherever it comes from. A change that makes instances useless begins a new generation: instances of older
- * generations finish their call and are not taken back.
+ * An instance is *starting* from the moment `Pools` begins to launch it, *booting* if its function is started before its
+ * first call, *ready* while it waits here, and *busy* from the moment a call took it until it comes back (`max_calls`) or
+ * is gone. A call takes a ready one, or waits for the next one, wherever it comes from. A change that makes instances useless
+ * begins a new generation: instances of older generations finish their calls and are not taken back.
+ *
+ * Where an instance serves several calls at once (`concurrency`), a busy one with room for another takes calls as a ready
+ * one does; the one with the fewest calls goes first, which is a ready one if there is any.
  */
 export class Pool {
   /**
@@ -34,10 +40,16 @@ export class Pool {
   readonly #clock: Clock;
   readonly #warmMax: number;
   readonly #meter: DemandMeter;
-  readonly #ready: Instance[] = [];
-  readonly #busy = new Set<Instance>();
+  readonly #ready: PoolInstance[] = [];
+  readonly #busy = new Set<PoolInstance>();
+  /** The calls of each instance, once the function lets one serve several at once. */
+  #shared: SharedInstances | undefined;
   readonly #waiting = new Set<WaitingCall>();
+  /** Those of them that give their instance back unused. */
+  #trials = 0;
   #starting = 0;
+  /** The starts whose instances boot: the platform has done its part. */
+  #booting = 0;
   /** The starts whose instances will be of this generation; the others do not help calls that wait. */
   #current = 0;
   #ended = false;
@@ -52,6 +64,7 @@ export class Pool {
   constructor(fn: Function, clock: Clock, warmMax = Infinity, heirOf?: Pool) {
     this.key = poolKey(fn);
     this.#fn = fn;
+    this.#shared = fn.concurrency > 1 ? new SharedInstances() : undefined;
     this.#warmMax = warmMax;
     this.#clock = clock;
     this.#meter = heirOf === undefined ? new DemandMeter(clock.monotonic()) : heirOf.#meter;
@@ -74,7 +87,7 @@ export class Pool {
     return this.#waiting.size;
   }
 
-  get ready(): readonly Instance[] {
+  get ready(): readonly PoolInstance[] {
     return this.#ready;
   }
 
@@ -83,31 +96,39 @@ export class Pool {
   }
 
   get state(): PoolState {
-    const state = { ready: this.#ready.length, starting: this.#starting, busy: this.#busy.size, target: this.target };
+    const state = {
+      ready: this.#ready.length,
+      starting: this.#starting - this.#booting,
+      busy: this.#busy.size,
+      target: this.target,
+      ...(this.#fn.contract === "http" && {
+        booting: this.#booting,
+        streams: this.#shared?.streams ?? this.#busy.size,
+      }),
+    };
     return this.#problem === undefined ? state : { ...state, problem: this.#problem };
   }
 
   get target(): number {
     if (this.#ended) return 0;
-    const { warm_min, warm_max, idle_ttl_ms, max_calls } = this.#fn;
-    const settings = { warm_min, warm_max: Math.min(warm_max, this.#warmMax), idle_ttl_ms, max_calls };
+    const { warm_min, warm_max, idle_ttl_ms, max_calls, concurrency } = this.#fn;
+    const settings = { warm_min, warm_max: Math.min(warm_max, this.#warmMax), idle_ttl_ms, max_calls, concurrency };
     return targetOf(this.#meter.demand(this.#clock.monotonic()), settings);
   }
 
   /** The number of starts that calls wait for and that have not begun. */
   get callNeed(): number {
-    return Math.max(0, this.#unserved - this.#current);
+    return Math.max(0, this.#startsFor(this.#unserved) - this.#current);
   }
 
   /** The number of starts that would bring the pool to its target; none for a while after one has failed. */
   get refillNeed(): number {
     if (this.#clock.monotonic() < this.#refillsAfter) return 0;
-    const coming = Math.max(0, this.#current - this.#unserved);
-    return Math.max(0, this.target - this.#kept - coming);
+    return Math.max(0, this.target - this.#kept - this.#coming);
   }
 
   /** The instances beyond the target, those that have waited longest first. */
-  get surplus(): readonly Instance[] {
+  get surplus(): readonly PoolInstance[] {
     return this.#ready.slice(0, Math.max(0, this.#kept - this.target));
   }
 
@@ -122,9 +143,20 @@ export class Pool {
     return count;
   }
 
-  /** The number of instances that are or will be ready: a busy one comes back unless it serves one call only. */
+  /** The number of starts whose instances will be kept: those that calls wait for as well, unless each serves one call only. */
+  get #coming(): number {
+    if (this.#fn.max_calls !== 1) return this.#current;
+    return Math.max(0, this.#current - Math.max(0, this.#unserved - this.#trials));
+  }
+
+  /** The number of instances that are or will be ready: a busy one comes back unless it serves its last calls. */
   get #kept(): number {
-    return this.#ready.length + (this.#fn.max_calls === 1 ? 0 : this.#busy.size);
+    return this.#ready.length + (this.#fn.max_calls === 1 ? 0 : this.#busy.size - (this.#shared?.draining ?? 0));
+  }
+
+  /** Returns how many new instances would serve so many calls. */
+  #startsFor(calls: number): number {
+    return this.#shared === undefined ? calls : Math.ceil(calls / callsOfOne(this.#fn));
   }
 
   /** Notes that a call begins. `leave` must be called when it ends. */
@@ -136,21 +168,30 @@ export class Pool {
     this.#meter.leave(this.#clock.monotonic());
   }
 
-  /** Takes an instance that is ready, or returns nothing. The newest goes first: its memory is the warmest. */
-  take(): Instance | undefined {
+  /**
+   * Takes an instance for a call, or returns nothing: of those that are ready the newest, whose memory is the warmest; else,
+   * of those that serve calls and have room for another, the one that serves the fewest.
+   */
+  take(): PoolInstance | undefined {
     const instance = this.#ready.pop();
-    if (instance !== undefined) this.#busy.add(instance);
-    return instance;
+    if (instance === undefined && this.#shared === undefined) return undefined;
+    const taken = instance ?? this.#shared?.leastLoaded();
+    if (taken !== undefined) this.#use(taken);
+    return taken;
   }
 
-  /** Waits for the next instance. Rejects with the error of a start, or the signal's reason. */
-  wait(signal: AbortSignal): Promise<Instance> {
-    const { promise, resolve, reject } = Promise.withResolvers<Instance>();
+  /**
+   * Waits for the next instance; with `trial` to give it back at once. Rejects with the error of a start, or the signal's
+   * reason.
+   */
+  wait(signal: AbortSignal, trial = false): Promise<PoolInstance> {
+    const { promise, resolve, reject } = Promise.withResolvers<PoolInstance>();
     if (signal.aborted) return Promise.reject(signal.reason);
-    const call: WaitingCall = { give: resolve, fail: reject };
+    const call: WaitingCall = { trial, give: resolve, fail: reject };
     this.#waiting.add(call);
+    if (trial) this.#trials++;
     const stopListening = onAbort(signal, () => {
-      this.#waiting.delete(call);
+      this.#leaves(call);
       reject(signal.reason);
     });
     return promise.finally(stopListening);
@@ -162,6 +203,12 @@ export class Pool {
     this.#current++;
   }
 
+  /** Notes that the instance of a start has begun to boot; returns a function that notes that it boots no longer. */
+  booting(): () => void {
+    this.#booting++;
+    return () => void this.#booting--;
+  }
+
   /** Notes that a start has succeeded after so many milliseconds. */
   started(generation: number, durationMs: number): void {
     this.#meter.refilled(durationMs);
@@ -169,14 +216,14 @@ export class Pool {
   }
 
   /**
-   * Notes that a start has failed: the call that has waited longest gets the error, and refills pause. A failure of the
-   * function as it was before a change no longer matters.
+   * Notes that a start has failed: the call that has waited longest gets the error (or as many as the instance would have
+   * served at once), and refills pause. A failure of the function as it was before a change no longer matters.
    */
   failed(generation: number, error: unknown): void {
     if (!this.#startEnded(generation)) return;
     this.#refillsAfter = this.#clock.monotonic() + Math.min(BACKOFF_MS.first * 2 ** this.#failures++, BACKOFF_MS.most);
     this.#problem = messageOf(error);
-    this.#nextWaiting()?.fail(error);
+    for (let calls = callsOfOne(this.#fn); calls > 0; calls--) this.#nextWaiting()?.fail(error);
   }
 
   /** Fails all calls that wait. */
@@ -184,8 +231,11 @@ export class Pool {
     for (let call = this.#nextWaiting(); call !== undefined; call = this.#nextWaiting()) call.fail(error);
   }
 
-  /** Gives a ready instance to the call that has waited longest, or keeps it. */
-  offer(instance: Instance): void {
+  /**
+   * Gives an instance that is new, or one of whose calls has ended, to the calls that have waited longest, or keeps it.
+   */
+  offer(instance: PoolInstance): void {
+    if (this.#shared !== undefined) return this.#offerShared(this.#shared, instance);
     this.#busy.delete(instance);
     const call = this.#nextWaiting();
     if (call === undefined) {
@@ -196,9 +246,21 @@ export class Pool {
     call.give(instance);
   }
 
+  /** Notes that a call was promised an instance and has not used it. The instance is then offered, or released. */
+  refund(instance: PoolInstance): void {
+    this.#shared?.refund(instance);
+  }
+
+  /** Ends a call of an instance that must not get another; returns the number of calls that it still serves. */
+  release(instance: PoolInstance): number {
+    this.#shared?.drain(instance);
+    return this.#shared?.end(instance) ?? 0;
+  }
+
   /** Forgets an instance that is gone, or is about to go. */
-  drop(instance: Instance): void {
+  drop(instance: PoolInstance): void {
     this.#busy.delete(instance);
+    this.#shared?.delete(instance);
     const at = this.#ready.indexOf(instance);
     if (at !== -1) this.#ready.splice(at, 1);
   }
@@ -214,13 +276,16 @@ export class Pool {
   /** Keeps instances again after an end, with the fields that may have changed without a new version. */
   goOn(fn: Function): void {
     this.#fn = fn;
+    if (fn.concurrency > 1) this.#shared ??= new SharedInstances();
     this.#ended = false;
   }
 
-  /** Begins a new generation: no instance so far will serve another call. */
+  /** Begins a new generation: no instance so far will serve another call, and those that serve some end with them. */
   renew(): void {
     this.#generation++;
     this.#current = 0;
+    this.forgive();
+    this.#shared?.drainAll();
   }
 
   /**
@@ -246,10 +311,33 @@ export class Pool {
     return current;
   }
 
+  #use(instance: PoolInstance): void {
+    this.#busy.add(instance);
+    this.#shared?.begin(instance);
+  }
+
+  #offerShared(shared: SharedInstances, instance: PoolInstance): void {
+    if (shared.has(instance)) shared.end(instance);
+    else shared.add(instance, this.#fn);
+    while (shared.hasRoom(instance)) {
+      const call = this.#nextWaiting();
+      if (call === undefined) break;
+      this.#use(instance);
+      call.give(instance);
+    }
+    if (shared.streamsOf(instance) > 0) return;
+    this.#busy.delete(instance);
+    this.#ready.push(instance);
+  }
+
   #nextWaiting(): WaitingCall | undefined {
     const call = this.#waiting.values().next().value;
-    if (call !== undefined) this.#waiting.delete(call);
+    if (call !== undefined) this.#leaves(call);
     return call;
+  }
+
+  #leaves(call: WaitingCall): void {
+    if (this.#waiting.delete(call) && call.trial) this.#trials--;
   }
 }
 

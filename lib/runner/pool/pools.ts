@@ -1,20 +1,22 @@
 import type { Clock } from "../../clock.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
-import type { Function, PoolState } from "../../domain/functions/functions.ts";
+import type { Function, VersionPool } from "../../domain/functions/functions.ts";
 import type { Isolation } from "../../domain/functions/isolation.ts";
 import type { Logger } from "../../log.ts";
-import type { Instance } from "../instance/instance.ts";
+import type { PoolInstance } from "../instance/pool-instance.ts";
 import type { Capacity, Room } from "./capacity.ts";
 import { chooseEvictions } from "./eviction.ts";
 import { Pool } from "./pool.ts";
 import { PoolsByVersion } from "./pools-by-version.ts";
+import { byIsolation, statesOf, type Totals, totalsOf } from "./figures.ts";
+import { neverFits, stopped } from "./refusals.ts";
 import { RefillPause } from "./refill-pause.ts";
 import { needsNoNewContainer } from "./compatibility.ts";
 import { StartOrder } from "./start-order.ts";
 
 /** An instance for a call. */
 export interface Acquired {
-  readonly instance: Instance;
+  readonly instance: PoolInstance;
   readonly start: "cold" | "warm";
   /** Must be called when the call has its answer and its record. */
   readonly leave: () => void;
@@ -33,8 +35,11 @@ interface Membership {
 }
 
 interface PoolsDeps {
-  /** Starts an instance. Nothing aborts a start once it has begun, except the end of the server. */
-  readonly launch: (pool: Pool) => Promise<Instance>;
+  /**
+   * Starts an instance, and calls `onBoot` when the platform has done its part and the function boots. Nothing aborts a
+   * start once it has begun, except the end of the server.
+   */
+  readonly launch: (pool: Pool, onBoot: () => void) => Promise<PoolInstance>;
   /** Called for a pool that has no instance left and will not get one. */
   readonly onEmpty: (pool: Pool) => void;
   readonly capacity: Capacity;
@@ -42,6 +47,7 @@ interface PoolsDeps {
   readonly log: Logger;
   /** Returns why no instance can be launched now, or nothing. */
   readonly problem: () => AppError | undefined;
+  /** Starts that the platform may have to do at once. */
   readonly starts_at_once: number;
   /** The most instances of one function that are kept ready, whatever its own setting; no bound unless given. */
   readonly warm_max?: number;
@@ -55,7 +61,7 @@ interface PoolsDeps {
 export class Pools implements Disposable {
   readonly #deps: PoolsDeps;
   readonly #pools: PoolsByVersion;
-  readonly #members = new Map<Instance, Membership>();
+  readonly #members = new Map<PoolInstance, Membership>();
   readonly #turns: StartOrder;
   readonly #pause: RefillPause;
   #starting = 0;
@@ -108,13 +114,21 @@ export class Pools implements Disposable {
     }
   }
 
-  /** Takes back an instance that is ready for another call. */
-  giveBack(instance: Instance): void {
+  /** Takes back an instance that a call is over with; one that is `reusable` may have another in its place. */
+  giveBack(instance: PoolInstance, reusable = true): void {
     const member = this.#members.get(instance);
     if (member) member.returned = true;
     const { overdue } = this.#turns;
     // Under endless load it would always have a call, and its room would never be free for another pool's.
-    if (member && overdue && overdue !== member.pool) return this.#retire(instance);
+    const wanted = overdue === undefined || overdue === member?.pool;
+    if (reusable && wanted) this.#keep(instance);
+    else this.#letGo(instance);
+    this.#pump();
+  }
+
+  /** Notes that a call has not used the instance that it got. It is for the next one. */
+  refund(instance: PoolInstance): void {
+    this.#members.get(instance)?.pool.refund(instance);
     this.#keep(instance);
     this.#pump();
   }
@@ -147,15 +161,32 @@ export class Pools implements Disposable {
     this.#pump();
   }
 
-  /** Replaces the instances of a pool, which have lost something that they share. */
-  renew(key: string): void {
+  /**
+   * Replaces the instances of pools. Those that serve calls end with them; calls that come now wait for new ones.
+   */
+  renew(which: (pool: Pool) => boolean): void {
     for (const pool of this.#pools) {
-      if (pool.key !== key) continue;
+      if (!which(pool)) continue;
       pool.renew();
       this.#retireReady(pool);
       this.#turns.consider(pool);
     }
     this.#pump();
+  }
+
+  /**
+   * Waits until an instance could serve a call of this function as it is now; it stays for the first one. Throws the error
+   * that keeps one from being started.
+   */
+  async tryOut(fn: Function, signal: AbortSignal): Promise<void> {
+    if (this.#closed) throw stopped();
+    const pool = this.#pools.forCall(fn);
+    try {
+      this.refund(this.#takeReady(pool) ?? (await this.#waitFor(pool, signal, true)));
+    } finally {
+      this.#turns.consider(pool);
+      this.#pump();
+    }
   }
 
   /** Removes a deleted function: calls that have begun are served, nothing is kept, and empty pools end. */
@@ -174,28 +205,18 @@ export class Pools implements Disposable {
   }
 
   /** Returns the instances of a function by version, lowest first. */
-  statesOf(functionId: string): (PoolState & { readonly version: number })[] {
-    const states: (PoolState & { readonly version: number })[] = [];
-    for (const { function: fn, state } of this.#pools.of(functionId)) states.push({ version: fn.version, ...state });
-    return states.length < 2 ? states : states.toSorted((a, b) => a.version - b.version);
+  statesOf(functionId: string): readonly VersionPool[] {
+    return statesOf(this.#pools.of(functionId));
   }
 
   /** The sums over all pools. */
-  get totals(): Omit<PoolState, "target" | "problem"> {
-    const sum = { ready: 0, starting: 0, busy: 0 };
-    for (const { state } of this.#pools) {
-      sum.ready += state.ready;
-      sum.starting += state.starting;
-      sum.busy += state.busy;
-    }
-    return sum;
+  get totals(): Totals {
+    return totalsOf(this.#pools);
   }
 
   /** The instances of all pools, by what a call gets fresh in them. */
   get byIsolation(): Readonly<Record<Isolation, number>> {
-    const sum = { container: 0, cell: 0, process: 0 };
-    for (const { function: fn, state } of this.#pools) sum[fn.isolation] += state.ready + state.starting + state.busy;
-    return sum;
+    return byIsolation(this.#pools);
   }
 
   [Symbol.dispose](): void {
@@ -216,36 +237,28 @@ export class Pools implements Disposable {
     this.#pump();
   }
 
-  /** Takes a ready instance. One that died while it waited costs nothing: it was dropped, or is skipped here. */
-  #takeReady(pool: Pool): Instance | undefined {
+  /** Takes an instance that can serve a call now. One that has died or drains meanwhile costs nothing: it is skipped here. */
+  #takeReady(pool: Pool): PoolInstance | undefined {
     for (;;) {
       const instance = pool.take();
-      if (instance === undefined || instance.state === "ready") return instance;
-      this.#retire(instance);
+      if (instance === undefined || takesCalls(instance, pool)) return instance;
+      this.#letGo(instance);
     }
   }
 
-  async #waitFor(pool: Pool, signal: AbortSignal): Promise<Instance> {
+  async #waitFor(pool: Pool, signal: AbortSignal, trial = false): Promise<PoolInstance> {
     const problem = this.#deps.problem();
     if (problem) throw problem;
     const { memory_bytes } = pool.function;
-    if (!this.#deps.capacity.allows(memory_bytes)) {
-      throw new AppError(
-        "overloaded",
-        `An instance with ${memory_bytes} bytes of memory does not fit into this server's memory budget: lower "memory_bytes" or raise MEMORY_BUDGET`,
-        {
-          retry_after_s: 60,
-        },
-      );
-    }
+    if (!this.#deps.capacity.allows(memory_bytes)) throw neverFits(memory_bytes);
     signal.throwIfAborted();
-    const waiting = pool.wait(signal);
+    const waiting = pool.wait(signal, trial);
     this.#turns.consider(pool);
     this.#pump();
     const instance = await waiting;
     if (!signal.aborted) return instance;
     // The caller went away just as it was served: the instance is for the next one.
-    this.#keep(instance);
+    this.refund(instance);
     throw signal.reason;
   }
 
@@ -279,10 +292,20 @@ export class Pools implements Disposable {
   async #startOne(pool: Pool, room: Room): Promise<void> {
     const { generation } = pool;
     const began = this.#deps.clock.monotonic();
+    let boots = false;
+    let bootEnds: () => void = () => undefined;
     this.#starting++;
     pool.starting();
+    // A boot costs the platform nothing, and may take a minute: the starts of others do not wait for it.
+    const onBoot = () => {
+      if (boots) return;
+      boots = true;
+      bootEnds = pool.booting();
+      this.#starting--;
+      this.#pump();
+    };
     try {
-      const instance = await this.#deps.launch(pool);
+      const instance = await this.#deps.launch(pool, onBoot);
       this.#members.set(instance, { pool, generation, room, returned: false });
       void instance.retired.then(() => this.#release(instance));
       if (instance.state !== "ready") {
@@ -298,7 +321,8 @@ export class Pools implements Disposable {
       pool.failed(generation, error);
       this.#giveUp();
     } finally {
-      this.#starting--;
+      bootEnds();
+      if (!boots) this.#starting--;
       this.#turns.consider(pool);
       this.#pump();
     }
@@ -311,14 +335,22 @@ export class Pools implements Disposable {
   }
 
   /** Keeps an instance that is ready, or retires it if its generation has passed. */
-  #keep(instance: Instance): void {
+  #keep(instance: PoolInstance): void {
     const member = this.#members.get(instance);
     if (member === undefined) return instance.retire();
     const { pool, generation } = member;
-    if (this.#closed || instance.state !== "ready" || generation !== pool.generation) return this.#retire(instance);
+    if (this.#closed || !takesCalls(instance, pool) || generation !== pool.generation) return this.#letGo(instance);
     pool.offer(instance);
     this.#turns.served(pool);
     this.#trim(pool);
+  }
+
+  /** Gives an instance no further call: it is retired now, or when the calls that it serves besides are over. */
+  #letGo(instance: PoolInstance): void {
+    const pool = this.#members.get(instance)?.pool;
+    if (pool === undefined || instance.state === "retired" || pool.release(instance) === 0)
+      return this.#retire(instance);
+    this.#turns.consider(pool);
   }
 
   #retireReady(pool: Pool): void {
@@ -329,12 +361,12 @@ export class Pools implements Disposable {
     for (const instance of pool.surplus) this.#retire(instance);
   }
 
-  #retire(instance: Instance): void {
+  #retire(instance: PoolInstance): void {
     instance.retire();
     this.#release(instance);
   }
 
-  #release(instance: Instance): void {
+  #release(instance: PoolInstance): void {
     const member = this.#members.get(instance);
     if (member === undefined) return;
     this.#members.delete(instance);
@@ -357,6 +389,7 @@ export class Pools implements Disposable {
   }
 }
 
-function stopped(): AppError {
-  return new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
+/** Returns whether an instance can serve a call now: one that serves some is busy, and may take more in a pool that lets it. */
+function takesCalls({ state }: PoolInstance, { function: { concurrency } }: Pool): boolean {
+  return state === "ready" || (state === "busy" && concurrency > 1);
 }

@@ -1,5 +1,5 @@
 import type { Clock } from "../../clock.ts";
-import { bytesOf } from "../../domain/calls/http-message.ts";
+import { type BufferedRequest, bytesOf } from "../../domain/calls/http-message.ts";
 import type { IdempotentRequest } from "../../domain/calls/idempotency.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { aborted, TaskGroup } from "../../domain/concurrency.ts";
@@ -23,6 +23,9 @@ export type IdempotentAnswer =
   | { readonly answer: Answer; readonly replayed: boolean }
   | { readonly queued: Invocation };
 
+/** A call with a key, whose request has arrived as a whole: the key stands for all of it. */
+type KeyedCall = InvokeCall & { readonly request: BufferedRequest };
+
 /** A call that was made, or what the first request with its key was answered. */
 type Made = { readonly answer: Answer } | { readonly first: StoredAnswer };
 
@@ -43,7 +46,7 @@ export class IdempotentCalls {
   }
 
   /** Returns the answer to a call. Throws `idempotency_mismatch` if its key came with another request, and what calls throw. */
-  async invoke(call: InvokeCall, request: IdempotentRequest): Promise<IdempotentAnswer> {
+  async invoke(call: KeyedCall, request: IdempotentRequest): Promise<IdempotentAnswer> {
     const { id, signal } = call;
     const made = this.#tasks.add(this.#make(call, { ...request, now: this.#deps.clock.now() }));
     // Before the key is kept: whoever finds that must find the call, too.
@@ -74,14 +77,14 @@ export class IdempotentCalls {
     return this.#tasks.settled();
   }
 
-  async #make(call: InvokeCall, key: IdempotencyKey): Promise<Made> {
+  async #make(call: KeyedCall, key: IdempotencyKey): Promise<Made> {
     const { ledger, invocations } = this.#deps;
     const { id, target, request } = call;
     const record = newRecord(id, target, request.body.length, timestamp(key.now));
     const first = await ledger.keepKey(record, key);
     if (first !== undefined) return { first };
     try {
-      const answer = await invocations.invoke({ ...call, signal: new AbortController().signal });
+      const answer = await invocations.invoke({ ...call, collect: true, signal: new AbortController().signal });
       if (answer.not_begun !== true) return { answer: await this.#keep(answer) };
       await ledger.dropKey(record, key);
       return { answer };

@@ -1,8 +1,8 @@
 import type { Clock } from "../../clock.ts";
-import { onAbort, TaskGroup } from "../../domain/concurrency.ts";
-import { AppError, messageOf, type Reason } from "../../domain/errors.ts";
+import { aborted, onAbort, TaskGroup } from "../../domain/concurrency.ts";
+import { AppError, type Reason } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import type { BufferedRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
+import type { FunctionRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
 import type {
   Invocation,
   InvocationLogs,
@@ -16,23 +16,42 @@ import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
+import type { RunnerRun } from "../../runner/call.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { History } from "../../store/history.ts";
 import type { Payload } from "../../store/records.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { InvocationEvents } from "./events.ts";
-import { countRun, known, newRecord, rounded, type Target } from "./record.ts";
+import type { KeptMemory } from "./kept-body.ts";
+import { PassingBodies } from "./passing-bodies.ts";
+import { countRun, known, newRecord, rounded, type Target, verdictOf } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
 import { storedRequest, storedResponse } from "./stored-messages.ts";
+import { wholeOutcome } from "./whole-outcome.ts";
 
 /** A call as it came in. */
 export interface InvokeCall {
   /** Becomes the id of the invocation. */
   readonly id: string;
   readonly target: Target;
-  readonly request: BufferedRequest;
-  /** Aborts when the client goes away. */
+  readonly request: FunctionRequest;
+  /** Aborts when the client goes away, or with an `AppError` if the body that it sends is refused. */
   readonly signal: AbortSignal;
+  /** True if the answer is to be stored: its body is then one that has arrived. */
+  readonly collect?: boolean;
+}
+
+/** A call with its function as it runs, and what ends it. */
+interface BegunCall extends InvokeCall {
+  readonly function: Function;
+  readonly abort: AbortController;
+}
+
+/** A call whose function may stream. */
+interface StreamedCall extends BegunCall {
+  readonly passing: PassingBodies;
+  /** Stops listening to what could end it. */
+  readonly end: () => void;
 }
 
 /** An invocation with the function's own answer, or with null if the record says why there is none. */
@@ -51,8 +70,11 @@ const TURNED_AWAY: ReadonlySet<Reason> = new Set(["overloaded", "too_many_reques
 interface InvocationServiceDeps {
   readonly history: History;
   readonly recorder: Recorder;
-  readonly functions: FunctionService;
-  readonly runner: Runner;
+  readonly functions: Pick<FunctionService, "withImage" | "idOf">;
+  readonly runner: Pick<Runner, "run">;
+  /** The memory for the bodies that are kept for records while they pass, and the most bytes of each. */
+  readonly memory: KeptMemory;
+  readonly kept_bytes: number;
   /** Returns the current values of a function's secrets; throws if one is missing. */
   readonly secretsFor: (fn: Function) => SecretValues;
   readonly clock: Clock;
@@ -137,12 +159,18 @@ export class InvocationService implements AsyncDisposable {
   }
 
   async #invoke(call: InvokeCall): Promise<Answer> {
-    const { id, target, request } = call;
-    const record: Invocation = newRecord(id, target, request.body.length, timestamp(this.#deps.clock.now()));
+    const { id, target } = call;
+    const { body } = call.request;
+    const bytes = body instanceof Uint8Array ? body.length : 0;
+    const record: Invocation = newRecord(id, target, bytes, timestamp(this.#deps.clock.now()));
     const abort = new AbortController();
     const release = forwardAborts([call.signal, this.#abortAll.signal], abort);
     let timings: Partial<Invocation> = {};
     let answered = false;
+    const end = () => {
+      answered = true;
+      release();
+    };
     try {
       // The image is nearly always known. Then the call does not wait for a promise.
       const asked = target.function;
@@ -150,44 +178,87 @@ export class InvocationService implements AsyncDisposable {
       Object.assign(record, { image_id: fn.image_id });
       this.#deps.recorder.put(record);
       this.#deps.events.changed(record);
+      const begun = { ...call, function: fn, abort };
+      const passing = fn.contract === "http" ? this.#passing(begun) : undefined;
       const run = await this.#deps.runner.run({
         id,
         function: fn,
-        request,
+        request: passing === undefined ? call.request : { ...call.request, body: passing.upload(body) },
         secrets: this.#deps.secretsFor(fn),
         signal: abort.signal,
-        onTiming: (timing) => (timings = { ...timings, ...rounded(timing) }),
+        onTiming: (timing) => {
+          timings = { ...timings, ...rounded(timing) };
+          if (timing.start !== undefined) passing?.handedOver();
+        },
         // A function that ran past its deadline may print something after the call has its answer.
         onLogs: (entries) => answered || this.#deps.events.logged(id, entries),
       });
-      const answer = this.#finish({ ...record, ...timings }, run.outcome, { ...call, function: fn });
+      if (passing !== undefined)
+        return await this.#streamed({ ...record, ...timings }, run, { ...begun, passing, end });
+      const answer = this.#finish({ ...record, ...timings }, run.outcome, begun);
+      end();
       // The function may still be ending; what it does until then belongs in the record.
       void this.#active.add(
         run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)),
       );
       return answer;
     } catch (error) {
+      end();
       return this.#fail({ ...record, ...timings }, error, call);
-    } finally {
-      answered = true;
-      release();
     }
   }
 
-  #finish(record: Invocation, outcome: Outcome, call: InvokeCall & { readonly function: Function }): Answer {
-    // A server that stops ends calls just as a client that goes away, but here the caller still gets an answer.
-    const stopped = outcome.status === "cancelled" && this.#abortAll.signal.aborted;
-    const verdict = stopped
-      ? {
-          status: "failed" as const,
-          reason: "shutting_down" as const,
-          message: messageOf(this.#abortAll.signal.reason),
-        }
-      : {};
+  #passing({ function: fn, request, abort }: BegunCall): PassingBodies {
+    const { clock, memory, kept_bytes } = this.#deps;
+    const keep = fn.record_bodies && request.upgrade !== true ? { bytes: kept_bytes, memory } : null;
+    return new PassingBodies({
+      clock,
+      idle_timeout_ms: fn.idle_timeout_ms,
+      keep,
+      abort: (reason) => abort.abort(reason),
+    });
+  }
+
+  /**
+   * Answers with a run whose function may stream. Its record is final when the last byte of the answer has passed, or at once if
+   * there is nothing that still passes.
+   */
+  async #streamed(record: Invocation, run: RunnerRun, call: StreamedCall): Promise<Answer> {
+    const { passing, abort, end, collect } = call;
+    const began = this.#deps.clock.monotonic() - (record.run_ms ?? 0);
+    const asked = collect ? await wholeOutcome(run, this.#deps.kept_bytes, (error) => abort.abort(error)) : run.outcome;
+    const { response } = asked;
+    if (response === null || response.body instanceof Uint8Array) {
+      const answer = this.#finish({ ...record, request_bytes: sentBytes(asked, call) }, asked, call);
+      end();
+      const put = (last: Outcome) => this.#put({ ...answer.invocation, ...endOf(answer, last, call) }, last);
+      void this.#active.add(
+        run.ended.then((last) => last !== asked && put(last)).finally(() => passing[Symbol.dispose]()),
+      );
+      return answer;
+    }
+    const running: Invocation = { ...record, ...known(run.outcome), status: "running", reason: null, message: null };
+    this.#deps.recorder.put(running);
+    const finish = (last: Outcome) => {
+      const run_ms = (passing.endedAt ?? this.#deps.clock.monotonic()) - began;
+      const response_bytes = last.response_bytes ?? passing.response_bytes;
+      const request_bytes = sentBytes(last, call);
+      this.#finish({ ...running, ...rounded({ run_ms }), request_bytes }, { ...last, response, response_bytes }, call);
+      end();
+      passing[Symbol.dispose]();
+    };
+    // A reader that takes its time has the end of the answer later than the run; a call that is ended does not wait for it.
+    const passed = Promise.race([passing.settled, aborted(abort.signal)]);
+    void this.#active.add(run.ended.then((last) => passed.then(() => finish(last))));
+    return { invocation: running, response: { ...response, body: passing.download(response.body) } };
+  }
+
+  #finish(record: Invocation, outcome: Outcome, call: BegunCall & { readonly passing?: PassingBodies }): Answer {
     const invocation: Invocation = {
       ...record,
       ...known(outcome),
-      ...verdict,
+      // A server that stops ends calls just as a client that goes away, but here the caller still gets an answer.
+      ...verdictOf(outcome, call.abort.signal),
       finished_at: timestamp(this.#deps.clock.now()),
     };
     this.#put(invocation, outcome, call.function.record_bodies ? payloadOf(call, outcome) : undefined);
@@ -197,9 +268,7 @@ export class InvocationService implements AsyncDisposable {
 
   /** Ends a call that never reached a gate. */
   #fail(record: Invocation, thrown: unknown, { target, signal: client }: InvokeCall): Answer {
-    const error = client.aborted
-      ? new AppError("cancelled", "The client went away before the function ran")
-      : this.#explain(thrown, record.id);
+    const error = client.aborted ? whyGone(client) : this.#explain(thrown, record.id);
     if (TURNED_AWAY.has(error.reason)) {
       this.#deps.recorder.drop(record.id);
       this.#deps.metrics.rejections.inc({ reason: error.reason });
@@ -248,12 +317,37 @@ export class InvocationService implements AsyncDisposable {
   }
 }
 
-/** Returns what is kept of a synchronous call if its function says so. An answer that is still arriving is not kept. */
-function payloadOf({ id, request, target }: InvokeCall, { response }: Outcome): Payload {
-  const kept = response !== null && response.body instanceof Uint8Array ? response.body : null;
+/** Returns why a call was given up before its function ran: its client went away, or its body was refused. */
+function whyGone({ reason }: AbortSignal): AppError {
+  if (reason instanceof AppError) return reason;
+  return new AppError("cancelled", "The client went away before the function ran");
+}
+
+/** Returns what the end of a run adds to a record whose caller has the whole answer already. */
+function endOf({ invocation }: Answer, last: Outcome, call: StreamedCall): Partial<Invocation> {
+  const { status, reason, message, response_bytes } = invocation;
+  return { ...known(last), status, reason, message, response_bytes, request_bytes: sentBytes(last, call) };
+}
+
+/** Returns the size of a request's body; of a streamed one, as much as its function was sent. */
+function sentBytes({ sent_bytes }: Outcome, { request: { body }, passing }: StreamedCall): number {
+  return body instanceof Uint8Array ? body.length : (sent_bytes ?? passing.request_bytes);
+}
+
+/**
+ * Returns what is kept of a synchronous call if its function says so; nothing if its request did not arrive as a whole. An answer
+ * that was too long, or did not come to its end, is not kept.
+ */
+function payloadOf(
+  { id, request, target, passing }: BegunCall & { readonly passing?: PassingBodies },
+  { response }: Outcome,
+): Payload | undefined {
+  const asked = request.body instanceof Uint8Array ? request.body : (passing?.request ?? null);
+  if (asked === null) return undefined;
+  const kept = response !== null && response.body instanceof Uint8Array ? response.body : (passing?.response ?? null);
   return {
     invocation_id: id,
-    request: request.body,
+    request: asked,
     request_meta: storedRequest(request, target.function),
     response: kept,
     response_meta: response === null || kept === null ? null : storedResponse(response),

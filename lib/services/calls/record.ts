@@ -1,4 +1,5 @@
 import type { Function } from "../../domain/functions/functions.ts";
+import { AppError } from "../../domain/errors.ts";
 import { type Invocation, NOT_RUN } from "../../domain/calls/invocations.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { Metrics } from "../../metrics.ts";
@@ -55,9 +56,19 @@ export function rounded(timing: Partial<Invocation>): Partial<Invocation> {
 }
 
 /** Returns the fields of a record that an outcome has. */
-export function known(outcome: Outcome): Omit<Outcome, "response" | "wish" | "logs"> {
-  const { response: _response, wish: _wish, logs: _logs, ...fields } = outcome;
+export function known(outcome: Outcome): Omit<Outcome, "response" | "wish" | "logs" | "sent_bytes"> {
+  const { response: _response, wish: _wish, logs: _logs, sent_bytes: _sent, ...fields } = outcome;
   return fields;
+}
+
+/** Returns what a record says instead of an outcome if something other than its caller has ended the call; nothing if not. */
+export function verdictOf(
+  { status }: Pick<Outcome, "status">,
+  { aborted, reason: why }: AbortSignal,
+): Partial<Pick<Outcome, "status" | "reason" | "message">> {
+  if (status !== "cancelled" || !aborted || !(why instanceof AppError) || why.reason === "cancelled") return {};
+  const { reason, message } = why;
+  return { status: reason === "function_timeout" ? "timed_out" : "failed", reason, message };
 }
 
 /** Returns the name of a function in metrics. */
@@ -66,20 +77,25 @@ export function labelOf({ id, name }: Pick<Function, "id" | "name">): string {
 }
 
 /** Counts a run that has ended, and measures its waits. */
-export function countRun(
-  metrics: Metrics,
-  {
-    status,
-    start,
-    queue_ms,
-    start_ms,
-    run_ms,
-  }: Pick<Invocation, "status" | "start" | "queue_ms" | "start_ms" | "run_ms">,
-  fn: Pick<Function, "id" | "name">,
-): void {
+export function countRun(metrics: Metrics, run: CountedRun, fn: Pick<Function, "id" | "name">): void {
+  const { status, start, queue_ms, start_ms, first_byte_ms, run_ms, request_bytes, response_bytes } = run;
   const label = labelOf(fn);
   metrics.invocations.inc({ function: label, status, start: start ?? "none" });
+  metrics.bodyBytes.add(label, request_bytes, response_bytes ?? 0);
   if (queue_ms !== null) metrics.queueSeconds.observe({ function: label }, queue_ms / 1000);
   if (start_ms !== null) metrics.startSeconds.observe({ function: label }, start_ms / 1000);
+  if (first_byte_ms !== null) metrics.firstByteSeconds.observe({ function: label }, first_byte_ms / 1000);
   if (run_ms !== null) metrics.runSeconds.observe({ function: label }, run_ms / 1000);
 }
+
+type CountedRun = Pick<
+  Invocation,
+  | "status"
+  | "start"
+  | "queue_ms"
+  | "start_ms"
+  | "first_byte_ms"
+  | "run_ms"
+  | "request_bytes"
+  | "response_bytes"
+>;

@@ -1,9 +1,13 @@
 import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
+import type { Boot } from "../../domain/calls/boots.ts";
 import { AppError } from "../../domain/errors.ts";
+import { contractOf } from "../../domain/functions/contract.ts";
+import type { Settings } from "../../domain/functions/settings.ts";
 import { FOLLOWERS } from "../../domain/functions/chains.ts";
 import { cellsToCheck, checkSettings, fullSettings, settingsAfterChange } from "../../domain/functions/rules.ts";
 import {
+  type ChangedFunction,
   type CreateFunction,
   type Function,
   type FunctionPools,
@@ -25,13 +29,16 @@ import type { Runner } from "../../runner/runner.ts";
 import type { Basis } from "../../store/configuration.ts";
 import { retryStale } from "../../store/errors.ts";
 import type { Store } from "../../store/store.ts";
+import { DeploymentProbe } from "./deployment-probe.ts";
 import type { FollowerCheck } from "./follower-check.ts";
 import { type EngineKnowledge, FunctionPreparation } from "./preparation.ts";
+import { portsAfterPull } from "./contract-change.ts";
 import type { ImageRetention } from "../images/retention.ts";
 import type { SecretService } from "../secrets/secrets.ts";
 
 /** The part of the runner that functions need. */
-type FunctionRunner = EngineKnowledge & Pick<Runner, "poolsOf" | "name" | "warm" | "update" | "remove">;
+type FunctionRunner = EngineKnowledge &
+  Pick<Runner, "poolsOf" | "lastBootOf" | "name" | "warm" | "update" | "remove" | "tryOut">;
 
 interface FunctionDeps {
   readonly store: Pick<Store, "functions" | "versions" | "revision">;
@@ -49,9 +56,11 @@ export class FunctionService {
   /** Prepares functions that are described as a whole. */
   readonly preparation: FunctionPreparation;
   readonly #deps: FunctionDeps;
+  readonly #probe: DeploymentProbe;
 
   constructor(deps: FunctionDeps) {
     this.preparation = new FunctionPreparation(deps);
+    this.#probe = new DeploymentProbe(deps);
     this.#deps = deps;
   }
 
@@ -81,6 +90,18 @@ export class FunctionService {
       else version_pools.push(state);
     }
     return { pool, version_pools };
+  }
+
+  /** Returns how a function booted last; throws `not_found` for one that has not booted since the server's start. */
+  lastBootOf(idOrName: string): Boot {
+    const { id, name, contract } = this.get(idOrName);
+    const boot = this.#deps.runner.lastBootOf(id);
+    if (boot !== undefined) return boot;
+    const why =
+      contract === "http"
+        ? "has not booted since the server's start"
+        : `has the contract "${contract}" and never boots`;
+    throw new AppError("not_found", `The function "${name ?? id}" ${why}`);
   }
 
   /**
@@ -123,8 +144,9 @@ export class FunctionService {
   }
 
   /** Registers an image, which is pulled if the engine does not have it; its labels are defaults for the settings. */
-  create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
-    return this.#deps.retention.holding(() => this.#create(body, watcher));
+  async create(body: CreateFunction, watcher?: PullWatcher): Promise<ChangedFunction> {
+    const created = await this.#deps.retention.holding(() => this.#create(body, watcher));
+    return this.#probe.tryOut(undefined, created, body);
   }
 
   async #create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
@@ -153,13 +175,13 @@ export class FunctionService {
   }
 
   /** Returns the record of a new function. */
-  recordOf(name: string | null, { image, environment, settings, contract_reason, resolved }: FunctionTarget): Function {
+  recordOf(name: string | null, { image, environment, settings, origins, resolved }: FunctionTarget): Function {
     const now = timestamp(this.#deps.clock.now());
     const { image_id = null, digest = null } = resolved ?? {};
     return {
       ...FUNCTION_DEFAULTS,
       ...settings,
-      contract_reason,
+      ...origins,
       image_id,
       digest,
       image,
@@ -173,9 +195,9 @@ export class FunctionService {
 
   /** Returns the record of a function whose settings are all replaced, with its next version. */
   replacementOf(before: Function, target: FunctionTarget): Function {
-    const { image, environment, settings, contract_reason, resolved } = target;
+    const { image, environment, settings, origins, resolved } = target;
     const updated_at = timestamp(this.#deps.clock.now());
-    return numbered(before, { ...before, ...settings, contract_reason, ...resolved, image, environment, updated_at });
+    return numbered(before, { ...before, ...settings, ...origins, ...resolved, image, environment, updated_at });
   }
 
   /** Prepares a function that was added to the database: its next call should be a warm one. */
@@ -198,19 +220,24 @@ export class FunctionService {
     this.#deps.onForget(fn);
   }
 
-  /** Changes the fields that the body has; a changed image is resolved as at registration, but its labels are ignored. */
-  update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
-    return this.#deps.retention.holding(() => this.#update(idOrName, body, watcher));
+  /**
+   * Changes the fields that the body has; a changed image is resolved as at registration, and chooses the contract if nobody has,
+   * but its other labels are ignored.
+   */
+  async update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<ChangedFunction> {
+    const before = this.get(idOrName);
+    const after = await this.#deps.retention.holding(() => this.#update(before, body, watcher));
+    return this.#probe.tryOut(before, after, body);
   }
 
-  async #update(idOrName: string, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
-    const before = this.get(idOrName);
-    const { environment, name, image, ...settings } = body;
+  async #update(before: Function, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
+    const { environment, name, image, probe: _probe, ...settings } = body;
     const given = fullSettings(settings);
     this.#check(body, before.id);
     const followers = this.#deps.followers.resolve(body);
     const variables = environment === undefined ? before.environment : (environment ?? {});
-    const after = { ...before, ...settingsAfterChange(before, given), environment: variables };
+    const likely = { ...(image !== undefined && likelyContract(before, given)), ...given };
+    const after = { ...before, ...settingsAfterChange(before, likely), environment: variables };
     checkSettings(after);
     this.#deps.followers.check({ ...after, ...followers }, followers);
     if (touchesSecrets(body)) this.#deps.secrets.check(after);
@@ -221,9 +248,11 @@ export class FunctionService {
     }
     const resolved = image === undefined ? undefined : await this.#deps.runner.images.resolve(image, after, watcher);
     if (resolved !== undefined) await this.#deps.runner.check(cells, resolved.image_id);
+    const change = { given, environment: variables, image: image ?? before.image, resolved };
+    const spoken = await this.preparation.afterChange(before, change);
     return this.change(before.id, {
       ...given,
-      ...(given.contract !== undefined && { contract_reason: "setting" }),
+      ...spoken,
       ...(name !== undefined && { name }),
       ...(image !== undefined && { image }),
       ...followers,
@@ -236,7 +265,9 @@ export class FunctionService {
   pull(idOrName: string, watcher?: PullWatcher): Promise<Function> {
     return this.#deps.retention.holding(async () => {
       const fn = this.get(idOrName);
-      return this.change(fn.id, await this.#deps.runner.images.refresh(fn.image, fn, watcher));
+      const resolved = await this.#deps.runner.images.refresh(fn.image, fn, watcher);
+      const signals = fn.contract === "http" ? await this.#deps.runner.images.signals(resolved.image_id) : undefined;
+      return this.change(fn.id, { ...resolved, ...(await portsAfterPull(fn, signals)) });
     });
   }
 
@@ -317,6 +348,12 @@ export class FunctionService {
     if (secrets.length === 0 && on_success === null && on_failure === null) return undefined;
     return { revision: this.#deps.store.revision };
   }
+}
+
+/** Returns the contract that a function probably has after a change of its image, to find mistakes before the image is pulled. */
+function likelyContract(before: Function, given: Partial<Settings>): Partial<Settings> {
+  const contract = before.contract_reason === "setting" ? undefined : contractOf(given);
+  return contract === undefined ? {} : { contract };
 }
 
 const NO_POOL: PoolState = { ready: 0, starting: 0, busy: 0, target: 0 };

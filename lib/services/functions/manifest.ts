@@ -1,5 +1,7 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
+import { quoted } from "../../domain/quoted.ts";
+import type { ContractName } from "../../domain/functions/contract.ts";
 import type { Settings } from "../../domain/functions/settings.ts";
 import {
   type AppliedManifest,
@@ -7,6 +9,7 @@ import {
   byManifestName,
   checkManifestName,
   type Manifest,
+  type ManifestRoute,
 } from "../../domain/manifest/manifest.ts";
 import { manifestOf } from "../../domain/manifest/export.ts";
 import {
@@ -19,7 +22,7 @@ import {
   type Wanted,
 } from "../../domain/manifest/plan.ts";
 import { checkRouteOptions, completeOptions } from "../../domain/routes/options.ts";
-import { checkRoutePath, type Route } from "../../domain/routes/routes.ts";
+import type { Route } from "../../domain/routes/routes.ts";
 import { about, errorAbout } from "../../domain/manifest/about.ts";
 import { mapConcurrent, mapInSlices, Slices } from "../../domain/concurrency.ts";
 import type { ChainLink } from "../../domain/functions/chains.ts";
@@ -61,9 +64,9 @@ export class ManifestService {
   /** Returns the manifest of this server: applied here, it changes nothing. Also works without the engine. */
   async export(): Promise<Manifest> {
     const { functions, routes } = await this.#deps.store.catalogue();
-    const labels = await this.#labelsOf(functions);
+    const settings = await this.#settingsOfImages(functions);
     const secrets = this.#deps.secrets.list().map(({ name }) => name);
-    return manifestOf({ functions, routes, secrets, labelsOf: ({ id }) => labels.get(id) });
+    return manifestOf({ functions, routes, secrets, settingsOfImage: ({ id }) => settings.get(id) });
   }
 
   /**
@@ -94,17 +97,12 @@ export class ManifestService {
         if (typeof body.callback_url === "string") this.#deps.followers.checkCallbackUrl(body.callback_url);
       });
     }
-    const entries = await mapInSlices(
-      Object.entries(routes),
-      ([path, { function: fn, ...given }]): [string, RouteTarget] => {
-        const options = completeOptions(given);
-        checkRoutePath(path);
-        about("Route", path, () => checkRouteOptions(options));
-        return [path, { function: fn, options }];
-      },
-    );
-    const targets = new Map(entries);
-    checkTargets(present, { functions: bodies, routes: targets }, { prune });
+    const targetsFor = async (contractOf: (fn: string) => ContractName) =>
+      new Map(
+        await mapInSlices(Object.entries(routes), ([name, route]) => [name, this.#target(name, route, contractOf)]),
+      );
+    // Before an image is looked for. What follows from the contracts comes after that.
+    checkTargets(present, { functions: bodies, routes: await targetsFor(() => "files") }, { prune });
     checkFollowers(present, bodies, { prune });
     const find = dry_run ? "look" : pull ? "refresh" : "resolve";
     const prepared = await each([...bodies], async ([name, body]) => {
@@ -115,7 +113,26 @@ export class ManifestService {
       });
       return [name, target] as const;
     });
-    return { functions: new Map(prepared), routes: targets };
+    const made = new Map(prepared);
+    const contractOf = (fn: string) => made.get(fn)?.settings.contract ?? known.get(fn)?.contract ?? "files";
+    return { functions: made, routes: await targetsFor(contractOf) };
+  }
+
+  /** Reads a route of a manifest. Its name is its path, or the first of its hosts. */
+  #target(
+    name: string,
+    { function: fn, ...given }: ManifestRoute,
+    contractOf: (fn: string) => ContractName,
+  ): RouteTarget {
+    const { hosts = [] } = given;
+    if (hosts.length === 0) this.#deps.routes.placeOf({ path: name });
+    return about("Route", name, () => {
+      if (hosts.length > 0) this.#deps.routes.placeOf(name.startsWith("/") ? { path: name, hosts } : { hosts });
+      if (hosts.length > 0 && hosts[0] !== name) throw wrongName(hosts[0] ?? "");
+      const options = completeOptions(given, contractOf(fn));
+      checkRouteOptions(options);
+      return { function: fn, options };
+    });
   }
 
   /** Plans and writes, and repeats both if something else is changed in between. */
@@ -190,7 +207,11 @@ export class ManifestService {
       const before = step.action === "updated" ? step.before : undefined;
       const after: Route =
         before === undefined
-          ? this.#deps.routes.recordOf(name, fn, options)
+          ? this.#deps.routes.recordOf(
+              { path: options.hosts.length > 0 ? null : name, hosts: options.hosts },
+              fn,
+              options,
+            )
           : { id: before.id, path: before.path, function: fn, ...options };
       await this.#deps.routes.checkVersions(after).catch((error: unknown) => {
         throw errorAbout("Route", name, error);
@@ -231,14 +252,14 @@ export class ManifestService {
     );
   }
 
-  /** Returns the settings that image labels give, by the ids of their functions; unknown ones are left out. */
-  async #labelsOf(functions: readonly Function[]): Promise<Map<string, Partial<Settings>>> {
+  /** Returns the settings that images give, by the ids of their functions; unknown ones are left out. */
+  async #settingsOfImages(functions: readonly Function[]): Promise<Map<string, Partial<Settings>>> {
     const found = new Map<string, Partial<Settings>>();
     let away = false;
     await each(functions, async (fn) => {
       try {
-        const labels = away ? undefined : await this.#deps.functions.preparation.labelsOf(fn);
-        if (labels !== undefined) found.set(fn.id, labels);
+        const settings = away ? undefined : await this.#deps.functions.preparation.settingsOfImage(fn);
+        if (settings !== undefined) found.set(fn.id, settings);
       } catch (error) {
         if (!(error instanceof AppError) || error.reason !== "engine_unavailable") throw error;
         // The engine would keep each of them waiting.
@@ -247,6 +268,13 @@ export class ManifestService {
     });
     return found;
   }
+}
+
+function wrongName(host: string): AppError {
+  return new AppError(
+    "invalid_request",
+    `a route with hosts is named by the first of them: write its name as ${quoted(host)}`,
+  );
 }
 
 /** Returns a function with its followers by their ids; a manifest has their names. */

@@ -1,17 +1,31 @@
+import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
-import { AppError } from "../../domain/errors.ts";
-import { contractReason } from "../../domain/functions/contract.ts";
-import { cellsToCheck, checkSettings, fullSettings, settingsAtCreation } from "../../domain/functions/rules.ts";
+import { contractOf } from "../../domain/functions/contract.ts";
+import {
+  cellsToCheck,
+  checkSettings,
+  fullSettings,
+  settingsAfterChange,
+  settingsAtCreation,
+} from "../../domain/functions/rules.ts";
 import { type Settings, SETTINGS } from "../../domain/functions/settings.ts";
-import type { CreateFunction, Function } from "../../domain/functions/functions.ts";
-import { LABEL_SETTINGS, settingsOfLabels } from "../../domain/images/labels.ts";
+import {
+  type CreateFunction,
+  type Function,
+  FUNCTION_DEFAULTS,
+  type Origins,
+} from "../../domain/functions/functions.ts";
+import { LABEL_SETTINGS } from "../../domain/images/labels.ts";
+import { timestamp } from "../../domain/types.ts";
 import { parseImageReference } from "../../domain/images/reference.ts";
-import { MEMORY_BYTES, WARM_MAX } from "../../domain/limits.ts";
+import { COLLECTED_TIMEOUT_MS, MEMORY_BYTES, WARM_MAX } from "../../domain/limits.ts";
 import type { FunctionTarget } from "../../domain/manifest/plan.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import type { PlatformImages, RefreshedFunction, ResolvedImage } from "../../runner/platform.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { SecretService } from "../secrets/secrets.ts";
+import { type ContractChange, contractAfterChange, mayChangeContract } from "./contract-change.ts";
+import { type Choice, chooseContract, settingsOfSignals, type TrialBoot, unlessInvalid } from "./contract-choice.ts";
 
 /** The ways to find an image: pull it if it is missing, pull it again, or only look whether it exists. */
 type Finding = "resolve" | "refresh" | "look";
@@ -20,6 +34,8 @@ type Finding = "resolve" | "refresh" | "look";
 export interface EngineKnowledge {
   readonly images: Omit<PlatformImages, "restore">;
   readonly check: Runner["check"];
+  /** Shows whether an image that exposes a port is a server. */
+  readonly trialBoot?: TrialBoot;
 }
 
 interface Preparing {
@@ -32,10 +48,16 @@ interface Preparing {
 // Object.keys forgets the type of the keys.
 const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof Settings)[];
 
-/** The labels that allow the most: settings that are wrong with these are wrong with any image. */
-const MOST_HELPFUL: Partial<Settings> = { contract: "stdio", memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max };
+interface ChoosingOptions {
+  readonly before: Function | undefined;
+  readonly kept: Function | undefined;
+  readonly resolved: ResolvedImage | undefined;
+  /** Whether the image may be started in a trial. */
+  readonly mayTry: boolean;
+}
 
 interface PreparationDeps {
+  readonly clock: Pick<Clock, "now" | "uuid">;
   readonly secrets: SecretService;
   readonly runner: EngineKnowledge;
 }
@@ -54,18 +76,18 @@ export class FunctionPreparation {
    * of this change.
    */
   check(body: CreateFunction, before?: Function): void {
-    const { environment, name: _name, image, ...settings } = body;
+    const { environment, name: _name, probe: _probe, image, ...settings } = body;
     const given = fullSettings(settings);
     if (environment) checkEnvironment(environment);
     const use = { secrets: given.secrets ?? [], environment: environment ?? {} };
     if (before === undefined || changesSecrets(before, use)) this.#deps.secrets.check(use);
-    checkSettings(settingsAtCreation(given, MOST_HELPFUL));
+    checkSettings(settingsAtCreation(given, mostHelpfulImage(given)));
     if (before?.image !== image) parseImageReference(image);
   }
 
   /** Finds the image and checks the settings with the engine; the image's labels are defaults for settings. */
   async prepare(body: CreateFunction, { before, find, watcher }: Preparing): Promise<FunctionTarget> {
-    const { environment, name: _name, image, ...others } = body;
+    const { environment, name: _name, probe: _probe, image, ...others } = body;
     const given = fullSettings(others);
     // Before the image is pulled.
     await this.#deps.runner.check(othersThan(before, given));
@@ -74,35 +96,74 @@ export class FunctionPreparation {
       kept === undefined
         ? await this.#find(find, image, { ...given, digest: before?.digest ?? null }, watcher)
         : undefined;
-    const labels =
-      kept === undefined
-        ? resolved && settingsOfLabels(image, (await this.#deps.runner.images.labels(resolved.image_id)) ?? {})
-        : await this.labelsOf(kept);
-    // If the labels are not (or no longer) known, the settings that they could set stay; an image not found has none.
-    const settings = settingsAtCreation(given, labels ?? (kept === undefined ? {} : labelSettings(kept)));
+    const target = { image, environment: environment ?? {} };
+    const choice = await this.#choose(target, given, { before, kept, resolved, mayTry: find !== "look" });
+    // If the image is not (or no longer) known, the settings that it could give stay; one that was not found has none.
+    const ofImage = choice?.ofImage ?? (kept === undefined ? unknownImage(before, given) : labelSettings(kept));
+    const settings = settingsAtCreation(given, ofImage);
     checkSettings(settings);
-    const asked = { ...othersThan(before, { ...labels, ...given }), ...cellsToCheck(before, settings) };
+    const { contract: _contract, port: _port, ...labels } = choice?.ofImage ?? {};
+    const asked = {
+      ...othersThan(before, { ...labels, ...given, ...networkOf(settings) }),
+      ...cellsToCheck(before, settings),
+    };
     await this.#deps.runner.check(asked, (kept ?? resolved)?.image_id);
     if (kept !== undefined && (!same(kept, settings, "entrypoint") || !same(kept, settings, "command"))) {
       await this.#deps.runner.images.checkCommand({ ...kept, ...settings });
     }
-    const lost = kept !== undefined && labels === undefined && given.contract === undefined;
-    const contract_reason = lost ? kept.contract_reason : contractReason(given, labels);
-    return { image, environment: environment ?? {}, settings, contract_reason, resolved };
+    return { ...target, settings, origins: choice?.origins ?? originsWithoutImage(kept, given, settings), resolved };
   }
 
   /**
-   * Returns the settings that the labels of a function's image set; undefined if the engine has lost the image, if it
-   * is not known yet, or if it was registered before such labels were read, and has invalid ones.
+   * Returns the settings that a function's image gives, its contract only if it says so itself; undefined if the engine has lost
+   * the image, if it is not known yet, or if it was registered before its labels were read, and has invalid ones.
    */
-  async labelsOf({ image, image_id }: Function): Promise<Partial<Settings> | undefined> {
-    const labels = image_id === null ? undefined : await this.#deps.runner.images.labels(image_id);
-    try {
-      return labels && settingsOfLabels(image, labels);
-    } catch (error) {
-      if (error instanceof AppError && error.reason === "image_invalid") return undefined;
-      throw error;
-    }
+  async settingsOfImage(fn: Function): Promise<Partial<Settings> | undefined> {
+    const signals = fn.image_id === null ? undefined : await this.#deps.runner.images.signals(fn.image_id);
+    return signals && unlessInvalid(() => settingsOfSignals(signals, fn));
+  }
+
+  /**
+   * Returns what follows from a change for a function's contract and its port, and checks with the engine what that needs. May
+   * start the function in a trial.
+   */
+  async afterChange(before: Function, change: ContractChange): Promise<Partial<Settings & Origins>> {
+    if (!mayChangeContract(before, change)) return {};
+    const { runner } = this.#deps;
+    const image_id = change.resolved?.image_id ?? before.image_id;
+    const signals = image_id === null ? undefined : await runner.images.signals(image_id);
+    const consequences = await contractAfterChange(before, change, {
+      signals,
+      trialBoot: runner.trialBoot?.bind(runner),
+    });
+    const after = { ...before, ...settingsAfterChange(before, { ...change.given, ...consequences }) };
+    checkSettings(after);
+    if (after.contract !== before.contract) await runner.check(othersThan(before, networkOf(after)));
+    return consequences;
+  }
+
+  /** Chooses the contract; undefined if nothing is known of the image, as with `settingsOfImage`. */
+  async #choose(
+    target: Pick<Function, "image" | "environment">,
+    given: Partial<Settings>,
+    { before, kept, resolved, mayTry }: ChoosingOptions,
+  ): Promise<Choice | undefined> {
+    const image_id = (kept ?? resolved)?.image_id ?? null;
+    const signals = image_id === null ? undefined : await this.#deps.runner.images.signals(image_id);
+    if (signals === undefined || (kept !== undefined && (await this.settingsOfImage(kept)) === undefined))
+      return undefined;
+    const now = timestamp(this.#deps.clock.now());
+    const record = { ...FUNCTION_DEFAULTS, ...target, id: this.#deps.clock.uuid(), created_at: now, updated_at: now };
+    const candidate = (ofImage: Partial<Settings>): Function => ({
+      ...record,
+      ...settingsAtCreation(given, ofImage),
+      image_id,
+      digest: resolved?.digest ?? null,
+    });
+    return chooseContract(
+      { ...target, signals, given, kept, likely: before?.contract, with: mayTry ? candidate : undefined },
+      this.#deps.runner.trialBoot?.bind(this.#deps.runner),
+    );
   }
 
   #find(
@@ -120,6 +181,34 @@ export class FunctionPreparation {
         return this.#deps.runner.images.look(image, own);
     }
   }
+}
+
+/** Returns what an image can give at best: settings that are wrong with this are wrong with any image. */
+function mostHelpfulImage(given: Partial<Settings>): Partial<Settings> {
+  const { timeout_ms = 0 } = given;
+  const contract = contractOf(given) ?? (timeout_ms > COLLECTED_TIMEOUT_MS ? "http" : "stdio");
+  return { contract, memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max };
+}
+
+/** Returns what an image that was not found may well give, so that a dry run can go on without it. */
+function unknownImage(before: Function | undefined, given: Partial<Settings>): Partial<Settings> {
+  return { contract: before?.contract ?? contractOf(given) ?? "files" };
+}
+
+/** Returns the origins of settings where nothing is known of the image: what is not given is as it was. */
+function originsWithoutImage(kept: Function | undefined, given: Partial<Settings>, settings: Settings): Origins {
+  const { contract_reason, port_reason, extra_ports } = kept ?? FUNCTION_DEFAULTS;
+  const isServer = settings.contract === "http";
+  return {
+    contract_reason: given.contract === undefined ? contract_reason : "setting",
+    port_reason: !isServer ? null : typeof given.port === "number" ? "setting" : (port_reason ?? "default"),
+    extra_ports: isServer ? extra_ports : [],
+  };
+}
+
+/** Returns the network of a server: the engine is asked for it also where nobody has named it. */
+function networkOf({ contract, network }: Settings): Partial<Settings> {
+  return contract === "http" ? { network } : {};
 }
 
 /** Returns whether a change gives a function other secrets, or other variables. */

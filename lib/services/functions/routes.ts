@@ -2,9 +2,10 @@ import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import { ROUTES } from "../../domain/limits.ts";
 import { changedOptions, checkRouteOptions, completeOptions, type RouteOptions } from "../../domain/routes/options.ts";
-import { checkRoutePath, type CreateRoute, type Route, type UpdateRoute } from "../../domain/routes/routes.ts";
+import { type CreateRoute, type Place, placeOf, type Route, type UpdateRoute } from "../../domain/routes/routes.ts";
 import type { Page, PageQuery } from "../../domain/functions/pages.ts";
 import type { Function } from "../../domain/functions/functions.ts";
+import { nameInHost } from "../../domain/routes/hosts.ts";
 import { checkDirections, namedVersions, versionOf } from "../../domain/routes/version-choice.ts";
 import { notFound, quoted } from "../../domain/quoted.ts";
 import type { Basis } from "../../store/configuration.ts";
@@ -24,6 +25,8 @@ interface RouteDeps {
   readonly store: Pick<Store, "routes" | "revision">;
   readonly functions: FunctionService;
   readonly clock: Clock;
+  /** The names by which the API is reached, in the form of `nameInHost`. No route has one of them. */
+  readonly ownNames: ReadonlySet<string>;
 }
 
 /** Manages routes. */
@@ -63,6 +66,36 @@ export class RouteService {
     return found;
   }
 
+  /** Returns whether requests may come that are for the host of a route: few servers have such routes. */
+  get hasHosts(): boolean {
+    return this.#deps.store.routes.hasHosts;
+  }
+
+  /** Returns the route at the host that a `Host` header names, if there is one. */
+  atHost(header: string): Route | undefined {
+    const name = nameInHost(header);
+    const found = this.#deps.store.routes.atHost(name);
+    // The names of the server may have changed since the route was made.
+    return found !== undefined && this.#deps.ownNames.has(name) ? undefined : found;
+  }
+
+  /** Returns the place that a path has at a route's host. */
+  matchAtHost(route: Route, path: string): Match {
+    const path_rest = path.slice(1);
+    checkRest(path_rest);
+    return { route, path_rest };
+  }
+
+  /** Returns the place of a new route. Throws as `placeOf` does; `asked` is the `Host` of the request, if it came by HTTP. */
+  placeOf(
+    given: { readonly path?: string | null; readonly hosts?: readonly string[] },
+    before?: Place,
+    asked?: string,
+  ): Place {
+    const { ownNames } = this.#deps;
+    return placeOf(given, asked === undefined ? ownNames : new Set([...ownNames, nameInHost(asked)]), before);
+  }
+
   /**
    * Returns the function that a call of a route runs: as it is now, or in the version that the route says. `header`
    * reads the request's headers; `id` is unique to the call.
@@ -77,15 +110,16 @@ export class RouteService {
     return found;
   }
 
-  async create(body: CreateRoute): Promise<Route> {
-    checkRoutePath(body.path);
+  /** Creates a route. `asked` is the `Host` by which the API was reached: it stays the API's. */
+  async create(body: CreateRoute, asked?: string): Promise<Route> {
+    const place = this.placeOf(body, undefined, asked);
     if (this.#deps.store.routes.count() >= ROUTES)
       throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
-    const { path, function_id, ...given } = body;
+    const { path: _path, function_id, ...given } = body;
     const fn = this.#deps.functions.get(function_id);
-    const options = completeOptions(given);
+    const options = completeOptions(given, fn.contract);
     checkRouteOptions(options);
-    const created = this.recordOf(path, fn, options);
+    const created = this.recordOf(place, fn, options);
     await retryStale(async () => {
       const basis = await this.checkVersions(created);
       await this.#deps.store.routes.insert(created, basis);
@@ -95,17 +129,22 @@ export class RouteService {
   }
 
   /** Returns the record of a new route. */
-  recordOf(path: string, fn: Function, options: RouteOptions): Route {
-    return { id: this.#deps.clock.uuid(), path, function: fn, ...options };
+  recordOf({ path, hosts }: Place, fn: Function, options: RouteOptions): Route {
+    return { id: this.#deps.clock.uuid(), path, function: fn, ...options, hosts };
   }
 
-  async update(id: string, body: UpdateRoute): Promise<Route> {
-    if (body.path !== undefined) checkRoutePath(body.path);
+  /** Changes a route; `asked` as for `create`. */
+  async update(id: string, body: UpdateRoute, asked?: string): Promise<Route> {
     const { function_id, ...changes } = body;
     const { before, after } = await retryStale(async () => {
       const before = this.get(id);
       const fn = function_id === undefined ? before.function : this.#deps.functions.get(function_id);
-      const after: Route = { ...before, ...changedOptions(before, changes), function: fn };
+      const after: Route = {
+        ...before,
+        ...changedOptions(before, changes),
+        function: fn,
+        ...this.placeOf(body, before, asked),
+      };
       checkRouteOptions(after);
       if (fn.id !== before.function.id) checkMove(before, body);
       const basis = await this.checkVersions(after);

@@ -28,6 +28,8 @@ interface SecretDeps {
   readonly vault: Vault;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Called when a secret has another value, or is gone: what was handed the value before a call has an old one. */
+  readonly onChange: (name: string) => void;
 }
 
 /** Manages secrets: they are stored sealed, and opened only for a call. */
@@ -49,7 +51,10 @@ export class SecretService {
     return this.#shown(found);
   }
 
-  /** Makes a secret or gives it another value, which the next call gets; `created` says whether it is new. */
+  /**
+   * Makes a secret or gives it another value, which the next call gets; `created` says whether it is new. The same value again
+   * changes nothing for functions.
+   */
   async put(name: string, { value }: PutSecret): Promise<{ readonly secret: Secret; readonly created: boolean }> {
     checkSecretValue(value);
     const { store, vault, clock } = this.#deps;
@@ -62,6 +67,7 @@ export class SecretService {
       const now = timestamp(clock.now());
       return store.secrets.put({ name, value: sealed, bytes, created_at: now, updated_at: now }, { revision });
     });
+    if (before === undefined || !this.#holds(before, value)) this.#deps.onChange(name);
     return { secret: this.#shown(after), created: before === undefined };
   }
 
@@ -69,6 +75,7 @@ export class SecretService {
   async delete(name: string, options: { readonly force: boolean }): Promise<Secret> {
     const deleted = await this.#deps.store.secrets.delete(name, options);
     if (deleted === undefined) throw notFound("secret", name);
+    this.#deps.onChange(name);
     return deleted;
   }
 
@@ -138,6 +145,14 @@ export class SecretService {
     } catch (error) {
       this.#deps.log.error("a secret cannot be opened", { secret: name, error });
       throw unavailable(name, "cannot be read", error);
+    }
+  }
+
+  #holds({ name, value: sealed }: SealedSecret, value: string): boolean {
+    try {
+      return this.#deps.vault.open(contextOf(name), sealed) === value;
+    } catch {
+      return false; // sealed with a key that is lost
     }
   }
 

@@ -6,12 +6,14 @@ import { type Retry, RETRY_DEFAULT } from "../../domain/functions/retry.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { Runner } from "../../runner/runner.ts";
+import type { History } from "../../store/history.ts";
 import type { Store } from "../../store/store.ts";
 import type { AttemptResult, AttemptMaker, Task } from "./attempts.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { RouteService } from "../functions/routes.ts";
-import { known, rounded, countRun } from "../calls/record.ts";
+import { known, rounded, countRun, verdictOf } from "../calls/record.ts";
 import { readStoredRequest, storedResponse } from "../calls/stored-messages.ts";
+import { wholeOutcome } from "../calls/whole-outcome.ts";
 
 /** The memory for bodies, which requests of attempts share with those of callers who wait. */
 export interface AttemptMemory {
@@ -21,13 +23,15 @@ export interface AttemptMemory {
 }
 
 interface AttemptRunnerDeps {
-  readonly store: Pick<Store, "functions" | "history" | "routes">;
-  readonly functions: FunctionService;
-  readonly routes: RouteService;
-  readonly runner: Runner;
+  readonly store: Pick<Store, "functions" | "routes"> & { readonly history: Pick<History, "payload"> };
+  readonly functions: Pick<FunctionService, "get" | "withImage">;
+  readonly routes: Pick<RouteService, "functionFor">;
+  readonly runner: Pick<Runner, "run" | "problem" | "hasRoomBehind">;
   readonly secretsFor: (fn: Function) => SecretValues;
   readonly metrics: Metrics;
   readonly memory: AttemptMemory;
+  /** The most bytes of an answer. */
+  readonly response_bytes: number;
 }
 
 /** Makes attempts at asynchronous invocations, with the same pools and limits as synchronous calls. */
@@ -78,13 +82,19 @@ export class AttemptRunner implements AttemptMaker {
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
     const request = readStoredRequest(payload.request_meta, payload.request);
     const fn = await this.#deps.functions.withImage(this.#functionOf(invocation, request));
-    let timings: Partial<Invocation> = { image_id: fn.image_id, version: fn.version, contract: fn.contract };
+    let timings: Partial<Invocation> = {
+      image_id: fn.image_id,
+      version: fn.version,
+      contract: fn.contract,
+      ...NOT_STREAMED,
+    };
+    const abort = new AbortController();
     const run = await this.#deps.runner.run({
       id,
       function: fn,
       request,
       secrets: this.#deps.secretsFor(fn),
-      signal,
+      signal: fn.contract === "http" ? AbortSignal.any([signal, abort.signal]) : signal,
       onHandover,
       onLogs,
       onTiming: (timing) => {
@@ -92,11 +102,11 @@ export class AttemptRunner implements AttemptMaker {
         timings = { ...timings, ...rounded(timing) };
       },
     });
+    const { response } = await wholeOutcome(run, this.#deps.response_bytes, (error) => abort.abort(error));
     // Not the first outcome: a function that ran past its deadline may still be ending.
     const outcome = await run.ended;
-    const { response } = outcome;
-    const { status, ...fields } = known(outcome);
-    countRun(this.#deps.metrics, { ...invocation, ...timings, status }, fn);
+    const { status, ...fields } = { ...known(outcome), ...verdictOf(outcome, abort.signal) };
+    countRun(this.#deps.metrics, { ...invocation, ...timings, ...fields, status }, fn);
     const hasEnded = outcome.exit_code !== null || outcome.signal !== null;
     return {
       finished: { status, fields: { ...timings, ...fields } },
@@ -132,3 +142,6 @@ export class AttemptRunner implements AttemptMaker {
     return this.#deps.routes.functionFor(route, { id, header: (name) => headers[name.toLowerCase()] ?? null });
   }
 }
+
+/** Those of an earlier attempt do not stay. */
+const NOT_STREAMED = { boot_ms: null, first_byte_ms: null } as const;

@@ -22,10 +22,14 @@ export async function manifestSteps(
     else if (after !== undefined) created.push(named(tables.functions.inserting(after)));
     else if (before !== undefined) deleted.push(() => tables.functions.deleteNow(before.id));
   });
+  // A host may go from one route to another, whichever of them is written first.
+  const left = routes.flatMap(({ before }): Step[] =>
+    before !== undefined && before.hosts.length > 0 ? [() => tables.routes.leaveHostsNow(before)] : [],
+  );
   const routed = await mapInSlices(routes, ({ name, before, after }): Step => {
     if (after === undefined) return () => before && tables.routes.deleteNow(before.id);
     const step = before === undefined ? tables.routes.inserting(after) : tables.routes.replacing(after);
     return () => about("Route", name, step);
   });
-  return [...created, ...routed, ...changed, ...deleted];
+  return [...created, ...left, ...routed, ...changed, ...deleted];
 }

@@ -24,7 +24,15 @@ const fn: Function = {
   created_at: "",
   updated_at: "",
 };
-const image: ImageConfig = { entrypoint: ["/entry"], command: ["arg"], user: "", volumes: [], labels: {} };
+const image: ImageConfig = {
+  entrypoint: ["/entry"],
+  command: ["arg"],
+  user: "",
+  variables: {},
+  exposed_ports: [],
+  volumes: [],
+  labels: {},
+};
 const setting = {
   owner: "o",
   image,
@@ -209,7 +217,7 @@ test("containerSpec never lets a function escape, for any settings and any image
       expect(spec).not.toHaveProperty("Volumes");
       const shared = settings.volumes.map(({ path }) => `--shared=${path}`);
       const isOption = commandOf(settings, { ...image, ...from })[0]?.startsWith("--") ?? false;
-      const own = [...(settings.contract === "stdio" ? ["--stdio"] : []), ...shared];
+      const own = [...{ files: [], stdio: ["--stdio"], http: ["--boot"] }[settings.contract], ...shared];
       const options = own.length > 0 || isOption ? [...own, "--"] : [];
       expect(spec).toMatchObject({
         Entrypoint: [setting.gate, ...options],

@@ -51,7 +51,15 @@ function newOrigins(): ImageOrigins {
 }
 
 function imageWith(...digests: readonly string[]): Image {
-  const config = { entrypoint: [], command: ["x"], user: "", volumes: [], labels: {} };
+  const config = {
+    entrypoint: [],
+    command: ["x"],
+    user: "",
+    variables: {},
+    exposed_ports: [],
+    volumes: [],
+    labels: {},
+  };
   return { id: HASH, digests, config };
 }
 

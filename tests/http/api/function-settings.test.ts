@@ -339,7 +339,7 @@ describe("labels slipway.* of an image", () => {
   const wrong: readonly (readonly [string, string])[] = [
     [
       "slipway.timeout_ms=5s",
-      'the label "slipway.timeout_ms" with the value "5s", which must be a whole number from 100 to 900000. Correct it in its Dockerfile',
+      'the label "slipway.timeout_ms" with the value "5s", which must be a whole number from 100 to 86400000. Correct it in its Dockerfile',
     ],
     [
       "slipway.context_bytes=1",

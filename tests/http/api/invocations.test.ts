@@ -130,6 +130,8 @@ describe("GET /v1/invocations/:id", () => {
       start: "cold",
       queue_ms: number,
       start_ms: number,
+      boot_ms: null,
+      first_byte_ms: null,
       run_ms: number,
       cpu_ms: number,
       peak_memory_bytes: number,

@@ -31,7 +31,10 @@ describe("GET /metrics", () => {
       slipway_rejections_total: "counter",
       slipway_queue_seconds: "histogram",
       slipway_start_seconds: "histogram",
+      slipway_boot_seconds: "histogram",
+      slipway_first_byte_seconds: "histogram",
       slipway_run_seconds: "histogram",
+      slipway_body_bytes_total: "counter",
       slipway_instances: "gauge",
       slipway_instances_by_isolation: "gauge",
       slipway_queued_calls: "gauge",
@@ -72,6 +75,8 @@ describe("GET /metrics", () => {
     expect(moved("slipway_invocations_total", { ...labels, status: "succeeded" })).toBe(1);
     expect(moved("slipway_invocations_total", { ...labels, status: "failed" })).toBe(1);
     expect(moved("slipway_invocations_total", {})).toBe(2);
+    const sent = JSON.stringify({ do: "exit", code: 1 }).length;
+    expect(moved("slipway_body_bytes_total", { function: "counted", direction: "request" })).toBe(2 + sent);
     for (const name of ["slipway_queue_seconds", "slipway_start_seconds", "slipway_run_seconds"]) {
       expect([name, moved(`${name}_count`, { function: "counted" })]).toEqual([name, 2]);
       expect([name, moved(`${name}_bucket`, { function: "counted", le: "+Inf" })]).toEqual([name, 2]);

@@ -120,14 +120,15 @@ describe("POST /v1/routes", () => {
   });
 
   test.each([
-    [{}, 'Missing "path": it must be a string'],
+    [{}, 'Missing "function_id": it must be a string'],
+    [{ function_id: "x" }, 'Missing "path": it must be a string; or give "hosts" in its place'],
     [{ path: "/x" }, 'Missing "function_id": it must be a string'],
     [{ path: 5, function_id: "x" }, 'Invalid "path": it must be a string, but it is 5'],
     [{ path: "/x", function_id: null }, 'Invalid "function_id": it must be a string, but it is null'],
     [{ path: "/x", function: "x" }, 'Unknown field "function": did you mean "function_id"?'],
     [
       { route: "/x", function_id: "x" },
-      'Unknown field "route": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "async", "version" or "split"',
+      'Unknown field "route": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "async", "version", "split" or "hosts"',
     ],
   ])("POST /v1/routes answers 400 to %j", async (body, message) => {
     expectError(await server.api("POST", "/v1/routes", body), { status: 400, reason: "invalid_request", message });

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { DemandMeter, targetOf, type WarmSettings } from "../../../lib/runner/pool/demand.ts";
 
-const settings = { warm_min: 0, warm_max: 1_000, idle_ttl_ms: 300_000, max_calls: 1 };
+const settings = { warm_min: 0, warm_max: 1_000, idle_ttl_ms: 300_000, max_calls: 1, concurrency: 1 };
 const idle = { rate: 0, peak: 0, refill_ms: 500, idle_ms: 0 };
 
 const anySettings: fc.Arbitrary<WarmSettings> = fc.record({
@@ -10,6 +10,7 @@ const anySettings: fc.Arbitrary<WarmSettings> = fc.record({
   warm_max: fc.nat({ max: 20 }),
   idle_ttl_ms: fc.integer({ min: 1_000, max: 600_000 }),
   max_calls: fc.nat({ max: 10 }),
+  concurrency: fc.integer({ min: 1, max: 64 }),
 });
 const anyDemand = fc.record({
   rate: fc.double({ min: 0, max: 10_000, noNaN: true }),
@@ -35,6 +36,12 @@ describe("targetOf", () => {
       "the peak alone if each instance serves forever",
       { ...idle, rate: 99, peak: 2 },
       { ...settings, max_calls: 0 },
+      2,
+    ],
+    [
+      "the instances that the peak needs, not its calls, if each serves 32 at once",
+      { ...idle, rate: 99, peak: 33 },
+      { ...settings, max_calls: 0, concurrency: 32 },
       2,
     ],
     ["no more than the configured maximum", { ...idle, rate: 99, peak: 99 }, { ...settings, warm_max: 10 }, 10],

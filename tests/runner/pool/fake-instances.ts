@@ -2,53 +2,56 @@ import { Capacity } from "../../../lib/runner/pool/capacity.ts";
 import { FUNCTION_DEFAULTS, type Function, type PoolState } from "../../../lib/domain/functions/functions.ts";
 import type { AppError } from "../../../lib/domain/errors.ts";
 import { createLogger } from "../../../lib/log.ts";
-import { Instance } from "../../../lib/runner/instance/instance.ts";
+import type { InstanceState, PoolInstance } from "../../../lib/runner/instance/pool-instance.ts";
 import type { Pool } from "../../../lib/runner/pool/pool.ts";
 import { type Acquired, Pools } from "../../../lib/runner/pool/pools.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
-import { FakeChannel } from "../instance/fake-channel.ts";
 
 const NO_POOL = { version: 0, ready: 0, starting: 0, busy: 0, target: 0 };
 
 /** An instance whose state the test sets. */
-export class FakeInstance extends Instance {
+export class FakeInstance implements PoolInstance {
   readonly #gone = Promise.withResolvers<void>();
-  #shown: Instance["state"] = "ready";
   /** The function as it was when this was launched. */
   readonly function: Function;
-  /** Calls that hold it now; never more than one. */
+  state: InstanceState = "ready";
+  calls = 0;
+  /** Calls that hold it now; never more than the function's `concurrency`. */
   holders = 0;
 
   constructor(fn: Function) {
-    super(new FakeChannel(), new FakeClock());
     this.function = fn;
   }
 
-  override get state(): Instance["state"] {
-    return this.#shown;
+  get free(): number {
+    return this.function.concurrency - this.holders;
   }
 
-  override set state(state: Instance["state"]) {
-    this.#shown = state;
-  }
-
-  override get retired(): Promise<void> {
+  get retired(): Promise<void> {
     return this.#gone.promise;
   }
 
-  override retire(): void {
-    this.#shown = "retired";
+  gone(): Promise<void> {
+    return this.#gone.promise;
+  }
+
+  drain(): void {
+    this.state = "draining";
+  }
+
+  retire(): void {
+    this.state = "retired";
     this.#gone.resolve();
   }
 
   /** Dies without a report yet. */
   die(): void {
-    this.#shown = "retired";
+    this.state = "retired";
   }
 }
 
 /** The fake behind an instance of the pools under test. */
-export function fake(instance: Instance): FakeInstance {
+export function fake(instance: PoolInstance): FakeInstance {
   if (instance instanceof FakeInstance) return instance;
   throw new Error("The pools have an instance that the test did not make");
 }
@@ -61,6 +64,8 @@ interface AcquiredFake extends Acquired {
 export interface Launching {
   readonly pool: Pool;
   readonly function: Function;
+  /** Tells that the platform has done its part, and the function boots. */
+  boot(): void;
   /** Makes the instance ready. */
   succeed(): FakeInstance;
   fail(error: unknown): void;
@@ -99,7 +104,7 @@ export class PoolsUnderTest implements Disposable {
   constructor({ instances = 10, memory_bytes = 1e12, starts_at_once = 2 } = {}) {
     this.capacity = new Capacity({ instances, memory_bytes });
     this.pools = new Pools({
-      launch: (pool) => this.#launch(pool),
+      launch: (pool, onBoot) => this.#launch(pool, onBoot),
       onEmpty: ({ function: { id } }) => this.emptied.push(id),
       capacity: this.capacity,
       clock: this.clock,
@@ -162,11 +167,12 @@ export class PoolsUnderTest implements Disposable {
     return found;
   }
 
-  #launch(pool: Pool): Promise<FakeInstance> {
+  #launch(pool: Pool, boot: () => void): Promise<FakeInstance> {
     const { promise, resolve, reject } = Promise.withResolvers<FakeInstance>();
     const leave = () => this.launching.splice(this.launching.indexOf(launching), 1);
     const launching: Launching = {
       pool,
+      boot,
       function: pool.function,
       succeed: () => {
         leave();

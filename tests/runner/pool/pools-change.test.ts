@@ -282,7 +282,7 @@ describe("Pools without calls", () => {
     await under.clock.advance(1_000);
     expect(under.alive).toEqual([]);
     expect(under.emptied).toEqual(["a"]);
-    expect(under.pools.totals).toEqual({ ready: 0, starting: 0, busy: 0 });
+    expect(under.pools.totals).toEqual({ ready: 0, starting: 0, booting: 0, busy: 0, streams: 0 });
     expect(under.clock.pending).toBe(1);
   });
 
@@ -308,8 +308,8 @@ test("Pools.renew replaces the ready instances of a function without failing a c
   await under.warm(a);
   const [before] = under.instances;
   const waiting = under.acquire(functionOf("b"));
-  under.pools.renew("a@1");
-  under.pools.renew("unknown");
+  under.pools.renew(({ key }) => key === "a@1");
+  under.pools.renew(() => false);
   expect(before?.state).toBe("retired");
   await under.succeedAll();
   (await waiting).leave();
@@ -324,6 +324,6 @@ test("Pools.totals and stateOf count all pools by state", async () => {
   under.pools.update(functionOf("b", { warm_min: 3 }));
   await under.clock.advance(20);
   // One that a's call took is being replaced, and b's three are new.
-  expect(under.pools.totals).toEqual({ ready: 1, starting: 4, busy: 1 });
+  expect(under.pools.totals).toEqual({ ready: 1, starting: 4, booting: 0, busy: 1, streams: 0 });
   expect(under.stateOf("unknown")).toEqual({ ready: 0, starting: 0, busy: 0, target: 0 });
 });

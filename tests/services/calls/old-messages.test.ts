@@ -99,7 +99,8 @@ describe("A database of the previous version", () => {
     } as unknown as Runner; // an attempt asks it for nothing else
     const memory = { isFull: false, hold: () => () => undefined };
     const metrics = new Metrics();
-    const attempts = new AttemptRunner({ ...services, runner, secretsFor: () => NO_SECRETS, metrics, memory });
+    const limits = { memory, response_bytes: 1_000 };
+    const attempts = new AttemptRunner({ ...services, ...limits, runner, secretsFor: () => NO_SECRETS, metrics });
     const invocation = (await services.store.history.get("i")) ?? someInvocation("none");
     const task = { invocation, attempt: 1, signal: new AbortController().signal };
     await attempts

@@ -48,7 +48,7 @@ describe("image labels", () => {
     using set = manifestServices();
     set.engine.labels.set("labelled", labels);
     await set.manifests.apply(manifest, PLAIN);
-    set.engine.images.labels = () => Promise.reject(new AppError("engine_unavailable", "Gone"));
+    set.engine.images.signals = () => Promise.reject(new AppError("engine_unavailable", "Gone"));
     expect((await set.manifests.export()).functions?.["f"]).toMatchObject({ timeout_ms: 1_000, pids: 128 });
     expect(await rejectionOf(set.manifests.apply(manifest, PLAIN))).toMatchObject({ message: 'Function "f": Gone' });
   });

@@ -201,8 +201,8 @@ test(
           ([name, value]) => fn.image === "plain" && Bun.deepEquals(value, Reflect.get(SETTING_DEFAULTS, name)),
         ),
       );
-      // A strict sandbox and an isolation imply other settings, which may be the defaults otherwise.
-      const implied = new Set(["network", "read_only", "max_calls"]);
+      // A strict sandbox, an isolation and a server imply other settings, which may be the defaults otherwise.
+      const implied = new Set(["network", "read_only", "max_calls", "warm_max"]);
       expect(unset.filter(([name]) => !implied.has(name))).toEqual([]);
     });
     await fc.assert(property, { numRuns: 100 });

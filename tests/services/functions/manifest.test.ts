@@ -392,6 +392,6 @@ describe("ManifestService.apply", () => {
 });
 
 function target(image: string) {
-  const contract_reason = "default" as const;
-  return { image, environment: {}, settings: SETTING_DEFAULTS, contract_reason, resolved: undefined };
+  const origins = { contract_reason: "default" as const, port_reason: null, extra_ports: [] };
+  return { image, environment: {}, settings: SETTING_DEFAULTS, origins, resolved: undefined };
 }

@@ -10,13 +10,15 @@ import { listeningLog, newStore, someFunction, stillClock, thrownBy } from "../.
 function newSecrets(vault = Vault.forgetful()) {
   const store = newStore();
   const { log, events } = listeningLog();
+  const changed: string[] = [];
   const secrets = new SecretService({
     store,
     vault,
     clock: stillClock(),
     log,
+    onChange: (name) => void changed.push(name),
   });
-  return { store, secrets, events, [Symbol.dispose]: () => store[Symbol.dispose]() };
+  return { store, secrets, events, changed, [Symbol.dispose]: () => store[Symbol.dispose]() };
 }
 
 function file(name: string) {
@@ -39,6 +41,17 @@ describe("SecretService", () => {
       ["__proto__", "of a"],
     ]);
     expect(set.secrets.valuesFor(someFunction("f"))).toEqual({ environment: {}, files: [] });
+  });
+
+  test("put and delete: say which secret has changed, but not for the value that it has already", async () => {
+    using set = newSecrets();
+    await set.secrets.put("a", { value: "one" });
+    await set.secrets.put("a", { value: "one" });
+    expect(set.changed).toEqual(["a"]);
+    await set.secrets.put("a", { value: "two" });
+    expect(set.changed).toEqual(["a", "a"]);
+    await set.secrets.delete("a", { force: false });
+    expect(set.changed).toEqual(["a", "a", "a"]);
   });
 
   test("valuesFor: returns any text as it was put", async () => {

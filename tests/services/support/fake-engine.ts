@@ -1,6 +1,9 @@
 import { AppError } from "../../../lib/domain/errors.ts";
+import type { ImageSignals } from "../../../lib/domain/functions/detection.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Settings } from "../../../lib/domain/functions/settings.ts";
 import { FollowerCheck } from "../../../lib/services/functions/follower-check.ts";
+import type { TrialBoot } from "../../../lib/services/functions/contract-choice.ts";
 import { FunctionService } from "../../../lib/services/functions/functions.ts";
 import { ManifestService } from "../../../lib/services/functions/manifest.ts";
 import { RouteService } from "../../../lib/services/functions/routes.ts";
@@ -14,6 +17,8 @@ type Labels = Readonly<Record<string, string>>;
 export class FakeEngine {
   /** Labels of images by reference; each image has the id `id of <reference>`. */
   readonly labels = new Map<string, Labels>();
+  /** What images say of their contract, by reference; without it they say nothing. */
+  readonly signs = new Map<string, Partial<ImageSignals>>();
   /** The ids of images that the engine has lost or never had. */
   readonly lost = new Set<string>();
   readonly told: string[] = [];
@@ -38,9 +43,17 @@ export class FakeEngine {
       await this.onFind(reference);
       return this.labels.has(reference) ? found(reference) : undefined;
     },
-    labels: (imageId: string): Promise<Labels | undefined> => {
+    signals: (imageId: string): Promise<ImageSignals | undefined> => {
       if (this.lost.has(imageId)) return Promise.resolve(undefined);
-      return Promise.resolve(this.labels.get(imageId.replace(/^(?:new )?id of /, "")) ?? {});
+      const reference = imageId.replace(/^(?:new )?id of /, "");
+      return Promise.resolve({
+        entrypoint: [],
+        command: ["run"],
+        variables: {},
+        exposed_ports: [],
+        labels: this.labels.get(reference) ?? {},
+        ...this.signs.get(reference),
+      });
     },
     checkCommand: ({ entrypoint }: Partial<Settings>) =>
       entrypoint?.[0] === "nothing"
@@ -48,12 +61,27 @@ export class FakeEngine {
         : Promise.resolve(),
   };
 
+  /** Boots a function in a trial; here all of them end. */
+  trialBoot: TrialBoot = () => Promise.resolve({ listens: false, why: "it ended" });
+
   async check(settings: Partial<Settings>, imageId?: string | null): Promise<void> {
     this.onCheck(settings, imageId);
   }
 
   poolsOf(): [] {
     return [];
+  }
+
+  /** The error of a trial of an instance; it works if there is none. */
+  onTryOut: (fn: Function) => Promise<void> = () => Promise.resolve();
+
+  tryOut(fn: Function): Promise<void> {
+    this.told.push(`try out ${fn.name ?? fn.id}`);
+    return this.onTryOut(fn);
+  }
+
+  lastBootOf(): undefined {
+    return undefined;
   }
 
   name({ id }: { readonly id: string }): void {
@@ -88,6 +116,7 @@ export function manifestServices(path?: string) {
     clock,
     log,
     vault: Vault.forgetful(),
+    onChange: (name) => void engine.told.push(`secret ${name}`),
   });
   const retention = { holding: <T>(work: () => Promise<T>) => work(), soon: () => undefined };
   const followers = new FollowerCheck({
@@ -103,7 +132,7 @@ export function manifestServices(path?: string) {
     clock,
     onForget: ({ name }) => void engine.told.push(`forget ${name}`),
   });
-  const routes = new RouteService({ store, functions, clock });
+  const routes = new RouteService({ store, functions, clock, ownNames: new Set(["api.example.com"]) });
   const manifests = new ManifestService({ store, functions, routes, secrets, followers, retention });
   return {
     store,

@@ -1,44 +1,123 @@
-import { expect, test } from "bun:test";
-import { BodyMemory } from "../../../lib/http/calls/body-memory.ts";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import type { FunctionResponse } from "../../../lib/domain/calls/http-message.ts";
 import { Metrics } from "../../../lib/metrics.ts";
-import { NO_SECRETS } from "../../../lib/domain/secrets.ts";
-import type { Runner } from "../../../lib/runner/runner.ts";
+import type { Call, RunnerRun } from "../../../lib/runner/call.ts";
+import type { Outcome } from "../../../lib/runner/instance/outcome.ts";
 import { AttemptRunner } from "../../../lib/services/work/attempt-runner.ts";
-import { newWork } from "../../store/contract/records.ts";
-import { someFunction, stillClock } from "../../store/sqlite/support/stores.ts";
-import { manifestServices } from "../support/fake-engine.ts";
+import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
+import { newStore, someFunction, someInvocation } from "../../store/sqlite/support/stores.ts";
 
-const KIB = 1024;
-const BUDGET = 1_000 * KIB;
+const LIMIT = 1_000;
 
-test("requests of attempts count in the memory for bodies: while it is full one goes on at most (B2)", async () => {
-  using services = manifestServices();
-  using memory = new BodyMemory({ clock: stillClock(), budget: BUDGET });
-  await services.store.functions.insert(someFunction("f1"));
-  const { promise: running, reject: end } = Promise.withResolvers<never>();
-  const runner = { run: () => running, hasRoomBehind: () => true } as unknown as Runner; // nothing else is asked of it
-  const metrics = new Metrics();
-  const attempts = new AttemptRunner({ ...services, runner, secretsFor: () => NO_SECRETS, metrics, memory });
-  const begin = async (id: string) => {
-    const body = Buffer.alloc(600 * KIB);
-    const invocation = { ...newWork(id).invocation, function_id: "f1", request_bytes: body.length };
-    await services.store.ledger.submit({ invocation, request: { request: body, request_meta: null } });
-    const task = { invocation, attempt: 1, signal: new AbortController().signal };
-    const made = attempts.run({ ...task, onHandover: () => Promise.resolve(), onLogs: () => undefined });
-    return { ended: made.then(() => undefined).catch(() => undefined) };
+let store: SqliteStore;
+beforeEach(() => {
+  store = newStore();
+});
+afterEach(() => store[Symbol.dispose]());
+
+const HEAD: Outcome = {
+  status: "succeeded",
+  reason: null,
+  message: null,
+  exit_code: null,
+  signal: null,
+  cpu_ms: null,
+  peak_memory_bytes: null,
+  response_bytes: null,
+  log_bytes: 0,
+  log_dropped_bytes: 0,
+  response: null,
+  wish: {},
+  logs: [],
+};
+
+const PAYLOAD = {
+  invocation_id: "i",
+  request: Buffer.from("{}"),
+  request_meta: null,
+  response: null,
+  response_meta: null,
+};
+
+/** Makes an attempt whose function answers in this way. */
+async function attempt(run: (call: Call) => RunnerRun) {
+  const fn = someFunction("f1", { contract: "http", port: 8080 });
+  const runner = new AttemptRunner({
+    store: {
+      functions: store.functions,
+      routes: store.routes,
+      history: { payload: async () => PAYLOAD },
+    },
+    functions: { get: () => fn, withImage: async (one) => one },
+    routes: { functionFor: () => fn },
+    runner: { run: async (call) => run(call), problem: undefined, hasRoomBehind: () => true },
+    secretsFor: () => ({ environment: {}, files: [] }),
+    metrics: new Metrics(),
+    memory: { isFull: false, hold: () => () => undefined },
+    response_bytes: LIMIT,
+  });
+  return runner.run({
+    invocation: someInvocation("i", { boot_ms: 5 }),
+    attempt: 1,
+    signal: new AbortController().signal,
+    onHandover: async () => undefined,
+    onLogs: () => undefined,
+  });
+}
+
+function runOf(response: FunctionResponse, head: Partial<Outcome>, ended: Promise<Partial<Outcome>>): RunnerRun {
+  const outcome = { ...HEAD, ...head, response };
+  return {
+    outcome,
+    ended: ended.then((end) => ({ ...outcome, ...end })),
+    reusable: Promise.resolve(false),
+    gone: () => Promise.resolve(),
   };
+}
 
-  const room = memory.take(BUDGET, () => "a client");
-  expect(attempts.hasRoom("f1")).toBe(true);
-  const first = await begin("a");
-  expect(attempts.hasRoom("f1")).toBe(false);
-  memory.release(room);
-  expect([memory.used, attempts.hasRoom("f1")]).toEqual([600 * KIB, true]);
-  const second = await begin("b");
-  // The next caller is refused, and the next attempt waits.
-  expect(() => memory.take(1, () => "a client")).toThrow("BODY_MEMORY");
-  expect(attempts.hasRoom("f1")).toBe(false);
-  end(new Error("enough"));
-  await Promise.all([first.ended, second.ended]);
-  expect([memory.used, attempts.hasRoom("f1")]).toEqual([0, true]);
+function stream(...texts: string[]): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    start: (controller) => {
+      for (const text of texts) controller.enqueue(Buffer.from(text));
+      controller.close();
+    },
+  });
+}
+
+describe("AttemptRunner", () => {
+  test("collects an answer that streams", async () => {
+    const response = { status: 201, headers: [["x-a", "1"]] as const, body: stream("one", "two") };
+    const result = await attempt(() =>
+      runOf(response, { first_byte_ms: 2 }, Promise.resolve({ cpu_ms: 3, response_bytes: 6 })),
+    );
+    expect(Buffer.from(result.response ?? []).toString()).toBe("onetwo");
+    expect(JSON.parse(result.response_meta ?? "")).toEqual({ status: 201, headers: [["x-a", "1"]] });
+    const fields = { cpu_ms: 3, response_bytes: 6, first_byte_ms: 2, boot_ms: null };
+    expect(result.finished).toMatchObject({ status: "succeeded", fields });
+  });
+
+  test("ends a run whose answer is over the limit", async () => {
+    const result = await attempt(({ signal }) => {
+      const ended = Promise.withResolvers<Partial<Outcome>>();
+      signal.addEventListener("abort", () => ended.resolve({ status: "cancelled", reason: "cancelled" }));
+      return runOf({ status: 200, headers: [], body: stream("x".repeat(LIMIT), "x") }, {}, ended.promise);
+    });
+    expect(result.finished).toMatchObject({ status: "failed", fields: { reason: "response_too_large" } });
+    expect(result.response).toBeNull();
+  });
+
+  test("has no answer if that is cut", async () => {
+    const body = new ReadableStream<Uint8Array>({ pull: () => Promise.reject(new Error("cut")) });
+    const end = { status: "timed_out", reason: "function_timeout" } as const;
+    const result = await attempt(() => runOf({ status: 200, headers: [], body }, {}, Promise.resolve(end)));
+    expect(result).toMatchObject({ response: null, finished: { status: "timed_out" } });
+  });
+
+  test("keeps the answer of a failure, and the function's wish", async () => {
+    const failed = { status: "failed", reason: "function_failed", wish: { retry_after_ms: 7_000 } } as const;
+    const response = { status: 503, headers: [], body: Buffer.from("later") };
+    const result = await attempt(() => runOf(response, failed, Promise.resolve(failed)));
+    expect(result).toMatchObject({ wish: { retry_after_ms: 7_000 }, finished: { status: "failed" } });
+    expect(Buffer.from(result.response ?? []).toString()).toBe("later");
+  });
 });

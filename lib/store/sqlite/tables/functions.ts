@@ -15,10 +15,10 @@ import { deepFreeze, fromJson, fromNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
-type Flag = "share_network" | "read_only" | "record_bodies" | "store_credentials";
+type Flag = "buffer_request" | "share_network" | "read_only" | "record_bodies" | "store_credentials";
 
 /** Fields that are JSON in their column; null stays null. */
-type Structure = "environment" | "entrypoint" | "command" | "secrets" | "volumes" | "labels" | "retry";
+type Structure = "environment" | "entrypoint" | "command" | "secrets" | "volumes" | "labels" | "retry" | "extra_ports";
 
 /** A function as its row. */
 export type FunctionRow = Omit<Function, Structure | Flag> &
@@ -347,6 +347,8 @@ function functionOf(row: FunctionRow): Function {
     volumes: fromJson(row.volumes),
     labels: fromJson(row.labels),
     retry: fromJson(row.retry),
+    extra_ports: fromJson(row.extra_ports),
+    buffer_request: row.buffer_request === 1,
     share_network: row.share_network === 1,
     read_only: row.read_only === 1,
     record_bodies: row.record_bodies === 1,

@@ -18,10 +18,11 @@ import type { VersionTable } from "./versions.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
 
 /** Fields that are JSON in their column; null stays null. */
-type Structure = "methods" | "cors" | "rate_limit" | "split";
+type Structure = "hosts" | "methods" | "cors" | "rate_limit" | "split";
 
 /** A route as its row. */
-type RouteRow = Omit<Route, "function" | "async" | Structure> & {
+type RouteRow = Omit<Route, "path" | "function" | "async" | Structure> & {
+  readonly path: string;
   readonly function_id: string;
   readonly async: number;
 } & {
@@ -40,6 +41,8 @@ export class RouteTable implements RouteStore {
   readonly #byPath: Cache<Route>;
   /** All paths, read at the first request. Those of routes deleted with their function are removed when met. */
   #paths: PathTable | undefined;
+  /** The ids of routes by their hosts, likewise. */
+  #hosts: Map<string, string> | undefined;
   readonly #insert: Statement<never>;
   readonly #update: Statement<never>;
   readonly #delete: Statement<never>;
@@ -49,6 +52,9 @@ export class RouteTable implements RouteStore {
   readonly #list: Statement<RouteRow>;
   readonly #page: Statement<RouteRow & Position>;
   readonly #allPaths: Statement<{ path: string }>;
+  readonly #allHosts: Statement<{ host: string; route_id: string }>;
+  readonly #takeHost: Statement<never>;
+  readonly #leaveHosts: Statement<never>;
 
   constructor(
     database: Database,
@@ -75,7 +81,10 @@ export class RouteTable implements RouteStore {
     this.#getByPath = database.prepare(`select ${COLUMNS.join()} from routes where path = $path`);
     this.#list = database.prepare(`select ${COLUMNS.join()} from routes order by created_at, rowid`);
     this.#page = database.prepare(pageOf("routes", COLUMNS.join()));
-    this.#allPaths = database.prepare("select path from routes");
+    this.#allPaths = database.prepare("select path from routes where hosts = '[]'");
+    this.#allHosts = database.prepare("select host, route_id from route_hosts");
+    this.#takeHost = database.prepare("insert into route_hosts (host, route_id) values ($host, $id)");
+    this.#leaveHosts = database.prepare("delete from route_hosts where route_id = $id");
   }
 
   get(id: string): Route | undefined {
@@ -95,6 +104,21 @@ export class RouteTable implements RouteStore {
 
   getByPath(path: string): Route | undefined {
     return this.#byPath.get(path, () => this.#routeOf(this.#getByPath.get({ path })));
+  }
+
+  get hasHosts(): boolean {
+    return this.#hostTable().size > 0;
+  }
+
+  atHost(host: string): Route | undefined {
+    const id = this.#hostTable().get(host);
+    const route = id === undefined ? undefined : this.get(id);
+    if (id !== undefined && route === undefined) this.#hosts?.delete(host);
+    return route;
+  }
+
+  #hostTable(): Map<string, string> {
+    return (this.#hosts ??= new Map(this.#allHosts.all().map(({ host, route_id }) => [host, route_id])));
   }
 
   /** Routes of one function share its record. */
@@ -139,7 +163,7 @@ export class RouteTable implements RouteStore {
   async insert(route: Route, basis?: Basis): Promise<void> {
     await this.#write(
       () => this.insertNow(route),
-      () => this.#paths?.add(route.path),
+      () => this.#added(route),
       basis,
     );
   }
@@ -152,14 +176,16 @@ export class RouteTable implements RouteStore {
   /** Returns the part of a transaction that inserts a route. Its row is made now. */
   inserting(route: Route): () => void {
     const row = { ...routeRow(route), created_at: timestamp(this.#clock.now()) };
-    return () => store(route, () => this.#insert.run(row));
+    return () => {
+      store(route, () => this.#insert.run(row));
+      this.#takeHosts(route);
+    };
   }
 
   async replace(before: Route, after: Route, basis?: Basis): Promise<void> {
     const committed = () => {
-      if (before.path === after.path) return;
-      this.#paths?.delete(before.path);
-      this.#paths?.add(after.path);
+      this.#removed(before);
+      this.#added(after);
     };
     await this.#write(() => this.replaceNow(before, after), committed, basis);
   }
@@ -173,7 +199,38 @@ export class RouteTable implements RouteStore {
   /** Like `inserting` for a change of a route that is known to be as it was read. */
   replacing(after: Route): () => void {
     const row = { ...routeRow(after) };
-    return () => store(after, () => this.#update.run(row));
+    return () => {
+      this.leaveHostsNow(after);
+      store(after, () => this.#update.run(row));
+      this.#takeHosts(after);
+    };
+  }
+
+  /** Part of a transaction that goes on to write or delete a route: its hosts are free for others. */
+  leaveHostsNow({ id }: Pick<Route, "id">): void {
+    this.#leaveHosts.run({ id });
+  }
+
+  #takeHosts({ id, hosts }: Route): void {
+    for (const host of hosts) {
+      try {
+        this.#takeHost.run({ host, id });
+      } catch (error) {
+        if (!violates(error, "unique")) throw error;
+        const message = `A route with the host ${JSON.stringify(host)} exists already: choose another host, or PATCH that one`;
+        throw new AppError("conflict", message, { cause: error });
+      }
+    }
+  }
+
+  #added({ id, path, hosts }: Route): void {
+    if (path !== null) this.#paths?.add(path);
+    for (const host of hosts) this.#hosts?.set(host, id);
+  }
+
+  #removed({ path, hosts }: Route): void {
+    if (path !== null) this.#paths?.delete(path);
+    for (const host of hosts) this.#hosts?.delete(host);
   }
 
   /** Part of a transaction. */
@@ -184,6 +241,7 @@ export class RouteTable implements RouteStore {
   /** Forgets what is cached, after several have changed together. */
   refresh(): void {
     this.#paths = undefined;
+    this.#hosts = undefined;
     this.#versions.routesChanged();
     this.#forget();
   }
@@ -194,7 +252,7 @@ export class RouteTable implements RouteStore {
       this.deleteNow(id);
       return before;
     };
-    return this.#write(work, (deleted) => deleted && this.#paths?.delete(deleted.path));
+    return this.#write(work, (deleted) => deleted && this.#removed(deleted));
   }
 
   #write<T>(work: () => T, committed: (result: T) => void, basis?: Basis): Promise<T> {
@@ -246,7 +304,9 @@ function store(route: Route, run: () => unknown): void {
 function routeRow({ function: { id }, ...route }: Route): RouteRow {
   return {
     ...route,
+    path: route.path ?? `//${route.id}`,
     function_id: id,
+    hosts: JSON.stringify(route.hosts),
     async: Number(route.async),
     methods: JSON.stringify(route.methods),
     cors: toNullableJson(route.cors),
@@ -256,11 +316,13 @@ function routeRow({ function: { id }, ...route }: Route): RouteRow {
 }
 
 function routeOf(row: RouteRow, fn: Function): Route {
-  const { id, path, auth, max_request_bytes, version } = row;
+  const { id, auth, max_request_bytes, version } = row;
+  const hosts: Route["hosts"] = fromJson(row.hosts);
   return deepFreeze({
     id,
-    path,
+    path: hosts.length > 0 ? null : row.path,
     function: fn,
+    hosts,
     auth,
     max_request_bytes,
     async: row.async === 1,

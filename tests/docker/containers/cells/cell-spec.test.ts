@@ -12,7 +12,8 @@ const CONTEXT = "/tmp/context";
 const image = {
   entrypoint: [],
   command: ["/bin/true"],
-  environment: [],
+  variables: {},
+  exposed_ports: [],
   user: "",
   volumes: ["/data", "/var/lib/x"],
   labels: {},

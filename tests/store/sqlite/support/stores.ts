@@ -113,6 +113,8 @@ export function someInvocation(id: string, fields: Partial<Invocation> = {}): In
     start: "cold",
     queue_ms: 0.25,
     start_ms: 100,
+    boot_ms: null,
+    first_byte_ms: null,
     run_ms: 3.5,
     cpu_ms: 1,
     peak_memory_bytes: 1 << 20,

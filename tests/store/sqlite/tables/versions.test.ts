@@ -193,7 +193,21 @@ test("Functions and versions of a database without isolation and contract keep t
     ["process", 5, null],
     ["container", 1, null],
   ]);
-  const spoken = { contract: "files", contract_reason: "default", content_type: null, output: "raw" };
+  const spoken = {
+    contract: "files",
+    contract_reason: "default",
+    content_type: null,
+    output: "raw",
+    port: null,
+    port_reason: null,
+    extra_ports: [],
+    ready_path: null,
+    boot_timeout_ms: 60_000,
+    concurrency: 1,
+    idle_timeout_ms: null,
+    idle: null,
+    buffer_request: false,
+  };
   expect([store.functions.get("f1"), ...(await store.versions.list("f1", ALL))]).toEqual(
     Array.from({ length: 4 }, () => expect.objectContaining(spoken)),
   );
@@ -205,7 +219,23 @@ test("Functions and versions of a database without isolation and contract keep t
   expect(store.versions.get("f1", 4)).toStrictEqual(store.functions.get("f1"));
 });
 
-const LATER = new Set(["isolation", "scratch_bytes", "contract", "contract_reason", "content_type", "output"]);
+const LATER = new Set([
+  "isolation",
+  "scratch_bytes",
+  "contract",
+  "contract_reason",
+  "content_type",
+  "output",
+  "port",
+  "port_reason",
+  "extra_ports",
+  "ready_path",
+  "boot_timeout_ms",
+  "concurrency",
+  "idle_timeout_ms",
+  "idle",
+  "buffer_request",
+]);
 
 function ofSchema17(record: object): object {
   return Object.fromEntries(Object.entries(record).filter(([field]) => !LATER.has(field)));

@@ -1,0 +1,94 @@
+import { forwardedTarget } from "../../domain/calls/forwarded-target.ts";
+import type { FunctionRequest } from "../../domain/calls/http-message.ts";
+import type { RequestHead } from "../http1/request-head.ts";
+
+/** The end of the request's body, as its head declares it; `raw` is what follows a handshake. */
+export type BodyCoding = "none" | "length" | "chunked" | "raw";
+
+/** A request as a function of the contract `http` gets it. */
+export interface HttpRequest {
+  readonly head: RequestHead;
+  readonly coding: BodyCoding;
+}
+
+/** Headers that the server writes itself, or that it has obeyed already. */
+const OWN: ReadonlySet<string> = new Set([
+  "content-length",
+  "expect",
+  "forwarded",
+  "host",
+  "x-real-ip",
+  "x-request-id",
+]);
+const FORWARDED = "x-forwarded-";
+const CLOSE = [["Connection", "close"]] as const;
+const UPGRADE = [
+  ["Connection", "Upgrade"],
+  ["Upgrade", "websocket"],
+] as const;
+/** The methods whose requests have a length even if their body is empty (RFC 9110, 8.6). */
+const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
+/** A trace of W3C Trace Context, version 00. */
+const TRACE = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
+
+/**
+ * Returns the head of a request: the caller's own headers, `Host` among them, and what a server behind a proxy is told. The
+ * connection is for this call alone.
+ */
+export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
+  const { method, headers, body, via } = request;
+  const { target, prefix } = forwardedTarget(request);
+  const host = headers["host"] ?? "localhost";
+  const passing = Object.entries(headers).filter(([name]) => !OWN.has(name) && !name.startsWith(FORWARDED));
+  const upgrade = request.upgrade === true;
+  // What follows a handshake is no body.
+  const length = upgrade ? undefined : bodyLength(request);
+  const coding = length === undefined ? "none" : length === null ? "chunked" : "length";
+  const proto = headers["x-forwarded-proto"] === "https" ? "https" : "http";
+  const client = via?.client_address ?? null;
+  const trace = headers["traceparent"];
+  return {
+    head: {
+      method,
+      target,
+      headers: [
+        ["Host", host],
+        ...passing.filter(([name]) => name !== "traceparent" || TRACE.test(trace ?? "")),
+        ...(typeof length === "number" ? [["Content-Length", String(length)] as const] : []),
+        ...(coding === "chunked" ? [["Transfer-Encoding", "chunked"] as const] : []),
+        ["Forwarded", forwarded(client, host, proto)],
+        ...(client === null ? [] : [["X-Forwarded-For", client] as const]),
+        ["X-Forwarded-Host", host],
+        ["X-Forwarded-Proto", proto],
+        ...(prefix === "" ? [] : [["X-Forwarded-Prefix", prefix] as const]),
+        ["X-Request-Id", id],
+        ...(trace !== undefined && TRACE.test(trace) ? [] : [["traceparent", newTrace(id)] as const]),
+        ...(upgrade ? UPGRADE : CLOSE),
+      ],
+    },
+    coding: upgrade ? "raw" : body instanceof Uint8Array && body.length === 0 ? "none" : coding,
+  };
+}
+
+/** Returns the length of a request's body; null if it is not known, and undefined if there is no body. */
+function bodyLength({ method, headers, body }: FunctionRequest): number | null | undefined {
+  if (body instanceof Uint8Array) {
+    return body.length > 0 || WITH_BODY.has(method) || headers["content-length"] !== undefined
+      ? body.length
+      : undefined;
+  }
+  const given = headers["content-length"];
+  return given !== undefined && /^\d{1,15}$/.test(given) ? Number(given) : null;
+}
+
+/** Returns the one element of `Forwarded` (RFC 7239) that this server adds. */
+function forwarded(client: string | null, host: string, proto: string): string {
+  const node = client === null ? "unknown" : client.includes(":") ? `"[${client}]"` : client;
+  return `for=${node};host="${host.replaceAll(/["\\]/g, "\\$&")}";proto=${proto}`;
+}
+
+/** Returns a trace that begins with this call, and has its id; nobody records it (flags 00). */
+function newTrace(id: string): string {
+  const hex = id.replaceAll("-", "").toLowerCase();
+  return `00-${hex}-${hex.slice(16)}-00`;
+}

@@ -1,0 +1,7 @@
+/**
+ * Thrown for an answer that breaks HTTP/1.1. The message ends a sentence that begins with `its answer`, and has no part of that
+ * answer: what a function sends may be a secret.
+ */
+export class MalformedResponse extends Error {
+  override readonly name = "MalformedResponse";
+}

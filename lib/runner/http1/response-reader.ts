@@ -1,0 +1,57 @@
+import { BodyReader } from "./body-reader.ts";
+import { MalformedResponse } from "./malformed-response.ts";
+import { type Asked, type ResponseHead, ResponseHeadReader } from "./response-head.ts";
+
+/** A part of an answer, in the order in which they come: one head, pieces of the body, one end. */
+export type ResponsePart =
+  | { readonly type: "head"; readonly head: ResponseHead }
+  | { readonly type: "body"; readonly bytes: Uint8Array }
+  | { readonly type: "end" };
+
+/** Reads one answer from the bytes of a connection that is closed behind it. After an error it must not be used. */
+export class ResponseReader {
+  readonly #heads: ResponseHeadReader;
+  #body: BodyReader | undefined;
+  #ended = false;
+
+  constructor(asked: Asked) {
+    this.#heads = new ResponseHeadReader(asked);
+  }
+
+  /** True if nothing has come. */
+  get isEmpty(): boolean {
+    return this.#heads.isEmpty;
+  }
+
+  /** Takes more bytes, and yields the parts that they complete. Throws MalformedResponse. */
+  *push(bytes: Uint8Array): Generator<ResponsePart, void, void> {
+    let rest = bytes;
+    if (this.#body === undefined) {
+      const read = this.#heads.push(bytes);
+      if (read === undefined) return;
+      this.#body = new BodyReader(read.head.framing);
+      rest = read.rest;
+      yield { type: "head", head: read.head };
+    }
+    if (this.#ended) return;
+    for (const piece of this.#body.push(rest)) yield { type: "body", bytes: piece };
+    if (this.#body.done) yield this.#end();
+  }
+
+  /** Takes the end of the connection, and yields the end of the answer if that was it. Throws MalformedResponse. */
+  *close(): Generator<ResponsePart, void, void> {
+    if (this.#ended) return;
+    if (this.#body === undefined) {
+      throw new MalformedResponse(
+        this.isEmpty ? "is missing: it closed the connection" : "ends in the middle of its head",
+      );
+    }
+    this.#body.close();
+    yield this.#end();
+  }
+
+  #end(): ResponsePart {
+    this.#ended = true;
+    return { type: "end" };
+  }
+}

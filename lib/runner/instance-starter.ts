@@ -1,0 +1,92 @@
+import type { Clock } from "../clock.ts";
+import { AppError, messageOf } from "../domain/errors.ts";
+import type { Function } from "../domain/functions/functions.ts";
+import type { SecretValues } from "../domain/secrets.ts";
+import { timestamp } from "../domain/types.ts";
+import type { Logger } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import { HTTP } from "./contracts/http.ts";
+import { BootError } from "./instance/boot-error.ts";
+import { BootedInstance } from "./instance/booted-instance.ts";
+import { Instance } from "./instance/instance.ts";
+import type { PoolInstance } from "./instance/pool-instance.ts";
+import { LastBoots } from "./last-boots.ts";
+import type { Platform } from "./platform.ts";
+
+interface StarterDeps {
+  readonly platform: Pick<Platform, "launch">;
+  /** The time that an instance has until its gate says READY, in milliseconds. */
+  readonly ready_timeout_ms: number;
+  readonly log_bytes: number;
+  /** Returns the current values of a function's secrets, for instances that boot. Throws if one is missing. */
+  readonly secretsFor: (fn: Function) => SecretValues;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Pick<Metrics, "bootSeconds" | "bootFailures">;
+  /** Aborts at the end of the server. A caller that goes away ends no start: the instance serves the next one. */
+  readonly signal: AbortSignal;
+}
+
+/** Starts instances, and waits until they can serve a call. */
+export class InstanceStarter {
+  /** How functions of the contract `http` booted last. */
+  readonly lastBoots = new LastBoots();
+  readonly #deps: StarterDeps;
+
+  constructor(deps: StarterDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Starts an instance; `onBoot` is called when its function boots. One that is lost before it is ready is started once more:
+   * no call has reached its gate. Throws a `BootError` if the function does not boot, and the platform's errors.
+   */
+  async start(fn: Function, group: string, onBoot: () => void): Promise<PoolInstance> {
+    try {
+      return await this.#once(fn, group, onBoot);
+    } catch (error) {
+      if (!(error instanceof AppError && error.reason === "instance_lost")) throw error;
+      this.#deps.log.warn("a container ended before it was ready, trying once more", {
+        function_id: fn.id,
+        problem: messageOf(error),
+      });
+      return this.#once(fn, group, onBoot);
+    }
+  }
+
+  async #once(fn: Function, group: string, onBoot: () => void): Promise<PoolInstance> {
+    const { platform, clock, signal, ready_timeout_ms, secretsFor } = this.#deps;
+    // Before a container is started that could not get its secrets.
+    const plan = fn.contract === "http" ? HTTP.plan(fn, secretsFor(fn), this.#deps) : undefined;
+    const channel = await platform.launch(fn, group, signal);
+    if (plan === undefined) {
+      const instance = new Instance(channel, clock);
+      await instance.ready(ready_timeout_ms, signal);
+      return instance;
+    }
+    const instance = new BootedInstance(channel, clock, plan);
+    try {
+      await instance.ready(ready_timeout_ms, signal, onBoot);
+    } catch (error) {
+      if (error instanceof BootError) this.#note(fn, error);
+      throw error;
+    }
+    this.#note(fn, instance.boot);
+    return instance;
+  }
+
+  #note(fn: Function, end: BootError | BootedInstance["boot"]): void {
+    const { clock, metrics } = this.#deps;
+    const failure = end instanceof BootError ? end : undefined;
+    const boot_ms = end instanceof BootError ? null : (end?.boot_ms ?? null);
+    if (boot_ms !== null) metrics.bootSeconds.observe({ function: fn.name ?? fn.id }, boot_ms / 1000);
+    if (failure !== undefined) metrics.bootFailures.inc({ reason: failure.reason });
+    this.lastBoots.note(fn.id, {
+      version: fn.version,
+      ended_at: timestamp(clock.now()),
+      boot_ms,
+      problem: failure?.message ?? null,
+      logs: (end?.logs ?? []).map(({ boot: _boot, ...entry }) => entry),
+    });
+  }
+}

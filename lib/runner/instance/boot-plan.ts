@@ -1,0 +1,81 @@
+import type { Clock } from "../../clock.ts";
+import type { LogEntry } from "../../domain/calls/invocations.ts";
+import type { AppError } from "../../domain/errors.ts";
+import { lastLines } from "../last-boots.ts";
+import type { BootFrame } from "../gate-protocol/boot-conversation.ts";
+import type { BootRequest } from "../gate-protocol/boot-frames.ts";
+import type { GateExtras, Listener } from "../gate-protocol/frames.ts";
+import { OUT_OF_MEMORY } from "../platform.ts";
+import { BootError } from "./boot-error.ts";
+import { LogCollector } from "./log-collector.ts";
+import { judgeFailed } from "./outcome.ts";
+import type { OpenStream } from "./stream-exchange.ts";
+
+/** Everything about an instance that boots which does not come from its container. */
+export interface BootPlan {
+  readonly request: BootRequest;
+  readonly extras: GateExtras;
+  /** Values that are masked in everything that is reported. */
+  readonly secrets: readonly string[];
+  readonly boot_timeout_ms: number;
+  readonly concurrency: number;
+  /** The most calls of the instance; 0 for no limit. */
+  readonly max_calls: number;
+  /** Settles when the function is ready, which listens by now; it is asked only while `goesOn` says so. */
+  readonly isReady?: (open: OpenStream, clock: Clock, goesOn: () => boolean) => Promise<void>;
+}
+
+/** The lines of output that the message of a failed boot has. */
+const LINES = 5;
+
+type Failed = Extract<BootFrame, { type: "failed" | "not_listening" | "exit" }>;
+
+/** Returns the error for an instance whose gate reports that the function does not boot. */
+export function bootError(
+  frame: Failed,
+  plan: BootPlan,
+  command: readonly string[],
+  logs: readonly LogEntry[],
+): AppError {
+  if (frame.type === "not_listening") return notReadyInTime(plan, logs, false, frame.listeners);
+  if (frame.type === "failed") {
+    const facts = { logs: new LogCollector(Date.now, plan.secrets), timeout_ms: 0, response_limit: 0, command };
+    const { reason, message } = judgeFailed(frame, facts);
+    return new BootError(reason ?? "internal", message ?? "", logs);
+  }
+  if (frame.oomKills > 0) return new BootError("out_of_memory", OUT_OF_MEMORY, logs);
+  const how = frame.signal === 0 ? `exited with code ${frame.exitCode}` : `was ended by signal ${frame.signal}`;
+  return new BootError("boot_failed", `The function ${how} before it listened on ${portsOf(plan)}${said(logs)}`, logs);
+}
+
+/** Returns the error for a function that is not ready in time: it does not listen, or does not answer on its `ready_path`. */
+export function notReadyInTime(
+  plan: BootPlan,
+  logs: readonly LogEntry[],
+  listens = false,
+  listeners: readonly Listener[] = [],
+): AppError {
+  const within = `within ${plan.boot_timeout_ms} ms`;
+  const what = listens
+    ? `answer its "ready_path" with a status below 400 ${within}: see its logs, or raise "boot_timeout_ms"`
+    : `listen on ${portsOf(plan)} ${within}: ${instead(listeners)}`;
+  return new BootError("boot_timeout", `The function did not ${what}${said(logs)}`, logs);
+}
+
+function portsOf({ request: { ports } }: BootPlan): string {
+  return ports.length === 1 ? `port ${ports[0]}` : `the ports ${ports.join(" and ")}`;
+}
+
+function instead(listeners: readonly Listener[]): string {
+  const [first] = listeners;
+  if (first === undefined) return 'nothing listens; raise "boot_timeout_ms", or see its logs';
+  const all = listeners.map(({ address, port }) =>
+    address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`,
+  );
+  return `it listens on ${all.join(", ")}; set "port" to ${first.port}`;
+}
+
+function said(logs: readonly LogEntry[]): string {
+  const lines = lastLines(logs, LINES);
+  return lines.length === 0 ? ", and it printed nothing" : `. The last lines of its output: ${lines.join(" | ")}`;
+}

@@ -1,0 +1,372 @@
+import type { Clock } from "../../clock.ts";
+import { onAbort } from "../../domain/concurrency.ts";
+import { AppError, messageOf } from "../../domain/errors.ts";
+import { BootConversation, type BootFrame } from "../gate-protocol/boot-conversation.ts";
+import type { ExitFrame } from "../gate-protocol/frames.ts";
+import { type Channel, endedEarly, notReady } from "../platform.ts";
+import { bootError, type BootPlan, notReadyInTime } from "./boot-plan.ts";
+import { type EarlierOutput, IdleOutput, joined, markedAsBoot } from "./idle-output.ts";
+import type { Run } from "./instance.ts";
+import type { InstanceState, PoolInstance } from "./pool-instance.ts";
+import { lostAnswer, MEMORY, ServedCall } from "./served-call.ts";
+import type { AnswerListener, StreamCall } from "./stream-exchange.ts";
+
+/** The time from SIGTERM to SIGKILL for an app that has served its last call: access logs and telemetry get out. */
+const FINISH_MS = 100;
+/** The time that a gate has, beyond that, to report the end. */
+const REPORT_MS = 2_000;
+/** The time in which the end of an app that has closed a connection is reported, if that was the reason. */
+const DEATH_MS = 100;
+
+/** Thrown by `serve` if nothing has reached the function: the same call may go to another instance. */
+export class NotDelivered extends Error {
+  override readonly name = "NotDelivered";
+}
+
+/**
+ * One container whose function listens before it is called.
+ *
+ *     starting --READY--> booting --BOOTED--> ready <--serve(), ends--> busy --last call ends--> draining --EXIT--> retired
+ *
+ * - `starting`: its gate has not said READY.
+ * - `booting`: the command runs and does not listen yet, or its `ready_path` does not answer. The end of the command, or
+ *   silence until the deadline, retires the instance, and whoever waits for it gets an error with the last lines of its output.
+ * - `ready`: it has no call. With `idle: "freeze"` its processes stand still.
+ * - `busy`: it serves calls, each over a stream of its own.
+ * - `draining`: it takes no further call. When the last has its answer, the function gets SIGTERM, and SIGKILL 100 ms later.
+ * - `retired`: the channel is closed. The gate kills whatever runs and exits. Nothing leaves this state.
+ */
+export class BootedInstance implements PoolInstance {
+  readonly #channel: Channel;
+  readonly #clock: Clock;
+  readonly #plan: BootPlan;
+  readonly #conversation: BootConversation;
+  readonly #up = Promise.withResolvers<void>();
+  readonly #booted = Promise.withResolvers<void>();
+  readonly #retired = Promise.withResolvers<void>();
+  readonly #exit = Promise.withResolvers<ExitFrame | undefined>();
+  readonly #idleOutput: IdleOutput;
+  readonly #active = new Set<ServedCall>();
+  /** Calls that have their answer while the function that served them is being ended. */
+  readonly #closing = new Set<ServedCall>();
+  #state: InstanceState = "starting";
+  #calls = 0;
+  #finishing = false;
+  #bootMs: number | undefined;
+  #bootLogs: EarlierOutput | undefined;
+  #cancelReport: () => void = () => undefined;
+
+  /** Takes over the channel of an instance that has just been launched. */
+  constructor(channel: Channel, clock: Clock, plan: BootPlan) {
+    this.#channel = channel;
+    this.#clock = clock;
+    this.#plan = plan;
+    this.#idleOutput = new IdleOutput(() => clock.now(), plan.secrets);
+    this.#conversation = new BootConversation(() => queueMicrotask(() => this.#flush()));
+    for (const { promise } of [this.#up, this.#booted]) promise.catch(() => undefined); // `ready()` passes them on
+    channel.read({
+      onBytes: (bytes) => this.#read(bytes),
+      onEnd: (why) => this.#lose(why),
+      onBroken: (problem) => this.#break(problem),
+    });
+  }
+
+  get state(): InstanceState {
+    return this.#state;
+  }
+
+  get calls(): number {
+    return this.#calls;
+  }
+
+  get free(): number {
+    if (this.#state !== "ready" && this.#state !== "busy") return 0;
+    const { concurrency, max_calls } = this.#plan;
+    const streams = Math.min(concurrency, this.#conversation.mostStreams) - this.#active.size;
+    return Math.max(0, max_calls === 0 ? streams : Math.min(streams, max_calls - this.#calls));
+  }
+
+  get retired(): Promise<void> {
+    return this.#retired.promise;
+  }
+
+  /** The boot, when it is over: its duration in milliseconds, and what the function printed. */
+  get boot(): { readonly boot_ms: number; readonly logs: EarlierOutput["entries"] } | undefined {
+    return this.#bootMs === undefined ? undefined : { boot_ms: this.#bootMs, logs: this.#bootLogs?.entries ?? [] };
+  }
+
+  /**
+   * Waits for READY for at most so many milliseconds, calls `onBoot`, and waits until the function has booted. Throws the error
+   * that keeps it from that, a BootError if the function is the reason.
+   */
+  async ready(timeoutMs: number, signal: AbortSignal, onBoot: () => void = () => undefined): Promise<void> {
+    const stopListening = onAbort(signal, () => this.#fail(signal.reason));
+    try {
+      await this.#within(timeoutMs, this.#up.promise, () => notReady(timeoutMs));
+      onBoot();
+      await this.#boot();
+    } catch (error) {
+      this.retire();
+      throw error;
+    } finally {
+      stopListening();
+    }
+  }
+
+  gone(): Promise<void> {
+    return this.#channel.gone();
+  }
+
+  /**
+   * Hands a call to the function. Settles with the head of the answer, or whatever ends the call before. Throws NotDelivered if
+   * nothing has reached the function and the call is still whole.
+   */
+  async serve(call: StreamCall): Promise<Run> {
+    if (this.free === 0) throw new NotDelivered(`The instance of the function is ${this.#state} and takes no call`);
+    const served = this.#take(call);
+    const refused = Promise.withResolvers<never>();
+    const stops = [
+      this.#clock.after(call.timeout_ms, () => this.#stop(served, "timed_out")),
+      onAbort(call.signal, () => this.#stop(served, "cancelled")),
+    ];
+    void served.ended.finally(() => stops.forEach((stop) => stop()));
+    if (!served.isOver) {
+      const listener = this.#listener(served, (error) => refused.reject(error));
+      served.dialogue = call.begin((reader) => this.#conversation.open(reader), listener);
+    }
+    const outcome = await Promise.race([served.outcome, refused.promise]);
+    return { outcome, ended: served.ended, reusable: served.reusable };
+  }
+
+  drain(): void {
+    if (this.#state === "retired" || this.#state === "draining") return;
+    if (this.#state !== "ready" && this.#state !== "busy") return this.retire();
+    this.#state = "draining";
+    if (this.#active.size === 0) this.#finish(FINISH_MS);
+  }
+
+  retire(): void {
+    if (this.#state === "retired") return;
+    this.#state = "retired";
+    this.#cancelReport();
+    this.#up.reject(new Error("the instance was retired"));
+    this.#booted.reject(new Error("the instance was retired"));
+    this.#conversation.lose();
+    this.#channel.close();
+    for (const call of this.#active) this.#settle(call, { kind: "cancelled" });
+    this.#exit.resolve(undefined);
+    for (const call of this.#closing) call.close(false);
+    this.#closing.clear();
+    this.#retired.resolve();
+  }
+
+  async #boot(): Promise<void> {
+    const { boot_timeout_ms, isReady } = this.#plan;
+    const began = this.#clock.monotonic();
+    // The gate has the same deadline, and knows what listens instead.
+    await this.#within(boot_timeout_ms + REPORT_MS, this.#booted.promise, () => notReadyInTime(this.#plan, []));
+    if (isReady !== undefined) {
+      const left = Math.max(1, boot_timeout_ms - (this.#clock.monotonic() - began));
+      const answers = isReady(
+        (reader) => this.#conversation.open(reader),
+        this.#clock,
+        () => this.#state === "booting",
+      );
+      await this.#within(left, Promise.race([answers, this.#exit.promise]), () =>
+        notReadyInTime(this.#plan, this.#idleOutput.take().entries, true),
+      );
+      if (this.#state !== "booting") return this.#booted.promise;
+    }
+    this.#bootMs = this.#clock.monotonic() - began;
+    this.#bootLogs = markedAsBoot(this.#idleOutput.take());
+    this.#state = "ready";
+  }
+
+  async #within<T>(ms: number, wait: Promise<T>, late: () => AppError): Promise<T> {
+    const expired = Promise.withResolvers<never>();
+    const cancel = this.#clock.after(ms, () => expired.reject(late()));
+    try {
+      return await Promise.race([wait, expired.promise]);
+    } finally {
+      cancel();
+    }
+  }
+
+  /** Begins to serve a call, which has the output so far. */
+  #take(call: StreamCall): ServedCall {
+    const isFirst = this.#calls === 0;
+    this.#calls++;
+    this.#state = "busy";
+    const earlier = joined(this.#bootLogs, this.#idleOutput.take());
+    this.#bootLogs = undefined;
+    const served = new ServedCall(call, {
+      now: () => this.#clock.now(),
+      monotonic: () => this.#clock.monotonic(),
+      secrets: this.#plan.secrets,
+      command: this.#channel.command,
+      earlier,
+      boot_ms: isFirst ? this.#bootMs : undefined,
+    });
+    this.#active.add(served);
+    return served;
+  }
+
+  #listener(served: ServedCall, refuse: (error: NotDelivered) => void): AnswerListener {
+    return {
+      answered: (answer) => served.answered(answer),
+      ended: () => this.#settle(served, { kind: "answered" }),
+      failed: ({ reason, message, lost }) => {
+        if (lost) void this.#explain(served, message);
+        else this.#settle(served, { kind: "failed", reason, message });
+      },
+      undelivered: (again) => {
+        const message = "The function no longer listened when it was called";
+        if (again) refuse(new NotDelivered(message));
+        this.#settle(served, { kind: "failed", reason: "instance_lost", message });
+        this.drain();
+      },
+      left: () => this.#stop(served, "cancelled"),
+    };
+  }
+
+  /** Ends a call from outside. An instance that others use goes on; after a timeout it takes no more of them. */
+  #stop(served: ServedCall, kind: "timed_out" | "cancelled"): void {
+    if (served.isOver) return;
+    if (this.#isLast && kind === "cancelled" && this.#active.size === 1) return this.retire();
+    served.dialogue?.stop(new Error(kind === "timed_out" ? "The call ran past its timeout" : "The call was cancelled"));
+    if (kind === "timed_out") this.drain();
+    this.#settle(served, { kind });
+  }
+
+  /** Fails a call whose connection was closed: by the end of the function, if that is reported at once. */
+  async #explain(served: ServedCall, message: string): Promise<void> {
+    const waited = Promise.withResolvers<undefined>();
+    const cancel = this.#clock.after(DEATH_MS, () => waited.resolve(undefined));
+    const exit = await Promise.race([this.#exit.promise, waited.promise]);
+    cancel();
+    this.#settle(served, { kind: "failed", ...lostAnswer(message, exit) });
+  }
+
+  #settle(served: ServedCall, verdict: Parameters<ServedCall["end"]>[0]): void {
+    if (served.isOver) return;
+    served.end(verdict);
+    this.#active.delete(served);
+    if (this.#state === "busy" && this.#isLast) this.#state = "draining";
+    if (this.#state === "draining" && this.#active.size === 0) {
+      this.#closing.add(served);
+      return this.#finish(FINISH_MS);
+    }
+    if (this.#state === "busy" && this.#active.size === 0) this.#state = "ready";
+    served.close(this.#state === "ready" || this.#state === "busy");
+  }
+
+  /** True if all calls that the instance may serve have begun. */
+  get #isLast(): boolean {
+    const { max_calls } = this.#plan;
+    return this.#state === "draining" || (max_calls > 0 && this.#calls >= max_calls);
+  }
+
+  #finish(afterMs: number): void {
+    if (this.#finishing) return;
+    this.#finishing = true;
+    this.#conversation.finish(afterMs);
+    this.#cancelReport = this.#clock.after(afterMs + REPORT_MS, () => this.retire());
+  }
+
+  #read(bytes: Uint8Array): void {
+    if (this.#state === "retired") return;
+    try {
+      for (const frame of this.#conversation.push(bytes)) {
+        // A reader may have retired the instance.
+        if (this.state === "retired") return;
+        this.#accept(frame);
+      }
+    } catch (error) {
+      this.#break(messageOf(error));
+    }
+  }
+
+  #accept(frame: BootFrame): void {
+    switch (frame.type) {
+      case "ready": {
+        if (this.#conversation.state !== "ready") throw new Error(`its gate speaks version ${frame.version}`);
+        const problem = this.#channel.accept(frame);
+        if (problem !== undefined) return this.#fail(problem);
+        this.#state = "booting";
+        this.#conversation.boot(this.#plan.request, this.#plan.extras);
+        return this.#up.resolve();
+      }
+      case "booted":
+        return this.#booted.resolve();
+      case "log":
+        return this.#logger.log(frame.stream, frame.bytes);
+      case "tail":
+        return this.#logger.logTail(frame.stream, frame.bytes, frame.age_ms);
+      case "failed":
+      case "not_listening":
+        return this.#fail(bootError(frame, this.#plan, this.#channel.command, this.#idleOutput.take().entries));
+      case "exit":
+        return this.#end(frame);
+      default:
+        throw new Error(`${frame.type} came from a gate that boots its command`);
+    }
+  }
+
+  /** The place of output: the call that has run longest, or the calls that are being closed, or nobody's yet. */
+  get #logger(): Pick<ServedCall, "log" | "logTail"> {
+    const [call] = this.#active.size > 0 ? this.#active : this.#closing;
+    return call ?? this.#idleOutput;
+  }
+
+  /** Takes the end of the command. */
+  #end(exit: ExitFrame): void {
+    if (this.#state === "starting" || this.#state === "booting") {
+      return this.#fail(bootError(exit, this.#plan, this.#channel.command, this.#idleOutput.take().entries));
+    }
+    const endedByUs = this.#finishing && exit.oomKills === 0;
+    this.#exit.resolve(exit);
+    for (const call of this.#active) {
+      const failure = lostAnswer("The function closed the connection", exit);
+      call.dialogue?.stop(new Error(failure.message));
+      call.end({ kind: "failed", ...failure });
+      this.#closing.add(call);
+    }
+    this.#active.clear();
+    for (const call of this.#closing) call.close(false, exit, endedByUs);
+    this.#closing.clear();
+    this.retire();
+  }
+
+  #flush(): void {
+    const bytes = this.#conversation.take();
+    if (bytes !== undefined && this.#state !== "retired") this.#channel.write(bytes);
+  }
+
+  /** Ends an instance that cannot be used. */
+  #fail(error: unknown): void {
+    this.#up.reject(error);
+    this.#booted.reject(error);
+    if (error instanceof AppError && error.reason === "instance_lost") this.#channel.reject();
+    this.retire();
+  }
+
+  #break(problem: string): void {
+    const message = `The function's container broke the protocol: ${problem}`;
+    for (const call of this.#active) this.#settle(call, { kind: "failed", reason: "instance_lost", message });
+    this.#fail(new AppError("instance_lost", message));
+  }
+
+  /** Ends an instance whose channel the other side closed. The platform knows why. */
+  #lose(why: string): void {
+    if (this.#state === "retired") return;
+    const waits = this.#state === "starting" || this.#state === "booting";
+    const lost = [...this.#active];
+    for (const call of lost) call.dialogue?.stop(new Error("The function's container ended"));
+    void this.#channel.ended().then((ending) => {
+      if (waits) return this.#fail(endedEarly(ending, why));
+      const { reason, message } = ending.how === "out_of_memory" ? MEMORY : endedEarly(ending, why);
+      for (const call of lost) this.#settle(call, { kind: "failed", reason, message });
+      this.retire();
+    });
+  }
+}

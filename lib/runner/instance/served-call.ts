@@ -1,0 +1,157 @@
+import type { LogEntry } from "../../domain/calls/invocations.ts";
+import type { Reason } from "../../domain/errors.ts";
+import type { ExitFrame } from "../gate-protocol/frames.ts";
+import type { EarlierOutput } from "./idle-output.ts";
+import { LiveLogs } from "./live-logs.ts";
+import { LogCollector } from "./log-collector.ts";
+import { OUT_OF_MEMORY } from "../platform.ts";
+import { cancelled, failed, finished, type Outcome, type RunFacts, timedOut, usageOf } from "./outcome.ts";
+import type { Dialogue, StreamAnswer, StreamCall } from "./stream-exchange.ts";
+
+type Stream = LogEntry["stream"];
+
+/** The facts of an instance that its calls have in their records. */
+interface Surroundings {
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Milliseconds since some moment. */
+  readonly monotonic: () => number;
+  readonly secrets: readonly string[];
+  readonly command: readonly string[];
+  readonly earlier: EarlierOutput;
+  /** At the first call of an instance: the time that it took to boot. */
+  readonly boot_ms: number | undefined;
+}
+
+/** How a call on a booted instance has ended. */
+type Verdict = { readonly kind: "answered" | "timed_out" | "cancelled" } | Failure;
+interface Failure {
+  readonly kind: "failed";
+  readonly reason: Reason;
+  readonly message: string;
+}
+
+/** A call that a booted instance serves: its output, its answer, and the promises of both. */
+export class ServedCall {
+  readonly #facts: RunFacts;
+  readonly #surroundings: Surroundings;
+  readonly #live: LiveLogs | undefined;
+  readonly #began: number;
+  readonly #outcome = Promise.withResolvers<Outcome>();
+  readonly #ended = Promise.withResolvers<Outcome>();
+  readonly #reusable = Promise.withResolvers<boolean>();
+  #answer: StreamAnswer | undefined;
+  #firstByteMs: number | undefined;
+  #verdict: Verdict | undefined;
+  dialogue: Dialogue | undefined;
+
+  constructor({ timeout_ms, onLogs }: Pick<StreamCall, "timeout_ms" | "onLogs">, surroundings: Surroundings) {
+    const { now, monotonic, secrets, command, earlier } = surroundings;
+    this.#surroundings = surroundings;
+    this.#began = monotonic();
+    this.#facts = { logs: new LogCollector(now, secrets), timeout_ms, response_limit: Infinity, command };
+    this.#live = onLogs && new LiveLogs(secrets, onLogs);
+    if (earlier.entries.length > 0) onLogs?.(earlier.entries);
+  }
+
+  get outcome(): Promise<Outcome> {
+    return this.#outcome.promise;
+  }
+
+  get ended(): Promise<Outcome> {
+    return this.#ended.promise;
+  }
+
+  get reusable(): Promise<boolean> {
+    return this.#reusable.promise;
+  }
+
+  /** True if it is decided how the call has ended. */
+  get isOver(): boolean {
+    return this.#verdict !== undefined;
+  }
+
+  /** True if the caller has the head of an answer. */
+  get hasHead(): boolean {
+    return this.#answer !== undefined;
+  }
+
+  log(stream: Stream, bytes: Uint8Array): void {
+    const at = this.#surroundings.now();
+    this.#facts.logs.add(stream, bytes, at);
+    this.#live?.add(stream, bytes, at);
+  }
+
+  /** Takes output beyond the limit, which was read so many milliseconds ago. */
+  logTail(stream: Stream, bytes: Uint8Array, ageMs: number): void {
+    this.#facts.logs.addTail(stream, bytes, this.#surroundings.now() - ageMs);
+  }
+
+  /** Takes the head of the answer. Its caller gets it now, or at the end if the body is whole by then. */
+  answered(answer: StreamAnswer): void {
+    this.#answer = answer;
+    this.#firstByteMs = this.#surroundings.monotonic() - this.#began;
+    if (!(answer.response.body instanceof Uint8Array)) this.#outcome.resolve(this.#outcomeNow({ kind: "answered" }));
+  }
+
+  /** Decides how the call has ended, and answers its caller unless it has an answer. Only the first verdict counts. */
+  end(verdict: Verdict): void {
+    if (this.#verdict !== undefined) return;
+    this.#verdict = verdict;
+    this.#live?.end();
+    this.#outcome.resolve(this.#outcomeNow(verdict));
+  }
+
+  /** Settles what comes after the answer: the end of the record, and whether the instance takes more calls. */
+  close(reusable: boolean, exit?: ExitFrame, endedByUs = false): void {
+    const verdict = this.#verdict ?? { kind: "cancelled" };
+    this.end(verdict);
+    this.#ended.resolve(this.#outcomeNow(verdict, exit, endedByUs));
+    this.#reusable.resolve(reusable);
+  }
+
+  #outcomeNow(verdict: Verdict, exit?: ExitFrame, endedByUs = false): Outcome {
+    const { boot_ms, earlier } = this.#surroundings;
+    const usage = exit && usageOf(exit);
+    const ended = endedByUs ? { ...usage, exit_code: null, signal: null } : usage;
+    const outcome = this.#judged(verdict, { ...ended, response_bytes: this.dialogue?.response_bytes ?? null });
+    return {
+      ...outcome,
+      ...(boot_ms !== undefined && { boot_ms }),
+      ...(this.#firstByteMs !== undefined && { first_byte_ms: this.#firstByteMs }),
+      sent_bytes: this.dialogue?.sent_bytes ?? 0,
+      logs: earlier.entries.length === 0 ? outcome.logs : [...earlier.entries, ...outcome.logs],
+      log_bytes: earlier.bytes + outcome.log_bytes,
+    };
+  }
+
+  #judged(verdict: Verdict, known: Partial<Outcome>): Outcome {
+    const facts = this.#facts;
+    switch (verdict.kind) {
+      case "timed_out":
+        return { ...timedOut(facts), ...known };
+      case "cancelled":
+        return { ...cancelled(facts), ...known };
+      case "failed":
+        return failed(facts, verdict.reason, verdict.message, known);
+      case "answered": {
+        const unknown = { exit_code: null, signal: null, cpu_ms: null, peak_memory_bytes: null, response_bytes: null };
+        const { status, reason, message, wish, response } = this.#answer ?? NO_ANSWER;
+        return finished(facts, { ...unknown, log_dropped_bytes: 0, ...known, status, reason, message, wish, response });
+      }
+    }
+  }
+}
+
+const NO_ANSWER = { status: "failed", reason: "internal", message: null, wish: {}, response: null } as const;
+
+/** The failure of a call because memory ran out. */
+export const MEMORY = { reason: "out_of_memory", message: OUT_OF_MEMORY } as const;
+
+/** Returns the failure of a call whose connection was closed, by the end of the function if that is known. */
+export function lostAnswer(message: string, exit?: ExitFrame): Pick<Failure, "reason" | "message"> {
+  if (exit === undefined) return { reason: "invalid_response", message: `${message}: see its logs` };
+  if (exit.oomKills > 0) return MEMORY;
+  const how = exit.signal === 0 ? `exited with code ${exit.exitCode}` : `was ended by signal ${exit.signal}`;
+  return { reason: "invalid_response", message: `The function ${how} before its answer was complete: see its logs` };
+}

@@ -1,0 +1,138 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
+import type { Boot } from "../../../lib/domain/calls/boots.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { fixture, imageWith } from "../../support/images.ts";
+import { TestServer } from "../../support/server.ts";
+import { containersBecome, containersOf, full, pool } from "../pool/pools.ts";
+import { call, register } from "./pooled-app.ts";
+
+let engine: Engine;
+let server: TestServer;
+
+beforeAll(async () => {
+  engine = await acquireEngine();
+  server = await TestServer.start({ WARM_MAX: "3" });
+});
+
+afterAll(() => server[Symbol.asyncDispose]());
+
+async function bootOf({ id }: Pick<Function, "id">): Promise<Boot> {
+  const { status, body } = await server.api<Boot>("GET", `/v1/functions/${id}/boot`);
+  expect(status).toBe(200);
+  return body.data;
+}
+
+test("POST /v1/functions boots a function once: the instance is ready for its first call, and its boot is shown", async () => {
+  await using fn = await register(server);
+  expect(fn.warnings).toBeUndefined();
+  const boot = await bootOf(fn);
+  expect(boot).toMatchObject({ version: 1, problem: null, boot_ms: expect.any(Number) });
+  expect(boot.logs.map(({ text }) => text).join("")).toBe("listening\n");
+  const state = await full(server, fn, 1);
+  expect(state).toMatchObject({ booting: 0, streams: 0 });
+  const response = await server.invoke(fn);
+  expect(response.headers.get("server-timing")).toContain("desc=warm");
+});
+
+test("POST /v1/functions warns of a function that exits, and the pool, the boot and its calls say so too", async () => {
+  await using fn = await register(server, { environment: { FAIL: "1" } });
+  const [warning = ""] = fn.warnings ?? [];
+  expect(warning).toContain("no DATABASE_URL");
+  expect(warning).toContain("3");
+  expect((await pool(server, fn, ({ problem }) => problem !== undefined)).problem).toContain("no DATABASE_URL");
+  const boot = await bootOf(fn);
+  expect(boot).toMatchObject({ boot_ms: null, problem: expect.stringContaining("no DATABASE_URL") });
+  expect(boot.logs.map(({ text }) => text).join("")).toBe("no DATABASE_URL\n");
+  const response = await server.invoke(fn);
+  expect([response.status, await response.json()]).toEqual([502, expect.objectContaining({ reason: "boot_failed" })]);
+  // The variable was what was missing.
+  const changed = await server.api<{ warnings?: string[] }>("PATCH", `/v1/functions/${fn.id}`, { environment: {} });
+  expect([changed.status, changed.body.data.warnings]).toEqual([200, undefined]);
+  expect((await call(server, fn)).call).toBe(1);
+});
+
+test("PATCH /v1/functions/:id warns of a port on which nothing listens, and says which port does", async () => {
+  await using fn = await register(server, { max_calls: 0 });
+  const change = { port: 9999, boot_timeout_ms: 1_000, environment: { LISTEN: "3000" } };
+  const changed = await server.api<{ warnings?: string[] }>("PATCH", `/v1/functions/${fn.id}`, change);
+  const [warning = ""] = changed.body.data.warnings ?? [];
+  expect([changed.status, warning]).toEqual([200, expect.stringContaining("3000")]);
+  const response = await server.invoke(fn);
+  expect([response.status, await response.json()]).toEqual([504, expect.objectContaining({ reason: "boot_timeout" })]);
+});
+
+test("POST /v1/functions with probe false does not wait for the boot", async () => {
+  await using fn = await register(server, { environment: { FAIL: "1" }, probe: false });
+  expect(fn.warnings).toBeUndefined();
+});
+
+test("an image that exposes a port is a server if it listens, and made for `files` if it ends", async () => {
+  const listens = `Bun.serve({ port: 7000, hostname: "0.0.0.0", fetch: () => new Response("hello") })`;
+  const base = await fixture("bun");
+  const cmd = (...words: string[]) => `CMD ${JSON.stringify(words)}`;
+  const one = await imageWith(engine, base, "EXPOSE 7000", cmd("bun", "-e", listens));
+  const two = await imageWith(engine, base, "EXPOSE 7000", cmd("bun", "function.ts"));
+  try {
+    const web = await server.createFunction(one);
+    expect(web).toMatchObject({ contract: "http", contract_reason: "exposed_port", port: 7000 });
+    expect(await (await server.invoke(web)).text()).toBe("hello");
+    const files = await server.createFunction(two);
+    expect(files).toMatchObject({ contract: "files", contract_reason: "ended" });
+    expect((await server.invoke(files, {})).status).toBe(200);
+    for (const { id } of [web, files]) await server.api("DELETE", `/v1/functions/${id}`);
+    await containersBecome(0, web, files);
+  } finally {
+    await engine.docker("rmi", "-f", one, two);
+  }
+});
+
+/** Connects to an address from a neighbour on a network, which has nothing else to do. */
+const NEIGHBOUR = `
+address=$(tr -d '"' < "$CONTEXT_PATH/request.json")
+said=$(printf '{}' | nc -w 2 "$address" 8080 < /dev/null > /dev/null 2>&1 && echo reached || echo refused)
+printf '"%s"' "$said" > "$CONTEXT_PATH/response.json"
+`;
+
+// The row of `bridge` shows that the other can fail.
+test.each([
+  [undefined, "isolated", "refused"],
+  ["bridge", "bridge", "reached"],
+])(
+  "a neighbour on the same network connects to an instance that waits for its call (network %p, so %s): %s",
+  async (network, actual, expected) => {
+    await using fn = await register(server, network === undefined ? {} : { network });
+    expect(fn.network).toBe(actual);
+    await full(server, fn, 1);
+    const [id = ""] = await containersOf(fn);
+    const format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    const address = (await engine.docker("inspect", "--format", format, id)).trim();
+    const entrypoint = ["sh", "-c", NEIGHBOUR];
+    const neighbour = await server.createFunction(await fixture("chaos"), { entrypoint, network: actual });
+    const response = await server.invoke(neighbour, JSON.stringify(address));
+    expect([response.status, await response.json()]).toEqual([200, expected]);
+    await server.api("DELETE", `/v1/functions/${neighbour.id}`);
+    await containersBecome(0, neighbour);
+  },
+);
+
+/** Returns the processor time that a container has used, in milliseconds, by its cgroup. */
+async function usedBy(id: string): Promise<number> {
+  const path = `/containers/${id}/stats?stream=false&one-shot=true`;
+  const stats = (await engine.client.json("GET", path)) as { cpu_stats: { cpu_usage: { total_usage: number } } }; // the engine's own format
+  return stats.cpu_stats.cpu_usage.total_usage / 1e6;
+}
+
+async function usedWhileIdle(settings: object): Promise<number> {
+  await using fn = await register(server, { environment: { SPIN: "1" }, ...settings });
+  await full(server, fn, 1);
+  const [id = ""] = await containersOf(fn);
+  const before = await usedBy(id);
+  await Bun.sleep(1_000);
+  return (await usedBy(id)) - before;
+}
+
+test("an instance that waits for its only call uses less than 0.1 % of a core, and one that may run while it waits uses more", async () => {
+  expect(await usedWhileIdle({})).toBeLessThan(1);
+  expect(await usedWhileIdle({ max_calls: 0 })).toBeGreaterThan(100);
+});
