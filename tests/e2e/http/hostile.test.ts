@@ -19,7 +19,7 @@ Bun.listen({ hostname: "0.0.0.0", port: Number(process.env.PORT), socket: { data
 const OK = "HTTP/1.1 200 OK\r\n";
 /** Starts a server with one instance that serves all calls, and returns how to have it say something. */
 async function hostile(server: TestServer): Promise<(answer: string, then?: string) => Promise<Response>> {
-  const settings = { command: ["bun", "-e", APP], network: "none", max_calls: 0, concurrency: 16, timeout_ms: 5_000 };
+  const settings = { command: ["bun", "-e", APP], network: "none", max_calls: 0, concurrency: 16, timeout_ms: 3_000 };
   const fn = await server.createFunction(await fixture("bun"), { contract: "http", ...settings, warm_max: 1 });
   const { body } = await server.api("POST", "/v1/routes", { path: "/hostile/*", function_id: fn.id, methods: ["GET"] });
   if (!body.success) throw new Error(body.message);
@@ -65,4 +65,4 @@ test("a hostile server costs its own call alone: others that its instance serves
   }
   const late = await ask("HTTP/1.1 200 OK\r\nX: ", "wait");
   expect([late.status, await reasonOf(late)]).toEqual([504, "function_timeout"]);
-});
+}, 60_000);
