@@ -79,7 +79,9 @@ async function* eventsOf(response: Response): AsyncGenerator<BuildEvent & { read
   const decoder = new TextDecoder();
   let rest = "";
   try {
-    for await (const chunk of response.body ?? []) {
+    const body: AsyncIterable<Uint8Array> | undefined = response.body ?? undefined;
+    if (body === undefined) return;
+    for await (const chunk of body) {
       const blocks = (rest + decoder.decode(chunk, { stream: true })).split("\n\n");
       rest = blocks.pop() ?? "";
       for (const block of blocks) {

@@ -22,16 +22,17 @@ interface Found {
   readonly stats: Awaited<ReturnType<typeof lstat>>;
 }
 
-/** Folders that are never meant for an image, and that nobody writes into .dockerignore. */
-const ALWAYS_LEFT_OUT = [".git"];
-
 /**
  * Lists what the build context of a folder has, in order: all of it but what its .dockerignore excludes, by Docker's rules.
- * The Dockerfile and .dockerignore are always in it: the engine asks for them.
+ * The Dockerfile and .dockerignore are always in it: the engine asks for them. `left_out` are lines that come before those of
+ * .dockerignore.
  */
-export async function listContext(directory: string, dockerfile: string): Promise<Found[]> {
-  const rules = await readIgnoreFile(directory);
-  const excluded = ignore().add(rules);
+export async function listContext(
+  directory: string,
+  { dockerfile, left_out = [] }: { readonly dockerfile: string; readonly left_out?: readonly string[] },
+): Promise<Found[]> {
+  const rules = [...left_out, await readIgnoreFile(directory)].join("\n").trim();
+  const excluded = ignore({ ignorecase: false }).add(rules);
   // A folder that is excluded can only be skipped if nothing in it is included again.
   const mayReturn = rules.split("\n").some((line) => line.trim().startsWith("!"));
   const needed = [dockerfile, ".dockerignore"];
@@ -40,7 +41,6 @@ export async function listContext(directory: string, dockerfile: string): Promis
     const names = (await readdir(join(directory, folder))).toSorted();
     for (const name of names) {
       const path = folder === "" ? name : `${folder}/${name}`;
-      if (ALWAYS_LEFT_OUT.includes(path)) continue;
       const stats = await lstat(join(directory, path));
       const isOut = rules !== "" && excluded.ignores(path);
       const isNeeded = needed.some((one) => one === path || one.startsWith(`${path}/`));
@@ -55,9 +55,9 @@ export async function listContext(directory: string, dockerfile: string): Promis
 /** Packs a folder. `extra` are files that are not in it, by path. */
 export async function packContext(
   directory: string,
-  { dockerfile, extra }: { readonly dockerfile: string; readonly extra: Readonly<Record<string, string>> },
+  { extra, ...list }: Parameters<typeof listContext>[1] & { readonly extra: Readonly<Record<string, string>> },
 ): Promise<PackedContext> {
-  const found = await listContext(directory, dockerfile);
+  const found = await listContext(directory, list);
   const { pack } = await import("tar-stream");
   const folder = await mkdtemp(join(tmpdir(), "slipway-context-"));
   const remove = () => rm(folder, { recursive: true, force: true });

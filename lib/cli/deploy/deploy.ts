@@ -42,6 +42,8 @@ export class DeployError extends Error {
   override readonly name = "DeployError";
 }
 
+/** What a template's image does not need, and nobody writes into .dockerignore; lines of such a file. */
+const NOT_FOR_IMAGES: readonly string[] = [".git", "node_modules", ".venv", "**/__pycache__"];
 /** The time that the server may take for a pull, in milliseconds. */
 const PULL_MS = 900_000;
 /** The time that a function has until an instance of it is ready, and between two looks at it, in milliseconds. */
@@ -105,10 +107,14 @@ async function buildFolder(
   const { name, dockerfile = "Dockerfile", target, build_args, no_cache, pull, signal } = options;
   const template = await chooseTemplate(directory, options);
   const extra = template === undefined ? {} : { ...template.files, [dockerfile]: template.dockerfile };
-  if (template !== undefined) out.note(`No Dockerfile: building ${template.about} with the template "${template.name}"`);
-  await using packed = await packContext(directory, { dockerfile, extra });
+  if (template !== undefined)
+    out.note(`No Dockerfile: building ${template.about} with the template "${template.name}"`);
+  const left_out = template === undefined ? [] : NOT_FOR_IMAGES;
+  await using packed = await packContext(directory, { dockerfile, left_out, extra });
   const size = Bun.file(packed.path).size;
-  out.note(`Sending ${packed.files} ${packed.files === 1 ? "file" : "files"} (${Math.ceil(size / 1024)} KiB packed) to ${api.url}`);
+  out.note(
+    `Sending ${packed.files} ${packed.files === 1 ? "file" : "files"} (${Math.ceil(size / 1024)} KiB packed) to ${api.url}`,
+  );
   const query = {
     name,
     dockerfile: options.dockerfile,
@@ -187,5 +193,7 @@ async function ready(fn: Function, api: DeployApi, signal: AbortSignal): Promise
     if (pool.ready >= Math.min(1, pool.target)) return;
     await Bun.sleep(LOOK_MS);
   }
-  throw new DeployError(`The function was not ready within ${READY_MS / 1000} s: "slipway show ${fn.name ?? fn.id}" says more`);
+  throw new DeployError(
+    `The function was not ready within ${READY_MS / 1000} s: "slipway show ${fn.name ?? fn.id}" says more`,
+  );
 }

@@ -11,8 +11,9 @@ console.log(JSON.stringify({ hello: name }));
 export const SAMPLES: Readonly<Record<TemplateName, Readonly<Record<string, string>>>> = {
   script: { "index.js": JS },
   bun: {
-    "package.json": '{\n  "name": "function",\n  "private": true,\n  "type": "module",\n  "main": "index.js"\n}\n',
-    "bun.lock": '{\n  "lockfileVersion": 1,\n  "workspaces": {\n    "": {\n      "name": "function",\n    },\n  },\n  "packages": {}\n}\n',
+    "package.json":
+      '{\n  "name": "function",\n  "private": true,\n  "type": "module",\n  "main": "index.js",\n  "packageManager": "bun@1.4.5"\n}\n',
+    ".dockerignore": "node_modules\n",
     "index.js": JS,
   },
   node: {

@@ -40,7 +40,7 @@ const MAIN_NAMES = ["index", "main", "function", "handler", "app", "server"];
 /** Finds the template for a folder by what is in it; undefined if there is none. */
 export async function templateFor(folder: Folder): Promise<Template | undefined> {
   const has = (name: string) => folder.names.includes(name);
-  if (has("package.json")) return has("bun.lock") || has("bun.lockb") ? bunTemplate(folder) : nodeTemplate(folder);
+  if (has("package.json")) return packageTemplate(folder, parsePackage(await folder.read("package.json")));
   if (has("requirements.txt")) return pythonTemplate(folder);
   if (has("go.mod")) return GO;
   const script = mainFile(folder, Object.keys(SCRIPTS));
@@ -48,35 +48,39 @@ export async function templateFor(folder: Folder): Promise<Template | undefined>
   return has("index.html") ? STATIC : undefined;
 }
 
-async function bunTemplate(folder: Folder): Promise<Template> {
-  const lock = folder.names.includes("bun.lock") ? "bun.lock" : "bun.lockb";
-  return template("bun", "a package.json and Bun's lock file", [
+function packageTemplate(folder: Folder, description: Package): Template {
+  const lock = ["bun.lock", "bun.lockb"].find((name) => folder.names.includes(name));
+  const isBun = lock !== undefined || description.packageManager?.startsWith("bun@") === true;
+  return isBun ? bunTemplate(folder, description, lock) : nodeTemplate(folder, description);
+}
+
+function bunTemplate(folder: Folder, description: Package, lock: string | undefined): Template {
+  return template("bun", "a package of Bun", [
     "FROM oven/bun:1",
     "WORKDIR /app",
-    `COPY package.json ${lock} ./`,
-    "RUN bun install --frozen-lockfile --production",
+    `COPY package.json ${lock === undefined ? "" : `${lock} `}./`,
+    `RUN bun install --production${lock === undefined ? "" : " --frozen-lockfile"}`,
     "COPY . .",
     CONTRACT,
-    `CMD ${await packageCommand(folder, "bun")}`,
+    `CMD ${packageCommand(folder, description, "bun")}`,
   ]);
 }
 
-async function nodeTemplate(folder: Folder): Promise<Template> {
+function nodeTemplate(folder: Folder, description: Package): Template {
   const locked = folder.names.includes("package-lock.json");
-  return template("node", "a package.json", [
+  return template("node", "a package of npm", [
     "FROM node:22-slim",
     "WORKDIR /app",
     `COPY package.json ${locked ? "package-lock.json " : ""}./`,
     `RUN npm ${locked ? "ci" : "install"} --omit=dev --no-audit --no-fund`,
     "COPY . .",
     CONTRACT,
-    `CMD ${await packageCommand(folder, "node")}`,
+    `CMD ${packageCommand(folder, description, "node")}`,
   ]);
 }
 
 /** Returns the command of a package: its `start` script, its `main`, or the file with a usual name. */
-async function packageCommand(folder: Folder, program: "bun" | "node"): Promise<string> {
-  const { scripts, main } = parsePackage(await folder.read("package.json"));
+function packageCommand(folder: Folder, { scripts, main }: Package, program: "bun" | "node"): string {
   // The runner's own lines would be part of the answer.
   const runner = program === "bun" ? ["bun", "run", "--silent", "start"] : ["npm", "--silent", "start"];
   if (scripts?.start !== undefined) return JSON.stringify(runner);
@@ -86,13 +90,14 @@ async function packageCommand(folder: Folder, program: "bun" | "node"): Promise<
 
 interface Package {
   readonly main?: string;
+  readonly packageManager?: string;
   readonly scripts?: { readonly start?: string };
 }
 
 function parsePackage(text: string): Package {
   try {
     const value: unknown = JSON.parse(text);
-    return value !== null && typeof value === "object" ? (value as Package) : {}; // npm's own format
+    return value !== null && typeof value === "object" ? value : {}; // npm's own format
   } catch {
     // The build will say it better.
     return {};

@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
-import type { Entry, Extract, Pack } from "tar-stream";
+import type { Extract, Header, Pack } from "tar-stream";
 import { type LabelledDockerfile, withLabel } from "../../domain/builds/dockerfile.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { DOCKERFILE_BYTES } from "../../domain/limits.ts";
@@ -20,6 +20,9 @@ interface ContextOptions {
   readonly limit_bytes: number;
   readonly label: { readonly key: string; readonly value: string };
 }
+
+/** An entry of an archive that is read. */
+type Entry = AsyncIterable<unknown> & { readonly header: Header };
 
 /** Bytes of the header of each entry of an archive. */
 const HEADER_BYTES = 512;
@@ -89,12 +92,14 @@ export class BuildContext {
       return;
     }
     const target = packed.entry(header);
-    for await (const chunk of entry) {
+    // If the engine has left, it fails with the whole archive.
+    target.on("error", () => undefined);
+    for await (const chunk of bytesOf(entry)) {
       if (!target.write(chunk)) await eventOf("drain", target, packed);
     }
     // Otherwise small entries would gather in memory while the engine reads none of them.
     const closed = eventOf("close", target, packed);
-    target.end();
+    target.end(undefined);
     await closed;
   }
 
@@ -125,22 +130,26 @@ function eventOf(event: "drain" | "close", target: ReturnType<Pack["entry"]>, pa
   });
 }
 
+async function* bytesOf(entry: Entry): AsyncGenerator<Uint8Array> {
+  for await (const chunk of entry) if (chunk instanceof Uint8Array) yield chunk;
+}
+
 async function textOf(entry: Entry): Promise<string> {
-  const chunks: Buffer[] = [];
+  const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of entry) {
+  for await (const chunk of bytesOf(entry)) {
     bytes += chunk.length;
-    if (bytes > DOCKERFILE_BYTES) throw new ContextError(`The Dockerfile is over the limit of ${DOCKERFILE_BYTES} bytes`);
+    if (bytes > DOCKERFILE_BYTES)
+      throw new ContextError(`The Dockerfile is over the limit of ${DOCKERFILE_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();
 }
 
 /** Returns extended headers without the size, which is another now. */
-function withoutSize(pax: Entry["header"]["pax"]): Entry["header"]["pax"] {
-  if (pax === null || pax === undefined) return pax;
-  const { size: _, ...rest } = pax;
-  return rest;
+function withoutSize(pax: unknown): unknown {
+  if (pax === null || typeof pax !== "object") return pax;
+  return Object.fromEntries(Object.entries(pax).filter(([key]) => key !== "size"));
 }
 
 function plainPath(path: string): string {

@@ -1,4 +1,5 @@
-import { BUILDER_LABEL, type BuildStep } from "../../domain/builds/builds.ts";
+import type { BuildStep } from "../../domain/builds/builds.ts";
+import { BUILDER_LABEL } from "../../domain/images/labels.ts";
 import { parseJsonText } from "../../domain/json-text.ts";
 
 /** The longest line of progress, a JSON object: the output of a step comes in much smaller pieces. */
@@ -58,7 +59,7 @@ export class BuildProgress {
 }
 
 /** Yields the parsed lines of the engine's progress. Throws if they make no sense, or the stream breaks off. */
-export async function* progressLines(stream: AsyncIterable<Buffer>): AsyncGenerator<unknown> {
+export async function* progressLines(stream: AsyncIterable<Buffer>): AsyncGenerator {
   const decoder = new TextDecoder();
   let rest = "";
   for await (const chunk of stream) {

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../../clock.ts";
-import { BUILDER_LABEL } from "../../domain/builds/builds.ts";
 import { stagesUpTo, withOriginalLines } from "../../domain/builds/dockerfile.ts";
 import { onAbort } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
+import { BUILDER_LABEL } from "../../domain/images/labels.ts";
 import type { RegistryCredentials } from "../../domain/images/registries.ts";
 import type { Logger } from "../../log.ts";
 import type { BuildOrder, BuildResult, BuildWatcher, ImageBuilder } from "../../runner/platform.ts";
@@ -67,9 +67,7 @@ export class ImageBuilds implements ImageBuilder {
       if (!(error instanceof EngineError)) throw error;
       return this.#failed(error.message, context, credentials);
     }
-    return progress.error === undefined
-      ? this.#built(order.image)
-      : this.#failed(progress.error, context, credentials);
+    return progress.error === undefined ? this.#built(order.image) : this.#failed(progress.error, context, credentials);
   }
 
   async discard(image: string): Promise<void> {
@@ -118,7 +116,10 @@ export class ImageBuilds implements ImageBuilder {
   async #built(image: string): Promise<BuildResult> {
     const found = await this.#deps.images.inspect(image);
     if (found === undefined) {
-      return { reason: "build_failed", error: "The engine has built the image and has lost it: is something removing images?" };
+      return {
+        reason: "build_failed",
+        error: "The engine has built the image and has lost it: is something removing images?",
+      };
     }
     const listed = (await this.#deps.images.list()).find(({ id }) => id === found.id);
     return { image_id: found.id, names: listed?.names ?? [image] };

@@ -1,7 +1,6 @@
-import { BUILT_DOMAIN } from "../../domain/builds/builds.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import { parseImageReference } from "../../domain/images/reference.ts";
+import { BUILT_DOMAIN, parseImageReference } from "../../domain/images/reference.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import type { RenamedImage } from "../../domain/images/pulled-images.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";

@@ -1,5 +1,4 @@
-import { BUILT_DOMAIN } from "../../domain/builds/builds.ts";
-import { parseImageReference } from "../../domain/images/reference.ts";
+import { BUILT_DOMAIN, parseImageReference } from "../../domain/images/reference.ts";
 import type { Pulled, PulledImage } from "../../domain/images/pulled-images.ts";
 import type { Logger } from "../../log.ts";
 import type { ImageInventory, NamedImage, Removal } from "../../runner/platform.ts";

@@ -3,14 +3,9 @@ import { AppError } from "../errors.ts";
 import { checkEnvironment } from "../environment.ts";
 import { PAGE } from "../limits.ts";
 import { parseLimit } from "../functions/pages.ts";
+import { BUILT_DOMAIN } from "../images/reference.ts";
 import { quoted } from "../quoted.ts";
 import { Enum, Flag, Nullable, Timestamp } from "../types.ts";
-
-/** The registry part of the names of images that were built here. No registry has it: such images are never pulled. */
-export const BUILT_DOMAIN = "slipway.local";
-
-/** The label of every image of a build; its value is the id of the database whose server built it. */
-export const BUILDER_LABEL = "slipway.builder";
 
 /** The states of a build. */
 export const BUILD_STATUSES = ["queued", "running", "succeeded", "failed", "cancelled"] as const;

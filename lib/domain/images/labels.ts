@@ -6,6 +6,9 @@ import { expectation } from "../schema-words.ts";
 import { OWN_LABELS } from "../functions/rules.ts";
 import { type Settings, SETTINGS } from "../functions/settings.ts";
 
+/** The label of every image of a build; its value is the id of the database whose server built it. */
+export const BUILDER_LABEL = "slipway.builder";
+
 /**
  * The settings whose defaults an image can give in labels `slipway.<setting>`. Not included are settings that images have
  * anyway (entrypoint, command, user, working directory), and names that are specific to an engine or a server (network,

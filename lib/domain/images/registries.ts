@@ -1,8 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
-import { BUILT_DOMAIN } from "../builds/builds.ts";
 import { AppError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
-import { parseImageReference } from "./reference.ts";
+import { BUILT_DOMAIN, parseImageReference } from "./reference.ts";
 import { REGISTRY_PASSWORD_LENGTH, REGISTRY_USERNAME_LENGTH } from "../limits.ts";
 import { Enum, Nullable, Timestamp } from "../types.ts";
 

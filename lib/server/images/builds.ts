@@ -35,8 +35,7 @@ export function createBuilds(
   );
   return {
     services: { builds },
-    // What a server that was killed has left there.
-    prepare: () => files.clear(),
+    prepare: () => builds.prepare(),
     start: () => builds.start(),
     drain: (graceMs: number) => builds.drain(graceMs),
   } satisfies Capability;

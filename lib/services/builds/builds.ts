@@ -6,8 +6,8 @@ import {
   type BuildReason,
   type BuildRequest,
   builtImageName,
-  BUILT_DOMAIN,
 } from "../../domain/builds/builds.ts";
+import { BUILT_DOMAIN } from "../../domain/images/reference.ts";
 import { deadline, TaskGroup } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { BUILDS, BUILDS_WAITING } from "../../domain/limits.ts";
@@ -57,6 +57,8 @@ export class BuildService implements AsyncDisposable {
   readonly #builds = new Map<string, RunningBuild>();
   readonly #waiting: RunningBuild[] = [];
   readonly #tasks = new TaskGroup();
+  /** The builds of an earlier server that did not end. */
+  readonly #unfinished: Build[] = [];
   #arriving = 0;
   #running = 0;
   #isStopping = false;
@@ -65,9 +67,19 @@ export class BuildService implements AsyncDisposable {
     this.#deps = deps;
   }
 
-  /** Ends the records of builds that an earlier server did not finish, and removes what they have left. */
+  /** Ends the records of builds that an earlier server did not finish, and removes their contexts. Before all others. */
+  async prepare(): Promise<void> {
+    const { store, files, clock, timeout_ms } = this.#deps;
+    for (const build of store.unfinished()) {
+      this.#unfinished.push(build);
+      await store.put({ ...build, ...failureOf(STOPPING, timeout_ms), ended_at: timestamp(clock.now()) });
+    }
+    await files.clear();
+  }
+
+  /** Begins to remove what builds of earlier servers have left. */
   start(): void {
-    void this.#tasks.add(this.#clearEarlier().catch((error: unknown) => this.#complain("clear up after builds", error)));
+    this.#deps.leftovers.ofEarlierServer(this.#unfinished.map(({ name, id }) => builtImageName(name, id)));
   }
 
   /** True while a build runs. */
@@ -169,7 +181,8 @@ export class BuildService implements AsyncDisposable {
   }
 
   #checkOpen(): void {
-    if (this.#isStopping) throw new AppError("shutting_down", "The server is stopping: send the build again in a moment");
+    if (this.#isStopping)
+      throw new AppError("shutting_down", "The server is stopping: send the build again in a moment");
   }
 
   #checkPlace(): void {
@@ -300,7 +313,13 @@ export class BuildService implements AsyncDisposable {
     const { store, clock, log } = this.#deps;
     const ended: Build = { ...build.record, ...changes, ended_at: timestamp(clock.now()) };
     const { id, name, status, image, error } = ended;
-    log.info("build ended", { build: id, name, status, ...(image !== null && { image }), ...(error !== null && { error }) });
+    log.info("build ended", {
+      build: id,
+      name,
+      status,
+      ...(image !== null && { image }),
+      ...(error !== null && { error }),
+    });
     try {
       await store.put(ended, toStored(build.log));
     } catch (problem) {
@@ -318,15 +337,6 @@ export class BuildService implements AsyncDisposable {
     await build.context.remove();
   }
 
-  async #clearEarlier(): Promise<void> {
-    const { store, leftovers, clock, timeout_ms } = this.#deps;
-    const unfinished = store.unfinished().filter(({ id }) => !this.#builds.has(id));
-    for (const build of unfinished) {
-      await store.put({ ...build, ...failureOf(STOPPING, timeout_ms), ended_at: timestamp(clock.now()) });
-    }
-    leftovers.ofEarlierServer(unfinished.map(({ name, id }) => builtImageName(name, id)));
-  }
-
   #complain(what: string, error: unknown): void {
     this.#deps.log.error(`cannot ${what}`, { error });
   }
@@ -338,7 +348,10 @@ function failureOf(error: unknown, timeoutMs: number): Failure {
   const failed = (reason: BuildReason, message: string): Failure => ({ status: "failed", reason, error: message });
   if (error === STOPPING) return failed("shutting_down", "The server ended in the middle of the build: send it again");
   if (error instanceof DOMException && error.name === "TimeoutError") {
-    return failed("build_timeout", `The build took longer than ${timeoutMs} ms: make it shorter, or raise BUILD_TIMEOUT_MS`);
+    return failed(
+      "build_timeout",
+      `The build took longer than ${timeoutMs} ms: make it shorter, or raise BUILD_TIMEOUT_MS`,
+    );
   }
   if (error instanceof AppError && error.reason === "engine_unavailable") {
     return failed("engine_unavailable", messageOf(error));

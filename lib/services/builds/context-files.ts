@@ -59,8 +59,12 @@ async function withRoom<T>(write: () => Promise<T>): Promise<T> {
     return await write();
   } catch (error) {
     if (codeOf(error) !== "ENOSPC" && codeOf(error) !== "EDQUOT") throw error;
-    throw new AppError("storage_full", "No room for the build context in the data directory: free some, and send it again", {
-      cause: error,
-    });
+    throw new AppError(
+      "storage_full",
+      "No room for the build context in the data directory: free some, and send it again",
+      {
+        cause: error,
+      },
+    );
   }
 }

@@ -20,8 +20,8 @@ test("writeSample writes the files of a template into a new folder", async () =>
 
 test("writeSample touches no folder with files, and names the templates", async () => {
   await Bun.write(join(directory, "mine.txt"), "mine");
-  await expect(writeSample(directory, "script")).rejects.toThrow("is not empty");
-  await expect(writeSample(join(directory, "x"), "ruby")).rejects.toThrow(
+  expect(await writeSample(directory, "script").catch(String)).toContain("is not empty");
+  expect(await writeSample(join(directory, "x"), "ruby").catch(String)).toContain(
     'No template "ruby": give one of bun, node, python, go, script, static',
   );
   expect(await readdir(directory)).toEqual(["mine.txt"]);

@@ -42,6 +42,16 @@ describe("templateFor", () => {
   });
 });
 
+test("a package of Bun is installed with its lock file if it has one", async () => {
+  const of_bun = '{"packageManager": "bun@1.4.5"}';
+  expect((await of({ "package.json": of_bun }))?.dockerfile).toContain(
+    "COPY package.json ./\nRUN bun install --production\n",
+  );
+  expect((await of({ "package.json": "{}", "bun.lock": "" }))?.dockerfile).toContain(
+    "COPY package.json bun.lock ./\nRUN bun install --production --frozen-lockfile\n",
+  );
+});
+
 test.each(TEMPLATE_NAMES)("the sample of %s is recognised as such", async (name) => {
   expect((await of(SAMPLES[name]))?.name).toBe(name);
 });

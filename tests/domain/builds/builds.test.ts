@@ -18,7 +18,13 @@ describe("parseBuildRequest", () => {
   });
 
   test("reads all fields", () => {
-    const query = { name: "my-app-2", dockerfile: "./docker/Dockerfile", target: "prod", no_cache: "true", pull: "true" } as const;
+    const query = {
+      name: "my-app-2",
+      dockerfile: "./docker/Dockerfile",
+      target: "prod",
+      no_cache: "true",
+      pull: "true",
+    } as const;
     expect(parseBuildRequest({ ...query, build_args: '{"A": "1", "B": ""}' })).toEqual({
       name: "my-app-2",
       dockerfile: "docker/Dockerfile",

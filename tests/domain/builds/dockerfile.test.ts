@@ -7,11 +7,17 @@ describe("withLabel", () => {
   test.each([
     ["FROM a", "FROM a\nLABEL k=v"],
     ["FROM a\nRUN b\n", "FROM a\nLABEL k=v\nRUN b\n"],
-    ["ARG X=1\nfrom --platform=$X a:${X} as B\nCOPY . .", "ARG X=1\nfrom --platform=$X a:${X} as B\nLABEL k=v\nCOPY . ."],
+    [
+      "ARG X=1\nfrom --platform=$X a:${X} as B\nCOPY . .",
+      "ARG X=1\nfrom --platform=$X a:${X} as B\nLABEL k=v\nCOPY . .",
+    ],
     ["FROM a AS one\nFROM one\nCMD x", "FROM a AS one\nLABEL k=v\nFROM one\nLABEL k=v\nCMD x"],
     ["FROM \\\n  a\nRUN b", "FROM \\\n  a\nLABEL k=v\nRUN b"],
     ["FROM \\\n# a comment\n\n  a AS \\ \n  b\nRUN c", "FROM \\\n# a comment\n\n  a AS \\ \n  b\nLABEL k=v\nRUN c"],
-    ["# escape=`\nFROM a `\n AS b\nRUN c \\\nFROM d", "# escape=`\nFROM a `\n AS b\nLABEL k=v\nRUN c \\\nFROM d\nLABEL k=v"],
+    [
+      "# escape=`\nFROM a `\n AS b\nRUN c \\\nFROM d",
+      "# escape=`\nFROM a `\n AS b\nLABEL k=v\nRUN c \\\nFROM d\nLABEL k=v",
+    ],
     ["# syntax=x\n# escape=`\nFROM a", "# syntax=x\n# escape=`\nFROM a\nLABEL k=v"],
     ["# no directive\n# escape=`\nFROM a\\\n", "# no directive\n# escape=`\nFROM a\\\n\nLABEL k=v"],
     ["\uFEFFFROM a\r\nRUN b\r\n", "FROM a\r\nLABEL k=v\nRUN b\r\n"],
@@ -46,7 +52,10 @@ test.each([
 
 test.each([
   ["dockerfile parse error line 1: x", "dockerfile parse error line 1: x"],
-  ["dockerfile parse error line 4: unknown instruction: FOO", "dockerfile parse error line 3: unknown instruction: FOO"],
+  [
+    "dockerfile parse error line 4: unknown instruction: FOO",
+    "dockerfile parse error line 3: unknown instruction: FOO",
+  ],
   ["dockerfile parse error on line 8: x", "dockerfile parse error on line 6: x"],
   ["line 4 of something else", "line 4 of something else"],
 ])("withOriginalLines of %j is %j", (words, shown) => expect(withOriginalLines(words, [2, 6])).toBe(shown));

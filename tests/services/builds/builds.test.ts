@@ -120,7 +120,12 @@ describe("BuildService", () => {
     build.watcher.onText("hello\n");
     build.finish({ image_id: "sha256:1", names: [build.image, "slipway.local/app@sha256:1"] });
     const record = await ended;
-    expect(record).toMatchObject({ status: "succeeded", image: build.image, image_id: "sha256:1", step: { number: 1 } });
+    expect(record).toMatchObject({
+      status: "succeeded",
+      image: build.image,
+      image_id: "sha256:1",
+      step: { number: 1 },
+    });
     expect(build.image).toBe(`slipway.local/app:${id.replaceAll("-", "").slice(0, 16)}`);
     expect(built).toEqual([
       {
@@ -157,7 +162,12 @@ describe("BuildService", () => {
     const one = await submit();
     const [first, { ended }] = [await nth(0), eventsOf(one.id)];
     first.finish({ reason: "build_failed", error: "the command returned 3" });
-    expect(await ended).toMatchObject({ status: "failed", reason: "build_failed", error: "the command returned 3", image: null });
+    expect(await ended).toMatchObject({
+      status: "failed",
+      reason: "build_failed",
+      error: "the command returned 3",
+      image: null,
+    });
     for (const [error, reason] of [
       [new AppError("engine_unavailable", "the engine is gone"), "engine_unavailable"],
       [new Error("a secret path"), "internal"],
@@ -226,10 +236,12 @@ describe("BuildService", () => {
     const { id } = await submit();
     const { image } = await nth(0);
     const next = create();
+    await next.prepare();
+    expect(store.builds.get(id)).toMatchObject({ status: "failed", reason: "shutting_down" });
+    expect(files()).toEqual([]);
     next.start();
     expect(await eventually(() => discarded.length > 0 && sweeps > 0)).toBe(true);
     expect(discarded).toEqual([image]);
-    expect(store.builds.get(id)).toMatchObject({ status: "failed", reason: "shutting_down" });
     await next[Symbol.asyncDispose]();
   });
 });

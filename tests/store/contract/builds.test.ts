@@ -61,7 +61,12 @@ describe.each(MAKERS)("BuildStore of $name", ({ open }) => {
     expect(page.builds.map(({ id }) => id)).toEqual(["3", "2"]);
     expect(ids({ before: Number(page.next_cursor) })).toEqual(["1"]);
     expect(store.builds.list({ ...ALL, limit: 3 }).next_cursor).toBeNull();
-    expect(store.builds.unfinished().map(({ id }) => id).toSorted()).toEqual(["2", "3"]);
+    expect(
+      store.builds
+        .unfinished()
+        .map(({ id }) => id)
+        .toSorted(),
+    ).toEqual(["2", "3"]);
   });
 
   test("prune: keeps the newest", async () => {

@@ -12,7 +12,12 @@ interface Reader {
 }
 
 /** Follows a build with server-sent events: `log` with what it prints, `state` with its record, `end`. */
-export function buildEvents(builds: BuildService, clock: Clock, id: string, { last_event_id, enter }: Reader): Response {
+export function buildEvents(
+  builds: BuildService,
+  clock: Clock,
+  id: string,
+  { last_event_id, enter }: Reader,
+): Response {
   // Checked before the answer begins, so that an unknown id is a 404.
   builds.get(id);
   const leave = enter();

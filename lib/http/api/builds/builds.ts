@@ -1,12 +1,6 @@
 import { Elysia, t } from "elysia";
 import type { Clock } from "../../../clock.ts";
-import {
-  Build,
-  BuildPage,
-  BuildState,
-  parseBuildQuery,
-  parseBuildRequest,
-} from "../../../domain/builds/builds.ts";
+import { Build, BuildPage, BuildState, parseBuildQuery, parseBuildRequest } from "../../../domain/builds/builds.ts";
 import { BUILDS, PAGE } from "../../../domain/limits.ts";
 import type { BuildService } from "../../../services/builds/builds.ts";
 import { type Guard, resource } from "../../access/guard.ts";
@@ -38,14 +32,18 @@ const order = t.Object(
       examples: ["hello"],
     }),
     dockerfile: t.Optional(
-      t.String({ description: "The path of the Dockerfile in the context; `Dockerfile` by default.", examples: ["Dockerfile"] }),
+      t.String({
+        description: "The path of the Dockerfile in the context; `Dockerfile` by default.",
+        examples: ["Dockerfile"],
+      }),
     ),
     target: t.Optional(
       t.String({ description: "The stage to build; the last one by default.", examples: ["production"] }),
     ),
     build_args: t.Optional(
       t.String({
-        description: "Values of the Dockerfile's `ARG`, as a JSON object of texts. Not for secrets: the image's history has them.",
+        description:
+          "Values of the Dockerfile's `ARG`, as a JSON object of texts. Not for secrets: the image's history has them.",
         examples: ['{"NODE_ENV":"production"}'],
       }),
     ),
@@ -60,7 +58,10 @@ const filter = t.Object(
     status: t.Optional(BuildState),
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
     limit: t.Optional(
-      t.String({ description: `Records per page, from 1 to ${PAGE.max}; ${PAGE.default} by default.`, examples: ["50"] }),
+      t.String({
+        description: `Records per page, from 1 to ${PAGE.max}; ${PAGE.default} by default.`,
+        examples: ["50"],
+      }),
     ),
   },
   { additionalProperties: false },

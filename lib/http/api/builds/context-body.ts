@@ -15,7 +15,10 @@ interface BodyOptions {
  * Reads the body of a request piece by piece. Throws `payload_too_large` as soon as it is known to be over the limit,
  * `request_timeout` if it stops arriving or is too slow, and `cancelled` if the client goes away.
  */
-export async function readInPieces(request: Request, { clock, stall_ms, limit_bytes, write }: BodyOptions): Promise<void> {
+export async function readInPieces(
+  request: Request,
+  { clock, stall_ms, limit_bytes, write }: BodyOptions,
+): Promise<void> {
   if (Number(request.headers.get("content-length") ?? 0) > limit_bytes) throw tooLarge(limit_bytes);
   if (request.body === null) throw new AppError("invalid_request", "No build context: send a tar archive as the body");
   const reader = request.body.getReader();
@@ -39,7 +42,7 @@ export async function readInPieces(request: Request, { clock, stall_ms, limit_by
   }
 }
 
-async function next(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | undefined> {
+async function next(reader: Pick<ReadableStreamDefaultReader<Uint8Array>, "read">): Promise<Uint8Array | undefined> {
   try {
     const { done, value } = await reader.read();
     return done ? undefined : value;

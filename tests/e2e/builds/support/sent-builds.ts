@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Build } from "../../../../lib/domain/builds/builds.ts";
 import { packContext } from "../../../../lib/cli/deploy/context.ts";
+import type { Engine } from "../../../../.ci/engine/engine.ts";
 import type { EngineClient } from "../../../../.ci/engine/engine-client.ts";
 import { eventually } from "../../../support/pace.ts";
 
@@ -38,7 +39,7 @@ export function contextOf(files: Files): Promise<Uint8Array<ArrayBuffer>> {
 
 /** Sends a context, and returns the answer. */
 export function post(server: Target, body: Bun.BodyInit, query: Files = {}, headers: Files = {}): Promise<Response> {
-  const search = new URLSearchParams({ name: "app", ...query });
+  const search = new URLSearchParams({ name: "app", ...query }).toString();
   return fetch(`${server.url}/v1/builds?${search}`, { method: "POST", body, headers });
 }
 
@@ -77,7 +78,7 @@ interface ListedImage {
 }
 
 /** Returns what builds of these servers have left: images without a name, and containers of steps. */
-async function leftNow(client: EngineClient): Promise<string[]> {
+export async function leftNow(client: EngineClient): Promise<string[]> {
   const filters = encodeURIComponent(JSON.stringify({ dangling: ["true"], label: ["slipway.builder"] }));
   const images = (await client.json("GET", `/images/json?filters=${filters}`)) as ListedImage[]; // the engine's own format
   const all = (await client.json(
@@ -88,10 +89,13 @@ async function leftNow(client: EngineClient): Promise<string[]> {
   return [...images.map(({ Id }) => Id), ...steps];
 }
 
-/** Waits until builds have left nothing, and returns what they have left in spite of that. */
-export async function left(client: EngineClient, limitMs = 10_000): Promise<string[]> {
+/** Waits until builds have left nothing but what was there before, and returns what they have left in spite of that. */
+export async function left(client: EngineClient, before: readonly string[], limitMs = 10_000): Promise<string[]> {
   let found: string[] = [];
-  await eventually(async () => (found = await leftNow(client)).length === 0, limitMs);
+  await eventually(async () => {
+    found = (await leftNow(client)).filter((one) => !before.includes(one));
+    return found.length === 0;
+  }, limitMs);
   return found;
 }
 
@@ -99,4 +103,12 @@ export async function left(client: EngineClient, limitMs = 10_000): Promise<stri
 export async function allImages(client: EngineClient): Promise<string[]> {
   const images = (await client.json("GET", "/images/json?all=1")) as ListedImage[]; // the engine's own format
   return images.map(({ Id }) => Id).toSorted();
+}
+
+/** Removes all images that servers have built. */
+export async function removeBuilt({ client, docker }: Pick<Engine, "client" | "docker">): Promise<void> {
+  const filters = encodeURIComponent(JSON.stringify({ label: ["slipway.builder"] }));
+  const images = (await client.json("GET", `/images/json?filters=${filters}`)) as ListedImage[]; // as above
+  const names = images.flatMap(({ RepoTags }) => RepoTags ?? []).filter((name) => name.startsWith("slipway.local/"));
+  if (names.length > 0) await docker("rmi", ...names);
 }
