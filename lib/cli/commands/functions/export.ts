@@ -1,0 +1,11 @@
+import { printableLines } from "../../output/printable.ts";
+import type { Define } from "../../tools.ts";
+
+/** `slipway export`: prints the server's manifest as YAML. */
+export const define: Define = (command, { client, out }) => {
+  command.action(async () => {
+    const headers = { Accept: "application/yaml, application/json" };
+    const text = (await client().text({ method: "GET", path: "/v1/export", headers })).trimEnd();
+    out.raw(`${out.isTerminal ? printableLines(text) : text}\n`);
+  });
+};
