@@ -22,11 +22,13 @@ export interface ApiRequest {
   readonly path: string;
   /** Parameters of the URL; those that are undefined are left out. */
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
-  /** Sent as it is if it is a text or bytes, else as JSON. */
+  /** Sent as it is if it is a text, bytes or a file, else as JSON. */
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   /** The time that the whole answer may take, in milliseconds; 60,000 by default, 0 for no limit. */
   readonly timeout_ms?: number;
+  /** Ends the request. */
+  readonly signal?: AbortSignal;
 }
 
 /** The time that the server may take for what does not wait for an image or a function, in milliseconds. */
@@ -67,7 +69,10 @@ export class ApiClient {
   async send(request: ApiRequest): Promise<Response> {
     const { key } = this.#connection;
     if (key !== null) this.#checkConfidential();
-    return this.#explained(this.#fetch(request, key === null ? {} : { Authorization: `Bearer ${key}` }));
+    return this.#explained(
+      this.#fetch(request, key === null ? {} : { Authorization: `Bearer ${key}` }),
+      request.signal,
+    );
   }
 
   /** Sends a request and returns the text of its answer. Throws an `ApiError` unless it succeeds. */
@@ -102,11 +107,11 @@ export class ApiClient {
   }
 
   /** Waits for an answer, or a part of it. Throws an error that says what to do if it does not come. */
-  async #explained<T>(answer: Promise<T>): Promise<T> {
+  async #explained<T>(answer: Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
       return await answer;
     } catch (error) {
-      if (error instanceof ConfigError) throw error;
+      if (error instanceof ConfigError || signal?.aborted === true) throw error;
       throw this.noAnswer(error);
     }
   }
@@ -132,7 +137,7 @@ export class ApiClient {
   }
 
   async #fetch(
-    { method, path, query = {}, body, timeout_ms = TIMEOUT_MS, ...request }: ApiRequest,
+    { method, path, query = {}, body, timeout_ms = TIMEOUT_MS, signal, ...request }: ApiRequest,
     headers: Readonly<Record<string, string>>,
   ): Promise<Response> {
     const url = new URL(this.url + path);
@@ -143,7 +148,10 @@ export class ApiClient {
       method,
       headers: { Accept: "application/json", ...request.headers, ...headers },
       ...(body !== undefined && { body: isBody(body) ? body : JSON.stringify(body) }),
-      ...(timeout_ms > 0 && { signal: AbortSignal.timeout(timeout_ms) }),
+      signal: AbortSignal.any([
+        ...(signal === undefined ? [] : [signal]),
+        ...(timeout_ms > 0 ? [AbortSignal.timeout(timeout_ms)] : []),
+      ]),
       // The key is for this server alone.
       redirect: "error",
       tls: await this.#tls(),
@@ -174,8 +182,8 @@ export class ApiClient {
   }
 }
 
-function isBody(body: unknown): body is string | Uint8Array<ArrayBuffer> {
-  return typeof body === "string" || body instanceof Uint8Array;
+function isBody(body: unknown): body is string | Uint8Array<ArrayBuffer> | Blob {
+  return typeof body === "string" || body instanceof Uint8Array || body instanceof Blob;
 }
 
 const REFUSED = ["ECONNREFUSED", "ConnectionRefused"];
