@@ -57,13 +57,12 @@ export const COMMANDS = {
   },
   apply: {
     ...ofFunctions,
-    flags: ["dry-run", "prune", "pull"],
+    flags: ["json", "dry-run", "prune", "pull"],
     summary: "Make functions and routes what a manifest says",
     load: () => import("./commands/functions/apply.ts"),
   },
   export: {
     ...ofFunctions,
-    flags: [],
     summary: "Print all functions and routes as a manifest",
     load: () => import("./commands/functions/export.ts"),
   },

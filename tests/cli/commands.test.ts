@@ -121,6 +121,9 @@ describe("functions:", () => {
     expect(await person.types(["apply"], input)).toMatchObject({ code: 0, stdout: "+ function applied\n1 created\n" });
     expect(await person.types(["apply", "slipway.yaml", "--dry-run"], input)).toMatchObject({ code: 0 });
     expect(await slipway("export")).toContain(`  applied:\n    image: ${image}\n`);
+    expect(await json("export")).toMatchObject({ version: 1, functions: { applied: { image } } });
+    const { stdout } = await person.types(["apply", "--json"], input);
+    expect(JSON.parse(stdout)).toMatchObject({ dry_run: false, changes: [{ name: "applied", action: "unchanged" }] });
     await slipway("rm", "applied");
   });
 });

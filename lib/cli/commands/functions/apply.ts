@@ -21,7 +21,8 @@ export const define: Define = (command, { env, client, out, exitWith, isSet }) =
       const body = { manifest, variables, ...options };
       const request = { method: "POST", path: "/v1/apply", body, timeout_ms: TIMEOUT_MS } as const;
       const applied = await client().data<AppliedManifest>(request);
-      for (const line of linesOf(applied)) out.line(line);
+      if (out.json) out.value(applied);
+      else for (const line of linesOf(applied)) out.line(line);
       if (applied.dry_run && applied.changes.some(({ action }) => action !== "unchanged")) exitWith(EXIT.would_change);
     });
 };
