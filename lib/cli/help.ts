@@ -1,4 +1,4 @@
-import { Help, Option as CommanderOption } from "commander";
+import { Help, Option as CommanderOption } from "@commander-js/extra-typings";
 import type { Option } from "../config/option.ts";
 import { OPTIONS } from "../config/options.ts";
 import { COMMANDS, type CommandEntry, isCommand, type Uses } from "./command-table.ts";

@@ -20,7 +20,7 @@ export function repeated(text: string, before: readonly string[] = []): readonly
 
 /** Reads a value that may be in a file: `@FILE` is the content of a file, `-` and `@-` of standard input. */
 export async function contentOf(value: string): Promise<Uint8Array<ArrayBuffer>> {
-  if (value === "-" || value === "@-") return Bun.stdin.bytes();
+  if (value === "-" || value === "@-") return new Uint8Array(await Bun.stdin.arrayBuffer());
   if (!value.startsWith("@")) return new TextEncoder().encode(value);
   const file = value.slice(1);
   try {

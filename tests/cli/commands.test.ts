@@ -301,7 +301,7 @@ describe("access:", () => {
     const refused = await other.types(["ls", "--url", keyed.url]);
     expect(refused).toMatchObject({ code: 1, stdout: "" });
     expect(refused.stderr).toBe(
-      `slipway: An API key is needed: send it as "Authorization: Bearer <key>". Log in with "slipway login ${keyed.url}", or set API_KEY\n`,
+      `slipway: ${keyed.url} needs an API key: log in with "slipway login ${keyed.url}", or set API_KEY\n`,
     );
     expect((await other.types(["login", keyed.url], { env: { API_KEY: "wrong" } })).code).toBe(1);
     expect((await other.types(["ls"])).stderr).toContain("no answer from http://127.0.0.1:9999");

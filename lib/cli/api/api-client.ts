@@ -132,8 +132,10 @@ export class ApiClient {
 
   #advised(message: string, status: number): string {
     if (status !== 401) return message;
-    const done = this.#connection.key === null ? "" : " again";
-    return `${message}. Log in${done} with "slipway login ${this.url}", or set API_KEY`;
+    const login = `"slipway login ${this.url}", or set API_KEY`;
+    return this.#connection.key === null
+      ? `${this.url} needs an API key: log in with ${login}`
+      : `${message}. Log in again with ${login}`;
   }
 
   async #fetch(
