@@ -126,38 +126,38 @@ export const COMMANDS = {
   serve: {
     ...ofServer,
     summary: "Start the server (the default command)",
-    load: () => import("./commands/server/serve.ts"),
+    load: () => import("./commands/serving/serve.ts"),
   },
   status: {
     ...ofServer,
     uses: "client",
     flags: ["json"],
     summary: "Show how a running server is doing",
-    load: () => import("./commands/server/status.ts"),
+    load: () => import("./commands/serving/status.ts"),
   },
   healthcheck: {
     ...ofServer,
     uses: "client",
     summary: "Ask a server whether it is ready; exit 0 if it is",
-    load: () => import("./commands/server/healthcheck.ts"),
+    load: () => import("./commands/serving/healthcheck.ts"),
   },
   backup: {
     ...ofServer,
     uses: "data",
     summary: "Copy the database to a new file; safe while the server is running",
-    load: () => import("./commands/server/backup.ts"),
+    load: () => import("./commands/serving/backup.ts"),
   },
   sweep: {
     ...ofServer,
     uses: "engine",
     summary: "Remove the containers that a killed server left on the engine",
-    load: () => import("./commands/server/sweep.ts"),
+    load: () => import("./commands/serving/sweep.ts"),
   },
   openapi: {
     ...ofServer,
     uses: "nothing",
     summary: "Print the OpenAPI document",
-    load: () => import("./commands/server/openapi.ts"),
+    load: () => import("./commands/serving/openapi.ts"),
   },
 
   completion: {

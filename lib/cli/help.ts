@@ -15,9 +15,9 @@ type OptionName = keyof typeof OPTIONS;
 const CLIENT: readonly OptionName[] = ["url", "server", "apiKey", "apiKeyFile", "ca", "allowHttp"];
 const DATA: readonly OptionName[] = ["dataPath", "osEnv"];
 const ENGINE: readonly OptionName[] = [...DATA, "dockerHost", "dockerTlsVerify", "dockerCertPath"];
-const ONLY_CLIENT: readonly OptionName[] = ["url", "server", "ca", "allowHttp"];
+const ONLY_CLIENT: ReadonlySet<OptionName> = new Set<OptionName>(["url", "server", "ca", "allowHttp"]);
 // Object.keys forgets the type of the keys.
-const SERVER = (Object.keys(OPTIONS) as OptionName[]).filter((name) => !ONLY_CLIENT.includes(name));
+const SERVER = (Object.keys(OPTIONS) as OptionName[]).filter((name) => !ONLY_CLIENT.has(name));
 
 const SHOWN: Readonly<Record<Uses, readonly OptionName[]>> = {
   server: SERVER,

@@ -21,7 +21,7 @@ export function repeated(text: string, before: readonly string[] = []): readonly
 /** Reads a value that may be in a file: `@FILE` is the content of a file, `-` and `@-` of standard input. */
 export async function contentOf(value: string): Promise<Uint8Array<ArrayBuffer>> {
   if (value === "-" || value === "@-") return new Uint8Array(await Bun.stdin.arrayBuffer());
-  if (!value.startsWith("@")) return new TextEncoder().encode(value);
+  if (!value.startsWith("@")) return Uint8Array.from(Buffer.from(value));
   const file = value.slice(1);
   try {
     return new Uint8Array(await process.getBuiltinModule("node:fs/promises").readFile(file));

@@ -1,5 +1,5 @@
 import { ConfigError, readConfig, thisMachine, type Variables } from "../config/config.ts";
-import { messageOf } from "../domain/errors.ts";
+import { codeOf, messageOf } from "../domain/errors.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import { printable } from "./output/printable.ts";
 import type { ServerTasks } from "./tools.ts";
@@ -22,6 +22,6 @@ export async function run(argv: readonly string[], env: Variables, tasks: Server
 
 /** Ends the program when its reader has left, as `head` does. */
 function untilClosed(stdout: NodeJS.WriteStream): NodeJS.WriteStream {
-  stdout.on("error", (error) => process.exit("code" in error && error.code === "EPIPE" ? EXIT.ok : EXIT.failed));
+  stdout.on("error", (error) => process.exit(codeOf(error) === "EPIPE" ? EXIT.ok : EXIT.failed));
   return stdout;
 }

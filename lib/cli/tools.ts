@@ -22,15 +22,15 @@ export interface Tools {
   readonly tasks: ServerTasks;
   readonly out: Output;
   /** Reads all options. Throws a `ConfigError`. */
-  config(): Config;
+  readonly config: () => Config;
   /** Returns the client of the server that the options, or a saved login, name. Throws a `ConfigError`. */
-  client(): ApiClient;
+  readonly client: () => ApiClient;
   /** Returns whether a flag was given. */
-  isSet(flag: FlagName): boolean;
+  readonly isSet: (flag: FlagName) => boolean;
   /** Sets the exit code of a command that goes on to its end. */
-  exitWith(code: number): void;
+  readonly exitWith: (code: number) => void;
   /** The whole program, for commands about commands; all of them loaded and defined. */
-  wholeProgram(): Promise<CommandUnknownOpts>;
+  readonly wholeProgram: () => Promise<CommandUnknownOpts>;
 }
 
 /** Gives a command its arguments, options and action. */

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import type { Function } from "../../lib/domain/functions/functions.ts";
 import { VERSION } from "../../lib/version.ts";
 import { expectSuccess } from "../http/support/replies.ts";
 import { fixture } from "../support/images.ts";
@@ -14,7 +15,8 @@ const SCRIPT = {
   contract: "files",
   max_calls: 0,
   network: "none",
-} as const;
+  retry: { max_attempts: 1, min_ms: 0, max_ms: 0, on: [] },
+} satisfies Partial<Function>;
 
 let server: TestServer;
 let person: Person;
@@ -22,15 +24,13 @@ let person: Person;
 beforeAll(async () => {
   server = await TestServer.start();
   person = await Person.arrive({ SLIPWAY_URL: server.url });
-  await server.createFunction(await fixture("shell"), { name: "script", ...SCRIPT, retry: RETRY });
+  await server.createFunction(await fixture("shell"), { name: "script", ...SCRIPT });
 }, BUSY_TIMEOUT_MS);
 
 afterAll(async () => {
   await person[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
 }, BUSY_TIMEOUT_MS);
-
-const RETRY = { attempts: 1, min_delay_ms: 0, max_delay_ms: 0 };
 
 /** Types a command that must succeed, and returns what it prints. */
 async function slipway(...words: readonly string[]): Promise<string> {
@@ -130,14 +130,16 @@ describe("functions:", () => {
 
 describe("calls:", () => {
   test("invoke sends an argument, a file or standard input, and prints the answer as it is", async () => {
-    const echo = "cat request.json > response.json";
-    expect(await slipway("invoke", "script", echo)).toBe(echo);
-    await Bun.write(join(person.home, "body"), `${echo}\n`);
-    expect(await slipway("invoke", "script", "@body")).toBe(`${echo}\n`);
-    expect(await person.types(["invoke", "script", "-"], { input: echo })).toMatchObject({ stdout: echo });
+    const size = "wc -c < request.json > response.json";
+    expect(await slipway("invoke", "script", size)).toBe(`${size.length}\n`);
+    await Bun.write(join(person.home, "body"), `${size}\n`);
+    expect(await slipway("invoke", "script", "@body")).toBe(`${size.length + 1}\n`);
+    expect(await person.types(["invoke", "script", "-"], { input: size })).toMatchObject({
+      stdout: `${size.length}\n`,
+    });
     const bytes = 'printf "\\033[31m\\377" > response.body; echo {} > response.json';
     expect(await json("invoke", "script", bytes)).toMatchObject({ status: 200, body_base64: "G1szMW3/" });
-    expect(await slipway("invoke", "script", echo, "-i")).toStartWith("HTTP 200\n");
+    expect(await slipway("invoke", "script", size, "-i")).toStartWith("HTTP 200\n");
   });
 
   test("invoke fails with 4 if the function does, and says how to see why", async () => {
@@ -367,6 +369,6 @@ test("a reader that leaves early is no error", async () => {
 });
 
 test("replies are those of the API", async () => {
-  const listed = expectSuccess(await server.api<unknown>("GET", "/v1/functions"));
+  const listed = expectSuccess(await server.api("GET", "/v1/functions"));
   expect(await json<unknown>("ls")).toEqual(listed);
 });

@@ -125,7 +125,7 @@ export class ApiClient {
   #remedy(error: unknown): string {
     if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME/.test(codeOf(error)))
       return "Name the file with its certificate by --ca";
-    const isAway = REFUSED.includes(codeOf(error)) && isThisMachine(this.url);
+    const isAway = REFUSED.has(codeOf(error)) && isThisMachine(this.url);
     const first = isAway ? 'Start the server with "slipway serve"' : "Check the address";
     return `${first}, or name another with --url or "slipway login"`;
   }
@@ -188,12 +188,12 @@ function isBody(body: unknown): body is string | Uint8Array<ArrayBuffer> | Blob 
   return typeof body === "string" || body instanceof Uint8Array || body instanceof Blob;
 }
 
-const REFUSED = ["ECONNREFUSED", "ConnectionRefused"];
+const REFUSED: ReadonlySet<string> = new Set(["ECONNREFUSED", "ConnectionRefused"]);
 
 /** Returns why there is no answer. */
 function reasonOf(error: unknown): string {
   if (error instanceof Error && error.name === "TimeoutError") return "it takes too long";
-  if (REFUSED.includes(codeOf(error))) return "nothing listens there";
+  if (REFUSED.has(codeOf(error))) return "nothing listens there";
   // Without what Bun adds for its own users.
   return messageOf(error).replace(/\.? For more information.*$|\.$/s, "");
 }

@@ -23,7 +23,7 @@ export const define: Define = (command, { config, env, out }) => {
         ...(address !== undefined && { url: addressIn(address), isOwn: false }),
       };
       const name = given ?? new URL(connection.url).host;
-      if (!/^[^\u0000-\u0020\u007f-\u00a0]{1,255}$/u.test(name)) {
+      if (!/^[\p{L}\p{N}\p{P}\p{S}]{1,255}$/u.test(name)) {
         throw new ConfigError("Invalid --name: give 1 to 255 characters without spaces");
       }
       const needsKey =

@@ -1,7 +1,7 @@
 import { ConfigError } from "../../../config/config.ts";
 import { duration } from "../../../config/quantity-readers.ts";
 import type { Invocation } from "../../../domain/calls/invocations.ts";
-import { REASONS, type Reason } from "../../../domain/errors.ts";
+import type { Reason } from "../../../domain/errors.ts";
 import type { ApiClient } from "../../api/api-client.ts";
 import { waitForEnd } from "../../api/invocation-end.ts";
 import { about, segment } from "../../api/names.ts";
@@ -15,13 +15,13 @@ import type { Define } from "../../tools.ts";
 const WAIT_MS = 366 * 24 * 3_600_000;
 
 /** Reasons that are the function's: it was called. */
-const OF_FUNCTION: readonly Reason[] = [
+const OF_FUNCTION: ReadonlySet<Reason | undefined> = new Set<Reason>([
   "function_failed",
   "invalid_response",
   "response_too_large",
   "out_of_memory",
   "function_timeout",
-];
+]);
 
 /** `slipway invoke`: calls a function and prints its answer. */
 export const define: Define = (command, { client, out }) => {
@@ -94,8 +94,7 @@ async function print(server: ApiClient, out: Output, response: Response, include
   const isOwn = headers.get("content-security-policy")?.startsWith("sandbox") === true;
   if (!isOwn && !response.ok) {
     const error = await server.errorOf(response);
-    const isOfFunction = REASONS.some((reason) => reason === error.reason && OF_FUNCTION.includes(reason));
-    if (!isOfFunction) throw error;
+    if (!OF_FUNCTION.has(error.reason)) throw error;
     throw new CommandError(
       `${error.message}${id === null ? "" : `. "slipway logs ${id}" shows what it has printed`}`,
       EXIT.function_failed,
