@@ -69,6 +69,7 @@ export function createProgram(context: Context): {
   for (const [name, { summary, group, isHidden }] of Object.entries<CommandEntry>(COMMANDS)) {
     root
       .command(name, { hidden: isHidden === true })
+      .summary(summary)
       .description(summary)
       .helpGroup(GROUPS[group]);
   }

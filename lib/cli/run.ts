@@ -1,4 +1,5 @@
-import { ConfigError, readConfig, thisMachine, type Variables } from "../config/config.ts";
+import { ConfigError, type Flags, readConfig, thisMachine, type Variables } from "../config/config.ts";
+import { OPTIONS } from "../config/options.ts";
 import { codeOf, messageOf } from "../domain/errors.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import { printable } from "./output/printable.ts";
@@ -7,9 +8,8 @@ import type { ServerTasks } from "./tools.ts";
 /** Runs a command line (without the program's name), prints an error if there is one, and returns the exit code. */
 export async function run(argv: readonly string[], env: Variables, tasks: ServerTasks): Promise<number> {
   try {
-    const [command = "serve", ...more] = argv;
-    // The server starts without the parser if there is nothing to parse.
-    if (command === "serve" && more.length === 0) return await tasks.serve(readConfig({}, env, thisMachine()));
+    const flags = serverFlags(argv);
+    if (flags !== undefined) return await tasks.serve(readConfig(flags, env, thisMachine()));
     const { runProgram } = await import("./program.ts");
     const { stdout, stderr } = process;
     return await runProgram(argv, { env, machine: thisMachine(), tasks, stdout: untilClosed(stdout), stderr });
@@ -17,6 +17,25 @@ export async function run(argv: readonly string[], env: Variables, tasks: Server
     console.error(`slipway: ${printable(messageOf(error))}`);
     if (error instanceof CommandError) return error.exitCode;
     return error instanceof ConfigError ? EXIT.usage : EXIT.failed;
+  }
+}
+
+/**
+ * Returns the flags of a command line that only starts the server; undefined for all others, the wrong ones included. So the
+ * server starts without the parser of commands, and its start takes no longer for having them.
+ */
+export function serverFlags(argv: readonly string[]): Flags | undefined {
+  const [first] = argv;
+  if (first === undefined) return {};
+  if (first !== "serve" && !first.startsWith("-")) return undefined;
+  const { parseArgs } = process.getBuiltinModule("node:util");
+  const options = Object.fromEntries(Object.values(OPTIONS).map(({ flag }) => [flag, { type: "string" }] as const));
+  try {
+    const { values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true });
+    const [command = "serve", ...more] = positionals;
+    return command === "serve" && more.length === 0 ? values : undefined;
+  } catch {
+    return undefined;
   }
 }
 

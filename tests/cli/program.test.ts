@@ -2,10 +2,11 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { COMMANDS } from "../../lib/cli/command-table.ts";
 import { FLAGS } from "../../lib/cli/flags.ts";
-import { ConfigError } from "../../lib/config/config.ts";
+import { serverFlags } from "../../lib/cli/run.ts";
+import { ConfigError, readConfig } from "../../lib/config/config.ts";
 import { OPTIONS } from "../../lib/config/options.ts";
 import { VERSION } from "../../lib/version.ts";
-import { runFake } from "./support/fake-program.ts";
+import { MACHINE, runFake } from "./support/fake-program.ts";
 
 describe("a command line", () => {
   test.each<[argv: string[], task: string]>([
@@ -128,6 +129,39 @@ describe("options", () => {
       ),
       { numRuns: 60 },
     );
+  });
+
+  test("that only start the server are read without the parser of commands, to the same effect", async () => {
+    const words = fc.constantFrom(
+      "serve",
+      "ls",
+      "--port",
+      "--port=1",
+      "--data-path=d",
+      "--host",
+      "0.0.0.0",
+      "9",
+      "--prune",
+      "-v",
+      "--",
+      "--prot",
+    );
+    const lines = fc.array(words, { maxLength: 4 });
+    let quick = 0;
+    await fc.assert(
+      fc.asyncProperty(lines, async (argv) => {
+        const flags = serverFlags(argv);
+        if (flags === undefined) return;
+        quick += 1;
+        const read = () => readConfig(flags, { HOME: "/nowhere" }, MACHINE);
+        const ran = await runFake(argv).catch(String);
+        if (typeof ran === "string") expect(read).toThrow(ran.replace("ConfigError: ", ""));
+        else expect(ran).toMatchObject({ task: "serve", config: read() });
+      }),
+      { numRuns: 300 },
+    );
+    expect(quick).toBeGreaterThan(20);
+    expect(serverFlags(["--port", "1", "serve", "--host=::"])).toMatchObject({ port: "1", host: "::" });
   });
 
   test("of any text end in a ConfigError, in a help or in a command, and never in another error", async () => {
