@@ -1,60 +1,32 @@
-import { applyFile } from "./lib/cli/apply.ts";
-import { parseCommand, type Command } from "./lib/cli/command.ts";
-import { printExport } from "./lib/cli/export.ts";
 import { systemClock } from "./lib/clock.ts";
-import { type Config, ConfigError } from "./lib/config/config.ts";
-import { messageOf } from "./lib/domain/errors.ts";
-import { healthcheck } from "./lib/cli/healthcheck.ts";
-import { helpText } from "./lib/cli/help.ts";
+import { run } from "./lib/cli/run.ts";
+import type { ServerTasks } from "./lib/cli/tools.ts";
+import type { Config } from "./lib/config/config.ts";
 import { createLogger } from "./lib/log.ts";
-import { backupDatabase } from "./lib/server/data.ts";
-import { sweep } from "./lib/server/platform.ts";
-import { openApi, start } from "./lib/server/server.ts";
 import { VERSION } from "./lib/version.ts";
 
-try {
-  process.exitCode = await run(parseCommand(process.argv.slice(2), process.env));
-} catch (error) {
-  console.error(`slipway: ${messageOf(error)}`);
-  process.exitCode = error instanceof ConfigError ? 2 : 1;
-}
+/** The server's own code is loaded by the commands that need it: the others start without it. */
+const tasks: ServerTasks = {
+  serve,
+  backup: async (config, file) => {
+    const { backupDatabase } = await import("./lib/server/data.ts");
+    backupDatabase(config, file);
+  },
+  sweep: async (config) => {
+    const { sweep } = await import("./lib/server/platform.ts");
+    return sweep(config, loggerOf(config));
+  },
+  openApi: async (config) => {
+    const { openApi } = await import("./lib/server/server.ts");
+    return openApi(config, { log: loggerOf(config) });
+  },
+};
 
-async function run(command: Command): Promise<number> {
-  switch (command.command) {
-    case "serve":
-      return serve(command.config);
-    case "healthcheck":
-      return healthcheck(command.config);
-    case "apply":
-      return applyFile(command, process.env);
-    case "export":
-      return printExport(command.config);
-    case "backup":
-      backupDatabase(command.config, command.file);
-      console.error(
-        `slipway: copied the database to ${command.file}. The secrets in it can only be read with their key (secret.key in ` +
-          `the data directory, or SECRET_KEY), which is not in the copy: keep the key, too, in another place`,
-      );
-      return 0;
-    case "sweep": {
-      const removed = await sweep(command.config, loggerOf(command.config));
-      console.error(`slipway: ${removed === 1 ? "1 leftover container" : `${removed} leftover containers`} removed`);
-      return 0;
-    }
-    case "openapi":
-      console.log(await openApi(command.config, { log: loggerOf(command.config) }));
-      return 0;
-    case "help":
-      console.log(helpText());
-      return 0;
-    case "version":
-      console.log(`slipway ${VERSION}`);
-      return 0;
-  }
-}
+process.exitCode = await run(process.argv.slice(2), process.env, tasks);
 
 /** Serves until SIGTERM or SIGINT. A second signal exits at once. */
 async function serve(config: Config): Promise<number> {
+  const { start } = await import("./lib/server/server.ts");
   const log = loggerOf(config);
   const server = await start(config, { log });
   const { url, public_url } = server;

@@ -1,8 +1,9 @@
-// `bun run test [--newest] [arguments of bun test]`: sets up everything that the tests need, runs them and prints the
+// `bun run test [--newest | --emulated] [arguments of bun test]`: sets up everything that the tests need, runs them and prints the
 // counts. Without arguments it runs all tests on the engine of this machine, and some a second time on the newest engine.
-// Arguments go to one run alone, on the machine's engine or, with --newest, on the newest one.
+// Arguments go to one run alone, on the machine's engine or, with --newest, on the newest one. With --emulated it is one
+// on an emulated machine; without arguments the tests of cells run there.
 import { ALONE_TESTS } from "./engine/alone-tests.ts";
-import { acquireEngine, acquireSecondEngine, type Engine, startNewestEngine } from "./engine/engine.ts";
+import { acquireEngine, acquireSecondEngine, type Engine, startEmulated, startNewestEngine } from "./engine/engine.ts";
 import { NEWEST_TESTS } from "./engine/newest-tests.ts";
 import { runOrThrow, SetupError } from "./packages.ts";
 import { buildGate } from "./build-gate.ts";
@@ -14,16 +15,35 @@ import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
  */
 const TEST_TIMEOUT_MS = 30_000;
 
+/** The most that an emulated machine is slower than this one: some 20 times, and as much again for what else goes on. */
+const EMULATED_PACE = 40;
+/** What differs with the machine rather than with the engine: the kernel's part in cells. */
+const EMULATED_TESTS = ["walls", "left", "cells"].map((name) => `tests/e2e/cells/${name}.test.ts`);
+/** Their images: to build all would take half an hour there. */
+const EMULATED_FIXTURES = ["chaos", "probe"];
+
 await main(async () => {
-  const args = process.argv.slice(2).filter((arg) => arg !== "--newest");
-  const newest = process.argv.includes("--newest");
+  const options = ["--newest", "--emulated"];
+  const args = process.argv.slice(2).filter((arg) => !options.includes(arg));
+  const [newest, emulated] = options.map((option) => process.argv.includes(option));
   say("Packages and gate");
   await installPackages();
   await buildGate();
   const results: Result[] = [];
-  if (args.length > 0) {
+  if (emulated) {
+    process.env["SLIPWAY_TEST_PACE"] ??= String(EMULATED_PACE);
+    const tests = args.length > 0 ? args : EMULATED_TESTS;
+    results.push(
+      ...(await runOn(
+        "An emulated machine",
+        [startEmulated],
+        (engines) => runTests(engines, tests),
+        EMULATED_FIXTURES,
+      )),
+    );
+  } else if (args.length > 0) {
     const start = newest ? startNewestEngine : acquireEngine;
-    results.push(...(await runOn(nameOf(newest), [start], (engines) => runTests(engines, args))));
+    results.push(...(await runOn(nameOf(newest === true), [start], (engines) => runTests(engines, args))));
   } else {
     const two = [acquireEngine, acquireSecondEngine];
     if (!newest) results.push(...(await runOn(nameOf(false), two, (engines) => runBelow(engines, ["tests"]))));
@@ -48,11 +68,12 @@ function nameOf(newest: boolean): string {
   return newest ? "The newest engine" : "The machine's engine";
 }
 
-/** Runs tests on engines, with their images, and stops the private ones. An engine that cannot be had is a failure. */
+/** Runs tests on engines, with these images or all, and stops the private ones. An engine that cannot be had is a failure. */
 async function runOn(
   what: string,
   starts: readonly Start[],
   tests: (engines: readonly Engine[]) => Promise<Result | readonly Result[]>,
+  images: readonly string[] = [],
 ): Promise<readonly Result[]> {
   await using held = new AsyncDisposableStack();
   const engines: Engine[] = [];
@@ -70,20 +91,33 @@ async function runOn(
     say(
       `${what}: ${await versionOf(engine)}, ${engine.isPrivate ? "a private one" : "running already"}, ${engine.host}`,
     );
-  await Promise.all(engines.map((engine) => buildFixtures(engine)));
+  await Promise.all(engines.map((engine) => buildFixtures(engine, images)));
   say("Tests");
   // Awaited here: the engines stop at the end of this scope.
   return [await tests(engines)].flat();
 }
 
-/** Returns an engine's version and where it keeps images, such as `28.5.2+dfsg4 (overlayfs)`. */
+/** Returns an engine's version, where it keeps images, and its cgroups, such as `28.5.2+dfsg4 (overlayfs, cgroup v2)`. */
 async function versionOf({ client }: Engine): Promise<string> {
-  const { ServerVersion, Driver } = (await client.json("GET", "/info")) as { ServerVersion?: string; Driver?: string };
-  return `${ServerVersion} (${Driver})`;
+  const { ServerVersion, Driver, CgroupVersion } = (await client.json("GET", "/info")) as EngineInfo;
+  return `${ServerVersion} (${Driver}, cgroup v${CgroupVersion})`;
 }
 
-async function buildFixtures({ host }: Engine): Promise<void> {
-  await runOrThrow(["env", `DOCKER_HOST=${host}`, process.execPath, inRepository("tests/support/build-fixtures.ts")]);
+/** A part of the engine's own format. */
+interface EngineInfo {
+  readonly ServerVersion?: string;
+  readonly Driver?: string;
+  readonly CgroupVersion?: string;
+}
+
+async function buildFixtures({ host }: Engine, images: readonly string[]): Promise<void> {
+  await runOrThrow([
+    "env",
+    `DOCKER_HOST=${host}`,
+    process.execPath,
+    inRepository("tests/support/build-fixtures.ts"),
+    ...images,
+  ]);
 }
 
 /** Runs the test files below `paths`: first side by side, then those that must be alone. */
@@ -113,7 +147,7 @@ async function runTests(engines: readonly Engine[], args: readonly string[]): Pr
   const sideBySide = hosts.length > 1;
   const child = Bun.spawn(
     [
-      [process.execPath, "test", `--timeout=${TEST_TIMEOUT_MS}`],
+      [process.execPath, "test", `--timeout=${TEST_TIMEOUT_MS * Number(process.env["SLIPWAY_TEST_PACE"] ?? 1)}`],
       sideBySide ? [`--parallel=${hosts.length}`, "--parallel-delay=0", "--no-isolate"] : [],
       args,
     ].flat(),

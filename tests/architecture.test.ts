@@ -42,7 +42,8 @@ const SEAMS: readonly (readonly [folder: string, entry: RegExp, importer: Layer]
 const OWNED: Readonly<Record<string, readonly string[]>> = {
   "bun:sqlite": ["store"],
   "docker-modem": ["docker"],
-  "tar-stream": ["docker"],
+  "tar-stream": ["docker", "cli"],
+  "@balena/dockerignore": ["cli"],
   elysia: ["http"],
   marked: ["http"],
   "swagger-ui-dist": ["http"],

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { startEmulatedEngine } from "./emulated-engine.ts";
 import { EngineClient } from "./engine-client.ts";
 import { findProgram, runOrThrow, SetupError } from "../packages.ts";
 import { startPrivateEngine } from "./private-engine.ts";
@@ -50,6 +51,12 @@ export async function acquireSecondEngine(): Promise<Engine | undefined> {
  */
 export async function startNewestEngine(): Promise<Engine> {
   const started = await startPrivateEngine("newest");
+  return engineOf(started.client, true, () => started.stop());
+}
+
+/** Starts an engine on an emulated machine with cgroup v2 and AppArmor; see `startEmulatedEngine`. */
+export async function startEmulated(): Promise<Engine> {
+  const started = await startEmulatedEngine();
   return engineOf(started.client, true, () => started.stop());
 }
 

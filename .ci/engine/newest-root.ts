@@ -49,9 +49,10 @@ async function buildRoot(directory: string): Promise<void> {
   await mkdir(dirname(directory), { recursive: true });
   const work = await mkdtemp(`${directory}-`);
   try {
-    const packages = await download(join(work, "apt"));
+    const packages = await downloadPackages(join(work, "apt"), PACKAGES, SUITE);
     const root = join(work, "root");
-    await unpack(packages, root);
+    await unpackPackages(packages, root);
+    await writeVersion(packages, root);
     // Whoever is first wins; the other's is as good.
     await rm(directory, { recursive: true, force: true });
     await rename(root, directory).catch((error: unknown) => {
@@ -64,13 +65,18 @@ async function buildRoot(directory: string): Promise<void> {
   }
 }
 
-/** Downloads the packages with everything that they depend on, as apt would for a machine that has nothing yet. */
-async function download(apt: string): Promise<string[]> {
+/**
+ * Downloads packages with everything that they depend on, as apt would for a machine that has nothing yet. Without a suite
+ * it is that of this machine.
+ */
+export async function downloadPackages(apt: string, packages: readonly string[], suite?: string): Promise<string[]> {
   await ensureProgram("apt-get", ["apt"]);
   for (const path of ["etc/apt.conf.d", "etc/preferences.d", "lists/partial", "archives/partial", "dpkg"])
     await mkdir(join(apt, path), { recursive: true });
   await Bun.write(join(apt, "dpkg/status"), "");
-  await Bun.write(join(apt, "etc/sources.list"), `deb [signed-by=${KEYRING}] ${await archive()} ${SUITE} main\n`);
+  const { address, codename } = await archive();
+  const source = `deb [signed-by=${KEYRING}] ${address} ${suite ?? codename} main\n`;
+  await Bun.write(join(apt, "etc/sources.list"), source);
   const options = [
     `Dir::Etc=${apt}/etc`,
     `Dir::State=${apt}`,
@@ -84,13 +90,13 @@ async function download(apt: string): Promise<string[]> {
   ].flatMap((option) => ["-o", option]);
   const get = (...words: string[]) => runOrThrow(["apt-get", "-q", ...options, ...words]);
   await get("update");
-  await get("install", "-y", "--no-install-recommends", "--download-only", ...PACKAGES);
+  await get("install", "-y", "--no-install-recommends", "--download-only", ...packages);
   const files = await Array.fromAsync(new Bun.Glob("*.deb").scan({ cwd: join(apt, "archives"), absolute: true }));
   return files.toSorted();
 }
 
-/** Returns the address of the archive that this machine gets its own packages from. */
-async function archive(): Promise<string> {
+/** Returns the address of the archive that this machine gets its own packages from, and the name of its release. */
+async function archive(): Promise<{ readonly address: string; readonly codename: string }> {
   const find = async (): Promise<string | undefined> => {
     const format = "$(ORIGIN) $(CODENAME) $(REPO_URI)";
     const { stdout } = await run(["apt-get", "indextargets", "--format", format, "Created-By: Packages"]);
@@ -102,12 +108,13 @@ async function archive(): Promise<string> {
     await updatePackageLists();
     line = await find();
   }
-  const address = line?.split(" ")[2];
-  if (address === undefined) throw unavailable("this machine gets no packages from Debian");
-  return address;
+  const [, codename, address] = line?.split(" ") ?? [];
+  if (codename === undefined || address === undefined) throw unavailable("this machine gets no packages from Debian");
+  return { address, codename };
 }
 
-async function unpack(packages: readonly string[], root: string): Promise<void> {
+/** Unpacks packages into a new root. */
+export async function unpackPackages(packages: readonly string[], root: string): Promise<void> {
   for (const name of MERGED) {
     await mkdir(join(root, "usr", name), { recursive: true });
     await symlink(`usr/${name}`, join(root, name));
@@ -115,9 +122,15 @@ async function unpack(packages: readonly string[], root: string): Promise<void> 
   for (const name of DIRECTORIES) await mkdir(join(root, name), { recursive: true });
   for (const name of ["resolv.conf", "hosts"]) await Bun.write(join(root, "etc", name), "");
   const dpkg = requireProgram("dpkg-deb");
-  await Promise.all(packages.map((file) => runOrThrow([dpkg, "-x", file, root])));
+  // Packages of older releases have things in /lib, which is a link here: tar goes through it only if told so.
+  const unpackOne = 'set -o pipefail; "$1" --fsys-tarfile "$2" | tar -x -C "$3" --keep-directory-symlink';
+  await Promise.all(packages.map((file) => runOrThrow(["bash", "-c", unpackOne, "bash", dpkg, file, root])));
   // A script of its package would choose one.
   for (const name of ["iptables", "ip6tables"]) await symlink("xtables-nft-multi", join(root, "usr/sbin", name));
+}
+
+async function writeVersion(packages: readonly string[], root: string): Promise<void> {
+  const dpkg = requireProgram("dpkg-deb");
   const engine = packages.find((file) => file.includes("/docker.io_")) ?? "";
   const version = await runOrThrow([dpkg, "-f", engine, "Version"]);
   await Bun.write(join(root, VERSION_FILE), version);

@@ -57,6 +57,7 @@ export const ACCESS_OPTIONS = {
     read: apiKey,
     default: null,
     defaultHelp: "created at the first start that needs one, and printed once",
+    clientDefaultHelp: "the key of the login to that server",
     secret: true,
   },
   apiKeyFile: {

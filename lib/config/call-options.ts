@@ -10,12 +10,13 @@ import {
 import { callbackAllow } from "./network-readers.ts";
 import type { OptionTable } from "./option.ts";
 import { duration, showDuration, showSize, size } from "./quantity-readers.ts";
+import { integer } from "./readers.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-/** Limits of calls, of requests to the engine, and of callbacks. */
+/** Limits of calls, of builds and other requests to the engine, and of callbacks. */
 export const CALL_OPTIONS = {
   maxRequestBytes: {
     flag: "max-request-bytes",
@@ -72,6 +73,30 @@ export const CALL_OPTIONS = {
     help: "How long the engine may take to answer, except for a pull.",
     read: duration(100, HOUR),
     default: "30s",
+  },
+  buildBytes: {
+    flag: "build-bytes",
+    variable: "BUILD_BYTES",
+    value: "SIZE",
+    help: "The largest build context, as it is sent and when it is unpacked.",
+    read: size(1024, 1024 ** 4),
+    default: "512MiB",
+  },
+  buildTimeoutMs: {
+    flag: "build-timeout-ms",
+    variable: "BUILD_TIMEOUT_MS",
+    value: "TIME",
+    help: "How long a build may take.",
+    read: duration(1_000, 24 * 3_600_000),
+    default: "15m",
+  },
+  buildsAtOnce: {
+    flag: "builds-at-once",
+    variable: "BUILDS_AT_ONCE",
+    value: "COUNT",
+    help: "The most builds that run at the same time; further ones wait.",
+    read: integer(1, 64),
+    default: "2",
   },
   pullTimeoutMs: {
     flag: "pull-timeout-ms",

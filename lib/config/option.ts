@@ -24,6 +24,8 @@ export interface Option {
   readonly default: string | ((origin: Origin) => string) | null;
   /** The words of the help for a default that depends on the machine. */
   readonly defaultHelp?: string;
+  /** The same for commands that call a server, if their default is another. */
+  readonly clientDefaultHelp?: string;
   /** Keeps the value out of messages. */
   readonly secret?: true;
 }

@@ -1,8 +1,7 @@
-import { serverAddress } from "./network-readers.ts";
 import type { OptionTable } from "./option.ts";
-import { oneOf, text } from "./readers.ts";
+import { text } from "./readers.ts";
 
-/** TLS of the server, and of the command line that calls one. */
+/** TLS of the server. */
 export const TLS_OPTIONS = {
   tlsCert: {
     flag: "tls-cert",
@@ -20,30 +19,5 @@ export const TLS_OPTIONS = {
     help: "File with the private key of --tls-cert (PEM).",
     read: text,
     default: null,
-  },
-  url: {
-    flag: "url",
-    variable: "SLIPWAY_URL",
-    value: "URL",
-    help: "With healthcheck, apply and export: the server to call, such as https://slipway.example.com.",
-    read: serverAddress,
-    default: null,
-    defaultHelp: "the one at --host and --port",
-  },
-  ca: {
-    flag: "ca",
-    variable: "SLIPWAY_CA",
-    value: "FILE",
-    help: "With the same commands: file with the certificates (PEM) that the server's is checked against, in place of the system's.",
-    read: text,
-    default: null,
-  },
-  allowHttp: {
-    flag: "allow-http",
-    variable: "ALLOW_HTTP",
-    value: "MODE",
-    help: "on: apply and export send the key over plain http to another machine, too, where everyone on the way can read it.",
-    read: oneOf("on", "off"),
-    default: "off",
   },
 } as const satisfies OptionTable;

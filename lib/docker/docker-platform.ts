@@ -15,6 +15,7 @@ import { Images } from "./api/images.ts";
 import { Networks } from "./api/networks.ts";
 import { checkCredentials } from "./api/registry-auth.ts";
 import { engineArchitecture } from "./api/system.ts";
+import { ImageBuilds } from "./builds/image-builds.ts";
 import type { ContainerChannel } from "./containers/container-channel.ts";
 import { gateBinary } from "./containers/gate-binary.ts";
 import { GateVolume } from "./containers/gate-volume.ts";
@@ -40,6 +41,11 @@ export interface DockerPlatformOptions {
   /** The part of CONTEXT_PATH before the id. */
   readonly context_path: string;
   readonly credentialsFor: (host: string) => CurrentCredentials | undefined;
+  /** Returns the credentials of all registries that can be opened. */
+  readonly allCredentials: () => readonly RegistryCredentials[];
+  /** The most bytes of a build's context when it is unpacked, and the time that its build may take. */
+  readonly build_bytes: number;
+  readonly build_timeout_ms: number;
   /** Called with what each pull has done on the engine. */
   readonly onPulled: (pulled: Pulled) => Promise<void>;
   /** Returns the names that pulls of this server gave an image, in full. */
@@ -65,6 +71,7 @@ export class DockerPlatform implements Platform {
   readonly health: EngineEvents;
   readonly images: ImageResolver;
   readonly inventory: OwnImages;
+  readonly builder: ImageBuilds;
   readonly #clock: Clock;
   readonly #connection: EngineConnection;
   readonly #own: OwnContainers;
@@ -111,6 +118,17 @@ export class DockerPlatform implements Platform {
       credentialsFor: options.credentialsFor,
       pulledNames: options.pulledNames,
       onRenamed: options.onImageRenamed,
+    });
+    this.builder = new ImageBuilds({
+      connection,
+      images,
+      containers,
+      owner,
+      context_bytes: options.build_bytes,
+      timeout_ms: options.build_timeout_ms,
+      credentials: options.allCredentials,
+      clock,
+      log,
     });
     this.#launcher = this.#createLauncher(options, containers);
     this.#holders = new NetworkHolders(this.#launcher, (group) => this.#listener.onGroupLost(group));

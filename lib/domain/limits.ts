@@ -82,6 +82,15 @@ export const REPLAYS = { default: 100, max: 1_000 } as const;
 export const WAIT_MS = 60_000;
 /** Entries of the audit log that are kept, by event. They take about 200 bytes each. */
 export const AUDIT = { change: 100_000, refused_key: 10_000 } as const;
+/** Builds whose records are kept, and the most of each one's output. */
+export const BUILDS = 200;
+export const BUILD_LOG_BYTES = MIB;
+/** Builds whose contexts arrive or wait for their turn: each is a file in the data directory. */
+export const BUILDS_WAITING = 8;
+/** The largest Dockerfile; Docker's own files have a few kilobytes. */
+export const DOCKERFILE_BYTES = MIB;
+/** The time for which the image of a build stays although no function uses it yet, in milliseconds. */
+export const BUILT_IMAGE_MS = 3_600_000;
 /** Queued invocations of all functions. */
 export const QUEUED = 1_000_000;
 

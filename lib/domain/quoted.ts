@@ -10,6 +10,7 @@ export function quoted(text: string, characters = QUOTED_CHARACTERS): string {
 
 /** The hint for each kind of record: the endpoint that lists it. */
 const LISTS = {
+  build: "GET /v1/builds lists those that are kept",
   function: "GET /v1/functions lists them",
   invocation: "GET /v1/invocations lists those that are kept",
   key: "GET /v1/keys lists them",

@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import { SCOPES } from "../domain/keys.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import type { BuildService } from "../services/builds/builds.ts";
 import type { CallbackSecrets } from "../services/callbacks/signing-secrets.ts";
 import type { CallbackService } from "../services/callbacks/callbacks.ts";
 import type { ResultService } from "../services/calls/results.ts";
@@ -25,6 +26,7 @@ import { type ClientAddress, clientOf } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { auditRoutes } from "./api/audit.ts";
+import { buildsRoutes } from "./api/builds/builds.ts";
 import { callbackSecretRoutes, functionSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { manualRoutes } from "./docs/routes.ts";
@@ -79,7 +81,9 @@ export interface AppServices {
   readonly log: Logger;
   /** The callers that routes have counted, on all listeners. */
   readonly rates: RateLimits;
+  readonly builds: BuildService;
   readonly request_bytes: number;
+  readonly build_bytes: number;
   readonly idle_timeouts: IdleTimeouts;
   readonly slowReaders: SlowReaders;
   readonly bodyMemory: BodyMemory;
@@ -107,6 +111,7 @@ export function createApp(services: AppServices): AnyElysia {
     .use(routesRoutes(guard("/v1/routes", DEPLOYING), routes))
     .use(secretsRoutes(guard("/v1/secrets", DEPLOYING), services.secrets))
     .use(registriesRoutes(guard("/v1/registries", DEPLOYING), services.registries))
+    .use(buildsRoutes(guard("/v1/builds", DEPLOYING), services))
     .use(manifestRoutes(guard("/v1", DEPLOYING), services.manifests))
     .use(schedulesRoutes(guard("/v1/schedules", DEPLOYING), services.schedules))
     .use(invocationsRoutes(guard("/v1/invocations", CALLING), tools))

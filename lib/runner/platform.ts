@@ -1,3 +1,4 @@
+import type { BuildReason, BuildRequest, BuildStep } from "../domain/builds/builds.ts";
 import { AppError } from "../domain/errors.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import type { ImageSignals } from "../domain/functions/detection.ts";
@@ -14,6 +15,7 @@ import type { ReadyFrame } from "./gate-protocol/frames.ts";
 export interface Platform extends AsyncDisposable {
   readonly images: PlatformImages;
   readonly inventory: ImageInventory;
+  readonly builder: ImageBuilder;
   readonly health: PlatformHealth;
   /** Connects and stays connected. Does not wait for the first connection. */
   start(listener: PlatformListener): void;
@@ -140,6 +142,40 @@ export interface ImageInventory {
   /** Removes an image of ours, unless it is in use or has a name that none of our pulls gave it. */
   remove(image: NamedImage, ours: PulledImage): Promise<Removal>;
 }
+
+/** Builds images. */
+export interface ImageBuilder {
+  /**
+   * Builds an image. Returns what came of it; throws `engine_unavailable`, and the signal's reason if it aborts, which
+   * cancels the build.
+   */
+  build(order: BuildOrder, watcher: BuildWatcher): Promise<BuildResult>;
+  /** Takes a name from an image that was built, and removes the image with its last name. */
+  discard(image: string): Promise<void>;
+  /** Removes what builds have left behind besides their images. Call it only while none of ours runs. */
+  sweep(): Promise<void>;
+}
+
+/** An image to build. */
+export interface BuildOrder {
+  readonly request: BuildRequest;
+  /** The name that the image gets. */
+  readonly image: string;
+  /** The file with the context: a tar archive, packed with gzip or not. */
+  readonly context: string;
+  readonly signal: AbortSignal;
+}
+
+/** Hears of the progress of a build. */
+export interface BuildWatcher {
+  readonly onStep: (step: BuildStep) => void;
+  readonly onText: (text: string) => void;
+}
+
+/** The result of a build that came to its end: the image with its full names, or what went wrong. */
+export type BuildResult =
+  | { readonly image_id: string; readonly names: readonly string[] }
+  | { readonly reason: Extract<BuildReason, "build_failed" | "context_invalid">; readonly error: string };
 
 /** A function's own values for its image's entrypoint and command. */
 export type OwnCommand = Partial<Pick<Settings, "entrypoint" | "command">>;

@@ -5,6 +5,7 @@ import { BodyMemory } from "../http/calls/body-memory.ts";
 import { SlowReaders } from "../http/wire/slow-readers.ts";
 import { VERSION } from "../version.ts";
 import { createAccess } from "./access.ts";
+import { createBuilds } from "./images/builds.ts";
 import { createCallbacks } from "./callbacks.ts";
 import { createCalls } from "./calls.ts";
 import type { Capability, Tools } from "./capability.ts";
@@ -32,6 +33,7 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
   // The runner is made first, and calls services that are made with it.
   const links: RunnerLinks = {
     credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),
+    allCredentials: () => catalogue.services.registries.allCredentials(),
     onPulled: (pulled) => catalogue.services.retention.pulled(pulled),
     pulledNames: (imageId) => catalogue.services.retention.namesOf(imageId),
     onImageRenamed: (renamed) => catalogue.services.functions.imageRenamed(renamed),
@@ -47,6 +49,7 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
   const services = { ...platform.services, ...catalogue.services, ...calls.services, ...callbacks.services };
   const work = createWork(tools, data, { ...services, bodyMemory });
   const access = await createAccess(tools, data, services);
+  const builds = createBuilds(tools, data, { ...platform.services, ...catalogue.services });
   const serverProcess = createProcess(tools, data, services);
   const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
   const slowReaders = stack.use(new SlowReaders({ clock, timeouts: idle_timeouts }));
@@ -54,6 +57,7 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     ...services,
     ...work.services,
     ...access.services,
+    ...builds.services,
     ...serverProcess.services,
     checkCallbackUrl: (url) => services.followers.checkCallbackUrl(url),
     metrics,
@@ -61,6 +65,7 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     log,
     rates: new RateLimits(clock),
     request_bytes: config.maxRequestBytes,
+    build_bytes: config.buildBytes,
     idle_timeouts,
     bodyMemory,
     slowReaders,
@@ -70,7 +75,7 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     app: createApp(appServices),
     publicApp: config.publicPort === null ? undefined : createPublicApp(appServices),
     slowReaders,
-    capabilities: [calls, platform, catalogue, work, callbacks, access, serverProcess],
+    capabilities: [calls, platform, catalogue, builds, work, callbacks, access, serverProcess],
     new_key: access.new_key,
   };
 }

@@ -15,7 +15,7 @@ import { readEngineAddress } from "./engine-certificates.ts";
 /** The calls that the runner and its platform make to the rest of the server. */
 export type RunnerLinks = Pick<
   DockerPlatformOptions,
-  "credentialsFor" | "onPulled" | "pulledNames" | "onImageRenamed"
+  "credentialsFor" | "allCredentials" | "onPulled" | "pulledNames" | "onImageRenamed"
 > &
   Pick<RunnerOptions, "onSwept" | "onRoom" | "secretsFor">;
 
@@ -35,6 +35,8 @@ export async function createPlatform(
       engine: await readEngineAddress(config, { clock, log }),
       engine_timeout_ms: config.engineTimeoutMs,
       pull_timeout_ms: config.pullTimeoutMs,
+      build_bytes: config.buildBytes,
+      build_timeout_ms: config.buildTimeoutMs,
       context_name: config.contextName,
       context_path: config.contextPath,
     }),

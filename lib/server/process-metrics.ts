@@ -1,6 +1,7 @@
 import { readdirSync } from "node:fs";
 import type { Clock } from "../clock.ts";
 import type { Metrics } from "../metrics.ts";
+import { VERSION } from "../version.ts";
 
 /** Adds metrics of the process, under the names that Prometheus clients use, and of its database. */
 export function watchProcess(metrics: Metrics, clock: Clock, databaseBytes: () => number): void {
@@ -17,6 +18,9 @@ export function watchProcess(metrics: Metrics, clock: Clock, databaseBytes: () =
   metrics.gauge("process_start_time_seconds", "When the server started, in seconds since the epoch", [], () =>
     one(startedAt),
   );
+  metrics.gauge("slipway_build_info", "Always 1; the label is the version of the server", ["version"], () => [
+    { labels: { version: VERSION }, value: 1 },
+  ]);
   metrics.gauge("slipway_database_bytes", "Size of the database and its write-ahead log", [], () =>
     one(databaseBytes()),
   );

@@ -176,15 +176,22 @@ export interface SettingStore {
   replaceCallbackSecrets(before: string | null, after: string): Promise<void>;
 }
 
-/** The images that this server pulled. */
+/** The images that this server pulled or built. */
 export interface PulledImageStore {
   get(imageId: string): PulledImage | undefined;
   list(): PulledImage[];
-  /** Lists the images that no function needs if `keep` versions of each are kept, oldest first. */
+  /**
+   * Lists the images that no function needs if `keep` versions of each are kept, oldest first; not those that are kept for
+   * a while in any case.
+   */
   unneeded(keep: number): PulledImage[];
   isNeeded(imageId: string, keep: number): boolean;
-  /** Notes what a pull has changed on the engine. */
-  record(pulled: Pulled): Promise<void>;
+  /** From now on keeps the images that functions need only as long as they do, whatever was asked for before. */
+  noteUsed(keep: number): Promise<void>;
+  /** Returns the soonest moment at which an image is no longer kept in any case; undefined if there is none. */
+  keptUntil(): string | undefined;
+  /** Notes what a pull or a build has changed on the engine. With `keepUntil` the image stays until then in any case. */
+  record(pulled: Pulled, keepUntil?: string): Promise<void>;
   delete(imageId: string): Promise<void>;
 }
 

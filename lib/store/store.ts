@@ -1,6 +1,7 @@
 import type { Function } from "../domain/functions/functions.ts";
 import type { Route } from "../domain/routes/routes.ts";
 import type { AuditLog } from "./audit.ts";
+import type { BuildStore } from "./builds.ts";
 import type {
   Basis,
   FunctionStore,
@@ -34,6 +35,7 @@ export interface Store extends AsyncDisposable {
   readonly ledger: Ledger;
   readonly history: History;
   readonly audit: AuditLog;
+  readonly builds: BuildStore;
   /** A number that differs after each change of the configuration; a `Basis` has it. */
   readonly revision: number;
   /** Lists all functions and all routes, oldest first, in slices and as of one moment. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { closest } from "fastest-levenshtein";
-import { parseCommand } from "../../lib/cli/command.ts";
+import { createProgram } from "../../lib/cli/program.ts";
 import { ConfigError, readConfig, type Config, type Variables } from "../../lib/config/config.ts";
 import { OPTIONS } from "../../lib/config/options.ts";
 
@@ -9,9 +9,19 @@ const SECRET_KEY = Buffer.alloc(32, "k");
 const machine = { memory_bytes: 4096 * MIB, cpus: 4, directory: "/here" };
 
 function config(argv: readonly string[], env: Variables = {}): Config {
-  const parsed = parseCommand(argv, env, machine);
-  if (!("config" in parsed)) throw new Error("no config");
-  return parsed.config;
+  let served: Config | undefined;
+  const serve = async (config: Config) => {
+    served = config;
+    return 0;
+  };
+  const unused = () => Promise.reject(new Error("It serves"));
+  const tasks = { serve, backup: unused, sweep: unused, openApi: unused };
+  const stream = { write: () => undefined };
+  const { root } = createProgram({ env, machine, tasks, stdout: stream, stderr: stream });
+  // Without a command nothing is loaded, so all of it happens now.
+  root.parse(argv, { from: "user" });
+  if (served === undefined) throw new Error("no config");
+  return served;
 }
 
 describe("readConfig", () => {
@@ -31,6 +41,7 @@ describe("readConfig", () => {
       tlsCert: null,
       tlsKey: null,
       url: null,
+      server: null,
       ca: null,
       allowHttp: "off",
       trustedProxies: [],
@@ -56,6 +67,9 @@ describe("readConfig", () => {
       stallTimeoutMs: 60_000,
       drainMs: 30_000,
       engineTimeoutMs: 30_000,
+      buildBytes: 512 * MIB,
+      buildTimeoutMs: 900_000,
+      buildsAtOnce: 2,
       pullTimeoutMs: 600_000,
       minScheduleIntervalMs: 10_000,
       callbackTimeoutMs: 15_000,

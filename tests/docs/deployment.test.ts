@@ -1,4 +1,4 @@
-import { COMMANDS } from "../../lib/cli/command.ts";
+import { COMMANDS } from "../../lib/cli/command-table.ts";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { OPTIONS } from "../../lib/config/options.ts";

@@ -4,9 +4,10 @@ import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
-import { ApiClient } from "../../lib/cli/api-client.ts";
-import { healthcheck } from "../../lib/cli/healthcheck.ts";
+import { ApiClient } from "../../lib/cli/api/api-client.ts";
+import { configuredConnection } from "../../lib/cli/api/connection.ts";
 import { type Config, ConfigError, readConfig, thisMachine } from "../../lib/config/config.ts";
+import { runFake } from "../cli/support/fake-program.ts";
 import { makeCertificate } from "../support/certificates.ts";
 import { eventually } from "../support/pace.ts";
 import { TestServer } from "../support/server.ts";
@@ -144,23 +145,28 @@ describe("TLS_CERT and TLS_KEY (A5)", () => {
 describe("the command line (A5)", () => {
   const config = (variables: Record<string, string>): Config => readConfig({}, variables, thisMachine());
   const exported = (variables: Record<string, string>) =>
-    new ApiClient(config({ API_KEY: "the-key", ...variables }))
-      .call({ method: "GET", path: "/v1/export", timeout_ms: 5_000 })
+    new ApiClient(configuredConnection(config({ API_KEY: "the-key", ...variables })))
+      .text({ method: "GET", path: "/v1/export", timeout_ms: 5_000 })
       .catch((error: unknown) => String(error));
+  const healthcheck = (variables: Record<string, string>) =>
+    runFake(["healthcheck"], variables).then(
+      ({ code }) => code,
+      () => 1,
+    );
 
   test("calls a server by its URL, and checks its certificate", async () => {
     await using server = await startWith("one");
     const { url } = server;
     expect(await exported({ SLIPWAY_URL: url, SLIPWAY_CA: at("one.pem") })).not.toContain("Error");
     expect(await exported({ SLIPWAY_URL: url, SLIPWAY_CA: at("two.pem") })).toContain("no answer from https://");
-    expect(await exported({ SLIPWAY_URL: url })).toContain("no answer from https://");
+    expect(await exported({ SLIPWAY_URL: url })).toContain("Name the file with its certificate by --ca");
     expect(await exported({ SLIPWAY_URL: url, SLIPWAY_CA: at("none") })).toContain("Cannot read SLIPWAY_CA");
-    expect(await healthcheck(config({ SLIPWAY_URL: url, SLIPWAY_CA: at("one.pem") }))).toBe(0);
-    expect(await healthcheck(config({ SLIPWAY_URL: url }))).toBe(1);
+    expect(await healthcheck({ SLIPWAY_URL: url, SLIPWAY_CA: at("one.pem") })).toBe(0);
+    expect(await healthcheck({ SLIPWAY_URL: url })).toBe(1);
     // The same environment as the server's, as in its container.
     const { port } = new URL(url);
     const same = { PORT: port, TLS_CERT: at("of-one.pem"), TLS_KEY: at("of-one.key") };
-    expect(await healthcheck(config(same))).toBe(0);
+    expect(await healthcheck(same)).toBe(0);
     expect(await exported(same)).not.toContain("Error");
   });
 

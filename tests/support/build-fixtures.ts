@@ -1,4 +1,5 @@
-// Builds all function images of the tests on the engine of DOCKER_HOST, so that no test waits for one.
+// Builds function images of the tests on the engine of DOCKER_HOST, so that no test waits for one: those named, or all.
 import { FIXTURE_NAMES, fixture } from "./images.ts";
 
-for (const name of FIXTURE_NAMES) await fixture(name);
+const named = process.argv.slice(2);
+for (const name of FIXTURE_NAMES) if (named.length === 0 || named.includes(name)) await fixture(name);

@@ -8,6 +8,12 @@ const CONTAINER_MS = 600;
 /** A timeout for tests that must also end on a machine with much other work, in milliseconds; see `slowdown`. */
 export const BUSY_TIMEOUT_MS = 120_000;
 
+/**
+ * How many times longer everything may take than on a machine of its own: more than 1 on an emulated one (`.ci/test.ts`).
+ * Limits that are not measured against `slowdown` are multiplied by it.
+ */
+export const PACE = Number(process.env["SLIPWAY_TEST_PACE"] ?? 1);
+
 /** Processor time that a look at the machine uses. */
 const SPIN_MS = 50;
 /** The interval at which a condition is checked. */
@@ -27,7 +33,7 @@ const QUIET = 1.5;
 export async function slowdown(): Promise<number> {
   const engine = await acquiredEngine();
   const container = engine === undefined ? 0 : (await containerLife(engine.client)) / CONTAINER_MS;
-  const measured = Math.max(1, spin(), container);
+  const measured = Math.max(PACE, spin(), container);
   recent = [...recent.filter(({ at }) => at > performance.now() - RECENT_MS), { at: performance.now(), measured }];
   const worst = Math.max(...recent.map((one) => one.measured));
   return worst < QUIET ? worst : 2 * worst;

@@ -10,6 +10,7 @@ import { createLogger } from "../../lib/log.ts";
 import { type Server, start } from "../../lib/server/server.ts";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { ownedContainers } from "./leaks.ts";
+import { PACE } from "./pace.ts";
 import { eventually } from "./pace.ts";
 
 /** An envelope as a client gets it. */
@@ -24,6 +25,9 @@ export interface Reply<T = unknown> {
     readonly request_id?: string;
   };
 }
+
+/** The engine's part of a machine that is emulated takes its time. */
+const EMULATED: Readonly<Record<string, string>> = PACE > 1 ? { ENGINE_TIMEOUT_MS: "10m" } : {};
 
 /** A server in this process, with its own port and database, on the engine of the tests. */
 export class TestServer implements AsyncDisposable {
@@ -50,7 +54,15 @@ export class TestServer implements AsyncDisposable {
     const docker = variables["DOCKER_HOST"] ?? (await acquireEngine()).host;
     const config = readConfig(
       {},
-      { PORT: "0", LOG_LEVEL: "debug", WARM_MAX: "0", ...variables, DATA_PATH: directory, DOCKER_HOST: docker },
+      {
+        PORT: "0",
+        LOG_LEVEL: "debug",
+        WARM_MAX: "0",
+        ...EMULATED,
+        ...variables,
+        DATA_PATH: directory,
+        DOCKER_HOST: docker,
+      },
       thisMachine(),
     );
     const lines: string[] = [];

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import type { Duplex } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
 import type { Clock } from "../../clock.ts";
 import { onAbort } from "../../domain/concurrency.ts";
 import type { EngineAddress } from "../../domain/engine-address.ts";
@@ -44,6 +44,8 @@ export interface EngineRequest {
   readonly body?: object;
   /** A tar archive; only with `PUT`. */
   readonly archive?: Buffer;
+  /** A tar archive of any size, which is read as the engine takes it; only with `POST`. An error of it ends the request. */
+  readonly upload?: Readable;
   readonly headers?: Readonly<Record<string, string>>;
   /** Milliseconds until the reply must be complete; the connection's own timeout unless given. */
   readonly timeout_ms?: number;
@@ -237,6 +239,7 @@ export class EngineConnection implements Disposable {
         ...(request.headers && { headers: { ...request.headers } }),
         options: { _query: request.query ?? {}, _body: request.body ?? {} },
         ...(request.archive && { file: request.archive, headers: { "Content-Type": "application/x-tar" } }),
+        ...(request.upload && { file: request.upload }),
         // Without a body docker-modem would send an empty chunked one, and podman passes its last chunk to the container.
         ...(hijack && { file: Buffer.alloc(0) }),
         isStream: true,

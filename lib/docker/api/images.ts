@@ -216,16 +216,16 @@ export class Images {
 
   /**
    * Removes a name of an image, and the image with its last name; or removes the image with this id, if it has one tag at
-   * most and digests of the same repository. Returns false if the engine refuses because it is in use.
+   * most and digests of the same repository. Returns false if the engine refuses because it is in use. With `parents` the
+   * images go, too, that it was built on step by step and that have no name and no other use.
    */
-  async remove(nameOrId: string): Promise<boolean> {
+  async remove(nameOrId: string, { parents = false } = {}): Promise<boolean> {
     try {
       await this.#deps.connection.request({
         operation: "image remove",
         method: "DELETE",
         path: `/images/${encodeURIComponent(nameOrId)}`,
-        // Not its parents, which others may have built.
-        query: { force: 0, noprune: 1 },
+        query: { force: 0, noprune: parents ? 0 : 1 },
       });
       return true;
     } catch (error) {

@@ -21,6 +21,13 @@ export function registryAuthHeaders(credentials: RegistryCredentials | undefined
   return { "X-Registry-Auth": base64Url(JSON.stringify(authConfig(credentials))) };
 }
 
+/** Returns the header with the credentials that a build may use for the images that it is based on. */
+export function registryConfigHeaders(all: readonly RegistryCredentials[]): Record<string, string> {
+  if (all.length === 0) return {};
+  const entries = all.map((one) => [one.host === DOCKER_HUB ? HUB_ADDRESS : one.host, authConfig(one)]);
+  return { "X-Registry-Config": base64Url(JSON.stringify(Object.fromEntries(entries))) };
+}
+
 /** Throws `registry_denied` if a registry does not accept credentials, `registry_unavailable` if it cannot be asked. */
 export async function checkCredentials(connection: EngineConnection, credentials: RegistryCredentials): Promise<void> {
   try {
@@ -51,10 +58,15 @@ export function shownWords(error: unknown, own: readonly string[] = []): string 
   return shown.length > SHOWN_WORDS ? `${shown.slice(0, SHOWN_WORDS)}...` : shown;
 }
 
+/** Returns a text without the secret in any of its forms. */
+export function masked(text: string, credentials: RegistryCredentials): string {
+  return formsOf(credentials).reduce((shown, form) => shown.replaceAll(form, "***"), text);
+}
+
 /** Returns the same error without the secret in any of its forms: a registry's answer may repeat what it got. */
 export function withoutSecret<E>(error: E, credentials: RegistryCredentials | undefined): E | EngineError | Error {
   if (credentials === undefined || !(error instanceof Error)) return error;
-  const message = formsOf(credentials).reduce((text, form) => text.replaceAll(form, "***"), error.message);
+  const message = masked(error.message, credentials);
   if (message === error.message && error.cause === undefined) return error;
   return error instanceof EngineError
     ? new EngineError(error.operation, error.status, message)

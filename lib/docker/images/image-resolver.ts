@@ -1,6 +1,6 @@
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import { parseImageReference } from "../../domain/images/reference.ts";
+import { BUILT_DOMAIN, parseImageReference } from "../../domain/images/reference.ts";
 import type { ImageSignals } from "../../domain/functions/detection.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import type { RenamedImage } from "../../domain/images/pulled-images.ts";
@@ -177,7 +177,8 @@ export class ImageResolver implements PlatformImages {
   }
 
   #pull(reference: string, watcher?: PullWatcher): Promise<void> {
-    const { normalized } = parseImageReference(reference);
+    const { normalized, domain } = parseImageReference(reference);
+    if (domain === BUILT_DOMAIN) throw builtAndGone(reference);
     const host = registryOf(reference);
     const credentials = host === undefined ? undefined : this.#deps.credentialsFor(host);
     // A pull that began with old credentials is of no use to a caller who has just changed them.
@@ -218,6 +219,11 @@ export class ImageResolver implements PlatformImages {
     if (problem !== undefined) throw new AppError("image_invalid", `Image "${reference}" cannot be run: ${problem}`);
     return { image_id: image.id, digest: await this.#origins.digestOf(reference, image) };
   }
+}
+
+function builtAndGone(reference: string): AppError {
+  const message = `Image "${reference}" is not on the engine, and no registry has images of this server's builds: build it again`;
+  return new AppError("image_not_found", message);
 }
 
 function checkCommand(reference: string, own: OwnCommand, config: ImageConfig): void {

@@ -1,4 +1,4 @@
-import { parseImageReference } from "../../domain/images/reference.ts";
+import { BUILT_DOMAIN, parseImageReference } from "../../domain/images/reference.ts";
 import type { Pulled, PulledImage } from "../../domain/images/pulled-images.ts";
 import type { Logger } from "../../log.ts";
 import type { ImageInventory, NamedImage, Removal } from "../../runner/platform.ts";
@@ -34,15 +34,17 @@ export class OwnImages implements ImageInventory {
   }
 
   /**
-   * Removes an image of ours, unless it is in use or has a name that none of our pulls gave it: that name would be gone
+   * Removes an image of ours, unless it is in use or has a name that we did not give it: that name would be gone
    * with the image, and names are all that others see of it.
    */
   async remove({ id, names }: NamedImage, ours: PulledImage): Promise<Removal> {
     if (names.some((name) => !ours.names.includes(name))) return "named_by_others";
     if (await this.#deps.images.hasContainers(id)) return "in_use";
     // By its id, the engine also removes the names and checks again that it is unused, but only if there is one tag.
+    // An image that was pulled has no steps, or those of others who have built it.
+    const parents = ours.names.some((name) => registryPart(name) === BUILT_DOMAIN);
     for (const name of isSingle(names) ? [id] : names.toSorted(digestsFirst)) {
-      if (!(await this.#deps.images.remove(name))) return "in_use";
+      if (!(await this.#deps.images.remove(name, { parents }))) return "in_use";
     }
     return "removed";
   }
@@ -72,6 +74,10 @@ export class OwnImages implements ImageInventory {
       return undefined;
     }
   }
+}
+
+function registryPart(name: string): string {
+  return parseImageReference(name).domain;
 }
 
 function isDigestOf(reference: string, name: string): boolean {

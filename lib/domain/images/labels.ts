@@ -6,6 +6,9 @@ import { expectation } from "../schema-words.ts";
 import { OWN_LABELS } from "../functions/rules.ts";
 import { type Settings, SETTINGS } from "../functions/settings.ts";
 
+/** The label of every image of a build; its value is the id of the database whose server built it. */
+export const BUILDER_LABEL = "slipway.builder";
+
 /**
  * The settings whose defaults an image can give in labels `slipway.<setting>`. Not included are settings that images have
  * anyway (entrypoint, command, user, working directory), and names that are specific to an engine or a server (network,
@@ -41,8 +44,8 @@ export const LABEL_SETTINGS = [
   "idle_ttl_ms",
 ] as const satisfies readonly (keyof Settings)[];
 
-/** Labels of our containers. An image that was committed from one also has them; they mean nothing there. */
-const OF_CONTAINERS: ReadonlySet<string> = new Set(["owner", "function", "instance"]);
+/** Labels of our containers, which an image that was committed from one also has, and of the images that we build. They are not settings. */
+const NOT_SETTINGS: ReadonlySet<string> = new Set(["owner", "function", "instance", "builder"]);
 
 /** Reads the settings in an image's labels. Throws `image_invalid` for an unknown label or a wrong value. */
 export function settingsOfLabels(image: string, labels: Readonly<Record<string, string>>): Partial<Settings> {
@@ -50,7 +53,7 @@ export function settingsOfLabels(image: string, labels: Readonly<Record<string, 
   for (const [label, text] of Object.entries(labels)) {
     if (!label.startsWith(OWN_LABELS)) continue;
     const name = label.slice(OWN_LABELS.length);
-    if (OF_CONTAINERS.has(name)) continue;
+    if (NOT_SETTINGS.has(name)) continue;
     const known = LABEL_SETTINGS.find((setting) => setting === name);
     if (known === undefined) throw badLabel(image, `has the label ${quoted(label)}, ${hint(name)}`);
     entries.push([known, valueOf(image, known, text)]);

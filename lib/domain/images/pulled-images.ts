@@ -1,15 +1,15 @@
-/** An image that this server pulled, with the full names (tags and digests) that its pulls gave it. */
+/** An image that this server pulled or built, with the full names (tags and digests) that it got by that. */
 export interface PulledImage {
   readonly image_id: string;
   readonly names: readonly string[];
 }
 
-/** The effect of a pull on the engine. */
+/** The effect of a pull or a build on the engine. */
 export interface Pulled {
   readonly image_id: string;
-  /** True if the pull brought the image. */
+  /** True if the image was not there before. */
   readonly brought: boolean;
-  /** The names that the pull gave the image, and whether each is new on the engine. */
+  /** The names that the image got, and whether each is new on the engine. */
   readonly names: readonly { readonly name: string; readonly created: boolean }[];
 }
 

@@ -17,6 +17,9 @@ export interface ImageReference {
   readonly normalized: string;
 }
 
+/** The registry part of the names of images that were built here. No registry has it: such images are never pulled. */
+export const BUILT_DOMAIN = "slipway.local";
+
 const DEFAULT_DOMAIN = "docker.io";
 const LEGACY_DOMAIN = "index.docker.io";
 const OFFICIAL = "library/";

@@ -1,7 +1,7 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { AppError } from "../errors.ts";
 import { quoted } from "../quoted.ts";
-import { parseImageReference } from "./reference.ts";
+import { BUILT_DOMAIN, parseImageReference } from "./reference.ts";
 import { REGISTRY_PASSWORD_LENGTH, REGISTRY_USERNAME_LENGTH } from "../limits.ts";
 import { Enum, Nullable, Timestamp } from "../types.ts";
 
@@ -116,7 +116,7 @@ export function registryHost(text: string): string {
 /** Returns the host whose credentials a pull needs; undefined for a name that only the engine knows. */
 export function registryOf(image: string): string | undefined {
   const host = parseImageReference(image).domain.toLowerCase();
-  return host === "" ? undefined : HUB_NAMES.has(host) ? DOCKER_HUB : host;
+  return host === "" || host === BUILT_DOMAIN ? undefined : HUB_NAMES.has(host) ? DOCKER_HUB : host;
 }
 
 /** Reads a body, which has either a password or a token; throws `invalid_request` otherwise. */

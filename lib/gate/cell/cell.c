@@ -24,7 +24,8 @@
 enum { MAKING_MS = 10000 };
 /* A call that takes longer is a long one. */
 enum { LONG_CALL_MS = 10 };
-/* The pauses between looks for what a cell may have left, and the longest wait for its end: the kernel's collector takes 5 to 40 ms. */
+/* The pauses between looks for what a cell may have left, and the longest wait for its end: the kernel's collector takes 5 to
+ * 40 ms. */
 enum { RECHECK_MS = 2 };
 #define LEFT_US (1000 * 1000ULL)
 
@@ -34,7 +35,8 @@ struct cell {
   int link, go, exec_errno, input, output[LOGS], output_end[LOGS];
   int places[PLACES];
 };
-#define NO_DESCRIPTORS .link = -1, .go = -1, .exec_errno = -1, .input = -1, .output = {-1, -1}, .output_end = {-1, -1}, .places = {-1, -1}
+#define NO_DESCRIPTORS \
+  .link = -1, .go = -1, .exec_errno = -1, .input = -1, .output = {-1, -1}, .output_end = {-1, -1}, .places = {-1, -1}
 static const struct cell NOTHING = {NO_DESCRIPTORS};
 static struct cell current = {NO_DESCRIPTORS}, next = {NO_DESCRIPTORS};
 static struct plan plan;
@@ -77,7 +79,8 @@ static void note_problem(const char *what, int error) {
 /* Clones this process into new namespaces: a fork whose child is the first process there. */
 static pid_t clone_into_namespaces(void) {
   hold_sys_admin(true);
-  const pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD, NULL, NULL, NULL, NULL);
+  const unsigned long flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD;
+  const pid_t pid = (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
   if (pid == 0) return 0;
   const int error = errno;
   hold_sys_admin(false);

@@ -30,6 +30,9 @@ static long count_sockets(void) {
   return at == NULL ? -1 : strtol(at + 5, NULL, 10);
 }
 
+/* States of TCP sockets, as the kernel numbers them. */
+enum { TIME_WAIT = 6, NEW_SYN_RECV = 12 };
+
 /* Counts the TCP sockets that have no owner any more, and only send what is left: they are no cycle, and end by themselves. */
 static long count_orphans(const char *path) {
   FILE *list = fopen(path, "re");
@@ -38,7 +41,8 @@ static long count_orphans(const char *path) {
   while (list != NULL && fgets(line, sizeof line, list) != NULL) {
     unsigned state;
     unsigned long inode;
-    if (sscanf(line, " %*d: %*s %*s %x %*s %*s %*s %*d %*d %lu", &state, &inode) == 2 && inode == 0 && state != 6 /* TIME_WAIT */ && state != 12 /* NEW_SYN_RECV */) count++;
+    if (sscanf(line, " %*d: %*s %*s %x %*s %*s %*s %*d %*d %lu", &state, &inode) != 2) continue;
+    if (inode == 0 && state != TIME_WAIT && state != NEW_SYN_RECV) count++;
   }
   if (list != NULL) fclose(list);
   return count;

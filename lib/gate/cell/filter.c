@@ -33,10 +33,14 @@ struct numbers {
 enum { OPEN_TREE = 428, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, FSPICK, CLONE3 = 435, MOUNT_SETATTR = 442, QUOTACTL_FD,
        LSM_GET_SELF_ATTR = 459, LSM_SET_SELF_ATTR, LSM_LIST_MODULES, OPEN_TREE_ATTR = 467 };
 
-static const struct numbers X64 = {AUDIT_ARCH_X86_64, 56, 165, NONE, 166, 272, 308, 155, 321, 298, 179, 300, 212, 303, 170, 171, 103, 161};
-static const struct numbers I386 = {AUDIT_ARCH_I386, 120, 21, 22, 52, 310, 346, 217, 357, 336, 131, 338, 253, 341, 74, 121, 103, 61};
-static const struct numbers ARM64 = {AUDIT_ARCH_AARCH64, 220, 40, NONE, 39, 97, 268, 41, 280, 241, 60, 262, 18, 264, 161, 162, 116, 51};
-static const struct numbers ARM = {AUDIT_ARCH_ARM, 120, 21, 22, 52, 337, 375, 218, 386, 364, 131, 367, 249, 370, 74, 121, 103, 61};
+static const struct numbers X64 = {AUDIT_ARCH_X86_64,
+                                   56, 165, NONE, 166, 272, 308, 155, 321, 298, 179, 300, 212, 303, 170, 171, 103, 161};
+static const struct numbers I386 = {AUDIT_ARCH_I386,
+                                    120, 21, 22, 52, 310, 346, 217, 357, 336, 131, 338, 253, 341, 74, 121, 103, 61};
+static const struct numbers ARM64 = {AUDIT_ARCH_AARCH64,
+                                     220, 40, NONE, 39, 97, 268, 41, 280, 241, 60, 262, 18, 264, 161, 162, 116, 51};
+static const struct numbers ARM = {AUDIT_ARCH_ARM,
+                                   120, 21, 22, 52, 337, 375, 218, 386, 364, 131, 367, 249, 370, 74, 121, 103, 61};
 
 /* Each refused number takes two instructions, twice. */
 enum { INSTRUCTIONS = 192 };

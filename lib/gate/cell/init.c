@@ -44,7 +44,7 @@ bool hear(int link, struct message *message, int places[PLACES]) {
   struct msghdr header = {.msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   const ssize_t n = recvmsg(link, &header, MSG_CMSG_CLOEXEC);
   for (int i = 0; places != NULL && i < PLACES; i++) places[i] = -1;
-  if (n == 0) errno = 0;
+  if (n >= 0) errno = 0; /* also if it is no whole message: there is nothing to wait for */
   if (n != sizeof *message) return false;
   struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
   if (rights != NULL && rights->cmsg_type == SCM_RIGHTS && places != NULL)

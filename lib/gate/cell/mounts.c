@@ -27,8 +27,8 @@ static bool is_mount(const char *source, const char *target, const char *type, u
 /* Mounts the scratch space over the context's root, where the engine has made a mount point, and goes there. */
 static bool enter_scratch(const struct plan *plan) {
   char options[96];
-  const uint64_t bytes = cell_setting.scratch, files = bytes / 8192 > 256 ? bytes / 8192 : 256;
-  snprintf(options, sizeof options, "mode=700,size=%llu,nr_inodes=%llu", (unsigned long long)bytes, (unsigned long long)files);
+  const unsigned long long bytes = cell_setting.scratch, files = bytes / 8192 > 256 ? bytes / 8192 : 256;
+  snprintf(options, sizeof options, "mode=700,size=%llu,nr_inodes=%llu", bytes, files);
   return is_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) && is_mount("tmpfs", cell_setting.context, "tmpfs", 0, options) &&
          chdir(cell_setting.context) == 0 && mkdir(ROOT, 0700) == 0 && mkdir("work", 0700) == 0 && mkdir("files", 0700) == 0 &&
          mkdir("upper", 0700) == 0 && chown("upper", plan->root_uid, plan->root_gid) == 0 && chmod("upper", plan->root_mode) == 0;
@@ -37,7 +37,8 @@ static bool enter_scratch(const struct plan *plan) {
 /* Mounts the root: an overlay on the container's, or that itself if it is read-only. With `xino` files have the device
  * number of the root, as in a container. */
 static bool mount_root(const struct plan *plan) {
-  if (plan->read_only) return is_mount("/", ROOT, NULL, MS_BIND, NULL) && is_mount(NULL, ROOT, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL);
+  if (plan->read_only)
+    return is_mount("/", ROOT, NULL, MS_BIND, NULL) && is_mount(NULL, ROOT, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL);
   return is_mount("overlay", ROOT, "overlay", 0, "lowerdir=/,upperdir=upper,workdir=work,xino=on");
 }
 
@@ -87,7 +88,8 @@ static bool take(const struct step *step, int number) {
     case TREE: return is_mount(step->source, target, NULL, MS_BIND | MS_REC, NULL);
     case LOCK: return is_mount(NULL, target, NULL, MS_BIND | MS_REMOUNT | step->flags, NULL);
     case COVER:
-      return is_mount(target, target, NULL, MS_BIND, NULL) && is_mount(NULL, target, NULL, MS_BIND | MS_REMOUNT | step->flags, NULL);
+      return is_mount(target, target, NULL, MS_BIND, NULL) &&
+             is_mount(NULL, target, NULL, MS_BIND | MS_REMOUNT | step->flags, NULL);
     case COPY: return copy(step->source, target, number);
     case FOLDER: return mkdir(target, step->mode & 07777) == 0;
     case NODE: return mknod(target, step->mode, step->device) == 0;

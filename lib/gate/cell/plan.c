@@ -222,8 +222,8 @@ static bool plan_dev(struct plan *plan, const struct mounted *mount) {
     if (strcmp(mount->type, "tmpfs") != 0 || !add_fresh(plan, mount)) return refuse("no tmpfs is at", "/dev");
     const uint64_t most = cell_setting.scratch / 4, size = size_in(mount->data);
     struct step *step = &steps[plan->count - 1];
-    const uint64_t bytes = size > 0 && size < most ? size : most;
-    if (asprintf(&step->data, "size=%llu,nr_inodes=%llu,mode=755", (unsigned long long)bytes, (unsigned long long)files_in(bytes)) < 0) return false;
+    const unsigned long long bytes = size > 0 && size < most ? size : most, files = files_in(bytes);
+    if (asprintf(&step->data, "size=%llu,nr_inodes=%llu,mode=755", bytes, files) < 0) return false;
     return plan_devices(plan);
   }
   for (size_t i = 0; i < sizeof OWN / sizeof *OWN; i++)
@@ -269,10 +269,10 @@ static bool add_place(struct plan *plan, const struct mounted *tmpfs, const stru
 
 /* Makes the places of the mounts below a tmpfs that the cell has of its own. */
 static bool add_places(struct plan *plan, const struct mounted *tmpfs, const struct mounted *mounts, int count) {
-  for (const struct mounted *mount = mounts; mount < mounts + count; mount++)
-    if (mount != tmpfs && strcmp(mount->path, tmpfs->path) != 0 && is_within(mount->path, tmpfs->path) && !is_left_out(mount->path) &&
-        !add_place(plan, tmpfs, mount))
-      return false;
+  for (const struct mounted *mount = mounts; mount < mounts + count; mount++) {
+    const bool below = strcmp(mount->path, tmpfs->path) != 0 && is_within(mount->path, tmpfs->path);
+    if (below && !is_left_out(mount->path) && !add_place(plan, tmpfs, mount)) return false;
+  }
   return true;
 }
 
@@ -296,16 +296,18 @@ bool make_plan(struct plan *plan) {
   struct stat root;
   const int count = read_mounts(mounts);
   if (count < 0 || stat("/", &root) < 0) return refuse("cannot be read:", "/proc/self/mountinfo");
-  *plan = (struct plan){.steps = steps, .root_mode = root.st_mode & 07777, .root_uid = root.st_uid, .root_gid = root.st_gid};
-  if (getcwd(plan->directory, sizeof plan->directory) == NULL || plan->directory[0] != '/') return refuse("cannot be found:", "the working directory");
+  *plan = (struct plan){
+      .steps = steps, .root_mode = root.st_mode & 07777, .root_uid = root.st_uid, .root_gid = root.st_gid};
+  if (getcwd(plan->directory, sizeof plan->directory) == NULL || plan->directory[0] != '/')
+    return refuse("cannot be found:", "the working directory");
   for (const struct mounted *mount = mounts; mount < mounts + count; mount++) {
     /* Of two at the same place the later one hides the other. */
     if (mount + 1 < mounts + count && strcmp(mount->path, mount[1].path) == 0) continue;
     if (strcmp(mount->path, "/") == 0) plan->read_only = (mount->flags & MS_RDONLY) != 0;
     else if (!plan_mount(plan, mount)) return false;
     const struct step *last = plan->count > 0 ? &steps[plan->count - 1] : NULL;
-    const bool fresh = last != NULL && last->kind == FRESH && strcmp(last->path, mount->path) == 0 && strcmp(last->type, "tmpfs") == 0;
-    if (fresh && !add_places(plan, mount, mounts, count)) return false;
+    const bool fresh = last != NULL && last->kind == FRESH && strcmp(last->path, mount->path) == 0;
+    if (fresh && strcmp(last->type, "tmpfs") == 0 && !add_places(plan, mount, mounts, count)) return false;
   }
   return true;
 }

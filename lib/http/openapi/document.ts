@@ -1,3 +1,4 @@
+import { Build, BuildPage, BuildStep } from "../../domain/builds/builds.ts";
 import { mapInSlices } from "../../domain/concurrency.ts";
 import { CreateFunction, Function, UpdateFunction } from "../../domain/functions/functions.ts";
 import { Invocation, InvocationLogs, InvocationPage, LogEntry } from "../../domain/calls/invocations.ts";
@@ -29,6 +30,7 @@ const TAGS = [
   { name: "routes", description: "Paths below `/r` that lead to functions." },
   { name: "secrets", description: "Values that only functions can read." },
   { name: "registries", description: "Credentials for the images of private registries." },
+  { name: "builds", description: "Images that the server has the engine build." },
   { name: "manifest", description: "All functions and routes as one file." },
   { name: "calls", description: "Calling functions." },
   { name: "invocations", description: "The records of calls, their results and logs." },
@@ -42,6 +44,9 @@ const TAGS = [
 const NAMED = {
   AppliedManifest,
   ApplyManifest,
+  Build,
+  BuildPage,
+  BuildStep,
   CreateFunction,
   CreateKey,
   CreateRoute,

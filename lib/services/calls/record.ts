@@ -90,12 +90,5 @@ export function countRun(metrics: Metrics, run: CountedRun, fn: Pick<Function, "
 
 type CountedRun = Pick<
   Invocation,
-  | "status"
-  | "start"
-  | "queue_ms"
-  | "start_ms"
-  | "first_byte_ms"
-  | "run_ms"
-  | "request_bytes"
-  | "response_bytes"
+  "status" | "start" | "queue_ms" | "start_ms" | "first_byte_ms" | "run_ms" | "request_bytes" | "response_bytes"
 >;

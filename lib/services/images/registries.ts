@@ -112,6 +112,18 @@ export class RegistryService {
     }
   }
 
+  /** Returns the credentials of all registries. Those that cannot be opened are left out. */
+  allCredentials(): RegistryCredentials[] {
+    return this.#deps.store.list().flatMap(({ host }) => {
+      try {
+        return this.credentialsFor(host) ?? [];
+      } catch {
+        // It is logged, and a build that needs them gets the registry's refusal.
+        return [];
+      }
+    });
+  }
+
   async #check(credentials: RegistryCredentials): Promise<void> {
     try {
       await this.#deps.runner.checkCredentials(credentials);

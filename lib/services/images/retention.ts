@@ -1,6 +1,8 @@
 import type { Clock } from "../../clock.ts";
 import type { Pulled, PulledImage } from "../../domain/images/pulled-images.ts";
 import { Alarm } from "../../domain/concurrency.ts";
+import { BUILT_IMAGE_MS } from "../../domain/limits.ts";
+import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
 import type { ImageInventory } from "../../runner/platform.ts";
 import type { PulledImageStore } from "../../store/configuration.ts";
@@ -21,8 +23,8 @@ interface RetentionDeps {
 
 /**
  * Removes images from the engine that no function needs. It keeps those of functions as they are now, of their
- * latest `keep` versions, and of versions that routes name; it removes only images that this server pulled and that nobody
- * else uses. It works in the background; an image that cannot be removed now is tried again later.
+ * latest `keep` versions, of versions that routes name, and of recent builds; it removes only images that this server
+ * pulled or built and that nobody else uses. It works in the background; an image that cannot be removed now is tried again later.
  */
 export class ImageRetention implements AsyncDisposable {
   readonly #deps: RetentionDeps;
@@ -55,7 +57,9 @@ export class ImageRetention implements AsyncDisposable {
     this.#holders++;
     try {
       await this.#removing;
-      return await work();
+      const result = await work();
+      await this.#deps.store.noteUsed(this.#deps.keep);
+      return result;
     } finally {
       this.#holders--;
       this.soon();
@@ -72,6 +76,11 @@ export class ImageRetention implements AsyncDisposable {
     await this.#deps.store.record(pulled);
   }
 
+  /** Notes an image that was built. It stays for a while until a function is made of it, and from then on as all others do. */
+  async built(image: Pulled): Promise<void> {
+    await this.#deps.store.record(image, timestamp(this.#deps.clock.now() + BUILT_IMAGE_MS));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     this.#nextRun[Symbol.dispose]();
@@ -85,6 +94,8 @@ export class ImageRetention implements AsyncDisposable {
   async #run(): Promise<void> {
     // The work that holds it calls `soon` at its end.
     if (this.#holders > 0) return;
+    const until = this.#deps.store.keptUntil();
+    if (until !== undefined) this.#schedule(Math.max(0, Date.parse(until) - this.#deps.clock.now()) + DELAY_MS);
     const unneeded = this.#deps.store.unneeded(this.#deps.keep);
     if (unneeded.length === 0) return;
     try {
@@ -122,5 +133,5 @@ export class ImageRetention implements AsyncDisposable {
 const WHY = {
   removed: "no function needs it any more",
   in_use: "a container was made of it",
-  named_by_others: "it has a name that no pull of this server gave it",
+  named_by_others: "it has a name that this server did not give it",
 } as const;

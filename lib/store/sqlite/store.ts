@@ -60,6 +60,7 @@ export class SqliteStore implements Store, Disposable {
   readonly ledger: SqliteLedger;
   readonly history: SqliteHistory;
   readonly audit: Tables["audit"];
+  readonly builds: Tables["builds"];
   readonly #database: Database;
   readonly #clock: Clock;
 
@@ -77,6 +78,7 @@ export class SqliteStore implements Store, Disposable {
     this.settings = this.tables.settings;
     this.pulledImages = this.tables.pulledImages;
     this.audit = this.tables.audit;
+    this.builds = this.tables.builds;
     this.ledger = new SqliteLedger(database, this.tables, clock);
     this.history = new SqliteHistory(this.tables);
   }

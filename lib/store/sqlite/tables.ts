@@ -2,6 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { ConfigurationWriter } from "./configuration-writer.ts";
 import type { Database } from "./database/database.ts";
 import { AuditTable } from "./audit.ts";
+import { BuildTable } from "./builds.ts";
 import { AttemptTable } from "./tables/attempts.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { FunctionTable } from "./tables/functions.ts";
@@ -37,6 +38,7 @@ export function openTables(database: Database, clock: Clock, queueBytes?: number
     invocations: new InvocationTable(database, payloads),
     payloads,
     audit: new AuditTable(database),
+    builds: new BuildTable(database),
     attempts: new AttemptTable(database),
     work: new WorkTable(database),
     idempotencyKeys: new IdempotencyKeyTable(database),

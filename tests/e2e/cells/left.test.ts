@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { fixture } from "../../support/images.ts";
+import { PACE } from "../../support/pace.ts";
 import type { TestServer } from "../../support/server.ts";
 import { isWarm, type Named, pool, warmServer } from "../pool/pools.ts";
 import { type Difference, differences, normal, probe, type View } from "./probe.ts";
@@ -8,7 +9,7 @@ let image: string;
 
 beforeAll(async () => {
   image = await fixture("probe");
-}, 60_000);
+}, 60_000 * PACE);
 
 /** Waits until an instance is ready, and calls it. */
 async function warmProbe(server: TestServer, fn: Named, command: string): Promise<View> {

@@ -1,10 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { TIMEOUT_MS } from "../../../lib/domain/limits.ts";
 import { fixture } from "../../support/images.ts";
-import { eventually } from "../../support/pace.ts";
+import { eventually, PACE } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 import { isExpected, mayBeWeaker } from "./expected.ts";
 import { differences, isWeaker, normal, probe, type View } from "./probe.ts";
+
+/** The time for a call, and for a test of two. */
+const CALL_MS = Math.min(60_000 * PACE, TIMEOUT_MS.max);
+const TEST_MS = 90_000 * PACE;
 
 let image: string;
 let server: TestServer;
@@ -12,7 +17,7 @@ let server: TestServer;
 beforeAll(async () => {
   image = await fixture("probe");
   server = await TestServer.start();
-}, 60_000);
+}, 60_000 * PACE);
 
 afterAll(() => server[Symbol.asyncDispose]());
 
@@ -68,7 +73,7 @@ const COMBINATIONS = SANDBOXES.flatMap((sandbox) =>
   USERS.flatMap((user) =>
     (sandbox === "strict" ? [true] : [false, true]).map((read_only) => {
       const name = `in the sandbox ${sandbox}${read_only ? ", with a read-only root" : ""}, as ${user ?? "the image's user"}`;
-      return [name, { sandbox, user, read_only, timeout_ms: 60_000 }] as const;
+      return [name, { sandbox, user, read_only, timeout_ms: CALL_MS }] as const;
     }),
   ),
 );
@@ -85,15 +90,19 @@ describe("a hostile function", () => {
       expect(found.filter((one) => isWeaker(one) && !mayBeWeaker(one))).toEqual([]);
       expect(found.filter((one) => !isExpected(one))).toEqual([]);
     },
-    90_000,
+    TEST_MS,
   );
 
-  test("finds a container that is used again like a fresh one", async () => {
-    const settings = { sandbox: "docker", timeout_ms: 60_000 } as const;
-    const [container, reused] = await Promise.all([
-      seenWith(settings),
-      seenWith({ ...settings, isolation: "process" }),
-    ]);
-    expect(differences(container, reused)).toEqual([]);
-  }, 90_000);
+  test(
+    "finds a container that is used again like a fresh one",
+    async () => {
+      const settings = { sandbox: "docker", timeout_ms: CALL_MS } as const;
+      const [container, reused] = await Promise.all([
+        seenWith(settings),
+        seenWith({ ...settings, isolation: "process" }),
+      ]);
+      expect(differences(container, reused)).toEqual([]);
+    },
+    TEST_MS,
+  );
 });

@@ -65,6 +65,12 @@ async function failOne(fault: Fault, n: number, { proxy, call, prepare, left }: 
   return reached;
 }
 
+/** Waits until the server watches the engine: the faults are meant for the requests of a call. */
+async function connected({ url }: TestServer): Promise<void> {
+  const isUp = async () => (await (await fetch(`${url}/metrics`)).text()).includes("slipway_engine_up 1");
+  expect(await eventually(isUp)).toBe(true);
+}
+
 describe("a call whose n-th engine request fails is answered, and the next one works", () => {
   const held = new AsyncDisposableStack();
   const places: Place[] = [];
@@ -139,6 +145,7 @@ describe("the first call of a server, with the gate volume empty, whose n-th eng
           CONTEXT_NAME: volume,
           ENGINE_TIMEOUT_MS: String(engineTimeoutMs),
         });
+        await connected(server);
         fn = await server.createFunction(image);
       };
       const call = async () => {

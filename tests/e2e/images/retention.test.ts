@@ -22,7 +22,10 @@ beforeAll(async () => {
 
 beforeEach(async () => {
   const name = `team/app-${pushes++}`;
-  images = await Promise.all([1, 2, 3].map((tag) => registry.pushUnique(`${name}:${tag}`)));
+  // One after the other: a registry that is asked to mount a layer twice at once may read the half-written name of it.
+  const first = await registry.pushUnique(`${name}:1`);
+  const second = await registry.pushUnique(`${name}:2`);
+  images = [first, second, await registry.pushUnique(`${name}:3`)];
 });
 
 afterAll(async () => {

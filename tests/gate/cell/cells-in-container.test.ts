@@ -1,8 +1,10 @@
 import { beforeAll, expect, test } from "bun:test";
+import fc from "fast-check";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { findProgram } from "../../../.ci/packages.ts";
 import { fixture } from "../../support/images.ts";
-import { GATE, GateProcess, sh } from "../support/gate-process.ts";
+import { rawFrame } from "../support/gate-frames.ts";
+import { GATE, GateProcess, requestIn, sh } from "../support/gate-process.ts";
 
 const ROOT = "/run/context";
 const CAPABILITIES = ["--cap-add", "SYS_ADMIN"];
@@ -62,6 +64,54 @@ test("gate kills what ignores SIGTERM, and the cell's other processes with it", 
   });
   expect(told).toMatchObject({ expired: true, exit: { exitCode: 0, signal: 9 } });
 });
+
+test("gate with cells passes on any output byte for byte, up to the limit, and says READY after each", async () => {
+  await using gate = cellGate(...CAPABILITIES);
+  await gate.expect("ready");
+  const bytes = fc.uint8Array({ maxLength: 2_000 });
+  const octal = (of: Uint8Array) => [...of].map((byte) => `\\0${byte.toString(8).padStart(3, "0")}`).join("");
+  await fc.assert(
+    fc.asyncProperty(bytes, bytes, fc.integer({ min: 0, max: 2_000 }), async (out, err, logLimit) => {
+      const body = `printf %b '${octal(out)}'; printf %b '${octal(err)}' >&2`;
+      const told = await gate.serve(ROOT, { body, logLimit });
+      const sent = (stream: string, type: "log" | "tail") =>
+        Buffer.concat(told.frames.flatMap((one) => (one.type === type && one.stream === stream ? [one.bytes] : [])));
+      expect(told.exit).toMatchObject({ exitCode: 0, signal: 0 });
+      for (const [stream, all] of [
+        ["stdout", out],
+        ["stderr", err],
+      ] as const) {
+        const head = sent(stream, "log");
+        expect(head.equals(all.subarray(0, head.length))).toBe(true);
+        expect(Buffer.from(all).subarray(head.length).includes(sent(stream, "tail"))).toBe(true);
+      }
+      const head = sent("stdout", "log").length + sent("stderr", "log").length;
+      expect(head).toBe(Math.min(logLimit, out.length + err.length));
+      await gate.expect("ready");
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test("gate with cells answers FAILED frames to noise or waits for more, starts no function, and exits when stdin ends", async () => {
+  const noise = fc.oneof(
+    fc.uint8Array({ minLength: 1, maxLength: 100 }),
+    fc.tuple(fc.integer({ min: 0, max: 12 }), fc.uint8Array({ maxLength: 40 })).map((raw) => rawFrame(...raw)),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(noise, { minLength: 1, maxLength: 4 }), async (pieces) => {
+      await using gate = cellGate(...CAPABILITIES);
+      await gate.expect("ready");
+      gate.conversation.call(requestIn(ROOT), Buffer.alloc(0));
+      await gate.send(...pieces);
+      await gate.hangUp();
+      const frame = await gate.next();
+      if (frame) expect(frame).toMatchObject({ type: "failed", stage: "frames" });
+      expect(await gate.exited).toBeOneOf([0, 1]);
+    }),
+    { numRuns: 4 },
+  );
+}, 60_000);
 
 test.each<readonly [string, readonly string[], RegExp]>([
   ["may not make namespaces", [], /^the gate cannot set up new namespaces \(Operation not permitted\)$/],

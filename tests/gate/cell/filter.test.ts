@@ -1,5 +1,7 @@
-import { beforeAll, expect, test } from "bun:test";
-import { scratch } from "../support/gate-process.ts";
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { ensureProgram } from "../../../.ci/packages.ts";
+import { BUSY_TIMEOUT_MS } from "../../support/pace.ts";
+import { scratch, type Scratch } from "../support/gate-process.ts";
 
 /** The numbers of `AUDIT_ARCH_*` (linux/audit.h). */
 const ARCHITECTURES = { x64: 0xc000003e, i386: 0x40000003, arm64: 0xc00000b7, arm: 0x40000028 } as const;
@@ -108,9 +110,13 @@ interface SystemCall {
 
 type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, operand: number];
 
-const programs = new Map<string, readonly Instruction[]>();
+/** The programs of a gate by the machine that they are for. */
+type Programs = ReadonlyMap<string, readonly Instruction[]>;
 
-/** Prints the programs of both kinds of machines. */
+let here: Scratch;
+let programs: Programs;
+
+/** Prints the programs of both kinds of machines, and the one for the machine that it was compiled for. */
 const MAIN = `
   #include "cell.h"
   #include <stdio.h>
@@ -118,26 +124,37 @@ const MAIN = `
   struct cell_setting cell_setting;
   int main(int argc, char **argv) {
     if (argc > 1) cell_setting.dropped = strtoull(argv[1], NULL, 16);
-    for (int arm = 0; arm < 2; arm++) {
-      struct sock_fprog filter = filter_for(arm == 1);
+    static const char *const NAMES[] = {"x64", "arm64", "own"};
+    for (int which = 0; which < 3; which++) {
+      struct sock_fprog filter = which == 2 ? cell_filter() : filter_for(which == 1);
       for (int i = 0; i < filter.len; i++)
-        printf("%s %d %d %d %u\\n", arm == 1 ? "arm64" : "x64", filter.filter[i].code, filter.filter[i].jt, filter.filter[i].jf, filter.filter[i].k);
+        printf("%s %d %d %d %u\\n", NAMES[which], filter.filter[i].code, filter.filter[i].jt, filter.filter[i].jf, filter.filter[i].k);
     }
   }`;
 
 beforeAll(async () => {
-  await using here = await scratch();
-  const cell = `${import.meta.dir}/../../../lib/gate/cell`;
-  await Bun.write(`${here.path}/main.c`, MAIN);
-  await Bun.$`gcc -std=c11 -I ${cell} -o ${here.path}/print ${here.path}/main.c ${cell}/filter.c`.quiet();
-  const lines = (await Bun.$`${here.path}/print`.text()).trim().split("\n");
-  for (const [machine, of] of Map.groupBy(lines, (line) => line.split(" ")[0] ?? "")) {
-    programs.set(
-      machine,
-      of.map((line) => line.split(" ").slice(1).map(Number) as unknown as Instruction),
-    ); // four numbers
-  }
+  here = await scratch();
+  programs = await printed(await compiled("gcc", "print"));
 });
+
+afterAll(() => here[Symbol.asyncDispose]());
+
+/** Compiles the filter and what prints it. */
+async function compiled(compiler: string, name: string): Promise<string> {
+  const cell = `${import.meta.dir}/../../../lib/gate/cell`;
+  const output = `${here.path}/${name}`;
+  await Bun.write(`${here.path}/main.c`, MAIN);
+  await Bun.$`${compiler} -std=c11 -static -I ${cell} -o ${output} ${here.path}/main.c ${cell}/filter.c`.quiet();
+  return output;
+}
+
+/** Returns what a program prints; `dropped` are the capabilities that the function does not have, as hexadecimal bits. */
+async function printed(command: string | readonly string[], dropped = "0"): Promise<Programs> {
+  const lines = (await Bun.$`${command} ${dropped}`.text()).trim().split("\n");
+  const of = (line: string) => line.split(" ").slice(1).map(Number) as unknown as Instruction; // four numbers
+  const byMachine = Map.groupBy(lines, (line) => line.split(" ")[0] ?? "");
+  return new Map([...byMachine].map(([machine, own]) => [machine, own.map(of)]));
+}
 
 /** Returns what a filter answers, by the rules of classic BPF (linux/filter.h, linux/seccomp.h). */
 function answerOf(program: readonly Instruction[], { architecture, number, flags = 0 }: SystemCall): string {
@@ -166,8 +183,8 @@ function actionOf(operand: number): string {
   throw new Error(`No action has the number ${operand}`);
 }
 
-function ask(architecture: Architecture, number: number, flags?: number): string {
-  const program = programs.get(MACHINE[architecture]) ?? [];
+function ask(architecture: Architecture, number: number, flags?: number, from = programs): string {
+  const program = from.get(MACHINE[architecture]) ?? [];
   return answerOf(program, {
     architecture: ARCHITECTURES[architecture],
     number,
@@ -201,7 +218,8 @@ test.each(all)("a cell's filter lets clone on %s make processes and threads, and
 
 test("a cell's filter has no x32, and kills what comes by another architecture", () => {
   for (const number of [0, 165, 272, CLONE3]) expect(ask("x64", 0x40000000 + number)).toBe(ENOSYS);
-  for (const [machine, program] of programs) {
+  for (const machine of ["x64", "arm64"]) {
+    const program = programs.get(machine) ?? [];
     // s390x, ppc64le, mips and riscv64, and those of the other machine.
     const others = all.filter((name) => MACHINE[name] !== machine).map((name) => ARCHITECTURES[name]);
     for (const architecture of [0x80000016, 0xc0000015, 8, 0xc00000f3, ...others]) {
@@ -209,3 +227,40 @@ test("a cell's filter has no x32, and kills what comes by another architecture",
     }
   }
 });
+
+/** The calls that a function may only make with one of its capabilities, and the number of that (linux/capability.h). */
+const CHROOT = { x64: 161, i386: 61, arm64: 51, arm: 61 } as const;
+const CAP_SYS_CHROOT = 18;
+const ALL_CAPABILITIES = (1n << 64n) - 1n;
+
+test.each<readonly [string, bigint, string]>([
+  ["that has all of its capabilities", 0n, ALLOW],
+  ["without CAP_SYS_CHROOT", 1n << BigInt(CAP_SYS_CHROOT), EPERM],
+  ["without any capability", ALL_CAPABILITIES, EPERM],
+  ["without any other than CAP_SYS_CHROOT", ALL_CAPABILITIES & ~(1n << BigInt(CAP_SYS_CHROOT)), ALLOW],
+  // MKNOD, AUDIT_WRITE, SETFCAP, NET_RAW and SYS_ADMIN, as the sandbox `default` has it.
+  ["in the sandbox `default`", 0xa8202000n, ALLOW],
+])("a cell's filter lets a function %s call chroot, or not, and changes nothing else", async (_, dropped, expected) => {
+  const own = await printed(`${here.path}/print`, dropped.toString(16));
+  for (const architecture of all) {
+    for (let number = 0; number < 500; number++) {
+      const answer = number === CHROOT[architecture] ? expected : ask(architecture, number);
+      expect(`${architecture} ${number} ${ask(architecture, number, undefined, own)}`).toBe(
+        `${architecture} ${number} ${answer}`,
+      );
+    }
+  }
+});
+
+test(
+  "a gate that is compiled for arm64 has the same filters, and uses that of arm64",
+  async () => {
+    const emulator = process.arch === "arm64" ? [] : [await ensureProgram("qemu-aarch64", ["qemu-user"])];
+    const compiler = process.arch === "arm64" ? "gcc" : "aarch64-linux-gnu-gcc";
+    const there = await printed([...emulator, await compiled(compiler, "print-arm64")]);
+    for (const machine of ["x64", "arm64"]) expect(there.get(machine)).toEqual(programs.get(machine) ?? []);
+    expect(there.get("own")).toEqual(programs.get("arm64") ?? []);
+    expect(programs.get("own")).toEqual(programs.get(process.arch) ?? []);
+  },
+  BUSY_TIMEOUT_MS,
+); // it may have to install the emulator

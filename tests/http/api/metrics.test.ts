@@ -44,6 +44,7 @@ describe("GET /metrics", () => {
       slipway_engine_seconds: "histogram",
       slipway_pulls_total: "counter",
       slipway_records_dropped_total: "counter",
+      slipway_build_info: "gauge",
       slipway_database_bytes: "gauge",
       process_resident_memory_bytes: "gauge",
       process_open_fds: "gauge",

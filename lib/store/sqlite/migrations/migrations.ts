@@ -17,9 +17,10 @@ import time from "./0016-time.sql" with { type: "text" };
 import volumes from "./0017-volumes.sql" with { type: "text" };
 import cells from "./0018-cells.sql" with { type: "text" };
 import contracts from "./0019-contracts.sql" with { type: "text" };
-import http from "./0020-http.sql" with { type: "text" };
-import hosts from "./0021-hosts.sql" with { type: "text" };
-import streams from "./0022-streams.sql" with { type: "text" };
+import builds from "./0020-builds.sql" with { type: "text" };
+import http from "./0021-http.sql" with { type: "text" };
+import hosts from "./0022-hosts.sql" with { type: "text" };
+import streams from "./0023-streams.sql" with { type: "text" };
 import keys from "./0001-0010/0007-keys.sql" with { type: "text" };
 import asOf17 from "./as-of-0017.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
@@ -45,6 +46,7 @@ export const MIGRATIONS: readonly string[] = [
   volumes,
   cells,
   contracts,
+  builds,
   http,
   hosts,
   streams,

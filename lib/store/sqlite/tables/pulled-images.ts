@@ -35,6 +35,9 @@ export class PulledImageTable implements PulledImageStore {
   readonly #list: Statement<Row>;
   readonly #unneeded: Statement<Row>;
   readonly #isNeeded: Statement<{ needed: number }>;
+  readonly #keep: Statement<never>;
+  readonly #keptUntil: Statement<{ until: string | null }>;
+  readonly #used: Statement<Pick<Row, "image_id">>;
 
   constructor(database: Database, writer: ConfigurationWriter, clock: Clock) {
     this.#writer = writer;
@@ -47,7 +50,14 @@ export class PulledImageTable implements PulledImageStore {
     this.#get = database.prepare("select image_id, names from pulled_images where image_id = $image_id");
     this.#list = database.prepare("select image_id, names from pulled_images order by pulled_at, image_id");
     this.#unneeded = database.prepare(
-      `select image_id, names from pulled_images where not (${needed("pulled_images.image_id")}) order by pulled_at, image_id`,
+      `select image_id, names from pulled_images
+       where (keep_until is null or keep_until <= $now) and not (${needed("pulled_images.image_id")})
+       order by pulled_at, image_id`,
+    );
+    this.#keep = database.prepare("update pulled_images set keep_until = $keep_until where image_id = $image_id");
+    this.#keptUntil = database.prepare("select min(keep_until) as until from pulled_images where keep_until > $now");
+    this.#used = database.prepare(
+      `select image_id from pulled_images where keep_until is not null and (${needed("pulled_images.image_id")})`,
     );
     this.#isNeeded = database.prepare(`select ${needed("$image_id")} as needed`);
   }
@@ -62,15 +72,30 @@ export class PulledImageTable implements PulledImageStore {
   }
 
   unneeded(keep: number): PulledImage[] {
-    return this.#unneeded.all({ keep }).map(imageOf);
+    return this.#unneeded.all({ keep, now: timestamp(this.#clock.now()) }).map(imageOf);
   }
 
   isNeeded(imageId: string, keep: number): boolean {
     return this.#isNeeded.get({ image_id: imageId, keep })?.needed === 1;
   }
 
-  async record(pulled: Pulled): Promise<void> {
-    await this.#writer.write(() => this.putNow(afterPull(this.list(), pulled)));
+  keptUntil(): string | undefined {
+    return this.#keptUntil.get({ now: timestamp(this.#clock.now()) })?.until ?? undefined;
+  }
+
+  async noteUsed(keep: number): Promise<void> {
+    const used = this.#used.all({ keep });
+    if (used.length === 0) return;
+    await this.#writer.write(() => {
+      for (const { image_id } of used) this.#keep.run({ image_id, keep_until: null });
+    });
+  }
+
+  async record(pulled: Pulled, keepUntil?: string): Promise<void> {
+    await this.#writer.write(() => {
+      this.putNow(afterPull(this.list(), pulled));
+      if (keepUntil !== undefined) this.#keep.run({ image_id: pulled.image_id, keep_until: keepUntil });
+    });
   }
 
   /** Part of a transaction: writes images, each whole. */

@@ -1,5 +1,5 @@
 import { networkInterfaces } from "node:os";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../../config/config.ts";
 
 /** Returns the URL of the configured server: the given one, or that of a server with these options on this machine. */
 export function serverUrl({ url, host, port, tlsCert }: Pick<Config, "url" | "host" | "port" | "tlsCert">): string {

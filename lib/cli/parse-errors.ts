@@ -1,0 +1,91 @@
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { CommanderError } from "commander";
+import { closest } from "fastest-levenshtein";
+import { ConfigError } from "../config/config.ts";
+
+/** Returns whether the parser has stopped because it has printed what was asked for: a help, or the version. */
+export function isAnswered(error: unknown): boolean {
+  return error instanceof CommanderError && error.exitCode === 0;
+}
+
+/** Returns the error for a wrong command line in our words: what is wrong, and what to type instead. */
+export function parseError(root: CommandUnknownOpts, { code, message }: CommanderError): Error {
+  const command = commandIn(root);
+  const path = pathOf(command);
+  const quoted = /'([^']*)'/.exec(message)?.[1] ?? "";
+  switch (code) {
+    case "commander.unknownOption":
+      return unknownOption(command, quoted);
+    case "commander.excessArguments": {
+      const text = command.args[command.registeredArguments.length] ?? "";
+      const names = command.commands.map((one) => one.name());
+      if (command.parent === null) return unknownCommand(text, names);
+      if (names.length > 0) return unknownCommand(text, names, path);
+      return new ConfigError(`Unexpected argument ${JSON.stringify(text)} after "${path}": see slipway ${path} --help`);
+    }
+    case "commander.missingArgument":
+      return new ConfigError(`No ${quoted}: use slipway ${path} ${usageOf(command)}`);
+    case "commander.optionMissingArgument": {
+      const [flag = "", value = ""] = quoted.split(/, | /).slice(-2);
+      return new ConfigError(`No value after ${flag}: use ${flag} ${value.replace(/^<|>$/g, "")}`);
+    }
+    default:
+      return new ConfigError(
+        capitalized(
+          message
+            .replace(/^error: /, "")
+            .replaceAll("\n", " ")
+            .replaceAll("'", '"'),
+        ),
+      );
+  }
+}
+
+/** Returns the command that the arguments lead to: the program itself, or one of its commands, or one of theirs. */
+function commandIn(root: CommandUnknownOpts): CommandUnknownOpts {
+  let command = root;
+  for (const word of root.args) {
+    const next = command.commands.find((one) => one.name() === word);
+    if (next === undefined) break;
+    command = next;
+  }
+  return command;
+}
+
+function pathOf(command: CommandUnknownOpts): string {
+  return command.parent?.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
+}
+
+function usageOf(command: CommandUnknownOpts): string {
+  return command.registeredArguments
+    .map((argument) => {
+      const name = `${argument.name()}${argument.variadic ? "..." : ""}`;
+      return argument.required ? name : `[${name}]`;
+    })
+    .join(" ");
+}
+
+/** Returns the error for an option that the command does not have, with the closest one that it or the program has. */
+function unknownOption(command: CommandUnknownOpts, text: string): ConfigError {
+  const [name = ""] = text.split("=");
+  const known: string[] = ["--help"];
+  for (let one: CommandUnknownOpts | null = command; one !== null; one = one.parent) {
+    known.push(...one.options.flatMap(({ long }) => long ?? []));
+  }
+  if (known.includes(name))
+    return new ConfigError(`${name} does not take a value: leave out "${text.slice(name.length)}"`);
+  return new ConfigError(
+    `Unknown option ${name}: did you mean ${closest(name.toLowerCase().replaceAll("_", "-"), known)}?`,
+  );
+}
+
+function unknownCommand(text: string, names: readonly string[], path?: string): ConfigError {
+  const prefix = path === undefined ? "" : `${path} `;
+  return new ConfigError(
+    `Unknown command ${JSON.stringify(prefix + text)}: did you mean "${prefix}${closest(text, names)}"?`,
+  );
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

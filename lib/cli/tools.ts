@@ -1,0 +1,37 @@
+import type { Command, CommandUnknownOpts } from "@commander-js/extra-typings";
+import type { Config, Variables } from "../config/config.ts";
+import type { ApiClient } from "./api/api-client.ts";
+import type { FlagName } from "./flags.ts";
+import type { Output } from "./output/output.ts";
+
+/** What commands need of the server's own code, which the command line does not import. */
+export interface ServerTasks {
+  /** Serves until a signal; returns the exit code. */
+  serve(config: Config): Promise<number>;
+  /** Copies the database to a new file. */
+  backup(config: Config, file: string): Promise<void>;
+  /** Removes the containers that a killed server left, and returns how many there were. */
+  sweep(config: Config): Promise<number>;
+  /** Returns the OpenAPI document. */
+  openApi(config: Config): Promise<string>;
+}
+
+/** What a command works with. Nothing is read or connected to before a command asks for it. */
+export interface Tools {
+  readonly env: Variables;
+  readonly tasks: ServerTasks;
+  readonly out: Output;
+  /** Reads all options. Throws a `ConfigError`. */
+  readonly config: () => Config;
+  /** Returns the client of the server that the options, or a saved login, name. Throws a `ConfigError`. */
+  readonly client: () => ApiClient;
+  /** Returns whether a flag was given. */
+  readonly isSet: (flag: FlagName) => boolean;
+  /** Sets the exit code of a command that goes on to its end. */
+  readonly exitWith: (code: number) => void;
+  /** The whole program, for commands about commands; all of them loaded and defined. */
+  readonly wholeProgram: () => Promise<CommandUnknownOpts>;
+}
+
+/** Gives a command its arguments, options and action. */
+export type Define = (command: Command, tools: Tools) => void;

@@ -1,0 +1,80 @@
+import { Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import type { IncomingMessage } from "node:http";
+import type { Readable } from "node:stream";
+import type { BuildRequest } from "../../domain/builds/builds.ts";
+import { BUILDER_LABEL } from "../../domain/images/labels.ts";
+import type { RegistryCredentials } from "../../domain/images/registries.ts";
+import { type EngineConnection, EngineError } from "./connection.ts";
+import { registryConfigHeaders } from "./registry-auth.ts";
+
+const Listed = Type.Array(Type.Object({ Id: Type.String({ minLength: 1 }) }));
+const ListedContainers = Type.Array(Type.Object({ Id: Type.String({ minLength: 1 }), ImageID: Type.String() }));
+
+/** A build for the engine. */
+interface EngineBuild extends Omit<BuildRequest, "name"> {
+  /** The name that the image gets. */
+  readonly image: string;
+  readonly context: Readable;
+  readonly credentials: readonly RegistryCredentials[];
+  /** The time until the engine has the whole context, in milliseconds. */
+  readonly timeout_ms: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Begins a build with the engine's classic builder, and returns the stream of its progress: lines of JSON. If the stream is
+ * closed, the engine cancels the build. BuildKit (`version=2`) is no choice without a session, a gRPC server of the client on
+ * a connection of its own: it asks that for the credentials of every registry, also of public ones, and fails with "no
+ * active sessions" (moby/buildkit#5309).
+ */
+export function openBuild(connection: EngineConnection, build: EngineBuild): Promise<IncomingMessage> {
+  const { image, dockerfile, target, build_args, no_cache, pull, context, credentials, ...limits } = build;
+  return connection.stream({
+    operation: "image build",
+    method: "POST",
+    path: "/build",
+    query: {
+      t: image,
+      dockerfile,
+      ...(target !== null && { target }),
+      buildargs: JSON.stringify(build_args),
+      nocache: no_cache,
+      pull,
+      // Removes the containers of all steps, also those of a step that failed.
+      rm: true,
+      forcerm: true,
+    },
+    headers: { "Content-Type": "application/x-tar", ...registryConfigHeaders(credentials) },
+    upload: context,
+    ...limits,
+  });
+}
+
+/** Lists the images that builds of an owner have left: without a name, and not part of another image. */
+export async function listLeftImages(connection: EngineConnection, owner: string): Promise<string[]> {
+  const filters = { dangling: ["true"], label: [`${BUILDER_LABEL}=${owner}`] };
+  const reply = await connection.request({
+    operation: "image list",
+    method: "GET",
+    path: "/images/json",
+    query: { filters: JSON.stringify(filters) },
+  });
+  if (!Value.Check(Listed, reply.body)) throw new EngineError("image list", reply.status, "unexpected reply");
+  return reply.body.map(({ Id }) => Id);
+}
+
+/** Lists the containers that were made of just this image and do not run: steps of a build that the engine did not finish. */
+export async function listStoppedContainers(connection: EngineConnection, imageId: string): Promise<string[]> {
+  const filters = { ancestor: [imageId], status: ["created", "exited", "dead"] };
+  const reply = await connection.request({
+    operation: "container list",
+    method: "GET",
+    path: "/containers/json",
+    query: { all: 1, filters: JSON.stringify(filters) },
+  });
+  if (!Value.Check(ListedContainers, reply.body)) {
+    throw new EngineError("container list", reply.status, "unexpected reply");
+  }
+  return reply.body.filter(({ ImageID }) => ImageID === imageId).map(({ Id }) => Id);
+}

@@ -1,0 +1,77 @@
+import type { BuildStep } from "../../domain/builds/builds.ts";
+import { BUILDER_LABEL } from "../../domain/images/labels.ts";
+import { parseJsonText } from "../../domain/json-text.ts";
+
+/** The longest line of progress, a JSON object: the output of a step comes in much smaller pieces. */
+const LINE_CHARACTERS = 1024 * 1024;
+
+interface BuildProgressOptions {
+  /** Returns the number of steps that we have added to those of the Dockerfile. */
+  readonly added: () => number;
+  readonly onStep: (step: BuildStep) => void;
+  readonly onText: (text: string) => void;
+}
+
+/** The engine's own words about a step: it prints each of these in one piece. */
+const STEP = /^Step (\d+)\/(\d+) : (.*)$/s;
+
+/** Reads what the classic builder reports, and leaves out the steps that we have added. */
+export class BuildProgress {
+  readonly #options: BuildProgressOptions;
+  #number = 0;
+  /** True while a step of ours runs. */
+  #isHidden = false;
+  #error: string | undefined;
+
+  constructor(options: BuildProgressOptions) {
+    this.#options = options;
+  }
+
+  /** The engine's words for the failure of the build, if it has failed. */
+  get error(): string | undefined {
+    return this.#error;
+  }
+
+  /** Takes a parsed line of the engine. */
+  add(line: unknown): void {
+    const { stream, status, id, error, progressDetail } = fieldsOf(line);
+    if (typeof error === "string") this.#error = error;
+    else if (typeof stream === "string") this.#print(stream);
+    // The progress of a pull; its bars are left out.
+    else if (typeof status === "string" && fieldsOf(progressDetail)["current"] === undefined) {
+      this.#options.onText(typeof id === "string" ? `${id}: ${status}\n` : `${status}\n`);
+    }
+  }
+
+  #print(text: string): void {
+    const [, , total = "", instruction] = STEP.exec(text) ?? [];
+    if (instruction === undefined) {
+      if (!this.#isHidden) this.#options.onText(text);
+      return;
+    }
+    this.#isHidden = instruction.startsWith(`LABEL ${BUILDER_LABEL}=`);
+    if (this.#isHidden) return;
+    this.#number += 1;
+    const step = { number: this.#number, total: Number(total) - this.#options.added(), instruction };
+    this.#options.onStep(step);
+    this.#options.onText(`Step ${step.number}/${step.total} : ${instruction}`);
+  }
+}
+
+/** Yields the parsed lines of the engine's progress. Throws if they make no sense, or the stream breaks off. */
+export async function* progressLines(stream: AsyncIterable<Buffer>): AsyncGenerator {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    if (rest.length > LINE_CHARACTERS) throw new Error("the engine's progress makes no sense");
+    for (const line of lines) if (line.trim() !== "") yield parseJsonText(line);
+  }
+  if (rest.trim() !== "") yield parseJsonText(rest);
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  // Fields of parsed JSON: each is checked before it is used.
+  return value !== null && typeof value === "object" ? (value as Readonly<Record<string, unknown>>) : {};
+}

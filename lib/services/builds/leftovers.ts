@@ -1,0 +1,86 @@
+import type { Clock } from "../../clock.ts";
+import { Alarm, TaskGroup } from "../../domain/concurrency.ts";
+import { messageOf } from "../../domain/errors.ts";
+import type { Logger } from "../../log.ts";
+import type { ImageBuilder } from "../../runner/platform.ts";
+
+/** The time to the next try after one that failed, in milliseconds. */
+const RETRY_MS = 5_000;
+/** The engine may still finish a step of a build whose server was killed: it is looked at after so many milliseconds, too. */
+const LATE_MS: readonly number[] = [2_000, 10_000, 60_000];
+
+/** The wait for the last sweep when the server stops. If the engine hangs, the next start sweeps. */
+const LAST_SWEEP_MS = 2_000;
+
+interface LeftoversDeps {
+  readonly builder: Pick<ImageBuilder, "discard" | "sweep">;
+  /** Returns whether a build runs: its images look like those that were left. */
+  readonly isBusy: () => boolean;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Removes what builds have left on the engine, as soon as no build runs. */
+export class Leftovers implements AsyncDisposable {
+  readonly #deps: LeftoversDeps;
+  readonly #next: Alarm;
+  readonly #late: number[] = [];
+  /** Names of images whose builds an earlier server did not finish. */
+  #names: readonly string[] = [];
+  #sweeping: Promise<void> = Promise.resolve();
+  #isDue = false;
+  #isStopped = false;
+
+  constructor(deps: LeftoversDeps) {
+    this.#deps = deps;
+    this.#next = new Alarm(deps.clock, () => this.#sweep());
+  }
+
+  /** Sweeps, also for images that builds of an earlier server may just have finished. */
+  ofEarlierServer(names: readonly string[]): void {
+    this.#names = names;
+    if (names.length > 0) this.#late.push(...LATE_MS);
+    this.soon();
+  }
+
+  /** Sweeps soon. */
+  soon(): void {
+    this.#isDue = true;
+    if (!this.#isStopped) this.#next.setSooner(0);
+  }
+
+  /** Settles when no sweep is under way. */
+  settled(): Promise<void> {
+    return this.#sweeping;
+  }
+
+  /** Sweeps a last time if a build has just ended, but does not wait long for an engine that does not answer. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isStopped = true;
+    this.#next[Symbol.dispose]();
+    const last = new TaskGroup();
+    void last.add(this.#isDue ? this.#sweeping.then(() => this.#run()) : this.#sweeping);
+    await last.settledWithin(this.#deps.clock, LAST_SWEEP_MS);
+  }
+
+  #sweep(): void {
+    // The end of the last build calls `soon`.
+    if (this.#isStopped || this.#deps.isBusy()) return;
+    this.#isDue = false;
+    this.#sweeping = this.#run();
+  }
+
+  async #run(): Promise<void> {
+    const { builder, log } = this.#deps;
+    try {
+      for (const name of this.#names) await builder.discard(name);
+      await builder.sweep();
+    } catch (error) {
+      log.debug("what builds have left is not removed, will try again", { problem: messageOf(error) });
+      if (!this.#isStopped) this.#next.setSooner(RETRY_MS);
+      return;
+    }
+    const next = this.#late.shift();
+    if (next !== undefined && !this.#isStopped) this.#next.setSooner(next);
+  }
+}
