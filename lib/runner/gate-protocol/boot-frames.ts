@@ -8,7 +8,7 @@ export const CREDIT_TO_APP = 64 * 1024;
 /** The most streams that a gate has open at once; one with little memory has fewer. */
 export const STREAMS_MOST = 64;
 /** The most ports that must listen. */
-export const PORTS_MOST = 16;
+const PORTS_MOST = 16;
 
 /** The BOOT of an instance. */
 export interface BootRequest {

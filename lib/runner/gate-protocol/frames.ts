@@ -85,7 +85,7 @@ export interface Listener {
 }
 
 /** An app whose ports all listen. */
-export interface BootedFrame extends Listener {
+interface BootedFrame extends Listener {
   readonly type: "booted";
   /** From the start of the command until then. */
   readonly bootUs: number;
@@ -94,7 +94,7 @@ export interface BootedFrame extends Listener {
 }
 
 /** FAILED of stage 7: an app whose ports did not all listen in time. It was killed. */
-export interface NotListeningFrame {
+interface NotListeningFrame {
   readonly type: "not_listening";
   /** All that does listen, the first 64 of them. */
   readonly listeners: readonly Listener[];

@@ -45,7 +45,7 @@ export class Pool {
   /** The calls of each instance, once the function lets one serve several at once. */
   #shared: SharedInstances | undefined;
   readonly #waiting = new Set<WaitingCall>();
-  /** Those of them that give their instance back unused. */
+  /** Those of them that only want to know whether there is an instance. */
   #trials = 0;
   #starting = 0;
   /** The starts whose instances boot: the platform has done its part. */
@@ -181,8 +181,8 @@ export class Pool {
   }
 
   /**
-   * Waits for the next instance; with `trial` to give it back at once. Rejects with the error of a start, or the signal's
-   * reason.
+   * Waits for the next instance; with `trial` only to know that there is one, which the wait does not take. Rejects with the
+   * error of a start, or the signal's reason.
    */
   wait(signal: AbortSignal, trial = false): Promise<PoolInstance> {
     const { promise, resolve, reject } = Promise.withResolvers<PoolInstance>();
@@ -235,6 +235,7 @@ export class Pool {
    * Gives an instance that is new, or one of whose calls has ended, to the calls that have waited longest, or keeps it.
    */
   offer(instance: PoolInstance): void {
+    if (this.#trials > 0) this.#tellTrials(instance);
     if (this.#shared !== undefined) return this.#offerShared(this.#shared, instance);
     this.#busy.delete(instance);
     const call = this.#nextWaiting();
@@ -334,6 +335,15 @@ export class Pool {
     const call = this.#waiting.values().next().value;
     if (call !== undefined) this.#leaves(call);
     return call;
+  }
+
+  /** Tells those that only want to know. They hold no instance, which would have another started in its place. */
+  #tellTrials(instance: PoolInstance): void {
+    for (const call of this.#waiting) {
+      if (!call.trial) continue;
+      this.#leaves(call);
+      call.give(instance);
+    }
   }
 
   #leaves(call: WaitingCall): void {

@@ -182,7 +182,9 @@ export class Pools implements Disposable {
     if (this.#closed) throw stopped();
     const pool = this.#pools.forCall(fn);
     try {
-      this.refund(this.#takeReady(pool) ?? (await this.#waitFor(pool, signal, true)));
+      const ready = this.#takeReady(pool);
+      if (ready === undefined) await this.#waitFor(pool, signal, true);
+      else this.refund(ready);
     } finally {
       this.#turns.consider(pool);
       this.#pump();
@@ -256,7 +258,7 @@ export class Pools implements Disposable {
     this.#turns.consider(pool);
     this.#pump();
     const instance = await waiting;
-    if (!signal.aborted) return instance;
+    if (trial || !signal.aborted) return instance;
     // The caller went away just as it was served: the instance is for the next one.
     this.refund(instance);
     throw signal.reason;

@@ -143,7 +143,7 @@ test("a server on another port: 504 boot_timeout, which names that port", async 
   expect(message).toMatch(/did not listen on port 8080 within 1500 ms: it listens on .*:3000; set "port" to 3000/);
 });
 
-test("busybox httpd serves its pages, with HEAD and without a body for 304", async () => {
+test("busybox httpd serves its pages, also to HEAD", async () => {
   const script =
     "mkdir -p /tmp/www && echo '<h1>hello</h1>' > /tmp/www/index.html && exec httpd -f -p $PORT -h /tmp/www";
   const shell = await fixture("shell");

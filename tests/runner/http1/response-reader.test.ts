@@ -104,7 +104,7 @@ describe("ResponseReader refuses", () => {
   ])("%s", (_, text, problem) => {
     expect(readResponse([text]).problem).toContain(problem);
     // Also if every byte comes by itself.
-    if (text.length < 1_000) expect(readResponse([...text]).problem).toContain(problem);
+    if (text.length < 1_000) expect(readResponse(text.split("")).problem).toContain(problem);
   });
 });
 
@@ -187,7 +187,7 @@ test("ResponseReader gives the same answer or the same problem for hostile bytes
       const { problem, ...rest } = readResponse(cutAt(sent, cuts));
       expect(problem).toBe(whole.problem);
       // What came before a problem may have been passed on in pieces or not at all.
-      if (problem === undefined) expect<unknown>({ ...rest, problem }).toEqual(whole);
+      if (problem === undefined) expect(rest).toMatchObject({ head: whole.head, body: whole.body, ended: whole.ended });
     }),
     { numRuns: 400 },
   );

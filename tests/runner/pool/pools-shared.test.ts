@@ -245,6 +245,20 @@ describe("Pools of functions that boot", () => {
 describe("Pools.tryOut", () => {
   const never = new AbortController().signal;
 
+  test("starts nothing besides, though the instance is for a single call", async () => {
+    using under = new PoolsUnderTest();
+    const fn = server({ concurrency: 1, max_calls: 1 });
+    under.pools.update(fn);
+    const trial = under.pools.tryOut(fn, never);
+    await under.clock.advance(20);
+    expect(under.starts).toEqual(["a"]);
+    await under.succeed();
+    await trial;
+    await under.clock.advance(1_000);
+    expect(under.starts).toEqual([]);
+    expect(under.stateOf("a")).toMatchObject({ ready: 1, busy: 0 });
+  });
+
   test("waits for the instance that the registration starts, which stays for the first call", async () => {
     using under = new PoolsUnderTest();
     const fn = server();
@@ -254,6 +268,8 @@ describe("Pools.tryOut", () => {
     expect(under.starts).toEqual(["a"]);
     const instance = await under.succeed();
     await trial;
+    await under.clock.advance(1_000);
+    expect(under.starts).toEqual([]);
     expect(await under.acquire(fn)).toMatchObject({ instance, start: "warm" });
   });
 
