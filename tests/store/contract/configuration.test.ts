@@ -214,40 +214,6 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(await store.routes.delete("r0")).toBeUndefined();
   });
 
-  test("routes: a host has one route, and is free when that leaves it", async () => {
-    expect([store.routes.hasHosts, store.routes.atHost("a.example")]).toEqual([false, undefined]);
-    const at = (id: string, ...hosts: string[]): Route => ({ ...route(id, "/", f1), path: null, hosts });
-    const r1 = at("r1", "a.example", "b.example");
-    await store.routes.insert(r1);
-    await store.routes.insert(route("r2", "/", f1));
-    expect([store.routes.hasHosts, store.routes.atHost("b.example"), store.routes.get("r1")]).toEqual([true, r1, r1]);
-    expect(store.routes.match("/r1")).toBeUndefined();
-    expect(store.routes.list().map(({ path, hosts }) => [path, hosts])).toEqual([
-      [null, ["a.example", "b.example"]],
-      ["/", []],
-    ]);
-    const taken = await rejectionOf(store.routes.insert(at("r3", "c.example", "b.example")));
-    expect(taken).toMatchObject({ reason: "conflict", message: expect.stringContaining('"b.example"') });
-    expect([store.routes.atHost("c.example"), store.routes.get("r3")]).toEqual([undefined, undefined]);
-    const moved = { ...r1, hosts: ["b.example"] };
-    await store.routes.replace(r1, moved);
-    await store.routes.insert(at("r3", "a.example"));
-    expect([store.routes.atHost("a.example")?.id, store.routes.atHost("b.example")?.id]).toEqual(["r3", "r1"]);
-    await store.routes.delete("r3");
-    expect(store.routes.atHost("a.example")).toBeUndefined();
-    // Both hosts change their routes at once.
-    const r4 = at("r4", "a.example");
-    await store.routes.insert(r4);
-    const writes = [
-      { name: "a", before: moved, after: at("r1", "a.example") },
-      { name: "b", before: r4, after: at("r4", "b.example") },
-    ];
-    await store.applyManifest({ functions: [], routes: writes }, { revision: store.revision, dry_run: false });
-    expect([store.routes.atHost("a.example")?.id, store.routes.atHost("b.example")?.id]).toEqual(["r1", "r4"]);
-    await store.functions.delete("f1", { cascade: true });
-    expect([store.routes.atHost("a.example"), store.routes.list()]).toEqual([undefined, []]);
-  });
-
   test("secrets: keep created_at, and cannot be deleted while they are used", async () => {
     const later = timestamp(START + 1);
     expect(await store.secrets.put(secret("s"))).toEqual({ before: undefined, after: secret("s") });
