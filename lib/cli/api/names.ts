@@ -2,6 +2,7 @@ import { closest, distance } from "fastest-levenshtein";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { Key } from "../../domain/keys.ts";
 import type { Registry } from "../../domain/images/registries.ts";
+import { routeName } from "../../domain/routes/route-name.ts";
 import type { Route } from "../../domain/routes/routes.ts";
 import type { ScheduleWithTimes } from "../../domain/schedules.ts";
 import type { Secret } from "../../domain/secrets.ts";
@@ -18,7 +19,7 @@ const KINDS = {
   route: {
     list: "slipway routes",
     names: async (client: ApiClient) =>
-      (await client.data<Route[]>({ method: "GET", path: "/v1/routes" })).map(({ path }) => path),
+      (await client.data<Route[]>({ method: "GET", path: "/v1/routes" })).map(routeName),
   },
   schedule: {
     list: "slipway schedules",

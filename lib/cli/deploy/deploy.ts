@@ -3,6 +3,7 @@ import { basename, join, resolve } from "node:path";
 import { ConfigError } from "../../config/config.ts";
 import type { Build } from "../../domain/builds/builds.ts";
 import type { Function, FunctionWithPool } from "../../domain/functions/functions.ts";
+import { routeUrl } from "../../domain/routes/route-name.ts";
 import type { Route } from "../../domain/routes/routes.ts";
 import { buildImage } from "./build.ts";
 import { packContext } from "./context.ts";
@@ -72,7 +73,7 @@ export async function deploy(options: DeployOptions, api: DeployApi, out: Deploy
   out.note(told(before, fn));
   const route = await routeOf(fn, { asked: options.route, serves_paths: built?.template?.serves_paths === true }, api);
   await ready(fn, api, signal);
-  return { url: `${api.url}/r${route.path.replace(/\/\*$/, "/")}`, function: fn, route, build: built?.build ?? null };
+  return { url: routeUrl(api.url, route).replace(/\/\*$/, "/"), function: fn, route, build: built?.build ?? null };
 }
 
 /** Returns the folder that is meant; undefined for an image. */

@@ -92,11 +92,6 @@ export const BuildPage = Type.Object({
 });
 export type BuildPage = Static<typeof BuildPage>;
 
-/** The data of the event `log`. */
-export const BuildOutput = Type.Object({
-  text: Type.String({ description: "What the build has printed.", examples: ["Step 1/5 : FROM debian:stable-slim\n"] }),
-});
-
 /** What to build, besides the context. */
 export interface BuildRequest {
   readonly name: string;

@@ -9,7 +9,8 @@ import { byManifestName } from "./manifest.ts";
 import { withNames } from "./plan.ts";
 import { escapeDollars } from "./variables.ts";
 import { defaultsFor, ROUTE_DEFAULTS, ROUTE_OPTIONS } from "../routes/options.ts";
-import { type Route, routeName } from "../routes/routes.ts";
+import { routeName } from "../routes/route-name.ts";
+import type { Route } from "../routes/routes.ts";
 
 /** The state of a server. */
 export interface Exported {

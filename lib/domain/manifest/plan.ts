@@ -8,7 +8,8 @@ import { mapInSlices } from "../concurrency.ts";
 import { FUNCTIONS, ROUTES } from "../limits.ts";
 import { byManifestName, type FieldChange, type ManifestChange } from "./manifest.ts";
 import { ROUTE_OPTIONS, type RouteOptions } from "../routes/options.ts";
-import { type Place, type Route, routeName } from "../routes/routes.ts";
+import { routeName } from "../routes/route-name.ts";
+import type { Place, Route } from "../routes/routes.ts";
 
 /** A function as a manifest wants it. */
 export interface FunctionTarget {

@@ -47,11 +47,6 @@ export type UpdateRoute = Static<typeof UpdateRoute>;
 /** Where a route is: at a path below `/r`, or at host names. */
 export type Place = Pick<Route, "path" | "hosts">;
 
-/** Returns the name of a route in manifests and messages: its path, or the first of its hosts. */
-export function routeName({ path, hosts }: Place): string {
-  return path ?? hosts[0] ?? "";
-}
-
 /**
  * Returns where a route is after a request: one of the two takes the place of the other. Throws `invalid_request` for none and
  * for both, and for what cannot be called. `own` are the names by which the API is reached.

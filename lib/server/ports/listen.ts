@@ -169,7 +169,7 @@ class Port {
   #listen(port: number, tls?: TlsPair): void {
     const hooks = new Set(process.listeners("beforeExit"));
     // Elysia makes all routes a second time when the plug-ins that are still being loaded have come: we have none.
-    Object.defineProperty(this.#app, "promisedModules", { value: { then: () => undefined }, configurable: true });
+    Object.defineProperty(this.#app, "promisedModules", { value: new Promise(() => undefined), configurable: true });
     this.#app.listen({
       hostname: this.#address.hostname,
       port,

@@ -45,10 +45,10 @@ test("a deploy under load fails no call: those under way end in the old instance
   // Two calls stay in the old instance until a third comes to it.
   const held = [call(server, fn, { hold: 3 }), call(server, fn, { hold: 3 })];
   await pool(server, fn, ({ streams }) => streams === 2);
-  let over = false;
+  const over = new AbortController();
   const load = async () => {
     const statuses: number[] = [];
-    while (!over) {
+    while (!over.signal.aborted) {
       const response = await server.invoke(fn);
       await response.text();
       statuses.push(response.status);
@@ -60,7 +60,7 @@ test("a deploy under load fails no call: those under way end in the old instance
   const changed = await server.api<{ warnings?: string[] }>("PATCH", `/v1/functions/${fn.id}`, change);
   expect([changed.status, changed.body.data.warnings]).toEqual([200, undefined]);
   expect((await call(server, fn)).release).toBe("2");
-  over = true;
+  over.abort();
   const statuses = (await Promise.all(callers)).flat();
   expect(statuses.filter((status) => status !== 200)).toEqual([]);
   // The load of four has released them in the old instance.

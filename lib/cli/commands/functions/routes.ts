@@ -1,4 +1,5 @@
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { routeName, routeUrl } from "../../../domain/routes/route-name.ts";
 import type { Route } from "../../../domain/routes/routes.ts";
 import type { ApiClient } from "../../api/api-client.ts";
 import { about, segment, unknownName } from "../../api/names.ts";
@@ -12,12 +13,12 @@ export const define: Define = (command, tools) => {
     const server = client();
     const routes = await allRoutes(server);
     const rows = routes.map((route) => ({
-      path: route.path,
+      route: routeName(route),
       function: route.function.name ?? route.function.id,
       methods: route.methods.join(","),
       auth: route.auth,
       version: route.version ?? "current",
-      url: `${server.url}/r${route.path}`,
+      url: routeUrl(server.url, route),
     }));
     out.list(routes, rows, "No routes yet: slipway routes create PATH FUNCTION makes one");
   });
@@ -25,13 +26,13 @@ export const define: Define = (command, tools) => {
   command
     .command("rm")
     .description("Delete routes")
-    .argument("<route...>", "Their paths or ids.")
+    .argument("<route...>", "Their paths, hosts or ids.")
     .action(async (names) => {
       const server = client();
       for (const name of names) {
         const { id } = await findRoute(server, name);
         const route = await server.data<Route>({ method: "DELETE", path: `/v1/routes/${segment("route", id)}` });
-        out.done(route, `Deleted the route ${route.path}`);
+        out.done(route, `Deleted the route ${routeName(route)}`);
       }
     });
 };
@@ -57,7 +58,7 @@ function defineCreate(command: CommandUnknownOpts, { client, out }: Tools): void
       const route = await about(server, "function", name, () =>
         server.data<Route>({ method: "POST", path: "/v1/routes", body }),
       );
-      out.done(route, `${server.url}/r${route.path} calls ${route.function.name ?? route.function.id}`);
+      out.done(route, `${routeUrl(server.url, route)} calls ${route.function.name ?? route.function.id}`);
     });
 }
 
@@ -65,11 +66,12 @@ function allRoutes(server: ApiClient): Promise<Route[]> {
   return server.data<Route[]>({ method: "GET", path: "/v1/routes" });
 }
 
-/** Finds a route by its path, with or without `/r`, or its id. */
+/** Finds a route by its path, with or without `/r`, one of its hosts, or its id. */
 async function findRoute(server: ApiClient, name: string): Promise<Route> {
   const routes = await allRoutes(server);
   const found =
-    routes.find(({ id, path }) => id === name || path === name) ?? routes.find(({ path }) => `/r${path}` === name);
+    routes.find(({ id, path, hosts }) => id === name || path === name || hosts.includes(name)) ??
+    routes.find(({ path }) => `/r${path}` === name);
   if (found === undefined) throw await unknownName(server, "route", name);
   return found;
 }
