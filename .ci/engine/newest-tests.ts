@@ -16,6 +16,7 @@ export const NEWEST_TESTS: readonly string[] = [
   "tests/e2e/contracts/stdio.test.ts",
   "tests/e2e/faults/gate-volume.test.ts",
   "tests/e2e/faults/images.test.ts",
+  "tests/e2e/http/boots.test.ts",
   "tests/e2e/pool/isolated-network.test.ts",
   "tests/e2e/pool/network.test.ts",
   "tests/http/api/function-settings.test.ts",

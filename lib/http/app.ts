@@ -22,7 +22,7 @@ import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatusService } from "../services/status.ts";
 import type { VersionService } from "../services/functions/versions.ts";
 import type { AccessCheck } from "./access/access.ts";
-import { type ClientAddress, clientOf } from "./access/client-address.ts";
+import { type ClientAddress, type ClientUsesTls, clientOf } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { auditRoutes } from "./api/audit.ts";
@@ -76,6 +76,7 @@ export interface AppServices {
   readonly metrics: Metrics;
   readonly access: AccessCheck;
   readonly clientAddress: ClientAddress;
+  readonly clientUsesTls: ClientUsesTls;
   readonly audit: AuditService;
   readonly clock: Clock;
   readonly log: Logger;

@@ -1,5 +1,5 @@
 import { createAccessCheck, isLoopback } from "../http/access/access.ts";
-import { createClientAddress } from "../http/access/client-address.ts";
+import { createClientAddress, createClientUsesTls } from "../http/access/client-address.ts";
 import { defaultGateways } from "../http/access/gateways.ts";
 import { KeyGuesses } from "../http/access/key-guesses.ts";
 import { AuditService } from "../services/access/audit.ts";
@@ -45,7 +45,7 @@ export async function createAccess(
     gateways: config.trustGateway === "on" ? defaultGateways(() => clock.monotonic()) : () => [],
   });
   return {
-    services: { access, keys, clientAddress, audit },
+    services: { access, keys, clientAddress, clientUsesTls: createClientUsesTls(config.trustedProxies), audit },
     new_key: made,
     start: () => audit.start(),
   } satisfies Capability & {

@@ -9,6 +9,7 @@ export async function writeSample(directory: string, template: string): Promise<
   if (!isTemplate(template)) {
     throw new ConfigError(`No template "${template}": give one of ${TEMPLATE_NAMES.join(", ")}`);
   }
+  if (directory === "") throw new ConfigError("No folder to write to: give the new folder a name");
   await mkdir(directory, { recursive: true });
   if ((await readdir(directory)).length > 0) {
     throw new ConfigError(`The folder "${directory}" is not empty: choose another name`);

@@ -36,6 +36,8 @@ export interface HttpOrigin {
   readonly query_string: string;
   /** The address of the client's connection; null if it is not known. */
   readonly client_address: string | null;
+  /** True if the client's connection to this server, or to a trusted proxy in front of it, is encrypted; else left out. */
+  readonly encrypted?: true;
 }
 
 /** A function's answer, whatever contract the function is spoken to by. */

@@ -31,6 +31,24 @@ export function createClientAddress(trusted: readonly AddressRange[]): ClientAdd
   };
 }
 
+/** Returns whether the client of a request uses an encrypted connection: to this server, or to a trusted proxy in front of it. */
+export type ClientUsesTls = (request: Request, server: Server<unknown> | null) => boolean;
+
+/**
+ * Creates the function that finds out whether a client uses TLS. Behind trusted proxies it is what the nearest one says in
+ * `X-Forwarded-Proto`; nobody else is believed.
+ */
+export function createClientUsesTls(trusted: readonly AddressRange[]): ClientUsesTls {
+  return (request, server) => {
+    const said = request.headers.get("x-forwarded-proto");
+    if (said !== null && trusted.length > 0) {
+      const peer = peerAddress(request, server);
+      if (peer !== null && isInRanges(peer, trusted)) return said.split(",").at(-1)?.trim().toLowerCase() === "https";
+    }
+    return server?.protocol === "https";
+  };
+}
+
 function lastUntrusted(peer: string, hops: Hops, trusted: readonly AddressRange[]): string {
   let client = peer;
   for (const hop of hops) {

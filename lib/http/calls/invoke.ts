@@ -12,12 +12,12 @@ import type { Invocation, Undelivered } from "../../domain/calls/invocations.ts"
 import type { IdempotentCalls } from "../../services/calls/idempotent-calls.ts";
 import type { Answer, InvocationService } from "../../services/calls/invocations.ts";
 import type { Target } from "../../services/calls/record.ts";
-import { type ClientAddress, clientOf } from "../access/client-address.ts";
+import { type ClientAddress, type ClientUsesTls, clientOf } from "../access/client-address.ts";
 import { type BodyMemory, expectedBytes } from "./body-memory.ts";
 import type { ReadBody } from "../wire/body.ts";
 import type { BeginUpload } from "./upload.ts";
 import { answerResponse, type Reader } from "./answer.ts";
-import { type CallPath, functionRequest } from "./request.ts";
+import { type Caller, type CallPath, functionRequest } from "./request.ts";
 import { asksForWebSocket, callByWebSocket } from "./websocket/upgrade.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { LONG_ANSWER_BYTES, type SlowReaders } from "../wire/slow-readers.ts";
@@ -46,6 +46,7 @@ export interface Calls {
   readonly slowReaders: SlowReaders;
   readonly server: () => Server<unknown> | null;
   readonly clientAddress: ClientAddress;
+  readonly clientUsesTls: ClientUsesTls;
   /** The largest request body. */
   readonly request_bytes: number;
 }
@@ -134,10 +135,10 @@ async function stream(
   request: Request,
   { id, target, path, submission, may_read }: Called,
 ): Promise<Response> {
-  const { invocations, beginUpload, request_bytes, server, clientAddress } = calls;
+  const { invocations, beginUpload, request_bytes } = calls;
   if (submission !== undefined) checkSynchronous(submission.query ?? {});
   const { body, signal, answered } = beginUpload(request, request_bytes);
-  const asked = functionRequest(request, clientAddress(request, server()), path, body);
+  const asked = functionRequest(request, callerOf(calls, request), path, body);
   const answer = await invocations.invoke({ id, target, request: asked, signal });
   answered();
   return respond(calls, request, answer, readerOf(request, { path, may_read }));
@@ -145,7 +146,7 @@ async function stream(
 
 /** Calls a function by a WebSocket. */
 async function connect(calls: Calls, request: Request, { id, target, path, may_read }: Called): Promise<Response> {
-  const asked = functionRequest(request, calls.clientAddress(request, calls.server()), path, new Uint8Array(0));
+  const asked = functionRequest(request, callerOf(calls, request), path, new Uint8Array(0));
   const answer = await callByWebSocket(calls, request, { id, target, request: asked });
   // Bun does not look at the answer to a request that was upgraded.
   if (answer === "upgraded") return new Response(null);
@@ -158,8 +159,8 @@ async function answerTo(
   { id, target, path, submission, may_read }: Called,
   body: Uint8Array,
 ): Promise<Response> {
-  const { invocations, idempotentCalls, submissions, server, clientAddress } = calls;
-  const asked = { id, target, request: functionRequest(request, clientAddress(request, server()), path, body) };
+  const { invocations, idempotentCalls, submissions } = calls;
+  const asked = { id, target, request: functionRequest(request, callerOf(calls, request), path, body) };
   const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
   const isPublic = target.route_id !== null && target.key_id === null;
   const idempotency = key === undefined ? undefined : idempotentRequest(key, asked.request, isPublic);
@@ -219,6 +220,10 @@ export function holdUntilOut(
   const { bodyMemory, server } = calls;
   const room = bodyMemory.take(bytes, () => clientOfRequest(calls, request));
   bodyMemory.releaseWhenOut(room, () => server()?.requestIP(request) === null);
+}
+
+function callerOf({ clientAddress, clientUsesTls, server }: Calls, request: Request): Caller {
+  return { address: clientAddress(request, server()), usesTls: clientUsesTls(request, server()) };
 }
 
 function clientOfRequest({ clientAddress, server }: Pick<Calls, "clientAddress" | "server">, request: Request): string {

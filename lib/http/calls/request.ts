@@ -13,10 +13,17 @@ export interface CallPath extends Pick<HttpOrigin, "host" | "path" | "path_rest"
   readonly keyed: boolean;
 }
 
-/** Returns the request that a function is called with. `client_address` is null if the connection is gone. */
+/** The client of a request. */
+export interface Caller {
+  /** Null if the connection is gone. */
+  readonly address: string | null;
+  readonly usesTls: boolean;
+}
+
+/** Returns the request that a function is called with. */
 export function functionRequest<Body extends MessageBody>(
   request: Request,
-  client_address: string | null,
+  { address: client_address, usesTls }: Caller,
   { host, path, path_rest, route, keyed }: CallPath,
   body: Body,
 ): FunctionRequest & { readonly body: Body } {
@@ -34,6 +41,7 @@ export function functionRequest<Body extends MessageBody>(
       query: parseQuery(query),
       query_string: query,
       client_address,
+      ...(usesTls && { encrypted: true }),
     },
   };
 }

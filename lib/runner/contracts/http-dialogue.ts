@@ -30,6 +30,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
   readonly #now: () => number;
   readonly #wholeBody: boolean;
   readonly #isHead: boolean;
+  readonly #ownOrigin: boolean;
   #upload: Upload | undefined;
   #room: (() => void) | undefined;
   #answer: StreamAnswer | undefined;
@@ -41,7 +42,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
   #received = 0;
 
   constructor(
-    { head, coding }: HttpRequest,
+    { head, coding, own_origin = false }: HttpRequest,
     body: MessageBody,
     open: OpenStream,
     listener: AnswerListener,
@@ -52,6 +53,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
     this.#now = now;
     this.#wholeBody = body instanceof Uint8Array;
     this.#isHead = head.method === "HEAD";
+    this.#ownOrigin = own_origin;
     this.#reader = new ResponseReader({ method: head.method, upgrade: coding === "raw" });
     const first = encodeRequestHead(head);
     this.#stream = open(this);
@@ -119,7 +121,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
 
   #takeHead(head: ResponseHead): void {
     const { framing, length } = head;
-    this.#answer = answerOf(head, this.#now(), this.#isHead);
+    this.#answer = answerOf(head, { now: this.#now(), isHead: this.#isHead, ownOrigin: this.#ownOrigin });
     if (framing.kind === "none" || (length !== null && length <= COLLECTED_BYTES)) this.#collected = [];
     else {
       this.#arriving = new ArrivingBody(this.#stream, () => {
@@ -196,12 +198,15 @@ export class HttpDialogue implements StreamReader, Dialogue {
 }
 
 /** Judges an answer by its head. */
-function answerOf({ status, headers }: ResponseHead, now: number, isHead: boolean): StreamAnswer {
+function answerOf(
+  { status, headers }: ResponseHead,
+  { now, isHead, ownOrigin }: { readonly now: number; readonly isHead: boolean; readonly ownOrigin: boolean },
+): StreamAnswer {
   const response: FunctionResponse = {
     status,
     // The head alone says how long the body would be; any other body has its length by itself.
     headers: headers.filter(
-      ([name]) => responseHeaderProblem(name) === undefined || (isHead && name === "content-length"),
+      ([name]) => responseHeaderProblem(name, ownOrigin) === undefined || (isHead && name === "content-length"),
     ),
     body: new Uint8Array(0),
   };

@@ -9,6 +9,8 @@ export type BodyCoding = "none" | "length" | "chunked" | "raw";
 export interface HttpRequest {
   readonly head: RequestHead;
   readonly coding: BodyCoding;
+  /** True if the function has a host of its own, so that its answers may speak for the whole origin. */
+  readonly own_origin?: boolean;
 }
 
 /** Headers that the server writes itself, or that it has obeyed already. */
@@ -44,7 +46,7 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
   // What follows a handshake is no body.
   const length = upgrade ? undefined : bodyLength(request);
   const coding = length === undefined ? "none" : length === null ? "chunked" : "length";
-  const proto = headers["x-forwarded-proto"] === "https" ? "https" : "http";
+  const proto = via?.encrypted === true ? "https" : "http";
   const client = via?.client_address ?? null;
   const trace = headers["traceparent"];
   return {
@@ -66,6 +68,7 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
         ...(upgrade ? UPGRADE : CLOSE),
       ],
     },
+    own_origin: via?.host !== undefined,
     coding: upgrade ? "raw" : body instanceof Uint8Array && body.length === 0 ? "none" : coding,
   };
 }

@@ -35,5 +35,5 @@ test("gateBinary names an architecture without a gate", async () => {
 test("gate without a command prints its usage", () => {
   const { exitCode, stderr } = Bun.spawnSync([GATE], { stdout: "ignore", stderr: "pipe" });
   expect(exitCode).toBe(2);
-  expect(stderr.toString()).toBe("usage: gate [--stdio] [--shared=PATH...] [--] COMMAND [ARG...]\n");
+  expect(stderr.toString()).toBe("usage: gate [--stdio | --boot] [--shared=PATH...] [--] COMMAND [ARG...]\n");
 });

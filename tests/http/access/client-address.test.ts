@@ -2,7 +2,13 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Server } from "bun";
 import { canonicalAddress, plainRange } from "../../../lib/domain/addresses.ts";
-import { clientOf, createClientAddress, peerAddress, unmapped } from "../../../lib/http/access/client-address.ts";
+import {
+  clientOf,
+  createClientAddress,
+  createClientUsesTls,
+  peerAddress,
+  unmapped,
+} from "../../../lib/http/access/client-address.ts";
 
 test.each([
   ["::ffff:203.0.113.9", "203.0.113.9"],
@@ -209,5 +215,32 @@ describe("clientOf", () => {
         expect(clientOf(host)).toEndWith("::/64");
       }),
     );
+  });
+});
+
+describe("createClientUsesTls", () => {
+  test.each([
+    ["http", [], "203.0.113.9", undefined, false],
+    ["https", [], "203.0.113.9", undefined, true],
+    // Anyone can write the header: without trusted proxies, or not from one of them, it says nothing.
+    ["http", [], "127.0.0.1", "https", false],
+    ["http", PROXIES, "203.0.113.9", "https", false],
+    ["https", PROXIES, "203.0.113.9", "http", true],
+    ["http", PROXIES, "10.1.2.3", "https", true],
+    ["http", PROXIES, "10.1.2.3", "HTTPS", true],
+    ["https", PROXIES, "10.1.2.3", "http", false],
+    // The last one is the nearest proxy's.
+    ["http", PROXIES, "127.0.0.1", "https, http", false],
+    ["http", PROXIES, "127.0.0.1", "http,https", true],
+    ["http", PROXIES, "127.0.0.1", "", false],
+  ] as const)("of a connection by %s, behind %j, from %s, with X-Forwarded-Proto %j is %j", (...row) => {
+    const [protocol, trusted, peer, said, expected] = row;
+    // What is asked of a server.
+    const server = { protocol, requestIP: () => ({ address: peer }) } as unknown as Server<unknown>;
+    const ranges = trusted.flatMap((range) => plainRange(range) ?? []);
+    const request = new Request("http://localhost", {
+      headers: said === undefined ? {} : { "X-Forwarded-Proto": said },
+    });
+    expect(createClientUsesTls(ranges)(request, server)).toBe(expected);
   });
 });

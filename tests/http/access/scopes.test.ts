@@ -18,6 +18,7 @@ const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   listFunctions: ["admin", "deploy", "read"],
   createFunction: ["admin", "deploy"],
   getFunction: ["admin", "deploy", "read"],
+  getLastBoot: ["admin", "deploy", "read"],
   updateFunction: ["admin", "deploy"],
   deleteFunction: ["admin", "deploy"],
   pullFunction: ["admin", "deploy"],

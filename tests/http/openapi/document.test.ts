@@ -32,6 +32,7 @@ const SURFACE = [
   "GET /v1/functions/{id}",
   "PATCH /v1/functions/{id}",
   "DELETE /v1/functions/{id}",
+  "GET /v1/functions/{id}/boot",
   "GET /v1/functions/{id}/callback-secret",
   "POST /v1/functions/{id}/invoke",
   "POST /v1/functions/{id}/pull",

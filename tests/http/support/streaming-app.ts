@@ -103,6 +103,7 @@ export class StreamingApp implements AsyncDisposable {
       slowReaders: this.slowReaders,
       server,
       clientAddress: () => "127.0.0.1",
+      clientUsesTls: () => false,
       request_bytes: requestBytes,
     };
     this.#server = Bun.serve({
