@@ -240,4 +240,6 @@ test("a build that takes longer than it may is ended", async () => {
   const { build: late } = await build(hasty, { Dockerfile: `FROM ${base}\nRUN sleep 600` });
   expect([late.status, late.reason]).toEqual(["failed", "build_timeout"]);
   expect(late.error).toContain("BUILD_TIMEOUT_MS");
+  // Its own server removes what it has left.
+  expect(await left(engine.client, before)).toEqual([]);
 }, 60_000);
