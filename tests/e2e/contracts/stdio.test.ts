@@ -292,7 +292,7 @@ describe("the setting contract", () => {
   });
 
   test.each([
-    [{ contract: "http" }, 'Invalid "contract": it must be "files" or "stdio", but it is "http"'],
+    [{ contract: "lambda" }, 'Invalid "contract": it must be "files", "stdio" or "http", but it is "lambda"'],
     [
       { contract: "files", output: "cgi" },
       '"output" belongs to the contract "stdio", and the contract is "files": leave it out, or give the contract "stdio"',
