@@ -65,6 +65,8 @@ test("PATCH /v1/functions/:id warns of a port on which nothing listens, and says
 test("POST /v1/functions with probe false does not wait for the boot", async () => {
   await using fn = await register(server, { environment: { FAIL: "1" }, probe: false });
   expect(fn.warnings).toBeUndefined();
+  // The boot is under way, and has its end before that of the function.
+  expect((await pool(server, fn, ({ problem }) => problem !== undefined)).problem).toContain("no DATABASE_URL");
 });
 
 test("an image that exposes a port is a server if it listens, and made for `files` if it ends", async () => {
