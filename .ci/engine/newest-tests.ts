@@ -13,6 +13,7 @@ export const NEWEST_TESTS: readonly string[] = [
   "tests/e2e/calls/hostile-images.test.ts",
   "tests/e2e/calls/sandbox.test.ts",
   "tests/e2e/cells/cells.test.ts",
+  "tests/e2e/cells/left.test.ts",
   "tests/e2e/contracts/stdio.test.ts",
   "tests/e2e/faults/gate-volume.test.ts",
   "tests/e2e/faults/images.test.ts",

@@ -207,6 +207,7 @@ const char *start_cells(void) {
 /* Takes the next cell into use. Returns false if there is none: then the gate has said READY too early. */
 bool take_next_cell(void) {
   if (next.state != READY_TO_GO) return false;
+  note_fewer_sockets(CELL_SOCKETS);
   current = next;
   current.state = IN_USE;
   taken_us = now_us();
@@ -280,7 +281,7 @@ void close_cell(void) {
 bool cell_has_ended(void) {
   if (current.init > 0) return false;
   if (current.state == OVER) {
-    const int own = next.link < 0 ? 0 : next.state == MAKING || next.state == READY_TO_GO ? 2 : 1;
+    const int own = next.link < 0 ? 0 : next.state == MAKING || next.state == READY_TO_GO ? CELL_SOCKETS : 1;
     if (cell_left_sockets(own)) {
       if (now_us() - ended_us > LEFT_US) leave();
       return false;

@@ -139,7 +139,10 @@ int cell_recheck_ms(void);
 
 /* ---- end.c ---- */
 
+/* The sockets of a cell that waits for its call: the two ends of its link. */
+enum { CELL_SOCKETS = 2 };
 bool note_sockets(bool shared);
+void note_fewer_sockets(int own);
 bool cell_left_sockets(int own);
 
 /* ---- probe.c ---- */

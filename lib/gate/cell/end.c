@@ -63,6 +63,14 @@ bool note_sockets(bool shared) {
   return before >= 0;
 }
 
+/* Takes fewer sockets as those before the first cell: while a container starts, its engine may have one open there (the
+ * newest has), and a call must not be able to leave one in its place. */
+void note_fewer_sockets(int own) {
+  if (is_shared) return;
+  const long now = count_sockets();
+  if (now >= own && now - own < before) before = now - own;
+}
+
 /* Returns whether there are more sockets than before, besides the gate's `own`. */
 bool cell_left_sockets(int own) {
   if (is_shared) wake_collector();

@@ -32,10 +32,15 @@ async function foundAfter(
   const tried = await warmProbe(server, fn, command);
   const after = await warmProbe(server, fn, "look_for_left");
   return {
-    found: differences(normal(before), normal(after)),
+    found: differences(normal(before), normal(after)).filter(isMore),
     sameContainer: containerOf(before) === containerOf(after),
     left: [...tried.values()].filter((result) => result === "ok").length,
   };
+}
+
+/** Drops a number of sockets that has fallen: the newest engine still has one open while a container starts. */
+function isMore({ name, before, after }: Difference): boolean {
+  return name !== "sockets" || Number.parseInt(after) > Number.parseInt(before);
 }
 
 /** What a call finds of another one's files in a container that is used again: /tmp is emptied, also of the image's files. */
