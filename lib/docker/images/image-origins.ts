@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
-import { parseImageReference, spelledOut } from "../../domain/images/reference.ts";
+import { BUILT_DOMAIN, parseImageReference, spelledOut } from "../../domain/images/reference.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
 import type { Logger } from "../../log.ts";
 import { EngineError } from "../api/connection.ts";
@@ -49,7 +49,8 @@ export class ImageOrigins {
    * Returns the digest by which a registry has an image, of the reference's own repository if possible; null for an image
    * that exists only on the engine.
    */
-  async digestOf(reference: string, image: Image): Promise<string | null> {
+  async digestOf(reference: string, given: Image): Promise<string | null> {
+    const image = ofRegistries(given);
     const own = ofRepository(reference, image);
     const proven = this.#proven(image);
     const known = own.find((digest) => proven.has(digest)) ?? [...proven][0];
@@ -61,7 +62,8 @@ export class ImageOrigins {
    * Returns whether a reference's registry has the image that the engine has under it. An image that its function has by
    * a digest, which a registry gave it, came from there: throws `image_unavailable` if the registry cannot be asked.
    */
-  async isFromRegistry(reference: string, image: Image, digest: string | null): Promise<boolean> {
+  async isFromRegistry(reference: string, given: Image, digest: string | null): Promise<boolean> {
+    const image = ofRegistries(given);
     const own = ofRepository(reference, image);
     const proven = this.#proven(image);
     if (own.some((candidate) => proven.has(candidate))) return true;
@@ -112,6 +114,11 @@ export class ImageOrigins {
     if (this.#known.size >= KNOWN) this.#known.clear();
     this.#known.add(digest);
   }
+}
+
+/** Returns an image without the digests that the containerd image store gives what this server has built: no registry has them. */
+function ofRegistries(image: Image): Image {
+  return { ...image, digests: image.digests.filter((digest) => !digest.startsWith(`${BUILT_DOMAIN}/`)) };
 }
 
 /** Returns an image's digests of the repository that a reference names. */

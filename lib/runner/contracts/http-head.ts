@@ -41,7 +41,7 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
   const { method, headers, body, via } = request;
   const { target, prefix } = forwardedTarget(request);
   const host = headers["host"] ?? "localhost";
-  const passing = Object.entries(headers).filter(([name]) => !OWN.has(name) && !name.startsWith(FORWARDED));
+  const passing = Object.entries(headers).filter(([name]) => isCallers(name));
   const upgrade = request.upgrade === true;
   // What follows a handshake is no body.
   const length = upgrade ? undefined : bodyLength(request);
@@ -71,6 +71,15 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
     own_origin: via?.host !== undefined,
     coding: upgrade ? "raw" : body instanceof Uint8Array && body.length === 0 ? "none" : coding,
   };
+}
+
+/**
+ * Returns whether a header is the caller's to write. With underscores it is the same header to servers that map both to the
+ * name of one variable, as WSGI and CGI do; and some of those take `Script-Name` for the path that they are mounted at.
+ */
+function isCallers(written: string): boolean {
+  const name = written.replaceAll("_", "-");
+  return !OWN.has(name) && !name.startsWith(FORWARDED) && name !== "script-name";
 }
 
 /** Returns the length of a request's body; null if it is not known, and undefined if there is no body. */

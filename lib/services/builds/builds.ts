@@ -88,7 +88,9 @@ export class BuildService implements AsyncDisposable {
   }
 
   list(query: BuildQuery): BuildPage {
-    return this.#deps.store.list(query);
+    const page = this.#deps.store.list(query);
+    // The step of a build that runs is only known here.
+    return { ...page, builds: page.builds.map((build) => this.#builds.get(build.id)?.record ?? build) };
   }
 
   /** Returns the record of a build; throws `not_found`. */

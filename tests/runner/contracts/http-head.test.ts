@@ -40,6 +40,20 @@ describe("the head of a request to a server", () => {
     expect(Object.keys(headers).filter((name) => ["x-forwarded-port", "x-real-ip"].includes(name))).toEqual([]);
   });
 
+  test("drops the same headers in spellings that are one variable to WSGI and CGI", () => {
+    const kept = { my_header: "kept", "x-my_header": "kept" };
+    const spellings = ["x_forwarded_for", "x-forwarded_host", "x_forwarded_proto", "x_forwarded_prefix", "x_real_ip"];
+    const others = ["x_request_id", "content_length", "script_name", "script-name"];
+    const names = [...spellings, ...others];
+    const headers = headersOf({
+      host: "example.com",
+      ...kept,
+      ...Object.fromEntries(names.map((name) => [name, "1"])),
+    });
+    expect(Object.keys(headers).filter((name) => names.includes(name))).toEqual([]);
+    expect(headers).toMatchObject(kept);
+  });
+
   test("says https of a caller whose connection is encrypted", () => {
     expect(headersOf({ host: "example.com" }, { encrypted: true })).toMatchObject({
       Forwarded: 'for=203.0.113.9;host="example.com";proto=https',
