@@ -6,7 +6,8 @@
 export const NEWEST_TESTS: readonly string[] = [
   "tests/cli/sweep.test.ts",
   "tests/docker",
-  "tests/e2e/builds",
+  "tests/e2e/builds/builds.test.ts",
+  "tests/e2e/builds/left.test.ts",
   "tests/e2e/functions",
   "tests/e2e/images",
   "tests/e2e/calls/container.test.ts",

@@ -152,8 +152,8 @@ export interface ImageBuilder {
   build(order: BuildOrder, watcher: BuildWatcher): Promise<BuildResult>;
   /** Takes a name from an image that was built, and removes the image with its last name. */
   discard(image: string): Promise<void>;
-  /** Removes what builds have left behind besides their images. Call it only while none of ours runs. */
-  sweep(): Promise<void>;
+  /** Removes what builds have left behind besides their images; false if some of it is in use. Call it only while none of ours runs. */
+  sweep(): Promise<boolean>;
 }
 
 /** An image to build. */

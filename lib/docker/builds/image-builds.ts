@@ -74,12 +74,12 @@ export class ImageBuilds implements ImageBuilder {
     await this.#deps.images.remove(image, { parents: true });
   }
 
-  async sweep(): Promise<void> {
+  async sweep(): Promise<boolean> {
     const { connection, owner, images, containers, log } = this.#deps;
     const kept = new Set<string>();
     for (;;) {
       const left = (await listLeftImages(connection, owner)).filter((id) => !kept.has(id));
-      if (left.length === 0) return;
+      if (left.length === 0) return kept.size === 0;
       for (const id of left) {
         for (const container of await listStoppedContainers(connection, id)) await containers.remove(container);
         // With the image, the one below it becomes the next that nothing is built on.

@@ -4,7 +4,7 @@ import { messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
 import type { ImageBuilder } from "../../runner/platform.ts";
 
-/** The time to the next try after one that failed, in milliseconds. */
+/** The time to the next try after one that failed, or that left what is in use, in milliseconds. */
 const RETRY_MS = 5_000;
 /** The engine may still finish a step of a build whose server was killed: it is looked at after so many milliseconds, too. */
 const LATE_MS: readonly number[] = [2_000, 10_000, 60_000];
@@ -74,7 +74,9 @@ export class Leftovers implements AsyncDisposable {
     const { builder, log } = this.#deps;
     try {
       for (const name of this.#names) await builder.discard(name);
-      await builder.sweep();
+      const isAll = await builder.sweep();
+      // An image whose name is gone may still be that of a container, which will be gone, too.
+      if (!isAll && !this.#isStopped) this.#next.setSooner(RETRY_MS);
     } catch (error) {
       log.debug("what builds have left is not removed, will try again", { problem: messageOf(error) });
       if (!this.#isStopped) this.#next.setSooner(RETRY_MS);

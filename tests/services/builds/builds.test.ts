@@ -46,7 +46,7 @@ function create(options: { readonly timeout_ms?: number; readonly at_once?: numb
       return promise;
     },
     discard: async (image: string) => void discarded.push(image),
-    sweep: async () => void sweeps++,
+    sweep: async () => ++sweeps > 0,
   };
   const clock = systemClock;
   const leftovers = new Leftovers({ builder, isBusy: () => made.isBusy, clock, log });
