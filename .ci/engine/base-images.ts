@@ -25,6 +25,8 @@ const BASES = {
   distroless: distrolessTree,
   /** A shell and programs of Debian that know nothing of functions. */
   programs: programsTree,
+  /** nginx of Debian with the configuration of its package, and a page and 20 MiB to serve. */
+  nginx: nginxTree,
 } satisfies Record<string, () => Promise<ImageTree>>;
 
 export type BaseImage = keyof typeof BASES;
@@ -115,6 +117,27 @@ async function programsTree(): Promise<ImageTree> {
     },
     links: Object.fromEntries(Object.entries(shell.links ?? {}).filter(([path]) => !(basename(path) in PROGRAMS))),
     changes: ["ENV PATH=/usr/bin:/bin", 'CMD ["sh"]'],
+  };
+}
+
+/** Configuration of the package nginx-common. */
+const NGINX_FILES = ["etc/nginx/nginx.conf", "etc/nginx/mime.types", "etc/nginx/sites-available/default"];
+
+async function nginxTree(): Promise<ImageTree> {
+  const nginx = await ensureProgram("nginx", ["nginx-light"]);
+  const shell = await busyboxTree();
+  const configuration = Object.fromEntries(NGINX_FILES.map((path) => [path, `/${path}`]));
+  return {
+    files: { ...shell.files, ...inPlace(await librariesOf(nginx)), ...configuration, "usr/sbin/nginx": nginx },
+    links: { ...shell.links, "etc/nginx/sites-enabled/default": "../sites-available/default" },
+    texts: {
+      "etc/passwd": `${ACCOUNTS["etc/passwd"]}www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n`,
+      "etc/group": `${ACCOUNTS["etc/group"]}www-data:x:33:\n`,
+      "var/www/html/index.html": "<!doctype html><title>hello</title>\n",
+      "var/www/html/numbers.txt": Array.from({ length: 1 << 20 }, (_, at) => `${at}\n`.padStart(20)).join(""),
+    },
+    directories: { ...shell.directories, "var/log/nginx": 0o755, "var/lib/nginx": 0o755, run: 0o755 },
+    changes: ["ENV PATH=/usr/sbin:/bin", "EXPOSE 80", 'CMD ["nginx", "-g", "daemon off;"]'],
   };
 }
 

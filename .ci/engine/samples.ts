@@ -12,6 +12,7 @@ const SAMPLES = {
   "hello-sh": { base: "busybox:1", standIn: "busybox" },
   "http-sh": { base: "busybox:1", standIn: "busybox" },
   "checksum-stdio": { base: "busybox:1", standIn: "busybox" },
+  "http-server": { base: "oven/bun:1", standIn: "bun" },
 } as const satisfies Record<string, { base: string; standIn: BaseImage }>;
 
 export type SampleName = keyof typeof SAMPLES;

@@ -30,7 +30,7 @@ const tagged: string[] = [];
 beforeAll(async () => {
   engine = await acquireEngine();
   await ensureProgram("curl", ["curl"]);
-  for (const name of ["hello-world", "hello-sh", "http-sh", "checksum-stdio"] as const)
+  for (const name of ["hello-world", "hello-sh", "http-sh", "checksum-stdio", "http-server"] as const)
     await buildSample(engine.client, name, true);
   for (const [reference, standIn] of PUBLIC) {
     if (await hasImage(engine.client, reference)) continue;

@@ -103,3 +103,25 @@ describe("checksum-stdio", () => {
     expect(answer.headers.get("content-type")).toBe("text/plain");
   });
 });
+
+describe("http-server", () => {
+  let url = "";
+
+  beforeAll(async () => {
+    const { client } = await acquireEngine();
+    const fn = await server.createFunction((await buildSample(client, "http-server", true)).reference);
+    expect([fn.contract, fn.contract_reason, fn.port, fn.port_reason]).toEqual(["http", "label", 8080, "label"]);
+    const { body } = await server.api("POST", "/v1/routes", { path: "/server/*", function_id: fn.id });
+    if (!body.success) throw new Error(body.message);
+    url = `${server.url}/r/server`;
+  });
+
+  test.each([
+    ["GET", "/hello/Ada", undefined, 200, '{"message":"Hello, Ada"}'],
+    ["POST", "/", "hi", 200, "You said: hi\n"],
+    ["GET", "/other", undefined, 404, "There is no such page\n"],
+  ])("answers %s %s", async (method, path, body, status, said) => {
+    const answer = await fetch(url + path, { method, ...(body === undefined ? {} : { body }) });
+    expect([answer.status, await answer.text()]).toEqual([status, said]);
+  });
+});
