@@ -124,7 +124,12 @@ test.each([
 /** Returns the processor time that a container has used, in milliseconds, by its cgroup. */
 async function usedBy(id: string): Promise<number> {
   const path = `/containers/${id}/stats?stream=false&one-shot=true`;
-  const stats = (await engine.client.json("GET", path)) as { cpu_stats: { cpu_usage: { total_usage: number } } }; // the engine's own format
+  type Stats = { cpu_stats: { cpu_usage: { total_usage: number } } } | null;
+  // The engine's own format; now and then it answers null.
+  const ask = async () => (await engine.client.json("GET", path)) as Stats;
+  let stats = await ask();
+  await eventually(async () => (stats ??= await ask()) !== null);
+  if (stats === null) throw new Error(`The engine has no figures of ${id}`);
   return stats.cpu_stats.cpu_usage.total_usage / 1e6;
 }
 
