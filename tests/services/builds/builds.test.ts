@@ -117,6 +117,8 @@ describe("BuildService", () => {
     const build = await nth(0);
     expect(await Bun.file(build.context).text()).toBe("a context");
     build.watcher.onStep({ number: 1, total: 1, instruction: "RUN x" });
+    const listed = service.list({ name: "app", status: null, before: Number.MAX_SAFE_INTEGER, limit: 1 });
+    expect(listed.builds[0]?.step).toEqual({ number: 1, total: 1, instruction: "RUN x" });
     build.watcher.onText("hello\n");
     build.finish({ image_id: "sha256:1", names: [build.image, "slipway.local/app@sha256:1"] });
     const record = await ended;
