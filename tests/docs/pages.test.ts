@@ -1,20 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { baseImage } from "../../.ci/engine/base-images.ts";
 import { acquireEngine, type Engine } from "../../.ci/engine/engine.ts";
 import { hasImage } from "../../.ci/engine/image-tree.ts";
 import { buildSample } from "../../.ci/engine/samples.ts";
 import { ensureProgram } from "../../.ci/packages.ts";
+import { nameStandIns } from "../support/stand-ins.ts";
 import { blocksOf, pagePaths, readPage } from "./support/markdown-blocks.ts";
 import { NOT_RUN, PageRun } from "./support/page-run.ts";
 
 /** A page has up to twenty commands, each of which may start a container on a busy machine. */
 const PAGE_TIMEOUT_MS = 240_000;
-
-/** Images that pages take from a public registry, and their stand-ins here. */
-const PUBLIC = [
-  ["busybox:1", "busybox"],
-  ["oven/bun:1", "bun"],
-] as const;
 
 /** A volume that pages have the engine make. */
 const VOLUME = "slipway-example-cache";
@@ -25,32 +19,28 @@ const MADE = ["count", "shout", "slipway/hello-world:1.4"] as const;
 const pages = await pagePaths();
 
 let engine: Engine;
-const tagged: string[] = [];
+/** All of it ends, even if a part cannot. */
+const held = new AsyncDisposableStack();
 
 beforeAll(async () => {
   engine = await acquireEngine();
   await ensureProgram("curl", ["curl"]);
   for (const name of ["hello-world", "hello-sh", "http-sh", "checksum-stdio", "http-server"] as const)
     await buildSample(engine.client, name, true);
-  for (const [reference, standIn] of PUBLIC) {
-    if (await hasImage(engine.client, reference)) continue;
-    const [repository, tag] = reference.split(":");
-    await engine.client.request(
-      "POST",
-      `/images/${await baseImage(engine.client, standIn)}/tag?repo=${repository}&tag=${tag}`,
-    );
-    tagged.push(reference);
-  }
+  held.use(await nameStandIns(engine.client));
+  held.defer(removeMade);
 }, PAGE_TIMEOUT_MS);
 
-afterAll(async () => {
+afterAll(() => held.disposeAsync());
+
+async function removeMade(): Promise<void> {
   await engine.docker("volume", "rm", "--force", VOLUME);
-  for (const reference of [...tagged, ...MADE]) {
+  for (const reference of MADE) {
     if (await hasImage(engine.client, reference)) {
       await engine.client.request("DELETE", `/images/${reference}?noprune=1`);
     }
   }
-});
+}
 
 describe("the commands of a page do what it shows:", () => {
   test.each(pages)(

@@ -4,10 +4,10 @@ import type { Build, BuildPage } from "../../../lib/domain/builds/builds.ts";
 import { SAMPLES } from "../../../lib/cli/deploy/samples.ts";
 import { baseImage } from "../../../.ci/engine/base-images.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
-import { hasImage } from "../../../.ci/engine/image-tree.ts";
 import { fixture } from "../../support/images.ts";
 import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
+import { nameStandIns } from "../../support/stand-ins.ts";
 import { deployed } from "./support/deployments.ts";
 import { type Files, inFolder, left, leftNow, removeBuilt } from "./support/sent-builds.ts";
 
@@ -16,28 +16,19 @@ let server: TestServer;
 let base: string;
 /** What others have left. */
 let before: readonly string[];
-const tagged: string[] = [];
+/** All of it ends, even if a part cannot. */
+const held = new AsyncDisposableStack();
 
 beforeAll(async () => {
   engine = await acquireEngine();
   before = await leftNow(engine.client);
   base = await baseImage(engine.client, "busybox");
-  for (const [reference, image] of [
-    ["busybox:1", base],
-    ["oven/bun:1", await baseImage(engine.client, "bun")],
-  ] as const) {
-    if (await hasImage(engine.client, reference)) continue;
-    await engine.docker("tag", image, reference);
-    tagged.push(reference);
-  }
-  server = await TestServer.start();
+  held.use(await nameStandIns(engine.client));
+  held.defer(() => removeBuilt(engine));
+  server = held.use(await TestServer.start());
 });
 
-afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-  await removeBuilt(engine);
-  for (const reference of tagged) await engine.docker("rmi", "--no-prune", reference);
-});
+afterAll(() => held.disposeAsync());
 
 afterEach(async () => expect(await left(engine.client, before)).toEqual([]));
 
@@ -138,8 +129,11 @@ describe("a folder with a Dockerfile", () => {
     const going = deploy("left", files, { signal: leaving.signal }).catch((error: unknown) => error);
     const latest = async (): Promise<Build | undefined> =>
       (await server.api<BuildPage>("GET", "/v1/builds?name=left")).body.data.builds[0];
-    expect(await eventually(async () => (await latest())?.step?.number === 3, 20_000)).toBe(true);
-    leaving.abort();
+    try {
+      expect(await eventually(async () => (await latest())?.step?.number === 3, 20_000)).toBe(true);
+    } finally {
+      leaving.abort();
+    }
     expect(await going).toBeInstanceOf(Error);
     expect(await eventually(async () => (await latest())?.status === "cancelled", 20_000)).toBe(true);
   }, 60_000);
