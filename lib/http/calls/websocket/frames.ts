@@ -1,3 +1,5 @@
+import { CollectedBytes } from "../../../domain/calls/collected-bytes.ts";
+
 /** The largest message, in bytes: Bun's own limit for what clients send. */
 export const MESSAGE_BYTES = 16 * 1024 * 1024;
 
@@ -54,39 +56,14 @@ export class BadFrame extends Error {
   override readonly name = "BadFrame";
 }
 
-/** Bytes that come in pieces, in one buffer: kept one by one, short pieces would take many times their length. */
-class Collected {
-  #buffer = Buffer.alloc(0);
-  length = 0;
-
-  add(piece: Uint8Array): void {
-    const length = this.length + piece.length;
-    if (length > this.#buffer.length) {
-      const larger = Buffer.allocUnsafe(Math.max(length, 2 * this.#buffer.length));
-      larger.set(this.#buffer.subarray(0, this.length));
-      this.#buffer = larger;
-    }
-    this.#buffer.set(piece, this.length);
-    this.length = length;
-  }
-
-  /** Returns all of them, and begins anew. */
-  take(): Buffer {
-    const taken = this.#buffer.subarray(0, this.length);
-    this.#buffer = Buffer.alloc(0);
-    this.length = 0;
-    return taken;
-  }
-}
-
 /** Reads the frames of a server from the bytes of a connection. After an error it must not be used. */
 export class FrameReader {
   /** The bytes that are not read yet; a frame is read once all of it is there. */
-  readonly #unread = new Collected();
+  readonly #unread = new CollectedBytes();
   #needed = 0;
   #rest: Buffer = Buffer.alloc(0);
   /** The payloads so far of a message whose last frame is still to come, and its type. */
-  readonly #parts = new Collected();
+  readonly #parts = new CollectedBytes();
   #message: "text" | "binary" | undefined;
 
   /** Takes more bytes, and yields what they complete. Throws BadFrame. */

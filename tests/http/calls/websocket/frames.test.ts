@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { heapStats } from "bun:jsc";
 import fc from "fast-check";
+import { arraysKept } from "../../support/arrays-kept.ts";
 import {
   BadFrame,
   clientFrame,
@@ -21,13 +21,6 @@ function read(bytes: Uint8Array, cuts: readonly number[] = []): Said[] {
   const reader = new FrameReader();
   const ends = [...cuts, bytes.length].map((cut) => Math.min(cut, bytes.length)).toSorted((a, b) => a - b);
   return ends.flatMap((end, index) => [...reader.push(bytes.subarray(ends[index - 1] ?? 0, end))]);
-}
-
-/** Returns the number of byte arrays that something still holds. */
-function arraysKept(): number {
-  Bun.gc(true);
-  const { Uint8Array: arrays = 0, Buffer: buffers = 0 } = heapStats().objectTypeCounts;
-  return arrays + buffers;
 }
 
 const payload = fc.uint8Array({ maxLength: 400 });
