@@ -29,18 +29,18 @@ export class DeploymentProbe {
   }
 
   /**
-   * Returns a function that was just saved with what is wrong with it. Only functions of the contract `http` boot, and only a
+   * Returns a function that was just saved with what is wrong with it, besides what is known already. Only functions of the contract `http` boot, and only a
    * change of what their instances are made of is worth a try.
    */
   async tryOut(
     before: Function | undefined,
-    after: Function,
+    after: ChangedFunction,
     { probe = true }: Pick<CreateFunction, "probe">,
   ): Promise<ChangedFunction> {
     if (after.contract !== "http" || !probe || (before !== undefined && needsNoNewContainer(before, after)))
       return after;
     const warning = await this.#warningOf(after);
-    return warning === undefined ? after : { ...after, warnings: [warning] };
+    return warning === undefined ? after : { ...after, warnings: [...(after.warnings ?? []), warning] };
   }
 
   async #warningOf(fn: Function): Promise<string | undefined> {
