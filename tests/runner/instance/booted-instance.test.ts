@@ -260,6 +260,27 @@ describe("BootedInstance serves a call", () => {
     await app.heard();
     app.channel.hangUp();
     expect((await pending).outcome).toMatchObject({ status: "failed", reason });
+    expect((await pending).outcome.message).not.toContain("before it was ready");
+  });
+
+  test("whose container ends: others go to another instance before it is known why", async () => {
+    await booted({ max_calls: 0, concurrency: 4 });
+    const ending = Promise.withResolvers<{ how: "died" }>();
+    app.channel.ended = () => ending.promise;
+    const pending = app.call();
+    await app.heard();
+    app.channel.hangUp();
+    expect(app.instance.free).toBe(0);
+    expect(await app.call().catch((error: unknown) => error)).toBeInstanceOf(NotDelivered);
+    ending.resolve({ how: "died" });
+    expect((await pending).outcome).toMatchObject({ status: "failed", reason: "instance_lost" });
+  });
+
+  test("no longer once its container has ended while it had none", async () => {
+    await booted();
+    app.channel.ended = () => Promise.withResolvers<never>().promise;
+    app.channel.hangUp();
+    expect(app.instance.state).toBe("retired");
   });
 });
 
