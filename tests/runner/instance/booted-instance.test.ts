@@ -3,6 +3,7 @@ import { NotDelivered } from "../../../lib/runner/instance/booted-instance.ts";
 import type { GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import type { Run } from "../../../lib/runner/instance/instance.ts";
 import type { Outcome } from "../../../lib/runner/instance/outcome.ts";
+import { exitFrame } from "../../gate/support/gate-frames.ts";
 import { settled } from "../../support/fake-clock.ts";
 import { FakeApp } from "./fake-app.ts";
 
@@ -48,11 +49,11 @@ describe("BootedInstance boots", () => {
   test.each<[string, GateFrame, string, RegExp]>([
     [
       "ends",
-      { ...exitFrame(), exitCode: 3 },
+      exitFrame({ exitCode: 3 }),
       "boot_failed",
       /^The function exited with code 3 before it listened on port 8080\. The last lines of its output: b \| c \| d \| e \| no DATABASE_URL$/,
     ],
-    ["is out of memory", { ...exitFrame(), signal: 9, oomKills: 1 }, "out_of_memory", /memory_bytes/],
+    ["is out of memory", exitFrame({ signal: 9, oomKills: 1 }), "out_of_memory", /memory_bytes/],
     [
       "listens elsewhere",
       {
@@ -284,62 +285,6 @@ describe("BootedInstance serves a call", () => {
   });
 });
 
-describe("BootedInstance serves a WebSocket", () => {
-  const HANDSHAKE = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
-  const CLOSES = "\x88\x02\x03\xe8";
-  const reset: GateFrame = { type: "close", stream: 2, ending: "reset", errno: 104 };
-  let client: ReadableStreamDefaultController<Uint8Array>;
-
-  /** Makes a connection whose function has said something. */
-  async function connected(): Promise<Run> {
-    await booted({ max_calls: 0, concurrency: 4 });
-    const body = new ReadableStream<Uint8Array>({ start: (controller) => void (client = controller) });
-    const pending = app.call({ upgrade: true, body });
-    await app.heard();
-    await app.send(2, `${HANDSHAKE}\x81\x02hi`);
-    return pending;
-  }
-
-  test("which fails if the function ends its side without a close frame", async () => {
-    const run = await connected();
-    expect(run.outcome.response?.status).toBe(101);
-    await app.send(2, "", true);
-    // A function that has exited would be reported by then.
-    await app.clock.advance(100);
-    const message = "The function closed the WebSocket without a close frame: see its logs";
-    expect(await run.ended).toMatchObject({ status: "failed", reason: "invalid_response", message });
-    expect(await textOf(run.outcome)).toEndWith("hi");
-  });
-
-  test("which fails by the end of the function, if that is the reason", async () => {
-    const run = await connected();
-    await app.send(2, "", true);
-    await app.exit({ exitCode: 3 });
-    const message = expect.stringContaining("The function exited with code 3");
-    expect(await run.ended).toMatchObject({ status: "failed", message, exit_code: 3 });
-  });
-
-  test("which succeeds behind a close frame, and if the client has closed", async () => {
-    const run = await connected();
-    await app.send(2, CLOSES, true);
-    expect(await run.ended).toMatchObject({ status: "succeeded", message: null });
-    app.instance.retire();
-
-    const other = await connected();
-    client.close();
-    await app.heard();
-    await app.send(2, "", true);
-    expect(await other.ended).toMatchObject({ status: "succeeded" });
-  });
-
-  test("which succeeds if the function has closed and does not read what its client has said since", async () => {
-    const run = await connected();
-    await app.send(2, CLOSES);
-    await app.say(reset);
-    expect(await run.ended).toMatchObject({ status: "succeeded" });
-  });
-});
-
 describe("BootedInstance that serves several calls", () => {
   const SHARED = { max_calls: 0, concurrency: 2 };
 
@@ -420,15 +365,3 @@ describe("BootedInstance that serves several calls", () => {
     expect(app.channel.rejected).toBe(true);
   });
 });
-
-function exitFrame() {
-  const counters = { oomKills: 0, userUs: 1, systemUs: 2, peakBytes: 3, wallUs: 4, logDroppedBytes: 0 };
-  const files = {
-    metaState: "missing",
-    metaBytes: 0,
-    bodyFile: false,
-    responseState: "missing",
-    responseBytes: 0,
-  } as const;
-  return { type: "exit", exitCode: 0, signal: 0, ...counters, ...files } as const;
-}
