@@ -25,6 +25,7 @@ import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import type { RenamedImage } from "../../domain/images/pulled-images.ts";
 import { timestamp } from "../../domain/types.ts";
 import { numbered } from "../../domain/functions/versions.ts";
+import type { Logger } from "../../log.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { Basis } from "../../store/configuration.ts";
 import { retryStale } from "../../store/errors.ts";
@@ -47,6 +48,7 @@ interface FunctionDeps {
   readonly followers: FollowerCheck;
   readonly runner: FunctionRunner;
   readonly clock: Clock;
+  readonly log: Logger;
   /** Called for a function that no longer exists under the name or id that it had. */
   readonly onForget: (fn: Function) => void;
 }
