@@ -54,6 +54,7 @@ export function createCatalogue(
     secrets,
     runner,
     clock,
+    log,
     followers,
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
