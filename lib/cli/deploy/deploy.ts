@@ -5,9 +5,9 @@ import type { Build } from "../../domain/builds/builds.ts";
 import type { Function, FunctionWithPool } from "../../domain/functions/functions.ts";
 import { routeUrl } from "../../domain/routes/route-name.ts";
 import type { Route } from "../../domain/routes/routes.ts";
-import { buildImage } from "./build.ts";
+import { type ApiClient, ApiError } from "../api/api-client.ts";
+import { buildImage, type DeployOutput } from "./build.ts";
 import { packContext } from "./context.ts";
-import type { DeployApi, DeployOutput } from "./deploy-api.ts";
 import { type Template, templateFor } from "./templates.ts";
 
 /** The options of `slipway deploy`. */
@@ -55,7 +55,7 @@ const LOOK_MS = 100;
  * Makes a function of a folder or of an image: builds it, registers it or updates the function of that name, gives it a route,
  * and waits until it is ready.
  */
-export async function deploy(options: DeployOptions, api: DeployApi, out: DeployOutput): Promise<Deployed> {
+export async function deploy(options: DeployOptions, api: ApiClient, out: DeployOutput): Promise<Deployed> {
   const { source, signal } = options;
   const directory = await directoryOf(source);
   const name = options.name ?? defaultName(directory ?? source);
@@ -102,7 +102,7 @@ function defaultName(source: string): string {
 async function buildFolder(
   options: DeployOptions & { readonly name: string },
   directory: string,
-  api: DeployApi,
+  api: ApiClient,
   out: DeployOutput,
 ): Promise<{ readonly build: Build; readonly image: string; readonly template: Template | undefined }> {
   const { name, dockerfile = "Dockerfile", target, build_args, no_cache, pull, signal } = options;
@@ -147,12 +147,13 @@ function failureOf({ id, status, step, error }: Build): string {
   return `The build failed${where}: ${error ?? "the server does not say why"}`;
 }
 
-async function functionNamed(api: DeployApi, name: string): Promise<Function | undefined> {
-  const response = await api.send({ method: "GET", path: `/v1/functions/${encodeURIComponent(name)}` });
-  if (response.status === 404) return undefined;
-  if (!response.ok) throw await api.errorOf(response);
-  const { data } = (await response.json()) as { readonly data: Function }; // what the API promises
-  return data;
+async function functionNamed(api: ApiClient, name: string): Promise<Function | undefined> {
+  try {
+    return await api.data<Function>({ method: "GET", path: `/v1/functions/${encodeURIComponent(name)}` });
+  } catch (error) {
+    if (error instanceof ApiError && error.reason === "not_found") return undefined;
+    throw error;
+  }
 }
 
 function told(before: Function | undefined, after: Function): string {
@@ -167,7 +168,7 @@ function told(before: Function | undefined, after: Function): string {
 async function routeOf(
   fn: Function,
   { asked, serves_paths }: { readonly asked: string | undefined; readonly serves_paths: boolean },
-  api: DeployApi,
+  api: ApiClient,
 ): Promise<Route> {
   const routes = await api.data<Route[]>({ method: "GET", path: "/v1/routes" });
   const own = routes.filter((route) => route.function.id === fn.id);
@@ -186,7 +187,7 @@ async function routeOf(
 }
 
 /** Waits until an instance of a function is ready, if there are to be any before its first call. */
-async function ready(fn: Function, api: DeployApi, signal: AbortSignal): Promise<void> {
+async function ready(fn: Function, api: ApiClient, signal: AbortSignal): Promise<void> {
   const end = performance.now() + READY_MS;
   while (performance.now() < end) {
     const { pool } = await api.data<FunctionWithPool>({ method: "GET", path: `/v1/functions/${fn.id}`, signal });
