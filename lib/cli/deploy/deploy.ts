@@ -59,8 +59,9 @@ export async function deploy(options: DeployOptions, api: ApiClient, out: Deploy
   const { source, signal } = options;
   const directory = await directoryOf(source);
   const name = options.name ?? defaultName(directory ?? source);
-  const built = directory === undefined ? undefined : await buildFolder({ ...options, name }, directory, api, out);
+  // Before a folder is packed, which may take long: a server that is not there, or refuses the key, is told at once.
   const before = await functionNamed(api, name);
+  const built = directory === undefined ? undefined : await buildFolder({ ...options, name }, directory, api, out);
   const body = {
     image: built?.image ?? source,
     ...(options.environment !== undefined && { environment: options.environment }),
@@ -71,7 +72,7 @@ export async function deploy(options: DeployOptions, api: ApiClient, out: Deploy
       ? await api.data<Function>({ ...request, method: "POST", path: "/v1/functions", body: { ...body, name } })
       : await api.data<Function>({ ...request, method: "PATCH", path: `/v1/functions/${before.id}`, body });
   out.note(told(before, fn));
-  const route = await routeOf(fn, { asked: options.route, serves_paths: built?.template?.serves_paths === true }, api);
+  const route = await routeOf(fn, { asked: options.route, isSite: built?.template?.serves_paths === true }, api);
   await ready(fn, api, signal);
   return { url: routeUrl(api.url, route).replace(/\/\*$/, "/"), function: fn, route, build: built?.build ?? null };
 }
@@ -167,7 +168,7 @@ function told(before: Function | undefined, after: Function): string {
 /** Returns the route of a function, and makes one if it has none, or not the one that was asked for. */
 async function routeOf(
   fn: Function,
-  { asked, serves_paths }: { readonly asked: string | undefined; readonly serves_paths: boolean },
+  { asked, isSite }: { readonly asked: string | undefined; readonly isSite: boolean },
   api: ApiClient,
 ): Promise<Route> {
   const routes = await api.data<Route[]>({ method: "GET", path: "/v1/routes" });
@@ -175,15 +176,17 @@ async function routeOf(
   const path = asked === undefined ? undefined : asked.startsWith("/") ? asked : `/${asked}`;
   const found = path === undefined ? own[0] : own.find((route) => route.path === path);
   if (found !== undefined) return found;
-  const wanted = path ?? `/${fn.name ?? fn.id}${serves_paths ? "/*" : ""}`;
+  const isServer = fn.contract === "http";
+  const wanted = path ?? `/${fn.name ?? fn.id}${isServer || isSite ? "/*" : ""}`;
   const other = routes.find((route) => route.path === wanted);
   if (other !== undefined) {
     throw new DeployError(
       `The path ${wanted} leads to the function "${other.function.name ?? other.function.id}" already: choose another with --route`,
     );
   }
-  const body = { path: wanted, function_id: fn.id, methods: serves_paths ? ["GET"] : ["GET", "POST"] };
-  return api.data<Route>({ method: "POST", path: "/v1/routes", body });
+  // A web server knows its own methods: the API's default for it is all of them.
+  const methods = isServer ? undefined : isSite ? ["GET"] : ["GET", "POST"];
+  return api.data<Route>({ method: "POST", path: "/v1/routes", body: { path: wanted, function_id: fn.id, methods } });
 }
 
 /** Waits until an instance of a function is ready, if there are to be any before its first call. */

@@ -115,6 +115,18 @@ describe("a folder with a Dockerfile", () => {
     expect(other.url).toBe(`${server.url}/r/other`);
   }, 120_000);
 
+  test("and the contract http has a route for all paths and methods", async () => {
+    const listen = 'mkdir /www && echo page > /www/page.html && exec httpd -f -p "$PORT" -h /www';
+    const Dockerfile = `FROM ${base}\nLABEL slipway.contract=http\nCMD ["sh", "-c", ${JSON.stringify(listen)}]`;
+    const { url, route } = await deploy("web", { Dockerfile });
+    expect([url, route.path]).toEqual([`${server.url}/r/web/`, "/web/*"]);
+    expect(route.methods).toContain("DELETE");
+    expect(await get(`${url}page.html`)).toBe("page\n");
+    // What was asked for is taken as it is.
+    const { route: exact } = await deploy("web", { Dockerfile }, { route: "web-page" });
+    expect(exact.path).toBe("/web-page");
+  }, 60_000);
+
   test("whose build fails says which step, and touches no function", async () => {
     const failing = deploy("bad", { Dockerfile: `FROM ${base}\nRUN exit 7` });
     expect(await failing.catch(String)).toContain(
@@ -144,6 +156,8 @@ test("an image is deployed as it is", async () => {
   const { function: fn, build, url } = await deployed(server, image);
   expect([fn.image, fn.name, build]).toEqual([image, "static", null]);
   expect((await fetch(url, { method: "POST", body: '{"do":"exit"}' })).status).toBe(200);
+  const away = { url: "http://127.0.0.1:1" };
+  expect(await deployed(away, import.meta.dir).catch(String)).toContain('Start the server with "slipway serve"');
   expect(await deployed(server, "./nowhere").catch(String)).toContain('There is no folder "./nowhere"');
   expect(await deployed(server, join(import.meta.dir, "deploy.test.ts")).catch(String)).toContain(
     "is a file: name the folder",
