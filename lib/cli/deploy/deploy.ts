@@ -59,6 +59,7 @@ export async function deploy(options: DeployOptions, api: ApiClient, out: Deploy
   const { source, signal } = options;
   const directory = await directoryOf(source);
   const name = options.name ?? defaultName(directory ?? source);
+  if (directory === undefined) out.note(`No folder "${source}" here: deploying the image of that name`);
   // Before a folder is packed, which may take long: a server that is not there, or refuses the key, is told at once.
   const before = await functionNamed(api, name);
   const built = directory === undefined ? undefined : await buildFolder({ ...options, name }, directory, api, out);

@@ -153,7 +153,8 @@ describe("a folder with a Dockerfile", () => {
 
 test("an image is deployed as it is", async () => {
   const image = await fixture("static");
-  const { function: fn, build, url } = await deployed(server, image);
+  const { function: fn, build, url, read } = await deployed(server, image);
+  expect(read).toStartWith(`No folder "${image}" here: deploying the image of that name\n`);
   expect([fn.image, fn.name, build]).toEqual([image, "static", null]);
   expect((await fetch(url, { method: "POST", body: '{"do":"exit"}' })).status).toBe(200);
   const away = { url: "http://127.0.0.1:1" };
