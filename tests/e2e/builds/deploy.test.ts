@@ -80,7 +80,8 @@ describe("a folder without a Dockerfile", () => {
     expect([folder?.status, folder?.headers.get("location")]).toEqual([308, "/r/site/sub/"]);
     expect(await get(`${url}sub/`)).toBe("sub");
     const missing = ["none.html", ".env", ".slipway-static.sh", "drafts/x.html", "sub/none/"];
-    for (const path of missing) expect([path, (await fetch(url + path)).status]).toEqual([path, 404]);
+    const found = await Promise.all(missing.map(async (path) => [path, (await fetch(url + path)).status]));
+    expect(found).toEqual(missing.map((path) => [path, 404]));
   }, 60_000);
 
   test("that no template knows is refused with what to do", async () => {
