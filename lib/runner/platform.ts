@@ -1,5 +1,5 @@
 import type { BuildReason, BuildRequest, BuildStep } from "../domain/builds/builds.ts";
-import { AppError } from "../domain/errors.ts";
+import { AppError, type Reason } from "../domain/errors.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import type { ImageSignals } from "../domain/functions/detection.ts";
 import type { Settings } from "../domain/functions/settings.ts";
@@ -105,6 +105,24 @@ export function endedEarly(ending: Ending, why: string): AppError {
       return new AppError("out_of_memory", OUT_OF_MEMORY);
     case "lost":
       return ending.problem;
+  }
+}
+
+/** Returns the failure of a call whose instance has ended. */
+export function endedInCall(ending: Ending): { readonly reason: Reason; readonly message: string } {
+  switch (ending.how) {
+    case "died":
+      return {
+        reason: "instance_lost",
+        message: "The function's container was ended or removed by something else while it ran",
+      };
+    case "out_of_memory":
+      return { reason: "out_of_memory", message: OUT_OF_MEMORY };
+    case "lost":
+      return {
+        reason: "engine_unavailable",
+        message: `The function was lost with its engine: ${ending.problem.message}`,
+      };
   }
 }
 

@@ -46,6 +46,7 @@ export function createCatalogue(
     secrets,
     runner,
     clock,
+    log,
     followers,
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });

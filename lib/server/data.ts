@@ -3,7 +3,6 @@ import type { Config } from "../config/config.ts";
 import { keyFilePath } from "../services/secrets/key-file.ts";
 import { openVault } from "../services/secrets/open-vault.ts";
 import { Vault } from "../services/secrets/vault.ts";
-import { backup } from "../store/sqlite/backup.ts";
 import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
 import type { Store } from "../store/store.ts";
 import type { Tools } from "./capability.ts";
@@ -27,11 +26,6 @@ export async function openData({ config, log, clock, stack }: Tools): Promise<Da
 /** Creates an empty database in memory, and a vault whose key is not kept. */
 export function temporaryData({ log, clock, stack }: Tools): Data {
   return { store: stack.use(openSqliteStore(":memory:", { log, clock })), vault: Vault.forgetful() };
-}
-
-/** Copies the database in the data directory to a new file, even while a server uses it. Throws a `StoreError`. */
-export function backupDatabase(config: Config, file: string): void {
-  backup(databasePath(config.dataPath), file);
 }
 
 /** Returns the size of the database on the disk, its write-ahead log included. */

@@ -1,14 +1,7 @@
-import { existsSync } from "node:fs";
-import { systemClock } from "../clock.ts";
-import type { Config } from "../config/config.ts";
-import { removeLeftovers } from "../docker/containers/leftovers.ts";
 import { DockerPlatform, type DockerPlatformOptions } from "../docker/docker-platform.ts";
-import type { Logger } from "../log.ts";
-import { Metrics } from "../metrics.ts";
 import type { Platform } from "../runner/platform.ts";
 import { Runner, type RunnerOptions } from "../runner/runner.ts";
 import type { Capability, Tools } from "./capability.ts";
-import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
 import type { Data } from "./data.ts";
 import { readEngineAddress } from "./engine-certificates.ts";
 
@@ -63,24 +56,4 @@ export async function createPlatform(
     }),
   );
   return { services: { platform, runner }, start: () => runner.start() };
-}
-
-/**
- * Removes what servers that were killed left on the engine, and returns the number of containers. Throws a `StoreError`
- * while a server uses the database, which does that itself, and `engine_unavailable`.
- */
-export async function sweep(config: Config, log: Logger): Promise<number> {
-  const path = databasePath(config.dataPath);
-  // Without a database no server has ever started.
-  if (!existsSync(path)) return 0;
-  using store = openSqliteStore(path, { log, clock: systemClock });
-  return await removeLeftovers({
-    owner: await store.settings.ownerId(),
-    engine: await readEngineAddress(config, { clock: systemClock, log }),
-    engine_timeout_ms: config.engineTimeoutMs,
-    clock: systemClock,
-    log,
-    metrics: new Metrics(),
-    pause: Bun.sleep,
-  });
 }

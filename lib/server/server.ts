@@ -1,11 +1,16 @@
+import { existsSync } from "node:fs";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { requireGates } from "../docker/containers/gate-binary.ts";
+import { removeLeftovers } from "../docker/containers/leftovers.ts";
 import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
+import { backup } from "../store/sqlite/backup.ts";
+import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
 import type { Tools } from "./capability.ts";
 import { compose, type Composition } from "./compose.ts";
 import { openData, temporaryData } from "./data.ts";
+import { readEngineAddress } from "./engine-certificates.ts";
 import { listen, type Listeners } from "./ports/listen.ts";
 
 /**
@@ -75,4 +80,29 @@ export async function openApi(config: Config, { log }: { readonly log: Logger })
     new Request("http://localhost/swagger/json", { headers: { host: "localhost" } }),
   );
   return reply.text();
+}
+
+/** Copies the database in the data directory to a new file, even while a server uses it. Throws a `StoreError`. */
+export function backupDatabase(config: Config, file: string): void {
+  backup(databasePath(config.dataPath), file);
+}
+
+/**
+ * Removes what servers that were killed left on the engine, and returns the number of containers. Throws a `StoreError`
+ * while a server uses the database, which does that itself, and `engine_unavailable`.
+ */
+export async function sweep(config: Config, log: Logger): Promise<number> {
+  const path = databasePath(config.dataPath);
+  // Without a database no server has ever started.
+  if (!existsSync(path)) return 0;
+  using store = openSqliteStore(path, { log, clock: systemClock });
+  return await removeLeftovers({
+    owner: await store.settings.ownerId(),
+    engine: await readEngineAddress(config, { clock: systemClock, log }),
+    engine_timeout_ms: config.engineTimeoutMs,
+    clock: systemClock,
+    log,
+    metrics: new Metrics(),
+    pause: Bun.sleep,
+  });
 }

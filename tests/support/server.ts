@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../lib/clock.ts";
 import { readConfig, thisMachine } from "../../lib/config/config.ts";
-import type { Function } from "../../lib/domain/functions/functions.ts";
+import type { ChangedFunction, Function } from "../../lib/domain/functions/functions.ts";
 import type { Invocation, InvocationLogs } from "../../lib/domain/calls/invocations.ts";
 import type { Route } from "../../lib/domain/routes/routes.ts";
 import { createLogger } from "../../lib/log.ts";
@@ -113,8 +113,8 @@ export class TestServer implements AsyncDisposable {
   }
 
   /** Registers an image and returns the function; anything but 201 throws. */
-  async createFunction(image: string, settings: Partial<Function> = {}): Promise<Function> {
-    const { status, body } = await this.api<Function>("POST", "/v1/functions", { image, ...settings });
+  async createFunction(image: string, settings: Partial<Function> = {}): Promise<ChangedFunction> {
+    const { status, body } = await this.api<ChangedFunction>("POST", "/v1/functions", { image, ...settings });
     if (status !== 201) throw new Error(`POST /v1/functions: ${status} ${JSON.stringify(body)}`);
     return body.data;
   }

@@ -1,6 +1,5 @@
 import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import type { Extract, Header, Pack } from "tar-stream";
 import { type LabelledDockerfile, withLabel } from "../../domain/builds/dockerfile.ts";
 import { messageOf } from "../../domain/errors.ts";
@@ -53,6 +52,7 @@ export class BuildContext {
   /** Returns the archive for the engine. */
   async open(): Promise<Readable> {
     const { extract, pack } = await import("tar-stream");
+    const stream = await import("node:stream");
     const isPacked = await isGzip(this.#options.file);
     const [unpacked, packed] = [extract(), pack()];
     const source = createReadStream(this.#options.file);
@@ -62,7 +62,7 @@ export class BuildContext {
     archive.pipe(unpacked);
     // It reports its errors to the reader of the archive.
     void this.#copy(unpacked, packed).finally(() => source.destroy());
-    return Readable.from(packed);
+    return stream.Readable.from(packed);
   }
 
   async #copy(unpacked: Extract, packed: Pack): Promise<void> {
@@ -112,7 +112,7 @@ export class BuildContext {
 }
 
 async function isGzip(file: string): Promise<boolean> {
-  await using handle = await open(file);
+  await using handle = await process.getBuiltinModule("node:fs/promises").open(file);
   const { bytesRead, buffer } = await handle.read(Buffer.alloc(2), 0, 2, 0);
   return bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b;
 }

@@ -4,7 +4,7 @@ import type { BufferedRequest } from "./http-message.ts";
 /** The identity of a request that came with an Idempotency-Key. */
 export interface IdempotentRequest {
   readonly key: string;
-  /** SHA-256 of method, path, query and body, in hex: a key is for one request. */
+  /** SHA-256 of method, path, query and body, and of the host of a route that has one, in hex: a key is for one request. */
   readonly request_hash: string;
   /** Distinguishes the callers of a public route; null if they are one. */
   readonly caller: string | null;
@@ -15,8 +15,11 @@ export interface IdempotentRequest {
  * who guesses a key and a request must not get the answer that the function gave to someone whom it knows.
  */
 export function idempotentRequest(key: string, request: BufferedRequest, isPublic: boolean): IdempotentRequest {
-  const { method, url, body } = request;
-  const request_hash = new Bun.CryptoHasher("sha256").update(`${method} ${url}\n`).update(body).digest("hex");
+  const { method, url, body, via } = request;
+  const request_hash = new Bun.CryptoHasher("sha256")
+    .update(`${method} ${via?.host ?? ""}${url}\n`)
+    .update(body)
+    .digest("hex");
   return { key, request_hash, caller: isPublic ? callerOf(request) : null };
 }
 

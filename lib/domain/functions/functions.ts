@@ -120,8 +120,9 @@ export const ChangedFunction = Type.Object({
   warnings: Type.Optional(
     Type.Array(Type.String(), {
       description:
-        "Why the function would not serve a call as it is, although it was saved: an instance exits, or listens on another port. " +
-        "Only there if something is wrong; `probe` false leaves it out.",
+        "Why the function would not serve a call as it is, although it was saved: an instance exits, or listens on another port; " +
+        "or why an image that exposes a port was not taken for a server (`contract_reason` is `ended`). " +
+        "Only there if something is wrong; `probe` false leaves out the first.",
       examples: [
         [
           "The function was saved, but it does not run: it ended before it listened on port 8080, with exit code 1: Error: DATABASE_URL is not set",

@@ -19,6 +19,8 @@ export interface FunctionTarget {
   readonly origins: Origins;
   /** The image that its reference resolved to; undefined if the function keeps its image, or in a dry run. */
   readonly resolved: Pick<Function, "image_id" | "digest"> | undefined;
+  /** A warning for the answer to a registration. */
+  readonly warning?: string;
 }
 
 /** A route as a manifest wants it; `function` is the function's name in the manifest. */

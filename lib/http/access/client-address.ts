@@ -1,6 +1,6 @@
 import type { Server } from "bun";
 import { type AddressRange, isInRanges } from "../../domain/addresses.ts";
-import { forwarded, forwardedFor, type Hops } from "./forwarded.ts";
+import { forwarded, forwardedFor, forwardedProto, type Hops } from "./forwarded.ts";
 
 /** Returns the address of a request's client; null if the connection is gone. */
 export type ClientAddress = (request: Request, server: Server<unknown> | null) => string | null;
@@ -36,17 +36,24 @@ export type ClientUsesTls = (request: Request, server: Server<unknown> | null) =
 
 /**
  * Creates the function that finds out whether a client uses TLS. Behind trusted proxies it is what the nearest one says in
- * `X-Forwarded-Proto`; nobody else is believed.
+ * `X-Forwarded-Proto`, or else in `Forwarded`; nobody else is believed.
  */
 export function createClientUsesTls(trusted: readonly AddressRange[]): ClientUsesTls {
   return (request, server) => {
-    const said = request.headers.get("x-forwarded-proto");
-    if (said !== null && trusted.length > 0) {
+    const said = trusted.length === 0 ? undefined : protocolSaid(request);
+    if (said !== undefined) {
       const peer = peerAddress(request, server);
-      if (peer !== null && isInRanges(peer, trusted)) return said.split(",").at(-1)?.trim().toLowerCase() === "https";
+      if (peer !== null && isInRanges(peer, trusted)) return said.trim().toLowerCase() === "https";
     }
     return server?.protocol === "https";
   };
+}
+
+function protocolSaid({ headers }: Request): string | undefined {
+  const header = headers.get("x-forwarded-proto");
+  if (header !== null) return header.split(",").at(-1);
+  const standard = headers.get("forwarded");
+  return standard === null ? undefined : forwardedProto(standard);
 }
 
 function lastUntrusted(peer: string, hops: Hops, trusted: readonly AddressRange[]): string {

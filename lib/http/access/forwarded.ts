@@ -22,12 +22,27 @@ const PAIR = `(${TOKEN})=(${TOKEN}|"(?:[^"\\\\]|\\\\.)*")`;
 const ELEMENT = new RegExp(`^${PAIR}[ \\t]*(?:;[ \\t]*(?:${PAIR}[ \\t]*)?)*$`);
 const PAIRS = new RegExp(PAIR, "g");
 
-/**
- * Reads `Forwarded` (RFC 7239). It is read from its end, where the nearest proxy wrote: a caller that sends a quotation mark
- * without an end must not swallow what the proxies added. What looks like an element inside a quoted text is not well
- * formed by itself, because quotation marks in there are escaped.
- */
+/** Reads the addresses in `Forwarded` (RFC 7239). */
 export function* forwarded(header: string): Hops {
+  for (const element of elementsOf(header)) {
+    const address = element === undefined ? undefined : valueIn(element, "for");
+    yield address === undefined ? undefined : hopAddress(address);
+  }
+}
+
+/** Returns the protocol by which the nearest proxy says in `Forwarded` that it was reached, as it spells it. */
+export function forwardedProto(header: string): string | undefined {
+  const [nearest] = elementsOf(header);
+  return nearest === undefined ? undefined : valueIn(nearest, "proto");
+}
+
+/**
+ * Yields the elements of `Forwarded`, the last one first; undefined, and no more, if what follows is not well formed. It is read
+ * from its end, where the nearest proxy wrote: a caller that sends a quotation mark without an end must not swallow what the
+ * proxies added. What looks like an element inside a quoted text is not well formed by itself, because quotation marks in
+ * there are escaped.
+ */
+function* elementsOf(header: string): Iterable<string | undefined> {
   let rest = header.trim();
   for (let hop = 0; hop < HOPS && rest !== ""; hop++) {
     const start = lastElement(rest);
@@ -37,7 +52,7 @@ export function* forwarded(header: string): Hops {
     }
     const element = rest.slice(start).trim();
     rest = rest.slice(0, Math.max(0, start - 1)).trimEnd();
-    if (element !== "") yield addressIn(element);
+    if (element !== "") yield element;
   }
 }
 
@@ -54,14 +69,14 @@ function lastElement(list: string): number | undefined {
   return undefined;
 }
 
-/** Returns the address of the one parameter `for` of a well-formed element. */
-function addressIn(element: string): string | undefined {
+/** Returns the value of a parameter of a well-formed element, which has it once. */
+function valueIn(element: string, parameter: "for" | "proto"): string | undefined {
   const values = [...element.matchAll(PAIRS)].flatMap(([, name, value]) =>
-    name?.toLowerCase() === "for" && value !== undefined ? [value] : [],
+    name?.toLowerCase() === parameter && value !== undefined ? [value] : [],
   );
   const [value, ...more] = values;
   if (value === undefined || more.length > 0) return undefined;
-  return hopAddress(value.startsWith('"') ? value.slice(1, -1).replaceAll(/\\(.)/g, "$1") : value);
+  return value.startsWith('"') ? value.slice(1, -1).replaceAll(/\\(.)/g, "$1") : value;
 }
 
 /** Reads an address with or without a port, which may be obfuscated (`_x`). */

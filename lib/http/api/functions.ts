@@ -40,7 +40,7 @@ const creation = {
   summary: "Register an image as a function",
   description:
     "Pulls the image if the engine does not have it, and answers when the function can be called: one of the contract `http` when it listens, " +
-    "or with the reason why it does not in `warnings`, unless `probe` is false. With `Accept: text/event-stream` the answer begins with the pull " +
+    "or with the reason why it does not in `warnings`, unless `probe` is false. An image that ended in its trial is told of there, too. With `Accept: text/event-stream` the answer begins with the pull " +
     "and reports its progress.",
   responses: PULL_EVENTS_DETAIL,
 };

@@ -9,11 +9,15 @@ import { encodeChunk, encodeRequestHead, LAST_CHUNK } from "../http1/request-hea
 import type { ResponseHead } from "../http1/response-head.ts";
 import { type ResponsePart, ResponseReader } from "../http1/response-reader.ts";
 import type { AnswerListener, Dialogue, OpenStream, StreamAnswer } from "../instance/stream-exchange.ts";
+import { ClosingWatch } from "./closing-watch.ts";
 import { ArrivingBody } from "./http-body.ts";
 import type { HttpRequest } from "./http-head.ts";
 
 /** The statuses that count as a failure of the function: the caller gets them, and an asynchronous call may be tried again. */
 const FAILURES: ReadonlySet<number> = new Set([408, 429]);
+
+/** The status of an answer behind which another protocol is spoken. */
+const SWITCHED = 101;
 
 /** The reader of a request's body. */
 interface Upload {
@@ -37,6 +41,8 @@ export class HttpDialogue implements StreamReader, Dialogue {
   /** The pieces of an answer that is short enough to be sent as a whole. */
   #collected: Uint8Array[] | undefined;
   #arriving: ArrivingBody | undefined;
+  /** Of an answer that has become a WebSocket. */
+  #socket: ClosingWatch | undefined;
   #over = false;
   #sent = 0;
   #received = 0;
@@ -91,6 +97,8 @@ export class HttpDialogue implements StreamReader, Dialogue {
 
   onReset({ delivered }: StreamReset): void {
     if (this.#over) return;
+    // It has closed, and not read what its client has said since.
+    if (this.#socket?.closes === true) return this.#takeEnd();
     if (!delivered && this.#reader.isEmpty) {
       this.#close();
       return this.#listener.undelivered(this.#wholeBody || this.#sent === 0);
@@ -120,7 +128,8 @@ export class HttpDialogue implements StreamReader, Dialogue {
   }
 
   #takeHead(head: ResponseHead): void {
-    const { framing, length } = head;
+    const { framing, length, status } = head;
+    if (status === SWITCHED) this.#socket = new ClosingWatch();
     this.#answer = answerOf(head, { now: this.#now(), isHead: this.#isHead, ownOrigin: this.#ownOrigin });
     if (framing.kind === "none" || (length !== null && length <= COLLECTED_BYTES)) this.#collected = [];
     else {
@@ -134,6 +143,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
 
   #takePiece(piece: Uint8Array): void {
     this.#received += piece.length;
+    this.#socket?.push(piece);
     if (this.#arriving !== undefined) this.#arriving.push(piece);
     else this.#collected?.push(piece);
   }
@@ -144,9 +154,13 @@ export class HttpDialogue implements StreamReader, Dialogue {
       const [only = new Uint8Array(0)] = pieces;
       this.#say(pieces.length > 1 ? Buffer.concat(pieces) : only);
     }
+    // A client that has closed has ended the request: whatever its server does then is no loss.
+    const isLost = this.#socket?.closes === false && this.#upload !== undefined;
     this.#close();
     this.#arriving?.end();
-    this.#listener.ended();
+    if (!isLost) return this.#listener.ended();
+    const message = "The function closed the WebSocket without a close frame";
+    this.#listener.failed({ reason: "invalid_response", message, lost: true });
   }
 
   #say(body: MessageBody): void {

@@ -3,12 +3,12 @@ import { onAbort } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { BootConversation, type BootFrame } from "../gate-protocol/boot-conversation.ts";
 import type { ExitFrame } from "../gate-protocol/frames.ts";
-import { type Channel, endedEarly, notReady } from "../platform.ts";
+import { type Channel, endedEarly, endedInCall, notReady } from "../platform.ts";
 import { bootError, type BootPlan, notReadyInTime } from "./boot-plan.ts";
 import { type EarlierOutput, IdleOutput, joined, markedAsBoot } from "./idle-output.ts";
 import type { Run } from "./instance.ts";
 import type { InstanceState, PoolInstance } from "./pool-instance.ts";
-import { lostAnswer, MEMORY, ServedCall } from "./served-call.ts";
+import { lostAnswer, ServedCall } from "./served-call.ts";
 import type { AnswerListener, StreamCall } from "./stream-exchange.ts";
 
 /** The time from SIGTERM to SIGKILL for an app that has served its last call: access logs and telemetry get out. */
@@ -361,11 +361,13 @@ export class BootedInstance implements PoolInstance {
     if (this.#state === "retired") return;
     const waits = this.#state === "starting" || this.#state === "booting";
     const lost = [...this.#active];
+    if (!waits && lost.length === 0) return this.retire();
+    // It takes no call while the engine finds out how the container has ended.
+    if (!waits) this.#state = "draining";
     for (const call of lost) call.dialogue?.stop(new Error("The function's container ended"));
     void this.#channel.ended().then((ending) => {
       if (waits) return this.#fail(endedEarly(ending, why));
-      const { reason, message } = ending.how === "out_of_memory" ? MEMORY : endedEarly(ending, why);
-      for (const call of lost) this.#settle(call, { kind: "failed", reason, message });
+      for (const call of lost) this.#settle(call, { kind: "failed", ...endedInCall(ending) });
       this.retire();
     });
   }

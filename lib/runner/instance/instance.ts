@@ -5,7 +5,7 @@ import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import { ActiveCall, type InstanceCall } from "./active-call.ts";
 import { GateConversation } from "../gate-protocol/conversation.ts";
 import type { GateFrame } from "../gate-protocol/frames.ts";
-import { type Channel, endedEarly, notReady, OUT_OF_MEMORY } from "../platform.ts";
+import { type Channel, endedEarly, endedInCall, notReady } from "../platform.ts";
 import type { InstanceState, PoolInstance } from "./pool-instance.ts";
 import { cancelled, failed, judgeFailed, type Outcome, timedOut } from "./outcome.ts";
 
@@ -275,18 +275,7 @@ export class Instance implements PoolInstance {
   }
 
   async #explainLoss({ facts }: ActiveCall): Promise<Outcome> {
-    const ending = await this.#channel.ended();
-    switch (ending.how) {
-      case "out_of_memory":
-        return failed(facts, "out_of_memory", OUT_OF_MEMORY);
-      case "lost":
-        return failed(facts, "engine_unavailable", `The function was lost with its engine: ${ending.problem.message}`);
-      case "died":
-        return failed(
-          facts,
-          "instance_lost",
-          "The function's container was ended or removed by something else while it ran",
-        );
-    }
+    const { reason, message } = endedInCall(await this.#channel.ended());
+    return failed(facts, reason, message);
   }
 }

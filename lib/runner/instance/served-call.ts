@@ -71,11 +71,6 @@ export class ServedCall {
     return this.#verdict !== undefined;
   }
 
-  /** True if the caller has the head of an answer. */
-  get hasHead(): boolean {
-    return this.#answer !== undefined;
-  }
-
   log(stream: Stream, bytes: Uint8Array): void {
     const at = this.#surroundings.now();
     this.#facts.logs.add(stream, bytes, at);
@@ -145,13 +140,10 @@ export class ServedCall {
 
 const NO_ANSWER = { status: "failed", reason: "internal", message: null, wish: {}, response: null } as const;
 
-/** The failure of a call because memory ran out. */
-export const MEMORY = { reason: "out_of_memory", message: OUT_OF_MEMORY } as const;
-
 /** Returns the failure of a call whose connection was closed, by the end of the function if that is known. */
 export function lostAnswer(message: string, exit?: ExitFrame): Pick<Failure, "reason" | "message"> {
   if (exit === undefined) return { reason: "invalid_response", message: `${message}: see its logs` };
-  if (exit.oomKills > 0) return MEMORY;
+  if (exit.oomKills > 0) return { reason: "out_of_memory", message: OUT_OF_MEMORY };
   const how = exit.signal === 0 ? `exited with code ${exit.exitCode}` : `was ended by signal ${exit.signal}`;
   return { reason: "invalid_response", message: `The function ${how} before its answer was complete: see its logs` };
 }

@@ -74,7 +74,7 @@ export class BuildService implements AsyncDisposable {
       this.#unfinished.push(build);
       await store.put({ ...build, ...failureOf(STOPPING, timeout_ms), ended_at: timestamp(clock.now()) });
     }
-    await files.clear();
+    files.clear();
   }
 
   /** Begins to remove what builds of earlier servers have left. */

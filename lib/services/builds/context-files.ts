@@ -1,4 +1,5 @@
-import { mkdir, open, rm, type FileHandle } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, codeOf } from "../../domain/errors.ts";
 
@@ -12,14 +13,15 @@ export class ContextFiles {
 
   /** Creates an empty file for a build. Throws `storage_full`. */
   async create(id: string): Promise<ContextFile> {
+    const { mkdir, open } = process.getBuiltinModule("node:fs/promises");
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     const path = join(this.#directory, `${id}.tar`);
     return new ContextFile(path, await withRoom(() => open(path, "wx", 0o600)));
   }
 
-  /** Removes the files of all builds. */
-  async clear(): Promise<void> {
-    await rm(this.#directory, { recursive: true, force: true });
+  /** Removes the files of all builds. It is part of the start, which does without the module for promises. */
+  clear(): void {
+    rmSync(this.#directory, { recursive: true, force: true });
   }
 }
 
@@ -50,7 +52,7 @@ export class ContextFile {
   }
 
   async remove(): Promise<void> {
-    await rm(this.path, { force: true });
+    await process.getBuiltinModule("node:fs/promises").rm(this.path, { force: true });
   }
 }
 

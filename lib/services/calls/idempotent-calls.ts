@@ -58,7 +58,7 @@ export class IdempotentCalls {
       if (signal.aborted) this.#noteUndelivered(made);
       throw error;
     });
-    return "answer" in own ? { answer: own.answer, replayed: false } : this.#repeat(own.first, signal);
+    return "answer" in own ? { answer: own.answer, replayed: false } : this.#repeat(own.first, call);
   }
 
   /** Notes, once there is an answer, that the client who made the call has gone. */
@@ -112,16 +112,20 @@ export class IdempotentCalls {
     return { ...answer, response: response && body && { ...response, body } };
   }
 
-  async #repeat(first: StoredAnswer, signal: AbortSignal): Promise<IdempotentAnswer> {
+  async #repeat(first: StoredAnswer, { request: { via }, signal }: KeyedCall): Promise<IdempotentAnswer> {
     const { invocation } = first;
     if (invocation.mode === "async") return { queued: invocation };
     const running = this.#running.get(invocation.id);
     const made = running && (await untilGone(running, signal));
-    return { answer: made !== undefined && "answer" in made ? made.answer : storedAnswer(first), replayed: true };
+    if (made !== undefined && "answer" in made) return { answer: made.answer, replayed: true };
+    return { answer: storedAnswer(first, { ownOrigin: via?.host !== undefined }), replayed: true };
   }
 }
 
-function storedAnswer({ invocation, response, response_meta }: StoredAnswer): Answer {
+function storedAnswer(
+  { invocation, response, response_meta }: StoredAnswer,
+  { ownOrigin }: { readonly ownOrigin: boolean },
+): Answer {
   const refused = (reason: Reason, message: string): Answer => ({
     invocation: { ...invocation, status: "failed", reason, message },
     response: null,
@@ -139,7 +143,7 @@ function storedAnswer({ invocation, response, response_meta }: StoredAnswer): An
       `The first request with this Idempotency-Key ${invocation.status}, but there was no room for its answer within QUEUE_BYTES: send a new key to call the function again`,
     );
   }
-  const head = readStoredResponse(response_meta, invocation.status === "succeeded");
+  const head = readStoredResponse(response_meta, { succeeded: invocation.status === "succeeded", ownOrigin });
   return { invocation, response: { ...head, body: response } };
 }
 

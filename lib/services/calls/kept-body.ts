@@ -1,3 +1,5 @@
+import { CollectedBytes } from "../../domain/calls/collected-bytes.ts";
+
 /** The memory that bodies are kept in. */
 export interface KeptMemory {
   /** Counts so many bytes; the returned function ends that. */
@@ -8,9 +10,8 @@ export interface KeptMemory {
 export class KeptBody implements Disposable {
   readonly #limit: number;
   readonly #memory: KeptMemory;
-  readonly #releases: (() => void)[] = [];
-  #pieces: Uint8Array[] = [];
-  #bytes = 0;
+  readonly #bytes = new CollectedBytes();
+  #release: () => void = () => undefined;
   #state: "open" | "whole" | "dropped" = "open";
 
   constructor(limitBytes: number, memory: KeptMemory) {
@@ -20,16 +21,15 @@ export class KeptBody implements Disposable {
 
   /** All of it; null unless it came to its end within the limit. */
   get whole(): Uint8Array | null {
-    return this.#state === "whole" ? Buffer.concat(this.#pieces) : null;
+    return this.#state === "whole" ? this.#bytes.all : null;
   }
 
   add(piece: Uint8Array): void {
     if (this.#state !== "open") return;
-    this.#bytes += piece.length;
-    if (this.#bytes > this.#limit) return this.#drop();
-    // A copy: a short piece may be a part of a large buffer.
-    this.#pieces.push(piece.slice());
-    this.#releases.push(this.#memory.hold(piece.length));
+    if (this.#bytes.length + piece.length > this.#limit) return this.#drop();
+    this.#bytes.add(piece);
+    this.#release();
+    this.#release = this.#memory.hold(this.#bytes.length);
   }
 
   /** Notes that there is no more of it. */
@@ -43,7 +43,8 @@ export class KeptBody implements Disposable {
 
   #drop(): void {
     this.#state = "dropped";
-    this.#pieces = [];
-    for (const release of this.#releases.splice(0)) release();
+    this.#bytes.take();
+    this.#release();
+    this.#release = () => undefined;
   }
 }

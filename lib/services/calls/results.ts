@@ -89,7 +89,7 @@ export class ResultService {
     }
     const { response: body, response_meta } = payload;
     if (body === null) return { invocation, response: null };
-    const head = readStoredResponse(response_meta, invocation.status === "succeeded");
+    const head = readStoredResponse(response_meta, { succeeded: invocation.status === "succeeded" });
     return { invocation, response: { ...head, body } };
   }
 

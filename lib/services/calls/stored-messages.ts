@@ -1,4 +1,4 @@
-import { responseHeaderProblem } from "../../domain/calls/headers.ts";
+import { responseHeaderProblem, storableHeaders } from "../../domain/calls/headers.ts";
 import {
   ANY_BYTES_TYPE,
   type BufferedRequest,
@@ -8,8 +8,8 @@ import {
   isJsonType,
   JSON_TYPE,
   plainRequest,
+  type ResponseHeader,
 } from "../../domain/calls/http-message.ts";
-import { storableHeaders } from "../../domain/calls/headers.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { headOf } from "../../runner/contracts/files.ts";
 import { PLAIN_RESPONSE, type ResponseMeta } from "../../runner/contracts/response-meta.ts";
@@ -54,23 +54,26 @@ export function storedResponse({ status, headers }: StoredResponse): string {
   return JSON.stringify({ status, headers } satisfies StoredResponse);
 }
 
-/** Returns status and headers of an answer by its column. In an old one the status also depends on how the call ended. */
-export function readStoredResponse(text: string | null, succeeded: boolean): StoredResponse {
+/**
+ * Returns status and headers of an answer by its column. In an old one the status also depends on how the call ended. Only at
+ * the function's own host (`ownOrigin`) the headers may speak for a whole origin.
+ */
+export function readStoredResponse(
+  text: string | null,
+  { succeeded, ownOrigin = false }: { readonly succeeded: boolean; readonly ownOrigin?: boolean },
+): StoredResponse {
+  const mayPass = ([name]: ResponseHeader) => responseHeaderProblem(name, ownOrigin) === undefined;
   if (text === null) return headOf(PLAIN_RESPONSE, false, succeeded);
   const stored = JSON.parse(text) as StoredResponse | OldResponse; // `storedResponse` wrote it, or that of an older version
   // An older version let headers pass that are left out now.
-  if (!("body_file" in stored)) return { ...stored, headers: stored.headers.filter(([name]) => mayPass(name)) };
+  if (!("body_file" in stored)) return { ...stored, headers: stored.headers.filter(mayPass) };
   const { status, headers } = stored.meta ?? PLAIN_RESPONSE;
-  return headOf({ status, headers: headers.filter(([name]) => mayPass(name)) }, stored.body_file, succeeded);
-}
-
-function mayPass(name: string): boolean {
-  return responseHeaderProblem(name) === undefined;
+  return headOf({ status, headers: headers.filter(mayPass) }, stored.body_file, succeeded);
 }
 
 /** Returns the request column for a call whose body is another call's answer, by the column of that answer. */
 export function requestAfter(response: string | null): string | null {
-  const { headers } = readStoredResponse(response, true);
+  const { headers } = readStoredResponse(response, { succeeded: true });
   const type = headers.find(([name]) => name === "content-type")?.[1] ?? JSON_TYPE;
   return isJsonType(type) ? null : storedRequest(plainRequest(new Uint8Array(0), type), { store_credentials: true });
 }

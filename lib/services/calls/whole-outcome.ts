@@ -1,3 +1,4 @@
+import { CollectedBytes } from "../../domain/calls/collected-bytes.ts";
 import type { FunctionResponse } from "../../domain/calls/http-message.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
@@ -26,15 +27,13 @@ export async function wholeOutcome(
 }
 
 async function collected(body: ReadableStream<Uint8Array>, limitBytes: number): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
+  const bytes = new CollectedBytes();
   for await (const piece of body) {
-    bytes += piece.length;
-    if (bytes > limitBytes) {
+    if (bytes.length + piece.length > limitBytes) {
       const message = `The answer is over the limit of ${limitBytes} bytes for answers that are stored: send a shorter one, or call the function without an Idempotency-Key and not asynchronously`;
       throw new AppError("response_too_large", message);
     }
-    pieces.push(piece);
+    bytes.add(piece);
   }
-  return Buffer.concat(pieces);
+  return bytes.all;
 }

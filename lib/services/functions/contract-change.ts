@@ -5,7 +5,7 @@ import type { Function, Origins } from "../../domain/functions/functions.ts";
 import { settingsAfterChange } from "../../domain/functions/rules.ts";
 import type { Settings } from "../../domain/functions/settings.ts";
 import type { ResolvedImage } from "../../runner/platform.ts";
-import { chooseContract, type TrialBoot } from "./contract-choice.ts";
+import { type Choice, chooseContract, type TrialBoot } from "./contract-choice.ts";
 
 /** A change of a function, of which its contract or its port may be a part or a consequence. */
 export interface ContractChange {
@@ -18,6 +18,11 @@ export interface ContractChange {
 
 /** The settings and origins that follow from a change. */
 type Consequences = Partial<Settings & Origins>;
+
+/** Everything that follows from a change for the contract, with a warning for the answer to it. */
+export interface ContractConsequences extends Pick<Choice, "warning"> {
+  readonly changes: Consequences;
+}
 
 /** Returns whether a change can have consequences for the contract or the port of a function. */
 export function mayChangeContract(before: Function, { given, environment, resolved }: ContractChange): boolean {
@@ -35,10 +40,10 @@ export async function contractAfterChange(
   before: Function,
   change: ContractChange,
   { signals, trialBoot }: { readonly signals: ImageSignals | undefined; readonly trialBoot: TrialBoot | undefined },
-): Promise<Consequences> {
+): Promise<ContractConsequences> {
   const { given, environment, image, resolved } = change;
   const after = { ...before, ...given, image, environment, ...resolved };
-  if (signals === undefined) return withoutImage(before, given);
+  if (signals === undefined) return { changes: withoutImage(before, given) };
   const own = {
     ...given,
     entrypoint: after.entrypoint,
@@ -51,12 +56,12 @@ export async function contractAfterChange(
     return { ...after, ...settingsAfterChange(before, changes) };
   };
   const kept = resolved === undefined ? before : undefined;
-  const { ofImage, origins } = await chooseContract(
+  const { ofImage, origins, ...warned } = await chooseContract(
     { image, signals, environment, given: own, kept, with: candidate },
     trialBoot,
   );
   const contract = given.contract ?? ofImage.contract ?? before.contract;
-  return {
+  const changes = {
     // What belongs to a contract comes with it from the image; the image's other labels are for registrations.
     ...(contract !== before.contract && { contract, ...ownedBy(contract, ofImage) }),
     ...(ofImage.port !== undefined && contract === "http" && { port: ofImage.port }),
@@ -64,6 +69,7 @@ export async function contractAfterChange(
     ...(given.port === null && ofImage.port !== undefined && { port: ofImage.port }),
     ...origins,
   };
+  return { changes, ...warned };
 }
 
 /** Returns the port of a function whose image was pulled again: its contract stays. */

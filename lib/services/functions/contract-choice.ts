@@ -36,9 +36,14 @@ export interface Choice {
   /** The settings that the image gives, its contract and its port among them. */
   readonly ofImage: Partial<Settings>;
   readonly origins: Origins;
+  /** Why the image is not taken for a server although it may be one; only after a trial. */
+  readonly warning?: string;
 }
 
-type Chosen = Pick<Settings, "contract"> & { readonly contract_reason: ContractReason };
+type Chosen = Pick<Settings, "contract"> & {
+  readonly contract_reason: ContractReason;
+  readonly warning?: string;
+};
 
 /** The time that a function has in a trial where not even its port is known, in milliseconds: what ends does so in less. */
 const BLIND_TRIAL_MS = 10_000;
@@ -51,9 +56,11 @@ const BLIND_TRIAL_MS = 10_000;
 export async function chooseContract(asked: Undecided, trialBoot: TrialBoot | undefined): Promise<Choice> {
   const { image, signals, given, environment } = asked;
   const labels = settingsOfLabels(image, signals.labels);
-  const { contract, contract_reason } = await contractFor(asked, labels, trialBoot);
+  const { contract, contract_reason, ...warned } = await contractFor(asked, labels, trialBoot);
   const ofImage = { ...labels, ...(given.contract === undefined && { contract }) };
-  if (contract !== "http") return { ofImage, origins: { contract_reason, port_reason: null, extra_ports: [] } };
+  if (contract !== "http") {
+    return { ofImage, origins: { contract_reason, port_reason: null, extra_ports: [] }, ...warned };
+  }
   const own = { ...given, environment };
   const extra_ports = extraPorts(signals, own);
   const known = portGiven(given, labels);
@@ -91,11 +98,15 @@ async function contractFor(
     ...(blind && { port: signals.exposed_ports[0] ?? null, boot_timeout_ms: BLIND_TRIAL_MS }),
   });
   if (trialBoot === undefined || !isPossible(candidate)) return files;
-  const { listens } = await trialBoot({ ...candidate, extra_ports: [] });
-  if (!listens) return { contract: "files", contract_reason: "ended" };
+  const end = await trialBoot({ ...candidate, extra_ports: [] });
+  if (!end.listens) return { contract: "files", contract_reason: "ended", warning: notAServer(end.why) };
   if (blind)
     throw severalPorts(image, signals.exposed_ports, 'give "contract" and, for "http", the "port" that takes requests');
   return { contract: "http", contract_reason: detected.reason };
+}
+
+function notAServer(why: string): string {
+  return `The contract is "files", as the image did not listen in its trial: ${why}. If it is a server, give "contract": "http"`;
 }
 
 /**

@@ -3,6 +3,7 @@ import { deadline } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { ChangedFunction, CreateFunction, Function } from "../../domain/functions/functions.ts";
 import { needsNoNewContainer } from "../../runner/pool/compatibility.ts";
+import type { Logger } from "../../log.ts";
 import type { Runner } from "../../runner/runner.ts";
 
 /**
@@ -11,9 +12,12 @@ import type { Runner } from "../../runner/runner.ts";
  */
 const CONTAINER_MS = 10_000;
 
+const SAVED = "The function was saved, but it does not run";
+
 interface ProbeDeps {
   readonly runner: Pick<Runner, "tryOut">;
   readonly clock: Clock;
+  readonly log: Logger;
 }
 
 /**
@@ -29,22 +33,22 @@ export class DeploymentProbe {
   }
 
   /**
-   * Returns a function that was just saved with what is wrong with it. Only functions of the contract `http` boot, and only a
+   * Returns a function that was just saved with what is wrong with it, besides what is known already. Only functions of the contract `http` boot, and only a
    * change of what their instances are made of is worth a try.
    */
   async tryOut(
     before: Function | undefined,
-    after: Function,
+    after: ChangedFunction,
     { probe = true }: Pick<CreateFunction, "probe">,
   ): Promise<ChangedFunction> {
     if (after.contract !== "http" || !probe || (before !== undefined && needsNoNewContainer(before, after)))
       return after;
     const warning = await this.#warningOf(after);
-    return warning === undefined ? after : { ...after, warnings: [warning] };
+    return warning === undefined ? after : { ...after, warnings: [...(after.warnings ?? []), warning] };
   }
 
   async #warningOf(fn: Function): Promise<string | undefined> {
-    const { runner, clock } = this.#deps;
+    const { runner, clock, log } = this.#deps;
     const most = fn.boot_timeout_ms + CONTAINER_MS;
     using limit = deadline(clock, most);
     try {
@@ -52,8 +56,9 @@ export class DeploymentProbe {
       return undefined;
     } catch (error) {
       if (limit.expired) return `The function was not tried: none of its instances could be started within ${most} ms`;
-      const why = error instanceof AppError ? error.message : "an internal error, which is in the server's log";
-      return `The function was saved, but it does not run: ${why}`;
+      if (error instanceof AppError) return `${SAVED}: ${error.message}`;
+      log.error("a function could not be tried", { function_id: fn.id, error });
+      return `${SAVED}: an internal error, which is in the server's log`;
     }
   }
 }

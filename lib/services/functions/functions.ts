@@ -25,6 +25,7 @@ import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import type { RenamedImage } from "../../domain/images/pulled-images.ts";
 import { timestamp } from "../../domain/types.ts";
 import { numbered } from "../../domain/functions/versions.ts";
+import type { Logger } from "../../log.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { Basis } from "../../store/configuration.ts";
 import { retryStale } from "../../store/errors.ts";
@@ -47,6 +48,7 @@ interface FunctionDeps {
   readonly followers: FollowerCheck;
   readonly runner: FunctionRunner;
   readonly clock: Clock;
+  readonly log: Logger;
   /** Called for a function that no longer exists under the name or id that it had. */
   readonly onForget: (fn: Function) => void;
 }
@@ -149,7 +151,7 @@ export class FunctionService {
     return this.#probe.tryOut(undefined, created, body);
   }
 
-  async #create(body: CreateFunction, watcher?: PullWatcher): Promise<Function> {
+  async #create(body: CreateFunction, watcher?: PullWatcher): Promise<ChangedFunction> {
     this.#check(body, null);
     this.preparation.check(body);
     const followers = leadsSomewhere(body) ? this.#deps.followers.resolve(body) : {};
@@ -159,7 +161,7 @@ export class FunctionService {
     const target = await this.preparation.prepare(body, { find: "resolve", watcher });
     const created: Function = { ...this.recordOf(body.name ?? null, target), ...followers };
     await this.#insert(created);
-    return this.created(created.id);
+    return withWarning(this.created(created.id), target);
   }
 
   /** Writes a new function; one that names other records is checked against them as they are at that moment. */
@@ -230,7 +232,7 @@ export class FunctionService {
     return this.#probe.tryOut(before, after, body);
   }
 
-  async #update(before: Function, body: UpdateFunction, watcher?: PullWatcher): Promise<Function> {
+  async #update(before: Function, body: UpdateFunction, watcher?: PullWatcher): Promise<ChangedFunction> {
     const { environment, name, image, probe: _probe, ...settings } = body;
     const given = fullSettings(settings);
     this.#check(body, before.id);
@@ -249,16 +251,17 @@ export class FunctionService {
     const resolved = image === undefined ? undefined : await this.#deps.runner.images.resolve(image, after, watcher);
     if (resolved !== undefined) await this.#deps.runner.check(cells, resolved.image_id);
     const change = { given, environment: variables, image: image ?? before.image, resolved };
-    const spoken = await this.preparation.afterChange(before, change);
-    return this.change(before.id, {
+    const consequences = await this.preparation.afterChange(before, change);
+    const changed = await this.change(before.id, {
       ...given,
-      ...spoken,
+      ...consequences.changes,
       ...(name !== undefined && { name }),
       ...(image !== undefined && { image }),
       ...followers,
       ...resolved,
       ...(environment !== undefined && { environment: variables }),
     });
+    return withWarning(changed, consequences);
   }
 
   /** Pulls the image again and moves the function to the image that its reference means now. */
@@ -354,6 +357,10 @@ export class FunctionService {
 function likelyContract(before: Function, given: Partial<Settings>): Partial<Settings> {
   const contract = before.contract_reason === "setting" ? undefined : contractOf(given);
   return contract === undefined ? {} : { contract };
+}
+
+function withWarning(fn: Function, { warning }: { readonly warning?: string }): ChangedFunction {
+  return warning === undefined ? fn : { ...fn, warnings: [warning] };
 }
 
 const NO_POOL: PoolState = { ready: 0, starting: 0, busy: 0, target: 0 };

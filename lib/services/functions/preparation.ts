@@ -24,7 +24,12 @@ import type { PullWatcher } from "../../domain/images/pull-progress.ts";
 import type { PlatformImages, RefreshedFunction, ResolvedImage } from "../../runner/platform.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { SecretService } from "../secrets/secrets.ts";
-import { type ContractChange, contractAfterChange, mayChangeContract } from "./contract-change.ts";
+import {
+  type ContractChange,
+  type ContractConsequences,
+  contractAfterChange,
+  mayChangeContract,
+} from "./contract-change.ts";
 import { type Choice, chooseContract, settingsOfSignals, type TrialBoot, unlessInvalid } from "./contract-choice.ts";
 
 /** The ways to find an image: pull it if it is missing, pull it again, or only look whether it exists. */
@@ -111,7 +116,8 @@ export class FunctionPreparation {
     if (kept !== undefined && (!same(kept, settings, "entrypoint") || !same(kept, settings, "command"))) {
       await this.#deps.runner.images.checkCommand({ ...kept, ...settings });
     }
-    return { ...target, settings, origins: choice?.origins ?? originsWithoutImage(kept, given, settings), resolved };
+    const origins = choice?.origins ?? originsWithoutImage(kept, given, settings);
+    return { ...target, settings, origins, resolved, ...(choice?.warning && { warning: choice.warning }) };
   }
 
   /**
@@ -127,8 +133,8 @@ export class FunctionPreparation {
    * Returns what follows from a change for a function's contract and its port, and checks with the engine what that needs. May
    * start the function in a trial.
    */
-  async afterChange(before: Function, change: ContractChange): Promise<Partial<Settings & Origins>> {
-    if (!mayChangeContract(before, change)) return {};
+  async afterChange(before: Function, change: ContractChange): Promise<ContractConsequences> {
+    if (!mayChangeContract(before, change)) return { changes: {} };
     const { runner } = this.#deps;
     const image_id = change.resolved?.image_id ?? before.image_id;
     const signals = image_id === null ? undefined : await runner.images.signals(image_id);
@@ -136,7 +142,7 @@ export class FunctionPreparation {
       signals,
       trialBoot: runner.trialBoot?.bind(runner),
     });
-    const after = { ...before, ...settingsAfterChange(before, { ...change.given, ...consequences }) };
+    const after = { ...before, ...settingsAfterChange(before, { ...change.given, ...consequences.changes }) };
     checkSettings(after);
     if (after.contract !== before.contract) await runner.check(othersThan(before, networkOf(after)));
     return consequences;

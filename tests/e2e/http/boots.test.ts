@@ -82,6 +82,10 @@ test("an image that exposes a port is a server if it listens, and made for `file
     expect(await (await server.invoke(web)).text()).toBe("hello");
     const files = await server.createFunction(two);
     expect(files).toMatchObject({ contract: "files", contract_reason: "ended" });
+    expect([web.warnings, files.warnings]).toEqual([
+      undefined,
+      [expect.stringContaining("did not listen in its trial: The function exited with code")],
+    ]);
     expect((await server.invoke(files, {})).status).toBe(200);
     for (const { id } of [web, files]) await server.api("DELETE", `/v1/functions/${id}`);
     await containersBecome(0, web, files);

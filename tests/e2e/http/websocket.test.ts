@@ -174,7 +174,8 @@ describe("a WebSocket to a server in Bun", () => {
     const client = await Client.open(`${single}/`);
     client.socket.send("exit");
     expect(await client.closed).toStartWith("1011 ");
-    await ended();
+    const message = expect.stringContaining("The function exited with code");
+    expect(await ended()).toMatchObject({ status: "failed", reason: "invalid_response", message });
   });
 
   test("that the server refuses is answered with its own words", async () => {

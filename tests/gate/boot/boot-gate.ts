@@ -152,6 +152,24 @@ export class BootGate implements AsyncDisposable {
   }
 }
 
+/**
+ * Returns whether an app that ticks every 5 ms stands still while no stream is open. It has to be calm first: ask until it does.
+ */
+export async function standsStill(gate: BootGate): Promise<boolean> {
+  const before = await ticksOf(gate);
+  await Bun.sleep(300); // 60 ticks, if it ran
+  return (await ticksOf(gate)) - before < 20;
+}
+
+async function ticksOf(gate: BootGate): Promise<number> {
+  const stream = gate.open();
+  stream.write("x");
+  const text = await stream.rest();
+  stream.stream.close();
+  await gate.until(() => gate.conversation.heldStreams === 0);
+  return Number(text);
+}
+
 /** A stream that keeps what it gets. It gives the credit back at once, unless `reads` is false. */
 export class TestStream implements StreamReader {
   readonly stream: InstanceStream;

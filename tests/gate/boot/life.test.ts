@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { eventually } from "../../support/pace.ts";
 import { rawFrame } from "../support/gate-frames.ts";
 import { scratch, sh, witness } from "../support/gate-process.ts";
-import { app, BootGate, freePort } from "./boot-gate.ts";
+import { app, BootGate, freePort, standsStill } from "./boot-gate.ts";
 
 describe("booting", () => {
   test("BOOTED says how long it took, where the app listens, and how many streams there may be", async () => {
@@ -161,21 +161,7 @@ describe("an instance that freezes", () => {
   test("does nothing while no stream is open, and goes on with the next", async () => {
     const port = await freePort();
     await using gate = await BootGate.booted(app("tick", port), port, { freeze: true });
-    const ticks = async () => {
-      const stream = gate.open();
-      stream.write("x");
-      const text = await stream.rest();
-      stream.stream.close();
-      await gate.until(() => gate.conversation.heldStreams === 0);
-      return Number(text);
-    };
-    // It has to be calm first.
-    const isFrozen = async () => {
-      const before = await ticks();
-      await Bun.sleep(300); // 60 ticks, if it ran
-      return (await ticks()) - before < 20;
-    };
-    expect(await eventually(isFrozen)).toBe(true);
+    expect(await eventually(() => standsStill(gate))).toBe(true);
   });
 
   test("is not stopped while it is still starting, though it listens", async () => {

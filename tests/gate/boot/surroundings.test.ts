@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { eventually } from "../../support/pace.ts";
 import { sh } from "../support/gate-process.ts";
-import { app, BootGate, freePort } from "./boot-gate.ts";
+import { app, BootGate, freePort, standsStill } from "./boot-gate.ts";
 
 /**
  * Makes the gate PID 1 of namespaces of its own. Bun and the app are at /mnt, where any user reaches them; something else
@@ -42,20 +42,7 @@ describe.each([
     const command = sh("/mnt/bun /mnt/app.ts tick 8080 ::1 & wait");
     await using gate = await BootGate.booted(command, 8080, { prefix, freeze: true });
     expect(await gate.expect("booted")).toMatchObject({ address: "::1" });
-    const ticks = async () => {
-      const stream = gate.open();
-      stream.write("x");
-      const text = await stream.rest();
-      stream.stream.close();
-      await gate.until(() => gate.conversation.heldStreams === 0);
-      return Number(text);
-    };
-    const isFrozen = async () => {
-      const before = await ticks();
-      await Bun.sleep(300); // 60 ticks, if it ran
-      return (await ticks()) - before < 20;
-    };
-    expect(await eventually(isFrozen)).toBe(true);
+    expect(await eventually(() => standsStill(gate))).toBe(true);
     gate.conversation.finish(0);
     await gate.expect("exit");
     expect(await gate.exited).toBe(0);

@@ -3,6 +3,7 @@ import {
   RESPONSE_STATES,
   STREAM_ENDINGS,
   SURROUNDINGS,
+  type ExitFrame,
   type GateFrame,
   type Listener,
   type ReadyFrame,
@@ -72,6 +73,27 @@ export function encodeGateFrame(frame: GateFrame): Buffer {
       return rawFrame(0x8c, payload);
     }
   }
+}
+
+/** Returns the EXIT of a command that has succeeded and written no files, with these differences. */
+export function exitFrame(changes: Partial<ExitFrame> = {}): ExitFrame {
+  return {
+    type: "exit",
+    exitCode: 0,
+    signal: 0,
+    oomKills: 0,
+    userUs: 1_000,
+    systemUs: 2_000,
+    peakBytes: 3,
+    wallUs: 4,
+    logDroppedBytes: 0,
+    metaState: "missing",
+    metaBytes: 0,
+    bodyFile: false,
+    responseState: "missing",
+    responseBytes: 0,
+    ...changes,
+  };
 }
 
 /** Makes a frame of any type with any payload. */

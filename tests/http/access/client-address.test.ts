@@ -219,6 +219,23 @@ describe("clientOf", () => {
 });
 
 describe("createClientUsesTls", () => {
+  function usesTls({
+    protocol,
+    trusted,
+    peer,
+    headers,
+  }: {
+    readonly protocol: "http" | "https";
+    readonly trusted: readonly string[];
+    readonly peer: string;
+    readonly headers: Record<string, string>;
+  }): boolean {
+    // The parts of a server that are asked for.
+    const server = { protocol, requestIP: () => ({ address: peer }) } as unknown as Server<unknown>;
+    const ranges = trusted.flatMap((range) => plainRange(range) ?? []);
+    return createClientUsesTls(ranges)(new Request("http://localhost", { headers }), server);
+  }
+
   test.each([
     ["http", [], "203.0.113.9", undefined, false],
     ["https", [], "203.0.113.9", undefined, true],
@@ -235,12 +252,30 @@ describe("createClientUsesTls", () => {
     ["http", PROXIES, "127.0.0.1", "", false],
   ] as const)("of a connection by %s, behind %j, from %s, with X-Forwarded-Proto %j is %j", (...row) => {
     const [protocol, trusted, peer, said, expected] = row;
-    // What is asked of a server.
-    const server = { protocol, requestIP: () => ({ address: peer }) } as unknown as Server<unknown>;
-    const ranges = trusted.flatMap((range) => plainRange(range) ?? []);
-    const request = new Request("http://localhost", {
-      headers: said === undefined ? {} : { "X-Forwarded-Proto": said },
-    });
-    expect(createClientUsesTls(ranges)(request, server)).toBe(expected);
+    const headers = said === undefined ? {} : { "X-Forwarded-Proto": said };
+    expect(usesTls({ protocol, trusted, peer, headers })).toBe(expected);
+  });
+
+  test.each([
+    ["http", PROXIES, "10.1.2.3", "for=203.0.113.9;proto=https", true],
+    ["http", PROXIES, "10.1.2.3", 'for=203.0.113.9; Proto="HTTPS"', true],
+    ["https", PROXIES, "10.1.2.3", "proto=http", false],
+    // The last one is the nearest proxy's, whatever its caller sent.
+    ["http", PROXIES, "10.1.2.3", 'proto=https, for="x,proto=https";proto=http', false],
+    ["http", PROXIES, "10.1.2.3", 'proto=http;for=", for=203.0.113.9;proto=https', true],
+    // Which of the two is right is not known.
+    ["http", PROXIES, "10.1.2.3", "proto=http;proto=https", false],
+    ["https", PROXIES, "10.1.2.3", "for=203.0.113.9", true],
+    ["https", PROXIES, "10.1.2.3", 'proto="http', true],
+    ["http", PROXIES, "203.0.113.9", "proto=https", false],
+    ["http", [], "127.0.0.1", "proto=https", false],
+  ] as const)("of a connection by %s, behind %j, from %s, with Forwarded %j is %j", (...row) => {
+    const [protocol, trusted, peer, said, expected] = row;
+    expect(usesTls({ protocol, trusted, peer, headers: { Forwarded: said } })).toBe(expected);
+  });
+
+  test("believes X-Forwarded-Proto if both come", () => {
+    const headers = { Forwarded: "proto=https", "X-Forwarded-Proto": "http" };
+    expect(usesTls({ protocol: "http", trusted: PROXIES, peer: "10.1.2.3", headers })).toBe(false);
   });
 });

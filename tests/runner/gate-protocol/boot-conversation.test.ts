@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { BootConversation } from "../../../lib/runner/gate-protocol/boot-conversation.ts";
 import { CREDIT_FROM_APP, CREDIT_TO_APP } from "../../../lib/runner/gate-protocol/boot-frames.ts";
 import { PROTOCOL_VERSION, ProtocolError, type GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
-import { encodeGateFrame } from "../../gate/support/gate-frames.ts";
+import { encodeGateFrame, exitFrame } from "../../gate/support/gate-frames.ts";
 import { Recorder, say, serverFrames } from "./boot-support.ts";
 
 const ready = {
@@ -14,22 +14,7 @@ const ready = {
   why: "",
 } as const;
 const booted = { type: "booted", bootUs: 1_234, address: "127.0.0.1", port: 8080, streams: 4 } as const;
-const exit: GateFrame = {
-  type: "exit",
-  exitCode: 3,
-  signal: 0,
-  oomKills: 0,
-  userUs: 1,
-  systemUs: 2,
-  peakBytes: 3,
-  wallUs: 4,
-  logDroppedBytes: 5,
-  metaState: "missing",
-  metaBytes: 0,
-  bodyFile: true,
-  responseState: "fine",
-  responseBytes: 0,
-};
+const exit = exitFrame({ exitCode: 3, logDroppedBytes: 5, bodyFile: true, responseState: "fine" });
 const request = { freeze: true, bootTimeoutMs: 60_000, logLimit: 4, ports: [8080, 3000] };
 const log = (text: string) => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) }) as const;
 const tail = (text: string) => ({ type: "tail", stream: "stdout", age_ms: 0, bytes: Buffer.from(text) }) as const;

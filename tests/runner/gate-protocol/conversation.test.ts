@@ -7,7 +7,7 @@ import {
   type ExitFrame,
   type GateFrame,
 } from "../../../lib/runner/gate-protocol/frames.ts";
-import { encodeGateFrame } from "../../gate/support/gate-frames.ts";
+import { encodeGateFrame, exitFrame } from "../../gate/support/gate-frames.ts";
 
 const request = {
   id: "i",
@@ -25,22 +25,14 @@ const failed = { type: "failed", stage: "exec", errno: 2 } as const;
 const log = (text: string) => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) }) as const;
 const meta = (text: string) => ({ type: "meta", bytes: Buffer.from(text) }) as const;
 const response = (text: string) => ({ type: "response", bytes: Buffer.from(text) }) as const;
-const exit = (responseBytes: number, metaBytes = 0): ExitFrame => ({
-  type: "exit",
-  exitCode: 0,
-  signal: 0,
-  oomKills: 0,
-  userUs: 1,
-  systemUs: 2,
-  peakBytes: 3,
-  wallUs: 4,
-  logDroppedBytes: 5,
-  metaState: metaBytes > 0 ? "fine" : "missing",
-  metaBytes,
-  bodyFile: false,
-  responseState: "fine",
-  responseBytes,
-});
+const exit = (responseBytes: number, metaBytes = 0): ExitFrame =>
+  exitFrame({
+    logDroppedBytes: 5,
+    metaState: metaBytes > 0 ? "fine" : "missing",
+    metaBytes,
+    responseState: "fine",
+    responseBytes,
+  });
 
 /** Hands the frames over in one chunk; returns the resulting events. */
 function say(conversation: GateConversation, ...frames: GateFrame[]): GateFrame[] {

@@ -3,6 +3,7 @@ import { NotDelivered } from "../../../lib/runner/instance/booted-instance.ts";
 import type { GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import type { Run } from "../../../lib/runner/instance/instance.ts";
 import type { Outcome } from "../../../lib/runner/instance/outcome.ts";
+import { exitFrame } from "../../gate/support/gate-frames.ts";
 import { settled } from "../../support/fake-clock.ts";
 import { FakeApp } from "./fake-app.ts";
 
@@ -48,11 +49,11 @@ describe("BootedInstance boots", () => {
   test.each<[string, GateFrame, string, RegExp]>([
     [
       "ends",
-      { ...exitFrame(), exitCode: 3 },
+      exitFrame({ exitCode: 3 }),
       "boot_failed",
       /^The function exited with code 3 before it listened on port 8080\. The last lines of its output: b \| c \| d \| e \| no DATABASE_URL$/,
     ],
-    ["is out of memory", { ...exitFrame(), signal: 9, oomKills: 1 }, "out_of_memory", /memory_bytes/],
+    ["is out of memory", exitFrame({ signal: 9, oomKills: 1 }), "out_of_memory", /memory_bytes/],
     [
       "listens elsewhere",
       {
@@ -260,6 +261,27 @@ describe("BootedInstance serves a call", () => {
     await app.heard();
     app.channel.hangUp();
     expect((await pending).outcome).toMatchObject({ status: "failed", reason });
+    expect((await pending).outcome.message).not.toContain("before it was ready");
+  });
+
+  test("whose container ends: others go to another instance before it is known why", async () => {
+    await booted({ max_calls: 0, concurrency: 4 });
+    const ending = Promise.withResolvers<{ how: "died" }>();
+    app.channel.ended = () => ending.promise;
+    const pending = app.call();
+    await app.heard();
+    app.channel.hangUp();
+    expect(app.instance.free).toBe(0);
+    expect(await app.call().catch((error: unknown) => error)).toBeInstanceOf(NotDelivered);
+    ending.resolve({ how: "died" });
+    expect((await pending).outcome).toMatchObject({ status: "failed", reason: "instance_lost" });
+  });
+
+  test("no longer once its container has ended while it had none", async () => {
+    await booted();
+    app.channel.ended = () => Promise.withResolvers<never>().promise;
+    app.channel.hangUp();
+    expect(app.instance.state).toBe("retired");
   });
 });
 
@@ -343,15 +365,3 @@ describe("BootedInstance that serves several calls", () => {
     expect(app.channel.rejected).toBe(true);
   });
 });
-
-function exitFrame() {
-  const counters = { oomKills: 0, userUs: 1, systemUs: 2, peakBytes: 3, wallUs: 4, logDroppedBytes: 0 };
-  const files = {
-    metaState: "missing",
-    metaBytes: 0,
-    bodyFile: false,
-    responseState: "missing",
-    responseBytes: 0,
-  } as const;
-  return { type: "exit", exitCode: 0, signal: 0, ...counters, ...files } as const;
-}

@@ -1,4 +1,4 @@
-import type { GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
+import type { ExitFrame, GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import { HTTP } from "../../../lib/runner/contracts/http.ts";
 import type { FunctionRequest } from "../../../lib/domain/calls/http-message.ts";
 import { plainRequest } from "../../../lib/domain/calls/http-message.ts";
@@ -8,6 +8,7 @@ import { BootedInstance } from "../../../lib/runner/instance/booted-instance.ts"
 import type { Run } from "../../../lib/runner/instance/instance.ts";
 import type { StreamCall } from "../../../lib/runner/instance/stream-exchange.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
+import { exitFrame } from "../../gate/support/gate-frames.ts";
 import { FakeChannel, said } from "./fake-channel.ts";
 
 const READY = { type: "ready", version: 5, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
@@ -73,16 +74,8 @@ export class FakeApp {
     return this.say({ type: "log", stream: "stdout", bytes: Buffer.from(text) });
   }
 
-  exit(changes: Partial<Extract<GateFrame, { type: "exit" }>> = {}): Promise<void> {
-    const counters = { oomKills: 0, userUs: 1_000, systemUs: 2_000, peakBytes: 3, wallUs: 4, logDroppedBytes: 0 };
-    const files = {
-      metaState: "missing",
-      metaBytes: 0,
-      bodyFile: false,
-      responseState: "missing",
-      responseBytes: 0,
-    } as const;
-    return this.say({ type: "exit", exitCode: 0, signal: 0, ...counters, ...files, ...changes });
+  exit(changes: Partial<ExitFrame> = {}): Promise<void> {
+    return this.say(exitFrame(changes));
   }
 
   /** Lets the instance boot, with this output. */

@@ -3,6 +3,7 @@ import { Instance } from "../../../lib/runner/instance/instance.ts";
 import { NO_EXTRAS, type ExitFrame, type GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 import { judge } from "../../../lib/runner/contracts/files.ts";
+import { exitFrame } from "../../gate/support/gate-frames.ts";
 import { FakeChannel, said } from "./fake-channel.ts";
 
 export const READY = { type: "ready", version: 5, uid: 1000, gid: 1000 } as const;
@@ -10,15 +11,7 @@ export const EXPIRED = { type: "expired" } as const;
 
 /** The end of a function that succeeded, with these changes. */
 export function exitOf(changes: Partial<ExitFrame> = {}): ExitFrame {
-  const counters = { oomKills: 0, userUs: 1, systemUs: 2, peakBytes: 3, wallUs: 4, logDroppedBytes: 0 };
-  const files = {
-    metaState: "missing",
-    metaBytes: 0,
-    bodyFile: false,
-    responseState: "fine",
-    responseBytes: 0,
-  } as const;
-  return { type: "exit", exitCode: 0, signal: 0, ...counters, ...files, ...changes };
+  return exitFrame({ responseState: "fine", ...changes });
 }
 
 /** EXIT and RESPONSE, with this as the response. */

@@ -6,6 +6,7 @@ import { NO_EXTRAS, type ExitFrame, type GateFrame } from "../../../lib/runner/g
 import type { InstanceCall } from "../../../lib/runner/instance/active-call.ts";
 import { judge } from "../../../lib/runner/contracts/files.ts";
 import { Instance, type Run } from "../../../lib/runner/instance/instance.ts";
+import { exitFrame } from "../../gate/support/gate-frames.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 import type { Ending } from "../../../lib/runner/platform.ts";
 import { FakeChannel, said } from "./fake-channel.ts";
@@ -16,23 +17,8 @@ const ready: GateFrame = { type: "ready", version: 5, uid: 1000, gid: 1000 };
 const expired: GateFrame = { type: "expired" };
 const log = (text: string): GateFrame => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) });
 const response = (text: string): GateFrame => ({ type: "response", bytes: Buffer.from(text) });
-const exit = (responseBytes: number, more: Partial<ExitFrame> = {}): ExitFrame => ({
-  type: "exit",
-  exitCode: 0,
-  signal: 0,
-  oomKills: 0,
-  userUs: 1_000,
-  systemUs: 2_000,
-  peakBytes: 3,
-  wallUs: 4,
-  logDroppedBytes: 5,
-  metaState: "missing",
-  metaBytes: 0,
-  bodyFile: false,
-  responseState: "fine",
-  responseBytes,
-  ...more,
-});
+const exit = (responseBytes: number, more: Partial<ExitFrame> = {}): ExitFrame =>
+  exitFrame({ logDroppedBytes: 5, responseState: "fine", responseBytes, ...more });
 
 let clock: FakeClock;
 let channel: FakeChannel;

@@ -1,25 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import type { Reason } from "../../../lib/domain/errors.ts";
-import { FAILED_STAGES, type ExitFrame } from "../../../lib/runner/gate-protocol/frames.ts";
+import { FAILED_STAGES } from "../../../lib/runner/gate-protocol/frames.ts";
 import { LogCollector } from "../../../lib/runner/instance/log-collector.ts";
 import { judgeFailed, type RunFacts, timedOut } from "../../../lib/runner/instance/outcome.ts";
+import { exitFrame } from "../../gate/support/gate-frames.ts";
 
-const EXIT: ExitFrame = {
-  type: "exit",
-  exitCode: 0,
-  signal: 0,
-  oomKills: 0,
-  userUs: 1_500,
-  systemUs: 500,
-  peakBytes: 4096,
-  wallUs: 10,
-  logDroppedBytes: 7,
-  metaState: "missing",
-  metaBytes: 0,
-  bodyFile: false,
-  responseState: "fine",
-  responseBytes: 2,
-};
+const EXIT = exitFrame({ userUs: 1_500, systemUs: 500, peakBytes: 4096, logDroppedBytes: 7 });
 
 function facts(): RunFacts {
   return { logs: new LogCollector(() => 0), timeout_ms: 1_000, response_limit: 100, command: ["/bin/function", "x"] };

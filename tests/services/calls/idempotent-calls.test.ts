@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import type { IdempotentRequest } from "../../../lib/domain/calls/idempotency.ts";
-import { plainRequest } from "../../../lib/domain/calls/http-message.ts";
+import { type IdempotentRequest, idempotentRequest } from "../../../lib/domain/calls/idempotency.ts";
+import { type BufferedRequest, plainRequest, type ResponseHeader } from "../../../lib/domain/calls/http-message.ts";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { IdempotentCalls } from "../../../lib/services/calls/idempotent-calls.ts";
 import type { Answer } from "../../../lib/services/calls/invocations.ts";
@@ -41,12 +41,12 @@ function server(answer: (id: string) => Promise<Answer> = async (id) => ok(id)) 
     clock: new FakeClock(),
     log: listeningLog().log,
   });
-  const call = (id: string, signal = new AbortController().signal) =>
+  const call = (id: string, signal = new AbortController().signal, via: BufferedRequest["via"] = null) =>
     calls.invoke(
       {
         id,
         target: { function: someFunction("f1"), route_id: null, key_id: null },
-        request: plainRequest(Buffer.from("{}")),
+        request: { ...plainRequest(Buffer.from("{}")), via },
         signal,
       },
       KEY,
@@ -76,6 +76,32 @@ test("an answer that is a stream is read once, and given to all that wait", asyn
     replayed: true,
     answer: { response: { status: 201, headers: [["x-a", "1"]] } },
   });
+});
+
+const HERE = { path: "/", path_rest: "", query: {}, query_string: "", client_address: null };
+const AT_HOST = { ...HERE, host: "app.example.com", route: "app.example.com/*" };
+
+test("a repeat at a host of its own has the headers that speak for its origin, as the answer itself had", async () => {
+  const headers: ResponseHeader[] = [["strict-transport-security", "max-age=1"]];
+  const answer = async (id: string) => ok(id, { response: { status: 200, headers, body: Buffer.from("") } });
+  const { call } = server(answer);
+  const signal = new AbortController().signal;
+  await call("a", signal, AT_HOST);
+  // From the store: the call itself is not remembered any longer.
+  expect(await server().call("b", signal, AT_HOST)).toMatchObject({
+    replayed: true,
+    answer: { response: { headers } },
+  });
+});
+
+test("a key is for the request at one host", () => {
+  const hashAt = (via: BufferedRequest["via"]) =>
+    idempotentRequest("k", { ...plainRequest(Buffer.from("{}")), via }, false).request_hash;
+  const below = { ...HERE, route: "/" };
+  const others = [below, { ...AT_HOST, host: "www.example.com" }].map(hashAt);
+  expect(new Set([hashAt(AT_HOST), ...others]).size).toBe(3);
+  // As versions before hosts have stored it.
+  expect(hashAt(below)).toBe(new Bun.CryptoHasher("sha256").update("POST /\n{}").digest("hex"));
 });
 
 test("a caller who leaves before the answer did not get it, and one who leaves a repeat changes nothing", async () => {

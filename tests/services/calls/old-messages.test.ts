@@ -14,6 +14,7 @@ import {
   readStoredResponse,
   requestAfter,
   storedRequest,
+  storedResponse,
 } from "../../../lib/services/calls/stored-messages.ts";
 import { MIGRATIONS } from "../../../lib/store/sqlite/migrations/migrations.ts";
 import { AttemptRunner } from "../../../lib/services/work/attempt-runner.ts";
@@ -179,13 +180,28 @@ test("readStoredResponse leaves out headers that an older version let pass", () 
       ["x-a", "b"],
     ],
   };
-  expect(readStoredResponse(old(kept), true)).toEqual({ status: 201, headers: [["x-a", "b"]] });
-  const { headers: read } = readStoredResponse(old({ meta: { ...kept, dropped: [] }, body_file: true }), true);
+  expect(readStoredResponse(old(kept), { succeeded: true })).toEqual({ status: 201, headers: [["x-a", "b"]] });
+  const { headers: read } = readStoredResponse(old({ meta: { ...kept, dropped: [] }, body_file: true }), {
+    succeeded: true,
+  });
   expect(read.map(([name]) => name)).toEqual(["x-a", "content-type"]);
 });
 
+test("readStoredResponse leaves what speaks for an origin only to a function that has one of its own", () => {
+  const headers: ResponseHeader[] = [
+    ["strict-transport-security", "max-age=1"],
+    ["x-sendfile", "/etc/passwd"],
+    ["x-a", "b"],
+  ];
+  const column = storedResponse({ status: 200, headers });
+  const namesOf = (ownOrigin: boolean) =>
+    readStoredResponse(column, { succeeded: true, ownOrigin }).headers.map(([name]) => name);
+  expect(namesOf(true)).toEqual(["strict-transport-security", "x-a"]);
+  expect(namesOf(false)).toEqual(["x-a"]);
+});
+
 test("readStoredResponse accepts a row without a column for JSON", () => {
-  expect(readStoredResponse(null, true)).toEqual({ status: 200, headers: [JSON_HEADER] });
+  expect(readStoredResponse(null, { succeeded: true })).toEqual({ status: 200, headers: [JSON_HEADER] });
 });
 
 test.each<[string, string | null, string | null]>([

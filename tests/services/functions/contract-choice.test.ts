@@ -59,6 +59,24 @@ describe("a registration", () => {
     });
   });
 
+  test("and a change say in `warnings` how an image ended in its trial", async () => {
+    using set = servicesWith({ nginx: NGINX, batch: NGINX }, ["nginx"]);
+    const warnings = [
+      'The contract is "files", as the image did not listen in its trial: it ended. If it is a server, give "contract": "http"',
+    ];
+    const { id, ...created } = await set.functions.create({ image: "batch" });
+    expect(created.warnings).toEqual(warnings);
+    expect(set.functions.get(id)).not.toHaveProperty("warnings");
+    for (const [image, said] of [
+      ["plain", undefined],
+      ["batch", warnings],
+      ["nginx", undefined],
+    ] as const) {
+      expect((await set.functions.update(id, { image })).warnings).toEqual(said);
+    }
+    expect((await set.functions.update(id, { memory_bytes: 64 << 20 })).warnings).toBeUndefined();
+  });
+
   test("of an image with a variable PORT is tried as well", async () => {
     using set = servicesWith({ run: { variables: { PORT: "3000" } } }, ["run"]);
     const served = { contract: "http", contract_reason: "port_variable", port: 3000, port_reason: "variable" };

@@ -130,6 +130,7 @@ export function manifestServices(path?: string) {
     followers,
     runner: engine,
     clock,
+    log,
     onForget: ({ name }) => void engine.told.push(`forget ${name}`),
   });
   const routes = new RouteService({ store, functions, clock, ownNames: new Set(["api.example.com"]) });

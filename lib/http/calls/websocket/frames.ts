@@ -1,3 +1,5 @@
+import { CollectedBytes } from "../../../domain/calls/collected-bytes.ts";
+
 /** The largest message, in bytes: Bun's own limit for what clients send. */
 export const MESSAGE_BYTES = 16 * 1024 * 1024;
 
@@ -56,27 +58,27 @@ export class BadFrame extends Error {
 
 /** Reads the frames of a server from the bytes of a connection. After an error it must not be used. */
 export class FrameReader {
-  /** The bytes that are not read yet; a frame is put together once all of it is there. */
-  #pieces: Uint8Array[] = [];
-  #bytes = 0;
+  /** The bytes that are not read yet; a frame is read once all of it is there. */
+  readonly #unread = new CollectedBytes();
   #needed = 0;
   #rest: Buffer = Buffer.alloc(0);
-  #parts: Uint8Array[] = [];
-  #partBytes = 0;
+  /** The payloads so far of a message whose last frame is still to come, and its type. */
+  readonly #parts = new CollectedBytes();
   #message: "text" | "binary" | undefined;
 
   /** Takes more bytes, and yields what they complete. Throws BadFrame. */
   *push(bytes: Uint8Array): Generator<Said, void, void> {
-    this.#pieces.push(bytes);
-    this.#bytes += bytes.length;
-    if (this.#bytes < this.#needed) return;
-    this.#rest = Buffer.concat(this.#pieces);
+    if (this.#unread.length === 0) this.#rest = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    else {
+      this.#unread.add(bytes);
+      if (this.#unread.length < this.#needed) return;
+      this.#rest = this.#unread.take();
+    }
     for (let frame = this.#next(); frame !== undefined; frame = this.#next()) {
       const said = this.#take(frame);
       if (said !== undefined) yield said;
     }
-    this.#pieces = [this.#rest];
-    this.#bytes = this.#rest.length;
+    this.#unread.add(this.#rest);
   }
 
   /** Returns the next frame that is complete. */
@@ -95,7 +97,7 @@ export class FrameReader {
     const isFinal = (first & 0x80) !== 0;
     if (first & 0x08 && (length > CONTROL_BYTES || !isFinal))
       throw new BadFrame("it sent a frame of control that is too long");
-    if (this.#partBytes + length > MESSAGE_BYTES)
+    if (this.#parts.length + length > MESSAGE_BYTES)
       throw new BadFrame(`it sent a message of more than ${MESSAGE_BYTES} bytes`);
     const end = 2 + extra + length;
     if (rest.length < end) {
@@ -121,17 +123,17 @@ export class FrameReader {
       case "continuation":
         if (this.#message === undefined) throw new BadFrame("it went on with a message that it had not begun");
     }
-    this.#parts.push(payload);
-    this.#partBytes += payload.length;
-    return isFinal ? this.#finish(this.#message) : undefined;
+    if (!isFinal) {
+      this.#parts.add(payload);
+      return undefined;
+    }
+    return this.#finish(this.#message, payload);
   }
 
-  #finish(type: "text" | "binary"): Said {
-    const [only = new Uint8Array(0)] = this.#parts;
-    const bytes = this.#parts.length > 1 ? Buffer.concat(this.#parts) : only;
-    this.#parts = [];
-    this.#partBytes = 0;
+  #finish(type: "text" | "binary", last: Uint8Array): Said {
     this.#message = undefined;
+    if (this.#parts.length > 0) this.#parts.add(last);
+    const bytes = this.#parts.length > 0 ? this.#parts.take() : last;
     return type === "binary" ? { type, bytes } : { type, text: textOf(bytes) };
   }
 }

@@ -4,7 +4,7 @@ import type { Clock } from "../../../clock.ts";
 import { messageOf } from "../../../domain/errors.ts";
 import { BadFrame, clientFrame, closePayload, FrameReader, NO_CODE, type Opcode, type Said } from "./frames.ts";
 
-/** The most bytes of a client's messages that may wait for the function, unless a single one is longer. */
+/** The most bytes that may wait for the function, unless a single message of its client is longer. */
 const WAITING_BYTES = 1024 * 1024;
 /** The time that a function has to close its side after its client has closed, in milliseconds. */
 const CLOSE_MS = 2_000;
@@ -108,7 +108,7 @@ export class WebSocketRelay {
   }
 
   async #say(socket: ServerWebSocket<unknown>, said: Said): Promise<void> {
-    if (said.type === "ping") return this.#send("pong", said.bytes);
+    if (said.type === "ping") return this.#pong(said.bytes);
     if (said.type === "pong" || this.#isClosed) return;
     if (said.type === "close") {
       if (isSayable(said.code)) socket.close(said.code, said.reason);
@@ -116,8 +116,16 @@ export class WebSocketRelay {
       return;
     }
     const sent = said.type === "text" ? socket.send(said.text) : socket.send(said.bytes);
-    // -1: it waits for its reader, as must what comes behind it.
-    if (sent === -1) await new Promise<void>((resolve) => (this.#drained = resolve));
+    if (sent !== -1) return;
+    // It waits for its reader, as must what comes behind it until all of it is out: Bun drops what would be too much.
+    while (!this.#isClosed && socket.getBufferedAmount() > 0) {
+      await new Promise<void>((resolve) => (this.#drained = resolve));
+    }
+  }
+
+  /** Answers a ping. One that comes before earlier answers were read needs none of its own (RFC 6455, 5.5.3). */
+  #pong(bytes: Uint8Array): void {
+    if (this.#waitingBytes < WAITING_BYTES) this.#send("pong", bytes);
   }
 
   #send(opcode: Opcode, payload: Uint8Array): void {

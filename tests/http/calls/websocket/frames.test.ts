@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { arraysKept } from "../../support/arrays-kept.ts";
 import {
   BadFrame,
   clientFrame,
@@ -70,6 +71,33 @@ describe("FrameReader", () => {
     ["text that is not UTF-8", [0x81, 0x01, 0xff]],
   ])("refuses %s", (_name, bytes) => {
     expect(() => read(Buffer.from(bytes))).toThrow(BadFrame);
+  });
+
+  test.each([
+    ["empty frames", [0x00, 0x00], 0],
+    ["frames of one byte", [0x00, 0x01, 0x78], 200_000],
+  ])("holds a message of many %s as its bytes alone", (_name, frame, length) => {
+    const reader = new FrameReader();
+    const many = Buffer.concat(Array.from({ length: 1_000 }, () => Buffer.from(frame)));
+    expect([...reader.push(Buffer.from([0x02, 0x00]))]).toEqual([]);
+    const before = arraysKept();
+    for (let sent = 0; sent < 200; sent++) expect([...reader.push(many)]).toEqual([]);
+    expect(arraysKept() - before).toBeLessThan(1_000);
+    const [said] = reader.push(Buffer.from([0x80, 0x00]));
+    expect(said).toEqual({ type: "binary", bytes: Buffer.alloc(length, "x") });
+  });
+
+  test("holds a frame that comes byte by byte as its bytes alone", () => {
+    const reader = new FrameReader();
+    const length = 100_000;
+    const head = Buffer.from([0x82, 127, 0, 0, 0, 0, 0, 1, 0x86, 0xa0]);
+    const before = arraysKept();
+    const said = Array.from(Buffer.concat([head, Buffer.alloc(length - 1)]), (byte) => [
+      ...reader.push(Uint8Array.of(byte)),
+    ]);
+    expect(said.flat()).toEqual([]);
+    expect(arraysKept() - before).toBeLessThan(1_000);
+    expect([...reader.push(Uint8Array.of(1))]).toMatchObject([{ type: "binary", bytes: { length } }]);
   });
 
   test("throws nothing but BadFrame whatever comes", () => {

@@ -17,11 +17,11 @@ class Peer {
   readonly #changed: (() => void)[] = [];
   signal: AbortSignal | undefined;
 
-  /** Accepts a handshake, and notes what the client says: `text:...`, `binary:...`, `close:CODE REASON`, or `end`. */
-  accept(protocol?: string): void {
+  /** Accepts a handshake, and notes what the client says: `text:...`, `binary:...`, `close:CODE REASON`, or `end`; unless it reads nothing. */
+  accept(protocol?: string, { reads = true } = {}): void {
     app.behave = ({ request, signal }) => {
       this.signal = signal;
-      void this.#read(request.body);
+      if (reads) void this.#read(request.body);
       const key = request.headers["sec-websocket-key"] ?? "";
       const accept = new Bun.CryptoHasher("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
       const headers: [string, string][] = [["sec-websocket-accept", accept]];
@@ -32,7 +32,10 @@ class Peer {
 
   say(opcode: number, payload: string | Uint8Array): void {
     const data = Buffer.from(payload);
-    this.frames.sendBytes(Buffer.concat([Buffer.from([0x80 | opcode, data.length]), data]));
+    const head = Buffer.alloc(data.length < 126 ? 2 : 10);
+    head.set([0x80 | opcode, data.length < 126 ? data.length : 127]);
+    if (head.length > 2) head.writeBigUInt64BE(BigInt(data.length), 2);
+    this.frames.sendBytes(Buffer.concat([head, data]));
   }
 
   async until(text: string): Promise<void> {
@@ -104,6 +107,37 @@ describe("a WebSocket", () => {
     expect(got).toEqual(["hi", "03"]);
     peer.say(9, "are you there");
     await peer.until("pong:are you there");
+    socket.close();
+  });
+
+  test("loses no message of its function, however large they are", async () => {
+    const peer = new Peer();
+    peer.accept();
+    const { socket, open } = client();
+    const came: (number | string)[] = [];
+    socket.addEventListener("message", ({ data }: MessageEvent<string | ArrayBuffer>) => {
+      came.push(typeof data === "string" ? data : data.byteLength);
+    });
+    await open;
+    const sent = [15, 14, 13, 12].map((mebibytes) => mebibytes << 20);
+    for (const length of sent) peer.say(2, Buffer.alloc(length));
+    peer.say(1, "done");
+    expect(await eventually(() => came.includes("done"))).toBe(true);
+    expect(came).toEqual([...sent, "done"]);
+    socket.close();
+  });
+
+  test("answers the pings of a function that reads nothing only while there is room", async () => {
+    const peer = new Peer();
+    peer.accept(undefined, { reads: false });
+    const { socket, got, open } = client();
+    await open;
+    const ping = Buffer.concat([Buffer.from([0x89, 125]), Buffer.alloc(125)]);
+    for (let sent = 0; sent < 50; sent++) peer.frames.sendBytes(Buffer.alloc(500 * ping.length, ping));
+    peer.say(1, "still there");
+    expect(await eventually(() => got.includes("still there"))).toBe(true);
+    expect(app.bodyMemory.used).toBeGreaterThan(1_000_000);
+    expect(app.bodyMemory.used).toBeLessThan(2_000_000);
     socket.close();
   });
 

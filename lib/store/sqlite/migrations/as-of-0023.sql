@@ -1,4 +1,4 @@
--- What migrations 1 to 17 make of an empty database, as SQLite itself has written it down.
+-- What migrations 1 to 23 make of an empty database, as SQLite itself has written it down.
 
 CREATE TABLE settings (
   key text primary key not null,
@@ -19,14 +19,14 @@ CREATE TABLE functions (
   created_at text not null,
   updated_at text not null
 , max_calls integer not null default 1, max_concurrency integer not null default 0, warm_min integer not null default 0, warm_max integer not null default 10, idle_ttl_ms integer not null default 300000, share_network integer not null default 0, read_only integer not null default 0, version integer not null default 1, entrypoint text, command text, user text, working_dir text, secrets text not null default '[]', context_bytes integer, log_bytes integer, network text not null default 'bridge', sandbox text not null default 'default', runtime text, labels text not null default '{}', retry text not null default
-  '{"max_attempts":3,"min_ms":1000,"max_ms":60000,"on":["crash","timeout","non_zero_exit","oom","engine"]}', callback_url text, on_success text, on_failure text, record_bodies integer not null default 0, nofile integer, store_credentials integer not null default 0, volumes text not null default '[]') strict;
+  '{"max_attempts":3,"min_ms":1000,"max_ms":60000,"on":["crash","timeout","non_zero_exit","oom","engine"]}', callback_url text, on_success text, on_failure text, record_bodies integer not null default 0, nofile integer, store_credentials integer not null default 0, volumes text not null default '[]', isolation text not null default 'container', scratch_bytes integer, contract text not null default 'files', contract_reason text not null default 'default', content_type text, output text not null default 'raw', port integer, port_reason text, extra_ports text not null default '[]', ready_path text, boot_timeout_ms integer not null default 60000, idle_timeout_ms integer, concurrency integer not null default 1, idle text, buffer_request integer not null default 0) strict;
 
 CREATE TABLE routes (
   id text primary key not null,
   path text unique not null,
   function_id text not null references functions (id),
   created_at text not null
-, methods text not null default '["POST"]', auth text not null default 'public', cors text, rate_limit text, max_request_bytes integer, version integer, split text, async integer not null default 0) strict;
+, methods text not null default '["POST"]', auth text not null default 'public', cors text, rate_limit text, max_request_bytes integer, version integer, split text, async integer not null default 0, hosts text not null default '[]') strict;
 
 CREATE INDEX routes_by_function on routes (function_id);
 
@@ -55,7 +55,7 @@ CREATE TABLE invocations (
   -- A JSON array of log entries. Last, so that lists never read the pages that hold a long one; in a table of their
   -- own they took twice the time to write.
   logs text
-, mode text not null default 'sync', attempts integer not null default 1, priority integer not null default 0, run_at text, version integer, parent_id text, replay_of text, schedule_id text, chain_depth integer not null default 0, callback_url text, key_id text, undelivered text) strict;
+, mode text not null default 'sync', attempts integer not null default 1, priority integer not null default 0, run_at text, version integer, parent_id text, replay_of text, schedule_id text, chain_depth integer not null default 0, callback_url text, key_id text, undelivered text, contract text not null default 'files', boot_ms real, first_byte_ms real) strict;
 
 CREATE INDEX invocations_by_time on invocations (created_at, id);
 
@@ -96,7 +96,7 @@ CREATE TABLE pulled_images (
   image_id text primary key not null,
   names text not null,
   pulled_at text not null
-) strict;
+, keep_until text) strict;
 
 CREATE TABLE keys (
   id text primary key not null,
@@ -160,7 +160,7 @@ CREATE TABLE attempts (
   log_dropped_bytes integer not null,
   started_at text not null,
   finished_at text,
-  logs text,
+  logs text, boot_ms real, first_byte_ms real,
   primary key (invocation_id, attempt)
 ) strict;
 
@@ -280,5 +280,21 @@ end;
 CREATE TRIGGER idempotency_keys_deleted after delete on idempotency_keys begin
   delete from stored_answers where invocation_id = old.invocation_id;
 end;
+
+CREATE TABLE builds (
+  number integer primary key autoincrement,
+  id text not null unique,
+  name text not null,
+  status text not null,
+  record text not null,
+  output text
+) strict;
+
+CREATE TABLE route_hosts (
+  host text primary key not null,
+  route_id text not null references routes (id) on delete cascade
+) strict, without rowid;
+
+CREATE INDEX route_hosts_by_route on route_hosts (route_id);
 
 insert into payload_total (id, bytes, settled_bytes) values (1, 0, 0);
