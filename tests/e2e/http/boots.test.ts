@@ -94,38 +94,6 @@ test("an image that exposes a port is a server if it listens, and made for `file
   }
 });
 
-/** Connects to an address from a neighbour on a network, which has nothing else to do. */
-const NEIGHBOUR = `
-address=$(tr -d '"' < "$CONTEXT_PATH/request.json")
-# An instance that is frozen has a connection and says nothing: nc is ended then.
-timeout 3 nc -w 2 "$address" 8080 < /dev/null > /dev/null 2>&1
-[ $? = 1 ] && said=refused || said=reached
-printf '"%s"' "$said" > "$CONTEXT_PATH/response.json"
-`;
-
-// From here on at the same time: these tests wait more than they work. The row of `bridge` shows that the other can fail.
-test.concurrent.each([
-  [undefined, "isolated", "refused"],
-  ["bridge", "bridge", "reached"],
-])(
-  "a neighbour on the same network connects to an instance that waits for its call (network %p, so %s): %s",
-  async (network, actual, expected) => {
-    await using fn = await register(server, network === undefined ? {} : { network });
-    expect(fn.network).toBe(actual);
-    await full(server, fn, 1);
-    const [id = ""] = await containersOf(fn);
-    const format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    const address = (await engine.docker("inspect", "--format", format, id)).trim();
-    const entrypoint = ["sh", "-c", NEIGHBOUR];
-    const neighbour = await server.createFunction(await fixture("chaos"), { entrypoint, network: actual });
-    const response = await server.invoke(neighbour, JSON.stringify(address));
-    expect([response.status, await response.json()]).toEqual([200, expected]);
-    await server.api("DELETE", `/v1/functions/${neighbour.id}`);
-    await containersBecome(0, neighbour);
-  },
-  BUSY_TIMEOUT_MS,
-);
-
 /** Returns the processor time that a container has used, in milliseconds, by its cgroup. */
 async function usedBy(id: string): Promise<number> {
   const path = `/containers/${id}/stats?stream=false&one-shot=true`;
@@ -153,6 +121,7 @@ async function usedWhileIdle(settings: { readonly max_calls?: number }): Promise
   return await used();
 }
 
+// These two at the same time: they wait more than they work.
 test.concurrent(
   "an instance that may run while it waits uses the processor",
   async () => {
