@@ -16,9 +16,6 @@ const TOUCHES = [
 /** Tests that use one of these by the way: a tag of a base image, a volume that is to be missing or gone, an image of the server with its compilers. */
 const OTHER_USES: ReadonlySet<string> = new Set([
   "tests/docs/pages.test.ts",
-  // On the newest, one build that fails still leaves an image for a while, and bridges need an engine of their own on the machine.
-  "tests/e2e/builds/builds.test.ts",
-  "tests/e2e/http/boots.test.ts",
   "tests/e2e/builds/deploy.test.ts",
   "tests/e2e/faults/callers.test.ts",
   "tests/e2e/faults/engine-requests.test.ts",

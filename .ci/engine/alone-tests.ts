@@ -6,5 +6,6 @@
 export const ALONE_TESTS: readonly string[] = [
   "tests/e2e/budgets",
   "tests/e2e/faults/overload.test.ts",
+  "tests/e2e/http/neighbours.test.ts",
   "tests/e2e/pool/isolated-network.test.ts",
 ];

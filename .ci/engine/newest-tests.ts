@@ -6,6 +6,7 @@
 export const NEWEST_TESTS: readonly string[] = [
   "tests/cli/sweep.test.ts",
   "tests/docker",
+  "tests/e2e/builds/builds.test.ts",
   "tests/e2e/builds/left.test.ts",
   "tests/e2e/functions",
   "tests/e2e/images",
@@ -17,6 +18,8 @@ export const NEWEST_TESTS: readonly string[] = [
   "tests/e2e/contracts/stdio.test.ts",
   "tests/e2e/faults/gate-volume.test.ts",
   "tests/e2e/faults/images.test.ts",
+  "tests/e2e/http/boots.test.ts",
+  "tests/e2e/http/neighbours.test.ts",
   "tests/e2e/pool/isolated-network.test.ts",
   "tests/e2e/pool/network.test.ts",
   "tests/http/api/function-settings.test.ts",

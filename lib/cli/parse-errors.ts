@@ -59,7 +59,7 @@ function pathOf(command: CommandUnknownOpts): string {
 function usageOf(command: CommandUnknownOpts): string {
   return command.registeredArguments
     .map((argument) => {
-      const name = `${argument.name()}${argument.variadic ? "..." : ""}`;
+      const name = `${argument.name().toUpperCase()}${argument.variadic ? "..." : ""}`;
       return argument.required ? name : `[${name}]`;
     })
     .join(" ");

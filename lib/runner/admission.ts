@@ -47,8 +47,12 @@ const CROWD = 9;
 /**
  * Limits how many calls run at once, of all functions and of each (`max_concurrency`), and how many may wait. Calls of one
  * function are served in order of arrival. Functions take turns, so that a crowd waiting for one does not keep out the
- * callers of another. Calls that can share an instance (`concurrency`) take one place together. A call that finds its queue full is refused at once: with `overloaded` if the server is the
+ * callers of another. A call that finds its queue full is refused at once: with `overloaded` if the server is the
  * bottleneck, with `too_many_requests` if the function is.
+ *
+ * Calls that can share an instance (`concurrency`) take one place together. A function that has several gives them back while
+ * others wait; its last one it keeps as long as it has calls, as one of them may be a stream of hours, during which a place that
+ * takes no more calls would be of use to nobody. If as many functions as there are places do so, the others wait.
  */
 export class Admission {
   readonly #limits: AdmissionLimits;

@@ -27,6 +27,9 @@ interface StarterDeps {
   readonly signal: AbortSignal;
 }
 
+type BootEnd = BootError | BootedInstance["boot"];
+type NoteBoot = (end: BootEnd) => void;
+
 /** Starts instances, and waits until they can serve a call. */
 export class InstanceStarter {
   /** How functions of the contract `http` booted last. */
@@ -41,20 +44,29 @@ export class InstanceStarter {
    * Starts an instance; `onBoot` is called when its function boots. One that is lost before it is ready is started once more:
    * no call has reached its gate. Throws a `BootError` if the function does not boot, and the platform's errors.
    */
-  async start(fn: Function, group: string, onBoot: () => void): Promise<PoolInstance> {
+  start(fn: Function, group: string, onBoot: () => void): Promise<PoolInstance> {
+    return this.#start(fn, group, (end) => this.#note(fn, end), onBoot);
+  }
+
+  /** Does the same for a trial, whose boot is not one of the function's: it may never be one, or stay as it is. */
+  trial(fn: Function, group: string): Promise<PoolInstance> {
+    return this.#start(fn, group, () => undefined);
+  }
+
+  async #start(fn: Function, group: string, note: NoteBoot, onBoot?: () => void): Promise<PoolInstance> {
     try {
-      return await this.#once(fn, group, onBoot);
+      return await this.#once(fn, group, note, onBoot);
     } catch (error) {
       if (!(error instanceof AppError && error.reason === "instance_lost")) throw error;
       this.#deps.log.warn("a container ended before it was ready, trying once more", {
         function_id: fn.id,
         problem: messageOf(error),
       });
-      return this.#once(fn, group, onBoot);
+      return this.#once(fn, group, note, onBoot);
     }
   }
 
-  async #once(fn: Function, group: string, onBoot: () => void): Promise<PoolInstance> {
+  async #once(fn: Function, group: string, note: NoteBoot, onBoot?: () => void): Promise<PoolInstance> {
     const { platform, clock, signal, ready_timeout_ms, secretsFor } = this.#deps;
     // Before a container is started that could not get its secrets.
     const plan = fn.contract === "http" ? HTTP.plan(fn, secretsFor(fn), this.#deps) : undefined;
@@ -68,14 +80,14 @@ export class InstanceStarter {
     try {
       await instance.ready(ready_timeout_ms, signal, onBoot);
     } catch (error) {
-      if (error instanceof BootError) this.#note(fn, error);
+      if (error instanceof BootError) note(error);
       throw error;
     }
-    this.#note(fn, instance.boot);
+    note(instance.boot);
     return instance;
   }
 
-  #note(fn: Function, end: BootError | BootedInstance["boot"]): void {
+  #note(fn: Function, end: BootEnd): void {
     const { clock, metrics } = this.#deps;
     const failure = end instanceof BootError ? end : undefined;
     const boot_ms = end instanceof BootError ? null : (end?.boot_ms ?? null);

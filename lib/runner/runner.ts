@@ -277,9 +277,8 @@ export class Runner implements AsyncDisposable {
 
   async #tryBoot(fn: Function, group: string): Promise<PoolInstance> {
     try {
-      return await this.#starter.start(fn, group, () => undefined);
+      return await this.#starter.trial(fn, group);
     } finally {
-      this.#starter.lastBoots.forget(fn.id);
       this.#platform.release(group);
     }
   }

@@ -16,11 +16,18 @@ import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
 import { labelOf } from "../services/calls/record.ts";
 
+interface CatalogueLinks {
+  readonly platform: Platform;
+  readonly runner: Runner;
+  /** See `ImageRetention`. */
+  readonly onBuiltRemoved: () => void;
+}
+
 /** Composes the services for what can be called: functions, their versions, routes, secrets and images. */
 export function createCatalogue(
   { config, log, clock, metrics, stack }: Tools,
   { store, vault }: Data,
-  { platform, runner }: { readonly platform: Platform; readonly runner: Runner },
+  { platform, runner, onBuiltRemoved }: CatalogueLinks,
 ) {
   const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
   const retention = stack.use(
@@ -28,6 +35,7 @@ export function createCatalogue(
       store: store.pulledImages,
       images: platform.inventory,
       keep: config.keepVersions,
+      onBuiltRemoved,
       clock,
       log,
     }),

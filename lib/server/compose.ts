@@ -42,7 +42,8 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     secretsFor: (fn) => catalogue.services.secrets.valuesFor(fn),
   };
   const platform = await createPlatform(tools, data, links);
-  const catalogue = createCatalogue(tools, data, platform.services);
+  const onBuiltRemoved = () => builds.services.builds.sweepSoon();
+  const catalogue = createCatalogue(tools, data, { ...platform.services, onBuiltRemoved });
   const bodyMemory = stack.use(new BodyMemory({ clock, budget: config.bodyMemory }));
   const calls = createCalls(tools, data, { ...platform.services, ...catalogue.services, bodyMemory });
   const callbacks = createCallbacks(tools, data);

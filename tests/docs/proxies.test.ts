@@ -34,9 +34,14 @@ beforeAll(async () => {
     entrypoint: ["sh", "-c"],
     command: ["cat $CONTEXT_PATH/request.meta.json > $CONTEXT_PATH/response.json"],
   });
+  const greet = `Bun.serve({ port: process.env.PORT,
+    fetch: (request, server) => server.upgrade(request) ? undefined : new Response(null, { status: 426 }),
+    websocket: { open: (socket) => { socket.send("hello"); socket.close(); }, message() {} } })`;
+  const socket = await server.createFunction(await fixture("bun"), { contract: "http", command: ["bun", "-e", greet] });
   for (const [path, fn] of [
     ["/echo", echo],
     ["/see/*", see],
+    ["/socket", socket],
   ] as const) {
     await server.api("POST", "/v1/routes", { path, function_id: fn.id, methods: ["GET", "POST", "PUT"] });
   }
@@ -106,6 +111,18 @@ describe.each(NAMES)("%s", (name) => {
     await using tooBig = await temporaryFile("x".repeat(6 * MIB + 1));
     const refused = await through(proxyAt(name, "public"), "/r/echo", "--data-binary", `@${tooBig.path}`);
     expect(refused.status).toBe(413);
+  });
+
+  test("passes on WebSockets, and no other upgrade", async () => {
+    const key = Buffer.from("0123456789abcdef").toString("base64");
+    const ask = (protocol: string, last: string) => {
+      const upgrade = `Connection: Upgrade\r\nUpgrade: ${protocol}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}`;
+      return proxyAt(name, "public").exchange(`GET /r/socket HTTP/1.1\r\nHost: ${SITE}\r\n${upgrade}\r\n\r\n`, last);
+    };
+    const answer = await ask("websocket", "hello");
+    expect(answer).toStartWith("HTTP/1.1 101 ");
+    expect(answer).toContain("hello");
+    expect(await ask("h2c", "\r\n\r\n")).toMatch(/^HTTP\/1\.1 (?!101)/);
   });
 
   test("has nothing but the routes of functions", async () => {

@@ -1,11 +1,17 @@
 import type { Build } from "../../domain/builds/builds.ts";
-import type { DeployApi, DeployOutput } from "./deploy-api.ts";
+import type { ApiClient } from "../api/api-client.ts";
+import { BrokenStream, serverEvents } from "../api/server-events.ts";
 
-/** The parts of an event of a build that are read here. */
-interface BuildEvent {
-  readonly event: string;
-  readonly data: unknown;
+/** Where a deployment prints. */
+export interface DeployOutput {
+  /** Tells the person a line that is not the result. */
+  note(text: string): void;
+  /** Passes on what a build prints, in pieces of any size. */
+  progress(text: string): void;
 }
+
+/** The wait before a stream that was cut is asked for again, in milliseconds. */
+const RECONNECT_MS = 500;
 
 /** The options of a build, for `POST /v1/builds`. */
 export interface BuildQuery {
@@ -22,7 +28,7 @@ export interface BuildQuery {
  * cancelled.
  */
 export async function buildImage(
-  api: DeployApi,
+  api: ApiClient,
   out: DeployOutput,
   { query, path, signal }: { readonly query: BuildQuery; readonly path: string; readonly signal: AbortSignal },
 ): Promise<Build> {
@@ -45,58 +51,26 @@ export async function buildImage(
 }
 
 /** Reads the events of a build to its end, again after the connection was cut. */
-async function follow(api: DeployApi, out: DeployOutput, begun: Build, signal: AbortSignal): Promise<Build> {
+async function follow(api: ApiClient, out: DeployOutput, begun: Build, signal: AbortSignal): Promise<Build> {
   let [build, position, isWaiting] = [begun, "0", false];
   for (;;) {
-    const response = await api.send({
-      method: "GET",
-      path: `/v1/builds/${build.id}/events`,
-      headers: { Accept: "text/event-stream", "Last-Event-ID": position },
-      timeout_ms: 0,
-      signal,
-    });
-    if (!response.ok) throw await api.errorOf(response);
-    for await (const { id, event, data } of eventsOf(response)) {
-      position = id ?? position;
-      if (event === "log") out.progress((data as { readonly text: string }).text); // what the API promises
-      if (event === "state") build = data as Build; // likewise
-      if (event === "end") return build;
-      if (event === "state" && build.status === "queued" && !isWaiting) {
-        isWaiting = true;
-        out.note("Waiting for other builds");
+    const headers = { "Last-Event-ID": position };
+    const events = serverEvents(api, { method: "GET", path: `/v1/builds/${build.id}/events`, headers, signal });
+    try {
+      for await (const { id, event, data } of events) {
+        position = id ?? position;
+        if (event === "log") out.progress((data as { readonly text: string }).text); // what the API promises
+        if (event === "state") build = data as Build; // likewise
+        if (event === "end") return build;
+        if (event === "state" && build.status === "queued" && !isWaiting) {
+          isWaiting = true;
+          out.note("Waiting for other builds");
+        }
       }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof BrokenStream)) throw error;
     }
-    signal.throwIfAborted();
     await Bun.sleep(RECONNECT_MS);
   }
-}
-
-/** The wait before a stream that was cut is asked for again, in milliseconds. */
-const RECONNECT_MS = 500;
-
-/** Yields the server-sent events of an answer until it ends or breaks off. */
-async function* eventsOf(response: Response): AsyncGenerator<BuildEvent & { readonly id: string | undefined }> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  try {
-    const body: AsyncIterable<Uint8Array> | undefined = response.body ?? undefined;
-    if (body === undefined) return;
-    for await (const chunk of body) {
-      const blocks = (rest + decoder.decode(chunk, { stream: true })).split("\n\n");
-      rest = blocks.pop() ?? "";
-      for (const block of blocks) {
-        const fields = new Map(block.split("\n").map((line) => fieldOf(line)));
-        const [event, data] = [fields.get("event"), fields.get("data")];
-        if (event !== undefined && data !== undefined) yield { event, data: JSON.parse(data), id: fields.get("id") };
-      }
-    }
-  } catch (error) {
-    // The caller asks again, from where it was cut.
-    if (!(error instanceof Error) || error.name === "SyntaxError") throw error;
-  }
-}
-
-function fieldOf(line: string): readonly [name: string, value: string] {
-  const colon = line.indexOf(":");
-  return [line.slice(0, colon), line.slice(colon + 1).trimStart()];
 }

@@ -5,9 +5,9 @@ import type { Build } from "../../domain/builds/builds.ts";
 import type { Function, FunctionWithPool } from "../../domain/functions/functions.ts";
 import { routeUrl } from "../../domain/routes/route-name.ts";
 import type { Route } from "../../domain/routes/routes.ts";
-import { buildImage } from "./build.ts";
+import { type ApiClient, ApiError } from "../api/api-client.ts";
+import { buildImage, type DeployOutput } from "./build.ts";
 import { packContext } from "./context.ts";
-import type { DeployApi, DeployOutput } from "./deploy-api.ts";
 import { type Template, templateFor } from "./templates.ts";
 
 /** The options of `slipway deploy`. */
@@ -55,12 +55,14 @@ const LOOK_MS = 100;
  * Makes a function of a folder or of an image: builds it, registers it or updates the function of that name, gives it a route,
  * and waits until it is ready.
  */
-export async function deploy(options: DeployOptions, api: DeployApi, out: DeployOutput): Promise<Deployed> {
+export async function deploy(options: DeployOptions, api: ApiClient, out: DeployOutput): Promise<Deployed> {
   const { source, signal } = options;
   const directory = await directoryOf(source);
   const name = options.name ?? defaultName(directory ?? source);
-  const built = directory === undefined ? undefined : await buildFolder({ ...options, name }, directory, api, out);
+  if (directory === undefined) out.note(`No folder "${source}" here: deploying the image of that name`);
+  // Before a folder is packed, which may take long: a server that is not there, or refuses the key, is told at once.
   const before = await functionNamed(api, name);
+  const built = directory === undefined ? undefined : await buildFolder({ ...options, name }, directory, api, out);
   const body = {
     image: built?.image ?? source,
     ...(options.environment !== undefined && { environment: options.environment }),
@@ -71,7 +73,7 @@ export async function deploy(options: DeployOptions, api: DeployApi, out: Deploy
       ? await api.data<Function>({ ...request, method: "POST", path: "/v1/functions", body: { ...body, name } })
       : await api.data<Function>({ ...request, method: "PATCH", path: `/v1/functions/${before.id}`, body });
   out.note(told(before, fn));
-  const route = await routeOf(fn, { asked: options.route, serves_paths: built?.template?.serves_paths === true }, api);
+  const route = await routeOf(fn, { asked: options.route, isSite: built?.template?.serves_paths === true }, api);
   await ready(fn, api, signal);
   return { url: routeUrl(api.url, route).replace(/\/\*$/, "/"), function: fn, route, build: built?.build ?? null };
 }
@@ -102,7 +104,7 @@ function defaultName(source: string): string {
 async function buildFolder(
   options: DeployOptions & { readonly name: string },
   directory: string,
-  api: DeployApi,
+  api: ApiClient,
   out: DeployOutput,
 ): Promise<{ readonly build: Build; readonly image: string; readonly template: Template | undefined }> {
   const { name, dockerfile = "Dockerfile", target, build_args, no_cache, pull, signal } = options;
@@ -147,12 +149,13 @@ function failureOf({ id, status, step, error }: Build): string {
   return `The build failed${where}: ${error ?? "the server does not say why"}`;
 }
 
-async function functionNamed(api: DeployApi, name: string): Promise<Function | undefined> {
-  const response = await api.send({ method: "GET", path: `/v1/functions/${encodeURIComponent(name)}` });
-  if (response.status === 404) return undefined;
-  if (!response.ok) throw await api.errorOf(response);
-  const { data } = (await response.json()) as { readonly data: Function }; // what the API promises
-  return data;
+async function functionNamed(api: ApiClient, name: string): Promise<Function | undefined> {
+  try {
+    return await api.data<Function>({ method: "GET", path: `/v1/functions/${encodeURIComponent(name)}` });
+  } catch (error) {
+    if (error instanceof ApiError && error.reason === "not_found") return undefined;
+    throw error;
+  }
 }
 
 function told(before: Function | undefined, after: Function): string {
@@ -166,27 +169,29 @@ function told(before: Function | undefined, after: Function): string {
 /** Returns the route of a function, and makes one if it has none, or not the one that was asked for. */
 async function routeOf(
   fn: Function,
-  { asked, serves_paths }: { readonly asked: string | undefined; readonly serves_paths: boolean },
-  api: DeployApi,
+  { asked, isSite }: { readonly asked: string | undefined; readonly isSite: boolean },
+  api: ApiClient,
 ): Promise<Route> {
   const routes = await api.data<Route[]>({ method: "GET", path: "/v1/routes" });
   const own = routes.filter((route) => route.function.id === fn.id);
   const path = asked === undefined ? undefined : asked.startsWith("/") ? asked : `/${asked}`;
   const found = path === undefined ? own[0] : own.find((route) => route.path === path);
   if (found !== undefined) return found;
-  const wanted = path ?? `/${fn.name ?? fn.id}${serves_paths ? "/*" : ""}`;
+  const isServer = fn.contract === "http";
+  const wanted = path ?? `/${fn.name ?? fn.id}${isServer || isSite ? "/*" : ""}`;
   const other = routes.find((route) => route.path === wanted);
   if (other !== undefined) {
     throw new DeployError(
       `The path ${wanted} leads to the function "${other.function.name ?? other.function.id}" already: choose another with --route`,
     );
   }
-  const body = { path: wanted, function_id: fn.id, methods: serves_paths ? ["GET"] : ["GET", "POST"] };
-  return api.data<Route>({ method: "POST", path: "/v1/routes", body });
+  // A web server knows its own methods: the API's default for it is all of them.
+  const methods = isServer ? undefined : isSite ? ["GET"] : ["GET", "POST"];
+  return api.data<Route>({ method: "POST", path: "/v1/routes", body: { path: wanted, function_id: fn.id, methods } });
 }
 
 /** Waits until an instance of a function is ready, if there are to be any before its first call. */
-async function ready(fn: Function, api: DeployApi, signal: AbortSignal): Promise<void> {
+async function ready(fn: Function, api: ApiClient, signal: AbortSignal): Promise<void> {
   const end = performance.now() + READY_MS;
   while (performance.now() < end) {
     const { pool } = await api.data<FunctionWithPool>({ method: "GET", path: `/v1/functions/${fn.id}`, signal });

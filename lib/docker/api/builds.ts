@@ -6,9 +6,9 @@ import type { BuildRequest } from "../../domain/builds/builds.ts";
 import { BUILDER_LABEL } from "../../domain/images/labels.ts";
 import type { RegistryCredentials } from "../../domain/images/registries.ts";
 import { type EngineConnection, EngineError } from "./connection.ts";
+import { listImages } from "./images.ts";
 import { registryConfigHeaders } from "./registry-auth.ts";
 
-const Listed = Type.Array(Type.Object({ Id: Type.String({ minLength: 1 }) }));
 const ListedContainers = Type.Array(Type.Object({ Id: Type.String({ minLength: 1 }), ImageID: Type.String() }));
 
 /** A build for the engine. */
@@ -54,14 +54,7 @@ export function openBuild(connection: EngineConnection, build: EngineBuild): Pro
 /** Lists the images that builds of an owner have left: without a name, and not part of another image. */
 export async function listLeftImages(connection: EngineConnection, owner: string): Promise<string[]> {
   const filters = { dangling: ["true"], label: [`${BUILDER_LABEL}=${owner}`] };
-  const reply = await connection.request({
-    operation: "image list",
-    method: "GET",
-    path: "/images/json",
-    query: { filters: JSON.stringify(filters) },
-  });
-  if (!Value.Check(Listed, reply.body)) throw new EngineError("image list", reply.status, "unexpected reply");
-  return reply.body.map(({ Id }) => Id);
+  return (await listImages(connection, filters)).map(({ Id }) => Id);
 }
 
 /** Lists the containers that were made of just this image and do not run: steps of a build that the engine did not finish. */

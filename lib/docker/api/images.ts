@@ -43,6 +43,33 @@ const ImageInspect = Type.Object({
 /** The parts of `GET /images/json` that we need. */
 const ImageList = Type.Array(Type.Object({ Id: Type.String({ minLength: 1 }), RepoTags: list, RepoDigests: list }));
 
+/** The most requests for one list of images. */
+const LIST_TRIES = 5;
+
+/**
+ * Lists images: those that have a name, or are not part of another; or those that pass the engine's `filters`. The containerd
+ * image store answers 404 if an image is removed while it looks at each: then it is asked again.
+ */
+export async function listImages(
+  connection: EngineConnection,
+  filters?: Readonly<Record<string, readonly string[]>>,
+): Promise<Static<typeof ImageList>> {
+  for (let tries = 1; ; tries++) {
+    try {
+      const reply = await connection.request({
+        operation: "image list",
+        method: "GET",
+        path: "/images/json",
+        ...(filters && { query: { filters: JSON.stringify(filters) } }),
+      });
+      if (!Value.Check(ImageList, reply.body)) throw new EngineError("image list", reply.status, "unexpected reply");
+      return reply.body;
+    } catch (error) {
+      if (tries === LIST_TRIES || !isEngineStatus(error, 404)) throw error;
+    }
+  }
+}
+
 /** An image's configuration for containers that are created from it. */
 export interface ImageConfig extends ImageSignals {
   /** Empty if it names none, which means root. */
@@ -193,9 +220,7 @@ export class Images {
 
   /** Lists all images that have a name, or are not part of another. */
   async list(): Promise<NamedImage[]> {
-    const reply = await this.#deps.connection.request({ operation: "image list", method: "GET", path: "/images/json" });
-    if (!Value.Check(ImageList, reply.body)) throw new EngineError("image list", reply.status, "unexpected reply");
-    const images: Static<typeof ImageList> = reply.body;
+    const images = await listImages(this.#deps.connection);
     return images.map(({ Id, RepoTags, RepoDigests }) => ({
       id: Id,
       // Without a name it is "<none>:<none>", or "repository@<none>".

@@ -81,7 +81,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
   onBytes(bytes: Uint8Array): void {
     const before = this.#received;
     this.#read(() => this.#reader.push(bytes), false);
-    // What is no part of the body is used up here.
+    // Bytes that are not part of the body are used up here.
     const kept = this.#arriving === undefined ? 0 : this.#received - before;
     if (!this.#over) this.#stream.consumed(bytes.length - kept);
   }
@@ -229,7 +229,7 @@ function answerOf(
   }
   const [, after] = headers.find(([name]) => name === "retry-after") ?? [];
   const retry_after_ms = retryAfterMs(after, now);
-  // 0 is what a malformed header says, too, which is no wish to be called again at once.
+  // A malformed header gives 0 as well, which is not a wish to be called again at once.
   const wish = retry_after_ms === 0 ? {} : { retry_after_ms };
   return { status: "failed", reason: "function_failed", message: `The function answered ${status}`, wish, response };
 }

@@ -242,6 +242,11 @@ export class BuildService implements AsyncDisposable {
     return build.record;
   }
 
+  /** Removes what the engine has left of images that were built, as soon as no build runs. */
+  sweepSoon(): void {
+    this.#deps.leftovers.soon();
+  }
+
   /** Begins builds that wait, as long as there is room. */
   #advance(): void {
     while (this.#running < this.#deps.at_once) {

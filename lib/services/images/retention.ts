@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import type { Pulled, PulledImage } from "../../domain/images/pulled-images.ts";
 import { Alarm } from "../../domain/concurrency.ts";
+import { BUILT_DOMAIN } from "../../domain/images/reference.ts";
 import { BUILT_IMAGE_MS } from "../../domain/limits.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
@@ -17,6 +18,8 @@ interface RetentionDeps {
   readonly images: ImageInventory;
   /** The number of versions of a function whose images stay. */
   readonly keep: number;
+  /** Called after the removal of an image that this server built: the engine may have left images of its steps. */
+  readonly onBuiltRemoved: () => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -123,8 +126,12 @@ export class ImageRetention implements AsyncDisposable {
       this.#removing = removing.catch(() => undefined);
       const result = await removing;
       this.#deps.log.info(result === "removed" ? "image removed" : "image kept", { ...ours, why: WHY[result] });
-      if (result === "removed") await this.#deps.store.delete(ours.image_id);
-      else all = false;
+      if (result !== "removed") {
+        all = false;
+        continue;
+      }
+      await this.#deps.store.delete(ours.image_id);
+      if (ours.names.some((name) => name.startsWith(`${BUILT_DOMAIN}/`))) this.#deps.onBuiltRemoved();
     }
     return all;
   }

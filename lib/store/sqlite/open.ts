@@ -8,7 +8,7 @@ import { makePrivate, makePrivateFile } from "../../private-files.ts";
 import { StoreError } from "../errors.ts";
 import { damaged, mapOpenError, notADatabase } from "./errors.ts";
 import { LogSync } from "./database/log-sync.ts";
-import { APPLICATION_ID, create, migrate, MIGRATIONS } from "./migrations/migrations.ts";
+import { APPLICATION_ID, create, isAsCreated, migrate, MIGRATIONS } from "./migrations/migrations.ts";
 import { takeOwnership } from "./owner.ts";
 import { isSeed, migrateSeed, SEED_COPY } from "./seed.ts";
 
@@ -44,7 +44,11 @@ export function openDatabase(path: string, options: { readonly log: Logger; read
     }
     sqlite.run("pragma synchronous = normal; pragma foreign_keys = on; pragma journal_size_limit = 67108864");
     sqlite.run(`pragma wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
-    return new Database(sqlite, ownership === undefined ? {} : { log: new LogSync(`${path}-wal`), ownership });
+    const isKnown = isAsCreated(sqlite);
+    return new Database(sqlite, {
+      isKnown,
+      ...(ownership !== undefined && { log: new LogSync(`${path}-wal`), ownership }),
+    });
   } catch (error) {
     sqlite?.close();
     ownership?.[Symbol.dispose]();

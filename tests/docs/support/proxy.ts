@@ -85,8 +85,11 @@ export class Proxy implements AsyncDisposable {
     throw new Error(`${name} does not run: ${log}`);
   }
 
-  /** Sends bytes through TLS and returns all that comes until the proxy closes the connection; "" if it refuses it. */
-  exchange(bytes: string): Promise<string> {
+  /**
+   * Sends bytes through TLS and returns all that comes until the proxy closes the connection, or `last` has come; "" if it
+   * refuses it.
+   */
+  exchange(bytes: string, last?: string): Promise<string> {
     const { promise, resolve } = Promise.withResolvers<string>();
     const chunks: Buffer[] = [];
     const socket: TLSSocket = connect({
@@ -96,7 +99,10 @@ export class Proxy implements AsyncDisposable {
       rejectUnauthorized: false,
     });
     socket.on("secureConnect", () => socket.write(Buffer.from(bytes, "utf8")));
-    socket.on("data", (chunk: Buffer) => void chunks.push(chunk));
+    socket.on("data", (chunk: Buffer) => {
+      chunks.push(chunk);
+      if (last !== undefined && Buffer.concat(chunks).includes(last)) socket.destroy();
+    });
     const end = () => resolve(Buffer.concat(chunks).toString());
     socket.on("error", end);
     socket.on("close", end);

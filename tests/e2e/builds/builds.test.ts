@@ -122,9 +122,9 @@ describe("a build", () => {
     expect(failed.error).toContain("returned a non-zero code: 3");
     expect(output).toContain("so far\n");
     expect(output).not.toContain("never\n");
-    // An image of the test before may still be going.
+    // An image of the test before may still be going; what is in use is tried again after 5 s.
     const more = async () => (await allImages(engine.client)).filter((id) => !images.includes(id));
-    expect(await eventually(async () => (await more()).length === 0)).toBe(true);
+    expect(await eventually(async () => (await more()).length === 0, 10_000)).toBe(true);
   }, 60_000);
 
   test.each([

@@ -80,7 +80,8 @@ describe("a folder without a Dockerfile", () => {
     expect([folder?.status, folder?.headers.get("location")]).toEqual([308, "/r/site/sub/"]);
     expect(await get(`${url}sub/`)).toBe("sub");
     const missing = ["none.html", ".env", ".slipway-static.sh", "drafts/x.html", "sub/none/"];
-    for (const path of missing) expect([path, (await fetch(url + path)).status]).toEqual([path, 404]);
+    const found = await Promise.all(missing.map(async (path) => [path, (await fetch(url + path)).status]));
+    expect(found).toEqual(missing.map((path) => [path, 404]));
   }, 60_000);
 
   test("that no template knows is refused with what to do", async () => {
@@ -115,6 +116,18 @@ describe("a folder with a Dockerfile", () => {
     expect(other.url).toBe(`${server.url}/r/other`);
   }, 120_000);
 
+  test("and the contract http has a route for all paths and methods", async () => {
+    const listen = 'mkdir /www && echo page > /www/page.html && exec httpd -f -p "$PORT" -h /www';
+    const Dockerfile = `FROM ${base}\nLABEL slipway.contract=http\nCMD ["sh", "-c", ${JSON.stringify(listen)}]`;
+    const { url, route } = await deploy("web", { Dockerfile });
+    expect([url, route.path]).toEqual([`${server.url}/r/web/`, "/web/*"]);
+    expect(route.methods).toContain("DELETE");
+    expect(await get(`${url}page.html`)).toBe("page\n");
+    // What was asked for is taken as it is.
+    const { route: exact } = await deploy("web", { Dockerfile }, { route: "web-page" });
+    expect(exact.path).toBe("/web-page");
+  }, 60_000);
+
   test("whose build fails says which step, and touches no function", async () => {
     const failing = deploy("bad", { Dockerfile: `FROM ${base}\nRUN exit 7` });
     expect(await failing.catch(String)).toContain(
@@ -141,9 +154,12 @@ describe("a folder with a Dockerfile", () => {
 
 test("an image is deployed as it is", async () => {
   const image = await fixture("static");
-  const { function: fn, build, url } = await deployed(server, image);
+  const { function: fn, build, url, read } = await deployed(server, image);
+  expect(read).toStartWith(`No folder "${image}" here: deploying the image of that name\n`);
   expect([fn.image, fn.name, build]).toEqual([image, "static", null]);
   expect((await fetch(url, { method: "POST", body: '{"do":"exit"}' })).status).toBe(200);
+  const away = { url: "http://127.0.0.1:1" };
+  expect(await deployed(away, import.meta.dir).catch(String)).toContain('Start the server with "slipway serve"');
   expect(await deployed(server, "./nowhere").catch(String)).toContain('There is no folder "./nowhere"');
   expect(await deployed(server, join(import.meta.dir, "deploy.test.ts")).catch(String)).toContain(
     "is a file: name the folder",

@@ -46,13 +46,18 @@ test("a server that is killed in the middle of a build leaves nothing after its 
   expect(await readdir(directory)).not.toContain("builds");
 }, 120_000);
 
+// Two builds, which share their first step: the containerd image store removes that with the first image.
 test("the image of a build is removed with its last function, and all that it was built on step by step", async () => {
   await using server = await TestServer.start({ KEEP_VERSIONS: "1" });
   const images = await allImages(engine.client);
-  const lines = [`FROM ${base}`, `RUN echo ${crypto.randomUUID()} > /x`, "ENV Y=1", 'CMD ["sh", "-c", "exit 0"]'];
-  const { build: made } = await build(server, { Dockerfile: lines.join("\n") });
-  const fn = await server.createFunction(made.image ?? "", { name: "gone" });
-  expect((await server.invoke(fn)).status).toBe(200);
-  await server.api("DELETE", `/v1/functions/${fn.id}`);
+  const functions = [];
+  for (const name of ["gone", "gone-too"]) {
+    const lines = [`FROM ${base}`, `RUN echo ${crypto.randomUUID()} > /x`, "ENV Y=1", 'CMD ["sh", "-c", "exit 0"]'];
+    const { build: made } = await build(server, { Dockerfile: lines.join("\n") });
+    const fn = await server.createFunction(made.image ?? "", { name });
+    expect((await server.invoke(fn)).status).toBe(200);
+    functions.push(fn);
+  }
+  for (const { id } of functions) await server.api("DELETE", `/v1/functions/${id}`);
   expect(await eventually(async () => Bun.deepEquals(await allImages(engine.client), images), 20_000)).toBe(true);
 }, 120_000);

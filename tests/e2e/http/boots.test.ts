@@ -3,7 +3,7 @@ import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import type { Boot } from "../../../lib/domain/calls/boots.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { fixture, imageWith } from "../../support/images.ts";
-import { eventually } from "../../support/pace.ts";
+import { BUSY_TIMEOUT_MS, eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 import { containersBecome, containersOf, full, pool } from "../pool/pools.ts";
 import { call, register } from "./pooled-app.ts";
@@ -13,7 +13,7 @@ let server: TestServer;
 
 beforeAll(async () => {
   engine = await acquireEngine();
-  server = await TestServer.start({ WARM_MAX: "3" });
+  server = await TestServer.start({ WARM_MAX: "1" });
 });
 
 afterAll(() => server[Symbol.asyncDispose]());
@@ -94,37 +94,6 @@ test("an image that exposes a port is a server if it listens, and made for `file
   }
 });
 
-/** Connects to an address from a neighbour on a network, which has nothing else to do. */
-const NEIGHBOUR = `
-address=$(tr -d '"' < "$CONTEXT_PATH/request.json")
-# An instance that is frozen has a connection and says nothing: nc is ended then.
-timeout 3 nc -w 2 "$address" 8080 < /dev/null > /dev/null 2>&1
-[ $? = 1 ] && said=refused || said=reached
-printf '"%s"' "$said" > "$CONTEXT_PATH/response.json"
-`;
-
-// The row of `bridge` shows that the other can fail.
-test.each([
-  [undefined, "isolated", "refused"],
-  ["bridge", "bridge", "reached"],
-])(
-  "a neighbour on the same network connects to an instance that waits for its call (network %p, so %s): %s",
-  async (network, actual, expected) => {
-    await using fn = await register(server, network === undefined ? {} : { network });
-    expect(fn.network).toBe(actual);
-    await full(server, fn, 1);
-    const [id = ""] = await containersOf(fn);
-    const format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    const address = (await engine.docker("inspect", "--format", format, id)).trim();
-    const entrypoint = ["sh", "-c", NEIGHBOUR];
-    const neighbour = await server.createFunction(await fixture("chaos"), { entrypoint, network: actual });
-    const response = await server.invoke(neighbour, JSON.stringify(address));
-    expect([response.status, await response.json()]).toEqual([200, expected]);
-    await server.api("DELETE", `/v1/functions/${neighbour.id}`);
-    await containersBecome(0, neighbour);
-  },
-);
-
 /** Returns the processor time that a container has used, in milliseconds, by its cgroup. */
 async function usedBy(id: string): Promise<number> {
   const path = `/containers/${id}/stats?stream=false&one-shot=true`;
@@ -152,10 +121,19 @@ async function usedWhileIdle(settings: { readonly max_calls?: number }): Promise
   return await used();
 }
 
-test("an instance that may run while it waits uses the processor", async () => {
-  expect(await usedWhileIdle({ max_calls: 0 })).toBeGreaterThan(100);
-});
+// These two at the same time: they wait more than they work.
+test.concurrent(
+  "an instance that may run while it waits uses the processor",
+  async () => {
+    expect(await usedWhileIdle({ max_calls: 0 })).toBeGreaterThan(100);
+  },
+  BUSY_TIMEOUT_MS,
+);
 
-test("an instance that waits for its only call uses less than 0.1 % of a core, though it would never rest", async () => {
-  expect(await usedWhileIdle({})).toBeLessThan(1);
-});
+test.concurrent(
+  "an instance that waits for its only call uses less than 0.1 % of a core, though it would never rest",
+  async () => {
+    expect(await usedWhileIdle({})).toBeLessThan(1);
+  },
+  BUSY_TIMEOUT_MS,
+);

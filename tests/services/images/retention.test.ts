@@ -14,6 +14,8 @@ class Setting implements Disposable {
   readonly removed: string[] = [];
   present = ["A", "B"];
   lists = 0;
+  /** The removals of images that this server had built. */
+  built = 0;
   answer: Removal | Error = "removed";
   removing: Promise<void> = Promise.resolve();
   readonly retention = new ImageRetention({
@@ -35,6 +37,7 @@ class Setting implements Disposable {
       },
     },
     keep: 1,
+    onBuiltRemoved: () => void this.built++,
     clock: this.clock,
     log: createLogger({
       level: "info",
@@ -77,6 +80,28 @@ describe("ImageRetention", () => {
     expect(setting.known).toEqual(["A"]);
     expect(setting.log.join()).toContain('"why":"no function needs it any more"');
     expect(setting.clock.pending).toBe(0);
+  });
+
+  test("says that an image was removed that this server had built, and not one that it had pulled", async () => {
+    using setting = new Setting();
+    const name = { name: "slipway.local/app:1", created: true };
+    await setting.retention.pulled({
+      image_id: "A",
+      brought: true,
+      names: [{ name: "registry/app:1", created: true }],
+    });
+    setting.retention.soon();
+    await setting.pass(2_000);
+    expect([setting.removed, setting.built]).toEqual([["A"], 0]);
+    await setting.retention.pulled({ image_id: "B", brought: true, names: [name] });
+    setting.answer = "in_use";
+    setting.retention.soon();
+    await setting.pass(2_000);
+    expect(setting.built).toBe(0);
+    setting.answer = "removed";
+    setting.retention.soon();
+    await setting.pass(2_000);
+    expect([setting.removed, setting.built]).toEqual([["A", "B"], 1]);
   });
 
   test("asks the engine nothing if all pulled images are needed", async () => {

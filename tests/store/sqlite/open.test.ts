@@ -117,6 +117,17 @@ describe("openDatabase", () => {
     expect(contentOf(path)).toEqual(before);
   });
 
+  test("one whose tables were changed is refused, also if only a later statement would show it", () => {
+    using scratch = scratchDirectory();
+    const path = scratch.file("database.db");
+    newStore(path)[Symbol.dispose]();
+    {
+      using sqlite = new Sqlite(path);
+      sqlite.run("alter table builds drop column output");
+    }
+    expect(messageOf(() => newStore(path))).toContain("is damaged (");
+  });
+
   test("refuses a data path that is a file", () => {
     using scratch = scratchDirectory();
     writeFileSync(scratch.file("data"), "");

@@ -13,6 +13,10 @@ export const define: Define = (command, { client, out }) => {
       changed: relativeTime(updated_at),
       id,
     }));
-    out.list(functions, rows, "No functions yet: POST /v1/functions registers an image, and slipway apply a manifest");
+    out.list(
+      functions,
+      rows,
+      "No functions yet: slipway deploy makes one of a folder or an image, slipway apply those of a manifest",
+    );
   });
 };

@@ -55,7 +55,7 @@ export const MIGRATIONS: readonly string[] = [
 /** "SLIP": distinguishes our databases from those of other programs that number their schemas. */
 export const APPLICATION_ID = 0x534c4950;
 
-/** The state that the first migrations make of an empty database: to make it at once takes a tenth of the time. */
+/** The state that all migrations make of an empty database: to make it at once takes a tenth of the time. */
 const STATE = { version: 23, sql: asOf23 };
 
 /** Makes an empty database what all migrations would make of it. */
@@ -65,6 +65,16 @@ export function create(sqlite: Sqlite): void {
     markVersion(sqlite, STATE.version);
   });
   migrate(sqlite, STATE.version);
+}
+
+/** Returns whether a schema is to the letter what `create` makes, so that all of our statements can be prepared in it. */
+export function isAsCreated(sqlite: Sqlite): boolean {
+  if (STATE.version !== MIGRATIONS.length) return false;
+  const objects = sqlite
+    .query<{ sql: string }, []>("select sql from sqlite_schema where sql is not null and name not like 'sqlite_%'")
+    .all();
+  const count = STATE.sql.match(/^CREATE /gm)?.length;
+  return objects.length === count && objects.every(({ sql }) => STATE.sql.includes(`\n${sql};\n`));
 }
 
 /** Applies the migrations after `version`, each in a transaction of its own. */

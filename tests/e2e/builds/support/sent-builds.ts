@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import type { Build } from "../../../../lib/domain/builds/builds.ts";
 import { packContext } from "../../../../lib/cli/deploy/context.ts";
 import type { Engine } from "../../../../.ci/engine/engine.ts";
-import type { EngineClient } from "../../../../.ci/engine/engine-client.ts";
+import { type EngineClient, EngineError } from "../../../../.ci/engine/engine-client.ts";
 import { eventually } from "../../../support/pace.ts";
 
 /** The files of a folder, by path. */
@@ -77,10 +77,21 @@ interface ListedImage {
   readonly RepoTags: readonly string[] | null;
 }
 
+/** Lists images, again if the engine answers that one was removed meanwhile. */
+async function listed(client: EngineClient, query: string): Promise<readonly ListedImage[]> {
+  for (;;) {
+    try {
+      return (await client.json("GET", `/images/json${query}`)) as ListedImage[]; // the engine's own format
+    } catch (error) {
+      if (!(error instanceof EngineError && error.status === 404)) throw error;
+    }
+  }
+}
+
 /** Returns what builds of these servers have left: images without a name, and containers of steps. */
 export async function leftNow(client: EngineClient): Promise<string[]> {
   const filters = encodeURIComponent(JSON.stringify({ dangling: ["true"], label: ["slipway.builder"] }));
-  const images = (await client.json("GET", `/images/json?filters=${filters}`)) as ListedImage[]; // the engine's own format
+  const images = await listed(client, `?filters=${filters}`);
   const all = (await client.json(
     "GET",
     `/containers/json?all=1&filters=${encodeURIComponent(JSON.stringify({ label: ["slipway.builder"] }))}`,
@@ -101,14 +112,21 @@ export async function left(client: EngineClient, before: readonly string[], limi
 
 /** Returns the ids of all images of the engine, also of those that are only a part of others. */
 export async function allImages(client: EngineClient): Promise<string[]> {
-  const images = (await client.json("GET", "/images/json?all=1")) as ListedImage[]; // the engine's own format
+  const images = await listed(client, "?all=1");
   return images.map(({ Id }) => Id).toSorted();
 }
 
-/** Removes all images that servers have built. */
+/** Removes all images that servers have built, and those of their steps, which not every engine removes with them. */
 export async function removeBuilt({ client, docker }: Pick<Engine, "client" | "docker">): Promise<void> {
-  const filters = encodeURIComponent(JSON.stringify({ label: ["slipway.builder"] }));
-  const images = (await client.json("GET", `/images/json?filters=${filters}`)) as ListedImage[]; // as above
+  const filters = (more: object) =>
+    `?filters=${encodeURIComponent(JSON.stringify({ label: ["slipway.builder"], ...more }))}`;
+  const images = await listed(client, filters({}));
   const names = images.flatMap(({ RepoTags }) => RepoTags ?? []).filter((name) => name.startsWith("slipway.local/"));
   if (names.length > 0) await docker("rmi", ...names);
+  for (let [count, before] = [0, Infinity]; ; before = count) {
+    const steps = await listed(client, filters({ dangling: ["true"] }));
+    count = steps.length;
+    if (count === 0 || count >= before) return;
+    for (const { Id } of steps) await client.request("DELETE", `/images/${Id}`).catch(() => undefined);
+  }
 }
