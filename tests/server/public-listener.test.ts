@@ -7,6 +7,7 @@ import { messageOf } from "../../lib/domain/errors.ts";
 import type { Function } from "../../lib/domain/functions/functions.ts";
 import { createLogger } from "../../lib/log.ts";
 import { start } from "../../lib/server/server.ts";
+import { apiPaths } from "../http/support/api-paths.ts";
 import { rawRequest } from "../http/support/raw-request.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { fixture } from "../support/images.ts";
@@ -30,20 +31,6 @@ async function ask(path: string, init: RequestInit = {}) {
   return { status: response.status, headers: response.headers, text };
 }
 
-/** The paths of the whole API with any id, from its document. */
-async function paths(): Promise<readonly string[]> {
-  const document = (await (await fetch(`${server.url}/swagger/json`)).json()) as { paths: object }; // OpenAPI
-  const others = [
-    "/swagger",
-    "/swagger/json",
-    "/swagger/swagger-ui.js",
-    "/docs",
-    "/docs/functions",
-    "/docs/search.json",
-  ];
-  return [...Object.keys(document.paths), ...others].map((path) => path.replace(/\{(?:id|name|host)\}/g, fn.id));
-}
-
 describe("the public listener", () => {
   test("is off unless it has a port", async () => {
     await using other = await TestServer.start();
@@ -59,7 +46,7 @@ describe("the public listener", () => {
   });
 
   test("has no other path, whatever key and Host are sent", async () => {
-    const known = await paths();
+    const known = await apiPaths(server.url, fn.id);
     expect(known.length).toBeGreaterThan(40);
     const open = ["/r/{path}", "/healthz", "/readyz"];
     expect(known).toEqual(expect.arrayContaining(open));

@@ -5,6 +5,7 @@ import { AppError } from "../../domain/errors.ts";
 import { type Containers, OWNER_LABEL } from "../api/containers.ts";
 import { isEngineStatus } from "../api/connection.ts";
 import type { ImageConfig } from "../api/images.ts";
+import { KnownAnswers } from "../images/known-answers.ts";
 import { withoutVolumes } from "../images/volumes.ts";
 import { type AccountLists, type NumericUser, resolveUser } from "./accounts.ts";
 import { type CellUser, resolveCellUser } from "./cells/cell-users.ts";
@@ -31,14 +32,15 @@ interface ImageUsersDeps {
 export class ImageUsers {
   readonly #deps: ImageUsersDeps;
   /** The lists of accounts, by image. */
-  readonly #known = new Map<string, Promise<AccountLists>>();
+  readonly #known = new KnownAnswers<AccountLists>(KNOWN);
 
   constructor(deps: ImageUsersDeps) {
     this.#deps = deps;
   }
 
   /**
-   * Returns the user of a function of this sandbox, or nothing if its image says root: then it gets one of ours. Throws `entrypoint_failed` for a user that would be root, or is none.
+   * Returns the user of a function of the sandbox `strict`, or nothing if its image says root: then it gets one of ours. Throws
+   * `entrypoint_failed` for a user that would be root, or is none.
    */
   async find(fn: Function, image: ImageConfig): Promise<NumericUser | undefined> {
     const user = fn.user ?? image.user;
@@ -56,16 +58,9 @@ export class ImageUsers {
     return { ...found, groups: strict?.groups ?? found.groups };
   }
 
-  async #lists({ image_id }: Function, image: ImageConfig): Promise<AccountLists> {
+  #lists({ image_id }: Function, image: ImageConfig): Promise<AccountLists> {
     const imageId = image_id ?? "";
-    const known = this.#known.get(imageId);
-    if (known !== undefined) return known;
-    if (this.#known.size >= KNOWN) this.#known.clear();
-    const looking = this.#readLists(imageId, image);
-    this.#known.set(imageId, looking);
-    // Not kept: the engine failed, and may not the next time.
-    looking.catch(() => this.#known.delete(imageId));
-    return looking;
+    return this.#known.get(imageId, () => this.#readLists(imageId, image));
   }
 
   async #readLists(imageId: string, image: ImageConfig): Promise<AccountLists> {

@@ -4,6 +4,7 @@ import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
 import { EngineError } from "../api/connection.ts";
 import type { Image, Images } from "../api/images.ts";
+import { KnownAnswers } from "./known-answers.ts";
 
 /** The most pairs of images that are remembered. */
 const KNOWN = 1_000;
@@ -21,7 +22,7 @@ interface MovedImagesDeps {
  */
 export class MovedImages {
   readonly #deps: MovedImagesDeps;
-  readonly #known = new Map<string, Promise<boolean>>();
+  readonly #known = new KnownAnswers<boolean>(KNOWN);
 
   constructor(deps: MovedImagesDeps) {
     this.#deps = deps;
@@ -30,16 +31,9 @@ export class MovedImages {
   /** Returns whether an image is the one that an engine with the older store had under this id. */
   async isSame(before: string, image: Image): Promise<boolean> {
     if (!this.#deps.images.isByManifest(image)) return false;
-    const key = `${before} ${image.id}`;
-    const known = this.#known.get(key);
-    if (known !== undefined) return known;
-    if (this.#known.size >= KNOWN) this.#known.clear();
-    const looking = this.#look(before, image.id);
-    this.#known.set(key, looking);
     try {
-      return await looking;
+      return await this.#known.get(`${before} ${image.id}`, () => this.#look(before, image.id));
     } catch (error) {
-      this.#known.delete(key); // the next call looks again
       const problem = messageOf(error);
       this.#deps.log.warn("an image cannot be looked into", { image_id: image.id, problem });
       if (error instanceof AppError || !(error instanceof EngineError)) throw error;

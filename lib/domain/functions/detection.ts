@@ -56,7 +56,7 @@ const LAMBDA_PROGRAMS: ReadonlySet<string> = new Set([
 const LAMBDA_BOOTSTRAP = "/var/runtime/bootstrap";
 
 /**
- * Returns how an image without a label `slipway.contract` is spoken to (CONTRACTS.md, section 8, rows 2 to 7). Throws
+ * Returns how an image without a label `slipway.contract` is spoken to (the table in lib/docs/contracts.md). Throws
  * `image_invalid` for one that is made for a contract that there is not.
  */
 export function detectContract(image: string, signals: ImageSignals, own: Own): Detected {

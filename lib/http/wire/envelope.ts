@@ -32,10 +32,8 @@ export const ErrorEnvelope = Type.Object(
   { description: "An error: any answer that is neither a success nor a function's own." },
 );
 
-/** The content type that Elysia gives JSON. */
-export const JSON_TYPE = "application/json;charset=utf-8";
-/** The options of a response whose body is JSON already. */
-export const JSON_ANSWER = { headers: { "Content-Type": JSON_TYPE } } as const;
+/** The options of a response whose body is JSON already, with the content type that Elysia gives JSON. */
+export const JSON_ANSWER = { headers: { "Content-Type": "application/json;charset=utf-8" } } as const;
 
 /** Returns the envelope of a success, in the seed's key order. */
 export function success<T>(data: T): { success: true; message: "success"; data: T } {

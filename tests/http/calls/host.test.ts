@@ -4,6 +4,7 @@ import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Route } from "../../../lib/domain/routes/routes.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
+import { apiPaths } from "../support/api-paths.ts";
 import { type RawReply, rawRequest } from "../support/raw-request.ts";
 import { expectError, expectSuccess } from "../support/replies.ts";
 
@@ -50,21 +51,6 @@ function seen({ status, text }: RawReply): { path: string; path_rest: string; ro
   return JSON.parse(text) as ReturnType<typeof seen>; // the fields of request.meta.json
 }
 
-async function pathsOfApi(): Promise<readonly string[]> {
-  const document = (await (await fetch(`${server.url}/swagger/json`)).json()) as { paths: object }; // OpenAPI
-  const others = [
-    "/",
-    "/swagger",
-    "/swagger/json",
-    "/swagger/swagger-ui.js",
-    "/docs",
-    "/docs/functions",
-    "/docs/search.json",
-    "/ui",
-  ];
-  return [...Object.keys(document.paths), ...others].map((path) => path.replace(/\{[a-z]+\}/g, fn.id));
-}
-
 describe("a host of a route", () => {
   test("has the function at /, with an origin of its own", async () => {
     const reply = await at(HOST, "/a%20b/c?x=1&y");
@@ -83,7 +69,7 @@ describe("a host of a route", () => {
   });
 
   test("has all paths of the API and of the public listener, whatever the method is", async () => {
-    const paths = await pathsOfApi();
+    const paths = [...(await apiPaths(server.url, fn.id)), "/", "/ui"];
     expect(paths).toEqual(expect.arrayContaining(["/healthz", "/readyz", "/metrics", "/v1/functions"]));
     for (const path of paths) {
       for (const url of [server.url, server.publicUrl]) expect(isClosed(await at(CLOSED, path, "GET", url))).toBe(true);

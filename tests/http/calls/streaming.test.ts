@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
 import { eventually } from "../../support/pace.ts";
 import { RawClient } from "../support/raw-client.ts";
+import { rejectionOf } from "../../store/sqlite/support/stores.ts";
 import { bytes, Pieces, StreamingApp, textsOf } from "../support/streaming-app.ts";
 
 const MIB = 1024 * 1024;
@@ -18,10 +20,20 @@ async function withLimits(options: ConstructorParameters<typeof StreamingApp>[0]
   return (app = new StreamingApp(options));
 }
 
+async function recordNow(holds: (record: Invocation) => boolean): Promise<Invocation | undefined> {
+  return (await app.records()).find(holds);
+}
+
 async function recordOf(holds: (record: Invocation) => boolean): Promise<Invocation | undefined> {
   let found: Invocation | undefined;
-  await eventually(async () => (found = (await app.records()).find(holds)) !== undefined);
+  await eventually(async () => (found = await recordNow(holds)) !== undefined);
   return found;
+}
+
+/** Lets some time pass on a clock, and returns whether something holds then. */
+async function passed(clock: FakeClock, holds: () => Promise<boolean>): Promise<boolean> {
+  await clock.advance(10);
+  return holds();
 }
 
 const hasEnded = ({ finished_at }: Invocation) => finished_at !== null;
@@ -145,26 +157,41 @@ describe("an answer that streams", () => {
   ] as const)(
     "is %s (%s) after idle_timeout_ms of silence, before the head or after it",
     async (status, reason, sent) => {
-      app.fn = { ...app.fn, idle_timeout_ms: 150 };
+      const clock = new FakeClock();
+      await withLimits({ clock, settings: { idle_timeout_ms: 150 } });
       const pieces = new Pieces();
-      app.behave = () => (sent === 200 ? answerOf(pieces) : new Promise(() => undefined));
+      const called = Promise.withResolvers<void>();
+      app.behave = () => {
+        called.resolve();
+        return sent === 200 ? answerOf(pieces) : new Promise(() => undefined);
+      };
       pieces.send("one");
-      const response = await fetch(app.url);
+      const answered = fetch(app.url);
+      // Read at once: a reader that takes its time is not silent.
+      const text = answered.then((response) => response.text());
+      text.catch(() => undefined);
+      await (sent === 200 ? answered : called.promise);
+      await clock.advance(149);
+      expect(await app.records()).toMatchObject([{ status: "running" }]);
+      expect(await eventually(() => passed(clock, async () => (await recordNow(hasEnded)) !== undefined))).toBe(true);
+      const response = await answered;
       expect(response.status).toBe(sent);
-      if (sent === 200) expect(response.text()).rejects.toThrow();
-      expect(await recordOf(hasEnded)).toMatchObject({ status, reason });
+      expect(await recordNow(hasEnded)).toMatchObject({ status, reason });
+      await clock.advance(1_000);
+      if (sent === 200) expect(await rejectionOf(text)).toBeInstanceOf(Error);
     },
   );
 
   test("is not silent while bytes pass", async () => {
-    app.fn = { ...app.fn, idle_timeout_ms: 400 };
+    const clock = new FakeClock();
+    await withLimits({ clock, settings: { idle_timeout_ms: 400 } });
     const pieces = new Pieces();
     app.behave = () => answerOf(pieces);
     pieces.send("0");
     const texts = textsOf((await fetch(app.url)).body);
     for (let sent = 1; sent <= 8; sent++) {
       await texts.next();
-      await Bun.sleep(100);
+      await clock.advance(300);
       pieces.send(String(sent));
     }
     await texts.next();

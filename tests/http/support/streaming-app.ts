@@ -18,6 +18,7 @@ import { IdempotentCalls } from "../../../lib/services/calls/idempotent-calls.ts
 import { InvocationService } from "../../../lib/services/calls/invocations.ts";
 import { Recorder } from "../../../lib/services/calls/recorder.ts";
 import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
+import { BARE_OUTCOME } from "../../services/support/outcomes.ts";
 import { listeningLog, newStore, someFunction } from "../../store/sqlite/support/stores.ts";
 
 /** What a server of the contract `http` does with a call: what it answers, once it does. */
@@ -27,21 +28,6 @@ const DAY_MS = 86_400_000;
 
 /** The path of a call without a route. */
 const PATH = { path: "/", path_rest: null, route: null, keyed: false };
-
-const NOTHING = {
-  exit_code: null,
-  signal: null,
-  cpu_ms: null,
-  peak_memory_bytes: null,
-  response_bytes: null,
-  log_bytes: 0,
-  log_dropped_bytes: 0,
-  reason: null,
-  message: null,
-  response: null,
-  wish: {},
-  logs: [],
-} as const;
 
 /** All of the server above its runner, on a port of its own, with a function that behaves as a test says. */
 export class StreamingApp implements AsyncDisposable {
@@ -167,12 +153,12 @@ export class StreamingApp implements AsyncDisposable {
     if (one.signal.aborted) gone.resolve("gone");
     const answer = await Promise.race([this.behave(one), gone.promise]);
     one.onTiming({ run_ms: performance.now() - began });
-    if (answer === "gone") return over({ ...NOTHING, status: "cancelled", reason: "cancelled" });
+    if (answer === "gone") return over({ ...BARE_OUTCOME, status: "cancelled", reason: "cancelled" });
     const { status } = answer;
     const isFailure = status >= 500 || status === 408 || status === 429;
     const first_byte_ms = performance.now() - began;
     const head: Outcome = {
-      ...NOTHING,
+      ...BARE_OUTCOME,
       boot_ms: 7,
       first_byte_ms,
       status: isFailure ? "failed" : "succeeded",

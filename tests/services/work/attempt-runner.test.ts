@@ -5,6 +5,7 @@ import type { Call, RunnerRun } from "../../../lib/runner/call.ts";
 import type { Outcome } from "../../../lib/runner/instance/outcome.ts";
 import { AttemptRunner } from "../../../lib/services/work/attempt-runner.ts";
 import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
+import { BARE_OUTCOME } from "../support/outcomes.ts";
 import { newStore, someFunction, someInvocation } from "../../store/sqlite/support/stores.ts";
 
 const LIMIT = 1_000;
@@ -14,22 +15,6 @@ beforeEach(() => {
   store = newStore();
 });
 afterEach(() => store[Symbol.dispose]());
-
-const HEAD: Outcome = {
-  status: "succeeded",
-  reason: null,
-  message: null,
-  exit_code: null,
-  signal: null,
-  cpu_ms: null,
-  peak_memory_bytes: null,
-  response_bytes: null,
-  log_bytes: 0,
-  log_dropped_bytes: 0,
-  response: null,
-  wish: {},
-  logs: [],
-};
 
 const PAYLOAD = {
   invocation_id: "i",
@@ -66,7 +51,7 @@ async function attempt(run: (call: Call) => RunnerRun) {
 }
 
 function runOf(response: FunctionResponse, head: Partial<Outcome>, ended: Promise<Partial<Outcome>>): RunnerRun {
-  const outcome = { ...HEAD, ...head, response };
+  const outcome = { ...BARE_OUTCOME, ...head, response };
   return {
     outcome,
     ended: ended.then((end) => ({ ...outcome, ...end })),

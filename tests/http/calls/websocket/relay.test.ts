@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Invocation } from "../../../../lib/domain/calls/invocations.ts";
 import type { MessageBody } from "../../../../lib/domain/calls/http-message.ts";
+import { FakeClock } from "../../../support/fake-clock.ts";
 import { eventually } from "../../../support/pace.ts";
 import { bytes, Pieces, StreamingApp } from "../../support/streaming-app.ts";
 
@@ -188,10 +189,20 @@ describe("a WebSocket", () => {
   });
 
   test("ends with idle_timeout_ms of silence", async () => {
-    app.fn = { ...app.fn, idle_timeout_ms: 150 };
+    await app[Symbol.asyncDispose]();
+    const clock = new FakeClock();
+    app = new StreamingApp({ clock, settings: { idle_timeout_ms: 150 } });
     const peer = new Peer();
     peer.accept();
-    const { closed } = client();
+    const { socket, open, closed } = client();
+    await open;
+    await clock.advance(149);
+    expect(await app.records()).toMatchObject([{ status: "running" }]);
+    const hasClosed = async () => {
+      await clock.advance(10);
+      return socket.readyState === WebSocket.CLOSED;
+    };
+    expect(await eventually(hasClosed)).toBe(true);
     expect(await closed).toStartWith("1011 ");
     expect(await recordOf()).toMatchObject({ status: "timed_out", reason: "function_timeout" });
   });
