@@ -25,6 +25,8 @@ const held = new AsyncDisposableStack();
 beforeAll(async () => {
   engine = await acquireEngine();
   await ensureProgram("curl", ["curl"]);
+  // A run that was killed may have left it, with a count in it.
+  await engine.docker("volume", "rm", "--force", VOLUME);
   for (const name of ["hello-world", "hello-sh", "http-sh", "checksum-stdio", "http-server"] as const)
     await buildSample(engine.client, name, true);
   held.use(await nameStandIns(engine.client));
