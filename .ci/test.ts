@@ -45,10 +45,11 @@ await main(async () => {
     const start = newest ? startNewestEngine : acquireEngine;
     results.push(...(await runOn(nameOf(newest === true), [start], (engines) => runTests(engines, args))));
   } else {
-    const two = [acquireEngine, acquireSecondEngine];
-    if (!newest) results.push(...(await runOn(nameOf(false), two, (engines) => runBelow(engines, ["tests"]))));
-    const newestTwo = [startNewestEngine, startNewestEngine];
-    results.push(...(await runOn(nameOf(true), newestTwo, (engines) => runBelow(engines, NEWEST_TESTS))));
+    // Two leave a quarter of two cores idle.
+    const three = [acquireEngine, acquireSecondEngine, acquireSecondEngine];
+    if (!newest) results.push(...(await runOn(nameOf(false), three, (engines) => runBelow(engines, ["tests"]))));
+    const newestThree = [startNewestEngine, startNewestEngine, startNewestEngine];
+    results.push(...(await runOn(nameOf(true), newestThree, (engines) => runBelow(engines, NEWEST_TESTS))));
   }
   const passed = results.reduce((sum, result) => sum + result.passed, 0);
   const failed = results.reduce((sum, result) => sum + result.failed, 0);
