@@ -30,6 +30,7 @@ import { buildsRoutes } from "./api/builds/builds.ts";
 import { callbackSecretRoutes, functionSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { manualRoutes } from "./docs/routes.ts";
+import { COMPLETE } from "./wire/envelope.ts";
 import { answeringErrors, errorHandler, refusing, type RequestId } from "./wire/errors.ts";
 import { functionsRoutes } from "./api/functions.ts";
 import { type Serving, servingOf } from "./front/serving.ts";
@@ -171,8 +172,10 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
     .wrap((next, request) => (hosts.isFor(request) ? hosts.answer : next))
     .mapResponse({ as: "global" }, ({ request, set, responseValue }) => {
       watch(request);
-      requestId(set);
-      if (responseValue instanceof Response) takeHeaders(responseValue, set);
+      if (set.headers !== COMPLETE) {
+        requestId(set);
+        if (responseValue instanceof Response) takeHeaders(responseValue, set);
+      }
     })
     .use(errorHandler(answerError));
   return {
