@@ -6,10 +6,10 @@ import { openVault } from "../services/secrets/open-vault.ts";
 import { Vault } from "../services/secrets/vault.ts";
 import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
 import type { Store } from "../store/store.ts";
-import { type ApiKey, openApiKey } from "./api-key.ts";
+import { type ApiKey, openApiKey } from "./keys/api-key.ts";
 import type { Ground } from "./capability.ts";
 import { readEngineAddress } from "./engine-certificates.ts";
-import { readSecretKey } from "./key-files.ts";
+import { readSecretKey } from "./keys/key-files.ts";
 
 /** What a server is put together on: all that may be wrong with its surroundings shows here. */
 export interface Data {

@@ -7,7 +7,8 @@ const NO_FUNCTIONS_HOST = /^(?:[\w.-]+\.)?localhost(?::\d+)?$|^\d+\.\d+\.\d+\.\d
 
 /**
  * Returns what a port serves until its app is put together, which takes longer than everything else at a start: that the server is
- * up. Every other request is kept, and answered by the app, `whole`, as if it had come later.
+ * up. Every other request is kept, and answered by the app, `whole`, as if it had come later. (But for one whose path has percent
+ * signs that no valid code follows: it is refused as malformed, and not as the name of something that does not exist.)
  */
 export function frontOf(whole: () => Promise<Serving>, requestId: () => string): Serving {
   const later = (request: Request) => whole().then(({ fetch }) => fetch(request));

@@ -1,7 +1,7 @@
-import { isLoopback } from "../domain/addresses.ts";
-import { type ServerKey, serverKey } from "../services/access/server-key.ts";
-import type { Store } from "../store/store.ts";
-import type { Ground } from "./capability.ts";
+import { isLoopback } from "../../domain/addresses.ts";
+import { type ServerKey, serverKey } from "../../services/access/server-key.ts";
+import type { Store } from "../../store/store.ts";
+import type { Ground } from "../capability.ts";
 import { readApiKey } from "./key-files.ts";
 
 /** A right key passes however many wrong ones came before, so one that the user chose should be longer than this. */
