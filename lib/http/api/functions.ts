@@ -121,7 +121,7 @@ function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
       ({ params: { id }, request, set }) => {
         const fn = functions.get(id);
         const text = answers.of(fn, shown(request, fn), functions.poolsOf(fn));
-        const headers = { ...JSON_ANSWER.headers, "X-Request-Id": tools.requestId(set) };
+        const headers = { ...JSON_ANSWER.headers, "x-request-id": tools.requestId(set) };
         set.headers = COMPLETE;
         return new Response(text, { headers }) as never;
       },

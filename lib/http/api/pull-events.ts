@@ -46,7 +46,7 @@ export async function answerPull(
   }
   const text = successText(shown(request, await work()));
   if (text.length * BYTES_PER_UNIT >= LONG_ANSWER_BYTES) follow(request);
-  const headers = { ...JSON_ANSWER.headers, "X-Request-Id": tools.requestId(set) };
+  const headers = { ...JSON_ANSWER.headers, "x-request-id": tools.requestId(set) };
   set.headers = COMPLETE;
   return new Response(text, { headers, status }) as never;
 }

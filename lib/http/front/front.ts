@@ -21,7 +21,7 @@ export function frontOf(whole: () => Promise<Serving>, requestId: () => string):
     };
   const health: Handler = (request) =>
     NO_FUNCTIONS_HOST.test(request.headers.get("host") ?? "")
-      ? Response.json({ status: "ok" }, { headers: { "X-Request-Id": requestId() } })
+      ? Response.json({ status: "ok" }, { headers: { "x-request-id": requestId() } })
       : later(request);
   const held = [ROOT_PATTERN, ...rawPatterns().map(({ pattern }) => pattern)];
   return {

@@ -115,7 +115,8 @@ export class GroupCommit {
 
   async #commitAndSync(): Promise<void> {
     for (let held = this.#held(); held !== undefined; held = this.#held()) await held;
-    const written = this.#commit();
+    // A flush may have come before.
+    const written = this.#waiting.length > 0 ? this.#commit() : [];
     this.#syncing = written;
     try {
       if (written.length > 0) await this.#sync();
