@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { removeLeftovers } from "../docker/containers/leftovers.ts";
+import { DOCUMENT_PATHS, type DocumentForm } from "../http/openapi/forms.ts";
 import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
 import { backup } from "../store/sqlite/backup.ts";
@@ -11,14 +12,19 @@ import { compose } from "./compose.ts";
 import { temporaryData } from "./data.ts";
 import { readEngineAddress } from "./engine-certificates.ts";
 
+interface OpenApiOptions {
+  readonly log: Logger;
+  readonly form: DocumentForm;
+}
+
 /** Returns the OpenAPI document of a server with this configuration, which is put together and never started. */
-export async function openApi(config: Config, { log }: { readonly log: Logger }): Promise<string> {
+export async function openApi(config: Config, { log, form }: OpenApiOptions): Promise<string> {
   await using stack = new AsyncDisposableStack();
   const open = { ...config, auth: "off", host: "localhost" } as const;
   const ground: Ground = { config: open, log, clock: systemClock, stack };
   const { app } = await compose(ground, await temporaryData(ground));
   const reply: Response = await app.app.handle(
-    new Request("http://localhost/swagger/json", { headers: { host: "localhost" } }),
+    new Request(`http://localhost/swagger${DOCUMENT_PATHS[form]}`, { headers: { host: "localhost" } }),
   );
   return reply.text();
 }
