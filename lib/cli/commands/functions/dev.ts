@@ -14,13 +14,12 @@ const AGAIN_MS = 2_000;
 
 /** `slipway dev`: makes a function of a folder, and again whenever it changes, with the logs of its calls beside it. */
 export const define: Define = (command, { client, out }) => {
-  folderOptions(command)
+  folderOptions(command, "that of the folder, and -dev")
     .description(
       "Build DIR and run it on the server under a name for development, build it again whenever a file changes, and show what " +
         "its calls print. Ctrl-C ends it, and removes the function and its routes",
     )
     .argument("[dir]", "The folder.", ".")
-    .option("--name <name>", "The name of the function; by default that of the folder, and -dev.")
     .option("--keep", "Leave the function on the server at the end.")
     .action(async (source, options) => {
       const { name, route, env, dockerfile, target, buildArg, keep } = options;
