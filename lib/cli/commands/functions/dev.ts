@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Invocation } from "../../../domain/calls/invocations.ts";
-import type { ApiClient } from "../../api/api-client.ts";
+import { type ApiClient, ApiError } from "../../api/api-client.ts";
 import { develop } from "../../deploy/dev.ts";
 import { folderOptions, pairs } from "../../deploy/folder-options.ts";
 import { followFunction, prefixOf } from "../../function-logs.ts";
@@ -81,7 +81,10 @@ async function showCalls(server: ApiClient, out: Output, { id, since, signal }: 
   while (!signal.aborted) {
     try {
       await followFunction(server, out, id, { latest: [], since, seen, onEnd, signal });
-    } catch {
+    } catch (error) {
+      if (error instanceof ApiError && [401, 403].includes(error.status)) {
+        return out.note(`The calls are not shown: ${error.message}`);
+      }
       // The next build says what is wrong with the server.
       if (!signal.aborted) await sleep(AGAIN_MS, undefined, { signal }).catch(() => undefined);
     }
