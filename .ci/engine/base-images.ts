@@ -1,12 +1,10 @@
-import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import type { EngineClient } from "./engine-client.ts";
 import { hashOf, hasImage, importTree, type ImageTree } from "./image-tree.ts";
 import { ensureProgram, runOrThrow } from "../packages.ts";
+import { certificates, goFiles, inPlace, librariesOf, pythonFiles } from "./machine-files.ts";
 
 const PREFIX = "slipway-test/base";
-
-const CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";
 
 const ACCOUNTS = {
   "etc/passwd":
@@ -27,6 +25,10 @@ const BASES = {
   programs: programsTree,
   /** nginx of Debian with the configuration of its package, and a page and 20 MiB to serve. */
   nginx: nginxTree,
+  /** Like `python:3-slim`: Debian's Python with pip. */
+  python: pythonTree,
+  /** Like `golang:1`: the compiler of Debian's Go, and the sources of its library. */
+  golang: golangTree,
 } satisfies Record<string, () => Promise<ImageTree>>;
 
 export type BaseImage = keyof typeof BASES;
@@ -141,22 +143,22 @@ async function nginxTree(): Promise<ImageTree> {
   };
 }
 
-/** Returns the libraries that the loader would load, according to ldd: none for a static program. */
-async function librariesOf(program: string): Promise<string[]> {
-  const listed = await runOrThrow(["sh", "-c", 'ldd "$1" 2>/dev/null || true', "ldd", program]);
-  const paths = listed.split("\n").map((line) => /(?:=>\s*)?(\/\S+)\s+\(0x/.exec(line)?.[1]);
-  return paths.filter((path) => path !== undefined);
+async function pythonTree(): Promise<ImageTree> {
+  const [shell, files] = await Promise.all([busyboxTree(), pythonFiles()]);
+  return {
+    ...shell,
+    files: { ...shell.files, ...files, ...certificates() },
+    links: { ...shell.links, "usr/bin/python": "python3", "usr/bin/env": "../../bin/busybox" },
+    changes: ["ENV PATH=/usr/bin:/bin LANG=C.UTF-8", 'CMD ["python3"]'],
+  };
 }
 
-function inPlace(libraries: readonly string[]): Record<string, string> {
-  return Object.fromEntries(libraries.map((path) => [libraryPath(path), path]));
-}
-
-/** The loader must be at its own path; everything else is found in /lib. */
-function libraryPath(path: string): string {
-  return basename(path).startsWith("ld-") ? path.slice(1) : `lib/${basename(path)}`;
-}
-
-function certificates(): Record<string, string> {
-  return existsSync(CERTIFICATES) ? { [CERTIFICATES.slice(1)]: CERTIFICATES } : {};
+async function golangTree(): Promise<ImageTree> {
+  const [shell, files] = await Promise.all([busyboxTree(), goFiles("usr/local/go")]);
+  return {
+    ...shell,
+    files: { ...shell.files, ...files, ...certificates() },
+    // Nothing is on the network of a test.
+    changes: ["ENV PATH=/usr/local/go/bin:/bin GOFLAGS=-mod=mod GOPROXY=off", "WORKDIR /go", 'CMD ["sh"]'],
+  };
 }

@@ -105,12 +105,14 @@ static bool prepare(void) {
   return true;
 }
 
-/* Prepares the process for the next request, once, while nobody waits for it. That of a cell is there already. */
+/* Prepares the process for the next request, once, while nobody waits for it. With cells one is there already, and this is
+ * for the request after that. */
 void prepare_ahead(void) {
   if (prepared) return;
   prepared = true;
   oom_before = oom_kills();
-  if (!cell_setting.wanted) prepare();
+  if (cell_setting.wanted) make_another_cell();
+  else prepare();
 }
 
 /* Takes the process of a cell: `init` is the cell's first one, and its end is the function's. */

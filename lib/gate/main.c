@@ -140,7 +140,7 @@ static void advance(void) {
 static int shorter(int one, int other) { return one < 0 || (other >= 0 && other < one) ? other : one; }
 
 /* The descriptors that are polled before those of streams. */
-enum { OTHERS = 8 };
+enum { OTHERS = 7 + AHEAD };
 
 /* Waits for an event and takes it. */
 static void take_events(void) {
@@ -155,21 +155,21 @@ static void take_events(void) {
       {.fd = signals, .events = POLLIN},
       {.fd = reading && (!given.stdio || output_may_flow()) ? log_fd(0) : -1, .events = POLLIN},
       {.fd = reading ? log_fd(1) : -1, .events = POLLIN},
-      {.fd = cell_link(0), .events = POLLIN},
-      {.fd = cell_link(1), .events = POLLIN},
       {.fd = waiting_input(), .events = POLLOUT},
   };
+  struct pollfd *const cells = fds + OTHERS - 1 - AHEAD;
+  for (int i = 0; i <= AHEAD; i++) cells[i] = (struct pollfd){.fd = cell_link(i), .events = POLLIN};
   const int streams = given.boot ? poll_streams(fds + OTHERS) : 0;
   const int recheck = given.boot ? boot_recheck_ms() : cell_recheck_ms();
   if (poll(fds, (nfds_t)(OTHERS + streams), more ? 0 : shorter(poll_timeout(), recheck)) < 0 && errno != EINTR) leave();
   if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* the reader is gone */
   if (fds[0].revents && early) leave(); /* POLLRDHUP comes even if there is something unread */
   if (fds[0].revents) receive();
-  for (int i = 0; i < 2; i++)
-    if (fds[3 + LOGS + i].revents) hear_cell(i);
+  for (int i = 0; i <= AHEAD; i++)
+    if (cells[i].revents) hear_cell(i);
   if (fds[2].revents) take_signals();
   if (alarm_is_due()) take_alarm();
-  if (fds[3 + LOGS + 2].revents) feed_input();
+  if (fds[3 + LOGS].revents) feed_input();
   make_beside_long_call();
   /* In turns, so that neither takes all of the room in the buffer of frames. */
   static bool streams_first;

@@ -1,4 +1,5 @@
 import { expect } from "bun:test";
+import { availableParallelism, loadavg } from "node:os";
 import { acquiredEngine } from "../../.ci/engine/engine.ts";
 import type { EngineClient } from "../../.ci/engine/engine-client.ts";
 import { fixture } from "./images.ts";
@@ -27,13 +28,14 @@ const QUIET = 1.5;
 
 /**
  * Returns how much longer things may take on this machine at the moment than on a quiet one, at least 1. It measures work
- * of this process and, if the tests use an engine, the life of a container. A busy machine's pace varies: the worst
- * measurement of the last minute counts, and twice.
+ * of this process and, if the tests use an engine, the life of a container, and takes the load of the last minute into
+ * account, as what was late may have met work that is done by now. A busy machine's pace varies: the worst measurement of
+ * the last minute counts, and twice.
  */
 export async function slowdown(): Promise<number> {
   const engine = await acquiredEngine();
   const container = engine === undefined ? 0 : (await containerLife(engine.client)) / CONTAINER_MS;
-  const measured = Math.max(PACE, spin(), container);
+  const measured = Math.max(PACE, spin(), container, (loadavg()[0] ?? 0) / availableParallelism());
   recent = [...recent.filter(({ at }) => at > performance.now() - RECENT_MS), { at: performance.now(), measured }];
   const worst = Math.max(...recent.map((one) => one.measured));
   return worst < QUIET ? worst : 2 * worst;

@@ -1,9 +1,9 @@
 /*
  * The gate's side of cells: makes one ahead of each call, starts the function in it, and hears of its end.
  *
- * There are at most two. The next one is made beside a call that takes long, or else when that has been answered: made
- * earlier it would keep a processor from a short one. It waits with everything done but the exec, and gets a call only
- * when nothing is left of the other.
+ * Two wait, with everything done but the exec: so there is one for the next call as soon as nothing is left of the last,
+ * and another is made while the gate waits. Calls that come one after the other wait for no cell. The first is made beside
+ * a call that takes long, or else when that has been answered: made earlier it would keep a processor from a short one.
  *
  * Owns the cells.
  */
@@ -38,12 +38,12 @@ struct cell {
 #define NO_DESCRIPTORS \
   .link = -1, .go = -1, .exec_errno = -1, .input = -1, .output = {-1, -1}, .output_end = {-1, -1}, .places = {-1, -1}
 static const struct cell NOTHING = {NO_DESCRIPTORS};
-static struct cell current = {NO_DESCRIPTORS}, next = {NO_DESCRIPTORS};
+static struct cell current = {NO_DESCRIPTORS}, ahead[AHEAD] = {{NO_DESCRIPTORS}, {NO_DESCRIPTORS}};
 static struct plan plan;
 static char problem[256];
 static uint64_t ended_us; /* when the last one was gone, but perhaps not what it left */
 static uint64_t taken_us; /* when the one in use was taken */
-static bool tried;        /* to make the next one, since then */
+static bool tried;        /* to make one for the next call, since then */
 static bool on;
 
 bool cells_are_on(void) { return on; }
@@ -51,8 +51,28 @@ bool cells_are_on(void) { return on; }
 /* Returns the descriptor of a directory of the cell in use. */
 int cell_place(int place) { return current.places[place]; }
 
-/* Returns the descriptor to poll for what a cell has to say: of the one in use (0), or the next (1). */
-int cell_link(int which) { return which == 0 ? current.link : next.link; }
+/* Returns the descriptor to poll for what a cell has to say: of the one in use (0), or one that waits (1 to AHEAD). */
+int cell_link(int which) { return which == 0 ? current.link : ahead[which - 1].link; }
+
+/* Returns one of those ahead that is in this state, or NULL. One that was given up keeps its place until it is dead. */
+static struct cell *one_ahead(int state) {
+  for (struct cell *cell = ahead; cell < ahead + AHEAD; cell++)
+    if ((int)cell->state == state && (state != NO_CELL || cell->init == 0)) return cell;
+  return NULL;
+}
+
+/* Returns whether the next call has a cell, or will have. */
+static bool next_is_coming(void) { return one_ahead(READY_TO_GO) != NULL || one_ahead(MAKING) != NULL; }
+
+/* Returns the number of sockets of the cells ahead: both ends of each link, or ours if the other is closed. */
+static int sockets_ahead(void) {
+  int count = 0;
+  for (struct cell *cell = ahead; cell < ahead + AHEAD; cell++) {
+    struct pollfd link = {.fd = cell->link};
+    if (cell->link >= 0) count += poll(&link, 1, 0) == 1 ? 1 : CELL_SOCKETS;
+  }
+  return count;
+}
 
 static void discard(struct cell *cell) {
   if (cell->init > 0) kill(cell->init, SIGKILL);
@@ -134,12 +154,20 @@ static void make(struct cell *cell, bool probing) {
   if (pid < 0) discard(cell);
 }
 
-/* Begins to make the next cell, once for each call, if there is none. If that fails for now, it is tried again when this
- * call's cell is gone. */
+/* Begins to make the cell of the next call, once for each call, if there is none. If that fails for now, it is tried again
+ * when this call's cell is gone. */
 void make_next_cell(void) {
-  if (!on || tried || !may_serve_again() || next.state != NO_CELL || next.init != 0) return;
+  struct cell *place = one_ahead(NO_CELL);
+  if (!on || tried || !may_serve_again() || next_is_coming() || place == NULL) return;
   tried = true;
-  make(&next, false);
+  make(place, false);
+}
+
+/* Begins to make another one while the gate waits, once there has been a call: an instance that nobody calls should be
+ * small. If that fails, the end of the next call is soon enough for the one after it. */
+void make_another_cell(void) {
+  struct cell *place = one_ahead(NO_CELL);
+  if (taken_us > 0 && place != NULL && one_ahead(MAKING) == NULL) make(place, false);
 }
 
 /* Makes the next cell beside a call that has become a long one. */
@@ -190,29 +218,31 @@ const char *start_cells(void) {
   hold_sys_admin(false);
   if (cell_setting.context == NULL || !given.is_init) return "the gate was started without what a cell needs";
   if (!make_plan(&plan)) return plan_refusal();
-  make(&next, true);
-  const bool proven = wait_for(&next);
-  end_now(&next);
+  struct cell *first = &ahead[0];
+  make(first, true);
+  const bool proven = wait_for(first);
+  end_now(first);
   if (!proven) return problem;
   if (!note_sockets(cell_setting.shares_network)) return "the sockets of the network namespace cannot be counted";
-  make(&next, false);
-  if (!wait_for(&next)) {
-    end_now(&next);
+  make(first, false);
+  if (!wait_for(first)) {
+    end_now(first);
     return problem;
   }
   on = true;
   return NULL;
 }
 
-/* Takes the next cell into use. Returns false if there is none: then the gate has said READY too early. */
+/* Takes a cell into use. Returns false if there is none: then the gate has said READY too early. */
 bool take_next_cell(void) {
-  if (next.state != READY_TO_GO) return false;
-  note_fewer_sockets(CELL_SOCKETS);
-  current = next;
+  struct cell *next = one_ahead(READY_TO_GO);
+  if (next == NULL) return false;
+  note_fewer_sockets(sockets_ahead());
+  current = *next;
   current.state = IN_USE;
   taken_us = now_us();
   tried = false;
-  next = NOTHING;
+  *next = NOTHING;
   adopt_logs(current.output, current.output_end);
   current.output[0] = current.output[1] = current.output_end[0] = current.output_end[1] = -1;
   adopt_function(current.init, current.go, current.exec_errno);
@@ -221,19 +251,20 @@ bool take_next_cell(void) {
   return true;
 }
 
-/* Gives the next cell up. Another one is made when the call has ended; while none goes on, the server has been told that
- * there is one, and this ends. */
-static void lose_next_cell(void) {
-  discard(&next);
-  if (phase() == WAITING) leave();
+/* Gives a cell up that waits. Another one is made when the call has ended; while none goes on, the server has been told that
+ * there is one, and if this was the last, the gate ends. */
+static void lose(struct cell *cell) {
+  discard(cell);
+  if (phase() == WAITING && one_ahead(READY_TO_GO) == NULL) leave();
 }
 
-/* Takes what a cell says: of the one in use (0), or the next (1). */
+/* Takes what a cell says: the one in use (0), or one that waits (1 to AHEAD). */
 void hear_cell(int which) {
   struct message message;
-  if (which == 1) {
-    if (next.state == MAKING) return hear_of_making(&next);
-    return lose_next_cell(); /* it was ready, and its process has been killed for want of memory */
+  if (which > 0) {
+    struct cell *cell = &ahead[which - 1];
+    if (cell->state == MAKING) return hear_of_making(cell);
+    return lose(cell); /* it was ready, and its process has been killed for want of memory */
   }
   if (hear(current.link, &message, NULL)) {
     if (message.kind != ENDED) return;
@@ -259,9 +290,10 @@ void kill_cell(void) {
 /* Takes note that a process has been waited for. Returns whether it was the first one of the cell in use, and that has not
  * told the end of its function. */
 bool cell_died(pid_t pid) {
-  if (pid == next.init) {
-    next.init = 0;
-    if (next.state != NO_CELL) lose_next_cell();
+  for (struct cell *cell = ahead; cell < ahead + AHEAD; cell++) {
+    if (pid != cell->init) continue;
+    cell->init = 0;
+    if (cell->state != NO_CELL) lose(cell);
   }
   if (pid != current.init) return false;
   while (current.link >= 0) hear_cell(0);
@@ -281,22 +313,22 @@ void close_cell(void) {
 bool cell_has_ended(void) {
   if (current.init > 0) return false;
   if (current.state == OVER) {
-    const int own = next.link < 0 ? 0 : next.state == MAKING || next.state == READY_TO_GO ? CELL_SOCKETS : 1;
-    if (cell_left_sockets(own)) {
+    if (cell_left_sockets(sockets_ahead())) {
       if (now_us() - ended_us > LEFT_US) leave();
       return false;
     }
     current = NOTHING;
   }
-  if (next.state == NO_CELL && next.init == 0) make(&next, false);
-  return next.state == READY_TO_GO;
+  struct cell *place = one_ahead(NO_CELL);
+  if (!next_is_coming() && place != NULL) make(place, false);
+  return one_ahead(READY_TO_GO) != NULL;
 }
 
 /* Returns how soon there is something to do for cells though nothing happens, in milliseconds; -1 if there is nothing. */
 int cell_recheck_ms(void) {
   if (!on) return -1;
-  if (phase() == RUNNING && !tried && may_serve_again()) return LONG_CALL_MS;
+  if (phase() == RUNNING && !tried && may_serve_again() && !next_is_coming()) return LONG_CALL_MS;
   if (phase() != RESETTING) return -1;
   if (current.init == 0 && current.state == OVER) return RECHECK_MS;
-  return next.state == NO_CELL ? RECHECK_MS : -1;
+  return next_is_coming() ? -1 : RECHECK_MS;
 }

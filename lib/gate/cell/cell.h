@@ -121,9 +121,12 @@ struct sock_fprog cell_filter(void);
 
 /* ---- cell.c ---- */
 
+/* The most cells that wait for their calls. */
+enum { AHEAD = 2 };
 const char *start_cells(void);
 bool cells_are_on(void);
 void make_next_cell(void);
+void make_another_cell(void);
 void make_beside_long_call(void);
 bool take_next_cell(void);
 int cell_place(int place);

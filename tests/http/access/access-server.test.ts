@@ -249,8 +249,15 @@ async function hostHasGateway(): Promise<boolean> {
   const bridge = (await client.json("GET", "/networks/bridge")) as {
     IPAM: { Config: readonly { Gateway?: string }[] };
   };
-  const addresses = new Set(
-    Object.values(networkInterfaces()).flatMap((many) => many?.map(({ address }) => address) ?? []),
-  );
-  return bridge.IPAM.Config.some(({ Gateway }) => Gateway !== undefined && addresses.has(Gateway));
+  return bridge.IPAM.Config.some(({ Gateway }) => Gateway !== undefined && isOurs(Gateway));
+}
+
+/** Returns whether an address is this machine's: then a server can have it. A bridge without containers is not listed. */
+function isOurs(address: string): boolean {
+  try {
+    Bun.listen({ hostname: address, port: 0, socket: { data() {} } }).stop(true);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -10,7 +10,7 @@ import { OpenApiDocument, type Operation } from "../support/openapi-document.ts"
 import { hostileHeaders, type Manner, manner, sendHostile } from "../support/hostile-client.ts";
 import { exchange, parseReply, type RawReply } from "../support/raw-request.ts";
 
-const REQUESTS = 10_000;
+const REQUESTS = 5_000;
 const RAW_REQUESTS = 1_000;
 const TIMEOUT_MS = 120_000;
 

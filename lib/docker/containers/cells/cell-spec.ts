@@ -47,8 +47,8 @@ const GATE_CAPABILITIES = [
   "MKNOD",
 ];
 
-/** Room among the processes for the gate's helpers: the first process of a cell, and the next cell's two. */
-const OWN_PIDS = 3;
+/** Room among the processes for the gate's helpers: the first process of a cell, and the two of each of two that wait. */
+const OWN_PIDS = 5;
 /** The least size of a tmpfs; with 0 it would have no limit. */
 const LEAST_BYTES = 64 * 1024;
 /** The bytes of a tmpfs for each file that it may hold: an empty one takes some 2 KiB of memory, its overlay included. */
