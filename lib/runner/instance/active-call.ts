@@ -2,11 +2,11 @@ import type { Clock } from "../../clock.ts";
 import type { FunctionResponse, MessageBody } from "../../domain/calls/http-message.ts";
 import type { LogEntry } from "../../domain/calls/invocations.ts";
 import type { ExitFrame, GateExtras, GateFrame } from "../gate-protocol/frames.ts";
+import type { Upload } from "../gate-protocol/upload.ts";
 import { LiveLogs, type TailPiece } from "./live-logs.ts";
 import { LogCollector } from "./log-collector.ts";
 import { type AnswerFiles, NOTHING_KNOWN, type Outcome, type RunFacts } from "./outcome.ts";
 import type { OutputListener, OutputReader, ReadOutput } from "./output-reader.ts";
-import type { Upload } from "./upload.ts";
 
 /** A call in the terms of a contract: what the gate is sent, and how its report is read. */
 export interface Exchange {

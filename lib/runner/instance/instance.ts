@@ -5,11 +5,11 @@ import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import { ActiveCall, type InstanceCall } from "./active-call.ts";
 import { GateConversation } from "../gate-protocol/conversation.ts";
 import type { GateFrame } from "../gate-protocol/frames.ts";
+import { Upload } from "../gate-protocol/upload.ts";
 import { type Channel, endedEarly, endedInCall, notReady } from "../platform.ts";
 import type { OutputListener } from "./output-reader.ts";
 import type { InstanceState, PoolInstance } from "./pool-instance.ts";
 import { cancelled, failed, judgeFailed, type Outcome, timedOut } from "./outcome.ts";
-import { Upload } from "./upload.ts";
 
 /** The answer of a run, or its head, and its final outcome, which comes later if the answer streams or the function is still being ended. */
 export interface Run {
