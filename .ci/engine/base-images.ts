@@ -35,6 +35,28 @@ export type BaseImage = keyof typeof BASES;
 
 const made = new Map<string, Promise<string>>();
 
+interface BaseTree {
+  readonly tree: ImageTree;
+  readonly tag: string;
+}
+
+const trees = new Map<BaseImage, Promise<BaseTree>>();
+
+function treeOf(base: BaseImage): Promise<BaseTree> {
+  const make = async () => {
+    const tree = await BASES[base]();
+    return { tree, tag: await hashOf(tree) };
+  };
+  const known = trees.get(base) ?? make();
+  trees.set(base, known);
+  return known;
+}
+
+/** Returns the reference that a base image has on each engine, whether or not that has it. */
+export async function baseReference(base: BaseImage): Promise<string> {
+  return `${PREFIX}-${base}:${(await treeOf(base)).tag}`;
+}
+
 /** Returns the reference of a base image, making it if the engine does not have it. */
 export function baseImage(client: EngineClient, base: BaseImage): Promise<string> {
   const key = `${client.host} ${base}`;
@@ -44,10 +66,10 @@ export function baseImage(client: EngineClient, base: BaseImage): Promise<string
 }
 
 async function makeBase(client: EngineClient, base: BaseImage): Promise<string> {
-  const tree = await BASES[base]();
-  const [name, tag] = [`${PREFIX}-${base}`, await hashOf(tree)];
-  if (!(await hasImage(client, `${name}:${tag}`))) await importTree(client, name, tag, tree);
-  return `${name}:${tag}`;
+  const { tree, tag } = await treeOf(base);
+  const reference = await baseReference(base);
+  if (!(await hasImage(client, reference))) await importTree(client, `${PREFIX}-${base}`, tag, tree);
+  return reference;
 }
 
 async function busyboxTree(): Promise<ImageTree> {
