@@ -196,13 +196,15 @@ export class InvocationService implements AsyncDisposable {
       this.#deps.recorder.put(record);
       this.#deps.events.changed(record);
       const begun = { ...call, function: fn, abort };
-      const passing = fn.contract === "http" ? this.#passing(begun) : undefined;
+      const streams = fn.contract === "http" || !(body instanceof Uint8Array);
+      const passing = streams ? this.#passing(begun) : undefined;
       const run = await this.#deps.runner.run({
         id,
         function: fn,
         request: passing === undefined ? call.request : { ...call.request, body: passing.upload(body) },
         secrets: this.#deps.secretsFor(fn),
         signal: abort.signal,
+        ...(call.collect === true && { collect: true }),
         onTiming: (timing) => {
           timings = { ...timings, ...rounded(timing) };
           if (timing.start !== undefined) passing?.handedOver();
@@ -210,8 +212,11 @@ export class InvocationService implements AsyncDisposable {
         // A function that ran past its deadline may print something after the call has its answer.
         onLogs: (entries) => answered || this.#deps.events.logged(id, entries),
       });
-      if (passing !== undefined)
-        return await this.#streamed({ ...record, ...timings }, run, { ...begun, passing, end });
+      // A function whose request has arrived may still answer while it runs.
+      const passes =
+        passing ?? (run.outcome.response?.body instanceof ReadableStream ? this.#passing(begun) : undefined);
+      if (passes !== undefined)
+        return await this.#streamed({ ...record, ...timings }, run, { ...begun, passing: passes, end });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, begun);
       end();
       // The function may still be ending; what it does until then belongs in the record.
