@@ -27,7 +27,9 @@ export async function openData(ground: Ground): Promise<Data> {
     openSqliteStore(databasePath(config.dataPath), { log, clock, queue_bytes: config.queueBytes }),
   );
   const given = await readSecretKey(config);
-  const vault = await openVault(store, { given, key_file: keyFilePath(config.dataPath), log });
+  const opening = openVault(store, { given, key_file: keyFilePath(config.dataPath), log });
+  // What both write at the first start shares a sync of the disk.
+  const [vault] = await Promise.all([opening, store.settings.ownerId()]);
   const engine = await readEngineAddress(config, ground);
   return { store, vault, engine, api_key: await openApiKey(ground, store) };
 }
