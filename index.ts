@@ -19,9 +19,9 @@ const tasks: ServerTasks = {
     const { sweep } = await import("./lib/server/server.ts");
     return sweep(config, loggerOf(config));
   },
-  openApi: async (config) => {
+  openApi: async (config, form) => {
     const { openApi } = await import("./lib/server/server.ts");
-    return openApi(config, { log: loggerOf(config) });
+    return openApi(config, { log: loggerOf(config), form });
   },
 };
 

@@ -4,11 +4,15 @@ import { inRepository } from "./steps.ts";
 export const ARCHITECTURES = ["x64", "arm64"] as const;
 export type Architecture = (typeof ARCHITECTURES)[number];
 
-/** The path of the binary for an architecture. */
-export function binaryPath(architecture: Architecture): string {
-  return inRepository("dist", `slipway-linux-${architecture}`);
+/** What a binary is compiled for: an architecture with glibc, or with musl, as Alpine has it. */
+export const TARGETS = [...ARCHITECTURES, "x64-musl", "arm64-musl"] as const;
+export type Target = (typeof TARGETS)[number];
+
+/** The path of the binary for a target. */
+export function binaryPath(target: Target): string {
+  return inRepository("dist", `slipway-linux-${target}`);
 }
 
-export function isArchitecture(name: string): name is Architecture {
-  return ARCHITECTURES.some((architecture) => architecture === name);
+export function isTarget(name: string): name is Target {
+  return TARGETS.some((target) => target === name);
 }

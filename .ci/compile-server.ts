@@ -1,9 +1,9 @@
-// `bun .ci/compile-server.ts x64|arm64`: the server as one file in dist/, for `build.ts`. It is a process of its own
+// `bun .ci/compile-server.ts TARGET`: the server as one file in dist/, for `build.ts`. It is a process of its own
 // because a process that has once failed to find a package never finds it (Bun 1.4.5): packages are installed first.
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, join, relative, resolve } from "node:path";
 import { HEADER_BYTES } from "../lib/domain/limits.ts";
-import { ARCHITECTURES, type Architecture, binaryPath, isArchitecture } from "./architectures.ts";
+import { binaryPath, isTarget, type Target, TARGETS } from "./architectures.ts";
 import { SetupError } from "./packages.ts";
 import { inRepository, main } from "./steps.ts";
 
@@ -48,9 +48,9 @@ const compressFiles: Bun.BunPlugin = {
   },
 };
 
-/** Compiles the server for one architecture. Bun fetches the runtime of a foreign one from the npm registry, once. */
-async function compileServer(architecture: Architecture): Promise<void> {
-  const outfile = binaryPath(architecture);
+/** Compiles the server for one target. Bun fetches the runtime of a foreign one from the npm registry, once. */
+async function compileServer(target: Target): Promise<void> {
+  const outfile = binaryPath(target);
   await mkdir(inRepository("dist"), { recursive: true });
   // In a directory of its own: Bun leaves copies of the source maps next to the binary, which also contains them.
   await using scratch = await scratchDirectory();
@@ -58,7 +58,7 @@ async function compileServer(architecture: Architecture): Promise<void> {
   const result = await Bun.build({
     entrypoints: [inRepository("index.ts")],
     compile: {
-      target: `bun-linux-${architecture}`,
+      target: `bun-linux-${target}`,
       outfile: made,
       execArgv: [`--max-http-header-size=${HEADER_BYTES}`],
       autoloadDotenv: false,
@@ -76,9 +76,25 @@ async function compileServer(architecture: Architecture): Promise<void> {
   });
   if (!result.success) {
     const reasons = result.logs.map((log) => log.message).join("\n");
-    throw new SetupError(`Cannot compile the server for ${architecture}:\n${reasons}`);
+    throw new SetupError(`Cannot compile the server for ${target}:\n${reasons}`);
   }
   await rename(made, outfile);
+}
+
+/** Returns the files that the bundler takes, as paths from the root, for the bill of materials. */
+export async function bundledFiles(): Promise<readonly string[]> {
+  const { success, logs, metafile } = await Bun.build({
+    entrypoints: [inRepository("index.ts")],
+    root: inRepository(),
+    target: "bun",
+    format: "esm",
+    splitting: true,
+    metafile: true,
+    plugins: [replaceUnused],
+    throw: false,
+  });
+  if (!success) throw new SetupError(`Cannot bundle the server:\n${logs.map((log) => log.message).join("\n")}`);
+  return Object.keys(metafile?.inputs ?? {}).map((path) => relative(inRepository(), resolve(path)));
 }
 
 async function scratchDirectory(): Promise<{ readonly path: string } & AsyncDisposable> {
@@ -88,9 +104,9 @@ async function scratchDirectory(): Promise<{ readonly path: string } & AsyncDisp
 
 if (import.meta.main) {
   await main(async () => {
-    const [architecture = ""] = process.argv.slice(2);
-    if (!isArchitecture(architecture)) throw new SetupError(`Name an architecture: ${ARCHITECTURES.join(" or ")}`);
-    await compileServer(architecture);
+    const [target = ""] = process.argv.slice(2);
+    if (!isTarget(target)) throw new SetupError(`Name a target: ${TARGETS.join(", ")}`);
+    await compileServer(target);
     return 0;
   });
 }

@@ -26,6 +26,8 @@ const OTHER_USES: ReadonlySet<string> = new Set([
   "tests/e2e/faults/engine-requests.test.ts",
   "tests/e2e/functions/manifest.test.ts",
   "tests/e2e/packaging/container.test.ts",
+  "tests/http/api/function-settings.test.ts",
+  "tests/http/api/versions.test.ts",
 ]);
 
 describe("NEWEST_TESTS", () => {

@@ -1,12 +1,10 @@
-import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import type { EngineClient } from "./engine-client.ts";
 import { hashOf, hasImage, importTree, type ImageTree } from "./image-tree.ts";
 import { ensureProgram, runOrThrow } from "../packages.ts";
+import { certificates, goFiles, inPlace, librariesOf, pythonFiles } from "./machine-files.ts";
 
 const PREFIX = "slipway-test/base";
-
-const CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";
 
 const ACCOUNTS = {
   "etc/passwd":
@@ -21,17 +19,45 @@ const BASES = {
   busybox: busyboxTree,
   /** Like `oven/bun:1`: Bun on a small Linux with a shell. */
   bun: bunTree,
+  /** Node.js of this machine and a shell. */
+  node: nodeTree,
   /** The C library, certificates and accounts; no shell. */
   distroless: distrolessTree,
   /** A shell and programs of Debian that know nothing of functions. */
   programs: programsTree,
   /** nginx of Debian with the configuration of its package, and a page and 20 MiB to serve. */
   nginx: nginxTree,
+  /** Like `python:3-slim`: Debian's Python with pip. */
+  python: pythonTree,
+  /** Like `golang:1`: the compiler of Debian's Go, and the sources of its library. */
+  golang: golangTree,
 } satisfies Record<string, () => Promise<ImageTree>>;
 
 export type BaseImage = keyof typeof BASES;
 
 const made = new Map<string, Promise<string>>();
+
+interface BaseTree {
+  readonly tree: ImageTree;
+  readonly tag: string;
+}
+
+const trees = new Map<BaseImage, Promise<BaseTree>>();
+
+function treeOf(base: BaseImage): Promise<BaseTree> {
+  const make = async () => {
+    const tree = await BASES[base]();
+    return { tree, tag: await hashOf(tree) };
+  };
+  const known = trees.get(base) ?? make();
+  trees.set(base, known);
+  return known;
+}
+
+/** Returns the reference that a base image has on each engine, whether or not that has it. */
+export async function baseReference(base: BaseImage): Promise<string> {
+  return `${PREFIX}-${base}:${(await treeOf(base)).tag}`;
+}
 
 /** Returns the reference of a base image, making it if the engine does not have it. */
 export function baseImage(client: EngineClient, base: BaseImage): Promise<string> {
@@ -42,10 +68,10 @@ export function baseImage(client: EngineClient, base: BaseImage): Promise<string
 }
 
 async function makeBase(client: EngineClient, base: BaseImage): Promise<string> {
-  const tree = await BASES[base]();
-  const [name, tag] = [`${PREFIX}-${base}`, await hashOf(tree)];
-  if (!(await hasImage(client, `${name}:${tag}`))) await importTree(client, name, tag, tree);
-  return `${name}:${tag}`;
+  const { tree, tag } = await treeOf(base);
+  const reference = await baseReference(base);
+  if (!(await hasImage(client, reference))) await importTree(client, `${PREFIX}-${base}`, tag, tree);
+  return reference;
 }
 
 async function busyboxTree(): Promise<ImageTree> {
@@ -76,6 +102,16 @@ async function bunTree(): Promise<ImageTree> {
     links: { ...shell.links, "usr/local/bin/bunx": "bun", "usr/bin/env": "../../bin/busybox" },
     directories: { ...shell.directories, "home/bun/app": 0o755 },
     changes: ["ENV PATH=/usr/local/bin:/usr/bin:/bin", "WORKDIR /home/bun/app", 'CMD ["bun"]'],
+  };
+}
+
+async function nodeTree(): Promise<ImageTree> {
+  const node = await ensureProgram("node", ["nodejs"]);
+  const shell = await busyboxTree();
+  return {
+    ...shell,
+    files: { ...shell.files, ...inPlace(await librariesOf(node)), "usr/bin/node": node },
+    changes: ["ENV PATH=/usr/bin:/bin", 'CMD ["node"]'],
   };
 }
 
@@ -141,22 +177,22 @@ async function nginxTree(): Promise<ImageTree> {
   };
 }
 
-/** Returns the libraries that the loader would load, according to ldd: none for a static program. */
-async function librariesOf(program: string): Promise<string[]> {
-  const listed = await runOrThrow(["sh", "-c", 'ldd "$1" 2>/dev/null || true', "ldd", program]);
-  const paths = listed.split("\n").map((line) => /(?:=>\s*)?(\/\S+)\s+\(0x/.exec(line)?.[1]);
-  return paths.filter((path) => path !== undefined);
+async function pythonTree(): Promise<ImageTree> {
+  const [shell, files] = await Promise.all([busyboxTree(), pythonFiles()]);
+  return {
+    ...shell,
+    files: { ...shell.files, ...files, ...certificates() },
+    links: { ...shell.links, "usr/bin/python": "python3", "usr/bin/env": "../../bin/busybox" },
+    changes: ["ENV PATH=/usr/bin:/bin LANG=C.UTF-8", 'CMD ["python3"]'],
+  };
 }
 
-function inPlace(libraries: readonly string[]): Record<string, string> {
-  return Object.fromEntries(libraries.map((path) => [libraryPath(path), path]));
-}
-
-/** The loader must be at its own path; everything else is found in /lib. */
-function libraryPath(path: string): string {
-  return basename(path).startsWith("ld-") ? path.slice(1) : `lib/${basename(path)}`;
-}
-
-function certificates(): Record<string, string> {
-  return existsSync(CERTIFICATES) ? { [CERTIFICATES.slice(1)]: CERTIFICATES } : {};
+async function golangTree(): Promise<ImageTree> {
+  const [shell, files] = await Promise.all([busyboxTree(), goFiles("usr/local/go")]);
+  return {
+    ...shell,
+    files: { ...shell.files, ...files, ...certificates() },
+    // Nothing is on the network of a test.
+    changes: ["ENV PATH=/usr/local/go/bin:/bin GOFLAGS=-mod=mod GOPROXY=off", "WORKDIR /go", 'CMD ["sh"]'],
+  };
 }

@@ -38,6 +38,12 @@ export const COMMANDS = {
     summary: "Put a folder or an image online: build it, register it and give it a URL",
     load: () => import("./commands/functions/deploy.ts"),
   },
+  dev: {
+    ...ofFunctions,
+    flags: [],
+    summary: "Run a folder while you work on it: build it again at each change, and show its calls",
+    load: () => import("./commands/functions/dev.ts"),
+  },
   new: {
     ...ofFunctions,
     uses: "nothing",

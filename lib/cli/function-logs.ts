@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Invocation, InvocationLogs, LogEntry } from "../domain/calls/invocations.ts";
 import type { ApiClient } from "./api/api-client.ts";
 import { hasEnded } from "./api/invocation-end.ts";
@@ -21,10 +22,24 @@ export function invocationsOf(
   server: ApiClient,
   functionId: string,
   limit: number,
-  since?: string,
+  { since, signal }: { readonly since?: string; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Invocation[]> {
-  const query = { function_id: functionId, since };
-  return firstOf<Invocation>(server, { method: "GET", path: "/v1/invocations", query }, "invocations", limit);
+  const request = { method: "GET", path: "/v1/invocations", query: { function_id: functionId, since } } as const;
+  return firstOf<Invocation>(server, { ...request, ...(signal && { signal }) }, "invocations", limit);
+}
+
+/** Options of following a function. */
+interface FollowOptions {
+  /** The invocations to begin with, newest first. */
+  readonly latest: readonly Invocation[];
+  /** RFC 3339: later ones are shown, too; from now on by default. */
+  readonly since?: string | undefined;
+  /** The ids of those that are not shown, or were already. */
+  readonly seen?: Set<string>;
+  /** Called when one has ended, after what it has printed. */
+  readonly onEnd?: (invocation: Invocation) => void;
+  /** Ends the following with its reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Prints what an invocation has printed so far. */
@@ -40,9 +55,16 @@ export async function printOne(server: ApiClient, out: Output, id: string, prefi
 }
 
 /** Prints what an invocation has printed and prints, until it ends. */
-export async function followOne(server: ApiClient, out: Output, id: string, prefix: string): Promise<void> {
+export async function followOne(
+  server: ApiClient,
+  out: Output,
+  id: string,
+  prefix: string,
+  signal?: AbortSignal,
+): Promise<void> {
   const lines = new LogLines(out, prefix);
-  for await (const { event, data } of serverEvents(server, { method: "GET", path: `/v1/invocations/${id}/events` })) {
+  const request = { method: "GET", path: `/v1/invocations/${id}/events`, ...(signal && { signal }) } as const;
+  for await (const { event, data } of serverEvents(server, request)) {
     if (event !== "log") continue;
     const { entries } = data as { readonly entries: readonly LogEntry[] }; // as the API promises
     if (out.json) for (const entry of entries) out.value({ invocation_id: id, ...entry }, { compact: true });
@@ -56,14 +78,14 @@ export async function followFunction(
   server: ApiClient,
   out: Output,
   id: string,
-  latest: readonly Invocation[],
+  { latest, seen = new Set(), ...options }: FollowOptions,
 ): Promise<void> {
-  const seen = new Set<string>();
+  const { signal } = options;
   const followed = new Set<Promise<void>>();
   const failure = Promise.withResolvers<never>();
   // It is also looked at when nothing waits for it.
   failure.promise.catch(() => undefined);
-  let since = latest[0]?.created_at ?? new Date().toISOString();
+  let since = latest[0]?.created_at ?? options.since ?? new Date().toISOString();
   let found: readonly Invocation[] = latest;
   for (;;) {
     for (const invocation of found.toReversed()) {
@@ -71,17 +93,31 @@ export async function followFunction(
       if (seen.has(invocation.id) || invocation.status === "queued") continue;
       seen.add(invocation.id);
       if (followed.size >= FOLLOWED) await Promise.race(followed);
-      const printed = hasEnded(invocation)
-        ? printOne(server, out, invocation.id, prefixOf(invocation.id))
-        : followOne(server, out, invocation.id, prefixOf(invocation.id));
+      const printed = printCall(server, out, invocation, options);
       followed.add(printed);
       printed.finally(() => followed.delete(printed)).catch(failure.reject);
       if (hasEnded(invocation)) await printed;
     }
-    await Promise.race([Bun.sleep(INTERVAL_MS), failure.promise]);
-    found = await invocationsOf(server, id, Number.MAX_SAFE_INTEGER, since);
+    await Promise.race([sleep(INTERVAL_MS, undefined, { signal }), failure.promise]);
+    found = await invocationsOf(server, id, Number.MAX_SAFE_INTEGER, { since, signal });
     const waiting = found.findLast(({ status }) => status === "queued");
     since = (waiting ?? found[0])?.created_at ?? since;
     for (const old of seen) if (seen.size > 10_000) seen.delete(old);
   }
+}
+
+/** Prints what a call of a function has printed and prints, to its end. */
+async function printCall(
+  server: ApiClient,
+  out: Output,
+  invocation: Invocation,
+  { onEnd, signal }: Pick<FollowOptions, "onEnd" | "signal">,
+): Promise<void> {
+  const { id } = invocation;
+  if (hasEnded(invocation)) {
+    await printOne(server, out, id, prefixOf(id));
+    return onEnd?.(invocation);
+  }
+  await followOne(server, out, id, prefixOf(id), signal);
+  if (onEnd !== undefined) onEnd(await server.data<Invocation>({ method: "GET", path: `/v1/invocations/${id}` }));
 }

@@ -12,8 +12,8 @@ export interface ServerTasks {
   backup(config: Config, file: string): Promise<void>;
   /** Removes the containers that a killed server left, and returns how many there were. */
   sweep(config: Config): Promise<number>;
-  /** Returns the OpenAPI document. */
-  openApi(config: Config): Promise<string>;
+  /** Returns the OpenAPI document: with the default forms of answers, or all of them. */
+  openApi(config: Config, form: "plain" | "full"): Promise<string>;
 }
 
 /** What a command works with. Nothing is read or connected to before a command asks for it. */

@@ -62,7 +62,7 @@ export function createCatalogue(
   const routes = new RouteService({ store, functions, clock, ownNames: ownNames(config) });
   let warming: Promise<void> = Promise.resolve();
   stack.defer(() => warming);
-  const manifests = new ManifestService({ store, functions, routes, secrets, retention, followers });
+  const manifests = new ManifestService({ store, functions, routes, secrets, retention, followers, clock });
   return {
     services: { functions, versions, routes, secrets, registries, manifests, retention, followers },
     start: () => {

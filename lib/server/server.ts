@@ -3,6 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { requireGates } from "../docker/containers/gate-binary.ts";
 import { removeLeftovers } from "../docker/containers/leftovers.ts";
+import { DOCUMENT_PATHS, type DocumentForm } from "../http/openapi/forms.ts";
 import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
 import { backup } from "../store/sqlite/backup.ts";
@@ -70,14 +71,19 @@ async function stop(
   await owned[Symbol.asyncDispose]();
 }
 
+interface OpenApiOptions {
+  readonly log: Logger;
+  readonly form: DocumentForm;
+}
+
 /** Returns the OpenAPI document of a server with this configuration, which is put together and never started. */
-export async function openApi(config: Config, { log }: { readonly log: Logger }): Promise<string> {
+export async function openApi(config: Config, { log, form }: OpenApiOptions): Promise<string> {
   await using stack = new AsyncDisposableStack();
   const open = { ...config, auth: "off", host: "localhost" } as const;
   const tools: Tools = { config: open, log, clock: systemClock, metrics: new Metrics(), stack };
   const { app } = await compose(tools, temporaryData(tools));
   const reply: Response = await app.handle(
-    new Request("http://localhost/swagger/json", { headers: { host: "localhost" } }),
+    new Request(`http://localhost/swagger${DOCUMENT_PATHS[form]}`, { headers: { host: "localhost" } }),
   );
   return reply.text();
 }

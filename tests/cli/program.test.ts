@@ -21,6 +21,13 @@ describe("a command line", () => {
     expect((await runFake(argv)).task).toBe(task);
   });
 
+  test.each([
+    [["openapi"], '{"form":"plain"}\n'],
+    [["openapi", "--full"], '{"form":"full"}\n'],
+  ])("%j prints %s", async (argv, stdout) => {
+    expect(await runFake(argv)).toMatchObject({ task: "openapi", stdout });
+  });
+
   test("backup takes a file", async () => {
     expect(await runFake(["backup", "copy.db", "--data-path=/d"])).toMatchObject({
       task: "backup",

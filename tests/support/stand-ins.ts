@@ -1,22 +1,28 @@
-import { baseImage } from "../../.ci/engine/base-images.ts";
+import { type BaseImage, baseImage } from "../../.ci/engine/base-images.ts";
 import { EngineError, type EngineClient } from "../../.ci/engine/engine-client.ts";
 
-/** Images of a public registry, and the base images that stand in for them. */
-const PUBLIC = [
-  ["busybox", "1", "busybox"],
-  ["oven/bun", "1", "bun"],
-] as const;
+/** Images of a public registry, by the base images that stand in for them. */
+const PUBLIC = {
+  busybox: ["busybox", "1"],
+  bun: ["oven/bun", "1"],
+  python: ["python", "3-slim"],
+  golang: ["golang", "1"],
+} as const satisfies Partial<Record<BaseImage, readonly [repository: string, tag: string]>>;
 
 /** The beginning of the other name that each stand-in has. */
 const OWN = "slipway-test/base-";
 
 /**
- * Gives stand-ins the names `busybox:1` and `oven/bun:1`, unless the engine has those images. Disposing the result takes the
+ * Gives stand-ins the names of public images, such as `busybox:1`, unless the engine has those images. Disposing the result takes the
  * names away again, also those that a run which was killed has left: a test that needs the real image would take the stand-in.
  */
-export async function nameStandIns(client: EngineClient): Promise<AsyncDisposable> {
+export async function nameStandIns(
+  client: EngineClient,
+  standIns: readonly (keyof typeof PUBLIC)[] = ["busybox", "bun"],
+): Promise<AsyncDisposable> {
   await using held = new AsyncDisposableStack();
-  for (const [repository, tag, standIn] of PUBLIC) {
+  for (const standIn of standIns) {
+    const [repository, tag] = PUBLIC[standIn];
     const reference = `${repository}:${tag}`;
     const names = await namesOf(client, reference);
     if (names !== undefined && !names.some((name) => name.startsWith(OWN))) continue;

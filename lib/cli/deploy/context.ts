@@ -22,14 +22,22 @@ interface Found {
   readonly stats: Awaited<ReturnType<typeof lstat>>;
 }
 
+/** Says what a build context has. */
+interface ContextRules {
+  readonly dockerfile: string;
+  /** Lines that come before those of .dockerignore. */
+  readonly left_out?: readonly string[];
+  /** Called with each folder that is looked through, by its path in the context, before its names are read. */
+  readonly onFolder?: (folder: string) => Promise<void>;
+}
+
 /**
  * Lists what the build context of a folder has, in order: all of it but what its .dockerignore excludes, by Docker's rules.
- * The Dockerfile and .dockerignore are always in it: the engine asks for them. `left_out` are lines that come before those of
- * .dockerignore.
+ * The Dockerfile and .dockerignore are always in it: the engine asks for them.
  */
 export async function listContext(
   directory: string,
-  { dockerfile, left_out = [] }: { readonly dockerfile: string; readonly left_out?: readonly string[] },
+  { dockerfile, left_out = [], onFolder }: ContextRules,
 ): Promise<Found[]> {
   const rules = [...left_out, await readIgnoreFile(directory)].join("\n").trim();
   const excluded = ignore({ ignorecase: false }).add(rules);
@@ -38,6 +46,7 @@ export async function listContext(
   const needed = [dockerfile, ".dockerignore"];
   const found: Found[] = [];
   const visit = async (folder: string): Promise<void> => {
+    await onFolder?.(folder);
     const names = (await readdir(join(directory, folder))).toSorted();
     for (const name of names) {
       const path = folder === "" ? name : `${folder}/${name}`;

@@ -2,13 +2,13 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ConfigError } from "../../config/config.ts";
 import type { Build } from "../../domain/builds/builds.ts";
-import type { Function, FunctionWithPool } from "../../domain/functions/functions.ts";
+import type { ChangedFunction, Function, FunctionWithPool } from "../../domain/functions/functions.ts";
 import { routeUrl } from "../../domain/routes/route-name.ts";
 import type { Route } from "../../domain/routes/routes.ts";
 import { type ApiClient, ApiError } from "../api/api-client.ts";
 import { buildImage, type DeployOutput } from "./build.ts";
 import { packContext } from "./context.ts";
-import { type Template, templateFor } from "./templates.ts";
+import { DEFAULT_DOCKERFILE, NOT_FOR_IMAGES, type Template, templateFor } from "./templates.ts";
 
 /** The options of `slipway deploy`. */
 export interface DeployOptions {
@@ -25,14 +25,18 @@ export interface DeployOptions {
   readonly build_args?: Readonly<Record<string, string>> | undefined;
   readonly no_cache?: boolean | undefined;
   readonly pull?: boolean | undefined;
-  /** Ends the deployment, and cancels its build. */
+  /** Labels of a function that is created. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Ends the deployment, and cancels its build. The registration of what was built goes on. */
   readonly signal: AbortSignal;
+  /** Ends that, too. */
+  readonly abandon?: AbortSignal | undefined;
 }
 
 /** A function that was deployed. */
 export interface Deployed {
   readonly url: string;
-  readonly function: Function;
+  readonly function: ChangedFunction;
   readonly route: Route;
   /** Null if an image was deployed as it is. */
   readonly build: Build | null;
@@ -43,8 +47,6 @@ export class DeployError extends Error {
   override readonly name = "DeployError";
 }
 
-/** What a template's image does not need, and nobody writes into .dockerignore; lines of such a file. */
-const NOT_FOR_IMAGES: readonly string[] = [".git", "node_modules", ".venv", "**/__pycache__"];
 /** The time that the server may take for a pull, in milliseconds. */
 const PULL_MS = 900_000;
 /** The time that a function has until an instance of it is ready, and between two looks at it, in milliseconds. */
@@ -56,7 +58,7 @@ const LOOK_MS = 100;
  * and waits until it is ready.
  */
 export async function deploy(options: DeployOptions, api: ApiClient, out: DeployOutput): Promise<Deployed> {
-  const { source, signal } = options;
+  const { source, labels, signal } = options;
   const directory = await directoryOf(source);
   const name = options.name ?? defaultName(directory ?? source);
   if (directory === undefined) out.note(`No folder "${source}" here: deploying the image of that name`);
@@ -67,19 +69,27 @@ export async function deploy(options: DeployOptions, api: ApiClient, out: Deploy
     image: built?.image ?? source,
     ...(options.environment !== undefined && { environment: options.environment }),
   };
-  const request = { timeout_ms: PULL_MS, signal };
+  // An image that was built is there: this takes no pull, and whoever left would not know whether the function exists.
+  const until = built === undefined ? signal : options.abandon;
+  const request = { timeout_ms: PULL_MS, ...(until !== undefined && { signal: until }) };
   const fn =
     before === undefined
-      ? await api.data<Function>({ ...request, method: "POST", path: "/v1/functions", body: { ...body, name } })
-      : await api.data<Function>({ ...request, method: "PATCH", path: `/v1/functions/${before.id}`, body });
+      ? await api.data<ChangedFunction>({
+          ...request,
+          method: "POST",
+          path: "/v1/functions",
+          body: { ...body, name, labels },
+        })
+      : await api.data<ChangedFunction>({ ...request, method: "PATCH", path: `/v1/functions/${before.id}`, body });
   out.note(told(before, fn));
+  for (const warning of fn.warnings ?? []) out.note(`Warning: ${warning}`);
   const route = await routeOf(fn, { asked: options.route, isSite: built?.template?.serves_paths === true }, api);
   await ready(fn, api, signal);
   return { url: routeUrl(api.url, route).replace(/\/\*$/, "/"), function: fn, route, build: built?.build ?? null };
 }
 
-/** Returns the folder that is meant; undefined for an image. */
-async function directoryOf(source: string): Promise<string | undefined> {
+/** Returns the folder that is meant; undefined for an image. Throws a `ConfigError`. */
+export async function directoryOf(source: string): Promise<string | undefined> {
   const found = await stat(source).catch(() => undefined);
   if (found?.isDirectory() === true) return resolve(source);
   if (found !== undefined) throw new ConfigError(`"${source}" is a file: name the folder that it is in, or an image`);
@@ -88,7 +98,7 @@ async function directoryOf(source: string): Promise<string | undefined> {
 }
 
 /** Returns a name made of that of a folder or of an image, without its registry and its tag. */
-function defaultName(source: string): string {
+export function defaultName(source: string): string {
   const last = basename(source).replace(/[:@].*$/, "");
   const name = last
     .toLowerCase()
@@ -107,7 +117,7 @@ async function buildFolder(
   api: ApiClient,
   out: DeployOutput,
 ): Promise<{ readonly build: Build; readonly image: string; readonly template: Template | undefined }> {
-  const { name, dockerfile = "Dockerfile", target, build_args, no_cache, pull, signal } = options;
+  const { name, dockerfile = DEFAULT_DOCKERFILE, target, build_args, no_cache, pull, signal } = options;
   const template = await chooseTemplate(directory, options);
   const extra = template === undefined ? {} : { ...template.files, [dockerfile]: template.dockerfile };
   if (template !== undefined)
@@ -134,7 +144,7 @@ async function buildFolder(
 
 async function chooseTemplate(directory: string, { dockerfile }: DeployOptions): Promise<Template | undefined> {
   const names = await readdir(directory);
-  if (dockerfile !== undefined || names.includes("Dockerfile")) return undefined;
+  if (dockerfile !== undefined || names.includes(DEFAULT_DOCKERFILE)) return undefined;
   const found = await templateFor({ names, read: (name) => readFile(join(directory, name), "utf8") });
   if (found !== undefined) return found;
   throw new ConfigError(
@@ -149,7 +159,8 @@ function failureOf({ id, status, step, error }: Build): string {
   return `The build failed${where}: ${error ?? "the server does not say why"}`;
 }
 
-async function functionNamed(api: ApiClient, name: string): Promise<Function | undefined> {
+/** Returns the function of a name, if there is one. */
+export async function functionNamed(api: ApiClient, name: string): Promise<Function | undefined> {
   try {
     return await api.data<Function>({ method: "GET", path: `/v1/functions/${encodeURIComponent(name)}` });
   } catch (error) {

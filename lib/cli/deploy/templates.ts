@@ -22,6 +22,12 @@ export interface Folder {
   readonly read: (name: string) => Promise<string>;
 }
 
+/** The Dockerfile of a folder, if it has one. */
+export const DEFAULT_DOCKERFILE = "Dockerfile";
+
+/** What a template's image does not need, and nobody writes into .dockerignore; lines of such a file. */
+export const NOT_FOR_IMAGES: readonly string[] = [".git", "node_modules", ".venv", "**/__pycache__"];
+
 /** The request body is standard input, and standard output the answer. */
 const CONTRACT = "LABEL slipway.contract=stdio slipway.content_type=application/json";
 

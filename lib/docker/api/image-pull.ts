@@ -1,17 +1,15 @@
 import type { Clock } from "../../clock.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { parseImageReference, pullTarget } from "../../domain/images/reference.ts";
-import { NotJson, parseJsonText } from "../../domain/json-text.ts";
 import type { PullProgress } from "../../domain/images/pull-progress.ts";
 import { registryOf, type RegistryCredentials } from "../../domain/images/registries.ts";
 import { type EngineConnection, isEngineStatus } from "./connection.ts";
+import { progressLines } from "../progress/progress-lines.ts";
 import { PullTracker } from "./pull-tracker.ts";
 import { DENIED, registryAuthHeaders, shownWords, withoutSecret } from "./registry-auth.ts";
 
 /** The time after which a pull that sends nothing is given up, in milliseconds. */
 const PULL_STALL_MS = 60_000;
-/** The longest line of progress, a JSON object. No engine sends lines nearly as long. */
-const PROGRESS_LINE_BYTES = 1024 * 1024;
 
 /** Options of a pull. */
 export interface PullOptions {
@@ -56,8 +54,6 @@ async function followPull(
   { clock, timeout_ms: timeoutMs }: { readonly clock: Clock; readonly timeout_ms: number },
   onLine: (line: unknown) => void,
 ): Promise<void> {
-  const decoder = new TextDecoder();
-  let rest = "";
   const cancelTotal = clock.after(timeoutMs, () => stream.destroy(new Error(`it took more than ${timeoutMs} ms`)));
   let cancelStall: () => void = () => undefined;
   const watch = () => {
@@ -67,36 +63,14 @@ async function followPull(
   };
   try {
     watch();
-    for await (const chunk of stream) {
-      watch();
-      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-      rest = lines.pop() ?? "";
-      if (rest.length > PROGRESS_LINE_BYTES) throw new Error("the engine's progress makes no sense");
-      for (const line of lines) readLine(line, onLine);
+    for await (const line of progressLines(stream, watch)) {
+      if (line !== null && typeof line === "object" && "error" in line) throw new Error(String(line.error));
+      onLine(line);
     }
-    readLine(rest, onLine);
   } finally {
     cancelTotal();
     cancelStall();
   }
-}
-
-function progressLine(text: string): unknown {
-  try {
-    return parseJsonText(text);
-  } catch (error) {
-    if (error instanceof NotJson) {
-      throw new Error(`the engine's progress is not JSON: ${error.message}`, { cause: error });
-    }
-    throw error;
-  }
-}
-
-function readLine(text: string, onLine: (line: unknown) => void): void {
-  if (text.trim() === "") return;
-  const line = progressLine(text);
-  if (line !== null && typeof line === "object" && "error" in line) throw new Error(String(line.error));
-  onLine(line);
 }
 
 const NOT_FOUND =

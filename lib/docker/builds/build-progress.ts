@@ -1,9 +1,5 @@
 import type { BuildStep } from "../../domain/builds/builds.ts";
 import { BUILDER_LABEL } from "../../domain/images/labels.ts";
-import { parseJsonText } from "../../domain/json-text.ts";
-
-/** The longest line of progress, a JSON object: the output of a step comes in much smaller pieces. */
-const LINE_CHARACTERS = 1024 * 1024;
 
 interface BuildProgressOptions {
   /** Returns the number of steps that we have added to those of the Dockerfile. */
@@ -56,19 +52,6 @@ export class BuildProgress {
     this.#options.onStep(step);
     this.#options.onText(`Step ${step.number}/${step.total} : ${instruction}`);
   }
-}
-
-/** Yields the parsed lines of the engine's progress. Throws if they make no sense, or the stream breaks off. */
-export async function* progressLines(stream: AsyncIterable<Buffer>): AsyncGenerator {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    if (rest.length > LINE_CHARACTERS) throw new Error("the engine's progress makes no sense");
-    for (const line of lines) if (line.trim() !== "") yield parseJsonText(line);
-  }
-  if (rest.trim() !== "") yield parseJsonText(rest);
 }
 
 function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {

@@ -12,8 +12,9 @@ import { type EngineConnection, EngineError } from "../api/connection.ts";
 import type { Containers } from "../api/containers.ts";
 import type { Images } from "../api/images.ts";
 import { masked } from "../api/registry-auth.ts";
+import { progressLines } from "../progress/progress-lines.ts";
 import { BuildContext } from "./build-context.ts";
-import { BuildProgress, progressLines } from "./build-progress.ts";
+import { BuildProgress } from "./build-progress.ts";
 
 interface ImageBuildsDeps {
   readonly connection: EngineConnection;

@@ -144,6 +144,18 @@ export const ManifestChange = Type.Object({
       },
     ),
   ),
+  warnings: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        "Why a function that was created or updated would not serve a call as it is, although it was saved; as in the answer " +
+        "to `POST /v1/functions`. Only there if something is wrong, and not in a dry run.",
+      examples: [
+        [
+          "The function was saved, but it does not run: it ended before it listened on port 8080, with exit code 1: Error: DATABASE_URL is not set",
+        ],
+      ],
+    }),
+  ),
 });
 export type ManifestChange = Static<typeof ManifestChange>;
 

@@ -5,6 +5,7 @@ import { Enum } from "../../domain/types.ts";
 import type { AuditService } from "../../services/access/audit.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { wholeNumber } from "../wire/parameters.ts";
 
 const filter = t.Object(
   {
@@ -12,9 +13,11 @@ const filter = t.Object(
     key_id: t.Optional(t.String({ description: "Only requests with this key.", examples: ["server"] })),
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
     limit: t.Optional(
-      t.String({
-        description: `Entries per page, from 1 to ${PAGE.max}; ${PAGE.default} by default.`,
-        examples: ["50"],
+      wholeNumber({
+        description: `Entries per page; ${PAGE.default} by default.`,
+        minimum: 1,
+        maximum: PAGE.max,
+        example: 50,
       }),
     ),
   },

@@ -14,7 +14,7 @@ import type { FunctionService } from "../../services/functions/functions.ts";
 import { inSlices } from "../sliced/json.ts";
 import { Envelope, errors, JSON_ANSWER, success, successText } from "../wire/envelope.ts";
 import { ListOrPage, PageParameters } from "../wire/pages.ts";
-import { flag } from "../wire/flag.ts";
+import { flag } from "../wire/parameters.ts";
 import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
 import { type Guard, LARGE_BODY_BYTES, resource } from "../access/guard.ts";
 

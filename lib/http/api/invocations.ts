@@ -30,6 +30,7 @@ import type { BodyMemory } from "../calls/body-memory.ts";
 import { holdUntilOut } from "../calls/invoke.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
 import type { RequestId } from "../wire/errors.ts";
+import { wholeNumber } from "../wire/parameters.ts";
 import { invocationEvents } from "./invocation-events.ts";
 
 /** The services that know calls, and that act on them after they were made. */
@@ -54,7 +55,7 @@ const id = t.String({
 const params = t.Object({ id });
 const attemptParams = t.Object({
   id,
-  attempt: t.String({ description: "The number of the attempt, from 1.", examples: ["1"] }),
+  attempt: wholeNumber({ description: "The number of the attempt.", minimum: 1, example: 1 }),
 });
 
 const filter = t.Object(
@@ -68,11 +69,12 @@ const filter = t.Object(
       t.String({ description: "Only those created before this time.", examples: ["2026-02-01T12:00:00+01:00"] }),
     ),
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
-    // A string: Elysia's own conversion has no message that says which parameter was wrong.
     limit: t.Optional(
-      t.String({
-        description: `Records per page, from 1 to ${PAGE.max}; ${PAGE.default} by default.`,
-        examples: ["50"],
+      wholeNumber({
+        description: `Records per page; ${PAGE.default} by default.`,
+        minimum: 1,
+        maximum: PAGE.max,
+        example: 50,
       }),
     ),
   },

@@ -2,7 +2,7 @@ import { t } from "elysia";
 import { AppliedManifest, type ApplyOptions, Manifest } from "../../domain/manifest/manifest.ts";
 import type { ManifestService } from "../../services/functions/manifest.ts";
 import { Envelope, errors, JSON_ANSWER, success } from "../wire/envelope.ts";
-import { flag } from "../wire/flag.ts";
+import { flag } from "../wire/parameters.ts";
 import { jsonInSlices, inSlices } from "../sliced/json.ts";
 import { manifestYaml } from "../sliced/yaml.ts";
 import { mapInSlices } from "../../domain/concurrency.ts";

@@ -4,7 +4,7 @@ import { DockerConfig } from "../../domain/images/docker-config.ts";
 import { PutRegistry, Registry, RegistryImport } from "../../domain/images/registries.ts";
 import type { RegistryService } from "../../services/images/registries.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { flag } from "../wire/flag.ts";
+import { flag } from "../wire/parameters.ts";
 import { type Guard, resource } from "../access/guard.ts";
 
 const params = t.Object({

@@ -3,7 +3,7 @@ import { t } from "elysia";
 import { PutSecret, Secret, SecretName } from "../../domain/secrets.ts";
 import type { SecretService } from "../../services/secrets/secrets.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { flag } from "../wire/flag.ts";
+import { flag } from "../wire/parameters.ts";
 import { type Guard, LARGE_BODY_BYTES, resource } from "../access/guard.ts";
 
 const params = t.Object({

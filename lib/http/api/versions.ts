@@ -4,17 +4,21 @@ import { PAGE, VERSIONS } from "../../domain/limits.ts";
 import { FunctionVersion, parseVersionQuery, Rollback, VersionPage } from "../../domain/functions/versions.ts";
 import type { VersionService } from "../../services/functions/versions.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
+import { wholeNumber } from "../wire/parameters.ts";
 import { type Guard, resource } from "../access/guard.ts";
 
 const id = t.String({ description: "The id or the name of the function.", examples: ["hello-world"] });
+const version = wholeNumber({ description: "The number of the version.", minimum: 1, example: 1 });
 const params = t.Object({ id });
 const query = t.Object(
   {
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before.", examples: ["12"] })),
     limit: t.Optional(
-      t.String({
-        description: `Versions per page, from 1 to ${PAGE.max}; ${PAGE.default} by default.`,
-        examples: ["50"],
+      wholeNumber({
+        description: `Versions per page; ${PAGE.default} by default.`,
+        minimum: 1,
+        maximum: PAGE.max,
+        example: 50,
       }),
     ),
   },
@@ -48,7 +52,7 @@ export function versionsRoutes(guard: Guard, versions: VersionService) {
       async ({ params: { id, version }, request }) => success(guard.shown(request, await versions.get(id, version))),
       {
         needs: "read",
-        params: t.Object({ id, version: t.String({ description: "The number of the version.", examples: ["1"] }) }),
+        params: t.Object({ id, version }),
         response: { 200: Envelope(FunctionVersion, "The version."), ...errors(404) },
         detail: { operationId: "getVersion", summary: "Show a version of a function" },
       },

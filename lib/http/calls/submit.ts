@@ -11,20 +11,18 @@ import type { InvokeCall } from "../../services/calls/invocations.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import { storedRequest } from "../../services/calls/stored-messages.ts";
 import { success } from "../wire/envelope.ts";
+import { flag, wholeNumber } from "../wire/parameters.ts";
 
 /** The query of `POST /v1/functions/:id/invoke`. */
 export const SubmissionQuery = t.Object(
   {
-    async: t.Optional(
-      t.Union([t.Literal("true"), t.Literal("false")], {
-        description: "Answer 202 as soon as the request is on the disk; the function is called later.",
-        examples: ["true"],
-      }),
-    ),
+    async: flag("Answer 202 as soon as the request is on the disk; the function is called later."),
     delay_ms: t.Optional(
-      t.String({
-        description: `With \`async\`: not before so many milliseconds, at most ${DELAY_MS}.`,
-        examples: ["60000"],
+      wholeNumber({
+        description: "With `async`: not before so many milliseconds.",
+        minimum: 0,
+        maximum: DELAY_MS,
+        example: 60_000,
       }),
     ),
     run_at: t.Optional(
@@ -34,9 +32,12 @@ export const SubmissionQuery = t.Object(
       }),
     ),
     priority: t.Optional(
-      t.String({
-        description: `With \`async\`: higher goes first among the invocations of one function, from ${PRIORITY.min} to ${PRIORITY.max}; above 0 only with the scope \`admin\`.`,
-        examples: ["0"],
+      wholeNumber({
+        description:
+          "With `async`: higher goes first among the invocations of one function; above 0 only with the scope `admin`.",
+        minimum: PRIORITY.min,
+        maximum: PRIORITY.max,
+        example: 0,
       }),
     ),
     callback_url: t.Optional(

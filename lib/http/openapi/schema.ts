@@ -1,3 +1,5 @@
+import { DOCUMENTED } from "../wire/parameters.ts";
+
 /** A JSON value. */
 export type Json = string | number | boolean | null | Json[] | JsonObject;
 export interface JsonObject {
@@ -22,6 +24,8 @@ function convert(value: unknown): Json {
   if (!isObject(value)) {
     return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? value : null;
   }
+  const documented = value[DOCUMENTED];
+  if (isObject(documented)) return { description: value["description"] ?? "", ...documented };
   const choices = value["anyOf"];
   if (Array.isArray(choices)) return union(value, choices);
   const { $id: _id, const: constant, examples, ...rest } = value;

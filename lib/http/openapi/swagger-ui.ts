@@ -1,6 +1,7 @@
 import { Elysia } from "elysia";
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
+import { DOCUMENT_PATHS, type DocumentForm, inForm } from "./forms.ts";
 import type { JsonObject } from "./schema.ts";
 import { type Guard, resource } from "../access/guard.ts";
 
@@ -29,16 +30,19 @@ const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swa
 /** The first bytes of a zstd file, which no JavaScript or CSS begins with. */
 const ZSTD = [0x28, 0xb5] as const;
 
-/** `/swagger`: Swagger UI, served from the binary, and the OpenAPI document, which is made at the first request for it. */
+/** `/swagger`: Swagger UI, served from the binary, and the OpenAPI documents, each made at the first request for it. */
 export function docsRoutes(guard: Guard<"read">, document: () => Promise<JsonObject>) {
-  let made: Promise<unknown> | undefined;
+  let whole: Promise<JsonObject> | undefined;
+  const made: { [F in DocumentForm]?: Promise<unknown> } = {};
+  const publish = async (form: DocumentForm) => published(inForm(await (whole ??= document()), form));
   // A new object for each: Elysia completes the options that it is given.
   const hidden = () => ({ needs: "read", long: true, detail: { hide: true } }) as const;
   const text = (body: string, type: string) =>
     new Response(body, { headers: { "Content-Type": type, "Content-Security-Policy": POLICY } });
   return resource(guard, "documentation")
     .get("/", () => text(PAGE, "text/html; charset=utf-8"), hidden())
-    .get("/json", () => (made ??= document().then(published)), hidden())
+    .get(DOCUMENT_PATHS.plain, () => (made.plain ??= publish("plain")), hidden())
+    .get(DOCUMENT_PATHS.full, () => (made.full ??= publish("full")), hidden())
     .get("/start.js", () => text(START, "text/javascript; charset=utf-8"), hidden())
     .get("/swagger-ui.js", ({ request }) => asset(request, script, "text/javascript; charset=utf-8"), hidden())
     .get("/swagger-ui.css", ({ request }) => asset(request, style, "text/css; charset=utf-8"), hidden());

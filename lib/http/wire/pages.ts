@@ -2,16 +2,18 @@ import { type TSchema, Type } from "@sinclair/typebox";
 import { t } from "elysia";
 import { PAGE } from "../../domain/limits.ts";
 import { Nullable } from "../../domain/types.ts";
+import { wholeNumber } from "./parameters.ts";
 
 /** The query of a list that comes whole unless it has one of these parameters. Others are ignored, as they always were. */
 export const PageParameters = t.Object(
   {
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
-    // A string: Elysia's own conversion has no message that says which parameter was wrong.
     limit: t.Optional(
-      t.String({
-        description: `Answer with a page of at most so many records, from 1 to ${PAGE.max}; with only a \`cursor\`, ${PAGE.default}.`,
-        examples: ["50"],
+      wholeNumber({
+        description: `Answer with a page of at most so many records; with only a \`cursor\`, ${PAGE.default}.`,
+        minimum: 1,
+        maximum: PAGE.max,
+        example: 50,
       }),
     ),
   },

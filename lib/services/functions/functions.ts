@@ -264,6 +264,11 @@ export class FunctionService {
     return withWarning(changed, consequences);
   }
 
+  /** Returns a function that was just written, by a manifest say, with the reason why it does not run if it does not. */
+  tryOut(before: Function | undefined, after: Function): Promise<ChangedFunction> {
+    return this.#probe.tryOut(before, after, {});
+  }
+
   /** Pulls the image again and moves the function to the image that its reference means now. */
   pull(idOrName: string, watcher?: PullWatcher): Promise<Function> {
     return this.#deps.retention.holding(async () => {

@@ -1,3 +1,4 @@
+import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { quoted } from "../../domain/quoted.ts";
@@ -32,6 +33,7 @@ import type { Store } from "../../store/store.ts";
 import { changesSecrets } from "./preparation.ts";
 import type { FollowerCheck } from "./follower-check.ts";
 import type { FunctionService } from "./functions.ts";
+import { manifestWarnings } from "./manifest-trials.ts";
 import type { ImageRetention } from "../images/retention.ts";
 import type { RouteService } from "./routes.ts";
 import type { SecretService } from "../secrets/secrets.ts";
@@ -51,6 +53,7 @@ interface ManifestDeps {
   readonly secrets: SecretService;
   readonly followers: Pick<FollowerCheck, "check" | "checkCallbackUrl">;
   readonly retention: Pick<ImageRetention, "holding">;
+  readonly clock: Pick<Clock, "monotonic">;
 }
 
 /** Exports the functions and routes as a manifest, and applies one. */
@@ -73,13 +76,24 @@ export class ManifestService {
    * Brings the functions and routes to the state that a manifest describes, all of them or none. Everything is checked
    * and every image found before anything is changed. A dry run does the same, but pulls and changes nothing.
    */
-  apply(manifest: Manifest, options: ApplyOptions): Promise<AppliedManifest> {
-    return this.#deps.retention.holding(async () => {
+  async apply(manifest: Manifest, options: ApplyOptions): Promise<AppliedManifest> {
+    const { dry_run } = options;
+    const change = await this.#deps.retention.holding(async () => {
       const wanted = await this.#prepared(manifest, options);
-      const change = await this.#write(wanted, options);
-      if (!options.dry_run) await this.#tell(change);
-      return { changes: changesOf(change.plan), dry_run: options.dry_run };
+      const written = await this.#write(wanted, options);
+      if (!dry_run) await this.#tell(written);
+      return written;
     });
+    const changes = changesOf(change.plan);
+    if (dry_run) return { changes, dry_run };
+    const { functions, store, clock } = this.#deps;
+    const current = (id: string) => store.functions.get(id);
+    const found = await manifestWarnings(change.plan.functions, change.functions, { functions, current, clock });
+    const warned = changes.map((one) => {
+      const warnings = one.kind === "function" ? found.get(one.name) : undefined;
+      return warnings === undefined ? one : { ...one, warnings: [...warnings] };
+    });
+    return { changes: warned, dry_run };
   }
 
   async #prepared(manifest: Manifest, { dry_run, prune, pull }: ApplyOptions): Promise<Wanted> {

@@ -31,9 +31,9 @@ export async function runFake(argv: readonly string[], env: Variables = {}): Pro
         ran = { task: "sweep", config, file: undefined };
         return 0;
       },
-      openApi: async (config) => {
+      openApi: async (config, form) => {
         ran = { task: "openapi", config, file: undefined };
-        return "{}";
+        return `{"form":"${form}"}`;
       },
     },
     stdout: {

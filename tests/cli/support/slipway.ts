@@ -40,13 +40,21 @@ export class Person implements AsyncDisposable {
     words: readonly string[],
     { input = "", env = {} }: Typing = {},
   ): Promise<Omit<Typed, "stderr">> {
-    const line = [process.execPath, INDEX, ...words].map(quoted).join(" ");
-    const child = this.#spawn([requireProgram("script"), "-qefc", line, "/dev/null"], env);
+    const child = this.startsAtTerminal(words, env);
     const printed = child.stdout.text();
     await child.stdin.write(input);
     await child.stdin.flush();
     const code = await child.exited;
     return { code, stdout: (await printed).replaceAll("\r\n", "\n") };
+  }
+
+  /** Starts a command that goes on, at a terminal. */
+  startsAtTerminal(
+    words: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Bun.Subprocess<"pipe", "pipe", "pipe"> {
+    const line = [process.execPath, INDEX, ...words].map(quoted).join(" ");
+    return this.#spawn([requireProgram("script"), "-qefc", `exec ${line}`, "/dev/null"], env);
   }
 
   /** Starts a command that goes on; what it prints comes by `stdout`. */

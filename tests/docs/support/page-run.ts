@@ -18,6 +18,7 @@ export const NOT_RUN = [
   "it takes many minutes",
   "it runs these very tests",
   "tests/docs/firewall.test.ts does",
+  "tests/docs/typed-client.test.ts does",
   "tests/e2e/packaging/container.test.ts does",
   "tests/e2e/packaging/binary.test.ts does",
 ] as const;

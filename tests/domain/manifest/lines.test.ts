@@ -41,3 +41,18 @@ test.each<[ManifestChange[], boolean, string]>([
 ])("linesOf %j, dry run %j: %s", (changes, dry_run, line) => {
   expect(linesOf({ changes, dry_run })).toEqual([line]);
 });
+
+test("linesOf tells of what is wrong with a function, safe for a terminal", () => {
+  const warnings = ["It does not run: exit code 1\u001b[2J", "second"];
+  const changes: ManifestChange[] = [
+    { kind: "function", name: "web", action: "created", fields: {}, warnings },
+    { kind: "route", name: "/web", action: "created", fields: {} },
+  ];
+  expect(linesOf({ changes, dry_run: false })).toEqual([
+    "+ function web",
+    "+ route /web",
+    "! function web: It does not run: exit code 1?[2J",
+    "! function web: second",
+    "2 created",
+  ]);
+});

@@ -28,6 +28,7 @@ const GUARDED = [
   ["GET", "/metrics"],
   ["GET", "/swagger"],
   ["GET", "/swagger/json"],
+  ["GET", "/swagger/full.json"],
   ["GET", "/swagger/swagger-ui.js"],
   ["GET", "/swagger/swagger-ui.css"],
   ["GET", "/swagger/start.js"],

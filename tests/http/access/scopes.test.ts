@@ -163,6 +163,7 @@ describe("every endpoint of the OpenAPI document", () => {
 test.each([
   "/swagger",
   "/swagger/json",
+  "/swagger/full.json",
   "/swagger/start.js",
   "/swagger/swagger-ui.js",
   "/swagger/swagger-ui.css",

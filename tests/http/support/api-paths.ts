@@ -1,5 +1,13 @@
 /** Paths of the API that its document does not have. */
-const OTHERS = ["/swagger", "/swagger/json", "/swagger/swagger-ui.js", "/docs", "/docs/functions", "/docs/search.json"];
+const OTHERS = [
+  "/swagger",
+  "/swagger/json",
+  "/swagger/full.json",
+  "/swagger/swagger-ui.js",
+  "/docs",
+  "/docs/functions",
+  "/docs/search.json",
+];
 
 /** Returns the paths of the whole API, from its document, with this id, name or host in them. */
 export async function apiPaths(url: string, id: string): Promise<string[]> {

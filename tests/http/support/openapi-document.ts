@@ -15,9 +15,9 @@ export class OpenApiDocument {
     this.json = json;
   }
 
-  static async of(url: string): Promise<OpenApiDocument> {
-    const json: unknown = await (await fetch(`${url}/swagger/json`)).json();
-    if (!isObject(json)) throw new Error("/swagger/json is no object");
+  static async of(url: string, path = "/swagger/json"): Promise<OpenApiDocument> {
+    const json: unknown = await (await fetch(url + path)).json();
+    if (!isObject(json)) throw new Error(`${path} is no object`);
     return new OpenApiDocument(json);
   }
 

@@ -28,6 +28,7 @@ const ALLOWED = {
   "/metrics": "GET, HEAD",
   "/swagger": "GET, HEAD",
   "/swagger/json": "GET, HEAD",
+  "/swagger/full.json": "GET, HEAD",
   "/docs": "GET, HEAD",
   "/docs/functions": "GET, HEAD",
 } as const;

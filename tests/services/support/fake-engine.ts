@@ -134,7 +134,7 @@ export function manifestServices(path?: string) {
     onForget: ({ name }) => void engine.told.push(`forget ${name}`),
   });
   const routes = new RouteService({ store, functions, clock, ownNames: new Set(["api.example.com"]) });
-  const manifests = new ManifestService({ store, functions, routes, secrets, followers, retention });
+  const manifests = new ManifestService({ store, functions, routes, secrets, followers, retention, clock });
   return {
     store,
     engine,

@@ -24,7 +24,7 @@ export const define: Define = (command, { client, out }) => {
       const path = `/v1/functions/${segment("function", name)}`;
       const fn = await about(server, "function", name, () => server.data<FunctionWithPool>({ method: "GET", path }));
       const latest = await invocationsOf(server, fn.id, limit);
-      if (follow === true) return followFunction(server, out, fn.id, latest);
+      if (follow === true) return followFunction(server, out, fn.id, { latest });
       if (latest.length === 0) out.note("No invocations yet");
       for (const { id } of latest.toReversed()) await printOne(server, out, id, prefixOf(id));
     });

@@ -8,7 +8,7 @@ import { Listeners } from "../../access/listeners.ts";
 import { REQUEST_ID_HEADER } from "../../openapi/errors.ts";
 import { refuseEncoding } from "../../wire/body.ts";
 import { Envelope, errors, success } from "../../wire/envelope.ts";
-import { flag } from "../../wire/flag.ts";
+import { flag, wholeNumber } from "../../wire/parameters.ts";
 import type { IdleTimeouts } from "../../wire/idle-timeouts.ts";
 import { buildEvents } from "./build-events.ts";
 import { readInPieces } from "./context-body.ts";
@@ -58,9 +58,11 @@ const filter = t.Object(
     status: t.Optional(BuildState),
     cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
     limit: t.Optional(
-      t.String({
-        description: `Records per page, from 1 to ${PAGE.max}; ${PAGE.default} by default.`,
-        examples: ["50"],
+      wholeNumber({
+        description: `Records per page; ${PAGE.default} by default.`,
+        minimum: 1,
+        maximum: PAGE.max,
+        example: 50,
       }),
     ),
   },
