@@ -3,7 +3,9 @@
 // Arguments go to one run alone, on the machine's engine or, with --newest, on the newest one. With --emulated it is one
 // on an emulated machine; without arguments the tests of cells run there.
 import { ALONE_TESTS } from "./engine/alone-tests.ts";
+import { containerPace } from "./engine/container-life.ts";
 import { acquireEngine, acquireSecondEngine, type Engine, startEmulated, startNewestEngine } from "./engine/engine.ts";
+import { copyImages } from "./engine/image-tree.ts";
 import { NEWEST_TESTS } from "./engine/newest-tests.ts";
 import { runOrThrow, SetupError } from "./packages.ts";
 import { buildGate } from "./build-gate.ts";
@@ -15,11 +17,11 @@ import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
  */
 const TEST_TIMEOUT_MS = 30_000;
 
-/** The most that an emulated machine is slower than this one: some 20 times, and as much again for what else goes on. */
-const EMULATED_PACE = 40;
+/** How much more limits grow on an emulated machine than a container's life does before the tests. */
+const EMULATED_ROOM = 3;
 /** What differs with the machine rather than with the engine: the kernel's part in cells. */
 const EMULATED_TESTS = ["walls", "left", "cells"].map((name) => `tests/e2e/cells/${name}.test.ts`);
-/** Their images: to build all would take half an hour there. */
+/** Their images. */
 const EMULATED_FIXTURES = ["chaos", "probe"];
 
 await main(async () => {
@@ -31,16 +33,9 @@ await main(async () => {
   await buildGate();
   const results: Result[] = [];
   if (emulated) {
-    process.env["SLIPWAY_TEST_PACE"] ??= String(EMULATED_PACE);
     const tests = args.length > 0 ? args : EMULATED_TESTS;
-    results.push(
-      ...(await runOn(
-        "An emulated machine",
-        [startEmulated],
-        (engines) => runTests(engines, tests),
-        EMULATED_FIXTURES,
-      )),
-    );
+    const run = (engines: readonly Engine[]) => runTests(engines, tests);
+    results.push(...(await runOn("An emulated machine", [startEmulated], run, provideEmulated)));
   } else if (args.length > 0) {
     const start = newest ? startNewestEngine : acquireEngine;
     results.push(...(await runOn(nameOf(newest === true), [start], (engines) => runTests(engines, args))));
@@ -69,12 +64,12 @@ function nameOf(newest: boolean): string {
   return newest ? "The newest engine" : "The machine's engine";
 }
 
-/** Runs tests on engines, with these images or all, and stops the private ones. An engine that cannot be had is a failure. */
+/** Runs tests on engines, once they have their images, and stops the private ones. An engine that cannot be had is a failure. */
 async function runOn(
   what: string,
   starts: readonly Start[],
   tests: (engines: readonly Engine[]) => Promise<Result | readonly Result[]>,
-  images: readonly string[] = [],
+  provide: (engine: Engine) => Promise<unknown> = buildFixtures,
 ): Promise<readonly Result[]> {
   await using held = new AsyncDisposableStack();
   const engines: Engine[] = [];
@@ -92,7 +87,7 @@ async function runOn(
     say(
       `${what}: ${await versionOf(engine)}, ${engine.isPrivate ? "a private one" : "running already"}, ${engine.host}`,
     );
-  await Promise.all(engines.map((engine) => buildFixtures(engine, images)));
+  await Promise.all(engines.map((engine) => provide(engine)));
   say("Tests");
   // Awaited here: the engines stop at the end of this scope.
   return [await tests(engines)].flat();
@@ -111,14 +106,27 @@ interface EngineInfo {
   readonly CgroupVersion?: string;
 }
 
-async function buildFixtures({ host }: Engine, images: readonly string[]): Promise<void> {
-  await runOrThrow([
+/** Builds images of the tests, those named or all, and returns their references. */
+async function buildFixtures({ host }: Engine, images: readonly string[] = []): Promise<readonly string[]> {
+  const printed = await runOrThrow([
     "env",
     `DOCKER_HOST=${host}`,
     process.execPath,
     inRepository("tests/support/build-fixtures.ts"),
     ...images,
   ]);
+  return printed.trim().split("\n");
+}
+
+/** Builds the images of an emulated machine's tests on this one, where that takes seconds, and measures that machine's pace. */
+async function provideEmulated({ client }: Engine): Promise<void> {
+  await using here = await acquireEngine();
+  const references = await buildFixtures(here, EMULATED_FIXTURES);
+  await copyImages(here.client, client, references);
+  const [first = ""] = references;
+  const pace = await containerPace(client, first);
+  process.env["SLIPWAY_TEST_PACE"] ??= String(Math.ceil(EMULATED_ROOM * pace));
+  say(`Limits are ${process.env["SLIPWAY_TEST_PACE"]} times those of this machine`);
 }
 
 /** Runs the test files below `paths`: first side by side, then those that must be alone. */

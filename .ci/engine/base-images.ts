@@ -19,6 +19,8 @@ const BASES = {
   busybox: busyboxTree,
   /** Like `oven/bun:1`: Bun on a small Linux with a shell. */
   bun: bunTree,
+  /** Node.js of this machine and a shell. */
+  node: nodeTree,
   /** The C library, certificates and accounts; no shell. */
   distroless: distrolessTree,
   /** A shell and programs of Debian that know nothing of functions. */
@@ -35,6 +37,28 @@ export type BaseImage = keyof typeof BASES;
 
 const made = new Map<string, Promise<string>>();
 
+interface BaseTree {
+  readonly tree: ImageTree;
+  readonly tag: string;
+}
+
+const trees = new Map<BaseImage, Promise<BaseTree>>();
+
+function treeOf(base: BaseImage): Promise<BaseTree> {
+  const make = async () => {
+    const tree = await BASES[base]();
+    return { tree, tag: await hashOf(tree) };
+  };
+  const known = trees.get(base) ?? make();
+  trees.set(base, known);
+  return known;
+}
+
+/** Returns the reference that a base image has on each engine, whether or not that has it. */
+export async function baseReference(base: BaseImage): Promise<string> {
+  return `${PREFIX}-${base}:${(await treeOf(base)).tag}`;
+}
+
 /** Returns the reference of a base image, making it if the engine does not have it. */
 export function baseImage(client: EngineClient, base: BaseImage): Promise<string> {
   const key = `${client.host} ${base}`;
@@ -44,10 +68,10 @@ export function baseImage(client: EngineClient, base: BaseImage): Promise<string
 }
 
 async function makeBase(client: EngineClient, base: BaseImage): Promise<string> {
-  const tree = await BASES[base]();
-  const [name, tag] = [`${PREFIX}-${base}`, await hashOf(tree)];
-  if (!(await hasImage(client, `${name}:${tag}`))) await importTree(client, name, tag, tree);
-  return `${name}:${tag}`;
+  const { tree, tag } = await treeOf(base);
+  const reference = await baseReference(base);
+  if (!(await hasImage(client, reference))) await importTree(client, `${PREFIX}-${base}`, tag, tree);
+  return reference;
 }
 
 async function busyboxTree(): Promise<ImageTree> {
@@ -78,6 +102,16 @@ async function bunTree(): Promise<ImageTree> {
     links: { ...shell.links, "usr/local/bin/bunx": "bun", "usr/bin/env": "../../bin/busybox" },
     directories: { ...shell.directories, "home/bun/app": 0o755 },
     changes: ["ENV PATH=/usr/local/bin:/usr/bin:/bin", "WORKDIR /home/bun/app", 'CMD ["bun"]'],
+  };
+}
+
+async function nodeTree(): Promise<ImageTree> {
+  const node = await ensureProgram("node", ["nodejs"]);
+  const shell = await busyboxTree();
+  return {
+    ...shell,
+    files: { ...shell.files, ...inPlace(await librariesOf(node)), "usr/bin/node": node },
+    changes: ["ENV PATH=/usr/bin:/bin", 'CMD ["node"]'],
   };
 }
 

@@ -11,6 +11,8 @@ import { ensureProgram, requireProgram, SetupError } from "../packages.ts";
 /** The time from the machine's start to its engine's first answer: 100 s with a processor for itself. */
 const START_TIMEOUT_MS = 1_200_000;
 const MEMORY = "3G";
+/** The detours around faults of real processors cost most where a processor is emulated. */
+const FAST = "mitigations=off";
 
 /**
  * Starts this machine's kind of engine on a machine that qemu emulates: with cgroup v2 and AppArmor, whatever this one has,
@@ -67,7 +69,14 @@ export async function startEmulatedEngine(): Promise<PrivateEngine> {
 function optionsOf({ kernel, initrd, disk }: EmulatedMachine, port: number): string[] {
   return [
     ["-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", MEMORY, "-nographic", "-no-reboot"],
-    ["-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet apparmor=1 security=apparmor"],
+    [
+      "-kernel",
+      kernel,
+      "-initrd",
+      initrd,
+      "-append",
+      `console=ttyS0 panic=-1 quiet apparmor=1 security=apparmor ${FAST}`,
+    ],
     // The disk stays as it is: changes go to a file that has no name.
     ["-drive", `file=${disk},if=virtio,format=raw`, "-snapshot"],
     ["-netdev", `user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:${port}-:${ENGINE_PORT}`],

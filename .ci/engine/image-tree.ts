@@ -37,6 +37,16 @@ export async function hasImage(client: EngineClient, reference: string): Promise
   }
 }
 
+/** Copies images from one engine to another. */
+export async function copyImages(from: EngineClient, to: EngineClient, references: readonly string[]): Promise<void> {
+  const query = new URLSearchParams(references.map((name): [string, string] => ["names", name]));
+  const saved = await from.request("GET", `/images/get?${query.toString()}`);
+  await to.progress("POST", "/images/load", {
+    body: await saved.blob(),
+    headers: { "content-type": "application/x-tar" },
+  });
+}
+
 /** Makes an image of one layer from files of this machine, without a registry or a build. */
 export async function importTree(client: EngineClient, name: string, tag: string, tree: ImageTree): Promise<void> {
   await withDirectory(async (directory) => {

@@ -25,9 +25,12 @@ export interface PrivateEngine {
  * Its images are in the system's temporary directory and stay for the next run.
  *
  * The engine is the one that this machine has, or gets from its Debian; or the `newest`, with the containerd image store
- * that new installations have.
+ * that new installations have. `more` are settings of its `daemon.json`.
  */
-export async function startPrivateEngine(kind: "installed" | "newest" = "installed"): Promise<PrivateEngine> {
+export async function startPrivateEngine(
+  kind: "installed" | "newest" = "installed",
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<PrivateEngine> {
   if (process.getuid?.() !== 0) {
     throw new SetupError(
       "No Docker engine answers. Start Docker, or point DOCKER_HOST at an engine (or run this as root, to get a private one).",
@@ -40,7 +43,7 @@ export async function startPrivateEngine(kind: "installed" | "newest" = "install
   await ensureProgram("docker", ["docker-cli"]);
   const root = kind === "newest" ? await newestRoot() : undefined;
   await using slot = await takeSlot();
-  await writeConfig(slot, kind === "newest" ? { features: { "containerd-snapshotter": true } } : {});
+  await writeConfig(slot, { ...more, ...(kind === "newest" && { features: { "containerd-snapshotter": true } }) });
   const { client, child } = await launchEngine(engineCommand(dockerd, slot.directory, root), slot.directory);
   const release = slot.keep();
   return {

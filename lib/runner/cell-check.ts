@@ -50,7 +50,7 @@ export class CellCheck {
     } catch (error) {
       this.#known.delete(key);
       if (!(error instanceof AppError)) throw error;
-      if (error.reason === "isolation_unavailable") throw cellsRefused(causeOf(error));
+      if (error.reason === "isolation_unavailable") throw cellsRefused(causeOf(error), runtime);
       if (error.reason === "engine_unavailable") throw error;
     }
   }

@@ -25,7 +25,7 @@ beforeEach(() => {
         const channel = new FakeChannel();
         channel.accept = () => refusal;
         channel.read = ({ onBytes }) =>
-          queueMicrotask(() => onBytes(encodeGateFrame({ type: "ready", version: 5, uid: 0, gid: 0 })));
+          queueMicrotask(() => onBytes(encodeGateFrame({ type: "ready", version: 6, uid: 0, gid: 0 })));
         channels.push(channel);
         return channel;
       },
@@ -46,19 +46,25 @@ test("CellCheck has a gate try with the image and the settings that matter, once
 });
 
 test("CellCheck asks a new engine again, and one that could not make cells each time", async () => {
-  refusal = cellsUnavailable("its containers are confined");
+  refusal = cellsUnavailable("its containers are confined", null);
   const refused = checks.check({}, "id").catch((error: unknown) => error);
   expect(await refused).toMatchObject({
     reason: "invalid_request",
     message: expect.stringContaining("its containers are confined"),
   });
+  const withRuntime = await checks.check({ runtime: "runsc" }, "id").catch((error: unknown) => error);
+  expect(withRuntime).toMatchObject({
+    message: expect.stringMatching(
+      /with the runtime "runsc" \(its containers are confined\); .*, or another "runtime"$/,
+    ),
+  });
   refusal = undefined;
   await checks.check({}, "id");
   await checks.check({}, "id");
-  expect(launched).toHaveLength(2);
+  expect(launched).toHaveLength(3);
   checks.forget();
   await checks.check({}, "id");
-  expect(launched).toHaveLength(3);
+  expect(launched).toHaveLength(4);
 });
 
 test("CellCheck passes on that the engine is away, and takes nothing from an image that does not start", async () => {

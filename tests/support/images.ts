@@ -1,6 +1,6 @@
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { baseImage, type BaseImage } from "../../.ci/engine/base-images.ts";
+import { baseImage, baseReference, type BaseImage } from "../../.ci/engine/base-images.ts";
 import { compile } from "../../.ci/engine/compile.ts";
 import { acquireEngine, type Engine } from "../../.ci/engine/engine.ts";
 import type { EngineClient } from "../../.ci/engine/engine-client.ts";
@@ -63,12 +63,13 @@ export async function fixture(name: FixtureName): Promise<string> {
 async function buildFixture(client: EngineClient, name: FixtureName): Promise<string> {
   const { base, chaos, probe }: Fixture = FIXTURES[name];
   const [program, linked] = probe === undefined ? (["chaos", chaos] as const) : (["probe", probe] as const);
-  const buildArgs: Record<string, string> = base === undefined ? {} : { BASE: await baseImage(client, base) };
+  const buildArgs: Record<string, string> = base === undefined ? {} : { BASE: await baseReference(base) };
   const sources = name === program ? [] : await sourcesIn(join(DIRECTORY, name));
   const programs = linked === undefined ? [] : await sourcesIn(join(DIRECTORY, program));
   const tag = await hashOfFiles([name, linked ?? "", JSON.stringify(buildArgs)], [...sources, ...programs]);
   const reference = `slipway-test/${name}:${tag}`;
   if (await hasImage(client, reference)) return reference;
+  if (base !== undefined) await baseImage(client, base);
   await withDirectory(async (directory) => {
     await cp(join(DIRECTORY, name), directory, { recursive: true });
     if (linked !== undefined) await compile(join(DIRECTORY, program), join(directory, program), linked);

@@ -1,11 +1,9 @@
 import { expect } from "bun:test";
 import { availableParallelism, loadavg } from "node:os";
+import { containerPace } from "../../.ci/engine/container-life.ts";
 import { acquiredEngine } from "../../.ci/engine/engine.ts";
-import type { EngineClient } from "../../.ci/engine/engine-client.ts";
 import { fixture } from "./images.ts";
 
-/** The life of a container (create, start, wait, remove) on the quiet machine that the limits of the tests are for. */
-const CONTAINER_MS = 600;
 /** A timeout for tests that must also end on a machine with much other work, in milliseconds; see `slowdown`. */
 export const BUSY_TIMEOUT_MS = 120_000;
 
@@ -34,7 +32,7 @@ const QUIET = 1.5;
  */
 export async function slowdown(): Promise<number> {
   const engine = await acquiredEngine();
-  const container = engine === undefined ? 0 : (await containerLife(engine.client)) / CONTAINER_MS;
+  const container = engine === undefined ? 0 : await containerPace(engine.client, await fixture("chaos"));
   const measured = Math.max(PACE, spin(), container, (loadavg()[0] ?? 0) / availableParallelism());
   recent = [...recent.filter(({ at }) => at > performance.now() - RECENT_MS), { at: performance.now(), measured }];
   const worst = Math.max(...recent.map((one) => one.measured));
@@ -83,18 +81,4 @@ function spin(): number {
   const used = processorTime();
   while (used() < SPIN_MS);
   return (performance.now() - started) / used();
-}
-
-async function containerLife(client: EngineClient): Promise<number> {
-  const image = await fixture("chaos");
-  const started = performance.now();
-  const created = await client.json("POST", "/containers/create", {
-    body: JSON.stringify({ Image: image, Entrypoint: ["true"], HostConfig: { NetworkMode: "none" } }),
-    headers: { "content-type": "application/json" },
-  });
-  const { Id } = created as { Id: string }; // the engine's own format
-  await client.request("POST", `/containers/${Id}/start`);
-  await client.json("POST", `/containers/${Id}/wait`);
-  await client.request("DELETE", `/containers/${Id}?force=1&v=1`);
-  return performance.now() - started;
 }

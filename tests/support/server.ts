@@ -106,7 +106,7 @@ export class TestServer implements AsyncDisposable {
     headers: Record<string, string> = {},
   ): Promise<Reply<T>> {
     const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
-    const response = await fetch(this.url + path, { method, headers, ...(text !== undefined && { body: text }) });
+    const response = await fetch(this.url + path, { method, headers, timeout: false, ...(text !== undefined && { body: text }) });
     const reply: unknown = await response.json();
     // Tests check the body themselves.
     return { status: response.status, headers: response.headers, body: reply as Reply<T>["body"] };
@@ -128,7 +128,8 @@ export class TestServer implements AsyncDisposable {
   /** Calls a function; an object is sent as JSON. */
   invoke(fn: Pick<Function, "id">, body: Bun.BodyInit | object = "", init: RequestInit = {}): Promise<Response> {
     const sent = isBodyInit(body) ? body : JSON.stringify(body);
-    return fetch(`${this.url}/v1/functions/${fn.id}/invoke`, { method: "POST", body: sent, ...init });
+    // A call on an emulated machine may take longer than the 5 min that Bun waits by default.
+    return fetch(`${this.url}/v1/functions/${fn.id}/invoke`, { method: "POST", body: sent, timeout: false, ...init });
   }
 
   async invocation(id: string): Promise<Invocation> {

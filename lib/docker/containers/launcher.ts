@@ -253,7 +253,7 @@ function refuseVolumes(fn: Function, { volumes }: ImageConfig): void {
  */
 function accepting(fn: Function, onReady: () => void): Channel["accept"] {
   return ({ uid, surroundings, why = "" }) => {
-    if (fn.isolation === "cell" && surroundings !== "cells") return cellsUnavailable(why);
+    if (fn.isolation === "cell" && surroundings !== "cells") return cellsUnavailable(why, fn.runtime);
     if (fn.sandbox === "strict" && uid === 0) {
       return new AppError(
         "entrypoint_failed",

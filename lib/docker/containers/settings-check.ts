@@ -40,7 +40,7 @@ export class SettingsCheck {
       if (network !== undefined && !ALWAYS.includes(network)) await this.#checkNetwork(network);
       if (settings.isolation === "cell") {
         const cause = this.#cellProblem();
-        if (cause !== null) throw cellsRefused(cause);
+        if (cause !== null) throw cellsRefused(cause, null);
       }
       if (runtime || cpus > CPUS.default || memory_bytes > MEMORY_BYTES.default) {
         checkMachine(settings, await engineSystem(this.#connection));

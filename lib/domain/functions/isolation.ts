@@ -139,23 +139,30 @@ function mostScratch(sizes: Sizes): number {
   return Math.max(0, Math.floor(left / (1 + 1 / CELL_DEV_SHARE)));
 }
 
-/** Returns the error for a body that asks for cells where the engine cannot make them; the cause is in plain words. */
-export function cellsRefused(cause: string): AppError {
+/**
+ * Returns the error for a body that asks for cells where the engine cannot make them; the cause is in plain words. The runtime
+ * is null if the function names none.
+ */
+export function cellsRefused(cause: string, runtime: string | null): AppError {
   return new AppError(
     "invalid_request",
-    `"isolation" cannot be "cell": this engine cannot make one (${cause}); give "container" for a fresh container for each ` +
-      'call, or "process" for a fresh process in a reused one',
+    `"isolation" cannot be "cell": this engine cannot make one${withRuntime(runtime)} (${cause}); give "container" for a fresh ` +
+      `container for each call, or "process" for a fresh process in a reused one${runtime === null ? "" : ', or another "runtime"'}`,
   );
+}
+
+function withRuntime(runtime: string | null): string {
+  return runtime === null ? "" : ` with the runtime ${quoted(runtime)}`;
 }
 
 /**
  * Returns the error for a call of a function with cells whose engine cannot make them, or no longer: it is never run with a
  * weaker isolation.
  */
-export function cellsUnavailable(cause: string): AppError {
+export function cellsUnavailable(cause: string, runtime: string | null): AppError {
   return new AppError(
     "isolation_unavailable",
-    `The function's isolation is "cell", and the engine cannot make one (${cause}): change the engine, or the function's ` +
+    `The function's isolation is "cell", and the engine cannot make one${withRuntime(runtime)} (${cause}): change the engine, or the function's ` +
       '"isolation" to "container" or "process"',
     { cause: new Error(cause) },
   );

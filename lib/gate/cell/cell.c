@@ -144,7 +144,7 @@ static void make(struct cell *cell, bool probing) {
   const bool wired = wire(cell, &wiring);
   const pid_t pid = wired ? clone_into_namespaces() : -1;
   if (pid == 0) run_init(&plan, &wiring, probing);
-  if (pid < 0) note_problem(wired ? "new namespaces" : "pipes", errno);
+  if (pid < 0) note_problem(wired ? "new namespaces" : "pipes of the function's user", errno);
   close_fd(&wiring.link);
   close_fd(&wiring.go);
   close_fd(&wiring.exec_errno);

@@ -24,14 +24,19 @@ static bool is_mount(const char *source, const char *target, const char *type, u
   return mount(source, target, type, flags, data) == 0;
 }
 
-/* Mounts the scratch space over the context's root, where the engine has made a mount point, and goes there. */
-static bool enter_scratch(const struct plan *plan) {
+/* Mounts the scratch space over the context's root, where the engine has made a mount point, and goes there. Returns what has
+ * failed, or NULL. */
+static const char *enter_scratch(const struct plan *plan) {
   char options[96];
   const unsigned long long bytes = cell_setting.scratch, files = bytes / 8192 > 256 ? bytes / 8192 : 256;
   snprintf(options, sizeof options, "mode=700,size=%llu,nr_inodes=%llu", bytes, files);
-  return is_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) && is_mount("tmpfs", cell_setting.context, "tmpfs", 0, options) &&
-         chdir(cell_setting.context) == 0 && mkdir(ROOT, 0700) == 0 && mkdir("work", 0700) == 0 && mkdir("files", 0700) == 0 &&
-         mkdir("upper", 0700) == 0 && chown("upper", plan->root_uid, plan->root_gid) == 0 && chmod("upper", plan->root_mode) == 0;
+  if (!is_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) return "mounts that no other namespace sees";
+  /* gVisor has no nr_inodes, and files without a bound would take the memory of the gate. */
+  if (!is_mount("tmpfs", cell_setting.context, "tmpfs", 0, options)) return "a tmpfs with a bound for its files";
+  const bool made = chdir(cell_setting.context) == 0 && mkdir(ROOT, 0700) == 0 && mkdir("work", 0700) == 0 &&
+                    mkdir("files", 0700) == 0 && mkdir("upper", 0700) == 0 &&
+                    chown("upper", plan->root_uid, plan->root_gid) == 0 && chmod("upper", plan->root_mode) == 0;
+  return made ? NULL : "the scratch space";
 }
 
 /* Mounts the root: an overlay on the container's, or that itself if it is read-only. With `xino` files have the device
@@ -110,7 +115,8 @@ static bool enter_root(void) {
  * gate writes to. */
 const char *mount_cell(const struct plan *plan, int places[PLACES]) {
   for (int i = 0; i < PLACES; i++) places[i] = -1;
-  if (!enter_scratch(plan)) return "the scratch space";
+  const char *failed = enter_scratch(plan);
+  if (failed != NULL) return failed;
   if (!mount_root(plan)) return "the root";
   for (int i = 0; i < plan->count; i++)
     if (!take(&plan->steps[i], i)) return plan->steps[i].path;

@@ -191,8 +191,9 @@ export class FunctionPreparation {
 
 /** Returns what an image can give at best: settings that are wrong with this are wrong with any image. */
 function mostHelpfulImage(given: Partial<Settings>): Partial<Settings> {
-  const { timeout_ms = 0 } = given;
-  const contract = contractOf(given) ?? (timeout_ms > COLLECTED_TIMEOUT_MS ? "http" : "stdio");
+  const { timeout_ms = 0, isolation = "container" } = given;
+  const long = isolation === "container" ? "http" : "files"; // a server has a container of its own
+  const contract = contractOf(given) ?? (timeout_ms > COLLECTED_TIMEOUT_MS ? long : "stdio");
   return { contract, memory_bytes: MEMORY_BYTES.max, warm_max: WARM_MAX.max };
 }
 

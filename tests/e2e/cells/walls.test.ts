@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
-import { TIMEOUT_MS } from "../../../lib/domain/limits.ts";
+import { COLLECTED_TIMEOUT_MS } from "../../../lib/domain/limits.ts";
 import { fixture } from "../../support/images.ts";
 import { eventually, PACE } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
@@ -8,7 +8,7 @@ import { isExpected, mayBeWeaker } from "./expected.ts";
 import { differences, isWeaker, normal, probe, type View } from "./probe.ts";
 
 /** The time for a call, and for a test of two. */
-const CALL_MS = Math.min(60_000 * PACE, TIMEOUT_MS.max);
+const CALL_MS = Math.min(60_000 * PACE, COLLECTED_TIMEOUT_MS);
 const TEST_MS = 90_000 * PACE;
 
 let image: string;

@@ -97,6 +97,10 @@ const INVALID: readonly (readonly [object, string])[] = [
   [{ labels: { [LONG]: "x" } }, `Invalid "labels": the key "${SHOWN}" has 256 characters: at most 255 are allowed`],
   [{ labels: { "a b": "x" } }, `Invalid "labels": the key "a b" contains a space or ${UNTEXT}`],
   [{ labels: { a: "\0" } }, `Invalid "labels": the value of "a" contains ${UNTEXT}`],
+  [
+    { isolation: "cell", timeout_ms: 900_001 },
+    '"timeout_ms" is 900001, and a function of the contract "files" may run for 900000 ms at most: lower it; a server that streams its answers can have the contract "http"',
+  ],
   [{ isolation: "vm" }, 'Invalid "isolation": it must be "container", "cell" or "process", but it is "vm"'],
   [
     { isolation: "container", max_calls: 5 },

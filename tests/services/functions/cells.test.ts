@@ -30,7 +30,7 @@ function servicesWithCells() {
   set.engine.onCheck = (settings, imageId) => {
     if (settings.isolation !== "cell") return;
     asked.push([settings, imageId]);
-    if (!state.able && imageId) throw cellsRefused(CAUSE);
+    if (!state.able && imageId) throw cellsRefused(CAUSE, null);
   };
   return { ...set, state };
 }
