@@ -12,9 +12,9 @@ import { type App, asFunction, bareApp, expressApp, expressBoot, runAsFunction, 
 const QUIET_MS = 400;
 /** Instances that wait, and for how long that is watched, in seconds. */
 const WAITING = 10;
-const WATCHED_S = 20;
+const WATCHED_S = 10;
 /** The time in which instances become calm and are frozen, in milliseconds. */
-const CALM_MS = 5_000;
+const CALM_MS = 4_000;
 
 /** Measures calls of functions that are servers: used once, used by many clients at once, and waiting. */
 export async function booted(bench: Bench): Promise<readonly Measurement[]> {
@@ -42,8 +42,8 @@ async function usedOnce({ docker, image, rounds }: Bench, app: App): Promise<rea
   const call = { name: "call, used once", run: () => invoke(server.url, fresh), settle: quiet };
   const reuse = { name: "reuse call", run: () => invoke(server.url, reused), settle: quiet };
   return [
-    await compareTimes("bootedBoot", { rounds, perRound: 5, sides: [call, { ...boot.operation, settle: quiet }] }),
-    await compareTimes("bootedReuse", { rounds, perRound: 5, sides: [call, reuse] }),
+    await compareTimes("bootedBoot", { rounds, perRound: 4, sides: [call, { ...boot.operation, settle: quiet }] }),
+    await compareTimes("bootedReuse", { rounds, perRound: 4, sides: [call, reuse] }),
   ];
 }
 
