@@ -54,7 +54,8 @@ async function rate({ docker, rounds }: Bench, row: "bootedRate" | "bootedRateBa
   const url = await runAsFunction(server, app);
   const requests = (name: string, address: string) => ({ name, measure: () => load(wrk, `${address}/`) });
   await load(wrk, `${url}/`);
-  return compareRates(row, rounds, [requests("calls", url), requests("by its address", direct.url)]);
+  // Awaited here, while both still run.
+  return await compareRates(row, rounds, [requests("calls", url), requests("by its address", direct.url)]);
 }
 
 /** Reads from the engine what the processes of waiting instances use; the gate is one of them. */
