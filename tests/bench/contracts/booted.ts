@@ -68,10 +68,11 @@ async function waiting({ docker }: Bench, app: App): Promise<Measurement> {
   await Bun.sleep(CALM_MS);
   const containers = await ownedContainers(client);
   const used = async () => {
-    const each = await Promise.all(containers.map((id) => usedNs(client, id)));
+    const each = await Promise.all(containers.map((name) => usedNs(client, name)));
     return each.reduce((sum, ns) => sum + ns, 0);
   };
   const before = await used();
+  if (before === 0) throw new Error("The engine does not say what processor time its containers have used");
   await Bun.sleep(WATCHED_S * 1000);
   const share = (await used()) - before;
   return figure("bootedIdle", [(share / (WATCHED_S * 1e9 * containers.length)) * 100], "% of a core each");
@@ -82,7 +83,8 @@ async function readyOf(url: string, fn: { readonly id: string }): Promise<number
   return reply.data.pool.ready;
 }
 
-async function usedNs(client: EngineClient, id: string): Promise<number> {
-  const stats = await client.json("GET", `/containers/${id}/stats?stream=false&one-shot=true`);
+/** Takes the name of a container as the engine lists it, with a slash in front. */
+async function usedNs(client: EngineClient, name: string): Promise<number> {
+  const stats = await client.json("GET", `/containers${name}/stats?stream=false&one-shot=true`);
   return (stats as { cpu_stats: { cpu_usage: { total_usage: number } } }).cpu_stats.cpu_usage.total_usage; // the engine's own format
 }
