@@ -6,21 +6,21 @@ import { createLogger } from "./lib/log.ts";
 import { VERSION } from "./lib/version.ts";
 
 /**
- * The server's own code is loaded by the commands that need it: the others start without it. All of it is in one module,
- * since the bundle has a piece for each that is imported by itself, and each piece makes the start longer.
+ * The server's own code is loaded by the commands that need it: the others start without it. It is in few modules, since the
+ * bundle has a piece for each that is imported by itself, and each piece makes the start longer.
  */
 const tasks: ServerTasks = {
   serve,
   backup: async (config, file) => {
-    const { backupDatabase } = await import("./lib/server/server.ts");
+    const { backupDatabase } = await import("./lib/server/tasks.ts");
     backupDatabase(config, file);
   },
   sweep: async (config) => {
-    const { sweep } = await import("./lib/server/server.ts");
+    const { sweep } = await import("./lib/server/tasks.ts");
     return sweep(config, loggerOf(config));
   },
   openApi: async (config, form) => {
-    const { openApi } = await import("./lib/server/server.ts");
+    const { openApi } = await import("./lib/server/tasks.ts");
     return openApi(config, { log: loggerOf(config), form });
   },
 };
@@ -51,6 +51,12 @@ async function serve(config: Config): Promise<number> {
       asked = true;
       resolve(name);
     });
+  }
+  try {
+    await Promise.race([promise, server.composed]);
+  } catch (error) {
+    await server.stop(0);
+    throw error;
   }
   log.info("stopping", { signal: await promise });
   await server.stop(config.drainMs);

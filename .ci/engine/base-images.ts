@@ -19,6 +19,8 @@ const BASES = {
   busybox: busyboxTree,
   /** Like `oven/bun:1`: Bun on a small Linux with a shell. */
   bun: bunTree,
+  /** Node.js of this machine and a shell. */
+  node: nodeTree,
   /** The C library, certificates and accounts; no shell. */
   distroless: distrolessTree,
   /** A shell and programs of Debian that know nothing of functions. */
@@ -100,6 +102,16 @@ async function bunTree(): Promise<ImageTree> {
     links: { ...shell.links, "usr/local/bin/bunx": "bun", "usr/bin/env": "../../bin/busybox" },
     directories: { ...shell.directories, "home/bun/app": 0o755 },
     changes: ["ENV PATH=/usr/local/bin:/usr/bin:/bin", "WORKDIR /home/bun/app", 'CMD ["bun"]'],
+  };
+}
+
+async function nodeTree(): Promise<ImageTree> {
+  const node = await ensureProgram("node", ["nodejs"]);
+  const shell = await busyboxTree();
+  return {
+    ...shell,
+    files: { ...shell.files, ...inPlace(await librariesOf(node)), "usr/bin/node": node },
+    changes: ["ENV PATH=/usr/bin:/bin", 'CMD ["node"]'],
   };
 }
 

@@ -42,16 +42,20 @@ interface FollowOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Prints what an invocation has printed so far. */
-export async function printOne(server: ApiClient, out: Output, id: string, prefix: string): Promise<void> {
+/** Prints what an invocation has printed so far, and returns the number of its pieces. */
+export async function printOne(server: ApiClient, out: Output, id: string, prefix: string): Promise<number> {
   const { entries, dropped_bytes } = await server.data<InvocationLogs>({
     method: "GET",
     path: `/v1/invocations/${id}/logs`,
   });
-  if (out.json) return out.value({ invocation_id: id, entries, dropped_bytes }, { compact: prefix !== "" });
+  if (out.json) {
+    out.value({ invocation_id: id, entries, dropped_bytes }, { compact: prefix !== "" });
+    return entries.length;
+  }
   const lines = new LogLines(out, prefix);
   lines.add(entries);
   lines.end();
+  return entries.length;
 }
 
 /** Prints what an invocation has printed and prints, until it ends. */

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { ConfigError } from "../config/config.ts";
-import { messageOf } from "../domain/errors.ts";
+import { fileProblem } from "./file-problem.ts";
 
 /** Reads a whole number from 1. */
 export function count(text: string): number {
@@ -26,6 +26,6 @@ export async function contentOf(value: string): Promise<Uint8Array<ArrayBuffer>>
   try {
     return new Uint8Array(await process.getBuiltinModule("node:fs/promises").readFile(file));
   } catch (error) {
-    throw new ConfigError(`Cannot read "${file}": ${messageOf(error)}`, { cause: error });
+    throw new ConfigError(`Cannot read "${file}": ${fileProblem(error)}`, { cause: error });
   }
 }

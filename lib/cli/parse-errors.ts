@@ -29,16 +29,38 @@ export function parseError(root: CommandUnknownOpts, { code, message }: Commande
       const [flag = "", value = ""] = quoted.split(/, | /).slice(-2);
       return new ConfigError(`No value after ${flag}: use ${flag} ${value.replace(/^<|>$/g, "")}`);
     }
+    case "commander.missingMandatoryOptionValue": {
+      const [flag = "", value = ""] = quoted.split(/, | /).slice(-2);
+      const use = [path, usageOf(command), flag, value.replace(/[<>.]/g, "").toUpperCase()].filter(Boolean).join(" ");
+      return new ConfigError(`No ${flag}: use slipway ${use}`);
+    }
+    case "commander.invalidArgument":
+      return invalidValue(message);
     default:
-      return new ConfigError(
-        capitalized(
-          message
-            .replace(/^error: /, "")
-            .replaceAll("\n", " ")
-            .replaceAll("'", '"'),
-        ),
-      );
+      return otherError(message);
   }
+}
+
+/** Returns the error for a value of an option or of an argument. */
+function invalidValue(message: string): ConfigError {
+  const [, option, ofOption, adviceForOption] =
+    /^error: option '(.*?)' argument '(.*)' is invalid\. ?(.*)$/s.exec(message) ?? [];
+  const [, ofArgument, argument, adviceForArgument] =
+    /^error: command-argument value '(.*)' is invalid for argument '(.*?)'\. ?(.*)$/s.exec(message) ?? [];
+  const name = option === undefined ? argument : /--[a-z-]+/.exec(option)?.[0];
+  const value = ofOption ?? ofArgument;
+  if (name === undefined || value === undefined) return otherError(message);
+  const advice = (adviceForOption ?? adviceForArgument ?? "").replace(/^Allowed choices are /, "give one of ");
+  const words = advice.charAt(0).toLowerCase() + advice.slice(1).replace(/\.$/, "");
+  return new ConfigError(`Invalid ${name} ${JSON.stringify(value)}: ${words}`);
+}
+
+function otherError(message: string): ConfigError {
+  const plain = message
+    .replace(/^error: /, "")
+    .replaceAll("\n", " ")
+    .replaceAll("'", '"');
+  return new ConfigError(plain.charAt(0).toUpperCase() + plain.slice(1));
 }
 
 /** Returns the command that the arguments lead to: the program itself, or one of its commands, or one of theirs. */
@@ -84,8 +106,4 @@ function unknownCommand(text: string, names: readonly string[], path?: string): 
   return new ConfigError(
     `Unknown command ${JSON.stringify(prefix + text)}: did you mean "${prefix}${closest(text, names)}"?`,
   );
-}
-
-function capitalized(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -154,3 +154,19 @@ function bytesOfGroups(text: string, last: boolean): number[] | undefined {
   });
   return bytes.includes(undefined) ? undefined : bytes.flatMap((group) => [...(group ?? [])]);
 }
+
+/** Returns an IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) as the IPv4 address in it; any other as it is. */
+export function unmapped(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, "");
+}
+
+/** Returns whether an address or a host name can only mean this machine. */
+export function isLoopback(host: string): boolean {
+  const name = unmapped(host.toLowerCase().replace(/^\[|\]$/g, ""));
+  return (
+    name === "localhost" ||
+    /^(?:[a-z0-9_-]+\.)+localhost$/.test(name) ||
+    name === "::1" ||
+    /^127(?:\.\d{1,3}){3}$/.test(name)
+  );
+}

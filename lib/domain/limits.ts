@@ -13,6 +13,8 @@ export const BOOT_TIMEOUT_MS = { default: 60_000, min: 100, max: 15 * 60_000 } a
 export const IDLE_TIMEOUT_MS = { min: 100, max: 24 * 3_600_000 } as const;
 /** Calls that one instance of the contract `http` serves at the same time: each is a stream of its gate. */
 export const CONCURRENCY = { default: 1, max: 64 } as const;
+/** Output of the contract `stdio` up to this size waits for the end of its function, whose exit code decides on the answer. */
+export const STREAMED_FROM_BYTES = 64 * KIB;
 /** TCP ports, and the one that servers use that are told none: Cloud Run, Knative and OpenFaaS all mean 8080. */
 export const PORT = { default: 8080, min: 1, max: 65_535 } as const;
 /** The path by which a server of the contract `http` says that it is ready. */

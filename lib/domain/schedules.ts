@@ -212,7 +212,12 @@ function readTimetable(cron: string, timezone: string): Timetable {
   try {
     return timetableOf(cron, timezone);
   } catch (error) {
-    const why = messageOf(error).replace(/^CronPattern: /, "");
+    const said = messageOf(error)
+      .replace(/^CronPattern: /, "")
+      .replace(/\.+$/, "");
+    const fields = cron.trim().split(/\s+/).length;
+    // The library would also take seconds and years.
+    const why = said.includes("exactly five") ? `it has ${fields} field${fields === 1 ? "" : "s"}` : said;
     throw new AppError(
       "invalid_request",
       `Invalid "cron" ${quoted(cron, CRON_LENGTH)}: ${why}. Give five fields such as "30 2 * * *": minute, hour, day, month, day of the week.`,

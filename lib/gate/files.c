@@ -17,7 +17,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-enum { PLACE_CONTEXT = 1, PLACE_SECRETS = 2 };
+enum { PLACE_CONTEXT = 1, PLACE_SECRETS = 2, PLACE_WATCHDOG_SECRETS = 3 };
 enum { NEW_FILE = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC };
 
 static char path[PATH_MAX];
@@ -136,18 +136,19 @@ bool make_files(bool empty_body, bool body_file) {
   return !empty_body || write_body((const uint8_t *)"{}", 2);
 }
 
-/* Opens the directory for secrets. A secret must never reach a disk, so it has to be a tmpfs. */
-static int open_secrets(void) {
+/* Opens a directory for secrets. A secret must never reach a disk, so it has to be a tmpfs. */
+static int open_secrets(uint8_t place) {
   struct statfs found;
-  int fd = cells_are_on() ? fcntl(cell_place(SECRETS_ROOT), F_DUPFD_CLOEXEC, 3) : open(SECRETS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  const char *directory = place == PLACE_SECRETS ? SECRETS : WATCHDOG_SECRETS;
+  int fd = cells_are_on() ? fcntl(cell_place(SECRETS_ROOT), F_DUPFD_CLOEXEC, 3) : open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0 || (fstatfs(fd, &found) == 0 && found.f_type == TMPFS_MAGIC)) return fd;
   close(fd);
   errno = ENODEV;
   return -1;
 }
 
-static int make_secret(const char *name) {
-  int directory = open_secrets();
+static int make_secret(uint8_t place, const char *name) {
+  int directory = open_secrets(place);
   secrets_given = true;
   if (directory < 0) return -1;
   int fd = make_at(directory, name, 0444);
@@ -162,7 +163,7 @@ static uint8_t stage_of(uint8_t place) { return place == PLACE_CONTEXT ? FAILED_
 /* Makes a file for the function and leaves it open, as more of it may follow. */
 static void make_file(uint8_t place, const char *name) {
   close_fd(&filling.fd);
-  filling.fd = place == PLACE_CONTEXT ? make_at(context_fd, name, 0666) : make_secret(name);
+  filling.fd = place == PLACE_CONTEXT ? make_at(context_fd, name, 0666) : make_secret(place, name);
   filling.place = place;
   strcpy(filling.name, name);
   if (filling.fd < 0) fail(errno == EEXIST ? FAILED_FRAMES : stage_of(place), errno);
@@ -174,7 +175,7 @@ bool take_file(const uint8_t *payload, uint32_t length) {
   const uint32_t name_length = length < 3 ? 0 : get16(payload + 1);
   if (name_length == 0 || name_length > NAME_MAX || length < 3 + name_length) return false;
   const uint8_t place = payload[0];
-  if (place != PLACE_SECRETS && (place != PLACE_CONTEXT || given.boot)) return false;
+  if (place != PLACE_SECRETS && place != (given.boot ? PLACE_WATCHDOG_SECRETS : PLACE_CONTEXT)) return false;
   memcpy(name, payload + 3, name_length);
   name[name_length] = '\0';
   if (strlen(name) != name_length || strchr(name, '/') != NULL) return false;

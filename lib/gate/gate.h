@@ -29,7 +29,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { VERSION = 5, HEADER = 5, PAYLOAD_MAX = 65536 };
+enum { VERSION = 6, HEADER = 5, PAYLOAD_MAX = 65536 };
 /* Frames from the server. */
 enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04, ENV_DEFAULT = 0x0B };
 enum { BOOT = 0x05, OPEN = 0x06, APP_DATA = 0x07, APP_CREDIT = 0x08, APP_CLOSE = 0x09, FINISH = 0x0A, CALL = 0x0C };
@@ -43,6 +43,8 @@ enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRA
 #define PATIENCE_US (30 * 1000000ULL)
 /* The tmpfs for secrets that the server has mounted. */
 #define SECRETS "/run/secrets"
+/* The same for images of OpenFaaS, whose functions look for theirs here. */
+#define WATCHDOG_SECRETS "/var/openfaas/secrets"
 
 /* ---- main.c: start-up and the poll loop ---- */
 
@@ -168,14 +170,19 @@ void forget_function(void);
 
 /* ---- contracts/stdio.c: the function's stdin, and its stdout as the answer ---- */
 
+/* The length of a body that an empty piece ends, and the limit of a response that has none. */
+#define UNKNOWN_LENGTH UINT32_MAX
+#define NO_LIMIT UINT32_MAX
 int open_input(int *function_end);
 void adopt_input(int fd);
-void begin_input(uint32_t length);
+void begin_streams(uint32_t length);
 bool take_input(const uint8_t *bytes, uint32_t length, uint32_t left);
 void feed_input(void);
 int waiting_input(void);
 void close_input(void);
 void send_credit(void);
+bool take_credit(const uint8_t *payload, uint32_t length);
+bool output_may_flow(void);
 ssize_t read_output(int fd);
 bool output_was_too_much(void);
 void reset_streams(void);

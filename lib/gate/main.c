@@ -153,7 +153,7 @@ static void take_events(void) {
       {.fd = STDIN_FILENO, .events = early ? POLLRDHUP : POLLIN},
       {.fd = STDOUT_FILENO, .events = sent ? 0 : POLLOUT},
       {.fd = signals, .events = POLLIN},
-      {.fd = reading ? log_fd(0) : -1, .events = POLLIN},
+      {.fd = reading && (!given.stdio || output_may_flow()) ? log_fd(0) : -1, .events = POLLIN},
       {.fd = reading ? log_fd(1) : -1, .events = POLLIN},
       {.fd = waiting_input(), .events = POLLOUT},
   };

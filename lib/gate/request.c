@@ -15,12 +15,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FLAG_AGAIN = 1, FLAG_BODY_FILE = 2 };
+enum { FLAG_AGAIN = 1, FLAG_BODY_FILE = 2, FLAG_OPEN_BODY = 4 };
 
 static uint8_t in[2 * (HEADER + PAYLOAD_MAX)];
 static size_t in_used;
 
-static uint32_t body_left, extras_left; /* bytes of BODY, and frames of ENV and FILE, still to come */
+static uint32_t body_left, extras_left; /* bytes of BODY, or UNKNOWN_LENGTH, and frames of ENV and FILE, still to come */
 static uint32_t grace, response_most;
 
 static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length);
@@ -52,7 +52,8 @@ void receive(void) {
   in_used -= at; /* one move for each read, not for each frame: many small frames stay cheap */
   memmove(in, in + at, in_used);
   if (secret || extras_left > 0) explicit_bzero(in + in_used, at);
-  if (!given.boot && (phase() == RUNNING || phase() == DRAINING) && in_used > 0 && !request_is_unread()) fail(FAILED_FRAMES, EPROTO);
+  const bool is_complete = !given.boot && !given.stdio && !request_is_unread();
+  if (is_complete && (phase() == RUNNING || phase() == DRAINING) && in_used > 0) fail(FAILED_FRAMES, EPROTO);
 }
 
 /* Reads from the server and forgets it. Whatever the buffer holds by now is of no use either. */
@@ -76,14 +77,16 @@ static void start_when_complete(void) {
   if (extras_left > 0 || (body_left > 0 && !given.stdio)) return;
   close_request_files();
   start_function();
-  if (given.stdio && phase() == RUNNING) begin_input(body_left);
+  if (given.stdio && phase() == RUNNING) begin_streams(body_left);
   if (given.boot && phase() == RUNNING) begin_boot();
 }
 
 /* Takes REQUEST. Returns false if the frame is not of the form that PROTOCOL.md gives it. */
 static bool take_request(const uint8_t *payload, uint32_t length) {
   if (cell_setting.wanted && !cells_are_on()) leave(); /* never in anything weaker: READY has said so */
-  if (length < 29 || payload[24] > (FLAG_AGAIN | FLAG_BODY_FILE)) return false;
+  const uint8_t flags = length < 29 ? 0 : payload[24];
+  if (length < 29 || flags > (FLAG_AGAIN | FLAG_BODY_FILE | FLAG_OPEN_BODY)) return false;
+  if ((flags & FLAG_OPEN_BODY) != 0 && (!given.stdio || get32(payload + 16) != 0)) return false;
   const uint32_t root_length = get16(payload + 25);
   if (length < 29 + root_length) return false;
   const uint32_t id_length = get16(payload + 27 + root_length);
@@ -97,11 +100,11 @@ static bool take_request(const uint8_t *payload, uint32_t length) {
   grace = get32(payload + 4);
   response_most = get32(payload + 8);
   limit_logs(get32(payload + 12));
-  body_left = get32(payload + 16);
+  body_left = (flags & FLAG_OPEN_BODY) != 0 ? UNKNOWN_LENGTH : get32(payload + 16);
   extras_left = get32(payload + 20);
-  allow_another((payload[24] & FLAG_AGAIN) != 0 && is_reusable());
+  allow_another((flags & FLAG_AGAIN) != 0 && is_reusable());
   if (!make_context()) return true;
-  if (!given.stdio && !make_files(body_left == 0, (payload[24] & FLAG_BODY_FILE) != 0)) return true;
+  if (!given.stdio && !make_files(body_left == 0, (flags & FLAG_BODY_FILE) != 0)) return true;
   enter(RECEIVING);
   start_when_complete();
   return true;
@@ -134,7 +137,8 @@ static bool take_extra(uint8_t type, const uint8_t *payload, uint32_t length) {
 static bool take_body(const uint8_t *payload, uint32_t length) {
   if (given.stdio) {
     if (body_left == 0 || length > body_left) return false;
-    body_left = length == 0 ? 0 : body_left - length;
+    if (length == 0) body_left = 0;
+    else if (body_left != UNKNOWN_LENGTH) body_left -= length;
     return take_input(payload, length, body_left);
   }
   if (length == 0 || length > body_left) return false;
@@ -145,7 +149,8 @@ static bool take_body(const uint8_t *payload, uint32_t length) {
 
 static void take_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
   bool taken = false;
-  if (phase() == WAITING && given.boot) taken = type == BOOT && take_boot(payload, length);
+  if (given.stdio && type == APP_CREDIT) taken = take_credit(payload, length);
+  else if (phase() == WAITING && given.boot) taken = type == BOOT && take_boot(payload, length);
   else if (phase() == WAITING) taken = type == REQUEST && take_request(payload, length);
   else if (phase() == RECEIVING && extras_left > 0) taken = take_extra(type, payload, length);
   else if (given.boot) taken = take_instance_frame(type, payload, length);

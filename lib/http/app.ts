@@ -30,8 +30,10 @@ import { buildsRoutes } from "./api/builds/builds.ts";
 import { callbackSecretRoutes, functionSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { manualRoutes } from "./docs/routes.ts";
+import { COMPLETE } from "./wire/envelope.ts";
 import { answeringErrors, errorHandler, refusing, type RequestId } from "./wire/errors.ts";
 import { functionsRoutes } from "./api/functions.ts";
+import { type Serving, servingOf } from "./front/serving.ts";
 import { invocationsRoutes } from "./api/invocations.ts";
 import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
@@ -99,11 +101,16 @@ const DEPLOYING = { read: ["deploy", "read"], write: ["deploy"] } as const;
 const CALLING = { read: ["read"], write: ["invoke"] } as const;
 const ADMINISTERING = { read: ["admin"], write: ["admin"] } as const;
 
+/** An app, and what is served of it. */
+export interface ServedApp extends Serving {
+  readonly app: AnyElysia;
+}
+
 /** Creates the whole HTTP API. */
-export function createApp(services: AppServices): AnyElysia {
+export function createApp(services: AppServices): ServedApp {
   const { functions, routes, metrics } = services;
   const nowhere = "No such path: GET /docs has the manual, GET /swagger the API, and functions are called below /r";
-  const { base, guard, tools, calls } = begin(services, () => app, nowhere);
+  const { base, guard, tools, calls, raw } = begin(services, () => app, nowhere);
   const app: AnyElysia = base
     .use(functionsRoutes(guard("/v1/functions", DEPLOYING), functions, tools))
     .use(versionsRoutes(guard("/v1/functions", DEPLOYING), services.versions))
@@ -125,14 +132,14 @@ export function createApp(services: AppServices): AnyElysia {
     .use(callRoutes(routes, calls))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);
-  return app;
+  return { app, ...servingOf(app, raw) };
 }
 
 /** Creates the part of the HTTP API that is for everyone: the routes of functions, and the health of the server. */
-export function createPublicApp(services: AppServices): AnyElysia {
-  const { base, calls } = begin(services, () => app, "No such path: functions are called below /r");
+export function createPublicApp(services: AppServices): ServedApp {
+  const { base, calls, raw } = begin(services, () => app, "No such path: functions are called below /r");
   const app: AnyElysia = base.use(callRoutes(services.routes, calls)).use(publicHealthRoutes(services.status));
-  return app;
+  return { app, ...servingOf(app, raw) };
 }
 
 /**
@@ -160,17 +167,15 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const submissions = new Submissions(services);
   const calls = { ...services, submissions, readBody, beginUpload, requestId, server, request_bytes };
   const hosts = hostRoutes(services.routes, { ...calls, watch });
-  const base = new Elysia({
-    normalize: false,
-    handler: { standardHostname: false },
-    serve: { routes: rawPathRoutes({ nowhere, dispatch, isForHost: hosts.isFor, refuse: refusing(answerError) }) },
-  })
+  const base = new Elysia({ normalize: false, handler: { standardHostname: false } })
     // Around all handlers, those that Elysia gives to Bun directly among them.
     .wrap((next, request) => (hosts.isFor(request) ? hosts.answer : next))
     .mapResponse({ as: "global" }, ({ request, set, responseValue }) => {
       watch(request);
-      requestId(set);
-      if (responseValue instanceof Response) takeHeaders(responseValue, set);
+      if (set.headers !== COMPLETE) {
+        requestId(set);
+        if (responseValue instanceof Response) takeHeaders(responseValue, set);
+      }
     })
     .use(errorHandler(answerError));
   return {
@@ -183,5 +188,6 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
     }),
     tools: { ...services, requestId, server },
     calls,
+    raw: rawPathRoutes({ nowhere, dispatch, isForHost: hosts.isFor, refuse: refusing(answerError) }),
   };
 }

@@ -31,10 +31,10 @@ export async function handOver(call: Call, instance: PoolInstance, options: Hand
   }
   const exchange = BY_NAME[contract].exchange(call, clock.now());
   return instance.serve({
+    response_limit: response_bytes,
     ...(exchange instanceof Promise ? await exchange : exchange),
     ...common,
     id: call.id,
-    response_limit: response_bytes,
     log_limit: log_bytes ?? options.log_bytes,
     again: max_calls === 0 || instance.calls + 1 < max_calls,
     context_root: context_path,

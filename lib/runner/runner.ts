@@ -263,7 +263,7 @@ export class Runner implements AsyncDisposable {
       // One that boots may serve other calls besides.
       void run.reusable.then((reusable) => (reusable || boots) && this.#pools.giveBack(instance, reusable));
       // An answer that streams goes on after this.
-      if (boots) void run.ended.finally(leave);
+      if (boots || run.outcome.response?.body instanceof ReadableStream) void run.ended.finally(leave);
       else leave();
       return run;
     } catch (error) {

@@ -14,12 +14,16 @@ export interface Capability<Services extends object = object> {
   readonly drain?: (graceMs: number) => Promise<void>;
 }
 
-/** The tools that the capabilities of one server share. */
-export interface Tools {
+/** The tools that everything in one server shares. */
+export interface Ground {
   readonly config: Config;
   readonly log: Logger;
   readonly clock: Clock;
-  readonly metrics: Metrics;
-  /** Releases what a capability owns, last made first. */
+  /** Releases what was made, last made first. */
   readonly stack: AsyncDisposableStack;
+}
+
+/** The tools of the capabilities. */
+export interface Tools extends Ground {
+  readonly metrics: Metrics;
 }

@@ -1,4 +1,3 @@
-import type { AnyElysia } from "elysia";
 import { type AppServices, createApp, createPublicApp } from "../http/app.ts";
 import { RateLimits } from "../http/calls/rate-limits.ts";
 import { BodyMemory } from "../http/calls/body-memory.ts";
@@ -8,28 +7,27 @@ import { createAccess } from "./access.ts";
 import { createBuilds } from "./images/builds.ts";
 import { createCallbacks } from "./callbacks.ts";
 import { createCalls } from "./calls.ts";
-import type { Capability, Tools } from "./capability.ts";
+import { Metrics } from "../metrics.ts";
+import type { Capability, Ground, Tools } from "./capability.ts";
 import { createCatalogue } from "./catalogue.ts";
 import type { Data } from "./data.ts";
 import { createPlatform, type RunnerLinks } from "./platform.ts";
 import { createProcess } from "./process.ts";
+import type { Apps } from "./ports/listen.ts";
 import { createWork } from "./work.ts";
 
 /** A server that was put together and not started. */
-export interface Composition {
-  readonly app: AnyElysia;
-  /** The app of the public listener; undefined without one. */
-  readonly publicApp: AnyElysia | undefined;
+export interface Composition extends Apps {
   readonly slowReaders: SlowReaders;
   /** In the order in which they are prepared, started and drained. */
   readonly capabilities: readonly Capability[];
-  /** The API key if it was made now. */
-  readonly new_key: string | undefined;
 }
 
-/** Puts a server together. Throws a `ConfigError`. */
-export async function compose(tools: Tools, data: Data): Promise<Composition> {
-  const { config, log, clock, metrics, stack } = tools;
+/** Puts a server together. */
+export async function compose(ground: Ground, data: Data): Promise<Composition> {
+  const { config, log, clock, stack } = ground;
+  const metrics = new Metrics();
+  const tools: Tools = { ...ground, metrics };
   // The runner is made first, and calls services that are made with it.
   const links: RunnerLinks = {
     credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),
@@ -49,7 +47,7 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
   const callbacks = createCallbacks(tools, data);
   const services = { ...platform.services, ...catalogue.services, ...calls.services, ...callbacks.services };
   const work = createWork(tools, data, { ...services, bodyMemory });
-  const access = await createAccess(tools, data, services);
+  const access = createAccess(tools, data, services);
   const builds = createBuilds(tools, data, { ...platform.services, ...catalogue.services });
   const serverProcess = createProcess(tools, data, services);
   const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
@@ -77,6 +75,5 @@ export async function compose(tools: Tools, data: Data): Promise<Composition> {
     publicApp: config.publicPort === null ? undefined : createPublicApp(appServices),
     slowReaders,
     capabilities: [calls, platform, catalogue, builds, work, callbacks, access, serverProcess],
-    new_key: access.new_key,
   };
 }

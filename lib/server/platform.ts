@@ -3,7 +3,6 @@ import type { Platform } from "../runner/platform.ts";
 import { Runner, type RunnerOptions } from "../runner/runner.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
-import { readEngineAddress } from "./engine-certificates.ts";
 
 /** The calls that the runner and its platform make to the rest of the server. */
 export type RunnerLinks = Pick<
@@ -15,7 +14,7 @@ export type RunnerLinks = Pick<
 /** Composes the platform and its runner. The only place that knows which platform it is. */
 export async function createPlatform(
   { config, log, clock, metrics, stack }: Tools,
-  { store }: Data,
+  { store, engine }: Data,
   { onSwept, onRoom, secretsFor, ...images }: RunnerLinks,
 ): Promise<Capability<{ platform: Platform; runner: Runner }>> {
   const platform: Platform = stack.use(
@@ -25,7 +24,7 @@ export async function createPlatform(
       clock,
       metrics,
       owner: await store.settings.ownerId(),
-      engine: await readEngineAddress(config, { clock, log }),
+      engine,
       engine_timeout_ms: config.engineTimeoutMs,
       pull_timeout_ms: config.pullTimeoutMs,
       build_bytes: config.buildBytes,

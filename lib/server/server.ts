@@ -1,23 +1,17 @@
-import { existsSync } from "node:fs";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { requireGates } from "../docker/containers/gate-binary.ts";
-import { removeLeftovers } from "../docker/containers/leftovers.ts";
-import { DOCUMENT_PATHS, type DocumentForm } from "../http/openapi/forms.ts";
+import { frontOf } from "../http/front/front.ts";
 import type { Logger } from "../log.ts";
-import { Metrics } from "../metrics.ts";
-import { backup } from "../store/sqlite/backup.ts";
-import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
-import type { Tools } from "./capability.ts";
-import { compose, type Composition } from "./compose.ts";
-import { openData, temporaryData } from "./data.ts";
-import { readEngineAddress } from "./engine-certificates.ts";
-import { listen, type Listeners } from "./ports/listen.ts";
+import type { Ground } from "./capability.ts";
+import type { Composition } from "./compose.ts";
+import { type Data, openData } from "./data.ts";
+import { type Apps, listen, type Listeners } from "./ports/listen.ts";
 
 /**
- * The time from opening the ports to starting the work in the background, in milliseconds. Clients that wait for the
- * port get their answers first: the modules for the engine take 10 ms to load. A call that comes earlier waits until
- * the engine is known.
+ * The time from opening the ports to putting the server together, and from there to starting the work in the background, in
+ * milliseconds. Clients that wait for the port get their answers first: all modules together take 50 ms to load, and those for
+ * the engine 10 more. The first request for anything but the server's health does not wait for that time.
  */
 const FIRST_ANSWERS_MS = 10;
 /** The time from the end of the drain until the last answer is on the wire, in milliseconds. */
@@ -30,85 +24,114 @@ export interface Server extends AsyncDisposable {
   readonly public_url: string | undefined;
   /** The API key if it was made at this start; it is shown once. */
   readonly new_key: string | undefined;
+  /** Settles when the server is put together. If it rejects, the server answers nothing and has to be stopped. */
+  readonly composed: Promise<unknown>;
   /** Closes the ports, waits at most so many milliseconds for running calls, then ends them and releases everything. */
   stop(graceMs: number): Promise<void>;
 }
 
-/** Puts the server together and starts it. Throws a `ConfigError` or a `StoreError`. */
+/**
+ * Starts a server. What may be wrong with its configuration, its database or its ports shows before they are open. Then it answers
+ * that it is up; everything else waits until it is put together. Throws a `ConfigError` or a `StoreError`.
+ */
 export async function start(
   config: Config,
   options: { readonly log: Logger; readonly clock?: Clock },
 ): Promise<Server> {
   const { log, clock = systemClock } = options;
   await requireGates();
-  await using stack = new AsyncDisposableStack();
-  const tools: Tools = { config, log, clock, metrics: new Metrics(), stack };
-  const composition = await compose(tools, await openData(tools));
-  const { capabilities, new_key } = composition;
-  for (const each of capabilities) await each.prepare?.();
-  const { url, public_url, close } = await listen(composition, tools);
-  const cancelStart = clock.after(FIRST_ANSWERS_MS, () => {
-    for (const each of capabilities) each.start?.();
-  });
-  stack.defer(cancelStart);
-  const owned = stack.move();
-  const end = (graceMs: number) => stop(close, composition, owned, clock, graceMs);
-  return { url, public_url, new_key, stop: end, [Symbol.asyncDispose]: () => end(0) };
+  await using made = new AsyncDisposableStack();
+  const stack = made.use(new AsyncDisposableStack());
+  const ground: Ground = { config, log, clock, stack };
+  const data = await openData(ground);
+  const whole = new Whole(ground, data, (composition) => ports.serve(composition));
+  const front = (name: keyof Apps) => {
+    const app = async () => (await whole.now())[name] ?? noApp(name);
+    return frontOf(app, () => clock.invocationId());
+  };
+  const ports: Listeners = made.use(await listen({ app: front("app"), publicApp: front("publicApp") }, ground));
+  whole.soon();
+  const owned = made.move();
+  const stop = async (graceMs: number): Promise<void> => {
+    await end(whole, ports, clock, graceMs);
+    await owned[Symbol.asyncDispose]();
+  };
+  const { url, public_url } = ports;
+  const { composed } = whole;
+  return { url, public_url, new_key: data.api_key.made, composed, stop, [Symbol.asyncDispose]: () => stop(0) };
 }
 
-async function stop(
-  close: Listeners["close"],
-  { capabilities, slowReaders }: Composition,
-  owned: AsyncDisposable,
-  clock: Clock,
-  graceMs: number,
-): Promise<void> {
-  const end = clock.monotonic() + graceMs;
-  const answered = close();
+/** A port has its app if it is open. */
+function noApp(name: keyof Apps): never {
+  throw new Error(`There is no ${name}`);
+}
+
+/** Everything behind the ports. It is put together once, when it is needed. */
+class Whole {
+  readonly #ground: Ground;
+  readonly #data: Data;
+  readonly #serve: (composition: Composition) => void;
+  readonly #composed = Promise.withResolvers<Composition>();
+  #begun = false;
+  #stopped = false;
+  /** Cancels what is to be done next. */
+  #cancel: () => void = () => undefined;
+
+  /** `serve` is called when it is put together. */
+  constructor(ground: Ground, data: Data, serve: (composition: Composition) => void) {
+    this.#ground = ground;
+    this.#data = data;
+    this.#serve = serve;
+    // Whoever waits for it has the error.
+    this.#composed.promise.catch(() => undefined);
+  }
+
+  get composed(): Promise<Composition> {
+    return this.#composed.promise;
+  }
+
+  /** Puts it together when the first answers are out. */
+  soon(): void {
+    this.#cancel = this.#ground.clock.after(FIRST_ANSWERS_MS, () => void this.now());
+  }
+
+  /** Puts it together now, unless that was begun. */
+  now(): Promise<Composition> {
+    if (!this.#begun) {
+      this.#begun = true;
+      this.#cancel();
+      this.#compose().then(this.#composed.resolve, this.#composed.reject);
+    }
+    return this.composed;
+  }
+
+  /** Begins nothing more, and returns what was put together, if anything was. */
+  async stopped(): Promise<Composition | undefined> {
+    this.#stopped = true;
+    this.#cancel();
+    return this.#begun ? this.composed.catch(() => undefined) : undefined;
+  }
+
+  async #compose(): Promise<Composition> {
+    // Most of the code, and with it most of the time.
+    const { compose } = await import("./compose.ts");
+    const composition = await compose(this.#ground, this.#data);
+    const { capabilities } = composition;
+    for (const each of capabilities) await each.prepare?.();
+    this.#serve(composition);
+    if (this.#stopped) return composition;
+    this.#cancel = this.#ground.clock.after(FIRST_ANSWERS_MS, () => {
+      for (const each of capabilities) each.start?.();
+    });
+    return composition;
+  }
+}
+
+async function end(whole: Whole, ports: Listeners, clock: Clock, graceMs: number): Promise<void> {
+  const last = clock.monotonic() + graceMs;
+  const answered = ports.close();
+  const { capabilities = [], slowReaders } = (await whole.stopped()) ?? {};
   await Promise.all(capabilities.map(async (each) => each.drain?.(graceMs)));
   await Promise.race([answered, Bun.sleep(FLUSH_MS)]);
-  await slowReaders.settled(end - clock.monotonic());
-  await owned[Symbol.asyncDispose]();
-}
-
-interface OpenApiOptions {
-  readonly log: Logger;
-  readonly form: DocumentForm;
-}
-
-/** Returns the OpenAPI document of a server with this configuration, which is put together and never started. */
-export async function openApi(config: Config, { log, form }: OpenApiOptions): Promise<string> {
-  await using stack = new AsyncDisposableStack();
-  const open = { ...config, auth: "off", host: "localhost" } as const;
-  const tools: Tools = { config: open, log, clock: systemClock, metrics: new Metrics(), stack };
-  const { app } = await compose(tools, temporaryData(tools));
-  const reply: Response = await app.handle(
-    new Request(`http://localhost/swagger${DOCUMENT_PATHS[form]}`, { headers: { host: "localhost" } }),
-  );
-  return reply.text();
-}
-
-/** Copies the database in the data directory to a new file, even while a server uses it. Throws a `StoreError`. */
-export function backupDatabase(config: Config, file: string): void {
-  backup(databasePath(config.dataPath), file);
-}
-
-/**
- * Removes what servers that were killed left on the engine, and returns the number of containers. Throws a `StoreError`
- * while a server uses the database, which does that itself, and `engine_unavailable`.
- */
-export async function sweep(config: Config, log: Logger): Promise<number> {
-  const path = databasePath(config.dataPath);
-  // Without a database no server has ever started.
-  if (!existsSync(path)) return 0;
-  using store = openSqliteStore(path, { log, clock: systemClock });
-  return await removeLeftovers({
-    owner: await store.settings.ownerId(),
-    engine: await readEngineAddress(config, { clock: systemClock, log }),
-    engine_timeout_ms: config.engineTimeoutMs,
-    clock: systemClock,
-    log,
-    metrics: new Metrics(),
-    pause: Bun.sleep,
-  });
+  await slowReaders?.settled(last - clock.monotonic());
 }

@@ -1,14 +1,17 @@
-// `bun run bench [--json FILE] [--rounds N] [--only TEXT]`: measures the table of numbers and writes it into the manual.
-// With --only it measures some of the benchmarks, and writes nothing.
+// `bun run bench [--json FILE] [--rounds N] [--only NAME,NAME... [--write]]`: measures the table of numbers and writes it into the
+// manual. With --only it measures some of the benchmarks, and writes nothing, or with --write the rows of these.
 import { parseArgs } from "node:util";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { fixture } from "../support/images.ts";
 import { binary } from "./binary.ts";
+import { booted } from "./contracts/booted.ts";
+import { stdio } from "./contracts/stdio.ts";
+import { streams } from "./contracts/streams.ts";
 import { cells } from "./cells.ts";
 import { cold } from "./cold.ts";
 import { http } from "./http.ts";
 import { writePages } from "./manual/pages.ts";
-import { describeRun, writeResults } from "./manual/results.ts";
+import { describeRun, readResults, withPart, writeResults } from "./manual/results.ts";
 import { memory } from "./memory.ts";
 import { queue } from "./queue.ts";
 import { rates } from "./rates.ts";
@@ -32,6 +35,9 @@ const BENCHMARKS: readonly {
   { name: "rates", run: rates },
   { name: "cold", run: cold },
   { name: "cells", run: cells },
+  { name: "booted", run: booted },
+  { name: "streams", run: streams },
+  { name: "stdio", run: stdio },
   { name: "http", run: http },
   { name: "binary", run: binary },
   { name: "memory", run: memory },
@@ -40,8 +46,14 @@ const BENCHMARKS: readonly {
 
 const { values } = parseArgs({
   args: process.argv.slice(2),
-  options: { json: { type: "string" }, rounds: { type: "string", default: "5" }, only: { type: "string" } },
+  options: {
+    json: { type: "string" },
+    rounds: { type: "string", default: "5" },
+    only: { type: "string" },
+    write: { type: "boolean" },
+  },
 });
+const only = values.only?.split(",");
 
 const engine = await acquireEngine();
 try {
@@ -50,15 +62,16 @@ try {
   const run = await describeRun(engine.client);
   const measured: Measurement[] = [];
   for (const { name, run: measure } of BENCHMARKS) {
-    if (values.only !== undefined && !name.includes(values.only)) continue;
+    if (only !== undefined && !only.some((text) => name.includes(text))) continue;
     console.error(`measuring: ${name}`);
     measured.push(...(await measure(bench)));
   }
   console.log(formatTable(measured));
   if (values.json !== undefined) await Bun.write(values.json, `${JSON.stringify(measured, null, 2)}\n`);
-  if (values.only === undefined) {
-    await writeResults({ ...run, measured });
-    await writePages({ ...run, measured });
+  if (only === undefined || values.write === true) {
+    const results = only === undefined ? { ...run, measured } : withPart(await readResults(), { ...run, measured });
+    await writeResults(results);
+    await writePages(results);
     console.error("The table is in lib/docs/benchmarks.md, and its figures are in the other pages: commit them.");
   }
 } finally {

@@ -79,7 +79,12 @@ export interface Rate {
 }
 
 /** Compares two rates, measured in turns. */
-export async function compareRates(row: RowName, rounds: number, sides: readonly [Rate, Rate]): Promise<Measurement> {
+export async function compareRates(
+  row: RowName,
+  rounds: number,
+  sides: readonly [Rate, Rate],
+  unit = "/s",
+): Promise<Measurement> {
   const rates: [number[], number[]] = [[], []];
   for (let round = 0; round < rounds; round++) {
     rates[0].push(await sides[0].measure());
@@ -91,7 +96,7 @@ export async function compareRates(row: RowName, rounds: number, sides: readonly
     higher: true,
     sides: sides.map(({ name }, index) => {
       const rate = median(rates[index] ?? []);
-      return { name, figure: `${show(rate)}/s`, median: rate };
+      return { name, figure: `${show(rate)}${unit}`, median: rate };
     }),
   };
 }

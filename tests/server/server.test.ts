@@ -25,8 +25,10 @@ async function setUp() {
 test("start answers requests before it begins the work in the background", async () => {
   await using world = await setUp();
   const { server, clock } = world;
+  await clock.advance(10);
+  await server.composed;
   const before = clock.pending;
-  expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
+  expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
   await clock.advance(10);
   expect(clock.pending).toBeGreaterThan(before);
   await server.stop(0);

@@ -25,6 +25,7 @@ export const anySettings: fc.Arbitrary<Settings> = fc
       contract: fc.constantFrom(...CONTRACTS),
       content_type: fc.option(fc.constantFrom("text/plain", "text/html; charset=utf-8", "image/svg+xml", "nonsense")),
       output: fc.constantFrom(...OUTPUTS),
+      stream: fc.constantFrom(false, false, true),
       port: fc.option(fc.integer({ min: 1, max: 65_535 }), { freq: 1 }),
       ready_path: fc.option(fc.constantFrom("/healthz", "/?ready", "nonsense"), { freq: 1 }),
       boot_timeout_ms: fc.constantFrom(60_000, 60_000, 5_000),

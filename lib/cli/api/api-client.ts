@@ -1,6 +1,8 @@
 import { type Config, ConfigError } from "../../config/config.ts";
 import { codeOf, messageOf, type Reason } from "../../domain/errors.ts";
 import { readSmallFile } from "../../private-files.ts";
+import { fileProblem } from "../file-problem.ts";
+import { inCommands } from "./command-words.ts";
 import { isThisMachine } from "./server-url.ts";
 
 /** The server that a command talks to, and the key that it sends. */
@@ -130,7 +132,8 @@ export class ApiClient {
     return `${first}, or name another with --url or "slipway login"`;
   }
 
-  #advised(message: string, status: number): string {
+  #advised(said: string, status: number): string {
+    const message = inCommands(said);
     if (status !== 401) return message;
     const login = `"slipway login ${this.url}", or set API_KEY`;
     return this.#connection.key === null
@@ -179,7 +182,7 @@ export class ApiClient {
     try {
       return { ca: readSmallFile(ca) };
     } catch (error) {
-      throw new ConfigError(`Cannot read SLIPWAY_CA "${ca}": ${messageOf(error)}`, { cause: error });
+      throw new ConfigError(`Cannot read SLIPWAY_CA "${ca}": ${fileProblem(error)}`, { cause: error });
     }
   }
 }
@@ -194,6 +197,7 @@ const REFUSED: ReadonlySet<string> = new Set(["ECONNREFUSED", "ConnectionRefused
 function reasonOf(error: unknown): string {
   if (error instanceof Error && error.name === "TimeoutError") return "it takes too long";
   if (REFUSED.has(codeOf(error))) return "nothing listens there";
+  if (/ENOTFOUND|EAI_/.test(codeOf(error))) return "there is no host of that name";
   // Without what Bun adds for its own users.
   return messageOf(error).replace(/\.? For more information.*$|\.$/s, "");
 }

@@ -1,7 +1,7 @@
 import { type Config, ConfigError, type Flags, type Variables } from "../../config/config.ts";
 import { OPTIONS } from "../../config/options.ts";
-import { messageOf } from "../../domain/errors.ts";
 import { readSmallFile } from "../../private-files.ts";
+import { fileProblem } from "../file-problem.ts";
 import type { Connection } from "./api-client.ts";
 import { readSavedServers, savedServer } from "./saved-servers.ts";
 import { serverUrl } from "./server-url.ts";
@@ -40,6 +40,6 @@ function keyIn({ apiKey, apiKeyFile: file }: Config): string | null {
   try {
     return readSmallFile(file).trim();
   } catch (error) {
-    throw new ConfigError(`Cannot read API_KEY_FILE "${file}": ${messageOf(error)}`, { cause: error });
+    throw new ConfigError(`Cannot read API_KEY_FILE "${file}": ${fileProblem(error)}`, { cause: error });
   }
 }

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { ConfigError, type Variables } from "../../config/config.ts";
 import { codeOf, messageOf } from "../../domain/errors.ts";
 import { readSmallFile } from "../../private-files.ts";
+import { fileProblem } from "../file-problem.ts";
 import { closestName } from "./names.ts";
 
 /** A server that `slipway login` has saved. */
@@ -58,7 +59,7 @@ export function writeSavedServers(env: Variables, saved: SavedServers): void {
     writeFileSync(temporary, `${JSON.stringify(saved, undefined, 2)}\n`, { mode: 0o600, flag: "wx" });
     renameSync(temporary, file);
   } catch (error) {
-    throw new ConfigError(`Cannot write "${file}": ${messageOf(error)}`, { cause: error });
+    throw new ConfigError(`Cannot write "${file}": ${fileProblem(error)}`, { cause: error });
   }
 }
 

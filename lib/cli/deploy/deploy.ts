@@ -93,7 +93,7 @@ export async function directoryOf(source: string): Promise<string | undefined> {
   const found = await stat(source).catch(() => undefined);
   if (found?.isDirectory() === true) return resolve(source);
   if (found !== undefined) throw new ConfigError(`"${source}" is a file: name the folder that it is in, or an image`);
-  if (/^(?:\.{0,2}\/|\.{1,2}$|~)/.test(source)) throw new ConfigError(`There is no folder "${source}"`);
+  if (/^(?:\.{0,2}\/|\.{1,2}$|~)|\/$/.test(source)) throw new ConfigError(`There is no folder "${source}"`);
   return undefined;
 }
 

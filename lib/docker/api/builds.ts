@@ -25,8 +25,9 @@ interface EngineBuild extends Omit<BuildRequest, "name"> {
 /**
  * Begins a build with the engine's classic builder, and returns the stream of its progress: lines of JSON. If the stream is
  * closed, the engine cancels the build. BuildKit (`version=2`) is no choice without a session, a gRPC server of the client on
- * a connection of its own: it asks that for the credentials of every registry, also of public ones, and fails with "no
- * active sessions" (moby/buildkit#5309).
+ * a connection of its own: once a registry answers 401, as Docker Hub does, it asks that for credentials before it asks the
+ * registry for a token, also an anonymous one, and fails with "no active sessions" (moby/buildkit#5309; AddResponses in its
+ * util/resolver/authorizer.go). On Docker 28.5 bases that the engine has are built on, others are not.
  */
 export function openBuild(connection: EngineConnection, build: EngineBuild): Promise<IncomingMessage> {
   const { image, dockerfile, target, build_args, no_cache, pull, context, credentials, ...limits } = build;

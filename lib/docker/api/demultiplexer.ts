@@ -12,7 +12,7 @@ const STREAMS = ["stdin", "stdout", "stderr"] as const;
  * payload. It takes linear time, and passes payloads on as they come, whatever length the header claims.
  */
 export class Demultiplexer {
-  readonly #header = new Uint8Array(HEADER);
+  readonly #header = Buffer.alloc(HEADER);
   #headerLength = 0;
   #stream: StreamPiece["stream"] = "stdout";
   #left = 0;
@@ -42,7 +42,7 @@ export class Demultiplexer {
       throw new Error("the engine's attach stream has a malformed header");
     }
     this.#stream = stream;
-    this.#left = new DataView(this.#header.buffer).getUint32(4);
+    this.#left = this.#header.readUInt32BE(4);
     this.#headerLength = 0;
   }
 }

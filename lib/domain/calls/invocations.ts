@@ -85,7 +85,7 @@ export const Invocation = Type.Object({
     850,
   ),
   first_byte_ms: milliseconds(
-    "From handing over the request to the head of the function's answer; with the contract `http`",
+    "From handing over the request to the head of the function's answer, or to its first output; with the contracts `http` and `stdio`",
     4.5,
   ),
   run_ms: milliseconds(

@@ -40,6 +40,7 @@ export interface ContractSettings {
   readonly contract: ContractName;
   readonly content_type: string | null;
   readonly output: Output;
+  readonly stream: boolean;
   readonly port: number | null;
   readonly ready_path: string | null;
   readonly boot_timeout_ms: number;
@@ -53,6 +54,7 @@ export const CONTRACT_DEFAULTS: ContractSettings = {
   contract: "files",
   content_type: null,
   output: "raw",
+  stream: false,
   port: null,
   ready_path: null,
   boot_timeout_ms: BOOT_TIMEOUT_MS.default,
@@ -68,6 +70,7 @@ type OwnedSetting = Exclude<keyof ContractSettings, "contract">;
 const OWNERS: Readonly<Record<OwnedSetting, ContractName>> = {
   content_type: "stdio",
   output: "stdio",
+  stream: "stdio",
   port: "http",
   ready_path: "http",
   boot_timeout_ms: "http",

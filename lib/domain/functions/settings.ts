@@ -111,6 +111,10 @@ const contract = {
       "programs do.",
     examples: ["raw"],
   }),
+  stream: Flag(
+    "With the contract `stdio`: send the answer from the first byte that the function prints, not from 64 KiB on, and without a limit of its " +
+      "size. Its exit code has no say then: a failure cuts the connection.",
+  ),
 };
 
 /** The resources of a container. */

@@ -18,6 +18,7 @@ export const LABEL_SETTINGS = [
   "contract",
   "content_type",
   "output",
+  "stream",
   "port",
   "ready_path",
   "boot_timeout_ms",

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* The most bytes on their way to the server and to the app, of one stream. */
-enum { WINDOW_TO_SERVER = 256 << 10, WINDOW_TO_APP = 64 << 10 };
+enum { WINDOW_TO_SERVER = 512 << 10, WINDOW_TO_APP = 64 << 10 };
 enum { NUMBER = 4, CLOSE_SIZE = 9 };
 /* Endings of a stream in CLOSE. */
 enum { END = 1, RESET = 2, UNCONNECTED = 3 };

@@ -4,12 +4,13 @@
  *
  * Input and output know nothing of each other: a function may answer before it has read everything, or read nothing at
  * all. The server sends no more of the body than it has credit for, so that there is always room for it here: stdin of
- * the gate is read whatever the function does, and its end is noticed.
+ * the gate is read whatever the function does, and its end is noticed. Nor do we send more of the output than the server
+ * has given credit for, so that a caller who is slow to take it stops the function and nothing else.
  *
  * function.c opens the input for each process that it forks, request.c fills it, and logs.c, which has the pipes of the
  * output, leaves stdout to this file.
  *
- * Owns the pipe to the function's stdin, what is to be written to it, the credit, and the count of the output.
+ * Owns the pipe to the function's stdin, what is to be written to it, the credit of both, and the count of the output.
  */
 #include "../gate.h"
 
@@ -31,6 +32,7 @@ static uint32_t unsent;   /* bytes of the body that the server has yet to send *
 static uint32_t credit;   /* bytes of the body that it may send now */
 static uint32_t returned; /* bytes that the function has taken since the last CREDIT */
 static uint64_t output;   /* bytes */
+static uint64_t allowed;  /* bytes of output for which the server has given credit */
 static bool too_much_output;
 
 /* Opens the pipe of a process that is being prepared. Returns our end of it, or -1. */
@@ -46,8 +48,9 @@ int open_input(int *function_end) {
 /* Takes the pipe of the process that gets the next call. */
 void adopt_input(int fd) { input_fd = fd; }
 
-/* Takes a request, whose body has so many bytes. */
-void begin_input(uint32_t length) {
+/* Takes a request, whose body has so many bytes: UNKNOWN_LENGTH if an empty piece ends it. */
+void begin_streams(uint32_t length) {
+  allowed = WINDOW;
   unsent = length;
   credit = WINDOW;
   complete = length == 0;
@@ -106,12 +109,33 @@ void send_credit(void) {
   returned = 0;
 }
 
-/* Reads once from the function's stdout, as read() does; the buffer of frames has room. What is beyond the limit of the
- * response ends the output, and the function with it. */
+/* Takes CREDIT. Returns false if it is for more than was sent. One that crossed the end of its call means nothing. */
+bool take_credit(const uint8_t *payload, uint32_t length) {
+  if (length != STREAM_HEADER + 4 || get32(payload) != FUNCTION_STREAM) return false;
+  if (phase() != RUNNING) return true;
+  allowed += get32(payload + STREAM_HEADER);
+  return allowed <= output + WINDOW;
+}
+
+static bool is_limit_reached(void) { return response_limit() != NO_LIMIT && output == response_limit(); }
+
+/* Returns whether stdout is to be read now. What is left of it when the function has ended needs no credit: it is little,
+ * and a caller who is slow to take it must not hold the container. */
+bool output_may_flow(void) { return phase() != RUNNING || output < allowed || is_limit_reached(); }
+
+/* Returns how much may be read of stdout now, with its credit, in one frame; 0 if there must be no more of it. */
+static size_t output_room(void) {
+  uint64_t room = PAYLOAD_MAX - STREAM_HEADER;
+  if (phase() == RUNNING && allowed - output < room) room = allowed - output;
+  if (response_limit() != NO_LIMIT && response_limit() - output < room) room = response_limit() - output;
+  return (size_t)room;
+}
+
+/* Reads once from the function's stdout, as read() does; the buffer of frames has room, and output_may_flow(). What is
+ * beyond the limit of the response ends the output, and the function with it. */
 ssize_t read_output(int fd) {
   uint8_t beyond;
-  const uint64_t left = response_limit() - output;
-  const size_t keep = left < PAYLOAD_MAX - STREAM_HEADER ? (size_t)left : PAYLOAD_MAX - STREAM_HEADER;
+  const size_t keep = output_room();
   uint8_t *payload = keep > 0 ? payload_room(STREAM_HEADER + keep) : NULL;
   ssize_t n = payload != NULL ? read(fd, payload + STREAM_HEADER, keep) : read(fd, &beyond, 1);
   if (n <= 0) return n;

@@ -1,4 +1,5 @@
 import type { Server } from "bun";
+import { isLoopback } from "../../domain/addresses.ts";
 import { AppError } from "../../domain/errors.ts";
 import { administrator, type Caller, checkFunction, checkScope, type Scope } from "../../domain/keys.ts";
 import { quoted } from "../../domain/quoted.ts";
@@ -6,7 +7,7 @@ import type { AuditService } from "../../services/access/audit.ts";
 import type { Identification, KeyService } from "../../services/access/keys.ts";
 import { pathOf } from "../wire/errors.ts";
 import { STATUS_OF } from "../wire/status-of.ts";
-import { type ClientAddress, peerAddress, unmapped } from "./client-address.ts";
+import { type ClientAddress, peerAddress } from "./client-address.ts";
 import type { KeyGuesses } from "./key-guesses.ts";
 
 /** The rules for access to `/v1`, `/docs`, `/swagger` and `/metrics` (lib/docs/operations-and-security.md). */
@@ -96,17 +97,6 @@ function callerOf(identified: Identification, { guesses }: AccessPolicy, address
     "too_many_requests",
     `Too many wrong API keys came from your address: try again in ${wait} s; a right key is accepted at once`,
     { retry_after_s: wait },
-  );
-}
-
-/** Returns whether an address or a host name can only mean this machine. */
-export function isLoopback(host: string): boolean {
-  const name = unmapped(host.toLowerCase().replace(/^\[|\]$/g, ""));
-  return (
-    name === "localhost" ||
-    /^(?:[a-z0-9_-]+\.)+localhost$/.test(name) ||
-    name === "::1" ||
-    /^127(?:\.\d{1,3}){3}$/.test(name)
   );
 }
 

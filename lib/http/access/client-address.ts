@@ -1,5 +1,5 @@
 import type { Server } from "bun";
-import { type AddressRange, isInRanges } from "../../domain/addresses.ts";
+import { type AddressRange, isInRanges, unmapped } from "../../domain/addresses.ts";
 import { forwarded, forwardedFor, forwardedProto, type Hops } from "./forwarded.ts";
 
 /** Returns the address of a request's client; null if the connection is gone. */
@@ -64,11 +64,6 @@ function lastUntrusted(peer: string, hops: Hops, trusted: readonly AddressRange[
     if (!isInRanges(hop, trusted)) return client;
   }
   return client;
-}
-
-/** Returns an IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) as the IPv4 address in it; any other as it is. */
-export function unmapped(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, "");
 }
 
 /** Returns the client behind an address: an IPv4 address, or an IPv6 /64, which is what one customer gets. */

@@ -5,16 +5,16 @@ import {
   ChangedFunction,
   CreateFunction,
   Function,
-  type FunctionPools,
   FunctionWithPool,
   UpdateFunction,
 } from "../../domain/functions/functions.ts";
 import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import { inSlices } from "../sliced/json.ts";
-import { Envelope, errors, JSON_ANSWER, success, successText } from "../wire/envelope.ts";
+import { COMPLETE, Envelope, errors, JSON_ANSWER, success } from "../wire/envelope.ts";
 import { ListOrPage, PageParameters } from "../wire/pages.ts";
 import { flag } from "../wire/parameters.ts";
+import { FunctionAnswers } from "./functions/answers.ts";
 import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
 import { type Guard, LARGE_BODY_BYTES, resource } from "../access/guard.ts";
 
@@ -107,11 +107,6 @@ function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
     );
 }
 
-/** Joins the JSON of a function, which stays, and its instances, which do not, in the envelope of a success. */
-function withPools(json: string, pools: FunctionPools): string {
-  return successText(`${json.slice(0, -1)},${JSON.stringify(pools).slice(1)}`);
-}
-
 /**
  * One function. Its answer is a text that is not checked again: most of it was made for an earlier answer. Elysia accepts a
  * Response in place of the data in the schema; its types do not. A handler that ends in `return new` is not taken for
@@ -119,13 +114,16 @@ function withPools(json: string, pools: FunctionPools): string {
  */
 function oneRoutes(guard: Guard, functions: FunctionService, tools: PullEventTools) {
   const { shownJson: shown, follow } = guard;
+  const answers = new FunctionAnswers();
   return resource(guard, "functions", LARGE_BODY_BYTES)
     .get(
       "/:id",
-      ({ params: { id }, request }) => {
+      ({ params: { id }, request, set }) => {
         const fn = functions.get(id);
-        const text = withPools(shown(request, fn), functions.poolsOf(fn));
-        return new Response(text, JSON_ANSWER) as never;
+        const text = answers.of(fn, shown(request, fn), functions.poolsOf(fn));
+        const headers = { ...JSON_ANSWER.headers, "x-request-id": tools.requestId(set) };
+        set.headers = COMPLETE;
+        return new Response(text, { headers }) as never;
       },
       {
         needs: "read",

@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { PullProgress, PullWatcher } from "../../domain/images/pull-progress.ts";
 import type { Logger } from "../../log.ts";
-import { failure, JSON_ANSWER, successText } from "../wire/envelope.ts";
+import { COMPLETE, failure, JSON_ANSWER, successText } from "../wire/envelope.ts";
 import { pathOf, type RequestId, shownError } from "../wire/errors.ts";
 import { type EventSink, eventStream, wantsEvents } from "../wire/event-stream.ts";
 import { LONG_ANSWER_BYTES } from "../wire/slow-readers.ts";
@@ -20,7 +20,7 @@ export interface PullEventTools {
 
 interface PullContext {
   readonly request: Request;
-  readonly set: Parameters<RequestId>[0];
+  readonly set: { headers: Record<string, string | number> };
   /** The status of an answer without events. */
   readonly status: 200 | 201;
   /** Follows an answer that may be long, or take its time. */
@@ -38,7 +38,7 @@ export async function answerPull(
   context: PullContext,
   work: (watcher?: PullWatcher) => Promise<Function>,
 ): Promise<never> {
-  const { request, status, shown, follow } = context;
+  const { request, set, status, shown, follow } = context;
   if (wantsEvents(request)) {
     const events = await pullEvents(tools, context, work);
     follow(request);
@@ -46,7 +46,9 @@ export async function answerPull(
   }
   const text = successText(shown(request, await work()));
   if (text.length * BYTES_PER_UNIT >= LONG_ANSWER_BYTES) follow(request);
-  return new Response(text, { ...JSON_ANSWER, status }) as never;
+  const headers = { ...JSON_ANSWER.headers, "x-request-id": tools.requestId(set) };
+  set.headers = COMPLETE;
+  return new Response(text, { headers, status }) as never;
 }
 
 /**

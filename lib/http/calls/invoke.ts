@@ -108,23 +108,32 @@ export async function call(calls: Calls, request: Request, called: Called): Prom
   if (called.target.function.contract === "http" && asksForWebSocket(request)) return connect(calls, request, called);
   if (isStreamed(request, called)) return stream(calls, request, called);
   const room = bodyMemory.take(expectedBytes(request, request_bytes), () => clientOfRequest(calls, request));
+  let isHeld = false;
   try {
     const body = await readBody(request, request_bytes);
     bodyMemory.shrink(room, body.length);
-    return await answerTo(calls, request, called, body);
+    const answer = await answerTo(calls, request, called, body);
+    // A long one is still being read if the answer has begun before that.
+    isHeld = body.length > WHOLE_BYTES && called.target.function.contract === "stdio";
+    return answer;
   } finally {
-    bodyMemory.release(room);
+    if (isHeld) bodyMemory.releaseWhenOut(room, () => calls.server()?.requestIP(request) === null);
+    else bodyMemory.release(room);
   }
 }
 
 /** Announced bodies up to this size are read before the call: an instance does not wait for them, and they fit into one window of its stream. */
 const WHOLE_BYTES = 64 * 1024;
 
-/** Returns whether the function reads the body while it comes. What is stored with the call, or may be tried again, is read before. */
+/**
+ * Returns whether the function reads the body while it comes. What is stored with the call, or may be tried again, is read before, and
+ * what a CGI program must know the length of.
+ */
 function isStreamed(request: Request, { target, submission }: Called): boolean {
-  const { contract, buffer_request } = target.function;
-  if (contract !== "http" || buffer_request || request.headers.has("idempotency-key")) return false;
+  const { contract, buffer_request, output } = target.function;
+  if (contract === "files" || buffer_request || request.headers.has("idempotency-key")) return false;
   const announced = request.headers.get("content-length");
+  if (announced === null && output === "cgi") return false;
   const isLong = announced === null ? request.body !== null : Number(announced) > WHOLE_BYTES;
   return isLong && !(submission !== undefined && isAsynchronous(request, submission));
 }

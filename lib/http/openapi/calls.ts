@@ -69,7 +69,7 @@ export function callDetail(operationId: string, summary: string, errors: readonl
       "`response.meta.json` if it wrote one. Every call runs in a container of its own.\n\n" +
       "A function of the contract `stdio` gets the request body as its standard input and the rest of the request as the variables of " +
       "CGI/1.1; the answer is its standard output, with the function's `content_type`, or with the status and headers that it printed in " +
-      'front of it (`output: "cgi"`).\n\n' +
+      'front of it (`output: "cgi"`). Beyond 64 KiB, or with `stream` from the first byte on, it is sent while the function runs.\n\n' +
       "With `Prefer: respond-async` (or `async=true`, if there is that parameter) the answer is 202 as soon as the call is on " +
       "the disk; the function is called later, at least once. Calls with the same `Idempotency-Key` within 24 hours, " +
       "synchronous ones too, are one: later ones get the answer of the first, with `Idempotent-Replayed: true`.",

@@ -1,9 +1,7 @@
 import type { BunRequest } from "bun";
 import { AppError } from "../../domain/errors.ts";
+import { rawPatterns, ROOT_PATTERN } from "../front/raw-patterns.ts";
 import { pathOf } from "./errors.ts";
-
-/** The segments of a path that are compared. Deeper ones may still be read in two ways, but only below these. */
-const COMPARED = 16;
 
 /** What becomes of a request. */
 interface Destinations {
@@ -38,17 +36,12 @@ export function rawPathRoutes({ nowhere, dispatch, isForHost, refuse }: Destinat
     };
   const routes: Record<string, (request: BunRequest) => Response | Promise<Response>> = {
     // "/", or an empty segment at the beginning, behind which the path is not known: no resource has one.
-    "/*": (request) =>
+    [ROOT_PATTERN]: (request) =>
       pathOf(request.url) === "/" && isForHost(request)
         ? dispatch(request)
         : refuse(request, new AppError("not_found", nowhere)),
   };
-  let pattern = "";
-  for (let count = 1; count <= COMPARED; count++) {
-    pattern += `/:s${count}`;
-    routes[pattern] = checked("");
-    routes[`${pattern}/*`] = checked("/");
-  }
+  for (const { pattern, end } of rawPatterns()) routes[pattern] = checked(end);
   return routes;
 }
 

@@ -34,6 +34,16 @@ export function parseCgiOutput(output: Uint8Array): CgiResponse | { readonly pro
   }
 }
 
+/** Returns whether an output has the empty line that ends its head; it is looked for from a byte on, and there was none before. */
+export function hasCgiHead(output: Uint8Array, from: number): boolean {
+  // An empty line may have begun before; there may be more lines than one in a piece, but only those of the head are looked at.
+  for (let at = output.indexOf(LF, Math.max(0, from - 2)); at !== -1; at = output.indexOf(LF, at + 1)) {
+    const before = output[at - 1] === CR ? at - 2 : at - 1;
+    if (before < 0 || output[before] === LF) return true;
+  }
+  return false;
+}
+
 function readOutput(output: Uint8Array): CgiResponse {
   const { lines, body } = splitHead(output);
   if (/^HTTP\/\d/.test(lines[0] ?? "")) {

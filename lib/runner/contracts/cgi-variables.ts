@@ -25,12 +25,12 @@ const OVERHEAD_BYTES = 3;
 const NOT_AS_HTTP: ReadonlySet<string> = new Set(["content-type", "content-length", "proxy"]);
 
 /**
- * Returns the variables of a request with a body of so many bytes (RFC 3875, 4.1). A secret replaces one of its name. What has
+ * Returns the variables of a request with a body of so many bytes, if that is known (RFC 3875, 4.1). A secret replaces one of its name. What has
  * no room beside the secrets is left out, headers first.
  */
 export function cgiVariables(
   request: Pick<FunctionRequest, "method" | "url" | "headers" | "via">,
-  bodyLength: number,
+  bodyLength: number | undefined,
   secrets: Readonly<Record<string, string>>,
 ): CgiVariables {
   const room = new Room();
@@ -44,7 +44,7 @@ export function cgiVariables(
 
 function requestVariables(
   { method, url, headers, via }: Pick<FunctionRequest, "method" | "url" | "headers" | "via">,
-  bodyLength: number,
+  bodyLength: number | undefined,
 ): Readonly<Record<string, string>> {
   const { "content-type": type, "content-length": length } = headers;
   const address = via?.client_address ?? null;
@@ -58,7 +58,7 @@ function requestVariables(
     ...(address !== null && { REMOTE_ADDR: address, REMOTE_HOST: address }),
     ...(type !== undefined && { CONTENT_TYPE: type }),
     // Only a request with a body has a length, which may be 0.
-    ...((bodyLength > 0 || length !== undefined) && { CONTENT_LENGTH: String(bodyLength) }),
+    ...(((bodyLength ?? 0) > 0 || length !== undefined) && { CONTENT_LENGTH: String(bodyLength) }),
   };
 }
 

@@ -15,4 +15,4 @@ export interface Contract {
 }
 
 /** The parts of a call that a contract translates. */
-export type ContractCall = Pick<Call, "id" | "function" | "request" | "secrets">;
+export type ContractCall = Pick<Call, "id" | "function" | "request" | "secrets" | "collect">;

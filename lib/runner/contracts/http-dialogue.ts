@@ -10,7 +10,7 @@ import type { ResponseHead } from "../http1/response-head.ts";
 import { type ResponsePart, ResponseReader } from "../http1/response-reader.ts";
 import type { AnswerListener, Dialogue, OpenStream, StreamAnswer } from "../instance/stream-exchange.ts";
 import { ClosingWatch } from "./closing-watch.ts";
-import { ArrivingBody } from "./http-body.ts";
+import { ArrivingBody } from "../gate-protocol/arriving-body.ts";
 import type { HttpRequest } from "./http-head.ts";
 
 /** The statuses that count as a failure of the function: the caller gets them, and an asynchronous call may be tried again. */

@@ -2,7 +2,7 @@
 import { frame, PAYLOAD_BYTES } from "./frames.ts";
 
 /** The bytes of one stream that the app may send before the server gives credit for more. */
-export const CREDIT_FROM_APP = 256 * 1024;
+export const CREDIT_FROM_APP = 512 * 1024;
 /** The bytes of one stream that the server may send before the gate gives credit for more. */
 export const CREDIT_TO_APP = 64 * 1024;
 /** The most streams that a gate has open at once; one with little memory has fewer. */

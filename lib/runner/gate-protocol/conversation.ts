@@ -1,4 +1,5 @@
 import { CreditedBody } from "./credited-body.ts";
+import { CreditedOutput } from "./credited-output.ts";
 import { FrameDecoder } from "./frame-decoder.ts";
 import {
   FUNCTION_STREAM,
@@ -16,7 +17,7 @@ import {
 } from "./frames.ts";
 
 /** A REQUEST frame without the numbers that the conversation counts itself. */
-export interface CallRequest extends Omit<GateRequest, "bodyLength" | "extraFrames"> {
+export interface CallRequest extends Omit<GateRequest, "bodyLength" | "openBody" | "extraFrames"> {
   /** True for a gate of the contract `stdio`: the function reads the body while it runs, and its output is the response. */
   readonly streamed?: boolean;
 }
@@ -30,7 +31,7 @@ export type ConversationState = "starting" | "ready" | "called" | "answering" | 
  *   starting    the gate has not said READY
  *   ready       it has; call() moves on
  *   called      LOG frames, then TAIL frames if the limit was reached, and EXPIRED at most once, until EXIT or FAILED; if
- *               the call is streamed, also CREDIT and DATA frames
+ *               the call is streamed, also CREDIT and DATA frames, which the conversation does not keep
  *   answering   META if EXIT promised one, then RESPONSE frames until they add up to what EXIT promised
  *   resetting   the answer is complete and another call may follow: READY again moves on to ready
  *   over        nothing may follow
@@ -53,7 +54,8 @@ export class GateConversation {
   #responseUsed = 0;
   /** The body of a streamed call; nothing for any other. */
   #body: CreditedBody | undefined;
-  readonly #output: Uint8Array[] = [];
+  /** Its output. */
+  #output: CreditedOutput | undefined;
 
   get state(): ConversationState {
     return this.#state;
@@ -74,19 +76,20 @@ export class GateConversation {
     return this.#meta;
   }
 
-  /** The same of response.json or response.body, by `responseState`; or of the output of a streamed call. */
+  /** The same of response.json or response.body, by `responseState`. */
   get response(): Uint8Array {
     return this.#response;
   }
 
   /**
    * Returns what to write to the gate, in order: several pieces only if the body is long, so that a usual call is one
-   * write. Throws if the gate is not ready: it serves one call at a time.
+   * write. Throws if the gate is not ready: it serves one call at a time. No body is one of a streamed call that `add` brings.
    */
-  call(request: CallRequest, body: Uint8Array, extras = NO_EXTRAS): Iterable<Uint8Array> {
+  call(request: CallRequest, body: Uint8Array | undefined, extras = NO_EXTRAS): Iterable<Uint8Array> {
     if (this.#state !== "ready") throw new Error(`Cannot call a gate that is ${this.#state}`);
     const more = extraFrames(extras);
-    const first = encodeRequest({ ...request, bodyLength: body.length, extraFrames: more.length });
+    const lengths = { bodyLength: body?.length ?? 0, openBody: body === undefined, extraFrames: more.length };
+    const first = encodeRequest({ ...request, ...lengths });
     this.#state = "called";
     this.#expired = false;
     this.#again = request.again;
@@ -97,10 +100,12 @@ export class GateConversation {
     this.#metaDue = false;
     this.#response = new Uint8Array(0);
     this.#responseUsed = 0;
-    this.#output.length = 0;
-    this.#body = request.streamed === true ? new CreditedBody(body) : undefined;
+    const streams = request.streamed === true;
+    this.#body = streams ? new CreditedBody(body) : undefined;
+    this.#output = streams ? new CreditedOutput(request.responseLimit) : undefined;
     const head = [first, ...more];
     if (this.#body !== undefined) return joined(Buffer.concat(head), this.#body.next());
+    if (body === undefined) throw new Error("Only a streamed call has a body that is still to come");
     if (body.length <= PAYLOAD_BYTES) return [Buffer.concat([...head, ...bodyFrames(body)])];
     return concatenate(Buffer.concat(head), bodyFrames(body));
   }
@@ -108,6 +113,28 @@ export class GateConversation {
   /** True if part of the body of a streamed call was not sent: its gate takes no other call before that has ended. */
   get owes(): boolean {
     return this.#body?.isOwed ?? false;
+  }
+
+  /** The bytes of the body of a streamed call that were sent. */
+  get sentBytes(): number {
+    return this.#body?.sent ?? 0;
+  }
+
+  /** True if `add` may bring the next piece of the body. */
+  get wantsMore(): boolean {
+    return this.#state === "called" && this.#body?.wantsMore === true;
+  }
+
+  /** Yields what to write to the gate for the next piece of the body; for its end if there is none. Only if `wantsMore`. */
+  *add(piece: Uint8Array | undefined): Generator<Uint8Array, void, void> {
+    this.#body?.add(piece);
+    yield* this.rest();
+  }
+
+  /** Notes that so many bytes of the output were passed on. Returns what to write to the gate then, if anything. */
+  consumed(bytes: number): Uint8Array | undefined {
+    const frame = this.#output?.consumed(bytes);
+    return this.#state === "called" ? frame : undefined;
   }
 
   /**
@@ -151,9 +178,9 @@ export class GateConversation {
         if (this.#tailLeft < 0) throw new ProtocolError("TAIL frames hold more than their limit");
         return;
       case "data":
-        return this.#takeOutput(frame);
+        return this.#streamed(frame).output.take(frame.bytes.length);
       case "credit":
-        return this.#streamed(frame.stream, frame).allow(frame.more);
+        return this.#streamed(frame).body.allow(frame.more);
       case "expired":
         this.#require("called", frame);
         if (this.#expired) throw new ProtocolError("EXPIRED came twice");
@@ -180,18 +207,12 @@ export class GateConversation {
     }
   }
 
-  /** Returns the body of the call, which must be streamed and under way. */
-  #streamed(stream: number, frame: GateFrame): CreditedBody {
+  /** Returns body and output of the call, which must be streamed and under way. */
+  #streamed(frame: Extract<GateFrame, { type: "data" | "credit" }>) {
     this.#require("called", frame);
-    if (this.#body !== undefined && stream === FUNCTION_STREAM) return this.#body;
+    const [body, output] = [this.#body, this.#output];
+    if (body !== undefined && output !== undefined && frame.stream === FUNCTION_STREAM) return { body, output };
     throw new ProtocolError(`${frame.type.toUpperCase()} came for a stream that is not open`);
-  }
-
-  #takeOutput(frame: Extract<GateFrame, { type: "data" }>): void {
-    this.#streamed(frame.stream, frame);
-    this.#responseUsed += frame.bytes.length;
-    if (this.#responseUsed > this.#responseLimit) throw new ProtocolError("DATA frames hold more than the limit");
-    this.#output.push(frame.bytes);
   }
 
   #expectResponse({ metaBytes, responseBytes }: ExitFrame): void {
@@ -207,8 +228,6 @@ export class GateConversation {
 
   #endOutput(promised: number): void {
     if (promised > 0) throw new ProtocolError("EXIT promises files, and the call was streamed");
-    this.#response = Buffer.concat(this.#output);
-    this.#output.length = 0;
     this.#finish();
   }
 

@@ -108,7 +108,8 @@ export class FrameDecoder {
     if (!form) return this.#break(`A frame has the unknown type ${type}`);
     if (length < form.least || length > form.most) this.#break(`${form.name} has ${length} bytes`);
     this.#form = form;
-    this.#filling = Buffer.alloc(length);
+    // It is filled before anyone sees it.
+    this.#filling = Buffer.allocUnsafeSlow(length);
     this.#filled = 0;
   }
 

@@ -1,7 +1,7 @@
 /** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
 /** The version in our gate's READY. */
-export const PROTOCOL_VERSION = 5;
+export const PROTOCOL_VERSION = 6;
 /** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */
@@ -113,11 +113,13 @@ export interface GateRequest {
   readonly timeoutMs: number;
   /** The time from SIGTERM at the deadline to SIGKILL. */
   readonly graceMs: number;
-  /** The most that response.json, response.body or the output of the contract `stdio` may hold, in bytes. */
+  /** The most that response.json, response.body or the output of the contract `stdio` may hold, in bytes; Infinity for no limit of the output. */
   readonly responseLimit: number;
   /** The most output that is passed on while the function runs, in bytes; `tailLimit` of what comes after it follows. */
   readonly logLimit: number;
   readonly bodyLength: number;
+  /** True if the length of the body is not known, and an empty BODY frame ends it; `bodyLength` is 0 then. */
+  readonly openBody?: boolean;
   /** True if another request may follow this one. */
   readonly again: boolean;
   /** True if the function also finds the body as `request.body`. */
@@ -138,8 +140,11 @@ export interface GateExtras {
 /** The extras of a call that has no variables and files of its own. */
 export const NO_EXTRAS: GateExtras = { environment: {}, files: [] };
 
-/** The places of files: next to request.json, or below `/run/secrets`. In the order of their numbers, from 1. */
-export const FILE_PLACES = ["context", "secrets"] as const;
+/**
+ * The places of files: next to request.json, below `/run/secrets`, or below `/var/openfaas/secrets`. In the order of their numbers,
+ * from 1.
+ */
+export const FILE_PLACES = ["context", "secrets", "watchdog_secrets"] as const;
 
 /** A file that the function finds when it starts; no two have the same name in one place. */
 export interface GateFile {
@@ -147,6 +152,9 @@ export interface GateFile {
   readonly name: string;
   readonly bytes: Uint8Array;
 }
+
+/** The limit of a response that has none. */
+const NO_LIMIT = 0xffffffff;
 
 /** The most that a gate keeps of the output beyond the limit. */
 const TAIL_BYTES = 2 * 1024 * 1024;
@@ -163,12 +171,13 @@ export class ProtocolError extends Error {
 
 /** Returns the REQUEST frame. A number that does not fit its field throws a RangeError: that is a bug of ours. */
 export function encodeRequest(request: GateRequest): Uint8Array {
-  const { timeoutMs, graceMs, responseLimit, logLimit, bodyLength, extraFrames, again, bodyFile } = request;
+  const { timeoutMs, graceMs, logLimit, bodyLength, extraFrames, again, bodyFile, openBody } = request;
+  const responseLimit = request.responseLimit === Infinity ? NO_LIMIT : request.responseLimit;
   const numbers = Buffer.alloc(25);
   [timeoutMs, graceMs, responseLimit, logLimit, bodyLength, extraFrames].forEach((value, index) =>
     numbers.writeUInt32BE(value, 4 * index),
   );
-  numbers.writeUInt8((again ? 1 : 0) | (bodyFile ? 2 : 0), 24);
+  numbers.writeUInt8((again ? 1 : 0) | (bodyFile ? 2 : 0) | (openBody === true ? 4 : 0), 24);
   return frame(0x01, Buffer.concat([numbers, text(request.contextRoot), text(request.id)]));
 }
 
@@ -208,7 +217,7 @@ export function* bodyFrames(body: Uint8Array): Generator<Uint8Array, void, void>
   }
 }
 
-/** The BODY frame that ends a body for a function's stdin before its length. */
+/** The BODY frame that ends a body for a function's stdin: before its length, or because it has none. */
 export const EMPTY_BODY = frame(0x02, new Uint8Array(0));
 
 /** Puts header and payload into one buffer: the copy is cheaper than a write of five bytes for each header. */

@@ -62,7 +62,7 @@ export class BootedInstance implements PoolInstance {
     this.#clock = clock;
     this.#plan = plan;
     this.#idleOutput = new IdleOutput(() => clock.now(), plan.secrets);
-    this.#conversation = new BootConversation(() => queueMicrotask(() => this.#flush()));
+    this.#conversation = new BootConversation(() => this.#flushSoon());
     for (const { promise } of [this.#up, this.#booted]) promise.catch(() => undefined); // `ready()` passes them on
     channel.read({
       onBytes: (bytes) => this.#read(bytes),
@@ -335,6 +335,12 @@ export class BootedInstance implements PoolInstance {
     for (const call of this.#closing) call.close(false, exit, endedByUs);
     this.#closing.clear();
     this.retire();
+  }
+
+  /** Calls that come and end in one turn of the event loop write together: each write wakes two processes of the engine. */
+  #flushSoon(): void {
+    if (this.#active.size > 1) setImmediate(() => this.#flush());
+    else queueMicrotask(() => this.#flush());
   }
 
   #flush(): void {

@@ -5,11 +5,13 @@ import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import { ActiveCall, type InstanceCall } from "./active-call.ts";
 import { GateConversation } from "../gate-protocol/conversation.ts";
 import type { GateFrame } from "../gate-protocol/frames.ts";
+import { Upload } from "../gate-protocol/upload.ts";
 import { type Channel, endedEarly, endedInCall, notReady } from "../platform.ts";
+import type { OutputListener } from "./output-reader.ts";
 import type { InstanceState, PoolInstance } from "./pool-instance.ts";
 import { cancelled, failed, judgeFailed, type Outcome, timedOut } from "./outcome.ts";
 
-/** The answer of a run, and its final outcome, which comes later if the function is still being ended. */
+/** The answer of a run, or its head, and its final outcome, which comes later if the answer streams or the function is still being ended. */
 export interface Run {
   readonly outcome: Outcome;
   readonly ended: Promise<Outcome>;
@@ -35,7 +37,7 @@ const LINGER_MS = 5;
  * - `starting`: it was launched, and its gate has not said READY. Any other frame, the end of the channel, or silence
  *   until the deadline retires it, and the caller that waits for it gets an error.
  * - `ready`: it waits for a call. Any frame, or the end of the channel, retires it.
- * - `busy`: it serves one call. The call ends by EXIT with its whole RESPONSE, by FAILED, by EXPIRED, by the server's
+ * - `busy`: it serves one call, whose answer may begin before its end. The call ends by EXIT with its whole RESPONSE, by FAILED, by EXPIRED, by the server's
  *   own timer when the gate has not said EXPIRED, by the caller's signal, by the end of the channel or by a frame that
  *   breaks the protocol. After EXPIRED the gate has the grace period to end the function; what it reports then still goes
  *   into the record.
@@ -109,7 +111,7 @@ export class Instance implements PoolInstance {
   /** Hands a call to the gate. Never throws once the first byte is sent: whatever happens then is an outcome. */
   async serve(call: InstanceCall): Promise<Run> {
     this.#transition("ready", "busy");
-    const active = new ActiveCall(call, this.#channel.command, () => this.#clock.now());
+    const active = new ActiveCall(call, this.#channel.command, this.#clock);
     this.#call = active;
     this.#calls++;
     const expire = () => this.#expire(active);
@@ -125,15 +127,23 @@ export class Instance implements PoolInstance {
       logLimit: call.log_limit,
       again: call.again,
       bodyFile: call.body_file,
-      ...(call.streamed === true && { streamed: true }),
+      ...(call.readOutput !== undefined && { streamed: true }),
     };
-    for (const piece of this.#conversation.call(request, call.body, call.extras)) this.#channel.write(piece);
+    if (call.readOutput !== undefined) active.readOutput(call.readOutput, this.#outputListener(active));
+    const whole = call.body instanceof Uint8Array ? call.body : undefined;
+    for (const piece of this.#conversation.call(request, whole, call.extras)) this.#channel.write(piece);
+    if (call.body instanceof ReadableStream) this.#upload(active, call.body);
     if (call.signal.aborted) onGone();
+    const stopListening = () => {
+      cancelTimer();
+      call.signal.removeEventListener("abort", onGone);
+    };
     try {
       return { outcome: await active.outcome, ended: active.ended, reusable: active.reusable };
     } finally {
-      cancelTimer();
-      call.signal.removeEventListener("abort", onGone);
+      // The answer may have begun only.
+      if (active.answered) stopListening();
+      else void active.ended.then(stopListening, stopListening);
     }
   }
 
@@ -188,21 +198,50 @@ export class Instance implements PoolInstance {
     const call = this.#call;
     if (call === undefined) throw new Error(`${frame.type} came before a request`);
     call.take(frame);
-    if (this.#conversation.owes) this.#sendRest();
+    // An output that can be no answer ends its call.
+    if (this.state === "retired") return;
+    if (this.#conversation.owes) this.#sendRest(call);
     if (frame.type === "failed") this.#settle(call, judgeFailed(frame, call.facts));
     else if (frame.type === "expired") call.answer(timedOut(call.facts), this.#endAfterGrace(call));
     else if (this.#conversation.answered) this.#conclude(call);
   }
 
+  /** Hears of the answer that a function prints while it runs. */
+  #outputListener(call: ActiveCall): Omit<OutputListener, "begun"> {
+    return {
+      consumed: (bytes) => {
+        // The output of a call before it needs no credit any more.
+        const frame = this.#call === call ? this.#conversation.consumed(bytes) : undefined;
+        if (frame !== undefined && this.#state === "busy") this.#channel.write(frame);
+      },
+      failed: (reason, message) => this.#settle(call, failed(call.facts, reason, message)),
+      left: () => call.answered || this.#settle(call, cancelled(call.facts)),
+    };
+  }
+
+  /** Sends a body that is still arriving, as the function reads it. */
+  #upload(call: ActiveCall, body: ReadableStream<Uint8Array>): void {
+    call.upload = new Upload(body, {
+      onPiece: (piece) => {
+        for (const frame of this.#conversation.add(piece)) this.#channel.write(frame);
+        if (this.#conversation.wantsMore) call.upload?.next();
+      },
+      // The sender of the request is gone, or it was refused: the call's signal says so, too.
+      onFailure: () => call.answered || this.#settle(call, cancelled(call.facts)),
+    });
+    call.upload.next();
+  }
+
   /** Sends more of a body that the function reads while it runs. */
-  #sendRest(): void {
+  #sendRest(call: ActiveCall): void {
     for (const piece of this.#conversation.rest()) this.#channel.write(piece);
+    if (this.#conversation.wantsMore) call.upload?.next();
   }
 
   /** Takes the complete answer of a call. */
   #conclude(call: ActiveCall): void {
     const outcome = this.#judge(call);
-    call.answer(outcome, Promise.resolve(outcome));
+    call.answer(outcome);
     if (!this.#mayServeAgain(call)) return this.#close(LINGER_MS);
     this.#transition("busy", "resetting");
     const cancel = this.#clock.after(RESET_MS, () => this.retire());
@@ -225,7 +264,7 @@ export class Instance implements PoolInstance {
 
   #judge(call: ActiveCall): Outcome {
     if (call.exit === undefined || this.#conversation.expired) return timedOut(call.facts, call.exit);
-    return call.judge(call.exit, this.#conversation, call.facts);
+    return call.judge(call.exit, this.#conversation);
   }
 
   /** Waits for the report of a gate that has sent SIGTERM: the function ends, or is killed after the grace period. */
@@ -243,7 +282,7 @@ export class Instance implements PoolInstance {
 
   /** Ends the call without an answer of its function, and the instance with it. */
   #settle(call: ActiveCall, outcome: Outcome): void {
-    call.answer(outcome, Promise.resolve(outcome));
+    call.answer(outcome);
     this.retire();
   }
 
@@ -271,7 +310,7 @@ export class Instance implements PoolInstance {
     if (starting) void this.#channel.ended().then((ending) => this.#fail(endedEarly(ending, why)));
     if (call === undefined || call.answered) return;
     const explained = this.#explainLoss(call);
-    call.answer(explained, explained);
+    call.answer(explained);
   }
 
   async #explainLoss({ facts }: ActiveCall): Promise<Outcome> {

@@ -22,7 +22,8 @@ const ENTRIES = 2_000;
  * the values of secrets are masked. If there is more than the limit, the first half of it and the last are kept.
  */
 export class LogCollector {
-  readonly #decoders: Record<Stream, TextDecoder> = { stdout: decoder(), stderr: decoder() };
+  /** Made with the first bytes of a stream: many calls print nothing. */
+  readonly #decoders: Partial<Record<Stream, TextDecoder>> = {};
   /** Bytes of characters that are not complete. */
   readonly #pending: Record<Stream, number> = { stdout: 0, stderr: 0 };
   readonly #entries: TimedText[] = [];
@@ -69,8 +70,10 @@ export class LogCollector {
 
   /** Returns all entries so far, in order; `dropped` bytes of the output are in none. */
   finish(dropped = 0): LogEntry[] {
-    for (const stream of ["stdout", "stderr"] as const)
-      this.#appendText({ stream, text: this.#decoders[stream].decode(), at: this.#now(), bytes: 0 });
+    for (const stream of ["stdout", "stderr"] as const) {
+      const text = this.#decoders[stream]?.decode() ?? "";
+      this.#appendText({ stream, text, at: this.#now(), bytes: 0 });
+    }
     const middle = this.#streamed - Math.floor(this.#streamed / 2);
     const [head, rest] = this.#tail === 0 ? [this.#entries, []] : cutBytes(this.#entries, middle, this.#tail);
     const [first, ...others] = rest.map(shown);
@@ -85,7 +88,7 @@ export class LogCollector {
   }
 
   #append(stream: Stream, bytes: Uint8Array, at: number): void {
-    const text = this.#decoders[stream].decode(bytes, { stream: true });
+    const text = (this.#decoders[stream] ??= decoder()).decode(bytes, { stream: true });
     const pending = this.#pending[stream] + bytes.length;
     this.#pending[stream] = text === "" ? pending : 0;
     this.#appendText({ stream, text, at, bytes: pending });

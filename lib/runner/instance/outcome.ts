@@ -121,7 +121,8 @@ export function failed(
   return finished(facts, { ...NOTHING_KNOWN, ...known, status: "failed", reason, message, response: null });
 }
 
-const NOTHING_KNOWN = {
+/** Of a function that has not ended, or whose end nobody has reported. */
+export const NOTHING_KNOWN = {
   exit_code: null,
   signal: null,
   cpu_ms: null,

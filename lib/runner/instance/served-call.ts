@@ -35,7 +35,9 @@ interface Failure {
 export class ServedCall {
   readonly #facts: RunFacts;
   readonly #surroundings: Surroundings;
-  readonly #live: LiveLogs | undefined;
+  readonly #onLogs: StreamCall["onLogs"];
+  /** Made with the first output: many calls print nothing. */
+  #live: LiveLogs | undefined;
   readonly #began: number;
   readonly #outcome = Promise.withResolvers<Outcome>();
   readonly #ended = Promise.withResolvers<Outcome>();
@@ -43,6 +45,8 @@ export class ServedCall {
   #answer: StreamAnswer | undefined;
   #firstByteMs: number | undefined;
   #verdict: Verdict | undefined;
+  /** The outcome at the verdict, and the bytes of output that it has. */
+  #judgement: { readonly outcome: Outcome; readonly log_bytes: number } | undefined;
   dialogue: Dialogue | undefined;
 
   constructor({ timeout_ms, onLogs }: Pick<StreamCall, "timeout_ms" | "onLogs">, surroundings: Surroundings) {
@@ -50,7 +54,7 @@ export class ServedCall {
     this.#surroundings = surroundings;
     this.#began = monotonic();
     this.#facts = { logs: new LogCollector(now, secrets), timeout_ms, response_limit: Infinity, command };
-    this.#live = onLogs && new LiveLogs(secrets, onLogs);
+    this.#onLogs = onLogs;
     if (earlier.entries.length > 0) onLogs?.(earlier.entries);
   }
 
@@ -74,6 +78,7 @@ export class ServedCall {
   log(stream: Stream, bytes: Uint8Array): void {
     const at = this.#surroundings.now();
     this.#facts.logs.add(stream, bytes, at);
+    if (this.#onLogs) this.#live ??= new LiveLogs(this.#surroundings.secrets, this.#onLogs);
     this.#live?.add(stream, bytes, at);
   }
 
@@ -94,14 +99,19 @@ export class ServedCall {
     if (this.#verdict !== undefined) return;
     this.#verdict = verdict;
     this.#live?.end();
-    this.#outcome.resolve(this.#outcomeNow(verdict));
+    const outcome = this.#outcomeNow(verdict);
+    this.#judgement = { outcome, log_bytes: this.#facts.logs.bytes };
+    this.#outcome.resolve(outcome);
   }
 
   /** Settles what comes after the answer: the end of the record, and whether the instance takes more calls. */
   close(reusable: boolean, exit?: ExitFrame, endedByUs = false): void {
     const verdict = this.#verdict ?? { kind: "cancelled" };
     this.end(verdict);
-    this.#ended.resolve(this.#outcomeNow(verdict, exit, endedByUs));
+    // A function that goes on has usually said all by now: then there is nothing to add to the record.
+    const isKnown = exit === undefined && this.#judgement?.log_bytes === this.#facts.logs.bytes;
+    const known = isKnown ? this.#judgement?.outcome : undefined;
+    this.#ended.resolve(known ?? this.#outcomeNow(verdict, exit, endedByUs));
     this.#reusable.resolve(reusable);
   }
 

@@ -1,9 +1,11 @@
 import type { Server } from "bun";
-import type { AnyElysia } from "elysia";
 import { type Config, ConfigError } from "../../config/config.ts";
 import { Alarm } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { HEADER_BYTES } from "../../domain/limits.ts";
+import type { ServedApp } from "../../http/app.ts";
+import { SOCKETS } from "../../http/front/front.ts";
+import type { Serving } from "../../http/front/serving.ts";
 import { bunTimeout } from "../../http/wire/idle-timeouts.ts";
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
@@ -18,53 +20,74 @@ const LOOK_MS = 1_000;
 const HANDSHAKE_MS = 3_000;
 
 /** The apps of a server: of its own port, and of the public listener if it has one. */
-interface Apps {
-  readonly app: AnyElysia;
-  readonly publicApp: AnyElysia | undefined;
+export interface Apps {
+  readonly app: ServedApp;
+  readonly publicApp: ServedApp | undefined;
 }
 
-/** What ports are opened with; the stack owns them. */
+/** What ports are opened with. */
 interface Tools {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly stack: AsyncDisposableStack;
 }
 
-/** The open ports of a server. */
-export interface Listeners {
+/** The open ports of a server. Disposing of them ends their connections. */
+export interface Listeners extends AsyncDisposable {
   readonly url: string;
   /** The URL of the public listener; undefined without one. */
   readonly public_url: string | undefined;
+  /** Serves the apps from now on, in place of what the ports were opened with. */
+  readonly serve: (apps: Apps) => void;
   /** Closes the ports at once. Settles when all answers are out. */
   readonly close: () => Promise<unknown>;
 }
 
-/** Opens the ports. Disposing of the stack ends their connections. Throws a `ConfigError` if it cannot. */
-export async function listen({ app, publicApp }: Apps, tools: Tools): Promise<Listeners> {
+/** What a port is opened with. */
+type Fronts = { readonly [name in keyof Apps]: Serving };
+
+/** Opens the ports. Throws a `ConfigError` if it cannot. */
+export async function listen(fronts: Fronts, tools: Tools): Promise<Listeners> {
   const { host, port, publicHost, publicPort, keepAliveMs } = tools.config;
   allowHeaders(HEADER_BYTES);
   const files = TlsFiles.of(tools.config);
   const tls = await files?.read();
-  const ports: Port[] = [];
-  const open = (one: AnyElysia, address: Address): string => {
-    const opened = new Port(one, address, { idleTimeout: bunTimeout(keepAliveMs), tools });
+  await using stack = new AsyncDisposableStack();
+  const open = (front: Serving, address: Address): Port => {
+    const opened = stack.use(new Port(front, address, { idleTimeout: bunTimeout(keepAliveMs), tools }));
     opened.open(tls);
-    tools.stack.defer(() => opened.end());
-    ports.push(opened);
-    return opened.url;
+    return opened;
   };
-  const url = open(app, { hostname: host, port, option: "--port or PORT" });
-  const public_url =
-    publicApp && publicPort !== null
-      ? open(publicApp, { hostname: publicHost ?? host, port: publicPort, option: "--public-port or PUBLIC_PORT" })
-      : undefined;
-  if (files !== undefined) followFiles(files, ports, tools);
-  return { url, public_url, close: () => Promise.all(ports.map((one) => one.close())) };
+  const own = open(fronts.app, { hostname: host, port, option: "--port or PORT" });
+  const open_to_all =
+    publicPort === null
+      ? undefined
+      : open(fronts.publicApp, {
+          hostname: publicHost ?? host,
+          port: publicPort,
+          option: "--public-port or PUBLIC_PORT",
+        });
+  const ports = open_to_all === undefined ? [own] : [own, open_to_all];
+  if (files !== undefined) followFiles(files, ports, { ...tools, stack });
+  const opened = stack.move();
+  return {
+    url: own.url,
+    public_url: open_to_all?.url,
+    serve: ({ app, publicApp }) => {
+      own.serve(app);
+      if (publicApp !== undefined) open_to_all?.serve(publicApp);
+    },
+    close: () => Promise.all(ports.map((one) => one.close())),
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
 }
 
 /** Opens the ports again with each new certificate. One that cannot be used is logged, and the old one stays. */
-function followFiles(files: TlsFiles, ports: readonly Port[], { clock, log, stack }: Tools): void {
+function followFiles(
+  files: TlsFiles,
+  ports: readonly Port[],
+  { clock, log, stack }: Tools & { readonly stack: AsyncDisposableStack },
+): void {
   // How often the same problem was seen: the two files are not written at the same moment, so the first time is not told.
   let seen = { problem: "", times: 0 };
   let latest: TlsPair | undefined;
@@ -104,15 +127,19 @@ interface Address {
  * A port of a server. Bun cannot change the certificate of a listener (oven-sh/bun#43815). So a second one opens the same
  * port, gets all new connections, and then the first one closes; connections that it has stay with it until they end.
  */
-class Port {
-  readonly #app: AnyElysia;
+class Port implements AsyncDisposable {
   readonly #address: Address;
   readonly #options: { readonly idleTimeout: number; readonly tools: Tools };
+  /** All listeners that are open; the last one gets the new connections. */
   readonly #servers = new Set<Server<unknown>>();
+  #serving: Serving;
+  #app: ServedApp | undefined;
+  #server: Server<unknown> | undefined;
   #isClosed = false;
 
-  constructor(app: AnyElysia, address: Address, options: { readonly idleTimeout: number; readonly tools: Tools }) {
-    this.#app = app;
+  /** It serves `front` until it has an app. */
+  constructor(front: Serving, address: Address, options: { readonly idleTimeout: number; readonly tools: Tools }) {
+    this.#serving = front;
     this.#address = address;
     this.#options = options;
   }
@@ -133,15 +160,23 @@ class Port {
 
   get url(): string {
     const { hostname } = this.#address;
-    const scheme = this.#app.server?.protocol === "https" ? "https" : "http";
-    return `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${this.#app.server?.port}`;
+    const scheme = this.#server?.protocol === "https" ? "https" : "http";
+    return `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${this.#server?.port}`;
+  }
+
+  /** Serves an app from now on. */
+  serve(app: ServedApp): void {
+    this.#app = app;
+    this.#serving = app;
+    app.app.server = this.#server ?? null;
+    if (!this.#isClosed) for (const server of this.#servers) server.reload(this.#handlers());
   }
 
   /** Lets new connections have this certificate. */
   async renew(tls: TlsPair): Promise<void> {
     const { clock, log } = this.#options.tools;
-    const before = this.#app.server;
-    if (before === null || this.#isClosed) return;
+    const before = this.#server;
+    if (before === undefined || this.#isClosed) return;
     const port = before.port ?? this.#address.port;
     this.#listen(port, tls);
     await preferNewestListener(port).catch((error: unknown) => {
@@ -161,16 +196,14 @@ class Port {
   }
 
   /** Ends all connections. */
-  async end(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     await Promise.all([...this.#servers].map((server) => server.stop(true)));
   }
 
   #listen(port: number, tls?: TlsPair): void {
-    const hooks = new Set(process.listeners("beforeExit"));
-    // Elysia makes all routes a second time when the plug-ins that are still being loaded have come: we have none.
-    Object.defineProperty(this.#app, "promisedModules", { value: new Promise(() => undefined), configurable: true });
-    this.#app.listen({
+    this.#server = Bun.serve({
+      ...this.#handlers(),
       hostname: this.#address.hostname,
       port,
       idleTimeout: this.#options.idleTimeout,
@@ -178,12 +211,15 @@ class Port {
       reusePort: tls !== undefined,
       ...(tls && { tls }),
       maxRequestBodySize: BUN_BODY_BYTES,
-      // Otherwise a bad response header ends in Bun's own HTML page.
-      development: false,
     });
-    // Elysia adds one at each call; we stop the servers ourselves.
-    for (const hook of process.listeners("beforeExit")) if (!hooks.has(hook)) process.off("beforeExit", hook);
-    if (this.#app.server) this.#servers.add(this.#app.server);
+    this.#servers.add(this.#server);
+    if (this.#app !== undefined) this.#app.app.server = this.#server;
+  }
+
+  #handlers() {
+    const { routes, fetch } = this.#serving;
+    // Otherwise a bad response header ends in Bun's own HTML page.
+    return { routes, fetch, websocket: SOCKETS, development: false } as const;
   }
 }
 

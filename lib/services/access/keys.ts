@@ -15,9 +15,8 @@ import { Alarm } from "../../domain/concurrency.ts";
 import { notFound, quoted } from "../../domain/quoted.ts";
 import type { KeyStore } from "../../store/configuration.ts";
 import type { FunctionService } from "../functions/functions.ts";
+import { hashToken, newToken } from "./tokens.ts";
 
-/** 256 bits: it cannot be guessed, and a fast hash is enough to store it. */
-const TOKEN_BYTES = 32;
 /** The time from the first use of a key that is not noted yet to the note: it is written once a minute at most. */
 const USES_MS = 60_000;
 
@@ -26,16 +25,6 @@ export type Identification =
   | { readonly caller: Caller }
   | { readonly refused: "none" | "wrong"; readonly message: string }
   | { readonly refused: "dead"; readonly message: string; readonly key_id: string };
-
-/** Returns the hash that a key is stored and compared by: SHA-256 in hex. */
-export function hashToken(token: string): string {
-  return new Bun.CryptoHasher("sha256").update(token).digest("hex");
-}
-
-/** Makes a new token, which only its owner ever sees. */
-export function newToken(): string {
-  return `slipway_${crypto.getRandomValues(Buffer.alloc(TOKEN_BYTES)).toString("base64url")}`;
-}
 
 interface KeyDeps {
   readonly store: KeyStore;

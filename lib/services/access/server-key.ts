@@ -1,5 +1,5 @@
 import type { SettingStore } from "../../store/configuration.ts";
-import { hashToken, newToken } from "./keys.ts";
+import { hashToken, newToken } from "./tokens.ts";
 
 /** The hash that the server's own key is compared by, and the key itself if it was just made: it is shown once. */
 export interface ServerKey {

@@ -87,7 +87,10 @@ interface InvocationServiceDeps {
 export class InvocationService implements AsyncDisposable {
   readonly #deps: InvocationServiceDeps;
   readonly #active = new TaskGroup();
-  readonly #abortAll = new AbortController();
+  /** What ends each call that runs. Not listeners of one signal: to add and remove one takes longer than all of this. */
+  readonly #running = new Set<AbortController>();
+  /** The reason why all calls end. */
+  #stopped: AppError | undefined;
   #draining = false;
 
   constructor(deps: InvocationServiceDeps) {
@@ -147,9 +150,24 @@ export class InvocationService implements AsyncDisposable {
 
   /** Ends all calls that run now. */
   abort(): void {
-    this.#abortAll.abort(
-      new AppError("shutting_down", "The server stopped before the function ended: try again in a moment"),
+    this.#stopped = new AppError(
+      "shutting_down",
+      "The server stopped before the function ended: try again in a moment",
     );
+    for (const call of this.#running) call.abort(this.#stopped);
+  }
+
+  /** Makes what ends a call: its client, or the end of all calls. `release` must be called when it has ended. */
+  #abortable({ signal }: InvokeCall): { readonly abort: AbortController; readonly release: () => void } {
+    const abort = new AbortController();
+    if (this.#stopped !== undefined) abort.abort(this.#stopped);
+    this.#running.add(abort);
+    const stop = onAbort(signal, () => abort.abort(signal.reason));
+    const release = () => {
+      stop();
+      this.#running.delete(abort);
+    };
+    return { abort, release };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -163,8 +181,7 @@ export class InvocationService implements AsyncDisposable {
     const { body } = call.request;
     const bytes = body instanceof Uint8Array ? body.length : 0;
     const record: Invocation = newRecord(id, target, bytes, timestamp(this.#deps.clock.now()));
-    const abort = new AbortController();
-    const release = forwardAborts([call.signal, this.#abortAll.signal], abort);
+    const { abort, release } = this.#abortable(call);
     let timings: Partial<Invocation> = {};
     let answered = false;
     const end = () => {
@@ -179,13 +196,15 @@ export class InvocationService implements AsyncDisposable {
       this.#deps.recorder.put(record);
       this.#deps.events.changed(record);
       const begun = { ...call, function: fn, abort };
-      const passing = fn.contract === "http" ? this.#passing(begun) : undefined;
+      const streams = fn.contract === "http" || !(body instanceof Uint8Array);
+      const passing = streams ? this.#passing(begun) : undefined;
       const run = await this.#deps.runner.run({
         id,
         function: fn,
         request: passing === undefined ? call.request : { ...call.request, body: passing.upload(body) },
         secrets: this.#deps.secretsFor(fn),
         signal: abort.signal,
+        ...(call.collect === true && { collect: true }),
         onTiming: (timing) => {
           timings = { ...timings, ...rounded(timing) };
           if (timing.start !== undefined) passing?.handedOver();
@@ -193,8 +212,11 @@ export class InvocationService implements AsyncDisposable {
         // A function that ran past its deadline may print something after the call has its answer.
         onLogs: (entries) => answered || this.#deps.events.logged(id, entries),
       });
-      if (passing !== undefined)
-        return await this.#streamed({ ...record, ...timings }, run, { ...begun, passing, end });
+      // A function whose request has arrived may still answer while it runs.
+      const passes =
+        passing ?? (run.outcome.response?.body instanceof ReadableStream ? this.#passing(begun) : undefined);
+      if (passes !== undefined)
+        return await this.#streamed({ ...record, ...timings }, run, { ...begun, passing: passes, end });
       const answer = this.#finish({ ...record, ...timings }, run.outcome, begun);
       end();
       // The function may still be ending; what it does until then belongs in the record.
@@ -352,13 +374,4 @@ function payloadOf(
     response: kept,
     response_meta: response === null || kept === null ? null : storedResponse(response),
   };
-}
-
-/**
- * Aborts with the first of these signals, until it is released. Not AbortSignal.any: its sources keep what it creates, and
- * the one that ends all calls lives as long as the server.
- */
-function forwardAborts(sources: readonly AbortSignal[], abort: AbortController): () => void {
-  const stops = sources.map((source) => onAbort(source, () => abort.abort(source.reason)));
-  return () => stops.forEach((stop) => stop());
 }

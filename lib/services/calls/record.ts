@@ -45,14 +45,17 @@ export function newRecord(
   };
 }
 
+/** The times that a call has in its record as its waits end. */
+const TIMES = ["queue_ms", "start_ms", "run_ms"] as const;
+
 /** Rounds times to microseconds, the resolution of these clocks. */
 export function rounded(timing: Partial<Invocation>): Partial<Invocation> {
-  return Object.fromEntries(
-    Object.entries(timing).map(([name, value]) => [
-      name,
-      typeof value === "number" ? Math.round(value * 1000) / 1000 : value,
-    ]),
-  );
+  const result: { -readonly [name in keyof Invocation]?: Invocation[name] } = { ...timing };
+  for (const name of TIMES) {
+    const value = timing[name];
+    if (typeof value === "number") result[name] = Math.round(value * 1000) / 1000;
+  }
+  return result;
 }
 
 /** Returns the fields of a record that an outcome has. */

@@ -9,6 +9,8 @@ import type { Payload, SavedInvocation } from "../../store/records.ts";
 
 /** The longest time from a record to its write, in milliseconds. */
 const FLUSH_MS = 100;
+/** The same while more than a batch waits: servers of the contract `http` may have thousands of calls a second. */
+const BEHIND_MS = 10;
 /** Records of one transaction, and bytes of logs with them: about 5 ms of the event loop, at 21 us a record. */
 const BATCH = 200;
 const BATCH_LOG_BYTES = 1024 * 1024;
@@ -103,16 +105,20 @@ export class Recorder implements AsyncDisposable {
     this.#nextFlush[Symbol.dispose]();
   }
 
-  #scheduleFlush(): void {
+  #scheduleFlush(inMs = FLUSH_MS): void {
     this.#isFlushDue = true;
-    this.#nextFlush.set(FLUSH_MS);
+    this.#nextFlush.set(inMs);
   }
 
   async #flushLater(): Promise<void> {
     this.#isFlushDue = false;
-    await this.#afterWrites(async () => void (await this.#writeBatch()));
+    let isWritten = false;
+    await this.#afterWrites(async () => {
+      isWritten = await this.#writeBatch();
+    });
     // The rest, or what could not be written, waits for its turn, so that other tasks can run.
-    if (this.#pending.size > 0 && !this.#isFlushDue) this.#scheduleFlush();
+    if (isWritten && this.#pending.size >= BATCH) this.#scheduleFlush(BEHIND_MS);
+    else if (this.#pending.size > 0 && !this.#isFlushDue) this.#scheduleFlush();
   }
 
   #afterWrites(work: () => Promise<void>): Promise<void> {

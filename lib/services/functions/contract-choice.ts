@@ -45,9 +45,6 @@ type Chosen = Pick<Settings, "contract"> & {
   readonly warning?: string;
 };
 
-/** The time that a function has in a trial where not even its port is known, in milliseconds: what ends does so in less. */
-const BLIND_TRIAL_MS = 10_000;
-
 /**
  * Chooses how a function is spoken to: as its request says, else as a label or another sign of its image says, else as a trial
  * shows. Throws `image_invalid` for labels that are wrong and images that no contract fits, and `invalid_request` for an image that
@@ -95,7 +92,7 @@ async function contractFor(
     ...labels,
     contract: "http",
     ...(port !== undefined && { port }),
-    ...(blind && { port: signals.exposed_ports[0] ?? null, boot_timeout_ms: BLIND_TRIAL_MS }),
+    ...(blind && { port: signals.exposed_ports[0] ?? null }),
   });
   if (trialBoot === undefined || !isPossible(candidate)) return files;
   const end = await trialBoot({ ...candidate, extra_ports: [] });

@@ -94,6 +94,7 @@ export class AttemptRunner implements AttemptMaker {
       function: fn,
       request,
       secrets: this.#deps.secretsFor(fn),
+      collect: true,
       signal: fn.contract === "http" ? AbortSignal.any([signal, abort.signal]) : signal,
       onHandover,
       onLogs,

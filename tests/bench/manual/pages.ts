@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { ROOT } from "../../../.ci/steps.ts";
 import { formatTable } from "./table.ts";
-import type { Results } from "./results.ts";
+import type { Results, Run } from "./results.ts";
 import type { RowName } from "./rows.ts";
 
 /** Figures in sentences of the pages: between `<!-- figure: NAME -->` and `<!-- /figure -->`. */
@@ -47,11 +47,16 @@ export async function writePages(results: Results): Promise<void> {
   }
 }
 
-function tableOf({ commit, date, machine, measured }: Results): string {
+function tableOf({ parts = [], ...complete }: Results): string {
+  return [complete, ...parts].map(partOf).join("");
+}
+
+function partOf({ commit, date, machine, measured }: Run): string {
   return `\nMeasured on ${date} at commit ${commit}: ${machine}.\n\n${formatTable(measured)}\n`;
 }
 
-function figureOf(name: string, { measured }: Results): string {
+function figureOf(name: string, { measured: complete, parts = [] }: Results): string {
+  const measured = [...complete, ...parts.flatMap((part) => part.measured)];
   const source = FIGURES[name];
   if (source === undefined) throw new Error(`The benchmark has no figure "${name}"`);
   const median = measured.find(({ row }) => row === source.row)?.sides[source.side]?.median;

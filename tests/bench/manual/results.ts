@@ -7,8 +7,8 @@ import type { Measurement } from "../compare.ts";
 
 const GIB = 1024 ** 3;
 
-/** The pages' only source of figures: what the last complete run of the benchmark measured. */
-export interface Results {
+/** A run of the benchmark. */
+export interface Run {
   /** The commit that was measured, in short; with "and changes" if files differed from it. */
   readonly commit: string;
   /** The day of the run: `2026-11-28`. */
@@ -16,6 +16,11 @@ export interface Results {
   /** Processors, memory, kernel, engine and the load at the beginning, in words. */
   readonly machine: string;
   readonly measured: readonly Measurement[];
+}
+
+/** The pages' only source of figures: what the last complete run of the benchmark measured, and what runs of some rows have since. */
+export interface Results extends Run {
+  readonly parts?: readonly Run[];
 }
 
 const PATH = join(import.meta.dir, "results.json");
@@ -28,8 +33,18 @@ export async function writeResults(results: Results): Promise<void> {
   await Bun.write(PATH, `${JSON.stringify(results, null, 2)}\n`);
 }
 
+/** Returns results in which the rows of this run take the place of older ones. */
+export function withPart({ parts = [], ...complete }: Results, part: Run): Results {
+  const measured = new Set(part.measured.map(({ row }) => row));
+  const older = <R extends Run>(run: R): R => ({
+    ...run,
+    measured: run.measured.filter(({ row }) => !measured.has(row)),
+  });
+  return { ...older(complete), parts: [...parts.map(older).filter((run) => run.measured.length > 0), part] };
+}
+
 /** Describes a run that begins now: what is measured, and on what. */
-export async function describeRun(client: EngineClient): Promise<Omit<Results, "measured">> {
+export async function describeRun(client: EngineClient): Promise<Omit<Run, "measured">> {
   const { stdout: commit } = await run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]);
   const { stdout: changes } = await run(["git", "-C", ROOT, "status", "--porcelain"]);
   return {

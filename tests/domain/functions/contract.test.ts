@@ -15,7 +15,7 @@ import { settingsOfLabels } from "../../../lib/domain/images/labels.ts";
 import { needsNoNewContainer } from "../../../lib/runner/pool/compatibility.ts";
 import { functionOf } from "../../runner/pool/fake-instances.ts";
 
-const STDIO = { contract: "stdio", content_type: "text/plain", output: "cgi" } as const;
+const STDIO = { contract: "stdio", content_type: "text/plain", output: "cgi", stream: true } as const;
 const HTTP = {
   contract: "http",
   port: 3000,
@@ -65,7 +65,12 @@ describe("the contract of a function", () => {
   });
 
   test("in labels is one of those that there are", () => {
-    const stdio = { "slipway.contract": "stdio", "slipway.content_type": "text/csv", "slipway.output": "cgi" };
+    const stdio = {
+      "slipway.contract": "stdio",
+      "slipway.content_type": "text/csv",
+      "slipway.output": "cgi",
+      "slipway.stream": "true",
+    };
     expect(settingsOfLabels("i", stdio)).toEqual({ ...STDIO, content_type: "text/csv" });
     const http = Object.fromEntries(Object.entries(HTTP).map(([name, value]) => [`slipway.${name}`, String(value)]));
     expect(settingsOfLabels("i", http)).toEqual(HTTP);

@@ -39,8 +39,6 @@ const ANSWERS: readonly (readonly [script: string, status: number, said: string]
   ["exit 3", 502, "function_failed"],
   ["printf part; kill -9 $$", 500, "part"],
   ["kill -9 $$", 502, "function_failed"],
-  ["exec yes", 502, "response_too_large"],
-  ["exec head -c 1073741824 /dev/zero", 502, "response_too_large"],
   ["sleep 100 & sleep 100 & setsid sleep 100 & echo done", 200, "done\n"],
   ["printf part; exec >&-; exit 0", 200, "part"],
   ["ls -A $CONTEXT_PATH", 200, ""],
@@ -239,7 +237,7 @@ describe("a CGI program", () => {
       "an endless header",
       "printf 'Status: 200\\nX: '; exec head -c 1000000 /dev/zero",
       502,
-      "its output has no empty line within 65536 bytes",
+      "output has no empty line within 65536 bytes",
     ],
     [
       "a NUL in the head",
@@ -250,7 +248,6 @@ describe("a CGI program", () => {
     ["bare LF", "printf 'Status: 201\\n\\nok'", 201, "ok"],
     ["CR LF", "printf 'Status: 201\\r\\n\\r\\nok'", 201, "ok"],
     ["no output", "true", 502, "its output is empty"],
-    ["no end", "printf 'Status: 200\\n\\n'; exec yes", 502, "it printed more than the limit"],
     ["headers of the server", "printf 'Status: 200\\nConnection: close\\nContent-Length: 9999\\n\\nok'", 200, "ok"],
     ["a failure", "printf 'Status: 404\\n\\nno'; exit 1", 500, "no"],
   ];

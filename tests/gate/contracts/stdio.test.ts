@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { creditFrame } from "../../../lib/runner/gate-protocol/boot-frames.ts";
 import { rawFrame } from "../support/gate-frames.ts";
 import {
   callGate,
@@ -152,7 +153,7 @@ describe("gate --stdio", () => {
     await gate.send(all.subarray(0, head));
     expect(text((await gate.expect("data")).bytes)).toBe("up\n");
     await gate.send(all.subarray(head));
-    expect(text((await outcome(gate)).response)).toBe("up\nlater");
+    expect(text((await outcome(gate)).response)).toBe("later");
   });
 });
 
@@ -218,5 +219,75 @@ describe("frames that --stdio does not allow", () => {
     Array.from(gate.conversation.call(requestIn(root.path, fresh()), new Uint8Array(0)));
     await gate.send(request(length), ...pieces());
     expect(await gate.expect("failed")).toMatchObject({ stage: "frames" });
+  });
+});
+
+describe("credit for the output", () => {
+  /** What the server has credit for from the beginning. */
+  const WINDOW = 256 << 10;
+
+  test("is what a function prints and no more, until the server gives it more", async () => {
+    await using gate = new GateProcess(["--stdio", ...sh("head -c 700000 /dev/zero; echo printed >&2")]);
+    await gate.expect("ready");
+    await gate.call(root.path, { ...fresh(), noCredit: true });
+    let got = 0;
+    while (got < WINDOW) got += (await gate.expect("data")).bytes.length;
+    expect(got).toBe(WINDOW);
+    // It prints on as soon as it may.
+    await gate.taken(WINDOW);
+    while (got < 2 * WINDOW) got += (await gate.expect("data")).bytes.length;
+    expect(got).toBe(2 * WINDOW);
+    await gate.taken(WINDOW);
+    const rest = await outcome(gate);
+    expect(got + rest.response.length).toBe(700_000);
+    expect(rest).toMatchObject({ stderr: "printed\n", exit: { exitCode: 0 } });
+  });
+
+  test("is not needed for what is left when the function has ended", async () => {
+    const length = WINDOW + 65_536;
+    const call = await pipe(`head -c ${length} /dev/zero`, { noCredit: true });
+    expect(call.response.length).toBe(length);
+  });
+
+  test("keeps the deadline of a function that waits for it", async () => {
+    const call = await pipe("exec yes", { noCredit: true, timeoutMs: 200 });
+    expect(call).toMatchObject({ expired: true, exit: { signal: 15 } });
+  });
+
+  test("may come late: the next call knows nothing of it", async () => {
+    await using here = await scratch();
+    await using gate = await initGate(here.path, { options: ["--stdio"], command: sh("head -c 200000 /dev/zero") });
+    for (let calls = 0; calls < 3; calls++) {
+      const { response } = await gate.serve("/tmp/context", { streamed: true, noCredit: true });
+      expect(response.length).toBe(200_000);
+      await gate.expect("ready");
+      await gate.send(creditFrame(0, 200_000));
+    }
+  });
+
+  test("for more than was sent fails the call", async () => {
+    await using gate = new GateProcess(["--stdio", ...sh("exec sleep 60")]);
+    await gate.expect("ready");
+    await gate.call(root.path, fresh());
+    await gate.send(creditFrame(0, 1));
+    expect(await gate.expect("failed")).toMatchObject({ stage: "frames" });
+  });
+});
+
+describe("a body of unknown length", () => {
+  test.each([0, 1, 65_537, 6 * MIB])("of %i bytes ends with an empty piece", async (length) => {
+    const body = long.subarray(0, length);
+    const call = await pipe("exec cat", { body, openBody: true });
+    expect(Buffer.compare(call.response, body)).toBe(0);
+  });
+
+  test("that nobody reads ends where the server says so, and another call follows", async () => {
+    await using here = await scratch();
+    await using gate = await initGate(here.path, { options: ["--stdio"], command: sh("head -c 4") });
+    for (const name of ["one\n", "two\n"]) {
+      const body = Buffer.concat([Buffer.from(name), long]);
+      expect(text((await gate.serve("/tmp/context", { streamed: true, openBody: true, body })).response)).toBe(name);
+      await gate.expect("ready");
+    }
   });
 });

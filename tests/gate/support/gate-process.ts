@@ -35,6 +35,10 @@ export interface GateOptions {
 /** The options of a call, besides the command; the defaults are generous. */
 export interface CallOptions extends GateOptions, Partial<CallRequest>, Partial<GateExtras> {
   readonly body?: string | Uint8Array;
+  /** True if the gate is not told when the body will end. */
+  readonly openBody?: boolean;
+  /** True if it gets no credit for more output than that which it has from the beginning. */
+  readonly noCredit?: boolean;
 }
 
 /** A gate as a plain process with pipes, and the server's side of the conversation. */
@@ -44,6 +48,9 @@ export class GateProcess implements AsyncDisposable {
   chunks = 0;
   readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly #frames: AsyncGenerator<GateFrame, void, void>;
+  #noCredit = false;
+  /** True if the end of a body without a length is still to be sent. */
+  #mustEndBody = false;
 
   constructor(command: readonly string[], { prefix = [], env, cwd, gate = GATE }: GateOptions = {}) {
     this.#child = Bun.spawn([...prefix, gate, ...command], {
@@ -69,7 +76,9 @@ export class GateProcess implements AsyncDisposable {
     for await (const chunk of this.#child.stdout) {
       this.chunks++;
       for (const frame of this.conversation.push(chunk)) {
+        if (frame.type === "data" && !this.#noCredit) await this.taken(frame.bytes.length);
         if (this.conversation.owes) await this.send(...this.conversation.rest());
+        await this.#endBody();
         yield frame;
       }
     }
@@ -95,13 +104,31 @@ export class GateProcess implements AsyncDisposable {
     }
   }
 
+  /** Tells the gate that so many bytes of the output were passed on. */
+  async taken(bytes: number): Promise<void> {
+    const credit = this.conversation.consumed(bytes);
+    if (credit !== undefined) await this.send(credit);
+  }
+
   /** Sends a request; the gate must be ready. */
-  async call(contextRoot: string, { body = "", ...options }: CallOptions = {}): Promise<void> {
+  async call(contextRoot: string, { body = "", openBody = false, ...options }: CallOptions = {}): Promise<void> {
+    this.#noCredit = options.noCredit ?? false;
+    this.#mustEndBody = false;
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
     const { environment = {}, defaults = {}, files = [] } = options;
     const request = requestIn(contextRoot, options);
-    for (const piece of this.conversation.call(request, bytes, { environment, defaults, files }))
-      await this.send(piece);
+    const extras = { environment, defaults, files };
+    for (const piece of this.conversation.call(request, openBody ? undefined : bytes, extras)) await this.send(piece);
+    if (!openBody) return;
+    await this.send(...this.conversation.add(bytes));
+    this.#mustEndBody = true;
+    await this.#endBody();
+  }
+
+  async #endBody(): Promise<void> {
+    if (!this.#mustEndBody || !this.conversation.wantsMore) return;
+    this.#mustEndBody = false;
+    await this.send(...this.conversation.add(undefined));
   }
 
   /** Makes a call that another one may follow, up to the end of its answer; the gate must be ready. */
@@ -189,9 +216,15 @@ function toldBy(conversation: GateConversation, frames: readonly GateFrame[]): T
     expired: conversation.expired,
     stdout: printed("stdout"),
     stderr: printed("stderr"),
-    response: conversation.response,
+    response: printedAnswer(frames) ?? conversation.response,
     meta: conversation.meta,
   };
+}
+
+/** Returns the output of a streamed call that has ended; undefined if it was none. */
+function printedAnswer(frames: readonly GateFrame[]): Uint8Array | undefined {
+  const pieces = frames.flatMap((frame) => (frame.type === "data" ? [frame.bytes] : []));
+  return pieces.length === 0 ? undefined : Buffer.concat(pieces);
 }
 
 /** A FIFO that functions open with `exec 9>PATH`, so that a test knows when all of them are gone. */

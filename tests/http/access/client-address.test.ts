@@ -1,13 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Server } from "bun";
-import { canonicalAddress, plainRange } from "../../../lib/domain/addresses.ts";
+import { canonicalAddress, plainRange, unmapped } from "../../../lib/domain/addresses.ts";
 import {
   clientOf,
   createClientAddress,
   createClientUsesTls,
   peerAddress,
-  unmapped,
 } from "../../../lib/http/access/client-address.ts";
 
 test.each([

@@ -59,6 +59,7 @@ describe("POST /v1/functions", () => {
       contract_reason: "default",
       content_type: null,
       output: "raw",
+      stream: false,
       port: null,
       port_reason: null,
       extra_ports: [],

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { type FunctionRequest, plainRequest } from "../../../lib/domain/calls/http-message.ts";
+import { bytesOf, type FunctionRequest, plainRequest } from "../../../lib/domain/calls/http-message.ts";
 import type { Reason } from "../../../lib/domain/errors.ts";
 import type { SecretValues } from "../../../lib/domain/secrets.ts";
 import type { ExitFrame } from "../../../lib/runner/gate-protocol/frames.ts";
@@ -256,7 +256,7 @@ describe("FILES.exchange", () => {
   ])("with the content type %j and the body %j gives request.body: %p", async (type, text, expected) => {
     const headers = type === undefined ? {} : { "content-type": type };
     const { body, body_file } = await exchange({ headers, body: Buffer.from(text) });
-    expect([Buffer.from(body).toString(), body_file]).toEqual([text, expected]);
+    expect([Buffer.from(await bytesOf(body)).toString(), body_file]).toEqual([text, expected]);
   });
 
   test("waits for a body that is still arriving, but not for one that has arrived", async () => {
@@ -264,7 +264,7 @@ describe("FILES.exchange", () => {
     const body = new Response("as it arrives").body ?? undefined;
     const arrived = exchange(body === undefined ? {} : { body });
     expect(arrived).toBeInstanceOf(Promise);
-    expect(Buffer.from((await arrived).body).toString()).toBe("as it arrives");
+    expect(Buffer.from(await bytesOf((await arrived).body)).toString()).toBe("as it arrives");
   });
 
   test("hands over secrets as variables and files, and has their values masked", async () => {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { plainRequest } from "../../../lib/domain/calls/http-message.ts";
+import { bytesOf, plainRequest } from "../../../lib/domain/calls/http-message.ts";
 import type { Reason } from "../../../lib/domain/errors.ts";
 import type { Output } from "../../../lib/domain/functions/contract.ts";
-import { judgeOutput, STDIO } from "../../../lib/runner/contracts/stdio.ts";
+import { STDIO } from "../../../lib/runner/contracts/stdio.ts";
+import { judgeOutput } from "../../../lib/runner/contracts/stdio-output.ts";
 import type { ExitFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import { LogCollector } from "../../../lib/runner/instance/log-collector.ts";
 import type { RunFacts } from "../../../lib/runner/instance/outcome.ts";
@@ -106,6 +107,9 @@ describe("judgeOutput answers", () => {
   });
 });
 
+/** Nobody who listens to an answer. */
+const DEAF = { begun: () => {}, consumed: () => {}, failed: () => {}, left: () => {} };
+
 describe("an exchange by STDIO", () => {
   const call = (secrets = { environment: {}, files: [] as { name: string; value: string }[] }) => ({
     id: "call",
@@ -117,24 +121,50 @@ describe("an exchange by STDIO", () => {
   test("gives the body to stdin, leaves the context empty and hands over the secrets", async () => {
     const given = { environment: { TOKEN: "t" }, files: [{ name: "key", value: "k" }] };
     const exchange = await STDIO.exchange(call(given), 0);
-    expect(exchange).toMatchObject({ streamed: true, body_file: false, secrets: ["t", "k"] });
+    expect(exchange).toMatchObject({ body_file: false, secrets: ["t", "k"] });
     expect(exchange.extras.files).toMatchObject([{ place: "secrets", name: "key" }]);
     expect(exchange.extras.environment).toMatchObject({ TOKEN: "t", REQUEST_METHOD: "POST" });
   });
 
-  test("waits for a body that is still arriving", async () => {
-    const body = new Response("later").body;
-    if (body === null) throw new Error("no stream");
-    const exchange = await STDIO.exchange({ ...call(), request: { ...call().request, body } }, 0);
-    expect(Buffer.from(exchange.body).toString()).toBe("later");
+  const arriving = (headers: Record<string, string> = {}, output: Output = "raw") => {
+    const request = { ...call().request, headers, body: new Blob(["later"]).stream() };
+    return STDIO.exchange({ ...call(), function: { ...functionOf("f"), output }, request }, 0);
+  };
+
+  test("takes a body while it arrives, with its length if its sender has said that", async () => {
+    const exchange = arriving();
+    if (exchange instanceof Promise) throw new Error("It waits");
+    expect(exchange.body).toBeInstanceOf(ReadableStream);
+    expect(exchange.extras.environment).not.toHaveProperty("CONTENT_LENGTH");
+    const announced = await arriving({ "content-length": "5" }, "cgi");
+    expect(announced.body).toBeInstanceOf(ReadableStream);
+    expect(announced.extras.environment).toMatchObject({ CONTENT_LENGTH: "5" });
+  });
+
+  test("waits for a body whose length a CGI program must know", async () => {
+    const exchange = arriving({}, "cgi");
+    expect(exchange).toBeInstanceOf(Promise);
+    const { body, extras } = await exchange;
+    expect(Buffer.from(await bytesOf(body)).toString()).toBe("later");
+    expect(extras.environment).toMatchObject({ CONTENT_LENGTH: "5" });
+  });
+
+  test("has no limit of the output with `stream`, unless the answer is stored or has no body", async () => {
+    const fn = { ...functionOf("f"), stream: true };
+    const limit = async (more: object) =>
+      (await STDIO.exchange({ ...call(), function: fn, ...more }, 0)).response_limit;
+    expect(await limit({})).toBe(Infinity);
+    expect(await limit({ collect: true })).toBeUndefined();
+    expect(await limit({ request: { ...call().request, method: "HEAD" } })).toBeUndefined();
   });
 
   test("notes what had no room", async () => {
     const headers = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`x-${index}`, "y".repeat(60_000)]));
     const request = { ...call().request, headers };
     const exchange = await STDIO.exchange({ ...call(), request }, 0);
-    const { logs } = exchange.judge(EXIT, { response: Buffer.from("x"), meta: new Uint8Array(0) }, facts());
-    expect(logs).toMatchObject([
+    const output = exchange.readOutput?.(facts(), DEAF);
+    output?.push(Buffer.from("x"));
+    expect(output?.judge(EXIT).logs).toMatchObject([
       { text: expect.stringMatching(/^slipway: no room for the variables HTTP_X_17, .* and 13 more\n$/) },
     ]);
   });

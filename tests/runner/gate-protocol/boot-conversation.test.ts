@@ -100,7 +100,7 @@ describe("a stream", () => {
     stream.consumed(CREDIT_FROM_APP / 2 - 1);
     expect(conversation.take()).toBeUndefined();
     stream.consumed(1);
-    expect(serverFrames(conversation)).toEqual([[0x08, Buffer.of(0, 0, 0, 2, 0, 2, 0, 0)]]);
+    expect(serverFrames(conversation)).toEqual([[0x08, Buffer.of(0, 0, 0, 2, 0, 4, 0, 0)]]);
     expect(() => stream.consumed(CREDIT_FROM_APP / 2 + 1)).toThrow(RangeError);
     say(conversation, close(2, "end"));
     stream.consumed(CREDIT_FROM_APP / 2);

@@ -1,12 +1,17 @@
 import type { InstanceCall } from "../../../lib/runner/instance/active-call.ts";
 import { Instance } from "../../../lib/runner/instance/instance.ts";
-import { NO_EXTRAS, type ExitFrame, type GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
+import {
+  NO_EXTRAS,
+  PROTOCOL_VERSION,
+  type ExitFrame,
+  type GateFrame,
+} from "../../../lib/runner/gate-protocol/frames.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 import { judge } from "../../../lib/runner/contracts/files.ts";
 import { exitFrame } from "../../gate/support/gate-frames.ts";
 import { FakeChannel, said } from "./fake-channel.ts";
 
-export const READY = { type: "ready", version: 5, uid: 1000, gid: 1000 } as const;
+export const READY = { type: "ready", version: PROTOCOL_VERSION, uid: 1000, gid: 1000 } as const;
 export const EXPIRED = { type: "expired" } as const;
 
 /** The end of a function that succeeded, with these changes. */

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { createHash } from "node:crypto";
 import { AppError } from "../../../lib/domain/errors.ts";
 import type { Scope } from "../../../lib/domain/keys.ts";
-import { hashToken, KeyService, newToken } from "../../../lib/services/access/keys.ts";
+import { KeyService } from "../../../lib/services/access/keys.ts";
+import { hashToken, newToken } from "../../../lib/services/access/tokens.ts";
 import { listeningLog, newStore, someFunction } from "../../store/sqlite/support/stores.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 

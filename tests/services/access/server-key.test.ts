@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { serverKey } from "../../../lib/services/access/server-key.ts";
-import { hashToken } from "../../../lib/services/access/keys.ts";
+import { hashToken } from "../../../lib/services/access/tokens.ts";
 import { newStore } from "../../store/sqlite/support/stores.ts";
 
 test("hashToken is SHA-256 in hex", () => {

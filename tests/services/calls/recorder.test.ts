@@ -98,6 +98,21 @@ describe("Recorder", () => {
     expect(batches).toEqual([200, 200, 52, 1]);
   });
 
+  test("writes the next batch after 10 ms while more than one waits", async () => {
+    using world = setUp();
+    const { recorder, clock, batches } = world;
+    for (let i = 0; i < 650; i++) recorder.put(someInvocation(`a${i}`));
+    await clock.advance(100);
+    expect(batches).toEqual([200]);
+    await clock.advance(20);
+    expect(batches).toEqual([200, 200, 200]);
+    await clock.advance(99);
+    expect(batches).toEqual([200, 200, 200]);
+    await clock.advance(1);
+    expect(batches).toEqual([200, 200, 200, 50]);
+    expect(clock.pending).toBe(0);
+  });
+
   test("keeps records while the disk is full, and writes them when there is room", async () => {
     let full = true;
     using world = setUp({

@@ -90,7 +90,6 @@ describe("a registration", () => {
       message:
         'Image "caddy" exposes the ports 80, 443: give "contract" and, for "http", the "port" that takes requests',
     });
-    expect(set.tried[0]?.boot_timeout_ms).toBe(10_000);
     expect(await set.functions.create({ image: "batch" })).toMatchObject({ ...FILES, contract_reason: "ended" });
     const given = { contract: "http", contract_reason: "exposed_port", port: 443, port_reason: "setting" };
     expect(await set.functions.create({ image: "caddy", port: 443 })).toMatchObject(given);

@@ -4,7 +4,7 @@ import { StoreError } from "../../../lib/store/errors.ts";
 import { keyFilePath, makeKeyFile, readKeyFile } from "../../../lib/services/secrets/key-file.ts";
 import type { Config } from "../../../lib/config/config.ts";
 import { readSmallFile } from "../../../lib/private-files.ts";
-import { readApiKey, readSecretKey } from "../../../lib/server/key-files.ts";
+import { readApiKey, readSecretKey } from "../../../lib/server/keys/key-files.ts";
 import { listeningLog, rejectionOf, scratchDirectory, thrownBy } from "../../store/sqlite/support/stores.ts";
 
 const KEY = Buffer.alloc(32, "k");

@@ -46,7 +46,7 @@ export const define: Define = (command, { client, out }) => {
           "--wait, --delay, --run-at, --priority and --callback-url are for --async: add it, or leave them out",
         );
       }
-      const limit_ms = typeof wait === "string" ? milliseconds(wait) : WAIT_MS;
+      const limit_ms = typeof wait === "string" ? waitOf(wait) : WAIT_MS;
       const server = client();
       const bytes = await contentOf(body ?? "");
       const request = {
@@ -149,6 +149,15 @@ function milliseconds(text: string): number {
     return readDuration(text);
   } catch {
     throw new ConfigError(`Invalid time ${JSON.stringify(text)}: give one such as 30s, 5m or 1h`);
+  }
+}
+
+function waitOf(text: string): number {
+  try {
+    return milliseconds(text);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError(`${error.message} after --wait. A body goes before the options`, { cause: error });
   }
 }
 

@@ -2,6 +2,7 @@ import type { Invocation } from "../../../domain/calls/invocations.ts";
 import type { FunctionWithPool } from "../../../domain/functions/functions.ts";
 import { type ApiClient, ApiError } from "../../api/api-client.ts";
 import { about, segment } from "../../api/names.ts";
+import { CommandError, EXIT } from "../../exit-codes.ts";
 import { followFunction, followOne, invocationsOf, prefixOf, printOne } from "../../function-logs.ts";
 import { count } from "../../option-readers.ts";
 import type { Define } from "../../tools.ts";
@@ -19,14 +20,28 @@ export const define: Define = (command, { client, out }) => {
       const invocation = UUID.test(name) ? await findInvocation(server, name) : undefined;
       if (invocation !== undefined) {
         if (follow === true) return followOne(server, out, invocation.id, "");
-        return printOne(server, out, invocation.id, "");
+        const entries = await printOne(server, out, invocation.id, "");
+        if (entries === 0) out.note("The invocation has printed nothing");
+        return;
       }
       const path = `/v1/functions/${segment("function", name)}`;
-      const fn = await about(server, "function", name, () => server.data<FunctionWithPool>({ method: "GET", path }));
+      const find = () => server.data<FunctionWithPool>({ method: "GET", path });
+      const fn = await about(server, "function", name, find).catch((error: unknown) => {
+        if (!UUID.test(name) || !(error instanceof CommandError)) throw error;
+        throw new CommandError(
+          `No invocation or function ${name}: "slipway invocations" and "slipway ls" list what there is`,
+          EXIT.failed,
+          { cause: error },
+        );
+      });
       const latest = await invocationsOf(server, fn.id, limit);
       if (follow === true) return followFunction(server, out, fn.id, { latest });
-      if (latest.length === 0) out.note("No invocations yet");
-      for (const { id } of latest.toReversed()) await printOne(server, out, id, prefixOf(id));
+      if (latest.length === 0) return out.note("No invocations yet");
+      let entries = 0;
+      for (const { id } of latest.toReversed()) entries += await printOne(server, out, id, prefixOf(id));
+      if (entries > 0) return;
+      const which = latest.length === 1 ? "The latest invocation has" : `The latest ${latest.length} invocations have`;
+      out.note(`${which} printed nothing`);
     });
 };
 

@@ -1,9 +1,9 @@
 import { ConfigError } from "../../../config/config.ts";
-import { messageOf } from "../../../domain/errors.ts";
 import { linesOf } from "../../../domain/manifest/lines.ts";
 import type { AppliedManifest } from "../../../domain/manifest/manifest.ts";
 import { variablesIn } from "../../../domain/manifest/variables.ts";
 import { EXIT } from "../../exit-codes.ts";
+import { fileProblem } from "../../file-problem.ts";
 import type { Define } from "../../tools.ts";
 
 /** The time that the server may take, in milliseconds: it may have many images to pull. */
@@ -33,6 +33,6 @@ async function read(file: string): Promise<string> {
       ? Bun.stdin.text()
       : process.getBuiltinModule("node:fs/promises").readFile(file, "utf8"));
   } catch (error) {
-    throw new ConfigError(`Cannot read the manifest "${file}": ${messageOf(error)}`, { cause: error });
+    throw new ConfigError(`Cannot read the manifest "${file}": ${fileProblem(error)}`, { cause: error });
   }
 }

@@ -6,9 +6,8 @@ import type { Define } from "../../tools.ts";
 
 /** `slipway deploy`: makes a function of a folder, or of an image. */
 export const define: Define = (command, { client, out }) => {
-  folderOptions(command)
+  folderOptions(command, "that of the folder or the image")
     .argument("[source]", "A folder, or the reference of an image.", ".")
-    .option("--name <name>", "The name of the function; by default that of the folder or the image.")
     .option("--fresh", "Run every step, also those that an earlier build has run, on images that are pulled anew.")
     .action(async (source, options) => {
       const { name, route, env, dockerfile, target, buildArg, fresh } = options;

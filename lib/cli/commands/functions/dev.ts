@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Invocation } from "../../../domain/calls/invocations.ts";
-import type { ApiClient } from "../../api/api-client.ts";
+import { type ApiClient, ApiError } from "../../api/api-client.ts";
 import { develop } from "../../deploy/dev.ts";
 import { folderOptions, pairs } from "../../deploy/folder-options.ts";
 import { followFunction, prefixOf } from "../../function-logs.ts";
@@ -14,13 +14,12 @@ const AGAIN_MS = 2_000;
 
 /** `slipway dev`: makes a function of a folder, and again whenever it changes, with the logs of its calls beside it. */
 export const define: Define = (command, { client, out }) => {
-  folderOptions(command)
+  folderOptions(command, "that of the folder, and -dev")
     .description(
       "Build DIR and run it on the server under a name for development, build it again whenever a file changes, and show what " +
         "its calls print. Ctrl-C ends it, and removes the function and its routes",
     )
     .argument("[dir]", "The folder.", ".")
-    .option("--name <name>", "The name of the function; by default that of the folder, and -dev.")
     .option("--keep", "Leave the function on the server at the end.")
     .action(async (source, options) => {
       const { name, route, env, dockerfile, target, buildArg, keep } = options;
@@ -82,7 +81,10 @@ async function showCalls(server: ApiClient, out: Output, { id, since, signal }: 
   while (!signal.aborted) {
     try {
       await followFunction(server, out, id, { latest: [], since, seen, onEnd, signal });
-    } catch {
+    } catch (error) {
+      if (error instanceof ApiError && [401, 403].includes(error.status)) {
+        return out.note(`The calls are not shown: ${error.message}`);
+      }
       // The next build says what is wrong with the server.
       if (!signal.aborted) await sleep(AGAIN_MS, undefined, { signal }).catch(() => undefined);
     }

@@ -1,7 +1,5 @@
 import type { Function } from "../../../domain/functions/functions.ts";
-import { type ApiClient, ApiError } from "../../api/api-client.ts";
 import { about, segment } from "../../api/names.ts";
-import { CommandError } from "../../exit-codes.ts";
 import type { Define } from "../../tools.ts";
 
 /** `slipway rm`: deletes functions, one after the other. */
@@ -12,19 +10,10 @@ export const define: Define = (command, { client, out }) => {
     .action(async (names, { cascade }) => {
       const server = client();
       for (const name of names) {
-        const fn = await about(server, "function", name, () => remove(server, name, cascade));
+        const path = `/v1/functions/${segment("function", name)}`;
+        const remove = () => server.data<Function>({ method: "DELETE", path, query: { cascade } });
+        const fn = await about(server, "function", name, remove);
         out.done(fn, `Deleted the function ${fn.name ?? fn.id}`);
       }
     });
 };
-
-async function remove(server: ApiClient, name: string, cascade: true | undefined): Promise<Function> {
-  const path = `/v1/functions/${segment("function", name)}`;
-  try {
-    return await server.data<Function>({ method: "DELETE", path, query: { cascade } });
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== "conflict") throw error;
-    // The API names its own parameter.
-    throw new CommandError(error.message.replace("?cascade=true", "--cascade"), 1, { cause: error });
-  }
-}

@@ -5,6 +5,7 @@ import { ConfigError } from "../../../config/config.ts";
 import { messageOf } from "../../../domain/errors.ts";
 import { VERSION } from "../../../version.ts";
 import { CommandError } from "../../exit-codes.ts";
+import { fileProblem } from "../../file-problem.ts";
 import type { Define } from "../../tools.ts";
 
 /** The time that the new program may take to print its version, in milliseconds. */
@@ -38,7 +39,7 @@ async function read(file: string): Promise<Uint8Array<ArrayBuffer>> {
   try {
     return new Uint8Array(await readFile(file));
   } catch (error) {
-    throw new ConfigError(`Cannot read "${file}": ${messageOf(error)}`, { cause: error });
+    throw new ConfigError(`Cannot read "${file}": ${fileProblem(error)}`, { cause: error });
   }
 }
 
@@ -77,7 +78,7 @@ function replace(binary: string, bytes: Uint8Array): string {
     return version;
   } catch (error) {
     if (error instanceof CommandError) throw error;
-    throw new CommandError(`Cannot replace "${binary}": ${messageOf(error)}`, 1, { cause: error });
+    throw new CommandError(`Cannot replace "${binary}": ${fileProblem(error)}`, 1, { cause: error });
   } finally {
     rmSync(temporary, { force: true });
   }

@@ -1,4 +1,4 @@
-import type { Database as Sqlite } from "bun:sqlite";
+import type { Database as Sqlite, Statement } from "bun:sqlite";
 import { mapRuntimeError } from "../errors.ts";
 import type { Sync } from "./log-sync.ts";
 
@@ -18,12 +18,16 @@ interface Write {
   readonly reject: (error: unknown) => void;
 }
 
+/** The part of a sync that took longer than expected by which the next one is expected to take longer. */
+const SLOWER = 0.05;
+
 /**
  * Lets durable writes of the same moment share one transaction and one sync of the disk, which is most of the cost of a
  * write. Each has a savepoint, so that one that fails leaves the others alone.
  *
- * A group is collected until the event loop comes round, committed, then synced in another thread. Meanwhile the next group
- * is collected, and everything else goes on, however slow the disk is. So for that moment others can see a write that its
+ * A group is collected until the event loop comes round, or for as long as a sync takes, if that is sooner: then the disk works
+ * while the rest of a burst is read, and not only afterwards. It is committed, then synced in another thread. Meanwhile the next
+ * group is collected, and everything else goes on, however slow the disk is. So for that moment others can see a write that its
  * writer does not know to be done.
  */
 export class GroupCommit {
@@ -34,7 +38,15 @@ export class GroupCommit {
   #waiting: Write[] = [];
   /** Committed, and not yet known to be on the disk. */
   #syncing: readonly Write[] = [];
+  /** A group is being committed or synced. */
   #busy = false;
+  /** The turn of the next group is due when the event loop comes round. */
+  #due = false;
+  /** When the first of the waiting writes came. */
+  #since = 0;
+  /** The time that a sync is expected to take, in milliseconds; at first none is, so that the first groups are not cut. */
+  #syncMs = Infinity;
+  readonly #statements: TransactionStatements;
 
   /**
    * Without a log there is nothing to sync: the database is in memory. While `held` returns a promise, another transaction
@@ -49,12 +61,14 @@ export class GroupCommit {
     this.#log = log;
     this.#held = held ?? (() => undefined);
     this.#onEpoch = onEpoch ?? (() => undefined);
+    this.#statements = statementsOf(sqlite);
   }
 
   /** See `Database.durably`. */
   add<T>(work: () => T, committed?: (result: T) => void, bytes = 0): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let result: { readonly value: T } | undefined;
+      if (this.#waiting.length === 0) this.#since = performance.now();
       this.#waiting.push({
         run: () => (result = { value: work() }),
         committed: () => result && committed?.(result.value),
@@ -81,17 +95,31 @@ export class GroupCommit {
 
   #schedule(): void {
     if (this.#busy) return;
+    if (!this.#due) {
+      this.#due = true;
+      // After all requests that have arrived by now.
+      setImmediate(() => void this.#turn());
+    }
+    if (performance.now() - this.#since < this.#syncMs) return;
     this.#busy = true;
-    // After all requests that have arrived by now.
-    setImmediate(() => void this.#turn());
+    // Not at once: the writer has its promise first.
+    queueMicrotask(() => void this.#commitAndSync());
   }
 
   async #turn(): Promise<void> {
+    this.#due = false;
+    if (this.#busy || this.#waiting.length === 0) return;
+    this.#busy = true;
+    await this.#commitAndSync();
+  }
+
+  async #commitAndSync(): Promise<void> {
     for (let held = this.#held(); held !== undefined; held = this.#held()) await held;
-    const written = this.#commit();
+    // A flush may have come before.
+    const written = this.#waiting.length > 0 ? this.#commit() : [];
     this.#syncing = written;
     try {
-      if (written.length > 0) await this.#log?.sync();
+      if (written.length > 0) await this.#sync();
       for (const write of written) write.resolve();
     } catch (error) {
       for (const write of written) write.reject(mapRuntimeError(error));
@@ -99,6 +127,15 @@ export class GroupCommit {
     this.#syncing = [];
     this.#busy = false;
     if (this.#waiting.length > 0) this.#schedule();
+  }
+
+  async #sync(): Promise<void> {
+    if (this.#log === undefined) return;
+    const began = performance.now();
+    await this.#log.sync();
+    const took = performance.now() - began;
+    // The event loop may have been busy when it was over: what it takes is seen when that was not so.
+    this.#syncMs = took < this.#syncMs ? took : this.#syncMs + (took - this.#syncMs) * SLOWER;
   }
 
   /** Commits the next group and rejects the writes that failed; returns the others. */
@@ -135,7 +172,7 @@ export class GroupCommit {
   /** Throws only if the transaction as a whole is lost. */
   #attempt(write: Write, failures: Map<Write, unknown>): void {
     const sqlite = this.#sqlite;
-    sqlite.query("savepoint write").run();
+    this.#statements.savepoint.run();
     try {
       write.run();
     } catch (error) {
@@ -145,21 +182,44 @@ export class GroupCommit {
       this.#onEpoch();
       failures.set(write, error);
     }
-    sqlite.query("release write").run();
+    this.#statements.release.run();
   }
 }
 
 /** Runs `work` in one write transaction: all of it happens, or nothing. */
 export function inTransaction<T>(sqlite: Sqlite, work: () => T): T {
-  // `query` keeps what it has prepared; `run` would parse it at every call.
-  sqlite.query("begin immediate").run();
+  const { begin, commit } = statementsOf(sqlite);
+  begin.run();
   try {
     const result = work();
-    sqlite.query("commit").run();
+    commit.run();
     return result;
   } catch (error) {
     // SQLite has rolled back by itself after some errors, a full disk among them.
     if (sqlite.inTransaction) sqlite.run("rollback");
     throw error;
   }
+}
+
+interface TransactionStatements {
+  readonly begin: Statement;
+  readonly commit: Statement;
+  readonly savepoint: Statement;
+  readonly release: Statement;
+}
+
+const prepared = new WeakMap<Sqlite, TransactionStatements>();
+
+/** Prepares the statements of transactions once for each connection: `query` remembers no more than the first twenty of all. */
+function statementsOf(sqlite: Sqlite): TransactionStatements {
+  const known = prepared.get(sqlite);
+  if (known !== undefined) return known;
+  const statements = {
+    begin: sqlite.query("begin immediate"),
+    commit: sqlite.query("commit"),
+    savepoint: sqlite.query("savepoint write"),
+    release: sqlite.query("release write"),
+  };
+  prepared.set(sqlite, statements);
+  return statements;
 }

@@ -8,21 +8,22 @@ import routes from "./0001-0010/0006-routes.sql" with { type: "text" };
 import work from "./0001-0010/0008-work.sql" with { type: "text" };
 import schedules from "./0001-0010/0009-schedules.sql" with { type: "text" };
 import messages from "./0001-0010/0010-messages.sql" with { type: "text" };
-import owners from "./0011-owners.sql" with { type: "text" };
-import budgets from "./0012-budgets.sql" with { type: "text" };
-import undelivered from "./0013-undelivered.sql" with { type: "text" };
-import audit from "./0014-audit.sql" with { type: "text" };
-import openFiles from "./0015-open-files.sql" with { type: "text" };
-import time from "./0016-time.sql" with { type: "text" };
-import volumes from "./0017-volumes.sql" with { type: "text" };
-import cells from "./0018-cells.sql" with { type: "text" };
-import contracts from "./0019-contracts.sql" with { type: "text" };
-import builds from "./0020-builds.sql" with { type: "text" };
+import owners from "./0011-0020/0011-owners.sql" with { type: "text" };
+import budgets from "./0011-0020/0012-budgets.sql" with { type: "text" };
+import undelivered from "./0011-0020/0013-undelivered.sql" with { type: "text" };
+import audit from "./0011-0020/0014-audit.sql" with { type: "text" };
+import openFiles from "./0011-0020/0015-open-files.sql" with { type: "text" };
+import time from "./0011-0020/0016-time.sql" with { type: "text" };
+import volumes from "./0011-0020/0017-volumes.sql" with { type: "text" };
+import cells from "./0011-0020/0018-cells.sql" with { type: "text" };
+import contracts from "./0011-0020/0019-contracts.sql" with { type: "text" };
+import builds from "./0011-0020/0020-builds.sql" with { type: "text" };
 import http from "./0021-http.sql" with { type: "text" };
 import hosts from "./0022-hosts.sql" with { type: "text" };
 import streams from "./0023-streams.sql" with { type: "text" };
+import stream from "./0024-stream.sql" with { type: "text" };
 import keys from "./0001-0010/0007-keys.sql" with { type: "text" };
-import asOf23 from "./as-of-0023.sql" with { type: "text" };
+import asOf24 from "./as-of-0024.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
@@ -50,13 +51,14 @@ export const MIGRATIONS: readonly string[] = [
   http,
   hosts,
   streams,
+  stream,
 ];
 
 /** "SLIP": distinguishes our databases from those of other programs that number their schemas. */
 export const APPLICATION_ID = 0x534c4950;
 
 /** The state that all migrations make of an empty database: to make it at once takes a tenth of the time. */
-const STATE = { version: 23, sql: asOf23 };
+const STATE = { version: 24, sql: asOf24 };
 
 /** Makes an empty database what all migrations would make of it. */
 export function create(sqlite: Sqlite): void {

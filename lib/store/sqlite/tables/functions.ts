@@ -15,7 +15,7 @@ import { deepFreeze, fromJson, fromNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
 
 /** Fields that SQLite, which has no booleans, holds as 0 and 1. */
-type Flag = "buffer_request" | "share_network" | "read_only" | "record_bodies" | "store_credentials";
+type Flag = "stream" | "buffer_request" | "share_network" | "read_only" | "record_bodies" | "store_credentials";
 
 /** Fields that are JSON in their column; null stays null. */
 type Structure = "environment" | "entrypoint" | "command" | "secrets" | "volumes" | "labels" | "retry" | "extra_ports";
@@ -348,6 +348,7 @@ function functionOf(row: FunctionRow): Function {
     labels: fromJson(row.labels),
     retry: fromJson(row.retry),
     extra_ports: fromJson(row.extra_ports),
+    stream: row.stream === 1,
     buffer_request: row.buffer_request === 1,
     share_network: row.share_network === 1,
     read_only: row.read_only === 1,

@@ -38,6 +38,9 @@ export class PulledImageTable implements PulledImageStore {
   readonly #keep: Statement<never>;
   readonly #keptUntil: Statement<{ until: string | null }>;
   readonly #used: Statement<Pick<Row, "image_id">>;
+  readonly #anyKept: Statement<unknown>;
+  /** False if it is known that no image is kept until some time. Nobody else writes here. */
+  #mayBeKept = true;
 
   constructor(database: Database, writer: ConfigurationWriter, clock: Clock) {
     this.#writer = writer;
@@ -59,6 +62,7 @@ export class PulledImageTable implements PulledImageStore {
     this.#used = database.prepare(
       `select image_id from pulled_images where keep_until is not null and (${needed("pulled_images.image_id")})`,
     );
+    this.#anyKept = database.prepare("select 1 from pulled_images where keep_until is not null limit 1");
     this.#isNeeded = database.prepare(`select ${needed("$image_id")} as needed`);
   }
 
@@ -84,8 +88,13 @@ export class PulledImageTable implements PulledImageStore {
   }
 
   async noteUsed(keep: number): Promise<void> {
+    // This comes with every change of a function, and looks at all of them.
+    if (!this.#mayBeKept) return;
     const used = this.#used.all({ keep });
-    if (used.length === 0) return;
+    if (used.length === 0) {
+      this.#mayBeKept = this.#anyKept.get() !== undefined;
+      return;
+    }
     await this.#writer.write(() => {
       for (const { image_id } of used) this.#keep.run({ image_id, keep_until: null });
     });
@@ -94,7 +103,9 @@ export class PulledImageTable implements PulledImageStore {
   async record(pulled: Pulled, keepUntil?: string): Promise<void> {
     await this.#writer.write(() => {
       this.putNow(afterPull(this.list(), pulled));
-      if (keepUntil !== undefined) this.#keep.run({ image_id: pulled.image_id, keep_until: keepUntil });
+      if (keepUntil === undefined) return;
+      this.#mayBeKept = true;
+      this.#keep.run({ image_id: pulled.image_id, keep_until: keepUntil });
     });
   }
 

@@ -56,6 +56,12 @@ function withDisk() {
   return { disk, group, events, keys, write };
 }
 
+/** Keeps this thread busy. */
+function busyFor(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
 describe("GroupCommit", () => {
   test("answers after the sync of its commit, and collects the next group meanwhile", async () => {
     const { disk, events, keys, write } = withDisk();
@@ -74,6 +80,40 @@ describe("GroupCommit", () => {
     (await disk.next())();
     await Promise.all(second);
     expect(events).toEqual(["committed c", "committed d", "answered c", "answered d"]);
+  });
+
+  test("a burst that takes longer than a sync is committed before the event loop comes round, so that the disk works meanwhile", async () => {
+    const { disk, events, write } = withDisk();
+    const first = write("a");
+    (await disk.next())();
+    await first;
+    // That sync was over at once. Nothing here lets the event loop come round.
+    const burst = ["b", "c", "d"].map((key) => {
+      busyFor(20);
+      return write(key);
+    });
+    busyFor(20);
+    burst.push(write("e"));
+    for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+    expect(events).toEqual(["committed a", "answered a", "committed b", "committed c", "committed d", "committed e"]);
+    (await disk.next())();
+    await Promise.all(burst);
+    expect(events.slice(6)).toEqual(["answered b", "answered c", "answered d", "answered e"]);
+  });
+
+  test("a burst that is shorter than a sync is committed as a whole, when the event loop comes round", async () => {
+    const { disk, events, write } = withDisk();
+    const first = write("a");
+    const end = await disk.next();
+    busyFor(200);
+    end();
+    await first;
+    const burst = ["b", "c"].map(write);
+    for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+    expect(events).toEqual(["committed a", "answered a"]);
+    (await disk.next())();
+    await Promise.all(burst);
+    expect(events.slice(2)).toEqual(["committed b", "committed c", "answered b", "answered c"]);
   });
 
   test("rejects at once the writes that the commit has refused, and syncs nothing if there were no others", async () => {

@@ -1,4 +1,4 @@
--- What migrations 1 to 23 make of an empty database, as SQLite itself has written it down.
+-- What migrations 1 to 24 make of an empty database, as SQLite itself has written it down.
 
 CREATE TABLE settings (
   key text primary key not null,
@@ -19,7 +19,7 @@ CREATE TABLE functions (
   created_at text not null,
   updated_at text not null
 , max_calls integer not null default 1, max_concurrency integer not null default 0, warm_min integer not null default 0, warm_max integer not null default 10, idle_ttl_ms integer not null default 300000, share_network integer not null default 0, read_only integer not null default 0, version integer not null default 1, entrypoint text, command text, user text, working_dir text, secrets text not null default '[]', context_bytes integer, log_bytes integer, network text not null default 'bridge', sandbox text not null default 'default', runtime text, labels text not null default '{}', retry text not null default
-  '{"max_attempts":3,"min_ms":1000,"max_ms":60000,"on":["crash","timeout","non_zero_exit","oom","engine"]}', callback_url text, on_success text, on_failure text, record_bodies integer not null default 0, nofile integer, store_credentials integer not null default 0, volumes text not null default '[]', isolation text not null default 'container', scratch_bytes integer, contract text not null default 'files', contract_reason text not null default 'default', content_type text, output text not null default 'raw', port integer, port_reason text, extra_ports text not null default '[]', ready_path text, boot_timeout_ms integer not null default 60000, idle_timeout_ms integer, concurrency integer not null default 1, idle text, buffer_request integer not null default 0) strict;
+  '{"max_attempts":3,"min_ms":1000,"max_ms":60000,"on":["crash","timeout","non_zero_exit","oom","engine"]}', callback_url text, on_success text, on_failure text, record_bodies integer not null default 0, nofile integer, store_credentials integer not null default 0, volumes text not null default '[]', isolation text not null default 'container', scratch_bytes integer, contract text not null default 'files', contract_reason text not null default 'default', content_type text, output text not null default 'raw', port integer, port_reason text, extra_ports text not null default '[]', ready_path text, boot_timeout_ms integer not null default 60000, idle_timeout_ms integer, concurrency integer not null default 1, idle text, buffer_request integer not null default 0, stream integer not null default 0) strict;
 
 CREATE TABLE routes (
   id text primary key not null,

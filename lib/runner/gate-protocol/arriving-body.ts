@@ -1,4 +1,4 @@
-import type { InstanceStream } from "../gate-protocol/instance-stream.ts";
+import type { InstanceStream } from "./instance-stream.ts";
 
 /**
  * The body of an answer that is still arriving: passes on each piece as it comes, and lets the function send more only as pieces

@@ -1,7 +1,7 @@
-import { type Config, ConfigError } from "../config/config.ts";
-import { messageOf } from "../domain/errors.ts";
-import { parseSecretKey, SECRET_KEY_FORM } from "../domain/parse-secret-key.ts";
-import { readSmallFile } from "../private-files.ts";
+import { type Config, ConfigError } from "../../config/config.ts";
+import { messageOf } from "../../domain/errors.ts";
+import { parseSecretKey, SECRET_KEY_FORM } from "../../domain/parse-secret-key.ts";
+import { readSmallFile } from "../../private-files.ts";
 
 /** Returns the API key, which the options give by itself or in a file; null if none. Throws a `ConfigError`. */
 export async function readApiKey({ apiKey, apiKeyFile }: Config): Promise<string | null> {

@@ -1,0 +1,33 @@
+import type { BunRequest, Server } from "bun";
+import type { AnyElysia } from "elysia";
+import { createBunRouteHandler } from "elysia/adapter/bun/compose";
+
+/** Answers a request that Bun has found a route for. */
+export type Handler = (request: BunRequest, server: Server<unknown>) => Response | Promise<Response>;
+
+/** The routes of `Bun.serve`: a handler for each method of a pattern, or one for all. */
+export type Routes = Record<string, Handler | Readonly<Record<string, Handler>>>;
+
+/** What `Bun.serve` needs to serve an app. */
+export interface Serving {
+  readonly routes: Routes;
+  /** Answers what no route is for. */
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+}
+
+/**
+ * Returns what Elysia's own `listen` gives to Bun: a route for each of the app's, composed at its first request, so that Bun finds
+ * them; `fetch` has those with a wildcard. `raw` are further routes.
+ */
+export function servingOf(app: AnyElysia, raw: Readonly<Record<string, Handler>>): Serving {
+  app.compile();
+  const routes: Record<string, Record<string, Handler>> = {};
+  for (const route of app.routes) {
+    if (route.path.endsWith("*")) continue;
+    const path = encodeURI(route.path.length > 1 ? route.path.replace(/\/$/, "") : route.path);
+    let composed: Handler | undefined;
+    (routes[path] ??= {})[route.method] = (request, server) =>
+      (composed ??= createBunRouteHandler(app, route) as Handler)(request, server); // by its own words
+  }
+  return { routes: { ...raw, ...routes }, fetch: (request) => app.fetch(request) };
+}

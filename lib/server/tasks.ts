@@ -1,0 +1,55 @@
+import { existsSync } from "node:fs";
+import { systemClock } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import { removeLeftovers } from "../docker/containers/leftovers.ts";
+import { DOCUMENT_PATHS, type DocumentForm } from "../http/openapi/forms.ts";
+import type { Logger } from "../log.ts";
+import { Metrics } from "../metrics.ts";
+import { backup } from "../store/sqlite/backup.ts";
+import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
+import type { Ground } from "./capability.ts";
+import { compose } from "./compose.ts";
+import { temporaryData } from "./data.ts";
+import { readEngineAddress } from "./engine-certificates.ts";
+
+interface OpenApiOptions {
+  readonly log: Logger;
+  readonly form: DocumentForm;
+}
+
+/** Returns the OpenAPI document of a server with this configuration, which is put together and never started. */
+export async function openApi(config: Config, { log, form }: OpenApiOptions): Promise<string> {
+  await using stack = new AsyncDisposableStack();
+  const open = { ...config, auth: "off", host: "localhost" } as const;
+  const ground: Ground = { config: open, log, clock: systemClock, stack };
+  const { app } = await compose(ground, await temporaryData(ground));
+  const reply: Response = await app.app.handle(
+    new Request(`http://localhost/swagger${DOCUMENT_PATHS[form]}`, { headers: { host: "localhost" } }),
+  );
+  return reply.text();
+}
+
+/** Copies the database in the data directory to a new file, even while a server uses it. Throws a `StoreError`. */
+export function backupDatabase(config: Config, file: string): void {
+  backup(databasePath(config.dataPath), file);
+}
+
+/**
+ * Removes what servers that were killed left on the engine, and returns the number of containers. Throws a `StoreError`
+ * while a server uses the database, which does that itself, and `engine_unavailable`.
+ */
+export async function sweep(config: Config, log: Logger): Promise<number> {
+  const path = databasePath(config.dataPath);
+  // Without a database no server has ever started.
+  if (!existsSync(path)) return 0;
+  using store = openSqliteStore(path, { log, clock: systemClock });
+  return await removeLeftovers({
+    owner: await store.settings.ownerId(),
+    engine: await readEngineAddress(config, { clock: systemClock, log }),
+    engine_timeout_ms: config.engineTimeoutMs,
+    clock: systemClock,
+    log,
+    metrics: new Metrics(),
+    pause: Bun.sleep,
+  });
+}

@@ -1,0 +1,87 @@
+import { EngineClient } from "../../../.ci/engine/engine-client.ts";
+import { ensureProgram } from "../../../.ci/packages.ts";
+import { ownedContainers } from "../../support/leaks.ts";
+import { SpawnedServer } from "../../support/spawned-server.ts";
+import type { Bench } from "../bench.ts";
+import { compareRates, compareTimes, figure, type Measurement } from "../compare.ts";
+import { load } from "../http.ts";
+import { idle, invoke, warm } from "../sides.ts";
+import { type App, asFunction, bareApp, expressApp, expressBoot, runAsFunction, runDirectly } from "./app.ts";
+
+/** The time that the engine works for the previous call once the pool is full, in milliseconds. */
+const QUIET_MS = 400;
+/** Instances that wait, and for how long that is watched, in seconds. */
+const WAITING = 10;
+const WATCHED_S = 20;
+/** The time in which instances become calm and are frozen, in milliseconds. */
+const CALM_MS = 5_000;
+
+/** Measures calls of functions that are servers: used once, used by many clients at once, and waiting. */
+export async function booted(bench: Bench): Promise<readonly Measurement[]> {
+  const app = await expressApp(bench.docker);
+  return [
+    ...(await usedOnce(bench, app)),
+    await rate(bench, "bootedRate", app),
+    await rate(bench, "bootedRateBare", await bareApp(bench.docker)),
+    await waiting(bench, app),
+  ];
+}
+
+/** Both sides have the same pause: what runs after one finds processors and caches cold. */
+async function usedOnce({ docker, image, rounds }: Bench, app: App): Promise<readonly Measurement[]> {
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
+  await using boot = await expressBoot();
+  const fresh = await server.createFunction(app.image, { ...asFunction(app), warm_max: 3 });
+  const reused = await server.createFunction(image, { max_calls: 0, warm_max: 1 });
+  const quiet = async () => {
+    await boot.operation.settle?.();
+    await Bun.sleep(QUIET_MS / 4);
+    await warm(server.url, fresh);
+    await Bun.sleep(QUIET_MS);
+  };
+  const call = { name: "call, used once", run: () => invoke(server.url, fresh), settle: quiet };
+  const reuse = { name: "reuse call", run: () => invoke(server.url, reused), settle: quiet };
+  return [
+    await compareTimes("bootedBoot", { rounds, perRound: 5, sides: [call, { ...boot.operation, settle: quiet }] }),
+    await compareTimes("bootedReuse", { rounds, perRound: 5, sides: [call, reuse] }),
+  ];
+}
+
+async function rate({ docker, rounds }: Bench, row: "bootedRate" | "bootedRateBare", app: App): Promise<Measurement> {
+  const wrk = await ensureProgram("wrk", ["wrk"]);
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
+  await using direct = await runDirectly(docker, app);
+  const url = await runAsFunction(server, app);
+  const requests = (name: string, address: string) => ({ name, measure: () => load(wrk, `${address}/`) });
+  await load(wrk, `${url}/`);
+  return compareRates(row, rounds, [requests("calls", url), requests("by its address", direct.url)]);
+}
+
+/** Reads from the engine what the processes of waiting instances use; the gate is one of them. */
+async function waiting({ docker }: Bench, app: App): Promise<Measurement> {
+  await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100", MAX_INSTANCES: "100" });
+  await idle(docker);
+  const client = new EngineClient(docker);
+  const fn = await server.createFunction(app.image, { ...asFunction(app), warm_min: WAITING, warm_max: WAITING });
+  while ((await readyOf(server.url, fn)) < WAITING) await Bun.sleep(100);
+  await Bun.sleep(CALM_MS);
+  const containers = await ownedContainers(client);
+  const used = async () => {
+    const each = await Promise.all(containers.map((id) => usedNs(client, id)));
+    return each.reduce((sum, ns) => sum + ns, 0);
+  };
+  const before = await used();
+  await Bun.sleep(WATCHED_S * 1000);
+  const share = (await used()) - before;
+  return figure("bootedIdle", [(share / (WATCHED_S * 1e9 * containers.length)) * 100], "% of a core each");
+}
+
+async function readyOf(url: string, fn: { readonly id: string }): Promise<number> {
+  const reply = (await (await fetch(`${url}/v1/functions/${fn.id}`)).json()) as { data: { pool: { ready: number } } };
+  return reply.data.pool.ready;
+}
+
+async function usedNs(client: EngineClient, id: string): Promise<number> {
+  const stats = await client.json("GET", `/containers/${id}/stats?stream=false&one-shot=true`);
+  return (stats as { cpu_stats: { cpu_usage: { total_usage: number } } }).cpu_stats.cpu_usage.total_usage; // the engine's own format
+}
