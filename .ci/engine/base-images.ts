@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import type { EngineClient } from "./engine-client.ts";
 import { hashOf, hasImage, importTree, type ImageTree } from "./image-tree.ts";
+import { debianPrograms, npmPrograms } from "./programs/program-roots.ts";
 import { ensureProgram, runOrThrow } from "../packages.ts";
 import { certificates, goFiles, inPlace, librariesOf, pythonFiles } from "./machine-files.ts";
 
@@ -27,6 +28,10 @@ const BASES = {
   programs: programsTree,
   /** nginx of Debian with the configuration of its package, and a page and 20 MiB to serve. */
   nginx: nginxTree,
+  /** Node.js with frameworks of npm in `/app/node_modules`, and ffmpeg. */
+  npm: npmTree,
+  /** A small Debian with Python, Flask and gunicorn, and a Java runtime. */
+  debian: debianTree,
   /** Like `python:3-slim`: Debian's Python with pip. */
   python: pythonTree,
   /** Like `golang:1`: the compiler of Debian's Go, and the sources of its library. */
@@ -174,6 +179,29 @@ async function nginxTree(): Promise<ImageTree> {
     },
     directories: { ...shell.directories, "var/log/nginx": 0o755, "var/lib/nginx": 0o755, run: 0o755 },
     changes: ["ENV PATH=/usr/sbin:/bin", "EXPOSE 80", 'CMD ["nginx", "-g", "daemon off;"]'],
+  };
+}
+
+async function npmTree(): Promise<ImageTree> {
+  const shell = await busyboxTree();
+  const programs = await npmPrograms();
+  return {
+    ...shell,
+    trees: { "": programs },
+    files: { ...shell.files, ...inPlace(await librariesOf(`${programs}/usr/bin/node`)) },
+    links: { ...shell.links, "usr/bin/env": "../../bin/busybox" },
+    changes: ["ENV PATH=/usr/bin:/bin", "WORKDIR /app", 'CMD ["node"]'],
+  };
+}
+
+async function debianTree(): Promise<ImageTree> {
+  return {
+    trees: { "": await debianPrograms() },
+    // A script of the package would make it.
+    links: { "usr/bin/java": "../lib/jvm/default-java/bin/java" },
+    texts: ACCOUNTS,
+    directories: { tmp: 0o1777, root: 0o700, app: 0o755 },
+    changes: ["ENV PATH=/usr/bin:/bin", "WORKDIR /app", 'CMD ["sh"]'],
   };
 }
 

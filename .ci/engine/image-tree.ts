@@ -1,4 +1,4 @@
-import { chmod, copyFile, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, rm, stat, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { EngineError, type EngineClient } from "./engine-client.ts";
@@ -6,6 +6,8 @@ import { runOrThrow } from "../packages.ts";
 
 /** The files of an image; paths begin without a slash. */
 export interface ImageTree {
+  /** Path to the directory of this machine that is copied there; an empty path is the root. All else is laid over it. */
+  readonly trees?: Readonly<Record<string, string>>;
   /** Path in the image to the file of this machine that is copied there. */
   readonly files?: Readonly<Record<string, string>>;
   /** Path to content. */
@@ -18,10 +20,14 @@ export interface ImageTree {
   readonly changes?: readonly string[];
 }
 
-/** Returns 16 hexadecimal digits that two trees share only if they have the same content. */
+/**
+ * Returns 16 hexadecimal digits that two trees share only if they have the same content. A directory that is copied counts
+ * by its path and the time at which it was made.
+ */
 export async function hashOf(tree: ImageTree): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
   hash.update(JSON.stringify(tree));
+  for (const path of Object.values(tree.trees ?? {})) hash.update(String((await stat(path)).mtimeMs));
   for (const file of Object.values(tree.files ?? {})) hash.update(await Bun.file(file).bytes());
   return hash.digest("hex").slice(0, 16);
 }
@@ -100,6 +106,10 @@ async function stage(tree: ImageTree, root: string): Promise<void> {
     await mkdir(dirname(join(root, path)), { recursive: true });
     return join(root, path);
   };
+  for (const [path, source] of Object.entries(tree.trees ?? {})) {
+    await mkdir(join(root, path), { recursive: true });
+    await runOrThrow(["cp", "-a", `${source}/.`, join(root, path)]);
+  }
   for (const [path, mode] of Object.entries(tree.directories ?? {})) {
     await mkdir(join(root, path), { recursive: true });
     await chmod(join(root, path), mode);

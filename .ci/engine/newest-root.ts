@@ -126,6 +126,7 @@ export async function unpackPackages(packages: readonly string[], root: string):
   const unpackOne = 'set -o pipefail; "$1" --fsys-tarfile "$2" | tar -x -C "$3" --keep-directory-symlink';
   await Promise.all(packages.map((file) => runOrThrow(["bash", "-c", unpackOne, "bash", dpkg, file, root])));
   // A script of its package would choose one.
+  if (!existsSync(join(root, "usr/sbin/xtables-nft-multi"))) return;
   for (const name of ["iptables", "ip6tables"]) await symlink("xtables-nft-multi", join(root, "usr/sbin", name));
 }
 

@@ -19,17 +19,28 @@ export interface PrivateEngine {
   stop(): Promise<void>;
 }
 
+/** Differences from the usual private engine. */
+interface EngineOptions {
+  /** Settings of its `daemon.json`. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /**
+   * True for cgroups v2 with whatever this machine has. Controllers that it has in v1 are missing: the engine leaves out limits of
+   * memory and processes, and refuses those of the processor. For the installed kind.
+   */
+  readonly cgroup2?: boolean;
+}
+
 /**
  * Starts a Docker engine in namespaces of its own, so that even a SIGKILL of this process leaves no process or mount
  * behind. It shares the host's network: functions are on its bridge, and it reaches a registry on loopback.
  * Its images are in the system's temporary directory and stay for the next run.
  *
  * The engine is the one that this machine has, or gets from its Debian; or the `newest`, with the containerd image store
- * that new installations have. `more` are settings of its `daemon.json`.
+ * that new installations have.
  */
 export async function startPrivateEngine(
   kind: "installed" | "newest" = "installed",
-  more: Readonly<Record<string, unknown>> = {},
+  { settings = {}, cgroup2 = false }: EngineOptions = {},
 ): Promise<PrivateEngine> {
   if (process.getuid?.() !== 0) {
     throw new SetupError(
@@ -43,8 +54,8 @@ export async function startPrivateEngine(
   await ensureProgram("docker", ["docker-cli"]);
   const root = kind === "newest" ? await newestRoot() : undefined;
   await using slot = await takeSlot();
-  await writeConfig(slot, { ...more, ...(kind === "newest" && { features: { "containerd-snapshotter": true } }) });
-  const { client, child } = await launchEngine(engineCommand(dockerd, slot.directory, root), slot.directory);
+  await writeConfig(slot, { ...settings, ...(kind === "newest" && { features: { "containerd-snapshotter": true } }) });
+  const { client, child } = await launchEngine(engineCommand(dockerd, slot.directory, root, cgroup2), slot.directory);
   const release = slot.keep();
   return {
     client,
@@ -113,11 +124,13 @@ pivot_root . old
 exec /bin/busybox sh -c '/bin/busybox umount -l /old && exec "$@"' sh "$@"
 `;
 
+const MOUNT_CGROUP2 = 'umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"';
+
 /**
  * setpriv ties the engine's life to ours, and unshare ties everything in it to the engine. The first process in the
  * namespace is tini, which reaps the shims of ended containers.
  */
-function engineCommand(dockerd: string, directory: string, root: EngineRoot | undefined): string[] {
+function engineCommand(dockerd: string, directory: string, root: EngineRoot | undefined, cgroup2: boolean): string[] {
   const at = (name: string): string => join(directory, name);
   // A store of its own: each kind of engine may be the next in this slot.
   const data = root === undefined ? "root" : "root-newest";
@@ -125,6 +138,7 @@ function engineCommand(dockerd: string, directory: string, root: EngineRoot | un
   return [
     [requireProgram("setsid"), requireProgram("setpriv"), "--pdeathsig", "KILL"],
     [requireProgram("unshare"), "-m", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"],
+    cgroup2 ? ["sh", "-c", MOUNT_CGROUP2, "mount-cgroup2"] : [],
     root === undefined ? [] : ["sh", "-c", ENTER_ROOT, "enter-root", root.directory, tmpdir()],
     init === null ? [] : [init, "--"],
     [dockerd, "--config-file", at("daemon.json"), "--data-root", at(data), "--exec-root", at("exec")],

@@ -7,7 +7,8 @@
 #   --dir      where the program goes; /usr/local/bin by default
 #   --from     the address of the directory with the files of a release, in place of the project's own
 #
-# It needs curl or wget, sha256sum or shasum, and gunzip. Whatever goes wrong, nothing is replaced.
+# It needs curl or wget, sha256sum or shasum, and gunzip; slipway itself needs glibc, or musl with libstdc++. Whatever goes
+# wrong, nothing is replaced.
 set -eu
 
 # The releases of the repository that this script is from. `bun run release --repository OWNER/NAME` fills it in.
@@ -96,9 +97,10 @@ put() {
   gunzip -c "$file" >"$new" || fail "cannot unpack $file"
   chmod 755 "$new"
   version=$("$new" --version) || version=""
-  case "$version" in
+  case "$version:$file" in
     "slipway "*) ;;
-    *) fail "the slipway of this release does not run on this machine: nothing was installed" ;;
+    *-musl.gz) fail "the slipway of this release does not run here: it needs libstdc++ (apk add libstdc++). Nothing was installed" ;;
+    *) fail "the slipway of this release does not run on this machine. Nothing was installed" ;;
   esac
   mv -f "$new" "$directory/slipway"
   echo "$version is installed: $directory/slipway"

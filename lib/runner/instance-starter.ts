@@ -7,7 +7,7 @@ import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { HTTP } from "./contracts/http.ts";
 import { BootError } from "./instance/boot-error.ts";
-import { BootedInstance } from "./instance/booted-instance.ts";
+import { BootedInstance, type OnBoot } from "./instance/booted-instance.ts";
 import { Instance } from "./instance/instance.ts";
 import type { PoolInstance } from "./instance/pool-instance.ts";
 import { LastBoots } from "./last-boots.ts";
@@ -44,7 +44,7 @@ export class InstanceStarter {
    * Starts an instance; `onBoot` is called when its function boots. One that is lost before it is ready is started once more:
    * no call has reached its gate. Throws a `BootError` if the function does not boot, and the platform's errors.
    */
-  start(fn: Function, group: string, onBoot: () => void): Promise<PoolInstance> {
+  start(fn: Function, group: string, onBoot: OnBoot): Promise<PoolInstance> {
     return this.#start(fn, group, (end) => this.#note(fn, end), onBoot);
   }
 
@@ -53,7 +53,7 @@ export class InstanceStarter {
     return this.#start(fn, group, () => undefined);
   }
 
-  async #start(fn: Function, group: string, note: NoteBoot, onBoot?: () => void): Promise<PoolInstance> {
+  async #start(fn: Function, group: string, note: NoteBoot, onBoot?: OnBoot): Promise<PoolInstance> {
     try {
       return await this.#once(fn, group, note, onBoot);
     } catch (error) {
@@ -66,7 +66,7 @@ export class InstanceStarter {
     }
   }
 
-  async #once(fn: Function, group: string, note: NoteBoot, onBoot?: () => void): Promise<PoolInstance> {
+  async #once(fn: Function, group: string, note: NoteBoot, onBoot?: OnBoot): Promise<PoolInstance> {
     const { platform, clock, signal, ready_timeout_ms, secretsFor } = this.#deps;
     // Before a container is started that could not get its secrets.
     const plan = fn.contract === "http" ? HTTP.plan(fn, secretsFor(fn), this.#deps) : undefined;

@@ -1,4 +1,4 @@
-import { AppError } from "../domain/errors.ts";
+import { AppError, type Reason } from "../domain/errors.ts";
 import type { TrialEnd } from "../domain/functions/detection.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import type { PoolInstance } from "./instance/pool-instance.ts";
@@ -9,6 +9,9 @@ import type { Capacity } from "./pool/capacity.ts";
  * starts slowly: a program for the contract `files` that finds no request ends at once.
  */
 const TRIAL_MS = 10_000;
+
+/** The ends of a program in its trial: it is no server, or not with these settings. Anything else is no fault of its image. */
+const ENDED: ReadonlySet<Reason> = new Set(["boot_failed", "entrypoint_failed", "out_of_memory"]);
 
 interface TrialDeps {
   /** Starts an instance and waits until its function listens. Nothing is shared with other instances of the group. */
@@ -50,7 +53,7 @@ export class TrialBoot {
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       if (error.reason === "boot_timeout") return { listens: true };
-      if (error.reason !== "boot_failed" && error.reason !== "entrypoint_failed") throw error;
+      if (!ENDED.has(error.reason)) throw error;
       return { listens: false, why: error.message };
     } finally {
       room?.();

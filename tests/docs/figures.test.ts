@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { MEASURED_PAGES, withoutResults, withResults } from "../bench/manual/pages.ts";
 import { readResults } from "../bench/manual/results.ts";
+import { readSpent, SPENT_PAGE, withoutSpent, withSpent } from "../bench/manual/spent.ts";
 import { pagePaths, readPage } from "./support/markdown-blocks.ts";
 import { TABLES, withTable } from "./support/tables.ts";
 
@@ -27,10 +28,16 @@ async function proseOf(page: string): Promise<string> {
     (text, [, name]) => withTable(text, name, ""),
     await readPage(page),
   );
-  return withoutResults(withoutCode(markdown));
+  return withoutSpent(withoutResults(withoutCode(markdown)));
 }
 
 describe("figures", () => {
+  test("of what a call's time is spent on are those that bun run bench --spent wrote last", async () => {
+    const markdown = await readPage(SPENT_PAGE);
+    expect(markdown).toContain("<!-- spent -->");
+    expect(markdown).toBe(withSpent(markdown, await readSpent()));
+  });
+
   test.each(MEASURED_PAGES)(
     "of %s are those of the last complete benchmark (bun run bench writes both)",
     async (page) => {

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { renderPage } from "../../lib/http/docs/markdown.ts";
 import { renderManual } from "../../lib/http/docs/manual.ts";
+import { TARGETS } from "../../.ci/architectures.ts";
 import { runOrThrow } from "../../.ci/packages.ts";
 import { blocksOf, pagePaths, readPage, ROOT } from "./support/markdown-blocks.ts";
 
@@ -50,8 +51,8 @@ describe("files", () => {
   test("that README.md installs are those of a release", async () => {
     const script = await Bun.file(join(ROOT, ".ci/release.ts")).text();
     const suffix = /basename\(binary\)\}(\.\w+)/.exec(script)?.[1] ?? "";
-    const made = ["x64", "arm64"].map((architecture) => `slipway-linux-${architecture}${suffix}`);
-    const named = new Set(texts.get("README.md")?.match(/slipway-linux-(?:x64|arm64)[\w.]*/g));
+    const made = TARGETS.map((target) => `slipway-linux-${target}${suffix}`);
+    const named = new Set(texts.get("README.md")?.match(/slipway-linux-(?:x64|arm64)[\w.-]*/g));
     expect([...named].toSorted()).toEqual(made.toSorted());
     for (const name of ["SHA256SUMS", "slipway.service"]) {
       expect(texts.get("README.md")).toContain(name);

@@ -112,6 +112,7 @@ describe("the scripts of a release", () => {
       PATH: `${at("bin")}:${process.env["PATH"] ?? ""}`,
       DIRECTORY: directory,
       GITHUB_OUTPUT: at("output"),
+      GITHUB_SERVER_URL: "https://example.com",
       GITHUB_REPOSITORY: "Some-One/Slipway",
       GITHUB_REF_NAME: tag,
     };
@@ -144,8 +145,11 @@ describe("the scripts of a release", () => {
   ])("publish the files of %s", async (tag, kind) => {
     const script = scriptOf("release.yml", ({ name }) => name === "Publish the files");
     expect((await run(script, tag)).commands).toEqual([
-      `gh release create ${tag} --repo Some-One/Slipway --verify-tag --generate-notes${kind} release/SHA256SUMS`,
+      `gh release create ${tag} --repo Some-One/Slipway --verify-tag --notes-file notes.md --generate-notes${kind} release/SHA256SUMS`,
     ]);
+    expect(await Bun.file(join(directory, "notes.md")).text()).toBe(
+      `\`\`\`sh\ncurl --fail --location https://example.com/Some-One/Slipway/releases/download/${tag}/install.sh | sh -s -- --version ${tag}\n\`\`\`\n`,
+    );
   });
 
   test("name the image as the compose file of the release does", async () => {

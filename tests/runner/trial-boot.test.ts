@@ -56,6 +56,7 @@ describe("TrialBoot", () => {
     ["boot_timeout", { listens: true }],
     ["boot_failed", { listens: false, why: "It said so" }],
     ["entrypoint_failed", { listens: false, why: "It said so" }],
+    ["out_of_memory", { listens: false, why: "It said so" }],
   ])("takes %s for an answer", async (reason, end) => {
     const { trials, asked, capacity } = trialsOf();
     const answer = trials.run(server());

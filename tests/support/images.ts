@@ -15,6 +15,8 @@ interface Fixture {
   readonly chaos?: "static" | "dynamic";
   /** The same for the program `probe`. */
   readonly probe?: "static";
+  /** Few tests use it, and its base is large: it is made when the first of them asks for it. */
+  readonly onDemand?: true;
 }
 
 /**
@@ -39,12 +41,26 @@ const FIXTURES = {
   "own-gate": { base: "busybox", chaos: "static" },
   "exit-127": { base: "busybox" },
   probe: { base: "busybox", probe: "static" },
+  express: { base: "npm", onDemand: true },
+  fastify: { base: "npm", onDemand: true },
+  "functions-framework": { base: "npm", onDemand: true },
+  "ws-echo": { base: "npm", onDemand: true },
+  page: { base: "npm", onDemand: true },
+  ffmpeg: { base: "npm", onDemand: true },
+  flask: { base: "debian", onDemand: true },
+  "java-server": { base: "debian", onDemand: true },
 } satisfies Record<string, Fixture>;
 
 export type FixtureName = keyof typeof FIXTURES;
 
-// Object.keys forgets the type of the keys.
-export const FIXTURE_NAMES = Object.keys(FIXTURES) as readonly FixtureName[];
+/** Those that are made before the tests begin. */
+export const FIXTURE_NAMES: readonly FixtureName[] = namesOf(FIXTURES);
+
+function namesOf(fixtures: Readonly<Record<FixtureName, Fixture>>): readonly FixtureName[] {
+  // Object.keys forgets the type of the keys.
+  const names = Object.keys(fixtures) as readonly FixtureName[];
+  return names.filter((name) => fixtures[name].onDemand !== true);
+}
 
 const built = new Map<string, Promise<string>>();
 

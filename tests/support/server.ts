@@ -106,7 +106,12 @@ export class TestServer implements AsyncDisposable {
     headers: Record<string, string> = {},
   ): Promise<Reply<T>> {
     const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
-    const response = await fetch(this.url + path, { method, headers, timeout: false, ...(text !== undefined && { body: text }) });
+    const response = await fetch(this.url + path, {
+      method,
+      headers,
+      timeout: false,
+      ...(text !== undefined && { body: text }),
+    });
     const reply: unknown = await response.json();
     // Tests check the body themselves.
     return { status: response.status, headers: response.headers, body: reply as Reply<T>["body"] };

@@ -1,4 +1,5 @@
 import { contextBytes } from "../../domain/functions/isolation.ts";
+import { hasWatchdog } from "../../domain/functions/detection.ts";
 import { isRoot } from "../../domain/functions/rules.ts";
 import type { ContractName } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
@@ -20,6 +21,8 @@ const NO_NEW_PRIVILEGES = ["no-new-privileges"];
 
 /** The tmpfs with secrets that are files. */
 export const SECRETS_PATH = "/run/secrets";
+/** The same for images of OpenFaaS, whose functions look for theirs here. */
+const WATCHDOG_SECRETS_PATH = "/var/openfaas/secrets";
 
 /** The size of `/dev/shm`, whose content counts as memory. */
 export const SHM_BYTES = 64 * 1024 * 1024;
@@ -64,10 +67,12 @@ function ulimits({ nofile }: Function, hard: number): readonly Readonly<Record<s
   ];
 }
 
-/** Returns the tmpfs mount for secrets that are files. It is created with the container; the files come and go with a call. */
-function secretFiles({ secrets }: Function): Readonly<Record<string, string>> {
-  if (secrets.every(({ environment }) => environment !== null)) return {};
-  return { [SECRETS_PATH]: `rw,nosuid,nodev,noexec,mode=1777,size=${SECRETS_FILES_BYTES}` };
+/** Returns the tmpfs mounts for secrets that are files. They are created with the container; the files come and go with a call. */
+function secretFiles(fn: Function): Readonly<Record<string, string>> {
+  if (fn.secrets.every(({ environment }) => environment !== null)) return {};
+  const paths = hasWatchdog(fn) ? [SECRETS_PATH, WATCHDOG_SECRETS_PATH] : [SECRETS_PATH];
+  const options = `rw,nosuid,nodev,noexec,mode=1777,size=${SECRETS_FILES_BYTES}`;
+  return Object.fromEntries(paths.map((path) => [path, options]));
 }
 
 /**

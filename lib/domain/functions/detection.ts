@@ -121,6 +121,17 @@ export function extraPorts(signals: ImageSignals, own: Own): number[] {
   return found === undefined ? [] : [found];
 }
 
+/** Returns whether a function's image was found to be one of OpenFaaS: by its signs, or by the port behind its watchdog. */
+export function hasWatchdog({ contract, contract_reason, extra_ports }: WatchedFunction): boolean {
+  return contract === "http" && (contract_reason === "watchdog" || extra_ports.length > 0);
+}
+
+interface WatchedFunction {
+  readonly contract: ContractName;
+  readonly contract_reason: ContractReason;
+  readonly extra_ports: readonly number[];
+}
+
 /** Returns the error for an image whose ports do not say which one takes the requests. */
 export function severalPorts(image: string, ports: readonly number[], missing: string): AppError {
   return new AppError(

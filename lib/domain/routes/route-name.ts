@@ -14,7 +14,8 @@ export function routeUrl(
   server: string,
   route: { readonly path: string | null; readonly hosts: readonly string[] },
 ): string {
-  if (route.path !== null) return `${server}/r${route.path}`;
+  // A path may have spaces, which would end the URL for whoever copies it.
+  if (route.path !== null) return `${server}/r${encodeURI(route.path)}`;
   const { protocol, port } = new URL(server);
   return `${protocol}//${routeName(route)}${port === "" ? "" : `:${port}`}/`;
 }

@@ -3,7 +3,8 @@
  *
  *     BOOTING   the command runs, and not all of its ports listen; the alarm is the time it has for that
  *     SERVING   BOOTED was said: the server may open streams. The instance is frozen while none is open, if it is to be
- *     ENDING    FINISH has come: SIGTERM was sent, and the alarm is the time until SIGKILL
+ *     SETTLING  FINISH has come right behind a call, and the app may still print something about that
+ *     ENDING    SIGTERM was sent, and the alarm is the time until SIGKILL
  *     KILLED    the alarm is our patience with processes that do not die
  *     LATE      the same of an app that did not listen in time
  *
@@ -34,8 +35,9 @@ static bool in_call; /* between CALL and CALL, of such an app */
 static uint16_t ports[PORTS_MOST];
 static int port_count;
 static uint32_t log_limit;
-static enum { BOOTING, SERVING, ENDING, KILLED, LATE } state;
-static bool frozen, tail_due;
+static enum { BOOTING, SERVING, SETTLING, ENDING, KILLED, LATE } state;
+static bool frozen, tail_due, was_idle = true;
+static uint32_t kill_after_ms; /* from SIGTERM to SIGKILL */
 static uint64_t begun_us, probe_at_us, probe_step_us;
 static struct listener found[LISTENERS_MOST];
 static int found_count;
@@ -152,9 +154,23 @@ static bool wants_freeze(void) { return freezes && !frozen && state == SERVING &
 
 /* Freezes an instance that has nothing to do. */
 static void freeze(void) {
-  if (!wants_freeze() || !(serves || has_been_calm())) return;
+  if (!wants_freeze() || !has_settled() || !(serves || has_been_calm())) return;
   frozen = true;
   signal_all(SIGSTOP);
+}
+
+/* Notices the end of the last call that was under way. */
+static void notice_end(void) {
+  const bool idle = is_idle();
+  if (idle && !was_idle && !serves) begin_settling();
+  was_idle = idle;
+}
+
+static void terminate(void) {
+  state = ENDING;
+  terminate_function();
+  thaw();
+  set_alarm(kill_after_ms * 1000ULL);
 }
 
 /* Does all that can be done now. */
@@ -162,6 +178,8 @@ void advance_boot(void) {
   if (phase() != RUNNING && phase() != DRAINING) return;
   if (phase() == RUNNING && state == BOOTING && probe_at_us <= now_us()) probe();
   send_stream_frames();
+  notice_end();
+  if (phase() == RUNNING && state == SETTLING && has_settled()) terminate();
   if (phase() != RUNNING || (tail_is_due() && !feed_tail())) return;
   if (is_idle()) tail_due = false;
   freeze();
@@ -170,7 +188,7 @@ void advance_boot(void) {
 /* Returns the milliseconds until something is to be done that no event announces, or -1. */
 int boot_recheck_ms(void) {
   if (phase() == DRAINING) return quiet_ms() > 0 ? quiet_ms() : -1;
-  if (phase() == RUNNING && wants_freeze()) return (int)(next_look_us() / 1000) + 1;
+  if (phase() == RUNNING && (state == SETTLING || wants_freeze())) return (int)(next_look_us() / 1000) + 1;
   if (phase() != RUNNING || state != BOOTING) return -1;
   const uint64_t now = now_us();
   return probe_at_us <= now ? 0 : (int)((probe_at_us - now + 999) / 1000);
@@ -185,6 +203,7 @@ static void collect_logs(void) {
 
 static void begin_call(void) {
   thaw();
+  was_idle = false;
   limit_logs(log_limit);
   tail_due = true;
 }
@@ -212,12 +231,16 @@ static bool take_close(uint32_t number) {
 }
 
 static bool take_finish(uint32_t after_ms) {
-  if (state == ENDING || state == KILLED) return false;
+  if (state == SETTLING || state == ENDING || state == KILLED) return false;
   if (state == LATE || phase() == DRAINING) return true;
-  state = ENDING;
-  terminate_function();
-  thaw();
-  set_alarm(after_ms * 1000ULL);
+  kill_after_ms = after_ms;
+  if (phase() == RUNNING) notice_end();
+  if (state == SERVING && !has_settled()) {
+    state = SETTLING;
+    thaw();
+  } else {
+    terminate();
+  }
   return true;
 }
 

@@ -3,7 +3,7 @@
  * streams, byte streams of TCP that the server opens and that the gate relays. The gate knows nothing of what they carry.
  *
  *     boot.c       from BOOT to FINISH: waits until the ports listen, freezes the instance while nothing is open, ends it
- *     calm.c       whether it has finished starting
+ *     calm.c       whether it has finished starting, and what it does after a call
  *     listeners.c  which ports listen, and at which address
  *     dial.c       connections to them
  *     serve.c      connections from the app, where that is the one who asks for calls
@@ -39,6 +39,8 @@ void conclude_boot(void);
 void begin_watch(void);
 uint64_t next_look_us(void);
 bool has_been_calm(void);
+void begin_settling(void);
+bool has_settled(void);
 
 /* ---- listeners.c ---- */
 

@@ -5,7 +5,11 @@
  * An instance is calm when its processes have used next to no processor time for a while, and none waits for a processor, as
  * it does on a busy machine, or for a disk.
  *
- * Owns the last look at that time.
+ * And whether it has settled after a call. Many servers print once the answer is out: an access log, the stack of an error.
+ * Stopped or ended at that moment, they would say it in the next call, or never. It has settled when none of its threads runs
+ * in two looks in a row.
+ *
+ * Owns the last look at either time.
  */
 #include "boot.h"
 
@@ -22,9 +26,15 @@
 enum { LOOK_US = 100000, CALM_LOOKS = 2, TICKS_MOST = 1 };
 #define LONGEST_US (10 * 1000000ULL)
 
+/* After a call, looks come every 5 ms. A busy machine may keep an app waiting for a processor; one that never rests is not waited for. */
+enum { SETTLE_LOOK_US = 5000, SETTLE_LOOKS = 2, SETTLE_MOST_US = 100000 };
+
 static uint64_t began_us, look_at_us, ticks_before;
 static int calm_looks;
 static bool calm;
+static uint64_t call_end_us, settle_at_us;
+static int idle_looks;
+static bool settling;
 
 /* What processes have used, and whether one of them is running, or waits for a processor or a disk. */
 struct use {
@@ -32,10 +42,9 @@ struct use {
   bool is_busy;
 };
 
-/* Adds a process, unless it is gone. */
-static void add_process(struct use *use, const char *pid) {
-  char path[64], text[1024];
-  snprintf(path, sizeof path, "/proc/%.32s/stat", pid);
+/* Adds what a file of the form of /proc/PID/stat says, unless its process or thread is gone. */
+static void add_stat(struct use *use, const char *path) {
+  char text[1024];
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
   close_fd(&fd);
@@ -50,19 +59,39 @@ static void add_process(struct use *use, const char *pid) {
   if (state == 'R' || state == 'D') use->is_busy = true;
 }
 
-/* Looks at all processes but ours. Outside of a container only the command's counts. */
-static struct use look(void) {
+static void add_process(struct use *use, const char *pid) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%.32s/stat", pid);
+  add_stat(use, path);
+}
+
+/* Does the same for each thread of a process: whether one of them runs. */
+static void add_threads(struct use *use, const char *pid) {
+  char path[96];
+  snprintf(path, sizeof path, "/proc/%.32s/task", pid);
+  DIR *tasks = opendir(path);
+  if (tasks == NULL) return;
+  for (const struct dirent *entry; !use->is_busy && (entry = readdir(tasks)) != NULL;) {
+    if (!isdigit((unsigned char)entry->d_name[0])) continue;
+    snprintf(path, sizeof path, "/proc/%.32s/task/%.32s/stat", pid, entry->d_name);
+    add_stat(use, path);
+  }
+  closedir(tasks);
+}
+
+/* Looks at all processes but ours, as `add` does at one. Outside of a container only the command's counts. */
+static struct use look(void (*add)(struct use *use, const char *pid)) {
   struct use use = {0};
   if (!given.is_init) {
     char pid[16];
     snprintf(pid, sizeof pid, "%d", (int)function_process());
-    add_process(&use, pid);
+    add(&use, pid);
     return use;
   }
   DIR *proc = opendir("/proc");
   if (proc == NULL) return use;
   for (const struct dirent *entry; (entry = readdir(proc)) != NULL;)
-    if (isdigit((unsigned char)entry->d_name[0]) && strcmp(entry->d_name, "1") != 0) add_process(&use, entry->d_name);
+    if (isdigit((unsigned char)entry->d_name[0]) && strcmp(entry->d_name, "1") != 0) add(&use, entry->d_name);
   closedir(proc);
   return use;
 }
@@ -71,19 +100,19 @@ static struct use look(void) {
 void begin_watch(void) {
   began_us = now_us();
   look_at_us = began_us + LOOK_US;
-  ticks_before = look().ticks;
+  ticks_before = look(add_process).ticks;
 }
 
 /* Returns the microseconds until the next look. */
 uint64_t next_look_us(void) {
-  const uint64_t now = now_us();
-  return look_at_us <= now ? 0 : look_at_us - now;
+  const uint64_t now = now_us(), at = settling ? settle_at_us : look_at_us;
+  return at <= now ? 0 : at - now;
 }
 
 /* Returns whether the instance has been calm. Once it has, it is for good. */
 bool has_been_calm(void) {
-  if (calm || next_look_us() > 0) return calm;
-  const struct use now = look();
+  if (calm || look_at_us > now_us()) return calm;
+  const struct use now = look(add_process);
   /* A process that has ended takes its ticks along. */
   const bool is_quiet = !now.is_busy && now.ticks <= ticks_before + TICKS_MOST && ticks_before <= now.ticks + TICKS_MOST;
   ticks_before = now.ticks;
@@ -91,4 +120,26 @@ bool has_been_calm(void) {
   calm_looks = is_quiet ? calm_looks + 1 : 0;
   calm = calm_looks >= CALM_LOOKS || now_us() - began_us >= LONGEST_US;
   return calm;
+}
+
+/* Takes the end of the last call that was under way. */
+void begin_settling(void) {
+  settling = true;
+  idle_looks = 0;
+  call_end_us = now_us();
+  settle_at_us = call_end_us + SETTLE_LOOK_US;
+}
+
+/* Returns whether the app has said what it has to say after its last call. */
+bool has_settled(void) {
+  if (!settling) return true;
+  const uint64_t now = now_us();
+  if (now - call_end_us < SETTLE_MOST_US) {
+    if (now < settle_at_us) return false;
+    settle_at_us = now + SETTLE_LOOK_US;
+    idle_looks = look(add_threads).is_busy ? 0 : idle_looks + 1;
+    if (idle_looks < SETTLE_LOOKS) return false;
+  }
+  settling = false;
+  return true;
 }

@@ -42,7 +42,7 @@ static const struct numbers ARM64 = {AUDIT_ARCH_AARCH64,
 static const struct numbers ARM = {AUDIT_ARCH_ARM,
                                    120, 21, 22, 52, 337, 375, 218, 386, 364, 131, 367, 249, 370, 74, 121, 103, 61};
 
-/* Each refused number takes two instructions, twice. */
+/* Each refused number takes two instructions at most, and the tree two more for three of them; all of it twice. */
 enum { INSTRUCTIONS = 192 };
 static struct sock_filter program[INSTRUCTIONS];
 static unsigned short length;
@@ -53,10 +53,60 @@ static void add(uint16_t code, uint8_t if_true, uint8_t if_false, uint32_t opera
 
 static void answer(uint32_t action) { add(BPF_RET | BPF_K, 0, 0, action); }
 
-static void refuse(int number, int error) {
-  if (number == NONE) return;
-  add(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (uint32_t)number);
-  answer(SECCOMP_RET_ERRNO | (uint32_t)error);
+/* Numbers that are not simply allowed. */
+struct rule {
+  uint32_t first, last;
+  int error; /* 0 for clone(), by whose flags it goes */
+};
+/* The most rules, and those that are tried one after the other. */
+enum { RULES = 32, IN_A_ROW = 3 };
+
+/* Puts a rule in its place by its number. */
+static int insert(struct rule rules[RULES], int count, int number, int error) {
+  if (number == NONE) return count;
+  int at = count;
+  for (; at > 0 && rules[at - 1].first > (uint32_t)number; at--) rules[at] = rules[at - 1];
+  rules[at] = (struct rule){(uint32_t)number, (uint32_t)number, error};
+  return count + 1;
+}
+
+/* Makes one rule of those whose numbers follow one another. Returns how many are left. */
+static int join(struct rule rules[RULES], int count) {
+  int last = 0;
+  for (int i = 1; i < count; i++) {
+    const bool follows = rules[i].first == rules[last].last + 1 && rules[i].error == rules[last].error;
+    if (follows) rules[last].last = rules[i].last;
+    else rules[++last] = rules[i];
+  }
+  return last + 1;
+}
+
+static void add_rule(const struct rule *rule) {
+  const bool is_range = rule->first < rule->last;
+  if (is_range) {
+    add(BPF_JMP | BPF_JGE | BPF_K, 0, 2, rule->first);
+    add(BPF_JMP | BPF_JGE | BPF_K, 1, 0, rule->last + 1);
+  } else {
+    add(BPF_JMP | BPF_JEQ | BPF_K, 0, rule->error == 0 ? 4 : 1, rule->first);
+  }
+  if (rule->error != 0) return answer(SECCOMP_RET_ERRNO | (uint32_t)rule->error);
+  add(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, args)); /* the lower half: all are little-endian */
+  add(BPF_JMP | BPF_JSET | BPF_K, 0, 1, NEW_NAMESPACES);
+  answer(SECCOMP_RET_ERRNO | EPERM);
+  answer(SECCOMP_RET_ALLOW);
+}
+
+/* Adds rules as a tree: the kernel runs the filter for every number when it is installed, which is once for each cell. */
+static void add_tree(const struct rule *rules, int count) {
+  if (count <= IN_A_ROW) {
+    for (int i = 0; i < count; i++) add_rule(&rules[i]);
+    return answer(SECCOMP_RET_ALLOW);
+  }
+  const unsigned short branch = length;
+  add(BPF_JMP | BPF_JGE | BPF_K, 0, 0, rules[count / 2].first);
+  add_tree(rules, count / 2);
+  program[branch].jt = (uint8_t)(length - branch - 1);
+  add_tree(rules + count / 2, count - count / 2);
 }
 
 /* Adds the rules for one architecture. Others pass them over. */
@@ -67,6 +117,13 @@ static void add_rules(const struct numbers *of) {
                          OPEN_TREE,     MOVE_MOUNT,          FSOPEN,            FSCONFIG,           FSMOUNT,
                          FSPICK,        MOUNT_SETATTR,       QUOTACTL_FD,       OPEN_TREE_ATTR,     LSM_GET_SELF_ATTR,
                          LSM_SET_SELF_ATTR, LSM_LIST_MODULES};
+  struct rule rules[RULES];
+  int count = 0;
+  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) count = insert(rules, count, refused[i], EPERM);
+  if ((cell_setting.dropped >> CAP_SYS_CHROOT & 1) != 0) count = insert(rules, count, of->chroot, EPERM);
+  /* Its flags are in memory, where no filter can see them; C libraries fall back to clone. */
+  count = insert(rules, count, CLONE3, ENOSYS);
+  count = join(rules, insert(rules, count, of->clone, 0));
   add(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, arch));
   add(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, of->architecture);
   const unsigned short jump = length;
@@ -76,15 +133,7 @@ static void add_rules(const struct numbers *of) {
     add(BPF_JMP | BPF_JGE | BPF_K, 0, 1, X32_BIT);
     answer(SECCOMP_RET_ERRNO | ENOSYS);
   }
-  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) refuse(refused[i], EPERM);
-  if ((cell_setting.dropped >> CAP_SYS_CHROOT & 1) != 0) refuse(of->chroot, EPERM);
-  refuse(CLONE3, ENOSYS); /* its flags are in memory, where no filter can see them; C libraries fall back to clone */
-  add(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, (uint32_t)of->clone);
-  answer(SECCOMP_RET_ALLOW);
-  add(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, args)); /* the lower half: all are little-endian */
-  add(BPF_JMP | BPF_JSET | BPF_K, 0, 1, NEW_NAMESPACES);
-  answer(SECCOMP_RET_ERRNO | EPERM);
-  answer(SECCOMP_RET_ALLOW);
+  add_tree(rules, count);
   program[jump].k = (uint32_t)(length - jump - 1);
 }
 

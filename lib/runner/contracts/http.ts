@@ -1,5 +1,6 @@
 import { bytesOf } from "../../domain/calls/http-message.ts";
 import type { Function } from "../../domain/functions/functions.ts";
+import { hasWatchdog } from "../../domain/functions/detection.ts";
 import type { SecretValues } from "../../domain/secrets.ts";
 import type { GateFile } from "../gate-protocol/frames.ts";
 import type { BootPlan } from "../instance/boot-plan.ts";
@@ -19,11 +20,10 @@ const WATCHDOG_SLACK_MS = 5_000;
 export const HTTP = {
   /** Returns how an instance of a function boots. Secrets and variables are handed over here, not with a call. */
   plan(fn: Function, secrets: SecretValues, limits: { readonly log_bytes: number }): BootPlan {
-    const files = secrets.files.map(({ name, value }): GateFile => ({
-      place: "secrets",
-      name,
-      bytes: Buffer.from(value),
-    }));
+    const places = hasWatchdog(fn) ? (["secrets", "watchdog_secrets"] as const) : (["secrets"] as const);
+    const files = places.flatMap((place) =>
+      secrets.files.map(({ name, value }): GateFile => ({ place, name, bytes: Buffer.from(value) })),
+    );
     const { boot_timeout_ms, concurrency, max_calls, idle, ready_path, extra_ports } = fn;
     const port = fn.port ?? 8080;
     return {

@@ -18,6 +18,9 @@ const REPORT_MS = 2_000;
 /** The time in which the end of an app that has closed a connection is reported, if that was the reason. */
 const DEATH_MS = 100;
 
+/** Is told that a function boots, and how to end that: the start fails then. */
+export type OnBoot = (giveUp: () => void) => void;
+
 /** Thrown by `serve` if nothing has reached the function: the same call may go to another instance. */
 export class NotDelivered extends Error {
   override readonly name = "NotDelivered";
@@ -99,11 +102,11 @@ export class BootedInstance implements PoolInstance {
    * Waits for READY for at most so many milliseconds, calls `onBoot`, and waits until the function has booted. Throws the error
    * that keeps it from that, a BootError if the function is the reason.
    */
-  async ready(timeoutMs: number, signal: AbortSignal, onBoot: () => void = () => undefined): Promise<void> {
+  async ready(timeoutMs: number, signal: AbortSignal, onBoot: OnBoot = () => undefined): Promise<void> {
     const stopListening = onAbort(signal, () => this.#fail(signal.reason));
     try {
       await this.#within(timeoutMs, this.#up.promise, () => notReady(timeoutMs));
-      onBoot();
+      onBoot(() => this.retire());
       await this.#boot();
     } catch (error) {
       this.retire();

@@ -14,6 +14,15 @@ interface WaitingCall {
   readonly fail: (error: unknown) => void;
 }
 
+/** A start whose instance boots: the platform has done its part. */
+export interface Boot {
+  /** The generation of the pool that its instance will be of. */
+  readonly generation: number;
+  /** Ends the boot: the start fails. */
+  giveUp: () => void;
+  isGivenUp: boolean;
+}
+
 /** The pause after a failed start, before the next one that no call waits for, in milliseconds; doubled each time. */
 const BACKOFF_MS = { first: 1_000, most: 60_000 } as const;
 
@@ -48,8 +57,8 @@ export class Pool {
   /** Those of them that only want to know whether there is an instance. */
   #trials = 0;
   #starting = 0;
-  /** The starts whose instances boot: the platform has done its part. */
-  #booting = 0;
+  /** Those of the starts whose instances boot, the longest first. */
+  readonly #boots = new Set<Boot>();
   /** The starts whose instances will be of this generation; the others do not help calls that wait. */
   #current = 0;
   #ended = false;
@@ -98,11 +107,11 @@ export class Pool {
   get state(): PoolState {
     const state = {
       ready: this.#ready.length,
-      starting: this.#starting - this.#booting,
+      starting: this.#starting - this.#boots.size,
       busy: this.#busy.size,
       target: this.target,
       ...(this.#fn.contract === "http" && {
-        booting: this.#booting,
+        booting: this.#boots.size,
         streams: this.#shared?.streams ?? this.#busy.size,
       }),
     };
@@ -203,10 +212,23 @@ export class Pool {
     this.#current++;
   }
 
-  /** Notes that the instance of a start has begun to boot; returns a function that notes that it boots no longer. */
-  booting(): () => void {
-    this.#booting++;
-    return () => void this.#booting--;
+  /** Notes that the instance of a start has begun to boot. */
+  bootBegins(boot: Boot): void {
+    this.#boots.add(boot);
+  }
+
+  bootEnds(boot: Boot): void {
+    this.#boots.delete(boot);
+  }
+
+  /** Gives up the boots whose instances would serve nobody: a boot may take a minute, and hold its memory meanwhile. */
+  giveUpBoots(): void {
+    let wanted = this.#ended ? this.#startsFor(this.#unserved) : Infinity;
+    for (const boot of this.#boots) {
+      if (boot.isGivenUp || (boot.generation === this.#generation && wanted-- > 0)) continue;
+      boot.isGivenUp = true;
+      boot.giveUp();
+    }
   }
 
   /** Notes that a start has succeeded after so many milliseconds. */
@@ -224,6 +246,11 @@ export class Pool {
     this.#refillsAfter = this.#clock.monotonic() + Math.min(BACKOFF_MS.first * 2 ** this.#failures++, BACKOFF_MS.most);
     this.#problem = messageOf(error);
     for (let calls = callsOfOne(this.#fn); calls > 0; calls--) this.#nextWaiting()?.fail(error);
+  }
+
+  /** Notes that a start has ended because it was given up: that says nothing of the next one. */
+  startGivenUp(generation: number): void {
+    this.#startEnded(generation);
   }
 
   /** Fails all calls that wait. */

@@ -3,10 +3,11 @@ import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function, VersionPool } from "../../domain/functions/functions.ts";
 import type { Isolation } from "../../domain/functions/isolation.ts";
 import type { Logger } from "../../log.ts";
+import type { OnBoot } from "../instance/booted-instance.ts";
 import type { PoolInstance } from "../instance/pool-instance.ts";
 import type { Capacity, Room } from "./capacity.ts";
 import { chooseEvictions } from "./eviction.ts";
-import { Pool } from "./pool.ts";
+import { type Boot, Pool } from "./pool.ts";
 import { PoolsByVersion } from "./pools-by-version.ts";
 import { byIsolation, statesOf, type Totals, totalsOf } from "./figures.ts";
 import { neverFits, stopped } from "./refusals.ts";
@@ -36,10 +37,10 @@ interface Membership {
 
 interface PoolsDeps {
   /**
-   * Starts an instance, and calls `onBoot` when the platform has done its part and the function boots. Nothing aborts a
-   * start once it has begun, except the end of the server.
+   * Starts an instance, and calls `onBoot` when the platform has done its part and the function boots. Until then nothing
+   * aborts a start, except the end of the server.
    */
-  readonly launch: (pool: Pool, onBoot: () => void) => Promise<PoolInstance>;
+  readonly launch: (pool: Pool, onBoot: OnBoot) => Promise<PoolInstance>;
   /** Called for a pool that has no instance left and will not get one. */
   readonly onEmpty: (pool: Pool) => void;
   readonly capacity: Capacity;
@@ -143,7 +144,7 @@ export class Pools implements Disposable {
     const pool = this.#pools.forChange(fn);
     const fresh = !needsNoNewContainer(fn, pool.function);
     pool.change(fn, fresh);
-    if (fresh) this.#retireReady(pool);
+    if (fresh) this.#retireUnused(pool);
     this.#trim(pool);
     this.#turns.consider(pool);
     this.#endOutdated(fn.id);
@@ -168,7 +169,7 @@ export class Pools implements Disposable {
     for (const pool of this.#pools) {
       if (!which(pool)) continue;
       pool.renew();
-      this.#retireReady(pool);
+      this.#retireUnused(pool);
       this.#turns.consider(pool);
     }
     this.#pump();
@@ -233,7 +234,7 @@ export class Pools implements Disposable {
   #endOutdated(functionId: string): void {
     for (const pool of this.#pools.outdated(functionId)) {
       pool.end();
-      this.#retireReady(pool);
+      this.#retireUnused(pool);
       this.#turns.consider(pool);
     }
     this.#pump();
@@ -294,16 +295,15 @@ export class Pools implements Disposable {
   async #startOne(pool: Pool, room: Room): Promise<void> {
     const { generation } = pool;
     const began = this.#deps.clock.monotonic();
-    let boots = false;
-    let bootEnds: () => void = () => undefined;
+    const start: { boot?: Boot } = {};
     this.#starting++;
     pool.starting();
     // A boot costs the platform nothing, and may take a minute: the starts of others do not wait for it.
-    const onBoot = () => {
-      if (boots) return;
-      boots = true;
-      bootEnds = pool.booting();
+    const onBoot = (giveUp: () => void) => {
+      if (start.boot !== undefined) return void (start.boot.giveUp = giveUp);
+      pool.bootBegins((start.boot = { generation, giveUp, isGivenUp: false }));
       this.#starting--;
+      pool.giveUpBoots();
       this.#pump();
     };
     try {
@@ -318,13 +318,14 @@ export class Pools implements Disposable {
       this.#keep(instance);
     } catch (error) {
       room();
+      if (start.boot?.isGivenUp) return pool.startGivenUp(generation);
       if (pool.waiting === 0)
         this.#deps.log.warn("instance not started", { function_id: pool.function.id, problem: messageOf(error) });
       pool.failed(generation, error);
       this.#giveUp();
     } finally {
-      bootEnds();
-      if (!boots) this.#starting--;
+      if (start.boot === undefined) this.#starting--;
+      else pool.bootEnds(start.boot);
       this.#turns.consider(pool);
       this.#pump();
     }
@@ -355,8 +356,9 @@ export class Pools implements Disposable {
     this.#turns.consider(pool);
   }
 
-  #retireReady(pool: Pool): void {
+  #retireUnused(pool: Pool): void {
     for (const instance of pool.ready.slice()) this.#retire(instance);
+    pool.giveUpBoots();
   }
 
   #trim(pool: Pool): void {
@@ -382,6 +384,7 @@ export class Pools implements Disposable {
     this.#giveUp();
     for (const pool of this.#pools) {
       this.#trim(pool);
+      pool.giveUpBoots();
       this.#turns.consider(pool);
       if (!pool.isEmpty || pool.target > 0) continue;
       this.#pools.delete(pool);

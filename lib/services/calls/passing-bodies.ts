@@ -96,7 +96,10 @@ export class PassingBodies implements Disposable {
     });
   }
 
-  /** Returns the body of the answer to be read by the caller. One that leaves ends the call. */
+  /**
+   * Returns the body of the answer to be read by the caller. One that leaves ends the call: it was cancelled, unless the reader gives an
+   * `AppError` as the reason, which is what is wrong with the answer.
+   */
   download(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
     const kept = (this.#keptResponse = this.#keep());
     this.#isWaiting = false;
@@ -120,8 +123,9 @@ export class PassingBodies implements Disposable {
         this.#settle();
         return new Promise((resolve) => void this.#deps.clock.after(CUT_MS, resolve));
       },
-      onLeft: () => {
-        this.#deps.abort(new DOMException("The reader of the answer has left", "AbortError"));
+      onLeft: (why) => {
+        const left = new DOMException("The reader of the answer has left", "AbortError");
+        this.#deps.abort(why instanceof AppError ? why : left);
         this.#settle();
       },
     });
@@ -169,7 +173,7 @@ interface Passing {
   /** Awaited when it fails, before its reader is told. */
   readonly onFail?: () => Promise<void>;
   /** Called when the reader wants no more of it. */
-  readonly onLeft?: () => void;
+  readonly onLeft?: (why: unknown) => void;
 }
 
 /** Returns a stream of the same bytes, which asks for the next piece when its reader does. */
@@ -192,7 +196,7 @@ function passedOn(body: ReadableStream<Uint8Array>, passing: Passing): ReadableS
         controller.enqueue(piece.value);
       },
       cancel: (reason) => {
-        passing.onLeft?.();
+        passing.onLeft?.(reason);
         return reader.cancel(reason).catch(() => undefined);
       },
     },

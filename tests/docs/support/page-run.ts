@@ -19,6 +19,8 @@ export const NOT_RUN = [
   "it runs these very tests",
   "tests/docs/firewall.test.ts does",
   "tests/docs/typed-client.test.ts does",
+  "tests/release/install.test.ts does",
+  "it needs a release on GitHub",
   "tests/e2e/packaging/container.test.ts does",
   "tests/e2e/packaging/binary.test.ts does",
 ] as const;

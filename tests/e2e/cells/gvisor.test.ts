@@ -22,7 +22,9 @@ const OPTIONS = ["--platform=ptrace", "--network=none"];
 beforeAll(async () => {
   const path = await ensureProgram("runsc", ["runsc"]);
   image = await fixture("chaos");
-  engine = await startPrivateEngine("installed", { runtimes: { runsc: { path, runtimeArgs: OPTIONS } } });
+  engine = await startPrivateEngine("installed", {
+    settings: { runtimes: { runsc: { path, runtimeArgs: OPTIONS } } },
+  });
   await copyImages((await acquireEngine()).client, engine.client, [image]);
 }, 120_000);
 

@@ -9,11 +9,15 @@ import { TestServer } from "../../support/server.ts";
 /** Programs of Debian that know nothing of functions, each as it is. */
 let server: TestServer;
 let image: string;
+let ffmpeg: string;
+/** Fetching ffmpeg, which happens once on a machine, and making an image of it. */
+const SETUP_TIMEOUT_MS = 300_000;
 
 beforeAll(async () => {
-  server = await TestServer.start();
   image = await fixture("programs");
-});
+  ffmpeg = await fixture("ffmpeg");
+  server = await TestServer.start();
+}, SETUP_TIMEOUT_MS);
 afterAll(() => server[Symbol.asyncDispose]());
 
 function program(name: string, command: readonly string[], settings: Partial<Function> = {}): Promise<Function> {
@@ -72,6 +76,43 @@ test("sox converts sound while it arrives", async () => {
   const wav = Buffer.from(await answer.arrayBuffer());
   expect([answer.status, wav.toString("latin1", 0, 4), wav.toString("latin1", 8, 12)]).toEqual([200, "RIFF", "WAVE"]);
   expect(wav.length).toBeWithin(340_000, 360_000); // a twelfth: one channel of two, one sample of six
+});
+
+describe("ffmpeg", () => {
+  const size = 64;
+  /** Half a second of a red picture, uncompressed. */
+  const film = () => {
+    const pixel = new Uint8Array([255, 0, 0]);
+    return new Uint8Array(Buffer.alloc(12 * size * size * 3, pixel));
+  };
+  const raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", `${size}x${size}`, "-r", "24", "-i", "-"];
+
+  test("converts a film while it arrives", async () => {
+    const command = [...raw, "-f", "gif", "-"];
+    const fn = await server.createFunction(ffmpeg, {
+      command,
+      network: "none",
+      content_type: "image/gif",
+    });
+    expect([fn.contract, fn.contract_reason]).toEqual(["stdio", "label"]);
+    const answer = await server.invoke(fn, film());
+    const gif = Buffer.from(await answer.arrayBuffer());
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "image/gif"]);
+    expect([gif.toString("latin1", 0, 6), gif.readUInt16LE(6), gif.readUInt16LE(8)]).toEqual(["GIF89a", size, size]);
+  });
+
+  test("writes an MP4, and reads it, in a file of the context", async () => {
+    const settings: Partial<Function> = { entrypoint: ["sh", "-c"], network: "none" };
+    const write = `ffmpeg -loglevel error ${raw.join(" ")} $CONTEXT_PATH/out.mp4 && cat $CONTEXT_PATH/out.mp4`;
+    const still = "-ss 0.2 -frames:v 1 -f image2pipe -c:v png -";
+    const read = `cat > $CONTEXT_PATH/in.mp4 && ffmpeg -loglevel error -i $CONTEXT_PATH/in.mp4 ${still}`;
+    const writer = await server.createFunction(ffmpeg, { ...settings, command: [write] });
+    const reader = await server.createFunction(ffmpeg, { ...settings, command: [read] });
+    const mp4 = new Uint8Array(await (await server.invoke(writer, film())).arrayBuffer());
+    expect(Buffer.from(mp4).toString("latin1", 4, 8)).toBe("ftyp");
+    const png = Buffer.from(await (await server.invoke(reader, mp4)).arrayBuffer());
+    expect([png.toString("latin1", 1, 4), png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual(["PNG", size, size]);
+  });
 });
 
 describe("php-cgi", () => {

@@ -132,3 +132,35 @@ test(
   },
   BUSY_TIMEOUT_MS,
 );
+
+/** Stands in for a watchdog of OpenFaaS: its own port listens at once, and its function's later. */
+const WATCHDOG = `mkdir -p /tmp/w /tmp/upstream; cp /var/openfaas/secrets/* /tmp/w
+  env > /tmp/w/env; httpd -p 8080 -h /tmp/w; sleep 1; exec httpd -f -p 3000 -h /tmp/upstream`;
+
+test("an image of OpenFaaS gets no call before its function listens, and finds its secrets where it looks for them", async () => {
+  await server.api("PUT", "/v1/secrets/of-token", { value: "s3cret-of-token" });
+  const image = await imageWith(
+    engine,
+    await fixture("shell"),
+    "ENV mode=http upstream_url=http://127.0.0.1:3000",
+    "CMD []",
+  );
+  const { body } = await server.api<Function>("POST", "/v1/functions", {
+    image,
+    entrypoint: ["/bin/sh", "-c", WATCHDOG, "fwatchdog"],
+    secrets: [{ name: "of-token", environment: null }],
+    timeout_ms: 61_000,
+  });
+  const fn = body.data;
+  expect(fn).toMatchObject({ contract: "http", contract_reason: "watchdog", port: 8080, extra_ports: [3000] });
+  expect(await bootOf(fn)).toMatchObject({ problem: null, boot_ms: expect.any(Number) });
+  expect((await bootOf(fn)).boot_ms).toBeGreaterThanOrEqual(1_000);
+  const route = await server.api<{ id: string }>("POST", "/v1/routes", { path: "/watchdog/*", function_id: fn.id });
+  expect(await (await fetch(`${server.url}/r/watchdog/of-token`)).text()).toBe("s3cret-of-token");
+  const variables = await (await fetch(`${server.url}/r/watchdog/env`)).text();
+  for (const name of ["read_timeout", "write_timeout", "exec_timeout"]) expect(variables).toContain(`${name}=66s\n`);
+  await server.api("DELETE", `/v1/routes/${route.body.data.id}`);
+  await server.api("DELETE", `/v1/functions/${fn.id}`);
+  await containersBecome(0, fn);
+  await engine.docker("rmi", "-f", image);
+}, 60_000);

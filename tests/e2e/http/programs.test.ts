@@ -22,9 +22,10 @@ describe("nginx, with the configuration of its package", () => {
 
   beforeAll(async () => {
     const { client } = await acquireEngine();
-    const settings = { contract: "http", network: "none", max_calls: 0, concurrency: 8, warm_max: 1 } as const;
+    const settings = { network: "none", max_calls: 0, concurrency: 8, warm_max: 1 } as const;
     const fn = await server.createFunction(await baseImage(client, "nginx"), settings);
-    expect([fn.port, fn.port_reason]).toEqual([80, "exposed"]);
+    const { contract, contract_reason, port, port_reason } = fn;
+    expect([contract, contract_reason, port, port_reason]).toEqual(["http", "exposed_port", 80, "exposed"]);
     const { body } = await server.api("POST", "/v1/routes", { path: "/nginx/*", function_id: fn.id });
     if (!body.success) throw new Error(body.message);
     url = `${server.url}/r/nginx`;

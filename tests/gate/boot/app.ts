@@ -43,6 +43,14 @@ const MODES: Readonly<Record<string, (socket: Socket) => void>> = {
       writeSync(1, data);
       socket.end();
     }),
+  /** Answers at the first byte, and prints a line when it has done some work after that. */
+  afterword: (socket) =>
+    socket.once("data", () =>
+      socket.end("answer", () => {
+        for (const end = performance.now() + 20; performance.now() < end;);
+        writeSync(1, "afterword\n");
+      }),
+    ),
   /** Answers with the number of its ticks. */
   tick: (socket) => socket.once("data", () => socket.end(String(ticks))),
   /** Stops listening, and keeps the connection. */

@@ -157,6 +157,41 @@ test("the end of stdin kills the app, and what it has started", async () => {
   expect(await gate.exited).toBe(1);
 });
 
+describe("what an app prints when its answer is out", () => {
+  test.each([false, true])(
+    "comes before the SIGTERM of a FINISH that follows at once, frozen (%p) or not",
+    async (freeze) => {
+      const port = await freePort();
+      await using gate = await BootGate.booted(app("afterword", port), port, { freeze });
+      const stream = gate.open();
+      stream.write("x");
+      expect(await stream.rest()).toBe("answer");
+      stream.stream.close();
+      gate.conversation.finish(10_000);
+      expect(await gate.expect("exit")).toMatchObject({ signal: 15 });
+      expect(gate.logs).toEndWith("afterword\n");
+    },
+  );
+
+  test("comes before it is frozen again", async () => {
+    const port = await freePort();
+    await using gate = await BootGate.booted(app("afterword", port), port, { freeze: true });
+    const lines = () => gate.logs.split("afterword\n").length - 1;
+    const call = async (count: number) => {
+      const stream = gate.open();
+      stream.write("x");
+      await stream.rest();
+      stream.stream.close();
+      await gate.until(() => lines() === count);
+    };
+    // At first it is not calm, and later it is.
+    for (let count = 1; count < 8; count++) {
+      await call(count);
+      await Bun.sleep(100);
+    }
+  });
+});
+
 describe("an instance that freezes", () => {
   test("does nothing while no stream is open, and goes on with the next", async () => {
     const port = await freePort();

@@ -200,7 +200,7 @@ describe("POST /v1/functions", () => {
     [{ image: "x", env: {} }, 'Unknown field "env": did you mean "environment"?'],
     [
       { image: "x", id: NOWHERE },
-      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "contract", "content_type", "output", "port", "ready_path", "boot_timeout_ms", "concurrency", "idle_timeout_ms", "idle", "buffer_request", "timeout_ms", "memory_bytes", "cpus", "pids", "nofile", "context_bytes", "scratch_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "volumes", "labels", "isolation", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "store_credentials", "environment" or "probe"',
+      'Unknown field "id": expected "image", "name", "entrypoint", "command", "user", "working_dir", "secrets", "contract", "content_type", "output", "stream", "port", "ready_path", "boot_timeout_ms", "concurrency", "idle_timeout_ms", "idle", "buffer_request", "timeout_ms", "memory_bytes", "cpus", "pids", "nofile", "context_bytes", "scratch_bytes", "log_bytes", "network", "share_network", "sandbox", "runtime", "read_only", "volumes", "labels", "isolation", "max_calls", "max_concurrency", "warm_min", "warm_max", "idle_ttl_ms", "retry", "callback_url", "on_success", "on_failure", "record_bodies", "store_credentials", "environment" or "probe"',
     ],
     [
       { image: "x", timeout_ms: 99 },

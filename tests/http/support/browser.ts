@@ -13,8 +13,10 @@ const QUIET = [
   "--disable-sync",
 ];
 
-/** Starts a headless Chromium with an empty profile; installs Debian's if there is none. */
-export async function startBrowser(): Promise<{ context: BrowserContext } & AsyncDisposable> {
+/** Starts a headless Chromium with an empty profile and further flags; installs Debian's if there is none. */
+export async function startBrowser(
+  ...flags: readonly string[]
+): Promise<{ context: BrowserContext } & AsyncDisposable> {
   const found = ["google-chrome", "chromium-browser"].map(findProgram).find((path) => path !== null);
   const executablePath = found ?? (await ensureProgram("chromium", ["chromium"]));
   const profile = await mkdtemp(join(tmpdir(), "slipway-browser-"));
@@ -22,7 +24,7 @@ export async function startBrowser(): Promise<{ context: BrowserContext } & Asyn
     executablePath,
     headless: true,
     // Chromium refuses to run as root in its own sandbox.
-    args: ["--no-sandbox", "--disable-gpu", ...QUIET],
+    args: ["--no-sandbox", "--disable-gpu", ...QUIET, ...flags],
     viewport: { width: 1280, height: 1600 },
   });
   return {

@@ -306,6 +306,22 @@ describe("BootedInstance that serves several calls", () => {
     expect([app.instance.state, app.instance.free, app.told]).toEqual(["ready", 2, [0x05]]);
   });
 
+  test("writes what calls of one turn of the event loop say together", async () => {
+    await booted({ max_calls: 0, concurrency: 8 });
+    const calls = [app.call()];
+    await app.heard();
+    const before = app.channel.written.length;
+    for (let more = 0; more < 7; more++) {
+      calls.push(app.call());
+      // Each has its own microtasks, as requests of several connections have.
+      for (let step = 0; step < 20; step++) await Promise.resolve();
+    }
+    await app.heard();
+    expect([app.streams.size, app.channel.written.length - before]).toEqual([8, 1]);
+    for (let stream = 2; stream <= 16; stream += 2) await app.send(stream, SHORT);
+    await Promise.all(calls);
+  });
+
   test("fails one of them alone if its answer is wrong or its caller leaves", async () => {
     const [first, second] = await two();
     await app.send(2, "HTTP/9 200\r\n\r\n");

@@ -2,6 +2,7 @@ import { Capacity } from "../../../lib/runner/pool/capacity.ts";
 import { FUNCTION_DEFAULTS, type Function, type PoolState } from "../../../lib/domain/functions/functions.ts";
 import type { AppError } from "../../../lib/domain/errors.ts";
 import { createLogger } from "../../../lib/log.ts";
+import type { OnBoot } from "../../../lib/runner/instance/booted-instance.ts";
 import type { InstanceState, PoolInstance } from "../../../lib/runner/instance/pool-instance.ts";
 import type { Pool } from "../../../lib/runner/pool/pool.ts";
 import { type Acquired, Pools } from "../../../lib/runner/pool/pools.ts";
@@ -167,12 +168,12 @@ export class PoolsUnderTest implements Disposable {
     return found;
   }
 
-  #launch(pool: Pool, boot: () => void): Promise<FakeInstance> {
+  #launch(pool: Pool, onBoot: OnBoot): Promise<FakeInstance> {
     const { promise, resolve, reject } = Promise.withResolvers<FakeInstance>();
     const leave = () => this.launching.splice(this.launching.indexOf(launching), 1);
     const launching: Launching = {
       pool,
-      boot,
+      boot: () => onBoot(() => this.launching.includes(launching) && launching.fail(new Error("given up"))),
       function: pool.function,
       succeed: () => {
         leave();

@@ -210,6 +210,53 @@ describe("Pools of functions that boot", () => {
     expect(under.stateOf("a")).toMatchObject({ starting: 0, booting: 0, busy: 1 });
   });
 
+  test.each<[string, (under: PoolsUnderTest, fn: Function) => void, number]>([
+    ["deleted", ({ pools }, { id }) => pools.remove(id), 0],
+    ["changed", ({ pools }, fn) => pools.update({ ...fn, image_id: "sha256:2", version: 2 }), 1],
+    ["renewed", ({ pools }) => pools.renew(() => true), 1],
+  ])("give up a boot of a function that is %s, since it may take a minute", async (_, happens, next) => {
+    using under = new PoolsUnderTest();
+    const fn = server();
+    under.pools.update(fn);
+    await under.clock.advance(20);
+    under.launching[0]?.boot();
+    const [old] = under.launching;
+    happens(under, fn);
+    await settled();
+    expect(under.launching).not.toContain(old);
+    expect([under.launching.length, under.capacity.instances]).toEqual([next, next]);
+    expect(under.stateOf("a")).not.toHaveProperty("problem");
+    expect(under.logged).toEqual([]);
+  });
+
+  test("give up a boot that comes after its function is gone, and keep one that a call waits for while it does", async () => {
+    using under = new PoolsUnderTest();
+    const fn = server({ concurrency: 1 });
+    const caller = new AbortController();
+    const calls = [under.acquire(fn), under.acquire(fn, caller.signal)];
+    await settled();
+    expect(under.starts).toEqual(["a", "a"]);
+    const [first, second] = under.launching;
+    first?.boot();
+    second?.boot();
+    under.pools.remove(fn.id);
+    await settled();
+    expect(under.launching).toEqual([expect.anything(), expect.anything()]);
+    caller.abort();
+    await under.clock.advance(1_000);
+    expect(under.launching).toHaveLength(1);
+    await under.succeed();
+    expect((await calls[0])?.start).toBe("cold");
+    expect(await failureOf(calls[1])).toBe(caller.signal.reason);
+    under.pools.update({ ...server(), id: "b" });
+    await under.clock.advance(20);
+    expect(under.starts).toEqual(["b"]);
+    under.pools.remove("b");
+    under.launching[0]?.boot();
+    await settled();
+    expect(under.launching).toEqual([]);
+  });
+
   test("say what is wrong with the last boot, fail the calls that it was for, and refill more slowly each time", async () => {
     using under = new PoolsUnderTest();
     const fn = server();

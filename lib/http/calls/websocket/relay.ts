@@ -1,8 +1,13 @@
 import type { ReadableStreamDefaultReader } from "node:stream/web";
 import type { ServerWebSocket } from "bun";
 import type { Clock } from "../../../clock.ts";
-import { messageOf } from "../../../domain/errors.ts";
+import { AppError, messageOf } from "../../../domain/errors.ts";
 import { BadFrame, clientFrame, closePayload, FrameReader, NO_CODE, type Opcode, type Said } from "./frames.ts";
+
+/** Returns what the record of a call says whose function sends what is no WebSocket. */
+function wrongFrames(error: BadFrame): AppError {
+  return new AppError("invalid_response", `The function's WebSocket is not valid: ${messageOf(error)}`);
+}
 
 /** The most bytes that may wait for the function, unless a single message of its client is longer. */
 const WAITING_BYTES = 1024 * 1024;
@@ -100,7 +105,7 @@ export class WebSocketRelay {
       if (!this.#isClosed) {
         socket.close(isBad ? CODES.protocol : CODES.failed, isBad ? messageOf(error) : "The function was lost");
       }
-      if (isBad) void reader.cancel(error).catch(() => undefined);
+      if (isBad) void reader.cancel(wrongFrames(error)).catch(() => undefined);
     } finally {
       this.#cancelClose();
       this.#release();

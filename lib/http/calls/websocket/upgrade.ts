@@ -44,8 +44,8 @@ export async function callByWebSocket(
   if (response === null || response.status !== 101 || response.body instanceof Uint8Array) return answer;
   detach();
   const { body } = response;
-  const refuse = (error: AppError): never => {
-    leave(body, error);
+  const refuse = (error: AppError, why: unknown = error): never => {
+    leave(body, why);
     throw error;
   };
   if (headerOf(response, "sec-websocket-accept") !== acceptOf(headers["sec-websocket-key"] ?? "")) {
@@ -71,10 +71,12 @@ export async function callByWebSocket(
       "invalid_request",
       "The WebSocket handshake is incomplete: send Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key",
     ),
+    // Its client's fault, and not the function's.
+    new DOMException("The client cannot have a WebSocket", "AbortError"),
   );
 }
 
-function leave(body: ReadableStream<Uint8Array>, why: AppError): void {
+function leave(body: ReadableStream<Uint8Array>, why: unknown): void {
   void body.cancel(why).catch(() => undefined);
 }
 

@@ -1,3 +1,4 @@
+import { createConnection } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Invocation } from "../../../../lib/domain/calls/invocations.ts";
 import type { MessageBody } from "../../../../lib/domain/calls/http-message.ts";
@@ -184,6 +185,24 @@ describe("a WebSocket", () => {
     await open;
     peer.frames.sendBytes(Buffer.from([0xf1, 0x00]));
     expect(await closed).toStartWith("1002 it sent a frame");
+    await peer.frames.left.promise;
+    const message = expect.stringContaining("The function's WebSocket is not valid: it sent a frame");
+    expect(await recordOf()).toMatchObject({ status: "failed", reason: "invalid_response", message });
+  });
+
+  test("with frames that no client sends is its client's fault", async () => {
+    const peer = new Peer();
+    peer.accept();
+    const { hostname, port } = new URL(app.url);
+    const socket = createConnection(Number(port), hostname);
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    const key = Buffer.alloc(16).toString("base64");
+    const handshake = `Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}`;
+    socket.write(`GET / HTTP/1.1\r\nHost: localhost\r\n${handshake}\r\n\r\n`);
+    await new Promise((resolve) => socket.once("data", resolve));
+    // It is not masked, and its bits are reserved ones.
+    socket.write(Buffer.from([0xf1, 0x00]));
+    await closed;
     await peer.frames.left.promise;
     expect(await recordOf()).toMatchObject({ status: "cancelled" });
   });
