@@ -32,7 +32,10 @@ afterAll(async () => {
 
 afterEach(async () => {
   expect(await left(engine.client, before)).toEqual([]);
-  expect(readdirSync(join(server.dataPath, "builds"))).toEqual([]);
+  // A build's file goes after its end was told.
+  const files = () => readdirSync(join(server.dataPath, "builds"));
+  await eventually(() => files().length === 0);
+  expect(files()).toEqual([]);
 });
 
 /** A Dockerfile of a function that answers with a text. Each has a step that no other build has run. */
