@@ -29,7 +29,7 @@ test("POST /v1/functions boots a function once: the instance is ready for its fi
   expect(fn.warnings).toBeUndefined();
   const boot = await bootOf(fn);
   expect(boot).toMatchObject({ version: 1, problem: null, boot_ms: expect.any(Number) });
-  expect(boot.logs.map(({ text }) => text).join("")).toBe("listening\n");
+  expect(boot.logs.map(({ text }) => text).join("")).toBe("starting\n");
   const state = await full(server, fn, 1);
   expect(state).toMatchObject({ booting: 0, streams: 0 });
   const response = await server.invoke(fn);

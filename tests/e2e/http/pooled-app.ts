@@ -15,6 +15,7 @@ const id = crypto.randomUUID();
 const held = [];
 let open = 0;
 let calls = 0;
+console.log("starting");
 if (SPIN) setInterval(() => { const end = Date.now() + 5; while (Date.now() < end); }, 10);
 Bun.serve({ port: Number(LISTEN ?? PORT), hostname: "0.0.0.0", idleTimeout: 0, async fetch(request) {
   open++;
@@ -26,7 +27,6 @@ Bun.serve({ port: Number(LISTEN ?? PORT), hostname: "0.0.0.0", idleTimeout: 0, a
     return Response.json({ id, call, token: TOKEN, release: RELEASE });
   } finally { open--; }
 }});
-console.log("listening");
 `;
 
 /** The answer of the app. */
