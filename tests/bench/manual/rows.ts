@@ -57,6 +57,11 @@ export const ROWS = {
     goal: 0.05,
     stretch: null,
   },
+  bootedFirst: {
+    metric: "the same / the first request to a new process of the same server on the host",
+    goal: null,
+    stretch: null,
+  },
   bootedReuse: { metric: "the same / reuse call of the contract `files`", goal: 3, stretch: null },
   bootedRate: {
     metric: "calls of one server, 32 clients / the same server by its address, Express on Node",
