@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream";
 import { type AppError, messageOf } from "../../domain/errors.ts";
-import { freeBuffer } from "../../domain/free-buffer.ts";
+import { freeBuffer } from "../../domain/calls/free-buffer.ts";
 import type { Channel, ChannelReader, Ending } from "../../runner/platform.ts";
 import { Demultiplexer } from "../api/demultiplexer.ts";
 import type { EngineEvents } from "../api/events.ts";

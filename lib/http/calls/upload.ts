@@ -1,7 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { onAbort } from "../../domain/concurrency.ts";
 import type { AppError } from "../../domain/errors.ts";
-import { freeBuffer } from "../../domain/free-buffer.ts";
+import { freeBuffer } from "../../domain/calls/free-buffer.ts";
 import { gone, tooLarge } from "../wire/body.ts";
 import { BodyPace } from "../wire/body-pace.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";

@@ -1,4 +1,4 @@
-import { freeBuffer } from "../../domain/free-buffer.ts";
+import { freeBuffer } from "../../domain/calls/free-buffer.ts";
 import type { InstanceStream } from "./instance-stream.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { freeBuffer } from "../../lib/domain/free-buffer.ts";
+import { freeBuffer } from "../../../lib/domain/calls/free-buffer.ts";
 
 test.each([
   ["all of a buffer", 65_536, 0, 65_536, true],
