@@ -56,6 +56,7 @@ function tryLock(path: string): Database | undefined {
 /**
  * Writes the engine's configuration, with a bridge of its own: `docker0` may belong to another engine, and two engines on
  * one bridge hand out the same addresses. The bridge outlives the engine (without members it is idle) and is reused.
+ * The addresses of its networks are its own, too: a killed engine leaves their bridges, until the next one takes its slot.
  */
 export async function writeConfig(slot: EngineSlot, more: object = {}): Promise<void> {
   const bridge = `slipway${slot.number}`;
@@ -66,7 +67,26 @@ export async function writeConfig(slot: EngineSlot, more: object = {}): Promise<
     await runOrThrow([ip, "addr", "add", `${await freeSubnet(slot.number)}.1/24`, "dev", bridge]);
   }
   await runOrThrow([ip, "link", "set", bridge, "up"]);
-  await Bun.write(join(slot.directory, "daemon.json"), JSON.stringify({ bridge, "log-level": "warn", ...more }));
+  const networks = `10.${FIRST_NETWORKS + slot.number}`;
+  await removeBridges(ip, networks);
+  const config = {
+    bridge,
+    "default-address-pools": [{ base: `${networks}.0.0/16`, size: 24 }],
+    "log-level": "warn",
+    ...more,
+  };
+  await Bun.write(join(slot.directory, "daemon.json"), JSON.stringify(config));
+}
+
+/** The second number of the addresses of the networks of slot 0; each slot has 256 networks. */
+const FIRST_NETWORKS = 140;
+
+/** Removes the bridges of an engine's networks whose addresses begin with `networks`. */
+async function removeBridges(ip: string, networks: string): Promise<void> {
+  for (const line of (await runOrThrow([ip, "-4", "-br", "addr"])).split("\n")) {
+    const [name = "", , address = ""] = line.split(/\s+/);
+    if (name.startsWith("br-") && address.startsWith(`${networks}.`)) await runOrThrow([ip, "link", "del", name]);
+  }
 }
 
 /** Returns the first three numbers of a /24 in which no interface of this machine has an address. */

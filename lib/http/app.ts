@@ -33,7 +33,7 @@ import { manualRoutes } from "./docs/routes.ts";
 import { COMPLETE } from "./wire/envelope.ts";
 import { answeringErrors, errorHandler, refusing, type RequestId } from "./wire/errors.ts";
 import { functionsRoutes } from "./api/functions.ts";
-import { type Serving, servingOf } from "./front/serving.ts";
+import { fetchOf, type Serving, servingOf } from "./front/serving.ts";
 import { invocationsRoutes } from "./api/invocations.ts";
 import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
@@ -163,7 +163,7 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.invocationId()));
   const allowed = (path: string) => allowedMethods(app().routes, path);
   const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere });
-  const dispatch = (request: Request) => app().fetch(request);
+  const dispatch = (request: Request) => fetchOf(app())(request);
   const submissions = new Submissions(services);
   const calls = { ...services, submissions, readBody, beginUpload, requestId, server, request_bytes };
   const hosts = hostRoutes(services.routes, { ...calls, watch });

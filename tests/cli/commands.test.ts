@@ -224,7 +224,8 @@ describe("calls:", () => {
     expect((await fails(["invoke", "script", "exit 9", "--async", "--wait"])).code).toBe(4);
     expect(await slipway("dead", "--function", "script")).toContain(id);
     expect(await slipway("dead", "replay", id)).toStartWith(`${id} is queued again as `);
-    expect(await slipway("dead", "replay", "--all", "--function", "script")).toMatch(/^1 queued again, 0 left\n$/);
+    // The one that was replayed may have failed again by now.
+    expect(await slipway("dead", "replay", "--all", "--function", "script")).toMatch(/^[12] queued again, 0 left\n$/);
     expect((await fails(["dead", "replay", "--all", "--function", "skript"])).stderr).toContain(
       'did you mean "script"?',
     );

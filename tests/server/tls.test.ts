@@ -50,6 +50,16 @@ function nameAt(url: string): Promise<string> {
   return promise;
 }
 
+/** Returns the status of an answer, and its body without what is different each time. */
+async function answerOf(url: string, path: string): Promise<string> {
+  const answer = await fetch(`${url}${path}`, {
+    headers: { authorization: "Bearer the-key" },
+    redirect: "manual",
+    tls: { rejectUnauthorized: false },
+  });
+  return `${answer.status} ${(await answer.text()).replace(/"request_id":"[^"]*"/, "")}`;
+}
+
 function get(url: string, agent: Agent): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const sent = request(url, { agent, rejectUnauthorized: false }, (answer) => {
@@ -133,6 +143,27 @@ describe("TLS_CERT and TLS_KEY (A5)", () => {
     const error = await TestServer.start(variables()).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(ConfigError);
     expect(String(error)).toContain(problem);
+  });
+
+  test("change no answer: neither of the first moments nor later, of paths with handlers of their own nor of routes", async () => {
+    await using plain = await TestServer.start({ API_KEY: "the-key", PUBLIC_PORT: "0" });
+    await using server = await startWith("one", { PUBLIC_PORT: "0" });
+    for (const path of [
+      "/v1/functions",
+      "/r/none/of?these",
+      "/r/none",
+      "/",
+      "/v1/none",
+      "/docs/",
+      "//v1",
+      "/r/..\\v1",
+    ]) {
+      const answers = [plain.url, server.url, server.url, plain.publicUrl, server.publicUrl].map((url) =>
+        answerOf(url, path),
+      );
+      const [expected, first, later, open, openAndSafe] = await Promise.all(answers);
+      expect([path, first, later, openAndSafe]).toEqual([path, expected, expected, open]);
+    }
   });
 
   test("do not let a second server share the port", async () => {

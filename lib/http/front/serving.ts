@@ -8,7 +8,7 @@ export type Handler = (request: BunRequest, server: Server<unknown>) => Response
 /** The routes of `Bun.serve`: a handler for each method of a pattern, or one for all. */
 export type Routes = Record<string, Handler | Readonly<Record<string, Handler>>>;
 
-/** What `Bun.serve` needs to serve an app. */
+/** The parts of an app that `Bun.serve` needs. */
 export interface Serving {
   readonly routes: Routes;
   /** Answers what no route is for. */
@@ -29,5 +29,18 @@ export function servingOf(app: AnyElysia, raw: Readonly<Record<string, Handler>>
     (routes[path] ??= {})[route.method] = (request, server) =>
       (composed ??= createBunRouteHandler(app, route) as Handler)(request, server); // by its own words
   }
-  return { routes: { ...raw, ...routes }, fetch: (request) => app.fetch(request) };
+  return { routes: { ...raw, ...routes }, fetch: fetchOf(app) };
+}
+
+/**
+ * Returns what finds the handler of a request by its URL. Elysia looks for the path behind the seventh character, as hosts may be
+ * short (`standardHostname`): it would take the second slash of `https://` for its beginning.
+ */
+export function fetchOf(app: AnyElysia): Serving["fetch"] {
+  return (request) => {
+    const { url } = request;
+    // The same object, because Bun knows its connection.
+    if (url.startsWith("https:")) Object.defineProperty(request, "url", { value: `http${url.slice("https".length)}` });
+    return app.fetch(request);
+  };
 }

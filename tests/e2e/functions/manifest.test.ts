@@ -193,7 +193,7 @@ describe("slipway apply", () => {
     const [code, , errors] = await slipway(["apply", "none.yaml"]);
     expect([code, errors]).toEqual([
       2,
-      expect.stringContaining('slipway: Cannot read the manifest "none.yaml": ENOENT'),
+      expect.stringContaining('slipway: Cannot read the manifest "none.yaml": there is no such file'),
     ]);
     const keyFile = { API_KEY: "", API_KEY_FILE: join(directory, "key") };
     expect((await slipway(["export"], keyFile))[0]).toBe(0);

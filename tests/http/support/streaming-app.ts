@@ -152,11 +152,11 @@ export class StreamingApp implements AsyncDisposable {
     one.signal.addEventListener("abort", () => gone.resolve("gone"));
     if (one.signal.aborted) gone.resolve("gone");
     const answer = await Promise.race([this.behave(one), gone.promise]);
+    const first_byte_ms = performance.now() - began;
     one.onTiming({ run_ms: performance.now() - began });
     if (answer === "gone") return over({ ...BARE_OUTCOME, status: "cancelled", reason: "cancelled" });
     const { status } = answer;
     const isFailure = status >= 500 || status === 408 || status === 429;
-    const first_byte_ms = performance.now() - began;
     const head: Outcome = {
       ...BARE_OUTCOME,
       boot_ms: 7,

@@ -47,7 +47,7 @@ describe("a server", () => {
 
   beforeAll(async () => {
     server = await TestServer.start();
-    document = await OpenApiDocument.of(server.url);
+    document = await OpenApiDocument.of(server.url, "/swagger/full.json");
   });
 
   afterAll(() => server[Symbol.asyncDispose]());
