@@ -4,7 +4,7 @@ import { inRepository } from "./steps.ts";
 export const ARCHITECTURES = ["x64", "arm64"] as const;
 export type Architecture = (typeof ARCHITECTURES)[number];
 
-/** What a binary is compiled for: an architecture with glibc, or with musl, as Alpine has it. */
+/** The targets of binaries: an architecture with glibc, or with musl, as Alpine has it. */
 export const TARGETS = [...ARCHITECTURES, "x64-musl", "arm64-musl"] as const;
 export type Target = (typeof TARGETS)[number];
 

@@ -17,7 +17,7 @@ import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
  */
 const TEST_TIMEOUT_MS = 30_000;
 
-/** How much more limits grow on an emulated machine than a container's life does before the tests. */
+/** Limits grow by this factor on an emulated machine, times what a container's life took longer there before the tests. */
 const EMULATED_ROOM = 3;
 /** What differs with the machine rather than with the engine: the kernel's part in cells. */
 const EMULATED_TESTS = ["walls", "left", "cells"].map((name) => `tests/e2e/cells/${name}.test.ts`);

@@ -93,7 +93,8 @@ fetch() {
 put() {
   mkdir -p "$directory" 2>/dev/null || true
   [ -w "$directory" ] || fail "cannot write to $directory: run this as root, or name another directory with --dir"
-  new="$directory/.slipway-$$"
+  # Under a name that nobody can know before: the directory may be one for all.
+  new=$(mktemp "$directory/.slipway-XXXXXX") || fail "cannot write to $directory"
   gunzip -c "$file" >"$new" || fail "cannot unpack $file"
   chmod 755 "$new"
   version=$("$new" --version) || version=""

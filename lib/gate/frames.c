@@ -20,6 +20,10 @@ enum { IN_PROCESSES = 0, IN_CELLS = 1, WITHOUT_CELLS = 2 };
 static uint8_t out[4 * (HEADER + PAYLOAD_MAX)]; /* stdout has yet to take out[head..tail) */
 static size_t head, tail;
 
+/* What of the buffer waits for the frame behind it, and until when. Any other frame takes it along. */
+static size_t held;
+static uint64_t held_until_us;
+
 /* Reads a big-endian number. */
 uint32_t get16(const uint8_t *at) { return (uint32_t)at[0] << 8 | at[1]; }
 
@@ -67,8 +71,24 @@ void send_ready(const char *no_cells) {
   send_control(READY, payload, (size_t)(at - payload) + said);
 }
 
-/* Gives stdout as much as it takes without blocking. */
+/* Has all that is in the buffer wait for the next frame, but not longer than `most_us` from the first time. Each write wakes three
+ * processes on its way to the server. */
+void hold_frames(uint64_t most_us) {
+  if (held == 0) held_until_us = now_us() + most_us;
+  held = tail - head;
+}
+
+/* Returns the milliseconds until what is held has waited long enough, rounded up; -1 if nothing is held. */
+int held_ms(void) {
+  if (held == 0 || held != tail - head) return -1;
+  const uint64_t now = now_us();
+  return held_until_us <= now ? -1 : (int)((held_until_us - now + 999) / 1000);
+}
+
+/* Gives stdout as much as it takes without blocking, unless that is held. */
 void flush_frames(void) {
+  if (held_ms() >= 0) return;
+  held = 0;
   while (head < tail) {
     ssize_t n = write(STDOUT_FILENO, out + head, tail - head);
     if (n < 0 && errno == EINTR) continue;

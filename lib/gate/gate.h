@@ -95,6 +95,8 @@ uint8_t *payload_room(size_t most);
 void commit_frame(uint8_t type, size_t length);
 void send_control(uint8_t type, const uint8_t *payload, size_t length);
 void send_ready(const char *no_cells);
+void hold_frames(uint64_t most_us);
+int held_ms(void);
 void flush_frames(void);
 bool all_sent(void);
 

@@ -144,7 +144,8 @@ enum { OTHERS = 7 + AHEAD };
 
 /* Waits for an event and takes it. */
 static void take_events(void) {
-  const bool sent = all_sent();
+  const int held = held_ms();
+  const bool sent = all_sent() || held >= 0;
   /* Input that comes now belongs to the next request, and is not read until we are READY for it. */
   const bool early = may_serve_again() && (phase() == ANSWERING || phase() == RESETTING) && !request_is_unread();
   const bool more = sent && ((phase() == DRAINING && end_is_known()) || answer_is_left()); /* there is more to send: do not wait */
@@ -161,7 +162,8 @@ static void take_events(void) {
   for (int i = 0; i <= AHEAD; i++) cells[i] = (struct pollfd){.fd = cell_link(i), .events = POLLIN};
   const int streams = given.boot ? poll_streams(fds + OTHERS) : 0;
   const int recheck = given.boot ? boot_recheck_ms() : cell_recheck_ms();
-  if (poll(fds, (nfds_t)(OTHERS + streams), more ? 0 : shorter(poll_timeout(), recheck)) < 0 && errno != EINTR) leave();
+  const int timeout = shorter(shorter(poll_timeout(), recheck), held);
+  if (poll(fds, (nfds_t)(OTHERS + streams), more ? 0 : timeout) < 0 && errno != EINTR) leave();
   if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) leave(); /* the reader is gone */
   if (fds[0].revents && early) leave(); /* POLLRDHUP comes even if there is something unread */
   if (fds[0].revents) receive();

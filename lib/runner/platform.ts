@@ -82,7 +82,7 @@ export interface Channel {
 
 /** Takes what comes through a channel. The calls are synchronous: a warm call waits for each of them. */
 export interface ChannelReader {
-  /** Called with the bytes of the gate's stdout, in pieces of any size. */
+  /** Called with the bytes of the gate's stdout, in pieces of any size. They are freed after the call: copy what is kept. */
   readonly onBytes: (bytes: Uint8Array) => void;
   /** Called when the instance has ended, or the connection was lost. */
   readonly onEnd: (why: string) => void;

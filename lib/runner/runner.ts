@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { TaskGroup } from "../domain/concurrency.ts";
+import { onAbort, TaskGroup } from "../domain/concurrency.ts";
 import type { Boot } from "../domain/calls/boots.ts";
 import { AppError } from "../domain/errors.ts";
 import type { TrialEnd } from "../domain/functions/detection.ts";
@@ -149,8 +149,7 @@ export class Runner implements AsyncDisposable {
     try {
       const admitted = clock.monotonic();
       call.onTiming({ queue_ms: admitted - asked });
-      // Only in the first moments of a server, before its platform was asked whether it is there.
-      await this.#platform.health.settled;
+      if (this.#platform.health.problem !== undefined) await this.#untilKnown(call.signal);
       const { run, gone } = await this.#runOn(call, admitted);
       const free = () => {
         leave();
@@ -200,7 +199,7 @@ export class Runner implements AsyncDisposable {
    * being started, and the signal's reason if it aborts.
    */
   async tryOut(fn: Function, signal: AbortSignal): Promise<void> {
-    await this.#platform.health.settled;
+    await this.#untilKnown(signal);
     await this.#pools.tryOut(fn, signal);
   }
 
@@ -233,6 +232,20 @@ export class Runner implements AsyncDisposable {
     this.#pools[Symbol.dispose]();
     this.#stopping.abort(new AppError("shutting_down", "The server stopped: try again in a moment"));
     await this.#launches.settledWithin(this.#options.clock, LAST_LAUNCHES_MS);
+  }
+
+  /**
+   * Waits until the platform was asked whether it is there: in the first moments of a server, and after its connection was cut.
+   * Throws the signal's reason if it aborts, as it does when a server stops that has asked nothing yet.
+   */
+  async #untilKnown(signal: AbortSignal): Promise<void> {
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const stop = onAbort(signal, () => reject(signal.reason));
+    try {
+      await Promise.race([this.#platform.health.settled, aborted]);
+    } finally {
+      stop();
+    }
   }
 
   /** Gets an instance for a call that was admitted at this time, and has it serve the call. */

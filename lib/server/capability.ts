@@ -15,7 +15,7 @@ export interface Capability<Services extends object = object> {
 }
 
 /** The tools that everything in one server shares. */
-export interface Ground {
+export interface ServerTools {
   readonly config: Config;
   readonly log: Logger;
   readonly clock: Clock;
@@ -24,6 +24,6 @@ export interface Ground {
 }
 
 /** The tools of the capabilities. */
-export interface Tools extends Ground {
+export interface Tools extends ServerTools {
   readonly metrics: Metrics;
 }

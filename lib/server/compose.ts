@@ -8,7 +8,7 @@ import { createBuilds } from "./images/builds.ts";
 import { createCallbacks } from "./callbacks.ts";
 import { createCalls } from "./calls.ts";
 import { Metrics } from "../metrics.ts";
-import type { Capability, Ground, Tools } from "./capability.ts";
+import type { Capability, ServerTools, Tools } from "./capability.ts";
 import { createCatalogue } from "./catalogue.ts";
 import type { Data } from "./data.ts";
 import { createPlatform, type RunnerLinks } from "./platform.ts";
@@ -24,10 +24,10 @@ export interface Composition extends Apps {
 }
 
 /** Puts a server together. */
-export async function compose(ground: Ground, data: Data): Promise<Composition> {
-  const { config, log, clock, stack } = ground;
+export async function compose(shared: ServerTools, data: Data): Promise<Composition> {
+  const { config, log, clock, stack } = shared;
   const metrics = new Metrics();
-  const tools: Tools = { ...ground, metrics };
+  const tools: Tools = { ...shared, metrics };
   // The runner is made first, and calls services that are made with it.
   const links: RunnerLinks = {
     credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),

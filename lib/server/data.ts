@@ -7,11 +7,11 @@ import { Vault } from "../services/secrets/vault.ts";
 import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
 import type { Store } from "../store/store.ts";
 import { type ApiKey, openApiKey } from "./keys/api-key.ts";
-import type { Ground } from "./capability.ts";
+import type { ServerTools } from "./capability.ts";
 import { readEngineAddress } from "./engine-certificates.ts";
 import { readSecretKey } from "./keys/key-files.ts";
 
-/** What a server is put together on: all that may be wrong with its surroundings shows here. */
+/** The data, keys and addresses of a server. Whatever may be wrong with its surroundings shows when they are opened. */
 export interface Data {
   readonly store: Store;
   /** Holds the secrets in the database. */
@@ -21,25 +21,25 @@ export interface Data {
 }
 
 /** Opens the database in the data directory and its vault, and reads keys and certificates. Throws a `StoreError` or a `ConfigError`. */
-export async function openData(ground: Ground): Promise<Data> {
-  const { config, log, clock, stack } = ground;
+export async function openData(shared: ServerTools): Promise<Data> {
+  const { config, log, clock, stack } = shared;
   const store = stack.use(
     openSqliteStore(databasePath(config.dataPath), { log, clock, queue_bytes: config.queueBytes }),
   );
   const given = await readSecretKey(config);
   const opening = openVault(store, { given, key_file: keyFilePath(config.dataPath), log });
-  // What both write at the first start shares a sync of the disk.
+  // Both write at the first start, and then share a sync of the disk.
   const [vault] = await Promise.all([opening, store.settings.ownerId()]);
-  const engine = await readEngineAddress(config, ground);
-  return { store, vault, engine, api_key: await openApiKey(ground, store) };
+  const engine = await readEngineAddress(config, shared);
+  return { store, vault, engine, api_key: await openApiKey(shared, store) };
 }
 
 /** Creates an empty database in memory, and a vault whose key is not kept. */
-export async function temporaryData(ground: Ground): Promise<Data> {
-  const { config, log, clock, stack } = ground;
+export async function temporaryData(shared: ServerTools): Promise<Data> {
+  const { config, log, clock, stack } = shared;
   const store = stack.use(openSqliteStore(":memory:", { log, clock }));
-  const engine = await readEngineAddress(config, ground);
-  return { store, vault: Vault.forgetful(), engine, api_key: await openApiKey(ground, store) };
+  const engine = await readEngineAddress(config, shared);
+  return { store, vault: Vault.forgetful(), engine, api_key: await openApiKey(shared, store) };
 }
 
 /** Returns the size of the database on the disk, its write-ahead log included. */

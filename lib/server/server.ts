@@ -3,7 +3,8 @@ import type { Config } from "../config/config.ts";
 import { requireGates } from "../docker/containers/gate-binary.ts";
 import { frontOf } from "../http/front/front.ts";
 import type { Logger } from "../log.ts";
-import type { Ground } from "./capability.ts";
+import { keepServerKey } from "../services/access/server-key.ts";
+import type { ServerTools } from "./capability.ts";
 import type { Composition } from "./compose.ts";
 import { type Data, openData } from "./data.ts";
 import { type Apps, listen, type Listeners } from "./ports/listen.ts";
@@ -42,14 +43,15 @@ export async function start(
   await requireGates();
   await using made = new AsyncDisposableStack();
   const stack = made.use(new AsyncDisposableStack());
-  const ground: Ground = { config, log, clock, stack };
-  const data = await openData(ground);
-  const whole = new Whole(ground, data, (composition) => ports.serve(composition));
+  const shared: ServerTools = { config, log, clock, stack };
+  const data = await openData(shared);
+  const whole = new LateComposition(shared, data, (composition) => ports.serve(composition));
   const front = (name: keyof Apps) => {
     const app = async () => (await whole.now())[name] ?? noApp(name);
     return frontOf(app, () => clock.invocationId());
   };
-  const ports: Listeners = made.use(await listen({ app: front("app"), publicApp: front("publicApp") }, ground));
+  const ports: Listeners = made.use(await listen({ app: front("app"), publicApp: front("publicApp") }, shared));
+  await keepServerKey(data.store.settings, data.api_key);
   whole.soon();
   const owned = made.move();
   const stop = async (graceMs: number): Promise<void> => {
@@ -67,19 +69,20 @@ function noApp(name: keyof Apps): never {
 }
 
 /** Everything behind the ports. It is put together once, when it is needed. */
-class Whole {
-  readonly #ground: Ground;
+class LateComposition {
+  readonly #shared: ServerTools;
   readonly #data: Data;
   readonly #serve: (composition: Composition) => void;
   readonly #composed = Promise.withResolvers<Composition>();
   #begun = false;
   #stopped = false;
+  #started = false;
   /** Cancels what is to be done next. */
   #cancel: () => void = () => undefined;
 
   /** `serve` is called when it is put together. */
-  constructor(ground: Ground, data: Data, serve: (composition: Composition) => void) {
-    this.#ground = ground;
+  constructor(shared: ServerTools, data: Data, serve: (composition: Composition) => void) {
+    this.#shared = shared;
     this.#data = data;
     this.#serve = serve;
     // Whoever waits for it has the error.
@@ -92,7 +95,7 @@ class Whole {
 
   /** Puts it together when the first answers are out. */
   soon(): void {
-    this.#cancel = this.#ground.clock.after(FIRST_ANSWERS_MS, () => void this.now());
+    this.#cancel = this.#shared.clock.after(FIRST_ANSWERS_MS, () => void this.now());
   }
 
   /** Puts it together now, unless that was begun. */
@@ -105,6 +108,11 @@ class Whole {
     return this.composed;
   }
 
+  /** True if the work in the background has begun. */
+  get started(): boolean {
+    return this.#started;
+  }
+
   /** Begins nothing more, and returns what was put together, if anything was. */
   async stopped(): Promise<Composition | undefined> {
     this.#stopped = true;
@@ -115,23 +123,26 @@ class Whole {
   async #compose(): Promise<Composition> {
     // Most of the code, and with it most of the time.
     const { compose } = await import("./compose.ts");
-    const composition = await compose(this.#ground, this.#data);
+    const composition = await compose(this.#shared, this.#data);
     const { capabilities } = composition;
     for (const each of capabilities) await each.prepare?.();
     this.#serve(composition);
     if (this.#stopped) return composition;
-    this.#cancel = this.#ground.clock.after(FIRST_ANSWERS_MS, () => {
+    this.#cancel = this.#shared.clock.after(FIRST_ANSWERS_MS, () => {
+      this.#started = true;
       for (const each of capabilities) each.start?.();
     });
     return composition;
   }
 }
 
-async function end(whole: Whole, ports: Listeners, clock: Clock, graceMs: number): Promise<void> {
+async function end(whole: LateComposition, ports: Listeners, clock: Clock, graceMs: number): Promise<void> {
   const last = clock.monotonic() + graceMs;
   const answered = ports.close();
   const { capabilities = [], slowReaders } = (await whole.stopped()) ?? {};
-  await Promise.all(capabilities.map(async (each) => each.drain?.(graceMs)));
+  // Calls that wait for an engine that nobody has asked yet would only wait until the end of the grace.
+  const drainMs = whole.started ? graceMs : 0;
+  await Promise.all(capabilities.map(async (each) => each.drain?.(drainMs)));
   await Promise.race([answered, Bun.sleep(FLUSH_MS)]);
   await slowReaders?.settled(last - clock.monotonic());
 }

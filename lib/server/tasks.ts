@@ -7,7 +7,7 @@ import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
 import { backup } from "../store/sqlite/backup.ts";
 import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
-import type { Ground } from "./capability.ts";
+import type { ServerTools } from "./capability.ts";
 import { compose } from "./compose.ts";
 import { temporaryData } from "./data.ts";
 import { readEngineAddress } from "./engine-certificates.ts";
@@ -21,8 +21,8 @@ interface OpenApiOptions {
 export async function openApi(config: Config, { log, form }: OpenApiOptions): Promise<string> {
   await using stack = new AsyncDisposableStack();
   const open = { ...config, auth: "off", host: "localhost" } as const;
-  const ground: Ground = { config: open, log, clock: systemClock, stack };
-  const { app } = await compose(ground, await temporaryData(ground));
+  const shared: ServerTools = { config: open, log, clock: systemClock, stack };
+  const { app } = await compose(shared, await temporaryData(shared));
   const reply: Response = await app.app.handle(
     new Request(`http://localhost/swagger${DOCUMENT_PATHS[form]}`, { headers: { host: "localhost" } }),
   );

@@ -42,13 +42,14 @@ export async function idle(docker: string, stay = 0): Promise<void> {
   while ((await ownedContainers(client)).length > stay) await Bun.sleep(10);
 }
 
-/** Waits until a function's pool has a ready instance and the engine is idle. */
+/** Waits until a function's pool has a ready instance, the engine is idle and nothing boots. */
 export async function warm(url: string, fn: { readonly id: string }): Promise<void> {
   for (;;) {
     const reply = (await (await fetch(`${url}/v1/functions/${fn.id}`)).json()) as {
-      data: { pool: { ready: number; starting: number } };
+      data: { pool: { ready: number; starting: number; booting?: number } };
     };
-    if (reply.data.pool.ready > 0 && reply.data.pool.starting === 0) break;
+    const { ready, starting, booting = 0 } = reply.data.pool;
+    if (ready > 0 && starting + booting === 0) break;
     await Bun.sleep(10);
   }
 }

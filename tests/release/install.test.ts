@@ -169,6 +169,18 @@ test.each<[args: string[], message: string]>([
   expect(error).toContain(message);
 });
 
+test("the install script writes through no link that somebody has left in a directory for all", async () => {
+  const target = await mkdtemp(join(directory, "shared-"));
+  const victim = join(directory, "victim");
+  await Bun.write(victim, "untouched");
+  const shell = findProgram("dash") ?? "dash";
+  // The number of its process is the one thing about the script that can be known.
+  const begin = 'ln -s "$1" "$2/.slipway-$$" && exec "$3" "$4" --from "$5" --dir "$2"';
+  const args = [victim, target, shell, SCRIPT, `${url}/right`];
+  const child = Bun.spawn([shell, "-c", begin, "begin", ...args], { stdio: ["ignore", "ignore", "ignore"] });
+  expect([await child.exited, await Bun.file(victim).text()]).toEqual([0, "untouched"]);
+});
+
 test("a directory that cannot be written is said", async () => {
   const { code, error } = await install("busybox alone", ["--from", `${url}/right`, "--dir", "/proc/nowhere"]);
   expect([code, error]).toEqual([

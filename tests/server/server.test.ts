@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -6,20 +7,23 @@ import { readConfig, thisMachine } from "../../lib/config/config.ts";
 import { messageOf } from "../../lib/domain/errors.ts";
 import { createLogger } from "../../lib/log.ts";
 import { start } from "../../lib/server/server.ts";
+import { databasePath } from "../../lib/store/sqlite/store.ts";
+import { newStore, someFunction } from "../store/sqlite/support/stores.ts";
 import { FakeClock } from "../support/fake-clock.ts";
+import { eventually } from "../support/pace.ts";
+
+/** Starts a server on a fake clock. */
+function begun(variables: Readonly<Record<string, string>>, clock = new FakeClock()) {
+  const log = createLogger({ level: "error", format: "json", clock, write: () => undefined });
+  return start(readConfig({}, variables, thisMachine()), { log, clock });
+}
 
 /** A server on a fake clock, whose engine is away. */
-async function setUp() {
-  const directory = await mkdtemp(join(tmpdir(), "slipway-test-"));
-  const config = readConfig(
-    {},
-    { PORT: "0", DATA_PATH: directory, DOCKER_HOST: `unix://${join(directory, "none.sock")}` },
-    thisMachine(),
-  );
+async function setUp(directory?: string) {
+  const data = directory ?? (await mkdtemp(join(tmpdir(), "slipway-test-")));
   const clock = new FakeClock();
-  const log = createLogger({ level: "error", format: "json", clock, write: () => undefined });
-  const server = await start(config, { log, clock });
-  return { server, clock, [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) };
+  const server = await begun({ PORT: "0", DATA_PATH: data, DOCKER_HOST: `unix://${join(data, "none.sock")}` }, clock);
+  return { server, clock, directory: data, [Symbol.asyncDispose]: () => rm(data, { recursive: true }) };
 }
 
 test("start answers requests before it begins the work in the background", async () => {
@@ -45,13 +49,66 @@ test("stop closes the port and leaves no timer, whether or not the work has begu
   }
 });
 
+test("stop does not wait for the engine that a call waits for and nobody has asked yet: the call is refused", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "slipway-test-"));
+  {
+    using store = newStore(databasePath(directory));
+    await store.functions.insert(someFunction("f1", { name: "one" }));
+  }
+  await using world = await setUp(directory);
+  const { server, clock } = world;
+  const call = fetch(`${server.url}/v1/functions/one/invoke`, { method: "POST" });
+  const running = async () => await (await fetch(`${server.url}/v1/invocations?status=running`)).text();
+  expect(await eventually(async () => (await running()).includes('"function_id":"f1"'))).toBe(true);
+  const stopped = server.stop(60_000);
+  const isOver = async () => {
+    await clock.advance(0);
+    return Bun.peek.status(stopped) === "fulfilled";
+  };
+  expect(await eventually(isOver)).toBe(true);
+  const reply = await call;
+  expect([reply.status, await reply.json()]).toEqual([503, expect.objectContaining({ reason: "shutting_down" })]);
+});
+
+test("a server that cannot be put together says why, serves nothing but its health, and can be stopped", async () => {
+  await using world = await setUp();
+  const { server, directory } = world;
+  {
+    using other = new Database(databasePath(directory));
+    other.run("alter table invocations rename to elsewhere");
+  }
+  const asked = await Promise.all(["/v1/functions", "/r/one"].map((path) => fetch(server.url + path)));
+  expect(asked.map(({ status }) => status)).toEqual([500, 500]);
+  const told = { success: false, message: "The server could not start: look into its log", reason: "internal" };
+  expect(await asked[0]?.json()).toMatchObject(told);
+  expect(await server.composed.catch(messageOf)).toContain("no such table: invocations");
+  await server.stop(0);
+});
+
+test("a start that fails keeps no API key, which nobody has seen: the next one shows its own", async () => {
+  await using world = await setUp();
+  const { server } = world;
+  const directory = await mkdtemp(join(tmpdir(), "slipway-test-"));
+  const begin = (port: string) => begun({ PORT: port, AUTH: "on", DATA_PATH: directory });
+  expect(await begin(new URL(server.url).port).catch(messageOf)).toStartWith("Cannot listen on ");
+  const first = await begin("0");
+  expect(first.new_key).toMatch(/^slipway_/);
+  const headers = { authorization: `Bearer ${first.new_key}` };
+  expect((await fetch(`${first.url}/v1/functions`, { headers })).status).toBe(200);
+  await first.stop(0);
+  const second = await begin("0");
+  expect(second.new_key).toBeUndefined();
+  expect((await fetch(`${second.url}/v1/functions`, { headers })).status).toBe(200);
+  await second.stop(0);
+  await server.stop(0);
+  await rm(directory, { recursive: true });
+});
+
 test("start refuses a port that is taken, and releases the database", async () => {
   await using world = await setUp();
   const { server } = world;
   const directory = await mkdtemp(join(tmpdir(), "slipway-test-"));
-  const log = createLogger({ level: "error", format: "json", clock: new FakeClock(), write: () => undefined });
-  const begin = (port: string) =>
-    start(readConfig({}, { PORT: port, DATA_PATH: directory }, thisMachine()), { log, clock: new FakeClock() });
+  const begin = (port: string) => begun({ PORT: port, DATA_PATH: directory });
   const { port } = new URL(server.url);
   expect(await begin(port).catch(messageOf)).toStartWith(`Cannot listen on 127.0.0.1:${port}: `);
   await (await begin("0")).stop(0);

@@ -7,7 +7,7 @@ import { runOrThrow } from "../../packages.ts";
 
 const NPM_PROGRAMS = import.meta.dir;
 const DEBIAN_PROGRAMS = ["python3-flask", "gunicorn", "default-jre-headless", "dash"];
-/** What takes room in an image and is read by nobody there. */
+/** Folders that take room in an image, and that nobody reads there. */
 const UNREAD = ["doc", "fonts", "i18n", "icons", "locale", "man"].map((name) => `usr/share/${name}`);
 
 /**

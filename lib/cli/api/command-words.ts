@@ -1,4 +1,4 @@
-/** What the server's messages advise, which speak of the API, and the commands that do the same. */
+/** The advice in the server's messages, which speak of the API, and the commands that do the same. */
 const ADVICE: readonly (readonly [ofApi: RegExp, command: string])[] = [
   [/GET \/v1\/functions\/([^/\s]+)\/versions lists/g, '"slipway versions $1" lists'],
   [/GET \/v1\/functions lists/g, '"slipway ls" lists'],

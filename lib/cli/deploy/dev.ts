@@ -16,7 +16,7 @@ export interface DevOptions extends Omit<DeployOptions, "labels" | "no_cache" | 
   readonly signal: AbortSignal;
 }
 
-/** Where a development prints. */
+/** The output of a development. */
 export interface DevOutput extends DeployOutput {
   /** A build has ended, for better or worse: what it has printed is whole. */
   built(): void;
@@ -27,7 +27,7 @@ export interface DevOutput extends DeployOutput {
 
 /** The label of functions that were made by `slipway dev`. */
 const LABEL = "slipway-dev";
-/** What the name of such a function ends with. */
+/** The end of the name of such a function. */
 const SUFFIX = "-dev";
 /** The longest name of a function. */
 const NAME_LENGTH = 63;
@@ -40,7 +40,7 @@ const LOOK_MS = 100;
 
 /**
  * Builds a folder, registers it under a name for development, and does so again after each change until the signal aborts.
- * What goes wrong with a build is shown, and does not end it. Then the function is removed, with its routes.
+ * A build that fails is shown, and does not end it. Then the function is removed, with its routes.
  */
 export async function develop(options: DevOptions, api: ApiClient, out: DevOutput): Promise<void> {
   const { source, keep, signal } = options;
@@ -62,9 +62,13 @@ export async function develop(options: DevOptions, api: ApiClient, out: DevOutpu
       if (paths.length > 0) out.note(`Changed: ${listed(paths)}`);
     }
   } finally {
-    const isRemoved = keep === true ? false : await remove(name, attempt, api);
-    gone.abort();
-    await attempt;
+    let isRemoved = false;
+    try {
+      isRemoved = keep !== true && (await remove(name, attempt, api));
+    } finally {
+      gone.abort();
+      await attempt;
+    }
     if (isRemoved) out.note(`Removed the function "${name}" and its routes`);
   }
 }

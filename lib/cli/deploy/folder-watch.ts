@@ -26,7 +26,7 @@ export class FolderWatch implements Disposable {
   readonly #watched = new Map<string, Watched>();
   /** The files as they were last seen: their sizes, times and modes, by path. */
   #seen: ReadonlyMap<string, string> = new Map();
-  /** What events were about since the last look, by path: a folder among it may be another one now, of the same inode. */
+  /** The paths of all events since the last look: a folder among them may be another one now, of the same inode. */
   #touched = new Set<string>();
   #changes = 0;
   #woken = Promise.withResolvers<void>();

@@ -25,7 +25,7 @@ export interface Folder {
 /** The Dockerfile of a folder, if it has one. */
 export const DEFAULT_DOCKERFILE = "Dockerfile";
 
-/** What a template's image does not need, and nobody writes into .dockerignore; lines of such a file. */
+/** Paths that a template's image does not need, and that nobody writes into .dockerignore: lines of such a file. */
 export const NOT_FOR_IMAGES: readonly string[] = [".git", "node_modules", ".venv", "**/__pycache__"];
 
 /** The request body is standard input, and standard output the answer. */

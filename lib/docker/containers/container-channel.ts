@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import { type AppError, messageOf } from "../../domain/errors.ts";
+import { freeBuffer } from "../../domain/calls/free-buffer.ts";
 import type { Channel, ChannelReader, Ending } from "../../runner/platform.ts";
 import { Demultiplexer } from "../api/demultiplexer.ts";
 import type { EngineEvents } from "../api/events.ts";
@@ -93,6 +94,7 @@ export class ContainerChannel implements Channel {
     return this.#deps.gone();
   }
 
+  /** Passes on what a chunk of the stream holds. Readers copy what they keep. */
   #take(chunk: Uint8Array, reader: ChannelReader): void {
     if (!this.#open) return;
     try {
@@ -104,6 +106,8 @@ export class ContainerChannel implements Channel {
       }
     } catch (error) {
       reader.onBroken(messageOf(error));
+    } finally {
+      freeBuffer(chunk);
     }
   }
 

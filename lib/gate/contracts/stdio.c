@@ -21,6 +21,9 @@
 
 /* The most of the body that waits here. The server has credit for so much of it from the beginning. */
 enum { WINDOW = 256 << 10 };
+/* The server keeps so much of an answer until the function has ended, unless the answer is to have no limit. Most functions
+ * print it at their end: so it waits a moment for EXIT. */
+enum { KEPT = 64 << 10, KEPT_US = 5000 };
 /* The stream of DATA and CREDIT that is the function itself. */
 enum { FUNCTION_STREAM = 0, STREAM_HEADER = 4 };
 
@@ -144,9 +147,11 @@ ssize_t read_output(int fd) {
     if (phase() == RUNNING) kill_function();
     return 0;
   }
+  const bool is_first = all_sent() || held_ms() >= 0;
   put(payload, FUNCTION_STREAM, STREAM_HEADER);
   commit_frame(STREAM_DATA, STREAM_HEADER + (size_t)n);
   output += (uint64_t)n;
+  if (is_first && phase() == RUNNING && output <= KEPT && response_limit() != NO_LIMIT) hold_frames(KEPT_US);
   return n;
 }
 

@@ -1,8 +1,8 @@
 import type { Caller } from "../../domain/keys.ts";
 import { seesCallbackPaths, shownTo } from "./callback-paths.ts";
 
-/** Longer records are put into words each time: there may be many of them. */
-const KEPT_LENGTH = 64 * 1024;
+/** The most characters of a record whose JSON is kept. Longer records are put into words each time: there may be many of them. */
+export const KEPT_LENGTH = 64 * 1024;
 
 /** The JSON of records for those that see all of it, and for the others. */
 const whole = new WeakMap<object, string>();

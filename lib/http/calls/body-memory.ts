@@ -75,7 +75,8 @@ export class BodyMemory implements Disposable {
       return { bytes, client: undefined };
     }
     const name = client();
-    const before = this.#clients.get(name) ?? 0;
+    if (this.#takenBy(name) + bytes > this.#budget * OF_CLIENT) this.#sweep();
+    const before = this.#takenBy(name);
     if (before > 0 && before + bytes > this.#budget * OF_CLIENT) {
       throw full(bytes, this.#budget * OF_CLIENT, "one client");
     }
@@ -117,11 +118,15 @@ export class BodyMemory implements Disposable {
     }
   }
 
+  #takenBy(client: string): number {
+    return this.#clients.get(client) ?? 0;
+  }
+
   #change(room: Room, by: number): void {
     room.bytes += by;
     this.#used += by;
     if (room.client === undefined) return;
-    const left = (this.#clients.get(room.client) ?? 0) + by;
+    const left = this.#takenBy(room.client) + by;
     if (left > 0) this.#clients.set(room.client, left);
     else this.#clients.delete(room.client);
   }

@@ -1,13 +1,14 @@
 import type { Clock } from "../../clock.ts";
 import { onAbort } from "../../domain/concurrency.ts";
 import type { AppError } from "../../domain/errors.ts";
+import { freeBuffer } from "../../domain/calls/free-buffer.ts";
 import { gone, tooLarge } from "../wire/body.ts";
 import { BodyPace } from "../wire/body-pace.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
 
 /** The body of a request that is read while its function runs. */
 export interface Upload {
-  /** Throws what `signal` aborts with. Its reader sets the pace: nothing is read ahead. */
+  /** Throws what `signal` aborts with. Its reader sets the pace: nothing is read ahead, and a piece is freed when the next one is asked for. */
   readonly body: ReadableStream<Uint8Array>;
   /** Aborts when the client goes away, or with an `AppError` if its body is too long or too slow. */
   readonly signal: AbortSignal;
@@ -49,6 +50,7 @@ function paced(body: ReadableStream<Uint8Array>, { pace, limitBytes, abort }: Re
   const reader = body.getReader();
   const leave = () => void reader.cancel().catch(() => undefined);
   pace.start(leave);
+  let lent: Uint8Array | undefined;
   /** Ends the call first, so that the function's answer to a body that is cut does not count. */
   const refuse = (error: AppError): never => {
     pace.stop();
@@ -59,6 +61,8 @@ function paced(body: ReadableStream<Uint8Array>, { pace, limitBytes, abort }: Re
   return new ReadableStream<Uint8Array>(
     {
       pull: async (controller) => {
+        if (lent !== undefined) freeBuffer(lent);
+        lent = undefined;
         pace.resume();
         const piece = await reader.read().catch((error: unknown) => refuse(gone(error)));
         pace.pause();
@@ -66,7 +70,8 @@ function paced(body: ReadableStream<Uint8Array>, { pace, limitBytes, abort }: Re
         if (piece.done) return controller.close();
         pace.arrived(piece.value.length);
         if (pace.bytes > limitBytes) return refuse(tooLarge(limitBytes));
-        controller.enqueue(piece.value);
+        lent = piece.value;
+        controller.enqueue(lent);
       },
       cancel: () => {
         pace.stop();

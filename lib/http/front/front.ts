@@ -11,14 +11,15 @@ const NO_FUNCTIONS_HOST = /^(?:[\w.-]+\.)?localhost(?::\d+)?$|^\d+\.\d+\.\d+\.\d
  * signs that no valid code follows: it is refused as malformed, and not as the name of something that does not exist.)
  */
 export function frontOf(whole: () => Promise<Serving>, requestId: () => string): Serving {
-  const later = (request: Request) => whole().then(({ fetch }) => fetch(request));
+  const failed = () => notStarted(requestId());
+  const later = (request: Request) => whole().then(({ fetch }) => fetch(request), failed);
   const laterAt =
     (pattern: string): Handler =>
-    async (request, server) => {
-      const { routes, fetch } = await whole();
-      const handler = routes[pattern];
-      return typeof handler === "function" ? handler(request, server) : fetch(request);
-    };
+    (request, server) =>
+      whole().then(({ routes, fetch }) => {
+        const handler = routes[pattern];
+        return typeof handler === "function" ? handler(request, server) : fetch(request);
+      }, failed);
   const health: Handler = (request) =>
     NO_FUNCTIONS_HOST.test(request.headers.get("host") ?? "")
       ? Response.json({ status: "ok" }, { headers: { "x-request-id": requestId() } })
@@ -28,6 +29,13 @@ export function frontOf(whole: () => Promise<Serving>, requestId: () => string):
     routes: { ...Object.fromEntries(held.map((pattern) => [pattern, laterAt(pattern)])), "/healthz": { GET: health } },
     fetch: later,
   };
+}
+
+/** Returns the answer of a server whose app could not be put together, and which ends. Its log says why. */
+function notStarted(request_id: string): Response {
+  const message = "The server could not start: look into its log";
+  const body = { success: false, message, data: null, reason: "internal", request_id };
+  return Response.json(body, { status: 500, headers: { "x-request-id": request_id } });
 }
 
 /** The calls that a WebSocket makes, on the data that it was given at its upgrade. */

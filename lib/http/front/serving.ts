@@ -8,7 +8,7 @@ export type Handler = (request: BunRequest, server: Server<unknown>) => Response
 /** The routes of `Bun.serve`: a handler for each method of a pattern, or one for all. */
 export type Routes = Record<string, Handler | Readonly<Record<string, Handler>>>;
 
-/** What `Bun.serve` needs to serve an app. */
+/** The parts of an app that `Bun.serve` needs. */
 export interface Serving {
   readonly routes: Routes;
   /** Answers what no route is for. */

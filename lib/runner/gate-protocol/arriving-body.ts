@@ -1,13 +1,16 @@
+import { freeBuffer } from "../../domain/calls/free-buffer.ts";
 import type { InstanceStream } from "./instance-stream.ts";
 
 /**
  * The body of an answer that is still arriving: passes on each piece as it comes, and lets the function send more only as pieces
- * are taken.
+ * are taken. Its reader has a piece until it asks for the next one: then the memory is freed.
  */
 export class ArrivingBody {
   readonly stream: ReadableStream<Uint8Array>;
   readonly #source: Pick<InstanceStream, "consumed">;
   #queue: Uint8Array[] = [];
+  /** The pieces that the reader has; several may look into one buffer, one behind the other. */
+  #lent: Uint8Array[] = [];
   #wanted: (() => void) | undefined;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #end: "open" | "ended" | Error = "open";
@@ -48,6 +51,8 @@ export class ArrivingBody {
   }
 
   #pull(): Promise<void> | undefined {
+    for (const piece of this.#lent) freeBuffer(piece);
+    this.#lent = [];
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wanted = resolve;
     this.#deliver();
@@ -62,6 +67,7 @@ export class ArrivingBody {
         this.#source.consumed(piece.length);
         this.#controller?.enqueue(piece);
       }
+      this.#lent = this.#queue;
       this.#queue = [];
     } else if (this.#end === "open") return;
     else {

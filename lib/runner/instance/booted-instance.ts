@@ -340,10 +340,13 @@ export class BootedInstance implements PoolInstance {
     this.retire();
   }
 
-  /** Calls that come and end in one turn of the event loop write together: each write wakes two processes of the engine. */
+  /**
+   * Calls that come and end in one turn of the event loop write together: each write wakes two processes of the engine. The end of a
+   * stream goes behind the answer, which is written in the same turn.
+   */
   #flushSoon(): void {
-    if (this.#active.size > 1) setImmediate(() => this.#flush());
-    else queueMicrotask(() => this.#flush());
+    if (this.#active.size === 1 && this.#conversation.openStreams > 0) queueMicrotask(() => this.#flush());
+    else setImmediate(() => this.#flush());
   }
 
   #flush(): void {

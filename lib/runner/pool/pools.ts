@@ -91,7 +91,7 @@ export class Pools implements Disposable {
     if (this.#closed) throw stopped();
     const pool = this.#pools.forCall(fn);
     pool.arrive();
-    this.#pause.callBegins();
+    this.#pause.callBegins(fn);
     let left = false;
     const leave = () => {
       if (left) return;

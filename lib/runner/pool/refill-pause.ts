@@ -1,10 +1,13 @@
 import type { Clock } from "../../clock.ts";
+import type { Function } from "../../domain/functions/functions.ts";
 
 /**
  * A refill costs the engine some 400 ms of CPU time, which slows down calls that run meanwhile. So it waits until no call
  * runs, but for no longer than this, in milliseconds: most calls are over by then.
  */
 const PAUSE_MS = 20;
+/** The same for the first request to a server, in which it may still load and compile code: most take longer than the calls of others. */
+const FIRST_REQUEST_MS = 60;
 /** The pause after the end of a call, in milliseconds: its answer has yet to be written, sent and read. */
 const QUIET_MS = 5;
 
@@ -24,10 +27,12 @@ export class RefillPause implements Disposable {
     this.#onOver = onOver;
   }
 
-  callBegins(): void {
+  callBegins({ contract, max_calls }: Pick<Function, "contract" | "max_calls">): void {
     this.#calls++;
     // A refill that already waits is not put off again: under steady load it would wait forever.
-    if (this.#cancel === undefined) this.#deadline = this.#clock.monotonic() + PAUSE_MS;
+    if (this.#cancel !== undefined) return;
+    const pauseMs = contract === "http" && max_calls === 1 ? FIRST_REQUEST_MS : PAUSE_MS;
+    this.#deadline = Math.max(this.#deadline, this.#clock.monotonic() + pauseMs);
   }
 
   callEnds(): void {

@@ -25,7 +25,7 @@ export interface Apps {
   readonly publicApp: ServedApp | undefined;
 }
 
-/** What ports are opened with. */
+/** The tools of ports. */
 interface Tools {
   readonly config: Config;
   readonly clock: Clock;
@@ -43,7 +43,7 @@ export interface Listeners extends AsyncDisposable {
   readonly close: () => Promise<unknown>;
 }
 
-/** What a port is opened with. */
+/** The first answers of each port, until its app is there. */
 type Fronts = { readonly [name in keyof Apps]: Serving };
 
 /** Opens the ports. Throws a `ConfigError` if it cannot. */

@@ -8,15 +8,22 @@ export interface ServerKey {
 }
 
 /** Returns this server's key: the given one, else the one made at an earlier start, else, if needed, a new one. */
-export async function serverKey(
-  settings: SettingStore,
+export function serverKey(
+  settings: Pick<SettingStore, "apiKeyHash">,
   options: { readonly given: string | null; readonly needed: boolean },
-): Promise<ServerKey> {
+): ServerKey {
   if (options.given !== null) return { hash: hashToken(options.given), made: undefined };
   const stored = settings.apiKeyHash();
   if (stored !== null) return { hash: stored, made: undefined };
   if (!options.needed) return { hash: undefined, made: undefined };
   const made = newToken();
-  await settings.setApiKeyHash(hashToken(made));
   return { hash: hashToken(made), made };
+}
+
+/** Keeps a key that was just made for later starts. Not before it can be shown: the next start would know it, and nobody else. */
+export async function keepServerKey(
+  settings: Pick<SettingStore, "setApiKeyHash">,
+  { hash, made }: ServerKey,
+): Promise<void> {
+  if (made !== undefined && hash !== undefined) await settings.setApiKeyHash(hash);
 }

@@ -87,7 +87,7 @@ interface InvocationServiceDeps {
 export class InvocationService implements AsyncDisposable {
   readonly #deps: InvocationServiceDeps;
   readonly #active = new TaskGroup();
-  /** What ends each call that runs. Not listeners of one signal: to add and remove one takes longer than all of this. */
+  /** The controllers that end the calls that run. Not listeners of one signal: to add and remove one takes longer than all of this. */
   readonly #running = new Set<AbortController>();
   /** The reason why all calls end. */
   #stopped: AppError | undefined;

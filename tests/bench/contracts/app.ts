@@ -7,7 +7,6 @@ import { buildDirectory, hasImage, withDirectory } from "../../../.ci/engine/ima
 import { ensureProgram, requireProgram, runOrThrow } from "../../../.ci/packages.ts";
 import type { SpawnedServer } from "../../support/spawned-server.ts";
 import { answered, freePort } from "../bare-server.ts";
-import type { Operation } from "../compare.ts";
 import { EXPRESS_APP } from "./express-app.ts";
 
 /** The version of Express. */
@@ -53,35 +52,56 @@ async function installExpressApp(directory: string): Promise<void> {
   await runOrThrow([process.execPath, "install", "--cwd", directory, "--ignore-scripts"]);
 }
 
-/** The same server as a process of the host: it starts, and answers. */
-export async function expressBoot(): Promise<{ readonly operation: Operation } & AsyncDisposable> {
+/** The same server as a process of the host. There is one at a time. */
+interface OnHost extends AsyncDisposable {
+  /** Starts it, and waits until it listens. */
+  start(): Promise<void>;
+  /** Sends it a request as a call would, and reads the answer. */
+  request(): Promise<void>;
+  /** Starts it, and waits for its first answer. */
+  boot(): Promise<void>;
+  end(): Promise<void>;
+}
+
+/** Installs the server of `express-app.ts` on the host. */
+export async function expressOnHost(): Promise<OnHost> {
   const directory = await mkdtemp(join(tmpdir(), "slipway-bench-"));
   await installExpressApp(directory);
   const node = await ensureProgram("node", ["nodejs"]);
   let running: Bun.Subprocess | undefined;
+  let port = 0;
+  const spawn = () => {
+    port = freePort();
+    const env = { PORT: String(port) };
+    running = Bun.spawn([node, join(directory, "app.js")], { env, stdio: ["ignore", "ignore", "inherit"] });
+  };
   const end = async () => {
     running?.kill("SIGKILL");
     await running?.exited;
   };
-  const operation: Operation = {
-    name: "boot on the host, to the first answer",
-    run: async () => {
-      const port = freePort();
-      running = Bun.spawn([node, join(directory, "app.js")], {
-        env: { PORT: String(port) },
-        stdio: ["ignore", "ignore", "inherit"],
-      });
-      await answered(`http://127.0.0.1:${port}/`);
-    },
-    settle: end,
-  };
+  const url = () => `http://127.0.0.1:${port}/`;
   return {
-    operation,
+    start: async () => {
+      spawn();
+      await listens(port);
+    },
+    request: async () => void (await (await fetch(url(), { method: "POST", body: '{"do": "exit"}' })).text()),
+    boot: async () => {
+      spawn();
+      await answered(url());
+    },
+    end,
     [Symbol.asyncDispose]: async () => {
       await end();
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** Waits until a port is listened at, as the kernel says: a connection would be the first, which is to be measured. */
+async function listens(port: number): Promise<void> {
+  const socket = `:${port.toString(16).toUpperCase().padStart(4, "0")} 00000000:0000 0A`;
+  while (!(await Bun.file("/proc/net/tcp").text()).includes(socket)) await Bun.sleep(1);
 }
 
 /** Returns the smallest server in Bun, the fastest that JavaScript has. */

@@ -3,10 +3,10 @@ import { ensureProgram } from "../../../.ci/packages.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
 import type { Bench } from "../bench.ts";
-import { compareRates, compareTimes, figure, type Measurement } from "../compare.ts";
+import { compareRates, compareTimes, figure, type Measurement, type Operation } from "../compare.ts";
 import { load } from "../http.ts";
 import { idle, invoke, warm } from "../sides.ts";
-import { type App, asFunction, bareApp, expressApp, expressBoot, runAsFunction, runDirectly } from "./app.ts";
+import { type App, asFunction, bareApp, expressApp, expressOnHost, runAsFunction, runDirectly } from "./app.ts";
 
 /** The time that the engine works for the previous call once the pool is full, in milliseconds. */
 const QUIET_MS = 400;
@@ -30,20 +30,31 @@ export async function booted(bench: Bench): Promise<readonly Measurement[]> {
 /** Both sides have the same pause: what runs after one finds processors and caches cold. */
 async function usedOnce({ docker, image, rounds }: Bench, app: App): Promise<readonly Measurement[]> {
   await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
-  await using boot = await expressBoot();
+  await using host = await expressOnHost();
   const fresh = await server.createFunction(app.image, { ...asFunction(app), warm_max: 3 });
   const reused = await server.createFunction(image, { max_calls: 0, warm_max: 1 });
   const quiet = async () => {
-    await boot.operation.settle?.();
+    await host.end();
     await Bun.sleep(QUIET_MS / 4);
     await warm(server.url, fresh);
     await Bun.sleep(QUIET_MS);
   };
   const call = { name: "call, used once", run: () => invoke(server.url, fresh), settle: quiet };
   const reuse = { name: "reuse call", run: () => invoke(server.url, reused), settle: quiet };
+  const first = async () => {
+    await host.end();
+    await warm(server.url, fresh);
+    await host.start();
+    await Bun.sleep(QUIET_MS);
+  };
+  const boot = { name: "boot on the host, to the first answer", run: () => host.boot(), settle: quiet };
+  const request = { name: "first request on the host", run: () => host.request(), settle: first };
+  const compare = (row: "bootedBoot" | "bootedFirst" | "bootedReuse", other: Operation) =>
+    compareTimes(row, { rounds, perRound: 4, sides: [call, other] });
   return [
-    await compareTimes("bootedBoot", { rounds, perRound: 4, sides: [call, { ...boot.operation, settle: quiet }] }),
-    await compareTimes("bootedReuse", { rounds, perRound: 4, sides: [call, reuse] }),
+    await compare("bootedBoot", boot),
+    await compare("bootedFirst", request),
+    await compare("bootedReuse", reuse),
   ];
 }
 

@@ -81,6 +81,17 @@ test("ContainerChannel keeps bytes that come before it is read", async () => {
   expect(heard).toEqual(["bytes early"]);
 });
 
+test("ContainerChannel frees a chunk when its reader has seen it", async () => {
+  const kept: string[] = [];
+  channel.read({ ...reader, onBytes: (bytes) => kept.push(Buffer.from(bytes).toString()) });
+  const text = "x".repeat(65_536);
+  const chunk = new Uint8Array(wrapped(text));
+  stream.push(chunk);
+  await settled();
+  expect(kept).toEqual([text]);
+  expect(chunk.length).toBe(0);
+});
+
 test("ContainerChannel writes to the container's stdin", () => {
   channel.write(Buffer.from("in"));
   expect(stream.written.map(String)).toEqual(["in"]);

@@ -157,6 +157,39 @@ describe("gate --stdio", () => {
   });
 });
 
+describe("a short answer", () => {
+  const CALLS = 20;
+
+  test("is one write with EXIT if the function ends soon after it", async () => {
+    const busy = "i=0; while [ $i -lt 500 ]; do i=$((i + 1)); done";
+    let together = 0;
+    for (let call = 0; call < CALLS; call++) {
+      await using gate = new GateProcess(["--stdio", ...sh(`echo answer; ${busy}`)]);
+      await gate.expect("ready");
+      const before = gate.chunks;
+      await gate.call(root.path, fresh());
+      await gate.expect("data");
+      await gate.expect("exit");
+      if (gate.chunks - before === 1) together++;
+    }
+    // On a busy machine some of the functions take longer than the gate waits.
+    expect(together).toBeGreaterThan(CALLS / 4);
+  });
+
+  test("does not wait for a function that goes on, nor for the log", async () => {
+    const script = "echo one; read -r line; echo $line; echo note >&2; read -r end";
+    await using gate = new GateProcess(["--stdio", ...sh(script)]);
+    await gate.expect("ready");
+    await gate.send(...gate.conversation.call(requestIn(root.path, fresh()), undefined));
+    expect(text((await gate.expect("data")).bytes)).toBe("one\n");
+    await gate.send(...gate.conversation.add(Buffer.from("two\n")));
+    expect(text((await gate.expect("data")).bytes)).toBe("two\n");
+    expect(text((await gate.expect("log")).bytes)).toBe("note\n");
+    await gate.send(...gate.conversation.add(undefined));
+    expect((await outcome(gate)).exit?.signal).toBe(0);
+  });
+});
+
 describe("variables of ENV_DEFAULT", () => {
   const script = 'echo "$GIVEN $ALSO $HTTP_A"';
 

@@ -20,6 +20,20 @@ const action = fc.oneof(
   fc.record({ type: fc.constantFrom("shrink" as const, "release" as const, "send" as const), index: fc.nat(), size }),
 );
 
+test("a client has its part again as soon as its answers are out, before the next look for them", () => {
+  using memory = new BodyMemory({ clock: stillClock(), budget: BUDGET });
+  let isOut = false;
+  for (let call = 0; call < 4; call++)
+    memory.releaseWhenOut(
+      memory.take(BUDGET / 8, () => "a"),
+      () => isOut,
+    );
+  expect(() => memory.take(BUDGET / 8, () => "a")).toThrow("those of one client take");
+  isOut = true;
+  expect(memory.take(BUDGET / 2, () => "a").bytes).toBe(BUDGET / 2);
+  expect(memory.used).toBe(BUDGET / 2);
+});
+
 test("whatever clients do, no more than the budget is taken, nothing leaks, and what fits is let in", () => {
   fc.assert(
     fc.property(fc.array(action, { maxLength: 60 }), (actions) => {

@@ -93,6 +93,25 @@ describe("a request body", () => {
     expect(await ended()).toMatchObject({ status: "succeeded", request_bytes: 48 * MIB });
   });
 
+  test("is freed piece by piece, when the function asks for the next one", async () => {
+    await withLimits({ requestBytes: 64 * MIB });
+    const pieces: Uint8Array[] = [];
+    const lengths: number[] = [];
+    app.behave = async ({ request: { body } }) => {
+      if (!(body instanceof ReadableStream)) return bytes("the body was read before");
+      for await (const piece of body) {
+        pieces.push(piece);
+        lengths.push(piece.length);
+      }
+      return bytes("ok");
+    };
+    await (await fetch(app.url, { method: "POST", body: new Uint8Array(4 * MIB) })).text();
+    expect(lengths.reduce((sum, length) => sum + length, 0)).toBe(4 * MIB);
+    const long = pieces.filter((_, index) => (lengths[index] ?? 0) >= 65_536);
+    expect(long.length).toBeGreaterThan(0);
+    expect(long.every(({ length }) => length === 0)).toBe(true);
+  });
+
   test("that is short has arrived when the function is called", async () => {
     let body: unknown;
     app.behave = ({ request }) => {

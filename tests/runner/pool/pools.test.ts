@@ -219,6 +219,18 @@ describe("Pools starts", () => {
     expect(under.instances.length).toBe(before + 8);
   });
 
+  test("refills later while a server gets its first request", async () => {
+    using under = new PoolsUnderTest({ instances: 100 });
+    const server = functionOf("a", { contract: "http", warm_min: 2, warm_max: 2 });
+    await under.warm(server);
+    const { leave } = await under.acquire(server);
+    await under.clock.advance(59);
+    expect(under.launching).toHaveLength(0);
+    await under.clock.advance(1);
+    expect(under.launching).toHaveLength(1);
+    leave();
+  });
+
   test("one instance when a function is registered, or as many as its warm_min", async () => {
     using under = new PoolsUnderTest();
     under.pools.update(a);

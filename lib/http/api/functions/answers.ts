@@ -1,4 +1,5 @@
 import type { Function, FunctionPools, PoolState } from "../../../domain/functions/functions.ts";
+import { KEPT_LENGTH } from "../../access/shown-json.ts";
 import { successText } from "../../wire/envelope.ts";
 
 interface Kept {
@@ -9,8 +10,7 @@ interface Kept {
 
 /**
  * The answers to readers of single functions: the record as JSON, which stays until it is changed, and its instances, which are
- * often the same from one reader to the next. Then the whole text is, and to join it again would take as long as all other work
- * on the request.
+ * often the same from one reader to the next. Then the whole text is the same, and is kept, unless the record is long.
  */
 export class FunctionAnswers {
   /** The latest one for each record. A change of a function makes another record. */
@@ -22,7 +22,7 @@ export class FunctionAnswers {
     const kept = this.#kept.get(fn);
     if (kept !== undefined && kept.json === json && kept.pools === pools) return kept.text;
     const text = successText(`${json.slice(0, -1)},${pools}}`);
-    if (Object.isFrozen(fn)) this.#kept.set(fn, { json, pools, text });
+    if (json.length <= KEPT_LENGTH && Object.isFrozen(fn)) this.#kept.set(fn, { json, pools, text });
     return text;
   }
 }

@@ -42,7 +42,7 @@ export class GroupCommit {
   #busy = false;
   /** The turn of the next group is due when the event loop comes round. */
   #due = false;
-  /** When the first of the waiting writes came. */
+  /** The time at which the first of the waiting writes came, by `performance.now`. */
   #since = 0;
   /** The time that a sync is expected to take, in milliseconds; at first none is, so that the first groups are not cut. */
   #syncMs = Infinity;

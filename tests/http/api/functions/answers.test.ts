@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { heapSize } from "bun:jsc";
 import fc from "fast-check";
 import { FUNCTION_DEFAULTS, type Function, type FunctionPools } from "../../../../lib/domain/functions/functions.ts";
 import { FunctionAnswers, poolsJson } from "../../../../lib/http/api/functions/answers.ts";
@@ -56,5 +57,19 @@ describe("FunctionAnswers", () => {
       open.timeout_ms = timeout_ms;
       expect(answers.of(open, JSON.stringify(open), instances)).toContain(`"timeout_ms":${timeout_ms}`);
     }
+  });
+
+  test("answers of long records are not kept: there may be hundreds in memory", () => {
+    const answers = new FunctionAnswers();
+    const instances: FunctionPools = { pool: { ready: 0, starting: 0, busy: 0, target: 0 }, version_pools: [] };
+    const records = Array.from({ length: 64 }, (_, index) => record(1000 + index));
+    const size = () => {
+      Bun.gc(true);
+      return heapSize();
+    };
+    const before = size();
+    for (const fn of records) answers.of(fn, JSON.stringify({ ...fn, image: "i".repeat(1 << 20) }), instances);
+    expect(size() - before).toBeLessThan(16 << 20);
+    expect(records).toHaveLength(64);
   });
 });
