@@ -45,7 +45,7 @@ void receive(void) {
     uint32_t length = get32(in + at + 1);
     if (length > PAYLOAD_MAX) return fail(FAILED_FRAMES, EMSGSIZE);
     if (in_used - at < HEADER + length) break;
-    secret = secret || in[at] == ENV || in[at] == FILE_PIECE;
+    secret = secret || in[at] == ENV || in[at] == ENV_DEFAULT || in[at] == FILE_PIECE;
     take_frame(in[at], in + at + HEADER, length);
     at += HEADER + length;
   }

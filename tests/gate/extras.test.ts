@@ -99,6 +99,15 @@ describe("variables of a call", () => {
     expect(await memoryOf(gate.pid)).toContain(root.path);
   });
 
+  test("that are defaults are nowhere in the gate's memory while the function runs", async () => {
+    const value = `hunter3-${crypto.randomUUID()}`;
+    await using gate = new GateProcess(sh("echo up; sleep 0.2"));
+    await gate.expect("ready");
+    await gate.call(root.path, { ...fresh(), defaults: { A: value } });
+    await gate.expect("log");
+    expect(await memoryOf(gate.pid)).not.toContain(value);
+  });
+
   test("that are too large for a process are answered as the kernel would", async () => {
     const many = (count: number) =>
       Object.fromEntries(Array.from({ length: count }, (_, index) => [`V${index}`, "x".repeat(60_000)]));

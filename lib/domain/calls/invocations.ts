@@ -199,7 +199,7 @@ export const LogEntry = Type.Object({
   boot: Type.Optional(
     Type.Literal(true, {
       description:
-        "Printed while the instance booted, before its first call; only for functions of the contract `http`.",
+        "Printed before the first call of the instance, while it booted or later; only for functions of the contract `http`.",
     }),
   ),
 });

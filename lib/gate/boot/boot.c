@@ -11,7 +11,7 @@
  * The command may end in any of them: conclude() in function.c ends the run, and conclude_boot() says so when all that the
  * app has sent is on its way. A FINISH that crosses this says nothing new.
  *
- * Owns what BOOT asks for, how far the instance has come, and whether it is frozen.
+ * Owns what BOOT asks for, and how far the instance has come.
  */
 #include "boot.h"
 
@@ -36,7 +36,7 @@ static uint16_t ports[PORTS_MOST];
 static int port_count;
 static uint32_t log_limit;
 static enum { BOOTING, SERVING, SETTLING, ENDING, KILLED, LATE } state;
-static bool frozen, tail_due, was_idle = true;
+static bool tail_due, was_idle = true;
 static uint32_t kill_after_ms; /* from SIGTERM to SIGKILL */
 static uint64_t begun_us, probe_at_us, probe_step_us;
 static struct listener found[LISTENERS_MOST];
@@ -138,11 +138,6 @@ static void probe(void) {
   become_ready(&first);
 }
 
-static void thaw(void) {
-  if (frozen) signal_all(SIGCONT);
-  frozen = false;
-}
-
 /* Returns whether no call is under way, as far as can be told: an app that asks for its calls keeps a connection. */
 static bool is_idle(void) { return serves ? !in_call : stream_count() == 0; }
 
@@ -150,13 +145,12 @@ static bool is_idle(void) { return serves ? !in_call : stream_count() == 0; }
 bool tail_is_due(void) { return tail_due && state == SERVING && is_idle(); }
 
 /* Returns whether the instance is to be frozen as soon as it is calm. One that asks for its calls has told us itself. */
-static bool wants_freeze(void) { return freezes && !frozen && state == SERVING && is_idle(); }
+static bool wants_freeze(void) { return freezes && !is_frozen() && state == SERVING && is_idle(); }
 
 /* Freezes an instance that has nothing to do. */
 static void freeze(void) {
   if (!wants_freeze() || !has_settled() || !(serves || has_been_calm())) return;
-  frozen = true;
-  signal_all(SIGSTOP);
+  stop_processes();
 }
 
 /* Notices the end of the last call that was under way. */
@@ -169,7 +163,7 @@ static void notice_end(void) {
 static void terminate(void) {
   state = ENDING;
   terminate_function();
-  thaw();
+  wake_all();
   set_alarm(kill_after_ms * 1000ULL);
 }
 
@@ -178,6 +172,7 @@ void advance_boot(void) {
   if (phase() != RUNNING && phase() != DRAINING) return;
   if (phase() == RUNNING && state == BOOTING && probe_at_us <= now_us()) probe();
   send_stream_frames();
+  wake_masters();
   notice_end();
   if (phase() == RUNNING && state == SETTLING && has_settled()) terminate();
   if (phase() != RUNNING || (tail_is_due() && !feed_tail())) return;
@@ -188,6 +183,7 @@ void advance_boot(void) {
 /* Returns the milliseconds until something is to be done that no event announces, or -1. */
 int boot_recheck_ms(void) {
   if (phase() == DRAINING) return quiet_ms() > 0 ? quiet_ms() : -1;
+  if (phase() == RUNNING && waking_ms() > 0) return waking_ms();
   if (phase() == RUNNING && (state == SETTLING || wants_freeze())) return (int)(next_look_us() / 1000) + 1;
   if (phase() != RUNNING || state != BOOTING) return -1;
   const uint64_t now = now_us();
@@ -202,7 +198,7 @@ static void collect_logs(void) {
 }
 
 static void begin_call(void) {
-  thaw();
+  wake_processes();
   was_idle = false;
   limit_logs(log_limit);
   tail_due = true;
@@ -237,7 +233,7 @@ static bool take_finish(uint32_t after_ms) {
   if (phase() == RUNNING) notice_end();
   if (state == SERVING && !has_settled()) {
     state = SETTLING;
-    thaw();
+    wake_all();
   } else {
     terminate();
   }

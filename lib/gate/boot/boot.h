@@ -4,6 +4,7 @@
  *
  *     boot.c       from BOOT to FINISH: waits until the ports listen, freezes the instance while nothing is open, ends it
  *     calm.c       whether it has finished starting, and what it does after a call
+ *     freeze.c     stops its processes, and lets them go on
  *     listeners.c  which ports listen, and at which address
  *     dial.c       connections to them
  *     serve.c      connections from the app, where that is the one who asks for calls
@@ -41,6 +42,16 @@ uint64_t next_look_us(void);
 bool has_been_calm(void);
 void begin_settling(void);
 bool has_settled(void);
+bool has_running_thread(void);
+
+/* ---- freeze.c ---- */
+
+bool is_frozen(void);
+void stop_processes(void);
+void wake_processes(void);
+void wake_masters(void);
+void wake_all(void);
+int waking_ms(void);
 
 /* ---- listeners.c ---- */
 

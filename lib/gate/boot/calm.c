@@ -96,6 +96,9 @@ static struct use look(void (*add)(struct use *use, const char *pid)) {
   return use;
 }
 
+/* Returns whether a thread of the instance is running, or waits for a processor or a disk. */
+bool has_running_thread(void) { return look(add_threads).is_busy; }
+
 /* Takes the start of an instance that is to be watched. */
 void begin_watch(void) {
   began_us = now_us();
@@ -137,7 +140,7 @@ bool has_settled(void) {
   if (now - call_end_us < SETTLE_MOST_US) {
     if (now < settle_at_us) return false;
     settle_at_us = now + SETTLE_LOOK_US;
-    idle_looks = look(add_threads).is_busy ? 0 : idle_looks + 1;
+    idle_looks = has_running_thread() ? 0 : idle_looks + 1;
     if (idle_looks < SETTLE_LOOKS) return false;
   }
   settling = false;

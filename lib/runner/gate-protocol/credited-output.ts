@@ -1,8 +1,8 @@
-import { creditFrame, CREDIT_FROM_APP } from "./boot-frames.ts";
-import { FUNCTION_STREAM, ProtocolError } from "./frames.ts";
+import { creditFrame } from "./boot-frames.ts";
+import { CREDIT_BYTES, FUNCTION_STREAM, PAYLOAD_BYTES, ProtocolError } from "./frames.ts";
 
-/** The most that a function's pipe still holds when it has ended, in bytes: this comes without credit. */
-const LEFT_IN_PIPE = 1024 * 1024;
+/** The most that comes without credit when a function has ended: what its pipe still holds, up to 1 MiB (DRAIN_MAX), and the rest of a frame. */
+const LEFT_IN_PIPE = 1024 * 1024 + PAYLOAD_BYTES;
 
 /** The output of a function that comes as the server gives credit for it. */
 export class CreditedOutput {
@@ -21,7 +21,7 @@ export class CreditedOutput {
   take(bytes: number): void {
     this.#received += bytes;
     if (this.#received > this.#limit) throw new ProtocolError("DATA frames hold more than the limit");
-    if (this.#received > this.#returned + CREDIT_FROM_APP + LEFT_IN_PIPE) {
+    if (this.#received > this.#returned + CREDIT_BYTES + LEFT_IN_PIPE) {
       throw new ProtocolError("DATA holds more than the credit");
     }
   }
@@ -31,7 +31,8 @@ export class CreditedOutput {
     this.#consumed += bytes;
     if (this.#consumed > this.#received) throw new RangeError("More output was passed on than has come");
     const owed = this.#consumed - this.#returned;
-    if (owed < CREDIT_FROM_APP / 2) return undefined;
+    // In steps that are worth a frame, and while the gate still has some.
+    if (owed < CREDIT_BYTES / 2) return undefined;
     this.#returned = this.#consumed;
     return creditFrame(FUNCTION_STREAM, owed);
   }

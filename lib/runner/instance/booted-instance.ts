@@ -200,7 +200,9 @@ export class BootedInstance implements PoolInstance {
     const isFirst = this.#calls === 0;
     this.#calls++;
     this.#state = "busy";
-    const earlier = joined(this.#bootLogs, this.#idleOutput.take());
+    // An app listens first and says so then: what comes before its first call is of its boot.
+    const sinceThen = this.#idleOutput.take();
+    const earlier = joined(this.#bootLogs, isFirst ? markedAsBoot(sinceThen) : sinceThen);
     this.#bootLogs = undefined;
     const served = new ServedCall(call, {
       now: () => this.#clock.now(),

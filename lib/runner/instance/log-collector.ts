@@ -11,6 +11,9 @@ const ENTRY_CHARACTERS = 8_192;
 /** Output within this time of the first in an entry is part of it, in milliseconds. */
 export const ENTRY_MS = 10;
 
+/** The most bytes of a character that is not complete. */
+const PARTIAL_BYTES = 3;
+
 /**
  * The most entries of the beginning, and of the end; after that each stream goes on in its last one. Output that changes
  * streams with every byte would otherwise take sixty bytes of record for each.
@@ -26,6 +29,8 @@ export class LogCollector {
   readonly #decoders: Partial<Record<Stream, TextDecoder>> = {};
   /** Bytes of characters that are not complete. */
   readonly #pending: Record<Stream, number> = { stdout: 0, stderr: 0 };
+  /** The last bytes of each stream: what a character that is not complete has at most. */
+  readonly #last: Partial<Record<Stream, Uint8Array>> = {};
   readonly #entries: TimedText[] = [];
   /** Masks the values of secrets; undefined for a call without secrets. */
   readonly #redaction: Redaction | undefined;
@@ -68,14 +73,14 @@ export class LogCollector {
     this.#append("stderr", bytes, this.#now());
   }
 
-  /** Returns all entries so far, in order; `dropped` bytes of the output are in none. */
+  /**
+   * Returns all entries so far, in order; `dropped` bytes of the output are in none. More output may follow: a character that is not
+   * complete is a replacement in what this returns, and whole the next time.
+   */
   finish(dropped = 0): LogEntry[] {
-    for (const stream of ["stdout", "stderr"] as const) {
-      const text = this.#decoders[stream]?.decode() ?? "";
-      this.#appendText({ stream, text, at: this.#now(), bytes: 0 });
-    }
+    const entries = this.#withIncomplete();
     const middle = this.#streamed - Math.floor(this.#streamed / 2);
-    const [head, rest] = this.#tail === 0 ? [this.#entries, []] : cutBytes(this.#entries, middle, this.#tail);
+    const [head, rest] = this.#tail === 0 ? [entries, []] : cutBytes(entries, middle, this.#tail);
     const [first, ...others] = rest.map(shown);
     const end =
       first === undefined ? [] : [{ ...first, dropped_before_bytes: Math.max(dropped, this.#tail) }, ...others];
@@ -91,23 +96,46 @@ export class LogCollector {
     const text = (this.#decoders[stream] ??= decoder()).decode(bytes, { stream: true });
     const pending = this.#pending[stream] + bytes.length;
     this.#pending[stream] = text === "" ? pending : 0;
+    const before = this.#last[stream];
+    const last = before === undefined || bytes.length >= PARTIAL_BYTES ? bytes : Buffer.concat([before, bytes]);
+    this.#last[stream] = Uint8Array.from(last.subarray(-PARTIAL_BYTES)); // a copy: the piece is not ours
     this.#appendText({ stream, text, at, bytes: pending });
   }
 
-  #appendText(added: TimedText): void {
-    if (added.text === "") return;
-    const last = this.#entries.at(-1);
-    const joins = last?.stream === added.stream && added.at - last.at < ENTRY_MS;
-    if (last !== undefined && joins && last.text.length < ENTRY_CHARACTERS) join(last, added);
-    else if (this.#entries.length < this.#mostEntries) this.#entries.push({ ...added });
-    else this.#joinLastOf(added);
+  /** Returns the entries, with what stands for characters that are not complete. */
+  #withIncomplete(): TimedText[] {
+    const added = (["stdout", "stderr"] as const).flatMap((stream) => {
+      const text = incompleteEnd(this.#last[stream]);
+      return text === "" ? [] : [{ stream, text, at: this.#now(), bytes: 0 }];
+    });
+    if (added.length === 0) return this.#entries;
+    const copies = this.#entries.map((entry) => ({ ...entry }));
+    for (const text of added) this.#appendText(text, copies);
+    return copies;
   }
 
-  #joinLastOf(added: TimedText): void {
-    const found = this.#entries.findLast((entry) => entry.stream === added.stream);
-    if (found === undefined) this.#entries.push({ ...added });
-    else join(found, added);
+  #appendText(added: TimedText, entries = this.#entries): void {
+    if (added.text === "") return;
+    const last = entries.at(-1);
+    const joins = last?.stream === added.stream && added.at - last.at < ENTRY_MS;
+    if (last !== undefined && joins && last.text.length < ENTRY_CHARACTERS) join(last, added);
+    else if (entries.length < this.#mostEntries) entries.push({ ...added });
+    else joinLastOf(entries, added);
   }
+}
+
+function joinLastOf(entries: TimedText[], added: TimedText): void {
+  const found = entries.findLast((entry) => entry.stream === added.stream);
+  if (found === undefined) entries.push({ ...added });
+  else join(found, added);
+}
+
+/** Returns what a decoder would say of the end of a text whose last bytes these are. A character that is cut off begins in them. */
+function incompleteEnd(last: Uint8Array | undefined): string {
+  if ((last?.at(-1) ?? 0) < 0x80) return "";
+  const ending = decoder();
+  ending.decode(last, { stream: true });
+  return ending.decode();
 }
 
 function join(entry: TimedText, { text, bytes }: TimedText): void {

@@ -45,8 +45,10 @@ export class ServedCall {
   #answer: StreamAnswer | undefined;
   #firstByteMs: number | undefined;
   #verdict: Verdict | undefined;
-  /** The outcome at the verdict, and the bytes of output that it has. */
-  #judgement: { readonly outcome: Outcome; readonly log_bytes: number } | undefined;
+  /** The pieces of output that have come. */
+  #pieces = 0;
+  /** The outcome at the verdict, and the pieces of output that it has. */
+  #judgement: { readonly outcome: Outcome; readonly pieces: number } | undefined;
   dialogue: Dialogue | undefined;
 
   constructor({ timeout_ms, onLogs }: Pick<StreamCall, "timeout_ms" | "onLogs">, surroundings: Surroundings) {
@@ -77,6 +79,7 @@ export class ServedCall {
 
   log(stream: Stream, bytes: Uint8Array): void {
     const at = this.#surroundings.now();
+    this.#pieces++;
     this.#facts.logs.add(stream, bytes, at);
     if (this.#onLogs) this.#live ??= new LiveLogs(this.#surroundings.secrets, this.#onLogs);
     this.#live?.add(stream, bytes, at);
@@ -84,6 +87,7 @@ export class ServedCall {
 
   /** Takes output beyond the limit, which was read so many milliseconds ago. */
   logTail(stream: Stream, bytes: Uint8Array, ageMs: number): void {
+    this.#pieces++;
     this.#facts.logs.addTail(stream, bytes, this.#surroundings.now() - ageMs);
   }
 
@@ -100,7 +104,7 @@ export class ServedCall {
     this.#verdict = verdict;
     this.#live?.end();
     const outcome = this.#outcomeNow(verdict);
-    this.#judgement = { outcome, log_bytes: this.#facts.logs.bytes };
+    this.#judgement = { outcome, pieces: this.#pieces };
     this.#outcome.resolve(outcome);
   }
 
@@ -109,7 +113,7 @@ export class ServedCall {
     const verdict = this.#verdict ?? { kind: "cancelled" };
     this.end(verdict);
     // A function that goes on has usually said all by now: then there is nothing to add to the record.
-    const isKnown = exit === undefined && this.#judgement?.log_bytes === this.#facts.logs.bytes;
+    const isKnown = exit === undefined && this.#judgement?.pieces === this.#pieces;
     const known = isKnown ? this.#judgement?.outcome : undefined;
     this.#ended.resolve(known ?? this.#outcomeNow(verdict, exit, endedByUs));
     this.#reusable.resolve(reusable);

@@ -217,6 +217,12 @@ export class Pool {
     this.#boots.add(boot);
   }
 
+  /** Notes the same of another try, after the first container was lost. */
+  bootBeginsAgain(boot: Boot, giveUp: () => void): void {
+    boot.giveUp = giveUp;
+    if (boot.isGivenUp) giveUp();
+  }
+
   bootEnds(boot: Boot): void {
     this.#boots.delete(boot);
   }

@@ -300,7 +300,7 @@ export class Pools implements Disposable {
     pool.starting();
     // A boot costs the platform nothing, and may take a minute: the starts of others do not wait for it.
     const onBoot = (giveUp: () => void) => {
-      if (start.boot !== undefined) return void (start.boot.giveUp = giveUp);
+      if (start.boot !== undefined) return pool.bootBeginsAgain(start.boot, giveUp);
       pool.bootBegins((start.boot = { generation, giveUp, isGivenUp: false }));
       this.#starting--;
       pool.giveUpBoots();

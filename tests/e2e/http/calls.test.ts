@@ -6,6 +6,7 @@ import { TestServer } from "../../support/server.ts";
 
 /** A server that says how it was called, and does what the path says. */
 const APP = `
+console.log("starting on " + process.env.PORT); // once it listens it may be called, and what it prints is of that call
 Bun.serve({ port: Number(process.env.LISTEN ?? process.env.PORT), idleTimeout: 0, async fetch(request) {
   const { pathname, searchParams } = new URL(request.url);
   if (pathname === "/status") return new Response("said", { status: Number(searchParams.get("code")), headers: { "Retry-After": "1" } });
@@ -15,7 +16,6 @@ Bun.serve({ port: Number(process.env.LISTEN ?? process.env.PORT), idleTimeout: 0
   const body = await request.text();
   return Response.json({ method: request.method, url: request.url, headers: Object.fromEntries(request.headers), body, pid: process.pid });
 }});
-console.log("listening on " + process.env.PORT);
 `;
 
 let server: TestServer;
@@ -73,7 +73,7 @@ describe("a server in Bun", () => {
     expect(record).toMatchObject({ status: "succeeded", contract: "http", cpu_ms: expect.any(Number) });
     const { entries } = await server.logs(id);
     expect(entries.map(({ text, boot }) => [text, boot])).toEqual([
-      ["listening on 8080\n", true],
+      ["starting on 8080\n", true],
       ["POST /\n", undefined],
     ]);
   });

@@ -54,6 +54,50 @@ describe.each([
   });
 });
 
+/**
+ * A master that says so when its worker has given no sign of life for a second, as gunicorn's does, and a worker that answers with
+ * the longest time in which it gave none, in milliseconds.
+ */
+const HEARTBEAT = `
+  import { statSync, utimesSync, writeFileSync, writeSync } from "node:fs";
+  const beat = "/mnt/beat";
+  if (process.env.WORKER === undefined) {
+    writeFileSync(beat, "");
+    Bun.spawn([process.execPath, ...process.execArgv, "-e", process.env.PROGRAM], { env: { ...process.env, WORKER: "1" } });
+    setInterval(() => Date.now() - statSync(beat).mtimeMs > 1000 && writeSync(1, "dead\\n"), 20);
+  } else {
+    let last = Date.now(), longest = 0;
+    setInterval(() => {
+      const now = Date.now();
+      utimesSync(beat, now / 1000, now / 1000);
+      longest = Math.max(longest, now - last);
+      last = now;
+    }, 20);
+    Bun.listen({ hostname: "127.0.0.1", port: 8080, socket: { data: (socket) => void socket.end(String(longest)) } });
+  }
+`;
+
+test("after a long freeze, workers give a sign of life before their master looks for one", async () => {
+  await using gate = await BootGate.booted(["/mnt/bun", "-e", HEARTBEAT], 8080, {
+    prefix: OWN_NAMESPACES,
+    freeze: true,
+    environment: { PROGRAM: HEARTBEAT },
+  });
+  const longest = async () => {
+    await Bun.sleep(4_000); // it freezes when it is calm, and 3 s are a long freeze
+    const stream = gate.open();
+    stream.write("x");
+    const answer = Number(await stream.rest());
+    stream.stream.close();
+    await gate.until(() => gate.conversation.heldStreams === 0);
+    return answer;
+  };
+  expect(await eventually(async () => (await longest()) > 3_000)).toBe(true);
+  expect(gate.logs).toBe("");
+  gate.conversation.finish(0);
+  await gate.expect("exit");
+});
+
 test("an app of a user whom the gate may not signal is neither frozen nor in the way of the end", async () => {
   const prefix = [...OWN_NAMESPACES, "setpriv", "--bounding-set=-kill", "--inh-caps=-kill"];
   const user = "setpriv --reuid=nobody --regid=nogroup --clear-groups";

@@ -207,6 +207,21 @@ test.each(all)(
   },
 );
 
+test.each(all)("a cell's filter allows on %s all numbers beyond the known ones, but for x32", (architecture) => {
+  // It compares numbers with its operands only, and answers alike between two of them.
+  const operands = (programs.get(MACHINE[architecture]) ?? []).flatMap(([, , , operand]) => [
+    operand - 1,
+    operand,
+    operand + 1,
+  ]);
+  const edges = [1_000, 0x3fffffff, 0x40000000, 0xffffffff, ...operands].filter((at) => at >= 1_000 && at < 2 ** 32);
+  expect(edges.length).toBeGreaterThan(10);
+  for (const number of edges) {
+    const expected = architecture === "x64" && number >= 0x40000000 ? ENOSYS : ALLOW;
+    expect(`${number} ${ask(architecture, number)}`).toBe(`${number} ${expected}`);
+  }
+});
+
 test.each(all)("a cell's filter lets clone on %s make processes and threads, and no namespaces", (architecture) => {
   const number = CLONE[architecture];
   // A fork, a vfork and a thread as C libraries make them.

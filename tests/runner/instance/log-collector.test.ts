@@ -50,6 +50,41 @@ test("LogCollector.finish can be called again, and later output does not change 
   expect(untimed(logs.finish())).toEqual([{ stream: "stdout", text: "ab" }]);
 });
 
+test("LogCollector.finish shows a character that is not complete as a replacement, and whole when the rest has come", () => {
+  const logs = new LogCollector(() => 0);
+  const [euro, face] = [Buffer.from("€"), Buffer.from("😀")];
+  logs.add("stdout", Buffer.from("5 "));
+  logs.add("stderr", face.subarray(0, 3));
+  logs.add("stdout", euro.subarray(0, 2));
+  const before: Omit<LogEntry, "time">[] = [
+    { stream: "stdout", text: "5 \u{fffd}" },
+    { stream: "stderr", text: "\u{fffd}" },
+  ];
+  expect([untimed(logs.finish()), untimed(logs.finish())]).toEqual([before, before]);
+  logs.add("stdout", euro.subarray(2));
+  logs.add("stderr", face.subarray(3));
+  expect(untimed(logs.finish())).toEqual([
+    { stream: "stdout", text: "5 €" },
+    { stream: "stderr", text: "😀" },
+  ]);
+});
+
+test("LogCollector.finish says at any moment what a decoder says of the bytes so far, and changes nothing by that", () => {
+  const unit = fc.constantFrom(0x41, 0x80, 0x90, 0xa0, 0xbf, 0xc2, 0xe0, 0xe2, 0xed, 0xf0, 0xf1, 0xf4, 0xf5, 0xff);
+  fc.assert(
+    fc.property(fc.array(unit, { maxLength: 12 }), (bytes) => {
+      const logs = new LogCollector(() => 0);
+      for (let end = 1; end <= bytes.length; end++) {
+        logs.add("stdout", Uint8Array.of(bytes[end - 1] ?? 0));
+        const text = logs.finish().map((entry) => entry.text);
+        expect(text.join("")).toBe(
+          new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(bytes.slice(0, end))),
+        );
+      }
+    }),
+  );
+});
+
 test("LogCollector returns any text unchanged, however it is split", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), fc.array(fc.integer({ min: 1, max: 7 })), (text, sizes) => {

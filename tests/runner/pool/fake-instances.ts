@@ -65,8 +65,8 @@ interface AcquiredFake extends Acquired {
 export interface Launching {
   readonly pool: Pool;
   readonly function: Function;
-  /** Tells that the platform has done its part, and the function boots. */
-  boot(): void;
+  /** Tells that the platform has done its part, and the function boots; in a container that is lost already unless it `lives`. */
+  boot(lives?: boolean): void;
   /** Makes the instance ready. */
   succeed(): FakeInstance;
   fail(error: unknown): void;
@@ -173,7 +173,8 @@ export class PoolsUnderTest implements Disposable {
     const leave = () => this.launching.splice(this.launching.indexOf(launching), 1);
     const launching: Launching = {
       pool,
-      boot: () => onBoot(() => this.launching.includes(launching) && launching.fail(new Error("given up"))),
+      boot: (lives = true) =>
+        onBoot(() => lives && this.launching.includes(launching) && launching.fail(new Error("given up"))),
       function: pool.function,
       succeed: () => {
         leave();

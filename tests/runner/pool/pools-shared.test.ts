@@ -257,6 +257,21 @@ describe("Pools of functions that boot", () => {
     expect(under.launching).toEqual([]);
   });
 
+  test("give up the second try of a boot that was given up when its first container was lost", async () => {
+    using under = new PoolsUnderTest();
+    const fn = server();
+    under.pools.update(fn);
+    await under.clock.advance(20);
+    const [start] = under.launching;
+    start?.boot(false);
+    under.pools.remove(fn.id);
+    await settled();
+    expect(under.launching).toHaveLength(1);
+    start?.boot();
+    await settled();
+    expect(under.launching).toEqual([]);
+  });
+
   test("say what is wrong with the last boot, fail the calls that it was for, and refill more slowly each time", async () => {
     using under = new PoolsUnderTest();
     const fn = server();
