@@ -56,7 +56,8 @@ export class CreditedBody {
   *next(): Generator<Uint8Array, void, void> {
     if (this.#ended) return;
     const now = this.#waiting.subarray(0, this.#credit - this.#sent);
-    this.#waiting = this.#waiting.subarray(now.length);
+    // Not an empty view of a piece that its sender frees once the next one is asked for: to look into it again would throw.
+    this.#waiting = now.length === this.#waiting.length ? NOTHING : this.#waiting.subarray(now.length);
     this.#sent += now.length;
     yield* bodyFrames(now);
     if (this.#isOpen && this.#isComplete && this.#waiting.length === 0) yield* this.end();
