@@ -174,8 +174,8 @@ test(
     const answer = await server.invoke({ id }, "größe");
     expect([answer.status, await answer.text()]).toEqual([200, "1 / GRÖSSE"]);
     expect(timingOf(answer).how).toBe("warm");
-    const { boot_ms, run_ms } = await server.invocation(answer.headers.get("x-request-id") ?? "");
-    expect(run_ms).toBeLessThan((boot_ms ?? 0) / 2);
+    const record = await server.invocation(answer.headers.get("x-request-id") ?? "");
+    expect(record).toMatchObject({ start: "warm", boot_ms: expect.any(Number) });
     // The next one is booting, and is not waited for.
     expect((await server.api("DELETE", `/v1/functions/${id}`)).status).toBe(200);
     await containersBecome(0, { id });

@@ -47,6 +47,7 @@ async function packagesBehind(start: string): Promise<string[]> {
   // The set grows while it is walked.
   for (const file of files) {
     for (const { path } of transpiler.scanImports(await Bun.file(join(REPOSITORY, file)).text())) {
+      if (path.endsWith(".json")) continue;
       if (path.startsWith(".")) files.add(join(dirname(file), path));
       else if (!/^(?:node|bun)(?::|$)/.test(path)) found.push(`${file}: ${path}`);
     }
