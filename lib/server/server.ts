@@ -11,8 +11,7 @@ import { type Apps, listen, type Listeners } from "./ports/listen.ts";
 
 /**
  * The time from opening the ports to putting the server together, and from there to starting the work in the background, in
- * milliseconds. Clients that wait for the port get their answers first: all modules together take 50 ms to load, and those for
- * the engine 10 more. The first request for anything but the server's health does not wait for that time.
+ * milliseconds. Clients that wait for the port get their answers first: to load all modules takes longer than everything before it. The first request for anything but the server's health does not wait for that time.
  */
 const FIRST_ANSWERS_MS = 10;
 /** The time from the end of the drain until the last answer is on the wire, in milliseconds. */
@@ -32,7 +31,7 @@ export interface Server extends AsyncDisposable {
 }
 
 /**
- * Starts a server. What may be wrong with its configuration, its database or its ports shows before they are open. Then it answers
+ * Starts a server. Mistakes in its configuration, its database or its ports show before they are open. Then it answers
  * that it is up; everything else waits until it is put together. Throws a `ConfigError` or a `StoreError`.
  */
 export async function start(

@@ -126,8 +126,8 @@ export async function call(calls: Calls, request: Request, called: Called): Prom
 const WHOLE_BYTES = 64 * 1024;
 
 /**
- * Returns whether the function reads the body while it comes. What is stored with the call, or may be tried again, is read before, and
- * what a CGI program must know the length of.
+ * Returns whether the function reads the body while it comes. A body that is stored with the call, or
+ * may be tried again, is read before, and so is one of which a CGI program must know the length.
  */
 function isStreamed(request: Request, { target, submission }: Called): boolean {
   const { contract, buffer_request, output } = target.function;

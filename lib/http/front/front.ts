@@ -31,7 +31,10 @@ export function frontOf(whole: () => Promise<Serving>, requestId: () => string):
   };
 }
 
-/** Returns the answer of a server whose app could not be put together, and which ends. Its log says why. */
+/**
+ * Returns the answer of a server whose app could not be put together, and which ends. Its log says why. Written out, as the
+ * module of the envelope loads TypeBox.
+ */
 function notStarted(request_id: string): Response {
   const message = "The server could not start: look into its log";
   const body = { success: false, message, data: null, reason: "internal", request_id };

@@ -16,6 +16,7 @@ export const NOT_RUN = [
   "it needs Podman",
   "it needs a second machine",
   "it takes many minutes",
+  "it needs perf",
   "it runs these very tests",
   "tests/docs/firewall.test.ts does",
   "tests/docs/typed-client.test.ts does",

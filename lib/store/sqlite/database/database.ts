@@ -55,7 +55,7 @@ export class Database implements Disposable {
 
   /**
    * Prepares a statement. `Row` is the type that the caller knows its rows to have; STRICT tables guarantee it. If the schema is
-   * known, that waits for its first use: all statements together take 4 ms of the start, which uses few of them.
+   * known, that waits for its first use: to prepare all of them would delay the start, which uses few.
    */
   prepare<Row = unknown>(sql: string): Statement<Row> {
     const prepared = () => this.#sqlite.query<Row, SQLQueryBindings[]>(sql);
