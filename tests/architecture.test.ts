@@ -42,6 +42,7 @@ const SEAMS: readonly (readonly [folder: string, entry: RegExp, importer: Layer]
 const OWNED: Readonly<Record<string, readonly string[]>> = {
   "bun:sqlite": ["store"],
   "docker-modem": ["docker"],
+  pbf: ["docker"],
   "tar-stream": ["docker", "cli"],
   "@balena/dockerignore": ["cli"],
   elysia: ["http"],

@@ -7,6 +7,7 @@ export const NEWEST_TESTS: readonly string[] = [
   "tests/cli/sweep.test.ts",
   "tests/docker",
   "tests/e2e/builds/builds.test.ts",
+  "tests/e2e/builds/buildkit.test.ts",
   "tests/e2e/builds/left.test.ts",
   "tests/e2e/functions/settings.test.ts",
   "tests/e2e/functions/volumes.test.ts",

@@ -172,6 +172,14 @@ export interface ImageBuilder {
   discard(image: string): Promise<void>;
   /** Removes what builds have left behind besides their images; false if some of it is in use. Call it only while none of ours runs. */
   sweep(): Promise<boolean>;
+  /** Removes what the engine has kept of these builds for the next ones, but what was used since a time. */
+  removeUnusedCache(builds: readonly BuildTimes[], unusedSince: number): Promise<void>;
+}
+
+/** When a build has run, in milliseconds since 1970. */
+export interface BuildTimes {
+  readonly from: number;
+  readonly to: number;
 }
 
 /** An image to build. */

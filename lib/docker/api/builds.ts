@@ -20,17 +20,19 @@ interface EngineBuild extends Omit<BuildRequest, "name"> {
   /** The time until the engine has the whole context, in milliseconds. */
   readonly timeout_ms: number;
   readonly signal: AbortSignal;
+  /** The open session of a build with BuildKit; the classic builder has none. */
+  readonly session: { readonly id: string } | undefined;
+  /** The id of the database whose server builds. */
+  readonly owner: string;
 }
 
 /**
- * Begins a build with the engine's classic builder, and returns the stream of its progress: lines of JSON. If the stream is
- * closed, the engine cancels the build. BuildKit (`version=2`) is no choice without a session, a gRPC server of the client on
- * a connection of its own: once a registry answers 401, as Docker Hub does, it asks that for credentials before it asks the
- * registry for a token, also an anonymous one, and fails with "no active sessions" (moby/buildkit#5309; AddResponses in its
- * util/resolver/authorizer.go). On Docker 28.5 bases that the engine has are built on, others are not.
+ * Begins a build, and returns the stream of its progress: lines of JSON. If the stream is closed, the engine cancels the build.
+ * With a session it is BuildKit's, whose lines have records of its own in them, and which gives the image our label.
  */
 export function openBuild(connection: EngineConnection, build: EngineBuild): Promise<IncomingMessage> {
-  const { image, dockerfile, target, build_args, no_cache, pull, context, credentials, ...limits } = build;
+  const { image, dockerfile, target, build_args, no_cache, pull, context, credentials, session, owner, ...limits } =
+    build;
   return connection.stream({
     operation: "image build",
     method: "POST",
@@ -42,9 +44,10 @@ export function openBuild(connection: EngineConnection, build: EngineBuild): Pro
       buildargs: JSON.stringify(build_args),
       nocache: no_cache,
       pull,
-      // Removes the containers of all steps, also those of a step that failed.
-      rm: true,
-      forcerm: true,
+      ...(session === undefined
+        ? // Removes the containers of all steps, also those of a step that failed.
+          { rm: true, forcerm: true }
+        : { version: 2, session: session.id, labels: JSON.stringify({ [BUILDER_LABEL]: owner }) }),
     },
     headers: { "Content-Type": "application/x-tar", ...registryConfigHeaders(credentials) },
     upload: context,

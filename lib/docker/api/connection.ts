@@ -148,18 +148,22 @@ export class EngineConnection implements Disposable {
   }
 
   /** Opens the two-way stream of a container's stdin and stdout. */
-  async attach(containerId: string): Promise<Duplex> {
-    const request: EngineRequest = {
+  attach(containerId: string): Promise<Duplex> {
+    return this.hijack({
       operation: "container attach",
       method: "POST",
-      path: `${await this.#prefix()}/containers/${encodeURIComponent(containerId)}/attach`,
+      path: `/containers/${encodeURIComponent(containerId)}/attach`,
       query: { stream: 1, stdin: 1, stdout: 1, stderr: 1 },
-    };
+    });
+  }
+
+  /** Sends a request that makes its connection a two-way stream; `Upgrade` in its headers names another protocol than `tcp`. */
+  async hijack(request: EngineRequest): Promise<Duplex> {
     return this.#measured(request, async () => {
       const abort = new AbortController();
       const cancel = this.#deadline(abort, request);
       try {
-        const reply = await this.#dial(request, abort.signal, true);
+        const reply = await this.#dial({ ...request, path: (await this.#prefix()) + request.path }, abort.signal, true);
         if (isReply(reply)) throw await refusal(request.operation, reply);
         return reply;
       } catch (error) {

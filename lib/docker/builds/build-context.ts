@@ -17,7 +17,8 @@ interface ContextOptions {
   readonly dockerfile: string;
   /** The most bytes that it may have when it is unpacked. */
   readonly limit_bytes: number;
-  readonly label: { readonly key: string; readonly value: string };
+  /** A label for each stage of its Dockerfile, if there is to be one. */
+  readonly label: { readonly key: string; readonly value: string } | undefined;
 }
 
 /** An entry of an archive that is read. */
@@ -28,7 +29,7 @@ const HEADER_BYTES = 512;
 
 /**
  * Reads a context and writes it for the engine, piece by piece: unpacked, of a limited size, and with a label in each stage of
- * its Dockerfile.
+ * its Dockerfile if there is one to add.
  */
 export class BuildContext {
   readonly #options: ContextOptions;
@@ -84,9 +85,10 @@ export class BuildContext {
   async #pass(entry: Entry, packed: Pack): Promise<void> {
     const { header } = entry;
     if (header.type === "file" && plainPath(header.name) === plainPath(this.#options.dockerfile)) {
-      const { key, value } = this.#options.label;
+      const { label } = this.#options;
       const text = await textOf(entry);
-      this.#dockerfile = withLabel(text, key, value);
+      this.#dockerfile =
+        label === undefined ? { text, stages: [], added: [] } : withLabel(text, label.key, label.value);
       const bytes = Buffer.from(this.#dockerfile.text);
       packed.entry({ ...header, size: bytes.length, pax: withoutSize(header.pax) }, bytes);
       return;

@@ -1,11 +1,9 @@
-import type { BuildStep } from "../../domain/builds/builds.ts";
 import { BUILDER_LABEL } from "../../domain/images/labels.ts";
+import type { BuildWatcher } from "../../runner/platform.ts";
 
-interface BuildProgressOptions {
+interface BuildProgressOptions extends BuildWatcher {
   /** Returns the number of steps that we have added to those of the Dockerfile. */
   readonly added: () => number;
-  readonly onStep: (step: BuildStep) => void;
-  readonly onText: (text: string) => void;
 }
 
 /** The engine's own words about a step: it prints each of these in one piece. */

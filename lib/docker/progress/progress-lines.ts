@@ -1,7 +1,7 @@
 import { NotJson, parseJsonText } from "../../domain/json-text.ts";
 
-/** The longest line of progress, a JSON object. No engine sends lines nearly as long. */
-const LINE_CHARACTERS = 1024 * 1024;
+/** The longest line of progress, a JSON object. BuildKit's have up to 1 MiB of output in base64; others are far shorter. */
+const LINE_CHARACTERS = 4 * 1024 * 1024;
 
 /**
  * Yields the parsed lines in which the engine tells how a pull or a build is going; `onChunk` is called whenever something

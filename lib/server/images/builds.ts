@@ -19,7 +19,9 @@ export function createBuilds(
   { platform: { builder }, retention }: BuildLinks,
 ) {
   const files = new ContextFiles(join(config.dataPath, "builds"));
-  const leftovers = stack.use(new Leftovers({ builder, isBusy: () => builds.isBusy, clock, log }));
+  const leftovers = stack.use(
+    new Leftovers({ builder, times: () => builds.times(), isBusy: () => builds.isBusy, clock, log }),
+  );
   const builds: BuildService = stack.use(
     new BuildService({
       store: store.builds,

@@ -14,7 +14,7 @@ import { BUILDS, BUILDS_WAITING } from "../../domain/limits.ts";
 import { notFound } from "../../domain/quoted.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
-import type { BuildResult, ImageBuilder } from "../../runner/platform.ts";
+import type { BuildResult, BuildTimes, ImageBuilder } from "../../runner/platform.ts";
 import type { BuildStore } from "../../store/builds.ts";
 import type { ImageRetention } from "../images/retention.ts";
 import { storedLog, toStored } from "./build-log.ts";
@@ -85,6 +85,19 @@ export class BuildService implements AsyncDisposable {
   /** True while a build runs. */
   get isBusy(): boolean {
     return this.#running > 0;
+  }
+
+  /** Returns when the builds ran that are over and have records. */
+  times(): BuildTimes[] {
+    const { builds } = this.#deps.store.list({
+      name: null,
+      status: null,
+      before: Number.MAX_SAFE_INTEGER,
+      limit: BUILDS,
+    });
+    return builds.flatMap(({ started_at, ended_at }) =>
+      started_at === null || ended_at === null ? [] : [{ from: Date.parse(started_at), to: Date.parse(ended_at) }],
+    );
   }
 
   list(query: BuildQuery): BuildPage {

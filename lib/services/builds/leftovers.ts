@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { Alarm, TaskGroup } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
-import type { ImageBuilder } from "../../runner/platform.ts";
+import type { BuildTimes, ImageBuilder } from "../../runner/platform.ts";
 
 /** The time to the next try after one that failed, or that left what is in use, in milliseconds. */
 const RETRY_MS = 5_000;
@@ -12,8 +12,15 @@ const LATE_MS: readonly number[] = [2_000, 10_000, 60_000];
 /** The wait for the last sweep when the server stops. If the engine hangs, the next start sweeps. */
 const LAST_SWEEP_MS = 2_000;
 
+/** The time for which the engine keeps what a build may use again and none has used, in milliseconds: a day. */
+const CACHE_MS = 24 * 3_600_000;
+/** How often it is looked for what was kept for so long, in milliseconds. */
+const CACHE_CHECK_MS = 3_600_000;
+
 interface LeftoversDeps {
-  readonly builder: Pick<ImageBuilder, "discard" | "sweep">;
+  readonly builder: Pick<ImageBuilder, "discard" | "sweep" | "removeUnusedCache">;
+  /** Returns the times of the builds that are over, as far as they are known. */
+  readonly times: () => readonly BuildTimes[];
   /** Returns whether a build runs: its images look like those that were left. */
   readonly isBusy: () => boolean;
   readonly clock: Clock;
@@ -75,6 +82,7 @@ export class Leftovers implements AsyncDisposable {
     try {
       for (const name of this.#names) await builder.discard(name);
       const isAll = await builder.sweep();
+      await this.#trimCache();
       // An image whose name is gone may still be that of a container, which will be gone, too.
       if (!isAll && !this.#isStopped) this.#next.setSooner(RETRY_MS);
     } catch (error) {
@@ -84,5 +92,16 @@ export class Leftovers implements AsyncDisposable {
     }
     const next = this.#late.shift();
     if (next !== undefined && !this.#isStopped) this.#next.setSooner(next);
+  }
+
+  /** Removes what was kept of builds for too long, and looks again as long as there may be some. */
+  async #trimCache(): Promise<void> {
+    const { builder, times, clock } = this.#deps;
+    const builds = times();
+    if (builds.length === 0) return;
+    const now = clock.now();
+    await builder.removeUnusedCache(builds, now - CACHE_MS);
+    const mayBeKept = builds.some(({ to }) => to > now - CACHE_MS - 2 * CACHE_CHECK_MS);
+    if (mayBeKept && !this.#isStopped) this.#next.setSooner(CACHE_CHECK_MS);
   }
 }

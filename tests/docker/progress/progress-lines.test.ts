@@ -32,7 +32,7 @@ test("progressLines tells of each piece that comes, also of a part of a line", a
 test.each([
   ["what is no JSON", chunks("{}\nsecret\n"), "the engine's progress is not JSON: "],
   ["half a line at the end", chunks('{"a'), "the engine's progress is not JSON: "],
-  ["a line without an end", chunks(Buffer.alloc(1024 * 1024 + 1, "x")), "the engine's progress makes no sense"],
+  ["a line without an end", chunks(Buffer.alloc(4 * 1024 * 1024 + 1, "x")), "the engine's progress makes no sense"],
 ])("progressLines throws at %s", async (_, stream, message) => {
   const error = await rejectionOf(read(stream));
   expect(String(error)).toContain(message);

@@ -120,7 +120,7 @@ describe("with a collector", () => {
       expect([trace, flags, runs.map((run) => run.id).includes(parent)]).toEqual([TRACE, "01", true]);
     }
     const sent = receiver.received.map(
-      ({ headers: { traceparent, tracestate } }) => `${traceparent} ${String(tracestate)}`,
+      ({ headers: { traceparent, tracestate } }) => `${String(traceparent)} ${String(tracestate)}`,
     );
     const callbacks = spans.filter(({ name }) => name === "callback");
     expect(new Set(sent)).toEqual(new Set(callbacks.map(({ id: span }) => `00-${TRACE}-${span}-01 vendor=1`)));

@@ -7,7 +7,7 @@ import type { Build } from "../../../lib/domain/builds/builds.ts";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { BUILDS_WAITING } from "../../../lib/domain/limits.ts";
 import type { Pulled } from "../../../lib/domain/images/pulled-images.ts";
-import type { BuildOrder, BuildResult, BuildWatcher } from "../../../lib/runner/platform.ts";
+import type { BuildOrder, BuildResult, BuildTimes, BuildWatcher } from "../../../lib/runner/platform.ts";
 import { BuildService } from "../../../lib/services/builds/builds.ts";
 import { ContextFiles } from "../../../lib/services/builds/context-files.ts";
 import { Leftovers } from "../../../lib/services/builds/leftovers.ts";
@@ -32,6 +32,8 @@ let begun: Begun[];
 let discarded: string[];
 let built: Pulled[];
 let sweeps: number;
+/** What the engine was to remove of its cache. */
+let trimmed: { readonly builds: readonly BuildTimes[]; readonly unusedSince: number }[];
 /** Names that earlier builds gave images. */
 let known: Record<string, string[]>;
 let service: BuildService;
@@ -47,9 +49,11 @@ function create(options: { readonly timeout_ms?: number; readonly at_once?: numb
     },
     discard: async (image: string) => void discarded.push(image),
     sweep: async () => ++sweeps > 0,
+    removeUnusedCache: async (builds: readonly BuildTimes[], unusedSince: number) =>
+      void trimmed.push({ builds, unusedSince }),
   };
   const clock = systemClock;
-  const leftovers = new Leftovers({ builder, isBusy: () => made.isBusy, clock, log });
+  const leftovers = new Leftovers({ builder, times: () => made.times(), isBusy: () => made.isBusy, clock, log });
   const made: BuildService = new BuildService({
     store: store.builds,
     builder,
@@ -72,7 +76,7 @@ function create(options: { readonly timeout_ms?: number; readonly at_once?: numb
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "slipway-builds-"));
   store = newStore(":memory:", systemClock);
-  [begun, discarded, built, sweeps, known] = [[], [], [], 0, {}];
+  [begun, discarded, built, sweeps, trimmed, known] = [[], [], [], 0, [], {}];
   service = create();
 });
 
@@ -146,7 +150,11 @@ describe("BuildService", () => {
       { type: "log", text: "llo\n", position: 6 },
       { type: "state", build: record },
     ]);
-    expect(await eventually(() => sweeps === 1)).toBe(true);
+    expect(await eventually(() => sweeps === 1 && trimmed.length === 1)).toBe(true);
+    // Only what this build may have left, and was not used for a day.
+    const [from, to] = [Date.parse(record.started_at ?? ""), Date.parse(record.ended_at ?? "")];
+    expect(trimmed[0]?.builds).toEqual([{ from, to }]);
+    expect(Date.now() - (trimmed[0]?.unusedSince ?? 0)).toBeGreaterThanOrEqual(24 * 3_600_000);
   });
 
   test("gives an image that was built before its earlier name", async () => {

@@ -130,3 +130,8 @@ export async function removeBuilt({ client, docker }: Pick<Engine, "client" | "d
     for (const { Id } of steps) await client.request("DELETE", `/images/${Id}`).catch(() => undefined);
   }
 }
+
+/** Returns whether `docker build` uses BuildKit on an engine. */
+export async function usesBuildKit(client: EngineClient): Promise<boolean> {
+  return (await client.request("GET", "/_ping")).headers.get("builder-version") === "2";
+}
