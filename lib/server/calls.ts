@@ -6,6 +6,7 @@ import type { KeptMemory } from "../services/calls/kept-body.ts";
 import { InvocationService } from "../services/calls/invocations.ts";
 import { Recorder } from "../services/calls/recorder.ts";
 import { ResultService } from "../services/calls/results.ts";
+import { StatsService } from "../services/calls/stats.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Data } from "./data.ts";
@@ -45,10 +46,12 @@ export function createCalls(
   );
   const idempotentCalls = new IdempotentCalls({ ledger: store.ledger, invocations, clock, log });
   const results = new ResultService({ history: store.history, invocations, events, clock });
+  const stats = stack.use(new StatsService({ store: store.stats, recorder, functions, clock, log }));
   return {
-    services: { invocations, idempotentCalls, results, events },
+    services: { invocations, idempotentCalls, results, events, stats },
     // Before the first request: every call that a record says is running was lost with an earlier server.
     prepare: () => recorder.start(),
+    start: () => stats.start(),
     drain: async (graceMs: number) => {
       await invocations.drain(graceMs);
       await idempotentCalls.settled();

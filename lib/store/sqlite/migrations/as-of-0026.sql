@@ -1,4 +1,4 @@
--- What migrations 1 to 25 make of an empty database, as SQLite itself has written it down.
+-- What migrations 1 to 26 make of an empty database, as SQLite itself has written it down.
 
 CREATE TABLE settings (
   key text primary key not null,
@@ -297,4 +297,50 @@ CREATE TABLE route_hosts (
 
 CREATE INDEX route_hosts_by_route on route_hosts (route_id);
 
+CREATE TABLE stats_minutes (
+  bucket integer not null,
+  function_id text not null,
+  figures blob not null,
+  primary key (bucket, function_id)
+) strict, without rowid;
+
+CREATE TABLE stats_hours (
+  bucket integer not null,
+  function_id text not null,
+  figures blob not null,
+  primary key (bucket, function_id)
+) strict, without rowid;
+
+CREATE INDEX stats_minutes_of_all on stats_minutes (bucket) where function_id = '';
+
+CREATE INDEX stats_hours_of_all on stats_hours (bucket) where function_id = '';
+
+CREATE TABLE stats_sizes (
+  resolution text primary key not null,
+  rows integer not null,
+  bytes integer not null
+) strict, without rowid;
+
+CREATE TABLE uncounted (
+  invocation_id text primary key not null
+) strict, without rowid;
+
+CREATE TABLE stats_backlog (
+  before_id text not null
+) strict;
+
+CREATE TRIGGER ended_at_once after insert on invocations
+when new.finished_at is not null and not exists (select 1 from stats_backlog where new.id < before_id)
+begin
+  insert or ignore into uncounted (invocation_id) values (new.id);
+end;
+
+CREATE TRIGGER ended after update of finished_at on invocations
+when old.finished_at is null and new.finished_at is not null and not exists (select 1 from stats_backlog where new.id < before_id)
+begin
+  insert or ignore into uncounted (invocation_id) values (new.id);
+end;
+
 insert into payload_total (id, bytes, settled_bytes) values (1, 0, 0);
+
+insert into stats_sizes (resolution, rows, bytes) values ('minute', 0, 0), ('hour', 0, 0);
