@@ -18,6 +18,7 @@ import type { RegistryService } from "../services/images/registries.ts";
 import type { ReplayService } from "../services/work/replays.ts";
 import type { RouteService } from "../services/functions/routes.ts";
 import type { ScheduleService } from "../services/work/schedules.ts";
+import type { Tracing } from "../services/tracing/tracing.ts";
 import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatsService } from "../services/calls/stats.ts";
 import type { StatusService } from "../services/status.ts";
@@ -79,6 +80,7 @@ export interface AppServices {
   readonly stats: StatsService;
   readonly status: StatusService;
   readonly metrics: Metrics;
+  readonly tracing: Tracing;
   readonly access: AccessCheck;
   readonly clientAddress: ClientAddress;
   readonly clientUsesTls: ClientUsesTls;

@@ -20,7 +20,7 @@ interface CallLinks extends Pick<Catalogue, "functions" | "secrets"> {
 
 /** Composes the services for synchronous calls, and for the records of all calls. */
 export function createCalls(
-  { config, log, clock, metrics, stack }: Tools,
+  { config, log, clock, metrics, tracing, stack }: Tools,
   { store }: Data,
   { runner, functions, secrets, bodyMemory: memory }: CallLinks,
 ) {
@@ -41,6 +41,7 @@ export function createCalls(
       log,
       metrics,
       events,
+      tracing,
     }),
   );
   const idempotentCalls = new IdempotentCalls({ ledger: store.ledger, invocations, clock, log });

@@ -1,4 +1,4 @@
--- What migrations 1 to 25 make of an empty database, as SQLite itself has written it down.
+-- What migrations 1 to 26 make of an empty database, as SQLite itself has written it down.
 
 CREATE TABLE settings (
   key text primary key not null,
@@ -55,7 +55,7 @@ CREATE TABLE invocations (
   -- A JSON array of log entries. Last, so that lists never read the pages that hold a long one; in a table of their
   -- own they took twice the time to write.
   logs text
-, mode text not null default 'sync', attempts integer not null default 1, priority integer not null default 0, run_at text, version integer, parent_id text, replay_of text, schedule_id text, chain_depth integer not null default 0, callback_url text, key_id text, undelivered text, contract text not null default 'files', boot_ms real, first_byte_ms real) strict;
+, mode text not null default 'sync', attempts integer not null default 1, priority integer not null default 0, run_at text, version integer, parent_id text, replay_of text, schedule_id text, chain_depth integer not null default 0, callback_url text, key_id text, undelivered text, contract text not null default 'files', boot_ms real, first_byte_ms real, trace_id text, parent_span_id text, trace_flags integer, tracestate text) strict;
 
 CREATE INDEX invocations_by_time on invocations (created_at, id);
 
