@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { beganAttempt, endedAttempt, LOST_WITH_SERVER } from "../../../lib/domain/calls/attempts.ts";
 import { type FunctionRequest, plainRequest } from "../../../lib/domain/calls/http-message.ts";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { spanIdOf, traceIdOf } from "../../../lib/domain/tracing/trace-context.ts";
@@ -103,6 +104,30 @@ describe("with an export", () => {
       has_failed: true,
       attributes: { "http.response.status_code": 502, "error.type": "boot_failed", "http.request.method": "_OTHER" },
     });
+  });
+
+  test("an attempt that was lost with a server, and the one after it, are spans of the same invocation", () => {
+    const { tracing, spans } = exporting();
+    const record = someInvocation(ID, { mode: "async", ...tracing.begin(ID, HEADERS) });
+    const [first, second] = [beganAttempt(1, record.created_at), beganAttempt(2, record.created_at)];
+    const lost = endedAttempt(first, LOST_WITH_SERVER, true, record.created_at);
+    const made = endedAttempt(second, { status: "succeeded", fields: { run_ms: 2 } }, false, record.created_at);
+    const end = { invocation_id: ID, answer: null, deliveries: [], submissions: [] };
+    const left = { due: 0, attempts: 1, lost_attempts: 1, waits_since: null };
+    tracing.ended({ ...end, attempt: 1, invocation: { ...record, status: "queued" }, record: lost, left });
+    // Another server: it knows nothing but the records.
+    const next = exporting();
+    const { headers } = next.tracing.handedOver(plainRequest(new Uint8Array(0)), record, 2);
+    next.tracing.ended({ ...end, attempt: 2, invocation: record, record: made, left: null });
+    expect(spans).toMatchObject([
+      { name: "attempt", parent_span_id: spanIdOf(ID), has_failed: true, attributes: { "slipway.status": "lost" } },
+    ]);
+    const [own, attempt, run] = next.spans;
+    expect(own).toMatchObject({ kind: "consumer", span_id: spanIdOf(ID), parent_span_id: CALLER });
+    expect(attempt).toMatchObject({ name: "attempt", parent_span_id: spanIdOf(ID) });
+    expect(attempt?.span_id).not.toBe(spans[0]?.span_id);
+    expect(run).toMatchObject({ name: "run", parent_span_id: attempt?.span_id });
+    expect(headers["traceparent"]).toBe(`00-${TRACE}-${run?.span_id}-01`);
   });
 
   test("spans are within the span of their call and one after the other, whatever the record's times are", () => {
