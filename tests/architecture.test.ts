@@ -49,6 +49,11 @@ const OWNED: Readonly<Record<string, readonly string[]>> = {
   marked: ["http"],
   "swagger-ui-dist": ["http"],
   "prom-client": ["metrics.ts"],
+  "@opentelemetry/api": ["services"],
+  "@opentelemetry/core": ["services"],
+  "@opentelemetry/exporter-trace-otlp-proto": ["services"],
+  "@opentelemetry/resources": ["services"],
+  "@opentelemetry/sdk-trace": ["services"],
 };
 
 /** The most files that a folder may have. */
