@@ -12,10 +12,10 @@ import { buildGate } from "./build-gate.ts";
 import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
 
 /**
- * For one test: a container takes half a second to start, and several times that on a busy machine. It is an argument
+ * For one test: a container takes half a second to start, and many times that on a busy machine. It is an argument
  * because bunfig.toml has no such setting and a preload's setDefaultTimeout applies to the first file only (Bun 1.4.5).
  */
-const TEST_TIMEOUT_MS = 30_000;
+const TEST_TIMEOUT_MS = 120_000;
 
 /** Limits grow by this factor on an emulated machine, times what a container's life took longer there before the tests. */
 const EMULATED_ROOM = 3;

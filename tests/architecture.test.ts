@@ -53,6 +53,11 @@ const OWNED: Readonly<Record<string, readonly string[]>> = {
   preact: ["ui"],
   uplot: ["ui"],
   "wouter-preact": ["ui"],
+  "@opentelemetry/api": ["services"],
+  "@opentelemetry/core": ["services"],
+  "@opentelemetry/exporter-trace-otlp-proto": ["services"],
+  "@opentelemetry/resources": ["services"],
+  "@opentelemetry/sdk-trace": ["services"],
 };
 
 /** The most files that a folder may have. */

@@ -73,3 +73,28 @@ export const engineAddress: Reader<EngineAddress> = (value) => {
     throw new ValueError(allowed);
   }
 };
+
+/** The URL of a collector; its credentials belong into a header. */
+export const collectorUrl: Reader<string> = (value) => {
+  const url = URL.parse(value);
+  const isPlain = url !== null && url.username === "" && url.password === "" && url.hash === "";
+  if (isPlain && /^https?:$/.test(url.protocol)) return url.href;
+  throw new ValueError("a URL such as http://127.0.0.1:4318, without a user or password");
+};
+
+/** Names with values, percent-encoded, as OpenTelemetry has them in one variable: `a=1,b=two%20words`. */
+export const keyValues: Reader<Readonly<Record<string, string>>> = (value) => {
+  const entries = value.split(",").filter((entry) => entry.trim() !== "");
+  return Object.fromEntries(entries.map(keyValue));
+};
+
+function keyValue(entry: string): [string, string] {
+  const allowed = "names with values such as name=value,other=two%20words; special characters are percent-encoded";
+  const [, name = "", value = ""] = /^\s*([^=\s]+)\s*=\s*(.*?)\s*$/.exec(entry) ?? [];
+  try {
+    if (name !== "") return [decodeURIComponent(name), decodeURIComponent(value)];
+  } catch {
+    // A percent sign that encodes nothing.
+  }
+  throw new ValueError(allowed);
+}

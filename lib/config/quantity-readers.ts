@@ -1,4 +1,4 @@
-import { refuse, type Reader } from "./readers.ts";
+import { refuse, type Reader, ValueError } from "./readers.ts";
 
 const SIZES: Readonly<Record<string, number>> = { "": 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
 const DURATIONS: Readonly<Record<string, number>> = { "": 1, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
@@ -47,3 +47,10 @@ function show(number: number, units: Readonly<Record<string, number>>): string {
   ];
   return `${number / factor}${unit}`;
 }
+
+/** A part of the whole: a number from 0 to 1. */
+export const ratio: Reader<number> = (value) => {
+  const number = /^(?:\d+(?:\.\d*)?|\.\d+)$/.test(value) ? Number(value) : Number.NaN;
+  if (!(number <= 1)) throw new ValueError("a number from 0 to 1");
+  return number;
+};

@@ -192,6 +192,27 @@ export const ROUTE_REQUEST_BYTES = 1024 * MIB;
 /** Records on a page of `GET /v1/invocations`. */
 export const PAGE = { default: 50, max: 500 } as const;
 
+/**
+ * Figures of the past (`GET /v1/stats`): how long those of minutes and of hours are kept, the points of one answer, and how
+ * many a client gets that asks for no step.
+ */
+export const STATS = {
+  minutes_ms: 48 * 3_600_000,
+  hours_ms: 90 * 24 * 3_600_000,
+  /** So much older a range may begin: its client has computed the beginning before it asked. */
+  slack_ms: 300_000,
+  points: 1_500,
+  points_by_default: 180,
+} as const;
+/**
+ * The minutes, or the hours, with calls whose figures are kept, somewhat more than the times above; and the rows and bytes of
+ * each kind for single functions. Those of all functions together are never fewer, and take 5,200 rows at most.
+ */
+export const STATS_KEPT = {
+  minute: { buckets: 3_000, rows: 250_000, bytes: 64 * MIB },
+  hour: { buckets: 2_200, rows: 250_000, bytes: 64 * MIB },
+} as const;
+
 /** The time from SIGTERM to SIGKILL for a function that ran past its timeout. */
 export const KILL_GRACE_MS = 2_000;
 /** The time after the deadline that the server waits for the gate's report before it answers 504 by itself. */

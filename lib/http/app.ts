@@ -18,7 +18,9 @@ import type { RegistryService } from "../services/images/registries.ts";
 import type { ReplayService } from "../services/work/replays.ts";
 import type { RouteService } from "../services/functions/routes.ts";
 import type { ScheduleService } from "../services/work/schedules.ts";
+import type { Tracing } from "../services/tracing/tracing.ts";
 import type { SecretService } from "../services/secrets/secrets.ts";
+import type { StatsService } from "../services/calls/stats.ts";
 import type { StatusService } from "../services/status.ts";
 import type { VersionService } from "../services/functions/versions.ts";
 import type { SessionService } from "../services/access/sessions.ts";
@@ -53,6 +55,7 @@ import { routesRoutes } from "./api/routes.ts";
 import { rawPathRoutes } from "./wire/raw-paths.ts";
 import { schedulesRoutes } from "./api/schedules.ts";
 import { secretsRoutes } from "./api/secrets.ts";
+import { statsRoutes } from "./api/stats/stats.ts";
 import { healthRoutes, metricsRoutes, publicHealthRoutes } from "./api/status.ts";
 import { Submissions } from "./calls/submit.ts";
 import { UI_OPEN, uiRoutes } from "./ui/routes.ts";
@@ -76,8 +79,10 @@ export interface AppServices {
   readonly replays: ReplayService;
   readonly schedules: ScheduleService;
   readonly keys: KeyService;
+  readonly stats: StatsService;
   readonly status: StatusService;
   readonly metrics: Metrics;
+  readonly tracing: Tracing;
   readonly access: AccessCheck;
   readonly checkKey: KeyCheck;
   readonly sessions: SessionService;
@@ -127,6 +132,7 @@ export function createApp(services: AppServices): ServedApp {
     .use(manifestRoutes(guard("/v1", DEPLOYING), services.manifests))
     .use(schedulesRoutes(guard("/v1/schedules", DEPLOYING), services.schedules))
     .use(invocationsRoutes(guard("/v1/invocations", CALLING), tools))
+    .use(statsRoutes(guard("/v1/stats", { read: ["read"] }), services.stats))
     .use(callbackSecretRoutes(guard("/v1/callbacks/secret", ADMINISTERING), services.callbackSecrets))
     .use(keysRoutes(guard("/v1/keys", ADMINISTERING), services.keys))
     .use(auditRoutes(guard("/v1/audit", { read: ["admin"] }), services.audit))

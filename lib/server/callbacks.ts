@@ -6,7 +6,7 @@ import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
 
 /** Composes what sends results to the callback URLs of asynchronous calls. */
-export function createCallbacks({ config, log, clock, stack }: Tools, { store, vault }: Data) {
+export function createCallbacks({ config, log, clock, tracing, stack }: Tools, { store, vault }: Data) {
   const callbackSecrets = new CallbackSecrets({ settings: store.settings, vault, clock });
   const sender = new CallbackSender({
     allowed: config.callbackAllow,
@@ -15,7 +15,15 @@ export function createCallbacks({ config, log, clock, stack }: Tools, { store, v
     timeout_ms: config.callbackTimeoutMs,
   });
   const callbacks = stack.use(
-    new CallbackService({ store, secrets: callbackSecrets, sender, retry_for_ms: config.callbackRetryFor, clock, log }),
+    new CallbackService({
+      store,
+      secrets: callbackSecrets,
+      sender,
+      retry_for_ms: config.callbackRetryFor,
+      tracing,
+      clock,
+      log,
+    }),
   );
   return { services: { callbacks, callbackSecrets }, start: () => callbacks.start() } satisfies Capability;
 }

@@ -6,6 +6,7 @@ import type { KeptMemory } from "../services/calls/kept-body.ts";
 import { InvocationService } from "../services/calls/invocations.ts";
 import { Recorder } from "../services/calls/recorder.ts";
 import { ResultService } from "../services/calls/results.ts";
+import { StatsService } from "../services/calls/stats.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Data } from "./data.ts";
@@ -19,7 +20,7 @@ interface CallLinks extends Pick<Catalogue, "functions" | "secrets"> {
 
 /** Composes the services for synchronous calls, and for the records of all calls. */
 export function createCalls(
-  { config, log, clock, metrics, stack }: Tools,
+  { config, log, clock, metrics, tracing, stack }: Tools,
   { store }: Data,
   { runner, functions, secrets, bodyMemory: memory }: CallLinks,
 ) {
@@ -40,14 +41,17 @@ export function createCalls(
       log,
       metrics,
       events,
+      tracing,
     }),
   );
   const idempotentCalls = new IdempotentCalls({ ledger: store.ledger, invocations, clock, log });
   const results = new ResultService({ history: store.history, invocations, events, clock });
+  const stats = stack.use(new StatsService({ store: store.stats, recorder, functions, clock, log }));
   return {
-    services: { invocations, idempotentCalls, results, events },
+    services: { invocations, idempotentCalls, results, events, stats },
     // Before the first request: every call that a record says is running was lost with an earlier server.
     prepare: () => recorder.start(),
+    start: () => stats.start(),
     drain: async (graceMs: number) => {
       await invocations.drain(graceMs);
       await idempotentCalls.settled();

@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import type { Tracing } from "../services/tracing/tracing.ts";
 
 /** One thing that the server can do: the services for it, and the work that goes on in the background. */
 export interface Capability<Services extends object = object> {
@@ -26,4 +27,5 @@ export interface ServerTools {
 /** The tools of the capabilities. */
 export interface Tools extends ServerTools {
   readonly metrics: Metrics;
+  readonly tracing: Tracing;
 }

@@ -1,7 +1,12 @@
+import type { Config } from "../config/config.ts";
 import { type AppServices, createApp, createPublicApp } from "../http/app.ts";
 import { RateLimits } from "../http/calls/rate-limits.ts";
 import { BodyMemory } from "../http/calls/body-memory.ts";
+import { STATUS_OF } from "../http/wire/status-of.ts";
 import { SlowReaders } from "../http/wire/slow-readers.ts";
+import type { TracingSettings } from "../services/tracing/settings.ts";
+import type { Glossary } from "../services/tracing/spans.ts";
+import { startTracing } from "../services/tracing/start.ts";
 import { VERSION } from "../version.ts";
 import { createAccess } from "./access.ts";
 import { createBuilds } from "./images/builds.ts";
@@ -27,7 +32,13 @@ export interface Composition extends Apps {
 export async function compose(shared: ServerTools, data: Data): Promise<Composition> {
   const { config, log, clock, stack } = shared;
   const metrics = new Metrics();
-  const tools: Tools = { ...shared, metrics };
+  const glossary: Glossary = {
+    nameOf: (id) => data.store.functions.get(id)?.name ?? id,
+    statusOf: (reason) => STATUS_OF[reason],
+  };
+  // First, so that it is the last one to be released: the last calls are exported, too.
+  const tracing = await startTracing(tracingSettings(config), { clock, log, metrics, stack, glossary });
+  const tools: Tools = { ...shared, metrics, tracing };
   // The runner is made first, and calls services that are made with it.
   const links: RunnerLinks = {
     credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),
@@ -60,6 +71,7 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
     ...serverProcess.services,
     checkCallbackUrl: (url) => services.followers.checkCallbackUrl(url),
     metrics,
+    tracing,
     clock,
     log,
     rates: new RateLimits(clock),
@@ -75,5 +87,22 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
     publicApp: config.publicPort === null ? undefined : createPublicApp(appServices),
     slowReaders,
     capabilities: [calls, platform, catalogue, builds, work, callbacks, access, serverProcess],
+  };
+}
+
+/** Returns where spans go; null if they are not exported. */
+function tracingSettings(config: Config): TracingSettings | null {
+  const { otelExporterOtlpEndpoint, otelExporterOtlpTracesEndpoint, otelResourceAttributes } = config;
+  const url =
+    otelExporterOtlpTracesEndpoint ??
+    (otelExporterOtlpEndpoint && `${otelExporterOtlpEndpoint.replace(/\/$/, "")}/v1/traces`);
+  if (url === null) return null;
+  return {
+    url,
+    headers: config.otelExporterOtlpHeaders,
+    service_name: config.otelServiceName ?? otelResourceAttributes["service.name"] ?? "slipway",
+    resource: otelResourceAttributes,
+    sampler: config.otelTracesSampler,
+    sampler_arg: config.otelTracesSamplerArg,
   };
 }

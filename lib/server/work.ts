@@ -20,7 +20,8 @@ interface WorkLinks extends Pick<Catalogue, "functions" | "routes" | "secrets">,
 }
 
 /** Composes the services for asynchronous calls: the queue, its worker, chains, schedules and replays. */
-export function createWork({ config, log, clock, metrics, stack }: Tools, { store }: Data, links: WorkLinks) {
+export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
+  const { config, log, clock, metrics, tracing, stack } = tools;
   const { runner, functions, routes, secrets, invocations, events, callbacks, bodyMemory: memory } = links;
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const attempts = new AttemptRunner({
@@ -30,24 +31,28 @@ export function createWork({ config, log, clock, metrics, stack }: Tools, { stor
     runner,
     secretsFor,
     metrics,
+    tracing,
     memory,
     response_bytes: config.maxResponseBytes,
   });
-  const chains = new ChainService({ functions: store.functions, clock, log });
+  const chains = new ChainService({ functions: store.functions, tracing, clock, log });
   const ends = new EndJudge({ attempts, chains, clock, log });
-  const worker = stack.use(new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, clock, log }));
-  const queue = stack.use(new Queue({ store, worker, ends, events, callbacks, clock }));
+  const worker = stack.use(
+    new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, tracing, clock, log }),
+  );
+  const queue = stack.use(new Queue({ store, worker, ends, events, callbacks, tracing, clock }));
   const schedules = stack.use(
     new ScheduleService({
       store,
       functions,
       worker,
+      tracing,
       clock,
       log,
       min_interval_ms: config.minScheduleIntervalMs,
     }),
   );
-  const replays = new ReplayService({ store, invocations, functions, queue, worker, clock });
+  const replays = new ReplayService({ store, invocations, functions, queue, worker, tracing, clock });
   return {
     services: { worker, queue, schedules, replays },
     start: () => {

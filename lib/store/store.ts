@@ -17,6 +17,7 @@ import type {
 } from "./configuration.ts";
 import type { History } from "./history.ts";
 import type { Ledger } from "./ledger.ts";
+import type { StatsStore } from "./stats.ts";
 
 /**
  * Keeps everything that a server stores. No database is known here: an implementation (`sqlite/` is one) fulfils this
@@ -36,6 +37,7 @@ export interface Store extends AsyncDisposable {
   readonly history: History;
   readonly audit: AuditLog;
   readonly builds: BuildStore;
+  readonly stats: StatsStore;
   /** A number that differs after each change of the configuration; a `Basis` has it. */
   readonly revision: number;
   /** Lists all functions and all routes, oldest first, in slices and as of one moment. */

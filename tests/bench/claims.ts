@@ -6,6 +6,7 @@ import { InvocationEvents } from "../../lib/services/calls/events.ts";
 import { EndJudge } from "../../lib/services/work/ends.ts";
 import { Worker } from "../../lib/services/work/worker.ts";
 import { databasePath, openSqliteStore } from "../../lib/store/sqlite/store.ts";
+import { NO_TRACING } from "../services/support/no-tracing.ts";
 
 const SUCCEEDED: AttemptResult = {
   finished: { status: "succeeded", fields: { exit_code: 0 } },
@@ -70,6 +71,7 @@ export async function claimTimes(dataPath: string, count: number): Promise<reado
     ends: new EndJudge({ attempts, chains: { following: () => [] }, clock, log }),
     events: new InvocationEvents(),
     callbacks: { wake: () => undefined },
+    tracing: NO_TRACING,
     clock,
     log,
   });

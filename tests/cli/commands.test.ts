@@ -6,7 +6,7 @@ import { acquireEngine, type Engine } from "../../.ci/engine/engine.ts";
 import { containersOf } from "../e2e/pool/pools.ts";
 import { expectSuccess } from "../http/support/replies.ts";
 import { fixture } from "../support/images.ts";
-import { BUSY_TIMEOUT_MS, eventually } from "../support/pace.ts";
+import { eventually } from "../support/pace.ts";
 import { TestServer } from "../support/server.ts";
 import { Person, type Typed } from "./support/slipway.ts";
 
@@ -30,12 +30,12 @@ beforeAll(async () => {
   server = await TestServer.start();
   person = await Person.arrive({ SLIPWAY_URL: server.url });
   script = await server.createFunction(await fixture("shell"), { name: "script", ...SCRIPT });
-}, BUSY_TIMEOUT_MS);
+});
 
 afterAll(async () => {
   await person[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
-}, BUSY_TIMEOUT_MS);
+});
 
 /** Types a command that must succeed, and returns what it prints. */
 async function slipway(...words: readonly string[]): Promise<string> {
@@ -188,36 +188,32 @@ describe("calls:", () => {
     expect(await slipway("invocations", "show", id)).toMatch(/^status {2,}succeeded$/m);
   });
 
-  test(
-    "logs -f goes on with a running call and with new ones",
-    async () => {
-      const following = person.starts(["logs", "-f", "script", "-n", "1"]);
-      let printed = "";
-      const read = (async () => {
-        for await (const chunk of following.stdout) printed += new TextDecoder().decode(chunk);
-      })();
-      const until = (text: string) => eventually(() => printed.includes(text), 20_000);
-      expect(await until("two")).toBe(true);
-      const running = person.types([
-        "invoke",
-        "script",
-        "echo begun; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo over; echo {} > response.json",
-      ]);
-      expect(await until("begun")).toBe(true);
-      expect(printed).not.toContain("over");
-      expect(await slipway("invoke", "script", "echo new; echo 1 > response.json")).toBe("1\n");
-      expect(await until("new")).toBe(true);
-      // A call sees only its own container: what this one waits for comes from outside. Other containers may be ending.
-      for (const id of await containersOf(script)) {
-        await engine.docker("exec", id, "touch", "/tmp/go").catch(() => undefined);
-      }
-      expect(await until("over")).toBe(true);
-      expect(await running).toMatchObject({ code: 0, stdout: "{}\n" });
-      following.kill();
-      await read;
-    },
-    BUSY_TIMEOUT_MS,
-  );
+  test("logs -f goes on with a running call and with new ones", async () => {
+    const following = person.starts(["logs", "-f", "script", "-n", "1"]);
+    let printed = "";
+    const read = (async () => {
+      for await (const chunk of following.stdout) printed += new TextDecoder().decode(chunk);
+    })();
+    const until = (text: string) => eventually(() => printed.includes(text), 20_000);
+    expect(await until("two")).toBe(true);
+    const running = person.types([
+      "invoke",
+      "script",
+      "echo begun; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo over; echo {} > response.json",
+    ]);
+    expect(await until("begun")).toBe(true);
+    expect(printed).not.toContain("over");
+    expect(await slipway("invoke", "script", "echo new; echo 1 > response.json")).toBe("1\n");
+    expect(await until("new")).toBe(true);
+    // A call sees only its own container: what this one waits for comes from outside. Other containers may be ending.
+    for (const id of await containersOf(script)) {
+      await engine.docker("exec", id, "touch", "/tmp/go").catch(() => undefined);
+    }
+    expect(await until("over")).toBe(true);
+    expect(await running).toMatchObject({ code: 0, stdout: "{}\n" });
+    following.kill();
+    await read;
+  });
 
   test("dead lists calls that failed for good, and replays them", async () => {
     const id = (await slipway("invoke", "script", "exit 9", "--async")).trim();

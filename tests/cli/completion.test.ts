@@ -3,7 +3,6 @@ import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { COMMANDS } from "../../lib/cli/command-table.ts";
 import { ensureProgram, run } from "../../.ci/packages.ts";
-import { BUSY_TIMEOUT_MS } from "../support/pace.ts";
 import { INDEX, Person } from "./support/slipway.ts";
 
 /** A server with names, some of which a shell must not see. */
@@ -32,7 +31,7 @@ beforeAll(async () => {
     expect(code).toBe(0);
     await Bun.write(join(person.home, `completion.${shell}`), stdout);
   }
-}, BUSY_TIMEOUT_MS);
+});
 
 afterAll(async () => {
   await api.stop(true);
@@ -153,7 +152,7 @@ describe("the script for", () => {
   test("zsh completes a name", async () => {
     const printed = await inShell(["zsh", "-f", "-c", ZSH, "zsh", "slipway invoke al", "alpha"]);
     expect(printed).toContain("alpha");
-  }, 30_000);
+  });
 
   test("fish completes commands, flags and names", async () => {
     const script = "source ./completion.fish; for line in $argv; complete -C $line; end";

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { ensureProgram } from "../../.ci/packages.ts";
 import { fixture } from "../support/images.ts";
-import { BUSY_TIMEOUT_MS } from "../support/pace.ts";
 import { TestServer } from "../support/server.ts";
 import { Person } from "./support/slipway.ts";
 
@@ -20,12 +19,12 @@ beforeAll(async () => {
   const entrypoint = ["sh", "-c", 'cd "$CONTEXT_PATH" && sh ./request.json'];
   const settings = { name: "script", entrypoint, command: [], max_calls: 0, network: "none" };
   await server.createFunction(await fixture("shell"), settings);
-}, BUSY_TIMEOUT_MS);
+});
 
 afterAll(async () => {
   await person[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
-}, BUSY_TIMEOUT_MS);
+});
 
 test("tables have colours on a terminal only, and none with NO_COLOR", async () => {
   expect((await person.typesAtTerminal(["ls"])).stdout).toContain(`${ESCAPE}[1mNAME`);

@@ -81,6 +81,13 @@ describe("readConfig", () => {
       keepVersions: 5,
       logLevel: "info",
       logFormat: "auto",
+      otelExporterOtlpEndpoint: null,
+      otelExporterOtlpTracesEndpoint: null,
+      otelExporterOtlpHeaders: {},
+      otelServiceName: null,
+      otelResourceAttributes: {},
+      otelTracesSampler: "parentbased_always_on",
+      otelTracesSamplerArg: 1,
     });
   });
 

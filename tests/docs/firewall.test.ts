@@ -60,7 +60,7 @@ beforeAll(async () => {
   await ensureProgram("busybox", ["busybox-static"]);
   await ensureProgram("iptables", ["iptables"]);
   await ensureProgram("nft", ["nftables"]);
-}, 120_000);
+});
 
 test.each(["iptables", "nft"])(
   "the page's rules for %s keep functions from the host's ports and the metadata service, and from nothing else",

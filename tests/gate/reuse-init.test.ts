@@ -21,7 +21,7 @@ beforeAll(async () => {
   host = await scratch();
   await Bun.$`chmod 755 ${host.path} && mkdir ${host.path}/keep && touch ${host.path}/keep/file`;
   await compile(`${import.meta.dir}/support/in-flight`, `${host.path}/in-flight`, "static");
-}, 30_000);
+});
 afterAll(() => host[Symbol.asyncDispose]());
 
 /** Runs a script, after which the gate has to be ready again. */

@@ -107,7 +107,7 @@ describe("TLS_CERT and TLS_KEY (A5)", () => {
     await all;
     kept.destroy();
     expect(answered).toBeGreaterThan(10);
-  }, 60_000);
+  });
 
   test("stay as they were while the new ones do not belong together, which the log says", async () => {
     await using server = await startWith("one");
@@ -117,7 +117,7 @@ describe("TLS_CERT and TLS_KEY (A5)", () => {
     expect(await nameAt(server.url)).toBe("one");
     await cp(at("two.key"), at("of-one.key"));
     expect(await eventually(async () => (await nameAt(server.url)) === "two", 15_000)).toBe(true);
-  }, 40_000);
+  });
 
   test("may be symbolic links, of which one is changed at once", async () => {
     await symlink(at("one.pem"), at("live.pem"));
@@ -129,7 +129,7 @@ describe("TLS_CERT and TLS_KEY (A5)", () => {
       await rename(at(`next.${ending}`), at(`live.${ending}`));
     }
     expect(await eventually(async () => (await nameAt(server.url)) === "two", 15_000)).toBe(true);
-  }, 30_000);
+  });
 
   test.each<[what: string, variables: () => Record<string, string>, problem: string]>([
     ["only one", () => ({ TLS_CERT: at("one.pem") }), "TLS_CERT is given without TLS_KEY"],

@@ -4,9 +4,6 @@ import { containerPace } from "../../.ci/engine/container-life.ts";
 import { acquiredEngine } from "../../.ci/engine/engine.ts";
 import { fixture } from "./images.ts";
 
-/** A timeout for tests that must also end on a machine with much other work, in milliseconds; see `slowdown`. */
-export const BUSY_TIMEOUT_MS = 120_000;
-
 /**
  * How many times longer everything may take than on a machine of its own: more than 1 on an emulated one (`.ci/test.ts`).
  * Limits that are not measured against `slowdown` are multiplied by it.

@@ -3,6 +3,7 @@ import { REASONS } from "../errors.ts";
 import { CONTRACTS } from "../functions/contract.ts";
 import { PAGE } from "../limits.ts";
 import { parseLimit } from "../functions/pages.ts";
+import { TracePlace } from "../tracing/trace-context.ts";
 import { Enum, Nullable, readTime, Timestamp } from "../types.ts";
 
 /**
@@ -151,6 +152,7 @@ export const Invocation = Type.Object({
       ),
     ),
   ),
+  ...TracePlace.properties,
   created_at: Timestamp,
   finished_at: Nullable(Timestamp),
 });

@@ -9,6 +9,7 @@ import type { BufferedRequest } from "../../domain/calls/http-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { InvokeCall } from "../../services/calls/invocations.ts";
 import type { Queue } from "../../services/work/queue.ts";
+import type { Tracing } from "../../services/tracing/tracing.ts";
 import { storedRequest } from "../../services/calls/stored-messages.ts";
 import { success } from "../wire/envelope.ts";
 import { flag, wholeNumber } from "../wire/parameters.ts";
@@ -63,6 +64,7 @@ export interface Asked {
 
 interface SubmissionsDeps {
   readonly queue: Queue;
+  readonly tracing: Pick<Tracing, "begin">;
   readonly clock: Clock;
   readonly checkCallbackUrl: (url: string) => void;
 }
@@ -100,7 +102,10 @@ export class Submissions {
       request_meta: storedRequest(call.request, target.function),
       ...options,
       ...(idempotency && { idempotency }),
-      origin: { callback_url: callback_url ?? target.function.callback_url },
+      origin: {
+        callback_url: callback_url ?? target.function.callback_url,
+        ...this.#deps.tracing.begin(call.id, call.request.headers),
+      },
     });
     const response = accepted(shown(invocation), invocation.id, repeated);
     if (prefers) response.headers.set("Preference-Applied", "respond-async");

@@ -1,4 +1,5 @@
 import { Build, BuildPage, BuildStep } from "../../domain/builds/builds.ts";
+import { Stats } from "../../domain/stats/figures.ts";
 import { mapInSlices } from "../../domain/concurrency.ts";
 import { CreateFunction, Function, UpdateFunction } from "../../domain/functions/functions.ts";
 import { Invocation, InvocationLogs, InvocationPage, LogEntry } from "../../domain/calls/invocations.ts";
@@ -71,6 +72,7 @@ const NAMED = {
   Rollback,
   Route,
   Secret,
+  Stats,
   UpdateFunction,
   UpdateRoute,
   VersionPage,

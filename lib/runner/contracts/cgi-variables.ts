@@ -1,5 +1,6 @@
 import type { FunctionRequest } from "../../domain/calls/http-message.ts";
 import { GATE_VARIABLES_BYTES } from "../../domain/limits.ts";
+import { traceVariables } from "../../domain/tracing/trace-context.ts";
 import { PAYLOAD_BYTES } from "../gate-protocol/frames.ts";
 
 /** The variables of CGI/1.1 for a request, and those of the function's secrets. */
@@ -37,7 +38,11 @@ export function cgiVariables(
   room.keep(secrets);
   return {
     environment: { ...room.taken(requestVariables(request, bodyLength)), ...secrets },
-    defaults: room.taken({ ...serverVariables(request), ...headerVariables(request) }),
+    defaults: room.taken({
+      ...serverVariables(request),
+      ...traceVariables(request.headers),
+      ...headerVariables(request),
+    }),
     left_out: room.left_out,
   };
 }

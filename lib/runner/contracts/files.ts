@@ -14,6 +14,7 @@ import type { Function } from "../../domain/functions/functions.ts";
 import type { RetryWish } from "../../domain/functions/retry.ts";
 import { RESPONSE_META_BYTES } from "../../domain/limits.ts";
 import { decodeText, NotJson, parseJsonText, withoutByteOrderMark } from "../../domain/json-text.ts";
+import { traceVariables } from "../../domain/tracing/trace-context.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { ExitFrame, GateFile, ResponseState } from "../gate-protocol/frames.ts";
 import type { Exchange } from "../instance/active-call.ts";
@@ -48,7 +49,12 @@ function exchangeOf({ id, function: fn, request, secrets }: ContractCall, body: 
   return {
     body,
     body_file: wantsBodyFile(request, body),
-    extras: { environment: secrets.environment, files },
+    extras: {
+      environment: secrets.environment,
+      files,
+      // Most calls belong to no trace.
+      ...(request.headers["traceparent"] !== undefined && { defaults: traceVariables(request.headers) }),
+    },
     secrets: [...Object.values(secrets.environment), ...secrets.files.map(({ value }) => value)],
     judge,
   };

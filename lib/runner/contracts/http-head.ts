@@ -1,4 +1,5 @@
 import { forwardedTarget } from "../../domain/calls/forwarded-target.ts";
+import { spanIdOf, traceIdOf } from "../../domain/tracing/trace-context.ts";
 import type { FunctionRequest } from "../../domain/calls/http-message.ts";
 import type { RequestHead } from "../http1/request-head.ts";
 
@@ -30,8 +31,6 @@ const UPGRADE = [
 ] as const;
 /** The methods whose requests have a length even if their body is empty (RFC 9110, 8.6). */
 const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
-/** A trace of W3C Trace Context, version 00. */
-const TRACE = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
 
 /**
  * Returns the head of a request: the caller's own headers, `Host` among them, and what a server behind a proxy is told. The
@@ -48,14 +47,13 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
   const coding = length === undefined ? "none" : length === null ? "chunked" : "length";
   const proto = via?.encrypted === true ? "https" : "http";
   const client = via?.client_address ?? null;
-  const trace = headers["traceparent"];
   return {
     head: {
       method,
       target,
       headers: [
         ["Host", host],
-        ...passing.filter(([name]) => name !== "traceparent" || TRACE.test(trace ?? "")),
+        ...passing,
         ...(typeof length === "number" ? [["Content-Length", String(length)] as const] : []),
         ...(coding === "chunked" ? [["Transfer-Encoding", "chunked"] as const] : []),
         ["Forwarded", forwarded(client, host, proto)],
@@ -64,7 +62,7 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
         ["X-Forwarded-Proto", proto],
         ...(prefix === "" ? [] : [["X-Forwarded-Prefix", prefix] as const]),
         ["X-Request-Id", id],
-        ...(trace !== undefined && TRACE.test(trace) ? [] : [["traceparent", newTrace(id)] as const]),
+        ...(headers["traceparent"] === undefined ? [["traceparent", newTrace(id)] as const] : []),
         ...(upgrade ? UPGRADE : CLOSE),
       ],
     },
@@ -101,6 +99,5 @@ function forwarded(client: string | null, host: string, proto: string): string {
 
 /** Returns a trace that begins with this call, and has its id; nobody records it (flags 00). */
 function newTrace(id: string): string {
-  const hex = id.replaceAll("-", "").toLowerCase();
-  return `00-${hex}-${hex.slice(16)}-00`;
+  return `00-${traceIdOf(id)}-${spanIdOf(id)}-00`;
 }

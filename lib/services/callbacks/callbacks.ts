@@ -9,6 +9,7 @@ import { quoted } from "../../domain/quoted.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
 import type { Store } from "../../store/store.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import { ReceiverTurns } from "./receiver-turns.ts";
 import type { CallbackSender, Sent } from "./sender.ts";
 import type { CallbackSecrets } from "./signing-secrets.ts";
@@ -24,6 +25,7 @@ interface CallbackDeps {
   readonly sender: Pick<CallbackSender, "send">;
   /** How long a callback is tried, in milliseconds. */
   readonly retry_for_ms: number;
+  readonly tracing: Pick<Tracing, "delivering" | "delivered">;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -139,14 +141,27 @@ export class CallbackService implements AsyncDisposable {
     this.wake();
   }
 
-  async #attempt({ invocation_id: id, url }: Delivery): Promise<Sent | undefined> {
+  async #attempt({ invocation_id: id, url, attempts }: Delivery): Promise<Sent | undefined> {
     const { history } = this.#deps.store;
+    const { clock, tracing } = this.#deps;
     const invocation = await history.get(id);
     // Its record was removed, and the delivery with it.
     if (invocation === undefined) return undefined;
     const body = callbackBody(invocation, (await history.payload(id))?.response ?? null);
     const headers = await this.#deps.secrets.headers(invocation, body);
-    return this.#deps.sender.send(url, { headers, body, signal: this.#stop.signal });
+    const attempt = attempts + 1;
+    const span = tracing.delivering(invocation, attempt);
+    const began = clock.now();
+    const sent = await this.#deps.sender.send(url, {
+      headers: { ...headers, ...span.headers },
+      body,
+      signal: this.#stop.signal,
+    });
+    const { span_id } = span;
+    const status = "status" in sent ? sent.status : null;
+    const has_failed = sendProblem(sent) !== null;
+    tracing.delivered(invocation, { span_id, attempt, url, status, has_failed, began, ended: clock.now() });
+    return sent;
   }
 
   /** Returns a delivery as it is after an attempt to send it. */

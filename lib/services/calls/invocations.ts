@@ -21,6 +21,8 @@ import type { Runner } from "../../runner/runner.ts";
 import type { History } from "../../store/history.ts";
 import type { Payload } from "../../store/records.ts";
 import type { FunctionService } from "../functions/functions.ts";
+import type { Exchanged } from "../tracing/spans.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import type { InvocationEvents } from "./events.ts";
 import type { KeptMemory } from "./kept-body.ts";
 import { PassingBodies } from "./passing-bodies.ts";
@@ -81,6 +83,7 @@ interface InvocationServiceDeps {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly events: InvocationEvents;
+  readonly tracing: Tracing;
 }
 
 /** Runs functions for callers that wait, and keeps the records. */
@@ -180,7 +183,9 @@ export class InvocationService implements AsyncDisposable {
     const { id, target } = call;
     const { body } = call.request;
     const bytes = body instanceof Uint8Array ? body.length : 0;
-    const record: Invocation = newRecord(id, target, bytes, timestamp(this.#deps.clock.now()));
+    const { clock, tracing } = this.#deps;
+    const trace = tracing.begin(id, call.request.headers);
+    const record: Invocation = newRecord(id, target, bytes, timestamp(clock.now()), trace);
     const { abort, release } = this.#abortable(call);
     let timings: Partial<Invocation> = {};
     let answered = false;
@@ -198,10 +203,11 @@ export class InvocationService implements AsyncDisposable {
       const begun = { ...call, function: fn, abort };
       const streams = fn.contract === "http" || !(body instanceof Uint8Array);
       const passing = streams ? this.#passing(begun) : undefined;
+      const request = tracing.handedOver(call.request, record, null);
       const run = await this.#deps.runner.run({
         id,
         function: fn,
-        request: passing === undefined ? call.request : { ...call.request, body: passing.upload(body) },
+        request: passing === undefined ? request : { ...request, body: passing.upload(body) },
         secrets: this.#deps.secretsFor(fn),
         signal: abort.signal,
         ...(call.collect === true && { collect: true }),
@@ -285,11 +291,13 @@ export class InvocationService implements AsyncDisposable {
     };
     this.#put(invocation, outcome, call.function.record_bodies ? payloadOf(call, outcome) : undefined);
     countRun(this.#deps.metrics, invocation, call.function);
+    this.#deps.tracing.called(invocation, exchangedOf(call, outcome));
     return { invocation, response: outcome.response };
   }
 
   /** Ends a call that never reached a gate. */
-  #fail(record: Invocation, thrown: unknown, { target, signal: client }: InvokeCall): Answer {
+  #fail(record: Invocation, thrown: unknown, call: InvokeCall): Answer {
+    const { target, signal: client } = call;
     const error = client.aborted ? whyGone(client) : this.#explain(thrown, record.id);
     if (TURNED_AWAY.has(error.reason)) {
       this.#deps.recorder.drop(record.id);
@@ -306,6 +314,7 @@ export class InvocationService implements AsyncDisposable {
     this.#deps.recorder.put(invocation, []);
     this.#deps.events.changed(invocation);
     countRun(this.#deps.metrics, invocation, target.function);
+    this.#deps.tracing.called(invocation, exchangedOf(call));
     return {
       invocation,
       response: null,
@@ -337,6 +346,10 @@ export class InvocationService implements AsyncDisposable {
       run_ms: invocation.run_ms,
     });
   }
+}
+
+function exchangedOf({ request: { method, via } }: InvokeCall, outcome?: Outcome): Exchanged {
+  return { method, via, response_status: outcome?.response?.status ?? null };
 }
 
 /** Returns why a call was given up before its function ran: its client went away, or its body was refused. */

@@ -1,6 +1,7 @@
 import type { Function } from "../../domain/functions/functions.ts";
 import { AppError } from "../../domain/errors.ts";
 import { type Invocation, NOT_RUN } from "../../domain/calls/invocations.ts";
+import { type TracePlace, UNTRACED } from "../../domain/tracing/trace-context.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { Metrics } from "../../metrics.ts";
 
@@ -19,6 +20,7 @@ export function newRecord(
   { function: fn, route_id, key_id }: Target,
   requestBytes: number,
   now: string,
+  trace: TracePlace = UNTRACED,
 ): Invocation {
   return {
     id,
@@ -41,6 +43,7 @@ export function newRecord(
     callback_url: null,
     key_id,
     undelivered: null,
+    ...trace,
     created_at: now,
   };
 }

@@ -13,6 +13,7 @@ import type { FunctionService } from "../functions/functions.ts";
 import type { RouteService } from "../functions/routes.ts";
 import { known, rounded, countRun, verdictOf } from "../calls/record.ts";
 import { readStoredRequest, storedResponse } from "../calls/stored-messages.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import { wholeOutcome } from "../calls/whole-outcome.ts";
 
 /** The memory for bodies, which requests of attempts share with those of callers who wait. */
@@ -29,6 +30,7 @@ interface AttemptRunnerDeps {
   readonly runner: Pick<Runner, "run" | "problem" | "hasRoomBehind">;
   readonly secretsFor: (fn: Function) => SecretValues;
   readonly metrics: Metrics;
+  readonly tracing: Pick<Tracing, "handedOver">;
   readonly memory: AttemptMemory;
   /** The most bytes of an answer. */
   readonly response_bytes: number;
@@ -76,7 +78,7 @@ export class AttemptRunner implements AttemptMaker {
     }
   }
 
-  async #run({ invocation, signal, onHandover, onLogs }: Task, arrived: () => void): Promise<AttemptResult> {
+  async #run({ invocation, attempt, signal, onHandover, onLogs }: Task, arrived: () => void): Promise<AttemptResult> {
     const { id } = invocation;
     const payload = await this.#deps.store.history.payload(id);
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
@@ -92,7 +94,7 @@ export class AttemptRunner implements AttemptMaker {
     const run = await this.#deps.runner.run({
       id,
       function: fn,
-      request,
+      request: this.#deps.tracing.handedOver(request, invocation, attempt),
       secrets: this.#deps.secretsFor(fn),
       collect: true,
       signal: fn.contract === "http" ? AbortSignal.any([signal, abort.signal]) : signal,

@@ -6,6 +6,7 @@ import type { Logger } from "../../log.ts";
 import type { FunctionStore } from "../../store/configuration.ts";
 import type { NewInvocation } from "../../store/ledger.ts";
 import { requestAfter } from "../calls/stored-messages.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import type { AttemptResult } from "./attempts.ts";
 import { newInvocation, type Submission } from "./submissions.ts";
 
@@ -19,7 +20,7 @@ export class ChainService {
 
   /** Returns the invocations that follow when one ends, by the current settings of its function: one, or none. */
   following(invocation: Invocation, result: AttemptResult | undefined): NewInvocation[] {
-    const { clock, log } = this.#deps;
+    const { clock, log, tracing } = this.#deps;
     const follower = this.#followerOf(invocation);
     if (follower === undefined) return [];
     const { id: parent_id, chain_depth } = invocation;
@@ -32,7 +33,7 @@ export class ChainService {
       id: clock.invocationId(),
       target: { function: follower, route_id: null, key_id: null },
       ...requestOf(invocation, result),
-      origin: { parent_id, chain_depth: chain_depth + 1 },
+      origin: { parent_id, chain_depth: chain_depth + 1, ...tracing.following(invocation) },
     };
     return [newInvocation(submission, clock.now())];
   }
@@ -47,6 +48,7 @@ export class ChainService {
 
 interface ChainDeps {
   readonly functions: Pick<FunctionStore, "get">;
+  readonly tracing: Pick<Tracing, "following">;
   readonly clock: Clock;
   readonly log: Logger;
 }

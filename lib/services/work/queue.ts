@@ -8,6 +8,7 @@ import type { Submitted } from "../../store/ledger.ts";
 import type { Store } from "../../store/store.ts";
 import type { CallbackService } from "../callbacks/callbacks.ts";
 import type { InvocationEvents } from "../calls/events.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import type { EndJudge } from "./ends.ts";
 import { newInvocation, type Submission } from "./submissions.ts";
 import type { Worker } from "./worker.ts";
@@ -22,6 +23,7 @@ interface QueueDeps {
   readonly ends: EndJudge;
   readonly events: InvocationEvents;
   readonly callbacks: Pick<CallbackService, "wake">;
+  readonly tracing: Pick<Tracing, "ended">;
   readonly clock: Clock;
 }
 
@@ -72,11 +74,12 @@ export class Queue implements Disposable {
 
   /** Ends an invocation at which no server makes an attempt; undefined if one does, or nothing is left to do. */
   async #cancelUnattended(id: string): Promise<Invocation | undefined> {
-    const { store, ends, events, callbacks } = this.#deps;
+    const { store, ends, events, callbacks, tracing } = this.#deps;
     const standing = await store.ledger.find(id);
     if (standing === undefined || standing.work.state === "leased") return undefined;
     const end = ends.cancelled(standing);
     if (!(await store.ledger.cancelUnattended(end))) return undefined;
+    tracing.ended(end);
     events.changed(end.invocation);
     if (end.deliveries.length > 0) callbacks.wake();
     return end.invocation;

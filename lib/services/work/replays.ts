@@ -8,6 +8,7 @@ import type { NewInvocation } from "../../store/ledger.ts";
 import type { Store } from "../../store/store.ts";
 import type { InvocationService } from "../calls/invocations.ts";
 import type { FunctionService } from "../functions/functions.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import type { Queue } from "./queue.ts";
 import { newQueuedRecord } from "./submissions.ts";
 import type { Worker } from "./worker.ts";
@@ -34,6 +35,7 @@ interface ReplayDeps {
   readonly functions: FunctionService;
   readonly queue: Queue;
   readonly worker: Pick<Worker, "queued">;
+  readonly tracing: Pick<Tracing, "begin">;
   readonly clock: Clock;
 }
 
@@ -83,11 +85,13 @@ export class ReplayService {
   }
 
   #optionsOf(original: Invocation, fn: Function, { key_id }: Replayer) {
+    const { clock, tracing } = this.#deps;
+    const id = clock.invocationId();
     return {
-      id: this.#deps.clock.invocationId(),
+      id,
       target: { function: fn, route_id: original.route_id, key_id },
       priority: original.priority,
-      origin: { replay_of: original.id, callback_url: original.callback_url },
+      origin: { replay_of: original.id, callback_url: original.callback_url, ...tracing.begin(id, {}) },
     };
   }
 }

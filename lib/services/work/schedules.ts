@@ -21,6 +21,7 @@ import type { Logger } from "../../log.ts";
 import { retryStale } from "../../store/errors.ts";
 import type { Store } from "../../store/store.ts";
 import type { FunctionService } from "../functions/functions.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import { newInvocation } from "./submissions.ts";
 import type { Worker } from "./worker.ts";
 
@@ -33,6 +34,7 @@ interface ScheduleDeps {
   readonly store: Pick<Store, "schedules" | "ledger">;
   readonly functions: FunctionService;
   readonly worker: Pick<Worker, "queued">;
+  readonly tracing: Pick<Tracing, "begin">;
   readonly clock: Clock;
   readonly log: Logger;
   /** The shortest time between two runs of a schedule, in milliseconds. */
@@ -218,13 +220,14 @@ export class ScheduleService implements Disposable {
   }
 
   #newRun({ id, function_id, body }: Schedule) {
-    const { functions, clock } = this.#deps;
+    const { functions, clock, tracing } = this.#deps;
+    const run_id = clock.invocationId();
     const submission = {
-      id: clock.invocationId(),
+      id: run_id,
       target: { function: functions.get(function_id), route_id: null, key_id: null },
       body: Buffer.from(JSON.stringify(body ?? null)),
       request_meta: null,
-      origin: { schedule_id: id },
+      origin: { schedule_id: id, ...tracing.begin(run_id, {}) },
     };
     return newInvocation(submission, clock.now());
   }

@@ -1,6 +1,7 @@
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { IdempotentRequest } from "../../domain/calls/idempotency.ts";
 import { timestamp } from "../../domain/types.ts";
+import type { TracePlace } from "../../domain/tracing/trace-context.ts";
 import type { NewInvocation } from "../../store/ledger.ts";
 import { newRecord, type Target } from "../calls/record.ts";
 
@@ -23,7 +24,7 @@ export interface Submission {
 
 /** The origin of an invocation, and the destination of its result. */
 export type Origin = Partial<
-  Pick<Invocation, "parent_id" | "replay_of" | "schedule_id" | "chain_depth" | "callback_url">
+  Pick<Invocation, "parent_id" | "replay_of" | "schedule_id" | "chain_depth" | "callback_url"> & TracePlace
 >;
 
 /** Returns the invocation that a submission becomes, as of `now`. */

@@ -7,6 +7,7 @@ import type { Logger } from "../../log.ts";
 import type { End, Ledger } from "../../store/ledger.ts";
 import type { CallbackService } from "../callbacks/callbacks.ts";
 import type { InvocationEvents } from "../calls/events.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import type { AttemptMaker, Running } from "./attempts.ts";
 import { ContainerExits } from "./container-exits.ts";
 import type { EndJudge } from "./ends.ts";
@@ -28,6 +29,7 @@ interface WorkerDeps {
   readonly ends: EndJudge;
   readonly events: InvocationEvents;
   readonly callbacks: Pick<CallbackService, "wake">;
+  readonly tracing: Pick<Tracing, "ended">;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -310,7 +312,9 @@ export class Worker implements AsyncDisposable {
   }
 
   /** Starts what follows from an end that is written. */
-  #tell({ invocation, deliveries, submissions }: End): void {
+  #tell(end: End): void {
+    const { invocation, deliveries, submissions } = end;
+    this.#deps.tracing.ended(end);
     this.#changed(invocation);
     if (deliveries.length > 0) this.#deps.callbacks.wake();
     for (const submission of submissions) this.queued(submission.invocation);

@@ -189,7 +189,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async takeBack(now: number): Promise<number> {
-    const { work, invocations, deliveries, idempotencyKeys } = this.#tables;
+    const { work, invocations, deliveries, idempotencyKeys, stats } = this.#tables;
     return this.#fast(() => {
       const waits = work.takeBack(now, furthest(now));
       for (const { invocation_id, due } of waits) {
@@ -201,6 +201,7 @@ export class SqliteLedger implements Ledger {
         deliveries.takeBack(now),
         idempotencyKeys.takeBack(now),
         invocations.takeBack(now, furthest(now)),
+        stats.takeBack(now, furthest(now)),
       ];
       return others.reduce((sum, count) => sum + count, waits.length + leases);
     });

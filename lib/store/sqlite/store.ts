@@ -61,6 +61,7 @@ export class SqliteStore implements Store, Disposable {
   readonly history: SqliteHistory;
   readonly audit: Tables["audit"];
   readonly builds: Tables["builds"];
+  readonly stats: Tables["stats"];
   readonly #database: Database;
   readonly #clock: Clock;
 
@@ -79,6 +80,7 @@ export class SqliteStore implements Store, Disposable {
     this.pulledImages = this.tables.pulledImages;
     this.audit = this.tables.audit;
     this.builds = this.tables.builds;
+    this.stats = this.tables.stats;
     this.ledger = new SqliteLedger(database, this.tables, clock);
     this.history = new SqliteHistory(this.tables);
   }

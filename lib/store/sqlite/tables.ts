@@ -3,6 +3,7 @@ import { ConfigurationWriter } from "./configuration-writer.ts";
 import type { Database } from "./database/database.ts";
 import { AuditTable } from "./audit.ts";
 import { BuildTable } from "./builds.ts";
+import { StatsTable } from "./stats/table.ts";
 import { AttemptTable } from "./tables/attempts.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { FunctionTable } from "./tables/functions.ts";
@@ -27,6 +28,7 @@ export function openTables(database: Database, clock: Clock, queueBytes?: number
   const catalogue = openCatalogue(database, clock);
   const { writer, functions } = catalogue;
   const payloads = new PayloadTable(database, queueBytes);
+  const stats = new StatsTable(database);
   return {
     ...catalogue,
     keys: new KeyTable(database, writer, functions),
@@ -35,8 +37,9 @@ export function openTables(database: Database, clock: Clock, queueBytes?: number
     schedules: new ScheduleTable(database, writer),
     settings: new SettingTable(database, writer, clock),
     pulledImages: new PulledImageTable(database, writer, clock),
-    invocations: new InvocationTable(database, payloads),
+    invocations: new InvocationTable(database, payloads, stats),
     payloads,
+    stats,
     audit: new AuditTable(database),
     builds: new BuildTable(database),
     attempts: new AttemptTable(database),

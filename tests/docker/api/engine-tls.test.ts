@@ -54,7 +54,7 @@ beforeAll(async () => {
   image = await fixture("static");
   await source.docker("save", "-o", at("image.tar"), image);
   await runOrThrow([...there, "load", "-i", at("image.tar")]);
-}, 120_000);
+});
 
 afterAll(async () => {
   engine.kill("SIGKILL");
@@ -92,7 +92,7 @@ describe("an engine that is reached by TLS (A5)", () => {
     expect(answers).toEqual([1, 2, 3].map((n) => expect.objectContaining({ n })));
     const large = JSON.stringify({ do: "echo", text: "x".repeat(3_000_000) });
     expect(await (await server.invoke(fn, large)).text()).toHaveLength(large.length);
-  }, 60_000);
+  });
 
   test.each([
     ["an engine that it does not trust", "mistrusting", {}],
@@ -120,7 +120,7 @@ describe("an engine that is reached by TLS (A5)", () => {
     await cp(join(directory, "other.key"), join(directory, "renewed", "key.pem"));
     await Bun.sleep(1_500);
     expect(await isReady()).toBe(true);
-  }, 60_000);
+  });
 
   test("slipway sweep reaches it, too", async () => {
     await using server = await startAs("mine");
@@ -137,7 +137,7 @@ describe("an engine that is reached by TLS (A5)", () => {
     });
     expect(await child.stderr.text()).toContain("0 leftover containers removed");
     expect(await child.exited).toBe(0);
-  }, 60_000);
+  });
 
   test("a key that is not that of the certificate is told at the start", async () => {
     await makeClient("mixed", { ca: "ca", cert: "client" });

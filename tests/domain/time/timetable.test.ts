@@ -125,7 +125,7 @@ describe("every expression, compared with someone who reads the clock minute by 
     }
     // So that a lookup that finds no change is noticed: well over 100 zones change their clocks twice a year.
     expect(windows).toBeGreaterThan(200);
-  }, 60_000);
+  });
 
   test.each([
     ["Pacific/Apia", "2011-12-29T00:00Z"],

@@ -144,4 +144,4 @@ test("a mix of all that takes memory stays under the bound of the manual, and th
   // Not killed: it may be making a container.
   server.kill("SIGTERM");
   expect(await server.exited).toBe(0);
-}, 120_000);
+});

@@ -93,7 +93,7 @@ describe("a build", () => {
     await server.api("DELETE", `/v1/functions/${fn.id}?cascade=true`);
     const kept = (await server.api<BuildPage>("GET", "/v1/builds?name=app&limit=2")).body.data;
     expect(kept.builds).toEqual([second.build, first.build]);
-  }, 60_000);
+  });
 
   test("of the same context gives the same image under the same name", async () => {
     const Dockerfile = echo(unique());
@@ -104,7 +104,7 @@ describe("a build", () => {
     const three = await build(server, { Dockerfile }, { no_cache: "true" });
     expect(three.build.image).not.toBe(one.build.image);
     expect(three.output).not.toContain("Using cache");
-  }, 60_000);
+  });
 
   test("obeys target, build arguments and another Dockerfile, and leaves no stage behind", async () => {
     const text = unique();
@@ -132,7 +132,7 @@ describe("a build", () => {
     const container = (await engine.docker("create", made.image ?? "", "x")).trim();
     expect(await engine.docker("cp", `${container}:/text`, "-")).toContain(`given-${text}`);
     await engine.docker("rm", container);
-  }, 60_000);
+  });
 
   test("that fails names the step, and leaves nothing behind", async () => {
     const images = await allImages(engine.client);
@@ -146,7 +146,7 @@ describe("a build", () => {
     // An image of the test before may still be going; what is in use is tried again after 5 s.
     const more = async () => (await allImages(engine.client)).filter((id) => !images.includes(id));
     expect(await eventually(async () => (await more()).length === 0, 10_000)).toBe(true);
-  }, 60_000);
+  });
 
   test.each([
     ["FROM scratch\nFOO bar", "line 2: unknown instruction: foo"],
@@ -170,7 +170,7 @@ describe("a build", () => {
     expect(expectSuccess(await server.api<Build>("DELETE", `/v1/builds/${id}`))).toMatchObject({ status: "cancelled" });
     expectError(await server.api("DELETE", `/v1/builds/${id}`), { status: 409, reason: "conflict" });
     expect(await left(engine.client, before, 20_000)).toEqual([]);
-  }, 60_000);
+  });
 
   test("is followed from where a reader was cut off", async () => {
     const text = unique();
@@ -181,7 +181,7 @@ describe("a build", () => {
     expect(rest).toContain(JSON.stringify({ text: output.slice(10) }));
     expect(rest.endsWith("event: end\ndata: {}\n\n")).toBe(true);
     expectError(await server.api("GET", "/v1/builds/none/events"), { status: 404, reason: "not_found" });
-  }, 60_000);
+  });
 
   test("may use the images of registries that the server has credentials for", async () => {
     const credentials = { username: "builder", password: "s3cret-passw0rd" };
@@ -195,7 +195,7 @@ describe("a build", () => {
     expect([allowed.build.error, allowed.build.status]).toEqual([null, "succeeded"]);
     expect(allowed.output).not.toContain("s3cret");
     await server.api("DELETE", `/v1/registries/${registry.host}`);
-  }, 60_000);
+  });
 });
 
 describe("the context of a build", () => {
@@ -265,4 +265,4 @@ test("a build that takes longer than it may is ended", async () => {
   expect(late.error).toContain("BUILD_TIMEOUT_MS");
   // Its own server removes what it has left.
   expect(await left(engine.client, before)).toEqual([]);
-}, 60_000);
+});

@@ -53,14 +53,14 @@ describe("a folder without a Dockerfile", () => {
     expect(read).toContain('No Dockerfile: building a script with the template "script"');
     expect(read).toMatch(/Step 1\/[35] : FROM (?:docker\.io\/)?oven\/bun:1/);
     expect(read).toContain('Created the function "hello"');
-  }, 60_000);
+  });
 
   test("with a shell script, and with a package for Bun, too", async () => {
     const shell = await deploy("shell", { "hello.sh": 'echo "hello $(cat)"' });
     expect(await get(shell.url)).toBe("hello \n");
     const bun = await deploy("bun", SAMPLES.bun);
     expect(await get(bun.url)).toBe('{"hello":"world"}\n');
-  }, 60_000);
+  });
 
   test("with pages serves them below its route", async () => {
     const files = { "index.html": "<h1>home</h1>", "sub/index.html": "sub", "a b.css": "p {}", ".env": "SECRET=1" };
@@ -82,7 +82,7 @@ describe("a folder without a Dockerfile", () => {
     const missing = ["none.html", ".env", ".slipway-static.sh", "drafts/x.html", "sub/none/"];
     const found = await Promise.all(missing.map(async (path) => [path, (await fetch(url + path)).status]));
     expect(found).toEqual(missing.map((path) => [path, 404]));
-  }, 60_000);
+  });
 
   test("that no template knows is refused with what to do", async () => {
     expect(await deploy("x", { "notes.md": "x" }).catch(String)).toContain('begin with "slipway new NAME"');
@@ -116,7 +116,7 @@ describe("a folder with a Dockerfile", () => {
       'The path /other leads to the function "made" already: choose another with --route',
     );
     expect(other.url).toBe(`${server.url}/r/other`);
-  }, 120_000);
+  });
 
   test("and the contract http has a route for all paths and methods", async () => {
     const listen = 'mkdir /www && echo page > /www/page.html && exec httpd -f -p "$PORT" -h /www';
@@ -128,7 +128,7 @@ describe("a folder with a Dockerfile", () => {
     // What was asked for is taken as it is.
     const { route: exact } = await deploy("web", { Dockerfile }, { route: "web-page" });
     expect(exact.path).toBe("/web-page");
-  }, 60_000);
+  });
 
   test("whose build fails says which step, and touches no function", async () => {
     const failing = deploy("bad", { Dockerfile: `FROM ${base}\nRUN exit 7` });
@@ -136,7 +136,7 @@ describe("a folder with a Dockerfile", () => {
       /The build failed in step 2 of 2 \(RUN exit 7\): .*\/bin\/sh -c exit 7.* (?:returned a non-zero code|exit code): 7/,
     );
     expect((await server.api("GET", "/v1/functions/bad")).status).toBe(404);
-  }, 60_000);
+  });
 
   test("is no longer built if the person leaves", async () => {
     const leaving = new AbortController();
@@ -151,7 +151,7 @@ describe("a folder with a Dockerfile", () => {
     }
     expect(await going).toBeInstanceOf(Error);
     expect(await eventually(async () => (await latest())?.status === "cancelled", 20_000)).toBe(true);
-  }, 60_000);
+  });
 });
 
 test("an image is deployed as it is", async () => {
@@ -166,4 +166,4 @@ test("an image is deployed as it is", async () => {
   expect(await deployed(server, join(import.meta.dir, "deploy.test.ts")).catch(String)).toContain(
     "is a file: name the folder",
   );
-}, 60_000);
+});

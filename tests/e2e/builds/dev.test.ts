@@ -8,7 +8,7 @@ import { baseImage } from "../../../.ci/engine/base-images.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { ensureProgram } from "../../../.ci/packages.ts";
 import { Person } from "../../cli/support/slipway.ts";
-import { BUSY_TIMEOUT_MS, eventually } from "../../support/pace.ts";
+import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 import { nameStandIns } from "../../support/stand-ins.ts";
 import { left, leftNow, removeBuilt } from "./support/sent-builds.ts";
@@ -29,7 +29,7 @@ beforeAll(async () => {
   held.defer(() => removeBuilt(engine));
   server = held.use(await TestServer.start());
   person = held.use(await Person.arrive({ SLIPWAY_URL: server.url }));
-}, BUSY_TIMEOUT_MS);
+});
 
 afterAll(() => held.disposeAsync());
 
@@ -124,7 +124,7 @@ test("slipway dev at a terminal: the next call answers what was just written, un
   expect(await dev.ended()).toBe(0);
   expect(dev.printed).toContain('Removed the function "hello-dev" and its routes');
   expect([await functions(), await routes()]).toEqual([[], []]);
-}, 120_000);
+});
 
 test("slipway dev builds again after a change in the middle of a build", async () => {
   const Dockerfile = (text: string) =>
@@ -145,7 +145,7 @@ test("slipway dev builds again after a change in the middle of a build", async (
   next.kill("SIGINT");
   expect(await next.ended()).toBe(0);
   expect(await functions()).toEqual([]);
-}, 120_000);
+});
 
 test("slipway dev that is left in the middle of a build cancels it, and leaves no function", async () => {
   await folder("left", { Dockerfile: `FROM ${base}\nRUN echo ${crypto.randomUUID()}\nRUN sleep 600` });
@@ -156,7 +156,7 @@ test("slipway dev that is left in the middle of a build cancels it, and leaves n
   const { builds } = (await server.api<BuildPage>("GET", "/v1/builds?name=left-dev")).body.data;
   expect(builds[0]?.status).toBe("cancelled");
   expect(await functions()).toEqual([]);
-}, 60_000);
+});
 
 test("slipway dev waits for the first file of an empty folder, and touches no function that it has not made", async () => {
   const { write } = await folder("empty", {});
@@ -181,4 +181,4 @@ test("slipway dev waits for the first file of an empty folder, and touches no fu
     code: 2,
     stderr: 'slipway: There is no folder "nowhere"\n',
   });
-}, 60_000);
+});

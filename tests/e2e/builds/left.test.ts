@@ -47,7 +47,7 @@ test("a server that is killed in the middle of a build leaves nothing after its 
   expect(await left(engine.client, before, 30_000)).toEqual([]);
   expect(await eventually(async () => Bun.deepEquals(await allImages(engine.client), images), 30_000)).toBe(true);
   expect(await readdir(directory)).not.toContain("builds");
-}, 120_000);
+});
 
 // Two builds, which share their first step: the containerd image store removes that with the first image.
 test("the image of a build is removed with its last function, and all that it was built on step by step", async () => {
@@ -63,4 +63,4 @@ test("the image of a build is removed with its last function, and all that it wa
   }
   for (const { id } of functions) await server.api("DELETE", `/v1/functions/${id}`);
   expect(await eventually(async () => Bun.deepEquals(await allImages(engine.client), images), 20_000)).toBe(true);
-}, 120_000);
+});

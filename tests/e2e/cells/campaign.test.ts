@@ -49,12 +49,12 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "slipway-cells-"));
   await using server = await start();
   fn = await server.createFunction(image, { isolation: "cell", warm_max: 1, max_concurrency: 1 });
-}, 120_000);
+});
 
 afterAll(async () => {
   await engine[Symbol.asyncDispose]();
   await rm(directory, { recursive: true, force: true });
-}, 30_000);
+});
 
 async function start(): Promise<SpawnedServer> {
   const server = await SpawnedServer.start({ DATA_PATH: directory, DOCKER_HOST: engine.client.host, WARM_MAX: "1" });

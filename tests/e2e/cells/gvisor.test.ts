@@ -26,7 +26,7 @@ beforeAll(async () => {
     settings: { runtimes: { runsc: { path, runtimeArgs: OPTIONS } } },
   });
   await copyImages((await acquireEngine()).client, engine.client, [image]);
-}, 120_000);
+});
 
 afterAll(() => engine.stop());
 
@@ -50,4 +50,4 @@ test("gVisor runs functions in containers, also used ones, and has no cells: a 4
   });
   expectSuccess(await server.api<Function>("PATCH", path, { isolation: "process" }));
   expect((await server.invoke(fn, { do: "exit" })).status).toBe(200);
-}, 60_000);
+});

@@ -13,7 +13,9 @@ export const CALL_MS = Math.min(60_000 * PACE, COLLECTED_TIMEOUT_MS);
 export async function seenWith(server: TestServer, image: string, settings: Partial<Function>): Promise<View> {
   // A busy machine's engine may have missed a ping.
   expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 200)).toBe(true);
-  const fn = await server.createFunction(image, settings);
+  // The networks that functions have unless they name one.
+  const network = settings.sandbox === "strict" ? "none" : "bridge";
+  const fn = await server.createFunction(image, { network, ...settings });
   const view = normal(await probe(server, fn, "look_and_escape"));
   await server.api("DELETE", `/v1/functions/${fn.id}`);
   return view;

@@ -26,7 +26,7 @@ let image: string;
 
 beforeAll(async () => {
   image = await fixture("chaos");
-}, 60_000);
+});
 
 /** The container that the next call runs in, as it says itself. */
 async function container(server: TestServer, fn: Named): Promise<string> {

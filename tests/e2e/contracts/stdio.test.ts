@@ -52,51 +52,47 @@ describe("a function by the contract stdio", () => {
     ["container", 0],
     ["cell", 1],
     ["process", 1],
-  ] as const)(
-    "in a %s answers, is ended and leaves nothing for the next call",
-    async (isolation, warm_max) => {
-      await using own = await TestServer.start({ WARM_MAX: String(warm_max), ...LIMITS });
-      const fn = await own.createFunction(image, {
-        contract: "stdio",
-        entrypoint: ["/bin/sh", "-c"],
-        command: ['read -r line; eval "$line"'],
-        network: "none",
-        isolation,
-        warm_max,
-      });
-      const run = (line: string, rest: Uint8Array = new Uint8Array(0), init: RequestInit = {}) =>
-        own.invoke(fn, Buffer.concat([Buffer.from(`${line}\n`), rest]), init);
-      for (const length of [0, 1, 65_536, 6 * MIB]) {
-        const answer = await run("exec cat", long.subarray(0, length));
-        expect(answer.status).toBe(200);
-        expect(Buffer.compare(Buffer.from(await answer.arrayBuffer()), long.subarray(0, length))).toBe(0);
-        const record = await own.invocation(answer.headers.get("x-request-id") ?? "");
-        expect(record).toMatchObject({ contract: "stdio", request_bytes: length + 9, response_bytes: length });
-      }
-      for (const [line, status, said] of ANSWERS) {
-        const answer = await run(line);
-        const text = await answer.text();
-        const shown = status === 502 ? (JSON.parse(text) as { reason: string }).reason : text; // an envelope
-        expect([line, answer.status, shown]).toEqual([line, status, said]);
-      }
-      // A long body that nobody reads, and then a call that sees only its own.
-      expect(await (await run("echo unread", long)).text()).toBe("unread\n");
-      expect((await (await run("wc -c", Buffer.from("12345"))).text()).trim()).toBe("5");
-      const gone = new AbortController();
-      const call = run("exec sleep 60", long, { signal: gone.signal }).catch(() => undefined);
-      const busy = async () => (await own.api<FunctionWithPool>("GET", `/v1/functions/${fn.id}`)).body.data.pool.busy;
-      await eventually(async () => (await busy()) === 1);
-      gone.abort();
-      await call;
-      const list = `/v1/invocations?function_id=${fn.id}&status=cancelled`;
-      await eventually(async () => (await own.api<InvocationPage>("GET", list)).body.data.invocations.length === 1);
-      await own.api("PATCH", `/v1/functions/${fn.id}`, { timeout_ms: 500 });
-      for (const line of ["exec sleep 60", "cat > /dev/null; exec yes >&2"]) {
-        expect(await (await run(line, long)).json()).toMatchObject({ reason: "function_timeout" });
-      }
-    },
-    120_000,
-  );
+  ] as const)("in a %s answers, is ended and leaves nothing for the next call", async (isolation, warm_max) => {
+    await using own = await TestServer.start({ WARM_MAX: String(warm_max), ...LIMITS });
+    const fn = await own.createFunction(image, {
+      contract: "stdio",
+      entrypoint: ["/bin/sh", "-c"],
+      command: ['read -r line; eval "$line"'],
+      network: "none",
+      isolation,
+      warm_max,
+    });
+    const run = (line: string, rest: Uint8Array = new Uint8Array(0), init: RequestInit = {}) =>
+      own.invoke(fn, Buffer.concat([Buffer.from(`${line}\n`), rest]), init);
+    for (const length of [0, 1, 65_536, 6 * MIB]) {
+      const answer = await run("exec cat", long.subarray(0, length));
+      expect(answer.status).toBe(200);
+      expect(Buffer.compare(Buffer.from(await answer.arrayBuffer()), long.subarray(0, length))).toBe(0);
+      const record = await own.invocation(answer.headers.get("x-request-id") ?? "");
+      expect(record).toMatchObject({ contract: "stdio", request_bytes: length + 9, response_bytes: length });
+    }
+    for (const [line, status, said] of ANSWERS) {
+      const answer = await run(line);
+      const text = await answer.text();
+      const shown = status === 502 ? (JSON.parse(text) as { reason: string }).reason : text; // an envelope
+      expect([line, answer.status, shown]).toEqual([line, status, said]);
+    }
+    // A long body that nobody reads, and then a call that sees only its own.
+    expect(await (await run("echo unread", long)).text()).toBe("unread\n");
+    expect((await (await run("wc -c", Buffer.from("12345"))).text()).trim()).toBe("5");
+    const gone = new AbortController();
+    const call = run("exec sleep 60", long, { signal: gone.signal }).catch(() => undefined);
+    const busy = async () => (await own.api<FunctionWithPool>("GET", `/v1/functions/${fn.id}`)).body.data.pool.busy;
+    await eventually(async () => (await busy()) === 1);
+    gone.abort();
+    await call;
+    const list = `/v1/invocations?function_id=${fn.id}&status=cancelled`;
+    await eventually(async () => (await own.api<InvocationPage>("GET", list)).body.data.invocations.length === 1);
+    await own.api("PATCH", `/v1/functions/${fn.id}`, { timeout_ms: 500 });
+    for (const line of ["exec sleep 60", "cat > /dev/null; exec yes >&2"]) {
+      expect(await (await run(line, long)).json()).toMatchObject({ reason: "function_timeout" });
+    }
+  });
 
   test("keeps its log apart from its answer", async () => {
     const fn = await script("echo working >&2; echo answer; echo finished >&2");
@@ -263,7 +259,7 @@ describe("a CGI program", () => {
       const shown = status === 502 ? (JSON.parse(body) as { message: string }).message : body; // an envelope
       expect([what, answer.status, shown]).toEqual([what, status, expect.stringContaining(said)]);
     }
-  }, 60_000);
+  });
 });
 
 describe("the setting contract", () => {

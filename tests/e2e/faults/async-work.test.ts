@@ -98,7 +98,7 @@ test("a server killed around its 202 has stored a submission completely or not a
   expect(queued.invocations).toHaveLength(12);
   for (const { id } of queued.invocations)
     await data(await fetch(`${server.url}/v1/invocations/${id}/cancel`, { method: "POST" }), 200);
-}, 60_000);
+});
 
 test("SIGTERM lets attempts end within the grace period; others are lost, and the next server repeats them", async () => {
   let short: Invocation;
@@ -116,7 +116,7 @@ test("SIGTERM lets attempts end within the grace period; others are lost, and th
   expect(await ended(server, short.id)).toMatchObject({ status: "succeeded", attempts: 1 });
   expect(await ended(server, long.id)).toMatchObject({ status: "succeeded", attempts: 2 });
   expect(await attemptsOf(server, long.id)).toEqual(["1 lost", "2 succeeded"]);
-}, 60_000);
+});
 
 test("a full disk: submissions get 507, nothing is half written, and they work again when there is space", async () => {
   using scratch = scratchDirectory();

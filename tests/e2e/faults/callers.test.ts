@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
 import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
@@ -6,7 +6,7 @@ import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { BUSY_TIMEOUT_MS, eventually, expectWithin, slowdown } from "../../support/pace.ts";
+import { eventually, expectWithin, slowdown } from "../../support/pace.ts";
 import { expectProblem, watchHealth } from "./support/invariants.ts";
 
 /** The time within which the function must be killed and its container gone. */
@@ -18,8 +18,6 @@ let engine: Engine;
 let proxy: EngineProxy;
 let server: TestServer;
 let image: string;
-
-setDefaultTimeout(BUSY_TIMEOUT_MS);
 
 beforeAll(async () => {
   engine = await acquireEngine();

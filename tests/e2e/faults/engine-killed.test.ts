@@ -28,7 +28,7 @@ beforeAll(async () => {
   fn = await server.createFunction(image);
   // The first container of a new engine can take longer than the engine's time-out.
   expect(await eventually(async () => (await server.invoke(fn)).status === 200, 30_000)).toBe(true);
-}, 60_000);
+});
 
 afterEach(async () => {
   // The readiness may be of a second ago.
@@ -41,7 +41,7 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
   await proxy[Symbol.asyncDispose]();
   await engine[Symbol.asyncDispose]();
-}, 30_000);
+});
 
 async function running(count: number): Promise<boolean> {
   return (await (await fetch(`${server.url}/metrics`)).text()).includes(`{state="busy"} ${count}\n`);
@@ -87,7 +87,7 @@ test("a killed engine costs full pools their instances; when it is back they ref
   await filled();
   expect(await eventually(async () => (await ownedContainers(engine.client)).length === 6)).toBe(true);
   for (const name of await ownedContainers(engine.client)) expect(before).not.toContain(name);
-}, 60_000);
+});
 
 test("an engine that hangs gives new calls 503 within the engine timeout and running calls 504 at their own", async () => {
   await using _health = watchHealth(server.url);

@@ -4,7 +4,7 @@ import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy, type Fault } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
-import { BUSY_TIMEOUT_MS, eventually, expectWithin, slowdown } from "../../support/pace.ts";
+import { eventually, expectWithin, slowdown } from "../../support/pace.ts";
 import { containersOf } from "../pool/pools.ts";
 import { expectProblem, watchHealth } from "./support/invariants.ts";
 
@@ -105,17 +105,13 @@ describe("a call whose n-th engine request fails is answered, and the next one w
     ["cut in the body of the reply", { cut: 240 }],
     ["hang", "hang"],
     ["done and no reply", "stall"],
-  ])(
-    "%s",
-    async (_, fault) => {
-      await using watched = new AsyncDisposableStack();
-      for (const url of urls) watched.use(watchHealth(url));
-      // create, attach, start
-      expect(await failEach(fault, places)).toBeGreaterThanOrEqual(3);
-      expect(await containersLeft()).toEqual([]);
-    },
-    BUSY_TIMEOUT_MS,
-  );
+  ])("%s", async (_, fault) => {
+    await using watched = new AsyncDisposableStack();
+    for (const url of urls) watched.use(watchHealth(url));
+    // create, attach, start
+    expect(await failEach(fault, places)).toBeGreaterThanOrEqual(3);
+    expect(await containersLeft()).toEqual([]);
+  });
 });
 
 describe("the first call of a server, with the gate volume empty, whose n-th engine request fails", () => {
@@ -131,36 +127,32 @@ describe("the first call of a server, with the gate volume empty, whose n-th eng
     await engine.docker("volume", "rm", "-f", ...volumes);
   });
 
-  test.each<Fault>(["reset", "lose"])(
-    "%s",
-    async (fault) => {
-      const image = await fixture("static");
-      let server: TestServer | undefined;
-      let fn: Pick<Function, "id"> = { id: "" };
-      const prepare = async () => {
-        await server?.[Symbol.asyncDispose]();
-        const volume = `slipway-test-${crypto.randomUUID()}`;
-        volumes.push(volume);
-        proxy.change("pass");
-        server = await TestServer.start({
-          DOCKER_HOST: proxy.host,
-          CONTEXT_NAME: volume,
-          ENGINE_TIMEOUT_MS: String(engineTimeoutMs),
-        });
-        await connected(server);
-        fn = await server.createFunction(image);
-      };
-      const call = async () => {
-        if (server === undefined) throw new Error("there is no server");
-        return server.invoke(fn, { do: "echo" });
-      };
-      try {
-        // info, the helper's create, stat and unpack, create, attach, start, and the concurrent removal of the helper
-        expect(await failEach(fault, [{ proxy, call, prepare, left: containersLeft }])).toBeGreaterThanOrEqual(8);
-      } finally {
-        await server?.[Symbol.asyncDispose]();
-      }
-    },
-    BUSY_TIMEOUT_MS,
-  );
+  test.each<Fault>(["reset", "lose"])("%s", async (fault) => {
+    const image = await fixture("static");
+    let server: TestServer | undefined;
+    let fn: Pick<Function, "id"> = { id: "" };
+    const prepare = async () => {
+      await server?.[Symbol.asyncDispose]();
+      const volume = `slipway-test-${crypto.randomUUID()}`;
+      volumes.push(volume);
+      proxy.change("pass");
+      server = await TestServer.start({
+        DOCKER_HOST: proxy.host,
+        CONTEXT_NAME: volume,
+        ENGINE_TIMEOUT_MS: String(engineTimeoutMs),
+      });
+      await connected(server);
+      fn = await server.createFunction(image);
+    };
+    const call = async () => {
+      if (server === undefined) throw new Error("there is no server");
+      return server.invoke(fn, { do: "echo" });
+    };
+    try {
+      // info, the helper's create, stat and unpack, create, attach, start, and the concurrent removal of the helper
+      expect(await failEach(fault, [{ proxy, call, prepare, left: containersLeft }])).toBeGreaterThanOrEqual(8);
+    } finally {
+      await server?.[Symbol.asyncDispose]();
+    }
+  });
 });

@@ -45,13 +45,13 @@ beforeAll(async () => {
     await server.createFunction(image, { retry, share_network: true }),
     await server.createFunction(image, { retry, max_calls: 0, timeout_ms: 300, warm_max: 1 }),
   );
-}, 120_000);
+});
 
 afterAll(async () => {
   diary[Symbol.dispose]();
   await engine[Symbol.asyncDispose]();
   await rm(directory, { recursive: true, force: true });
-}, 30_000);
+});
 
 function start(): Promise<SpawnedServer> {
   return SpawnedServer.start({

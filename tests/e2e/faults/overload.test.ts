@@ -96,4 +96,4 @@ test(`${CALLS} calls at once on ${INSTANCES} instances: those beyond the queue g
   expect(await containersLeft(10_000)).toEqual([]);
   expect((await server.invoke(fn, {})).status).toBe(200);
   expect(await eventually(() => descriptorsOf(server.pid) <= before + 5)).toBe(true);
-}, 60_000);
+});

@@ -1,13 +1,11 @@
-import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft } from "../../support/server.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
-import { BUSY_TIMEOUT_MS, eventually, expectWithin, slowdown } from "../../support/pace.ts";
+import { eventually, expectWithin, slowdown } from "../../support/pace.ts";
 import { expectProblem } from "./support/invariants.ts";
-
-setDefaultTimeout(BUSY_TIMEOUT_MS);
 
 afterEach(async () => {
   expect(await containersLeft()).toEqual([]);

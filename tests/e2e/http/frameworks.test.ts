@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { ChangedFunction, Function } from "../../../lib/domain/functions/functions.ts";
 import { fixture, type FixtureName } from "../../support/images.ts";
-import { BUSY_TIMEOUT_MS, eventually } from "../../support/pace.ts";
+import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 import { containersBecome, full, timingOf } from "../pool/pools.ts";
 
@@ -165,23 +165,19 @@ test("Flask under gunicorn reads forms and bodies of unknown length, and answers
   expect([gone.status, await gone.text()]).toEqual([410, expect.stringContaining("It was here yesterday")]);
 });
 
-test(
-  "com.sun.net.httpserver, which boots slowly, has booted before its call",
-  async () => {
-    const { id, ...fn } = await server.createFunction(await fixture("java-server"), { network: "none", warm_max: 1 });
-    expect(fn).toMatchObject({ contract: "http", contract_reason: "exposed_port", port: 8000, port_reason: "exposed" });
-    await full(server, { id }, 1);
-    const answer = await server.invoke({ id }, "größe");
-    expect([answer.status, await answer.text()]).toEqual([200, "1 / GRÖSSE"]);
-    expect(timingOf(answer).how).toBe("warm");
-    const record = await server.invocation(answer.headers.get("x-request-id") ?? "");
-    expect(record).toMatchObject({ start: "warm", boot_ms: expect.any(Number) });
-    // The next one is booting, and is not waited for.
-    expect((await server.api("DELETE", `/v1/functions/${id}`)).status).toBe(200);
-    await containersBecome(0, { id });
-  },
-  BUSY_TIMEOUT_MS,
-);
+test("com.sun.net.httpserver, which boots slowly, has booted before its call", async () => {
+  const { id, ...fn } = await server.createFunction(await fixture("java-server"), { network: "none", warm_max: 1 });
+  expect(fn).toMatchObject({ contract: "http", contract_reason: "exposed_port", port: 8000, port_reason: "exposed" });
+  await full(server, { id }, 1);
+  const answer = await server.invoke({ id }, "größe");
+  expect([answer.status, await answer.text()]).toEqual([200, "1 / GRÖSSE"]);
+  expect(timingOf(answer).how).toBe("warm");
+  const record = await server.invocation(answer.headers.get("x-request-id") ?? "");
+  expect(record).toMatchObject({ start: "warm", boot_ms: expect.any(Number) });
+  // The next one is booting, and is not waited for.
+  expect((await server.api("DELETE", `/v1/functions/${id}`)).status).toBe(200);
+  await containersBecome(0, { id });
+});
 
 test("ws says back text and bytes, and the subprotocol and the code of the client pass", async () => {
   const socket = new WebSocket(`${server.url.replace("http", "ws")}/r/ws-echo/chat?room=1`, ["v1", "v2"]);

@@ -65,4 +65,4 @@ test("a hostile server costs its own call alone: others that its instance serves
   }
   const late = await ask("HTTP/1.1 200 OK\r\nX: ", "wait");
   expect([late.status, await reasonOf(late)]).toEqual([504, "function_timeout"]);
-}, 60_000);
+});

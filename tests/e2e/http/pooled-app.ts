@@ -46,7 +46,7 @@ export interface Registered extends Function {
 /** Registers the app as a function of the contract `http`; it is deleted at the end, and nothing of it is left. */
 export async function register(server: TestServer, settings: object = {}): Promise<Registered & AsyncDisposable> {
   const command = ["bun", "-e", APP];
-  const body = { image: await fixture("bun"), contract: "http", command, ...settings };
+  const body = { image: await fixture("bun"), contract: "http", network: "none", command, ...settings };
   const { status, body: reply } = await server.api<Registered>("POST", "/v1/functions", body);
   expect([status, reply.message]).toEqual([201, expect.any(String)]);
   return Object.assign(reply.data, {

@@ -8,7 +8,6 @@ import { version } from "../../../package.json" with { type: "json" };
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
 import { runOrThrow } from "../../../.ci/packages.ts";
-import { BUSY_TIMEOUT_MS } from "../../support/pace.ts";
 
 const HERE: Architecture = process.arch === "arm64" ? "arm64" : "x64";
 const OTHER: Architecture = HERE === "x64" ? "arm64" : "x64";
@@ -22,7 +21,7 @@ let directory: string;
 beforeAll(async () => {
   binary = await build(HERE);
   directory = await mkdtemp(join(tmpdir(), "slipway-binary-"));
-}, BUSY_TIMEOUT_MS);
+});
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
 

@@ -111,7 +111,7 @@ test("gate with cells answers FAILED frames to noise or waits for more, starts n
     }),
     { numRuns: 4 },
   );
-}, 60_000);
+});
 
 test.each<readonly [string, readonly string[], RegExp]>([
   ["may not make namespaces", [], /^the gate cannot set up new namespaces \(Operation not permitted\)$/],

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { ensureProgram } from "../../../.ci/packages.ts";
-import { BUSY_TIMEOUT_MS } from "../../support/pace.ts";
 import { scratch, type Scratch } from "../support/gate-process.ts";
 
 /** The numbers of `AUDIT_ARCH_*` (linux/audit.h). */
@@ -267,15 +266,11 @@ test.each<readonly [string, bigint, string]>([
   }
 });
 
-test(
-  "a gate that is compiled for arm64 has the same filters, and uses that of arm64",
-  async () => {
-    const emulator = process.arch === "arm64" ? [] : [await ensureProgram("qemu-aarch64", ["qemu-user"])];
-    const compiler = process.arch === "arm64" ? "gcc" : "aarch64-linux-gnu-gcc";
-    const there = await printed([...emulator, await compiled(compiler, "print-arm64")]);
-    for (const machine of ["x64", "arm64"]) expect(there.get(machine)).toEqual(programs.get(machine) ?? []);
-    expect(there.get("own")).toEqual(programs.get("arm64") ?? []);
-    expect(programs.get("own")).toEqual(programs.get(process.arch) ?? []);
-  },
-  BUSY_TIMEOUT_MS,
-); // it may have to install the emulator
+test("a gate that is compiled for arm64 has the same filters, and uses that of arm64", async () => {
+  const emulator = process.arch === "arm64" ? [] : [await ensureProgram("qemu-aarch64", ["qemu-user"])];
+  const compiler = process.arch === "arm64" ? "gcc" : "aarch64-linux-gnu-gcc";
+  const there = await printed([...emulator, await compiled(compiler, "print-arm64")]);
+  for (const machine of ["x64", "arm64"]) expect(there.get(machine)).toEqual(programs.get(machine) ?? []);
+  expect(there.get("own")).toEqual(programs.get("arm64") ?? []);
+  expect(programs.get("own")).toEqual(programs.get(process.arch) ?? []);
+}); // it may have to install the emulator

@@ -152,6 +152,10 @@ describe("GET /v1/invocations/:id", () => {
       callback_url: null,
       key_id: null,
       undelivered: null,
+      trace_id: null,
+      parent_span_id: null,
+      trace_flags: null,
+      tracestate: null,
       created_at: expect.stringMatching(/Z$/),
       finished_at: expect.stringMatching(/Z$/),
     });

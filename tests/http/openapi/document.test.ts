@@ -74,6 +74,7 @@ const SURFACE = [
   "GET /v1/secrets/{name}",
   "PUT /v1/secrets/{name}",
   "DELETE /v1/secrets/{name}",
+  "GET /v1/stats",
 ];
 
 let server: TestServer;

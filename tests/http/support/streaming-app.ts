@@ -20,6 +20,7 @@ import { Recorder } from "../../../lib/services/calls/recorder.ts";
 import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { BARE_OUTCOME } from "../../services/support/outcomes.ts";
 import { listeningLog, newStore, someFunction } from "../../store/sqlite/support/stores.ts";
+import { NO_TRACING } from "../../services/support/no-tracing.ts";
 
 /** What a server of the contract `http` does with a call: what it answers, once it does. */
 export type Behaviour = (call: Call) => Promise<FunctionResponse> | FunctionResponse;
@@ -74,6 +75,7 @@ export class StreamingApp implements AsyncDisposable {
       log,
       metrics,
       events: new InvocationEvents(),
+      tracing: NO_TRACING,
     });
     const server = () => this.#server;
     const { watch, unwatch } = watching(server, timeouts);

@@ -17,7 +17,6 @@ const LIMITS = { MAX_RESPONSE_BYTES: "16MiB" };
 const STALL_MS = 4_000;
 /** Bun closes an idle connection after 1 to 5 s. */
 const TIMES = { KEEP_ALIVE_MS: "1s", STALL_TIMEOUT_MS: String(STALL_MS) };
-const TEST_TIMEOUT_MS = 60_000;
 
 let server: TestServer;
 
@@ -179,61 +178,49 @@ describe.each([
   /** Each test has a key of its own. */
   const newReader = (name: string) => new Reader(server.url, key && `${key}-${name}`);
 
-  test.concurrent(
-    "gets it whole, however slow it is, as long as it reads",
-    async () => {
-      const reader = newReader("slow");
-      await reader.id;
-      // 20 KB/s, far longer than a connection may be idle and longer than the stall time.
-      for (let second = 0; second < 7; second++) {
-        await reader.readSome(20_000);
-        await Bun.sleep(1_000);
-      }
-      expect(reader.bytes).toBeLessThan(ANSWER_BYTES / 2);
-      reader.read();
-      expect(await eventually(() => reader.isWhole)).toBe(true);
-      expect(await recordOf(reader)).toEqual({
-        status: "succeeded",
-        response_bytes: ANSWER_BYTES,
-        undelivered: null,
-      });
-      // It counts as idle from now on.
-      await reader.closed;
-    },
-    TEST_TIMEOUT_MS,
-  );
+  test.concurrent("gets it whole, however slow it is, as long as it reads", async () => {
+    const reader = newReader("slow");
+    await reader.id;
+    // 20 KB/s, far longer than a connection may be idle and longer than the stall time.
+    for (let second = 0; second < 7; second++) {
+      await reader.readSome(20_000);
+      await Bun.sleep(1_000);
+    }
+    expect(reader.bytes).toBeLessThan(ANSWER_BYTES / 2);
+    reader.read();
+    expect(await eventually(() => reader.isWhole)).toBe(true);
+    expect(await recordOf(reader)).toEqual({
+      status: "succeeded",
+      response_bytes: ANSWER_BYTES,
+      undelivered: null,
+    });
+    // It counts as idle from now on.
+    await reader.closed;
+  });
 
-  test.concurrent(
-    "is given up when it takes nothing for the stall time, and the record says so",
-    async () => {
-      const reader = newReader("stalled");
-      await reader.id;
-      const began = performance.now();
-      const isNoted = async () => (await server.invocation(await reader.id)).undelivered !== null;
-      expect(await eventually(isNoted, STALL_MS + 10_000)).toBe(true);
-      const took = performance.now() - began;
-      expect(took).toBeGreaterThan(STALL_MS - 1_000);
-      await expectWithin(took, STALL_MS + 8_000);
-      expect(await recordOf(reader)).toMatchObject({ status: "succeeded", undelivered: "client_stalled" });
-      reader.read();
-      await reader.closed;
-      expect(reader.isWhole).toBe(false);
-    },
-    TEST_TIMEOUT_MS,
-  );
+  test.concurrent("is given up when it takes nothing for the stall time, and the record says so", async () => {
+    const reader = newReader("stalled");
+    await reader.id;
+    const began = performance.now();
+    const isNoted = async () => (await server.invocation(await reader.id)).undelivered !== null;
+    expect(await eventually(isNoted, STALL_MS + 10_000)).toBe(true);
+    const took = performance.now() - began;
+    expect(took).toBeGreaterThan(STALL_MS - 1_000);
+    await expectWithin(took, STALL_MS + 8_000);
+    expect(await recordOf(reader)).toMatchObject({ status: "succeeded", undelivered: "client_stalled" });
+    reader.read();
+    await reader.closed;
+    expect(reader.isWhole).toBe(false);
+  });
 
-  test.concurrent(
-    "who leaves in the middle is in the record",
-    async () => {
-      const reader = newReader("leaves");
-      await reader.id;
-      await reader.readSome(500_000);
-      reader.leave();
-      expect(await eventually(async () => (await server.invocation(await reader.id)).undelivered !== null)).toBe(true);
-      expect(await recordOf(reader)).toMatchObject({ status: "succeeded", undelivered: "client_closed" });
-    },
-    TEST_TIMEOUT_MS,
-  );
+  test.concurrent("who leaves in the middle is in the record", async () => {
+    const reader = newReader("leaves");
+    await reader.id;
+    await reader.readSome(500_000);
+    reader.leave();
+    expect(await eventually(async () => (await server.invocation(await reader.id)).undelivered !== null)).toBe(true);
+    expect(await recordOf(reader)).toMatchObject({ status: "succeeded", undelivered: "client_closed" });
+  });
 });
 
 describe("a server that stops", () => {
@@ -243,23 +230,19 @@ describe("a server that stops", () => {
   });
   afterAll(() => rm(directory, { recursive: true }));
 
-  test(
-    "waits for the readers of answers within its grace, and then says that they did not get them",
-    async () => {
-      const stopped = await TestServer.start({ DATA_PATH: directory, ...LIMITS });
-      await stopped.createFunction(await fixture("static"), { name: "big" });
-      const [slow, stalled] = [new Reader(stopped.url), new Reader(stopped.url)];
-      const ids = await Promise.all([slow.id, stalled.id]);
-      const stopping = stopped.stop(5_000);
-      // Longer than a server waits for its last small answers.
-      await Bun.sleep(2_000);
-      slow.read();
-      expect(await eventually(() => slow.isWhole, 2_500)).toBe(true);
-      await stopping;
-      await using next = await TestServer.start({ DATA_PATH: directory });
-      const records = await Promise.all(ids.map((id) => next.invocation(id)));
-      expect(records.map(({ undelivered }) => undelivered)).toEqual([null, "shutting_down"]);
-    },
-    TEST_TIMEOUT_MS,
-  );
+  test("waits for the readers of answers within its grace, and then says that they did not get them", async () => {
+    const stopped = await TestServer.start({ DATA_PATH: directory, ...LIMITS });
+    await stopped.createFunction(await fixture("static"), { name: "big" });
+    const [slow, stalled] = [new Reader(stopped.url), new Reader(stopped.url)];
+    const ids = await Promise.all([slow.id, stalled.id]);
+    const stopping = stopped.stop(5_000);
+    // Longer than a server waits for its last small answers.
+    await Bun.sleep(2_000);
+    slow.read();
+    expect(await eventually(() => slow.isWhole, 2_500)).toBe(true);
+    await stopping;
+    await using next = await TestServer.start({ DATA_PATH: directory });
+    const records = await Promise.all(ids.map((id) => next.invocation(id)));
+    expect(records.map(({ undelivered }) => undelivered)).toEqual([null, "shutting_down"]);
+  });
 });

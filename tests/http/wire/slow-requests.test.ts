@@ -19,7 +19,6 @@ const IDLE_MS = 10_000;
 /** Bun always waits 10 s for the headers of a request. */
 const HEADERS_MS = 18_000;
 const BODY_MS = 6_000;
-const TEST_TIMEOUT_MS = 30_000;
 
 let directory: string;
 let server: Server;
@@ -79,30 +78,22 @@ describe("a slow connection", () => {
     ["stops in its headers", "GET /healthz HTTP/1.1\r\nHost: loc", undefined],
     ["drips a header", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ", "x"],
     ["drips headers", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n", "X: x\r\n"],
-  ])(
-    "is closed when it %s",
-    async (_name, first, piece) => {
-      const { text, ms } = await slowly(first, piece);
-      expect(text).toBe("");
-      await expectWithin(ms, HEADERS_MS);
-    },
-    TEST_TIMEOUT_MS,
-  );
+  ])("is closed when it %s", async (_name, first, piece) => {
+    const { text, ms } = await slowly(first, piece);
+    expect(text).toBe("");
+    await expectWithin(ms, HEADERS_MS);
+  });
 
   test.concurrent.each<readonly [string, string]>([
     ["after a GET", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"],
     ["after a POST with a body", `${post("/v1/routes", "Content-Length: 2")}{}`],
     ["after a call", `${post("/r/none", "Content-Length: 2")}{}`],
     ["after a refusal", post("/v1/routes", "Content-Length: 100000000")],
-  ])(
-    "is closed when it is idle %s",
-    async (_name, request) => {
-      const { text, ms } = await slowly(request);
-      expect(text).toStartWith("HTTP/1.1 ");
-      await expectWithin(ms, IDLE_MS);
-    },
-    TEST_TIMEOUT_MS,
-  );
+  ])("is closed when it is idle %s", async (_name, request) => {
+    const { text, ms } = await slowly(request);
+    expect(text).toStartWith("HTTP/1.1 ");
+    await expectWithin(ms, IDLE_MS);
+  });
 
   // D2
   const late = "did not arrive within 6 s: send it faster";
@@ -120,24 +111,20 @@ describe("a slow connection", () => {
       undefined,
       "stopped arriving for 6 s: send it again, without such a pause",
     ],
-  ])(
-    "gets a 408 when it %s",
-    async (_name, first, piece, problem) => {
-      const { text, ms } = await slowly(first, piece);
-      const { status, headers, text: body } = parseReply(text);
-      expect(status).toBe(408);
-      expect(JSON.parse(body)).toEqual({
-        success: false,
-        message: `The request body ${problem}`,
-        data: null,
-        reason: "request_timeout",
-        request_id: headers.get("x-request-id"),
-      });
-      expect(ms).toBeGreaterThan(BODY_MS - 1);
-      await expectWithin(ms, BODY_MS + 2_000);
-    },
-    TEST_TIMEOUT_MS,
-  );
+  ])("gets a 408 when it %s", async (_name, first, piece, problem) => {
+    const { text, ms } = await slowly(first, piece);
+    const { status, headers, text: body } = parseReply(text);
+    expect(status).toBe(408);
+    expect(JSON.parse(body)).toEqual({
+      success: false,
+      message: `The request body ${problem}`,
+      data: null,
+      reason: "request_timeout",
+      request_id: headers.get("x-request-id"),
+    });
+    expect(ms).toBeGreaterThan(BODY_MS - 1);
+    await expectWithin(ms, BODY_MS + 2_000);
+  });
 
   // D2
   test.concurrent.each<readonly [string, string, (piece: string) => string, string]>([
@@ -162,59 +149,46 @@ describe("a slow connection", () => {
       expect(performance.now() - began).toBeGreaterThan(BODY_MS);
       socket.destroy();
     },
-    TEST_TIMEOUT_MS,
   );
 
   // D3
-  test.concurrent(
-    "stays open for KEEP_ALIVE_MS after an answer",
-    async () => {
-      await using patient = await TestServer.start({
-        KEEP_ALIVE_MS: "14s",
-        DOCKER_HOST: "unix:///nowhere/docker.sock",
-      });
-      const { ms } = await slowly("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", undefined, patient.url);
-      expect(ms).toBeGreaterThan(14_000);
-      await expectWithin(ms, 24_000);
-    },
-    TEST_TIMEOUT_MS,
-  );
+  test.concurrent("stays open for KEEP_ALIVE_MS after an answer", async () => {
+    await using patient = await TestServer.start({
+      KEEP_ALIVE_MS: "14s",
+      DOCKER_HOST: "unix:///nowhere/docker.sock",
+    });
+    const { ms } = await slowly("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", undefined, patient.url);
+    expect(ms).toBeGreaterThan(14_000);
+    await expectWithin(ms, 24_000);
+  });
 
-  test.concurrent(
-    "is served when its body takes longer than the idle timeout, but arrives in time",
-    async () => {
-      const { promise, resolve, reject } = Promise.withResolvers<string>();
-      const socket = open();
-      socket.on("data", (chunk: Buffer) => resolve(chunk.toString()));
-      socket.on("close", () => reject(new Error("closed without an answer")));
-      const body = JSON.stringify({ path: "no" });
-      socket.write(post("/v1/routes", `Content-Length: ${body.length}`));
-      const pieces = body.split("");
-      const every = (BODY_MS - 1_000) / pieces.length;
-      const drip = setInterval(() => {
-        const piece = pieces.shift();
-        if (piece === undefined) clearInterval(drip);
-        else socket.write(piece);
-      }, every);
-      expect(await promise).toStartWith("HTTP/1.1 400 ");
-      socket.destroy();
-    },
-    TEST_TIMEOUT_MS,
-  );
+  test.concurrent("is served when its body takes longer than the idle timeout, but arrives in time", async () => {
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const socket = open();
+    socket.on("data", (chunk: Buffer) => resolve(chunk.toString()));
+    socket.on("close", () => reject(new Error("closed without an answer")));
+    const body = JSON.stringify({ path: "no" });
+    socket.write(post("/v1/routes", `Content-Length: ${body.length}`));
+    const pieces = body.split("");
+    const every = (BODY_MS - 1_000) / pieces.length;
+    const drip = setInterval(() => {
+      const piece = pieces.shift();
+      if (piece === undefined) clearInterval(drip);
+      else socket.write(piece);
+    }, every);
+    expect(await promise).toStartWith("HTTP/1.1 400 ");
+    socket.destroy();
+  });
 });
 
 // Not at the same time as the others: they would wait for its container to be gone.
-test(
-  "a call that takes longer than the idle timeout is answered",
-  async () => {
-    const response = await fetch(`${server.url}/v1/functions/slow/invoke`, {
-      method: "POST",
-      body: JSON.stringify({ do: "sleep", ms: 5_000 }),
-    });
-    expect(response.status).toBe(200);
-  },
-  TEST_TIMEOUT_MS,
-);
+test("a call that takes longer than the idle timeout is answered", async () => {
+  const response = await fetch(`${server.url}/v1/functions/slow/invoke`, {
+    method: "POST",
+    body: JSON.stringify({ do: "sleep", ms: 5_000 }),
+  });
+  expect(response.status).toBe(200);
+});
 
 test.each(["/v1/functions/slow/invoke", "/v1/routes"])(
   "a client that goes away in the middle of the body of POST %s is not an error of the server",

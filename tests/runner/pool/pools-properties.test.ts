@@ -229,7 +229,7 @@ test("Pools stay within their limits, serve every call in the end and leave noth
     }),
     { numRuns: 150 },
   );
-}, 30_000);
+});
 
 function pick<T>(from: readonly T[], value: number): T | undefined {
   return from[value % Math.max(1, from.length)];

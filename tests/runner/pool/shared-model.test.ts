@@ -297,4 +297,4 @@ test("Pools of instances that serve several calls at once give each no more than
     }),
     { numRuns: 200 },
   );
-}, 30_000);
+});

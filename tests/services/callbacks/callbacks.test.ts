@@ -18,6 +18,7 @@ import {
   scratchDirectory,
   someInvocation,
 } from "../../store/sqlite/support/stores.ts";
+import { NO_TRACING } from "../support/no-tracing.ts";
 
 const vault = Vault.forgetful();
 let receiver: Receiver;
@@ -52,6 +53,7 @@ function started(sends?: (url: string) => Promise<Sent>) {
     clock,
     log,
     retry_for_ms: CALLBACK.retry_for_ms,
+    tracing: NO_TRACING,
     sender: {
       send: async (url, options) => {
         const result = await (sends ? sends(url) : sender.send(url, options));

@@ -27,6 +27,7 @@ import {
 } from "../../store/sqlite/support/stores.ts";
 import { makeOlder } from "../../store/sqlite/support/older.ts";
 import { manifestServices } from "../support/fake-engine.ts";
+import { NO_TRACING } from "../support/no-tracing.ts";
 
 const MESSAGE = {
   method: "PUT",
@@ -101,7 +102,14 @@ describe("A database of the previous version", () => {
     const memory = { isFull: false, hold: () => () => undefined };
     const metrics = new Metrics();
     const limits = { memory, response_bytes: 1_000 };
-    const attempts = new AttemptRunner({ ...services, ...limits, runner, secretsFor: () => NO_SECRETS, metrics });
+    const attempts = new AttemptRunner({
+      ...services,
+      ...limits,
+      runner,
+      secretsFor: () => NO_SECRETS,
+      metrics,
+      tracing: NO_TRACING,
+    });
     const invocation = (await services.store.history.get("i")) ?? someInvocation("none");
     const task = { invocation, attempt: 1, signal: new AbortController().signal };
     await attempts

@@ -11,6 +11,7 @@ import { openDatabase } from "../../../lib/store/sqlite/open.ts";
 import { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { listeningLog, someFunction, stillClock } from "../../store/sqlite/support/stores.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
+import { NO_TRACING } from "./no-tracing.ts";
 
 /** The time that a function may run from its handover, in milliseconds: longer than a lease, as a gate may allow. */
 const MAY_RUN_MS = 90_000;
@@ -240,8 +241,8 @@ export class WorkWorld implements AsyncDisposable {
     const { clock } = this;
     const ends = new EndJudge({ attempts, chains: { following: () => [] }, clock, log });
     const callbacks = { wake: () => undefined };
-    const worker = new Worker({ ledger, attempts, ends, events, callbacks, clock, log });
-    const queue = new Queue({ store: this.store, worker, ends, events, callbacks, clock });
+    const worker = new Worker({ ledger, attempts, ends, events, callbacks, tracing: NO_TRACING, clock, log });
+    const queue = new Queue({ store: this.store, worker, ends, events, callbacks, tracing: NO_TRACING, clock });
     worker.start();
     return { worker, queue };
   }

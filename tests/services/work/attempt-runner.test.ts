@@ -7,6 +7,7 @@ import { AttemptRunner } from "../../../lib/services/work/attempt-runner.ts";
 import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { BARE_OUTCOME } from "../support/outcomes.ts";
 import { newStore, someFunction, someInvocation } from "../../store/sqlite/support/stores.ts";
+import { NO_TRACING } from "../support/no-tracing.ts";
 
 const LIMIT = 1_000;
 
@@ -38,6 +39,7 @@ async function attempt(run: (call: Call) => RunnerRun) {
     runner: { run: async (call) => run(call), problem: undefined, hasRoomBehind: () => true },
     secretsFor: () => ({ environment: {}, files: [] }),
     metrics: new Metrics(),
+    tracing: NO_TRACING,
     memory: { isFull: false, hold: () => () => undefined },
     response_bytes: LIMIT,
   });

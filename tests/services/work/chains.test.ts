@@ -18,6 +18,7 @@ import {
   thrownBy,
 } from "../../store/sqlite/support/stores.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
+import { NO_TRACING } from "../support/no-tracing.ts";
 
 let store: SqliteStore;
 let chains: ChainService;
@@ -29,7 +30,7 @@ beforeEach(async () => {
   store = newStore(":memory:", clock);
   const { log, events: logged } = listeningLog();
   events = logged;
-  chains = new ChainService({ functions: store.functions, clock, log });
+  chains = new ChainService({ functions: store.functions, tracing: NO_TRACING, clock, log });
   await store.functions.insert(someFunction("good", { callback_url: "https://example.com/good" }));
   await store.functions.insert(someFunction("bad"));
   await store.functions.insert(someFunction("f1", { on_success: "good", on_failure: "bad" }));

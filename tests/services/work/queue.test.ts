@@ -11,6 +11,7 @@ import { Worker } from "../../../lib/services/work/worker.ts";
 import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { listeningLog, newStore, rejectionOf, someFunction } from "../../store/sqlite/support/stores.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
+import { NO_TRACING } from "../support/no-tracing.ts";
 
 const fn = someFunction("f1");
 
@@ -35,8 +36,17 @@ async function bench(store: SqliteStore = newStore()) {
     },
   };
   const ends = new EndJudge({ attempts, chains: { following: () => [] }, clock, log });
-  const worker = new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, clock, log });
-  const queue = new Queue({ store, worker, ends, events, callbacks, clock });
+  const worker = new Worker({
+    ledger: store.ledger,
+    attempts,
+    ends,
+    events,
+    callbacks,
+    tracing: NO_TRACING,
+    clock,
+    log,
+  });
+  const queue = new Queue({ store, worker, ends, events, callbacks, tracing: NO_TRACING, clock });
   if (store.functions.get("f1") === undefined) await store.functions.insert(fn);
   const submission = (id: string, fields: Partial<Submission> = {}): Submission => ({
     id,
@@ -51,7 +61,15 @@ async function bench(store: SqliteStore = newStore()) {
   });
   // The part that schedules use.
   const functions = { get: () => fn } as unknown as FunctionService;
-  const schedules = new ScheduleService({ store, functions, worker, clock, log, min_interval_ms: 1_000 });
+  const schedules = new ScheduleService({
+    store,
+    functions,
+    worker,
+    tracing: NO_TRACING,
+    clock,
+    log,
+    min_interval_ms: 1_000,
+  });
   return { store, clock, queue, submission, schedules, cancelled };
 }
 

@@ -10,6 +10,7 @@ import { Worker } from "../../../lib/services/work/worker.ts";
 import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 import { listeningLog, newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
+import { NO_TRACING } from "../support/no-tracing.ts";
 
 /** Attempts that end as the test chooses. */
 class FakeAttempts implements AttemptMaker {
@@ -88,6 +89,7 @@ function bench(store: SqliteStore = newStore()) {
           committed.push(store.tables.work.get(id) === undefined && store.tables.deliveries.get(id) ? id : "too early");
       },
     },
+    tracing: NO_TRACING,
     clock,
     log,
   });

@@ -186,5 +186,5 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
       }),
       { numRuns: 60, plugins: [fc.timeout(10_000), fc.interruptAfterTimeLimit(60_000)] },
     );
-  }, 90_000);
+  });
 });

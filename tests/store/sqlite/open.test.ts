@@ -284,7 +284,7 @@ test("kill -9 at random points loses nothing that was acknowledged", async () =>
       }
     }
   }
-}, 60_000);
+});
 
 function startWriter(directory: string, mode: "hold" | "write") {
   const child = Bun.spawn([process.execPath, `${import.meta.dir}/support/writer.ts`, directory, mode], {

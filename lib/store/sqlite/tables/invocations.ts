@@ -12,6 +12,7 @@ import { timestamp } from "../../../domain/types.ts";
 import type { Database, Statement } from "../database/database.ts";
 import type { DeadFilter } from "../../history.ts";
 import type { Pruning, SavedInvocation } from "../../records.ts";
+import type { StatsTable } from "../stats/table.ts";
 import { type PayloadTable, sizeOf } from "./payloads.ts";
 
 /** The columns are the record's fields. */
@@ -35,6 +36,7 @@ const PRUNE_BYTES = 16 * 1024 * 1024;
 export class InvocationTable {
   readonly #database: Database;
   readonly #payloads: PayloadTable;
+  readonly #stats: Pick<StatsTable, "countBeforeRemoval">;
   readonly #save: Statement<never>;
   readonly #markUndelivered: Statement<never>;
   readonly #remove: Statement<never>;
@@ -48,9 +50,10 @@ export class InvocationTable {
   readonly #countDead: Statement<{ count: number }>;
   readonly #isReplayed: Statement<unknown>;
 
-  constructor(database: Database, payloads: PayloadTable) {
+  constructor(database: Database, payloads: PayloadTable, stats: Pick<StatsTable, "countBeforeRemoval">) {
     this.#database = database;
     this.#payloads = payloads;
+    this.#stats = stats;
     const columns = COLUMNS.join();
     const written = [...COLUMNS, "logs"].filter((column) => !FIXED.has(column));
     this.#save = database.prepare(
@@ -169,16 +172,17 @@ export class InvocationTable {
     const tooMany = this.#firstBeyond.get({ keep });
     const last = tooMany !== undefined && tooMany.finished_at >= tooOld.finished_at ? tooMany : tooOld;
     return this.#database.fast(() => {
-      let removed = 0;
+      const ids: string[] = [];
       let bytes = 0;
       for (const { id, bytes: payload } of this.#prunable.all({ ...last, batch })) {
         // The pages of a payload are read when it is removed: 16 MiB take some 10 ms.
         if (bytes >= PRUNE_BYTES) break;
-        this.#remove.run({ id });
+        ids.push(id);
         bytes += payload;
-        removed++;
       }
-      return removed;
+      this.#stats.countBeforeRemoval(ids);
+      for (const id of ids) this.#remove.run({ id });
+      return ids.length;
     });
   }
 

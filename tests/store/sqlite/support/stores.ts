@@ -5,6 +5,7 @@ import type { Clock } from "../../../../lib/clock.ts";
 import { FUNCTION_DEFAULTS, type Function } from "../../../../lib/domain/functions/functions.ts";
 import type { Invocation } from "../../../../lib/domain/calls/invocations.ts";
 import type { Route } from "../../../../lib/domain/routes/routes.ts";
+import { UNTRACED } from "../../../../lib/domain/tracing/trace-context.ts";
 import { timestamp } from "../../../../lib/domain/types.ts";
 import { createLogger, type Logger } from "../../../../lib/log.ts";
 import { retryStale } from "../../../../lib/store/errors.ts";
@@ -134,6 +135,7 @@ export function someInvocation(id: string, fields: Partial<Invocation> = {}): In
     key_id: null,
     undelivered: null,
     callback_url: null,
+    ...UNTRACED,
     created_at: timestamp(START),
     finished_at: timestamp(START + 104),
     ...fields,

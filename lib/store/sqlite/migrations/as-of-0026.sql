@@ -1,4 +1,4 @@
--- What migrations 1 to 24 make of an empty database, as SQLite itself has written it down.
+-- What migrations 1 to 26 make of an empty database, as SQLite itself has written it down.
 
 CREATE TABLE settings (
   key text primary key not null,
@@ -55,7 +55,7 @@ CREATE TABLE invocations (
   -- A JSON array of log entries. Last, so that lists never read the pages that hold a long one; in a table of their
   -- own they took twice the time to write.
   logs text
-, mode text not null default 'sync', attempts integer not null default 1, priority integer not null default 0, run_at text, version integer, parent_id text, replay_of text, schedule_id text, chain_depth integer not null default 0, callback_url text, key_id text, undelivered text, contract text not null default 'files', boot_ms real, first_byte_ms real) strict;
+, mode text not null default 'sync', attempts integer not null default 1, priority integer not null default 0, run_at text, version integer, parent_id text, replay_of text, schedule_id text, chain_depth integer not null default 0, callback_url text, key_id text, undelivered text, contract text not null default 'files', boot_ms real, first_byte_ms real, trace_id text, parent_span_id text, trace_flags integer, tracestate text) strict;
 
 CREATE INDEX invocations_by_time on invocations (created_at, id);
 
@@ -297,4 +297,50 @@ CREATE TABLE route_hosts (
 
 CREATE INDEX route_hosts_by_route on route_hosts (route_id);
 
+CREATE TABLE stats_minutes (
+  bucket integer not null,
+  function_id text not null,
+  figures blob not null,
+  primary key (bucket, function_id)
+) strict, without rowid;
+
+CREATE TABLE stats_hours (
+  bucket integer not null,
+  function_id text not null,
+  figures blob not null,
+  primary key (bucket, function_id)
+) strict, without rowid;
+
+CREATE INDEX stats_minutes_of_all on stats_minutes (bucket) where function_id = '';
+
+CREATE INDEX stats_hours_of_all on stats_hours (bucket) where function_id = '';
+
+CREATE TABLE stats_sizes (
+  resolution text primary key not null,
+  rows integer not null,
+  bytes integer not null
+) strict, without rowid;
+
+CREATE TABLE uncounted (
+  invocation_id text primary key not null
+) strict, without rowid;
+
+CREATE TABLE stats_backlog (
+  before_id text not null
+) strict;
+
+CREATE TRIGGER ended_at_once after insert on invocations
+when new.finished_at is not null and not exists (select 1 from stats_backlog where new.id < before_id)
+begin
+  insert or ignore into uncounted (invocation_id) values (new.id);
+end;
+
+CREATE TRIGGER ended after update of finished_at on invocations
+when old.finished_at is null and new.finished_at is not null and not exists (select 1 from stats_backlog where new.id < before_id)
+begin
+  insert or ignore into uncounted (invocation_id) values (new.id);
+end;
+
 insert into payload_total (id, bytes, settled_bytes) values (1, 0, 0);
+
+insert into stats_sizes (resolution, rows, bytes) values ('minute', 0, 0), ('hour', 0, 0);
