@@ -69,6 +69,7 @@ export interface Channel {
   accept(ready: Omit<ReadyFrame, "type" | "version">): AppError | undefined;
   /** Begins to read what the gate sends. Call it once and soon; nothing is lost before. */
   read(reader: ChannelReader): void;
+  /** Sends bytes, in a buffer that nobody else uses: it may be freed once it is written. */
   write(bytes: Uint8Array): void;
   /** Ends the instance. The reader hears nothing more. */
   close(): void;

@@ -8,6 +8,9 @@ import type { EngineEvents } from "../api/events.ts";
 /** The time that the engine has to report the end of a container after the end of its stream; it takes 40 to 55 ms. */
 const CONTAINER_END_MS = 1_000;
 
+/** A part of a body, whose memory is not left to the collector. */
+const LONG_WRITE_BYTES = 16 * 1024;
+
 interface ContainerChannelDeps {
   readonly id: string;
   readonly command: readonly string[];
@@ -65,7 +68,8 @@ export class ContainerChannel implements Channel {
   }
 
   write(bytes: Uint8Array): void {
-    this.#deps.stream.write(bytes);
+    if (bytes.length < LONG_WRITE_BYTES) this.#deps.stream.write(bytes);
+    else this.#deps.stream.write(bytes, () => freeBuffer(bytes));
   }
 
   close(): void {

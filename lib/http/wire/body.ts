@@ -1,4 +1,5 @@
 import type { Clock } from "../../clock.ts";
+import { GatheredPieces } from "../../domain/calls/collected-bytes.ts";
 import { AppError } from "../../domain/errors.ts";
 import { decodeText, NotJson, parseJsonText } from "../../domain/json-text.ts";
 import { LEAST_BYTES_PER_S } from "../../domain/limits.ts";
@@ -63,7 +64,7 @@ async function whole(request: Request, clock: Clock, withinMs: number): Promise<
 
 async function collect(body: ReadableStream<Uint8Array>, limitBytes: number, pace: BodyPace): Promise<Uint8Array> {
   const reader = body.getReader();
-  const chunks: Uint8Array[] = [];
+  const pieces = new GatheredPieces();
   const giveUp = () => void reader.cancel().catch(() => undefined);
   pace.start(giveUp);
   try {
@@ -73,7 +74,7 @@ async function collect(body: ReadableStream<Uint8Array>, limitBytes: number, pac
         giveUp();
         throw tooLarge(limitBytes);
       }
-      chunks.push(piece.value);
+      pieces.add(piece.value);
     }
   } catch (error) {
     throw error instanceof AppError ? error : gone(error);
@@ -81,7 +82,8 @@ async function collect(body: ReadableStream<Uint8Array>, limitBytes: number, pac
     pace.stop();
   }
   if (pace.problem !== undefined) throw pace.problem;
-  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
+  const taken = pieces.take();
+  return taken.length === 1 && taken[0] ? taken[0] : Buffer.concat(taken);
 }
 
 export function gone(cause: unknown): AppError {

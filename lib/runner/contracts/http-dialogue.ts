@@ -1,4 +1,5 @@
 import { responseHeaderProblem } from "../../domain/calls/headers.ts";
+import { GatheredPieces } from "../../domain/calls/collected-bytes.ts";
 import type { FunctionResponse, MessageBody } from "../../domain/calls/http-message.ts";
 import { retryAfterMs } from "../../domain/calls/retry-after.ts";
 import { messageOf } from "../../domain/errors.ts";
@@ -39,7 +40,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
   #room: (() => void) | undefined;
   #answer: StreamAnswer | undefined;
   /** The pieces of an answer that is short enough to be sent as a whole. */
-  #collected: Uint8Array[] | undefined;
+  #collected: GatheredPieces | undefined;
   #arriving: ArrivingBody | undefined;
   /** Of an answer that has become a WebSocket. */
   #socket: ClosingWatch | undefined;
@@ -131,7 +132,8 @@ export class HttpDialogue implements StreamReader, Dialogue {
     const { framing, length, status } = head;
     if (status === SWITCHED) this.#socket = new ClosingWatch();
     this.#answer = answerOf(head, { now: this.#now(), isHead: this.#isHead, ownOrigin: this.#ownOrigin });
-    if (framing.kind === "none" || (length !== null && length <= COLLECTED_BYTES)) this.#collected = [];
+    if (framing.kind === "none" || (length !== null && length <= COLLECTED_BYTES))
+      this.#collected = new GatheredPieces();
     else {
       this.#arriving = new ArrivingBody(this.#stream, () => {
         this.#close();
@@ -145,11 +147,11 @@ export class HttpDialogue implements StreamReader, Dialogue {
     this.#received += piece.length;
     this.#socket?.push(piece);
     if (this.#arriving !== undefined) this.#arriving.push(piece);
-    else this.#collected?.push(piece);
+    else this.#collected?.add(piece);
   }
 
   #takeEnd(): void {
-    const pieces = this.#collected;
+    const pieces = this.#collected?.take();
     if (pieces !== undefined) {
       const [only = new Uint8Array(0)] = pieces;
       this.#say(pieces.length > 1 ? Buffer.concat(pieces) : only);

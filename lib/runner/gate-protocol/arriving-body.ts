@@ -1,4 +1,5 @@
 import { freeBuffer } from "../../domain/calls/free-buffer.ts";
+import { GatheredPieces } from "../../domain/calls/collected-bytes.ts";
 import type { InstanceStream } from "./instance-stream.ts";
 
 /**
@@ -8,7 +9,7 @@ import type { InstanceStream } from "./instance-stream.ts";
 export class ArrivingBody {
   readonly stream: ReadableStream<Uint8Array>;
   readonly #source: Pick<InstanceStream, "consumed">;
-  #queue: Uint8Array[] = [];
+  readonly #queue = new GatheredPieces();
   /** The pieces that the reader has; several may look into one buffer, one behind the other. */
   #lent: Uint8Array[] = [];
   #wanted: (() => void) | undefined;
@@ -22,7 +23,7 @@ export class ArrivingBody {
     const left = () => {
       const was = this.#end;
       this.#closed = true;
-      this.#queue = [];
+      this.#queue.take();
       if (was === "open") onLeft();
     };
     this.stream = new ReadableStream<Uint8Array>(
@@ -34,8 +35,9 @@ export class ArrivingBody {
   /** Takes a piece of the body. */
   push(piece: Uint8Array): void {
     if (this.#closed) return this.#source.consumed(piece.length);
-    this.#queue.push(piece);
-    this.#deliver();
+    if (this.#wanted === undefined) return this.#queue.add(piece);
+    this.#lend([piece]);
+    this.#said();
   }
 
   /** Takes the end of the body. */
@@ -62,21 +64,28 @@ export class ArrivingBody {
   /** Passes on what there is, if the reader waits. */
   #deliver(): void {
     if (this.#wanted === undefined || this.#closed) return;
-    if (this.#queue.length > 0) {
-      for (const piece of this.#queue) {
-        this.#source.consumed(piece.length);
-        this.#controller?.enqueue(piece);
-      }
-      this.#lent = this.#queue;
-      this.#queue = [];
-    } else if (this.#end === "open") return;
+    if (this.#queue.length > 0) this.#lend(this.#queue.take());
+    else if (this.#end === "open") return;
     else {
       this.#closed = true;
       if (this.#end === "ended") this.#controller?.close();
       else this.#controller?.error(this.#end);
     }
+    this.#said();
+  }
+
+  #lend(pieces: Uint8Array[]): void {
+    for (const piece of pieces) {
+      this.#source.consumed(piece.length);
+      this.#controller?.enqueue(piece);
+    }
+    this.#lent = pieces;
+  }
+
+  /** The reader has what it has waited for. */
+  #said(): void {
     const wanted = this.#wanted;
     this.#wanted = undefined;
-    wanted();
+    wanted?.();
   }
 }

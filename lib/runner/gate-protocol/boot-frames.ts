@@ -1,5 +1,5 @@
 /** The server's frames to a gate that boots its command, as PROTOCOL.md has them. */
-import { frame, PAYLOAD_BYTES } from "./frames.ts";
+import { frame, HEADER_BYTES, PAYLOAD_BYTES } from "./frames.ts";
 
 /** The bytes of one stream that the app may send before the server gives credit for more. */
 export const CREDIT_FROM_APP = 512 * 1024;
@@ -47,13 +47,24 @@ export function openFrame(stream: number): Uint8Array {
   return frame(0x06, numbers(stream));
 }
 
-/** Yields the DATA frames that carry these bytes. */
-export function* dataFrames(stream: number, bytes: Uint8Array): Generator<Uint8Array, void, void> {
-  const head = numbers(stream);
-  const room = PAYLOAD_BYTES - head.length;
-  for (let at = 0; at < bytes.length; at += room) {
-    yield frame(0x07, head, bytes.subarray(at, at + room));
+/** The number of a stream in front of the bytes of DATA. */
+const NUMBER_BYTES = 4;
+
+/** Returns the DATA frames that carry these bytes, one behind the other, in a buffer of their own. */
+export function dataFrames(stream: number, bytes: Uint8Array): Uint8Array {
+  const room = PAYLOAD_BYTES - NUMBER_BYTES;
+  const frames = Math.ceil(bytes.length / room);
+  // Filled below, and not of Bun's pool: it is freed once it is written.
+  const all = Buffer.allocUnsafeSlow(bytes.length + frames * (HEADER_BYTES + NUMBER_BYTES));
+  for (let at = 0, to = 0; at < bytes.length; at += room) {
+    const piece = bytes.subarray(at, at + room);
+    all.writeUInt8(0x07, to);
+    all.writeUInt32BE(NUMBER_BYTES + piece.length, to + 1);
+    all.writeUInt32BE(stream, to + HEADER_BYTES);
+    all.set(piece, to + HEADER_BYTES + NUMBER_BYTES);
+    to += HEADER_BYTES + NUMBER_BYTES + piece.length;
   }
+  return all;
 }
 
 export function creditFrame(stream: number, more: number): Uint8Array {

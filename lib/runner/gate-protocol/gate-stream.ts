@@ -134,7 +134,7 @@ export class GateStream implements InstanceStream {
       const now = bytes.subarray(0, this.#room);
       if (now.length < bytes.length) this.#queue.unshift(bytes.subarray(now.length));
       this.#sent += now.length;
-      for (const frame of dataFrames(this.#number, now)) this.#send(frame);
+      this.#send(dataFrames(this.#number, now));
     }
   }
 }

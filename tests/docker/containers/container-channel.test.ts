@@ -5,9 +5,14 @@ import type { ContainerEnd } from "../../../lib/docker/api/container-ends.ts";
 import { ContainerChannel } from "../../../lib/docker/containers/container-channel.ts";
 import { settled } from "../../support/fake-clock.ts";
 
+/** Writes from this length on wait until the test says that they are done. */
+const LONG = 65_536;
+
 /** An attach stream whose other end is the test. */
 class FakeStream extends Duplex {
   readonly written: Buffer[] = [];
+  /** Says that a write is done. */
+  done: () => void = () => undefined;
 
   override _read(): void {
     // Nothing to do: the test pushes the bytes.
@@ -15,7 +20,8 @@ class FakeStream extends Duplex {
 
   override _write(chunk: Buffer, _: BufferEncoding, done: () => void): void {
     this.written.push(chunk);
-    done();
+    if (chunk.length >= LONG) this.done = done;
+    else done();
   }
 }
 
@@ -71,6 +77,17 @@ test("ContainerChannel passes on the bytes of stdout, however the engine's strea
   stream.push(Buffer.concat([wrapped("de"), wrapped("f")]));
   await settled();
   expect(heard).toEqual(["bytes a", "bytes b", "bytes c", "bytes de", "bytes f"]);
+});
+
+test("ContainerChannel frees what it has written, and not before", async () => {
+  const [long, short] = [Buffer.allocUnsafeSlow(LONG), Buffer.from("short")];
+  channel.write(long);
+  await settled();
+  expect(long.buffer.detached).toBe(false);
+  stream.done();
+  channel.write(short);
+  await settled();
+  expect([long.buffer.detached, short.toString()]).toEqual([true, "short"]);
 });
 
 test("ContainerChannel keeps bytes that come before it is read", async () => {

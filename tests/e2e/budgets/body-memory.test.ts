@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { fixture } from "../../support/images.ts";
 import { eventually } from "../../support/pace.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
+import { residentBytes } from "./resident-bytes.ts";
 
 // B2: bodies have a budget of memory. This process reads how much the server has.
 
@@ -13,10 +13,6 @@ const BASE = 200 * MIB;
 /** What the runtime keeps of memory that is free again, for a while. */
 const KEPT = 100 * MIB;
 const BUDGET = 64 * MIB;
-
-function residentBytes(pid: number): number {
-  return Number(/VmRSS:\s*(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
-}
 
 /** Sends all but the last byte of a body of 6 MiB, and waits for the answer or for nothing more to send. */
 async function unfinished(url: URL, replies: string[]): Promise<Socket> {

@@ -59,6 +59,23 @@ describe("ArrivingBody", () => {
     expect(await next).toBeUndefined();
   });
 
+  test("gathers single bytes while its reader does not ask", async () => {
+    const bytes = Buffer.from("abcdefgh".repeat(FRAME_BYTES));
+    for (let at = 0; at < bytes.length; at++) body.push(bytes.subarray(at, at + 1));
+    expect(consumed).toBe(0);
+    body.end();
+    let pieces = 0;
+    let read = "";
+    // Copied at once: a piece is freed when the next one is asked for.
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+      pieces++;
+      read += Buffer.from(piece.value).toString();
+    }
+    expect(pieces).toBeLessThan(20);
+    expect(read === bytes.toString()).toBe(true);
+    expect(consumed).toBe(bytes.length);
+  });
+
   test("leaves short buffers alone, which others may look into", async () => {
     const short = Buffer.from("short");
     body.push(short);
