@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
 import { HEADER_BYTES } from "../lib/domain/limits.ts";
 import { binaryPath, isTarget, type Target, TARGETS } from "./architectures.ts";
+import { bundleFrontEnd } from "./front-end.ts";
 import { SetupError } from "./packages.ts";
 import { inRepository, main } from "./steps.ts";
 
@@ -35,18 +36,19 @@ const replaceUnused: Bun.BunPlugin = {
 };
 
 /**
- * Embeds Swagger UI and the gates as zstd, at less than a quarter and a half of their size. Their readers
- * (lib/http/openapi/swagger-ui.ts, lib/docker/containers/gate-binary.ts) recognize it by the first bytes.
+ * Embeds Swagger UI, the dashboard's bundles and the gates as zstd, at less than a quarter, a third and a half of their size. Their
+ * readers (lib/http/docs/embedded-file.ts, lib/docker/containers/gate-binary.ts) recognize it by the first bytes.
  */
-const compressFiles: Bun.BunPlugin = {
+const compressFiles = (bundles: ReadonlyMap<string, Uint8Array>): Bun.BunPlugin => ({
   name: "compress-files",
   setup(build) {
-    build.onLoad({ filter: /\/swagger-ui-dist\/.+\.(js|css)$|\/gate\/bin\/gate-(x64|arm64)$/ }, async ({ path }) => ({
-      contents: Bun.zstdCompressSync(await Bun.file(path).bytes(), { level: 22 }),
+    const filter = /\/swagger-ui-dist\/.+\.(js|css)$|\/gate\/bin\/gate-(x64|arm64)$|\/lib\/ui\/(start\.js|style\.css)$/;
+    build.onLoad({ filter }, async ({ path }) => ({
+      contents: Bun.zstdCompressSync(bundles.get(path) ?? (await Bun.file(path).bytes()), { level: 22 }),
       loader: "file",
     }));
   },
-};
+});
 
 /** Compiles the server for one target. Bun fetches the runtime of a foreign one from the npm registry, once. */
 async function compileServer(target: Target): Promise<void> {
@@ -55,6 +57,7 @@ async function compileServer(target: Target): Promise<void> {
   // In a directory of its own: Bun leaves copies of the source maps next to the binary, which also contains them.
   await using scratch = await scratchDirectory();
   const made = join(scratch.path, basename(outfile));
+  const { bundles } = await bundleFrontEnd();
   const result = await Bun.build({
     entrypoints: [inRepository("index.ts")],
     compile: {
@@ -71,7 +74,7 @@ async function compileServer(target: Target): Promise<void> {
     // Dynamic imports stay dynamic: their bytecode and the Bun modules they need are loaded on first use.
     splitting: true,
     sourcemap: "inline",
-    plugins: [replaceUnused, compressFiles],
+    plugins: [replaceUnused, compressFiles(bundles)],
     throw: false,
   });
   if (!result.success) {
@@ -94,7 +97,8 @@ export async function bundledFiles(): Promise<readonly string[]> {
     throw: false,
   });
   if (!success) throw new SetupError(`Cannot bundle the server:\n${logs.map((log) => log.message).join("\n")}`);
-  return Object.keys(metafile?.inputs ?? {}).map((path) => relative(inRepository(), resolve(path)));
+  const { inputs } = await bundleFrontEnd();
+  return [...Object.keys(metafile?.inputs ?? {}), ...inputs].map((path) => relative(inRepository(), resolve(path)));
 }
 
 async function scratchDirectory(): Promise<{ readonly path: string } & AsyncDisposable> {

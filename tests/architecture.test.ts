@@ -12,7 +12,8 @@ const BELOW = {
   runner: ["domain"],
   docker: ["runner", "gate", "domain"],
   services: ["runner", "store", "domain"],
-  http: ["services", "docs", "domain"],
+  ui: ["domain"],
+  http: ["services", "docs", "ui", "domain"],
   config: ["domain"],
   cli: ["config", "domain"],
   server: ["http", "services", "runner", "store", "docker", "config", "domain"],
@@ -49,6 +50,9 @@ const OWNED: Readonly<Record<string, readonly string[]>> = {
   marked: ["http"],
   "swagger-ui-dist": ["http"],
   "prom-client": ["metrics.ts"],
+  preact: ["ui"],
+  uplot: ["ui"],
+  "wouter-preact": ["ui"],
   "@opentelemetry/api": ["services"],
   "@opentelemetry/core": ["services"],
   "@opentelemetry/exporter-trace-otlp-proto": ["services"],
@@ -67,11 +71,12 @@ interface Import {
   readonly typeOnly: boolean;
 }
 
-const transpiler = new Bun.Transpiler({ loader: "ts" });
+const transpilers = { ts: new Bun.Transpiler({ loader: "ts" }), tsx: new Bun.Transpiler({ loader: "tsx" }) } as const;
 
 /** All imports of a file. The transpiler drops those of types, so it is only asked for what the text does not say. */
 async function importsOf(file: string): Promise<Import[]> {
   const text = await Bun.file(join(ROOT, file)).text();
+  const transpiler = transpilers[file.endsWith(".tsx") ? "tsx" : "ts"];
   const running = new Set(transpiler.scanImports(text).map(({ path }) => path));
   const written = [
     ...text.matchAll(/^\s*(?:import|export)\b[^"';]*?\bfrom\s+"([^"]+)"|\bimport\(\s*"([^"]+)"|^import\s+"([^"]+)"/gm),
@@ -103,7 +108,7 @@ function isLayer(name: string): name is Layer {
   return Object.hasOwn(BELOW, name);
 }
 
-const sourceFiles = ["index.ts", ...(await sources("lib/**/*.ts"))];
+const sourceFiles = ["index.ts", ...(await sources("lib/**/*.{ts,tsx}"))];
 const files = sourceFiles.filter((file) => !file.endsWith(".d.ts"));
 const imports = (await Promise.all(files.map(importsOf))).flat();
 const inside = imports.filter(({ target }) => target.startsWith("lib/") || target.startsWith("tests/"));
@@ -184,6 +189,18 @@ describe("imports", () => {
     expect(wrong.map(show)).toEqual([]);
   });
 
+  test("of the code of the dashboard are only in it: it runs in browsers, and the server has it as a file", () => {
+    const wrong = inside.filter(
+      ({ file, target }) => target.startsWith("lib/ui/") && layerOf(file) !== "ui" && !/\.(js|css)$/.test(target),
+    );
+    expect(wrong.map(show)).toEqual([]);
+    // Types of the API come from lib/domain; none of its code does, which would come along with its libraries.
+    const code = inside.filter(
+      ({ file, target, typeOnly }) => layerOf(file) === "ui" && layerOf(target) !== "ui" && !typeOnly,
+    );
+    expect(code.map(show)).toEqual([]);
+  });
+
   test("of tests are only in tests", async () => {
     const scripts = (await Promise.all((await sources(".ci/**/*.ts")).map(importsOf))).flat();
     const wrong = [...inside, ...scripts].filter(({ target }) => target.startsWith("tests/"));
@@ -221,7 +238,7 @@ describe("files", () => {
     const vague = /^(utils?|helpers?|common|shared|misc|lib|types-and-.*|index)$/;
     const wrong = all.filter((file) => {
       if (file === "index.ts") return false;
-      const name = basename(file).replace(/\.(test|bench|d)?\.?ts$/, "");
+      const name = basename(file).replace(/\.(test|bench|d)?\.?tsx?$/, "");
       return vague.test(name) || !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name);
     });
     expect(wrong).toEqual([]);
@@ -233,7 +250,7 @@ describe("files", () => {
   });
 
   test(`are at most ${FOLDER_FILES} in a folder`, async () => {
-    const all = [...(await sources("lib/**/*.{ts,c,h,sql,md}")), ...(await sources("{tests,.ci}/**/*.ts"))];
+    const all = [...(await sources("lib/**/*.{ts,tsx,css,c,h,sql,md}")), ...(await sources("{tests,.ci}/**/*.ts"))];
     const folders = Map.groupBy(all, dirname);
     const full = [...folders].filter(([, inFolder]) => inFolder.length > FOLDER_FILES);
     expect(full.map(([folder, inFolder]) => `${folder}: ${inFolder.length}`)).toEqual([]);

@@ -23,7 +23,8 @@ import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatsService } from "../services/calls/stats.ts";
 import type { StatusService } from "../services/status.ts";
 import type { VersionService } from "../services/functions/versions.ts";
-import type { AccessCheck } from "./access/access.ts";
+import type { SessionService } from "../services/access/sessions.ts";
+import type { AccessCheck, KeyCheck } from "./access/access.ts";
 import { type ClientAddress, type ClientUsesTls, clientOf } from "./access/client-address.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
@@ -57,6 +58,7 @@ import { secretsRoutes } from "./api/secrets.ts";
 import { statsRoutes } from "./api/stats/stats.ts";
 import { healthRoutes, metricsRoutes, publicHealthRoutes } from "./api/status.ts";
 import { Submissions } from "./calls/submit.ts";
+import { UI_OPEN, uiRoutes } from "./ui/routes.ts";
 import { versionsRoutes } from "./api/versions.ts";
 
 /** The services behind the API, and its other dependencies. */
@@ -82,6 +84,8 @@ export interface AppServices {
   readonly metrics: Metrics;
   readonly tracing: Tracing;
   readonly access: AccessCheck;
+  readonly checkKey: KeyCheck;
+  readonly sessions: SessionService;
   readonly clientAddress: ClientAddress;
   readonly clientUsesTls: ClientUsesTls;
   readonly audit: AuditService;
@@ -99,7 +103,7 @@ export interface AppServices {
 }
 
 /** Paths that anyone may call. Each route below `/r` may require a key. */
-const OPEN = ["/r/*", "/healthz", "/readyz"];
+const OPEN = ["/r/*", "/healthz", "/readyz", ...UI_OPEN];
 
 // The scopes for each need: one of a list is enough, and `admin` always is.
 const DEPLOYING = { read: ["deploy", "read"], write: ["deploy"] } as const;
@@ -135,6 +139,7 @@ export function createApp(services: AppServices): ServedApp {
     .use(metricsRoutes(guard("/metrics", { read: ["read"] }), metrics))
     .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
     .use(manualRoutes(guard("/docs", { read: SCOPES }), services.version))
+    .use(uiRoutes(guard("/ui/session", { read: SCOPES }), tools))
     .use(callRoutes(routes, calls))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);

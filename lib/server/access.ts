@@ -1,9 +1,10 @@
-import { createAccessCheck } from "../http/access/access.ts";
+import { type AccessPolicy, createAccessCheck, createKeyCheck } from "../http/access/access.ts";
 import { createClientAddress, createClientUsesTls } from "../http/access/client-address.ts";
 import { defaultGateways } from "../http/access/gateways.ts";
 import { KeyGuesses } from "../http/access/key-guesses.ts";
 import { AuditService } from "../services/access/audit.ts";
 import { KeyService } from "../services/access/keys.ts";
+import { SessionService } from "../services/access/sessions.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Data } from "./data.ts";
@@ -12,7 +13,7 @@ const DAY_MS = 86_400_000;
 /** Creates the rules for access to the API. */
 export function createAccess(
   { config, log, clock, stack }: Tools,
-  { store, api_key }: Data,
+  { store, api_key, vault }: Data,
   { functions }: Pick<Catalogue, "functions">,
 ) {
   const { hash, loopback, required } = api_key;
@@ -20,8 +21,12 @@ export function createAccess(
   const clientAddress = createClientAddress(config.trustedProxies);
   const max_age_ms = config.auditDays * DAY_MS;
   const audit = stack.use(new AuditService({ store: store.audit, clock, log, max_age_ms }));
-  const access = createAccessCheck({
+  const sessions = new SessionService({ keys, clock, secret: vault.keyFor("sessions") });
+  const clientUsesTls = createClientUsesTls(config.trustedProxies);
+  const policy: AccessPolicy = {
     keys,
+    sessions,
+    clientUsesTls,
     guesses: new KeyGuesses(clock),
     key_required: required,
     loopback,
@@ -29,9 +34,17 @@ export function createAccess(
     clientAddress,
     audit,
     gateways: config.trustGateway === "on" ? defaultGateways(() => clock.monotonic()) : () => [],
-  });
+  };
   return {
-    services: { access, keys, clientAddress, clientUsesTls: createClientUsesTls(config.trustedProxies), audit },
+    services: {
+      access: createAccessCheck(policy),
+      checkKey: createKeyCheck(policy),
+      keys,
+      sessions,
+      clientAddress,
+      clientUsesTls,
+      audit,
+    },
     start: () => audit.start(),
   } satisfies Capability;
 }

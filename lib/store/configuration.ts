@@ -100,6 +100,8 @@ export interface RouteStore {
 
 export interface KeyStore {
   get(id: string): Key | undefined;
+  /** Returns a key with the hash of its token. Called for every request of a session. */
+  stored(id: string): StoredKey | undefined;
   /** Returns the key whose token has this hash. Called for every request with a key. */
   findByHash(hash: string): StoredKey | undefined;
   /** Lists all keys, oldest first, including those that are revoked or have expired. */

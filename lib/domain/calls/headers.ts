@@ -78,6 +78,9 @@ const FOR_PROXIES_BEGIN: readonly string[] = [
   "x-envoy-",
 ];
 
+/** The beginning of the name of the cookie of a login (`__Host-` may come before it). No function gets it, nor can set it. */
+export const SESSION_COOKIE = "slipway-session";
+
 /** Headers that can carry an API key. */
 const CREDENTIALS: ReadonlySet<string> = new Set(["authorization", "x-api-key"]);
 
@@ -118,7 +121,18 @@ export function requestHeaders(headers: Headers, withoutCredentials: boolean): R
       isHeaderValue(value),
   );
   // Not by assignment: "__proto__" is a valid name of a header.
-  return Object.fromEntries(passing);
+  const passed = Object.fromEntries(passing);
+  const { cookie } = passed;
+  if (cookie?.includes(SESSION_COOKIE) !== true) return passed;
+  const { cookie: _, ...rest } = passed;
+  const others = cookie.split(";").filter((one) => !isSessionCookie(one));
+  return others.length === 0 ? rest : { ...rest, cookie: others.join(";").trim() };
+}
+
+/** Returns whether a cookie, as `Cookie` or `Set-Cookie` has it, is that of a login. */
+export function isSessionCookie(cookie: string): boolean {
+  const name = (cookie.split("=", 1)[0] ?? "").trim().toLowerCase();
+  return name.replace("__host-", "").startsWith(SESSION_COOKIE);
 }
 
 /** Returns whether a header, named in lower case, has what a caller proves with who it is. */

@@ -6,6 +6,7 @@ import { quoted } from "../quoted.ts";
 export interface RawPageQuery {
   readonly cursor?: string;
   readonly limit?: string;
+  readonly search?: string;
 }
 
 /** The position of a record in a list, oldest first: the time it was made, and its place among those of the same time. */
@@ -18,6 +19,8 @@ export interface Position {
 export interface PageQuery {
   readonly after: Position;
   readonly limit: number;
+  /** Only records that have this text, in whatever case. Only functions are searched. */
+  readonly search?: string;
 }
 
 /** A page of records, and the position of its last one if others follow. */
@@ -30,11 +33,12 @@ export interface Page<T> {
 export const START: Position = { created_at: "", place: 0 };
 
 /** Reads a query; undefined if it asks for the whole list. Throws `invalid_request`. */
-export function parsePageQuery({ cursor, limit }: RawPageQuery): PageQuery | undefined {
-  if (cursor === undefined && limit === undefined) return undefined;
+export function parsePageQuery({ cursor, limit, search = "" }: RawPageQuery): PageQuery | undefined {
+  if (cursor === undefined && limit === undefined && search === "") return undefined;
   return {
     after: cursor === undefined ? START : decodeCursor(cursor),
     limit: limit === undefined ? PAGE.default : parseLimit(limit),
+    ...(search !== "" && { search }),
   };
 }
 

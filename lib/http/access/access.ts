@@ -5,15 +5,22 @@ import { administrator, type Caller, checkFunction, checkScope, type Scope } fro
 import { quoted } from "../../domain/quoted.ts";
 import type { AuditService } from "../../services/access/audit.ts";
 import type { Identification, KeyService } from "../../services/access/keys.ts";
+import type { SessionService } from "../../services/access/sessions.ts";
 import { pathOf } from "../wire/errors.ts";
 import { STATUS_OF } from "../wire/status-of.ts";
-import { type ClientAddress, peerAddress } from "./client-address.ts";
+import { type ClientAddress, type ClientUsesTls, peerAddress } from "./client-address.ts";
 import type { KeyGuesses } from "./key-guesses.ts";
+import { checkOwnPage } from "./own-page.ts";
+import { sessionIn } from "./session-cookie.ts";
 
 /** The rules for access to `/v1`, `/docs`, `/swagger` and `/metrics` (lib/docs/operations-and-security.md). */
 export interface AccessPolicy {
   /** Finds the caller of a key. */
   readonly keys: Pick<KeyService, "identify">;
+  /** Finds the caller of a session, which a browser has in a cookie. */
+  readonly sessions: Pick<SessionService, "identify">;
+  /** Tells cookies of an encrypted connection from others. */
+  readonly clientUsesTls: ClientUsesTls;
   /** Slows down clients that send wrong keys. */
   readonly guesses: Pick<KeyGuesses, "failed">;
   /** True if a request without a key is refused. */
@@ -43,6 +50,9 @@ export interface Needs {
 /** Returns a request's caller, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or `forbidden`. */
 export type AccessCheck = (request: Request, server: Server<unknown> | null, needs: Needs) => Caller;
 
+/** Returns the caller of a key; throws `unauthorized` or `too_many_requests`, and counts and records the key if it is wrong. */
+export type KeyCheck = (request: Request, server: Server<unknown> | null, key: string) => Caller;
+
 /** A caller that needs no key is an administrator. */
 const KEYLESS = administrator(null);
 
@@ -64,28 +74,66 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
   };
   return (request, server, needs) => {
     const key = keyOf(request);
-    if (key === undefined) {
+    const identified = key === undefined ? holderOf(request, server, needs, policy) : policy.keys.identify(key);
+    if (identified === undefined) {
       const caller = withoutKey(request, server, needs);
       checkScope(caller, needs.scopes);
       return caller;
     }
-    const identified = policy.keys.identify(key);
-    try {
-      const caller = callerOf(identified, policy, () => policy.clientAddress(request, server) ?? "");
+    return recordingRefusal(policy, request, server, identified, (caller) => {
       checkScope(caller, needs.scopes);
       if (needs.function_id !== undefined) checkFunction(caller, needs.function_id);
-      return caller;
-    } catch (error) {
-      if (error instanceof AppError) {
-        const key_id =
-          "caller" in identified ? identified.caller.key_id : "key_id" in identified ? identified.key_id : null;
-        const { method, url } = request;
-        const address = policy.clientAddress(request, server);
-        policy.audit.refused({ key_id, address, method, path: pathOf(url), status: STATUS_OF[error.reason] });
-      }
-      throw error;
-    }
+    });
   };
+}
+
+/** Creates the check of a key that somebody logs in with: the same as for one that comes with a request. */
+export function createKeyCheck(policy: AccessPolicy): KeyCheck {
+  return (request, server, key) =>
+    recordingRefusal(policy, request, server, policy.keys.identify(key), () => undefined);
+}
+
+/**
+ * Returns the holder of the session that a browser sent; undefined without a valid one. It opens the API and the pages, and no
+ * function's route: what a page there does must not be done with the rights of its visitor. Throws `forbidden` for a request
+ * that none of our own pages has made.
+ */
+function holderOf(
+  request: Request,
+  server: Server<unknown> | null,
+  needs: Needs,
+  { sessions, clientUsesTls }: AccessPolicy,
+): Identification | undefined {
+  if (needs.key_always === true || !request.headers.has("cookie")) return undefined;
+  const session = sessionIn(request, clientUsesTls(request, server));
+  const caller = session === undefined ? undefined : sessions.identify(session);
+  if (caller === undefined) return undefined;
+  checkOwnPage(request);
+  return { caller };
+}
+
+/** Returns the caller that was identified, if `check` lets it in; records it if not. */
+function recordingRefusal(
+  policy: AccessPolicy,
+  request: Request,
+  server: Server<unknown> | null,
+  identified: Identification,
+  check: (caller: Caller) => void,
+): Caller {
+  try {
+    const caller = callerOf(identified, policy, () => policy.clientAddress(request, server) ?? "");
+    check(caller);
+    return caller;
+  } catch (error) {
+    if (error instanceof AppError) {
+      const key_id =
+        "caller" in identified ? identified.caller.key_id : "key_id" in identified ? identified.key_id : null;
+      const { method, url } = request;
+      const address = policy.clientAddress(request, server);
+      policy.audit.refused({ key_id, address, method, path: pathOf(url), status: STATUS_OF[error.reason] });
+    }
+    throw error;
+  }
 }
 
 /** Returns the caller of a key. A wrong key is refused even if none is required: the sender expects it to be checked. */

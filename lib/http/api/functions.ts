@@ -12,7 +12,7 @@ import { cursorOf, parsePageQuery } from "../../domain/functions/pages.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import { inSlices } from "../sliced/json.ts";
 import { COMPLETE, Envelope, errors, JSON_ANSWER, success } from "../wire/envelope.ts";
-import { ListOrPage, PageParameters } from "../wire/pages.ts";
+import { ListOrPage, SearchParameters } from "../wire/pages.ts";
 import { flag } from "../wire/parameters.ts";
 import { FunctionAnswers } from "./functions/answers.ts";
 import { answerPull, PULL_EVENTS_DETAIL, type PullEventTools } from "./pull-events.ts";
@@ -82,12 +82,13 @@ function allRoutes(guard: Guard, functions: FunctionService, tools: PullEventToo
       {
         needs: "read",
         long: true,
-        query: PageParameters,
+        query: SearchParameters,
         response: { 200: Envelope(ListOrPage(Function, "functions"), "The functions, oldest first."), ...errors(400) },
         detail: {
           operationId: "listFunctions",
           summary: "List the functions",
-          description: 'All of them; with `limit` or `cursor`, a page: `{"functions": [...], "next_cursor": ...}`.',
+          description:
+            'All of them; with `limit`, `cursor` or `search`, a page: `{"functions": [...], "next_cursor": ...}`.',
         },
       },
     )

@@ -1,6 +1,7 @@
 import { AppError } from "../../domain/errors.ts";
 import { publicMessage } from "../../domain/calls/public-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
+import { isSessionCookie } from "../../domain/calls/headers.ts";
 import { type FunctionResponse, type ResponseHeader, WITHOUT_BODY } from "../../domain/calls/http-message.ts";
 import type { Answer } from "../../services/calls/invocations.ts";
 import { isEventStream, withOpening } from "./event-opening.ts";
@@ -76,7 +77,11 @@ function bodyOf(response: FunctionResponse): Bun.BodyInit {
 /** Adds the function's headers to ours, if there are any: of several policies a browser obeys all. */
 function ownHeaders(said: readonly ResponseHeader[], ownOrigin: boolean): Headers {
   const headers = new Headers(ownOrigin ? {} : SANDBOX_HEADERS);
-  for (const [name, value] of said) if (name !== "content-length") headers.append(name, value);
+  for (const [name, value] of said) {
+    // A login that a function gives its visitors would be somebody else's.
+    if (name === "content-length" || (name === "set-cookie" && isSessionCookie(value))) continue;
+    headers.append(name, value);
+  }
   return headers;
 }
 

@@ -3,7 +3,9 @@ import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import { DOCUMENT_PATHS, type DocumentForm, inForm } from "./forms.ts";
 import type { JsonObject } from "./schema.ts";
+import { answerFile } from "../docs/embedded-file.ts";
 import { type Guard, resource } from "../access/guard.ts";
+import { PAGE_HEADER } from "../access/own-page.ts";
 
 /** Lets the page load nothing from elsewhere. Swagger UI has its icons and some styles inline. */
 const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
@@ -25,10 +27,18 @@ const PAGE = `<!doctype html>
 </html>
 `;
 
-const START = `window.ui = SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });\n`;
-
-/** The first bytes of a zstd file, which no JavaScript or CSS begins with. */
-const ZSTD = [0x28, 0xb5] as const;
+/** "Try it out" may change something with the login of a browser, too. */
+const START = `window.ui = SwaggerUIBundle({
+  url: "/swagger/json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  validatorUrl: null,
+  requestInterceptor: (request) => {
+    request.headers["${PAGE_HEADER}"] = "1";
+    return request;
+  },
+});
+`;
 
 /** `/swagger`: Swagger UI, served from the binary, and the OpenAPI documents, each made at the first request for it. */
 export function docsRoutes(guard: Guard<"read">, document: () => Promise<JsonObject>) {
@@ -48,15 +58,9 @@ export function docsRoutes(guard: Guard<"read">, document: () => Promise<JsonObj
     .get("/swagger-ui.css", ({ request }) => asset(request, style, "text/css; charset=utf-8"), hidden());
 }
 
-/** Serves a file of Swagger UI. The binary has it compressed (.ci/build.ts), in a form that nearly every client accepts. */
+/** Serves a file of Swagger UI. */
 async function asset(request: Request, path: string, type: string): Promise<Response> {
-  const bytes = await Bun.file(path).bytes();
-  const headers = { "Content-Type": type, Vary: "Accept-Encoding" };
-  if (bytes[0] !== ZSTD[0] || bytes[1] !== ZSTD[1]) return new Response(bytes, { headers });
-  if (/\bzstd\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i.test(request.headers.get("accept-encoding") ?? "")) {
-    return new Response(bytes, { headers: { ...headers, "Content-Encoding": "zstd" } });
-  }
-  return new Response(await Bun.zstdDecompress(bytes), { headers });
+  return answerFile(request, await Bun.file(path).bytes(), { "Content-Type": type });
 }
 
 /**

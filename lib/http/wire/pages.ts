@@ -21,6 +21,20 @@ export const PageParameters = t.Object(
   { additionalProperties: true },
 );
 
+/** The same for a list that can be searched. */
+export const SearchParameters = t.Object(
+  {
+    ...PageParameters.properties,
+    search: t.Optional(
+      t.String({
+        maxLength: 200,
+        description: "Answer with a page of the functions whose name, image or id has this text, in whatever case.",
+      }),
+    ),
+  },
+  { additionalProperties: true },
+);
+
 /** Returns the schema of a list: all records, or a page of them under their name with the cursor of the next one. */
 export function ListOrPage<T extends TSchema>(record: T, name: "functions" | "routes") {
   const all = Type.Array(record);

@@ -20,6 +20,9 @@ import { hashToken, newToken } from "./tokens.ts";
 /** The time from the first use of a key that is not noted yet to the note: it is written once a minute at most. */
 const USES_MS = 60_000;
 
+/** The id of the server's own key. */
+const SERVER_KEY_ID = "server";
+
 /** The caller that a token belongs to, or why it is refused. A `dead` key is revoked or has expired: its sender did not guess. */
 export type Identification =
   | { readonly caller: Caller }
@@ -93,23 +96,40 @@ export class KeyService implements AsyncDisposable {
   identify(token: string): Identification {
     const hash = hashToken(token);
     if (this.#deps.server_hash !== undefined && sameHash(hash, this.#deps.server_hash))
-      return { caller: administrator("server") };
+      return { caller: administrator(SERVER_KEY_ID) };
     const found = this.#deps.store.findByHash(hash);
-    if (found === undefined || !sameHash(hash, found.hash)) return this.#unidentified();
-    const { id, scopes, function_id, revoked_at, expires_at } = found.key;
-    const now = timestamp(this.#deps.clock.now());
-    if (revoked_at !== null) return dead(found.key, `was revoked at ${revoked_at}`);
-    if (expires_at !== null && expires_at <= now) return dead(found.key, `expired at ${expires_at}`);
-    this.#uses.set(id, now);
-    if (!this.#isNoteDue) this.#noteUses.set(USES_MS);
-    this.#isNoteDue = true;
-    return { caller: { key_id: id, scopes, function_id } };
+    return found === undefined || !sameHash(hash, found.hash) ? this.#unidentified() : this.#use(found.key);
+  }
+
+  /**
+   * Identifies the caller of a session by the id of the key that it was opened with. `isBound` gets the hash of that key's token as
+   * it is now. Returns undefined if there is no such key, or the session is not bound to it.
+   */
+  identifyHolder(key_id: string, isBound: (hash: string) => boolean): Identification | undefined {
+    const { server_hash, store } = this.#deps;
+    if (key_id === SERVER_KEY_ID) {
+      return server_hash !== undefined && isBound(server_hash) ? { caller: administrator(SERVER_KEY_ID) } : undefined;
+    }
+    const found = store.stored(key_id);
+    return found !== undefined && isBound(found.hash) ? this.#use(found.key) : undefined;
   }
 
   /** Notes the uses that are not noted yet. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#noteUses[Symbol.dispose]();
     await this.#writeUses();
+  }
+
+  /** Notes a use of a key, if it is still good for one. */
+  #use(key: Key): Identification {
+    const { id, scopes, function_id, revoked_at, expires_at } = key;
+    const now = timestamp(this.#deps.clock.now());
+    if (revoked_at !== null) return dead(key, `was revoked at ${revoked_at}`);
+    if (expires_at !== null && expires_at <= now) return dead(key, `expired at ${expires_at}`);
+    this.#uses.set(id, now);
+    if (!this.#isNoteDue) this.#noteUses.set(USES_MS);
+    this.#isNoteDue = true;
+    return { caller: { key_id: id, scopes, function_id } };
   }
 
   #unidentified(): Identification {

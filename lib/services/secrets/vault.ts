@@ -37,6 +37,11 @@ export class Vault {
     return new Bun.CryptoHasher("sha256", this.#key).update("slipway: the key of a vault").digest("hex");
   }
 
+  /** Returns a key for another purpose than sealing. It reveals nothing of this one, nor of those for other purposes. */
+  keyFor(purpose: string): Uint8Array {
+    return new Bun.CryptoHasher("sha256", this.#key).update(`slipway: a key for ${purpose}`).digest();
+  }
+
   /** Seals a text for a context; never twice to the same value. A text with half of a surrogate pair throws a RangeError. */
   seal(context: string, plaintext: string): string {
     // UTF-8 has no bytes for it, and would store a replacement character instead.

@@ -4,7 +4,7 @@ import { AppError } from "../../../lib/domain/errors.ts";
 import { peerAddress } from "../../../lib/http/access/client-address.ts";
 import { isLoopback } from "../../../lib/domain/addresses.ts";
 import { type AccessPolicy, createAccessCheck, type Needs } from "../../../lib/http/access/access.ts";
-import { administrator, checkScope, type Scope } from "../../../lib/domain/keys.ts";
+import { administrator, type Caller, checkScope, type Scope } from "../../../lib/domain/keys.ts";
 import { thrownBy } from "../../store/sqlite/support/stores.ts";
 import type { Identification } from "../../../lib/services/access/keys.ts";
 
@@ -16,10 +16,15 @@ const ONE_KEY = {
   identify: (token: string): Identification =>
     token === KEY ? { caller: administrator("server") } : { refused: "wrong", message: "The API key is wrong" },
 };
+/** A login with a key that may only read. */
+const SESSION = "session";
+const READER: Caller = { key_id: "reader", scopes: ["read"], function_id: null };
 const NO_KEY = { identify: (): Identification => ({ refused: "none", message: "This server has no API key" }) };
 
 const LOOPBACK: AccessPolicy = {
   keys: NO_KEY,
+  sessions: { identify: (session) => (session === SESSION ? READER : undefined) },
+  clientUsesTls: () => false,
   guesses: { failed: () => undefined },
   key_required: false,
   loopback: true,
@@ -109,6 +114,42 @@ describe("createAccessCheck, by the scope of the key", () => {
         'This needs a key with the scope "deploy" or "admin", but yours has "invoke" and "read": ' +
         "an administrator can make another with POST /v1/keys",
     });
+  });
+});
+
+describe("createAccessCheck, by the session of a browser", () => {
+  const cookie = { Cookie: `other=1; slipway-session-9999=${SESSION}` };
+  const own = { ...cookie, Origin: "http://localhost:9999", "Sec-Fetch-Site": "same-origin" };
+  const read: Needs = { scopes: ["read"] };
+  test.each<readonly [string, AccessPolicy, Record<string, string>, Needs, string]>([
+    ["of a page of ours", LOCKED, own, read, "passes"],
+    ["of a page of ours, without rights", LOCKED, own, { scopes: ["deploy"] }, "forbidden"],
+    ["on loopback too, where none is needed", LOOPBACK, own, { scopes: ["deploy"] }, "forbidden"],
+    ["of an address that was typed in", LOCKED, { ...cookie, "Sec-Fetch-Site": "none" }, read, "passes"],
+    ["of an older browser", LOCKED, cookie, read, "passes"],
+    ["of a page on another port", LOCKED, { ...cookie, "Sec-Fetch-Site": "same-site" }, read, "forbidden"],
+    ["of another origin", LOCKED, { ...cookie, Origin: "http://localhost:3000" }, read, "forbidden"],
+    [
+      "of a link on another port",
+      LOCKED,
+      { ...cookie, "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document" },
+      read,
+      "passes",
+    ],
+    [
+      "of a frame on another port",
+      LOCKED,
+      { ...cookie, "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe" },
+      read,
+      "forbidden",
+    ],
+    ["that is unknown", LOCKED, { Cookie: "slipway-session-9999=x" }, read, "unauthorized"],
+    ["that is unknown where none is needed", LOOPBACK, { Cookie: "slipway-session-9999=x" }, read, "passes"],
+    ["of a server on another port", LOCKED, { Cookie: `slipway-session-1=${SESSION}` }, read, "unauthorized"],
+    ["at a route that needs a key", LOCKED, own, { ...read, key_always: true }, "unauthorized"],
+    ["beside a key, which counts", LOCKED, { ...own, ...bearer(KEY) }, { scopes: ["deploy"] }, "passes"],
+  ])("%s", (_name, policy, headers, needs, expected) => {
+    expect(verdict(policy, headers, "203.0.113.9", needs)).toBe(expected);
   });
 });
 

@@ -83,3 +83,18 @@ describe.each(["functions", "routes"])("GET /v1/%s", (name) => {
     }
   });
 });
+
+test("GET /v1/functions finds functions by name, image and id, in whatever case", async () => {
+  type Found = { readonly functions: readonly { readonly id: string; readonly name: string }[] };
+  const found = async (search: string) => {
+    const path = `/v1/functions?search=${encodeURIComponent(search)}`;
+    return expectSuccess(await server.api<Found>("GET", path)).functions;
+  };
+  const [first] = await found("F0");
+  expect(first?.name).toBe("f0");
+  expect((await found((first?.id ?? "").slice(2, 30).toUpperCase())).map(({ name }) => name)).toEqual(["f0"]);
+  expect(await found(await fixture("static"))).toHaveLength(RECORDS);
+  expect([await found("%"), await found("no such function")]).toEqual([[], []]);
+  const page = await server.api<Found>("GET", "/v1/functions?search=f&limit=2");
+  expect(expectSuccess(page).functions.map(({ name }) => name)).toEqual(["f0", "f1"]);
+});

@@ -1,6 +1,7 @@
 import type { Server, ServerWebSocket } from "bun";
 import type { Clock } from "../../../clock.ts";
 import { onAbort } from "../../../domain/concurrency.ts";
+import { isSessionCookie } from "../../../domain/calls/headers.ts";
 import { AppError } from "../../../domain/errors.ts";
 import type { FunctionRequest, FunctionResponse } from "../../../domain/calls/http-message.ts";
 import type { Answer, InvocationService, InvokeCall } from "../../../services/calls/invocations.ts";
@@ -57,7 +58,9 @@ export async function callByWebSocket(
     );
   }
   const said = new Headers({ "X-Request-Id": call.id });
-  for (const [name, value] of response.headers) if (!OWN.has(name)) said.append(name, value);
+  for (const [name, value] of response.headers) {
+    if (!OWN.has(name) && !(name === "set-cookie" && isSessionCookie(value))) said.append(name, value);
+  }
   // Elysia's listener calls these.
   const data = {
     open: (socket: ServerWebSocket<unknown>) => relay.open(socket, body),

@@ -10,6 +10,15 @@ export function pageOf(table: string, columns: string): string {
     order by created_at, rowid`;
 }
 
+/** The same of the rows of which one of these columns has the text `$search`, in lower case. */
+export function searchOf(table: string, columns: string, searched: readonly string[]): string {
+  const found = searched.map((column) => `instr(lower(${column}), $search) > 0`).join(" or ");
+  return `select ${columns}, created_at, rowid as place from ${table} where rowid in (
+      select rowid from ${table} where (created_at, rowid) > ($created_at, $place) and (${found})
+      order by created_at, rowid limit $count)
+    order by created_at, rowid`;
+}
+
 /** Rows that are read at once: a millisecond of the event loop, unless their fields are long. */
 const ROWS = 25;
 

@@ -9,7 +9,7 @@ import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 import { PendingWrites } from "../database/pending-writes.ts";
-import { pageOf, readAll, readPage } from "../database/pages.ts";
+import { pageOf, readAll, readPage, searchOf } from "../database/pages.ts";
 import { violates } from "../errors.ts";
 import { deepFreeze, fromJson, fromNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
@@ -58,6 +58,7 @@ export class FunctionTable implements FunctionStore {
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
   readonly #page: Statement<FunctionRow & Position>;
+  readonly #search: () => Statement<FunctionRow & Position>;
   readonly #renameImage: Statement<{ id: string }>;
 
   constructor(database: Database, writer: ConfigurationWriter, versions: VersionTable) {
@@ -90,6 +91,7 @@ export class FunctionTable implements FunctionStore {
     );
     this.#list = database.prepare("select * from functions order by created_at, rowid");
     this.#page = database.prepare(pageOf("functions", "*"));
+    this.#search = () => database.prepare(searchOf("functions", "*", ["name", "image", "id"]));
     this.#renameImage = database.prepare(
       "update functions set image_id = $image_id where image_id = $before and digest is $digest returning id",
     );
@@ -127,6 +129,11 @@ export class FunctionTable implements FunctionStore {
   }
 
   page(query: PageQuery): Promise<Page<Function>> {
+    const search = query.search?.toLowerCase();
+    if (search !== undefined) {
+      const found = this.#search();
+      return readPage<FunctionRow & Position, Function>((place) => found.all({ ...place, search }), query, functionOf);
+    }
     return readPage<FunctionRow & Position, Function>((place) => this.#page.all({ ...place }), query, functionOf);
   }
 

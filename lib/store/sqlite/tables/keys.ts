@@ -46,8 +46,12 @@ export class KeyTable implements KeyStore {
   }
 
   get(id: string): Key | undefined {
+    return this.stored(id)?.key;
+  }
+
+  stored(id: string): StoredKey | undefined {
     const row = this.#get.get({ id });
-    return row && keyOf(row).key;
+    return row && keyOf(row);
   }
 
   findByHash(hash: string): StoredKey | undefined {

@@ -1,0 +1,83 @@
+import { expect, test } from "bun:test";
+import type { Caller } from "../../../lib/domain/keys.ts";
+import { KeyService } from "../../../lib/services/access/keys.ts";
+import { SESSION_MS, SessionService } from "../../../lib/services/access/sessions.ts";
+import { hashToken } from "../../../lib/services/access/tokens.ts";
+import { listeningLog, newStore } from "../../store/sqlite/support/stores.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+
+const SECRET = new Uint8Array(32).fill(7);
+
+function setUp(serverKey = "the-key") {
+  const store = newStore();
+  const clock = new FakeClock();
+  const { log } = listeningLog();
+  const functions = { get: () => expect.unreachable() };
+  const serviceWith = (key: string) =>
+    new KeyService({ store: store.keys, functions, clock, log, server_hash: hashToken(key) });
+  const keys = serviceWith(serverKey);
+  const sessions = new SessionService({ keys, clock, secret: SECRET });
+  const open = (token: string): string => {
+    const found = keys.identify(token);
+    return "caller" in found ? sessions.open(found.caller, token) : expect.unreachable();
+  };
+  return { clock, keys, sessions, open, serviceWith, [Symbol.dispose]: () => store[Symbol.dispose]() };
+}
+
+test("a session is as good as its key, for 12 hours", async () => {
+  using set = setUp();
+  const made = await set.keys.create({ name: "ci", scopes: ["read"] });
+  const session = set.open(made.token);
+  const caller: Caller = { key_id: made.id, scopes: ["read"], function_id: null };
+  expect(set.sessions.identify(session)).toEqual(caller);
+  expect(set.keys.get(made.id).last_used_at).not.toBeNull();
+  await set.clock.advance(SESSION_MS - 1);
+  expect(set.sessions.identify(session)).toEqual(caller);
+  await set.clock.advance(1);
+  expect(set.sessions.identify(session)).toBeUndefined();
+});
+
+test("a session ends with its key: when that is revoked or expires, and when the server gets another one", async () => {
+  using set = setUp();
+  const made = await set.keys.create({ name: "a", scopes: ["read"] });
+  const expires_at = new Date(set.clock.now() + 60_000).toISOString();
+  const short = await set.keys.create({ name: "b", scopes: ["read"], expires_at });
+  const sessions = [set.open(made.token), set.open(short.token), set.open("the-key")];
+  const valid = (service: SessionService) => sessions.map((one) => service.identify(one) !== undefined);
+  expect(valid(set.sessions)).toEqual([true, true, true]);
+  // After a restart the same ones hold, but with another key of the server.
+  const later = (key: string) => new SessionService({ keys: set.serviceWith(key), clock: set.clock, secret: SECRET });
+  expect(valid(later("the-key"))).toEqual([true, true, true]);
+  expect(valid(later("another"))).toEqual([true, true, false]);
+  await set.keys.revoke(made.id);
+  expect(valid(set.sessions)).toEqual([false, true, true]);
+  await set.clock.advance(60_000);
+  expect(valid(set.sessions)).toEqual([false, false, true]);
+});
+
+test("a session that was ended is over, and others of its key are not", () => {
+  using set = setUp();
+  const [one, other] = [set.open("the-key"), set.open("the-key")];
+  set.sessions.end(one);
+  set.sessions.end("nonsense");
+  expect([set.sessions.identify(one), set.sessions.identify(other)?.key_id]).toEqual([undefined, "server"]);
+});
+
+test("a session cannot be changed, forged or moved to another key or server", async () => {
+  using set = setUp();
+  const made = await set.keys.create({ name: "a", scopes: ["invoke"] });
+  const session = set.open(made.token);
+  const [id = "", expires = "", nonce = "", signature = ""] = session.split(".");
+  const forged = [
+    ["server", expires, nonce, signature],
+    [id, String(Number(expires) + 1), nonce, signature],
+    [id, expires, nonce.replace(/^./, (c) => (c === "A" ? "B" : "A")), signature],
+    [id, expires, nonce, signature.replace(/^./, (c) => (c === "A" ? "B" : "A"))],
+    [id, expires, nonce],
+    [id, expires, nonce, signature, ""],
+    ["", "", "", ""],
+  ].map((parts) => parts.join("."));
+  expect([...forged, "", "x".repeat(10_000)].filter((one) => set.sessions.identify(one) !== undefined)).toEqual([]);
+  const elsewhere = new SessionService({ keys: set.keys, clock: set.clock, secret: new Uint8Array(32) });
+  expect(elsewhere.identify(session)).toBeUndefined();
+});
