@@ -73,11 +73,14 @@ async function attached(client: EngineClient, image: string): Promise<number> {
   const made = await client.json("POST", "/containers/create", { body, headers });
   const { Id } = made as { Id: string }; // the engine's own format
   try {
-    const output = await client.request("POST", `/containers/${Id}/attach?stream=1&stdout=1`);
+    const { body: output }: { readonly body: ReadableStream<Uint8Array> | null } = await client.request(
+      "POST",
+      `/containers/${Id}/attach?stream=1&stdout=1`,
+    );
     await client.request("POST", `/containers/${Id}/start`);
     let bytes = 0;
     let began = 0;
-    for await (const piece of output.body ?? []) {
+    for await (const piece of output ?? []) {
       began ||= performance.now();
       bytes += piece.length;
     }
