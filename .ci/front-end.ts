@@ -19,7 +19,7 @@ export async function bundleFrontEnd(): Promise<{
     });
     const [output] = outputs;
     if (output === undefined) throw new Error(`The bundle of ${entry} is empty`);
-    bundles.set(entry, await output.bytes());
+    bundles.set(entry, new Uint8Array(await output.arrayBuffer()));
     inputs.push(...Object.keys(metafile?.inputs ?? {}));
   }
   return { bundles, inputs };
