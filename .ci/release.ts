@@ -46,6 +46,8 @@ async function writeFiles(repository: string | undefined): Promise<void> {
   await write("install.sh", installScript(await read(".ci", "release", "install.sh"), repository));
   await write("docker-compose.yml", composeFile(await read("docker-compose.yml"), repository, version));
   await copyFile(inRepository(".ci", "slipway.service"), join(DIRECTORY, "slipway.service"));
+  for (const name of ["grafana-dashboard.json", "alert-rules.yaml"])
+    await copyFile(inRepository("lib", "docs", "monitoring", name), join(DIRECTORY, name));
 }
 
 /** With gzip, because every machine has it; zstd would save a fifth. */

@@ -74,7 +74,7 @@ export const COMMANDS = {
   },
   apply: {
     ...ofFunctions,
-    flags: ["json", "dry-run", "prune", "pull"],
+    flags: ["json", "dry-run", "prune", "pull", "skip-probe"],
     summary: "Make functions and routes what a manifest says",
     load: () => import("./commands/functions/apply.ts"),
   },

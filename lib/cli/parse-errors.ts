@@ -1,6 +1,6 @@
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { CommanderError } from "commander";
-import { closest } from "fastest-levenshtein";
+import { closest, distance } from "fastest-levenshtein";
 import { ConfigError } from "../config/config.ts";
 
 /** Returns whether the parser has stopped because it has printed what was asked for: a help, or the version. */
@@ -88,22 +88,36 @@ function usageOf(command: CommandUnknownOpts): string {
 }
 
 /** Returns the error for an option that the command does not have, with the closest one that it or the program has. */
-function unknownOption(command: CommandUnknownOpts, text: string): ConfigError {
-  const [name = ""] = text.split("=");
+function unknownOption(command: CommandUnknownOpts, given: string): ConfigError {
+  const [name = ""] = given.split("=");
   const known: string[] = ["--help"];
   for (let one: CommandUnknownOpts | null = command; one !== null; one = one.parent) {
     known.push(...one.options.flatMap(({ long }) => long ?? []));
   }
   if (known.includes(name))
-    return new ConfigError(`${name} does not take a value: leave out "${text.slice(name.length)}"`);
-  return new ConfigError(
-    `Unknown option ${name}: did you mean ${closest(name.toLowerCase().replaceAll("_", "-"), known)}?`,
-  );
+    return new ConfigError(`${name} does not take a value: leave out "${given.slice(name.length)}"`);
+  const text = name.toLowerCase().replaceAll("_", "-");
+  const hint = nearest(text, known);
+  const path = pathOf(command);
+  const isLike = command.parent === null || 2 * distance(text, hint) <= hint.length - "--".length;
+  return new ConfigError(`Unknown option ${name}: ${isLike ? `did you mean ${hint}?` : `see slipway ${path} --help`}`);
 }
 
 function unknownCommand(text: string, names: readonly string[], path?: string): ConfigError {
   const prefix = path === undefined ? "" : `${path} `;
-  return new ConfigError(
-    `Unknown command ${JSON.stringify(prefix + text)}: did you mean "${prefix}${closest(text, names)}"?`,
-  );
+  const hint = nearest(text, names);
+  // A word that is not like any is not mistyped.
+  const advice =
+    path === undefined || distance(text, hint) < hint.length
+      ? `did you mean "${prefix}${hint}"?`
+      : `give one of ${names.toSorted().join(", ")}`;
+  return new ConfigError(`Unknown command ${JSON.stringify(prefix + text)}: ${advice}`);
+}
+
+/** Returns the closest of some words; of several that are as close, one with the same letters: two of them were swapped. */
+function nearest(text: string, words: readonly string[]): string {
+  const found = closest(text, words);
+  const letters = (word: string) => [...word].toSorted().join("");
+  const same = words.find((word) => letters(word) === letters(text));
+  return same !== undefined && distance(text, same) <= distance(text, found) ? same : found;
 }

@@ -93,12 +93,13 @@ export class InstanceStarter {
     const boot_ms = end instanceof BootError ? null : (end?.boot_ms ?? null);
     if (boot_ms !== null) metrics.bootSeconds.observe({ function: fn.name ?? fn.id }, boot_ms / 1000);
     if (failure !== undefined) metrics.bootFailures.inc({ reason: failure.reason });
-    this.lastBoots.note(fn.id, {
+    const boot = {
       version: fn.version,
       ended_at: timestamp(clock.now()),
       boot_ms,
       problem: failure?.message ?? null,
       logs: (end?.logs ?? []).map(({ boot: _boot, ...entry }) => entry),
-    });
+    };
+    this.lastBoots.note(fn.id, boot, end instanceof BootError ? undefined : end?.since);
   }
 }

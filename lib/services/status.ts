@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { type AppError, messageOf } from "../domain/errors.ts";
+import { AppError, messageOf } from "../domain/errors.ts";
 import type { Runner } from "../runner/runner.ts";
 
 /** The state of a part of the server: `ok`, or the cause of its problem and how to fix it. */
@@ -76,6 +76,8 @@ export class StatusService {
       await this.#deps.probeDatabase();
       return { ok: true, problem: null };
     } catch (error) {
+      // Its own words, where it can be read and not written.
+      if (error instanceof AppError) return { ok: false, problem: error.message };
       return {
         ok: false,
         problem: `The database cannot be read: ${messageOf(error)}. Check the disk and the data path.`,

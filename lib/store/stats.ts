@@ -15,11 +15,10 @@ export interface StatsBucket {
   readonly tally: Tally;
 }
 
-/** Calls that were counted. */
+/** What was counted, and what there is to do next: calls that have ended, records of an older database, or too many figures. */
 export interface Counted {
   readonly counted: number;
-  /** True if there are more to count right now. */
-  readonly more: boolean;
+  readonly left: "nothing" | "ended" | "backlog" | "too_much";
 }
 
 /**
@@ -30,8 +29,6 @@ export interface Counted {
 export interface StatsStore {
   /** Counts the next calls that have ended, at most so many, and forgets figures beyond the limits, in one transaction. */
   count(batch: number): Promise<Counted>;
-  /** Returns whether records of an older database remain to be counted. */
-  hasBacklog(): Promise<boolean>;
   /** Returns those in which a call has ended, oldest first. */
   read(query: KeptStatsQuery): Promise<StatsBucket[]>;
 }

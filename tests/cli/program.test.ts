@@ -52,6 +52,9 @@ describe("a command line", () => {
   );
 
   test.each<[argv: string[], message: string]>([
+    [["ls", "--josn"], "Unknown option --josn: did you mean --json?"],
+    [["invoke", "f", "--file", "x"], "Unknown option --file: see slipway invoke --help"],
+    [["routes", "set"], 'Unknown command "routes set": give one of create, rm'],
     [["--prot", "1"], "Unknown option --prot: did you mean --port?"],
     [["--max-instance=3"], "Unknown option --max-instance: did you mean --max-instances?"],
     [["--DATA_PATH=x"], "Unknown option --DATA_PATH: did you mean --data-path?"],

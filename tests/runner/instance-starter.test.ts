@@ -12,7 +12,8 @@ import { failureOf, functionOf } from "./pool/fake-instances.ts";
 const READY = { type: "ready", version: 6, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
 const BOOTED = { type: "booted", bootUs: 1, address: "127.0.0.1", port: 8080, streams: 64 } as const;
 
-test("InstanceStarter remembers how a function booted last, and nothing of its trials", async () => {
+/** Returns a starter whose instances' gates are played by the test. */
+function starterOf() {
   const clock = new FakeClock();
   const channels: FakeChannel[] = [];
   const metrics = new Metrics();
@@ -33,12 +34,32 @@ test("InstanceStarter remembers how a function booted last, and nothing of its t
     metrics,
     signal: new AbortController().signal,
   });
-  const fn = functionOf("f", { contract: "http" });
   const say = async (...frames: readonly GateFrame[]) => {
     await settled();
     channels.at(-1)?.push(said(...frames));
   };
+  return { starter, metrics, say };
+}
 
+const fn = functionOf("f", { contract: "http" });
+const printed = (text: string): GateFrame => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) });
+
+test("InstanceStarter remembers what a function printed before its first call, whenever its port was open", async () => {
+  const { starter, say } = starterOf();
+  const started = starter.start(fn, "f@1", () => undefined);
+  await say(READY, printed("starting\n"), BOOTED, printed("listening\n"));
+  const instance = await started;
+  const remembered = () => starter.lastBoots.of("f")?.logs.map(({ text }) => text);
+  expect(remembered()?.join("")).toBe("starting\nlistening\n");
+  await say(printed("ready\n"));
+  expect(remembered()?.join("")).toBe("starting\nlistening\nready\n");
+  instance.retire();
+  expect(remembered()?.join("")).toBe("starting\nlistening\nready\n");
+  expect(starter.lastBoots.of("f")?.logs).not.toContainEqual(expect.objectContaining({ boot: true }));
+});
+
+test("InstanceStarter remembers how a function booted last, and nothing of its trials", async () => {
+  const { starter, metrics, say } = starterOf();
   const started = starter.start(fn, "f@1", () => undefined);
   await say(READY, BOOTED);
   const instance = await started;
@@ -48,7 +69,7 @@ test("InstanceStarter remembers how a function booted last, and nothing of its t
   const tried = failureOf(starter.trial(fn, "trial-f"));
   await say(READY, exitFrame({ exitCode: 1 }));
   expect(await tried).toMatchObject({ reason: "boot_failed" });
-  expect(starter.lastBoots.of("f")).toBe(noted);
+  expect(starter.lastBoots.of("f")).toEqual(noted);
   expect((await metrics.render()).text).not.toContain('reason="boot_failed"');
 
   const failed = failureOf(starter.start(fn, "f@1", () => undefined));

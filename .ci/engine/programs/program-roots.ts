@@ -39,7 +39,8 @@ export async function npmPrograms(): Promise<string> {
 
 /** Returns the root of a Debian with Python, Flask and gunicorn, a Java runtime, and little else. */
 export async function debianPrograms(): Promise<string> {
-  return cachedRoot("debian-programs", async (root) => {
+  const hash = new Bun.CryptoHasher("sha256").update(JSON.stringify([DEBIAN_PROGRAMS, UNREAD])).digest("hex");
+  return cachedRoot(`debian-programs-${hash.slice(0, 16)}`, async (root) => {
     await unpackPackages(await downloadPackages(join(dirname(root), "apt"), DEBIAN_PROGRAMS), root);
     // As the scripts of the packages do: without it, each start of Flask would compile it.
     if (process.getuid?.() === 0) await runOrThrow(["chroot", root, "python3", "-m", "compileall", "-q", "/usr/lib"]);

@@ -1,4 +1,4 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ConfigError } from "../../config/config.ts";
 import type { Build } from "../../domain/builds/builds.ts";
@@ -47,6 +47,8 @@ export class DeployError extends Error {
   override readonly name = "DeployError";
 }
 
+/** The label that says of which folder a function was made: a hash of its path, which is nobody else's business. */
+const ORIGIN_LABEL = "slipway-folder";
 /** The time that the server may take for a pull, in milliseconds. */
 const PULL_MS = 900_000;
 /** The time that a function has until an instance of it is ready, and between two looks at it, in milliseconds. */
@@ -64,6 +66,14 @@ export async function deploy(options: DeployOptions, api: ApiClient, out: Deploy
   if (directory === undefined) out.note(`No folder "${source}" here: deploying the image of that name`);
   // Before a folder is packed, which may take long: a server that is not there, or refuses the key, is told at once.
   const before = await functionNamed(api, name);
+  const origin = directory === undefined ? {} : { [ORIGIN_LABEL]: await originOf(directory) };
+  const known = before?.labels[ORIGIN_LABEL];
+  if (options.name === undefined && known !== undefined && known !== origin[ORIGIN_LABEL]) {
+    out.note(
+      `Warning: the function "${name}" was made of another folder of that name, and becomes this one. Give this one a name of its ` +
+        `own with --name; "slipway rollback ${name}" brings the other one back`,
+    );
+  }
   const built = directory === undefined ? undefined : await buildFolder({ ...options, name }, directory, api, out);
   const body = {
     image: built?.image ?? source,
@@ -78,7 +88,7 @@ export async function deploy(options: DeployOptions, api: ApiClient, out: Deploy
           ...request,
           method: "POST",
           path: "/v1/functions",
-          body: { ...body, name, labels },
+          body: { ...body, name, labels: { ...origin, ...labels } },
         })
       : await api.data<ChangedFunction>({ ...request, method: "PATCH", path: `/v1/functions/${before.id}`, body });
   out.note(told(before, fn));
@@ -95,6 +105,12 @@ export async function directoryOf(source: string): Promise<string | undefined> {
   if (found !== undefined) throw new ConfigError(`"${source}" is a file: name the folder that it is in, or an image`);
   if (/^(?:\.{0,2}\/|\.{1,2}$|~)|\/$/.test(source)) throw new ConfigError(`There is no folder "${source}"`);
   return undefined;
+}
+
+/** Returns what tells a folder from others of the same name; with `machine`, also from one of the same path elsewhere. */
+export async function originOf(directory: string, machine = ""): Promise<string> {
+  const path = await realpath(directory);
+  return new Bun.CryptoHasher("sha256").update(`${machine}\0${path}`).digest("hex").slice(0, 16);
 }
 
 /** Returns a name made of that of a folder or of an image, without its registry and its tag. */

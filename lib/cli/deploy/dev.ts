@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { ConfigError } from "../../config/config.ts";
 import { aborted } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
@@ -5,7 +6,15 @@ import type { Function } from "../../domain/functions/functions.ts";
 import type { ApiClient } from "../api/api-client.ts";
 import { CommandError, EXIT } from "../exit-codes.ts";
 import type { DeployOutput } from "./build.ts";
-import { defaultName, deploy, type Deployed, type DeployOptions, directoryOf, functionNamed } from "./deploy.ts";
+import {
+  defaultName,
+  deploy,
+  type Deployed,
+  type DeployOptions,
+  directoryOf,
+  functionNamed,
+  originOf,
+} from "./deploy.ts";
 import { FolderWatch } from "./folder-watch.ts";
 
 /** The options of `slipway dev`. */
@@ -25,8 +34,10 @@ export interface DevOutput extends DeployOutput {
   failed(message: string): void;
 }
 
-/** The label of functions that were made by `slipway dev`. */
+/** The label of functions that were made by `slipway dev`: it says on which machine, and of which folder. */
 const LABEL = "slipway-dev";
+/** Its value before it said that. */
+const UNKNOWN_ORIGIN = "true";
 /** The end of the name of such a function. */
 const SUFFIX = "-dev";
 /** The longest name of a function. */
@@ -49,6 +60,8 @@ export async function develop(options: DevOptions, api: ApiClient, out: DevOutpu
   const name = options.name ?? developmentName(directory);
   const before = await functionNamed(api, name);
   if (before !== undefined && before.labels[LABEL] === undefined) throw notOurs(name);
+  const origin = await originOf(directory, hostname());
+  if (before !== undefined && ![origin, UNKNOWN_ORIGIN].includes(before.labels[LABEL] ?? "")) throw anothers(name);
   using watch = new FolderWatch(directory, options.dockerfile);
   const gone = new AbortController();
   let attempt: Promise<void> = Promise.resolve();
@@ -56,7 +69,7 @@ export async function develop(options: DevOptions, api: ApiClient, out: DevOutpu
     // From here on every change counts, also one in the middle of a build.
     await watch.look();
     while (!signal.aborted) {
-      attempt = deployOnce({ ...options, name, abandon: gone.signal }, api, out);
+      attempt = deployOnce({ ...options, name, labels: { [LABEL]: origin }, abandon: gone.signal }, api, out);
       await Promise.race([attempt, aborted(signal)]);
       const paths = await watch.changed(signal);
       if (paths.length > 0) out.note(`Changed: ${listed(paths)}`);
@@ -76,7 +89,7 @@ export async function develop(options: DevOptions, api: ApiClient, out: DevOutpu
 async function deployOnce(options: DeployOptions, api: ApiClient, out: DevOutput): Promise<void> {
   const began = performance.now();
   try {
-    const deployed = await deploy({ ...options, labels: { [LABEL]: "true" } }, api, out);
+    const deployed = await deploy(options, api, out);
     out.built();
     out.ready(deployed, performance.now() - began);
   } catch (error) {
@@ -120,6 +133,13 @@ function developmentName(directory: string): string {
 function notOurs(name: string): ConfigError {
   return new ConfigError(
     `The function "${name}" was not made by slipway dev, which would remove it at the end: choose another name with --name`,
+  );
+}
+
+function anothers(name: string): ConfigError {
+  return new ConfigError(
+    `The function "${name}" is that of another folder, or another machine, where slipway dev may run: choose another name with ` +
+      `--name, or remove it with "slipway rm ${name} --cascade"`,
   );
 }
 

@@ -18,7 +18,7 @@ export const Boot = Type.Object({
   ),
   logs: Type.Array(LogEntry, {
     description:
-      "What it printed until then; of a long output only the end. The values of its secrets are masked. The first call of the instance has this output too.",
+      "What it printed until its first call, or its end; of a long output only the end. The values of its secrets are masked. The first call of the instance has this output too.",
     examples: [[{ stream: "stdout", text: "listening on 8080\n", time: "2026-01-31T12:00:00.000Z" }]],
   }),
 });

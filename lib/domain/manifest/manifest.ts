@@ -94,6 +94,10 @@ const switches = {
   pull: Flag(
     "Pull all images again, and move the functions to the images that their references now name. A dry run pulls nothing.",
   ),
+  probe: Flag(
+    "Try out the functions of the contract `http` that change, and say in the `warnings` of their changes why they do not listen; " +
+      "true unless it is given.",
+  ),
 };
 
 /** The body of `POST /v1/apply` as JSON. */
@@ -119,7 +123,10 @@ export const ApplyManifest = Type.Object(
 export type ApplyManifest = Static<typeof ApplyManifest>;
 
 /** The options of applying a manifest. */
-export type ApplyOptions = Readonly<Record<keyof typeof switches, boolean>>;
+export type ApplyOptions = Readonly<Record<Exclude<keyof typeof switches, "probe">, boolean>> & {
+  /** True by default. */
+  readonly probe?: boolean;
+};
 
 /** A change of a function or a route; in a dry run, one that would be made. */
 export const ManifestChange = Type.Object({

@@ -66,7 +66,8 @@ export const Stats = Type.Object({
   until: Timestamp,
   step_ms: Type.Integer({ description: "The length of a step, in milliseconds.", examples: [60_000] }),
   complete: Type.Boolean({
-    description: "False while calls that were recorded before an upgrade are still being counted, the newest first.",
+    description:
+      "False if not all calls that have ended are counted yet: for a while after an upgrade, the newest first, or under very high load.",
     examples: [true],
   }),
   totals: Type.Composite([Figures], { description: "Of all steps together." }),

@@ -19,6 +19,7 @@ const query = t.Object(
     dry_run: flag("Report what would change, and change nothing."),
     prune: flag("Delete named functions, and routes, that the manifest does not mention."),
     pull: flag("Pull all images again, and update the functions to what their references name now."),
+    probe: flag("Try out the functions of the contract `http` that change; true unless it is given.", "false"),
   },
   { additionalProperties: false },
 );
@@ -84,8 +85,14 @@ export function manifestRoutes(guard: Guard, manifests: ManifestService) {
       async ({ request, query }) => {
         const bytes = await guard.readBody(request, APPLY_BODY_BYTES);
         const { manifest, ...body } = await parseManifestBody(bytes, request.headers.get("content-type"));
-        const chosen = (name: keyof ApplyOptions) => (query[name] ? query[name] === "true" : (body[name] ?? false));
-        const options = { dry_run: chosen("dry_run"), prune: chosen("prune"), pull: chosen("pull") };
+        const chosen = (name: keyof ApplyOptions, otherwise = false) =>
+          query[name] ? query[name] === "true" : (body[name] ?? otherwise);
+        const options = {
+          dry_run: chosen("dry_run"),
+          prune: chosen("prune"),
+          pull: chosen("pull"),
+          probe: chosen("probe", true),
+        };
         return inSlices(success(await manifests.apply(manifest, options)));
       },
       {

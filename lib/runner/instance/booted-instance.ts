@@ -5,7 +5,7 @@ import { BootConversation, type BootFrame } from "../gate-protocol/boot-conversa
 import type { ExitFrame } from "../gate-protocol/frames.ts";
 import { type Channel, endedEarly, endedInCall, notReady } from "../platform.ts";
 import { bootError, type BootPlan, notReadyInTime } from "./boot-plan.ts";
-import { type EarlierOutput, IdleOutput, joined, markedAsBoot } from "./idle-output.ts";
+import { type EarlierOutput, IdleOutput, joined, markedAsBoot, OutputSinceBoot } from "./idle-output.ts";
 import type { Run } from "./instance.ts";
 import type { InstanceState, PoolInstance } from "./pool-instance.ts";
 import { lostAnswer, ServedCall } from "./served-call.ts";
@@ -20,6 +20,12 @@ const DEATH_MS = 100;
 
 /** Is told that a function boots, and how to end that: the start fails then. */
 export type OnBoot = (giveUp: () => void) => void;
+
+interface SuccessfulBoot {
+  readonly boot_ms: number;
+  readonly logs: EarlierOutput["entries"];
+  readonly since: OutputSinceBoot | undefined;
+}
 
 /** Thrown by `serve` if nothing has reached the function: the same call may go to another instance. */
 export class NotDelivered extends Error {
@@ -57,6 +63,7 @@ export class BootedInstance implements PoolInstance {
   #finishing = false;
   #bootMs: number | undefined;
   #bootLogs: EarlierOutput | undefined;
+  #sinceBoot: OutputSinceBoot | undefined;
   #cancelReport: () => void = () => undefined;
 
   /** Takes over the channel of an instance that has just been launched. */
@@ -93,9 +100,10 @@ export class BootedInstance implements PoolInstance {
     return this.#retired.promise;
   }
 
-  /** The boot, when it is over: its duration in milliseconds, and what the function printed. */
-  get boot(): { readonly boot_ms: number; readonly logs: EarlierOutput["entries"] } | undefined {
-    return this.#bootMs === undefined ? undefined : { boot_ms: this.#bootMs, logs: this.#bootLogs?.entries ?? [] };
+  /** The boot, when it is over: its duration in milliseconds, and what the function printed until then, and since. */
+  get boot(): SuccessfulBoot | undefined {
+    if (this.#bootMs === undefined) return undefined;
+    return { boot_ms: this.#bootMs, logs: this.#bootLogs?.entries ?? [], since: this.#sinceBoot };
   }
 
   /**
@@ -151,6 +159,7 @@ export class BootedInstance implements PoolInstance {
   retire(): void {
     if (this.#state === "retired") return;
     this.#state = "retired";
+    this.#sinceBoot?.close();
     this.#cancelReport();
     this.#up.reject(new Error("the instance was retired"));
     this.#booted.reject(new Error("the instance was retired"));
@@ -182,6 +191,7 @@ export class BootedInstance implements PoolInstance {
     }
     this.#bootMs = this.#clock.monotonic() - began;
     this.#bootLogs = markedAsBoot(this.#idleOutput.take());
+    this.#sinceBoot = new OutputSinceBoot(this.#idleOutput);
     this.#state = "ready";
   }
 
@@ -201,6 +211,7 @@ export class BootedInstance implements PoolInstance {
     this.#calls++;
     this.#state = "busy";
     // An app listens first and says so then: what comes before its first call is of its boot.
+    if (isFirst) this.#sinceBoot?.close();
     const sinceThen = this.#idleOutput.take();
     const earlier = joined(this.#bootLogs, isFirst ? markedAsBoot(sinceThen) : sinceThen);
     this.#bootLogs = undefined;

@@ -1,4 +1,5 @@
 import type { LogEntry } from "../../domain/calls/invocations.ts";
+import { lastOf } from "../last-boots.ts";
 import { LogCollector } from "./log-collector.ts";
 
 type Stream = LogEntry["stream"];
@@ -33,6 +34,11 @@ export class IdleOutput {
     this.#logs.addTail(stream, bytes, this.#now() - ageMs);
   }
 
+  /** The output so far; more may follow. */
+  get entries(): readonly LogEntry[] {
+    return this.#logs.bytes === 0 ? [] : this.#logs.finish();
+  }
+
   /** Returns the output so far, and begins anew. */
   take(): EarlierOutput {
     if (this.#logs.bytes === 0) return NO_OUTPUT;
@@ -40,6 +46,29 @@ export class IdleOutput {
     const entries = this.#logs.finish();
     this.#logs = new LogCollector(this.#now, this.#secrets);
     return { entries, bytes };
+  }
+}
+
+/**
+ * The output of an instance between its boot and its first call: an app listens first and says so then. Its end stays once it is
+ * closed, and keeps nothing of the instance.
+ */
+export class OutputSinceBoot {
+  #source: IdleOutput | undefined;
+  #kept: readonly LogEntry[] = [];
+
+  constructor(source: IdleOutput) {
+    this.#source = source;
+  }
+
+  get entries(): readonly LogEntry[] {
+    return this.#source?.entries ?? this.#kept;
+  }
+
+  /** Notes that the first call has begun, or that the instance has gone. */
+  close(): void {
+    this.#kept = lastOf(this.entries);
+    this.#source = undefined;
   }
 }
 

@@ -6,7 +6,7 @@ import { down, parseStatsRange, type RawStatsQuery, type StatsRange } from "../.
 import { Tally } from "../../domain/stats/tally.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
-import type { StatsBucket, StatsStore } from "../../store/stats.ts";
+import type { Counted, StatsBucket, StatsStore } from "../../store/stats.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { Recorder } from "./recorder.ts";
 
@@ -15,8 +15,8 @@ const COUNT_MS = 5_000;
 /** Calls that are counted in one go: some 5 ms of the event loop, if each has another function. */
 const BATCH = 200;
 const PAUSE_MS = 20;
-/** The longest that a reader waits for calls to be counted: some 20,000 of them. */
-const CATCH_UP_MS = 500;
+/** The longest that a reader waits for calls to be counted: some thousands of them. */
+const CATCH_UP_MS = 100;
 
 interface StatsDeps {
   readonly store: StatsStore;
@@ -50,9 +50,9 @@ export class StatsService implements Disposable {
     // A name works in place of the id; the figures of a deleted function are found by its id only.
     const function_id = query.function_id === undefined ? null : functions.idOf(query.function_id);
     await recorder.flush();
-    await this.#catchUp();
+    const complete = await this.#catchUp();
     const buckets = await store.read({ ...range, function_id });
-    return { function_id, complete: !(await store.hasBacklog()), ...(await gather(range, buckets, now)) };
+    return { function_id, complete, ...(await gather(range, buckets, now)) };
   }
 
   [Symbol.dispose](): void {
@@ -60,29 +60,31 @@ export class StatsService implements Disposable {
     this.#next[Symbol.dispose]();
   }
 
-  /** Counts what has ended before the reader came, unless that is very much. */
-  async #catchUp(): Promise<void> {
-    const { store, clock } = this.#deps;
+  /** Counts what has ended before the reader came, unless that is very much; returns whether all is counted. */
+  async #catchUp(): Promise<boolean> {
+    const { clock } = this.#deps;
     const began = clock.monotonic();
     const slices = new Slices();
-    while (await this.#countBatch()) {
-      if ((await store.hasBacklog()) || clock.monotonic() - began > CATCH_UP_MS) return;
+    for (;;) {
+      const left = await this.#countBatch();
+      if (left !== "ended" || clock.monotonic() - began > CATCH_UP_MS) return left === "nothing" || left === "too_much";
       if (slices.over) await slices.next();
     }
   }
 
   async #count(): Promise<void> {
-    const more = await this.#countBatch();
-    if (!this.#isOver) this.#next.set(more ? PAUSE_MS : COUNT_MS);
+    const left = await this.#countBatch();
+    const isDone = left === "nothing" || left === "failed";
+    if (!this.#isOver) this.#next.set(isDone ? COUNT_MS : PAUSE_MS);
   }
 
-  /** Returns whether there is more to count right now. */
-  async #countBatch(): Promise<boolean> {
+  /** Counts a batch, and returns what there is to do next. */
+  async #countBatch(): Promise<Counted["left"] | "failed"> {
     try {
-      return (await this.#deps.store.count(BATCH)).more;
+      return (await this.#deps.store.count(BATCH)).left;
     } catch (error) {
       this.#deps.log.warn("calls are not counted, will try again", { problem: messageOf(error) });
-      return false;
+      return "failed";
     }
   }
 }
@@ -100,13 +102,15 @@ async function gather(
     const step = down(at, step_ms);
     const merged = steps.get(step) ?? new Tally();
     steps.set(step, merged);
-    for (const each of [merged, totals]) each.merge(tally);
+    merged.merge(tally);
     if (slices.over) await slices.next();
   }
   const passed = (from: number, to: number) => Math.min(to, Math.max(from, now)) - from;
   const points: Stats["points"] = [];
   for (let at = since; at < until; at += step_ms) {
-    points.push(pointOf(at, steps.get(at), passed(at, at + step_ms)));
+    const tally = steps.get(at);
+    points.push(pointOf(at, tally, passed(at, at + step_ms)));
+    if (tally !== undefined) totals.merge(tally);
     if (slices.over) await slices.next();
   }
   return {

@@ -16,6 +16,8 @@ interface TrialsDeps {
   /** Returns a function as it is now; undefined if it was deleted. */
   readonly current: (id: string) => Function | undefined;
   readonly clock: Pick<Clock, "monotonic">;
+  /** False if nothing is to be tried out. */
+  readonly probe: boolean;
 }
 
 /** A function that a manifest has created or changed. */
@@ -32,7 +34,7 @@ interface Written {
 export async function manifestWarnings(
   steps: readonly Step<Function, FunctionTarget>[],
   written: readonly Written[],
-  { functions, current, clock }: TrialsDeps,
+  { functions, current, clock, probe }: TrialsDeps,
 ): Promise<ReadonlyMap<string, readonly string[]>> {
   const found = new Map<string, string[]>();
   const add = (name: string, warnings: readonly string[]) => found.set(name, [...(found.get(name) ?? []), ...warnings]);
@@ -41,7 +43,7 @@ export async function manifestWarnings(
     if (isWritten && step.target.warning !== undefined) add(step.name, [step.target.warning]);
   }
   const end = clock.monotonic() + TRIALS_MS;
-  const servers = written.filter(({ after }) => after?.contract === "http");
+  const servers = written.filter(({ after }) => probe && after?.contract === "http");
   await mapConcurrent(servers, AT_ONCE, async ({ name, before, after }) => {
     const fn = after && current(after.id);
     if (fn === undefined) return;

@@ -77,7 +77,7 @@ export class ManifestService {
    * and every image found before anything is changed. A dry run does the same, but pulls and changes nothing.
    */
   async apply(manifest: Manifest, options: ApplyOptions): Promise<AppliedManifest> {
-    const { dry_run } = options;
+    const { dry_run, probe = true } = options;
     const change = await this.#deps.retention.holding(async () => {
       const wanted = await this.#prepared(manifest, options);
       const written = await this.#write(wanted, options);
@@ -88,7 +88,7 @@ export class ManifestService {
     if (dry_run) return { changes, dry_run };
     const { functions, store, clock } = this.#deps;
     const current = (id: string) => store.functions.get(id);
-    const found = await manifestWarnings(change.plan.functions, change.functions, { functions, current, clock });
+    const found = await manifestWarnings(change.plan.functions, change.functions, { functions, current, clock, probe });
     const warned = changes.map((one) => {
       const warnings = one.kind === "function" ? found.get(one.name) : undefined;
       return warnings === undefined ? one : { ...one, warnings: [...warnings] };

@@ -4,9 +4,10 @@ import { messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
 import type { Span } from "./span.ts";
 
-/** The ends that wait for the collector, and those of one request to it: as in OTel's own queue (OTEL_BSP_MAX_QUEUE_SIZE and so on). */
+/** The ends that wait for the collector: as many as spans in OpenTelemetry's own queue (OTEL_BSP_MAX_QUEUE_SIZE). */
 const WAITING = 2_048;
-const BATCH = 128;
+/** The ends of one request to the collector: some 130 spans, which take 2 ms of the event loop. */
+const BATCH = 32;
 /** The longest time from an end to its export, and the pause after an export that failed, in milliseconds. */
 const DELAY_MS = 1_000;
 const PAUSE_MS = 5_000;
@@ -35,6 +36,8 @@ export class SpanQueue implements AsyncDisposable {
   #saidAt = -Infinity;
   /** True from an export that failed to the next one that did not. */
   #hasFailed = false;
+  /** True if the log has a line about that. */
+  #hasSaid = false;
   #isStopped = false;
 
   constructor(deps: QueueDeps) {
@@ -92,8 +95,9 @@ export class SpanQueue implements AsyncDisposable {
     const batch = this.#waiting.splice(0, BATCH);
     try {
       await this.#deps.send(batch.flatMap((make) => make()));
-      if (this.#hasFailed) this.#deps.log.info("spans are exported again", { dropped: this.#dropped });
+      if (this.#hasSaid) this.#deps.log.info("spans are exported again", { dropped: this.#dropped });
       this.#hasFailed = false;
+      this.#hasSaid = false;
     } catch (error) {
       this.#dropped += batch.length;
       this.#hasFailed = true;
@@ -106,6 +110,7 @@ export class SpanQueue implements AsyncDisposable {
     const now = clock.monotonic();
     if (now - this.#saidAt < SILENCE_MS) return;
     this.#saidAt = now;
+    this.#hasSaid = true;
     const what = "spans were not exported: is OTEL_EXPORTER_OTLP_ENDPOINT right, and its collector up?";
     log.warn(what, { problem: messageOf(error), dropped: this.#dropped });
   }

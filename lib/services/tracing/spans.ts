@@ -167,7 +167,7 @@ function spansOfWaits(
     add("start", starting, running, { attributes: start === null ? {} : { "slipway.start": start } });
   }
   // It may have begun before the call did, which then has only waited for the rest.
-  if (boot_ms !== null && start === "cold") {
+  if (boot_ms !== null && start_ms !== null && start === "cold") {
     const began = Math.max(starting, running - boot_ms);
     add("boot", began, running, { parent_span_id: named("start"), attributes: { "slipway.boot_ms": boot_ms } });
   }

@@ -89,6 +89,19 @@ describe("a folder without a Dockerfile", () => {
   });
 });
 
+test("a function of another folder of the same name is replaced with a warning, unless the name was given", async () => {
+  const files = { "one/app/run.sh": "echo one", "two/app/run.sh": "echo two" };
+  await inFolder(files, async (directory) => {
+    const first = await deployed(server, join(directory, "one/app"));
+    expect(first.read).not.toContain("Warning");
+    const second = await deployed(server, join(directory, "two/app"));
+    expect(second.read).toContain('Warning: the function "app" was made of another folder of that name');
+    expect(await get(second.url)).toBe("two\n");
+    const given = await deployed(server, join(directory, "two/app"), { name: "app" });
+    expect(given.read).not.toContain("Warning");
+  });
+}, 60_000);
+
 describe("a folder with a Dockerfile", () => {
   const Dockerfile = (text: string) =>
     `FROM ${base}\nCOPY . /app\nLABEL slipway.contract=stdio\nCMD ["sh", "-c", "echo ${text} $GREETING; ls /app"]`;

@@ -81,7 +81,7 @@ class Session implements AsyncDisposable {
 /** Makes a folder of the person's with these files, and returns what writes into it. */
 async function folder(name: string, files: Readonly<Record<string, string>>) {
   const directory = join(person.home, name);
-  await mkdir(directory);
+  await mkdir(directory, { recursive: true });
   const write = (path: string, text: string) => Bun.write(join(directory, path), text);
   for (const [path, text] of Object.entries(files)) await write(path, text);
   return { write, remove: (path: string) => rm(join(directory, path)) };
@@ -118,8 +118,14 @@ test("slipway dev at a terminal: the next call answers what was just written, un
   await write("hello.sh", "echo three");
   expect(await answers("/r/hello-dev", "three\n")).toBe(true);
   expect((await functions()).map(({ name, labels }) => [name, labels])).toEqual([
-    ["hello-dev", { "slipway-dev": "true" }],
+    ["hello-dev", { "slipway-dev": expect.any(String), "slipway-folder": expect.any(String) }],
   ]);
+  // Another folder of that name would share the function, and remove it.
+  await folder("elsewhere/hello", { "hello.sh": "echo four" });
+  expect(await person.types(["dev", "elsewhere/hello"])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('The function "hello-dev" is that of another folder, or another machine'),
+  });
   await dev.types("\u0003");
   expect(await dev.ended()).toBe(0);
   expect(dev.printed).toContain('Removed the function "hello-dev" and its routes');

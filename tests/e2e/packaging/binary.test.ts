@@ -6,6 +6,7 @@ import type { Architecture } from "../../../.ci/architectures.ts";
 import { build } from "../../../.ci/build.ts";
 import { version } from "../../../package.json" with { type: "json" };
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
+import { Collector } from "../../services/support/collector.ts";
 import { fixture } from "../../support/images.ts";
 import { runOrThrow } from "../../../.ci/packages.ts";
 
@@ -50,9 +51,10 @@ test("slipway --version and --help work in an empty directory", async () => {
   expect(await readdir(directory)).toEqual([]);
 });
 
-test("slipway serves /v1, /swagger and a call, and exits with 0 at SIGTERM", async () => {
+test("slipway serves /v1, /swagger and a call, exports its spans, and exits with 0 at SIGTERM", async () => {
   const { host } = await acquireEngine();
-  const { child, url } = await serve({ DOCKER_HOST: host });
+  await using collector = new Collector();
+  const { child, url } = await serve({ DOCKER_HOST: host, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
   const created = await fetch(`${url}/v1/functions`, {
     method: "POST",
     body: JSON.stringify({ name: "chaos", image: await fixture("static") }),
@@ -65,6 +67,8 @@ test("slipway serves /v1, /swagger and a call, and exits with 0 at SIGTERM", asy
   expect(await (await fetch(`${url}/docs/search.json`)).json()).toBeArray();
   child.kill("SIGTERM");
   expect(await child.exited).toBe(0);
+  // At the latest when it stops.
+  expect(collector.spans.map(({ name }) => name).toSorted()).toEqual(["chaos", "queue", "run", "start"]);
 });
 
 test.each([

@@ -54,6 +54,12 @@ test("cgiVariables has all of CGI/1.1 that a request gives", () => {
   });
 });
 
+test("cgiVariables has the trace of a request under the names of OpenTelemetry, too", () => {
+  const { defaults } = cgiVariables(request({ traceparent: "00-a-b-01", tracestate: "v=1" }), 0, {});
+  expect(defaults).toMatchObject({ TRACEPARENT: "00-a-b-01", TRACESTATE: "v=1", HTTP_TRACEPARENT: "00-a-b-01" });
+  expect(Object.keys(cgiVariables(request({}), 0, {}).defaults)).not.toContain("TRACEPARENT");
+});
+
 test.each([
   ["/hello", null, "/r/hello", ""],
   ["/git", "", "/r/git", ""],

@@ -245,6 +245,12 @@ describe("FILES.exchange", () => {
     expect((await exchange({})).extras.files).toEqual([]);
   });
 
+  test("sets the variables of a trace only for a call that is in one", async () => {
+    expect((await exchange({})).extras.defaults).toBeUndefined();
+    const headers = { traceparent: "00-a-b-01", tracestate: "v=1" };
+    expect((await exchange({ headers })).extras.defaults).toEqual({ TRACEPARENT: "00-a-b-01", TRACESTATE: "v=1" });
+  });
+
   test.each<[string | undefined, string, boolean]>([
     ["application/json", "{}", false],
     ["application/problem+json; charset=utf-8", "{}", false],

@@ -61,6 +61,13 @@ describe("the head of a request to a server", () => {
     });
   });
 
+  test("has the trace that the call is in, and a new one that nobody records if it is in none", () => {
+    const trace = { traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", tracestate: "v=1" };
+    expect(headersOf(trace)).toMatchObject(trace);
+    const hex = ID.replaceAll("-", "");
+    expect(headersOf({})["traceparent"]).toBe(`00-${hex}-${hex.slice(16)}-00`);
+  });
+
   test("at a host of its own lets answers speak for the whole origin", () => {
     const request = { method: "GET", url: "/", headers: {}, body: new Uint8Array(0), via: VIA };
     expect(httpRequest(ID, request).own_origin).toBe(false);

@@ -40,6 +40,14 @@ describe("ManifestService.apply tries functions of the contract http out", () =>
     expect(set.functions.get("web").version).toBe(1);
   });
 
+  test("but not if they are not to be", async () => {
+    using set = manifestServices();
+    set.engine.onTryOut = () => Promise.reject(new AppError("boot_failed", "it ended with exit code 1"));
+    const { changes } = await set.manifests.apply(manifest, { ...PLAIN, probe: false });
+    expect(changes[0]).toEqual({ kind: "function", name: "web", action: "created", fields: {} });
+    expect(set.engine.told.filter((one) => one.startsWith("try out"))).toEqual([]);
+  });
+
   test("but not in a dry run, and not those that stay as they are", async () => {
     using set = manifestServices();
     await set.manifests.apply(manifest, { ...PLAIN, dry_run: true });
@@ -65,6 +73,7 @@ test("manifestWarnings begins no trial after a minute, and says so", async () =>
   const found = await manifestWarnings([], written, {
     current: () => web,
     clock,
+    probe: true,
     functions: {
       tryOut: async (_, fn) => {
         await clock.advance(60_001);
@@ -86,6 +95,7 @@ test("manifestWarnings leaves out functions that were deleted meanwhile", async 
     functions,
     current: () => undefined,
     clock: new FakeClock(),
+    probe: true,
   });
   expect(found.size).toBe(0);
 });

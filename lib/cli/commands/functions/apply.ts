@@ -17,7 +17,12 @@ export const define: Define = (command, { env, client, out, exitWith, isSet }) =
     .action(async (file) => {
       const manifest = await read(file);
       const variables = Object.fromEntries([...variablesIn(manifest)].map((name) => [name, env[name]]));
-      const options = { dry_run: isSet("dry-run"), prune: isSet("prune"), pull: isSet("pull") };
+      const options = {
+        dry_run: isSet("dry-run"),
+        prune: isSet("prune"),
+        pull: isSet("pull"),
+        ...(isSet("skip-probe") && { probe: false }),
+      };
       const body = { manifest, variables, ...options };
       const request = { method: "POST", path: "/v1/apply", body, timeout_ms: TIMEOUT_MS } as const;
       const applied = await client().data<AppliedManifest>(request);

@@ -99,7 +99,8 @@ export class Database implements Disposable {
   /**
    * Like a durable transaction, but writes of the same moment share one sync of the disk, which blocks nothing else.
    * Settles when `work` is on the disk, or undone; in the order of the calls. A write that throws fails alone; a commit
-   * that fails fails all writes in it. (So does a sync that fails, but then it is unknown what is on the disk.)
+   * that fails fails all writes in it. So does a sync that fails; but then it is unknown what is on the disk, and all later ones are
+   * refused.
    *
    * `work` runs later, and sees the writes before it: everything that a change depends on must be read in it. It must not
    * await. `committed` runs right after the commit, before any other code can look: caches are updated there. `bytes` is
@@ -137,6 +138,7 @@ export class Database implements Disposable {
     using transaction = new LongTransaction(this.#sqlite.filename);
     const steps = await stepsOn(new Database(transaction.sqlite, {}));
     while (this.#long !== undefined) await this.#long.ended;
+    if (this.#durable.broken !== undefined) throw this.#durable.broken;
     const { promise: ended, resolve: end } = Promise.withResolvers<void>();
     this.#long = { transaction, ended };
     try {
@@ -152,7 +154,12 @@ export class Database implements Disposable {
       this.#long = undefined;
       end();
     }
-    await this.#log?.sync();
+    try {
+      await this.#log?.sync();
+    } catch (error) {
+      this.#durable.break(error);
+      throw mapRuntimeError(error);
+    }
   }
 
   /** Creates a cache of records that are read here. */
@@ -160,8 +167,9 @@ export class Database implements Disposable {
     return new Cache(() => this.#sqlite.inTransaction);
   }
 
-  /** Throws the error of SQLite if the database cannot be read. */
+  /** Throws the error of SQLite if the database cannot be read, and the refusal of writes if there is one. */
   check(): void {
+    if (this.#durable.broken !== undefined) throw this.#durable.broken;
     this.prepare("select count(*) from settings").get();
   }
 

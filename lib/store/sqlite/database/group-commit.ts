@@ -1,4 +1,5 @@
 import type { Database as Sqlite, Statement } from "bun:sqlite";
+import { AppError } from "../../../domain/errors.ts";
 import { mapRuntimeError } from "../errors.ts";
 import type { Sync } from "./log-sync.ts";
 
@@ -47,6 +48,8 @@ export class GroupCommit {
   /** The time that a sync is expected to take, in milliseconds; at first none is, so that the first groups are not cut. */
   #syncMs = Infinity;
   readonly #statements: TransactionStatements;
+  /** The refusal of every write since a sync has failed. */
+  #broken: AppError | undefined;
 
   /**
    * Without a log there is nothing to sync: the database is in memory. While `held` returns a promise, another transaction
@@ -66,6 +69,7 @@ export class GroupCommit {
 
   /** See `Database.durably`. */
   add<T>(work: () => T, committed?: (result: T) => void, bytes = 0): Promise<T> {
+    if (this.#broken !== undefined) return Promise.reject(this.#broken);
     return new Promise<T>((resolve, reject) => {
       let result: { readonly value: T } | undefined;
       if (this.#waiting.length === 0) this.#since = performance.now();
@@ -82,6 +86,7 @@ export class GroupCommit {
 
   /** Writes everything that waits and answers everyone, now: before the database is closed. */
   flush(): void {
+    this.#refuseIfBroken();
     const written = [...this.#syncing];
     while (this.#waiting.length > 0) written.push(...this.#commit());
     if (written.length === 0) return;
@@ -89,8 +94,33 @@ export class GroupCommit {
       this.#log?.syncNow();
       for (const write of written) write.resolve();
     } catch (error) {
+      this.break(error);
       for (const write of written) write.reject(mapRuntimeError(error));
     }
+  }
+
+  /** The reason why nothing can be written any more, if there is one. */
+  get broken(): AppError | undefined {
+    return this.#broken;
+  }
+
+  /**
+   * Refuses all writes from now on: a sync has failed. The system may take pages that it could not write for written, so that
+   * the next sync succeeds without them; and what comes after them in the log is lost with them when the machine loses power.
+   * A restart reads the log anew, with its checksums.
+   */
+  break(error: unknown): void {
+    this.#broken ??= new AppError(
+      "shutting_down",
+      "Nothing can be written any more: the disk has not confirmed an earlier write. Check the disk, then restart the server",
+      { cause: error },
+    );
+  }
+
+  #refuseIfBroken(): void {
+    const broken = this.#broken;
+    if (broken === undefined) return;
+    for (const write of this.#waiting.splice(0)) write.reject(broken);
   }
 
   #schedule(): void {
@@ -115,6 +145,7 @@ export class GroupCommit {
 
   async #commitAndSync(): Promise<void> {
     for (let held = this.#held(); held !== undefined; held = this.#held()) await held;
+    this.#refuseIfBroken();
     // A flush may have come before.
     const written = this.#waiting.length > 0 ? this.#commit() : [];
     this.#syncing = written;
@@ -122,6 +153,7 @@ export class GroupCommit {
       if (written.length > 0) await this.#sync();
       for (const write of written) write.resolve();
     } catch (error) {
+      this.break(error);
       for (const write of written) write.reject(mapRuntimeError(error));
     }
     this.#syncing = [];

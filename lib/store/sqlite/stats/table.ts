@@ -68,18 +68,14 @@ export class StatsTable implements StatsStore {
   async count(batch: number): Promise<Counted> {
     const isIdle = this.#next.get({ batch: 1 }) === undefined && this.#backlog.get() === undefined;
     // Nothing is written if there is nothing to do, so that an idle server stays idle.
-    if (isIdle && !this.#isOver()) return { counted: 0, more: false };
+    if (isIdle && !this.#isOver()) return { counted: 0, left: "nothing" };
     return this.#database.fast(() => {
-      const next = this.#countNext(batch);
+      const ended = this.#countNext(batch);
       // What is called now goes first.
-      const old = next < batch ? this.#countBacklog(batch - next) : { counted: 0, more: true };
+      const old = ended < batch ? this.#countBacklog(batch - ended) : 0;
       for (const name of NAMES) this.#buckets[name].trim();
-      return { counted: next + old.counted, more: next === batch || old.more || this.#isOver() };
+      return { counted: ended + old, left: ended === batch ? "ended" : this.#left() };
     });
-  }
-
-  async hasBacklog(): Promise<boolean> {
-    return this.#backlog.get() !== undefined;
   }
 
   async read({ resolution, function_id, since, until }: KeptStatsQuery): Promise<StatsBucket[]> {
@@ -109,16 +105,20 @@ export class StatsTable implements StatsStore {
     return found.length;
   }
 
-  #countBacklog(batch: number): Counted {
+  #left(): Counted["left"] {
+    if (this.#backlog.get() !== undefined) return "backlog";
+    return this.#isOver() ? "too_much" : "nothing";
+  }
+
+  #countBacklog(batch: number): number {
     const backlog = this.#backlog.get();
-    if (backlog === undefined) return { counted: 0, more: false };
+    if (backlog === undefined) return 0;
     const found = this.#backlogRows.all({ ...backlog, batch });
     const last = found.at(-1);
-    const more = found.length === batch && last !== undefined;
-    if (more) this.#setBacklog.run({ before_id: last.id });
+    if (found.length === batch && last !== undefined) this.#setBacklog.run({ before_id: last.id });
     else this.#endBacklog.run();
     this.#add(found);
-    return { counted: found.length, more };
+    return found.length;
   }
 
   #add(rows: readonly Row[]): void {

@@ -1,6 +1,7 @@
+import { Database as Sqlite } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { ROUTE_DEFAULTS } from "../../../../lib/domain/routes/options.ts";
-import type { Database } from "../../../../lib/store/sqlite/database/database.ts";
+import { Database } from "../../../../lib/store/sqlite/database/database.ts";
 import { openDatabase } from "../../../../lib/store/sqlite/open.ts";
 import {
   changeFunction,
@@ -39,6 +40,22 @@ async function ends(promises: readonly Promise<unknown>[]): Promise<unknown[]> {
 function maxPages(database: Database, pages: number): void {
   database.prepare(`pragma max_page_count = ${pages}`).get();
 }
+
+test("a database whose log was once not synced can be read, writes nothing more, and fails its check", async () => {
+  const fail = () => Promise.reject(Object.assign(new Error("EIO: i/o error, fdatasync"), { code: "EIO" }));
+  const log = { sync: fail, syncNow: () => undefined, [Symbol.dispose]: () => undefined };
+  using database = new Database(new Sqlite(":memory:", { strict: true }), { log });
+  database.prepare("create table settings (key text)").run();
+  const insert = database.prepare("insert into settings values ($key)");
+  const count = database.prepare<{ count: number }>("select count(*) as count from settings");
+  database.check();
+  // Whether it is on the disk is unknown: it is there for as long as this process runs.
+  expect(await rejectionOf(database.durably(() => insert.run({ key: "a" })))).toMatchObject({ code: "EIO" });
+  const refusal = String(await rejectionOf(database.durably(() => insert.run({ key: "b" }))));
+  expect(refusal).toContain("then restart the server");
+  expect(count.get()).toEqual({ count: 1 });
+  expect(() => database.check()).toThrow("Nothing can be written any more");
+});
 
 describe("Database durably", () => {
   test("concurrent writes are one transaction, in order", async () => {

@@ -22,7 +22,7 @@ describe("records from before there were figures", () => {
     return buckets.reduce((sum, { tally }) => sum + tally.ends.succeeded, 0);
   };
   const countAll = async () => {
-    while ((await store.stats.count(100)).more);
+    while ((await store.stats.count(100)).left !== "nothing");
   };
 
   beforeEach(async () => {
@@ -48,13 +48,11 @@ describe("records from before there were figures", () => {
   });
 
   test("are counted once, in steps, the newest first", async () => {
-    expect(await store.stats.hasBacklog()).toBe(true);
-    expect(await store.stats.count(100)).toEqual({ counted: 100, more: true });
+    expect(await store.stats.count(100)).toEqual({ counted: 100, left: "backlog" });
     expect(await total()).toBe(99);
     await countAll();
-    expect(await store.stats.hasBacklog()).toBe(false);
     expect(await total()).toBe(297);
-    expect(await store.stats.count(100)).toEqual({ counted: 0, more: false });
+    expect(await store.stats.count(100)).toEqual({ counted: 0, left: "nothing" });
   });
 
   test("that end meanwhile are counted once, on either side of where it is", async () => {
@@ -68,7 +66,7 @@ describe("records from before there were figures", () => {
 
   test("wait for those that are new", async () => {
     await store.history.save([ended(1000), ended(1001)]);
-    expect(await store.stats.count(2)).toEqual({ counted: 2, more: true });
+    expect(await store.stats.count(2)).toEqual({ counted: 2, left: "ended" });
     expect(await total()).toBe(2);
     await countAll();
     expect(await total()).toBe(299);
