@@ -91,6 +91,11 @@ export const COMMANDS = {
     summary: "List the calls that were made; show one, or cancel it",
     load: () => import("./commands/calls/invocations.ts"),
   },
+  stats: {
+    ...ofCalls,
+    summary: "Show how many calls there were, how they ended and how long they took",
+    load: () => import("./commands/calls/stats.ts"),
+  },
   ps: { ...ofCalls, summary: "Show the instances of functions", load: () => import("./commands/calls/ps.ts") },
   queue: {
     ...ofCalls,

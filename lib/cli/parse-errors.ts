@@ -117,7 +117,7 @@ function unknownCommand(text: string, names: readonly string[], path?: string): 
 /** Returns the closest of some words; of several that are as close, one with the same letters: two of them were swapped. */
 function nearest(text: string, words: readonly string[]): string {
   const found = closest(text, words);
-  const letters = (word: string) => [...word].toSorted().join("");
+  const letters = (word: string) => word.split("").toSorted().join("");
   const same = words.find((word) => letters(word) === letters(text));
   return same !== undefined && distance(text, same) <= distance(text, found) ? same : found;
 }

@@ -74,7 +74,7 @@ export const engineAddress: Reader<EngineAddress> = (value) => {
   }
 };
 
-/** The URL of a collector; its credentials belong into a header. */
+/** The URL of a collector; its credentials belong in a header. */
 export const collectorUrl: Reader<string> = (value) => {
   const url = URL.parse(value);
   const isPlain = url !== null && url.username === "" && url.password === "" && url.hash === "";

@@ -93,9 +93,7 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
 /** Returns where spans go; null if they are not exported. */
 function tracingSettings(config: Config): TracingSettings | null {
   const { otelExporterOtlpEndpoint, otelExporterOtlpTracesEndpoint, otelResourceAttributes } = config;
-  const url =
-    otelExporterOtlpTracesEndpoint ??
-    (otelExporterOtlpEndpoint && `${otelExporterOtlpEndpoint.replace(/\/$/, "")}/v1/traces`);
+  const url = otelExporterOtlpTracesEndpoint ?? (otelExporterOtlpEndpoint && belowEndpoint(otelExporterOtlpEndpoint));
   if (url === null) return null;
   return {
     url,
@@ -105,4 +103,11 @@ function tracingSettings(config: Config): TracingSettings | null {
     sampler: config.otelTracesSampler,
     sampler_arg: config.otelTracesSamplerArg,
   };
+}
+
+/** Returns the URL for spans of a collector's endpoint: below its path, as OpenTelemetry's specification has it. */
+function belowEndpoint(endpoint: string): string {
+  const url = new URL(endpoint);
+  url.pathname = `${url.pathname.replace(/\/$/, "")}/v1/traces`;
+  return url.href;
 }

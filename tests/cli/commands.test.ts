@@ -173,6 +173,16 @@ describe("calls:", () => {
     expect(late.stderr).toMatch(/The invocation \S+ is still queued: "slipway logs -f \S+" follows it/);
   });
 
+  test("stats prints a line for each step, and one for all of them", async () => {
+    await slipway("invoke", "script", "echo {} > response.json");
+    const lines = (await slipway("stats", "script")).trimEnd().split("\n");
+    expect(lines[0]).toMatch(/^FROM {2,}CALLS {2,}ERRORS {2,}COLD {2,}P50 {2,}P95 {2,}P99 {2,}QUEUE P95 {2,}SENT$/);
+    expect(lines.at(-1)).toMatch(/^all {2,}[1-9]\d* {2,}\d+ {2,}\d+ {2,}[\d.]+m?s /);
+    expect([14, 15]).toContain(lines.length);
+    expect(await json("stats", "--since", "7d", "--step", "1d")).toMatchObject({ step_ms: 86_400_000, complete: true });
+    expect((await fails(["stats", "--step", "7s"])).stderr).toContain('Invalid "step" "7s": give "minute"');
+  });
+
   test("logs prints what the latest calls of a function have printed, each line with its call", async () => {
     for (const text of ["one", "two"]) await slipway("invoke", "script", `echo ${text}; echo {} > response.json`);
     const lines = (await slipway("logs", "script", "-n", "2")).split("\n");

@@ -83,6 +83,10 @@ describe("a command line", () => {
     [["--port", "x"], 'Invalid --port "x": give a whole number from 0 to 65535'],
     [["logs", "x", "-n", "0"], 'Invalid --limit "0": give a whole number from 1'],
     [["invocations", "--status", "done"], 'Invalid --status "done": give one of queued, running, '],
+    [
+      ["stats", "--since", "yesterday"],
+      'Invalid --since "yesterday": give a time such as 2026-01-31T12:00:00Z, or how',
+    ],
     [["completion", "tcsh"], 'Invalid shell "tcsh": give one of bash, zsh, fish'],
     [["invoke", "x", "--delay", "1s"], "--callback-url are for --async: add it, or leave them out"],
     [["invoke", "x", "--async", "--delay", "soon"], 'Invalid time "soon": give one such as 30s'],

@@ -295,3 +295,38 @@ describe("the table of options", () => {
     }
   });
 });
+
+describe("OpenTelemetry's variables", () => {
+  test("are read as its specification has them", () => {
+    const env = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: "https://collector.example.com/otlp/",
+      OTEL_EXPORTER_OTLP_HEADERS: "authorization=Bearer%20a%3Db, x-tenant = t",
+      OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=test,host.name=a%2Cb",
+      OTEL_TRACES_SAMPLER: "parentbased_traceidratio",
+      OTEL_TRACES_SAMPLER_ARG: ".25",
+    };
+    expect(config([], env)).toMatchObject({
+      otelExporterOtlpEndpoint: "https://collector.example.com/otlp/",
+      otelExporterOtlpHeaders: { authorization: "Bearer a=b", "x-tenant": "t" },
+      otelResourceAttributes: { "deployment.environment.name": "test", "host.name": "a,b" },
+      otelTracesSampler: "parentbased_traceidratio",
+      otelTracesSamplerArg: 0.25,
+    });
+  });
+
+  test.each([
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"],
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:password@127.0.0.1:4318"],
+    ["OTEL_RESOURCE_ATTRIBUTES", "a"],
+    ["OTEL_RESOURCE_ATTRIBUTES", "a=%zz"],
+    ["OTEL_TRACES_SAMPLER", "sometimes"],
+    ["OTEL_TRACES_SAMPLER_ARG", "1.5"],
+    ["OTEL_TRACES_SAMPLER_ARG", "-1"],
+  ])("%s=%s is refused", (name, value) => expect(() => config([], { [name]: value })).toThrow(`Invalid ${name}`));
+
+  test("a wrong value of the headers is not shown", () => {
+    expect(() => config([], { OTEL_EXPORTER_OTLP_HEADERS: "secret" })).toThrow(
+      "Invalid OTEL_EXPORTER_OTLP_HEADERS (not shown): give names with values",
+    );
+  });
+});

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import type { Function } from "../../lib/domain/functions/functions.ts";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { buildSample, type SampleName } from "../../.ci/engine/samples.ts";
@@ -123,5 +124,32 @@ describe("http-server", () => {
   ])("answers %s %s", async (method, path, body, status, said) => {
     const answer = await fetch(url + path, { method, ...(body === undefined ? {} : { body }) });
     expect([answer.status, await answer.text()]).toEqual([status, said]);
+  });
+});
+
+describe("page", () => {
+  const HOST = "page.example.com";
+  const files = join(import.meta.dir, "../../functions/page");
+
+  beforeAll(async () => {
+    const { client } = await acquireEngine();
+    const fn = await server.createFunction((await buildSample(client, "page", true)).reference);
+    expect([fn.contract, fn.max_calls, fn.concurrency]).toEqual(["http", 0, 32]);
+    const { body } = await server.api("POST", "/v1/routes", { hosts: [HOST], function_id: fn.id, methods: ["GET"] });
+    if (!body.success) throw new Error(body.message);
+  });
+
+  test.each([
+    ["/", "index.html", "text/html"],
+    ["/page.js", "page.js", /javascript/],
+  ])("answers GET %s at its host with %s, which no sandbox keeps from running", async (path, file, type) => {
+    const answer = await fetch(server.url + path, { headers: { host: HOST } });
+    expect([answer.status, await answer.text()]).toEqual([200, await Bun.file(join(files, file)).text()]);
+    expect(answer.headers.get("content-type")).toMatch(type);
+    expect(answer.headers.get("content-security-policy")).toBeNull();
+  });
+
+  test("answers GET /other at its host with 404", async () => {
+    expect((await fetch(`${server.url}/other`, { headers: { host: HOST } })).status).toBe(404);
   });
 });

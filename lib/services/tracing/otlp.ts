@@ -25,7 +25,7 @@ const KINDS = {
 
 /**
  * The part of tracing that is made of OpenTelemetry's packages, which are loaded with this file and only if spans are exported.
- * What the options do not say, such as certificates, compression and the time limit, the exporter itself reads from its variables.
+ * Whatever the options do not say, such as certificates, compression and the time limit, the exporter itself reads from its variables.
  */
 export class Otlp {
   readonly #exporter: OTLPTraceExporter;

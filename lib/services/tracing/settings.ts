@@ -1,6 +1,6 @@
 import type { SamplerName } from "../../domain/tracing/samplers.ts";
 
-/** Where spans go, and which. */
+/** The place that spans go to, and the choice of those that go there. */
 export interface TracingSettings {
   /** The URL that spans are posted to. */
   readonly url: string;

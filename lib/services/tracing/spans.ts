@@ -1,5 +1,4 @@
 import type { Attempt } from "../../domain/calls/attempts.ts";
-import type { FunctionRequest } from "../../domain/calls/http-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { Reason } from "../../domain/errors.ts";
 import { innerSpanId, spanIdOf } from "../../domain/tracing/trace-context.ts";
@@ -9,7 +8,7 @@ import type { Span } from "./span.ts";
 /** The facts of a synchronous call that its record does not have. */
 export interface Exchanged {
   readonly method: string;
-  readonly via: Pick<NonNullable<FunctionRequest["via"]>, "host" | "route"> | null;
+  readonly via: { readonly host?: string | undefined; readonly route: string | null } | null;
   /** The status of the function's own answer; null if it gave none. */
   readonly response_status: number | null;
 }
@@ -49,7 +48,7 @@ export function runSpanName(attempt: number | null): string {
   return attempt === null ? "run" : `attempt ${attempt} run`;
 }
 
-/** What spans tell besides the records. */
+/** The facts that spans tell and records do not have. */
 export interface Glossary {
   /** Returns the name of a function, or its id if it has none or is deleted. */
   readonly nameOf: (functionId: string) => string;
@@ -65,7 +64,10 @@ export function spansOfCall(record: Invocation, exchanged: Exchanged, glossary: 
 }
 
 /** Returns the spans of what has ended: those of an attempt, if one was made, and that of the invocation if nothing is left to do. */
-export function spansOfEnd({ invocation, record, left }: End, glossary: Glossary): Span[] {
+export function spansOfEnd(
+  { invocation, record, left }: Pick<End, "invocation" | "record" | "left">,
+  glossary: Glossary,
+): Span[] {
   const inner = typeof record === "object" ? spansOfAttempt(invocation, record) : [];
   return left === null ? [spanOfInvocation(invocation, inner, glossary), ...inner] : inner;
 }

@@ -23,7 +23,7 @@ import {
 } from "./spans.ts";
 import type { Span } from "./span.ts";
 
-/** What exports spans. */
+/** The export of spans. */
 export interface SpanExport {
   /** Returns whether a trace is recorded; `caller` is left out if the trace begins here. */
   samples(traceId: string, caller?: CallersTrace): boolean;
@@ -90,23 +90,28 @@ export class Tracing {
   }
 
   /** Notes the end of a synchronous call. */
-  called(record: Invocation, exchanged: Exchanged): void {
-    this.#add(record, (glossary) => spansOfCall(record, exchanged, glossary));
+  called(record: Invocation, { method, via, response_status }: Exchanged): void {
+    if (!this.#isExported(record)) return;
+    // Nothing else of the request, which would stay in memory with it.
+    const kept = { method, via: via && { host: via.host, route: via.route }, response_status };
+    this.#add((glossary) => spansOfCall(record, kept, glossary));
   }
 
   /** Notes the end of an attempt, of the invocation, or of both. */
-  ended(end: End): void {
-    this.#add(end.invocation, (glossary) => spansOfEnd(end, glossary));
+  ended({ invocation, record, left }: End): void {
+    if (!this.#isExported(invocation)) return;
+    // Without the answer and the requests that follow, for the same reason.
+    this.#add((glossary) => spansOfEnd({ invocation, record, left }, glossary));
   }
 
   /** Notes an attempt to send a callback. */
   delivered(record: Invocation, delivery: Delivered): void {
-    this.#add(record, () => [spanOfDelivery(record, delivery)]);
+    if (this.#isExported(record)) this.#export?.add(() => [spanOfDelivery(record, delivery)]);
   }
 
-  #add(record: Invocation, make: (glossary: Glossary) => readonly Span[]): void {
+  #add(make: (glossary: Glossary) => readonly Span[]): void {
     const spanExport = this.#export;
-    if (spanExport !== null && this.#isExported(record)) spanExport.add(() => make(spanExport.glossary));
+    spanExport?.add(() => make(spanExport.glossary));
   }
 
   #isExported({ trace_flags }: TracePlace): boolean {

@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { EngineClient } from "../../../.ci/engine/engine-client.ts";
 import { ensureProgram, runOrThrow } from "../../../.ci/packages.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
 import type { Bench } from "../bench.ts";
@@ -29,6 +30,7 @@ export async function streams({ docker, rounds }: Bench): Promise<readonly Measu
   return [
     await compareRates("streamFrom", rounds, await both(download, url, direct.url), " MiB/s"),
     await compareRates("streamTo", rounds, await both(upload, url, direct.url), " MiB/s"),
+    await throughEngine(docker, app.image, rounds, direct.url),
     await firstByte(rounds, url, direct.url),
     await stalled(server.pid, url),
   ];
@@ -45,6 +47,48 @@ async function both(
     { name: "function", measure: () => rateOf(curl, url) },
     { name: "by its address", measure: () => rateOf(curl, direct) },
   ];
+}
+
+/** What a server of ours could reach if it did nothing but read: the engine's shim and the engine copy each byte, too. */
+async function throughEngine(docker: string, image: string, rounds: number, direct: string): Promise<Measurement> {
+  const curl = await ensureProgram("curl", ["curl"]);
+  const client = new EngineClient(docker);
+  return compareRates(
+    "streamAttach",
+    rounds,
+    [
+      { name: "the engine's attach stream", measure: () => attached(client, image) },
+      { name: "by its address", measure: () => download(curl, direct) },
+    ],
+    " MiB/s",
+  );
+}
+
+/** Returns the MiB per second of a container's output, from its first byte on. */
+async function attached(client: EngineClient, image: string): Promise<number> {
+  const Entrypoint = ["dd", "if=/dev/zero", `count=${16 * DOWNLOAD_MIB}`, "bs=65536", "status=none"];
+  const settings = { Image: image, Entrypoint, AttachStdout: true, HostConfig: { LogConfig: { Type: "none" } } };
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify(settings);
+  const made = await client.json("POST", "/containers/create", { body, headers });
+  const { Id } = made as { Id: string }; // the engine's own format
+  try {
+    const { body: output }: { readonly body: ReadableStream<Uint8Array> | null } = await client.request(
+      "POST",
+      `/containers/${Id}/attach?stream=1&stdout=1`,
+    );
+    await client.request("POST", `/containers/${Id}/start`);
+    let bytes = 0;
+    let began = 0;
+    for await (const piece of output ?? []) {
+      began ||= performance.now();
+      bytes += piece.length;
+    }
+    if (bytes < DOWNLOAD_MIB * MIB) throw new Error(`The output of a container was cut after ${bytes} bytes`);
+    return DOWNLOAD_MIB / ((performance.now() - began) / 1000);
+  } finally {
+    await client.request("DELETE", `/containers/${Id}?force=1`);
+  }
 }
 
 /** Returns the MiB per second that a client gets which does nothing with them. */

@@ -76,6 +76,11 @@ export const ROWS = {
     stretch: null,
   },
   streamTo: { metric: "one stream to a server / the same by its address", goal: 0.5, stretch: null },
+  streamAttach: {
+    metric: "one stream through the engine alone (its attach stream, read by Bun) / from a server by its address",
+    goal: null,
+    stretch: null,
+  },
   streamFirstByte: { metric: "first byte of a stream, later than by the server's address", goal: 5, stretch: null },
   streamStalled: {
     metric: "growth of memory by 200 MiB to a client that takes nothing for 20 s",

@@ -219,7 +219,7 @@ describe("with AUTH=off on 0.0.0.0", () => {
 
   test("a function that forges its Host may call routes, and nothing else", async () => {
     await using server = await TestServer.start({ HOST: "0.0.0.0", AUTH: "off", ALLOWED_HOSTS: "0.0.0.0" });
-    const fn = await server.createFunction(await fixture("static"));
+    const fn = await server.createFunction(await fixture("static"), { network: "bridge" });
     await server.createRoute("/self", fn.id);
     const port = Number(new URL(server.url).port);
     const ask = async (request: object) => {

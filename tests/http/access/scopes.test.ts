@@ -61,6 +61,7 @@ const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   putRegistry: ["admin", "deploy"],
   deleteRegistry: ["admin", "deploy"],
   importRegistries: ["admin", "deploy"],
+  getStats: ["admin", "read"],
   listBuilds: ["admin", "deploy", "read"],
   createBuild: ["admin", "deploy"],
   getBuild: ["admin", "deploy", "read"],

@@ -332,9 +332,11 @@ describe("labels slipway.* of an image", () => {
       "maintainer=y",
     );
     const stored = { timeout_ms: 5000, cpus: 0.5, sandbox: "strict", warm_max: 0, share_network: true, log_bytes: 100 };
-    expect(await server.createFunction(own)).toMatchObject({ ...stored, network: "none", read_only: true, labels: {} });
+    const register = async (body: object) =>
+      expectSuccess(await server.api<Function>("POST", "/v1/functions", { image: own, ...body }), 201);
+    expect(await register({})).toMatchObject({ ...stored, network: "none", read_only: true, labels: {} });
     const said = { timeout_ms: 700, sandbox: "default", log_bytes: null } as const;
-    expect(await server.createFunction(own, said)).toMatchObject({ ...stored, ...said, network: "bridge" });
+    expect(await register(said)).toMatchObject({ ...stored, ...said, network: "bridge" });
     const { id } = await server.createFunction(image);
     const moved = expectSuccess(await server.api<Function>("PATCH", `/v1/functions/${id}`, { image: own }));
     expect(moved).toMatchObject({ timeout_ms: 30_000, sandbox: "default" });

@@ -327,7 +327,7 @@ secrets: []
   });
 
   test("GET /v1/export answers JSON in an envelope, and names an unnamed function after its id", async () => {
-    const { id } = await server.createFunction(image, { labels: { $: "${x}" } });
+    const { id } = await server.createFunction(image, { network: "bridge", labels: { $: "${x}" } });
     await server.createRoute("/unnamed", id);
     const reply = await server.api<Manifest>("GET", "/v1/export", undefined, { Accept: "application/json" });
     expect(expectSuccess(reply)).toEqual({

@@ -1,0 +1,1 @@
+document.querySelector("#said").textContent = `The script of ${location.host} runs.`;
