@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 
 /** A line or an area of a chart. */
@@ -27,6 +27,7 @@ export function Chart({
 }) {
   const place = useRef<HTMLDivElement>(null);
   const key = series.map(({ label }) => label).join();
+  const isDark = useDark();
   useEffect(() => {
     const element = place.current;
     if (element === null) return;
@@ -37,7 +38,7 @@ export function Chart({
       resized.disconnect();
       plot.destroy();
     };
-  }, [key, times, series, format]);
+  }, [key, times, series, format, isDark]);
   return (
     <figure class="chart">
       <figcaption>
@@ -56,7 +57,22 @@ export function Chart({
   );
 }
 
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+
+/** Returns whether the reader's system is in dark: what is drawn is drawn again when that changes. */
+function useDark(): boolean {
+  const [isDark, setDark] = useState(DARK.matches);
+  useEffect(() => {
+    const change = () => setDark(DARK.matches);
+    DARK.addEventListener("change", change);
+    return () => DARK.removeEventListener("change", change);
+  }, []);
+  return isDark;
+}
+
 const HEIGHT = 150;
+/** From here on a chart's times are days. */
+const DAYS_S = 2 * 86_400;
 
 function sizeOf(element: HTMLElement): { width: number; height: number } {
   return { width: Math.max(120, element.clientWidth), height: HEIGHT };
@@ -81,8 +97,8 @@ function optionsOf(element: HTMLElement, series: readonly Series[], format: (val
     cursor: { y: false, points: { size: 5 } },
     scales: { y: { range: (_plot, _min, max) => [0, Math.max(max * 1.1, 1e-9)] } },
     axes: [
-      { ...axis, size: 26 },
-      { ...axis, size: 62, values: (_plot, ticks) => ticks.map(format) },
+      { ...axis, size: 24, values: (plot, ticks) => ticks.map((tick) => timeAt(tick, plot)) },
+      { ...axis, size: 52, values: (_plot, ticks) => ticks.map(format) },
     ],
     series: [
       {},
@@ -90,9 +106,20 @@ function optionsOf(element: HTMLElement, series: readonly Series[], format: (val
         label,
         stroke: colour(name),
         width: 1.5,
-        points: { show: false },
+        // A value without neighbours has no line.
+        points: { show: filled !== true, size: 3, fill: colour(name), width: 0 },
         ...(filled === true && { fill: `color-mix(in srgb, ${colour(name)} 18%, transparent)` }),
       })),
     ],
   };
+}
+
+/** Returns the time of a tick: of the day, or the day itself if the chart is about several. */
+function timeAt(tick: number, { scales }: uPlot): string {
+  const { min, max } = scales["x"] ?? {};
+  const isDays = typeof min === "number" && typeof max === "number" && max - min > DAYS_S;
+  const parts = isDays
+    ? ({ month: "short", day: "numeric" } as const)
+    : ({ hour: "2-digit", minute: "2-digit" } as const);
+  return new Date(tick * 1_000).toLocaleString("en-GB", parts);
 }

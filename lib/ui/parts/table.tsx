@@ -25,7 +25,7 @@ export function Table<Row>({
   const classOf = ({ numeric, wide }: Column<Row>) =>
     [numeric === true ? "number" : "", wide === true ? "wide" : ""].join(" ").trim();
   return (
-    <div class="table" role="region" aria-label={label} tabIndex={0}>
+    <div class="table" role="group" aria-label={label} tabIndex={0}>
       <table>
         <thead>
           <tr>

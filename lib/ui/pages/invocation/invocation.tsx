@@ -105,7 +105,12 @@ function Record({ record }: { readonly record: Invocation }) {
           ),
         ],
         ["Key", record.key_id],
-        ["Image", <code key="image">{record.image_id}</code>],
+        [
+          "Image",
+          <code key="image" title={record.image_id ?? ""}>
+            {record.image_id?.slice(0, 19)}
+          </code>,
+        ],
       ]}
     />
   );

@@ -1,0 +1,76 @@
+import { join } from "node:path";
+import type { BrowserContext, Page } from "playwright-core";
+
+const AXE = Bun.file(new URL(import.meta.resolve("axe-core/axe.min.js")));
+
+/** The parts of a result of axe that are looked at. */
+interface AxeResult {
+  readonly violations: readonly {
+    readonly id: string;
+    readonly help: string;
+    readonly nodes: readonly { readonly html: string; readonly failureSummary?: string }[];
+  }[];
+}
+
+/** A page, and what must not happen on it: scripts of others, errors, dialogs, requests to elsewhere. */
+export async function watched(context: BrowserContext, origin: string): Promise<{ page: Page; problems: string[] }> {
+  // Whoever was logged in before is not.
+  await context.clearCookies();
+  const page = await context.newPage();
+  await page.setViewportSize({ width: 1280, height: 900 });
+  const problems: string[] = [];
+  page.on("request", (request) => {
+    if (new URL(request.url()).origin !== origin) problems.push(`asked ${request.url()}`);
+  });
+  page.on("dialog", (dialog) => {
+    problems.push(`dialog ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  page.on("pageerror", (error) => problems.push(`error ${error.message}`));
+  page.on("console", (message) => {
+    // A refused login, an unknown id, and the answer of a function that failed are such.
+    const isStatus = message.text().startsWith("Failed to load resource: the server responded with a status of");
+    if (message.type() === "error" && !isStatus) problems.push(`console ${message.text()}`);
+  });
+  return { page, problems };
+}
+
+/** Loads axe into a page, for as long as it is not loaded anew. */
+export async function loadAxe(page: Page): Promise<void> {
+  await page.evaluate(await AXE.text());
+}
+
+/**
+ * Returns what is wrong with a page: for axe, if `isDarkToo` in both themes, which have the same rules for all pages, and what does not
+ * fit a phone. SLIPWAY_SCREENSHOTS=FOLDER takes screenshots of all.
+ */
+export async function findings(page: Page, name: string, isDarkToo = true): Promise<string[]> {
+  const found: string[] = [];
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    await shoot(page, `${name} ${colorScheme}`);
+    if (colorScheme === "dark" && !isDarkToo) continue;
+    // What a theme changes is colours.
+    const rules = colorScheme === "light" ? "" : ", { runOnly: ['color-contrast'] }";
+    const { violations } = await page.evaluate<AxeResult>(`axe.run(document${rules})`);
+    for (const { id, help, nodes } of violations) {
+      const where = nodes.map(({ html, failureSummary }) => `${html.slice(0, 200)} ${failureSummary ?? ""}`).join("\n");
+      found.push(`${name} ${colorScheme}: ${id}, ${help}: ${where}`);
+    }
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  for (const width of [390, 1280]) {
+    await page.setViewportSize({ width, height: 900 });
+    if (width === 390) await shoot(page, `${name} phone`);
+    const wide = await page.evaluate<number>("document.documentElement.scrollWidth");
+    if (wide > width) found.push(`${name}: ${wide} pixels wide on a screen of ${width}`);
+  }
+  return found;
+}
+
+async function shoot(page: Page, name: string): Promise<void> {
+  const folder = process.env["SLIPWAY_SCREENSHOTS"];
+  if (folder === undefined) return;
+  const file = `${name.replaceAll(/[^\w-]+/g, "_").slice(0, 80)}.png`;
+  await page.screenshot({ path: join(folder, file), fullPage: true });
+}
