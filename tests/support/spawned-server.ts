@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import type { Function } from "../../lib/domain/functions/functions.ts";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { requireProgram } from "../../.ci/packages.ts";
+import { eventually } from "./pace.ts";
 
 const ROOT = dirname(dirname(import.meta.dir));
 
@@ -59,6 +60,9 @@ export class SpawnedServer implements AsyncDisposable {
     const server = new SpawnedServer(directory, given === undefined, { ...variables, DOCKER_HOST: docker });
     const { url } = await server.logged("listening");
     server.#url = String(url);
+    // As TestServer does.
+    if (variables["DOCKER_HOST"] === undefined && variables["LOG_LEVEL"] === undefined)
+      await eventually(() => server.log.some(({ event }) => event === "engine connected"));
     return server;
   }
 

@@ -181,21 +181,17 @@ async function stallUploads(server: SpawnedServer, body: string): Promise<void> 
   growth.check("Uploads", stalled, GROWTH + uploads.length * READ_AHEAD);
 }
 
-test(
-  "a client that stalls in a download and an app that stalls in uploads: the rest waits where it comes from, and the server hardly grows",
-  async () => {
-    const directory = await mkdtemp(join(tmpdir(), "slipway-stalls-"));
-    try {
-      const body = join(directory, "body");
-      await writeFile(body, "");
-      await truncate(body, UPLOAD);
-      await using server = await startWithApp();
-      await warmUp(server, body);
-      await stallDownload(server);
-      await stallUploads(server, body);
-    } finally {
-      await rm(directory, { recursive: true, force: true });
-    }
-  },
-  240_000,
-);
+test("a client that stalls in a download and an app that stalls in uploads: the rest waits where it comes from, and the server hardly grows", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "slipway-stalls-"));
+  try {
+    const body = join(directory, "body");
+    await writeFile(body, "");
+    await truncate(body, UPLOAD);
+    await using server = await startWithApp();
+    await warmUp(server, body);
+    await stallDownload(server);
+    await stallUploads(server, body);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}, 240_000);
