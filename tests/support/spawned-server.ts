@@ -97,11 +97,11 @@ export class SpawnedServer implements AsyncDisposable {
     return promise.finally(() => this.#watchers.delete(look));
   }
 
-  /** Registers an image and returns the function, without a network as TestServer does; anything but 201 throws. */
+  /** Registers an image and returns the function; anything but 201 throws. */
   async createFunction(image: string, settings: Partial<Function> = {}): Promise<Function> {
     const response = await fetch(`${this.url}/v1/functions`, {
       method: "POST",
-      body: JSON.stringify({ image, ...(settings.share_network !== true && { network: "none" }), ...settings }),
+      body: JSON.stringify({ image, ...settings }),
     });
     const body: unknown = await response.json();
     if (response.status !== 201) throw new Error(`POST /v1/functions: ${response.status} ${JSON.stringify(body)}`);
