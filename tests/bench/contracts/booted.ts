@@ -5,6 +5,7 @@ import { SpawnedServer } from "../../support/spawned-server.ts";
 import type { Bench } from "../bench.ts";
 import { compareRates, compareTimes, figure, type Measurement, type Operation } from "../compare.ts";
 import { load } from "../http.ts";
+import type { RowName } from "../manual/rows.ts";
 import { idle, invoke, warm } from "../sides.ts";
 import { type App, asFunction, bareApp, expressApp, expressOnHost, runAsFunction, runDirectly } from "./app.ts";
 
@@ -31,30 +32,34 @@ export async function booted(bench: Bench): Promise<readonly Measurement[]> {
 async function usedOnce({ docker, image, rounds }: Bench, app: App): Promise<readonly Measurement[]> {
   await using server = await SpawnedServer.start({ DOCKER_HOST: docker, WARM_MAX: "100" });
   await using host = await expressOnHost();
-  const fresh = await server.createFunction(app.image, { ...asFunction(app), warm_max: 3 });
+  const settings = { ...asFunction(app), warm_max: 3 };
+  const fresh = await server.createFunction(app.image, settings);
+  const asked = await server.createFunction(app.image, { ...settings, ready_path: "/" });
   const reused = await server.createFunction(image, { max_calls: 0, warm_max: 1 });
   const quiet = async () => {
     await host.end();
     await Bun.sleep(QUIET_MS / 4);
-    await warm(server.url, fresh);
+    await Promise.all([warm(server.url, fresh), warm(server.url, asked)]);
     await Bun.sleep(QUIET_MS);
   };
   const call = { name: "call, used once", run: () => invoke(server.url, fresh), settle: quiet };
+  const askedCall = { name: "call, used once, with `ready_path`", run: () => invoke(server.url, asked), settle: quiet };
   const reuse = { name: "reuse call", run: () => invoke(server.url, reused), settle: quiet };
   const first = async () => {
-    await host.end();
-    await warm(server.url, fresh);
+    await quiet();
     await host.start();
     await Bun.sleep(QUIET_MS);
   };
   const boot = { name: "boot on the host, to the first answer", run: () => host.boot(), settle: quiet };
   const request = { name: "first request on the host", run: () => host.request(), settle: first };
-  const compare = (row: "bootedBoot" | "bootedFirst" | "bootedReuse", other: Operation) =>
-    compareTimes(row, { rounds, perRound: 4, sides: [call, other] });
+  const compare = (row: RowName, one: Operation, other: Operation) =>
+    compareTimes(row, { rounds, perRound: 4, sides: [one, other] });
   return [
-    await compare("bootedBoot", boot),
-    await compare("bootedFirst", request),
-    await compare("bootedReuse", reuse),
+    await compare("bootedBoot", call, boot),
+    await compare("bootedFirst", call, request),
+    await compare("bootedReuse", call, reuse),
+    await compare("bootedAskedBoot", askedCall, boot),
+    await compare("bootedAskedReuse", askedCall, reuse),
   ];
 }
 

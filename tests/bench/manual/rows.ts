@@ -63,6 +63,12 @@ export const ROWS = {
     stretch: null,
   },
   bootedReuse: { metric: "the same / reuse call of the contract `files`", goal: 3, stretch: null },
+  bootedAskedBoot: {
+    metric: "call of a booted server, used once, whose `ready_path` was asked for, / its boot",
+    goal: 0.05,
+    stretch: null,
+  },
+  bootedAskedReuse: { metric: "the same / reuse call of the contract `files`", goal: 3, stretch: null },
   bootedRate: {
     metric: "calls of one server, 32 clients / the same server by its address, Express on Node",
     goal: 0.45,
