@@ -56,6 +56,8 @@ export async function startPrivateEngine(
   await using slot = await takeSlot();
   await writeConfig(slot, { ...settings, ...(kind === "newest" && { features: { "containerd-snapshotter": true } }) });
   const { client, child } = await launchEngine(engineCommand(dockerd, slot.directory, root, cgroup2), slot.directory);
+  // Those of a run that was killed, with its engine, come back with the directory.
+  await removeContainers(client);
   const release = slot.keep();
   return {
     client,
@@ -156,7 +158,7 @@ async function untilReady(client: EngineClient, child: Bun.Subprocess): Promise<
   throw new Error(`dockerd did not answer within ${START_TIMEOUT_MS} ms`);
 }
 
-/** Removes all containers before a stop: each one that ignores SIGTERM costs the engine 10 s. */
+/** Removes all containers. At a stop each one that ignores SIGTERM would cost the engine 10 s. */
 async function removeContainers(client: EngineClient): Promise<void> {
   const listed: unknown = await client.json("GET", "/containers/json?all=1");
   if (!Array.isArray(listed)) return;
