@@ -121,3 +121,14 @@ export async function imageWith(engine: Engine, image: string, ...changes: reado
     await engine.docker("rm", container);
   }
 }
+
+/**
+ * Returns what a container of `docker run --rm` prints, which is never nothing: a busy engine may lose the output of a
+ * program that ends at once, and is asked again then.
+ */
+export async function printedBy(engine: Engine, ...run: readonly string[]): Promise<string> {
+  for (;;) {
+    const printed = (await engine.docker("run", "--rm", ...run)).trim();
+    if (printed !== "") return printed;
+  }
+}

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
-import { fixture, imageWith } from "../../support/images.ts";
+import { fixture, imageWith, printedBy } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { containersBecome } from "../pool/pools.ts";
 import { inside } from "./inside.ts";
@@ -169,10 +169,7 @@ async function printed(script: string, settings: Readonly<Record<string, unknown
 
 // EDGE C7
 test("functions make no core dumps, and may raise their open files as far as the engine goes", async () => {
-  const hard = Math.min(
-    65_536,
-    Number((await engine.docker("run", "--rm", "--entrypoint", "sh", image, "-c", "ulimit -Hn")).trim()),
-  );
+  const hard = Math.min(65_536, Number(await printedBy(engine, "--entrypoint", "sh", image, "-c", "ulimit -Hn")));
   const limits = "ulimit -Sc; ulimit -Hc; ulimit -Sn; ulimit -Hn";
   const [strict, docker, raised, own] = await Promise.all([
     printed(limits, { sandbox: "strict" }),

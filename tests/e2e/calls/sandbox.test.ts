@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
-import { fixture, imageWith } from "../../support/images.ts";
+import { fixture, imageWith, printedBy } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { forget, inside, inspected, mountAt } from "./inside.ts";
 
@@ -99,7 +99,7 @@ describe("sandbox", () => {
   test("`docker` is the same as `docker run`", async () => {
     const fn = await server.createFunction(image, { sandbox: "docker" });
     const { status } = await inside(server, fn);
-    const run = await engine.docker("run", "--rm", "--entrypoint", "cat", image, "/proc/self/status");
+    const run = await printedBy(engine, "--entrypoint", "cat", image, "/proc/self/status");
     for (const name of ["CapInh", "CapPrm", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp"]) {
       expect([name, status[name]]).toEqual([name, new RegExp(`^${name}:\\s*(\\S+)$`, "m").exec(run)?.[1]]);
     }

@@ -2,8 +2,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:te
 import { gateBinary } from "../../../lib/docker/containers/gate-binary.ts";
 import { type Engine, acquireEngine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
-import { fixture } from "../../support/images.ts";
+import { fixture, printedBy } from "../../support/images.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
+
+/** The last line that a shell prints. */
+const END = "that is all";
 
 let engine: Engine;
 let proxy: EngineProxy;
@@ -33,8 +36,9 @@ function startServer(): Promise<TestServer> {
 
 /** Runs a shell in a container with the volume at /v. */
 async function inVolume(script: string): Promise<string> {
-  const shell = ["--network", "none", "-v", `${volume}:/v`, "--entrypoint", "sh", await fixture("chaos"), "-c", script];
-  return (await engine.docker("run", "--rm", ...shell)).trim();
+  const shell = ["--network", "none", "-v", `${volume}:/v`, "--entrypoint", "sh", await fixture("chaos"), "-c"];
+  const printed = await printedBy(engine, ...shell, `${script}\necho ${END}`);
+  return printed.slice(0, -END.length).trim();
 }
 
 async function gateName(): Promise<string> {
