@@ -20,7 +20,7 @@ enum { IN_PROCESSES = 0, IN_CELLS = 1, WITHOUT_CELLS = 2 };
 static uint8_t out[4 * (HEADER + PAYLOAD_MAX)]; /* stdout has yet to take out[head..tail) */
 static size_t head, tail;
 
-/* What of the buffer waits for the frame behind it, and until when. Any other frame takes it along. */
+/* The part of the buffer that waits for the frame behind it, and its deadline. Any other frame takes it along. */
 static size_t held;
 static uint64_t held_until_us;
 

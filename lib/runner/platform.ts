@@ -177,7 +177,7 @@ export interface ImageBuilder {
   removeUnusedCache(builds: readonly BuildTimes[], unusedSince: number): Promise<void>;
 }
 
-/** When a build has run, in milliseconds since 1970. */
+/** The beginning and the end of a build, in milliseconds since 1970. */
 export interface BuildTimes {
   readonly from: number;
   readonly to: number;

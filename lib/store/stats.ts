@@ -15,7 +15,7 @@ export interface StatsBucket {
   readonly tally: Tally;
 }
 
-/** What was counted, and what there is to do next: calls that have ended, records of an older database, or too many figures. */
+/** The result of one step of counting, and the work that is left: calls that have ended, records of an older database, or too many figures. */
 export interface Counted {
   readonly counted: number;
   readonly left: "nothing" | "ended" | "backlog" | "too_much";

@@ -9,7 +9,7 @@ const STEP = /^\[(?:[^\]]* )?\d+\/\d+\] (.*)$/s;
 const LOOK_UP = /^\[internal\] (load metadata for .*)$/;
 /** The error of a vertex that ends because another one has failed. */
 const CANCELED = /context canceled$/;
-/** What comes before the cause in the engine's words. */
+/** The words of the engine before the cause. */
 const PREFIX = /^failed to solve: (?:failed to compute cache key: )?(?:failed to calculate checksum of ref \S+: )?/;
 
 /** A step that has started. */

@@ -42,7 +42,7 @@ const NEEDS_BUILDKIT = /requires BuildKit/;
 const OLD_ENGINE =
   '. This server builds with BuildKit where the engine does so by itself: from Docker 23 on, or with {"features": {"buildkit": true}} in its daemon.json';
 
-/** What reads the progress of a build. */
+/** A reader of the progress of a build. */
 interface Progress {
   readonly error: string | undefined;
   add(line: unknown): void;

@@ -19,7 +19,7 @@ const times = (description: string, [p50, p95, p99]: readonly [number, number, n
     ),
   );
 
-/** What is known of the calls that ended in some time. */
+/** The figures of the calls that ended in a span of time. */
 export const Figures = Type.Object({
   calls: count("Calls that ended in this time.", 12),
   succeeded: count("Those whose function gave an answer.", 10),

@@ -45,7 +45,7 @@ export class Histogram {
 
 function bucketOf(ms: number): number {
   const microseconds = ms * 1000;
-  // What is not above 0 includes NaN; the clocks of the engine may be set back.
+  // NaN is not above 0 either. The clocks of the engine may be set back.
   if (!(microseconds >= 1)) return 0;
   return Math.min(LAST, 1 + Math.ceil(Math.log(microseconds) / LOG_WIDTH));
 }

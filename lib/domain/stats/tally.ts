@@ -18,7 +18,7 @@ export type EndedCall = Pick<
   "status" | "reason" | "start" | "queue_ms" | "start_ms" | "boot_ms" | "run_ms" | "request_bytes" | "response_bytes"
 >;
 
-/** What is known of many calls. Two tallies can be merged, and are then the tally of all of their calls. */
+/** The figures of many calls. Two tallies can be merged, and are then the tally of all of their calls. */
 export class Tally {
   readonly ends: Record<End, number> = { succeeded: 0, failed: 0, timed_out: 0, cancelled: 0, dead: 0 };
   readonly counters: Record<(typeof COUNTERS)[number], number> = {

@@ -32,7 +32,7 @@ interface Parts {
  */
 export class SessionService {
   readonly #deps: SessionDeps;
-  /** When sessions would have expired that were ended by a logout, by their nonces, oldest first. */
+  /** Sessions that a logout has ended: the times at which they would have expired, by their nonces, oldest first. */
   readonly #ended = new Map<string, number>();
 
   constructor(deps: SessionDeps) {

@@ -14,7 +14,7 @@ const LAST_SWEEP_MS = 2_000;
 
 /** The time for which the engine keeps what a build may use again and none has used, in milliseconds: a day. */
 const CACHE_MS = 24 * 3_600_000;
-/** How often it is looked for what was kept for so long, in milliseconds. */
+/** The pause between two searches for what was kept for so long, in milliseconds. */
 const CACHE_CHECK_MS = 3_600_000;
 
 interface LeftoversDeps {

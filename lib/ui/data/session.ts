@@ -13,7 +13,7 @@ export interface Session {
   readonly version: string;
 }
 
-/** What a reader may do. What is not allowed is not shown. */
+/** The rights of a reader. Nothing else is shown. */
 export interface Rights {
   /** Sees functions, routes, schedules, secrets and registries. */
   readonly catalogue: boolean;

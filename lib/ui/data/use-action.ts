@@ -4,7 +4,7 @@ import { ApiError } from "./api.ts";
 /** Something that a reader does. */
 export interface Action {
   readonly busy: boolean;
-  /** What came of it last: a sentence, or an error. */
+  /** Its last result: a sentence, or an error. */
   readonly done: string | undefined;
   readonly error: ApiError | undefined;
   /** Does it; `work` returns the sentence that says what was done. */

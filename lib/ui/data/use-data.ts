@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, ask, askText } from "./api.ts";
 
-/** What is known of something that was asked for. The last answer stays while it is asked for again, and if that fails. */
+/** The state of a request for data. The last answer stays while it is asked for again, and if that fails. */
 export interface Loaded<T> {
   readonly data: T | undefined;
   readonly error: ApiError | undefined;

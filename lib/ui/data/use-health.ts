@@ -16,7 +16,7 @@ export interface Readiness {
   readonly database: Check;
 }
 
-/** What the server says about itself now. */
+/** The present health of the server, in its own words. */
 export interface Health {
   readonly readiness: Readiness | undefined;
   readonly metrics: ReadonlyMap<string, number> | undefined;

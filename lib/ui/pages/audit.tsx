@@ -20,7 +20,7 @@ const COLUMNS: readonly Column<AuditEntry>[] = [
   { head: "Status", numeric: true, cell: ({ status }) => status },
 ];
 
-/** Who changed what, and whose key was refused. */
+/** The page of changes and refused keys. */
 export function AuditPage() {
   const [event, setEvent] = useState("");
   const [key, setKey] = useState("");

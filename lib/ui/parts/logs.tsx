@@ -8,7 +8,7 @@ export interface ShownEntry extends LogEntry {
   readonly from?: string;
 }
 
-/** What a function printed. It stays at its end while its reader is there. */
+/** The output of a function. It stays at its end while its reader is there. */
 export function Logs({ label, entries }: { readonly label: string; readonly entries: readonly ShownEntry[] }) {
   const box = useRef<HTMLDivElement>(null);
   const isAtEnd = useRef(true);

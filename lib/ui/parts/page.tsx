@@ -9,7 +9,7 @@ export function Page({
   children,
 }: {
   readonly title: string;
-  /** Where the page belongs: a link to the list that it came from. */
+  /** A link to the list that the page belongs to. */
   readonly above?: ComponentChildren;
   readonly actions?: ComponentChildren;
   readonly children: ComponentChildren;

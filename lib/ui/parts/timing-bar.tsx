@@ -10,7 +10,7 @@ const PARTS = [
   ["run", "the function at work"],
 ] as const;
 
-/** Where the time of a call went: a bar in proportion, with its figures below. */
+/** The parts of the time of a call: a bar in proportion, with its figures below. */
 export function TimingBar({ record }: { readonly record: Timed }) {
   const parts = partsOf(record);
   const total = parts.reduce((sum, { ms }) => sum + ms, 0);

@@ -49,7 +49,7 @@ async function both(
   ];
 }
 
-/** What a server of ours could reach if it did nothing but read: the engine's shim and the engine copy each byte, too. */
+/** The rate that a server of ours could reach if it did nothing but read: the engine's shim and the engine copy each byte, too. */
 async function throughEngine(docker: string, image: string, rounds: number, direct: string): Promise<Measurement> {
   const curl = await ensureProgram("curl", ["curl"]);
   const client = new EngineClient(docker);

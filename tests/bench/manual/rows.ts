@@ -64,7 +64,7 @@ export const ROWS = {
   },
   bootedReuse: { metric: "the same / reuse call of the contract `files`", goal: 3, stretch: null },
   bootedAskedBoot: {
-    metric: "call of a booted server, used once, whose `ready_path` was asked for, / its boot",
+    metric: "call of a booted server with a `ready_path`, used once / its boot",
     goal: 0.05,
     stretch: null,
   },

@@ -1,6 +1,6 @@
 import { parser } from "@prometheus-io/lezer-promql";
 
-/** What an expression of Prometheus names. */
+/** The names in an expression of Prometheus. */
 export interface Named {
   /** Each metric, with the labels by which it is selected. */
   readonly metrics: readonly { readonly name: string; readonly labels: readonly string[] }[];

@@ -11,17 +11,17 @@ import { residentBytes } from "./resident-bytes.ts";
 
 /** `STALLS=full` is the long run of `lib/docs/contributing.md`. */
 const FULL = process.env["STALLS"] === "full";
-/** How long a reader rests. */
+/** The time for which a reader rests. */
 const STALL_MS = FULL ? 20_000 : 0;
 
 const MIB = 1024 * 1024;
-/** What goes each way. */
+/** The bytes that go each way. */
 const SIZE = (FULL ? 200 : 50) * MIB;
 /** A part of what goes to the app: no request may be longer than 64 MiB. */
 const UPLOAD = 50 * MIB;
-/** What the server may grow by while all of it passes. */
+/** The most that the server may grow by while all of it passes. */
 const GROWTH = 32 * MIB;
-/** What Bun reads ahead of each request. */
+/** The bytes that Bun reads ahead of each request. */
 const READ_AHEAD = 3 * MIB;
 
 /**

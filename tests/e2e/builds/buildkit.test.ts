@@ -32,7 +32,7 @@ afterAll(async () => {
 
 const unique = () => crypto.randomUUID();
 
-/** What only BuildKit can: it keeps a folder from one build to the next, and has files in the Dockerfile itself. */
+/** A Dockerfile for BuildKit alone: it keeps a folder from one build to the next, and has files in the Dockerfile itself. */
 const modern = (text: string) => `FROM ${base}
 RUN --mount=type=cache,target=/kept echo ${text} >> /kept/lines && cp /kept/lines /lines
 COPY --chmod=755 <<EOF /answer

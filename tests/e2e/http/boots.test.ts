@@ -122,7 +122,7 @@ test("an instance that waits for its only call uses less than 0.1 % of a core, t
     await Bun.sleep(1_000);
     return (await usedBy(frozen.id)) - before;
   };
-  // What never rests is frozen 10 s after it listens.
+  // A server that never rests is frozen 10 s after it listens.
   await eventually(async () => (await usedInASecond()) < 1, 30_000);
   const before = await usedBy(running.id);
   expect(await usedInASecond()).toBeLessThan(1);

@@ -3,7 +3,7 @@ import { creditFrame } from "../../../lib/runner/gate-protocol/boot-frames.ts";
 import { CreditedOutput } from "../../../lib/runner/gate-protocol/credited-output.ts";
 import { ProtocolError } from "../../../lib/runner/gate-protocol/frames.ts";
 
-/** What the gate may send at first, and what it still sends when the function has ended, by PROTOCOL.md. */
+/** The bytes that the gate may send at first, and those that it still sends when the function has ended, by PROTOCOL.md. */
 const WINDOW = 262_144;
 const LEFT = 1024 * 1024 + 65_536;
 

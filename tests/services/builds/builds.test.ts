@@ -32,7 +32,7 @@ let begun: Begun[];
 let discarded: string[];
 let built: Pulled[];
 let sweeps: number;
-/** What the engine was to remove of its cache. */
+/** The parts of its cache that the engine was to remove. */
 let trimmed: { readonly builds: readonly BuildTimes[]; readonly unusedSince: number }[];
 /** Names that earlier builds gave images. */
 let known: Record<string, string[]>;

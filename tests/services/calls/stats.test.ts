@@ -59,7 +59,7 @@ describe("StatsService", () => {
     ]);
     expect(totals).toMatchObject({ calls: 4, succeeded: 4, request_bytes: 12, error_ratio: 0, cold_ratio: 1 });
     expect([complete, flushed]).toEqual([true, 1]);
-    // What ends now is in the step that begins now.
+    // A call that ends now is in the step that begins now.
     await clock.advance(1);
     expect((await stats.read({ since: timestamp(START - 10 * MINUTE), step: "5m" })).points.at(-1)?.calls).toBe(1);
   });

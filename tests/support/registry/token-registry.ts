@@ -1,7 +1,7 @@
 /** A registry that gives tokens, in front of one that asks for nothing. */
 export interface TokenRegistry extends AsyncDisposable {
   readonly host: string;
-  /** Who got tokens for which repository: `anonymous team/app`. */
+  /** The users that got tokens, with the repository: `anonymous team/app`. */
   readonly asked: readonly string[];
 }
 

@@ -16,7 +16,7 @@ const STEPS = [
   ["1d", 24 * 3_600_000],
   ["7d", 168 * 3_600_000],
 ] as const;
-/** What a person takes in at a glance. */
+/** The most lines that a person takes in at a glance. */
 const ROWS = 15;
 
 /** `slipway stats`: how many calls there were, how they ended, and how long they took. */
@@ -64,6 +64,6 @@ function shownTime(at: string): string {
 function stepFor(since: string | undefined, until: string | undefined): string | undefined {
   if (since === undefined) return "5m";
   const ms = (until === undefined ? Date.now() : Date.parse(until)) - Date.parse(since);
-  // What is wrong with the times, or with a step that is too long, the server says.
+  // The server says if the times are wrong, or a step is too long.
   return STEPS.find(([, size]) => ms / size <= ROWS)?.[0];
 }

@@ -5,7 +5,7 @@ import { decodeTally, encodeTally } from "./encoding.ts";
 
 /** Rows that are removed or moved at once: some 5 ms of the event loop. */
 const BATCH = 500;
-/** What a row takes besides its figures: the function's id, the bucket, and SQLite's own. */
+/** The bytes of a row besides its figures: the function's id, the bucket, and SQLite's own. */
 const ROW_BYTES = 50;
 
 /** The limits of one kind: how many buckets have any rows, and the rows and bytes of single functions. */

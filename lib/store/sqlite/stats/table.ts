@@ -71,7 +71,7 @@ export class StatsTable implements StatsStore {
     if (isIdle && !this.#isOver()) return { counted: 0, left: "nothing" };
     return this.#database.fast(() => {
       const ended = this.#countNext(batch);
-      // What is called now goes first.
+      // The functions that are called now go first.
       const old = ended < batch ? this.#countBacklog(batch - ended) : 0;
       for (const name of NAMES) this.#buckets[name].trim();
       return { counted: ended + old, left: ended === batch ? "ended" : this.#left() };

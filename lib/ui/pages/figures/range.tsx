@@ -1,6 +1,6 @@
 const RANGES = { hour: 3_600_000, day: 86_400_000, week: 604_800_000 } as const;
 
-/** How far back figures and charts go. */
+/** The span of time that figures and charts show. */
 export type Range = keyof typeof RANGES;
 
 /** Returns the length of a range in milliseconds. */

@@ -12,7 +12,7 @@ const LOOK_MS = 1_500;
 const FOLLOWED = 4;
 const SHOWN_ENTRIES = 1_000;
 
-/** What a function prints, in all its calls, as it comes. */
+/** The output of a function as it comes, of its newest calls. */
 export function LiveLogs({ function_id }: { readonly function_id: string }) {
   const path = withQuery("/v1/invocations", { function_id, limit: FOLLOWED });
   const { data, error } = useData<InvocationPage>(path, LOOK_MS);

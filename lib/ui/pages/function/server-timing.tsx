@@ -1,6 +1,6 @@
 import { TimingBar } from "../../parts/timing-bar.tsx";
 
-/** Where the time of a call went, from the `Server-Timing` of its answer. */
+/** The parts of the time of a call, from the `Server-Timing` of its answer. */
 export function ServerTiming({ header }: { readonly header: string }) {
   const parts = header.split(",").map((part) => part.split(";").map((field) => field.trim()));
   const milliseconds = (name: string): number | null => {

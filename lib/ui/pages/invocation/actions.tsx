@@ -7,7 +7,7 @@ import { useAction } from "../../data/use-action.ts";
 import { Confirm } from "../../parts/confirm.tsx";
 import { Done, Problem } from "../../parts/notices.tsx";
 
-/** What can still be done to a call: cancel it, run it again. A key without `admin` may do that to its own calls. */
+/** The actions on a call: to cancel it, or run it again. A key without `admin` may do that to its own calls. */
 export function Actions({ record }: { readonly record: Invocation }) {
   const { invoke, admin } = useRights();
   const { key } = useContext(SessionContext);

@@ -50,7 +50,7 @@ export async function findings(page: Page, name: string, isDarkToo = true): Prom
     await page.emulateMedia({ colorScheme });
     await shoot(page, `${name} ${colorScheme}`);
     if (colorScheme === "dark" && !isDarkToo) continue;
-    // What a theme changes is colours.
+    // A theme changes colours only.
     const rules = colorScheme === "light" ? "" : ", { runOnly: ['color-contrast'] }";
     const { violations } = await page.evaluate<AxeResult>(`axe.run(document${rules})`);
     for (const { id, help, nodes } of violations) {

@@ -49,7 +49,7 @@ test("a database whose log was once not synced can be read, writes nothing more,
   const insert = database.prepare("insert into settings values ($key)");
   const count = database.prepare<{ count: number }>("select count(*) as count from settings");
   database.check();
-  // Whether it is on the disk is unknown: it is there for as long as this process runs.
+  // Nobody knows if it is on the disk: it is there for as long as this process runs.
   expect(await rejectionOf(database.durably(() => insert.run({ key: "a" })))).toMatchObject({ code: "EIO" });
   const refusal = String(await rejectionOf(database.durably(() => insert.run({ key: "b" }))));
   expect(refusal).toContain("then restart the server");

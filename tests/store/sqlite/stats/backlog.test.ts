@@ -35,7 +35,7 @@ describe("records from before there were figures", () => {
     makeOlder(path, BEFORE);
     {
       using sqlite = new Sqlite(path);
-      // What migrations add as rows must come from the migration.
+      // Rows that migrations add must come from the migration.
       expect(
         sqlite.query("select name from sqlite_schema where name like 'stats%' or name = 'uncounted'").all(),
       ).toEqual([]);
