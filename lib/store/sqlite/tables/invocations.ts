@@ -18,7 +18,7 @@ import { type PayloadTable, sizeOf } from "./payloads.ts";
 /** The columns are the record's fields. */
 const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
 /** Fields that never change. An update that names them would write their indices again, for nothing. */
-const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of"]);
+const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of", "parent_id"]);
 
 /** Fields that keep their value when a record is written again without one. */
 const KEPT: ReadonlySet<string> = new Set(["undelivered", "logs"]);
@@ -142,9 +142,12 @@ export class InvocationTable {
   list(query: InvocationQuery): InvocationPage {
     const limit = Math.min(Math.max(query.limit, 1), PAGE.max);
     const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
+    // The followers of an invocation are few: their index is the one to use, whatever else is asked for.
+    const besides = query.parent_id === undefined ? "" : "+";
     const conditions = [
-      query.function_id !== undefined && "function_id = $function_id",
-      query.status !== undefined && "status = $status",
+      query.parent_id !== undefined && "parent_id = $parent_id",
+      query.function_id !== undefined && `${besides}function_id = $function_id`,
+      query.status !== undefined && `${besides}status = $status`,
       query.since !== undefined && "created_at >= $since",
       query.until !== undefined && "created_at < $until",
       after !== undefined && "(created_at, id) < ($created_at, $id)",
@@ -153,10 +156,10 @@ export class InvocationTable {
     const statement = this.#database.prepare<Invocation>(
       `select ${COLUMNS.join()} from invocations ${where} order by created_at desc, id desc limit $count`,
     );
-    const { function_id = null, status = null, since = null, until = null } = query;
+    const { function_id = null, status = null, parent_id = null, since = null, until = null } = query;
     const { created_at = null, id = null } = after ?? {};
     // One more than asked for, to see whether there is a next page.
-    const rows = statement.all({ function_id, status, since, until, created_at, id, count: limit + 1 });
+    const rows = statement.all({ function_id, status, parent_id, since, until, created_at, id, count: limit + 1 });
     const invocations = rows.slice(0, limit);
     const last = rows.length > limit ? invocations.at(-1) : undefined;
     return { invocations, next_cursor: last === undefined ? null : encodeCursor(last) };

@@ -341,6 +341,8 @@ begin
   insert or ignore into uncounted (invocation_id) values (new.id);
 end;
 
+CREATE INDEX invocations_by_parent on invocations (parent_id, created_at, id) where parent_id is not null;
+
 insert into payload_total (id, bytes, settled_bytes) values (1, 0, 0);
 
 insert into stats_sizes (resolution, rows, bytes) values ('minute', 0, 0), ('hour', 0, 0);
