@@ -37,6 +37,9 @@ export interface AccessPolicy {
   readonly gateways: () => readonly string[];
 }
 
+/** Reads the key that a request was sent with; undefined if there is none, and empty if it is no key. May throw an `AppError`. */
+export type ReadKey = (request: Request) => string | undefined;
+
 /** The requirements of an endpoint on its callers. */
 export interface Needs {
   /** Scopes of which one is enough; `admin` always is. */
@@ -45,6 +48,8 @@ export interface Needs {
   readonly key_always?: boolean;
   /** Refuses a key that is for another function. */
   readonly function_id?: string;
+  /** Reads the key where another platform's clients put it; without this, it is in `Authorization: Bearer` or `X-API-Key`. */
+  readonly read_key?: ReadKey | undefined;
 }
 
 /** Returns a request's caller, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or `forbidden`. */
@@ -73,7 +78,7 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     return KEYLESS;
   };
   return (request, server, needs) => {
-    const key = keyOf(request);
+    const key = (needs.read_key ?? keyOf)(request);
     const identified = key === undefined ? holderOf(request, server, needs, policy) : policy.keys.identify(key);
     if (identified === undefined) {
       const caller = withoutKey(request, server, needs);
@@ -148,7 +153,8 @@ function callerOf(identified: Identification, { guesses }: AccessPolicy, address
   );
 }
 
-function keyOf(request: Request): string | undefined {
+/** Reads the key of a request to our own API. */
+export function keyOf(request: Request): string | undefined {
   const authorization = request.headers.get("authorization");
   if (authorization === null) return request.headers.get("x-api-key") ?? undefined;
   return /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? "";
@@ -197,7 +203,7 @@ function checkHost(host: string, allowed: readonly string[]): void {
 }
 
 /** Refuses another site's page, which could send requests from its visitor's machine; the browser says whose page it is. */
-function checkSite(request: Request): void {
+export function checkSite(request: Request): void {
   const site = request.headers.get("sec-fetch-site");
   const origin = request.headers.get("origin");
   if (site === null && origin === null) return;

@@ -8,7 +8,7 @@ import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AuditService } from "../../services/access/audit.ts";
 import { pathOf } from "../wire/errors.ts";
 import { STATUS_OF } from "../wire/status-of.ts";
-import type { AccessCheck } from "./access.ts";
+import type { AccessCheck, Needs, ReadKey } from "./access.ts";
 import { shownTo } from "./callback-paths.ts";
 import type { ClientAddress } from "./client-address.ts";
 import { shownJson } from "./shown-json.ts";
@@ -52,14 +52,14 @@ export function createGuards(deps: {
   readonly slowReaders: Pick<SlowReaders, "follow">;
   readonly clientAddress: ClientAddress;
   readonly audit: Pick<AuditService, "changed" | "refused">;
-}): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>) => Guard<Need> {
+}): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>, readKey?: ReadKey) => Guard<Need> {
   const callers = new WeakMap<Request, Caller>();
   /** The addresses of requests that change something: after the answer the connection may be gone. */
   const addresses = new WeakMap<Request, string | null>();
-  const admit = (request: Request, scopes: readonly Scope[], isChange: boolean): void => {
+  const admit = (request: Request, needs: Needs, isChange: boolean): void => {
     // The reader of its body has let it in.
     if (callers.has(request)) return;
-    callers.set(request, deps.access(request, deps.server(), { scopes }));
+    callers.set(request, deps.access(request, deps.server(), needs));
     if (isChange) addresses.set(request, deps.clientAddress(request, deps.server()));
     // A pull may take minutes without a byte on this connection.
     deps.unwatch(request);
@@ -89,10 +89,10 @@ export function createGuards(deps: {
   };
   const follow = (request: Request): void => deps.slowReaders.follow({ request, server: deps.server() });
   const shown = <T>(request: Request, data: T): T => shownTo(callerOf(request), data);
-  return (prefix, scopes) => ({
+  return (prefix, scopes, read_key) => ({
     prefix,
     scopes,
-    admit: (request, need) => admit(request, scopes[need], need === "write"),
+    admit: (request, need) => admit(request, { scopes: scopes[need], read_key }, need === "write"),
     changed,
     refused,
     callerOf,

@@ -1,0 +1,17 @@
+import { checkSite, keyOf, type ReadKey } from "../access/access.ts";
+
+/**
+ * Reads the key of a request of an OpenFaaS client. `faas-cli login` sends it as the password of any user (RFC 7617); without a
+ * login the same program sends `Bearer` with nothing behind it. Throws `forbidden` for a password that comes from another site's
+ * page: browsers send stored ones by themselves.
+ */
+export const readOpenfaasKey: ReadKey = (request) => {
+  const authorization = request.headers.get("authorization") ?? "";
+  if (/^Bearer *$/i.test(authorization)) return undefined;
+  const credentials = /^Basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(authorization)?.[1];
+  if (credentials === undefined) return keyOf(request);
+  checkSite(request);
+  const text = Buffer.from(credentials, "base64").toString("utf8");
+  const colon = text.indexOf(":");
+  return colon === -1 ? "" : text.slice(colon + 1);
+};
