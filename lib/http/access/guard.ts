@@ -8,7 +8,7 @@ import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AuditService } from "../../services/access/audit.ts";
 import { pathOf } from "../wire/errors.ts";
 import { STATUS_OF } from "../wire/status-of.ts";
-import type { AccessCheck, Needs, ReadKey } from "./access.ts";
+import type { AccessCheck, Credentials, Needs } from "./access.ts";
 import { shownTo } from "./callback-paths.ts";
 import type { ClientAddress } from "./client-address.ts";
 import { shownJson } from "./shown-json.ts";
@@ -43,7 +43,7 @@ export interface Guard<Need extends string = "read" | "write"> {
   readonly follow: (request: Request) => void;
 }
 
-/** Makes the guards of the resources. */
+/** Makes the guards of the resources; `credentials` for those of another platform's API, whose clients send keys in their own way. */
 export function createGuards(deps: {
   readonly access: AccessCheck;
   readonly server: () => Server<unknown> | null;
@@ -52,7 +52,7 @@ export function createGuards(deps: {
   readonly slowReaders: Pick<SlowReaders, "follow">;
   readonly clientAddress: ClientAddress;
   readonly audit: Pick<AuditService, "changed" | "refused">;
-}): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>, readKey?: ReadKey) => Guard<Need> {
+}): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>, credentials?: Credentials) => Guard<Need> {
   const callers = new WeakMap<Request, Caller>();
   /** The addresses of requests that change something: after the answer the connection may be gone. */
   const addresses = new WeakMap<Request, string | null>();
@@ -89,10 +89,11 @@ export function createGuards(deps: {
   };
   const follow = (request: Request): void => deps.slowReaders.follow({ request, server: deps.server() });
   const shown = <T>(request: Request, data: T): T => shownTo(callerOf(request), data);
-  return (prefix, scopes, read_key) => ({
+  return (prefix, scopes, credentials) => ({
     prefix,
     scopes,
-    admit: (request, need) => admit(request, { scopes: scopes[need], read_key }, need === "write"),
+    admit: (request, need) =>
+      admit(request, { scopes: scopes[need], ...(credentials && { credentials }) }, need === "write"),
     changed,
     refused,
     callerOf,

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readOpenfaasKey } from "../../../lib/http/openfaas/key.ts";
+import { OPENFAAS_CREDENTIALS } from "../../../lib/http/openfaas/key.ts";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { thrownBy } from "../../store/sqlite/support/stores.ts";
 
@@ -27,7 +27,7 @@ test.each<readonly [string, Record<string, string>, string | undefined]>([
   ["credentials that are no base64", { Authorization: "Basic !!!" }, ""],
   ["another scheme", { Authorization: `Digest ${KEY}` }, ""],
 ])("%s is read", (_, headers, key) => {
-  expect(readOpenfaasKey(asked(headers))).toBe(key);
+  expect(OPENFAAS_CREDENTIALS.keyIn(asked(headers))).toBe(key);
 });
 
 test.each<readonly [string, Record<string, string>]>([
@@ -35,6 +35,6 @@ test.each<readonly [string, Record<string, string>]>([
   ["of a neighbouring name", { "Sec-Fetch-Site": "same-site" }],
   ["with another origin", { Origin: "https://attacker.example" }],
 ])("a password that a browser adds to the request of a page %s is refused", (_, headers) => {
-  const refused = thrownBy(() => readOpenfaasKey(asked({ ...basic(`admin:${KEY}`), ...headers })));
+  const refused = thrownBy(() => OPENFAAS_CREDENTIALS.keyIn(asked({ ...basic(`admin:${KEY}`), ...headers })));
   expect(refused instanceof AppError && refused.reason).toBe("forbidden");
 });
