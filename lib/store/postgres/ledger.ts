@@ -179,6 +179,10 @@ export class PostgresLedger implements Ledger {
     return this.#parts.work.count(this.#client);
   }
 
+  keptBytes(): Promise<number> {
+    return this.#parts.payloads.keptBytes(this.#client);
+  }
+
   async find(invocationId: string): Promise<Standing | undefined> {
     const work = await this.#parts.work.get(this.#client, invocationId);
     return work && this.#standing(work);

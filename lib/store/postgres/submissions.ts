@@ -23,8 +23,8 @@ const SUBMIT = `
   with room as (
     select $budget::bigint is null or coalesce(sum(bytes), 0) + $bytes::bigint <= $budget::bigint as has from payload_totals),
   record as (
-    insert into invocations (id, function_id, status, mode, key_id, replay_of, undelivered, created_at, finished_at, holder, record)
-    select $id, $function_id, $status, $mode, $key_id, $replay_of, $undelivered, $created_at, $finished_at, $holder, $record
+    insert into invocations (id, function_id, status, mode, key_id, replay_of, parent_id, undelivered, created_at, finished_at, holder, record)
+    select $id, $function_id, $status, $mode, $key_id, $replay_of, $parent_id, $undelivered, $created_at, $finished_at, $holder, $record
     from room where has returning id),
   payload as (
     insert into payloads (invocation_id, request, request_meta, bytes)

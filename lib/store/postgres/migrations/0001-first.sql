@@ -33,6 +33,7 @@ create table invocations (
   mode text collate "C" not null,
   key_id text collate "C",
   replay_of text collate "C",
+  parent_id text collate "C",
   undelivered text,
   created_at text collate "C" not null,
   finished_at text collate "C",
@@ -44,9 +45,11 @@ create table invocations (
 );
 create index invocations_by_time on invocations (created_at, id);
 create index invocations_by_function on invocations (function_id, created_at, id);
+create index invocations_by_function_status on invocations (function_id, status, created_at, id);
 create index invocations_by_status on invocations (status, created_at, id);
 create index invocations_by_end on invocations (finished_at, id) where finished_at is not null;
 create index invocations_by_replay on invocations (replay_of) where replay_of is not null;
+create index invocations_by_parent on invocations (parent_id, created_at, id) where parent_id is not null;
 create index invocations_running on invocations (holder) where status = 'running' and mode = 'sync';
 
 create table attempts (

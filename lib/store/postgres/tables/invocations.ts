@@ -35,10 +35,10 @@ const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "runn
 /** Writes a record, new or known; what is null keeps its value. The rows are those of a statement before it, `$rows` its JSON. */
 const SAVE = `
   insert into invocations
-    (id, function_id, status, mode, key_id, replay_of, undelivered, created_at, finished_at, holder, record, logs)
-  select id, function_id, status, mode, key_id, replay_of, undelivered, created_at, finished_at, $holder, record, logs
+    (id, function_id, status, mode, key_id, replay_of, parent_id, undelivered, created_at, finished_at, holder, record, logs)
+  select id, function_id, status, mode, key_id, replay_of, parent_id, undelivered, created_at, finished_at, $holder, record, logs
   from json_to_recordset($rows::text::json) as row (id text, function_id text, status text, mode text, key_id text,
-    replay_of text, undelivered text, created_at text, finished_at text, record text, logs text)
+    replay_of text, parent_id text, undelivered text, created_at text, finished_at text, record text, logs text)
   on conflict (id) do update set status = excluded.status, mode = excluded.mode, holder = excluded.holder,
     undelivered = coalesce(excluded.undelivered, invocations.undelivered), finished_at = excluded.finished_at,
     record = excluded.record, logs = coalesce(excluded.logs, invocations.logs)`;
@@ -50,8 +50,9 @@ export function invocationOf({ record, undelivered, finished_at }: InvocationRow
 
 /** Returns the columns of an invocation, as JSON has them. */
 function rowOf(invocation: Invocation, logs?: readonly LogEntry[]) {
-  const { id, function_id, status, mode, key_id, replay_of, undelivered, created_at, finished_at } = invocation;
-  const columns = { id, function_id, status, mode, key_id, replay_of, undelivered, created_at, finished_at };
+  const { id, function_id, status, mode, key_id, replay_of, parent_id, undelivered, created_at, finished_at } =
+    invocation;
+  const columns = { id, function_id, status, mode, key_id, replay_of, parent_id, undelivered, created_at, finished_at };
   return { ...columns, record: JSON.stringify(invocation), logs: logs === undefined ? null : JSON.stringify(logs) };
 }
 
@@ -118,17 +119,18 @@ export class InvocationTable {
     const conditions = [
       query.function_id !== undefined && "function_id = $function_id",
       query.status !== undefined && "status = $status",
+      query.parent_id !== undefined && "parent_id = $parent_id",
       query.since !== undefined && "created_at >= $since",
       query.until !== undefined && "created_at < $until",
       after !== undefined && "(created_at, id) < ($created_at, $id)",
     ].filter((condition) => condition !== false);
     const where = conditions.length === 0 ? "" : `where ${conditions.join(" and ")}`;
-    const { function_id = null, status = null, since = null, until = null } = query;
+    const { function_id = null, status = null, parent_id = null, since = null, until = null } = query;
     const { created_at = null, id = null } = after ?? {};
     // One more than asked for, to see whether there is a next page.
     const rows = await statements.all<InvocationRow>(
       `select ${INVOCATION} from invocations ${where} order by created_at desc, id desc limit $count::bigint`,
-      { function_id, status, since, until, created_at, id, count: limit + 1 },
+      { function_id, status, parent_id, since, until, created_at, id, count: limit + 1 },
     );
     const invocations = rows.slice(0, limit).map(invocationOf);
     const last = rows.length > limit ? invocations.at(-1) : undefined;

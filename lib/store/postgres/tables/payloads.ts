@@ -67,6 +67,11 @@ export class PayloadTable {
     return (await this.#bytesIfKept(statements, invocation_id)) ?? 0;
   }
 
+  /** Returns the bytes of everything that is kept. */
+  async keptBytes(statements: Statements): Promise<number> {
+    return (await this.#totals(statements)).bytes;
+  }
+
   get(statements: Statements, invocation_id: string): Promise<Payload | undefined> {
     return statements.get<Payload>(
       `select invocation_id, request, request_meta, response, response_meta from payloads
