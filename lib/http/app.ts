@@ -40,6 +40,7 @@ import { fetchOf, type Serving, servingOf } from "./front/serving.ts";
 import { invocationsRoutes } from "./api/invocations.ts";
 import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
+import { OPENFAAS_ERRORS } from "./openfaas/errors.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { createUploads } from "./calls/upload.ts";
@@ -104,6 +105,9 @@ export interface AppServices {
 
 /** Paths that anyone may call. Each route below `/r` may require a key. */
 const OPEN = ["/r/*", "/healthz", "/readyz", ...UI_OPEN];
+
+/** The errors of other platforms' APIs. */
+const ERROR_FORMS = [OPENFAAS_ERRORS];
 
 // The scopes for each need: one of a list is enough, and `admin` always is.
 const DEPLOYING = { read: ["deploy", "read"], write: ["deploy"] } as const;
@@ -173,7 +177,7 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.invocationId()));
   const allowed = (path: string) => allowedMethods(app().routes, path);
-  const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere });
+  const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere, forms: ERROR_FORMS });
   const dispatch = (request: Request) => fetchOf(app())(request);
   const submissions = new Submissions(services);
   const calls = { ...services, submissions, readBody, beginUpload, requestId, server, request_bytes };

@@ -24,9 +24,10 @@ import streams from "./0023-streams.sql" with { type: "text" };
 import stream from "./0024-stream.sql" with { type: "text" };
 import stats from "./0025-stats.sql" with { type: "text" };
 import traces from "./0026-traces.sql" with { type: "text" };
-import events from "./0027-events.sql" with { type: "text" };
+import lists from "./0027-lists.sql" with { type: "text" };
+import events from "./0028-events.sql" with { type: "text" };
 import keys from "./0001-0010/0007-keys.sql" with { type: "text" };
-import asOf27 from "./as-of-0027.sql" with { type: "text" };
+import asOf28 from "./as-of-0028.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
@@ -57,6 +58,7 @@ export const MIGRATIONS: readonly string[] = [
   stream,
   stats,
   traces,
+  lists,
   events,
 ];
 
@@ -64,7 +66,7 @@ export const MIGRATIONS: readonly string[] = [
 export const APPLICATION_ID = 0x534c4950;
 
 /** The state that all migrations make of an empty database: to make it at once takes a tenth of the time. */
-const STATE = { version: 27, sql: asOf27 };
+const STATE = { version: 28, sql: asOf28 };
 
 /** Makes an empty database what all migrations would make of it. */
 export function create(sqlite: Sqlite): void {
