@@ -1,4 +1,4 @@
--- What migrations 1 to 28 make of an empty database, as SQLite itself has written it down.
+-- What migrations 1 to 29 make of an empty database, as SQLite itself has written it down.
 
 CREATE TABLE settings (
   key text primary key not null,
@@ -340,6 +340,8 @@ begin
 end;
 
 CREATE INDEX invocations_by_function_status on invocations (function_id, status, created_at, id);
+
+CREATE INDEX invocations_by_parent on invocations (parent_id, created_at, id) where parent_id is not null;
 
 insert into payload_total (id, bytes, settled_bytes) values (1, 0, 0);
 
