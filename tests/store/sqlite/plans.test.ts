@@ -82,11 +82,11 @@ test("the plans of other statements would be found: one that scans, and one that
 });
 
 describe("a page of records is read from an index that has it in order", () => {
-  const forms = [{}, { function_id: "f1" }].flatMap((byFunction) =>
+  const forms = [{}, { function_id: "f1" }, { parent_id: "p" }, { parent_id: "p", function_id: "f1" }].flatMap((by) =>
     [{}, ...STATUSES.map((status) => ({ status }))].flatMap((byStatus) =>
       [{}, { since: timestamp(START) }].flatMap((since) =>
         [{}, { until: timestamp(START + 1_000) }].map((until): Omit<InvocationQuery, "limit" | "cursor"> => ({
-          ...byFunction,
+          ...by,
           ...byStatus,
           ...since,
           ...until,
@@ -94,17 +94,20 @@ describe("a page of records is read from an index that has it in order", () => {
       ),
     ),
   );
+  const isOf = ({ function_id, parent_id }: Partial<InvocationQuery>) =>
+    function_id !== undefined || parent_id !== undefined;
   const cases: [string, (form: Partial<InvocationQuery>) => boolean, RegExp][] = [
-    ["nothing", (form) => form.function_id === undefined && form.status === undefined, /by_time\b/],
-    ["a status", (form) => form.function_id === undefined && form.status !== undefined, /by_status \(status=\?/],
+    ["nothing", (form) => !isOf(form) && form.status === undefined, /by_time\b/],
+    ["a parent, and whatever else", (form) => form.parent_id !== undefined, /by_parent \(parent_id=\?/],
+    ["a status", (form) => !isOf(form) && form.status !== undefined, /by_status \(status=\?/],
     [
       "a function",
-      (form) => form.function_id !== undefined && form.status === undefined,
+      (form) => isOf(form) && form.parent_id === undefined && form.status === undefined,
       /by_function_status \(function_id=\? AND status=\?/,
     ],
     [
       "both",
-      (form) => form.function_id !== undefined && form.status !== undefined,
+      (form) => isOf(form) && form.parent_id === undefined && form.status !== undefined,
       /by_function_status \(function_id=\? AND status=\?/,
     ],
   ];

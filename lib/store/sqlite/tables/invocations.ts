@@ -20,7 +20,7 @@ import { type EndPosition, NewestRecords } from "./records/newest.ts";
 /** The columns are the record's fields. */
 const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
 /** Fields that never change. An update that names them would write their indices again, for nothing. */
-const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of"]);
+const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of", "parent_id"]);
 
 /** Fields that keep their value when a record is written again without one. */
 const KEPT: ReadonlySet<string> = new Set(["undelivered", "logs"]);
@@ -145,10 +145,10 @@ export class InvocationTable {
     const statement = this.#database.prepare<Invocation>(
       listSql(COLUMNS.join(), { ...query, isContinued: after !== undefined }),
     );
-    const { function_id = null, status = null, since = null, until = null } = query;
+    const { function_id = null, status = null, parent_id = null, since = null, until = null } = query;
     const { created_at = null, id = null } = after ?? {};
     // One more than asked for, to see whether there is a next page.
-    const rows = statement.all({ function_id, status, since, until, created_at, id, count: limit + 1 });
+    const rows = statement.all({ function_id, status, parent_id, since, until, created_at, id, count: limit + 1 });
     const invocations = rows.slice(0, limit);
     const last = rows.length > limit ? invocations.at(-1) : undefined;
     return { invocations, next_cursor: last === undefined ? null : encodeCursor(last) };

@@ -1,7 +1,7 @@
 import { type InvocationQuery, STATUSES } from "../../../../domain/calls/invocations.ts";
 
 /** A query, with the position that its cursor stands for. */
-export type ListQuery = Pick<InvocationQuery, "function_id" | "status" | "since" | "until"> & {
+export type ListQuery = Pick<InvocationQuery, "function_id" | "status" | "parent_id" | "since" | "until"> & {
   readonly isContinued: boolean;
 };
 
@@ -11,9 +11,9 @@ export type ListQuery = Pick<InvocationQuery, "function_id" | "status" | "since"
  * statuses are merged as they are read: an index by function alone would be one more to write for each call.
  */
 export function listSql(columns: string, query: ListQuery): string {
-  const { function_id, status, since, until, isContinued } = query;
+  const { function_id, status, parent_id, since, until, isContinued } = query;
   // Named, as SQLite otherwise takes the one on the status for a cursor, and searches it for the few records of one function.
-  const index = function_id !== undefined ? "by_function_status" : status !== undefined ? "by_status" : "by_time";
+  const index = indexFor(query);
   const select = (conditions: readonly (string | false)[]) => {
     const given = conditions.filter((condition) => condition !== false);
     return `select ${columns} from invocations indexed by invocations_${index}${given.length === 0 ? "" : ` where ${given.join(" and ")}`}`;
@@ -23,13 +23,21 @@ export function listSql(columns: string, query: ListQuery): string {
     until !== undefined && "created_at < $until",
     isContinued && "(created_at, id) < ($created_at, $id)",
   ];
-  const isMerged = function_id !== undefined && status === undefined;
+  const isMerged = index === "by_function_status" && status === undefined;
   const selected = isMerged
     ? STATUSES.map((each) => select(["function_id = $function_id", `status = '${each}'`, ...times])).join(" union all ")
     : select([
+        parent_id !== undefined && "parent_id = $parent_id",
         function_id !== undefined && "function_id = $function_id",
         status !== undefined && "status = $status",
         ...times,
       ]);
   return `${selected} order by created_at desc, id desc limit $count`;
+}
+
+/** The followers of an invocation are few, so theirs is the index to read, whatever else is asked for. */
+function indexFor({ function_id, status, parent_id }: ListQuery): string {
+  if (parent_id !== undefined) return "by_parent";
+  if (function_id !== undefined) return "by_function_status";
+  return status === undefined ? "by_time" : "by_status";
 }
