@@ -17,6 +17,7 @@ export class BodyReader {
   /** The bytes of the body, or of its chunk, that are still to come. */
   #left: number;
   #done: boolean;
+  #surplus = false;
   readonly #chunks = new ChunkLines();
 
   constructor(framing: Framing) {
@@ -30,9 +31,15 @@ export class BodyReader {
     return this.#done;
   }
 
+  /** True if bytes have come behind the body. */
+  get surplus(): boolean {
+    return this.#surplus;
+  }
+
   /** Takes more bytes and yields the pieces of the body in them. Throws MalformedResponse. */
   *push(bytes: Uint8Array): Generator<Uint8Array, void, void> {
-    for (let at = 0; at < bytes.length && !this.#done;) {
+    let at = 0;
+    while (at < bytes.length && !this.#done) {
       if (this.#left === 0) {
         at += this.#readLine(bytes.subarray(at));
         continue;
@@ -46,6 +53,7 @@ export class BodyReader {
       }
       yield piece;
     }
+    if (at < bytes.length) this.#surplus = true;
   }
 
   /** Takes the end of the connection. Throws MalformedResponse if the body is not complete. */
