@@ -39,12 +39,15 @@ export interface LedgerParts extends SubmissionTables {
   readonly deliveries: DeliveryTable;
   readonly stats: PostgresStats;
   readonly configuration: SharedConfiguration;
+  /** Returns false if another server has taken the place of this one. */
+  readonly isPresent: () => boolean;
   /** Replaces a schedule in the mirror. */
   readonly replaceSchedule: (before: ScheduledRuns["before"], after: ScheduledRuns["before"]) => void;
 }
 
 /** The ledger in PostgreSQL, which several servers share. Every command is on the disk when it settles. */
 export class PostgresLedger implements Ledger {
+  readonly isShared = true;
   readonly #parts: LedgerParts;
   readonly #client: Client;
   readonly #submissions: Submissions;
@@ -112,7 +115,8 @@ export class PostgresLedger implements Ledger {
   }
 
   async claim(functionId: string, { now, until }: { now: number; until: number }): Promise<Claim> {
-    const { work: queue, invocations } = this.#parts;
+    const { work: queue, invocations, isPresent } = this.#parts;
+    if (!isPresent()) return { claimed: null, next_priority: null };
     return this.#client.transaction(async (transaction): Promise<Claim> => {
       const taken = await queue.take(transaction, functionId, until);
       if (taken === undefined) return { claimed: null, next_priority: null };
