@@ -119,3 +119,17 @@ test("work of a server whose lease has ended is lost to the others, and its late
   expect(await b.ledger.wake(clock.now())).toHaveLength(1);
   expect((await b.ledger.claim("f1", { now: clock.now(), until: until + LEASE_MS })).claimed?.attempt.attempt).toBe(2);
 });
+
+test("work that a server took without learning of it is lost when its lease ends, and not renewed", async () => {
+  const { url } = await newDatabase();
+  const clock = new FakeClock();
+  await using store = await openPostgresStore(url, options("a", clock));
+  await using same = await openPostgresStore(url, options("a", clock));
+  for (const id of ["known", "unknown"]) await store.ledger.submit(newWork(id, { function_id: id }));
+  const lease = { now: clock.now(), until: clock.now() + LEASE_MS };
+  await store.ledger.claim("known", lease);
+  await same.ledger.claim("unknown", lease);
+  await store.ledger.renew(clock.now() + 10 * LEASE_MS);
+  await clock.advance(2 * LEASE_MS);
+  expect((await store.ledger.lost(clock.now())).map(({ invocation }) => invocation.id)).toEqual(["unknown"]);
+});
