@@ -17,7 +17,9 @@ import { Actions } from "./actions.tsx";
 import { Answer } from "./answer.tsx";
 import { Attempts } from "./attempts.tsx";
 import { CallbackDelivery } from "./callback-delivery.tsx";
+import { Followers } from "./followers.tsx";
 import { InvocationLink } from "./invocation-table.tsx";
+import { Request } from "./request.tsx";
 
 /** One call: where its time went, what it was asked and answered, and what was printed, as it comes. */
 export function InvocationPage({ id }: { readonly id: string }) {
@@ -47,11 +49,17 @@ export function InvocationPage({ id }: { readonly id: string }) {
         <Record record={record} />
       </Section>
       <Printed followed={followed} />
-      <Section title="Answer">
-        <Answer record={record} />
-      </Section>
+      <div class="messages">
+        <Section title="Request">
+          <Request record={record} />
+        </Section>
+        <Section title="Answer">
+          <Answer record={record} />
+        </Section>
+      </div>
       {record.mode === "async" ? <Attempts record={record} /> : null}
       {record.callback_url === null ? null : <CallbackDelivery record={record} />}
+      {record.mode === "async" ? <Followers record={record} /> : null}
     </Page>
   );
 }
