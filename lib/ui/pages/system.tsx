@@ -32,7 +32,7 @@ export function SystemPage() {
       <Section title="Budgets">
         <Budgets budgets={system.budgets} />
       </Section>
-      <Section title="On the engine without an owner">
+      <Section title="Left on the engine">
         <WithoutOwner unowned={system.unowned} />
       </Section>
       <Server metrics={metrics} />
@@ -58,7 +58,7 @@ function Budgets({ budgets }: { readonly budgets: SystemState["budgets"] }) {
       <Budget name="Memory of instances" {...memory_bytes} format={bytes} note="MEMORY_BUDGET; their limits together" />
       <Budget name="Waiting calls" {...waiting_calls} format={count} note="QUEUE_LIMIT; for a place to run" />
       <Budget name="Bodies in memory" {...body_bytes} format={bytes} note="BODY_MEMORY; on their way in or out" />
-      <Budget name="Queue in the database" {...queue_bytes} format={bytes} note="QUEUE_BYTES; requests and results" />
+      <Budget name="Queue on the disk" {...queue_bytes} format={bytes} note="QUEUE_BYTES; requests and results" />
     </div>
   );
 }
@@ -77,11 +77,10 @@ function WithoutOwner({ unowned }: { readonly unowned: SystemState["unowned"] })
       </Empty>
     );
   }
-  const found = `${count(unowned.length)} ${unowned.length === 1 ? "thing" : "things"}`;
   return (
     <>
       <p>
-        <Status value={found} tone={unowned.length === 0 ? "good" : "bad"} />{" "}
+        <Status value={`${count(unowned.length)} without an owner`} tone={unowned.length === 0 ? "good" : "bad"} />{" "}
         <span class="quiet">
           {unowned.length === 0
             ? "Every container, network and volume with this server's label is one that it knows."
@@ -90,7 +89,7 @@ function WithoutOwner({ unowned }: { readonly unowned: SystemState["unowned"] })
       </p>
       {unowned.length === 0 ? null : (
         <Table
-          label="On the engine without an owner"
+          label="Left on the engine"
           columns={COLUMNS}
           rows={unowned}
           keyOf={({ kind, name }) => `${kind} ${name}`}
@@ -140,9 +139,9 @@ function Engine({ metrics, isOk }: { readonly metrics: Samples; readonly isOk: b
           ["Instances busy", instances("busy")],
           ["Instances starting", instances("starting")],
           ["Instances booting", instances("booting")],
-          ["A call gets a container", isolated("container")],
-          ["A call gets a cell", isolated("cell")],
-          ["A call gets a process", isolated("process")],
+          ["As containers", isolated("container")],
+          ["As cells", isolated("cell")],
+          ["As processes", isolated("process")],
         ]}
       />
     </Section>

@@ -1,7 +1,7 @@
 import type { Invocation, InvocationPage } from "../../../domain/calls/invocations.ts";
 import { withQuery } from "../../data/api.ts";
 import { useData } from "../../data/use-data.ts";
-import { Empty, Problem } from "../../parts/notices.tsx";
+import { Empty, Loading, Problem } from "../../parts/notices.tsx";
 import { Section } from "../../parts/page.tsx";
 import { InvocationLink, InvocationTable } from "./invocation-table.tsx";
 
@@ -21,7 +21,9 @@ export function Followers({ record: { id, parent_id, finished_at } }: { readonly
       )}
       {followers.length > 0 ? (
         <InvocationTable label="Followers" invocations={followers} />
-      ) : data === undefined ? null : (
+      ) : data === undefined ? (
+        error === undefined && <Loading />
+      ) : (
         <Empty title={finished_at === null ? "Nothing has followed yet" : "Nothing followed"}>
           The functions that a function names in <code>on_success</code> and <code>on_failure</code> are called with its
           result, and listed here.

@@ -36,6 +36,9 @@ export function InvocationPage({ id }: { readonly id: string }) {
   }
   return (
     <Page title={`Invocation …${id.slice(-12)}`} above={above} actions={<Actions record={record} />}>
+      <p class="under">
+        <code>{record.id}</code>
+      </p>
       {record.message === null ? null : (
         <div class={`notice ${record.status === "succeeded" ? "" : "bad"}`}>
           <strong>{(record.reason ?? record.status).replaceAll("_", " ")}</strong>
@@ -70,7 +73,6 @@ function Record({ record }: { readonly record: Invocation }) {
   return (
     <Facts
       facts={[
-        ["Id", <code key="id">{record.id}</code>],
         ["Status", <Status key="status" value={record.status} />],
         [
           "Function",
@@ -129,7 +131,9 @@ function Printed({ followed }: { readonly followed: Followed }) {
   const live = state === "ended" ? null : <Status value={state === "open" ? "running" : "waiting"} />;
   return (
     <Section title="Logs" actions={live}>
-      {entries.length === 0 ? (
+      {entries.length === 0 && state === "connecting" ? (
+        <Loading />
+      ) : entries.length === 0 ? (
         <Empty title={state === "ended" ? "It printed nothing" : "Nothing was printed yet"}>
           What a function writes to standard output or standard error is here, as it comes.
         </Empty>

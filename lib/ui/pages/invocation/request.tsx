@@ -5,13 +5,13 @@ import { useData } from "../../data/use-data.ts";
 import { bytes } from "../../format/numbers.ts";
 import { Content } from "../../parts/body.tsx";
 import { Facts } from "../../parts/facts.tsx";
-import { Empty, Problem } from "../../parts/notices.tsx";
+import { Empty, Loading, Problem } from "../../parts/notices.tsx";
 
 /** The request of a call, if it was kept. */
 export function Request({ record }: { readonly record: Invocation }) {
   const { data, error } = useData<KeptRequest>(`/v1/invocations/${segment(record.id)}/request`);
   if (error?.status === 404) return <NotKept record={record} />;
-  if (data === undefined) return <Problem error={error} />;
+  if (data === undefined) return error === undefined ? <Loading /> : <Problem error={error} />;
   const { method, url, headers, body, encoding, body_bytes } = data;
   return (
     <div class="message">

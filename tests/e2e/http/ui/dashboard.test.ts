@@ -232,14 +232,16 @@ test(
       ["/keys", HOSTILE.slice(0, 60)],
       ["/audit", `POST /v1/invocations/${dead}/replay`],
       ["/routes", "greeter"],
-      ["/system", "0 things"],
+      ["/system", "0 without an owner"],
     ] as const) {
       await open(page, path);
       await page.getByRole("main").getByText(text).first().waitFor();
     }
     // A budget is a meter that a screen reader has in words.
     expect(await page.getByRole("meter").allTextContents()).toHaveLength(5);
-    expect(await page.getByRole("meter", { name: "Instances", exact: true }).getAttribute("aria-valuetext")).toMatch(/^\d+ of \d+$/);
+    expect(await page.getByRole("meter", { name: "Instances", exact: true }).getAttribute("aria-valuetext")).toMatch(
+      /^\d+ of \d+$/,
+    );
     expect(problems).toEqual([]);
   },
   TIMEOUT_MS,
