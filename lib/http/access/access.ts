@@ -6,6 +6,7 @@ import { quoted } from "../../domain/quoted.ts";
 import type { AuditService } from "../../services/access/audit.ts";
 import type { Identification, KeyService } from "../../services/access/keys.ts";
 import type { SessionService } from "../../services/access/sessions.ts";
+import { looksLikeToken } from "../../services/access/tokens.ts";
 import { pathOf } from "../wire/errors.ts";
 import { STATUS_OF } from "../wire/status-of.ts";
 import { type ClientAddress, type ClientUsesTls, peerAddress } from "./client-address.ts";
@@ -37,6 +38,17 @@ export interface AccessPolicy {
   readonly gateways: () => readonly string[];
 }
 
+/** The way in which clients of another platform's API send a key of this server. */
+export interface Credentials {
+  /** Returns the key of a request; undefined if it has none. */
+  readonly keyIn: (request: Request) => string | undefined;
+  /**
+   * True if these clients send nothing without credentials: what is no key of ours, nor looks like one, counts as none where none is
+   * needed. Such a request is then checked like any other without a key.
+   */
+  readonly always_sent: boolean;
+}
+
 /** The requirements of an endpoint on its callers. */
 export interface Needs {
   /** Scopes of which one is enough; `admin` always is. */
@@ -45,6 +57,8 @@ export interface Needs {
   readonly key_always?: boolean;
   /** Refuses a key that is for another function. */
   readonly function_id?: string;
+  /** Finds the key of a request in another place than `Authorization: Bearer` and `X-Api-Key`. */
+  readonly credentials?: Credentials;
 }
 
 /** Returns a request's caller, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or `forbidden`. */
@@ -73,8 +87,7 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     return KEYLESS;
   };
   return (request, server, needs) => {
-    const key = keyOf(request);
-    const identified = key === undefined ? holderOf(request, server, needs, policy) : policy.keys.identify(key);
+    const identified = identificationOf(request, server, needs, policy);
     if (identified === undefined) {
       const caller = withoutKey(request, server, needs);
       checkScope(caller, needs.scopes);
@@ -91,6 +104,22 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
 export function createKeyCheck(policy: AccessPolicy): KeyCheck {
   return (request, server, key) =>
     recordingRefusal(policy, request, server, policy.keys.identify(key), () => undefined);
+}
+
+/** Returns who sent a request, or why its key is refused; undefined if it has none. */
+function identificationOf(
+  request: Request,
+  server: Server<unknown> | null,
+  needs: Needs,
+  policy: AccessPolicy,
+): Identification | undefined {
+  const { credentials, key_always } = needs;
+  const key = credentials === undefined ? keyOf(request) : credentials.keyIn(request);
+  if (key === undefined) return holderOf(request, server, needs, policy);
+  const identified = policy.keys.identify(key);
+  const isNeeded = policy.key_required || key_always === true || looksLikeToken(key);
+  const isOurs = "caller" in identified || identified.refused === "dead";
+  return credentials?.always_sent === true && !isNeeded && !isOurs ? undefined : identified;
 }
 
 /**
@@ -148,7 +177,8 @@ function callerOf(identified: Identification, { guesses }: AccessPolicy, address
   );
 }
 
-function keyOf(request: Request): string | undefined {
+/** Returns the key that a request has as a bearer token or in `X-Api-Key`; empty if it has other credentials. */
+export function keyOf(request: Request): string | undefined {
   const authorization = request.headers.get("authorization");
   if (authorization === null) return request.headers.get("x-api-key") ?? undefined;
   return /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? "";
@@ -197,7 +227,7 @@ function checkHost(host: string, allowed: readonly string[]): void {
 }
 
 /** Refuses another site's page, which could send requests from its visitor's machine; the browser says whose page it is. */
-function checkSite(request: Request): void {
+export function checkSite(request: Request): void {
   const site = request.headers.get("sec-fetch-site");
   const origin = request.headers.get("origin");
   if (site === null && origin === null) return;

@@ -8,7 +8,7 @@ import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AuditService } from "../../services/access/audit.ts";
 import { pathOf } from "../wire/errors.ts";
 import { STATUS_OF } from "../wire/status-of.ts";
-import type { AccessCheck } from "./access.ts";
+import type { AccessCheck, Credentials, Needs } from "./access.ts";
 import { shownTo } from "./callback-paths.ts";
 import type { ClientAddress } from "./client-address.ts";
 import { shownJson } from "./shown-json.ts";
@@ -43,7 +43,7 @@ export interface Guard<Need extends string = "read" | "write"> {
   readonly follow: (request: Request) => void;
 }
 
-/** Makes the guards of the resources. */
+/** Makes the guards of the resources; `credentials` for those of another platform's API, whose clients send keys in their own way. */
 export function createGuards(deps: {
   readonly access: AccessCheck;
   readonly server: () => Server<unknown> | null;
@@ -52,14 +52,14 @@ export function createGuards(deps: {
   readonly slowReaders: Pick<SlowReaders, "follow">;
   readonly clientAddress: ClientAddress;
   readonly audit: Pick<AuditService, "changed" | "refused">;
-}): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>) => Guard<Need> {
+}): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>, credentials?: Credentials) => Guard<Need> {
   const callers = new WeakMap<Request, Caller>();
   /** The addresses of requests that change something: after the answer the connection may be gone. */
   const addresses = new WeakMap<Request, string | null>();
-  const admit = (request: Request, scopes: readonly Scope[], isChange: boolean): void => {
+  const admit = (request: Request, needs: Needs, isChange: boolean): void => {
     // The reader of its body has let it in.
     if (callers.has(request)) return;
-    callers.set(request, deps.access(request, deps.server(), { scopes }));
+    callers.set(request, deps.access(request, deps.server(), needs));
     if (isChange) addresses.set(request, deps.clientAddress(request, deps.server()));
     // A pull may take minutes without a byte on this connection.
     deps.unwatch(request);
@@ -89,10 +89,11 @@ export function createGuards(deps: {
   };
   const follow = (request: Request): void => deps.slowReaders.follow({ request, server: deps.server() });
   const shown = <T>(request: Request, data: T): T => shownTo(callerOf(request), data);
-  return (prefix, scopes) => ({
+  return (prefix, scopes, credentials) => ({
     prefix,
     scopes,
-    admit: (request, need) => admit(request, scopes[need], need === "write"),
+    admit: (request, need) =>
+      admit(request, { scopes: scopes[need], ...(credentials && { credentials }) }, need === "write"),
     changed,
     refused,
     callerOf,

@@ -25,6 +25,12 @@ export interface ErrorContext {
   readonly allow?: readonly string[];
 }
 
+/** The errors of some paths in a form of their own: of those that another platform's clients use. */
+export interface ErrorForm {
+  readonly isFor: (path: string) => boolean;
+  readonly response: (error: AppError, context: ErrorContext) => Response;
+}
+
 /** Returns the answer to an error, with the headers that go with its status. */
 export function errorResponse(error: AppError, { request_id, accept, allow }: ErrorContext): Response {
   const headers = new Headers();
@@ -52,7 +58,8 @@ export type AnswerError = (
 
 /**
  * Answers every error. `allowed` returns the methods of a path, none for one that does not exist, so that a wrong method
- * is a 405: Elysia only knows "not found". `nowhere` is the message for a path that does not exist.
+ * is a 405: Elysia only knows "not found". `nowhere` is the message for a path that does not exist. Of `forms`, the first one for
+ * the path makes the answer.
  */
 export function answeringErrors(options: {
   log: Logger;
@@ -60,12 +67,14 @@ export function answeringErrors(options: {
   requestId: RequestId;
   allowed: (path: string) => readonly string[];
   nowhere: string;
+  forms?: readonly ErrorForm[];
 }): AnswerError {
   return (error, request, set) => {
     options.watch(request);
     const requestId = options.requestId(set);
     const context = { request_id: requestId, accept: request.headers.get("accept") };
     const path = pathOf(request.url);
+    const respond = options.forms?.find(({ isFor }) => isFor(path))?.response ?? errorResponse;
     if (path.startsWith("/r/")) Object.assign(set.headers, SANDBOX_HEADERS);
     const lost = error instanceof NotFoundError;
     const allow = lost ? options.allowed(path) : [];
@@ -74,11 +83,11 @@ export function answeringErrors(options: {
         "method_not_allowed",
         `Method ${request.method} is not allowed: use ${allow.join(" or ")}`,
       );
-      return errorResponse(refused, { ...context, allow });
+      return respond(refused, { ...context, allow });
     }
     const shown = lost ? new AppError("not_found", options.nowhere) : error;
     const where = { request_id: requestId, method: request.method, path };
-    return errorResponse(shownError(shown, options.log, where), context);
+    return respond(shownError(shown, options.log, where), context);
   };
 }
 

@@ -76,6 +76,46 @@ describe("createAccessCheck, by the key", () => {
   });
 });
 
+describe("createAccessCheck, for clients of another platform", () => {
+  const credentials = (always_sent: boolean): Needs => ({
+    scopes: [],
+    credentials: { keyIn: ({ headers }) => headers.get("x-their-key") ?? undefined, always_sent },
+  });
+  const theirs = (key: string) => ({ "X-Their-Key": key });
+
+  test.each<readonly [string, AccessPolicy, Record<string, string>, boolean, string]>([
+    ["the key in their place", LOCKED, theirs(KEY), true, "passes"],
+    ["the key in our place only", LOCKED, bearer(KEY), true, "unauthorized"],
+    ["no key if one is needed", LOCKED, {}, true, "unauthorized"],
+    ["what they always send, if a key is needed", LOCKED, theirs("test"), true, "unauthorized"],
+    ["what they always send, if none is needed", OPEN, theirs("test"), true, "passes"],
+    ["the same to a server without keys", LOOPBACK, theirs("test"), true, "passes"],
+    ["what looks like a key of ours", OPEN, theirs("slipway_old"), true, "unauthorized"],
+    ["a wrong key of clients that can do without", OPEN, theirs("test"), false, "unauthorized"],
+    [
+      "what they always send, from another site",
+      OPEN,
+      { ...theirs("test"), "Sec-Fetch-Site": "cross-site" },
+      true,
+      "forbidden",
+    ],
+    ["the same through a proxy", OPEN, { ...theirs("test"), "X-Forwarded-For": "1.2.3.4" }, true, "forbidden"],
+    ["the same by another name", OPEN, { ...theirs("test"), Host: "evil.example" }, true, "misdirected_request"],
+  ])("%s", (_name, policy, headers, alwaysSent, expected) => {
+    expect(verdict(policy, headers, "127.0.0.1", credentials(alwaysSent))).toBe(expected);
+  });
+
+  test("what they always send, from another machine", () => {
+    expect(verdict(OPEN, theirs("test"), "203.0.113.9", credentials(true))).toBe("unauthorized");
+  });
+
+  test("a key that was revoked is refused", () => {
+    const dead: Identification = { refused: "dead", message: "The API key was revoked", key_id: "old" };
+    const policy = { ...OPEN, keys: { identify: () => dead } };
+    expect(verdict(policy, theirs("my-own"), "127.0.0.1", credentials(true))).toBe("unauthorized");
+  });
+});
+
 describe("createAccessCheck, by the scope of the key", () => {
   const scoped = (...scopes: Scope[]): AccessPolicy => ({
     ...LOCKED,

@@ -35,6 +35,7 @@ const SURFACE = [
   "GET /v1/functions/{id}/boot",
   "GET /v1/functions/{id}/callback-secret",
   "POST /v1/functions/{id}/invoke",
+  "GET /v1/functions/{id}/logs",
   "POST /v1/functions/{id}/pull",
   "POST /v1/functions/{id}/rollback",
   "GET /v1/functions/{id}/versions",
@@ -49,6 +50,7 @@ const SURFACE = [
   "GET /v1/invocations/{id}/events",
   "GET /v1/invocations/{id}/logs",
   "POST /v1/invocations/{id}/replay",
+  "GET /v1/invocations/{id}/request",
   "GET /v1/invocations/{id}/result",
   "POST /v1/invocations/replay",
   "GET /v1/keys",
@@ -75,6 +77,7 @@ const SURFACE = [
   "PUT /v1/secrets/{name}",
   "DELETE /v1/secrets/{name}",
   "GET /v1/stats",
+  "GET /v1/system",
 ];
 
 let server: TestServer;
