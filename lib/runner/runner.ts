@@ -82,7 +82,7 @@ export class Runner implements AsyncDisposable {
         queue: options.queue_limit,
         function_queue: options.function_queue_limit,
       },
-      () => clock.monotonic(),
+      clock,
     );
     const { signal } = this.#stopping;
     this.#starter = new InstanceStarter({ ...options, signal });

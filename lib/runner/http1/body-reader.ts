@@ -17,6 +17,7 @@ export class BodyReader {
   /** The bytes of the body, or of its chunk, that are still to come. */
   #left: number;
   #done: boolean;
+  #surplus = false;
   readonly #chunks = new ChunkLines();
 
   constructor(framing: Framing) {
@@ -33,6 +34,11 @@ export class BodyReader {
   /** The lines behind the last chunk, as they came. Empty before the body is complete. */
   get trailers(): readonly string[] {
     return this.#chunks.trailers;
+  }
+
+  /** True if bytes have come behind the body. */
+  get surplus(): boolean {
+    return this.#surplus;
   }
 
   /** Takes more bytes, yields the pieces of the body in them, and returns how many bytes it has taken. Throws MalformedResponse. */
@@ -52,6 +58,7 @@ export class BodyReader {
       }
       yield piece;
     }
+    if (at < bytes.length) this.#surplus = true;
     return at;
   }
 
