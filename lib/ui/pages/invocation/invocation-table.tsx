@@ -41,8 +41,8 @@ export function InvocationTable({
     {
       head: "Problem",
       wide: true,
-      cell: ({ reason, message }) => (
-        <span title={message ?? ""}>{reason === null ? "" : reason.replaceAll("_", " ")}</span>
+      cell: ({ reason, message, status }) => (
+        <span title={message ?? ""}>{reason === null || reason === status ? "" : reason.replaceAll("_", " ")}</span>
       ),
     },
     ...more,
