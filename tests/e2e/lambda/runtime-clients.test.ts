@@ -37,7 +37,8 @@ describe("AWS's own client for Node.js, in an image laid out like AWS's", () => 
       200,
       { event: { a: [1, "ä"] }, id, name: "node", runs: expect.any(Number) },
     ]);
-    expect((await server.logs(id)).text).toContain("got an event");
+    const { entries } = await server.logs(id);
+    expect(entries.map(({ text }) => text).join("")).toContain("got an event");
   });
 
   test("an error that is thrown is the answer, and the function's own fault", async () => {
@@ -119,8 +120,8 @@ test("an answer streams: its head and first piece are there before the end", asy
 });
 
 test("a runtime in sh with curl, of which eight calls at once are eight processes", async () => {
-  const settings = { contract: "lambda", entrypoint: ["/opt/bootstrap"], command: ["my.handler"] } as const;
-  const fn = await server.createFunction(image, settings);
+  const entrypoint = ["/opt/bootstrap"];
+  const fn = await server.createFunction(image, { contract: "lambda", entrypoint, command: ["my.handler"] });
   const answers = await Promise.all(
     Array.from({ length: 8 }, async (_, n) => {
       const response = await server.invoke(fn, { n });
