@@ -18,12 +18,17 @@ export type LambdaAnswer =
   /** The function has failed: a JSON document with `errorType` and `errorMessage`, as its runtime sent it. */
   | { readonly kind: "error"; readonly payload: Uint8Array; readonly error_type: string };
 
+/** What the caller gets, and lines for the call's log about what is left out of it. */
+export interface FormedResponse extends FunctionResponse {
+  readonly dropped?: readonly string[];
+}
+
 /** The way from a request to an event, and from the answer to a response. Another one may make events of HTTP requests. */
 export interface EventForm {
   /** Returns the event for a request whose body has arrived. Throws `invalid_request` if none can be made of it. */
   readonly event: (request: FunctionRequest, body: Uint8Array) => Uint8Array;
   /** Returns what the caller gets, or why that cannot be sent. Called at the end of an answer, but at the beginning of one that streams. */
-  readonly response: (answer: LambdaAnswer) => FunctionResponse | Malformed;
+  readonly response: (answer: LambdaAnswer) => FormedResponse | Malformed;
   /** Returns what reads the head in front of a body that streams, if there is one. */
   readonly prelude?: (content_type: string | null) => StreamPrelude | undefined;
 }

@@ -2,7 +2,7 @@ import { type FunctionRequest, type FunctionResponse, JSON_TYPE } from "../../..
 import { functionUrlEvent, type EventFacts } from "../../../domain/lambda/function-url-event.ts";
 import { type FunctionUrlHead, functionUrlResponse } from "../../../domain/lambda/function-url-response.ts";
 import { PRELUDE_TYPE, StreamPrelude } from "../../../domain/lambda/stream-prelude.ts";
-import { type EventForm, type LambdaAnswer, RAW_EVENT } from "./event.ts";
+import { type EventForm, type FormedResponse, type LambdaAnswer, RAW_EVENT } from "./event.ts";
 
 /** The answer to a call whose function has failed: strangers learn no more of it, as at AWS. The record has the rest. */
 const FAILURE: FunctionResponse = {
@@ -27,7 +27,7 @@ function functionUrl(facts: EventFacts, ownOrigin: boolean): EventForm {
   };
 }
 
-function streamed(answer: LambdaAnswer & { readonly kind: "stream"; readonly head?: FunctionUrlHead }) {
+function streamed(answer: LambdaAnswer & { readonly kind: "stream"; readonly head?: FunctionUrlHead }): FormedResponse {
   return answer.head === undefined ? RAW_EVENT.response(answer) : { ...answer.head, body: answer.payload };
 }
 

@@ -1,11 +1,11 @@
 import type { Clock } from "../../../clock.ts";
 import { ArrivingBody } from "../../gate-protocol/arriving-body.ts";
 import type { InstanceStream } from "../../gate-protocol/instance-stream.ts";
-import type { AnswerListener, Dialogue } from "../../instance/stream-exchange.ts";
+import type { AnswerListener, Dialogue, StreamAnswer } from "../../instance/stream-exchange.ts";
 import type { Malformed } from "../../../domain/lambda/function-url-response.ts";
 import type { StreamPrelude } from "../../../domain/lambda/stream-prelude.ts";
 import { type ErrorReport, readReport } from "./errors.ts";
-import type { EventForm, LambdaAnswer } from "./event.ts";
+import type { EventForm, FormedResponse, LambdaAnswer } from "./event.ts";
 
 /** The time from an answer to the request for the next call, in milliseconds: telemetry gets out, and open work ends. */
 const NEXT_MS = 2_000;
@@ -58,7 +58,7 @@ export class LambdaDialogue implements Dialogue {
     this.response_bytes = payload.length;
     const response = this.call.form.response({ kind: "payload", payload });
     if ("problem" in response) return this.#misunderstand(response);
-    this.#listener.answered({ ...SUCCESS, response });
+    this.#say(SUCCESS, response);
     this.#deliver();
   }
 
@@ -69,7 +69,7 @@ export class LambdaDialogue implements Dialogue {
     const { error_type, message } = readReport(header, payload);
     const response = this.call.form.response({ kind: "error", payload, error_type });
     if ("problem" in response) return this.#misunderstand(response);
-    this.#listener.answered({ ...failure(message), wish: {}, response });
+    this.#say({ ...failure(message), wish: {} }, response);
     this.#deliver();
   }
 
@@ -85,7 +85,7 @@ export class LambdaDialogue implements Dialogue {
     const body = (this.#arriving = new ArrivingBody(stream, () => this.#listener.left()));
     const response = this.call.form.response({ kind: "stream", payload: body.stream, ...said });
     if ("problem" in response) this.#misunderstand(response);
-    else this.#listener.answered({ ...SUCCESS, response });
+    else this.#say(SUCCESS, response);
     return body;
   }
 
@@ -132,6 +132,10 @@ export class LambdaDialogue implements Dialogue {
       report.error_type,
       Buffer.from(JSON.stringify({ errorType: report.error_type, errorMessage: report.message })),
     );
+  }
+
+  #say(answer: Omit<StreamAnswer, "response" | "notes">, { dropped = [], ...response }: FormedResponse): void {
+    this.#listener.answered({ ...answer, response, notes: dropped });
   }
 
   /** Takes an answer of which no response can be made. */
