@@ -41,6 +41,7 @@ import { invocationsRoutes } from "./api/invocations.ts";
 import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
 import { OPENFAAS_ERRORS } from "./openfaas/errors.ts";
+import { openfaasRoutes } from "./openfaas/routes.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { createUploads } from "./calls/upload.ts";
@@ -144,6 +145,7 @@ export function createApp(services: AppServices): ServedApp {
     .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
     .use(manualRoutes(guard("/docs", { read: SCOPES }), services.version))
     .use(uiRoutes(guard("/ui/session", { read: SCOPES }), tools))
+    .use(openfaasRoutes(guard, calls))
     .use(callRoutes(routes, calls))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);

@@ -15,6 +15,7 @@ type Listener = (event: InvocationEvent) => void;
 export class InvocationEvents {
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #outputs = new Map<string, LiveOutput>();
+  readonly #watchers = new Set<(invocation: Invocation) => void>();
 
   /** The number of listeners. */
   get size(): number {
@@ -33,6 +34,12 @@ export class InvocationEvents {
     };
   }
 
+  /** Calls `watcher` for every change of the state of any invocation from now on; the returned function ends that. */
+  watch(watcher: (invocation: Invocation) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => void this.#watchers.delete(watcher);
+  }
+
   /** Returns what an invocation has printed so far, if it runs and has printed something. */
   output(invocationId: string): LogEntry[] | undefined {
     return this.#outputs.get(invocationId)?.entries;
@@ -42,6 +49,7 @@ export class InvocationEvents {
   changed(invocation: Invocation): void {
     if (invocation.status !== "running" && this.#outputs.size > 0) this.#outputs.delete(invocation.id);
     this.#tell(invocation.id, { type: "state", invocation });
+    if (this.#watchers.size > 0) for (const watcher of Array.from(this.#watchers)) watcher(invocation);
   }
 
   /** Passes on what a function has printed. Call it only before the change that ends the invocation. */

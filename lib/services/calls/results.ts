@@ -75,6 +75,11 @@ export class ResultService {
     }
   }
 
+  /** Calls `watcher` for every change of the state of an invocation of a function from now on; the returned function ends that. */
+  watch(functionId: string, watcher: (invocation: Invocation) => void): () => void {
+    return this.#deps.events.watch((invocation) => invocation.function_id === functionId && watcher(invocation));
+  }
+
   /** Returns the function's own answer. Throws `conflict` if there is none yet, `not_found` if it was not kept. */
   async result(id: string): Promise<Answer> {
     const invocation = await this.#deps.invocations.get(id);
