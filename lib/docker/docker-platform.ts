@@ -7,6 +7,7 @@ import type { Pulled, RenamedImage } from "../domain/images/pulled-images.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import type { Unowned } from "../domain/system/system.ts";
 import type { CurrentCredentials, Platform, PlatformListener } from "../runner/platform.ts";
 import { EngineConnection } from "./api/connection.ts";
 import { Containers } from "./api/containers.ts";
@@ -27,6 +28,7 @@ import { SettingsCheck } from "./containers/settings-check.ts";
 import { Sweep } from "./containers/sweep.ts";
 import { ImageResolver } from "./images/image-resolver.ts";
 import { OwnImages } from "./images/own-images.ts";
+import { listUnowned } from "./unowned/unowned.ts";
 import { IsolatedNetwork } from "./networks/isolated-network.ts";
 
 export interface DockerPlatformOptions {
@@ -73,6 +75,8 @@ export class DockerPlatform implements Platform {
   readonly inventory: OwnImages;
   readonly builder: ImageBuilds;
   readonly #clock: Clock;
+  readonly #containers: Containers;
+  readonly #options: Pick<DockerPlatformOptions, "owner" | "context_name">;
   readonly #connection: EngineConnection;
   readonly #own: OwnContainers;
   readonly #isolated: IsolatedNetwork;
@@ -88,6 +92,8 @@ export class DockerPlatform implements Platform {
     const connection = new EngineConnection({ address, timeout_ms: options.engine_timeout_ms, clock, metrics });
     const containers = new Containers(connection);
     this.#clock = clock;
+    this.#containers = containers;
+    this.#options = options;
     this.#connection = connection;
     this.health = new EngineEvents({
       connection,
@@ -173,6 +179,13 @@ export class DockerPlatform implements Platform {
 
   checkCredentials(credentials: RegistryCredentials): Promise<void> {
     return checkCredentials(this.#connection, credentials);
+  }
+
+  unowned(named: () => Promise<ReadonlySet<string>>): Promise<Unowned[]> {
+    const { owner, context_name: gate_volume } = this.#options;
+    const owns = (name: string) => this.#own.owns(name);
+    const [connection, containers] = [this.#connection, this.#containers];
+    return listUnowned({ connection, containers, owns, owner, gate_volume }, named);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -22,10 +22,12 @@ import type { Tracing } from "../services/tracing/tracing.ts";
 import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatsService } from "../services/calls/stats.ts";
 import type { StatusService } from "../services/status.ts";
+import type { SystemService } from "../services/system.ts";
 import type { VersionService } from "../services/functions/versions.ts";
 import type { SessionService } from "../services/access/sessions.ts";
 import type { AccessCheck, KeyCheck } from "./access/access.ts";
 import { type ClientAddress, type ClientUsesTls, clientOf } from "./access/client-address.ts";
+import { Listeners } from "./access/listeners.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { auditRoutes } from "./api/audit.ts";
@@ -38,6 +40,7 @@ import { answeringErrors, errorHandler, refusing, type RequestId } from "./wire/
 import { functionsRoutes } from "./api/functions.ts";
 import { fetchOf, type Serving, servingOf } from "./front/serving.ts";
 import { invocationsRoutes } from "./api/invocations.ts";
+import { functionLogsRoutes } from "./api/functions/logs.ts";
 import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
 import { OPENFAAS_ERRORS } from "./openfaas/errors.ts";
@@ -59,6 +62,7 @@ import { schedulesRoutes } from "./api/schedules.ts";
 import { secretsRoutes } from "./api/secrets.ts";
 import { statsRoutes } from "./api/stats/stats.ts";
 import { healthRoutes, metricsRoutes, publicHealthRoutes } from "./api/status.ts";
+import { systemRoutes } from "./api/system/system.ts";
 import { Submissions } from "./calls/submit.ts";
 import { UI_OPEN, uiRoutes } from "./ui/routes.ts";
 import { versionsRoutes } from "./api/versions.ts";
@@ -83,6 +87,7 @@ export interface AppServices {
   readonly keys: KeyService;
   readonly stats: StatsService;
   readonly status: StatusService;
+  readonly system: SystemService;
   readonly metrics: Metrics;
   readonly tracing: Tracing;
   readonly access: AccessCheck;
@@ -129,6 +134,7 @@ export function createApp(services: AppServices): ServedApp {
     .use(functionsRoutes(guard("/v1/functions", DEPLOYING), functions, tools))
     .use(versionsRoutes(guard("/v1/functions", DEPLOYING), services.versions))
     .use(invokeRoutes(guard("/v1/functions", { invoke: ["invoke"] }), functions, calls))
+    .use(functionLogsRoutes(guard("/v1/functions", { logs: ["read"] }), tools))
     .use(functionSecretRoutes(guard("/v1/functions", { secret: ["deploy"] }), services))
     .use(routesRoutes(guard("/v1/routes", DEPLOYING), routes))
     .use(secretsRoutes(guard("/v1/secrets", DEPLOYING), services.secrets))
@@ -141,11 +147,12 @@ export function createApp(services: AppServices): ServedApp {
     .use(callbackSecretRoutes(guard("/v1/callbacks/secret", ADMINISTERING), services.callbackSecrets))
     .use(keysRoutes(guard("/v1/keys", ADMINISTERING), services.keys))
     .use(auditRoutes(guard("/v1/audit", { read: ["admin"] }), services.audit))
+    .use(systemRoutes(guard("/v1/system", { read: ["read"] }), services.system))
     .use(metricsRoutes(guard("/metrics", { read: ["read"] }), metrics))
     .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
     .use(manualRoutes(guard("/docs", { read: SCOPES }), services.version))
     .use(uiRoutes(guard("/ui/session", { read: SCOPES }), tools))
-    .use(openfaasRoutes(guard, calls))
+    .use(openfaasRoutes(guard, { ...calls, ...tools }))
     .use(callRoutes(routes, calls))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);
@@ -203,7 +210,7 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
       unwatch,
       readBody: readerWithin(bodyMemory, readBody, clientOfRequest),
     }),
-    tools: { ...services, requestId, server },
+    tools: { ...services, requestId, server, listeners: new Listeners() },
     calls,
     raw: rawPathRoutes({ nowhere, dispatch, isForHost: hosts.isFor, refuse: refusing(answerError) }),
   };

@@ -6,6 +6,7 @@ import type { Settings } from "../domain/functions/settings.ts";
 import type { PullWatcher } from "../domain/images/pull-progress.ts";
 import type { PulledImage } from "../domain/images/pulled-images.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
+import type { Unowned } from "../domain/system/system.ts";
 import type { ReadyFrame } from "./gate-protocol/frames.ts";
 
 /**
@@ -32,6 +33,11 @@ export interface Platform extends AsyncDisposable {
   check(settings: Partial<Settings>): Promise<void>;
   /** Throws `registry_denied` or `registry_unavailable` if a registry does not accept these credentials. */
   checkCredentials(credentials: RegistryCredentials): Promise<void>;
+  /**
+   * Lists what has this server's mark and that it does not know. `named` returns the volumes that functions name. Throws if that
+   * cannot be found out now.
+   */
+  unowned(named: () => Promise<ReadonlySet<string>>): Promise<Unowned[]>;
 }
 
 /** The state of a platform. */

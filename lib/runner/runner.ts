@@ -7,6 +7,7 @@ import type { Function, VersionPool } from "../domain/functions/functions.ts";
 import type { Settings } from "../domain/functions/settings.ts";
 import type { RegistryCredentials } from "../domain/images/registries.ts";
 import type { SecretValues } from "../domain/secrets.ts";
+import type { SystemState } from "../domain/system/system.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
@@ -60,6 +61,7 @@ export class Runner implements AsyncDisposable {
   readonly #options: RunnerOptions;
   readonly #platform: Platform;
   readonly #admission: Admission;
+  readonly #capacity: Capacity;
   readonly #pools: Pools;
   readonly #cells: CellCheck;
   readonly #starter: InstanceStarter;
@@ -82,7 +84,10 @@ export class Runner implements AsyncDisposable {
     );
     const { signal } = this.#stopping;
     this.#starter = new InstanceStarter({ ...options, signal });
-    const capacity = new Capacity({ instances: options.max_instances, memory_bytes: options.memory_budget });
+    const capacity = (this.#capacity = new Capacity({
+      instances: options.max_instances,
+      memory_bytes: options.memory_budget,
+    }));
     this.#pools = new Pools({
       launch: (pool, onBoot) => this.#launches.add(this.#starter.start(pool.function, pool.key, onBoot)),
       onEmpty: ({ key }) => platform.release(key),
@@ -117,6 +122,12 @@ export class Runner implements AsyncDisposable {
   /** The reason why no function can run now, or nothing. */
   get problem(): AppError | undefined {
     return this.#platform.health.problem;
+  }
+
+  /** What is taken of each limit on instances and waiting calls. */
+  get budgets(): Pick<SystemState["budgets"], "instances" | "memory_bytes" | "waiting_calls"> {
+    const waiting_calls = { used: this.#admission.waiting, limit: this.#options.queue_limit };
+    return { ...this.#capacity.budgets, waiting_calls };
   }
 
   /** Asks the platform now, with a short timeout, and returns why it cannot be used, or nothing. */

@@ -58,6 +58,8 @@ export interface Ledger {
   ready(): Promise<ReadyWork[]>;
   /** Counts the work that is left to do. */
   count(): Promise<number>;
+  /** Returns the bytes of all requests and results that are kept: those that the budget limits. */
+  keptBytes(): Promise<number>;
   /** Returns the work that is left for an invocation, if there is any. */
   find(invocationId: string): Promise<Standing | undefined>;
   /** Ends an invocation that no server attempts now (queued or lost). Returns whether that was so. */

@@ -106,6 +106,11 @@ export class Containers {
 
   /** Lists all containers, running or not, with the owner's label and our name prefix: a label alone can come from an image. */
   async listOwned(owner: string): Promise<ListedContainer[]> {
+    return (await this.listLabelled(owner)).filter(({ name }) => name.startsWith(NAME_PREFIX));
+  }
+
+  /** Lists all containers, running or not, with the owner's label, whatever their names. */
+  async listLabelled(owner: string): Promise<ListedContainer[]> {
     const reply = await this.#connection.request({
       operation: "container list",
       method: "GET",
@@ -116,8 +121,7 @@ export class Containers {
     const containers: ListedContainer[] = [];
     for (const { Id, Names, State, Labels } of reply.body) {
       const name = Names?.[0]?.replace(/^\//, "") ?? "";
-      if (Labels?.[OWNER_LABEL] === owner && name.startsWith(NAME_PREFIX))
-        containers.push({ id: Id, name, state: State });
+      if (Labels?.[OWNER_LABEL] === owner) containers.push({ id: Id, name, state: State });
     }
     return containers;
   }

@@ -43,6 +43,15 @@ export async function listNetworks(connection: EngineConnection): Promise<Networ
   return body.map((listed) => ({ name: listed.Name, driver: listed.Driver, problem: problemOf(listed) }));
 }
 
+/** Lists the names of the networks with a label, such as `name=value`. Throws `EngineError` or `engine_unavailable`. */
+export async function labelledNetworks(connection: EngineConnection, label: string): Promise<string[]> {
+  const query = { filters: JSON.stringify({ label: [label] }) };
+  const operation = "network list";
+  const { status, body } = await connection.request({ operation, method: "GET", path: "/networks", query });
+  if (!Value.Check(Listed, body)) throw new EngineError(operation, status, "unexpected reply");
+  return body.map(({ Name }) => Name);
+}
+
 /** The marks of a network that is ours. */
 export interface NetworkDetails {
   readonly id: string;

@@ -7,6 +7,7 @@ import { type EngineConnection, EngineError, isEngineStatus } from "./connection
 const texts = Type.Optional(Nullable(Type.Record(Type.String(), Type.String())));
 const Inspected = Type.Object({ Name: Type.String(), Labels: texts, Options: texts });
 type Inspected = (typeof Inspected)["static"];
+const Listed = Type.Object({ Volumes: Type.Optional(Nullable(Type.Array(Type.Object({ Name: Type.String() })))) });
 
 /** The label of volumes that the engine made because a function named them. Its value is the server's owner. */
 export const VOLUME_LABEL = `${OWN_LABELS}volume`;
@@ -14,6 +15,15 @@ export const VOLUME_LABEL = `${OWN_LABELS}volume`;
 export const GATE_LABEL = `${OWN_LABELS}gate`;
 /** Docker's label of volumes that it made for one container, and removes with it. */
 const ANONYMOUS_LABEL = "com.docker.volume.anonymous";
+
+/** Lists the names of the volumes with a label, such as `name=value`. Throws `EngineError` or `engine_unavailable`. */
+export async function labelledVolumes(connection: EngineConnection, label: string): Promise<string[]> {
+  const query = { filters: JSON.stringify({ label: [label] }) };
+  const operation = "volume list";
+  const { status, body } = await connection.request({ operation, method: "GET", path: "/volumes", query });
+  if (!Value.Check(Listed, body)) throw new EngineError(operation, status, "unexpected reply");
+  return (body.Volumes ?? []).map(({ Name }) => Name);
+}
 
 /**
  * Returns the reason why no function may have a volume, or nothing; also nothing if there is no such volume yet. Throws

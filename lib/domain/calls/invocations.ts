@@ -222,6 +222,8 @@ export type InvocationLogs = Static<typeof InvocationLogs>;
 export interface InvocationQuery {
   readonly function_id?: string;
   readonly status?: InvocationStatus;
+  /** Only those that the end of this invocation caused (`on_success`, `on_failure`). */
+  readonly parent_id?: string;
   /** Only those created at or after this time, and before that one. */
   readonly since?: string;
   readonly until?: string;

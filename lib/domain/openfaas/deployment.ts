@@ -5,7 +5,7 @@ import { CreateFunction, FUNCTION_DEFAULTS } from "../functions/functions.ts";
 import type { GivenSettings } from "../functions/rules.ts";
 import { FunctionName } from "../functions/settings.ts";
 import { CPUS, HTTP_WARM_MAX, MEMORY_BYTES, TIMEOUT_MS, WARM_MAX, WARM_MIN } from "../limits.ts";
-import { cores, durationMs, memoryBytes } from "../quantities.ts";
+import { cores, durationMs, memoryBytes } from "../foreign/quantities.ts";
 import { quoted } from "../quoted.ts";
 import { SecretName } from "../secrets.ts";
 import { expectation } from "../schema-words.ts";
@@ -132,13 +132,17 @@ export function checkNamespace(namespace: string | undefined): void {
 
 function checkName(service: string): void {
   if (Value.Check(FunctionName, service)) return;
-  throw new AppError("invalid_request", `Invalid "service" ${quoted(service)}: it must be ${expectation(FunctionName)}`);
+  throw new AppError(
+    "invalid_request",
+    `Invalid "service" ${quoted(service)}: it must be ${expectation(FunctionName)}`,
+  );
 }
 
 /** Reads limits. Less than a function can have becomes the least that it can. */
 function limitsOf({ limits }: FunctionDeployment): Reset {
   const { memory = "", cpu = "" } = limits ?? {};
-  const bytes = memory === "" ? undefined : (memoryBytes(memory, { decimal: true }) ?? refuse("memory", memory, "128Mi"));
+  const bytes =
+    memory === "" ? undefined : (memoryBytes(memory, { decimal: true }) ?? refuse("memory", memory, "128Mi"));
   const processors = cpu === "" ? undefined : (cores(cpu) ?? refuse("cpu", cpu, "100m"));
   return {
     ...(bytes !== undefined && { memory_bytes: Math.max(bytes, MEMORY_BYTES.min) }),
@@ -147,7 +151,10 @@ function limitsOf({ limits }: FunctionDeployment): Reset {
 }
 
 function refuse(name: string, value: string, example: string): never {
-  throw new AppError("invalid_request", `Invalid "limits/${name}" ${quoted(value)}: give an amount such as "${example}"`);
+  throw new AppError(
+    "invalid_request",
+    `Invalid "limits/${name}" ${quoted(value)}: give an amount such as "${example}"`,
+  );
 }
 
 /** Returns the time limit that a watchdog is given by its variables: ours must not be sooner. */

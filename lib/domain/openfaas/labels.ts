@@ -40,7 +40,9 @@ export function notesIn(all: Readonly<Record<string, string>>): { labels: Record
   const entries = Object.entries(all);
   const labels = Object.fromEntries(entries.filter(([name]) => !name.startsWith(OWN)));
   const annotations = Object.fromEntries(
-    entries.filter(([name]) => name.startsWith(ANNOTATION)).map(([name, value]) => [name.slice(ANNOTATION.length), value]),
+    entries
+      .filter(([name]) => name.startsWith(ANNOTATION))
+      .map(([name, value]) => [name.slice(ANNOTATION.length), value]),
   );
   const { [REQUEST.memory]: memory, [REQUEST.cpu]: cpu, [CONSTRAINTS]: constraints, [GIVEN]: given = "" } = all;
   const requests = { ...(memory !== undefined && { memory }), ...(cpu !== undefined && { cpu }) };

@@ -64,3 +64,9 @@ export class CallLines {
     return { name: this.#name, namespace: NAMESPACE, instance: this.#instance, timestamp: time, text: line };
   }
 }
+
+/** Returns the line that says how much of the output of very many calls at once was left out. */
+export function leftOut(name: string, count: number, now: number): LogMessage {
+  const text = `(${count} pieces of output are left out here: GET /v1/invocations/ID/logs has all of a call)`;
+  return { name, namespace: NAMESPACE, instance: "", timestamp: timestamp(now), text };
+}

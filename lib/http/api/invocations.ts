@@ -4,24 +4,19 @@ import { Elysia, t } from "elysia";
 import type { Clock } from "../../clock.ts";
 import { Attempt } from "../../domain/calls/attempts.ts";
 import { Callback } from "../../domain/calls/callbacks.ts";
-import {
-  Invocation,
-  InvocationLogs,
-  InvocationPage,
-  InvocationStatus,
-  parseInvocationQuery,
-} from "../../domain/calls/invocations.ts";
+import { Invocation, InvocationLogs, InvocationPage, parseInvocationQuery } from "../../domain/calls/invocations.ts";
+import { KeptRequest } from "../../domain/calls/views/kept-requests.ts";
 import { parseWait } from "../../domain/calls/submissions.ts";
 import { AppError } from "../../domain/errors.ts";
 import { type Caller, checkOwnWork } from "../../domain/keys.ts";
-import { PAGE, REPLAYS, WAIT_MS } from "../../domain/limits.ts";
+import { REPLAYS } from "../../domain/limits.ts";
 import { quoted } from "../../domain/quoted.ts";
 import type { CallbackService } from "../../services/callbacks/callbacks.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { ResultService } from "../../services/calls/results.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import type { ReplayService } from "../../services/work/replays.ts";
-import { Listeners } from "../access/listeners.ts";
+import type { Listeners } from "../access/listeners.ts";
 import type { ClientAddress } from "../access/client-address.ts";
 import { urlShownTo } from "../access/callback-paths.ts";
 import { type Guard, resource } from "../access/guard.ts";
@@ -32,8 +27,9 @@ import { Envelope, errors, success } from "../wire/envelope.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { wholeNumber } from "../wire/parameters.ts";
 import { invocationEvents } from "./invocation-events.ts";
+import { filter, waiting } from "./invocations/queries.ts";
 
-/** The services that know calls, and that act on them after they were made. */
+/** The services that know calls, and act on them. */
 export interface InvocationTools {
   readonly invocations: InvocationService;
   readonly results: ResultService;
@@ -46,6 +42,8 @@ export interface InvocationTools {
   readonly bodyMemory: BodyMemory;
   readonly clientAddress: ClientAddress;
   readonly server: () => Server<unknown> | null;
+  /** Counts the readers of events. */
+  readonly listeners: Listeners;
 }
 
 const id = t.String({
@@ -57,41 +55,6 @@ const attemptParams = t.Object({
   id,
   attempt: wholeNumber({ description: "The number of the attempt.", minimum: 1, example: 1 }),
 });
-
-const filter = t.Object(
-  {
-    function_id: t.Optional(t.String({ description: "Only invocations of this function, by its id or name." })),
-    status: t.Optional(InvocationStatus),
-    since: t.Optional(
-      t.String({ description: "Only those created at this time or later.", examples: ["2026-01-31T12:00:00Z"] }),
-    ),
-    until: t.Optional(
-      t.String({ description: "Only those created before this time.", examples: ["2026-02-01T12:00:00+01:00"] }),
-    ),
-    cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
-    limit: t.Optional(
-      wholeNumber({
-        description: `Records per page; ${PAGE.default} by default.`,
-        minimum: 1,
-        maximum: PAGE.max,
-        example: 50,
-      }),
-    ),
-  },
-  { additionalProperties: false },
-);
-
-const waiting = t.Object(
-  {
-    wait: t.Optional(
-      t.String({
-        description: `How long to wait for the invocation to end, at most ${WAIT_MS / 1000}s.`,
-        examples: ["30s"],
-      }),
-    ),
-  },
-  { additionalProperties: false },
-);
 
 const Replay = Type.Object(
   {
@@ -123,12 +86,12 @@ const Replayed = Type.Object({
 export function invocationsRoutes(guard: Guard, tools: InvocationTools) {
   return new Elysia({ normalize: false })
     .use(recordRoutes(guard, tools))
-    .use(resultRoutes(guard, tools))
+    .use(messageRoutes(guard, tools))
+    .use(attemptRoutes(guard, tools))
     .use(actionRoutes(guard, tools));
 }
 
-function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationTools) {
-  const listeners = new Listeners();
+function recordRoutes(guard: Guard, { invocations, results, clock, listeners }: InvocationTools) {
   return resource(guard, "invocations")
     .get(
       "/",
@@ -196,10 +159,30 @@ function recordRoutes(guard: Guard, { invocations, results, clock }: InvocationT
     );
 }
 
-function resultRoutes(guard: Guard, tools: InvocationTools) {
-  const { invocations, results, callbacks, requestId } = tools;
-  const shownCallback = callbackShown(guard);
+function messageRoutes(guard: Guard, tools: InvocationTools) {
+  const { invocations, results, requestId } = tools;
   return resource(guard, "invocations")
+    .get(
+      "/:id/request",
+      async ({ params: { id }, request }) => {
+        // Before it is read.
+        holdUntilOut(tools, request, (await invocations.get(id)).request_bytes);
+        return success(await results.request(id));
+      },
+      {
+        needs: "read",
+        long: true,
+        params,
+        response: { 200: Envelope(KeptRequest, "The request, as far as it is kept."), ...errors(404, 503) },
+        detail: {
+          operationId: "getInvocationRequest",
+          summary: "Show the request of an invocation",
+          description:
+            "Requests of asynchronous invocations are kept, those of synchronous ones if the function has `record_bodies`. " +
+            "404 if it was not kept. It never has the caller's credentials.",
+        },
+      },
+    )
     .get(
       "/:id/result",
       async ({ params: { id }, request, set }) => {
@@ -221,7 +204,12 @@ function resultRoutes(guard: Guard, tools: InvocationTools) {
             "The status, headers and body that a caller who waited would have got. 409 until the invocation has ended.",
         },
       },
-    )
+    );
+}
+
+function attemptRoutes(guard: Guard, { results, callbacks }: InvocationTools) {
+  const shownCallback = callbackShown(guard);
+  return resource(guard, "invocations")
     .get("/:id/attempts", async ({ params: { id } }) => success(await results.attempts(id)), {
       needs: "read",
       params,
@@ -258,7 +246,7 @@ function resultRoutes(guard: Guard, tools: InvocationTools) {
     );
 }
 
-/** Returns the function that hides the path of a callback's URL from callers that must not see it. */
+/** Returns a function that hides the path of a callback's URL from who must not see it. */
 function callbackShown({ callerOf }: Guard) {
   return (request: Request, callback: Callback): Callback => ({
     ...callback,

@@ -8,7 +8,7 @@ import { shownOnRoutes } from "../calls/submit.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { pathOf, SANDBOX_HEADERS } from "../wire/errors.ts";
 import { percentDecoded } from "../wire/raw-paths.ts";
-import { OPENFAAS_TAG } from "./functions.ts";
+import { bare, OPENFAAS_TAG } from "./documented.ts";
 import { functionNamed } from "./names.ts";
 
 /** The ids that a client may give its call: what can be in a header and in a log line. */
@@ -64,7 +64,10 @@ function detailOf(isAsync: boolean) {
       "the body and headers of the function's answer, with `X-Call-Id`, `X-Function-Name`, `X-Function-Status` and `X-Duration-Seconds`."
     : "The path begins with the function's name, or `name.openfaas-fn`; what follows is the path for its server. " +
       "Answers have `X-Call-Id`, `X-Start-Time` (nanoseconds since the epoch) and `X-Duration-Seconds`, and so has the request for the function, but for the last.";
-  return { ...detail, description: `${description}\n\n${detail.description}` };
+  const responses = isAsync
+    ? { ...detail.responses, ...bare(202, "The call is on the disk and will be made.") }
+    : detail.responses;
+  return { ...detail, description: `${description}\n\n${detail.description}`, responses };
 }
 
 /** Returns the function's name at the beginning of a path, and what follows the slash behind it. */

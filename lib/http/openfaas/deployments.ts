@@ -48,7 +48,8 @@ export class Deployments {
     const deployed = this.#checked(functionOf(deployment));
     await this.#untilLate(deployed, async () => {
       const made = await this.#deps.functions.create({ ...deployed.body, name: deployed.name });
-      if (deployed.schedule !== undefined) await this.#deps.schedules.create({ function_id: made.id, ...deployed.schedule });
+      if (deployed.schedule !== undefined)
+        await this.#deps.schedules.create({ function_id: made.id, ...deployed.schedule });
     });
   }
 

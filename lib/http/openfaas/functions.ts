@@ -6,12 +6,9 @@ import { FunctionStatus } from "../../domain/openfaas/status.ts";
 import { SCOPES } from "../../domain/keys.ts";
 import { type Guard, LARGE_BODY_BYTES, resource } from "../access/guard.ts";
 import { inSlices } from "../sliced/json.ts";
-import { errorDetails } from "../openapi/operation.ts";
 import type { Deployments } from "./deployments.ts";
+import { bare, failing, failingWithBody, OPENFAAS_TAG } from "./documented.ts";
 import { functionNamed } from "./names.ts";
-
-/** The tag of these endpoints in the OpenAPI document. */
-export const OPENFAAS_TAG = "openfaas";
 
 export const namespaced = t.Object({
   namespace: t.Optional(t.String({ description: `\`${NAMESPACE}\` is the only one.`, examples: [NAMESPACE] })),
@@ -48,7 +45,7 @@ function accepted(): Response {
   return new Response(null, { status: 202 });
 }
 
-const ACCEPTED = { 202: { description: "Done; or, if it takes longer than 45 s, under way." } };
+const ACCEPTED = bare(202, "Done; or, if it takes longer than 45 s, under way.");
 
 /** The scopes for `/system`: who may deploy may do it here. */
 export const SYSTEM_SCOPES = { read: ["deploy", "read"], write: ["deploy"], any: SCOPES } as const;
@@ -68,7 +65,7 @@ export function systemRoutes(guard: SystemGuard, deployments: Deployments, versi
         long: true,
         query: namespaced,
         response: { 200: Type.Array(FunctionStatus, { description: "The functions, oldest first." }) },
-        detail: { operationId: "openfaasListFunctions", summary: "List the functions", responses: errorDetails(404) },
+        detail: { operationId: "openfaasListFunctions", summary: "List the functions", responses: failing(400, 404) },
       },
     )
     .post(
@@ -84,7 +81,7 @@ export function systemRoutes(guard: SystemGuard, deployments: Deployments, versi
         detail: {
           operationId: "openfaasDeployFunction",
           summary: "Deploy a new function",
-          responses: { ...ACCEPTED, ...errorDetails(400, 404, 409, 413, 502, 503, 507) },
+          responses: { ...ACCEPTED, ...failingWithBody(404, 409, 502, 503, 507) },
         },
       },
     )
@@ -103,7 +100,7 @@ export function systemRoutes(guard: SystemGuard, deployments: Deployments, versi
           summary: "Deploy a function again",
           description:
             "Answers 404 if there is none of that name, whereupon `faas-cli` sends the same with `POST`. Settings that OpenFaaS does not know stay as they are.",
-          responses: { ...ACCEPTED, ...errorDetails(400, 404, 413, 502, 503, 507) },
+          responses: { ...ACCEPTED, ...failingWithBody(404, 409, 502, 503, 507) },
         },
       },
     )
@@ -121,7 +118,7 @@ export function systemRoutes(guard: SystemGuard, deployments: Deployments, versi
           operationId: "openfaasDeleteFunction",
           summary: "Delete a function",
           description: "Answers 409 if it has routes, or others name it as `on_success` or `on_failure`.",
-          responses: { ...ACCEPTED, ...errorDetails(400, 404, 409, 507) },
+          responses: { ...ACCEPTED, ...failingWithBody(404, 409, 507) },
         },
       },
     )
@@ -136,7 +133,7 @@ export function systemRoutes(guard: SystemGuard, deployments: Deployments, versi
         params,
         query: usage,
         response: { 200: FunctionStatus },
-        detail: { operationId: "openfaasGetFunction", summary: "Show a function", responses: errorDetails(404) },
+        detail: { operationId: "openfaasGetFunction", summary: "Show a function", responses: failing(400, 404) },
       },
     )
     .post(
@@ -156,19 +153,19 @@ export function systemRoutes(guard: SystemGuard, deployments: Deployments, versi
           operationId: "openfaasScaleFunction",
           summary: "Keep instances of a function ready",
           description: "Sets `warm_min`: a function without instances is still called, and 0 is usual.",
-          responses: { ...ACCEPTED, ...errorDetails(400, 404) },
+          responses: { ...ACCEPTED, ...failingWithBody(404, 409, 502, 503, 507) },
         },
       },
     )
     .get("/namespaces", () => [NAMESPACE], {
       needs: "any",
       response: { 200: Type.Array(Type.String(), { description: "The one namespace.", examples: [[NAMESPACE]] }) },
-      detail: { operationId: "openfaasListNamespaces", summary: "List the namespaces" },
+      detail: { operationId: "openfaasListNamespaces", summary: "List the namespaces", responses: failing() },
     })
     .get("/info", () => infoOf(version), {
       needs: "any",
       response: { 200: Info },
-      detail: { operationId: "openfaasGetInfo", summary: "Show the version of the server" },
+      detail: { operationId: "openfaasGetInfo", summary: "Show the version of the server", responses: failing() },
     });
 }
 

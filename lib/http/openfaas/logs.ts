@@ -1,20 +1,22 @@
 import { t } from "elysia";
 import type { Clock } from "../../clock.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
+import type { FunctionOutput } from "../../domain/calls/views/function-logs.ts";
 import { AppError } from "../../domain/errors.ts";
 import { PAGE } from "../../domain/limits.ts";
 import { checkNamespace } from "../../domain/openfaas/deployment.ts";
-import { CallLines, type LogMessage } from "../../domain/openfaas/log-messages.ts";
+import { CallLines, leftOut, type LogMessage } from "../../domain/openfaas/log-messages.ts";
 import { quoted } from "../../domain/quoted.ts";
 import { readTime } from "../../domain/types.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { ResultService } from "../../services/calls/results.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
-import { Listeners } from "../access/listeners.ts";
+import type { Listeners } from "../access/listeners.ts";
 import { type Guard, resource } from "../access/guard.ts";
-import { errorDetails } from "../openapi/operation.ts";
-import { textStream, type TextSink } from "../wire/text-stream.ts";
-import { namespaced, OPENFAAS_TAG, type SYSTEM_SCOPES } from "./functions.ts";
+import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
+import { textStream } from "../wire/event-stream.ts";
+import { failing, OPENFAAS_TAG } from "./documented.ts";
+import { namespaced, type SYSTEM_SCOPES } from "./functions.ts";
 import { functionNamed } from "./names.ts";
 
 /** The services that know what functions print. */
@@ -23,6 +25,7 @@ export interface LogTools {
   readonly invocations: InvocationService;
   readonly results: ResultService;
   readonly clock: Clock;
+  readonly listeners: Listeners;
 }
 
 /** The latest calls whose output is looked through, if the request does not say since when. */
@@ -33,7 +36,9 @@ const CALLS = 10_000;
 const query = t.Object({
   name: t.String({ description: "The name of the function.", examples: ["figlet"] }),
   ...namespaced.properties,
-  follow: t.Optional(t.String({ description: "`true`: also send what is printed from now on, until the client leaves." })),
+  follow: t.Optional(
+    t.String({ description: "`true`: also send what is printed from now on, until the client leaves." }),
+  ),
   since: t.Optional(
     t.String({
       description: `Only of calls from this time on; of the latest ${LATEST_CALLS} by default.`,
@@ -46,7 +51,6 @@ const query = t.Object({
 
 /** `/system/logs`: what a function prints, as lines of JSON. */
 export function logRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, tools: LogTools) {
-  const listeners = new Listeners();
   return resource(guard, OPENFAAS_TAG).get(
     "/logs",
     async ({ query: { name, namespace, follow, since, tail, instance }, request }) => {
@@ -57,9 +61,9 @@ export function logRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, tools: LogTo
         name: fn.name ?? fn.id,
         since: since === undefined || since === "" ? undefined : readTime("since", since),
         lines: linesIn(tail),
-        instance,
+        instance: instance === "" ? undefined : instance,
       };
-      const leave = listeners.enter(guard.callerOf(request).key_id);
+      const leave = tools.listeners.enter(guard.callerOf(request).key_id);
       try {
         return await answer(tools, asked, /^(?:true|1|t)$/i.test(follow ?? ""), leave);
       } catch (error) {
@@ -75,10 +79,14 @@ export function logRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, tools: LogTo
         operationId: "openfaasGetLogs",
         summary: "Follow what a function prints",
         description:
-          "Lines of JSON: `name`, `namespace`, `instance` (the id of the invocation), `timestamp` and `text`. While it follows, there is an empty line every 5 s.",
+          "With `follow` the past is that of the latest 10 calls. Lines of JSON: `name`, `namespace`, `instance` (the id of the invocation), `timestamp` and `text`. While it follows, there is an empty line every 5 s.",
         responses: {
-          200: { description: "The lines.", content: { "application/x-ndjson": { schema: { type: "string" } } } },
-          ...errorDetails(400, 404),
+          200: {
+            description: "The lines.",
+            headers: REQUEST_ID_HEADER,
+            content: { "application/x-ndjson": { schema: { type: "string" as const } } },
+          },
+          ...failing(400, 404, 503),
         },
       },
     },
@@ -109,104 +117,72 @@ async function answer(tools: LogTools, asked: Asked, follow: boolean, leave: () 
     return new Response(lines.map(lineOf).join(""), { headers: { "Content-Type": NDJSON.type } });
   }
   return textStream(tools.clock, NDJSON, (sink) => {
-    const following = new Following(tools, asked, sink);
-    void following.begin();
+    let isOpen = true;
+    let unfollow = (): void => undefined;
+    const output = new Lines(asked, tools.clock);
+    let past: LogMessage[] | undefined = [];
+    const listen = (piece: FunctionOutput) => {
+      const messages = output.take(piece);
+      if (past === undefined) for (const message of messages) sink.write(lineOf(message));
+      else past.push(...messages);
+    };
+    tools.results.followFunction(asked.function_id, listen).then(
+      (stop) => {
+        for (const message of wantedOf(asked, past ?? [])) sink.write(lineOf(message), true);
+        past = undefined;
+        if (isOpen) unfollow = stop;
+        else stop();
+      },
+      () => sink.end(),
+    );
     return () => {
+      isOpen = false;
       leave();
-      following[Symbol.dispose]();
+      unfollow();
     };
   });
 }
 
-/** Sends what a function has printed, and then what its calls print. */
-class Following implements Disposable {
-  readonly #tools: LogTools;
+/** Makes lines of the output of all calls of a function. */
+class Lines {
   readonly #asked: Asked;
-  readonly #sink: TextSink;
-  readonly #seen = new Set<string>();
-  /** What ends the following of each call that runs. */
-  readonly #followed = new Map<string, () => void>();
-  /** The calls that began while the past was being sent. */
-  #early: string[] | undefined = [];
-  #unwatch: () => void = () => undefined;
-  #isOver = false;
+  readonly #clock: Clock;
+  /** The calls that run. */
+  readonly #calls = new Map<string, CallLines>();
 
-  constructor(tools: LogTools, asked: Asked, sink: TextSink) {
-    this.#tools = tools;
+  constructor(asked: Asked, clock: Clock) {
     this.#asked = asked;
-    this.#sink = sink;
+    this.#clock = clock;
   }
 
-  async begin(): Promise<void> {
-    const { results } = this.#tools;
-    this.#unwatch = results.watch(this.#asked.function_id, ({ id, status }) => {
-      if (status === "queued" || this.#seen.has(id)) return;
-      if (this.#early === undefined) this.#follow(id);
-      else this.#early.push(id);
-    });
-    try {
-      const calls = await callsOf(this.#tools, this.#asked);
-      const ended = calls.filter(({ finished_at }) => finished_at !== null);
-      for (const { id } of ended) this.#seen.add(id);
-      for (const line of await pastLines(this.#tools, this.#asked, ended)) this.#sink.write(lineOf(line), true);
-      const running = calls.filter(({ status }) => status === "running").map(({ id }) => id);
-      const begun = new Set([...running, ...(this.#early ?? [])]);
-      this.#early = undefined;
-      for (const id of begun) this.#follow(id);
-    } catch {
-      // The store cannot be read: the reader comes again.
-      this.#sink.end();
+  take({ entries, ends, left_out }: FunctionOutput): LogMessage[] {
+    const { name, instance } = this.#asked;
+    const now = this.#clock.now();
+    const messages: LogMessage[] = [];
+    if (left_out > 0) messages.push(leftOut(name, left_out, now));
+    for (const { invocation_id: id, ...entry } of entries) {
+      if (instance !== undefined && instance !== id) continue;
+      const lines = this.#calls.get(id) ?? new CallLines(name, id);
+      this.#calls.set(id, lines);
+      messages.push(...lines.take([entry], now));
     }
-  }
-
-  [Symbol.dispose](): void {
-    this.#isOver = true;
-    this.#unwatch();
-    for (const stop of this.#followed.values()) stop();
-    this.#followed.clear();
-  }
-
-  #follow(id: string): void {
-    const { instance, name } = this.#asked;
-    if (this.#isOver || this.#seen.has(id) || (instance !== undefined && instance !== "" && instance !== id)) return;
-    this.#seen.add(id);
-    const lines = new CallLines(name, id);
-    const send = (messages: readonly LogMessage[]) => {
-      for (const message of messages) this.#sink.write(lineOf(message));
-    };
-    const end = () => {
-      send(lines.end());
-      this.#followed.delete(id);
-      // A retry is another attempt at the same call.
-      this.#forgetLater(id);
-    };
-    const stopped = { isStopped: false, stop: (): void => undefined };
-    this.#followed.set(id, () => {
-      stopped.isStopped = true;
-      stopped.stop();
-    });
-    this.#tools.results
-      .follow(id, (event) => event.type === "log" && send(lines.take(event.entries, this.#tools.clock.now())), end)
-      .then(
-        (stop) => (stopped.isStopped ? stop() : (stopped.stop = stop)),
-        () => this.#followed.delete(id),
-      );
-  }
-
-  /** Calls that have ended do not print again: only so many of them are remembered. */
-  #forgetLater(id: string): void {
-    this.#seen.delete(id);
-    this.#seen.add(id);
-    for (const old of this.#seen) {
-      if (this.#seen.size <= CALLS) break;
-      this.#seen.delete(old);
+    for (const { invocation_id: id } of ends) {
+      messages.push(...(this.#calls.get(id)?.end() ?? []));
+      this.#calls.delete(id);
     }
+    return messages;
   }
+}
+
+/** Returns the lines of the past that are asked for. */
+function wantedOf({ since, lines: most = Infinity }: Asked, messages: readonly LogMessage[]): readonly LogMessage[] {
+  const recent = since === undefined ? messages : messages.filter(({ timestamp }) => timestamp >= since);
+  return recent.slice(Math.max(0, recent.length - most));
 }
 
 /** Returns the calls of a function whose output is asked for, the latest one last. */
 async function callsOf({ invocations }: LogTools, { function_id, since, instance }: Asked): Promise<Invocation[]> {
-  if (instance !== undefined && instance !== "") {
+  if (instance !== undefined) {
     const one = await invocations.get(instance);
     return one.function_id === function_id ? [one] : [];
   }
@@ -225,9 +201,10 @@ async function callsOf({ invocations }: LogTools, { function_id, since, instance
 /** Returns what calls have printed, as far as it is asked for. The output of the last calls is read first: it may be enough. */
 async function pastLines(
   { invocations, clock }: LogTools,
-  { name, lines: most = Infinity }: Asked,
+  asked: Asked,
   calls: readonly Invocation[],
-): Promise<LogMessage[]> {
+): Promise<readonly LogMessage[]> {
+  const { name, lines: most = Infinity } = asked;
   const parts: LogMessage[][] = [];
   let count = 0;
   for (const { id, created_at } of calls.toReversed()) {
@@ -238,8 +215,7 @@ async function pastLines(
     parts.push(part);
     count += part.length;
   }
-  const all = parts.toReversed().flat();
-  return most === Infinity ? all : all.slice(-most);
+  return wantedOf(asked, parts.toReversed().flat());
 }
 
 function lineOf(message: LogMessage): string {

@@ -6,17 +6,23 @@ import { notFound, quoted } from "../../domain/quoted.ts";
 import { SecretName } from "../../domain/secrets.ts";
 import type { SecretService } from "../../services/secrets/secrets.ts";
 import { type Guard, LARGE_BODY_BYTES, resource } from "../access/guard.ts";
-import { errorDetails } from "../openapi/operation.ts";
-import { namespaced, OPENFAAS_TAG, type SYSTEM_SCOPES } from "./functions.ts";
+import { bare, failing, failingWithBody, OPENFAAS_TAG } from "./documented.ts";
+import { namespaced, type SYSTEM_SCOPES } from "./functions.ts";
 
-const namespace = Type.Optional(Type.String({ description: `\`${NAMESPACE}\` is the only one.`, examples: [NAMESPACE] }));
+const namespace = Type.Optional(
+  Type.String({ description: `\`${NAMESPACE}\` is the only one.`, examples: [NAMESPACE] }),
+);
 const Named = Type.Object({ name: SecretName, namespace });
 const Given = Type.Object({
   ...Named.properties,
   // Kept out of messages and logs, even if it is invalid.
   value: Type.Optional(Type.String({ writeOnly: true, description: "The value.", examples: ["s3cret"] })),
   rawValue: Type.Optional(
-    Type.String({ writeOnly: true, description: "The same in base64; `value` is looked at first.", examples: ["czNjcmV0"] }),
+    Type.String({
+      writeOnly: true,
+      description: "The same in base64; `value` is looked at first.",
+      examples: ["czNjcmV0"],
+    }),
   ),
 });
 type Given = (typeof Given)["static"];
@@ -37,7 +43,7 @@ export function systemSecretRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, sec
         long: true,
         query: t.Object(namespaced.properties),
         response: { 200: Type.Array(Listed, { description: "The names of the secrets." }) },
-        detail: { operationId: "openfaasListSecrets", summary: "List the secrets", responses: errorDetails(404) },
+        detail: { operationId: "openfaasListSecrets", summary: "List the secrets", responses: failing(400, 404) },
       },
     )
     .post(
@@ -57,7 +63,7 @@ export function systemSecretRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, sec
         detail: {
           operationId: "openfaasCreateSecret",
           summary: "Create a secret",
-          responses: { 201: { description: "Done." }, ...errorDetails(400, 404, 409, 413, 507) },
+          responses: { ...bare(201), ...failingWithBody(404, 409, 507) },
         },
       },
     )
@@ -75,7 +81,7 @@ export function systemSecretRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, sec
         detail: {
           operationId: "openfaasUpdateSecret",
           summary: "Give a secret another value",
-          responses: { 202: { description: "Done." }, ...errorDetails(400, 404, 409, 413, 507) },
+          responses: { ...bare(202), ...failingWithBody(404, 409, 507) },
         },
       },
     )
@@ -93,7 +99,7 @@ export function systemSecretRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, sec
           operationId: "openfaasDeleteSecret",
           summary: "Delete a secret",
           description: "Answers 409 if functions use it.",
-          responses: { 202: { description: "Done." }, ...errorDetails(400, 404, 409, 507) },
+          responses: { ...bare(202), ...failingWithBody(404, 409, 507) },
         },
       },
     );

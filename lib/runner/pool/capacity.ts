@@ -9,6 +9,12 @@ export type Room = () => void;
 
 const NOTHING: Limits = { instances: 0, memory_bytes: 0 };
 
+/** What is taken of something, and the most that may be. */
+interface Budget {
+  readonly used: number;
+  readonly limit: number;
+}
+
 /** Counts instances and their memory, so that there are never more than the machine can hold. */
 export class Capacity {
   readonly #limits: Limits;
@@ -21,6 +27,14 @@ export class Capacity {
 
   get instances(): number {
     return this.#instances;
+  }
+
+  /** The places and memory that are taken, and the limits of both. */
+  get budgets(): { readonly instances: Budget; readonly memory_bytes: Budget } {
+    return {
+      instances: { used: this.#instances, limit: this.#limits.instances },
+      memory_bytes: { used: this.#memoryBytes, limit: this.#limits.memory_bytes },
+    };
   }
 
   /** Returns whether there could ever be an instance with so much memory. */

@@ -21,7 +21,8 @@ export function openfaasCallback(
   if (payload === undefined) return undefined;
   const { url: path, headers: asked, via } = readStoredRequest(payload.request_meta, NO_BODY);
   const [, called] = ASYNC_PATH.exec(path) ?? [];
-  if (called === undefined || via === null || via.host !== undefined || asked["x-callback-url"] !== url) return undefined;
+  if (called === undefined || via === null || via.host !== undefined || asked["x-callback-url"] !== url)
+    return undefined;
   const { response, response_meta } = payload;
   if (response !== null && response.length > CALLBACK.response_bytes) return undefined;
   const { status, headers } =

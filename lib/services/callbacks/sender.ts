@@ -47,7 +47,11 @@ export class CallbackSender {
   /** Posts JSON, or what `headers` say, within the time that an attempt may take; never throws. Ends at once when `signal` aborts. */
   async send(
     url: string,
-    { headers, body, signal }: { headers: Readonly<Record<string, string>>; body: string | Uint8Array; signal: AbortSignal },
+    {
+      headers,
+      body,
+      signal,
+    }: { headers: Readonly<Record<string, string>>; body: string | Uint8Array; signal: AbortSignal },
   ): Promise<Sent> {
     const { promise: late, reject } = Promise.withResolvers<never>();
     const { clock, timeout_ms } = this.#deps;

@@ -64,7 +64,7 @@ export class CallbackSecrets {
   /** Returns the headers of a callback that is sent now, for an invocation of a function. */
   async headers(
     { id, function_id }: Pick<Invocation, "id" | "function_id">,
-    body: string,
+    body: string | Uint8Array,
   ): Promise<Readonly<Record<string, string>>> {
     const { secret, previous } = await this.#current();
     const seconds = String(Math.floor(this.#deps.clock.now() / 1000));

@@ -8,61 +8,85 @@ export type InvocationEvent =
 
 type Listener = (event: InvocationEvent) => void;
 
+/** Listens to all invocations of a function. */
+export type FunctionListener = (invocationId: string, event: InvocationEvent) => void;
+
+/** The output of an invocation that runs, and its function. */
+interface Running {
+  readonly function_id: string;
+  readonly output: LiveOutput;
+}
+
+/** An invocation whose function has printed something. */
+export type Printing = Pick<Invocation, "id" | "function_id">;
+
 /**
  * Passes on the events of invocations as they happen. The output of those that run is kept until they end, for whoever comes
  * later; everything else is read from the store.
  */
 export class InvocationEvents {
   readonly #listeners = new Map<string, Set<Listener>>();
-  readonly #outputs = new Map<string, LiveOutput>();
-  readonly #watchers = new Set<(invocation: Invocation) => void>();
+  readonly #functionListeners = new Map<string, Set<FunctionListener>>();
+  readonly #outputs = new Map<string, Running>();
 
   /** The number of listeners. */
   get size(): number {
     let size = 0;
     for (const listeners of this.#listeners.values()) size += listeners.size;
+    for (const listeners of this.#functionListeners.values()) size += listeners.size;
     return size;
   }
 
   /** Calls `listener` for every event from now on; the returned function ends that. */
   follow(invocationId: string, listener: Listener): () => void {
-    const listeners = this.#listeners.get(invocationId) ?? new Set();
-    this.#listeners.set(invocationId, listeners.add(listener));
-    return () => {
-      listeners.delete(listener);
-      if (listeners.size === 0 && this.#listeners.get(invocationId) === listeners) this.#listeners.delete(invocationId);
-    };
+    return added(this.#listeners, invocationId, listener);
   }
 
-  /** Calls `watcher` for every change of the state of any invocation from now on; the returned function ends that. */
-  watch(watcher: (invocation: Invocation) => void): () => void {
-    this.#watchers.add(watcher);
-    return () => void this.#watchers.delete(watcher);
+  /** The same for all invocations of a function. */
+  followFunction(functionId: string, listener: FunctionListener): () => void {
+    return added(this.#functionListeners, functionId, listener);
   }
 
   /** Returns what an invocation has printed so far, if it runs and has printed something. */
   output(invocationId: string): LogEntry[] | undefined {
-    return this.#outputs.get(invocationId)?.entries;
+    return this.#outputs.get(invocationId)?.output.entries;
+  }
+
+  /** Returns what the running invocations of a function have printed so far, by their ids. */
+  outputsOf(functionId: string): ReadonlyMap<string, LogEntry[]> {
+    const own = [...this.#outputs].filter(([, { function_id }]) => function_id === functionId);
+    return new Map(own.map(([id, { output }]) => [id, output.entries]));
   }
 
   /** Passes on that the state of an invocation has changed; its output is in the store by then, unless it runs. */
   changed(invocation: Invocation): void {
     if (invocation.status !== "running" && this.#outputs.size > 0) this.#outputs.delete(invocation.id);
-    this.#tell(invocation.id, { type: "state", invocation });
-    if (this.#watchers.size > 0) for (const watcher of Array.from(this.#watchers)) watcher(invocation);
+    this.#tell(invocation, { type: "state", invocation });
   }
 
   /** Passes on what a function has printed. Call it only before the change that ends the invocation. */
-  logged(invocationId: string, entries: readonly LogEntry[]): void {
+  logged(invocation: Printing, entries: readonly LogEntry[]): void {
     if (entries.length === 0) return;
-    const output = this.#outputs.get(invocationId) ?? new LiveOutput();
-    this.#outputs.set(invocationId, output);
-    output.add(entries);
-    this.#tell(invocationId, { type: "log", entries });
+    const { id, function_id } = invocation;
+    const running = this.#outputs.get(id) ?? { function_id, output: new LiveOutput() };
+    this.#outputs.set(id, running);
+    running.output.add(entries);
+    this.#tell(invocation, { type: "log", entries });
   }
 
-  #tell(invocationId: string, event: InvocationEvent): void {
+  #tell({ id, function_id }: Printing, event: InvocationEvent): void {
     // A copy: listeners may leave while they are called.
-    for (const listener of Array.from(this.#listeners.get(invocationId) ?? [])) listener(event);
+    for (const listener of Array.from(this.#listeners.get(id) ?? [])) listener(event);
+    if (this.#functionListeners.size === 0) return;
+    for (const listener of Array.from(this.#functionListeners.get(function_id) ?? [])) listener(id, event);
   }
+}
+
+function added<L>(all: Map<string, Set<L>>, id: string, listener: L): () => void {
+  const listeners = all.get(id) ?? new Set<L>();
+  all.set(id, listeners.add(listener));
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size === 0 && all.get(id) === listeners) all.delete(id);
+  };
 }

@@ -216,7 +216,7 @@ export class InvocationService implements AsyncDisposable {
           if (timing.start !== undefined) passing?.handedOver();
         },
         // A function that ran past its deadline may print something after the call has its answer.
-        onLogs: (entries) => answered || this.#deps.events.logged(id, entries),
+        onLogs: (entries) => answered || this.#deps.events.logged(record, entries),
       });
       // A function whose request has arrived may still answer while it runs.
       const passes =

@@ -42,6 +42,9 @@ export class Recorder implements AsyncDisposable {
   readonly #pending = new Map<string, SavedInvocation>();
   readonly #nextFlush: Alarm;
   readonly #nextPrune: Alarm;
+  /** The last removal of old records; never rejects. */
+  #pruning: Promise<void> = Promise.resolve();
+  #isOver = false;
   #isFlushDue = false;
   #isWriting = false;
   /** Settles when all requested writes are done: one after the other, so that a newer state never comes first. */
@@ -50,7 +53,7 @@ export class Recorder implements AsyncDisposable {
   constructor(deps: RecorderDeps) {
     this.#deps = deps;
     this.#nextFlush = new Alarm(deps.clock, () => void this.#flushLater());
-    this.#nextPrune = new Alarm(deps.clock, () => void this.#prune());
+    this.#nextPrune = new Alarm(deps.clock, () => (this.#pruning = this.#prune()));
   }
 
   /** Marks the invocations that an earlier server left running as lost, and begins to remove old records. */
@@ -100,7 +103,9 @@ export class Recorder implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
     this.#nextPrune[Symbol.dispose]();
+    await this.#pruning;
     await this.flush();
     this.#nextFlush[Symbol.dispose]();
   }
@@ -200,7 +205,7 @@ export class Recorder implements AsyncDisposable {
       log.warn("old records not removed", { problem: messageOf(error) });
     }
     // If some were removed there may be more: a batch is also limited by the bytes of its payloads.
-    this.#nextPrune.set(removed === 0 ? PRUNE_INTERVAL_MS : PRUNE_PAUSE_MS);
+    if (!this.#isOver) this.#nextPrune.set(removed === 0 ? PRUNE_INTERVAL_MS : PRUNE_PAUSE_MS);
   }
 }
 

@@ -3,10 +3,16 @@ import type { Attempt } from "../../domain/calls/attempts.ts";
 import { deadline, onAbort } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Invocation, InvocationLogs } from "../../domain/calls/invocations.ts";
+import { type KeptRequest, shownRequest } from "../../domain/calls/views/kept-requests.ts";
 import type { History } from "../../store/history.ts";
+import type { FunctionOutput } from "../../domain/calls/views/function-logs.ts";
 import type { InvocationEvent, InvocationEvents } from "./events.ts";
+import { FunctionOutputPieces } from "./function-output.ts";
 import type { Answer, InvocationService } from "./invocations.ts";
-import { readStoredResponse } from "./stored-messages.ts";
+import { readStoredRequest, readStoredResponse } from "./stored-messages.ts";
+
+/** The calls of a function whose output a new follower gets first: the latest. */
+const PAST_CALLS = 10;
 
 interface ResultServiceDeps {
   readonly history: Pick<History, "attempts" | "attemptLogs" | "payload">;
@@ -75,9 +81,39 @@ export class ResultService {
     }
   }
 
-  /** Calls `watcher` for every change of the state of an invocation of a function from now on; the returned function ends that. */
-  watch(functionId: string, watcher: (invocation: Invocation) => void): () => void {
-    return this.#deps.events.watch((invocation) => invocation.function_id === functionId && watcher(invocation));
+  /**
+   * Calls `listener` with what the latest calls of a function have printed, and then with what all of its calls print and how they
+   * end, in pieces. Of many calls at once some are left out.
+   */
+  async followFunction(functionId: string, listener: (output: FunctionOutput) => void): Promise<() => void> {
+    const { events, invocations, clock } = this.#deps;
+    const pieces = new FunctionOutputPieces(clock, listener);
+    const early: [id: string, event: InvocationEvent][] = [];
+    let tell = (id: string, event: InvocationEvent): void => void early.push([id, event]);
+    const printed = events.outputsOf(functionId);
+    const unfollow = events.followFunction(functionId, (id, event) => tell(id, event));
+    try {
+      const { invocations: latest } = await invocations.list({ function_id: functionId, limit: PAST_CALLS });
+      for (const invocation of latest.toReversed()) {
+        const { id } = invocation;
+        // What is heard of it since then comes after this.
+        if (!hasEnded(invocation) || printed.has(id) || early.some(([other]) => other === id)) continue;
+        pieces.takeEntries(id, (await invocations.logs(id)).entries);
+        pieces.takeEnd(invocation);
+      }
+    } catch (error) {
+      unfollow();
+      pieces[Symbol.dispose]();
+      throw error;
+    }
+    for (const [id, entries] of printed) pieces.takeEntries(id, entries);
+    tell = (id, event) => pieces.take(id, event);
+    for (const [id, event] of early) tell(id, event);
+    pieces.flush();
+    return () => {
+      unfollow();
+      pieces[Symbol.dispose]();
+    };
   }
 
   /** Returns the function's own answer. Throws `conflict` if there is none yet, `not_found` if it was not kept. */
@@ -96,6 +132,20 @@ export class ResultService {
     if (body === null) return { invocation, response: null };
     const head = readStoredResponse(response_meta, { succeeded: invocation.status === "succeeded" });
     return { invocation, response: { ...head, body } };
+  }
+
+  /** Returns the request of an invocation. Throws `not_found` if it was not kept. */
+  async request(id: string): Promise<KeptRequest> {
+    const { mode } = await this.#deps.invocations.get(id);
+    const payload = await this.#deps.history.payload(id);
+    if (payload === undefined) {
+      const why =
+        mode === "sync"
+          ? 'it was synchronous: set the function\'s "record_bodies" to keep requests from now on'
+          : "it had to make room for newer ones (QUEUE_BYTES)";
+      throw new AppError("not_found", `The request of invocation "${id}" was not kept: ${why}`);
+    }
+    return shownRequest(readStoredRequest(payload.request_meta, payload.request));
   }
 
   /** Lists the attempts at an invocation, the first one first; none for a synchronous one. */

@@ -278,7 +278,7 @@ export class Worker implements AsyncDisposable {
         attempt: work.attempts,
         signal: running.abort.signal,
         onHandover: (forMs) => this.#hold(running, forMs),
-        onLogs: (entries) => events.logged(invocation.id, entries),
+        onLogs: (entries) => events.logged(invocation, entries),
       });
       return (await this.#exits.wait(running, result.gone)) ? () => ends.made(running, result) : undefined;
     } catch (error) {

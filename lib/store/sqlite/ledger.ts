@@ -163,6 +163,10 @@ export class SqliteLedger implements Ledger {
     return this.#tables.work.count();
   }
 
+  async keptBytes(): Promise<number> {
+    return this.#tables.payloads.totals.bytes;
+  }
+
   async find(invocationId: string): Promise<Standing | undefined> {
     const work = this.#tables.work.get(invocationId);
     return work && this.#standing(work);

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Attempt } from "../../../lib/domain/calls/attempts.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Invocation, InvocationLogs } from "../../../lib/domain/calls/invocations.ts";
+import type { KeptRequest } from "../../../lib/domain/calls/views/kept-requests.ts";
 import { expectError, expectSuccess } from "../../http/support/replies.ts";
 import { fixture } from "../../support/images.ts";
 import { eventually } from "../../support/pace.ts";
@@ -40,6 +41,10 @@ async function ended(id: string): Promise<Invocation> {
 
 async function invocation(id: string, query = ""): Promise<Invocation> {
   return expectSuccess(await server.api<Invocation>("GET", `/v1/invocations/${id}${query}`));
+}
+
+async function requestOf(id: string): Promise<KeptRequest> {
+  return expectSuccess(await server.api<KeptRequest>("GET", `/v1/invocations/${id}/request`));
 }
 
 async function attemptsOf(id: string): Promise<string[]> {
@@ -250,6 +255,7 @@ describe("a synchronous call", () => {
     const response = await server.invoke(fn, { do: "echo", n: 1 });
     const id = response.headers.get("x-request-id") ?? "";
     expect(await (await fetch(`${server.url}/v1/invocations/${id}/result`)).json()).toEqual({ do: "echo", n: 1 });
+    expect(await requestOf(id)).toMatchObject({ method: "POST", body: '{"do":"echo","n":1}', body_bytes: 19 });
     const replay = expectSuccess(await server.api<Invocation>("POST", `/v1/invocations/${id}/replay`), 202);
     expect(await ended(replay.id)).toMatchObject({ status: "succeeded", mode: "async", replay_of: id });
   });
@@ -258,6 +264,11 @@ describe("a synchronous call", () => {
     const response = await server.invoke({ id: "chaos" }, { do: "echo" });
     const id = response.headers.get("x-request-id") ?? "";
     expectError(await server.api("GET", `/v1/invocations/${id}/result`), { status: 404, reason: "not_found" });
+    expectError(await server.api("GET", `/v1/invocations/${id}/request`), {
+      status: 404,
+      reason: "not_found",
+      message: `The request of invocation "${id}" was not kept: it was synchronous: set the function's "record_bodies" to keep requests from now on`,
+    });
     expectError(await server.api("POST", `/v1/invocations/${id}/replay`), { status: 404, reason: "not_found" });
     expectError(await server.api("POST", `/v1/invocations/${id}/cancel`), { status: 409, reason: "conflict" });
   });
@@ -268,7 +279,7 @@ describe("credentials of callers", () => {
   const CREDENTIALS = { authorization: "Bearer s3cret", cookie: "session=s3cret", "x-auth-token": "s3cret" };
 
   /** The headers that a function on a public route is told of, called in both ways. */
-  async function told(settings: Partial<Function>): Promise<{ sync: string; async: string; replayed: string }> {
+  async function told(settings: Partial<Function>) {
     const script = 'cat "$CONTEXT_PATH/request.meta.json" > "$CONTEXT_PATH/response.json"';
     const fn = await shell(script, { record_bodies: true, ...settings });
     const path = `/told-${fn.id}`;
@@ -283,7 +294,9 @@ describe("credentials of callers", () => {
     const replay = expectSuccess(await server.api<Invocation>("POST", `/v1/invocations/${first}/replay`), 202);
     await ended(replay.id);
     const resultOf = async (id: string) => (await fetch(`${server.url}/v1/invocations/${id}/result`)).text();
-    return { sync: await sync.text(), async: await resultOf(data.id), replayed: await resultOf(replay.id) };
+    const shown = await requestOf(data.id);
+    expect(shown.headers).toHaveProperty("user-agent");
+    return { sync: await sync.text(), async: await resultOf(data.id), replayed: await resultOf(replay.id), shown };
   }
 
   test("reach a synchronous call, and are not stored", async () => {
@@ -294,10 +307,11 @@ describe("credentials of callers", () => {
   });
 
   test("are stored if the function asks for them", async () => {
-    const { async: queued, replayed } = await told({ store_credentials: true });
+    const { async: queued, replayed, shown } = await told({ store_credentials: true });
     for (const value of Object.values(CREDENTIALS)) {
       expect(queued).toContain(value);
       expect(replayed).toContain(value);
+      expect(JSON.stringify(shown)).not.toContain(value);
     }
   });
 });

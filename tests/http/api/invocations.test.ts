@@ -105,7 +105,7 @@ describe("GET /v1/invocations", () => {
     ["since=9999999999-01-01", 'Invalid "since" "9999999999-01-01": give a time such as 2026-01-31T12:00:00Z'],
     [
       "__proto__=1",
-      'Unknown query parameter "__proto__": expected "function_id", "status", "since", "until", "cursor" or "limit"',
+      'Unknown query parameter "__proto__": expected "function_id", "status", "parent_id", "since", "until", "cursor" or "limit"',
     ],
   ])("GET /v1/invocations?%s answers 400", async (query, message) => {
     const reply = await server.api("GET", `/v1/invocations?${query}`);

@@ -53,7 +53,13 @@ describe("on_success and on_failure", () => {
     const { first, next, result } = await following("first", { do: "echo", n: 1 });
     expect(result).toEqual({ do: "echo", n: 1 });
     expect(next).toMatchObject({ function_id: middle.id, parent_id: first.id, chain_depth: 1, status: "succeeded" });
-    const page = expectSuccess(await server.api<InvocationPage>("GET", `/v1/invocations?function_id=${last.id}`));
+    const list = async (query: string) =>
+      expectSuccess(await server.api<InvocationPage>("GET", `/v1/invocations?${query}`));
+    const followers = async (query: string) => (await list(query)).invocations.map(({ id }) => id);
+    expect(await followers(`parent_id=${first.id}`)).toEqual([next?.id ?? ""]);
+    expect(await followers(`parent_id=${first.id}&function_id=middle&status=succeeded`)).toEqual([next?.id ?? ""]);
+    expect(await followers(`parent_id=${first.id}&function_id=last`)).toEqual([]);
+    const page = await list(`function_id=${last.id}`);
     const [third] = page.invocations;
     expect(await ended(third?.id ?? "")).toMatchObject({ parent_id: next?.id, chain_depth: 2, status: "succeeded" });
   });

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type EventSink, eventStream, wantsEvents } from "../../../lib/http/wire/event-stream.ts";
-import { HEARTBEAT_MS } from "../../../lib/http/wire/text-stream.ts";
+import { type EventSink, eventStream, HEARTBEAT_MS, wantsEvents } from "../../../lib/http/wire/event-stream.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
 function follow(begin: (sink: EventSink) => void = () => undefined) {

@@ -66,6 +66,25 @@ describe.each(MAKERS)("History of $name", ({ open }) => {
     });
   });
 
+  test("list: finds the followers of an invocation, and no other's", async () => {
+    const follower = (id: string, parent_id: string, at: number, function_id = "f1") =>
+      someInvocation(id, { parent_id, function_id, created_at: timestamp(START + at) });
+    await save(
+      someInvocation("parent"),
+      follower("a", "parent", 1),
+      follower("b", "parent", 2, "f2"),
+      follower("c", "a", 3),
+    );
+    // A record that is written again keeps its parent.
+    await save(follower("a", "parent", 1));
+    const list = async (query: object) =>
+      (await store.history.list({ limit: 10, ...query })).invocations.map(({ id }) => id);
+    expect(await list({ parent_id: "parent" })).toEqual(["b", "a"]);
+    expect(await list({ parent_id: "parent", function_id: "f2" })).toEqual(["b"]);
+    expect(await list({ parent_id: "parent", status: "dead" })).toEqual([]);
+    expect(await list({ parent_id: "none" })).toEqual([]);
+  });
+
   test("prune: removes the oldest in batches, but keeps running invocations and unsent results", async () => {
     const old = Array.from({ length: 5 }, (_, n) =>
       someInvocation(`i${n}`, { created_at: timestamp(START - 10 + n), finished_at: timestamp(START - 10 + n) }),

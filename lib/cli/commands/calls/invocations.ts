@@ -13,11 +13,13 @@ export const define: Define = (command, { client, out }) => {
   command
     .option("--function <function>", "Only those of this function, by its name or id.")
     .addOption(new Option("--status <status>", "Only those in this state.").choices(STATUSES))
+    .option("--parent <invocation>", "Only those that the end of this invocation caused.")
     .option("--since <time>", "Only those created at this time or later, such as 2026-01-31T12:00:00Z.")
     .option("-n, --limit <count>", "The most invocations to list.", count, 20)
-    .action(async ({ function: name, status, since, limit }) => {
+    .action(async ({ function: name, status, parent: parent_id, since, limit }) => {
       const server = client();
-      const request = { method: "GET", path: "/v1/invocations", query: { function_id: name, status, since } } as const;
+      const query = { function_id: name, status, parent_id, since };
+      const request = { method: "GET", path: "/v1/invocations", query } as const;
       const list = () => firstOf<Invocation>(server, request, "invocations", limit);
       const found = await (name === undefined ? list() : about(server, "function", name, list));
       out.list(found, invocationRows(found, await namesById(server, found)), "No invocations");

@@ -24,8 +24,10 @@ import streams from "./0023-streams.sql" with { type: "text" };
 import stream from "./0024-stream.sql" with { type: "text" };
 import stats from "./0025-stats.sql" with { type: "text" };
 import traces from "./0026-traces.sql" with { type: "text" };
+import lists from "./0027-lists.sql" with { type: "text" };
+import followers from "./0028-followers.sql" with { type: "text" };
 import keys from "./0001-0010/0007-keys.sql" with { type: "text" };
-import asOf26 from "./as-of-0026.sql" with { type: "text" };
+import asOf28 from "./as-of-0028.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
@@ -56,13 +58,15 @@ export const MIGRATIONS: readonly string[] = [
   stream,
   stats,
   traces,
+  lists,
+  followers,
 ];
 
 /** "SLIP": distinguishes our databases from those of other programs that number their schemas. */
 export const APPLICATION_ID = 0x534c4950;
 
 /** The state that all migrations make of an empty database: to make it at once takes a tenth of the time. */
-const STATE = { version: 26, sql: asOf26 };
+const STATE = { version: 28, sql: asOf28 };
 
 /** Makes an empty database what all migrations would make of it. */
 export function create(sqlite: Sqlite): void {

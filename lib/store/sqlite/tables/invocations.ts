@@ -14,11 +14,13 @@ import type { DeadFilter } from "../../history.ts";
 import type { Pruning, SavedInvocation } from "../../records.ts";
 import type { StatsTable } from "../stats/table.ts";
 import { type PayloadTable, sizeOf } from "./payloads.ts";
+import { listSql } from "./records/list-sql.ts";
+import { type EndPosition, NewestRecords } from "./records/newest.ts";
 
 /** The columns are the record's fields. */
 const COLUMNS: readonly string[] = Object.keys(Invocation.properties);
 /** Fields that never change. An update that names them would write their indices again, for nothing. */
-const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of"]);
+const FIXED: ReadonlySet<string> = new Set(["id", "function_id", "key_id", "created_at", "replay_of", "parent_id"]);
 
 /** Fields that keep their value when a record is written again without one. */
 const KEPT: ReadonlySet<string> = new Set(["undelivered", "logs"]);
@@ -26,7 +28,6 @@ const KEPT: ReadonlySet<string> = new Set(["undelivered", "logs"]);
 /** The most records that are taken back at once: a few milliseconds of the event loop. */
 const TAKE_BACK_BATCH = 200;
 
-/** Queued invocations are skipped by the index on the status, however many there are. */
 const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "running");
 
 /** The bytes of payloads that one batch of the retention removes. */
@@ -42,7 +43,9 @@ export class InvocationTable {
   readonly #remove: Statement<never>;
   readonly #get: Statement<Invocation>;
   readonly #logs: Statement<{ logs: string | null }>;
-  readonly #firstBeyond: Statement<{ finished_at: string; id: string }>;
+  readonly #newest: NewestRecords;
+  /** The limit of the prunings of late, and the newest record beyond it, if any: until everything up to that is removed. */
+  #beyond: { readonly keep: number; readonly position: EndPosition | undefined } | undefined;
   readonly #prunable: Statement<{ id: string; bytes: number }>;
   readonly #markLost: Statement<never>;
   readonly #takeBack: Statement<never>;
@@ -65,16 +68,13 @@ export class InvocationTable {
     this.#remove = database.prepare("delete from invocations where id = $id");
     this.#get = database.prepare(`select ${columns} from invocations where id = $id`);
     this.#logs = database.prepare("select logs from invocations where id = $id");
-    // The index on the end has no unfinished ones.
-    this.#firstBeyond = database.prepare(
-      `select finished_at, id from invocations where finished_at is not null order by finished_at desc, id desc
-       limit 1 offset $keep`,
-    );
+    this.#newest = new NewestRecords(database);
+    // The index on the end has them in order. With the plus, SQLite does not take the one on the status, and sort everything.
     this.#prunable = database.prepare(
       `select id, coalesce(bytes, 0) as bytes from invocations
        left join payload_sizes on payload_sizes.invocation_id = invocations.id
        where finished_at is not null and (finished_at, id) <= ($finished_at, $id)
-         and status in (${ENDS.map((end) => `'${end}'`).join()})
+         and +status in (${ENDS.map((end) => `'${end}'`).join()})
          and not exists (select 1 from deliveries where invocation_id = invocations.id and state = 'waiting')
        order by finished_at, id limit $batch`,
     );
@@ -142,21 +142,13 @@ export class InvocationTable {
   list(query: InvocationQuery): InvocationPage {
     const limit = Math.min(Math.max(query.limit, 1), PAGE.max);
     const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
-    const conditions = [
-      query.function_id !== undefined && "function_id = $function_id",
-      query.status !== undefined && "status = $status",
-      query.since !== undefined && "created_at >= $since",
-      query.until !== undefined && "created_at < $until",
-      after !== undefined && "(created_at, id) < ($created_at, $id)",
-    ].filter((condition) => condition !== false);
-    const where = conditions.length === 0 ? "" : `where ${conditions.join(" and ")}`;
     const statement = this.#database.prepare<Invocation>(
-      `select ${COLUMNS.join()} from invocations ${where} order by created_at desc, id desc limit $count`,
+      listSql(COLUMNS.join(), { ...query, isContinued: after !== undefined }),
     );
-    const { function_id = null, status = null, since = null, until = null } = query;
+    const { function_id = null, status = null, parent_id = null, since = null, until = null } = query;
     const { created_at = null, id = null } = after ?? {};
     // One more than asked for, to see whether there is a next page.
-    const rows = statement.all({ function_id, status, since, until, created_at, id, count: limit + 1 });
+    const rows = statement.all({ function_id, status, parent_id, since, until, created_at, id, count: limit + 1 });
     const invocations = rows.slice(0, limit);
     const last = rows.length > limit ? invocations.at(-1) : undefined;
     return { invocations, next_cursor: last === undefined ? null : encodeCursor(last) };
@@ -166,24 +158,32 @@ export class InvocationTable {
    * Removes up to a batch of the records that ended first with their logs, except those whose result is to be sent.
    * Returns the number of removed records.
    */
-  prune({ before, keep, batch }: Pruning): Promise<number> {
+  async prune({ before, keep, batch }: Pruning): Promise<number> {
+    const known = this.#beyond?.keep === keep ? this.#beyond : undefined;
+    const { position } = (this.#beyond = known ?? { keep, position: await this.#newest.firstBeyond(keep) });
     // Nothing has the empty id, so this is everything that ended before that moment.
     const tooOld = { finished_at: timestamp(before), id: "" };
-    const tooMany = this.#firstBeyond.get({ keep });
-    const last = tooMany !== undefined && tooMany.finished_at >= tooOld.finished_at ? tooMany : tooOld;
-    return this.#database.fast(() => {
-      const ids: string[] = [];
-      let bytes = 0;
-      for (const { id, bytes: payload } of this.#prunable.all({ ...last, batch })) {
-        // The pages of a payload are read when it is removed: 16 MiB take some 10 ms.
-        if (bytes >= PRUNE_BYTES) break;
-        ids.push(id);
-        bytes += payload;
-      }
-      this.#stats.countBeforeRemoval(ids);
-      for (const id of ids) this.#remove.run({ id });
-      return ids.length;
-    });
+    const last = position !== undefined && position.finished_at >= tooOld.finished_at ? position : tooOld;
+    const removed = await this.#database.fast(() => this.#removeUpTo(last, batch));
+    if (removed > 0) return removed;
+    this.#beyond = undefined;
+    // More may have ended since it was found.
+    return known === undefined ? 0 : this.prune({ before, keep, batch });
+  }
+
+  /** Part of a transaction: removes the first records, at most a batch, and returns how many. */
+  #removeUpTo(last: EndPosition, batch: number): number {
+    const ids: string[] = [];
+    let bytes = 0;
+    for (const { id, bytes: payload } of this.#prunable.all({ ...last, batch })) {
+      // The pages of a payload are read when it is removed: 16 MiB take some 10 ms.
+      if (bytes >= PRUNE_BYTES) break;
+      ids.push(id);
+      bytes += payload;
+    }
+    this.#stats.countBeforeRemoval(ids);
+    for (const id of ids) this.#remove.run({ id });
+    return ids.length;
   }
 
   /** Part of a transaction: lets records that ended after `furthest` end now, at most a batch, so that they age; returns how many. */

@@ -40,7 +40,9 @@ export const FUNCTION_STATUS: GoStruct = {
 };
 
 /** `types.Secret`. */
-export const SECRET: GoStruct = { fields: { name: "string", namespace: "string", value: "string", rawValue: "string" } };
+export const SECRET: GoStruct = {
+  fields: { name: "string", namespace: "string", value: "string", rawValue: "string" },
+};
 
 /** `logs.Message`. */
 export const LOG_MESSAGE: GoStruct = {

@@ -1,4 +1,4 @@
--- What migrations 1 to 26 make of an empty database, as SQLite itself has written it down.
+-- What migrations 1 to 27 make of an empty database, as SQLite itself has written it down.
 
 CREATE TABLE settings (
   key text primary key not null,
@@ -58,8 +58,6 @@ CREATE TABLE invocations (
 , mode text not null default 'sync', attempts integer not null default 1, priority integer not null default 0, run_at text, version integer, parent_id text, replay_of text, schedule_id text, chain_depth integer not null default 0, callback_url text, key_id text, undelivered text, contract text not null default 'files', boot_ms real, first_byte_ms real, trace_id text, parent_span_id text, trace_flags integer, tracestate text) strict;
 
 CREATE INDEX invocations_by_time on invocations (created_at, id);
-
-CREATE INDEX invocations_by_function on invocations (function_id, created_at, id);
 
 CREATE INDEX invocations_by_status on invocations (status, created_at, id);
 
@@ -340,6 +338,10 @@ when old.finished_at is null and new.finished_at is not null and not exists (sel
 begin
   insert or ignore into uncounted (invocation_id) values (new.id);
 end;
+
+CREATE INDEX invocations_by_function_status on invocations (function_id, status, created_at, id);
+
+CREATE INDEX invocations_by_parent on invocations (parent_id, created_at, id) where parent_id is not null;
 
 insert into payload_total (id, bytes, settled_bytes) values (1, 0, 0);
 

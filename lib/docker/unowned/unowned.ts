@@ -1,0 +1,70 @@
+import type { Unowned } from "../../domain/system/system.ts";
+import type { EngineConnection } from "../api/connection.ts";
+import type { Containers } from "../api/containers.ts";
+import { ISOLATED_PREFIX, labelledNetworks } from "../api/networks.ts";
+import { GATE_LABEL, labelledVolumes, VOLUME_LABEL } from "../api/volumes.ts";
+import { OWNER_LABEL } from "../api/containers.ts";
+
+interface UnownedDeps {
+  readonly connection: EngineConnection;
+  readonly containers: Pick<Containers, "listLabelled">;
+  /** Returns whether a container is in the ledger of this server. */
+  readonly owns: (container: string) => boolean;
+  readonly owner: string;
+  /** The volume that brings the gate into containers. */
+  readonly gate_volume: string;
+}
+
+/**
+ * Lists what has this server's label on the engine and no owner: containers that are not in its ledger, networks and volumes that it
+ * does not use. `named` returns the volumes that functions name. Throws `EngineError` or `engine_unavailable`.
+ */
+export async function listUnowned(deps: UnownedDeps, named: () => Promise<ReadonlySet<string>>): Promise<Unowned[]> {
+  const [containers, networks, volumes] = await Promise.all([
+    unownedContainers(deps),
+    unownedNetworks(deps),
+    unownedVolumes(deps, named),
+  ]);
+  return [...containers, ...networks, ...volumes];
+}
+
+/** A container may come and go while the engine is asked: only one that is listed twice counts. */
+async function unownedContainers({ containers, owns, owner }: UnownedDeps): Promise<Unowned[]> {
+  const list = async () => (await containers.listLabelled(owner)).map(({ name }) => name).filter((name) => !owns(name));
+  const first = await list();
+  if (first.length === 0) return [];
+  const second = new Set(await list());
+  const problem =
+    "This server did not make it, or lost track of it; those with names of ours go at the next sweep, within a minute: " +
+    "remove others with `docker rm -f`";
+  return first.filter((name) => second.has(name)).map((name) => ({ kind: "container", name, problem }));
+}
+
+async function unownedNetworks({ connection, owner }: UnownedDeps): Promise<Unowned[]> {
+  const names = await labelledNetworks(connection, `${OWNER_LABEL}=${owner}`);
+  const problem = "No function uses it: remove it with `docker network rm`";
+  return names
+    .filter((name) => name !== `${ISOLATED_PREFIX}${owner}`)
+    .map((name) => ({ kind: "network", name, problem }));
+}
+
+async function unownedVolumes(
+  { connection, owner, gate_volume }: UnownedDeps,
+  named: () => Promise<ReadonlySet<string>>,
+): Promise<Unowned[]> {
+  const [owned, gates, ofFunctions] = await Promise.all(
+    [OWNER_LABEL, GATE_LABEL, VOLUME_LABEL].map((label) => labelledVolumes(connection, `${label}=${owner}`)),
+  );
+  const unused = "No function names this volume: remove it with `docker volume rm` if nobody needs what is in it";
+  const stale = "It brings no gate to containers (CONTEXT_NAME is another one): remove it with `docker volume rm`";
+  const labelled = new Set([...(owned ?? []), ...(ofFunctions ?? [])]);
+  const known = labelled.size === 0 ? labelled : await named();
+  return [
+    ...[...labelled]
+      .filter((name) => !known.has(name))
+      .map((name) => ({ kind: "volume", name, problem: unused }) as const),
+    ...(gates ?? [])
+      .filter((name) => name !== gate_volume)
+      .map((name) => ({ kind: "volume", name, problem: stale }) as const),
+  ];
+}
