@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import type { EngineClient } from "./engine-client.ts";
 import { hashOf, hasImage, importTree, type ImageTree } from "./image-tree.ts";
-import { debianPrograms, npmPrograms } from "./programs/program-roots.ts";
+import { debianPrograms, lambdaPrograms, npmPrograms } from "./programs/program-roots.ts";
 import { ensureProgram, runOrThrow } from "../packages.ts";
 import { certificates, goFiles, inPlace, librariesOf, pythonFiles } from "./machine-files.ts";
 
@@ -30,6 +30,8 @@ const BASES = {
   nginx: nginxTree,
   /** Node.js with frameworks of npm in `/app/node_modules`, and ffmpeg. */
   npm: npmTree,
+  /** Node.js with AWS's own runtime client in `/var/runtime`, a shell, and curl. */
+  lambda: lambdaTree,
   /** A small Debian with Python, Flask and gunicorn, and a Java runtime. */
   debian: debianTree,
   /** Like `python:3-slim`: Debian's Python with pip. */
@@ -191,6 +193,21 @@ async function npmTree(): Promise<ImageTree> {
     files: { ...shell.files, ...inPlace(await librariesOf(`${programs}/usr/bin/node`)) },
     links: { ...shell.links, "usr/bin/env": "../../bin/busybox" },
     changes: ["ENV PATH=/usr/bin:/bin", "WORKDIR /app", 'CMD ["node"]'],
+  };
+}
+
+async function lambdaTree(): Promise<ImageTree> {
+  const [shell, programs] = await Promise.all([busyboxTree(), lambdaPrograms()]);
+  const curl = await ensureProgram("curl", ["curl"]);
+  const client = `${programs}/var/runtime/node_modules/aws-lambda-ric/dist/rapid-client.node`;
+  const libraries = await Promise.all([curl, client, `${programs}/usr/bin/node`].map(librariesOf));
+  return {
+    ...shell,
+    trees: { "": programs },
+    files: { ...shell.files, ...inPlace([...new Set(libraries.flat())]), "usr/bin/curl": curl },
+    links: { ...shell.links, "usr/bin/env": "../../bin/busybox" },
+    directories: { ...shell.directories, "var/task": 0o755 },
+    changes: ["ENV PATH=/usr/bin:/bin", "WORKDIR /var/task", 'CMD ["sh"]'],
   };
 }
 

@@ -3,6 +3,7 @@ import { createClientAddress, createClientUsesTls } from "../http/access/client-
 import { defaultGateways } from "../http/access/gateways.ts";
 import { KeyGuesses } from "../http/access/key-guesses.ts";
 import { AuditService } from "../services/access/audit.ts";
+import { EndedSessions } from "../services/access/ended-sessions.ts";
 import { KeyService } from "../services/access/keys.ts";
 import { SessionService } from "../services/access/sessions.ts";
 import type { Capability, Tools } from "./capability.ts";
@@ -21,7 +22,8 @@ export function createAccess(
   const clientAddress = createClientAddress(config.trustedProxies);
   const max_age_ms = config.auditDays * DAY_MS;
   const audit = stack.use(new AuditService({ store: store.audit, clock, log, max_age_ms }));
-  const sessions = new SessionService({ keys, clock, secret: vault.keyFor("sessions") });
+  const ended = new EndedSessions(store.settings);
+  const sessions = new SessionService({ keys, clock, ended, secret: vault.keyFor("sessions") });
   const clientUsesTls = createClientUsesTls(config.trustedProxies);
   const policy: AccessPolicy = {
     keys,

@@ -176,6 +176,9 @@ export interface SettingStore {
   callbackSecrets(): string | null;
   /** Throws a `StaleError` if they are no longer `before`. */
   replaceCallbackSecrets(before: string | null, after: string): Promise<void>;
+  /** Returns the logins that a logout has ended, as they were set; null if there never was one. */
+  endedLogins(): string | null;
+  setEndedLogins(ended: string): Promise<void>;
 }
 
 /** The images that this server pulled or built. */

@@ -47,6 +47,7 @@ const FIXTURES = {
   "ws-echo": { base: "npm", onDemand: true },
   page: { base: "npm", onDemand: true },
   ffmpeg: { base: "npm", onDemand: true },
+  lambda: { base: "lambda", onDemand: true },
   flask: { base: "debian", onDemand: true },
   "java-server": { base: "debian", onDemand: true },
 } satisfies Record<string, Fixture>;

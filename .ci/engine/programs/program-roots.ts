@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { downloadPackages, unpackPackages } from "../newest-root.ts";
-import { runOrThrow } from "../../packages.ts";
+import { ensureProgram, runOrThrow } from "../../packages.ts";
 
 const NPM_PROGRAMS = import.meta.dir;
 const DEBIAN_PROGRAMS = ["python3-flask", "gunicorn", "default-jre-headless", "dash"];
@@ -46,6 +46,59 @@ export async function debianPrograms(): Promise<string> {
     if (process.getuid?.() === 0) await runOrThrow(["chroot", root, "python3", "-m", "compileall", "-q", "/usr/lib"]);
     await Promise.all(UNREAD.map((path) => rm(join(root, path), { recursive: true, force: true })));
   });
+}
+
+/** The sources of AWS's runtime client in its package, and the place of what is made of them. */
+const RIC = { folder: "node_modules/aws-lambda-ric", library: "aws-lambda-cpp-0.2.8", made: "dist/rapid-client.node" };
+
+/**
+ * Returns a directory with Node.js and AWS's own runtime client for it, `aws-lambda-ric`, in `var/runtime/node_modules`. A script of its
+ * package would build a curl of its own for minutes: here its native part, unchanged, is linked with Debian's, in seconds.
+ */
+export async function lambdaPrograms(): Promise<string> {
+  const given = join(NPM_PROGRAMS, "lambda");
+  const lock = await Bun.file(join(given, "bun.lock")).bytes();
+  const hash = new Bun.CryptoHasher("sha256").update(lock).digest("hex").slice(0, 16);
+  return cachedRoot(`lambda-programs-${hash}`, async (root) => {
+    const runtime = join(root, "var/runtime");
+    await mkdir(join(root, "usr/bin"), { recursive: true });
+    await mkdir(runtime, { recursive: true });
+    await runOrThrow(["cp", join(given, "package.json"), join(given, "bun.lock"), runtime]);
+    const install = [process.execPath, "install", "--frozen-lockfile", "--production", "--ignore-scripts"];
+    await runOrThrow([...install, "--backend=copyfile", "--cwd", runtime]);
+    const node = join(runtime, `node_modules/node-linux-${process.arch}`);
+    await buildRuntimeClient(runtime, join(node, "include/node"));
+    await rename(join(node, "bin/node"), join(root, "usr/bin/node"));
+    const packages = [`node-linux-${process.arch}`, "node-gyp", "node-addon-api", ".bin/node"];
+    const unused = [
+      ...packages.map((name) => `node_modules/${name}`),
+      `${RIC.folder}/deps`,
+      "package.json",
+      "bun.lock",
+    ];
+    await Promise.all(unused.map((path) => rm(join(runtime, path), { recursive: true })));
+  });
+}
+
+async function buildRuntimeClient(runtime: string, nodeHeaders: string): Promise<void> {
+  const compiler = await ensureProgram("g++", ["g++"]);
+  await ensureProgram("curl-config", ["libcurl4-openssl-dev"]);
+  const client = join(runtime, RIC.folder);
+  const library = join(client, "deps", RIC.library);
+  await runOrThrow(["tar", "-xzf", `${library}.tar.gz`, "-C", dirname(library)]);
+  const version = await Bun.file(join(library, "src/version.cpp.in")).text();
+  await Bun.write(join(library, "src/version.cpp"), version.replaceAll(/@[^@]*@/g, "0"));
+  const headers = [join(runtime, "node_modules/node-addon-api"), join(library, "include"), nodeHeaders];
+  const sources = ["runtime", "logging", "backward", "version"].map((name) => join(library, `src/${name}.cpp`));
+  // As its binding.gyp and CMakeLists.txt have it; less optimized, which is built in half the time.
+  const flags = ["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-DAWS_LAMBDA_LOG=0", "-DBUILDING_NODE_EXTENSION"];
+  const named = [
+    "-DNODE_GYP_MODULE_NAME=rapid_client",
+    ...headers.map((path) => `-I${path}`),
+    "-o",
+    join(client, RIC.made),
+  ];
+  await runOrThrow([compiler, ...flags, ...named, join(client, "src/rapid-client.cc"), ...sources, "-lcurl"]);
 }
 
 /**

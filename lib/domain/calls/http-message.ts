@@ -30,6 +30,8 @@ export interface HttpOrigin {
   readonly path_rest: string | null;
   /** The path of the route, such as `/hello/*`, or its host and `/*`; null for `POST /v1/functions/:id/invoke`. */
   readonly route: string | null;
+  /** `raw` if the route says that the body is the event of a function of the contract `lambda`; else left out. */
+  readonly event?: "raw";
   /** Every value of each name, decoded. */
   readonly query: Readonly<Record<string, readonly string[]>>;
   /** The query as it was sent, without the `?`. */

@@ -69,6 +69,9 @@ export const Split = Type.Object(
 );
 export type Split = Static<typeof Split>;
 
+/** The events that a route makes of requests for functions of the contract `lambda`. */
+const EVENTS = ["http", "raw"] as const;
+
 /** The schemas of a route's options, which all have defaults. */
 export const ROUTE_OPTIONS = {
   methods: Type.Array(Enum(METHODS), {
@@ -107,6 +110,12 @@ export const ROUTE_OPTIONS = {
     }),
   ),
   split: Nullable(Split),
+  event: Enum(EVENTS, {
+    description:
+      "For functions of the contract `lambda`. `http`: the event is the request, as a function URL of AWS Lambda describes it (payload " +
+      "format 2.0), and what the function returns describes the answer. `raw`: the body is the event, and what it returns is the answer's body.",
+    examples: ["http"],
+  }),
   hosts: Hosts,
 } as const;
 
@@ -133,6 +142,7 @@ export const ROUTE_DEFAULTS: RouteOptions = {
   async: false,
   version: null,
   split: null,
+  event: "http",
   hosts: [],
 };
 

@@ -8,7 +8,7 @@ import {
 import { pathOf } from "../wire/errors.ts";
 
 /** The path that led a request to its function. */
-export interface CallPath extends Pick<HttpOrigin, "host" | "path" | "path_rest" | "route"> {
+export interface CallPath extends Pick<HttpOrigin, "host" | "path" | "path_rest" | "route" | "event"> {
   /** True if its API key was for this server, so that the function must not see it. */
   readonly keyed: boolean;
   /** Headers that its function gets besides those of the request, whose names they replace. */
@@ -26,7 +26,7 @@ export interface Caller {
 export function functionRequest<Body extends MessageBody>(
   request: Request,
   { address: client_address, usesTls }: Caller,
-  { host, path, path_rest, route, keyed, added_headers }: CallPath,
+  { host, path, path_rest, route, event, keyed, added_headers }: CallPath,
   body: Body,
 ): FunctionRequest & { readonly body: Body } {
   const query = queryOf(request.url);
@@ -41,6 +41,7 @@ export function functionRequest<Body extends MessageBody>(
       path,
       path_rest,
       route,
+      ...(event !== undefined && { event }),
       query: parseQuery(query),
       query_string: query,
       client_address,

@@ -76,7 +76,14 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
   return call({ ...calls, request_bytes: limit }, request, {
     id,
     target: { function: fn, route_id: route.id, key_id: key },
-    path: { ...(host !== undefined && { host }), path, path_rest, route: route.path ?? `${host}/*`, keyed },
+    path: {
+      ...(host !== undefined && { host }),
+      path,
+      path_rest,
+      route: route.path ?? `${host}/*`,
+      ...(route.event === "raw" && { event: "raw" }),
+      keyed,
+    },
     may_read: false,
     submission: route.async ? ON_ROUTES : undefined,
   });

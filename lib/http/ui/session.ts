@@ -61,10 +61,10 @@ export function sessionRoutes(guard: Guard<"read">, tools: SessionTools) {
     )
     .post(
       "/ui/logout",
-      ({ request, set }) => {
+      async ({ request, set }) => {
         checkOwnPage(request);
         const usesTls = clientUsesTls(request, server());
-        sessions.end(sessionIn(request, usesTls) ?? "");
+        await sessions.end(sessionIn(request, usesTls) ?? "");
         set.headers["set-cookie"] = sessionCookie(request, usesTls, "", 0);
         set.headers["cache-control"] = "no-store";
         return success(null);

@@ -1,12 +1,11 @@
 import type { Clock } from "../../clock.ts";
 import type { Caller } from "../../domain/keys.ts";
+import type { EndedSessions } from "./ended-sessions.ts";
 import type { KeyService } from "./keys.ts";
 import { hashToken } from "./tokens.ts";
 
 /** The time that a login lasts, in milliseconds: a working day. */
 export const SESSION_MS = 12 * 3_600_000;
-/** Logins that were ended before their time and are remembered; each takes about 100 bytes. */
-const ENDED = 10_000;
 const NONCE_BYTES = 16;
 /** The longest session that is looked at. */
 const LENGTH = 256;
@@ -14,6 +13,7 @@ const LENGTH = 256;
 interface SessionDeps {
   readonly keys: Pick<KeyService, "identifyHolder">;
   readonly clock: Pick<Clock, "now">;
+  readonly ended: EndedSessions;
   /** Signs sessions. */
   readonly secret: Uint8Array;
 }
@@ -28,12 +28,11 @@ interface Parts {
 
 /**
  * Logins with a key. A session is a text that names the key and is signed together with the hash of the key's token, so
- * nothing is stored, it outlives a restart, and it ends with the key: when that is revoked, expires, or is replaced.
+ * nothing is stored, it outlives a restart, and it ends with the key: when that is revoked, expires, or is replaced. Only the end
+ * by a logout is stored.
  */
 export class SessionService {
   readonly #deps: SessionDeps;
-  /** Sessions that a logout has ended: the times at which they would have expired, by their nonces, oldest first. */
-  readonly #ended = new Map<string, number>();
 
   constructor(deps: SessionDeps) {
     this.#deps = deps;
@@ -49,24 +48,19 @@ export class SessionService {
   /** Returns the holder of a session; undefined unless it is valid now. */
   identify(session: string): Caller | undefined {
     const parts = read(session);
-    if (parts === undefined || parts.expires <= this.#deps.clock.now() || this.#ended.has(parts.nonce))
-      return undefined;
+    const { clock, ended } = this.#deps;
+    if (parts === undefined || parts.expires <= clock.now() || ended.has(parts.nonce, parts.expires)) return undefined;
     const found = this.#deps.keys.identifyHolder(parts.key_id, (hash) =>
       sameText(parts.signature, this.#sign(parts, hash)),
     );
     return found !== undefined && "caller" in found ? found.caller : undefined;
   }
 
-  /** Ends a session. Ignores one that is not valid. */
-  end(session: string): void {
+  /** Ends a session at once, and settles when that is on the disk. Ignores one that is not valid. */
+  async end(session: string): Promise<void> {
     const parts = read(session);
     if (parts === undefined || this.identify(session) === undefined) return;
-    const now = this.#deps.clock.now();
-    for (const [nonce, expires] of this.#ended) {
-      if (expires > now && this.#ended.size < ENDED) break;
-      this.#ended.delete(nonce);
-    }
-    this.#ended.set(parts.nonce, parts.expires);
+    await this.#deps.ended.add(parts.nonce, parts.expires, this.#deps.clock.now());
   }
 
   #sign({ key_id, expires, nonce }: Omit<Parts, "signature">, hash: string): string {

@@ -53,7 +53,7 @@ export class Recorder implements AsyncDisposable {
   constructor(deps: RecorderDeps) {
     this.#deps = deps;
     this.#nextFlush = new Alarm(deps.clock, () => void this.#flushLater());
-    this.#nextPrune = new Alarm(deps.clock, () => (this.#pruning = this.#prune()));
+    this.#nextPrune = new Alarm(deps.clock, () => void (this.#pruning = this.#prune()));
   }
 
   /** Marks the invocations that an earlier server left running as lost, and begins to remove old records. */

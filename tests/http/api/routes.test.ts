@@ -128,7 +128,7 @@ describe("POST /v1/routes", () => {
     [{ path: "/x", function: "x" }, 'Unknown field "function": did you mean "function_id"?'],
     [
       { route: "/x", function_id: "x" },
-      'Unknown field "route": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "async", "version", "split" or "hosts"',
+      'Unknown field "route": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "async", "version", "split", "event" or "hosts"',
     ],
   ])("POST /v1/routes answers 400 to %j", async (body, message) => {
     expectError(await server.api("POST", "/v1/routes", body), { status: 400, reason: "invalid_request", message });
@@ -145,6 +145,7 @@ describe("the options of a route", () => {
       methods: ["GET", "PUT"],
       auth: "key",
       max_request_bytes: 10,
+      event: "raw",
       cors: {
         origins: ["https://a.example"],
         max_age_s: 0,
@@ -159,6 +160,7 @@ describe("the options of a route", () => {
       methods: ["GET", "PUT"],
       auth: "key",
       max_request_bytes: 10,
+      event: "raw",
       cors: {
         ...CORS,
         max_age_s: 0,
@@ -231,6 +233,7 @@ describe("the options of a route", () => {
       { rate_limit: { requests: 1, window_ms: 1_000, by: "key" } },
       'Invalid "rate_limit/by" "key": a public route checks no keys',
     ],
+    [{ event: "alb" }, 'Invalid "event": it must be "http" or "raw", but it is "alb"'],
     [{ max_request_bytes: -1 }, 'Invalid "max_request_bytes": it must be a whole number from 0 to 1073741824 or null'],
   ])("POST /v1/routes answers 400 to %j", async (options, message) => {
     const reply = await create(options);

@@ -65,7 +65,7 @@ describe("a body that is not a JSON object", () => {
     [
       "__proto__",
       '{"path": "/x", "function_id": "x", "__proto__": {"path": "/y"}}',
-      'Unknown field "__proto__": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "async", "version", "split" or "hosts"',
+      'Unknown field "__proto__": expected "path", "function_id", "methods", "auth", "cors", "rate_limit", "max_request_bytes", "async", "version", "split", "event" or "hosts"',
     ],
     [
       "an object that is not text",

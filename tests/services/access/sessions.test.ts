@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Caller } from "../../../lib/domain/keys.ts";
+import { EndedSessions } from "../../../lib/services/access/ended-sessions.ts";
 import { KeyService } from "../../../lib/services/access/keys.ts";
 import { SESSION_MS, SessionService } from "../../../lib/services/access/sessions.ts";
 import { hashToken } from "../../../lib/services/access/tokens.ts";
@@ -16,12 +17,24 @@ function setUp(serverKey = "the-key") {
   const serviceWith = (key: string) =>
     new KeyService({ store: store.keys, functions, clock, log, server_hash: hashToken(key) });
   const keys = serviceWith(serverKey);
-  const sessions = new SessionService({ keys, clock, secret: SECRET });
+  /** The sessions of a server that starts with what the one before has stored. */
+  const sessionsWith = (key: KeyService, secret = SECRET) =>
+    new SessionService({ keys: key, clock, ended: new EndedSessions(store.settings), secret });
+  const sessions = sessionsWith(keys);
   const open = (token: string): string => {
     const found = keys.identify(token);
     return "caller" in found ? sessions.open(found.caller, token) : expect.unreachable();
   };
-  return { clock, keys, sessions, open, serviceWith, [Symbol.dispose]: () => store[Symbol.dispose]() };
+  return {
+    clock,
+    store,
+    keys,
+    sessions,
+    open,
+    serviceWith,
+    sessionsWith,
+    [Symbol.dispose]: () => store[Symbol.dispose](),
+  };
 }
 
 test("a session is as good as its key, for 12 hours", async () => {
@@ -46,7 +59,7 @@ test("a session ends with its key: when that is revoked or expires, and when the
   const valid = (service: SessionService) => sessions.map((one) => service.identify(one) !== undefined);
   expect(valid(set.sessions)).toEqual([true, true, true]);
   // After a restart the same ones hold, but with another key of the server.
-  const later = (key: string) => new SessionService({ keys: set.serviceWith(key), clock: set.clock, secret: SECRET });
+  const later = (key: string) => set.sessionsWith(set.serviceWith(key));
   expect(valid(later("the-key"))).toEqual([true, true, true]);
   expect(valid(later("another"))).toEqual([true, true, false]);
   await set.keys.revoke(made.id);
@@ -55,12 +68,41 @@ test("a session ends with its key: when that is revoked or expires, and when the
   expect(valid(set.sessions)).toEqual([false, false, true]);
 });
 
-test("a session that was ended is over, and others of its key are not", () => {
+test("a session that was ended is over, also after a restart, and others of its key are not", async () => {
   using set = setUp();
   const [one, other] = [set.open("the-key"), set.open("the-key")];
-  set.sessions.end(one);
-  set.sessions.end("nonsense");
-  expect([set.sessions.identify(one), set.sessions.identify(other)?.key_id]).toEqual([undefined, "server"]);
+  await set.sessions.end(one);
+  await set.sessions.end("nonsense");
+  for (const sessions of [set.sessions, set.sessionsWith(set.keys)])
+    expect([sessions.identify(one), sessions.identify(other)?.key_id]).toEqual([undefined, "server"]);
+});
+
+test("a session is over from the call on that ends it, not from when that is on the disk", async () => {
+  using set = setUp();
+  const session = set.open("the-key");
+  const ended = set.sessions.end(session);
+  expect(set.sessions.identify(session)).toBeUndefined();
+  await ended;
+});
+
+test("of more ended sessions than are remembered none is valid again; those that have expired are forgotten", async () => {
+  using set = setUp();
+  const first = set.open("the-key");
+  await set.clock.advance(1);
+  const openLater = async () => (await set.clock.advance(1), set.open("the-key"));
+  const ended = [first];
+  for (let i = 0; i < 1_001; i++) ended.push(await openLater());
+  const open = await openLater();
+  for (const session of ended) await set.sessions.end(session);
+  for (const sessions of [set.sessions, set.sessionsWith(set.keys)]) {
+    expect(ended.filter((session) => sessions.identify(session) !== undefined)).toEqual([]);
+    expect(sessions.identify(open)?.key_id).toBe("server");
+  }
+  expect(set.store.settings.endedLogins()?.length).toBeLessThan(50_000);
+  await set.clock.advance(SESSION_MS - 2);
+  const last = set.open("the-key");
+  await set.sessions.end(last);
+  expect(set.store.settings.endedLogins()?.length).toBeLessThan(200);
 });
 
 test("a session cannot be changed, forged or moved to another key or server", async () => {
@@ -78,6 +120,6 @@ test("a session cannot be changed, forged or moved to another key or server", as
     ["", "", "", ""],
   ].map((parts) => parts.join("."));
   expect([...forged, "", "x".repeat(10_000)].filter((one) => set.sessions.identify(one) !== undefined)).toEqual([]);
-  const elsewhere = new SessionService({ keys: set.keys, clock: set.clock, secret: new Uint8Array(32) });
+  const elsewhere = set.sessionsWith(set.keys, new Uint8Array(32));
   expect(elsewhere.identify(session)).toBeUndefined();
 });

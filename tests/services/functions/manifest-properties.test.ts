@@ -80,6 +80,7 @@ const someOptions: fc.Arbitrary<RouteOptions> = fc
       max_request_bytes: nullable(fc.integer({ min: 0, max: 1_000_000 })),
       async: fc.boolean(),
       version: fc.constantFrom(null, 1),
+      event: fc.constantFrom("http", "raw"),
       split: nullable(
         fc.record({
           version: fc.constant(2),

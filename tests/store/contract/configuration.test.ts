@@ -309,6 +309,10 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     await store.settings.setApiKeyHash("hash");
     await store.settings.setSecretKeyFingerprint("print");
     expect([store.settings.apiKeyHash(), store.settings.secretKeyFingerprint()]).toEqual(["hash", "print"]);
+    expect(store.settings.endedLogins()).toBeNull();
+    await store.settings.setEndedLogins("one");
+    await store.settings.setEndedLogins("one, two");
+    expect(store.settings.endedLogins()).toBe("one, two");
     const made = await Promise.allSettled(
       ["one", "two"].map((value) => store.settings.replaceCallbackSecrets(null, value)),
     );

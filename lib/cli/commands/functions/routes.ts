@@ -1,4 +1,4 @@
-import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { routeName, routeUrl } from "../../../domain/routes/route-name.ts";
 import type { Route } from "../../../domain/routes/routes.ts";
 import type { ApiClient } from "../../api/api-client.ts";
@@ -46,7 +46,12 @@ function defineCreate(command: CommandUnknownOpts, { client, out }: Tools): void
     .option("--methods <METHOD,...>", "The methods that call the function.", list)
     .option("--require-key", "Require an API key with the scope invoke.")
     .option("--pin <version>", "The version of the function that is called, in place of the current one.", count)
-    .action(async (path, name, { methods, requireKey, pin }) => {
+    .addOption(
+      new Option("--event <form>", "The event of a function of the contract lambda: the request, or its body.").choices(
+        ["http", "raw"] as const,
+      ),
+    )
+    .action(async (path, name, { methods, requireKey, pin, event }) => {
       const server = client();
       const body = {
         path,
@@ -54,6 +59,7 @@ function defineCreate(command: CommandUnknownOpts, { client, out }: Tools): void
         methods: methods?.map((method) => method.toUpperCase()),
         auth: requireKey === true ? "key" : undefined,
         version: pin,
+        event,
       };
       const route = await about(server, "function", name, () =>
         server.data<Route>({ method: "POST", path: "/v1/routes", body }),

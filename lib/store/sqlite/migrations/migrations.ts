@@ -26,8 +26,9 @@ import stats from "./0025-stats.sql" with { type: "text" };
 import traces from "./0026-traces.sql" with { type: "text" };
 import lists from "./0027-lists.sql" with { type: "text" };
 import followers from "./0028-followers.sql" with { type: "text" };
+import events from "./0029-events.sql" with { type: "text" };
 import keys from "./0001-0010/0007-keys.sql" with { type: "text" };
-import asOf28 from "./as-of-0028.sql" with { type: "text" };
+import asOf29 from "./as-of-0029.sql" with { type: "text" };
 import { inTransaction } from "../database/group-commit.ts";
 
 /** In order; the number of a migration is its place, from 1, and the `user_version` that it leaves behind. */
@@ -60,13 +61,14 @@ export const MIGRATIONS: readonly string[] = [
   traces,
   lists,
   followers,
+  events,
 ];
 
 /** "SLIP": distinguishes our databases from those of other programs that number their schemas. */
 export const APPLICATION_ID = 0x534c4950;
 
 /** The state that all migrations make of an empty database: to make it at once takes a tenth of the time. */
-const STATE = { version: 28, sql: asOf28 };
+const STATE = { version: 29, sql: asOf29 };
 
 /** Makes an empty database what all migrations would make of it. */
 export function create(sqlite: Sqlite): void {

@@ -316,7 +316,7 @@ function routeRow({ function: { id }, ...route }: Route): RouteRow {
 }
 
 function routeOf(row: RouteRow, fn: Function): Route {
-  const { id, auth, max_request_bytes, version } = row;
+  const { id, auth, max_request_bytes, version, event } = row;
   const hosts: Route["hosts"] = fromJson(row.hosts);
   return deepFreeze({
     id,
@@ -327,6 +327,7 @@ function routeOf(row: RouteRow, fn: Function): Route {
     max_request_bytes,
     async: row.async === 1,
     version,
+    event,
     methods: fromJson(row.methods),
     cors: fromNullableJson(row.cors),
     rate_limit: fromNullableJson(row.rate_limit),

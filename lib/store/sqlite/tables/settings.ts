@@ -5,7 +5,7 @@ import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Database, Statement } from "../database/database.ts";
 
 /** The names of the settings. */
-type Key = "owner_id" | "api_key_hash" | "secret_key_fingerprint" | "callback_secrets";
+type Key = "owner_id" | "api_key_hash" | "secret_key_fingerprint" | "callback_secrets" | "ended_logins";
 
 /** The server's own settings, the only place of their SQL. */
 export class SettingTable implements SettingStore {
@@ -54,6 +54,14 @@ export class SettingTable implements SettingStore {
       if (this.callbackSecrets() !== before) throw new StaleError();
       this.#write("callback_secrets", after);
     });
+  }
+
+  endedLogins(): string | null {
+    return this.#read("ended_logins") ?? null;
+  }
+
+  async setEndedLogins(ended: string): Promise<void> {
+    await this.#writer.write(() => this.#write("ended_logins", ended));
   }
 
   #read(key: Key): string | undefined {

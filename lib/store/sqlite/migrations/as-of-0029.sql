@@ -1,4 +1,4 @@
--- What migrations 1 to 27 make of an empty database, as SQLite itself has written it down.
+-- What migrations 1 to 29 make of an empty database, as SQLite itself has written it down.
 
 CREATE TABLE settings (
   key text primary key not null,
@@ -26,7 +26,7 @@ CREATE TABLE routes (
   path text unique not null,
   function_id text not null references functions (id),
   created_at text not null
-, methods text not null default '["POST"]', auth text not null default 'public', cors text, rate_limit text, max_request_bytes integer, version integer, split text, async integer not null default 0, hosts text not null default '[]') strict;
+, methods text not null default '["POST"]', auth text not null default 'public', cors text, rate_limit text, max_request_bytes integer, version integer, split text, async integer not null default 0, hosts text not null default '[]', event text not null default 'http') strict;
 
 CREATE INDEX routes_by_function on routes (function_id);
 
