@@ -1,3 +1,4 @@
+import type { Clock } from "../clock.ts";
 import { onAbort } from "../domain/concurrency.ts";
 import { AppError } from "../domain/errors.ts";
 import type { Function } from "../domain/functions/functions.ts";
@@ -20,6 +21,10 @@ interface Line {
   /** In order of arrival. A Set, so that a caller that gives up leaves in constant time. */
   readonly waiting: Set<LetIn>;
   readonly pace: Pace;
+  /** The time since which it has waited for a place, if it does. */
+  waitsSince: number;
+  /** The time at which it last began to give its only place back to others. */
+  yieldedAt: number;
 }
 
 /** The settings of a function that say how many of its calls run at once. */
@@ -43,6 +48,11 @@ export interface Coming {
 
 /** The calls that wait for one function may take this many times the room that they leave to others: 9 leaves a tenth. */
 const CROWD = 9;
+/** The time after which a function that waits for a place gets one of those that calls share, in milliseconds. */
+const PATIENCE_MS = 5_000;
+/** The most that a function takes no calls for that, and how often it does so, in milliseconds. */
+const YIELD_MS = 5_000;
+const YIELD_AGAIN_MS = 60_000;
 
 /**
  * Limits how many calls run at once, of all functions and of each (`max_concurrency`), and how many may wait. Calls of one
@@ -51,22 +61,25 @@ const CROWD = 9;
  * bottleneck, with `too_many_requests` if the function is.
  *
  * Calls that can share an instance (`concurrency`) take one place together. A function that has several gives them back while
- * others wait; its last one it keeps as long as it has calls, as one of them may be a stream of hours, during which a place that
- * takes no more calls would be of use to nobody. If as many functions as there are places do so, the others wait.
+ * others wait; its last one it keeps while it has calls. If another function has waited for 5 s, one that keeps its last place takes no
+ * more calls until it is free. But not for more than 5 s in a minute: one of its calls may be a stream of hours, during which a place
+ * that takes no more calls would be of use to nobody.
  */
 export class Admission {
   readonly #limits: AdmissionLimits;
-  readonly #monotonic: () => number;
+  readonly #clock: Pick<Clock, "monotonic" | "after">;
   readonly #lines = new Map<string, Line>();
   /** Lines with a call that could run if there were a place, the next one first. */
   readonly #turns = new Set<Line>();
   readonly #pace: Pace;
   #running = 0;
   #waiting = 0;
+  /** The line that takes no calls until its place is free, or until this time. */
+  #yielding: { readonly line: Line; readonly until: number } | undefined;
 
-  constructor(limits: AdmissionLimits, monotonic: () => number) {
+  constructor(limits: AdmissionLimits, clock: Pick<Clock, "monotonic" | "after">) {
     this.#limits = limits;
-    this.#monotonic = monotonic;
+    this.#clock = clock;
     this.#pace = new Pace();
   }
 
@@ -144,7 +157,21 @@ export class Admission {
   #fits(line: Line): boolean {
     if (this.#running < this.#limits.max_running) return true;
     if (line.running >= line.places * line.sharing) return false;
-    return line.places === 1 || this.#turns.size <= (this.#turns.has(line) ? 1 : 0);
+    return line.places === 1 ? !this.#yields(line) : this.#turns.size <= (this.#turns.has(line) ? 1 : 0);
+  }
+
+  /** Returns whether a line that has one place is to give it back, as another one has waited for long. One does so at a time. */
+  #yields(line: Line): boolean {
+    const now = this.#clock.monotonic();
+    // The first has waited longest.
+    const [first] = this.#turns;
+    if (first === undefined || first === line || now - first.waitsSince < PATIENCE_MS) return false;
+    if (this.#yielding !== undefined && now < this.#yielding.until) return this.#yielding.line === line;
+    if (now - line.yieldedAt < YIELD_AGAIN_MS) return false;
+    line.yieldedAt = now;
+    this.#yielding = { line, until: now + YIELD_MS };
+    this.#clock.after(YIELD_MS, () => this.#admit(line));
+    return true;
   }
 
   /** Counts a call of a line that begins (1) or ends (-1). */
@@ -162,7 +189,7 @@ export class Admission {
       if (given) return;
       given = true;
       this.#count(line, -1);
-      const now = this.#monotonic();
+      const now = this.#clock.monotonic();
       this.#pace.freed(now);
       line.pace.freed(now);
       this.#admit(line);
@@ -197,15 +224,28 @@ export class Admission {
 
   /** Gives a line a turn if it can use one. A line that already has one keeps its position. */
   #queueUp(line: Line): void {
-    if (line.waiting.size > 0 && line.running < line.max) this.#turns.add(line);
-    else this.#turns.delete(line);
+    if (line.waiting.size === 0 || line.running >= line.max) this.#turns.delete(line);
+    else if (!this.#turns.has(line)) {
+      line.waitsSince = this.#clock.monotonic();
+      this.#turns.add(line);
+    }
   }
 
   #lineOf({ id, max_concurrency, concurrency }: AdmittedFunction): Line {
     const max = max_concurrency === 0 ? Infinity : max_concurrency;
     const known = this.#lines.get(id);
     if (known !== undefined) return Object.assign(known, { max, sharing: concurrency });
-    const line: Line = { id, max, sharing: concurrency, running: 0, places: 0, waiting: new Set(), pace: new Pace() };
+    const line: Line = {
+      id,
+      max,
+      sharing: concurrency,
+      running: 0,
+      places: 0,
+      waiting: new Set(),
+      pace: new Pace(),
+      waitsSince: 0,
+      yieldedAt: -Infinity,
+    };
     this.#lines.set(id, line);
     return line;
   }

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Admission, type AdmissionLimits, type Place } from "../../lib/runner/admission.ts";
 import { FakeClock, settled } from "../support/fake-clock.ts";
@@ -16,7 +16,7 @@ class Door {
 
   constructor(limits: Partial<AdmissionLimits> = {}) {
     const all = { max_running: 2, queue: 100, function_queue: 10, ...limits };
-    this.admission = new Admission(all, () => this.clock.monotonic());
+    this.admission = new Admission(all, this.clock);
   }
 
   /** A call of a function; its name begins with the function's. */
@@ -41,6 +41,11 @@ class Door {
   /** Ends the call that has run longest, until none runs. */
   async endAll(): Promise<void> {
     for (let name = this.#oldest(); name !== undefined; name = this.#oldest()) await this.end(name);
+  }
+
+  /** Returns the call that has run longest, of one function. */
+  oldest(id: string): string {
+    return this.#places.keys().find((name) => name.startsWith(id)) ?? "";
   }
 
   #oldest(): string | undefined {
@@ -197,7 +202,7 @@ test("Admission accepts 10,000 calls at once and lets them through in as many st
   let steps = 0;
   // Every step of every decision asks for this limit.
   const limits = Object.defineProperty(most, "max_running", { get: () => (steps++, 8) });
-  const admission = new Admission(limits, () => 0);
+  const admission = new Admission(limits, new FakeClock());
   const calls = Array.from({ length: 10_000 }, (_, index) =>
     // A thousand functions, half of which may run one call at a time.
     admission.enter({ id: `f${index % 1_000}`, max_concurrency: index % 2, concurrency: 1 }, never),
@@ -224,7 +229,7 @@ test("Admission keeps its limits and the order, and loses no call, for any seque
   const sharing = fc.array(fc.constantFrom(1, 1, 2, 3), { minLength: 4, maxLength: 4 });
   await fc.assert(
     fc.asyncProperty(limits, maxima, sharing, fc.array(step, { maxLength: 80 }), async (most, max, share, steps) => {
-      const admission = new Admission(most, () => 0);
+      const admission = new Admission(most, new FakeClock());
       const running: { id: string; place: Place }[] = [];
       const waiting: { id: string; order: number; caller: AbortController }[] = [];
       let order = 0;
@@ -298,6 +303,83 @@ test("Admission takes a shared place back from a function that has several while
   expect(door.entered).toEqual(["a1", "a2", "a3", "b1"]);
   await door.end("a2");
   expect(door.entered.at(-1)).toBe("a4");
+});
+
+describe("Admission of a function whose calls share its only place and never stop", () => {
+  const SHARED = { concurrency: 4 };
+  let door: Door;
+  let count: number;
+
+  /** Has another call of a begin before the oldest ends, so that its place is never free. */
+  async function goesOn(): Promise<void> {
+    void door.call(`a${++count}`, SHARED);
+    await settled();
+    await door.end(door.oldest("a"));
+  }
+
+  beforeEach(async () => {
+    door = new Door({ max_running: 1 });
+    count = 1;
+    await door.call("a1", SHARED);
+  });
+
+  test("lets another one in that has waited for 5 s, and goes on behind it", async () => {
+    await door.calls("b1");
+    for (let second = 0; second < 4; second++) {
+      await goesOn();
+      await door.clock.advance(1_000);
+    }
+    expect(door.entered).not.toContain("b1");
+    await door.clock.advance(1_000);
+    await goesOn();
+    expect(door.entered.at(-1)).toBe("b1");
+    await door.calls("b2");
+    await door.end("b1");
+    expect([door.entered.at(-1), door.admission.waiting]).toEqual([`a${count}`, 1]);
+  });
+
+  test("takes calls again after 5 s if one of them keeps the place, for a minute", async () => {
+    await door.calls("b1");
+    await door.clock.advance(5_000);
+    void door.call("a2", SHARED);
+    await settled();
+    expect(door.entered).toEqual(["a1"]);
+    await door.clock.advance(5_000);
+    expect(door.entered).toEqual(["a1", "a2"]);
+    await door.call("a3", SHARED);
+    await door.clock.advance(55_000);
+    void door.call("a4", SHARED);
+    await settled();
+    expect(door.entered).not.toContain("a4");
+    for (const name of ["a1", "a2", "a3"]) await door.end(name);
+    expect(door.entered.at(-1)).toBe("b1");
+  });
+
+  test("takes calls again at once if the other one no longer waits", async () => {
+    const caller = new AbortController();
+    const away = door.call("b1", { signal: caller.signal });
+    await door.clock.advance(5_000);
+    void door.call("a2", SHARED);
+    await settled();
+    expect(door.entered).toEqual(["a1"]);
+    caller.abort(new Error("gone"));
+    await failureOf(away);
+    expect(door.entered).toEqual(["a1", "a2"]);
+  });
+
+  test("has one of several such functions give its place back", async () => {
+    door = new Door({ max_running: 2 });
+    await door.call("a1", SHARED);
+    await door.call("c1", SHARED);
+    await door.calls("b1");
+    await door.clock.advance(5_000);
+    void door.call("a2", SHARED);
+    void door.call("c2", SHARED);
+    await settled();
+    expect(door.entered).toEqual(["a1", "c1", "c2"]);
+    await door.end("a1");
+    expect(door.entered.at(-1)).toBe("b1");
+  });
 });
 
 describe("Admission.hasRoomBehind", () => {

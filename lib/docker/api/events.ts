@@ -13,8 +13,10 @@ import { type ContainerEnd, ContainerEnds } from "./container-ends.ts";
 const RETRY_MS = 500;
 /** The time after which an engine that does not answer a ping counts as dead, in milliseconds. */
 const PING_MS = 2_000;
-/** The same for each request of an attempt to connect: one that hangs must not use up the time to recover. */
+/** The same for an attempt to connect. It goes on beside the next one, as a busy machine may only be slow. */
 const CONNECT_MS = 1_000;
+/** The time after which an attempt to connect is given up. At a start, calls wait so long for an engine that takes connections. */
+const PATIENCE_MS = 5_000;
 /** The interval of pings, in milliseconds: an engine that hangs keeps its streams open. */
 const HEARTBEAT_MS = 5_000;
 const EVENT_LINE_BYTES = 1024 * 1024;
@@ -67,6 +69,7 @@ export class EngineEvents implements AsyncDisposable {
   readonly #ends: ContainerEnds;
   #settled = Promise.withResolvers<void>();
   #loop: Promise<void> | undefined;
+  #hasConnected = false;
 
   constructor(deps: EngineEventsDeps) {
     this.#deps = deps;
@@ -138,8 +141,39 @@ export class EngineEvents implements AsyncDisposable {
     return connectedAt;
   }
 
+  /**
+   * Returns the stream of the first attempt that succeeds. One that fails is the end; beside one that is silent another begins every
+   * second, as the engine may have lost the first. An engine that is silent counts as dead meanwhile. Calls hear of that at once,
+   * but not at a start, when a busy machine makes both sides slow.
+   */
   async #connect(signal: AbortSignal): Promise<IncomingMessage> {
-    await this.#deps.connection.negotiate(CONNECT_MS);
+    const first = Promise.withResolvers<IncomingMessage>();
+    let isOver = false;
+    const attempt = () =>
+      void this.#attempt(signal).then((stream) => (isOver ? stream.destroy() : first.resolve(stream)), first.reject);
+    const stopListening = onAbort(signal, () => first.reject(signal.reason));
+    let cancel: () => void = () => undefined;
+    const late = () => {
+      this.#setProblem(new Error(`it did not answer within ${CONNECT_MS} ms. Start it, or point DOCKER_HOST at it`));
+      if (this.#hasConnected) this.#settled.resolve();
+      begin();
+    };
+    const begin = () => {
+      attempt();
+      cancel = this.#deps.clock.after(CONNECT_MS, late);
+    };
+    begin();
+    try {
+      return await first.promise;
+    } finally {
+      isOver = true;
+      cancel();
+      stopListening();
+    }
+  }
+
+  async #attempt(signal: AbortSignal): Promise<IncomingMessage> {
+    await this.#deps.connection.negotiate(PATIENCE_MS);
     return this.#deps.connection.stream({
       operation: "events",
       method: "GET",
@@ -151,7 +185,7 @@ export class EngineEvents implements AsyncDisposable {
           event: [...EVENTS.keys()],
         }),
       },
-      timeout_ms: CONNECT_MS,
+      timeout_ms: PATIENCE_MS,
       signal,
     });
   }
@@ -161,6 +195,7 @@ export class EngineEvents implements AsyncDisposable {
     const stopHeartbeat = this.#heartbeat((error) => stream.destroy(error));
     try {
       this.problem = undefined;
+      this.#hasConnected = true;
       this.#settled.resolve();
       this.#deps.log.info("engine connected");
       // Not awaited: events must be read during the sweep, which may wait for some of them.

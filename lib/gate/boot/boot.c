@@ -21,7 +21,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FLAG_FREEZE = 1, FLAG_SERVE = 2, BOOT_SIZE = 14, CLOSE_BOTH = 2 };
+enum { FLAG_FREEZE = 1, FLAG_SERVE = 2, BOOT_SIZE = 14 };
+/* The server's endings of a stream in CLOSE: with its connection, or without. */
+enum { CLOSE_BOTH = 2, CLOSE_STREAM = 4 };
 /* The listeners that are looked at, and those that FAILED tells of. */
 enum { LISTENERS_MOST = 1024, TOLD_MOST = 64, LISTENER_SIZE = 18 };
 /* Probes come 1, 2, 4, 8 ms after the start, then every 10 ms. */
@@ -150,6 +152,7 @@ static bool wants_freeze(void) { return freezes && !is_frozen() && state == SERV
 /* Freezes an instance that has nothing to do. */
 static void freeze(void) {
   if (!wants_freeze() || !has_settled() || !(serves || has_been_calm())) return;
+  drop_spares();
   stop_processes();
 }
 
@@ -162,6 +165,7 @@ static void notice_end(void) {
 
 static void terminate(void) {
   state = ENDING;
+  drop_spares();
   terminate_function();
   wake_all();
   set_alarm(kill_after_ms * 1000ULL);
@@ -172,6 +176,7 @@ void advance_boot(void) {
   if (phase() != RUNNING && phase() != DRAINING) return;
   if (phase() == RUNNING && state == BOOTING && probe_at_us <= now_us()) probe();
   send_stream_frames();
+  drop_old_spares();
   wake_masters();
   notice_end();
   if (phase() == RUNNING && state == SETTLING && has_settled()) terminate();
@@ -180,14 +185,20 @@ void advance_boot(void) {
   freeze();
 }
 
-/* Returns the milliseconds until something is to be done that no event announces, or -1. */
-int boot_recheck_ms(void) {
+/* Returns the milliseconds until the life of the instance is to be looked at, or -1. */
+static int life_recheck_ms(void) {
   if (phase() == DRAINING) return quiet_ms() > 0 ? quiet_ms() : -1;
   if (phase() == RUNNING && waking_ms() > 0) return waking_ms();
   if (phase() == RUNNING && (state == SETTLING || wants_freeze())) return (int)(next_look_us() / 1000) + 1;
   if (phase() != RUNNING || state != BOOTING) return -1;
   const uint64_t now = now_us();
   return probe_at_us <= now ? 0 : (int)((probe_at_us - now + 999) / 1000);
+}
+
+/* Returns the milliseconds until something is to be done that no event announces, or -1. */
+int boot_recheck_ms(void) {
+  const int life = life_recheck_ms(), spares = spares_ms();
+  return life < 0 || (spares >= 0 && spares < life) ? spares : life;
 }
 
 /* Reads the output that is there: what a call has printed comes before the end of its stream. */
@@ -220,9 +231,9 @@ static bool take_call(uint8_t begins) {
   return true;
 }
 
-static bool take_close(uint32_t number) {
+static bool take_close(uint32_t number, bool keep) {
   if (phase() == RUNNING) collect_logs();
-  close_stream(number);
+  close_stream(number, keep && state == SERVING);
   return true;
 }
 
@@ -253,7 +264,8 @@ bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length) 
     case APP_CREDIT:
       return length == 8 && take_stream_credit(number, get32(payload + 4));
     case APP_CLOSE:
-      return length == 9 && payload[4] == CLOSE_BOTH && take_close(number);
+      if (length != 9 || (payload[4] != CLOSE_BOTH && (payload[4] != CLOSE_STREAM || serves))) return false;
+      return take_close(number, payload[4] == CLOSE_STREAM);
     case FINISH:
       return length == 4 && take_finish(number);
     default:

@@ -7,6 +7,7 @@
  *     freeze.c     stops its processes, and lets them go on
  *     listeners.c  which ports listen, and at which address
  *     dial.c       connections to them
+ *     spares.c     those that wait a moment for another stream
  *     serve.c      connections from the app, where that is the one who asks for calls
  *     streams.c    relays bytes between connections and frames, within the credit of either side
  *
@@ -71,6 +72,16 @@ const struct listener *best_listener(const struct listener *found, int count, ui
 int dial(const struct listener *listener);
 bool answers(uint16_t port, struct listener *found);
 
+/* ---- spares.c ---- */
+
+/* The time for which a connection is spare. */
+#define SPARE_US (100 * 1000ULL)
+void add_spare(int fd);
+int take_spare(void);
+void drop_spares(void);
+void drop_old_spares(void);
+int spares_ms(void);
+
 /* ---- serve.c ---- */
 
 bool listen_for_app(uint16_t port);
@@ -86,7 +97,7 @@ bool open_stream(uint32_t number);
 bool adopt_stream(uint32_t number, int fd);
 bool take_stream_data(uint32_t number, const uint8_t *bytes, uint32_t length);
 bool take_stream_credit(uint32_t number, uint32_t more);
-bool close_stream(uint32_t number);
+bool close_stream(uint32_t number, bool keep);
 void send_stream_frames(void);
 int poll_streams(struct pollfd *fds);
 void relay_streams(const struct pollfd *fds, int count);

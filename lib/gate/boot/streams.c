@@ -35,6 +35,7 @@ static struct stream {
   uint32_t room;     /* bytes that the server may send */
   uint32_t returned; /* bytes that the app has taken since the last CREDIT */
   bool used;         /* the app may have got a byte, or has sent one, or has ended its side */
+  uint64_t new_us;   /* when it was connected, if the app has said nothing yet; 0 of a connection that was spare */
   bool ended;        /* the app has ended its side */
   int write_error;   /* the app takes no more */
   uint8_t *waiting;  /* a ring of WINDOW_TO_APP bytes, while there are some that the connection has not taken */
@@ -112,6 +113,9 @@ bool open_stream(uint32_t number) {
   struct stream *stream = begin_stream(number, -1);
   if (stream == NULL) return false;
   errno = ECONNREFUSED;
+  stream->fd = phase() == RUNNING ? take_spare() : -1;
+  if (stream->fd >= 0) return true;
+  stream->new_us = now_us();
   stream->fd = phase() == RUNNING ? dial(&target) : -1;
   if (stream->fd < 0) finish_stream(stream, errno);
   return true;
@@ -185,11 +189,27 @@ bool take_stream_credit(uint32_t number, uint32_t more) {
   return true;
 }
 
-/* Takes CLOSE. Returns whether there was such a stream. */
-bool close_stream(uint32_t number) {
+/* Returns whether a connection that was made for another stream is still waiting for the app's first byte: an app that serves
+ * one connection after the other does not come to it while it has another one. */
+static bool newcomer_waits(void) {
+  const uint64_t now = now_us();
+  for (const struct stream *stream = streams; stream < streams + STREAMS_MOST; stream++)
+    if (stream->live && stream->new_us != 0 && now - stream->new_us > SPARE_US) return true;
+  return false;
+}
+
+/* Takes CLOSE; with `keep`, another stream may have the connection. Returns whether there was such a stream. */
+bool close_stream(uint32_t number, bool keep) {
   struct stream *stream = find(number);
   if (stream == NULL) return false;
   stream->used = true;
+  const bool is_good = phase() == RUNNING && !stream->ended && stream->write_error == 0 && stream->waiting_used == 0;
+  if (keep && newcomer_waits()) {
+    drop_spares();
+  } else if (keep && is_good) {
+    add_spare(stream->fd);
+    stream->fd = -1;
+  }
   finish_stream(stream, 0);
   return true;
 }
@@ -223,6 +243,7 @@ static bool read_stream(struct stream *stream) {
     commit_frame(STREAM_DATA, NUMBER + (size_t)n);
     stream->credit -= (uint32_t)n;
     stream->used = true;
+    stream->new_us = 0;
     return true;
   }
   /* A failed write has taken the reset away from us. EPIPE says that the app had ended its side before. */
@@ -272,7 +293,10 @@ void relay_streams(const struct pollfd *fds, int count) {
 }
 
 /* Takes the end of the app: what it has left behind is still to be read. */
-void begin_drain(void) { last_heard_us = now_us(); }
+void begin_drain(void) {
+  last_heard_us = now_us();
+  drop_spares();
+}
 
 /* Returns whether all that a dead app has sent is on its way. */
 bool streams_are_drained(void) {

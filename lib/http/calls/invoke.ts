@@ -2,6 +2,7 @@ import type { Server } from "bun";
 import { t } from "elysia";
 import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
+import { rawEvent } from "../../domain/lambda/raw-event.ts";
 import { publicError } from "../../domain/calls/public-message.ts";
 import type { FunctionResponse } from "../../domain/calls/http-message.ts";
 import { idempotentRequest } from "../../domain/calls/idempotency.ts";
@@ -112,6 +113,8 @@ export async function call(calls: Calls, request: Request, called: Called): Prom
   try {
     const body = await readBody(request, request_bytes);
     bodyMemory.shrink(room, body.length);
+    // Before the call is queued, or takes an instance.
+    if (called.target.function.contract === "lambda") rawEvent(body);
     const answer = await answerTo(calls, request, called, body);
     // A long one is still being read if the answer has begun before that.
     isHeld = body.length > WHOLE_BYTES && called.target.function.contract === "stdio";
@@ -131,7 +134,8 @@ const WHOLE_BYTES = 64 * 1024;
  */
 function isStreamed(request: Request, { target, submission }: Called): boolean {
   const { contract, buffer_request, output } = target.function;
-  if (contract === "files" || buffer_request || request.headers.has("idempotency-key")) return false;
+  if (contract === "files" || contract === "lambda" || buffer_request || request.headers.has("idempotency-key"))
+    return false;
   const announced = request.headers.get("content-length");
   if (announced === null && output === "cgi") return false;
   const isLong = announced === null ? request.body !== null : Number(announced) > WHOLE_BYTES;

@@ -26,7 +26,7 @@ interface Upload {
   cancel(): Promise<void>;
 }
 
-/** One request and its answer, over a connection of their own. */
+/** One request and its answer, over a stream of their own. */
 export class HttpDialogue implements StreamReader, Dialogue {
   readonly #listener: AnswerListener;
   readonly #stream: InstanceStream;
@@ -36,6 +36,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
   readonly #wholeBody: boolean;
   readonly #isHead: boolean;
   readonly #ownOrigin: boolean;
+  readonly #keepAlive: boolean;
   #upload: Upload | undefined;
   #room: (() => void) | undefined;
   #answer: StreamAnswer | undefined;
@@ -49,7 +50,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
   #received = 0;
 
   constructor(
-    { head, coding, own_origin = false }: HttpRequest,
+    { head, coding, own_origin = false, keep_alive = false }: HttpRequest,
     body: MessageBody,
     open: OpenStream,
     listener: AnswerListener,
@@ -61,6 +62,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
     this.#wholeBody = body instanceof Uint8Array;
     this.#isHead = head.method === "HEAD";
     this.#ownOrigin = own_origin;
+    this.#keepAlive = keep_alive;
     this.#reader = new ResponseReader({ method: head.method, upgrade: coding === "raw" });
     const first = encodeRequestHead(head);
     this.#stream = open(this);
@@ -179,7 +181,7 @@ export class HttpDialogue implements StreamReader, Dialogue {
 
   #close(): void {
     this.#over = true;
-    this.#stream.close();
+    this.#stream.close(this.#keepAlive && this.#reader.leavesConnection);
     this.#room?.();
     // The rest of the request is not needed: its sender is told by the answer.
     void this.#upload?.cancel().catch(() => undefined);

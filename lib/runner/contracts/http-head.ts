@@ -12,6 +12,8 @@ export interface HttpRequest {
   readonly coding: BodyCoding;
   /** True if the function has a host of its own, so that its answers may speak for the whole origin. */
   readonly own_origin?: boolean;
+  /** True if the connection may serve another request behind this one. */
+  readonly keep_alive?: boolean;
 }
 
 /** Headers that the server writes itself, or that it has obeyed already. */
@@ -29,14 +31,17 @@ const UPGRADE = [
   ["Connection", "Upgrade"],
   ["Upgrade", "websocket"],
 ] as const;
+/** The schemes of credentials that a server may take for those of a whole connection (RFC 4559, 6). */
+const NAMES_CONNECTION = /^(?:negotiate|ntlm)\b/i;
 /** The methods whose requests have a length even if their body is empty (RFC 9110, 8.6). */
 const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
 
 /**
  * Returns the head of a request: the caller's own headers, `Host` among them, and what a server behind a proxy is told. The
- * connection is for this call alone.
+ * connection is for this call alone, unless callers share the instance (`shared`) and there is no body: a server that does not read
+ * a body would take it for the next caller's request.
  */
-export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
+export function httpRequest(id: string, request: FunctionRequest, shared = false): HttpRequest {
   const { method, headers, body, via } = request;
   const { target, prefix } = forwardedTarget(request);
   const host = headers["host"] ?? "localhost";
@@ -45,6 +50,8 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
   // What follows a handshake is no body.
   const length = upgrade ? undefined : bodyLength(request);
   const coding = length === undefined ? "none" : length === null ? "chunked" : "length";
+  const isEmpty = body instanceof Uint8Array && body.length === 0;
+  const keep_alive = shared && !upgrade && isEmpty && !NAMES_CONNECTION.test(headers["authorization"] ?? "");
   const proto = via?.encrypted === true ? "https" : "http";
   const client = via?.client_address ?? null;
   return {
@@ -63,11 +70,12 @@ export function httpRequest(id: string, request: FunctionRequest): HttpRequest {
         ...(prefix === "" ? [] : [["X-Forwarded-Prefix", prefix] as const]),
         ["X-Request-Id", id],
         ...(headers["traceparent"] === undefined ? [["traceparent", newTrace(id)] as const] : []),
-        ...(upgrade ? UPGRADE : CLOSE),
+        ...(upgrade ? UPGRADE : keep_alive ? [] : CLOSE),
       ],
     },
     own_origin: via?.host !== undefined,
-    coding: upgrade ? "raw" : body instanceof Uint8Array && body.length === 0 ? "none" : coding,
+    keep_alive,
+    coding: upgrade ? "raw" : isEmpty ? "none" : coding,
   };
 }
 

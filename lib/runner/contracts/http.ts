@@ -14,8 +14,8 @@ import { readyByPath } from "./ready-path.ts";
 const WATCHDOG_SLACK_MS = 5_000;
 
 /**
- * The contract `http`: the function is a server, which listens before it is called. A call is a request over a connection of its
- * own, and its answer is passed on as it comes.
+ * The contract `http`: the function is a server, which listens before it is called. A call is a request over a connection that no
+ * other call has at the same time, and its answer is passed on as it comes.
  */
 export const HTTP = {
   /** Returns how an instance of a function boots. Secrets and variables are handed over here, not with a call. */
@@ -43,17 +43,22 @@ export const HTTP = {
   },
 
   /** Turns a call into its exchange. Returns a promise only if the body of the request must arrive first. */
-  exchange({ id, function: fn, request }: ContractCall, now: () => number): StreamExchange | Promise<StreamExchange> {
+  exchange(call: ContractCall, now: () => number): StreamExchange | Promise<StreamExchange> {
+    const { function: fn, request } = call;
     const { body, headers } = request;
     if (!(body instanceof Uint8Array) && fn.buffer_request && headers["content-length"] === undefined) {
-      return bytesOf(body).then((bytes) => exchangeOf(id, { ...request, body: bytes }, now));
+      return bytesOf(body).then((bytes) => exchangeOf(call, { ...request, body: bytes }, now));
     }
-    return exchangeOf(id, request, now);
+    return exchangeOf(call, request, now);
   },
 };
 
-function exchangeOf(id: string, request: ContractCall["request"], now: () => number): StreamExchange {
-  const asked = httpRequest(id, request);
+function exchangeOf(
+  { id, function: fn }: ContractCall,
+  request: ContractCall["request"],
+  now: () => number,
+): StreamExchange {
+  const asked = httpRequest(id, request, fn.concurrency > 1);
   return { begin: (open, listener) => new HttpDialogue(asked, request.body, open, listener, now) };
 }
 

@@ -71,11 +71,14 @@ export function creditFrame(stream: number, more: number): Uint8Array {
   return frame(0x08, numbers(stream, more));
 }
 
-/** The server closes streams in both directions only, and has no error to report. */
-export function closeFrame(stream: number): Uint8Array {
+/**
+ * The server closes streams in both directions only, and has no error to report. With `keepConnection`, the gate may use the
+ * connection for another stream.
+ */
+export function closeFrame(stream: number, keepConnection: boolean): Uint8Array {
   const payload = Buffer.alloc(9);
   payload.writeUInt32BE(stream, 0);
-  payload.writeUInt8(2, 4);
+  payload.writeUInt8(keepConnection ? 4 : 2, 4);
   return frame(0x09, payload);
 }
 

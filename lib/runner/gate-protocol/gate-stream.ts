@@ -68,11 +68,12 @@ export class GateStream implements InstanceStream {
     this.#send(creditFrame(this.#number, owed));
   }
 
-  close(): void {
+  close(keepConnection = false): void {
     if (this.#state !== "open") return;
     this.#state = "closing";
+    const keeps = keepConnection && this.#queue.length === 0 && !this.#ended;
     this.#queue = [];
-    this.#send(closeFrame(this.#number));
+    this.#send(closeFrame(this.#number, keeps));
   }
 
   /** Takes DATA. */

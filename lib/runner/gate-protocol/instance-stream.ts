@@ -27,8 +27,11 @@ export interface InstanceStream {
   write(bytes: Uint8Array): boolean;
   /** Lets the app send so many bytes more: call it as bytes are passed on. Throws a RangeError for more than have come. */
   consumed(bytes: number): void;
-  /** Ends the stream in both directions. What the app has not read by then may be lost. */
-  close(): void;
+  /**
+   * Ends the stream in both directions. What the app has not read by then may be lost. With `keepConnection` the connection may
+   * serve another stream: both sides have said all that belongs to this one.
+   */
+  close(keepConnection?: boolean): void;
   /** The bytes that were handed to the gate. */
   readonly sent: number;
   /** The bytes that have come from the app. */

@@ -12,6 +12,8 @@ export interface ResponseHead {
   readonly framing: Framing;
   /** The length that the answer declares for its body, which an answer to HEAD does not have; null if it declares none. */
   readonly length: number | null;
+  /** True if the function goes on listening on the connection behind this answer (RFC 9112, 9.3). */
+  readonly persistent: boolean;
 }
 
 /** The way in which a body ends: it is empty, has a length, comes in chunks, or lasts until the connection is closed. */
@@ -98,7 +100,8 @@ export class ResponseHeadReader {
       throw new MalformedResponse("changes to another protocol, which nobody asked for");
     }
     if (status < 200 && status !== 101) return undefined;
-    return { status, headers, ...bodyOf(status, headers, isOld(first), this.#asked) };
+    const old = isOld(first);
+    return { status, headers, ...bodyOf(status, headers, old, this.#asked), persistent: !old && isKept(headers) };
   }
 }
 
@@ -116,8 +119,19 @@ function isOld(line: string | undefined): boolean {
   return line?.startsWith("HTTP/1.0") ?? false;
 }
 
+/** A server that says in `Keep-Alive` that it waits for less than a second may be closing the connection already. */
+const NO_WAIT = /(?:^|[\s,;])timeout\s*=\s*"?0*(?:$|[^\d])/i;
+
+/** Returns whether nothing in the headers speaks against another request on the same connection. */
+function isKept(headers: readonly ResponseHeader[]): boolean {
+  return headers.every(([name, value]) => {
+    if (name === "connection") return !/(?:^|[\s,])close(?:$|[\s,])/i.test(value);
+    return name !== "keep-alive" || !NO_WAIT.test(value);
+  });
+}
+
 /** Reads one header. A line that continues the one before it (RFC 7230 has abolished them) is none. */
-function readField(line: string, index: number): ResponseHeader {
+export function readField(line: string, index: number): ResponseHeader {
   const which = `header ${index + 1}`;
   const colon = line.indexOf(":");
   if (colon === -1) throw new MalformedResponse(`has no ":" in ${which}`);

@@ -12,6 +12,7 @@ export type ResponsePart =
 export class ResponseReader {
   readonly #heads: ResponseHeadReader;
   #body: BodyReader | undefined;
+  #persistent = false;
   #ended = false;
 
   constructor(asked: Asked) {
@@ -23,6 +24,11 @@ export class ResponseReader {
     return this.#heads.isEmpty;
   }
 
+  /** True if the answer is complete, and its connection can be used for another request. */
+  get leavesConnection(): boolean {
+    return this.#ended && this.#persistent && this.#body?.surplus === false;
+  }
+
   /** Takes more bytes, and yields the parts that they complete. Throws MalformedResponse. */
   *push(bytes: Uint8Array): Generator<ResponsePart, void, void> {
     let rest = bytes;
@@ -30,6 +36,7 @@ export class ResponseReader {
       const read = this.#heads.push(bytes);
       if (read === undefined) return;
       this.#body = new BodyReader(read.head.framing);
+      this.#persistent = read.head.persistent && read.head.framing.kind !== "until_close";
       rest = read.rest;
       yield { type: "head", head: read.head };
     }

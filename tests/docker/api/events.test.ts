@@ -11,6 +11,7 @@ import { fixture } from "../../support/images.ts";
 
 const HEARTBEAT_MS = 5_000;
 const RETRY_MS = 500;
+const CONNECT_MS = 1_000;
 
 let proxy: EngineProxy;
 let clock: FakeClock;
@@ -67,6 +68,44 @@ test("EngineEvents has a problem until it is connected, and again when the strea
   await connected.promise;
   expect(events.problem).toBeUndefined();
   expect(connections).toBe(2);
+});
+
+test("EngineEvents tries a silent engine again beside the first attempt; calls at a start wait, and it counts as dead", async () => {
+  proxy.change("hang");
+  const asked = nextRequest("/_ping");
+  events.start();
+  await asked;
+  let isSettled = false;
+  void events.settled.then(() => (isSettled = true));
+  const again = nextRequest("/_ping");
+  await clock.advance(CONNECT_MS);
+  await again;
+  expect(events.problem?.message).toContain("did not answer within 1000 ms");
+  await settled();
+  expect(isSettled).toBe(false);
+  proxy.change("pass");
+  await clock.advance(CONNECT_MS);
+  await events.settled;
+  expect([events.problem, connections]).toEqual([undefined, 1]);
+});
+
+test("EngineEvents tells at once that an engine is dead if nothing takes connections, or if it was there and hangs now", async () => {
+  await proxy.close();
+  events.start();
+  await events.settled;
+  expect(events.problem?.message).toContain("its socket does not exist");
+  await proxy.listen();
+  await clock.advance(RETRY_MS);
+  await connected.promise;
+  // Long enough for the loss of the stream to mean nothing yet.
+  await clock.advance(RETRY_MS + 1);
+  const asked = nextRequest("/_ping");
+  proxy.use("hang");
+  await asked;
+  const { settled: isKnown } = events;
+  await clock.advance(CONNECT_MS);
+  await isKnown;
+  expect(events.problem?.message).toContain("did not answer within 1000 ms");
 });
 
 test("EngineEvents notices an engine that hangs by its heartbeat, and keeps one heartbeat only", async () => {

@@ -53,6 +53,22 @@ const MODES: Readonly<Record<string, (socket: Socket) => void>> = {
     ),
   /** Answers with the number of its ticks. */
   tick: (socket) => socket.once("data", () => socket.end(String(ticks))),
+  /** Answers each line with the number of its connection, and says on its stdout when one is over; it ends one that says so. */
+  number: (socket) => {
+    const number = ++connections;
+    socket.on("close", () => writeSync(1, `closed ${number}\n`));
+    socket.on("data", (data) => {
+      socket.write(`${number}\n`);
+      if (data.toString() === "end\n") socket.end(() => writeSync(1, `ended ${number}\n`));
+    });
+  },
+  /** The same, but it serves a connection when the one before it is over. */
+  single: (socket) => {
+    const number = ++connections;
+    const before = served;
+    served = new Promise((over) => socket.on("close", over));
+    void before.then(() => socket.on("data", () => socket.write(`${number}\n`)));
+  },
   /** Stops listening, and keeps the connection. */
   withdraw: (socket) =>
     socket.once("data", () => {
@@ -69,6 +85,8 @@ async function pour(socket: Socket, bytes: number): Promise<void> {
   socket.end();
 }
 
+let connections = 0;
+let served: Promise<unknown> = Promise.resolve();
 let ticks = 0;
 if (mode === "tick") setInterval(() => ticks++, 5);
 if (process.argv.includes("--stubborn")) process.on("SIGTERM", () => writeSync(1, "no\n"));

@@ -272,6 +272,7 @@ describe("the server's frames", () => {
     ],
     ["a DATA without a byte", Buffer.concat([open, rawFrame(0x07, number)])],
     ["a CLOSE of one direction", Buffer.concat([open, rawFrame(0x09, Buffer.of(0, 0, 0, 2, 1, 0, 0, 0, 0))])],
+    ["a CLOSE of no known kind", Buffer.concat([open, rawFrame(0x09, Buffer.of(0, 0, 0, 2, 3, 0, 0, 0, 0))])],
     ["a CREDIT for nothing that was sent", Buffer.concat([open, rawFrame(0x08, Buffer.of(0, 0, 0, 2, 0, 0, 0, 1))])],
     ["a short FINISH", rawFrame(0x0a, Buffer.of(0))],
     ["a second BOOT", rawFrame(0x05, Buffer.alloc(16, 1))],

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { CREDIT_FROM_APP, CREDIT_TO_APP } from "../../../lib/runner/gate-protocol/boot-frames.ts";
 import { app, BootGate, freePort } from "./boot-gate.ts";
 
@@ -144,4 +144,63 @@ test("an app that ends says its last words first, and then EXIT comes", async ()
   await gate.hangUp();
   expect(await gate.exited).toBe(0);
   expect(gate.problem).toBeUndefined();
+});
+
+describe("a connection that is kept", () => {
+  async function ask(gate: BootGate, line: string, keep: boolean): Promise<string> {
+    const stream = gate.open();
+    stream.write(line);
+    await stream.until(({ text, reset }) => text.endsWith("\n") || reset !== undefined);
+    stream.stream.close(keep);
+    return stream.text.trim();
+  }
+
+  test("serves streams one after the other, and is closed when none has come for a moment", async () => {
+    const port = await freePort();
+    await using gate = await BootGate.booted(app("number", port), port);
+    // A connection waits for 0.1 s: on a machine that stands still for longer, it is another one.
+    const numbers = new Set<string>();
+    for (let round = 0; round < 20; round++) numbers.add(await ask(gate, "x\n", true));
+    expect(numbers.size).toBeLessThan(20);
+    const last = await ask(gate, "x\n", true);
+    await gate.until(() => gate.logs.includes(`closed ${last}\n`));
+    // Without being kept, each has its own.
+    const [one, other] = [await ask(gate, "x\n", false), await ask(gate, "x\n", false)];
+    expect(Number(other)).toBeGreaterThan(Number(one));
+  });
+
+  test("is not used again if the app has ended its side, before or after", async () => {
+    const port = await freePort();
+    await using gate = await BootGate.booted(app("number", port), port);
+    const number = await ask(gate, "end\n", true);
+    await gate.until(() => gate.logs.includes(`ended ${number}\n`));
+    expect(await ask(gate, "x\n", true)).not.toBe(number);
+  });
+
+  test("serves one stream at a time", async () => {
+    const port = await freePort();
+    await using gate = await BootGate.booted(app("number", port), port);
+    await ask(gate, "x\n", true);
+    const answers = await Promise.all([ask(gate, "x\n", true), ask(gate, "x\n", true), ask(gate, "x\n", true)]);
+    expect(new Set(answers).size).toBe(3);
+  });
+
+  test("keeps no other one waiting for an app that serves one after the other", async () => {
+    const port = await freePort();
+    await using gate = await BootGate.booted(app("single", port), port);
+    const first = gate.open();
+    first.write("x\n");
+    await first.until(({ text }) => text !== "");
+    const waiting = gate.open();
+    waiting.write("x\n");
+    first.stream.close(true);
+    // Without an end, the kept connection would never be free for a moment.
+    while (waiting.text === "") {
+      const next = gate.open();
+      next.write("x\n");
+      await Promise.race([next.until(({ text }) => text !== ""), waiting.until(({ text }) => text !== "")]);
+      next.stream.close(true);
+    }
+    waiting.stream.close();
+  });
 });

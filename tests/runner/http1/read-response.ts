@@ -6,6 +6,8 @@ export interface ReadAnswer {
   readonly head: ResponseHead | undefined;
   readonly body: string;
   readonly ended: boolean;
+  /** True if its connection can be used for another request. */
+  readonly leavesConnection: boolean;
   /** The problem with it, or nothing. */
   readonly problem: string | undefined;
 }
@@ -34,7 +36,8 @@ export function readResponse(chunks: readonly string[], asked = GET, staysOpen =
     if (!(error instanceof Error) || error.name !== "MalformedResponse") throw error;
     problem = error.message;
   }
-  return { head, body: Buffer.concat(bodies).toString("latin1"), ended, problem };
+  const body = Buffer.concat(bodies).toString("latin1");
+  return { head, body, ended, leavesConnection: reader.leavesConnection, problem };
 }
 
 /** Cuts a text at these places, which are taken modulo its length. */

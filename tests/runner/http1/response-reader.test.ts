@@ -48,6 +48,24 @@ describe("ResponseReader reads", () => {
     ]);
   });
 
+  test.each([
+    ["a length", `${OK}Content-Length: 2\r\n\r\nhi`, true],
+    ["keep-alive", `${OK}Connection: Keep-Alive\r\nKeep-Alive: timeout=5, max=9\r\nContent-Length: 2\r\n\r\nhi`, true],
+    ["no body", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", true],
+    ["half of a body", `${OK}Content-Length: 2\r\n\r\nh`, false],
+    ["a body until the end of the connection", `${OK}\r\nhi`, false],
+    ["more than its body", `${OK}Content-Length: 2\r\n\r\nhi!`, false],
+    ["more than its chunks", `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n!`, false],
+    ["more, and no body", "HTTP/1.1 204 No Content\r\n\r\n!", false],
+    ["Connection: close", `${OK}Connection: x, Close\r\nContent-Length: 2\r\n\r\nhi`, false],
+    ["HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", false],
+    ["a server that does not wait", `${OK}Keep-Alive: timeout=0\r\nContent-Length: 2\r\n\r\nhi`, false],
+  ])("whether the connection is left to another request: %s", (_, text, left) => {
+    expect(readResponse([text], GET, true).leavesConnection).toBe(left);
+    // However it is cut, what is there by the end of the answer counts.
+    if (left) expect(readResponse([...text], GET, true).leavesConnection).toBe(true);
+  });
+
   test("101 only if the request asked for another protocol; what follows is no answer", () => {
     const text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
     expect(readResponse([text], { method: "GET", upgrade: true }, true).head?.status).toBe(101);

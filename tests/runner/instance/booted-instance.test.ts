@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { NotDelivered } from "../../../lib/runner/instance/booted-instance.ts";
+import { NotDelivered } from "../../../lib/runner/instance/boot/not-delivered.ts";
 import type { GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import type { Run } from "../../../lib/runner/instance/instance.ts";
 import type { Outcome } from "../../../lib/runner/instance/outcome.ts";
@@ -320,6 +320,34 @@ describe("BootedInstance that serves several calls", () => {
     expect([app.streams.size, app.channel.written.length - before]).toEqual([8, 1]);
     for (let stream = 2; stream <= 16; stream += 2) await app.send(stream, SHORT);
     await Promise.all(calls);
+  });
+
+  test.each([
+    ["a whole answer", {}, SHORT, true],
+    ["an answer in chunks", {}, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", true],
+    ["an answer without a body", {}, "HTTP/1.1 204 No Content\r\n\r\n", true],
+    ["an answer and more", {}, `${SHORT}HTTP/1.1 200 OK\r\n`, false],
+    ["an answer whose server closes", {}, SHORT.replace("\r\n", "\r\nConnection: close\r\n"), false],
+    ["a request with a body", { method: "POST", body: Buffer.from("GET / HTTP/1.1\r\n\r\n") }, SHORT, false],
+    ["a request that identifies its connection", { headers: { authorization: "Negotiate YII=" } }, SHORT, false],
+  ])("keeps the connection for another one, or not: %s", async (_, request, answer, kept) => {
+    await booted(SHARED);
+    const call = app.call(request);
+    await app.heard();
+    const isOwn = Object.keys(request).length > 0;
+    expect(app.stream(1).received.includes("\r\nConnection: close\r\n")).toBe(isOwn);
+    await app.send(2, answer);
+    await call;
+    expect(app.stream(1)).toMatchObject({ closed: true, kept });
+  });
+
+  test("keeps no connection of an instance that serves one after the other", async () => {
+    await booted({ max_calls: 0 });
+    const call = app.call();
+    await app.heard();
+    await app.send(2, SHORT);
+    await call;
+    expect(app.stream(1)).toMatchObject({ closed: true, kept: false });
   });
 
   test("fails one of them alone if its answer is wrong or its caller leaves", async () => {

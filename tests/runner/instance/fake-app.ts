@@ -35,6 +35,8 @@ interface AppStream {
   received: string;
   /** True if the server has closed it. */
   closed: boolean;
+  /** True if its connection may serve another stream. */
+  kept: boolean;
 }
 
 /** A booted instance whose gate and app are played by the test. */
@@ -119,10 +121,12 @@ export class FakeApp {
     if (VARIABLES.has(type)) return;
     if (type < 0x06 || type > 0x09) return void this.told.push(type);
     const number = payload.readUInt32BE(0);
-    if (type === 0x06) this.streams.set(number, { received: "", closed: false });
+    if (type === 0x06) this.streams.set(number, { received: "", closed: false, kept: false });
     const stream = this.streams.get(number);
     if (stream === undefined) throw new Error(`A frame came for stream ${number}`);
     if (type === 0x07) stream.received += payload.toString("latin1", 4);
-    if (type === 0x09) stream.closed = true;
+    if (type !== 0x09) return;
+    stream.closed = true;
+    stream.kept = payload[4] === 4;
   }
 }
