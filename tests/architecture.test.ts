@@ -37,6 +37,7 @@ const ROOT_FILES: ReadonlySet<string> = new Set([
 const SEAMS: readonly (readonly [folder: string, entry: RegExp, importer: Layer])[] = [
   ["lib/runner/", /^lib\/runner\/platform\.ts$/, "docker"],
   ["lib/store/sqlite/", /^$/, "services"],
+  ["lib/store/postgres/", /^$/, "services"],
 ];
 
 /** Packages that only one folder may import, so that they can be replaced there. */
@@ -173,12 +174,22 @@ describe("imports", () => {
     expect(wrong.filter(({ target }) => layerOf(target) !== "domain").map(show)).toEqual([]);
   });
 
-  test("of lib/docker and lib/store/sqlite are only in lib/server", () => {
+  test("of lib/docker and the makers of lib/store are only in lib/server, but for SQLite's tables in PostgreSQL's memory", () => {
     const wrong = inside.filter(({ file, target }) => {
-      const folder = /^lib\/(docker|store\/sqlite)\//.exec(target)?.[0];
+      const folder = /^lib\/(docker|store\/sqlite|store\/postgres)\//.exec(target)?.[0];
+      if (folder === "lib/store/sqlite/" && file.startsWith("lib/store/postgres/")) return false;
       return folder !== undefined && !file.startsWith(folder) && layerOf(file) !== "server";
     });
     expect(wrong.map(show)).toEqual([]);
+  });
+
+  test("of Bun's SQL are only in the client of PostgreSQL", async () => {
+    const users: string[] = [];
+    for (const file of files) {
+      const text = await Bun.file(join(ROOT, file)).text();
+      if (/^import\b[^;]*\bSQL\b[^;]*from "bun"|\bBun\.(SQL|sql)\b/m.test(text)) users.push(file);
+    }
+    expect(users).toEqual(["lib/store/postgres/client/client.ts"]);
   });
 
   test("of lib/server and lib/cli are only in index.ts, and of index.ts nowhere", () => {

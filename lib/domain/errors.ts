@@ -31,6 +31,7 @@ export const REASONS = [
   "out_of_memory",
   "instance_lost",
   "engine_unavailable",
+  "database_unavailable",
   "isolation_unavailable",
   "overloaded",
   "shutting_down",

@@ -23,6 +23,7 @@ const PUBLIC_MESSAGES = {
   cancelled: null,
   too_many_requests: null,
   overloaded: "The server is busy: try again later",
+  database_unavailable: "The server cannot store anything now: try again later",
   storage_full: "The server cannot store anything now: try again later",
   internal: `Internal error: ${CAUSE}`,
   image_invalid: `The function cannot be run: ${CAUSE}`,

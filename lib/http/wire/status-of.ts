@@ -32,6 +32,7 @@ export const STATUS_OF = {
   out_of_memory: 502,
   instance_lost: 502,
   engine_unavailable: 503,
+  database_unavailable: 503,
   overloaded: 503,
   shutting_down: 503,
   boot_timeout: 504,

@@ -30,6 +30,16 @@ export class ConfigurationWriter {
     return this.#revision;
   }
 
+  /** Counts a change that another server has made. */
+  noteChange(): void {
+    this.#revision++;
+  }
+
+  /** Settles when nobody reads everything as of one moment. */
+  async whenFree(): Promise<void> {
+    while (this.#held !== undefined) await this.#held;
+  }
+
   /** Runs `work` in a durable transaction (see `Database.durably`). Throws a `StaleError` if its basis has changed. */
   async write<T>(work: () => T, { basis, committed }: WriteOptions<T> = {}): Promise<T> {
     while (this.#held !== undefined) await this.#held;

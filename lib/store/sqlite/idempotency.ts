@@ -1,13 +1,8 @@
-import { idempotencyOwner } from "../../domain/calls/submissions.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
-import { AppError } from "../../domain/errors.ts";
 import { IDEMPOTENCY } from "../../domain/limits.ts";
-import { quoted } from "../../domain/quoted.ts";
+import { keyMismatch, keyName, type KeyName } from "../ledger-rules.ts";
 import type { IdempotencyKey, StoredAnswer } from "../ledger.ts";
 import type { Tables } from "./tables.ts";
-
-/** A row of `idempotency_keys`, by which its key is found again. */
-type KeyName = ReturnType<typeof nameOf>;
 
 /** Keys of requests, and what the first request with each was answered. The methods are part of the caller's transaction. */
 export class IdempotencyRecords {
@@ -23,7 +18,7 @@ export class IdempotencyRecords {
    */
   first(invocation: Invocation, key: IdempotencyKey): StoredAnswer | undefined {
     const { idempotencyKeys } = this.#tables;
-    const name = nameOf(invocation, key);
+    const name = keyName(invocation, key);
     const known = idempotencyKeys.get(name);
     const isValid = known !== undefined && known.created_at >= key.now - IDEMPOTENCY.ttl_ms;
     const found = isValid ? this.#answerOf(known.invocation_id) : undefined;
@@ -32,10 +27,7 @@ export class IdempotencyRecords {
       return undefined;
     }
     if (known.request_hash === key.request_hash) return found;
-    throw new AppError(
-      "idempotency_mismatch",
-      `The Idempotency-Key ${quoted(key.key)} came with another method, path, query or body before: send a new key for a new request`,
-    );
+    throw keyMismatch(key);
   }
 
   /** Keeps the answer to the first request with a key, if the budget has room for it and the key is still known. */
@@ -47,7 +39,7 @@ export class IdempotencyRecords {
 
   /** Forgets a key whose call was not made, so that the next request with it is the first one. */
   forget(invocation: Invocation, key: IdempotencyKey): void {
-    this.#tables.idempotencyKeys.remove({ ...nameOf(invocation, key), invocation_id: invocation.id });
+    this.#tables.idempotencyKeys.remove({ ...keyName(invocation, key), invocation_id: invocation.id });
   }
 
   /** Returns an answer with the record as it is now, or, if that was removed since, as it was then. */
@@ -65,9 +57,4 @@ export class IdempotencyRecords {
     idempotencyKeys.put({ ...name, request_hash, invocation_id: invocation.id, created_at: now });
     idempotencyKeys.insertAnswer({ invocation, response: null, response_meta: null });
   }
-}
-
-function nameOf(invocation: Invocation, { key, caller }: IdempotencyKey) {
-  const owner = idempotencyOwner(invocation);
-  return { function_id: invocation.function_id, owner: typeof caller === "string" ? `${owner} ${caller}` : owner, key };
 }

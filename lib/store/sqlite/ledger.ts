@@ -3,7 +3,6 @@ import { beganAttempt } from "../../domain/calls/attempts.ts";
 import type { Delivery } from "../../domain/calls/callbacks.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { moved } from "../../domain/calls/states.ts";
-import { AppError } from "../../domain/errors.ts";
 import { LONGEST_LEASE_MS, QUEUED } from "../../domain/limits.ts";
 import { furthest } from "../../domain/time/set-back.ts";
 import { timestamp } from "../../domain/types.ts";
@@ -22,18 +21,11 @@ import type {
   Submitted,
   WaitingReceiver,
 } from "../ledger.ts";
+import { dueAgain, newWork, queueFull, replaySlices, sizeOf, UNATTENDED, withoutRoom } from "../ledger-rules.ts";
 import type { ReadyWork, Work } from "../records.ts";
 import type { Database } from "./database/database.ts";
 import { IdempotencyRecords } from "./idempotency.ts";
-import { sizeOf } from "./tables/payloads.ts";
 import type { Tables } from "./tables.ts";
-
-/** The states of work at which no server makes an attempt. */
-const UNATTENDED: readonly Work["state"][] = ["waiting", "ready", "lost"];
-
-/** The most replays of one transaction, and about the bytes that it copies: some 10 ms of the event loop. */
-const REPLAYS_AT_ONCE = 50;
-const REPLAYED_BYTES = 4 * 1024 * 1024;
 
 /**
  * The ledger in SQLite. Commands that requests wait for go through the group commit. The others are done when their
@@ -88,7 +80,7 @@ export class SqliteLedger implements Ledger {
       .map((replay) => ({ replay, bytes: this.#bytesOf(replay) }));
     let room = sized.reduce((sum, { bytes }) => sum + bytes, 0);
     const queued: Invocation[] = [];
-    for (const slice of slicesOf(sized)) {
+    for (const slice of replaySlices(sized)) {
       const needed = room;
       const write = () => {
         this.#tables.payloads.requireRoom(needed);
@@ -232,11 +224,7 @@ export class SqliteLedger implements Ledger {
     return this.#database.durably(() => {
       const before = deliveries.get(invocationId);
       if (before === undefined) return undefined;
-      if (before.state === "waiting") {
-        const message = `The callback waits for its next attempt already, at ${timestamp(before.due)}`;
-        throw new AppError("conflict", message);
-      }
-      const after: Delivery = { ...before, state: "waiting", due: now, since: now, attempts: 0, delivered_at: null };
+      const after = dueAgain(before, now);
       deliveries.put(after);
       payloads.settle(invocationId, null);
       return after;
@@ -285,14 +273,7 @@ export class SqliteLedger implements Ledger {
   /** Part of a transaction: queues an invocation that follows from another; without room for its request it is dead at once. */
   #follow(submission: NewInvocation): void {
     if (this.#tables.payloads.makeRoom(this.#bytesOf(submission))) return void this.#insert(submission);
-    this.#tables.invocations.put({
-      ...submission.invocation,
-      status: "dead",
-      reason: "storage_full",
-      message: "It never ran: there was no room for its request within QUEUE_BYTES",
-      run_at: null,
-      finished_at: timestamp(this.#clock.now()),
-    });
+    this.#tables.invocations.put(withoutRoom(submission, this.#clock.now()));
   }
 
   /** Part of a transaction: returns whether nobody has replayed that invocation yet, and its request is still kept. */
@@ -308,32 +289,20 @@ export class SqliteLedger implements Ledger {
   /** Part of a transaction: queues an invocation if there is room. */
   #queue(submission: NewInvocation): Invocation {
     this.#tables.payloads.requireRoom(this.#bytesOf(submission));
-    if (this.#isFull()) {
-      const message = `${QUEUED} invocations are queued already: try again later, or cancel some`;
-      throw new AppError("overloaded", message, { retry_after_s: 60 });
-    }
+    if (this.#isFull()) throw queueFull();
     return this.#insert(submission);
   }
 
-  #insert({ invocation, request, waits_since }: NewInvocation): Invocation {
-    const { id, function_id, priority, run_at, created_at } = invocation;
+  #insert(submission: NewInvocation): Invocation {
+    const { invocation, request } = submission;
+    const { id } = invocation;
     this.#tables.invocations.put(invocation);
     if ("request" in request) {
       this.#tables.payloads.put({ invocation_id: id, ...request, response: null, response_meta: null });
     } else if (!this.#tables.payloads.copyRequest(id, request.copy_of)) {
       throw new Error(`The request of invocation ${request.copy_of} is not kept`);
     }
-    this.#tables.work.insert({
-      invocation_id: id,
-      function_id,
-      state: run_at > created_at ? "waiting" : "ready",
-      priority,
-      due: Date.parse(run_at),
-      attempts: 0,
-      lost_attempts: 0,
-      lease_until: null,
-      waits_since: waits_since ?? null,
-    });
+    this.#tables.work.insert(newWork(submission));
     return invocation;
   }
 
@@ -344,24 +313,4 @@ export class SqliteLedger implements Ledger {
       this.#counted = { at: now, queued: this.#tables.work.count() };
     return this.#counted.queued++ >= QUEUED;
   }
-}
-
-/** Replays for one transaction. */
-interface ReplaySlice {
-  readonly replays: NewInvocation[];
-  bytes: number;
-}
-
-function slicesOf(sized: readonly { readonly replay: NewInvocation; readonly bytes: number }[]): ReplaySlice[] {
-  const slices: ReplaySlice[] = [];
-  for (const { replay, bytes } of sized) {
-    let slice = slices.at(-1);
-    if (slice === undefined || slice.replays.length === REPLAYS_AT_ONCE || slice.bytes + bytes > REPLAYED_BYTES) {
-      slice = { replays: [], bytes: 0 };
-      slices.push(slice);
-    }
-    slice.replays.push(replay);
-    slice.bytes += bytes;
-  }
-  return slices;
 }

@@ -116,6 +116,18 @@ export class SqliteStore implements Store, Disposable {
     });
   }
 
+  /** Forgets what is known of the configuration: another server has changed it. */
+  changedElsewhere(): void {
+    this.functions.refresh();
+    this.routes.refresh();
+    this.tables.writer.noteChange();
+  }
+
+  /** Settles when nobody reads the configuration as of one moment. */
+  whenFree(): Promise<void> {
+    return this.tables.writer.whenFree();
+  }
+
   async check(): Promise<void> {
     this.#database.check();
   }

@@ -1,12 +1,11 @@
 import { type Resolution, RESOLUTIONS } from "../../../domain/stats/query.ts";
 import { Tally } from "../../../domain/stats/tally.ts";
 import type { Database, Statement } from "../database/database.ts";
-import { decodeTally, encodeTally } from "./encoding.ts";
+import { ROW_BYTES, type Tallies } from "../../tallies.ts";
+import { decodeTally, encodeTally } from "../../tally-encoding.ts";
 
 /** Rows that are removed or moved at once: some 5 ms of the event loop. */
 const BATCH = 500;
-/** The bytes of a row besides its figures: the function's id, the bucket, and SQLite's own. */
-const ROW_BYTES = 50;
 
 /** The limits of one kind: how many buckets have any rows, and the rows and bytes of single functions. */
 export interface KeptLimits {
@@ -14,9 +13,6 @@ export interface KeptLimits {
   readonly rows: number;
   readonly bytes: number;
 }
-
-/** Tallies by bucket, and in it by function; '' has all calls. */
-export type Tallies = ReadonlyMap<number, ReadonlyMap<string, Tally>>;
 
 interface Place {
   readonly bucket: number;

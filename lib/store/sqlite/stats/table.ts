@@ -2,11 +2,11 @@ import { mapInSlices } from "../../../domain/concurrency.ts";
 import type { Invocation } from "../../../domain/calls/invocations.ts";
 import { STATS_KEPT } from "../../../domain/limits.ts";
 import { type Resolution, RESOLUTIONS } from "../../../domain/stats/query.ts";
-import { type EndedCall, Tally } from "../../../domain/stats/tally.ts";
 import type { Counted, KeptStatsQuery, StatsBucket, StatsStore } from "../../stats.ts";
 import type { Database, Statement } from "../database/database.ts";
-import { decodeTally } from "./encoding.ts";
-import { BucketTable, type Tallies } from "./buckets.ts";
+import { type CountedCall, talliesOf } from "../../tallies.ts";
+import { decodeTally } from "../../tally-encoding.ts";
+import { BucketTable } from "./buckets.ts";
 
 const FIELDS = [
   "function_id",
@@ -21,7 +21,7 @@ const FIELDS = [
   "response_bytes",
   "finished_at",
 ] as const satisfies readonly (keyof Invocation)[];
-type Row = EndedCall & Pick<Invocation, "id" | "function_id" | "finished_at">;
+type Row = CountedCall & Pick<Invocation, "id">;
 
 const NAMES = ["minute", "hour"] as const satisfies readonly Resolution[];
 
@@ -132,21 +132,4 @@ export class StatsTable implements StatsStore {
 
 function isRow(row: Omit<Row, "status"> & { readonly status: Row["status"] | null }): row is Row {
   return row.status !== null;
-}
-
-function talliesOf(rows: readonly Row[], size: number): Tallies {
-  const buckets = new Map<number, Map<string, Tally>>();
-  for (const row of rows) {
-    // One that has not ended is counted when it does.
-    if (row.finished_at === null) continue;
-    const bucket = Math.floor(Date.parse(row.finished_at) / size);
-    const functions = buckets.get(bucket) ?? new Map<string, Tally>();
-    buckets.set(bucket, functions);
-    for (const id of ["", row.function_id]) {
-      const tally = functions.get(id) ?? new Tally();
-      functions.set(id, tally);
-      tally.add(row);
-    }
-  }
-  return buckets;
 }

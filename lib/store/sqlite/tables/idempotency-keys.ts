@@ -1,8 +1,8 @@
 import { furthest } from "../../../domain/time/set-back.ts";
 import type { Invocation } from "../../../domain/calls/invocations.ts";
 import type { StoredAnswer } from "../../ledger.ts";
+import { type KeyName, sizeOf } from "../../ledger-rules.ts";
 import { fromJson } from "../database/json.ts";
-import { sizeOf } from "./payloads.ts";
 import type { Database, Statement } from "../database/database.ts";
 
 /** A submission that came with an Idempotency-Key, as its row. */
@@ -17,9 +17,6 @@ export interface IdempotencyRow {
   /** Milliseconds since the epoch. */
   readonly created_at: number;
 }
-
-/** A key with the function and the caller that it belongs to. */
-type KeyName = Pick<IdempotencyRow, "function_id" | "owner" | "key">;
 
 /** An answer as its row. */
 interface AnswerRow extends Pick<StoredAnswer, "response" | "response_meta"> {

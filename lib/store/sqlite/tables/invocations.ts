@@ -1,4 +1,3 @@
-import { AppError } from "../../../domain/errors.ts";
 import {
   Invocation,
   type InvocationPage,
@@ -10,10 +9,12 @@ import {
 import { PAGE } from "../../../domain/limits.ts";
 import { timestamp } from "../../../domain/types.ts";
 import type { Database, Statement } from "../database/database.ts";
+import { decodeCursor, encodeCursor } from "../../cursors.ts";
 import type { DeadFilter } from "../../history.ts";
+import { sizeOf } from "../../ledger-rules.ts";
 import type { Pruning, SavedInvocation } from "../../records.ts";
 import type { StatsTable } from "../stats/table.ts";
-import { type PayloadTable, sizeOf } from "./payloads.ts";
+import type { PayloadTable } from "./payloads.ts";
 import { listSql } from "./records/list-sql.ts";
 import { type EndPosition, NewestRecords } from "./records/newest.ts";
 
@@ -211,39 +212,5 @@ export class InvocationTable {
   markLost(now: number): Promise<number> {
     const message = "The server ended before the function did";
     return this.#database.fast(() => this.#markLost.run({ message, now: timestamp(now) }));
-  }
-}
-
-/** The position of an invocation in every list. */
-interface Position {
-  readonly created_at: string;
-  readonly id: string;
-}
-
-/** Returns a cursor, which is opaque to clients: the position of the last record of a page. */
-function encodeCursor({ created_at, id }: Position): string {
-  return Buffer.from(JSON.stringify([created_at, id])).toString("base64url");
-}
-
-function decodeCursor(cursor: string): Position {
-  const place = attempt(() => JSON.parse(Buffer.from(cursor, "base64url").toString()) as unknown);
-  if (Array.isArray(place) && place.length === 2) {
-    const created_at: unknown = place[0];
-    const id: unknown = place[1];
-    if (typeof created_at === "string" && typeof id === "string" && encodeCursor({ created_at, id }) === cursor) {
-      return { created_at, id };
-    }
-  }
-  throw new AppError(
-    "invalid_request",
-    'Invalid "cursor": send "next_cursor" of the page before as it is, or leave it out',
-  );
-}
-
-function attempt<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch {
-    return undefined;
   }
 }

@@ -1,12 +1,10 @@
-import { AppError } from "../../../domain/errors.ts";
+import { noRoom, sizeOf } from "../../ledger-rules.ts";
 import type { Payload } from "../../records.ts";
 import type { Database, Statement } from "../database/database.ts";
 
 /** The payloads that are removed at once, and their bytes: some 10 ms of the event loop. */
 const BATCH = 100;
 const BATCH_BYTES = 16 * 1024 * 1024;
-/** The time after which a client may try again that found no room, in seconds: payloads of ended invocations go by then. */
-const ROOM_AFTER_S = 10;
 
 /** The bytes of all payloads, and those of payloads that nothing needs any more. */
 interface Totals {
@@ -139,10 +137,7 @@ export class PayloadTable {
   /** Throws `storage_full` if the budget has no room for so many bytes more. */
   requireRoom(bytes: number): void {
     if (this.totals.bytes + bytes <= this.#budget) return;
-    const message =
-      `Queued requests and results that are kept take ${this.#budget} bytes at most (QUEUE_BYTES), ` +
-      `and there is no room for ${bytes} more: try again later, or cancel some`;
-    throw new AppError("storage_full", message, { retry_after_s: ROOM_AFTER_S });
+    throw noRoom(this.#budget, bytes);
   }
 
   /** Makes room for so many bytes by removing the oldest settled payloads, and returns whether there is enough now. */
@@ -166,14 +161,4 @@ export class PayloadTable {
     }
     return removed;
   }
-}
-
-/** Returns the bytes of the given parts of a payload. */
-export function sizeOf({ request, request_meta, response, response_meta }: Partial<Payload>): number {
-  return (
-    (request?.length ?? 0) +
-    Buffer.byteLength(request_meta ?? "") +
-    (response?.length ?? 0) +
-    Buffer.byteLength(response_meta ?? "")
-  );
 }

@@ -3,7 +3,7 @@ import { Tally } from "../../../../lib/domain/stats/tally.ts";
 import type { Database } from "../../../../lib/store/sqlite/database/database.ts";
 import { openDatabase } from "../../../../lib/store/sqlite/open.ts";
 import { BucketTable, type KeptLimits } from "../../../../lib/store/sqlite/stats/buckets.ts";
-import { decodeTally } from "../../../../lib/store/sqlite/stats/encoding.ts";
+import { decodeTally } from "../../../../lib/store/tally-encoding.ts";
 import { listeningLog, someInvocation, stillClock } from "../support/stores.ts";
 
 const MANY: KeptLimits = { buckets: 1000, rows: 1000, bytes: 1_000_000 };

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { ENDS, Tally, TIMES } from "../../../../lib/domain/stats/tally.ts";
-import { REASONS } from "../../../../lib/domain/errors.ts";
-import { decodeTally, encodeTally } from "../../../../lib/store/sqlite/stats/encoding.ts";
-import { someInvocation } from "../support/stores.ts";
+import { ENDS, Tally, TIMES } from "../../lib/domain/stats/tally.ts";
+import { REASONS } from "../../lib/domain/errors.ts";
+import { decodeTally, encodeTally } from "../../lib/store/tally-encoding.ts";
+import { someInvocation } from "./sqlite/support/stores.ts";
 
 const ms = fc.option(fc.integer({ min: 0, max: 90_000_000_000 }).map((us) => us / 1000));
 const calls = fc.array(

@@ -1,4 +1,4 @@
-import { COUNTERS, ENDS, Tally, TIMES } from "../../../domain/stats/tally.ts";
+import { COUNTERS, ENDS, Tally, TIMES } from "../domain/stats/tally.ts";
 
 /** The first byte of every encoded tally. Another order of its parts needs another number. */
 const FORMAT = 1;

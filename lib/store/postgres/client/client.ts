@@ -1,0 +1,139 @@
+import { SQL, type TransactionSQL } from "bun";
+import { DeadlineError, isCut, isRival, mapError } from "../errors.ts";
+import { type Bindings, numbered, plain, valuesOf } from "./statement.ts";
+
+/** Connections: with 4 a server submits a third as much as with 8, and more than 16 gain nothing. */
+const CONNECTIONS = 10;
+/** The time that a statement or a whole transaction may take; the driver itself would wait without end for a silent server. */
+const DEADLINE_MS = 10_000;
+/** Transactions that are in each other's way are run again so often. */
+const TRIES = 5;
+
+/** Runs statements: on any connection, or all in one transaction. */
+export interface Statements {
+  /** Returns the rows. `Row` is the type that the caller knows them to have; whole numbers are numbers, bytes are `Uint8Array`. */
+  all<Row>(sql: string, bindings?: Bindings): Promise<Row[]>;
+  /** Returns the first row. */
+  get<Row>(sql: string, bindings?: Bindings): Promise<Row | undefined>;
+  /** Returns the number of rows that it changed, without those of cascades. */
+  run(sql: string, bindings?: Bindings): Promise<number>;
+}
+
+/** Statements of one transaction. */
+export interface Transaction extends Statements {
+  /** Runs several statements without parameters. */
+  script(sql: string): Promise<void>;
+}
+
+/** A client of a PostgreSQL database, and the only place that uses Bun's. All errors are mapped to ours. */
+export class Client implements Statements, AsyncDisposable {
+  readonly #url: string;
+  readonly #deadlineMs: number;
+  #sql: SQL;
+
+  constructor(url: string, { deadline_ms = DEADLINE_MS }: { readonly deadline_ms?: number } = {}) {
+    this.#url = url;
+    this.#deadlineMs = deadline_ms;
+    this.#sql = connect(url);
+  }
+
+  /** Outside of a transaction a statement is run again if its connection is cut: it must be right to run it twice. */
+  async all<Row>(sql: string, bindings: Bindings = {}): Promise<Row[]> {
+    return (await this.#once(sql, bindings)).rows as Row[]; // the caller knows its own statement
+  }
+
+  async get<Row>(sql: string, bindings: Bindings = {}): Promise<Row | undefined> {
+    return (await this.all<Row>(sql, bindings))[0];
+  }
+
+  async run(sql: string, bindings: Bindings = {}): Promise<number> {
+    return (await this.#once(sql, bindings)).count;
+  }
+
+  /**
+   * Runs `work` in one transaction: all of it happens, or nothing. It is run again if another transaction was in its way, or
+   * once if the connection is cut before the commit began; so it may have no effects but on the database.
+   */
+  async transaction<T>(work: (statements: Transaction) => Promise<T>): Promise<T> {
+    let cuts = 0;
+    for (let tries = 1; ; tries++) {
+      let isCommitting = false;
+      try {
+        return await this.#bounded((client) =>
+          client.begin(async (transaction) => {
+            const result = await work(statementsOn(transaction));
+            isCommitting = true;
+            return result;
+          }),
+        );
+      } catch (error) {
+        const again = isRival(error) ? tries < TRIES : !isCommitting && isCut(error) && cuts++ === 0;
+        if (!again) throw mapError(error);
+      }
+    }
+  }
+
+  /** Calls `run` for each notification on a channel, and when it listens (again): what came before has been missed. */
+  async listen(channel: string, run: () => void): Promise<void> {
+    await this.#bounded((client) => client.listen(channel, run, run));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#sql.close({ timeout: 0 });
+  }
+
+  async #once(sql: string, bindings: Bindings): Promise<Result> {
+    try {
+      return await this.#bounded((client) => execute(client, sql, bindings)).catch((error: unknown) => {
+        if (!isCut(error)) throw error;
+        return this.#bounded((client) => execute(client, sql, bindings));
+      });
+    } catch (error) {
+      throw mapError(error);
+    }
+  }
+
+  /** Gives up the client, with all of its connections, if it does not answer in time. */
+  async #bounded<T>(run: (client: SQL) => Promise<T>): Promise<T> {
+    const client = this.#sql;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      if (this.#sql === client) this.#sql = connect(this.#url);
+      void client.close({ timeout: 0 }).catch(() => undefined);
+      reject(new DeadlineError(`The database has not answered within ${this.#deadlineMs} ms`));
+    }, this.#deadlineMs);
+    try {
+      return await Promise.race([run(client), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+interface Result {
+  readonly rows: readonly Record<string, unknown>[];
+  readonly count: number;
+}
+
+function connect(url: string): SQL {
+  return new SQL(url, { max: CONNECTIONS, bigint: true, connectionTimeout: 5 });
+}
+
+function statementsOn(transaction: TransactionSQL): Transaction {
+  const all = async <Row>(sql: string, bindings: Bindings = {}): Promise<Row[]> =>
+    (await execute(transaction, sql, bindings)).rows as Row[]; // the caller knows its own statement
+  return {
+    all,
+    get: async <Row>(sql: string, bindings?: Bindings) => (await all<Row>(sql, bindings))[0],
+    run: async (sql, bindings = {}) => (await execute(transaction, sql, bindings)).count,
+    script: async (sql) => void (await transaction.unsafe(sql)),
+  };
+}
+
+async function execute(client: SQL, sql: string, bindings: Bindings): Promise<Result> {
+  const statement = numbered(sql);
+  const found = await client.unsafe<Record<string, unknown>[]>(statement.text, valuesOf(statement, bindings));
+  // The driver adds the count to the array, which its types do not say.
+  const { count } = found as unknown as { readonly count: number | null };
+  return { rows: found.map(plain), count: count ?? 0 };
+}

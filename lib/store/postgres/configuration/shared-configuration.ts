@@ -1,0 +1,205 @@
+import type { Client, Statements, Transaction } from "../client/client.ts";
+import { isOwn } from "./mirrored-tables.ts";
+import type { Mirror, Row, Trial } from "./mirror.ts";
+
+/** Deleted rows are forgotten when they are so many changes old. */
+const TOMBSTONES = 10_000;
+
+/** The channel on which servers say that they have changed something. */
+export const CHANNEL = "slipway_configuration";
+
+interface ChangedRow extends Row {
+  readonly current: number;
+  readonly forgotten: number;
+}
+
+/** A change that waits for its turn. */
+interface Waiting extends Trial {
+  /** Called when the rows are in the mirror, before any other code can look. */
+  readonly committed: () => void;
+  readonly resolve: () => void;
+}
+
+/** What others have to do when rows of other servers have come. */
+export interface Followers {
+  /** Called before any other code can look. */
+  readonly changed: () => void;
+}
+
+/**
+ * Changes the configuration that several servers share, one change at a time: it locks the state, brings the mirror up to
+ * date, tries the change there, and writes the rows that it leaves. All that is right by the rules of the mirror is right for
+ * everyone, since nobody else can change anything meanwhile.
+ */
+export class SharedConfiguration {
+  readonly #client: Client;
+  readonly #mirror: Mirror;
+  readonly #owner: string;
+  readonly #followers: Followers;
+  /** The version that the mirror has; -1 before the first read. */
+  #version = -1;
+  #waiting: Waiting[] = [];
+  /** Settles when the change that is under way has ended; one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(client: Client, mirror: Mirror, owner: string, followers: Followers) {
+    this.#client = client;
+    this.#mirror = mirror;
+    this.#owner = owner;
+    this.#followers = followers;
+  }
+
+  /** Makes a change: changes of the same moment share a transaction, and each fails alone. `work` runs on the mirror, and must not await. */
+  change<T>(work: () => T, committed?: (result: T) => void): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let result: { readonly value: T } | undefined;
+      let failure: { readonly error: unknown } | undefined;
+      this.#waiting.push({
+        run: () => {
+          // The transaction may be run again: what was refused once stays refused.
+          if (failure !== undefined) throw failure.error;
+          result = { value: work() };
+        },
+        failed: (error) => {
+          failure = { error };
+          result = undefined;
+          reject(error);
+        },
+        committed: () => result && committed?.(result.value),
+        resolve: () => result && resolve(result.value),
+      });
+      if (this.#waiting.length === 1) void this.#alone(() => this.#writeWaiting());
+    });
+  }
+
+  /**
+   * Makes a change together with other writes of one transaction. `work` is called with it, and with a function that makes the
+   * change; all is undone if it throws.
+   */
+  async together<T>(
+    work: (transaction: Transaction, change: (run: () => void) => Promise<void>) => Promise<T>,
+  ): Promise<T> {
+    return this.#alone(async () => {
+      let written: Row[] = [];
+      const result = await this.#locked((transaction) =>
+        work(transaction, async (run) => {
+          written = this.#tried(run);
+          await this.#write(transaction, written);
+        }),
+      );
+      this.#apply(written);
+      return result;
+    });
+  }
+
+  /** Brings the mirror up to date, if others have changed anything. */
+  refresh(): Promise<void> {
+    return this.#alone(() => this.#read(this.#client));
+  }
+
+  /** Settles when everything that was begun has ended. */
+  async idle(): Promise<void> {
+    await this.#last;
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#last;
+    const run = async () => {
+      await before;
+      return work();
+    };
+    const mine = run();
+    this.#last = mine.catch(() => undefined);
+    return mine;
+  }
+
+  async #writeWaiting(): Promise<void> {
+    // After all requests that have arrived by now.
+    await new Promise<void>((resolve) => void setImmediate(resolve));
+    const group = this.#waiting;
+    this.#waiting = [];
+    try {
+      let written: Row[] = [];
+      await this.#locked(async (transaction) => {
+        written = this.#mirror.try(group);
+        await this.#write(transaction, written);
+      });
+      this.#apply(written);
+    } catch (error) {
+      for (const { failed } of group) failed(error);
+      return;
+    }
+    for (const { committed } of group) committed();
+    for (const { resolve } of group) resolve();
+  }
+
+  #tried(run: () => void): Row[] {
+    let failure: { readonly error: unknown } | undefined;
+    const rows = this.#mirror.try([{ run, failed: (error) => void (failure = { error }) }]);
+    if (failure !== undefined) throw failure.error;
+    return rows;
+  }
+
+  /** Runs `work` while nobody else can change anything, with the mirror up to date. */
+  #locked<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    return this.#client.transaction(async (transaction) => {
+      await transaction.run("select 1 from configuration_state where id = 1 for update");
+      await this.#read(transaction);
+      return work(transaction);
+    });
+  }
+
+  /** Part of a transaction that has the lock. */
+  async #write(transaction: Transaction, rows: readonly Row[]): Promise<void> {
+    if (rows.length === 0) return;
+    const owned = rows.map((row) => ({ ...row, owner: isOwn(row.kind, row.id) ? this.#owner : "" }));
+    const version = this.#version + 1;
+    await transaction.run(
+      `insert into configuration (owner, kind, id, version, record)
+       select owner, kind, id, $version::bigint, record
+       from json_to_recordset($rows::text::json) as row (owner text, kind text, id text, record text)
+       on conflict (owner, kind, id) do update set version = excluded.version, record = excluded.record`,
+      { version, rows: JSON.stringify(owned) },
+    );
+    const forgotten = version - TOMBSTONES;
+    if (version % 100 === 0 && forgotten > 0) {
+      await transaction.run("delete from configuration where record is null and version <= $forgotten::bigint", {
+        forgotten,
+      });
+      await transaction.run("update configuration_state set forgotten = $forgotten::bigint", { forgotten });
+    }
+    await transaction.run("update configuration_state set version = $version::bigint", { version });
+    await transaction.run(`notify ${CHANNEL}`);
+  }
+
+  /** Makes the mirror what has just been written. */
+  #apply(rows: readonly Row[]): void {
+    if (rows.length === 0) return;
+    this.#mirror.apply(rows);
+    this.#version++;
+  }
+
+  /** Reads what has changed since the version of the mirror, as of one moment. */
+  async #read(statements: Statements): Promise<void> {
+    const rows = await statements.all<
+      ChangedRow | (Omit<ChangedRow, "kind" | "id"> & { readonly kind: null; readonly id: null })
+    >(
+      `select state.version as current, state.forgotten, configuration.kind, configuration.id, configuration.record
+       from configuration_state as state
+       left join configuration on configuration.version > $version::bigint and configuration.owner in ('', $owner)
+         and (configuration.record is not null or $version::bigint >= 0)`,
+      { version: this.#version, owner: this.#owner },
+    );
+    const [first] = rows;
+    if (first === undefined) throw new Error("The configuration has no state");
+    if (first.current === this.#version) return;
+    if (this.#version >= 0 && this.#version < first.forgotten) {
+      this.#mirror.clear();
+      this.#version = -1;
+      return this.#read(statements);
+    }
+    this.#mirror.apply(rows.filter((row) => row.kind !== null));
+    this.#version = first.current;
+    this.#followers.changed();
+  }
+}

@@ -1,0 +1,180 @@
+import type { Clock } from "../../clock.ts";
+import type { Function } from "../../domain/functions/functions.ts";
+import type { Route } from "../../domain/routes/routes.ts";
+import { messageOf } from "../../domain/errors.ts";
+import type { Logger } from "../../log.ts";
+import type { Basis, ManifestWrites } from "../configuration.ts";
+import { SqliteStore } from "../sqlite/store.ts";
+import type { Store } from "../store.ts";
+import { PostgresAudit } from "./audit.ts";
+import type { Client } from "./client/client.ts";
+import { MirrorDatabase } from "./configuration/mirror-database.ts";
+import { Mirror } from "./configuration/mirror.ts";
+import { CHANNEL, SharedConfiguration } from "./configuration/shared-configuration.ts";
+import { PostgresHistory } from "./history.ts";
+import { PostgresLedger } from "./ledger.ts";
+import { openClient } from "./open.ts";
+import { PostgresStats } from "./stats.ts";
+import { DeliveryTable } from "./tables/deliveries.ts";
+import { InvocationTable } from "./tables/invocations.ts";
+import { PayloadTable } from "./tables/payloads.ts";
+import { WorkTable } from "./tables/work.ts";
+
+/** What a store in PostgreSQL needs. */
+export interface PostgresOptions {
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Distinguishes the servers that share the database, and stays the same when one starts again. */
+  readonly server_id: string;
+  /** The most bytes of queued requests, and of requests and results that are kept; no limit by default. */
+  readonly queue_bytes?: number;
+}
+
+/** The time between two looks at whether another server has changed the configuration, if no notification has come. */
+const POLL_MS = 1_000;
+
+/** Connects to the database at a URL, which other servers may use at the same time. Throws a `StoreError`. */
+export async function openPostgresStore(url: string, options: PostgresOptions): Promise<PostgresStore> {
+  const client = await openClient(url, options.log);
+  const store = new PostgresStore(client, options);
+  try {
+    await store.begin();
+    return store;
+  } catch (error) {
+    await store[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** A store in a PostgreSQL database that several servers share. The configuration is in memory, see `Mirror`. */
+export class PostgresStore implements Store {
+  readonly functions: Store["functions"];
+  readonly versions: Store["versions"];
+  readonly routes: Store["routes"];
+  readonly keys: Store["keys"];
+  readonly secrets: Store["secrets"];
+  readonly registries: Store["registries"];
+  readonly schedules: Store["schedules"];
+  readonly settings: Store["settings"];
+  readonly pulledImages: Store["pulledImages"];
+  readonly builds: Store["builds"];
+  readonly ledger: PostgresLedger;
+  readonly history: PostgresHistory;
+  readonly audit: PostgresAudit;
+  readonly stats: PostgresStats;
+  readonly #client: Client;
+  readonly #mirrored: SqliteStore;
+  readonly #configuration: SharedConfiguration;
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  #cancelPoll: () => void = () => undefined;
+  #isClosed = false;
+
+  constructor(client: Client, { log, clock, server_id: holder, queue_bytes }: PostgresOptions) {
+    this.#client = client;
+    this.#log = log;
+    this.#clock = clock;
+    const mirror = new Mirror();
+    const database = new MirrorDatabase(mirror);
+    const mirrored = new SqliteStore(database, clock);
+    const changed = () => {
+      database.forget();
+      mirrored.changedElsewhere();
+    };
+    const configuration = new SharedConfiguration(client, mirror, holder, { changed });
+    database.shared = configuration;
+    this.#mirrored = mirrored;
+    this.#configuration = configuration;
+    this.functions = mirrored.functions;
+    this.versions = mirrored.versions;
+    this.routes = mirrored.routes;
+    this.keys = mirrored.keys;
+    this.secrets = mirrored.secrets;
+    this.registries = mirrored.registries;
+    this.schedules = mirrored.schedules;
+    this.settings = mirrored.settings;
+    this.pulledImages = mirrored.pulledImages;
+    this.builds = mirrored.builds;
+    const stats = new PostgresStats(client);
+    const invocations = new InvocationTable(holder);
+    const payloads = new PayloadTable(queue_bytes);
+    const deliveries = new DeliveryTable(holder);
+    const work = new WorkTable(holder);
+    const replaceSchedule: (typeof mirrored.schedules)["replaceNow"] = (...both) =>
+      mirrored.schedules.replaceNow(...both);
+    const parts = {
+      client,
+      clock,
+      holder,
+      invocations,
+      payloads,
+      deliveries,
+      work,
+      stats,
+      configuration,
+      replaceSchedule,
+    };
+    this.ledger = new PostgresLedger(parts);
+    this.history = new PostgresHistory(parts);
+    this.audit = new PostgresAudit(client);
+    this.stats = stats;
+  }
+
+  /** Reads the configuration, and follows its changes from then on. */
+  async begin(): Promise<void> {
+    await this.#configuration.refresh();
+    this.#poll();
+    // Behind a pool of connections there are no notifications: the looks are enough.
+    await this.#client
+      .listen(CHANNEL, () => void this.#refresh())
+      .catch((error: unknown) => {
+        this.#log.warn("the database gives no notifications: changes of other servers are seen within a second", {
+          reason: messageOf(error),
+        });
+      });
+  }
+
+  get revision(): number {
+    return this.#mirrored.revision;
+  }
+
+  catalogue(): Promise<{ functions: Function[]; routes: Route[] }> {
+    return this.#mirrored.catalogue();
+  }
+
+  applyManifest(writes: ManifestWrites, options: Basis & { readonly dry_run: boolean }): Promise<void> {
+    return this.#mirrored.applyManifest(writes, options);
+  }
+
+  async check(): Promise<void> {
+    await this.#client.get("select version from configuration_state");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelPoll();
+    await this.#configuration.idle();
+    await this.#client[Symbol.asyncDispose]();
+    this.#mirrored[Symbol.dispose]();
+  }
+
+  #poll(): void {
+    this.#cancelPoll = this.#clock.after(POLL_MS, () => {
+      void this.#refresh().then(() => {
+        if (!this.#isClosed) this.#poll();
+      });
+    });
+  }
+
+  async #refresh(): Promise<void> {
+    if (this.#isClosed) return;
+    try {
+      await this.#mirrored.whenFree();
+      await this.#configuration.refresh();
+    } catch (error) {
+      // The next look finds what this one has missed.
+      if (!this.#isClosed)
+        this.#log.debug("cannot look for changes of the configuration", { reason: messageOf(error) });
+    }
+  }
+}

@@ -1,0 +1,184 @@
+import type { ReadyWork, Work } from "../../records.ts";
+import type { Statements } from "../client/client.ts";
+import { INVOCATION, type InvocationRow } from "./invocations.ts";
+
+/** The most rows that are moved at once. */
+const BATCH = 500;
+
+/** The columns of `Work`. */
+const COLUMNS =
+  "work.invocation_id, work.function_id, work.state, work.priority, work.due, work.attempts, work.lost_attempts, " +
+  "work.lease_until, work.waits_since";
+
+/** A time that no clock shows: PostgreSQL has no infinite integers. */
+const LAST = Number.MAX_SAFE_INTEGER;
+
+/** Work that was just taken, with its invocation as it was before. */
+export interface TakenWork extends Work, InvocationRow {
+  readonly next_priority: number | null;
+}
+
+/** The work that is left to do, the only place of its SQL. A lease belongs to the server that took the work. */
+export class WorkTable {
+  readonly #holder: string;
+
+  constructor(holder: string) {
+    this.#holder = holder;
+  }
+
+  async insert(statements: Statements, work: Work): Promise<void> {
+    await statements.run(
+      `insert into work (invocation_id, function_id, state, priority, due, attempts, lost_attempts, lease_until, waits_since)
+       values ($invocation_id, $function_id, $state, $priority::integer, $due::bigint, $attempts::integer,
+         $lost_attempts::integer, $lease_until::bigint, $waits_since::bigint)`,
+      { ...work },
+    );
+  }
+
+  /** Returns work; `lock` if this transaction goes on to write it. */
+  get(statements: Statements, invocation_id: string, lock = false): Promise<Work | undefined> {
+    const sql = `select ${COLUMNS} from work where invocation_id = $invocation_id ${lock ? "for update" : ""}`;
+    return statements.get<Work>(sql, { invocation_id });
+  }
+
+  /** Takes the next work of a function, if no other transaction is about to: the highest priority first, then what was due first. */
+  take(statements: Statements, function_id: string, lease_until: number): Promise<TakenWork | undefined> {
+    return statements.get<TakenWork>(
+      `with next as (
+         select invocation_id from work where function_id = $function_id and state = 'ready'
+         order by priority desc, due, invocation_id limit 1 for update skip locked),
+       taken as (
+         update work set state = 'leased', lease_until = $lease_until::bigint, attempts = attempts + 1, holder = $holder
+         from next where work.invocation_id = next.invocation_id returning ${COLUMNS})
+       select taken.*, ${INVOCATION}, (
+         select max(priority) from work where work.function_id = $function_id and work.state = 'ready'
+           and work.invocation_id <> taken.invocation_id) as next_priority
+       from taken join invocations on invocations.id = taken.invocation_id`,
+      { function_id, lease_until, holder: this.#holder },
+    );
+  }
+
+  /** Renews the leases of this server; none of them ends earlier than it did. */
+  async renew(statements: Statements, lease_until: number): Promise<void> {
+    await statements.run(
+      `update work set lease_until = greatest(lease_until, $lease_until::bigint)
+       where state = 'leased' and holder = $holder`,
+      { lease_until, holder: this.#holder },
+    );
+  }
+
+  /** Makes the lease of an attempt last until then at least. Returns whether it still has the lease. */
+  async hold(statements: Statements, invocation_id: string, attempt: number, lease_until: number): Promise<boolean> {
+    const held = await statements.run(
+      `update work set lease_until = greatest(lease_until, $lease_until::bigint)
+       where invocation_id = $invocation_id and attempts = $attempt::integer and state = 'leased' and holder = $holder`,
+      { invocation_id, attempt, lease_until, holder: this.#holder },
+    );
+    return held > 0;
+  }
+
+  /** Returns work that this transaction goes on to end: leased by this server, or in one of these states. */
+  async forEnd(
+    statements: Statements,
+    { invocation_id, attempt }: { readonly invocation_id: string; readonly attempt: number },
+    states: readonly Work["state"][],
+  ): Promise<Work | undefined> {
+    const work = await statements.get<Work & { readonly holder: string | null }>(
+      `select ${COLUMNS}, holder from work where invocation_id = $invocation_id and attempts = $attempt::integer for update`,
+      { invocation_id, attempt },
+    );
+    if (work === undefined || !states.includes(work.state)) return undefined;
+    const { holder, ...found } = work;
+    return found.state === "leased" && holder !== this.#holder ? undefined : found;
+  }
+
+  /** Writes the state of work that nobody holds. */
+  async put(statements: Statements, work: Work): Promise<void> {
+    const { state, due, attempts, lost_attempts, lease_until, waits_since, invocation_id } = work;
+    await statements.run(
+      `update work set state = $state, due = $due::bigint, attempts = $attempts::integer, holder = null,
+         lost_attempts = $lost_attempts::integer, lease_until = $lease_until::bigint, waits_since = $waits_since::bigint
+       where invocation_id = $invocation_id`,
+      { state, due, attempts, lost_attempts, lease_until, waits_since, invocation_id },
+    );
+  }
+
+  async remove(statements: Statements, invocation_id: string): Promise<void> {
+    await statements.run("delete from work where invocation_id = $invocation_id", { invocation_id });
+  }
+
+  /** Makes ready what has become due, at most a batch, and returns its functions and priorities. */
+  wake(statements: Statements, now: number): Promise<ReadyWork[]> {
+    return statements.all<ReadyWork>(
+      `update work set state = 'ready' where invocation_id in (
+         select invocation_id from work where state = 'waiting' and due <= $now::bigint
+         order by due limit ${BATCH} for update skip locked)
+       returning function_id, priority`,
+      { now },
+    );
+  }
+
+  /** Returns the time at which the next waiting work is due; null if none waits. */
+  async soonest(statements: Statements): Promise<number | null> {
+    const sql = "select min(due) as due from work where state = 'waiting'";
+    return (await statements.get<{ due: number | null }>(sql))?.due ?? null;
+  }
+
+  /** Marks the work that this server has leased as lost: an earlier process of it has ended. Returns how much it was. */
+  loseLeases(statements: Statements): Promise<number> {
+    return statements.run("update work set state = 'lost' where state = 'leased' and holder = $holder", {
+      holder: this.#holder,
+    });
+  }
+
+  /** Marks the work of other servers as lost whose leases have ended: they have not renewed them. */
+  async loseEnded(statements: Statements, now: number): Promise<void> {
+    await statements.run(
+      "update work set state = 'lost' where state = 'leased' and holder <> $holder and lease_until <= $now::bigint",
+      { now, holder: this.#holder },
+    );
+  }
+
+  /**
+   * Lists lost work whose lease has ended by then, at most a batch. Without an end of time it is the work of this server alone:
+   * only its own sweep says that nothing of it runs any more.
+   */
+  lost(statements: Statements, until: number): Promise<Work[]> {
+    return statements.all<Work>(
+      `select ${COLUMNS} from work where state = 'lost' and lease_until <= $until::bigint
+         and ($mine::text is null or holder = $mine::text)
+       order by lease_until limit ${BATCH}`,
+      { until: Math.min(until, LAST), mine: until === Infinity ? this.#holder : null },
+    );
+  }
+
+  /** Lists the functions that have something to do, each with its highest priority. */
+  ready(statements: Statements): Promise<ReadyWork[]> {
+    return statements.all<ReadyWork>(
+      "select function_id, max(priority) as priority from work where state = 'ready' group by function_id",
+    );
+  }
+
+  /** Lets waits begin now that began after `furthest`, at most a batch; returns them with the times at which they end. */
+  takeBack(statements: Statements, now: number, furthest: number): Promise<Pick<Work, "invocation_id" | "due">[]> {
+    return statements.all<Pick<Work, "invocation_id" | "due">>(
+      `update work set due = $now::bigint + due - waits_since, waits_since = $now::bigint where invocation_id in (
+         select invocation_id from work where state = 'waiting' and waits_since > $furthest::bigint
+         order by invocation_id limit ${BATCH} for update)
+       returning invocation_id, due`,
+      { now, furthest },
+    );
+  }
+
+  /** Lets the leases of lost work end at `longest` if they would end later. Returns how many these were. */
+  shortenLeases(statements: Statements, longest: number): Promise<number> {
+    return statements.run(
+      "update work set lease_until = $longest::bigint where state = 'lost' and lease_until > $longest::bigint",
+      { longest },
+    );
+  }
+
+  async count(statements: Statements): Promise<number> {
+    return (await statements.get<{ count: number }>("select count(*) as count from work"))?.count ?? 0;
+  }
+}

@@ -1,0 +1,31 @@
+import { type PrivatePostgres, startPostgres } from "./private-postgres.ts";
+
+let shared: Promise<PrivatePostgres> | undefined;
+let databases = 0;
+
+/** Returns the PostgreSQL that all tests of this process share; the first one starts it. */
+export function sharedPostgres(): Promise<PrivatePostgres> {
+  return (shared ??= startPostgres());
+}
+
+/** An own database in the shared PostgreSQL. */
+export interface Database {
+  readonly url: string;
+  /** Runs statements in it. */
+  run(sql: string): Promise<void>;
+}
+
+/** Creates an empty database. */
+export async function newDatabase(): Promise<Database> {
+  const postgres = await sharedPostgres();
+  const name = `d${++databases}`;
+  await postgres.run(`create database ${name}`);
+  return { url: postgres.url(name), run: (sql) => postgres.run(sql, name) };
+}
+
+/** Stops it, if a test has started it. */
+export async function stopSharedPostgres(): Promise<void> {
+  const started = shared;
+  shared = undefined;
+  await (await started)?.[Symbol.asyncDispose]();
+}
