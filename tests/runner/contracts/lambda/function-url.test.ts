@@ -35,6 +35,8 @@ function streamed() {
     end: () => undefined,
     close: () => undefined,
     consumed: (bytes: number) => void (used.bytes += bytes),
+    sent: 0,
+    received: 0,
   };
   const listener = {
     answered: (given: StreamAnswer) => void (answer = given),
