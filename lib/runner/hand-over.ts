@@ -1,7 +1,10 @@
 import type { Clock } from "../clock.ts";
+import { isBooted } from "../domain/functions/contract.ts";
 import type { Call } from "./call.ts";
 import { BY_NAME } from "./contracts/contracts.ts";
 import { HTTP } from "./contracts/http.ts";
+import { LAMBDA } from "./contracts/lambda/lambda.ts";
+import { LambdaApp } from "./contracts/lambda/lambda-app.ts";
 import { BootedInstance } from "./instance/booted-instance.ts";
 import { Instance, type Run } from "./instance/instance.ts";
 import type { PoolInstance } from "./instance/pool-instance.ts";
@@ -23,10 +26,12 @@ export async function handOver(call: Call, instance: PoolInstance, options: Hand
   const { clock, context_path, response_bytes } = options;
   const common = { timeout_ms, signal: call.signal, ...(call.onLogs && { onLogs: call.onLogs }) };
   if (instance instanceof BootedInstance) {
-    const exchange = HTTP.exchange(call, () => clock.now());
+    const { app } = instance;
+    const exchange =
+      app instanceof LambdaApp ? LAMBDA.exchange(call, app, clock.now()) : HTTP.exchange(call, () => clock.now());
     return instance.serve({ ...(exchange instanceof Promise ? await exchange : exchange), ...common });
   }
-  if (!(instance instanceof Instance) || contract === "http") {
+  if (!(instance instanceof Instance) || isBooted(contract)) {
     throw new Error(`An instance cannot be called by the contract ${contract}`);
   }
   const exchange = BY_NAME[contract].exchange(call, clock.now());

@@ -6,6 +6,8 @@ import { timestamp } from "../domain/types.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { HTTP } from "./contracts/http.ts";
+import { LAMBDA } from "./contracts/lambda/lambda.ts";
+import type { BootPlan } from "./instance/boot-plan.ts";
 import { BootError } from "./instance/boot-error.ts";
 import { BootedInstance, type OnBoot } from "./instance/booted-instance.ts";
 import { Instance } from "./instance/instance.ts";
@@ -67,16 +69,16 @@ export class InstanceStarter {
   }
 
   async #once(fn: Function, group: string, note: NoteBoot, onBoot?: OnBoot): Promise<PoolInstance> {
-    const { platform, clock, signal, ready_timeout_ms, secretsFor } = this.#deps;
+    const { platform, clock, signal, ready_timeout_ms } = this.#deps;
     // Before a container is started that could not get its secrets.
-    const plan = fn.contract === "http" ? HTTP.plan(fn, secretsFor(fn), this.#deps) : undefined;
+    const plan = this.#planOf(fn);
     const channel = await platform.launch(fn, group, signal);
     if (plan === undefined) {
       const instance = new Instance(channel, clock);
       await instance.ready(ready_timeout_ms, signal);
       return instance;
     }
-    const instance = new BootedInstance(channel, clock, plan);
+    const instance = new BootedInstance(channel, clock, plan.app ? LAMBDA.withHandler(plan, channel.command) : plan);
     try {
       await instance.ready(ready_timeout_ms, signal, onBoot);
     } catch (error) {
@@ -85,6 +87,12 @@ export class InstanceStarter {
     }
     note(instance.boot);
     return instance;
+  }
+
+  /** Returns how a function boots, or nothing if it starts with its call. */
+  #planOf(fn: Function): BootPlan | undefined {
+    if (fn.contract === "http") return HTTP.plan(fn, this.#deps.secretsFor(fn), this.#deps);
+    return fn.contract === "lambda" ? LAMBDA.plan(fn, this.#deps.secretsFor(fn), this.#deps) : undefined;
   }
 
   #note(fn: Function, end: BootEnd): void {

@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import { onAbort, TaskGroup } from "../domain/concurrency.ts";
 import type { Boot } from "../domain/calls/boots.ts";
 import { AppError } from "../domain/errors.ts";
+import { isBooted } from "../domain/functions/contract.ts";
 import type { TrialEnd } from "../domain/functions/detection.ts";
 import type { Function, VersionPool } from "../domain/functions/functions.ts";
 import type { Settings } from "../domain/functions/settings.ts";
@@ -15,8 +16,9 @@ import { Admission, type Coming } from "./admission.ts";
 import type { Call, RunnerRun } from "./call.ts";
 import { CellCheck } from "./cell-check.ts";
 import { handOver } from "./hand-over.ts";
-import { BootedInstance, NotDelivered } from "./instance/booted-instance.ts";
+import { BootedInstance } from "./instance/booted-instance.ts";
 import type { Run } from "./instance/instance.ts";
+import { NotDelivered } from "./instance/boot/not-delivered.ts";
 import type { PoolInstance } from "./instance/pool-instance.ts";
 import { InstanceStarter } from "./instance-starter.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
@@ -201,7 +203,7 @@ export class Runner implements AsyncDisposable {
    */
   secretChanged(name: string): void {
     const uses = ({ contract, secrets }: Function) =>
-      contract === "http" && secrets.some((secret) => secret.name === name);
+      isBooted(contract) && secrets.some((secret) => secret.name === name);
     this.#pools.renew((pool) => uses(pool.function));
   }
 

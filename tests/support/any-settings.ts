@@ -64,6 +64,7 @@ export const anySettings: fc.Arbitrary<Settings> = fc
   .map((some) =>
     some.contract === "http" ? { ...some, port: some.port ?? 8080, isolation: "container" as const } : some,
   )
+  .map((some) => (some.contract === "lambda" ? { ...some, isolation: "container" as const } : some))
   .map((some): Settings => ({ ...SETTING_DEFAULTS, ...some }))
   .filter((settings) => {
     try {

@@ -103,6 +103,7 @@ export const GATE_CONTRACT: Readonly<Record<ContractName, readonly string[]>> = 
   files: [],
   stdio: ["--stdio"],
   http: ["--boot"],
+  lambda: ["--boot"],
 };
 
 /** Returns the user of the process, unless the image decides. */

@@ -2,14 +2,22 @@ import { quoted } from "../quoted.ts";
 import { BOOT_TIMEOUT_MS, CONCURRENCY } from "../limits.ts";
 
 /** The ways in which functions are spoken to (lib/docs/contracts.md). */
-export const CONTRACTS = ["files", "stdio", "http"] as const;
+export const CONTRACTS = ["files", "stdio", "http", "lambda"] as const;
 export type ContractName = (typeof CONTRACTS)[number];
+
+/** The contracts whose functions are started before they are called: each instance is a container with one running program. */
+export const BOOTED_CONTRACTS = ["http", "lambda"] as const satisfies readonly ContractName[];
+
+/** Returns whether functions of a contract are started before they are called. */
+export function isBooted(contract: ContractName): contract is (typeof BOOTED_CONTRACTS)[number] {
+  return contract === "http" || contract === "lambda";
+}
 
 /** The forms of what a function of the contract `stdio` prints: a body, or headers and a body. */
 export const OUTPUTS = ["raw", "cgi"] as const;
 export type Output = (typeof OUTPUTS)[number];
 
-/** What the processes of an instance of the contract `http` may do between two calls: nothing at all, or what they like. */
+/** What the processes of an instance that is started before its call may do between two calls: nothing at all, or what they like. */
 export const IDLES = ["freeze", "run"] as const;
 export type Idle = (typeof IDLES)[number];
 
@@ -21,6 +29,7 @@ export const CONTRACT_REASONS = [
   "setting",
   "label",
   "watchdog",
+  "lambda_runtime",
   "web_adapter",
   "buildpack",
   "functions_framework",
@@ -66,18 +75,18 @@ export const CONTRACT_DEFAULTS: ContractSettings = {
 
 type OwnedSetting = Exclude<keyof ContractSettings, "contract">;
 
-/** The contract that each of the settings belongs to. */
-const OWNERS: Readonly<Record<OwnedSetting, ContractName>> = {
-  content_type: "stdio",
-  output: "stdio",
-  stream: "stdio",
-  port: "http",
-  ready_path: "http",
-  boot_timeout_ms: "http",
-  concurrency: "http",
-  idle_timeout_ms: "http",
-  idle: "http",
-  buffer_request: "http",
+/** The contracts that each of the settings belongs to; the first is the usual one. */
+const OWNERS: Readonly<Record<OwnedSetting, readonly [ContractName, ...ContractName[]]>> = {
+  content_type: ["stdio"],
+  output: ["stdio"],
+  stream: ["stdio"],
+  port: ["http"],
+  ready_path: ["http"],
+  boot_timeout_ms: BOOTED_CONTRACTS,
+  concurrency: ["http"],
+  idle_timeout_ms: BOOTED_CONTRACTS,
+  idle: BOOTED_CONTRACTS,
+  buffer_request: ["http"],
 };
 // Object.keys forgets the type of the keys.
 const OWNED = Object.keys(OWNERS) as readonly OwnedSetting[];
@@ -87,19 +96,19 @@ export function contractAfter(
   contract: ContractName,
   given: Partial<ContractSettings>,
 ): Partial<Omit<ContractSettings, "contract">> {
-  const gone = OWNED.filter((name) => OWNERS[name] !== contract && given[name] === undefined);
+  const gone = OWNED.filter((name) => !OWNERS[name].includes(contract) && given[name] === undefined);
   return Object.fromEntries(gone.map((name) => [name, CONTRACT_DEFAULTS[name]])); // each its own default
 }
 
 /** Returns the contract that the other settings of a request belong to, if they do. */
 export function contractOf(given: Partial<ContractSettings>): ContractName | undefined {
   const owned = OWNED.find((name) => !isDefault(name, given));
-  return owned && OWNERS[owned];
+  return owned && OWNERS[owned][0];
 }
 
 /** Returns those settings that belong to a contract alone. */
 export function ownedBy(contract: ContractName, settings: Partial<ContractSettings>): Partial<ContractSettings> {
-  const own = OWNED.filter((name) => OWNERS[name] === contract && settings[name] !== undefined);
+  const own = OWNED.filter((name) => OWNERS[name].includes(contract) && settings[name] !== undefined);
   return Object.fromEntries(own.map((name) => [name, settings[name]])); // each its own value
 }
 
@@ -119,9 +128,9 @@ export function contractProblem(settings: ContractSettings & { readonly max_call
   if (ready_path !== null && !REQUEST_TARGET.test(ready_path)) {
     return `Invalid "ready_path" ${quoted(ready_path)}: give a path that begins with "/", such as "/healthz", with other characters than ASCII percent-encoded`;
   }
-  const foreign = OWNED.find((name) => OWNERS[name] !== contract && !isDefault(name, settings));
+  const foreign = OWNED.find((name) => !OWNERS[name].includes(contract) && !isDefault(name, settings));
   if (foreign !== undefined) {
-    const owner = quoted(OWNERS[foreign]);
+    const owner = OWNERS[foreign].map((name) => quoted(name)).join(" or ");
     return `"${foreign}" belongs to the contract ${owner}, and the contract is ${quoted(contract)}: leave it out, or give the contract ${owner}`;
   }
   if (concurrency > 1 && max_calls === 1) {
@@ -130,7 +139,7 @@ export function contractProblem(settings: ContractSettings & { readonly max_call
   return undefined;
 }
 
-/** Returns what a function of the contract `http` does between two calls. */
+/** Returns what a function that is started before its calls does between two of them. */
 export function idleOf({ idle, max_calls }: { readonly idle: Idle | null; readonly max_calls: number }): Idle {
   return idle ?? (max_calls === 1 ? "freeze" : "run");
 }

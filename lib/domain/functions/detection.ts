@@ -1,7 +1,6 @@
 import { AppError } from "../errors.ts";
 import type { Environment } from "../environment.ts";
 import { PORT } from "../limits.ts";
-import { quoted } from "../quoted.ts";
 import type { ContractName, ContractReason, PortReason } from "./contract.ts";
 import type { Settings } from "./settings.ts";
 
@@ -44,7 +43,7 @@ export type Detected =
 /** What the start of a function in a trial showed: it listens on its port, or it has ended before; `why` is in plain words. */
 export type TrialEnd = { readonly listens: true } | { readonly listens: false; readonly why: string };
 
-/** The programs that speak to AWS Lambda's runtime interface: the images that Lambda runs begin with one of them. */
+/** The programs that speak to AWS Lambda's Runtime API: the images that Lambda runs begin with one of them. */
 const LAMBDA_PROGRAMS: ReadonlySet<string> = new Set([
   "lambda-entrypoint.sh",
   "aws-lambda-rie",
@@ -56,16 +55,15 @@ const LAMBDA_PROGRAMS: ReadonlySet<string> = new Set([
 const LAMBDA_BOOTSTRAP = "/var/runtime/bootstrap";
 
 /**
- * Returns how an image without a label `slipway.contract` is spoken to (the table in lib/docs/contracts.md). Throws
- * `image_invalid` for one that is made for a contract that there is not.
+ * Returns how an image without a label `slipway.contract` is spoken to (the table in lib/docs/contracts.md).
  */
-export function detectContract(image: string, signals: ImageSignals, own: Own): Detected {
+export function detectContract(signals: ImageSignals, own: Own): Detected {
   const words = wordsOf(signals, own);
   const variables: Variables = signals.variables;
   const sure = (reason: ContractReason): Detected => ({ trial: false, contract: "http", reason });
   if (isWatchdog(words, variables)) return sure("watchdog");
-  const lambda = words.find((word) => LAMBDA_PROGRAMS.has(programOf(word)) || word === LAMBDA_BOOTSTRAP);
-  if (lambda !== undefined) throw madeForLambda(image, `its command has ${quoted(lambda)}`);
+  const lambda: Detected = { trial: false, contract: "lambda", reason: "lambda_runtime" };
+  if (words.some((word) => LAMBDA_PROGRAMS.has(programOf(word)) || word === LAMBDA_BOOTSTRAP)) return lambda;
   if (variables.AWS_LWA_PORT !== undefined) return sure("web_adapter");
   const first = own.entrypoint ? own.entrypoint[0] : signals.entrypoint[0];
   if (first !== undefined && /^\/cnb\/(?:process\/|lifecycle\/launcher$)/.test(first)) return sure("buildpack");
@@ -78,7 +76,7 @@ export function detectContract(image: string, signals: ImageSignals, own: Own): 
   const { exposed_ports: ports } = signals;
   // What ends by itself is no server, whatever its base image says of ports.
   if (variables.PORT !== undefined) return { trial: true, reason: "port_variable", ports };
-  if (variables.LAMBDA_TASK_ROOT !== undefined) throw madeForLambda(image, "it has the variable LAMBDA_TASK_ROOT");
+  if (variables.LAMBDA_TASK_ROOT !== undefined) return lambda;
   return ports.length === 0
     ? { trial: false, contract: "files", reason: "default" }
     : { trial: true, reason: "exposed_port", ports };
@@ -142,14 +140,6 @@ export function severalPorts(image: string, ports: readonly number[], missing: s
 
 /** The most ports that a message names. */
 const PORTS_NAMED = 8;
-
-function madeForLambda(image: string, signal: string): AppError {
-  return new AppError(
-    "image_invalid",
-    `Image "${image}" is made for AWS Lambda (${signal}), and there is no contract for that yet: ` +
-      'give "contract" if it can also be run in another way',
-  );
-}
 
 /** Returns the words of the whole command, also of one that a shell runs. */
 function wordsOf(signals: ImageSignals, { entrypoint, command }: Own): string[] {

@@ -36,7 +36,7 @@ export const Function = Type.Object({
   ...SETTINGS,
   contract_reason: Enum(CONTRACT_REASONS, {
     description:
-      "What chose `contract`: the `setting` itself; a `label` of the image; a sign of the image: OpenFaaS's `watchdog`, the port of AWS's " +
+      "What chose `contract`: the `setting` itself; a `label` of the image; a sign of the image: OpenFaaS's `watchdog`, a program of AWS's `lambda_runtime`, the port of AWS's " +
       "`web_adapter`, the launcher of a `buildpack`, the `functions_framework`, or, since it listened in a trial, its `port_variable` PORT or its " +
       "`exposed_port`; `ended` if it exited there instead; or the `default`, as nothing said otherwise.",
     examples: ["default"],
@@ -75,12 +75,13 @@ export const PoolState = Type.Object({
   busy: Type.Integer({ description: "Serving a call." }),
   booting: Type.Optional(
     Type.Integer({
-      description: "Started, and not ready yet as the function boots; only with the contract `http`.",
+      description: "Started, and not ready yet as the function boots; only with the contracts `http` and `lambda`.",
     }),
   ),
   streams: Type.Optional(
     Type.Integer({
-      description: "The calls that the busy instances serve: each up to `concurrency`; only with the contract `http`.",
+      description:
+        "The calls that the busy instances serve: each up to `concurrency`; only with the contracts `http` and `lambda`.",
     }),
   ),
   target: Type.Integer({ description: "How many should be ready, based on recent calls." }),
@@ -141,7 +142,7 @@ export const CreateFunction = Type.Object(
     environment: Type.Optional(Nullable(Environment)),
     probe: Type.Optional(
       Flag(
-        "Wait until an instance of a function of the contract `http` listens, for its `boot_timeout_ms` at most, and say in the answer (`warnings`) if " +
+        "Wait until an instance of a function of the contract `http` or `lambda` is ready, for its `boot_timeout_ms` at most, and say in the answer (`warnings`) if " +
           "it does not; true unless it is given. It is no setting of the function.",
       ),
     ),

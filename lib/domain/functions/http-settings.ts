@@ -3,7 +3,7 @@ import { BOOT_TIMEOUT_MS, CONCURRENCY, IDLE_TIMEOUT_MS, PORT, READY_PATH_LENGTH 
 import { IDLES } from "./contract.ts";
 import { Enum, Flag, Nullable } from "../types.ts";
 
-/** The settings that belong to the contract `http`. */
+/** The settings of functions that are started before their calls; most belong to the contract `http` alone. */
 export const HTTP_SETTINGS = {
   port: Nullable(
     Type.Integer({
@@ -29,7 +29,7 @@ export const HTTP_SETTINGS = {
     minimum: BOOT_TIMEOUT_MS.min,
     maximum: BOOT_TIMEOUT_MS.max,
     description:
-      "With the contract `http`: how long the function may take until it is ready, in milliseconds. It does not count towards `timeout_ms`.",
+      "With the contracts `http` and `lambda`: how long the function may take until it is ready, in milliseconds. It does not count towards `timeout_ms`.",
     examples: [BOOT_TIMEOUT_MS.default],
   }),
   concurrency: Type.Integer({
@@ -44,14 +44,14 @@ export const HTTP_SETTINGS = {
       minimum: IDLE_TIMEOUT_MS.min,
       maximum: IDLE_TIMEOUT_MS.max,
       description:
-        "With the contract `http`: how long a call may go on without a byte in either direction, in milliseconds; null for no such limit.",
+        "With the contracts `http` and `lambda`: how long a call may go on without a byte in either direction, in milliseconds; null for no such limit.",
       examples: [null],
     }),
   ),
   idle: Nullable(
     Enum(IDLES, {
       description:
-        "With the contract `http`: what an instance does while it has no call. `freeze`: nothing, its processes are stopped. `run`: what it likes. " +
+        "With the contracts `http` and `lambda`: what an instance does while it has no call. `freeze`: nothing, its processes are stopped. `run`: what it likes. " +
         "Null for `freeze` if `max_calls` is 1, else `run`.",
       examples: [null],
     }),

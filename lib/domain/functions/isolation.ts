@@ -1,7 +1,7 @@
 import { AppError } from "../errors.ts";
 import { CELL_DEV_SHARE, CONTEXT_BYTES, GATE_RESERVE, MAX_CALLS, SCRATCH_SIZE } from "../limits.ts";
 import { quoted } from "../quoted.ts";
-import type { ContractName } from "./contract.ts";
+import { type ContractName, isBooted } from "./contract.ts";
 
 /** The parts of its surroundings that each call gets fresh, the strongest isolation first (lib/docs/pools-and-isolation.md, Isolation). */
 export const ISOLATIONS = ["container", "cell", "process"] as const;
@@ -33,7 +33,7 @@ export function isolationByCalls(max_calls: number): Isolation {
 /**
  * Returns what follows from a change for those of the settings that it leaves out. `max_calls` alone chooses between a fresh
  * container and a fresh process, as it did before there was `isolation`, and leaves cells as they are; `isolation` alone takes
- * its own default for `max_calls`; what belongs to cells goes with them. A server of the contract `http` has a container of its
+ * its own default for `max_calls`; what belongs to cells goes with them. What is started before its calls has a container of its
  * own, whose calls are counted all the same.
  */
 export function isolationAfter(
@@ -42,9 +42,9 @@ export function isolationAfter(
 ): Partial<Omit<IsolationSettings, "contract">> {
   const contract = given.contract ?? before.contract;
   // The number of calls of a server says nothing about those of another contract, and the other way round.
-  const base = (contract === "http") === (before.contract === "http") ? before : ANEW;
-  const isolation = given.isolation ?? (contract === "http" ? "container" : isolationFor(base, given.max_calls));
-  const max_calls = given.max_calls ?? (contract === "http" ? base.max_calls : callsFor(base, isolation));
+  const base = isBooted(contract) === isBooted(before.contract) ? before : ANEW;
+  const isolation = given.isolation ?? (isBooted(contract) ? "container" : isolationFor(base, given.max_calls));
+  const max_calls = given.max_calls ?? (isBooted(contract) ? base.max_calls : callsFor(base, isolation));
   return {
     ...(isolation !== before.isolation && { isolation }),
     ...(max_calls !== before.max_calls && { max_calls }),
@@ -81,11 +81,11 @@ export function isolationTo(before: IsolationSettings, after: IsolationSettings)
 
 /** Returns what is wrong with the isolation of a function, or nothing. */
 export function isolationProblem({ contract, isolation, max_calls }: IsolationSettings): string | undefined {
-  if (contract === "http") {
+  if (isBooted(contract)) {
     if (isolation === "container") return undefined;
     return (
-      `"isolation" is ${quoted(isolation)}, and a function of the contract "http" is a server in a container of its own: ` +
-      'leave "isolation" out, or give "container"; "max_calls" says how many calls one server gets'
+      `"isolation" is ${quoted(isolation)}, and a function of the contract ${quoted(contract)} is a ${contract === "http" ? "server" : "program"} in a container of its own: ` +
+      'leave "isolation" out, or give "container"; "max_calls" says how many calls one gets'
     );
   }
   if (isolation !== "container" || max_calls === 1) return undefined;

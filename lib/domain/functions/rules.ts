@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { contractAfter, contractProblem } from "./contract.ts";
+import { contractAfter, contractProblem, isBooted } from "./contract.ts";
 import { AppError } from "../errors.ts";
 import { isolationAfter, isolationProblem, scratchProblem } from "./isolation.ts";
 import { quoted } from "../quoted.ts";
@@ -60,19 +60,20 @@ export function settingsAfterChange(before: Settings, given: Partial<Settings>):
 }
 
 /**
- * Returns the settings whose defaults depend on whether the contract is `http`, if that changes: instances that listen before
+ * Returns the settings whose defaults depend on whether the function is started before its calls, if that changes: instances that listen before
  * their call are on the network where nobody else reaches them, and fewer of them wait. `isolated` stays if the contract is
  * changed back.
  */
 function contractDefaults(before: Settings, given: Partial<Settings>): Partial<Settings> {
   const contract = given.contract ?? before.contract;
-  if ((contract === "http") === (before.contract === "http")) return {};
-  const [from, to] =
-    contract === "http" ? [SETTING_DEFAULTS.warm_max, HTTP_WARM_MAX] : [HTTP_WARM_MAX, SETTING_DEFAULTS.warm_max];
+  if (isBooted(contract) === isBooted(before.contract)) return {};
+  const [from, to] = isBooted(contract)
+    ? [SETTING_DEFAULTS.warm_max, HTTP_WARM_MAX]
+    : [HTTP_WARM_MAX, SETTING_DEFAULTS.warm_max];
   const warm_min = given.warm_min ?? before.warm_min;
   return {
     ...(given.warm_max === undefined && before.warm_max === from && { warm_max: Math.max(to, warm_min) }),
-    ...(contract === "http" &&
+    ...(isBooted(contract) &&
       given.network === undefined &&
       before.network === SETTING_DEFAULTS.network && { network: ISOLATED }),
   };
@@ -186,8 +187,9 @@ function timeoutProblem({ contract, timeout_ms }: Settings): string | undefined 
 }
 
 function sharedNetworkProblem({ contract, share_network }: Settings): string | undefined {
-  if (contract !== "http" || !share_network) return undefined;
-  return '"share_network" is true, and instances of the contract "http" all listen on the same port: leave it out, or give false';
+  if (!isBooted(contract) || !share_network) return undefined;
+  const why = contract === "http" ? "all listen on the same port" : "all find their calls at the same port";
+  return `"share_network" is true, and instances of the contract ${quoted(contract)} ${why}: leave it out, or give false`;
 }
 
 function networkProblem({ network }: Settings): string | undefined {

@@ -93,6 +93,7 @@ const contract = {
     description:
       "`files`: the request and the answer are files of the context. `stdio`: the request body is standard input, standard output is the answer. " +
       "`http`: the function is an HTTP server, which is started before its call. " +
+      "`lambda`: the function asks AWS Lambda's Runtime API for its calls, and is started before them. " +
       "`files` unless the image has a label `slipway.contract`.",
     examples: ["files"],
   }),

@@ -14,10 +14,11 @@ const NOT_YET = 400;
 export function readyByPath(path: string): NonNullable<BootPlan["isReady"]> {
   return async (open, clock, goesOn) => {
     while (goesOn()) {
-      if ((await statusOf(path, open, clock)) < NOT_YET) return;
-      if (!goesOn()) return;
+      if ((await statusOf(path, open, clock)) < NOT_YET) return undefined;
+      if (!goesOn()) return undefined;
       await pause(clock, PAUSE_MS);
     }
+    return undefined;
   };
 }
 
@@ -34,6 +35,7 @@ function statusOf(path: string, open: OpenStream, clock: Clock): Promise<number>
     answered: ({ response }: { readonly response: { readonly status: number } }) => resolve(response.status),
     ended: no,
     failed: no,
+    delivered: no,
     undelivered: no,
     left: no,
   };

@@ -31,13 +31,18 @@ export class BodyReader {
     return this.#done;
   }
 
+  /** The lines behind the last chunk, as they came. Empty before the body is complete. */
+  get trailers(): readonly string[] {
+    return this.#chunks.trailers;
+  }
+
   /** True if bytes have come behind the body. */
   get surplus(): boolean {
     return this.#surplus;
   }
 
-  /** Takes more bytes and yields the pieces of the body in them. Throws MalformedResponse. */
-  *push(bytes: Uint8Array): Generator<Uint8Array, void, void> {
+  /** Takes more bytes, yields the pieces of the body in them, and returns how many bytes it has taken. Throws MalformedResponse. */
+  *push(bytes: Uint8Array): Generator<Uint8Array, number, void> {
     let at = 0;
     while (at < bytes.length && !this.#done) {
       if (this.#left === 0) {
@@ -54,6 +59,7 @@ export class BodyReader {
       yield piece;
     }
     if (at < bytes.length) this.#surplus = true;
+    return at;
   }
 
   /** Takes the end of the connection. Throws MalformedResponse if the body is not complete. */
@@ -70,12 +76,13 @@ export class BodyReader {
   }
 }
 
-/** The lines between the chunks of a body: the size of each, the empty line behind it, and the trailers at the end. */
+/** The lines between the chunks of a body: the size of each, the empty line behind it, and the trailers at the end. Answers have no place for those. */
 class ChunkLines {
   #line: Uint8Array[] = [];
   #bytes = 0;
   #expects: "size" | "empty" | "trailer" = "size";
   #trailerBytes = 0;
+  readonly trailers: string[] = [];
 
   /** Takes bytes up to the end of a line. Returns how many, and what the line says: the size of a chunk, or the end of all. */
   push(bytes: Uint8Array): { readonly taken: number; readonly size?: number | "end" } {
@@ -118,9 +125,10 @@ class ChunkLines {
         this.#expects = "size";
         return undefined;
       case "trailer":
-        // Trailers would need a place in the answer: they are dropped.
         this.#trailerBytes += line.length + 2;
-        return line === "" ? "end" : undefined;
+        if (line === "") return "end";
+        this.trailers.push(line);
+        return undefined;
       case "size": {
         const [, digits] = SIZE.exec(line) ?? [];
         if (digits === undefined) throw new MalformedResponse("has a chunk whose size is no number");

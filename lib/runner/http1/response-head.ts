@@ -131,7 +131,7 @@ function isKept(headers: readonly ResponseHeader[]): boolean {
 }
 
 /** Reads one header. A line that continues the one before it (RFC 7230 has abolished them) is none. */
-function readField(line: string, index: number): ResponseHeader {
+export function readField(line: string, index: number): ResponseHeader {
   const which = `header ${index + 1}`;
   const colon = line.indexOf(":");
   if (colon === -1) throw new MalformedResponse(`has no ":" in ${which}`);

@@ -6,6 +6,7 @@ import type { BootFrame } from "../gate-protocol/boot-conversation.ts";
 import type { BootRequest } from "../gate-protocol/boot-frames.ts";
 import type { GateExtras, Listener } from "../gate-protocol/frames.ts";
 import { OUT_OF_MEMORY } from "../platform.ts";
+import type { AskingApp, InitFailure } from "./boot/asking-app.ts";
 import { BootError } from "./boot-error.ts";
 import { LogCollector } from "./log-collector.ts";
 import { judgeFailed } from "./outcome.ts";
@@ -22,7 +23,9 @@ export interface BootPlan {
   /** The most calls of the instance; 0 for no limit. */
   readonly max_calls: number;
   /** Settles when the function is ready, which listens by now; it is asked only while `goesOn` says so. */
-  readonly isReady?: (open: OpenStream, clock: Clock, goesOn: () => boolean) => Promise<void>;
+  readonly isReady?: (open: OpenStream, clock: Clock, goesOn: () => boolean) => Promise<undefined>;
+  /** In place of a port that listens: the function connects and asks for its calls, one at a time. */
+  readonly app?: AskingApp;
 }
 
 /** The lines of output that the message of a failed boot has. */
@@ -45,7 +48,20 @@ export function bootError(
   }
   if (frame.oomKills > 0) return new BootError("out_of_memory", OUT_OF_MEMORY, logs);
   const how = frame.signal === 0 ? `exited with code ${frame.exitCode}` : `was ended by signal ${frame.signal}`;
-  return new BootError("boot_failed", `The function ${how} before it listened on ${portsOf(plan)}${said(logs)}`, logs);
+  const what = plan.app === undefined ? `listened on ${portsOf(plan)}` : "asked for its first call";
+  return new BootError("boot_failed", `The function ${how} before it ${what}${said(logs)}`, logs, {
+    exit_code: frame.signal === 0 ? frame.exitCode : null,
+    signal: frame.signal === 0 ? null : frame.signal,
+  });
+}
+
+/** Returns the error for a function that has reported that it cannot start. */
+export function initError({ message, payload }: InitFailure, logs: readonly LogEntry[]): AppError {
+  return new BootError("boot_failed", `The function could not start: ${message}`, logs, {
+    exit_code: null,
+    signal: null,
+    report: payload,
+  });
 }
 
 /** Returns the error for a function that is not ready in time: it does not listen, or does not answer on its `ready_path`. */
@@ -56,9 +72,11 @@ export function notReadyInTime(
   listeners: readonly Listener[] = [],
 ): AppError {
   const within = `within ${plan.boot_timeout_ms} ms`;
-  const what = listens
-    ? `answer its "ready_path" with a status below 400 ${within}: see its logs, or raise "boot_timeout_ms"`
-    : `listen on ${portsOf(plan)} ${within}: ${instead(listeners)}`;
+  const what = plan.app
+    ? `ask for its first call ${within}: see its logs, or raise "boot_timeout_ms"`
+    : listens
+      ? `answer its "ready_path" with a status below 400 ${within}: see its logs, or raise "boot_timeout_ms"`
+      : `listen on ${portsOf(plan)} ${within}: ${instead(listeners)}`;
   return new BootError("boot_timeout", `The function did not ${what}${said(logs)}`, logs);
 }
 

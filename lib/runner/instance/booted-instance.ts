@@ -4,12 +4,15 @@ import { AppError, messageOf } from "../../domain/errors.ts";
 import { BootConversation, type BootFrame } from "../gate-protocol/boot-conversation.ts";
 import type { ExitFrame } from "../gate-protocol/frames.ts";
 import { type Channel, endedEarly, endedInCall, notReady } from "../platform.ts";
-import { bootError, type BootPlan, notReadyInTime } from "./boot-plan.ts";
+import type { AskingApp } from "./boot/asking-app.ts";
+import { bootError, type BootPlan, initError, notReadyInTime } from "./boot-plan.ts";
 import { type EarlierOutput, IdleOutput, joined, markedAsBoot, OutputSinceBoot } from "./idle-output.ts";
 import type { Run } from "./instance.ts";
 import type { InstanceState, PoolInstance } from "./pool-instance.ts";
+import { NotDelivered } from "./boot/not-delivered.ts";
 import { lostAnswer, ServedCall } from "./served-call.ts";
-import type { AnswerListener, StreamCall } from "./stream-exchange.ts";
+import type { AnswerListener, OpenStream, StreamCall } from "./stream-exchange.ts";
+import { within } from "./boot/within.ts";
 
 /** The time from SIGTERM to SIGKILL for an app that has served its last call: access logs and telemetry get out. */
 const FINISH_MS = 100;
@@ -25,11 +28,6 @@ interface SuccessfulBoot {
   readonly boot_ms: number;
   readonly logs: EarlierOutput["entries"];
   readonly since: OutputSinceBoot | undefined;
-}
-
-/** Thrown by `serve` if nothing has reached the function: the same call may go to another instance. */
-export class NotDelivered extends Error {
-  override readonly name = "NotDelivered";
 }
 
 /**
@@ -72,7 +70,7 @@ export class BootedInstance implements PoolInstance {
     this.#clock = clock;
     this.#plan = plan;
     this.#idleOutput = new IdleOutput(() => clock.now(), plan.secrets);
-    this.#conversation = new BootConversation(() => this.#flushSoon());
+    this.#conversation = new BootConversation(() => this.#flushSoon(), plan.app?.accept);
     for (const { promise } of [this.#up, this.#booted]) promise.catch(() => undefined); // `ready()` passes them on
     channel.read({
       onBytes: (bytes) => this.#read(bytes),
@@ -83,6 +81,11 @@ export class BootedInstance implements PoolInstance {
 
   get state(): InstanceState {
     return this.#state;
+  }
+
+  /** The function, if it is one that asks for its calls. */
+  get app(): AskingApp | undefined {
+    return this.#plan.app;
   }
 
   get calls(): number {
@@ -113,7 +116,7 @@ export class BootedInstance implements PoolInstance {
   async ready(timeoutMs: number, signal: AbortSignal, onBoot: OnBoot = () => undefined): Promise<void> {
     const stopListening = onAbort(signal, () => this.#fail(signal.reason));
     try {
-      await this.#within(timeoutMs, this.#up.promise, () => notReady(timeoutMs));
+      await within(this.#clock, timeoutMs, this.#up.promise, () => notReady(timeoutMs));
       onBoot(() => this.retire());
       await this.#boot();
     } catch (error) {
@@ -143,6 +146,7 @@ export class BootedInstance implements PoolInstance {
     void served.ended.finally(() => stops.forEach((stop) => stop()));
     if (!served.isOver) {
       const listener = this.#listener(served, (error) => refused.reject(error));
+      if (this.#plan.app) this.#conversation.beginCall();
       served.dialogue = call.begin((reader) => this.#conversation.open(reader), listener);
     }
     const outcome = await Promise.race([served.outcome, refused.promise]);
@@ -173,36 +177,26 @@ export class BootedInstance implements PoolInstance {
   }
 
   async #boot(): Promise<void> {
-    const { boot_timeout_ms, isReady } = this.#plan;
+    const { boot_timeout_ms, isReady, app } = this.#plan;
     const began = this.#clock.monotonic();
     // The gate has the same deadline, and knows what listens instead.
-    await this.#within(boot_timeout_ms + REPORT_MS, this.#booted.promise, () => notReadyInTime(this.#plan, []));
-    if (isReady !== undefined) {
+    await within(this.#clock, boot_timeout_ms + REPORT_MS, this.#booted.promise, () => notReadyInTime(this.#plan, []));
+    const open: OpenStream = (reader) => this.#conversation.open(reader);
+    const isReadyNow = app?.asks ?? isReady?.(open, this.#clock, () => this.#state === "booting");
+    if (isReadyNow !== undefined) {
       const left = Math.max(1, boot_timeout_ms - (this.#clock.monotonic() - began));
-      const answers = isReady(
-        (reader) => this.#conversation.open(reader),
-        this.#clock,
-        () => this.#state === "booting",
-      );
-      await this.#within(left, Promise.race([answers, this.#exit.promise]), () =>
+      const ended = this.#exit.promise.then(() => undefined);
+      const failure = await within(this.#clock, left, Promise.race([isReadyNow, ended]), () =>
         notReadyInTime(this.#plan, this.#idleOutput.take().entries, true),
       );
+      if (failure !== undefined) throw initError(failure, this.#idleOutput.take().entries);
       if (this.#state !== "booting") return this.#booted.promise;
     }
+    if (app) this.#conversation.endCall();
     this.#bootMs = this.#clock.monotonic() - began;
     this.#bootLogs = markedAsBoot(this.#idleOutput.take());
     this.#sinceBoot = new OutputSinceBoot(this.#idleOutput);
     this.#state = "ready";
-  }
-
-  async #within<T>(ms: number, wait: Promise<T>, late: () => AppError): Promise<T> {
-    const expired = Promise.withResolvers<never>();
-    const cancel = this.#clock.after(ms, () => expired.reject(late()));
-    try {
-      return await Promise.race([wait, expired.promise]);
-    } finally {
-      cancel();
-    }
   }
 
   /** Begins to serve a call, which has the output so far. */
@@ -230,8 +224,14 @@ export class BootedInstance implements PoolInstance {
   #listener(served: ServedCall, refuse: (error: NotDelivered) => void): AnswerListener {
     return {
       answered: (answer) => served.answered(answer),
-      ended: () => this.#settle(served, { kind: "answered" }),
+      delivered: (failure) => served.deliver(failure),
+      ended: (last) => {
+        if (last === true) this.drain();
+        this.#settle(served, { kind: "answered" });
+      },
       failed: ({ reason, message, lost }) => {
+        // It is still at the call, and can take no other.
+        if (this.#plan.app) this.drain();
         if (lost) void this.#explain(served, message);
         else this.#settle(served, { kind: "failed", reason, message });
       },
@@ -248,7 +248,7 @@ export class BootedInstance implements PoolInstance {
   /** Ends a call from outside. An instance that others use goes on; after a timeout it takes no more of them. */
   #stop(served: ServedCall, kind: "timed_out" | "cancelled"): void {
     if (served.isOver) return;
-    if (this.#isLast && kind === "cancelled" && this.#active.size === 1) return this.retire();
+    if ((this.#isLast || this.app) && kind === "cancelled" && this.#active.size === 1) return this.retire();
     served.dialogue?.stop(new Error(kind === "timed_out" ? "The call ran past its timeout" : "The call was cancelled"));
     if (kind === "timed_out") this.drain();
     this.#settle(served, { kind });
@@ -267,6 +267,7 @@ export class BootedInstance implements PoolInstance {
     if (served.isOver) return;
     served.end(verdict);
     this.#active.delete(served);
+    if (this.#plan.app && served.dialogue) this.#conversation.endCall();
     if (this.#state === "busy" && this.#isLast) this.#state = "draining";
     if (this.#state === "draining" && this.#active.size === 0) {
       this.#closing.add(served);

@@ -45,6 +45,8 @@ export class ServedCall {
   #answer: StreamAnswer | undefined;
   #firstByteMs: number | undefined;
   #verdict: Verdict | undefined;
+  /** The verdict on a call whose answer is complete while its function is still at it. */
+  #delivered: Verdict | undefined;
   /** The pieces of output that have come. */
   #pieces = 0;
   /** The outcome at the verdict, and the pieces of output that it has. */
@@ -94,13 +96,22 @@ export class ServedCall {
   /** Takes the head of the answer. Its caller gets it now, or at the end if the body is whole by then. */
   answered(answer: StreamAnswer): void {
     this.#answer = answer;
+    for (const line of answer.notes ?? []) this.#facts.logs.note(`slipway: ${line}\n`);
     this.#firstByteMs = this.#surroundings.monotonic() - this.#began;
     if (!(answer.response.body instanceof Uint8Array)) this.#outcome.resolve(this.#outcomeNow({ kind: "answered" }));
   }
 
-  /** Decides how the call has ended, and answers its caller unless it has an answer. Only the first verdict counts. */
-  end(verdict: Verdict): void {
+  /** Gives the caller its answer, which is complete: nothing that comes later changes how the call has ended. */
+  deliver(failure?: Omit<Failure, "kind">): void {
     if (this.#verdict !== undefined) return;
+    this.#delivered ??= failure === undefined ? { kind: "answered" } : { kind: "failed", ...failure };
+    this.#outcome.resolve(this.#outcomeNow(this.#delivered));
+  }
+
+  /** Decides how the call has ended, and answers its caller unless it has an answer. Only the first verdict counts. */
+  end(last: Verdict): void {
+    if (this.#verdict !== undefined) return;
+    const verdict = this.#delivered ?? last;
     this.#verdict = verdict;
     this.#live?.end();
     const outcome = this.#outcomeNow(verdict);

@@ -27,14 +27,18 @@ export interface Dialogue {
 export interface StreamAnswer extends Pick<Outcome, "reason" | "message" | "wish"> {
   readonly status: "succeeded" | "failed";
   readonly response: FunctionResponse;
+  /** Lines for the call's log about what of the answer is left out. */
+  readonly notes?: readonly string[];
 }
 
 /** Hears of an answer. After `ended`, `failed` or `stop()` nothing more is said. */
 export interface AnswerListener {
   /** The head is there. The body is still arriving, unless `ended` follows at once. */
   readonly answered: (answer: StreamAnswer) => void;
-  /** The answer is complete. */
-  readonly ended: () => void;
+  /** The answer is whole, or has failed in its middle, but the function is still at the call: `ended` follows. */
+  readonly delivered: (failure?: { readonly reason: Reason; readonly message: string }) => void;
+  /** The call is over, and its answer complete. `last` is true if the function can take no other. */
+  readonly ended: (last?: boolean) => void;
   /** There is no answer, or no more of it. `lost` is true if the function closed the connection, perhaps because it has ended. */
   readonly failed: (failure: { readonly reason: Reason; readonly message: string; readonly lost: boolean }) => void;
   /** It is certain that nothing has reached the function, and `again` is true if the request is still whole. */

@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { onAbort } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
+import { isBooted } from "../../domain/functions/contract.ts";
 import type { Function, PoolState } from "../../domain/functions/functions.ts";
 import { DemandMeter, targetOf } from "./demand.ts";
 import type { PoolInstance } from "../instance/pool-instance.ts";
@@ -110,7 +111,7 @@ export class Pool {
       starting: this.#starting - this.#boots.size,
       busy: this.#busy.size,
       target: this.target,
-      ...(this.#fn.contract === "http" && {
+      ...(isBooted(this.#fn.contract) && {
         booting: this.#boots.size,
         streams: this.#shared?.streams ?? this.#busy.size,
       }),

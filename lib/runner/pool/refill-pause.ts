@@ -1,4 +1,5 @@
 import type { Clock } from "../../clock.ts";
+import { isBooted } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 
 /**
@@ -31,7 +32,7 @@ export class RefillPause implements Disposable {
     this.#calls++;
     // A refill that already waits is not put off again: under steady load it would wait forever.
     if (this.#cancel !== undefined) return;
-    const pauseMs = contract === "http" && max_calls === 1 ? FIRST_REQUEST_MS : PAUSE_MS;
+    const pauseMs = isBooted(contract) && max_calls === 1 ? FIRST_REQUEST_MS : PAUSE_MS;
     this.#deadline = Math.max(this.#deadline, this.#clock.monotonic() + pauseMs);
   }
 

@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { aborted, onAbort, TaskGroup } from "../../domain/concurrency.ts";
 import { AppError, type Reason } from "../../domain/errors.ts";
+import { isBooted } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { FunctionRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
 import type {
@@ -25,6 +26,7 @@ import type { Exchanged } from "../tracing/spans.ts";
 import type { Tracing } from "../tracing/tracing.ts";
 import type { InvocationEvents } from "./events.ts";
 import type { KeptMemory } from "./kept-body.ts";
+import { lambdaFailure } from "./lambda-failure.ts";
 import { PassingBodies } from "./passing-bodies.ts";
 import { countRun, known, newRecord, rounded, type Target, verdictOf } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
@@ -201,7 +203,7 @@ export class InvocationService implements AsyncDisposable {
       this.#deps.recorder.put(record);
       this.#deps.events.changed(record);
       const begun = { ...call, function: fn, abort };
-      const streams = fn.contract === "http" || !(body instanceof Uint8Array);
+      const streams = isBooted(fn.contract) || !(body instanceof Uint8Array);
       const passing = streams ? this.#passing(begun) : undefined;
       const request = tracing.handedOver(call.request, record, null);
       const run = await this.#deps.runner.run({
@@ -292,7 +294,7 @@ export class InvocationService implements AsyncDisposable {
     this.#put(invocation, outcome, call.function.record_bodies ? payloadOf(call, outcome) : undefined);
     countRun(this.#deps.metrics, invocation, call.function);
     this.#deps.tracing.called(invocation, exchangedOf(call, outcome));
-    return { invocation, response: outcome.response };
+    return { invocation, response: outcome.response ?? lambdaFailure(invocation, call.function) };
   }
 
   /** Ends a call that never reached a gate. */
@@ -317,7 +319,7 @@ export class InvocationService implements AsyncDisposable {
     this.#deps.tracing.called(invocation, exchangedOf(call));
     return {
       invocation,
-      response: null,
+      response: lambdaFailure(invocation, target.function, thrown),
       not_begun: true,
       ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
     };

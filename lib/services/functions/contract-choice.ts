@@ -81,7 +81,7 @@ async function contractFor(
     return { contract: kept.contract, contract_reason: kept.contract_reason };
   }
   const own = { ...given, environment };
-  const detected = detectContract(image, signals, own);
+  const detected = detectContract(signals, own);
   if (!detected.trial) return { contract: detected.contract, contract_reason: detected.reason };
   const files: Chosen = { contract: "files", contract_reason: "default" };
   if (asked.with === undefined) return { ...files, contract: asked.likely ?? contractOf(given) ?? "files" };
@@ -112,8 +112,8 @@ function notAServer(why: string): string {
  */
 export function settingsOfSignals(signals: ImageSignals, fn: Function): Partial<Settings> {
   const labels = settingsOfLabels(fn.image, signals.labels);
-  const detected = unlessInvalid(() => detectContract(fn.image, signals, fn));
-  const contract = labels.contract ?? (detected?.trial === false ? detected.contract : undefined);
+  const detected = detectContract(signals, fn);
+  const contract = labels.contract ?? (detected.trial ? undefined : detected.contract);
   const port = labels.port ?? (fn.contract === "http" ? portOf(signals, fn)?.port : undefined);
   return { ...labels, ...(contract !== undefined && { contract }), ...(port !== undefined && { port }) };
 }

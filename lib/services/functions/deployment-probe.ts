@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { deadline } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
+import { isBooted } from "../../domain/functions/contract.ts";
 import type { ChangedFunction, CreateFunction, Function } from "../../domain/functions/functions.ts";
 import { needsNoNewContainer } from "../../runner/pool/compatibility.ts";
 import type { Logger } from "../../log.ts";
@@ -33,7 +34,7 @@ export class DeploymentProbe {
   }
 
   /**
-   * Returns a function that was just saved with what is wrong with it, besides what is known already. Only functions of the contract `http` boot, and only a
+   * Returns a function that was just saved with what is wrong with it, besides what is known already. Only functions that are started before their calls boot, and only a
    * change of what their instances are made of is worth a try.
    */
   async tryOut(
@@ -41,7 +42,7 @@ export class DeploymentProbe {
     after: ChangedFunction,
     { probe = true }: Pick<CreateFunction, "probe">,
   ): Promise<ChangedFunction> {
-    if (after.contract !== "http" || !probe || (before !== undefined && needsNoNewContainer(before, after)))
+    if (!isBooted(after.contract) || !probe || (before !== undefined && needsNoNewContainer(before, after)))
       return after;
     const warning = await this.#warningOf(after);
     return warning === undefined ? after : { ...after, warnings: [...(after.warnings ?? []), warning] };

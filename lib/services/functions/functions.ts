@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
 import type { Boot } from "../../domain/calls/boots.ts";
 import { AppError } from "../../domain/errors.ts";
-import { contractOf } from "../../domain/functions/contract.ts";
+import { contractOf, isBooted } from "../../domain/functions/contract.ts";
 import type { Settings } from "../../domain/functions/settings.ts";
 import { FOLLOWERS } from "../../domain/functions/chains.ts";
 import { cellsToCheck, checkSettings, fullSettings, settingsAfterChange } from "../../domain/functions/rules.ts";
@@ -99,10 +99,9 @@ export class FunctionService {
     const { id, name, contract } = this.get(idOrName);
     const boot = this.#deps.runner.lastBootOf(id);
     if (boot !== undefined) return boot;
-    const why =
-      contract === "http"
-        ? "has not booted since the server's start"
-        : `has the contract "${contract}" and never boots`;
+    const why = isBooted(contract)
+      ? "has not booted since the server's start"
+      : `has the contract "${contract}" and never boots`;
     throw new AppError("not_found", `The function "${name ?? id}" ${why}`);
   }
 

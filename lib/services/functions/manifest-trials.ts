@@ -1,5 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import { mapConcurrent } from "../../domain/concurrency.ts";
+import { isBooted } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { FunctionTarget, Step } from "../../domain/manifest/plan.ts";
 import type { FunctionService } from "./functions.ts";
@@ -43,7 +44,7 @@ export async function manifestWarnings(
     if (isWritten && step.target.warning !== undefined) add(step.name, [step.target.warning]);
   }
   const end = clock.monotonic() + TRIALS_MS;
-  const servers = written.filter(({ after }) => probe && after?.contract === "http");
+  const servers = written.filter(({ after }) => probe && after !== undefined && isBooted(after.contract));
   await mapConcurrent(servers, AT_ONCE, async ({ name, before, after }) => {
     const fn = after && current(after.id);
     if (fn === undefined) return;

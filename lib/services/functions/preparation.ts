@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
-import { contractOf } from "../../domain/functions/contract.ts";
+import { contractOf, isBooted } from "../../domain/functions/contract.ts";
 import {
   cellsToCheck,
   checkSettings,
@@ -213,9 +213,9 @@ function originsWithoutImage(kept: Function | undefined, given: Partial<Settings
   };
 }
 
-/** Returns the network of a server: the engine is asked for it also where nobody has named it. */
+/** Returns the network of what is started before its calls: the engine is asked for it also where nobody has named it. */
 function networkOf({ contract, network }: Settings): Partial<Settings> {
-  return contract === "http" ? { network } : {};
+  return isBooted(contract) ? { network } : {};
 }
 
 /** Returns whether a change gives a function other secrets, or other variables. */

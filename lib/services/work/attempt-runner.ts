@@ -1,4 +1,5 @@
 import { AppError } from "../../domain/errors.ts";
+import { isBooted } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { bytesOf, type FunctionRequest } from "../../domain/calls/http-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
@@ -12,6 +13,7 @@ import type { AttemptResult, AttemptMaker, Task } from "./attempts.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { RouteService } from "../functions/routes.ts";
 import { known, rounded, countRun, verdictOf } from "../calls/record.ts";
+import { lambdaFailure } from "../calls/lambda-failure.ts";
 import { readStoredRequest, storedResponse } from "../calls/stored-messages.ts";
 import type { Tracing } from "../tracing/tracing.ts";
 import { wholeOutcome } from "../calls/whole-outcome.ts";
@@ -97,7 +99,7 @@ export class AttemptRunner implements AttemptMaker {
       request: this.#deps.tracing.handedOver(request, invocation, attempt),
       secrets: this.#deps.secretsFor(fn),
       collect: true,
-      signal: fn.contract === "http" ? AbortSignal.any([signal, abort.signal]) : signal,
+      signal: isBooted(fn.contract) ? AbortSignal.any([signal, abort.signal]) : signal,
       onHandover,
       onLogs,
       onTiming: (timing) => {
@@ -105,11 +107,12 @@ export class AttemptRunner implements AttemptMaker {
         timings = { ...timings, ...rounded(timing) };
       },
     });
-    const { response } = await wholeOutcome(run, this.#deps.response_bytes, (error) => abort.abort(error));
+    const { response: own } = await wholeOutcome(run, this.#deps.response_bytes, (error) => abort.abort(error));
     // Not the first outcome: a function that ran past its deadline may still be ending.
     const outcome = await run.ended;
     const { status, ...fields } = { ...known(outcome), ...verdictOf(outcome, abort.signal) };
     countRun(this.#deps.metrics, { ...invocation, ...timings, ...fields, status }, fn);
+    const response = own ?? lambdaFailure({ id, status, ...fields }, fn);
     const hasEnded = outcome.exit_code !== null || outcome.signal !== null;
     return {
       finished: { status, fields: { ...timings, ...fields } },

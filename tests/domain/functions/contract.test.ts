@@ -27,6 +27,13 @@ const HTTP = {
   buffer_request: true,
   max_calls: 0,
 } as const;
+const LAMBDA = {
+  contract: "lambda",
+  boot_timeout_ms: 5_000,
+  idle_timeout_ms: 10_000,
+  idle: "run",
+  max_calls: 0,
+} as const;
 /** What a server has by default besides the defaults of its contract. */
 const SERVER = { network: "isolated", warm_max: 3, isolation: "container", max_calls: 1, port: 8080 } as const;
 
@@ -49,6 +56,20 @@ describe("the contract of a function", () => {
     expect(settingsAtCreation({}, STDIO)).toMatchObject(STDIO);
     expect(settingsAtCreation({}, HTTP)).toMatchObject(HTTP);
     expect(settingsAtCreation(STDIO, { contract: "files" })).toMatchObject(STDIO);
+  });
+
+  test("`lambda` is started before its calls, as a server is, and listens on no port", () => {
+    const { port: _port, ...surroundings } = SERVER;
+    const made = settingsAtCreation(LAMBDA, {});
+    expect(made).toMatchObject({ ...surroundings, ...LAMBDA, port: null });
+    expect(settingsAtCreation({}, LAMBDA)).toMatchObject(LAMBDA);
+    // What both have stays, and the port goes.
+    const server = { ...SETTING_DEFAULTS, ...settingsAtCreation({ ...HTTP, concurrency: 1 }, {}) };
+    const after = { ...server, ...settingsAfterChange(server, { contract: "lambda" }) };
+    expect(after).toMatchObject({ boot_timeout_ms: 5_000, idle: "run", max_calls: 0, port: null, ready_path: null });
+    expect(messageOf({ contract: "lambda", isolation: "cell" })).toContain("a program in a container of its own");
+    expect(messageOf({ contract: "lambda", share_network: true })).toContain("find their calls at the same port");
+    expect(messageOf({ contract: "lambda", timeout_ms: 900_001 })).toContain("may run for 900000 ms");
   });
 
   test("takes what belongs to it alone with it when it changes", () => {
@@ -74,7 +95,7 @@ describe("the contract of a function", () => {
     expect(settingsOfLabels("i", stdio)).toEqual({ ...STDIO, content_type: "text/csv" });
     const http = Object.fromEntries(Object.entries(HTTP).map(([name, value]) => [`slipway.${name}`, String(value)]));
     expect(settingsOfLabels("i", http)).toEqual(HTTP);
-    expect(() => settingsOfLabels("i", { "slipway.contract": "ftp" })).toThrow('must be "files", "stdio" or "http"');
+    expect(() => settingsOfLabels("i", { "slipway.contract": "ftp" })).toThrow('must be "files", "stdio", "http" or');
     expect(() => settingsOfLabels("i", { "slipway.port": "0" })).toThrow("must be a whole number from 1 to 65535");
   });
 
@@ -190,14 +211,19 @@ describe("contractProblem", () => {
   });
 
   test("refuses what belongs to another contract", () => {
-    const others = { stdio: STDIO, http: { ...HTTP, max_calls: undefined } };
-    for (const [owner, settings] of Object.entries(others)) {
+    const others = [STDIO, { ...HTTP, max_calls: undefined }, { ...LAMBDA, max_calls: undefined }];
+    const ownersOf = (name: string) => others.filter((one) => name in one).map((one) => one.contract);
+    for (const settings of others) {
       const owned = Object.entries(settings).filter(([name, value]) => name !== "contract" && value !== undefined);
       expect(owned.length).toBeGreaterThan(1);
-      for (const contract of CONTRACTS.filter((one) => one !== owner)) {
-        for (const [name, value] of owned) {
+      for (const [name, value] of owned) {
+        const owners = ownersOf(name);
+        const all = owners.map((owner) => `"${owner}"`).join(" or ");
+        for (const contract of CONTRACTS) {
           expect(problemOf({ contract, [name]: value })).toBe(
-            `"${name}" belongs to the contract "${owner}", and the contract is "${contract}": leave it out, or give the contract "${owner}"`,
+            owners.some((owner) => owner === contract)
+              ? undefined
+              : `"${name}" belongs to the contract ${all}, and the contract is "${contract}": leave it out, or give the contract ${all}`,
           );
         }
       }

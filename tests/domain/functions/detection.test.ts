@@ -9,7 +9,7 @@ const FILES = { trial: false, contract: "files", reason: "default" } as const;
 type Signs = Partial<ImageSignals>;
 
 function detect(signs: Signs, own: Partial<Settings> = {}) {
-  return detectContract("app", { ...NOTHING, ...signs }, own);
+  return detectContract({ ...NOTHING, ...signs }, own);
 }
 
 function http(reason: string) {
@@ -61,16 +61,25 @@ describe("detectContract", () => {
     expect(detect({ command: ["my-fwatchdog-test", "fwatchdog.log"] })).toEqual(FILES);
   });
 
-  test.each<[Signs, string]>([
-    [{ entrypoint: ["/lambda-entrypoint.sh"], command: ["app.handler"] }, 'its command has "/lambda-entrypoint.sh"'],
-    [{ entrypoint: ["/usr/local/bin/npx", "aws-lambda-ric"], command: ["f"] }, 'its command has "aws-lambda-ric"'],
-    [{ entrypoint: ["python", "-m", "awslambdaric"] }, 'its command has "awslambdaric"'],
-    [{ entrypoint: ["aws_lambda_ric"] }, 'its command has "aws_lambda_ric"'],
-    [{ command: ["java", "com.amazonaws.services.lambda.runtime.api.client.AWSLambda", "f"] }, "its command has"],
-    [{ command: ["/var/runtime/bootstrap"] }, "its command has"],
-    [{ variables: { LAMBDA_TASK_ROOT: "/var/task" } }, "it has the variable LAMBDA_TASK_ROOT"],
-  ])("refuses what only AWS Lambda can run: %j", (signs, why) => {
-    expect(() => detect(signs)).toThrow(`Image "app" is made for AWS Lambda (${why}`);
+  test.each<Signs>([
+    { entrypoint: ["/lambda-entrypoint.sh"], command: ["app.handler"] },
+    { entrypoint: ["/lambda-entrypoint.sh"], command: ["app.handler"], variables: { AWS_LWA_PORT: "3000" } },
+    { entrypoint: ["/usr/local/bin/npx", "aws-lambda-ric"], command: ["f"] },
+    { entrypoint: ["python", "-m", "awslambdaric"] },
+    { entrypoint: ["aws_lambda_ric"] },
+    { command: ["java", "com.amazonaws.services.lambda.runtime.api.client.AWSLambda", "f"] },
+    { command: ["sh", "-c", "exec /var/runtime/bootstrap"] },
+    { variables: { LAMBDA_TASK_ROOT: "/var/task" } },
+  ])("knows what AWS Lambda runs: %j", (signs) => {
+    expect<object>(detect(signs)).toEqual({ trial: false, contract: "lambda", reason: "lambda_runtime" });
+  });
+
+  test("takes a task root alone for Lambda's only if nothing speaks for a server", () => {
+    const variables = { LAMBDA_TASK_ROOT: "/var/task", PORT: "8080" };
+    expect(detect({ variables })).toMatchObject({ trial: true, reason: "port_variable" });
+    expect(detect({ variables: { LAMBDA_TASK_ROOT: "/", FUNCTION_TARGET: "f" } })).toMatchObject(
+      http("functions_framework"),
+    );
   });
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { isBooted } from "../../../lib/domain/functions/contract.ts";
 import {
   contextBytes,
   gateReserve,
@@ -107,7 +108,7 @@ describe("a change", () => {
         const after = { ...before, ...given, ...isolationAfter(before, given) };
         expect(after).toMatchObject(given);
         const contradiction = given.isolation === "container" && (given.max_calls ?? 1) !== 1;
-        const isSingle = after.isolation === "container" && after.contract !== "http";
+        const isSingle = after.isolation === "container" && !isBooted(after.contract);
         if (!contradiction) expect(isSingle ? after.max_calls : 1).toBe(1);
         if (given.scratch_bytes === undefined && after.isolation !== "cell") expect(after.scratch_bytes).toBeNull();
       }),

@@ -285,7 +285,7 @@ describe("the setting contract", () => {
   });
 
   test.each([
-    [{ contract: "lambda" }, 'Invalid "contract": it must be "files", "stdio" or "http", but it is "lambda"'],
+    [{ contract: "fn" }, 'Invalid "contract": it must be "files", "stdio", "http" or "lambda", but it is "fn"'],
     [
       { contract: "files", output: "cgi" },
       '"output" belongs to the contract "stdio", and the contract is "files": leave it out, or give the contract "stdio"',

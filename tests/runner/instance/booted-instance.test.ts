@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { NotDelivered } from "../../../lib/runner/instance/booted-instance.ts";
+import { NotDelivered } from "../../../lib/runner/instance/boot/not-delivered.ts";
 import type { GateFrame } from "../../../lib/runner/gate-protocol/frames.ts";
 import type { Run } from "../../../lib/runner/instance/instance.ts";
 import type { Outcome } from "../../../lib/runner/instance/outcome.ts";

@@ -143,12 +143,10 @@ describe("a registration", () => {
     expect(await set.functions.create({ image: "watchdog" })).toMatchObject(served);
   });
 
-  test("refuses images for AWS Lambda and settings of a contract that it does not turn out to have", async () => {
+  test("knows images for AWS Lambda, and refuses settings of a contract that one does not turn out to have", async () => {
     using set = servicesWith({ lambda: { entrypoint: ["/lambda-entrypoint.sh"] } });
-    expect(await rejectionOf(set.functions.create({ image: "lambda" }))).toMatchObject({
-      reason: "image_invalid",
-      message: expect.stringContaining('give "contract" if it can also be run in another way'),
-    });
+    const lambda = { contract: "lambda", contract_reason: "lambda_runtime", port: null, port_reason: null };
+    expect(await set.functions.create({ image: "lambda" })).toMatchObject(lambda);
     expect(await set.functions.create({ image: "lambda", contract: "files" })).toMatchObject({ contract: "files" });
     expect(await rejectionOf(set.functions.create({ image: "plain", port: 80 }))).toMatchObject({
       message:
