@@ -25,7 +25,7 @@ export function createCalls(
   { runner, functions, secrets, bodyMemory: memory }: CallLinks,
 ) {
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
-  const recorder = stack.use(new Recorder({ history: store.history, clock, log, metrics, retention }));
+  const recorder = stack.use(new Recorder({ history: store.history, clock, log, metrics, retention, tracing }));
   const events = new InvocationEvents();
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const invocations = stack.use(

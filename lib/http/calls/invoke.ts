@@ -79,17 +79,8 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
       const shown = (record: Invocation) =>
         record.callback_url === query.callback_url ? record : guard.shown(request, record);
       const submission = { query, caller, shown };
-      const may_read = hasScope(caller, ["read"]);
-      const called = { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission, may_read };
-      try {
-        checkFunction(caller, fn.id);
-        return await call(calls, request, called).catch((error: unknown) => {
-          throw may_read ? error : publicError(error);
-        });
-      } catch (error) {
-        if (error instanceof AppError && error.reason === "forbidden") guard.refused(request);
-        throw error;
-      }
+      const called = { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission };
+      return await callFor(guard, calls, request, called);
     },
     {
       needs: "invoke",
@@ -101,6 +92,29 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
       detail: callDetail("invokeFunction", "Call a function without a route", [400, 401, 403, 404, 421]),
     },
   );
+}
+
+/**
+ * Calls a function for a caller that a guard has let in: its key must be for this function, and what it learns of a failure depends
+ * on whether it may read records.
+ */
+export async function callFor(
+  guard: Guard<"invoke">,
+  calls: Calls,
+  request: Request,
+  called: Omit<Called, "may_read">,
+): Promise<Response> {
+  const caller = guard.callerOf(request);
+  const may_read = hasScope(caller, ["read"]);
+  try {
+    checkFunction(caller, called.target.function.id);
+    return await call(calls, request, { ...called, may_read }).catch((error: unknown) => {
+      throw may_read ? error : publicError(error);
+    });
+  } catch (error) {
+    if (error instanceof AppError && error.reason === "forbidden") guard.refused(request);
+    throw error;
+  }
 }
 
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */

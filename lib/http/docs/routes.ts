@@ -31,9 +31,10 @@ interface Manual {
 
 /** Loads the Markdown library and the pages, which would make the start slower. */
 async function load(version: string): Promise<Manual> {
-  const [{ renderManual }, { layOut }, { default: style }, { default: script }] = await Promise.all([
+  const [{ renderManual }, { layOut }, { default: font }, { default: style }, { default: script }] = await Promise.all([
     import("./manual.ts"),
     import("./layout.ts"),
+    import("../../ui/style/font.css", { with: { type: "text" } }),
     import("./manual.css", { with: { type: "text" } }),
     import("./search-box.js", { with: { type: "text" } }),
   ]);
@@ -42,7 +43,7 @@ async function load(version: string): Promise<Manual> {
   return {
     index: layOut(chapters, undefined, version),
     pages: new Map(pages.map((page) => [page.name, layOut(chapters, page, version)])),
-    style,
+    style: font + style,
     script,
     search: JSON.stringify(
       pages.flatMap(({ name, title, sections }) => sections.map((section) => ({ page: name, title, ...section }))),

@@ -2,10 +2,12 @@ import type { Clock } from "../../clock.ts";
 import type { Invocation, LogEntry, Undelivered } from "../../domain/calls/invocations.ts";
 import { Alarm } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
+import { PAGE } from "../../domain/limits.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type { History } from "../../store/history.ts";
 import type { Payload, SavedInvocation } from "../../store/records.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 
 /** The longest time from a record to its write, in milliseconds. */
 const FLUSH_MS = 100;
@@ -28,11 +30,12 @@ export interface Retention {
 }
 
 interface RecorderDeps {
-  readonly history: Pick<History, "save" | "markUndelivered" | "remove" | "prune" | "markLost">;
+  readonly history: Pick<History, "save" | "markUndelivered" | "remove" | "prune" | "markLost" | "list" | "get">;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly retention: Retention;
+  readonly tracing: Pick<Tracing, "exports" | "lost">;
 }
 
 /** Writes records in batches, off the path of calls, and removes old ones. */
@@ -58,10 +61,27 @@ export class Recorder implements AsyncDisposable {
 
   /** Marks the invocations that an earlier server left running as lost, and begins to remove old records. */
   async start(): Promise<void> {
-    const { history, clock, log } = this.#deps;
+    const { history, clock, log, tracing } = this.#deps;
+    const running = tracing.exports ? await this.#running() : [];
     const lost = await history.markLost(clock.now());
     if (lost > 0) log.warn("invocations lost with an earlier server", { count: lost });
+    for (const id of running) {
+      const record = await history.get(id);
+      if (record !== undefined) tracing.lost(record);
+    }
     this.#nextPrune.set(PRUNE_INTERVAL_MS);
+  }
+
+  /** Returns the ids of the synchronous invocations that an earlier server left running. */
+  async #running(): Promise<string[]> {
+    const ids: string[] = [];
+    for (let cursor: string | null | undefined; cursor !== null;) {
+      const query = { status: "running", limit: PAGE.max, ...(cursor !== undefined && { cursor }) } as const;
+      const { invocations, next_cursor } = await this.#deps.history.list(query);
+      ids.push(...invocations.flatMap(({ id, mode }) => (mode === "sync" ? [id] : [])));
+      cursor = next_cursor;
+    }
+    return ids;
   }
 
   /** Takes the newest state of an invocation, with its logs and payload once they are known. */

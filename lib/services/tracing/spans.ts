@@ -59,8 +59,16 @@ export interface Glossary {
 /** Returns the spans of a synchronous call: its own, and below it those of its waits and of its run. */
 export function spansOfCall(record: Invocation, exchanged: Exchanged, glossary: Glossary): Span[] {
   const began = Date.parse(record.created_at);
-  const inner = spansOfWaits(record, record, { parent: spanIdOf(record.id), began, attempt: null });
+  const inner = spansOfWaits(record, record, { parent: spanIdOf(record.id), began, lost: null, attempt: null });
   return [spanOfInvocation(record, inner, glossary, exchanged), ...inner];
+}
+
+/** Returns the spans of a synchronous call that an earlier server left running: the record and its begin are all that is known of it. */
+export function spansOfLostCall(record: Invocation, glossary: Glossary): Span[] {
+  const began = Date.parse(record.created_at);
+  const lost = Date.parse(record.finished_at ?? record.created_at);
+  const inner = spansOfWaits(record, record, { parent: spanIdOf(record.id), began, lost, attempt: null });
+  return [spanOfInvocation(record, inner, glossary), ...inner];
 }
 
 /** Returns the spans of what has ended: those of an attempt, if one was made, and that of the invocation if nothing is left to do. */
@@ -130,15 +138,16 @@ function spansOfAttempt(record: Invocation, attempt: Attempt): Span[] {
   const { id } = record;
   const began = Date.parse(attempt.started_at);
   const span_id = innerSpanId(id, `attempt ${attempt.attempt}`);
-  const inner = spansOfWaits(record, attempt, { parent: span_id, began, attempt: attempt.attempt });
-  const { status, reason } = attempt;
+  const { status, reason, finished_at } = attempt;
+  const lost = status === "lost" ? Date.parse(finished_at ?? attempt.started_at) : null;
+  const inner = spansOfWaits(record, attempt, { parent: span_id, began, lost, attempt: attempt.attempt });
   const own = spanOf(record, {
     name: "attempt",
     kind: "internal",
     span_id,
     parent_span_id: spanIdOf(id),
     began,
-    ended: Math.max(began, Date.parse(attempt.finished_at ?? attempt.started_at), ...inner.map(({ ended }) => ended)),
+    ended: Math.max(began, Date.parse(finished_at ?? attempt.started_at), ...inner.map(({ ended }) => ended)),
     attributes: {
       "slipway.attempt": attempt.attempt,
       "slipway.status": status,
@@ -149,11 +158,20 @@ function spansOfAttempt(record: Invocation, attempt: Attempt): Span[] {
   return [own, ...inner];
 }
 
-/** Returns the spans of the waits of a call or an attempt, one after the other, and of its run. Those that it did not come to are left out. */
+/**
+ * Returns the spans of the waits of a call or an attempt, one after the other, and of its run. Those that it did not come to are left
+ * out; but of what was lost with its server, at the time `lost`, it is not known how far it came: the function may have handed the
+ * span of its run on to others, whose spans would have no parent.
+ */
 function spansOfWaits(
   record: Invocation,
   { reason, exit_code, start, queue_ms, start_ms, boot_ms, first_byte_ms, run_ms, cpu_ms, peak_memory_bytes }: Timed,
-  place: { readonly parent: string; readonly began: number; readonly attempt: number | null },
+  place: {
+    readonly parent: string;
+    readonly began: number;
+    readonly lost: number | null;
+    readonly attempt: number | null;
+  },
 ): Span[] {
   const prefix = place.attempt === null ? "" : `attempt ${place.attempt} `;
   const named = (name: string) => innerSpanId(record.id, prefix + name);
@@ -173,7 +191,8 @@ function spansOfWaits(
     const began = Math.max(starting, running - boot_ms);
     add("boot", began, running, { parent_span_id: named("start"), attributes: { "slipway.boot_ms": boot_ms } });
   }
-  if (run_ms !== null) {
+  const ran = run_ms ?? (place.lost === null ? null : Math.max(0, place.lost - running));
+  if (ran !== null) {
     const attributes: Attributes = {
       ...(exit_code !== null && { "process.exit.code": exit_code }),
       ...(first_byte_ms !== null && { "slipway.first_byte_ms": first_byte_ms }),
@@ -182,7 +201,7 @@ function spansOfWaits(
       ...(reason !== null && { "error.type": reason }),
     };
     const span_id = innerSpanId(record.id, runSpanName(place.attempt));
-    add("run", running, running + run_ms, { span_id, attributes, has_failed: reason !== null });
+    add("run", running, running + ran, { span_id, attributes, has_failed: reason !== null });
   }
   return spans;
 }

@@ -20,6 +20,7 @@ import {
   spanOfDelivery,
   spansOfCall,
   spansOfEnd,
+  spansOfLostCall,
 } from "./spans.ts";
 import type { Span } from "./span.ts";
 
@@ -95,6 +96,16 @@ export class Tracing {
     // Nothing else of the request, which would stay in memory with it.
     const kept = { method, via: via && { host: via.host, route: via.route }, response_status };
     this.#add((glossary) => spansOfCall(record, kept, glossary));
+  }
+
+  /** True if calls leave spans. */
+  get exports(): boolean {
+    return this.#export !== null;
+  }
+
+  /** Notes the end of a synchronous call that an earlier server left running. */
+  lost(record: Invocation): void {
+    if (this.#isExported(record)) this.#add((glossary) => spansOfLostCall(record, glossary));
   }
 
   /** Notes the end of an attempt, of the invocation, or of both. */

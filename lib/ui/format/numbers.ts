@@ -23,9 +23,14 @@ export function duration(ms: number | null | undefined): string {
     Math.floor((seconds / 3_600) % 24),
     Math.floor((seconds / 60) % 60),
   ];
-  if (days > 0) return `${days} d ${hours} h`;
-  if (hours > 0) return `${hours} h ${minutes} min`;
-  return `${minutes} min ${seconds % 60} s`;
+  if (days > 0) return parts([days, "d"], [hours, "h"]);
+  if (hours > 0) return parts([hours, "h"], [minutes, "min"]);
+  return parts([minutes, "min"], [seconds % 60, "s"]);
+}
+
+/** Returns two parts of a duration, the second one unless it is 0. */
+function parts(first: readonly [number, string], second: readonly [number, string]): string {
+  return (second[0] === 0 ? [first] : [first, second]).map((part) => part.join(" ")).join(" ");
 }
 
 /** Returns a count with separators, such as "12,345"; a dash for none. */

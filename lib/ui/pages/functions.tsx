@@ -15,7 +15,7 @@ const PAGE_SIZE = 50;
 
 const COLUMNS: readonly Column<Function>[] = [
   { head: "Name", cell: (fn) => <Link href={functionPath(fn.name ?? fn.id)}>{nameOf(fn)}</Link> },
-  { head: "Image", wide: true, cell: ({ image }) => <code title={image}>{image}</code> },
+  { head: "Image", wide: true, cell: ({ image }) => <code title={image}>{shortImage(image)}</code> },
   { head: "Contract", cell: ({ contract }) => contract },
   { head: "Isolation", cell: ({ isolation }) => isolation },
   { head: "Memory", numeric: true, cell: ({ memory_bytes }) => bytes(memory_bytes) },
@@ -66,4 +66,10 @@ function NoFunctions({ search }: { readonly search: string }) {
       </p>
     </Empty>
   );
+}
+
+/** The end of an image's name says most: its repository and tag, without the registry and the groups before it. */
+function shortImage(image: string): string {
+  const last = image.lastIndexOf("/");
+  return last === -1 ? image : `…${image.slice(last)}`;
 }

@@ -1,74 +1,149 @@
 import { useContext } from "preact/hooks";
-import { SessionContext } from "../data/session.ts";
+import type { SystemState, Unowned } from "../../domain/system/system.ts";
 import { sumOf } from "../data/metrics.ts";
+import { SessionContext } from "../data/session.ts";
+import { useData } from "../data/use-data.ts";
 import { useHealth } from "../data/use-health.ts";
 import { bytes, count, duration } from "../format/numbers.ts";
+import { Budget } from "../parts/budget.tsx";
 import { Facts } from "../parts/facts.tsx";
-import { Loading, Problem } from "../parts/notices.tsx";
+import { Empty, Loading, Problem } from "../parts/notices.tsx";
 import { Page, Section } from "../parts/page.tsx";
 import { Status } from "../parts/status.tsx";
+import { type Column, Table } from "../parts/table.tsx";
 import { Time } from "../parts/time.tsx";
 import { CheckNotice } from "./overview/now.tsx";
 
-const FRESH_MS = 3_000;
+const FRESH_MS = 5_000;
 
-/** The server itself: engine, database, process, and what runs on the engine. */
+/** The server itself: engine, database, budgets, process, and what it has lost on the engine. */
 export function SystemPage() {
-  const { version } = useContext(SessionContext);
-  const { readiness, metrics, error } = useHealth(FRESH_MS);
-  if (readiness === undefined || metrics === undefined) {
-    return <Page title="System">{error === undefined ? <Loading /> : <Problem error={error} />}</Page>;
+  const { data: system, error: problem } = useData<SystemState>("/v1/system", FRESH_MS);
+  const { metrics, error } = useHealth(FRESH_MS);
+  if (system === undefined || metrics === undefined) {
+    const failed = problem ?? error;
+    return <Page title="System">{failed === undefined ? <Loading /> : <Problem error={failed} />}</Page>;
   }
-  const state = (ok: boolean) => <Status value={ok ? "ok" : "away"} />;
-  const value = (name: string) => metrics.get(name);
-  const started = value("process_start_time_seconds");
-  const instances = (label: string) => count(value(`slipway_instances{state="${label}"}`));
-  const isolated = (label: string) => count(value(`slipway_instances_by_isolation{isolation="${label}"}`));
-  const calls = sumOf(metrics, "slipway_engine_calls_total");
   return (
     <Page title="System">
-      <Problem error={error} />
-      <CheckNotice name="engine" check={readiness.engine} />
-      <CheckNotice name="database" check={readiness.database} />
-      <Section title="Server">
-        <Facts
-          facts={[
-            ["Version", version],
-            ["Started", started === undefined ? null : <Time key="at" at={new Date(started * 1_000).toISOString()} />],
-            ["Memory", bytes(value("process_resident_memory_bytes"))],
-            ["Processor time", duration((value("process_cpu_seconds_total") ?? 0) * 1_000)],
-            ["Open files", count(value("process_open_fds"))],
-            ["Queued calls", count(sumOf(metrics, "slipway_queued_calls"))],
-            ["Refused calls", count(sumOf(metrics, "slipway_rejections_total"))],
-          ]}
-        />
+      <Problem error={problem ?? error} />
+      <CheckNotice name="engine" check={system.engine} />
+      <CheckNotice name="database" check={system.database} />
+      <Section title="Budgets">
+        <Budgets budgets={system.budgets} />
       </Section>
-      <Section title="Engine">
-        <Facts
-          facts={[
-            ["State", state(readiness.engine.ok)],
-            ["Requests", count(calls)],
-            ["Failed requests", count(sumOf(metrics, "slipway_engine_errors_total"))],
-            ["Pulls", count(sumOf(metrics, "slipway_pulls_total"))],
-            ["Busy instances", instances("busy")],
-            ["Ready instances", instances("ready")],
-            ["Starting", instances("starting")],
-            ["Booting", instances("booting")],
-            ["Isolated as containers", isolated("container")],
-            ["as cells", isolated("cell")],
-            ["as processes", isolated("process")],
-          ]}
-        />
+      <Section title="Left on the engine">
+        <WithoutOwner unowned={system.unowned} />
       </Section>
+      <Server metrics={metrics} />
+      <Engine metrics={metrics} isOk={system.engine.ok} />
       <Section title="Database">
         <Facts
           facts={[
-            ["State", state(readiness.database.ok)],
-            ["Size on the disk", bytes(value("slipway_database_bytes"))],
-            ["Records that could not be written", count(value("slipway_records_dropped_total"))],
+            ["State", state(system.database.ok)],
+            ["Size on the disk", bytes(system.database.bytes)],
+            ["Lost records", count(metrics.get("slipway_records_dropped_total"))],
           ]}
         />
       </Section>
     </Page>
+  );
+}
+
+function Budgets({ budgets }: { readonly budgets: SystemState["budgets"] }) {
+  const { instances, memory_bytes, waiting_calls, body_bytes, queue_bytes } = budgets;
+  return (
+    <div class="budgets">
+      <Budget name="Instances" {...instances} format={count} note="MAX_INSTANCES; of all functions" />
+      <Budget name="Memory of instances" {...memory_bytes} format={bytes} note="MEMORY_BUDGET; their limits together" />
+      <Budget name="Waiting calls" {...waiting_calls} format={count} note="QUEUE_LIMIT; for a place to run" />
+      <Budget name="Bodies in memory" {...body_bytes} format={bytes} note="BODY_MEMORY; on their way in or out" />
+      <Budget name="Queue on the disk" {...queue_bytes} format={bytes} note="QUEUE_BYTES; requests and results" />
+    </div>
+  );
+}
+
+const COLUMNS: readonly Column<Unowned>[] = [
+  { head: "Kind", cell: ({ kind }) => kind },
+  { head: "Name", cell: ({ name }) => <code title={name}>{name}</code> },
+  { head: "What to do", wide: true, cell: ({ problem }) => <span title={problem}>{problem}</span> },
+];
+
+function WithoutOwner({ unowned }: { readonly unowned: SystemState["unowned"] }) {
+  if (unowned === null) {
+    return (
+      <Empty title="Not known now">
+        The engine cannot be asked what carries this server's label. It is asked again when it is back.
+      </Empty>
+    );
+  }
+  return (
+    <>
+      <p>
+        <Status value={`${count(unowned.length)} without an owner`} tone={unowned.length === 0 ? "good" : "bad"} />{" "}
+        <span class="quiet">
+          {unowned.length === 0
+            ? "Every container, network and volume with this server's label is one that it knows."
+            : "Containers, networks and volumes with this server's label that it does not know:"}
+        </span>
+      </p>
+      {unowned.length === 0 ? null : (
+        <Table
+          label="Left on the engine"
+          columns={COLUMNS}
+          rows={unowned}
+          keyOf={({ kind, name }) => `${kind} ${name}`}
+        />
+      )}
+    </>
+  );
+}
+
+function state(isOk: boolean) {
+  return <Status value={isOk ? "ok" : "away"} />;
+}
+
+type Samples = ReadonlyMap<string, number>;
+
+function Server({ metrics }: { readonly metrics: Samples }) {
+  const { version } = useContext(SessionContext);
+  const started = metrics.get("process_start_time_seconds");
+  return (
+    <Section title="Server">
+      <Facts
+        facts={[
+          ["Version", version],
+          ["Started", started === undefined ? null : <Time key="at" at={new Date(started * 1_000).toISOString()} />],
+          ["Memory", bytes(metrics.get("process_resident_memory_bytes"))],
+          ["Processor time", duration((metrics.get("process_cpu_seconds_total") ?? 0) * 1_000)],
+          ["Open files", count(metrics.get("process_open_fds"))],
+          ["Refused calls", count(sumOf(metrics, "slipway_rejections_total"))],
+        ]}
+      />
+    </Section>
+  );
+}
+
+function Engine({ metrics, isOk }: { readonly metrics: Samples; readonly isOk: boolean }) {
+  const instances = (label: string) => count(metrics.get(`slipway_instances{state="${label}"}`));
+  const isolated = (label: string) => count(metrics.get(`slipway_instances_by_isolation{isolation="${label}"}`));
+  return (
+    <Section title="Engine">
+      <Facts
+        facts={[
+          ["State", state(isOk)],
+          ["Requests", count(sumOf(metrics, "slipway_engine_calls_total"))],
+          ["Failed requests", count(sumOf(metrics, "slipway_engine_errors_total"))],
+          ["Pulls", count(sumOf(metrics, "slipway_pulls_total"))],
+          ["Instances ready", instances("ready")],
+          ["Instances busy", instances("busy")],
+          ["Instances starting", instances("starting")],
+          ["Instances booting", instances("booting")],
+          ["As containers", isolated("container")],
+          ["As cells", isolated("cell")],
+          ["As processes", isolated("process")],
+        ]}
+      />
+    </Section>
   );
 }

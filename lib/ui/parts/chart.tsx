@@ -16,6 +16,7 @@ export function Chart({
   times,
   series,
   format,
+  least,
   say,
 }: {
   readonly title: string;
@@ -23,6 +24,8 @@ export function Chart({
   readonly times: readonly number[];
   readonly series: readonly Series[];
   readonly format: (value: number) => string;
+  /** The least height of the chart, and of the steps at its side: a chart of nothing has a scale, too. */
+  readonly least: number;
   readonly say: string;
 }) {
   const place = useRef<HTMLDivElement>(null);
@@ -31,14 +34,14 @@ export function Chart({
   useEffect(() => {
     const element = place.current;
     if (element === null) return;
-    const plot = new uPlot(optionsOf(element, series, format), dataOf(times, series), element);
+    const plot = new uPlot(optionsOf(element, series, { format, least }), dataOf(times, series), element);
     const resized = new ResizeObserver(() => plot.setSize(sizeOf(element)));
     resized.observe(element);
     return () => {
       resized.disconnect();
       plot.destroy();
     };
-  }, [key, times, series, format, isDark]);
+  }, [key, times, series, format, least, isDark]);
   return (
     <figure class="chart">
       <figcaption>
@@ -82,7 +85,14 @@ function dataOf(times: readonly number[], series: readonly Series[]): uPlot.Alig
   return [[...times], ...series.map(({ values }) => [...values])];
 }
 
-function optionsOf(element: HTMLElement, series: readonly Series[], format: (value: number) => string): uPlot.Options {
+/** The steps of a scale are 1, 2 or 5 times a power of ten. */
+const STEPS = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+
+function optionsOf(
+  element: HTMLElement,
+  series: readonly Series[],
+  { format, least }: { readonly format: (value: number) => string; readonly least: number },
+): uPlot.Options {
   const style = getComputedStyle(element);
   const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
   const axis: uPlot.Axis = {
@@ -95,10 +105,10 @@ function optionsOf(element: HTMLElement, series: readonly Series[], format: (val
     ...sizeOf(element),
     legend: { show: false },
     cursor: { y: false, points: { size: 5 } },
-    scales: { y: { range: (_plot, _min, max) => [0, Math.max(max * 1.1, 1e-9)] } },
+    scales: { y: { range: (_plot, _min, max) => [0, Math.max(max * 1.1, least)] } },
     axes: [
       { ...axis, size: 24, values: (plot, ticks) => ticks.map((tick) => timeAt(tick, plot)) },
-      { ...axis, size: 52, values: (_plot, ticks) => ticks.map(format) },
+      { ...axis, size: 52, incrs: STEPS, values: (_plot, ticks) => ticks.map(format) },
     ],
     series: [
       {},

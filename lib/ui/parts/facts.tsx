@@ -1,12 +1,15 @@
 import type { ComponentChildren } from "preact";
 
-/** A list of facts: a name and a value each. Those without a value are left out. */
-export function Facts({ facts }: { readonly facts: readonly (readonly [name: string, value: ComponentChildren])[] }) {
+/** A name and a value; a long value has a line of its own. */
+type Fact = readonly [name: string, value: ComponentChildren, isLong?: boolean];
+
+/** A list of facts. Those without a value are left out. */
+export function Facts({ facts }: { readonly facts: readonly Fact[] }) {
   const known = facts.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return (
     <dl class="facts">
-      {known.map(([name, value]) => (
-        <div key={name}>
+      {known.map(([name, value, isLong = false]) => (
+        <div key={name} class={isLong ? "long" : ""}>
           <dt>{name}</dt>
           <dd>{value}</dd>
         </div>

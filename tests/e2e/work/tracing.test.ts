@@ -5,7 +5,8 @@ import { join } from "node:path";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Invocation, InvocationLogs } from "../../../lib/domain/calls/invocations.ts";
 import { expectSuccess } from "../../http/support/replies.ts";
-import { Collector, type ReceivedSpan } from "../../services/support/collector.ts";
+import { Collector } from "../../services/support/collector.ts";
+import { outside, treeOf } from "../../services/support/span-trees.ts";
 import { fixture } from "../../support/images.ts";
 import { eventually, expectWithin } from "../../support/pace.ts";
 import { Receiver } from "../../support/receiver.ts";
@@ -46,30 +47,6 @@ afterAll(async () => {
 
 function shell(script: string, settings: Partial<Function> = {}): Promise<Function> {
   return server.createFunction(image, { entrypoint: ["/bin/sh", "-c"], command: [script], ...settings });
-}
-
-/** Returns the spans of a trace with what is below each: `name(name name)`, in the order of their starts, callbacks last. */
-function treeOf(spans: readonly ReceivedSpan[], parent: string): string {
-  const below = spans
-    .filter((span) => span.parent === parent)
-    .toSorted((a, b) => Number(a.name === "callback") - Number(b.name === "callback") || Number(a.start - b.start));
-  return below
-    .map((span) => {
-      const inner = treeOf(spans, span.id);
-      return inner === "" ? span.name : `${span.name}(${inner})`;
-    })
-    .join(" ");
-}
-
-/** Returns the names of the spans that are not within the time of their parents, except those that come after them. */
-function outside(spans: readonly ReceivedSpan[]): string[] {
-  const byId = new Map(spans.map((span) => [span.id, span]));
-  const isInside = ({ name, parent, start, end }: ReceivedSpan) => {
-    const around = byId.get(parent);
-    if (around === undefined || name === "callback" || around.kind === 5) return start <= end;
-    return around.start <= start && start <= end && end <= around.end;
-  };
-  return spans.filter((span) => !isInside(span)).map(({ name }) => name);
 }
 
 describe("with a collector", () => {

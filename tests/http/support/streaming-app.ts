@@ -59,7 +59,7 @@ export class StreamingApp implements AsyncDisposable {
     const metrics = new Metrics();
     const { history, ledger } = this.#store;
     const retention = { max_age_ms: 365 * DAY_MS, max_count: 1_000 };
-    this.#recorder = new Recorder({ history, clock, log, metrics, retention });
+    this.#recorder = new Recorder({ history, clock, log, metrics, retention, tracing: NO_TRACING });
     this.bodyMemory = new BodyMemory({ clock, budget: 64 << 20 });
     const timeouts = { keep_alive_ms: 75_000, stall_ms: stallMs };
     this.slowReaders = new SlowReaders({ clock, timeouts });

@@ -7,6 +7,7 @@ import type { SavedInvocation } from "../../../lib/store/records.ts";
 import type { InvocationTable } from "../../../lib/store/sqlite/tables/invocations.ts";
 import { listeningLog, newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
+import { NO_TRACING } from "../support/no-tracing.ts";
 
 const FOREVER: Retention = { max_age_ms: 1e12, max_count: 1e9 };
 
@@ -27,7 +28,7 @@ function setUp({
     save?.(records);
     await write(records);
   };
-  const recorder = new Recorder({ history, clock, log, metrics, retention });
+  const recorder = new Recorder({ history, clock, log, metrics, retention, tracing: NO_TRACING });
   return {
     store: store.tables.invocations,
     clock,

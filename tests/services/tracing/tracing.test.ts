@@ -119,8 +119,15 @@ describe("with an export", () => {
     const next = exporting();
     const { headers } = next.tracing.handedOver(plainRequest(new Uint8Array(0)), record, 2);
     next.tracing.ended({ ...end, attempt: 2, invocation: record, record: made, left: null });
+    // The function may have handed the span of its run on: that is the parent of others.
     expect(spans).toMatchObject([
       { name: "attempt", parent_span_id: spanIdOf(ID), has_failed: true, attributes: { "slipway.status": "lost" } },
+      {
+        name: "run",
+        parent_span_id: spans[0]?.span_id,
+        has_failed: true,
+        attributes: { "error.type": "instance_lost" },
+      },
     ]);
     const [own, attempt, run] = next.spans;
     expect(own).toMatchObject({ kind: "consumer", span_id: spanIdOf(ID), parent_span_id: CALLER });

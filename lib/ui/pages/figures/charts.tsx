@@ -47,10 +47,14 @@ function Totals({ stats: { totals }, range }: { readonly stats: Stats; readonly 
         note={error_ratio === null ? "no calls" : percent(error_ratio)}
         tone={errors > 0 ? "bad" : "plain"}
       />
-      <Figure name="p50" value={duration(duration_ms?.p50)} note="half are faster" />
-      <Figure name="p95" value={duration(duration_ms?.p95)} note="19 of 20 are faster" />
-      <Figure name="p99" value={duration(duration_ms?.p99)} note="99 of 100 are faster" />
-      <Figure name="Cold starts" value={count(cold)} note={`${percent(cold_ratio)}; ${count(warm)} warm`} />
+      <Figure name="p50" value={duration(duration_ms?.p50)} note="half are slower" />
+      <Figure name="p95" value={duration(duration_ms?.p95)} note="1 in 20 is slower" />
+      <Figure name="p99" value={duration(duration_ms?.p99)} note="1 in 100 is slower" />
+      <Figure
+        name="Cold starts"
+        value={count(cold)}
+        note={cold_ratio === null ? "no calls" : `${percent(cold_ratio)}; ${count(warm)} warm`}
+      />
       <Figure name="Queue p99" value={duration(queue_ms?.p99)} note="wait for a place" />
     </div>
   );
@@ -91,10 +95,11 @@ function Plots({ stats }: { readonly stats: Stats }) {
   return (
     <div class="charts">
       <Chart
-        title={`Calls per ${duration(stats.step_ms).replace(/^1 /, "").replace(/ 0 s$/, "")}`}
+        title={`Calls per ${duration(stats.step_ms).replace(/^1 /, "")}`}
         times={plots.times}
         series={plots.calls}
         format={perPoint}
+        least={1}
         say={`${count(totals.succeeded)} succeeded, ${count(totals.errors)} errors`}
       />
       <Chart
@@ -102,6 +107,7 @@ function Plots({ stats }: { readonly stats: Stats }) {
         times={plots.times}
         series={plots.durations}
         format={duration}
+        least={10}
         say={`p50 ${duration(duration_ms?.p50)}, p95 ${duration(duration_ms?.p95)}, p99 ${duration(duration_ms?.p99)}`}
       />
       <Chart
@@ -109,6 +115,7 @@ function Plots({ stats }: { readonly stats: Stats }) {
         times={plots.times}
         series={plots.starts}
         format={perPoint}
+        least={1}
         say={`${count(totals.warm)} warm, ${count(totals.cold)} cold`}
       />
     </div>

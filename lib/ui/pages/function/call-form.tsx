@@ -72,6 +72,9 @@ function Result({ outcome: { message, error, id, timing } }: { readonly outcome:
   return (
     <div class="result" role="status" aria-label="Answer">
       <Problem error={error} />
+      {message === undefined && error === undefined ? (
+        <p class="quiet">The answer comes here, with where its time went.</p>
+      ) : null}
       {timing === undefined ? null : <ServerTiming header={timing} />}
       {message === undefined ? null : <Body message={message} />}
       {id === undefined || !records ? null : (

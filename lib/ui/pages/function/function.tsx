@@ -94,7 +94,7 @@ function Pool({ pool, label }: { readonly pool: PoolState; readonly label: strin
       <div class="figures" role="group" aria-label={label}>
         <Figure name="Busy" value={count(pool.busy)} note={label} />
         <Figure name="Ready" value={count(pool.ready)} note={`target ${pool.target}`} />
-        <Figure name="Starting" value={count(pool.starting + (pool.booting ?? 0))} />
+        <Figure name="Starting" value={count(pool.starting + (pool.booting ?? 0))} note="not ready yet" />
         {pool.streams === undefined ? null : <Figure name="Calls in them" value={count(pool.streams)} />}
       </div>
     </>
@@ -108,7 +108,9 @@ function Latest({ function_id }: { readonly function_id: string }) {
   return (
     <Section title="Latest invocations" actions={<Link href={all}>All of them</Link>}>
       <Problem error={error} />
-      {data === undefined ? null : data.invocations.length === 0 ? (
+      {data === undefined ? (
+        error === undefined && <Loading />
+      ) : data.invocations.length === 0 ? (
         <Empty title="No calls yet">The tab “Try it” makes one.</Empty>
       ) : (
         <InvocationTable label="Latest invocations" invocations={data.invocations} withFunction={false} />

@@ -10,7 +10,9 @@ const ELSEWHERE: ReadonlySet<string> = new Set(["pool", "version_pools", "enviro
 export function Settings({ fn }: { readonly fn: FunctionWithPool }) {
   const facts = Object.entries(fn)
     .filter(([name]) => !ELSEWHERE.has(name))
-    .map(([name, value]) => [name, <Setting key={name} name={name} value={value} />] as const);
+    .map(([name, value]) => [name, <Setting key={name} name={name} value={value} />, isLong(value)] as const)
+    // Long ones have lines of their own, below the others.
+    .toSorted(([, , a], [, , b]) => Number(a) - Number(b));
   const variables = Object.entries(fn.environment);
   return (
     <>
@@ -25,9 +27,16 @@ export function Settings({ fn }: { readonly fn: FunctionWithPool }) {
         {variables.length === 0 ? (
           <p class="quiet">It has no variables of its own.</p>
         ) : (
-          <Facts facts={variables.map(([name, value]) => [name, <code key={name}>{value}</code>])} />
+          <Facts facts={variables.map(([name, value]) => [name, <code key={name}>{value}</code>, isLong(value)])} />
         )}
       </Section>
     </>
   );
+}
+
+/** The characters that fit into a column. */
+const COLUMN = 24;
+
+function isLong(value: unknown): boolean {
+  return (typeof value === "string" ? value : (JSON.stringify(value) ?? "")).length > COLUMN;
 }

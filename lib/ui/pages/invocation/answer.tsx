@@ -2,7 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Invocation } from "../../../domain/calls/invocations.ts";
 import { ApiError, send } from "../../data/api.ts";
 import { Body, type Message, readMessage } from "../../parts/body.tsx";
-import { Empty, Problem } from "../../parts/notices.tsx";
+import { Empty, Loading, Problem } from "../../parts/notices.tsx";
 
 /** The function's answer, if it was kept. */
 export function Answer({ record }: { readonly record: Invocation }) {
@@ -20,7 +20,7 @@ export function Answer({ record }: { readonly record: Invocation }) {
   }, [record.id, isOver]);
   if (error !== undefined) return <Problem error={error} />;
   if (!isOver) return <Empty title="Not yet">The answer is here when the function has ended.</Empty>;
-  if (message === undefined) return null;
+  if (message === undefined) return <Loading />;
   if (message.own_reason === "not_found") {
     return (
       <Empty title="The answer was not kept">

@@ -5,7 +5,7 @@ import { segment } from "../../data/api.ts";
 import { useData } from "../../data/use-data.ts";
 import { duration } from "../../format/numbers.ts";
 import { Logs } from "../../parts/logs.tsx";
-import { Empty, Problem } from "../../parts/notices.tsx";
+import { Empty, Loading, Problem } from "../../parts/notices.tsx";
 import { Section } from "../../parts/page.tsx";
 import { Status } from "../../parts/status.tsx";
 import { type Column, Table } from "../../parts/table.tsx";
@@ -29,7 +29,11 @@ export function Attempts({ record }: { readonly record: Invocation }) {
     { head: "Wait", numeric: true, cell: ({ start_ms }) => duration(start_ms) },
     { head: "Run", numeric: true, cell: ({ run_ms }) => duration(run_ms) },
     { head: "Began", numeric: true, cell: ({ started_at }) => <Time at={started_at} /> },
-    { head: "Problem", wide: true, cell: ({ message, reason }) => <span title={message ?? ""}>{reason}</span> },
+    {
+      head: "Problem",
+      wide: true,
+      cell: ({ message, reason }) => <span title={message ?? ""}>{reason?.replaceAll("_", " ")}</span>,
+    },
     {
       head: "",
       cell: ({ attempt, log_bytes }) =>
@@ -47,7 +51,9 @@ export function Attempts({ record }: { readonly record: Invocation }) {
   return (
     <Section title="Attempts">
       <Problem error={error} />
-      {data === undefined ? null : data.length === 0 ? (
+      {data === undefined ? (
+        error === undefined && <Loading />
+      ) : data.length === 0 ? (
         <Empty title="No attempt yet">It waits in the queue for its turn.</Empty>
       ) : (
         <Table label="Attempts" columns={columns} rows={data} keyOf={({ attempt }) => attempt} />

@@ -33,8 +33,7 @@ export function InvocationTable({
     { head: "Invocation", cell: ({ id }) => <InvocationLink id={id} /> },
     ...(withFunction ? [fn] : []),
     { head: "Status", cell: ({ status }) => <Status value={status} /> },
-    { head: "Mode", cell: ({ mode, attempts }) => (attempts > 1 ? `${mode}, ${attempts} attempts` : mode) },
-    { head: "Start", cell: ({ start }) => start ?? "–" },
+    { head: "Mode", cell: modeOf },
     { head: "Queue", numeric: true, cell: ({ queue_ms }) => duration(queue_ms) },
     { head: "Wait", numeric: true, cell: ({ start_ms }) => duration(start_ms) },
     { head: "Run", numeric: true, cell: ({ run_ms }) => duration(run_ms) },
@@ -42,8 +41,8 @@ export function InvocationTable({
     {
       head: "Problem",
       wide: true,
-      cell: ({ reason, message }) => (
-        <span title={message ?? ""}>{reason === null ? "" : reason.replaceAll("_", " ")}</span>
+      cell: ({ reason, message, status }) => (
+        <span title={message ?? ""}>{reason === null || reason === status ? "" : reason.replaceAll("_", " ")}</span>
       ),
     },
     ...more,
@@ -58,4 +57,9 @@ export function InvocationLink({ id }: { readonly id: string }) {
       <code>…{id.slice(-12)}</code>
     </Link>
   );
+}
+
+/** Returns how it was called and begun, such as "async, cold" or "async, 3 attempts, warm". */
+function modeOf({ mode, attempts, start }: Invocation): string {
+  return [mode, attempts > 1 ? `${attempts} attempts` : "", start ?? ""].filter((part) => part !== "").join(", ");
 }

@@ -17,7 +17,9 @@ import { Actions } from "./actions.tsx";
 import { Answer } from "./answer.tsx";
 import { Attempts } from "./attempts.tsx";
 import { CallbackDelivery } from "./callback-delivery.tsx";
+import { Followers } from "./followers.tsx";
 import { InvocationLink } from "./invocation-table.tsx";
+import { Request } from "./request.tsx";
 
 /** One call: where its time went, what it was asked and answered, and what was printed, as it comes. */
 export function InvocationPage({ id }: { readonly id: string }) {
@@ -34,6 +36,9 @@ export function InvocationPage({ id }: { readonly id: string }) {
   }
   return (
     <Page title={`Invocation …${id.slice(-12)}`} above={above} actions={<Actions record={record} />}>
+      <p class="under">
+        <code>{record.id}</code>
+      </p>
       {record.message === null ? null : (
         <div class={`notice ${record.status === "succeeded" ? "" : "bad"}`}>
           <strong>{(record.reason ?? record.status).replaceAll("_", " ")}</strong>
@@ -47,11 +52,17 @@ export function InvocationPage({ id }: { readonly id: string }) {
         <Record record={record} />
       </Section>
       <Printed followed={followed} />
-      <Section title="Answer">
-        <Answer record={record} />
-      </Section>
+      <div class="messages">
+        <Section title="Request">
+          <Request record={record} />
+        </Section>
+        <Section title="Answer">
+          <Answer record={record} />
+        </Section>
+      </div>
       {record.mode === "async" ? <Attempts record={record} /> : null}
       {record.callback_url === null ? null : <CallbackDelivery record={record} />}
+      {record.mode === "async" ? <Followers record={record} /> : null}
     </Page>
   );
 }
@@ -62,7 +73,6 @@ function Record({ record }: { readonly record: Invocation }) {
   return (
     <Facts
       facts={[
-        ["Id", <code key="id">{record.id}</code>],
         ["Status", <Status key="status" value={record.status} />],
         [
           "Function",
@@ -121,7 +131,9 @@ function Printed({ followed }: { readonly followed: Followed }) {
   const live = state === "ended" ? null : <Status value={state === "open" ? "running" : "waiting"} />;
   return (
     <Section title="Logs" actions={live}>
-      {entries.length === 0 ? (
+      {entries.length === 0 && state === "connecting" ? (
+        <Loading />
+      ) : entries.length === 0 ? (
         <Empty title={state === "ended" ? "It printed nothing" : "Nothing was printed yet"}>
           What a function writes to standard output or standard error is here, as it comes.
         </Empty>

@@ -19,13 +19,15 @@ export function Now() {
         <Figure
           name="Engine"
           value={readiness === undefined ? "–" : readiness.engine.ok ? "ok" : "away"}
+          note={readiness?.engine.ok === false ? "nothing can run" : "runs functions"}
           tone={readiness === undefined ? "plain" : readiness.engine.ok ? "good" : "bad"}
         />
-        <Figure name="Busy instances" value={count(instances("busy"))} />
+        <Figure name="Busy instances" value={count(instances("busy"))} note="run a call" />
         <Figure name="Ready" value={count(instances("ready"))} note="wait for a call" />
         <Figure
           name="Starting"
           value={count(metrics === undefined ? undefined : (instances("starting") ?? 0) + (instances("booting") ?? 0))}
+          note="not ready yet"
         />
         <Figure
           name="Queued calls"

@@ -4,7 +4,7 @@ import type { InvocationPage } from "../../../domain/calls/invocations.ts";
 import { withQuery } from "../../data/api.ts";
 import { SessionContext, useRights } from "../../data/session.ts";
 import { useData } from "../../data/use-data.ts";
-import { Empty, Problem } from "../../parts/notices.tsx";
+import { Empty, Loading, Problem } from "../../parts/notices.tsx";
 import { Page, Section } from "../../parts/page.tsx";
 import { CallForm } from "../function/call-form.tsx";
 import { InvocationTable } from "../invocation/invocation-table.tsx";
@@ -33,7 +33,9 @@ function Failures() {
   return (
     <Section title="Latest invocations" actions={<Link href="/invocations">All invocations</Link>}>
       <Problem error={error} />
-      {data === undefined ? null : data.invocations.length === 0 ? (
+      {data === undefined ? (
+        error === undefined && <Loading />
+      ) : data.invocations.length === 0 ? (
         <Empty title="No calls yet">
           Register a function (<code>slipway deploy</code>, or POST /v1/functions), then call it: it shows up here.
         </Empty>

@@ -1,11 +1,15 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Page } from "playwright-core";
 import type { Invocation } from "../../../../lib/domain/calls/invocations.ts";
 import { startBrowser } from "../../../http/support/browser.ts";
 import { fixture } from "../../../support/images.ts";
 import { eventually } from "../../../support/pace.ts";
 import { TestServer } from "../../../support/server.ts";
-import { findings, loadAxe, watched } from "./watched-page.ts";
+import { type RealisticData, writeRealisticData } from "./realistic-data.ts";
+import { findings, loadAxe, open, watched } from "./watched-page.ts";
 
 /** A browser may have to be installed, and the image to be made. */
 const TIMEOUT_MS = 300_000;
@@ -26,6 +30,8 @@ printf 'Content-Type: text/html\\r\\nX-Hostile: <img src=x onerror=alert(3)>\\r\
 let server: TestServer;
 let browser: Awaited<ReturnType<typeof startBrowser>>;
 let dead: string;
+let directory: string;
+let data: RealisticData;
 
 /** Asks the API as its administrator. */
 async function api<T>(method: string, path: string, body?: unknown): Promise<T> {
@@ -36,9 +42,11 @@ async function api<T>(method: string, path: string, body?: unknown): Promise<T> 
 const invocation = (id: string, wait = "") => api<Invocation>("GET", `/v1/invocations/${id}${wait}`);
 
 beforeAll(async () => {
-  const image = await fixture("shell");
-  server = await TestServer.start({ API_KEY: KEY });
-  browser = await startBrowser();
+  directory = await mkdtemp(join(tmpdir(), "slipway-dashboard-"));
+  data = await writeRealisticData(directory);
+  const [image, started] = await Promise.all([fixture("shell"), startBrowser()]);
+  browser = started;
+  server = await TestServer.start({ API_KEY: KEY, DATA_PATH: directory });
   const settings = {
     contract: "stdio",
     output: "cgi",
@@ -71,6 +79,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true, force: true });
 });
 
 test(
@@ -93,6 +102,7 @@ test(
     await page.getByRole("button", { name: "Call" }).click();
     await page.getByText("Its record:").getByRole("link").click();
     await page.getByRole("log").getByText("begun").waitFor();
+    await page.getByRole("region", { name: "Request" }).getByText("hang").waitFor();
     const running = page.url().split("/").at(-1) ?? "";
     expect((await invocation(running)).status).toBe("running");
     await confirm(page, "Cancel");
@@ -100,7 +110,20 @@ test(
     expect((await invocation(running)).status).toBe("cancelled");
 
     // The function is as it was before it broke, and what failed runs again.
-    await page.goto(`${server.url}/ui/functions/greeter?tab=versions`);
+    await page.goto(`${server.url}/ui/functions/greeter?tab=logs`);
+    const log = page.getByRole("log");
+    await log.getByText("cancelled", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Pause" }).click();
+    const before = await log.locator(".entry").count();
+    const calls = Array.from({ length: 6 }, () => server.invoke({ id: "greeter" }, "{}", { headers: AUTHORIZED }));
+    await Promise.all(calls);
+    await page.getByText(/new lines/).waitFor();
+    expect(await log.locator(".entry").count()).toBe(before);
+    await page.getByRole("button", { name: "Go on" }).click();
+    // Each of them is here with its end, though a browser has fewer connections.
+    await eventually(async () => (await log.locator(".entry.end").getByText("succeeded").count()) >= calls.length);
+
+    await page.getByRole("link", { name: "Versions" }).click();
     await page.locator(".changes").getByText("environment.MODE").waitFor();
     await confirm(page, "Roll back to 1");
     await page.getByText("The function is as it was at version 1; that is version 3 now.").waitFor();
@@ -118,6 +141,9 @@ test(
     await page.getByText("Paused: no runs take place.").waitFor();
     const [schedule] = await api<{ paused: boolean }[]>("GET", "/v1/schedules");
     expect(schedule?.paused).toBe(true);
+    await page.getByRole("button", { name: "Run now" }).click();
+    const queued = await page.getByText("Queued as invocation").textContent();
+    expect((await invocation(queued?.match(/invocation (\S+)\./)?.[1] ?? "")).mode).toBe("async");
 
     // The same login opens the manual and the API; after the logout nothing is open.
     const manual = () => page.request.get(`${server.url}/docs`, { headers: { Accept: "text/html" } });
@@ -131,7 +157,7 @@ test(
 );
 
 test(
-  "every page: axe finds nothing, nothing hostile runs, and nothing is wider than a phone",
+  "every page in both themes: axe finds nothing, nothing hostile runs, and nothing is wider than a phone",
   async () => {
     const { page, problems } = await watched(browser.context, server.url);
     const { id } = await api<Invocation>("POST", "/v1/functions/greeter/invoke?async=true", { text: HOSTILE });
@@ -146,24 +172,131 @@ test(
       "",
       ...["functions", "invocations", "dead-letters", "routes", "schedules", "secrets"].map((name) => `/${name}`),
       ...["registries", "keys", "audit", "system", "nowhere"].map((name) => `/${name}`),
-      `/invocations/${id}`,
-      `/invocations/${dead}`,
-      "/invocations/no-such-id",
+      ...[id, dead, data.parent, data.sync, "no-such-id"].map((one) => `/invocations/${one}`),
       ...["", "?tab=settings", "?tab=versions", "?tab=try", "?tab=logs"].map((tab) => `/functions/greeter${tab}`),
       `/functions/${encodeURIComponent(HOSTILE)}`,
     ];
     for (const path of paths) {
-      // As a link does.
-      await page.evaluate(`history.pushState(null, "", ${JSON.stringify(`/ui${path}`)})`);
-      await page.locator("main h1").waitFor();
-      await page.locator(".loading").first().waitFor({ state: "detached" });
-      found.push(...(await findings(page, path, ["", "/keys", "/system", `/invocations/${dead}`].includes(path))));
+      await open(page, path);
+      found.push(...(await findings(page, path)));
     }
     expect(found).toEqual([]);
     expect(problems).toEqual([]);
   },
   TIMEOUT_MS,
 );
+
+test(
+  "a call's request and answer, attempts, callback and chain are on its page; what was not kept is said plainly",
+  async () => {
+    const { page, problems } = await watched(browser.context, server.url);
+    await page.goto(`${server.url}/ui/invocations/${data.parent}`);
+    await logIn(page, KEY);
+    const part = (name: string) => page.getByRole("region", { name, exact: true });
+    await part("Request").getByText('"order": 4711').waitFor();
+    await part("Answer").getByText("{}").waitFor();
+    await part("Attempts").getByRole("cell", { name: "succeeded" }).waitFor();
+    await part("Callback").getByText("http://127.0.0.1:9/taken").waitFor();
+    await part("Chain")
+      .getByRole("link", { name: data.follower.slice(-12) })
+      .click();
+    await page.getByRole("heading", { name: data.follower.slice(-12) }).waitFor();
+    await part("Chain")
+      .getByRole("link", { name: data.parent.slice(-12) })
+      .waitFor();
+    await part("Chain").getByText("Nothing has followed yet").waitFor();
+    await open(page, `/invocations/${data.sync}`);
+    await part("Request").getByText("The request was not kept").waitFor();
+    await part("Request").getByText("This call was synchronous").waitFor();
+    await part("Answer").getByText("The answer was not kept").waitFor();
+    expect(problems).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "dead letters are replayed one, some and all; keys, secrets and registries are there by name, and the audit has who did what",
+  async () => {
+    const { page, problems } = await watched(browser.context, server.url);
+    await page.goto(`${server.url}/ui/dead-letters`);
+    await logIn(page, KEY);
+    await page.getByRole("button", { name: "Replay all" }).waitFor();
+    await confirm(page, "Replay all");
+    await page.getByText(/queued again/).waitFor();
+    await open(page, `/invocations/${dead}`);
+    await page.getByRole("button", { name: "Replay", exact: true }).click();
+    await page.waitForURL((url) => !url.pathname.endsWith(dead));
+    for (const [path, text] of [
+      ["/secrets", "database-password"],
+      ["/registries", "registry.example.com"],
+      ["/keys", HOSTILE.slice(0, 60)],
+      ["/audit", `POST /v1/invocations/${dead}/replay`],
+      ["/routes", "greeter"],
+      ["/system", "0 without an owner"],
+    ] as const) {
+      await open(page, path);
+      await page.getByRole("main").getByText(text).first().waitFor();
+    }
+    // A budget is a meter that a screen reader has in words.
+    expect(await page.getByRole("meter").allTextContents()).toHaveLength(5);
+    expect(await page.getByRole("meter", { name: "Instances", exact: true }).getAttribute("aria-valuetext")).toMatch(
+      /^\d+ of \d+$/,
+    );
+    expect(problems).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
+describe("a server without anything, whose engine is away", () => {
+  /** What each page says when it has nothing to show, and what to do then. */
+  const EMPTY = [
+    ["", "No calls yet", "slipway deploy"],
+    ["/functions", "No functions yet", "slipway deploy"],
+    ["/invocations", "No invocations", "Call a function"],
+    ["/dead-letters", "No dead letters", "Every asynchronous call has succeeded"],
+    ["/routes", "No routes yet", "POST /v1/routes"],
+    ["/schedules", "No schedules yet", "POST /v1/schedules"],
+    ["/secrets", "No secrets yet", "slipway secret set NAME"],
+    ["/registries", "No registries with credentials", "PUT /v1/registries/HOST"],
+    ["/keys", "No keys besides the server's own", "slipway key create"],
+    ["/system", "Not known now", "asked again when it is back"],
+  ] as const;
+  const AWAY = { DOCKER_HOST: "unix:///nonexistent/docker.sock" };
+
+  test(
+    "says what to do; while it is away the page says so, and goes on by itself when it is back",
+    async () => {
+      const path = await mkdtemp(join(tmpdir(), "slipway-dashboard-"));
+      await using gone = new AsyncDisposableStack();
+      gone.defer(() => rm(path, { recursive: true, force: true }));
+      const first = await TestServer.start({ ...AWAY, DATA_PATH: path });
+      const stop = gone.adopt(first, (running) => running[Symbol.asyncDispose]());
+      const { page, problems } = await watched(browser.context, first.url);
+      await page.goto(`${first.url}/ui`);
+      await page.getByRole("heading", { name: "Overview" }).waitFor();
+      await loadAxe(page);
+      const found: string[] = [];
+      for (const [place, title, remedy] of EMPTY) {
+        await open(page, place);
+        await page.getByRole("main").getByText(title, { exact: true }).waitFor();
+        await page.getByRole("main").getByText(remedy).first().waitFor();
+        found.push(...(await findings(page, `empty ${place}`)));
+      }
+      expect(found).toEqual([]);
+      const notice = page.getByRole("alert");
+      await notice.getByText("The engine has a problem").waitFor();
+      await notice.getByText("Start it, or point DOCKER_HOST at it").waitFor();
+      expect(problems).toEqual([]);
+      await stop[Symbol.asyncDispose]();
+      await notice.getByText("The server is away").waitFor();
+      await notice.getByText("this page keeps trying").waitFor();
+      const port = new URL(first.url).port;
+      gone.use(await TestServer.start({ ...AWAY, DATA_PATH: path, PORT: port }));
+      await notice.getByText("The server is away").waitFor({ state: "detached" });
+    },
+    TIMEOUT_MS,
+  );
+});
 
 test(
   "a key sees what it may do, and nothing else; the keyboard reaches all of it",
@@ -187,6 +320,45 @@ test(
     await page.keyboard.type("hello");
     await page.getByRole("button", { name: "Call" }).press("Enter");
     await page.getByRole("status", { name: "Answer" }).getByText("200").waitFor();
+    expect(problems).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "the keyboard alone: the login, the menu of a phone, and a dialog that is left again",
+  async () => {
+    const { page, problems } = await watched(browser.context, server.url);
+    await page.setViewportSize({ width: 390, height: 800 });
+    await page.goto(`${server.url}/ui`);
+    await page.getByLabel("API key").waitFor();
+    const focused = () => page.evaluate<string>("document.activeElement.textContent.trim()");
+    /** Goes on to what has this text. */
+    const tabTo = async (text: string) => {
+      for (let presses = 0; (await focused()) !== text; presses++) {
+        if (presses > 60) throw new Error(`The keyboard does not reach "${text}"`);
+        await page.keyboard.press("Tab");
+      }
+    };
+    await page.keyboard.type(KEY);
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Overview" }).waitFor();
+    expect(await page.getByRole("link", { name: "Keys" }).isVisible()).toBe(false);
+    await tabTo("Menu");
+    await page.keyboard.press("Enter");
+    await tabTo("Keys");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Keys" }).waitFor();
+    expect(await page.getByRole("link", { name: "Keys" }).isVisible()).toBe(false);
+    await tabTo("Revoke");
+    await page.keyboard.press("Enter");
+    const dialog = page.getByRole("dialog");
+    await dialog.getByRole("button", { name: "Revoke" }).waitFor();
+    expect(await focused()).toBe("Keep as it is");
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "hidden" });
+    expect(await focused()).toBe("Revoke");
+    expect((await api<unknown[]>("GET", "/v1/keys")).length).toBeGreaterThan(0);
     expect(problems).toEqual([]);
   },
   TIMEOUT_MS,
