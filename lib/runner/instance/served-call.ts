@@ -106,6 +106,7 @@ export class ServedCall {
   /** Takes the head of the answer. Its caller gets it now, or at the end if the body is whole by then. */
   answered(answer: StreamAnswer): void {
     this.#answer = answer;
+    for (const line of answer.notes ?? []) this.#facts.logs.note(`slipway: ${line}\n`);
     this.#firstByteMs = this.#surroundings.monotonic() - this.#began;
     if (!(answer.response.body instanceof Uint8Array)) this.#outcome.resolve(this.#outcomeNow({ kind: "answered" }));
   }

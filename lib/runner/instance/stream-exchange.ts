@@ -37,6 +37,8 @@ export interface Dialogue {
 export interface StreamAnswer extends Pick<Outcome, "reason" | "message" | "wish"> {
   readonly status: "succeeded" | "failed";
   readonly response: FunctionResponse;
+  /** Lines for the call's log about what of the answer is left out. */
+  readonly notes?: readonly string[];
 }
 
 /** Hears of an answer. After `ended`, `failed` or `stop()` nothing more is said. */
