@@ -12,7 +12,10 @@ const NOT_ASKED = /\/(events|logs|invoke|replay|login|logout)$|^\/v1\/(keys|sche
 async function pathsInSource(): Promise<string[]> {
   const files = await Array.fromAsync(new Bun.Glob("**/*.{ts,tsx}").scan(UI));
   const texts = await Promise.all(files.map((file) => Bun.file(join(UI, file)).text()));
-  const named = texts.flatMap((text) => [...text.matchAll(/["`](\/(?:v1\/|ui\/session|readyz|metrics)[^"`]*)["`]/g)]);
+  // The first argument of `withQuery` is not asked for as it is.
+  const named = texts.flatMap((text) => [
+    ...text.matchAll(/(?<!withQuery\()["`](\/(?:v1\/|ui\/session|readyz|metrics)[^"`]*)["`]/g),
+  ]);
   const paths = named.map(([, path = ""]) => {
     const id = path.startsWith("/v1/functions/") ? BUSY : idOf(99);
     return path.replace(/\$\{[^}]*\}/g, id);
