@@ -44,6 +44,7 @@ import { functionLogsRoutes } from "./api/functions/logs.ts";
 import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
 import { OPENFAAS_ERRORS } from "./openfaas/errors.ts";
+import { openfaasRoutes } from "./openfaas/routes.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { createUploads } from "./calls/upload.ts";
@@ -151,6 +152,7 @@ export function createApp(services: AppServices): ServedApp {
     .use(docsRoutes(guard("/swagger", { read: SCOPES }), () => openApiDocument(app.routes, services.version)))
     .use(manualRoutes(guard("/docs", { read: SCOPES }), services.version))
     .use(uiRoutes(guard("/ui/session", { read: SCOPES }), tools))
+    .use(openfaasRoutes(guard, { ...calls, ...tools }))
     .use(callRoutes(routes, calls))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);

@@ -79,17 +79,8 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
       const shown = (record: Invocation) =>
         record.callback_url === query.callback_url ? record : guard.shown(request, record);
       const submission = { query, caller, shown };
-      const may_read = hasScope(caller, ["read"]);
-      const called = { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission, may_read };
-      try {
-        checkFunction(caller, fn.id);
-        return await call(calls, request, called).catch((error: unknown) => {
-          throw may_read ? error : publicError(error);
-        });
-      } catch (error) {
-        if (error instanceof AppError && error.reason === "forbidden") guard.refused(request);
-        throw error;
-      }
+      const called = { id: calls.requestId(set), target, path: WITHOUT_ROUTE, submission };
+      return await callFor(guard, calls, request, called);
     },
     {
       needs: "invoke",
@@ -103,6 +94,29 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
   );
 }
 
+/**
+ * Calls a function for a caller that a guard has let in: its key must be for this function, and what it learns of a failure depends
+ * on whether it may read records.
+ */
+export async function callFor(
+  guard: Guard<"invoke">,
+  calls: Calls,
+  request: Request,
+  called: Omit<Called, "may_read">,
+): Promise<Response> {
+  const caller = guard.callerOf(request);
+  const may_read = hasScope(caller, ["read"]);
+  try {
+    checkFunction(caller, called.target.function.id);
+    return await call(calls, request, { ...called, may_read }).catch((error: unknown) => {
+      throw may_read ? error : publicError(error);
+    });
+  } catch (error) {
+    if (error instanceof AppError && error.reason === "forbidden") guard.refused(request);
+    throw error;
+  }
+}
+
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
 export async function call(calls: Calls, request: Request, called: Called): Promise<Response> {
   const { bodyMemory, readBody, request_bytes } = calls;
@@ -114,7 +128,8 @@ export async function call(calls: Calls, request: Request, called: Called): Prom
     const body = await readBody(request, request_bytes);
     bodyMemory.shrink(room, body.length);
     // Before the call is queued, or takes an instance.
-    if (called.target.function.contract === "lambda") rawEvent(body);
+    const isEvent = called.path.route === null || called.path.event === "raw";
+    if (called.target.function.contract === "lambda" && isEvent) rawEvent(body);
     const answer = await answerTo(calls, request, called, body);
     // A long one is still being read if the answer has begun before that.
     isHeld = body.length > WHOLE_BYTES && called.target.function.contract === "stdio";

@@ -11,6 +11,8 @@ import { pathOf } from "../wire/errors.ts";
 export interface CallPath extends Pick<HttpOrigin, "host" | "path" | "path_rest" | "route" | "event"> {
   /** True if its API key was for this server, so that the function must not see it. */
   readonly keyed: boolean;
+  /** Headers that its function gets besides those of the request, whose names they replace. */
+  readonly added_headers?: Readonly<Record<string, string>>;
 }
 
 /** The client of a request. */
@@ -24,14 +26,15 @@ export interface Caller {
 export function functionRequest<Body extends MessageBody>(
   request: Request,
   { address: client_address, usesTls }: Caller,
-  { host, path, path_rest, route, event, keyed }: CallPath,
+  { host, path, path_rest, route, event, keyed, added_headers }: CallPath,
   body: Body,
 ): FunctionRequest & { readonly body: Body } {
   const query = queryOf(request.url);
+  const headers = requestHeaders(request.headers, keyed);
   return {
     method: request.method,
     url: pathOf(request.url) + (query === "" ? "" : `?${query}`),
-    headers: requestHeaders(request.headers, keyed),
+    headers: added_headers === undefined ? headers : { ...headers, ...added_headers },
     body,
     via: {
       ...(host !== undefined && { host }),

@@ -37,6 +37,12 @@ const TAGS = [
   { name: "invocations", description: "The records of calls, their results and logs." },
   { name: "schedules", description: "Calling functions by the clock." },
   { name: "callbacks", description: "The secret that signs results sent to a `callback_url`." },
+  {
+    name: "openfaas",
+    description:
+      "OpenFaaS's API, for `faas-cli` and other clients of it. The key is also taken as the password of Basic authentication. Errors are " +
+      "plain text, unless `Accept` asks for JSON.",
+  },
   { name: "keys", description: "Who may use the API, and for what." },
   { name: "status", description: "The health of the server, and its metrics." },
 ];

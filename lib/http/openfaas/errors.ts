@@ -1,7 +1,7 @@
 import type { AppError } from "../../domain/errors.ts";
 import { type ErrorContext, type ErrorForm, errorResponse, SANDBOX_HEADERS } from "../wire/errors.ts";
 
-/** Errors as plain text, which `faas-cli` prints behind the status. */
+/** Errors as plain text, which `faas-cli` prints behind the status; clients that ask for JSON get it as everywhere. */
 export const OPENFAAS_ERRORS: ErrorForm = {
   isFor: (path) => /^\/(?:system|function|async-function)(?:\/|$)/.test(path),
   response: openfaasError,
@@ -9,9 +9,10 @@ export const OPENFAAS_ERRORS: ErrorForm = {
 
 /** Returns the answer to an error. It must not act in the origin of `/v1` either, as it may answer the page of a function. */
 function openfaasError(error: AppError, context: ErrorContext): Response {
-  const { status, headers } = errorResponse(error, context);
+  const asJson = errorResponse(error, context);
+  const { status, headers } = asJson;
   for (const [name, value] of Object.entries(SANDBOX_HEADERS)) headers.set(name, value);
+  if (/\bjson\b/i.test(context.accept ?? "")) return asJson;
   headers.set("Content-Type", "text/plain;charset=utf-8");
-  headers.delete("Vary");
   return new Response(`${error.message}\n`, { status, headers });
 }

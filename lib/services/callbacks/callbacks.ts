@@ -11,6 +11,7 @@ import type { Logger } from "../../log.ts";
 import type { Store } from "../../store/store.ts";
 import type { Tracing } from "../tracing/tracing.ts";
 import { ReceiverTurns } from "./receiver-turns.ts";
+import { openfaasCallback } from "./openfaas-callback.ts";
 import type { CallbackSender, Sent } from "./sender.ts";
 import type { CallbackSecrets } from "./signing-secrets.ts";
 
@@ -147,8 +148,12 @@ export class CallbackService implements AsyncDisposable {
     const invocation = await history.get(id);
     // Its record was removed, and the delivery with it.
     if (invocation === undefined) return undefined;
-    const body = callbackBody(invocation, (await history.payload(id))?.response ?? null);
-    const headers = await this.#deps.secrets.headers(invocation, body);
+    const payload = await history.payload(id);
+    const { body, headers: own } = openfaasCallback(invocation, payload, url) ?? {
+      body: callbackBody(invocation, payload?.response ?? null),
+      headers: {},
+    };
+    const headers = { ...own, ...(await this.#deps.secrets.headers(invocation, body)) };
     const attempt = attempts + 1;
     const span = tracing.delivering(invocation, attempt);
     const began = clock.now();

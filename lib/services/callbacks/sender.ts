@@ -44,10 +44,14 @@ export class CallbackSender {
     this.#deps = deps;
   }
 
-  /** Posts JSON, within the time that an attempt may take; never throws. Ends at once when `signal` aborts. */
+  /** Posts JSON, or what `headers` say, within the time that an attempt may take; never throws. Ends at once when `signal` aborts. */
   async send(
     url: string,
-    { headers, body, signal }: { headers: Readonly<Record<string, string>>; body: string; signal: AbortSignal },
+    {
+      headers,
+      body,
+      signal,
+    }: { headers: Readonly<Record<string, string>>; body: string | Uint8Array; signal: AbortSignal },
   ): Promise<Sent> {
     const { promise: late, reject } = Promise.withResolvers<never>();
     const { clock, timeout_ms } = this.#deps;
@@ -99,7 +103,7 @@ async function post(
   url: URL,
   addresses: readonly string[],
   options: RequestOptions,
-  body: string,
+  body: string | Uint8Array,
   late: Promise<never>,
 ): Promise<Sent> {
   // Loaded when needed: each takes 3 ms, too much for the start.

@@ -64,13 +64,13 @@ export class CallbackSecrets {
   /** Returns the headers of a callback that is sent now, for an invocation of a function. */
   async headers(
     { id, function_id }: Pick<Invocation, "id" | "function_id">,
-    body: string,
+    body: string | Uint8Array,
   ): Promise<Readonly<Record<string, string>>> {
     const { secret, previous } = await this.#current();
     const seconds = String(Math.floor(this.#deps.clock.now() / 1000));
     const own = this.#isValid(previous) ? [secret, previous.secret] : [secret];
     const secrets = [...own.map((one) => derived(one, function_id)), ...own];
-    const signatures = secrets.map((one) => `v1,${signature(one, `${id}.${seconds}.${body}`)}`);
+    const signatures = secrets.map((one) => `v1,${signature(one, `${id}.${seconds}.`, body)}`);
     return { "webhook-id": id, "webhook-timestamp": seconds, "webhook-signature": signatures.join(" ") };
   }
 
@@ -117,7 +117,7 @@ function derived(secret: string, functionId: string): string {
   );
 }
 
-function signature(secret: string, text: string): string {
+function signature(secret: string, head: string, body: string | Uint8Array): string {
   const key = Buffer.from(secret.slice(PREFIX.length), "base64");
-  return new Bun.CryptoHasher("sha256", key).update(text).digest("base64");
+  return new Bun.CryptoHasher("sha256", key).update(head).update(body).digest("base64");
 }

@@ -65,6 +65,11 @@ export class ScheduleService implements Disposable {
     return this.#shown(this.#deps.store.schedules.get(id) ?? missing(id));
   }
 
+  /** Throws `invalid_request` for a timetable that no schedule can have. */
+  check(when: Pick<Schedule, "cron" | "timezone">): void {
+    checkSchedule(when, this.#deps.clock.now(), this.#deps.min_interval_ms);
+  }
+
   async create(body: CreateSchedule): Promise<ScheduleWithTimes> {
     if (this.#deps.store.schedules.count() >= SCHEDULES)
       throw new AppError("conflict", `There are ${SCHEDULES} schedules already: delete some`);

@@ -15,6 +15,31 @@ const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   callRouteWithOptions: "public",
   health: "public",
   readiness: "public",
+  openfaasInvoke: ["admin", "invoke"],
+  openfaasSubmit: ["admin", "invoke"],
+  openfaasInvokeWithGet: ["admin", "invoke"],
+  openfaasSubmitWithGet: ["admin", "invoke"],
+  openfaasInvokeWithPut: ["admin", "invoke"],
+  openfaasSubmitWithPut: ["admin", "invoke"],
+  openfaasInvokeWithPatch: ["admin", "invoke"],
+  openfaasSubmitWithPatch: ["admin", "invoke"],
+  openfaasInvokeWithDelete: ["admin", "invoke"],
+  openfaasSubmitWithDelete: ["admin", "invoke"],
+  openfaasInvokeWithOptions: ["admin", "invoke"],
+  openfaasSubmitWithOptions: ["admin", "invoke"],
+  openfaasListFunctions: ["admin", "deploy", "read"],
+  openfaasGetFunction: ["admin", "deploy", "read"],
+  openfaasGetLogs: ["admin", "deploy", "read"],
+  openfaasListSecrets: ["admin", "deploy", "read"],
+  openfaasDeployFunction: ["admin", "deploy"],
+  openfaasUpdateFunction: ["admin", "deploy"],
+  openfaasDeleteFunction: ["admin", "deploy"],
+  openfaasScaleFunction: ["admin", "deploy"],
+  openfaasCreateSecret: ["admin", "deploy"],
+  openfaasUpdateSecret: ["admin", "deploy"],
+  openfaasDeleteSecret: ["admin", "deploy"],
+  openfaasGetInfo: ["admin", "deploy", "invoke", "read"],
+  openfaasListNamespaces: ["admin", "deploy", "invoke", "read"],
   listFunctions: ["admin", "deploy", "read"],
   createFunction: ["admin", "deploy"],
   getFunction: ["admin", "deploy", "read"],
@@ -97,7 +122,10 @@ afterAll(() => server[Symbol.asyncDispose]());
 function send(method: string, path: string, token?: string): Promise<Response> {
   // A request that passes does nothing: its target does not exist, and its body is not JSON.
   const body = ["GET", "HEAD", "DELETE"].includes(method) ? undefined : "{";
-  const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+  const headers = {
+    Accept: "application/json",
+    ...(token !== undefined && { Authorization: `Bearer ${token}` }),
+  };
   return fetch(server.url + path, { method, headers, ...(body !== undefined && { body }) });
 }
 

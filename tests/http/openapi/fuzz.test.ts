@@ -21,6 +21,9 @@ let directory: string;
 let server: TestServer;
 let locked: TestServer;
 let document: OpenApiDocument;
+/** Their answers end when the client leaves. */
+const ENDLESS: ReadonlySet<string> = new Set(["/v1/functions/{id}/logs", "/system/logs"]);
+
 let operations: readonly Operation[];
 
 // The engine is away, so that these requests do not pull a thousand images.
@@ -35,7 +38,7 @@ beforeAll(async () => {
   server = await TestServer.start({ DATA_PATH: directory, MAX_REQUEST_BYTES: "1KiB", ...away });
   locked = await TestServer.start({ API_KEY: "nobody-knows", ...away });
   document = await OpenApiDocument.of(server.url);
-  operations = document.operations();
+  operations = document.operations().filter(({ path }) => !ENDLESS.has(path));
 });
 
 afterAll(async () => {
@@ -125,8 +128,9 @@ function queryOf({ operation }: Operation): Record<string, fc.Arbitrary<unknown>
 
 function fuzzed(): fc.Arbitrary<FuzzedRequest> {
   return fc.constantFrom(...operations).chain((operation) => {
-    // The only function stays for later requests.
-    const id = operation.method === "DELETE" ? fc.constantFrom("unknown", "a b") : fc.oneof(fc.constant("known"), text);
+    // The only function stays for later requests, and its logs never end.
+    const isSpared = operation.method === "DELETE" || operation.path.endsWith("/functions/{id}/logs");
+    const id = isSpared ? fc.constantFrom("unknown", "a b") : fc.oneof(fc.constant("known"), text);
     const query = queryOf(operation);
     const known = fc.record(query, { requiredKeys: [] });
     const extra = fc.oneof({ weight: 4, arbitrary: fc.constant({}) }, fc.dictionary(text, text, { maxKeys: 2 }));
@@ -179,6 +183,9 @@ async function check(request: FuzzedRequest): Promise<void> {
   const documented = document.object(operation.operation["responses"])[status];
   expect([operation.method, url, status, documented === undefined]).toEqual([operation.method, url, status, false]);
   if (["/metrics", "/v1/export"].includes(new URL(url, server.url).pathname) && status === 200) return;
+  // OpenFaaS's clients print errors as they come, and its answers to changes have no body.
+  const isPlain = !/json/.test(headers.get("content-type") ?? "");
+  if (isPlain && /^\/(?:system|function|async-function)\//.test(operation.path)) return;
   const value: unknown = JSON.parse(text);
   const { schema } = document.media(documented) ?? {};
   expect([url, document.mismatch(schema, value)]).toEqual([url, undefined]);

@@ -1,0 +1,35 @@
+import { Elysia } from "elysia";
+import type { SecretService } from "../../services/secrets/secrets.ts";
+import type { Credentials } from "../access/access.ts";
+import type { Guard } from "../access/guard.ts";
+import type { Calls } from "../calls/invoke.ts";
+import { openfaasCallRoutes } from "./calls.ts";
+import { Deployments } from "./deployments.ts";
+import { SYSTEM_SCOPES, systemRoutes } from "./functions.ts";
+import { OPENFAAS_CREDENTIALS } from "./key.ts";
+import { logRoutes, type LogTools } from "./logs.ts";
+import { systemSecretRoutes } from "./secrets.ts";
+
+type MakeGuard = <Need extends string>(
+  prefix: string,
+  scopes: Guard<Need>["scopes"],
+  credentials: Credentials,
+) => Guard<Need>;
+
+type Services = ConstructorParameters<typeof Deployments>[0] &
+  Calls &
+  LogTools & { readonly secrets: SecretService; readonly version: string };
+
+/** The API of OpenFaaS, for `faas-cli` and other clients of it. Access is as for `/v1`: nothing here is public. */
+export function openfaasRoutes(guardOf: MakeGuard, services: Services) {
+  const system = guardOf("/system", SYSTEM_SCOPES, OPENFAAS_CREDENTIALS);
+  const invoke = { invoke: ["invoke"] } as const;
+  const calls = (prefix: string, isAsync: boolean) =>
+    openfaasCallRoutes(guardOf(prefix, invoke, OPENFAAS_CREDENTIALS), services.functions, services, { async: isAsync });
+  return new Elysia({ normalize: false })
+    .use(systemRoutes(system, new Deployments(services), services.version))
+    .use(systemSecretRoutes(system, services.secrets))
+    .use(logRoutes(system, services))
+    .use(calls("/function", false))
+    .use(calls("/async-function", true));
+}
