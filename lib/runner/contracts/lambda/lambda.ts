@@ -10,6 +10,7 @@ import type { StreamExchange } from "../../instance/stream-exchange.ts";
 import type { ContractCall } from "../contract.ts";
 import { formOf } from "./function-url.ts";
 import { LambdaApp } from "./lambda-app.ts";
+import { reportLines } from "./report.ts";
 
 const MIB = 1024 * 1024;
 
@@ -66,7 +67,7 @@ export const LAMBDA = {
     const event = form.event(request, body);
     const { timeout_ms } = fn;
     const call = { id, event, form, timeout_ms, headers: eventHeaders(id, fn, headers) };
-    return { begin: (_open, listener) => app.serve(call, listener) };
+    return { begin: (_open, listener) => app.serve(call, listener), lines: reportLines(id, fn) };
   },
 };
 
