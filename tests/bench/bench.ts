@@ -5,6 +5,7 @@ import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { fixture } from "../support/images.ts";
 import { binary } from "./binary.ts";
 import { booted, shared } from "./contracts/booted.ts";
+import { lambda } from "./contracts/lambda.ts";
 import { stdio } from "./contracts/stdio.ts";
 import { streams } from "./contracts/streams.ts";
 import { cells } from "./cells.ts";
@@ -37,6 +38,7 @@ const BENCHMARKS: readonly {
   { name: "cells", run: cells },
   { name: "booted", run: booted },
   { name: "shared", run: shared },
+  { name: "lambda", run: lambda },
   { name: "streams", run: streams },
   { name: "stdio", run: stdio },
   { name: "http", run: http },
