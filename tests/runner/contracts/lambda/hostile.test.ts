@@ -69,7 +69,8 @@ test("an answer that is too long is refused, by its length or as it comes", asyn
       ),
     );
     await instance.ready();
-    await expect(instance.call({}).answer).rejects.toThrow("response_too_large");
+    const answer = await instance.call({}).answer.catch(String);
+    expect(answer).toContain("response_too_large");
     await instance.gate.until(() => instance.gate.logs.startsWith("413 "));
   }
 });
