@@ -8,6 +8,7 @@ import { acquireEngine, acquireSecondEngine, type Engine, startEmulated, startNe
 import { copyImages } from "./engine/image-tree.ts";
 import { NEWEST_TESTS } from "./engine/newest-tests.ts";
 import { runOrThrow, SetupError } from "./packages.ts";
+import { build } from "./build.ts";
 import { buildGate } from "./build-gate.ts";
 import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
 
@@ -40,6 +41,7 @@ await main(async () => {
     const start = newest ? startNewestEngine : acquireEngine;
     results.push(...(await runOn(nameOf(newest === true), [start], (engines) => runTests(engines, args))));
   } else {
+    process.env["SLIPWAY_TEST_BINARY"] = await build(process.arch === "arm64" ? "arm64" : "x64");
     // Two leave a quarter of two cores idle.
     const three = [acquireEngine, acquireSecondEngine, acquireSecondEngine];
     if (!newest) results.push(...(await runOn(nameOf(false), three, (engines) => runBelow(engines, ["tests"]))));

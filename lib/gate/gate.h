@@ -29,13 +29,13 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { VERSION = 6, HEADER = 5, PAYLOAD_MAX = 65536 };
+enum { VERSION = 7, HEADER = 5, PAYLOAD_MAX = 65536 };
 /* Frames from the server. */
 enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04, ENV_DEFAULT = 0x0B };
 enum { BOOT = 0x05, OPEN = 0x06, APP_DATA = 0x07, APP_CREDIT = 0x08, APP_CLOSE = 0x09, FINISH = 0x0A, CALL = 0x0C };
 /* Frames from the gate. */
 enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86, META = 0x87, TAIL = 0x88 };
-enum { BOOTED = 0x89, STREAM_DATA = 0x8A, STREAM_CREDIT = 0x8B, STREAM_CLOSE = 0x8C, ACCEPT = 0x8D };
+enum { BOOTED = 0x89, STREAM_DATA = 0x8A, STREAM_CREDIT = 0x8B, STREAM_CLOSE = 0x8C, ACCEPT = 0x8D, USED = 0x8E };
 /* Stages of FAILED. */
 enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRAMES, FAILED_SECRETS, FAILED_LISTENING };
 

@@ -27,7 +27,8 @@ export async function handOver(call: Call, instance: PoolInstance, options: Hand
   const common = { timeout_ms, signal: call.signal, ...(call.onLogs && { onLogs: call.onLogs }) };
   if (instance instanceof BootedInstance) {
     const { app } = instance;
-    const exchange = app instanceof LambdaApp ? LAMBDA.exchange(call, app) : HTTP.exchange(call, () => clock.now());
+    const exchange =
+      app instanceof LambdaApp ? LAMBDA.exchange(call, app, clock.now()) : HTTP.exchange(call, () => clock.now());
     return instance.serve({ ...(exchange instanceof Promise ? await exchange : exchange), ...common });
   }
   if (!(instance instanceof Instance) || isBooted(contract)) {

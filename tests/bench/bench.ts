@@ -4,7 +4,8 @@ import { parseArgs } from "node:util";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { fixture } from "../support/images.ts";
 import { binary } from "./binary.ts";
-import { booted } from "./contracts/booted.ts";
+import { booted, shared } from "./contracts/booted.ts";
+import { lambda } from "./contracts/lambda.ts";
 import { stdio } from "./contracts/stdio.ts";
 import { streams } from "./contracts/streams.ts";
 import { cells } from "./cells.ts";
@@ -36,6 +37,8 @@ const BENCHMARKS: readonly {
   { name: "cold", run: cold },
   { name: "cells", run: cells },
   { name: "booted", run: booted },
+  { name: "shared", run: shared },
+  { name: "lambda", run: lambda },
   { name: "streams", run: streams },
   { name: "stdio", run: stdio },
   { name: "http", run: http },

@@ -3,7 +3,8 @@ import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { COMMANDS } from "../../lib/cli/command-table.ts";
 import { ensureProgram, run } from "../../.ci/packages.ts";
-import { INDEX, Person } from "./support/slipway.ts";
+import { SLIPWAY } from "../support/program.ts";
+import { Person } from "./support/slipway.ts";
 
 /** A server with names, some of which a shell must not see. */
 const NAMES = ["alpha", "beta", "$(touch owned)", "`touch owned`", "a b", "*", "~"];
@@ -24,7 +25,7 @@ beforeAll(async () => {
     fetch: () => Response.json({ success: true, message: "success", data }),
   });
   person = await Person.arrive({ SLIPWAY_URL: `http://127.0.0.1:${api.port}` });
-  await Bun.write(join(person.home, "bin/slipway"), `#!/bin/sh\nexec ${process.execPath} ${INDEX} "$@"\n`);
+  await Bun.write(join(person.home, "bin/slipway"), `#!/bin/sh\nexec ${SLIPWAY.join(" ")} "$@"\n`);
   await chmod(join(person.home, "bin/slipway"), 0o755);
   for (const shell of ["bash", "zsh", "fish"]) {
     const { stdout, code } = await person.types(["completion", shell]);

@@ -3,6 +3,7 @@ import { Database } from "bun:sqlite";
 import { join } from "node:path";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { fixture } from "../support/images.ts";
+import { SLIPWAY } from "../support/program.ts";
 import { SpawnedServer } from "../support/spawned-server.ts";
 import { startLookAlikes } from "../e2e/faults/support/look-alikes.ts";
 
@@ -10,7 +11,7 @@ const ICC_OFF = "com.docker.network.bridge.enable_icc=false";
 
 /** Runs `slipway sweep` on a server's data and an engine. */
 async function sweep(dataPath: string, host: string): Promise<{ code: number; said: string }> {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "../../index.ts"), "sweep"], {
+  const child = Bun.spawn([...SLIPWAY, "sweep"], {
     env: { PATH: process.env["PATH"] ?? "", DATA_PATH: dataPath, DOCKER_HOST: host },
     stdio: ["ignore", "ignore", "pipe"],
   });

@@ -1,12 +1,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { Function } from "../../lib/domain/functions/functions.ts";
 import { acquireEngine } from "../../.ci/engine/engine.ts";
 import { requireProgram } from "../../.ci/packages.ts";
 import { eventually } from "./pace.ts";
-
-const ROOT = dirname(dirname(import.meta.dir));
+import { SLIPWAY } from "./program.ts";
 
 /** A line of the server's log. */
 type LogLine = Readonly<Record<string, unknown>>;
@@ -27,14 +26,7 @@ export class SpawnedServer implements AsyncDisposable {
   private constructor(directory: string, ownsDirectory: boolean, variables: Readonly<Record<string, string>>) {
     this.dataPath = directory;
     this.#ownsDirectory = ownsDirectory;
-    const command = [
-      requireProgram("setpriv"),
-      "--pdeathsig",
-      "KILL",
-      process.execPath,
-      join(ROOT, "index.ts"),
-      "serve",
-    ];
+    const command = [requireProgram("setpriv"), "--pdeathsig", "KILL", ...SLIPWAY, "serve"];
     this.#child = Bun.spawn(command, {
       cwd: directory,
       env: {

@@ -35,7 +35,9 @@ export class StreamPrelude {
     }
     if (end === -1) return undefined;
     const head = functionUrlHead(all.toString("utf8", 0, end), this.#ownOrigin);
-    return "problem" in head ? head : { head, body: all.subarray(end + DELIMITER.length) };
+    // Of the piece itself, whose reader may free it: the delimiter ends in it.
+    const after = all.length - end - DELIMITER.length;
+    return "problem" in head ? head : { head, body: piece.subarray(piece.length - after) };
   }
 
   /** Returns the problem with an answer that ends here. */

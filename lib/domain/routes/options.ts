@@ -2,7 +2,7 @@ import { Type, type Static } from "@sinclair/typebox";
 import { Hosts } from "./hosts.ts";
 import { checkCors, Cors, fullCors, GivenCors } from "./cors.ts";
 import { AppError } from "../errors.ts";
-import type { ContractName } from "../functions/contract.ts";
+import { type ContractName, isBooted } from "../functions/contract.ts";
 import { HEADER_NAME } from "../calls/headers.ts";
 import { HEADER_LENGTH, RATE, ROUTE_REQUEST_BYTES } from "../limits.ts";
 import { Enum, Flag, Nullable } from "../types.ts";
@@ -79,7 +79,7 @@ export const ROUTE_OPTIONS = {
     maxItems: METHODS.length,
     uniqueItems: true,
     description:
-      "The methods that call the function. `HEAD` goes with `GET`. `POST` alone by default, and all of them if the function's contract is `http`.",
+      "The methods that call the function. `HEAD` goes with `GET`. `POST` alone by default, and all of them if the function's contract is `http` or `lambda`.",
     examples: [["POST"]],
   }),
   auth: Enum(["public", "key"], {
@@ -156,7 +156,7 @@ export function completeOptions(given: GivenRouteOptions, contract: ContractName
 
 /** Returns the defaults of a route with this `auth` to a function of this contract. */
 export function defaultsFor(auth: RouteOptions["auth"], contract: ContractName): RouteOptions {
-  const methods = contract === "http" ? [...METHODS] : ROUTE_DEFAULTS.methods;
+  const methods = isBooted(contract) ? [...METHODS] : ROUTE_DEFAULTS.methods;
   return { ...ROUTE_DEFAULTS, methods, auth, async: auth === "key" };
 }
 

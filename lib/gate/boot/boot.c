@@ -225,8 +225,12 @@ static bool take_open(uint32_t number) {
 /* Takes CALL of an app that asks for its calls: whether one begins or has ended. */
 static bool take_call(uint8_t begins) {
   if (!serves || begins > 1 || (begins == 1) == in_call) return false;
-  if (begins == 1) begin_call();
-  else if (phase() == RUNNING) collect_logs();
+  if (begins == 1) {
+    begin_call();
+  } else if (phase() == RUNNING) {
+    collect_logs();
+    send_used();
+  }
   in_call = begins == 1;
   return true;
 }

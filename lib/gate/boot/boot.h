@@ -9,6 +9,7 @@
  *     dial.c       connections to them
  *     spares.c     those that wait a moment for another stream
  *     serve.c      connections from the app, where that is the one who asks for calls
+ *     usage.c      the memory that it has taken
  *     streams.c    relays bytes between connections and frames, within the credit of either side
  *
  * The phases are those of phase.c: RECEIVING until all that BOOT announces is here, RUNNING while the command runs, and
@@ -87,6 +88,10 @@ int spares_ms(void);
 bool listen_for_app(uint16_t port);
 int app_listener(void);
 void accept_app(void);
+
+/* ---- usage.c ---- */
+
+void send_used(void);
 
 /* ---- streams.c ---- */
 

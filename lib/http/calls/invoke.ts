@@ -128,7 +128,8 @@ export async function call(calls: Calls, request: Request, called: Called): Prom
     const body = await readBody(request, request_bytes);
     bodyMemory.shrink(room, body.length);
     // Before the call is queued, or takes an instance.
-    if (called.target.function.contract === "lambda") rawEvent(body);
+    const isEvent = called.path.route === null || called.path.event === "raw";
+    if (called.target.function.contract === "lambda" && isEvent) rawEvent(body);
     const answer = await answerTo(calls, request, called, body);
     // A long one is still being read if the answer has begun before that.
     isHeld = body.length > WHOLE_BYTES && called.target.function.contract === "stdio";

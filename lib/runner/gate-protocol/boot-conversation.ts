@@ -45,6 +45,10 @@ export class BootConversation {
   #tailLeft = 0;
   #mostStreams = 0;
   #lastStream = 0;
+  /** Of an app that asks for its calls: its start counts as one. */
+  #inCall = true;
+  /** The ends of calls that the gate has yet to answer. */
+  #usedLeft = 0;
 
   /**
    * `wake` is called when there is something for `take()`, and not again before it was taken; `accepts` with each connection of an
@@ -111,13 +115,17 @@ export class BootConversation {
   /** Says that a call begins: the app goes on if it was frozen, and its log may reach its limit once more. */
   beginCall(): void {
     if (this.#state !== "serving") throw new Error(`Cannot begin a call while the gate is ${this.#state}`);
+    this.#inCall = true;
     this.#allowLogs();
     this.#send(callFrame(true));
   }
 
-  /** Says that a call, or the start of the app, has ended. */
+  /** Says that a call, or the start of the app, has ended, if none has been told of. USED follows, unless the app ends. */
   endCall(): void {
-    if (this.#state === "serving") this.#send(callFrame(false));
+    if (this.#state !== "serving" || !this.#inCall) return;
+    this.#inCall = false;
+    this.#usedLeft++;
+    this.#send(callFrame(false));
   }
 
   /** Has the gate end the app: SIGTERM, and SIGKILL so many milliseconds later. EXIT follows, unless it is on its way. */
@@ -175,6 +183,12 @@ export class BootConversation {
         if (this.#mostStreams > 0) throw new ProtocolError("BOOTED came twice");
         this.#mostStreams = frame.streams;
         if (this.#state === "booting") this.#state = "serving";
+        return;
+      case "used":
+        // FINISH may have crossed it.
+        this.#require(frame, "serving", "finishing");
+        this.#usedLeft--;
+        if (this.#usedLeft < 0) throw new ProtocolError("USED came without the end of a call");
         return;
       case "failed":
       case "not_listening":

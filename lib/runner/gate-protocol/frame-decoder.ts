@@ -6,6 +6,7 @@ import {
   PROTOCOL_VERSION,
   ProtocolError,
   RESPONSE_STATES,
+  MEMORY_SOURCES,
   STREAM_ENDINGS,
   SURROUNDINGS,
   type ExitFrame,
@@ -46,6 +47,7 @@ const FORMS: ReadonlyMap<number, Form> = new Map([
   [0x86, { name: "FAILED", least: 5, most: 6 + LISTENERS_MOST * LISTENER_BYTES, read: readFailed }],
   [0x89, { name: "BOOTED", least: 28, most: 28, read: readBooted }],
   [0x8d, { name: "ACCEPT", least: 4, most: 4, read: readAccept }],
+  [0x8e, { name: "USED", least: 9, most: 9, read: readUsed }],
   [0x8c, { name: "CLOSE", least: 9, most: 9, read: readClose }],
 ] satisfies [number, Form][]);
 
@@ -158,6 +160,11 @@ function readBooted(payload: Buffer): GateFrame {
 
 function readAccept(payload: Buffer): GateFrame {
   return { type: "accept", stream: payload.readUInt32BE(0) };
+}
+
+function readUsed(payload: Buffer): GateFrame {
+  const source = entry(MEMORY_SOURCES, payload.readUInt8(8) - 1, "source of memory");
+  return { type: "used", peakBytes: counter(payload, 0), source };
 }
 
 function readClose(payload: Buffer): GateFrame {

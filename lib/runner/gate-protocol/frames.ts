@@ -1,7 +1,7 @@
 /** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
 /** The version in our gate's READY. */
-export const PROTOCOL_VERSION = 6;
+export const PROTOCOL_VERSION = 7;
 /** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */
@@ -75,6 +75,7 @@ export type GateFrame =
   | NotListeningFrame
   | BootedFrame
   | { readonly type: "accept"; readonly stream: number }
+  | UsedFrame
   | { readonly type: "close"; readonly stream: number; readonly ending: StreamEnding; readonly errno: number };
 
 /** An address at which something listens. */
@@ -91,6 +92,16 @@ interface BootedFrame extends Listener {
   readonly bootUs: number;
   /** The most streams that the gate has memory for at once, 1 to 64. */
   readonly streams: number;
+}
+
+/** The sources of the number in USED, in the order of their numbers, from 1. */
+export const MEMORY_SOURCES = ["cgroup", "processes"] as const;
+
+/** The most memory that an instance has taken until the end of a call, in bytes. */
+export interface UsedFrame {
+  readonly type: "used";
+  readonly peakBytes: number;
+  readonly source: (typeof MEMORY_SOURCES)[number];
 }
 
 /** FAILED of stage 7: an app whose ports did not all listen in time. It was killed. */

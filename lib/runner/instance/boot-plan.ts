@@ -8,6 +8,7 @@ import type { GateExtras, Listener } from "../gate-protocol/frames.ts";
 import { OUT_OF_MEMORY } from "../platform.ts";
 import type { AskingApp, InitFailure } from "./boot/asking-app.ts";
 import { BootError } from "./boot-error.ts";
+import type { OutputSinceBoot } from "./idle-output.ts";
 import { LogCollector } from "./log-collector.ts";
 import { judgeFailed } from "./outcome.ts";
 import type { OpenStream } from "./stream-exchange.ts";
@@ -26,6 +27,13 @@ export interface BootPlan {
   readonly isReady?: (open: OpenStream, clock: Clock, goesOn: () => boolean) => Promise<undefined>;
   /** In place of a port that listens: the function connects and asks for its calls, one at a time. */
   readonly app?: AskingApp;
+}
+
+/** A boot that is over, in milliseconds, with what the function printed until then, and since. */
+export interface SuccessfulBoot {
+  readonly boot_ms: number;
+  readonly logs: readonly LogEntry[];
+  readonly since: OutputSinceBoot | undefined;
 }
 
 /** The lines of output that the message of a failed boot has. */

@@ -5,12 +5,12 @@ import { BootConversation, type BootFrame } from "../gate-protocol/boot-conversa
 import type { ExitFrame } from "../gate-protocol/frames.ts";
 import { type Channel, endedEarly, endedInCall, notReady } from "../platform.ts";
 import type { AskingApp } from "./boot/asking-app.ts";
-import { bootError, type BootPlan, initError, notReadyInTime } from "./boot-plan.ts";
+import { bootError, type BootPlan, initError, notReadyInTime, type SuccessfulBoot } from "./boot-plan.ts";
 import { type EarlierOutput, IdleOutput, joined, markedAsBoot, OutputSinceBoot } from "./idle-output.ts";
 import type { Run } from "./instance.ts";
 import type { InstanceState, PoolInstance } from "./pool-instance.ts";
 import { NotDelivered } from "./boot/not-delivered.ts";
-import { lostAnswer, ServedCall } from "./served-call.ts";
+import { explainedBy, lostAnswer, ServedCall } from "./served-call.ts";
 import type { AnswerListener, OpenStream, StreamCall } from "./stream-exchange.ts";
 import { within } from "./boot/within.ts";
 
@@ -18,17 +18,9 @@ import { within } from "./boot/within.ts";
 const FINISH_MS = 100;
 /** The time that a gate has, beyond that, to report the end. */
 const REPORT_MS = 2_000;
-/** The time in which the end of an app that has closed a connection is reported, if that was the reason. */
-const DEATH_MS = 100;
 
 /** Is told that a function boots, and how to end that: the start fails then. */
 export type OnBoot = (giveUp: () => void) => void;
-
-interface SuccessfulBoot {
-  readonly boot_ms: number;
-  readonly logs: EarlierOutput["entries"];
-  readonly since: OutputSinceBoot | undefined;
-}
 
 /**
  * One container whose function listens before it is called.
@@ -44,6 +36,8 @@ interface SuccessfulBoot {
  * - `retired`: the channel is closed. The gate kills whatever runs and exits. Nothing leaves this state.
  */
 export class BootedInstance implements PoolInstance {
+  /** The function, if it is one that asks for its calls. */
+  readonly app: AskingApp | undefined;
   readonly #channel: Channel;
   readonly #clock: Clock;
   readonly #plan: BootPlan;
@@ -52,13 +46,17 @@ export class BootedInstance implements PoolInstance {
   readonly #booted = Promise.withResolvers<void>();
   readonly #retired = Promise.withResolvers<void>();
   readonly #exit = Promise.withResolvers<ExitFrame | undefined>();
+  readonly #open: OpenStream = (reader) => this.#conversation.open(reader);
   readonly #idleOutput: IdleOutput;
   readonly #active = new Set<ServedCall>();
   /** Calls that have their answer while the function that served them is being ended. */
   readonly #closing = new Set<ServedCall>();
+  /** The call that is over when the gate has said how much memory it took. */
+  #ending: ServedCall | undefined;
   #state: InstanceState = "starting";
   #calls = 0;
   #finishing = false;
+  #problem: unknown;
   #bootMs: number | undefined;
   #bootLogs: EarlierOutput | undefined;
   #sinceBoot: OutputSinceBoot | undefined;
@@ -69,6 +67,7 @@ export class BootedInstance implements PoolInstance {
     this.#channel = channel;
     this.#clock = clock;
     this.#plan = plan;
+    this.app = plan.app;
     this.#idleOutput = new IdleOutput(() => clock.now(), plan.secrets);
     this.#conversation = new BootConversation(() => this.#flushSoon(), plan.app?.accept);
     for (const { promise } of [this.#up, this.#booted]) promise.catch(() => undefined); // `ready()` passes them on
@@ -81,11 +80,6 @@ export class BootedInstance implements PoolInstance {
 
   get state(): InstanceState {
     return this.#state;
-  }
-
-  /** The function, if it is one that asks for its calls. */
-  get app(): AskingApp | undefined {
-    return this.#plan.app;
   }
 
   get calls(): number {
@@ -146,8 +140,8 @@ export class BootedInstance implements PoolInstance {
     void served.ended.finally(() => stops.forEach((stop) => stop()));
     if (!served.isOver) {
       const listener = this.#listener(served, (error) => refused.reject(error));
-      if (this.#plan.app) this.#conversation.beginCall();
-      served.dialogue = call.begin((reader) => this.#conversation.open(reader), listener);
+      if (this.app) this.#conversation.beginCall();
+      served.dialogue = call.begin(this.#open, listener);
     }
     const outcome = await Promise.race([served.outcome, refused.promise]);
     return { outcome, ended: served.ended, reusable: served.reusable };
@@ -177,22 +171,24 @@ export class BootedInstance implements PoolInstance {
   }
 
   async #boot(): Promise<void> {
-    const { boot_timeout_ms, isReady, app } = this.#plan;
+    const { boot_timeout_ms, isReady } = this.#plan;
     const began = this.#clock.monotonic();
     // The gate has the same deadline, and knows what listens instead.
     await within(this.#clock, boot_timeout_ms + REPORT_MS, this.#booted.promise, () => notReadyInTime(this.#plan, []));
-    const open: OpenStream = (reader) => this.#conversation.open(reader);
-    const isReadyNow = app?.asks ?? isReady?.(open, this.#clock, () => this.#state === "booting");
+    const goesOn = () => this.#state === "booting";
+    const isReadyNow = this.app?.asks ?? isReady?.(this.#open, this.#clock, goesOn);
     if (isReadyNow !== undefined) {
       const left = Math.max(1, boot_timeout_ms - (this.#clock.monotonic() - began));
-      const ended = this.#exit.promise.then(() => undefined);
-      const failure = await within(this.#clock, left, Promise.race([isReadyNow, ended]), () =>
-        notReadyInTime(this.#plan, this.#idleOutput.take().entries, true),
+      const failure = await within(
+        this.#clock,
+        left,
+        Promise.race([isReadyNow, this.#exit.promise.then(() => undefined)]),
+        () => notReadyInTime(this.#plan, this.#idleOutput.take().entries, true),
       );
       if (failure !== undefined) throw initError(failure, this.#idleOutput.take().entries);
-      if (this.#state !== "booting") return this.#booted.promise;
+      if (this.#state !== "booting") throw this.#problem ?? new Error("the instance was retired");
     }
-    if (app) this.#conversation.endCall();
+    if (this.app) this.#conversation.endCall();
     this.#bootMs = this.#clock.monotonic() - began;
     this.#bootLogs = markedAsBoot(this.#idleOutput.take());
     this.#sinceBoot = new OutputSinceBoot(this.#idleOutput);
@@ -227,13 +223,15 @@ export class BootedInstance implements PoolInstance {
       delivered: (failure) => served.deliver(failure),
       ended: (last) => {
         if (last === true) this.drain();
-        this.#settle(served, { kind: "answered" });
+        this.app ? this.#endCall(served) : this.#settle(served, { kind: "answered" });
       },
       failed: ({ reason, message, lost }) => {
         // It is still at the call, and can take no other.
-        if (this.#plan.app) this.drain();
-        if (lost) void this.#explain(served, message);
-        else this.#settle(served, { kind: "failed", reason, message });
+        if (this.app) this.drain();
+        if (lost) {
+          const explained = explainedBy(this.#exit.promise, message, this.#clock);
+          void explained.then((failure) => this.#settle(served, { kind: "failed", ...failure }));
+        } else this.#settle(served, { kind: "failed", reason, message });
       },
       undelivered: (again) => {
         const message = "The function no longer listened when it was called";
@@ -254,20 +252,11 @@ export class BootedInstance implements PoolInstance {
     this.#settle(served, { kind });
   }
 
-  /** Fails a call whose connection was closed: by the end of the function, if that is reported at once. */
-  async #explain(served: ServedCall, message: string): Promise<void> {
-    const waited = Promise.withResolvers<undefined>();
-    const cancel = this.#clock.after(DEATH_MS, () => waited.resolve(undefined));
-    const exit = await Promise.race([this.#exit.promise, waited.promise]);
-    cancel();
-    this.#settle(served, { kind: "failed", ...lostAnswer(message, exit) });
-  }
-
   #settle(served: ServedCall, verdict: Parameters<ServedCall["end"]>[0]): void {
     if (served.isOver) return;
     served.end(verdict);
     this.#active.delete(served);
-    if (this.#plan.app && served.dialogue) this.#conversation.endCall();
+    this.#endCall();
     if (this.#state === "busy" && this.#isLast) this.#state = "draining";
     if (this.#state === "draining" && this.#active.size === 0) {
       this.#closing.add(served);
@@ -275,6 +264,12 @@ export class BootedInstance implements PoolInstance {
     }
     if (this.#state === "busy" && this.#active.size === 0) this.#state = "ready";
     served.close(this.#state === "ready" || this.#state === "busy");
+  }
+
+  /** Tells the gate of an app that asks for its calls that the call is over. `served` is settled when the gate has said what it took. */
+  #endCall(served?: ServedCall): void {
+    this.#ending = served;
+    if (this.app) this.#conversation.endCall();
   }
 
   /** True if all calls that the instance may serve have begun. */
@@ -315,6 +310,9 @@ export class BootedInstance implements PoolInstance {
       }
       case "booted":
         return this.#booted.resolve();
+      case "used":
+        this.#ending?.report(frame.peakBytes);
+        return this.#ending && this.#settle(this.#ending, { kind: "answered" });
       case "log":
         return this.#logger.log(frame.stream, frame.bytes);
       case "tail":
@@ -345,7 +343,7 @@ export class BootedInstance implements PoolInstance {
     for (const call of this.#active) {
       const failure = lostAnswer("The function closed the connection", exit);
       call.dialogue?.stop(new Error(failure.message));
-      call.end({ kind: "failed", ...failure });
+      call.end({ kind: "failed", ...failure }, this.app && exit);
       this.#closing.add(call);
     }
     this.#active.clear();
@@ -370,6 +368,7 @@ export class BootedInstance implements PoolInstance {
 
   /** Ends an instance that cannot be used. */
   #fail(error: unknown): void {
+    this.#problem = error;
     this.#up.reject(error);
     this.#booted.reject(error);
     if (error instanceof AppError && error.reason === "instance_lost") this.#channel.reject();

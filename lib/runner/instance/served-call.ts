@@ -1,3 +1,4 @@
+import type { Clock } from "../../clock.ts";
 import type { LogEntry } from "../../domain/calls/invocations.ts";
 import type { Reason } from "../../domain/errors.ts";
 import type { ExitFrame } from "../gate-protocol/frames.ts";
@@ -44,6 +45,10 @@ export class ServedCall {
   readonly #reusable = Promise.withResolvers<boolean>();
   #answer: StreamAnswer | undefined;
   #firstByteMs: number | undefined;
+  readonly #lines: StreamCall["lines"];
+  /** The memory that the instance has taken until the end of the call, where that was measured then. */
+  #peak: number | null = null;
+  #reported = false;
   #verdict: Verdict | undefined;
   /** The verdict on a call whose answer is complete while its function is still at it. */
   #delivered: Verdict | undefined;
@@ -53,13 +58,18 @@ export class ServedCall {
   #judgement: { readonly outcome: Outcome; readonly pieces: number } | undefined;
   dialogue: Dialogue | undefined;
 
-  constructor({ timeout_ms, onLogs }: Pick<StreamCall, "timeout_ms" | "onLogs">, surroundings: Surroundings) {
+  constructor(
+    { timeout_ms, onLogs, lines }: Pick<StreamCall, "timeout_ms" | "onLogs" | "lines">,
+    surroundings: Surroundings,
+  ) {
     const { now, monotonic, secrets, command, earlier } = surroundings;
     this.#surroundings = surroundings;
     this.#began = monotonic();
     this.#facts = { logs: new LogCollector(now, secrets), timeout_ms, response_limit: Infinity, command };
     this.#onLogs = onLogs;
     if (earlier.entries.length > 0) onLogs?.(earlier.entries);
+    this.#lines = lines;
+    if (lines) this.log("stdout", Buffer.from(lines.first));
   }
 
   get outcome(): Promise<Outcome> {
@@ -96,6 +106,7 @@ export class ServedCall {
   /** Takes the head of the answer. Its caller gets it now, or at the end if the body is whole by then. */
   answered(answer: StreamAnswer): void {
     this.#answer = answer;
+    for (const line of answer.notes ?? []) this.#facts.logs.note(`slipway: ${line}\n`);
     this.#firstByteMs = this.#surroundings.monotonic() - this.#began;
     if (!(answer.response.body instanceof Uint8Array)) this.#outcome.resolve(this.#outcomeNow({ kind: "answered" }));
   }
@@ -107,13 +118,26 @@ export class ServedCall {
     this.#outcome.resolve(this.#outcomeNow(this.#delivered));
   }
 
+  /** Takes the memory that the instance has taken, and adds the contract's last lines to the log. */
+  report(peakBytes: number | null, exit?: ExitFrame): void {
+    if (this.#lines === undefined || this.#reported) return;
+    this.#reported = true;
+    this.#peak = peakBytes;
+    const verdict = this.#verdict ?? this.#delivered ?? { kind: "answered" };
+    const { status, reason, exit_code, signal } = this.#judged(verdict, exit ? usageOf(exit) : {});
+    const run_ms = this.#surroundings.monotonic() - this.#began;
+    const { boot_ms } = this.#surroundings;
+    const end = { status, reason, exit_code, signal, run_ms, boot_ms, peak_memory_bytes: peakBytes };
+    this.log("stdout", Buffer.from(this.#lines.last(end)));
+  }
+
   /** Decides how the call has ended, and answers its caller unless it has an answer. Only the first verdict counts. */
-  end(last: Verdict): void {
+  end(last: Verdict, exit?: ExitFrame): void {
     if (this.#verdict !== undefined) return;
     const verdict = this.#delivered ?? last;
     this.#verdict = verdict;
     this.#live?.end();
-    const outcome = this.#outcomeNow(verdict);
+    const outcome = this.#outcomeNow(verdict, exit);
     this.#judgement = { outcome, pieces: this.#pieces };
     this.#outcome.resolve(outcome);
   }
@@ -122,6 +146,7 @@ export class ServedCall {
   close(reusable: boolean, exit?: ExitFrame, endedByUs = false): void {
     const verdict = this.#verdict ?? { kind: "cancelled" };
     this.end(verdict);
+    this.report(exit?.peakBytes ?? null, exit);
     // A function that goes on has usually said all by now: then there is nothing to add to the record.
     const isKnown = exit === undefined && this.#judgement?.pieces === this.#pieces;
     const known = isKnown ? this.#judgement?.outcome : undefined;
@@ -133,7 +158,11 @@ export class ServedCall {
     const { boot_ms, earlier } = this.#surroundings;
     const usage = exit && usageOf(exit);
     const ended = endedByUs ? { ...usage, exit_code: null, signal: null } : usage;
-    const outcome = this.#judged(verdict, { ...ended, response_bytes: this.dialogue?.response_bytes ?? null });
+    const outcome = this.#judged(verdict, {
+      ...ended,
+      ...(this.#peak !== null && { peak_memory_bytes: this.#peak }),
+      response_bytes: this.dialogue?.response_bytes ?? null,
+    });
     return {
       ...outcome,
       ...(boot_ms !== undefined && { boot_ms }),
@@ -163,6 +192,22 @@ export class ServedCall {
 }
 
 const NO_ANSWER = { status: "failed", reason: "internal", message: null, wish: {}, response: null } as const;
+
+/** The time in which the end of an app that has closed a connection is reported, if that was the reason. */
+const DEATH_MS = 100;
+
+/** Returns the failure of a call whose connection was closed: by the end of the function, if that is reported at once. */
+export async function explainedBy(
+  exit: Promise<ExitFrame | undefined>,
+  message: string,
+  clock: Pick<Clock, "after">,
+): Promise<Pick<Failure, "reason" | "message">> {
+  const waited = Promise.withResolvers<undefined>();
+  const cancel = clock.after(DEATH_MS, () => waited.resolve(undefined));
+  const known = await Promise.race([exit, waited.promise]);
+  cancel();
+  return lostAnswer(message, known);
+}
 
 /** Returns the failure of a call whose connection was closed, by the end of the function if that is known. */
 export function lostAnswer(message: string, exit?: ExitFrame): Pick<Failure, "reason" | "message"> {

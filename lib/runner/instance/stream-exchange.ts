@@ -11,6 +11,16 @@ export type OpenStream = (reader: StreamReader) => InstanceStream;
 export interface StreamExchange {
   /** Opens a stream, sends the request and reads the answer. */
   readonly begin: (open: OpenStream, listener: AnswerListener) => Dialogue;
+  /** Lines that the contract adds to the log of the call, in front of what the function prints and behind it. */
+  readonly lines?: { readonly first: string; readonly last: (end: CallEnd) => string };
+}
+
+/** The facts of a call that has ended, for a contract that reports them in its log. */
+export interface CallEnd extends Pick<Outcome, "status" | "reason" | "exit_code" | "signal"> {
+  readonly run_ms: number;
+  /** At the first call of an instance. */
+  readonly boot_ms: number | undefined;
+  readonly peak_memory_bytes: number | null;
 }
 
 /** An exchange that is under way. */
@@ -27,6 +37,8 @@ export interface Dialogue {
 export interface StreamAnswer extends Pick<Outcome, "reason" | "message" | "wish"> {
   readonly status: "succeeded" | "failed";
   readonly response: FunctionResponse;
+  /** Lines for the call's log about what of the answer is left out. */
+  readonly notes?: readonly string[];
 }
 
 /** Hears of an answer. After `ended`, `failed` or `stop()` nothing more is said. */

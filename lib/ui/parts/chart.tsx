@@ -74,6 +74,8 @@ function useDark(): boolean {
 }
 
 const HEIGHT = 150;
+/** So few values are drawn as larger points. */
+const SPARSE = 5;
 /** From here on a chart's times are days. */
 const DAYS_S = 2 * 86_400;
 
@@ -94,6 +96,7 @@ function optionsOf(
   { format, least }: { readonly format: (value: number) => string; readonly least: number },
 ): uPlot.Options {
   const style = getComputedStyle(element);
+  const isSparse = series.every(({ values }) => values.filter((value) => value !== null).length <= SPARSE);
   const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
   const axis: uPlot.Axis = {
     stroke: colour("quiet"),
@@ -117,7 +120,7 @@ function optionsOf(
         stroke: colour(name),
         width: 1.5,
         // A value without neighbours has no line.
-        points: { show: filled !== true, size: 3, fill: colour(name), width: 0 },
+        points: { show: filled !== true, size: isSparse ? 6 : 3, fill: colour(name), width: 0 },
         ...(filled === true && { fill: `color-mix(in srgb, ${colour(name)} 18%, transparent)` }),
       })),
     ],

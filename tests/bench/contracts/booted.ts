@@ -14,17 +14,22 @@ const QUIET_MS = 400;
 /** Instances that wait, and for how long that is watched, in seconds. */
 const WAITING = 10;
 const WATCHED_S = 10;
+/** The load before the first round, in seconds: by then the server's runtime has compiled what each call runs. */
+const WARM_UP_S = 15;
 /** The time in which instances become calm and are frozen, in milliseconds. */
 const CALM_MS = 4_000;
 
-/** Measures calls of functions that are servers: used once, used by many clients at once, and waiting. */
+/** Measures calls of functions that are servers: used once, and waiting. */
 export async function booted(bench: Bench): Promise<readonly Measurement[]> {
   const app = await expressApp(bench.docker);
+  return [...(await usedOnce(bench, app)), await waiting(bench, app)];
+}
+
+/** Measures calls of many clients at once of functions that are servers, whose instance they share. */
+export async function shared(bench: Bench): Promise<readonly Measurement[]> {
   return [
-    ...(await usedOnce(bench, app)),
-    await rate(bench, "bootedRate", app),
+    await rate(bench, "bootedRate", await expressApp(bench.docker)),
     await rate(bench, "bootedRateBare", await bareApp(bench.docker)),
-    await waiting(bench, app),
   ];
 }
 
@@ -69,7 +74,8 @@ async function rate({ docker, rounds }: Bench, row: "bootedRate" | "bootedRateBa
   await using direct = await runDirectly(docker, app);
   const url = await runAsFunction(server, app);
   const requests = (name: string, address: string) => ({ name, measure: () => load(wrk, `${address}/`) });
-  await load(wrk, `${url}/`);
+  await load(wrk, `${direct.url}/`);
+  await load(wrk, `${url}/`, { seconds: WARM_UP_S });
   // Awaited here, while both still run.
   return await compareRates(row, rounds, [requests("calls", url), requests("by its address", direct.url)]);
 }

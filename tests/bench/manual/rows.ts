@@ -75,6 +75,11 @@ export const ROWS = {
     stretch: null,
   },
   bootedRateBare: { metric: "the same, a bare `Bun.serve`", goal: null, stretch: null },
+  lambdaReuse: {
+    metric: "call of an AWS Lambda function on Node, booted ahead and used once / reuse call of the contract `files`",
+    goal: 3,
+    stretch: null,
+  },
   bootedIdle: { metric: "processor time of a booted server that waits, of 10", goal: 0.1, stretch: null },
   streamFrom: {
     metric: "one stream from a server / the same by its address, Express on Node",

@@ -2,8 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { requireProgram } from "../../../.ci/packages.ts";
-
-export const INDEX = join(import.meta.dir, "../../../index.ts");
+import { SLIPWAY } from "../../support/program.ts";
 
 /** What a command has printed, and its exit code. */
 export interface Typed {
@@ -28,7 +27,7 @@ export class Person implements AsyncDisposable {
 
   /** Types `slipway` with these words; `input` comes by a pipe. */
   async types(words: readonly string[], { input = "", env = {} }: Typing = {}): Promise<Typed> {
-    const child = this.#spawn([process.execPath, INDEX, ...words], env);
+    const child = this.#spawn([...SLIPWAY, ...words], env);
     await child.stdin.write(input);
     await child.stdin.end();
     const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
@@ -53,13 +52,13 @@ export class Person implements AsyncDisposable {
     words: readonly string[],
     env: Readonly<Record<string, string>> = {},
   ): Bun.Subprocess<"pipe", "pipe", "pipe"> {
-    const line = [process.execPath, INDEX, ...words].map(quoted).join(" ");
+    const line = [...SLIPWAY, ...words].map(quoted).join(" ");
     return this.#spawn([requireProgram("script"), "-qefc", `exec ${line}`, "/dev/null"], env);
   }
 
   /** Starts a command that goes on; what it prints comes by `stdout`. */
   starts(words: readonly string[]): Bun.Subprocess<"pipe", "pipe", "pipe"> {
-    return this.#spawn([process.execPath, INDEX, ...words], {});
+    return this.#spawn([...SLIPWAY, ...words], {});
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -8,6 +8,7 @@ import { ConfigError } from "../../../lib/config/config.ts";
 import { makeCertificate } from "../../support/certificates.ts";
 import { fixture } from "../../support/images.ts";
 import { eventually } from "../../support/pace.ts";
+import { SLIPWAY } from "../../support/program.ts";
 import { TestServer } from "../../support/server.ts";
 
 /** A real engine on a TCP port of this machine that asks for a certificate (A5). */
@@ -125,7 +126,7 @@ describe("an engine that is reached by TLS (A5)", () => {
   test("slipway sweep reaches it, too", async () => {
     await using server = await startAs("mine");
     await server.stop(0);
-    const child = Bun.spawn([process.execPath, join(import.meta.dir, "../../../index.ts"), "sweep"], {
+    const child = Bun.spawn([...SLIPWAY, "sweep"], {
       env: {
         PATH: process.env["PATH"] ?? "",
         DATA_PATH: server.dataPath,

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { foreignOwners } from "../../support/leaks.ts";
-import { startRegistry, type Registry } from "../../support/registry.ts";
+import { startRegistry, type Registry } from "../../support/registry/registry.ts";
 import { Receiver } from "../../support/receiver.ts";
 import { checkFile } from "./config-files.ts";
 import { type Block, blocksOf, commandsOf, readPage, ROOT } from "./markdown-blocks.ts";

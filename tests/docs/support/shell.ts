@@ -1,6 +1,6 @@
 import { chmod } from "node:fs/promises";
-import { ROOT } from "./markdown-blocks.ts";
 import { requireProgram } from "../../../.ci/packages.ts";
+import { SLIPWAY } from "../../support/program.ts";
 
 /** The longest that a command of a page may take; those that stay have as long to print the shown output. */
 const COMMAND_TIMEOUT_MS = 120_000;
@@ -128,7 +128,7 @@ class Output {
 
 /** Writes the programs `bun` and `slipway` of this clone to a directory. */
 export async function writePrograms(directory: string): Promise<void> {
-  const programs = { bun: `"${process.execPath}"`, slipway: `"${process.execPath}" "${ROOT}/index.ts"` };
+  const programs = { bun: `"${process.execPath}"`, slipway: SLIPWAY.map((word) => `"${word}"`).join(" ") };
   for (const [name, command] of Object.entries(programs)) {
     await Bun.write(`${directory}/${name}`, `#!/bin/sh\nexec ${command} "$@"\n`);
     await chmod(`${directory}/${name}`, 0o755);

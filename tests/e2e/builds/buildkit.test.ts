@@ -6,7 +6,7 @@ import { Metrics } from "../../../lib/metrics.ts";
 import { baseImage } from "../../../.ci/engine/base-images.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
-import { startRegistry } from "../../support/registry.ts";
+import { startRegistry } from "../../support/registry/registry.ts";
 import { startTokenRegistry } from "../../support/registry/token-registry.ts";
 import { TestServer } from "../../support/server.ts";
 import { build, removeBuilt, usesBuildKit } from "./support/sent-builds.ts";

@@ -8,7 +8,7 @@ import { baseImage } from "../../../.ci/engine/base-images.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { expectError, expectSuccess } from "../../http/support/replies.ts";
 import { eventually } from "../../support/pace.ts";
-import { startRegistry } from "../../support/registry.ts";
+import { startRegistry } from "../../support/registry/registry.ts";
 import { type Reply, TestServer } from "../../support/server.ts";
 import {
   allImages,

@@ -7,7 +7,7 @@ import { withDirectory } from "../../../.ci/engine/image-tree.ts";
 import { requireProgram, runOrThrow } from "../../../.ci/packages.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture, imageWith } from "../../support/images.ts";
-import { type Registry, startRegistry } from "../../support/registry.ts";
+import { type Registry, startRegistry } from "../../support/registry/registry.ts";
 import { containersLeft, TestServer } from "../../support/server.ts";
 import { containersBecome } from "../pool/pools.ts";
 import { expectProblem, watchHealth } from "./support/invariants.ts";

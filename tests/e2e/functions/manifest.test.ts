@@ -7,10 +7,10 @@ import type { AppliedManifest } from "../../../lib/domain/manifest/manifest.ts";
 import { expectSuccess } from "../../http/support/replies.ts";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
+import { SLIPWAY } from "../../support/program.ts";
 import { TestServer } from "../../support/server.ts";
 import { containersBecome, environmentOf, isWarm, pool, warmServer } from "../pool/pools.ts";
 
-const ROOT = join(import.meta.dir, "../../..");
 const LONG_MS = 60_000;
 
 let image: string;
@@ -143,7 +143,7 @@ describe("slipway apply", () => {
 
   /** Runs the command in the directory; returns its exit code and output. */
   async function slipway(args: readonly string[], variables: Readonly<Record<string, string>> = {}, input = "") {
-    const child = Bun.spawn([process.execPath, join(ROOT, "index.ts"), ...args], {
+    const child = Bun.spawn([...SLIPWAY, ...args], {
       cwd: directory,
       env: {
         PORT: new URL(server.url).port,

@@ -150,7 +150,9 @@ describe("network", () => {
     const name = `slipway-test-${crypto.randomUUID()}`;
     await engine.docker("network", "create", name);
     await using warm = await warmServer();
-    const fn = await warm.createFunction(image, { network: name, share_network: true, warm_min: 1, warm_max: 1 });
+    // Its call below lasts as long as the machine is slow.
+    const settings = { network: name, share_network: true, warm_min: 1, warm_max: 1, timeout_ms: 300_000 };
+    const fn = await warm.createFunction(image, settings);
     const modes = async () => {
       const format = "{{.HostConfig.NetworkMode}}";
       // One by one: a container may go between the list and its turn.

@@ -20,9 +20,13 @@ test("an instance of a function with max_calls 0 serves one call after the other
 });
 
 test("an instance is replaced after max_calls calls", async () => {
-  await using fn = await register(server, { max_calls: 2 });
+  await using fn = await register(server, { max_calls: 2, warm_min: 1, warm_max: 1 });
   const said: Said[] = [];
-  for (let count = 0; count < 4; count++) said.push(await call(server, fn));
+  for (let count = 0; count < 4; count++) {
+    // The one of the call before is back, or its successor is there.
+    await pool(server, fn, ({ ready, busy }) => busy === 0 && ready === 1);
+    said.push(await call(server, fn));
+  }
   expect(said.map((one) => one.call)).toEqual([1, 2, 1, 2]);
   expect(new Set(said.map(({ id }) => id)).size).toBe(2);
 });

@@ -6,7 +6,7 @@ import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { allEvents, eventsOf, type ReceivedEvent } from "../../support/events.ts";
 import { fixture, hasContainerdStore } from "../../support/images.ts";
-import { type Pushed, type Registry, startRegistry } from "../../support/registry.ts";
+import { type Pushed, type Registry, startRegistry } from "../../support/registry/registry.ts";
 import { TestServer } from "../../support/server.ts";
 
 const MIB = 1024 * 1024;

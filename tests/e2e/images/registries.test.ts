@@ -8,7 +8,7 @@ import { expectError, expectSuccess } from "../../http/support/replies.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { findProgram, runOrThrow } from "../../../.ci/packages.ts";
-import { type Pushed, type Registry as TestRegistry, startRegistry } from "../../support/registry.ts";
+import { type Pushed, type Registry as TestRegistry, startRegistry } from "../../support/registry/registry.ts";
 import { TestServer } from "../../support/server.ts";
 
 // With characters that a header, JSON, a URL and a configuration file each encode differently.

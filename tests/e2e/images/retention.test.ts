@@ -3,7 +3,7 @@ import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Route } from "../../../lib/domain/routes/routes.ts";
 import { expectSuccess } from "../../http/support/replies.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
-import { type Pushed, type Registry, startRegistry } from "../../support/registry.ts";
+import { type Pushed, type Registry, startRegistry } from "../../support/registry/registry.ts";
 import { TestServer } from "../../support/server.ts";
 import { eventually } from "../../support/pace.ts";
 

@@ -8,6 +8,7 @@ import { version } from "../../../package.json" with { type: "json" };
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { Collector } from "../../services/support/collector.ts";
 import { fixture } from "../../support/images.ts";
+import { BINARY } from "../../support/program.ts";
 import { runOrThrow } from "../../../.ci/packages.ts";
 
 const HERE: Architecture = process.arch === "arm64" ? "arm64" : "x64";
@@ -20,7 +21,7 @@ let binary: string;
 let directory: string;
 
 beforeAll(async () => {
-  binary = await build(HERE);
+  binary = BINARY ?? (await build(HERE));
   directory = await mkdtemp(join(tmpdir(), "slipway-binary-"));
 });
 

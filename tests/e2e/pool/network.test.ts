@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
+import { slowdown } from "../../support/pace.ts";
 import { containersBecome, containersOf, full, isWarm, type Named, pool, startOf, warmServer } from "./pools.ts";
 
 let engine: Engine;
@@ -46,11 +47,12 @@ describe("share_network", () => {
 
   test("switched off removes the holder with the last instance in its network", async () => {
     await using server = await warmServer();
-    const fn = await server.createFunction(image, { share_network: true });
+    const fn = await server.createFunction(image, { share_network: true, timeout_ms: 300_000 });
     await pool(server, fn, isWarm);
     const before = await networksOf(fn);
     expect(before.joined).toHaveLength(1);
-    const call = server.invoke(fn, { do: "sleep", ms: 1_500 });
+    // Long enough for the next instance to start meanwhile.
+    const call = server.invoke(fn, { do: "sleep", ms: 1_500 * (await slowdown()) });
     await pool(server, fn, ({ busy }) => busy === 1);
     expect((await server.api("PATCH", `/v1/functions/${fn.id}`, { share_network: false })).status).toBe(200);
     await pool(server, fn, isWarm);

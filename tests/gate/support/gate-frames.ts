@@ -1,5 +1,6 @@
 import {
   FAILED_STAGES,
+  MEMORY_SOURCES,
   RESPONSE_STATES,
   STREAM_ENDINGS,
   SURROUNDINGS,
@@ -65,6 +66,12 @@ export function encodeGateFrame(frame: GateFrame): Buffer {
     }
     case "accept":
       return rawFrame(0x8d, numbers(frame.stream));
+    case "used": {
+      const payload = Buffer.alloc(9);
+      payload.writeBigUInt64BE(BigInt(frame.peakBytes), 0);
+      payload.writeUInt8(MEMORY_SOURCES.indexOf(frame.source) + 1, 8);
+      return rawFrame(0x8e, payload);
+    }
     case "close": {
       const payload = Buffer.alloc(9);
       payload.writeUInt32BE(frame.stream, 0);

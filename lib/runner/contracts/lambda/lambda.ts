@@ -8,8 +8,9 @@ import type { GateFile } from "../../gate-protocol/frames.ts";
 import type { BootPlan } from "../../instance/boot-plan.ts";
 import type { StreamExchange } from "../../instance/stream-exchange.ts";
 import type { ContractCall } from "../contract.ts";
-import { formOf } from "./event.ts";
+import { formOf } from "./function-url.ts";
 import { LambdaApp } from "./lambda-app.ts";
+import { reportLines } from "./report.ts";
 
 const MIB = 1024 * 1024;
 
@@ -58,15 +59,15 @@ export const LAMBDA = {
   },
 
   /** Turns a call, whose body has arrived, into its exchange with an instance. Throws `invalid_request` if it is no event. */
-  exchange({ id, function: fn, request }: ContractCall, app: LambdaApp): StreamExchange {
+  exchange({ id, function: fn, request }: ContractCall, app: LambdaApp, now: number): StreamExchange {
     const { body, headers } = request;
     if (!(body instanceof Uint8Array))
       throw new TypeError("A function of the contract lambda was called before its event was there");
-    const form = formOf(request);
+    const form = formOf(request, { id, time_ms: Math.floor(now) });
     const event = form.event(request, body);
     const { timeout_ms } = fn;
     const call = { id, event, form, timeout_ms, headers: eventHeaders(id, fn, headers) };
-    return { begin: (_open, listener) => app.serve(call, listener) };
+    return { begin: (_open, listener) => app.serve(call, listener), lines: reportLines(id, fn) };
   },
 };
 

@@ -38,7 +38,7 @@ export async function expectProblem(response: Response, reason: Reason, message?
  */
 export function watchHealth(url: string): AsyncDisposable {
   const stop = new AbortController();
-  let worst = 0;
+  let worst = { own: 0, any: 0 };
   const watch = async () => {
     while (!stop.signal.aborted) {
       const [before, cpu] = [performance.now(), process.cpuUsage()];
@@ -46,8 +46,8 @@ export function watchHealth(url: string): AsyncDisposable {
       const [took, used] = [performance.now() - before, process.cpuUsage(cpu)];
       // On a quiet machine the processor time of a busy process is all the time that a reply takes.
       const own = Math.min(took, (used.user + used.system) / 1000);
-      worst = Math.max(worst, took > HEALTH_MS.any ? took : own);
-      if (status !== 200) worst = Infinity;
+      worst = { own: Math.max(worst.own, own), any: Math.max(worst.any, took) };
+      if (status !== 200) worst.own = Infinity;
       await Bun.sleep(HEALTH_INTERVAL_MS);
     }
   };
@@ -56,7 +56,8 @@ export function watchHealth(url: string): AsyncDisposable {
     async [Symbol.asyncDispose]() {
       stop.abort();
       await watching;
-      await expectWithin(worst, HEALTH_MS.own);
+      await expectWithin(worst.own, HEALTH_MS.own);
+      await expectWithin(worst.any, HEALTH_MS.any);
     },
   };
 }

@@ -77,8 +77,13 @@ export async function findings(page: Page, name: string): Promise<string[]> {
   return found;
 }
 
+const SCREENSHOTS = process.env["SLIPWAY_SCREENSHOTS"];
+
+/** True if somebody wants to look at the pages. */
+export const HAS_SCREENSHOTS = SCREENSHOTS !== undefined;
+
 async function shoot(page: Page, name: string): Promise<void> {
-  const folder = process.env["SLIPWAY_SCREENSHOTS"];
+  const folder = SCREENSHOTS;
   if (folder === undefined) return;
   const file = `${name.replaceAll(/[^\w-]+/g, "_").slice(0, 80)}.png`;
   await page.screenshot({ path: join(folder, file), fullPage: true });

@@ -1,10 +1,10 @@
 import { appendFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { acquireEngine } from "../../.ci/engine/engine.ts";
-import { type FixtureName, fixture } from "./images.ts";
-import { addLayers, MANIFEST_TYPES } from "./registry/add-layers.ts";
-import { ensureProgram, requireProgram } from "../../.ci/packages.ts";
+import { acquireEngine } from "../../../.ci/engine/engine.ts";
+import { type FixtureName, fixture } from "../images.ts";
+import { addLayers, MANIFEST_TYPES } from "./add-layers.ts";
+import { ensureProgram, requireProgram } from "../../../.ci/packages.ts";
 
 /** The user of a registry that requires a login. */
 export interface Credentials {
