@@ -2,7 +2,7 @@ import { settingsOfLabels } from "../images/labels.ts";
 import { OWN_LABELS } from "../functions/rules.ts";
 import { MEMORY_BYTES } from "../limits.ts";
 import type { ManifestFunction } from "../manifest/manifest.ts";
-import { cores, memoryBytes } from "./quantities.ts";
+import { cores, memoryBytes } from "../openfaas/quantities.ts";
 import type { Part } from "./source.ts";
 import { optional, type ReadFile } from "./stack.ts";
 
@@ -87,8 +87,7 @@ function secretsOf(list: Part): Pick<ManifestFunction, "secrets"> {
 /** Reads named volumes. Folders of the host stay unread: no function gets one. */
 function volumesOf(list: Part): Pick<ManifestFunction, "volumes"> {
   const volumes = list.parts().flatMap(([, part]) => {
-    const [, name = "", path = "", mode] =
-      /^([A-Za-z0-9][\w.-]*):(\/[^:]*)(?::(ro|rw))?$/.exec(String(part.peeked)) ?? [];
+    const [, name = "", path = "", mode] = /^([A-Za-z0-9][\w.-]*):(\/[^:]*)(?::(ro|rw))?$/.exec(part.peekedText) ?? [];
     if (name === "") return [];
     part.take();
     return [{ name, path, read_only: mode === "ro" }];
@@ -102,7 +101,7 @@ function portOf(service: Part, isServer: boolean): Pick<ManifestFunction, "port"
   const exposed = service.at("expose").parts();
   const published = service.at("ports").parts();
   const [first] = exposed.length === 1 ? exposed : published.length === 1 ? published : [];
-  const [, port] = /(?:^|:)(\d+)(?:\/tcp)?$/.exec(String(first?.[1].peeked ?? "")) ?? [];
+  const [, port] = /(?:^|:)(\d+)(?:\/tcp)?$/.exec(first?.[1].peekedText ?? "") ?? [];
   if (first === undefined || port === undefined) return {};
   const text = first[1].text() ?? "";
   if (text.includes(":")) first[1].note("functions are called by routes, so only the port of the container counts");

@@ -23,7 +23,7 @@ export async function convertForeign(
   readFile: ReadFile,
 ): Promise<Converted | undefined> {
   const value = parsed(text);
-  const documents = (Array.isArray(value) ? value : [value]).filter((one) => one !== null);
+  const documents: readonly unknown[] = (Array.isArray(value) ? value : [value]).filter((one: unknown) => one !== null);
   if (documents.some(isKnative)) return knative(documents);
   const [only] = documents;
   if (documents.length !== 1) return undefined;

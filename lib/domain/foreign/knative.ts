@@ -1,6 +1,6 @@
 import { CONCURRENCY, HTTP_WARM_MAX, MAX_CONCURRENCY, MEMORY_BYTES, PORT, TIMEOUT_MS, WARM_MIN } from "../limits.ts";
 import type { ManifestFunction } from "../manifest/manifest.ts";
-import { cores, memoryBytes } from "./quantities.ts";
+import { cores, memoryBytes } from "../openfaas/quantities.ts";
 import type { Part } from "./source.ts";
 import { optional } from "./stack.ts";
 
@@ -85,7 +85,7 @@ function readyPath(container: Part, port: number): string | undefined {
   for (const name of ["readinessProbe", "startupProbe"]) {
     const get = container.at(name).at("httpGet");
     if (!get.at("path").isThere) continue;
-    if (get.at("port").isThere && String(get.at("port").peeked) === String(port)) get.at("port").take();
+    if (get.at("port").isThere && get.at("port").peekedText === String(port)) get.at("port").take();
     return get.at("path").text();
   }
   return undefined;

@@ -46,11 +46,13 @@ export class Source {
   }
 
   /** Finds the topmost parts of which nothing was read. */
-  *#rest(value: unknown, path: readonly string[]): Generator<readonly string[]> {
-    if (this.#taken.has(keyOf(path))) return;
+  *#rest(value: unknown, path: readonly string[]): Generator<readonly string[], undefined> {
+    if (this.#taken.has(keyOf(path))) return undefined;
     const begun = path.length === 0 || [...this.#taken].some((taken) => taken.startsWith(`${keyOf(path)}\u0000`));
-    if (!begun || value === null || typeof value !== "object") return yield path;
-    for (const [key, inner] of Object.entries(value)) yield* this.#rest(inner, [...path, key]);
+    const isPart = begun && value !== null && typeof value === "object";
+    if (!isPart) yield path;
+    else for (const [key, inner] of Object.entries(value)) yield* this.#rest(inner, [...path, key]);
+    return undefined;
   }
 }
 
@@ -123,7 +125,13 @@ export class Part {
     const pairs: [string, unknown][] = Array.isArray(value)
       ? value.map((item) => pairOf(String(item)))
       : Object.entries(value);
-    return Object.fromEntries(pairs.map(([name, one]) => [name, one === null ? "" : String(one)]));
+    return Object.fromEntries(pairs.map(([name, one]) => [name, this.#plain(one)]));
+  }
+
+  #plain(value: unknown): string {
+    if (value === null) return "";
+    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return String(value);
+    throw this.wrong("a map of texts");
   }
 
   note(problem: string): void {
@@ -141,6 +149,11 @@ export class Part {
   /** The value, without taking it. */
   get peeked(): unknown {
     return this.#value;
+  }
+
+  /** The value if it is a text or a number, without taking it; else empty. */
+  get peekedText(): string {
+    return typeof this.#value === "string" || typeof this.#value === "number" ? String(this.#value) : "";
   }
 
   wrong(expected: string): AppError {
