@@ -56,6 +56,8 @@ export const PRIORITY = { min: -100, max: 100 } as const;
 export const DELAY_MS = 366 * 24 * 3_600_000;
 /** The time that an Idempotency-Key is remembered, in milliseconds, and the most characters that it may have. */
 export const IDEMPOTENCY = { ttl_ms: 24 * 3_600_000, key_length: 255 } as const;
+/** The time for which clients of AWS's API may ask again for an answer that they have missed, in milliseconds. */
+export const AWS_ANSWERS_MS = 15 * 60_000;
 /** A callback's URL; many servers refuse longer ones. */
 export const CALLBACK_URL_LENGTH = 2048;
 /** Sending callbacks: how long, the waits in between, how many at once in all and to one receiver, and size limits. */

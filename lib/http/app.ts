@@ -43,6 +43,8 @@ import { invocationsRoutes } from "./api/invocations.ts";
 import { functionLogsRoutes } from "./api/functions/logs.ts";
 import { keysRoutes } from "./api/keys.ts";
 import { manifestRoutes } from "./api/manifest.ts";
+import { AWS_CREDENTIALS } from "./aws/wire/credentials.ts";
+import { AWS_ERRORS, awsRoutes } from "./aws/routes.ts";
 import { OPENFAAS_ERRORS } from "./openfaas/errors.ts";
 import { openfaasRoutes } from "./openfaas/routes.ts";
 import { allowedMethods } from "./wire/allowed-methods.ts";
@@ -113,11 +115,12 @@ export interface AppServices {
 const OPEN = ["/r/*", "/healthz", "/readyz", ...UI_OPEN];
 
 /** The errors of other platforms' APIs. */
-const ERROR_FORMS = [OPENFAAS_ERRORS];
+const ERROR_FORMS = [AWS_ERRORS, OPENFAAS_ERRORS];
 
 // The scopes for each need: one of a list is enough, and `admin` always is.
 const DEPLOYING = { read: ["deploy", "read"], write: ["deploy"] } as const;
 const CALLING = { read: ["read"], write: ["invoke"] } as const;
+const AS_AWS = { ...DEPLOYING, invoke: ["invoke"], other: SCOPES } as const;
 const ADMINISTERING = { read: ["admin"], write: ["admin"] } as const;
 
 /** An app, and what is served of it. */
@@ -154,6 +157,7 @@ export function createApp(services: AppServices): ServedApp {
     .use(uiRoutes(guard("/ui/session", { read: SCOPES }), tools))
     .use(openfaasRoutes(guard, { ...calls, ...tools }))
     .use(callRoutes(routes, calls))
+    .use(awsRoutes(guard("", AS_AWS, AWS_CREDENTIALS), calls))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);
   return { app, ...servingOf(app, raw) };

@@ -44,8 +44,15 @@ export function createCalls(
       tracing,
     }),
   );
-  const idempotentCalls = new IdempotentCalls({ ledger: store.ledger, invocations, clock, log });
   const results = new ResultService({ history: store.history, invocations, events, clock });
+  const idempotentCalls = new IdempotentCalls({
+    ledger: store.ledger,
+    invocations,
+    results,
+    kept_bytes: config.maxResponseBytes,
+    clock,
+    log,
+  });
   const stats = stack.use(new StatsService({ store: store.stats, recorder, functions, clock, log }));
   return {
     services: { invocations, idempotentCalls, results, events, stats },

@@ -123,6 +123,8 @@ export interface IdempotencyKey {
   readonly request_hash: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
+  /** How long it is kept, in milliseconds; `IDEMPOTENCY.ttl_ms` unless it says less. */
+  readonly kept_ms?: number;
 }
 
 /** A submission that was taken, now or before under the same key. */

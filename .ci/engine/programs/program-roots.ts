@@ -7,6 +7,7 @@ import { ensureProgram, runOrThrow } from "../../packages.ts";
 
 const NPM_PROGRAMS = import.meta.dir;
 const DEBIAN_PROGRAMS = ["python3-flask", "gunicorn", "default-jre-headless", "dash"];
+const AWS_PROGRAMS = ["awscli", "python3-boto3"];
 /** Folders that take room in an image, and that nobody reads there. */
 const UNREAD = ["doc", "fonts", "i18n", "icons", "locale", "man"].map((name) => `usr/share/${name}`);
 
@@ -44,6 +45,23 @@ export async function debianPrograms(): Promise<string> {
     await unpackPackages(await downloadPackages(join(dirname(root), "apt"), DEBIAN_PROGRAMS), root);
     // As the scripts of the packages do: without it, each start of Flask would compile it.
     if (process.getuid?.() === 0) await runOrThrow(["chroot", root, "python3", "-m", "compileall", "-q", "/usr/lib"]);
+    await Promise.all(UNREAD.map((path) => rm(join(root, path), { recursive: true, force: true })));
+  });
+}
+
+/** Returns the root of a Debian with the AWS CLI and boto3, which are run in it by `chroot`. */
+export async function awsPrograms(): Promise<string> {
+  const hash = new Bun.CryptoHasher("sha256").update(JSON.stringify([AWS_PROGRAMS, UNREAD])).digest("hex");
+  return cachedRoot(`aws-programs-${hash.slice(0, 16)}`, async (root) => {
+    await unpackPackages(await downloadPackages(join(dirname(root), "apt"), AWS_PROGRAMS), root);
+    // OpenSSL, in AWS's own library, reads one of them.
+    const devices = [
+      ["null", "3"],
+      ["random", "8"],
+      ["urandom", "9"],
+    ] as const;
+    for (const [name, minor] of devices)
+      await runOrThrow(["mknod", "-m", "666", join(root, "dev", name), "c", "1", minor]);
     await Promise.all(UNREAD.map((path) => rm(join(root, path), { recursive: true, force: true })));
   });
 }
@@ -99,6 +117,25 @@ async function buildRuntimeClient(runtime: string, nodeHeaders: string): Promise
     join(client, RIC.made),
   ];
   await runOrThrow([compiler, ...flags, ...named, join(client, "src/rapid-client.cc"), ...sources, "-lcurl"]);
+}
+
+/** Returns the path of Prometheus's own checker of rules, of Debian's package, without what that depends on: it needs nothing. */
+export async function promtool(): Promise<string> {
+  const path = "usr/bin/promtool";
+  const directory = await cachedRoot("promtool", async (root) => {
+    await mkdir(root);
+    const apt = await ensureProgram("apt-get", ["apt"]);
+    const download = [apt, "-q", "-o", "APT::Sandbox::User=root", "download", "prometheus"];
+    const get = () => runOrThrow(["sh", "-c", 'cd "$1" && shift && "$@"', "sh", dirname(root), ...download]);
+    // A machine that has installed nothing yet has no lists.
+    await get().catch(async () => {
+      await runOrThrow([apt, "-q", "update"]);
+      await get();
+    });
+    const unpack = 'dpkg-deb --fsys-tarfile "$1"/prometheus_*.deb | tar -x -C "$2" "./$3"';
+    await runOrThrow(["sh", "-c", unpack, "sh", dirname(root), root, path]);
+  });
+  return join(directory, path);
 }
 
 /**

@@ -1,9 +1,8 @@
 import type { Unowned } from "../../domain/system/system.ts";
 import type { EngineConnection } from "../api/connection.ts";
-import type { Containers } from "../api/containers.ts";
+import { type Containers, OWNER_LABEL } from "../api/containers.ts";
 import { ISOLATED_PREFIX, labelledNetworks } from "../api/networks.ts";
 import { GATE_LABEL, labelledVolumes, VOLUME_LABEL } from "../api/volumes.ts";
-import { OWNER_LABEL } from "../api/containers.ts";
 
 interface UnownedDeps {
   readonly connection: EngineConnection;

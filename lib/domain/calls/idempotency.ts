@@ -1,4 +1,5 @@
 import { isCredential } from "./headers.ts";
+import { IDEMPOTENCY } from "../limits.ts";
 import type { BufferedRequest } from "./http-message.ts";
 
 /** The identity of a request that came with an Idempotency-Key. */
@@ -8,6 +9,19 @@ export interface IdempotentRequest {
   readonly request_hash: string;
   /** Distinguishes the callers of a public route; null if they are one. */
   readonly caller: string | null;
+  /** How long the key and the answer are kept, in milliseconds; `IDEMPOTENCY.ttl_ms` unless it says less. */
+  readonly kept_ms?: number;
+}
+
+/** Returns the time from which the age of a key counts: all are kept for the same time, so one that is to go sooner is an older one. */
+export function keyTime({
+  now,
+  kept_ms = IDEMPOTENCY.ttl_ms,
+}: {
+  readonly now: number;
+  readonly kept_ms?: number;
+}): number {
+  return now - Math.max(0, IDEMPOTENCY.ttl_ms - kept_ms);
 }
 
 /**

@@ -1,5 +1,6 @@
 import architecture from "../../docs/architecture.md" with { type: "text" };
 import asynchronousCalls from "../../docs/asynchronous-calls.md" with { type: "text" };
+import awsClients from "../../docs/clients/aws-clients.md" with { type: "text" };
 import benchmarks from "../../docs/benchmarks.md" with { type: "text" };
 import configuration from "../../docs/configuration.md" with { type: "text" };
 import contracts from "../../docs/contracts.md" with { type: "text" };
@@ -15,7 +16,7 @@ import settings from "../../docs/settings.md" with { type: "text" };
 import versions from "../../docs/versions.md" with { type: "text" };
 import { renderPage, type RenderedPage } from "./markdown.ts";
 
-/** The pages of lib/docs by subject, in reading order; the name is the file's and the last part of its address. */
+/** The pages of lib/docs by subject, in reading order; the name is the file's, in whatever folder, and the last part of its address. */
 const PAGES = {
   "Write and call functions": {
     functions,
@@ -23,6 +24,7 @@ const PAGES = {
     settings,
     routes,
     "asynchronous-calls": asynchronousCalls,
+    "aws-clients": awsClients,
   },
   "Deploy them": {
     versions,

@@ -89,7 +89,7 @@ function unique(anchor: string, seen: Map<string, number>): string {
 /** Returns the address of a link in a browser; undefined for a file of the repository. */
 function targetOf(href: string): string | undefined {
   if (/^(https?:|#|\/)/.test(href)) return href;
-  const page = /^([a-z-]+)\.md(#.*)?$/.exec(href);
+  const page = /^(?:\.\.\/|[a-z]+\/)?([a-z-]+)\.md(#.*)?$/.exec(href);
   return page === null ? undefined : `/docs/${page[1]}${page[2] ?? ""}`;
 }
 

@@ -25,6 +25,16 @@ Answers of \`/v1\` are envelopes: \`{"success": true, "message": "success", "dat
 (\`ProblemDetails\`, RFC 9457, if \`Accept\` prefers \`application/problem+json\`). Bodies are JSON whatever their content
 type says. Wherever a function's id is expected, its name works, too. Every answer has an \`X-Request-Id\`.`;
 
+/** The API of AWS, whose own model is the document of its requests and answers. */
+const AWS = `The API of AWS Lambda, for AWS's own clients: the access key id is an API key. Requests and answers are those of AWS's model
+(\`lambda\`, 2015-03-31), errors too; every other operation of it is answered with 501 and its name.
+
+- \`POST /2015-03-31/functions/{name}/invocations\` (Invoke), \`POST /2021-11-15/functions/{name}/response-streaming-invocations\`
+(InvokeWithResponseStream), \`POST /2014-11-13/functions/{name}/invoke-async\` (InvokeAsync): scope \`invoke\`
+- \`GET /2015-03-31/functions\`, \`GET .../{name}\`, \`GET .../{name}/configuration\`, \`GET .../{name}/versions\`: scope \`deploy\` or \`read\`
+- \`POST /2015-03-31/functions\`, \`PUT .../{name}/code\`, \`PUT .../{name}/configuration\`, \`DELETE .../{name}\`,
+\`POST .../{name}/versions\`: scope \`deploy\``;
+
 const TAGS = [
   { name: "functions", description: "Images plus their settings." },
   { name: "versions", description: "Earlier states of functions, and the way back." },
@@ -34,6 +44,7 @@ const TAGS = [
   { name: "builds", description: "Images that the server has the engine build." },
   { name: "manifest", description: "All functions and routes as one file." },
   { name: "calls", description: "Calling functions." },
+  { name: "aws", description: AWS },
   { name: "invocations", description: "The records of calls, their results and logs." },
   { name: "schedules", description: "Calling functions by the clock." },
   { name: "callbacks", description: "The secret that signs results sent to a `callback_url`." },

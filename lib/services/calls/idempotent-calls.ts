@@ -9,18 +9,26 @@ import type { Logger } from "../../log.ts";
 import type { IdempotencyKey, Ledger, StoredAnswer } from "../../store/ledger.ts";
 import type { Answer, InvocationService, InvokeCall } from "./invocations.ts";
 import { newRecord } from "./record.ts";
+import type { ResultService } from "./results.ts";
 import { readStoredResponse, storedResponse } from "./stored-messages.ts";
+import { teed } from "./teed.ts";
+
+/** The time from the last byte of an answer to the end of its record, in milliseconds: a function may still be ending. */
+const ENDING_MS = 60_000;
 
 interface IdempotentDeps {
   readonly ledger: Pick<Ledger, "keepKey" | "keepAnswer" | "dropKey">;
   readonly invocations: Pick<InvocationService, "invoke" | "undelivered">;
+  readonly results: Pick<ResultService, "wait">;
+  /** The longest answer that is kept of one that its caller reads while it comes. */
+  readonly kept_bytes: number;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /** The answer to a call with a key: the function's, or the queued invocation if the first request was asynchronous. */
 export type IdempotentAnswer =
-  | { readonly answer: Answer; readonly replayed: boolean }
+  | { readonly answer: Answer; readonly replayed: boolean; readonly ended: Promise<Invocation> }
   | { readonly queued: Invocation };
 
 /** A call with a key, whose request has arrived as a whole: the key stands for all of it. */
@@ -47,18 +55,35 @@ export class IdempotentCalls {
 
   /** Returns the answer to a call. Throws `idempotency_mismatch` if its key came with another request, and what calls throw. */
   async invoke(call: KeyedCall, request: IdempotentRequest): Promise<IdempotentAnswer> {
+    return this.#invoke(call, request, undefined);
+  }
+
+  /** The same for a caller who reads the answer while it comes; one who asks for it later gets it as a whole, once it has. */
+  async stream(call: KeyedCall, request: IdempotentRequest): Promise<IdempotentAnswer> {
+    return this.#invoke(call, request, Promise.withResolvers<Made>());
+  }
+
+  async #invoke(
+    call: KeyedCall,
+    request: IdempotentRequest,
+    head: PromiseWithResolvers<Made> | undefined,
+  ): Promise<IdempotentAnswer> {
     const { id, signal } = call;
-    const made = this.#tasks.add(this.#make(call, { ...request, now: this.#deps.clock.now() }));
+    const made = this.#tasks.add(this.#make(call, { ...request, now: this.#deps.clock.now() }, head?.resolve));
     // Before the key is kept: whoever finds that must find the call, too.
     this.#running.set(id, made);
     // And whoever has found the key without an answer must still find the call.
     const forget = () => void setImmediate(() => this.#running.delete(id));
     made.then(forget, forget);
-    const own = await untilGone(made, signal).catch((error: unknown): never => {
+    const first = head === undefined ? made : Promise.race([made, head.promise]);
+    const own = await untilGone(first, signal).catch((error: unknown): never => {
       if (signal.aborted) this.#noteUndelivered(made);
       throw error;
     });
-    return "answer" in own ? { answer: own.answer, replayed: false } : this.#repeat(own.first, call);
+    if (!("answer" in own)) return this.#repeat(own.first, call);
+    const ended = made.then((whole) => ("answer" in whole ? whole.answer.invocation : own.answer.invocation));
+    ended.catch(() => undefined);
+    return { answer: own.answer, replayed: false, ended };
   }
 
   /** Notes, once there is an answer, that the client who made the call has gone. */
@@ -77,21 +102,33 @@ export class IdempotentCalls {
     return this.#tasks.settled();
   }
 
-  async #make(call: KeyedCall, key: IdempotencyKey): Promise<Made> {
+  async #make(call: KeyedCall, key: IdempotencyKey, onHead?: (made: Made) => void): Promise<Made> {
     const { ledger, invocations } = this.#deps;
     const { id, target, request } = call;
     const record = newRecord(id, target, request.body.length, timestamp(key.now));
     const first = await ledger.keepKey(record, key);
     if (first !== undefined) return { first };
     try {
-      const answer = await invocations.invoke({ ...call, collect: true, signal: new AbortController().signal });
-      if (answer.not_begun !== true) return { answer: await this.#keep(answer) };
+      const collect = onHead === undefined;
+      const answer = await invocations.invoke({ ...call, collect, signal: new AbortController().signal });
+      if (answer.not_begun !== true) return { answer: await this.#keep(await this.#passOn(answer, onHead)) };
       await ledger.dropKey(record, key);
       return { answer };
     } catch (error) {
       await ledger.dropKey(record, key);
       throw error;
     }
+  }
+
+  /** Lets the caller read an answer that streams, and returns it when it has ended; without its body if that is too long or was cut. */
+  async #passOn(answer: Answer, onHead: ((made: Made) => void) | undefined): Promise<Answer> {
+    const { invocation, response } = answer;
+    if (onHead === undefined || response === null || response.body instanceof Uint8Array) return answer;
+    const { live, whole } = teed(response.body, this.#deps.kept_bytes);
+    onHead({ answer: { ...answer, response: { ...response, body: live } } });
+    const body = await whole;
+    const ended = await this.#deps.results.wait(invocation.id, ENDING_MS, new AbortController().signal);
+    return { ...answer, invocation: ended, response: body && { ...response, body } };
   }
 
   /** Stores an answer, and returns it so that it can be read more than once. */
@@ -117,8 +154,11 @@ export class IdempotentCalls {
     if (invocation.mode === "async") return { queued: invocation };
     const running = this.#running.get(invocation.id);
     const made = running && (await untilGone(running, signal));
-    if (made !== undefined && "answer" in made) return { answer: made.answer, replayed: true };
-    return { answer: storedAnswer(first, { ownOrigin: via?.host !== undefined }), replayed: true };
+    const answer =
+      made !== undefined && "answer" in made
+        ? made.answer
+        : storedAnswer(first, { ownOrigin: via?.host !== undefined });
+    return { answer, replayed: true, ended: Promise.resolve(answer.invocation) };
   }
 }
 

@@ -116,6 +116,14 @@ export class FunctionService {
     return found && { ...found, name, max_concurrency };
   }
 
+  /** Returns any version of a function that is kept, as calls run it; undefined if it is not kept. */
+  async findVersion(fn: Function, version: number): Promise<Function | undefined> {
+    if (version === fn.version) return fn;
+    const { name, max_concurrency } = fn;
+    const found = await this.#deps.store.versions.find(fn.id, version);
+    return found && { ...found, name, max_concurrency };
+  }
+
   /** Returns whether a function has a version. */
   async hasVersion(fn: Function, version: number): Promise<boolean> {
     return version === fn.version || (await this.#deps.store.versions.find(fn.id, version)) !== undefined;

@@ -1,3 +1,4 @@
+import { keyTime } from "../../domain/calls/idempotency.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { IDEMPOTENCY } from "../../domain/limits.ts";
 import { keyMismatch, keyName } from "../ledger-rules.ts";
@@ -21,7 +22,7 @@ export class IdempotencyRecords {
   async first(statements: Statements, invocation: Invocation, key: IdempotencyKey): Promise<StoredAnswer | undefined> {
     const name = keyName(invocation, key);
     const { request_hash, now } = key;
-    const row = { ...name, request_hash, invocation_id: invocation.id, created_at: now };
+    const row = { ...name, request_hash, invocation_id: invocation.id, created_at: keyTime(key) };
     if (!(await idempotencyKeys.insert(statements, row))) {
       const known = await idempotencyKeys.get(statements, name);
       const isValid = known !== undefined && known.created_at >= now - IDEMPOTENCY.ttl_ms;

@@ -1,3 +1,4 @@
+import { keyTime } from "../../domain/calls/idempotency.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { IDEMPOTENCY } from "../../domain/limits.ts";
 import { keyMismatch, keyName, type KeyName } from "../ledger-rules.ts";
@@ -52,9 +53,10 @@ export class IdempotencyRecords {
     return { response: null, response_meta: null, ...stored, invocation };
   }
 
-  #keep(name: KeyName, invocation: Invocation, { request_hash, now }: IdempotencyKey): void {
+  #keep(name: KeyName, invocation: Invocation, key: IdempotencyKey): void {
     const { idempotencyKeys } = this.#tables;
-    idempotencyKeys.put({ ...name, request_hash, invocation_id: invocation.id, created_at: now });
+    const { request_hash } = key;
+    idempotencyKeys.put({ ...name, request_hash, invocation_id: invocation.id, created_at: keyTime(key) });
     idempotencyKeys.insertAnswer({ invocation, response: null, response_meta: null });
   }
 }

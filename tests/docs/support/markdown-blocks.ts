@@ -25,7 +25,7 @@ export interface ShownCommand {
 
 /** README.md and every page of the manual, by path from the root. */
 export async function pagePaths(): Promise<readonly string[]> {
-  const pages = await Array.fromAsync(new Bun.Glob("lib/docs/*.md").scan({ cwd: ROOT }));
+  const pages = await Array.fromAsync(new Bun.Glob("lib/docs/**/*.md").scan({ cwd: ROOT }));
   return ["README.md", ...pages.toSorted()];
 }
 

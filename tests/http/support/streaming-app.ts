@@ -81,7 +81,14 @@ export class StreamingApp implements AsyncDisposable {
     const { watch, unwatch } = watching(server, timeouts);
     const calls = {
       invocations: this.invocations,
-      idempotentCalls: new IdempotentCalls({ ledger, invocations: this.invocations, clock, log }),
+      idempotentCalls: new IdempotentCalls({
+        ledger,
+        invocations: this.invocations,
+        results: { wait: (id) => this.invocations.get(id) },
+        kept_bytes: keptBytes,
+        clock,
+        log,
+      }),
       submissions: { take: async () => undefined },
       readBody: createBodyReader({ clock, unwatch, stall_ms: stallMs }),
       beginUpload: createUploads({ clock, unwatch, stall_ms: stallMs }),

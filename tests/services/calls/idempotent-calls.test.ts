@@ -38,20 +38,21 @@ function server(answer: (id: string) => Promise<Answer> = async (id) => ok(id)) 
   const calls = new IdempotentCalls({
     ledger: store.ledger,
     invocations,
+    results: { wait: async (id) => someInvocation(id) },
+    kept_bytes: 8,
     clock: new FakeClock(),
     log: listeningLog().log,
   });
+  const keyed = (id: string, signal: AbortSignal, via: BufferedRequest["via"]) => ({
+    id,
+    target: { function: someFunction("f1"), route_id: null, key_id: null },
+    request: { ...plainRequest(Buffer.from("{}")), via },
+    signal,
+  });
   const call = (id: string, signal = new AbortController().signal, via: BufferedRequest["via"] = null) =>
-    calls.invoke(
-      {
-        id,
-        target: { function: someFunction("f1"), route_id: null, key_id: null },
-        request: { ...plainRequest(Buffer.from("{}")), via },
-        signal,
-      },
-      KEY,
-    );
-  return { call, made, undelivered };
+    calls.invoke(keyed(id, signal, via), KEY);
+  const stream = (id: string) => calls.stream(keyed(id, new AbortController().signal, null), KEY);
+  return { call, stream, made, undelivered };
 }
 
 function ok(id: string, fields: Partial<Answer> = {}): Answer {
@@ -159,4 +160,25 @@ test("a client that goes away does not end the call", async () => {
   end.resolve(ok("a"));
   expect(await second).toMatchObject({ replayed: true, answer: { invocation: { id: "a" } } });
   expect(made).toEqual(["a"]);
+});
+
+test("an answer that is read while it comes is kept, up to a limit, also when its reader leaves", async () => {
+  const { stream } = server();
+  const first = await stream("a");
+  expect(first).toMatchObject({ replayed: false });
+  if ("queued" in first || !(first.answer.response?.body instanceof ReadableStream))
+    throw new Error("it does not stream");
+  const later = stream("b");
+  await first.answer.response.body.cancel();
+  expect(await textOf(await later)).toBe("stream");
+  expect(await first.ended).toEqual(someInvocation("a"));
+  expect(await textOf(await server().call("c"))).toBe("stream");
+});
+
+test("an answer that is longer than what is kept reaches its reader whole, and others are told nothing of it", async () => {
+  const body = new Response("longer than 8 bytes").body ?? Buffer.from("");
+  const { call, stream } = server(async (id) => ok(id, { response: { status: 200, headers: [], body } }));
+  const first = await stream("a");
+  expect(await textOf(first)).toBe("longer than 8 bytes");
+  expect(await call("b")).toMatchObject({ replayed: true, answer: { response: null } });
 });

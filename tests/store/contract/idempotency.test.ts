@@ -48,6 +48,17 @@ describe.each(MAKERS)("Ledger of $name, keys of synchronous calls", ({ open }) =
     });
   });
 
+  test("a key that is to be kept for less is forgotten sooner", async () => {
+    const brief: IdempotencyKey = { ...KEY, kept_ms: 900_000 };
+    expect(await store.ledger.keepKey(running("a"), brief)).toBeUndefined();
+    expect(await store.ledger.keepKey(running("b"), { ...brief, now: START + 900_000 })).toMatchObject({
+      invocation: { id: "a" },
+    });
+    expect(await store.ledger.keepKey(running("c"), { ...brief, now: START + 900_001 })).toBeUndefined();
+    expect(await store.ledger.forgetKeys(START + 1_800_001 - IDEMPOTENCY.ttl_ms)).toBe(0);
+    expect(await store.ledger.forgetKeys(START + 1_800_002 - IDEMPOTENCY.ttl_ms)).toBe(1);
+  });
+
   test("an answer is kept without its record for 24 hours, and goes with its key", async () => {
     await store.history.save([{ invocation: someInvocation("a") }]);
     await store.ledger.keepKey(running("a"), KEY);

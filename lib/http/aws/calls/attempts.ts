@@ -1,0 +1,53 @@
+import type { BufferedRequest } from "../../../domain/calls/http-message.ts";
+import { type IdempotentRequest, idempotentRequest } from "../../../domain/calls/idempotency.ts";
+import { AWS_ANSWERS_MS, IDEMPOTENCY } from "../../../domain/limits.ts";
+import { AwsError } from "../wire/errors.ts";
+import type { Qualified } from "../wire/qualified.ts";
+import type { AwsRequest, AwsTools } from "../wire/tools.ts";
+
+/** All attempts of one call of a client have the same one. */
+const ATTEMPTS_ID = "amz-sdk-invocation-id";
+
+/** A call as it was sent, with the function that it is for. */
+export interface SentCall extends Qualified {
+  readonly key_id: string | null;
+  readonly request: BufferedRequest;
+}
+
+/** An attempt of a client at a call. */
+export interface Attempt {
+  /** The same for all attempts at one call: the answer is kept for some time after the last moment at which the function may end. */
+  readonly idempotency: IdempotentRequest;
+  /** Notes that the client has left without an answer. */
+  readonly givenUp: () => void;
+}
+
+/** Returns what tells the attempts at one call from other calls: their id, or for clients that send none that they are equal. */
+export function attemptOf(
+  { abandoned }: AwsTools,
+  { request, id, subject }: AwsRequest,
+  call: SentCall,
+  type: string,
+): Attempt {
+  const { function: fn, version, request: sent } = call;
+  const kept_ms = Math.min(IDEMPOTENCY.ttl_ms, fn.timeout_ms + AWS_ANSWERS_MS);
+  const named = { ...sent, url: `${type} ${encodeURIComponent(subject)} ${version}` };
+  const identityOf = (of: string) => ({ ...idempotentRequest(`${ATTEMPTS_ID} ${of}`, named, false), kept_ms });
+  const given = request.headers.get(ATTEMPTS_ID);
+  if (given === null) {
+    const equal = fingerprint(call, identityOf(id));
+    const of = abandoned.idFor(equal, id);
+    return { idempotency: identityOf(of), givenUp: () => abandoned.left(equal, of) };
+  }
+  if (/^[\x21-\x7e]{1,128}$/.test(given)) return { idempotency: identityOf(given), givenUp: () => undefined };
+  throw new AwsError("InvalidParameterValueException", `Invalid ${ATTEMPTS_ID}: give 1 to 128 characters of ASCII`);
+}
+
+/** Returns what is the same for equal requests of a client: of a key, an address and a program. */
+function fingerprint(
+  { function: fn, key_id, request: { headers, via } }: SentCall,
+  { request_hash }: IdempotentRequest,
+): string {
+  const { "user-agent": program, "x-amz-client-context": context } = headers;
+  return JSON.stringify([fn.id, key_id, via?.client_address, program, context, request_hash]);
+}
