@@ -103,7 +103,12 @@ export function deploymentRoutes(guard: SystemGuard, deployments: Deployments) {
           responses: { ...ACCEPTED, ...failingWithBody(404, 409, 502, 503, 507) },
         },
       },
-    )
+    );
+}
+
+/** What belongs to a function, and to the server. */
+export function systemRoutes(guard: SystemGuard, deployments: Deployments, version: string) {
+  return resource(guard, OPENFAAS_TAG)
     .delete(
       "/functions",
       async ({ body: { functionName, namespace } }) => {
@@ -121,12 +126,7 @@ export function deploymentRoutes(guard: SystemGuard, deployments: Deployments) {
           responses: { ...ACCEPTED, ...failingWithBody(404, 409, 507) },
         },
       },
-    );
-}
-
-/** What belongs to a function, and to the server. */
-export function systemRoutes(guard: SystemGuard, deployments: Deployments, version: string) {
-  return resource(guard, OPENFAAS_TAG)
+    )
     .get(
       "/function/:name",
       async ({ params: { name }, query: { namespace } }) => {

@@ -8,7 +8,7 @@ import { Deployments } from "./deployments.ts";
 import { deploymentRoutes, SYSTEM_SCOPES, systemRoutes } from "./functions.ts";
 import { OPENFAAS_CREDENTIALS } from "./key.ts";
 import { logRoutes, type LogTools } from "./logs.ts";
-import { systemSecretRoutes } from "./secrets.ts";
+import { systemSecretDeletion, systemSecretRoutes } from "./secrets.ts";
 
 type MakeGuard = <Need extends string>(
   prefix: string,
@@ -31,6 +31,7 @@ export function openfaasRoutes(guardOf: MakeGuard, services: Services) {
     .use(deploymentRoutes(system, deployments))
     .use(systemRoutes(system, deployments, services.version))
     .use(systemSecretRoutes(system, services.secrets))
+    .use(systemSecretDeletion(system, services.secrets))
     .use(logRoutes(system, services))
     .use(calls("/function", false))
     .use(calls("/async-function", true));
