@@ -119,6 +119,25 @@ async function buildRuntimeClient(runtime: string, nodeHeaders: string): Promise
   await runOrThrow([compiler, ...flags, ...named, join(client, "src/rapid-client.cc"), ...sources, "-lcurl"]);
 }
 
+/** Returns the path of Prometheus's own checker of rules, of Debian's package, without what that depends on: it needs nothing. */
+export async function promtool(): Promise<string> {
+  const path = "usr/bin/promtool";
+  const directory = await cachedRoot("promtool", async (root) => {
+    await mkdir(root);
+    const apt = await ensureProgram("apt-get", ["apt"]);
+    const download = [apt, "-q", "-o", "APT::Sandbox::User=root", "download", "prometheus"];
+    const get = () => runOrThrow(["sh", "-c", 'cd "$1" && shift && "$@"', "sh", dirname(root), ...download]);
+    // A machine that has installed nothing yet has no lists.
+    await get().catch(async () => {
+      await runOrThrow([apt, "-q", "update"]);
+      await get();
+    });
+    const unpack = 'dpkg-deb --fsys-tarfile "$1"/prometheus_*.deb | tar -x -C "$2" "./$3"';
+    await runOrThrow(["sh", "-c", unpack, "sh", dirname(root), root, path]);
+  });
+  return join(directory, path);
+}
+
 /**
  * Returns a directory that `build` fills the first time that it is asked for on this machine; what is beside it then is
  * removed. It is kept in `/var/cache/slipway` (or below XDG_CACHE_HOME, or for a plain user ~/.cache): remove it there to
