@@ -13,6 +13,7 @@ const SAMPLES = {
   "http-sh": { base: "busybox:1", standIn: "busybox" },
   "checksum-stdio": { base: "busybox:1", standIn: "busybox" },
   "http-server": { base: "oven/bun:1", standIn: "bun" },
+  "lambda-sh": { base: "busybox:1", standIn: "busybox" },
   page: { base: "busybox:1", standIn: "busybox" },
 } as const satisfies Record<string, { base: string; standIn: BaseImage }>;
 

@@ -27,7 +27,7 @@ beforeAll(async () => {
   await ensureProgram("curl", ["curl"]);
   // A run that was killed may have left it, with a count in it.
   await engine.docker("volume", "rm", "--force", VOLUME);
-  for (const name of ["hello-world", "hello-sh", "http-sh", "checksum-stdio", "http-server"] as const)
+  for (const name of ["hello-world", "hello-sh", "http-sh", "checksum-stdio", "http-server", "lambda-sh"] as const)
     await buildSample(engine.client, name, true);
   held.use(await nameStandIns(engine.client));
   held.defer(removeMade);

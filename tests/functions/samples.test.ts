@@ -105,6 +105,26 @@ describe("checksum-stdio", () => {
   });
 });
 
+describe("lambda-sh", () => {
+  let fn: Function;
+
+  beforeAll(async () => {
+    const { client } = await acquireEngine();
+    const { reference } = await buildSample(client, "lambda-sh", true);
+    const { status, body } = await server.api<Function>("POST", "/v1/functions", { image: reference, network: "none" });
+    expect([status, body.data.contract, body.data.contract_reason]).toEqual([201, "lambda", "label"]);
+    fn = body.data;
+  });
+
+  test.each([
+    ['{"name": "Ada"}', '{"message": "Hello, Ada!"}'],
+    ["", '{"message": "Hello, world!"}'],
+  ])("answers the event %p", async (event, payload) => {
+    const answer = await server.invoke(fn, event);
+    expect([answer.status, await answer.text()]).toEqual([200, payload]);
+  });
+});
+
 describe("http-server", () => {
   let url = "";
 

@@ -24,6 +24,9 @@ export const SECRETS_PATH = "/run/secrets";
 /** The same for images of OpenFaaS, whose functions look for theirs here. */
 const WATCHDOG_SECRETS_PATH = "/var/openfaas/secrets";
 
+/** The size of `/tmp` in AWS's sandbox; its content counts as memory here. */
+const LAMBDA_TMP_BYTES = 512 * 1024 * 1024;
+
 /** The size of `/dev/shm`, whose content counts as memory. */
 export const SHM_BYTES = 64 * 1024 * 1024;
 
@@ -54,7 +57,10 @@ function temporaryFiles(fn: Function, image: ImageConfig): Readonly<Record<strin
   if (!fn.read_only && fn.sandbox !== "strict") return {};
   const mounted = new Set([GATE_DIRECTORY, ...fn.volumes.map(({ path }) => path)]);
   const volumes = image.volumes.map(pathOf).filter((path) => !mounted.has(path));
-  const bytes = Math.min(CONTEXT_BYTES, Math.floor(fn.memory_bytes / 4));
+  const bytes =
+    fn.contract === "lambda"
+      ? Math.min(LAMBDA_TMP_BYTES, fn.memory_bytes)
+      : Math.min(CONTEXT_BYTES, Math.floor(fn.memory_bytes / 4));
   const options = `rw,nosuid,nodev,exec,mode=1777,size=${bytes}`;
   return Object.fromEntries(["/tmp", ...volumes].map((path) => [path, options]));
 }

@@ -5,7 +5,7 @@ import { CreateFunction, FUNCTION_DEFAULTS } from "../functions/functions.ts";
 import type { GivenSettings } from "../functions/rules.ts";
 import { FunctionName } from "../functions/settings.ts";
 import { CPUS, HTTP_WARM_MAX, MEMORY_BYTES, TIMEOUT_MS, WARM_MAX, WARM_MIN } from "../limits.ts";
-import { cores, durationMs, memoryBytes } from "../foreign/quantities.ts";
+import { cores, durationMs, memoryBytes } from "./quantities.ts";
 import { quoted } from "../quoted.ts";
 import { SecretName } from "../secrets.ts";
 import { expectation } from "../schema-words.ts";

@@ -51,8 +51,8 @@ const ACCEPTED = bare(202, "Done; or, if it takes longer than 45 s, under way.")
 export const SYSTEM_SCOPES = { read: ["deploy", "read"], write: ["deploy"], any: SCOPES } as const;
 type SystemGuard = Guard<keyof typeof SYSTEM_SCOPES>;
 
-/** `/system/functions` and what belongs to it: functions as OpenFaaS's clients deploy and read them. */
-export function systemRoutes(guard: SystemGuard, deployments: Deployments, version: string) {
+/** `/system/functions`: functions as OpenFaaS's clients deploy them, and their list. */
+export function deploymentRoutes(guard: SystemGuard, deployments: Deployments) {
   return resource(guard, OPENFAAS_TAG, LARGE_BODY_BYTES)
     .get(
       "/functions",
@@ -103,7 +103,12 @@ export function systemRoutes(guard: SystemGuard, deployments: Deployments, versi
           responses: { ...ACCEPTED, ...failingWithBody(404, 409, 502, 503, 507) },
         },
       },
-    )
+    );
+}
+
+/** What belongs to a function, and to the server. */
+export function systemRoutes(guard: SystemGuard, deployments: Deployments, version: string) {
+  return resource(guard, OPENFAAS_TAG)
     .delete(
       "/functions",
       async ({ body: { functionName, namespace } }) => {

@@ -5,10 +5,10 @@ import type { Guard } from "../access/guard.ts";
 import type { Calls } from "../calls/invoke.ts";
 import { openfaasCallRoutes } from "./calls.ts";
 import { Deployments } from "./deployments.ts";
-import { SYSTEM_SCOPES, systemRoutes } from "./functions.ts";
+import { deploymentRoutes, SYSTEM_SCOPES, systemRoutes } from "./functions.ts";
 import { OPENFAAS_CREDENTIALS } from "./key.ts";
 import { logRoutes, type LogTools } from "./logs.ts";
-import { systemSecretRoutes } from "./secrets.ts";
+import { systemSecretDeletion, systemSecretRoutes } from "./secrets.ts";
 
 type MakeGuard = <Need extends string>(
   prefix: string,
@@ -26,9 +26,12 @@ export function openfaasRoutes(guardOf: MakeGuard, services: Services) {
   const invoke = { invoke: ["invoke"] } as const;
   const calls = (prefix: string, isAsync: boolean) =>
     openfaasCallRoutes(guardOf(prefix, invoke, OPENFAAS_CREDENTIALS), services.functions, services, { async: isAsync });
+  const deployments = new Deployments(services);
   return new Elysia({ normalize: false })
-    .use(systemRoutes(system, new Deployments(services), services.version))
+    .use(deploymentRoutes(system, deployments))
+    .use(systemRoutes(system, deployments, services.version))
     .use(systemSecretRoutes(system, services.secrets))
+    .use(systemSecretDeletion(system, services.secrets))
     .use(logRoutes(system, services))
     .use(calls("/function", false))
     .use(calls("/async-function", true));

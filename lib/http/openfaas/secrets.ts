@@ -84,25 +84,29 @@ export function systemSecretRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, sec
           responses: { ...bare(202), ...failingWithBody(404, 409, 507) },
         },
       },
-    )
-    .delete(
-      "/secrets",
-      async ({ body: { name, namespace } }) => {
-        checkNamespace(namespace);
-        await secrets.delete(name, { force: false });
-        return new Response(null, { status: 202 });
-      },
-      {
-        needs: "write",
-        body: Named,
-        detail: {
-          operationId: "openfaasDeleteSecret",
-          summary: "Delete a secret",
-          description: "Answers 409 if functions use it.",
-          responses: { ...bare(202), ...failingWithBody(404, 409, 507) },
-        },
-      },
     );
+}
+
+/** Deletes a secret that no function uses. */
+export function systemSecretDeletion(guard: Guard<keyof typeof SYSTEM_SCOPES>, secrets: SecretService) {
+  return resource(guard, OPENFAAS_TAG).delete(
+    "/secrets",
+    async ({ body: { name, namespace } }) => {
+      checkNamespace(namespace);
+      await secrets.delete(name, { force: false });
+      return new Response(null, { status: 202 });
+    },
+    {
+      needs: "write",
+      body: Named,
+      detail: {
+        operationId: "openfaasDeleteSecret",
+        summary: "Delete a secret",
+        description: "Answers 409 if functions use it.",
+        responses: { ...bare(202), ...failingWithBody(404, 409, 507) },
+      },
+    },
+  );
 }
 
 function has(secrets: SecretService, name: string): boolean {

@@ -202,6 +202,7 @@ export class GateConversation {
       case "booted":
       case "not_listening":
       case "accept":
+      case "used":
       case "close":
         throw new ProtocolError(`${frame.type.toUpperCase()} came from a gate that boots nothing`);
     }

@@ -186,7 +186,7 @@ export class BootedInstance implements PoolInstance {
         () => notReadyInTime(this.#plan, this.#idleOutput.take().entries, true),
       );
       if (failure !== undefined) throw initError(failure, this.#idleOutput.take().entries);
-      if (this.#state !== "booting") throw this.#problem ?? new Error("the instance was retired");
+      if (this.#state !== "booting") await Promise.reject(this.#problem ?? new Error("the instance was retired"));
     }
     if (this.app) this.#conversation.endCall();
     this.#bootMs = this.#clock.monotonic() - began;
@@ -223,7 +223,8 @@ export class BootedInstance implements PoolInstance {
       delivered: (failure) => served.deliver(failure),
       ended: (last) => {
         if (last === true) this.drain();
-        this.app ? this.#endCall(served) : this.#settle(served, { kind: "answered" });
+        if (this.app) this.#endCall(served);
+        else this.#settle(served, { kind: "answered" });
       },
       failed: ({ reason, message, lost }) => {
         // It is still at the call, and can take no other.

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { cores, durationMs, memoryBytes } from "../../../lib/domain/foreign/quantities.ts";
+import { cores, durationMs, memoryBytes } from "../../../lib/domain/openfaas/quantities.ts";
 
 test.each<readonly [string, number | undefined, number | undefined]>([
   ["128Mi", 128 * 2 ** 20, 128 * 2 ** 20],
