@@ -28,6 +28,7 @@ const OTHER_USES: ReadonlySet<string> = new Set([
   "tests/e2e/packaging/container.test.ts",
   "tests/http/api/function-settings.test.ts",
   "tests/http/api/versions.test.ts",
+  "tests/http/openfaas/faas-cli.test.ts",
 ]);
 
 describe("NEWEST_TESTS", () => {

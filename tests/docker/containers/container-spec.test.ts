@@ -217,7 +217,10 @@ test("containerSpec never lets a function escape, for any settings and any image
       expect(spec).not.toHaveProperty("Volumes");
       const shared = settings.volumes.map(({ path }) => `--shared=${path}`);
       const isOption = commandOf(settings, { ...image, ...from })[0]?.startsWith("--") ?? false;
-      const own = [...{ files: [], stdio: ["--stdio"], http: ["--boot"], lambda: ["--boot"] }[settings.contract], ...shared];
+      const own = [
+        ...{ files: [], stdio: ["--stdio"], http: ["--boot"], lambda: ["--boot"] }[settings.contract],
+        ...shared,
+      ];
       const options = own.length > 0 || isOption ? [...own, "--"] : [];
       expect(spec).toMatchObject({
         Entrypoint: [setting.gate, ...options],

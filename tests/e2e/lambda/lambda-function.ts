@@ -30,14 +30,6 @@ for (let calls = 1; ; calls++) {
 }
 `;
 
-/** The answer of the runtime. */
-export interface Said {
-  readonly event: unknown;
-  readonly calls: number;
-  readonly env: Readonly<Record<string, string>>;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
 /** Registers the runtime as a function; it is deleted at the end, and nothing of it is left. */
 export async function register(
   server: TestServer,
