@@ -34,9 +34,16 @@ export function readConfig(flags: Flags, env: Variables, machine: Machine): Conf
   for (const [value, file, name] of [
     [config.apiKey, config.apiKeyFile, "API_KEY"],
     [config.secretKey, config.secretKeyFile, "SECRET_KEY"],
+    [config.databaseUrl, config.databaseUrlFile, "DATABASE_URL"],
   ] as const) {
     if (value === null || file === null) continue;
     throw new ConfigError(`Both ${name} and ${name}_FILE are given (or their flags): leave one of them out`);
+  }
+  const isShared = config.databaseUrl !== null || config.databaseUrlFile !== null;
+  if (isShared && config.secretKey === null && config.secretKeyFile === null) {
+    throw new ConfigError(
+      "DATABASE_URL is given without SECRET_KEY (or their files): give the key that encrypts secrets, the same to all servers of that database",
+    );
   }
   if (config.publicHost !== null && config.publicPort === null) {
     throw new ConfigError(

@@ -42,8 +42,8 @@ export async function start(
   await requireGates();
   await using made = new AsyncDisposableStack();
   const stack = made.use(new AsyncDisposableStack());
-  const shared: ServerTools = { config, log, clock, stack };
-  const data = await openData(shared);
+  const data = await openData({ config, log, clock, stack });
+  const shared: ServerTools = { config, log, clock: data.clock, stack };
   const whole = new LateComposition(shared, data, (composition) => ports.serve(composition));
   const front = (name: keyof Apps) => {
     const app = async () => (await whole.now())[name] ?? noApp(name);

@@ -5,11 +5,12 @@ import { removeLeftovers } from "../docker/containers/leftovers.ts";
 import { DOCUMENT_PATHS, type DocumentForm } from "../http/openapi/forms.ts";
 import type { Logger } from "../log.ts";
 import { Metrics } from "../metrics.ts";
+import { StoreError } from "../store/errors.ts";
 import { backup } from "../store/sqlite/backup.ts";
-import { databasePath, openSqliteStore } from "../store/sqlite/store.ts";
+import { databasePath } from "../store/sqlite/store.ts";
 import type { ServerTools } from "./capability.ts";
 import { compose } from "./compose.ts";
-import { temporaryData } from "./data.ts";
+import { openStore, temporaryData } from "./data.ts";
 import { readEngineAddress } from "./engine-certificates.ts";
 
 interface OpenApiOptions {
@@ -31,6 +32,9 @@ export async function openApi(config: Config, { log, form }: OpenApiOptions): Pr
 
 /** Copies the database in the data directory to a new file, even while a server uses it. Throws a `StoreError`. */
 export function backupDatabase(config: Config, file: string): void {
+  if (config.databaseUrl !== null || config.databaseUrlFile !== null) {
+    throw new StoreError("The database of DATABASE_URL is PostgreSQL's: copy it with pg_dump");
+  }
   backup(databasePath(config.dataPath), file);
 }
 
@@ -40,9 +44,11 @@ export function backupDatabase(config: Config, file: string): void {
  */
 export async function sweep(config: Config, log: Logger): Promise<number> {
   const path = databasePath(config.dataPath);
+  const isShared = config.databaseUrl !== null || config.databaseUrlFile !== null;
   // Without a database no server has ever started.
-  if (!existsSync(path)) return 0;
-  using store = openSqliteStore(path, { log, clock: systemClock });
+  if (!isShared && !existsSync(path)) return 0;
+  await using stack = new AsyncDisposableStack();
+  const { store } = await openStore({ config, log, clock: systemClock, stack });
   return await removeLeftovers({
     owner: await store.settings.ownerId(),
     engine: await readEngineAddress(config, { clock: systemClock, log }),

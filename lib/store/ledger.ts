@@ -15,6 +15,8 @@ import type { Payload, ReadyWork, Work } from "./records.ts";
  * cannot overwrite the one after it. All commands throw `storage_full` if the disk has no room.
  */
 export interface Ledger {
+  /** True if other servers add, take and lose work of the same ledger. */
+  readonly isShared: boolean;
   /**
    * Queues an invocation. With an idempotency key that came from the same caller with the same request before, returns
    * that invocation.

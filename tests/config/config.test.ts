@@ -38,6 +38,9 @@ describe("readConfig", () => {
       secretKeyFile: null,
       auth: "auto",
       trustGateway: "off",
+      databaseUrl: null,
+      databaseUrlFile: null,
+      serverId: null,
       tlsCert: null,
       tlsKey: null,
       url: null,
@@ -152,10 +155,27 @@ describe("readConfig", () => {
   test.each([
     ["API_KEY", "k"],
     ["SECRET_KEY", SECRET_KEY.toString("hex")],
+    ["DATABASE_URL", "postgres://a/b"],
   ])("%s and a file with it are refused together", (variable, key) => {
     expect(() => config([], { [variable]: key, [`${variable}_FILE`]: "/f" })).toThrow(
       `Both ${variable} and ${variable}_FILE are given (or their flags): leave one of them out`,
     );
+  });
+
+  test("a database that is shared asks for the key of the secrets, and its URL is in no message", () => {
+    const key = { SECRET_KEY: SECRET_KEY.toString("hex") };
+    expect(() => config([], { DATABASE_URL: "postgres://a/b" })).toThrow(/^DATABASE_URL is given without SECRET_KEY/);
+    expect(() => config([], { DATABASE_URL_FILE: "/f" })).toThrow(/^DATABASE_URL is given without SECRET_KEY/);
+    expect(config([], { ...key, DATABASE_URL: "postgresql://u:p@a/b", SERVER_ID: "node-1" })).toMatchObject({
+      databaseUrl: "postgresql://u:p@a/b",
+      serverId: "node-1",
+    });
+    for (const url of ["mysql://u:hidden@a/b", "hidden"]) {
+      expect(() => config([], { ...key, DATABASE_URL: url })).toThrow(
+        "Invalid DATABASE_URL (not shown): give a URL such as postgres://USER:PASSWORD@HOST/NAME",
+      );
+    }
+    expect(() => config([], { SERVER_ID: "a b" })).toThrow(/letters, digits/);
   });
 
   test.each<[variable: string, value: string, expected: Partial<Config>]>([

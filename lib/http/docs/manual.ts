@@ -9,6 +9,7 @@ import functions from "../../docs/functions.md" with { type: "text" };
 import manifest from "../../docs/manifest.md" with { type: "text" };
 import operationsAndSecurity from "../../docs/operations-and-security.md" with { type: "text" };
 import poolsAndIsolation from "../../docs/pools-and-isolation.md" with { type: "text" };
+import postgresql from "../../docs/deploy/postgresql.md" with { type: "text" };
 import reverseProxy from "../../docs/reverse-proxy.md" with { type: "text" };
 import routes from "../../docs/routes.md" with { type: "text" };
 import secretsAndRegistries from "../../docs/secrets-and-registries.md" with { type: "text" };
@@ -36,6 +37,7 @@ const PAGES = {
     configuration,
     "operations-and-security": operationsAndSecurity,
     "reverse-proxy": reverseProxy,
+    postgresql,
   },
   "Look inside": {
     architecture,

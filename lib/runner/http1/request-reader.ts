@@ -37,11 +37,6 @@ export class RequestReader {
   #bytes = 0;
   #body: BodyReader | undefined;
 
-  /** True while nothing of a next request has come. */
-  get isBetween(): boolean {
-    return this.#body === undefined && this.#bytes === 0;
-  }
-
   /** Takes more bytes, and yields the parts that they complete. Throws MalformedResponse. */
   *push(bytes: Uint8Array): Generator<RequestPart, undefined, undefined> {
     for (let at = 0; at < bytes.length;) {

@@ -9,6 +9,9 @@ import type { History } from "../../store/history.ts";
 import type { Payload, SavedInvocation } from "../../store/records.ts";
 import type { Tracing } from "../tracing/tracing.ts";
 
+/** The reasons why records are not written now, and may be later. */
+const LATER: ReadonlySet<string> = new Set(["storage_full", "database_unavailable"]);
+
 /** The longest time from a record to its write, in milliseconds. */
 const FLUSH_MS = 100;
 /** The same while more than a batch waits: servers of the contract `http` may have thousands of calls a second. */
@@ -156,7 +159,7 @@ export class Recorder implements AsyncDisposable {
     while (this.#pending.size > 0) if (!(await this.#writeBatch())) return;
   }
 
-  /** Writes a batch. Returns false if the disk is full. */
+  /** Writes a batch. Returns false if the disk is full, or the database away. */
   async #writeBatch(): Promise<boolean> {
     const { history, log } = this.#deps;
     const batch = this.#nextBatch();
@@ -166,7 +169,7 @@ export class Recorder implements AsyncDisposable {
       for (const saved of batch) this.#forget(saved);
       return true;
     } catch (error) {
-      if (error instanceof AppError && error.reason === "storage_full") {
+      if (error instanceof AppError && LATER.has(error.reason)) {
         log.error("records not written, will try again", { count: batch.length, problem: error.message });
         return false;
       }

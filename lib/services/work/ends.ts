@@ -25,8 +25,14 @@ const NO_PLACE_MS = 1_000;
 /** The message of an invocation that was cancelled in time. */
 const CANCELLED_BEFORE_IT_RAN = "It was cancelled before it ran";
 
-/** The reasons that say nothing about the function: no place, no server, or no disk to note the beginning on. */
-const NO_PLACE: ReadonlySet<string> = new Set(["overloaded", "too_many_requests", "shutting_down", "storage_full"]);
+/** The reasons that say nothing about the function: no place, no server, or no disk or database to note the beginning on. */
+const NO_PLACE: ReadonlySet<string> = new Set([
+  "overloaded",
+  "too_many_requests",
+  "shutting_down",
+  "storage_full",
+  "database_unavailable",
+]);
 
 /** The parts that are written of an attempt, besides its invocation. */
 type AttemptPart = Pick<End, "invocation_id" | "attempt" | "record" | "logs">;

@@ -164,6 +164,7 @@ export class Worker implements AsyncDisposable {
       // Nothing is written if there is nothing to do, so that an idle server stays idle.
       if (((await ledger.nextDue()) ?? Infinity) <= now) await this.#wakeDue(now);
       if (this.#earlier === "lost") await this.#free(this.#isSwept ? Infinity : now);
+      if (ledger.isShared) await this.#lookAround(now);
       if (clock.monotonic() - this.#renewedAt >= RENEW_MS) {
         this.#renewedAt = clock.monotonic();
         if (this.#running.size > 0) await ledger.renew(now + LEASE_MS);
@@ -186,6 +187,12 @@ export class Worker implements AsyncDisposable {
     this.#earlier = "lost";
     if (lost > 0) log.warn("attempts lost with an earlier server, they will be made again", { count: lost });
     for (const { function_id, priority } of await ledger.ready()) this.#rotation.add(function_id, priority);
+  }
+
+  /** Finds what other servers have added, and frees what they have lost: a lease has ended that its server has not renewed. */
+  async #lookAround(now: number): Promise<void> {
+    await this.#free(now);
+    for (const { function_id, priority } of await this.#deps.ledger.ready()) this.#rotation.add(function_id, priority);
   }
 
   /** Lets what was put off while the clock was ahead be due as if it had been right. */

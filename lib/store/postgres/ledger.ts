@@ -39,16 +39,21 @@ export interface LedgerParts extends SubmissionTables {
   readonly deliveries: DeliveryTable;
   readonly stats: PostgresStats;
   readonly configuration: SharedConfiguration;
+  /** Returns false if another server has taken the place of this one. */
+  readonly isPresent: () => boolean;
   /** Replaces a schedule in the mirror. */
   readonly replaceSchedule: (before: ScheduledRuns["before"], after: ScheduledRuns["before"]) => void;
 }
 
 /** The ledger in PostgreSQL, which several servers share. Every command is on the disk when it settles. */
 export class PostgresLedger implements Ledger {
+  readonly isShared = true;
   readonly #parts: LedgerParts;
   readonly #client: Client;
   readonly #submissions: Submissions;
   readonly #idempotency: IdempotencyRecords;
+  /** The invocations of the attempts that were begun here, and whose ends are not written. */
+  readonly #attempted = new Set<string>();
 
   constructor(parts: LedgerParts) {
     this.#parts = parts;
@@ -112,8 +117,9 @@ export class PostgresLedger implements Ledger {
   }
 
   async claim(functionId: string, { now, until }: { now: number; until: number }): Promise<Claim> {
-    const { work: queue, invocations } = this.#parts;
-    return this.#client.transaction(async (transaction): Promise<Claim> => {
+    const { work: queue, invocations, isPresent } = this.#parts;
+    if (!isPresent()) return { claimed: null, next_priority: null };
+    const claim = await this.#client.transaction(async (transaction): Promise<Claim> => {
       const taken = await queue.take(transaction, functionId, until);
       if (taken === undefined) return { claimed: null, next_priority: null };
       const { next_priority, record, undelivered, finished_at, ...work } = taken;
@@ -126,6 +132,8 @@ export class PostgresLedger implements Ledger {
       ]);
       return { claimed: { work, invocation, attempt }, next_priority };
     });
+    if (claim.claimed !== null) this.#attempted.add(claim.claimed.invocation.id);
+    return claim;
   }
 
   hold({ invocation_id, attempt }: AttemptId, until: number): Promise<boolean> {
@@ -133,20 +141,23 @@ export class PostgresLedger implements Ledger {
   }
 
   renew(until: number): Promise<void> {
-    return this.#parts.work.renew(this.#client, until);
+    return this.#parts.work.renew(this.#client, until, this.#attempted);
   }
 
-  end(end: End): Promise<boolean> {
-    return this.#client.transaction((transaction) => this.#write(transaction, end, ["leased"]));
+  async end(end: End): Promise<boolean> {
+    const written = await this.#client.transaction((transaction) => this.#write(transaction, end, ["leased"]));
+    this.#attempted.delete(end.invocation_id);
+    return written;
   }
 
   loseMine(): Promise<number> {
+    this.#attempted.clear();
     return this.#parts.work.loseLeases(this.#client);
   }
 
   async lost(until: number): Promise<Standing[]> {
     const { work, clock } = this.#parts;
-    await work.loseEnded(this.#client, Math.min(until, clock.now()));
+    await work.loseEnded(this.#client, Math.min(until, clock.now()), this.#attempted);
     const found: Standing[] = [];
     for (const one of await work.lost(this.#client, until)) {
       const standing = await this.#standing(one);

@@ -1,7 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { Route } from "../../domain/routes/routes.ts";
-import { messageOf } from "../../domain/errors.ts";
+import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
 import type { Basis, ManifestWrites } from "../configuration.ts";
 import { SqliteStore } from "../sqlite/store.ts";
@@ -28,6 +28,8 @@ export interface PostgresOptions {
   readonly server_id: string;
   /** The most bytes of queued requests, and of requests and results that are kept; no limit by default. */
   readonly queue_bytes?: number;
+  /** Returns false if another server with this id has taken its place; true by default. */
+  readonly isPresent?: () => boolean;
 }
 
 /** The time between two looks at whether another server has changed the configuration, if no notification has come. */
@@ -68,12 +70,14 @@ export class PostgresStore implements Store {
   readonly #log: Logger;
   readonly #clock: Clock;
   #cancelPoll: () => void = () => undefined;
+  readonly #isPresent: () => boolean;
   #isClosed = false;
 
-  constructor(client: Client, { log, clock, server_id: holder, queue_bytes }: PostgresOptions) {
+  constructor(client: Client, { log, clock, server_id: holder, queue_bytes, isPresent = () => true }: PostgresOptions) {
     this.#client = client;
     this.#log = log;
     this.#clock = clock;
+    this.#isPresent = isPresent;
     const mirror = new Mirror();
     const database = new MirrorDatabase(mirror);
     const mirrored = new SqliteStore(database, clock);
@@ -112,6 +116,7 @@ export class PostgresStore implements Store {
       work,
       stats,
       configuration,
+      isPresent,
       replaceSchedule,
     };
     this.ledger = new PostgresLedger(parts);
@@ -147,6 +152,12 @@ export class PostgresStore implements Store {
   }
 
   async check(): Promise<void> {
+    if (!this.#isPresent()) {
+      throw new AppError(
+        "conflict",
+        "Another server with this SERVER_ID uses the database: give each its own, and start again",
+      );
+    }
     await this.#client.get("select version from configuration_state");
   }
 

@@ -32,6 +32,7 @@ import type { Tables } from "./tables.ts";
  * method returns: as fast transactions, which need no sync of the disk.
  */
 export class SqliteLedger implements Ledger {
+  readonly isShared = false;
   readonly #database: Database;
   readonly #tables: Tables;
   readonly #clock: Clock;

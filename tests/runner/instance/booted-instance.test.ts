@@ -322,34 +322,6 @@ describe("BootedInstance that serves several calls", () => {
     await Promise.all(calls);
   });
 
-  test.each([
-    ["a whole answer", {}, SHORT, true],
-    ["an answer in chunks", {}, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", true],
-    ["an answer without a body", {}, "HTTP/1.1 204 No Content\r\n\r\n", true],
-    ["an answer and more", {}, `${SHORT}HTTP/1.1 200 OK\r\n`, false],
-    ["an answer whose server closes", {}, SHORT.replace("\r\n", "\r\nConnection: close\r\n"), false],
-    ["a request with a body", { method: "POST", body: Buffer.from("GET / HTTP/1.1\r\n\r\n") }, SHORT, false],
-    ["a request that identifies its connection", { headers: { authorization: "Negotiate YII=" } }, SHORT, false],
-  ])("keeps the connection for another one, or not: %s", async (_, request, answer, kept) => {
-    await booted(SHARED);
-    const call = app.call(request);
-    await app.heard();
-    const isOwn = Object.keys(request).length > 0;
-    expect(app.stream(1).received.includes("\r\nConnection: close\r\n")).toBe(isOwn);
-    await app.send(2, answer);
-    await call;
-    expect(app.stream(1)).toMatchObject({ closed: true, kept });
-  });
-
-  test("keeps no connection of an instance that serves one after the other", async () => {
-    await booted({ max_calls: 0 });
-    const call = app.call();
-    await app.heard();
-    await app.send(2, SHORT);
-    await call;
-    expect(app.stream(1)).toMatchObject({ closed: true, kept: false });
-  });
-
   test("fails one of them alone if its answer is wrong or its caller leaves", async () => {
     const [first, second] = await two();
     await app.send(2, "HTTP/9 200\r\n\r\n");

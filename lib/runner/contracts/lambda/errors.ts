@@ -8,7 +8,6 @@ export const OTHER_CALL: ApiAnswer = problem(400, "InvalidRequestID", "Invalid r
 export const UNKNOWN_PATH: ApiAnswer = problem(404, "NotFound", "The Runtime API has no such path");
 export const OTHER_METHOD: ApiAnswer = problem(405, "MethodNotAllowed", "The Runtime API has no such method here");
 export const BAD_MODE: ApiAnswer = problem(400, "InvalidFunctionResponseMode", "Invalid function response mode");
-export const UNFINISHED: ApiAnswer = problem(400, "TruncatedResponse", "The response was not complete");
 
 /** Returns the answer to a body that is too long. */
 export function tooLarge(limit: number): ApiAnswer {

@@ -25,16 +25,22 @@ export interface Transaction extends Statements {
   script(sql: string): Promise<void>;
 }
 
+interface ClientOptions {
+  /** The limit of a statement and of a transaction, in milliseconds. */
+  readonly deadline_ms?: number;
+  readonly connections?: number;
+}
+
 /** A client of a PostgreSQL database, and the only place that uses Bun's. All errors are mapped to ours. */
 export class Client implements Statements, AsyncDisposable {
-  readonly #url: string;
+  readonly #connect: () => SQL;
   readonly #deadlineMs: number;
   #sql: SQL;
 
-  constructor(url: string, { deadline_ms = DEADLINE_MS }: { readonly deadline_ms?: number } = {}) {
-    this.#url = url;
+  constructor(url: string, { deadline_ms = DEADLINE_MS, connections = CONNECTIONS }: ClientOptions = {}) {
+    this.#connect = () => new SQL(url, { max: connections, bigint: true, connectionTimeout: 5 });
     this.#deadlineMs = deadline_ms;
-    this.#sql = connect(url);
+    this.#sql = this.#connect();
   }
 
   /** Outside of a transaction a statement is run again if its connection is cut: it must be right to run it twice. */
@@ -98,7 +104,7 @@ export class Client implements Statements, AsyncDisposable {
     const client = this.#sql;
     const { promise: late, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
-      if (this.#sql === client) this.#sql = connect(this.#url);
+      if (this.#sql === client) this.#sql = this.#connect();
       void client.close({ timeout: 0 }).catch(() => undefined);
       reject(new DeadlineError(`The database has not answered within ${this.#deadlineMs} ms`));
     }, this.#deadlineMs);
@@ -113,10 +119,6 @@ export class Client implements Statements, AsyncDisposable {
 interface Result {
   readonly rows: readonly Record<string, unknown>[];
   readonly count: number;
-}
-
-function connect(url: string): SQL {
-  return new SQL(url, { max: CONNECTIONS, bigint: true, connectionTimeout: 5 });
 }
 
 function statementsOn(transaction: TransactionSQL): Transaction {

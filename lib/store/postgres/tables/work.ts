@@ -58,12 +58,13 @@ export class WorkTable {
     );
   }
 
-  /** Renews the leases of this server; none of them ends earlier than it did. */
-  async renew(statements: Statements, lease_until: number): Promise<void> {
+  /** Renews the leases of this server on these invocations; none of them ends earlier than it did. */
+  async renew(statements: Statements, lease_until: number, attempted: Iterable<string>): Promise<void> {
     await statements.run(
       `update work set lease_until = greatest(lease_until, $lease_until::bigint)
-       where state = 'leased' and holder = $holder`,
-      { lease_until, holder: this.#holder },
+       where state = 'leased' and holder = $holder
+         and invocation_id in (select json_array_elements_text($attempted::text::json))`,
+      { lease_until, holder: this.#holder, attempted: JSON.stringify([...attempted]) },
     );
   }
 
@@ -131,11 +132,15 @@ export class WorkTable {
     });
   }
 
-  /** Marks the work of other servers as lost whose leases have ended: they have not renewed them. */
-  async loseEnded(statements: Statements, now: number): Promise<void> {
+  /**
+   * Marks work as lost whose leases have ended: other servers have not renewed them, or this one does not know that it has them,
+   * as the database went away when it took them. It attempts those that are given.
+   */
+  async loseEnded(statements: Statements, now: number, attempted: Iterable<string>): Promise<void> {
     await statements.run(
-      "update work set state = 'lost' where state = 'leased' and holder <> $holder and lease_until <= $now::bigint",
-      { now, holder: this.#holder },
+      `update work set state = 'lost' where state = 'leased' and lease_until <= $now::bigint and (holder <> $holder
+         or invocation_id not in (select json_array_elements_text($attempted::text::json)))`,
+      { now, holder: this.#holder, attempted: JSON.stringify([...attempted]) },
     );
   }
 

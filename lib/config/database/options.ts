@@ -1,0 +1,34 @@
+import { databaseUrl, serverId } from "./readers.ts";
+import type { OptionTable } from "../option.ts";
+import { text } from "../readers.ts";
+
+/** The database, if it is not a file in the data directory. */
+export const DATABASE_OPTIONS = {
+  databaseUrl: {
+    flag: "database-url",
+    variable: "DATABASE_URL",
+    value: "URL",
+    help: "A PostgreSQL database in place of the file in the data directory: postgres://USER:PASSWORD@HOST/NAME?sslmode=verify-full. It asks for SECRET_KEY.",
+    read: databaseUrl,
+    default: null,
+    defaultHelp: "a SQLite file in the data directory",
+    secret: true,
+  },
+  databaseUrlFile: {
+    flag: "database-url-file",
+    variable: "DATABASE_URL_FILE",
+    value: "FILE",
+    help: "File with the URL of the database.",
+    read: text,
+    default: null,
+  },
+  serverId: {
+    flag: "server-id",
+    variable: "SERVER_ID",
+    value: "ID",
+    help: "With DATABASE_URL, what the database knows this server by, which must stay the same when it starts again.",
+    read: serverId,
+    default: null,
+    defaultHelp: "the machine's name",
+  },
+} as const satisfies OptionTable;

@@ -1,0 +1,109 @@
+import type { Clock } from "../../clock.ts";
+import { messageOf } from "../../domain/errors.ts";
+import type { Logger } from "../../log.ts";
+import { StoreError } from "../errors.ts";
+import { Client } from "./client/client.ts";
+
+/** The time between two looks at the lock and at the database's clock. */
+const BEAT_MS = 2_000;
+/** The time for which a start waits for the lock: the connection of a server that was killed may outlive it for a moment. */
+const WAIT_MS = 10_000;
+const RETRY_MS = 250;
+
+/** Takes the lock of a server's id, unless this connection has it, and says what the database's clock shows. */
+const BEAT = `
+  select case
+      when exists (select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted) then 1
+      when pg_try_advisory_lock(hashtextextended('slipway ' || $id, 0)) then 1
+      else 0
+    end as held, (extract(epoch from clock_timestamp()) * 1000)::double precision as now`;
+
+/**
+ * The presence of a server in a shared database: a lock on its id, which a connection of its own holds for as long as the process
+ * lives, and the database's clock, by which all leases go.
+ */
+export class Presence implements AsyncDisposable {
+  readonly #client: Client;
+  readonly #id: string;
+  readonly #log: Logger;
+  readonly #base: Clock;
+  #shift = 0;
+  #isHeld = false;
+  #isClosed = false;
+  #cancel: () => void = () => undefined;
+
+  constructor(url: string, { server_id, log, clock }: { server_id: string; log: Logger; clock: Clock }) {
+    this.#client = new Client(url, { connections: 1 });
+    this.#id = server_id;
+    this.#log = log;
+    this.#base = clock;
+  }
+
+  /** False if another server has the id now. While the database is away it stays as it was. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** The database's clock, to within the time of half a round trip. */
+  get clock(): Clock {
+    const base = this.#base;
+    return {
+      now: () => base.now() + this.#shift,
+      monotonic: () => base.monotonic(),
+      after: (ms, run) => base.after(ms, run),
+      uuid: () => base.uuid(),
+      invocationId: () => base.invocationId(),
+      random: () => base.random(),
+    };
+  }
+
+  /** Takes the lock. Throws a `StoreError` if another server with this id has it. */
+  async begin(): Promise<void> {
+    const until = this.#base.monotonic() + WAIT_MS;
+    for (await this.#look(); !this.#isHeld; await this.#look()) {
+      if (this.#base.monotonic() > until) {
+        throw new StoreError(
+          `Another server with the SERVER_ID ${JSON.stringify(this.#id)} uses the database of DATABASE_URL: give each server its own`,
+        );
+      }
+      await new Promise<void>((resolve) => void this.#base.after(RETRY_MS, resolve));
+    }
+    this.#beat();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.#cancel();
+    await this.#client[Symbol.asyncDispose]();
+  }
+
+  #beat(): void {
+    this.#cancel = this.#base.after(BEAT_MS, () => {
+      void this.#lookAgain().then(() => {
+        if (!this.#isClosed) this.#beat();
+      });
+    });
+  }
+
+  async #lookAgain(): Promise<void> {
+    const before = this.#isHeld;
+    try {
+      await this.#look();
+    } catch (error) {
+      if (!this.#isClosed) this.#log.warn("the database does not answer", { reason: messageOf(error) });
+    }
+    if (before && !this.#isHeld)
+      this.#log.error("another server has taken the SERVER_ID, no work is begun", { id: this.#id });
+  }
+
+  async #look(): Promise<void> {
+    const asked = this.#base.now();
+    const found = await this.#client.get<{ held: number; now: number }>(BEAT, { id: this.#id });
+    const answered = this.#base.now();
+    if (found === undefined) return;
+    this.#isHeld = found.held === 1;
+    const shift = found.now - (asked + answered) / 2;
+    // What a slow answer cannot tell from no difference is none.
+    if (Math.abs(shift - this.#shift) > (answered - asked) / 2 + 1) this.#shift = Math.round(shift);
+  }
+}

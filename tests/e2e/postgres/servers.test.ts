@@ -1,0 +1,125 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import { fixture } from "../../support/images.ts";
+import { eventually } from "../../support/pace.ts";
+import { type PrivatePostgres, startPostgres } from "../../support/postgres/private-postgres.ts";
+import { SpawnedServer } from "../../support/spawned-server.ts";
+
+const SECRET_KEY = Buffer.alloc(32, 7).toString("base64");
+/** Longer than anything here takes; what is waited for comes as an event. */
+const LONG_MS = 60_000;
+
+const RETRY: Function["retry"] = {
+  max_attempts: 5,
+  min_ms: 10,
+  max_ms: 200,
+  on: ["crash", "timeout", "non_zero_exit", "oom", "engine"],
+};
+
+let postgres: PrivatePostgres;
+let fn: Function;
+
+beforeAll(async () => {
+  postgres = await startPostgres();
+});
+afterAll(() => postgres[Symbol.asyncDispose]());
+
+function start(id: string): Promise<SpawnedServer> {
+  return SpawnedServer.start({ DATABASE_URL: postgres.url("postgres"), SECRET_KEY, SERVER_ID: id });
+}
+
+async function submit(
+  { url }: SpawnedServer,
+  body: object,
+  query = "",
+): Promise<{ status: number; id: string | undefined }> {
+  const path = `${url}/v1/functions/${fn.id}/invoke?async=true${query}`;
+  const response = await fetch(path, { method: "POST", body: JSON.stringify(body) });
+  const { data } = (await response.json()) as { data: Invocation | null }; // an envelope
+  return { status: response.status, id: data?.id };
+}
+
+async function submitted(server: SpawnedServer, body: object, query = ""): Promise<string> {
+  const { status, id } = await submit(server, body, query);
+  if (status !== 202 || id === undefined) throw new Error(`not submitted: ${status}`);
+  return id;
+}
+
+async function recordOf({ url }: SpawnedServer, id: string): Promise<Invocation> {
+  const { data } = (await (await fetch(`${url}/v1/invocations/${id}`)).json()) as { data: Invocation }; // an envelope
+  return data;
+}
+
+async function ended(server: SpawnedServer, id: string): Promise<Invocation> {
+  expect(await eventually(async () => (await recordOf(server, id)).finished_at !== null, LONG_MS)).toBe(true);
+  return recordOf(server, id);
+}
+
+test("a server in PostgreSQL: functions, calls, routes, submissions and schedules outlive it", async () => {
+  let waiting: string;
+  {
+    await using server = await start("a");
+    fn = await server.createFunction(await fixture("chaos"), { timeout_ms: 3_000, retry: RETRY });
+    expect((await server.invoke(fn, {})).status).toBe(200);
+    const post = (path: string, body: object) =>
+      fetch(`${server.url}${path}`, { method: "POST", body: JSON.stringify(body) }).then(({ ok }) => ok);
+    expect(await post("/v1/routes", { path: "/hello", function_id: fn.id })).toBe(true);
+    expect(await post("/v1/schedules", { function_id: fn.id, cron: "0 0 1 1 *" })).toBe(true);
+    expect(await ended(server, await submitted(server, {}))).toMatchObject({ status: "succeeded", attempts: 1 });
+    waiting = await submitted(server, {}, "&delay_ms=3600000");
+    server.kill("SIGKILL");
+    await server.exited;
+  }
+  await using server = await start("a");
+  expect((await fetch(`${server.url}/r/hello`, { method: "POST", body: "{}" })).status).toBe(200);
+  expect(await (await fetch(`${server.url}/v1/schedules`)).json()).toMatchObject({ data: [{ cron: "0 0 1 1 *" }] });
+  expect((await recordOf(server, waiting)).status).toBe("queued");
+  expect((await fetch(`${server.url}/v1/invocations/${waiting}/cancel`, { method: "POST" })).status).toBe(200);
+});
+
+test("two servers on one engine: one sees what the other changes, neither disturbs the other, and a killed one loses nothing", async () => {
+  await using a = await start("a");
+  const begun: string[] = [];
+  {
+    await using b = await start("b");
+    expect((await b.invoke(fn, {})).status).toBe(200);
+    const { data } = (await (await fetch(`${b.url}/v1/routes`)).json()) as { data: { id: string }[] }; // an envelope
+    expect((await fetch(`${b.url}/v1/routes/${data[0]?.id}`, { method: "DELETE" })).status).toBe(200);
+    const isGone = async () => (await fetch(`${a.url}/r/hello`, { method: "POST", body: "{}" })).status === 404;
+    expect(await eventually(isGone, LONG_MS)).toBe(true);
+    // Whichever server takes them.
+    for (let n = 0; n < 4; n++) begun.push(await submitted(b, { do: "sleep", ms: 500 }));
+    const isBegun = async () => (await recordOf(b, begun.at(-1) ?? "")).status !== "queued";
+    expect(await eventually(isBegun, LONG_MS)).toBe(true);
+    b.kill("SIGKILL");
+    await b.exited;
+  }
+  // Back with its name, it removes what is left of it and frees its work at once; the other would when the leases have ended.
+  await using b = await start("b");
+  for (const id of begun) expect((await ended(a, id)).status).toBe("succeeded");
+  expect((await b.invoke(fn, {})).status).toBe(200);
+});
+
+test("PostgreSQL killed in mid-submission: nothing acknowledged is lost, calls go on, and submissions say 503 until it is back", async () => {
+  await using server = await start("a");
+  const acknowledged: string[] = [];
+  let refused = 0;
+  const submitter = async () => {
+    while (acknowledged.length < 30 && refused < 8) {
+      const { status, id } = await submit(server, {});
+      if (status === 202 && id !== undefined) acknowledged.push(id);
+      else if (status === 503) refused++;
+      else throw new Error(`status ${status}`);
+      if (acknowledged.length === 10) await postgres.kill();
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, submitter));
+  expect(refused).toBeGreaterThan(0);
+  const away = await submit(server, {});
+  expect(away.status).toBe(503);
+  expect((await server.invoke(fn, {})).status).toBe(200);
+  await postgres.start();
+  expect(await eventually(async () => (await submit(server, {})).status === 202, LONG_MS)).toBe(true);
+  for (const id of acknowledged) expect((await ended(server, id)).status).toBe("succeeded");
+});

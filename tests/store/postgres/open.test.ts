@@ -1,0 +1,135 @@
+import { expect, test } from "bun:test";
+import { type Clock, systemClock } from "../../../lib/clock.ts";
+import { StoreError } from "../../../lib/store/errors.ts";
+import { Client } from "../../../lib/store/postgres/client/client.ts";
+import { openShared } from "../../../lib/store/postgres/open-shared.ts";
+import { openPostgresStore } from "../../../lib/store/postgres/store.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { newDatabase } from "../../support/postgres/test-databases.ts";
+import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
+import { listeningLog, rejectionOf, someFunction } from "../sqlite/support/stores.ts";
+
+const options = (server_id = "s1", clock: Clock = systemClock) => ({ log: listeningLog().log, clock, server_id });
+
+async function refusalOf(opening: Promise<AsyncDisposable>): Promise<string> {
+  const error = await rejectionOf(opening);
+  expect(error).toBeInstanceOf(StoreError);
+  return error instanceof Error ? error.message : "";
+}
+
+test("a database that could lose what was acknowledged, one of a newer version, and none at all are refused", async () => {
+  const database = await newDatabase();
+  const set = (what: string) => database.run(`alter database ${new URL(database.url).pathname.slice(1)} ${what}`);
+  await set("set synchronous_commit = off");
+  expect(await refusalOf(openPostgresStore(database.url, options()))).toMatch(
+    /"synchronous_commit = off" .* set it to "on"/,
+  );
+  await set("reset synchronous_commit");
+  await (await openPostgresStore(database.url, options()))[Symbol.asyncDispose]();
+  await database.run("update slipway_schema set version = 1000");
+  expect(await refusalOf(openPostgresStore(database.url, options()))).toMatch(
+    /written by a newer slipway \(schema 1000/,
+  );
+  const missing = database.url.replace(/\/d\d+/, "/missing");
+  expect(await refusalOf(openPostgresStore(missing, options()))).toMatch(
+    /"missing" does not exist\): create it first$/,
+  );
+});
+
+test("of two servers that open an empty database at once both have it, and each sees what the other writes", async () => {
+  const { url } = await newDatabase();
+  const [a, b] = await Promise.all([openShared(url, options("a")), openShared(url, options("b"))]);
+  await using one = a;
+  await using other = b;
+  await one.store.functions.insert(someFunction("f1", { name: "one" }));
+  while (other.store.functions.find("one") === undefined) await Bun.sleep(5);
+  const before = other.store.revision;
+  const found = other.store.functions.get("f1") ?? someFunction("none");
+  await other.store.functions.replace(found, { ...found, timeout_ms: 1_234 });
+  while (one.store.functions.get("f1")?.timeout_ms !== 1_234) await Bun.sleep(5);
+  await one.store.functions.delete("f1", { cascade: false });
+  while (other.store.functions.get("f1") !== undefined) await Bun.sleep(5);
+  expect(other.store.revision).toBeGreaterThan(before + 1);
+  expect(await one.store.settings.ownerId()).not.toBe(await other.store.settings.ownerId());
+});
+
+test("a second server with the same id is refused while the first one lives", async () => {
+  const { url } = await newDatabase();
+  let ms = 0;
+  const hasty: Clock = {
+    ...systemClock,
+    monotonic: () => (ms += 6_000),
+    after: (_, run) => systemClock.after(1, run),
+  };
+  {
+    await using first = await openShared(url, options("a"));
+    expect(await refusalOf(openShared(url, options("a", hasty)))).toMatch(/the SERVER_ID "a" uses the database/);
+    expect(await first.store.ledger.count()).toBe(0);
+  }
+  await using next = await openShared(url, options("a"));
+  expect(Math.abs(next.clock.now() - Date.now())).toBeLessThan(60_000);
+});
+
+test("a database that does not answer is given up in time, and is used again when it answers", async () => {
+  using silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
+  await using client = new Client(`postgres://u@127.0.0.1:${silent.port}/d`, { deadline_ms: 100 });
+  expect(await rejectionOf(client.all("select 1"))).toMatchObject({ reason: "database_unavailable", retry_after_s: 2 });
+  expect(await rejectionOf(client.transaction((on) => on.all("select 1")))).toMatchObject({
+    reason: "database_unavailable",
+  });
+});
+
+test("a cut connection is not seen by reads, and a text with U+0000 is refused clearly", async () => {
+  const { url } = await newDatabase();
+  await using client = new Client(url, { connections: 1 });
+  await using other = new Client(url, { connections: 1 });
+  for (let round = 0; round < 5; round++) {
+    const [own] = await client.all<{ pid: number }>("select pg_backend_pid() as pid");
+    await other.run("select pg_terminate_backend($pid::integer)", { pid: own?.pid ?? 0 });
+    expect(await client.all("select 1::bigint as one, 'x'::bytea as bytes")).toEqual([
+      { one: 1, bytes: new Uint8Array(Buffer.from("x")) },
+    ]);
+  }
+  expect(await rejectionOf(client.all("select $text::text as text", { text: "a\0b" }))).toMatchObject({
+    reason: "invalid_request",
+  });
+});
+
+test("work of a server whose lease has ended is lost to the others, and its late end writes nothing", async () => {
+  const { url } = await newDatabase();
+  const clock = new FakeClock();
+  await using a = await openPostgresStore(url, options("a", clock));
+  await using b = await openPostgresStore(url, options("b", clock));
+  const until = clock.now() + LEASE_MS;
+  await a.ledger.submit(newWork("x"));
+  const { claimed } = await a.ledger.claim("f1", { now: clock.now(), until });
+  if (claimed === null) throw new Error("nothing was ready");
+  expect([await b.ledger.loseMine(), await b.ledger.lost(clock.now()), await b.ledger.lost(Infinity)]).toEqual([
+    0,
+    [],
+    [],
+  ]);
+  await b.ledger.renew(until + 100_000);
+  expect(await b.ledger.end(success(claimed))).toBe(false);
+  await clock.advance(LEASE_MS);
+  const [lost] = await b.ledger.lost(clock.now());
+  if (lost === undefined) throw new Error("nothing was lost");
+  expect(await b.ledger.release([again(lost, clock.now())])).toHaveLength(1);
+  expect(await a.ledger.end(success(claimed))).toBe(false);
+  expect(await b.ledger.wake(clock.now())).toHaveLength(1);
+  expect((await b.ledger.claim("f1", { now: clock.now(), until: until + LEASE_MS })).claimed?.attempt.attempt).toBe(2);
+});
+
+test("work that a server took without learning of it is lost when its lease ends, and not renewed", async () => {
+  const { url } = await newDatabase();
+  const clock = new FakeClock();
+  await using store = await openPostgresStore(url, options("a", clock));
+  await using same = await openPostgresStore(url, options("a", clock));
+  for (const id of ["known", "unknown"]) await store.ledger.submit(newWork(id, { function_id: id }));
+  const lease = { now: clock.now(), until: clock.now() + LEASE_MS };
+  await store.ledger.claim("known", lease);
+  await same.ledger.claim("unknown", lease);
+  await store.ledger.renew(clock.now() + 10 * LEASE_MS);
+  await clock.advance(2 * LEASE_MS);
+  expect((await store.ledger.lost(clock.now())).map(({ invocation }) => invocation.id)).toEqual(["unknown"]);
+});
