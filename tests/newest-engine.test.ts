@@ -15,16 +15,20 @@ const TOUCHES = [
 
 /**
  * Tests that use one of these by the way: a tag of a base image, an image that exposes a port or has labels, a volume that is to be
- * missing or gone, an image of the server with its compilers.
+ * missing or gone, an image of the server with its compilers. And those of hostile images and of settings, which are about our side and
+ * take long: what an engine makes of settings is in tests/docker, and `bun run test --newest FILE` runs the others by hand.
  */
 const OTHER_USES: ReadonlySet<string> = new Set([
   "tests/docs/pages.test.ts",
   "tests/e2e/builds/deploy.test.ts",
+  "tests/e2e/calls/hostile-images.test.ts",
+  "tests/e2e/calls/sandbox.test.ts",
   "tests/e2e/contracts/stdio.test.ts",
   "tests/e2e/faults/callers.test.ts",
   "tests/e2e/http/boots.test.ts",
   "tests/e2e/faults/engine-requests.test.ts",
   "tests/e2e/functions/manifest.test.ts",
+  "tests/e2e/functions/settings.test.ts",
   "tests/e2e/packaging/container.test.ts",
   "tests/http/api/function-settings.test.ts",
   "tests/http/api/versions.test.ts",

@@ -144,7 +144,7 @@ test(
       expect(await set.dump()).toEqual(before);
       expect(set.engine.pulled).toEqual([]);
     });
-    await fc.assert(property, { numRuns: 150 });
+    await fc.assert(property, { numRuns: 60 });
   },
   TIMEOUT_MS,
 );
@@ -206,7 +206,7 @@ test(
       const implied = new Set(["network", "read_only", "max_calls", "warm_max"]);
       expect(unset.filter(([name]) => !implied.has(name))).toEqual([]);
     });
-    await fc.assert(property, { numRuns: 100 });
+    await fc.assert(property, { numRuns: 40 });
   },
   TIMEOUT_MS,
 );
@@ -226,7 +226,7 @@ test(
       const done = await set.manifests.apply(other, { ...PLAIN, prune });
       expect(done.changes.every(({ action }) => action === "unchanged")).toBe(true);
     });
-    await fc.assert(property, { numRuns: 100 });
+    await fc.assert(property, { numRuns: 40 });
   },
   TIMEOUT_MS,
 );
