@@ -134,6 +134,8 @@ export interface SecretStore {
   ): Promise<Changed<SealedSecret | undefined> & { readonly after: SealedSecret }>;
   /** Deletes a secret and returns it; undefined if there is none. Throws `conflict` if it is used, unless forced. */
   delete(name: string, options: { readonly force: boolean }): Promise<Secret | undefined>;
+  /** Calls `run` from now on with the name of each secret that another server changes or deletes, once that can be read here. */
+  follow(run: (name: string) => void): void;
 }
 
 export interface RegistryStore {

@@ -127,7 +127,9 @@ export class IdempotentCalls {
     const { live, whole } = teed(response.body, this.#deps.kept_bytes);
     onHead({ answer: { ...answer, response: { ...response, body: live } } });
     const body = await whole;
-    const ended = await this.#deps.results.wait(invocation.id, ENDING_MS, new AbortController().signal);
+    // It was made: whatever keeps its record from being read now, its key stays.
+    const waited = this.#deps.results.wait(invocation.id, ENDING_MS, new AbortController().signal);
+    const ended = await waited.catch(() => invocation);
     return { ...answer, invocation: ended, response: body && { ...response, body } };
   }
 

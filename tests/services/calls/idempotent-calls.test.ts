@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { type IdempotentRequest, idempotentRequest } from "../../../lib/domain/calls/idempotency.ts";
 import { type BufferedRequest, plainRequest, type ResponseHeader } from "../../../lib/domain/calls/http-message.ts";
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { IdempotentCalls } from "../../../lib/services/calls/idempotent-calls.ts";
 import type { Answer } from "../../../lib/services/calls/invocations.ts";
@@ -25,7 +26,10 @@ beforeEach(() => {
 afterEach(() => store[Symbol.dispose]());
 
 /** Calls of a server whose function gives these answers, and the ids of the calls that were made. */
-function server(answer: (id: string) => Promise<Answer> = async (id) => ok(id)) {
+function server(
+  answer: (id: string) => Promise<Answer> = async (id) => ok(id),
+  wait: (id: string) => Promise<Invocation> = async (id) => someInvocation(id),
+) {
   const made: string[] = [];
   const undelivered: string[] = [];
   const invocations = {
@@ -38,7 +42,7 @@ function server(answer: (id: string) => Promise<Answer> = async (id) => ok(id)) 
   const calls = new IdempotentCalls({
     ledger: store.ledger,
     invocations,
-    results: { wait: async (id) => someInvocation(id) },
+    results: { wait },
     kept_bytes: 8,
     clock: new FakeClock(),
     log: listeningLog().log,
@@ -173,6 +177,14 @@ test("an answer that is read while it comes is kept, up to a limit, also when it
   expect(await textOf(await later)).toBe("stream");
   expect(await first.ended).toEqual(someInvocation("a"));
   expect(await textOf(await server().call("c"))).toBe("stream");
+});
+
+test("a streamed call whose record cannot be read at its end was made all the same: its key stays", async () => {
+  const away = new AppError("database_unavailable", "The database does not answer");
+  const { stream, made } = server(undefined, () => Promise.reject(away));
+  expect(await textOf(await stream("a"))).toBe("stream");
+  expect(await stream("b")).toMatchObject({ replayed: true, answer: { invocation: { id: "a" } } });
+  expect(made).toEqual(["a"]);
 });
 
 test("an answer that is longer than what is kept reaches its reader whole, and others are told nothing of it", async () => {
