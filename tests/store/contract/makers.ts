@@ -38,5 +38,5 @@ async function openPostgres(clock: Clock): Promise<Store> {
 /** All kinds of databases that a server can have: each fulfils the same contract. */
 export const MAKERS: readonly Maker[] = [
   { name: "SQLite", open: async (clock) => openSqliteStore(":memory:", { log: listeningLog().log, clock }), runs: 60 },
-  { name: "PostgreSQL", open: openPostgres, runs: 15 },
+  { name: "PostgreSQL", open: openPostgres, runs: 6 },
 ];
