@@ -180,7 +180,8 @@ export interface SettingStore {
   replaceCallbackSecrets(before: string | null, after: string): Promise<void>;
   /** Returns the logins that a logout has ended, as they were set; null if there never was one. */
   endedLogins(): string | null;
-  setEndedLogins(ended: string): Promise<void>;
+  /** Replaces them with what `change` makes of them as they are then: on all servers. It may be called more than once. */
+  changeEndedLogins(change: (before: string | null) => string): Promise<void>;
 }
 
 /** The images that this server pulled or built. */
