@@ -16,6 +16,10 @@ import { teed } from "./teed.ts";
 /** The time from the last byte of an answer to the end of its record, in milliseconds: a function may still be ending. */
 const ENDING_MS = 60_000;
 
+/** The tries to forget a key of which it is not known whether it was written, and the wait before each, in milliseconds. */
+const DROPS = 30;
+const DROP_MS = 2_000;
+
 interface IdempotentDeps {
   readonly ledger: Pick<Ledger, "keepKey" | "keepAnswer" | "dropKey">;
   readonly invocations: Pick<InvocationService, "invoke" | "undelivered">;
@@ -137,10 +141,26 @@ export class IdempotentCalls {
     try {
       return await this.#deps.ledger.keepKey(record, key);
     } catch (error) {
-      if (key.is_optional !== true || !(error instanceof AppError) || error.reason !== "database_unavailable")
+      if (!(error instanceof AppError) || error.reason !== "database_unavailable") throw error;
+      if (key.is_optional !== true) {
+        void this.#dropLater(record, key);
         throw error;
+      }
       this.#deps.log.warn("a call is made without its key, as the database does not answer", { request_id: record.id });
       return "unkept";
+    }
+  }
+
+  /** Forgets a key that may have been written although the database did not say so: no call was made with it. Never rejects. */
+  async #dropLater(record: Invocation, key: IdempotencyKey): Promise<void> {
+    const { ledger, clock } = this.#deps;
+    for (let tries = 0; tries < DROPS; tries++) {
+      await new Promise<void>((resolve) => clock.after(DROP_MS, resolve));
+      const isDropped = await ledger.dropKey(record, key).then(
+        () => true,
+        () => false,
+      );
+      if (isDropped) return;
     }
   }
 

@@ -33,6 +33,7 @@ function server(
 ) {
   const made: string[] = [];
   const undelivered: string[] = [];
+  const clock = new FakeClock();
   const invocations = {
     undelivered: (id: string) => void undelivered.push(id),
     invoke: ({ id }: { readonly id: string }) => {
@@ -45,7 +46,7 @@ function server(
     invocations,
     results: { wait },
     kept_bytes: 8,
-    clock: new FakeClock(),
+    clock,
     log: listeningLog().log,
   });
   const keyed = (id: string, signal: AbortSignal, via: BufferedRequest["via"]) => ({
@@ -59,7 +60,7 @@ function server(
   const stream = (id: string) => calls.stream(keyed(id, new AbortController().signal, null), KEY);
   const optional = (id: string) =>
     calls.invoke(keyed(id, new AbortController().signal, null), { ...KEY, is_optional: true });
-  return { call, stream, optional, calls, made, undelivered };
+  return { call, stream, optional, calls, made, undelivered, clock };
 }
 
 function ok(id: string, fields: Partial<Answer> = {}): Answer {
@@ -194,6 +195,29 @@ test("while the database does not answer, only calls that need no key are made",
   const full = () => Promise.reject(new AppError("storage_full", "full"));
   const other = server(async (id) => ok(id), { keepKey: full, keepAnswer: full, dropKey: full });
   expect(await rejectionOf(other.optional("c"))).toMatchObject({ reason: "storage_full" });
+});
+
+test("a key that was written although the database did not say so is forgotten once it answers: no call was made", async () => {
+  const away = new AppError("database_unavailable", "away");
+  let answers = false;
+  const lossy: typeof store.ledger.keepKey = async (...both) => {
+    const found = await store.ledger.keepKey(...both);
+    if (!answers) throw away;
+    return found;
+  };
+  const { ledger } = store;
+  const { call, made, clock } = server(undefined, {
+    keepKey: lossy,
+    keepAnswer: (answer) => ledger.keepAnswer(answer),
+    dropKey: (...both) => (answers ? ledger.dropKey(...both) : Promise.reject(away)),
+  });
+  expect(await rejectionOf(call("a"))).toMatchObject({ reason: "database_unavailable" });
+  await clock.advance(2_000);
+  answers = true;
+  expect(await call("b")).toMatchObject({ replayed: true, answer: { invocation: { reason: "instance_lost" } } });
+  await clock.advance(2_000);
+  expect(await call("c")).toMatchObject({ replayed: false });
+  expect(made).toEqual(["c"]);
 });
 
 test("an answer that is read while it comes is kept, up to a limit, also when its reader leaves", async () => {
