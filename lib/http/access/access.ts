@@ -47,6 +47,11 @@ export interface Credentials {
    * needed. Such a request is then checked like any other without a key.
    */
   readonly always_sent: boolean;
+  /**
+   * True if a GET has effects, as at the call of a function: a session does not count then, as a browser also sends its cookie when
+   * another page's link is followed; nor does a browser get in without a key unless it says whose page asks.
+   */
+  readonly no_session?: boolean;
 }
 
 /** The requirements of an endpoint on its callers. */
@@ -84,6 +89,7 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     if (host !== passed) checkHost(host, policy.allowed_hosts);
     passed = host;
     checkSite(request);
+    if (needs.credentials?.no_session === true) checkBrowser(request, host);
     return KEYLESS;
   };
   return (request, server, needs) => {
@@ -133,7 +139,8 @@ function holderOf(
   needs: Needs,
   { sessions, clientUsesTls }: AccessPolicy,
 ): Identification | undefined {
-  if (needs.key_always === true || !request.headers.has("cookie")) return undefined;
+  const isTaken = needs.key_always !== true && needs.credentials?.no_session !== true;
+  if (!isTaken || !request.headers.has("cookie")) return undefined;
   const session = sessionIn(request, clientUsesTls(request, server));
   const caller = session === undefined ? undefined : sessions.identify(session);
   if (caller === undefined) return undefined;
@@ -224,6 +231,21 @@ function checkHost(host: string, allowed: readonly string[]): void {
       : `This server does not answer to the name ${quoted(name)} without an API key: ` +
         "use localhost, or add the name to ALLOWED_HOSTS";
   throw new AppError("misdirected_request", message);
+}
+
+/**
+ * Refuses what a browser asks for without saying whose page wants it: it says so of every request but a GET or HEAD to a host that is
+ * neither encrypted nor on this machine.
+ */
+function checkBrowser({ method, headers }: Request, host: string): void {
+  const isRead = method === "GET" || method === "HEAD";
+  const isTold = headers.has("sec-fetch-site") || headers.has("origin");
+  const isBrowser = headers.get("user-agent")?.startsWith("Mozilla/") === true;
+  if (!isRead || isTold || !isBrowser || isLoopback(host.replace(/:\d+$/, ""))) return;
+  throw new AppError(
+    "forbidden",
+    "A browser does not say whose page asks for this, and it would call a function: send an API key, or use localhost",
+  );
 }
 
 /** Refuses another site's page, which could send requests from its visitor's machine; the browser says whose page it is. */

@@ -193,6 +193,30 @@ describe("createAccessCheck, by the session of a browser", () => {
   });
 });
 
+describe("createAccessCheck, where a GET has effects", () => {
+  const credentials = { keyIn: () => undefined, always_sent: false, no_session: true };
+  const needs: Needs = { scopes: ["read"], credentials };
+  const cookie = { Cookie: `slipway-session-9999=${SESSION}` };
+  const link = { "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document" };
+  const browser = { "User-Agent": "Mozilla/5.0 (X11; Linux x86_64)" };
+  const named = { ...browser, Host: "slipway.example" };
+  test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
+    ["the session of a link on another port", LOCKED, { ...cookie, ...link }, "unauthorized"],
+    ["the same where no key is needed", LOOPBACK, { ...cookie, ...link }, "forbidden"],
+    ["the session of a page of ours", LOCKED, { ...cookie, "Sec-Fetch-Site": "same-origin" }, "unauthorized"],
+    ["a browser on this machine that says nothing", LOOPBACK, browser, "passes"],
+    ["a browser by another name that says nothing", LOOPBACK, named, "forbidden"],
+    ["one that says whose page asks", LOOPBACK, { ...named, "Sec-Fetch-Site": "same-origin" }, "passes"],
+    ["a program by another name", LOOPBACK, { "User-Agent": "curl/8.0", Host: "slipway.example" }, "passes"],
+  ])("%s", (_name, policy, headers, expected) => {
+    expect(verdict(policy, headers, "127.0.0.1", needs)).toBe(expected);
+  });
+
+  test("elsewhere a browser by another name may look", () => {
+    expect(verdict(LOOPBACK, named)).toBe("passes");
+  });
+});
+
 describe("createAccessCheck, by earlier wrong keys", () => {
   const slow: AccessPolicy = { ...LOCKED, guesses: { failed: () => 24 } };
   test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
