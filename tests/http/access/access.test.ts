@@ -109,6 +109,26 @@ describe("createAccessCheck, for clients of another platform", () => {
     expect(verdict(OPEN, theirs("test"), "203.0.113.9", credentials(true))).toBe("unauthorized");
   });
 
+  test("where it does not pass, it was a guess at a key: counted, limited and recorded", () => {
+    let guesses = 0;
+    const refused: number[] = [];
+    const policy: AccessPolicy = {
+      ...OPEN,
+      guesses: { failed: () => (++guesses > 2 ? 12 : undefined) },
+      audit: { refused: ({ status }) => void refused.push(status) },
+    };
+    const from = (address: string) => verdict(policy, theirs("test"), address, credentials(true));
+    expect(["203.0.113.9", "203.0.113.9", "203.0.113.9"].map(from)).toEqual([
+      "unauthorized",
+      "unauthorized",
+      "too_many_requests",
+    ]);
+    expect(refused).toEqual([401, 401, 429]);
+    expect(from("127.0.0.1")).toBe("passes");
+    expect(verdict(policy, {}, "203.0.113.9", credentials(true))).toBe("unauthorized");
+    expect([guesses, refused.length]).toEqual([3, 3]);
+  });
+
   test("a key that was revoked is refused", () => {
     const dead: Identification = { refused: "dead", message: "The API key was revoked", key_id: "old" };
     const policy = { ...OPEN, keys: { identify: () => dead } };
