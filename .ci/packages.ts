@@ -90,6 +90,11 @@ export async function installDebianPackages(packages: readonly string[]): Promis
   }
 }
 
+/** Waits until no other process of ours installs packages: a program may be there before the libraries that it needs. */
+export async function untilInstalled(): Promise<void> {
+  if (findProgram("apt-get") !== null) await run([...ALONE_WITH_APT, "true"]);
+}
+
 /** Fetches Debian's lists of packages. */
 export async function updatePackageLists(): Promise<void> {
   await runOrThrow([...ALONE_WITH_APT, "apt-get", "update"]);

@@ -81,6 +81,8 @@ export const CHAIN_DEPTH = 16;
 /** The number of schedules, which are listed on one page, and the length of their expressions. */
 export const SCHEDULES = 10_000;
 export const CRON_LENGTH = 256;
+/** The longest name of a time zone, in characters. */
+export const TIMEZONE_LENGTH = 64;
 /** Dead invocations that one request replays, and the longest wait for the end of an invocation, in milliseconds. */
 export const REPLAYS = { default: 100, max: 1_000 } as const;
 export const WAIT_MS = 60_000;

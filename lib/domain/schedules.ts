@@ -1,6 +1,6 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { AppError, messageOf } from "./errors.ts";
-import { CRON_LENGTH } from "./limits.ts";
+import { CRON_LENGTH, TIMEZONE_LENGTH } from "./limits.ts";
 import { quoted } from "./quoted.ts";
 import { isAhead } from "./time/set-back.ts";
 import { type Timetable, timetableOf } from "./time/timetable.ts";
@@ -22,7 +22,7 @@ export const Schedule = Type.Object({
   }),
   timezone: Type.String({
     minLength: 1,
-    maxLength: 64,
+    maxLength: TIMEZONE_LENGTH,
     description:
       "An IANA time zone. When its clocks change, an expression that names hours runs at each of its times once: what is skipped runs at the change, what comes twice runs the first time. One for every hour keeps its interval.",
     examples: ["Europe/Berlin"],
@@ -90,14 +90,16 @@ const MINUTE_MS = 60_000;
 const NEXT_TIMES = 5;
 
 /**
- * Throws `invalid_request` for an invalid expression, one that matches no time, an unknown time zone, and runs that follow
- * each other within less than `floorMs`.
+ * Throws `invalid_request` for an invalid expression, one that is too long or matches no time, an unknown time zone, and runs that
+ * follow each other within less than `floorMs`.
  */
 export function checkSchedule(
   { cron, timezone }: Pick<Schedule, "cron" | "timezone">,
   now: number,
   floorMs: number,
 ): void {
+  checkLength("cron", cron, CRON_LENGTH);
+  checkLength("timezone", timezone, TIMEZONE_LENGTH);
   if (!knownTimezone(timezone)) {
     throw new AppError(
       "invalid_request",
@@ -113,6 +115,15 @@ export function checkSchedule(
     "invalid_request",
     `Invalid "cron" ${quoted(cron, CRON_LENGTH)}: it has runs ${interval / 1_000} s apart, and the server allows one in ` +
       `${floorMs / 1_000} s (MIN_SCHEDULE_INTERVAL_MS): give longer intervals`,
+  );
+}
+
+/** Not every timetable has come through the schema: an annotation of another platform's deployment is any text. */
+function checkLength(field: "cron" | "timezone", text: string, most: number): void {
+  if (text.length <= most) return;
+  throw new AppError(
+    "invalid_request",
+    `Invalid "${field}" ${quoted(text)}: it has ${text.length} characters, give at most ${most}`,
   );
 }
 

@@ -36,7 +36,7 @@ import { callbackSecretRoutes, functionSecretRoutes } from "./api/callbacks.ts";
 import { docsRoutes } from "./openapi/swagger-ui.ts";
 import { manualRoutes } from "./docs/routes.ts";
 import { COMPLETE } from "./wire/envelope.ts";
-import { answeringErrors, errorHandler, refusing, type RequestId } from "./wire/errors.ts";
+import { answeringErrors, type ErrorForm, errorHandler, refusing, type RequestId } from "./wire/errors.ts";
 import { functionsRoutes } from "./api/functions.ts";
 import { fetchOf, type Serving, servingOf } from "./front/serving.ts";
 import { invocationsRoutes } from "./api/invocations.ts";
@@ -132,7 +132,7 @@ export interface ServedApp extends Serving {
 export function createApp(services: AppServices): ServedApp {
   const { functions, routes, metrics } = services;
   const nowhere = "No such path: GET /docs has the manual, GET /swagger the API, and functions are called below /r";
-  const { base, guard, tools, calls, raw } = begin(services, () => app, nowhere);
+  const { base, guard, tools, calls, raw } = begin(services, () => app, { nowhere, forms: ERROR_FORMS });
   const app: AnyElysia = base
     .use(functionsRoutes(guard("/v1/functions", DEPLOYING), functions, tools))
     .use(versionsRoutes(guard("/v1/functions", DEPLOYING), services.versions))
@@ -165,7 +165,9 @@ export function createApp(services: AppServices): ServedApp {
 
 /** Creates the part of the HTTP API that is for everyone: the routes of functions, and the health of the server. */
 export function createPublicApp(services: AppServices): ServedApp {
-  const { base, calls, raw } = begin(services, () => app, "No such path: functions are called below /r");
+  // A path of another platform's API is unknown here like any other.
+  const nowhere = "No such path: functions are called below /r";
+  const { base, calls, raw } = begin(services, () => app, { nowhere, forms: [] });
   const app: AnyElysia = base.use(callRoutes(services.routes, calls)).use(publicHealthRoutes(services.status));
   return { app, ...servingOf(app, raw) };
 }
@@ -180,7 +182,11 @@ function takeHeaders({ headers }: Response, set: { headers: Record<string, strin
 }
 
 /** Begins an app with what every answer and every error has, and makes the tools of its resources. */
-function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
+function begin(
+  services: AppServices,
+  app: () => AnyElysia,
+  { nowhere, forms }: { readonly nowhere: string; readonly forms: readonly ErrorForm[] },
+) {
   const { clock, log, request_bytes, idle_timeouts, bodyMemory } = services;
   const server = () => app().server;
   const { watch, unwatch } = watching(server, idle_timeouts);
@@ -190,7 +196,7 @@ function begin(services: AppServices, app: () => AnyElysia, nowhere: string) {
   // Made when it is first needed: a hook at the beginning of every request would cost 0.5 us each.
   const requestId: RequestId = ({ headers }) => String((headers["x-request-id"] ??= clock.invocationId()));
   const allowed = (path: string) => allowedMethods(app().routes, path);
-  const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere, forms: ERROR_FORMS });
+  const answerError = answeringErrors({ log, watch, requestId, allowed, nowhere, forms });
   const dispatch = (request: Request) => fetchOf(app())(request);
   const submissions = new Submissions(services);
   const calls = { ...services, submissions, readBody, beginUpload, requestId, server, request_bytes };

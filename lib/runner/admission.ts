@@ -169,8 +169,12 @@ export class Admission {
     if (this.#yielding !== undefined && now < this.#yielding.until) return this.#yielding.line === line;
     if (now - line.yieldedAt < YIELD_AGAIN_MS) return false;
     line.yieldedAt = now;
-    this.#yielding = { line, until: now + YIELD_MS };
-    this.#clock.after(YIELD_MS, () => this.#admit(line));
+    const yielding = (this.#yielding = { line, until: now + YIELD_MS });
+    this.#clock.after(YIELD_MS, () => {
+      // A timer may fire somewhat before its time.
+      if (this.#yielding === yielding) this.#yielding = undefined;
+      this.#admit(line);
+    });
     return true;
   }
 

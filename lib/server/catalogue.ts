@@ -47,6 +47,7 @@ export function createCatalogue(
     log,
     onChange: (name) => runner.secretChanged(name),
   });
+  store.secrets.follow((name) => runner.secretChanged(name));
   const followers = new FollowerCheck({ functions: store.functions, allowed: config.callbackAllow });
   const functions = new FunctionService({
     store,

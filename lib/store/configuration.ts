@@ -134,6 +134,8 @@ export interface SecretStore {
   ): Promise<Changed<SealedSecret | undefined> & { readonly after: SealedSecret }>;
   /** Deletes a secret and returns it; undefined if there is none. Throws `conflict` if it is used, unless forced. */
   delete(name: string, options: { readonly force: boolean }): Promise<Secret | undefined>;
+  /** Calls `run` from now on with the name of each secret that another server changes or deletes, once that can be read here. */
+  follow(run: (name: string) => void): void;
 }
 
 export interface RegistryStore {
@@ -178,7 +180,8 @@ export interface SettingStore {
   replaceCallbackSecrets(before: string | null, after: string): Promise<void>;
   /** Returns the logins that a logout has ended, as they were set; null if there never was one. */
   endedLogins(): string | null;
-  setEndedLogins(ended: string): Promise<void>;
+  /** Replaces them with what `change` makes of them as they are then: on all servers. It may be called more than once. */
+  changeEndedLogins(change: (before: string | null) => string): Promise<void>;
 }
 
 /** The images that this server pulled or built. */

@@ -64,6 +64,8 @@ export interface Ledger {
   keptBytes(): Promise<number>;
   /** Returns the work that is left for an invocation, if there is any. */
   find(invocationId: string): Promise<Standing | undefined>;
+  /** Returns the id of the other server that attempts an invocation now; null if none does, or this one. */
+  heldBy(invocationId: string): Promise<string | null>;
   /** Ends an invocation that no server attempts now (queued or lost). Returns whether that was so. */
   cancelUnattended(end: End): Promise<boolean>;
   /**

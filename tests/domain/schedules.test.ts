@@ -79,6 +79,8 @@ describe("checkSchedule", () => {
     ["never", 'Invalid "cron" "never"'],
     ["0 0 31 2 *", "no time matches it"],
     ["0 0 1 1 * 2020", "exactly five"],
+    [`${"0,".repeat(124)}0 * * * *`, 'Invalid "cron" "0,0,'],
+    [`${"0,".repeat(124)}0 * * * *`, "it has 257 characters, give at most 256"],
   ])("refuses %j", (cron, message) => {
     expect(problem(cron)).toThrow(message === "exactly five" ? "Invalid" : message);
   });

@@ -307,6 +307,21 @@ describe("Admission of a function whose calls share its only place and never sto
     expect(door.entered.at(-1)).toBe("b1");
   });
 
+  test("takes them again also if the timer fires before its time", async () => {
+    class HastyClock extends FakeClock {
+      override after(ms: number, run: () => void): () => void {
+        return super.after(ms - 0.5, run);
+      }
+    }
+    door = new Door({ max_running: 1 }, new HastyClock());
+    await door.call("a1", SHARED);
+    await door.calls("b1");
+    await door.clock.advance(5_000);
+    void door.call("a2", SHARED);
+    await door.clock.advance(5_000);
+    expect(door.entered).toEqual(["a1", "a2"]);
+  });
+
   test("takes calls again at once if the other one no longer waits", async () => {
     const caller = new AbortController();
     const away = door.call("b1", { signal: caller.signal });

@@ -6,13 +6,14 @@ export const never = new AbortController().signal;
 
 /** Calls before an admission, and the order in which they got their places. */
 export class Door {
-  readonly clock = new FakeClock();
+  readonly clock: FakeClock;
   readonly admission: Admission;
   /** The names of the running calls, in the order in which they were let in. */
   readonly entered: string[] = [];
   readonly #places = new Map<string, Place>();
 
-  constructor(limits: Partial<AdmissionLimits> = {}) {
+  constructor(limits: Partial<AdmissionLimits> = {}, clock = new FakeClock()) {
+    this.clock = clock;
     const all = { max_running: 2, queue: 100, function_queue: 10, ...limits };
     this.admission = new Admission(all, this.clock);
   }

@@ -2,7 +2,6 @@ import { afterAll, afterEach, expect } from "bun:test";
 import { buildGate } from "../../.ci/build-gate.ts";
 import { acquiredEngine } from "../../.ci/engine/engine.ts";
 import { foreignOwners, strayContainers } from "./leaks.ts";
-import { stopSharedPostgres } from "./postgres/test-databases.ts";
 
 // Of processes that run tests side by side, each has an engine of its own (.ci/test.ts).
 const engines = process.env["SLIPWAY_TEST_ENGINES"]?.split(" ") ?? [];
@@ -20,6 +19,5 @@ afterEach(async () => {
 });
 
 afterAll(async () => {
-  await stopSharedPostgres();
   await (await acquiredEngine())?.stop();
 });

@@ -11,6 +11,8 @@ export interface IdempotentRequest {
   readonly caller: string | null;
   /** How long the key and the answer are kept, in milliseconds; `IDEMPOTENCY.ttl_ms` unless it says less. */
   readonly kept_ms?: number;
+  /** True if the call is made without its key while that cannot be kept: its sender has asked for none. */
+  readonly is_optional?: true;
 }
 
 /** Returns the time from which the age of a key counts: all are kept for the same time, so one that is to go sooner is an older one. */

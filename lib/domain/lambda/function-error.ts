@@ -1,5 +1,5 @@
 import type { Reason } from "../errors.ts";
-import type { FunctionResponse } from "../calls/http-message.ts";
+import { type FunctionResponse, JSON_TYPE } from "../calls/http-message.ts";
 import type { Invocation } from "../calls/invocations.ts";
 import { publicMessage } from "../calls/public-message.ts";
 
@@ -79,10 +79,23 @@ export function functionErrorOf(call: Failed, timeoutMs: number): FunctionError 
 /** Returns the answer of a function of the contract `lambda` that has failed without one of its own. */
 export function failureResponse(error: FunctionError): FunctionResponse {
   return {
-    status: error.errorType === "Sandbox.Timedout" ? 504 : 502,
+    status: statusOf(error),
     headers: FUNCTION_ERROR_HEADERS,
     body: Buffer.from(JSON.stringify(error)),
   };
+}
+
+/** Returns what a function URL answers for a failure: strangers learn no more of it, as at AWS. The record and the logs have the rest. */
+export function urlFailure(error?: FunctionError): FunctionResponse {
+  return {
+    status: error === undefined ? 502 : statusOf(error),
+    headers: [["content-type", JSON_TYPE]],
+    body: Buffer.from('{"message":"Internal Server Error"}'),
+  };
+}
+
+function statusOf({ errorType }: FunctionError): number {
+  return errorType === "Sandbox.Timedout" ? 504 : 502;
 }
 
 /** The headers of an answer that reports a failure of a function of the contract `lambda`. */

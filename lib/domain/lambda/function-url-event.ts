@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { forwardedTarget } from "../calls/forwarded-target.ts";
-import type { BufferedRequest } from "../calls/http-message.ts";
+import type { BufferedRequest, FunctionRequest } from "../calls/http-message.ts";
 
 /** The facts of a call that its request does not have. */
 export interface EventFacts {
@@ -47,6 +47,11 @@ export interface FunctionUrlEvent {
   };
   readonly body?: string;
   readonly isBase64Encoded: boolean;
+}
+
+/** Returns whether the event of a request is that of a function URL: if it came by a route, unless that says otherwise. */
+export function isUrlCall({ via }: Pick<FunctionRequest, "via">): boolean {
+  return via !== null && via.route !== null && via.event !== "raw";
 }
 
 /** Returns the event of a request that came by a route: its path is what a prefix route leaves of it, as for the contract `http`. */

@@ -52,6 +52,11 @@ export class CallLines {
     return messages;
   }
 
+  /** True if there is the beginning of a line that has no end yet. */
+  get has_begun(): boolean {
+    return this.#begun.size > 0;
+  }
+
   /** Returns the lines that had no end. */
   end(): LogMessage[] {
     const messages = [...this.#begun.values()].map(({ text, time }) => this.#message(text, time));

@@ -28,7 +28,10 @@ export const FunctionStatus = Type.Object({
   limits: amounts,
   requests: Type.Optional(amounts),
   readOnlyRootFilesystem: Type.Optional(Type.Boolean()),
-  invocationCount: Type.Integer({ description: "Calls that ended since the server's start.", examples: [12] }),
+  invocationCount: Type.Integer({
+    description: "Calls that ended since the server's start; 0 for a key without the scope `read`.",
+    examples: [12],
+  }),
   replicas: Type.Integer({ description: "Instances; 1 where there would be one at the next call.", examples: [1] }),
   availableReplicas: Type.Integer({
     description: "The same; 0 if instances cannot be started, which `GET /v1/functions/:id` explains.",

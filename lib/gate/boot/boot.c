@@ -235,9 +235,9 @@ static bool take_call(uint8_t begins) {
   return true;
 }
 
-static bool take_close(uint32_t number, bool keep) {
+static bool take_close(uint32_t number, bool keep, uint32_t got) {
   if (phase() == RUNNING) collect_logs();
-  close_stream(number, keep && state == SERVING);
+  close_stream(number, keep && state == SERVING, got);
   return true;
 }
 
@@ -269,7 +269,7 @@ bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length) 
       return length == 8 && take_stream_credit(number, get32(payload + 4));
     case APP_CLOSE:
       if (length != 9 || (payload[4] != CLOSE_BOTH && (payload[4] != CLOSE_STREAM || serves))) return false;
-      return take_close(number, payload[4] == CLOSE_STREAM);
+      return take_close(number, payload[4] == CLOSE_STREAM, get32(payload + 5));
     case FINISH:
       return length == 4 && take_finish(number);
     default:

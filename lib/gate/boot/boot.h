@@ -102,7 +102,7 @@ bool open_stream(uint32_t number);
 bool adopt_stream(uint32_t number, int fd);
 bool take_stream_data(uint32_t number, const uint8_t *bytes, uint32_t length);
 bool take_stream_credit(uint32_t number, uint32_t more);
-bool close_stream(uint32_t number, bool keep);
+bool close_stream(uint32_t number, bool keep, uint32_t got);
 void send_stream_frames(void);
 int poll_streams(struct pollfd *fds);
 void relay_streams(const struct pollfd *fds, int count);

@@ -34,6 +34,7 @@ static struct stream {
   uint32_t credit;   /* bytes that may be sent to the server */
   uint32_t room;     /* bytes that the server may send */
   uint32_t returned; /* bytes that the app has taken since the last CREDIT */
+  uint32_t said;     /* bytes of the app that were sent to the server, modulo 2^32 */
   bool used;         /* the app may have got a byte, or has sent one, or has ended its side */
   uint64_t new_us;   /* when it was connected, if the app has said nothing yet; 0 of a connection that was spare */
   bool ended;        /* the app has ended its side */
@@ -198,12 +199,14 @@ static bool newcomer_waits(void) {
   return false;
 }
 
-/* Takes CLOSE; with `keep`, another stream may have the connection. Returns whether there was such a stream. */
-bool close_stream(uint32_t number, bool keep) {
+/* Takes CLOSE. With `keep`, another stream may have the connection if the server has `got` all that was sent to it: what is on its way
+ * is more than the app was to say. Returns whether there was such a stream. */
+bool close_stream(uint32_t number, bool keep, uint32_t got) {
   struct stream *stream = find(number);
   if (stream == NULL) return false;
   stream->used = true;
-  const bool is_good = phase() == RUNNING && !stream->ended && stream->write_error == 0 && stream->waiting_used == 0;
+  const bool is_whole = stream->write_error == 0 && stream->waiting_used == 0 && stream->said == got;
+  const bool is_good = phase() == RUNNING && !stream->ended && is_whole;
   if (keep && newcomer_waits()) {
     drop_spares();
   } else if (keep && is_good) {
@@ -242,6 +245,7 @@ static bool read_stream(struct stream *stream) {
     put(payload, stream->number, NUMBER);
     commit_frame(STREAM_DATA, NUMBER + (size_t)n);
     stream->credit -= (uint32_t)n;
+    stream->said += (uint32_t)n;
     stream->used = true;
     stream->new_us = 0;
     return true;

@@ -47,6 +47,11 @@ export interface Credentials {
    * needed. Such a request is then checked like any other without a key.
    */
   readonly always_sent: boolean;
+  /**
+   * True if a GET has effects, as at the call of a function: a session does not count then, as a browser also sends its cookie when
+   * another page's link is followed; nor does a browser get in without a key unless it says whose page asks.
+   */
+  readonly no_session?: boolean;
 }
 
 /** The requirements of an endpoint on its callers. */
@@ -84,42 +89,61 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     if (host !== passed) checkHost(host, policy.allowed_hosts);
     passed = host;
     checkSite(request);
+    if (needs.credentials?.no_session === true) checkBrowser(request, host);
     return KEYLESS;
   };
   return (request, server, needs) => {
-    const identified = identificationOf(request, server, needs, policy);
-    if (identified === undefined) {
-      const caller = withoutKey(request, server, needs);
-      checkScope(caller, needs.scopes);
-      return caller;
+    const sent = sentBy(request, server, needs, policy);
+    let refusal: AppError | undefined;
+    if (sent === undefined || sent.is_dispensable) {
+      try {
+        const caller = withoutKey(request, server, needs);
+        checkScope(caller, needs.scopes);
+        return caller;
+      } catch (error) {
+        if (sent === undefined || !(error instanceof AppError)) throw error;
+        // Then it was a guess at a key.
+        refusal = error;
+      }
     }
-    return recordingRefusal(policy, request, server, identified, (caller) => {
+    const check = (caller: Caller): void => {
       checkScope(caller, needs.scopes);
       if (needs.function_id !== undefined) checkFunction(caller, needs.function_id);
-    });
+    };
+    return recordingRefusal(policy, request, server, { identified: sent.identified, refusal }, check);
   };
 }
 
 /** Creates the check of a key that somebody logs in with: the same as for one that comes with a request. */
 export function createKeyCheck(policy: AccessPolicy): KeyCheck {
   return (request, server, key) =>
-    recordingRefusal(policy, request, server, policy.keys.identify(key), () => undefined);
+    recordingRefusal(policy, request, server, { identified: policy.keys.identify(key) }, () => undefined);
+}
+
+/** The key or the session of a request. */
+interface Sent {
+  readonly identified: Identification;
+  /** True if it is as good as none where a request without a key is let in. */
+  readonly is_dispensable: boolean;
 }
 
 /** Returns who sent a request, or why its key is refused; undefined if it has none. */
-function identificationOf(
+function sentBy(
   request: Request,
   server: Server<unknown> | null,
   needs: Needs,
   policy: AccessPolicy,
-): Identification | undefined {
+): Sent | undefined {
   const { credentials, key_always } = needs;
   const key = credentials === undefined ? keyOf(request) : credentials.keyIn(request);
-  if (key === undefined) return holderOf(request, server, needs, policy);
+  if (key === undefined) {
+    const identified = holderOf(request, server, needs, policy);
+    return identified && { identified, is_dispensable: false };
+  }
   const identified = policy.keys.identify(key);
   const isNeeded = policy.key_required || key_always === true || looksLikeToken(key);
   const isOurs = "caller" in identified || identified.refused === "dead";
-  return credentials?.always_sent === true && !isNeeded && !isOurs ? undefined : identified;
+  return { identified, is_dispensable: credentials?.always_sent === true && !isNeeded && !isOurs };
 }
 
 /**
@@ -133,7 +157,8 @@ function holderOf(
   needs: Needs,
   { sessions, clientUsesTls }: AccessPolicy,
 ): Identification | undefined {
-  if (needs.key_always === true || !request.headers.has("cookie")) return undefined;
+  const isTaken = needs.key_always !== true && needs.credentials?.no_session !== true;
+  if (!isTaken || !request.headers.has("cookie")) return undefined;
   const session = sessionIn(request, clientUsesTls(request, server));
   const caller = session === undefined ? undefined : sessions.identify(session);
   if (caller === undefined) return undefined;
@@ -141,16 +166,16 @@ function holderOf(
   return { caller };
 }
 
-/** Returns the caller that was identified, if `check` lets it in; records it if not. */
+/** Returns the caller that was identified, if `check` lets it in; records it if not. A wrong key throws `refusal`, if there is one. */
 function recordingRefusal(
   policy: AccessPolicy,
   request: Request,
   server: Server<unknown> | null,
-  identified: Identification,
+  { identified, refusal }: { readonly identified: Identification; readonly refusal?: AppError | undefined },
   check: (caller: Caller) => void,
 ): Caller {
   try {
-    const caller = callerOf(identified, policy, () => policy.clientAddress(request, server) ?? "");
+    const caller = callerOf({ identified, refusal }, policy, () => policy.clientAddress(request, server) ?? "");
     check(caller);
     return caller;
   } catch (error) {
@@ -166,10 +191,14 @@ function recordingRefusal(
 }
 
 /** Returns the caller of a key. A wrong key is refused even if none is required: the sender expects it to be checked. */
-function callerOf(identified: Identification, { guesses }: AccessPolicy, address: () => string): Caller {
+function callerOf(
+  { identified, refusal }: { readonly identified: Identification; readonly refusal: AppError | undefined },
+  { guesses }: AccessPolicy,
+  address: () => string,
+): Caller {
   if ("caller" in identified) return identified.caller;
   const wait = identified.refused === "wrong" ? guesses.failed(address()) : undefined;
-  if (wait === undefined) throw new AppError("unauthorized", identified.message);
+  if (wait === undefined) throw refusal ?? new AppError("unauthorized", identified.message);
   throw new AppError(
     "too_many_requests",
     `Too many wrong API keys came from your address: try again in ${wait} s; a right key is accepted at once`,
@@ -224,6 +253,21 @@ function checkHost(host: string, allowed: readonly string[]): void {
       : `This server does not answer to the name ${quoted(name)} without an API key: ` +
         "use localhost, or add the name to ALLOWED_HOSTS";
   throw new AppError("misdirected_request", message);
+}
+
+/**
+ * Refuses what a browser asks for without saying whose page wants it: it says so of every request but a GET or HEAD to a host that is
+ * neither encrypted nor on this machine.
+ */
+function checkBrowser({ method, headers }: Request, host: string): void {
+  const isRead = method === "GET" || method === "HEAD";
+  const isTold = headers.has("sec-fetch-site") || headers.has("origin");
+  const isBrowser = headers.get("user-agent")?.startsWith("Mozilla/") === true;
+  if (!isRead || isTold || !isBrowser || isLoopback(host.replace(/:\d+$/, ""))) return;
+  throw new AppError(
+    "forbidden",
+    "A browser does not say whose page asks for this, and it would call a function: send an API key, or use localhost",
+  );
 }
 
 /** Refuses another site's page, which could send requests from its visitor's machine; the browser says whose page it is. */

@@ -1,4 +1,10 @@
+import type { KeptRequest } from "../../domain/calls/views/kept-requests.ts";
 import type { Caller } from "../../domain/keys.ts";
+
+/** The field of records, and the parameter of requests, that has a callback URL. */
+const CALLBACK_FIELD = "callback_url";
+/** The header by which clients of OpenFaaS send one. */
+const CALLBACK_HEADER = "x-callback-url";
 
 /** Stands for the path and query of a callback URL, which often have a token. */
 const HIDDEN = "/***";
@@ -24,6 +30,32 @@ export function urlShownTo(caller: Caller, url: string): string {
   return seesCallbackPaths(caller) ? url : withoutPath(url);
 }
 
+/** Returns a request that was kept as this caller may see it: whoever sent it may have named a callback URL in it. */
+export function requestShownTo(caller: Caller, request: KeptRequest): KeptRequest {
+  if (seesCallbackPaths(caller)) return request;
+  const { url, headers } = request;
+  const named = headers[CALLBACK_HEADER];
+  return {
+    ...request,
+    url: withoutCallbackPath(url),
+    headers: named === undefined ? headers : { ...headers, [CALLBACK_HEADER]: withoutPath(named) },
+  };
+}
+
+/** Returns a path and query in which a callback URL has no path; the rest stays as it was sent. */
+function withoutCallbackPath(target: string): string {
+  const mark = target.indexOf("?");
+  if (mark === -1) return target;
+  const parts = target
+    .slice(mark + 1)
+    .split("&")
+    .map((part) => {
+      const [[name, value] = ["", ""]] = new URLSearchParams(part);
+      return name === CALLBACK_FIELD ? `${name}=${encodeURIComponent(withoutPath(value))}` : part;
+    });
+  return `${target.slice(0, mark)}?${parts.join("&")}`;
+}
+
 function withoutPaths(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutPaths);
   if (value === null || typeof value !== "object") return value;
@@ -31,7 +63,7 @@ function withoutPaths(value: unknown): unknown {
 }
 
 function shownField(name: string, field: unknown): unknown {
-  if (name === "callback_url" && typeof field === "string") return withoutPath(field);
+  if (name === CALLBACK_FIELD && typeof field === "string") return withoutPath(field);
   return USERS_OWN.has(name) ? field : withoutPaths(field);
 }
 

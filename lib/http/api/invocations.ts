@@ -18,7 +18,7 @@ import type { Queue } from "../../services/work/queue.ts";
 import type { ReplayService } from "../../services/work/replays.ts";
 import type { Listeners } from "../access/listeners.ts";
 import type { ClientAddress } from "../access/client-address.ts";
-import { urlShownTo } from "../access/callback-paths.ts";
+import { requestShownTo, urlShownTo } from "../access/callback-paths.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { answerResponse } from "../calls/answer.ts";
 import type { BodyMemory } from "../calls/body-memory.ts";
@@ -167,7 +167,7 @@ function messageRoutes(guard: Guard, tools: InvocationTools) {
       async ({ params: { id }, request }) => {
         // Before it is read.
         holdUntilOut(tools, request, (await invocations.get(id)).request_bytes);
-        return success(await results.request(id));
+        return success(requestShownTo(guard.callerOf(request), await results.request(id)));
       },
       {
         needs: "read",
@@ -179,7 +179,7 @@ function messageRoutes(guard: Guard, tools: InvocationTools) {
           summary: "Show the request of an invocation",
           description:
             "Requests of asynchronous invocations are kept, those of synchronous ones if the function has `record_bodies`. " +
-            "404 if it was not kept. It never has the caller's credentials.",
+            "404 if it was not kept. It never has the caller's credentials, and the path of a callback URL in it is for keys that may set one.",
         },
       },
     )

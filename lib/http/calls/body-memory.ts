@@ -70,18 +70,22 @@ export class BodyMemory implements Disposable {
   take(bytes: number, client: () => string): Room {
     if (this.#used + bytes > this.#budget) this.#sweep();
     if (this.#used + bytes > this.#budget) throw full(bytes, this.#budget, "all clients");
-    if (bytes < COUNTED_BYTES) {
-      this.#used += bytes;
-      return { bytes, client: undefined };
-    }
+    if (bytes < COUNTED_BYTES) return this.count(bytes, client);
     const name = client();
     if (this.#takenBy(name) + bytes > this.#budget * OF_CLIENT) this.#sweep();
     const before = this.#takenBy(name);
     if (before > 0 && before + bytes > this.#budget * OF_CLIENT) {
       throw full(bytes, this.#budget * OF_CLIENT, "one client");
     }
+    return this.count(bytes, () => name);
+  }
+
+  /** Takes room for a body that there is already, whether it fits or not. */
+  count(bytes: number, client: () => string): Room {
     this.#used += bytes;
-    this.#clients.set(name, before + bytes);
+    if (bytes < COUNTED_BYTES) return { bytes, client: undefined };
+    const name = client();
+    this.#clients.set(name, this.#takenBy(name) + bytes);
     return { bytes, client: name };
   }
 

@@ -14,7 +14,7 @@ import type { IdempotentCalls } from "../../services/calls/idempotent-calls.ts";
 import type { Answer, InvocationService } from "../../services/calls/invocations.ts";
 import type { Target } from "../../services/calls/record.ts";
 import { type ClientAddress, type ClientUsesTls, clientOf } from "../access/client-address.ts";
-import { type BodyMemory, expectedBytes } from "./body-memory.ts";
+import { type BodyMemory, expectedBytes, type Room } from "./body-memory.ts";
 import type { ReadBody } from "../wire/body.ts";
 import type { BeginUpload } from "./upload.ts";
 import { answerResponse, type Reader } from "./answer.ts";
@@ -37,7 +37,7 @@ import {
 /** The dependencies of both ways to call a function. */
 export interface Calls {
   readonly invocations: InvocationService;
-  readonly idempotentCalls: Pick<IdempotentCalls, "invoke">;
+  readonly idempotentCalls: Pick<IdempotentCalls, "invoke" | "whenEnded">;
   readonly submissions: Pick<Submissions, "take">;
   readonly readBody: ReadBody;
   readonly beginUpload: BeginUpload;
@@ -135,8 +135,11 @@ export async function call(calls: Calls, request: Request, called: Called): Prom
     isHeld = body.length > WHOLE_BYTES && called.target.function.contract === "stdio";
     return answer;
   } finally {
-    if (isHeld) bodyMemory.releaseWhenOut(room, () => calls.server()?.requestIP(request) === null);
-    else bodyMemory.release(room);
+    // With an Idempotency-Key the call goes on without its client, and has the body until it ends.
+    calls.idempotentCalls.whenEnded(called.id, () => {
+      if (isHeld) releaseWhenOut(calls, request, room);
+      else bodyMemory.release(room);
+    });
   }
 }
 
@@ -238,15 +241,24 @@ function holdAnswer(calls: Calls, request: Request, { response }: Answer): void 
   holdUntilOut(calls, request, response?.body instanceof Uint8Array ? response.body.length : 0);
 }
 
+/** The parts that the memory of an answer takes. */
+type AnswerMemory = Pick<Calls, "bodyMemory" | "clientAddress" | "server">;
+
 /** Takes room for an answer, if it is a long one, until its reader has it. Throws `overloaded` if there is none. */
-export function holdUntilOut(
-  calls: Pick<Calls, "bodyMemory" | "clientAddress" | "server">,
-  request: Request,
-  bytes: number,
-): void {
+export function holdUntilOut(calls: AnswerMemory, request: Request, bytes: number): void {
   if (bytes < LONG_ANSWER_BYTES) return;
-  const { bodyMemory, server } = calls;
-  const room = bodyMemory.take(bytes, () => clientOfRequest(calls, request));
+  const room = calls.bodyMemory.take(bytes, () => clientOfRequest(calls, request));
+  releaseWhenOut(calls, request, room);
+}
+
+/** Counts an answer, if it is a long one, until its reader has it: also where there is no room, for readers that would call again. */
+export function countUntilOut(calls: AnswerMemory, request: Request, bytes: number): void {
+  if (bytes < LONG_ANSWER_BYTES) return;
+  const room = calls.bodyMemory.count(bytes, () => clientOfRequest(calls, request));
+  releaseWhenOut(calls, request, room);
+}
+
+function releaseWhenOut({ bodyMemory, server }: AnswerMemory, request: Request, room: Room): void {
   bodyMemory.releaseWhenOut(room, () => server()?.requestIP(request) === null);
 }
 

@@ -1,15 +1,19 @@
 import type { Clock } from "../../clock.ts";
+import type { Invocation } from "../../domain/calls/invocations.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { callFor, type Calls } from "../calls/invoke.ts";
 import type { CallPath } from "../calls/request.ts";
 import { shownOnRoutes } from "../calls/submit.ts";
+import { asksForWebSocket } from "../calls/websocket/upgrade.ts";
 import { callDetail } from "../openapi/calls.ts";
 import { pathOf, SANDBOX_HEADERS } from "../wire/errors.ts";
 import { percentDecoded } from "../wire/raw-paths.ts";
 import { bare, OPENFAAS_TAG } from "./documented.ts";
 import { functionNamed } from "./names.ts";
+
+const NO_SOCKET = "A WebSocket cannot wait for its turn: open it at /function/NAME";
 
 /** The ids that a client may give its call: what can be in a header and in a log line. */
 const CALL_ID = /^[\w.:/=+-]{1,128}$/;
@@ -43,11 +47,19 @@ export function openfaasCallRoutes(
         keyed: true,
         added_headers: told,
       };
-      const submission = isAsync ? { query: asynchronously(request), caller, shown: shownOnRoutes } : undefined;
+      if (isAsync && asksForWebSocket(request)) throw new AppError("invalid_request", NO_SOCKET);
+      let made: string | undefined;
+      const shown = (invocation: Invocation) => {
+        made = invocation.id;
+        return shownOnRoutes(invocation);
+      };
+      const submission = isAsync ? { query: asynchronously(request), caller, shown } : undefined;
       const target = { function: fn, route_id: null, key_id: caller.key_id };
       const answer = await callFor(guard, calls, request, { id, target, path: where, submission });
       const response = isAsync && answer.status === 202 ? new Response(null, { status: 202 }) : answer;
       for (const [header, value] of Object.entries(told)) response.headers.set(header, value);
+      // Of a request with the Idempotency-Key of an earlier one, the invocation is that one's.
+      if (told["x-call-id"] === id) response.headers.set("x-call-id", made ?? answer.headers.get("x-request-id") ?? id);
       response.headers.set("X-Duration-Seconds", secondsSince(calls.clock, from));
       return response;
     },

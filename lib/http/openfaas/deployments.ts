@@ -16,6 +16,8 @@ import { validationMessage } from "../wire/validation-message.ts";
 /** The time that a client waits for a deployment at most, in milliseconds: `faas-cli` gives up after 60 s. */
 const ANSWER_MS = 45_000;
 
+const NOT_COUNTED: ReadonlyMap<string, number> = new Map();
+
 interface DeploymentDeps {
   readonly functions: FunctionService;
   readonly schedules: ScheduleService;
@@ -23,6 +25,9 @@ interface DeploymentDeps {
   readonly clock: Clock;
   readonly log: Logger;
 }
+
+/** Learns that a deployment has failed after its answer. */
+type FailedLate = (error: unknown) => void;
 
 /** Deploys functions as OpenFaaS's clients describe them, and shows them as these read them. */
 export class Deployments {
@@ -32,21 +37,21 @@ export class Deployments {
     this.#deps = deps;
   }
 
-  /** Lists all functions, oldest first. */
-  async list(): Promise<FunctionStatus[]> {
-    const calls = await this.#calls();
+  /** Lists all functions, oldest first; `counted` with the numbers of their calls. */
+  async list({ counted }: { readonly counted: boolean }): Promise<FunctionStatus[]> {
+    const calls = counted ? await this.#calls() : NOT_COUNTED;
     return (await this.#deps.functions.list()).map((fn) => this.#status(fn, calls));
   }
 
   /** Shows one function; throws `not_found`. */
-  async get(name: string): Promise<FunctionStatus> {
-    return this.#status(this.#deps.functions.get(name), await this.#calls());
+  async get(name: string, { counted }: { readonly counted: boolean }): Promise<FunctionStatus> {
+    return this.#status(this.#deps.functions.get(name), counted ? await this.#calls() : NOT_COUNTED);
   }
 
   /** Makes a function. Throws `conflict` if there is one of that name. */
-  async create(deployment: FunctionDeployment): Promise<void> {
+  async create(deployment: FunctionDeployment, failedLate: FailedLate): Promise<void> {
     const deployed = this.#checked(functionOf(deployment));
-    await this.#untilLate(deployed, async () => {
+    await this.#untilLate(deployed, failedLate, async () => {
       const made = await this.#deps.functions.create({ ...deployed.body, name: deployed.name });
       if (deployed.schedule !== undefined)
         await this.#deps.schedules.create({ function_id: made.id, ...deployed.schedule });
@@ -54,11 +59,11 @@ export class Deployments {
   }
 
   /** Replaces what a deployment before has said of a function; throws `not_found`. */
-  async update(deployment: FunctionDeployment): Promise<void> {
+  async update(deployment: FunctionDeployment, failedLate: FailedLate): Promise<void> {
     const before = this.#deps.functions.get(deployment.service);
     const { notes } = notesIn(before.labels);
     const deployed = this.#checked(functionOf(deployment, notes));
-    await this.#untilLate(deployed, async () => {
+    await this.#untilLate(deployed, failedLate, async () => {
       await this.#deps.functions.update(before.id, deployed.body);
       await this.#reschedule(before, deployed);
     });
@@ -88,8 +93,8 @@ export class Deployments {
     return deployed;
   }
 
-  /** Waits for work until the client would give up: then it goes on, and its error is in the log. */
-  async #untilLate({ name }: Deployed, work: () => Promise<void>): Promise<void> {
+  /** Waits for work until the client would give up: then it goes on, and `failedLate` gets its error. */
+  async #untilLate({ name }: Deployed, failedLate: FailedLate, work: () => Promise<void>): Promise<void> {
     const { clock, log } = this.#deps;
     const { promise: late, resolve } = Promise.withResolvers<"late">();
     const cancel = clock.after(ANSWER_MS, () => resolve("late"));
@@ -97,7 +102,10 @@ export class Deployments {
     try {
       if ((await Promise.race([done, late])) !== "late") return;
       log.info("a deployment goes on after its answer", { function: name });
-      done.catch((error: unknown) => log.warn("a deployment failed after its answer", { function: name, error }));
+      done.catch((error: unknown) => {
+        log.warn("a deployment failed after its answer", { function: name, error });
+        failedLate(error);
+      });
     } finally {
       cancel();
     }

@@ -3,9 +3,10 @@ import { t } from "elysia";
 import { AppError } from "../../domain/errors.ts";
 import { checkNamespace, FunctionDeployment, NAMESPACE } from "../../domain/openfaas/deployment.ts";
 import { FunctionStatus } from "../../domain/openfaas/status.ts";
-import { SCOPES } from "../../domain/keys.ts";
+import { hasScope, SCOPES } from "../../domain/keys.ts";
 import { type Guard, LARGE_BODY_BYTES, resource } from "../access/guard.ts";
 import { inSlices } from "../sliced/json.ts";
+import { STATUS_OF } from "../wire/status-of.ts";
 import type { Deployments } from "./deployments.ts";
 import { bare, failing, failingWithBody, OPENFAAS_TAG } from "./documented.ts";
 import { functionNamed } from "./names.ts";
@@ -47,18 +48,21 @@ function accepted(): Response {
 
 const ACCEPTED = bare(202, "Done; or, if it takes longer than 45 s, under way.");
 
-/** The scopes for `/system`: who may deploy may do it here. */
-export const SYSTEM_SCOPES = { read: ["deploy", "read"], write: ["deploy"], any: SCOPES } as const;
+/** The scopes for `/system`: the same as for `/v1`. */
+export const SYSTEM_SCOPES = { read: ["deploy", "read"], logs: ["read"], write: ["deploy"], any: SCOPES } as const;
 type SystemGuard = Guard<keyof typeof SYSTEM_SCOPES>;
 
 /** `/system/functions`: functions as OpenFaaS's clients deploy them, and their list. */
 export function deploymentRoutes(guard: SystemGuard, deployments: Deployments) {
+  // A second entry of the audit log, after that of the 202.
+  const failedLate = (request: Request) => (error: unknown) =>
+    guard.changed(request, STATUS_OF[error instanceof AppError ? error.reason : "internal"]);
   return resource(guard, OPENFAAS_TAG, LARGE_BODY_BYTES)
     .get(
       "/functions",
-      async ({ query: { namespace } }) => {
+      async ({ query: { namespace }, request }) => {
         checkNamespace(namespace);
-        return inSlices(await deployments.list());
+        return inSlices(await deployments.list({ counted: hasScope(guard.callerOf(request), ["read"]) }));
       },
       {
         needs: "read",
@@ -70,9 +74,9 @@ export function deploymentRoutes(guard: SystemGuard, deployments: Deployments) {
     )
     .post(
       "/functions",
-      async ({ body }) => {
+      async ({ body, request }) => {
         checkNamespace(body.namespace);
-        await deployments.create(body);
+        await deployments.create(body, failedLate(request));
         return accepted();
       },
       {
@@ -87,9 +91,9 @@ export function deploymentRoutes(guard: SystemGuard, deployments: Deployments) {
     )
     .put(
       "/functions",
-      async ({ body }) => {
+      async ({ body, request }) => {
         checkNamespace(body.namespace);
-        await deployments.update(body);
+        await deployments.update(body, failedLate(request));
         return accepted();
       },
       {
@@ -129,9 +133,10 @@ export function systemRoutes(guard: SystemGuard, deployments: Deployments, versi
     )
     .get(
       "/function/:name",
-      async ({ params: { name }, query: { namespace } }) => {
+      async ({ params: { name }, query: { namespace }, request }) => {
         checkNamespace(namespace);
-        return deployments.get(functionNamed(name));
+        const counted = hasScope(guard.callerOf(request), ["read"]);
+        return deployments.get(functionNamed(name), { counted });
       },
       {
         needs: "read",

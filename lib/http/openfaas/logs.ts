@@ -1,9 +1,7 @@
 import { t } from "elysia";
 import type { Clock } from "../../clock.ts";
-import type { Invocation } from "../../domain/calls/invocations.ts";
 import type { FunctionOutput } from "../../domain/calls/views/function-logs.ts";
 import { AppError } from "../../domain/errors.ts";
-import { PAGE } from "../../domain/limits.ts";
 import { checkNamespace } from "../../domain/openfaas/deployment.ts";
 import { CallLines, leftOut, type LogMessage } from "../../domain/openfaas/log-messages.ts";
 import { quoted } from "../../domain/quoted.ts";
@@ -18,6 +16,7 @@ import { textStream } from "../wire/event-stream.ts";
 import { failing, OPENFAAS_TAG } from "./documented.ts";
 import { namespaced, type SYSTEM_SCOPES } from "./functions.ts";
 import { functionNamed } from "./names.ts";
+import { type AskedLogs, lineOf, PAST, PAST_CALLS, pastText } from "./past-logs.ts";
 
 /** The services that know what functions print. */
 export interface LogTools {
@@ -28,10 +27,8 @@ export interface LogTools {
   readonly listeners: Listeners;
 }
 
-/** The latest calls whose output is looked through, if the request does not say since when. */
-const LATEST_CALLS = 100;
-/** The most calls whose output is looked through. */
-const CALLS = 10_000;
+/** The calls whose lines have no end yet that are remembered while they run; of more, those that printed first are not waited for. */
+const BEGUN_CALLS = 200;
 
 const query = t.Object({
   name: t.String({ description: "The name of the function.", examples: ["figlet"] }),
@@ -41,7 +38,7 @@ const query = t.Object({
   ),
   since: t.Optional(
     t.String({
-      description: `Only of calls from this time on; of the latest ${LATEST_CALLS} by default.`,
+      description: `Only of calls from this time on; of the latest ${PAST_CALLS.usual} by default.`,
       examples: ["2026-01-31T12:00:00Z"],
     }),
   ),
@@ -65,21 +62,25 @@ export function logRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, tools: LogTo
       };
       const leave = tools.listeners.enter(guard.callerOf(request).key_id);
       try {
-        return await answer(tools, asked, /^(?:true|1|t)$/i.test(follow ?? ""), leave);
+        return /^(?:true|1|t)$/i.test(follow ?? "")
+          ? following(tools, asked, leave)
+          : streamed(await pastText(tools, asked, request.signal), leave);
       } catch (error) {
         leave();
         throw error;
       }
     },
     {
-      needs: "read",
+      needs: "logs",
       long: true,
       query,
       detail: {
         operationId: "openfaasGetLogs",
         summary: "Follow what a function prints",
         description:
-          "With `follow` the past is that of the latest 10 calls. Lines of JSON: `name`, `namespace`, `instance` (the id of the invocation), `timestamp` and `text`. While it follows, there is an empty line every 5 s.",
+          `Lines of JSON: \`name\`, \`namespace\`, \`instance\` (the id of the invocation), \`timestamp\` and \`text\`. At most the latest ` +
+          `${PAST.lines} lines with ${PAST.characters / 2 ** 20} Mi characters of the latest ${PAST_CALLS.most} calls; ` +
+          "with `follow` the past is that of the latest 10 calls. While it follows, there is an empty line every 5 s.",
         responses: {
           200: {
             description: "The lines.",
@@ -93,15 +94,6 @@ export function logRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, tools: LogTo
   );
 }
 
-interface Asked {
-  readonly function_id: string;
-  readonly name: string;
-  readonly since: string | undefined;
-  /** How many of the past lines; undefined for all. */
-  readonly lines: number | undefined;
-  readonly instance: string | undefined;
-}
-
 function linesIn(tail: string | undefined): number | undefined {
   if (tail === undefined || tail === "" || tail === "0" || tail === "-1") return undefined;
   if (/^\d{1,9}$/.test(tail)) return Number(tail);
@@ -110,12 +102,33 @@ function linesIn(tail: string | undefined): number | undefined {
 
 const NDJSON = { type: "application/x-ndjson", beat: "\n" } as const;
 
-async function answer(tools: LogTools, asked: Asked, follow: boolean, leave: () => void): Promise<Response> {
-  if (!follow) {
-    const lines = await pastLines(tools, asked, await callsOf(tools, asked));
-    leave();
-    return new Response(lines.map(lineOf).join(""), { headers: { "Content-Type": NDJSON.type } });
-  }
+/** Answers with text that is made as it is read. */
+function streamed(text: AsyncGenerator<string>, leave: () => void): Response {
+  const encoder = new TextEncoder();
+  const body = new ReadableStream<Uint8Array>(
+    {
+      pull: async (controller) => {
+        try {
+          const next = await text.next();
+          if (next.done !== true) return controller.enqueue(encoder.encode(next.value));
+          controller.close();
+          leave();
+        } catch (error) {
+          leave();
+          throw error;
+        }
+      },
+      cancel: async () => {
+        leave();
+        await text.return(undefined);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  return new Response(body, { headers: { "Content-Type": NDJSON.type } });
+}
+
+function following(tools: LogTools, asked: AskedLogs, leave: () => void): Response {
   return textStream(tools.clock, NDJSON, (sink) => {
     let isOpen = true;
     let unfollow = (): void => undefined;
@@ -124,7 +137,7 @@ async function answer(tools: LogTools, asked: Asked, follow: boolean, leave: () 
     const listen = (piece: FunctionOutput) => {
       const messages = output.take(piece);
       if (past === undefined) for (const message of messages) sink.write(lineOf(message));
-      else past.push(...messages);
+      else past = past.concat(messages);
     };
     tools.results.followFunction(asked.function_id, listen).then(
       (stop) => {
@@ -144,17 +157,18 @@ async function answer(tools: LogTools, asked: Asked, follow: boolean, leave: () 
 }
 
 /** Makes lines of the output of all calls of a function. */
-class Lines {
-  readonly #asked: Asked;
-  readonly #clock: Clock;
-  /** The calls that run. */
+export class Lines {
+  readonly #asked: Pick<AskedLogs, "name" | "instance">;
+  readonly #clock: Pick<Clock, "now">;
+  /** The calls with lines that have no end yet, the first one first. */
   readonly #calls = new Map<string, CallLines>();
 
-  constructor(asked: Asked, clock: Clock) {
+  constructor(asked: Pick<AskedLogs, "name" | "instance">, clock: Pick<Clock, "now">) {
     this.#asked = asked;
     this.#clock = clock;
   }
 
+  /** Returns the lines that a piece of output ends. The end of a call may never come: of very many at once, some are left out. */
   take({ entries, ends, left_out }: FunctionOutput): LogMessage[] {
     const { name, instance } = this.#asked;
     const now = this.#clock.now();
@@ -163,11 +177,17 @@ class Lines {
     for (const { invocation_id: id, ...entry } of entries) {
       if (instance !== undefined && instance !== id) continue;
       const lines = this.#calls.get(id) ?? new CallLines(name, id);
-      this.#calls.set(id, lines);
-      messages.push(...lines.take([entry], now));
+      for (const message of lines.take([entry], now)) messages.push(message);
+      if (lines.has_begun) this.#calls.set(id, lines);
+      else this.#calls.delete(id);
     }
     for (const { invocation_id: id } of ends) {
       messages.push(...(this.#calls.get(id)?.end() ?? []));
+      this.#calls.delete(id);
+    }
+    for (const [id, lines] of this.#calls) {
+      if (this.#calls.size <= BEGUN_CALLS) break;
+      messages.push(...lines.end());
       this.#calls.delete(id);
     }
     return messages;
@@ -175,49 +195,10 @@ class Lines {
 }
 
 /** Returns the lines of the past that are asked for. */
-function wantedOf({ since, lines: most = Infinity }: Asked, messages: readonly LogMessage[]): readonly LogMessage[] {
+function wantedOf(
+  { since, lines: most = Infinity }: AskedLogs,
+  messages: readonly LogMessage[],
+): readonly LogMessage[] {
   const recent = since === undefined ? messages : messages.filter(({ timestamp }) => timestamp >= since);
   return recent.slice(Math.max(0, recent.length - most));
-}
-
-/** Returns the calls of a function whose output is asked for, the latest one last. */
-async function callsOf({ invocations }: LogTools, { function_id, since, instance }: Asked): Promise<Invocation[]> {
-  if (instance !== undefined) {
-    const one = await invocations.get(instance);
-    return one.function_id === function_id ? [one] : [];
-  }
-  const most = since === undefined ? LATEST_CALLS : CALLS;
-  const found: Invocation[] = [];
-  let cursor: string | undefined;
-  do {
-    const limit = Math.min(PAGE.max, most - found.length);
-    const page = await invocations.list({ function_id, limit, ...(since && { since }), ...(cursor && { cursor }) });
-    found.push(...page.invocations);
-    cursor = page.next_cursor ?? undefined;
-  } while (cursor !== undefined && found.length < most);
-  return found.toReversed();
-}
-
-/** Returns what calls have printed, as far as it is asked for. The output of the last calls is read first: it may be enough. */
-async function pastLines(
-  { invocations, clock }: LogTools,
-  asked: Asked,
-  calls: readonly Invocation[],
-): Promise<readonly LogMessage[]> {
-  const { name, lines: most = Infinity } = asked;
-  const parts: LogMessage[][] = [];
-  let count = 0;
-  for (const { id, created_at } of calls.toReversed()) {
-    if (count >= most) break;
-    const { entries } = await invocations.logs(id);
-    const lines = new CallLines(name, id);
-    const part = [...lines.take(entries, Date.parse(created_at) || clock.now()), ...lines.end()];
-    parts.push(part);
-    count += part.length;
-  }
-  return wantedOf(asked, parts.toReversed().flat());
-}
-
-function lineOf(message: LogMessage): string {
-  return `${JSON.stringify(message)}\n`;
 }

@@ -6,7 +6,7 @@ import type { Calls } from "../calls/invoke.ts";
 import { openfaasCallRoutes } from "./calls.ts";
 import { Deployments } from "./deployments.ts";
 import { deploymentRoutes, SYSTEM_SCOPES, systemRoutes } from "./functions.ts";
-import { OPENFAAS_CREDENTIALS } from "./key.ts";
+import { CALL_CREDENTIALS, OPENFAAS_CREDENTIALS } from "./key.ts";
 import { logRoutes, type LogTools } from "./logs.ts";
 import { systemSecretDeletion, systemSecretRoutes } from "./secrets.ts";
 
@@ -25,7 +25,7 @@ export function openfaasRoutes(guardOf: MakeGuard, services: Services) {
   const system = guardOf("/system", SYSTEM_SCOPES, OPENFAAS_CREDENTIALS);
   const invoke = { invoke: ["invoke"] } as const;
   const calls = (prefix: string, isAsync: boolean) =>
-    openfaasCallRoutes(guardOf(prefix, invoke, OPENFAAS_CREDENTIALS), services.functions, services, { async: isAsync });
+    openfaasCallRoutes(guardOf(prefix, invoke, CALL_CREDENTIALS), services.functions, services, { async: isAsync });
   const deployments = new Deployments(services);
   return new Elysia({ normalize: false })
     .use(deploymentRoutes(system, deployments))

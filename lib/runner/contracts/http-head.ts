@@ -38,8 +38,8 @@ const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
 
 /**
  * Returns the head of a request: the caller's own headers, `Host` among them, and what a server behind a proxy is told. The
- * connection is for this call alone, unless callers share the instance (`shared`) and there is no body: a server that does not read
- * a body would take it for the next caller's request.
+ * connection is for this call alone, unless callers share the instance (`shared`) and there is no body on either side: a server that
+ * does not read a body would take it for the next caller's request, and one that answers HEAD with a body gives that to the next caller.
  */
 export function httpRequest(id: string, request: FunctionRequest, shared = false): HttpRequest {
   const { method, headers, body, via } = request;
@@ -51,7 +51,8 @@ export function httpRequest(id: string, request: FunctionRequest, shared = false
   const length = upgrade ? undefined : bodyLength(request);
   const coding = length === undefined ? "none" : length === null ? "chunked" : "length";
   const isEmpty = body instanceof Uint8Array && body.length === 0;
-  const keep_alive = shared && !upgrade && isEmpty && !NAMES_CONNECTION.test(headers["authorization"] ?? "");
+  const isBare = isEmpty && method !== "HEAD";
+  const keep_alive = shared && !upgrade && isBare && !NAMES_CONNECTION.test(headers["authorization"] ?? "");
   const proto = via?.encrypted === true ? "https" : "http";
   const client = via?.client_address ?? null;
   return {

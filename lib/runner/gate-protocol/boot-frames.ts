@@ -72,13 +72,14 @@ export function creditFrame(stream: number, more: number): Uint8Array {
 }
 
 /**
- * The server closes streams in both directions only, and has no error to report. With `keepConnection`, the gate may use the
- * connection for another stream.
+ * The server closes streams in both directions only, and has no error to report. With `keptAfter`, the number of bytes that have come
+ * from the app, the gate may use the connection for another stream if it has sent no more of it.
  */
-export function closeFrame(stream: number, keepConnection: boolean): Uint8Array {
+export function closeFrame(stream: number, keptAfter?: number): Uint8Array {
   const payload = Buffer.alloc(9);
   payload.writeUInt32BE(stream, 0);
-  payload.writeUInt8(keepConnection ? 4 : 2, 4);
+  payload.writeUInt8(keptAfter === undefined ? 2 : 4, 4);
+  payload.writeUInt32BE((keptAfter ?? 0) % 2 ** 32, 5);
   return frame(0x09, payload);
 }
 

@@ -73,7 +73,7 @@ export class GateStream implements InstanceStream {
     this.#state = "closing";
     const keeps = keepConnection && this.#queue.length === 0 && !this.#ended;
     this.#queue = [];
-    this.#send(closeFrame(this.#number, keeps));
+    this.#send(closeFrame(this.#number, keeps ? this.#received : undefined));
   }
 
   /** Takes DATA. */

@@ -1,12 +1,18 @@
 import { BodyReader } from "./body-reader.ts";
 import { MalformedResponse } from "./malformed-response.ts";
-import { type Asked, type ResponseHead, ResponseHeadReader } from "./response-head.ts";
+import { type Asked, type Framing, type ResponseHead, ResponseHeadReader } from "./response-head.ts";
 
 /** A part of an answer, in the order in which they come: one head, pieces of the body, one end. */
 export type ResponsePart =
   | { readonly type: "head"; readonly head: ResponseHead }
   | { readonly type: "body"; readonly bytes: Uint8Array }
   | { readonly type: "end" };
+
+/**
+ * The framings behind which another answer can be told from this one. An answer without a body leaves nothing: an app that gives it one
+ * all the same, as those that know neither HEAD nor 205 do, may send it when the connection is the next caller's.
+ */
+const HAS_END: ReadonlySet<Framing["kind"]> = new Set(["length", "chunked"]);
 
 /** Reads one answer from the bytes of a connection that is closed behind it. After an error it must not be used. */
 export class ResponseReader {
@@ -36,7 +42,7 @@ export class ResponseReader {
       const read = this.#heads.push(bytes);
       if (read === undefined) return;
       this.#body = new BodyReader(read.head.framing);
-      this.#persistent = read.head.persistent && read.head.framing.kind !== "until_close";
+      this.#persistent = read.head.persistent && HAS_END.has(read.head.framing.kind);
       rest = read.rest;
       yield { type: "head", head: read.head };
     }

@@ -49,7 +49,7 @@ export class SessionService {
   identify(session: string): Caller | undefined {
     const parts = read(session);
     const { clock, ended } = this.#deps;
-    if (parts === undefined || parts.expires <= clock.now() || ended.has(parts.nonce, parts.expires)) return undefined;
+    if (parts === undefined || parts.expires <= clock.now() || ended.has(parts)) return undefined;
     const found = this.#deps.keys.identifyHolder(parts.key_id, (hash) =>
       sameText(parts.signature, this.#sign(parts, hash)),
     );
@@ -60,7 +60,7 @@ export class SessionService {
   async end(session: string): Promise<void> {
     const parts = read(session);
     if (parts === undefined || this.identify(session) === undefined) return;
-    await this.#deps.ended.add(parts.nonce, parts.expires, this.#deps.clock.now());
+    await this.#deps.ended.add(parts, this.#deps.clock.now());
   }
 
   #sign({ key_id, expires, nonce }: Omit<Parts, "signature">, hash: string): string {

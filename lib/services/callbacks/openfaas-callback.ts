@@ -30,13 +30,27 @@ export function openfaasCallback(
   return {
     body: response ?? Buffer.from(messageOf(invocation)),
     headers: {
-      ...Object.fromEntries(headers.filter(([name]) => name !== "set-cookie")),
+      ...Object.fromEntries(headers.filter(([name]) => isPassed(name))),
       "X-Call-Id": asked["x-call-id"] ?? invocation.id,
       "X-Function-Name": called.split(".", 1)[0] ?? called,
       "X-Function-Status": String(status),
       "X-Duration-Seconds": ((invocation.run_ms ?? 0) / 1_000).toFixed(6),
     },
   };
+}
+
+/** Headers of an answer that also describe the same body in a request. */
+const DESCRIBING: ReadonlySet<string> = new Set(["content-type", "content-encoding", "content-language"]);
+/**
+ * Headers by which a receiver would take the server for somebody else, or the request for another one, in lower case; and those that
+ * say what the server itself knows of the call.
+ */
+const NOT_PASSED =
+  /^x-(?:forwarded|real-ip$|original-|client-ip$|cluster-client-ip$|envoy-|http-method|method-override$|api-key$|call-id$|function-(?:name|status)$|duration-seconds$|request-id$|slipway-)/;
+
+/** Returns whether a header of a function's answer goes to its receiver: a request has others, such as `Host` or `Cookie`. */
+function isPassed(name: string): boolean {
+  return DESCRIBING.has(name) || (name.startsWith("x-") && !NOT_PASSED.test(name));
 }
 
 function succeeded({ status }: Invocation): boolean {

@@ -16,6 +16,10 @@ import { teed } from "./teed.ts";
 /** The time from the last byte of an answer to the end of its record, in milliseconds: a function may still be ending. */
 const ENDING_MS = 60_000;
 
+/** The tries to forget a key of which it is not known whether it was written, and the wait before each, in milliseconds. */
+const DROPS = 30;
+const DROP_MS = 2_000;
+
 interface IdempotentDeps {
   readonly ledger: Pick<Ledger, "keepKey" | "keepAnswer" | "dropKey">;
   readonly invocations: Pick<InvocationService, "invoke" | "undelivered">;
@@ -33,6 +37,9 @@ export type IdempotentAnswer =
 
 /** A call with a key, whose request has arrived as a whole: the key stands for all of it. */
 type KeyedCall = InvokeCall & { readonly request: BufferedRequest };
+
+/** The key of a request that has just come. */
+type KeyNow = IdempotencyKey & Pick<IdempotentRequest, "is_optional">;
 
 /** A call that was made, or what the first request with its key was answered. */
 type Made = { readonly answer: Answer } | { readonly first: StoredAnswer };
@@ -97,26 +104,63 @@ export class IdempotentCalls {
     void made.then(note, () => undefined);
   }
 
+  /** Runs `then` when the call with that id has ended and needs its request no longer: at once unless it is under way. */
+  whenEnded(id: string, then: () => void): void {
+    const made = this.#running.get(id);
+    if (made === undefined) then();
+    else void made.then(then, then);
+  }
+
   /** Waits for the calls under way, which end as all calls do. */
   settled(): Promise<void> {
     return this.#tasks.settled();
   }
 
-  async #make(call: KeyedCall, key: IdempotencyKey, onHead?: (made: Made) => void): Promise<Made> {
+  async #make(call: KeyedCall, key: KeyNow, onHead?: (made: Made) => void): Promise<Made> {
     const { ledger, invocations } = this.#deps;
     const { id, target, request } = call;
     const record = newRecord(id, target, request.body.length, timestamp(key.now));
-    const first = await ledger.keepKey(record, key);
+    const collect = onHead === undefined;
+    const make = () => invocations.invoke({ ...call, collect, signal: new AbortController().signal });
+    const first = await this.#keepKey(record, key);
+    if (first === "unkept") return { answer: await readable(await make()) };
     if (first !== undefined) return { first };
     try {
-      const collect = onHead === undefined;
-      const answer = await invocations.invoke({ ...call, collect, signal: new AbortController().signal });
+      const answer = await make();
       if (answer.not_begun !== true) return { answer: await this.#keep(await this.#passOn(answer, onHead)) };
       await ledger.dropKey(record, key);
       return { answer };
     } catch (error) {
       await ledger.dropKey(record, key);
       throw error;
+    }
+  }
+
+  /** Keeps a key; a call that may do without is made all the same while the database does not answer. */
+  async #keepKey(record: Invocation, key: KeyNow): Promise<StoredAnswer | "unkept" | undefined> {
+    try {
+      return await this.#deps.ledger.keepKey(record, key);
+    } catch (error) {
+      if (!(error instanceof AppError) || error.reason !== "database_unavailable") throw error;
+      if (key.is_optional !== true) {
+        void this.#dropLater(record, key);
+        throw error;
+      }
+      this.#deps.log.warn("a call is made without its key, as the database does not answer", { request_id: record.id });
+      return "unkept";
+    }
+  }
+
+  /** Forgets a key that may have been written although the database did not say so: no call was made with it. Never rejects. */
+  async #dropLater(record: Invocation, key: IdempotencyKey): Promise<void> {
+    const { ledger, clock } = this.#deps;
+    for (let tries = 0; tries < DROPS; tries++) {
+      await new Promise<void>((resolve) => clock.after(DROP_MS, resolve));
+      const isDropped = await ledger.dropKey(record, key).then(
+        () => true,
+        () => false,
+      );
+      if (isDropped) return;
     }
   }
 
@@ -127,7 +171,9 @@ export class IdempotentCalls {
     const { live, whole } = teed(response.body, this.#deps.kept_bytes);
     onHead({ answer: { ...answer, response: { ...response, body: live } } });
     const body = await whole;
-    const ended = await this.#deps.results.wait(invocation.id, ENDING_MS, new AbortController().signal);
+    // It was made: whatever keeps its record from being read now, its key stays.
+    const waited = this.#deps.results.wait(invocation.id, ENDING_MS, new AbortController().signal);
+    const ended = await waited.catch(() => invocation);
     return { ...answer, invocation: ended, response: body && { ...response, body } };
   }
 
@@ -160,6 +206,12 @@ export class IdempotentCalls {
         : storedAnswer(first, { ownOrigin: via?.host !== undefined });
     return { answer, replayed: true, ended: Promise.resolve(answer.invocation) };
   }
+}
+
+/** Returns an answer whose body can be read more than once. */
+async function readable(answer: Answer): Promise<Answer> {
+  const { response } = answer;
+  return { ...answer, response: response && { ...response, body: await bytesOf(response.body) } };
 }
 
 function storedAnswer(

@@ -294,7 +294,7 @@ export class InvocationService implements AsyncDisposable {
     this.#put(invocation, outcome, call.function.record_bodies ? payloadOf(call, outcome) : undefined);
     countRun(this.#deps.metrics, invocation, call.function);
     this.#deps.tracing.called(invocation, exchangedOf(call, outcome));
-    return { invocation, response: outcome.response ?? lambdaFailure(invocation, call.function) };
+    return { invocation, response: outcome.response ?? lambdaFailure(invocation, call.function, call) };
   }
 
   /** Ends a call that never reached a gate. */
@@ -319,7 +319,7 @@ export class InvocationService implements AsyncDisposable {
     this.#deps.tracing.called(invocation, exchangedOf(call));
     return {
       invocation,
-      response: lambdaFailure(invocation, target.function, thrown),
+      response: lambdaFailure(invocation, target.function, { ...call, thrown }),
       not_begun: true,
       ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
     };

@@ -70,7 +70,8 @@ export class Recorder implements AsyncDisposable {
     if (lost > 0) log.warn("invocations lost with an earlier server", { count: lost });
     for (const id of running) {
       const record = await history.get(id);
-      if (record !== undefined) tracing.lost(record);
+      // Others may be those of servers that live.
+      if (record?.reason === "instance_lost") tracing.lost(record);
     }
     this.#nextPrune.set(PRUNE_INTERVAL_MS);
   }

@@ -112,7 +112,7 @@ export class AttemptRunner implements AttemptMaker {
     const outcome = await run.ended;
     const { status, ...fields } = { ...known(outcome), ...verdictOf(outcome, abort.signal) };
     countRun(this.#deps.metrics, { ...invocation, ...timings, ...fields, status }, fn);
-    const response = own ?? lambdaFailure({ id, status, ...fields }, fn);
+    const response = own ?? lambdaFailure({ ...invocation, status, ...fields }, fn, { request });
     const hasEnded = outcome.exit_code !== null || outcome.signal !== null;
     return {
       finished: { status, fields: { ...timings, ...fields } },

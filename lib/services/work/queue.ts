@@ -61,11 +61,11 @@ export class Queue implements Disposable {
 
   /** Ends an invocation that is queued or running; throws `conflict` if it has ended already. */
   async cancel(id: string): Promise<Invocation> {
-    const { store, worker } = this.#deps;
+    const { worker } = this.#deps;
     for (;;) {
       const cancelled = await this.#cancelUnattended(id);
       if (cancelled !== undefined) return cancelled;
-      if (!worker.cancel(id)) throw notCancellable(id, await store.history.get(id));
+      if (!worker.cancel(id)) throw await this.#notCancellable(id);
       const after = await this.#afterAttempt(id);
       // An attempt whose end was on its way to the disk may have left another one to make.
       if (after.finished_at !== null) return after;
@@ -83,6 +83,13 @@ export class Queue implements Disposable {
     events.changed(end.invocation);
     if (end.deliveries.length > 0) callbacks.wake();
     return end.invocation;
+  }
+
+  async #notCancellable(id: string): Promise<AppError> {
+    const { ledger, history } = this.#deps.store;
+    const holder = await ledger.heldBy(id);
+    if (holder === null) return notCancellable(id, await history.get(id));
+    return new AppError("conflict", `The invocation runs on another server, ${quoted(holder)}: cancel it there`);
   }
 
   /** Waits until a running invocation no longer runs, and returns its record. */

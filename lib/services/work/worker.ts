@@ -270,7 +270,8 @@ export class Worker implements AsyncDisposable {
       const end = await this.#make(running);
       if (end !== undefined) await this.#write(running, end);
     } finally {
-      this.#running.delete(running.invocation.id);
+      // The end of this attempt may have been written long ago without an answer, and another attempt been made since.
+      if (this.#running.get(running.invocation.id) === running) this.#running.delete(running.invocation.id);
       this.wake();
     }
   }

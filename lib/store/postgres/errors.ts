@@ -16,8 +16,8 @@ export function sqlStateOf(error: unknown): string {
 /** Returns whether a statement or a transaction failed as its connection was cut, or as the database is away. */
 export function isCut(error: unknown): boolean {
   const state = sqlStateOf(error);
-  // 08: connection exceptions; 57P01 to 57P04: the server stops, has crashed, or starts.
-  if (state.startsWith("08") || state.startsWith("57P0")) return true;
+  // 08: connection exceptions; 57P01 to 57P05: the server stops, has crashed, starts, or ends the session; 25P03: it was idle.
+  if (state.startsWith("08") || state.startsWith("57P0") || state === "25P03") return true;
   return (
     codeOf(error).startsWith("ERR_POSTGRES_CONNECTION") ||
     ["ECONNREFUSED", "ECONNRESET", "ENOENT"].includes(codeOf(error))
@@ -31,7 +31,8 @@ export function isRival(error: unknown): boolean {
 
 /** Turns an error of the database into one that a caller may see; anything unexpected stays as it is, and becomes a 500. */
 export function mapError(error: unknown): unknown {
-  if (error instanceof DeadlineError || isCut(error)) {
+  // 55P03, 57014: a lock, or the statement, took longer than it may.
+  if (error instanceof DeadlineError || isCut(error) || ["55P03", "57014"].includes(sqlStateOf(error))) {
     return new AppError("database_unavailable", "The database does not answer: try again later", {
       cause: error,
       retry_after_s: AWAY_RETRY_S,

@@ -23,7 +23,8 @@ export class IdempotencyRecords {
     const name = keyName(invocation, key);
     const { request_hash, now } = key;
     const row = { ...name, request_hash, invocation_id: invocation.id, created_at: keyTime(key) };
-    if (!(await idempotencyKeys.insert(statements, row))) {
+    // Again after each removal of a key that has expired: another request may have been faster.
+    while (!(await idempotencyKeys.insert(statements, row))) {
       const known = await idempotencyKeys.get(statements, name);
       const isValid = known !== undefined && known.created_at >= now - IDEMPOTENCY.ttl_ms;
       const found = isValid ? await this.#answerOf(statements, known.invocation_id) : undefined;
@@ -32,7 +33,6 @@ export class IdempotencyRecords {
         throw keyMismatch(key);
       }
       if (known !== undefined) await idempotencyKeys.remove(statements, known);
-      await idempotencyKeys.insert(statements, row);
     }
     await idempotencyKeys.insertAnswer(statements, { invocation, response: null, response_meta: null });
     return undefined;

@@ -30,6 +30,7 @@ import { Submissions, type SubmissionTables } from "./submissions.ts";
 import { attempts } from "./tables/attempts.ts";
 import type { DeliveryTable } from "./tables/deliveries.ts";
 import { idempotencyKeys } from "./tables/idempotency-keys.ts";
+import { attemptKey } from "./tables/work.ts";
 
 /** The parts of the database that the ledger writes. */
 export interface LedgerParts extends SubmissionTables {
@@ -52,7 +53,7 @@ export class PostgresLedger implements Ledger {
   readonly #client: Client;
   readonly #submissions: Submissions;
   readonly #idempotency: IdempotencyRecords;
-  /** The invocations of the attempts that were begun here, and whose ends are not written. */
+  /** The attempts that were begun here, and whose ends are not written: the id of each invocation, and the number. */
   readonly #attempted = new Set<string>();
 
   constructor(parts: LedgerParts) {
@@ -132,7 +133,8 @@ export class PostgresLedger implements Ledger {
       ]);
       return { claimed: { work, invocation, attempt }, next_priority };
     });
-    if (claim.claimed !== null) this.#attempted.add(claim.claimed.invocation.id);
+    if (claim.claimed !== null)
+      this.#attempted.add(attemptKey(claim.claimed.work.invocation_id, claim.claimed.work.attempts));
     return claim;
   }
 
@@ -146,7 +148,7 @@ export class PostgresLedger implements Ledger {
 
   async end(end: End): Promise<boolean> {
     const written = await this.#client.transaction((transaction) => this.#write(transaction, end, ["leased"]));
-    this.#attempted.delete(end.invocation_id);
+    this.#attempted.delete(attemptKey(end.invocation_id, end.attempt));
     return written;
   }
 
@@ -197,6 +199,10 @@ export class PostgresLedger implements Ledger {
   async find(invocationId: string): Promise<Standing | undefined> {
     const work = await this.#parts.work.get(this.#client, invocationId);
     return work && this.#standing(work);
+  }
+
+  heldBy(invocationId: string): Promise<string | null> {
+    return this.#parts.work.heldBy(this.#client, invocationId);
   }
 
   cancelUnattended(end: End): Promise<boolean> {

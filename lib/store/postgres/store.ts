@@ -81,9 +81,9 @@ export class PostgresStore implements Store {
     const mirror = new Mirror();
     const database = new MirrorDatabase(mirror);
     const mirrored = new SqliteStore(database, clock);
-    const changed = () => {
+    const changed = (secrets: readonly string[]) => {
       database.forget();
-      mirrored.changedElsewhere();
+      mirrored.changedElsewhere(secrets);
     };
     const configuration = new SharedConfiguration(client, mirror, holder, { changed });
     database.shared = configuration;

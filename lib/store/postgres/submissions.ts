@@ -55,11 +55,11 @@ export class Submissions {
     const { payloads } = this.#tables;
     if (!("request" in request) && statements !== undefined) {
       await payloads.requireRoom(statements, await this.bytesOf(statements, submission));
-      await this.#requirePlace();
+      await this.#requirePlace(statements);
       return this.#insert(statements, submission);
     }
     if (!("request" in request)) return this.#client.transaction((transaction) => this.queue(submission, transaction));
-    await this.#requirePlace();
+    await this.#requirePlace(statements ?? this.#client);
     const { invocation } = submission;
     const { state, due, priority, waits_since } = newWork(submission);
     const bytes = sizeOf(request);
@@ -109,12 +109,15 @@ export class Submissions {
     return invocation;
   }
 
-  /** Throws if the queue is full. Counting takes long, so it is done once a second, or less often. */
-  async #requirePlace(): Promise<void> {
+  /**
+   * Throws if the queue is full. Counting takes long, so it is done once a second, or less often. Within a transaction it takes no
+   * other connection: all may be taken by transactions that wait for this one.
+   */
+  async #requirePlace(statements: Statements): Promise<void> {
     const now = this.#clock.monotonic();
     if (now - this.#counted.at >= Math.max(1_000, this.#counted.queued / 100)) {
       this.#counted = { at: now, queued: this.#counted.queued };
-      this.#counted = { at: now, queued: await this.#tables.work.count(this.#client) };
+      this.#counted = { at: now, queued: await this.#tables.work.count(statements) };
     }
     if (this.#counted.queued++ >= QUEUED) throw queueFull();
   }

@@ -165,6 +165,11 @@ export class SqliteLedger implements Ledger {
     return work && this.#standing(work);
   }
 
+  /** No other server has this database. */
+  async heldBy(): Promise<string | null> {
+    return null;
+  }
+
   cancelUnattended(end: End): Promise<boolean> {
     return this.#database.durably(() => this.#write(end, UNATTENDED));
   }

@@ -116,11 +116,12 @@ export class SqliteStore implements Store, Disposable {
     });
   }
 
-  /** Forgets what is known of the configuration: another server has changed it. */
-  changedElsewhere(): void {
+  /** Forgets what is known of the configuration: another server has changed it, and these secrets. */
+  changedElsewhere(secrets: readonly string[]): void {
     this.functions.refresh();
     this.routes.refresh();
     this.tables.writer.noteChange();
+    this.secrets.changedElsewhere(secrets);
   }
 
   /** Settles when nobody reads the configuration as of one moment. */

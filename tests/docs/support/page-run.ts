@@ -23,6 +23,7 @@ export const NOT_RUN = [
   "tests/release/install.test.ts does",
   "it needs a release on GitHub",
   "tests/e2e/aws/clients.test.ts does",
+  "tests/e2e/postgres/servers.test.ts does",
   "tests/e2e/packaging/container.test.ts does",
   "tests/e2e/packaging/binary.test.ts does",
 ] as const;

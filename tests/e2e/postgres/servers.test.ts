@@ -1,12 +1,18 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runOrThrow } from "../../../.ci/packages.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import { blocksOf, readPage } from "../../docs/support/markdown-blocks.ts";
 import { fixture } from "../../support/images.ts";
 import { eventually } from "../../support/pace.ts";
 import { type PrivatePostgres, startPostgres } from "../../support/postgres/private-postgres.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
 
-const SECRET_KEY = Buffer.alloc(32, 7).toString("base64");
+/** The page whose commands make the database here. */
+const PAGE = "lib/docs/deploy/postgresql.md";
 /** Longer than anything here takes; what is waited for comes as an event. */
 const LONG_MS = 60_000;
 
@@ -18,15 +24,41 @@ const RETRY: Function["retry"] = {
 };
 
 let postgres: PrivatePostgres;
+let directory: string;
 let fn: Function;
 
 beforeAll(async () => {
   postgres = await startPostgres();
+  directory = await mkdtemp(join(tmpdir(), "slipway-secret-key-"));
+  const [block] = blocksOf(PAGE, await readPage(PAGE));
+  const [setup = "", server = ""] = block?.text.split(/^(?=DATABASE_URL=)/m) ?? [];
+  await runOrThrow([
+    "env",
+    `PATH=${postgres.programs}:${process.env["PATH"]}`,
+    `PGHOST=${postgres.directory}`,
+    "PGUSER=slipway",
+    "sh",
+    "-ec",
+    setup.replaceAll("/etc/slipway", directory),
+  ]);
+  expect(Object.keys(environment("node-1"))).toEqual([...(server.match(/\b[A-Z_]+(?==)/g) ?? [])]);
 });
-afterAll(() => postgres[Symbol.asyncDispose]());
+afterAll(async () => {
+  await postgres[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true });
+});
+
+/** The variables of the page's server. */
+function environment(id: string) {
+  return {
+    DATABASE_URL: postgres.url("slipway"),
+    SECRET_KEY_FILE: join(directory, "secret-key"),
+    SERVER_ID: id,
+  };
+}
 
 function start(id: string): Promise<SpawnedServer> {
-  return SpawnedServer.start({ DATABASE_URL: postgres.url("postgres"), SECRET_KEY, SERVER_ID: id });
+  return SpawnedServer.start(environment(id));
 }
 
 async function submit(
@@ -105,9 +137,11 @@ test("PostgreSQL killed in mid-submission: nothing acknowledged is lost, calls g
   await using server = await start("a");
   const acknowledged: string[] = [];
   let refused = 0;
+  // They wait until PostgreSQL is away: what is taken while it goes, without the server's learning of it, waits for its lease of 30 s.
+  const later = "&delay_ms=2000";
   const submitter = async () => {
     while (acknowledged.length < 30 && refused < 8) {
-      const { status, id } = await submit(server, {});
+      const { status, id } = await submit(server, {}, later);
       if (status === 202 && id !== undefined) acknowledged.push(id);
       else if (status === 503) refused++;
       else throw new Error(`status ${status}`);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { CREDIT_FROM_APP, CREDIT_TO_APP } from "../../../lib/runner/gate-protocol/boot-frames.ts";
+import { closeFrame, CREDIT_FROM_APP, CREDIT_TO_APP } from "../../../lib/runner/gate-protocol/boot-frames.ts";
 import { app, BootGate, freePort } from "./boot-gate.ts";
 
 let echo: BootGate;
@@ -175,6 +175,18 @@ describe("a connection that is kept", () => {
     const number = await ask(gate, "end\n", true);
     await gate.until(() => gate.logs.includes(`ended ${number}\n`));
     expect(await ask(gate, "x\n", true)).not.toBe(number);
+  });
+
+  test("is not used again if the app has said more than had come when the server closed its stream", async () => {
+    const port = await freePort();
+    await using gate = await BootGate.booted(app("number", port), port);
+    const first = gate.open();
+    first.write("x\n");
+    await first.until(({ text }) => text === "1\n");
+    // As if the newline were still on its way.
+    gate.send(closeFrame(2, 1));
+    await first.rest();
+    expect(await ask(gate, "x\n", true)).toBe("2");
   });
 
   test("serves one stream at a time", async () => {

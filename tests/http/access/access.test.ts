@@ -109,6 +109,26 @@ describe("createAccessCheck, for clients of another platform", () => {
     expect(verdict(OPEN, theirs("test"), "203.0.113.9", credentials(true))).toBe("unauthorized");
   });
 
+  test("where it does not pass, it was a guess at a key: counted, limited and recorded", () => {
+    let guesses = 0;
+    const refused: number[] = [];
+    const policy: AccessPolicy = {
+      ...OPEN,
+      guesses: { failed: () => (++guesses > 2 ? 12 : undefined) },
+      audit: { refused: ({ status }) => void refused.push(status) },
+    };
+    const from = (address: string) => verdict(policy, theirs("test"), address, credentials(true));
+    expect(["203.0.113.9", "203.0.113.9", "203.0.113.9"].map(from)).toEqual([
+      "unauthorized",
+      "unauthorized",
+      "too_many_requests",
+    ]);
+    expect(refused).toEqual([401, 401, 429]);
+    expect(from("127.0.0.1")).toBe("passes");
+    expect(verdict(policy, {}, "203.0.113.9", credentials(true))).toBe("unauthorized");
+    expect([guesses, refused.length]).toEqual([3, 3]);
+  });
+
   test("a key that was revoked is refused", () => {
     const dead: Identification = { refused: "dead", message: "The API key was revoked", key_id: "old" };
     const policy = { ...OPEN, keys: { identify: () => dead } };
@@ -190,6 +210,30 @@ describe("createAccessCheck, by the session of a browser", () => {
     ["beside a key, which counts", LOCKED, { ...own, ...bearer(KEY) }, { scopes: ["deploy"] }, "passes"],
   ])("%s", (_name, policy, headers, needs, expected) => {
     expect(verdict(policy, headers, "203.0.113.9", needs)).toBe(expected);
+  });
+});
+
+describe("createAccessCheck, where a GET has effects", () => {
+  const credentials = { keyIn: () => undefined, always_sent: false, no_session: true };
+  const needs: Needs = { scopes: ["read"], credentials };
+  const cookie = { Cookie: `slipway-session-9999=${SESSION}` };
+  const link = { "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document" };
+  const browser = { "User-Agent": "Mozilla/5.0 (X11; Linux x86_64)" };
+  const named = { ...browser, Host: "slipway.example" };
+  test.each<readonly [string, AccessPolicy, Record<string, string>, string]>([
+    ["the session of a link on another port", LOCKED, { ...cookie, ...link }, "unauthorized"],
+    ["the same where no key is needed", LOOPBACK, { ...cookie, ...link }, "forbidden"],
+    ["the session of a page of ours", LOCKED, { ...cookie, "Sec-Fetch-Site": "same-origin" }, "unauthorized"],
+    ["a browser on this machine that says nothing", LOOPBACK, browser, "passes"],
+    ["a browser by another name that says nothing", LOOPBACK, named, "forbidden"],
+    ["one that says whose page asks", LOOPBACK, { ...named, "Sec-Fetch-Site": "same-origin" }, "passes"],
+    ["a program by another name", LOOPBACK, { "User-Agent": "curl/8.0", Host: "slipway.example" }, "passes"],
+  ])("%s", (_name, policy, headers, expected) => {
+    expect(verdict(policy, headers, "127.0.0.1", needs)).toBe(expected);
+  });
+
+  test("elsewhere a browser by another name may look", () => {
+    expect(verdict(LOOPBACK, named)).toBe("passes");
   });
 });
 

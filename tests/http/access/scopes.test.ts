@@ -29,7 +29,7 @@ const EXPECTED: Readonly<Record<string, readonly Scope[] | "public">> = {
   openfaasSubmitWithOptions: ["admin", "invoke"],
   openfaasListFunctions: ["admin", "deploy", "read"],
   openfaasGetFunction: ["admin", "deploy", "read"],
-  openfaasGetLogs: ["admin", "deploy", "read"],
+  openfaasGetLogs: ["admin", "read"],
   openfaasListSecrets: ["admin", "deploy", "read"],
   openfaasDeployFunction: ["admin", "deploy"],
   openfaasUpdateFunction: ["admin", "deploy"],

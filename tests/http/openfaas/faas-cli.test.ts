@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
+import type { NewKey } from "../../../lib/domain/keys.ts";
 import type { ScheduleWithTimes } from "../../../lib/domain/schedules.ts";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
 import { eventually } from "../../support/pace.ts";
 import { Receiver } from "../../support/receiver.ts";
 import { TestServer } from "../../support/server.ts";
+import { rawRequest } from "../support/raw-request.ts";
 import { decoded, FUNCTION_STATUS, INFO, LOG_MESSAGE, SECRET } from "./support/go-types.ts";
 import { replay } from "./support/recorded.ts";
 
@@ -170,6 +172,57 @@ describe("faas-cli", () => {
         "webhook-signature": expect.stringContaining("v1,"),
       },
     });
+  });
+
+  test("a repeated Idempotency-Key has the id of the call that was made, and a WebSocket cannot be queued", async () => {
+    const queue = (headers: Record<string, string>, method = "POST") =>
+      fetch(`${server.url}/async-function/figlet`, {
+        method,
+        headers: { Authorization: `Bearer ${ADMIN}`, ...headers },
+      });
+    const made = await queue({ "Idempotency-Key": "once" });
+    const repeated = await queue({ "Idempotency-Key": "once" });
+    expect([made.status, repeated.status]).toEqual([202, 202]);
+    const id = made.headers.get("x-call-id") ?? "";
+    expect(repeated.headers.get("x-call-id")).toBe(id);
+    await eventually(async () => (await admin<Invocation>("GET", `/v1/invocations/${id}`)).finished_at !== null);
+    const upgrade = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
+    const headers = ["Host: localhost", `Authorization: Bearer ${ADMIN}`, ...upgrade];
+    const { status } = await rawRequest(server.url, "GET /async-function/figlet HTTP/1.1", { headers });
+    expect(status).toBe(400);
+  });
+
+  test("a login of the dashboard calls no function: a link on any page would do it", async () => {
+    const own = { Origin: server.url, "Sec-Fetch-Site": "same-origin", "X-Slipway-Page": "1" };
+    const login = await server.api("POST", "/ui/login", { key: ADMIN }, own);
+    const link = {
+      Cookie: login.headers.get("set-cookie")?.split(";", 1)[0] ?? "",
+      "Sec-Fetch-Site": "same-site",
+      "Sec-Fetch-Mode": "navigate",
+      "Sec-Fetch-Dest": "document",
+    };
+    const follow = async (path: string) => (await fetch(server.url + path, { headers: link })).status;
+    expect(await follow("/system/functions")).toBe(200);
+    for (const path of ["/function/figlet", "/async-function/figlet"]) expect(await follow(path)).toBe(401);
+  });
+
+  test("a key without the scope read sees neither logs nor how often a function was called", async () => {
+    const { token } = await admin<NewKey>("POST", "/v1/keys", { name: "deployer", scopes: ["deploy"] });
+    const ask = (path: string) => fetch(server.url + path, { headers: { Authorization: `Bearer ${token}` } });
+    expect((await ask("/system/logs?name=figlet")).status).toBe(403);
+    expect(await (await ask("/system/functions")).json()).toMatchObject([{ invocationCount: 0 }]);
+    expect(await (await ask("/system/function/figlet")).json()).toMatchObject({ invocationCount: 0 });
+  });
+
+  test("a schedule that is too long is refused, and breaks no list", async () => {
+    const annotations = { topic: "cron-function", schedule: `${"0,".repeat(200)}0 * * * *` };
+    const refused = await fetch(`${server.url}/system/functions`, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${ADMIN}` },
+      body: JSON.stringify({ service: "scheduled", image: IMAGE, annotations }),
+    });
+    expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining("give at most 256")]);
+    expect(await admin("GET", "/v1/schedules")).toEqual([]);
   });
 
   test("scale and remove", async () => {

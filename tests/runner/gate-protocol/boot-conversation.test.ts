@@ -107,6 +107,15 @@ describe("a stream", () => {
     expect(conversation.take()).toBeUndefined();
   });
 
+  test("that leaves its connection says how much of it has come", () => {
+    const conversation = serving();
+    const stream = conversation.open(new Recorder());
+    say(conversation, data(2, "four"));
+    conversation.take();
+    stream.close(true);
+    expect(serverFrames(conversation)).toEqual([[0x09, Buffer.of(0, 0, 0, 2, 4, 0, 0, 0, 4)]]);
+  });
+
   test("that was closed drops what was on its way, and its place is free at once", () => {
     const conversation = serving();
     const reader = new Recorder();

@@ -51,7 +51,11 @@ describe("ResponseReader reads", () => {
   test.each([
     ["a length", `${OK}Content-Length: 2\r\n\r\nhi`, true],
     ["keep-alive", `${OK}Connection: Keep-Alive\r\nKeep-Alive: timeout=5, max=9\r\nContent-Length: 2\r\n\r\nhi`, true],
-    ["no body", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", true],
+    ["chunks", `${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n`, true],
+    ["204", "HTTP/1.1 204 No Content\r\n\r\n", false],
+    ["205", "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", false],
+    ["205 with a body that comes late", "HTTP/1.1 205 Reset Content\r\nContent-Length: 2\r\n\r\n", false],
+    ["304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", false],
     ["half of a body", `${OK}Content-Length: 2\r\n\r\nh`, false],
     ["a body until the end of the connection", `${OK}\r\nhi`, false],
     ["more than its body", `${OK}Content-Length: 2\r\n\r\nhi!`, false],
@@ -64,6 +68,22 @@ describe("ResponseReader reads", () => {
     expect(readResponse([text], GET, true).leavesConnection).toBe(left);
     // However it is cut, what is there by the end of the answer counts.
     if (left) expect(readResponse(text.split(""), GET, true).leavesConnection).toBe(true);
+  });
+
+  test("that an answer without a body, whatever its headers say, leaves no connection", () => {
+    const bodies = ["", "Content-Length: 0\r\n", "Content-Length: 2\r\n", "Transfer-Encoding: chunked\r\n"];
+    const asked = fc.constantFrom("GET", "HEAD", "OPTIONS");
+    const status = fc.constantFrom(200, 204, 205, 206, 304, 404);
+    fc.assert(
+      fc.property(asked, status, fc.constantFrom(...bodies), places, (method, status, how, cuts) => {
+        const body = how.startsWith("T") ? "2\r\nhi\r\n0\r\n\r\n" : how.includes("2") ? "hi" : "";
+        const isBare = method === "HEAD" || [204, 205, 304].includes(status);
+        const text = `HTTP/1.1 ${status} \r\n${how}\r\n${isBare ? "" : body}`;
+        const { leavesConnection } = readResponse(cutAt(text, cuts), { method, upgrade: false }, true);
+        expect(leavesConnection).toBe(!isBare && how !== "");
+      }),
+      { numRuns: 200 },
+    );
   });
 
   test("101 only if the request asked for another protocol; what follows is no answer", () => {

@@ -105,6 +105,34 @@ test("of more ended sessions than are remembered none is valid again; those that
   expect(set.store.settings.endedLogins()?.length).toBeLessThan(200);
 });
 
+test("whoever ends many sessions of a key ends older ones of that key alone", async () => {
+  using set = setUp();
+  const admins = set.open("the-key");
+  const made = await set.keys.create({ name: "a", scopes: ["invoke"] });
+  const older = set.open(made.token);
+  await set.clock.advance(1);
+  for (let i = 0; i < 1_001; i++) await set.sessions.end(set.open(made.token));
+  expect(set.sessions.identify(older)).toBeUndefined();
+  expect(set.sessions.identify(admins)?.key_id).toBe("server");
+});
+
+test("servers that share a database know each other's logouts, and those of an earlier version", async () => {
+  using set = setUp();
+  const [one, two, three] = [set.open("the-key"), set.open("the-key"), set.open("the-key")];
+  const [, expires = "", nonce = ""] = three.split(".");
+  const before = JSON.stringify({ until: 0, ended: [[nonce, Number(expires)]] });
+  await set.store.settings.changeEndedLogins(() => before);
+  const elsewhere = set.sessionsWith(set.keys);
+  const known = () => [one, two, three].map((each) => elsewhere.identify(each) === undefined);
+  expect(known()).toEqual([false, false, true]);
+  await set.sessions.end(one);
+  expect(known()).toEqual([true, false, true]);
+  await elsewhere.end(two);
+  expect(known()).toEqual([true, true, true]);
+  expect(set.sessions.identify(one)).toBeUndefined();
+  expect(set.sessions.identify(two)).toBeUndefined();
+});
+
 test("a session cannot be changed, forged or moved to another key or server", async () => {
   using set = setUp();
   const made = await set.keys.create({ name: "a", scopes: ["invoke"] });

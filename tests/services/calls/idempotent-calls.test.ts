@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { type IdempotentRequest, idempotentRequest } from "../../../lib/domain/calls/idempotency.ts";
 import { type BufferedRequest, plainRequest, type ResponseHeader } from "../../../lib/domain/calls/http-message.ts";
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { IdempotentCalls } from "../../../lib/services/calls/idempotent-calls.ts";
 import type { Answer } from "../../../lib/services/calls/invocations.ts";
@@ -25,9 +26,14 @@ beforeEach(() => {
 afterEach(() => store[Symbol.dispose]());
 
 /** Calls of a server whose function gives these answers, and the ids of the calls that were made. */
-function server(answer: (id: string) => Promise<Answer> = async (id) => ok(id)) {
+function server(
+  answer: (id: string) => Promise<Answer> = async (id) => ok(id),
+  ledger: ConstructorParameters<typeof IdempotentCalls>[0]["ledger"] = store.ledger,
+  wait: (id: string) => Promise<Invocation> = async (id) => someInvocation(id),
+) {
   const made: string[] = [];
   const undelivered: string[] = [];
+  const clock = new FakeClock();
   const invocations = {
     undelivered: (id: string) => void undelivered.push(id),
     invoke: ({ id }: { readonly id: string }) => {
@@ -36,11 +42,11 @@ function server(answer: (id: string) => Promise<Answer> = async (id) => ok(id)) 
     },
   };
   const calls = new IdempotentCalls({
-    ledger: store.ledger,
+    ledger,
     invocations,
-    results: { wait: async (id) => someInvocation(id) },
+    results: { wait },
     kept_bytes: 8,
-    clock: new FakeClock(),
+    clock,
     log: listeningLog().log,
   });
   const keyed = (id: string, signal: AbortSignal, via: BufferedRequest["via"]) => ({
@@ -52,7 +58,9 @@ function server(answer: (id: string) => Promise<Answer> = async (id) => ok(id)) 
   const call = (id: string, signal = new AbortController().signal, via: BufferedRequest["via"] = null) =>
     calls.invoke(keyed(id, signal, via), KEY);
   const stream = (id: string) => calls.stream(keyed(id, new AbortController().signal, null), KEY);
-  return { call, stream, made, undelivered };
+  const optional = (id: string) =>
+    calls.invoke(keyed(id, new AbortController().signal, null), { ...KEY, is_optional: true });
+  return { call, stream, optional, calls, made, undelivered, clock };
 }
 
 function ok(id: string, fields: Partial<Answer> = {}): Answer {
@@ -162,6 +170,56 @@ test("a client that goes away does not end the call", async () => {
   expect(made).toEqual(["a"]);
 });
 
+test("a request is needed until its call has ended, also when its client has gone", async () => {
+  const end = Promise.withResolvers<Answer>();
+  const { call, calls } = server(() => end.promise);
+  const gone = new AbortController();
+  const left = rejectionOf(call("a", gone.signal));
+  gone.abort();
+  await left;
+  let ended = "";
+  calls.whenEnded("a", () => (ended += "a"));
+  calls.whenEnded("other", () => (ended += "other"));
+  expect(ended).toBe("other");
+  end.resolve(ok("a"));
+  await call("b");
+  expect(ended).toBe("othera");
+});
+
+test("while the database does not answer, only calls that need no key are made", async () => {
+  const away = () => Promise.reject(new AppError("database_unavailable", "away"));
+  const { call, optional, made } = server(async (id) => ok(id), { keepKey: away, keepAnswer: away, dropKey: away });
+  expect(await rejectionOf(call("a"))).toMatchObject({ reason: "database_unavailable" });
+  expect(await textOf(await optional("b"))).toBe("stream");
+  expect(made).toEqual(["b"]);
+  const full = () => Promise.reject(new AppError("storage_full", "full"));
+  const other = server(async (id) => ok(id), { keepKey: full, keepAnswer: full, dropKey: full });
+  expect(await rejectionOf(other.optional("c"))).toMatchObject({ reason: "storage_full" });
+});
+
+test("a key that was written although the database did not say so is forgotten once it answers: no call was made", async () => {
+  const away = new AppError("database_unavailable", "away");
+  let answers = false;
+  const lossy: typeof store.ledger.keepKey = async (...both) => {
+    const found = await store.ledger.keepKey(...both);
+    if (!answers) throw away;
+    return found;
+  };
+  const { ledger } = store;
+  const { call, made, clock } = server(undefined, {
+    keepKey: lossy,
+    keepAnswer: (answer) => ledger.keepAnswer(answer),
+    dropKey: (...both) => (answers ? ledger.dropKey(...both) : Promise.reject(away)),
+  });
+  expect(await rejectionOf(call("a"))).toMatchObject({ reason: "database_unavailable" });
+  await clock.advance(2_000);
+  answers = true;
+  expect(await call("b")).toMatchObject({ replayed: true, answer: { invocation: { reason: "instance_lost" } } });
+  await clock.advance(2_000);
+  expect(await call("c")).toMatchObject({ replayed: false });
+  expect(made).toEqual(["c"]);
+});
+
 test("an answer that is read while it comes is kept, up to a limit, also when its reader leaves", async () => {
   const { stream } = server();
   const first = await stream("a");
@@ -173,6 +231,14 @@ test("an answer that is read while it comes is kept, up to a limit, also when it
   expect(await textOf(await later)).toBe("stream");
   expect(await first.ended).toEqual(someInvocation("a"));
   expect(await textOf(await server().call("c"))).toBe("stream");
+});
+
+test("a streamed call whose record cannot be read at its end was made all the same: its key stays", async () => {
+  const away = new AppError("database_unavailable", "The database does not answer");
+  const { stream, made } = server(undefined, undefined, () => Promise.reject(away));
+  expect(await textOf(await stream("a"))).toBe("stream");
+  expect(await stream("b")).toMatchObject({ replayed: true, answer: { invocation: { id: "a" } } });
+  expect(made).toEqual(["a"]);
 });
 
 test("an answer that is longer than what is kept reaches its reader whole, and others are told nothing of it", async () => {

@@ -310,9 +310,9 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     await store.settings.setSecretKeyFingerprint("print");
     expect([store.settings.apiKeyHash(), store.settings.secretKeyFingerprint()]).toEqual(["hash", "print"]);
     expect(store.settings.endedLogins()).toBeNull();
-    await store.settings.setEndedLogins("one");
-    await store.settings.setEndedLogins("one, two");
-    expect(store.settings.endedLogins()).toBe("one, two");
+    await store.settings.changeEndedLogins((before) => `${before}, one`);
+    await store.settings.changeEndedLogins((before) => `${before}, two`);
+    expect(store.settings.endedLogins()).toBe("null, one, two");
     const made = await Promise.allSettled(
       ["one", "two"].map((value) => store.settings.replaceCallbackSecrets(null, value)),
     );

@@ -94,4 +94,14 @@ describe.each(MAKERS)("Ledger of $name, keys of synchronous calls", ({ open }) =
     const all = await Promise.all(Array.from({ length: 100 }, (_, i) => store.ledger.keepKey(running(`i${i}`), KEY)));
     expect(all.filter((found) => found === undefined)).toHaveLength(1);
   });
+
+  test("of ten at once one is the first, also when they find a key that has expired", async () => {
+    for (let round = 0; round < 5; round++) {
+      const now = START + round * (IDEMPOTENCY.ttl_ms + 1);
+      const all = await Promise.all(
+        Array.from({ length: 10 }, (_, i) => store.ledger.keepKey(running(`i${round}${i}`), { ...KEY, now })),
+      );
+      expect(all.filter((found) => found === undefined)).toHaveLength(1);
+    }
+  });
 });

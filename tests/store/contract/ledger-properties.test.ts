@@ -171,7 +171,7 @@ function at<T>(list: readonly T[], n: number): T | undefined {
   return list[n % Math.max(1, list.length)];
 }
 
-describe.each(MAKERS)("Ledger of $name", ({ open }) => {
+describe.each(MAKERS)("Ledger of $name", ({ open, runs }) => {
   test("behaves like its model in memory, for any sequence of commands, including those of stale attempts", async () => {
     await fc.assert(
       fc.asyncProperty(commands, async (history) => {
@@ -184,7 +184,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
           await store[Symbol.asyncDispose]();
         }
       }),
-      { numRuns: 60, plugins: [fc.timeout(10_000), fc.interruptAfterTimeLimit(60_000)] },
+      { numRuns: runs, plugins: [fc.timeout(10_000), fc.interruptAfterTimeLimit(60_000)] },
     );
   });
 });

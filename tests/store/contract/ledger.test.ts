@@ -3,6 +3,7 @@ import { IDEMPOTENCY } from "../../../lib/domain/limits.ts";
 import type { Claimed, IdempotencyKey } from "../../../lib/store/ledger.ts";
 import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
+import { expectWithin } from "../../support/pace.ts";
 import { rejectionOf, START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
 import { again, cancelled, LEASE_MS, newWork, success } from "./records.ts";
@@ -83,7 +84,10 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
 
   test("submit: a hundred concurrent ones with one key make one invocation", async () => {
     const key: IdempotencyKey = { key: "k", request_hash: "one", now: START };
+    const began = performance.now();
     const all = await Promise.all(Array.from({ length: 100 }, (_, i) => store.ledger.submit(newWork(`i${i}`), key)));
+    // They do not keep each other from the connections that they need.
+    await expectWithin(performance.now() - began, 5_000);
     expect(new Set(all.map(({ invocation }) => invocation.id)).size).toBe(1);
     expect(all.filter(({ repeated }) => !repeated)).toHaveLength(1);
     expect(await store.ledger.count()).toBe(1);
@@ -233,6 +237,17 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     await store.ledger.renew(START + 120_000);
     const leases = await Promise.all(["a", "b"].map(async (id) => (await store.ledger.find(id))?.work.lease_until));
     expect(leases).toEqual([START + 120_000, null]);
+  });
+
+  test("renew: an attempt is renewed after the end of the one before was written again", async () => {
+    await store.ledger.submit(newWork("a"));
+    const first = await claimed("f1");
+    await store.ledger.end(again(first, START));
+    await store.ledger.wake(START);
+    await claimed("f1");
+    expect(await store.ledger.end(again(first, START))).toBe(false);
+    await store.ledger.renew(START + 2 * LEASE_MS);
+    expect((await store.ledger.find("a"))?.work).toMatchObject({ attempts: 2, lease_until: START + 2 * LEASE_MS });
   });
 
   test("loseMine, lost and release: the work of a server that died is free when its lease has ended", async () => {

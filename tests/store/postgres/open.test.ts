@@ -1,13 +1,15 @@
 import { expect, test } from "bun:test";
 import { type Clock, systemClock } from "../../../lib/clock.ts";
+import { timestamp } from "../../../lib/domain/types.ts";
 import { StoreError } from "../../../lib/store/errors.ts";
 import { Client } from "../../../lib/store/postgres/client/client.ts";
 import { openShared } from "../../../lib/store/postgres/open-shared.ts";
 import { openPostgresStore } from "../../../lib/store/postgres/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
+import { eventually } from "../../support/pace.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
 import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
-import { listeningLog, rejectionOf, someFunction } from "../sqlite/support/stores.ts";
+import { listeningLog, rejectionOf, someFunction, someInvocation } from "../sqlite/support/stores.ts";
 
 const options = (server_id = "s1", clock: Clock = systemClock) => ({ log: listeningLog().log, clock, server_id });
 
@@ -53,6 +55,29 @@ test("of two servers that open an empty database at once both have it, and each 
   expect(await one.store.settings.ownerId()).not.toBe(await other.store.settings.ownerId());
 });
 
+test("a server learns which secrets others change and delete, and reads everything if it has missed too much", async () => {
+  const database = await newDatabase();
+  await using a = await openPostgresStore(database.url, options("a"));
+  await using b = await openPostgresStore(database.url, options("b"));
+  const seen: string[] = [];
+  b.secrets.follow((name) => seen.push(`${name} ${b.secrets.get(name)?.value}`));
+  const until = async (...expected: string[]) => {
+    while (seen.length < expected.length) await Bun.sleep(5);
+    expect(seen.splice(0)).toEqual(expected);
+  };
+  const secret = { bytes: 1, created_at: timestamp(0), updated_at: timestamp(0) };
+  await a.secrets.put({ ...secret, name: "s", value: "1" });
+  await until("s 1");
+  await a.secrets.put({ ...secret, name: "s", value: "2" });
+  await until("s 2");
+  // Those of its own are no news.
+  await b.secrets.put({ ...secret, name: "own", value: "3" });
+  await a.secrets.delete("s", { force: false });
+  await until("s undefined");
+  await database.run("update configuration_state set version = version + 2, forgotten = version + 1");
+  await until("own 3");
+});
+
 test("a second server with the same id is refused while the first one lives", async () => {
   const { url } = await newDatabase();
   let ms = 0;
@@ -77,6 +102,26 @@ test("a database that does not answer is given up in time, and is used again whe
   expect(await rejectionOf(client.transaction((on) => on.all("select 1")))).toMatchObject({
     reason: "database_unavailable",
   });
+});
+
+test("a server that was given up for its silence is listened to again, and its sessions do not outlive this one's", async () => {
+  const { url } = await newDatabase();
+  await using client = new Client(url, { deadline_ms: 200 });
+  await using other = new Client(url);
+  let heard = 0;
+  await client.listen("news", () => heard++);
+  const listening = heard;
+  expect(await rejectionOf(client.all("select pg_sleep(1)"))).toMatchObject({ reason: "database_unavailable" });
+  const isHeard = async () => {
+    await other.run("notify news");
+    return heard > listening;
+  };
+  expect(await eventually(isHeard)).toBe(true);
+  const names = ["idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"];
+  for (const name of names)
+    expect(await client.all("select current_setting($name) as value", { name })).toEqual([
+      { value: expect.stringMatching(/^\d+s$/) },
+    ]);
 });
 
 test("a cut connection is not seen by reads, and a text with U+0000 is refused clearly", async () => {
@@ -109,6 +154,7 @@ test("work of a server whose lease has ended is lost to the others, and its late
     [],
     [],
   ]);
+  expect([await b.ledger.heldBy("x"), await a.ledger.heldBy("x")]).toEqual(["a", null]);
   await b.ledger.renew(until + 100_000);
   expect(await b.ledger.end(success(claimed))).toBe(false);
   await clock.advance(LEASE_MS);
@@ -118,6 +164,17 @@ test("work of a server whose lease has ended is lost to the others, and its late
   expect(await a.ledger.end(success(claimed))).toBe(false);
   expect(await b.ledger.wake(clock.now())).toHaveLength(1);
   expect((await b.ledger.claim("f1", { now: clock.now(), until: until + LEASE_MS })).claimed?.attempt.attempt).toBe(2);
+});
+
+test("calls of a server that does not come back for two days are ended by others", async () => {
+  const { url } = await newDatabase();
+  const clock = new FakeClock();
+  await using a = await openPostgresStore(url, options("a", clock));
+  await using b = await openPostgresStore(url, options("b", clock));
+  const running = { status: "running", created_at: timestamp(clock.now()), finished_at: null } as const;
+  await a.history.save([{ invocation: someInvocation("x", running) }]);
+  expect(await b.history.markLost(clock.now() + 25 * 3_600_000)).toBe(0);
+  expect(await b.history.markLost(clock.now() + 49 * 3_600_000)).toBe(1);
 });
 
 test("work that a server took without learning of it is lost when its lease ends, and not renewed", async () => {

@@ -1,4 +1,4 @@
-import { chownSync, mkdtempSync, rmSync } from "node:fs";
+import { chownSync, mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SQL } from "bun";
@@ -8,8 +8,25 @@ import { postgresPrograms } from "./programs.ts";
 /** The user "nobody": PostgreSQL refuses to run as root. */
 const NOBODY = 65_534;
 
+/** The most that a start takes on a quiet machine: it may repair what a crash has left. */
+const START_MS = 30_000;
+
+/**
+ * Ends the PostgreSQL of a directory and removes it, once the process that holds the other end of its stdin has ended. Processes of
+ * `bun test` end without the event `exit` (Bun 1.4.5).
+ */
+const REMOVE_AT_END = `
+  trap "" INT TERM HUP
+  read -r _
+  pid=$(head -n 1 "$1/data/postmaster.pid") && kill -QUIT "$pid" && kill -CONT "$pid"
+  for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$pid" && sleep 0.1; done
+  rm -rf "$1"`;
+
 /** A PostgreSQL of the tests' own, on a socket in a directory of its own. It ends with this process at the latest. */
 export interface PrivatePostgres extends AsyncDisposable {
+  /** The folder with its programs, `createdb` among them, and the directory of its socket. */
+  readonly programs: string;
+  readonly directory: string;
   /** Returns the URL of a database of it. */
   url(database: string): string;
   /** Runs statements in a database, `postgres` if none is named. */
@@ -34,6 +51,12 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
   const initdb = ["-D", data, "-U", "slipway", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"];
   const made = Bun.spawnSync([...as, join(programs, "initdb"), ...initdb], { stderr: "pipe", cwd: directory });
   if (made.exitCode !== 0) throw new Error(`Cannot make a database: ${made.stderr.toString()}`);
+  const remover = Bun.spawn(["sh", "-c", REMOVE_AT_END, "sh", directory], {
+    stdin: "pipe",
+    stdout: "ignore",
+    stderr: "ignore",
+    cwd: "/",
+  });
   const command = [...as, join(programs, "postgres"), "-D", data, "-k", directory, "-c", "listen_addresses="];
   const all = ["fsync=off", "full_page_writes=off", "max_connections=300", "shared_buffers=32MB", ...settings];
   for (const setting of all) command.push("-c", setting);
@@ -52,24 +75,24 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
     await using client = new SQL(url(database), { max: 1 });
     await client.unsafe(sql);
   };
-  const isUp = () =>
-    eventually(() =>
-      run("select 1").then(
-        () => true,
-        () => false,
-      ),
+  const isReady = () =>
+    run("select 1").then(
+      () => true,
+      () => false,
     );
+  const untilReady = async () => {
+    const isUp = await eventually(() => server.exitCode !== null || isReady(), START_MS);
+    if (isUp && server.exitCode === null) return;
+    throw new Error(`PostgreSQL does not start: ${readFileSync(join(directory, "log"), "utf8").slice(-2_000)}`);
+  };
   const kill = async () => {
     server.kill("SIGQUIT");
     await server.exited;
   };
-  const end = () => {
-    server.kill("SIGQUIT");
-    rmSync(directory, { recursive: true, force: true });
-  };
-  process.once("exit", end);
-  await isUp();
+  await untilReady();
   return {
+    programs,
+    directory,
     url,
     run,
     kill,
@@ -77,12 +100,12 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
     thaw: () => server.kill("SIGCONT"),
     start: async () => {
       server = spawn();
-      await isUp();
+      await untilReady();
     },
     [Symbol.asyncDispose]: async () => {
-      process.off("exit", end);
       await kill();
-      rmSync(directory, { recursive: true, force: true });
+      await remover.stdin.end();
+      await remover.exited;
     },
   };
 }

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { findProgram, installDebianPackages, SetupError } from "../../../.ci/packages.ts";
+import { findProgram, installDebianPackages, SetupError, untilInstalled } from "../../../.ci/packages.ts";
 
 /** The folder of Debian's versions of PostgreSQL. */
 const VERSIONS = "/usr/lib/postgresql";
@@ -9,7 +9,10 @@ const VERSIONS = "/usr/lib/postgresql";
 /** Returns the folder with the programs of PostgreSQL (`initdb`, `postgres`); as root on Debian it installs them if they are missing. */
 export async function postgresPrograms(): Promise<string> {
   const found = await newest();
-  if (found !== undefined) return found;
+  if (found !== undefined) {
+    await untilInstalled();
+    return found;
+  }
   if (process.getuid?.() !== 0 || findProgram("apt-get") === null) {
     throw new SetupError(
       "Cannot find PostgreSQL. Install it and try again, on Debian: sudo apt-get install postgresql",

@@ -3,8 +3,11 @@ import { type PrivatePostgres, startPostgres } from "./private-postgres.ts";
 let shared: Promise<PrivatePostgres> | undefined;
 let databases = 0;
 
-/** Returns the PostgreSQL that all tests of this process share; the first one starts it. */
-export function sharedPostgres(): Promise<PrivatePostgres> {
+/**
+ * Returns the PostgreSQL that all tests of this process share; the first one starts it, and it ends with the process. An `afterAll`
+ * of a preload would end it after each file of a process that runs several (Bun 1.4.5).
+ */
+function sharedPostgres(): Promise<PrivatePostgres> {
   return (shared ??= startPostgres());
 }
 
@@ -21,11 +24,4 @@ export async function newDatabase(): Promise<Database> {
   const name = `d${++databases}`;
   await postgres.run(`create database ${name}`);
   return { url: postgres.url(name), run: (sql) => postgres.run(sql, name) };
-}
-
-/** Stops it, if a test has started it. */
-export async function stopSharedPostgres(): Promise<void> {
-  const started = shared;
-  shared = undefined;
-  await (await started)?.[Symbol.asyncDispose]();
 }

@@ -37,7 +37,10 @@ export function attemptOf(
   if (given === null) {
     const equal = fingerprint(call, identityOf(id));
     const of = abandoned.idFor(equal, id);
-    return { idempotency: identityOf(of), givenUp: () => abandoned.left(equal, of) };
+    // The next attempt at a call that was given up must find it; a first one goes on while the database does not answer.
+    const isOptional = of === id && type === "RequestResponse";
+    const idempotency = isOptional ? { ...identityOf(of), is_optional: true as const } : identityOf(of);
+    return { idempotency, givenUp: () => abandoned.left(equal, of) };
   }
   if (/^[\x21-\x7e]{1,128}$/.test(given)) return { idempotency: identityOf(given), givenUp: () => undefined };
   throw new AwsError("InvalidParameterValueException", `Invalid ${ATTEMPTS_ID}: give 1 to 128 characters of ASCII`);

@@ -10,13 +10,13 @@ import type { Answer } from "../../../services/calls/invocations.ts";
 import { storedRequest } from "../../../services/calls/stored-messages.ts";
 import { clientOf } from "../../access/client-address.ts";
 import { expectedBytes } from "../../calls/body-memory.ts";
-import { holdUntilOut } from "../../calls/invoke.ts";
+import { countUntilOut } from "../../calls/invoke.ts";
 import { SANDBOX_HEADERS } from "../../wire/errors.ts";
 import { type Attempt, attemptOf, type SentCall } from "./attempts.ts";
 import { AwsError } from "../wire/errors.ts";
 import { failureOf, payloadOf } from "./failures.ts";
 import { logTail } from "./log-tail.ts";
-import { atQualifier, findFunction, type Qualified } from "../wire/qualified.ts";
+import { calledAt, findFunction, type Qualified } from "../wire/qualified.ts";
 import type { AwsRequest, AwsTools } from "../wire/tools.ts";
 
 /** The ways to call a function, in `X-Amz-Invocation-Type`. */
@@ -30,6 +30,10 @@ const PASSED_ON = ["traceparent", "tracestate", "baggage", "user-agent", "x-amzn
 /** A call that was read and checked. */
 export interface AwsCall extends SentCall {
   readonly idempotency: IdempotentRequest;
+  /** True if the caller may read records, and so what the function prints. */
+  readonly may_read: boolean;
+  /** Notes that the function was called: whatever is wrong from then on, another attempt is one at this call. */
+  readonly called: (answer: Pick<Answer, "not_begun">) => void;
 }
 
 /** Calls a function as its `X-Amz-Invocation-Type` says. */
@@ -52,6 +56,7 @@ async function callAs(tools: AwsTools, asked: AwsRequest, type: InvocationType):
       call.idempotency,
     );
     if ("queued" in made) return new Response(null, { status: 202, headers: answerHeaders(made.queued.id) });
+    call.called(made.answer);
     return respond(tools, asked, call, made.answer);
   });
 }
@@ -72,24 +77,31 @@ export async function withCall(
     guard.refused(request);
     throw error;
   }
-  const { bodyMemory, readBody, request_bytes, clientAddress, server } = tools;
+  const { bodyMemory, readBody, request_bytes, clientAddress, server, idempotentCalls } = tools;
   wantsLogTail(request);
-  const qualified = await atQualifier(tools, fn, qualifier);
+  const may_read = hasScope(caller, ["read"]);
+  const shown = (error: unknown) => (may_read ? error : publicError(error));
+  const qualified = await calledAt(tools, fn, qualifier, caller).catch((error: unknown): never => {
+    throw shown(error);
+  });
   const client = () => clientOf(clientAddress(request, server()) ?? "");
   const room = bodyMemory.take(expectedBytes(request, request_bytes), client);
-  const may_read = hasScope(caller, ["read"]);
   let attempt: Attempt | undefined;
+  let wasCalled = false;
+  const called: AwsCall["called"] = ({ not_begun }) => void (wasCalled = not_begun !== true);
   try {
     const body = await readBody(request, request_bytes);
     bodyMemory.shrink(room, body.length);
     const sent = requestOf(tools, asked, payload(body, qualified));
     attempt = attemptOf(tools, asked, { ...qualified, key_id: caller.key_id, request: sent }, type);
-    return await make({ ...qualified, key_id: caller.key_id, request: sent, idempotency: attempt.idempotency });
+    const { idempotency } = attempt;
+    return await make({ ...qualified, key_id: caller.key_id, request: sent, idempotency, may_read, called });
   } catch (error) {
-    if (request.signal.aborted) attempt?.givenUp();
-    throw may_read ? error : publicError(error);
+    if (request.signal.aborted || wasCalled) attempt?.givenUp();
+    throw shown(error);
   } finally {
-    bodyMemory.release(room);
+    // The call goes on without its client, and has the body until it ends.
+    idempotentCalls.whenEnded(asked.id, () => bodyMemory.release(room));
   }
 }
 
@@ -108,8 +120,13 @@ export function answerHeaders(id: string, version?: string): Record<string, stri
   };
 }
 
+/** Returns whether a client wants the end of the function's output, and may read it. */
+export function getsLogTail(request: Request, { may_read }: Pick<AwsCall, "may_read">): boolean {
+  return may_read && wantsLogTail(request);
+}
+
 /** Returns whether a client wants the end of the function's output. Throws `InvalidParameterValueException`. */
-export function wantsLogTail({ headers }: Request): boolean {
+function wantsLogTail({ headers }: Request): boolean {
   const type = headers.get("x-amz-log-type") ?? "None";
   if (type === "None" || type === "Tail") return type === "Tail";
   throw new AwsError("InvalidParameterValueException", `Invalid LogType ${quoted(type, 40)}: give None or Tail`);
@@ -120,19 +137,23 @@ async function respond(tools: AwsTools, { request }: AwsRequest, call: AwsCall, 
   const { invocation, response } = answer;
   const failure = failureOf(answer, fn.timeout_ms);
   const body = failure === undefined ? bytesOf(response?.body) : payloadOf(failure);
-  holdUntilOut(tools, request, body.length);
+  countUntilOut(tools, request, body.length);
   const headers = new Headers(answerHeaders(invocation.id, version));
   const type = response?.headers.find(([name]) => name === "content-type")?.[1];
   headers.set("Content-Type", failure === undefined && type !== undefined ? type : JSON_TYPE);
   if (failure !== undefined) headers.set("X-Amz-Function-Error", "Unhandled");
-  if (wantsLogTail(request)) headers.set("X-Amz-Log-Result", await tailFor(tools, invocation));
+  if (getsLogTail(request, call)) headers.set("X-Amz-Log-Result", await tailFor(tools, invocation));
   return new Response(Buffer.from(body.buffer, body.byteOffset, body.byteLength), { status: 200, headers });
 }
 
-/** Returns the end of what a call has printed, in base64. */
-export async function tailFor({ invocations }: AwsTools, { id }: Invocation): Promise<string> {
-  const { entries } = await invocations.logs(id);
-  return logTail(entries);
+/** Returns the end of what a call has printed, in base64; empty if it cannot be read now: the function has run, so its answer counts. */
+export async function tailFor({ invocations }: Pick<AwsTools, "invocations">, { id }: Invocation): Promise<string> {
+  try {
+    const { entries } = await invocations.logs(id);
+    return logTail(entries);
+  } catch {
+    return "";
+  }
 }
 
 /** Queues a call, once for all attempts of its client. */

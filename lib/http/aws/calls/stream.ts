@@ -5,7 +5,8 @@ import type { Answer } from "../../../services/calls/invocations.ts";
 import { AwsError } from "../wire/errors.ts";
 import { EVENT_STREAM, eventMessage } from "./event-stream.ts";
 import { type Failure, failureOf, payloadOf } from "./failures.ts";
-import { type AwsCall, answerHeaders, tailFor, targetOf, wantsLogTail, withCall } from "./invoke.ts";
+import { countUntilOut } from "../../calls/invoke.ts";
+import { type AwsCall, answerHeaders, getsLogTail, tailFor, targetOf, withCall } from "./invoke.ts";
 import type { AwsRequest, AwsTools } from "../wire/tools.ts";
 
 const ANY_BYTES = "application/octet-stream";
@@ -27,6 +28,7 @@ export async function invokeWithResponseStream(tools: AwsTools, asked: AwsReques
       call.idempotency,
     );
     if ("queued" in made) throw new Error("A call of this operation is never queued");
+    call.called(made.answer);
     return respond(tools, asked, call, made);
   });
 }
@@ -48,7 +50,7 @@ function respond(tools: AwsTools, { request }: AwsRequest, call: AwsCall, { answ
   };
   const end = async (late: Failure | undefined): Promise<Buffer> => {
     const last = failure ?? late;
-    const LogResult = wantsLogTail(request) ? await tailFor(tools, invocation) : undefined;
+    const LogResult = getsLogTail(request, call) ? await tailFor(tools, invocation) : undefined;
     const told = { ErrorCode: last?.errorType, ErrorDetails: last?.errorMessage, LogResult };
     return eventMessage("InvokeComplete", JSON_TYPE, Buffer.from(JSON.stringify(told)));
   };
@@ -66,6 +68,7 @@ function respond(tools: AwsTools, { request }: AwsRequest, call: AwsCall, { answ
   const body = response?.body;
   if (!(body instanceof ReadableStream)) {
     const whole = failure === undefined ? (body ?? new Uint8Array()) : payloadOf(failure);
+    countUntilOut(tools, request, whole.length);
     return new Response(
       events(new Blob([Buffer.from(whole)]).stream(), () => end(undefined)),
       { headers },

@@ -1,10 +1,13 @@
 import type { Function } from "../../../domain/functions/functions.ts";
 import { functionArn } from "../../../domain/lambda/names.ts";
+import { type Caller, hasScope } from "../../../domain/keys.ts";
 import { quoted } from "../../../domain/quoted.ts";
 import { AppError } from "../../../domain/errors.ts";
 import { AwsError } from "./errors.ts";
 import { LATEST, parseFunctionName } from "./function-names.ts";
 import type { AwsRequest, AwsTools } from "./tools.ts";
+
+const VERSION = /^[1-9]\d{0,14}$/;
 
 /** A function in the version that a request names. */
 export interface Qualified {
@@ -32,7 +35,7 @@ export async function atQualifier(
   qualifier: string | undefined,
 ): Promise<Qualified> {
   if (qualifier === undefined || qualifier === LATEST) return { function: fn, version: LATEST };
-  const number = /^[1-9]\d{0,14}$/.test(qualifier) ? Number(qualifier) : undefined;
+  const number = VERSION.test(qualifier) ? Number(qualifier) : undefined;
   const found = number === undefined ? undefined : await functions.findVersion(fn, number);
   if (found !== undefined) return { function: found, version: qualifier };
   throw new AwsError(
@@ -40,6 +43,27 @@ export async function atQualifier(
     number === undefined
       ? `Function not found: ${functionArn(fn)} has no alias ${quoted(qualifier)}, as functions here have none: give the number of a version, or $LATEST`
       : `Function not found: ${functionArn(fn)} has no version ${qualifier}, the latest is ${fn.version}`,
+    "not_found",
+  );
+}
+
+/**
+ * Returns a function in the version that a caller wants to call. One who may only call functions gets those that calls reach anyway, the
+ * current one and those that routes name, and learns nothing of the others. Throws `ResourceNotFoundException`.
+ */
+export async function calledAt(
+  tools: Pick<AwsTools, "functions">,
+  fn: Function,
+  qualifier: string | undefined,
+  caller: Caller,
+): Promise<Qualified> {
+  if (hasScope(caller, ["read", "deploy"]) || qualifier === undefined || qualifier === LATEST)
+    return atQualifier(tools, fn, qualifier);
+  const found = VERSION.test(qualifier) ? tools.functions.at(fn, Number(qualifier)) : undefined;
+  if (found !== undefined) return { function: found, version: qualifier };
+  throw new AwsError(
+    "ResourceNotFoundException",
+    `Function not found: there is no version ${quoted(qualifier)} that this key may call: leave the qualifier out, or send a key with the scope "read"`,
     "not_found",
   );
 }

@@ -12,7 +12,7 @@ export type AwsNeed = "invoke" | "read" | "write" | "other";
 
 /** The services behind the operations of AWS's API. */
 export interface AwsServices extends Calls {
-  readonly idempotentCalls: Pick<IdempotentCalls, "invoke" | "stream">;
+  readonly idempotentCalls: Pick<IdempotentCalls, "invoke" | "stream" | "whenEnded">;
   readonly functions: FunctionService;
   readonly versions: VersionService;
   readonly queue: Pick<Queue, "submit">;

@@ -1,15 +1,9 @@
-import { type FunctionRequest, type FunctionResponse, JSON_TYPE } from "../../../domain/calls/http-message.ts";
-import { functionUrlEvent, type EventFacts } from "../../../domain/lambda/function-url-event.ts";
+import type { FunctionRequest } from "../../../domain/calls/http-message.ts";
+import { urlFailure } from "../../../domain/lambda/function-error.ts";
+import { functionUrlEvent, type EventFacts, isUrlCall } from "../../../domain/lambda/function-url-event.ts";
 import { type FunctionUrlHead, functionUrlResponse } from "../../../domain/lambda/function-url-response.ts";
 import { PRELUDE_TYPE, StreamPrelude } from "../../../domain/lambda/stream-prelude.ts";
 import { type EventForm, type FormedResponse, type LambdaAnswer, RAW_EVENT } from "./event.ts";
-
-/** The answer to a call whose function has failed: strangers learn no more of it, as at AWS. The record has the rest. */
-const FAILURE: FunctionResponse = {
-  status: 502,
-  headers: [["content-type", JSON_TYPE]],
-  body: Buffer.from('{"message":"Internal Server Error"}'),
-};
 
 /**
  * The event is the request, as a function URL describes it, and the answer is what the function says of it. Pass `ownOrigin` for a
@@ -19,7 +13,7 @@ function functionUrl(facts: EventFacts, ownOrigin: boolean): EventForm {
   return {
     event: (request, body) => Buffer.from(JSON.stringify(functionUrlEvent({ ...request, body }, facts))),
     response(answer) {
-      if (answer.kind === "error") return FAILURE;
+      if (answer.kind === "error") return urlFailure();
       if (answer.kind === "stream") return streamed(answer);
       return functionUrlResponse(answer.payload, ownOrigin);
     },
@@ -32,7 +26,6 @@ function streamed(answer: LambdaAnswer & { readonly kind: "stream"; readonly hea
 }
 
 /** Returns the form of a request's event: that of a function URL if it came by a route, unless the route says otherwise. */
-export function formOf({ via }: FunctionRequest, facts: EventFacts): EventForm {
-  const byRoute = via !== null && via.route !== null && via.event !== "raw";
-  return byRoute ? functionUrl(facts, via.host !== undefined) : RAW_EVENT;
+export function formOf(request: FunctionRequest, facts: EventFacts): EventForm {
+  return isUrlCall(request) ? functionUrl(facts, request.via?.host !== undefined) : RAW_EVENT;
 }

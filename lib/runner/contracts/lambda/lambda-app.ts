@@ -107,9 +107,14 @@ export class LambdaApp implements AskingApp {
   }
 
   #takeError(dialogue: LambdaDialogue, headers: ArrivedHead["headers"], connection: Connection): RequestTaker {
-    return new Collects(connection, LAMBDA_RESPONSE_BYTES, (body) => {
+    const take = (body: Uint8Array) => {
       dialogue.fail(headers.get(ERROR_TYPE_HEADER), body);
       return ACCEPTED;
+    };
+    return new Collects(connection, LAMBDA_RESPONSE_BYTES, take, (why) => {
+      if (why === "lost")
+        dialogue.refuse("invalid_response", "The function closed the connection in the middle of its error");
+      else dialogue.refuse("response_too_large", `The function's error has more than ${LAMBDA_RESPONSE_BYTES} bytes`);
     });
   }
 

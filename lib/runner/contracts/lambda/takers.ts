@@ -36,21 +36,32 @@ export class Collects implements RequestTaker {
   readonly #connection: Connection;
   readonly #limit: number;
   readonly #take: (body: Uint8Array) => ApiAnswer;
+  readonly #miss: (why: "too_long" | "lost") => void;
   readonly #pieces = new GatheredPieces();
   #bytes = 0;
   readonly refuses = false;
 
-  /** `take` returns the answer to the request. */
-  constructor(connection: Connection, limit: number, take: (body: Uint8Array) => ApiAnswer) {
+  /** `take` returns the answer to the request. `miss` is called in its place if the body is too long, or does not come to its end. */
+  constructor(
+    connection: Connection,
+    limit: number,
+    take: (body: Uint8Array) => ApiAnswer,
+    miss: (why: "too_long" | "lost") => void = () => undefined,
+  ) {
     this.#connection = connection;
     this.#limit = limit;
     this.#take = take;
+    this.#miss = miss;
   }
 
   push(bytes: Uint8Array): boolean {
+    const wasTooLong = this.#bytes > this.#limit;
     this.#bytes += bytes.length;
-    if (this.#bytes > this.#limit) this.#pieces.take();
-    else this.#pieces.add(bytes);
+    if (this.#bytes <= this.#limit) this.#pieces.add(bytes);
+    else if (!wasTooLong) {
+      this.#pieces.take();
+      this.#miss("too_long");
+    }
     return false;
   }
 
@@ -59,7 +70,10 @@ export class Collects implements RequestTaker {
     this.#connection.answer(this.#take(Buffer.concat(this.#pieces.take())));
   }
 
-  lost(): void {}
+  lost(): void {
+    this.#pieces.take();
+    this.#miss("lost");
+  }
 }
 
 /** Takes the response to an event: as a whole, or as it comes. */

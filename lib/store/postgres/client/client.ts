@@ -6,6 +6,18 @@ import { type Bindings, numbered, plain, valuesOf } from "./statement.ts";
 const CONNECTIONS = 10;
 /** The time that a statement or a whole transaction may take; the driver itself would wait without end for a silent server. */
 const DEADLINE_MS = 10_000;
+/**
+ * What the database does if this server vanishes without a word: its locks would stay for hours. None of it comes before the
+ * server's own deadline, but the wait for a lock, which then has an error of its own.
+ */
+const SESSION = {
+  tcp_keepalives_idle: "10",
+  tcp_keepalives_interval: "5",
+  tcp_keepalives_count: "3",
+  idle_in_transaction_session_timeout: "15s",
+  statement_timeout: "12s",
+  lock_timeout: "8s",
+} as const;
 /** Transactions that are in each other's way are run again so often. */
 const TRIES = 5;
 
@@ -35,10 +47,12 @@ interface ClientOptions {
 export class Client implements Statements, AsyncDisposable {
   readonly #connect: () => SQL;
   readonly #deadlineMs: number;
+  /** By channel. */
+  readonly #listeners = new Map<string, () => void>();
   #sql: SQL;
 
   constructor(url: string, { deadline_ms = DEADLINE_MS, connections = CONNECTIONS }: ClientOptions = {}) {
-    this.#connect = () => new SQL(url, { max: connections, bigint: true, connectionTimeout: 5 });
+    this.#connect = () => new SQL(url, { max: connections, bigint: true, connectionTimeout: 5, connection: SESSION });
     this.#deadlineMs = deadline_ms;
     this.#sql = this.#connect();
   }
@@ -81,11 +95,17 @@ export class Client implements Statements, AsyncDisposable {
 
   /** Calls `run` for each notification on a channel, and when it listens (again): what came before has been missed. */
   async listen(channel: string, run: () => void): Promise<void> {
+    this.#listeners.set(channel, run);
     await this.#bounded((client) => client.listen(channel, run, run));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#sql.close({ timeout: 0 });
+  }
+
+  #reconnect(): void {
+    this.#sql = this.#connect();
+    for (const [channel, run] of this.#listeners) void this.#sql.listen(channel, run, run).catch(() => undefined);
   }
 
   async #once(sql: string, bindings: Bindings): Promise<Result> {
@@ -104,7 +124,7 @@ export class Client implements Statements, AsyncDisposable {
     const client = this.#sql;
     const { promise: late, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
-      if (this.#sql === client) this.#sql = this.#connect();
+      if (this.#sql === client) this.#reconnect();
       void client.close({ timeout: 0 }).catch(() => undefined);
       reject(new DeadlineError(`The database has not answered within ${this.#deadlineMs} ms`));
     }, this.#deadlineMs);

@@ -13,6 +13,11 @@ interface ChangedRow extends Row {
   readonly forgotten: number;
 }
 
+/** What has changed since a version. */
+interface Changes extends Pick<ChangedRow, "current" | "forgotten"> {
+  readonly changed: readonly Row[];
+}
+
 /** A change that waits for its turn. */
 interface Waiting extends Trial {
   /** Called when the rows are in the mirror, before any other code can look. */
@@ -22,8 +27,8 @@ interface Waiting extends Trial {
 
 /** What others have to do when rows of other servers have come. */
 export interface Followers {
-  /** Called before any other code can look. */
-  readonly changed: () => void;
+  /** Called before any other code can look, with the names of the secrets among the rows; with none at the first read. */
+  readonly changed: (secrets: readonly string[]) => void;
 }
 
 /**
@@ -181,6 +186,23 @@ export class SharedConfiguration {
 
   /** Reads what has changed since the version of the mirror, as of one moment. */
   async #read(statements: Statements): Promise<void> {
+    let rows = await this.#changedSince(statements, this.#version);
+    const isFirst = this.#version < 0;
+    if (rows.current === this.#version) return;
+    if (!isFirst && this.#version < rows.forgotten) {
+      rows = await this.#changedSince(statements, -1);
+      // If that fails halfway, the next look reads everything.
+      this.#version = -1;
+      this.#mirror.clear();
+    }
+    this.#mirror.apply(rows.changed);
+    this.#version = rows.current;
+    const secrets = isFirst ? [] : rows.changed.flatMap(({ kind, id }) => (kind === "secrets" ? [id] : []));
+    this.#followers.changed(secrets);
+  }
+
+  /** Reads the rows that have changed since a version, or all of them (-1). */
+  async #changedSince(statements: Statements, version: number): Promise<Changes> {
     const rows = await statements.all<
       ChangedRow | (Omit<ChangedRow, "kind" | "id"> & { readonly kind: null; readonly id: null })
     >(
@@ -188,18 +210,11 @@ export class SharedConfiguration {
        from configuration_state as state
        left join configuration on configuration.version > $version::bigint and configuration.owner in ('', $owner)
          and (configuration.record is not null or $version::bigint >= 0)`,
-      { version: this.#version, owner: this.#owner },
+      { version, owner: this.#owner },
     );
     const [first] = rows;
     if (first === undefined) throw new Error("The configuration has no state");
-    if (first.current === this.#version) return;
-    if (this.#version >= 0 && this.#version < first.forgotten) {
-      this.#mirror.clear();
-      this.#version = -1;
-      return this.#read(statements);
-    }
-    this.#mirror.apply(rows.filter((row) => row.kind !== null));
-    this.#version = first.current;
-    this.#followers.changed();
+    const { current, forgotten } = first;
+    return { current, forgotten, changed: rows.filter((row) => row.kind !== null) };
   }
 }

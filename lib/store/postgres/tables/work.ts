@@ -10,6 +10,14 @@ const COLUMNS =
   "work.invocation_id, work.function_id, work.state, work.priority, work.due, work.attempts, work.lost_attempts, " +
   "work.lease_until, work.waits_since";
 
+/** The expression for what `attemptKey` returns. */
+const ATTEMPT = "invocation_id || ' ' || attempts";
+
+/** Returns what distinguishes an attempt from all others, also those at the same invocation. */
+export function attemptKey(invocation_id: string, attempt: number): string {
+  return `${invocation_id} ${attempt}`;
+}
+
 /** A time that no clock shows: PostgreSQL has no infinite integers. */
 const LAST = Number.MAX_SAFE_INTEGER;
 
@@ -58,14 +66,21 @@ export class WorkTable {
     );
   }
 
-  /** Renews the leases of this server on these invocations; none of them ends earlier than it did. */
+  /** Renews the leases of this server for these attempts; none of them ends earlier than it did. */
   async renew(statements: Statements, lease_until: number, attempted: Iterable<string>): Promise<void> {
     await statements.run(
       `update work set lease_until = greatest(lease_until, $lease_until::bigint)
        where state = 'leased' and holder = $holder
-         and invocation_id in (select json_array_elements_text($attempted::text::json))`,
+         and ${ATTEMPT} in (select json_array_elements_text($attempted::text::json))`,
       { lease_until, holder: this.#holder, attempted: JSON.stringify([...attempted]) },
     );
+  }
+
+  /** Returns the id of another server that has the lease of an invocation; null if none has. */
+  async heldBy(statements: Statements, invocation_id: string): Promise<string | null> {
+    const sql = "select holder from work where invocation_id = $invocation_id and state = 'leased' and holder <> $mine";
+    const found = await statements.get<{ holder: string | null }>(sql, { invocation_id, mine: this.#holder });
+    return found?.holder ?? null;
   }
 
   /** Makes the lease of an attempt last until then at least. Returns whether it still has the lease. */
@@ -139,7 +154,7 @@ export class WorkTable {
   async loseEnded(statements: Statements, now: number, attempted: Iterable<string>): Promise<void> {
     await statements.run(
       `update work set state = 'lost' where state = 'leased' and lease_until <= $now::bigint and (holder <> $holder
-         or invocation_id not in (select json_array_elements_text($attempted::text::json)))`,
+         or ${ATTEMPT} not in (select json_array_elements_text($attempted::text::json)))`,
       { now, holder: this.#holder, attempted: JSON.stringify([...attempted]) },
     );
   }

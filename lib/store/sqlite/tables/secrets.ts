@@ -34,6 +34,7 @@ export class SecretTable implements SecretStore {
   readonly #uses: Statement<SecretUser & { readonly secret: string }>;
   readonly #count: Statement<{ count: number }>;
   readonly #anySealed: Statement<{ found: number }>;
+  readonly #followers: ((name: string) => void)[] = [];
 
   constructor(database: Database, writer: ConfigurationWriter) {
     this.#writer = writer;
@@ -101,6 +102,15 @@ export class SecretTable implements SecretStore {
       const { created_at, updated_at } = found;
       return { name, used_by, created_at, updated_at };
     });
+  }
+
+  follow(run: (name: string) => void): void {
+    this.#followers.push(run);
+  }
+
+  /** Passes on that another server has changed or deleted these secrets. */
+  changedElsewhere(names: readonly string[]): void {
+    for (const name of names) for (const run of this.#followers) run(name);
   }
 
   #write<T>(work: () => T, basis?: Basis): Promise<T> {

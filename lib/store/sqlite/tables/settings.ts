@@ -60,8 +60,8 @@ export class SettingTable implements SettingStore {
     return this.#read("ended_logins") ?? null;
   }
 
-  async setEndedLogins(ended: string): Promise<void> {
-    await this.#writer.write(() => this.#write("ended_logins", ended));
+  async changeEndedLogins(change: (before: string | null) => string): Promise<void> {
+    await this.#writer.write(() => this.#write("ended_logins", change(this.endedLogins())));
   }
 
   #read(key: Key): string | undefined {

@@ -3,8 +3,8 @@ import { AWS_CREDENTIALS } from "../../../../lib/http/aws/wire/credentials.ts";
 
 const SCOPE = "20260101/eu-west-1/lambda/aws4_request";
 
-function keyIn(authorization?: string, query = ""): string | undefined {
-  const headers = authorization === undefined ? {} : { Authorization: authorization };
+function keyIn(authorization?: string, query = "", others: Record<string, string> = {}): string | undefined {
+  const headers = { ...others, ...(authorization !== undefined && { Authorization: authorization }) };
   return AWS_CREDENTIALS.keyIn(new Request(`http://localhost/2015-03-31/functions${query}`, { headers }));
 }
 
@@ -28,6 +28,9 @@ describe("the key of a client of AWS's API", () => {
     const credential = encodeURIComponent(`key/${SCOPE}`);
     expect(keyIn(undefined, `?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${credential}`)).toBe("key");
     expect(keyIn(undefined, "?X-Amz-Credential=")).toBe("");
+    const crossSite = { "Sec-Fetch-Site": "cross-site" };
+    expect(() => keyIn(undefined, `?X-Amz-Credential=${credential}`, crossSite)).toThrow("another site's page");
+    expect(keyIn(`AWS4-HMAC-SHA256 Credential=header/${SCOPE}`, "", crossSite)).toBe("header");
     // The header is the one that clients sign.
     expect(keyIn(`AWS4-HMAC-SHA256 Credential=header/${SCOPE}`, `?X-Amz-Credential=${credential}`)).toBe("header");
   });

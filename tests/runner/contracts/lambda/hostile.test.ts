@@ -75,6 +75,29 @@ test("an answer that is too long is refused, by its length or as it comes", asyn
   }
 });
 
+test("a report of an error that is too long, or does not come to its end, ends the call", async () => {
+  const reports = [
+    [
+      `await say(ask("POST", api + id + "/error", new Uint8Array(${LAMBDA_RESPONSE_BYTES + 1})));`,
+      "response_too_large: The function's error has more than",
+    ],
+    [
+      `const [hostname, port] = process.env.API.split(":");
+       await Bun.connect({ hostname, port: Number(port), socket: { data() {}, open: (socket) => {
+         socket.write("POST /2018-06-01/runtime/invocation/" + id + "/error HTTP/1.1\\r\\nContent-Length: 9\\r\\n\\r\\n{");
+         socket.end(); } } });`,
+      "invalid_response: The function closed the connection in the middle of its error",
+    ],
+  ];
+  for (const [report = "", failure = ""] of reports) {
+    await using instance = await LambdaInstance.start(
+      ...program(`const [, , id] = await ask("GET", api + "next"); ${report} await ask("GET", api + "next");`),
+    );
+    await instance.ready();
+    expect(await instance.call({}).answer.catch(String)).toContain(failure);
+  }
+});
+
 test("floods, half requests and requests that are none keep the call from nothing", async () => {
   await using instance = await LambdaInstance.start(
     ...program(`
@@ -100,20 +123,33 @@ test("floods, half requests and requests that are none keep the call from nothin
 });
 
 test("a connection that is lost while it waits is not called: the next one is", async () => {
+  // The program waits here until the test lets it go on; a handler of signals would not keep it alive.
+  const steps = { leave: Promise.withResolvers<void>(), again: Promise.withResolvers<void>() };
+  using door = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    idleTimeout: 0,
+    fetch: async (request) => {
+      await (request.url.endsWith("/leave") ? steps.leave : steps.again).promise;
+      return new Response();
+    },
+  });
   await using instance = await LambdaInstance.start(
     ...program(`
-      const given = new AbortController();
-      const first = fetch(api + "next", { signal: given.signal }).catch(() => undefined);
-      process.once("SIGUSR1", async () => { given.abort(); await first; console.log("left"); });
-      process.once("SIGUSR2", async () => {
-        const [, , id] = await ask("GET", api + "next"); await ask("POST", api + id + "/response", '"second"'); await ask("GET", api + "next"); });
-      console.log(process.pid);`),
+      const [hostname, port] = process.env.API.split(":");
+      const first = await Bun.connect({ hostname, port: Number(port), socket: { data() {} } });
+      first.write("GET /2018-06-01/runtime/invocation/next HTTP/1.1\\r\\n\\r\\n");
+      await fetch("${door.url.href}leave");
+      first.end();
+      await fetch("${door.url.href}again");
+      const [, , id] = await ask("GET", api + "next");
+      await ask("POST", api + id + "/response", '"second"');
+      await ask("GET", api + "next");`),
   );
   await instance.ready();
-  await instance.gate.until(() => /^\d+\n/.test(instance.gate.logs));
-  process.kill(Number.parseInt(instance.gate.logs), "SIGUSR1");
-  await instance.gate.until(() => instance.gate.logs.includes("left") && instance.gate.conversation.heldStreams === 0);
-  process.kill(Number.parseInt(instance.gate.logs), "SIGUSR2");
+  steps.leave.resolve();
+  await instance.gate.until(() => instance.gate.conversation.heldStreams === 0);
   const call = instance.call({});
+  steps.again.resolve();
   expect([await call.text(), await call.end]).toEqual(['"second"', "next"]);
 });
