@@ -13,13 +13,19 @@ export function treeOf(spans: readonly ReceivedSpan[], parent: string): string {
     .join(" ");
 }
 
-/** Returns the names of the spans that are not within the time of their parents, except those that come after them. */
+/** The kind of a span of a request that came to the server, in OpenTelemetry's protobuf. */
+const SERVER = 2;
+
+/**
+ * Returns the names of the spans that are not within the time of their parents, except those that come after them. The call of a
+ * function by another one only begins there: its own end is a moment after its answer, when the other one may have ended, too.
+ */
 export function outside(spans: readonly ReceivedSpan[]): string[] {
   const byId = new Map(spans.map((span) => [span.id, span]));
-  const isInside = ({ name, parent, start, end }: ReceivedSpan) => {
+  const isInside = ({ name, kind, parent, start, end }: ReceivedSpan) => {
     const around = byId.get(parent);
     if (around === undefined || name === "callback" || around.kind === 5) return start <= end;
-    return around.start <= start && start <= end && end <= around.end;
+    return around.start <= start && start <= end && (kind === SERVER || end <= around.end);
   };
   return spans.filter((span) => !isInside(span)).map(({ name }) => name);
 }
