@@ -89,8 +89,9 @@ export class EngineConnection implements Disposable {
   }
 
   /** Asks the engine which API it speaks and remembers the version for all later requests. */
-  async negotiate(timeoutMs = this.#deps.timeout_ms): Promise<void> {
-    const ping = await this.#request({ operation: "ping", method: "GET", path: "/_ping", timeout_ms: timeoutMs });
+  async negotiate(timeoutMs = this.#deps.timeout_ms, signal?: AbortSignal): Promise<void> {
+    const limits = { timeout_ms: timeoutMs, ...(signal === undefined ? {} : { signal }) };
+    const ping = await this.#request({ operation: "ping", method: "GET", path: "/_ping", ...limits });
     const offered = parseVersion(ping.headers["api-version"]);
     if (offered === undefined) throw unavailable("ping", "what answers there is no Docker Engine");
     this.#isPodman = ping.headers["libpod-api-version"] !== undefined;
@@ -100,7 +101,7 @@ export class EngineConnection implements Disposable {
         operation: "version",
         method: "GET",
         path: "/version",
-        timeout_ms: timeoutMs,
+        ...limits,
       });
       const oldest = parseVersion(field(about.body, "MinAPIVersion"));
       if (oldest !== undefined && olderOf(oldest, version) === version) version = oldest;

@@ -148,9 +148,22 @@ export class EngineEvents implements AsyncDisposable {
    */
   async #connect(signal: AbortSignal): Promise<IncomingMessage> {
     const first = Promise.withResolvers<IncomingMessage>();
+    const attempts = new Set<AbortController>();
     let isOver = false;
-    const attempt = () =>
-      void this.#attempt(signal).then((stream) => (isOver ? stream.destroy() : first.resolve(stream)), first.reject);
+    const attempt = async () => {
+      const own = new AbortController();
+      attempts.add(own);
+      try {
+        const stream = await this.#attempt(own.signal);
+        attempts.delete(own);
+        if (isOver) stream.destroy();
+        isOver = true;
+        first.resolve(stream);
+      } catch (error) {
+        attempts.delete(own);
+        first.reject(error);
+      }
+    };
     const stopListening = onAbort(signal, () => first.reject(signal.reason));
     let cancel: () => void = () => undefined;
     const late = () => {
@@ -159,7 +172,7 @@ export class EngineEvents implements AsyncDisposable {
       begin();
     };
     const begin = () => {
-      attempt();
+      void attempt();
       cancel = this.#deps.clock.after(CONNECT_MS, late);
     };
     begin();
@@ -169,11 +182,12 @@ export class EngineEvents implements AsyncDisposable {
       isOver = true;
       cancel();
       stopListening();
+      for (const other of attempts) other.abort(new Error("another attempt has succeeded, or failed"));
     }
   }
 
   async #attempt(signal: AbortSignal): Promise<IncomingMessage> {
-    await this.#deps.connection.negotiate(PATIENCE_MS);
+    await this.#deps.connection.negotiate(PATIENCE_MS, signal);
     return this.#deps.connection.stream({
       operation: "events",
       method: "GET",

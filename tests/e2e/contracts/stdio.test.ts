@@ -279,7 +279,13 @@ describe("the setting contract", () => {
       const files = await server.createFunction(labelled, { contract: "files" });
       expect(files).toMatchObject({ contract: "files", contract_reason: "setting", content_type: null });
     } finally {
-      await engine.docker("rmi", "-f", labelled);
+      // A container of the call may be going still.
+      const removed = () =>
+        engine.docker("rmi", "-f", labelled).then(
+          () => true,
+          () => false,
+        );
+      expect(await eventually(removed)).toBe(true);
     }
     expect(await server.createFunction(image)).toMatchObject({ contract: "files", contract_reason: "default" });
   });
