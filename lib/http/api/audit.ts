@@ -1,25 +1,16 @@
 import { t } from "elysia";
 import { AUDIT_EVENTS, AuditPage, parseAuditQuery } from "../../domain/audit.ts";
-import { PAGE } from "../../domain/limits.ts";
 import { Enum } from "../../domain/types.ts";
 import type { AuditService } from "../../services/access/audit.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { Envelope, errors, success } from "../wire/envelope.ts";
-import { wholeNumber } from "../wire/parameters.ts";
+import { pageFields } from "../wire/pages.ts";
 
 const filter = t.Object(
   {
     event: t.Optional(Enum(AUDIT_EVENTS, { description: "Only entries of this kind.", examples: ["refused_key"] })),
     key_id: t.Optional(t.String({ description: "Only requests with this key.", examples: ["server"] })),
-    cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
-    limit: t.Optional(
-      wholeNumber({
-        description: `Entries per page; ${PAGE.default} by default.`,
-        minimum: 1,
-        maximum: PAGE.max,
-        example: 50,
-      }),
-    ),
+    ...pageFields("Entries"),
   },
   { additionalProperties: false },
 );

@@ -4,6 +4,21 @@ import { PAGE } from "../../domain/limits.ts";
 import { Nullable } from "../../domain/types.ts";
 import { wholeNumber } from "./parameters.ts";
 
+/** The parameters of a list that always comes in pages; `records` is the plural of what it has, as a sentence begins with it. */
+export function pageFields(records: string) {
+  return {
+    cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
+    limit: t.Optional(
+      wholeNumber({
+        description: `${records} per page; ${PAGE.default} by default.`,
+        minimum: 1,
+        maximum: PAGE.max,
+        example: 50,
+      }),
+    ),
+  };
+}
+
 /** The query of a list that comes whole unless it has one of these parameters. Others are ignored, as they always were. */
 export const PageParameters = t.Object(
   {

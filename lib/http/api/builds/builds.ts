@@ -1,14 +1,15 @@
 import { Elysia, t } from "elysia";
 import type { Clock } from "../../../clock.ts";
 import { Build, BuildPage, BuildState, parseBuildQuery, parseBuildRequest } from "../../../domain/builds/builds.ts";
-import { BUILDS, PAGE } from "../../../domain/limits.ts";
+import { BUILDS } from "../../../domain/limits.ts";
 import type { BuildService } from "../../../services/builds/builds.ts";
 import { type Guard, resource } from "../../access/guard.ts";
 import { Listeners } from "../../access/listeners.ts";
 import { REQUEST_ID_HEADER } from "../../openapi/errors.ts";
 import { refuseEncoding } from "../../wire/body.ts";
 import { Envelope, errors, success } from "../../wire/envelope.ts";
-import { flag, wholeNumber } from "../../wire/parameters.ts";
+import { pageFields } from "../../wire/pages.ts";
+import { flag } from "../../wire/parameters.ts";
 import type { IdleTimeouts } from "../../wire/idle-timeouts.ts";
 import { buildEvents } from "./build-events.ts";
 import { readInPieces } from "./context-body.ts";
@@ -56,15 +57,7 @@ const filter = t.Object(
   {
     name: t.Optional(t.String({ description: "Only builds of this name.", examples: ["hello"] })),
     status: t.Optional(BuildState),
-    cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
-    limit: t.Optional(
-      wholeNumber({
-        description: `Records per page; ${PAGE.default} by default.`,
-        minimum: 1,
-        maximum: PAGE.max,
-        example: 50,
-      }),
-    ),
+    ...pageFields("Records"),
   },
   { additionalProperties: false },
 );

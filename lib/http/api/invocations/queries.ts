@@ -1,7 +1,7 @@
 import { t } from "elysia";
 import { InvocationStatus } from "../../../domain/calls/invocations.ts";
-import { PAGE, WAIT_MS } from "../../../domain/limits.ts";
-import { wholeNumber } from "../../wire/parameters.ts";
+import { WAIT_MS } from "../../../domain/limits.ts";
+import { pageFields } from "../../wire/pages.ts";
 
 /** The query of `GET /v1/invocations`. */
 export const filter = t.Object(
@@ -20,15 +20,7 @@ export const filter = t.Object(
     until: t.Optional(
       t.String({ description: "Only those created before this time.", examples: ["2026-02-01T12:00:00+01:00"] }),
     ),
-    cursor: t.Optional(t.String({ description: "`next_cursor` of the page before." })),
-    limit: t.Optional(
-      wholeNumber({
-        description: `Records per page; ${PAGE.default} by default.`,
-        minimum: 1,
-        maximum: PAGE.max,
-        example: 50,
-      }),
-    ),
+    ...pageFields("Records"),
   },
   { additionalProperties: false },
 );
