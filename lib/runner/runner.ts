@@ -126,7 +126,7 @@ export class Runner implements AsyncDisposable {
     return this.#platform.health.problem;
   }
 
-  /** What is taken of each limit on instances and waiting calls. */
+  /** The used part of each limit on instances and waiting calls. */
   get budgets(): Pick<SystemState["budgets"], "instances" | "memory_bytes" | "waiting_calls"> {
     const waiting_calls = { used: this.#admission.waiting, limit: this.#options.queue_limit };
     return { ...this.#capacity.budgets, waiting_calls };

@@ -127,7 +127,7 @@ export interface IdempotencyKey {
   readonly request_hash: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** How long it is kept, in milliseconds; `IDEMPOTENCY.ttl_ms` unless it says less. */
+  /** The time that it is kept, in milliseconds; `IDEMPOTENCY.ttl_ms` by default and at most. */
   readonly kept_ms?: number;
 }
 

@@ -9,7 +9,7 @@ export interface IdempotentRequest {
   readonly request_hash: string;
   /** Distinguishes the callers of a public route; null if they are one. */
   readonly caller: string | null;
-  /** How long the key and the answer are kept, in milliseconds; `IDEMPOTENCY.ttl_ms` unless it says less. */
+  /** The time that the key and the answer are kept, in milliseconds; `IDEMPOTENCY.ttl_ms` by default and at most. */
   readonly kept_ms?: number;
   /** True if the call is made without its key while that cannot be kept: its sender has asked for none. */
   readonly is_optional?: true;

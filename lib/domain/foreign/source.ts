@@ -2,7 +2,7 @@ import { AppError } from "../errors.ts";
 
 /** A part of a file of another platform that has no counterpart here, or not all of it. */
 export interface Note {
-  /** Where it is, such as `functions.figlet.build_args`. */
+  /** The path to it, such as `functions.figlet.build_args`. */
   readonly path: string;
   readonly problem: string;
 }

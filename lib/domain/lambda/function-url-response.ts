@@ -119,7 +119,7 @@ function readHeaders(value: unknown): ResponseHeader[] {
   return Object.entries(value).flatMap(([name, given], index): ResponseHeader[] => {
     const which = `header ${index + 1} of "headers"`;
     if (!isHeaderName(name)) throw new MalformedHead(`has a malformed name in ${which}`);
-    // What frameworks have not set is null in some of them.
+    // Some frameworks send null for a field that is not set.
     if (given === null || given === undefined) return [];
     if (typeof given !== "string" && typeof given !== "number" && typeof given !== "boolean") {
       throw new MalformedHead(`has a value in ${which} that is not a string`);

@@ -65,7 +65,7 @@ export interface Deployed {
   readonly schedule: CronAnnotation | undefined;
 }
 
-/** When a function is called by the clock. */
+/** The times at which a function is called by the clock. */
 export interface CronAnnotation {
   readonly cron: string;
   readonly timezone: string;

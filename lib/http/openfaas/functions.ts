@@ -110,7 +110,7 @@ export function deploymentRoutes(guard: SystemGuard, deployments: Deployments) {
     );
 }
 
-/** What belongs to a function, and to the server. */
+/** The routes of one function under `/system`, of all of them, and of the server. */
 export function systemRoutes(guard: SystemGuard, deployments: Deployments, version: string) {
   return resource(guard, OPENFAAS_TAG)
     .delete(

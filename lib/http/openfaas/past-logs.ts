@@ -12,7 +12,7 @@ export interface AskedLogs {
   /** The name of the function. */
   readonly name: string;
   readonly since: string | undefined;
-  /** How many of the past lines; undefined for all. */
+  /** The number of past lines; undefined for all. */
   readonly lines: number | undefined;
   /** The only invocation. */
   readonly instance: string | undefined;

@@ -1,7 +1,7 @@
 import type { LogEntry } from "../../domain/calls/invocations.ts";
 import { AppError, type Reason } from "../../domain/errors.ts";
 
-/** What is known of a boot's end besides its message. */
+/** Facts about a boot's end besides its message. */
 export interface BootEnd {
   readonly exit_code: number | null;
   readonly signal: number | null;

@@ -9,7 +9,7 @@ export type Room = () => void;
 
 const NOTHING: Limits = { instances: 0, memory_bytes: 0 };
 
-/** What is taken of something, and the most that may be. */
+/** The used part of something that is limited, and the limit. */
 interface Budget {
   readonly used: number;
   readonly limit: number;

@@ -32,7 +32,7 @@ type Stored = { readonly keys: Readonly<Record<string, EndedOfKey>> } | EndedOfK
  */
 export class EndedSessions {
   readonly #store: Pick<SettingStore, "endedLogins" | "changeEndedLogins">;
-  /** What is stored, and what that says. */
+  /** The stored text, and its meaning. */
   #known: { readonly text: string | null; readonly keys: ReadonlyMap<string, KnownOfKey> } = {
     text: null,
     keys: new Map(),

@@ -96,7 +96,7 @@ export class ResultService {
       const { invocations: latest } = await invocations.list({ function_id: functionId, limit: PAST_CALLS });
       for (const invocation of latest.toReversed()) {
         const { id } = invocation;
-        // What is heard of it since then comes after this.
+        // News of it since then comes after this.
         if (!hasEnded(invocation) || printed.has(id) || early.some(([other]) => other === id)) continue;
         pieces.takeEntries(id, (await invocations.logs(id)).entries);
         pieces.takeEnd(invocation);

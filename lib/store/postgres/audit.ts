@@ -3,7 +3,7 @@ import { timestamp } from "../../domain/types.ts";
 import type { AuditLog, AuditRetention } from "../audit.ts";
 import type { Client } from "./client/client.ts";
 
-/** Who did what, the only place of its SQL. */
+/** The audit log, the only place of its SQL. */
 export class PostgresAudit implements AuditLog {
   readonly #client: Client;
 

@@ -103,7 +103,7 @@ export class Presence implements AsyncDisposable {
     if (found === undefined) return;
     this.#isHeld = found.held === 1;
     const shift = found.now - (asked + answered) / 2;
-    // What a slow answer cannot tell from no difference is none.
+    // A difference that a slow answer could explain counts as none.
     if (Math.abs(shift - this.#shift) > (answered - asked) / 2 + 1) this.#shift = Math.round(shift);
   }
 }

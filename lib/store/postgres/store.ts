@@ -20,7 +20,7 @@ import { InvocationTable } from "./tables/invocations.ts";
 import { PayloadTable } from "./tables/payloads.ts";
 import { WorkTable } from "./tables/work.ts";
 
-/** What a store in PostgreSQL needs. */
+/** The parts that a store in PostgreSQL needs. */
 export interface PostgresOptions {
   readonly log: Logger;
   readonly clock: Clock;

@@ -5,7 +5,7 @@ import type { Database, Statement } from "./database/database.ts";
 
 const COLUMNS = ["at", "event", "key_id", "address", "method", "path", "status"] as const;
 
-/** Who did what, the only place of its SQL. */
+/** The audit log, the only place of its SQL. */
 export class AuditTable implements AuditLog {
   readonly #database: Database;
   readonly #insert: Statement<never>;

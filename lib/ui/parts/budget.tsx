@@ -1,6 +1,6 @@
 import { percent } from "../format/numbers.ts";
 
-/** What is taken of something that is limited: a bar, and both numbers. */
+/** The used part of something that is limited: a bar, and both numbers. */
 export function Budget({
   name,
   used,

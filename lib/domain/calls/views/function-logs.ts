@@ -10,7 +10,7 @@ export interface FunctionCallEnd extends Pick<Invocation, "status" | "reason" | 
   readonly invocation_id: string;
 }
 
-/** What the calls of a function have printed and how they ended, since the piece before. */
+/** The output of a function's calls and how they ended, since the piece before. */
 export interface FunctionOutput {
   readonly entries: readonly FunctionLogEntry[];
   readonly ends: readonly FunctionCallEnd[];

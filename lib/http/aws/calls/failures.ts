@@ -12,7 +12,7 @@ const FUNCTION_ERROR = "x-amz-function-error";
 
 /** The failure of a function, and the payload that tells of it. */
 export interface Failure extends FunctionError {
-  /** What the function itself said in AWS's form; else the payload has the type and the message only. */
+  /** The function's own report in AWS's form; without one, the payload has the type and the message only. */
   readonly payload?: Uint8Array;
 }
 

@@ -13,7 +13,7 @@ const NullableText = Type.Union([Type.String(), Type.Null()]);
 const Words = Type.Union([Type.Array(Type.String()), Type.Null()]);
 const Texts = Type.Record(Type.String(), Type.String());
 
-/** What AWS's fields mean for a function here. The limits are those of our own settings, which check them. */
+/** The meaning of AWS's fields for a function here. The limits are those of our own settings, which check them. */
 const CONFIGURATION = {
   Description: Type.Optional(NullableText),
   Timeout: Type.Optional(Type.Integer()),

@@ -29,7 +29,7 @@ export interface AwsRequest {
   readonly request: Request;
   /** Becomes the id of an invocation, if there is one. */
   readonly id: string;
-  /** What the path names, percent-decoded. */
+  /** The function that the path names, percent-decoded. */
   readonly subject: string;
   readonly query: URLSearchParams;
   readonly guard: Guard<AwsNeed>;

@@ -66,7 +66,7 @@ export class Connection implements StreamReader {
   }
 
   onBytes(bytes: Uint8Array): void {
-    // What comes behind the last answer is dropped, so that a client that is still sending gets to read it.
+    // Bytes that come behind the last answer are dropped, so that a client that is still sending gets to read it.
     if (this.#closed) return this.stream.consumed(bytes.length);
     this.#chunks.push(bytes);
     this.#pump();

@@ -18,7 +18,7 @@ export type LambdaAnswer =
   /** The function has failed: a JSON document with `errorType` and `errorMessage`, as its runtime sent it. */
   | { readonly kind: "error"; readonly payload: Uint8Array; readonly error_type: string };
 
-/** What the caller gets, and lines for the call's log about what is left out of it. */
+/** The caller's answer, and lines for the call's log about what is left out of it. */
 export interface FormedResponse extends FunctionResponse {
   readonly dropped?: readonly string[];
 }

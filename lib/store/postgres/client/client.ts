@@ -7,7 +7,7 @@ const CONNECTIONS = 10;
 /** The time that a statement or a whole transaction may take; the driver itself would wait without end for a silent server. */
 const DEADLINE_MS = 10_000;
 /**
- * What the database does if this server vanishes without a word: its locks would stay for hours. None of it comes before the
+ * Limits that the database keeps by itself if this server vanishes: its locks would stay for hours otherwise. None of it comes before the
  * server's own deadline, but the wait for a lock, which then has an error of its own.
  */
 const SESSION = {

@@ -13,7 +13,7 @@ interface ChangedRow extends Row {
   readonly forgotten: number;
 }
 
-/** What has changed since a version. */
+/** The changes since a version. */
 interface Changes extends Pick<ChangedRow, "current" | "forgotten"> {
   readonly changed: readonly Row[];
 }
@@ -25,7 +25,7 @@ interface Waiting extends Trial {
   readonly resolve: () => void;
 }
 
-/** What others have to do when rows of other servers have come. */
+/** The listeners to rows of other servers. */
 export interface Followers {
   /** Called before any other code can look, with the names of the secrets among the rows; with none at the first read. */
   readonly changed: (secrets: readonly string[]) => void;
