@@ -16,6 +16,11 @@ import { FunctionRotation } from "./function-rotation.ts";
 /** The time that a lease lasts from its last renewal, and the interval at which all are renewed, in milliseconds. */
 const LEASE_MS = 30_000;
 const RENEW_MS = 10_000;
+/**
+ * The most that may pass from asking for a hold of the work until its function has the request, in milliseconds: a slow database, and
+ * a server that is stopped for a moment. The hold lasts longer by as much.
+ */
+const HANDOVER_MS = 5_000;
 /** The interval between looks for unreported changes, in milliseconds: an engine that is back, work that is due. */
 const TICK_MS = 1_000;
 /** The most that a stopping server waits until the containers of attempts that it ended are gone, in milliseconds. */
@@ -294,10 +299,17 @@ export class Worker implements AsyncDisposable {
     }
   }
 
-  /** Holds the work for as long as the function may run. Throws if another server has it by now. */
+  /**
+   * Holds the work for as long as the function may run. Throws if another server has it by now, or if the answer comes so late that
+   * the function could outlast the hold.
+   */
   async #hold({ work: { invocation_id, attempts: attempt } }: Running, forMs: number): Promise<void> {
-    const held = await this.#deps.ledger.hold({ invocation_id, attempt }, this.#deps.clock.now() + forMs);
+    const { ledger, clock } = this.#deps;
+    const asked = clock.monotonic();
+    const held = await ledger.hold({ invocation_id, attempt }, clock.now() + HANDOVER_MS + forMs);
     if (!held) throw new AppError("shutting_down", "The attempt has lost its lease");
+    if (clock.monotonic() - asked > HANDOVER_MS)
+      throw new AppError("shutting_down", "The lease of the attempt was renewed too late");
   }
 
   /** Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. */
