@@ -41,7 +41,9 @@ test("GET /v1/system has engine, database, and each budget with what is taken of
   const call = server.invoke(fn, { do: "hang" }, { signal: hang.signal }).catch(() => undefined);
   await server.api("POST", `/v1/functions/${fn.id}/invoke?async=true&delay_ms=3600000`, { text: "x".repeat(1000) });
   await eventually(async () => (await state()).budgets.instances.used === 1);
-  const { engine: checked, database, budgets, unowned } = await state();
+  const { engine: checked, database, budgets, unowned, servers } = await state();
+  // The database is this server's own.
+  expect(servers).toBeNull();
   expect(checked).toEqual({ ok: true, problem: null });
   expect(database).toEqual({ ok: true, problem: null, bytes: expect.any(Number) });
   expect(database.bytes).toBeGreaterThan(10_000);
