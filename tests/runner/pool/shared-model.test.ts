@@ -5,7 +5,7 @@ import { totalsOf } from "../../../lib/runner/pool/figures.ts";
 import { settled } from "../../support/fake-clock.ts";
 import { type FakeInstance, functionOf, PoolsUnderTest } from "./fake-instances.ts";
 
-/** What a correct server knows of an instance. */
+/** The knowledge that a correct server has of an instance. */
 interface ModelInstance {
   /** The calls that it serves. */
   streams: number;

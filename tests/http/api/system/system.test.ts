@@ -92,7 +92,7 @@ test("GET /v1/system lists what has the server's label on the engine and that it
     ["volume", `${name}-named`],
     ["volume", `${name}-gate`],
   ];
-  // What the engine said a few seconds ago is not asked again.
+  // The engine is not asked again for what it said a few seconds ago.
   await eventually(async () => (await state()).unowned?.length === expected.length);
   const found = (await state()).unowned ?? [];
   expect(found.map((one) => [one.kind, one.name])).toEqual(expected);
