@@ -4,7 +4,7 @@ import type { ApiClient } from "./api/api-client.ts";
 import type { FlagName } from "./flags.ts";
 import type { Output } from "./output/output.ts";
 
-/** What commands need of the server's own code, which the command line does not import. */
+/** The parts of the server's own code that commands need; the command line does not import them. */
 export interface ServerTasks {
   /** Serves until a signal; returns the exit code. */
   serve(config: Config): Promise<number>;
@@ -16,7 +16,7 @@ export interface ServerTasks {
   openApi(config: Config, form: "plain" | "full"): Promise<string>;
 }
 
-/** What a command works with. Nothing is read or connected to before a command asks for it. */
+/** The tools of a command. Nothing is read or connected to before a command asks for it. */
 export interface Tools {
   readonly env: Variables;
   readonly tasks: ServerTasks;
