@@ -15,7 +15,7 @@ export interface MoveTask {
   readonly progress: (progress: { readonly table: string; readonly moved: number; readonly of: number }) => void;
 }
 
-/** What has moved. */
+/** The end of a move. */
 export interface MovedDatabase {
   /** Rows by table; null if all had moved before, and only the mark was missing. */
   readonly rows: Readonly<Record<string, number>> | null;
@@ -27,7 +27,7 @@ export interface MovedDatabase {
   readonly key_file: string | null;
 }
 
-/** What commands need of the server's own code, which the command line does not import. */
+/** The parts of the server's own code that commands need; the command line does not import them. */
 export interface ServerTasks {
   /** Serves until a signal; returns the exit code. */
   serve(config: Config): Promise<number>;
@@ -43,7 +43,7 @@ export interface ServerTasks {
   openApi(config: Config, form: "plain" | "full"): Promise<string>;
 }
 
-/** What a command works with. Nothing is read or connected to before a command asks for it. */
+/** The tools of a command. Nothing is read or connected to before a command asks for it. */
 export interface Tools {
   readonly env: Variables;
   readonly tasks: ServerTasks;

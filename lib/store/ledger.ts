@@ -109,7 +109,7 @@ export interface WaitingReceiver {
   readonly due: number;
 }
 
-/** What a request with an Idempotency-Key was answered. */
+/** The answer to a request with an Idempotency-Key. */
 export interface StoredAnswer {
   /** The invocation as it was then; `running` if the call has not been answered. */
   readonly invocation: Invocation;

@@ -4,7 +4,7 @@ import type { Config, Variables } from "../../../lib/config/config.ts";
 /** The machine of all parsing tests. */
 export const MACHINE = { memory_bytes: 1024 ** 3, cpus: 4, directory: "/here" };
 
-/** What a command line has done to fake tasks, and what it has printed. */
+/** The effect of a command line on fake tasks, and its output. */
 export interface Ran {
   readonly task: string;
   readonly config: Config | undefined;
