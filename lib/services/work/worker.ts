@@ -121,6 +121,37 @@ export class Worker implements AsyncDisposable {
     return true;
   }
 
+  /** Returns whether an attempt at an invocation is being made here. */
+  isRunning(invocationId: string): boolean {
+    return this.#running.has(invocationId);
+  }
+
+  /** Passes on that another server may have asked for the end of an attempt: it need not wait for the next tick. */
+  cancelledElsewhere(): void {
+    const failed = (error: unknown) =>
+      this.#deps.log.debug("cannot look for cancellations", { reason: messageOf(error) });
+    if (!this.#stopped) void this.#tasks.add(this.#endUnwanted().catch(failed));
+  }
+
+  /** Ends attempts that were cancelled on other servers, or whose leases are lost. */
+  async #endUnwanted(): Promise<void> {
+    const { ledger, log } = this.#deps;
+    if (this.#running.size === 0) return;
+    const made = [...this.#running.values()].map(({ work }) => ({
+      invocation_id: work.invocation_id,
+      attempt: work.attempts,
+    }));
+    const { cancelled, lost } = await ledger.toEnd(made);
+    for (const id of cancelled) this.cancel(id);
+    for (const request_id of lost) {
+      // Its end may just have been written.
+      const running = this.#running.get(request_id);
+      if (running === undefined || running.abort.signal.aborted) continue;
+      log.warn("an attempt has lost its lease, and is ended", { request_id, attempt: running.work.attempts });
+      running.abort.abort(new AppError("shutting_down", "The attempt has lost its lease"));
+    }
+  }
+
   /** Takes no more work, and waits for the attempts that are being made; after the grace it ends them. */
   async drain(graceMs: number): Promise<void> {
     this.#stop();
@@ -169,7 +200,10 @@ export class Worker implements AsyncDisposable {
       // Nothing is written if there is nothing to do, so that an idle server stays idle.
       if (((await ledger.nextDue()) ?? Infinity) <= now) await this.#wakeDue(now);
       if (this.#earlier === "lost") await this.#free(this.#isSwept ? Infinity : now);
-      if (ledger.isShared) await this.#lookAround(now);
+      if (ledger.isShared) {
+        await this.#endUnwanted();
+        await this.#lookAround(now);
+      }
       if (clock.monotonic() - this.#renewedAt >= RENEW_MS) {
         this.#renewedAt = clock.monotonic();
         if (this.#running.size > 0) await ledger.renew(now + LEASE_MS);
@@ -222,7 +256,9 @@ export class Worker implements AsyncDisposable {
     for (;;) {
       const lost = await ledger.lost(until);
       if (lost.length === 0) break;
-      const written = await ledger.release(lost.map((standing) => ends.lost(standing)));
+      const written = await ledger.release(
+        lost.map((one) => (one.cancel_asked === true ? ends.cancelled(one) : ends.lost(one))),
+      );
       for (const end of written) this.#tell(end);
     }
     if (until === Infinity) this.#earlier = "freed";
