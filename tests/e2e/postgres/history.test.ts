@@ -18,8 +18,8 @@ const FULL = process.env["HISTORY"] === "cluster";
 const ACKNOWLEDGED = FULL ? 2_000 : 100;
 /** The average time between two faults, in milliseconds, and the part of them that outlasts a lease. */
 const { every: FAULT_EVERY_MS, long: LONG } = FULL ? { every: 2_000, long: 0.3 } : { every: 1_000, long: 0 };
-const CLIENTS = 8;
-const PAUSE_MS = FULL ? 2_000 : 400;
+const CLIENTS = FULL ? 16 : 8;
+const PAUSE_MS = FULL ? 1_000 : 400;
 const TIMEOUT_MS = FULL ? 1_800_000 : 180_000;
 /** Names the order of faults; a run prints its own. */
 const SEED = Number(process.env["HISTORY_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
@@ -83,6 +83,9 @@ test(
     }
     await submitted;
     await faults.over();
+    console.log(
+      `${submitter.acknowledged.size} acknowledged after ${Math.round((performance.now() - began) / 1000)} s`,
+    );
     const [first] = nodes as [ClusterNode, ...ClusterNode[]]; // three, in beforeAll
     expect(await eventually(async () => (await left(first)) === 0, 120_000)).toBe(true);
     for (const { server } of nodes) server.kill("SIGTERM");
