@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import type { NewKey } from "../../../lib/domain/keys.ts";
+import type { Route } from "../../../lib/domain/routes/routes.ts";
 import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
-import { eventually } from "../../support/pace.ts";
+import { eventually, expectWithin } from "../../support/pace.ts";
 import { type PrivatePostgres, startPostgres } from "../../support/postgres/private-postgres.ts";
 import { Diary } from "../faults/support/diary.ts";
 import { NO_DIARY, problemsOf } from "../faults/support/history-check.ts";
@@ -61,6 +64,46 @@ async function left({ server }: ClusterNode): Promise<number> {
   });
   return (await Promise.all(pages)).reduce((sum, count) => sum + count, 0);
 }
+
+test("a change at one server is in force within a second at another one, with an engine of its own", async () => {
+  const [first, second] = nodes as [ClusterNode, ClusterNode]; // three, above
+  const access = { AUTH: "on", API_KEY: "k".repeat(32) };
+  await using here = await first.another("here", access);
+  await using there = await second.another("there", access);
+  const send = (url: string, method: string, path: string, body?: object, key = access.API_KEY) =>
+    fetch(url + path, {
+      method,
+      headers: { Authorization: `Bearer ${key}` },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+  const change = async <T>(method: string, path: string, body?: object): Promise<T> => {
+    const response = await send(here.url, method, path, body);
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+    return ((await response.json()) as { data: T }).data; // an envelope
+  };
+  const withinASecond = async (path: string, status: number, key?: string) => {
+    const changed = performance.now();
+    const holds = async () => (await send(there.url, "POST", path, {}, key)).status === status;
+    expect(await eventually(holds)).toBe(true);
+    await expectWithin(performance.now() - changed, 1_000);
+  };
+  const image = await fixture("chaos");
+  // The first call at the other engine starts a container.
+  const fn = await change<Function>("POST", "/v1/functions", { image, network: "none" });
+  const call = `/v1/functions/${fn.id}/invoke`;
+  await withinASecond(call, 200);
+  const route = await change<Route>("POST", "/v1/routes", { path: "/changes", function_id: fn.id });
+  await withinASecond("/r/changes", 200);
+  await change("PATCH", `/v1/routes/${route.id}`, { path: "/changed" });
+  await withinASecond("/r/changed", 200);
+  await withinASecond("/r/changes", 404);
+  const { id, token } = await change<NewKey>("POST", "/v1/keys", { name: "caller", scopes: ["invoke"] });
+  await withinASecond(call, 200, token);
+  await change("DELETE", `/v1/keys/${id}`);
+  await withinASecond(call, 401, token);
+  await change("DELETE", `/v1/functions/${fn.id}?cascade=true`);
+  await withinASecond(call, 404);
+});
 
 test(
   `${ACKNOWLEDGED} acknowledged submissions; three servers, their engines, PostgreSQL and the network fail: all promises are kept`,
