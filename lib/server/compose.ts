@@ -60,7 +60,7 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
   const work = createWork(tools, data, { ...services, bodyMemory });
   const access = createAccess(tools, data, services);
   const builds = createBuilds(tools, data, { ...platform.services, ...catalogue.services });
-  const serverProcess = createProcess(tools, data, { ...services, bodyMemory });
+  const serverProcess = createProcess(tools, data, { ...services, ...builds.services, bodyMemory });
   const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
   const slowReaders = stack.use(new SlowReaders({ clock, timeouts: idle_timeouts }));
   const appServices: AppServices = {

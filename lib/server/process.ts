@@ -11,13 +11,14 @@ interface ProcessLinks {
   readonly runner: Runner;
   readonly platform: Platform;
   readonly bodyMemory: { readonly used: number };
+  readonly builds: { readonly isBusy: boolean };
 }
 
 /** Composes the server as a process: whether it works, what it uses, and the memory that it gives back. */
 export function createProcess(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,
-  { runner, platform, bodyMemory }: ProcessLinks,
+  { runner, platform, bodyMemory, builds }: ProcessLinks,
 ) {
   const status = new StatusService({ runner, probeDatabase: () => store.check(), clock });
   const system = new SystemService({
@@ -25,6 +26,7 @@ export function createProcess(
     runner,
     platform,
     store,
+    builds,
     body_memory: bodyMemory,
     body_bytes: config.bodyMemory,
     queue_bytes: config.queueBytes,
