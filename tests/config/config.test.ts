@@ -15,7 +15,7 @@ function config(argv: readonly string[], env: Variables = {}): Config {
     return 0;
   };
   const unused = () => Promise.reject(new Error("It serves"));
-  const tasks = { serve, backup: unused, sweep: unused, openApi: unused };
+  const tasks = { serve, backup: unused, move: unused, undoMove: unused, sweep: unused, openApi: unused };
   const stream = { write: () => undefined };
   const { root } = createProgram({ env, machine, tasks, stdout: stream, stderr: stream });
   // Without a command nothing is loaded, so all of it happens now.
