@@ -10,7 +10,7 @@ export interface Task {
   /** Aborts when the invocation is cancelled or the server stops. */
   readonly signal: AbortSignal;
   /** Awaited before the function gets the request: from then on it may run for so many milliseconds. */
-  readonly onHandover: (forMs: number) => Promise<void>;
+  readonly onHandover: (forMs: number) => Promise<number>;
   readonly onLogs: (entries: readonly LogEntry[]) => void;
 }
 
