@@ -89,12 +89,9 @@ test("slipway move: functions, routes, keys, secrets and queued work go on in Po
 async function killInMidMove(url: string, move: readonly string[]): Promise<void> {
   // The tables are made, and nothing is in them.
   expect((await run([...move, "--dry-run"])).code).toBe(3);
-  await using client = new SQL(url, { max: 2 });
-  const killed = Promise.withResolvers<void>();
-  const locked = client.begin(async (transaction) => {
-    await transaction`lock table uncounted in share row exclusive mode`;
-    await killed.promise;
-  });
+  await using client = new SQL(url, { max: 1 });
+  const holder = new SQL(url, { max: 1 });
+  await holder.unsafe("begin; lock table uncounted in share row exclusive mode");
   const child = Bun.spawn([...move], { stderr: "ignore", stdout: "ignore" });
   const isWaiting = async () => {
     const rows: unknown[] = await client`
@@ -104,6 +101,5 @@ async function killInMidMove(url: string, move: readonly string[]): Promise<void
   expect(await eventually(isWaiting, LONG_MS)).toBe(true);
   child.kill("SIGKILL");
   expect(await child.exited).toBe(137);
-  killed.resolve();
-  await locked;
+  await holder.close({ timeout: 0 });
 }
