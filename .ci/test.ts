@@ -20,7 +20,7 @@ const TEST_TIMEOUT_MS = 120_000;
 
 /** Limits grow by this factor on an emulated machine, times what a container's life took longer there before the tests. */
 const EMULATED_ROOM = 3;
-/** What differs with the machine rather than with the engine: the kernel's part in cells. */
+/** The tests of what differs with the machine rather than with the engine: the kernel's part in cells. */
 const EMULATED_TESTS = ["walls", "left", "cells"].map((name) => `tests/e2e/cells/${name}.test.ts`);
 /** Their images. */
 const EMULATED_FIXTURES = ["chaos", "probe"];

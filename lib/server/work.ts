@@ -13,6 +13,7 @@ import type { Calls } from "./calls.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Data } from "./data.ts";
+import { createRemote } from "./cluster/remote.ts";
 
 interface WorkLinks extends Pick<Catalogue, "functions" | "routes" | "secrets">, Pick<Calls, "invocations" | "events"> {
   readonly runner: Runner;
@@ -54,11 +55,12 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
     }),
   );
   const annotatedSchedules = new AnnotatedSchedules({ store, schedules });
+  const remote = stack.use(createRemote(tools, store, { worker, events }));
   const replays = new ReplayService({ store, invocations, functions, queue, worker, tracing, clock });
   return {
     services: { worker, queue, schedules, annotatedSchedules, replays },
     start: () => {
-      for (const each of [worker, queue, schedules]) each.start();
+      for (const each of [worker, queue, schedules, remote]) each.start();
     },
     drain: (graceMs: number) => worker.drain(graceMs),
   } satisfies Capability;

@@ -22,6 +22,8 @@ interface SystemDeps {
   readonly body_bytes: number;
   readonly queue_bytes: number;
   readonly databaseBytes: () => number;
+  /** Lists the servers that share the database; undefined if this one has it for itself. */
+  readonly servers: (() => Promise<NonNullable<SystemState["servers"]>>) | undefined;
   readonly clock: Pick<Clock, "monotonic">;
   readonly log: Logger;
 }
@@ -37,7 +39,7 @@ export class SystemService {
 
   /** Returns the state of now; that of the engine is at most a few seconds old. */
   async state(): Promise<SystemState> {
-    const { status, runner, store, body_memory, databaseBytes, ...limits } = this.#deps;
+    const { status, runner, store, body_memory, databaseBytes, servers, ...limits } = this.#deps;
     const { engine, database } = await status.readiness();
     const unowned = engine.ok ? await this.#unowned() : null;
     const queued = database.ok ? await store.ledger.keptBytes() : 0;
@@ -50,6 +52,7 @@ export class SystemService {
         queue_bytes: { used: queued, limit: limits.queue_bytes },
       },
       unowned,
+      servers: database.ok && servers !== undefined ? await servers() : null,
     };
   }
 

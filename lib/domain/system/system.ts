@@ -32,6 +32,25 @@ const Check = {
   problem: Nullable(Type.String({ description: "The cause and how to fix it." })),
 };
 
+/** One of the servers that share a database. */
+const ClusterServer = Type.Object({
+  id: Type.String({ description: "Its `SERVER_ID`.", examples: ["node-1"] }),
+  url: Nullable(
+    Type.String({
+      description: "The address at which the others reach it (`ADVERTISE_URL`).",
+      examples: ["http://10.0.0.5:9999"],
+    }),
+  ),
+  version: Type.String({ description: "The version of Slipway that it runs.", examples: ["1.0.0"] }),
+  heartbeat_age_ms: Type.Integer({ description: "The time since it has last reported itself.", examples: [1200] }),
+  living: Type.Boolean({
+    description:
+      "Whether it has reported itself in the last 10 seconds. The others give up its share of limits, and pass no calls on to it, if it has not.",
+    examples: [true],
+  }),
+  ready: Type.Integer({ description: "Calls that its ready instances could serve at once.", examples: [5] }),
+});
+
 /** The answer of `GET /v1/system`. */
 export const SystemState = Type.Object({
   engine: Type.Object(Check, { description: "Whether functions can be started." }),
@@ -54,6 +73,12 @@ export const SystemState = Type.Object({
       description:
         "Containers, networks and volumes of the engine that have this server's label and that it does not know; at most " +
         "a few seconds old. Null while the engine cannot be asked.",
+    }),
+  ),
+  servers: Nullable(
+    Type.Array(ClusterServer, {
+      description:
+        "The servers of the last day that share the database (`DATABASE_URL`), this one among them, by id. Null without such a database, and while it does not answer.",
     }),
   ),
 });

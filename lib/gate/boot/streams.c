@@ -31,10 +31,12 @@ static struct stream {
   bool live;
   uint32_t number;
   int fd;
+  bool asks;         /* the app has connected, to ask for something */
   uint32_t credit;   /* bytes that may be sent to the server */
   uint32_t room;     /* bytes that the server may send */
   uint32_t returned; /* bytes that the app has taken since the last CREDIT */
   uint32_t said;     /* bytes of the app that were sent to the server, modulo 2^32 */
+  uint32_t written;  /* bytes of the server that the connection has taken, modulo 2^32 */
   bool used;         /* the app may have got a byte, or has sent one, or has ended its side */
   uint64_t new_us;   /* when it was connected, if the app has said nothing yet; 0 of a connection that was spare */
   bool ended;        /* the app has ended its side */
@@ -51,7 +53,7 @@ enum { ENDINGS_MOST = 1024 };
 static struct ending {
   uint32_t number;
   uint8_t how;
-  int error;
+  uint32_t detail; /* an errno, or the bytes that were written */
 } endings[ENDINGS_MOST];
 static int endings_from, endings_used;
 
@@ -71,16 +73,16 @@ static void send_endings(void) {
   uint8_t *payload;
   while (endings_used > 0 && (payload = payload_room(CLOSE_SIZE)) != NULL) {
     const struct ending *ending = &endings[endings_from];
-    put(put(put(payload, ending->number, NUMBER), ending->how, 1), (uint32_t)ending->error, 4);
+    put(put(put(payload, ending->number, NUMBER), ending->how, 1), ending->detail, 4);
     commit_frame(STREAM_CLOSE, CLOSE_SIZE);
     endings_from = (endings_from + 1) % ENDINGS_MOST;
     endings_used--;
   }
 }
 
-static void tell_ending(uint32_t number, uint8_t how, int error) {
+static void tell_ending(uint32_t number, uint8_t how, uint32_t detail) {
   if (endings_used == ENDINGS_MOST) leave();
-  endings[(endings_from + endings_used++) % ENDINGS_MOST] = (struct ending){number, how, error};
+  endings[(endings_from + endings_used++) % ENDINGS_MOST] = (struct ending){number, how, detail};
   send_endings();
 }
 
@@ -92,7 +94,7 @@ static void drop_waiting(struct stream *stream) {
 
 /* Ends a stream, and says so: whoever ends it, this is the last that the server hears of it. */
 static void finish_stream(struct stream *stream, int error) {
-  tell_ending(stream->number, stream->used ? RESET : UNCONNECTED, error);
+  tell_ending(stream->number, stream->used ? RESET : UNCONNECTED, (uint32_t)error);
   close_fd(&stream->fd);
   drop_waiting(stream);
   stream->live = false;
@@ -123,7 +125,11 @@ bool open_stream(uint32_t number) {
 }
 
 /* Takes a connection of the app's. Returns false if there is no place for it. */
-bool adopt_stream(uint32_t number, int fd) { return begin_stream(number, fd) != NULL; }
+bool adopt_stream(uint32_t number, int fd) {
+  struct stream *stream = begin_stream(number, fd);
+  if (stream != NULL) stream->asks = true;
+  return stream != NULL;
+}
 
 /* The app takes no more. It may have said something before that, which is still to be read. */
 static void stop_writing(struct stream *stream, int error) {
@@ -141,6 +147,7 @@ static uint32_t write_some(struct stream *stream, const uint8_t *bytes, uint32_t
   if (n <= 0) return 0;
   stream->used = true;
   stream->returned += (uint32_t)n;
+  stream->written += (uint32_t)n;
   return (uint32_t)n;
 }
 
@@ -155,6 +162,22 @@ static void keep(struct stream *stream, const uint8_t *bytes, uint32_t length) {
   stream->waiting_used += length;
 }
 
+/* The app has ended its side. The server learns how much it had been given by then: what comes later is perhaps not read. */
+static void take_end(struct stream *stream) {
+  stream->ended = stream->used = true;
+  tell_ending(stream->number, END, stream->written);
+  if (stream->write_error != 0) finish_stream(stream, stream->write_error);
+}
+
+/* Returns whether an app that asks has given up, also if nobody has read that yet: then an answer would be lost. */
+static bool has_given_up(struct stream *stream) {
+  char next;
+  if (!stream->asks || stream->ended) return stream->asks;
+  if (recv(stream->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) != 0) return false;
+  take_end(stream);
+  return true;
+}
+
 /* Takes DATA. A stream that is not there has ended, and the server does not know yet. Returns false for more bytes than
  * there was credit for. */
 bool take_stream_data(uint32_t number, const uint8_t *bytes, uint32_t length) {
@@ -162,7 +185,7 @@ bool take_stream_data(uint32_t number, const uint8_t *bytes, uint32_t length) {
   if (stream == NULL) return true;
   if (length > stream->room) return false;
   stream->room -= length;
-  if (stream->write_error != 0) return true;
+  if (stream->write_error != 0 || has_given_up(stream)) return true;
   const uint32_t taken = stream->waiting_used == 0 ? write_some(stream, bytes, length) : 0;
   if (stream->live && stream->write_error == 0 && taken < length) keep(stream, bytes + taken, length - taken);
   return true;
@@ -256,9 +279,7 @@ static bool read_stream(struct stream *stream) {
     finish_stream(stream, n < 0 ? errno : stream->write_error);
     return true;
   }
-  stream->ended = stream->used = true;
-  tell_ending(stream->number, END, 0);
-  if (stream->write_error != 0) finish_stream(stream, stream->write_error);
+  take_end(stream);
   return true;
 }
 

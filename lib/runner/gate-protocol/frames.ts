@@ -1,7 +1,7 @@
 /** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
 /** The version in our gate's READY. */
-export const PROTOCOL_VERSION = 7;
+export const PROTOCOL_VERSION = 8;
 /** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */
@@ -76,7 +76,7 @@ export type GateFrame =
   | BootedFrame
   | { readonly type: "accept"; readonly stream: number }
   | UsedFrame
-  | { readonly type: "close"; readonly stream: number; readonly ending: StreamEnding; readonly errno: number };
+  | CloseFrame;
 
 /** An address at which something listens. */
 export interface Listener {
@@ -114,6 +114,15 @@ interface NotListeningFrame {
 /** The endings of a stream in CLOSE, in the order of their numbers, from 1. After `end`, one of the others follows. */
 export const STREAM_ENDINGS = ["end", "reset", "unconnected"] as const;
 export type StreamEnding = (typeof STREAM_ENDINGS)[number];
+
+/** One side's end of a stream, or the end of both. */
+interface CloseFrame {
+  readonly type: "close";
+  readonly stream: number;
+  readonly ending: StreamEnding;
+  /** Of the ending `end`: the bytes of the server's that the connection had been given by then, modulo 2^32. */
+  readonly errno: number;
+}
 
 /** The REQUEST frame of a call. */
 export interface GateRequest {

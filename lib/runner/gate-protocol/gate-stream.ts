@@ -95,18 +95,18 @@ export class GateStream implements InstanceStream {
     this.#reader.onRoom();
   }
 
-  /** Takes CLOSE. Returns whether that was the last word about the stream. */
-  takeClose(ending: StreamEnding, errno: number): boolean {
+  /** Takes CLOSE, with an errno or the bytes that were written. Returns whether that was the last word about the stream. */
+  takeClose(ending: StreamEnding, detail: number): boolean {
     if (ending === "end") {
       if (this.#ended) throw new ProtocolError("A stream ended twice");
       this.#ended = true;
-      if (this.#state === "open") this.#reader.onEnd();
+      if (this.#state === "open") this.#reader.onEnd((this.#sent - detail) >>> 0);
       return false;
     }
     if (ending === "unconnected" && (this.#received > 0 || this.#taken > 0 || this.#ended)) {
       throw new ProtocolError("A stream that had no connection was used");
     }
-    this.#reset(errno, ending === "reset" && this.#sent > 0);
+    this.#reset(detail, ending === "reset" && this.#sent > 0);
     return true;
   }
 

@@ -12,8 +12,11 @@ export interface StreamReader {
   onBytes(bytes: Uint8Array): void;
   /** There is room for more after `write` has returned false. */
   onRoom(): void;
-  /** The app has closed its side, after all of its bytes. It may still read: `close()` ends the stream. */
-  onEnd(): void;
+  /**
+   * The app has closed its side, after all of its bytes. It may still read: `close()` ends the stream. Its connection had not been given
+   * the last `left` bytes of those that were sent.
+   */
+  onEnd(left: number): void;
   /** The stream was reset, could not be connected, or its gate is gone. */
   onReset(error: StreamReset): void;
 }

@@ -264,7 +264,7 @@ describe("convertForeign", () => {
   });
 });
 
-/** What says only what kind of file it is. */
+/** The keys that say only what kind of file it is. */
 const ABOUT_THE_FILE = /^(?:version|provider\.name|apiVersion|kind|spec\.template\.spec\.containers\.0\.name)$/;
 
 /**

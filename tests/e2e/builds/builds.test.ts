@@ -28,7 +28,7 @@ let server: TestServer;
 let base: string;
 /** True if the engine builds with BuildKit, for which only what changes files is a step. */
 let isBuildKit: boolean;
-/** What others have left. */
+/** The things that others have left. */
 let before: readonly string[];
 
 beforeAll(async () => {

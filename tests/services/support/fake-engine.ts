@@ -17,7 +17,7 @@ type Labels = Readonly<Record<string, string>>;
 export class FakeEngine {
   /** Labels of images by reference; each image has the id `id of <reference>`. */
   readonly labels = new Map<string, Labels>();
-  /** What images say of their contract, by reference; without it they say nothing. */
+  /** The contract that images declare, by reference; without it they declare none. */
   readonly signs = new Map<string, Partial<ImageSignals>>();
   /** The ids of images that the engine has lost or never had. */
   readonly lost = new Set<string>();

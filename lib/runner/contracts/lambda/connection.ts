@@ -22,6 +22,9 @@ export interface RequestTaker {
   lost(): void;
 }
 
+/** Is told that a connection was lost behind an answer, and before another request: `untouched` if not a byte of the answer has reached it. */
+export type OnLostAnswer = (untouched: boolean) => void;
+
 interface Chunk {
   readonly parts: Iterator<RequestPart, undefined>;
   readonly bytes: number;
@@ -56,6 +59,9 @@ export class Connection implements StreamReader {
   #taker: RequestTaker | undefined;
   #head: ArrivedHead | undefined;
   #awaitsAnswer = false;
+  /** The last answer, if somebody wants to know whether it was lost: where it begins in all that was written. */
+  #answered: { readonly at: number; readonly onLost: OnLostAnswer } | undefined;
+  #written = 0;
   #pumping = false;
   /** True if it takes no more requests. */
   #closed = false;
@@ -76,17 +82,21 @@ export class Connection implements StreamReader {
   onRoom(): void {}
 
   /** It has closed its side, and needs no answer any more: no runtime closes one side alone. */
-  onEnd(): void {
+  onEnd(left: number): void {
+    const answered = this.#answered;
+    // One that has read its answer has closed its side properly, and posts the response by another connection.
+    if (answered !== undefined && this.stream.sent - left <= answered.at) this.#loseAnswer(true);
     this.#lose();
     this.stream.close();
   }
 
   onReset(): void {
+    this.#loseAnswer(false);
     this.#lose();
   }
 
-  /** Answers the request whose turn it is. */
-  answer({ status, headers = [], body }: ApiAnswer): void {
+  /** Answers the request whose turn it is. `onLost` is called if the connection is reset before it asks for something else. */
+  answer({ status, headers = [], body }: ApiAnswer, onLost?: OnLostAnswer): void {
     if (this.#closed || this.#head === undefined) return;
     const keepAlive = this.#head.keep_alive && this.#awaitsAnswer;
     const fields = [
@@ -98,14 +108,28 @@ export class Connection implements StreamReader {
       `HTTP/1.1 ${status} ${PHRASES[status] ?? ""}`,
       ...fields.map(([name, value]) => `${name}: ${value}`),
     ];
-    this.stream.write(Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"));
-    if (body.length > 0) this.stream.write(body);
+    if (onLost !== undefined) this.#answered = { at: this.#written, onLost };
+    this.#write(Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"));
+    if (body.length > 0) this.#write(body);
     this.#taker = undefined;
     this.#head = undefined;
     this.#awaitsAnswer = false;
     // The app closes when it has read the answer: to close first might cut it off.
     if (keepAlive) this.#pump();
     else this.#lose();
+  }
+
+  #write(bytes: Uint8Array): void {
+    this.#written += bytes.length;
+    this.stream.write(bytes);
+  }
+
+  /** Returns how much of what was written had reached the connection, if the last so many bytes of those that were sent had not. */
+
+  #loseAnswer(untouched: boolean): void {
+    const answered = this.#answered;
+    this.#answered = undefined;
+    answered?.onLost(untouched);
   }
 
   #lose(): void {
@@ -160,11 +184,12 @@ export class Connection implements StreamReader {
 
   #begin(head: ArrivedHead): void {
     this.#head = head;
+    this.#answered = undefined;
     this.#taker = this.#onRequest(head, this);
     const waits = head.headers.get("expect")?.toLowerCase() === "100-continue" && head.framing.kind !== "none";
     if (!waits) return;
     if (this.#taker.refuses) this.#taker.end(new Map());
-    else this.stream.write(CONTINUE);
+    else this.#write(CONTINUE);
   }
 
   #refuse(problem: string): void {

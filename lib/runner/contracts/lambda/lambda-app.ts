@@ -13,6 +13,8 @@ const API = "/2018-06-01";
 const INVOCATION = /^\/2018-06-01\/runtime\/invocation\/([^/]{1,256})\/(response|error)$/;
 const ERROR_TYPE_HEADER = "lambda-runtime-function-error-type";
 
+const UNREAD = "The function closed the connection before it had read its event, and asked for another one";
+
 /**
  * The Runtime API of one instance, as AWS's sandbox serves it to a runtime (lib/docs/contracts.md has its requests).
  *
@@ -20,7 +22,9 @@ const ERROR_TYPE_HEADER = "lambda-runtime-function-error-type";
  *
  * - `init`: the runtime starts. `POST init/error` ends it.
  * - `waiting`: a `GET next` is held until there is a call. Its connection may be lost: then the next `GET next` gets the call.
- * - `invoked`: it has the event, and may answer it.
+ * - `invoked`: it has the event, and may answer it. If its connection was closed before a byte of the event was written, it is `waiting`
+ *   again, without a `GET next`. If the connection was reset later, it may still be at the event; a `GET next` says that it is not, and
+ *   the call has failed: it may have run.
  * - `answered`: the answer is there, or is still arriving; the call is over at the next `GET next`.
  *
  * A request that the state does not allow is answered 403, one for another call 400; neither changes anything.
@@ -32,6 +36,8 @@ export class LambdaApp implements AskingApp {
   /** The held `GET next`. */
   #next: Connection | undefined;
   #dialogue: LambdaDialogue | undefined;
+  /** True if the connection of the event was reset behind it. */
+  #wasReset = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -77,7 +83,7 @@ export class LambdaApp implements AskingApp {
   #takeNext(connection: Connection): RequestTaker {
     const isEarly = () =>
       this.#next !== undefined ||
-      this.#state === "invoked" ||
+      (this.#state === "invoked" && !this.#wasReset) ||
       (this.#state === "answered" && this.#dialogue?.isDelivered === false);
     return {
       refuses: false,
@@ -88,10 +94,11 @@ export class LambdaApp implements AskingApp {
       end: () => {
         if (isEarly()) return connection.answer(OUT_OF_ORDER);
         const before = this.#dialogue;
-        const wasAnswered = this.#state === "answered";
+        const was = this.#state;
         this.#state = "waiting";
         this.#next = connection;
-        if (wasAnswered) before?.next();
+        if (was === "answered") before?.next();
+        else if (was === "invoked") before?.refuse("invalid_response", UNREAD);
         else if (before !== undefined) this.#invoke(connection, before);
         this.#asks.resolve(undefined);
       },
@@ -122,8 +129,9 @@ export class LambdaApp implements AskingApp {
     const { id, event, headers, timeout_ms } = dialogue.call;
     this.#next = undefined;
     this.#state = "invoked";
+    this.#wasReset = false;
     dialogue.sent_bytes = event.length;
-    connection.answer({
+    const answer = {
       status: 200,
       headers: [
         ["Content-Type", "application/json"],
@@ -132,6 +140,11 @@ export class LambdaApp implements AskingApp {
         ...headers,
       ],
       body: event,
+    } satisfies ApiAnswer;
+    connection.answer(answer, (untouched) => {
+      if (this.#dialogue !== dialogue || this.#state !== "invoked") return;
+      if (untouched) this.#state = "waiting";
+      else this.#wasReset = true;
     });
   }
 }

@@ -248,7 +248,7 @@ test(
 );
 
 describe("a server without anything, whose engine is away", () => {
-  /** What each page says when it has nothing to show, and what to do then. */
+  /** The words of each page that has nothing to show, and what to do then. */
   const EMPTY = [
     ["", "No calls yet", "slipway deploy"],
     ["/functions", "No functions yet", "slipway deploy"],
@@ -331,7 +331,7 @@ test(
     await call.press("Enter");
     await answer.getByText("200").waitFor();
     await answer.getByText("alert(4)").waitFor();
-    // Where the time of the call went, and a header that the function has set.
+    // The parts of the call's time, and a header that the function has set.
     await answer.getByRole("img", { name: /^Time: queue .*, run .*; in all / }).waitFor();
     await answer.getByText("Headers").press("Enter");
     await answer.getByText("<img src=x onerror=alert(3)>").waitFor();

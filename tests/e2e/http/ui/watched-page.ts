@@ -14,7 +14,7 @@ interface AxeResult {
 
 /** A page, and what must not happen on it: scripts of others, errors, dialogs, requests to elsewhere. */
 export async function watched(context: BrowserContext, origin: string): Promise<{ page: Page; problems: string[] }> {
-  // Whoever was logged in before is not.
+  // An earlier login has ended.
   await context.clearCookies();
   const page = await context.newPage();
   await page.setViewportSize({ width: 1280, height: 900 });

@@ -41,7 +41,9 @@ test("GET /v1/system has engine, database, and each budget with what is taken of
   const call = server.invoke(fn, { do: "hang" }, { signal: hang.signal }).catch(() => undefined);
   await server.api("POST", `/v1/functions/${fn.id}/invoke?async=true&delay_ms=3600000`, { text: "x".repeat(1000) });
   await eventually(async () => (await state()).budgets.instances.used === 1);
-  const { engine: checked, database, budgets, unowned } = await state();
+  const { engine: checked, database, budgets, unowned, servers } = await state();
+  // The database is this server's own.
+  expect(servers).toBeNull();
   expect(checked).toEqual({ ok: true, problem: null });
   expect(database).toEqual({ ok: true, problem: null, bytes: expect.any(Number) });
   expect(database.bytes).toBeGreaterThan(10_000);
@@ -90,7 +92,7 @@ test("GET /v1/system lists what has the server's label on the engine and that it
     ["volume", `${name}-named`],
     ["volume", `${name}-gate`],
   ];
-  // What the engine said a few seconds ago is not asked again.
+  // The engine is not asked again for what it said a few seconds ago.
   await eventually(async () => (await state()).unowned?.length === expected.length);
   const found = (await state()).unowned ?? [];
   expect(found.map((one) => [one.kind, one.name])).toEqual(expected);
