@@ -69,7 +69,7 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
   const serverCount = () => members?.living ?? 1;
   const access = createAccess(tools, data, { ...services, serverCount });
   const builds = createBuilds(tools, data, { ...platform.services, ...catalogue.services });
-  const serverProcess = createProcess(tools, data, { ...services, bodyMemory, members });
+  const serverProcess = createProcess(tools, data, { ...services, ...builds.services, bodyMemory, members });
   const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
   const slowReaders = stack.use(new SlowReaders({ clock, timeouts: idle_timeouts }));
   const appServices: AppServices = {
