@@ -49,19 +49,21 @@ function stopMs(delay: string | undefined): number {
 const deploy = (name: string) => Bun.file(join(ROOT, "lib/docs/deploy", name)).text();
 
 test("kubernetes.yaml has a server on each node, which is told apart, probed, and given time to stop", async () => {
-  const documents = Bun.YAML.parse(await deploy("kubernetes.yaml")) as { kind: string; spec: never }[]; // as written there
-  const { template } = documents.find(({ kind }) => kind === "DaemonSet")?.spec as unknown as {
-    template: { spec: PodSpec };
-  };
+  const documents = Bun.YAML.parse(await deploy("kubernetes.yaml")) as { kind: string; spec: PodOwner }[]; // as written there
+  interface PodOwner {
+    readonly template: { readonly spec: PodSpec };
+  }
   interface Variable {
     readonly name: string;
     readonly value?: string;
+    readonly valueFrom?: object;
   }
   interface PodSpec {
     readonly terminationGracePeriodSeconds: number;
     readonly containers: { readonly name: string; readonly env: Variable[] }[];
   }
-  const [server] = template.spec.containers;
+  const pod = documents.find(({ kind }) => kind === "DaemonSet")?.spec.template.spec;
+  const server = pod?.containers[0];
   const env = server?.env ?? [];
   expect(env.filter(({ name }) => name !== "POD_IP" && !variables.has(name))).toEqual([]);
   expect(env).toContainEqual({ name: "SERVER_ID", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } });
@@ -70,7 +72,7 @@ test("kubernetes.yaml has a server on each node, which is told apart, probed, an
     livenessProbe: { httpGet: { path: "/healthz" } },
   });
   const delay = env.find(({ name }) => name === "DRAIN_DELAY_MS")?.value;
-  expect(template.spec.terminationGracePeriodSeconds * 1_000).toBeGreaterThan(stopMs(delay));
+  expect((pod?.terminationGracePeriodSeconds ?? 0) * 1_000).toBeGreaterThan(stopMs(delay));
 });
 
 test("swarm-stack.yml has a server on each node, which is told apart, and given time to stop", async () => {

@@ -48,7 +48,7 @@ export class Client implements Statements, AsyncDisposable {
   readonly #connect: () => SQL;
   readonly #deadlineMs: number;
   /** By channel. */
-  readonly #listeners = new Map<string, () => void>();
+  readonly #listeners = new Map<string, (payload?: string) => void>();
   #sql: SQL;
 
   constructor(url: string, { deadline_ms = DEADLINE_MS, connections = CONNECTIONS }: ClientOptions = {}) {
@@ -125,10 +125,10 @@ export class Client implements Statements, AsyncDisposable {
     }
   }
 
-  /** Calls `run` for each notification on a channel, and when it listens (again): what came before has been missed. */
-  async listen(channel: string, run: () => void): Promise<void> {
+  /** Calls `run` with each notification on a channel, and without one when it listens (again): what came before has been missed. */
+  async listen(channel: string, run: (payload?: string) => void): Promise<void> {
     this.#listeners.set(channel, run);
-    await this.#bounded((client) => client.listen(channel, run, run));
+    await this.#bounded((client) => client.listen(channel, run, () => run()));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -137,7 +137,8 @@ export class Client implements Statements, AsyncDisposable {
 
   #reconnect(): void {
     this.#sql = this.#connect();
-    for (const [channel, run] of this.#listeners) void this.#sql.listen(channel, run, run).catch(() => undefined);
+    for (const [channel, run] of this.#listeners)
+      void this.#sql.listen(channel, run, () => run()).catch(() => undefined);
   }
 
   async #once(sql: string, bindings: Bindings): Promise<Result> {

@@ -4,9 +4,10 @@ import type { Client, Statements } from "../client/client.ts";
 import { MIGRATIONS as ROWS } from "../../sqlite/migrations/migrations.ts";
 import first from "./0001-first.sql" with { type: "text" };
 import servers from "./0002-servers.sql" with { type: "text" };
+import places from "./0003-places.sql" with { type: "text" };
 
 /** In order; the number of a migration is its place, from 1. */
-export const MIGRATIONS: readonly string[] = [first, servers];
+export const MIGRATIONS: readonly string[] = [first, servers, places];
 
 /**
  * The oldest schema whose servers can go on while the database is as this version leaves it, so that servers can be upgraded one
