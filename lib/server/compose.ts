@@ -4,6 +4,7 @@ import { RateLimits } from "../http/calls/rate-limits.ts";
 import { BodyMemory } from "../http/calls/body-memory.ts";
 import { STATUS_OF } from "../http/wire/status-of.ts";
 import { SlowReaders } from "../http/wire/slow-readers.ts";
+import type { AnnotatedSchedules } from "../services/work/annotated-schedules.ts";
 import type { TracingSettings } from "../services/tracing/settings.ts";
 import type { Glossary } from "../services/tracing/spans.ts";
 import { startTracing } from "../services/tracing/start.ts";
@@ -54,7 +55,11 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
   };
   const platform = await createPlatform(tools, data, links);
   const onBuiltRemoved = () => builds.services.builds.sweepSoon();
-  const catalogue = createCatalogue(tools, data, { ...platform.services, onBuiltRemoved });
+  const annotatedSchedules: Pick<AnnotatedSchedules, "check" | "follow"> = {
+    check: (labels) => work.services.annotatedSchedules.check(labels),
+    follow: (change) => work.services.annotatedSchedules.follow(change),
+  };
+  const catalogue = createCatalogue(tools, data, { ...platform.services, annotatedSchedules, onBuiltRemoved });
   const bodyMemory = stack.use(new BodyMemory({ clock, budget: config.bodyMemory }));
   const calls = createCalls(tools, data, { ...platform.services, ...catalogue.services, bodyMemory });
   const callbacks = createCallbacks(tools, data);
@@ -65,7 +70,7 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
   const serverCount = () => members?.living ?? 1;
   const access = createAccess(tools, data, { ...services, serverCount });
   const builds = createBuilds(tools, data, { ...platform.services, ...catalogue.services });
-  const serverProcess = createProcess(tools, data, { ...services, bodyMemory, members });
+  const serverProcess = createProcess(tools, data, { ...services, ...builds.services, bodyMemory, members });
   const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
   const slowReaders = stack.use(new SlowReaders({ clock, timeouts: idle_timeouts }));
   const appServices: AppServices = {

@@ -6,6 +6,7 @@ import { ChainService } from "../services/work/chains.ts";
 import { EndJudge } from "../services/work/ends.ts";
 import { Queue } from "../services/work/queue.ts";
 import { ReplayService } from "../services/work/replays.ts";
+import { AnnotatedSchedules } from "../services/work/annotated-schedules.ts";
 import { ScheduleService } from "../services/work/schedules.ts";
 import { Worker } from "../services/work/worker.ts";
 import type { Calls } from "./calls.ts";
@@ -63,10 +64,11 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
       min_interval_ms: config.minScheduleIntervalMs,
     }),
   );
+  const annotatedSchedules = new AnnotatedSchedules({ store, schedules });
   const remote = stack.use(createRemote(tools, store, { worker, events, runner }));
   const replays = new ReplayService({ store, invocations, functions, queue, worker, tracing, clock });
   return {
-    services: { worker, queue, schedules, replays },
+    services: { worker, queue, schedules, annotatedSchedules, replays },
     start: () => {
       for (const each of [worker, queue, schedules, remote]) each.start();
     },
