@@ -7,7 +7,8 @@ import { containerPace } from "./engine/container-life.ts";
 import { acquireEngine, acquireSecondEngine, type Engine, startEmulated, startNewestEngine } from "./engine/engine.ts";
 import { copyImages } from "./engine/image-tree.ts";
 import { NEWEST_TESTS } from "./engine/newest-tests.ts";
-import { runOrThrow, SetupError } from "./packages.ts";
+import { TEST_PROGRAMS } from "./engine/programs/test-programs.ts";
+import { installMissing, runOrThrow, SetupError } from "./packages.ts";
 import { build } from "./build.ts";
 import { buildGate } from "./build-gate.ts";
 import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
@@ -20,7 +21,7 @@ const TEST_TIMEOUT_MS = 120_000;
 
 /** Limits grow by this factor on an emulated machine, times what a container's life took longer there before the tests. */
 const EMULATED_ROOM = 3;
-/** What differs with the machine rather than with the engine: the kernel's part in cells. */
+/** The tests of what differs with the machine rather than with the engine: the kernel's part in cells. */
 const EMULATED_TESTS = ["walls", "left", "cells"].map((name) => `tests/e2e/cells/${name}.test.ts`);
 /** Their images. */
 const EMULATED_FIXTURES = ["chaos", "probe"];
@@ -33,7 +34,8 @@ await main(async () => {
   // a third of their processor time went into collecting garbage. A benchmark's engine has the default.
   process.env["GOGC"] ??= "400";
   say("Packages and gate");
-  await installPackages();
+  const isWhole = args.length === 0 && emulated !== true;
+  await Promise.all([installPackages(), isWhole && installMissing(TEST_PROGRAMS)]);
   await buildGate();
   const results: Result[] = [];
   if (emulated) {
@@ -111,7 +113,7 @@ interface EngineInfo {
   readonly CgroupVersion?: string;
 }
 
-/** Builds images of the tests, those named or all, and returns their references. */
+/** Builds images of the tests, those named or those that many tests use, and returns their references. */
 async function buildFixtures({ host }: Engine, images: readonly string[] = []): Promise<readonly string[]> {
   const printed = await runOrThrow([
     "env",

@@ -5,7 +5,7 @@ import { NEWEST_TESTS } from "../.ci/engine/newest-tests.ts";
 
 const ROOT = join(import.meta.dir, "..");
 
-/** What a test uses only if it touches images, pulls, containers or their settings: imports, and calls of `docker`. */
+/** The imports and calls that a test has only if it touches images, pulls, containers or their settings. */
 const TOUCHES = [
   /from "[./]*\/support\/registry\.ts"/,
   /\bimageWith\b/,

@@ -73,7 +73,7 @@ export async function emulatedMachine(): Promise<EmulatedMachine> {
   if (process.getuid?.() !== 0) throw unavailable("only root can build it");
   const directory = join(process.env["XDG_CACHE_HOME"] || "/var/cache", "slipway", "emulated-machine");
   const at = (name: string): string => join(directory, name);
-  // What it is made by decides what it is, but for the versions of packages.
+  // Its recipe decides what it is, but for the versions of packages.
   const version = new Bun.CryptoHasher("sha256").update(await Bun.file(import.meta.path).text()).digest("hex");
   const made = existsSync(at(VERSION_FILE)) ? await Bun.file(at(VERSION_FILE)).text() : "";
   if (made !== version) await build(directory, version);

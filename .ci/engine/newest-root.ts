@@ -53,7 +53,7 @@ async function buildRoot(directory: string): Promise<void> {
     const root = join(work, "root");
     await unpackPackages(packages, root);
     await writeVersion(packages, root);
-    // Whoever is first wins; the other's is as good.
+    // The first one wins; the other's is as good.
     await rm(directory, { recursive: true, force: true });
     await rename(root, directory).catch((error: unknown) => {
       if (!existsSync(join(directory, VERSION_FILE))) throw error;

@@ -45,6 +45,11 @@ export function readConfig(flags: Flags, env: Variables, machine: Machine): Conf
       "DATABASE_URL is given without SECRET_KEY (or their files): give the key that encrypts secrets, the same to all servers of that database",
     );
   }
+  if (config.advertiseUrl !== null && !isShared) {
+    throw new ConfigError(
+      "ADVERTISE_URL is given without DATABASE_URL (or their flags): only servers that share a database pass calls on. Leave it out, or give the database",
+    );
+  }
   if (config.publicHost !== null && config.publicPort === null) {
     throw new ConfigError(
       "PUBLIC_HOST is given without PUBLIC_PORT (or their flags): give the port of the public listener",

@@ -34,7 +34,7 @@ type NoteBoot = (end: BootEnd) => void;
 
 /** Starts instances, and waits until they can serve a call. */
 export class InstanceStarter {
-  /** How functions of the contract `http` booted last. */
+  /** The last boots of functions of the contract `http`. */
   readonly lastBoots = new LastBoots();
   readonly #deps: StarterDeps;
 

@@ -23,6 +23,7 @@ import type { PoolInstance } from "./instance/pool-instance.ts";
 import { InstanceStarter } from "./instance-starter.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
+import { byIsolation, placesOf, totalsOf } from "./pool/figures.ts";
 import { type Acquired, Pools } from "./pool/pools.ts";
 import { TrialBoot } from "./trial-boot.ts";
 
@@ -130,6 +131,11 @@ export class Runner implements AsyncDisposable {
   get budgets(): Pick<SystemState["budgets"], "instances" | "memory_bytes" | "waiting_calls"> {
     const waiting_calls = { used: this.#admission.waiting, limit: this.#options.queue_limit };
     return { ...this.#capacity.budgets, waiting_calls };
+  }
+
+  /** The calls that ready instances could serve at once, by function and version (`ID@VERSION`); none while the platform is away. */
+  get places(): Readonly<Record<string, number>> {
+    return this.problem === undefined ? placesOf(this.#pools.all) : {};
   }
 
   /** Asks the platform now, with a short timeout, and returns why it cannot be used, or nothing. */
@@ -311,15 +317,15 @@ export class Runner implements AsyncDisposable {
 
   #addMetrics(metrics: Metrics): void {
     metrics.gauge("slipway_instances", "Instances by state", ["state"], () => {
-      const { totals } = this.#pools;
+      const totals = totalsOf(this.#pools.all);
       return INSTANCE_STATES.map((state) => ({ labels: { state }, value: totals[state] }));
     });
     metrics.gauge("slipway_streams", "Calls that instances of the contract http serve", [], () => [
-      { value: this.#pools.totals.streams },
+      { value: totalsOf(this.#pools.all).streams },
     ]);
     const help = "Instances by what a call gets fresh: a container, a cell or a process";
     metrics.gauge("slipway_instances_by_isolation", help, ["isolation"], () =>
-      Object.entries(this.#pools.byIsolation).map(([isolation, value]) => ({ labels: { isolation }, value })),
+      Object.entries(byIsolation(this.#pools.all)).map(([isolation, value]) => ({ labels: { isolation }, value })),
     );
     metrics.gauge("slipway_queued_calls", "Calls that wait for a place among the running instances", [], () => [
       { value: this.#admission.waiting },

@@ -15,7 +15,7 @@ const DAY_MS = 86_400_000;
 export function createAccess(
   { config, log, clock, stack }: Tools,
   { store, api_key, vault }: Data,
-  { functions }: Pick<Catalogue, "functions">,
+  { functions, serverCount }: Pick<Catalogue, "functions"> & { readonly serverCount: () => number },
 ) {
   const { hash, loopback, required } = api_key;
   const keys = stack.use(new KeyService({ store: store.keys, functions, clock, log, server_hash: hash }));
@@ -29,7 +29,7 @@ export function createAccess(
     keys,
     sessions,
     clientUsesTls,
-    guesses: new KeyGuesses(clock),
+    guesses: new KeyGuesses(clock, serverCount),
     key_required: required,
     loopback,
     allowed_hosts: config.allowedHosts,

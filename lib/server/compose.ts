@@ -4,6 +4,7 @@ import { RateLimits } from "../http/calls/rate-limits.ts";
 import { BodyMemory } from "../http/calls/body-memory.ts";
 import { STATUS_OF } from "../http/wire/status-of.ts";
 import { SlowReaders } from "../http/wire/slow-readers.ts";
+import type { AnnotatedSchedules } from "../services/work/annotated-schedules.ts";
 import type { TracingSettings } from "../services/tracing/settings.ts";
 import type { Glossary } from "../services/tracing/spans.ts";
 import { startTracing } from "../services/tracing/start.ts";
@@ -11,6 +12,7 @@ import { VERSION } from "../version.ts";
 import { createAccess } from "./access.ts";
 import { createBuilds } from "./images/builds.ts";
 import { createCallbacks } from "./callbacks.ts";
+import type { createCluster } from "./cluster/cluster.ts";
 import { createCalls } from "./calls.ts";
 import { Metrics } from "../metrics.ts";
 import type { Capability, ServerTools, Tools } from "./capability.ts";
@@ -52,15 +54,22 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
   };
   const platform = await createPlatform(tools, data, links);
   const onBuiltRemoved = () => builds.services.builds.sweepSoon();
-  const catalogue = createCatalogue(tools, data, { ...platform.services, onBuiltRemoved });
+  const annotatedSchedules: Pick<AnnotatedSchedules, "check" | "follow"> = {
+    check: (labels) => work.services.annotatedSchedules.check(labels),
+    follow: (change) => work.services.annotatedSchedules.follow(change),
+  };
+  const catalogue = createCatalogue(tools, data, { ...platform.services, annotatedSchedules, onBuiltRemoved });
   const bodyMemory = stack.use(new BodyMemory({ clock, budget: config.bodyMemory }));
   const calls = createCalls(tools, data, { ...platform.services, ...catalogue.services, bodyMemory });
   const callbacks = createCallbacks(tools, data);
   const services = { ...platform.services, ...catalogue.services, ...calls.services, ...callbacks.services };
   const work = createWork(tools, data, { ...services, bodyMemory });
-  const access = createAccess(tools, data, services);
+  const cluster = await createSharing(tools, data, services);
+  const { members } = cluster.services;
+  const serverCount = () => members?.living ?? 1;
+  const access = createAccess(tools, data, { ...services, serverCount });
   const builds = createBuilds(tools, data, { ...platform.services, ...catalogue.services });
-  const serverProcess = createProcess(tools, data, { ...services, bodyMemory });
+  const serverProcess = createProcess(tools, data, { ...services, ...builds.services, bodyMemory, members });
   const idle_timeouts = { keep_alive_ms: config.keepAliveMs, stall_ms: config.stallTimeoutMs };
   const slowReaders = stack.use(new SlowReaders({ clock, timeouts: idle_timeouts }));
   const appServices: AppServices = {
@@ -74,7 +83,7 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
     tracing,
     clock,
     log,
-    rates: new RateLimits(clock),
+    rates: new RateLimits(clock, serverCount),
     request_bytes: config.maxRequestBytes,
     build_bytes: config.buildBytes,
     idle_timeouts,
@@ -86,8 +95,18 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
     app: createApp(appServices),
     publicApp: config.publicPort === null ? undefined : createPublicApp(appServices),
     slowReaders,
-    capabilities: [calls, platform, catalogue, builds, work, callbacks, access, serverProcess],
+    capabilities: [cluster, calls, platform, catalogue, builds, work, callbacks, access, serverProcess],
   };
+}
+
+/** The part of a server that has its database for itself. */
+const ALONE: Capability<Partial<ReturnType<typeof createCluster>["services"]>> = { services: {} };
+
+/** Composes what servers that share a database have; it is loaded only then. */
+async function createSharing(tools: Tools, { members }: Data, links: Parameters<typeof createCluster>[2]) {
+  if (members === null) return ALONE;
+  const { createCluster } = await import("./cluster/cluster.ts");
+  return createCluster(tools, members, links);
 }
 
 /** Returns where spans go; null if they are not exported. */

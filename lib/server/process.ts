@@ -1,5 +1,6 @@
 import type { Runner } from "../runner/runner.ts";
 import type { Platform } from "../runner/platform.ts";
+import type { Members } from "../services/cluster/members.ts";
 import { StatusService } from "../services/status.ts";
 import { SystemService } from "../services/system.ts";
 import type { Capability, Tools } from "./capability.ts";
@@ -11,13 +12,15 @@ interface ProcessLinks {
   readonly runner: Runner;
   readonly platform: Platform;
   readonly bodyMemory: { readonly used: number };
+  readonly builds: { readonly isBusy: boolean };
+  readonly members?: Members | undefined;
 }
 
 /** Composes the server as a process: whether it works, what it uses, and the memory that it gives back. */
 export function createProcess(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,
-  { runner, platform, bodyMemory }: ProcessLinks,
+  { runner, platform, bodyMemory, builds, members }: ProcessLinks,
 ) {
   const status = new StatusService({ runner, probeDatabase: () => store.check(), clock });
   const system = new SystemService({
@@ -25,10 +28,12 @@ export function createProcess(
     runner,
     platform,
     store,
+    builds,
     body_memory: bodyMemory,
     body_bytes: config.bodyMemory,
     queue_bytes: config.queueBytes,
     databaseBytes: () => databaseBytes(config),
+    servers: members && (() => members.list()),
     clock,
     log,
   });

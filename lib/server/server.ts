@@ -84,7 +84,7 @@ class LateComposition {
     this.#shared = shared;
     this.#data = data;
     this.#serve = serve;
-    // Whoever waits for it has the error.
+    // The error reaches those who wait for it.
     this.#composed.promise.catch(() => undefined);
   }
 

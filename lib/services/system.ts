@@ -6,7 +6,7 @@ import type { Runner } from "../runner/runner.ts";
 import type { Store } from "../store/store.ts";
 import type { StatusService } from "./status.ts";
 
-/** The time that a list of what has no owner is kept, in milliseconds: each costs five requests to the engine. */
+/** The time that a list of what has no owner is kept, in milliseconds: each costs six requests to the engine. */
 const FRESH_MS = 5_000;
 
 interface SystemDeps {
@@ -15,13 +15,17 @@ interface SystemDeps {
   readonly platform: Pick<Platform, "unowned">;
   readonly store: {
     readonly functions: Pick<Store["functions"], "all">;
+    readonly pulledImages: Pick<Store["pulledImages"], "get">;
     readonly ledger: Pick<Store["ledger"], "keptBytes">;
   };
+  readonly builds: { readonly isBusy: boolean };
   /** Memory for bodies: what is taken, and the most that may be. */
   readonly body_memory: { readonly used: number };
   readonly body_bytes: number;
   readonly queue_bytes: number;
   readonly databaseBytes: () => number;
+  /** Lists the servers that share the database; undefined if this one has it for itself. */
+  readonly servers: (() => Promise<NonNullable<SystemState["servers"]>>) | undefined;
   readonly clock: Pick<Clock, "monotonic">;
   readonly log: Logger;
 }
@@ -37,7 +41,7 @@ export class SystemService {
 
   /** Returns the state of now; that of the engine is at most a few seconds old. */
   async state(): Promise<SystemState> {
-    const { status, runner, store, body_memory, databaseBytes, ...limits } = this.#deps;
+    const { status, runner, store, body_memory, databaseBytes, servers, ...limits } = this.#deps;
     const { engine, database } = await status.readiness();
     const unowned = engine.ok ? await this.#unowned() : null;
     const queued = database.ok ? await store.ledger.keptBytes() : 0;
@@ -50,6 +54,7 @@ export class SystemService {
         queue_bytes: { used: queued, limit: limits.queue_bytes },
       },
       unowned,
+      servers: database.ok && servers !== undefined ? await servers() : null,
     };
   }
 
@@ -63,13 +68,17 @@ export class SystemService {
   }
 
   async #ask(): Promise<Unowned[] | null> {
-    const { platform, store, log } = this.#deps;
-    const named = async () => {
+    const { platform, store, builds, log } = this.#deps;
+    const volumes = async () => {
       const functions = await store.functions.all();
       return new Set(functions.flatMap(({ volumes }) => volumes.map(({ name }) => name)));
     };
     try {
-      return await platform.unowned(named);
+      return await platform.unowned({
+        volumes,
+        keepsImage: (id) => store.pulledImages.get(id) !== undefined,
+        isBuilding: () => builds.isBusy,
+      });
     } catch (error) {
       log.warn("the engine did not say what has no owner", { error });
       return null;

@@ -17,6 +17,7 @@ import type {
 } from "./configuration.ts";
 import type { History } from "./history.ts";
 import type { Ledger } from "./ledger.ts";
+import type { Notices } from "./notices.ts";
 import type { StatsStore } from "./stats.ts";
 
 /**
@@ -38,6 +39,8 @@ export interface Store extends AsyncDisposable {
   readonly audit: AuditLog;
   readonly builds: BuildStore;
   readonly stats: StatsStore;
+  /** News from and to the other servers of this database; null if no other server can have it. */
+  readonly notices: Notices | null;
   /** A number that differs after each change of the configuration; a `Basis` has it. */
   readonly revision: number;
   /** Lists all functions and all routes, oldest first, in slices and as of one moment. */

@@ -15,7 +15,7 @@ function config(argv: readonly string[], env: Variables = {}): Config {
     return 0;
   };
   const unused = () => Promise.reject(new Error("It serves"));
-  const tasks = { serve, backup: unused, sweep: unused, openApi: unused };
+  const tasks = { serve, backup: unused, move: unused, undoMove: unused, sweep: unused, openApi: unused };
   const stream = { write: () => undefined };
   const { root } = createProgram({ env, machine, tasks, stdout: stream, stderr: stream });
   // Without a command nothing is loaded, so all of it happens now.
@@ -41,6 +41,7 @@ describe("readConfig", () => {
       databaseUrl: null,
       databaseUrlFile: null,
       serverId: null,
+      advertiseUrl: null,
       tlsCert: null,
       tlsKey: null,
       url: null,
@@ -176,6 +177,22 @@ describe("readConfig", () => {
       );
     }
     expect(() => config([], { SERVER_ID: "a b" })).toThrow(/letters, digits/);
+  });
+
+  test("the address for other servers is one that they can reach, and needs a database that they share", () => {
+    const shared = { SECRET_KEY: SECRET_KEY.toString("hex"), DATABASE_URL: "postgres://a/b" };
+    expect(config([], { ...shared, ADVERTISE_URL: "http://10.0.0.5:9999/" })).toMatchObject({
+      advertiseUrl: "http://10.0.0.5:9999",
+    });
+    for (const address of ["http://0.0.0.0:9999", "http://[::]:9999", "http://10.0.0.5:0"]) {
+      expect(() => config([], { ...shared, ADVERTISE_URL: address })).toThrow(
+        `Invalid ADVERTISE_URL "${address}": give the address by which other machines reach this one: 0.0.0.0, [::] and port 0 are none`,
+      );
+    }
+    expect(() => config([], { ...shared, ADVERTISE_URL: "10.0.0.5:9999" })).toThrow(/give a URL such as/);
+    expect(() => config([], { ADVERTISE_URL: "http://10.0.0.5:9999" })).toThrow(
+      "ADVERTISE_URL is given without DATABASE_URL (or their flags): only servers that share a database pass calls on. Leave it out, or give the database",
+    );
   });
 
   test.each<[variable: string, value: string, expected: Partial<Config>]>([

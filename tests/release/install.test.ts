@@ -8,7 +8,7 @@ import { inRepository } from "../../.ci/steps.ts";
 const NAME = `slipway-linux-${process.arch === "arm64" ? "arm64" : "x64"}.gz`;
 const SCRIPT = inRepository(".ci/release/install.sh");
 
-/** What the script needs besides a shell and the programs that it may choose from. */
+/** The programs that the script needs besides a shell and those that it may choose from. */
 const NEEDED = ["uname", "mktemp", "mkdir", "rm", "mv", "chmod", "gunzip", "gzip", "sh"];
 
 /** Machines: a shell with programs, by the names on them; those of busybox are all in one file. */
@@ -23,7 +23,7 @@ const machines = Object.keys(MACHINES) as Machine[]; // the keys above
 const held = new AsyncDisposableStack();
 let directory: string;
 let url: string;
-/** What the server has at the path of a release, by file. A function answers by itself. */
+/** The server's files at the path of a release. A function answers by itself. */
 const releases = new Map<string, ReadonlyMap<string, string | Uint8Array<ArrayBuffer>>>();
 
 beforeAll(async () => {

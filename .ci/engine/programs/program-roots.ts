@@ -152,7 +152,7 @@ async function cachedRoot(name: string, build: (root: string) => Promise<void>):
   try {
     const root = join(work, "root");
     await build(root);
-    // Whoever is first wins; the other's is as good.
+    // The first one wins; the other's is as good.
     await rename(root, directory).catch((error: unknown) => {
       if (!existsSync(directory)) throw error;
     });

@@ -2,7 +2,7 @@ import type { Build } from "../../domain/builds/builds.ts";
 import type { ApiClient } from "../api/api-client.ts";
 import { BrokenStream, serverEvents } from "../api/server-events.ts";
 
-/** Where a deployment prints. */
+/** The output of a deployment. */
 export interface DeployOutput {
   /** Tells the person a line that is not the result. */
   note(text: string): void;

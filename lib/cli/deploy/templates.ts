@@ -1,8 +1,8 @@
-/** How a folder without a Dockerfile becomes an image. */
+/** The recipe by which a folder without a Dockerfile becomes an image. */
 export interface Template {
   /** The name for `slipway new --template`. */
   readonly name: TemplateName;
-  /** What is in such a folder. */
+  /** The language of such a folder, in words. */
   readonly about: string;
   readonly dockerfile: string;
   /** Files of the context besides those of the folder, by path. */

@@ -6,7 +6,7 @@ import { tableLines } from "./table.ts";
 /** The cells of a table by their headings, in order. Empty cells show as `-`. */
 export type Row = Readonly<Record<string, string | number | null | undefined>>;
 
-/** Where a command writes: standard output, or standard error. */
+/** The target of a command's output: standard output, or standard error. */
 export interface Stream {
   readonly isTTY?: boolean | undefined;
   write(text: string | Uint8Array): unknown;

@@ -1,4 +1,4 @@
-import { databaseUrl, serverId } from "./readers.ts";
+import { advertisedAddress, databaseUrl, serverId } from "./readers.ts";
 import type { OptionTable } from "../option.ts";
 import { text } from "../readers.ts";
 
@@ -30,5 +30,13 @@ export const DATABASE_OPTIONS = {
     read: serverId,
     default: null,
     defaultHelp: "the machine's name",
+  },
+  advertiseUrl: {
+    flag: "advertise-url",
+    variable: "ADVERTISE_URL",
+    value: "URL",
+    help: "With DATABASE_URL: the address at which the other servers of the database reach this one, such as http://10.0.0.5:9999. Without it they pass no calls on to it.",
+    read: advertisedAddress,
+    default: null,
   },
 } as const satisfies OptionTable;

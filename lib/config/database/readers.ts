@@ -1,3 +1,4 @@
+import { serverAddress } from "../network-readers.ts";
 import { type Reader, refuse } from "../readers.ts";
 
 /** The form of a database's URL, for messages. */
@@ -13,3 +14,16 @@ export function isDatabaseUrl(value: string): boolean {
 /** The name of a server among those of one database. */
 export const serverId: Reader<string> = (value) =>
   /^[\w.-]{1,64}$/.test(value) ? value : refuse("1 to 64 letters, digits, dots, hyphens and underscores");
+
+/** Addresses that mean any machine, or none. */
+const NOWHERE = new Set(["0.0.0.0", "[::]"]);
+
+/** The URL at which others reach a server, without a path. */
+export const advertisedAddress: Reader<string> = (value) => {
+  const address = serverAddress(value);
+  const { hostname, port } = new URL(address);
+  const isSomewhere = !NOWHERE.has(hostname) && port !== "0";
+  return isSomewhere
+    ? address
+    : refuse("the address by which other machines reach this one: 0.0.0.0, [::] and port 0 are none");
+};

@@ -92,7 +92,7 @@ export const BuildPage = Type.Object({
 });
 export type BuildPage = Static<typeof BuildPage>;
 
-/** What to build, besides the context. */
+/** The settings of a build, besides the context. */
 export interface BuildRequest {
   readonly name: string;
   /** The path of the Dockerfile in the context. */

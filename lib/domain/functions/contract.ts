@@ -17,7 +17,7 @@ export function isBooted(contract: ContractName): contract is (typeof BOOTED_CON
 export const OUTPUTS = ["raw", "cgi"] as const;
 export type Output = (typeof OUTPUTS)[number];
 
-/** What the processes of an instance that is started before its call may do between two calls: nothing at all, or what they like. */
+/** The freedom of the processes of an instance that is started before its call, between two calls: none at all, or all. */
 export const IDLES = ["freeze", "run"] as const;
 export type Idle = (typeof IDLES)[number];
 

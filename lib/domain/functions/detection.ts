@@ -35,12 +35,12 @@ interface Own extends Partial<Pick<Settings, "entrypoint" | "command">> {
   readonly environment?: Environment;
 }
 
-/** What an image says of its contract: all that there is to say, or that one start of it has to show whether it listens. */
+/** The contract that an image's configuration shows: a decision, or the wish for a trial start that shows if it listens. */
 export type Detected =
   | { readonly trial: false; readonly contract: ContractName; readonly reason: ContractReason }
   | { readonly trial: true; readonly reason: ContractReason; readonly ports: readonly number[] };
 
-/** What the start of a function in a trial showed: it listens on its port, or it has ended before; `why` is in plain words. */
+/** The result of a trial start: the function listens on its port, or it has ended before; `why` is in plain words. */
 export type TrialEnd = { readonly listens: true } | { readonly listens: false; readonly why: string };
 
 /** The programs that speak to AWS Lambda's Runtime API: the images that Lambda runs begin with one of them. */
@@ -74,7 +74,7 @@ export function detectContract(signals: ImageSignals, own: Own): Detected {
     return sure("functions_framework");
   }
   const { exposed_ports: ports } = signals;
-  // What ends by itself is no server, whatever its base image says of ports.
+  // A program that ends by itself is not a server, whatever its base image says of ports.
   if (variables.PORT !== undefined) return { trial: true, reason: "port_variable", ports };
   if (variables.LAMBDA_TASK_ROOT !== undefined) return lambda;
   return ports.length === 0

@@ -44,7 +44,7 @@ export type CreateRoute = Static<typeof CreateRoute>;
 export const UpdateRoute = Type.Partial(CreateRoute, { additionalProperties: false });
 export type UpdateRoute = Static<typeof UpdateRoute>;
 
-/** Where a route is: at a path below `/r`, or at host names. */
+/** The address of a route: a path below `/r`, or host names. */
 export type Place = Pick<Route, "path" | "hosts">;
 
 /**

@@ -1,5 +1,5 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { Nullable } from "../types.ts";
+import { Enum, Nullable } from "../types.ts";
 
 const budget = (description: string, used: number, limit: number) =>
   Type.Object(
@@ -13,13 +13,14 @@ const MIB = 1024 ** 2;
 
 /** Something of the engine that has our label and that this server does not know. */
 export const Unowned = Type.Object({
-  kind: Type.Unsafe<"container" | "network" | "volume">(
-    Type.Union([Type.Literal("container"), Type.Literal("network"), Type.Literal("volume")], {
-      description: "The kind of thing.",
-      examples: ["volume"],
-    }),
-  ),
-  name: Type.String({ description: "The engine's name of it.", examples: ["uploads"] }),
+  kind: Enum(["container", "image", "network", "volume"], {
+    description: "The kind of thing.",
+    examples: ["volume"],
+  }),
+  name: Type.String({
+    description: "The engine's name of it; the id of an image that has none.",
+    examples: ["uploads"],
+  }),
   problem: Type.String({
     description: "The reason why it has no owner, and what to do.",
     examples: ["No function names this volume: remove it with `docker volume rm` if nobody needs what is in it"],
@@ -31,6 +32,25 @@ const Check = {
   ok: Type.Boolean({ examples: [true] }),
   problem: Nullable(Type.String({ description: "The cause and how to fix it." })),
 };
+
+/** One of the servers that share a database. */
+const ClusterServer = Type.Object({
+  id: Type.String({ description: "Its `SERVER_ID`.", examples: ["node-1"] }),
+  url: Nullable(
+    Type.String({
+      description: "The address at which the others reach it (`ADVERTISE_URL`).",
+      examples: ["http://10.0.0.5:9999"],
+    }),
+  ),
+  version: Type.String({ description: "The version of Slipway that it runs.", examples: ["1.0.0"] }),
+  heartbeat_age_ms: Type.Integer({ description: "The time since it has last reported itself.", examples: [1200] }),
+  living: Type.Boolean({
+    description:
+      "Whether it has reported itself in the last 10 seconds. The others give up its share of limits, and pass no calls on to it, if it has not.",
+    examples: [true],
+  }),
+  ready: Type.Integer({ description: "Calls that its ready instances could serve at once.", examples: [5] }),
+});
 
 /** The answer of `GET /v1/system`. */
 export const SystemState = Type.Object({
@@ -52,8 +72,14 @@ export const SystemState = Type.Object({
   unowned: Nullable(
     Type.Array(Unowned, {
       description:
-        "Containers, networks and volumes of the engine that have this server's label and that it does not know; at most " +
+        "Containers, images, networks and volumes of the engine that have this server's label and that it does not know; at most " +
         "a few seconds old. Null while the engine cannot be asked.",
+    }),
+  ),
+  servers: Nullable(
+    Type.Array(ClusterServer, {
+      description:
+        "The servers of the last day that share the database (`DATABASE_URL`), this one among them, by id. Null without such a database, and while it does not answer.",
     }),
   ),
 });

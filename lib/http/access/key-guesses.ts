@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import { clientOf } from "./client-address.ts";
-import { TokenBuckets } from "./token-buckets.ts";
+import { shareOf, TokenBuckets } from "./token-buckets.ts";
 
 /** Wrong keys that an address may send before it has to wait. */
 const BURST = 5;
@@ -16,19 +16,25 @@ const SIZE = { tokens: BURST, window_ms: BURST * REFILL_MS };
 /**
  * Slows down clients that guess keys, with a token bucket for each address. Every wrong key costs a token even if none is
  * left, so a client that does not wait has to wait longer. Right keys are not counted: a stranger behind the same address
- * cannot lock out the owner of a key, and 256 bits cannot be guessed at any speed.
+ * cannot lock out the owner of a key, and 256 bits cannot be guessed at any speed. Of several servers, each accepts its share.
  */
 export class KeyGuesses {
   readonly #buckets: TokenBuckets;
 
-  constructor(clock: Pick<Clock, "monotonic">) {
+  readonly #serverCount: () => number;
+
+  /** `serverCount` returns the number of servers that share the limit. */
+  constructor(clock: Pick<Clock, "monotonic">, serverCount: () => number = () => 1) {
     this.#buckets = new TokenBuckets({ clock, max: ADDRESSES });
+    this.#serverCount = serverCount;
   }
 
   /** Counts a wrong key. Returns the seconds to wait if there were too many. */
   failed(address: string): number | undefined {
-    const tokens = this.#buckets.spend(clientOf(address), SIZE, 1 - LONGEST_MS / REFILL_MS);
-    return tokens < 0 ? Math.ceil(((1 - tokens) * REFILL_MS) / 1_000) : undefined;
+    const servers = this.#serverCount();
+    const refillMs = REFILL_MS * servers;
+    const tokens = this.#buckets.spend(clientOf(address), shareOf(SIZE, servers), 1 - LONGEST_MS / refillMs);
+    return tokens < 0 ? Math.ceil(((1 - tokens) * refillMs) / 1_000) : undefined;
   }
 
   /** The number of addresses that are remembered. */

@@ -6,6 +6,16 @@ export interface BucketSize {
   readonly window_ms: number;
 }
 
+/**
+ * Returns the share that one of several servers has of a bucket: it fills up so many times more slowly, and holds as much less, but a
+ * token at least, without which nothing would ever pass.
+ */
+export function shareOf({ tokens, window_ms }: BucketSize, servers: number): BucketSize {
+  if (servers === 1) return { tokens, window_ms };
+  const share = Math.max(1, tokens / servers);
+  return { tokens: share, window_ms: (share * window_ms * servers) / tokens };
+}
+
 /** A bucket as of its last change. */
 interface Bucket {
   /** Tokens that were missing then; in debt there may be more of them than the bucket holds. */

@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { RateLimit } from "../../domain/routes/options.ts";
 import type { Route } from "../../domain/routes/routes.ts";
-import { TokenBuckets } from "../access/token-buckets.ts";
+import { shareOf, TokenBuckets } from "../access/token-buckets.ts";
 
 /** Buckets that are remembered; each takes about 450 bytes. */
 const BUCKETS = 20_000;
@@ -20,17 +20,23 @@ export interface Standing {
   readonly wait_s: number;
 }
 
-/** Counts requests to routes with a rate limit, for one server, in memory. */
+/**
+ * Counts requests to routes with a rate limit, in memory. Of several servers, each accepts its share: they do not know of each other's
+ * requests, which a load balancer spreads over all.
+ */
 export class RateLimits {
   readonly #buckets: TokenBuckets;
+  readonly #serverCount: () => number;
 
-  constructor(clock: Pick<Clock, "monotonic">) {
+  /** `serverCount` returns the number of servers that share each limit. */
+  constructor(clock: Pick<Clock, "monotonic">, serverCount: () => number = () => 1) {
     this.#buckets = new TokenBuckets({ clock, max: BUCKETS });
+    this.#serverCount = serverCount;
   }
 
   /** Counts a request. `caller` is any name that distinguishes callers. */
   count({ id, rate_limit }: Pick<Route, "id"> & { readonly rate_limit: RateLimit }, caller: string): Standing {
-    const size = { tokens: rate_limit.requests, window_ms: rate_limit.window_ms };
+    const size = shareOf({ tokens: rate_limit.requests, window_ms: rate_limit.window_ms }, this.#serverCount());
     const key = `${id} ${caller}`;
     const before = this.#buckets.left(key, size) + ROUNDING;
     const within = before >= 1;

@@ -57,7 +57,7 @@ type Shown = (invocation: Invocation) => Partial<Invocation>;
 /** The wishes of an asynchronous call; on a route they are the route's own. */
 export interface Asked {
   readonly query?: RawSubmissionQuery;
-  /** Whoever chose what is in the query. */
+  /** The caller who chose what is in the query. */
   readonly caller?: Caller;
   readonly shown: Shown;
 }

@@ -3,7 +3,7 @@ import { AppError } from "../../domain/errors.ts";
 import { rawPatterns, ROOT_PATTERN } from "../front/raw-patterns.ts";
 import { pathOf } from "./errors.ts";
 
-/** What becomes of a request. */
+/** The two ends of a request: a message that its path does not exist, or its handler. */
 interface Destinations {
   /** The message for a path that does not exist. */
   readonly nowhere: string;

@@ -47,7 +47,7 @@ export function httpRequest(id: string, request: FunctionRequest, shared = false
   const host = headers["host"] ?? "localhost";
   const passing = Object.entries(headers).filter(([name]) => isCallers(name));
   const upgrade = request.upgrade === true;
-  // What follows a handshake is no body.
+  // The bytes after a handshake are not a body.
   const length = upgrade ? undefined : bodyLength(request);
   const coding = length === undefined ? "none" : length === null ? "chunked" : "length";
   const isEmpty = body instanceof Uint8Array && body.length === 0;

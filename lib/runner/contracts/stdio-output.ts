@@ -54,7 +54,7 @@ export class StdioOutput implements OutputReader {
     if (this.#isDropped) return this.#listener.consumed(bytes.length);
     if (this.#arriving !== undefined) return this.#arriving.push(bytes);
     this.#kept.add(bytes);
-    // What waits for the beginning of the answer is less than there is credit for.
+    // Less waits for the beginning of the answer than there is credit for.
     if (this.#isCollected) this.#listener.consumed(bytes.length);
     else if (this.#mayBegin(bytes.length)) this.#begin();
   }

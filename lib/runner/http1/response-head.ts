@@ -160,7 +160,7 @@ function bodyOf(
     throw new MalformedResponse("has a Transfer-Encoding other than chunked");
   }
   if (codings.length > 0 && old) throw new MalformedResponse("has Transfer-Encoding, which HTTP/1.0 does not know");
-  // What follows is the other protocol's.
+  // The bytes that follow belong to the other protocol.
   if (status === 101) return { framing: { kind: "until_close" }, length: null };
   if (method === "HEAD" || NO_BODY.has(status)) return { framing: { kind: "none" }, length };
   if (codings.length > 0) return { framing: { kind: "chunked" }, length };

@@ -11,7 +11,7 @@ export interface BootEnd {
 
 /** Thrown for an instance that did not boot. No call has reached it. */
 export class BootError extends AppError {
-  /** What the function printed until then. */
+  /** The function's output until then. */
   readonly logs: readonly LogEntry[];
   readonly end: BootEnd;
 

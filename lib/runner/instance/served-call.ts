@@ -24,7 +24,7 @@ interface Surroundings {
   readonly boot_ms: number | undefined;
 }
 
-/** How a call on a booted instance has ended. */
+/** The end of a call on a booted instance. */
 type Verdict = { readonly kind: "answered" | "timed_out" | "cancelled" } | Failure;
 interface Failure {
   readonly kind: "failed";

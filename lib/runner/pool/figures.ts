@@ -1,6 +1,7 @@
 import type { PoolState, VersionPool } from "../../domain/functions/functions.ts";
 import type { Isolation } from "../../domain/functions/isolation.ts";
-import type { Pool } from "./pool.ts";
+import { type Pool, poolKey } from "./pool.ts";
+import { callsOfOne } from "./shared-instances.ts";
 
 /** The instances of all pools by state, and the calls that those of the contract `http` serve. */
 export type Totals = Required<Omit<PoolState, "target" | "problem">>;
@@ -23,6 +24,17 @@ export function totalsOf(pools: Iterable<Pool>): Totals {
     sum.streams += state.streams ?? 0;
   }
   return sum;
+}
+
+/** Returns the calls that ready instances could serve at once, by function and version; no version that has none. */
+export function placesOf(pools: Iterable<Pool>): Record<string, number> {
+  const places: Record<string, number> = {};
+  for (const pool of pools) {
+    const { ready, function: fn } = pool;
+    if (ready.length > 0) places[poolKey(fn)] = ready.length * callsOfOne(fn);
+    else if (pool.hasPlace) places[poolKey(fn)] = 1;
+  }
+  return places;
 }
 
 /** Returns the number of instances by what a call gets fresh in them. */

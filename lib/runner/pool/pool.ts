@@ -101,6 +101,11 @@ export class Pool {
     return this.#ready;
   }
 
+  /** True if a call would find an instance at once. */
+  get hasPlace(): boolean {
+    return this.#ready.length > 0 || this.#shared?.leastLoaded() !== undefined;
+  }
+
   get isEmpty(): boolean {
     return this.#ready.length + this.#busy.size + this.#starting + this.#waiting.size === 0;
   }

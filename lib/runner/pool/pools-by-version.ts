@@ -40,6 +40,11 @@ export class PoolsByVersion {
     return this.#byFunction.get(functionId) ?? [];
   }
 
+  /** Returns the pool of a version, if it has one. */
+  known(fn: Pick<Function, "id" | "version">): Pool | undefined {
+    return this.#pools.get(poolKey(fn));
+  }
+
   /** Returns the pool for a call. A late call, after a change that needs no new container, goes to the current pool. */
   forCall(fn: Function): Pool {
     const known = this.#pools.get(poolKey(fn));

@@ -1,7 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function, VersionPool } from "../../domain/functions/functions.ts";
-import type { Isolation } from "../../domain/functions/isolation.ts";
 import type { Logger } from "../../log.ts";
 import type { OnBoot } from "../instance/booted-instance.ts";
 import type { PoolInstance } from "../instance/pool-instance.ts";
@@ -9,7 +8,7 @@ import type { Capacity, Room } from "./capacity.ts";
 import { chooseEvictions } from "./eviction.ts";
 import { type Boot, Pool } from "./pool.ts";
 import { PoolsByVersion } from "./pools-by-version.ts";
-import { byIsolation, statesOf, type Totals, totalsOf } from "./figures.ts";
+import { statesOf } from "./figures.ts";
 import { neverFits, stopped } from "./refusals.ts";
 import { RefillPause } from "./refill-pause.ts";
 import { needsNoNewContainer } from "./compatibility.ts";
@@ -212,14 +211,14 @@ export class Pools implements Disposable {
     return statesOf(this.#pools.of(functionId));
   }
 
-  /** The sums over all pools. */
-  get totals(): Totals {
-    return totalsOf(this.#pools);
+  /** The pools of all versions. */
+  get all(): Iterable<Pool> {
+    return this.#pools;
   }
 
-  /** The instances of all pools, by what a call gets fresh in them. */
-  get byIsolation(): Readonly<Record<Isolation, number>> {
-    return byIsolation(this.#pools);
+  /** Returns whether a call of this function would find an instance at once. */
+  hasPlace(fn: Function): boolean {
+    return this.#pools.known(fn)?.hasPlace === true;
   }
 
   [Symbol.dispose](): void {

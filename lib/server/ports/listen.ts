@@ -88,7 +88,7 @@ function followFiles(
   ports: readonly Port[],
   { clock, log, stack }: Tools & { readonly stack: AsyncDisposableStack },
 ): void {
-  // How often the same problem was seen: the two files are not written at the same moment, so the first time is not told.
+  // Counts how often the same problem was seen: the two files are not written at the same moment, so the first time is not logged.
   let seen = { problem: "", times: 0 };
   let latest: TlsPair | undefined;
   let isOver = false;

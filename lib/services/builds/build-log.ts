@@ -1,6 +1,6 @@
 import { BUILD_LOG_BYTES } from "../../domain/limits.ts";
 
-/** What a build has printed: the last part of it, and where that begins. */
+/** The output of a build: the last part of it, and where that begins. */
 export interface StoredOutput {
   /** The number of characters before it that were dropped. */
   readonly start: number;

@@ -36,7 +36,7 @@ interface BuildDeps {
 
 /** The time after which a client may send another build, in seconds. */
 const RETRY_AFTER_S = 10;
-/** What cancels a build that somebody wants no longer, and one whose server ends. */
+/** The reasons for which a build is cancelled: nobody wants it any longer, or its server ends. */
 const [CANCELLED, STOPPING] = [Symbol("cancelled"), Symbol("stopping")];
 
 /** A context that arrives, and the place in the queue that it has already. */

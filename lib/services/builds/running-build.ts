@@ -41,7 +41,7 @@ export class RunningBuild {
   change(changes: Partial<Build>): Build {
     this.#record = { ...this.#record, ...changes };
     this.#tell({ type: "state", build: this.#record });
-    // What the followers wait for has come.
+    // The followers get what they wait for.
     if (hasEnded(this.#record)) this.#listeners.clear();
     return this.#record;
   }

@@ -24,7 +24,7 @@ interface CallbackDeps {
   readonly store: Pick<Store, "ledger" | "history">;
   readonly secrets: CallbackSecrets;
   readonly sender: Pick<CallbackSender, "send">;
-  /** How long a callback is tried, in milliseconds. */
+  /** The time for which a callback is tried, in milliseconds. */
   readonly retry_for_ms: number;
   readonly tracing: Pick<Tracing, "delivering" | "delivered">;
   readonly clock: Clock;

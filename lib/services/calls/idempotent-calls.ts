@@ -180,7 +180,7 @@ export class IdempotentCalls {
   /** Stores an answer, and returns it so that it can be read more than once. */
   async #keep(answer: Answer): Promise<Answer> {
     const { invocation, response } = answer;
-    // What a stopping server has cut off is told of as lost.
+    // Calls that a stopping server has cut off are reported as lost.
     if (invocation.reason === "shutting_down") return answer;
     const body = response === null ? null : await bytesOf(response.body);
     try {

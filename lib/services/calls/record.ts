@@ -5,7 +5,7 @@ import { type TracePlace, UNTRACED } from "../../domain/tracing/trace-context.ts
 import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { Metrics } from "../../metrics.ts";
 
-/** What is called, and how its caller came to it. */
+/** The function that is called, and the way by which its caller came to it. */
 export interface Target {
   readonly function: Function;
   /** The route that led to it; null if the call named the function itself. */

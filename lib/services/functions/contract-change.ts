@@ -62,7 +62,7 @@ export async function contractAfterChange(
   );
   const contract = given.contract ?? ofImage.contract ?? before.contract;
   const changes = {
-    // What belongs to a contract comes with it from the image; the image's other labels are for registrations.
+    // The settings that belong to a contract come with it from the image; the image's other labels are for registrations.
     ...(contract !== before.contract && { contract, ...ownedBy(contract, ofImage) }),
     ...(ofImage.port !== undefined && contract === "http" && { port: ofImage.port }),
     ...given,

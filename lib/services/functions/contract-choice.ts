@@ -36,7 +36,7 @@ export interface Choice {
   /** The settings that the image gives, its contract and its port among them. */
   readonly ofImage: Partial<Settings>;
   readonly origins: Origins;
-  /** Why the image is not taken for a server although it may be one; only after a trial. */
+  /** The reason why the image is not taken for a server although it may be one; only after a trial. */
   readonly warning?: string;
 }
 

@@ -57,7 +57,7 @@ interface ChoosingOptions {
   readonly before: Function | undefined;
   readonly kept: Function | undefined;
   readonly resolved: ResolvedImage | undefined;
-  /** Whether the image may be started in a trial. */
+  /** True if the image may be started in a trial. */
   readonly mayTry: boolean;
 }
 

@@ -122,7 +122,7 @@ export class ScheduleService implements Disposable {
   /** Begins to watch the clock; runs that were missed meanwhile are judged first. */
   start(): void {
     this.#started = true;
-    // What an earlier server has marked is looked at now.
+    // Schedules that an earlier server has marked are looked at now.
     this.#watch.wasSetBack(this.#deps.clock.now());
     void this.#planAll();
   }

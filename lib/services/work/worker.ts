@@ -16,6 +16,11 @@ import { FunctionRotation } from "./function-rotation.ts";
 /** The time that a lease lasts from its last renewal, and the interval at which all are renewed, in milliseconds. */
 const LEASE_MS = 30_000;
 const RENEW_MS = 10_000;
+/**
+ * The most that may pass from asking for a hold of the work until its function has the request, in milliseconds: a slow database, and
+ * a server that is stopped for a moment. The hold lasts longer by as much.
+ */
+const HANDOVER_MS = 5_000;
 /** The interval between looks for unreported changes, in milliseconds: an engine that is back, work that is due. */
 const TICK_MS = 1_000;
 /** The most that a stopping server waits until the containers of attempts that it ended are gone, in milliseconds. */
@@ -116,6 +121,37 @@ export class Worker implements AsyncDisposable {
     return true;
   }
 
+  /** Returns whether an attempt at an invocation is being made here. */
+  isRunning(invocationId: string): boolean {
+    return this.#running.has(invocationId);
+  }
+
+  /** Passes on that another server may have asked for the end of an attempt: it need not wait for the next tick. */
+  cancelledElsewhere(): void {
+    const failed = (error: unknown) =>
+      this.#deps.log.debug("cannot look for cancellations", { reason: messageOf(error) });
+    if (!this.#stopped) void this.#tasks.add(this.#endUnwanted().catch(failed));
+  }
+
+  /** Ends attempts that were cancelled on other servers, or whose leases are lost. */
+  async #endUnwanted(): Promise<void> {
+    const { ledger, log } = this.#deps;
+    if (this.#running.size === 0) return;
+    const made = [...this.#running.values()].map(({ work }) => ({
+      invocation_id: work.invocation_id,
+      attempt: work.attempts,
+    }));
+    const { cancelled, lost } = await ledger.toEnd(made);
+    for (const id of cancelled) this.cancel(id);
+    for (const request_id of lost) {
+      // Its end may just have been written.
+      const running = this.#running.get(request_id);
+      if (running === undefined || running.abort.signal.aborted) continue;
+      log.warn("an attempt has lost its lease, and is ended", { request_id, attempt: running.work.attempts });
+      running.abort.abort(new AppError("shutting_down", "The attempt has lost its lease"));
+    }
+  }
+
   /** Takes no more work, and waits for the attempts that are being made; after the grace it ends them. */
   async drain(graceMs: number): Promise<void> {
     this.#stop();
@@ -164,7 +200,10 @@ export class Worker implements AsyncDisposable {
       // Nothing is written if there is nothing to do, so that an idle server stays idle.
       if (((await ledger.nextDue()) ?? Infinity) <= now) await this.#wakeDue(now);
       if (this.#earlier === "lost") await this.#free(this.#isSwept ? Infinity : now);
-      if (ledger.isShared) await this.#lookAround(now);
+      if (ledger.isShared) {
+        await this.#endUnwanted();
+        await this.#lookAround(now);
+      }
       if (clock.monotonic() - this.#renewedAt >= RENEW_MS) {
         this.#renewedAt = clock.monotonic();
         if (this.#running.size > 0) await ledger.renew(now + LEASE_MS);
@@ -217,7 +256,9 @@ export class Worker implements AsyncDisposable {
     for (;;) {
       const lost = await ledger.lost(until);
       if (lost.length === 0) break;
-      const written = await ledger.release(lost.map((standing) => ends.lost(standing)));
+      const written = await ledger.release(
+        lost.map((one) => (one.cancel_asked === true ? ends.cancelled(one) : ends.lost(one))),
+      );
       for (const end of written) this.#tell(end);
     }
     if (until === Infinity) this.#earlier = "freed";
@@ -294,10 +335,17 @@ export class Worker implements AsyncDisposable {
     }
   }
 
-  /** Holds the work for as long as the function may run. Throws if another server has it by now. */
+  /**
+   * Holds the work for as long as the function may run. Throws if another server has it by now, or if the answer comes so late that
+   * the function could outlast the hold.
+   */
   async #hold({ work: { invocation_id, attempts: attempt } }: Running, forMs: number): Promise<void> {
-    const held = await this.#deps.ledger.hold({ invocation_id, attempt }, this.#deps.clock.now() + forMs);
+    const { ledger, clock } = this.#deps;
+    const asked = clock.monotonic();
+    const held = await ledger.hold({ invocation_id, attempt }, clock.now() + HANDOVER_MS + forMs);
     if (!held) throw new AppError("shutting_down", "The attempt has lost its lease");
+    if (clock.monotonic() - asked > HANDOVER_MS)
+      throw new AppError("shutting_down", "The lease of the attempt was renewed too late");
   }
 
   /** Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. */

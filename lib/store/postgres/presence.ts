@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
 import { StoreError } from "../errors.ts";
-import { Client } from "./client/client.ts";
+import type { Client } from "./client/client.ts";
 
 /** The time between two looks at the lock and at the database's clock. */
 const BEAT_MS = 2_000;
@@ -22,7 +22,7 @@ const BEAT = `
  * The presence of a server in a shared database: a lock on its id, which a connection of its own holds for as long as the process
  * lives, and the database's clock, by which all leases go.
  */
-export class Presence implements AsyncDisposable {
+export class Presence implements Disposable {
   readonly #client: Client;
   readonly #id: string;
   readonly #log: Logger;
@@ -32,8 +32,9 @@ export class Presence implements AsyncDisposable {
   #isClosed = false;
   #cancel: () => void = () => undefined;
 
-  constructor(url: string, { server_id, log, clock }: { server_id: string; log: Logger; clock: Clock }) {
-    this.#client = new Client(url, { connections: 1 });
+  /** The client is for the presence alone, and has one connection. */
+  constructor(client: Client, { server_id, log, clock }: { server_id: string; log: Logger; clock: Clock }) {
+    this.#client = client;
     this.#id = server_id;
     this.#log = log;
     this.#base = clock;
@@ -71,10 +72,9 @@ export class Presence implements AsyncDisposable {
     this.#beat();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.dispose](): void {
     this.#isClosed = true;
     this.#cancel();
-    await this.#client[Symbol.asyncDispose]();
   }
 
   #beat(): void {

@@ -13,6 +13,7 @@ import { Mirror } from "./configuration/mirror.ts";
 import { CHANNEL, SharedConfiguration } from "./configuration/shared-configuration.ts";
 import { PostgresHistory } from "./history.ts";
 import { PostgresLedger } from "./ledger.ts";
+import { PostgresNotices } from "./notices.ts";
 import { openClient } from "./open.ts";
 import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
@@ -64,6 +65,7 @@ export class PostgresStore implements Store {
   readonly history: PostgresHistory;
   readonly audit: PostgresAudit;
   readonly stats: PostgresStats;
+  readonly notices: PostgresNotices;
   readonly #client: Client;
   readonly #mirrored: SqliteStore;
   readonly #configuration: SharedConfiguration;
@@ -120,6 +122,7 @@ export class PostgresStore implements Store {
       replaceSchedule,
     };
     this.ledger = new PostgresLedger(parts);
+    this.notices = new PostgresNotices({ client, clock, log, server_id: holder });
     this.history = new PostgresHistory(parts);
     this.audit = new PostgresAudit(client);
     this.stats = stats;
@@ -130,13 +133,13 @@ export class PostgresStore implements Store {
     await this.#configuration.refresh();
     this.#poll();
     // Behind a pool of connections there are no notifications: the looks are enough.
-    await this.#client
-      .listen(CHANNEL, () => void this.#refresh())
-      .catch((error: unknown) => {
+    await Promise.all([this.#client.listen(CHANNEL, () => void this.#refresh()), this.notices.begin()]).catch(
+      (error: unknown) => {
         this.#log.warn("the database gives no notifications: changes of other servers are seen within a second", {
           reason: messageOf(error),
         });
-      });
+      },
+    );
   }
 
   get revision(): number {
@@ -164,6 +167,7 @@ export class PostgresStore implements Store {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     this.#cancelPoll();
+    this.notices[Symbol.dispose]();
     await this.#configuration.idle();
     await this.#client[Symbol.asyncDispose]();
     this.#mirrored[Symbol.dispose]();

@@ -8,7 +8,7 @@ export interface Message {
   /** The body as text, cut at `SHOWN_BYTES`; undefined if it is none. */
   readonly text: string | undefined;
   readonly size: number;
-  /** Why the server itself refused, if it was not the function that answered. */
+  /** The reason of the server itself, if it was not the function that answered. */
   readonly own_reason: string | undefined;
 }
 

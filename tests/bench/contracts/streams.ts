@@ -11,12 +11,12 @@ import { median } from "../statistics.ts";
 import { expressApp, runAsFunction, runDirectly } from "./app.ts";
 
 const MIB = 1024 * 1024;
-/** What is streamed in each measurement, in MiB. A request cannot be longer than 64 MiB. */
+/** The amount that is streamed in each measurement, in MiB. A request cannot be longer than 64 MiB. */
 const DOWNLOAD_MIB = 256;
 const UPLOAD_MIB = 60;
 const STALLED_MIB = 200;
 const STALL_MS = 20_000;
-/** What the client that stalls takes before it does, in bytes. */
+/** The amount that the client that stalls takes before it does, in bytes. */
 const TAKEN_BYTES = 8 * MIB;
 /** Streams of which the first byte is measured in each round. */
 const FIRST_BYTES = 50;

@@ -61,7 +61,7 @@ const RULES = [
 
 let directory: string;
 let docker: string;
-/** What the program of Docker has sent last, to what it takes for an engine. */
+/** The last context that Docker's program has sent to what it takes for an engine. */
 let sent: Uint8Array;
 let engine: Bun.Server<unknown>;
 

@@ -4,7 +4,7 @@ import type { Config, Variables } from "../../../lib/config/config.ts";
 /** The machine of all parsing tests. */
 export const MACHINE = { memory_bytes: 1024 ** 3, cpus: 4, directory: "/here" };
 
-/** What a command line has done to fake tasks, and what it has printed. */
+/** The effect of a command line on fake tasks, and its output. */
 export interface Ran {
   readonly task: string;
   readonly config: Config | undefined;
@@ -27,6 +27,14 @@ export async function runFake(argv: readonly string[], env: Variables = {}): Pro
         return 0;
       },
       backup: async (config, file) => void (ran = { task: "backup", config, file }),
+      move: async (config, { to, to_file }) => {
+        ran = { task: "move", config, file: to ?? to_file ?? undefined };
+        return { rows: { functions: 2, routes: 0 }, place: "db/slipway", server_id: "a", key_file: "/d/secret.key" };
+      },
+      undoMove: async (config) => {
+        ran = { task: "undo", config, file: undefined };
+        return "db/slipway";
+      },
       sweep: async (config) => {
         ran = { task: "sweep", config, file: undefined };
         return 0;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { requireProgram } from "../../../.ci/packages.ts";
 import { SLIPWAY } from "../../support/program.ts";
 
-/** What a command has printed, and its exit code. */
+/** The output of a command, and its exit code. */
 export interface Typed {
   readonly code: number;
   readonly stdout: string;

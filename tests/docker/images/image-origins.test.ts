@@ -7,7 +7,7 @@ import { createLogger } from "../../../lib/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { rejectionOf } from "../../store/sqlite/support/stores.ts";
 
-// What a real registry says is in tests/e2e/faults/images.test.ts.
+// The answers of a real registry are in tests/e2e/faults/images.test.ts.
 
 const HASH = `sha256:${"ab".repeat(32)}`;
 const DIGEST = `r.example/team/app@${HASH}`;

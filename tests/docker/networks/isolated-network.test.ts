@@ -18,7 +18,7 @@ class Engine {
   readonly networks = new Map<string, NetworkDetails>();
   readonly specs: NetworkSpec[] = [];
   removed = 0;
-  /** What the engine makes of a network's options. */
+  /** A network's options as the engine reports them. */
   options = (given: Readonly<Record<string, string>>) => given;
   /** Runs before a network is created. */
   before: () => void = () => undefined;

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { findProgram, run, runOrThrow, updatePackageLists } from "../../../.ci/packages.ts";
 import { inRepository } from "../../../.ci/steps.ts";
 
-/** Where Debian's packages are unpacked, once for a clone. */
+/** The folder into which Debian's packages are unpacked, once for a clone. */
 const UNPACKED = inRepository(".cache", "proxies");
 
 /** The proxies that Debian has, by the names of their packages and programs. */

@@ -8,13 +8,13 @@ import { type ProxyName, proxyProgram } from "./proxy-programs.ts";
 
 /** The site of the page's configurations. */
 export const SITE = "functions.example.com";
-/** What the page's configurations point at. */
+/** The addresses in the page's configurations. */
 const TARGET = "127.0.0.1:9998";
 
 /** The longest silence of a proxy, in milliseconds. */
 const EXCHANGE_MS = 20_000;
 
-/** What a proxy needs besides the page's configuration, to run here beside others and without root. */
+/** The settings that a proxy needs besides the page's configuration, to run here beside others and without root. */
 interface Run {
   readonly config: (page: string, port: number, directory: string) => string;
   readonly args: (file: string) => readonly string[];

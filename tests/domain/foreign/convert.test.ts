@@ -141,7 +141,6 @@ describe("convertForeign", () => {
     expect(notes.map(({ path }) => path).toSorted()).toEqual([
       "configuration",
       "functions.figlet",
-      "functions.figlet.annotations",
       "functions.figlet.build_args",
       "functions.figlet.build_options",
       "provider.gateway",
@@ -265,7 +264,7 @@ describe("convertForeign", () => {
   });
 });
 
-/** What says only what kind of file it is. */
+/** The keys that say only what kind of file it is. */
 const ABOUT_THE_FILE = /^(?:version|provider\.name|apiVersion|kind|spec\.template\.spec\.containers\.0\.name)$/;
 
 /**

@@ -34,7 +34,7 @@ const LAMBDA = {
   idle: "run",
   max_calls: 0,
 } as const;
-/** What a server has by default besides the defaults of its contract. */
+/** The defaults of a server besides those of its contract. */
 const SERVER = { network: "isolated", warm_max: 3, isolation: "container", max_calls: 1, port: 8080 } as const;
 
 function problemOf(settings: Partial<ContractSettings>): string | undefined {
@@ -63,7 +63,7 @@ describe("the contract of a function", () => {
     const made = settingsAtCreation(LAMBDA, {});
     expect(made).toMatchObject({ ...surroundings, ...LAMBDA, port: null });
     expect(settingsAtCreation({}, LAMBDA)).toMatchObject(LAMBDA);
-    // What both have stays, and the port goes.
+    // The settings of both stay, and the port goes.
     const server = { ...SETTING_DEFAULTS, ...settingsAtCreation({ ...HTTP, concurrency: 1 }, {}) };
     const after = { ...server, ...settingsAfterChange(server, { contract: "lambda" }) };
     expect(after).toMatchObject({ boot_timeout_ms: 5_000, idle: "run", max_calls: 0, port: null, ready_path: null });

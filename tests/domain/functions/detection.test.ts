@@ -17,7 +17,7 @@ function http(reason: string) {
 }
 
 describe("detectContract", () => {
-  // What well-known images have in their configuration.
+  // The configurations of well-known images.
   test.each<[what: string, signs: Signs, detected: object]>([
     ["the seed's images", { entrypoint: ["/bin/function"] }, FILES],
     ["a shell", { command: ["sh"], variables: {} }, FILES],

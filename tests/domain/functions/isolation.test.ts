@@ -59,7 +59,7 @@ describe("a new function", () => {
     [{ max_calls: 5 }, {}, { ...process, max_calls: 5 }],
     [{}, { max_calls: 3 }, { ...process, max_calls: 3 }],
     [{ max_calls: 1 }, { max_calls: 3 }, container],
-    // What is given goes before the image's labels, also where the one follows from the other.
+    // A given setting goes before the image's labels, even if one follows from the other.
     [{ isolation: "container" }, { max_calls: 3 }, container],
     [{ isolation: "container" }, { isolation: "process", scratch_bytes: 9 * MIB }, container],
     [{ isolation: "cell" }, { scratch_bytes: 9 * MIB }, { ...cell, scratch_bytes: 9 * MIB }],
@@ -89,7 +89,7 @@ describe("a change", () => {
     [{ ...process, max_calls: 5 }, { isolation: "process" }, { ...process, max_calls: 5 }],
     [{ ...process, max_calls: 5 }, { isolation: "cell" }, { ...cell, max_calls: 5 }],
     [{ ...cell, max_calls: 5 }, { isolation: "process" }, { ...process, max_calls: 5 }],
-    // What belongs to cells goes with them, and stays with them.
+    // The settings of cells go with them, and stay with them.
     [{ ...cell, scratch_bytes: 9 * MIB }, { isolation: "container" }, container],
     [{ ...cell, scratch_bytes: 9 * MIB }, { isolation: "process" }, process],
     [{ ...cell, scratch_bytes: 9 * MIB }, { max_calls: 7 }, { ...cell, max_calls: 7, scratch_bytes: 9 * MIB }],

@@ -66,7 +66,7 @@ describe("settingsAfterChange", () => {
         const contract = given.contract === undefined ? {} : contractAfter(given.contract, given);
         const following = { ...isolationAfter(before, given), ...contract };
         const after = settingsAfterChange({ ...before, sandbox }, { ...given, sandbox });
-        // What differs for servers has tests of its own.
+        // The differences for servers have tests of their own.
         const { network: _network, warm_max: _max, port: _port, ...rest } = after;
         const { network: _given, warm_max: _givenMax, port: _givenPort, ...expected } = { ...given, ...following };
         expect(rest).toEqual({ ...expected, sandbox });

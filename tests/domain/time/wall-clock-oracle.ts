@@ -4,7 +4,7 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** What the clocks of a zone show from some moment on, minute by minute: as if that were UTC. */
+/** The time that the clocks of a zone show from some moment on, minute by minute, as if that were UTC. */
 export interface Window {
   readonly zone: string;
   readonly from: number;

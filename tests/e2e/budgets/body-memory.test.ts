@@ -10,7 +10,7 @@ import { residentBytes } from "./resident-bytes.ts";
 const MIB = 1024 * 1024;
 /** The manual's figure for the server itself. */
 const BASE = 200 * MIB;
-/** What the runtime keeps of memory that is free again, for a while. */
+/** The memory that the runtime keeps for a while after it is free again, in bytes. */
 const KEPT = 100 * MIB;
 const BUDGET = 64 * MIB;
 

@@ -8,7 +8,7 @@ import { SpawnedServer } from "../../support/spawned-server.ts";
 
 /** The longest time that /healthz may take on a quiet machine, in milliseconds. */
 const LIMIT_MS = 100;
-/** What the machine does besides may delay one answer; what a request does delays one each time. */
+/** Other work of the machine may delay one answer; the work of a request delays one each time. */
 const TRIES = 3;
 
 let server: SpawnedServer;

@@ -14,7 +14,7 @@ import { type Files, inFolder, left, leftNow, removeBuilt, usesBuildKit } from "
 let engine: Engine;
 let server: TestServer;
 let base: string;
-/** What others have left. */
+/** The things that others have left. */
 let before: readonly string[];
 /** All of it ends, even if a part cannot. */
 const held = new AsyncDisposableStack();
@@ -138,7 +138,7 @@ describe("a folder with a Dockerfile", () => {
     expect([url, route.path]).toEqual([`${server.url}/r/web/`, "/web/*"]);
     expect(route.methods).toContain("DELETE");
     expect(await get(`${url}page.html`)).toBe("page\n");
-    // What was asked for is taken as it is.
+    // A setting that was asked for is taken as it is.
     const { route: exact } = await deploy("web", { Dockerfile }, { route: "web-page" });
     expect(exact.path).toBe("/web-page");
   });

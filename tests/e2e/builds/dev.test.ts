@@ -104,7 +104,7 @@ test("slipway dev at a terminal: the next call answers what was just written, un
   expect(await answer("/r/hello-dev")).toBe("one\n");
   await dev.shows("noticed");
   await dev.shows("  succeeded in ");
-  // What the context leaves out changes nothing.
+  // A change to a file that the context leaves out has no effect.
   await write("debug.log", "x");
   await write("hello.sh", "echo two");
   expect(await answers("/r/hello-dev", "two\n")).toBe(true);

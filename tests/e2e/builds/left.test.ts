@@ -12,7 +12,7 @@ import { allImages, begin, build, left, leftNow, usesBuildKit } from "./support/
 
 let engine: Engine;
 let base: string;
-/** What others have left. */
+/** The things that others have left. */
 let before: readonly string[];
 let directory: string;
 

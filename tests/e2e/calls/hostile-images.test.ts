@@ -155,7 +155,7 @@ describe("`strict` is never root", () => {
   });
 });
 
-/** What a script in a function's container prints. */
+/** The output of a script in a function's container. */
 async function printed(script: string, settings: Readonly<Record<string, unknown>> = {}): Promise<string> {
   const fn = await server.createFunction(image, { ...settings, entrypoint: ["sh", "-c", `exec 2>&1; ${script}`] });
   const response = await server.invoke(fn, "{}");

@@ -20,7 +20,7 @@ afterAll(() => engine.stop());
 
 test("a hostile function sees and may do in a cell what it does in a container, also with cgroups v2", async () => {
   await using proxy = await EngineProxy.start(engine.client.socket);
-  // Where the controller of the processor is in v1, the engine refuses its limits.
+  // If the controller of the processor is in v1, the engine refuses its limits.
   proxy.use(({ path }) => (path.startsWith("/containers/create") ? { swap: ["NanoCpus", "NoNumber"] } : "pass"));
   await using server = await TestServer.start({ DOCKER_HOST: proxy.host });
   expect(await engine.client.json("GET", "/info")).toMatchObject({ CgroupVersion: "2" });

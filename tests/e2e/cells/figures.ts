@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
-/** What a container with cells holds of the machine, seen from outside of it, while none of its calls runs. */
+/** The machine's resources that a container with cells holds while none of its calls runs, seen from outside. */
 export interface Figures {
   readonly processes: number;
   /** Distinct namespaces of its processes, of the kinds that a cell has. */

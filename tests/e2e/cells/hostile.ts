@@ -9,7 +9,7 @@ import { differences, isWeaker, normal, probe, type View } from "./probe.ts";
 /** The time for a call of the image `probe`. */
 export const CALL_MS = Math.min(60_000 * PACE, COLLECTED_TIMEOUT_MS);
 
-/** What the function of an image `probe` sees and may do with these settings. */
+/** The things that the function of an image `probe` sees and may do with these settings. */
 export async function seenWith(server: TestServer, image: string, settings: Partial<Function>): Promise<View> {
   // A busy machine's engine may have missed a ping.
   expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 200)).toBe(true);

@@ -22,7 +22,7 @@ function containerOf(view: View): string {
   return view.get("environment: HOSTNAME") ?? "";
 }
 
-/** What a call finds that the one before `command` did not find. */
+/** The things that a call finds and the one before `command` did not. */
 async function foundAfter(
   server: TestServer,
   fn: Named,
@@ -43,7 +43,7 @@ function isMore({ name, before, after }: Difference): boolean {
   return name !== "sockets" || Number.parseInt(after) > Number.parseInt(before);
 }
 
-/** What a call finds of another one's files in a container that is used again: /tmp is emptied, also of the image's files. */
+/** The files of another call that a call finds in a container that is used again: /tmp is emptied, also of the image's files. */
 const WRITABLE_LAYER = [
   "a setuid program is",
   "content of /tmp/of-the-image",

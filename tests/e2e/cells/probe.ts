@@ -1,7 +1,7 @@
 import type { TestServer } from "../../support/server.ts";
 import type { Named } from "../pool/pools.ts";
 
-/** What the image `probe` reports: the result of each look and each attempt by its name. */
+/** The report of the image `probe`: the result of each look and each attempt by its name. */
 export type View = ReadonlyMap<string, string>;
 
 /** Calls the image `probe`. A name that it reports again, such as a second mount at one path, gets a number. */

@@ -32,7 +32,7 @@ const REUSED = { isolation: "process", warm_max: 1 } as const;
 const MIB = 1 << 20;
 const long = new Uint8Array(new Uint32Array((6 * MIB) / 4).map((_, index) => index * 2_654_435_761).buffer);
 
-/** What a script answers: its status, and its output or the reason why there is none. */
+/** The answer of a script: its status, and its output or the reason why there is none. */
 const ANSWERS: readonly (readonly [script: string, status: number, said: string])[] = [
   ["echo fine", 200, "fine\n"],
   ["echo no >&2; echo its own error; exit 3", 500, "its own error\n"],

@@ -119,7 +119,7 @@ test("an attempt and a call that were lost with a killed server: their traces st
     expect((await call(server, TRACE, query)).status).toBe(202);
     const called = call(server, callsTrace).catch(() => "cut off");
     await way.reached(2);
-    // What has ended is with the collector before the server dies, and its record in the database.
+    // Calls that have ended are with the collector before the server dies, and their records in the database.
     expect((await collector.trace(TRACE, 4)).length).toBe(4);
     expect((await collector.trace(callsTrace, 4)).length).toBe(4);
     server.kill("SIGKILL");

@@ -24,7 +24,7 @@ beforeAll(async () => {
 
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** What the page's script leaves when it has come to its end. */
+/** The result that the page's script leaves when it has come to its end. */
 declare const found: object;
 
 test(

@@ -37,7 +37,7 @@ export async function freePort(): Promise<number> {
 export class BootGate implements AsyncDisposable {
   readonly conversation: BootConversation;
   readonly frames: BootFrame[] = [];
-  /** What broke the conversation, if something did. */
+  /** The error that broke the conversation, if one did. */
   problem: unknown;
   readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly #done: Promise<void>;
@@ -81,7 +81,7 @@ export class BootGate implements AsyncDisposable {
     return this.#child.exited;
   }
 
-  /** What the app has printed, in LOG and TAIL frames. */
+  /** The app's output, in LOG and TAIL frames. */
   get logs(): string {
     const pieces = this.frames.flatMap((frame) =>
       frame.type === "log" || frame.type === "tail" ? [Buffer.from(frame.bytes)] : [],

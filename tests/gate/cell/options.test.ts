@@ -80,7 +80,7 @@ test("a gate takes every setting of cells as the server writes it, in any order"
   );
 });
 
-/** What is no number of an option: empty, signed, in another base, too large, or with something behind it. */
+/** Strings that are not the number of an option: empty, signed, in another base, too large, or with something behind it. */
 const noNumber = fc.constantFrom("", " 1", "-1", "+1", "0x1", "1 ", "1,", "g", "1g", "99999999999999999999", "\u00b2");
 
 test.each<readonly [string, fc.Arbitrary<string>]>([

@@ -256,7 +256,7 @@ describe("frames that --stdio does not allow", () => {
 });
 
 describe("credit for the output", () => {
-  /** What the server has credit for from the beginning. */
+  /** The server's credit from the beginning, in bytes. */
   const WINDOW = 256 << 10;
 
   test("is what a function prints and no more, until the server gives it more", async () => {

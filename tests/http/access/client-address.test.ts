@@ -141,7 +141,7 @@ describe("createClientAddress (A4)", () => {
     fc.assert(
       fc.property(chain, ({ client: { canonical, spellings }, spelling, ports, proxies, made_up }) => {
         const spelled = spellings[spelling % spellings.length] ?? "";
-        // What a header can hold.
+        // Characters that a header can hold.
         const own = made_up.replaceAll(/[^\x20-\x7e]/g, "").trim();
         const before = own === "" ? [] : [own];
         const lists = [...before, plainHop(spelled, ports[0]), ...proxies.map((one) => plainHop(one, ports[1]))];

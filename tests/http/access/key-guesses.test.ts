@@ -47,6 +47,17 @@ describe("KeyGuesses", () => {
     expect(guesses.failed(`::ffff:${ADDRESS}`)).toBe(36);
   });
 
+  test("of several servers each accepts its share, and makes an address wait no longer than one would", async () => {
+    const clock = new FakeClock();
+    const guesses = new KeyGuesses(clock, () => 5);
+    expect(guesses.failed(ADDRESS)).toBeUndefined();
+    expect(guesses.failed(ADDRESS)).toBe(120);
+    await clock.advance(120_000);
+    expect(guesses.failed(ADDRESS)).toBeUndefined();
+    for (let i = 0; i < 1_000; i++) guesses.failed(ADDRESS);
+    expect(guesses.failed(ADDRESS)).toBe(900);
+  });
+
   test("ignores changes of the system time", () => {
     const { fail, clock } = setUp();
     fail(6);

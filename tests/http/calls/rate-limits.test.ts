@@ -50,6 +50,34 @@ describe("RateLimits", () => {
     expect(count("a", { ...LIMIT, requests: 2 }).within).toBe(false);
   });
 
+  test("of several servers each accepts its share, one request at least, and names the whole limit", async () => {
+    const clock = new FakeClock();
+    let servers = 3;
+    const rates = new RateLimits(clock, () => servers);
+    const within = (rate_limit: RateLimit) => rates.count({ id: "r1", rate_limit }, "a").within;
+    const passing = (limit: RateLimit, tries: number) =>
+      Array.from({ length: tries }, () => within(limit)).filter(Boolean);
+    const limit: RateLimit = { requests: 30, window_ms: 1_000, by: "address" };
+    expect(passing(limit, 90)).toHaveLength(10);
+    await clock.advance(1_000);
+    expect(passing(limit, 90)).toHaveLength(10);
+    // The others have gone.
+    servers = 1;
+    await clock.advance(1_000);
+    expect(passing(limit, 90)).toHaveLength(30);
+    const headers = new Headers();
+    setRateLimit(headers, rates.count({ id: "r1", rate_limit: limit }, "b"));
+    expect(headers.get("ratelimit-policy")).toBe('"default";q=30;w=1');
+    // Less than a whole request a second for each of them.
+    servers = 4;
+    const small: RateLimit = { requests: 1, window_ms: 1_000, by: "key" };
+    expect(rates.count({ id: "r2", rate_limit: small }, "a").within).toBe(true);
+    const { within: again, wait_s } = rates.count({ id: "r2", rate_limit: small }, "a");
+    expect([again, wait_s]).toEqual([false, 4]);
+    await clock.advance(4_000);
+    expect(rates.count({ id: "r2", rate_limit: small }, "a").within).toBe(true);
+  });
+
   test("the error names the limit and when to try again", () => {
     const { count } = setUp();
     for (let i = 0; i < 3; i++) count();

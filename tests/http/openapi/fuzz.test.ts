@@ -52,7 +52,7 @@ interface FuzzedRequest {
   readonly url: string;
   readonly body: Uint8Array | string | undefined;
   readonly headers: Record<string, string>;
-  /** How a hostile client sends it, with which further headers; null for `fetch`. */
+  /** The way in which a hostile client sends it, with further headers; null for `fetch`. */
   readonly hostile: { readonly how: Manner; readonly more: readonly (readonly [string, string])[] } | null;
 }
 

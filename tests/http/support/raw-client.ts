@@ -16,7 +16,7 @@ export class RawClient implements Disposable {
       if (!this.#isCounting) this.#text += chunk.toString("latin1");
       this.#onData();
     });
-    // What the server does to the connection is seen in what came before.
+    // The bytes that came before show what the server does to the connection.
     this.#socket.on("error", () => undefined);
     this.#socket.on("close", () => {
       this.#closed.resolve();

@@ -22,7 +22,7 @@ import { BARE_OUTCOME } from "../../services/support/outcomes.ts";
 import { listeningLog, newStore, someFunction } from "../../store/sqlite/support/stores.ts";
 import { NO_TRACING } from "../../services/support/no-tracing.ts";
 
-/** What a server of the contract `http` does with a call: what it answers, once it does. */
+/** The behaviour of a server of the contract `http` in a call: its answer, once it gives one. */
 export type Behaviour = (call: Call) => Promise<FunctionResponse> | FunctionResponse;
 
 const DAY_MS = 86_400_000;
@@ -138,7 +138,7 @@ export class StreamingApp implements AsyncDisposable {
     return (await this.invocations.list({ limit: 100 })).invocations;
   }
 
-  /** What is kept of the bodies of a call. */
+  /** The part of a call's bodies that is kept. */
   payload(id: string) {
     return this.#store.history.payload(id);
   }

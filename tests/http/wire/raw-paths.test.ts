@@ -4,7 +4,7 @@ import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { rawRequest } from "../support/raw-request.ts";
 
-/** What a path is read as must not depend on who reads it: a proxy compares its bytes, Bun's `request.url` is resolved. */
+/** The meaning of a path must not depend on who reads it: a proxy compares its bytes, Bun's `request.url` is resolved. */
 let server: TestServer;
 
 beforeAll(async () => {

@@ -51,7 +51,7 @@ class Reader {
       }
       this.bytes += chunk.length;
     });
-    // What the server does to the connection is seen in `bytes`.
+    // `bytes` shows what the server does to the connection.
     socket.on("error", () => undefined);
     socket.on("close", () => closed.resolve());
     const head = ["POST /v1/functions/big/invoke HTTP/1.1", "Host: localhost", `Content-Length: ${body.length}`];

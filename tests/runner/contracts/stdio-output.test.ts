@@ -74,7 +74,7 @@ describe("an answer", () => {
     });
     output.fail(new Error("It failed"));
     expect(await body.catch(String)).toBe("Error: It failed");
-    // What comes behind that is nobody's, and holds up nobody.
+    // The bytes behind that are nobody's, and hold up nobody.
     print("more");
     expect(heard.consumed).toBe(5);
   });

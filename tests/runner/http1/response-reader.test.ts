@@ -224,7 +224,7 @@ test("ResponseReader gives the same answer or the same problem for hostile bytes
       const whole = readResponse([sent]);
       const { problem, ...rest } = readResponse(cutAt(sent, cuts));
       expect(problem).toBe(whole.problem);
-      // What came before a problem may have been passed on in pieces or not at all.
+      // The bytes before a problem may have been passed on in pieces or not at all.
       if (problem === undefined) expect(rest).toMatchObject({ head: whole.head, body: whole.body, ended: whole.ended });
     }),
     { numRuns: 400 },

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { totalsOf } from "../../../lib/runner/pool/figures.ts";
 import { settled } from "../../support/fake-clock.ts";
 import { failureOf, functionOf, PoolsUnderTest } from "./fake-instances.ts";
 
@@ -282,7 +283,7 @@ describe("Pools without calls", () => {
     await under.clock.advance(1_000);
     expect(under.alive).toEqual([]);
     expect(under.emptied).toEqual(["a"]);
-    expect(under.pools.totals).toEqual({ ready: 0, starting: 0, booting: 0, busy: 0, streams: 0 });
+    expect(totalsOf(under.pools.all)).toEqual({ ready: 0, starting: 0, booting: 0, busy: 0, streams: 0 });
     expect(under.clock.pending).toBe(1);
   });
 
@@ -324,6 +325,6 @@ test("Pools.totals and stateOf count all pools by state", async () => {
   under.pools.update(functionOf("b", { warm_min: 3 }));
   await under.clock.advance(20);
   // One that a's call took is being replaced, and b's three are new.
-  expect(under.pools.totals).toEqual({ ready: 1, starting: 4, booting: 0, busy: 1, streams: 0 });
+  expect(totalsOf(under.pools.all)).toEqual({ ready: 1, starting: 4, booting: 0, busy: 1, streams: 0 });
   expect(under.stateOf("unknown")).toEqual({ ready: 0, starting: 0, busy: 0, target: 0 });
 });

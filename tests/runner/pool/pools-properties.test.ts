@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { AppError } from "../../../lib/domain/errors.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { totalsOf } from "../../../lib/runner/pool/figures.ts";
 import { settled } from "../../support/fake-clock.ts";
 import { fake, type FakeInstance, functionOf, PoolsUnderTest } from "./fake-instances.ts";
 
@@ -162,7 +163,7 @@ class Play {
       for (const count of [ready, starting, busy]) expect(count).toBeGreaterThanOrEqual(0);
       expect(target).toBeWithin(0, warm_max + 1);
     }
-    const { busy, starting } = under.pools.totals;
+    const { busy, starting } = totalsOf(under.pools.all);
     expect(starting).toBe(under.launching.length);
     // A call whose instance died still holds it here, but not in the pools.
     expect(busy).toBeLessThanOrEqual(this.#running.length + this.#waiting.size);

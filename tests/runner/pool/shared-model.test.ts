@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { totalsOf } from "../../../lib/runner/pool/figures.ts";
 import { settled } from "../../support/fake-clock.ts";
 import { type FakeInstance, functionOf, PoolsUnderTest } from "./fake-instances.ts";
 
-/** What a correct server knows of an instance. */
+/** The knowledge that a correct server has of an instance. */
 interface ModelInstance {
   /** The calls that it serves. */
   streams: number;
@@ -75,7 +76,7 @@ function check(model: Model, real: Real): void {
     if (one.streams === 0 && one.open === "no")
       throw new Error("An instance without calls that must not be given any is kept");
   }
-  const shown = under.pools.totals;
+  const shown = totalsOf(under.pools.all);
   expect(shown.streams).toBe(streams);
   expect(shown.starting + shown.booting).toBe(under.launching.length);
   expect(under.capacity.instances).toBe(under.alive.length + under.launching.length);
@@ -269,7 +270,7 @@ async function drainAll(model: Model, real: Real): Promise<void> {
   await under.clock.advance(2_000);
   expect(under.alive).toEqual([]);
   expect(under.capacity.instances).toBe(0);
-  expect(under.pools.totals).toEqual({ ready: 0, starting: 0, booting: 0, busy: 0, streams: 0 });
+  expect(totalsOf(under.pools.all)).toEqual({ ready: 0, starting: 0, booting: 0, busy: 0, streams: 0 });
 }
 
 test("Pools of instances that serve several calls at once give each no more than it may have, to the least loaded first, and end with them", async () => {

@@ -17,7 +17,7 @@ type Labels = Readonly<Record<string, string>>;
 export class FakeEngine {
   /** Labels of images by reference; each image has the id `id of <reference>`. */
   readonly labels = new Map<string, Labels>();
-  /** What images say of their contract, by reference; without it they say nothing. */
+  /** The contract that images declare, by reference; without it they declare none. */
   readonly signs = new Map<string, Partial<ImageSignals>>();
   /** The ids of images that the engine has lost or never had. */
   readonly lost = new Set<string>();
@@ -134,7 +134,17 @@ export function manifestServices(path?: string) {
     onForget: ({ name }) => void engine.told.push(`forget ${name}`),
   });
   const routes = new RouteService({ store, functions, clock, ownNames: new Set(["api.example.com"]) });
-  const manifests = new ManifestService({ store, functions, routes, secrets, followers, retention, clock });
+  const annotatedSchedules = { check: () => undefined, follow: async () => undefined };
+  const manifests = new ManifestService({
+    store,
+    functions,
+    routes,
+    secrets,
+    followers,
+    retention,
+    annotatedSchedules,
+    clock,
+  });
   return {
     store,
     engine,

@@ -9,7 +9,7 @@ import { listeningLog } from "../sqlite/support/stores.ts";
 export interface Maker {
   readonly name: string;
   readonly open: (clock: Clock) => Promise<Store>;
-  /** How often a property is tried: on PostgreSQL each command is a round trip or several. */
+  /** The number of tries of a property: on PostgreSQL each command is a round trip or several. */
   readonly runs: number;
 }
 

@@ -20,7 +20,7 @@ const NAMES = new Map<number, Opcode>([
 /** The longest payload of a frame that controls the connection. */
 const CONTROL_BYTES = 125;
 
-/** What a server says over a WebSocket: a message, in one piece whatever frames it came in, or a frame of control. */
+/** One message of a server over a WebSocket, in one piece whatever frames it came in, or a control frame. */
 export type Said =
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "binary" | "ping" | "pong"; readonly bytes: Uint8Array }

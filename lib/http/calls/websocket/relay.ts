@@ -23,7 +23,7 @@ const CODES = { failed: 1011, overloaded: 1013, protocol: 1002 } as const;
 /** The code that Bun tells of a connection that ended without a close frame. */
 const LOST = 1006;
 
-/** What `getReader` returns; the global type has a method of Bun more. */
+/** The type that `getReader` returns; the global type has one more method, of Bun. */
 type BodyReader = ReadableStreamDefaultReader<Uint8Array>;
 
 interface RelayDeps {

@@ -2,9 +2,11 @@ import type { Logger } from "../../../log.ts";
 import { StoreError } from "../../errors.ts";
 import type { Client } from "../client/client.ts";
 import first from "./0001-first.sql" with { type: "text" };
+import servers from "./0002-servers.sql" with { type: "text" };
+import places from "./0003-places.sql" with { type: "text" };
 
 /** In order; the number of a migration is its place, from 1. */
-export const MIGRATIONS: readonly string[] = [first];
+export const MIGRATIONS: readonly string[] = [first, servers, places];
 
 /** The lock of whoever migrates: "SLIP", as SQLite's application id. */
 const LOCK = 0x534c4950;

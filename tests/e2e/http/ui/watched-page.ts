@@ -14,7 +14,7 @@ interface AxeResult {
 
 /** A page, and what must not happen on it: scripts of others, errors, dialogs, requests to elsewhere. */
 export async function watched(context: BrowserContext, origin: string): Promise<{ page: Page; problems: string[] }> {
-  // Whoever was logged in before is not.
+  // An earlier login has ended.
   await context.clearCookies();
   const page = await context.newPage();
   await page.setViewportSize({ width: 1280, height: 900 });
@@ -33,6 +33,18 @@ export async function watched(context: BrowserContext, origin: string): Promise<
     if (message.type() === "error" && !isStatus) problems.push(`console ${message.text()}`);
   });
   return { page, problems };
+}
+
+/** Logs in on the page that asks for a key. */
+export async function logIn(page: Page, key: string): Promise<void> {
+  await page.getByLabel("API key").fill(key);
+  await page.getByRole("button", { name: "Log in" }).click();
+}
+
+/** Presses a button and says yes to its question. */
+export async function confirm(page: Page, name: string): Promise<void> {
+  await page.getByRole("button", { name }).click();
+  await page.getByRole("dialog").getByRole("button", { name }).click();
 }
 
 /** Loads axe into a page, for as long as it is not loaded anew. */

@@ -5,7 +5,7 @@ import { ensureProgram, findProgram, runOrThrow } from "../../../../.ci/packages
 const LOADER = process.arch === "arm64" ? "ld-musl-aarch64.so.1" : "ld-musl-x86_64.so.1";
 const LIBC = LOADER.replace("ld-musl", "libc.musl");
 
-/** What Debian's libstdc++, made for glibc, asks for and musl does not have. It is asked for no exception to be caught. */
+/** The functions that Debian's libstdc++, made for glibc, asks for and musl does not have. None is called unless an exception is caught. */
 const SHIM = `
 #include <stddef.h>
 void *__dso_handle __attribute__((visibility("hidden"))) = &__dso_handle;

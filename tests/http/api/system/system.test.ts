@@ -41,7 +41,9 @@ test("GET /v1/system has engine, database, and each budget with what is taken of
   const call = server.invoke(fn, { do: "hang" }, { signal: hang.signal }).catch(() => undefined);
   await server.api("POST", `/v1/functions/${fn.id}/invoke?async=true&delay_ms=3600000`, { text: "x".repeat(1000) });
   await eventually(async () => (await state()).budgets.instances.used === 1);
-  const { engine: checked, database, budgets, unowned } = await state();
+  const { engine: checked, database, budgets, unowned, servers } = await state();
+  // The database is this server's own.
+  expect(servers).toBeNull();
   expect(checked).toEqual({ ok: true, problem: null });
   expect(database).toEqual({ ok: true, problem: null, bytes: expect.any(Number) });
   expect(database.bytes).toBeGreaterThan(10_000);
@@ -71,6 +73,9 @@ test("GET /v1/system lists what has the server's label on the engine and that it
   const left = (path: string) => gone.defer(async () => void (await engine.request("DELETE", path)));
   await post(`/containers/create?name=${name}`, { Image: image, Cmd: ["/never"], Labels: labels });
   left(`/containers/${name}?force=1`);
+  const change = encodeURIComponent(`LABEL slipway.builder=${owner}`);
+  await post(`/commit?container=${name}&repo=${name}&tag=1&changes=${change}`, {});
+  left(`/images/${name}:1`);
   await post("/networks/create", { Name: name, Labels: labels });
   left(`/networks/${name}`);
   for (const [volume, label] of [
@@ -86,16 +91,17 @@ test("GET /v1/system lists what has the server's label on the engine and that it
   left(`/volumes/${name}-other`);
   const expected = [
     ["container", name],
+    ["image", `${name}:1`],
     ["network", name],
     ["volume", `${name}-named`],
     ["volume", `${name}-gate`],
   ];
-  // What the engine said a few seconds ago is not asked again.
+  // The engine is not asked again for what it said a few seconds ago.
   await eventually(async () => (await state()).unowned?.length === expected.length);
   const found = (await state()).unowned ?? [];
   expect(found.map((one) => [one.kind, one.name])).toEqual(expected);
   for (const { problem } of found)
-    expect(problem).toMatch(/remove (it|others) with `docker (rm -f|network rm|volume rm)`/);
+    expect(problem).toMatch(/remove (it|others) with `docker (rm -f|rmi|network rm|volume rm)`/);
 });
 
 test("GET /v1/system says so while the engine is away, and lists nothing then", async () => {

@@ -1,0 +1,62 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Invocation, LogEntry } from "../../../lib/domain/calls/invocations.ts";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import { allEvents } from "../../support/events.ts";
+import { fixture } from "../../support/images.ts";
+import { expectWithin, eventually } from "../../support/pace.ts";
+import type { SpawnedServer } from "../../support/spawned-server.ts";
+import { Cluster, LONG_MS } from "./support/cluster.ts";
+
+let cluster: Cluster;
+let a: SpawnedServer;
+let b: SpawnedServer;
+let fn: Function;
+
+beforeAll(async () => {
+  cluster = await Cluster.start();
+  [a, b] = await Promise.all([cluster.server("a"), cluster.server("b")]);
+  fn = await a.createFunction(await fixture("chaos"), { timeout_ms: 60_000 });
+});
+afterAll(() => cluster[Symbol.asyncDispose]());
+
+/** Submits work that prints something, and returns its id and the server that does not run it, once it has printed. */
+async function running(body: object): Promise<{ readonly id: string; readonly other: SpawnedServer }> {
+  const id = await cluster.submitted(a, fn, body);
+  expect(await eventually(async () => (await cluster.holderOf(id)) !== null, LONG_MS)).toBe(true);
+  const [own, other] = (await cluster.holderOf(id)) === "a" ? [a, b] : [b, a];
+  const hasPrinted = async () => (await (await fetch(`${own.url}/v1/invocations/${id}/logs`)).text()).includes("text");
+  expect(await eventually(hasPrinted, LONG_MS)).toBe(true);
+  return { id, other };
+}
+
+test("an invocation that another server runs is cancelled as on that one", async () => {
+  const { id, other } = await running({ do: "ignore_term" });
+  const began = performance.now();
+  const response = await fetch(`${other.url}/v1/invocations/${id}/cancel`, { method: "POST" });
+  await expectWithin(performance.now() - began, 2_500);
+  expect(response.status).toBe(200);
+  expect(await response.json()).toMatchObject({ data: { status: "cancelled", attempts: 1, reason: "cancelled" } });
+  const again = await fetch(`${other.url}/v1/invocations/${id}/cancel`, { method: "POST" });
+  expect(again.status).toBe(409);
+});
+
+test("?wait= on another server answers within moments of the end", async () => {
+  const { id, other } = await running({ do: "sleep", ms: 1_500 });
+  const response = await fetch(`${other.url}/v1/invocations/${id}?wait=60s`);
+  const answered = Date.now();
+  const { data } = (await response.json()) as { data: Invocation }; // an envelope
+  expect(data.status).toBe("succeeded");
+  await expectWithin(answered - Date.parse(data.finished_at ?? ""), 1_000);
+});
+
+test("events on another server: the states, what was printed, and the end", async () => {
+  const { id, other } = await running({ do: "sleep", ms: 1_500 });
+  const events = await allEvents(await fetch(`${other.url}/v1/invocations/${id}/events`));
+  const states = events.flatMap(({ event, data }) => (event === "state" ? [(data as Invocation).status] : []));
+  expect(states).toEqual(["running", "succeeded"]);
+  const printed = events.flatMap(({ event, data }) =>
+    event === "log" ? (data as { entries: LogEntry[] }).entries : [],
+  );
+  expect(printed.map(({ text }) => text).join("")).toBe("sleeping\n");
+  expect(events.at(-1)?.event).toBe("end");
+});

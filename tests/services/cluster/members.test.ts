@@ -1,0 +1,92 @@
+import { expect, test } from "bun:test";
+import type { Clock } from "../../../lib/clock.ts";
+import { Members } from "../../../lib/services/cluster/members.ts";
+import { openShared } from "../../../lib/store/postgres/open-shared.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { systemClock } from "../../../lib/clock.ts";
+import { eventually } from "../../support/pace.ts";
+import { newDatabase } from "../../support/postgres/test-databases.ts";
+import { listeningLog } from "../../store/sqlite/support/stores.ts";
+
+const { log } = listeningLog();
+
+/** Opens a database as a server, and what its services would be given of it. */
+async function openServer(url: string, id: string, given: { clock?: Clock; places?: Record<string, number> } = {}) {
+  const shared = await openShared(url, { log, clock: systemClock, server_id: id });
+  const { clock = new FakeClock(), places = {} } = given;
+  const members = new Members({
+    store: shared.members,
+    url: id === "c" ? null : `http://${id}:9999`,
+    version: "1.0.0",
+    places: () => places,
+    clock,
+    log,
+  });
+  return {
+    members,
+    clock,
+    [Symbol.asyncDispose]: async () => {
+      await members[Symbol.asyncDispose]();
+      await shared[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test("servers know of each other what they have reported, and of one that leaves that it has", async () => {
+  const { url } = await newDatabase();
+  const clock = new FakeClock();
+  await using a = await openServer(url, "a", { clock });
+  await a.members.begin();
+  expect(a.members.living).toBe(1);
+  {
+    await using b = await openServer(url, "b", { places: { "f1@2": 5 } });
+    await using c = await openServer(url, "c");
+    await Promise.all([b.members.begin(), c.members.begin()]);
+    // It learns of them with its next report.
+    const beat = async () => (await clock.advance(2_000), a.members.living === 3);
+    expect(await eventually(beat)).toBe(true);
+    expect(a.members.others).toMatchObject([
+      { id: "b", url: "http://b:9999", places: { "f1@2": 5 } },
+      { id: "c", url: null, places: {} },
+    ]);
+    expect(await c.members.list()).toMatchObject([
+      { id: "a", url: "http://a:9999", version: "1.0.0", living: true, ready: 0 },
+      { id: "b", living: true, ready: 5 },
+      { id: "c", url: null, living: true, heartbeat_age_ms: 0 },
+    ]);
+  }
+  expect(await a.members.list()).toMatchObject([{ id: "a" }]);
+  expect(a.members.living).toBe(1);
+});
+
+test("a server that has not reported itself for 10 seconds is dead, and is forgotten after a day", async () => {
+  const database = await newDatabase();
+  await using a = await openServer(database.url, "a");
+  await using b = await openServer(database.url, "b");
+  await b.members.begin();
+  await database.run("update servers set heartbeat = heartbeat - 9000");
+  await a.members.list();
+  expect(a.members.living).toBe(2);
+  await database.run("update servers set heartbeat = heartbeat - 1000 where id = 'b'");
+  expect(await a.members.list()).toMatchObject([{ id: "a" }, { id: "b", living: false }]);
+  expect(a.members.living).toBe(1);
+  await database.run("update servers set heartbeat = heartbeat - 86400000 where id = 'b'");
+  expect(await a.members.list()).toMatchObject([{ id: "a" }]);
+  await b.members.list();
+  expect(await a.members.list()).toHaveLength(2);
+});
+
+test("while the database does not answer, a server counts those that it knew", async () => {
+  const database = await newDatabase();
+  const clock = new FakeClock();
+  await using a = await openServer(database.url, "a", { clock });
+  await using b = await openServer(database.url, "b");
+  await b.members.begin();
+  await a.members.begin();
+  expect(a.members.living).toBe(2);
+  await database.run("alter table servers rename to gone");
+  await clock.advance(60_000);
+  expect(await eventually(async () => (await a.members.list().catch(() => "failed")) === "failed")).toBe(true);
+  expect(a.members.living).toBe(2);
+  await database.run("alter table gone rename to servers");
+});
