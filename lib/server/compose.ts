@@ -53,6 +53,7 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
     onSwept: () => work.services.worker.swept(),
     onRoom: () => work.services.worker.wake(),
     secretsFor: (fn) => catalogue.services.secrets.valuesFor(fn),
+    shareOf: (places) => cluster.services.members?.shareOf(places) ?? places,
   };
   const platform = await createPlatform(tools, data, links);
   const onBuiltRemoved = () => builds.services.builds.sweepSoon();

@@ -20,6 +20,7 @@ import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { InvocationTable } from "./tables/invocations.ts";
 import { PayloadTable } from "./tables/payloads.ts";
+import { PlaceTable } from "./tables/places.ts";
 import { WorkTable } from "./tables/work.ts";
 
 /** The parts that a store in PostgreSQL needs. */
@@ -67,6 +68,7 @@ export class PostgresStore implements Store {
   readonly audit: PostgresAudit;
   readonly stats: PostgresStats;
   readonly notices: PostgresNotices;
+  readonly places: PlaceTable;
   readonly #client: Client;
   readonly #mirrored: SqliteStore;
   readonly #configuration: SharedConfiguration;
@@ -125,6 +127,7 @@ export class PostgresStore implements Store {
       replaceSchedule,
     };
     this.ledger = new PostgresLedger(parts);
+    this.places = new PlaceTable(client, holder);
     this.notices = new PostgresNotices({ client, clock, log, server_id: holder });
     this.history = new PostgresHistory(parts);
     this.audit = new PostgresAudit(client);
