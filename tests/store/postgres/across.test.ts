@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { Claimed } from "../../../lib/store/ledger.ts";
-import type { Notice } from "../../../lib/store/notices.ts";
+import type { Notice } from "../../../lib/store/cluster/notices.ts";
 import { openPostgresStore, type PostgresStore } from "../../../lib/store/postgres/store.ts";
 import { systemClock } from "../../../lib/clock.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
@@ -72,6 +72,21 @@ test("writtenElsewhere: records that another server wrote last", async () => {
   expect(await ids(b)).toEqual(["y"]);
 });
 
+const NOTHING: Notice = { changed: [], cancel: [], freed: [], wanted: [], more: false };
+
+test("places: servers have as many as there are together, and those of a dead one are free when its lease ends", async () => {
+  const set = (store: PostgresStore, places: number, most = 3) =>
+    store.places.set("f", { places, most, now: clock.now(), until: clock.now() + LEASE_MS });
+  expect([await set(a, 2), await set(b, 2), await set(b, 2), await set(a, 3)]).toEqual([2, 1, 1, 2]);
+  // One that had more than the limit is now keeps what it has.
+  expect([await set(a, 3, 1), await set(a, 0), await set(b, 9)]).toEqual([2, 0, 3]);
+  expect([await set(a, 1), await clock.advance(LEASE_MS), await set(a, 1)]).toEqual([0, undefined, 1]);
+  await Promise.all([a.places.clear(), b.places.clear()]);
+  const all = Array.from({ length: 20 }, (_, i) => set(i % 2 === 0 ? a : b, 2));
+  await Promise.all(all);
+  expect((await set(a, 2)) + (await set(b, 2))).toBe(3);
+});
+
 test("notices: reach the other servers, many as one, and too many as a hint that there is more", async () => {
   const { url } = await newDatabase();
   const options = (server_id: string) => ({ log: listeningLog().log, clock: systemClock, server_id });
@@ -86,8 +101,8 @@ test("notices: reach the other servers, many as one, and too many as a hint that
   for (let i = 0; i < 1_000; i++) one.notices.send("changed", `invocation-${i}`);
   expect(await eventually(() => got.length > 1)).toBe(true);
   expect(got).toEqual([
-    { changed: ["x", "y"], cancel: ["z"], more: false },
-    { changed: [], cancel: [], more: true },
+    { ...NOTHING, changed: ["x", "y"], cancel: ["z"] },
+    { ...NOTHING, more: true },
   ]);
   expect(own).toEqual([]);
 });
