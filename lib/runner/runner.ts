@@ -24,7 +24,9 @@ import { InstanceStarter } from "./instance-starter.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
 import { byIsolation, placesOf, totalsOf } from "./pool/figures.ts";
+import { poolKey } from "./pool/pool.ts";
 import { type Acquired, Pools } from "./pool/pools.ts";
+import { notReady } from "./pool/refusals.ts";
 import { TrialBoot } from "./trial-boot.ts";
 
 /** The runner's dependencies and limits; the limits come from the server's options. */
@@ -133,6 +135,16 @@ export class Runner implements AsyncDisposable {
     return { ...this.#capacity.budgets, waiting_calls };
   }
 
+  /** Returns whether a call of this function would find an instance at once. */
+  hasPlace(fn: Function): boolean {
+    return this.problem === undefined && this.#pools.hasPlace(fn);
+  }
+
+  /** Returns the name of a function's version, as `places` has it. */
+  versionKey(fn: Function): string {
+    return poolKey(fn);
+  }
+
   /** The calls that ready instances could serve at once, by function and version (`ID@VERSION`); none while the platform is away. */
   get places(): Readonly<Record<string, number>> {
     return this.problem === undefined ? placesOf(this.#pools.all) : {};
@@ -164,6 +176,7 @@ export class Runner implements AsyncDisposable {
   async run(call: Call): Promise<RunnerRun> {
     const { clock } = this.#options;
     const asked = clock.monotonic();
+    if (call.ready_only === true && !this.#admission.isOpenTo(call.function)) throw notReady();
     const leave = await this.#admission.enter(call.function, call.signal);
     try {
       const admitted = clock.monotonic();
@@ -271,7 +284,7 @@ export class Runner implements AsyncDisposable {
   async #runOn(call: Call, admitted: number): Promise<{ readonly run: Run; readonly gone: () => Promise<void> }> {
     const { clock } = this.#options;
     for (let tries = 1; ; tries++) {
-      const acquired = await this.#pools.acquire(call.function, call.signal);
+      const acquired = await this.#pools.acquire(call.function, call.signal, call.ready_only === true && tries === 1);
       const started = clock.monotonic();
       call.onTiming({ start_ms: started - admitted, start: acquired.start });
       try {
